@@ -1,0 +1,1 @@
+//! The real Swarm, over the Docker API.

@@ -1,0 +1,352 @@
+//! The port to Docker Swarm, in our words. [`docker`] is the real one, [`fake`] a model of a Swarm
+//! for tests; one suite of tests runs on both.
+//!
+//! Every call is idempotent from the caller's view: "is gone already" and "is there already" are
+//! answers ([`SwarmError::NotFound`], [`SwarmError::Conflict`]), not surprises.
+
+pub mod docker;
+pub mod fake;
+
+use crate::task::plan::{Labels, NetworkPlan, Role, ServicePlan};
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use ipnet::Ipv4Net;
+use std::net::Ipv4Addr;
+use thiserror::Error;
+
+/// Why Docker did not do what it was asked. `reason` is Docker's own text.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SwarmError {
+    /// The object does not exist.
+    #[error("{what} does not exist")]
+    NotFound {
+        /// What was looked for, for example "service `x`".
+        what: String,
+    },
+    /// The name is taken.
+    #[error("{what} exists already: {reason}")]
+    Conflict {
+        /// What was to be created.
+        what: String,
+        /// Docker's own text.
+        reason: String,
+    },
+    /// Something else still needs the object; try again later.
+    #[error("{what} is still in use: {reason}")]
+    InUse {
+        /// What was to be removed.
+        what: String,
+        /// Docker's own text.
+        reason: String,
+    },
+    /// Docker does not answer.
+    #[error("cannot reach Docker at `{host}`: {reason}")]
+    Unavailable {
+        /// Where it was looked for.
+        host: String,
+        /// The connection's own text.
+        reason: String,
+    },
+    /// Docker did not answer in time.
+    #[error("Docker did not answer {what} within {seconds} s")]
+    TimedOut {
+        /// The call.
+        what: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// Docker runs, but is not part of a Swarm.
+    #[error("Docker is not part of a swarm; run `docker swarm init` on it first")]
+    NotASwarm,
+    /// Docker is part of a Swarm, but only as a worker.
+    #[error("Docker is a worker of its swarm; the Director needs a manager")]
+    NotManager,
+    /// The managers of the Swarm cannot agree.
+    #[error("the swarm has lost its quorum or leader: {reason}")]
+    NoLeader {
+        /// Docker's own text.
+        reason: String,
+    },
+    /// Docker understood and refused.
+    #[error("Docker refused {what}: {reason}")]
+    Rejected {
+        /// What was asked.
+        what: String,
+        /// Docker's own text.
+        reason: String,
+    },
+    /// Docker failed, or its answer could not be understood.
+    #[error("Docker failed at {what}: {reason}")]
+    Internal {
+        /// What was asked.
+        what: String,
+        /// Docker's own text.
+        reason: String,
+    },
+}
+
+impl SwarmError {
+    /// Whether the same call may succeed later without anybody changing the definition.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Unavailable { .. }
+            | Self::TimedOut { .. }
+            | Self::InUse { .. }
+            | Self::NoLeader { .. }
+            | Self::Internal { .. } => true,
+            Self::NotFound { .. }
+            | Self::Conflict { .. }
+            | Self::NotASwarm
+            | Self::NotManager
+            | Self::Rejected { .. } => false,
+        }
+    }
+}
+
+/// The manager that the Director talks to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manager {
+    /// Its node id.
+    pub node_id: String,
+    /// Its address in the Swarm, as other nodes see it.
+    pub node_address: String,
+    /// Version of the Docker Engine.
+    pub engine_version: String,
+}
+
+/// Tokens with which machines join the Swarm.
+#[derive(Clone, PartialEq, Eq)]
+pub struct JoinTokens {
+    /// For managers.
+    pub manager: String,
+    /// For workers.
+    pub worker: String,
+}
+
+/// A node of the Swarm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Node id.
+    pub id: String,
+    /// Host name.
+    pub hostname: String,
+    /// Address in the Swarm.
+    pub address: String,
+    /// Whether it answers its managers.
+    pub ready: bool,
+    /// Whether it takes new containers (availability `active`, neither paused nor drained).
+    pub active: bool,
+}
+
+/// A network of any kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// Network id.
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// Whether it is an overlay network of the Swarm that services can join.
+    pub overlay: bool,
+    /// Its IPv4 subnets.
+    pub subnets: Vec<Ipv4Net>,
+    /// Its labels.
+    pub labels: Labels,
+}
+
+/// A service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Service id.
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// Its labels.
+    pub labels: Labels,
+}
+
+/// A container on the node that the Director talks to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    /// Container id.
+    pub id: String,
+    /// Its labels.
+    pub labels: Labels,
+}
+
+/// States of a Swarm task, in the order in which Swarm goes through them; states only grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TaskState {
+    /// Waits for addresses.
+    New,
+    /// Waits for a node.
+    Pending,
+    /// Has a node.
+    Assigned,
+    /// The node knows of it.
+    Accepted,
+    /// The node gets image, networks and mounts ready.
+    Preparing,
+    /// Can be started.
+    Ready,
+    /// Is being started.
+    Starting,
+    /// Its process runs.
+    Running,
+    /// Ended with exit code 0.
+    Complete,
+    /// Was told to end and did.
+    Shutdown,
+    /// Ended with another exit code, or could not be started.
+    Failed,
+    /// The node refused it before it was started.
+    Rejected,
+    /// Is being removed.
+    Remove,
+    /// Its node has been away for a day.
+    Orphaned,
+}
+
+impl TaskState {
+    /// Whether it will never run (again).
+    pub fn is_terminal(self) -> bool {
+        self >= Self::Complete
+    }
+}
+
+/// A Swarm task: one container of a service, as Swarm sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SwarmTask {
+    /// Swarm task id.
+    pub id: String,
+    /// The service it belongs to.
+    pub service_id: String,
+    /// Number of the replica, from 1; 0 for services without one.
+    pub slot: u32,
+    /// The node it was given to.
+    pub node_id: Option<String>,
+    /// What was observed.
+    pub state: TaskState,
+    /// Where Swarm steers it: [`TaskState::Running`] while it is meant to run.
+    pub desired: TaskState,
+    /// Docker's own reason when something is wrong.
+    pub error: Option<String>,
+    /// Exit code; only once the state is terminal and the container was started.
+    pub exit_code: Option<i64>,
+    /// Its container on its node.
+    pub container_id: Option<String>,
+    /// Addresses by network id.
+    pub addresses: Vec<(String, Ipv4Addr)>,
+    /// Published TCP ports: (port in the container, port on the node), without doubles.
+    pub ports: Vec<(u16, u16)>,
+}
+
+impl SwarmTask {
+    /// Running and meant to run. A task whose node is lost stays `running` for ever, and only what
+    /// it is meant to be changes (SWARM.md, section 4).
+    pub fn is_alive(&self) -> bool {
+        self.state == TaskState::Running && self.desired == TaskState::Running
+    }
+
+    /// Its address in the network `network_id`.
+    pub fn address_in(&self, network_id: &str) -> Option<Ipv4Addr> {
+        self.addresses
+            .iter()
+            .find(|(id, _)| id == network_id)
+            .map(|(_, address)| *address)
+    }
+}
+
+/// Where a log line was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogStream {
+    /// Standard output; also all output of a container with a terminal.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// A line of a container's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// When it was written, RFC 3339 with nanoseconds, as Docker gives it; empty when it gave none.
+    pub at: String,
+    /// Where it was written.
+    pub stream: LogStream,
+    /// The line without its end (`\n`, `\r\n`); bytes that are not UTF-8 are replaced.
+    pub text: String,
+}
+
+/// Which part of a log is wanted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LogQuery {
+    /// Only the last so many lines.
+    pub tail: Option<u32>,
+}
+
+/// What the Director needs of Docker Swarm.
+#[async_trait]
+pub trait Swarm: Send + Sync + 'static {
+    /// Whether Docker answers and is a manager of a Swarm.
+    async fn manager(&self) -> Result<Manager, SwarmError>;
+
+    /// The tokens with which machines join.
+    async fn join_tokens(&self) -> Result<JoinTokens, SwarmError>;
+
+    /// All nodes.
+    async fn nodes(&self) -> Result<Vec<Node>, SwarmError>;
+
+    /// All networks, whoever made them.
+    async fn networks(&self) -> Result<Vec<Network>, SwarmError>;
+
+    /// Creates an attachable overlay network; gives its id.
+    async fn create_network(&self, plan: &NetworkPlan) -> Result<String, SwarmError>;
+
+    /// Removes a network. [`SwarmError::InUse`] while something is attached to it.
+    async fn remove_network(&self, id: &str) -> Result<(), SwarmError>;
+
+    /// The services that carry all of `labels`.
+    async fn services(&self, labels: &Labels) -> Result<Vec<Service>, SwarmError>;
+
+    /// Creates a service; gives its id.
+    async fn create_service(&self, plan: &ServicePlan) -> Result<String, SwarmError>;
+
+    /// Removes a service by id or name. Its containers end later.
+    async fn remove_service(&self, id: &str) -> Result<(), SwarmError>;
+
+    /// The Swarm tasks of all services that carry, or carried, all of `labels`.
+    async fn tasks(&self, labels: &Labels) -> Result<Vec<SwarmTask>, SwarmError>;
+
+    /// The containers on the manager's node, also those that have ended, that carry all of `labels`.
+    async fn containers(&self, labels: &Labels) -> Result<Vec<Container>, SwarmError>;
+
+    /// The names of the volumes on the manager's node that carry all of `labels`.
+    async fn volumes(&self, labels: &Labels) -> Result<Vec<String>, SwarmError>;
+
+    /// Removes a volume on the manager's node.
+    async fn remove_volume(&self, name: &str) -> Result<(), SwarmError>;
+
+    /// The log of one Swarm task up to now, oldest line first; ends when it has been read. Works for
+    /// every node, and until the service is removed. `tty` as in the service's plan.
+    async fn task_logs(
+        &self,
+        task_id: &str,
+        tty: bool,
+        query: LogQuery,
+    ) -> Result<BoxStream<'static, Result<LogLine, SwarmError>>, SwarmError>;
+
+    /// Pulls an image to the manager's node unless it is there.
+    async fn pull_image(&self, image: &str) -> Result<(), SwarmError>;
+}
+
+/// The role that the labels of an object name.
+pub fn role_of(labels: &Labels) -> Option<Role> {
+    let roles = [
+        Role::Network,
+        Role::Discovery,
+        Role::Worker,
+        Role::Wait,
+        Role::Master,
+    ];
+    let name = labels.get(crate::task::plan::LABEL_ROLE)?;
+    roles.into_iter().find(|role| role.as_str() == name)
+}

@@ -1,0 +1,118 @@
+//! Image references: what Docker's grammar accepts, and when two of them name the same image.
+//!
+//! Docker refuses a malformed reference only when the service is created (SWARM.md, section 4:
+//! `is not a valid repository/tag`), which is too late for the author of a task. The grammar is
+//! the one of the `reference` package of Docker's distribution project.
+
+/// Why `image` is not a reference that Docker takes; `Ok` when it is one.
+pub fn check(image: &str) -> Result<(), String> {
+    if image.is_empty() {
+        return Err("is empty; expected an image such as `registry/name:tag`".into());
+    }
+    let (rest, digest) = match image.split_once('@') {
+        Some((rest, digest)) => (rest, Some(digest)),
+        None => (image, None),
+    };
+    if let Some(digest) = digest {
+        check_digest(digest)?;
+    }
+    let (name, tag) = split_tag(rest);
+    if let Some(tag) = tag {
+        check_tag(tag)?;
+    }
+    check_name(name)
+}
+
+/// The reference with Docker's defaults taken away, so that equal images compare equal:
+/// `docker.io/library/x:latest`, `library/x` and `x` are all `x`.
+pub fn normalise(image: &str) -> String {
+    let mut name = image;
+    for prefix in ["index.docker.io/", "docker.io/"] {
+        name = name.strip_prefix(prefix).unwrap_or(name);
+    }
+    name = name.strip_prefix("library/").unwrap_or(name);
+    match name.contains('@') {
+        true => name.to_owned(),
+        false => name.strip_suffix(":latest").unwrap_or(name).to_owned(),
+    }
+}
+
+/// A colon after the last slash starts a tag; one before it belongs to a registry's port.
+fn split_tag(rest: &str) -> (&str, Option<&str>) {
+    let last_slash = rest.rfind('/').map_or(0, |at| at + 1);
+    match rest[last_slash..].find(':') {
+        Some(at) => {
+            let colon = last_slash + at;
+            (&rest[..colon], Some(&rest[colon + 1..]))
+        }
+        None => (rest, None),
+    }
+}
+
+fn check_digest(digest: &str) -> Result<(), String> {
+    let valid = digest.split_once(':').is_some_and(|(algorithm, hex)| {
+        !algorithm.is_empty() && hex.len() >= 32 && hex.bytes().all(|b| b.is_ascii_hexdigit())
+    });
+    match valid {
+        true => Ok(()),
+        false => Err(format!(
+            "has the digest `{digest}`; expected `sha256:` and 64 hex digits"
+        )),
+    }
+}
+
+fn check_tag(tag: &str) -> Result<(), String> {
+    let starts_well = tag.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    let valid = tag.len() <= 128
+        && starts_well
+        && tag
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
+    match valid {
+        true => Ok(()),
+        false => Err(format!(
+            "has the tag `{tag}`; expected 1 to 128 letters, digits, `_`, `.` or `-`"
+        )),
+    }
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    if name.len() > 255 {
+        return Err("is longer than the 255 characters that Docker allows".into());
+    }
+    let mut parts: Vec<&str> = name.split('/').collect();
+    if parts.len() > 1 && is_registry(parts[0]) {
+        parts.remove(0);
+    }
+    match parts.iter().find(|part| !is_component(part)) {
+        None => Ok(()),
+        Some(part) => Err(format!(
+            "has the part `{part}`; expected lower-case letters and digits, \
+             with single `.`, `_` or `-` between them"
+        )),
+    }
+}
+
+/// Docker takes the first part for a registry when it has a dot or a port, or is `localhost`.
+fn is_registry(part: &str) -> bool {
+    let (host, port) = part.split_once(':').unwrap_or((part, "0"));
+    let looks_like_host = part == "localhost" || part.contains('.') || part.contains(':');
+    looks_like_host
+        && !host.is_empty()
+        && host
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || ".-".contains(c))
+        && !port.is_empty()
+        && port.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// `[a-z0-9]+` runs joined by `.`, `_`, `__` or any number of `-`.
+fn is_component(part: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    if !part.starts_with(is_word) || !part.ends_with(is_word) {
+        return false;
+    }
+    part.split(is_word)
+        .filter(|gap| !gap.is_empty())
+        .all(|gap| matches!(gap, "." | "_" | "__") || gap.chars().all(|c| c == '-'))
+}

@@ -1,0 +1,400 @@
+//! The names, labels and descriptions of everything that a run creates in Docker. Pure: the same
+//! run always gives the same plan, which is what makes every step idempotent.
+
+use super::spec::{
+    REMOTES, RESERVED_PREFIX, ServiceSpec, TaskSpec, WORKER_ADDRESSES, WORKERS_NAME,
+};
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Label with the task's name.
+pub const LABEL_TASK: &str = "com.atq.task";
+/// Label with the run's suffix.
+pub const LABEL_RUN: &str = "com.atq.run";
+/// Label with the [`Role`].
+pub const LABEL_ROLE: &str = "com.atq.role";
+/// Label with the id of the Director that made the object.
+pub const LABEL_DIRECTOR: &str = "com.atq.director";
+
+/// Where a bundle is found in a container (thesis, Appendix A).
+pub const BUNDLE_TARGET: &str = "/atq/data";
+/// The port on which the sidecar listens inside its container.
+pub const DISCOVERY_PORT: u16 = 9090;
+/// The variable that tells the sidecar its token.
+pub const DISCOVERY_TOKEN_VARIABLE: &str = "ATQ_DISCOVERY_TOKEN";
+
+/// Time between SIGTERM and SIGKILL for the containers of a task.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// What an object of a run is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The network of the run.
+    Network,
+    /// The sidecar.
+    Discovery,
+    /// The generators of load.
+    Worker,
+    /// One try of the wait command.
+    Wait,
+    /// The coordinator.
+    Master,
+}
+
+impl Role {
+    /// The role as it stands in labels, names and log lines.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::Discovery => "discovery",
+            Self::Worker => "worker",
+            Self::Wait => "wait",
+            Self::Master => "master",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Labels of a Docker object.
+pub type Labels = BTreeMap<String, String>;
+
+/// An overlay network to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkPlan {
+    /// Unique per run: a name still conflicts for seconds after its removal (SWARM.md, section 4).
+    pub name: String,
+    /// Always explicit, so that two tasks never overlap.
+    pub subnet: Ipv4Net,
+    /// Labels of the network.
+    pub labels: Labels,
+}
+
+/// How a service's name resolves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    /// DNS round-robin: one address for each container.
+    DnsRoundRobin,
+    /// One virtual address.
+    VirtualIp,
+}
+
+/// A host directory that is mounted read-only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BindMount {
+    /// Absolute path on the node.
+    pub source: PathBuf,
+    /// Absolute path in the container.
+    pub target: String,
+}
+
+/// A network that a service joins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkJoin {
+    /// Name or id of the network.
+    pub network: String,
+    /// Names of the service on that network, besides its own.
+    pub aliases: Vec<String>,
+}
+
+/// A service to create: replicated, never restarted.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ServicePlan {
+    /// At most 63 characters.
+    pub name: String,
+    /// What the service is for.
+    pub role: Role,
+    /// Labels of the service and of its containers (the first do not reach the second by themselves).
+    pub labels: Labels,
+    /// Image reference.
+    pub image: String,
+    /// Replaces the image's entrypoint when given.
+    pub entrypoint: Option<Vec<String>>,
+    /// Arguments of the container.
+    pub args: Vec<String>,
+    /// `NAME=value`; may hold passwords.
+    pub environment: Vec<String>,
+    /// The bundle.
+    pub mounts: Vec<BindMount>,
+    /// Networks to join.
+    pub networks: Vec<NetworkJoin>,
+    /// Number of containers.
+    pub replicas: u32,
+    /// Whether the containers get a terminal.
+    pub tty: bool,
+    /// How the service's name resolves.
+    pub endpoint: Endpoint,
+    /// A TCP port that is published on the node, under a port of the node's choice.
+    pub host_port: Option<u16>,
+    /// Time between SIGTERM and SIGKILL.
+    pub stop_grace: Duration,
+    /// Placement constraints in Docker's language, for example `node.id==abc`.
+    pub constraints: Vec<String>,
+}
+
+impl fmt::Debug for ServicePlan {
+    /// Without the environment: it may hold passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServicePlan")
+            .field("name", &self.name)
+            .field("image", &self.image)
+            .field("replicas", &self.replicas)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What identifies one run of a task, and what its objects are made with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunPlan<'a> {
+    /// The definition.
+    pub spec: &'a TaskSpec,
+    /// Six random characters.
+    pub run: &'a str,
+    /// Id of the Director.
+    pub director: &'a str,
+}
+
+impl RunPlan<'_> {
+    /// `<task>-<run>-<suffix>`; at most 45 + 1 + 6 + 1 + 10 = 63 characters.
+    fn name(&self, suffix: &str) -> String {
+        format!("{}-{}-{suffix}", self.spec.name, self.run)
+    }
+
+    /// Name of the service with this role. The wait command has one for each try: [`RunPlan::wait_name`].
+    pub fn service_name(&self, role: Role) -> String {
+        self.name(role.as_str())
+    }
+
+    /// Name of the service for the `attempt`-th try of the wait command, from 1.
+    pub fn wait_name(&self, attempt: u32) -> String {
+        self.name(&format!("wait-{attempt}"))
+    }
+
+    /// Labels of an object with this role.
+    pub fn labels(&self, role: Role) -> Labels {
+        [
+            (LABEL_TASK, self.spec.name.as_str()),
+            (LABEL_RUN, self.run),
+            (LABEL_ROLE, role.as_str()),
+            (LABEL_DIRECTOR, self.director),
+        ]
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+    }
+
+    /// The run's own network.
+    pub fn network(&self, subnet: Ipv4Net) -> NetworkPlan {
+        NetworkPlan {
+            name: self.name("net"),
+            subnet,
+            labels: self.labels(Role::Network),
+        }
+    }
+
+    /// The sidecar, on the node `node` when that may run containers, else anywhere.
+    pub fn discovery(&self, image: &str, token: &str, node: Option<&str>) -> ServicePlan {
+        ServicePlan {
+            environment: vec![format!("{DISCOVERY_TOKEN_VARIABLE}={token}")],
+            endpoint: Endpoint::DnsRoundRobin,
+            host_port: Some(DISCOVERY_PORT),
+            stop_grace: Duration::from_secs(1),
+            constraints: node
+                .map(|id| format!("node.id=={id}"))
+                .into_iter()
+                .collect(),
+            ..self.service(
+                Role::Discovery,
+                self.service_name(Role::Discovery),
+                image.to_owned(),
+                1,
+            )
+        }
+    }
+
+    /// The workers.
+    pub fn workers(&self, subnet: Ipv4Net, bundle: Option<PathBuf>) -> ServicePlan {
+        let name = self.service_name(Role::Worker);
+        let mut plan = self.tool(Role::Worker, name, &self.spec.worker, subnet, bundle);
+        plan.endpoint = Endpoint::DnsRoundRobin;
+        if let Some(own) = plan.networks.first_mut() {
+            own.aliases.push(WORKERS_NAME.to_owned());
+        }
+        plan
+    }
+
+    /// The master, told where the workers are.
+    pub fn master(
+        &self,
+        subnet: Ipv4Net,
+        bundle: Option<PathBuf>,
+        workers: &[Ipv4Addr],
+    ) -> ServicePlan {
+        let spec = &self.spec.master;
+        let mut plan = self.tool(
+            Role::Master,
+            self.service_name(Role::Master),
+            spec,
+            subnet,
+            bundle,
+        );
+        let addresses = csv(workers);
+        if !spec.sets(REMOTES) {
+            plan.environment.push(format!("{REMOTES}={addresses}"));
+        }
+        plan.environment
+            .push(format!("{WORKER_ADDRESSES}={addresses}"));
+        plan
+    }
+
+    /// The `attempt`-th try of the wait command: the worker's image and environment, on the task's
+    /// network only, without a terminal so that its standard output can be told apart.
+    pub fn wait(
+        &self,
+        command: &str,
+        attempt: u32,
+        subnet: Ipv4Net,
+        bundle: Option<PathBuf>,
+        workers: &[Ipv4Addr],
+    ) -> ServicePlan {
+        let spec = &self.spec.worker;
+        let mut plan = self.tool(Role::Wait, self.wait_name(attempt), spec, subnet, bundle);
+        plan.entrypoint = Some(vec!["/bin/sh".into(), "-c".into()]);
+        plan.args = vec![command.to_owned()];
+        plan.networks.truncate(1);
+        if let Some(own) = plan.networks.first_mut() {
+            own.aliases.clear();
+        }
+        plan.replicas = 1;
+        plan.tty = false;
+        plan.environment
+            .push(format!("{WORKER_ADDRESSES}={}", csv(workers)));
+        plan
+    }
+
+    /// A service of the user's tool.
+    fn tool(
+        &self,
+        role: Role,
+        name: String,
+        spec: &ServiceSpec,
+        subnet: Ipv4Net,
+        bundle: Option<PathBuf>,
+    ) -> ServicePlan {
+        let mut plan = self.service(role, name, spec.image.clone(), spec.replicas);
+        plan.args = spec.args.clone();
+        plan.tty = spec.tty;
+        plan.environment = self.environment(role, spec, subnet);
+        plan.mounts = bundle
+            .map(|source| BindMount {
+                source,
+                target: BUNDLE_TARGET.to_owned(),
+            })
+            .into_iter()
+            .collect();
+        if let Some(own) = plan.networks.first_mut() {
+            own.aliases.push(spec.alias.clone());
+        }
+        plan.networks
+            .extend(spec.networks.iter().map(|name| NetworkJoin {
+                network: name.clone(),
+                aliases: Vec::new(),
+            }));
+        plan
+    }
+
+    fn environment(&self, role: Role, spec: &ServiceSpec, subnet: Ipv4Net) -> Vec<String> {
+        let own = [
+            ("TASK", self.spec.name.as_str().to_owned()),
+            ("ROLE", role.as_str().to_owned()),
+            // Docker fills in the slot of each container.
+            ("REPLICA", "{{.Task.Slot}}".to_owned()),
+            ("SUBNET", subnet.to_string()),
+        ];
+        let users = spec
+            .environment
+            .iter()
+            .map(|var| format!("{}={}", var.name, escape_template(&var.value)));
+        own.into_iter()
+            .map(|(name, value)| format!("{RESERVED_PREFIX}{name}={value}"))
+            .chain(users)
+            .collect()
+    }
+
+    /// What all services of a run have in common.
+    fn service(&self, role: Role, name: String, image: String, replicas: u32) -> ServicePlan {
+        ServicePlan {
+            name,
+            role,
+            labels: self.labels(role),
+            image,
+            entrypoint: None,
+            args: Vec::new(),
+            environment: Vec::new(),
+            mounts: Vec::new(),
+            networks: vec![NetworkJoin {
+                network: self.name("net"),
+                aliases: Vec::new(),
+            }],
+            replicas,
+            tty: false,
+            endpoint: Endpoint::VirtualIp,
+            host_port: None,
+            stop_grace: STOP_GRACE,
+            constraints: Vec::new(),
+        }
+    }
+}
+
+/// Swarm expands Go templates in the environment of a service. A user's value is not a template:
+/// its opening braces are written as a template that prints them.
+fn escape_template(value: &str) -> String {
+    value.replace("{{", r#"{{"{{"}}"#)
+}
+
+/// `ip1,ip2`, in ascending order.
+fn csv(addresses: &[Ipv4Addr]) -> String {
+    let mut sorted = addresses.to_vec();
+    sorted.sort_unstable();
+    sorted
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+/// The smallest network, of a /24 or larger, that holds `replicas` addresses and those that Swarm
+/// needs besides: the gateway, one for each node, the sidecar, the wait command (SWARM.md, section 5).
+pub fn prefix_for(replicas: u32, nodes: u32) -> u8 {
+    let needed = u64::from(replicas) + u64::from(nodes) * 2 + 16;
+    (8..=24)
+        .rev()
+        .find(|prefix| (1u64 << (32 - prefix)) > needed)
+        .unwrap_or(8)
+}
+
+/// The first network of `pool` with this prefix that meets none of `taken`, from the `skip`-th on
+/// and around, so that tasks which start together look in different places.
+pub fn free_subnet(pool: Ipv4Net, prefix: u8, taken: &[Ipv4Net], skip: usize) -> Option<Ipv4Net> {
+    let overlaps = |net: &Ipv4Net| {
+        taken
+            .iter()
+            .any(|other| net.contains(&other.network()) || other.contains(&net.network()))
+    };
+    let prefix = prefix.max(pool.prefix_len());
+    let count = 1usize << (prefix - pool.prefix_len()).min(20);
+    let skip = skip % count;
+    let from_skip = pool.subnets(prefix).ok()?.skip(skip);
+    let around = pool.subnets(prefix).ok()?.take(skip);
+    from_skip.chain(around).find(|net| !overlaps(net))
+}
