@@ -1,1 +1,22 @@
-//! Placeholder.
+//! The wire types of the Director's HTTP API: what stands in requests and answers, with no logic.
+//!
+//! Layer 1 is the contract of 2018 (thesis, section 5.3.1 and appendices A and C); its names and
+//! shapes never change. Everything else is an addition. Times are RFC 3339 in UTC; durations say
+//! their unit.
+
+pub mod bundle;
+pub mod error;
+pub mod health;
+pub mod swarm;
+pub mod task;
+
+/// Vendor media type of a task (layer 1).
+pub const MEDIA_TASK: &str = "application/atq.task+json";
+/// Vendor media type of an upload's answer (layer 1).
+pub const MEDIA_UPLOAD: &str = "application/atq.databind.upload+json";
+/// Vendor media type of a list of uploads (layer 1).
+pub const MEDIA_UPLOADS: &str = "application/atq.databind.upload+json; type=collection";
+/// Vendor media type of the Swarm's description (layer 1).
+pub const MEDIA_SWARM: &str = "application/atq.swarm+json";
+/// Media type of errors (RFC 9457).
+pub const MEDIA_PROBLEM: &str = "application/problem+json";

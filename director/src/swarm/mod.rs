@@ -211,6 +211,26 @@ impl TaskState {
     pub fn is_terminal(self) -> bool {
         self >= Self::Complete
     }
+
+    /// Docker's word for the state.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Pending => "pending",
+            Self::Assigned => "assigned",
+            Self::Accepted => "accepted",
+            Self::Preparing => "preparing",
+            Self::Ready => "ready",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Complete => "complete",
+            Self::Shutdown => "shutdown",
+            Self::Failed => "failed",
+            Self::Rejected => "rejected",
+            Self::Remove => "remove",
+            Self::Orphaned => "orphaned",
+        }
+    }
 }
 
 /// A Swarm task: one container of a service, as Swarm sees it.

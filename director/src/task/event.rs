@@ -1,1 +1,205 @@
-//! Placeholder.
+//! What was recorded about a run, in the past tense. The history of these facts is the truth about
+//! a task; [`super::state::State`] is its fold. Events are kept for ever: fields may be added with a
+//! default, never renamed.
+
+use super::state::Step;
+use super::timestamp::Timestamp;
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
+
+/// An event with its place in the history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Number in the history, from 1, without gaps.
+    pub seq: u64,
+    /// When it was recorded.
+    pub at: Timestamp,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Why a task errored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The step that failed.
+    pub step: Step,
+    /// The cause.
+    pub code: FailureCode,
+    /// What happened, with Docker's own reason.
+    pub message: String,
+    /// What to do about it; may be empty.
+    #[serde(default)]
+    pub hint: String,
+}
+
+/// Causes of failure. Their wire names are stable; README lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureCode {
+    /// Docker did not answer until the deadline.
+    DockerUnavailable,
+    /// Docker refused what the task needs.
+    DockerRefused,
+    /// No free subnet is left in `subnetPool`.
+    SubnetsExhausted,
+    /// Swarm handed out no addresses.
+    NoAddresses,
+    /// The bundle is gone from the disk.
+    BundleMissing,
+    /// The sidecar did not start or does not answer.
+    DiscoveryFailed,
+    /// A worker ended, or could not be started, before the test began.
+    WorkerFailed,
+    /// A worker finds no node.
+    WorkerUnplaceable,
+    /// Not all workers were ready at the deadline.
+    WorkersTimedOut,
+    /// A worker was lost while the test ran.
+    WorkerLost,
+    /// The wait command did not succeed in time.
+    WaitCommandFailed,
+    /// The master could not be started.
+    MasterFailed,
+    /// The master finds no node.
+    MasterUnplaceable,
+    /// The master did not start until the deadline.
+    MasterTimedOut,
+    /// The master ended with another exit code than 0.
+    MasterExit,
+    /// The master's node was lost.
+    MasterLost,
+    /// The test ran longer than allowed.
+    MaxDuration,
+    /// The Director itself failed; a bug.
+    Internal,
+}
+
+/// A recorded fact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    tag = "event",
+    content = "data",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
+pub enum Event {
+    /// The definition was accepted.
+    Queued {
+        /// Suffix of the run in Docker names.
+        run: String,
+        /// Guards the run's sidecar; never leaves the Director but to it.
+        token: String,
+    },
+    /// The step is about to be taken. Recorded before anything is done.
+    StepStarted {
+        /// The step.
+        step: Step,
+    },
+    /// A network with this subnet is about to be created.
+    SubnetChosen {
+        /// The subnet.
+        subnet: Ipv4Net,
+    },
+    /// The network exists.
+    NetworkCreated {
+        /// Docker's id.
+        id: String,
+    },
+    /// The sidecar answers.
+    DiscoveryReady {
+        /// Docker's id of its service.
+        service: String,
+        /// Base URL under which the Director reaches it.
+        endpoint: String,
+    },
+    /// The workers' service exists.
+    WorkersCreated {
+        /// Docker's id.
+        service: String,
+    },
+    /// All workers run, and DNS and Swarm agree about their addresses.
+    WorkersReady {
+        /// The addresses, ascending.
+        addresses: Vec<Ipv4Addr>,
+    },
+    /// The workers accept connections, as far as was asked for.
+    WorkersProbed,
+    /// A try of the wait command ended.
+    WaitTried {
+        /// Number of the try, from 1.
+        attempt: u32,
+        /// Exit code, if the command was started.
+        exit_code: Option<i64>,
+        /// Whether it succeeded.
+        succeeded: bool,
+        /// What was seen, in words.
+        seen: String,
+    },
+    /// The delay runs until then.
+    DelayStarted {
+        /// Its end.
+        until: Timestamp,
+    },
+    /// The delay is over.
+    DelayEnded,
+    /// The master's service exists.
+    MasterCreated {
+        /// Docker's id.
+        service: String,
+    },
+    /// All replicas of the master run, or have run already.
+    MasterStarted,
+    /// A worker ended badly, or its node went away, while the test ran.
+    WorkerLost {
+        /// Number of the replica.
+        replica: u32,
+        /// Docker's own reason.
+        reason: String,
+    },
+    /// All replicas of the master have ended.
+    MasterEnded {
+        /// The worst exit code; absent when Docker told none.
+        exit_code: Option<i64>,
+    },
+    /// The run failed.
+    Failed {
+        /// Why.
+        failure: Failure,
+    },
+    /// Somebody asked for the end, and the run gave way.
+    Stopped,
+    /// Logs and exit codes are on the Director's disk.
+    EvidenceKept {
+        /// Number of log files.
+        logs: u32,
+        /// What could not be kept, in words.
+        missing: Vec<String>,
+        /// The workers as last seen.
+        workers: Vec<WorkerSeen>,
+    },
+    /// Clean-up was tried.
+    CleanUpTried {
+        /// What is still there; empty: nothing.
+        leftovers: Vec<String>,
+    },
+}
+
+/// A worker as last seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerSeen {
+    /// Number of the replica.
+    pub replica: u32,
+    /// Docker's id of its node.
+    pub node: Option<String>,
+    /// Its address on the task's network.
+    pub address: Option<Ipv4Addr>,
+    /// Docker's word for its state.
+    pub state: String,
+    /// Its exit code, once it has ended.
+    pub exit_code: Option<i64>,
+    /// Docker's own reason when something is wrong.
+    pub error: Option<String>,
+}

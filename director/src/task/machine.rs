@@ -1,1 +1,292 @@
-//! Placeholder.
+//! The machine of a run. [`next`] folds events into a state, [`decide`] turns a state into what is
+//! to be done. Both are pure and total; the same `next` serves the live run and the replay after a
+//! crash, so a resumed run cannot know anything that its history does not say.
+
+use super::event::{Event, Failure, Record};
+use super::spec::TaskSpec;
+use super::state::{Desired, LostWorker, Outcome, State, Step};
+use thiserror::Error;
+
+/// How often clean-up is tried before the run ends with a remainder, which is then tried again in
+/// the background. With the pauses between the tries this takes about ten minutes.
+pub const MAX_CLEANUPS: u32 = 14;
+
+/// An event that cannot follow.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("event {seq} (`{event:?}`) cannot follow in step `{}`", .step.as_str())]
+pub struct IllegalEvent {
+    /// Number of the event.
+    pub seq: u64,
+    /// The step in which it came.
+    pub step: Step,
+    /// The event.
+    pub event: Box<Event>,
+}
+
+/// A history that is not one.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum BadHistory {
+    /// It has no event.
+    #[error("the history is empty")]
+    Empty,
+    /// It does not begin with `queued`.
+    #[error("the history does not begin with `queued`")]
+    NoBeginning,
+    /// An event cannot follow.
+    #[error(transparent)]
+    Illegal(#[from] IllegalEvent),
+}
+
+/// What is to be done now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Record this; nothing has to be done for it.
+    Record(Event),
+    /// Do the work of the present step.
+    Perform(Step),
+    /// Nothing, ever.
+    Rest,
+}
+
+/// The state that a history leads to.
+///
+/// # Errors
+/// When the history is empty or an event cannot follow.
+pub fn fold(history: &[Record]) -> Result<State, BadHistory> {
+    let (first, rest) = history.split_first().ok_or(BadHistory::Empty)?;
+    let mut state = begin(first)?;
+    for record in rest {
+        state = next(state, record)?;
+    }
+    Ok(state)
+}
+
+/// The state after the first record of a history.
+///
+/// # Errors
+/// When it is not `queued`.
+pub fn begin(first: &Record) -> Result<State, BadHistory> {
+    match &first.event {
+        Event::Queued { run, token } => Ok(State::queued(
+            first.seq,
+            first.at,
+            run.clone(),
+            token.clone(),
+        )),
+        _ => Err(BadHistory::NoBeginning),
+    }
+}
+
+/// The state after `record`. In `done` every event but a late clean-up is illegal, and that one does
+/// not leave `done`.
+///
+/// # Errors
+/// When the event cannot follow.
+pub fn next(state: State, record: &Record) -> Result<State, IllegalEvent> {
+    let illegal = IllegalEvent {
+        seq: record.seq,
+        step: state.step,
+        event: Box::new(record.event.clone()),
+    };
+    let in_order = record.seq == state.seq + 1;
+    let mut after = match in_order && allowed(&state, &record.event) {
+        true => state,
+        false => return Err(illegal),
+    };
+    after.seq = record.seq;
+    apply(&mut after, record);
+    Ok(after)
+}
+
+/// Whether `event` may follow in `state`.
+fn allowed(state: &State, event: &Event) -> bool {
+    let open = state.outcome.is_none() && !state.step_done;
+    let during = |step: Step| state.step == step && open;
+    match event {
+        Event::Queued { .. } => false,
+        Event::StepStarted { step } => may_enter(state, *step),
+        // A second choice is made by the sidecar's step, when the first subnet proved unusable.
+        Event::SubnetChosen { .. } | Event::NetworkCreated { .. } => {
+            during(Step::Network) || during(Step::Discovery)
+        }
+        Event::DiscoveryReady { .. } => during(Step::Discovery),
+        Event::WorkersCreated { .. } => during(Step::Workers),
+        Event::WorkersReady { .. } => during(Step::Resolve),
+        Event::WorkersProbed => during(Step::Readiness),
+        Event::WaitTried { .. } => during(Step::WaitCommand),
+        Event::DelayStarted { .. } | Event::DelayEnded => during(Step::Delay),
+        Event::MasterCreated { .. } | Event::MasterStarted => during(Step::Master),
+        Event::WorkerLost { .. } | Event::MasterEnded { .. } => during(Step::Running),
+        Event::Failed { .. } | Event::Stopped => {
+            state.step < Step::Collect && state.outcome.is_none()
+        }
+        Event::EvidenceKept { .. } => state.step == Step::Collect && !state.step_done,
+        Event::CleanUpTried { .. } => {
+            state.step == Step::Done || (state.step == Step::Cleanup && !state.step_done)
+        }
+    }
+}
+
+/// Steps are only ever taken forward. A run whose outcome is fixed goes to `collect`, and only such
+/// a run does.
+fn may_enter(state: &State, step: Step) -> bool {
+    if step <= state.step || state.step == Step::Done {
+        return false;
+    }
+    match state.outcome {
+        Some(_) if state.step < Step::Collect => step == Step::Collect,
+        Some(_) => state.step_done,
+        None => {
+            state.step_done && step < Step::Collect
+                || state.step == Step::Queued && step == Step::Network
+        }
+    }
+}
+
+fn apply(state: &mut State, record: &Record) {
+    let at = record.at;
+    match record.event.clone() {
+        Event::Queued { .. } => {}
+        Event::StepStarted { step } => {
+            let spent = at.since(state.step_started_at).as_millis();
+            state
+                .timings
+                .insert(state.step, u64::try_from(spent).unwrap_or(u64::MAX));
+            state.step = step;
+            state.step_done = step == Step::Done;
+            state.step_started_at = at;
+        }
+        Event::SubnetChosen { subnet } => {
+            state.subnet = Some(subnet);
+            state.subnets_tried += 1;
+            state.network = None;
+        }
+        Event::NetworkCreated { id } => {
+            state.network = Some(id);
+            state.step_done = state.step == Step::Network;
+        }
+        Event::DiscoveryReady { service, endpoint } => {
+            state.discovery = Some(service);
+            state.endpoint = Some(endpoint);
+            state.step_done = true;
+        }
+        Event::WorkersCreated { service } => {
+            state.worker = Some(service);
+            state.step_done = true;
+        }
+        Event::WorkersReady { addresses } => {
+            state.addresses = addresses;
+            state.step_done = true;
+        }
+        Event::WorkersProbed | Event::DelayEnded => state.step_done = true,
+        Event::WaitTried {
+            attempt,
+            succeeded,
+            seen,
+            ..
+        } => {
+            state.wait_seen = seen;
+            state.wait_attempts = attempt;
+            state.step_done = succeeded;
+        }
+        Event::DelayStarted { until } => state.delay_until = Some(until),
+        Event::MasterCreated { service } => state.master = Some(service),
+        Event::MasterStarted => {
+            state.started_at = Some(at);
+            state.step_done = true;
+        }
+        Event::WorkerLost { replica, reason } => state.lost.push(LostWorker { replica, reason }),
+        Event::MasterEnded { exit_code } => {
+            state.exit_code = exit_code;
+            let outcome = if exit_code == Some(0) {
+                Outcome::Finished
+            } else {
+                Outcome::Errored
+            };
+            if outcome == Outcome::Errored {
+                state.failure = Some(master_exit(exit_code));
+            }
+            end(state, record, outcome);
+        }
+        Event::Failed { failure } => {
+            state.failure = Some(failure);
+            end(state, record, Outcome::Errored);
+        }
+        Event::Stopped => end(state, record, Outcome::Stopped),
+        Event::EvidenceKept { workers, .. } => {
+            state.workers = workers;
+            state.step_done = true;
+        }
+        Event::CleanUpTried { leftovers } => {
+            state.cleanups += 1;
+            state.step_done = leftovers.is_empty() || state.cleanups >= MAX_CLEANUPS;
+            state.leftovers = leftovers;
+        }
+    }
+}
+
+fn end(state: &mut State, record: &Record, outcome: Outcome) {
+    state.outcome = Some(outcome);
+    state.finished_at = Some(record.at);
+}
+
+fn master_exit(exit_code: Option<i64>) -> Failure {
+    use super::event::FailureCode;
+    let message = match exit_code {
+        Some(code) => format!("the master ended with exit code {code}{}", meaning(code)),
+        None => "the master ended, and Docker told no exit code".to_owned(),
+    };
+    Failure {
+        step: Step::Running,
+        code: FailureCode::MasterExit,
+        message,
+        hint: "its log says more: GET /task/{id}/logs?service=master".to_owned(),
+    }
+}
+
+/// Words for the exit codes that shells and Docker give.
+fn meaning(code: i64) -> &'static str {
+    match code {
+        126 => " (its command cannot be executed)",
+        127 => " (its command was not found)",
+        137 => " (killed: out of memory, or it did not end after SIGTERM)",
+        143 => " (ended by SIGTERM)",
+        _ => "",
+    }
+}
+
+/// What is to be done in `state` when the task is steered to `desired`. Waiting for a turn in the
+/// queue is the work of the step `queued`.
+pub fn decide(state: &State, spec: &TaskSpec, desired: Desired) -> Action {
+    let enter = |step| Action::Record(Event::StepStarted { step });
+    if state.step == Step::Done {
+        return Action::Rest;
+    }
+    if state.outcome.is_none() && desired != Desired::Run {
+        return Action::Record(Event::Stopped);
+    }
+    if state.outcome.is_some() && state.step < Step::Collect {
+        return enter(Step::Collect);
+    }
+    match state.step_done {
+        true => enter(following(state.step, spec)),
+        false => Action::Perform(state.step),
+    }
+}
+
+/// The step that follows `step` in a task that has what `spec` says.
+pub fn following(step: Step, spec: &TaskSpec) -> Step {
+    match step {
+        Step::Queued => Step::Network,
+        Step::Network => Step::Discovery,
+        Step::Discovery => Step::Workers,
+        Step::Workers => Step::Resolve,
+        Step::Resolve | Step::Readiness if spec.wait.is_some() => Step::WaitCommand,
+        Step::Resolve | Step::Readiness | Step::WaitCommand if spec.delay > 0 => Step::Delay,
+        Step::Resolve | Step::Readiness | Step::WaitCommand | Step::Delay => Step::Master,
+        Step::Master => Step::Running,
+        Step::Running => Step::Collect,
+        Step::Collect => Step::Cleanup,
+        Step::Cleanup | Step::Done => Step::Done,
+    }
+}

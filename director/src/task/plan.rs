@@ -162,6 +162,9 @@ pub struct RunPlan<'a> {
     pub run: &'a str,
     /// Id of the Director.
     pub director: &'a str,
+    /// How many subnets were chosen for the run; the second network needs another name, because
+    /// that of the first conflicts for seconds after its removal.
+    pub networks_tried: u32,
 }
 
 impl RunPlan<'_> {
@@ -180,6 +183,14 @@ impl RunPlan<'_> {
         self.name(&format!("wait-{attempt}"))
     }
 
+    /// Name of the run's network.
+    pub fn network_name(&self) -> String {
+        match self.networks_tried {
+            0 | 1 => self.name("net"),
+            tried => self.name(&format!("net-{tried}")),
+        }
+    }
+
     /// Labels of an object with this role.
     pub fn labels(&self, role: Role) -> Labels {
         [
@@ -196,7 +207,7 @@ impl RunPlan<'_> {
     /// The run's own network.
     pub fn network(&self, subnet: Ipv4Net) -> NetworkPlan {
         NetworkPlan {
-            name: self.name("net"),
+            name: self.network_name(),
             subnet,
             labels: self.labels(Role::Network),
         }
@@ -343,7 +354,7 @@ impl RunPlan<'_> {
             environment: Vec::new(),
             mounts: Vec::new(),
             networks: vec![NetworkJoin {
-                network: self.name("net"),
+                network: self.network_name(),
                 aliases: Vec::new(),
             }],
             replicas,

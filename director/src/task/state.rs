@@ -1,1 +1,214 @@
-//! Placeholder.
+//! What is known about a run: the fold of its history.
+
+use super::event::{Failure, WorkerSeen};
+use super::timestamp::Timestamp;
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+/// The steps of a run, in the order in which they are taken; some are skipped, none is taken twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Step {
+    /// Waits for its turn.
+    Queued,
+    /// Creates the network.
+    Network,
+    /// Starts the sidecar.
+    Discovery,
+    /// Creates the workers.
+    Workers,
+    /// Waits until DNS and Swarm agree about all workers.
+    Resolve,
+    /// Waits until the workers accept connections.
+    Readiness,
+    /// Runs the wait command.
+    WaitCommand,
+    /// Sleeps the delay.
+    Delay,
+    /// Starts the master.
+    Master,
+    /// The test runs.
+    Running,
+    /// Keeps logs and exit codes.
+    Collect,
+    /// Removes everything from Docker.
+    Cleanup,
+    /// The end.
+    Done,
+}
+
+impl Step {
+    /// All steps in order.
+    pub const ALL: [Self; 13] = [
+        Self::Queued,
+        Self::Network,
+        Self::Discovery,
+        Self::Workers,
+        Self::Resolve,
+        Self::Readiness,
+        Self::WaitCommand,
+        Self::Delay,
+        Self::Master,
+        Self::Running,
+        Self::Collect,
+        Self::Cleanup,
+        Self::Done,
+    ];
+
+    /// The step's name in answers, events and timings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Network => "network",
+            Self::Discovery => "discovery",
+            Self::Workers => "workers",
+            Self::Resolve => "resolve",
+            Self::Readiness => "readiness",
+            Self::WaitCommand => "waitCommand",
+            Self::Delay => "delay",
+            Self::Master => "master",
+            Self::Running => "running",
+            Self::Collect => "collect",
+            Self::Cleanup => "cleanup",
+            Self::Done => "done",
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// The master ended with exit code 0.
+    Finished,
+    /// Anything else that nobody asked for.
+    Errored,
+    /// Somebody asked for it.
+    Stopped,
+}
+
+/// Where a task is steered. Written by the API only.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Desired {
+    /// To its natural end.
+    #[default]
+    Run,
+    /// To an early end; what was learnt is kept.
+    Stopped,
+    /// To an early end, and nothing is kept.
+    Deleted,
+}
+
+/// A worker that was lost while the test ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostWorker {
+    /// Number of the replica.
+    pub replica: u32,
+    /// Docker's own reason.
+    pub reason: String,
+}
+
+/// What is known about a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Number of the last event.
+    pub seq: u64,
+    /// The present step.
+    pub step: Step,
+    /// Whether the present step has done its work.
+    pub step_done: bool,
+    /// When the present step began.
+    pub step_started_at: Timestamp,
+    /// Milliseconds by step, of the steps that are over.
+    pub timings: BTreeMap<Step, u64>,
+    /// Suffix of the run in Docker names.
+    pub run: String,
+    /// Guards the run's sidecar.
+    pub token: String,
+    /// Subnet of the run's network.
+    pub subnet: Option<Ipv4Net>,
+    /// How many subnets were tried.
+    pub subnets_tried: u32,
+    /// Docker's id of the run's network.
+    pub network: Option<String>,
+    /// Docker's id of the sidecar's service.
+    pub discovery: Option<String>,
+    /// Base URL of the sidecar.
+    pub endpoint: Option<String>,
+    /// Docker's id of the workers' service.
+    pub worker: Option<String>,
+    /// The workers' addresses, ascending.
+    pub addresses: Vec<Ipv4Addr>,
+    /// How often the wait command was tried.
+    pub wait_attempts: u32,
+    /// What the last try of the wait command showed.
+    pub wait_seen: String,
+    /// End of the delay.
+    pub delay_until: Option<Timestamp>,
+    /// Docker's id of the master's service.
+    pub master: Option<String>,
+    /// Workers that were lost while the test ran.
+    pub lost: Vec<LostWorker>,
+    /// The workers as they were when the evidence was kept.
+    pub workers: Vec<WorkerSeen>,
+    /// How the run ended.
+    pub outcome: Option<Outcome>,
+    /// Why it errored.
+    pub failure: Option<Failure>,
+    /// The master's worst exit code.
+    pub exit_code: Option<i64>,
+    /// What clean-up left.
+    pub leftovers: Vec<String>,
+    /// How often clean-up was tried.
+    pub cleanups: u32,
+    /// When the definition was accepted.
+    pub created_at: Timestamp,
+    /// When the master was seen running.
+    pub started_at: Option<Timestamp>,
+    /// When the outcome was fixed.
+    pub finished_at: Option<Timestamp>,
+}
+
+impl State {
+    /// The state after the first event of a history.
+    pub(super) fn queued(seq: u64, at: Timestamp, run: String, token: String) -> Self {
+        Self {
+            seq,
+            step: Step::Queued,
+            step_done: false,
+            step_started_at: at,
+            timings: BTreeMap::new(),
+            run,
+            token,
+            subnet: None,
+            subnets_tried: 0,
+            network: None,
+            discovery: None,
+            endpoint: None,
+            worker: None,
+            addresses: Vec::new(),
+            wait_attempts: 0,
+            wait_seen: String::new(),
+            delay_until: None,
+            master: None,
+            lost: Vec::new(),
+            workers: Vec::new(),
+            outcome: None,
+            failure: None,
+            exit_code: None,
+            leftovers: Vec::new(),
+            cleanups: 0,
+            created_at: at,
+            started_at: None,
+            finished_at: None,
+        }
+    }
+
+    /// Whether nothing will happen any more.
+    pub fn is_done(&self) -> bool {
+        self.step == Step::Done
+    }
+}

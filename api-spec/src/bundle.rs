@@ -1,0 +1,46 @@
+//! Bundles: uploaded zips.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A bundle in layer 1's words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Upload {
+    /// Id to be used as `fileid`: the first 32 hex digits of the content's SHA-256.
+    pub id: String,
+}
+
+/// Form of an upload.
+#[derive(Debug, ToSchema)]
+pub struct UploadPayload {
+    /// The zip.
+    #[schema(value_type = String, format = Binary)]
+    pub file: Vec<u8>,
+}
+
+/// What a bundle holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BundleDetails {
+    /// Its id.
+    pub id: String,
+    /// Name of the uploaded file.
+    pub file_name: String,
+    /// Size of the zip in bytes.
+    pub bytes: u64,
+    /// Size of its content in bytes.
+    pub unpacked_bytes: u64,
+    /// When it was uploaded.
+    pub created_at: String,
+    /// Its files, by path.
+    pub files: Vec<BundleFile>,
+}
+
+/// A file of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BundleFile {
+    /// Path below `/atq/data`.
+    pub path: String,
+    /// Size in bytes.
+    pub bytes: u64,
+}

@@ -1,0 +1,22 @@
+//! Errors.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Body of every error: layer 1's `error` beside the members of RFC 9457.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// What went wrong, in one sentence.
+    pub error: String,
+    /// Stable name of the cause, for scripts.
+    pub code: String,
+    /// Always `about:blank`: the cause is named by `code`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Words of the HTTP status.
+    pub title: String,
+    /// HTTP status.
+    pub status: u16,
+    /// The same as `error`.
+    pub detail: String,
+}

@@ -1,0 +1,315 @@
+//! Tasks: what is sent to start one, and what is told about it.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// Definition of a load test.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TaskPayload {
+    /// Id of the task.
+    #[schema(
+        pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{1,43}[A-Za-z0-9]$",
+        example = "checkout-nightly"
+    )]
+    pub name: String,
+    /// The service that coordinates the workers. It gets their addresses in `WORKER_CSV_VIPS`.
+    pub master: ServicePayload,
+    /// The service that generates load.
+    pub worker: ServicePayload,
+    /// A command that has to succeed before the master starts; none or an empty one is skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_command: Option<WaitCommand>,
+    /// Seconds between ready workers and the master.
+    #[serde(default)]
+    #[schema(minimum = 0, maximum = 86400)]
+    pub delay: u64,
+}
+
+/// Definition of one of the two services of a task.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServicePayload {
+    /// Name of the service on the task's network. The two aliases of a task differ, whatever the case.
+    #[schema(example = "Minions")]
+    pub alias: String,
+    /// Image reference.
+    #[schema(example = "atq-jmeter:5.6.3")]
+    pub image: String,
+    /// Arguments of the container; the image's entrypoint stays.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// `NAME=value` each. `WORKER_CSV_VIPS` and names that start with `ATQ_` belong to the Director.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub environment: Vec<String>,
+    /// Id of an uploaded bundle, mounted read-only at `/atq/data`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fileid: Option<String>,
+    /// Number of containers.
+    #[serde(default = "one")]
+    #[schema(minimum = 1, default = 1)]
+    pub replicas: u32,
+    /// Whether the containers get a terminal.
+    #[serde(default)]
+    pub tty: bool,
+    /// Names of existing overlay networks to join besides the task's own, for example the one of the
+    /// system under test.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<String>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// A command that runs in a container of its own on the task's network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WaitCommand {
+    /// Given to `/bin/sh -c` in the worker's image.
+    #[serde(default)]
+    pub command: String,
+    /// What its trimmed standard output must equal; empty: anything.
+    #[serde(default)]
+    pub expected_result: String,
+    /// Seconds for which a new try may begin; 0: one try.
+    #[serde(default)]
+    #[schema(minimum = 0, maximum = 86400)]
+    pub timeout: u64,
+}
+
+/// State of a task, in the words of 2018.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskStatus {
+    /// Everything up to the start of the master; also while queued.
+    Initializing,
+    /// The master runs.
+    Started,
+    /// Ended because somebody asked for it.
+    Stopped,
+    /// Ended with exit code 0.
+    Finished,
+    /// Ended in another way; `failure` says which.
+    Errored,
+}
+
+/// Answer to a definition that was accepted.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct TaskAccepted {
+    /// Id of the task.
+    pub id: String,
+    /// Its status.
+    pub status: TaskStatus,
+}
+
+/// Answer to a definition that was not accepted.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct TaskRefused {
+    /// Id of the task; empty when the name is unusable.
+    pub id: String,
+    /// Always `errored`.
+    pub status: TaskStatus,
+    /// All faults in one sentence.
+    pub error: String,
+    /// Every fault of the definition.
+    pub errors: Vec<FieldError>,
+}
+
+/// One thing that is wrong with a definition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FieldError {
+    /// Path of the field.
+    #[schema(example = "worker.image")]
+    pub field: String,
+    /// What was seen and what would be right.
+    pub message: String,
+}
+
+/// A task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Task {
+    /// Id: the name given in the definition.
+    pub id: String,
+    /// State in the words of 2018.
+    pub status: TaskStatus,
+    /// The coordinator.
+    pub master: TaskService,
+    /// The generators of load.
+    pub worker: TaskService,
+    /// The wait command, as defined.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait_command: Option<WaitCommand>,
+    /// Seconds between ready workers and the master.
+    pub delay: u64,
+    /// What is being done.
+    pub step: Step,
+    /// Why the task errored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// Milliseconds by step, for the steps that were taken.
+    pub timings: BTreeMap<String, u64>,
+    /// The workers as last seen.
+    pub workers: Vec<WorkerState>,
+    /// Place in the queue, from 1, while the task waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_position: Option<u32>,
+    /// When the definition was accepted.
+    pub created_at: String,
+    /// When the master was seen running.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<String>,
+    /// When the outcome was fixed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<String>,
+    /// Exit code of the master: the worst one when it has several replicas.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i64>,
+    /// What clean-up could not remove yet; it is tried again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leftovers: Vec<String>,
+}
+
+/// A service of a task. The environment is not part of any answer: it may hold passwords.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskService {
+    /// Docker's id of the service; empty until it is created.
+    pub id: String,
+    /// Name on the task's network.
+    pub alias: String,
+    /// Id of the bundle; empty when there is none.
+    pub file_id: String,
+    /// Image reference.
+    pub image: String,
+    /// Number of containers.
+    pub replicas: u32,
+    /// Whether the containers have a terminal.
+    pub tty: bool,
+    /// Arguments of the container.
+    pub args: Vec<String>,
+    /// Networks besides the task's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<String>,
+}
+
+/// What is being done for a task, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Step {
+    /// Waits for its turn.
+    Queued,
+    /// Creates the network.
+    Network,
+    /// Starts the sidecar.
+    Discovery,
+    /// Creates the workers.
+    Workers,
+    /// Waits until all workers run and all their addresses resolve.
+    Resolve,
+    /// Waits until the workers accept connections.
+    Readiness,
+    /// Runs the wait command.
+    WaitCommand,
+    /// Sleeps the delay.
+    Delay,
+    /// Starts the master.
+    Master,
+    /// The test runs.
+    Running,
+    /// Keeps logs and exit codes.
+    Collect,
+    /// Removes everything from Docker.
+    Cleanup,
+    /// The end.
+    Done,
+}
+
+/// Why a task errored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Failure {
+    /// The step that failed.
+    pub step: Step,
+    /// Stable name of the cause, for scripts.
+    #[schema(example = "worker_failed")]
+    pub code: String,
+    /// What happened, with Docker's own reason.
+    pub message: String,
+    /// What to do about it; may be empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hint: String,
+}
+
+/// A worker as last seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerState {
+    /// Number of the replica, from 1.
+    pub replica: u32,
+    /// Docker's id of its node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Its address on the task's network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Docker's word for its state, for example `running`.
+    pub state: String,
+    /// Its exit code, once it has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i64>,
+    /// Docker's own reason when something is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// A page of tasks, newest first.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct TaskList {
+    /// The tasks of this page.
+    pub tasks: Vec<Task>,
+    /// Value of `after` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A recorded fact of a task's history.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TaskEvent {
+    /// Number in the history, from 1.
+    pub id: u64,
+    /// When it was recorded.
+    pub at: String,
+    /// What happened, for example `stepStarted`.
+    pub event: String,
+    /// The step during which it happened.
+    pub step: Step,
+    /// Details; their names depend on `event`.
+    #[schema(value_type = Object)]
+    pub data: serde_json::Value,
+}
+
+/// The history of a task.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct TaskEvents {
+    /// Id of the task.
+    pub id: String,
+    /// All events so far, oldest first.
+    pub events: Vec<TaskEvent>,
+}
+
+/// A log line, as one line of NDJSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogEntry {
+    /// When it was written.
+    pub at: String,
+    /// `master`, `worker` or `wait`.
+    pub service: String,
+    /// Number of the replica; of the try for `wait`.
+    pub replica: u32,
+    /// `stdout` or `stderr`; `stdout` for containers with a terminal.
+    pub stream: String,
+    /// The line.
+    pub text: String,
+}

@@ -1,0 +1,253 @@
+//! What is kept of a run after its containers are gone: files under `datadir/evidence`.
+//!
+//! ```text
+//! evidence/<task>/<run>/logs/master.1.log     one file for each container
+//!                            worker.3.log
+//!                            wait.2.log       the second try of the wait command
+//! ```
+//!
+//! A line is `<time> <stream> <text>`. A log larger than [`HEAD_BYTES`] and [`TAIL_BYTES`] keeps its
+//! beginning and its end, with a line between them that says how much is missing.
+
+use crate::swarm::{LogLine, LogStream, SwarmError};
+use crate::task::plan::Role;
+use crate::task::spec::TaskName;
+use futures_util::{Stream, StreamExt};
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+use tokio::fs::{self, File};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, BufWriter, Lines};
+
+/// How much is kept of the beginning of a log.
+pub const HEAD_BYTES: usize = 64 << 20;
+/// How much is kept of the end of a log.
+pub const TAIL_BYTES: usize = 4 << 20;
+
+/// The container that a log is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Source {
+    /// The service's role.
+    pub role: Role,
+    /// Number of the replica; of the try for the wait command.
+    pub replica: u32,
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.role, self.replica)
+    }
+}
+
+/// The evidence of all runs.
+#[derive(Debug, Clone)]
+pub struct Evidence {
+    root: PathBuf,
+}
+
+impl Evidence {
+    /// Evidence below `datadir`.
+    pub fn new(datadir: &Path) -> Self {
+        Self {
+            root: datadir.join("evidence"),
+        }
+    }
+
+    fn logs_dir(&self, task: &TaskName, run: &str) -> PathBuf {
+        self.root.join(task.as_str()).join(run).join("logs")
+    }
+
+    /// Writes a whole log. A file that was there is replaced only when the new one is complete, so
+    /// that a log which was kept once is not lost to a later, poorer look.
+    ///
+    /// # Errors
+    /// When the disk does not take it, or the log ends early; what was read so far is then kept.
+    pub async fn keep_log<S>(
+        &self,
+        task: &TaskName,
+        run: &str,
+        source: Source,
+        lines: S,
+    ) -> Result<(), String>
+    where
+        S: Stream<Item = Result<LogLine, SwarmError>> + Unpin,
+    {
+        let dir = self.logs_dir(task, run);
+        let text = |error: io::Error| format!("cannot write the log of {source}: {error}");
+        fs::create_dir_all(&dir).await.map_err(text)?;
+        let part = dir.join(format!("{source}.part"));
+        let whole = dir.join(format!("{source}.log"));
+        let read = write_log(&part, lines).await.map_err(text)?;
+        if read.is_ok() || !fs::try_exists(&whole).await.unwrap_or(false) {
+            fs::rename(&part, &whole).await.map_err(text)?;
+        } else {
+            fs::remove_file(&part).await.map_err(text)?;
+        }
+        read.map_err(|error| format!("the log of {source} is incomplete: {error}"))
+    }
+
+    /// The containers whose logs are kept, in order.
+    ///
+    /// # Errors
+    /// When the directory cannot be read; one that is not there is empty.
+    pub async fn logs(&self, task: &TaskName, run: &str) -> io::Result<Vec<Source>> {
+        let mut entries = match fs::read_dir(self.logs_dir(task, run)).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other?,
+        };
+        let mut sources = Vec::new();
+        while let Some(entry) = entries.next_entry().await? {
+            sources.extend(entry.file_name().to_str().and_then(parse_file_name));
+        }
+        sources.sort_unstable();
+        Ok(sources)
+    }
+
+    /// A kept log, line by line.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub async fn read_log(
+        &self,
+        task: &TaskName,
+        run: &str,
+        source: Source,
+    ) -> io::Result<KeptLog> {
+        let path = self.logs_dir(task, run).join(format!("{source}.log"));
+        Ok(KeptLog {
+            lines: BufReader::new(File::open(path).await?).lines(),
+        })
+    }
+
+    /// Forgets everything about a task.
+    ///
+    /// # Errors
+    /// When the files cannot be removed.
+    pub async fn remove(&self, task: &TaskName) -> io::Result<()> {
+        match fs::remove_dir_all(self.root.join(task.as_str())).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+}
+
+/// A kept log.
+pub struct KeptLog {
+    lines: Lines<BufReader<File>>,
+}
+
+impl KeptLog {
+    /// The next line; `None` at the end.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn next(&mut self) -> io::Result<Option<LogLine>> {
+        Ok(self.lines.next_line().await?.map(|line| parse_line(&line)))
+    }
+}
+
+fn parse_file_name(name: &str) -> Option<Source> {
+    let (role, replica) = name.strip_suffix(".log")?.split_once('.')?;
+    let role = [Role::Master, Role::Worker, Role::Wait, Role::Discovery]
+        .into_iter()
+        .find(|known| known.as_str() == role)?;
+    Some(Source {
+        role,
+        replica: replica.parse().ok()?,
+    })
+}
+
+fn parse_line(line: &str) -> LogLine {
+    let mut parts = line.splitn(3, ' ');
+    let at = parts.next().unwrap_or_default().to_owned();
+    let stream = match parts.next() {
+        Some("stderr") => LogStream::Stderr,
+        _ => LogStream::Stdout,
+    };
+    LogLine {
+        at,
+        stream,
+        text: parts.next().unwrap_or_default().to_owned(),
+    }
+}
+
+fn format_line(line: &LogLine) -> String {
+    let stream = match line.stream {
+        LogStream::Stdout => "stdout",
+        LogStream::Stderr => "stderr",
+    };
+    format!("{} {stream} {}\n", line.at, line.text)
+}
+
+/// The outer error is the disk's, the inner one Docker's.
+async fn write_log<S>(path: &Path, mut lines: S) -> io::Result<Result<(), SwarmError>>
+where
+    S: Stream<Item = Result<LogLine, SwarmError>> + Unpin,
+{
+    let mut file = BufWriter::new(File::create(path).await?);
+    let mut head = 0;
+    let mut tail = Tail::default();
+    let mut result = Ok(());
+    while let Some(line) = lines.next().await {
+        let line = match line {
+            Ok(line) => format_line(&line),
+            Err(error) => {
+                result = Err(error);
+                break;
+            }
+        };
+        if head < HEAD_BYTES {
+            head += line.len();
+            file.write_all(line.as_bytes()).await?;
+        } else {
+            tail.push(line);
+        }
+    }
+    file.write_all(tail.finish().as_bytes()).await?;
+    file.flush().await?;
+    file.get_ref().sync_all().await?;
+    Ok(result)
+}
+
+/// The last lines of a log that is too large.
+#[derive(Default)]
+struct Tail {
+    lines: VecDeque<String>,
+    bytes: usize,
+    dropped_lines: u64,
+    dropped_bytes: u64,
+}
+
+impl Tail {
+    fn push(&mut self, line: String) {
+        self.bytes += line.len();
+        self.lines.push_back(line);
+        while self.bytes > TAIL_BYTES {
+            let Some(first) = self.lines.pop_front() else {
+                return;
+            };
+            self.bytes -= first.len();
+            self.dropped_lines += 1;
+            self.dropped_bytes += first.len() as u64;
+        }
+    }
+
+    fn finish(self) -> String {
+        let note = match (
+            self.dropped_lines,
+            self.lines.front().and_then(|line| line.split_once(' ')),
+        ) {
+            (0, _) | (_, None) => String::new(),
+            (lines, Some((at, _))) => {
+                format!(
+                    "{at} stderr ... {lines} lines ({} bytes) left out ...\n",
+                    self.dropped_bytes
+                )
+            }
+        };
+        std::iter::once(note).chain(self.lines).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

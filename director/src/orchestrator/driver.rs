@@ -1,0 +1,71 @@
+//! The loop of one task: decide, act, record. It ends when nothing is left to be done; everything
+//! that it knows is in the history, so it may be cut off at any point and begun again.
+
+use super::cleanup;
+use super::run::Run;
+use super::steps;
+use super::wait::StepError;
+use crate::task::event::Event;
+use crate::task::machine::{Action, IllegalEvent, decide};
+use crate::task::state::{Desired, Step};
+
+/// Drives a run to its end.
+pub async fn drive(mut run: Run) {
+    if run.state.step != Step::Queued && run.state.step < Step::Cleanup {
+        run.turn = Some(run.shared.queue.resume());
+    }
+    if let Err(error) = to_the_end(&mut run).await {
+        tracing::error!(task = %run.spec.name, %error, "the task's driver stopped; this is a bug");
+        return;
+    }
+    if run.desired() == Desired::Deleted {
+        forget(&run).await;
+    }
+}
+
+async fn to_the_end(run: &mut Run) -> Result<(), IllegalEvent> {
+    if run.state.is_done() && !run.state.leftovers.is_empty() {
+        let leftovers = cleanup::clean_up(run).await;
+        run.record(Event::CleanUpTried { leftovers }).await?;
+    }
+    loop {
+        match decide(&run.state, &run.spec, run.desired()) {
+            Action::Rest => return Ok(()),
+            Action::Record(event) => record(run, event).await?,
+            Action::Perform(step) => match steps::perform(run, step).await {
+                Ok(event) => record(run, event).await?,
+                // The next decision sees the wish that interrupted.
+                Err(StepError::Interrupted) => {}
+                Err(StepError::Failed(failure)) => run.record(Event::Failed { failure }).await?,
+            },
+        }
+    }
+}
+
+async fn record(run: &mut Run, event: Event) -> Result<(), IllegalEvent> {
+    run.record(event).await?;
+    if run.state.step >= Step::Cleanup {
+        // Removal holds nobody up.
+        run.turn = None;
+    }
+    if run.state.is_done() {
+        run.subnets.clear();
+    }
+    Ok(())
+}
+
+/// Forgets a task of which nothing is left.
+async fn forget(run: &Run) {
+    let name = &run.spec.name;
+    if !run.state.leftovers.is_empty() {
+        return;
+    }
+    if let Err(error) = run.shared.evidence.remove(name).await {
+        tracing::error!(task = %name, %error, "the task's evidence cannot be removed");
+        return;
+    }
+    match run.shared.store.remove(name).await {
+        Ok(()) => tracing::info!(task = %name, "task deleted"),
+        Err(error) => tracing::error!(task = %name, %error, "the task cannot be forgotten"),
+    }
+}

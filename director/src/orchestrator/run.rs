@@ -1,0 +1,137 @@
+//! One run and what its driver holds: the definition, the state, and the way to record events.
+
+use super::Shared;
+use super::queue::Turn;
+use super::subnets::Held;
+use crate::store::Stored;
+use crate::swarm::{SwarmTask, TaskState};
+use crate::task::event::{Event, Record, WorkerSeen};
+use crate::task::machine::{self, IllegalEvent};
+use crate::task::plan::{LABEL_DIRECTOR, LABEL_RUN, Labels, Role, RunPlan};
+use crate::task::spec::TaskSpec;
+use crate::task::state::{Desired, State};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Pause before the store is tried again.
+const STORE_PAUSE: Duration = Duration::from_secs(2);
+
+/// A run in the hands of its driver.
+pub struct Run {
+    pub(super) shared: Arc<Shared>,
+    pub(super) spec: Arc<TaskSpec>,
+    pub(super) state: State,
+    pub(super) wishes: watch::Receiver<Desired>,
+    pub(super) seen: Arc<Mutex<Vec<WorkerSeen>>>,
+    pub(super) turn: Option<Turn>,
+    pub(super) subnets: Vec<Held>,
+}
+
+impl Run {
+    /// A run as it is stored.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        stored: Stored,
+        wishes: watch::Receiver<Desired>,
+        seen: Arc<Mutex<Vec<WorkerSeen>>>,
+    ) -> Self {
+        let subnets = stored.state.subnet.map(|subnet| shared.subnets.hold(subnet)).into_iter().collect();
+        Self { shared, spec: Arc::new(stored.spec), state: stored.state, wishes, seen, turn: None, subnets }
+    }
+
+    /// Names, labels and descriptions of the run's objects.
+    pub(super) fn plan(&self) -> RunPlan<'_> {
+        RunPlan {
+            spec: &self.spec,
+            run: &self.state.run,
+            director: &self.shared.settings.director_id,
+            networks_tried: self.state.subnets_tried,
+        }
+    }
+
+    /// Labels that all objects of this run carry, and no others.
+    pub(super) fn labels(&self) -> Labels {
+        [(LABEL_RUN, &self.state.run), (LABEL_DIRECTOR, &self.shared.settings.director_id)]
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value.clone()))
+            .collect()
+    }
+
+    /// Labels of the run's objects with this role.
+    pub(super) fn labels_of(&self, role: Role) -> Labels {
+        self.plan().labels(role)
+    }
+
+    /// Where the task is steered now.
+    pub(super) fn desired(&self) -> Desired {
+        *self.wishes.borrow()
+    }
+
+    /// Bound of each part of the preparation.
+    pub(super) fn orchestration_timeout(&self, replicas: u32) -> Duration {
+        self.shared.settings.orchestration_timeout(replicas)
+    }
+
+    /// Directory of a bundle on the nodes.
+    pub(super) fn bundle(&self, fileid: Option<&String>) -> Option<PathBuf> {
+        let id = fileid?.parse().ok()?;
+        Some(self.shared.bundles.path_of(&id))
+    }
+
+    /// Records an event: on the disk first, then in the state. A disk that takes nothing is waited
+    /// for, because what is not recorded must not be acted upon.
+    ///
+    /// # Errors
+    /// When the event cannot follow, which is a bug.
+    pub(super) async fn record(&mut self, event: Event) -> Result<(), IllegalEvent> {
+        let record = Record { seq: self.state.seq + 1, at: self.shared.clock.now(), event };
+        let after = machine::next(self.state.clone(), &record)?;
+        while let Err(error) = self.shared.store.append(&self.spec.name, &record, &after).await {
+            tracing::error!(task = %self.spec.name, %error, "an event cannot be recorded; the task waits");
+            tokio::time::sleep(STORE_PAUSE).await;
+        }
+        log(&self.spec, &record);
+        self.state = after;
+        Ok(())
+    }
+
+    /// Remembers the workers for those who ask, until the evidence is kept.
+    pub(super) fn saw_workers(&self, tasks: &[SwarmTask]) {
+        let mut seen: Vec<WorkerSeen> = tasks.iter().map(|task| self.worker_seen(task)).collect();
+        seen.sort_by_key(|worker| worker.replica);
+        if !seen.is_empty() {
+            *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        }
+    }
+
+    /// The workers as last seen.
+    pub(super) fn last_seen_workers(&self) -> Vec<WorkerSeen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn worker_seen(&self, task: &SwarmTask) -> WorkerSeen {
+        let network = self.state.network.as_deref().unwrap_or_default();
+        let lost = !task.state.is_terminal() && task.desired > TaskState::Running;
+        WorkerSeen {
+            replica: task.slot,
+            node: task.node_id.clone(),
+            address: task.address_in(network),
+            state: if lost { "lost".to_owned() } else { task.state.as_str().to_owned() },
+            exit_code: task.exit_code,
+            error: task.error.clone(),
+        }
+    }
+}
+
+fn log(spec: &TaskSpec, record: &Record) {
+    match &record.event {
+        Event::Queued { .. } => {}
+        Event::StepStarted { step } => tracing::info!(task = %spec.name, step = step.as_str(), "step started"),
+        Event::Failed { failure } => {
+            tracing::warn!(task = %spec.name, step = failure.step.as_str(), message = %failure.message, "task failed");
+        }
+        event => tracing::info!(task = %spec.name, ?event, "recorded"),
+    }
+}

@@ -1,0 +1,107 @@
+//! The work of each step. A step may be begun again after a crash, so each one looks first for what
+//! it would create: "is there and is ours" is success, "is there and is not ours" an error.
+
+mod collect;
+mod delay;
+mod discovery;
+mod judge;
+mod master;
+mod network;
+mod resolve;
+mod running;
+mod wait_command;
+mod workers;
+
+use super::cleanup;
+use super::run::Run;
+use super::wait::{Deadline, StepError, interrupted};
+use crate::swarm::{Swarm, SwarmError, SwarmTask};
+use crate::task::event::Event;
+use crate::task::plan::{LABEL_DIRECTOR, LABEL_RUN, Labels, ServicePlan};
+use crate::task::state::Step;
+use std::sync::Arc;
+
+/// What a step gives: the event that says what it did.
+pub type StepResult = Result<Event, StepError>;
+
+/// Does the work of `step`.
+///
+/// # Errors
+/// When the run failed, or the task is to end.
+pub async fn perform(run: &mut Run, step: Step) -> StepResult {
+    match step {
+        Step::Queued => queued(run).await,
+        Step::Network => network::network(run).await,
+        Step::Discovery => discovery::discovery(run).await,
+        Step::Workers => workers::workers(run).await,
+        Step::Resolve => resolve::resolve(run).await,
+        Step::Readiness => Ok(Event::WorkersProbed),
+        Step::WaitCommand => wait_command::wait_command(run).await,
+        Step::Delay => delay::delay(run).await,
+        Step::Master => master::master(run).await,
+        Step::Running => running::running(run).await,
+        Step::Collect => Ok(collect::collect(run).await),
+        Step::Cleanup => Ok(cleanup::cleanup(run).await),
+        Step::Done => Err(StepError::Interrupted),
+    }
+}
+
+async fn queued(run: &mut Run) -> StepResult {
+    let queue = Arc::clone(&run.shared.queue);
+    let name = run.spec.name.clone();
+    queue.join(&name);
+    tokio::select! {
+        biased;
+        () = interrupted(&mut run.wishes) => {
+            queue.leave(&name);
+            Err(StepError::Interrupted)
+        }
+        turn = queue.turn(&name) => {
+            run.turn = Some(turn);
+            Ok(Event::StepStarted { step: Step::Network })
+        }
+    }
+}
+
+/// Creates a service, or finds it when an earlier try of this run has created it.
+async fn ensure_service(run: &mut Run, deadline: Deadline, plan: ServicePlan) -> Result<String, StepError> {
+    let swarm = Arc::clone(&run.shared.swarm);
+    let ours = run.labels();
+    run.docker(deadline, || create_or_find(&*swarm, &plan, &ours)).await
+}
+
+async fn create_or_find(swarm: &dyn Swarm, plan: &ServicePlan, ours: &Labels) -> Result<String, SwarmError> {
+    match swarm.create_service(plan).await {
+        Err(conflict @ SwarmError::Conflict { .. }) => {
+            let services = swarm.services(ours).await?;
+            services.into_iter().find(|service| service.name == plan.name).map(|service| service.id).ok_or(conflict)
+        }
+        other => other,
+    }
+}
+
+/// Whether an object carries the labels of this run and this Director.
+fn is_ours(labels: &Labels, ours: &Labels) -> bool {
+    [LABEL_RUN, LABEL_DIRECTOR].iter().all(|key| labels.get(*key) == ours.get(*key))
+}
+
+/// The Swarm tasks of this run, all services together. Docker being away for a moment gives `None`:
+/// the caller's deadline decides how long that may last.
+async fn tasks_of_run(run: &Run) -> Result<Option<Vec<SwarmTask>>, StepError> {
+    match run.shared.swarm.tasks(&run.labels()).await {
+        Ok(tasks) => Ok(Some(tasks)),
+        Err(error) if error.is_temporary() => {
+            tracing::debug!(task = %run.spec.name, %error, "cannot list Swarm tasks; trying again");
+            Ok(None)
+        }
+        Err(error) => Err(run.docker_failed(&error)),
+    }
+}
+
+/// Those of `tasks` that belong to `service`, by replica.
+fn of_service(tasks: &[SwarmTask], service: Option<&str>) -> Vec<SwarmTask> {
+    let mut own: Vec<SwarmTask> =
+        tasks.iter().filter(|task| Some(task.service_id.as_str()) == service).cloned().collect();
+    own.sort_by_key(|task| task.slot);
+    own
+}

@@ -1,0 +1,104 @@
+//! The test runs: follow it to its end, whatever that is.
+
+use super::judge;
+use super::{StepResult, of_service};
+use crate::orchestrator::run::Run;
+use crate::swarm::{SwarmError, SwarmTask};
+use crate::task::event::{Event, FailureCode};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Time between two looks; the end is to be known within a second.
+const PAUSE: Duration = Duration::from_millis(250);
+/// How long the master may be lost before that counts: its node may only have been slow.
+const MASTER_PATIENCE: Duration = Duration::from_secs(15);
+
+/// Follows the test until the master has ended. A lost worker is an event of its own; then the step
+/// is performed again.
+pub async fn running(run: &mut Run) -> StepResult {
+    remove_sidecar(run).await;
+    let replicas = run.spec.master.replicas;
+    let mut docker_away: Option<Instant> = None;
+    let mut master_lost: Option<Instant> = None;
+    loop {
+        match run.shared.swarm.tasks(&run.labels()).await {
+            Ok(tasks) => {
+                docker_away = None;
+                let workers = of_service(&tasks, run.state.worker.as_deref());
+                let masters = of_service(&tasks, run.state.master.as_deref());
+                run.saw_workers(&workers);
+                if let Some(lost) = newly_lost(run, &workers) {
+                    return Ok(lost);
+                }
+                if let Some(exit_code) = judge::end(&masters, replicas) {
+                    return Ok(Event::MasterEnded { exit_code });
+                }
+                match is_lost(&masters, replicas) {
+                    false => master_lost = None,
+                    true if master_lost.get_or_insert_with(Instant::now).elapsed() >= MASTER_PATIENCE => {
+                        return Err(run.failed(FailureCode::MasterLost, lost_words(&masters), ""));
+                    }
+                    true => {}
+                }
+            }
+            Err(error) => {
+                let since = *docker_away.get_or_insert_with(Instant::now);
+                give_up_on_docker(run, &error, since)?;
+            }
+        }
+        check_duration(run)?;
+        run.pause(PAUSE).await?;
+    }
+}
+
+/// The sidecar has done its work (thesis, section 5.3.3). Clean-up removes it if this fails.
+async fn remove_sidecar(run: &Run) {
+    let Some(service) = &run.state.discovery else { return };
+    match run.shared.swarm.remove_service(service).await {
+        Ok(()) | Err(SwarmError::NotFound { .. }) => {}
+        Err(error) => tracing::warn!(task = %run.spec.name, %error, "the sidecar is removed later"),
+    }
+}
+
+fn newly_lost(run: &Run, workers: &[SwarmTask]) -> Option<Event> {
+    workers.iter().find_map(|worker| {
+        let known = run.state.lost.iter().any(|lost| lost.replica == worker.slot);
+        let reason = judge::loss(worker).filter(|_| !known)?;
+        Some(Event::WorkerLost { replica: worker.slot, reason })
+    })
+}
+
+/// Its node went away, or somebody else removed its service.
+fn is_lost(masters: &[SwarmTask], replicas: u32) -> bool {
+    let missing = u32::try_from(masters.len()).is_ok_and(|seen| seen < replicas);
+    missing || masters.iter().any(|task| !task.state.is_terminal() && judge::is_gone(task))
+}
+
+fn lost_words(masters: &[SwarmTask]) -> String {
+    match masters.is_empty() {
+        true => "the master's service is gone; somebody else removed it".to_owned(),
+        false => "the master's node was lost".to_owned(),
+    }
+}
+
+fn give_up_on_docker(run: &Run, error: &SwarmError, since: Instant) -> Result<(), crate::orchestrator::wait::StepError> {
+    let patience = run.shared.settings.docker_patience;
+    if since.elapsed() < patience {
+        tracing::debug!(task = %run.spec.name, %error, "Docker is away; the test may still run");
+        return Ok(());
+    }
+    let message = format!("Docker has been away for {} s while the test ran: {error}", patience.as_secs());
+    Err(run.failed(FailureCode::DockerUnavailable, message, "see GET /readyz, and the engine's own log"))
+}
+
+fn check_duration(run: &Run) -> Result<(), crate::orchestrator::wait::StepError> {
+    let ran = run.shared.clock.now().since(run.state.step_started_at);
+    let longest = run.shared.settings.max_duration;
+    match ran < longest {
+        true => Ok(()),
+        false => {
+            let message = format!("the test ran longer than {} s", longest.as_secs());
+            Err(run.failed(FailureCode::MaxDuration, message, ""))
+        }
+    }
+}

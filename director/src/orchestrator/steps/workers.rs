@@ -1,0 +1,35 @@
+//! The workers' service.
+
+use super::{StepResult, ensure_service};
+use crate::orchestrator::run::Run;
+use crate::orchestrator::wait::{Deadline, StepError};
+use crate::task::event::{Event, FailureCode};
+use crate::task::spec::ServiceSpec;
+use ipnet::Ipv4Net;
+use std::path::PathBuf;
+
+/// Creates the workers' service.
+pub async fn workers(run: &mut Run) -> StepResult {
+    let deadline = Deadline::after(run.orchestration_timeout(run.spec.worker.replicas));
+    let bundle = bundle_of(run, &run.spec.worker)?;
+    let plan = run.plan().workers(subnet_of(run)?, bundle);
+    let service = ensure_service(run, deadline, plan).await?;
+    Ok(Event::WorkersCreated { service })
+}
+
+/// The directory of a service's bundle, which must still be there.
+pub fn bundle_of(run: &Run, service: &ServiceSpec) -> Result<Option<PathBuf>, StepError> {
+    let path = run.bundle(service.fileid.as_ref());
+    match &path {
+        Some(path) if !path.is_dir() => {
+            let message = format!("the bundle `{}` is gone from `{}`", service.fileid.as_deref().unwrap_or_default(), path.display());
+            Err(run.failed(FailureCode::BundleMissing, message, "upload it again"))
+        }
+        _ => Ok(path),
+    }
+}
+
+/// The subnet of the run's network.
+pub fn subnet_of(run: &Run) -> Result<Ipv4Net, StepError> {
+    run.state.subnet.ok_or_else(|| run.failed(FailureCode::Internal, "no subnet is recorded", ""))
+}

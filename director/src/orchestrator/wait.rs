@@ -1,0 +1,116 @@
+//! Waits. Every one has a deadline, gives way to a stop, and says at the end what was seen.
+
+use super::run::Run;
+use crate::swarm::SwarmError;
+use crate::task::event::{Failure, FailureCode};
+use crate::task::state::Desired;
+use std::future::Future;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// First pause after a call that failed for a while only.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// Longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Why a step did not reach its end.
+#[derive(Debug)]
+pub enum StepError {
+    /// The task is to end.
+    Interrupted,
+    /// The run failed.
+    Failed(Failure),
+}
+
+/// The end of a wait, with its length for the message.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline {
+    at: Instant,
+    length: Duration,
+}
+
+impl Deadline {
+    /// `length` from now.
+    pub fn after(length: Duration) -> Self {
+        Self { at: Instant::now() + length, length }
+    }
+
+    /// Whether it has passed.
+    pub fn passed(&self) -> bool {
+        Instant::now() >= self.at
+    }
+
+    /// What is left of it.
+    pub fn left(&self) -> Duration {
+        self.at.saturating_duration_since(Instant::now())
+    }
+
+    /// Its whole length in seconds, for messages.
+    pub fn seconds(&self) -> u64 {
+        self.length.as_secs()
+    }
+}
+
+impl Run {
+    /// Sleeps, but not beyond the moment at which the task is to end.
+    ///
+    /// # Errors
+    /// [`StepError::Interrupted`] when the task is to end.
+    pub async fn pause(&mut self, length: Duration) -> Result<(), StepError> {
+        let mut wishes = self.wishes.clone();
+        tokio::select! {
+            biased;
+            () = interrupted(&mut wishes) => Err(StepError::Interrupted),
+            () = tokio::time::sleep(length) => Ok(()),
+        }
+    }
+
+    /// Calls Docker until it answers or refuses for good. The call itself is never cut short.
+    ///
+    /// # Errors
+    /// When Docker refused, was away until the deadline, or the task is to end.
+    pub async fn docker<T, F, Fut>(&mut self, deadline: Deadline, call: F) -> Result<T, StepError>
+    where
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, SwarmError>>,
+    {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match call().await {
+                Ok(value) => return Ok(value),
+                Err(error) if error.is_temporary() && !deadline.passed() => {
+                    tracing::debug!(task = %self.spec.name, %error, "Docker call failed; trying again");
+                }
+                Err(error) => return Err(self.docker_failed(&error)),
+            }
+            self.pause(pause).await?;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// A failure of the present step.
+    pub fn failed(&self, code: FailureCode, message: impl Into<String>, hint: impl Into<String>) -> StepError {
+        let step = self.state.step;
+        StepError::Failed(Failure { step, code, message: message.into(), hint: hint.into() })
+    }
+
+    /// The failure that an error of Docker means.
+    pub fn docker_failed(&self, error: &SwarmError) -> StepError {
+        match error.is_temporary() {
+            true => self.failed(
+                FailureCode::DockerUnavailable,
+                error.to_string(),
+                "see GET /readyz, and the engine's own log",
+            ),
+            false => self.failed(FailureCode::DockerRefused, error.to_string(), ""),
+        }
+    }
+}
+
+/// Returns when the task is to end.
+pub async fn interrupted(wishes: &mut tokio::sync::watch::Receiver<Desired>) {
+    if wishes.wait_for(|desired| *desired != Desired::Run).await.is_err() {
+        // Nobody can wish any more: the wait is bounded by its deadline alone.
+        std::future::pending::<()>().await;
+    }
+}
