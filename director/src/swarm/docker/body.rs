@@ -1,0 +1,122 @@
+//! What is sent to Docker: from plans to the bodies of its API. They are bollard's types, so that no
+//! key can be misspelt: Docker ignores the keys that it does not know.
+
+use crate::task::plan::{BindMount, Endpoint, Labels, NetworkJoin, NetworkPlan, ServicePlan};
+use bollard::models::{
+    EndpointPortConfig, EndpointPortConfigProtocolEnum, EndpointPortConfigPublishModeEnum,
+    EndpointSpec, EndpointSpecModeEnum, Ipam, IpamConfig, Mount, MountType,
+    NetworkAttachmentConfig, NetworkCreateRequest, ServiceSpec, ServiceSpecMode,
+    ServiceSpecModeReplicated, TaskSpec, TaskSpecContainerSpec, TaskSpecPlacement,
+    TaskSpecRestartPolicy, TaskSpecRestartPolicyConditionEnum,
+};
+use std::collections::HashMap;
+use std::time::Duration;
+
+pub(super) fn network(plan: &NetworkPlan) -> NetworkCreateRequest {
+    NetworkCreateRequest {
+        name: plan.name.clone(),
+        driver: Some("overlay".into()),
+        attachable: Some(true),
+        ipam: Some(Ipam {
+            driver: Some("default".into()),
+            config: Some(vec![IpamConfig {
+                subnet: Some(plan.subnet.to_string()),
+                ..Default::default()
+            }]),
+            ..Default::default()
+        }),
+        labels: Some(labels(&plan.labels)),
+        ..Default::default()
+    }
+}
+
+pub(super) fn service(plan: &ServicePlan) -> ServiceSpec {
+    ServiceSpec {
+        name: Some(plan.name.clone()),
+        labels: Some(labels(&plan.labels)),
+        task_template: Some(TaskSpec {
+            container_spec: Some(container(plan)),
+            // A generator of load that ends is not started again: its part of the test is lost.
+            restart_policy: Some(TaskSpecRestartPolicy {
+                condition: Some(TaskSpecRestartPolicyConditionEnum::NONE),
+                max_attempts: Some(0),
+                ..Default::default()
+            }),
+            placement: Some(TaskSpecPlacement {
+                constraints: Some(plan.constraints.clone()),
+                ..Default::default()
+            }),
+            networks: Some(plan.networks.iter().map(join).collect()),
+            ..Default::default()
+        }),
+        mode: Some(ServiceSpecMode {
+            replicated: Some(ServiceSpecModeReplicated {
+                replicas: Some(plan.replicas.into()),
+            }),
+            ..Default::default()
+        }),
+        endpoint_spec: Some(endpoint(plan)),
+        ..Default::default()
+    }
+}
+
+fn container(plan: &ServicePlan) -> TaskSpecContainerSpec {
+    TaskSpecContainerSpec {
+        image: Some(plan.image.clone()),
+        labels: Some(labels(&plan.labels)),
+        command: plan.entrypoint.clone(),
+        args: Some(plan.args.clone()),
+        env: Some(plan.environment.clone()),
+        mounts: Some(plan.mounts.iter().map(bind).collect()),
+        tty: Some(plan.tty),
+        // Without an init process SIGTERM is lost on most programs, and every stop takes the whole
+        // grace period.
+        init: Some(true),
+        stop_grace_period: Some(nanoseconds(plan.stop_grace)),
+        ..Default::default()
+    }
+}
+
+fn endpoint(plan: &ServicePlan) -> EndpointSpec {
+    EndpointSpec {
+        mode: Some(match plan.endpoint {
+            Endpoint::DnsRoundRobin => EndpointSpecModeEnum::DNSRR,
+            Endpoint::VirtualIp => EndpointSpecModeEnum::VIP,
+        }),
+        ports: plan.host_port.map(|port| {
+            // No published port: the node chooses one.
+            vec![EndpointPortConfig {
+                protocol: Some(EndpointPortConfigProtocolEnum::TCP),
+                target_port: Some(port.into()),
+                publish_mode: Some(EndpointPortConfigPublishModeEnum::HOST),
+                ..Default::default()
+            }]
+        }),
+    }
+}
+
+fn join(join: &NetworkJoin) -> NetworkAttachmentConfig {
+    NetworkAttachmentConfig {
+        target: Some(join.network.clone()),
+        aliases: Some(join.aliases.clone()),
+        ..Default::default()
+    }
+}
+
+fn bind(mount: &BindMount) -> Mount {
+    Mount {
+        typ: Some(MountType::BIND),
+        source: Some(mount.source.to_string_lossy().into_owned()),
+        target: Some(mount.target.clone()),
+        read_only: Some(true),
+        ..Default::default()
+    }
+}
+
+fn labels(labels: &Labels) -> HashMap<String, String> {
+    labels.clone().into_iter().collect()
+}
+
+fn nanoseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
