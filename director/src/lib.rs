@@ -1,1 +1,4 @@
 //! Placeholder.
+
+pub mod bundle;
+pub mod config;
