@@ -345,9 +345,12 @@ pub(super) fn zip_error(name: Option<&str>, error: ZipError) -> BundleError {
         ZipError::Io(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
             BundleError::broken(name, "it is cut off")
         }
-        ZipError::InvalidArchive(reason) => {
-            BundleError::broken(name, format!("its directory is damaged ({reason})"))
-        }
+        ZipError::InvalidArchive(reason) => BundleError::broken(
+            name,
+            format!(
+                "its directory is missing or damaged ({reason})\nhint: the file may be cut off"
+            ),
+        ),
         other => BundleError::broken(name, other.to_string()),
     }
 }

@@ -144,7 +144,10 @@ async fn upload_limit_counts_bytes_and_stops_at_once() {
     };
     let error = refused(&zip, less).await;
     assert!(matches!(error, BundleError::TooLarge { limit: 100 }));
-    assert_snapshot!(error, @"upload is larger than 100 bytes\nhint: `limits.uploadBytes` in the Director's configuration sets this limit");
+    assert_snapshot!(error, @r"
+    upload is larger than 100 bytes
+    hint: `limits.uploadBytes` in the Director's configuration sets this limit
+    ");
 }
 
 #[tokio::test]
