@@ -1,0 +1,40 @@
+//! Bundles: the zip archives that users upload and tasks mount at `/atq/data`.
+//!
+//! An upload streams through [`BundleStore::begin`] and [`Incoming`]; nothing here knows HTTP or Docker.
+//!
+//! # Layout under `glusterpath`
+//! ```text
+//! <id>/                 the unpacked content, exactly what a container sees (read-only)
+//! .meta/<id>.json       what the content does not tell: the uploaded name, the zip's size, when it came
+//! .incoming/<random>/   content that is still being unpacked, or is on its way out
+//! ```
+//! `<id>` is the first 32 hex digits of the zip's SHA-256, so an id is never reused for other content and the same
+//! zip always meets its own earlier copy. Directories with other names belong to somebody else and are left alone.
+//!
+//! # Crash story
+//! The zip itself is a file without a name (`O_TMPFILE`): it cannot outlive the process. Its content is unpacked
+//! below `.incoming`, flushed to the disk, and only then renamed to `<id>`; so a directory called `<id>` is always
+//! whole, even after a power cut. The description in `.meta` is written after that. If a crash takes it, it is rebuilt
+//! from the content, without the uploaded name. Removal is the same way backwards: one rename out of sight, then
+//! the files. What a crash leaves below `.incoming` is swept by the next [`BundleStore::open`]; a lock on each
+//! directory there keeps the sweep away from another Director's unfinished work on the same shared file system.
+
+mod durable;
+mod error;
+mod id;
+mod incoming;
+mod limits;
+mod name;
+mod scan;
+mod store;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod unpack;
+mod workdir;
+
+pub use error::BundleError;
+pub use id::{BundleId, InvalidBundleId};
+pub use incoming::{Incoming, Uploaded, check_file_name};
+pub use limits::Limits;
+pub use store::{BundleContent, BundleEntry, BundleInfo, BundleStore};

@@ -1,0 +1,336 @@
+//! The bundles that are there.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use tokio::task::spawn_blocking;
+
+use super::durable::{flush, flush_tree, walk};
+use super::error::BundleError;
+use super::id::BundleId;
+use super::incoming::{Incoming, Uploaded};
+use super::limits::Limits;
+use super::scan::{self, Totals};
+use super::unpack::unpack;
+use super::workdir::{Workdir, sweep};
+
+const INCOMING: &str = ".incoming";
+const META: &str = ".meta";
+
+/// What is known of a bundle without looking inside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BundleInfo {
+    /// The bundle's id.
+    pub id: BundleId,
+    /// The name of the zip as it was uploaded first; none if the description was lost.
+    pub file_name: Option<String>,
+    /// The size of the zip in bytes; none if the description was lost.
+    pub zip_bytes: Option<u64>,
+    /// Files in it, without directories.
+    pub files: u64,
+    /// Their sizes together, in bytes.
+    pub unpacked_bytes: u64,
+    /// When it was uploaded first.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created: OffsetDateTime,
+}
+
+/// One file of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BundleEntry {
+    /// Its path below `/atq/data`, with `/` between components.
+    pub path: String,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// A bundle with its files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BundleContent {
+    /// The bundle as in a listing.
+    pub info: BundleInfo,
+    /// Its files by path.
+    pub entries: Vec<BundleEntry>,
+}
+
+/// All bundles below one directory. Cheap to clone; clones are the same store.
+#[derive(Debug, Clone)]
+pub struct BundleStore {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    root: PathBuf,
+    limits: Limits,
+}
+
+impl BundleStore {
+    /// Opens the store, makes its directories if need be and sweeps what an earlier crash left. Blocks: for start-up.
+    ///
+    /// # Errors
+    /// [`BundleError::Storage`] when `glusterpath` is relative or cannot be used.
+    pub fn open(glusterpath: &Path, limits: Limits) -> Result<Self, BundleError> {
+        let open = || {
+            if !glusterpath.is_absolute() {
+                // Docker takes only absolute sources of bind mounts.
+                return Err(io::Error::other("the path must be absolute"));
+            }
+            fs::create_dir_all(glusterpath.join(INCOMING))?;
+            fs::create_dir_all(glusterpath.join(META))?;
+            sweep(&glusterpath.join(INCOMING))?;
+            let root = glusterpath.to_owned();
+            Ok(Arc::new(Shared { root, limits }))
+        };
+        let action = format!("use `glusterpath` `{}`", glusterpath.display());
+        let shared = open().map_err(BundleError::storage(action))?;
+        Ok(Self { shared })
+    }
+
+    /// The limits it was opened with.
+    pub fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    /// Begins an upload.
+    ///
+    /// # Errors
+    /// [`BundleError::Storage`] when no file can be made.
+    pub async fn begin(&self) -> Result<Incoming, BundleError> {
+        let store = self.clone();
+        let file = blocking("begin the upload", move || {
+            tempfile::tempfile_in(store.join(INCOMING))
+        });
+        Ok(Incoming::new(self.clone(), file.await?))
+    }
+
+    /// All bundles, the newest first.
+    ///
+    /// # Errors
+    /// [`BundleError::Storage`] when the directory cannot be read.
+    pub async fn list(&self) -> Result<Vec<BundleInfo>, BundleError> {
+        let store = self.clone();
+        blocking("list the bundles", move || store.list_blocking()).await
+    }
+
+    /// One bundle with its files; none if it does not exist.
+    ///
+    /// # Errors
+    /// [`BundleError::Storage`] when it cannot be read.
+    pub async fn get(&self, id: &BundleId) -> Result<Option<BundleContent>, BundleError> {
+        let (store, id) = (self.clone(), id.clone());
+        blocking("read the bundle", move || gone_is_none(store.content(id))).await
+    }
+
+    /// Removes a bundle; false if it did not exist. That no live task uses it is for the caller to know.
+    ///
+    /// # Errors
+    /// [`BundleError::Storage`]; the bundle is gone from listings or untouched.
+    pub async fn remove(&self, id: &BundleId) -> Result<bool, BundleError> {
+        let (store, id) = (self.clone(), id.clone());
+        blocking("remove the bundle", move || store.remove_blocking(&id)).await
+    }
+
+    /// Whether there is such a bundle: one look at the file system.
+    pub fn exists(&self, id: &BundleId) -> bool {
+        self.path_of(id).is_dir()
+    }
+
+    /// Where the content of a bundle lies or would lie: the absolute source of the bind mount.
+    pub fn path_of(&self, id: &BundleId) -> PathBuf {
+        self.join(id.as_str())
+    }
+
+    fn join(&self, name: &str) -> PathBuf {
+        self.shared.root.join(name)
+    }
+
+    fn meta_path(&self, id: &BundleId) -> PathBuf {
+        self.join(META).join(format!("{id}.json"))
+    }
+
+    /// Makes a bundle of a complete upload. Blocks.
+    pub(super) fn keep(
+        &self,
+        zip: Arc<File>,
+        id: BundleId,
+        file_name: &str,
+        zip_bytes: u64,
+    ) -> Result<Uploaded, BundleError> {
+        if self.exists(&id) {
+            return self.known(id);
+        }
+        let totals = scan::scan(&zip, &self.shared.limits)?;
+        let workdir = Workdir::create(&self.join(INCOMING))
+            .map_err(BundleError::storage("make room for the upload"))?;
+        let content = workdir.join("content");
+        fs::create_dir(&content).map_err(BundleError::storage("make room for the upload"))?;
+        unpack(&zip, &content)?;
+        // Its pages need not reach the disk any more.
+        drop(zip);
+        flush_tree(&content, totals.files).map_err(BundleError::storage("flush the bundle"))?;
+        let published = self
+            .publish(&content, &id)
+            .map_err(BundleError::storage("publish the bundle"))?;
+        if !published {
+            return self.known(id);
+        }
+        let info = new_info(id, file_name, zip_bytes, totals);
+        self.describe(&workdir, &info);
+        Ok(Uploaded {
+            id: info.id.clone(),
+            existed: false,
+            info,
+        })
+    }
+
+    fn known(&self, id: BundleId) -> Result<Uploaded, BundleError> {
+        let info = self
+            .info(id.clone())
+            .map_err(BundleError::storage("read the bundle"))?;
+        Ok(Uploaded {
+            id,
+            existed: true,
+            info,
+        })
+    }
+
+    /// Renames the content into place; false if the same upload was quicker elsewhere.
+    fn publish(&self, content: &Path, id: &BundleId) -> io::Result<bool> {
+        match fs::rename(content, self.path_of(id)) {
+            Ok(()) => {}
+            // A directory that holds something is never replaced, and a bundle always holds something.
+            Err(e) if is_taken(&e) => return Ok(false),
+            Err(e) => return Err(e),
+        }
+        flush(&self.shared.root)?;
+        Ok(true)
+    }
+
+    /// Writes the description. The bundle is complete without it, so a failure is only worth a warning.
+    fn describe(&self, workdir: &Workdir, info: &BundleInfo) {
+        let draft = workdir.join("meta.json");
+        let write = || {
+            fs::write(&draft, serde_json::to_vec_pretty(info)?)?;
+            flush(&draft)?;
+            fs::rename(&draft, self.meta_path(&info.id))?;
+            flush(&self.join(META))
+        };
+        if let Err(error) = write() {
+            tracing::warn!(bundle = %info.id, %error, "cannot store the description of the bundle");
+        }
+    }
+
+    fn list_blocking(&self) -> io::Result<Vec<BundleInfo>> {
+        let mut bundles = Vec::new();
+        for entry in fs::read_dir(&self.shared.root)? {
+            let name = entry?.file_name();
+            let Some(Ok(id)) = name.to_str().map(str::parse::<BundleId>) else {
+                continue;
+            };
+            if self.exists(&id) {
+                bundles.extend(gone_is_none(self.info(id))?);
+            }
+        }
+        bundles.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+        Ok(bundles)
+    }
+
+    fn content(&self, id: BundleId) -> io::Result<BundleContent> {
+        let root = self.path_of(&id);
+        let mut entries = Vec::new();
+        walk(&root, |path, metadata| {
+            if metadata.is_file() {
+                let relative = path.strip_prefix(&root).unwrap_or(path);
+                entries.push(BundleEntry {
+                    path: relative.to_string_lossy().into_owned(),
+                    size: metadata.len(),
+                });
+            }
+            Ok(())
+        })?;
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        let info = self.info(id)?;
+        Ok(BundleContent { info, entries })
+    }
+
+    fn info(&self, id: BundleId) -> io::Result<BundleInfo> {
+        let stored = fs::read(self.meta_path(&id))
+            .ok()
+            .and_then(|bytes| serde_json::from_slice::<BundleInfo>(&bytes).ok())
+            .filter(|info| info.id == id);
+        stored.map_or_else(|| self.info_from_content(id), Ok)
+    }
+
+    fn info_from_content(&self, id: BundleId) -> io::Result<BundleInfo> {
+        let root = self.path_of(&id);
+        let (mut files, mut unpacked_bytes) = (0, 0);
+        walk(&root, |_, metadata| {
+            if metadata.is_file() {
+                files += 1;
+                unpacked_bytes += metadata.len();
+            }
+            Ok(())
+        })?;
+        Ok(BundleInfo {
+            id,
+            file_name: None,
+            zip_bytes: None,
+            files,
+            unpacked_bytes,
+            created: fs::metadata(&root)?.modified()?.into(),
+        })
+    }
+
+    fn remove_blocking(&self, id: &BundleId) -> io::Result<bool> {
+        let workdir = Workdir::create(&self.join(INCOMING))?;
+        if let Err(e) = fs::rename(self.path_of(id), workdir.join("content")) {
+            return gone_is_none(Err(e)).map(|found: Option<()>| found.is_some());
+        }
+        gone_is_none(fs::remove_file(self.meta_path(id)))?;
+        flush(&self.shared.root)?;
+        Ok(true)
+    }
+}
+
+fn new_info(id: BundleId, file_name: &str, zip_bytes: u64, totals: Totals) -> BundleInfo {
+    BundleInfo {
+        id,
+        file_name: Some(file_name.to_owned()),
+        zip_bytes: Some(zip_bytes),
+        files: totals.files,
+        unpacked_bytes: totals.bytes,
+        created: OffsetDateTime::now_utc(),
+    }
+}
+
+fn is_taken(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty
+    )
+}
+
+fn gone_is_none<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    action: &str,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, BundleError> {
+    spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)
+        .and_then(|done| done)
+        .map_err(BundleError::storage(action))
+}

@@ -1,0 +1,55 @@
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::*;
+
+mod hostile;
+mod names;
+mod raw;
+mod uploads;
+
+/// A store in a directory of its own, which must stay first in scope so that it is removed last.
+fn store(limits: Limits) -> (TempDir, BundleStore) {
+    let root = tempfile::tempdir().unwrap();
+    let store = BundleStore::open(root.path(), limits).unwrap();
+    (root, store)
+}
+
+async fn upload(store: &BundleStore, zip: &[u8]) -> Result<Uploaded, BundleError> {
+    let mut incoming = store.begin().await?;
+    for chunk in zip.chunks(64 * 1024) {
+        incoming.write(chunk).await?;
+    }
+    incoming.finish("bundle.zip").await
+}
+
+/// Everything below `root` as sorted relative paths, without the store's own two directories.
+fn everything(root: &Path) -> Vec<String> {
+    let mut paths = Vec::new();
+    durable::walk(root, |path, _| {
+        paths.push(
+            path.strip_prefix(root)
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned(),
+        );
+        Ok(())
+    })
+    .unwrap();
+    paths.retain(|path| path != ".incoming" && path != ".meta");
+    paths.sort();
+    paths
+}
+
+/// Uploads what must be refused, asserts that nothing stays, and gives the message.
+async fn refused(zip: &[u8], limits: Limits) -> BundleError {
+    let (root, store) = store(limits);
+    let error = upload(&store, zip).await.unwrap_err();
+    assert_eq!(everything(root.path()), Vec::<String>::new(), "{error}");
+    error
+}

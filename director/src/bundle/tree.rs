@@ -1,0 +1,67 @@
+//! Which paths an archive has used so far, in memory that does not grow with the length of their names.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use sha2::{Digest, Sha256};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Node {
+    File,
+    Directory,
+}
+
+/// The set of files and directories that unpacking will make. Paths are kept as 128 bits of their SHA-256: an
+/// archive may hold many entries with names of kilobytes each.
+#[derive(Debug, Default)]
+pub(super) struct Tree {
+    nodes: HashMap<[u8; 16], Node>,
+}
+
+impl Tree {
+    /// Files and directories so far, with the directories that names imply.
+    pub(super) fn len(&self) -> u64 {
+        self.nodes.len() as u64
+    }
+
+    /// Adds a file. The error is a sentence without its subject.
+    pub(super) fn add_file(&mut self, path: &str) -> Result<(), String> {
+        self.add_parents(path)?;
+        match self.nodes.entry(key(path)) {
+            Entry::Vacant(slot) => {
+                slot.insert(Node::File);
+                Ok(())
+            }
+            Entry::Occupied(slot) if *slot.get() == Node::File => {
+                Err("occurs more than once".to_owned())
+            }
+            Entry::Occupied(_) => Err("is a file and a directory at once".to_owned()),
+        }
+    }
+
+    /// Adds a directory. Naming one twice is harmless and common: it says nothing new.
+    pub(super) fn add_directory(&mut self, path: &str) -> Result<(), String> {
+        self.add_parents(path)?;
+        match self.nodes.entry(key(path)).or_insert(Node::Directory) {
+            Node::Directory => Ok(()),
+            Node::File => Err("is a file and a directory at once".to_owned()),
+        }
+    }
+
+    fn add_parents(&mut self, path: &str) -> Result<(), String> {
+        for (end, _) in path.match_indices('/') {
+            let parent = &path[..end];
+            if *self.nodes.entry(key(parent)).or_insert(Node::Directory) == Node::File {
+                return Err(format!("lies below `{parent}`, which is a file"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn key(path: &str) -> [u8; 16] {
+    let digest = Sha256::digest(path.as_bytes());
+    let mut key = [0; 16];
+    key.copy_from_slice(&digest[..16]);
+    key
+}

@@ -1,0 +1,275 @@
+//! `controller-config.yaml` and the environment, validated once and as a whole.
+//!
+//! The file is read into a plain tree first and then field by field, so that every fault is reported at once, each
+//! with its key and line. Each key except `images` can be overridden by an environment variable: `ATQ_` and the key in
+//! upper case with `_` between words (`ATQ_PORT`, `ATQ_DOCKER_HOST`, `ATQ_LIMITS_UPLOAD_BYTES`). An empty variable
+//! counts as unset.
+
+mod document;
+mod error;
+mod fields;
+mod images;
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+
+pub use error::{ConfigError, Fault, Place};
+pub use images::{ImageFault, ImageRule, Images, Variable, normalise_image};
+
+use document::Section;
+
+/// Names that are looked for in the working directory, in this order.
+pub const FILE_NAMES: [&str; 2] = ["controller-config.yaml", "controller-config.yml"];
+/// A configuration file has no reason to be larger than this many bytes.
+const MAX_BYTES: usize = 1024 * 1024;
+
+const SMALLEST: &str = "port: 8080\nglusterpath: /var/lib/atq/bundles\n";
+
+/// The Director's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// TCP port of the HTTP API; 0 lets the system choose.
+    pub port: u16,
+    /// Where bundles live; absolute after [`Config::load`], since Docker takes only absolute bind sources.
+    pub glusterpath: PathBuf,
+    /// Address to listen on.
+    pub bind: IpAddr,
+    /// Where the Director keeps its own state; absolute after [`Config::load`].
+    pub datadir: PathBuf,
+    /// URL of the Docker Engine; none: from Docker's own environment, then the local socket.
+    pub docker_host: Option<String>,
+    /// Image of the discovery sidecar.
+    pub discovery_image: String,
+    /// Host under which the sidecar's port is reached; none: found out.
+    pub discovery_host: Option<String>,
+    /// Id that marks this Director's objects in Docker; none: generated and kept in `datadir`.
+    pub director_id: Option<String>,
+    /// How many tasks may be under way at once; at least 1.
+    pub max_concurrent_tasks: usize,
+    /// A fixed bound for each phase of orchestration; see [`Config::orchestration_timeout`].
+    pub fixed_orchestration_timeout: Option<Duration>,
+    /// Bounds on what users may ask for.
+    pub limits: Limits,
+    /// Private range from which the tasks' networks take their subnets; at least a /24.
+    pub subnet_pool: Ipv4Net,
+    /// Whether `GET /swarm` answers while the Director listens beyond loopback.
+    pub expose_join_tokens: bool,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Which images may run.
+    pub images: Images,
+}
+
+/// Bounds on what users may ask for. Sizes are in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Size of an uploaded zip.
+    pub upload_bytes: u64,
+    /// Size of a bundle's files together.
+    pub unpacked_bytes: u64,
+    /// Files and directories in a bundle.
+    pub entries: u64,
+    /// Replicas of one service.
+    pub replicas: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            upload_bytes: 2 << 30,
+            unpacked_bytes: 8 << 30,
+            entries: 100_000,
+            replicas: 1000,
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// Reads the given file, or the first of [`FILE_NAMES`] in the working directory, with the overrides of the
+    /// process' environment. Relative paths count from the working directory. Blocks.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every fault of the file.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let path = path.map_or_else(find, |given| Ok(given.to_owned()))?;
+        let text = read(&path)?;
+        let in_file = |source| ConfigError::InFile {
+            path: path.clone(),
+            source: Box::new(source),
+        };
+        let mut config = Self::parse(&text, |key| std::env::var(key).ok()).map_err(in_file)?;
+        for path in [&mut config.glusterpath, &mut config.datadir] {
+            *path = std::path::absolute(&*path).map_err(|source| ConfigError::Unreadable {
+                path: path.clone(),
+                source,
+            })?;
+        }
+        Ok(config)
+    }
+
+    /// Parses the text of a configuration file. `env` gives the value of an environment variable by its full name.
+    ///
+    /// # Errors
+    /// [`ConfigError::Syntax`] when it is not YAML, [`ConfigError::Faults`] with everything else that is wrong.
+    pub fn parse(text: &str, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        if text.len() > MAX_BYTES {
+            return Err(ConfigError::TooBig { limit: MAX_BYTES });
+        }
+        let mut faults = Vec::new();
+        let root = document::parse(text)?;
+        let mut section = Section::new(root, &env, &mut faults);
+        let config = Self::read(&mut section);
+        section.finish();
+        match config {
+            Some(config) if faults.is_empty() => Ok(config),
+            _ => Err(ConfigError::Faults(faults)),
+        }
+    }
+
+    /// Reads every field, so that all faults are found; none if a required one is unusable.
+    fn read(section: &mut Section<'_>) -> Option<Self> {
+        let port = section.required("port", fields::port);
+        let glusterpath = section.required("glusterpath", fields::path);
+        let limits = Limits::read(&mut section.child("limits"));
+        let images = Images::read(section);
+        let config = Self {
+            port: port.unwrap_or(0),
+            glusterpath: glusterpath.clone().unwrap_or_default(),
+            bind: section
+                .optional("bind", fields::address)
+                .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            datadir: section
+                .optional("datadir", fields::path)
+                .unwrap_or_else(|| PathBuf::from("./atq-data")),
+            docker_host: section.optional("dockerHost", fields::docker_host),
+            discovery_image: section
+                .optional("discoveryImage", fields::word)
+                .unwrap_or_else(|| "atq-discovery:dev".to_owned()),
+            discovery_host: section.optional("discoveryHost", fields::word),
+            director_id: section.optional("directorId", fields::director_id),
+            max_concurrent_tasks: section
+                .optional("maxConcurrentTasks", |v| fields::integer(v, 1, 10_000))
+                .unwrap_or(4) as usize,
+            fixed_orchestration_timeout: section
+                .optional("orchestrationTimeout", |v| fields::integer(v, 1, 86_400))
+                .map(Duration::from_secs),
+            limits,
+            subnet_pool: section
+                .optional("subnetPool", fields::subnet_pool)
+                .unwrap_or_else(default_pool),
+            expose_join_tokens: section
+                .optional("exposeJoinTokens", fields::boolean)
+                .unwrap_or(false),
+            log_format: section
+                .optional("logFormat", fields::log_format)
+                .unwrap_or_default(),
+            images,
+        };
+        (port.is_some() && glusterpath.is_some()).then_some(config)
+    }
+
+    /// Makes `glusterpath` and `datadir` if need be and checks that files can be made in them. Blocks.
+    ///
+    /// # Errors
+    /// [`ConfigError::Unusable`] names the key and the path.
+    pub fn prepare(&self) -> Result<(), ConfigError> {
+        for (key, path) in [
+            ("glusterpath", &self.glusterpath),
+            ("datadir", &self.datadir),
+        ] {
+            let usable =
+                fs::create_dir_all(path).and_then(|()| tempfile::tempfile_in(path).map(drop));
+            usable.map_err(|source| ConfigError::Unusable {
+                key,
+                path: path.clone(),
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// How long each phase of bringing up a task with so many replicas may take: `orchestrationTimeout` if it is
+    /// set, else a minute and a second for each replica.
+    pub fn orchestration_timeout(&self, replicas: u32) -> Duration {
+        self.fixed_orchestration_timeout
+            .unwrap_or_else(|| Duration::from_secs(60 + u64::from(replicas)))
+    }
+
+    /// The smallest valid file.
+    pub fn smallest() -> &'static str {
+        SMALLEST
+    }
+
+    /// A complete file with comments: every key, each at its default.
+    pub fn example() -> String {
+        include_str!("config/example.yaml").to_owned()
+    }
+}
+
+impl Limits {
+    fn read(section: &mut Section<'_>) -> Self {
+        let default = Self::default();
+        let mut bytes = |key, default| {
+            section
+                .optional(key, |v| fields::integer(v, 1, u64::MAX >> 1))
+                .unwrap_or(default)
+        };
+        let (upload_bytes, unpacked_bytes) = (
+            bytes("uploadBytes", default.upload_bytes),
+            bytes("unpackedBytes", default.unpacked_bytes),
+        );
+        let entries = section.optional("entries", |v| fields::integer(v, 1, 10_000_000));
+        let replicas = section.optional("replicas", |v| fields::integer(v, 1, 100_000));
+        section.finish();
+        Self {
+            upload_bytes,
+            unpacked_bytes,
+            entries: entries.unwrap_or(default.entries),
+            replicas: replicas.map_or(default.replicas, |n| u32::try_from(n).unwrap_or(u32::MAX)),
+        }
+    }
+}
+
+fn default_pool() -> Ipv4Net {
+    Ipv4Net::new_assert(Ipv4Addr::new(10, 224, 0, 0), 12)
+}
+
+fn find() -> Result<PathBuf, ConfigError> {
+    let found = FILE_NAMES
+        .iter()
+        .map(PathBuf::from)
+        .find(|path| path.exists());
+    found.ok_or_else(|| ConfigError::NotFound {
+        directory: std::env::current_dir().unwrap_or_else(|_| PathBuf::from(".")),
+    })
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    let unreadable = |source: io::Error| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    let mut text = String::new();
+    // One byte more than allowed, so that `parse` sees what is too large.
+    File::open(path)
+        .and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_string(&mut text))
+        .map_err(unreadable)?;
+    Ok(text)
+}

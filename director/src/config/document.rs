@@ -1,0 +1,339 @@
+//! A YAML file as a plain tree with line numbers, and reading it key by key.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::Spanned;
+
+use super::error::{ConfigError, Fault, Place};
+
+/// A value as the file or the environment has it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Value {
+    Null,
+    Boolean(bool),
+    Integer(i128),
+    Float(f64),
+    Text(String),
+    List(Vec<Located>),
+    Map(Vec<(String, Located)>),
+    /// Text of an environment variable: a number or a truth value if the key wants one.
+    Environment(String),
+}
+
+/// A value with its line, from 1.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Located {
+    pub(super) line: u64,
+    pub(super) value: Value,
+}
+
+impl Value {
+    /// What was found, for "expected ..., found ...".
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Self::Null => "nothing".to_owned(),
+            Self::Boolean(value) => format!("`{value}`"),
+            Self::Integer(value) => format!("`{value}`"),
+            Self::Float(value) => format!("`{value}`"),
+            Self::Text(text) | Self::Environment(text) => {
+                let shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
+                format!("`{shown}`")
+            }
+            Self::List(_) => "a list".to_owned(),
+            Self::Map(_) => "a mapping".to_owned(),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Located {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let spanned = Spanned::<Value>::deserialize(deserializer)?;
+        Ok(Self {
+            line: spanned.referenced.line(),
+            value: spanned.value,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        Value::deserialize(deserializer)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Boolean(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Integer(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Integer(value.into()))
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Value, E> {
+        Ok(Value::Integer(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Float(value))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::Text(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = access.next_element()? {
+            items.push(item);
+        }
+        Ok(Value::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some((key, value)) = access.next_entry::<Spanned<String>, Located>()? {
+            let line = key.referenced.line();
+            // The key's line: where a reader looks, also when the value begins further down.
+            entries.push((key.value, Located { line, ..value }));
+        }
+        Ok(Value::Map(entries))
+    }
+}
+
+/// Parses a whole file. An empty one is an empty mapping.
+pub(super) fn parse(text: &str) -> Result<Located, ConfigError> {
+    let empty = Located {
+        line: 1,
+        value: Value::Map(Vec::new()),
+    };
+    let syntax = |line, message| Err(ConfigError::Syntax { line, message });
+    match serde_saphyr::from_str::<Option<Located>>(text) {
+        Ok(None) => Ok(empty),
+        Ok(Some(root)) => match &root.value {
+            Value::Map(_) => Ok(root),
+            Value::Null => Ok(empty),
+            other => syntax(
+                Some(root.line),
+                format!("expected keys with values, found {}", other.describe()),
+            ),
+        },
+        Err(error) => {
+            let line = error
+                .location()
+                .map(|at| at.line())
+                .filter(|line| *line > 0);
+            syntax(line, error.without_snippet().to_string())
+        }
+    }
+}
+
+/// One mapping of the file while its keys are taken out of it.
+pub(super) struct Section<'a> {
+    prefix: String,
+    entries: Vec<(String, Located)>,
+    known: Vec<&'static str>,
+    env: Option<&'a dyn Fn(&str) -> Option<String>>,
+    faults: &'a mut Vec<Fault>,
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn new(
+        root: Located,
+        env: &'a dyn Fn(&str) -> Option<String>,
+        faults: &'a mut Vec<Fault>,
+    ) -> Self {
+        let entries = match root.value {
+            Value::Map(entries) => entries,
+            _ => Vec::new(),
+        };
+        Self {
+            prefix: String::new(),
+            entries,
+            known: Vec::new(),
+            env: Some(env),
+            faults,
+        }
+    }
+
+    /// The mapping under a key, empty if it is absent.
+    pub(super) fn child(&mut self, key: &'static str) -> Section<'_> {
+        let entries = match self.take(key) {
+            Some((_, Value::Map(entries))) => entries,
+            Some((place, other)) => {
+                self.fault(key, place, expected("a mapping", &other));
+                Vec::new()
+            }
+            None => Vec::new(),
+        };
+        Section {
+            prefix: format!("{}{key}.", self.prefix),
+            entries,
+            known: Vec::new(),
+            env: self.env,
+            faults: self.faults,
+        }
+    }
+
+    /// The mappings in the list under a key, none if it is absent. The environment has no say in lists.
+    pub(super) fn list(&mut self, key: &'static str) -> Option<Vec<Located>> {
+        let env = self.env.take();
+        let taken = self.take(key);
+        self.env = env;
+        match taken? {
+            (_, Value::List(items)) => Some(items),
+            (place, other) => {
+                self.fault(key, place, expected("a list", &other));
+                None
+            }
+        }
+    }
+
+    /// An item of a list as a section, if it is a mapping.
+    pub(super) fn item(&mut self, key: &str, index: usize, item: Located) -> Option<Section<'_>> {
+        let name = format!("{key}[{index}]");
+        let Value::Map(entries) = item.value else {
+            self.fault(
+                &name,
+                Place::Line(item.line),
+                expected("a mapping", &item.value),
+            );
+            return None;
+        };
+        Some(Section {
+            prefix: format!("{}{name}.", self.prefix),
+            entries,
+            known: Vec::new(),
+            env: None,
+            faults: self.faults,
+        })
+    }
+
+    pub(super) fn optional<T>(
+        &mut self,
+        key: &'static str,
+        convert: impl FnOnce(&Value) -> Result<T, String>,
+    ) -> Option<T> {
+        let (place, value) = self.take(key)?;
+        match convert(&value) {
+            Ok(value) => Some(value),
+            Err(message) => {
+                self.fault(key, place, message);
+                None
+            }
+        }
+    }
+
+    pub(super) fn required<T>(
+        &mut self,
+        key: &'static str,
+        convert: impl FnOnce(&Value) -> Result<T, String>,
+    ) -> Option<T> {
+        let before = self.faults.len();
+        let value = self.optional(key, convert);
+        if value.is_none() && self.faults.len() == before {
+            self.faults.push(Fault {
+                key: format!("{}{key}", self.prefix),
+                place: Place::Nowhere,
+                message: "is missing".to_owned(),
+                missing: self.prefix.is_empty(),
+            });
+        }
+        value
+    }
+
+    pub(super) fn fault(&mut self, key: &str, place: Place, message: String) {
+        self.faults.push(Fault {
+            key: format!("{}{key}", self.prefix),
+            place,
+            message,
+            missing: false,
+        });
+    }
+
+    /// Reports every key that nobody asked for.
+    pub(super) fn finish(&mut self) {
+        for (key, located) in std::mem::take(&mut self.entries) {
+            let mut message = "is not known".to_owned();
+            match nearest(&key, &self.known) {
+                Some(near) => message.push_str(&format!(": did you mean `{}{near}`?", self.prefix)),
+                None => {
+                    message.push_str(&format!(": expected one of `{}`", self.known.join("`, `")))
+                }
+            }
+            let shown: String = key.chars().take(60).flat_map(char::escape_debug).collect();
+            self.fault(&shown, Place::Line(located.line), message);
+        }
+    }
+
+    /// The value of a key, the environment first. A key without a value counts as absent.
+    fn take(&mut self, key: &'static str) -> Option<(Place, Value)> {
+        self.known.push(key);
+        let at = self.entries.iter().position(|(name, _)| name == key);
+        let in_file = at.map(|at| self.entries.remove(at).1);
+        let name = variable(&self.prefix, key);
+        let override_ = self
+            .env
+            .and_then(|env| env(&name))
+            .filter(|text| !text.is_empty());
+        if let Some(text) = override_ {
+            return Some((Place::Environment(name), Value::Environment(text)));
+        }
+        in_file
+            .filter(|located| located.value != Value::Null)
+            .map(|located| (Place::Line(located.line), located.value))
+    }
+}
+
+/// The environment variable that overrides a key: `limits.` and `uploadBytes` give `ATQ_LIMITS_UPLOAD_BYTES`.
+fn variable(prefix: &str, key: &str) -> String {
+    let mut name = "ATQ_".to_owned();
+    for c in prefix.chars().chain(key.chars()) {
+        match c {
+            '.' => name.push('_'),
+            _ if c.is_ascii_uppercase() => name.extend(['_', c]),
+            _ => name.push(c.to_ascii_uppercase()),
+        }
+    }
+    name
+}
+
+pub(super) fn expected(what: &str, found: &Value) -> String {
+    format!("must be {what}, found {}", found.describe())
+}
+
+/// The known key that a reader may have meant, if one is close enough.
+pub(super) fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
+    let likeness = |name: &str| strsim::jaro_winkler(&key.to_lowercase(), &name.to_lowercase());
+    known
+        .iter()
+        .map(|name| (likeness(name), *name))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}

@@ -1,0 +1,131 @@
+//! From a value to the type of a key. Errors are the rest of a sentence that begins with the key.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use ipnet::Ipv4Net;
+
+use super::LogFormat;
+use super::document::{Value, expected};
+
+pub(super) fn integer(value: &Value, least: u64, most: u64) -> Result<u64, String> {
+    let number = match value {
+        Value::Integer(number) => u64::try_from(*number).ok(),
+        Value::Environment(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    number
+        .filter(|number| (least..=most).contains(number))
+        .ok_or_else(|| expected(&format!("a whole number from {least} to {most}"), value))
+}
+
+pub(super) fn port(value: &Value) -> Result<u16, String> {
+    let number = integer(value, 0, u16::MAX.into())?;
+    u16::try_from(number).map_err(|e| e.to_string())
+}
+
+pub(super) fn boolean(value: &Value) -> Result<bool, String> {
+    match value {
+        Value::Boolean(truth) => Ok(*truth),
+        Value::Environment(text) if text == "true" => Ok(true),
+        Value::Environment(text) if text == "false" => Ok(false),
+        other => Err(expected("`true` or `false`", other)),
+    }
+}
+
+pub(super) fn text(value: &Value) -> Result<&str, String> {
+    match value {
+        Value::Text(text) | Value::Environment(text) if !text.trim().is_empty() => Ok(text),
+        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => {
+            Err(format!("{}: put it in quotes", expected("text", value)))
+        }
+        other => Err(expected("text", other)),
+    }
+}
+
+/// Text without white space: an image, a host.
+pub(super) fn word(value: &Value) -> Result<String, String> {
+    let word = text(value)?;
+    if word.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(expected("text without spaces", value));
+    }
+    Ok(word.to_owned())
+}
+
+pub(super) fn path(value: &Value) -> Result<PathBuf, String> {
+    let path = text(value)?;
+    if path.contains('\0') {
+        return Err(expected("a path", value));
+    }
+    Ok(PathBuf::from(path))
+}
+
+pub(super) fn address(value: &Value) -> Result<IpAddr, String> {
+    let what = "an IP address like `127.0.0.1` or `0.0.0.0`";
+    text(value)?.parse().map_err(|_| expected(what, value))
+}
+
+pub(super) fn docker_host(value: &Value) -> Result<String, String> {
+    const SCHEMES: [&str; 4] = ["unix://", "tcp://", "http://", "https://"];
+    let url = word(value)?;
+    let known = SCHEMES.iter().any(|scheme| {
+        url.strip_prefix(scheme)
+            .is_some_and(|rest| !rest.is_empty())
+    });
+    if known {
+        return Ok(url);
+    }
+    let what = "a URL like `unix:///var/run/docker.sock` or `tcp://10.0.0.1:2376`";
+    Err(expected(what, value))
+}
+
+pub(super) fn director_id(value: &Value) -> Result<String, String> {
+    let id = text(value)?;
+    let fits = (1..=40).contains(&id.len())
+        && id
+            .bytes()
+            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+    if fits {
+        return Ok(id.to_owned());
+    }
+    Err(expected("1 to 40 of `a-z`, `0-9` and `-`", value))
+}
+
+pub(super) fn log_format(value: &Value) -> Result<LogFormat, String> {
+    match text(value)? {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(expected("`text` or `json`", value)),
+    }
+}
+
+/// Private ranges only: a subnet that is routed elsewhere would cut its containers off from there.
+pub(super) fn subnet_pool(value: &Value) -> Result<Ipv4Net, String> {
+    let what = "an IPv4 range like `10.224.0.0/12`";
+    let pool: Ipv4Net = text(value)?.parse().map_err(|_| expected(what, value))?;
+    if pool.addr() != pool.network() {
+        let meant = pool.trunc();
+        return Err(format!(
+            "{}: did you mean `{meant}`?",
+            expected("the beginning of its range", value)
+        ));
+    }
+    if pool.prefix_len() > 24 {
+        return Err(expected("at least a /24: each task takes one", value));
+    }
+    let private = [
+        (Ipv4Addr::new(10, 0, 0, 0), 8),
+        (Ipv4Addr::new(172, 16, 0, 0), 12),
+        (Ipv4Addr::new(192, 168, 0, 0), 16),
+    ];
+    let inside = private
+        .iter()
+        .any(|(address, length)| Ipv4Net::new_assert(*address, *length).contains(&pool));
+    if inside {
+        return Ok(pool);
+    }
+    Err(expected(
+        "within `10.0.0.0/8`, `172.16.0.0/12` or `192.168.0.0/16`",
+        value,
+    ))
+}

@@ -1,0 +1,189 @@
+//! Which images may run, and which variables they demand.
+
+use super::document::{Located, Section, Value, nearest};
+use super::error::Place;
+use super::fields;
+
+/// The images that may run: any, unless the configuration lists some.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Images {
+    rules: Option<Vec<ImageRule>>,
+}
+
+/// An image of the configuration's list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageRule {
+    /// The image as the configuration names it: what to pull.
+    pub image_name: String,
+    /// The variables it understands.
+    pub variables: Vec<Variable>,
+}
+
+/// An environment variable of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Whether a task that uses the image must set it.
+    pub required: bool,
+}
+
+/// Why an image may not run as asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ImageFault {
+    /// It is not in the list.
+    #[error("image `{image}` is not allowed: expected one of {}", quoted(.allowed))]
+    NotAllowed {
+        /// The image that was asked for.
+        image: String,
+        /// The images that may run; the nearest one alone if one is close.
+        allowed: Vec<String>,
+    },
+    /// Some required variables are not set.
+    #[error("image `{image}` needs the variables {}", quoted(.names))]
+    MissingVariables {
+        /// The image that was asked for.
+        image: String,
+        /// The variables that are missing.
+        names: Vec<String>,
+    },
+}
+
+impl Images {
+    /// Whether the configuration lists images at all; if not, any may run.
+    pub fn restricted(&self) -> bool {
+        self.rules.is_some()
+    }
+
+    /// The list's images, in its order; empty when any may run.
+    pub fn rules(&self) -> &[ImageRule] {
+        self.rules.as_deref().unwrap_or_default()
+    }
+
+    /// The list's entry for an image; none if there is no such entry, or no list.
+    pub fn allowed(&self, image: &str) -> Option<&ImageRule> {
+        let wanted = normalise_image(image);
+        self.rules()
+            .iter()
+            .find(|rule| normalise_image(&rule.image_name) == wanted)
+    }
+
+    /// Checks that `image` may run in an environment where `is_set` tells which variables are set.
+    ///
+    /// # Errors
+    /// [`ImageFault`]; never when the configuration lists no images.
+    pub fn check(&self, image: &str, is_set: impl Fn(&str) -> bool) -> Result<(), ImageFault> {
+        if !self.restricted() {
+            return Ok(());
+        }
+        let image = image.to_owned();
+        let Some(rule) = self.allowed(&image) else {
+            let names: Vec<&str> = self.rules().iter().map(|r| r.image_name.as_str()).collect();
+            let near = nearest(&image, &names).map(|name| vec![name]);
+            let allowed = near
+                .unwrap_or(names)
+                .into_iter()
+                .map(str::to_owned)
+                .collect();
+            return Err(ImageFault::NotAllowed { image, allowed });
+        };
+        let needed = rule
+            .variables
+            .iter()
+            .filter(|v| v.required && !is_set(&v.name));
+        let names: Vec<String> = needed.map(|v| v.name.clone()).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        Err(ImageFault::MissingVariables { image, names })
+    }
+
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let Some(items) = section.list("images") else {
+            return Self::default();
+        };
+        if items.is_empty() {
+            let message = "is empty, so that no image may run: leave it out to allow any";
+            section.fault("images", Place::Nowhere, message.to_owned());
+        }
+        let mut images = Self {
+            rules: Some(Vec::new()),
+        };
+        for (index, item) in items.into_iter().enumerate() {
+            let line = item.line;
+            let Some(rule) = section
+                .item("images", index, item)
+                .and_then(|mut item| ImageRule::read(&mut item))
+            else {
+                continue;
+            };
+            if let Some(earlier) = images.allowed(&rule.image_name) {
+                let message = format!("names the same image as `{}`", earlier.image_name);
+                section.fault(&format!("images[{index}]"), Place::Line(line), message);
+            }
+            images.rules.get_or_insert_default().push(rule);
+        }
+        images
+    }
+}
+
+impl ImageRule {
+    fn read(item: &mut Section<'_>) -> Option<Self> {
+        let image_name = item.required("imageName", fields::word);
+        // Two names for the same list.
+        let mut variables = Vec::new();
+        for key in ["variables", "args"] {
+            for (index, entry) in item.list(key).unwrap_or_default().into_iter().enumerate() {
+                variables.extend(Variable::read(item, key, index, entry));
+            }
+        }
+        item.finish();
+        Some(Self {
+            image_name: image_name?,
+            variables,
+        })
+    }
+}
+
+impl Variable {
+    /// `{name, required}`, or a bare name for one that is not required.
+    fn read(item: &mut Section<'_>, key: &str, index: usize, entry: Located) -> Option<Self> {
+        if let Value::Text(name) = entry.value {
+            return Some(Self {
+                name,
+                required: false,
+            });
+        }
+        let mut entry = item.item(key, index, entry)?;
+        let name = entry.required("name", fields::word);
+        let required = entry.optional("required", fields::boolean).unwrap_or(false);
+        entry.finish();
+        Some(Self {
+            name: name?,
+            required,
+        })
+    }
+}
+
+/// One spelling for all names of an image: without Docker Hub's own prefixes, and with a tag unless it has a digest.
+pub fn normalise_image(image: &str) -> String {
+    let image = image.trim();
+    let hub = ["docker.io/", "index.docker.io/", "registry-1.docker.io/"];
+    let local = hub
+        .iter()
+        .find_map(|prefix| image.strip_prefix(prefix))
+        .unwrap_or(image);
+    let short = local
+        .strip_prefix("library/")
+        .filter(|rest| !rest.contains('/'))
+        .unwrap_or(local);
+    let last = short.rsplit('/').next().unwrap_or(short);
+    if last.contains(':') || last.contains('@') {
+        return short.to_owned();
+    }
+    format!("{short}:latest")
+}
+
+fn quoted(names: &[String]) -> String {
+    format!("`{}`", names.join("`, `"))
+}
