@@ -3,6 +3,7 @@
 use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
 
 use crate::client::{Sidecar, pair, parts};
 use crate::dns::{Answer, Dns, ordered, shuffled};
@@ -46,32 +47,30 @@ async fn every_kind_of_no_is_204_without_a_body() {
         Answer::Empty,
         Answer::NxDomain,
         Answer::ServerFailure,
-        Answer::Cut(shuffled(3)),
         Answer::Close,
         Answer::HalfThenClose,
         Answer::Garbage,
         Answer::Stall,
     ];
-    for kind in kinds {
+    for (before, kind) in kinds.into_iter().enumerate() {
         dns.always(kind);
-        assert_eq!(
-            sidecar.get("/api/w").await,
-            (StatusCode::NO_CONTENT, Value::Null)
-        );
+        let answer = sidecar.get("/api/w").await;
+        assert_eq!(answer, (StatusCode::NO_CONTENT, Value::Null));
+        assert_eq!(dns.questions().len(), before + 1, "one attempt");
     }
+    dns.always(Answer::Cut(shuffled(3)));
+    assert_eq!(sidecar.addresses("/api/w").await, ordered(0));
     dns.always(Answer::Records(shuffled(3)));
     assert_eq!(sidecar.addresses("/api/w").await, ordered(3));
 }
 
 #[tokio::test]
 async fn no_name_server_at_all_is_204_too() {
-    let dns = Dns::start(Answer::Empty).await;
-    let free = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap()
-    };
-    assert_ne!(free, dns.address);
-    let sidecar = Sidecar::start(free, None).await;
+    // Bound but not listening: connections are refused, and nobody else gets the port.
+    let closed = TcpSocket::new_v4().unwrap();
+    closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = closed.local_addr().unwrap();
+    let sidecar = Sidecar::start(address, None).await;
     assert_eq!(
         sidecar.get("/api/w").await,
         (StatusCode::NO_CONTENT, Value::Null)
@@ -108,6 +107,17 @@ async fn a_stalled_name_does_not_hold_up_another_request() {
     dns.asked(1).await;
     assert_eq!(sidecar.addresses("/api/w").await, ordered(3));
     assert_eq!(stalled.await.unwrap(), ordered(0));
+}
+
+#[tokio::test]
+async fn connections_to_the_name_server_end_with_the_request() {
+    let (dns, sidecar) = pair(Answer::Records(shuffled(3))).await;
+    for _ in 0..20 {
+        sidecar.addresses("/api/w?replicas=3").await;
+    }
+    dns.always(Answer::Stall);
+    sidecar.addresses("/api/w?replicas=3&timeout=0.4").await;
+    dns.left().await;
 }
 
 #[tokio::test]

@@ -37,6 +37,7 @@ pub struct Dns {
     pub address: SocketAddr,
     script: Arc<Mutex<Script>>,
     questions: watch::Receiver<Vec<Vec<u8>>>,
+    connections: watch::Receiver<usize>,
     udp: UdpSocket,
 }
 
@@ -46,15 +47,17 @@ impl Dns {
         let address = listener.local_addr().unwrap();
         let udp = UdpSocket::bind(address).await.unwrap();
         let (asked, questions) = watch::channel(Vec::new());
+        let (open, connections) = watch::channel(0);
         let script = Arc::new(Mutex::new(Script {
             then: Some(then),
             ..Script::default()
         }));
-        tokio::spawn(accept(listener, Arc::clone(&script), asked));
+        tokio::spawn(accept(listener, Arc::clone(&script), asked, open));
         Self {
             address,
             script,
             questions,
+            connections,
             udp,
         }
     }
@@ -75,6 +78,12 @@ impl Dns {
         questions.wait_for(|q| q.len() >= n).await.unwrap();
     }
 
+    /// Waits until no connection is open.
+    pub async fn left(&self) {
+        let mut connections = self.connections.clone();
+        connections.wait_for(|open| *open == 0).await.unwrap();
+    }
+
     /// The questions so far: each the labels with their lengths, the root, type and class.
     pub fn questions(&self) -> Vec<Vec<u8>> {
         self.questions.borrow().clone()
@@ -90,9 +99,15 @@ async fn accept(
     listener: TcpListener,
     script: Arc<Mutex<Script>>,
     asked: watch::Sender<Vec<Vec<u8>>>,
+    open: watch::Sender<usize>,
 ) {
     while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(serve(stream, Arc::clone(&script), asked.clone()));
+        let (script, asked, open) = (Arc::clone(&script), asked.clone(), open.clone());
+        open.send_modify(|n| *n += 1);
+        tokio::spawn(async move {
+            serve(stream, script, asked).await;
+            open.send_modify(|n| *n -= 1);
+        });
     }
 }
 
@@ -126,7 +141,8 @@ async fn serve(
                 stream.write_all(&[0x40, 0, 1, 2, 3]).await.ok()?;
                 return None;
             }
-            Answer::Stall => std::future::pending().await,
+            // Ends when the other side does.
+            Answer::Stall => drop(stream.read_u8().await.ok()?),
         }
     }
 }
