@@ -40,8 +40,8 @@ impl NameServers {
         Ok(Self(servers.map(|s| over_tcp((s.ip, 53).into())).collect()))
     }
 
-    /// Opens a session for one request. Each has a connection of its own, because Docker's DNS answers the queries of
-    /// a connection one after the other: a stalled query for one name would hold up those for other names.
+    /// Opens a session. Each request has one, with a connection of its own: over a name that it does not know, Docker's
+    /// DNS may end the connection, which would take the queries of other requests with it.
     pub(crate) fn session(&self) -> Result<Session, NetError> {
         let config = ResolverConfig::from_name_servers(self.0.clone());
         let provider = TokioRuntimeProvider::default();

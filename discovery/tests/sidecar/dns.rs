@@ -78,6 +78,12 @@ impl Dns {
         questions.wait_for(|q| q.len() >= n).await.unwrap();
     }
 
+    /// Waits until `n` connections are open at once.
+    pub async fn visited(&self, n: usize) {
+        let mut connections = self.connections.clone();
+        connections.wait_for(|open| *open >= n).await.unwrap();
+    }
+
     /// Waits until no connection is open.
     pub async fn left(&self) {
         let mut connections = self.connections.clone();

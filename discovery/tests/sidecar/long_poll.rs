@@ -121,6 +121,16 @@ async fn addresses_that_went_away_are_not_in_the_answer() {
 }
 
 #[tokio::test]
+async fn a_silent_look_is_joined_by_another() {
+    let (dns, sidecar) = pair(Answer::Stall).await;
+    let request = start(&sidecar, "/api/w?replicas=3&timeout=30");
+    dns.visited(3).await;
+    dns.always(Answer::Records(shuffled(3)));
+    assert_eq!(request.await.unwrap(), ordered(3));
+    dns.left().await;
+}
+
+#[tokio::test]
 async fn many_requests_wait_side_by_side() {
     let (dns, sidecar) = pair(Answer::NxDomain).await;
     let requests: Vec<_> = (0..40)
