@@ -61,7 +61,7 @@ fn over_tcp(address: SocketAddr) -> NameServerConfig {
 fn options() -> ResolverOpts {
     let mut options = ResolverOpts::default();
     options.timeout = QUERY_TIMEOUT;
-    // Counts the repetitions; the loop above repeats with a fresh query.
+    // Counts repetitions, not attempts; whoever waits looks again anyway.
     options.attempts = 0;
     options.cache_size = 0;
     options.positive_max_ttl = Some(Duration::ZERO);

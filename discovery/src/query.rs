@@ -105,6 +105,9 @@ fn parse_hostname(seen: &str) -> Result<Name, Refusal> {
 
 /// How many addresses one DNS message of 64 KiB holds: 12 bytes of header, the question (name, type, class), and for
 /// each address 16 bytes, of which 2 point to the name in the question.
+///
+/// A server that repeats the name with each address, as Docker 20.10 does, fits fewer: 861 if it has 60 characters,
+/// 2339 if it has 12. Nothing in its answer would tell, hence only the certain limit is enforced here.
 fn most_addresses(name: &Name) -> usize {
     let labels: usize = name.iter().map(|label| label.len() + 1).sum();
     let question = labels + 1 + 4;

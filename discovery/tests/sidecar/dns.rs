@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 #[derive(Clone)]
 pub enum Answer {
@@ -74,20 +76,17 @@ impl Dns {
 
     /// Waits until `n` questions in all have come in.
     pub async fn asked(&self, n: usize) {
-        let mut questions = self.questions.clone();
-        questions.wait_for(|q| q.len() >= n).await.unwrap();
+        until(&self.questions, |all| all.len() >= n).await;
     }
 
     /// Waits until `n` connections are open at once.
     pub async fn visited(&self, n: usize) {
-        let mut connections = self.connections.clone();
-        connections.wait_for(|open| *open >= n).await.unwrap();
+        until(&self.connections, |open| *open >= n).await;
     }
 
     /// Waits until no connection is open.
     pub async fn left(&self) {
-        let mut connections = self.connections.clone();
-        connections.wait_for(|open| *open == 0).await.unwrap();
+        until(&self.connections, |open| *open == 0).await;
     }
 
     /// The questions so far: each the labels with their lengths, the root, type and class.
@@ -99,6 +98,13 @@ impl Dns {
     pub fn heard_udp(&self) -> bool {
         self.udp.try_recv(&mut [0; 512]).is_ok()
     }
+}
+
+/// Fails, rather than hangs, when what must come does not come.
+async fn until<T>(value: &watch::Receiver<T>, condition: impl FnMut(&T) -> bool) {
+    let mut value = value.clone();
+    let met = timeout(Duration::from_secs(20), value.wait_for(condition)).await;
+    assert!(met.expect("not within 20 s").is_ok());
 }
 
 async fn accept(
