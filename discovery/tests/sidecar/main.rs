@@ -1,0 +1,11 @@
+//! The sidecar against a DNS server of the test's own.
+#![allow(clippy::unwrap_used)]
+
+mod client;
+mod dns;
+
+mod contract;
+mod long_poll;
+mod probe;
+mod program;
+mod scale;
