@@ -2,7 +2,12 @@
 # shellcheck shell=bash
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-STATE=${ATQ_STATE:-/var/lib/atq-setup}
+if [ "$(id -u)" -eq 0 ]; then
+  STATE=${ATQ_STATE:-/var/lib/atq-setup}
+else
+  STATE=${ATQ_STATE:-${XDG_STATE_HOME:-$HOME/.local/state}/atq-setup}
+fi
+TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 
 BASE_TAG=atq-base:bookworm
 PUBLIC_BASE=debian:bookworm-slim
@@ -75,4 +80,13 @@ run_long() {
     die "\`$text\` failed with exit code $rc after $((SECONDS - start)) s" "the whole output is in $log"
   fi
   say "$text: done in $((SECONDS - start)) s"
+}
+
+# Two set-ups side by side would start two Engines. Whoever starts a process that outlives
+# the script closes descriptor 9 for it.
+one_at_a_time() {
+  mkdir -p "$STATE" || die "cannot write the state directory \`$STATE\`" "set ATQ_STATE to a directory of this user"
+  exec 9>"$STATE/lock"
+  flock -n 9 || { say "waiting for another setup or teardown to end ..." && flock -w 1800 9; } ||
+    die "another setup or teardown still runs after 30 minutes"
 }

@@ -5,20 +5,22 @@ set -euo pipefail
 
 usage() {
   cat <<'HELP'
-usage: deploy/setup.sh [engine|swarm|base|images|image-director|all]
+usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|all]
 
   engine           a Docker Engine that answers (installed and started when missing)
   swarm            engine, and an active Swarm with this node as a manager
   base             engine, and the base image that the other images are built on
   images           base, and the images testload, discovery and jmeter
-  image-director   base, and the image of the Director itself
+  image-<name>     base, and one image: testload, discovery, jmeter or director (the
+                   image of the Director itself, which is not among `images`)
   all              swarm and images (the default)
 
 A running Engine, an active Swarm and images that exist are used as they are. What this
 script does itself is written down in ATQ_STATE, so that deploy/teardown.sh undoes exactly that.
 
 environment:
-  ATQ_STATE             where state, logs and the cached base are kept (/var/lib/atq-setup)
+  ATQ_STATE             where state, logs and the cached base are kept
+                        (/var/lib/atq-setup; without root ~/.local/state/atq-setup)
   ATQ_DEBIAN_MIRROR     mirror for the base image (default: Debian's own)
   ATQ_DISCOVERY_BIN     a static atq-discovery to use instead of building one
   ATQ_DIRECTOR_BIN      an atq-director to use instead of building one
@@ -66,7 +68,7 @@ start_dockerd() {
   drop_stale_pid_file
   say "docker: starting dockerd (log: $log)"
   # With the variable set, tasks start without asking a registry for images that are here.
-  DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1 setsid nohup dockerd </dev/null >>"$log" 2>&1 &
+  DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1 setsid nohup dockerd </dev/null >>"$log" 2>&1 9>&- &
   local pid=$!
   echo "$pid" >"$STATE/started-dockerd"
   engine_or_dead() { engine_answers || ! kill -0 "$pid" 2>/dev/null; }
@@ -175,18 +177,101 @@ setup_base() {
   say "base image: $BASE_IMAGE"
 }
 
+# ---------------------------------------------------------------- images
+
+# stage NAME: an empty directory with what images/NAME holds; the context of its build.
+stage() {
+  local dir=$TARGET/images/$1
+  rm -rf "$dir"
+  mkdir -p "$dir"
+  cp -R "$ROOT/images/$1/." "$dir/"
+  STAGED=$dir
+}
+
+# build NAME CONTEXT TAG...: the layer cache makes a repeat quick.
+build() {
+  local name=$1 context=$2 tags=() tag
+  shift 2
+  for tag in "$@"; do tags+=(-t "$tag"); done
+  run_long "image $name" docker build --build-arg "BASE_IMAGE=$BASE_IMAGE" "${tags[@]}" "$context"
+}
+
+# cargo_build ARGS...: cargo itself knows what is up to date.
+cargo_build() {
+  has cargo || die "\`cargo\` is missing" "install Rust: https://rustup.rs"
+  run_long "cargo build $*" env -C "$ROOT" cargo build "$@"
+}
+
+image_testload() { build testload "$ROOT/images/testload" atq-testload:dev; }
+
+image_jmeter() {
+  if ! has mvn && ! "$ROOT/images/jmeter/fetch.sh" --check; then
+    # mvn brings a JRE of its own; it is needed once.
+    apt_install maven default-jre-headless
+  fi
+  run_long "jmeter: fetching and checking the jars" "$ROOT/images/jmeter/fetch.sh"
+  build jmeter "$ROOT/images/jmeter" atq-jmeter:5.6.3 tenrero/jmeterdistributed:latest
+}
+
+image_discovery() {
+  local bin=${ATQ_DISCOVERY_BIN:-} host
+  if [ -z "$bin" ]; then
+    has rustc || die "\`rustc\` is missing" "install Rust: https://rustup.rs, or set ATQ_DISCOVERY_BIN"
+    host=$(cd "$ROOT" && rustc -vV | sed -n 's/^host: //p')
+    # The image is FROM scratch: there is no C library in it. The explicit target keeps the
+    # flag away from build scripts and procedural macros.
+    RUSTFLAGS="-C target-feature=+crt-static" \
+      cargo_build --release --locked --target "$host" -p atq-discovery
+    bin=$TARGET/$host/release/atq-discovery
+  fi
+  [ -f "$bin" ] || die "no discovery binary at \`$bin\`"
+  stage discovery
+  cp "$bin" "$STAGED/atq-discovery"
+  chmod 755 "$STAGED/atq-discovery"
+  build discovery "$STAGED" atq-discovery:dev
+}
+
+image_director() {
+  local bin=${ATQ_DIRECTOR_BIN:-}
+  if [ -z "$bin" ]; then
+    cargo_build --locked -p atq-director
+    bin=$TARGET/debug/atq-director
+  fi
+  [ -f "$bin" ] || die "no director binary at \`$bin\`"
+  stage director
+  cp "$bin" "$STAGED/atq-director"
+  chmod 755 "$STAGED/atq-director"
+  build director "$STAGED" atq-director:dev
+}
+
+setup_images() {
+  image_testload
+  image_discovery
+  image_jmeter
+}
+
 # ---------------------------------------------------------------- verbs
 
 main() {
-  case "${1:-all}" in
-    -h | --help | help) usage ;;
-    engine) setup_engine ;;
-    swarm) setup_engine && setup_swarm ;;
-    base) setup_engine && setup_base ;;
+  local verb=${1:-all}
+  case "$verb" in
+    -h | --help | help)
+      usage
+      return
+      ;;
+    engine | swarm | base | images | image-testload | image-discovery | image-jmeter | image-director | all) ;;
     *)
       usage >&2
-      die "unknown verb \`$1\`"
+      die "unknown verb \`$verb\`"
       ;;
+  esac
+  one_at_a_time
+  setup_engine
+  case "$verb" in swarm | all) setup_swarm ;; esac
+  case "$verb" in base | image* | all) setup_base ;; esac
+  case "$verb" in
+    images | all) setup_images ;;
+    image-*) "image_${verb#image-}" ;;
   esac
 }
 
