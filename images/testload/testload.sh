@@ -41,9 +41,11 @@ answer() {
 # ask ADDRESS WORD: prints the worker's answer; "running" comes a moment before "listening".
 ask() {
   tries=0
-  while [ "$tries" -lt 20 ]; do
-    text=$(echo "$2" | nc -w 2 "$1" "$port" 2>/dev/null)
-    [ -z "$text" ] || { echo "$text" && return 0; }
+  while [ "$tries" -lt 15 ]; do
+    # A worker that goes away in the middle leaves the connection open: bounded by `timeout`.
+    text=$(echo "$2" | timeout 3 nc -w 2 "$1" "$port" 2>/dev/null)
+    # Something else that listens there is not a worker.
+    case "$text" in [0-9]*/*) echo "$text" && return 0 ;; esac
     tries=$((tries + 1))
     sleep 0.2
   done
