@@ -194,6 +194,8 @@ build() {
   shift 2
   for tag in "$@"; do tags+=(-t "$tag"); done
   run_long "image $name" docker build --build-arg "BASE_IMAGE=$BASE_IMAGE" "${tags[@]}" "$context"
+  # What the tags pointed to before is of no more use.
+  docker image prune -f --filter "label=com.atq.image=$name" >/dev/null
 }
 
 # cargo_build ARGS...: cargo itself knows what is up to date.
