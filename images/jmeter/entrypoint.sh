@@ -182,13 +182,23 @@ end_if_only_lost_are_left() {
   fi
 }
 
+# The tool waits for an answer of a lost worker too, and no sample comes of it.
+patience() {
+  if [ "${#LOST[@]}" -gt 0 ]; then echo $((STOP_WAIT < 5 ? STOP_WAIT : 5)); else echo "$STOP_WAIT"; fi
+}
+
+kill_tool() {
+  say "jmeter did not stop within $(patience) s: killed"
+  kill -KILL "$JAVA" 2>/dev/null
+}
+
 follow_tool() {
   local next_look=$((SECONDS + 2))
   while ! is_over; do
     [ -z "$STOPPED" ] || ENDING=${ENDING:-$SECONDS}
     if [ -n "$ENDING" ]; then
       ask_to_stop
-      ((SECONDS - ENDING < STOP_WAIT)) || kill -KILL "$JAVA" 2>/dev/null
+      ((SECONDS - ENDING < $(patience))) || kill_tool
     elif ((SECONDS >= next_look)); then
       look_at_remotes
       end_if_only_lost_are_left
@@ -224,8 +234,8 @@ print_figures() {
 judge() {
   [ -z "$STOPPED" ] || finish $E_TERM stopped
   [ "${#LOST[@]}" -eq 0 ] || finish $E_LOST worker-lost "${!LOST[*]}"
-  if grep -qE 'have not started|Engine is busy' "$OUTPUT"; then
-    finish $E_NOT_STARTED not-started "some engines were busy or refused the test; see the output above"
+  if grep -q 'have not started' "$OUTPUT"; then
+    finish $E_NOT_STARTED not-started "some engines were busy or refused the test: see above"
   fi
   [ "$TOOL_CODE" -eq 0 ] || finish $E_TOOL tool-failed "jmeter ended with $TOOL_CODE"
   [ "$TOTAL" -gt 0 ] || finish $E_NO_SAMPLES no-samples "the test ran and left no sample"
@@ -253,7 +263,7 @@ master() {
 
 # ---------------------------------------------------------------- start
 
-REMOTE_WAIT=${REMOTE_WAIT:-60} STOP_WAIT=${STOP_WAIT:-25} LOST_WAIT=${LOST_WAIT:-15}
+REMOTE_WAIT=${REMOTE_WAIT:-60} STOP_WAIT=${STOP_WAIT:-25} LOST_WAIT=${LOST_WAIT:-10}
 whole REMOTE_WAIT
 whole STOP_WAIT
 whole LOST_WAIT
