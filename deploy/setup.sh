@@ -30,9 +30,13 @@ HELP
 
 # ---------------------------------------------------------------- packages
 
+# apt_install WHAT PACKAGE...
 apt_install() {
-  has apt-get || die "\`$*\` is missing and there is no apt-get" "install it by this system's own means, then run this again"
-  is_root || die "\`$*\` is missing and this user is not root" "run as root: apt-get install --no-install-recommends $*"
+  local what=$1
+  shift
+  has apt-get || die "$what is missing and there is no apt-get" \
+    "install it (Debian's name: $*) by this system's own means, then run this again"
+  is_root || die "$what is missing and this user is not root" "run as root: apt-get install --no-install-recommends $*"
   mkdir -p "$STATE"
   if [ ! -e "$STATE/apt-updated" ]; then
     run_long "apt-get update" apt-get update
@@ -48,7 +52,9 @@ apt_install() {
 # An Engine that is there but not for this user is not repaired by starting another one.
 refuse_if_forbidden() {
   has docker || return 0
-  if timeout 10 docker version 2>&1 | grep -qi 'permission denied'; then
+  local answer
+  answer=$(timeout 10 docker version 2>&1 || true)
+  if grep -qi 'permission denied' <<<"$answer"; then
     die "the Docker Engine refuses this user: permission denied on its socket" \
       "run as root, or add the user to the group \`docker\`"
   fi
@@ -100,10 +106,10 @@ setup_engine() {
       die "no Docker Engine answers at DOCKER_HOST=\`$DOCKER_HOST\`" "start it there, or unset DOCKER_HOST"
     fi
     if ! has dockerd || ! has docker; then
-      apt_install docker.io
+      apt_install "a Docker Engine" docker.io
     fi
     # dockerd does not start without iptables; docker.io only recommends it.
-    has iptables || apt_install iptables
+    has iptables || apt_install "\`iptables\`" iptables
     # The package may have started its own unit already.
     engine_answers || start_engine
   fi
@@ -144,7 +150,7 @@ make_base_tar() {
   # mmdebstrap picks the format by the end of the name, so the unfinished file ends in .tar too.
   local tar=$1 part=$STATE/base-unfinished.tar
   is_root || die "the base image must be made and this user is not root" "run as root, or: docker pull $PUBLIC_BASE"
-  has mmdebstrap || apt_install mmdebstrap
+  has mmdebstrap || apt_install "\`mmdebstrap\`" mmdebstrap
   run_long "base image: running mmdebstrap" mmdebstrap --variant=minbase \
     --aptopt='APT::Install-Recommends "0"' \
     --dpkgopt='path-exclude=/usr/share/man/*' \
@@ -209,7 +215,7 @@ image_testload() { build testload "$ROOT/images/testload" atq-testload:dev; }
 image_jmeter() {
   if ! has mvn && ! "$ROOT/images/jmeter/fetch.sh" --check; then
     # mvn brings a JRE of its own; it is needed once.
-    apt_install maven default-jre-headless
+    apt_install "\`mvn\`" maven default-jre-headless
   fi
   run_long "jmeter: fetching and checking the jars" "$ROOT/images/jmeter/fetch.sh"
   build jmeter "$ROOT/images/jmeter" atq-jmeter:5.6.3 tenrero/jmeterdistributed:latest
