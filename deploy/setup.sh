@@ -1,0 +1,286 @@
+#!/usr/bin/env bash
+# Sets up what ATQ Director needs on this machine. See --help.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+usage() {
+  cat <<'HELP'
+usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|all]
+
+  engine           a Docker Engine that answers (installed and started when missing)
+  swarm            engine, and an active Swarm with this node as a manager
+  base             engine, and the base image that the other images are built on
+  images           base, and the images testload, discovery and jmeter
+  image-<name>     base, and one image: testload, discovery, jmeter or director (the
+                   image of the Director itself, which is not among `images`)
+  all              swarm and images (the default)
+
+A running Engine, an active Swarm and images that exist are used as they are. What this
+script does itself is written down in ATQ_STATE, so that deploy/teardown.sh undoes exactly that.
+
+environment:
+  ATQ_STATE             where state, logs and the cached base are kept
+                        (/var/lib/atq-setup; without root ~/.local/state/atq-setup)
+  ATQ_DEBIAN_MIRROR     mirror for the base image (default: Debian's own)
+  ATQ_DISCOVERY_BIN     a static atq-discovery to use instead of building one
+  ATQ_DIRECTOR_BIN      an atq-director to use instead of building one
+  CARGO_TARGET_DIR      as for cargo
+HELP
+}
+
+# ---------------------------------------------------------------- packages
+
+# apt_install WHAT PACKAGE...
+apt_install() {
+  local what=$1
+  shift
+  has apt-get || die "$what is missing and there is no apt-get" \
+    "install it (Debian's name: $*) by this system's own means, then run this again"
+  is_root || die "$what is missing and this user is not root" "run as root: apt-get install --no-install-recommends $*"
+  mkdir -p "$STATE"
+  if [ ! -e "$STATE/apt-updated" ]; then
+    run_long "apt-get update" apt-get update
+    touch "$STATE/apt-updated"
+  fi
+  run_long "apt-get install $*" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y --no-install-recommends "$@"
+  printf '%s\n' "$@" >>"$STATE/installed-packages"
+}
+
+# ---------------------------------------------------------------- engine
+
+# An Engine that is there but not for this user is not repaired by starting another one.
+refuse_if_forbidden() {
+  has docker || return 0
+  local answer
+  answer=$(timeout 10 docker version 2>&1 || true)
+  if grep -qi 'permission denied' <<<"$answer"; then
+    die "the Docker Engine refuses this user: permission denied on its socket" \
+      "run as root, or add the user to the group \`docker\`"
+  fi
+}
+
+# A pid file of an Engine that is gone makes the next one refuse to start once the number
+# belongs to some other process.
+drop_stale_pid_file() {
+  local file=/var/run/docker.pid pid
+  [ -e "$file" ] || return 0
+  pid=$(cat "$file" 2>/dev/null || true)
+  is_dockerd "$pid" || rm -f "$file"
+}
+
+start_dockerd() {
+  local log=$STATE/dockerd.log
+  drop_stale_pid_file
+  say "docker: starting dockerd (log: $log)"
+  # With the variable set, tasks start without asking a registry for images that are here.
+  DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1 setsid nohup dockerd </dev/null >>"$log" 2>&1 9>&- &
+  local pid=$!
+  echo "$pid" >"$STATE/started-dockerd"
+  engine_or_dead() { engine_answers || ! kill -0 "$pid" 2>/dev/null; }
+  wait_until 90 "docker: waiting for the Engine" engine_or_dead || true
+  if ! engine_answers; then
+    tail -n 15 "$log" >&2
+    is_dockerd "$pid" && kill "$pid"
+    rm -f "$STATE/started-dockerd"
+    die "dockerd did not answer within 90 s" "the last lines of $log are above"
+  fi
+}
+
+start_engine() {
+  is_root || die "no Docker Engine answers and this user is not root" "start it as root: systemctl start docker, or dockerd"
+  mkdir -p "$STATE"
+  if [ -d /run/systemd/system ] && systemctl start docker 2>/dev/null; then
+    touch "$STATE/started-docker-unit"
+    wait_until 60 "docker: waiting for the Engine" engine_answers ||
+      die "the unit \`docker\` was started but the Engine does not answer" "see: journalctl -u docker"
+    return
+  fi
+  start_dockerd
+}
+
+setup_engine() {
+  if ! engine_answers; then
+    refuse_if_forbidden
+    if [ -n "${DOCKER_HOST:-}" ]; then
+      die "no Docker Engine answers at DOCKER_HOST=\`$DOCKER_HOST\`" "start it there, or unset DOCKER_HOST"
+    fi
+    if ! has dockerd || ! has docker; then
+      apt_install "a Docker Engine" docker.io
+    fi
+    # dockerd does not start without iptables; docker.io only recommends it.
+    has iptables || apt_install "\`iptables\`" iptables
+    # The package may have started its own unit already.
+    engine_answers || start_engine
+  fi
+  say "docker: Engine $(docker info --format '{{.ServerVersion}}') answers"
+}
+
+# ---------------------------------------------------------------- swarm
+
+swarm_settled() { case "$(swarm_state)" in active\ true | inactive\ * | locked\ *) true ;; *) false ;; esac; }
+
+setup_swarm() {
+  # Just after a start with Swarm state on disk, the node is `pending` or not yet a manager.
+  wait_until 30 "swarm: waiting for its state" swarm_settled || true
+  case "$(swarm_state)" in
+    active\ true) ;;
+    inactive\ *)
+      mkdir -p "$STATE"
+      run_long "swarm: init" docker swarm init --advertise-addr 127.0.0.1
+      touch "$STATE/init-swarm"
+      ;;
+    active\ false)
+      die "this node is a Swarm worker; a manager is needed" "run this on a manager, or: docker node promote <this node>"
+      ;;
+    locked\ *) die "the Swarm on this node is locked" "docker swarm unlock" ;;
+    *)
+      die "the Swarm on this node is in state \`$(swarm_state)\`; expected \`active true\` (a manager)" \
+        "see docker info; if nothing of it is needed: docker swarm leave --force"
+      ;;
+  esac
+  say "swarm: active, node $(docker info --format '{{.Swarm.NodeID}}')"
+}
+
+# ---------------------------------------------------------------- base image
+
+image_exists() { docker image inspect "$1" >/dev/null 2>&1; }
+
+make_base_tar() {
+  # mmdebstrap picks the format by the end of the name, so the unfinished file ends in .tar too.
+  local tar=$1 part=$STATE/base-unfinished.tar
+  is_root || die "the base image must be made and this user is not root" "run as root, or: docker pull $PUBLIC_BASE"
+  has mmdebstrap || apt_install "\`mmdebstrap\`" mmdebstrap
+  run_long "base image: running mmdebstrap" mmdebstrap --variant=minbase \
+    --aptopt='APT::Install-Recommends "0"' \
+    --dpkgopt='path-exclude=/usr/share/man/*' \
+    --dpkgopt='path-exclude=/usr/share/doc/*' \
+    --dpkgopt='path-exclude=/usr/share/locale/*' \
+    bookworm "$part" ${ATQ_DEBIAN_MIRROR:+"$ATQ_DEBIAN_MIRROR"}
+  mv "$part" "$tar"
+}
+
+# Sets BASE_IMAGE: the public image where it is at hand, else one made here.
+setup_base() {
+  BASE_IMAGE=$BASE_TAG
+  if image_exists "$PUBLIC_BASE"; then
+    BASE_IMAGE=$PUBLIC_BASE
+  elif ! image_exists "$BASE_TAG"; then
+    say "base image: asking a registry for $PUBLIC_BASE (at most 20 s)"
+    if timeout 20 docker pull -q "$PUBLIC_BASE" >/dev/null 2>&1; then
+      mkdir -p "$STATE" && touch "$STATE/pulled-base"
+      BASE_IMAGE=$PUBLIC_BASE
+    else
+      mkdir -p "$STATE"
+      local tar=$STATE/base-bookworm.tar
+      [ -s "$tar" ] || make_base_tar "$tar"
+      run_long "base image: docker import" docker import \
+        -c 'CMD ["bash"]' \
+        -c 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
+        -c 'LABEL com.atq.image=base' "$tar" "$BASE_TAG"
+    fi
+  fi
+  say "base image: $BASE_IMAGE"
+}
+
+# ---------------------------------------------------------------- images
+
+# stage NAME: an empty directory with what images/NAME holds; the context of its build.
+stage() {
+  local dir=$TARGET/images/$1
+  rm -rf "$dir"
+  mkdir -p "$dir"
+  cp -R "$ROOT/images/$1/." "$dir/"
+  STAGED=$dir
+}
+
+# build NAME CONTEXT TAG...: the layer cache makes a repeat quick.
+build() {
+  local name=$1 context=$2 tags=() tag
+  shift 2
+  for tag in "$@"; do tags+=(-t "$tag"); done
+  run_long "image $name" docker build --build-arg "BASE_IMAGE=$BASE_IMAGE" "${tags[@]}" "$context"
+  # What the tags pointed to before is of no more use.
+  docker image prune -f --filter "label=com.atq.image=$name" >/dev/null
+}
+
+# cargo_build ARGS...: cargo itself knows what is up to date.
+cargo_build() {
+  has cargo || die "\`cargo\` is missing" "install Rust: https://rustup.rs"
+  run_long "cargo build $*" env -C "$ROOT" cargo build "$@"
+}
+
+image_testload() { build testload "$ROOT/images/testload" atq-testload:dev; }
+
+image_jmeter() {
+  if ! has mvn && ! "$ROOT/images/jmeter/fetch.sh" --check; then
+    # mvn brings a JRE of its own; it is needed once.
+    apt_install "\`mvn\`" maven default-jre-headless
+  fi
+  run_long "jmeter: fetching and checking the jars" "$ROOT/images/jmeter/fetch.sh"
+  build jmeter "$ROOT/images/jmeter" atq-jmeter:5.6.3 tenrero/jmeterdistributed:latest
+}
+
+image_discovery() {
+  local bin=${ATQ_DISCOVERY_BIN:-} host
+  if [ -z "$bin" ]; then
+    has rustc || die "\`rustc\` is missing" "install Rust: https://rustup.rs, or set ATQ_DISCOVERY_BIN"
+    host=$(cd "$ROOT" && rustc -vV | sed -n 's/^host: //p')
+    # The image is FROM scratch: there is no C library in it. The explicit target keeps the
+    # flag away from build scripts and procedural macros.
+    RUSTFLAGS="-C target-feature=+crt-static" \
+      cargo_build --release --locked --target "$host" -p atq-discovery
+    bin=$TARGET/$host/release/atq-discovery
+  fi
+  [ -f "$bin" ] || die "no discovery binary at \`$bin\`"
+  stage discovery
+  cp "$bin" "$STAGED/atq-discovery"
+  chmod 755 "$STAGED/atq-discovery"
+  build discovery "$STAGED" atq-discovery:dev
+}
+
+image_director() {
+  local bin=${ATQ_DIRECTOR_BIN:-}
+  if [ -z "$bin" ]; then
+    cargo_build --locked -p atq-director
+    bin=$TARGET/debug/atq-director
+  fi
+  [ -f "$bin" ] || die "no director binary at \`$bin\`"
+  stage director
+  cp "$bin" "$STAGED/atq-director"
+  chmod 755 "$STAGED/atq-director"
+  build director "$STAGED" atq-director:dev
+}
+
+setup_images() {
+  image_testload
+  image_discovery
+  image_jmeter
+}
+
+# ---------------------------------------------------------------- verbs
+
+main() {
+  local verb=${1:-all}
+  case "$verb" in
+    -h | --help | help)
+      usage
+      return
+      ;;
+    engine | swarm | base | images | image-testload | image-discovery | image-jmeter | image-director | all) ;;
+    *)
+      usage >&2
+      die "unknown verb \`$verb\`"
+      ;;
+  esac
+  one_at_a_time
+  setup_engine
+  case "$verb" in swarm | all) setup_swarm ;; esac
+  case "$verb" in base | image* | all) setup_base ;; esac
+  case "$verb" in
+    images | all) setup_images ;;
+    image-*) "image_${verb#image-}" ;;
+  esac
+}
+
+main "$@"

@@ -1,0 +1,144 @@
+#!/usr/bin/env bash
+# Undoes what deploy/setup.sh and the tasks of a Director left on this machine. See --help.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+usage() {
+  cat <<'HELP'
+usage: deploy/teardown.sh [--objects | --cache]
+
+Removes the services, containers, networks and volumes labelled com.atq.*, then the images
+labelled com.atq.image. Leaves the Swarm only if setup.sh made it, and stops the Engine only
+if setup.sh started it. Installed packages stay; they are listed at the end.
+
+  --objects   only services, containers, networks and volumes
+  --cache     also the cached base image and the logs in ATQ_STATE
+HELP
+}
+
+# Docker filters labels by whole names only, so these are all that the project gives.
+LABELS=(com.atq.task com.atq.run com.atq.role com.atq.director com.atq.test com.atq.demo)
+
+# labelled KIND-COMMAND...: ids of the objects that have any of our labels.
+labelled() {
+  local label
+  for label in "${LABELS[@]}"; do
+    docker "$@" -q --filter "label=$label"
+  done | sort -u
+}
+
+# each TEXT IDS COMMAND...: one call for each id, so that one failure does not hide the others.
+each() {
+  local text=$1 ids=$2 id count=0
+  shift 2
+  for id in $ids; do
+    if "$@" "$id" >/dev/null 2>&1; then count=$((count + 1)); fi
+  done
+  [ "$count" -eq 0 ] || say "removed $text: $count"
+}
+
+is_manager() { [ "$(swarm_state)" = "active true" ]; }
+
+tasks_gone() { [ -z "$(labelled container ls -a)" ]; }
+
+# A network is removable some seconds after the last container of it has ended.
+networks_gone() {
+  local ids
+  ids=$(labelled network ls)
+  [ -n "$ids" ] || return 0
+  each networks "$ids" docker network rm
+  [ -z "$(labelled network ls)" ]
+}
+
+# Earlier than the networks: a network that goes while containers still stop leaks addresses.
+remove_objects() {
+  if is_manager; then
+    each services "$(labelled service ls)" docker service rm
+  fi
+  # Containers of services go by themselves; those that do not are removed after a while.
+  wait_until 40 "waiting for containers to end" tasks_gone ||
+    each containers "$(labelled container ls -a)" docker container rm -f
+  wait_until 60 "waiting for networks to become free" networks_gone ||
+    say "warning: these networks are still in use: $(labelled network ls | tr '\n' ' ')"
+  each volumes "$(labelled volume ls)" docker volume rm
+  if is_manager; then
+    each configs "$(labelled config ls)" docker config rm
+  fi
+}
+
+remove_images() {
+  # Children first: an image that others are built on can only go after them.
+  local ids round
+  for round in 1 2 3; do
+    ids=$(docker images -aq --filter label=com.atq.image | sort -u)
+    [ -n "$ids" ] || break
+    each "images (round $round)" "$ids" docker rmi -f
+  done
+  if [ -e "$STATE/pulled-base" ]; then
+    docker rmi "$PUBLIC_BASE" >/dev/null 2>&1 || true
+    rm -f "$STATE/pulled-base"
+  fi
+}
+
+leave_swarm() {
+  [ -e "$STATE/init-swarm" ] || return 0
+  docker swarm leave --force >/dev/null 2>&1 || true
+  rm -f "$STATE/init-swarm"
+  say "swarm: left"
+}
+
+stop_engine() {
+  local pid
+  if [ -e "$STATE/started-docker-unit" ]; then
+    systemctl stop docker.socket docker 2>/dev/null || true
+    rm -f "$STATE/started-docker-unit"
+    say "docker: unit stopped"
+  fi
+  [ -e "$STATE/started-dockerd" ] || return 0
+  pid=$(cat "$STATE/started-dockerd")
+  if is_dockerd "$pid"; then
+    kill "$pid"
+    engine_gone() { ! is_dockerd "$pid"; }
+    wait_until 60 "docker: waiting for dockerd to end" engine_gone ||
+      die "dockerd (pid $pid) did not end within 60 s" "see $STATE/dockerd.log"
+    say "docker: dockerd (pid $pid) stopped"
+  fi
+  rm -f "$STATE/started-dockerd"
+}
+
+forget() {
+  if [ -s "$STATE/installed-packages" ]; then
+    say "packages that were installed and stay: $(sort -u "$STATE/installed-packages" | tr '\n' ' ')"
+  fi
+  [ "$1" = --cache ] || return 0
+  rm -rf "$STATE/log" "$STATE/dockerd.log" "$STATE/apt-updated" "$STATE"/base-*.tar
+  say "cache: removed"
+}
+
+main() {
+  case "${1:-}" in
+    -h | --help | help)
+      usage
+      return
+      ;;
+    "" | --objects | --cache) ;;
+    *)
+      usage >&2
+      die "unknown argument \`$1\`"
+      ;;
+  esac
+  one_at_a_time
+  if engine_answers; then
+    remove_objects
+    [ "${1:-}" != --objects ] || return 0
+    remove_images
+    leave_swarm
+  else
+    say "docker: no Engine answers; nothing to remove in it"
+    [ "${1:-}" != --objects ] || return 0
+  fi
+  stop_engine
+  forget "${1:-}"
+}
+
+main "$@"

@@ -1,0 +1,95 @@
+#!/bin/sh
+# usage: testload.sh master|worker|target  (else MODE, else ATQ_ROLE says which); see README.md
+set -u
+
+mode=${1:-${MODE:-${ATQ_ROLE:-}}}
+port=7000
+results=/atq/results/results.csv
+
+# run_until_told COMMAND...: the command runs beside; HOLD seconds later, or on TERM, it ends.
+run_until_told() {
+  "$@" &
+  child=$!
+  trap 'kill "$child" 2>/dev/null; exit 0' TERM INT
+  # Told QUIT by a connection: the end that EXIT asks for.
+  trap 'kill "$child" 2>/dev/null; exit "${EXIT:-0}"' USR1
+  echo "$mode ready on $(hostname)"
+  if [ -n "${HOLD:-}${EXIT:-}" ]; then
+    sleep "${HOLD:-0}" &
+    wait $!
+    kill "$child" 2>/dev/null
+    exit "${EXIT:-0}"
+  fi
+  wait "$child"
+  echo "$mode: its server ended" >&2
+  exit 1
+}
+
+worker() {
+  export TESTLOAD_PID=$$
+  run_until_told nc -ll -p "$port" -e /bin/sh /testload.sh answer
+}
+
+# One connection to a worker: stdin and stdout are the socket.
+answer() {
+  word=
+  read -r -t 2 word
+  echo "${ATQ_REPLICA:-0}/$(hostname)"
+  [ "$word" != QUIT ] || kill -USR1 "$TESTLOAD_PID"
+}
+
+# ask ADDRESS WORD: prints the worker's answer; "running" comes a moment before "listening".
+ask() {
+  tries=0
+  while [ "$tries" -lt 15 ]; do
+    # A worker that goes away in the middle leaves the connection open: bounded by `timeout`.
+    text=$(echo "$2" | timeout 3 nc -w 2 "$1" "$port" 2>/dev/null)
+    # Something else that listens there is not a worker.
+    case "$text" in [0-9]*/*) echo "$text" && return 0 ;; esac
+    tries=$((tries + 1))
+    sleep 0.2
+  done
+  return 1
+}
+
+master() {
+  trap 'echo "master: told to stop"; exit 143' TERM INT
+  missing=0
+  rows=worker,answer
+  for address in $(echo "${WORKER_CSV_VIPS:-}" | tr , ' '); do
+    if text=$(ask "$address" "${SAY:-HELLO}"); then
+      echo "worker $address answered $text"
+    else
+      text=
+      missing=$((missing + 1))
+      echo "worker $address did not answer" >&2
+    fi
+    rows="$rows
+$address,$text"
+  done
+  if [ "$rows" = worker,answer ]; then
+    echo "master: WORKER_CSV_VIPS is empty" >&2
+    exit 65
+  fi
+  # Results are optional: the directory may be read-only.
+  { mkdir -p /atq/results && echo "$rows" >"$results"; } 2>/dev/null
+  [ -z "${LINES:-}" ] || seq 1 "$LINES" | sed 's/^/line /'
+  # In the background, so that TERM is obeyed at once.
+  sleep "${HOLD:-0}" &
+  wait $!
+  if [ "$missing" -gt 0 ]; then
+    echo "master: $missing workers did not answer" >&2
+    exit 69
+  fi
+  echo "master done"
+  exit "${EXIT:-0}"
+}
+
+case "$mode" in
+  worker | master | answer) "$mode" ;;
+  target) run_until_told httpd -f -p 8080 -h /www ;;
+  *)
+    echo "testload: unknown mode \`$mode\`; expected master, worker or target" >&2
+    exit 64
+    ;;
+esac
