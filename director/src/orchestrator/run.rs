@@ -7,7 +7,7 @@ use crate::store::Stored;
 use crate::swarm::{SwarmTask, TaskState};
 use crate::task::event::{Event, Record, WorkerSeen};
 use crate::task::machine::{self, IllegalEvent};
-use crate::task::plan::{LABEL_DIRECTOR, LABEL_RUN, Labels, Role, RunPlan};
+use crate::task::plan::{LABEL_DIRECTOR, LABEL_RUN, Labels, RunPlan};
 use crate::task::spec::TaskSpec;
 use crate::task::state::{Desired, State};
 use std::path::PathBuf;
@@ -57,11 +57,6 @@ impl Run {
             .into_iter()
             .map(|(key, value)| (key.to_owned(), value.clone()))
             .collect()
-    }
-
-    /// Labels of the run's objects with this role.
-    pub(super) fn labels_of(&self, role: Role) -> Labels {
-        self.plan().labels(role)
     }
 
     /// Where the task is steered now.

@@ -48,7 +48,7 @@ fn failed(tasks: &[SwarmTask], replicas: u32, age: Duration) -> Option<Workers> 
         task.state == TaskState::Pending && task.error.is_some() && age >= UNPLACEABLE
     };
     if tasks.iter().any(is_gone) {
-        Some(Workers::Failed(FailureCode::WorkerFailed, named(tasks, replicas, |task| is_gone(task))))
+        Some(Workers::Failed(FailureCode::WorkerFailed, named(tasks, replicas, is_gone)))
     } else if tasks.iter().any(|task| unplaceable(&task)) {
         Some(Workers::Failed(FailureCode::WorkerUnplaceable, named(tasks, replicas, |task| unplaceable(&task))))
     } else {
