@@ -1,10 +1,104 @@
 //! ATQ Director: runs distributed load tests on Docker Swarm.
+//!
+//! Dependencies point one way: `main` -> `lib` -> [`api`] -> [`orchestrator`] -> { [`task`],
+//! [`swarm`], [`discovery`], [`bundle`], [`evidence`], [`store`] }. [`task`] is pure; a test keeps
+//! the doors shut. This file is the only wiring.
 
 pub mod bundle;
 pub mod config;
 pub mod discovery;
 pub mod evidence;
+pub mod identity;
 pub mod orchestrator;
 pub mod store;
 pub mod swarm;
 pub mod task;
+
+use anyhow::Context;
+use bundle::BundleStore;
+use config::Config;
+use discovery::{Discovery, HttpDiscovery};
+use evidence::Evidence;
+use orchestrator::clock::Clock;
+use orchestrator::health::Health;
+use orchestrator::queue::Queue;
+use orchestrator::subnets::Subnets;
+use orchestrator::{Orchestrator, Settings, Shared};
+use std::sync::Arc;
+use std::time::Duration;
+use store::Store;
+use swarm::Swarm;
+use swarm::docker::DockerSwarm;
+
+/// Longest time for which a test may run.
+const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
+/// How long Docker may be away while a test runs.
+const DOCKER_PATIENCE: Duration = Duration::from_secs(300);
+
+/// The outside world, so that tests can bring their own.
+pub struct Ports {
+    /// Docker.
+    pub swarm: Arc<dyn Swarm>,
+    /// The sidecars.
+    pub discovery: Arc<dyn Discovery>,
+}
+
+impl Ports {
+    /// The real ones. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// When the address of Docker or its certificates cannot be understood.
+    pub fn real(config: &Config) -> anyhow::Result<Self> {
+        // Only one provider is compiled in; an error means that it is installed already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Ok(Self {
+            swarm: Arc::new(DockerSwarm::connect(config.docker_host.as_deref())?),
+            discovery: Arc::new(HttpDiscovery::new().context("cannot set up the HTTP client")?),
+        })
+    }
+}
+
+/// Puts the parts together. Opens the store and the bundles; drives nothing yet. Blocks.
+///
+/// # Errors
+/// When a directory cannot be used, or another Director uses it.
+pub fn assemble(config: &Config, ports: Ports) -> anyhow::Result<Orchestrator> {
+    config.prepare()?;
+    let director_id = identity::director_id(&config.datadir, config.director_id.as_deref())?;
+    let store = Store::open(&config.datadir.join("state"))?;
+    let bundles = BundleStore::open(&config.glusterpath, bundle_limits(config))?;
+    tracing::debug!(director = %director_id, "assembled");
+    Ok(Orchestrator::new(Shared {
+        settings: settings(config, director_id),
+        store,
+        health: Health::watch(Arc::clone(&ports.swarm)),
+        swarm: ports.swarm,
+        discovery: ports.discovery,
+        bundles: Arc::new(bundles),
+        evidence: Evidence::new(&config.datadir),
+        clock: Clock::System,
+        queue: Queue::new(config.max_concurrent_tasks),
+        subnets: Subnets::default(),
+    }))
+}
+
+fn settings(config: &Config, director_id: String) -> Settings {
+    Settings {
+        director_id,
+        max_concurrent_tasks: config.max_concurrent_tasks,
+        orchestration_timeout: config.fixed_orchestration_timeout,
+        max_duration: MAX_DURATION,
+        docker_patience: DOCKER_PATIENCE,
+        subnet_pool: config.subnet_pool,
+        discovery_image: config.discovery_image.clone(),
+        discovery_host: config.discovery_host.clone(),
+    }
+}
+
+fn bundle_limits(config: &Config) -> bundle::Limits {
+    bundle::Limits {
+        upload_bytes: config.limits.upload_bytes,
+        unpacked_bytes: config.limits.unpacked_bytes,
+        entries: config.limits.entries,
+    }
+}

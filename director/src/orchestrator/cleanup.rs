@@ -61,7 +61,9 @@ async fn remove_services(swarm: &dyn Swarm, labels: &Labels) -> Vec<String> {
     };
     let removals = services.iter().map(|service| async {
         let removed = gone(swarm.remove_service(&service.id)).await;
-        removed.err().map(|error| format!("service `{}`: {error}", service.name))
+        removed
+            .err()
+            .map(|error| format!("service `{}`: {error}", service.name))
     });
     join_all(removals).await.into_iter().flatten().collect()
 }
@@ -78,12 +80,18 @@ async fn until_containers_are_gone(swarm: &dyn Swarm, labels: &Labels) -> Option
                 if present.tasks + present.containers == 0 {
                     break;
                 }
-                format!("{} Swarm task(s) and {} container(s)", present.tasks, present.containers)
+                format!(
+                    "{} Swarm task(s) and {} container(s)",
+                    present.tasks, present.containers
+                )
             }
             Err(error) => error.to_string(),
         };
         if deadline.passed() {
-            return Some(format!("after {} s there were still {seen}", deadline.seconds()));
+            return Some(format!(
+                "after {} s there were still {seen}",
+                deadline.seconds()
+            ));
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -106,11 +114,19 @@ async fn present(swarm: &dyn Swarm, labels: &Labels) -> Result<Present, SwarmErr
     if !tasks.is_empty() {
         let manager = swarm.manager().await?;
         let nodes = swarm.nodes().await?;
-        elsewhere = tasks.iter().any(|task| task.node_id.as_ref().is_some_and(|id| *id != manager.node_id));
+        elsewhere = tasks.iter().any(|task| {
+            task.node_id
+                .as_ref()
+                .is_some_and(|id| *id != manager.node_id)
+        });
         let is_down = |id: &String| nodes.iter().any(|node| node.id == *id && !node.ready);
         tasks.retain(|task| !task.node_id.as_ref().is_some_and(is_down));
     }
-    Ok(Present { tasks: tasks.len(), containers, elsewhere })
+    Ok(Present {
+        tasks: tasks.len(),
+        containers,
+        elsewhere,
+    })
 }
 
 async fn remove_networks(swarm: &dyn Swarm, labels: &Labels) -> Vec<String> {
@@ -120,7 +136,9 @@ async fn remove_networks(swarm: &dyn Swarm, labels: &Labels) -> Vec<String> {
     };
     let removals = networks.iter().map(|network| async {
         let removed = remove_network(swarm, &network.id).await;
-        removed.err().map(|error| format!("network `{}`: {error}", network.name))
+        removed
+            .err()
+            .map(|error| format!("network `{}`: {error}", network.name))
     });
     join_all(removals).await.into_iter().flatten().collect()
 }
@@ -139,8 +157,17 @@ async fn remove_network(swarm: &dyn Swarm, id: &str) -> Result<(), SwarmError> {
 }
 
 async fn networks_with(swarm: &dyn Swarm, labels: &Labels) -> Result<Vec<Network>, SwarmError> {
-    let carries = |network: &Network| labels.iter().all(|(key, value)| network.labels.get(key) == Some(value));
-    Ok(swarm.networks().await?.into_iter().filter(carries).collect())
+    let carries = |network: &Network| {
+        labels
+            .iter()
+            .all(|(key, value)| network.labels.get(key) == Some(value))
+    };
+    Ok(swarm
+        .networks()
+        .await?
+        .into_iter()
+        .filter(carries)
+        .collect())
 }
 
 async fn remove_volumes(swarm: &dyn Swarm, labels: &Labels) -> Vec<String> {
@@ -149,7 +176,10 @@ async fn remove_volumes(swarm: &dyn Swarm, labels: &Labels) -> Vec<String> {
         Err(error) => return vec![format!("volumes: {error}")],
     };
     let removals = volumes.iter().map(|volume| async move {
-        gone(swarm.remove_volume(volume)).await.err().map(|error| format!("volume `{volume}`: {error}"))
+        gone(swarm.remove_volume(volume))
+            .await
+            .err()
+            .map(|error| format!("volume `{volume}`: {error}"))
     });
     join_all(removals).await.into_iter().flatten().collect()
 }
@@ -165,17 +195,44 @@ async fn gone(removal: impl Future<Output = Result<(), SwarmError>>) -> Result<(
 /// The last look decides: a problem on the way that left nothing is no problem.
 async fn still_there(swarm: &dyn Swarm, labels: &Labels, problems: Vec<String>) -> Vec<String> {
     let looked = async {
-        let services = swarm.services(labels).await?.into_iter().map(|service| format!("service `{}`", service.name));
-        let networks = networks_with(swarm, labels).await?.into_iter().map(|network| format!("network `{}`", network.name));
-        let containers = swarm.containers(labels).await?.into_iter().map(|container| {
-            format!("container `{}`", container.id.chars().take(12).collect::<String>())
-        });
-        let volumes = swarm.volumes(labels).await?.into_iter().map(|volume| format!("volume `{volume}`"));
-        Ok::<Vec<String>, SwarmError>(services.chain(networks).chain(containers).chain(volumes).collect())
+        let services = swarm
+            .services(labels)
+            .await?
+            .into_iter()
+            .map(|service| format!("service `{}`", service.name));
+        let networks = networks_with(swarm, labels)
+            .await?
+            .into_iter()
+            .map(|network| format!("network `{}`", network.name));
+        let containers = swarm
+            .containers(labels)
+            .await?
+            .into_iter()
+            .map(|container| {
+                format!(
+                    "container `{}`",
+                    container.id.chars().take(12).collect::<String>()
+                )
+            });
+        let volumes = swarm
+            .volumes(labels)
+            .await?
+            .into_iter()
+            .map(|volume| format!("volume `{volume}`"));
+        Ok::<Vec<String>, SwarmError>(
+            services
+                .chain(networks)
+                .chain(containers)
+                .chain(volumes)
+                .collect(),
+        )
     };
     match looked.await {
         Ok(left) if left.is_empty() => Vec::new(),
         Ok(left) => left.into_iter().chain(problems).collect(),
-        Err(error) => problems.into_iter().chain([format!("what is left cannot be listed: {error}")]).collect(),
+        Err(error) => problems
+            .into_iter()
+            .chain([format!("what is left cannot be listed: {error}")])
+            .collect(),
     }
 }

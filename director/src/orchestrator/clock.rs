@@ -21,7 +21,10 @@ pub enum Clock {
 impl Clock {
     /// A clock that begins at `epoch` and moves with tokio's time.
     pub fn tokio(epoch: Timestamp) -> Self {
-        Self::Tokio { epoch, started: Instant::now() }
+        Self::Tokio {
+            epoch,
+            started: Instant::now(),
+        }
     }
 
     /// Now.

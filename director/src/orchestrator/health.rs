@@ -59,6 +59,8 @@ fn report(now: &Result<Manager, SwarmError>) {
         Ok(manager) => tracing::info!(
             engine = %manager.engine_version, node = %manager.node_address, "Docker Swarm can be used"
         ),
-        Err(error) => tracing::warn!(%error, "Docker Swarm cannot be used; tasks are refused until it can"),
+        Err(error) => {
+            tracing::warn!(%error, "Docker Swarm cannot be used; tasks are refused until it can")
+        }
     }
 }

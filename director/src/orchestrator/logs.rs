@@ -46,7 +46,11 @@ pub type SourcedLine = (Source, LogLine);
 /// Where the lines of a container come from.
 enum Origin {
     Kept(Source),
-    Live { source: Source, task: String, tty: bool },
+    Live {
+        source: Source,
+        task: String,
+        tty: bool,
+    },
 }
 
 impl Origin {
@@ -79,11 +83,18 @@ impl Orchestrator {
     }
 
     async fn origins(&self, view: &View) -> Result<Vec<Origin>, LogError> {
-        let kept = self.shared.evidence.logs(&view.spec.name, &view.state.run).await?;
+        let kept = self
+            .shared
+            .evidence
+            .logs(&view.spec.name, &view.state.run)
+            .await?;
         let mut origins: Vec<Origin> = kept.iter().copied().map(Origin::Kept).collect();
         if view.state.step < Step::Cleanup && view.state.worker.is_some() {
             let live = self.live_origins(view).await?;
-            origins.extend(live.into_iter().filter(|origin| !kept.contains(&origin.source())));
+            origins.extend(
+                live.into_iter()
+                    .filter(|origin| !kept.contains(&origin.source())),
+            );
         }
         Ok(origins)
     }
@@ -99,11 +110,22 @@ impl Orchestrator {
             _ if state.step == Step::WaitCommand => Some((Role::Wait, false)),
             _ => None,
         };
-        let origins = tasks.into_iter().filter(|task| task.container_id.is_some()).filter_map(|task| {
-            let (role, tty) = role_of(&task.service_id)?;
-            let replica = if role == Role::Wait { state.wait_attempts + 1 } else { task.slot };
-            Some(Origin::Live { source: Source { role, replica }, task: task.id, tty })
-        });
+        let origins = tasks
+            .into_iter()
+            .filter(|task| task.container_id.is_some())
+            .filter_map(|task| {
+                let (role, tty) = role_of(&task.service_id)?;
+                let replica = if role == Role::Wait {
+                    state.wait_attempts + 1
+                } else {
+                    task.slot
+                };
+                Some(Origin::Live {
+                    source: Source { role, replica },
+                    task: task.id,
+                    tty,
+                })
+            });
         Ok(origins.collect())
     }
 
@@ -115,16 +137,29 @@ impl Orchestrator {
     ) -> Result<BoxStream<'static, Result<SourcedLine, LogError>>, LogError> {
         match origin {
             Origin::Kept(source) => {
-                let log = self.shared.evidence.read_log(&view.spec.name, &view.state.run, source).await?;
+                let log = self
+                    .shared
+                    .evidence
+                    .read_log(&view.spec.name, &view.state.run, source)
+                    .await?;
                 let lines = match tail {
                     None => kept_lines(log),
-                    Some(count) => stream::iter(last_lines(log, count).await?.into_iter().map(Ok)).boxed(),
+                    Some(count) => {
+                        stream::iter(last_lines(log, count).await?.into_iter().map(Ok)).boxed()
+                    }
                 };
                 Ok(lines.map_ok(move |line| (source, line)).boxed())
             }
             Origin::Live { source, task, tty } => {
-                let lines = self.shared.swarm.task_logs(&task, tty, LogQuery { tail }).await?;
-                Ok(lines.map_ok(move |line| (source, line)).map_err(LogError::from).boxed())
+                let lines = self
+                    .shared
+                    .swarm
+                    .task_logs(&task, tty, LogQuery { tail })
+                    .await?;
+                Ok(lines
+                    .map_ok(move |line| (source, line))
+                    .map_err(LogError::from)
+                    .boxed())
             }
         }
     }

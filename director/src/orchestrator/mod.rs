@@ -68,7 +68,8 @@ pub struct Settings {
 impl Settings {
     /// Bound of each part of the preparation of a service with `replicas` containers.
     pub fn orchestration_timeout(&self, replicas: u32) -> Duration {
-        self.orchestration_timeout.unwrap_or(Duration::from_secs(60 + u64::from(replicas)))
+        self.orchestration_timeout
+            .unwrap_or(Duration::from_secs(60 + u64::from(replicas)))
     }
 }
 
@@ -137,7 +138,9 @@ pub enum SubmitError {
         faults: Vec<Fault>,
     },
     /// A task with this name, but another definition, is under way.
-    #[error("a task `{name}` with another definition is under way\n(DELETE it first, or choose another name)")]
+    #[error(
+        "a task `{name}` with another definition is under way\n(DELETE it first, or choose another name)"
+    )]
     Different {
         /// The name.
         name: TaskName,
@@ -215,7 +218,10 @@ impl Surroundings for Known<'_> {
 impl Orchestrator {
     /// An orchestrator that drives nothing yet; [`Orchestrator::recover`] takes up earlier tasks.
     pub fn new(shared: Shared) -> Self {
-        Self { shared: Arc::new(shared), live: Arc::default() }
+        Self {
+            shared: Arc::new(shared),
+            live: Arc::default(),
+        }
     }
 
     /// What drivers share.
@@ -227,14 +233,23 @@ impl Orchestrator {
     ///
     /// # Errors
     /// See [`SubmitError`]; nothing is stored then.
-    pub async fn submit(&self, payload: &Value, around: &Known<'_>) -> Result<Submitted, SubmitError> {
-        let spec = TaskSpec::parse(payload, around).map_err(|faults| SubmitError::Faulty { faults })?;
+    pub async fn submit(
+        &self,
+        payload: &Value,
+        around: &Known<'_>,
+    ) -> Result<Submitted, SubmitError> {
+        let spec =
+            TaskSpec::parse(payload, around).map_err(|faults| SubmitError::Faulty { faults })?;
         if let Some(present) = self.shared.store.load(&spec.name)? {
             return self.present(&spec, present);
         }
         self.shared.health.usable()?;
         self.check_networks(&spec).await?;
-        let first = Record { seq: 1, at: self.shared.clock.now(), event: queued() };
+        let first = Record {
+            seq: 1,
+            at: self.shared.clock.now(),
+            event: queued(),
+        };
         if let Some(present) = self.shared.store.create(&spec, &first).await? {
             return self.present(&spec, present);
         }
@@ -261,10 +276,16 @@ impl Orchestrator {
         }
         let asked = tokio::time::timeout(NETWORKS_PATIENCE, self.shared.swarm.networks()).await;
         let networks = asked.unwrap_or_else(|_| {
-            Err(SwarmError::TimedOut { what: "the list of networks".into(), seconds: NETWORKS_PATIENCE.as_secs() })
+            Err(SwarmError::TimedOut {
+                what: "the list of networks".into(),
+                seconds: NETWORKS_PATIENCE.as_secs(),
+            })
         })?;
-        let known: Vec<&str> =
-            networks.iter().filter(|network| network.overlay).map(|network| network.name.as_str()).collect();
+        let known: Vec<&str> = networks
+            .iter()
+            .filter(|network| network.overlay)
+            .map(|network| network.name.as_str())
+            .collect();
         let faults: Vec<Fault> = [("master", &spec.master), ("worker", &spec.worker)]
             .into_iter()
             .flat_map(|(role, service)| unknown_networks(role, &service.networks, &known))
@@ -280,7 +301,11 @@ impl Orchestrator {
     /// # Errors
     /// When the store cannot be read.
     pub fn get(&self, name: &TaskName) -> Result<Option<View>, StoreError> {
-        Ok(self.shared.store.load(name)?.map(|stored| self.view(stored)))
+        Ok(self
+            .shared
+            .store
+            .load(name)?
+            .map(|stored| self.view(stored)))
     }
 
     /// All tasks, newest first.
@@ -288,10 +313,18 @@ impl Orchestrator {
     /// # Errors
     /// When the store cannot be read.
     pub fn list(&self) -> Result<Vec<View>, StoreError> {
-        let mut views: Vec<View> =
-            self.shared.store.all()?.into_iter().map(|stored| self.view(stored)).collect();
+        let mut views: Vec<View> = self
+            .shared
+            .store
+            .all()?
+            .into_iter()
+            .map(|stored| self.view(stored))
+            .collect();
         views.sort_by(|a, b| {
-            b.state.created_at.cmp(&a.state.created_at).then_with(|| a.spec.name.cmp(&b.spec.name))
+            b.state
+                .created_at
+                .cmp(&a.state.created_at)
+                .then_with(|| a.spec.name.cmp(&b.spec.name))
         });
         Ok(views)
     }
@@ -331,7 +364,10 @@ impl Orchestrator {
         }
         match self.get(name)? {
             None => Ok(()),
-            Some(view) => Err(WishError::Remains { name: name.clone(), what: remains(&view.state) }),
+            Some(view) => Err(WishError::Remains {
+                name: name.clone(),
+                what: remains(&view.state),
+            }),
         }
     }
 
@@ -349,19 +385,31 @@ impl Orchestrator {
         if live.get(name).is_some_and(|live| !*live.ended.borrow()) {
             return Ok(());
         }
-        let Some(stored) = self.shared.store.load(name)? else { return Ok(()) };
+        let Some(stored) = self.shared.store.load(name)? else {
+            return Ok(());
+        };
         let (wish, wishes) = watch::channel(stored.desired);
         let (end, ended) = watch::channel(false);
         let workers = Arc::new(Mutex::new(stored.state.workers.clone()));
         if stored.state.step == Step::Queued {
             self.shared.queue.join(name);
         }
-        live.insert(name.clone(), Live { wish, workers: Arc::clone(&workers), ended });
+        live.insert(
+            name.clone(),
+            Live {
+                wish,
+                workers: Arc::clone(&workers),
+                ended,
+            },
+        );
         let run = run::Run::new(Arc::clone(&self.shared), stored, wishes, workers);
         let (name, table) = (name.clone(), Arc::clone(&self.live));
         tokio::spawn(async move {
             driver::drive(run).await;
-            table.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
+            table
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&name);
             end.send_replace(true);
         });
         Ok(())
@@ -372,16 +420,28 @@ impl Orchestrator {
     }
 
     fn view(&self, stored: Stored) -> View {
-        let seen = self.lock().get(&stored.spec.name).map(|live| Arc::clone(&live.workers));
+        let seen = self
+            .lock()
+            .get(&stored.spec.name)
+            .map(|live| Arc::clone(&live.workers));
         let workers = match seen {
-            Some(workers) => workers.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            Some(workers) => workers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
             None => stored.state.workers.clone(),
         };
         let queue_position = match stored.state.step {
             Step::Queued => self.shared.queue.position(&stored.spec.name),
             _ => None,
         };
-        View { spec: stored.spec, state: stored.state, workers, queue_position, now: self.shared.clock.now() }
+        View {
+            spec: stored.spec,
+            state: stored.state,
+            workers,
+            queue_position,
+            now: self.shared.clock.now(),
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TaskName, Live>> {
@@ -392,7 +452,10 @@ impl Orchestrator {
 /// The first event of a run: six random characters for its names, and a token for its sidecar.
 fn queued() -> Event {
     let random = uuid::Uuid::new_v4().simple().to_string();
-    Event::Queued { run: random[..6].to_owned(), token: uuid::Uuid::new_v4().simple().to_string() }
+    Event::Queued {
+        run: random[..6].to_owned(),
+        token: uuid::Uuid::new_v4().simple().to_string(),
+    }
 }
 
 fn unknown_networks(role: &str, wanted: &[String], known: &[&str]) -> Vec<Fault> {
@@ -408,7 +471,9 @@ fn unknown_networks(role: &str, wanted: &[String], known: &[&str]) -> Vec<Fault>
 }
 
 fn not_found(name: &TaskName) -> WishError {
-    WishError::NotFound { name: name.to_string() }
+    WishError::NotFound {
+        name: name.to_string(),
+    }
 }
 
 fn remains(state: &State) -> String {

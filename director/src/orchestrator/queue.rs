@@ -23,7 +23,11 @@ struct Inner {
 impl Queue {
     /// A queue that lets `limit` tasks run at once.
     pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, inner: Mutex::default(), changed: Notify::new() })
+        Arc::new(Self {
+            limit,
+            inner: Mutex::default(),
+            changed: Notify::new(),
+        })
     }
 
     /// Puts a task at the end, unless it waits already.
@@ -42,7 +46,11 @@ impl Queue {
 
     /// Place of a waiting task, from 1.
     pub fn position(&self, name: &TaskName) -> Option<u32> {
-        let index = self.lock().waiting.iter().position(|waiting| waiting == name)?;
+        let index = self
+            .lock()
+            .waiting
+            .iter()
+            .position(|waiting| waiting == name)?;
         u32::try_from(index + 1).ok()
     }
 
@@ -54,7 +62,9 @@ impl Queue {
             // Registered before the look, so that no change in between is missed.
             changed.as_mut().enable();
             if self.try_take(name) {
-                return Turn { queue: Arc::clone(self) };
+                return Turn {
+                    queue: Arc::clone(self),
+                };
             }
             changed.await;
         }
@@ -63,7 +73,9 @@ impl Queue {
     /// A turn for a task that runs already.
     pub fn resume(self: &Arc<Self>) -> Turn {
         self.lock().running += 1;
-        Turn { queue: Arc::clone(self) }
+        Turn {
+            queue: Arc::clone(self),
+        }
     }
 
     fn try_take(&self, name: &TaskName) -> bool {

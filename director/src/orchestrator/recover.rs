@@ -35,7 +35,9 @@ impl Orchestrator {
         loop {
             tokio::time::sleep(SWEEP).await;
             let swept = open_tasks(&self.shared.store).and_then(|open| {
-                open.iter().filter(|stored| stored.state.is_done()).try_for_each(|stored| self.drive(&stored.spec.name))
+                open.iter()
+                    .filter(|stored| stored.state.is_done())
+                    .try_for_each(|stored| self.drive(&stored.spec.name))
             });
             if let Err(error) = swept {
                 tracing::error!(%error, "cannot look for what clean-up has left");
@@ -53,5 +55,7 @@ fn open_tasks(store: &crate::store::Store) -> Result<Vec<Stored>, StoreError> {
 }
 
 fn is_open(stored: &Stored) -> bool {
-    !stored.state.is_done() || stored.desired == Desired::Deleted || !stored.state.leftovers.is_empty()
+    !stored.state.is_done()
+        || stored.desired == Desired::Deleted
+        || !stored.state.leftovers.is_empty()
 }

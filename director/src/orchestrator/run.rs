@@ -37,8 +37,21 @@ impl Run {
         wishes: watch::Receiver<Desired>,
         seen: Arc<Mutex<Vec<WorkerSeen>>>,
     ) -> Self {
-        let subnets = stored.state.subnet.map(|subnet| shared.subnets.hold(subnet)).into_iter().collect();
-        Self { shared, spec: Arc::new(stored.spec), state: stored.state, wishes, seen, turn: None, subnets }
+        let subnets = stored
+            .state
+            .subnet
+            .map(|subnet| shared.subnets.hold(subnet))
+            .into_iter()
+            .collect();
+        Self {
+            shared,
+            spec: Arc::new(stored.spec),
+            state: stored.state,
+            wishes,
+            seen,
+            turn: None,
+            subnets,
+        }
     }
 
     /// Names, labels and descriptions of the run's objects.
@@ -53,10 +66,13 @@ impl Run {
 
     /// Labels that all objects of this run carry, and no others.
     pub(super) fn labels(&self) -> Labels {
-        [(LABEL_RUN, &self.state.run), (LABEL_DIRECTOR, &self.shared.settings.director_id)]
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value.clone()))
-            .collect()
+        [
+            (LABEL_RUN, &self.state.run),
+            (LABEL_DIRECTOR, &self.shared.settings.director_id),
+        ]
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.clone()))
+        .collect()
     }
 
     /// Where the task is steered now.
@@ -81,9 +97,18 @@ impl Run {
     /// # Errors
     /// When the event cannot follow, which is a bug.
     pub(super) async fn record(&mut self, event: Event) -> Result<(), IllegalEvent> {
-        let record = Record { seq: self.state.seq + 1, at: self.shared.clock.now(), event };
+        let record = Record {
+            seq: self.state.seq + 1,
+            at: self.shared.clock.now(),
+            event,
+        };
         let after = machine::next(self.state.clone(), &record)?;
-        while let Err(error) = self.shared.store.append(&self.spec.name, &record, &after).await {
+        while let Err(error) = self
+            .shared
+            .store
+            .append(&self.spec.name, &record, &after)
+            .await
+        {
             tracing::error!(task = %self.spec.name, %error, "an event cannot be recorded; the task waits");
             tokio::time::sleep(STORE_PAUSE).await;
         }
@@ -103,7 +128,10 @@ impl Run {
 
     /// The workers as last seen.
     pub(super) fn last_seen_workers(&self) -> Vec<WorkerSeen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn worker_seen(&self, task: &SwarmTask) -> WorkerSeen {
@@ -113,7 +141,11 @@ impl Run {
             replica: task.slot,
             node: task.node_id.clone(),
             address: task.address_in(network),
-            state: if lost { "lost".to_owned() } else { task.state.as_str().to_owned() },
+            state: if lost {
+                "lost".to_owned()
+            } else {
+                task.state.as_str().to_owned()
+            },
             exit_code: task.exit_code,
             error: task.error.clone(),
         }
@@ -123,7 +155,9 @@ impl Run {
 fn log(spec: &TaskSpec, record: &Record) {
     match &record.event {
         Event::Queued { .. } => {}
-        Event::StepStarted { step } => tracing::info!(task = %spec.name, step = step.as_str(), "step started"),
+        Event::StepStarted { step } => {
+            tracing::info!(task = %spec.name, step = step.as_str(), "step started")
+        }
         Event::Failed { failure } => {
             tracing::warn!(task = %spec.name, step = failure.step.as_str(), message = %failure.message, "task failed");
         }

@@ -23,13 +23,22 @@ impl Subnets {
         let subnet = free_subnet(pool, prefix, &taken, skip)?;
         held.push(subnet);
         drop(held);
-        Some(Held { subnet, subnets: self.clone() })
+        Some(Held {
+            subnet,
+            subnets: self.clone(),
+        })
     }
 
     /// Holds a subnet that a run has chosen earlier.
     pub fn hold(&self, subnet: Ipv4Net) -> Held {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).push(subnet);
-        Held { subnet, subnets: self.clone() }
+        self.held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(subnet);
+        Held {
+            subnet,
+            subnets: self.clone(),
+        }
     }
 }
 
@@ -43,7 +52,11 @@ pub struct Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let mut held = self.subnets.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self
+            .subnets
+            .held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(index) = held.iter().position(|subnet| *subnet == self.subnet) {
             held.swap_remove(index);
         }

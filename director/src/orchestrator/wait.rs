@@ -32,7 +32,10 @@ pub struct Deadline {
 impl Deadline {
     /// `length` from now.
     pub fn after(length: Duration) -> Self {
-        Self { at: Instant::now() + length, length }
+        Self {
+            at: Instant::now() + length,
+            length,
+        }
     }
 
     /// Whether it has passed.
@@ -89,9 +92,19 @@ impl Run {
     }
 
     /// A failure of the present step.
-    pub fn failed(&self, code: FailureCode, message: impl Into<String>, hint: impl Into<String>) -> StepError {
+    pub fn failed(
+        &self,
+        code: FailureCode,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> StepError {
         let step = self.state.step;
-        StepError::Failed(Failure { step, code, message: message.into(), hint: hint.into() })
+        StepError::Failed(Failure {
+            step,
+            code,
+            message: message.into(),
+            hint: hint.into(),
+        })
     }
 
     /// The failure that an error of Docker means.
@@ -109,7 +122,11 @@ impl Run {
 
 /// Returns when the task is to end.
 pub async fn interrupted(wishes: &mut tokio::sync::watch::Receiver<Desired>) {
-    if wishes.wait_for(|desired| *desired != Desired::Run).await.is_err() {
+    if wishes
+        .wait_for(|desired| *desired != Desired::Run)
+        .await
+        .is_err()
+    {
         // Nobody can wish any more: the wait is bounded by its deadline alone.
         std::future::pending::<()>().await;
     }

@@ -31,13 +31,19 @@ pub async fn collect(run: &mut Run) -> Event {
         Ok(tasks) => tasks,
         Err(missing) => {
             let workers = run.last_seen_workers();
-            return Event::EvidenceKept { logs: 0, missing: vec![missing], workers };
+            return Event::EvidenceKept {
+                logs: 0,
+                missing: vec![missing],
+                workers,
+            };
         }
     };
     run.saw_workers(&of_service(&tasks, run.state.worker.as_deref()));
     let wanted = wanted(run, &tasks);
     let sources: Vec<Source> = wanted.iter().map(|wanted| wanted.source).collect();
-    let mut results = stream::iter(wanted).map(|wanted| keep(run, wanted)).buffer_unordered(AT_ONCE);
+    let mut results = stream::iter(wanted)
+        .map(|wanted| keep(run, wanted))
+        .buffer_unordered(AT_ONCE);
     let mut open = sources;
     let mut missing = Vec::new();
     let mut logs = 0;
@@ -50,13 +56,22 @@ pub async fn collect(run: &mut Run) -> Event {
             }
             Ok(None) => break,
             Err(_) => {
-                let late = |source| format!("the log of {source} could not be read within {} s", deadline.seconds());
+                let late = |source| {
+                    format!(
+                        "the log of {source} could not be read within {} s",
+                        deadline.seconds()
+                    )
+                };
                 missing.extend(open.drain(..).map(late));
             }
         }
     }
     drop(results);
-    Event::EvidenceKept { logs, missing, workers: run.last_seen_workers() }
+    Event::EvidenceKept {
+        logs,
+        missing,
+        workers: run.last_seen_workers(),
+    }
 }
 
 /// A run that never got as far as a service has nothing to keep.
@@ -67,7 +82,9 @@ async fn tasks(run: &Run, deadline: Deadline) -> Result<Vec<SwarmTask>, String> 
     loop {
         match run.shared.swarm.tasks(&run.labels()).await {
             Ok(tasks) => return Ok(tasks),
-            Err(error) if error.is_temporary() && !deadline.passed() => tokio::time::sleep(PAUSE).await,
+            Err(error) if error.is_temporary() && !deadline.passed() => {
+                tokio::time::sleep(PAUSE).await
+            }
             Err(error) => return Err(format!("no log could be read: {error}")),
         }
     }
@@ -82,7 +99,10 @@ fn wanted(run: &Run, tasks: &[SwarmTask]) -> Vec<Wanted> {
             () if id == run.state.worker.as_deref() => Some((Role::Worker, run.spec.worker.tty)),
             () if id == run.state.master.as_deref() => Some((Role::Master, run.spec.master.tty)),
             () if id == run.state.discovery.as_deref() => None,
-            () if run.state.worker.is_some() && run.state.master.is_none() && run.spec.wait.is_some() => {
+            () if run.state.worker.is_some()
+                && run.state.master.is_none()
+                && run.spec.wait.is_some() =>
+            {
                 Some((Role::Wait, false))
             }
             () => None,
@@ -93,17 +113,41 @@ fn wanted(run: &Run, tasks: &[SwarmTask]) -> Vec<Wanted> {
         .filter(|task| task.container_id.is_some())
         .filter_map(|task| {
             let (role, tty) = role_of(task)?;
-            let replica = if role == Role::Wait { run.state.wait_attempts + 1 } else { task.slot };
-            Some(Wanted { source: Source { role, replica }, task: task.clone(), tty })
+            let replica = if role == Role::Wait {
+                run.state.wait_attempts + 1
+            } else {
+                task.slot
+            };
+            Some(Wanted {
+                source: Source { role, replica },
+                task: task.clone(),
+                tty,
+            })
         })
         .collect()
 }
 
 async fn keep(run: &Run, wanted: Wanted) -> (Source, Result<(), String>) {
     let source = wanted.source;
-    let lines = match run.shared.swarm.task_logs(&wanted.task.id, wanted.tty, LogQuery::default()).await {
+    let lines = match run
+        .shared
+        .swarm
+        .task_logs(&wanted.task.id, wanted.tty, LogQuery::default())
+        .await
+    {
         Ok(lines) => lines,
-        Err(error) => return (source, Err(format!("the log of {source} could not be read: {error}"))),
+        Err(error) => {
+            return (
+                source,
+                Err(format!("the log of {source} could not be read: {error}")),
+            );
+        }
     };
-    (source, run.shared.evidence.keep_log(&run.spec.name, &run.state.run, source, lines).await)
+    (
+        source,
+        run.shared
+            .evidence
+            .keep_log(&run.spec.name, &run.state.run, source, lines)
+            .await,
+    )
 }

@@ -1,8 +1,8 @@
 //! The delay between ready workers and the master. Its end is recorded before it is slept, so that
 //! a restart does not sleep again.
 
-use super::{StepResult, of_service, tasks_of_run};
 use super::judge;
+use super::{StepResult, of_service, tasks_of_run};
 use crate::orchestrator::run::Run;
 use crate::orchestrator::wait::StepError;
 use crate::task::event::{Event, FailureCode};
@@ -14,7 +14,11 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Sleeps the delay.
 pub async fn delay(run: &mut Run) -> StepResult {
     let Some(until) = run.state.delay_until else {
-        let until = run.shared.clock.now().plus(Duration::from_secs(run.spec.delay));
+        let until = run
+            .shared
+            .clock
+            .now()
+            .plus(Duration::from_secs(run.spec.delay));
         return Ok(Event::DelayStarted { until });
     };
     loop {
@@ -29,11 +33,22 @@ pub async fn delay(run: &mut Run) -> StepResult {
 
 /// Before the master exists every lost worker ends the run.
 pub async fn check_workers(run: &mut Run) -> Result<(), StepError> {
-    let Some(tasks) = tasks_of_run(run).await? else { return Ok(()) };
+    let Some(tasks) = tasks_of_run(run).await? else {
+        return Ok(());
+    };
     let workers = of_service(&tasks, run.state.worker.as_deref());
     run.saw_workers(&workers);
-    let (replicas, network) = (run.spec.worker.replicas, run.state.network.clone().unwrap_or_default());
-    match judge::workers(&workers, replicas, &network, &run.state.addresses, Duration::MAX) {
+    let (replicas, network) = (
+        run.spec.worker.replicas,
+        run.state.network.clone().unwrap_or_default(),
+    );
+    match judge::workers(
+        &workers,
+        replicas,
+        &network,
+        &run.state.addresses,
+        Duration::MAX,
+    ) {
         judge::Workers::Ready(_) => Ok(()),
         judge::Workers::Failed(code, message) => Err(run.failed(code, message, "")),
         judge::Workers::Waiting(seen) => {

@@ -45,9 +45,13 @@ async fn create(run: &mut Run, deadline: Deadline) -> Result<String, StepError> 
     let manager = run.docker(deadline, || swarm.manager()).await?;
     let nodes = run.docker(deadline, || swarm.nodes()).await?;
     // A drained manager takes no containers; then any node will do.
-    let takes_containers = nodes.iter().any(|node| node.id == manager.node_id && node.active);
+    let takes_containers = nodes
+        .iter()
+        .any(|node| node.id == manager.node_id && node.active);
     let node = takes_containers.then_some(manager.node_id.as_str());
-    let plan = run.plan().discovery(&run.shared.settings.discovery_image, &run.state.token, node);
+    let plan = run
+        .plan()
+        .discovery(&run.shared.settings.discovery_image, &run.state.token, node);
     ensure_service(run, deadline, plan).await
 }
 
@@ -61,13 +65,19 @@ async fn wait(run: &mut Run, service: &str, deadline: Deadline) -> Result<Start,
             if task.state.is_terminal() {
                 let image = &run.shared.settings.discovery_image;
                 let message = format!("the sidecar did not start: {seen}");
-                let hint = format!("is the image `{image}` on the node, or can it be pulled? `discoveryImage` names another one");
+                let hint = format!(
+                    "is the image `{image}` on the node, or can it be pulled? `discoveryImage` names another one"
+                );
                 return Err(run.failed(FailureCode::DiscoveryFailed, message, hint));
             }
-            if task.state == TaskState::New && task.error.is_none() && begun.elapsed() >= NO_ADDRESS {
+            if task.state == TaskState::New && task.error.is_none() && begun.elapsed() >= NO_ADDRESS
+            {
                 return Ok(Start::NoAddress);
             }
-            if task.state == TaskState::Pending && task.error.is_some() && begun.elapsed() >= UNPLACEABLE {
+            if task.state == TaskState::Pending
+                && task.error.is_some()
+                && begun.elapsed() >= UNPLACEABLE
+            {
                 let message = format!("the sidecar finds no node: {seen}");
                 return Err(run.failed(FailureCode::DiscoveryFailed, message, ""));
             }
@@ -79,7 +89,10 @@ async fn wait(run: &mut Run, service: &str, deadline: Deadline) -> Result<Start,
             }
         }
         if deadline.passed() {
-            let message = format!("the sidecar was not ready after {} s: {seen}", deadline.seconds());
+            let message = format!(
+                "the sidecar was not ready after {} s: {seen}",
+                deadline.seconds()
+            );
             let hint = "when the Director runs in a container, it must be on the `host` network; `discoveryHost` names another address";
             return Err(run.failed(FailureCode::DiscoveryFailed, message, hint));
         }
@@ -95,9 +108,19 @@ fn describe(task: &SwarmTask) -> String {
 }
 
 /// Base URL of a sidecar that runs: on this node the loopback, else the node's address.
-async fn endpoint(run: &mut Run, task: &SwarmTask, deadline: Deadline) -> Result<Option<String>, StepError> {
-    let port = task.ports.iter().find(|(target, _)| *target == DISCOVERY_PORT).map(|(_, port)| *port);
-    let (true, Some(port)) = (task.is_alive(), port) else { return Ok(None) };
+async fn endpoint(
+    run: &mut Run,
+    task: &SwarmTask,
+    deadline: Deadline,
+) -> Result<Option<String>, StepError> {
+    let port = task
+        .ports
+        .iter()
+        .find(|(target, _)| *target == DISCOVERY_PORT)
+        .map(|(_, port)| *port);
+    let (true, Some(port)) = (task.is_alive(), port) else {
+        return Ok(None);
+    };
     if let Some(host) = &run.shared.settings.discovery_host {
         return Ok(Some(format!("http://{host}:{port}")));
     }
@@ -107,11 +130,17 @@ async fn endpoint(run: &mut Run, task: &SwarmTask, deadline: Deadline) -> Result
         return Ok(Some(format!("http://127.0.0.1:{port}")));
     }
     let nodes = run.docker(deadline, || swarm.nodes()).await?;
-    let node = nodes.iter().find(|node| Some(&node.id) == task.node_id.as_ref());
+    let node = nodes
+        .iter()
+        .find(|node| Some(&node.id) == task.node_id.as_ref());
     Ok(node.map(|node| format!("http://{}:{port}", node.address)))
 }
 
-async fn give_up_network(run: &mut Run, service: &str, deadline: Deadline) -> Result<(), StepError> {
+async fn give_up_network(
+    run: &mut Run,
+    service: &str,
+    deadline: Deadline,
+) -> Result<(), StepError> {
     if run.state.subnets_tried >= MAX_SUBNETS {
         let message = "Swarm gave the sidecar no address within 5 s, and said no reason";
         let hint = "usually the subnet overlaps with another network, or its addresses are used up; `subnetPool` names other ones";
@@ -135,5 +164,7 @@ async fn another_network(run: &mut Run, deadline: Deadline) -> Result<(), StepEr
     let chosen = run.state.subnet.filter(|_| run.state.network.is_none());
     let id = network::create(run, deadline, chosen).await?;
     let bug = |run: &Run, bug: String| run.failed(FailureCode::Internal, bug, "");
-    run.record(Event::NetworkCreated { id }).await.map_err(|error| bug(run, error.to_string()))
+    run.record(Event::NetworkCreated { id })
+        .await
+        .map_err(|error| bug(run, error.to_string()))
 }

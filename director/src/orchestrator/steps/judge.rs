@@ -23,7 +23,13 @@ pub enum Workers {
 
 /// Judges the workers, `age` after their service was created. `dns` are the addresses that the
 /// sidecar has told last.
-pub fn workers(tasks: &[SwarmTask], replicas: u32, network: &str, dns: &[Ipv4Addr], age: Duration) -> Workers {
+pub fn workers(
+    tasks: &[SwarmTask],
+    replicas: u32,
+    network: &str,
+    dns: &[Ipv4Addr],
+    age: Duration,
+) -> Workers {
     if let Some(failed) = failed(tasks, replicas, age) {
         return failed;
     }
@@ -48,9 +54,15 @@ fn failed(tasks: &[SwarmTask], replicas: u32, age: Duration) -> Option<Workers> 
         task.state == TaskState::Pending && task.error.is_some() && age >= UNPLACEABLE
     };
     if tasks.iter().any(is_gone) {
-        Some(Workers::Failed(FailureCode::WorkerFailed, named(tasks, replicas, is_gone)))
+        Some(Workers::Failed(
+            FailureCode::WorkerFailed,
+            named(tasks, replicas, is_gone),
+        ))
     } else if tasks.iter().any(|task| unplaceable(&task)) {
-        Some(Workers::Failed(FailureCode::WorkerUnplaceable, named(tasks, replicas, |task| unplaceable(&task))))
+        Some(Workers::Failed(
+            FailureCode::WorkerUnplaceable,
+            named(tasks, replicas, |task| unplaceable(&task)),
+        ))
     } else {
         None
     }
@@ -65,7 +77,11 @@ pub fn is_gone(task: &SwarmTask) -> bool {
 fn named(tasks: &[SwarmTask], replicas: u32, wanted: impl Fn(&SwarmTask) -> bool) -> String {
     let bad: Vec<&SwarmTask> = tasks.iter().filter(|task| wanted(task)).collect();
     let mut parts = vec![format!("{} of {replicas} workers run", count_alive(tasks))];
-    parts.extend(bad.iter().take(NAMED).map(|task| format!("replica {}: {}", task.slot, reason(task))));
+    parts.extend(
+        bad.iter()
+            .take(NAMED)
+            .map(|task| format!("replica {}: {}", task.slot, reason(task))),
+    );
     if bad.len() > NAMED {
         parts.push(format!("and {} more", bad.len() - NAMED));
     }
@@ -91,7 +107,11 @@ fn seen(tasks: &[SwarmTask], replicas: u32, dns: &[Ipv4Addr]) -> String {
     );
     let late: Vec<&SwarmTask> = tasks.iter().filter(|task| !task.is_alive()).collect();
     let mut parts = vec![head];
-    parts.extend(late.iter().take(NAMED).map(|task| format!("replica {}: {}", task.slot, reason(task))));
+    parts.extend(
+        late.iter()
+            .take(NAMED)
+            .map(|task| format!("replica {}: {}", task.slot, reason(task))),
+    );
     if late.len() > NAMED {
         parts.push(format!("and {} more", late.len() - NAMED));
     }
@@ -117,20 +137,32 @@ pub enum Start {
 pub fn start(tasks: &[SwarmTask], replicas: u32, age: Duration) -> Start {
     let stillborn = |task: &&SwarmTask| is_gone(task) && !has_run(task);
     if let Some(task) = tasks.iter().find(stillborn) {
-        return Start::Failed(FailureCode::MasterFailed, format!("the master did not start: {}", reason(task)));
+        return Start::Failed(
+            FailureCode::MasterFailed,
+            format!("the master did not start: {}", reason(task)),
+        );
     }
     let unplaceable = |task: &&SwarmTask| {
         task.state == TaskState::Pending && task.error.is_some() && age >= UNPLACEABLE
     };
     if let Some(task) = tasks.iter().find(unplaceable) {
-        return Start::Failed(FailureCode::MasterUnplaceable, format!("the master finds no node: {}", reason(task)));
+        return Start::Failed(
+            FailureCode::MasterUnplaceable,
+            format!("the master finds no node: {}", reason(task)),
+        );
     }
-    let started = tasks.iter().filter(|task| task.is_alive() || has_run(task)).count();
+    let started = tasks
+        .iter()
+        .filter(|task| task.is_alive() || has_run(task))
+        .count();
     match u32::try_from(started) == Ok(replicas) {
         true => Start::Started,
         false => {
             let states: Vec<String> = tasks.iter().take(NAMED).map(reason).collect();
-            Start::Waiting(format!("{started} of {replicas} run; {}", states.join("; ")))
+            Start::Waiting(format!(
+                "{started} of {replicas} run; {}",
+                states.join("; ")
+            ))
         }
     }
 }
@@ -138,7 +170,10 @@ pub fn start(tasks: &[SwarmTask], replicas: u32, age: Duration) -> Start {
 /// Whether the process of an ended Swarm task was started at all: Docker tells a failed start and a
 /// failed process apart in its text only (SWARM.md, section 4).
 fn has_run(task: &SwarmTask) -> bool {
-    let by_itself = task.error.as_deref().is_none_or(|error| error.starts_with("task: non-zero exit"));
+    let by_itself = task
+        .error
+        .as_deref()
+        .is_none_or(|error| error.starts_with("task: non-zero exit"));
     match task.state {
         TaskState::Complete | TaskState::Shutdown => true,
         TaskState::Failed => by_itself,
@@ -148,12 +183,16 @@ fn has_run(task: &SwarmTask) -> bool {
 
 /// Worst exit code of the master's replicas once all have ended; `None` while one has not.
 pub fn end(tasks: &[SwarmTask], replicas: u32) -> Option<Option<i64>> {
-    let all = u32::try_from(tasks.len()) == Ok(replicas) && tasks.iter().all(|task| task.state.is_terminal());
+    let all = u32::try_from(tasks.len()) == Ok(replicas)
+        && tasks.iter().all(|task| task.state.is_terminal());
     if !all {
         return None;
     }
     let unknown = tasks.iter().any(|task| task.exit_code.is_none());
-    let worst = tasks.iter().filter_map(|task| task.exit_code).max_by_key(|code| code.unsigned_abs());
+    let worst = tasks
+        .iter()
+        .filter_map(|task| task.exit_code)
+        .max_by_key(|code| code.unsigned_abs());
     match worst {
         Some(0) if unknown => Some(None),
         worst => Some(worst),
@@ -164,6 +203,9 @@ pub fn end(tasks: &[SwarmTask], replicas: u32) -> Option<Option<i64>> {
 /// master, so that is no loss.
 pub fn loss(task: &SwarmTask) -> Option<String> {
     let node_lost = !task.state.is_terminal() && task.desired > TaskState::Running;
-    let failed = matches!(task.state, TaskState::Failed | TaskState::Rejected | TaskState::Orphaned);
+    let failed = matches!(
+        task.state,
+        TaskState::Failed | TaskState::Rejected | TaskState::Orphaned
+    );
     (node_lost || failed).then(|| reason(task))
 }

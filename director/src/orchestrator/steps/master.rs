@@ -21,7 +21,9 @@ pub async fn master(run: &mut Run) -> StepResult {
         // The addresses that it is told must be those of workers that are there.
         check_workers(run).await?;
         let bundle = bundle_of(run, &run.spec.master)?;
-        let plan = run.plan().master(subnet_of(run)?, bundle, &run.state.addresses);
+        let plan = run
+            .plan()
+            .master(subnet_of(run)?, bundle, &run.state.addresses);
         let service = ensure_service(run, deadline, plan).await?;
         return Ok(Event::MasterCreated { service });
     };
@@ -30,15 +32,26 @@ pub async fn master(run: &mut Run) -> StepResult {
     loop {
         if let Some(tasks) = tasks_of_run(run).await? {
             run.saw_workers(&of_service(&tasks, run.state.worker.as_deref()));
-            match judge::start(&of_service(&tasks, Some(&service)), replicas, begun.elapsed()) {
+            match judge::start(
+                &of_service(&tasks, Some(&service)),
+                replicas,
+                begun.elapsed(),
+            ) {
                 Start::Started => return Ok(Event::MasterStarted),
                 Start::Failed(code, message) => return Err(run.failed(code, message, "")),
                 Start::Waiting(what) => seen = what,
             }
         }
         if deadline.passed() {
-            let message = format!("the master did not run after {} s: {seen}", deadline.seconds());
-            return Err(run.failed(FailureCode::MasterTimedOut, message, "`orchestrationTimeout` sets how long is waited"));
+            let message = format!(
+                "the master did not run after {} s: {seen}",
+                deadline.seconds()
+            );
+            return Err(run.failed(
+                FailureCode::MasterTimedOut,
+                message,
+                "`orchestrationTimeout` sets how long is waited",
+            ));
         }
         run.pause(PAUSE).await?;
     }

@@ -64,17 +64,30 @@ async fn queued(run: &mut Run) -> StepResult {
 }
 
 /// Creates a service, or finds it when an earlier try of this run has created it.
-async fn ensure_service(run: &mut Run, deadline: Deadline, plan: ServicePlan) -> Result<String, StepError> {
+async fn ensure_service(
+    run: &mut Run,
+    deadline: Deadline,
+    plan: ServicePlan,
+) -> Result<String, StepError> {
     let swarm = Arc::clone(&run.shared.swarm);
     let ours = run.labels();
-    run.docker(deadline, || create_or_find(&*swarm, &plan, &ours)).await
+    run.docker(deadline, || create_or_find(&*swarm, &plan, &ours))
+        .await
 }
 
-async fn create_or_find(swarm: &dyn Swarm, plan: &ServicePlan, ours: &Labels) -> Result<String, SwarmError> {
+async fn create_or_find(
+    swarm: &dyn Swarm,
+    plan: &ServicePlan,
+    ours: &Labels,
+) -> Result<String, SwarmError> {
     match swarm.create_service(plan).await {
         Err(conflict @ SwarmError::Conflict { .. }) => {
             let services = swarm.services(ours).await?;
-            services.into_iter().find(|service| service.name == plan.name).map(|service| service.id).ok_or(conflict)
+            services
+                .into_iter()
+                .find(|service| service.name == plan.name)
+                .map(|service| service.id)
+                .ok_or(conflict)
         }
         other => other,
     }
@@ -82,7 +95,9 @@ async fn create_or_find(swarm: &dyn Swarm, plan: &ServicePlan, ours: &Labels) ->
 
 /// Whether an object carries the labels of this run and this Director.
 fn is_ours(labels: &Labels, ours: &Labels) -> bool {
-    [LABEL_RUN, LABEL_DIRECTOR].iter().all(|key| labels.get(*key) == ours.get(*key))
+    [LABEL_RUN, LABEL_DIRECTOR]
+        .iter()
+        .all(|key| labels.get(*key) == ours.get(*key))
 }
 
 /// The Swarm tasks of this run, all services together. Docker being away for a moment gives `None`:
@@ -100,8 +115,11 @@ async fn tasks_of_run(run: &Run) -> Result<Option<Vec<SwarmTask>>, StepError> {
 
 /// Those of `tasks` that belong to `service`, by replica.
 fn of_service(tasks: &[SwarmTask], service: Option<&str>) -> Vec<SwarmTask> {
-    let mut own: Vec<SwarmTask> =
-        tasks.iter().filter(|task| Some(task.service_id.as_str()) == service).cloned().collect();
+    let mut own: Vec<SwarmTask> = tasks
+        .iter()
+        .filter(|task| Some(task.service_id.as_str()) == service)
+        .cloned()
+        .collect();
     own.sort_by_key(|task| task.slot);
     own
 }

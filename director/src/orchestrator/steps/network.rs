@@ -17,7 +17,11 @@ pub async fn network(run: &mut Run) -> StepResult {
 }
 
 /// Creates a network in `subnet`, or in a free one that is recorded first; gives its id.
-pub async fn create(run: &mut Run, deadline: Deadline, subnet: Option<Ipv4Net>) -> Result<String, StepError> {
+pub async fn create(
+    run: &mut Run,
+    deadline: Deadline,
+    subnet: Option<Ipv4Net>,
+) -> Result<String, StepError> {
     let subnet = match subnet {
         Some(subnet) => subnet,
         None => choose(run, deadline).await?,
@@ -25,7 +29,8 @@ pub async fn create(run: &mut Run, deadline: Deadline, subnet: Option<Ipv4Net>) 
     let plan = run.plan().network(subnet);
     let swarm = Arc::clone(&run.shared.swarm);
     let ours = run.labels();
-    run.docker(deadline, || create_or_find(&*swarm, &plan, &ours)).await
+    run.docker(deadline, || create_or_find(&*swarm, &plan, &ours))
+        .await
 }
 
 /// Chooses a subnet and records it, before anything is created with it.
@@ -33,23 +38,38 @@ async fn choose(run: &mut Run, deadline: Deadline) -> Result<Ipv4Net, StepError>
     let swarm = Arc::clone(&run.shared.swarm);
     let networks = run.docker(deadline, || swarm.networks()).await?;
     let nodes = run.docker(deadline, || swarm.nodes()).await?;
-    let taken: Vec<Ipv4Net> = networks.into_iter().flat_map(|network| network.subnets).collect();
+    let taken: Vec<Ipv4Net> = networks
+        .into_iter()
+        .flat_map(|network| network.subnets)
+        .collect();
     let pool = run.shared.settings.subnet_pool;
-    let containers = run.spec.worker.replicas.saturating_add(run.spec.master.replicas);
+    let containers = run
+        .spec
+        .worker
+        .replicas
+        .saturating_add(run.spec.master.replicas);
     let prefix = prefix_for(containers, u32::try_from(nodes.len()).unwrap_or(u32::MAX));
     let Some(held) = run.shared.subnets.choose(pool, prefix, &taken) else {
         let message = format!("no free /{prefix} is left in the pool `{pool}`");
-        return Err(run.failed(FailureCode::SubnetsExhausted, message, "remove networks that nobody needs, or widen `subnetPool`"));
+        return Err(run.failed(
+            FailureCode::SubnetsExhausted,
+            message,
+            "remove networks that nobody needs, or widen `subnetPool`",
+        ));
     };
     let subnet = held.subnet;
     run.subnets.push(held);
-    run.record(Event::SubnetChosen { subnet }).await.map_err(|bug| {
-        run.failed(FailureCode::Internal, bug.to_string(), "")
-    })?;
+    run.record(Event::SubnetChosen { subnet })
+        .await
+        .map_err(|bug| run.failed(FailureCode::Internal, bug.to_string(), ""))?;
     Ok(subnet)
 }
 
-async fn create_or_find(swarm: &dyn Swarm, plan: &NetworkPlan, ours: &Labels) -> Result<String, SwarmError> {
+async fn create_or_find(
+    swarm: &dyn Swarm,
+    plan: &NetworkPlan,
+    ours: &Labels,
+) -> Result<String, SwarmError> {
     match swarm.create_network(plan).await {
         Err(conflict @ SwarmError::Conflict { .. }) => {
             let networks = swarm.networks().await?;

@@ -35,7 +35,13 @@ pub async fn resolve(run: &mut Run) -> StepResult {
         if let Some(tasks) = tasks_of_run(run).await? {
             let workers = of_service(&tasks, run.state.worker.as_deref());
             run.saw_workers(&workers);
-            match judge::workers(&workers, replicas, &network, &dns.addresses, begun.elapsed()) {
+            match judge::workers(
+                &workers,
+                replicas,
+                &network,
+                &dns.addresses,
+                begun.elapsed(),
+            ) {
                 Workers::Ready(addresses) => return Ok(Event::WorkersReady { addresses }),
                 Workers::Failed(code, message) => return Err(run.failed(code, message, "")),
                 Workers::Waiting(what) => seen = what,
@@ -60,7 +66,10 @@ fn pause_after(answer: Duration, replicas: u32) -> Duration {
 }
 
 fn check_sidecar(run: &Run, tasks: &[SwarmTask]) -> Result<(), StepError> {
-    match of_service(tasks, run.state.discovery.as_deref()).iter().find(|task| judge::is_gone(task)) {
+    match of_service(tasks, run.state.discovery.as_deref())
+        .iter()
+        .find(|task| judge::is_gone(task))
+    {
         Some(task) => {
             let message = format!("the sidecar ended: {}", judge::reason(task));
             Err(run.failed(FailureCode::DiscoveryFailed, message, ""))
@@ -69,12 +78,24 @@ fn check_sidecar(run: &Run, tasks: &[SwarmTask]) -> Result<(), StepError> {
     }
 }
 
-fn timed_out(run: &Run, deadline: Deadline, seen: &str, error: Option<&DiscoveryError>) -> StepError {
-    let mut message = format!("the workers were not ready after {} s: {seen}", deadline.seconds());
+fn timed_out(
+    run: &Run,
+    deadline: Deadline,
+    seen: &str,
+    error: Option<&DiscoveryError>,
+) -> StepError {
+    let mut message = format!(
+        "the workers were not ready after {} s: {seen}",
+        deadline.seconds()
+    );
     if let Some(error) = error {
         message = format!("{message}; {error}");
     }
-    run.failed(FailureCode::WorkersTimedOut, message, "`orchestrationTimeout` sets how long is waited")
+    run.failed(
+        FailureCode::WorkersTimedOut,
+        message,
+        "`orchestrationTimeout` sets how long is waited",
+    )
 }
 
 /// What the sidecar said last.
@@ -99,11 +120,20 @@ impl LookUp {
         let replicas = run.spec.worker.replicas;
         let asking = tokio::spawn(async move {
             loop {
-                let answer = discovery.addresses(&endpoint, &token, WORKERS_NAME, replicas, LONG_POLL).await;
-                let settled = answer.as_ref().is_ok_and(|found| found.len() as u64 >= u64::from(replicas));
+                let answer = discovery
+                    .addresses(&endpoint, &token, WORKERS_NAME, replicas, LONG_POLL)
+                    .await;
+                let settled = answer
+                    .as_ref()
+                    .is_ok_and(|found| found.len() as u64 >= u64::from(replicas));
                 // The error stays beside the addresses of the last good answer: one bad one proves nothing.
                 sender.send_modify(|last| match answer {
-                    Ok(addresses) => *last = LookedUp { addresses, error: None },
+                    Ok(addresses) => {
+                        *last = LookedUp {
+                            addresses,
+                            error: None,
+                        }
+                    }
                     Err(error) => last.error = Some(error),
                 });
                 if settled || sender.borrow().error.is_some() {
@@ -111,7 +141,10 @@ impl LookUp {
                 }
             }
         });
-        Self { answers, _asking: AbortOnDropHandle::new(asking) }
+        Self {
+            answers,
+            _asking: AbortOnDropHandle::new(asking),
+        }
     }
 
     fn last(&mut self) -> LookedUp {

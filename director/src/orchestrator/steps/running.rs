@@ -35,7 +35,9 @@ pub async fn running(run: &mut Run) -> StepResult {
                 }
                 match is_lost(&masters, replicas) {
                     false => master_lost = None,
-                    true if master_lost.get_or_insert_with(Instant::now).elapsed() >= MASTER_PATIENCE => {
+                    true if master_lost.get_or_insert_with(Instant::now).elapsed()
+                        >= MASTER_PATIENCE =>
+                    {
                         return Err(run.failed(FailureCode::MasterLost, lost_words(&masters), ""));
                     }
                     true => {}
@@ -53,7 +55,9 @@ pub async fn running(run: &mut Run) -> StepResult {
 
 /// The sidecar has done its work (thesis, section 5.3.3). Clean-up removes it if this fails.
 async fn remove_sidecar(run: &Run) {
-    let Some(service) = &run.state.discovery else { return };
+    let Some(service) = &run.state.discovery else {
+        return;
+    };
     match run.shared.swarm.remove_service(service).await {
         Ok(()) | Err(SwarmError::NotFound { .. }) => {}
         Err(error) => tracing::warn!(task = %run.spec.name, %error, "the sidecar is removed later"),
@@ -62,16 +66,26 @@ async fn remove_sidecar(run: &Run) {
 
 fn newly_lost(run: &Run, workers: &[SwarmTask]) -> Option<Event> {
     workers.iter().find_map(|worker| {
-        let known = run.state.lost.iter().any(|lost| lost.replica == worker.slot);
+        let known = run
+            .state
+            .lost
+            .iter()
+            .any(|lost| lost.replica == worker.slot);
         let reason = judge::loss(worker).filter(|_| !known)?;
-        Some(Event::WorkerLost { replica: worker.slot, reason })
+        Some(Event::WorkerLost {
+            replica: worker.slot,
+            reason,
+        })
     })
 }
 
 /// Its node went away, or somebody else removed its service.
 fn is_lost(masters: &[SwarmTask], replicas: u32) -> bool {
     let missing = u32::try_from(masters.len()).is_ok_and(|seen| seen < replicas);
-    missing || masters.iter().any(|task| !task.state.is_terminal() && judge::is_gone(task))
+    missing
+        || masters
+            .iter()
+            .any(|task| !task.state.is_terminal() && judge::is_gone(task))
 }
 
 fn lost_words(masters: &[SwarmTask]) -> String {
@@ -81,14 +95,25 @@ fn lost_words(masters: &[SwarmTask]) -> String {
     }
 }
 
-fn give_up_on_docker(run: &Run, error: &SwarmError, since: Instant) -> Result<(), crate::orchestrator::wait::StepError> {
+fn give_up_on_docker(
+    run: &Run,
+    error: &SwarmError,
+    since: Instant,
+) -> Result<(), crate::orchestrator::wait::StepError> {
     let patience = run.shared.settings.docker_patience;
     if since.elapsed() < patience {
         tracing::debug!(task = %run.spec.name, %error, "Docker is away; the test may still run");
         return Ok(());
     }
-    let message = format!("Docker has been away for {} s while the test ran: {error}", patience.as_secs());
-    Err(run.failed(FailureCode::DockerUnavailable, message, "see GET /readyz, and the engine's own log"))
+    let message = format!(
+        "Docker has been away for {} s while the test ran: {error}",
+        patience.as_secs()
+    );
+    Err(run.failed(
+        FailureCode::DockerUnavailable,
+        message,
+        "see GET /readyz, and the engine's own log",
+    ))
 }
 
 fn check_duration(run: &Run) -> Result<(), crate::orchestrator::wait::StepError> {

@@ -37,7 +37,9 @@ pub async fn wait_command(run: &mut Run) -> StepResult {
     }
     let deadline = hard_deadline(run, &wait);
     let (subnet, bundle) = (subnet_of(run)?, bundle_of(run, &run.spec.worker)?);
-    let plan = run.plan().wait(&wait.command, attempt, subnet, bundle, &run.state.addresses);
+    let plan = run
+        .plan()
+        .wait(&wait.command, attempt, subnet, bundle, &run.state.addresses);
     let service = ensure_service(run, deadline, plan).await?;
     let task = until_end(run, &service, deadline).await?;
     let output = keep_log(run, &task, attempt).await;
@@ -66,7 +68,11 @@ fn hard_deadline(run: &Run, wait: &WaitSpec) -> Deadline {
     Deadline::after(whole.saturating_sub(spent))
 }
 
-async fn until_end(run: &mut Run, service: &str, deadline: Deadline) -> Result<SwarmTask, StepError> {
+async fn until_end(
+    run: &mut Run,
+    service: &str,
+    deadline: Deadline,
+) -> Result<SwarmTask, StepError> {
     let mut looked = Instant::now();
     let mut seen = "it was not started".to_owned();
     loop {
@@ -83,7 +89,11 @@ async fn until_end(run: &mut Run, service: &str, deadline: Deadline) -> Result<S
         if deadline.passed() {
             let attempt = run.state.wait_attempts + 1;
             let message = format!("try {attempt} of the wait command did not end in time: {seen}");
-            return Err(run.failed(FailureCode::WaitCommandFailed, message, "it may take `timeout` and `orchestrationTimeout` together"));
+            return Err(run.failed(
+                FailureCode::WaitCommandFailed,
+                message,
+                "it may take `timeout` and `orchestrationTimeout` together",
+            ));
         }
         if looked.elapsed() >= LOOK {
             check_workers(run).await?;
@@ -98,13 +108,25 @@ async fn keep_log(run: &Run, task: &SwarmTask, attempt: u32) -> String {
     if task.container_id.is_none() {
         return String::new();
     }
-    let lines = match run.shared.swarm.task_logs(&task.id, false, LogQuery::default()).await {
+    let lines = match run
+        .shared
+        .swarm
+        .task_logs(&task.id, false, LogQuery::default())
+        .await
+    {
         Ok(lines) => lines.collect::<Vec<_>>().await,
         Err(error) => vec![Err(error)],
     };
     let output = stdout_of(lines.iter().filter_map(|line| line.as_ref().ok()));
-    let source = Source { role: Role::Wait, replica: attempt };
-    let kept = run.shared.evidence.keep_log(&run.spec.name, &run.state.run, source, stream::iter(lines)).await;
+    let source = Source {
+        role: Role::Wait,
+        replica: attempt,
+    };
+    let kept = run
+        .shared
+        .evidence
+        .keep_log(&run.spec.name, &run.state.run, source, stream::iter(lines))
+        .await;
     if let Err(error) = kept {
         tracing::warn!(task = %run.spec.name, %error, "the log of the wait command could not be kept");
     }
@@ -124,7 +146,8 @@ fn stdout_of<'a>(lines: impl Iterator<Item = &'a LogLine>) -> String {
 
 fn judge(wait: &WaitSpec, attempt: u32, task: &SwarmTask, output: &str) -> Event {
     let exited_well = task.exit_code == Some(0);
-    let as_expected = wait.expected_result.is_empty() || output.trim() == wait.expected_result.trim();
+    let as_expected =
+        wait.expected_result.is_empty() || output.trim() == wait.expected_result.trim();
     let seen = match (task.exit_code, as_expected) {
         (Some(0), true) => "it exited 0".to_owned(),
         (Some(0), false) => format!(
@@ -135,13 +158,21 @@ fn judge(wait: &WaitSpec, attempt: u32, task: &SwarmTask, output: &str) -> Event
         (Some(code), _) => format!("it exited {code} and printed `{}`", shown(output)),
         (None, _) => super::judge::reason(task),
     };
-    Event::WaitTried { attempt, exit_code: task.exit_code, succeeded: exited_well && as_expected, seen }
+    Event::WaitTried {
+        attempt,
+        exit_code: task.exit_code,
+        succeeded: exited_well && as_expected,
+        seen,
+    }
 }
 
 fn shown(output: &str) -> String {
     let output = output.trim();
     match output.chars().count() > SHOWN_OUTPUT {
-        true => format!("{}...", output.chars().take(SHOWN_OUTPUT).collect::<String>()),
+        true => format!(
+            "{}...",
+            output.chars().take(SHOWN_OUTPUT).collect::<String>()
+        ),
         false => output.to_owned(),
     }
 }

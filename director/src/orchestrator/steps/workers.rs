@@ -22,7 +22,11 @@ pub fn bundle_of(run: &Run, service: &ServiceSpec) -> Result<Option<PathBuf>, St
     let path = run.bundle(service.fileid.as_ref());
     match &path {
         Some(path) if !path.is_dir() => {
-            let message = format!("the bundle `{}` is gone from `{}`", service.fileid.as_deref().unwrap_or_default(), path.display());
+            let message = format!(
+                "the bundle `{}` is gone from `{}`",
+                service.fileid.as_deref().unwrap_or_default(),
+                path.display()
+            );
             Err(run.failed(FailureCode::BundleMissing, message, "upload it again"))
         }
         _ => Ok(path),
@@ -31,5 +35,7 @@ pub fn bundle_of(run: &Run, service: &ServiceSpec) -> Result<Option<PathBuf>, St
 
 /// The subnet of the run's network.
 pub fn subnet_of(run: &Run) -> Result<Ipv4Net, StepError> {
-    run.state.subnet.ok_or_else(|| run.failed(FailureCode::Internal, "no subnet is recorded", ""))
+    run.state
+        .subnet
+        .ok_or_else(|| run.failed(FailureCode::Internal, "no subnet is recorded", ""))
 }
