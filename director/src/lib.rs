@@ -4,6 +4,7 @@
 //! [`swarm`], [`discovery`], [`bundle`], [`evidence`], [`store`] }. [`task`] is pure; a test keeps
 //! the doors shut. This file is the only wiring.
 
+pub mod api;
 pub mod bundle;
 pub mod config;
 pub mod discovery;
