@@ -5,11 +5,14 @@
 //! the doors shut. This file is the only wiring.
 
 pub mod api;
+pub mod args;
 pub mod bundle;
 pub mod config;
+pub mod daemon;
 pub mod discovery;
 pub mod evidence;
 pub mod identity;
+pub mod logging;
 pub mod orchestrator;
 pub mod store;
 pub mod swarm;
