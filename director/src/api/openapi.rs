@@ -1,8 +1,9 @@
 //! The description of the API, made from the handlers, and the pages that show it. The pages are part
 //! of the binary: no internet is needed.
 
-use super::{App, SWAGGER_UI, resources};
+use super::{App, SWAGGER_UI, error, resources};
 use axum::Router;
+use axum::middleware::from_fn;
 use utoipa::OpenApi;
 use utoipa_swagger_ui::SwaggerUi;
 
@@ -38,5 +39,6 @@ pub fn document() -> utoipa::openapi::OpenApi {
 
 /// The description and Swagger UI.
 pub(super) fn pages(document: utoipa::openapi::OpenApi) -> Router<App> {
-    SwaggerUi::new(SWAGGER_UI).url(DOCUMENT, document).into()
+    let pages = Router::from(SwaggerUi::new(SWAGGER_UI).url(DOCUMENT, document));
+    pages.layer(from_fn(error::unknown_page))
 }

@@ -105,7 +105,35 @@ async fn all_faults_are_told_at_once() {
     let payload = json!({"name": "x!", "master": {"alias": "a", "image": "UPPER"}, "worker": {"image": "w"}, "dellay": 3});
     let answer = director.put(&payload).await;
     assert_eq!(answer.status, StatusCode::EXPECTATION_FAILED);
-    insta::assert_json_snapshot!(answer.json(), @r#""#);
+    insta::assert_json_snapshot!(answer.json(), @r#"
+    {
+      "code": "definition_faulty",
+      "detail": "`dellay`: is not a known field; did you mean `delay`?; `name`: `x!` is not a task name; expected 3 to 45 letters, digits, `_` or `-`, with a letter or digit at both ends; `master.image`: `UPPER` has the part `UPPER`; expected lower-case letters and digits, with single `.`, `_` or `-` between them; `worker.alias`: is missing; it is required",
+      "error": "`dellay`: is not a known field; did you mean `delay`?; `name`: `x!` is not a task name; expected 3 to 45 letters, digits, `_` or `-`, with a letter or digit at both ends; `master.image`: `UPPER` has the part `UPPER`; expected lower-case letters and digits, with single `.`, `_` or `-` between them; `worker.alias`: is missing; it is required",
+      "errors": [
+        {
+          "field": "dellay",
+          "message": "is not a known field; did you mean `delay`?"
+        },
+        {
+          "field": "name",
+          "message": "`x!` is not a task name; expected 3 to 45 letters, digits, `_` or `-`, with a letter or digit at both ends"
+        },
+        {
+          "field": "master.image",
+          "message": "`UPPER` has the part `UPPER`; expected lower-case letters and digits, with single `.`, `_` or `-` between them"
+        },
+        {
+          "field": "worker.alias",
+          "message": "is missing; it is required"
+        }
+      ],
+      "id": "",
+      "status": "errored",
+      "title": "Expectation Failed",
+      "type": "about:blank"
+    }
+    "#);
 }
 
 #[tokio::test]
@@ -128,7 +156,18 @@ async fn configured_images_bind() {
     payload["worker"]["image"] = json!("other:1");
     let answer = director.put(&payload).await;
     assert_eq!(answer.status, StatusCode::EXPECTATION_FAILED);
-    insta::assert_json_snapshot!(answer.json()["errors"], @r#""#);
+    insta::assert_json_snapshot!(answer.json()["errors"], @r#"
+    [
+      {
+        "field": "master.environment",
+        "message": "lacks `MODE`, which the image `load:1` requires"
+      },
+      {
+        "field": "worker.image",
+        "message": "image `other:1` is not allowed: expected one of `load:1`"
+      }
+    ]
+    "#);
     payload["worker"]["image"] = json!("docker.io/library/load:1");
     payload["worker"]["environment"] = json!(["MODE=node"]);
     payload["master"]["environment"] = json!(["MODE=master"]);

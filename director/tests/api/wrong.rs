@@ -21,7 +21,7 @@ fn check(answer: &Answer, what: &str) {
 #[tokio::test]
 async fn unknown_paths() {
     let director = Director::new().await;
-    let paths = ["/", "/api", "/api/", "/apitask", "/api/api/task", "/tasks", "/task//x", "/task/x/y", "/databind", "/swarm/x", "/../etc/passwd", "/%ff", "/monitoring", "/task/abc/stop/now"];
+    let paths = ["/", "/api", "/api/", "/apitask", "/api/api/task", "/tasks", "/task//x", "/task/x/y", "/databind", "/swarm/x", "/../etc/passwd", "/%ff", "/monitoring", "/task/abc/stop/now", "/swagger-ui/none-such"];
     for path in paths {
         let answer = director.get(path).await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
@@ -157,6 +157,6 @@ async fn an_announced_length_is_believed() {
 async fn problems_of_the_original_routes_are_json() {
     let director = Director::new().await;
     let answer = director.get("/task/none-such").await;
-    insta::assert_snapshot!(answer.text(), @"");
+    insta::assert_snapshot!(answer.text(), @r#"{"error":"there is no task `none-such`","code":"task_not_found","type":"about:blank","title":"Not Found","status":404,"detail":"there is no task `none-such`"}"#);
     assert_eq!(answer.kind(), "application/json");
 }
