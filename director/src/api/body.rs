@@ -28,7 +28,9 @@ pub async fn drain_refused(request: Request, next: Next) -> Response {
     let asked = request.headers().contains_key(EXPECT);
     let (parts, body) = request.into_parts();
     let body = SharedBody::new(body);
-    let response = next.run(Request::from_parts(parts, Body::from_stream(body.clone()))).await;
+    let response = next
+        .run(Request::from_parts(parts, Body::from_stream(body.clone())))
+        .await;
     let refused = response.status().is_client_error() || response.status().is_server_error();
     if refused && !(asked && body.is_untouched()) {
         // Whether its end came in time makes no difference to the answer.
@@ -50,11 +52,19 @@ struct Reading {
 impl SharedBody {
     fn new(body: Body) -> Self {
         let stream = body.into_data_stream();
-        Self(Arc::new(Mutex::new(Reading { stream, touched: false, ended: false })))
+        Self(Arc::new(Mutex::new(Reading {
+            stream,
+            touched: false,
+            ended: false,
+        })))
     }
 
     fn is_untouched(&self) -> bool {
-        !self.0.lock().unwrap_or_else(PoisonError::into_inner).touched
+        !self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .touched
     }
 
     async fn drain(mut self) {
@@ -103,7 +113,13 @@ pub async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Vec<u
 
 /// The announced length of the body in bytes.
 pub fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+    headers
+        .get(CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
 }
 
 /// Whether the body is meant to be JSON: it is said so, or nothing is said, or only curl's `-d` has
@@ -116,11 +132,19 @@ pub fn check_json(headers: &HeaderMap) -> Result<(), RequestError> {
         return Ok(());
     };
     let seen = String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let essence = seen.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let essence = seen
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     let is_json = essence.ends_with("+json")
-        || ["", "application/json", "application/x-www-form-urlencoded"].contains(&essence.as_str());
+        || ["", "application/json", "application/x-www-form-urlencoded"]
+            .contains(&essence.as_str());
     match is_json {
         true => Ok(()),
-        false => Err(RequestError::NotJsonType { seen: crate::task::spec::shorten(&seen) }),
+        false => Err(RequestError::NotJsonType {
+            seen: crate::task::spec::shorten(&seen),
+        }),
     }
 }

@@ -54,14 +54,20 @@ pub async fn upload(State(app): State<App>, request: Request) -> Result<Json<Upl
     }
     let (incoming, name) = file.ok_or(RequestError::NoFile)?;
     let uploaded = incoming.finish(&name).await?;
-    Ok(Json(Upload { id: uploaded.id.into() }))
+    Ok(Json(Upload {
+        id: uploaded.id.into(),
+    }))
 }
 
 /// Takes the file in. Nothing of it is left when this is dropped half-way.
 async fn receive(app: &App, mut field: Field<'_>) -> Result<(Incoming, String), ApiError> {
     let name = field.file_name().unwrap_or_default().to_owned();
     // Some browsers send the whole path.
-    let name = name.rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
+    let name = name
+        .rsplit(['/', '\\'])
+        .next()
+        .unwrap_or_default()
+        .to_owned();
     check_file_name(&name)?;
     let mut incoming = app.bundles().begin().await?;
     while let Some(chunk) = form::chunk(&mut field).await? {
@@ -90,7 +96,10 @@ pub async fn list(State(app): State<App>) -> Result<Response, ApiError> {
     if bundles.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let uploads: Vec<Upload> = bundles.into_iter().map(|info| Upload { id: info.id.into() }).collect();
+    let uploads: Vec<Upload> = bundles
+        .into_iter()
+        .map(|info| Upload { id: info.id.into() })
+        .collect();
     Ok(Json(uploads).into_response())
 }
 
@@ -107,7 +116,10 @@ pub async fn list(State(app): State<App>) -> Result<Response, ApiError> {
         (status = 500, description = "It cannot be read.", body = Problem, content_type = "application/problem+json")
     )
 )]
-pub async fn inspect(State(app): State<App>, BundlePath(id): BundlePath) -> Result<Json<BundleDetails>, ApiError> {
+pub async fn inspect(
+    State(app): State<App>,
+    BundlePath(id): BundlePath,
+) -> Result<Json<BundleDetails>, ApiError> {
     let content = app.bundles().get(&id).await?;
     Ok(Json(view::bundle(content.ok_or_else(|| no_bundle(&id))?)))
 }
@@ -126,13 +138,20 @@ pub async fn inspect(State(app): State<App>, BundlePath(id): BundlePath) -> Resu
         (status = 500, description = "It cannot be removed.", body = Problem, content_type = "application/problem+json")
     )
 )]
-pub async fn delete(State(app): State<App>, BundlePath(id): BundlePath) -> Result<StatusCode, ApiError> {
+pub async fn delete(
+    State(app): State<App>,
+    BundlePath(id): BundlePath,
+) -> Result<StatusCode, ApiError> {
     to_its_end(remove(app, id)).await?
 }
 
 async fn remove(app: App, id: BundleId) -> Result<StatusCode, ApiError> {
     if let Some(task) = user_of(&app, &id)? {
-        return Err(RequestError::BundleInUse { id: id.to_string(), task }.into());
+        return Err(RequestError::BundleInUse {
+            id: id.to_string(),
+            task,
+        }
+        .into());
     }
     match app.bundles().remove(&id).await? {
         true => Ok(StatusCode::NO_CONTENT),
@@ -144,9 +163,10 @@ async fn remove(app: App, id: BundleId) -> Result<StatusCode, ApiError> {
 fn user_of(app: &App, id: &BundleId) -> Result<Option<String>, ApiError> {
     let uses = |file: &Option<String>| file.as_deref() == Some(id.as_str());
     let views = app.orchestrator.list()?;
-    let user = views.into_iter().filter(|view| !view.state.is_done()).find(|view| {
-        uses(&view.spec.worker.fileid) || uses(&view.spec.master.fileid)
-    });
+    let user = views
+        .into_iter()
+        .filter(|view| !view.state.is_done())
+        .find(|view| uses(&view.spec.worker.fileid) || uses(&view.spec.master.fileid));
     Ok(user.map(|view| view.spec.name.to_string()))
 }
 

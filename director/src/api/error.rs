@@ -48,7 +48,9 @@ pub enum RequestError {
         id: String,
     },
     /// The bundle is still needed.
-    #[error("the bundle `{id}` is in use by the task `{task}`\n(it can be removed once the task is done)")]
+    #[error(
+        "the bundle `{id}` is in use by the task `{task}`\n(it can be removed once the task is done)"
+    )]
     BundleInUse {
         /// The bundle.
         id: String,
@@ -77,7 +79,9 @@ pub enum RequestError {
         seen: String,
     },
     /// The body is not a form.
-    #[error("the content type is `{seen}`; expected `multipart/form-data` with a boundary and the zip in its field `file`")]
+    #[error(
+        "the content type is `{seen}`; expected `multipart/form-data` with a boundary and the zip in its field `file`"
+    )]
     NotAForm {
         /// What it is said to be.
         seen: String,
@@ -101,7 +105,9 @@ pub enum RequestError {
         reason: String,
     },
     /// The tokens with which machines join are not for everybody.
-    #[error("the join tokens are not shown while the Director listens on `{bind}`, beyond loopback\n(set `exposeJoinTokens: true` in its configuration to show them to everybody who can reach it)")]
+    #[error(
+        "the join tokens are not shown while the Director listens on `{bind}`, beyond loopback\n(set `exposeJoinTokens: true` in its configuration to show them to everybody who can reach it)"
+    )]
     TokensHidden {
         /// Where it listens.
         bind: IpAddr,
@@ -161,7 +167,9 @@ impl ApiError {
             Self::Bundle(error) => of_bundle(error),
             Self::Swarm(error) => of_swarm(error),
             Self::Logs(LogError::Docker(error)) => of_swarm(error),
-            Self::Logs(LogError::Evidence(_)) => (StatusCode::INTERNAL_SERVER_ERROR, "evidence_failed"),
+            Self::Logs(LogError::Evidence(_)) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "evidence_failed")
+            }
             Self::Store(error) => of_store(error),
         }
     }
@@ -281,7 +289,9 @@ impl IntoResponse for ApiError {
         }
         let text = self.text();
         match self {
-            Self::Refused { id, faults } => (status, Json(refused(id, text, code, faults))).into_response(),
+            Self::Refused { id, faults } => {
+                (status, Json(refused(id, text, code, faults))).into_response()
+            }
             _ => problem(status, code, text),
         }
     }
@@ -306,7 +316,10 @@ fn problem(status: StatusCode, code: &str, text: String) -> Response {
 }
 
 fn refused(id: String, text: String, code: &str, faults: Vec<Fault>) -> TaskRefused {
-    let errors = faults.into_iter().map(|fault| FieldError { field: fault.field, message: fault.message });
+    let errors = faults.into_iter().map(|fault| FieldError {
+        field: fault.field,
+        message: fault.message,
+    });
     TaskRefused {
         id,
         status: TaskStatus::Errored,
@@ -324,21 +337,29 @@ fn title(status: StatusCode) -> String {
 }
 
 fn sentence(faults: &[Fault]) -> String {
-    let all: Vec<String> = faults.iter().map(|fault| format!("`{}`: {}", fault.field, fault.message)).collect();
+    let all: Vec<String> = faults
+        .iter()
+        .map(|fault| format!("`{}`: {}", fault.field, fault.message))
+        .collect();
     all.join("; ")
 }
 
 /// Gives errors of the routes that were added their own media type; the original's stay plain JSON.
 pub async fn as_problem(mut response: Response) -> Response {
     if response.extensions().get::<IsProblem>().is_some() {
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_PROBLEM));
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_PROBLEM));
     }
     response
 }
 
 /// The answer where nothing is.
 pub async fn unknown_path(uri: Uri) -> ApiError {
-    RequestError::UnknownPath { path: shorten(uri.path()) }.into()
+    RequestError::UnknownPath {
+        path: shorten(uri.path()),
+    }
+    .into()
 }
 
 /// Gives the bare 404 of Swagger UI the body of all errors.
@@ -352,15 +373,24 @@ pub async fn unknown_page(uri: Uri, request: Request, next: Next) -> Response {
 
 /// The answer where something else can be done.
 pub async fn method_not_allowed(method: Method) -> ApiError {
-    RequestError::Method { method: shorten(method.as_str()) }.into()
+    RequestError::Method {
+        method: shorten(method.as_str()),
+    }
+    .into()
 }
 
 /// The answer to a request whose handler panicked.
 pub fn crashed(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    let text = text
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default();
     tracing::error!(panic = %text, "a request's handler panicked; this is a bug");
-    problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", INTERNAL.to_owned())
+    problem(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal",
+        INTERNAL.to_owned(),
+    )
 }
 
 #[cfg(test)]

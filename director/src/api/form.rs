@@ -28,7 +28,10 @@ impl Form {
     /// # Errors
     /// When the request is not said to hold a form.
     pub async fn open(request: Request) -> Result<Self, RequestError> {
-        let seen = request.headers().get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let seen = request
+            .headers()
+            .get(CONTENT_TYPE)
+            .map(|value| String::from_utf8_lossy(value.as_bytes()));
         let seen = seen.map_or_else(|| "missing".to_owned(), |seen| shorten(&seen));
         let in_file = Arc::new(AtomicBool::new(false));
         let paced = |body: Body| Body::from_stream(Paced::new(body, Arc::clone(&in_file)));
@@ -42,7 +45,10 @@ impl Form {
     ///
     /// # Errors
     /// When the form is broken or ends early.
-    pub async fn next(&mut self, is_file: impl Fn(&str) -> bool) -> Result<Option<Field<'_>>, RequestError> {
+    pub async fn next(
+        &mut self,
+        is_file: impl Fn(&str) -> bool,
+    ) -> Result<Option<Field<'_>>, RequestError> {
         self.in_file.store(false, Ordering::Relaxed);
         let field = self.parts.next_field().await.map_err(broken)?;
         let file = field.as_ref().and_then(Field::name).is_some_and(is_file);
@@ -69,7 +75,9 @@ pub async fn skip(mut field: Field<'_>) -> Result<(), RequestError> {
 }
 
 fn broken(error: MultipartError) -> RequestError {
-    RequestError::BadForm { reason: error.body_text() }
+    RequestError::BadForm {
+        reason: error.body_text(),
+    }
 }
 
 /// A body that keeps memory flat. The reader of forms takes as much as is there into its memory before
@@ -84,7 +92,12 @@ struct Paced {
 
 impl Paced {
     fn new(body: Body, in_file: Arc<AtomicBool>) -> Self {
-        Self { stream: body.into_data_stream(), in_file, outside: 0, pause: false }
+        Self {
+            stream: body.into_data_stream(),
+            in_file,
+            outside: 0,
+            pause: false,
+        }
     }
 }
 

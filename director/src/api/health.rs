@@ -45,8 +45,18 @@ pub async fn readyz(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
         true => OK.to_owned(),
         false => "earlier tasks are still being taken up".to_owned(),
     };
-    let ready = [&docker, &store, &recovery].into_iter().all(|part| part == OK);
-    (readiness_status(ready), Json(Readiness { ready, docker, store, recovery }))
+    let ready = [&docker, &store, &recovery]
+        .into_iter()
+        .all(|part| part == OK);
+    (
+        readiness_status(ready),
+        Json(Readiness {
+            ready,
+            docker,
+            store,
+            recovery,
+        }),
+    )
 }
 
 fn or_reason<T, E: std::fmt::Display>(result: Result<T, E>) -> String {

@@ -7,7 +7,9 @@ use std::fmt;
 
 /// Reads one JSON value; the error says where it went wrong.
 pub fn parse(bytes: &[u8]) -> Result<Value, String> {
-    serde_json::from_slice(bytes).map(|Strict(value)| value).map_err(|error| error.to_string())
+    serde_json::from_slice(bytes)
+        .map(|Strict(value)| value)
+        .map_err(|error| error.to_string())
 }
 
 /// A value in which no object has the same field twice.
@@ -45,7 +47,9 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("number out of range"))
+        Number::from_f64(value)
+            .map(Value::Number)
+            .ok_or_else(|| E::custom("number out of range"))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
@@ -64,7 +68,10 @@ impl<'de> Visitor<'de> for StrictVisitor {
         let mut object = Map::new();
         while let Some(key) = fields.next_key::<String>()? {
             if object.contains_key(&key) {
-                return Err(A::Error::custom(format!("the field `{}` stands twice", shorten(&key))));
+                return Err(A::Error::custom(format!(
+                    "the field `{}` stands twice",
+                    shorten(&key)
+                )));
             }
             let Strict(value) = fields.next_value()?;
             object.insert(key, value);

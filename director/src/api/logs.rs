@@ -22,7 +22,11 @@ const NDJSON: &str = "application/x-ndjson";
 const PIECE: usize = 256;
 
 /// Words of `?service=`.
-const SERVICES: [(&str, Role); 3] = [("worker", Role::Worker), ("master", Role::Master), ("wait", Role::Wait)];
+const SERVICES: [(&str, Role); 3] = [
+    ("worker", Role::Worker),
+    ("master", Role::Master),
+    ("wait", Role::Wait),
+];
 
 /// Gives the log lines of a task, container by container, while it runs and afterwards.
 #[utoipa::path(
@@ -61,7 +65,9 @@ pub async fn logs(
         false => (TEXT, text),
     };
     // An error cuts the body off, so that no client takes a part for the whole.
-    let body = lines.ready_chunks(PIECE).map(move |lines| piece(lines, format));
+    let body = lines
+        .ready_chunks(PIECE)
+        .map(move |lines| piece(lines, format));
     Ok(([(CONTENT_TYPE, kind)], Body::from_stream(body)).into_response())
 }
 
@@ -78,8 +84,12 @@ fn piece(
     lines: Vec<Result<SourcedLine, LogError>>,
     format: fn(SourcedLine) -> String,
 ) -> Result<Bytes, LogError> {
-    let text = lines.into_iter().map(|line| line.map(format)).collect::<Result<String, _>>();
-    text.inspect_err(|error| tracing::warn!(%error, "log lines were cut off")).map(Bytes::from)
+    let text = lines
+        .into_iter()
+        .map(|line| line.map(format))
+        .collect::<Result<String, _>>();
+    text.inspect_err(|error| tracing::warn!(%error, "log lines were cut off"))
+        .map(Bytes::from)
 }
 
 fn text((source, line): SourcedLine) -> String {

@@ -12,9 +12,14 @@ const JSON: &str = "application/json";
 pub async fn vendor(State(media): State<&'static str>, request: Request, next: Next) -> Response {
     let wanted = accepts(request.headers(), media);
     let mut response = next.run(request).await;
-    let is_json = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == JSON);
+    let is_json = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind == JSON);
     if wanted && is_json {
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(media));
     }
     response
 }
@@ -32,7 +37,11 @@ pub fn accepts(headers: &HeaderMap, media: &str) -> bool {
         return false;
     };
     let best = |matches: &dyn Fn(&Range) -> bool| {
-        ranges.iter().filter(|range| matches(range)).map(|range| range.quality).max()
+        ranges
+            .iter()
+            .filter(|range| matches(range))
+            .map(|range| range.quality)
+            .max()
     };
     let wanted = best(&|range| range.covers(&media)).unwrap_or(0);
     wanted > 0 && wanted >= best(&|range| range.essence == JSON).unwrap_or(0)
@@ -52,9 +61,16 @@ impl Range {
     fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(';').map(|part| part.trim().to_ascii_lowercase());
         let essence = parts.next().filter(|essence| !essence.is_empty())?;
-        let mut range = Self { essence, kind: None, quality: 1000 };
+        let mut range = Self {
+            essence,
+            kind: None,
+            quality: 1000,
+        };
         for part in parts {
-            match part.split_once('=').map(|(name, value)| (name.trim(), value.trim().trim_matches('"'))) {
+            match part
+                .split_once('=')
+                .map(|(name, value)| (name.trim(), value.trim().trim_matches('"')))
+            {
                 Some(("type", value)) => range.kind = Some(value.to_owned()),
                 Some(("q", value)) => range.quality = thousandths(value),
                 _ => {}

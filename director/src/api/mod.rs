@@ -69,7 +69,13 @@ impl App {
         recovered: watch::Receiver<bool>,
         address: SocketAddr,
     ) -> Self {
-        Self { orchestrator, config, swarm, recovered, address }
+        Self {
+            orchestrator,
+            config,
+            swarm,
+            recovered,
+            address,
+        }
     }
 
     fn bundles(&self) -> &BundleStore {
@@ -140,7 +146,10 @@ fn canonical(mut request: Request) -> Request {
 
 /// `path` without base path and trailing slash; `None` when it has neither.
 fn canonical_path(path: &str) -> Option<&str> {
-    let inner = path.strip_prefix(BASE).filter(|rest| rest.starts_with('/')).unwrap_or(path);
+    let inner = path
+        .strip_prefix(BASE)
+        .filter(|rest| rest.starts_with('/'))
+        .unwrap_or(path);
     // The pages of Swagger UI name their parts relative to the slash.
     let slash = !inner.starts_with(SWAGGER_UI) && inner.len() > 1;
     let inner = inner.strip_suffix('/').filter(|_| slash).unwrap_or(inner);
@@ -152,9 +161,11 @@ fn canonical_path(path: &str) -> Option<&str> {
 async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, RequestError> {
-    tokio::spawn(work).await.map_err(|error| match error.try_into_panic() {
-        Ok(panic) => resume_unwind(panic),
-        // Tasks of the runtime are only ever cancelled when the process ends.
-        Err(_) => RequestError::ShuttingDown,
-    })
+    tokio::spawn(work)
+        .await
+        .map_err(|error| match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            // Tasks of the runtime are only ever cancelled when the process ends.
+            Err(_) => RequestError::ShuttingDown,
+        })
 }

@@ -17,7 +17,9 @@ impl<S: Send + Sync> FromRequestParts<S> for TaskId {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         let text = segment(parts, state).await;
-        let name = TaskName::parse(&text).map_err(|_| RequestError::NoTask { name: shorten(&text) })?;
+        let name = TaskName::parse(&text).map_err(|_| RequestError::NoTask {
+            name: shorten(&text),
+        })?;
         Ok(Self(name))
     }
 }
@@ -27,7 +29,9 @@ impl<S: Send + Sync> FromRequestParts<S> for BundlePath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         let text = segment(parts, state).await;
-        let id = text.parse().map_err(|_| RequestError::NoBundle { id: shorten(&text) })?;
+        let id = text
+            .parse()
+            .map_err(|_| RequestError::NoBundle { id: shorten(&text) })?;
         Ok(Self(id))
     }
 }

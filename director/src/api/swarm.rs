@@ -27,9 +27,15 @@ use axum::extract::State;
 pub async fn status(State(app): State<App>) -> Result<Json<SwarmDetails>, ApiError> {
     let tokens = app.swarm.join_tokens().await?;
     if !may_show_tokens(&app) {
-        return Err(RequestError::TokensHidden { bind: app.address.ip() }.into());
+        return Err(RequestError::TokensHidden {
+            bind: app.address.ip(),
+        }
+        .into());
     }
-    let join_tokens = JoinTokens { manager: tokens.manager, worker: tokens.worker };
+    let join_tokens = JoinTokens {
+        manager: tokens.manager,
+        worker: tokens.worker,
+    };
     Ok(Json(SwarmDetails { join_tokens }))
 }
 

@@ -8,7 +8,9 @@ use crate::orchestrator::{Known, SubmitError, Submitted, View};
 use crate::task::spec::TaskName;
 use crate::task::timestamp::Timestamp;
 use atq_api_spec::error::Problem;
-use atq_api_spec::task::{Task, TaskAccepted, TaskEvents, TaskList, TaskPayload, TaskRefused, TaskStatus};
+use atq_api_spec::task::{
+    Task, TaskAccepted, TaskEvents, TaskList, TaskPayload, TaskRefused, TaskStatus,
+};
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri};
@@ -69,36 +71,62 @@ const STATUSES: [(&str, TaskStatus); 5] = [
         (status = 503, description = "Docker cannot be reached, is not part of a swarm or not one of its managers. Nothing is stored.", body = Problem)
     )
 )]
-pub async fn create(State(app): State<App>, request: Request) -> Result<Json<TaskAccepted>, ApiError> {
+pub async fn create(
+    State(app): State<App>,
+    request: Request,
+) -> Result<Json<TaskAccepted>, ApiError> {
     let (parts, content) = request.into_parts();
     body::check_json(&parts.headers)?;
     let bytes = body::read(&parts.headers, content, MAX_DEFINITION).await?;
     let payload = json::parse(&bytes).map_err(|reason| RequestError::BadJson { reason })?;
     let view = to_its_end(submit(app, payload)).await??;
-    Ok(Json(TaskAccepted { id: view.spec.name.to_string(), status: view::status(&view) }))
+    Ok(Json(TaskAccepted {
+        id: view.spec.name.to_string(),
+        status: view::status(&view),
+    }))
 }
 
 async fn submit(app: App, payload: Value) -> Result<Box<View>, ApiError> {
     let config = &app.config;
     let images = |image: &str| {
-        config.images.check(image, |_| true).map_err(|fault| fault.to_string())?;
-        let variables = config.images.allowed(image).map(|rule| rule.variables.as_slice());
-        let required = variables.unwrap_or_default().iter().filter(|variable| variable.required);
+        config
+            .images
+            .check(image, |_| true)
+            .map_err(|fault| fault.to_string())?;
+        let variables = config
+            .images
+            .allowed(image)
+            .map(|rule| rule.variables.as_slice());
+        let required = variables
+            .unwrap_or_default()
+            .iter()
+            .filter(|variable| variable.required);
         Ok(required.map(|variable| variable.name.clone()).collect())
     };
-    let around =
-        Known { max_replicas: config.limits.replicas.into(), bundles: app.bundles(), images: &images };
+    let around = Known {
+        max_replicas: config.limits.replicas.into(),
+        bundles: app.bundles(),
+        images: &images,
+    };
     match app.orchestrator.submit(&payload, &around).await {
         Ok(Submitted::Accepted(view) | Submitted::Present(view)) => Ok(view),
-        Err(SubmitError::Faulty { faults }) => Err(ApiError::Refused { id: usable_name(&payload), faults }),
+        Err(SubmitError::Faulty { faults }) => Err(ApiError::Refused {
+            id: usable_name(&payload),
+            faults,
+        }),
         Err(error) => Err(error.into()),
     }
 }
 
 /// The name in a definition; empty when it cannot be one.
 fn usable_name(payload: &Value) -> String {
-    let name = payload.get("name").and_then(Value::as_str).unwrap_or_default();
-    TaskName::parse(name).map(|name| name.to_string()).unwrap_or_default()
+    let name = payload
+        .get("name")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    TaskName::parse(name)
+        .map(|name| name.to_string())
+        .unwrap_or_default()
 }
 
 /// Shows a task.
@@ -114,10 +142,16 @@ fn usable_name(payload: &Value) -> String {
         (status = 500, description = "The task could not be created: it failed before its master ran. `failure` says why.", content((Task = "application/json"), (Task = "application/atq.task+json")))
     )
 )]
-pub async fn inspect(State(app): State<App>, TaskId(name): TaskId) -> Result<(StatusCode, Json<Task>), ApiError> {
+pub async fn inspect(
+    State(app): State<App>,
+    TaskId(name): TaskId,
+) -> Result<(StatusCode, Json<Task>), ApiError> {
     let view = find(&app, &name)?;
     let task = view::task(&view);
-    Ok((task_status(task.status, view.state.started_at.is_some()), Json(task)))
+    Ok((
+        task_status(task.status, view.state.started_at.is_some()),
+        Json(task),
+    ))
 }
 
 /// Deletes a task with everything that belongs to it.
@@ -161,14 +195,23 @@ pub async fn list(State(app): State<App>, uri: Uri) -> Result<Json<TaskList>, Ap
     let query = Query::read(&uri, &["status", "limit", "after"])?;
     let status = query.word("status", &STATUSES)?;
     let limit = query.number("limit", 1..=MAX_PAGE)?.unwrap_or(PAGE);
-    let after = query.text("after").map(|text| place(&app, text)).transpose()?;
+    let after = query
+        .text("after")
+        .map(|text| place(&app, text))
+        .transpose()?;
     // Reads every task from the store.
     let mut views = to_its_end(async move { app.orchestrator.list() }).await??;
     views.retain(|view| status.is_none_or(|status| view::status(view) == status));
     views.retain(|view| after.as_ref().is_none_or(|after| Place::of(view) > *after));
     let page = &views[..views.len().min(limit as usize)];
-    let next = page.last().filter(|_| page.len() < views.len()).map(|last| Place::of(last).to_string());
-    Ok(Json(TaskList { tasks: page.iter().map(view::task).collect(), next }))
+    let next = page
+        .last()
+        .filter(|_| page.len() < views.len())
+        .map(|last| Place::of(last).to_string());
+    Ok(Json(TaskList {
+        tasks: page.iter().map(view::task).collect(),
+        next,
+    }))
 }
 
 /// The place of a task in the list: newest first, then by name. Stays right when the task is deleted,
@@ -178,13 +221,19 @@ struct Place(std::cmp::Reverse<Timestamp>, TaskName);
 
 impl Place {
     fn of(view: &View) -> Self {
-        Self(std::cmp::Reverse(view.state.created_at), view.spec.name.clone())
+        Self(
+            std::cmp::Reverse(view.state.created_at),
+            view.spec.name.clone(),
+        )
     }
 
     /// `<milliseconds>.<name>`; no name has a dot.
     fn parse(text: &str) -> Option<Self> {
         let (millis, name) = text.split_once('.')?;
-        Some(Self(std::cmp::Reverse(Timestamp(millis.parse().ok()?)), TaskName::parse(name).ok()?))
+        Some(Self(
+            std::cmp::Reverse(Timestamp(millis.parse().ok()?)),
+            TaskName::parse(name).ok()?,
+        ))
     }
 }
 
@@ -202,7 +251,13 @@ fn place(app: &App, text: &str) -> Result<Place, ApiError> {
         Ok(name) => app.orchestrator.get(&name)?,
         Err(_) => None,
     };
-    let unknown = || unexpected("after", text, "`next` of the page before, or the id of a task");
+    let unknown = || {
+        unexpected(
+            "after",
+            text,
+            "`next` of the page before, or the id of a task",
+        )
+    };
     Ok(Place::of(&found.ok_or_else(unknown)?))
 }
 
@@ -219,11 +274,18 @@ fn place(app: &App, text: &str) -> Result<Place, ApiError> {
         (status = 404, description = "There is no such task.", body = Problem, content_type = "application/problem+json")
     )
 )]
-pub async fn events(State(app): State<App>, TaskId(name): TaskId, uri: Uri) -> Result<Json<TaskEvents>, ApiError> {
+pub async fn events(
+    State(app): State<App>,
+    TaskId(name): TaskId,
+    uri: Uri,
+) -> Result<Json<TaskEvents>, ApiError> {
     Query::read(&uri, &[])?;
     find(&app, &name)?;
     let history = app.orchestrator.history(&name)?;
-    Ok(Json(TaskEvents { id: name.to_string(), events: view::events(&history) }))
+    Ok(Json(TaskEvents {
+        id: name.to_string(),
+        events: view::events(&history),
+    }))
 }
 
 /// Asks a task to end early.
@@ -240,7 +302,10 @@ pub async fn events(State(app): State<App>, TaskId(name): TaskId, uri: Uri) -> R
         (status = 404, description = "There is no such task.", body = Problem, content_type = "application/problem+json")
     )
 )]
-pub async fn stop(State(app): State<App>, TaskId(name): TaskId) -> Result<(StatusCode, Json<Task>), ApiError> {
+pub async fn stop(
+    State(app): State<App>,
+    TaskId(name): TaskId,
+) -> Result<(StatusCode, Json<Task>), ApiError> {
     let view = to_its_end(async move { app.orchestrator.stop(&name).await }).await??;
     Ok((StatusCode::ACCEPTED, Json(view::task(&view))))
 }
@@ -248,5 +313,7 @@ pub async fn stop(State(app): State<App>, TaskId(name): TaskId) -> Result<(Statu
 /// The task with this name.
 pub fn find(app: &App, name: &TaskName) -> Result<View, ApiError> {
     let view = app.orchestrator.get(name)?;
-    Ok(view.ok_or_else(|| RequestError::NoTask { name: name.to_string() })?)
+    Ok(view.ok_or_else(|| RequestError::NoTask {
+        name: name.to_string(),
+    })?)
 }

@@ -30,7 +30,10 @@ pub fn task(view: &View) -> Task {
         wait_command: spec.wait.as_ref().map(wait_command),
         delay: spec.delay,
         step: step(state.step),
-        error: state.failure.as_ref().map(|failure| failure.message.clone()),
+        error: state
+            .failure
+            .as_ref()
+            .map(|failure| failure.message.clone()),
         failure: state.failure.as_ref().map(failure),
         timings: timings(state, view.now),
         workers: view.workers.iter().map(worker).collect(),
@@ -48,7 +51,9 @@ pub fn task(view: &View) -> Task {
 pub fn status(view: &View) -> TaskStatus {
     let state = &view.state;
     let is_kept = state.step >= state::Step::Cleanup;
-    let is_old = state.finished_at.is_some_and(|at| view.now.since(at) >= EVIDENCE_PATIENCE);
+    let is_old = state
+        .finished_at
+        .is_some_and(|at| view.now.since(at) >= EVIDENCE_PATIENCE);
     match state.outcome.filter(|_| is_kept || is_old) {
         Some(Outcome::Finished) => TaskStatus::Finished,
         Some(Outcome::Errored) => TaskStatus::Errored,
@@ -83,7 +88,11 @@ fn failure(failure: &event::Failure) -> Failure {
     let code = serde_json::to_value(failure.code).ok();
     Failure {
         step: step(failure.step),
-        code: code.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned(),
+        code: code
+            .as_ref()
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned(),
         message: failure.message.clone(),
         hint: failure.hint.clone(),
     }
@@ -91,9 +100,15 @@ fn failure(failure: &event::Failure) -> Failure {
 
 /// The steps that are over, and the present one so far.
 fn timings(state: &State, now: Timestamp) -> BTreeMap<String, u64> {
-    let over = state.timings.iter().map(|(step, millis)| (step.as_str().to_owned(), *millis));
+    let over = state
+        .timings
+        .iter()
+        .map(|(step, millis)| (step.as_str().to_owned(), *millis));
     let so_far = now.since(state.step_started_at).as_millis();
-    let present = (state.step.as_str().to_owned(), u64::try_from(so_far).unwrap_or(u64::MAX));
+    let present = (
+        state.step.as_str().to_owned(),
+        u64::try_from(so_far).unwrap_or(u64::MAX),
+    );
     over.chain((!state.is_done()).then_some(present)).collect()
 }
 
@@ -137,7 +152,13 @@ pub fn events(history: &[Record]) -> Vec<TaskEvent> {
     during
         .map(|(present, record)| {
             let (event, data) = fact(&record.event);
-            TaskEvent { id: record.seq, at: record.at.to_string(), event, step: step(present), data }
+            TaskEvent {
+                id: record.seq,
+                at: record.at.to_string(),
+                event,
+                step: step(present),
+                data,
+            }
         })
         .collect()
 }
@@ -166,7 +187,10 @@ pub fn bundle(content: BundleContent) -> BundleDetails {
         files: content
             .entries
             .into_iter()
-            .map(|entry| BundleFile { path: entry.path, bytes: entry.size })
+            .map(|entry| BundleFile {
+                path: entry.path,
+                bytes: entry.size,
+            })
             .collect(),
     }
 }

@@ -37,9 +37,18 @@ fn it_names_every_operation_once() {
     for (path, item) in document["paths"].as_object().unwrap() {
         assert!(!path.starts_with("/api/") && !path.ends_with('/'), "{path}");
         for (method, operation) in item.as_object().unwrap() {
-            assert!(tags.contains(&operation["tags"][0].as_str().unwrap()), "{method} {path}");
-            assert!(!operation["summary"].as_str().unwrap().is_empty(), "{method} {path}");
-            operations.push(format!("{} {method} {path}", operation["operationId"].as_str().unwrap()));
+            assert!(
+                tags.contains(&operation["tags"][0].as_str().unwrap()),
+                "{method} {path}"
+            );
+            assert!(
+                !operation["summary"].as_str().unwrap().is_empty(),
+                "{method} {path}"
+            );
+            operations.push(format!(
+                "{} {method} {path}",
+                operation["operationId"].as_str().unwrap()
+            ));
         }
     }
     operations.sort();
@@ -60,7 +69,10 @@ fn it_names_every_operation_once() {
     stopTask post /task/{id}/stop
     uploadDatabind post /databind/upload
     ");
-    let ids: BTreeSet<&str> = operations.iter().map(|line| line.split(' ').next().unwrap()).collect();
+    let ids: BTreeSet<&str> = operations
+        .iter()
+        .map(|line| line.split(' ').next().unwrap())
+        .collect();
     assert_eq!(ids.len(), operations.len());
 }
 
@@ -97,7 +109,11 @@ fn its_examples_are_valid() {
         for operation in item.as_object().unwrap().values() {
             let answers = operation["responses"].as_object().unwrap().values();
             for body in answers.chain(operation.get("requestBody")) {
-                for media in body["content"].as_object().into_iter().flat_map(|content| content.values()) {
+                for media in body["content"]
+                    .as_object()
+                    .into_iter()
+                    .flat_map(|content| content.values())
+                {
                     checked += usize::from(check_example(media));
                 }
             }
@@ -107,9 +123,17 @@ fn its_examples_are_valid() {
 }
 
 fn check_example(media: &Value) -> bool {
-    let Some(example) = media.get("example").cloned() else { return false };
-    let reference = media["schema"]["$ref"].as_str().or(media["schema"]["items"]["$ref"].as_str());
-    let example = if example.is_array() { example[0].clone() } else { example };
+    let Some(example) = media.get("example").cloned() else {
+        return false;
+    };
+    let reference = media["schema"]["$ref"]
+        .as_str()
+        .or(media["schema"]["items"]["$ref"].as_str());
+    let example = if example.is_array() {
+        example[0].clone()
+    } else {
+        example
+    };
     let name = reference.and_then(|reference| reference.rsplit('/').next());
     match name {
         None => assert!(example.is_string()),
@@ -135,7 +159,11 @@ async fn its_pages_are_served() {
     let page = director.get("/swagger-ui/").await;
     assert_eq!(page.status, StatusCode::OK);
     assert!(!page.text().contains("https://"), "{}", page.text());
-    for part in ["swagger-ui-bundle.js", "swagger-ui.css", "swagger-initializer.js"] {
+    for part in [
+        "swagger-ui-bundle.js",
+        "swagger-ui.css",
+        "swagger-initializer.js",
+    ] {
         let part = director.get(&format!("/swagger-ui/{part}")).await;
         assert_eq!(part.status, StatusCode::OK);
         assert!(!part.body.is_empty());

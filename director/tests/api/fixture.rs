@@ -52,11 +52,16 @@ impl Answer {
     }
 
     pub fn kind(&self) -> &str {
-        self.headers.get(header::CONTENT_TYPE).map_or("", |kind| kind.to_str().unwrap())
+        self.headers
+            .get(header::CONTENT_TYPE)
+            .map_or("", |kind| kind.to_str().unwrap())
     }
 
     pub fn error(&self) -> String {
-        self.json()["error"].as_str().unwrap_or_else(|| panic!("no `error`: {}", self.text())).to_owned()
+        self.json()["error"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no `error`: {}", self.text()))
+            .to_owned()
     }
 }
 
@@ -90,14 +95,24 @@ impl Director {
         let address = SocketAddr::new(config.bind, config.port);
         let port = Arc::new(swarm.clone());
         let app = App::new(orchestrator.clone(), Arc::new(config), port, seen, address);
-        Self { router: router(app), swarm, orchestrator, recovered, dir }
+        Self {
+            router: router(app),
+            swarm,
+            orchestrator,
+            recovered,
+            dir,
+        }
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
-        Answer { status, headers, body }
+        Answer {
+            status,
+            headers,
+            body,
+        }
     }
 
     pub async fn call(&self, method: &str, path: &str) -> Answer {
@@ -110,12 +125,15 @@ impl Director {
 
     pub async fn get_as(&self, path: &str, accept: &str) -> Answer {
         let mut request = request("GET", path, Body::empty());
-        request.headers_mut().insert(header::ACCEPT, accept.parse().unwrap());
+        request
+            .headers_mut()
+            .insert(header::ACCEPT, accept.parse().unwrap());
         self.send(request).await
     }
 
     pub async fn put(&self, payload: &Value) -> Answer {
-        self.send(request("PUT", "/task", Body::from(payload.to_string()))).await
+        self.send(request("PUT", "/task", Body::from(payload.to_string())))
+            .await
     }
 
     pub async fn upload(&self, name: &str, content: &[u8]) -> Answer {
@@ -138,22 +156,34 @@ impl Director {
     /// How many files and directories are below the bundles' directory, without its own two.
     pub fn files(&self) -> usize {
         fn count(dir: &std::path::Path) -> usize {
-            let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-            entries.map(|path| 1 + if path.is_dir() { count(&path) } else { 0 }).sum()
+            let entries = std::fs::read_dir(dir)
+                .unwrap()
+                .map(|entry| entry.unwrap().path());
+            entries
+                .map(|path| 1 + if path.is_dir() { count(&path) } else { 0 })
+                .sum()
         }
         count(&self.dir.path().join("bundles")) - 2
     }
 }
 
 pub fn request(method: &str, path: &str, body: Body) -> Request<Body> {
-    Request::builder().method(method).uri(path).body(body).unwrap()
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .body(body)
+        .unwrap()
 }
 
 const BOUNDARY: &str = "----atq-boundary";
 
 /// A form with one file.
 pub fn form(name: &str, content: &[u8]) -> Vec<u8> {
-    [part("file", name, content), format!("--{BOUNDARY}--\r\n").into_bytes()].concat()
+    [
+        part("file", name, content),
+        format!("--{BOUNDARY}--\r\n").into_bytes(),
+    ]
+    .concat()
 }
 
 /// A part of a form.
@@ -167,7 +197,9 @@ pub fn part(field: &str, name: &str, content: &[u8]) -> Vec<u8> {
 pub fn form_request(body: impl Into<Body>) -> Request<Body> {
     let mut request = request("POST", "/databind/upload", body.into());
     let kind = format!("multipart/form-data; boundary={BOUNDARY}");
-    request.headers_mut().insert(header::CONTENT_TYPE, kind.parse().unwrap());
+    request
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, kind.parse().unwrap());
     request
 }
 
@@ -180,7 +212,8 @@ pub fn form_end() -> Vec<u8> {
 pub fn zip(files: &[(&str, &str)]) -> Vec<u8> {
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     for (name, content) in files {
-        zip.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+        zip.start_file(*name, zip::write::SimpleFileOptions::default())
+            .unwrap();
         zip.write_all(content.as_bytes()).unwrap();
     }
     zip.finish().unwrap().into_inner()

@@ -13,13 +13,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 async fn an_upload_is_listed_described_and_removed() {
     let director = Director::new().await;
     let none = director.get("/api/databind/list").await;
-    assert_eq!((none.status, none.text().as_str()), (StatusCode::NO_CONTENT, ""));
+    assert_eq!(
+        (none.status, none.text().as_str()),
+        (StatusCode::NO_CONTENT, "")
+    );
     let content = zip(&[("plan.jmx", "<x/>"), ("data/users.csv", "a,b")]);
     let answer = director.upload("plan.zip", &content).await;
     assert_eq!(answer.status, StatusCode::OK);
     let id = answer.json()["id"].as_str().unwrap().to_owned();
     assert_eq!(answer.json(), json!({ "id": id }));
-    assert_eq!(director.upload("other.ZIP", &content).await.json(), json!({ "id": id }));
+    assert_eq!(
+        director.upload("other.ZIP", &content).await.json(),
+        json!({ "id": id })
+    );
     let list = director.get("/databind/list/").await;
     assert_eq!(list.json(), json!([{ "id": id }]));
     let mut details = director.get(&format!("/databind/{id}")).await.json();
@@ -29,7 +35,13 @@ async fn an_upload_is_listed_described_and_removed() {
         json!({"id": id, "fileName": "plan.zip", "bytes": content.len(), "unpackedBytes": 7, "createdAt": null,
             "files": [{"path": "data/users.csv", "bytes": 3}, {"path": "plan.jmx", "bytes": 4}]})
     );
-    assert_eq!(director.call("DELETE", &format!("/databind/{id}")).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(
+        director
+            .call("DELETE", &format!("/databind/{id}"))
+            .await
+            .status,
+        StatusCode::NO_CONTENT
+    );
     for method in ["GET", "DELETE"] {
         let answer = director.call(method, &format!("/databind/{id}")).await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND);
@@ -42,15 +54,27 @@ async fn an_upload_is_listed_described_and_removed() {
 #[tokio::test]
 async fn a_bundle_in_use_stays() {
     let director = Director::new().await;
-    let id = director.upload("a.zip", &zip(&[("a", "b")])).await.json()["id"].as_str().unwrap().to_owned();
+    let id = director.upload("a.zip", &zip(&[("a", "b")])).await.json()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let mut payload = payload("user");
     payload["master"]["fileid"] = json!(id);
     director.put(&payload).await;
     let answer = director.call("DELETE", &format!("/databind/{id}")).await;
     assert_eq!(answer.status, StatusCode::CONFLICT);
     assert!(answer.error().contains("`user`"), "{}", answer.error());
-    assert_eq!(director.call("DELETE", "/task/user").await.status, StatusCode::NO_CONTENT);
-    assert_eq!(director.call("DELETE", &format!("/databind/{id}")).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(
+        director.call("DELETE", "/task/user").await.status,
+        StatusCode::NO_CONTENT
+    );
+    assert_eq!(
+        director
+            .call("DELETE", &format!("/databind/{id}"))
+            .await
+            .status,
+        StatusCode::NO_CONTENT
+    );
 }
 
 #[tokio::test]
@@ -85,24 +109,52 @@ async fn forms_that_are_none_are_refused() {
     let file = part("file", "a.zip", &zip(&[("a", "b")]));
     let bodies = [
         (form_end(), 415, "no_file"),
-        ([part("other", "a.zip", b"x"), form_end()].concat(), 415, "no_file"),
-        ([file.clone(), file.clone(), form_end()].concat(), 400, "many_files"),
+        (
+            [part("other", "a.zip", b"x"), form_end()].concat(),
+            415,
+            "no_file",
+        ),
+        (
+            [file.clone(), file.clone(), form_end()].concat(),
+            400,
+            "many_files",
+        ),
         (file, 400, "bad_form"),
         (b"nonsense".to_vec(), 400, "bad_form"),
         (Vec::new(), 400, "bad_form"),
     ];
     for (body, status, code) in bodies {
         let answer = director.send(form_request(body)).await;
-        assert_eq!((answer.status.as_u16(), answer.json()["code"].as_str()), (status, Some(code)), "{}", answer.text());
+        assert_eq!(
+            (answer.status.as_u16(), answer.json()["code"].as_str()),
+            (status, Some(code)),
+            "{}",
+            answer.text()
+        );
         assert_eq!(director.files(), 0);
     }
-    for kind in [None, Some("application/zip"), Some("multipart/form-data"), Some("application/json")] {
-        let mut request = request("POST", "/api/databind/upload/", Body::from(zip(&[("a", "b")])));
+    for kind in [
+        None,
+        Some("application/zip"),
+        Some("multipart/form-data"),
+        Some("application/json"),
+    ] {
+        let mut request = request(
+            "POST",
+            "/api/databind/upload/",
+            Body::from(zip(&[("a", "b")])),
+        );
         if let Some(kind) = kind {
-            request.headers_mut().insert(header::CONTENT_TYPE, kind.parse().unwrap());
+            request
+                .headers_mut()
+                .insert(header::CONTENT_TYPE, kind.parse().unwrap());
         }
         let answer = director.send(request).await;
-        assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{kind:?}");
+        assert_eq!(
+            answer.status,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "{kind:?}"
+        );
         assert_eq!(answer.json()["code"], "not_a_form");
     }
 }
@@ -116,7 +168,10 @@ async fn a_client_that_goes_away_leaves_nothing() {
     let answer = director.send(form_request(body)).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     assert_eq!(director.files(), 0);
-    assert_eq!(director.get("/databind/list").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(
+        director.get("/databind/list").await.status,
+        StatusCode::NO_CONTENT
+    );
 }
 
 /// A body of pieces of 64 KiB that counts how many were taken.
@@ -124,10 +179,12 @@ fn pieces(first: Vec<u8>, count: usize) -> (Body, Arc<AtomicUsize>) {
     let taken = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&taken);
     let rest = (0..count).map(|_| Bytes::from_static(&[7; 65536]));
-    let all = std::iter::once(Bytes::from(first)).chain(rest).map(move |piece| {
-        counter.fetch_add(1, Ordering::SeqCst);
-        Ok::<_, io::Error>(piece)
-    });
+    let all = std::iter::once(Bytes::from(first))
+        .chain(rest)
+        .map(move |piece| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            Ok::<_, io::Error>(piece)
+        });
     (Body::from_stream(stream::iter(all)), taken)
 }
 
@@ -136,24 +193,43 @@ async fn the_rest_of_a_refused_body_is_read() {
     let director = Director::with("limits: {uploadBytes: 100000}\n").await;
     let start = [part("file", "a.zip", b"PK\x03\x04")].concat();
     for (name, status) in [("a.zip", 413), ("a.tar", 415)] {
-        let start = String::from_utf8(start.clone()).unwrap().replace("a.zip", name).trim_end().to_owned();
+        let start = String::from_utf8(start.clone())
+            .unwrap()
+            .replace("a.zip", name)
+            .trim_end()
+            .to_owned();
         let (body, taken) = pieces(start.into_bytes(), 100);
         let answer = director.send(form_request(body)).await;
-        assert_eq!((answer.status.as_u16(), taken.load(Ordering::SeqCst)), (status, 101), "{}", answer.text());
+        assert_eq!(
+            (answer.status.as_u16(), taken.load(Ordering::SeqCst)),
+            (status, 101),
+            "{}",
+            answer.text()
+        );
     }
     let (body, taken) = pieces(Vec::new(), 100);
     let answer = director.send(request("PUT", "/task", body)).await;
-    assert_eq!((answer.status.as_u16(), taken.load(Ordering::SeqCst)), (413, 101));
+    assert_eq!(
+        (answer.status.as_u16(), taken.load(Ordering::SeqCst)),
+        (413, 101)
+    );
 }
 
 #[tokio::test]
 async fn the_rest_of_a_refused_body_is_read_within_bounds() {
     let director = Director::with("limits: {uploadBytes: 100000}\n").await;
-    let start = String::from_utf8(part("file", "a.zip", b"PK\x03\x04")).unwrap().trim_end().to_owned();
+    let start = String::from_utf8(part("file", "a.zip", b"PK\x03\x04"))
+        .unwrap()
+        .trim_end()
+        .to_owned();
     let (body, taken) = pieces(start.into_bytes(), 100_000);
     let answer = director.send(form_request(body)).await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
-    assert!(taken.load(Ordering::SeqCst) < 1100, "{}", taken.load(Ordering::SeqCst));
+    assert!(
+        taken.load(Ordering::SeqCst) < 1100,
+        "{}",
+        taken.load(Ordering::SeqCst)
+    );
 }
 
 #[tokio::test]
@@ -161,8 +237,12 @@ async fn who_asked_before_sending_is_refused_unread() {
     let director = Director::with("limits: {uploadBytes: 100000}\n").await;
     let (body, taken) = pieces(Vec::new(), 100);
     let mut request = form_request(body);
-    request.headers_mut().insert(header::CONTENT_LENGTH, "6553600".parse().unwrap());
-    request.headers_mut().insert(header::EXPECT, "100-continue".parse().unwrap());
+    request
+        .headers_mut()
+        .insert(header::CONTENT_LENGTH, "6553600".parse().unwrap());
+    request
+        .headers_mut()
+        .insert(header::EXPECT, "100-continue".parse().unwrap());
     let answer = director.send(request).await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(taken.load(Ordering::SeqCst), 0);

@@ -6,7 +6,12 @@ use axum::http::{HeaderValue, StatusCode, header};
 
 /// Every error has these, whatever it is about.
 fn check(answer: &Answer, what: &str) {
-    assert!(answer.status.is_client_error(), "{what}: {} {}", answer.status, answer.text());
+    assert!(
+        answer.status.is_client_error(),
+        "{what}: {} {}",
+        answer.status,
+        answer.text()
+    );
     assert!(answer.kind().ends_with("json"), "{what}: {}", answer.kind());
     let body = answer.json();
     assert!(!answer.error().is_empty(), "{what}");
@@ -21,7 +26,23 @@ fn check(answer: &Answer, what: &str) {
 #[tokio::test]
 async fn unknown_paths() {
     let director = Director::new().await;
-    let paths = ["/", "/api", "/api/", "/apitask", "/api/api/task", "/tasks", "/task//x", "/task/x/y", "/databind", "/swarm/x", "/../etc/passwd", "/%ff", "/monitoring", "/task/abc/stop/now", "/swagger-ui/none-such"];
+    let paths = [
+        "/",
+        "/api",
+        "/api/",
+        "/apitask",
+        "/api/api/task",
+        "/tasks",
+        "/task//x",
+        "/task/x/y",
+        "/databind",
+        "/swarm/x",
+        "/../etc/passwd",
+        "/%ff",
+        "/monitoring",
+        "/task/abc/stop/now",
+        "/swagger-ui/none-such",
+    ];
     for path in paths {
         let answer = director.get(path).await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
@@ -33,10 +54,28 @@ async fn unknown_paths() {
 #[tokio::test]
 async fn names_that_cannot_be() {
     let director = Director::new().await;
-    for name in ["x", "%ff%fe", "a%2Fb", "..%2f..%2fetc", "-abc", "a%00b", "abc%0d%0ax:y", &"a".repeat(60)] {
-        for (method, path) in [("GET", "task"), ("DELETE", "task"), ("GET", "databind"), ("DELETE", "databind")] {
+    for name in [
+        "x",
+        "%ff%fe",
+        "a%2Fb",
+        "..%2f..%2fetc",
+        "-abc",
+        "a%00b",
+        "abc%0d%0ax:y",
+        &"a".repeat(60),
+    ] {
+        for (method, path) in [
+            ("GET", "task"),
+            ("DELETE", "task"),
+            ("GET", "databind"),
+            ("DELETE", "databind"),
+        ] {
             let answer = director.call(method, &format!("/api/{path}/{name}")).await;
-            assert_eq!(answer.status, StatusCode::NOT_FOUND, "{method} {path}/{name}");
+            assert_eq!(
+                answer.status,
+                StatusCode::NOT_FOUND,
+                "{method} {path}/{name}"
+            );
             check(&answer, name);
         }
         for (method, end) in [("GET", "events"), ("GET", "logs"), ("POST", "stop")] {
@@ -65,7 +104,9 @@ async fn methods_that_cannot_be_used() {
         ("/readyz", "GET,HEAD"),
     ];
     for (path, allowed) in paths {
-        for method in ["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"] {
+        for method in [
+            "GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW",
+        ] {
             if allowed.split(',').any(|allowed| allowed == method) {
                 continue;
             }
@@ -74,7 +115,11 @@ async fn methods_that_cannot_be_used() {
                 let answer = director.call(method, &format!("{prefix}{path}/")).await;
                 assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{what}");
                 check(&answer, &what);
-                let mut allow: Vec<&str> = answer.headers[header::ALLOW].to_str().unwrap().split(',').collect();
+                let mut allow: Vec<&str> = answer.headers[header::ALLOW]
+                    .to_str()
+                    .unwrap()
+                    .split(',')
+                    .collect();
                 allow.sort_unstable();
                 assert_eq!(allow.join(","), allowed, "{what}");
             }
@@ -85,9 +130,15 @@ async fn methods_that_cannot_be_used() {
 #[tokio::test]
 async fn bodies_that_are_no_definition() {
     let director = Director::new().await;
-    let twice = payload("twice").to_string().replacen('{', "{\"name\":\"other\",", 1);
+    let twice = payload("twice")
+        .to_string()
+        .replacen('{', "{\"name\":\"other\",", 1);
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    let number = |text: &str| payload("numbered").to_string().replace("\"replicas\":2", &format!("\"replicas\":{text}"));
+    let number = |text: &str| {
+        payload("numbered")
+            .to_string()
+            .replace("\"replicas\":2", &format!("\"replicas\":{text}"))
+    };
     let cases: Vec<(&str, Vec<u8>, u16)> = vec![
         ("empty", b"".to_vec(), 400),
         ("no json", b"hello".to_vec(), 400),
@@ -110,12 +161,39 @@ async fn bodies_that_are_no_definition() {
         ("fraction", number("1.5").into_bytes(), 417),
         ("too many", number("18446744073709551616").into_bytes(), 417),
         ("text", number("\"2\"").into_bytes(), 417),
-        ("nul", payload("nul").to_string().replace("Minions", "a\\u0000b").into_bytes(), 417),
-        ("huge", [b"{\"name\":\"".to_vec(), vec![b'a'; 2 << 20], b"\"}".to_vec()].concat(), 413),
-        ("long", [b"{\"name\":\"".to_vec(), vec![b'a'; 1 << 19], b"\"}".to_vec()].concat(), 417),
+        (
+            "nul",
+            payload("nul")
+                .to_string()
+                .replace("Minions", "a\\u0000b")
+                .into_bytes(),
+            417,
+        ),
+        (
+            "huge",
+            [
+                b"{\"name\":\"".to_vec(),
+                vec![b'a'; 2 << 20],
+                b"\"}".to_vec(),
+            ]
+            .concat(),
+            413,
+        ),
+        (
+            "long",
+            [
+                b"{\"name\":\"".to_vec(),
+                vec![b'a'; 1 << 19],
+                b"\"}".to_vec(),
+            ]
+            .concat(),
+            417,
+        ),
     ];
     for (what, body, status) in cases {
-        let answer = director.send(request("PUT", "/api/task/", Body::from(body))).await;
+        let answer = director
+            .send(request("PUT", "/api/task/", Body::from(body)))
+            .await;
         assert_eq!(answer.status.as_u16(), status, "{what}: {}", answer.text());
         check(&answer, what);
         assert!(answer.body.len() < 10_000, "{what} is echoed");
@@ -126,21 +204,52 @@ async fn bodies_that_are_no_definition() {
 #[tokio::test]
 async fn types_of_a_definition() {
     let director = Director::new().await;
-    let good = ["application/json", "application/json; charset=utf-8", "Application/JSON", "application/atq.task+json", "text/x+json", "application/x-www-form-urlencoded", ""];
-    let bad = ["text/plain", "application/xml", "multipart/form-data; boundary=x", "application/octet-stream", "json", "text/json"];
-    let kinds = good.iter().map(|kind| (*kind, 200)).chain(bad.iter().map(|kind| (*kind, 415)));
+    let good = [
+        "application/json",
+        "application/json; charset=utf-8",
+        "Application/JSON",
+        "application/atq.task+json",
+        "text/x+json",
+        "application/x-www-form-urlencoded",
+        "",
+    ];
+    let bad = [
+        "text/plain",
+        "application/xml",
+        "multipart/form-data; boundary=x",
+        "application/octet-stream",
+        "json",
+        "text/json",
+    ];
+    let kinds = good
+        .iter()
+        .map(|kind| (*kind, 200))
+        .chain(bad.iter().map(|kind| (*kind, 415)));
     for (kind, status) in kinds {
         let mut request = request("PUT", "/task", Body::from(payload("typed").to_string()));
-        request.headers_mut().insert(header::CONTENT_TYPE, kind.parse().unwrap());
+        request
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, kind.parse().unwrap());
         let answer = director.send(request).await;
-        assert_eq!(answer.status.as_u16(), status, "`{kind}`: {}", answer.text());
+        assert_eq!(
+            answer.status.as_u16(),
+            status,
+            "`{kind}`: {}",
+            answer.text()
+        );
         if status == 415 {
             check(&answer, kind);
-            assert_eq!(answer.error(), format!("the content type is `{kind}`; expected `application/json`"));
+            assert_eq!(
+                answer.error(),
+                format!("the content type is `{kind}`; expected `application/json`")
+            );
         }
     }
     let mut request = request("PUT", "/task", Body::from("{}"));
-    request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_bytes(b"\xff\xfe").unwrap());
+    request.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_bytes(b"\xff\xfe").unwrap(),
+    );
     check(&director.send(request).await, "bytes as type");
 }
 
@@ -148,9 +257,17 @@ async fn types_of_a_definition() {
 async fn an_announced_length_is_believed() {
     let director = Director::new().await;
     let mut request = request("PUT", "/task", Body::from("{}"));
-    request.headers_mut().insert(header::CONTENT_LENGTH, "1048577".parse().unwrap());
+    request
+        .headers_mut()
+        .insert(header::CONTENT_LENGTH, "1048577".parse().unwrap());
     let answer = director.send(request).await;
-    assert_eq!((answer.status, answer.error().as_str()), (StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 1048576 bytes"));
+    assert_eq!(
+        (answer.status, answer.error().as_str()),
+        (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "the body is larger than 1048576 bytes"
+        )
+    );
 }
 
 #[tokio::test]
