@@ -21,21 +21,22 @@ mod monitoring;
 pub mod openapi;
 mod path;
 mod query;
+mod serve;
 mod swarm;
 mod task;
 mod view;
 
+pub use serve::serve;
+
 use crate::bundle::BundleStore;
 use crate::config::Config;
 use crate::orchestrator::Orchestrator;
-use crate::swarm::Swarm;
 use atq_api_spec::{MEDIA_SWARM, MEDIA_TASK, MEDIA_UPLOAD, MEDIA_UPLOADS};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::uri::PathAndQuery;
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use error::RequestError;
-use std::net::SocketAddr;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -52,32 +53,15 @@ const SWAGGER_UI: &str = "/swagger-ui";
 /// What the handlers work with. Cheap to clone.
 #[derive(Clone)]
 pub struct App {
-    orchestrator: Orchestrator,
-    config: Arc<Config>,
-    swarm: Arc<dyn Swarm>,
-    recovered: watch::Receiver<bool>,
-    address: SocketAddr,
+    /// The tasks; also the way to bundles and Docker.
+    pub orchestrator: Orchestrator,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Whether the tasks of an earlier life are taken up again.
+    pub recovered: watch::Receiver<bool>,
 }
 
 impl App {
-    /// `recovered` becomes true once the tasks of an earlier life are taken up again; `address` is the
-    /// one on which requests come in.
-    pub fn new(
-        orchestrator: Orchestrator,
-        config: Arc<Config>,
-        swarm: Arc<dyn Swarm>,
-        recovered: watch::Receiver<bool>,
-        address: SocketAddr,
-    ) -> Self {
-        Self {
-            orchestrator,
-            config,
-            swarm,
-            recovered,
-            address,
-        }
-    }
-
     fn bundles(&self) -> &BundleStore {
         &self.orchestrator.shared().bundles
     }

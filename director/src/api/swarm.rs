@@ -25,10 +25,10 @@ use axum::extract::State;
     )
 )]
 pub async fn status(State(app): State<App>) -> Result<Json<SwarmDetails>, ApiError> {
-    let tokens = app.swarm.join_tokens().await?;
+    let tokens = app.orchestrator.shared().swarm.join_tokens().await?;
     if !may_show_tokens(&app) {
         return Err(RequestError::TokensHidden {
-            bind: app.address.ip(),
+            bind: app.config.bind,
         }
         .into());
     }
@@ -40,5 +40,5 @@ pub async fn status(State(app): State<App>) -> Result<Json<SwarmDetails>, ApiErr
 }
 
 fn may_show_tokens(app: &App) -> bool {
-    app.config.expose_join_tokens || app.address.ip().to_canonical().is_loopback()
+    app.config.expose_join_tokens || app.config.bind.to_canonical().is_loopback()
 }

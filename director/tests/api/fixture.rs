@@ -13,7 +13,7 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use serde_json::{Value, json};
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -92,9 +92,11 @@ impl Director {
         let orchestrator = assemble(&config, ports).unwrap();
         orchestrator.shared().health.first_look().await;
         let (recovered, seen) = watch::channel(true);
-        let address = SocketAddr::new(config.bind, config.port);
-        let port = Arc::new(swarm.clone());
-        let app = App::new(orchestrator.clone(), Arc::new(config), port, seen, address);
+        let app = App {
+            orchestrator: orchestrator.clone(),
+            config: Arc::new(config),
+            recovered: seen,
+        };
         Self {
             router: router(app),
             swarm,
