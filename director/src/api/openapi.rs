@@ -5,7 +5,7 @@ use super::{App, SWAGGER_UI, error, resources};
 use axum::Router;
 use axum::middleware::from_fn;
 use utoipa::OpenApi;
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
 /// Where the description is served.
 const DOCUMENT: &str = "/api-docs/openapi.json";
@@ -39,6 +39,11 @@ pub fn document() -> utoipa::openapi::OpenApi {
 
 /// The description and Swagger UI.
 pub(super) fn pages(document: utoipa::openapi::OpenApi) -> Router<App> {
-    let pages = Router::from(SwaggerUi::new(SWAGGER_UI).url(DOCUMENT, document));
+    // Unless told not to, Swagger UI asks a validator on the internet.
+    let offline = Config::default().validator_url("none");
+    let pages = SwaggerUi::new(SWAGGER_UI)
+        .config(offline)
+        .url(DOCUMENT, document);
+    let pages = Router::from(pages);
     pages.layer(from_fn(error::unknown_page))
 }

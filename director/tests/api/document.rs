@@ -168,6 +168,14 @@ async fn its_pages_are_served() {
         assert_eq!(part.status, StatusCode::OK);
         assert!(!part.body.is_empty());
     }
+    let settings = director
+        .get("/swagger-ui/swagger-initializer.js")
+        .await
+        .text();
+    assert!(
+        settings.contains("\"validatorUrl\": \"none\""),
+        "{settings}"
+    );
     let short = director.get("/swagger-ui").await;
     assert_eq!(short.headers[header::LOCATION], "/swagger-ui/");
 }

@@ -433,3 +433,19 @@ async fn numbers_may_be_written_with_a_point() {
         Value::from(2)
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_goes_away_changes_nothing() {
+    let director = Director::new().await;
+    director.put(&payload("left")).await;
+    director
+        .until("left", |task| task["status"] == "started")
+        .await;
+    let delete = director.call("DELETE", "/task/left");
+    let waited = tokio::time::timeout(Duration::from_millis(1), delete).await;
+    assert!(waited.is_err(), "the clean-up takes longer than that");
+    director
+        .until("left", |answer| answer["code"] == "task_not_found")
+        .await;
+    assert_eq!(director.swarm.leftovers(), Default::default());
+}

@@ -277,3 +277,16 @@ async fn problems_of_the_original_routes_are_json() {
     insta::assert_snapshot!(answer.text(), @r#"{"error":"there is no task `none-such`","code":"task_not_found","type":"about:blank","title":"Not Found","status":404,"detail":"there is no task `none-such`"}"#);
     assert_eq!(answer.kind(), "application/json");
 }
+
+#[tokio::test]
+async fn a_handler_that_panics_shows_no_insides() {
+    let director = Director::new().await;
+    director
+        .swarm
+        .on_call(|_, call| assert_ne!(call.method, "join_tokens", "insides"));
+    let answer = director.get("/swarm").await;
+    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(answer.error(), "the Director failed; its log says why");
+    assert!(!answer.text().contains("insides"));
+    assert_eq!(director.get("/monitoring/ping").await.text(), "pong");
+}
