@@ -20,7 +20,7 @@ use self::answer::{
 use self::client::{Call, Client};
 use super::{
     Container, JoinTokens, LogLine, LogQuery, Manager, Network, Node, Service, Swarm, SwarmError,
-    SwarmTask,
+    SwarmTask, with_tag,
 };
 use crate::task::plan::{Labels, NetworkPlan, ServicePlan};
 use async_trait::async_trait;
@@ -116,15 +116,6 @@ impl DockerSwarm {
 fn carrying(labels: &Labels) -> String {
     let pairs: Vec<_> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
     json!({ "label": pairs }).to_string()
-}
-
-/// A reference without tag and digest means all tags to Docker, not `latest`.
-fn with_tag(image: &str) -> String {
-    let name = image.rsplit('/').next().unwrap_or(image);
-    match name.contains([':', '@']) {
-        true => image.to_owned(),
-        false => format!("{image}:latest"),
-    }
 }
 
 #[async_trait]

@@ -370,3 +370,12 @@ pub fn role_of(labels: &Labels) -> Option<Role> {
     let name = labels.get(crate::task::plan::LABEL_ROLE)?;
     roles.into_iter().find(|role| role.as_str() == name)
 }
+
+/// The reference with the tag that Docker assumes. Without tag and digest a pull would mean all tags.
+fn with_tag(image: &str) -> String {
+    let name = image.rsplit('/').next().unwrap_or(image);
+    match name.contains([':', '@']) {
+        true => image.to_owned(),
+        false => format!("{image}:latest"),
+    }
+}

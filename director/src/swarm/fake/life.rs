@@ -1,0 +1,258 @@
+//! The life of a Swarm task as a function of time: nothing runs in the background, and whoever asks
+//! is told what would be seen now. The times are those measured (SWARM.md, sections 1, 4 and 6).
+
+use super::script::Trouble;
+use crate::swarm::{SwarmTask, TaskState};
+use crate::task::plan::ServicePlan;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// From the creation of a service to the process, by the states on the way.
+const WALK: [(u64, TaskState); 7] = [
+    (0, TaskState::New),
+    (20, TaskState::Pending),
+    (70, TaskState::Assigned),
+    (150, TaskState::Accepted),
+    (200, TaskState::Preparing),
+    (300, TaskState::Starting),
+    (600, TaskState::Running),
+];
+/// The scheduler has found no node, and says so.
+const UNPLACED: Duration = Duration::from_millis(66);
+/// The node has refused: image or mount is missing.
+const REFUSED: Duration = Duration::from_millis(200);
+/// The node has tried to start the process.
+const NOT_STARTED: Duration = Duration::from_millis(800);
+/// The process has obeyed SIGTERM.
+const STOPPED: Duration = Duration::from_millis(500);
+/// After the service's removal its Swarm tasks are still listed for so long.
+const LISTED: Duration = Duration::from_secs(4);
+/// Containers outlive their Swarm tasks.
+pub(super) const CONTAINER_LAG: Duration = Duration::from_millis(2200);
+/// A node that says nothing for so long is `down`.
+pub(super) const HEARTBEATS: Duration = Duration::from_millis(12_700);
+/// The names of a lost node's containers resolve for so long.
+const STALE_NAMES: Duration = Duration::from_millis(5_800);
+
+/// What will become of a Swarm task.
+#[derive(Debug, Clone)]
+pub(super) enum Fate {
+    /// There is no address for it. Swarm gives no reason.
+    NoAddress,
+    /// It will not run.
+    Trouble(Trouble),
+    /// It runs, and ends by itself so long after its start, with this code.
+    Runs(Option<(Duration, i64)>),
+}
+
+/// A service as it was created.
+#[derive(Debug)]
+pub(super) struct FakeService {
+    pub id: String,
+    pub plan: ServicePlan,
+    /// By network id, when it has virtual addresses.
+    pub virtual_ips: Vec<(String, Ipv4Addr)>,
+    /// Ids of its networks, in the order of the plan.
+    pub networks: Vec<String>,
+    pub script: super::script::Script,
+}
+
+impl FakeService {
+    /// Whether the name resolves to it for containers on the network.
+    pub fn answers_to(&self, name: &str, network_id: &String) -> bool {
+        let joined = self.plan.networks.iter().zip(&self.networks);
+        joined
+            .filter(|(_, id)| *id == network_id)
+            .any(|(join, _)| self.plan.name == name || join.aliases.iter().any(|a| a == name))
+    }
+}
+
+/// A Swarm task and all that will ever change about it.
+#[derive(Debug, Clone)]
+pub(super) struct FakeTask {
+    pub id: String,
+    pub service: Arc<FakeService>,
+    pub slot: u32,
+    pub node: Option<String>,
+    /// When its walk began; later for higher slots, since a node starts one container after the other.
+    pub born: Instant,
+    pub fate: Fate,
+    pub addresses: Vec<(String, Ipv4Addr)>,
+    pub port: Option<u16>,
+    /// Its process was ended from outside.
+    pub killed: Option<(Instant, i64)>,
+    /// Its service was removed.
+    pub removed: Option<Instant>,
+    /// Its node was lost: what it was then is what is still reported.
+    pub lost: Option<Instant>,
+}
+
+/// What can be seen of a Swarm task at one moment.
+struct Seen {
+    state: TaskState,
+    error: Option<String>,
+    exit_code: Option<i64>,
+}
+
+impl Seen {
+    fn new(state: TaskState) -> Self {
+        Self {
+            state,
+            error: None,
+            exit_code: None,
+        }
+    }
+
+    fn because(state: TaskState, reason: &str) -> Self {
+        Self {
+            error: Some(reason.to_owned()),
+            ..Self::new(state)
+        }
+    }
+
+    /// Of a process that has ended.
+    fn ended(code: i64) -> Self {
+        let failed = Self::because(TaskState::Failed, &format!("task: non-zero exit ({code})"));
+        Self {
+            exit_code: Some(code),
+            ..match code {
+                0 => Self::new(TaskState::Complete),
+                _ => failed,
+            }
+        }
+    }
+}
+
+impl FakeTask {
+    /// The Swarm task as Docker's list shows it now.
+    pub fn observe(&self, now: Instant) -> SwarmTask {
+        let seen = self.seen(now);
+        let running = seen.state == TaskState::Running;
+        SwarmTask {
+            id: self.id.clone(),
+            service_id: self.service.id.clone(),
+            slot: self.slot,
+            node_id: (seen.state >= TaskState::Assigned)
+                .then(|| self.node.clone())
+                .flatten(),
+            state: seen.state,
+            desired: self.desired(now, seen.state),
+            error: seen.error,
+            exit_code: seen.exit_code,
+            container_id: self.has_container(now).then(|| self.container_id()),
+            addresses: self.addresses.clone(),
+            // A port is known only as long as something listens behind it.
+            ports: match (self.service.plan.host_port, self.port) {
+                (Some(inside), Some(outside)) if running => vec![(inside, outside)],
+                _ => Vec::new(),
+            },
+        }
+    }
+
+    pub fn container_id(&self) -> String {
+        format!("c{}", self.id)
+    }
+
+    pub fn state(&self, now: Instant) -> TaskState {
+        self.seen(now).state
+    }
+
+    fn seen(&self, now: Instant) -> Seen {
+        // Nobody reports what happens on a lost node.
+        let now = self.lost.map_or(now, |lost| lost.min(now));
+        let age = now.saturating_duration_since(self.born);
+        match &self.fate {
+            Fate::NoAddress => Seen::new(TaskState::New),
+            Fate::Trouble(trouble) => in_trouble(trouble, age),
+            Fate::Runs(exit) => self.running(*exit, age, now),
+        }
+    }
+
+    fn running(&self, exit: Option<(Duration, i64)>, age: Duration, now: Instant) -> Seen {
+        let started = self.born + Self::time_to_run();
+        let by_itself = exit.map(|(after, code)| (started + after, code));
+        // A process that obeys SIGTERM ends as that signal's.
+        let stopped = self.removed.map(|at| (at + STOPPED, 143));
+        let ends = [by_itself, self.killed, stopped];
+        let first = ends.into_iter().flatten().min_by_key(|(at, _)| *at);
+        match first {
+            Some((at, _)) if at > now => Seen::new(walk(age)),
+            Some((at, 143)) if at >= started && self.removed.is_some() => Seen {
+                exit_code: Some(143),
+                ..Seen::new(TaskState::Shutdown)
+            },
+            Some((at, code)) if at >= started => Seen::ended(code),
+            // Removed before it was started.
+            Some(_) => Seen::new(TaskState::Shutdown),
+            None => Seen::new(walk(age)),
+        }
+    }
+
+    /// From the creation of the service to `running`.
+    pub fn time_to_run() -> Duration {
+        Duration::from_millis(WALK[WALK.len() - 1].0)
+    }
+
+    fn desired(&self, now: Instant, state: TaskState) -> TaskState {
+        let down = self.lost.is_some_and(|lost| now >= lost + HEARTBEATS);
+        if self.removed.is_some() {
+            TaskState::Remove
+        } else if down || state.is_terminal() {
+            // Ended, and not to be started again.
+            TaskState::Shutdown
+        } else {
+            TaskState::Running
+        }
+    }
+
+    /// When it disappears from Docker's list. One on a lost node waits there for its node.
+    pub fn gone_at(&self) -> Option<Instant> {
+        match self.lost {
+            Some(_) => None,
+            None => self.removed.map(|at| at + LISTED),
+        }
+    }
+
+    /// When its container disappears, long after it has ended.
+    pub fn container_gone_at(&self) -> Option<Instant> {
+        self.gone_at().map(|at| at + CONTAINER_LAG)
+    }
+
+    /// Whether the node made a container of it.
+    pub fn has_container(&self, now: Instant) -> bool {
+        let seen = self.seen(now);
+        let made = seen.state == TaskState::Starting || seen.state == TaskState::Running;
+        made || (seen.state.is_terminal() && seen.exit_code.is_some())
+    }
+
+    /// Whether its names resolve to its address, when names lag `lag` behind.
+    pub fn resolves(&self, now: Instant, lag: Duration) -> bool {
+        let known_until = self.lost.map(|at| at + STALE_NAMES);
+        let since = self.born + Self::time_to_run() + lag;
+        now >= since
+            && known_until.is_none_or(|until| now < until)
+            && self.state(now) == TaskState::Running
+    }
+}
+
+fn walk(age: Duration) -> TaskState {
+    let reached = |(at, _): &&(u64, TaskState)| age >= Duration::from_millis(*at);
+    let last = WALK.iter().rev().find(reached);
+    last.map_or(TaskState::New, |(_, state)| *state)
+}
+
+fn in_trouble(trouble: &Trouble, age: Duration) -> Seen {
+    match trouble {
+        Trouble::Pending(reason) if age >= UNPLACED => Seen::because(TaskState::Pending, reason),
+        Trouble::Rejected(reason) if age >= REFUSED => Seen::because(TaskState::Rejected, reason),
+        Trouble::Failed(reason) if age >= NOT_STARTED => Seen {
+            exit_code: Some(127),
+            ..Seen::because(TaskState::Failed, reason)
+        },
+        Trouble::Pending(_) => Seen::new(walk(age).min(TaskState::Pending)),
+        Trouble::Rejected(_) => Seen::new(walk(age).min(TaskState::Preparing)),
+        Trouble::Failed(_) => Seen::new(walk(age).min(TaskState::Starting)),
+    }
+}

@@ -1,0 +1,210 @@
+//! The port, as the fake Swarm answers it.
+
+use super::FakeSwarm;
+use super::world::World;
+use crate::swarm::{
+    Container, JoinTokens, LogLine, LogQuery, LogStream, Manager, Network, Node, Service, Swarm,
+    SwarmError, SwarmTask, TaskState,
+};
+use crate::task::plan::{Labels, NetworkPlan, ServicePlan};
+use async_trait::async_trait;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use tokio::time::Instant;
+
+/// Whether `labels` has all of `wanted`.
+fn carries(labels: &Labels, wanted: &Labels) -> bool {
+    wanted
+        .iter()
+        .all(|(key, value)| labels.get(key) == Some(value))
+}
+
+#[async_trait]
+impl Swarm for FakeSwarm {
+    async fn manager(&self) -> Result<Manager, SwarmError> {
+        self.call("manager", "", |world, _| {
+            let node = world.nodes.first().map(|n| n.node.clone());
+            let node = node.ok_or(SwarmError::NotASwarm)?;
+            Ok(Manager {
+                node_id: node.id,
+                node_address: node.address,
+                engine_version: "20.10.24".to_owned(),
+            })
+        })
+        .await
+    }
+
+    async fn join_tokens(&self) -> Result<JoinTokens, SwarmError> {
+        self.call("join_tokens", "", |_, _| {
+            Ok(JoinTokens {
+                manager: "SWMTKN-1-fake-manager".to_owned(),
+                worker: "SWMTKN-1-fake-worker".to_owned(),
+            })
+        })
+        .await
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, SwarmError> {
+        self.call("nodes", "", |world, _| {
+            Ok(world.nodes.iter().map(|n| n.node.clone()).collect())
+        })
+        .await
+    }
+
+    async fn networks(&self) -> Result<Vec<Network>, SwarmError> {
+        self.call("networks", "", |world, _| {
+            Ok(world.networks.iter().map(|n| n.network.clone()).collect())
+        })
+        .await
+    }
+
+    async fn create_network(&self, plan: &NetworkPlan) -> Result<String, SwarmError> {
+        self.call("create_network", &plan.name, |world, _| {
+            world.create_network(plan)
+        })
+        .await
+    }
+
+    async fn remove_network(&self, id: &str) -> Result<(), SwarmError> {
+        self.call("remove_network", id, |world, now| {
+            world.remove_network(id, now)
+        })
+        .await
+    }
+
+    async fn services(&self, labels: &Labels) -> Result<Vec<Service>, SwarmError> {
+        self.call("services", "", |world, _| {
+            let found = world
+                .services
+                .iter()
+                .filter(|s| carries(&s.plan.labels, labels));
+            Ok(found
+                .map(|s| Service {
+                    id: s.id.clone(),
+                    name: s.plan.name.clone(),
+                    labels: s.plan.labels.clone(),
+                })
+                .collect())
+        })
+        .await
+    }
+
+    async fn create_service(&self, plan: &ServicePlan) -> Result<String, SwarmError> {
+        self.call("create_service", &plan.name, |world, now| {
+            world.create_service(plan, now)
+        })
+        .await
+    }
+
+    async fn remove_service(&self, id: &str) -> Result<(), SwarmError> {
+        self.call("remove_service", id, |world, now| {
+            world.remove_service(id, now)
+        })
+        .await
+    }
+
+    async fn tasks(&self, labels: &Labels) -> Result<Vec<SwarmTask>, SwarmError> {
+        self.call("tasks", "", |world, now| {
+            let listed = world.listed(now);
+            let found = listed.filter(|t| carries(&t.service.plan.labels, labels));
+            Ok(found.map(|task| task.observe(now)).collect())
+        })
+        .await
+    }
+
+    async fn containers(&self, labels: &Labels) -> Result<Vec<Container>, SwarmError> {
+        self.call("containers", "", |world, now| {
+            let all = world.containers(now);
+            Ok(all.filter(|c| carries(&c.labels, labels)).collect())
+        })
+        .await
+    }
+
+    async fn volumes(&self, labels: &Labels) -> Result<Vec<String>, SwarmError> {
+        self.call("volumes", "", |world, _| {
+            let found = world.volumes.iter().filter(|(_, own)| carries(own, labels));
+            Ok(found.map(|(name, _)| name.clone()).collect())
+        })
+        .await
+    }
+
+    async fn remove_volume(&self, name: &str) -> Result<(), SwarmError> {
+        self.call("remove_volume", name, |world, _| {
+            match world.volumes.remove(name) {
+                Some(_) => Ok(()),
+                None => Err(SwarmError::NotFound {
+                    what: format!("volume `{name}`"),
+                }),
+            }
+        })
+        .await
+    }
+
+    async fn task_logs(
+        &self,
+        task_id: &str,
+        tty: bool,
+        query: LogQuery,
+    ) -> Result<BoxStream<'static, Result<LogLine, SwarmError>>, SwarmError> {
+        let lines = self
+            .call("task_logs", task_id, |world, now| {
+                log(world, now, task_id, tty, query)
+            })
+            .await?;
+        Ok(stream::iter(lines).boxed())
+    }
+
+    async fn pull_image(&self, image: &str) -> Result<(), SwarmError> {
+        self.call("pull_image", image, |world, _| {
+            match world.scripts.contains_key(&(image.to_owned(), None)) {
+                true => Ok(()),
+                false => Err(SwarmError::Rejected {
+                    what: format!("the pull of image `{image}`"),
+                    reason: format!("pull access denied for {image}, repository does not exist"),
+                }),
+            }
+        })
+        .await
+    }
+}
+
+/// Logs can be read until the service is removed. Those of a lost node end with an error.
+fn log(
+    world: &World,
+    now: Instant,
+    task_id: &str,
+    tty: bool,
+    query: LogQuery,
+) -> Result<Vec<Result<LogLine, SwarmError>>, SwarmError> {
+    let what = format!("the log of Swarm task `{task_id}`");
+    let task = world
+        .tasks
+        .iter()
+        .find(|t| t.id == task_id && t.removed.is_none());
+    let Some(task) = task else {
+        return Err(SwarmError::NotFound { what });
+    };
+    let script = &task.service.script;
+    let lost = task.lost.map(|_| {
+        let node = task.node.clone().unwrap_or_default();
+        format!("Error grabbing logs: incomplete log stream. node {node} is not available")
+    });
+    let error = lost.clone().or_else(|| script.log_error.clone());
+    let written = task.has_container(now) && task.state(now) != TaskState::Starting;
+    let all = match written && lost.is_none() {
+        true => script.lines.as_slice(),
+        false => &[],
+    };
+    let skip = query
+        .tail
+        .map_or(0, |n| all.len().saturating_sub(n as usize));
+    let lines = all.iter().skip(skip).map(|(stream, text)| {
+        Ok(LogLine {
+            at: "2026-01-01T00:00:00.000000001Z".to_owned(),
+            // A terminal has one stream.
+            stream: if tty { LogStream::Stdout } else { *stream },
+            text: text.clone(),
+        })
+    });
+    let error = error.map(|reason| Err(SwarmError::Internal { what, reason }));
+    Ok(lines.chain(error).collect())
+}

@@ -1,0 +1,134 @@
+//! What the containers of an image do once Swarm starts them.
+
+use super::FakeSwarm;
+use crate::swarm::LogStream;
+use crate::task::plan::Role;
+use std::time::Duration;
+
+/// Which containers a script is for: those of an image, in one role or in all.
+pub(super) type Key = (String, Option<Role>);
+
+/// Behaviour of an image's containers. By default they run until they are removed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Script {
+    /// Instead of running.
+    pub trouble: Option<Trouble>,
+    /// Exit codes: that of the first service, of the second, ...; the last is for all that follow.
+    pub exits: Vec<i64>,
+    /// Time from the start of the process to its end.
+    pub after: Duration,
+    /// What is written at the start of the process.
+    pub lines: Vec<(LogStream, String)>,
+    /// An error that Docker puts after the lines of the log.
+    pub log_error: Option<String>,
+    /// How many services have used the script.
+    pub uses: usize,
+}
+
+/// Why a container does not run.
+#[derive(Debug, Clone)]
+pub(super) enum Trouble {
+    /// No node takes it.
+    Pending(String),
+    /// The node refuses it.
+    Rejected(String),
+    /// The node tries, and its process cannot be started; exit code 127.
+    Failed(String),
+}
+
+impl Script {
+    /// The exit code for the next service.
+    pub fn next_exit(&mut self) -> Option<i64> {
+        let last = self.exits.len().checked_sub(1)?;
+        let code = self.exits.get(self.uses.min(last)).copied();
+        self.uses += 1;
+        code
+    }
+}
+
+/// Describes what an image does: [`FakeSwarm::image`]. Each method gives the description back, so
+/// that they read as a sentence: `fake.image("x").exits(3).after(Duration::from_secs(1))`.
+#[derive(Debug)]
+pub struct ImageScript<'a> {
+    pub(super) fake: &'a FakeSwarm,
+    pub(super) key: Key,
+}
+
+impl ImageScript<'_> {
+    fn edit(self, change: impl FnOnce(&mut Script)) -> Self {
+        change(
+            self.fake
+                .lock()
+                .scripts
+                .entry(self.key.clone())
+                .or_default(),
+        );
+        self
+    }
+
+    /// From here on for containers in this role only, for example for the wait command, which runs
+    /// in the worker's image.
+    pub fn in_role(self, role: Role) -> Self {
+        let key = (self.key.0.clone(), Some(role));
+        Self { key, ..self }.edit(|_| ())
+    }
+
+    /// Ends with `code`; at once unless [`ImageScript::after`] says when.
+    pub fn exits(self, code: i64) -> Self {
+        self.exits_in_turn(&[code])
+    }
+
+    /// The first service with this image ends with the first code, the second with the second; the
+    /// last code is for all that follow.
+    pub fn exits_in_turn(self, codes: &[i64]) -> Self {
+        let codes = codes.to_vec();
+        self.edit(|script| script.exits = codes)
+    }
+
+    /// Time from the start of the process to its end.
+    pub fn after(self, delay: Duration) -> Self {
+        self.edit(|script| script.after = delay)
+    }
+
+    /// Writes `lines` to standard output.
+    pub fn prints(self, lines: &[&str]) -> Self {
+        self.writes(LogStream::Stdout, lines)
+    }
+
+    /// Writes `lines` to standard error.
+    pub fn complains(self, lines: &[&str]) -> Self {
+        self.writes(LogStream::Stderr, lines)
+    }
+
+    fn writes(self, stream: LogStream, lines: &[&str]) -> Self {
+        let lines: Vec<_> = lines
+            .iter()
+            .map(|line| (stream, (*line).to_owned()))
+            .collect();
+        self.edit(|script| script.lines.extend(lines))
+    }
+
+    /// The log ends with an error of Docker's.
+    pub fn breaks_its_log(self, reason: &str) -> Self {
+        let reason = reason.to_owned();
+        self.edit(|script| script.log_error = Some(reason))
+    }
+
+    /// The node refuses the container: `rejected`, with this reason.
+    pub fn never_starts(self, reason: &str) -> Self {
+        let trouble = Trouble::Rejected(reason.to_owned());
+        self.edit(|script| script.trouble = Some(trouble))
+    }
+
+    /// The process cannot be started: `failed` with exit code 127 and this reason.
+    pub fn fails_to_start(self, reason: &str) -> Self {
+        let trouble = Trouble::Failed(reason.to_owned());
+        self.edit(|script| script.trouble = Some(trouble))
+    }
+
+    /// No node takes the container: `pending` for ever, with this reason.
+    pub fn stays_pending(self, reason: &str) -> Self {
+        let trouble = Trouble::Pending(reason.to_owned());
+        self.edit(|script| script.trouble = Some(trouble))
+    }
+}

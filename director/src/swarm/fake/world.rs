@@ -1,0 +1,455 @@
+//! What exists in the fake Swarm, and the rules by which Swarm changes it.
+
+use super::life::{FakeService, FakeTask, Fate, HEARTBEATS};
+use super::script::{Key, Script, Trouble};
+use crate::swarm::{Container, Network, Node, SwarmError, with_tag};
+use crate::task::plan::{Endpoint, Labels, NetworkPlan, ServicePlan};
+use ipnet::Ipv4Net;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Everything there is.
+#[derive(Debug)]
+pub(super) struct World {
+    pub nodes: Vec<FakeNode>,
+    pub networks: Vec<FakeNetwork>,
+    pub services: Vec<Arc<FakeService>>,
+    pub tasks: Vec<FakeTask>,
+    pub volumes: BTreeMap<String, Labels>,
+    pub scripts: BTreeMap<Key, Script>,
+    /// Addresses that Swarm has lost for ever: their network went before their Swarm task.
+    pub leaked: usize,
+    /// Time between two containers of a service.
+    pub stagger: Duration,
+    ids: u64,
+    next_port: u16,
+}
+
+#[derive(Debug)]
+pub(super) struct FakeNode {
+    pub node: Node,
+    pub lost: Option<Instant>,
+}
+
+#[derive(Debug)]
+pub(super) struct FakeNetwork {
+    pub network: Network,
+    /// Another network has these addresses already. Docker accepts that, and then can give none.
+    overlaps: bool,
+    /// Removed from the Swarm; nodes still have it until their last container on it is gone, and so
+    /// long its name is taken.
+    removed: bool,
+    used: BTreeSet<Ipv4Addr>,
+    cursor: u32,
+}
+
+impl FakeNetwork {
+    /// Swarm hands addresses out in order and comes back to free ones only at the end.
+    fn take_address(&mut self) -> Option<Ipv4Addr> {
+        let subnet = *self.network.subnets.first()?;
+        let size = 1u32 << (32 - subnet.prefix_len());
+        let base = u32::from(subnet.network());
+        // The first address is the network's, the second the gateway's, the last the broadcast's.
+        for _ in 0..size {
+            self.cursor = (self.cursor + 1) % size;
+            let address = Ipv4Addr::from(base + self.cursor);
+            if self.cursor >= 2 && self.cursor < size - 1 && self.used.insert(address) {
+                return Some(address);
+            }
+        }
+        None
+    }
+}
+
+impl World {
+    /// One node, which is the manager, and the networks that every Swarm has.
+    pub fn new() -> Self {
+        let mut world = Self {
+            nodes: Vec::new(),
+            networks: Vec::new(),
+            services: Vec::new(),
+            tasks: Vec::new(),
+            volumes: BTreeMap::new(),
+            scripts: BTreeMap::new(),
+            leaked: 0,
+            stagger: Duration::from_millis(20),
+            ids: 0,
+            next_port: 32768,
+        };
+        world.add_node("node-1");
+        world.insert_network("bridge", "172.17.0.0/16", false);
+        world.insert_network("ingress", "10.0.0.0/24", false);
+        world
+    }
+
+    fn id(&mut self, kind: &str) -> String {
+        self.ids += 1;
+        format!("{kind}{:04}", self.ids)
+    }
+
+    pub fn add_node(&mut self, id: &str) {
+        let number = self.nodes.len();
+        self.nodes.push(FakeNode {
+            node: Node {
+                id: id.to_owned(),
+                hostname: format!("host-{id}"),
+                address: match number {
+                    0 => "127.0.0.1".to_owned(),
+                    _ => format!("10.77.0.{}", number + 1),
+                },
+                ready: true,
+                active: true,
+            },
+            lost: None,
+        });
+    }
+
+    fn insert_network(&mut self, name: &str, subnet: &str, overlay: bool) {
+        let subnets = subnet.parse().into_iter().collect();
+        self.push_network(name, subnets, Labels::new(), overlay);
+    }
+
+    pub fn push_network(
+        &mut self,
+        name: &str,
+        subnets: Vec<Ipv4Net>,
+        labels: Labels,
+        overlay: bool,
+    ) -> String {
+        let id = self.id("network");
+        let taken = |subnet: &Ipv4Net| {
+            let others = self.networks.iter().filter(|n| !n.removed);
+            others
+                .flat_map(|n| &n.network.subnets)
+                .any(|other| other.contains(subnet) || subnet.contains(other))
+        };
+        let overlaps = subnets.iter().any(taken);
+        self.networks.push(FakeNetwork {
+            network: Network {
+                id: id.clone(),
+                name: name.to_owned(),
+                overlay,
+                subnets,
+                labels,
+            },
+            overlaps,
+            removed: false,
+            used: BTreeSet::new(),
+            // Each node takes one for itself, after the gateway.
+            cursor: 1 + u32::try_from(self.nodes.len()).unwrap_or(u32::MAX - 1),
+        });
+        id
+    }
+
+    /// Takes away what has had its time.
+    pub fn settle(&mut self, now: Instant) {
+        let gone = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        for task in self.tasks.iter().filter(|task| gone(task.gone_at())) {
+            for (id, address) in &task.addresses {
+                let network = self.networks.iter_mut().find(|n| n.network.id == *id);
+                if let Some(network) = network {
+                    network.used.remove(address);
+                }
+            }
+        }
+        // A Swarm task whose container is still there is kept, and no longer listed.
+        self.tasks.retain(|task| !gone(task.container_gone_at()));
+        let tasks = &self.tasks;
+        self.networks.retain(|n| {
+            !n.removed
+                || tasks
+                    .iter()
+                    .any(|t| t.service.networks.contains(&n.network.id))
+        });
+        for node in &mut self.nodes {
+            node.node.ready = node.lost.is_none_or(|at| now < at + HEARTBEATS);
+        }
+    }
+
+    /// The Swarm tasks that Docker lists.
+    pub fn listed(&self, now: Instant) -> impl Iterator<Item = &FakeTask> {
+        self.tasks
+            .iter()
+            .filter(move |task| task.gone_at().is_none_or(|at| at > now))
+    }
+
+    /// The containers on the manager's node.
+    pub fn containers(&self, now: Instant) -> impl Iterator<Item = Container> {
+        let manager = self.nodes.first().map(|n| n.node.id.clone());
+        let here = self.tasks.iter().filter(move |task| task.node == manager);
+        here.filter(move |task| task.has_container(now))
+            .map(|task| Container {
+                id: task.container_id(),
+                labels: task.service.plan.labels.clone(),
+            })
+    }
+
+    /// By id or name, among those that can be joined and removed.
+    pub fn network(&self, id: &str) -> Option<&FakeNetwork> {
+        let is_it = |n: &&FakeNetwork| n.network.id == id || n.network.name == id;
+        self.networks.iter().filter(|n| !n.removed).find(is_it)
+    }
+
+    pub fn create_network(&mut self, plan: &NetworkPlan) -> Result<String, SwarmError> {
+        if self.networks.iter().any(|n| n.network.name == plan.name) {
+            return Err(SwarmError::Conflict {
+                what: format!("network `{}`", plan.name),
+                reason: format!("network with name {} already exists", plan.name),
+            });
+        }
+        Ok(self.push_network(&plan.name, vec![plan.subnet], plan.labels.clone(), true))
+    }
+
+    pub fn remove_network(&mut self, id: &str, now: Instant) -> Result<(), SwarmError> {
+        let what = format!("network `{id}`");
+        let Some(id) = self.network(id).map(|n| n.network.id.clone()) else {
+            return Err(SwarmError::NotFound { what });
+        };
+        if let Some(user) = self.user_of(&id, now) {
+            let reason = format!(
+                "rpc error: code = FailedPrecondition desc = network {id} is in use by {user}"
+            );
+            return Err(SwarmError::InUse { what, reason });
+        }
+        self.leaked += self
+            .listed(now)
+            .filter(|task| task.addresses.iter().any(|(network, _)| *network == id))
+            .count();
+        for network in &mut self.networks {
+            network.removed |= network.network.id == id;
+        }
+        Ok(())
+    }
+
+    /// Services, and Swarm tasks that wait for an address. Swarm does not wait for others that are
+    /// on their way out, which is how addresses are lost.
+    fn user_of(&self, network: &String, now: Instant) -> Option<String> {
+        let service = self.services.iter().find(|s| s.networks.contains(network));
+        if let Some(service) = service {
+            return Some(format!("service {}", service.id));
+        }
+        let waiting = |task: &&FakeTask| {
+            matches!(task.fate, Fate::NoAddress) && task.service.networks.contains(network)
+        };
+        let task = self.listed(now).find(waiting)?;
+        Some(format!("task {}", task.id))
+    }
+
+    pub fn create_service(
+        &mut self,
+        plan: &ServicePlan,
+        now: Instant,
+    ) -> Result<String, SwarmError> {
+        self.refuse(plan)?;
+        let networks: Vec<String> = plan
+            .networks
+            .iter()
+            .filter_map(|join| Some(self.network(&join.network)?.network.id.clone()))
+            .collect();
+        let virtual_ips = match plan.endpoint {
+            Endpoint::VirtualIp => self.take_addresses(&networks).unwrap_or_default(),
+            Endpoint::DnsRoundRobin => Vec::new(),
+        };
+        let script = self.script(plan);
+        let service = Arc::new(FakeService {
+            id: self.id("service"),
+            plan: plan.clone(),
+            virtual_ips,
+            networks,
+            script: script.clone().unwrap_or_default(),
+        });
+        self.services.push(service.clone());
+        let fate = self.fate(plan, script);
+        for slot in 1..=plan.replicas {
+            self.create_task(&service, slot, fate.clone(), now);
+        }
+        Ok(service.id.clone())
+    }
+
+    /// What Docker looks at when a service is created; all else shows only in its Swarm tasks.
+    fn refuse(&self, plan: &ServicePlan) -> Result<(), SwarmError> {
+        let object = format!("service `{}`", plan.name);
+        let refused = |reason: String| SwarmError::Rejected {
+            what: format!("the creation of {object}"),
+            reason,
+        };
+        if let Some(join) = plan
+            .networks
+            .iter()
+            .find(|j| self.network(&j.network).is_none())
+        {
+            return Err(refused(format!("network {} not found", join.network)));
+        }
+        let bad = |text: &&String| !text.contains("==") && !text.contains("!=");
+        if plan.constraints.iter().any(|text| bad(&text)) {
+            return Err(refused(
+                "constraint expected one operator from ==, !=".into(),
+            ));
+        }
+        match self.services.iter().any(|s| s.plan.name == plan.name) {
+            true => Err(SwarmError::Conflict {
+                reason: format!(
+                    "rpc error: code = AlreadyExists desc = name conflicts with an existing object: {object} already exists"
+                ),
+                what: object,
+            }),
+            false => Ok(()),
+        }
+    }
+
+    fn script(&mut self, plan: &ServicePlan) -> Option<Script> {
+        let own = (plan.image.clone(), Some(plan.role));
+        let key = match self.scripts.contains_key(&own) {
+            true => own,
+            false => (plan.image.clone(), None),
+        };
+        let script = self.scripts.get_mut(&key)?;
+        let mut this_time = script.clone();
+        this_time.exits = script.next_exit().into_iter().collect();
+        Some(this_time)
+    }
+
+    fn fate(&self, plan: &ServicePlan, script: Option<Script>) -> Fate {
+        if self.nodes_for(&plan.constraints).is_empty() {
+            let nodes = match self.nodes.len() {
+                1 => "1 node".to_owned(),
+                n => format!("{n} nodes"),
+            };
+            let reason =
+                format!("no suitable node (scheduling constraints not satisfied on {nodes})");
+            return Fate::Trouble(Trouble::Pending(reason));
+        }
+        match script {
+            None => Fate::Trouble(Trouble::Rejected(format!(
+                "No such image: {}",
+                with_tag(&plan.image)
+            ))),
+            Some(Script {
+                trouble: Some(trouble),
+                ..
+            }) => Fate::Trouble(trouble),
+            Some(script) => Fate::Runs(script.exits.first().map(|code| (script.after, *code))),
+        }
+    }
+
+    fn nodes_for(&self, constraints: &[String]) -> Vec<String> {
+        let fits = |node: &&FakeNode| constraints.iter().all(|text| satisfies(&node.node, text));
+        self.nodes
+            .iter()
+            .filter(|node| node.node.ready && node.node.active)
+            .filter(fits)
+            .map(|node| node.node.id.clone())
+            .collect()
+    }
+
+    fn create_task(&mut self, service: &Arc<FakeService>, slot: u32, fate: Fate, now: Instant) {
+        let addresses = self.take_addresses(&service.networks);
+        let fate = match addresses {
+            Some(_) => fate,
+            None => Fate::NoAddress,
+        };
+        let nodes = self.nodes_for(&service.plan.constraints);
+        let turn = (slot as usize - 1) % nodes.len().max(1);
+        let port = service.plan.host_port.map(|_| self.take_port());
+        let task = FakeTask {
+            id: self.id("task"),
+            service: service.clone(),
+            slot,
+            node: nodes.get(turn).cloned(),
+            born: now + self.stagger * (slot - 1),
+            fate,
+            addresses: addresses.unwrap_or_default(),
+            port,
+            killed: None,
+            removed: None,
+            lost: None,
+        };
+        self.tasks.push(task);
+    }
+
+    fn take_port(&mut self) -> u16 {
+        let port = self.next_port;
+        self.next_port = port.checked_add(1).unwrap_or(32768);
+        port
+    }
+
+    /// One address in each network, or none at all.
+    fn take_addresses(&mut self, networks: &[String]) -> Option<Vec<(String, Ipv4Addr)>> {
+        let mut addresses = Vec::new();
+        for id in networks {
+            let network = self.networks.iter_mut().find(|n| n.network.id == *id)?;
+            if network.overlaps {
+                return None;
+            }
+            addresses.push((id.clone(), network.take_address()?));
+        }
+        Some(addresses)
+    }
+
+    pub fn remove_service(&mut self, id: &str, now: Instant) -> Result<(), SwarmError> {
+        let is_it = |s: &Arc<FakeService>| s.id == id || s.plan.name == id;
+        let Some(at) = self.services.iter().position(is_it) else {
+            let what = format!("service `{id}`");
+            return Err(SwarmError::NotFound { what });
+        };
+        let service = self.services.remove(at);
+        for task in &mut self.tasks {
+            if task.service.id == service.id {
+                task.removed = Some(now);
+            }
+        }
+        Ok(())
+    }
+
+    pub fn lose_node(&mut self, id: &str, now: Instant) {
+        for node in self.nodes.iter_mut().filter(|n| n.node.id == id) {
+            node.lost = Some(now);
+        }
+        for task in self
+            .tasks
+            .iter_mut()
+            .filter(|t| t.node.as_deref() == Some(id))
+        {
+            task.lost = Some(now);
+        }
+    }
+
+    /// Whatever ran on the node has ended with it.
+    pub fn return_node(&mut self, id: &str, now: Instant) {
+        for node in self.nodes.iter_mut().filter(|n| n.node.id == id) {
+            node.lost = None;
+        }
+        for task in self
+            .tasks
+            .iter_mut()
+            .filter(|t| t.node.as_deref() == Some(id))
+        {
+            task.lost = None;
+            task.killed = task.killed.or(Some((now, 137)));
+            // The clean-up of what was removed meanwhile begins now.
+            task.removed = task.removed.map(|_| now);
+        }
+    }
+}
+
+/// `node.id==x`, `node.hostname!=x`; the only other key here is `node.role`.
+fn satisfies(node: &Node, constraint: &str) -> bool {
+    let (negated, parts) = match constraint.split_once("!=") {
+        Some(parts) => (true, Some(parts)),
+        None => (false, constraint.split_once("==")),
+    };
+    let Some((key, value)) = parts else {
+        return false;
+    };
+    let actual = match key.trim() {
+        "node.id" => node.id.as_str(),
+        "node.hostname" => node.hostname.as_str(),
+        "node.role" if node.id == "node-1" => "manager",
+        "node.role" => "worker",
+        _ => "",
+    };
+    (actual == value.trim()) != negated
+}
