@@ -8,7 +8,7 @@ use crate::orchestrator::health::Health;
 use crate::orchestrator::queue::Queue;
 use crate::orchestrator::subnets::Subnets;
 use crate::orchestrator::{Known, Orchestrator, Settings, Shared, SubmitError, Submitted, View};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::swarm::fake::{FakeSwarm, Leftovers};
 use crate::task::event::{Event, Record};
 use crate::task::machine;
@@ -108,7 +108,7 @@ impl Stage {
         Director {
             it: Orchestrator::new(Shared {
                 settings: self.settings.clone(),
-                store: Store::open(&data.join("state")).unwrap(),
+                store: reopen(&data.join("state")),
                 health: Health::watch(swarm.clone()),
                 swarm,
                 discovery: Arc::new(self.discovery.clone()),
@@ -132,6 +132,19 @@ impl Stage {
     /// The evidence directory of the task.
     pub fn evidence(&self, task: &str) -> std::path::PathBuf {
         self.dir.path().join("data/evidence").join(task)
+    }
+}
+
+/// The store of a life that was cut off is let go by a thread of sled's, a moment later.
+fn reopen(dir: &std::path::Path) -> Store {
+    let patience = std::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        match Store::open(dir) {
+            Err(StoreError::Locked { .. }) if std::time::Instant::now() < patience => {
+                std::thread::yield_now();
+            }
+            opened => return opened.unwrap(),
+        }
     }
 }
 
