@@ -35,9 +35,11 @@ swarm_state() {
   timeout 10 docker info --format '{{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}}' 2>/dev/null
 }
 
-# is_dockerd PID: guards every use of a pid that was written down earlier.
-is_dockerd() {
-  [ -n "${1:-}" ] && [ "$(cat "/proc/$1/comm" 2>/dev/null)" = dockerd ]
+# is_running NAME PID: guards every use of a pid that was written down earlier. A process that
+# ended and was not yet collected by its parent (state Z) does not run.
+is_running() {
+  [ -n "${2:-}" ] && [ "$(cat "/proc/$2/comm" 2>/dev/null)" = "$1" ] &&
+    ! grep -q '^State:[[:space:]]*Z' "/proc/$2/status" 2>/dev/null
 }
 
 # wait_until SECONDS TEXT COMMAND...: polls; a progress line every five seconds.

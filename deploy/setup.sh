@@ -60,18 +60,23 @@ refuse_if_forbidden() {
   fi
 }
 
-# A pid file of an Engine that is gone makes the next one refuse to start once the number
-# belongs to some other process.
-drop_stale_pid_file() {
-  local file=/var/run/docker.pid pid
-  [ -e "$file" ] || return 0
-  pid=$(cat "$file" 2>/dev/null || true)
-  is_dockerd "$pid" || rm -f "$file"
+# A pid file whose process is gone makes the Engine refuse to start, or wait in vain for its
+# containerd, once the number belongs to some other process.
+drop_stale_pid_files() {
+  local file pid
+  for file in /var/run/docker.pid /var/run/docker/containerd/containerd.pid; do
+    [ -e "$file" ] || continue
+    pid=$(cat "$file" 2>/dev/null || true)
+    case "$file" in
+      */docker.pid) is_running dockerd "$pid" || rm -f "$file" ;;
+      *) is_running containerd "$pid" || rm -f "$file" ;;
+    esac
+  done
 }
 
 start_dockerd() {
   local log=$STATE/dockerd.log
-  drop_stale_pid_file
+  drop_stale_pid_files
   say "docker: starting dockerd (log: $log)"
   # With the variable set, tasks start without asking a registry for images that are here.
   DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1 setsid nohup dockerd </dev/null >>"$log" 2>&1 9>&- &
@@ -81,9 +86,9 @@ start_dockerd() {
   wait_until 90 "docker: waiting for the Engine" engine_or_dead || true
   if ! engine_answers; then
     tail -n 15 "$log" >&2
-    is_dockerd "$pid" && kill "$pid"
+    if is_running dockerd "$pid"; then kill "$pid"; fi
     rm -f "$STATE/started-dockerd"
-    die "dockerd did not answer within 90 s" "the last lines of $log are above"
+    die "dockerd ended, or did not answer within 90 s" "the last lines of $log are above"
   fi
 }
 

@@ -39,6 +39,14 @@ each() {
 
 is_manager() { [ "$(swarm_state)" = "active true" ]; }
 
+# Containers that belong to no service: nothing else would end them.
+standalone() {
+  local label
+  for label in "${LABELS[@]}"; do
+    docker container ls -a --filter "label=$label" --format '{{.ID}} {{.Label "com.docker.swarm.service.id"}}'
+  done | awk 'NF == 1' | sort -u
+}
+
 tasks_gone() { [ -z "$(labelled container ls -a)" ]; }
 
 # A network is removable some seconds after the last container of it has ended.
@@ -55,6 +63,7 @@ remove_objects() {
   if is_manager; then
     each services "$(labelled service ls)" docker service rm
   fi
+  each containers "$(standalone)" docker container rm -f
   # Containers of services go by themselves; those that do not are removed after a while.
   wait_until 40 "waiting for containers to end" tasks_gone ||
     each containers "$(labelled container ls -a)" docker container rm -f
@@ -68,11 +77,11 @@ remove_objects() {
 
 remove_images() {
   # Children first: an image that others are built on can only go after them.
-  local ids round
-  for round in 1 2 3; do
+  local ids
+  for _ in 1 2 3; do
     ids=$(docker images -aq --filter label=com.atq.image | sort -u)
     [ -n "$ids" ] || break
-    each "images (round $round)" "$ids" docker rmi -f
+    each images "$ids" docker rmi -f
   done
   if [ -e "$STATE/pulled-base" ]; then
     docker rmi "$PUBLIC_BASE" >/dev/null 2>&1 || true
@@ -96,9 +105,9 @@ stop_engine() {
   fi
   [ -e "$STATE/started-dockerd" ] || return 0
   pid=$(cat "$STATE/started-dockerd")
-  if is_dockerd "$pid"; then
+  if is_running dockerd "$pid"; then
     kill "$pid"
-    engine_gone() { ! is_dockerd "$pid"; }
+    engine_gone() { ! is_running dockerd "$pid"; }
     wait_until 60 "docker: waiting for dockerd to end" engine_gone ||
       die "dockerd (pid $pid) did not end within 60 s" "see $STATE/dockerd.log"
     say "docker: dockerd (pid $pid) stopped"

@@ -137,6 +137,11 @@ impl Config {
         let mut section = Section::new(root, &env, &mut faults);
         let config = Self::read(&mut section);
         section.finish();
+        // As a reader meets them in the file, what is missing first.
+        faults.sort_by_key(|fault| match fault.place {
+            Place::Line(line) => line,
+            Place::Environment(_) | Place::Nowhere => 0,
+        });
         match config {
             Some(config) if faults.is_empty() => Ok(config),
             _ => Err(ConfigError::Faults(faults)),

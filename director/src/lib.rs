@@ -4,11 +4,15 @@
 //! [`swarm`], [`discovery`], [`bundle`], [`evidence`], [`store`] }. [`task`] is pure; a test keeps
 //! the doors shut. This file is the only wiring.
 
+pub mod api;
+pub mod args;
 pub mod bundle;
 pub mod config;
+pub mod daemon;
 pub mod discovery;
 pub mod evidence;
 pub mod identity;
+pub mod logging;
 pub mod orchestrator;
 pub mod store;
 pub mod swarm;

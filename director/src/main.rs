@@ -1,1 +1,61 @@
-fn main() {}
+//! `atq-director`: arguments, logging, configuration, signals. No decisions.
+
+use atq_director::args::{Args, Command, ConfigCommand};
+use atq_director::config::Config;
+use atq_director::{Ports, daemon, logging};
+use clap::Parser;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Exit code for a configuration that cannot be used.
+const EXIT_CONFIG: u8 = 2;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match args.command {
+        Some(Command::Config {
+            command: ConfigCommand::Example,
+        }) => {
+            print!("{}", Config::example());
+            ExitCode::SUCCESS
+        }
+        Some(Command::Config {
+            command: ConfigCommand::Check,
+        }) => check(args.config.as_deref()),
+        None => serve(args.config.as_deref()),
+    }
+}
+
+fn check(path: Option<&Path>) -> ExitCode {
+    match Config::load(path) {
+        Ok(_) => {
+            println!("the configuration is valid");
+            ExitCode::SUCCESS
+        }
+        Err(error) => refuse(&error),
+    }
+}
+
+fn serve(path: Option<&Path>) -> ExitCode {
+    let config = match Config::load(path) {
+        Ok(config) => config,
+        Err(error) => return refuse(&error),
+    };
+    logging::init(config.log_format);
+    let ports = match Ports::real(&config) {
+        Ok(ports) => ports,
+        Err(error) => return refuse(&error),
+    };
+    match daemon::until_signal(config, ports) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn refuse(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("atq-director: {error:#}");
+    ExitCode::from(EXIT_CONFIG)
+}

@@ -41,7 +41,7 @@ const DOORS: &[Door] = &[
     },
     Door {
         words: &["clap"],
-        open_to: &["main", "lib"],
+        open_to: &["main", "lib", "args", "daemon", "logging"],
         of: &[],
     },
     Door {
@@ -94,17 +94,25 @@ const DOORS: &[Door] = &[
     // One way only.
     Door {
         words: &["crate::api"],
-        open_to: &["main", "lib", "api"],
+        open_to: &["main", "lib", "args", "daemon", "logging", "api"],
         of: &[],
     },
     Door {
         words: &["crate::orchestrator"],
-        open_to: &["main", "lib", "api", "orchestrator"],
+        open_to: &[
+            "main",
+            "lib",
+            "args",
+            "daemon",
+            "logging",
+            "api",
+            "orchestrator",
+        ],
         of: &[],
     },
     Door {
         words: &["crate::config"],
-        open_to: &["main", "lib", "api", "config"],
+        open_to: &["main", "lib", "args", "daemon", "logging", "api", "config"],
         of: &[],
     },
     Door {
@@ -167,7 +175,15 @@ const DOORS: &[Door] = &[
     // The orchestrator knows the port, not what is behind it.
     Door {
         words: &["crate::swarm::docker", "HttpDiscovery", "DockerSwarm"],
-        open_to: &["main", "lib", "swarm", "discovery"],
+        open_to: &[
+            "main",
+            "lib",
+            "args",
+            "daemon",
+            "logging",
+            "swarm",
+            "discovery",
+        ],
         of: &[],
     },
 ];

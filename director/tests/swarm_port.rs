@@ -37,7 +37,7 @@ on_both!(
     containers_run_with_an_address_each,
     exit_codes_are_kept,
     a_missing_image_is_rejected_with_dockers_text,
-    a_process_that_cannot_be_started_fails_with_the_reason,
+    a_missing_program_fails_and_its_log_says_so,
     an_unsatisfiable_constraint_leaves_it_pending_with_a_reason,
     a_constraint_that_makes_no_sense_is_refused,
     an_unknown_network_is_refused,
@@ -48,7 +48,7 @@ on_both!(
     a_terminal_has_one_stream_and_clean_lines,
     a_long_line_stays_one_line,
     the_last_lines_can_be_asked_for,
-    logs_go_with_the_service,
+    logs_go_with_the_swarm_task,
     what_nobody_has_does_not_exist,
     an_image_is_pulled_only_when_it_is_missing,
     a_creation_happens_although_the_caller_went_away,
@@ -70,7 +70,17 @@ async fn the_manager_is_a_node(stage: &Stage) {
 async fn a_network_is_made_once_listed_and_removed(stage: &Stage) {
     let plan = stage.network_plan("net").await;
     let id = stage.swarm.create_network(&plan).await.unwrap();
-    let all = stage.swarm.networks().await.unwrap();
+    // Listed at once, but Swarm takes a moment to note the subnet.
+    let all = stage
+        .wait("a subnet", async || {
+            let all = stage.swarm.networks().await.unwrap();
+            let network = all.iter().find(|n| n.id == id).unwrap();
+            match network.subnets.is_empty() {
+                true => Err(format!("{network:?}")),
+                false => Ok(all),
+            }
+        })
+        .await;
     let network = all.iter().find(|n| n.id == id).unwrap();
     assert_eq!(network.name, plan.name);
     assert_eq!(network.subnets, [plan.subnet]);
@@ -106,8 +116,13 @@ async fn a_service_is_made_once_listed_by_label_and_removed(stage: &Stage) {
     let gone = stage.swarm.remove_service(&id).await.unwrap_err();
     assert!(matches!(gone, SwarmError::NotFound { .. }), "{gone:?}");
     // Its Swarm tasks are still found by the labels of the service that is gone, until they go too.
-    let task = &stage.tasks().await[0];
-    assert_eq!(task.desired, TaskState::Remove);
+    // What becomes of their processes is not reported.
+    let removed = |tasks: &[SwarmTask]| {
+        let first = tasks.first()?;
+        (first.desired == TaskState::Remove).then(|| first.clone())
+    };
+    let task = stage.until("a removal", removed).await;
+    assert_eq!((task.state, task.exit_code), (TaskState::Running, None));
     assert!(!task.is_alive());
     stage.nothing_runs().await;
 }
@@ -175,11 +190,16 @@ async fn a_missing_image_is_rejected_with_dockers_text(stage: &Stage) {
     assert_eq!((task.exit_code, task.container_id), (None, None));
 }
 
-async fn a_process_that_cannot_be_started_fails_with_the_reason(stage: &Stage) {
+async fn a_missing_program_fails_and_its_log_says_so(stage: &Stage) {
     let task = stage.ended(Does::NotStart, "worker").await;
     assert_eq!((task.state, task.exit_code), (TaskState::Failed, Some(127)));
-    let error = task.error.unwrap();
-    assert!(error.contains("no such file or directory"), "{error}");
+    assert_eq!(task.error.as_deref(), Some("task: non-zero exit (127)"));
+    let lines = stage.log(&task, false, LogQuery::default()).await;
+    assert_eq!((lines.len(), lines[0].stream), (1, LogStream::Stderr));
+    assert!(
+        lines[0].text.contains("No such file or directory"),
+        "{lines:?}"
+    );
 }
 
 async fn an_unsatisfiable_constraint_leaves_it_pending_with_a_reason(stage: &Stage) {
@@ -316,9 +336,10 @@ async fn the_last_lines_can_be_asked_for(stage: &Stage) {
     assert_eq!(lines[0].text, "end");
 }
 
-async fn logs_go_with_the_service(stage: &Stage) {
+async fn logs_go_with_the_swarm_task(stage: &Stage) {
     let task = stage.ended(Does::Print, "worker").await;
     stage.swarm.remove_service(&task.service_id).await.unwrap();
+    stage.nothing_runs().await;
     let result = stage
         .swarm
         .task_logs(&task.id, false, LogQuery::default())

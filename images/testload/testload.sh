@@ -40,13 +40,12 @@ answer() {
 
 # ask ADDRESS WORD: prints the worker's answer; "running" comes a moment before "listening".
 ask() {
-  tries=0
-  while [ "$tries" -lt 15 ]; do
+  deadline=$(($(date +%s) + 5))
+  while [ "$(date +%s)" -lt "$deadline" ]; do
     # A worker that goes away in the middle leaves the connection open: bounded by `timeout`.
-    text=$(echo "$2" | timeout 3 nc -w 2 "$1" "$port" 2>/dev/null)
+    text=$(echo "$2" | timeout 2 nc -w 1 "$1" "$port" 2>/dev/null)
     # Something else that listens there is not a worker.
     case "$text" in [0-9]*/*) echo "$text" && return 0 ;; esac
-    tries=$((tries + 1))
     sleep 0.2
   done
   return 1

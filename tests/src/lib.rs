@@ -1,1 +1,8 @@
-//! Placeholder.
+//! What the tests on a real Swarm, the benchmarks and the demo have in common: a Director as a
+//! process of its own, a client of its API, and Docker's own lists.
+
+pub mod bundle;
+pub mod client;
+pub mod director;
+pub mod docker;
+pub mod stage;

@@ -144,30 +144,36 @@ pub(super) fn parse(text: &str) -> Result<Located, ConfigError> {
             ),
         },
         Err(error) => {
+            let error = error.without_snippet();
             let line = error
                 .location()
                 .map(|at| at.line())
                 .filter(|line| *line > 0);
-            syntax(line, error.without_snippet().to_string())
+            let message = match error {
+                serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
+                    format!("the key `{key}` occurs twice")
+                }
+                other => other.to_string(),
+            };
+            syntax(line, message)
         }
     }
 }
+
+/// Looks up an environment variable by its full name.
+type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// One mapping of the file while its keys are taken out of it.
 pub(super) struct Section<'a> {
     prefix: String,
     entries: Vec<(String, Located)>,
     known: Vec<&'static str>,
-    env: Option<&'a dyn Fn(&str) -> Option<String>>,
+    env: Option<Environment<'a>>,
     faults: &'a mut Vec<Fault>,
 }
 
 impl<'a> Section<'a> {
-    pub(super) fn new(
-        root: Located,
-        env: &'a dyn Fn(&str) -> Option<String>,
-        faults: &'a mut Vec<Fault>,
-    ) -> Self {
+    pub(super) fn new(root: Located, env: Environment<'a>, faults: &'a mut Vec<Fault>) -> Self {
         let entries = match root.value {
             Value::Map(entries) => entries,
             _ => Vec::new(),

@@ -11,7 +11,8 @@ use super::document::{Value, expected};
 pub(super) fn integer(value: &Value, least: u64, most: u64) -> Result<u64, String> {
     let number = match value {
         Value::Integer(number) => u64::try_from(*number).ok(),
-        Value::Environment(text) => text.trim().parse().ok(),
+        // Quotes around a number are a habit, not a fault.
+        Value::Text(text) | Value::Environment(text) => text.trim().parse().ok(),
         _ => None,
     };
     number

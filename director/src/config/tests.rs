@@ -154,11 +154,11 @@ fn all_faults_at_once() {
     assert_snapshot!(parse(text).unwrap_err(), @r"
     the configuration has 7 faults
       `port` is missing
-      `glusterpath` (line 2) must be text, found `5`: put it in quotes
-      `limits.entries` (line 6) must be a whole number from 1 to 10000000, found `many`
-      `limits.uploadbytes` (line 5) is not known: did you mean `limits.uploadBytes`?
-      `bind` (line 3) must be an IP address like `127.0.0.1` or `0.0.0.0`, found `localhost`
       `prot` (line 1) is not known: did you mean `port`?
+      `glusterpath` (line 2) must be text, found `5`: put it in quotes
+      `bind` (line 3) must be an IP address like `127.0.0.1` or `0.0.0.0`, found `localhost`
+      `limits.uploadbytes` (line 5) is not known: did you mean `limits.uploadBytes`?
+      `limits.entries` (line 6) must be a whole number from 1 to 10000000, found `many`
       `zzz` (line 7) is not known: expected one of `port`, `glusterpath`, `limits`, `images`, `bind`, `datadir`, `dockerHost`, `discoveryImage`, `discoveryHost`, `directorId`, `maxConcurrentTasks`, `orchestrationTimeout`, `subnetPool`, `exposeJoinTokens`, `logFormat`
     the smallest valid file:
       port: 8080
@@ -252,7 +252,7 @@ fn not_a_mapping_or_not_yaml() {
       glusterpath: /var/lib/atq/bundles
     ");
     assert_snapshot!(parse("port: 1\nport: 2\nglusterpath: /x").unwrap_err(), @r"
-    the configuration is not valid YAML (line 2): duplicate mapping key: port, set DuplicateKeyPolicy in Options if acceptable at line 2, column 1
+    the configuration is not valid YAML (line 2): the key `port` occurs twice
     the smallest valid file:
       port: 8080
       glusterpath: /var/lib/atq/bundles
@@ -309,9 +309,9 @@ fn image_faults() {
     let text = "images:\n- imageName: a\n  variabels: []\n- args: [{required: yes please}]\n- imageName: a:latest\n- text\n";
     assert_snapshot!(message(text), @r"
     the configuration has 6 faults
-      `images[0].variabels` (line 5) is not known: did you mean `images[0].variables`?
       `images[1].imageName` is missing
       `images[1].args[0].name` is missing
+      `images[0].variabels` (line 5) is not known: did you mean `images[0].variables`?
       `images[1].args[0].required` (line 6) must be `true` or `false`, found `yes please`
       `images[2]` (line 7) names the same image as `a`
       `images[3]` (line 8) must be a mapping, found `text`

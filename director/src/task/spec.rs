@@ -3,7 +3,8 @@
 
 mod reader;
 
-use reader::{Reader, shorten};
+use reader::Reader;
+pub(crate) use reader::{nearest, shorten};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;

@@ -54,9 +54,17 @@ impl Does {
         match self {
             Self::Sleep => image,
             Self::Exit(code) => image.exits(code),
-            Self::Print => image.prints(&["one", "", " three "]).complains(&["alas"]).exits(0),
+            Self::Print => image
+                .prints(&["one", "", " three "])
+                .complains(&["alas"])
+                .exits(0),
             Self::PrintLong => image.prints(&[&"x".repeat(LONG_LINE), "end"]).exits(0),
-            Self::NotStart => image.fails_to_start("starting container failed: exec: \"/nonexistent\": stat /nonexistent: no such file or directory: unknown"),
+            // The init process is there; what it should start is not.
+            Self::NotStart => image
+                .complains(&[
+                    "[FATAL tini (7)] exec /nonexistent failed: No such file or directory",
+                ])
+                .exits(127),
         };
     }
 }
@@ -271,7 +279,8 @@ impl Stage {
         .await
     }
 
-    async fn wait<T>(&self, what: &str, probe: impl AsyncFn() -> Result<T, String>) -> T {
+    /// Asks again and again until `probe` gives something other than what it saw.
+    pub async fn wait<T>(&self, what: &str, probe: impl AsyncFn() -> Result<T, String>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match probe().await {

@@ -52,7 +52,7 @@ impl Stage {
             .exits(0)
             .after(Duration::from_secs(3));
         Self {
-            dir: tempfile::tempdir().unwrap(),
+            dir: directory(),
             discovery: FakeDiscovery::new(fake.clone()),
             fake,
             settings: Settings {
@@ -133,6 +133,12 @@ impl Stage {
     pub fn evidence(&self, task: &str) -> std::path::PathBuf {
         self.dir.path().join("data/evidence").join(task)
     }
+}
+
+/// In memory where that is to be had: a thousand runs are played here, and what survives on a disk is
+/// the matter of the store's own tests.
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
 
 /// The store of a life that was cut off is let go by a thread of sled's, a moment later.

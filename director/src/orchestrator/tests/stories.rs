@@ -172,7 +172,7 @@ fn workers_that_dns_does_not_know_end_at_the_deadline() {
     stage.fake.set_name_lag(Duration::from_secs(100_000));
     stage.life(|director| async move {
         let name = director.accepted(&task()).await;
-        assert_snapshot!(director.failed(&name).await, @"resolve: WorkersTimedOut: the workers were not ready after 63 s: 3 of 3 workers run, 0 of 3 addresses resolve");
+        assert_snapshot!(director.failed(&name).await, @"resolve: WorkersTimedOut: the workers were not ready after 63 s: 3 of 3 workers run, 0 of 3 addresses resolve; not in DNS: 10.224.0.4, 10.224.0.5, 10.224.0.6");
     });
 }
 

@@ -127,9 +127,7 @@ fn docker_goes_away_for_a_minute_at_every_call() {
 fn crash_and_recover(stage: &Stage, wish: Wish) -> Option<Outcome> {
     stage.life(|director| async move {
         let name = name("load");
-        if director.it.get(&name).unwrap().is_none() {
-            return None;
-        }
+        director.it.get(&name).unwrap()?;
         match wish {
             Wish::None => {}
             Wish::Stop => {

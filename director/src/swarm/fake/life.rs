@@ -25,9 +25,8 @@ const UNPLACED: Duration = Duration::from_millis(66);
 const REFUSED: Duration = Duration::from_millis(200);
 /// The node has tried to start the process.
 const NOT_STARTED: Duration = Duration::from_millis(800);
-/// The process has obeyed SIGTERM.
-const STOPPED: Duration = Duration::from_millis(500);
-/// After the service's removal its Swarm tasks are still listed for so long.
+/// After the service's removal its Swarm tasks are still listed for so long, as what they were at the
+/// removal: how a process takes its SIGTERM is never reported.
 const LISTED: Duration = Duration::from_secs(4);
 /// Containers outlive their Swarm tasks.
 pub(super) const CONTAINER_LAG: Duration = Duration::from_millis(2200);
@@ -160,8 +159,9 @@ impl FakeTask {
     }
 
     fn seen(&self, now: Instant) -> Seen {
-        // Nobody reports what happens on a lost node.
-        let now = self.lost.map_or(now, |lost| lost.min(now));
+        // Nobody reports what happens on a lost node, or after the removal.
+        let reported_until = self.lost.into_iter().chain(self.removed).min();
+        let now = reported_until.map_or(now, |until| until.min(now));
         let age = now.saturating_duration_since(self.born);
         match &self.fate {
             Fate::NoAddress => Seen::new(TaskState::New),
@@ -173,18 +173,14 @@ impl FakeTask {
     fn running(&self, exit: Option<(Duration, i64)>, age: Duration, now: Instant) -> Seen {
         let started = self.born + Self::time_to_run();
         let by_itself = exit.map(|(after, code)| (started + after, code));
-        // A process that obeys SIGTERM ends as that signal's.
-        let stopped = self.removed.map(|at| (at + STOPPED, 143));
-        let ends = [by_itself, self.killed, stopped];
-        let first = ends.into_iter().flatten().min_by_key(|(at, _)| *at);
+        let first = [by_itself, self.killed]
+            .into_iter()
+            .flatten()
+            .min_by_key(|(at, _)| *at);
         match first {
             Some((at, _)) if at > now => Seen::new(walk(age)),
-            Some((at, 143)) if at >= started && self.removed.is_some() => Seen {
-                exit_code: Some(143),
-                ..Seen::new(TaskState::Shutdown)
-            },
             Some((at, code)) if at >= started => Seen::ended(code),
-            // Removed before it was started.
+            // Ended from outside before it was started.
             Some(_) => Seen::new(TaskState::Shutdown),
             None => Seen::new(walk(age)),
         }
@@ -233,6 +229,7 @@ impl FakeTask {
         let since = self.born + Self::time_to_run() + lag;
         now >= since
             && known_until.is_none_or(|until| now < until)
+            && self.removed.is_none()
             && self.state(now) == TaskState::Running
     }
 }

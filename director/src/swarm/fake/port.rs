@@ -51,8 +51,8 @@ impl Swarm for FakeSwarm {
     }
 
     async fn networks(&self) -> Result<Vec<Network>, SwarmError> {
-        self.call("networks", "", |world, _| {
-            Ok(world.networks.iter().map(|n| n.network.clone()).collect())
+        self.call("networks", "", |world, now| {
+            Ok(world.networks.iter().map(|n| n.observe(now)).collect())
         })
         .await
     }
@@ -167,7 +167,7 @@ impl Swarm for FakeSwarm {
     }
 }
 
-/// Logs can be read until the service is removed. Those of a lost node end with an error.
+/// Logs can be read as long as the Swarm task is listed. Those of a lost node end with an error.
 fn log(
     world: &World,
     now: Instant,
@@ -176,10 +176,7 @@ fn log(
     query: LogQuery,
 ) -> Result<Vec<Result<LogLine, SwarmError>>, SwarmError> {
     let what = format!("the log of Swarm task `{task_id}`");
-    let task = world
-        .tasks
-        .iter()
-        .find(|t| t.id == task_id && t.removed.is_none());
+    let task = world.listed(now).find(|t| t.id == task_id);
     let Some(task) = task else {
         return Err(SwarmError::NotFound { what });
     };

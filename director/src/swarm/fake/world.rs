@@ -42,21 +42,44 @@ pub(super) struct FakeNetwork {
     /// Removed from the Swarm; nodes still have it until their last container on it is gone, and so
     /// long its name is taken.
     removed: bool,
+    created: Instant,
     used: BTreeSet<Ipv4Addr>,
     cursor: u32,
 }
 
+/// A network is listed without its subnet until Swarm has got round to it.
+const SUBNET_LAG: Duration = Duration::from_millis(10);
+
 impl FakeNetwork {
+    /// The network as Docker's list shows it now.
+    pub fn observe(&self, now: Instant) -> Network {
+        let mut network = self.network.clone();
+        if now < self.created + SUBNET_LAG {
+            network.subnets.clear();
+        }
+        network
+    }
+
+    /// Addresses that no container gets: the network's, the gateway's, one for each node, and the
+    /// broadcast's.
+    fn reserve(&mut self, nodes: usize) {
+        let reserved = self.network.subnets.iter().flat_map(|subnet| {
+            let first = u32::from(subnet.network());
+            let nodes = u32::try_from(nodes).unwrap_or(u32::MAX / 2);
+            (first..first + 2 + nodes).chain([u32::from(subnet.broadcast())])
+        });
+        self.used.extend(reserved.map(Ipv4Addr::from));
+    }
+
     /// Swarm hands addresses out in order and comes back to free ones only at the end.
     fn take_address(&mut self) -> Option<Ipv4Addr> {
         let subnet = *self.network.subnets.first()?;
         let size = 1u32 << (32 - subnet.prefix_len());
         let base = u32::from(subnet.network());
-        // The first address is the network's, the second the gateway's, the last the broadcast's.
         for _ in 0..size {
             self.cursor = (self.cursor + 1) % size;
             let address = Ipv4Addr::from(base + self.cursor);
-            if self.cursor >= 2 && self.cursor < size - 1 && self.used.insert(address) {
+            if self.used.insert(address) {
                 return Some(address);
             }
         }
@@ -127,7 +150,7 @@ impl World {
                 .any(|other| other.contains(subnet) || subnet.contains(other))
         };
         let overlaps = subnets.iter().any(taken);
-        self.networks.push(FakeNetwork {
+        let mut network = FakeNetwork {
             network: Network {
                 id: id.clone(),
                 name: name.to_owned(),
@@ -137,10 +160,12 @@ impl World {
             },
             overlaps,
             removed: false,
+            created: Instant::now(),
             used: BTreeSet::new(),
-            // Each node takes one for itself, after the gateway.
-            cursor: 1 + u32::try_from(self.nodes.len()).unwrap_or(u32::MAX - 1),
-        });
+            cursor: 0,
+        };
+        network.reserve(self.nodes.len());
+        self.networks.push(network);
         id
     }
 

@@ -113,12 +113,12 @@ fn neither_alone_is_proof() {
     );
     assert_snapshot!(all.join("\n"), @r#"
     Waiting("0 of 3 workers run, 0 of 3 addresses resolve")
-    Waiting("3 of 3 workers run, 0 of 3 addresses resolve")
-    Waiting("3 of 3 workers run, 2 of 3 addresses resolve")
-    Waiting("3 of 3 workers run, 3 of 3 addresses resolve")
-    Waiting("3 of 3 workers run, 4 of 3 addresses resolve")
-    Waiting("2 of 3 workers run, 3 of 3 addresses resolve; replica 3: starting")
-    Waiting("3 of 3 workers run, 3 of 3 addresses resolve")
+    Waiting("3 of 3 workers run, 0 of 3 addresses resolve; not in DNS: 10.224.0.3, 10.224.0.4, 10.224.0.5")
+    Waiting("3 of 3 workers run, 2 of 3 addresses resolve; not in DNS: 10.224.0.5")
+    Waiting("3 of 3 workers run, 3 of 3 addresses resolve; not in DNS: 10.224.0.3; in DNS only: 10.224.0.6")
+    Waiting("3 of 3 workers run, 4 of 3 addresses resolve; in DNS only: 10.224.0.6")
+    Waiting("2 of 3 workers run, 3 of 3 addresses resolve; replica 3: starting; in DNS only: 10.224.0.5")
+    Waiting("3 of 3 workers run, 3 of 3 addresses resolve; in DNS only: 10.224.0.3")
     Waiting("4 of 3 workers run, 4 of 3 addresses resolve")
     "#);
 }
@@ -205,7 +205,7 @@ fn the_start_of_the_master() {
         judged(&[with(1, TaskState::Pending, "no suitable node")], LATER),
     ];
     assert_snapshot!(all.join("\n"), @r#"
-    Waiting("0 of 1 run; ")
+    Waiting("0 of 1 run")
     Waiting("0 of 1 run; preparing")
     Started
     Started

@@ -1,0 +1,66 @@
+# The daily verbs. `make help` lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.PHONY: help demo down test check unit swarm bench build release dist images image-director stack fmt openapi clean
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## set up what is missing and run a distributed JMeter test, from upload to figures
+	@deploy/setup.sh all
+	@deploy/run-long.sh "building the Director" cargo build --locked --quiet
+	@exec target/debug/demo
+
+down: ## undo all that `make demo` and `make test` have set up
+	@deploy/down.sh
+
+test: ## everything: formatting, lints, unit, property, contract tests, and tests on the real Swarm
+	@deploy/setup.sh all
+	@$(MAKE) --no-print-directory check unit swarm
+	@echo "make test: all passed"
+
+check: ## formatting and lints
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+unit: ## tests that need no Docker; with a running Swarm also the suites that run on both
+	ATQ_TEST_SWARM=$$(deploy/has-swarm.sh && echo 1 || true) cargo test --locked --workspace --exclude atq-tests
+
+swarm: ## tests on the real Swarm of this machine, one after the other
+	cargo build --locked -p atq-director
+	cargo test --locked -p atq-tests -- --test-threads=1
+
+bench: ## measure against the raw Docker API; prints a table (about 15 minutes)
+	@deploy/setup.sh all
+	@deploy/run-long.sh "building with optimisation" cargo build --release --locked --quiet
+	@exec target/release/bench
+
+build: ## build everything for development
+	cargo build --locked --workspace
+
+release: ## build target/release/atq-director
+	cargo build --release --locked -p atq-director
+
+dist: ## static binaries with link-time optimisation, in target/dist-bin
+	deploy/dist.sh
+
+images: ## the images that tests and the demo use
+	@deploy/setup.sh images
+
+image-director: ## the image of the Director itself, from a static binary
+	@deploy/setup.sh image-director
+
+stack: ## deploy the Director as a stack on this Swarm, run a task from inside its container, remove it
+	@deploy/setup.sh all
+	@deploy/setup.sh image-director
+	@deploy/stack-check.sh
+
+fmt: ## format the code
+	cargo fmt --all
+
+openapi: ## write api-spec/openapi.json anew from the code
+	ATQ_UPDATE_OPENAPI=1 cargo test --locked -p atq-director openapi
+
+clean: ## remove what was built
+	cargo clean

@@ -1,0 +1,109 @@
+//! The daemon's life: listen first, so that questions are answered at once; take up earlier tasks
+//! behind that; end on a signal and leave running tests alone.
+
+use crate::api::{self, App};
+use crate::config::Config;
+use crate::orchestrator::Orchestrator;
+use crate::{Ports, assemble};
+use anyhow::Context;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// Two cores serve thousands of requests a second; more threads would only take memory.
+const THREADS: usize = 4;
+
+/// Serves until SIGTERM or SIGINT. Blocks.
+///
+/// # Errors
+/// When the port or a directory cannot be used.
+pub fn until_signal(config: Config, ports: Ports) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .enable_all()
+        .build()?;
+    let served = runtime.block_on(async {
+        let address = SocketAddr::new(config.bind, config.port);
+        let listener = TcpListener::bind(address).await.with_context(|| {
+            format!("cannot listen on {address} (`bind` and `port` of the configuration)")
+        })?;
+        let (mut term, mut int) = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        );
+        let shutdown = async move {
+            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+        };
+        run(config, ports, listener, shutdown).await
+    });
+    // Drivers are simply cut off: whatever they were doing is taken up at the next start. Calls to
+    // the store that are under way may end.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served
+}
+
+/// Serves on `listener` until `shutdown` is over.
+///
+/// # Errors
+/// When a directory cannot be used.
+pub async fn run(
+    config: Config,
+    ports: Ports,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    let address = listener.local_addr()?;
+    let swarm = Arc::clone(&ports.swarm);
+    let config = Arc::new(config);
+    let orchestrator = {
+        let config = Arc::clone(&config);
+        tokio::task::spawn_blocking(move || assemble(&config, ports)).await??
+    };
+    let (recovered, recovery) = watch::channel(false);
+    tokio::spawn(take_up(orchestrator.clone(), recovered));
+    tokio::spawn(pull_images(Arc::clone(&config), Arc::clone(&swarm)));
+    let app = App {
+        orchestrator,
+        config,
+        recovered: recovery,
+    };
+    announce(address);
+    api::serve(listener, app, shutdown).await
+}
+
+/// Takes up earlier tasks, then looks after what clean-up has left.
+async fn take_up(orchestrator: Orchestrator, recovered: watch::Sender<bool>) {
+    match orchestrator.recover().await {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "earlier tasks are taken up again"),
+        Err(error) => {
+            tracing::error!(%error, "earlier tasks cannot be taken up");
+            return;
+        }
+    }
+    recovered.send_replace(true);
+    orchestrator.sweep().await;
+}
+
+/// Best effort: a task whose image is not there fails with Docker's own reason.
+async fn pull_images(config: Arc<Config>, swarm: Arc<dyn crate::swarm::Swarm>) {
+    for rule in config.images.rules() {
+        if let Err(error) = swarm.pull_image(&rule.image_name).await {
+            tracing::warn!(image = %rule.image_name, %error, "cannot get an image that the configuration names");
+        }
+    }
+}
+
+fn announce(address: SocketAddr) {
+    let reach = match address.ip().is_loopback() {
+        true => "; only this machine reaches it, `bind: 0.0.0.0` opens it to all",
+        false => "",
+    };
+    tracing::info!(
+        "listening on http://{address}, Swagger UI at http://{address}/swagger-ui/{reach}"
+    );
+}

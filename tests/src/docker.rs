@@ -1,0 +1,177 @@
+//! Docker's own lists and commands, by its command line: another way to Docker than the Director's,
+//! so that a mistake there does not hide itself.
+
+use anyhow::{Context, Result, bail};
+use std::collections::BTreeSet;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use tokio::process::Command;
+
+/// Runs `docker ARGS` and gives its standard output, trimmed.
+///
+/// # Errors
+/// When it fails; the message has its standard error.
+pub async fn docker(args: &[&str]) -> Result<String> {
+    let output = Command::new("docker")
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .context("cannot run `docker`")?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr);
+        bail!("docker {}: {}", args.join(" "), why.trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// What is in Docker under a label, by kind and name.
+///
+/// # Errors
+/// When Docker cannot be asked.
+pub async fn labelled(label: &str) -> Result<BTreeSet<String>> {
+    let filter = format!("label={label}");
+    let kinds: [(&str, &[&str]); 4] = [
+        ("service", &["service", "ls", "--format", "{{.Name}}"]),
+        ("network", &["network", "ls", "--format", "{{.Name}}"]),
+        ("container", &["ps", "-a", "--format", "{{.Names}}"]),
+        ("volume", &["volume", "ls", "--format", "{{.Name}}"]),
+    ];
+    let mut found = BTreeSet::new();
+    for (kind, command) in kinds {
+        let args: Vec<&str> = command
+            .iter()
+            .copied()
+            .chain(["--filter", &filter])
+            .collect();
+        let names = docker(&args).await?;
+        found.extend(names.lines().map(|name| format!("{kind} {name}")));
+    }
+    Ok(found)
+}
+
+/// Waits until nothing is under a label.
+///
+/// # Errors
+/// When something still is after `patience`.
+pub async fn until_nothing(label: &str, patience: Duration) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let left = labelled(label).await?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        if begun.elapsed() > patience {
+            bail!("still in Docker under `{label}`: {left:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// An overlay network with one HTTP target on it (image `atq-testload:dev`, port 8080), as a stand-in
+/// for a system under test.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Name of the network and of the service on it.
+    pub name: String,
+    label: String,
+}
+
+impl Target {
+    /// The target of this name and label, whether it is there or not.
+    pub fn known(name: &str, label: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            label: label.to_owned(),
+        }
+    }
+
+    /// Creates both, in place of those that an earlier, interrupted start has left.
+    ///
+    /// # Errors
+    /// When Docker refuses.
+    pub async fn start(name: &str, label: &str) -> Result<Self> {
+        let target = Self::known(name, label);
+        target.remove().await?;
+        docker(&[
+            "network",
+            "create",
+            "--driver",
+            "overlay",
+            "--attachable",
+            "--label",
+            label,
+            name,
+        ])
+        .await?;
+        docker(&[
+            "service",
+            "create",
+            "--quiet",
+            "--detach",
+            "--name",
+            name,
+            "--network",
+            name,
+            "--endpoint-mode",
+            "dnsrr",
+            "--no-resolve-image",
+            "--label",
+            label,
+            "--container-label",
+            label,
+            "--init",
+            "--stop-grace-period",
+            "1s",
+            "atq-testload:dev",
+            "target",
+        ])
+        .await?;
+        target.until_running(Duration::from_secs(60)).await?;
+        Ok(target)
+    }
+
+    async fn until_running(&self, patience: Duration) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            let states = docker(&[
+                "service",
+                "ps",
+                &self.name,
+                "--format",
+                "{{.CurrentState}} {{.Error}}",
+            ])
+            .await?;
+            if states.starts_with("Running") {
+                return Ok(());
+            }
+            if begun.elapsed() > patience {
+                bail!("the target does not run after {patience:?}: {states}");
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Removes both and waits until they are gone.
+    ///
+    /// # Errors
+    /// When something is left after a while.
+    pub async fn remove(&self) -> Result<()> {
+        // "Is not there" is what is wanted.
+        let _ = docker(&["service", "rm", &self.name]).await;
+        let begun = Instant::now();
+        loop {
+            let left = labelled(&self.label).await?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            if left.iter().all(|object| object.starts_with("network ")) {
+                let _ = docker(&["network", "rm", &self.name]).await;
+            }
+            if begun.elapsed() > Duration::from_secs(60) {
+                bail!("cannot remove the target: {left:?}");
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+}

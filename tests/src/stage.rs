@@ -1,0 +1,135 @@
+//! The stage of a test: a Director with an id of its own in a directory of its own, and the proof at
+//! the end that nothing of it is left in Docker.
+
+use crate::director::{Director, binary};
+use crate::docker::until_nothing;
+use anyhow::Result;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// How long a run of the test image may take in all.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A stage.
+pub struct Stage {
+    /// The Director; `None` while it is away.
+    director: Option<Director>,
+    dir: TempDir,
+    id: String,
+    more: String,
+}
+
+impl Stage {
+    /// A stage whose Director marks its objects with `id`, which no other test uses.
+    ///
+    /// # Errors
+    /// When the Director does not start.
+    pub async fn open(id: &str) -> Result<Self> {
+        Self::open_with(id, "").await
+    }
+
+    /// The same with more lines of configuration.
+    ///
+    /// # Errors
+    /// When the Director does not start.
+    pub async fn open_with(id: &str, more: &str) -> Result<Self> {
+        let more = format!("directorId: {id}\n{more}");
+        let dir = tempfile::tempdir()?;
+        let director = Director::start(&binary()?, dir.path(), &more).await?;
+        Ok(Self {
+            director: Some(director),
+            dir,
+            id: id.to_owned(),
+            more,
+        })
+    }
+
+    /// The Director, which must not be away.
+    ///
+    /// # Panics
+    /// When it is.
+    pub fn director(&self) -> &Director {
+        match &self.director {
+            Some(director) => director,
+            None => panic!("the Director of this stage is away"),
+        }
+    }
+
+    /// A client of the Director.
+    pub fn client(&self) -> crate::client::Client {
+        self.director().client.clone()
+    }
+
+    /// Takes the Director away, to be ended by the test.
+    ///
+    /// # Panics
+    /// When it is away already.
+    pub fn take(&mut self) -> Director {
+        match self.director.take() {
+            Some(director) => director,
+            None => panic!("the Director of this stage is away"),
+        }
+    }
+
+    /// Starts it again on the same data.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.director = Some(Director::start(&binary()?, self.dir.path(), &self.more).await?);
+        Ok(())
+    }
+
+    /// Ends the stage.
+    ///
+    /// # Errors
+    /// When something with this Director's label is left in Docker.
+    pub async fn close(self) -> Result<()> {
+        until_nothing(
+            &format!("com.atq.director={}", self.id),
+            Duration::from_secs(60),
+        )
+        .await
+    }
+}
+
+impl Drop for Stage {
+    /// A test that failed half-way must not leave containers to the next one.
+    fn drop(&mut self) {
+        drop(self.director.take());
+        let label = format!("label=com.atq.director={}", self.id);
+        let remove = "docker service ls -q --filter \"$0\" | xargs -r docker service rm; \
+                      for i in 1 2 3 4 5 6 7 8 9 10; do \
+                        ids=$(docker network ls -q --filter \"$0\"); [ -n \"$ids\" ] || break; \
+                        sleep 1; docker ps -aq --filter \"$0\" | grep -q . || docker network rm $ids; \
+                      done";
+        let _ = std::process::Command::new("sh")
+            .args(["-c", remove, &label])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .status();
+    }
+}
+
+/// A task of the test image that is over in seconds; fields can be changed with [`with`].
+pub fn small_task(name: &str, workers: u32) -> Value {
+    json!({
+        "name": name,
+        "worker": {"alias": "workers", "image": "atq-testload:dev", "args": ["worker"], "replicas": workers},
+        "master": {"alias": "master", "image": "atq-testload:dev", "args": ["master"]},
+    })
+}
+
+/// `task` with the value at a JSON pointer, for example `/worker/image`, replaced or added.
+///
+/// # Panics
+/// When the pointer's parent is not there.
+pub fn with(mut task: Value, pointer: &str, value: impl Into<Value>) -> Value {
+    let (parent, key) = pointer.rsplit_once('/').unwrap_or(("", pointer));
+    match task.pointer_mut(parent).and_then(Value::as_object_mut) {
+        Some(object) => object.insert(key.to_owned(), value.into()),
+        None => panic!("`{parent}` is not an object of the task"),
+    };
+    task
+}
