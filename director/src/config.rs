@@ -21,7 +21,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 pub use error::{ConfigError, Fault, Place};
-pub use images::{ImageFault, ImageRule, Images, Variable, normalise_image};
+pub use images::{ImageFault, ImageRule, Images, Variable};
 
 use document::Section;
 

@@ -1,5 +1,7 @@
 //! The port to the sidecar that looks names up inside a task's network.
 
+pub mod fake;
+
 use async_trait::async_trait;
 use std::net::Ipv4Addr;
 use std::time::Duration;

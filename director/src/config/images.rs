@@ -3,6 +3,7 @@
 use super::document::{Located, Section, Value, nearest};
 use super::error::Place;
 use super::fields;
+use crate::task::image::normalise;
 
 /// The images that may run: any, unless the configuration lists some.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -62,10 +63,10 @@ impl Images {
 
     /// The list's entry for an image; none if there is no such entry, or no list.
     pub fn allowed(&self, image: &str) -> Option<&ImageRule> {
-        let wanted = normalise_image(image);
+        let wanted = normalise(image);
         self.rules()
             .iter()
-            .find(|rule| normalise_image(&rule.image_name) == wanted)
+            .find(|rule| normalise(&rule.image_name) == wanted)
     }
 
     /// Checks that `image` may run in an environment where `is_set` tells which variables are set.
@@ -163,25 +164,6 @@ impl Variable {
             required,
         })
     }
-}
-
-/// One spelling for all names of an image: without Docker Hub's own prefixes, and with a tag unless it has a digest.
-pub fn normalise_image(image: &str) -> String {
-    let image = image.trim();
-    let hub = ["docker.io/", "index.docker.io/", "registry-1.docker.io/"];
-    let local = hub
-        .iter()
-        .find_map(|prefix| image.strip_prefix(prefix))
-        .unwrap_or(image);
-    let short = local
-        .strip_prefix("library/")
-        .filter(|rest| !rest.contains('/'))
-        .unwrap_or(local);
-    let last = short.rsplit('/').next().unwrap_or(short);
-    if last.contains(':') || last.contains('@') {
-        return short.to_owned();
-    }
-    format!("{short}:latest")
 }
 
 fn quoted(names: &[String]) -> String {

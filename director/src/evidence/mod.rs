@@ -43,6 +43,14 @@ impl std::fmt::Display for Source {
 #[derive(Debug, Clone)]
 pub struct Evidence {
     root: PathBuf,
+    caps: Caps,
+}
+
+/// How much is kept of a log, in bytes.
+#[derive(Debug, Clone, Copy)]
+struct Caps {
+    head: usize,
+    tail: usize,
 }
 
 impl Evidence {
@@ -50,6 +58,10 @@ impl Evidence {
     pub fn new(datadir: &Path) -> Self {
         Self {
             root: datadir.join("evidence"),
+            caps: Caps {
+                head: HEAD_BYTES,
+                tail: TAIL_BYTES,
+            },
         }
     }
 
@@ -77,7 +89,7 @@ impl Evidence {
         fs::create_dir_all(&dir).await.map_err(text)?;
         let part = dir.join(format!("{source}.part"));
         let whole = dir.join(format!("{source}.log"));
-        let read = write_log(&part, lines).await.map_err(text)?;
+        let read = write_log(&part, lines, self.caps).await.map_err(text)?;
         if read.is_ok() || !fs::try_exists(&whole).await.unwrap_or(false) {
             fs::rename(&part, &whole).await.map_err(text)?;
         } else {
@@ -180,13 +192,13 @@ fn format_line(line: &LogLine) -> String {
 }
 
 /// The outer error is the disk's, the inner one Docker's.
-async fn write_log<S>(path: &Path, mut lines: S) -> io::Result<Result<(), SwarmError>>
+async fn write_log<S>(path: &Path, mut lines: S, caps: Caps) -> io::Result<Result<(), SwarmError>>
 where
     S: Stream<Item = Result<LogLine, SwarmError>> + Unpin,
 {
     let mut file = BufWriter::new(File::create(path).await?);
     let mut head = 0;
-    let mut tail = Tail::default();
+    let mut tail = Tail::new(caps.tail);
     let mut result = Ok(());
     while let Some(line) = lines.next().await {
         let line = match line {
@@ -196,7 +208,7 @@ where
                 break;
             }
         };
-        if head < HEAD_BYTES {
+        if head < caps.head {
             head += line.len();
             file.write_all(line.as_bytes()).await?;
         } else {
@@ -210,40 +222,49 @@ where
 }
 
 /// The last lines of a log that is too large.
-#[derive(Default)]
 struct Tail {
+    cap: usize,
     lines: VecDeque<String>,
     bytes: usize,
     dropped_lines: u64,
     dropped_bytes: u64,
+    /// Time of the line that was dropped last.
+    dropped_at: String,
 }
 
 impl Tail {
+    fn new(cap: usize) -> Self {
+        Self {
+            cap,
+            lines: VecDeque::new(),
+            bytes: 0,
+            dropped_lines: 0,
+            dropped_bytes: 0,
+            dropped_at: String::new(),
+        }
+    }
+
     fn push(&mut self, line: String) {
         self.bytes += line.len();
         self.lines.push_back(line);
-        while self.bytes > TAIL_BYTES {
+        while self.bytes > self.cap {
             let Some(first) = self.lines.pop_front() else {
                 return;
             };
             self.bytes -= first.len();
             self.dropped_lines += 1;
             self.dropped_bytes += first.len() as u64;
+            self.dropped_at = first.split(' ').next().unwrap_or_default().to_owned();
         }
     }
 
     fn finish(self) -> String {
-        let note = match (
-            self.dropped_lines,
-            self.lines.front().and_then(|line| line.split_once(' ')),
-        ) {
-            (0, _) | (_, None) => String::new(),
-            (lines, Some((at, _))) => {
-                format!(
-                    "{at} stderr ... {lines} lines ({} bytes) left out ...\n",
-                    self.dropped_bytes
-                )
-            }
+        let note = match self.dropped_lines {
+            0 => String::new(),
+            lines => format!(
+                "{} stderr ... {lines} lines ({} bytes) left out ...\n",
+                self.dropped_at, self.dropped_bytes
+            ),
         };
         std::iter::once(note).chain(self.lines).collect()
     }

@@ -1,1 +1,222 @@
+#![allow(clippy::unwrap_used)]
+//! What is kept of logs.
 
+use super::*;
+use futures_util::stream;
+
+const CAPS: Caps = Caps {
+    head: 100,
+    tail: 60,
+};
+
+fn evidence(caps: Caps) -> (tempfile::TempDir, Evidence) {
+    let dir = tempfile::tempdir().unwrap();
+    let evidence = Evidence {
+        caps,
+        ..Evidence::new(dir.path())
+    };
+    (dir, evidence)
+}
+
+fn small() -> (tempfile::TempDir, Evidence) {
+    evidence(CAPS)
+}
+
+fn task() -> TaskName {
+    TaskName::parse("load").unwrap()
+}
+
+const MASTER: Source = Source {
+    role: Role::Master,
+    replica: 1,
+};
+
+fn line(text: &str) -> LogLine {
+    LogLine {
+        at: "2026-01-01T00:00:00Z".into(),
+        stream: LogStream::Stdout,
+        text: text.into(),
+    }
+}
+
+fn broken() -> SwarmError {
+    SwarmError::Internal {
+        what: "the log".into(),
+        reason: "node away".into(),
+    }
+}
+
+async fn keep(evidence: &Evidence, lines: Vec<Result<LogLine, SwarmError>>) -> Result<(), String> {
+    evidence
+        .keep_log(&task(), "run", MASTER, stream::iter(lines))
+        .await
+}
+
+async fn read(evidence: &Evidence) -> Vec<LogLine> {
+    let mut log = evidence.read_log(&task(), "run", MASTER).await.unwrap();
+    let mut lines = Vec::new();
+    while let Some(line) = log.next().await.unwrap() {
+        lines.push(line);
+    }
+    lines
+}
+
+async fn texts(evidence: &Evidence) -> Vec<String> {
+    read(evidence)
+        .await
+        .into_iter()
+        .map(|line| line.text)
+        .collect()
+}
+
+#[tokio::test]
+async fn lines_come_back_as_they_were() {
+    let (_dir, evidence) = evidence(Caps {
+        head: HEAD_BYTES,
+        tail: TAIL_BYTES,
+    });
+    let lines = vec![
+        line("one"),
+        line(""),
+        line("  spaces  at the edges "),
+        LogLine {
+            stream: LogStream::Stderr,
+            ..line("alas")
+        },
+        LogLine {
+            at: String::new(),
+            ..line("without a time")
+        },
+        line("ünïcode \u{1f600} \u{fffd}"),
+        line("stdout stderr"),
+    ];
+    keep(&evidence, lines.iter().cloned().map(Ok).collect())
+        .await
+        .unwrap();
+    assert_eq!(read(&evidence).await, lines);
+}
+
+#[tokio::test]
+async fn a_large_log_keeps_its_beginning_and_its_end_and_says_what_is_missing() {
+    let (_dir, evidence) = small();
+    // Each line takes 35 bytes: three for the beginning, one for the end.
+    let lines = (0..10)
+        .map(|index| Ok(line(&format!("line-{index}"))))
+        .collect();
+    keep(&evidence, lines).await.unwrap();
+    let texts = texts(&evidence).await;
+    assert_eq!(
+        texts,
+        [
+            "line-0",
+            "line-1",
+            "line-2",
+            "... 6 lines (210 bytes) left out ...",
+            "line-9"
+        ]
+    );
+    assert_eq!(read(&evidence).await[3].stream, LogStream::Stderr);
+}
+
+#[tokio::test]
+async fn a_log_that_just_fits_is_whole() {
+    let (_dir, evidence) = small();
+    let lines = (0..4)
+        .map(|index| Ok(line(&format!("line-{index}"))))
+        .collect();
+    keep(&evidence, lines).await.unwrap();
+    assert_eq!(texts(&evidence).await.len(), 4);
+}
+
+#[tokio::test]
+async fn a_line_that_is_larger_than_the_end_is_not_dropped_in_silence() {
+    let (_dir, evidence) = small();
+    let mut lines: Vec<_> = (0..3)
+        .map(|index| Ok(line(&format!("line-{index}"))))
+        .collect();
+    lines.push(Ok(line(&"x".repeat(200))));
+    keep(&evidence, lines).await.unwrap();
+    let texts = texts(&evidence).await;
+    assert_eq!(
+        texts.last().unwrap(),
+        "... 1 lines (229 bytes) left out ..."
+    );
+}
+
+#[tokio::test]
+async fn an_incomplete_log_is_kept_but_replaces_no_whole_one() {
+    let (dir, evidence) = small();
+    let error = keep(&evidence, vec![Ok(line("half")), Err(broken())])
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error,
+        "the log of master.1 is incomplete: Docker failed at the log: node away"
+    );
+    assert_eq!(texts(&evidence).await, ["half"]);
+    keep(&evidence, vec![Ok(line("one")), Ok(line("two"))])
+        .await
+        .unwrap();
+    assert_eq!(texts(&evidence).await, ["one", "two"]);
+    keep(&evidence, vec![Err(broken())]).await.unwrap_err();
+    assert_eq!(texts(&evidence).await, ["one", "two"]);
+    keep(&evidence, vec![Ok(line("three"))]).await.unwrap();
+    assert_eq!(texts(&evidence).await, ["three"]);
+    let files = std::fs::read_dir(dir.path().join("evidence/load/run/logs"))
+        .unwrap()
+        .count();
+    assert_eq!(files, 1, "a part of a file is left");
+}
+
+#[tokio::test]
+async fn logs_are_listed_by_role_and_number_and_nothing_else_is() {
+    let (dir, evidence) = small();
+    assert!(evidence.logs(&task(), "run").await.unwrap().is_empty());
+    let sources = [
+        (Role::Wait, 2),
+        (Role::Worker, 10),
+        (Role::Worker, 9),
+        (Role::Master, 1),
+    ];
+    for (role, replica) in sources {
+        let source = Source { role, replica };
+        evidence
+            .keep_log(&task(), "run", source, stream::iter(Vec::new()))
+            .await
+            .unwrap();
+    }
+    let logs = dir.path().join("evidence/load/run/logs");
+    for name in ["master.2.part", "boss.1.log", "worker.x.log", "README"] {
+        std::fs::write(logs.join(name), "x").unwrap();
+    }
+    let listed = evidence.logs(&task(), "run").await.unwrap();
+    let names: Vec<_> = listed.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["worker.9", "worker.10", "wait.2", "master.1"]);
+    assert!(evidence.logs(&task(), "other").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn removal_takes_all_runs_of_a_task_and_no_other_task() {
+    let (dir, evidence) = small();
+    keep(&evidence, vec![Ok(line("x"))]).await.unwrap();
+    let other = TaskName::parse("load-2").unwrap();
+    evidence
+        .keep_log(&other, "run", MASTER, stream::iter(Vec::new()))
+        .await
+        .unwrap();
+    evidence.remove(&task()).await.unwrap();
+    evidence.remove(&task()).await.unwrap();
+    assert!(!dir.path().join("evidence/load").exists());
+    assert_eq!(evidence.logs(&other, "run").await.unwrap(), [MASTER]);
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_nothing_is_told() {
+    let (dir, evidence) = small();
+    std::fs::write(dir.path().join("evidence"), "in the way").unwrap();
+    let error = keep(&evidence, Vec::new()).await.unwrap_err();
+    assert!(
+        error.starts_with("cannot write the log of master.1: "),
+        "{error}"
+    );
+}

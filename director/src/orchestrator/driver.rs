@@ -14,7 +14,9 @@ pub async fn drive(mut run: Run) {
     if run.state.step != Step::Queued && run.state.step < Step::Cleanup {
         run.turn = Some(run.shared.queue.resume());
     }
-    if let Err(error) = to_the_end(&mut run).await {
+    let ended = to_the_end(&mut run).await;
+    run.shared.queue.leave(&run.spec.name);
+    if let Err(error) = ended {
         tracing::error!(task = %run.spec.name, %error, "the task's driver stopped; this is a bug");
         return;
     }
@@ -44,6 +46,10 @@ async fn to_the_end(run: &mut Run) -> Result<(), IllegalEvent> {
 
 async fn record(run: &mut Run, event: Event) -> Result<(), IllegalEvent> {
     run.record(event).await?;
+    if run.state.outcome.is_some() {
+        // One that was stopped before it looked at the queue would hold up all behind it.
+        run.shared.queue.leave(&run.spec.name);
+    }
     if run.state.step >= Step::Cleanup {
         // Removal holds nobody up.
         run.turn = None;

@@ -64,3 +64,50 @@ fn report(now: &Result<Manager, SwarmError>) {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::swarm::fake::FakeSwarm;
+    use tokio::time::sleep;
+
+    #[tokio::test(start_paused = true)]
+    async fn before_the_first_look_docker_counts_as_away() {
+        let fake = FakeSwarm::new();
+        let health = Health::watch(Arc::new(fake));
+        assert!(matches!(
+            health.usable(),
+            Err(SwarmError::Unavailable { .. })
+        ));
+        health.first_look().await;
+        assert_eq!(health.usable().unwrap().node_id, "node-1");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_follows_docker_within_two_seconds_and_in_its_own_words() {
+        let fake = FakeSwarm::new();
+        let health = Health::watch(Arc::new(fake.clone()));
+        health.first_look().await;
+        for error in [SwarmError::NotASwarm, SwarmError::NotManager] {
+            fake.unwell(Some(error.clone()));
+            sleep(Duration::from_secs(2)).await;
+            assert_eq!(health.usable(), Err(error));
+        }
+        fake.unwell(None);
+        sleep(Duration::from_secs(2)).await;
+        assert!(health.usable().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_asks_docker_once_nobody_wants_to_know() {
+        let fake = FakeSwarm::new();
+        let health = Health::watch(Arc::new(fake.clone()));
+        health.first_look().await;
+        drop(health);
+        sleep(Duration::from_secs(5)).await;
+        let asked = fake.calls().len();
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(fake.calls().len(), asked);
+    }
+}

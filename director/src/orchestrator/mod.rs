@@ -38,6 +38,7 @@ use std::time::Duration;
 use subnets::Subnets;
 use thiserror::Error;
 use tokio::sync::watch;
+use wait::Deadline;
 
 /// How long a delete waits for the clean-up (API.md).
 pub const DELETE_PATIENCE: Duration = Duration::from_secs(90);
@@ -102,6 +103,13 @@ struct Live {
     wish: watch::Sender<Desired>,
     workers: Arc<Mutex<Vec<WorkerSeen>>>,
     ended: watch::Receiver<bool>,
+}
+
+impl Live {
+    /// Whether the driver is there. One that panicked has not said that it ended.
+    fn is_driven(&self) -> bool {
+        !*self.ended.borrow() && self.ended.has_changed().is_ok()
+    }
 }
 
 /// A task as the API shows it.
@@ -357,10 +365,18 @@ impl Orchestrator {
     pub async fn delete(&self, name: &TaskName) -> Result<(), WishError> {
         self.get(name)?.ok_or_else(|| not_found(name))?;
         self.wish(name, Desired::Deleted).await?;
-        self.drive(name)?;
-        if let Some(mut ended) = self.ended(name) {
-            // An error means that the driver is gone, which is what is waited for.
-            let _ = tokio::time::timeout(DELETE_PATIENCE, ended.wait_for(|ended| *ended)).await;
+        let deadline = Deadline::after(DELETE_PATIENCE);
+        // The driver that is there may have come to its end just before the wish reached it; the
+        // one after it knows of the wish from its beginning.
+        for _ in 0..2 {
+            self.drive(name)?;
+            if let Some(mut ended) = self.ended(name) {
+                // An error means that the driver is gone, which is what is waited for.
+                let _ = tokio::time::timeout(deadline.left(), ended.wait_for(|ended| *ended)).await;
+            }
+            if self.get(name)?.is_none() {
+                return Ok(());
+            }
         }
         match self.get(name)? {
             None => Ok(()),
@@ -372,9 +388,14 @@ impl Orchestrator {
     }
 
     async fn wish(&self, name: &TaskName, desired: Desired) -> Result<(), StoreError> {
-        let wish = self.shared.store.wish(name, desired).await?;
+        // `None`: the task has gone in between, which is more than was wished.
+        let Some(wish) = self.shared.store.wish(name, desired).await? else {
+            return Ok(());
+        };
         if let Some(live) = self.lock().get(name) {
-            live.wish.send_replace(wish);
+            // Two wishes may pass each other between the store and here.
+            live.wish
+                .send_modify(|present| *present = wish.max(*present));
         }
         Ok(())
     }
@@ -382,7 +403,7 @@ impl Orchestrator {
     /// Gives a task a driver, unless it has one.
     fn drive(&self, name: &TaskName) -> Result<(), StoreError> {
         let mut live = self.lock();
-        if live.get(name).is_some_and(|live| !*live.ended.borrow()) {
+        if live.get(name).is_some_and(Live::is_driven) {
             return Ok(());
         }
         let Some(stored) = self.shared.store.load(name)? else {
@@ -482,3 +503,6 @@ fn remains(state: &State) -> String {
         false => state.leftovers.join("; "),
     }
 }
+
+#[cfg(test)]
+mod tests;

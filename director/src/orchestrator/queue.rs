@@ -109,3 +109,85 @@ impl Drop for Turn {
         self.queue.changed.notify_waiters();
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+    use std::time::Duration;
+
+    fn name(text: &str) -> TaskName {
+        TaskName::parse(text).unwrap()
+    }
+
+    fn queue(limit: usize, names: &[&str]) -> Arc<Queue> {
+        let queue = Queue::new(limit);
+        for text in names {
+            queue.join(&name(text));
+        }
+        queue
+    }
+
+    #[tokio::test]
+    async fn turns_come_in_order_and_so_many_at_once_as_configured() {
+        let queue = queue(2, &["one", "two", "three"]);
+        assert!(queue.turn(&name("two")).now_or_never().is_none());
+        let one = queue.turn(&name("one")).now_or_never().unwrap();
+        let _two = queue.turn(&name("two")).now_or_never().unwrap();
+        assert!(queue.turn(&name("three")).now_or_never().is_none());
+        assert_eq!(queue.position(&name("three")), Some(1));
+        drop(one);
+        assert!(queue.turn(&name("three")).now_or_never().is_some());
+        assert_eq!(queue.position(&name("three")), None);
+    }
+
+    #[tokio::test]
+    async fn joining_twice_keeps_the_place() {
+        let queue = queue(1, &["one", "two", "one"]);
+        assert_eq!(queue.position(&name("one")), Some(1));
+        assert_eq!(queue.position(&name("two")), Some(2));
+        queue.leave(&name("one"));
+        assert_eq!(queue.position(&name("one")), None);
+        assert_eq!(queue.position(&name("two")), Some(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_is_woken_by_an_end_and_by_a_leave() {
+        let queue = queue(1, &["one", "two", "three"]);
+        let one = queue.turn(&name("one")).await;
+        let waiting = {
+            let queue = Arc::clone(&queue);
+            tokio::spawn(async move { queue.turn(&name("three")).await })
+        };
+        tokio::task::yield_now().await;
+        drop(one);
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished(), "`two` is first");
+        queue.leave(&name("two"));
+        tokio::time::timeout(Duration::from_secs(1), waiting)
+            .await
+            .unwrap()
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_is_given_up_keeps_the_place_and_takes_no_turn() {
+        let queue = queue(1, &["one", "two"]);
+        let one = queue.turn(&name("one")).await;
+        assert!(queue.turn(&name("two")).now_or_never().is_none());
+        drop(one);
+        assert_eq!(queue.position(&name("two")), Some(1));
+        assert!(queue.turn(&name("two")).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn who_ran_before_a_restart_goes_on_and_counts() {
+        let queue = queue(1, &["new"]);
+        let (first, second) = (queue.resume(), queue.resume());
+        drop(first);
+        assert!(queue.turn(&name("new")).now_or_never().is_none());
+        drop(second);
+        assert!(queue.turn(&name("new")).now_or_never().is_some());
+    }
+}

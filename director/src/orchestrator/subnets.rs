@@ -62,3 +62,57 @@ impl Drop for Held {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn net(text: &str) -> Ipv4Net {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_held_is_not_chosen_again_until_it_is_let_go() {
+        let subnets = Subnets::default();
+        let pool = net("10.0.0.0/22");
+        let mut held: Vec<Held> = (0..4)
+            .map(|_| subnets.choose(pool, 24, &[]).unwrap())
+            .collect();
+        let mut chosen: Vec<Ipv4Net> = held.iter().map(|held| held.subnet).collect();
+        chosen.sort();
+        assert_eq!(
+            chosen,
+            ["10.0.0.0/24", "10.0.1.0/24", "10.0.2.0/24", "10.0.3.0/24"].map(net)
+        );
+        assert!(subnets.choose(pool, 24, &[]).is_none());
+        let free = held.remove(2).subnet;
+        assert_eq!(subnets.choose(pool, 24, &[]).unwrap().subnet, free);
+    }
+
+    #[test]
+    fn what_exists_or_was_held_before_a_restart_is_not_chosen() {
+        let subnets = Subnets::default();
+        let pool = net("10.0.0.0/23");
+        let held = subnets.hold(net("10.0.1.0/24"));
+        assert!(subnets.choose(pool, 24, &[net("10.0.0.0/25")]).is_none());
+        assert_eq!(
+            subnets.choose(pool, 24, &[]).unwrap().subnet,
+            net("10.0.0.0/24")
+        );
+        drop(held);
+        let after = subnets.choose(pool, 24, &[net("10.0.0.0/25")]).unwrap();
+        assert_eq!(after.subnet, net("10.0.1.0/24"));
+    }
+
+    #[test]
+    fn the_same_subnet_held_twice_is_let_go_twice() {
+        let subnets = Subnets::default();
+        let pool = net("10.0.0.0/24");
+        let (one, two) = (subnets.hold(pool), subnets.hold(pool));
+        drop(one);
+        assert!(subnets.choose(pool, 24, &[]).is_none());
+        drop(two);
+        assert!(subnets.choose(pool, 24, &[]).is_some());
+    }
+}

@@ -17,7 +17,9 @@
 //! # Crashes
 //!
 //! A definition and its first event are one batch; an event and its state are one batch. So after a
-//! crash a task is there whole or not at all, and its state is the fold of its history. Nothing is
+//! crash a task is there whole or not at all, and its state is the fold of its history. Writes that
+//! depend on what is there (a name is free, a wish only grows) hold a lock of this process, which is
+//! the only one that has the store open. Nothing is
 //! acknowledged before it is on the disk: on Linux sled 0.34 flushes with `sync_file_range`, which
 //! survives the end of the process but not a power cut, so each flush is followed by `fdatasync` on
 //! sled's file.
@@ -32,7 +34,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
 
 const FORMAT: &str = "1";
@@ -111,6 +113,10 @@ pub struct Stored {
 pub struct Store {
     db: sled::Db,
     file: Arc<File>,
+    /// Held from a look to the write that depends on it.
+    looking: Arc<Mutex<()>>,
+    #[cfg(test)]
+    pub(crate) crash: tests::CrashPoint,
 }
 
 impl Store {
@@ -131,6 +137,9 @@ impl Store {
         let store = Self {
             db,
             file: Arc::new(file),
+            looking: Arc::default(),
+            #[cfg(test)]
+            crash: tests::CrashPoint::default(),
         };
         store.check_format(path)?;
         Ok(store)
@@ -167,20 +176,21 @@ impl Store {
         let (event, state) = (encode(first)?, encode(&state)?);
         let seq = first.seq;
         self.blocking(move |store| {
-            // The definition is the lock: whoever writes it first has the name.
-            let claimed = store.db.compare_and_swap(
-                spec_key(&name),
-                None as Option<&[u8]>,
-                Some(spec_value),
-            )?;
-            if claimed.is_err() {
+            let _looking = store.look();
+            if store.db.contains_key(spec_key(&name))? {
                 return store.load(&name);
             }
             let mut batch = sled::Batch::default();
+            batch.insert(spec_key(&name).as_bytes(), spec_value);
             batch.insert(event_key(&name, seq), event);
             batch.insert(state_key(&name).as_bytes(), state);
+            batch.remove(wish_key(&name).as_bytes());
             store.db.apply_batch(batch)?;
-            store.sync()?;
+            if let Err(error) = store.sync() {
+                // Whoever asked is told that nothing is stored, so nothing may be.
+                store.db.apply_batch(store.everything_of(&name)?)?;
+                return Err(error);
+            }
             Ok(None)
         })
         .await
@@ -203,22 +213,34 @@ impl Store {
             store.db.apply_batch(batch)?;
             store.sync()
         })
-        .await
+        .await?;
+        #[cfg(test)]
+        self.crash.after(record.seq).await;
+        Ok(())
     }
 
     /// Steers a task. Returns when that is on the disk. A wish only grows: a task that is to be
-    /// deleted stays so.
+    /// deleted stays so. `None` when there is no such task: a wish that came too late must not
+    /// steer the next task of that name.
     ///
     /// # Errors
     /// When the disk does not take it.
-    pub async fn wish(&self, name: &TaskName, desired: Desired) -> Result<Desired, StoreError> {
-        let key = wish_key(name);
+    pub async fn wish(
+        &self,
+        name: &TaskName,
+        desired: Desired,
+    ) -> Result<Option<Desired>, StoreError> {
+        let (task, key) = (spec_key(name), wish_key(name));
         self.blocking(move |store| {
+            let _looking = store.look();
+            if !store.db.contains_key(&task)? {
+                return Ok(None);
+            }
             let present: Desired = store.read(&key)?.unwrap_or_default();
             let wish = present.max(desired);
             store.db.insert(&key, encode(&wish)?)?;
             store.sync()?;
-            Ok(wish)
+            Ok(Some(wish))
         })
         .await
     }
@@ -230,17 +252,27 @@ impl Store {
     pub async fn remove(&self, name: &TaskName) -> Result<(), StoreError> {
         let name = name.clone();
         self.blocking(move |store| {
-            let mut batch = sled::Batch::default();
-            for key in store.db.scan_prefix(event_prefix(&name)).keys() {
-                batch.remove(key?);
-            }
-            for key in [spec_key(&name), state_key(&name), wish_key(&name)] {
-                batch.remove(key.as_bytes());
-            }
-            store.db.apply_batch(batch)?;
+            let _looking = store.look();
+            store.db.apply_batch(store.everything_of(&name)?)?;
             store.sync()
         })
         .await
+    }
+
+    /// A batch that removes all keys of a task.
+    fn everything_of(&self, name: &TaskName) -> Result<sled::Batch, StoreError> {
+        let mut batch = sled::Batch::default();
+        for key in self.db.scan_prefix(event_prefix(name)).keys() {
+            batch.remove(key?);
+        }
+        for key in [spec_key(name), state_key(name), wish_key(name)] {
+            batch.remove(key.as_bytes());
+        }
+        Ok(batch)
+    }
+
+    fn look(&self) -> MutexGuard<'_, ()> {
+        self.looking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The task with this name.
@@ -251,7 +283,7 @@ impl Store {
         let Some(spec) = self.read(&spec_key(name))? else {
             return Ok(None);
         };
-        // Between the two writes of `create` a task has no state: it is not there yet.
+        // Not written by this program; `repair` brings the state back from the history.
         let Some(state) = self.read(&state_key(name))? else {
             return Ok(None);
         };
@@ -275,7 +307,7 @@ impl Store {
         Ok(tasks)
     }
 
-    /// The names of all tasks with the time of their creation.
+    /// The names of all tasks, ascending.
     ///
     /// # Errors
     /// When one cannot be read.
@@ -306,8 +338,8 @@ impl Store {
         Ok(records)
     }
 
-    /// Removes what a crash in the middle of [`Store::create`] left, and rebuilds states that are not
-    /// the fold of their history.
+    /// Removes definitions without a history, and rebuilds states that are not the fold of theirs.
+    /// Neither is left by a crash; but a task must not be lost to a damaged copy of what it has twice.
     ///
     /// # Errors
     /// When something cannot be read or written.

@@ -24,16 +24,25 @@ pub fn check(image: &str) -> Result<(), String> {
 }
 
 /// The reference with Docker's defaults taken away, so that equal images compare equal:
-/// `docker.io/library/x:latest`, `library/x` and `x` are all `x`.
+/// `docker.io/library/x:latest`, `library/x` and `x` are all `x`. Beside a digest the tag says
+/// nothing.
 pub fn normalise(image: &str) -> String {
-    let mut name = image;
-    for prefix in ["index.docker.io/", "docker.io/"] {
-        name = name.strip_prefix(prefix).unwrap_or(name);
-    }
-    name = name.strip_prefix("library/").unwrap_or(name);
-    match name.contains('@') {
-        true => name.to_owned(),
-        false => name.strip_suffix(":latest").unwrap_or(name).to_owned(),
+    let image = image.trim();
+    let hub = ["docker.io/", "index.docker.io/", "registry-1.docker.io/"];
+    let local = hub
+        .iter()
+        .find_map(|prefix| image.strip_prefix(prefix))
+        .unwrap_or(image);
+    let short = local
+        .strip_prefix("library/")
+        .filter(|rest| !rest.contains('/'))
+        .unwrap_or(local);
+    match short.split_once('@') {
+        Some((rest, digest)) => format!("{}@{digest}", split_tag(rest).0),
+        None => match split_tag(short) {
+            (name, Some("latest")) => name.to_owned(),
+            _ => short.to_owned(),
+        },
     }
 }
 

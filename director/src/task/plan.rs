@@ -335,7 +335,7 @@ impl RunPlan<'_> {
         let users = spec
             .environment
             .iter()
-            .map(|var| format!("{}={}", var.name, escape_template(&var.value)));
+            .map(|var| escape_template(&format!("{}={}", var.name, var.value)));
         own.into_iter()
             .map(|(name, value)| format!("{RESERVED_PREFIX}{name}={value}"))
             .chain(users)
@@ -367,8 +367,8 @@ impl RunPlan<'_> {
     }
 }
 
-/// Swarm expands Go templates in the environment of a service. A user's value is not a template:
-/// its opening braces are written as a template that prints them.
+/// Swarm expands Go templates in the environment of a service, names and values. What a user writes
+/// is not a template: its opening braces are written as a template that prints them.
 fn escape_template(value: &str) -> String {
     value.replace("{{", r#"{{"{{"}}"#)
 }
@@ -395,14 +395,17 @@ pub fn prefix_for(replicas: u32, nodes: u32) -> u8 {
 }
 
 /// The first network of `pool` with this prefix that meets none of `taken`, from the `skip`-th on
-/// and around, so that tasks which start together look in different places.
+/// and around, so that tasks which start together look in different places. `None` when there is none,
+/// also when the whole pool is smaller than such a network.
 pub fn free_subnet(pool: Ipv4Net, prefix: u8, taken: &[Ipv4Net], skip: usize) -> Option<Ipv4Net> {
     let overlaps = |net: &Ipv4Net| {
         taken
             .iter()
             .any(|other| net.contains(&other.network()) || other.contains(&net.network()))
     };
-    let prefix = prefix.max(pool.prefix_len());
+    if prefix < pool.prefix_len() {
+        return None;
+    }
     let count = 1usize << (prefix - pool.prefix_len()).min(20);
     let skip = skip % count;
     let from_skip = pool.subnets(prefix).ok()?.skip(skip);

@@ -43,7 +43,7 @@ pub fn workers(
     let complete = u32::try_from(alive.len()) == Ok(replicas);
     match complete && alive == dns {
         true => Workers::Ready(alive),
-        false => Workers::Waiting(seen(tasks, replicas, dns)),
+        false => Workers::Waiting(seen(tasks, replicas, &alive, dns)),
     }
 }
 
@@ -99,7 +99,7 @@ pub fn reason(task: &SwarmTask) -> String {
     }
 }
 
-fn seen(tasks: &[SwarmTask], replicas: u32, dns: &[Ipv4Addr]) -> String {
+fn seen(tasks: &[SwarmTask], replicas: u32, alive: &[Ipv4Addr], dns: &[Ipv4Addr]) -> String {
     let head = format!(
         "{} of {replicas} workers run, {} of {replicas} addresses resolve",
         count_alive(tasks),
@@ -115,7 +115,29 @@ fn seen(tasks: &[SwarmTask], replicas: u32, dns: &[Ipv4Addr]) -> String {
     if late.len() > NAMED {
         parts.push(format!("and {} more", late.len() - NAMED));
     }
+    parts.extend(only_in(alive, dns, "not in DNS"));
+    parts.extend(only_in(dns, alive, "in DNS only"));
     parts.join("; ")
+}
+
+/// "not in DNS: 10.224.0.4"; nothing when there are none.
+fn only_in(here: &[Ipv4Addr], there: &[Ipv4Addr], words: &str) -> Option<String> {
+    let only: Vec<String> = here
+        .iter()
+        .filter(|address| !there.contains(address))
+        .map(ToString::to_string)
+        .collect();
+    let shown = only
+        .iter()
+        .take(NAMED)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
+    match only.len() {
+        0 => None,
+        count if count > NAMED => Some(format!("{words}: {shown} and {} more", count - NAMED)),
+        _ => Some(format!("{words}: {shown}")),
+    }
 }
 
 fn count_alive(tasks: &[SwarmTask]) -> usize {
@@ -158,11 +180,9 @@ pub fn start(tasks: &[SwarmTask], replicas: u32, age: Duration) -> Start {
     match u32::try_from(started) == Ok(replicas) {
         true => Start::Started,
         false => {
-            let states: Vec<String> = tasks.iter().take(NAMED).map(reason).collect();
-            Start::Waiting(format!(
-                "{started} of {replicas} run; {}",
-                states.join("; ")
-            ))
+            let mut parts = vec![format!("{started} of {replicas} run")];
+            parts.extend(tasks.iter().take(NAMED).map(reason));
+            Start::Waiting(parts.join("; "))
         }
     }
 }
@@ -209,3 +229,6 @@ pub fn loss(task: &SwarmTask) -> Option<String> {
     );
     (node_lost || failed).then(|| reason(task))
 }
+
+#[cfg(test)]
+mod tests;

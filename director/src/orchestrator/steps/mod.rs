@@ -80,16 +80,19 @@ async fn create_or_find(
     plan: &ServicePlan,
     ours: &Labels,
 ) -> Result<String, SwarmError> {
-    match swarm.create_service(plan).await {
-        Err(conflict @ SwarmError::Conflict { .. }) => {
-            let services = swarm.services(ours).await?;
-            services
-                .into_iter()
-                .find(|service| service.name == plan.name)
-                .map(|service| service.id)
-                .ok_or(conflict)
-        }
-        other => other,
+    let (what, reason) = match swarm.create_service(plan).await {
+        Err(SwarmError::Conflict { what, reason }) => (what, reason),
+        other => return other,
+    };
+    let services = swarm.services(&Labels::new()).await?;
+    match services
+        .into_iter()
+        .find(|service| service.name == plan.name)
+    {
+        Some(service) if is_ours(&service.labels, ours) => Ok(service.id),
+        Some(_) => Err(SwarmError::Conflict { what, reason }),
+        // A name is free again only a moment after its service was removed.
+        None => Err(SwarmError::InUse { what, reason }),
     }
 }
 

@@ -70,15 +70,18 @@ async fn create_or_find(
     plan: &NetworkPlan,
     ours: &Labels,
 ) -> Result<String, SwarmError> {
-    match swarm.create_network(plan).await {
-        Err(conflict @ SwarmError::Conflict { .. }) => {
-            let networks = swarm.networks().await?;
-            networks
-                .into_iter()
-                .find(|network| network.name == plan.name && is_ours(&network.labels, ours))
-                .map(|network| network.id)
-                .ok_or(conflict)
-        }
-        other => other,
+    let (what, reason) = match swarm.create_network(plan).await {
+        Err(SwarmError::Conflict { what, reason }) => (what, reason),
+        other => return other,
+    };
+    let networks = swarm.networks().await?;
+    match networks
+        .into_iter()
+        .find(|network| network.name == plan.name)
+    {
+        Some(network) if is_ours(&network.labels, ours) => Ok(network.id),
+        Some(_) => Err(SwarmError::Conflict { what, reason }),
+        // A name is free again only a moment after its network was removed.
+        None => Err(SwarmError::InUse { what, reason }),
     }
 }

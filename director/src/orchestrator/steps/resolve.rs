@@ -18,7 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// Longest single question to the sidecar.
 const LONG_POLL: Duration = Duration::from_secs(5);
-/// Pause of the look-up after an answer that did not settle the matter.
+/// Pause between two questions: an answer may come at once and still settle nothing.
 const LOOK_UP_PAUSE: Duration = Duration::from_millis(100);
 
 /// Waits until all workers are ready.
@@ -123,9 +123,6 @@ impl LookUp {
                 let answer = discovery
                     .addresses(&endpoint, &token, WORKERS_NAME, replicas, LONG_POLL)
                     .await;
-                let settled = answer
-                    .as_ref()
-                    .is_ok_and(|found| found.len() as u64 >= u64::from(replicas));
                 // The error stays beside the addresses of the last good answer: one bad one proves nothing.
                 sender.send_modify(|last| match answer {
                     Ok(addresses) => {
@@ -136,9 +133,7 @@ impl LookUp {
                     }
                     Err(error) => last.error = Some(error),
                 });
-                if settled || sender.borrow().error.is_some() {
-                    tokio::time::sleep(LOOK_UP_PAUSE).await;
-                }
+                tokio::time::sleep(LOOK_UP_PAUSE).await;
             }
         });
         Self {

@@ -10,7 +10,7 @@ use crate::swarm::{LogLine, LogQuery, LogStream, SwarmTask, TaskState};
 use crate::task::event::{Event, FailureCode};
 use crate::task::plan::Role;
 use crate::task::spec::WaitSpec;
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -21,6 +21,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const BETWEEN_TRIES: Duration = Duration::from_millis(500);
 /// More output than this equals no expected result.
 const MAX_OUTPUT: usize = 64 << 10;
+/// Bound of reading the log of a try.
+const LOG_PATIENCE: Duration = Duration::from_secs(30);
 /// How much of the output a message shows.
 const SHOWN_OUTPUT: usize = 200;
 
@@ -103,45 +105,55 @@ async fn until_end(
     }
 }
 
-/// Keeps the log of a try and gives its standard output.
+/// Keeps the log of a try and gives the beginning of its standard output. What cannot be read is
+/// no output, and never holds up the run.
 async fn keep_log(run: &Run, task: &SwarmTask, attempt: u32) -> String {
-    if task.container_id.is_none() {
-        return String::new();
-    }
-    let lines = match run
-        .shared
-        .swarm
-        .task_logs(&task.id, false, LogQuery::default())
-        .await
-    {
-        Ok(lines) => lines.collect::<Vec<_>>().await,
-        Err(error) => vec![Err(error)],
-    };
-    let output = stdout_of(lines.iter().filter_map(|line| line.as_ref().ok()));
-    let source = Source {
-        role: Role::Wait,
-        replica: attempt,
-    };
-    let kept = run
-        .shared
-        .evidence
-        .keep_log(&run.spec.name, &run.state.run, source, stream::iter(lines))
-        .await;
-    if let Err(error) = kept {
-        tracing::warn!(task = %run.spec.name, %error, "the log of the wait command could not be kept");
+    let mut output = String::new();
+    if task.container_id.is_some() {
+        let kept = tokio::time::timeout(LOG_PATIENCE, read_log(run, task, attempt, &mut output));
+        let problem = match kept.await {
+            Ok(kept) => kept.err(),
+            Err(_) => Some(format!(
+                "Docker did not give it within {} s",
+                LOG_PATIENCE.as_secs()
+            )),
+        };
+        if let Some(problem) = problem {
+            tracing::warn!(task = %run.spec.name, attempt, %problem, "the log of the wait command could not be kept");
+        }
     }
     output
 }
 
-fn stdout_of<'a>(lines: impl Iterator<Item = &'a LogLine>) -> String {
-    let mut output = String::new();
-    for line in lines.filter(|line| line.stream == LogStream::Stdout) {
-        if output.len() <= MAX_OUTPUT {
-            output.push_str(&line.text);
-            output.push('\n');
+async fn read_log(
+    run: &Run,
+    task: &SwarmTask,
+    attempt: u32,
+    output: &mut String,
+) -> Result<(), String> {
+    let query = LogQuery::default();
+    let lines = run.shared.swarm.task_logs(&task.id, false, query).await;
+    let lines = lines.map_err(|error| error.to_string())?;
+    let source = Source {
+        role: Role::Wait,
+        replica: attempt,
+    };
+    let lines = lines.inspect(|line| {
+        if let Ok(line) = line {
+            listen(output, line);
         }
+    });
+    run.shared
+        .evidence
+        .keep_log(&run.spec.name, &run.state.run, source, lines)
+        .await
+}
+
+fn listen(output: &mut String, line: &LogLine) {
+    if line.stream == LogStream::Stdout && output.len() <= MAX_OUTPUT {
+        output.push_str(&line.text);
+        output.push('\n');
     }
-    output
 }
 
 fn judge(wait: &WaitSpec, attempt: u32, task: &SwarmTask, output: &str) -> Event {

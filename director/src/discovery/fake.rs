@@ -1,0 +1,109 @@
+//! A sidecar that answers from a [`FakeSwarm`]: it is there when its service runs, and knows the
+//! names of its own network only.
+
+use super::{Discovery, DiscoveryError};
+use crate::swarm::fake::FakeSwarm;
+use crate::task::plan::{DISCOVERY_TOKEN_VARIABLE, Role};
+use async_trait::async_trait;
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// Time between two looks at the names.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// All sidecars of a fake Swarm; clones are the same.
+#[derive(Debug, Clone)]
+pub struct FakeDiscovery {
+    swarm: FakeSwarm,
+    deaf: Arc<AtomicBool>,
+    hidden: Arc<Mutex<Vec<Ipv4Addr>>>,
+}
+
+impl FakeDiscovery {
+    /// Sidecars on `swarm`.
+    pub fn new(swarm: FakeSwarm) -> Self {
+        Self {
+            swarm,
+            deaf: Arc::default(),
+            hidden: Arc::default(),
+        }
+    }
+
+    /// From here on no sidecar answers, or all do again.
+    pub fn deaf(&self, deaf: bool) {
+        self.deaf.store(deaf, Ordering::Relaxed);
+    }
+
+    /// Addresses that DNS never tells, whatever Swarm says.
+    pub fn hide(&self, addresses: Vec<Ipv4Addr>) {
+        *self.hidden.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+
+    fn answers(&self, endpoint: &str) -> Result<(), DiscoveryError> {
+        let there = self
+            .swarm
+            .plans()
+            .iter()
+            .any(|plan| plan.role == Role::Discovery);
+        match there && !self.deaf.load(Ordering::Relaxed) {
+            true => Ok(()),
+            false => Err(DiscoveryError {
+                endpoint: endpoint.to_owned(),
+                reason: "does not answer: connection refused".to_owned(),
+            }),
+        }
+    }
+
+    /// The network of the sidecar with this token.
+    fn network(&self, endpoint: &str, token: &str) -> Result<String, DiscoveryError> {
+        let guard = format!("{DISCOVERY_TOKEN_VARIABLE}={token}");
+        let plans = self.swarm.plans();
+        plans
+            .iter()
+            .find(|plan| plan.environment.contains(&guard))
+            .and_then(|plan| plan.networks.first())
+            .map(|join| join.network.clone())
+            .ok_or_else(|| DiscoveryError {
+                endpoint: endpoint.to_owned(),
+                reason: "answered 401 Unauthorized; expected 200 or 204".to_owned(),
+            })
+    }
+
+    fn look_up(&self, name: &str, network: &str) -> Vec<Ipv4Addr> {
+        let hidden = self.hidden.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = self.swarm.addresses_of(name, network);
+        addresses.retain(|address| !hidden.contains(address));
+        addresses
+    }
+}
+
+#[async_trait]
+impl Discovery for FakeDiscovery {
+    async fn healthy(&self, endpoint: &str) -> Result<(), DiscoveryError> {
+        self.answers(endpoint)
+    }
+
+    async fn addresses(
+        &self,
+        endpoint: &str,
+        token: &str,
+        name: &str,
+        replicas: u32,
+        timeout: Duration,
+    ) -> Result<Vec<Ipv4Addr>, DiscoveryError> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            self.answers(endpoint)?;
+            let network = self.network(endpoint, token)?;
+            let found = self.look_up(name, &network);
+            let enough = found.len() as u64 >= u64::from(replicas);
+            if enough || Instant::now() >= deadline {
+                return Ok(found);
+            }
+            sleep(LOOK).await;
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Stops and deletes, at every point of a run.
+
+use super::stage::{Stage, name, simple, task};
+use crate::orchestrator::WishError;
+use crate::task::state::{Desired, Outcome, Step};
+use std::time::Duration;
+
+const STEPS: [Step; 10] = [
+    Step::Queued,
+    Step::Network,
+    Step::Discovery,
+    Step::Workers,
+    Step::Resolve,
+    Step::WaitCommand,
+    Step::Delay,
+    Step::Master,
+    Step::Running,
+    Step::Cleanup,
+];
+
+#[test]
+fn a_stop_ends_the_run_in_every_step_and_keeps_what_was_learnt() {
+    for step in STEPS {
+        let stage = Stage::new();
+        stage.life(|director| async move {
+            let name = director.accepted(&task()).await;
+            director.until_step(&name, step).await;
+            director.it.stop(&name).await.unwrap();
+            let state = director.ended(&name).await;
+            let expected = match step {
+                Step::Cleanup => Outcome::Finished,
+                _ => Outcome::Stopped,
+            };
+            assert_eq!(state.outcome, Some(expected), "{step:?}");
+            if step == Step::Running {
+                assert!(!state.workers.is_empty());
+                let logs = &director.it.shared().evidence;
+                assert!(logs.logs(&name, &state.run).await.unwrap().len() >= 4);
+            }
+        });
+    }
+}
+
+#[test]
+fn a_delete_removes_everything_in_every_step() {
+    for step in STEPS.into_iter().chain([Step::Collect, Step::Done]) {
+        let stage = Stage::new();
+        stage.life(|director| async move {
+            let name = director.accepted(&task()).await;
+            director.until_step(&name, step).await;
+            director.it.delete(&name).await.unwrap();
+            assert!(director.it.get(&name).unwrap().is_none(), "{step:?}");
+            assert!(director.it.history(&name).unwrap().is_empty());
+            assert_eq!(director.fake.leftovers(), Default::default(), "{step:?}");
+            // The name is free again, and nothing of the old wish is left.
+            let name = director.accepted(&task()).await;
+            assert_eq!(director.ended(&name).await.outcome, Some(Outcome::Finished));
+        });
+        assert!(stage.evidence("load").is_dir());
+    }
+}
+
+#[test]
+fn a_delete_takes_the_evidence_with_it() {
+    let stage = Stage::new();
+    stage.life(|director| async move {
+        let name = director.accepted(&task()).await;
+        director.ended(&name).await;
+        director.it.delete(&name).await.unwrap();
+    });
+    assert!(!stage.evidence("load").exists());
+}
+
+#[test]
+fn two_deletes_at_once_both_succeed() {
+    let stage = Stage::new();
+    stage.life(|director| async move {
+        let name = director.accepted(&task()).await;
+        director.until_step(&name, Step::Running).await;
+        let (one, two) = tokio::join!(director.it.delete(&name), director.it.delete(&name));
+        one.unwrap();
+        two.unwrap();
+    });
+}
+
+#[test]
+fn a_delete_that_comes_just_as_the_driver_ends_still_deletes() {
+    // The wish is raised at every moment around the end of the driver.
+    for late in 0..40 {
+        let stage = Stage::new();
+        stage.life(|director| async move {
+            let name = director.accepted(&simple("load")).await;
+            director
+                .until(&name, |state| state.step >= Step::Cleanup)
+                .await;
+            let wanted = director.state(&name).seq + 2;
+            director.until(&name, |state| state.seq >= wanted).await;
+            for _ in 0..late {
+                tokio::task::yield_now().await;
+            }
+            director.it.delete(&name).await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_delete_with_docker_away_says_what_is_left_and_goes_on_by_itself() {
+    let stage = Stage::new();
+    stage.life(|director| async move {
+        let name = director.accepted(&task()).await;
+        director.until_step(&name, Step::Running).await;
+        director.fake.down(true);
+        let error = director.it.delete(&name).await.unwrap_err();
+        assert!(matches!(error, WishError::Remains { .. }), "{error}");
+        director.fake.down(false);
+        for _ in 0..600 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if director.it.get(&name).unwrap().is_none() {
+                assert_eq!(director.fake.leftovers(), Default::default());
+                return;
+            }
+        }
+        panic!("still {:?}", director.state(&name));
+    });
+}
+
+#[test]
+fn a_task_that_is_stopped_while_it_waits_lets_the_next_one_pass() {
+    let mut stage = Stage::new();
+    stage.settings.max_concurrent_tasks = 1;
+    stage.life(|director| async move {
+        let first = director.accepted(&simple("first")).await;
+        let second = director.accepted(&simple("second")).await;
+        let third = director.accepted(&simple("third")).await;
+        director.until_step(&first, Step::Running).await;
+        director.it.stop(&second).await.unwrap();
+        assert_eq!(
+            director.ended_by_itself(&second).await.outcome,
+            Some(Outcome::Stopped)
+        );
+        assert_eq!(
+            director.ended(&third).await.outcome,
+            Some(Outcome::Finished)
+        );
+    });
+}
+
+#[test]
+fn a_task_that_was_stopped_before_a_restart_does_not_hold_up_the_queue() {
+    let mut stage = Stage::new();
+    stage.settings.max_concurrent_tasks = 1;
+    stage.life(|director| async move {
+        director.accepted(&simple("first")).await;
+        let second = director.accepted(&simple("second")).await;
+        director.accepted(&simple("third")).await;
+        director
+            .it
+            .shared()
+            .store
+            .wish(&second, Desired::Stopped)
+            .await
+            .unwrap();
+    });
+    stage.life(|director| async move {
+        assert_eq!(
+            director.ended_by_itself(&name("third")).await.outcome,
+            Some(Outcome::Finished)
+        );
+        assert_eq!(
+            director.ended(&name("second")).await.outcome,
+            Some(Outcome::Stopped)
+        );
+    });
+}
+
+#[test]
+fn a_wish_that_comes_after_the_task_is_gone_does_not_reach_the_next_of_that_name() {
+    let stage = Stage::new();
+    stage.life(|director| async move {
+        let name = director.accepted(&simple("load")).await;
+        director.ended(&name).await;
+        director.it.delete(&name).await.unwrap();
+        let store = &director.it.shared().store;
+        assert_eq!(store.wish(&name, Desired::Deleted).await.unwrap(), None);
+        director.accepted(&simple("load")).await;
+        assert_eq!(director.ended(&name).await.outcome, Some(Outcome::Finished));
+    });
+}
+
+#[test]
+fn what_is_not_there_cannot_be_stopped_or_deleted() {
+    let stage = Stage::new();
+    stage.life(|director| async move {
+        let name = name("nobody");
+        assert!(matches!(
+            director.it.stop(&name).await,
+            Err(WishError::NotFound { .. })
+        ));
+        assert!(matches!(
+            director.it.delete(&name).await,
+            Err(WishError::NotFound { .. })
+        ));
+    });
+}

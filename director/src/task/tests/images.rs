@@ -1,0 +1,89 @@
+//! Docker's grammar of image references, and when two of them are the same.
+
+use crate::task::image::{check, normalise};
+use insta::assert_snapshot;
+
+#[test]
+fn references_that_docker_takes() {
+    for image in [
+        "x",
+        "jmeter:5.6",
+        "a/b/c",
+        "a.b_c__d---e:T_a.g-1",
+        "localhost/x",
+        "localhost:5000/x:1",
+        "reg.example:443/team/tool:latest",
+        "UPPER.example/x",
+        "x@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+        "x:1@sha256:0123456789abcdef0123456789abcdef",
+        &format!("x:{}", "t".repeat(128)),
+        &"n".repeat(255),
+    ] {
+        assert_eq!(check(image), Ok(()), "{image}");
+    }
+}
+
+#[test]
+fn references_that_docker_refuses() {
+    for image in [
+        "X",
+        "a b",
+        "/x",
+        "x/",
+        "a//b",
+        "-x",
+        "x-",
+        "a..b",
+        "a___b",
+        ":1",
+        "x:",
+        "x:-1",
+        "x:a b",
+        "x@",
+        "x@sha256",
+        "x@sha256:12",
+        "x@sha256:zz23456789abcdef0123456789abcdef",
+        "reg.example:port/x",
+        "UPPER/x",
+        "http://x",
+        "x\n",
+        "ü",
+        &format!("x:{}", "t".repeat(129)),
+        &"n".repeat(256),
+        "",
+    ] {
+        assert!(check(image).is_err(), "{image}");
+    }
+    assert_snapshot!(check("My/tool").unwrap_err(), @"has the part `My`; expected lower-case letters and digits, with single `.`, `_` or `-` between them");
+    assert_snapshot!(check("x:").unwrap_err(), @"has the tag ``; expected 1 to 128 letters, digits, `_`, `.` or `-`");
+    assert_snapshot!(check("x@sha256:1").unwrap_err(), @"has the digest `sha256:1`; expected `sha256:` and 64 hex digits");
+}
+
+#[test]
+fn the_same_image_has_one_spelling() {
+    for (given, normal) in [
+        ("jmeter", "jmeter"),
+        (" jmeter ", "jmeter"),
+        ("jmeter:latest", "jmeter"),
+        ("docker.io/library/jmeter", "jmeter"),
+        ("index.docker.io/library/jmeter:latest", "jmeter"),
+        ("registry-1.docker.io/library/jmeter", "jmeter"),
+        ("library/jmeter:5", "jmeter:5"),
+        ("library/a/b", "library/a/b"),
+        ("docker.io/acme/jmeter", "acme/jmeter"),
+        ("localhost:5000/jmeter", "localhost:5000/jmeter"),
+        ("localhost:5000/jmeter:latest", "localhost:5000/jmeter"),
+        (
+            "reg.example/library/jmeter:1",
+            "reg.example/library/jmeter:1",
+        ),
+        ("jmeter@sha256:00", "jmeter@sha256:00"),
+        ("jmeter:latest@sha256:00", "jmeter@sha256:00"),
+        ("jmeter:5@sha256:00", "jmeter@sha256:00"),
+    ] {
+        assert_eq!(normalise(given), normal, "{given}");
+        assert_eq!(normalise(&normalise(given)), normal, "{given}");
+    }
+    assert_ne!(normalise("jmeter:5"), normalise("jmeter"));
+    assert_ne!(normalise("acme/jmeter"), normalise("jmeter"));
+}

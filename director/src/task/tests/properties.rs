@@ -1,0 +1,268 @@
+//! The invariants of DESIGN.md, section 6, that are pure, on histories made by driving the machine
+//! with random results of its steps:
+//!
+//! 1. the rank of the step never falls; `done` absorbs every event but a late clean-up, and that one
+//!    does not leave it;
+//! 2. `desired = stopped` and `deleted` reach `done` from everywhere in bounded steps;
+//! 3. the fold of the history is the state, at every prefix;
+//! 5. at the end clean-up was tried and its result recorded;
+//! 6. a failure always has a message and the step that failed.
+//!
+//! 4 and 7 need a Swarm: `orchestrator/tests/sweeps.rs`.
+
+use super::spec;
+use crate::task::event::{Event, Failure, FailureCode, Record};
+use crate::task::machine::{Action, MAX_CLEANUPS, begin, decide, fold, next};
+use crate::task::spec::{TaskName, TaskSpec};
+use crate::task::state::{Desired, Outcome, State, Step};
+use crate::task::timestamp::Timestamp;
+use proptest::prelude::*;
+use serde_json::json;
+
+/// What a step might give: a number that [`result`] makes an event of.
+type Dice = u8;
+
+/// One of the events that the step may end with, or an intermediate one.
+fn result(state: &State, dice: Dice) -> Event {
+    if dice > 235 && state.step < Step::Collect {
+        let failure = Failure {
+            step: state.step,
+            code: FailureCode::Internal,
+            message: "it broke".into(),
+            hint: String::new(),
+        };
+        return Event::Failed { failure };
+    }
+    let often = dice.is_multiple_of(3);
+    match state.step {
+        Step::Queued => Event::StepStarted {
+            step: Step::Network,
+        },
+        Step::Network if state.subnet.is_none() => subnet(dice),
+        Step::Network => Event::NetworkCreated { id: "n".into() },
+        Step::Discovery if state.network.is_none() => Event::NetworkCreated { id: "n2".into() },
+        Step::Discovery if often && state.subnets_tried < 2 => subnet(dice),
+        Step::Discovery => Event::DiscoveryReady {
+            service: "d".into(),
+            endpoint: "e".into(),
+        },
+        Step::Workers => Event::WorkersCreated {
+            service: "w".into(),
+        },
+        Step::Resolve => Event::WorkersReady {
+            addresses: vec![[10, 0, 0, dice].into()],
+        },
+        Step::Readiness => Event::WorkersProbed,
+        Step::WaitCommand => Event::WaitTried {
+            attempt: state.wait_attempts + 1,
+            exit_code: Some(dice.into()),
+            succeeded: often,
+            seen: "x".into(),
+        },
+        Step::Delay if state.delay_until.is_none() => Event::DelayStarted {
+            until: Timestamp(u64::from(dice)),
+        },
+        Step::Delay => Event::DelayEnded,
+        Step::Master if state.master.is_none() => Event::MasterCreated {
+            service: "m".into(),
+        },
+        Step::Master => Event::MasterStarted,
+        Step::Running if often => Event::WorkerLost {
+            replica: dice.into(),
+            reason: "x".into(),
+        },
+        Step::Running => Event::MasterEnded {
+            exit_code: Some((dice % 2).into()),
+        },
+        Step::Collect => Event::EvidenceKept {
+            logs: 0,
+            missing: Vec::new(),
+            workers: Vec::new(),
+        },
+        Step::Cleanup | Step::Done => Event::CleanUpTried {
+            leftovers: if often { vec!["x".into()] } else { Vec::new() },
+        },
+    }
+}
+
+fn subnet(dice: Dice) -> Event {
+    Event::SubnetChosen {
+        subnet: format!("10.224.{dice}.0/24").parse().unwrap(),
+    }
+}
+
+/// Drives a run as the driver does, at most as long as the dice last.
+fn drive(
+    spec: &TaskSpec,
+    dice: &[Dice],
+    wish_at: usize,
+    wish: Desired,
+) -> (Vec<Record>, Vec<State>) {
+    let first = Record {
+        seq: 1,
+        at: Timestamp(0),
+        event: Event::Queued {
+            run: "a1b2c3".into(),
+            token: "t".into(),
+        },
+    };
+    let mut states = vec![begin(&first).unwrap()];
+    let mut history = vec![first];
+    for (index, dice) in dice.iter().enumerate() {
+        let state = states.last().unwrap();
+        let desired = if index >= wish_at { wish } else { Desired::Run };
+        let event = match decide(state, spec, desired) {
+            Action::Rest => break,
+            Action::Record(event) => event,
+            Action::Perform(_) => result(state, *dice),
+        };
+        let record = Record {
+            seq: state.seq + 1,
+            at: Timestamp(state.seq * 7),
+            event,
+        };
+        let after = next(state.clone(), &record).unwrap_or_else(|bug| panic!("{bug}"));
+        history.push(record);
+        states.push(after);
+    }
+    (history, states)
+}
+
+fn specs() -> impl Strategy<Value = TaskSpec> {
+    (any::<bool>(), 0_u64..2).prop_map(|(wait, delay)| {
+        let command = if wait { "x" } else { "" };
+        spec(&[
+            ("/waitCommand", json!({"command": command})),
+            ("/delay", json!(delay)),
+        ])
+    })
+}
+
+fn wishes() -> impl Strategy<Value = Desired> {
+    prop_oneof![
+        Just(Desired::Run),
+        Just(Desired::Stopped),
+        Just(Desired::Deleted)
+    ]
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    (0..13_usize, any::<Dice>(), any::<bool>()).prop_map(|(step, dice, enter)| {
+        let step = Step::ALL[step];
+        if enter {
+            return Event::StepStarted { step };
+        }
+        let first = Record {
+            seq: 1,
+            at: Timestamp(0),
+            event: Event::Queued {
+                run: "r".into(),
+                token: "t".into(),
+            },
+        };
+        let state = State {
+            step,
+            ..begin(&first).unwrap()
+        };
+        result(&state, dice)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn rank_never_falls_and_every_prefix_folds_to_its_state(
+        spec in specs(), dice in prop::collection::vec(any::<Dice>(), 0..80), at in 0..60_usize, wish in wishes(),
+    ) {
+        let (history, states) = drive(&spec, &dice, at, wish);
+        for pair in states.windows(2) {
+            prop_assert!(pair[0].step <= pair[1].step);
+            prop_assert!(pair[0].outcome.is_none() || pair[0].outcome == pair[1].outcome);
+        }
+        for (length, state) in (1..).zip(&states) {
+            prop_assert_eq!(&fold(&history[..length]).unwrap(), state);
+        }
+    }
+
+    #[test]
+    fn a_stop_or_delete_reaches_the_end_in_bounded_steps(
+        spec in specs(), mut dice in prop::collection::vec(any::<Dice>(), 0..60), deleted: bool, seed: u8,
+    ) {
+        let wish = if deleted { Desired::Deleted } else { Desired::Stopped };
+        let at = dice.len();
+        // Stopped, collect, kept, cleanup, the tries, done.
+        let bound = 5 + MAX_CLEANUPS as usize;
+        dice.extend((0..bound).map(|index| seed.wrapping_mul(31).wrapping_add(index as u8) % 235));
+        let (_, states) = drive(&spec, &dice, at, wish);
+        prop_assert!(states.last().unwrap().is_done(), "{:?}", states.last());
+    }
+
+    #[test]
+    fn an_end_has_an_outcome_a_clean_up_and_a_message_when_it_failed(
+        spec in specs(), dice in prop::collection::vec(any::<Dice>(), 100..140), at in 0..200_usize, wish in wishes(),
+    ) {
+        let (_, states) = drive(&spec, &dice, at, wish);
+        let last = states.last().unwrap();
+        prop_assume!(last.is_done());
+        prop_assert!(last.cleanups >= 1);
+        prop_assert!(last.leftovers.is_empty() || last.cleanups >= MAX_CLEANUPS);
+        prop_assert_eq!(last.failure.is_some(), last.outcome == Some(Outcome::Errored));
+        if let Some(failure) = &last.failure {
+            prop_assert!(!failure.message.is_empty());
+            prop_assert!(failure.step < Step::Collect);
+        }
+        prop_assert!(last.finished_at.is_some());
+    }
+
+    #[test]
+    fn the_end_absorbs_every_event_but_a_late_clean_up(
+        spec in specs(), dice in prop::collection::vec(0..235_u8, 120..140), event in any_event(),
+    ) {
+        let (_, states) = drive(&spec, &dice, 0, Desired::Stopped);
+        let last = states.last().unwrap().clone();
+        prop_assert!(last.is_done());
+        let late = matches!(event, Event::CleanUpTried { .. });
+        let record = Record { seq: last.seq + 1, at: Timestamp(0), event };
+        match next(last.clone(), &record) {
+            Ok(after) => {
+                prop_assert!(late);
+                prop_assert_eq!((after.step, after.outcome), (last.step, last.outcome));
+                prop_assert_eq!(decide(&after, &spec, Desired::Run), Action::Rest);
+            }
+            Err(_) => prop_assert!(!late),
+        }
+    }
+
+    #[test]
+    fn no_event_makes_the_rank_fall_wherever_it_comes(
+        spec in specs(), dice in prop::collection::vec(any::<Dice>(), 0..60), event in any_event(),
+    ) {
+        let (_, states) = drive(&spec, &dice, usize::MAX, Desired::Run);
+        let before = states.last().unwrap();
+        let record = Record { seq: before.seq + 1, at: Timestamp(0), event };
+        if let Ok(after) = next(before.clone(), &record) {
+            prop_assert!(after.step >= before.step);
+        }
+    }
+
+    #[test]
+    fn records_survive_their_storage(
+        spec in specs(), dice in prop::collection::vec(any::<Dice>(), 0..80),
+    ) {
+        let (history, states) = drive(&spec, &dice, usize::MAX, Desired::Run);
+        let text = serde_json::to_string(&history).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Vec<Record>>(&text).unwrap(), history);
+        let text = serde_json::to_string(&states).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Vec<State>>(&text).unwrap(), states);
+    }
+
+    #[test]
+    fn a_name_is_taken_exactly_when_it_matches_the_contract(text in "[a-zA-Z0-9_./ -]{0,50}") {
+        let bytes = text.as_bytes();
+        let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+        let inside = bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(b));
+        let right = inside && edge(bytes.first()) && edge(bytes.last()) && (3..=45).contains(&bytes.len());
+        prop_assert_eq!(TaskName::parse(&text).is_ok(), right);
+    }
+}
