@@ -24,10 +24,12 @@ pub struct UploadPayload {
 pub struct BundleDetails {
     /// Its id.
     pub id: String,
-    /// Name of the uploaded file.
-    pub file_name: String,
-    /// Size of the zip in bytes.
-    pub bytes: u64,
+    /// Name of the uploaded file; absent when it was lost in a crash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_name: Option<String>,
+    /// Size of the zip in bytes; absent when it was lost in a crash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     /// Size of its content in bytes.
     pub unpacked_bytes: u64,
     /// When it was uploaded.

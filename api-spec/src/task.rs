@@ -115,6 +115,15 @@ pub struct TaskRefused {
     pub error: String,
     /// Every fault of the definition.
     pub errors: Vec<FieldError>,
+    /// Stable name of the cause: `definition_faulty`.
+    pub code: String,
+    /// Always `about:blank`: the cause is named by `code`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Words of the HTTP status.
+    pub title: String,
+    /// The same as `error`.
+    pub detail: String,
 }
 
 /// One thing that is wrong with a definition.
@@ -146,6 +155,9 @@ pub struct Task {
     pub delay: u64,
     /// What is being done.
     pub step: Step,
+    /// Why the task errored, in one sentence: the message of `failure`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
     /// Why the task errored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,

@@ -14,8 +14,6 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// How long open requests may take to end after a signal.
-const GRACE: Duration = Duration::from_secs(3);
 /// Two cores serve thousands of requests a second; more threads would only take memory.
 const THREADS: usize = 4;
 
@@ -24,13 +22,19 @@ const THREADS: usize = 4;
 /// # Errors
 /// When the port or a directory cannot be used.
 pub fn until_signal(config: Config, ports: Ports) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .enable_all()
+        .build()?;
     let served = runtime.block_on(async {
         let address = SocketAddr::new(config.bind, config.port);
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("cannot listen on {address} (`bind` and `port` of the configuration)"))?;
-        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let listener = TcpListener::bind(address).await.with_context(|| {
+            format!("cannot listen on {address} (`bind` and `port` of the configuration)")
+        })?;
+        let (mut term, mut int) = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        );
         let shutdown = async move {
             tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
         };
@@ -62,31 +66,13 @@ pub async fn run(
     let (recovered, recovery) = watch::channel(false);
     tokio::spawn(take_up(orchestrator.clone(), recovered));
     tokio::spawn(pull_images(Arc::clone(&config), Arc::clone(&swarm)));
-    let app = App::new(orchestrator, config, swarm, recovery, address);
-    announce(address);
-    serve(listener, api::router(app), shutdown).await
-}
-
-async fn serve(
-    listener: TcpListener,
-    router: axum::Router,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> anyhow::Result<()> {
-    let (told, mut stop) = watch::channel(false);
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
-        shutdown.await;
-        tracing::info!("ending; running tests go on and are followed again at the next start");
-        told.send_replace(true);
-    });
-    let cut = async {
-        if stop.wait_for(|told| *told).await.is_ok() {
-            tokio::time::sleep(GRACE).await;
-        }
+    let app = App {
+        orchestrator,
+        config,
+        recovered: recovery,
     };
-    tokio::select! {
-        served = server => served.context("the HTTP server failed"),
-        () = cut => Ok(()),
-    }
+    announce(address);
+    api::serve(listener, app, shutdown).await
 }
 
 /// Takes up earlier tasks, then looks after what clean-up has left.
@@ -117,5 +103,7 @@ fn announce(address: SocketAddr) {
         true => "; only this machine reaches it, `bind: 0.0.0.0` opens it to all",
         false => "",
     };
-    tracing::info!("listening on http://{address}, Swagger UI at http://{address}/swagger-ui/{reach}");
+    tracing::info!(
+        "listening on http://{address}, Swagger UI at http://{address}/swagger-ui/{reach}"
+    );
 }

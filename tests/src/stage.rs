@@ -37,7 +37,12 @@ impl Stage {
         let more = format!("directorId: {id}\n{more}");
         let dir = tempfile::tempdir()?;
         let director = Director::start(&binary()?, dir.path(), &more).await?;
-        Ok(Self { director: Some(director), dir, id: id.to_owned(), more })
+        Ok(Self {
+            director: Some(director),
+            dir,
+            id: id.to_owned(),
+            more,
+        })
     }
 
     /// The Director, which must not be away.
@@ -81,7 +86,11 @@ impl Stage {
     /// # Errors
     /// When something with this Director's label is left in Docker.
     pub async fn close(self) -> Result<()> {
-        until_nothing(&format!("com.atq.director={}", self.id), Duration::from_secs(60)).await
+        until_nothing(
+            &format!("com.atq.director={}", self.id),
+            Duration::from_secs(60),
+        )
+        .await
     }
 }
 

@@ -22,8 +22,14 @@ fn demo(dir: &Path, output: &Path) -> Result<Child> {
 }
 
 fn end_director(dir: &Path) -> Result<()> {
-    let pid = std::fs::read_to_string(dir.join("director.pid")).context("the demo leaves its Director running")?;
-    ensure!(Command::new("kill").args(["-TERM", pid.trim()]).status()?.success());
+    let pid = std::fs::read_to_string(dir.join("director.pid"))
+        .context("the demo leaves its Director running")?;
+    ensure!(
+        Command::new("kill")
+            .args(["-TERM", pid.trim()])
+            .status()?
+            .success()
+    );
     Ok(())
 }
 
@@ -34,8 +40,14 @@ fn the_demo_counts_every_sample() -> Result<()> {
     let status = demo(dir.path(), &output)?.wait()?;
     let text = std::fs::read_to_string(&output)?;
     ensure!(status.success(), "{status}\n{text}");
-    ensure!(text.contains("200 samples of each of 3 workers, no errors"), "{text}");
-    ensure!(text.contains("/swagger-ui/") && text.contains("curl -s"), "{text}");
+    ensure!(
+        text.contains("200 samples of each of 3 workers, no errors"),
+        "{text}"
+    );
+    ensure!(
+        text.contains("/swagger-ui/") && text.contains("curl -s"),
+        "{text}"
+    );
     end_director(dir.path())
 }
 
@@ -46,11 +58,24 @@ async fn ctrl_c_in_the_middle_of_the_demo_leaves_nothing() -> Result<()> {
     let mut child = demo(dir.path(), &output)?;
     let begun = Instant::now();
     while !std::fs::read_to_string(&output)?.contains("step resolve") {
-        ensure!(begun.elapsed() < Duration::from_secs(60), "{}", std::fs::read_to_string(&output)?);
-        ensure!(child.try_wait()?.is_none(), "{}", std::fs::read_to_string(&output)?);
+        ensure!(
+            begun.elapsed() < Duration::from_secs(60),
+            "{}",
+            std::fs::read_to_string(&output)?
+        );
+        ensure!(
+            child.try_wait()?.is_none(),
+            "{}",
+            std::fs::read_to_string(&output)?
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    ensure!(Command::new("kill").args(["-INT", &child.id().to_string()]).status()?.success());
+    ensure!(
+        Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .status()?
+            .success()
+    );
     let status = child.wait()?;
     let text = std::fs::read_to_string(&output)?;
     ensure!(status.code() == Some(130), "{status}\n{text}");

@@ -576,7 +576,7 @@ fn wrong_type(seen: &Value, expected: &str) -> String {
     format!("is {seen}; expected {expected}")
 }
 
-fn nearest(key: &str, known: &[&str]) -> String {
+pub(crate) fn nearest(key: &str, known: &[&str]) -> String {
     let scored = known
         .iter()
         .map(|name| {
@@ -600,7 +600,7 @@ fn nearest(key: &str, known: &[&str]) -> String {
 }
 
 /// Keeps a message readable when the text that it quotes is not.
-fn shorten(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     let clean: String = text
         .chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })

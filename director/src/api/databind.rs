@@ -1,0 +1,231 @@
+//! Bundles, under the name that they had in 2018.
+
+use super::error::{ApiError, RequestError};
+use super::path::BundlePath;
+use super::{App, body, to_its_end, view};
+use crate::bundle::{BundleError, BundleId, Incoming, check_file_name};
+use crate::task::spec::shorten;
+use atq_api_spec::bundle::{BundleDetails, Upload, UploadPayload};
+use atq_api_spec::error::Problem;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::multipart::{Field, MultipartError};
+use axum::extract::{FromRequest, Multipart, Request, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use futures_util::{TryStreamExt, future};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What a form may hold besides the zip, in bytes: boundaries, headers and other fields.
+const FORM_BYTES: u64 = 1 << 20;
+
+/// Uploads a zip, to be named as `fileid` in a definition.
+///
+/// The id is made of the content: the same zip twice gives the same id.
+#[utoipa::path(
+    post,
+    path = "/databind/upload",
+    operation_id = "uploadDatabind",
+    tag = "databind",
+    request_body(content = UploadPayload, content_type = "multipart/form-data", description = "A form with the zip in its field `file`; its name ends with `.zip`."),
+    responses(
+        (status = 200, description = "The zip is kept.", content(
+            (Upload = "application/json", example = json!({"id": "0f343b0931126a20f133d67c2b018a3b"})),
+            (Upload = "application/atq.databind.upload+json")
+        )),
+        (status = 400, description = "The form cannot be read, or has more than one file.", body = Problem),
+        (status = 413, description = "The zip is larger than `limits.uploadBytes`.", body = Problem),
+        (status = 415, description = "Not a form with a file, or the file is not a zip by its name or content.", body = Problem),
+        (status = 422, description = "The archive is broken, or holds what no honest bundle needs; the answer names the entry.", body = Problem),
+        (status = 500, description = "It cannot be stored, for example because the disk is full.", body = Problem)
+    )
+)]
+pub async fn upload(State(app): State<App>, request: Request) -> Result<Json<Upload>, ApiError> {
+    let limit = app.bundles().limits().upload_bytes;
+    let announced = body::content_length(request.headers()).unwrap_or(0);
+    let in_file = Arc::new(AtomicBool::new(false));
+    let mut form = form(request, Arc::clone(&in_file)).await?;
+    if announced > limit.saturating_add(FORM_BYTES) {
+        return Err(BundleError::TooLarge { limit }.into());
+    }
+    let mut file = None;
+    while let Some(field) = form.next_field().await.map_err(bad_form)? {
+        match (field.name(), &file) {
+            (Some("file"), None) => {
+                in_file.store(true, Ordering::Relaxed);
+                file = Some(receive(&app, field).await?);
+                in_file.store(false, Ordering::Relaxed);
+            }
+            (Some("file"), Some(_)) => return Err(RequestError::ManyFiles.into()),
+            _ => skip(field).await?,
+        }
+    }
+    let (incoming, name) = file.ok_or(RequestError::NoFile)?;
+    let uploaded = incoming.finish(&name).await?;
+    Ok(Json(Upload {
+        id: uploaded.id.into(),
+    }))
+}
+
+/// The form of a request. Outside of the file it is kept in memory, so it is bounded there.
+async fn form(request: Request, in_file: Arc<AtomicBool>) -> Result<Multipart, RequestError> {
+    let seen = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let seen = seen.map_or_else(|| "missing".to_owned(), |seen| shorten(&seen));
+    let request = request.map(|body| Body::from_stream(bounded(body, in_file)));
+    Multipart::from_request(request, &())
+        .await
+        .map_err(|_| RequestError::NotAForm { seen })
+}
+
+fn bounded(
+    body: Body,
+    in_file: Arc<AtomicBool>,
+) -> impl futures_util::Stream<Item = Result<axum::body::Bytes, axum::BoxError>> + Send {
+    let mut outside = 0_u64;
+    body.into_data_stream()
+        .map_err(axum::BoxError::from)
+        .and_then(move |chunk| {
+            let is_full = outside > FORM_BYTES;
+            if !in_file.load(Ordering::Relaxed) {
+                outside += chunk.len() as u64;
+            }
+            let told = format!("it holds more than {FORM_BYTES} bytes besides the file");
+            future::ready(if is_full && !in_file.load(Ordering::Relaxed) {
+                Err(io::Error::other(told).into())
+            } else {
+                Ok(chunk)
+            })
+        })
+}
+
+/// Takes the file in. Nothing of it is left when this is dropped half-way.
+async fn receive(app: &App, mut field: Field<'_>) -> Result<(Incoming, String), ApiError> {
+    let name = field.file_name().unwrap_or_default().to_owned();
+    // Some browsers send the whole path.
+    let name = name
+        .rsplit(['/', '\\'])
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    check_file_name(&name)?;
+    let mut incoming = app.bundles().begin().await?;
+    while let Some(chunk) = field.chunk().await.map_err(bad_form)? {
+        incoming.write(&chunk).await?;
+    }
+    Ok((incoming, name))
+}
+
+async fn skip(mut field: Field<'_>) -> Result<(), RequestError> {
+    while field.chunk().await.map_err(bad_form)?.is_some() {}
+    Ok(())
+}
+
+fn bad_form(error: MultipartError) -> RequestError {
+    RequestError::BadForm {
+        reason: error.body_text(),
+    }
+}
+
+/// Lists the uploads, newest first.
+#[utoipa::path(
+    get,
+    path = "/databind/list",
+    operation_id = "listDatabind",
+    tag = "databind",
+    responses(
+        (status = 200, description = "All uploads.", content(
+            (Vec<Upload> = "application/json", example = json!([{"id": "0f343b0931126a20f133d67c2b018a3b"}])),
+            (Vec<Upload> = "application/atq.databind.upload+json; type=collection")
+        )),
+        (status = 204, description = "There is none."),
+        (status = 500, description = "They cannot be read.", body = Problem)
+    )
+)]
+pub async fn list(State(app): State<App>) -> Result<Response, ApiError> {
+    let bundles = app.bundles().list().await?;
+    if bundles.is_empty() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let uploads: Vec<Upload> = bundles
+        .into_iter()
+        .map(|info| Upload { id: info.id.into() })
+        .collect();
+    Ok(Json(uploads).into_response())
+}
+
+/// Says what a bundle holds.
+#[utoipa::path(
+    get,
+    path = "/databind/{id}",
+    operation_id = "getDatabind",
+    tag = "databind",
+    params(("id" = String, Path, description = "Id of the bundle.", example = "0f343b0931126a20f133d67c2b018a3b")),
+    responses(
+        (status = 200, description = "The bundle and its files.", body = BundleDetails),
+        (status = 404, description = "There is no such bundle.", body = Problem, content_type = "application/problem+json"),
+        (status = 500, description = "It cannot be read.", body = Problem, content_type = "application/problem+json")
+    )
+)]
+pub async fn inspect(
+    State(app): State<App>,
+    BundlePath(id): BundlePath,
+) -> Result<Json<BundleDetails>, ApiError> {
+    let content = app.bundles().get(&id).await?;
+    Ok(Json(view::bundle(content.ok_or_else(|| no_bundle(&id))?)))
+}
+
+/// Removes a bundle that no task needs any more.
+#[utoipa::path(
+    delete,
+    path = "/databind/{id}",
+    operation_id = "deleteDatabind",
+    tag = "databind",
+    params(("id" = String, Path, description = "Id of the bundle.", example = "0f343b0931126a20f133d67c2b018a3b")),
+    responses(
+        (status = 204, description = "It is gone."),
+        (status = 404, description = "There is no such bundle.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "A task that is not done uses it.", body = Problem, content_type = "application/problem+json"),
+        (status = 500, description = "It cannot be removed.", body = Problem, content_type = "application/problem+json")
+    )
+)]
+pub async fn delete(
+    State(app): State<App>,
+    BundlePath(id): BundlePath,
+) -> Result<StatusCode, ApiError> {
+    to_its_end(remove(app, id)).await?
+}
+
+async fn remove(app: App, id: BundleId) -> Result<StatusCode, ApiError> {
+    if let Some(task) = user_of(&app, &id)? {
+        return Err(RequestError::BundleInUse {
+            id: id.to_string(),
+            task,
+        }
+        .into());
+    }
+    match app.bundles().remove(&id).await? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(no_bundle(&id).into()),
+    }
+}
+
+/// A task that is not done and uses the bundle.
+fn user_of(app: &App, id: &BundleId) -> Result<Option<String>, ApiError> {
+    let uses = |file: &Option<String>| file.as_deref() == Some(id.as_str());
+    let views = app.orchestrator.list()?;
+    let user = views
+        .into_iter()
+        .filter(|view| !view.state.is_done())
+        .find(|view| uses(&view.spec.worker.fileid) || uses(&view.spec.master.fileid));
+    Ok(user.map(|view| view.spec.name.to_string()))
+}
+
+fn no_bundle(id: &BundleId) -> RequestError {
+    RequestError::NoBundle { id: id.to_string() }
+}

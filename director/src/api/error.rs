@@ -1,0 +1,386 @@
+//! From what went wrong to what is answered. The only place that knows the status codes of errors:
+//! one exhaustive match for each kind of error, so that a new one cannot be forgotten.
+
+use crate::bundle::BundleError;
+use crate::orchestrator::logs::LogError;
+use crate::orchestrator::{SubmitError, WishError};
+use crate::store::StoreError;
+use crate::swarm::SwarmError;
+use crate::task::spec::{Fault, shorten};
+use atq_api_spec::MEDIA_PROBLEM;
+use atq_api_spec::error::Problem;
+use atq_api_spec::task::{FieldError, TaskRefused, TaskStatus};
+use axum::Json;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use std::any::Any;
+use std::net::IpAddr;
+use thiserror::Error;
+
+/// What is wrong with a request, whatever it asks for.
+#[derive(Debug, Error)]
+pub enum RequestError {
+    /// Nothing is at this path.
+    #[error("there is nothing at `{path}`\n(GET /swagger-ui/ shows what there is)")]
+    UnknownPath {
+        /// The path.
+        path: String,
+    },
+    /// Something is at this path, but not for this method.
+    #[error("`{method}` cannot be used here\n(the header `allow` names what can)")]
+    Method {
+        /// The method.
+        method: String,
+    },
+    /// The path names no task.
+    #[error("there is no task `{name}`")]
+    NoTask {
+        /// What it names.
+        name: String,
+    },
+    /// The path names no bundle.
+    #[error("there is no bundle `{id}`\n(GET /databind/list names all)")]
+    NoBundle {
+        /// What it names.
+        id: String,
+    },
+    /// The bundle is still needed.
+    #[error(
+        "the bundle `{id}` is in use by the task `{task}`\n(it can be removed once the task is done)"
+    )]
+    BundleInUse {
+        /// The bundle.
+        id: String,
+        /// A task that uses it.
+        task: String,
+    },
+    /// The body is larger than a definition may be.
+    #[error("the body is larger than {limit} bytes")]
+    BodyTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The body ended early.
+    #[error("the body ended before its announced length")]
+    BodyCutOff,
+    /// The body is not JSON.
+    #[error("the body is not valid JSON: {reason}")]
+    BadJson {
+        /// Where and why.
+        reason: String,
+    },
+    /// The body is said to be something else than JSON.
+    #[error("the content type is `{seen}`; expected `application/json`")]
+    NotJsonType {
+        /// What it is said to be.
+        seen: String,
+    },
+    /// The body is not a form.
+    #[error(
+        "the content type is `{seen}`; expected `multipart/form-data` with a boundary and the zip in its field `file`"
+    )]
+    NotAForm {
+        /// What it is said to be.
+        seen: String,
+    },
+    /// The form cannot be read.
+    #[error("the form cannot be read: {reason}")]
+    BadForm {
+        /// Why.
+        reason: String,
+    },
+    /// The form has no zip.
+    #[error("the form has no field `file`; expected a zip there")]
+    NoFile,
+    /// The form has more than one zip.
+    #[error("the form has more than one field `file`; expected one zip")]
+    ManyFiles,
+    /// A query parameter means nothing.
+    #[error("{reason}")]
+    BadQuery {
+        /// Why.
+        reason: String,
+    },
+    /// The tokens with which machines join are not for everybody.
+    #[error(
+        "the join tokens are not shown while the Director listens on `{bind}`, beyond loopback\n(set `exposeJoinTokens: true` in its configuration to show them to everybody who can reach it)"
+    )]
+    TokensHidden {
+        /// Where it listens.
+        bind: IpAddr,
+    },
+    /// The process is about to end.
+    #[error("the Director is shutting down")]
+    ShuttingDown,
+}
+
+/// Why a request was not fulfilled.
+#[derive(Debug, Error)]
+pub enum ApiError {
+    /// The request itself is wrong.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// A definition was not taken.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+    /// A definition has faults.
+    #[error("{}", sentence(faults))]
+    Refused {
+        /// The task's name; empty when it is unusable.
+        id: String,
+        /// All of them.
+        faults: Vec<Fault>,
+    },
+    /// A wish was not fulfilled.
+    #[error(transparent)]
+    Wish(#[from] WishError),
+    /// An upload was not kept, or a bundle not found.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// Docker failed.
+    #[error(transparent)]
+    Swarm(#[from] SwarmError),
+    /// There are no log lines.
+    #[error(transparent)]
+    Logs(#[from] LogError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Status and stable name of an error.
+type Verdict = (StatusCode, &'static str);
+
+/// What is said of errors whose own text is for the Director's log only.
+const INTERNAL: &str = "the Director failed; its log says why";
+
+impl ApiError {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Request(error) => of_request(error),
+            Self::Submit(error) => of_submit(error),
+            Self::Refused { .. } => (StatusCode::EXPECTATION_FAILED, "definition_faulty"),
+            Self::Wish(error) => of_wish(error),
+            Self::Bundle(error) => of_bundle(error),
+            Self::Swarm(error) => of_swarm(error),
+            Self::Logs(LogError::Docker(error)) => of_swarm(error),
+            Self::Logs(LogError::Evidence(_)) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "evidence_failed")
+            }
+            Self::Store(error) => of_store(error),
+        }
+    }
+
+    /// What is told: the error's own text, unless that shows the Director's insides.
+    fn text(&self) -> String {
+        match self {
+            Self::Store(_)
+            | Self::Submit(SubmitError::Store(_))
+            | Self::Wish(WishError::Store(_))
+            | Self::Logs(LogError::Evidence(_)) => INTERNAL.to_owned(),
+            told => told.to_string(),
+        }
+    }
+}
+
+fn of_request(error: &RequestError) -> Verdict {
+    use RequestError as E;
+    match error {
+        E::UnknownPath { .. } => (StatusCode::NOT_FOUND, "unknown_path"),
+        E::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+        E::NoTask { .. } => (StatusCode::NOT_FOUND, "task_not_found"),
+        E::NoBundle { .. } => (StatusCode::NOT_FOUND, "bundle_not_found"),
+        E::BundleInUse { .. } => (StatusCode::CONFLICT, "bundle_in_use"),
+        E::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+        E::BodyCutOff => (StatusCode::BAD_REQUEST, "body_cut_off"),
+        E::BadJson { .. } => (StatusCode::BAD_REQUEST, "bad_json"),
+        E::NotJsonType { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json"),
+        E::NotAForm { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_a_form"),
+        E::BadForm { .. } => (StatusCode::BAD_REQUEST, "bad_form"),
+        E::NoFile => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "no_file"),
+        E::ManyFiles => (StatusCode::BAD_REQUEST, "many_files"),
+        E::BadQuery { .. } => (StatusCode::BAD_REQUEST, "bad_query"),
+        E::TokensHidden { .. } => (StatusCode::SERVICE_UNAVAILABLE, "tokens_hidden"),
+        E::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
+    }
+}
+
+fn of_submit(error: &SubmitError) -> Verdict {
+    match error {
+        SubmitError::Faulty { .. } => (StatusCode::EXPECTATION_FAILED, "definition_faulty"),
+        SubmitError::Different { .. } => (StatusCode::CONFLICT, "task_differs"),
+        SubmitError::Ended { .. } => (StatusCode::CONFLICT, "task_ended"),
+        SubmitError::Docker(error) => of_swarm(error),
+        SubmitError::Store(error) => of_store(error),
+        SubmitError::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
+    }
+}
+
+fn of_wish(error: &WishError) -> Verdict {
+    match error {
+        WishError::NotFound { .. } => (StatusCode::NOT_FOUND, "task_not_found"),
+        WishError::Remains { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "clean_up_not_over"),
+        WishError::Store(error) => of_store(error),
+    }
+}
+
+fn of_bundle(error: &BundleError) -> Verdict {
+    match error {
+        BundleError::NotAZip { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_a_zip"),
+        BundleError::Hostile { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "archive_refused"),
+        BundleError::Broken { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "archive_broken"),
+        BundleError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "upload_too_large"),
+        BundleError::Storage { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "storage_failed"),
+    }
+}
+
+/// Whatever Docker's trouble is, the request was fine and may succeed later.
+fn of_swarm(error: &SwarmError) -> Verdict {
+    let code = match error {
+        SwarmError::NotFound { .. } => "docker_object_gone",
+        SwarmError::Conflict { .. } => "docker_conflict",
+        SwarmError::InUse { .. } => "docker_in_use",
+        SwarmError::Unavailable { .. } => "docker_unavailable",
+        SwarmError::TimedOut { .. } => "docker_timed_out",
+        SwarmError::NotASwarm => "not_a_swarm",
+        SwarmError::NotManager => "not_a_manager",
+        SwarmError::NoLeader { .. } => "no_leader",
+        SwarmError::Rejected { .. } => "docker_refused",
+        SwarmError::Internal { .. } => "docker_failed",
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, code)
+}
+
+fn of_store(error: &StoreError) -> Verdict {
+    match error {
+        StoreError::Locked { .. }
+        | StoreError::Open { .. }
+        | StoreError::Format { .. }
+        | StoreError::Io(_)
+        | StoreError::Corrupt { .. }
+        | StoreError::History { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "store_failed"),
+    }
+}
+
+/// Status of `GET /readyz`.
+pub fn readiness_status(ready: bool) -> StatusCode {
+    match ready {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+/// Status of a task that is shown: the original's 500 when it could not be created.
+pub fn task_status(status: TaskStatus, master_ran: bool) -> StatusCode {
+    match status == TaskStatus::Errored && !master_ran {
+        true => StatusCode::INTERNAL_SERVER_ERROR,
+        false => StatusCode::OK,
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, code) = self.verdict();
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!(code, error = %self, "request failed");
+        }
+        let text = self.text();
+        match self {
+            Self::Refused { id, faults } => {
+                (status, Json(refused(id, text, code, faults))).into_response()
+            }
+            _ => problem(status, code, text),
+        }
+    }
+}
+
+/// Marks answers whose body is a [`Problem`].
+#[derive(Clone)]
+struct IsProblem;
+
+fn problem(status: StatusCode, code: &str, text: String) -> Response {
+    let body = Problem {
+        error: text.clone(),
+        code: code.to_owned(),
+        kind: "about:blank".to_owned(),
+        title: title(status),
+        status: status.as_u16(),
+        detail: text,
+    };
+    let mut response = (status, Json(body)).into_response();
+    response.extensions_mut().insert(IsProblem);
+    response
+}
+
+fn refused(id: String, text: String, code: &str, faults: Vec<Fault>) -> TaskRefused {
+    let errors = faults.into_iter().map(|fault| FieldError {
+        field: fault.field,
+        message: fault.message,
+    });
+    TaskRefused {
+        id,
+        status: TaskStatus::Errored,
+        error: text.clone(),
+        errors: errors.collect(),
+        code: code.to_owned(),
+        kind: "about:blank".to_owned(),
+        title: title(StatusCode::EXPECTATION_FAILED),
+        detail: text,
+    }
+}
+
+fn title(status: StatusCode) -> String {
+    status.canonical_reason().unwrap_or_default().to_owned()
+}
+
+fn sentence(faults: &[Fault]) -> String {
+    let all: Vec<String> = faults
+        .iter()
+        .map(|fault| format!("`{}` {}", fault.field, fault.message))
+        .collect();
+    all.join("; ")
+}
+
+/// Gives errors of the routes that were added their own media type; the original's stay plain JSON.
+pub async fn as_problem(mut response: Response) -> Response {
+    if response.extensions().get::<IsProblem>().is_some() {
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_PROBLEM));
+    }
+    response
+}
+
+/// The answer where nothing is.
+pub async fn unknown_path(uri: Uri) -> ApiError {
+    RequestError::UnknownPath {
+        path: shorten(uri.path()),
+    }
+    .into()
+}
+
+/// The answer where something else can be done.
+pub async fn method_not_allowed(method: Method) -> ApiError {
+    RequestError::Method {
+        method: shorten(method.as_str()),
+    }
+    .into()
+}
+
+/// The answer to a request whose handler panicked.
+pub fn crashed(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default();
+    tracing::error!(panic = %text, "a request's handler panicked; this is a bug");
+    problem(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal",
+        INTERNAL.to_owned(),
+    )
+}
+
+#[cfg(test)]
+mod tests;

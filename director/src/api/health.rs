@@ -1,0 +1,64 @@
+//! Whether the Director is alive, and whether it can do its work.
+
+use super::App;
+use super::error::readiness_status;
+use atq_api_spec::health::Readiness;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+
+const OK: &str = "ok";
+
+/// Says `ok`, as long as the process is alive.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    operation_id = "getHealth",
+    tag = "health",
+    responses((status = 200, description = "The process is alive.", body = String, content_type = "text/plain", example = "ok"))
+)]
+pub async fn healthz() -> &'static str {
+    OK
+}
+
+/// Says whether tasks can be run: Docker and the store are usable, and earlier tasks are followed again.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "getReadiness",
+    tag = "health",
+    responses(
+        (status = 200, description = "Everything is usable.", body = Readiness, example = json!({"ready": true, "docker": "ok", "store": "ok", "recovery": "ok"})),
+        (status = 503, description = "Something is not, and the answer says why.", body = Readiness, example = json!({"ready": false, "docker": "Docker is not part of a swarm; run `docker swarm init` on it first", "store": "ok", "recovery": "ok"}))
+    )
+)]
+pub async fn readyz(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
+    let shared = app.orchestrator.shared();
+    let docker = or_reason(shared.health.usable());
+    let store = shared.store.clone();
+    // Writes to the disk and waits for it.
+    let store = match tokio::task::spawn_blocking(move || store.probe()).await {
+        Ok(probed) => or_reason(probed),
+        Err(_) => "the probe of the store was cut off".to_owned(),
+    };
+    let recovery = match *app.recovered.borrow() {
+        true => OK.to_owned(),
+        false => "earlier tasks are still being taken up".to_owned(),
+    };
+    let ready = [&docker, &store, &recovery]
+        .into_iter()
+        .all(|part| part == OK);
+    (
+        readiness_status(ready),
+        Json(Readiness {
+            ready,
+            docker,
+            store,
+            recovery,
+        }),
+    )
+}
+
+fn or_reason<T, E: std::fmt::Display>(result: Result<T, E>) -> String {
+    result.map_or_else(|error| error.to_string(), |_| OK.to_owned())
+}

@@ -1,0 +1,103 @@
+//! What the containers of a task wrote.
+
+use super::error::ApiError;
+use super::path::TaskId;
+use super::query::Query;
+use super::task::find;
+use super::{App, media, view};
+use crate::orchestrator::logs::{LogError, LogFilter, SourcedLine};
+use crate::task::plan::Role;
+use atq_api_spec::error::Problem;
+use atq_api_spec::task::LogEntry;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, Uri};
+use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const NDJSON: &str = "application/x-ndjson";
+/// Lines that are sent in one piece, when so many are there.
+const PIECE: usize = 256;
+
+/// Words of `?service=`.
+const SERVICES: [(&str, Role); 3] = [
+    ("worker", Role::Worker),
+    ("master", Role::Master),
+    ("wait", Role::Wait),
+];
+
+/// Gives the log lines of a task, container by container, while it runs and afterwards.
+#[utoipa::path(
+    get,
+    path = "/task/{id}/logs",
+    operation_id = "getTaskLogs",
+    tag = "task",
+    params(
+        ("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly"),
+        ("service" = Option<String>, Query, description = "Only of this service: `worker`, `master` or `wait`.", example = "worker"),
+        ("replica" = Option<u32>, Query, description = "Only of this replica; of this try for `wait`.", minimum = 1, example = 2),
+        ("tail" = Option<u32>, Query, description = "Only the last so many lines of each container.", minimum = 0, example = 100)
+    ),
+    responses(
+        (status = 200, description = "The lines: as text, or as NDJSON when `Accept` names `application/x-ndjson`.", content(
+            (String = "text/plain", example = "2026-01-31T12:00:00.250000000Z worker.2 ready\n"),
+            (LogEntry = "application/x-ndjson", example = json!({"at": "2026-01-31T12:00:00.250000000Z", "service": "worker", "replica": 2, "stream": "stdout", "text": "ready"}))
+        )),
+        (status = 400, description = "A parameter means nothing.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such task.", body = Problem, content_type = "application/problem+json"),
+        (status = 500, description = "The kept lines cannot be read.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Docker does not give the lines.", body = Problem, content_type = "application/problem+json")
+    )
+)]
+pub async fn logs(
+    State(app): State<App>,
+    TaskId(name): TaskId,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let filter = filter(&uri)?;
+    let task = find(&app, &name)?;
+    let lines = app.orchestrator.logs(&task, filter).await?;
+    let (kind, format): (_, fn(SourcedLine) -> String) = match media::accepts(&headers, NDJSON) {
+        true => (NDJSON, ndjson),
+        false => (TEXT, text),
+    };
+    // An error cuts the body off, so that no client takes a part for the whole.
+    let body = lines
+        .ready_chunks(PIECE)
+        .map(move |lines| piece(lines, format));
+    Ok(([(CONTENT_TYPE, kind)], Body::from_stream(body)).into_response())
+}
+
+fn filter(uri: &Uri) -> Result<LogFilter, ApiError> {
+    let query = Query::read(uri, &["service", "replica", "tail"])?;
+    Ok(LogFilter {
+        role: query.word("service", &SERVICES)?,
+        replica: query.number("replica", 1..=u32::MAX)?,
+        tail: query.number("tail", 0..=u32::MAX)?,
+    })
+}
+
+fn piece(
+    lines: Vec<Result<SourcedLine, LogError>>,
+    format: fn(SourcedLine) -> String,
+) -> Result<Bytes, LogError> {
+    let text = lines
+        .into_iter()
+        .map(|line| line.map(format))
+        .collect::<Result<String, _>>();
+    text.inspect_err(|error| tracing::warn!(%error, "log lines were cut off"))
+        .map(Bytes::from)
+}
+
+fn text((source, line): SourcedLine) -> String {
+    view::log_text(source, &line)
+}
+
+fn ndjson((source, line): SourcedLine) -> String {
+    let mut text = serde_json::to_string(&view::log_entry(source, line)).unwrap_or_default();
+    text.push('\n');
+    text
+}

@@ -1,0 +1,91 @@
+//! What the client wants to read.
+
+use axum::extract::{Request, State};
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::middleware::Next;
+use axum::response::Response;
+
+const JSON: &str = "application/json";
+
+/// Names JSON answers by the vendor's media type when the request asks for that by name.
+pub async fn vendor(State(media): State<&'static str>, request: Request, next: Next) -> Response {
+    let wanted = accepts(request.headers(), media);
+    let mut response = next.run(request).await;
+    let is_json = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind == JSON);
+    if wanted && is_json {
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    }
+    response
+}
+
+/// Whether the `Accept` header names `media`, and does not like JSON better. Wildcards name nothing.
+pub fn accepts(headers: &HeaderMap, media: &str) -> bool {
+    let ranges: Vec<Range> = headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(Range::parse)
+        .collect();
+    let Some(media) = Range::parse(media) else {
+        return false;
+    };
+    let best = |matches: &dyn Fn(&Range) -> bool| {
+        ranges
+            .iter()
+            .filter(|range| matches(range))
+            .map(|range| range.quality)
+            .max()
+    };
+    let wanted = best(&|range| range.covers(&media)).unwrap_or(0);
+    wanted > 0 && wanted >= best(&|range| range.essence == JSON).unwrap_or(0)
+}
+
+/// Item of an `Accept` header.
+struct Range {
+    essence: String,
+    /// The parameter `type`, by which a collection is told from its items. Others, such as the
+    /// original's `view`, make no difference.
+    kind: Option<String>,
+    /// In thousandths.
+    quality: u16,
+}
+
+impl Range {
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split(';').map(|part| part.trim().to_ascii_lowercase());
+        let essence = parts.next().filter(|essence| !essence.is_empty())?;
+        let mut range = Self {
+            essence,
+            kind: None,
+            quality: 1000,
+        };
+        for part in parts {
+            match part
+                .split_once('=')
+                .map(|(name, value)| (name.trim(), value.trim().trim_matches('"')))
+            {
+                Some(("type", value)) => range.kind = Some(value.to_owned()),
+                Some(("q", value)) => range.quality = thousandths(value),
+                _ => {}
+            }
+        }
+        Some(range)
+    }
+
+    fn covers(&self, media: &Self) -> bool {
+        self.essence == media.essence && (self.kind.is_none() || self.kind == media.kind)
+    }
+}
+
+/// A weight that cannot be read counts as none.
+fn thousandths(text: &str) -> u16 {
+    let weight = text.parse::<f32>().unwrap_or(0.0).clamp(0.0, 1.0);
+    (weight * 1000.0) as u16
+}

@@ -1,0 +1,154 @@
+//! The HTTP contract, and nothing but HTTP: from requests to calls, from what they give to answers.
+//!
+//! - one file for each resource: [`task`], [`databind`], [`swarm`], [`monitoring`], [`health`], [`logs`];
+//! - [`error`]: the only place that knows status codes;
+//! - [`view`]: from our words to those of the wire; [`media`]: what the client wants to read;
+//! - [`body`], [`json`], [`query`], [`path`]: requests, read strictly;
+//! - [`openapi`]: the description of all this, made from the handlers themselves.
+//!
+//! Every resource stands once in the router. Before routing, the base path `/api` of the original and
+//! a trailing slash are taken off, so that `/api/task/`, `/api/task` and `/task` are one and the same.
+
+mod body;
+mod databind;
+mod error;
+mod health;
+mod json;
+mod logs;
+mod media;
+mod monitoring;
+pub mod openapi;
+mod path;
+mod query;
+mod serve;
+mod swarm;
+mod task;
+mod view;
+
+pub use serve::serve;
+
+use crate::bundle::BundleStore;
+use crate::config::Config;
+use crate::orchestrator::Orchestrator;
+use atq_api_spec::{MEDIA_SWARM, MEDIA_TASK, MEDIA_UPLOAD, MEDIA_UPLOADS};
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::uri::PathAndQuery;
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use error::RequestError;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tower::ServiceExt;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// The base path of the original.
+const BASE: &str = "/api";
+/// Where people look at the API.
+const SWAGGER_UI: &str = "/swagger-ui";
+
+/// What the handlers work with. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    /// The tasks; also the way to bundles and Docker.
+    pub orchestrator: Orchestrator,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Whether the tasks of an earlier life are taken up again.
+    pub recovered: watch::Receiver<bool>,
+}
+
+impl App {
+    fn bundles(&self) -> &BundleStore {
+        &self.orchestrator.shared().bundles
+    }
+}
+
+/// Everything that the Director answers.
+pub fn router(app: App) -> Router {
+    let (routes, document) = resources().split_for_parts();
+    let inner = routes
+        .merge(openapi::pages(document))
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .fallback(error::unknown_path)
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn(body::drain_refused))
+        .layer(CatchPanicLayer::custom(error::crashed))
+        .with_state(app);
+    // As a service behind the fallback, because layers of a router see a request after its routing.
+    Router::new().fallback_service(inner.map_request(canonical))
+}
+
+/// The resources with their description.
+fn resources() -> OpenApiRouter<App> {
+    let vendor = |routes: OpenApiRouter<App>, media: &'static str| {
+        routes.layer(from_fn_with_state(media, media::vendor))
+    };
+    let tasks = OpenApiRouter::new()
+        .routes(routes!(task::create))
+        .routes(routes!(task::inspect, task::delete));
+    let additions = OpenApiRouter::new()
+        .routes(routes!(task::list))
+        .routes(routes!(task::events))
+        .routes(routes!(task::stop))
+        .routes(routes!(logs::logs))
+        .routes(routes!(databind::inspect, databind::delete))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .layer(map_response(error::as_problem));
+    let upload = OpenApiRouter::new().routes(routes!(databind::upload));
+    let uploads = OpenApiRouter::new().routes(routes!(databind::list));
+    let swarm = OpenApiRouter::new().routes(routes!(swarm::status));
+    OpenApiRouter::with_openapi(openapi::base())
+        .routes(routes!(monitoring::ping))
+        .merge(vendor(swarm, MEDIA_SWARM))
+        .merge(vendor(upload, MEDIA_UPLOAD))
+        .merge(vendor(uploads, MEDIA_UPLOADS))
+        .merge(vendor(tasks, MEDIA_TASK))
+        .merge(additions)
+}
+
+/// The request under the one path by which its resource is known.
+fn canonical(mut request: Request) -> Request {
+    let Some(path) = canonical_path(request.uri().path()) else {
+        return request;
+    };
+    let target = match request.uri().query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let mut parts = request.uri().clone().into_parts();
+    parts.path_and_query = target.parse::<PathAndQuery>().ok();
+    if let Ok(uri) = parts.try_into() {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+/// `path` without base path and trailing slash; `None` when it has neither.
+fn canonical_path(path: &str) -> Option<&str> {
+    let inner = path
+        .strip_prefix(BASE)
+        .filter(|rest| rest.starts_with('/'))
+        .unwrap_or(path);
+    // The pages of Swagger UI name their parts relative to the slash.
+    let slash = !inner.starts_with(SWAGGER_UI) && inner.len() > 1;
+    let inner = inner.strip_suffix('/').filter(|_| slash).unwrap_or(inner);
+    (inner.len() != path.len()).then_some(inner)
+}
+
+/// Runs `work` to its end also when the client goes away: between a record and what follows from it,
+/// nothing may be cut off.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, RequestError> {
+    tokio::spawn(work)
+        .await
+        .map_err(|error| match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            // Tasks of the runtime are only ever cancelled when the process ends.
+            Err(_) => RequestError::ShuttingDown,
+        })
+}

@@ -1,0 +1,42 @@
+//! The description of the API, made from the handlers, and the pages that show it. The pages are part
+//! of the binary: no internet is needed.
+
+use super::{App, SWAGGER_UI, resources};
+use axum::Router;
+use utoipa::OpenApi;
+use utoipa_swagger_ui::SwaggerUi;
+
+/// Where the description is served.
+const DOCUMENT: &str = "/api-docs/openapi.json";
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "ATQ Director",
+        description = "Runs distributed load tests on Docker Swarm.\n\nEvery path is served under `/api` and at the root; a trailing slash is optional. Every error is JSON and has the string `error` beside the members of RFC 9457 and a stable `code`. Values of environment variables never appear in an answer."
+    ),
+    servers((url = "/api", description = "The base path of 2018"), (url = "/")),
+    tags(
+        (name = "databind", description = "Bundles: uploaded zips, mounted read-only at `/atq/data`"),
+        (name = "task", description = "Load tests"),
+        (name = "swarm", description = "The Swarm"),
+        (name = "monitoring", description = "Whether somebody is there"),
+        (name = "health", description = "Whether the Director can do its work")
+    )
+)]
+struct Base;
+
+/// What the description says before any resource is in it.
+pub(super) fn base() -> utoipa::openapi::OpenApi {
+    Base::openapi()
+}
+
+/// The OpenAPI 3.1 description of everything that the Director answers.
+pub fn document() -> utoipa::openapi::OpenApi {
+    resources().into_openapi()
+}
+
+/// The description and Swagger UI.
+pub(super) fn pages(document: utoipa::openapi::OpenApi) -> Router<App> {
+    SwaggerUi::new(SWAGGER_UI).url(DOCUMENT, document).into()
+}

@@ -1,0 +1,43 @@
+//! Names in paths. What cannot be a name names nothing: that is a 404, not a fault of the request.
+
+use super::error::RequestError;
+use crate::bundle::BundleId;
+use crate::task::spec::{TaskName, shorten};
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
+
+/// The task that a path names.
+pub struct TaskId(pub TaskName);
+
+/// The bundle that a path names.
+pub struct BundlePath(pub BundleId);
+
+impl<S: Send + Sync> FromRequestParts<S> for TaskId {
+    type Rejection = super::error::ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let text = segment(parts, state).await;
+        let name = TaskName::parse(&text).map_err(|_| RequestError::NoTask {
+            name: shorten(&text),
+        })?;
+        Ok(Self(name))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for BundlePath {
+    type Rejection = super::error::ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let text = segment(parts, state).await;
+        let id = text
+            .parse()
+            .map_err(|_| RequestError::NoBundle { id: shorten(&text) })?;
+        Ok(Self(id))
+    }
+}
+
+/// The `{id}` of the path; empty when its escapes are not UTF-8.
+async fn segment<S: Send + Sync>(parts: &mut Parts, state: &S) -> String {
+    let path = Path::<String>::from_request_parts(parts, state).await;
+    path.map(|Path(text)| text).unwrap_or_default()
+}

@@ -1,0 +1,45 @@
+//! The Swarm.
+
+use super::App;
+use super::error::{ApiError, RequestError};
+use crate::config::Config;
+use atq_api_spec::error::Problem;
+use atq_api_spec::swarm::{JoinTokens, SwarmDetails};
+use axum::Json;
+use axum::extract::State;
+
+/// Describes the Swarm: the tokens with which machines join it.
+///
+/// While the Director listens beyond loopback, the tokens are shown only with `exposeJoinTokens: true`
+/// in its configuration: who has them can add machines to the Swarm.
+#[utoipa::path(
+    get,
+    path = "/swarm",
+    operation_id = "getSwarm",
+    tag = "swarm",
+    responses(
+        (status = 200, description = "The Swarm.", content(
+            (SwarmDetails = "application/json", example = json!({"joinTokens": {"manager": "SWMTKN-1-3pu6hszjas19xyp7-8vxv8rssmk743ojn", "worker": "SWMTKN-1-3pu6hszjas19xyp7-06yq8dvgsjx6g4k2"}})),
+            (SwarmDetails = "application/atq.swarm+json")
+        )),
+        (status = 503, description = "Docker cannot be reached, is not part of a swarm or not one of its managers; or the tokens are not to be shown.", body = Problem)
+    )
+)]
+pub async fn status(State(app): State<App>) -> Result<Json<SwarmDetails>, ApiError> {
+    let tokens = app.orchestrator.shared().swarm.join_tokens().await?;
+    if !may_show_tokens(&app.config) {
+        return Err(RequestError::TokensHidden {
+            bind: app.config.bind,
+        }
+        .into());
+    }
+    let join_tokens = JoinTokens {
+        manager: tokens.manager,
+        worker: tokens.worker,
+    };
+    Ok(Json(SwarmDetails { join_tokens }))
+}
+
+fn may_show_tokens(config: &Config) -> bool {
+    config.expose_join_tokens || config.bind.to_canonical().is_loopback()
+}

@@ -1,0 +1,319 @@
+//! Tasks.
+
+use super::error::{ApiError, RequestError, task_status};
+use super::path::TaskId;
+use super::query::{Query, unexpected};
+use super::{App, body, json, to_its_end, view};
+use crate::orchestrator::{Known, SubmitError, Submitted, View};
+use crate::task::spec::TaskName;
+use crate::task::timestamp::Timestamp;
+use atq_api_spec::error::Problem;
+use atq_api_spec::task::{
+    Task, TaskAccepted, TaskEvents, TaskList, TaskPayload, TaskRefused, TaskStatus,
+};
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, Uri};
+use serde_json::Value;
+
+/// Largest definition in bytes.
+const MAX_DEFINITION: usize = 1 << 20;
+/// Tasks on a page, unless asked otherwise.
+const PAGE: u32 = 100;
+/// Most tasks on a page.
+const MAX_PAGE: u32 = 1000;
+
+/// Words of `?status=`.
+const STATUSES: [(&str, TaskStatus); 5] = [
+    ("initializing", TaskStatus::Initializing),
+    ("started", TaskStatus::Started),
+    ("stopped", TaskStatus::Stopped),
+    ("finished", TaskStatus::Finished),
+    ("errored", TaskStatus::Errored),
+];
+
+/// Starts a task, or says everything that is wrong with its definition.
+///
+/// Answers at once; the work goes on in the background. The same definition once more, while the task
+/// is under way, is a safe repetition: it gets the present status.
+#[utoipa::path(
+    put,
+    path = "/task",
+    operation_id = "createTask",
+    tag = "task",
+    request_body(
+        content((TaskPayload = "application/json", example = json!({
+            "name": "checkout-nightly",
+            "master": {"alias": "Coordinator", "image": "atq-jmeter:5.6.3", "environment": ["MODE=master", "TEST_PATH=/atq/data/checkout.jmx"], "fileid": "0f343b0931126a20f133d67c2b018a3b"},
+            "worker": {"alias": "Minions", "image": "atq-jmeter:5.6.3", "environment": ["MODE=node"], "replicas": 3},
+            "waitCommand": {"command": "curl -sf http://shop/health", "expectedResult": "ok", "timeout": 30},
+            "delay": 2
+        }))),
+        description = "The definition, of at most 1 MiB. Read as JSON when the content type is missing, `application/json`, any `+json`, or `application/x-www-form-urlencoded` (what curl's `-d` sends unless told otherwise)."
+    ),
+    responses(
+        (status = 200, description = "Accepted, or under way already with this very definition.", content(
+            (TaskAccepted = "application/json", example = json!({"id": "checkout-nightly", "status": "initializing"})),
+            (TaskAccepted = "application/atq.task+json")
+        )),
+        (status = 400, description = "The body is not JSON, or has a field twice.", body = Problem),
+        (status = 409, description = "The name is taken: `code` is `task_differs` (another definition is under way) or `task_ended` (the task is over; DELETE it or choose another name).", body = Problem),
+        (status = 413, description = "The body is larger than 1 MiB.", body = Problem),
+        (status = 415, description = "The content type is not JSON's.", body = Problem),
+        (status = 417, description = "The definition has faults: all of them, each with its field.", content(
+            (TaskRefused = "application/json", example = json!({
+                "id": "checkout-nightly", "status": "errored", "error": "`worker.image` is missing; it is required",
+                "errors": [{"field": "worker.image", "message": "is missing; it is required"}],
+                "code": "definition_faulty", "type": "about:blank", "title": "Expectation Failed", "detail": "`worker.image` is missing; it is required"
+            })),
+            (TaskRefused = "application/atq.task+json")
+        )),
+        (status = 503, description = "Docker cannot be reached, is not part of a swarm or not one of its managers. Nothing is stored.", body = Problem)
+    )
+)]
+pub async fn create(
+    State(app): State<App>,
+    request: Request,
+) -> Result<Json<TaskAccepted>, ApiError> {
+    let (parts, content) = request.into_parts();
+    body::check_json(&parts.headers)?;
+    let bytes = body::read(&parts.headers, content, MAX_DEFINITION).await?;
+    let payload = json::parse(&bytes).map_err(|reason| RequestError::BadJson { reason })?;
+    let view = to_its_end(submit(app, payload)).await??;
+    Ok(Json(TaskAccepted {
+        id: view.spec.name.to_string(),
+        status: view::status(&view),
+    }))
+}
+
+async fn submit(app: App, payload: Value) -> Result<Box<View>, ApiError> {
+    let config = &app.config;
+    let images = |image: &str| {
+        config
+            .images
+            .check(image, |_| true)
+            .map_err(|fault| fault.to_string())?;
+        let variables = config
+            .images
+            .allowed(image)
+            .map(|rule| rule.variables.as_slice());
+        let required = variables
+            .unwrap_or_default()
+            .iter()
+            .filter(|variable| variable.required);
+        Ok(required.map(|variable| variable.name.clone()).collect())
+    };
+    let around = Known {
+        max_replicas: config.limits.replicas.into(),
+        bundles: app.bundles(),
+        images: &images,
+    };
+    match app.orchestrator.submit(&payload, &around).await {
+        Ok(Submitted::Accepted(view) | Submitted::Present(view)) => Ok(view),
+        Err(SubmitError::Faulty { faults }) => Err(ApiError::Refused {
+            id: usable_name(&payload),
+            faults,
+        }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The name in a definition; empty when it cannot be one.
+fn usable_name(payload: &Value) -> String {
+    let name = payload
+        .get("name")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    TaskName::parse(name)
+        .map(|name| name.to_string())
+        .unwrap_or_default()
+}
+
+/// Shows a task.
+#[utoipa::path(
+    get,
+    path = "/task/{id}",
+    operation_id = "getTask",
+    tag = "task",
+    params(("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly")),
+    responses(
+        (status = 200, description = "The task.", content((Task = "application/json"), (Task = "application/atq.task+json"))),
+        (status = 404, description = "There is no such task.", body = Problem),
+        (status = 500, description = "The task could not be created: it failed before its master ran. `failure` says why.", content((Task = "application/json"), (Task = "application/atq.task+json")))
+    )
+)]
+pub async fn inspect(
+    State(app): State<App>,
+    TaskId(name): TaskId,
+) -> Result<(StatusCode, Json<Task>), ApiError> {
+    let view = find(&app, &name)?;
+    let task = view::task(&view);
+    Ok((
+        task_status(task.status, view.state.started_at.is_some()),
+        Json(task),
+    ))
+}
+
+/// Deletes a task with everything that belongs to it.
+///
+/// A task that is under way is ended first. Waits for the clean-up up to 90 s; when it is not over by
+/// then it goes on, and a repeated request waits for it again.
+#[utoipa::path(
+    delete,
+    path = "/task/{id}",
+    operation_id = "deleteTask",
+    tag = "task",
+    params(("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly")),
+    responses(
+        (status = 204, description = "Containers, services, network, volumes and record are gone."),
+        (status = 404, description = "There is no such task.", body = Problem),
+        (status = 500, description = "Clean-up is not over; the answer says what is left and why.", body = Problem)
+    )
+)]
+pub async fn delete(State(app): State<App>, TaskId(name): TaskId) -> Result<StatusCode, ApiError> {
+    to_its_end(async move { app.orchestrator.delete(&name).await }).await??;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Lists the tasks, newest first.
+#[utoipa::path(
+    get,
+    path = "/task",
+    operation_id = "listTasks",
+    tag = "task",
+    params(
+        ("status" = Option<TaskStatus>, Query, description = "Only tasks with this status."),
+        ("limit" = Option<u32>, Query, description = "Most tasks of the answer.", minimum = 1, maximum = 1000, example = 100),
+        ("after" = Option<String>, Query, description = "Only tasks after this one: `next` of the page before, or the id of a task.")
+    ),
+    responses(
+        (status = 200, description = "A page of tasks.", body = TaskList),
+        (status = 400, description = "A parameter means nothing.", body = Problem, content_type = "application/problem+json")
+    )
+)]
+pub async fn list(State(app): State<App>, uri: Uri) -> Result<Json<TaskList>, ApiError> {
+    let query = Query::read(&uri, &["status", "limit", "after"])?;
+    let status = query.word("status", &STATUSES)?;
+    let limit = query.number("limit", 1..=MAX_PAGE)?.unwrap_or(PAGE);
+    let after = query
+        .text("after")
+        .map(|text| place(&app, text))
+        .transpose()?;
+    // Reads every task from the store.
+    let mut views = to_its_end(async move { app.orchestrator.list() }).await??;
+    views.retain(|view| status.is_none_or(|status| view::status(view) == status));
+    views.retain(|view| after.as_ref().is_none_or(|after| Place::of(view) > *after));
+    let page = &views[..views.len().min(limit as usize)];
+    let next = page
+        .last()
+        .filter(|_| page.len() < views.len())
+        .map(|last| Place::of(last).to_string());
+    Ok(Json(TaskList {
+        tasks: page.iter().map(view::task).collect(),
+        next,
+    }))
+}
+
+/// The place of a task in the list: newest first, then by name. Stays right when the task is deleted,
+/// so that a script may delete page after page.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Place(std::cmp::Reverse<Timestamp>, TaskName);
+
+impl Place {
+    fn of(view: &View) -> Self {
+        Self(
+            std::cmp::Reverse(view.state.created_at),
+            view.spec.name.clone(),
+        )
+    }
+
+    /// `<milliseconds>.<name>`; no name has a dot.
+    fn parse(text: &str) -> Option<Self> {
+        let (millis, name) = text.split_once('.')?;
+        Some(Self(
+            std::cmp::Reverse(Timestamp(millis.parse().ok()?)),
+            TaskName::parse(name).ok()?,
+        ))
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.0.0.0, self.1)
+    }
+}
+
+fn place(app: &App, text: &str) -> Result<Place, ApiError> {
+    if let Some(place) = Place::parse(text) {
+        return Ok(place);
+    }
+    let found = match TaskName::parse(text) {
+        Ok(name) => app.orchestrator.get(&name)?,
+        Err(_) => None,
+    };
+    let unknown = || {
+        unexpected(
+            "after",
+            text,
+            "`next` of the page before, or the id of a task",
+        )
+    };
+    Ok(Place::of(&found.ok_or_else(unknown)?))
+}
+
+/// Tells the history of a task.
+#[utoipa::path(
+    get,
+    path = "/task/{id}/events",
+    operation_id = "getTaskEvents",
+    tag = "task",
+    params(("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly")),
+    responses(
+        (status = 200, description = "Everything that was recorded, oldest first.", body = TaskEvents),
+        (status = 400, description = "A parameter means nothing.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such task.", body = Problem, content_type = "application/problem+json")
+    )
+)]
+pub async fn events(
+    State(app): State<App>,
+    TaskId(name): TaskId,
+    uri: Uri,
+) -> Result<Json<TaskEvents>, ApiError> {
+    Query::read(&uri, &[])?;
+    find(&app, &name)?;
+    let history = app.orchestrator.history(&name)?;
+    Ok(Json(TaskEvents {
+        id: name.to_string(),
+        events: view::events(&history),
+    }))
+}
+
+/// Asks a task to end early.
+///
+/// It ends `stopped`, its logs are kept. Asking a task that has ended changes nothing.
+#[utoipa::path(
+    post,
+    path = "/task/{id}/stop",
+    operation_id = "stopTask",
+    tag = "task",
+    params(("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly")),
+    responses(
+        (status = 202, description = "The task, which will end.", body = Task),
+        (status = 404, description = "There is no such task.", body = Problem, content_type = "application/problem+json")
+    )
+)]
+pub async fn stop(
+    State(app): State<App>,
+    TaskId(name): TaskId,
+) -> Result<(StatusCode, Json<Task>), ApiError> {
+    let view = to_its_end(async move { app.orchestrator.stop(&name).await }).await??;
+    Ok((StatusCode::ACCEPTED, Json(view::task(&view))))
+}
+
+/// The task with this name.
+pub fn find(app: &App, name: &TaskName) -> Result<View, ApiError> {
+    let view = app.orchestrator.get(name)?;
+    Ok(view.ok_or_else(|| RequestError::NoTask {
+        name: name.to_string(),
+    })?)
+}

@@ -1,0 +1,220 @@
+//! From our words to those of the wire. Environments and tokens have no words there.
+
+use crate::bundle::BundleContent;
+use crate::evidence::Source;
+use crate::orchestrator::View;
+use crate::swarm::{LogLine, LogStream};
+use crate::task::event::{self, Event, Record, WorkerSeen};
+use crate::task::spec::{ServiceSpec, WaitSpec};
+use crate::task::state::{self, Outcome, State};
+use crate::task::timestamp::Timestamp;
+use atq_api_spec::bundle::{BundleDetails, BundleFile};
+use atq_api_spec::task::{
+    Failure, LogEntry, Step, Task, TaskEvent, TaskService, TaskStatus, WaitCommand, WorkerState,
+};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long an outcome waits for the evidence before it is shown.
+const EVIDENCE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A task as it is shown.
+pub fn task(view: &View) -> Task {
+    let (spec, state) = (&view.spec, &view.state);
+    Task {
+        id: spec.name.to_string(),
+        status: status(view),
+        master: service(&spec.master, state.master.as_deref()),
+        worker: service(&spec.worker, state.worker.as_deref()),
+        wait_command: spec.wait.as_ref().map(wait_command),
+        delay: spec.delay,
+        step: step(state.step),
+        error: state
+            .failure
+            .as_ref()
+            .map(|failure| failure.message.clone()),
+        failure: state.failure.as_ref().map(failure),
+        timings: timings(state, view.now),
+        workers: view.workers.iter().map(worker).collect(),
+        queue_position: view.queue_position,
+        created_at: state.created_at.to_string(),
+        started_at: state.started_at.map(|at| at.to_string()),
+        finished_at: state.finished_at.map(|at| at.to_string()),
+        exit_code: state.exit_code,
+        leftovers: state.leftovers.clone(),
+    }
+}
+
+/// The status in the words of 2018. An outcome is shown once the evidence is in, so that who waits for
+/// it finds the logs; but not later than half a minute after it was fixed.
+pub fn status(view: &View) -> TaskStatus {
+    let state = &view.state;
+    let is_kept = state.step >= state::Step::Cleanup;
+    let is_old = state
+        .finished_at
+        .is_some_and(|at| view.now.since(at) >= EVIDENCE_PATIENCE);
+    match state.outcome.filter(|_| is_kept || is_old) {
+        Some(Outcome::Finished) => TaskStatus::Finished,
+        Some(Outcome::Errored) => TaskStatus::Errored,
+        Some(Outcome::Stopped) => TaskStatus::Stopped,
+        None if state.started_at.is_some() => TaskStatus::Started,
+        None => TaskStatus::Initializing,
+    }
+}
+
+fn service(spec: &ServiceSpec, id: Option<&str>) -> TaskService {
+    TaskService {
+        id: id.unwrap_or_default().to_owned(),
+        alias: spec.alias.clone(),
+        file_id: spec.fileid.clone().unwrap_or_default(),
+        image: spec.image.clone(),
+        replicas: spec.replicas,
+        tty: spec.tty,
+        args: spec.args.clone(),
+        networks: spec.networks.clone(),
+    }
+}
+
+fn wait_command(spec: &WaitSpec) -> WaitCommand {
+    WaitCommand {
+        command: spec.command.clone(),
+        expected_result: spec.expected_result.clone(),
+        timeout: spec.timeout,
+    }
+}
+
+fn failure(failure: &event::Failure) -> Failure {
+    let code = serde_json::to_value(failure.code).ok();
+    Failure {
+        step: step(failure.step),
+        code: code
+            .as_ref()
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned(),
+        message: failure.message.clone(),
+        hint: failure.hint.clone(),
+    }
+}
+
+/// The steps that are over, and the present one so far.
+fn timings(state: &State, now: Timestamp) -> BTreeMap<String, u64> {
+    let over = state
+        .timings
+        .iter()
+        .map(|(step, millis)| (step.as_str().to_owned(), *millis));
+    let so_far = now.since(state.step_started_at).as_millis();
+    let present = (
+        state.step.as_str().to_owned(),
+        u64::try_from(so_far).unwrap_or(u64::MAX),
+    );
+    over.chain((!state.is_done()).then_some(present)).collect()
+}
+
+fn worker(seen: &WorkerSeen) -> WorkerState {
+    WorkerState {
+        replica: seen.replica,
+        node: seen.node.clone(),
+        address: seen.address.map(|address| address.to_string()),
+        state: seen.state.clone(),
+        exit_code: seen.exit_code,
+        error: seen.error.clone(),
+    }
+}
+
+fn step(step: state::Step) -> Step {
+    match step {
+        state::Step::Queued => Step::Queued,
+        state::Step::Network => Step::Network,
+        state::Step::Discovery => Step::Discovery,
+        state::Step::Workers => Step::Workers,
+        state::Step::Resolve => Step::Resolve,
+        state::Step::Readiness => Step::Readiness,
+        state::Step::WaitCommand => Step::WaitCommand,
+        state::Step::Delay => Step::Delay,
+        state::Step::Master => Step::Master,
+        state::Step::Running => Step::Running,
+        state::Step::Collect => Step::Collect,
+        state::Step::Cleanup => Step::Cleanup,
+        state::Step::Done => Step::Done,
+    }
+}
+
+/// A history as it is shown.
+pub fn events(history: &[Record]) -> Vec<TaskEvent> {
+    let during = history.iter().scan(state::Step::Queued, |present, record| {
+        if let Event::StepStarted { step } = &record.event {
+            *present = *step;
+        }
+        Some((*present, record))
+    });
+    during
+        .map(|(present, record)| {
+            let (event, data) = fact(&record.event);
+            TaskEvent {
+                id: record.seq,
+                at: record.at.to_string(),
+                event,
+                step: step(present),
+                data,
+            }
+        })
+        .collect()
+}
+
+/// Name and details of an event, without what guards the sidecar.
+fn fact(event: &Event) -> (String, Value) {
+    let mut stored = serde_json::to_value(event).unwrap_or_default();
+    let name = stored["event"].as_str().unwrap_or_default().to_owned();
+    let data = match event {
+        Event::Queued { run, token: _ } => json!({ "run": run }),
+        Event::DelayStarted { until } => json!({ "until": until.to_string() }),
+        _ => stored["data"].take(),
+    };
+    (name, if data.is_null() { json!({}) } else { data })
+}
+
+/// A bundle as it is shown.
+pub fn bundle(content: BundleContent) -> BundleDetails {
+    let info = content.info;
+    BundleDetails {
+        id: info.id.into(),
+        file_name: info.file_name,
+        bytes: info.zip_bytes,
+        unpacked_bytes: info.unpacked_bytes,
+        created_at: Timestamp::from(info.created).to_string(),
+        files: content
+            .entries
+            .into_iter()
+            .map(|entry| BundleFile {
+                path: entry.path,
+                bytes: entry.size,
+            })
+            .collect(),
+    }
+}
+
+/// A log line for machines.
+pub fn log_entry(source: Source, line: LogLine) -> LogEntry {
+    let stream = match line.stream {
+        LogStream::Stdout => "stdout",
+        LogStream::Stderr => "stderr",
+    };
+    LogEntry {
+        at: line.at,
+        service: source.role.as_str().to_owned(),
+        replica: source.replica,
+        stream: stream.to_owned(),
+        text: line.text,
+    }
+}
+
+/// A log line for people: `<time> worker.2 <text>`.
+pub fn log_text(source: Source, line: &LogLine) -> String {
+    let at = if line.at.is_empty() { "-" } else { &line.at };
+    format!("{at} {source} {}\n", line.text)
+}
+
+#[cfg(test)]
+mod tests;
