@@ -106,7 +106,8 @@ director_log() { docker service logs --raw "${STACK}_director" 2>&1 | tail -n 30
 # ---------------------------------------------------------------- the check
 
 deploy() {
-  docker stack deploy -c "$ROOT/deploy/stack.yml" "$STACK" >/dev/null
+  docker stack deploy -c "$ROOT/deploy/stack.yml" "$STACK" >"$DIR/deploy.log" 2>&1 ||
+    { cat "$DIR/deploy.log" >&2 && die "\`docker stack deploy\` failed"; }
   step "stack \`$STACK\` deployed; the Director is to answer at $URL"
   wait_until 60 "waiting for the Director" ready || { director_log >&2 && die "the Director is not ready after 60 s"; }
   step "ready: $(curl -s "$URL/readyz")"
