@@ -1,26 +1,20 @@
 //! Bundles, under the name that they had in 2018.
 
 use super::error::{ApiError, RequestError};
+use super::form::{self, Form};
 use super::path::BundlePath;
 use super::{App, body, to_its_end, view};
 use crate::bundle::{BundleError, BundleId, Incoming, check_file_name};
-use crate::task::spec::shorten;
 use atq_api_spec::bundle::{BundleDetails, Upload, UploadPayload};
 use atq_api_spec::error::Problem;
 use axum::Json;
-use axum::body::Body;
-use axum::extract::multipart::{Field, MultipartError};
-use axum::extract::{FromRequest, Multipart, Request, State};
+use axum::extract::multipart::Field;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use futures_util::{TryStreamExt, future};
-use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What a form may hold besides the zip, in bytes: boundaries, headers and other fields.
-const FORM_BYTES: u64 = 1 << 20;
+/// The field of the form that holds the zip.
+const FILE: &str = "file";
 
 /// Uploads a zip, to be named as `fileid` in a definition.
 ///
@@ -46,21 +40,16 @@ const FORM_BYTES: u64 = 1 << 20;
 pub async fn upload(State(app): State<App>, request: Request) -> Result<Json<Upload>, ApiError> {
     let limit = app.bundles().limits().upload_bytes;
     let announced = body::content_length(request.headers()).unwrap_or(0);
-    let in_file = Arc::new(AtomicBool::new(false));
-    let mut form = form(request, Arc::clone(&in_file)).await?;
-    if announced > limit.saturating_add(FORM_BYTES) {
+    let mut form = Form::open(request).await?;
+    if announced > limit.saturating_add(form::OVERHEAD) {
         return Err(BundleError::TooLarge { limit }.into());
     }
     let mut file = None;
-    while let Some(field) = form.next_field().await.map_err(bad_form)? {
-        match (field.name(), &file) {
-            (Some("file"), None) => {
-                in_file.store(true, Ordering::Relaxed);
-                file = Some(receive(&app, field).await?);
-                in_file.store(false, Ordering::Relaxed);
-            }
-            (Some("file"), Some(_)) => return Err(RequestError::ManyFiles.into()),
-            _ => skip(field).await?,
+    while let Some(field) = form.next(|name| name == FILE).await? {
+        match (field.name() == Some(FILE), &file) {
+            (true, None) => file = Some(receive(&app, field).await?),
+            (true, Some(_)) => return Err(RequestError::ManyFiles.into()),
+            (false, _) => form::skip(field).await?,
         }
     }
     let (incoming, name) = file.ok_or(RequestError::NoFile)?;
@@ -68,40 +57,6 @@ pub async fn upload(State(app): State<App>, request: Request) -> Result<Json<Upl
     Ok(Json(Upload {
         id: uploaded.id.into(),
     }))
-}
-
-/// The form of a request. Outside of the file it is kept in memory, so it is bounded there.
-async fn form(request: Request, in_file: Arc<AtomicBool>) -> Result<Multipart, RequestError> {
-    let seen = request
-        .headers()
-        .get(CONTENT_TYPE)
-        .map(|value| String::from_utf8_lossy(value.as_bytes()));
-    let seen = seen.map_or_else(|| "missing".to_owned(), |seen| shorten(&seen));
-    let request = request.map(|body| Body::from_stream(bounded(body, in_file)));
-    Multipart::from_request(request, &())
-        .await
-        .map_err(|_| RequestError::NotAForm { seen })
-}
-
-fn bounded(
-    body: Body,
-    in_file: Arc<AtomicBool>,
-) -> impl futures_util::Stream<Item = Result<axum::body::Bytes, axum::BoxError>> + Send {
-    let mut outside = 0_u64;
-    body.into_data_stream()
-        .map_err(axum::BoxError::from)
-        .and_then(move |chunk| {
-            let is_full = outside > FORM_BYTES;
-            if !in_file.load(Ordering::Relaxed) {
-                outside += chunk.len() as u64;
-            }
-            let told = format!("it holds more than {FORM_BYTES} bytes besides the file");
-            future::ready(if is_full && !in_file.load(Ordering::Relaxed) {
-                Err(io::Error::other(told).into())
-            } else {
-                Ok(chunk)
-            })
-        })
 }
 
 /// Takes the file in. Nothing of it is left when this is dropped half-way.
@@ -115,21 +70,10 @@ async fn receive(app: &App, mut field: Field<'_>) -> Result<(Incoming, String), 
         .to_owned();
     check_file_name(&name)?;
     let mut incoming = app.bundles().begin().await?;
-    while let Some(chunk) = field.chunk().await.map_err(bad_form)? {
+    while let Some(chunk) = form::chunk(&mut field).await? {
         incoming.write(&chunk).await?;
     }
     Ok((incoming, name))
-}
-
-async fn skip(mut field: Field<'_>) -> Result<(), RequestError> {
-    while field.chunk().await.map_err(bad_form)?.is_some() {}
-    Ok(())
-}
-
-fn bad_form(error: MultipartError) -> RequestError {
-    RequestError::BadForm {
-        reason: error.body_text(),
-    }
 }
 
 /// Lists the uploads, newest first.

@@ -11,8 +11,10 @@ use atq_api_spec::MEDIA_PROBLEM;
 use atq_api_spec::error::Problem;
 use atq_api_spec::task::{FieldError, TaskRefused, TaskStatus};
 use axum::Json;
+use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::any::Any;
 use std::net::IpAddr;
@@ -337,7 +339,7 @@ fn title(status: StatusCode) -> String {
 fn sentence(faults: &[Fault]) -> String {
     let all: Vec<String> = faults
         .iter()
-        .map(|fault| format!("`{}` {}", fault.field, fault.message))
+        .map(|fault| format!("`{}`: {}", fault.field, fault.message))
         .collect();
     all.join("; ")
 }
@@ -358,6 +360,15 @@ pub async fn unknown_path(uri: Uri) -> ApiError {
         path: shorten(uri.path()),
     }
     .into()
+}
+
+/// Gives the bare 404 of Swagger UI the body of all errors.
+pub async fn unknown_page(uri: Uri, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    match response.status() {
+        StatusCode::NOT_FOUND => unknown_path(uri).await.into_response(),
+        _ => response,
+    }
 }
 
 /// The answer where something else can be done.

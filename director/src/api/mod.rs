@@ -3,7 +3,7 @@
 //! - one file for each resource: [`task`], [`databind`], [`swarm`], [`monitoring`], [`health`], [`logs`];
 //! - [`error`]: the only place that knows status codes;
 //! - [`view`]: from our words to those of the wire; [`media`]: what the client wants to read;
-//! - [`body`], [`json`], [`query`], [`path`]: requests, read strictly;
+//! - [`body`], [`form`], [`json`], [`query`], [`path`]: requests, read strictly;
 //! - [`openapi`]: the description of all this, made from the handlers themselves.
 //!
 //! Every resource stands once in the router. Before routing, the base path `/api` of the original and
@@ -12,6 +12,7 @@
 mod body;
 mod databind;
 mod error;
+mod form;
 mod health;
 mod json;
 mod logs;

@@ -1,10 +1,11 @@
 //! The description of the API, made from the handlers, and the pages that show it. The pages are part
 //! of the binary: no internet is needed.
 
-use super::{App, SWAGGER_UI, resources};
+use super::{App, SWAGGER_UI, error, resources};
 use axum::Router;
+use axum::middleware::from_fn;
 use utoipa::OpenApi;
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
 /// Where the description is served.
 const DOCUMENT: &str = "/api-docs/openapi.json";
@@ -38,5 +39,11 @@ pub fn document() -> utoipa::openapi::OpenApi {
 
 /// The description and Swagger UI.
 pub(super) fn pages(document: utoipa::openapi::OpenApi) -> Router<App> {
-    SwaggerUi::new(SWAGGER_UI).url(DOCUMENT, document).into()
+    // Unless told not to, Swagger UI asks a validator on the internet.
+    let offline = Config::default().validator_url("none");
+    let pages = SwaggerUi::new(SWAGGER_UI)
+        .config(offline)
+        .url(DOCUMENT, document);
+    let pages = Router::from(pages);
+    pages.layer(from_fn(error::unknown_page))
 }

@@ -2,7 +2,6 @@
 
 use super::App;
 use super::error::{ApiError, RequestError};
-use crate::config::Config;
 use atq_api_spec::error::Problem;
 use atq_api_spec::swarm::{JoinTokens, SwarmDetails};
 use axum::Json;
@@ -27,7 +26,7 @@ use axum::extract::State;
 )]
 pub async fn status(State(app): State<App>) -> Result<Json<SwarmDetails>, ApiError> {
     let tokens = app.orchestrator.shared().swarm.join_tokens().await?;
-    if !may_show_tokens(&app.config) {
+    if !may_show_tokens(&app) {
         return Err(RequestError::TokensHidden {
             bind: app.config.bind,
         }
@@ -40,6 +39,6 @@ pub async fn status(State(app): State<App>) -> Result<Json<SwarmDetails>, ApiErr
     Ok(Json(SwarmDetails { join_tokens }))
 }
 
-fn may_show_tokens(config: &Config) -> bool {
-    config.expose_join_tokens || config.bind.to_canonical().is_loopback()
+fn may_show_tokens(app: &App) -> bool {
+    app.config.expose_join_tokens || app.config.bind.to_canonical().is_loopback()
 }

@@ -62,9 +62,9 @@ const STATUSES: [(&str, TaskStatus); 5] = [
         (status = 415, description = "The content type is not JSON's.", body = Problem),
         (status = 417, description = "The definition has faults: all of them, each with its field.", content(
             (TaskRefused = "application/json", example = json!({
-                "id": "checkout-nightly", "status": "errored", "error": "`worker.image` is missing; it is required",
+                "id": "checkout-nightly", "status": "errored", "error": "`worker.image`: is missing; it is required",
                 "errors": [{"field": "worker.image", "message": "is missing; it is required"}],
-                "code": "definition_faulty", "type": "about:blank", "title": "Expectation Failed", "detail": "`worker.image` is missing; it is required"
+                "code": "definition_faulty", "type": "about:blank", "title": "Expectation Failed", "detail": "`worker.image`: is missing; it is required"
             })),
             (TaskRefused = "application/atq.task+json")
         )),

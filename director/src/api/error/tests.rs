@@ -1,1 +1,295 @@
+#![allow(clippy::unwrap_used)]
 
+use super::*;
+use crate::task::machine::BadHistory;
+use crate::task::spec::TaskName;
+use axum::body::to_bytes;
+use std::io;
+use std::path::PathBuf;
+
+const SECRET: &str = "/secret/path";
+
+fn name() -> TaskName {
+    TaskName::parse("abc").unwrap()
+}
+
+fn text() -> String {
+    "x".to_owned()
+}
+
+fn requests() -> Vec<(ApiError, u16, &'static str)> {
+    use RequestError as E;
+    let cases = [
+        (E::UnknownPath { path: text() }, 404, "unknown_path"),
+        (E::Method { method: text() }, 405, "method_not_allowed"),
+        (E::NoTask { name: text() }, 404, "task_not_found"),
+        (E::NoBundle { id: text() }, 404, "bundle_not_found"),
+        (
+            E::BundleInUse {
+                id: text(),
+                task: text(),
+            },
+            409,
+            "bundle_in_use",
+        ),
+        (E::BodyTooLarge { limit: 1 }, 413, "body_too_large"),
+        (E::BodyCutOff, 400, "body_cut_off"),
+        (E::BadJson { reason: text() }, 400, "bad_json"),
+        (E::NotJsonType { seen: text() }, 415, "not_json"),
+        (E::NotAForm { seen: text() }, 415, "not_a_form"),
+        (E::BadForm { reason: text() }, 400, "bad_form"),
+        (E::NoFile, 415, "no_file"),
+        (E::ManyFiles, 400, "many_files"),
+        (E::BadQuery { reason: text() }, 400, "bad_query"),
+        (
+            E::TokensHidden {
+                bind: IpAddr::from([0, 0, 0, 0]),
+            },
+            503,
+            "tokens_hidden",
+        ),
+        (E::ShuttingDown, 503, "shutting_down"),
+    ];
+    cases
+        .into_iter()
+        .map(|(error, status, code)| (error.into(), status, code))
+        .collect()
+}
+
+fn dockers() -> Vec<(SwarmError, &'static str)> {
+    use SwarmError as E;
+    let (what, reason) = (text, text);
+    vec![
+        (E::NotFound { what: what() }, "docker_object_gone"),
+        (
+            E::Conflict {
+                what: what(),
+                reason: reason(),
+            },
+            "docker_conflict",
+        ),
+        (
+            E::InUse {
+                what: what(),
+                reason: reason(),
+            },
+            "docker_in_use",
+        ),
+        (
+            E::Unavailable {
+                host: text(),
+                reason: reason(),
+            },
+            "docker_unavailable",
+        ),
+        (
+            E::TimedOut {
+                what: what(),
+                seconds: 1,
+            },
+            "docker_timed_out",
+        ),
+        (E::NotASwarm, "not_a_swarm"),
+        (E::NotManager, "not_a_manager"),
+        (E::NoLeader { reason: reason() }, "no_leader"),
+        (
+            E::Rejected {
+                what: what(),
+                reason: reason(),
+            },
+            "docker_refused",
+        ),
+        (
+            E::Internal {
+                what: what(),
+                reason: reason(),
+            },
+            "docker_failed",
+        ),
+    ]
+}
+
+fn stores() -> Vec<StoreError> {
+    let path = || PathBuf::from(SECRET);
+    vec![
+        StoreError::Locked { path: path() },
+        StoreError::Open {
+            path: path(),
+            reason: text(),
+        },
+        StoreError::Format {
+            path: path(),
+            found: text(),
+        },
+        StoreError::Io(SECRET.to_owned()),
+        StoreError::Corrupt {
+            key: SECRET.to_owned(),
+            reason: text(),
+        },
+        StoreError::History {
+            task: SECRET.to_owned(),
+            reason: BadHistory::Empty,
+        },
+    ]
+}
+
+fn bundles() -> Vec<(ApiError, u16, &'static str)> {
+    use BundleError as E;
+    let full = io::Error::from(io::ErrorKind::StorageFull);
+    let cases = [
+        (E::NotAZip { reason: text() }, 415, "not_a_zip"),
+        (
+            E::Hostile {
+                entry: None,
+                reason: text(),
+            },
+            422,
+            "archive_refused",
+        ),
+        (
+            E::Broken {
+                entry: None,
+                reason: text(),
+            },
+            422,
+            "archive_broken",
+        ),
+        (E::TooLarge { limit: 1 }, 413, "upload_too_large"),
+        (
+            E::Storage {
+                action: text(),
+                source: full,
+            },
+            500,
+            "storage_failed",
+        ),
+    ];
+    cases
+        .into_iter()
+        .map(|(error, status, code)| (error.into(), status, code))
+        .collect()
+}
+
+fn tasks() -> Vec<(ApiError, u16, &'static str)> {
+    let remains = WishError::Remains {
+        name: name(),
+        what: text(),
+    };
+    let fault = Fault {
+        field: text(),
+        message: text(),
+    };
+    let refused = ApiError::Refused {
+        id: text(),
+        faults: vec![fault],
+    };
+    let evidence = LogError::Evidence(io::Error::other(SECRET));
+    vec![
+        (
+            SubmitError::Faulty { faults: Vec::new() }.into(),
+            417,
+            "definition_faulty",
+        ),
+        (refused, 417, "definition_faulty"),
+        (
+            SubmitError::Different { name: name() }.into(),
+            409,
+            "task_differs",
+        ),
+        (
+            SubmitError::Ended { name: name() }.into(),
+            409,
+            "task_ended",
+        ),
+        (SubmitError::ShuttingDown.into(), 503, "shutting_down"),
+        (
+            WishError::NotFound { name: text() }.into(),
+            404,
+            "task_not_found",
+        ),
+        (remains.into(), 500, "clean_up_not_over"),
+        (evidence.into(), 500, "evidence_failed"),
+    ]
+}
+
+fn all() -> Vec<(ApiError, u16, &'static str)> {
+    let docker = dockers().into_iter().flat_map(|(error, code)| {
+        let submit = ApiError::from(SubmitError::from(error.clone()));
+        let logs = ApiError::from(LogError::from(error.clone()));
+        [submit, logs, error.into()].map(|error| (error, 503, code))
+    });
+    let store = || stores().into_iter().map(ApiError::from);
+    let submit = stores()
+        .into_iter()
+        .map(|error| SubmitError::from(error).into());
+    let wish = stores()
+        .into_iter()
+        .map(|error| WishError::from(error).into());
+    let store = store()
+        .chain(submit)
+        .chain(wish)
+        .map(|error| (error, 500, "store_failed"));
+    let mut all: Vec<_> = docker.chain(store).collect();
+    all.extend(requests());
+    all.extend(bundles());
+    all.extend(tasks());
+    all
+}
+
+#[tokio::test]
+async fn every_error_has_its_status_and_code() {
+    for (error, status, code) in all() {
+        let what = format!("{error:?}");
+        let response = error.into_response();
+        assert_eq!(response.status().as_u16(), status, "{what}");
+        let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["code"], code, "{what}");
+        assert_eq!(body["detail"], body["error"], "{what}");
+        assert_eq!(body["type"], "about:blank", "{what}");
+        assert!(body["title"].is_string(), "{what}");
+        assert!(!body["error"].as_str().unwrap().contains(SECRET), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn the_documented_500s_carry_their_reason() {
+    let full = io::Error::from(io::ErrorKind::StorageFull);
+    let error = BundleError::Storage {
+        action: "write the upload".into(),
+        source: full,
+    };
+    assert!(ApiError::from(error).text().contains("the disk is full"));
+    let error = WishError::Remains {
+        name: name(),
+        what: "network `x` is in use".into(),
+    };
+    assert!(
+        ApiError::from(error)
+            .text()
+            .contains("network `x` is in use")
+    );
+}
+
+#[tokio::test]
+async fn a_panic_shows_no_insides() {
+    let response = crashed(Box::new(SECRET.to_owned()));
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    let text = String::from_utf8(body.to_vec()).unwrap();
+    assert!(
+        text.contains("\"error\":\"the Director failed") && !text.contains(SECRET),
+        "{text}"
+    );
+}
+
+#[test]
+fn only_a_task_whose_master_never_ran_is_a_500() {
+    assert_eq!(
+        task_status(TaskStatus::Errored, false),
+        StatusCode::INTERNAL_SERVER_ERROR
+    );
+    assert_eq!(task_status(TaskStatus::Errored, true), StatusCode::OK);
+    assert_eq!(task_status(TaskStatus::Stopped, false), StatusCode::OK);
+    assert_eq!(task_status(TaskStatus::Initializing, false), StatusCode::OK);
+}

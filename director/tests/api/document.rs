@@ -1,0 +1,181 @@
+//! The description of the API: it is what is committed, it is true, and its pages are served.
+
+use crate::fixture::Director;
+use atq_api_spec::bundle::Upload;
+use atq_api_spec::error::Problem;
+use atq_api_spec::health::Readiness;
+use atq_api_spec::swarm::SwarmDetails;
+use atq_api_spec::task::{LogEntry, TaskAccepted, TaskPayload, TaskRefused};
+use atq_director::api::openapi::document;
+use axum::http::{StatusCode, header};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+const UPDATE: &str = "ATQ_UPDATE_OPENAPI";
+
+#[test]
+fn it_is_what_is_committed() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../api-spec/openapi.json");
+    let text = document().to_pretty_json().unwrap() + "\n";
+    if std::env::var(UPDATE).is_ok_and(|value| value == "1") {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        committed == text,
+        "api-spec/openapi.json is not what the code says; write it anew with `{UPDATE}=1 cargo test -p atq-director --test api it_is_what_is_committed`"
+    );
+}
+
+#[test]
+fn it_names_every_operation_once() {
+    let document = serde_json::to_value(document()).unwrap();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    let tags = ["databind", "task", "swarm", "monitoring", "health"];
+    let mut operations = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        assert!(!path.starts_with("/api/") && !path.ends_with('/'), "{path}");
+        for (method, operation) in item.as_object().unwrap() {
+            assert!(
+                tags.contains(&operation["tags"][0].as_str().unwrap()),
+                "{method} {path}"
+            );
+            assert!(
+                !operation["summary"].as_str().unwrap().is_empty(),
+                "{method} {path}"
+            );
+            operations.push(format!(
+                "{} {method} {path}",
+                operation["operationId"].as_str().unwrap()
+            ));
+        }
+    }
+    operations.sort();
+    insta::assert_snapshot!(operations.join("\n"), @r"
+    createTask put /task
+    deleteDatabind delete /databind/{id}
+    deleteTask delete /task/{id}
+    getDatabind get /databind/{id}
+    getHealth get /healthz
+    getReadiness get /readyz
+    getSwarm get /swarm
+    getTask get /task/{id}
+    getTaskEvents get /task/{id}/events
+    getTaskLogs get /task/{id}/logs
+    listDatabind get /databind/list
+    listTasks get /task
+    ping get /monitoring/ping
+    stopTask post /task/{id}/stop
+    uploadDatabind post /databind/upload
+    ");
+    let ids: BTreeSet<&str> = operations
+        .iter()
+        .map(|line| line.split(' ').next().unwrap())
+        .collect();
+    assert_eq!(ids.len(), operations.len());
+}
+
+/// Every schema that is named is there.
+#[test]
+fn its_references_lead_somewhere() {
+    let document = serde_json::to_value(document()).unwrap();
+    let mut references = Vec::new();
+    collect(&document, "$ref", &mut references);
+    assert!(!references.is_empty());
+    for reference in references {
+        let pointer = reference.as_str().unwrap().strip_prefix('#').unwrap();
+        assert!(document.pointer(pointer).is_some(), "{pointer}");
+    }
+}
+
+fn collect<'a>(value: &'a Value, key: &str, found: &mut Vec<&'a Value>) {
+    match value {
+        Value::Object(fields) => {
+            found.extend(fields.get(key));
+            fields.values().for_each(|value| collect(value, key, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, key, found)),
+        _ => {}
+    }
+}
+
+/// An example that could not be sent, or answered, teaches the wrong thing.
+#[test]
+fn its_examples_are_valid() {
+    let document = serde_json::to_value(document()).unwrap();
+    let mut checked = 0;
+    for item in document["paths"].as_object().unwrap().values() {
+        for operation in item.as_object().unwrap().values() {
+            let answers = operation["responses"].as_object().unwrap().values();
+            for body in answers.chain(operation.get("requestBody")) {
+                for media in body["content"]
+                    .as_object()
+                    .into_iter()
+                    .flat_map(|content| content.values())
+                {
+                    checked += usize::from(check_example(media));
+                }
+            }
+        }
+    }
+    assert!(checked >= 8, "{checked}");
+}
+
+fn check_example(media: &Value) -> bool {
+    let Some(example) = media.get("example").cloned() else {
+        return false;
+    };
+    let reference = media["schema"]["$ref"]
+        .as_str()
+        .or(media["schema"]["items"]["$ref"].as_str());
+    let example = if example.is_array() {
+        example[0].clone()
+    } else {
+        example
+    };
+    let name = reference.and_then(|reference| reference.rsplit('/').next());
+    match name {
+        None => assert!(example.is_string()),
+        Some("TaskPayload") => drop(serde_json::from_value::<TaskPayload>(example).unwrap()),
+        Some("TaskAccepted") => drop(serde_json::from_value::<TaskAccepted>(example).unwrap()),
+        Some("TaskRefused") => drop(serde_json::from_value::<TaskRefused>(example).unwrap()),
+        Some("SwarmDetails") => drop(serde_json::from_value::<SwarmDetails>(example).unwrap()),
+        Some("Upload") => drop(serde_json::from_value::<Upload>(example).unwrap()),
+        Some("Readiness") => drop(serde_json::from_value::<Readiness>(example).unwrap()),
+        Some("LogEntry") => drop(serde_json::from_value::<LogEntry>(example).unwrap()),
+        Some("Problem") => drop(serde_json::from_value::<Problem>(example).unwrap()),
+        Some(other) => panic!("nobody checks the examples of {other}"),
+    }
+    true
+}
+
+#[tokio::test]
+async fn its_pages_are_served() {
+    let director = Director::new().await;
+    let document = director.get("/api-docs/openapi.json").await;
+    assert_eq!(document.status, StatusCode::OK);
+    assert_eq!(document.json()["info"]["title"], "ATQ Director");
+    let page = director.get("/swagger-ui/").await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(!page.text().contains("https://"), "{}", page.text());
+    for part in [
+        "swagger-ui-bundle.js",
+        "swagger-ui.css",
+        "swagger-initializer.js",
+    ] {
+        let part = director.get(&format!("/swagger-ui/{part}")).await;
+        assert_eq!(part.status, StatusCode::OK);
+        assert!(!part.body.is_empty());
+    }
+    let settings = director
+        .get("/swagger-ui/swagger-initializer.js")
+        .await
+        .text();
+    assert!(
+        settings.contains("\"validatorUrl\": \"none\""),
+        "{settings}"
+    );
+    let short = director.get("/swagger-ui").await;
+    assert_eq!(short.headers[header::LOCATION], "/swagger-ui/");
+}

@@ -1,0 +1,264 @@
+//! A Director without a port, and what is sent to it.
+
+use async_trait::async_trait;
+use atq_director::api::{App, router};
+use atq_director::config::Config;
+use atq_director::discovery::{Discovery, DiscoveryError};
+use atq_director::orchestrator::Orchestrator;
+use atq_director::swarm::Swarm;
+use atq_director::swarm::fake::FakeSwarm;
+use atq_director::{Ports, assemble};
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tower::ServiceExt;
+
+/// The image of all tasks.
+pub const IMAGE: &str = "load:1";
+/// What may appear in no answer.
+pub const SECRET: &str = "hunter2-is-secret";
+
+/// A Director.
+pub struct Director {
+    pub router: Router,
+    pub swarm: FakeSwarm,
+    pub orchestrator: Orchestrator,
+    pub recovered: watch::Sender<bool>,
+    pub dir: TempDir,
+}
+
+/// What was answered.
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.body)))
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.body.to_vec()).unwrap()
+    }
+
+    pub fn kind(&self) -> &str {
+        self.headers
+            .get(header::CONTENT_TYPE)
+            .map_or("", |kind| kind.to_str().unwrap())
+    }
+
+    pub fn error(&self) -> String {
+        self.json()["error"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no `error`: {}", self.text()))
+            .to_owned()
+    }
+}
+
+impl Director {
+    /// A Director whose Docker is well.
+    pub async fn new() -> Self {
+        Self::with("").await
+    }
+
+    /// A Director with more lines of configuration.
+    pub async fn with(more: &str) -> Self {
+        let swarm = FakeSwarm::new();
+        swarm.image("atq-discovery:dev");
+        swarm.image(IMAGE);
+        Self::on(swarm, more).await
+    }
+
+    /// A Director on this Swarm.
+    pub async fn on(swarm: FakeSwarm, more: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().display();
+        let text = format!("port: 0\nglusterpath: {path}/bundles\ndatadir: {path}/data\n{more}");
+        let config = Config::parse(&text, |_| None).unwrap();
+        let ports = Ports {
+            swarm: Arc::new(swarm.clone()),
+            discovery: Arc::new(Names(swarm.clone())),
+        };
+        let orchestrator = assemble(&config, ports).unwrap();
+        orchestrator.shared().health.first_look().await;
+        let (recovered, seen) = watch::channel(true);
+        let app = App {
+            orchestrator: orchestrator.clone(),
+            config: Arc::new(config),
+            recovered: seen,
+        };
+        Self {
+            router: router(app),
+            swarm,
+            orchestrator,
+            recovered,
+            dir,
+        }
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        Answer {
+            status,
+            headers,
+            body,
+        }
+    }
+
+    pub async fn call(&self, method: &str, path: &str) -> Answer {
+        self.send(request(method, path, Body::empty())).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.call("GET", path).await
+    }
+
+    pub async fn get_as(&self, path: &str, accept: &str) -> Answer {
+        let mut request = request("GET", path, Body::empty());
+        request
+            .headers_mut()
+            .insert(header::ACCEPT, accept.parse().unwrap());
+        self.send(request).await
+    }
+
+    pub async fn put(&self, payload: &Value) -> Answer {
+        self.send(request("PUT", "/task", Body::from(payload.to_string())))
+            .await
+    }
+
+    pub async fn upload(&self, name: &str, content: &[u8]) -> Answer {
+        self.send(form_request(form(name, content))).await
+    }
+
+    /// Asks for a task until it is as wanted.
+    pub async fn until(&self, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        for _ in 0..20_000 {
+            last = self.get(&format!("/task/{id}")).await.json();
+            if wanted(&last) {
+                return last;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("never as wanted: {last:#}");
+    }
+
+    /// How many files and directories are below the bundles' directory, without its own two.
+    pub fn files(&self) -> usize {
+        fn count(dir: &std::path::Path) -> usize {
+            let entries = std::fs::read_dir(dir)
+                .unwrap()
+                .map(|entry| entry.unwrap().path());
+            entries
+                .map(|path| 1 + if path.is_dir() { count(&path) } else { 0 })
+                .sum()
+        }
+        count(&self.dir.path().join("bundles")) - 2
+    }
+}
+
+pub fn request(method: &str, path: &str, body: Body) -> Request<Body> {
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .body(body)
+        .unwrap()
+}
+
+const BOUNDARY: &str = "----atq-boundary";
+
+/// A form with one file.
+pub fn form(name: &str, content: &[u8]) -> Vec<u8> {
+    [
+        part("file", name, content),
+        format!("--{BOUNDARY}--\r\n").into_bytes(),
+    ]
+    .concat()
+}
+
+/// A part of a form.
+pub fn part(field: &str, name: &str, content: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{field}\"; filename=\"{name}\"\r\nContent-Type: application/zip\r\n\r\n"
+    );
+    [head.as_bytes(), content, b"\r\n"].concat()
+}
+
+pub fn form_request(body: impl Into<Body>) -> Request<Body> {
+    let mut request = request("POST", "/databind/upload", body.into());
+    let kind = format!("multipart/form-data; boundary={BOUNDARY}");
+    request
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, kind.parse().unwrap());
+    request
+}
+
+/// The last bytes of a form.
+pub fn form_end() -> Vec<u8> {
+    format!("--{BOUNDARY}--\r\n").into_bytes()
+}
+
+/// A zip of these files.
+pub fn zip(files: &[(&str, &str)]) -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, content) in files {
+        zip.start_file(*name, zip::write::SimpleFileOptions::default())
+            .unwrap();
+        zip.write_all(content.as_bytes()).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
+/// A definition.
+pub fn payload(name: &str) -> Value {
+    let secret = format!("PASSWORD={SECRET}");
+    json!({
+        "name": name,
+        "master": {"alias": "Coordinator", "image": IMAGE, "environment": [secret.clone()]},
+        "worker": {"alias": "Minions", "image": IMAGE, "environment": [secret], "replicas": 2},
+    })
+}
+
+/// Sidecars that know what the fake Swarm knows.
+struct Names(FakeSwarm);
+
+#[async_trait]
+impl Discovery for Names {
+    async fn healthy(&self, _: &str) -> Result<(), DiscoveryError> {
+        Ok(())
+    }
+
+    async fn addresses(
+        &self,
+        _: &str,
+        _: &str,
+        name: &str,
+        replicas: u32,
+        timeout: Duration,
+    ) -> Result<Vec<Ipv4Addr>, DiscoveryError> {
+        let deadline = tokio::time::Instant::now() + timeout;
+        loop {
+            let mut found = Vec::new();
+            for network in self.0.networks().await.unwrap_or_default() {
+                found.extend(self.0.addresses_of(name, &network.id));
+            }
+            if found.len() >= replicas as usize || tokio::time::Instant::now() >= deadline {
+                found.sort_unstable();
+                return Ok(found);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! What this project adds.
+
+use crate::fixture::{Director, IMAGE, payload};
+use atq_director::swarm::fake::FakeSwarm;
+use atq_director::task::plan::Role;
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+fn ids(page: &Value) -> Vec<String> {
+    page["tasks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|task| task["id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn tasks_are_listed_page_by_page() {
+    let director = Director::with("maxConcurrentTasks: 1\n").await;
+    assert_eq!(director.get("/task").await.json(), json!({"tasks": []}));
+    for number in 0..5 {
+        director.put(&payload(&format!("task-{number}"))).await;
+    }
+    let all = director.get("/api/task/").await.json();
+    assert_eq!(ids(&all).len(), 5);
+    assert_eq!(all["next"], Value::Null);
+    let mut seen = Vec::new();
+    let mut path = "/task?limit=2".to_owned();
+    loop {
+        let page = director.get(&path).await.json();
+        seen.extend(ids(&page));
+        // Deleting what was seen does not disturb the next page.
+        director
+            .call("DELETE", &format!("/task/{}", seen.last().unwrap()))
+            .await;
+        let Some(next) = page["next"].as_str() else {
+            break;
+        };
+        path = format!("/task?limit=2&after={next}");
+    }
+    assert_eq!(seen, ids(&all));
+    let remaining = ids(&director.get("/task").await.json());
+    assert_eq!(remaining.len(), 2);
+    let after = director
+        .get(&format!("/task?after={}", remaining[0]))
+        .await
+        .json();
+    assert_eq!(ids(&after), [remaining[1].clone()]);
+    assert_eq!(
+        ids(&director.get("/task?status=finished").await.json()),
+        Vec::<String>::new()
+    );
+}
+
+#[tokio::test]
+async fn who_waits_knows_the_place_in_the_queue() {
+    let director = Director::with("maxConcurrentTasks: 1\n").await;
+    director.put(&payload("runs")).await;
+    director
+        .until("runs", |task| task["step"] != "queued")
+        .await;
+    director.put(&payload("waits-1")).await;
+    director.put(&payload("waits-2")).await;
+    let waiting = director.get("/task/waits-2").await.json();
+    assert_eq!(
+        (&waiting["step"], &waiting["queuePosition"]),
+        (&json!("queued"), &json!(2))
+    );
+    assert!(waiting["timings"]["queued"].is_u64());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_history_is_told() {
+    let director = Director::new().await;
+    director.swarm.image(IMAGE).in_role(Role::Master).exits(0);
+    let mut payload = payload("told");
+    payload["delay"] = json!(1);
+    director.put(&payload).await;
+    director.until("told", |task| task["step"] == "done").await;
+    let history = director.get("/task/told/events").await.json();
+    assert_eq!(history["id"], "told");
+    let events = history["events"].as_array().unwrap();
+    let numbers: Vec<u64> = events
+        .iter()
+        .map(|event| event["id"].as_u64().unwrap())
+        .collect();
+    assert_eq!(numbers, (1..=events.len() as u64).collect::<Vec<_>>());
+    assert_eq!(
+        (&events[0]["event"], &events[0]["step"]),
+        (&json!("queued"), &json!("queued"))
+    );
+    let keys: Vec<&String> = events[0]["data"].as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["run"]);
+    let find = |name: &str| {
+        events
+            .iter()
+            .find(|event| event["event"] == name)
+            .unwrap_or_else(|| panic!("{name}"))
+    };
+    let delay = find("delayStarted");
+    assert_eq!(delay["step"], "delay");
+    assert!(
+        delay["data"]["until"].as_str().unwrap().ends_with('Z'),
+        "{delay}"
+    );
+    assert_eq!(find("masterEnded")["data"], json!({"exitCode": 0}));
+    assert_eq!(find("masterStarted")["data"], json!({}));
+    assert_eq!(events.last().unwrap()["data"], json!({"step": "done"}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn log_lines_are_there_during_the_run_and_after() {
+    let director = Director::new().await;
+    let image = |role| director.swarm.image(IMAGE).in_role(role);
+    image(Role::Worker).prints(&["ready", "busy"]);
+    image(Role::Master)
+        .prints(&["12 samples"])
+        .complains(&["slow"])
+        .exits(0)
+        .after(Duration::from_secs(60));
+    director.put(&payload("logged")).await;
+    director
+        .until("logged", |task| task["status"] == "started")
+        .await;
+    let during = director
+        .get("/task/logged/logs?service=worker&tail=1")
+        .await;
+    assert_eq!(
+        (during.status, during.kind()),
+        (StatusCode::OK, "text/plain; charset=utf-8")
+    );
+    let lines: Vec<String> = during.text().lines().map(without_time).collect();
+    assert_eq!(lines, ["worker.1 busy", "worker.2 busy"]);
+    director
+        .until("logged", |task| task["step"] == "done")
+        .await;
+    let after = director.get("/task/logged/logs?replica=1").await;
+    let mut lines: Vec<String> = after.text().lines().map(without_time).collect();
+    lines.sort();
+    assert_eq!(
+        lines,
+        [
+            "master.1 12 samples",
+            "master.1 slow",
+            "worker.1 busy",
+            "worker.1 ready"
+        ]
+    );
+    let entries = director
+        .get_as("/task/logged/logs?service=master", "application/x-ndjson")
+        .await;
+    assert_eq!(entries.kind(), "application/x-ndjson");
+    let text = entries.text();
+    let mut last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert!(last["at"].take().is_string());
+    assert_eq!(
+        last,
+        json!({"at": null, "service": "master", "replica": 1, "stream": "stderr", "text": "slow"})
+    );
+}
+
+fn without_time(line: &str) -> String {
+    line.split_once(' ').unwrap().1.to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_task_keeps_its_record() {
+    let director = Director::new().await;
+    director.put(&payload("halted")).await;
+    director
+        .until("halted", |task| task["status"] == "started")
+        .await;
+    let answer = director.call("POST", "/api/task/halted/stop").await;
+    assert_eq!(
+        (answer.status, answer.json()["id"].as_str()),
+        (StatusCode::ACCEPTED, Some("halted"))
+    );
+    let task = director
+        .until("halted", |task| task["step"] == "done")
+        .await;
+    assert_eq!(task["status"], "stopped");
+    assert_eq!(
+        director.call("POST", "/task/halted/stop").await.status,
+        StatusCode::ACCEPTED
+    );
+    assert_eq!(
+        ids(&director.get("/task?status=stopped").await.json()),
+        ["halted"]
+    );
+}
+
+#[tokio::test]
+async fn health_and_readiness() {
+    let director = Director::new().await;
+    assert_eq!(director.get("/healthz").await.text(), "ok");
+    let ready = director.get("/readyz/").await;
+    assert_eq!(ready.status, StatusCode::OK);
+    assert_eq!(
+        ready.json(),
+        json!({"ready": true, "docker": "ok", "store": "ok", "recovery": "ok"})
+    );
+    director.recovered.send_replace(false);
+    let early = director.get("/readyz").await;
+    assert_eq!(early.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        early.json()["recovery"],
+        "earlier tasks are still being taken up"
+    );
+    let swarm = FakeSwarm::new();
+    swarm.down(true);
+    let away = Director::on(swarm, "").await.get("/api/readyz").await;
+    assert_eq!(away.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(
+        away.json()["docker"]
+            .as_str()
+            .unwrap()
+            .starts_with("cannot reach Docker at"),
+        "{}",
+        away.text()
+    );
+}
+
+#[tokio::test]
+async fn parameters_that_mean_nothing_are_refused() {
+    let director = Director::new().await;
+    director.put(&payload("asked")).await;
+    let cases = [
+        (
+            "/task?status=done",
+            "`status` is `done`; expected one of `initializing`, `started`, `stopped`, `finished`, `errored`",
+        ),
+        (
+            "/task?limit=0",
+            "`limit` is `0`; expected a whole number from 1 to 1000",
+        ),
+        (
+            "/task?limit=1001",
+            "`limit` is `1001`; expected a whole number from 1 to 1000",
+        ),
+        (
+            "/task?limit=1&limit=2",
+            "`limit` stands twice; expected it once",
+        ),
+        (
+            "/task?after=none-such",
+            "`after` is `none-such`; expected `next` of the page before, or the id of a task",
+        ),
+        (
+            "/task?stauts=errored",
+            "`stauts` is not a parameter; did you mean `status`?",
+        ),
+        (
+            "/task/asked/logs?service=masters",
+            "`service` is `masters`; expected one of `worker`, `master`, `wait`",
+        ),
+        (
+            "/task/asked/logs?replica=0",
+            "`replica` is `0`; expected a whole number from 1 to 4294967295",
+        ),
+        (
+            "/task/asked/logs?tail=-1",
+            "`tail` is `-1`; expected a whole number from 0 to 4294967295",
+        ),
+        (
+            "/task/asked/logs?services=master",
+            "`services` is not a parameter; did you mean `service`?",
+        ),
+    ];
+    for (path, text) in cases {
+        let answer = director.get(path).await;
+        assert_eq!(
+            (answer.status, answer.error().as_str()),
+            (StatusCode::BAD_REQUEST, text),
+            "{path}"
+        );
+        assert_eq!(answer.kind(), "application/problem+json");
+        assert_eq!(answer.json()["code"], "bad_query");
+    }
+}

@@ -1,0 +1,10 @@
+//! The HTTP contract, through the real router: with a store and bundles in a temporary directory, and
+//! a model of a Swarm behind it.
+#![allow(clippy::unwrap_used)]
+
+mod document;
+mod fixture;
+mod layer1;
+mod layer2;
+mod uploads;
+mod wrong;
