@@ -56,6 +56,9 @@ impl HttpDiscovery {
             .no_proxy()
             .connect_timeout(HEALTH_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
+            // Sidecars speak plain HTTP. The machine's certificates are not read, because an image without any
+            // could not start at all.
+            .tls_certs_only(Vec::<reqwest::Certificate>::new())
             .build()?;
         Ok(Self { client })
     }

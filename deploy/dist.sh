@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Builds what is handed to users: static binaries with link-time optimisation, their checksums and sizes.
+# usage: deploy/dist.sh      (CARGO_BUILD_JOBS limits how much is compiled at once, ATQ_DIST_DIR says where to put it)
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+PROGRAMS=(atq-director atq-discovery)
+
+host_triple() { rustc -vV | sed -n 's/^host: //p'; }
+
+# is_static FILE: no dynamic linker is asked for, so it runs where there is no C library, or an older one.
+is_static() { ! grep -qaE '/(lib|lib64)/ld-(linux|musl)[^/]*\.so' <(head -c 4096 "$1"); }
+
+main() {
+  has cargo && has rustc || die "\`cargo\` is missing" "install Rust: https://rustup.rs"
+  cd "$ROOT"
+  local host out=${ATQ_DIST_DIR:-$TARGET/dist-bin} program built
+  host=$(host_triple)
+  # With an explicit target the flag does not reach build scripts and procedural macros, which cannot be static.
+  RUSTFLAGS="-C target-feature=+crt-static" run_long "cargo build with link-time optimisation" \
+    cargo build --locked --profile dist --target "$host" "${PROGRAMS[@]/#/--package=}"
+  rm -rf "$out"
+  mkdir -p "$out"
+  for program in "${PROGRAMS[@]}"; do
+    built=$TARGET/$host/dist/$program
+    is_static "$built" || die "\`$built\` is not static"
+    "$built" --version >/dev/null || die "\`$built\` does not run"
+    install -m 755 "$built" "$out/$program"
+  done
+  (cd "$out" && sha256sum "${PROGRAMS[@]}" >SHA256SUMS)
+  say "in $out:"
+  (cd "$out" && stat -c '%s %n' "${PROGRAMS[@]}" | awk '{ printf "  %-14s %6.2f MB\n", $2, $1 / 1e6 }')
+  sed 's/^/  /' "$out/SHA256SUMS"
+}
+
+main "$@"

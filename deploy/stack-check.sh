@@ -1,0 +1,200 @@
+#!/usr/bin/env bash
+# Deploys deploy/stack.yml on this Swarm under a name and a port of its own, runs a small task through the Director in
+# its container, restarts it, removes everything, and looks that nothing is left. See --help.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+usage() {
+  cat <<'HELP'
+usage: deploy/stack-check.sh
+
+Needs a Swarm with this node as a manager, and the images atq-director:dev, atq-discovery:dev and
+atq-testload:dev (`make stack` sets all of this up and then runs this script).
+Exit codes: 0 everything as expected and nothing left, 1 not, 130 interrupted (what was made is removed).
+
+environment:
+  ATQ_IMAGE   the Director's image (atq-director:dev)
+HELP
+}
+
+STACK=
+DIR=
+URL=
+TASK=stack-check
+
+step() { printf '%4d s  %s\n' "$SECONDS" "$*"; }
+
+# ---------------------------------------------------------------- preparation
+
+check_needs() {
+  local image
+  has curl || die "\`curl\` is missing" "apt-get install curl"
+  [ "$(swarm_state)" = "active true" ] || die "this node is not a manager of an active Swarm" "run: make stack"
+  for image in "${ATQ_IMAGE:-atq-director:dev}" atq-discovery:dev atq-testload:dev; do
+    docker image inspect "$image" >/dev/null 2>&1 || die "the image \`$image\` is missing" "run: make stack"
+  done
+}
+
+# A port that nobody listens on now; a connection that is refused says so.
+free_port() {
+  local port
+  for _ in $(seq 50); do
+    port=$((RANDOM % 10000 + 20000))
+    (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { echo "$port" && return; }
+  done
+  die "found no free port between 20000 and 29999"
+}
+
+prepare() {
+  local suffix=$$-$RANDOM port
+  port=$(free_port)
+  STACK=atq-check-$suffix
+  # Docker mounts bundles from here, so it is a path of the host.
+  DIR=$(mktemp -d /var/tmp/atq-stack-check.XXXXXX)
+  mkdir "$DIR/bundles"
+  URL=http://127.0.0.1:$port
+  export ATQ_PORT=$port ATQ_BUNDLES=$DIR/bundles ATQ_CONFIG_NAME=$STACK-config ATQ_DIRECTOR_ID=$STACK
+  # This node, so that its port, its volume and its bundles are the ones that are looked at.
+  ATQ_NODE_CONSTRAINT="node.id == $(docker info --format '{{.Swarm.NodeID}}')"
+  export ATQ_NODE_CONSTRAINT
+}
+
+# ---------------------------------------------------------------- HTTP
+
+# call STATUS CURL-ARGS... PATH: fails unless the answer has that status; its body goes to $DIR/answer.
+call() {
+  local expected=$1 path=${*: -1} status
+  shift
+  set -- "${@:1:$#-1}"
+  status=$(curl -s -m 100 -o "$DIR/answer" -w '%{http_code}' "$@" "$URL$path" || true)
+  [ "$status" = "$expected" ] && return
+  printf 'error: %s answered %s; expected %s\n' "$path" "$status" "$expected" >&2
+  cat "$DIR/answer" >&2 2>/dev/null && echo >&2
+  return 1
+}
+
+# member NAME: the first member of the last answer with that name, if it is a string.
+member() { sed -n "s/^[^\"]*\"$1\":\"\([^\"]*\)\".*/\1/p; s/.*[,{]\"$1\":\"\([^\"]*\)\".*/\1/p" "$DIR/answer" | head -n 1; }
+
+ready() { [ "$(curl -s -m 5 -o /dev/null -w '%{http_code}' "$URL/readyz" || true)" = 200 ]; }
+
+task_done() {
+  call 200 "/api/task/$TASK" && [ "$(member step)" = done ]
+}
+
+contains() { grep -q -- "$1" "$DIR/answer" || { cat "$DIR/answer" >&2 && die "the answer lacks \`$1\`"; }; }
+
+# ---------------------------------------------------------------- what is there
+
+# left LABEL: everything in Docker with that label, one line each.
+left() {
+  docker service ls --filter "label=$1" --format 'service {{.Name}}'
+  docker container ls -a --filter "label=$1" --format 'container {{.Names}}'
+  docker network ls --filter "label=$1" --format 'network {{.Name}}'
+  docker volume ls --filter "label=$1" --format 'volume {{.Name}}'
+  docker config ls --filter "label=$1" --format 'config {{.Name}}'
+}
+
+nothing_left() { [ -z "$(left "$1")" ]; }
+
+stack_label() { echo "com.docker.stack.namespace=$STACK"; }
+
+containers_gone() { [ -z "$(docker container ls -aq --filter "label=$(stack_label)")" ]; }
+
+director_log() { docker service logs --raw "${STACK}_director" 2>&1 | tail -n 30; }
+
+# ---------------------------------------------------------------- the check
+
+deploy() {
+  docker stack deploy -c "$ROOT/deploy/stack.yml" "$STACK" >"$DIR/deploy.log" 2>&1 ||
+    { cat "$DIR/deploy.log" >&2 && die "\`docker stack deploy\` failed"; }
+  step "stack \`$STACK\` deployed; the Director is to answer at $URL"
+  wait_until 60 "waiting for the Director" ready || { director_log >&2 && die "the Director is not ready after 60 s"; }
+  step "ready: $(curl -s "$URL/readyz")"
+}
+
+run_task() {
+  call 200 -F "file=@$ROOT/deploy/stack-check.zip" /api/databind/upload
+  local id
+  id=$(member id)
+  step "bundle uploaded: $id"
+  call 200 -X PUT -d '{"name": "'"$TASK"'", "delay": 1,
+    "waitCommand": {"command": "cat /atq/data/hello.txt", "expectedResult": "carried by a bundle", "timeout": 10},
+    "worker": {"alias": "workers", "image": "atq-testload:dev", "args": ["worker"], "replicas": 2, "fileid": "'"$id"'"},
+    "master": {"alias": "master", "image": "atq-testload:dev", "args": ["master"]}}' /api/task/
+  step "task \`$TASK\` accepted: $(cat "$DIR/answer")"
+  wait_until 180 "waiting for the end of the task" task_done ||
+    { cat "$DIR/answer" >&2 && director_log >&2 && die "the task is not done after 180 s"; }
+  step "task done: status $(member status)"
+  [ "$(member status)" = finished ] || { cat "$DIR/answer" >&2 && die "the task ended \`$(member status)\`; expected \`finished\`"; }
+  call 200 "/api/task/$TASK/logs"
+  contains ' wait\.1 carried by a bundle$'
+  contains ' worker\.2 worker ready on '
+  contains ' master\.1 worker .* answered 2/'
+  contains ' master\.1 master done$'
+  step "logs of workers, wait command and master are kept: $(wc -l <"$DIR/answer") lines"
+  nothing_left "com.atq.task=$TASK" || die "of the task there is still in Docker: $(left "com.atq.task=$TASK" | tr '\n' ' ')"
+  step "nothing of the task is left in Docker"
+}
+
+restart() {
+  docker service update --force --quiet "${STACK}_director" >/dev/null
+  wait_until 60 "waiting for the Director" ready || { director_log >&2 && die "the Director is not ready 60 s after its restart"; }
+  call 200 "/api/task/$TASK"
+  [ "$(member status)" = finished ] || die "after a restart the task is \`$(member status)\`; expected \`finished\`"
+  step "the container was replaced; the task is still known"
+}
+
+delete_task() {
+  call 204 -X DELETE "/api/task/$TASK"
+  call 404 "/api/task/$TASK"
+  step "task deleted"
+}
+
+# remove: everything of the stack, also its volume, which `docker stack rm` leaves. Fails when something stays.
+remove() {
+  # A Director that is still there ends its task properly.
+  if ready; then call 204 -X DELETE "/api/task/$TASK" >/dev/null 2>&1 || true; fi
+  docker stack rm "$STACK" >/dev/null 2>&1 || true
+  wait_until 60 "waiting for the Director's container to end" containers_gone || return 1
+  docker volume ls -q --filter "label=$(stack_label)" | xargs -r docker volume rm >/dev/null || return 1
+  # The label of the Director's tasks, in case it could not remove them itself.
+  docker service ls -q --filter "label=com.atq.director=$STACK" | xargs -r docker service rm >/dev/null || return 1
+  wait_until 30 "waiting for the stack to be gone" nothing_left "$(stack_label)" || return 1
+  wait_until 60 "waiting for the tasks of its Director" nothing_left "com.atq.director=$STACK"
+}
+
+# Runs at every end, also after Ctrl-C.
+finish() {
+  local code=$?
+  trap - EXIT
+  trap '' INT TERM
+  if [ -n "$STACK" ] && ! remove; then
+    echo "error: of the stack \`$STACK\` there is still:" >&2
+    left "$(stack_label)" >&2
+    left "com.atq.director=$STACK" >&2
+    [ "$code" -ne 0 ] || code=1
+  fi
+  [ -z "$DIR" ] || rm -rf "$DIR"
+  if [ "$code" -eq 0 ]; then step "stack removed; nothing with its labels is left"; fi
+  exit "$code"
+}
+
+main() {
+  case "${1:-}" in
+    "") ;;
+    -h | --help | help) usage && return ;;
+    *) usage >&2 && die "unknown argument \`$1\`" ;;
+  esac
+  check_needs
+  trap finish EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+  prepare
+  deploy
+  run_task
+  restart
+  delete_task
+}
+
+main "$@"
