@@ -99,7 +99,13 @@ async fn interrupted() -> Result<()> {
 /// After an interruption. The Director was killed as its measurement was dropped.
 async fn undo() -> ExitCode {
     println!("\ninterrupted; removing what is in Docker (again: gives up)");
-    let swept = async { sweep(&Engine::local()?).await };
+    let swept = async {
+        let engine = Engine::local()?;
+        sweep(&engine).await?;
+        // A call that was under way may take effect after the first look.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        sweep(&engine).await
+    };
     let undone = tokio::select! {
         swept = swept => swept,
         _ = interrupted() => Err(anyhow::anyhow!("given up; the next run removes the rest")),

@@ -17,8 +17,8 @@ use tokio::process::{Child, Command};
 const CONNECTIONS: usize = 16;
 const BAR: f64 = 0.9;
 const REQUEST: &[u8] = b"GET /monitoring/ping HTTP/1.1\r\nHost: bench\r\n\r\n";
-/// First argument with which this program is that server.
-pub const HELLO: &str = "--hello-server";
+/// The argument with which this program is that server.
+const HELLO: &str = "--hello-server";
 
 /// Measures both in turns, `rounds` times for `length` each.
 ///
