@@ -24,15 +24,18 @@ use crate::discovery::Discovery;
 use crate::evidence::Evidence;
 use crate::store::{Store, StoreError, Stored};
 use crate::swarm::{Swarm, SwarmError};
-use crate::task::event::{Event, Record, WorkerSeen};
+use crate::task::event::{Event, Failure, FailureCode, Record, WorkerSeen};
+use crate::task::machine;
 use crate::task::spec::{Fault, Surroundings, TaskName, TaskSpec};
 use crate::task::state::{Desired, State, Step};
 use clock::Clock;
+use futures_util::FutureExt;
 use health::Health;
 use ipnet::Ipv4Net;
 use queue::Queue;
 use serde_json::Value;
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use subnets::Subnets;
@@ -424,16 +427,49 @@ impl Orchestrator {
             },
         );
         let run = run::Run::new(Arc::clone(&self.shared), stored, wishes, workers);
-        let (name, table) = (name.clone(), Arc::clone(&self.live));
+        let (name, this) = (name.clone(), self.clone());
         tokio::spawn(async move {
-            driver::drive(run).await;
-            table
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&name);
+            let driven = AssertUnwindSafe(driver::drive(run)).catch_unwind().await;
+            this.lock().remove(&name);
             end.send_replace(true);
+            if driven.is_err() {
+                this.after_panic(&name).await;
+            }
         });
         Ok(())
+    }
+
+    /// A driver that panics is a bug, but the task must still come to an end, and what it has created
+    /// must go: the failure is recorded, and another driver does the rest. One that panics after that
+    /// is left to the sweep.
+    async fn after_panic(&self, name: &TaskName) {
+        tracing::error!(task = %name, "the task's driver panicked; this is a bug");
+        let failed = async {
+            let Some(stored) = self.shared.store.load(name)? else {
+                return Ok(());
+            };
+            let state = stored.state;
+            let failure = Failure {
+                step: state.step,
+                code: FailureCode::Internal,
+                message: "the Director itself failed in this step".to_owned(),
+                hint: "this is a bug; the Director's log says more".to_owned(),
+            };
+            let record = Record {
+                seq: state.seq + 1,
+                at: self.shared.clock.now(),
+                event: Event::Failed { failure },
+            };
+            // Past its outcome a task cannot fail any more.
+            let Ok(after) = machine::next(state, &record) else {
+                return Ok(());
+            };
+            self.shared.store.append(name, &record, &after).await?;
+            self.drive(name)
+        };
+        if let Err(error) = failed.await {
+            tracing::error!(task = %name, %error, "the failure cannot be recorded; it is tried again");
+        }
     }
 
     fn ended(&self, name: &TaskName) -> Option<watch::Receiver<bool>> {

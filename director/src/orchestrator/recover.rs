@@ -30,13 +30,13 @@ impl Orchestrator {
         Ok(open.len())
     }
 
-    /// Tries again and again to remove what clean-up has left. Never returns.
+    /// Gives a driver again and again to tasks that need one and have none: above all those of which
+    /// clean-up has left something. Never returns.
     pub async fn sweep(self) {
         loop {
             tokio::time::sleep(SWEEP).await;
             let swept = open_tasks(&self.shared.store).and_then(|open| {
                 open.iter()
-                    .filter(|stored| stored.state.is_done())
                     .try_for_each(|stored| self.drive(&stored.spec.name))
             });
             if let Err(error) = swept {
