@@ -28,6 +28,7 @@ unit: ## tests that need no Docker; with a running Swarm also the suites that ru
 	ATQ_TEST_SWARM=$$(deploy/has-swarm.sh && echo 1 || true) cargo test --locked --workspace --exclude atq-tests
 
 swarm: ## tests on the real Swarm of this machine, one after the other
+	@deploy/setup.sh image-director
 	cargo build --locked -p atq-director
 	cargo test --locked -p atq-tests -- --test-threads=1
 

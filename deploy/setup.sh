@@ -245,10 +245,13 @@ image_discovery() {
 }
 
 image_director() {
-  local bin=${ATQ_DIRECTOR_BIN:-}
+  local bin=${ATQ_DIRECTOR_BIN:-} host
   if [ -z "$bin" ]; then
-    cargo_build --locked -p atq-director
-    bin=$TARGET/debug/atq-director
+    has rustc || die "\`rustc\` is missing" "install Rust: https://rustup.rs, or set ATQ_DIRECTOR_BIN"
+    host=$(cd "$ROOT" && rustc -vV | sed -n 's/^host: //p')
+    # Static, so that the C library of this machine and that of the base image need not agree.
+    RUSTFLAGS="-C target-feature=+crt-static" cargo_build --locked --target "$host" -p atq-director
+    bin=$TARGET/$host/debug/atq-director
   fi
   [ -f "$bin" ] || die "no director binary at \`$bin\`"
   stage director

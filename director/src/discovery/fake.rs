@@ -19,6 +19,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub struct FakeDiscovery {
     swarm: FakeSwarm,
     deaf: Arc<AtomicBool>,
+    broken: Arc<AtomicBool>,
     hidden: Arc<Mutex<Vec<Ipv4Addr>>>,
 }
 
@@ -28,6 +29,7 @@ impl FakeDiscovery {
         Self {
             swarm,
             deaf: Arc::default(),
+            broken: Arc::default(),
             hidden: Arc::default(),
         }
     }
@@ -37,12 +39,21 @@ impl FakeDiscovery {
         self.deaf.store(deaf, Ordering::Relaxed);
     }
 
+    /// The next question makes the caller panic, as a bug would.
+    pub fn panic_once(&self) {
+        self.broken.store(true, Ordering::Relaxed);
+    }
+
     /// Addresses that DNS never tells, whatever Swarm says.
     pub fn hide(&self, addresses: Vec<Ipv4Addr>) {
         *self.hidden.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
     }
 
     fn answers(&self, endpoint: &str) -> Result<(), DiscoveryError> {
+        assert!(
+            !self.broken.swap(false, Ordering::Relaxed),
+            "the story wants a bug here"
+        );
         let there = self
             .swarm
             .plans()

@@ -56,8 +56,6 @@ pub enum FailureCode {
     WorkerUnplaceable,
     /// Not all workers were ready at the deadline.
     WorkersTimedOut,
-    /// A worker was lost while the test ran.
-    WorkerLost,
     /// The wait command did not succeed in time.
     WaitCommandFailed,
     /// The master could not be started.
