@@ -97,6 +97,7 @@ async fn one_round(
             0 => {
                 let (start, end, task) = run_task(engine, client, workers, round).await?;
                 ends.push(end);
+                say(by_step(std::slice::from_ref(&task)));
                 figures.director.push((start, task));
                 start
             }
