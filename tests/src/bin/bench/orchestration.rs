@@ -18,6 +18,18 @@ pub const HOLD: u64 = 1;
 const FACTOR: f64 = 1.05;
 const ALLOWANCE: f64 = 0.15;
 const OUTCOME_BAR: f64 = 1000.0;
+/// What is before the running master, in the Director's words and order.
+const STEPS: [&str; 9] = [
+    "queued",
+    "network",
+    "discovery",
+    "workers",
+    "resolve",
+    "readiness",
+    "waitCommand",
+    "delay",
+    "master",
+];
 
 /// How often each number of workers is measured.
 pub type Plan = Vec<(u32, usize)>;
@@ -85,6 +97,7 @@ async fn one_round(
             0 => {
                 let (start, end, task) = run_task(engine, client, workers, round).await?;
                 ends.push(end);
+                say(by_step(std::slice::from_ref(&task)));
                 figures.director.push((start, task));
                 start
             }
@@ -209,27 +222,27 @@ fn judge(workers: u32, figures: &Figures) -> Vec<Row> {
     rows
 }
 
-/// Milliseconds by step up to the master, of the round whose time is the median.
+/// Where the round lost its time whose time is the median.
 fn steps(rounds: &[(f64, Task)]) -> Option<String> {
     let mut sorted: Vec<&(f64, Task)> = rounds.iter().collect();
     sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (_, task) = sorted.get(sorted.len() / 2)?;
-    let order = [
-        "queued",
-        "network",
-        "discovery",
-        "workers",
-        "resolve",
-        "readiness",
-        "waitCommand",
-        "delay",
-        "master",
-    ];
-    let parts: Vec<String> = order
+    Some(by_step(std::slice::from_ref(task)))
+}
+
+/// Milliseconds by step up to the master, as the Director tells them: medians over these tasks.
+pub fn by_step(tasks: &[Task]) -> String {
+    let parts: Vec<String> = STEPS
         .iter()
-        .filter_map(|step| Some(format!("{step} {}", task.timings.get(*step)?)))
+        .filter_map(|step| {
+            let times: Vec<f64> = tasks
+                .iter()
+                .filter_map(|task| task.timings.get(*step).map(|ms| *ms as f64))
+                .collect();
+            (!times.is_empty()).then(|| format!("{step} {:.0}", median(&times)))
+        })
         .collect();
-    Some(format!("ms by step: {}", parts.join(", ")))
+    format!("ms by step: {}", parts.join(", "))
 }
 
 /// Waits until a task's master runs by the Director's own word.
