@@ -7,8 +7,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 use thiserror::Error;
 
-/// How long the sidecar may take to say that it is there.
-const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a connection to the sidecar may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// What an answer may take beyond the time for which the sidecar was asked to wait.
 const ANSWER_GRACE: Duration = Duration::from_secs(3);
 
@@ -25,9 +25,6 @@ pub struct DiscoveryError {
 /// What the Director asks a sidecar.
 #[async_trait]
 pub trait Discovery: Send + Sync + 'static {
-    /// Whether the sidecar listens.
-    async fn healthy(&self, endpoint: &str) -> Result<(), DiscoveryError>;
-
     /// The addresses of `name`, as soon as there are `replicas` of them, or those that are there
     /// after `timeout`; ascending, without doubles.
     async fn addresses(
@@ -54,7 +51,7 @@ impl HttpDiscovery {
     pub fn new() -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
             .no_proxy()
-            .connect_timeout(HEALTH_TIMEOUT)
+            .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             // Sidecars speak plain HTTP. The machine's certificates are not read, because an image without any
             // could not start at all.
@@ -66,21 +63,6 @@ impl HttpDiscovery {
 
 #[async_trait]
 impl Discovery for HttpDiscovery {
-    async fn healthy(&self, endpoint: &str) -> Result<(), DiscoveryError> {
-        let request = self
-            .client
-            .get(format!("{endpoint}/healthz"))
-            .timeout(HEALTH_TIMEOUT);
-        let answer = request
-            .send()
-            .await
-            .map_err(|error| unreachable(endpoint, &error))?;
-        match answer.status().is_success() {
-            true => Ok(()),
-            false => Err(unexpected(endpoint, answer.status())),
-        }
-    }
-
     async fn addresses(
         &self,
         endpoint: &str,

@@ -19,7 +19,6 @@ const LOOK: Duration = Duration::from_millis(20);
 pub struct FakeDiscovery {
     swarm: FakeSwarm,
     deaf: Arc<AtomicBool>,
-    broken: Arc<AtomicBool>,
     hidden: Arc<Mutex<Vec<Ipv4Addr>>>,
 }
 
@@ -29,7 +28,6 @@ impl FakeDiscovery {
         Self {
             swarm,
             deaf: Arc::default(),
-            broken: Arc::default(),
             hidden: Arc::default(),
         }
     }
@@ -39,21 +37,12 @@ impl FakeDiscovery {
         self.deaf.store(deaf, Ordering::Relaxed);
     }
 
-    /// The next question makes the caller panic, as a bug would.
-    pub fn panic_once(&self) {
-        self.broken.store(true, Ordering::Relaxed);
-    }
-
     /// Addresses that DNS never tells, whatever Swarm says.
     pub fn hide(&self, addresses: Vec<Ipv4Addr>) {
         *self.hidden.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
     }
 
     fn answers(&self, endpoint: &str) -> Result<(), DiscoveryError> {
-        assert!(
-            !self.broken.swap(false, Ordering::Relaxed),
-            "the story wants a bug here"
-        );
         let there = self
             .swarm
             .plans()
@@ -93,10 +82,6 @@ impl FakeDiscovery {
 
 #[async_trait]
 impl Discovery for FakeDiscovery {
-    async fn healthy(&self, endpoint: &str) -> Result<(), DiscoveryError> {
-        self.answers(endpoint)
-    }
-
     async fn addresses(
         &self,
         endpoint: &str,

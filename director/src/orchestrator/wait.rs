@@ -3,7 +3,7 @@
 use super::run::Run;
 use crate::swarm::SwarmError;
 use crate::task::event::{Failure, FailureCode};
-use crate::task::state::Desired;
+use crate::task::state::{Desired, Step};
 use std::future::Future;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -98,10 +98,19 @@ impl Run {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) -> StepError {
-        let step = self.state.step;
         StepError::Failed(Failure {
-            step,
+            step: self.state.step,
             code,
+            message: message.into(),
+            hint: hint.into(),
+        })
+    }
+
+    /// A failure of the sidecar, whichever step finds it: it starts beside the workers.
+    pub fn sidecar_failed(&self, message: impl Into<String>, hint: impl Into<String>) -> StepError {
+        StepError::Failed(Failure {
+            step: Step::Discovery,
+            code: FailureCode::DiscoveryFailed,
             message: message.into(),
             hint: hint.into(),
         })

@@ -105,12 +105,10 @@ pub enum Event {
         /// Docker's id.
         id: String,
     },
-    /// The sidecar answers.
-    DiscoveryReady {
+    /// The sidecar has its address and its node; it gets its turn before the workers.
+    DiscoveryPlaced {
         /// Docker's id of its service.
         service: String,
-        /// Base URL under which the Director reaches it.
-        endpoint: String,
     },
     /// The workers' service exists.
     WorkersCreated {

@@ -109,7 +109,7 @@ fn allowed(state: &State, event: &Event) -> bool {
         Event::SubnetChosen { .. } | Event::NetworkCreated { .. } => {
             during(Step::Network) || during(Step::Discovery)
         }
-        Event::DiscoveryReady { .. } => during(Step::Discovery),
+        Event::DiscoveryPlaced { .. } => during(Step::Discovery),
         Event::WorkersCreated { .. } => during(Step::Workers),
         Event::WorkersReady { .. } => during(Step::Resolve),
         Event::WorkersProbed => during(Step::Readiness),
@@ -165,9 +165,8 @@ fn apply(state: &mut State, record: &Record) {
             state.network = Some(id);
             state.step_done = state.step == Step::Network;
         }
-        Event::DiscoveryReady { service, endpoint } => {
+        Event::DiscoveryPlaced { service } => {
             state.discovery = Some(service);
-            state.endpoint = Some(endpoint);
             state.step_done = true;
         }
         Event::WorkersCreated { service } => {

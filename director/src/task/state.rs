@@ -136,8 +136,6 @@ pub struct State {
     pub network: Option<String>,
     /// Docker's id of the sidecar's service.
     pub discovery: Option<String>,
-    /// Base URL of the sidecar.
-    pub endpoint: Option<String>,
     /// Docker's id of the workers' service.
     pub worker: Option<String>,
     /// The workers' addresses, ascending.
@@ -187,7 +185,6 @@ impl State {
             subnets_tried: 0,
             network: None,
             discovery: None,
-            endpoint: None,
             worker: None,
             addresses: Vec::new(),
             wait_attempts: 0,

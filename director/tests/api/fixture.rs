@@ -236,10 +236,6 @@ struct Names(FakeSwarm);
 
 #[async_trait]
 impl Discovery for Names {
-    async fn healthy(&self, _: &str) -> Result<(), DiscoveryError> {
-        Ok(())
-    }
-
     async fn addresses(
         &self,
         _: &str,

@@ -1,17 +1,17 @@
 //! The sidecar of a run: started first, because in the crowd of the workers it would get its turn
 //! last (SWARM.md, section 1).
 
-use super::{StepResult, ensure_service, network, of_service, tasks_of_run};
+use super::{StepResult, ensure_service, judge, look_up, network, of_service, tasks_of_run};
 use crate::orchestrator::run::Run;
 use crate::orchestrator::wait::{Deadline, StepError};
-use crate::swarm::{SwarmError, SwarmTask, TaskState};
+use crate::swarm::{SwarmError, TaskState};
 use crate::task::event::{Event, FailureCode};
-use crate::task::plan::{DISCOVERY_PORT, Role};
+use crate::task::plan::Role;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-const PAUSE: Duration = Duration::from_millis(40);
+const PAUSE: Duration = Duration::from_millis(20);
 /// A Swarm task that is `new` for so long gets no address: the subnet overlaps or is exhausted, and
 /// Docker does not say so (SWARM.md, section 4).
 const NO_ADDRESS: Duration = Duration::from_secs(5);
@@ -21,11 +21,12 @@ const UNPLACEABLE: Duration = Duration::from_millis(500);
 const MAX_SUBNETS: u32 = 2;
 
 enum Start {
-    Ready(String),
+    Placed,
     NoAddress,
 }
 
-/// Starts the sidecar and waits until it answers.
+/// Creates the sidecar and waits until it has an address and a node, which takes a tenth of a second.
+/// Then it is the first in the line, and the workers need not wait until it runs.
 pub async fn discovery(run: &mut Run) -> StepResult {
     let deadline = Deadline::after(run.orchestration_timeout(1));
     loop {
@@ -34,7 +35,7 @@ pub async fn discovery(run: &mut Run) -> StepResult {
         }
         let service = create(run, deadline).await?;
         match wait(run, &service, deadline).await? {
-            Start::Ready(endpoint) => return Ok(Event::DiscoveryReady { service, endpoint }),
+            Start::Placed => return Ok(Event::DiscoveryPlaced { service }),
             Start::NoAddress => give_up_network(run, &service, deadline).await?,
         }
     }
@@ -61,14 +62,12 @@ async fn wait(run: &mut Run, service: &str, deadline: Deadline) -> Result<Start,
     loop {
         let tasks = tasks_of_run(run).await?.unwrap_or_default();
         if let Some(task) = of_service(&tasks, Some(service)).into_iter().next() {
-            seen = describe(&task);
+            seen = judge::reason(&task);
             if task.state.is_terminal() {
-                let image = &run.shared.settings.discovery_image;
-                let message = format!("the sidecar did not start: {seen}");
-                let hint = format!(
-                    "is the image `{image}` on the node, or can it be pulled? `discoveryImage` names another one"
-                );
-                return Err(run.failed(FailureCode::DiscoveryFailed, message, hint));
+                return Err(look_up::ended(run, &seen));
+            }
+            if task.state > TaskState::Pending {
+                return Ok(Start::Placed);
             }
             if task.state == TaskState::New && task.error.is_none() && begun.elapsed() >= NO_ADDRESS
             {
@@ -79,61 +78,18 @@ async fn wait(run: &mut Run, service: &str, deadline: Deadline) -> Result<Start,
                 && begun.elapsed() >= UNPLACEABLE
             {
                 let message = format!("the sidecar finds no node: {seen}");
-                return Err(run.failed(FailureCode::DiscoveryFailed, message, ""));
-            }
-            if let Some(endpoint) = endpoint(run, &task, deadline).await? {
-                match run.shared.discovery.healthy(&endpoint).await {
-                    Ok(()) => return Ok(Start::Ready(endpoint)),
-                    Err(error) => seen = error.to_string(),
-                }
+                return Err(run.sidecar_failed(message, ""));
             }
         }
         if deadline.passed() {
             let message = format!(
-                "the sidecar was not ready after {} s: {seen}",
+                "the sidecar got no node within {} s: {seen}",
                 deadline.seconds()
             );
-            let hint = "when the Director runs in a container, it must be on the `host` network; `discoveryHost` names another address";
-            return Err(run.failed(FailureCode::DiscoveryFailed, message, hint));
+            return Err(run.sidecar_failed(message, ""));
         }
         run.pause(PAUSE).await?;
     }
-}
-
-fn describe(task: &SwarmTask) -> String {
-    match &task.error {
-        Some(error) => format!("{}: {error}", task.state.as_str()),
-        None => task.state.as_str().to_owned(),
-    }
-}
-
-/// Base URL of a sidecar that runs: on this node the loopback, else the node's address.
-async fn endpoint(
-    run: &mut Run,
-    task: &SwarmTask,
-    deadline: Deadline,
-) -> Result<Option<String>, StepError> {
-    let port = task
-        .ports
-        .iter()
-        .find(|(target, _)| *target == DISCOVERY_PORT)
-        .map(|(_, port)| *port);
-    let (true, Some(port)) = (task.is_alive(), port) else {
-        return Ok(None);
-    };
-    if let Some(host) = &run.shared.settings.discovery_host {
-        return Ok(Some(format!("http://{host}:{port}")));
-    }
-    let swarm = Arc::clone(&run.shared.swarm);
-    let manager = run.docker(deadline, || swarm.manager()).await?;
-    if task.node_id.as_ref() == Some(&manager.node_id) {
-        return Ok(Some(format!("http://127.0.0.1:{port}")));
-    }
-    let nodes = run.docker(deadline, || swarm.nodes()).await?;
-    let node = nodes
-        .iter()
-        .find(|node| Some(&node.id) == task.node_id.as_ref());
-    Ok(node.map(|node| format!("http://{}:{port}", node.address)))
 }
 
 async fn give_up_network(

@@ -5,6 +5,7 @@ mod collect;
 mod delay;
 mod discovery;
 mod judge;
+mod look_up;
 mod master;
 mod network;
 mod resolve;

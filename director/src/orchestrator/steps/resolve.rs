@@ -2,59 +2,43 @@
 //! same addresses in DNS. Neither is proof alone (SWARM.md, section 1).
 
 use super::judge::{self, Workers};
+use super::look_up::Sidecar;
 use super::{StepResult, of_service, tasks_of_run};
-use crate::discovery::DiscoveryError;
 use crate::orchestrator::run::Run;
 use crate::orchestrator::wait::{Deadline, StepError};
-use crate::swarm::SwarmTask;
 use crate::task::event::{Event, FailureCode};
-use crate::task::spec::WORKERS_NAME;
-use std::net::Ipv4Addr;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_util::task::AbortOnDropHandle;
 
-/// Longest single question to the sidecar.
-const LONG_POLL: Duration = Duration::from_secs(5);
-/// Pause between two questions: an answer may come at once and still settle nothing.
-const LOOK_UP_PAUSE: Duration = Duration::from_millis(100);
-
-/// Waits until all workers are ready.
+/// Waits until all workers are ready. The sidecar and the workers start side by side; this is the
+/// one place where both are waited for.
 pub async fn resolve(run: &mut Run) -> StepResult {
     let replicas = run.spec.worker.replicas;
     let deadline = Deadline::after(run.orchestration_timeout(replicas));
     let network = run.state.network.clone().unwrap_or_default();
     let begun = Instant::now();
-    let mut look_up = LookUp::start(run);
+    let mut sidecar = Sidecar::new();
     let mut seen = "nothing yet".to_owned();
     loop {
         let asked = Instant::now();
-        let dns = look_up.last();
         if let Some(tasks) = tasks_of_run(run).await? {
+            let dns = sidecar.said().addresses;
             let workers = of_service(&tasks, run.state.worker.as_deref());
             run.saw_workers(&workers);
-            match judge::workers(
-                &workers,
-                replicas,
-                &network,
-                &dns.addresses,
-                begun.elapsed(),
-            ) {
+            match judge::workers(&workers, replicas, &network, &dns, begun.elapsed()) {
                 Workers::Ready(addresses) => return Ok(Event::WorkersReady { addresses }),
                 Workers::Failed(code, message) => return Err(run.failed(code, message, "")),
                 Workers::Waiting(what) => seen = what,
             }
-            check_sidecar(run, &tasks)?;
+            sidecar.look(run, &tasks, deadline).await?;
         }
         if deadline.passed() {
-            return Err(timed_out(run, deadline, &seen, dns.error.as_ref()));
+            return Err(timed_out(run, deadline, &seen, &mut sidecar));
         }
         let pause = pause_after(asked.elapsed(), replicas);
         tokio::select! {
             paused = run.pause(pause) => paused?,
-            () = look_up.changed() => {}
+            () = sidecar.answered() => {}
         }
     }
 }
@@ -65,90 +49,23 @@ fn pause_after(answer: Duration, replicas: u32) -> Duration {
     Duration::from_millis(base).max(answer * 3)
 }
 
-fn check_sidecar(run: &Run, tasks: &[SwarmTask]) -> Result<(), StepError> {
-    match of_service(tasks, run.state.discovery.as_deref())
-        .iter()
-        .find(|task| judge::is_gone(task))
-    {
-        Some(task) => {
-            let message = format!("the sidecar ended: {}", judge::reason(task));
-            Err(run.failed(FailureCode::DiscoveryFailed, message, ""))
-        }
-        None => Ok(()),
+fn timed_out(run: &Run, deadline: Deadline, seen: &str, sidecar: &mut Sidecar) -> StepError {
+    let seconds = deadline.seconds();
+    if let Some(state) = sidecar.not_ready() {
+        let message = format!("the sidecar was not ready after {seconds} s: {state}; {seen}");
+        return run.sidecar_failed(message, "");
     }
-}
-
-fn timed_out(
-    run: &Run,
-    deadline: Deadline,
-    seen: &str,
-    error: Option<&DiscoveryError>,
-) -> StepError {
-    let mut message = format!(
-        "the workers were not ready after {} s: {seen}",
-        deadline.seconds()
-    );
-    if let Some(error) = error {
-        message = format!("{message}; {error}");
+    let said = sidecar.said();
+    let error = said
+        .error
+        .map_or(String::new(), |error| format!("; {error}"));
+    if !said.answered {
+        let message = format!("the sidecar was not reached within {seconds} s{error}");
+        let hint = "when the Director runs in a container, it must be on the `host` network; \
+                    `discoveryHost` names another address";
+        return run.sidecar_failed(message, hint);
     }
-    run.failed(
-        FailureCode::WorkersTimedOut,
-        message,
-        "`orchestrationTimeout` sets how long is waited",
-    )
-}
-
-/// What the sidecar said last.
-#[derive(Debug, Clone, Default)]
-struct LookedUp {
-    addresses: Vec<Ipv4Addr>,
-    error: Option<DiscoveryError>,
-}
-
-/// Questions to the sidecar, one after the other, beside the look at Swarm.
-struct LookUp {
-    answers: watch::Receiver<LookedUp>,
-    _asking: AbortOnDropHandle<()>,
-}
-
-impl LookUp {
-    fn start(run: &Run) -> Self {
-        let (sender, answers) = watch::channel(LookedUp::default());
-        let discovery = Arc::clone(&run.shared.discovery);
-        let endpoint = run.state.endpoint.clone().unwrap_or_default();
-        let token = run.state.token.clone();
-        let replicas = run.spec.worker.replicas;
-        let asking = tokio::spawn(async move {
-            loop {
-                let answer = discovery
-                    .addresses(&endpoint, &token, WORKERS_NAME, replicas, LONG_POLL)
-                    .await;
-                // The error stays beside the addresses of the last good answer: one bad one proves nothing.
-                sender.send_modify(|last| match answer {
-                    Ok(addresses) => {
-                        *last = LookedUp {
-                            addresses,
-                            error: None,
-                        }
-                    }
-                    Err(error) => last.error = Some(error),
-                });
-                tokio::time::sleep(LOOK_UP_PAUSE).await;
-            }
-        });
-        Self {
-            answers,
-            _asking: AbortOnDropHandle::new(asking),
-        }
-    }
-
-    fn last(&mut self) -> LookedUp {
-        self.answers.borrow_and_update().clone()
-    }
-
-    async fn changed(&mut self) {
-        if self.answers.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
+    let message = format!("the workers were not ready after {seconds} s: {seen}{error}");
+    let hint = "`orchestrationTimeout` sets how long is waited";
+    run.failed(FailureCode::WorkersTimedOut, message, hint)
 }

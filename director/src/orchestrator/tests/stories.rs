@@ -137,7 +137,7 @@ fn a_missing_sidecar_names_the_setting() {
     stage.settings.discovery_image = "no-sidecar:1".into();
     stage.life(|director| async move {
         let name = director.accepted(&task()).await;
-        assert_snapshot!(director.failed(&name).await, @"discovery: DiscoveryFailed: the sidecar did not start: rejected: No such image: no-sidecar:1");
+        assert_snapshot!(director.failed(&name).await, @"discovery: DiscoveryFailed: the sidecar does not run: rejected: No such image: no-sidecar:1");
         let hint = director.state(&name).failure.unwrap().hint;
         assert!(hint.contains("`discoveryImage`"), "{hint}");
     });
@@ -149,7 +149,7 @@ fn a_sidecar_that_never_answers_ends_at_the_deadline() {
     stage.discovery.deaf(true);
     stage.life(|director| async move {
         let name = director.accepted(&task()).await;
-        assert_snapshot!(director.failed(&name).await, @"discovery: DiscoveryFailed: the sidecar was not ready after 61 s: the sidecar at `http://127.0.0.1:32768` does not answer: connection refused");
+        assert_snapshot!(director.failed(&name).await, @"discovery: DiscoveryFailed: the sidecar was not reached within 63 s; the sidecar at `http://127.0.0.1:32768` does not answer: connection refused");
     });
 }
 

@@ -47,9 +47,8 @@ fn running() -> Vec<Event> {
         },
         Event::NetworkCreated { id: "n".into() },
         enter(Step::Discovery),
-        Event::DiscoveryReady {
+        Event::DiscoveryPlaced {
             service: "d".into(),
-            endpoint: "http://x".into(),
         },
         enter(Step::Workers),
         Event::WorkersCreated {
@@ -361,7 +360,7 @@ fn old_history() -> Value {
         {"seq": 3, "at": 1_769_860_802_000_u64, "event": "subnetChosen", "data": {"subnet": "10.224.0.0/24"}},
         {"seq": 4, "at": 1_769_860_803_000_u64, "event": "networkCreated", "data": {"id": "n"}},
         {"seq": 5, "at": 1_769_860_804_000_u64, "event": "stepStarted", "data": {"step": "discovery"}},
-        {"seq": 6, "at": 1_769_860_805_000_u64, "event": "discoveryReady", "data": {"service": "d", "endpoint": "http://127.0.0.1:32768"}},
+        {"seq": 6, "at": 1_769_860_805_000_u64, "event": "discoveryPlaced", "data": {"service": "d"}},
         {"seq": 7, "at": 1_769_860_806_000_u64, "event": "stepStarted", "data": {"step": "workers"}},
         {"seq": 8, "at": 1_769_860_807_000_u64, "event": "workersCreated", "data": {"service": "w"}},
         {"seq": 9, "at": 1_769_860_808_000_u64, "event": "stepStarted", "data": {"step": "resolve"}},

@@ -42,9 +42,8 @@ fn result(state: &State, dice: Dice) -> Event {
         Step::Network => Event::NetworkCreated { id: "n".into() },
         Step::Discovery if state.network.is_none() => Event::NetworkCreated { id: "n2".into() },
         Step::Discovery if often && state.subnets_tried < 2 => subnet(dice),
-        Step::Discovery => Event::DiscoveryReady {
+        Step::Discovery => Event::DiscoveryPlaced {
             service: "d".into(),
-            endpoint: "e".into(),
         },
         Step::Workers => Event::WorkersCreated {
             service: "w".into(),

@@ -1,0 +1,173 @@
+//! Questions to the sidecar, one after the other, beside the look at Swarm.
+
+use super::judge;
+use super::of_service;
+use crate::discovery::DiscoveryError;
+use crate::orchestrator::run::Run;
+use crate::orchestrator::wait::{Deadline, StepError};
+use crate::swarm::SwarmTask;
+use crate::task::plan::DISCOVERY_PORT;
+use crate::task::spec::WORKERS_NAME;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Longest single question.
+const LONG_POLL: Duration = Duration::from_secs(5);
+/// Pause between two questions: an answer may come at once and still settle nothing.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The sidecar of a run: not there yet, or asked all the time.
+pub struct Sidecar {
+    questions: Option<Questions>,
+    seen: String,
+}
+
+struct Questions {
+    answers: watch::Receiver<LookedUp>,
+    _asking: AbortOnDropHandle<()>,
+}
+
+/// What the sidecar said last.
+#[derive(Debug, Clone, Default)]
+pub struct LookedUp {
+    /// The addresses of the last good answer, ascending.
+    pub addresses: Vec<Ipv4Addr>,
+    /// Whether there was one.
+    pub answered: bool,
+    /// Why there was no answer since then.
+    pub error: Option<DiscoveryError>,
+}
+
+impl Sidecar {
+    /// A sidecar that has not been seen yet.
+    pub fn new() -> Self {
+        Self {
+            questions: None,
+            seen: "no Swarm task yet".to_owned(),
+        }
+    }
+
+    /// Begins to ask the sidecar as soon as it runs.
+    ///
+    /// # Errors
+    /// When it did not start, or has ended.
+    pub async fn look(
+        &mut self,
+        run: &mut Run,
+        tasks: &[SwarmTask],
+        deadline: Deadline,
+    ) -> Result<(), StepError> {
+        let Some(task) = of_service(tasks, run.state.discovery.as_deref())
+            .into_iter()
+            .next()
+        else {
+            return Ok(());
+        };
+        self.seen = judge::reason(&task);
+        if judge::is_gone(&task) {
+            return Err(ended(run, &self.seen));
+        }
+        if self.questions.is_none() {
+            let endpoint = endpoint(run, &task, deadline).await?;
+            self.questions = endpoint.map(|endpoint| Questions::start(run, endpoint));
+        }
+        Ok(())
+    }
+
+    /// What it said last.
+    pub fn said(&mut self) -> LookedUp {
+        match &mut self.questions {
+            Some(questions) => questions.answers.borrow_and_update().clone(),
+            None => LookedUp::default(),
+        }
+    }
+
+    /// Returns when it has said something new.
+    pub async fn answered(&mut self) {
+        let told = match &mut self.questions {
+            Some(questions) => questions.answers.changed().await.is_ok(),
+            None => false,
+        };
+        if !told {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Docker's word for a sidecar that is not asked yet; `None` when it is.
+    pub fn not_ready(&self) -> Option<&str> {
+        self.questions.is_none().then_some(self.seen.as_str())
+    }
+}
+
+impl Questions {
+    fn start(run: &Run, endpoint: String) -> Self {
+        let (sender, answers) = watch::channel(LookedUp::default());
+        let discovery = Arc::clone(&run.shared.discovery);
+        let token = run.state.token.clone();
+        let replicas = run.spec.worker.replicas;
+        let asking = tokio::spawn(async move {
+            loop {
+                let answer = discovery
+                    .addresses(&endpoint, &token, WORKERS_NAME, replicas, LONG_POLL)
+                    .await;
+                // The error stays beside the addresses of the last good answer: one bad one proves nothing.
+                sender.send_modify(|last| match answer {
+                    Ok(addresses) => {
+                        *last = LookedUp {
+                            addresses,
+                            answered: true,
+                            error: None,
+                        }
+                    }
+                    Err(error) => last.error = Some(error),
+                });
+                tokio::time::sleep(PAUSE).await;
+            }
+        });
+        Self {
+            answers,
+            _asking: AbortOnDropHandle::new(asking),
+        }
+    }
+}
+
+/// The failure that a sidecar which has ended means.
+pub fn ended(run: &Run, seen: &str) -> StepError {
+    let image = &run.shared.settings.discovery_image;
+    let hint = format!(
+        "is the image `{image}` on the node, or can it be pulled? `discoveryImage` names another one"
+    );
+    run.sidecar_failed(format!("the sidecar does not run: {seen}"), hint)
+}
+
+/// Base URL of a sidecar that runs: on this node the loopback, else the node's address.
+async fn endpoint(
+    run: &mut Run,
+    task: &SwarmTask,
+    deadline: Deadline,
+) -> Result<Option<String>, StepError> {
+    let port = task
+        .ports
+        .iter()
+        .find(|(target, _)| *target == DISCOVERY_PORT)
+        .map(|(_, port)| *port);
+    let (true, Some(port)) = (task.is_alive(), port) else {
+        return Ok(None);
+    };
+    if let Some(host) = &run.shared.settings.discovery_host {
+        return Ok(Some(format!("http://{host}:{port}")));
+    }
+    let swarm = Arc::clone(&run.shared.swarm);
+    let manager = run.docker(deadline, || swarm.manager()).await?;
+    if task.node_id.as_ref() == Some(&manager.node_id) {
+        return Ok(Some(format!("http://127.0.0.1:{port}")));
+    }
+    let nodes = run.docker(deadline, || swarm.nodes()).await?;
+    let node = nodes
+        .iter()
+        .find(|node| Some(&node.id) == task.node_id.as_ref());
+    Ok(node.map(|node| format!("http://{}:{port}", node.address)))
+}
