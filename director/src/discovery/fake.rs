@@ -3,7 +3,7 @@
 
 use super::{Discovery, DiscoveryError};
 use crate::swarm::fake::FakeSwarm;
-use crate::task::plan::{DISCOVERY_TOKEN_VARIABLE, Role};
+use crate::task::plan::DISCOVERY_TOKEN_VARIABLE;
 use async_trait::async_trait;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,34 +42,26 @@ impl FakeDiscovery {
         *self.hidden.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
     }
 
-    fn answers(&self, endpoint: &str) -> Result<(), DiscoveryError> {
-        let there = self
-            .swarm
-            .plans()
-            .iter()
-            .any(|plan| plan.role == Role::Discovery);
-        match there && !self.deaf.load(Ordering::Relaxed) {
-            true => Ok(()),
-            false => Err(DiscoveryError {
-                endpoint: endpoint.to_owned(),
-                reason: "does not answer: connection refused".to_owned(),
-            }),
-        }
-    }
-
-    /// The network of the sidecar with this token.
+    /// The network of the sidecar at `endpoint`, which must have this token.
     fn network(&self, endpoint: &str, token: &str) -> Result<String, DiscoveryError> {
+        let failed = |reason: &str| DiscoveryError {
+            endpoint: endpoint.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let port = endpoint
+            .rsplit(':')
+            .next()
+            .and_then(|port| port.parse().ok());
+        let plan = port.and_then(|port| self.swarm.listener(port));
+        let plan = plan
+            .filter(|_| !self.deaf.load(Ordering::Relaxed))
+            .ok_or_else(|| failed("does not answer: connection refused"))?;
         let guard = format!("{DISCOVERY_TOKEN_VARIABLE}={token}");
-        let plans = self.swarm.plans();
-        plans
-            .iter()
-            .find(|plan| plan.environment.contains(&guard))
-            .and_then(|plan| plan.networks.first())
+        plan.networks
+            .first()
+            .filter(|_| plan.environment.contains(&guard))
             .map(|join| join.network.clone())
-            .ok_or_else(|| DiscoveryError {
-                endpoint: endpoint.to_owned(),
-                reason: "answered 401 Unauthorized; expected 200 or 204".to_owned(),
-            })
+            .ok_or_else(|| failed("answered 401 Unauthorized; expected 200 or 204"))
     }
 
     fn look_up(&self, name: &str, network: &str) -> Vec<Ipv4Addr> {
@@ -92,7 +84,6 @@ impl Discovery for FakeDiscovery {
     ) -> Result<Vec<Ipv4Addr>, DiscoveryError> {
         let deadline = Instant::now() + timeout;
         loop {
-            self.answers(endpoint)?;
             let network = self.network(endpoint, token)?;
             let found = self.look_up(name, &network);
             let enough = found.len() as u64 >= u64::from(replicas);

@@ -4,6 +4,7 @@
 //! deletes, `panics` are bugs, `sweeps` play one run again and again with something going wrong at every point.
 
 mod panics;
+mod ports;
 mod stage;
 mod stories;
 mod sweeps;

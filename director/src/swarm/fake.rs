@@ -16,7 +16,7 @@ mod world;
 pub use self::script::ImageScript;
 
 use self::world::World;
-use super::SwarmError;
+use super::{SwarmError, TaskState};
 use crate::task::plan::{Endpoint, Labels, ServicePlan};
 use ipnet::Ipv4Net;
 use std::collections::BTreeMap;
@@ -200,6 +200,16 @@ impl FakeSwarm {
     /// are created from now on.
     pub fn set_stagger(&self, stagger: Duration) {
         self.lock().stagger = stagger;
+    }
+
+    /// What listens behind a port of a node, by IPv4.
+    pub fn listener(&self, port: u16) -> Option<ServicePlan> {
+        let (world, now) = self.now();
+        let task = world
+            .tasks
+            .iter()
+            .find(|task| task.port == Some(port) && task.state(now) == TaskState::Running);
+        task.map(|task| task.service.plan.clone())
     }
 
     /// What the name `name` resolves to for containers on `network` (name or id): service names and

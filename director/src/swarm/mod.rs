@@ -256,7 +256,9 @@ pub struct SwarmTask {
     pub container_id: Option<String>,
     /// Addresses by network id.
     pub addresses: Vec<(String, Ipv4Addr)>,
-    /// Published TCP ports: (port in the container, port on the node), without doubles.
+    /// Published TCP ports: (port in the container, port on the node), without doubles. One port in the
+    /// container may have two on the node, one for IPv4 and one for IPv6, and Docker does not say which
+    /// is which.
     pub ports: Vec<(u16, u16)>,
 }
 

@@ -18,6 +18,8 @@ use tokio_util::task::AbortOnDropHandle;
 const LONG_POLL: Duration = Duration::from_secs(5);
 /// Pause between two questions: an answer may come at once and still settle nothing.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Pause before the next endpoint is tried, or the only one again.
+const NEXT_ENDPOINT: Duration = Duration::from_millis(30);
 
 /// The sidecar of a run: not there yet, or asked all the time.
 pub struct Sidecar {
@@ -71,8 +73,8 @@ impl Sidecar {
             return Err(ended(run, &self.seen));
         }
         if self.questions.is_none() {
-            let endpoint = endpoint(run, &task, deadline).await?;
-            self.questions = endpoint.map(|endpoint| Questions::start(run, endpoint));
+            let endpoints = endpoints(run, &task, deadline).await?;
+            self.questions = (!endpoints.is_empty()).then(|| Questions::start(run, endpoints));
         }
         Ok(())
     }
@@ -103,28 +105,32 @@ impl Sidecar {
 }
 
 impl Questions {
-    fn start(run: &Run, endpoint: String) -> Self {
+    /// `endpoints` are not empty; one of them is the sidecar's.
+    fn start(run: &Run, endpoints: Vec<String>) -> Self {
         let (sender, answers) = watch::channel(LookedUp::default());
         let discovery = Arc::clone(&run.shared.discovery);
         let token = run.state.token.clone();
         let replicas = run.spec.worker.replicas;
         let asking = tokio::spawn(async move {
-            loop {
-                let answer = discovery
-                    .addresses(&endpoint, &token, WORKERS_NAME, replicas, LONG_POLL)
-                    .await;
-                // The error stays beside the addresses of the last good answer: one bad one proves nothing.
-                sender.send_modify(|last| match answer {
-                    Ok(addresses) => {
-                        *last = LookedUp {
-                            addresses,
-                            answered: true,
-                            error: None,
-                        }
-                    }
-                    Err(error) => last.error = Some(error),
-                });
-                tokio::time::sleep(PAUSE).await;
+            for endpoint in endpoints.iter().cycle() {
+                // One that answers is asked for as long as it does.
+                while let Ok(addresses) = discovery
+                    .addresses(endpoint, &token, WORKERS_NAME, replicas, LONG_POLL)
+                    .await
+                    // The error stays beside the addresses of the last good answer: one bad one
+                    // proves nothing.
+                    .inspect_err(|error| {
+                        sender.send_modify(|last| last.error = Some(error.clone()));
+                    })
+                {
+                    sender.send_replace(LookedUp {
+                        addresses,
+                        answered: true,
+                        error: None,
+                    });
+                    tokio::time::sleep(PAUSE).await;
+                }
+                tokio::time::sleep(NEXT_ENDPOINT).await;
             }
         });
         Self {
@@ -143,31 +149,49 @@ pub fn ended(run: &Run, seen: &str) -> StepError {
     run.sidecar_failed(format!("the sidecar does not run: {seen}"), hint)
 }
 
-/// Base URL of a sidecar that runs: on this node the loopback, else the node's address.
-async fn endpoint(
+/// Base URLs under which a sidecar that runs may be: on this node the loopback, else the node's
+/// address. There are several when Docker has published its port under one number for IPv4 and
+/// another one for IPv6: it tells both, but not which is which.
+async fn endpoints(
+    run: &mut Run,
+    task: &SwarmTask,
+    deadline: Deadline,
+) -> Result<Vec<String>, StepError> {
+    let ports: Vec<u16> = task
+        .ports
+        .iter()
+        .filter(|(target, _)| *target == DISCOVERY_PORT)
+        .map(|(_, port)| *port)
+        .collect();
+    if !task.is_alive() || ports.is_empty() {
+        return Ok(Vec::new());
+    }
+    let host = host(run, task, deadline).await?;
+    let urls = host.map(|host| {
+        ports
+            .iter()
+            .map(|port| format!("http://{host}:{port}"))
+            .collect()
+    });
+    Ok(urls.unwrap_or_default())
+}
+
+async fn host(
     run: &mut Run,
     task: &SwarmTask,
     deadline: Deadline,
 ) -> Result<Option<String>, StepError> {
-    let port = task
-        .ports
-        .iter()
-        .find(|(target, _)| *target == DISCOVERY_PORT)
-        .map(|(_, port)| *port);
-    let (true, Some(port)) = (task.is_alive(), port) else {
-        return Ok(None);
-    };
     if let Some(host) = &run.shared.settings.discovery_host {
-        return Ok(Some(format!("http://{host}:{port}")));
+        return Ok(Some(host.clone()));
     }
     let swarm = Arc::clone(&run.shared.swarm);
     let manager = run.docker(deadline, || swarm.manager()).await?;
     if task.node_id.as_ref() == Some(&manager.node_id) {
-        return Ok(Some(format!("http://127.0.0.1:{port}")));
+        return Ok(Some("127.0.0.1".to_owned()));
     }
     let nodes = run.docker(deadline, || swarm.nodes()).await?;
     let node = nodes
-        .iter()
+        .into_iter()
         .find(|node| Some(&node.id) == task.node_id.as_ref());
-    Ok(node.map(|node| format!("http://{}:{port}", node.address)))
+    Ok(node.map(|node| node.address))
 }

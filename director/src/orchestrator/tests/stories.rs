@@ -149,7 +149,7 @@ fn a_sidecar_that_never_answers_ends_at_the_deadline() {
     stage.discovery.deaf(true);
     stage.life(|director| async move {
         let name = director.accepted(&task()).await;
-        assert_snapshot!(director.failed(&name).await, @"discovery: DiscoveryFailed: the sidecar was not reached within 63 s; the sidecar at `http://127.0.0.1:32768` does not answer: connection refused");
+        assert_snapshot!(director.failed(&name).await, @"discovery: DiscoveryFailed: the sidecar was not reached within 63 s; the sidecar at `http://127.0.0.1:32769` does not answer: connection refused");
     });
 }
 

@@ -144,7 +144,11 @@ impl FakeTask {
             addresses: self.addresses.clone(),
             // A port is known only as long as something listens behind it.
             ports: match (self.service.plan.host_port, self.port) {
-                (Some(inside), Some(outside)) if running => vec![(inside, outside)],
+                // Docker tells the port for IPv6 too, which may be another one, and may be the one
+                // that another container has for IPv4.
+                (Some(inside), Some(outside)) if running => {
+                    vec![(inside, outside - 1), (inside, outside)]
+                }
                 _ => Vec::new(),
             },
         }

@@ -100,7 +100,7 @@ impl World {
             leaked: 0,
             stagger: Duration::from_millis(20),
             ids: 0,
-            next_port: 32768,
+            next_port: 32769,
         };
         world.add_node("node-1");
         world.insert_network("bridge", "172.17.0.0/16", false);
@@ -397,7 +397,7 @@ impl World {
 
     fn take_port(&mut self) -> u16 {
         let port = self.next_port;
-        self.next_port = port.checked_add(1).unwrap_or(32768);
+        self.next_port = port.checked_add(1).unwrap_or(32769);
         port
     }
 
