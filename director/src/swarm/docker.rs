@@ -35,7 +35,6 @@ use bollard::query_parameters::{
     ListVolumesOptionsBuilder, RemoveVolumeOptions,
 };
 use futures_util::stream::{BoxStream, TryStreamExt};
-use serde::de::Error as _;
 use serde_json::json;
 use std::collections::HashMap;
 use std::fmt;
@@ -79,27 +78,6 @@ impl DockerSwarm {
         self.client.ask(&Call::read(object), request).await
     }
 
-    /// Runs a change to its end, also when the caller goes away: a task that is stopped while its
-    /// service is being created must be able to find that service afterwards.
-    async fn change<T, F>(
-        &self,
-        call: Call,
-        request: impl Fn(Docker) -> F + Send + Sync + 'static,
-    ) -> Result<T, SwarmError>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<T, Error>> + Send + 'static,
-    {
-        let client = self.client.clone();
-        let handle = tokio::spawn(async move { client.ask(&call, request).await });
-        handle.await.unwrap_or_else(|error| {
-            Err(SwarmError::Internal {
-                what: "a change".to_owned(),
-                reason: error.to_string(),
-            })
-        })
-    }
-
     async fn has_image(&self, image: &str) -> Result<bool, SwarmError> {
         let inspect = async |docker: Docker| docker.inspect_image(image).await;
         match self.read(&format!("image `{image}`"), inspect).await {
@@ -108,6 +86,20 @@ impl DockerSwarm {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Runs a change to its end, also when the caller goes away: a task that is stopped while its
+/// service is being created must be able to find that service afterwards.
+async fn to_the_end<T: Send + 'static>(
+    change: impl Future<Output = Result<T, SwarmError>> + Send + 'static,
+) -> Result<T, SwarmError> {
+    let ended = tokio::spawn(change).await;
+    ended.unwrap_or_else(|error| {
+        Err(SwarmError::Internal {
+            what: "a change".to_owned(),
+            reason: error.to_string(),
+        })
+    })
 }
 
 /// Docker's filter for objects that carry all of `labels`.
@@ -147,57 +139,50 @@ impl Swarm for DockerSwarm {
 
     async fn create_network(&self, plan: &NetworkPlan) -> Result<String, SwarmError> {
         let call = Call::create(format!("network `{}`", plan.name));
-        let body = body::network(plan);
-        let create = move |docker: Docker| {
-            let body = body.clone();
-            async move { docker.create_network(body).await }
-        };
-        Ok(self.change(call, create).await?.id)
+        let (client, body) = (self.client.clone(), body::network(plan));
+        to_the_end(async move {
+            let create = async |docker: Docker| docker.create_network(body.clone()).await;
+            Ok(client.ask(&call, create).await?.id)
+        })
+        .await
     }
 
     async fn remove_network(&self, id: &str) -> Result<(), SwarmError> {
-        let call = Call::remove(format!("network `{id}`"));
-        let id: Arc<str> = id.into();
-        let remove = move |docker: Docker| {
-            let id = id.clone();
-            async move { docker.remove_network(&id).await }
-        };
-        self.change(call, remove).await
+        let (client, id) = (self.client.clone(), id.to_owned());
+        to_the_end(async move {
+            let call = Call::remove(format!("network `{id}`"));
+            let remove = async |docker: Docker| docker.remove_network(&id).await;
+            client.ask(&call, remove).await
+        })
+        .await
     }
 
     async fn services(&self, labels: &Labels) -> Result<Vec<Service>, SwarmError> {
         let options = ListServicesOptionsBuilder::default().filters(&carrying(labels));
         let options = Some(options.build());
-        let list = |docker: Docker| {
-            let options = options.clone();
-            async move { docker.list_services(options).await }
-        };
+        let list = async |docker: Docker| docker.list_services(options.clone()).await;
         Ok(all(self.read("the list of services", list).await?))
     }
 
     async fn create_service(&self, plan: &ServicePlan) -> Result<String, SwarmError> {
         let call = Call::create(format!("service `{}`", plan.name));
-        let body = body::service(plan);
-        let create = move |docker: Docker| {
-            let body = body.clone();
-            async move {
-                let created = docker.create_service(body, None).await?;
-                created
-                    .id
-                    .ok_or_else(|| serde_json::Error::missing_field("ID").into())
-            }
-        };
-        self.change(call, create).await
+        let (client, body) = (self.client.clone(), body::service(plan));
+        to_the_end(async move {
+            let create = async |docker: Docker| docker.create_service(body.clone(), None).await;
+            let id = client.ask(&call, create).await?.id;
+            id.ok_or_else(|| call.failed("the answer has no id".to_owned()))
+        })
+        .await
     }
 
     async fn remove_service(&self, id: &str) -> Result<(), SwarmError> {
-        let call = Call::remove(format!("service `{id}`"));
-        let id: Arc<str> = id.into();
-        let remove = move |docker: Docker| {
-            let id = id.clone();
-            async move { docker.delete_service(&id).await }
-        };
-        self.change(call, remove).await
+        let (client, id) = (self.client.clone(), id.to_owned());
+        to_the_end(async move {
+            let call = Call::remove(format!("service `{id}`"));
+            let remove = async |docker: Docker| docker.delete_service(&id).await;
+            client.ask(&call, remove).await
+        })
+        .await
     }
 
     async fn tasks(&self, labels: &Labels) -> Result<Vec<SwarmTask>, SwarmError> {
@@ -215,36 +200,28 @@ impl Swarm for DockerSwarm {
             .all(true)
             .filters(&carrying(labels));
         let options = Some(options.build());
-        let list = |docker: Docker| {
-            let options = options.clone();
-            async move { docker.list_containers(options).await }
-        };
+        let list = async |docker: Docker| docker.list_containers(options.clone()).await;
         Ok(all(self.read("the list of containers", list).await?))
     }
 
     async fn volumes(&self, labels: &Labels) -> Result<Vec<String>, SwarmError> {
         let options = ListVolumesOptionsBuilder::default().filters(&carrying(labels));
         let options = Some(options.build());
-        let list = |docker: Docker| {
-            let options = options.clone();
-            async move { docker.list_volumes(options).await }
-        };
+        let list = async |docker: Docker| docker.list_volumes(options.clone()).await;
         let volumes = self.read("the list of volumes", list).await?.volumes;
         let names = volumes.unwrap_or_default().into_iter().map(|v| v.name);
         Ok(names.collect())
     }
 
     async fn remove_volume(&self, name: &str) -> Result<(), SwarmError> {
-        let call = Call::remove(format!("volume `{name}`"));
-        let name: Arc<str> = name.into();
-        let remove = move |docker: Docker| {
-            let name = name.clone();
-            async move {
-                let options = None::<RemoveVolumeOptions>;
-                docker.remove_volume(&name, options).await
-            }
-        };
-        self.change(call, remove).await
+        let (client, name) = (self.client.clone(), name.to_owned());
+        to_the_end(async move {
+            let call = Call::remove(format!("volume `{name}`"));
+            let options = None::<RemoveVolumeOptions>;
+            let remove = async |docker: Docker| docker.remove_volume(&name, options.clone()).await;
+            client.ask(&call, remove).await
+        })
+        .await
     }
 
     async fn task_logs(
@@ -264,9 +241,9 @@ impl Swarm for DockerSwarm {
         let call = Call::pull(format!("image `{image}`")).within(PULL);
         let options = CreateImageOptionsBuilder::default().from_image(&with_tag(image));
         let options = Some(options.build());
-        let pull = |docker: Docker| {
+        let pull = async |docker: Docker| {
             let progress = docker.create_image(options.clone(), None, None);
-            progress.try_for_each(|_| ready(Ok(())))
+            progress.try_for_each(|_| ready(Ok(()))).await
         };
         self.client.ask(&call, pull).await
     }
