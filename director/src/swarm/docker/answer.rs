@@ -12,7 +12,7 @@ use bollard::models::{
 };
 use ipnet::Ipv4Net;
 use serde::Deserialize;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 
 fn filled(text: Option<String>) -> Option<String> {
@@ -185,17 +185,16 @@ fn pairs(attachment: Attachment) -> impl Iterator<Item = (String, Ipv4Addr)> {
         .map(move |address| (id.clone(), address))
 }
 
-/// Docker lists each port twice: once for IPv4, once for IPv6.
+/// Docker lists each port twice: for IPv4, then for IPv6, which may have been given another number.
 fn distinct(ports: Vec<EndpointPortConfig>) -> Vec<(u16, u16)> {
     let number = |port: Option<i64>| u16::try_from(port?).ok().filter(|port| *port != 0);
-    let mut pairs: Vec<_> = ports
+    let mut seen = HashSet::new();
+    ports
         .into_iter()
         .filter(|port| port.protocol == Some(EndpointPortConfigProtocolEnum::TCP))
         .filter_map(|port| Some((number(port.target_port)?, number(port.published_port)?)))
-        .collect();
-    pairs.sort_unstable();
-    pairs.dedup();
-    pairs
+        .filter(|(target, _)| seen.insert(*target))
+        .collect()
 }
 
 fn state(state: models::TaskState) -> TaskState {

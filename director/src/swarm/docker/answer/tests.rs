@@ -38,6 +38,14 @@ fn a_running_task_has_addresses_and_ports_but_no_exit_code() {
 }
 
 #[test]
+fn the_port_for_ipv4_counts() {
+    let mut answer = running();
+    let ports = &mut answer["Status"]["PortStatus"]["Ports"];
+    ports[0]["PublishedPort"] = json!(32770);
+    assert_eq!(task(answer).ports, [(9090, 32770)]);
+}
+
+#[test]
 fn exit_codes_are_those_of_processes_that_ended() {
     let with = |state: &str, container: Value| {
         let mut answer = running();
