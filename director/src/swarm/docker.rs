@@ -1,9 +1,16 @@
 //! The real Swarm, over the Docker API.
 //!
-//! One HTTP client with kept-alive connections makes all calls. The bodies that are sent are
-//! bollard's types; bollard's own client is not used: its list of Swarm tasks has no addresses, its
-//! reader of logs takes frames with errors for text, it opens a connection for each call over TCP,
-//! and it writes whole requests, passwords included, to the debug log.
+//! bollard makes the calls, but for two that it cannot make and that go over the same address:
+//!
+//! * The list of Swarm tasks: bollard's Swarm task has no addresses.
+//! * The log of a Swarm task: bollard takes a line for complete at its `\n`, and searches all that it
+//!   has again each time more comes. A program that draws its progress on a terminal writes one
+//!   endless line, and would take memory without bound and time that grows with the square of it.
+//!   bollard also hands out a frame with an error of Docker's, of type 3, as the text of a terminal,
+//!   its header included and cut where the length happens to have a byte that is a `\n`.
+//!
+//! bollard writes whole requests, passwords included, to the debug log: [`crate::logging`] holds it
+//! at `info`.
 
 mod address;
 mod answer;
@@ -13,23 +20,25 @@ mod error;
 mod logs;
 
 use self::address::Address;
-use self::answer::{
-    ContainerAnswer, Created, Info, NetworkAnswer, NodeAnswer, ServiceAnswer, SwarmAnswer,
-    TaskAnswer, VolumesAnswer,
-};
-use self::client::{Call, Client};
+use self::answer::TaskAnswer;
+use self::client::{Call, Client, broken};
 use super::{
     Container, JoinTokens, LogLine, LogQuery, Manager, Network, Node, Service, Swarm, SwarmError,
     SwarmTask, with_tag,
 };
 use crate::task::plan::{Labels, NetworkPlan, ServicePlan};
 use async_trait::async_trait;
-use futures_util::stream::{BoxStream, StreamExt};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use bollard::Docker;
+use bollard::errors::Error;
+use bollard::query_parameters::{
+    CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListServicesOptionsBuilder,
+    ListVolumesOptionsBuilder, RemoveVolumeOptions,
+};
+use futures_util::stream::{BoxStream, TryStreamExt};
 use serde_json::json;
+use std::collections::HashMap;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,49 +71,16 @@ impl DockerSwarm {
         Ok(Self { client })
     }
 
-    /// Runs a change to its end, also when the caller goes away: a task that is stopped while its
-    /// service is being created must be able to find that service afterwards.
-    async fn change<T, F>(
-        &self,
-        what: &str,
-        work: impl FnOnce(Arc<Client>) -> F,
-    ) -> Result<T, SwarmError>
+    async fn read<T, F>(&self, object: &str, request: impl Fn(Docker) -> F) -> Result<T, SwarmError>
     where
-        T: Send + 'static,
-        F: Future<Output = Result<T, SwarmError>> + Send + 'static,
+        F: Future<Output = Result<T, Error>>,
     {
-        let handle = tokio::spawn(work(self.client.clone()));
-        handle.await.unwrap_or_else(|error| {
-            Err(SwarmError::Internal {
-                what: what.to_owned(),
-                reason: error.to_string(),
-            })
-        })
-    }
-
-    async fn create(&self, call: Call) -> Result<String, SwarmError> {
-        let created = |client: Arc<Client>| async move { client.json::<Created>(call).await };
-        Ok(self.change("a creation", created).await?.id)
-    }
-
-    async fn remove(&self, path: String, object: String) -> Result<(), SwarmError> {
-        let call = Call::remove(path, object);
-        let removed = |client: Arc<Client>| async move { client.done(call).await };
-        self.change("a removal", removed).await
-    }
-
-    /// The list that `call` asks for, in our words.
-    async fn list<A: DeserializeOwned, T: From<A>>(
-        &self,
-        call: Call,
-    ) -> Result<Vec<T>, SwarmError> {
-        let answers: Vec<A> = self.client.json(call).await?;
-        Ok(answers.into_iter().map(T::from).collect())
+        self.client.ask(&Call::read(object), request).await
     }
 
     async fn has_image(&self, image: &str) -> Result<bool, SwarmError> {
-        let call = Call::read(format!("/images/{image}/json"), format!("image `{image}`"));
-        match self.client.open(&call).await {
+        let inspect = async |docker: Docker| docker.inspect_image(image).await;
+        match self.read(&format!("image `{image}`"), inspect).await {
             Ok(_) => Ok(true),
             Err(SwarmError::NotFound { .. }) => Ok(false),
             Err(error) => Err(error),
@@ -112,96 +88,140 @@ impl DockerSwarm {
     }
 }
 
+/// Runs a change to its end, also when the caller goes away: a task that is stopped while its
+/// service is being created must be able to find that service afterwards.
+async fn to_the_end<T: Send + 'static>(
+    change: impl Future<Output = Result<T, SwarmError>> + Send + 'static,
+) -> Result<T, SwarmError> {
+    let ended = tokio::spawn(change).await;
+    ended.unwrap_or_else(|error| {
+        Err(SwarmError::Internal {
+            what: "a change".to_owned(),
+            reason: error.to_string(),
+        })
+    })
+}
+
 /// Docker's filter for objects that carry all of `labels`.
-fn carrying(labels: &Labels) -> String {
-    let pairs: Vec<_> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-    json!({ "label": pairs }).to_string()
+fn carrying(labels: &Labels) -> HashMap<&'static str, Vec<String>> {
+    let pairs = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    HashMap::from([("label", pairs)])
+}
+
+/// In our words.
+fn all<A, T: From<A>>(answers: Vec<A>) -> Vec<T> {
+    answers.into_iter().map(T::from).collect()
 }
 
 #[async_trait]
 impl Swarm for DockerSwarm {
     async fn manager(&self) -> Result<Manager, SwarmError> {
-        let call = Call::read("/info", "whether it is a manager").within(PROBE);
-        self.client.json::<Info>(call).await?.manager()
+        let call = Call::read("whether it is a manager").within(PROBE);
+        let info = async |docker: Docker| docker.info().await;
+        answer::manager(self.client.ask(&call, info).await?)
     }
 
     async fn join_tokens(&self) -> Result<JoinTokens, SwarmError> {
-        let call = Call::read("/swarm", "the join tokens");
-        Ok(self.client.json::<SwarmAnswer>(call).await?.into())
+        let inspect = async |docker: Docker| docker.inspect_swarm().await;
+        let swarm = self.read("the join tokens", inspect).await?;
+        Ok(swarm.join_tokens.unwrap_or_default().into())
     }
 
     async fn nodes(&self) -> Result<Vec<Node>, SwarmError> {
-        let call = Call::read("/nodes", "the list of nodes");
-        self.list::<NodeAnswer, _>(call).await
+        let list = async |docker: Docker| docker.list_nodes(None).await;
+        Ok(all(self.read("the list of nodes", list).await?))
     }
 
     async fn networks(&self) -> Result<Vec<Network>, SwarmError> {
-        let call = Call::read("/networks", "the list of networks");
-        self.list::<NetworkAnswer, _>(call).await
+        let list = async |docker: Docker| docker.list_networks(None).await;
+        Ok(all(self.read("the list of networks", list).await?))
     }
 
     async fn create_network(&self, plan: &NetworkPlan) -> Result<String, SwarmError> {
-        let object = format!("network `{}`", plan.name);
-        self.create(Call::create(
-            "/networks/create",
-            object,
-            &body::network(plan),
-        )?)
+        let call = Call::create(format!("network `{}`", plan.name));
+        let (client, body) = (self.client.clone(), body::network(plan));
+        to_the_end(async move {
+            let create = async |docker: Docker| docker.create_network(body.clone()).await;
+            Ok(client.ask(&call, create).await?.id)
+        })
         .await
     }
 
     async fn remove_network(&self, id: &str) -> Result<(), SwarmError> {
-        self.remove(format!("/networks/{id}"), format!("network `{id}`"))
-            .await
+        let (client, id) = (self.client.clone(), id.to_owned());
+        to_the_end(async move {
+            let call = Call::remove(format!("network `{id}`"));
+            let remove = async |docker: Docker| docker.remove_network(&id).await;
+            client.ask(&call, remove).await
+        })
+        .await
     }
 
     async fn services(&self, labels: &Labels) -> Result<Vec<Service>, SwarmError> {
-        let call =
-            Call::read("/services", "the list of services").with("filters", carrying(labels));
-        self.list::<ServiceAnswer, _>(call).await
+        let options = ListServicesOptionsBuilder::default().filters(&carrying(labels));
+        let options = Some(options.build());
+        let list = async |docker: Docker| docker.list_services(options.clone()).await;
+        Ok(all(self.read("the list of services", list).await?))
     }
 
     async fn create_service(&self, plan: &ServicePlan) -> Result<String, SwarmError> {
-        let object = format!("service `{}`", plan.name);
-        self.create(Call::create(
-            "/services/create",
-            object,
-            &body::service(plan),
-        )?)
+        let call = Call::create(format!("service `{}`", plan.name));
+        let (client, body) = (self.client.clone(), body::service(plan));
+        to_the_end(async move {
+            let create = async |docker: Docker| docker.create_service(body.clone(), None).await;
+            let id = client.ask(&call, create).await?.id;
+            id.ok_or_else(|| call.failed("the answer has no id".to_owned()))
+        })
         .await
     }
 
     async fn remove_service(&self, id: &str) -> Result<(), SwarmError> {
-        self.remove(format!("/services/{id}"), format!("service `{id}`"))
-            .await
+        let (client, id) = (self.client.clone(), id.to_owned());
+        to_the_end(async move {
+            let call = Call::remove(format!("service `{id}`"));
+            let remove = async |docker: Docker| docker.delete_service(&id).await;
+            client.ask(&call, remove).await
+        })
+        .await
     }
 
     async fn tasks(&self, labels: &Labels) -> Result<Vec<SwarmTask>, SwarmError> {
-        let what = "the list of Swarm tasks";
-        let call = Call::read("/tasks", what).with("filters", carrying(labels));
-        let answers: Vec<TaskAnswer> = self.client.json(call).await?;
-        let tasks: Result<_, _> = answers.into_iter().map(TaskAnswer::into_task).collect();
-        tasks.map_err(|reason| SwarmError::Internal {
-            what: what.to_owned(),
-            reason,
-        })
+        let query = [("filters", json!(carrying(labels)).to_string())];
+        let list = async |docker: Docker| {
+            let response = self.client.get(docker, "/tasks", &query).await?;
+            let body = response.bytes().await.map_err(broken)?;
+            Ok(serde_json::from_slice::<Vec<TaskAnswer>>(&body)?)
+        };
+        Ok(all(self.read("the list of Swarm tasks", list).await?))
     }
 
     async fn containers(&self, labels: &Labels) -> Result<Vec<Container>, SwarmError> {
-        let call = Call::read("/containers/json", "the list of containers")
-            .with("all", "true")
-            .with("filters", carrying(labels));
-        self.list::<ContainerAnswer, _>(call).await
+        let options = ListContainersOptionsBuilder::default()
+            .all(true)
+            .filters(&carrying(labels));
+        let options = Some(options.build());
+        let list = async |docker: Docker| docker.list_containers(options.clone()).await;
+        Ok(all(self.read("the list of containers", list).await?))
     }
 
     async fn volumes(&self, labels: &Labels) -> Result<Vec<String>, SwarmError> {
-        let call = Call::read("/volumes", "the list of volumes").with("filters", carrying(labels));
-        Ok(self.client.json::<VolumesAnswer>(call).await?.names())
+        let options = ListVolumesOptionsBuilder::default().filters(&carrying(labels));
+        let options = Some(options.build());
+        let list = async |docker: Docker| docker.list_volumes(options.clone()).await;
+        let volumes = self.read("the list of volumes", list).await?.volumes;
+        let names = volumes.unwrap_or_default().into_iter().map(|v| v.name);
+        Ok(names.collect())
     }
 
     async fn remove_volume(&self, name: &str) -> Result<(), SwarmError> {
-        self.remove(format!("/volumes/{name}"), format!("volume `{name}`"))
-            .await
+        let (client, name) = (self.client.clone(), name.to_owned());
+        to_the_end(async move {
+            let call = Call::remove(format!("volume `{name}`"));
+            let options = None::<RemoveVolumeOptions>;
+            let remove = async |docker: Docker| docker.remove_volume(&name, options.clone()).await;
+            client.ask(&call, remove).await
+        })
+        .await
     }
 
     async fn task_logs(
@@ -210,14 +230,7 @@ impl Swarm for DockerSwarm {
         tty: bool,
         query: LogQuery,
     ) -> Result<BoxStream<'static, Result<LogLine, SwarmError>>, SwarmError> {
-        let object = format!("the log of Swarm task `{task_id}`");
-        let tail = query.tail.map_or("all".to_owned(), |n| n.to_string());
-        let call = Call::read(format!("/tasks/{task_id}/logs"), object)
-            .with("stdout", "true")
-            .with("stderr", "true")
-            .with("timestamps", "true")
-            .with("tail", tail);
-        logs::open(self.client.clone(), call, tty).await
+        logs::open(self.client.clone(), task_id, tty, query).await
     }
 
     /// Unlike other changes, a pull ends when the caller goes away: what it has pulled is kept.
@@ -225,47 +238,13 @@ impl Swarm for DockerSwarm {
         if self.has_image(image).await? {
             return Ok(());
         }
-        let call = Call::pull(format!("image `{image}`"))
-            .with("fromImage", with_tag(image))
-            .within(PULL);
-        pull(&self.client, &call).await
-    }
-}
-
-/// One message about the progress of a pull; a failure comes as the last one, under status 200.
-#[derive(Deserialize)]
-struct Progress {
-    error: Option<String>,
-}
-
-async fn pull(client: &Client, call: &Call) -> Result<(), SwarmError> {
-    let response = client.open(call).await?;
-    let mut body = response.bytes_stream();
-    let mut last = Vec::new();
-    let read = async {
-        while let Some(part) = body.next().await {
-            last.extend_from_slice(&part.map_err(|e| client.lost(call, &e))?);
-            // Progress is not reported: only the message that is not complete yet is kept.
-            let complete = last
-                .iter()
-                .rposition(|b| *b == b'\n')
-                .map_or(0, |at| at + 1);
-            let messages: Vec<u8> = last.drain(..complete).collect();
-            refuse_error(call, &messages)?;
-        }
-        refuse_error(call, &last)
-    };
-    tokio::time::timeout(PULL, read)
-        .await
-        .unwrap_or_else(|_| Err(call.timed_out()))
-}
-
-fn refuse_error(call: &Call, messages: &[u8]) -> Result<(), SwarmError> {
-    let parsed = messages
-        .split(|b| *b == b'\n')
-        .filter_map(|line| serde_json::from_slice::<Progress>(line).ok());
-    match parsed.filter_map(|progress| progress.error).next() {
-        Some(reason) => Err(call.refused(reason)),
-        None => Ok(()),
+        let call = Call::pull(format!("image `{image}`")).within(PULL);
+        let options = CreateImageOptionsBuilder::default().from_image(&with_tag(image));
+        let options = Some(options.build());
+        let pull = async |docker: Docker| {
+            let progress = docker.create_image(options.clone(), None, None);
+            progress.try_for_each(|_| ready(Ok(()))).await
+        };
+        self.client.ask(&call, pull).await
     }
 }

@@ -1,6 +1,8 @@
-//! Where Docker is: from the configuration or the environment to an HTTP client. Nothing is sent.
+//! Where Docker is: from the configuration or the environment to clients. Nothing is sent.
 
 use crate::swarm::SwarmError;
+use bollard::errors::Error;
+use bollard::{API_DEFAULT_VERSION, Docker};
 use reqwest::{Certificate, Client, ClientBuilder, Identity, Url};
 use std::env;
 use std::fs;
@@ -12,7 +14,10 @@ const LOCAL_SOCKET: &str = "unix:///var/run/docker.sock";
 /// Longest wait for a connection; every call has a deadline besides.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// An HTTP client for one Docker Engine.
+/// bollard's own deadline, in seconds; out of the way, since each call has one of ours.
+const NO_DEADLINE: u64 = 60 * 60;
+
+/// The address of a Docker Engine, and an HTTP client for what bollard cannot do.
 #[derive(Debug)]
 pub(super) struct Address {
     /// As the user knows it, for messages.
@@ -21,6 +26,18 @@ pub(super) struct Address {
     pub base: Url,
     /// Keeps its connections open.
     pub http: Client,
+    way: Way,
+}
+
+/// How bollard gets there.
+#[derive(Debug)]
+enum Way {
+    /// The path of a socket.
+    Socket(String),
+    /// Host and port.
+    Plain(String),
+    /// Host and port, and the directory of the certificates.
+    Secure(String, Option<PathBuf>),
 }
 
 impl Address {
@@ -33,31 +50,59 @@ impl Address {
             .unwrap_or_else(|| LOCAL_SOCKET.to_owned());
         let tls = variable("DOCKER_TLS_VERIFY").is_some();
         let certificates = variable("DOCKER_CERT_PATH").map(PathBuf::from);
-        Self::open(&host, tls, certificates.as_deref()).map_err(|reason| SwarmError::Unavailable {
+        Self::open(&host, tls, certificates).map_err(|reason| SwarmError::Unavailable {
             host: host.clone(),
             reason,
         })
     }
 
     /// `tls` turns `tcp://` into HTTPS.
-    fn open(host: &str, tls: bool, certificates: Option<&Path>) -> Result<Self, String> {
+    fn open(host: &str, tls: bool, certificates: Option<PathBuf>) -> Result<Self, String> {
         // The process may have one already; any will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (scheme, rest) = host.split_once("://").ok_or_else(|| expected(host))?;
         // Proxies from the environment are for the outside world, not for Docker.
         let builder = Client::builder().no_proxy().connect_timeout(CONNECT);
-        let (base, builder) = match scheme {
-            "unix" => ("http://docker".to_owned(), plain(builder).unix_socket(rest)),
-            "https" => (format!("https://{rest}"), secure(builder, certificates)?),
-            "tcp" if tls => (format!("https://{rest}"), secure(builder, certificates)?),
-            "tcp" | "http" => (format!("http://{rest}"), plain(builder)),
+        let rest = rest.to_owned();
+        let way = match scheme {
+            "unix" => Way::Socket(rest),
+            "https" => Way::Secure(rest, certificates),
+            "tcp" if tls => Way::Secure(rest, certificates),
+            "tcp" | "http" => Way::Plain(rest),
             _ => return Err(expected(host)),
+        };
+        let (base, builder) = match &way {
+            Way::Socket(path) => {
+                let builder = plain(builder).unix_socket(path.as_str());
+                ("http://docker".to_owned(), builder)
+            }
+            Way::Plain(at) => (format!("http://{at}"), plain(builder)),
+            Way::Secure(at, dir) => (format!("https://{at}"), secure(builder, dir.as_deref())?),
         };
         Ok(Self {
             host: host.to_owned(),
             base: Url::parse(&base).map_err(|e| format!("{e}; {}", expected(host)))?,
             http: builder.build().map_err(|e| root_cause(&e))?,
+            way,
         })
+    }
+
+    /// bollard's client. Fails while a socket does not exist.
+    pub fn docker(&self) -> Result<Docker, Error> {
+        let version = API_DEFAULT_VERSION;
+        match &self.way {
+            Way::Socket(path) => Docker::connect_with_unix(path, NO_DEADLINE, version),
+            Way::Plain(at) => Docker::connect_with_http(at, NO_DEADLINE, version),
+            Way::Secure(at, dir) => {
+                // bollard wants the files; empty ones add nothing to what the machine trusts.
+                let file = |name| match dir {
+                    Some(dir) => dir.join(name),
+                    None => PathBuf::from("/dev/null"),
+                };
+                let (key, own, trusted) = (file("key.pem"), file("cert.pem"), file("ca.pem"));
+                Docker::connect_with_ssl(at, &key, &own, &trusted, NO_DEADLINE, version)
+            }
+        }
     }
 }
 
@@ -136,7 +181,8 @@ mod tests {
     #[test]
     fn a_missing_certificate_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let reason = Address::open("https://m1:2376", false, Some(dir.path())).unwrap_err();
+        let reason =
+            Address::open("https://m1:2376", false, Some(dir.path().to_owned())).unwrap_err();
         assert!(reason.contains("ca.pem"), "{reason}");
     }
 }

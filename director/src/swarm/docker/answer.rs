@@ -1,245 +1,112 @@
-//! What Docker answers: only the parts that the port speaks of, and lenient, since Go sends `null`
-//! for empty lists and every version adds fields and values. bollard's types are not used here: they
-//! refuse values that they do not know, and their Swarm task has no addresses.
+//! From Docker's answers to our words. All are bollard's types but the Swarm task, which has no
+//! addresses there.
 
 use crate::swarm::{
     Container, JoinTokens, Manager, Network, Node, Service, SwarmError, SwarmTask, TaskState,
 };
 use crate::task::plan::Labels;
+use bollard::models;
+use bollard::models::{
+    ContainerStatus, EndpointPortConfig, EndpointPortConfigProtocolEnum, LocalNodeState,
+    NodeSpecAvailabilityEnum, NodeState, TaskStatus,
+};
 use ipnet::Ipv4Net;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 
-/// `null` is the default value.
-fn lenient<'de, T, D>(deserializer: D) -> Result<T, D::Error>
-where
-    T: Default + Deserialize<'de>,
-    D: Deserializer<'de>,
-{
-    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
+fn filled(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
 }
 
-fn filled(text: String) -> Option<String> {
-    (!text.is_empty()).then_some(text)
+fn sorted(labels: Option<HashMap<String, String>>) -> Labels {
+    labels.into_iter().flatten().collect()
 }
 
-#[derive(Deserialize)]
-pub(super) struct Info {
-    #[serde(rename = "ServerVersion", default)]
-    version: String,
-    #[serde(rename = "Swarm", default, deserialize_with = "lenient")]
-    swarm: InfoSwarm,
+/// The manager, unless Docker is something else.
+pub(super) fn manager(info: models::SystemInfo) -> Result<Manager, SwarmError> {
+    let swarm = info.swarm.unwrap_or_default();
+    let error = filled(swarm.error);
+    match (swarm.local_node_state, error) {
+        (Some(LocalNodeState::ACTIVE), _) if swarm.control_available != Some(true) => {
+            Err(SwarmError::NotManager)
+        }
+        (Some(LocalNodeState::ACTIVE), None) => Ok(Manager {
+            node_id: swarm.node_id.unwrap_or_default(),
+            node_address: swarm.node_addr.unwrap_or_default(),
+            engine_version: info.server_version.unwrap_or_default(),
+        }),
+        (None | Some(LocalNodeState::EMPTY | LocalNodeState::INACTIVE), _) => {
+            Err(SwarmError::NotASwarm)
+        }
+        (Some(state), error) => Err(SwarmError::NoLeader {
+            reason: error.unwrap_or_else(|| format!("this node is `{state}`")),
+        }),
+    }
 }
 
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-struct InfoSwarm {
-    #[serde(rename = "NodeID")]
-    node_id: String,
-    node_addr: String,
-    local_node_state: String,
-    control_available: bool,
-    error: String,
-}
-
-impl Info {
-    pub fn manager(self) -> Result<Manager, SwarmError> {
-        let swarm = self.swarm;
-        match swarm.local_node_state.as_str() {
-            "active" if !swarm.control_available => Err(SwarmError::NotManager),
-            "active" if swarm.error.is_empty() => Ok(Manager {
-                node_id: swarm.node_id,
-                node_address: swarm.node_addr,
-                engine_version: self.version,
-            }),
-            "" | "inactive" => Err(SwarmError::NotASwarm),
-            state => Err(SwarmError::NoLeader {
-                reason: filled(swarm.error).unwrap_or_else(|| format!("this node is `{state}`")),
-            }),
+impl From<models::JoinTokens> for JoinTokens {
+    fn from(answer: models::JoinTokens) -> Self {
+        Self {
+            manager: answer.manager.unwrap_or_default(),
+            worker: answer.worker.unwrap_or_default(),
         }
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct SwarmAnswer {
-    join_tokens: Tokens,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Tokens {
-    manager: String,
-    worker: String,
-}
-
-impl From<SwarmAnswer> for JoinTokens {
-    fn from(answer: SwarmAnswer) -> Self {
+impl From<models::Node> for Node {
+    fn from(answer: models::Node) -> Self {
+        let status = answer.status.unwrap_or_default();
+        let description = answer.description.unwrap_or_default();
+        let availability = answer.spec.unwrap_or_default().availability;
         Self {
-            manager: answer.join_tokens.manager,
-            worker: answer.join_tokens.worker,
+            id: answer.id.unwrap_or_default(),
+            hostname: description.hostname.unwrap_or_default(),
+            address: status.addr.unwrap_or_default(),
+            ready: status.state == Some(NodeState::READY),
+            active: availability == Some(NodeSpecAvailabilityEnum::ACTIVE),
         }
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct NodeAnswer {
-    #[serde(rename = "ID")]
-    id: String,
-    #[serde(default)]
-    spec: NodeSpec,
-    #[serde(default)]
-    description: NodeDescription,
-    #[serde(default)]
-    status: NodeStatus,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-struct NodeSpec {
-    availability: String,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-struct NodeDescription {
-    hostname: String,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-struct NodeStatus {
-    state: String,
-    addr: String,
-}
-
-impl From<NodeAnswer> for Node {
-    fn from(answer: NodeAnswer) -> Self {
+impl From<models::Network> for Network {
+    fn from(answer: models::Network) -> Self {
+        let configs = answer.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+        let subnets = configs.into_iter().filter_map(|config| config.subnet);
         Self {
-            id: answer.id,
-            hostname: answer.description.hostname,
-            address: answer.status.addr,
-            ready: answer.status.state == "ready",
-            active: answer.spec.availability == "active",
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct NetworkAnswer {
-    id: String,
-    name: String,
-    #[serde(default)]
-    driver: String,
-    #[serde(default)]
-    scope: String,
-    #[serde(default)]
-    ingress: bool,
-    #[serde(default, rename = "IPAM", deserialize_with = "lenient")]
-    ipam: Ipam,
-    #[serde(default, deserialize_with = "lenient")]
-    labels: Labels,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-struct Ipam {
-    #[serde(deserialize_with = "lenient")]
-    config: Vec<IpamConfig>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct IpamConfig {
-    #[serde(default)]
-    subnet: String,
-}
-
-impl From<NetworkAnswer> for Network {
-    fn from(answer: NetworkAnswer) -> Self {
-        let subnets = answer.ipam.config.iter();
-        Self {
-            overlay: answer.driver == "overlay" && answer.scope == "swarm" && !answer.ingress,
+            overlay: answer.driver.as_deref() == Some("overlay")
+                && answer.scope.as_deref() == Some("swarm")
+                && answer.ingress != Some(true),
             // IPv6 subnets do not parse and are left out.
-            subnets: subnets.filter_map(|c| c.subnet.parse().ok()).collect(),
-            id: answer.id,
-            name: answer.name,
-            labels: answer.labels,
+            subnets: subnets.filter_map(|subnet| subnet.parse().ok()).collect(),
+            id: answer.id.unwrap_or_default(),
+            name: answer.name.unwrap_or_default(),
+            labels: sorted(answer.labels),
         }
     }
 }
 
-/// The id of what was created; networks say `Id`, services `ID`.
-#[derive(Deserialize)]
-pub(super) struct Created {
-    #[serde(rename = "ID", alias = "Id")]
-    pub id: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct ServiceAnswer {
-    #[serde(rename = "ID")]
-    id: String,
-    spec: ServiceSpec,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ServiceSpec {
-    name: String,
-    #[serde(default, deserialize_with = "lenient")]
-    labels: Labels,
-}
-
-impl From<ServiceAnswer> for Service {
-    fn from(answer: ServiceAnswer) -> Self {
+impl From<models::Service> for Service {
+    fn from(answer: models::Service) -> Self {
+        let spec = answer.spec.unwrap_or_default();
         Self {
-            id: answer.id,
-            name: answer.spec.name,
-            labels: answer.spec.labels,
+            id: answer.id.unwrap_or_default(),
+            name: spec.name.unwrap_or_default(),
+            labels: sorted(spec.labels),
         }
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct ContainerAnswer {
-    id: String,
-    #[serde(default, deserialize_with = "lenient")]
-    labels: Labels,
-}
-
-impl From<ContainerAnswer> for Container {
-    fn from(answer: ContainerAnswer) -> Self {
+impl From<models::ContainerSummary> for Container {
+    fn from(answer: models::ContainerSummary) -> Self {
         Self {
-            id: answer.id,
-            labels: answer.labels,
+            id: answer.id.unwrap_or_default(),
+            labels: sorted(answer.labels),
         }
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct VolumesAnswer {
-    #[serde(default, deserialize_with = "lenient")]
-    volumes: Vec<Volume>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Volume {
-    name: String,
-}
-
-impl VolumesAnswer {
-    pub fn names(self) -> Vec<String> {
-        self.volumes.into_iter().map(|v| v.name).collect()
-    }
-}
-
+/// A Swarm task with its addresses.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct TaskAnswer {
@@ -249,51 +116,11 @@ pub(super) struct TaskAnswer {
     service_id: String,
     #[serde(default)]
     slot: u32,
-    #[serde(rename = "NodeID", default)]
-    node_id: String,
+    #[serde(rename = "NodeID")]
+    node_id: Option<String>,
     status: TaskStatus,
-    #[serde(default)]
-    desired_state: String,
-    #[serde(default, deserialize_with = "lenient")]
-    networks_attachments: Vec<Attachment>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct TaskStatus {
-    state: String,
-    #[serde(default)]
-    err: String,
-    #[serde(default, deserialize_with = "lenient")]
-    container_status: ContainerStatus,
-    #[serde(default, deserialize_with = "lenient")]
-    port_status: PortStatus,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-struct ContainerStatus {
-    #[serde(rename = "ContainerID")]
-    container_id: String,
-    exit_code: i64,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-struct PortStatus {
-    #[serde(deserialize_with = "lenient")]
-    ports: Vec<Port>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Port {
-    #[serde(default)]
-    protocol: String,
-    #[serde(default)]
-    target_port: u16,
-    #[serde(default)]
-    published_port: u16,
+    desired_state: models::TaskState,
+    networks_attachments: Option<Vec<Attachment>>,
 }
 
 #[derive(Deserialize)]
@@ -301,40 +128,35 @@ struct Port {
 struct Attachment {
     #[serde(default)]
     network: AttachedNetwork,
-    #[serde(default, deserialize_with = "lenient")]
-    addresses: Vec<String>,
+    addresses: Option<Vec<String>>,
 }
 
 #[derive(Deserialize, Default)]
-#[serde(default)]
 struct AttachedNetwork {
     #[serde(rename = "ID")]
     id: String,
 }
 
-impl TaskAnswer {
-    /// Fails with the name of a state that is not known.
-    pub fn into_task(self) -> Result<SwarmTask, String> {
-        let state = parse_state(&self.status.state)?;
-        let container = self.status.container_status;
-        let exit_code = exit_code(state, &container);
-        Ok(SwarmTask {
-            id: self.id,
-            service_id: self.service_id,
-            slot: self.slot,
-            node_id: filled(self.node_id),
+impl From<TaskAnswer> for SwarmTask {
+    fn from(answer: TaskAnswer) -> Self {
+        let status = answer.status;
+        let state = status.state.map_or(TaskState::New, state);
+        let container = status.container_status.unwrap_or_default();
+        let ports = status.port_status.and_then(|status| status.ports);
+        let attachments = answer.networks_attachments.into_iter().flatten();
+        Self {
+            id: answer.id,
+            service_id: answer.service_id,
+            slot: answer.slot,
+            node_id: filled(answer.node_id),
             state,
-            desired: parse_state(&self.desired_state)?,
-            error: filled(self.status.err),
-            exit_code,
+            desired: self::state(answer.desired_state),
+            error: filled(status.err),
+            exit_code: exit_code(state, &container),
             container_id: filled(container.container_id),
-            addresses: self
-                .networks_attachments
-                .into_iter()
-                .flat_map(pairs)
-                .collect(),
-            ports: distinct(self.status.port_status.ports),
-        })
+            addresses: attachments.flat_map(pairs).collect(),
+            ports: distinct(ports.unwrap_or_default()),
+        }
     }
 }
 
@@ -344,49 +166,55 @@ fn exit_code(state: TaskState, container: &ContainerStatus) -> Option<i64> {
         state,
         TaskState::Complete | TaskState::Shutdown | TaskState::Failed | TaskState::Remove
     );
-    let started = !container.container_id.is_empty();
+    let started = container
+        .container_id
+        .as_ref()
+        .is_some_and(|id| !id.is_empty());
+    let code = container.exit_code.unwrap_or_default();
     // A failure with code 0 is one of Docker's own: the process had no chance to fail.
-    let own = state != TaskState::Failed || container.exit_code != 0;
-    (ended && started && own).then_some(container.exit_code)
+    let own = state != TaskState::Failed || code != 0;
+    (ended && started && own).then_some(code)
 }
 
 fn pairs(attachment: Attachment) -> impl Iterator<Item = (String, Ipv4Addr)> {
     let id = attachment.network.id;
     let address = |text: String| Some(text.parse::<Ipv4Net>().ok()?.addr());
-    let addresses = attachment.addresses.into_iter().filter_map(address);
-    addresses.map(move |address| (id.clone(), address))
+    let addresses = attachment.addresses.into_iter().flatten();
+    addresses
+        .filter_map(address)
+        .map(move |address| (id.clone(), address))
 }
 
-/// Docker lists each port twice: once for IPv4, once for IPv6.
-fn distinct(ports: Vec<Port>) -> Vec<(u16, u16)> {
-    let mut pairs: Vec<_> = ports
+/// Docker lists each port twice: for IPv4, then for IPv6, which may have been given another number.
+fn distinct(ports: Vec<EndpointPortConfig>) -> Vec<(u16, u16)> {
+    let number = |port: Option<i64>| u16::try_from(port?).ok().filter(|port| *port != 0);
+    let mut seen = HashSet::new();
+    ports
         .into_iter()
-        .filter(|port| port.protocol == "tcp" && port.published_port != 0)
-        .map(|port| (port.target_port, port.published_port))
-        .collect();
-    pairs.sort_unstable();
-    pairs.dedup();
-    pairs
+        .filter(|port| port.protocol == Some(EndpointPortConfigProtocolEnum::TCP))
+        .filter_map(|port| Some((number(port.target_port)?, number(port.published_port)?)))
+        .filter(|(target, _)| seen.insert(*target))
+        .collect()
 }
 
-fn parse_state(text: &str) -> Result<TaskState, String> {
-    Ok(match text {
-        "new" | "allocated" => TaskState::New,
-        "pending" => TaskState::Pending,
-        "assigned" => TaskState::Assigned,
-        "accepted" => TaskState::Accepted,
-        "preparing" => TaskState::Preparing,
-        "ready" => TaskState::Ready,
-        "starting" => TaskState::Starting,
-        "running" => TaskState::Running,
-        "complete" => TaskState::Complete,
-        "shutdown" => TaskState::Shutdown,
-        "failed" => TaskState::Failed,
-        "rejected" => TaskState::Rejected,
-        "remove" => TaskState::Remove,
-        "orphaned" => TaskState::Orphaned,
-        other => return Err(format!("a Swarm task is in the unknown state `{other}`")),
-    })
+fn state(state: models::TaskState) -> TaskState {
+    use models::TaskState as Docker;
+    match state {
+        Docker::NEW | Docker::ALLOCATED => TaskState::New,
+        Docker::PENDING => TaskState::Pending,
+        Docker::ASSIGNED => TaskState::Assigned,
+        Docker::ACCEPTED => TaskState::Accepted,
+        Docker::PREPARING => TaskState::Preparing,
+        Docker::READY => TaskState::Ready,
+        Docker::STARTING => TaskState::Starting,
+        Docker::RUNNING => TaskState::Running,
+        Docker::COMPLETE => TaskState::Complete,
+        Docker::SHUTDOWN => TaskState::Shutdown,
+        Docker::FAILED => TaskState::Failed,
+        Docker::REJECTED => TaskState::Rejected,
+        Docker::REMOVE => TaskState::Remove,
+        Docker::ORPHANED => TaskState::Orphaned,
+    }
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@
 //! cannot be reached, under HTTP status 200. With a terminal there are no frames, only lines that end
 //! with `\r\n`. Either way a line longer than 16 KiB comes in pieces, each with a time of its own.
 
-use super::client::{Call, Client};
-use crate::swarm::{LogLine, LogStream, SwarmError};
+use super::client::{Call, Client, broken};
+use crate::swarm::{LogLine, LogQuery, LogStream, SwarmError};
+use bollard::Docker;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -205,13 +206,24 @@ struct Reading {
     ended: Option<Option<SwarmError>>,
 }
 
-/// The lines of the log that `call` asks for.
+/// The lines of the log of the Swarm task `task_id`.
 pub(super) async fn open(
     client: Arc<Client>,
-    call: Call,
+    task_id: &str,
     tty: bool,
+    query: LogQuery,
 ) -> Result<BoxStream<'static, Result<LogLine, SwarmError>>, SwarmError> {
-    let response = client.open(&call).await?;
+    let call = Call::read(format!("the log of Swarm task `{task_id}`"));
+    let path = format!("/tasks/{task_id}/logs");
+    let tail = query.tail.map_or("all".to_owned(), |n| n.to_string());
+    let query = [
+        ("stdout", "true".to_owned()),
+        ("stderr", "true".to_owned()),
+        ("timestamps", "true".to_owned()),
+        ("tail", tail),
+    ];
+    let begin = async |docker: Docker| client.get(docker, &path, &query).await;
+    let response = client.ask(&call, begin).await?;
     let body = response.bytes_stream().map(|part| part.map(|b| b.to_vec()));
     let reading = Reading {
         client,
@@ -239,7 +251,10 @@ impl Reading {
     async fn read(&mut self) {
         match timeout(STALL, self.body.next()).await {
             Ok(Some(Ok(bytes))) => self.decoder.push(&bytes),
-            Ok(Some(Err(error))) => self.end(Some(self.client.lost(&self.call, &error))),
+            Ok(Some(Err(error))) => {
+                let error = self.client.explain(&self.call, broken(error));
+                self.end(Some(error));
+            }
             Ok(None) => self.end(None),
             Err(_) => self.end(Some(self.call.timed_out())),
         }
@@ -247,7 +262,7 @@ impl Reading {
 
     fn end(&mut self, error: Option<SwarmError>) {
         let reason = self.decoder.finish();
-        let own = reason.map(|reason| self.call.failed(&std::io::Error::other(reason)));
+        let own = reason.map(|reason| self.call.failed(reason));
         self.ended = Some(error.or(own));
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 fn task(answer: Value) -> SwarmTask {
     let answer: TaskAnswer = serde_json::from_value(answer).unwrap();
-    answer.into_task().unwrap()
+    answer.into()
 }
 
 /// Shortened from what Engine 20.10 sends.
@@ -35,6 +35,14 @@ fn a_running_task_has_addresses_and_ports_but_no_exit_code() {
     assert_eq!(task.address_in("net2"), None);
     assert_eq!(task.ports, [(9090, 32768)]);
     assert_eq!((task.slot, task.exit_code), (2, None));
+}
+
+#[test]
+fn the_port_for_ipv4_counts() {
+    let mut answer = running();
+    let ports = &mut answer["Status"]["PortStatus"]["Ports"];
+    ports[0]["PublishedPort"] = json!(32770);
+    assert_eq!(task(answer).ports, [(9090, 32770)]);
 }
 
 #[test]
@@ -72,13 +80,13 @@ fn a_task_without_a_node_is_read() {
 fn an_unknown_state_is_an_error_with_its_name() {
     let mut answer = running();
     answer["DesiredState"] = json!("dreaming");
-    let answer: TaskAnswer = serde_json::from_value(answer).unwrap();
-    assert!(answer.into_task().unwrap_err().contains("`dreaming`"));
+    let error = serde_json::from_value::<TaskAnswer>(answer).err().unwrap();
+    assert!(error.to_string().contains("`dreaming`"), "{error}");
 }
 
 fn manager(swarm: Value) -> Result<Manager, SwarmError> {
     let info = json!({"ServerVersion": "28.2.2", "Swarm": swarm});
-    serde_json::from_value::<Info>(info).unwrap().manager()
+    super::manager(serde_json::from_value(info).unwrap())
 }
 
 #[test]
@@ -111,7 +119,7 @@ fn only_overlays_that_services_can_join_count_as_overlay() {
     let network = |driver: &str, scope: &str, ingress: bool| {
         let answer = json!({"Id": "x", "Name": "x", "Driver": driver, "Scope": scope, "Ingress": ingress,
             "IPAM": {"Config": [{"Subnet": "10.0.0.0/24"}, {"Subnet": "fd00::/64"}]}, "Labels": null});
-        Network::from(serde_json::from_value::<NetworkAnswer>(answer).unwrap())
+        Network::from(serde_json::from_value::<models::Network>(answer).unwrap())
     };
     assert!(network("overlay", "swarm", false).overlay);
     assert!(!network("overlay", "swarm", true).overlay);
