@@ -4,6 +4,8 @@ use crate::config::LogFormat;
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
+/// Appended to what is chosen: the last word about a target counts.
+const HELD: &str = "bollard=info,bollard::docker=info";
 /// Libraries that write request bodies, and so passwords, at lower levels are held at `info`.
 const DEFAULT_FILTER: &str = "info,bollard=info,hyper=warn,reqwest=warn,sled=warn";
 
@@ -12,7 +14,7 @@ pub fn init(format: LogFormat) {
     let chosen = std::env::var("ATQ_LOG").unwrap_or_default();
     let filter = match chosen.is_empty() {
         true => EnvFilter::new(DEFAULT_FILTER),
-        false => EnvFilter::new(format!("{chosen},bollard=info")),
+        false => EnvFilter::new(format!("{chosen},{HELD}")),
     };
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -185,7 +185,8 @@ fn pairs(attachment: Attachment) -> impl Iterator<Item = (String, Ipv4Addr)> {
         .map(move |address| (id.clone(), address))
 }
 
-/// Docker lists each port twice: for IPv4, then for IPv6, which may have been given another number.
+/// Docker lists each port twice, for IPv4 and for IPv6, which may have been given another number. It
+/// does not say which is which, so both are kept, in its order.
 fn distinct(ports: Vec<EndpointPortConfig>) -> Vec<(u16, u16)> {
     let number = |port: Option<i64>| u16::try_from(port?).ok().filter(|port| *port != 0);
     let mut seen = HashSet::new();
@@ -193,7 +194,7 @@ fn distinct(ports: Vec<EndpointPortConfig>) -> Vec<(u16, u16)> {
         .into_iter()
         .filter(|port| port.protocol == Some(EndpointPortConfigProtocolEnum::TCP))
         .filter_map(|port| Some((number(port.target_port)?, number(port.published_port)?)))
-        .filter(|(target, _)| seen.insert(*target))
+        .filter(|pair| seen.insert(*pair))
         .collect()
 }
 

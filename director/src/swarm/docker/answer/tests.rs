@@ -38,11 +38,11 @@ fn a_running_task_has_addresses_and_ports_but_no_exit_code() {
 }
 
 #[test]
-fn the_port_for_ipv4_counts() {
+fn another_port_for_ipv6_is_kept_beside_the_one_for_ipv4() {
     let mut answer = running();
     let ports = &mut answer["Status"]["PortStatus"]["Ports"];
     ports[0]["PublishedPort"] = json!(32770);
-    assert_eq!(task(answer).ports, [(9090, 32770)]);
+    assert_eq!(task(answer).ports, [(9090, 32770), (9090, 32768)]);
 }
 
 #[test]
