@@ -1,7 +1,9 @@
 //! The command line.
 
 use clap::{Parser, Subcommand};
+use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// Runs distributed load tests on Docker Swarm.
 ///
@@ -37,6 +39,15 @@ pub enum ConfigCommand {
     Check,
     /// Print a complete one with explanations.
     Example,
+}
+
+/// Prints `text`. A reader that has gone (`| head -1`) or a full disk is no reason to panic, as `print!` does.
+pub fn print(text: &str) -> ExitCode {
+    let mut out = std::io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `atq-director`: arguments, logging, configuration, signals. No decisions.
 
-use atq_director::args::{Args, Command, ConfigCommand};
+use atq_director::args::{Args, Command, ConfigCommand, print};
 use atq_director::config::Config;
 use atq_director::{Ports, daemon, logging};
 use clap::Parser;
@@ -15,10 +15,7 @@ fn main() -> ExitCode {
     match args.command {
         Some(Command::Config {
             command: ConfigCommand::Example,
-        }) => {
-            print!("{}", Config::example());
-            ExitCode::SUCCESS
-        }
+        }) => print(&Config::example()),
         Some(Command::Config {
             command: ConfigCommand::Check,
         }) => check(args.config.as_deref()),
@@ -28,10 +25,7 @@ fn main() -> ExitCode {
 
 fn check(path: Option<&Path>) -> ExitCode {
     match Config::load(path) {
-        Ok(_) => {
-            println!("the configuration is valid");
-            ExitCode::SUCCESS
-        }
+        Ok(_) => print("the configuration is valid\n"),
         Err(error) => refuse(&error),
     }
 }

@@ -4,10 +4,18 @@
 //! `is not a valid repository/tag`), which is too late for the author of a task. The grammar is
 //! the one of the `reference` package of Docker's distribution project.
 
+/// The algorithms that Docker knows, with the number of their hex digits.
+const DIGESTS: [(&str, usize); 3] = [("sha256", 64), ("sha384", 96), ("sha512", 128)];
+/// Longest name with its registry, in bytes.
+const MAX_NAME: usize = 255;
+
 /// Why `image` is not a reference that Docker takes; `Ok` when it is one.
 pub fn check(image: &str) -> Result<(), String> {
     if image.is_empty() {
         return Err("is empty; expected an image such as `registry/name:tag`".into());
+    }
+    if image.len() == 64 && image.bytes().all(is_hex) {
+        return Err("is 64 hex digits, which Docker takes for an id and not for a name".into());
     }
     let (rest, digest) = match image.split_once('@') {
         Some((rest, digest)) => (rest, Some(digest)),
@@ -60,7 +68,8 @@ fn split_tag(rest: &str) -> (&str, Option<&str>) {
 
 fn check_digest(digest: &str) -> Result<(), String> {
     let valid = digest.split_once(':').is_some_and(|(algorithm, hex)| {
-        !algorithm.is_empty() && hex.len() >= 32 && hex.bytes().all(|b| b.is_ascii_hexdigit())
+        let known = DIGESTS.contains(&(algorithm, hex.len()));
+        known && hex.bytes().all(is_hex)
     });
     match valid {
         true => Ok(()),
@@ -68,6 +77,10 @@ fn check_digest(digest: &str) -> Result<(), String> {
             "has the digest `{digest}`; expected `sha256:` and 64 hex digits"
         )),
     }
+}
+
+fn is_hex(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
 }
 
 fn check_tag(tag: &str) -> Result<(), String> {
@@ -86,11 +99,19 @@ fn check_tag(tag: &str) -> Result<(), String> {
 }
 
 fn check_name(name: &str) -> Result<(), String> {
-    if name.len() > 255 {
-        return Err("is longer than the 255 characters that Docker allows".into());
-    }
     let mut parts: Vec<&str> = name.split('/').collect();
-    if parts.len() > 1 && is_registry(parts[0]) {
+    let implied = match parts.len() {
+        1 => "docker.io/library/",
+        _ if is_registry(parts[0]) => "",
+        _ => "docker.io/",
+    };
+    if implied.len() + name.len() > MAX_NAME {
+        return Err(format!(
+            "is {} characters long with its registry; Docker allows {MAX_NAME}",
+            implied.len() + name.len()
+        ));
+    }
+    if parts.len() > 1 && implied.is_empty() {
         parts.remove(0);
     }
     match parts.iter().find(|part| !is_component(part)) {

@@ -6,12 +6,16 @@ use super::{
 };
 use crate::task::image;
 use serde_json::{Map, Value};
+use std::collections::HashSet;
 
 /// The kernel's limit on one string of a new process' environment, without its NUL
 /// (`MAX_ARG_STRLEN` of execve(2): 131,072 bytes with it).
 const ENV_STRING_BYTES: usize = 131_071;
 /// Longest delay and time-out in seconds: a day.
 const MAX_SECONDS: u64 = 86_400;
+/// Most faults that are told. A definition of a mebibyte has room for a hundred thousand, and the
+/// answer would be a hundred times as long as the question.
+const MAX_FAULTS: usize = 1000;
 
 const TASK_FIELDS: [&str; 5] = ["name", "master", "worker", "waitCommand", "delay"];
 const WAIT_FIELDS: [&str; 3] = ["command", "expectedResult", "timeout"];
@@ -245,8 +249,9 @@ impl Reader<'_> {
     }
 
     fn check_doubles(&mut self, field: &str, vars: &[EnvVar]) {
-        for (index, var) in vars.iter().enumerate() {
-            if vars[..index].iter().any(|other| other.name == var.name) {
+        let mut seen = HashSet::new();
+        for var in vars {
+            if !seen.insert(var.name.as_str()) {
                 self.note(field, format!("sets `{}` twice", shorten(&var.name)));
             }
         }
@@ -255,6 +260,7 @@ impl Reader<'_> {
     fn networks(&mut self, field: &str, value: Option<&Value>) -> Option<Vec<String>> {
         let names = self.texts(field, value)?;
         let before = self.faults.len();
+        let mut seen = HashSet::new();
         for (index, name) in names.iter().enumerate() {
             let at = format!("{field}[{index}]");
             if name.is_empty() {
@@ -262,7 +268,7 @@ impl Reader<'_> {
                     &at,
                     "is empty; expected the name of an overlay network".into(),
                 );
-            } else if names[..index].contains(name) {
+            } else if !seen.insert(name) {
                 self.note(&at, format!("names `{}` twice", shorten(name)));
             }
         }
@@ -397,6 +403,16 @@ impl Reader<'_> {
     }
 
     fn note(&mut self, field: &str, message: String) {
+        let (field, message) = match self.faults.len() {
+            0..MAX_FAULTS => (field, message),
+            MAX_FAULTS => (
+                "body",
+                format!(
+                    "has more faults than these {MAX_FAULTS}; they are told when these are mended"
+                ),
+            ),
+            _ => return,
+        };
         self.faults.push(Fault {
             field: field.to_owned(),
             message,

@@ -393,6 +393,31 @@ fn all_faults_at_once() {
 }
 
 #[test]
+fn faults_without_end_are_told_up_to_a_thousand() {
+    let wrong = vec!["no equals sign"; 50_000];
+    let faults = parse(&payload(&[("/worker/environment", json!(wrong))])).unwrap_err();
+    assert_eq!(faults.len(), 1001);
+    assert_eq!(faults[999].field, "worker.environment[999]");
+    assert_snapshot!(faults[1000].message, @"has more faults than these 1000; they are told when these are mended");
+}
+
+/// What a definition's mebibyte holds: compared each with each, it would take minutes.
+#[test]
+fn a_double_among_a_hundred_thousand_is_found() {
+    let mut names: Vec<String> = (0..100_000).map(|n| format!("n{n}")).collect();
+    names.push("n7".into());
+    let variables: Vec<String> = names.iter().map(|name| format!("{name}=")).collect();
+    let faults = faults(&payload(&[
+        ("/worker/environment", json!(variables)),
+        ("/worker/networks", json!(names)),
+    ]));
+    assert_snapshot!(faults, @r"
+    worker.environment sets `n7` twice
+    worker.networks[100000] names `n7` twice
+    ");
+}
+
+#[test]
 fn a_definition_survives_its_storage() {
     let spec = spec(&[
         ("/worker/environment", json!(["A=b=c", "D="])),
