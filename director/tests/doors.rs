@@ -1,5 +1,5 @@
 #![allow(clippy::unwrap_used)]
-//! Keeps the doors between the rooms of the Director shut (DESIGN.md, section 4): which file may name
+//! Keeps the doors between the rooms of the Director shut (ARCHITECTURE.md): which file may name
 //! which module of the crate and which library. Tests and fakes may do what they like.
 
 use std::fs;

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 /// How long the containers of a run may take to end.
 const CONTAINERS_PATIENCE: Duration = Duration::from_secs(90);
-/// How long a network may be "in use" (SWARM.md, section 4).
+/// How long a network may be "in use" (ARCHITECTURE.md, How Docker Swarm behaves).
 const NETWORK_PATIENCE: Duration = Duration::from_secs(30);
 /// Other nodes take their part of the network down a little later than they report.
 const OTHER_NODES: Duration = Duration::from_secs(3);

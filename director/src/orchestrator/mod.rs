@@ -43,9 +43,9 @@ use thiserror::Error;
 use tokio::sync::watch;
 use wait::Deadline;
 
-/// How long a delete waits for the clean-up (API.md).
+/// How long a delete waits for the clean-up (ARCHITECTURE.md, Walk-throughs).
 pub const DELETE_PATIENCE: Duration = Duration::from_secs(90);
-/// How long a definition with `networks` waits for Docker (API.md).
+/// How long a definition with `networks` waits for Docker (ARCHITECTURE.md, Walk-throughs).
 const NETWORKS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the orchestrator is told by the configuration.

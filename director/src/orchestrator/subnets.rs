@@ -1,5 +1,5 @@
 //! Subnets that are being taken. Docker accepts two overlay networks with the same subnet, and the
-//! second one then never gives an address (SWARM.md, section 5), so the Director chooses itself, and
+//! second one then never gives an address (ARCHITECTURE.md, How Docker Swarm behaves), so the Director chooses itself, and
 //! two tasks that choose at the same time must not choose the same.
 
 use crate::task::plan::free_subnet;

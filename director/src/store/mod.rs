@@ -71,7 +71,9 @@ pub enum StoreError {
         found: String,
     },
     /// Reading or writing failed.
-    #[error("the store failed: {0}")]
+    #[error(
+        "the store failed: {0}\n(is the disk full? after such a failure the Director must be restarted)"
+    )]
     Io(String),
     /// A value cannot be understood.
     #[error("the store's value `{key}` cannot be read: {reason}")]

@@ -1,4 +1,4 @@
-//! A model of a Swarm in memory, which behaves as the real one was measured to (SWARM.md): what
+//! A model of a Swarm in memory, which behaves as the real one was measured to (ARCHITECTURE.md): what
 //! Docker refuses at once, what it accepts and never does, what lingers after a removal. The suite in
 //! `tests/swarm_port.rs` holds it to the real one.
 //!
@@ -60,7 +60,7 @@ pub struct Leftovers {
     /// Volumes.
     pub volumes: usize,
     /// Addresses that are lost until the manager restarts, since a network was removed before the
-    /// Swarm tasks on it were gone (SWARM.md, S1).
+    /// Swarm tasks on it were gone (ARCHITECTURE.md, How Docker Swarm behaves, 11).
     pub leaked_addresses: usize,
 }
 

@@ -264,7 +264,7 @@ pub struct SwarmTask {
 
 impl SwarmTask {
     /// Running and meant to run. A task whose node is lost stays `running` for ever, and only what
-    /// it is meant to be changes (SWARM.md, section 4).
+    /// it is meant to be changes (ARCHITECTURE.md, How Docker Swarm behaves).
     pub fn is_alive(&self) -> bool {
         self.state == TaskState::Running && self.desired == TaskState::Running
     }

@@ -1,6 +1,6 @@
 //! Image references: what Docker's grammar accepts, and when two of them name the same image.
 //!
-//! Docker refuses a malformed reference only when the service is created (SWARM.md, section 4:
+//! Docker refuses a malformed reference only when the service is created (ARCHITECTURE.md, How Docker Swarm behaves:
 //! `is not a valid repository/tag`), which is too late for the author of a task. The grammar is
 //! the one of the `reference` package of Docker's distribution project.
 

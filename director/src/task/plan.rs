@@ -72,7 +72,7 @@ pub type Labels = BTreeMap<String, String>;
 /// An overlay network to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkPlan {
-    /// Unique per run: a name still conflicts for seconds after its removal (SWARM.md, section 4).
+    /// Unique per run: a name still conflicts for seconds after its removal (ARCHITECTURE.md, How Docker Swarm behaves).
     pub name: String,
     /// Always explicit, so that two tasks never overlap.
     pub subnet: Ipv4Net,
@@ -385,7 +385,7 @@ fn csv(addresses: &[Ipv4Addr]) -> String {
 }
 
 /// The smallest network, of a /24 or larger, that holds `replicas` addresses and those that Swarm
-/// needs besides: the gateway, one for each node, the sidecar, the wait command (SWARM.md, section 5).
+/// needs besides: the gateway, one for each node, the sidecar, the wait command (ARCHITECTURE.md, How Docker Swarm behaves).
 pub fn prefix_for(replicas: u32, nodes: u32) -> u8 {
     let needed = u64::from(replicas) + u64::from(nodes) * 2 + 16;
     (8..=24)

@@ -1,5 +1,5 @@
 //! The sidecar of a run: started first, because in the crowd of the workers it would get its turn
-//! last (SWARM.md, section 1).
+//! last (ARCHITECTURE.md, How Docker Swarm behaves).
 
 use super::{StepResult, ensure_service, judge, look_up, network, of_service, tasks_of_run};
 use crate::orchestrator::run::Run;
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 const PAUSE: Duration = Duration::from_millis(20);
 /// A Swarm task that is `new` for so long gets no address: the subnet overlaps or is exhausted, and
-/// Docker does not say so (SWARM.md, section 4).
+/// Docker does not say so (ARCHITECTURE.md, How Docker Swarm behaves).
 const NO_ADDRESS: Duration = Duration::from_secs(5);
 /// How long a Swarm task may find no node before that counts: Swarm looks again within this time.
 const UNPLACEABLE: Duration = Duration::from_millis(500);

@@ -188,7 +188,7 @@ pub fn start(tasks: &[SwarmTask], replicas: u32, age: Duration) -> Start {
 }
 
 /// Whether the process of an ended Swarm task was started at all: Docker tells a failed start and a
-/// failed process apart in its text only (SWARM.md, section 4).
+/// failed process apart in its text only (ARCHITECTURE.md, How Docker Swarm behaves).
 fn has_run(task: &SwarmTask) -> bool {
     let by_itself = task
         .error

@@ -1,5 +1,5 @@
 //! The wait for the workers: ready are they when Swarm says that all run *and* the sidecar sees the
-//! same addresses in DNS. Neither is proof alone (SWARM.md, section 1).
+//! same addresses in DNS. Neither is proof alone (ARCHITECTURE.md, How Docker Swarm behaves).
 
 use super::judge::{self, Workers};
 use super::look_up::Sidecar;

@@ -1,5 +1,5 @@
 //! From Docker's refusals to our words. Docker tells many things apart only by text; the texts are
-//! those of SWARM.md, section 4, and of Engine 20.10 to 29.
+//! those of ARCHITECTURE.md, How Docker Swarm behaves, and of Engine 20.10 to 29.
 
 use crate::swarm::SwarmError;
 

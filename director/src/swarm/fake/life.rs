@@ -1,5 +1,5 @@
 //! The life of a Swarm task as a function of time: nothing runs in the background, and whoever asks
-//! is told what would be seen now. The times are those measured (SWARM.md, sections 1, 4 and 6).
+//! is told what would be seen now. The times are those measured (ARCHITECTURE.md, How Docker Swarm behaves).
 
 use super::script::Trouble;
 use crate::swarm::{SwarmTask, TaskState};

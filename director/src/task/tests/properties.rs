@@ -1,4 +1,4 @@
-//! The invariants of DESIGN.md, section 6, that are pure, on histories made by driving the machine
+//! The invariants of ARCHITECTURE.md (Invariants), that are pure, on histories made by driving the machine
 //! with random results of its steps:
 //!
 //! 1. the rank of the step never falls; `done` absorbs every event but a late clean-up, and that one
