@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use atq_api_spec::bundle::Upload;
-use atq_api_spec::task::{Step, Task, TaskAccepted, TaskStatus};
+use atq_api_spec::task::{Step, Task, TaskAccepted, TaskEvents, TaskStatus};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -154,6 +154,22 @@ impl Client {
             StatusCode::OK => Ok(body),
             _ => bail!("logs of `{id}`: {status}: {body}"),
         }
+    }
+
+    /// The steps that a task has begun, in order.
+    ///
+    /// # Errors
+    /// When there is no such task.
+    pub async fn steps(&self, id: &str) -> Result<Vec<String>> {
+        let answer = self.get(&format!("/api/task/{id}/events")).await?;
+        let history: TaskEvents = expect(answer, StatusCode::OK).await?;
+        let begun = history
+            .events
+            .iter()
+            .filter(|event| event.event == "stepStarted");
+        Ok(begun
+            .filter_map(|event| event.data["step"].as_str().map(str::to_owned))
+            .collect())
     }
 
     /// Asks a task to stop.

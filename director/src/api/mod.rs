@@ -33,20 +33,25 @@ use crate::config::Config;
 use crate::orchestrator::Orchestrator;
 use atq_api_spec::{MEDIA_SWARM, MEDIA_TASK, MEDIA_UPLOAD, MEDIA_UPLOADS};
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::uri::PathAndQuery;
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use error::RequestError;
 use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::TimeoutBody;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 /// The base path of the original.
 const BASE: &str = "/api";
+/// Longest silence of a client in the middle of its request.
+const SILENCE: Duration = Duration::from_secs(30);
 /// Where people look at the API.
 const SWAGGER_UI: &str = "/swagger-ui";
 
@@ -79,7 +84,7 @@ pub fn router(app: App) -> Router {
         .layer(CatchPanicLayer::custom(error::crashed))
         .with_state(app);
     // As a service behind the fallback, because layers of a router see a request after its routing.
-    Router::new().fallback_service(inner.map_request(canonical))
+    Router::new().fallback_service(inner.map_request(|request| patient(canonical(request))))
 }
 
 /// The resources with their description.
@@ -109,6 +114,12 @@ fn resources() -> OpenApiRouter<App> {
         .merge(vendor(uploads, MEDIA_UPLOADS))
         .merge(vendor(tasks, MEDIA_TASK))
         .merge(additions)
+}
+
+/// A client that falls silent in the middle of its request is not waited for without end: it would
+/// hold a connection, and with an upload disk space, for ever.
+fn patient(request: Request) -> Request {
+    request.map(|body| Body::new(TimeoutBody::new(SILENCE, body)))
 }
 
 /// The request under the one path by which its resource is known.

@@ -3,6 +3,7 @@
 use crate::fixture::{Answer, Director, payload, request};
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
+use futures_util::{StreamExt, stream};
 
 /// Every error has these, whatever it is about.
 fn check(answer: &Answer, what: &str) {
@@ -289,4 +290,15 @@ async fn a_handler_that_panics_shows_no_insides() {
     assert_eq!(answer.error(), "the Director failed; its log says why");
     assert!(!answer.text().contains("insides"));
     assert_eq!(director.get("/monitoring/ping").await.text(), "pong");
+}
+
+#[tokio::test]
+async fn a_client_that_falls_silent_in_the_middle_of_its_body_gets_an_answer() {
+    let director = Director::new().await;
+    tokio::time::pause();
+    let started = stream::once(async { Ok::<_, std::io::Error>("{\"name\":") });
+    let silent = Body::from_stream(started.chain(stream::pending()));
+    let answer = director.send(request("PUT", "/task", silent)).await;
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert!(!answer.error().is_empty());
 }

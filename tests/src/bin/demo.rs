@@ -183,30 +183,27 @@ fn payload(root: &Path, dir: &Path, fileid: &str) -> Result<Value> {
 
 /// Prints each step as it begins, and progress of the long one, until the task is done.
 async fn follow(client: &Client, begun: Instant) -> Result<Task> {
-    let mut step = None;
+    let mut printed = 0;
     let mut progress = Instant::now();
     let mut summary = String::new();
     loop {
-        let task = client.task(TASK).await?;
-        if step != Some(task.step) {
-            step = Some(task.step);
-            say(
-                begun,
-                &format!("step {:<12} {}", name(task.step), what(task.step)),
-            );
+        let steps = client.steps(TASK).await?;
+        for step in steps.iter().skip(printed) {
+            say(begun, &format!("step {step:<12} {}", what(step)));
             progress = Instant::now();
         }
-        if task.step == Step::Done {
+        printed = steps.len();
+        let task = client.task(TASK).await?;
+        if task.step == Step::Done && steps.last().is_some_and(|step| step == "done") {
             timings(&task);
             return Ok(task);
         }
         if progress.elapsed() > Duration::from_secs(3) {
             progress = Instant::now();
             let latest = latest_summary(client).await.unwrap_or_default();
-            let news = if latest.is_empty() || latest == summary {
-                "...".to_owned()
-            } else {
-                latest.clone()
+            let news = match latest.is_empty() || latest == summary {
+                true => "...".to_owned(),
+                false => latest.clone(),
             };
             summary = latest;
             say(begun, &format!("     {news}"));
@@ -229,28 +226,20 @@ async fn latest_summary(client: &Client) -> Result<String> {
         .unwrap_or_default())
 }
 
-fn name(step: Step) -> String {
-    serde_json::to_value(step)
-        .ok()
-        .and_then(|value| value.as_str().map(str::to_owned))
-        .unwrap_or_default()
-}
-
-fn what(step: Step) -> &'static str {
+fn what(step: &str) -> &'static str {
     match step {
-        Step::Queued => "waits for its turn",
-        Step::Network => "creates an isolated network",
-        Step::Discovery => "starts the sidecar that looks names up inside it",
-        Step::Workers => "creates the workers",
-        Step::Resolve => "waits until all workers run and resolve",
-        Step::Readiness => "waits until the workers accept connections",
-        Step::WaitCommand => "runs the wait command: do all workers listen on port 1099?",
-        Step::Delay => "sleeps the delay",
-        Step::Master => "starts the master",
-        Step::Running => "the test runs",
-        Step::Collect => "keeps logs and exit codes",
-        Step::Cleanup => "removes everything from Docker",
-        Step::Done => "",
+        "network" => "creates an isolated network",
+        "discovery" => "starts the sidecar that looks names up inside it",
+        "workers" => "creates the workers",
+        "resolve" => "waits until all workers run and resolve",
+        "readiness" => "waits until the workers accept connections",
+        "waitCommand" => "runs the wait command: do all workers listen on port 1099?",
+        "delay" => "sleeps the delay",
+        "master" => "starts the master",
+        "running" => "the test runs",
+        "collect" => "keeps logs and exit codes",
+        "cleanup" => "removes everything from Docker",
+        _ => "",
     }
 }
 
