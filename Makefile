@@ -61,7 +61,7 @@ fmt: ## format the code
 	cargo fmt --all
 
 openapi: ## write api-spec/openapi.json anew from the code
-	ATQ_UPDATE_OPENAPI=1 cargo test --locked -p atq-director openapi
+	ATQ_UPDATE_OPENAPI=1 cargo test --locked -p atq-director --test api it_is_what_is_committed
 
 clean: ## remove what was built
 	cargo clean
