@@ -226,39 +226,31 @@ image_jmeter() {
   build jmeter "$ROOT/images/jmeter" atq-jmeter:5.6.3 tenrero/jmeterdistributed:latest
 }
 
-image_discovery() {
-  local bin=${ATQ_DISCOVERY_BIN:-} host
+# image_of_binary NAME BIN PROFILE: an image around a static binary, which is built unless BIN
+# names one. Static, so that the C library of this machine and that of the image need not agree;
+# the sidecar's image has none at all. The explicit target keeps the flag away from build scripts
+# and procedural macros.
+image_of_binary() {
+  local name=$1 bin=$2 profile=$3 host optimised=()
   if [ -z "$bin" ]; then
-    has rustc || die "\`rustc\` is missing" "install Rust: https://rustup.rs, or set ATQ_DISCOVERY_BIN"
+    has rustc || die "\`rustc\` is missing" "install Rust: https://rustup.rs"
     host=$(cd "$ROOT" && rustc -vV | sed -n 's/^host: //p')
-    # The image is FROM scratch: there is no C library in it. The explicit target keeps the
-    # flag away from build scripts and procedural macros.
+    [ "$profile" != release ] || optimised=(--release)
     RUSTFLAGS="-C target-feature=+crt-static" \
-      cargo_build --release --locked --target "$host" -p atq-discovery
-    bin=$TARGET/$host/release/atq-discovery
+      cargo_build "${optimised[@]}" --locked --target "$host" -p "atq-$name"
+    bin=$TARGET/$host/$profile/atq-$name
   fi
-  [ -f "$bin" ] || die "no discovery binary at \`$bin\`"
-  stage discovery
-  cp "$bin" "$STAGED/atq-discovery"
-  chmod 755 "$STAGED/atq-discovery"
-  build discovery "$STAGED" atq-discovery:dev
+  [ -f "$bin" ] || die "no binary of the $name at \`$bin\`"
+  stage "$name"
+  cp "$bin" "$STAGED/atq-$name"
+  chmod 755 "$STAGED/atq-$name"
+  build "$name" "$STAGED" "atq-$name:dev"
 }
 
-image_director() {
-  local bin=${ATQ_DIRECTOR_BIN:-} host
-  if [ -z "$bin" ]; then
-    has rustc || die "\`rustc\` is missing" "install Rust: https://rustup.rs, or set ATQ_DIRECTOR_BIN"
-    host=$(cd "$ROOT" && rustc -vV | sed -n 's/^host: //p')
-    # Static, so that the C library of this machine and that of the base image need not agree.
-    RUSTFLAGS="-C target-feature=+crt-static" cargo_build --locked --target "$host" -p atq-director
-    bin=$TARGET/$host/debug/atq-director
-  fi
-  [ -f "$bin" ] || die "no director binary at \`$bin\`"
-  stage director
-  cp "$bin" "$STAGED/atq-director"
-  chmod 755 "$STAGED/atq-director"
-  build director "$STAGED" atq-director:dev
-}
+image_discovery() { image_of_binary discovery "${ATQ_DISCOVERY_BIN:-}" release; }
+
+# The profile of the tests, so that their image is there soon; `make dist` builds what is handed out.
+image_director() { image_of_binary director "${ATQ_DIRECTOR_BIN:-}" debug; }
 
 setup_images() {
   image_testload
