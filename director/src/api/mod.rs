@@ -33,10 +33,11 @@ use crate::config::Config;
 use crate::orchestrator::Orchestrator;
 use atq_api_spec::{MEDIA_SWARM, MEDIA_TASK, MEDIA_UPLOAD, MEDIA_UPLOADS};
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::uri::PathAndQuery;
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use axum::routing::get;
 use error::RequestError;
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -84,7 +85,13 @@ pub fn router(app: App) -> Router {
         .layer(CatchPanicLayer::custom(error::crashed))
         .with_state(app);
     // As a service behind the fallback, because layers of a router see a request after its routing.
-    Router::new().fallback_service(inner.map_request(|request| patient(canonical(request))))
+    let all = inner.map_request(|request| patient(canonical(request)));
+    // Probes ask this all day, and need nothing of what stands around the other resources.
+    let ping = get(monitoring::ping).fallback_service(all.clone());
+    Router::new()
+        .route("/monitoring/ping", ping.clone())
+        .route("/api/monitoring/ping", ping)
+        .fallback_service(all)
 }
 
 /// The resources with their description.
@@ -119,7 +126,10 @@ fn resources() -> OpenApiRouter<App> {
 /// A client that falls silent in the middle of its request is not waited for without end: it would
 /// hold a connection, and with an upload disk space, for ever.
 fn patient(request: Request) -> Request {
-    request.map(|body| Body::new(TimeoutBody::new(SILENCE, body)))
+    match request.body().is_end_stream() {
+        true => request,
+        false => request.map(|body| Body::new(TimeoutBody::new(SILENCE, body))),
+    }
 }
 
 /// The request under the one path by which its resource is known.
