@@ -18,6 +18,9 @@ pub(crate) use order::Order;
 /// Tries under way at once: leaves room under the usual limit of 1024 open files.
 const AT_ONCE: usize = 64;
 
+/// An address, and what a try of it gave.
+type Tried = (Ipv4Addr, Result<(), String>);
+
 /// How one address did.
 #[derive(Debug, Serialize)]
 pub(crate) struct Outcome {
@@ -91,7 +94,7 @@ impl Probe {
         }
     }
 
-    fn note<E>(&mut self, ended: Option<Result<(Ipv4Addr, Result<(), String>), E>>) {
+    fn note<E>(&mut self, ended: Option<Result<Tried, E>>) {
         match ended {
             Some(Ok((address, Ok(())))) => {
                 self.passed.insert(address);

@@ -46,12 +46,11 @@ async fn sidecar() -> (FakeDiscovery, String) {
     swarm.create_service(&service).await.unwrap();
     loop {
         let tasks = swarm.tasks(&plan.labels(Role::Discovery)).await.unwrap();
-        let port = tasks.first().and_then(|task| task.ports.first().copied());
-        if let Some((_, port)) = port.filter(|(_, port)| swarm.listener(*port).is_some()) {
-            return (
-                FakeDiscovery::new(swarm),
-                format!("http://127.0.0.1:{port}"),
-            );
+        // Docker tells two ports, of which one is right.
+        let mut ports = tasks.iter().flat_map(|task| &task.ports);
+        if let Some((_, port)) = ports.find(|(_, port)| swarm.listener(*port).is_some()) {
+            let endpoint = format!("http://127.0.0.1:{port}");
+            return (FakeDiscovery::new(swarm), endpoint);
         }
         sleep(LOOK).await;
     }
