@@ -196,6 +196,17 @@ impl Client {
         let answer = self.http.delete(&url).send().await.context("DELETE task")?;
         Ok((answer.status(), answer.text().await?))
     }
+
+    /// Deletes a bundle, and gives the status and body of the answer.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn delete_bundle(&self, id: &str) -> Result<(StatusCode, String)> {
+        let url = format!("{}/api/databind/{id}", self.url);
+        let answer = self.http.delete(&url).send().await;
+        let answer = answer.context("DELETE bundle")?;
+        Ok((answer.status(), answer.text().await?))
+    }
 }
 
 async fn expect<T: serde::de::DeserializeOwned>(answer: Response, wanted: StatusCode) -> Result<T> {
