@@ -21,13 +21,25 @@ impl Client {
     /// # Errors
     /// When the HTTP client cannot be set up.
     pub fn new(url: impl Into<String>) -> Result<Self> {
+        Self::keeping(usize::MAX, url.into())
+    }
+
+    /// One that closes its connection after each answer.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be set up.
+    pub fn closing(url: impl Into<String>) -> Result<Self> {
+        Self::keeping(0, url.into())
+    }
+
+    fn keeping(connections: usize, url: String) -> Result<Self> {
         // An error means that a provider is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().build()?;
-        Ok(Self {
-            http,
-            url: url.into(),
-        })
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .pool_max_idle_per_host(connections)
+            .build()?;
+        Ok(Self { http, url })
     }
 
     /// Sends a GET.

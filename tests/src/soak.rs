@@ -11,6 +11,7 @@ mod post;
 pub mod report;
 mod witness;
 
+use crate::client::Client;
 use crate::docker::{docker, labelled};
 use crate::stage::Stage;
 use anyhow::{Context, Result, bail, ensure};
@@ -112,7 +113,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     let soak = Soak {
         board: Board::new(plan.tasks.iter().map(|task| task.name.as_str())),
         plan,
-        post: Post::new(stage.client()),
+        post: Post::new(client(&stage)?),
         witness: Witness::begin(&options.id)?,
         room: Semaphore::new(ROOM),
         notes: Mutex::default(),
@@ -176,6 +177,11 @@ async fn work(stage: &mut Stage, soak: &Soak) -> Result<()> {
     }))
     .await;
     Ok(())
+}
+
+/// Its connections must not count as open files of the Director.
+fn client(stage: &Stage) -> Result<Client> {
+    Client::closing(stage.director().client.url.as_str())
 }
 
 /// Number of open files (`fd`) or children of a process.

@@ -1,7 +1,7 @@
 //! `kill -9` of the Director at the planned moments, and its start on the same data.
 
 use super::plan::Moment;
-use super::{Soak, say};
+use super::{Soak, client, say};
 use crate::stage::Stage;
 use anyhow::Result;
 use std::collections::BTreeMap;
@@ -35,7 +35,7 @@ pub async fn kill(stage: &mut Stage, soak: &Soak) -> Result<()> {
             kill_while_it_starts(stage, soak, &next.moment).await?;
         }
         stage.restart().await?;
-        soak.post.back(stage.client());
+        soak.post.back(client(stage)?);
     }
     Ok(())
 }
