@@ -8,16 +8,19 @@ mod killer;
 mod life;
 pub mod plan;
 mod post;
+mod process;
 pub mod report;
 mod witness;
 
 use crate::client::Client;
 use crate::docker::{docker, labelled};
 use crate::stage::Stage;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use board::Board;
 use census::Census;
-use futures_util::future::{join_all, try_join_all};
+use futures_util::StreamExt;
+use futures_util::future::try_join_all;
+use futures_util::stream;
 use killer::Killed;
 use plan::{Plan, Want};
 use post::Post;
@@ -35,8 +38,6 @@ const ROOM: usize = 7;
 const CONFIGURATION: &str = "maxConcurrentTasks: 4\nsubnetPool: 10.238.0.0/16\n";
 /// The kernel's part of a network goes a moment after Docker's.
 const SETTLES: Duration = Duration::from_secs(90);
-/// So many more open files are no leak: connections to Docker that are kept for the next call.
-const OPEN_FILES: usize = 16;
 
 /// What to do.
 #[derive(Debug, Clone)]
@@ -108,44 +109,27 @@ pub async fn run(options: &Options) -> Result<Report> {
     let mut stage = Stage::open_with(&options.id, CONFIGURATION).await?;
     let dir = stage.director().dir.clone();
     let before = Census::take(&dir, &options.id).await?;
-    let open_files = process(stage.director().pid(), "fd")?;
-    let plan = Plan::draw(options.seed, options.tasks, options.kills);
-    let soak = Soak {
-        board: Board::new(plan.tasks.iter().map(|task| task.name.as_str())),
-        plan,
-        post: Post::new(client(&stage)?),
-        witness: Witness::begin(&options.id)?,
-        room: Semaphore::new(ROOM),
-        notes: Mutex::default(),
-        begun: Instant::now(),
-    };
+    let open_files = process::open_files(stage.director().pid())?;
+    let soak = begin(&stage, options)?;
     let worked = tokio::time::timeout(options.deadline, work(&mut stage, &soak)).await;
-    let Ok(worked) = worked else {
-        let (missing, log) = (soak.board.missing(), stage_log(&dir));
-        bail!(
-            "not over after {:?}; {} kills done; missing: {missing:#?}\nthe Director's log:\n{log}",
-            options.deadline,
-            soak.notes().kills.len()
-        );
-    };
-    worked?;
+    let in_time = worked.unwrap_or_else(|_| Err(late(&soak, options)));
+    in_time.with_context(|| {
+        let log = process::log(&dir);
+        format!("the Director's log ends with\n{}", process::tail(&log))
+    })?;
     let tasks = soak.begun.elapsed().as_secs_f64();
     say(&soak, "all tasks are deleted; counting what is left");
-    let open_files = (open_files, until_few_files(&stage, open_files).await?);
-    let children = process(stage.director().pid(), "children")?;
+    let pid = stage.director().pid();
+    let open_files = (
+        open_files,
+        process::open_files_at_rest(pid, open_files).await?,
+    );
+    let children = process::children(pid)?;
     let (code, _) = stage.take().terminate()?;
     ensure!(code == Some(0), "the Director's exit code is {code:?}");
     let (after, differences) = settled(&before, &dir, &options.id).await?;
     let notes = std::mem::take(&mut *soak.notes());
-    let mut problems = notes.problems;
-    problems.extend(complaints(&dir));
-    if open_files.1 > open_files.0 + OPEN_FILES || children > 0 {
-        problems.push(format!("open files {open_files:?}, children {children}"));
-    }
-    if notes.kills.len() != options.kills {
-        problems.push(format!("{} kills were done", notes.kills.len()));
-    }
-    Ok(Report {
+    let mut report = Report {
         seed: options.seed,
         before,
         after,
@@ -155,9 +139,31 @@ pub async fn run(options: &Options) -> Result<Report> {
         outcomes: notes.outcomes,
         kills: notes.kills,
         containers: soak.witness.total(),
-        problems,
+        problems: notes.problems,
         seconds: (tasks, soak.begun.elapsed().as_secs_f64()),
+        log: process::log(&dir),
+    };
+    report.judge(options.kills);
+    Ok(report)
+}
+
+fn begin(stage: &Stage, options: &Options) -> Result<Soak> {
+    let plan = Plan::draw(options.seed, options.tasks, options.kills);
+    Ok(Soak {
+        board: Board::new(plan.tasks.iter().map(|task| task.name.as_str())),
+        plan,
+        post: Post::new(client(stage)?),
+        witness: Witness::begin(&options.id)?,
+        room: Semaphore::new(ROOM),
+        notes: Mutex::default(),
+        begun: Instant::now(),
     })
+}
+
+fn late(soak: &Soak, options: &Options) -> anyhow::Error {
+    let (missing, kills) = (soak.board.missing(), soak.notes().kills.len());
+    let deadline = options.deadline;
+    anyhow!("not over after {deadline:?}; {kills} kills are done; missing: {missing:#?}")
 }
 
 /// All tasks beside all kills; then every task that is still there is deleted.
@@ -169,46 +175,19 @@ async fn work(stage: &mut Stage, soak: &Soak) -> Result<()> {
         .tasks
         .iter()
         .filter(|task| task.want() != Want::Gone);
-    join_all(kept.map(|task| async {
+    let deletions = stream::iter(kept).for_each_concurrent(ROOM, |task| async {
         if let Err(error) = life::delete(soak, &task.name).await {
             soak.problem(format!("{}: {error:#}", task.name));
         }
         soak.board.enter(&task.name, plan::Phase::Ended);
-    }))
-    .await;
+    });
+    deletions.await;
     Ok(())
 }
 
 /// Its connections must not count as open files of the Director.
 fn client(stage: &Stage) -> Result<Client> {
     Client::closing(stage.director().client.url.as_str())
-}
-
-/// Number of open files (`fd`) or children of a process.
-fn process(pid: u32, what: &str) -> Result<usize> {
-    let root = format!("/proc/{pid}");
-    if what == "fd" {
-        return Ok(std::fs::read_dir(format!("{root}/fd"))?.count());
-    }
-    let mut count = 0;
-    for thread in std::fs::read_dir(format!("{root}/task"))? {
-        // A thread may end meanwhile.
-        let children = std::fs::read_to_string(thread?.path().join("children"));
-        count += children.unwrap_or_default().split_whitespace().count();
-    }
-    Ok(count)
-}
-
-/// Open files of the Director once its connections are closed, or after a while.
-async fn until_few_files(stage: &Stage, before: usize) -> Result<usize> {
-    let begun = Instant::now();
-    loop {
-        let now = process(stage.director().pid(), "fd")?;
-        if now <= before || begun.elapsed() > Duration::from_secs(10) {
-            return Ok(now);
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
 }
 
 /// Counts until all is as before, or for a while. A difference is one that was there all that time.
@@ -227,19 +206,6 @@ async fn settled(before: &Census, dir: &Path, id: &str) -> Result<(Census, BTree
         lasting = Some(now);
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-}
-
-fn stage_log(dir: &Path) -> String {
-    std::fs::read_to_string(dir.join("director.log")).unwrap_or_default()
-}
-
-/// Lines of the Director's log that must not be there.
-fn complaints(dir: &Path) -> Vec<String> {
-    stage_log(dir)
-        .lines()
-        .filter(|line| line.contains(" ERROR ") || line.contains("panicked"))
-        .map(|line| format!("the Director's log: {line}"))
-        .collect()
 }
 
 /// Removes what an interrupted soak has left in Docker.

@@ -58,7 +58,8 @@ async fn main() -> ExitCode {
 
 /// Whether all is well.
 async fn soak(args: &Args) -> Result<bool> {
-    let lock = File::create(binary()?.with_file_name("soak.lock"))?;
+    let built = binary()?;
+    let lock = File::create(built.with_file_name("soak.lock"))?;
     lock.try_lock()
         .context("another soak runs; two would count each other's containers")?;
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
@@ -77,6 +78,9 @@ async fn soak(args: &Args) -> Result<bool> {
         .context("is there a Swarm? `deploy/setup.sh all` sets one up")?;
     let report = soak::run(&options).await?;
     println!("{report}");
+    let log = built.with_file_name("soak-director.log");
+    std::fs::write(&log, &report.log)?;
+    println!("the Director's log: {}", log.display());
     let verdict = if report.is_clean() {
         "passed"
     } else {

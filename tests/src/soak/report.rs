@@ -2,6 +2,7 @@
 
 use super::census::Census;
 use super::killer::Killed;
+use super::process;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -30,9 +31,32 @@ pub struct Report {
     pub problems: Vec<String>,
     /// How long the tasks took, and all of it.
     pub seconds: (f64, f64),
+    /// The Director's log.
+    pub log: String,
 }
 
+/// So many more open files are no leak: connections to Docker that are kept for the next call.
+const OPEN_FILES: usize = 16;
+
 impl Report {
+    /// Adds what is wrong with the figures themselves; so many kills were wanted.
+    pub(super) fn judge(&mut self, kills: usize) {
+        self.problems.extend(process::complaints(&self.log));
+        let (first, last) = self.open_files;
+        if last > first + OPEN_FILES {
+            self.problems
+                .push(format!("{last} files are open, {first} were at the start"));
+        }
+        if self.children > 0 {
+            self.problems
+                .push(format!("the Director has {} children", self.children));
+        }
+        if self.kills.len() != kills {
+            self.problems
+                .push(format!("there were {} kills", self.kills.len()));
+        }
+    }
+
     /// Whether all is as it has to be.
     pub fn is_clean(&self) -> bool {
         self.problems.is_empty() && self.differences.is_empty()
