@@ -9,7 +9,7 @@ use atq_api_spec::task::{Step, Task, TaskStatus};
 use std::time::{Duration, Instant};
 
 /// How often a task is looked at.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(50);
 /// Enough that an upload takes a while.
 const BUNDLE_BYTES: usize = 4_000_000;
 

@@ -270,7 +270,8 @@ fn moments(rng: &mut Rng, count: usize) -> Vec<Moment> {
         // There must be a start to kill.
         0..=2 if index > 0 => Moment::Starting(milliseconds(rng, 10, 600)),
         0..=8 => Moment::After(milliseconds(rng, 200, 4000)),
-        _ => Moment::Entering(phase, milliseconds(rng, 0, 300)),
+        // At once every other time: some phases are short.
+        _ => Moment::Entering(phase, milliseconds(rng, 0, 300) * u32::from(rng.bool())),
     };
     phases.into_iter().enumerate().map(draw).collect()
 }
