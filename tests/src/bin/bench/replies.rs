@@ -23,7 +23,7 @@ const SELDOM: Duration = Duration::from_millis(250);
 /// Time between two PUTs during the creation, so that they spread over it.
 const BETWEEN: Duration = Duration::from_millis(100);
 /// Time between two reads of the same kind: users who look, not a load test of the API.
-const BETWEEN_READS: Duration = Duration::from_millis(50);
+const BETWEEN_READS: Duration = Duration::from_millis(100);
 
 /// Replies with nothing else to do: one task holds the only turn, so that the others queue.
 ///
