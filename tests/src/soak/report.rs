@@ -71,6 +71,12 @@ impl fmt::Display for Report {
             let after = after.get(kind).copied().unwrap_or_default();
             writeln!(f, "{kind:<24} {before:>8} {after:>8}")?;
         }
+        if self.after != self.before && self.differences.is_empty() {
+            writeln!(
+                f,
+                "(what differs came after the Director's end, or goes by itself)"
+            )?;
+        }
         let (first, last) = self.open_files;
         writeln!(f, "{:<24} {first:>8} {last:>8}", "open files (Director)")?;
         let children = "children (Director)";
