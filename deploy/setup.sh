@@ -118,6 +118,8 @@ setup_engine() {
     # The package may have started its own unit already.
     engine_answers || start_engine
   fi
+  # The tests look at network interfaces with it, as root.
+  has ip || ! is_root || apt_install "\`ip\`" iproute2
   say "docker: Engine $(docker info --format '{{.ServerVersion}}') answers"
 }
 

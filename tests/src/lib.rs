@@ -5,4 +5,7 @@ pub mod bundle;
 pub mod client;
 pub mod director;
 pub mod docker;
+pub mod readers;
+pub mod soak;
 pub mod stage;
+pub mod stats;
