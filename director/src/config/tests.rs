@@ -50,6 +50,8 @@ fn smallest_file_has_the_documented_defaults() {
         expose_join_tokens: false,
         log_format: LogFormat::Text,
         images: Images::default(),
+        registry_auth: RegistryAuth::new(),
+        docker_config: None,
     };
     assert_eq!(config, expected);
 }

@@ -149,6 +149,12 @@ impl FakeSwarm {
         ImageScript { fake: self, key }
     }
 
+    /// Why the registry of an image does not give it; see [`super::Swarm::image_problem`].
+    pub fn registry_refuses(&self, image: &str, reason: &str) {
+        let (image, reason) = (image.to_owned(), reason.to_owned());
+        self.lock().refusals.insert(image, reason);
+    }
+
     /// Adds a node. The first one, `node-1`, is there already and is the manager.
     pub fn add_node(&self, id: &str) {
         self.lock().add_node(id);

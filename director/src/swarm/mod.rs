@@ -6,6 +6,7 @@
 
 pub mod docker;
 pub mod fake;
+mod problem;
 
 use crate::task::plan::{Labels, NetworkPlan, Role, ServicePlan};
 use async_trait::async_trait;
@@ -358,6 +359,11 @@ pub trait Swarm: Send + Sync + 'static {
 
     /// Pulls an image to the manager's node unless it is there.
     async fn pull_image(&self, image: &str) -> Result<(), SwarmError>;
+
+    /// Why the image's registry does not give it: Docker's own text, and which credentials were
+    /// sent, never a password. None when the registry has the image, or Docker does not answer.
+    /// Takes 5 s at most, and as long again when credentials come from a helper program that hangs.
+    async fn image_problem(&self, image: &str) -> Option<String>;
 }
 
 /// The role that the labels of an object name.

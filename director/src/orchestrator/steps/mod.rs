@@ -4,6 +4,7 @@
 mod collect;
 mod delay;
 mod discovery;
+mod image_reason;
 mod judge;
 mod look_up;
 mod master;

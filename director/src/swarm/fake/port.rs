@@ -2,6 +2,7 @@
 
 use super::FakeSwarm;
 use super::world::World;
+use crate::swarm::problem::{Problem, Sent};
 use crate::swarm::{
     Container, JoinTokens, LogLine, LogQuery, LogStream, Manager, Network, Node, Service, Swarm,
     SwarmError, SwarmTask, TaskState,
@@ -164,6 +165,17 @@ impl Swarm for FakeSwarm {
             }
         })
         .await
+    }
+
+    /// The fake's machine reaches no registry but those whose refusal is described.
+    async fn image_problem(&self, image: &str) -> Option<String> {
+        let said = self.call("image_problem", image, |world, _| {
+            let unreached = || "dial tcp: connection refused".to_owned();
+            Ok(world.refusals.get(image).cloned().unwrap_or_else(unreached))
+        });
+        let said = said.await.ok()?;
+        let sent = Sent::Nothing;
+        Some(Problem { image, said, sent }.to_string())
     }
 }
 
