@@ -1,7 +1,7 @@
-//! A registry that wants a password: Debian's `docker-registry` as a process on the loopback, which
-//! Docker speaks plain HTTP to. `deploy/setup.sh registry` fetches the program.
+//! A registry that wants a password: Debian's `docker-registry` as a process on the loopback of an
+//! Engine that pulls, which Docker speaks plain HTTP to. `deploy/setup.sh registry` fetches the program,
+//! `deploy/pull-engine.sh` starts the Engine.
 
-use crate::director::free_port;
 use crate::docker::docker;
 use anyhow::{Context, Result, bail};
 use serde_json::json;
@@ -20,16 +20,21 @@ pub const AUTH: &str = "cm9ib3Q6cGE6c3N+fn4/Pz8+Pj4id29yZA==";
 /// What `htpasswd -B` makes of the two.
 const HTPASSWD: &str = "robot:$2b$05$abcdefghijklmnopqrstuuuc49XU3OUxihJpEHW7rlIxrNsoX7Xeu\n";
 
-/// A running registry with one private image. The process is killed and the image removed when this
-/// is dropped.
+/// The registry as its Engine names it.
+pub const HOST: &str = "127.0.0.1:5000";
+/// The registry's only image, which no node has.
+pub const IMAGE: &str = "127.0.0.1:5000/private/testload:1";
+/// The Engine's address as this machine sees it.
+pub const ADDRESS: &str = "10.78.78.2";
+/// The Engine's network.
+const NETNS: &str = "--net=/run/netns/atq-puller";
+
+/// A running registry with one private image, and the Engine beside it. Both are ended when this is
+/// dropped.
 #[derive(Debug)]
 pub struct Registry {
-    child: Child,
+    child: Option<Child>,
     dir: TempDir,
-    /// Its host with its port, as images name it.
-    pub host: String,
-    /// The image, which no node has.
-    pub image: String,
 }
 
 impl Registry {
@@ -38,36 +43,74 @@ impl Registry {
     /// # Errors
     /// When the program is missing, does not answer within 20 s, or does not take the image.
     pub async fn start() -> Result<Self> {
-        let host = format!("127.0.0.1:{}", free_port()?);
+        let program = program()?;
         let dir = tempfile::tempdir()?;
-        let log = File::create(dir.path().join("registry.log"))?;
-        let config = dir.path().join("config.yml");
-        std::fs::write(dir.path().join("htpasswd"), HTPASSWD)?;
-        std::fs::write(&config, configuration(&host, dir.path()).to_string())?;
-        let child = Command::new(program()?)
+        let mut registry = Self { child: None, dir };
+        registry.engine("up")?;
+        let dir = registry.dir.path();
+        let log = File::create(dir.join("registry.log"))?;
+        let config = dir.join("config.yml");
+        std::fs::write(dir.join("htpasswd"), HTPASSWD)?;
+        std::fs::write(&config, configuration(dir).to_string())?;
+        let child = Command::new("nsenter")
+            .arg(NETNS)
+            .arg(program)
             .arg("serve")
             .arg(&config)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .context("cannot run `docker-registry`")?;
-        let image = format!("{host}/private/testload:1");
-        let mut registry = Self {
-            child,
-            dir,
-            host,
-            image,
-        };
+            .context("cannot run `nsenter`")?;
+        registry.child = Some(child);
         registry.until_ready(Duration::from_secs(20)).await?;
         registry.publish().await?;
         Ok(registry)
     }
 
+    /// Has the script bring its Engine up or down.
+    fn engine(&self, verb: &str) -> Result<()> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/pull-engine.sh");
+        let output = Command::new(script)
+            .arg(verb)
+            .arg(self.dir.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .output()?;
+        if !output.status.success() {
+            bail!("the Engine: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
+    }
+
+    /// URL of the Engine, for `dockerHost`.
+    pub fn docker_host(&self) -> String {
+        format!("unix://{}/docker.sock", self.dir.path().display())
+    }
+
+    /// Runs `docker ARGS` with its Engine.
+    ///
+    /// # Errors
+    /// When it fails; the message has its standard error.
+    pub async fn docker(&self, args: &[&str]) -> Result<String> {
+        let host = self.docker_host();
+        let args: Vec<&str> = ["--host", &host]
+            .into_iter()
+            .chain(args.iter().copied())
+            .collect();
+        docker(&args).await
+    }
+
     async fn until_ready(&mut self, patience: Duration) -> Result<()> {
         let begun = Instant::now();
-        while tokio::net::TcpStream::connect(&self.host).await.is_err() {
-            let ended = self.child.try_wait()?;
+        let port = HOST.rsplit(':').next().unwrap_or_default();
+        let address = format!("{ADDRESS}:{port}");
+        while tokio::net::TcpStream::connect(&address).await.is_err() {
+            let ended = match &mut self.child {
+                Some(child) => child.try_wait()?,
+                None => None,
+            };
             if ended.is_some() || begun.elapsed() > patience {
                 let log = std::fs::read_to_string(self.dir.path().join("registry.log"))?;
                 bail!("the registry does not answer ({ended:?}); its log:\n{log}");
@@ -81,14 +124,16 @@ impl Registry {
     async fn publish(&self) -> Result<()> {
         let context = self.dir.path().join("context");
         std::fs::create_dir(&context)?;
-        std::fs::write(context.join("mark"), format!("{self:p} {}\n", self.host))?;
+        std::fs::write(context.join("mark"), format!("{}\n", self.docker_host()))?;
         let recipe = "FROM atq-testload:dev\nCOPY mark /mark\n";
         std::fs::write(context.join("Dockerfile"), recipe)?;
         let context = context.to_string_lossy();
-        docker(&["build", "--quiet", "--tag", &self.image, &context]).await?;
+        self.docker(&["build", "--quiet", "--tag", IMAGE, &context])
+            .await?;
         let config = self.docker_config("login", AUTH)?;
         let login = config.parent().context("no directory")?.to_string_lossy();
-        docker(&["--config", &login, "push", "--quiet", &self.image]).await?;
+        self.docker(&["--config", &login, "push", "--quiet", IMAGE])
+            .await?;
         self.forget_image().await
     }
 
@@ -100,13 +145,13 @@ impl Registry {
         let begun = Instant::now();
         loop {
             // "Is not there" is what is wanted; a container that just ended may still hold it.
-            let _ = docker(&["rmi", &self.image]).await;
-            let left = docker(&["images", "--quiet", &self.image]).await?;
+            let _ = self.docker(&["rmi", IMAGE]).await;
+            let left = self.docker(&["images", "--quiet", IMAGE]).await?;
             if left.is_empty() {
                 return Ok(());
             }
             if begun.elapsed() > Duration::from_secs(30) {
-                bail!("`{}` cannot be removed from this node", self.image);
+                bail!("`{IMAGE}` cannot be removed from its node");
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
@@ -120,7 +165,7 @@ impl Registry {
         let dir = self.dir.path().join(name);
         std::fs::create_dir_all(&dir)?;
         let path = dir.join("config.json");
-        let content = json!({"auths": {&self.host: {"auth": auth}}});
+        let content = json!({"auths": {HOST: {"auth": auth}}});
         std::fs::write(&path, content.to_string())?;
         Ok(path)
     }
@@ -128,24 +173,24 @@ impl Registry {
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        // It may have ended already, and the image may be gone.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = Command::new("docker")
-            .args(["rmi", "--force", &self.image])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
+        if let Some(child) = &mut self.child {
+            // It may have ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if let Err(error) = self.engine("down") {
+            eprintln!("{error:#}");
+        }
     }
 }
 
 /// YAML that happens to be JSON.
-fn configuration(host: &str, dir: &Path) -> serde_json::Value {
+fn configuration(dir: &Path) -> serde_json::Value {
     json!({
         "version": 0.1,
         "log": {"level": "warn", "accesslog": {"disabled": true}},
         "storage": {"filesystem": {"rootdirectory": dir.join("storage")}},
-        "http": {"addr": host},
+        "http": {"addr": ":5000"},
         "auth": {"htpasswd": {"realm": "atq", "path": dir.join("htpasswd")}},
     })
 }

@@ -3,16 +3,20 @@
 
 use anyhow::{Result, ensure};
 use atq_api_spec::task::{Task, TaskStatus};
-use atq_tests::registry::{AUTH, PASSWORD, Registry, USER};
+use atq_tests::registry::{ADDRESS, AUTH, HOST, IMAGE, PASSWORD, Registry, USER};
 use atq_tests::stage::{PATIENCE, Stage, small_task, with};
 
 /// Runs a task whose workers need the private image, with these lines of configuration, and gives
 /// it. Nothing that the Director says may hold one of `secrets`.
 async fn run(name: &str, registry: &Registry, more: &str, secrets: &[&str]) -> Result<Task> {
     registry.forget_image().await?;
-    let stage = Stage::open_with(&format!("test-{name}"), more).await?;
+    let more = format!(
+        "dockerHost: {}\ndiscoveryHost: {ADDRESS}\n{more}",
+        registry.docker_host()
+    );
+    let stage = Stage::open_with(&format!("test-{name}"), &more).await?;
     let client = stage.client();
-    let task = with(small_task(name, 2), "/worker/image", registry.image.clone());
+    let task = with(small_task(name, 2), "/worker/image", IMAGE);
     client.start(&task).await?;
     client.outcome(name, PATIENCE).await?;
     let task = client.done(name, PATIENCE).await?;
@@ -26,6 +30,13 @@ async fn run(name: &str, registry: &Registry, more: &str, secrets: &[&str]) -> R
     }
     for secret in secrets {
         ensure!(!told.contains(secret), "`{secret}` was told:\n{told}");
+    }
+    for kind in ["service", "network"] {
+        let label = format!("label=com.atq.director=test-{name}");
+        let left = registry
+            .docker(&[kind, "ls", "-q", "--filter", &label])
+            .await?;
+        ensure!(left.is_empty(), "{kind}s are left: {left}");
     }
     stage.close().await?;
     Ok(task)
@@ -42,7 +53,7 @@ fn registry_auth(registry: &Registry, password: &str) -> String {
     format!(
         "registryAuth:\n  {}: {{username: {USER}, password: '{password}'}}\n\
          dockerConfig: {}\n",
-        registry.host,
+        HOST,
         empty_config(registry).unwrap().display()
     )
 }
@@ -73,8 +84,8 @@ async fn credentials_travel_with_the_services() -> Result<()> {
     let task = run("registry-wrong", &registry, &more, &["hunter2"]).await?;
     ensure!(task.status == TaskStatus::Errored, "{task:#?}");
     for part in [
-        format!("No such image: {}", registry.image),
-        format!("the registry `{}` says: ", registry.host),
+        format!("No such image: {IMAGE}"),
+        format!("the registry `{HOST}` says: "),
         "unauthorized".to_owned(),
         "the credentials of `registryAuth` were sent".to_owned(),
     ] {
@@ -88,10 +99,8 @@ async fn credentials_travel_with_the_services() -> Result<()> {
     let more = format!("dockerConfig: {}\n", empty_config(&registry)?.display());
     let task = run("registry-none", &registry, &more, &secrets).await?;
     ensure!(task.status == TaskStatus::Errored, "{task:#?}");
-    let hint = format!(
-        "no credentials were sent: `docker login {}` or `registryAuth` gives them",
-        registry.host
-    );
+    let hint =
+        format!("no credentials were sent: `docker login {HOST}` or `registryAuth` gives them");
     ensure!(message(&task).contains(&hint), "{}", message(&task));
 
     let path = registry.docker_config("broken", AUTH)?;

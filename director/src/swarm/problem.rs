@@ -28,13 +28,13 @@ pub(super) enum Sent {
     Unusable(String),
 }
 
-/// What a registry, or Docker on the way to it, said about an image.
+/// What is known once a node has said that there is no such image.
 #[derive(Debug, Clone)]
 pub(super) struct Problem<'a> {
     /// The image.
     pub image: &'a str,
-    /// Docker's own text.
-    pub said: String,
+    /// Docker's own text about the registry; none when that has the image.
+    pub said: Option<String>,
     /// The credentials.
     pub sent: Sent,
 }
@@ -42,7 +42,10 @@ pub(super) struct Problem<'a> {
 impl fmt::Display for Problem<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let registry = image::registry(self.image);
-        let said = self.said.split_whitespace().collect::<Vec<_>>().join(" ");
+        let Some(said) = &self.said else {
+            return self.has_it(f, registry);
+        };
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
         let said = said.strip_prefix("errors: ").unwrap_or(&said);
         let unreached = UNREACHED.iter().any(|part| said.contains(part));
         match unreached {
@@ -63,6 +66,19 @@ impl fmt::Display for Problem<'_> {
     }
 }
 
+impl Problem<'_> {
+    fn has_it(&self, f: &mut fmt::Formatter<'_>, registry: &str) -> fmt::Result {
+        write!(f, "the registry `{registry}` has it")?;
+        if let Sent::From(source) = &self.sent {
+            write!(f, " for the credentials of `{source}`")?;
+        }
+        f.write_str(
+            ": does every node reach it? An Engine with `DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1` in its \
+             environment pulls nothing for services",
+        )
+    }
+}
+
 /// The command that logs in there.
 fn login(registry: &str) -> String {
     match registry {
@@ -76,7 +92,7 @@ mod tests {
     use super::*;
 
     fn problem(image: &str, said: &str, sent: Sent) -> String {
-        let said = said.to_owned();
+        let said = Some(said.to_owned());
         Problem { image, said, sent }.to_string()
     }
 
@@ -107,6 +123,18 @@ mod tests {
             problem("x", said, Sent::Nothing),
             format!("no registry at `docker.io` could be asked: {said}; no credentials were sent")
         );
+    }
+
+    #[test]
+    fn an_image_that_is_there_leaves_the_nodes() {
+        let problem = Problem {
+            image: "r.example/x",
+            said: None,
+            sent: Sent::From("registryAuth".to_owned()),
+        };
+        let text = problem.to_string();
+        let expected = "the registry `r.example` has it for the credentials of `registryAuth`: ";
+        assert!(text.starts_with(expected), "{text}");
     }
 
     #[test]

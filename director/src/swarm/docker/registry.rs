@@ -46,8 +46,7 @@ impl DockerSwarm {
         }
     }
 
-    /// Asks the registry of an image through Docker. None when it has the image, or when Docker
-    /// itself does not answer.
+    /// Asks the registry of an image through Docker. None when Docker itself does not answer.
     pub(super) async fn ask_registry(&self, image: &str) -> Option<String> {
         let found = self.registries.for_image(image).await;
         let sent = sent(&found);
@@ -63,9 +62,10 @@ impl DockerSwarm {
                 SwarmError::Rejected { reason, .. }
                 | SwarmError::Internal { reason, .. }
                 | SwarmError::NoLeader { reason },
-            ) => reason,
-            Err(error @ SwarmError::TimedOut { .. }) => error.to_string(),
-            Ok(_) | Err(_) => return None,
+            ) => Some(reason),
+            Err(error @ SwarmError::TimedOut { .. }) => Some(error.to_string()),
+            Ok(_) => None,
+            Err(_) => return None,
         };
         Some(Problem { image, said, sent }.to_string())
     }

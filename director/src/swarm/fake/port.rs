@@ -173,7 +173,7 @@ impl Swarm for FakeSwarm {
             let unreached = || "dial tcp: connection refused".to_owned();
             Ok(world.refusals.get(image).cloned().unwrap_or_else(unreached))
         });
-        let said = said.await.ok()?;
+        let said = Some(said.await.ok()?);
         let sent = Sent::Nothing;
         Some(Problem { image, said, sent }.to_string())
     }
