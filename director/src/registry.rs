@@ -298,7 +298,7 @@ fn explain(error: CredentialRetrievalError) -> Option<String> {
             format!("the credential helper `{helper}` failed{}", shown(&stdout))
         }
         HelperCommunicationError => {
-            "the credential helper that it names could not be run: is `docker-credential-*` on the PATH?".to_owned()
+            "the credential helper that it names could not be asked: is `docker-credential-*` on the PATH?".to_owned()
         }
         MalformedHelperResponse => {
             "the credential helper that it names did not answer with a username and a secret".to_owned()

@@ -135,7 +135,7 @@ async fn what_is_wrong_is_said_without_what_is_in_it() {
         ),
         (
             r#"{"credsStore": "hunter2"}"#,
-            "the credential helper that it names could not be run: is `docker-credential-*` on the PATH?",
+            "the credential helper that it names could not be asked: is `docker-credential-*` on the PATH?",
         ),
     ] {
         assert_eq!(reason(text).await, expected);
@@ -159,7 +159,7 @@ fn helper_programs_are_asked() {
     for (name, script) in [
         (
             "good",
-            r#"read host; echo "{\"Username\": \"of $host\", \"Secret\": \"p\"}""#,
+            r#"echo "{\"Username\": \"of $asked\", \"Secret\": \"p\"}""#,
         ),
         ("token", r#"echo '{"Username": "<token>", "Secret": "t"}'"#),
         (
@@ -171,7 +171,7 @@ fn helper_programs_are_asked() {
         ("slow", "exec sleep 3"),
     ] {
         let path = dir.path().join(format!("docker-credential-{name}"));
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::write(&path, format!("#!/bin/sh\nasked=$(cat)\n{script}\n")).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
     let path = format!(
