@@ -149,10 +149,11 @@ impl FakeSwarm {
         ImageScript { fake: self, key }
     }
 
-    /// Why the registry of an image does not give it; see [`super::Swarm::image_problem`].
-    pub fn registry_refuses(&self, image: &str, reason: &str) {
-        let (image, reason) = (image.to_owned(), reason.to_owned());
-        self.lock().refusals.insert(image, reason);
+    /// Why the registry of an image does not give it, and how long it takes to say so; see
+    /// [`super::Swarm::image_problem`].
+    pub fn registry_refuses(&self, image: &str, reason: &str, after: Duration) {
+        let refusal = (reason.to_owned(), after);
+        self.lock().refusals.insert(image.to_owned(), refusal);
     }
 
     /// Adds a node. The first one, `node-1`, is there already and is the manager.

@@ -27,7 +27,12 @@ pub async fn resolve(run: &mut Run) -> StepResult {
             let workers = of_service(&tasks, run.state.worker.as_deref());
             run.saw_workers(&workers);
             match judge::workers(&workers, replicas, &network, &dns, begun.elapsed()) {
-                Workers::Ready(addresses) => return Ok(Event::WorkersReady { addresses }),
+                Workers::Ready(addresses) => {
+                    return Ok(Event::WorkersReady {
+                        addresses,
+                        start_skew: judge::start_skew(&workers),
+                    });
+                }
                 Workers::Failed(code, message) => {
                     let message = explain(run, &run.spec.worker.image, message).await;
                     return Err(run.failed(code, message, ""));

@@ -10,6 +10,7 @@ use crate::swarm::{
 use crate::task::plan::{Labels, NetworkPlan, ServicePlan};
 use async_trait::async_trait;
 use futures_util::stream::{self, BoxStream, StreamExt};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Whether `labels` has all of `wanted`.
@@ -96,6 +97,11 @@ impl Swarm for FakeSwarm {
         .await
     }
 
+    async fn end_service(&self, id: &str) -> Result<(), SwarmError> {
+        self.call("end_service", id, |world, now| world.end_service(id, now))
+            .await
+    }
+
     async fn remove_service(&self, id: &str) -> Result<(), SwarmError> {
         self.call("remove_service", id, |world, now| {
             world.remove_service(id, now)
@@ -169,11 +175,13 @@ impl Swarm for FakeSwarm {
 
     /// The fake's machine reaches no registry but those whose refusal is described.
     async fn image_problem(&self, image: &str) -> Option<String> {
-        let said = self.call("image_problem", image, |world, _| {
-            let unreached = || "dial tcp: connection refused".to_owned();
+        let asked = self.call("image_problem", image, |world, _| {
+            let unreached = || ("dial tcp: connection refused".to_owned(), Duration::ZERO);
             Ok(world.refusals.get(image).cloned().unwrap_or_else(unreached))
         });
-        let said = Some(said.await.ok()?);
+        let (said, after) = asked.await.ok()?;
+        tokio::time::sleep(after).await;
+        let said = Some(said);
         let sent = Sent::Nothing;
         Some(Problem { image, said, sent }.to_string())
     }
@@ -199,10 +207,14 @@ fn log(
     });
     let error = lost.clone().or_else(|| script.log_error.clone());
     let written = task.has_container(now) && task.state(now) != TaskState::Starting;
-    let all = match written && lost.is_none() {
-        true => script.lines.as_slice(),
-        false => &[],
+    let mut all = match written && lost.is_none() {
+        true => script.lines.clone(),
+        false => Vec::new(),
     };
+    if written && lost.is_none() && task.ended_when_told(now) {
+        let last = script.last_lines.iter().cloned();
+        all.extend(last.map(|line| (LogStream::Stdout, line)));
+    }
     let skip = query
         .tail
         .map_or(0, |n| all.len().saturating_sub(n as usize));

@@ -20,8 +20,8 @@ pub(super) struct World {
     pub tasks: Vec<FakeTask>,
     pub volumes: BTreeMap<String, Labels>,
     pub scripts: BTreeMap<Key, Script>,
-    /// Why a registry does not give an image.
-    pub refusals: BTreeMap<String, String>,
+    /// Why a registry does not give an image, and how long it takes to say so.
+    pub refusals: BTreeMap<String, (String, Duration)>,
     /// Addresses that Swarm has lost for ever: their network went before their Swarm task.
     pub leaked: usize,
     /// Time between two containers of a service.
@@ -288,6 +288,7 @@ impl World {
             virtual_ips,
             networks,
             script: script.clone().unwrap_or_default(),
+            created: now,
         });
         self.services.push(service.clone());
         let fate = self.fate(plan, script);
@@ -392,6 +393,7 @@ impl World {
             addresses: addresses.unwrap_or_default(),
             port,
             killed: None,
+            told: None,
             removed: None,
             lost: None,
         };
@@ -415,6 +417,19 @@ impl World {
             addresses.push((id.clone(), network.take_address()?));
         }
         Some(addresses)
+    }
+
+    /// The service stays, and its Swarm tasks stay in the list.
+    pub fn end_service(&mut self, id: &str, now: Instant) -> Result<(), SwarmError> {
+        let named = |s: &FakeService| s.id == id || s.plan.name == id;
+        if !self.services.iter().any(|service| named(service)) {
+            let what = format!("service `{id}`");
+            return Err(SwarmError::NotFound { what });
+        }
+        for task in self.tasks.iter_mut().filter(|task| named(&task.service)) {
+            task.told = task.told.or(Some(now));
+        }
+        Ok(())
     }
 
     pub fn remove_service(&mut self, id: &str, now: Instant) -> Result<(), SwarmError> {
