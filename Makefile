@@ -29,6 +29,7 @@ unit: ## tests that need no Docker; with a running Swarm also the suites that ru
 
 swarm: ## tests on the real Swarm of this machine, one after the other
 	@deploy/setup.sh image-director
+	@deploy/setup.sh registry
 	cargo build --locked -p atq-director
 	cargo test --locked -p atq-tests -- --test-threads=1
 

@@ -14,6 +14,7 @@ pub mod evidence;
 pub mod identity;
 pub mod logging;
 pub mod orchestrator;
+pub mod registry;
 pub mod store;
 pub mod swarm;
 pub mod task;
@@ -28,6 +29,7 @@ use orchestrator::health::Health;
 use orchestrator::queue::Queue;
 use orchestrator::subnets::Subnets;
 use orchestrator::{Orchestrator, Settings, Shared};
+use registry::Credentials;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
@@ -55,8 +57,11 @@ impl Ports {
     pub fn real(config: &Config) -> anyhow::Result<Self> {
         // Only one provider is compiled in; an error means that it is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let docker = DockerSwarm::connect(config.docker_host.as_deref())?;
+        let credentials =
+            Credentials::new(config.registry_auth.clone(), config.docker_config.clone());
         Ok(Self {
-            swarm: Arc::new(DockerSwarm::connect(config.docker_host.as_deref())?),
+            swarm: Arc::new(docker.with_credentials(credentials)),
             discovery: Arc::new(HttpDiscovery::new().context("cannot set up the HTTP client")?),
         })
     }

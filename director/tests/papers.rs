@@ -49,13 +49,15 @@ fn keys_of_the_example() -> BTreeSet<String> {
             continue;
         };
         let is_key = key.chars().all(|c| c.is_ascii_alphanumeric());
-        // Below `images` there are an item's keys, and sentences have no value that begins at once.
+        // Below `images` and `registryAuth` there are an item's keys, and sentences have no value that begins at once.
         if !is_key || (text.starts_with(' ') && !indented) {
             continue;
         }
         match (indented, value.trim().is_empty()) {
             (true, _) => keys.insert(format!("{section}.{key}")),
-            (false, true) if key == "images" => keys.insert(key.to_owned()),
+            (false, true) if ["images", "registryAuth"].contains(&key) => {
+                keys.insert(key.to_owned())
+            }
             (false, true) => {
                 section = key;
                 true

@@ -7,5 +7,6 @@ pub mod director;
 pub mod docker;
 pub mod readers;
 pub mod soak;
+pub mod registry;
 pub mod stage;
 pub mod stats;

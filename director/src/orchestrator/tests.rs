@@ -2,8 +2,10 @@
 //! The orchestrator on a Swarm in memory, with a store on a real disk and tokio's paused clock: hours
 //! pass in milliseconds. `stage` sets it up, `stories` are single runs, `wishes` are stops and
 //! deletes, `queueing` is about several tasks, `last_words` about what still
-//! runs at the end, `panics` are bugs, `sweeps` play one run again and again with something going wrong at every point.
+//! runs at the end, `panics` are bugs, `images` are those that a registry does not give, `sweeps` play
+//! one run again and again with something going wrong at every point.
 
+mod images;
 mod last_words;
 mod panics;
 mod ports;

@@ -6,6 +6,7 @@
 
 pub mod docker;
 pub mod fake;
+mod problem;
 
 use crate::task::plan::{Labels, NetworkPlan, Role, ServicePlan};
 use crate::task::timestamp::Timestamp;
@@ -366,6 +367,12 @@ pub trait Swarm: Send + Sync + 'static {
 
     /// Pulls an image to the manager's node unless it is there.
     async fn pull_image(&self, image: &str) -> Result<(), SwarmError>;
+
+    /// Why a node may not have got an image, once it has said that there is no such image: Docker's
+    /// own text about the registry, and which credentials were sent, never a password. None when
+    /// Docker itself does not answer.
+    /// Takes 5 s at most, and as long again when credentials come from a helper program that hangs.
+    async fn image_problem(&self, image: &str) -> Option<String>;
 }
 
 /// The role that the labels of an object name.

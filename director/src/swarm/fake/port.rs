@@ -2,6 +2,7 @@
 
 use super::FakeSwarm;
 use super::world::World;
+use crate::swarm::problem::{Problem, Sent};
 use crate::swarm::{
     Container, JoinTokens, LogLine, LogQuery, LogStream, Manager, Network, Node, Service, Swarm,
     SwarmError, SwarmTask, TaskState,
@@ -9,6 +10,7 @@ use crate::swarm::{
 use crate::task::plan::{Labels, NetworkPlan, ServicePlan};
 use async_trait::async_trait;
 use futures_util::stream::{self, BoxStream, StreamExt};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Whether `labels` has all of `wanted`.
@@ -169,6 +171,19 @@ impl Swarm for FakeSwarm {
             }
         })
         .await
+    }
+
+    /// The fake's machine reaches no registry but those whose refusal is described.
+    async fn image_problem(&self, image: &str) -> Option<String> {
+        let asked = self.call("image_problem", image, |world, _| {
+            let unreached = || ("dial tcp: connection refused".to_owned(), Duration::ZERO);
+            Ok(world.refusals.get(image).cloned().unwrap_or_else(unreached))
+        });
+        let (said, after) = asked.await.ok()?;
+        tokio::time::sleep(after).await;
+        let said = Some(said);
+        let sent = Sent::Nothing;
+        Some(Problem { image, said, sent }.to_string())
     }
 }
 
