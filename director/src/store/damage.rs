@@ -179,16 +179,14 @@ fn task_of(key: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(name).into_owned())
 }
 
-/// A batch that stores a task as a whole.
-pub(super) fn everything(whole: &Whole) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+/// Adds all keys of a task to a batch.
+pub(super) fn put(batch: &mut sled::Batch, whole: &Whole) -> Result<(), StoreError> {
     let name = &whole.spec.name;
-    let mut pairs = vec![
-        (spec_key(name).into_bytes(), encode(&whole.spec)?),
-        (state_key(name).into_bytes(), encode(&whole.state)?),
-        (wish_key(name).into_bytes(), encode(&whole.desired)?),
-    ];
+    batch.insert(spec_key(name).as_bytes(), encode(&whole.spec)?);
+    batch.insert(state_key(name).as_bytes(), encode(&whole.state)?);
+    batch.insert(wish_key(name).as_bytes(), encode(&whole.desired)?);
     for record in &whole.history {
-        pairs.push((event_key(name, record.seq), encode(record)?));
+        batch.insert(event_key(name, record.seq), encode(record)?);
     }
-    Ok(pairs)
+    Ok(())
 }

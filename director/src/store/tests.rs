@@ -44,6 +44,16 @@ impl CrashPoint {
     }
 }
 
+impl Store {
+    /// Adds an event to the history that cannot follow.
+    pub(crate) fn damage(&self, name: &TaskName) {
+        let record = record(999, Event::Stopped);
+        let value = encode(&record).unwrap();
+        self.db.insert(event_key(name, 999), value).unwrap();
+        self.sync().unwrap();
+    }
+}
+
 struct Anything;
 
 impl Surroundings for Anything {

@@ -4,7 +4,7 @@
 //! The form is one JSON object a line, `{"format":1,"task":..,"spec":..,"desired":..,"history":[..]}`.
 //! The state is not in it: it is the fold of the history.
 
-use super::damage::{Whole, everything};
+use super::damage::{Whole, put};
 use super::{Damage, Store, StoreError};
 use crate::task::event::Record;
 use crate::task::machine;
@@ -115,9 +115,7 @@ impl Store {
                 reason,
             };
             let whole = read_line(&line).map_err(wrong)?;
-            for (key, value) in everything(&whole)? {
-                batch.insert(key, value);
-            }
+            put(&mut batch, &whole)?;
             let name = whole.spec.name;
             if !names.insert(name.clone()) {
                 return Err(wrong(format!("the task `{name}` is there twice")));
