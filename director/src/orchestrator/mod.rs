@@ -10,6 +10,7 @@
 
 pub mod cleanup;
 pub mod clock;
+pub mod containers;
 mod damaged;
 pub mod driver;
 pub mod health;
@@ -425,7 +426,9 @@ impl Orchestrator {
         let (end, ended) = watch::channel(false);
         let workers = Arc::new(Mutex::new(stored.state.workers.clone()));
         if stored.state.step == Step::Queued {
-            self.shared.queue.join(name);
+            self.shared
+                .queue
+                .join(&stored.spec, stored.state.created_at);
         }
         live.insert(
             name.clone(),

@@ -4,7 +4,7 @@
 use super::Orchestrator;
 use crate::store::{Damage, Store, StoreError, Stored};
 use crate::task::spec::TaskName;
-use crate::task::state::Desired;
+use crate::task::state::{Desired, Step};
 use std::time::Duration;
 
 /// Time between two tries at what clean-up has left.
@@ -27,7 +27,8 @@ impl Orchestrator {
         })
         .await
         .map_err(|error| StoreError::Io(error.to_string()))??;
-        open.sort_by_key(|stored| stored.state.created_at);
+        // Those that are under way first, so that none that waits takes their place or their claim.
+        open.sort_by_key(|stored| (stored.state.step == Step::Queued, stored.state.created_at));
         for stored in &open {
             tracing::info!(task = %stored.spec.name, step = stored.state.step.as_str(), "taking up an earlier task");
             self.drive_or_say(&stored.spec.name);

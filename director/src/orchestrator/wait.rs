@@ -68,6 +68,19 @@ impl Run {
         }
     }
 
+    /// Sleeps, but not beyond the moment at which the task is to be deleted.
+    ///
+    /// # Errors
+    /// [`StepError::Interrupted`] when it is.
+    pub async fn pause_unless_deleted(&mut self, length: Duration) -> Result<(), StepError> {
+        let mut wishes = self.wishes.clone();
+        tokio::select! {
+            biased;
+            Ok(_) = wishes.wait_for(|desired| *desired == Desired::Deleted) => Err(StepError::Interrupted),
+            () = tokio::time::sleep(length) => Ok(()),
+        }
+    }
+
     /// Calls Docker until it answers or refuses for good. The call itself is never cut short.
     ///
     /// # Errors
