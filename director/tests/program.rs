@@ -63,7 +63,7 @@ impl Home {
         self.command(args).output().unwrap()
     }
 
-    /// The line of a task in an export.
+    /// The line of a task in an export, as the first version would write it.
     fn line(name: &str) -> String {
         format!(
             r#"{{"format":1,"task":"{name}","spec":{{"name":"{name}","worker":{SERVICE},"master":{SERVICE},"wait":null,"delay":0}},"desired":"run","history":[{{"seq":1,"at":1750000000000,"event":"queued","data":{{"run":"a1b2c3","token":"t"}}}}]}}"#
@@ -134,7 +134,6 @@ fn tasks_go_out_of_a_store_and_into_another_one() {
     let file = fs::metadata(home.path("out.ndjson")).unwrap();
     assert_eq!(file.permissions().mode() & 0o777, 0o600);
     let exported = fs::read(home.path("out.ndjson")).unwrap();
-    assert_eq!(exported, fs::read(home.path("tasks.ndjson")).unwrap());
     assert_eq!(home.run(&["store", "export"]).stdout, exported);
     let again = home.run(&["store", "export", "out.ndjson"]);
     assert_said(&again, 1, &["cannot create `out.ndjson`"]);
@@ -145,6 +144,7 @@ fn tasks_go_out_of_a_store_and_into_another_one() {
     let output = home.run(&["store", "import", "out.ndjson"]);
     assert_said(&output, 0, &[]);
     assert_eq!(output.stdout, b"2 task(s) imported\n");
+    assert_eq!(home.run(&["store", "export"]).stdout, exported);
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn a_damaged_store_is_refused_in_words_with_the_way_out() {
 #[test]
 fn a_damaged_short_cut_costs_no_task() {
     let home = Home::with_tasks(&["one", "two"]);
-    home.run(&["store", "check"]);
+    let exported = home.run(&["store", "export"]).stdout;
     for path in files(&home.path("data/state")) {
         if path.file_name().unwrap() != "db" {
             fs::write(path, "?").unwrap();
@@ -246,10 +246,7 @@ fn a_damaged_short_cut_costs_no_task() {
     }
     let output = home.run(&["store", "export", "out.ndjson"]);
     assert_said(&output, 1, &["2 task(s) exported, 0 skipped"]);
-    assert_eq!(
-        fs::read(home.path("out.ndjson")).unwrap(),
-        fs::read(home.path("tasks.ndjson")).unwrap()
-    );
+    assert_eq!(fs::read(home.path("out.ndjson")).unwrap(), exported);
 }
 
 #[test]
