@@ -16,6 +16,7 @@ pub mod logging;
 pub mod orchestrator;
 pub mod registry;
 pub mod store;
+pub mod storekeeper;
 pub mod swarm;
 pub mod task;
 
@@ -24,6 +25,7 @@ use bundle::BundleStore;
 use config::Config;
 use discovery::{Discovery, HttpDiscovery};
 use evidence::Evidence;
+use identity::Place;
 use orchestrator::clock::Clock;
 use orchestrator::health::Health;
 use orchestrator::queue::Queue;
@@ -73,8 +75,14 @@ impl Ports {
 /// When a directory cannot be used, or another Director uses it.
 pub fn assemble(config: &Config, ports: Ports) -> anyhow::Result<Orchestrator> {
     config.prepare()?;
-    let director_id = identity::director_id(&config.datadir, config.director_id.as_deref())?;
+    // The lock comes first: a second Director on the same data must not touch anything.
     let store = Store::open(&config.datadir.join("state"))?;
+    let place = Place {
+        datadir: &config.datadir,
+        glusterpath: &config.glusterpath,
+        port: config.port,
+    };
+    let director_id = identity::director_id(&place, config.director_id.as_deref())?;
     let bundles = BundleStore::open(&config.glusterpath, bundle_limits(config))?;
     tracing::debug!(director = %director_id, "assembled");
     Ok(Orchestrator::new(Shared {

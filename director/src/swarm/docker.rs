@@ -24,8 +24,8 @@ use self::address::Address;
 use self::answer::TaskAnswer;
 use self::client::{Call, Client, broken};
 use super::{
-    Container, JoinTokens, LogLine, LogQuery, Manager, Network, Node, Service, Swarm, SwarmError,
-    SwarmTask, with_tag,
+    Container, JoinTokens, LogLine, LogQuery, Manager, Network, Node, Object, Service, Swarm,
+    SwarmError, SwarmTask, with_tag,
 };
 use crate::registry::Credentials;
 use crate::task::plan::{Labels, NetworkPlan, ServicePlan};
@@ -120,6 +120,11 @@ async fn to_the_end<T: Send + 'static>(
 fn carrying(labels: &Labels) -> HashMap<&'static str, Vec<String>> {
     let pairs = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
     HashMap::from([("label", pairs)])
+}
+
+/// Docker's filter for objects that have the label `key`.
+fn having(key: &str) -> HashMap<&'static str, Vec<String>> {
+    HashMap::from([("label", vec![key.to_owned()])])
 }
 
 /// In our words.
@@ -253,6 +258,32 @@ impl Swarm for DockerSwarm {
         let volumes = self.read("the list of volumes", list).await?.volumes;
         let names = volumes.unwrap_or_default().into_iter().map(|v| v.name);
         Ok(names.collect())
+    }
+
+    async fn labelled(&self, key: &str) -> Result<Vec<Object>, SwarmError> {
+        let having = having(key);
+        let services = ListServicesOptionsBuilder::default().filters(&having);
+        let services = Some(services.build());
+        let list = async |docker: Docker| docker.list_services(services.clone()).await;
+        let services: Vec<Service> = all(self.read("the list of services", list).await?);
+        let containers = ListContainersOptionsBuilder::default()
+            .all(true)
+            .filters(&having);
+        let containers = Some(containers.build());
+        let list = async |docker: Docker| docker.list_containers(containers.clone()).await;
+        let containers: Vec<Container> = all(self.read("the list of containers", list).await?);
+        let volumes = ListVolumesOptionsBuilder::default().filters(&having);
+        let volumes = Some(volumes.build());
+        let list = async |docker: Docker| docker.list_volumes(volumes.clone()).await;
+        let volumes = self.read("the list of volumes", list).await?.volumes;
+        let mut networks = self.networks().await?;
+        networks.retain(|network| network.labels.contains_key(key));
+        Ok(all::<_, Object>(services)
+            .into_iter()
+            .chain(all(containers))
+            .chain(all(networks))
+            .chain(all(volumes.unwrap_or_default()))
+            .collect())
     }
 
     async fn remove_volume(&self, name: &str) -> Result<(), SwarmError> {

@@ -4,8 +4,8 @@ use super::FakeSwarm;
 use super::world::World;
 use crate::swarm::problem::{Problem, Sent};
 use crate::swarm::{
-    Container, JoinTokens, LogLine, LogQuery, LogStream, Manager, Network, Node, Service, Swarm,
-    SwarmError, SwarmTask, TaskState,
+    Container, JoinTokens, Kind, LogLine, LogQuery, LogStream, Manager, Network, Node, Object,
+    Service, Swarm, SwarmError, SwarmTask, TaskState,
 };
 use crate::task::plan::{Labels, NetworkPlan, ServicePlan};
 use async_trait::async_trait;
@@ -130,6 +130,27 @@ impl Swarm for FakeSwarm {
         self.call("volumes", "", |world, _| {
             let found = world.volumes.iter().filter(|(_, own)| carries(own, labels));
             Ok(found.map(|(name, _)| name.clone()).collect())
+        })
+        .await
+    }
+
+    async fn labelled(&self, key: &str) -> Result<Vec<Object>, SwarmError> {
+        self.call("labelled", key, |world, now| {
+            let services = world.services.iter().map(|s| Object {
+                kind: Kind::Service,
+                name: s.plan.name.clone(),
+                labels: s.plan.labels.clone(),
+            });
+            let volumes = world.volumes.iter().map(|(name, labels)| Object {
+                kind: Kind::Volume,
+                name: name.clone(),
+                labels: labels.clone(),
+            });
+            let all = services
+                .chain(world.containers(now).map(Object::from))
+                .chain(world.networks.iter().map(|n| n.observe(now).into()))
+                .chain(volumes);
+            Ok(all.filter(|o| o.labels.contains_key(key)).collect())
         })
         .await
     }
