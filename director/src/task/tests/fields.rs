@@ -391,7 +391,28 @@ fn wrong_placement() {
             ]),
         ),
     ];
-    assert_snapshot!(all.join("\n"), @"");
+    assert_snapshot!(all.join("\n"), @r"
+    worker.placement is a list; expected an object
+    worker.placement.constraint is not a known field; did you mean `constraints`?
+    worker.placement.maxReplicasPerNode is 0; expected a whole number from 1 to 100000
+    worker.placement.maxReplicasPerNode is 100001; expected a whole number from 1 to 100000
+    worker.placement.constraints is a string; expected a list of strings
+    worker.placement.constraints[1] is a number; expected a string
+    worker.placement.constraints[0] `` has 0 operators; expected one `==` or `!=`, as in `node.role==worker`
+    worker.placement.constraints[1] `node.role=worker` has 0 operators; expected one `==` or `!=`, as in `node.role==worker`
+    worker.placement.constraints[2] `node.role` has 0 operators; expected one `==` or `!=`, as in `node.role==worker`
+    worker.placement.constraints[3] `node.role==a==b` has 2 operators; expected one `==` or `!=`, as in `node.role==worker`
+    worker.placement.constraints[4] `node.role!==a` has 2 operators; expected one `==` or `!=`, as in `node.role==worker`
+    worker.placement.constraints[5] `node.rol==worker` asks for `node.rol`; did you mean `node.role`?
+    worker.placement.constraints[6] `node.label.zone==a` asks for `node.label.zone`; did you mean `node.labels.NAME`?
+    worker.placement.constraints[7] `node.labels==a` asks for `node.labels`; did you mean `node.labels.NAME`?
+    worker.placement.constraints[8] `node.labels.==a` asks for `node.labels.`; did you mean `node.labels.NAME`?
+    worker.placement.constraints[9] `node.labels.a/b==c` asks for `node.labels.a/b`; did you mean `node.labels.NAME`?
+    worker.placement.constraints[10] `zone==a` asks for `zone`; known are `node.id`, `node.hostname`, `node.role`, `node.ip`, `node.platform.os`, `node.platform.arch`, `node.labels.NAME`, `engine.labels.NAME`
+    worker.placement.constraints[11] `node.id==` has the value ``; expected letters, digits, blanks and `:-_.*()?+[]\^$|/`
+    worker.placement.constraints[12] `node.id==a,b` has the value `a,b`; expected letters, digits, blanks and `:-_.*()?+[]\^$|/`
+    worker.placement.constraints[13] `node.id==ä` has the value `ä`; expected letters, digits, blanks and `:-_.*()?+[]\^$|/`
+    ");
 }
 
 #[test]
