@@ -6,7 +6,7 @@ pub mod client;
 pub mod director;
 pub mod docker;
 pub mod readers;
-pub mod soak;
 pub mod registry;
+pub mod soak;
 pub mod stage;
 pub mod stats;
