@@ -20,7 +20,8 @@ images.
   unplug N    node N runs on, but nobody reaches it
   plug N      it is reached again
   host N      prints the address of node N's Engine, for DOCKER_HOST
-  vxlans N    prints how many vxlan interfaces there are on node N
+  address N   prints the address of node N on the bridge
+  vxlans N    prints how many vxlan interfaces there are on node N, besides that of `ingress`
   exec N CMD  runs CMD in the network namespace of node N
 
 environment:
@@ -34,15 +35,15 @@ NODES=(1 2 3)
 DIR=$STATE/nodes
 BRIDGE=atq-nodes
 NET=${ATQ_NODES_NET:-10.77.0}
-# The same for all that know the nodes, also for the tests: <NET>.<N> is node N.
+# Node N has <NET>.<N>, the host this one.
 HOST_ADDRESS=$NET.254
 read -ra IMAGES <<<"${ATQ_NODES_IMAGES:-atq-testload:dev atq-discovery:dev}"
 
 # ---------------------------------------------------------------- questions
 
-netns() { printf 'atq-node%s' "$1"; }
-link() { printf 'atq-node%s' "$1"; }
-socket() { printf 'unix://%s/%s/docker.sock' "$DIR" "$1"; }
+netns() { echo "atq-node$1"; }
+link() { echo "atq-node$1"; }
+socket() { echo "unix://$DIR/$1/docker.sock"; }
 
 # on NODE ARGS...: docker there, whatever the environment says about other Engines.
 on() {
@@ -301,17 +302,20 @@ start_node() {
     die "node $1 does not find back into the Swarm" "see $DIR/$1/dockerd.log"
 }
 
-# Overlays live in namespaces that only the node's Engine sees; the one of `ingress` is always there.
+# Overlays live in namespaces that only the node's Engine sees, named by the begin of the network's
+# id. The one of `ingress` comes some time after the Engine and stays.
 vxlans() {
-  local pid
+  local pid ingress
   pid=$(engine_of "$1")
   [ -n "$pid" ] || die "node $1 does not run"
+  ingress=$(on "$1" network ls -q --no-trunc --filter name=ingress)
   # shellcheck disable=SC2016 # expanded inside
   nsenter --target "$pid" --mount --net sh -c '
     { ip -o link show type vxlan
       for space in /run/docker/netns/*; do
+        case "$space" in */[0-9]*-"$1") continue ;; esac
         nsenter --net="$space" ip -o link show type vxlan 2>/dev/null || true
-      done; } | wc -l'
+      done; } | wc -l' sh "${ingress:0:10}"
 }
 
 # ---------------------------------------------------------------- verbs
@@ -357,7 +361,8 @@ main() {
     up) up_verb "$@" ;;
     down) down_verb ;;
     inside | guard) "$verb" "$@" ;;
-    host) socket "${1:?host needs a node}" && echo ;;
+    host) socket "${1:?host needs a node}" ;;
+    address) echo "$NET.${1:?address needs a node}" ;;
     kill | stop | start | unplug | plug | vxlans | exec)
       node_given "${1:-}"
       case "$verb" in

@@ -5,4 +5,5 @@ pub mod bundle;
 pub mod client;
 pub mod director;
 pub mod docker;
+pub mod nodes;
 pub mod stage;
