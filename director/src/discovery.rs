@@ -35,6 +35,47 @@ pub trait Discovery: Send + Sync + 'static {
         replicas: u32,
         timeout: Duration,
     ) -> Result<Vec<Ipv4Addr>, DiscoveryError>;
+
+    /// stub
+    async fn probe(
+        &self,
+        endpoint: &str,
+        token: &str,
+        addresses: &[Ipv4Addr],
+        probe: &Probe,
+        timeout: Duration,
+    ) -> Result<Vec<Probed>, DiscoveryError> {
+        let _ = (token, probe, timeout, addresses);
+        Err(DiscoveryError {
+            endpoint: endpoint.to_owned(),
+            reason: "stub".to_owned(),
+        })
+    }
+}
+
+/// stub
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// tcp
+    Tcp(u16),
+    /// http
+    Http {
+        /// port
+        port: u16,
+        /// path
+        path: String,
+        /// status
+        status: u16,
+    },
+}
+
+/// stub
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probed {
+    /// a
+    pub address: Ipv4Addr,
+    /// r
+    pub reason: Option<String>,
 }
 
 /// The sidecar over HTTP.

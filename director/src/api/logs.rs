@@ -22,9 +22,10 @@ const NDJSON: &str = "application/x-ndjson";
 const PIECE: usize = 256;
 
 /// Words of `?service=`.
-const SERVICES: [(&str, Role); 3] = [
+const SERVICES: [(&str, Role); 4] = [
     ("worker", Role::Worker),
     ("master", Role::Master),
+    ("readiness", Role::Readiness),
     ("wait", Role::Wait),
 ];
 
@@ -36,7 +37,7 @@ const SERVICES: [(&str, Role); 3] = [
     tag = "task",
     params(
         ("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly"),
-        ("service" = Option<String>, Query, description = "Only of this service: `worker`, `master` or `wait`.", example = "worker"),
+        ("service" = Option<String>, Query, description = "Only of this service: `worker`, `master`, `readiness` or `wait`.", example = "worker"),
         ("replica" = Option<u32>, Query, description = "Only of this replica; of this try for `wait`.", minimum = 1, example = 2),
         ("tail" = Option<u32>, Query, description = "Only the last so many lines of each container.", minimum = 0, example = 100)
     ),

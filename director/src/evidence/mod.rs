@@ -3,6 +3,7 @@
 //! ```text
 //! evidence/<task>/<run>/logs/master.1.log     one file for each container
 //!                            worker.3.log
+//!                            readiness.1.log  the readiness command
 //!                            wait.2.log       the second try of the wait command
 //! ```
 //!
@@ -160,9 +161,8 @@ impl KeptLog {
 
 fn parse_file_name(name: &str) -> Option<Source> {
     let (role, replica) = name.strip_suffix(".log")?.split_once('.')?;
-    let role = [Role::Master, Role::Worker, Role::Wait, Role::Discovery]
-        .into_iter()
-        .find(|known| known.as_str() == role)?;
+    let roles = [Role::Master, Role::Worker, Role::Readiness, Role::Wait];
+    let role = roles.into_iter().find(|known| known.as_str() == role)?;
     Some(Source {
         role,
         replica: replica.parse().ok()?,

@@ -11,9 +11,6 @@ use crate::task::state::{Desired, Step};
 
 /// Drives a run to its end.
 pub async fn drive(mut run: Run) {
-    if run.state.step != Step::Queued && run.state.step < Step::Cleanup {
-        run.turn = Some(run.shared.queue.resume());
-    }
     let ended = to_the_end(&mut run).await;
     run.shared.queue.leave(&run.spec.name);
     if let Err(error) = ended {
@@ -51,10 +48,10 @@ async fn record(run: &mut Run, event: Event) -> Result<(), IllegalEvent> {
         run.shared.queue.leave(&run.spec.name);
     }
     if run.state.step >= Step::Cleanup {
-        // Removal holds nobody up.
         run.turn = None;
     }
     if run.state.is_done() {
+        run.claim = None;
         run.subnets.clear();
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Log lines of a task: from Docker while it runs, from the evidence afterwards.
 
-use super::{Orchestrator, View};
+use super::{Orchestrator, View, containers};
 use crate::evidence::{KeptLog, Source};
 use crate::swarm::{LogLine, LogQuery, SwarmError};
 use crate::task::plan::{LABEL_RUN, Role};
@@ -101,31 +101,12 @@ impl Orchestrator {
 
     async fn live_origins(&self, view: &View) -> Result<Vec<Origin>, LogError> {
         let labels = [(LABEL_RUN.to_owned(), view.state.run.clone())].into();
-        let tasks = self.shared.swarm.tasks(&labels).await?;
-        let (state, spec) = (&view.state, &view.spec);
-        let role_of = |service: &str| match Some(service) {
-            id if id == state.worker.as_deref() => Some((Role::Worker, spec.worker.tty)),
-            id if id == state.master.as_deref() => Some((Role::Master, spec.master.tty)),
-            id if id == state.discovery.as_deref() => None,
-            _ if state.step == Step::WaitCommand => Some((Role::Wait, false)),
-            _ => None,
-        };
-        let origins = tasks
-            .into_iter()
-            .filter(|task| task.container_id.is_some())
-            .filter_map(|task| {
-                let (role, tty) = role_of(&task.service_id)?;
-                let replica = if role == Role::Wait {
-                    state.wait_attempts + 1
-                } else {
-                    task.slot
-                };
-                Some(Origin::Live {
-                    source: Source { role, replica },
-                    task: task.id,
-                    tty,
-                })
-            });
+        let logged = containers::logged(&*self.shared.swarm, &labels, &view.spec).await?;
+        let origins = logged.into_iter().map(|logged| Origin::Live {
+            source: logged.source,
+            task: logged.task.id,
+            tty: logged.tty,
+        });
         Ok(origins.collect())
     }
 

@@ -9,6 +9,7 @@
 
 pub mod cleanup;
 pub mod clock;
+pub mod containers;
 pub mod driver;
 pub mod health;
 pub mod logs;
@@ -416,7 +417,9 @@ impl Orchestrator {
         let (end, ended) = watch::channel(false);
         let workers = Arc::new(Mutex::new(stored.state.workers.clone()));
         if stored.state.step == Step::Queued {
-            self.shared.queue.join(name);
+            self.shared
+                .queue
+                .join(&stored.spec, stored.state.created_at);
         }
         live.insert(
             name.clone(),

@@ -1,8 +1,11 @@
 //! Whose turn it is. Tasks run in the order in which they came, so many at once as configured; one
 //! that was under way before a restart goes on without waiting, even when that makes more.
+//!
+//! A task may claim a name for itself alone ([`TaskSpec::exclusive`]). While another one has the
+//! claim, it is passed over, so that it holds up nobody else.
 
-use crate::task::spec::TaskName;
-use std::collections::VecDeque;
+use crate::task::spec::{TaskName, TaskSpec};
+use crate::task::timestamp::Timestamp;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -17,7 +20,28 @@ pub struct Queue {
 #[derive(Debug, Default)]
 struct Inner {
     running: usize,
-    waiting: VecDeque<TaskName>,
+    /// In the order in which they came.
+    waiting: Vec<Waiting>,
+    /// One entry for each task that holds a claim.
+    claimed: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    /// Orders the queue in the same way before and after a restart.
+    came: (Timestamp, TaskName),
+    exclusive: Option<String>,
+}
+
+impl Inner {
+    /// The first one that is not held up by a claim.
+    fn next(&self) -> Option<usize> {
+        let is_free = |waiting: &Waiting| match &waiting.exclusive {
+            Some(name) => !self.claimed.contains(name),
+            None => true,
+        };
+        self.waiting.iter().position(is_free)
+    }
 }
 
 impl Queue {
@@ -30,41 +54,43 @@ impl Queue {
         })
     }
 
-    /// Puts a task at the end, unless it waits already.
-    pub fn join(&self, name: &TaskName) {
+    /// Puts a task that came at `created_at` in its place, unless it waits already.
+    pub fn join(&self, spec: &TaskSpec, created_at: Timestamp) {
+        let came = (created_at, spec.name.clone());
         let mut inner = self.lock();
-        if !inner.waiting.contains(name) {
-            inner.waiting.push_back(name.clone());
+        if inner.waiting.iter().any(|one| one.came.1 == spec.name) {
+            return;
         }
+        let at = inner.waiting.partition_point(|one| one.came < came);
+        let waiting = Waiting {
+            came,
+            exclusive: spec.exclusive.clone(),
+        };
+        inner.waiting.insert(at, waiting);
     }
 
     /// Takes a task out, for example because it was stopped.
     pub fn leave(&self, name: &TaskName) {
-        self.lock().waiting.retain(|waiting| waiting != name);
+        self.lock().waiting.retain(|one| one.came.1 != *name);
         self.changed.notify_waiters();
     }
 
     /// Place of a waiting task, from 1.
     pub fn position(&self, name: &TaskName) -> Option<u32> {
-        let index = self
-            .lock()
-            .waiting
-            .iter()
-            .position(|waiting| waiting == name)?;
+        let inner = self.lock();
+        let index = inner.waiting.iter().position(|one| one.came.1 == *name)?;
         u32::try_from(index + 1).ok()
     }
 
     /// Waits until it is the task's turn. Cancel-safe; the task keeps its place.
-    pub async fn turn(self: &Arc<Self>, name: &TaskName) -> Turn {
+    pub async fn turn(self: &Arc<Self>, name: &TaskName) -> (Turn, Claim) {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             // Registered before the look, so that no change in between is missed.
             changed.as_mut().enable();
-            if self.try_take(name) {
-                return Turn {
-                    queue: Arc::clone(self),
-                };
+            if let Some(taken) = self.try_take(name) {
+                return taken;
             }
             changed.await;
         }
@@ -78,18 +104,40 @@ impl Queue {
         }
     }
 
-    fn try_take(&self, name: &TaskName) -> bool {
-        let mut inner = self.lock();
-        let first = inner.waiting.front() == Some(name);
-        let free = inner.running < self.limit;
-        if first && free {
-            inner.waiting.pop_front();
-            inner.running += 1;
-            drop(inner);
-            // The next one may have its turn too.
-            self.changed.notify_waiters();
+    /// The claim of a task that runs already, or is being cleaned up.
+    pub fn claim(self: &Arc<Self>, exclusive: Option<&str>) -> Claim {
+        self.lock().claimed.extend(exclusive.map(str::to_owned));
+        Claim {
+            queue: Arc::clone(self),
+            name: exclusive.map(str::to_owned),
         }
-        first && free
+    }
+
+    fn try_take(self: &Arc<Self>, name: &TaskName) -> Option<(Turn, Claim)> {
+        let mut inner = self.lock();
+        let index = inner.next()?;
+        let is_it = inner
+            .waiting
+            .get(index)
+            .is_some_and(|one| one.came.1 == *name);
+        if !is_it || inner.running >= self.limit {
+            return None;
+        }
+        let taken = inner.waiting.remove(index);
+        inner.running += 1;
+        inner.claimed.extend(taken.exclusive.clone());
+        drop(inner);
+        let queue = Arc::clone(self);
+        let turn = (
+            Turn { queue },
+            Claim {
+                queue: Arc::clone(self),
+                name: taken.exclusive,
+            },
+        );
+        // The next one may have its turn too.
+        self.changed.notify_waiters();
+        Some(turn)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -110,84 +158,26 @@ impl Drop for Turn {
     }
 }
 
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-    use futures_util::FutureExt;
-    use std::time::Duration;
+/// A name that is claimed, or none; given back when dropped.
+#[derive(Debug)]
+pub struct Claim {
+    queue: Arc<Queue>,
+    name: Option<String>,
+}
 
-    fn name(text: &str) -> TaskName {
-        TaskName::parse(text).unwrap()
-    }
-
-    fn queue(limit: usize, names: &[&str]) -> Arc<Queue> {
-        let queue = Queue::new(limit);
-        for text in names {
-            queue.join(&name(text));
-        }
-        queue
-    }
-
-    #[tokio::test]
-    async fn turns_come_in_order_and_so_many_at_once_as_configured() {
-        let queue = queue(2, &["one", "two", "three"]);
-        assert!(queue.turn(&name("two")).now_or_never().is_none());
-        let one = queue.turn(&name("one")).now_or_never().unwrap();
-        let _two = queue.turn(&name("two")).now_or_never().unwrap();
-        assert!(queue.turn(&name("three")).now_or_never().is_none());
-        assert_eq!(queue.position(&name("three")), Some(1));
-        drop(one);
-        assert!(queue.turn(&name("three")).now_or_never().is_some());
-        assert_eq!(queue.position(&name("three")), None);
-    }
-
-    #[tokio::test]
-    async fn joining_twice_keeps_the_place() {
-        let queue = queue(1, &["one", "two", "one"]);
-        assert_eq!(queue.position(&name("one")), Some(1));
-        assert_eq!(queue.position(&name("two")), Some(2));
-        queue.leave(&name("one"));
-        assert_eq!(queue.position(&name("one")), None);
-        assert_eq!(queue.position(&name("two")), Some(1));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_waits_is_woken_by_an_end_and_by_a_leave() {
-        let queue = queue(1, &["one", "two", "three"]);
-        let one = queue.turn(&name("one")).await;
-        let waiting = {
-            let queue = Arc::clone(&queue);
-            tokio::spawn(async move { queue.turn(&name("three")).await })
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let Some(name) = &self.name else {
+            return;
         };
-        tokio::task::yield_now().await;
-        drop(one);
-        tokio::task::yield_now().await;
-        assert!(!waiting.is_finished(), "`two` is first");
-        queue.leave(&name("two"));
-        tokio::time::timeout(Duration::from_secs(1), waiting)
-            .await
-            .unwrap()
-            .unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_wait_that_is_given_up_keeps_the_place_and_takes_no_turn() {
-        let queue = queue(1, &["one", "two"]);
-        let one = queue.turn(&name("one")).await;
-        assert!(queue.turn(&name("two")).now_or_never().is_none());
-        drop(one);
-        assert_eq!(queue.position(&name("two")), Some(1));
-        assert!(queue.turn(&name("two")).now_or_never().is_some());
-    }
-
-    #[tokio::test]
-    async fn who_ran_before_a_restart_goes_on_and_counts() {
-        let queue = queue(1, &["new"]);
-        let (first, second) = (queue.resume(), queue.resume());
-        drop(first);
-        assert!(queue.turn(&name("new")).now_or_never().is_none());
-        drop(second);
-        assert!(queue.turn(&name("new")).now_or_never().is_some());
+        let mut inner = self.queue.lock();
+        if let Some(index) = inner.claimed.iter().position(|claimed| claimed == name) {
+            inner.claimed.swap_remove(index);
+        }
+        drop(inner);
+        self.queue.changed.notify_waiters();
     }
 }
+
+#[cfg(test)]
+mod tests;

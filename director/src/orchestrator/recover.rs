@@ -3,7 +3,7 @@
 
 use super::Orchestrator;
 use crate::store::{StoreError, Stored};
-use crate::task::state::Desired;
+use crate::task::state::{Desired, Step};
 use std::time::Duration;
 
 /// Time between two tries at what clean-up has left.
@@ -22,7 +22,8 @@ impl Orchestrator {
         })
         .await
         .map_err(|error| StoreError::Io(error.to_string()))??;
-        open.sort_by_key(|stored| stored.state.created_at);
+        // Those that are under way first, so that none that waits takes their place or their claim.
+        open.sort_by_key(|stored| (stored.state.step == Step::Queued, stored.state.created_at));
         for stored in &open {
             tracing::info!(task = %stored.spec.name, step = stored.state.step.as_str(), "taking up an earlier task");
             self.drive(&stored.spec.name)?;

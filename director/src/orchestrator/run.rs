@@ -1,7 +1,7 @@
 //! One run and what its driver holds: the definition, the state, and the way to record events.
 
 use super::Shared;
-use super::queue::Turn;
+use super::queue::{Claim, Turn};
 use super::subnets::Held;
 use crate::store::Stored;
 use crate::swarm::{SwarmTask, TaskState};
@@ -9,7 +9,7 @@ use crate::task::event::{Event, Record, WorkerSeen};
 use crate::task::machine::{self, IllegalEvent};
 use crate::task::plan::{LABEL_DIRECTOR, LABEL_RUN, Labels, RunPlan};
 use crate::task::spec::TaskSpec;
-use crate::task::state::{Desired, State};
+use crate::task::state::{Desired, State, Step};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,7 +25,10 @@ pub struct Run {
     pub(super) state: State,
     pub(super) wishes: watch::Receiver<Desired>,
     pub(super) seen: Arc<Mutex<Vec<WorkerSeen>>>,
+    /// The right to run, until clean-up begins: removal holds nobody up.
     pub(super) turn: Option<Turn>,
+    /// What it has claimed, until nothing of it can run any more.
+    pub(super) claim: Option<Claim>,
     pub(super) subnets: Vec<Held>,
 }
 
@@ -43,13 +46,20 @@ impl Run {
             .map(|subnet| shared.subnets.hold(subnet))
             .into_iter()
             .collect();
+        // Under way before a restart. Taken here and not by the driver, so that no task that waits
+        // comes first.
+        let step = stored.state.step;
+        let runs = step != Step::Queued && step < Step::Cleanup;
+        let has_objects = step != Step::Queued && step != Step::Done;
+        let exclusive = stored.spec.exclusive.as_deref();
         Self {
+            turn: runs.then(|| shared.queue.resume()),
+            claim: has_objects.then(|| shared.queue.claim(exclusive)),
             shared,
             spec: Arc::new(stored.spec),
             state: stored.state,
             wishes,
             seen,
-            turn: None,
             subnets,
         }
     }

@@ -32,7 +32,7 @@ use bollard::Docker;
 use bollard::errors::Error;
 use bollard::query_parameters::{
     CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListServicesOptionsBuilder,
-    ListVolumesOptionsBuilder, RemoveVolumeOptions,
+    ListVolumesOptionsBuilder, RemoveVolumeOptions, UpdateServiceOptionsBuilder,
 };
 use futures_util::stream::{BoxStream, TryStreamExt};
 use serde_json::json;
@@ -175,6 +175,26 @@ impl Swarm for DockerSwarm {
         .await
     }
 
+    async fn end_service(&self, id: &str) -> Result<(), SwarmError> {
+        let (client, id) = (self.client.clone(), id.to_owned());
+        to_the_end(async move {
+            let call = Call::end(format!("service `{id}`"));
+            let end = async |docker: Docker| {
+                let service = docker.inspect_service(&id, None).await?;
+                let version = service.version.and_then(|version| version.index);
+                let options = UpdateServiceOptionsBuilder::default()
+                    .version(i32::try_from(version.unwrap_or_default()).unwrap_or_default());
+                let spec = body::ended(service.spec.unwrap_or_default());
+                docker
+                    .update_service(&id, spec, options.build(), None)
+                    .await?;
+                Ok(())
+            };
+            client.ask(&call, end).await
+        })
+        .await
+    }
+
     async fn remove_service(&self, id: &str) -> Result<(), SwarmError> {
         let (client, id) = (self.client.clone(), id.to_owned());
         to_the_end(async move {
@@ -192,7 +212,9 @@ impl Swarm for DockerSwarm {
             let body = response.bytes().await.map_err(broken)?;
             Ok(serde_json::from_slice::<Vec<TaskAnswer>>(&body)?)
         };
-        Ok(all(self.read("the list of Swarm tasks", list).await?))
+        let mut tasks = self.read("the list of Swarm tasks", list).await?;
+        tasks.retain(|task| !task.is_stand_in());
+        Ok(all(tasks))
     }
 
     async fn containers(&self, labels: &Labels) -> Result<Vec<Container>, SwarmError> {

@@ -8,6 +8,7 @@ pub mod docker;
 pub mod fake;
 
 use crate::task::plan::{Labels, NetworkPlan, Role, ServicePlan};
+use crate::task::timestamp::Timestamp;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use ipnet::Ipv4Net;
@@ -248,6 +249,8 @@ pub struct SwarmTask {
     pub state: TaskState,
     /// Where Swarm steers it: [`TaskState::Running`] while it is meant to run.
     pub desired: TaskState,
+    /// When it came into this state, by the clock of its node (of the manager before it has one).
+    pub since: Option<Timestamp>,
     /// Docker's own reason when something is wrong.
     pub error: Option<String>,
     /// Exit code; only once the state is terminal and the container was started.
@@ -332,6 +335,11 @@ pub trait Swarm: Send + Sync + 'static {
     /// Creates a service; gives its id.
     async fn create_service(&self, plan: &ServicePlan) -> Result<String, SwarmError>;
 
+    /// Tells the containers of a service to end: SIGTERM, and SIGKILL after the grace period of its
+    /// plan. The service and its Swarm tasks stay, so that logs and exit codes can still be read. To
+    /// do so twice changes nothing.
+    async fn end_service(&self, id: &str) -> Result<(), SwarmError>;
+
     /// Removes a service by id or name. Its containers end later.
     async fn remove_service(&self, id: &str) -> Result<(), SwarmError>;
 
@@ -366,6 +374,7 @@ pub fn role_of(labels: &Labels) -> Option<Role> {
         Role::Network,
         Role::Discovery,
         Role::Worker,
+        Role::Readiness,
         Role::Wait,
         Role::Master,
     ];

@@ -54,8 +54,12 @@ pub enum FailureCode {
     WorkerFailed,
     /// A worker finds no node.
     WorkerUnplaceable,
-    /// Not all workers were ready at the deadline.
+    /// Not all workers were there at the deadline.
     WorkersTimedOut,
+    /// A worker did not answer its `readiness` probe in time.
+    WorkersNotReady,
+    /// A worker was lost while the test ran, and `onWorkerLoss` is `abort`.
+    WorkerLost,
     /// The wait command did not succeed in time.
     WaitCommandFailed,
     /// The master could not be started.
@@ -119,6 +123,10 @@ pub enum Event {
     WorkersReady {
         /// The addresses, ascending.
         addresses: Vec<Ipv4Addr>,
+        /// Milliseconds from the start of the first worker to that of the last, by the clocks of
+        /// their nodes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        start_skew: Option<u64>,
     },
     /// The workers accept connections, as far as was asked for.
     WorkersProbed,

@@ -120,7 +120,10 @@ fn allowed(state: &State, event: &Event) -> bool {
         Event::Failed { .. } | Event::Stopped => {
             state.step < Step::Collect && state.outcome.is_none()
         }
-        Event::EvidenceKept { .. } => state.step == Step::Collect && !state.step_done,
+        // The second time for the last words of what clean-up has told to end.
+        Event::EvidenceKept { .. } => {
+            matches!(state.step, Step::Collect | Step::Cleanup) && !state.step_done
+        }
         Event::CleanUpTried { .. } => {
             state.step == Step::Done || (state.step == Step::Cleanup && !state.step_done)
         }
@@ -173,8 +176,12 @@ fn apply(state: &mut State, record: &Record) {
             state.worker = Some(service);
             state.step_done = true;
         }
-        Event::WorkersReady { addresses } => {
+        Event::WorkersReady {
+            addresses,
+            start_skew,
+        } => {
             state.addresses = addresses;
+            state.start_skew = start_skew;
             state.step_done = true;
         }
         Event::WorkersProbed | Event::DelayEnded => state.step_done = true,
@@ -214,7 +221,8 @@ fn apply(state: &mut State, record: &Record) {
         Event::Stopped => end(state, record, Outcome::Stopped),
         Event::EvidenceKept { workers, .. } => {
             state.workers = workers;
-            state.step_done = true;
+            state.step_done = state.step == Step::Collect;
+            state.heard_out = state.step == Step::Cleanup;
         }
         Event::CleanUpTried { leftovers } => {
             state.cleanups += 1;
@@ -280,6 +288,7 @@ pub fn following(step: Step, spec: &TaskSpec) -> Step {
         Step::Network => Step::Discovery,
         Step::Discovery => Step::Workers,
         Step::Workers => Step::Resolve,
+        Step::Resolve if spec.readiness.is_some() => Step::Readiness,
         Step::Resolve | Step::Readiness if spec.wait.is_some() => Step::WaitCommand,
         Step::Resolve | Step::Readiness | Step::WaitCommand if spec.delay > 0 => Step::Delay,
         Step::Resolve | Step::Readiness | Step::WaitCommand | Step::Delay => Step::Master,

@@ -15,4 +15,4 @@ pub mod state;
 pub mod timestamp;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -2,7 +2,8 @@
 //! run always gives the same plan, which is what makes every step idempotent.
 
 use super::spec::{
-    REMOTES, RESERVED_PREFIX, ServiceSpec, TaskSpec, WORKER_ADDRESSES, WORKERS_NAME,
+    REMOTES, RESERVED_PREFIX, Resources, STOP_GRACE, ServiceSpec, TaskSpec, WORKER_ADDRESSES,
+    WORKERS_NAME,
 };
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -28,8 +29,13 @@ pub const DISCOVERY_PORT: u16 = 9090;
 /// The variable that tells the sidecar its token.
 pub const DISCOVERY_TOKEN_VARIABLE: &str = "ATQ_DISCOVERY_TOKEN";
 
-/// Time between SIGTERM and SIGKILL for the containers of a task.
-const STOP_GRACE: Duration = Duration::from_secs(10);
+/// Tells [`ASK_EACH_WORKER`] the user's command.
+const READINESS_COMMAND: &str = "ATQ_READINESS_COMMAND";
+/// Tells [`ASK_EACH_WORKER`] for how many seconds it asks again.
+const READINESS_SECONDS: &str = "ATQ_READINESS_SECONDS";
+/// Runs the readiness command for all workers at once, and prints a line for each. Of the image it
+/// needs `date` and `sleep` besides the shell.
+const ASK_EACH_WORKER: &str = include_str!("ask_each_worker.sh");
 
 /// What an object of a run is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -41,6 +47,8 @@ pub enum Role {
     Discovery,
     /// The generators of load.
     Worker,
+    /// The readiness command.
+    Readiness,
     /// One try of the wait command.
     Wait,
     /// The coordinator.
@@ -54,6 +62,7 @@ impl Role {
             Self::Network => "network",
             Self::Discovery => "discovery",
             Self::Worker => "worker",
+            Self::Readiness => "readiness",
             Self::Wait => "wait",
             Self::Master => "master",
         }
@@ -64,6 +73,12 @@ impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// The number of a try of the wait command, from its service's name ([`RunPlan::wait_name`]).
+pub fn attempt_of(service_name: &str) -> Option<u32> {
+    let (_, attempt) = service_name.rsplit_once('-')?;
+    attempt.parse().ok()
 }
 
 /// Labels of a Docker object.
@@ -140,6 +155,10 @@ pub struct ServicePlan {
     pub stop_grace: Duration,
     /// Placement constraints in Docker's language, for example `node.id==abc`.
     pub constraints: Vec<String>,
+    /// At most so many containers on one node.
+    pub max_replicas_per_node: Option<u32>,
+    /// What a container may take, and what its node must have free.
+    pub resources: Resources,
 }
 
 impl fmt::Debug for ServicePlan {
@@ -268,8 +287,7 @@ impl RunPlan<'_> {
         plan
     }
 
-    /// The `attempt`-th try of the wait command: the worker's image and environment, on the task's
-    /// network only, without a terminal so that its standard output can be told apart.
+    /// The `attempt`-th try of the wait command.
     pub fn wait(
         &self,
         command: &str,
@@ -278,18 +296,56 @@ impl RunPlan<'_> {
         bundle: Option<PathBuf>,
         workers: &[Ipv4Addr],
     ) -> ServicePlan {
-        let spec = &self.spec.worker;
-        let mut plan = self.tool(Role::Wait, self.wait_name(attempt), spec, subnet, bundle);
-        plan.entrypoint = Some(vec!["/bin/sh".into(), "-c".into()]);
+        let mut plan = self.beside(Role::Wait, self.wait_name(attempt), subnet, bundle);
         plan.args = vec![command.to_owned()];
+        plan.environment
+            .push(format!("{WORKER_ADDRESSES}={}", csv(workers)));
+        plan
+    }
+
+    /// The readiness command: like the wait command, but once for each worker, again and again, all
+    /// in one container.
+    pub fn readiness(
+        &self,
+        command: &str,
+        seconds: u64,
+        subnet: Ipv4Net,
+        bundle: Option<PathBuf>,
+        workers: &[Ipv4Addr],
+    ) -> ServicePlan {
+        let name = self.service_name(Role::Readiness);
+        let mut plan = self.beside(Role::Readiness, name, subnet, bundle);
+        plan.args = vec![ASK_EACH_WORKER.to_owned()];
+        let own = [
+            (READINESS_COMMAND, escape_template(command)),
+            (READINESS_SECONDS, seconds.to_string()),
+            (WORKER_ADDRESSES, csv(workers)),
+        ];
+        plan.environment
+            .extend(own.map(|(name, value)| format!("{name}={value}")));
+        plan
+    }
+
+    /// A container of the worker's image and environment beside the workers, that runs a shell: on
+    /// the task's network only, without a terminal so that its standard output can be told apart.
+    fn beside(
+        &self,
+        role: Role,
+        name: String,
+        subnet: Ipv4Net,
+        bundle: Option<PathBuf>,
+    ) -> ServicePlan {
+        let mut plan = self.tool(role, name, &self.spec.worker, subnet, bundle);
+        plan.entrypoint = Some(vec!["/bin/sh".into(), "-c".into()]);
         plan.networks.truncate(1);
         if let Some(own) = plan.networks.first_mut() {
             own.aliases.clear();
         }
         plan.replicas = 1;
         plan.tty = false;
-        plan.environment
-            .push(format!("{WORKER_ADDRESSES}={}", csv(workers)));
+        // It does no work of a worker's.
+        plan.max_replicas_per_node = None;
+        plan.resources = Resources::default();
         plan
     }
 
@@ -305,6 +361,13 @@ impl RunPlan<'_> {
         let mut plan = self.service(role, name, spec.image.clone(), spec.replicas);
         plan.args = spec.args.clone();
         plan.tty = spec.tty;
+        plan.stop_grace = spec.stop_grace();
+        plan.resources = spec.resources;
+        plan.constraints = spec.placement.constraints.clone();
+        plan.max_replicas_per_node = spec.placement.max_replicas_per_node;
+        // The Director's own labels stand.
+        let users = spec.labels.iter().map(|(k, v)| (k.clone(), v.clone()));
+        plan.labels = users.chain(std::mem::take(&mut plan.labels)).collect();
         plan.environment = self.environment(role, spec, subnet);
         plan.mounts = bundle
             .map(|source| BindMount {
@@ -363,6 +426,8 @@ impl RunPlan<'_> {
             host_port: None,
             stop_grace: STOP_GRACE,
             constraints: Vec::new(),
+            max_replicas_per_node: None,
+            resources: Resources::default(),
         }
     }
 }

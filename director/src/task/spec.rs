@@ -7,6 +7,7 @@ use reader::Reader;
 pub(crate) use reader::{nearest, shorten};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -16,6 +17,10 @@ pub const WORKER_ADDRESSES: &str = "WORKER_CSV_VIPS";
 pub const REMOTES: &str = "REMOTES";
 /// Variables with this prefix are set by the Director.
 pub const RESERVED_PREFIX: &str = "ATQ_";
+/// The variable that tells a readiness command which worker it is about.
+pub const PROBED_ADDRESS: &str = "ATQ_WORKER_ADDRESS";
+/// Time between SIGTERM and SIGKILL of containers whose definition says nothing.
+pub const STOP_GRACE: Duration = Duration::from_secs(10);
 /// The name that the workers also have on the task's network, whatever their alias: short, so that
 /// one DNS answer holds more than two thousand of them ([`MAX_WORKERS`]).
 pub const WORKERS_NAME: &str = "atq-workers";
@@ -92,6 +97,58 @@ pub struct TaskSpec {
     pub wait: Option<WaitSpec>,
     /// Seconds between ready workers and the master.
     pub delay: u64,
+    /// What the workers must answer to before they count as ready; `None`: nothing.
+    #[serde(default)]
+    pub readiness: Option<ReadinessSpec>,
+    /// Seconds for which the test may run; `None`: as long as the Director allows at all.
+    #[serde(default)]
+    pub max_duration: Option<u64>,
+    /// What a worker that is lost while the test runs means.
+    #[serde(default)]
+    pub on_worker_loss: OnWorkerLoss,
+    /// Two tasks with the same name here never run at the same time: that of what they test.
+    #[serde(default)]
+    pub exclusive: Option<String>,
+}
+
+/// What a worker that is lost while the test runs means.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnWorkerLoss {
+    /// It is recorded, and the test goes on.
+    #[default]
+    Continue,
+    /// The test is ended as errored.
+    Abort,
+}
+
+/// What every worker must answer to, asked from inside the task's network, before it counts as ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadinessSpec {
+    /// The question.
+    pub probe: ReadinessProbe,
+    /// Seconds for which it is asked again.
+    pub timeout: u64,
+}
+
+/// A question to a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ReadinessProbe {
+    /// It accepts a connection on this TCP port.
+    Tcp(u16),
+    /// It answers a GET with this status.
+    Http {
+        /// TCP port.
+        port: u16,
+        /// Path, with its `/`.
+        path: String,
+        /// HTTP status.
+        status: u16,
+    },
+    /// This command, given to `/bin/sh -c` in a container beside the workers, exits 0 when
+    /// [`PROBED_ADDRESS`] names the worker.
+    Exec(String),
 }
 
 /// One service of a task.
@@ -113,9 +170,54 @@ pub struct ServiceSpec {
     pub tty: bool,
     /// Existing overlay networks to join besides the task's own.
     pub networks: Vec<String>,
+    /// What a container may take, and what its node must have free.
+    #[serde(default)]
+    pub resources: Resources,
+    /// Where the containers may run.
+    #[serde(default)]
+    pub placement: Placement,
+    /// Labels of the user, for the service and its containers.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Seconds between SIGTERM and SIGKILL; `None`: [`STOP_GRACE`].
+    #[serde(default)]
+    pub stop_grace_period: Option<u64>,
+}
+
+/// What a container may take, and what its node must have free.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resources {
+    /// The most that it may take.
+    pub limits: Amounts,
+    /// What is set aside for it.
+    pub reservations: Amounts,
+}
+
+/// Amounts of processor time and memory; `None`: not limited, nothing set aside.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Amounts {
+    /// Billionths of a processor, as Docker counts.
+    pub nano_cpus: Option<u64>,
+    /// Bytes.
+    pub memory: Option<u64>,
+}
+
+/// Where the containers of a service may run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placement {
+    /// In Docker's language, for example `node.labels.zone==a`.
+    pub constraints: Vec<String>,
+    /// At most so many containers of the service on one node; `None`: as Swarm likes.
+    pub max_replicas_per_node: Option<u32>,
 }
 
 impl ServiceSpec {
+    /// Time between SIGTERM and SIGKILL.
+    pub fn stop_grace(&self) -> Duration {
+        self.stop_grace_period
+            .map_or(STOP_GRACE, Duration::from_secs)
+    }
+
     /// Whether the user set the variable `name`.
     pub fn sets(&self, name: &str) -> bool {
         self.environment.iter().any(|var| var.name == name)

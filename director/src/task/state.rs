@@ -140,6 +140,9 @@ pub struct State {
     pub worker: Option<String>,
     /// The workers' addresses, ascending.
     pub addresses: Vec<Ipv4Addr>,
+    /// Milliseconds from the start of the first worker to that of the last.
+    #[serde(default)]
+    pub start_skew: Option<u64>,
     /// How often the wait command was tried.
     pub wait_attempts: u32,
     /// What the last try of the wait command showed.
@@ -152,6 +155,9 @@ pub struct State {
     pub lost: Vec<LostWorker>,
     /// The workers as they were when the evidence was kept.
     pub workers: Vec<WorkerSeen>,
+    /// Whether the last words of what still ran then were kept too.
+    #[serde(default)]
+    pub heard_out: bool,
     /// How the run ended.
     pub outcome: Option<Outcome>,
     /// Why it errored.
@@ -187,12 +193,14 @@ impl State {
             discovery: None,
             worker: None,
             addresses: Vec::new(),
+            start_skew: None,
             wait_attempts: 0,
             wait_seen: String::new(),
             delay_until: None,
             master: None,
             lost: Vec::new(),
             workers: Vec::new(),
+            heard_out: false,
             outcome: None,
             failure: None,
             exit_code: None,

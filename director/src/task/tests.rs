@@ -57,7 +57,7 @@ pub(super) fn parse(payload: &Value) -> Result<TaskSpec, Vec<Fault>> {
     TaskSpec::parse(payload, &Around { max_replicas: 1000 })
 }
 
-pub(super) fn spec(changes: &[(&str, Value)]) -> TaskSpec {
+pub(crate) fn spec(changes: &[(&str, Value)]) -> TaskSpec {
     parse(&payload(changes)).unwrap()
 }
 

@@ -11,6 +11,11 @@ use time::format_description::well_known::Rfc3339;
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
+    /// Reads RFC 3339, in which Docker writes; `None` when it is something else.
+    pub fn parse(text: &str) -> Option<Self> {
+        OffsetDateTime::parse(text, &Rfc3339).ok().map(Self::from)
+    }
+
     /// The point `duration` after this one; saturates at the end of time.
     pub fn plus(self, duration: Duration) -> Self {
         let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);

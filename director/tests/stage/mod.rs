@@ -8,6 +8,7 @@ use atq_director::task::plan::{
     Endpoint, LABEL_DIRECTOR, LABEL_ROLE, LABEL_RUN, LABEL_TASK, Labels, NetworkJoin, NetworkPlan,
     Role, ServicePlan, free_subnet,
 };
+use atq_director::task::spec::Resources;
 use futures_util::FutureExt;
 use ipnet::Ipv4Net;
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -219,6 +220,8 @@ impl Stage {
             host_port: None,
             stop_grace: Duration::from_secs(2),
             constraints: Vec::new(),
+            max_replicas_per_node: None,
+            resources: Resources::default(),
         }
     }
 

@@ -1,13 +1,13 @@
 //! Evidence: the logs of all containers and the last words of Docker about them, before anything is
 //! removed. What cannot be kept is named; it never holds up the end.
 
-use super::of_service;
+use super::{of_service, wind_down};
 use crate::evidence::Source;
+use crate::orchestrator::containers::{self, Logged};
 use crate::orchestrator::run::Run;
 use crate::orchestrator::wait::Deadline;
-use crate::swarm::{LogQuery, SwarmTask};
+use crate::swarm::LogQuery;
 use crate::task::event::Event;
-use crate::task::plan::Role;
 use futures_util::{StreamExt, stream};
 use std::time::Duration;
 
@@ -18,17 +18,18 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How many logs are read at once.
 const AT_ONCE: usize = 8;
 
-struct Wanted {
-    source: Source,
-    task: SwarmTask,
-    tty: bool,
+/// Keeps the logs and says what was kept. A test that still runs is told to end first, so that what
+/// its tools write then is kept too.
+pub async fn collect(run: &mut Run) -> Event {
+    wind_down::end_test(run).await;
+    keep_all(run).await
 }
 
-/// Keeps the logs and says what was kept.
-pub async fn collect(run: &mut Run) -> Event {
+/// Keeps the logs of all containers there are.
+pub async fn keep_all(run: &mut Run) -> Event {
     let deadline = Deadline::after(PATIENCE);
-    let tasks = match tasks(run, deadline).await {
-        Ok(tasks) => tasks,
+    let wanted = match wanted(run, deadline).await {
+        Ok(wanted) => wanted,
         Err(missing) => {
             let workers = run.last_seen_workers();
             return Event::EvidenceKept {
@@ -38,8 +39,6 @@ pub async fn collect(run: &mut Run) -> Event {
             };
         }
     };
-    run.saw_workers(&of_service(&tasks, run.state.worker.as_deref()));
-    let wanted = wanted(run, &tasks);
     let sources: Vec<Source> = wanted.iter().map(|wanted| wanted.source).collect();
     let mut results = stream::iter(wanted)
         .map(|wanted| keep(run, wanted))
@@ -74,14 +73,21 @@ pub async fn collect(run: &mut Run) -> Event {
     }
 }
 
-/// A run that never got as far as a service has nothing to keep.
-async fn tasks(run: &Run, deadline: Deadline) -> Result<Vec<SwarmTask>, String> {
-    if run.state.worker.is_none() && run.state.subnet.is_none() {
+/// A run that never got as far as a service has nothing to keep. On the way the workers are looked at
+/// for the last time.
+async fn wanted(run: &Run, deadline: Deadline) -> Result<Vec<Logged>, String> {
+    if run.state.subnets_tried == 0 {
         return Ok(Vec::new());
     }
+    let swarm = &*run.shared.swarm;
     loop {
-        match run.shared.swarm.tasks(&run.labels()).await {
-            Ok(tasks) => return Ok(tasks),
+        let looked = async {
+            let tasks = swarm.tasks(&run.labels()).await?;
+            run.saw_workers(&of_service(&tasks, run.state.worker.as_deref()));
+            containers::logged(swarm, &run.labels(), &run.spec).await
+        };
+        match looked.await {
+            Ok(wanted) => return Ok(wanted),
             Err(error) if error.is_temporary() && !deadline.passed() => {
                 tokio::time::sleep(PAUSE).await
             }
@@ -90,44 +96,7 @@ async fn tasks(run: &Run, deadline: Deadline) -> Result<Vec<SwarmTask>, String> 
     }
 }
 
-/// Containers that were started. The tries of the wait command keep their logs themselves, but for
-/// one that was interrupted.
-fn wanted(run: &Run, tasks: &[SwarmTask]) -> Vec<Wanted> {
-    let role_of = |task: &SwarmTask| {
-        let id = Some(task.service_id.as_str());
-        match () {
-            () if id == run.state.worker.as_deref() => Some((Role::Worker, run.spec.worker.tty)),
-            () if id == run.state.master.as_deref() => Some((Role::Master, run.spec.master.tty)),
-            () if id == run.state.discovery.as_deref() => None,
-            () if run.state.worker.is_some()
-                && run.state.master.is_none()
-                && run.spec.wait.is_some() =>
-            {
-                Some((Role::Wait, false))
-            }
-            () => None,
-        }
-    };
-    tasks
-        .iter()
-        .filter(|task| task.container_id.is_some())
-        .filter_map(|task| {
-            let (role, tty) = role_of(task)?;
-            let replica = if role == Role::Wait {
-                run.state.wait_attempts + 1
-            } else {
-                task.slot
-            };
-            Some(Wanted {
-                source: Source { role, replica },
-                task: task.clone(),
-                tty,
-            })
-        })
-        .collect()
-}
-
-async fn keep(run: &Run, wanted: Wanted) -> (Source, Result<(), String>) {
+async fn keep(run: &Run, wanted: Logged) -> (Source, Result<(), String>) {
     let source = wanted.source;
     let lines = match run
         .shared

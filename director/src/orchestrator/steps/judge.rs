@@ -47,6 +47,18 @@ pub fn workers(
     }
 }
 
+/// Milliseconds from the start of the first of `tasks` to that of the last; `None` when one does not
+/// run.
+pub fn start_skew(tasks: &[SwarmTask]) -> Option<u64> {
+    if !tasks.iter().all(SwarmTask::is_alive) {
+        return None;
+    }
+    let starts: Option<Vec<_>> = tasks.iter().map(|task| task.since).collect();
+    let starts = starts?;
+    let skew = starts.iter().max()?.since(*starts.iter().min()?);
+    u64::try_from(skew.as_millis()).ok()
+}
+
 /// A worker that cannot become ready any more, whichever it is. Before the master exists also one
 /// that exited 0 is lost.
 fn failed(tasks: &[SwarmTask], replicas: u32, age: Duration) -> Option<Workers> {

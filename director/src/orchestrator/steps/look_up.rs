@@ -152,7 +152,7 @@ pub fn ended(run: &Run, seen: &str) -> StepError {
 /// Base URLs under which a sidecar that runs may be: on this node the loopback, else the node's
 /// address. There are several when Docker has published its port under one number for IPv4 and
 /// another one for IPv6: it tells both, but not which is which.
-async fn endpoints(
+pub async fn endpoints(
     run: &mut Run,
     task: &SwarmTask,
     deadline: Deadline,

@@ -2,15 +2,18 @@
 //! it would create: "is there and is ours" is success, "is there and is not ours" an error.
 
 mod collect;
+mod command;
 mod delay;
 mod discovery;
 mod judge;
 mod look_up;
 mod master;
 mod network;
+mod readiness;
 mod resolve;
 mod running;
 mod wait_command;
+pub(super) mod wind_down;
 mod workers;
 
 use super::cleanup;
@@ -36,21 +39,32 @@ pub async fn perform(run: &mut Run, step: Step) -> StepResult {
         Step::Discovery => discovery::discovery(run).await,
         Step::Workers => workers::workers(run).await,
         Step::Resolve => resolve::resolve(run).await,
-        Step::Readiness => Ok(Event::WorkersProbed),
+        Step::Readiness => readiness::readiness(run).await,
         Step::WaitCommand => wait_command::wait_command(run).await,
         Step::Delay => delay::delay(run).await,
         Step::Master => master::master(run).await,
         Step::Running => running::running(run).await,
         Step::Collect => Ok(collect::collect(run).await),
-        Step::Cleanup => Ok(cleanup::cleanup(run).await),
+        Step::Cleanup => Ok(clean_up(run).await),
         Step::Done => Err(StepError::Interrupted),
     }
+}
+
+/// What still runs is told to end and heard out first, unless nobody wants to know. That it was heard
+/// is recorded, so that a restart does not wait again.
+async fn clean_up(run: &mut Run) -> Event {
+    if wind_down::is_due(run)
+        && let Some(event) = wind_down::last_words(run).await
+    {
+        return event;
+    }
+    cleanup::cleanup(run).await
 }
 
 async fn queued(run: &mut Run) -> StepResult {
     let queue = Arc::clone(&run.shared.queue);
     let name = run.spec.name.clone();
-    queue.join(&name);
+    queue.join(&run.spec, run.state.created_at);
     tokio::select! {
         biased;
         () = interrupted(&mut run.wishes) => {
@@ -58,7 +72,9 @@ async fn queued(run: &mut Run) -> StepResult {
             Err(StepError::Interrupted)
         }
         turn = queue.turn(&name) => {
+            let (turn, claim) = turn;
             run.turn = Some(turn);
+            run.claim = Some(claim);
             Ok(Event::StepStarted { step: Step::Network })
         }
     }

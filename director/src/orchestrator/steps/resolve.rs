@@ -26,7 +26,12 @@ pub async fn resolve(run: &mut Run) -> StepResult {
             let workers = of_service(&tasks, run.state.worker.as_deref());
             run.saw_workers(&workers);
             match judge::workers(&workers, replicas, &network, &dns, begun.elapsed()) {
-                Workers::Ready(addresses) => return Ok(Event::WorkersReady { addresses }),
+                Workers::Ready(addresses) => {
+                    return Ok(Event::WorkersReady {
+                        addresses,
+                        start_skew: judge::start_skew(&workers),
+                    });
+                }
                 Workers::Failed(code, message) => return Err(run.failed(code, message, "")),
                 Workers::Waiting(what) => seen = what,
             }

@@ -3,8 +3,10 @@
 use super::judge;
 use super::{StepResult, of_service};
 use crate::orchestrator::run::Run;
+use crate::orchestrator::wait::StepError;
 use crate::swarm::{SwarmError, SwarmTask};
 use crate::task::event::{Event, FailureCode};
+use crate::task::spec::OnWorkerLoss;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -20,6 +22,7 @@ pub async fn running(run: &mut Run) -> StepResult {
     let replicas = run.spec.master.replicas;
     let mut docker_away: Option<Instant> = None;
     let mut master_lost: Option<Instant> = None;
+    abort_on_loss(run)?;
     loop {
         match run.shared.swarm.tasks(&run.labels()).await {
             Ok(tasks) => {
@@ -79,6 +82,25 @@ fn newly_lost(run: &Run, workers: &[SwarmTask]) -> Option<Event> {
     })
 }
 
+/// A loss is recorded first, whatever it means.
+fn abort_on_loss(run: &Run) -> Result<(), StepError> {
+    if run.spec.on_worker_loss != OnWorkerLoss::Abort {
+        return Ok(());
+    }
+    let Some(lost) = run.state.lost.first() else {
+        return Ok(());
+    };
+    let replicas = run.spec.worker.replicas;
+    let message = format!(
+        "{} of {replicas} workers lost while the test ran; replica {}: {}",
+        run.state.lost.len(),
+        lost.replica,
+        lost.reason
+    );
+    let hint = "`onWorkerLoss` is `abort`; with `continue` the test goes on without the worker";
+    Err(run.failed(FailureCode::WorkerLost, message, hint))
+}
+
 /// Its node went away, or somebody else removed its service.
 fn is_lost(masters: &[SwarmTask], replicas: u32) -> bool {
     let missing = u32::try_from(masters.len()).is_ok_and(|seen| seen < replicas);
@@ -95,11 +117,7 @@ fn lost_words(masters: &[SwarmTask]) -> String {
     }
 }
 
-fn give_up_on_docker(
-    run: &Run,
-    error: &SwarmError,
-    since: Instant,
-) -> Result<(), crate::orchestrator::wait::StepError> {
+fn give_up_on_docker(run: &Run, error: &SwarmError, since: Instant) -> Result<(), StepError> {
     let patience = run.shared.settings.docker_patience;
     if since.elapsed() < patience {
         tracing::debug!(task = %run.spec.name, %error, "Docker is away; the test may still run");
@@ -116,14 +134,18 @@ fn give_up_on_docker(
     ))
 }
 
-fn check_duration(run: &Run) -> Result<(), crate::orchestrator::wait::StepError> {
+fn check_duration(run: &Run) -> Result<(), StepError> {
     let ran = run.shared.clock.now().since(run.state.step_started_at);
-    let longest = run.shared.settings.max_duration;
+    let longest = match run.spec.max_duration {
+        Some(seconds) => Duration::from_secs(seconds),
+        None => run.shared.settings.max_duration,
+    };
     match ran < longest {
         true => Ok(()),
         false => {
             let message = format!("the test ran longer than {} s", longest.as_secs());
-            Err(run.failed(FailureCode::MaxDuration, message, ""))
+            let hint = "`maxDuration` of the definition sets how long it may run";
+            Err(run.failed(FailureCode::MaxDuration, message, hint))
         }
     }
 }

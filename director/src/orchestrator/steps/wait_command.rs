@@ -1,30 +1,19 @@
 //! The wait command: each try is a service of its own.
 
-use super::delay::check_workers;
+use super::command::{self, Ended, shown};
 use super::workers::{bundle_of, subnet_of};
-use super::{StepResult, ensure_service, of_service, tasks_of_run};
+use super::{StepResult, ensure_service};
 use crate::evidence::Source;
 use crate::orchestrator::run::Run;
 use crate::orchestrator::wait::{Deadline, StepError};
-use crate::swarm::{LogLine, LogQuery, LogStream, SwarmTask, TaskState};
+use crate::swarm::SwarmTask;
 use crate::task::event::{Event, FailureCode};
 use crate::task::plan::Role;
 use crate::task::spec::WaitSpec;
-use futures_util::StreamExt;
 use std::time::Duration;
-use tokio::time::Instant;
 
-const PAUSE: Duration = Duration::from_millis(100);
-/// Time between two looks at the workers.
-const LOOK: Duration = Duration::from_secs(1);
 /// Pause between two tries.
 const BETWEEN_TRIES: Duration = Duration::from_millis(500);
-/// More output than this equals no expected result.
-const MAX_OUTPUT: usize = 64 << 10;
-/// Bound of reading the log of a try.
-const LOG_PATIENCE: Duration = Duration::from_secs(30);
-/// How much of the output a message shows.
-const SHOWN_OUTPUT: usize = 200;
 
 /// Makes one try; the event says whether it succeeded.
 pub async fn wait_command(run: &mut Run) -> StepResult {
@@ -43,8 +32,15 @@ pub async fn wait_command(run: &mut Run) -> StepResult {
         .plan()
         .wait(&wait.command, attempt, subnet, bundle, &run.state.addresses);
     let service = ensure_service(run, deadline, plan).await?;
-    let task = until_end(run, &service, deadline).await?;
-    let output = keep_log(run, &task, attempt).await;
+    let task = match command::until_end(run, &service, deadline).await? {
+        Ended::Yes(task) => task,
+        Ended::NotYet { seen, .. } => return Err(not_in_time(run, attempt, &seen)),
+    };
+    let source = Source {
+        role: Role::Wait,
+        replica: attempt,
+    };
+    let output = command::keep_log(run, &task, source).await;
     // Clean-up removes it otherwise.
     let _ = run.shared.swarm.remove_service(&service).await;
     Ok(judge(&wait, attempt, &task, &output))
@@ -70,90 +66,10 @@ fn hard_deadline(run: &Run, wait: &WaitSpec) -> Deadline {
     Deadline::after(whole.saturating_sub(spent))
 }
 
-async fn until_end(
-    run: &mut Run,
-    service: &str,
-    deadline: Deadline,
-) -> Result<SwarmTask, StepError> {
-    let mut looked = Instant::now();
-    let mut seen = "it was not started".to_owned();
-    loop {
-        let tasks = tasks_of_run(run).await?.unwrap_or_default();
-        if let Some(task) = of_service(&tasks, Some(service)).into_iter().next() {
-            if task.state.is_terminal() {
-                return Ok(task);
-            }
-            seen = super::judge::reason(&task);
-            if task.state == TaskState::Running {
-                seen = "it was still running".to_owned();
-            }
-        }
-        if deadline.passed() {
-            let attempt = run.state.wait_attempts + 1;
-            let message = format!("try {attempt} of the wait command did not end in time: {seen}");
-            return Err(run.failed(
-                FailureCode::WaitCommandFailed,
-                message,
-                "it may take `timeout` and `orchestrationTimeout` together",
-            ));
-        }
-        if looked.elapsed() >= LOOK {
-            check_workers(run).await?;
-            looked = Instant::now();
-        }
-        run.pause(PAUSE).await?;
-    }
-}
-
-/// Keeps the log of a try and gives the beginning of its standard output. What cannot be read is
-/// no output, and never holds up the run.
-async fn keep_log(run: &Run, task: &SwarmTask, attempt: u32) -> String {
-    let mut output = String::new();
-    if task.container_id.is_some() {
-        let kept = tokio::time::timeout(LOG_PATIENCE, read_log(run, task, attempt, &mut output));
-        let problem = match kept.await {
-            Ok(kept) => kept.err(),
-            Err(_) => Some(format!(
-                "Docker did not give it within {} s",
-                LOG_PATIENCE.as_secs()
-            )),
-        };
-        if let Some(problem) = problem {
-            tracing::warn!(task = %run.spec.name, attempt, %problem, "the log of the wait command could not be kept");
-        }
-    }
-    output
-}
-
-async fn read_log(
-    run: &Run,
-    task: &SwarmTask,
-    attempt: u32,
-    output: &mut String,
-) -> Result<(), String> {
-    let query = LogQuery::default();
-    let lines = run.shared.swarm.task_logs(&task.id, false, query).await;
-    let lines = lines.map_err(|error| error.to_string())?;
-    let source = Source {
-        role: Role::Wait,
-        replica: attempt,
-    };
-    let lines = lines.inspect(|line| {
-        if let Ok(line) = line {
-            listen(output, line);
-        }
-    });
-    run.shared
-        .evidence
-        .keep_log(&run.spec.name, &run.state.run, source, lines)
-        .await
-}
-
-fn listen(output: &mut String, line: &LogLine) {
-    if line.stream == LogStream::Stdout && output.len() <= MAX_OUTPUT {
-        output.push_str(&line.text);
-        output.push('\n');
-    }
+fn not_in_time(run: &Run, attempt: u32, seen: &str) -> StepError {
+    let message = format!("try {attempt} of the wait command did not end in time: {seen}");
+    let hint = "it may take `timeout` and `orchestrationTimeout` together";
+    run.failed(FailureCode::WaitCommandFailed, message, hint)
 }
 
 fn judge(wait: &WaitSpec, attempt: u32, task: &SwarmTask, output: &str) -> Event {
@@ -175,16 +91,5 @@ fn judge(wait: &WaitSpec, attempt: u32, task: &SwarmTask, output: &str) -> Event
         exit_code: task.exit_code,
         succeeded: exited_well && as_expected,
         seen,
-    }
-}
-
-fn shown(output: &str) -> String {
-    let output = output.trim();
-    match output.chars().count() > SHOWN_OUTPUT {
-        true => format!(
-            "{}...",
-            output.chars().take(SHOWN_OUTPUT).collect::<String>()
-        ),
-        false => output.to_owned(),
     }
 }

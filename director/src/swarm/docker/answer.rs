@@ -1,10 +1,12 @@
 //! From Docker's answers to our words. All are bollard's types but the Swarm task, which has no
 //! addresses there.
 
+use super::body::NO_NODE;
 use crate::swarm::{
     Container, JoinTokens, Manager, Network, Node, Service, SwarmError, SwarmTask, TaskState,
 };
 use crate::task::plan::Labels;
+use crate::task::timestamp::Timestamp;
 use bollard::models;
 use bollard::models::{
     ContainerStatus, EndpointPortConfig, EndpointPortConfigProtocolEnum, LocalNodeState,
@@ -121,6 +123,17 @@ pub(super) struct TaskAnswer {
     status: TaskStatus,
     desired_state: models::TaskState,
     networks_attachments: Option<Vec<Attachment>>,
+    #[serde(default)]
+    spec: models::TaskSpec,
+}
+
+impl TaskAnswer {
+    /// Whether it was made in the place of one that was told to end, and will never run.
+    pub(super) fn is_stand_in(&self) -> bool {
+        let placement = self.spec.placement.as_ref();
+        let constraints = placement.and_then(|placement| placement.constraints.as_ref());
+        constraints.is_some_and(|all| all.iter().any(|one| one == NO_NODE))
+    }
 }
 
 #[derive(Deserialize)]
@@ -151,6 +164,7 @@ impl From<TaskAnswer> for SwarmTask {
             node_id: filled(answer.node_id),
             state,
             desired: self::state(answer.desired_state),
+            since: status.timestamp.as_deref().and_then(Timestamp::parse),
             error: filled(status.err),
             exit_code: exit_code(state, &container),
             container_id: filled(container.container_id),

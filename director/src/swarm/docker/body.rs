@@ -2,12 +2,14 @@
 //! key can be misspelt: Docker ignores the keys that it does not know.
 
 use crate::task::plan::{BindMount, Endpoint, Labels, NetworkJoin, NetworkPlan, ServicePlan};
+use crate::task::spec::Resources;
 use bollard::models::{
     EndpointPortConfig, EndpointPortConfigProtocolEnum, EndpointPortConfigPublishModeEnum,
-    EndpointSpec, EndpointSpecModeEnum, Ipam, IpamConfig, Mount, MountType,
-    NetworkAttachmentConfig, NetworkCreateRequest, ServiceSpec, ServiceSpecMode,
-    ServiceSpecModeReplicated, TaskSpec, TaskSpecContainerSpec, TaskSpecPlacement,
-    TaskSpecRestartPolicy, TaskSpecRestartPolicyConditionEnum,
+    EndpointSpec, EndpointSpecModeEnum, Ipam, IpamConfig, Limit, Mount, MountType,
+    NetworkAttachmentConfig, NetworkCreateRequest, ResourceObject, ServiceSpec, ServiceSpecMode,
+    ServiceSpecModeReplicated, ServiceSpecUpdateConfig, ServiceSpecUpdateConfigOrderEnum, TaskSpec,
+    TaskSpecContainerSpec, TaskSpecPlacement, TaskSpecResources, TaskSpecRestartPolicy,
+    TaskSpecRestartPolicyConditionEnum,
 };
 use std::collections::HashMap;
 use std::time::Duration;
@@ -44,8 +46,10 @@ pub(super) fn service(plan: &ServicePlan) -> ServiceSpec {
             }),
             placement: Some(TaskSpecPlacement {
                 constraints: Some(plan.constraints.clone()),
+                max_replicas: plan.max_replicas_per_node.map(Into::into),
                 ..Default::default()
             }),
+            resources: resources(&plan.resources),
             networks: Some(plan.networks.iter().map(join).collect()),
             ..Default::default()
         }),
@@ -58,6 +62,45 @@ pub(super) fn service(plan: &ServicePlan) -> ServiceSpec {
         endpoint_spec: Some(endpoint(plan)),
         ..Default::default()
     }
+}
+
+/// No node has this id: what must run there never runs.
+pub(super) const NO_NODE: &str = "node.id==ended";
+
+/// The same service, but with containers that find no node: Swarm ends those that run, all at once,
+/// and keeps them in its lists.
+pub(super) fn ended(mut spec: ServiceSpec) -> ServiceSpec {
+    let template = spec.task_template.get_or_insert_default();
+    let placement = template.placement.get_or_insert_default();
+    let constraints = placement.constraints.get_or_insert_default();
+    if !constraints.iter().any(|one| one == NO_NODE) {
+        constraints.push(NO_NODE.to_owned());
+    }
+    spec.update_config = Some(ServiceSpecUpdateConfig {
+        parallelism: Some(0),
+        order: Some(ServiceSpecUpdateConfigOrderEnum::STOP_FIRST),
+        ..Default::default()
+    });
+    spec
+}
+
+fn resources(wanted: &Resources) -> Option<TaskSpecResources> {
+    let number = |number: Option<u64>| number.and_then(|number| i64::try_from(number).ok());
+    let limits = &wanted.limits;
+    let reserved = &wanted.reservations;
+    (*wanted != Resources::default()).then(|| TaskSpecResources {
+        limits: Some(Limit {
+            nano_cpus: number(limits.nano_cpus),
+            memory_bytes: number(limits.memory),
+            ..Default::default()
+        }),
+        reservations: Some(ResourceObject {
+            nano_cpus: number(reserved.nano_cpus),
+            memory_bytes: number(reserved.memory),
+            ..Default::default()
+        }),
+        ..Default::default()
+    })
 }
 
 fn container(plan: &ServicePlan) -> TaskSpecContainerSpec {

@@ -35,6 +35,11 @@ impl Call {
         Self::new(Kind::Create, object, CHANGE)
     }
 
+    /// Ends what runs of the `object`.
+    pub fn end(object: String) -> Self {
+        Self::new(Kind::End, object, CHANGE)
+    }
+
     /// Removes the `object`.
     pub fn remove(object: String) -> Self {
         Self::new(Kind::Remove, object, CHANGE)

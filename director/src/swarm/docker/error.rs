@@ -10,6 +10,8 @@ pub(super) enum Kind {
     Read,
     /// Makes the object.
     Create,
+    /// Ends what runs of the object.
+    End,
     /// Takes the object away.
     Remove,
     /// Gets the object from elsewhere.
@@ -31,6 +33,7 @@ impl Asked {
         match self.kind {
             Kind::Read => self.object.clone(),
             Kind::Create => format!("the creation of {}", self.object),
+            Kind::End => format!("the end of {}", self.object),
             Kind::Remove => format!("the removal of {}", self.object),
             Kind::Pull => format!("the pull of {}", self.object),
         }
@@ -81,7 +84,7 @@ fn of_status(asked: &Asked, status: u16, reason: &str) -> SwarmError {
             what: object,
             reason,
         },
-        (Kind::Read | Kind::Remove, 404) => SwarmError::NotFound { what: object },
+        (Kind::Read | Kind::End | Kind::Remove, 404) => SwarmError::NotFound { what: object },
         (Kind::Pull, 404 | 500) | (_, 400..=499) => SwarmError::Rejected { what, reason },
         _ if blames_the_request(&reason) => SwarmError::Rejected { what, reason },
         _ => SwarmError::Internal { what, reason },

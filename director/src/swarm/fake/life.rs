@@ -4,6 +4,7 @@
 use super::script::Trouble;
 use crate::swarm::{SwarmTask, TaskState};
 use crate::task::plan::ServicePlan;
+use crate::task::timestamp::Timestamp;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +57,7 @@ pub(super) struct FakeService {
     /// Ids of its networks, in the order of the plan.
     pub networks: Vec<String>,
     pub script: super::script::Script,
+    pub created: Instant,
 }
 
 impl FakeService {
@@ -82,6 +84,8 @@ pub(super) struct FakeTask {
     pub port: Option<u16>,
     /// Its process was ended from outside.
     pub killed: Option<(Instant, i64)>,
+    /// Swarm has told it to end.
+    pub told: Option<Instant>,
     /// Its service was removed.
     pub removed: Option<Instant>,
     /// Its node was lost: what it was then is what is still reported.
@@ -138,6 +142,7 @@ impl FakeTask {
                 .flatten(),
             state: seen.state,
             desired: self.desired(now, seen.state),
+            since: Some(self.since()),
             error: seen.error,
             exit_code: seen.exit_code,
             container_id: self.has_container(now).then(|| self.container_id()),
@@ -152,6 +157,12 @@ impl FakeTask {
                 _ => Vec::new(),
             },
         }
+    }
+
+    /// Of a state before or after `running` the fake does not keep the time.
+    fn since(&self) -> Timestamp {
+        let age = (self.born + Self::time_to_run()).saturating_duration_since(self.service.created);
+        Timestamp(0).plus(age)
     }
 
     pub fn container_id(&self) -> String {
@@ -176,14 +187,27 @@ impl FakeTask {
 
     fn running(&self, exit: Option<(Duration, i64)>, age: Duration, now: Instant) -> Seen {
         let started = self.born + Self::time_to_run();
-        let by_itself = exit.map(|(after, code)| (started + after, code));
-        let first = [by_itself, self.killed]
+        let by_itself = exit.map(|(after, code)| (started + after, code, false));
+        let killed = self.killed.map(|(at, code)| (at, code, false));
+        let told = self.told.map(|told| {
+            let (after, code) = self.service.script.on_term;
+            let grace = self.service.plan.stop_grace;
+            match after <= grace {
+                true => (told + after, code, true),
+                false => (told + grace, 137, true),
+            }
+        });
+        let first = [by_itself, killed, told]
             .into_iter()
             .flatten()
-            .min_by_key(|(at, _)| *at);
+            .min_by_key(|(at, ..)| *at);
         match first {
-            Some((at, _)) if at > now => Seen::new(walk(age)),
-            Some((at, code)) if at >= started => Seen::ended(code),
+            Some((at, ..)) if at > now => Seen::new(walk(age)),
+            Some((at, code, true)) if at >= started => Seen {
+                exit_code: Some(code),
+                ..Seen::new(TaskState::Shutdown)
+            },
+            Some((at, code, false)) if at >= started => Seen::ended(code),
             // Ended from outside before it was started.
             Some(_) => Seen::new(TaskState::Shutdown),
             None => Seen::new(walk(age)),
@@ -199,7 +223,7 @@ impl FakeTask {
         let down = self.lost.is_some_and(|lost| now >= lost + HEARTBEATS);
         if self.removed.is_some() {
             TaskState::Remove
-        } else if down || state.is_terminal() {
+        } else if down || state.is_terminal() || self.told.is_some_and(|told| told <= now) {
             // Ended, and not to be started again.
             TaskState::Shutdown
         } else {
@@ -218,6 +242,12 @@ impl FakeTask {
     /// When its container disappears, long after it has ended.
     pub fn container_gone_at(&self) -> Option<Instant> {
         self.gone_at().map(|at| at + CONTAINER_LAG)
+    }
+
+    /// Whether its process took its SIGTERM, and wrote its last words.
+    pub fn ended_when_told(&self, now: Instant) -> bool {
+        let seen = self.seen(now);
+        seen.state == TaskState::Shutdown && seen.exit_code.is_some_and(|code| code != 137)
     }
 
     /// Whether the node made a container of it.

@@ -95,6 +95,11 @@ impl Swarm for FakeSwarm {
         .await
     }
 
+    async fn end_service(&self, id: &str) -> Result<(), SwarmError> {
+        self.call("end_service", id, |world, now| world.end_service(id, now))
+            .await
+    }
+
     async fn remove_service(&self, id: &str) -> Result<(), SwarmError> {
         self.call("remove_service", id, |world, now| {
             world.remove_service(id, now)
@@ -187,10 +192,14 @@ fn log(
     });
     let error = lost.clone().or_else(|| script.log_error.clone());
     let written = task.has_container(now) && task.state(now) != TaskState::Starting;
-    let all = match written && lost.is_none() {
-        true => script.lines.as_slice(),
-        false => &[],
+    let mut all = match written && lost.is_none() {
+        true => script.lines.clone(),
+        false => Vec::new(),
     };
+    if written && lost.is_none() && task.ended_when_told(now) {
+        let last = script.last_lines.iter().cloned();
+        all.extend(last.map(|line| (LogStream::Stdout, line)));
+    }
     let skip = query
         .tail
         .map_or(0, |n| all.len().saturating_sub(n as usize));

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub(super) type Key = (String, Option<Role>);
 
 /// Behaviour of an image's containers. By default they run until they are removed.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Script {
     /// Instead of running.
     pub trouble: Option<Trouble>,
@@ -21,8 +21,27 @@ pub(super) struct Script {
     pub lines: Vec<(LogStream, String)>,
     /// An error that Docker puts after the lines of the log.
     pub log_error: Option<String>,
+    /// How long the process takes to end after SIGTERM, and its exit code then.
+    pub on_term: (Duration, i64),
+    /// What it writes before that.
+    pub last_lines: Vec<String>,
     /// How many services have used the script.
     pub uses: usize,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            trouble: None,
+            exits: Vec::new(),
+            after: Duration::ZERO,
+            lines: Vec::new(),
+            log_error: None,
+            on_term: (Duration::from_millis(100), 0),
+            last_lines: Vec::new(),
+            uses: 0,
+        }
+    }
 }
 
 /// Why a container does not run.
@@ -106,6 +125,16 @@ impl ImageScript<'_> {
             .map(|line| (stream, (*line).to_owned()))
             .collect();
         self.edit(|script| script.lines.extend(lines))
+    }
+
+    /// What it does when it is told to end: writes `lines`, and ends `after` that with `code`. Unless
+    /// told otherwise it ends with code 0 after a tenth of a second.
+    pub fn ends_when_told(self, lines: &[&str], after: Duration, code: i64) -> Self {
+        let lines = lines.iter().map(|line| (*line).to_owned()).collect();
+        self.edit(|script| {
+            script.last_lines = lines;
+            script.on_term = (after, code);
+        })
     }
 
     /// The log ends with an error of Docker's.

@@ -4,6 +4,7 @@
 use super::*;
 use crate::swarm::{LogQuery, Swarm, SwarmTask, TaskState};
 use crate::task::plan::{LABEL_RUN, NetworkJoin, NetworkPlan, Role};
+use crate::task::spec::Resources;
 use futures_util::StreamExt;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -40,6 +41,8 @@ fn service(name: &str, replicas: u32) -> ServicePlan {
         host_port: None,
         stop_grace: SECOND,
         constraints: Vec::new(),
+        max_replicas_per_node: None,
+        resources: Resources::default(),
     }
 }
 

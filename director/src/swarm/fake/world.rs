@@ -285,6 +285,7 @@ impl World {
             virtual_ips,
             networks,
             script: script.clone().unwrap_or_default(),
+            created: now,
         });
         self.services.push(service.clone());
         let fate = self.fate(plan, script);
@@ -389,6 +390,7 @@ impl World {
             addresses: addresses.unwrap_or_default(),
             port,
             killed: None,
+            told: None,
             removed: None,
             lost: None,
         };
@@ -412,6 +414,19 @@ impl World {
             addresses.push((id.clone(), network.take_address()?));
         }
         Some(addresses)
+    }
+
+    /// The service stays, and its Swarm tasks stay in the list.
+    pub fn end_service(&mut self, id: &str, now: Instant) -> Result<(), SwarmError> {
+        let named = |s: &FakeService| s.id == id || s.plan.name == id;
+        if !self.services.iter().any(|service| named(service)) {
+            let what = format!("service `{id}`");
+            return Err(SwarmError::NotFound { what });
+        }
+        for task in self.tasks.iter_mut().filter(|task| named(&task.service)) {
+            task.told = task.told.or(Some(now));
+        }
+        Ok(())
     }
 
     pub fn remove_service(&mut self, id: &str, now: Instant) -> Result<(), SwarmError> {

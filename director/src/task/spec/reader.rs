@@ -1,12 +1,12 @@
 //! The way from JSON to a [`TaskSpec`]: walks a payload and collects what is wrong with it.
 
 use super::{
-    EnvVar, Fault, MAX_WORKERS, REMOTES, RESERVED_PREFIX, ServiceSpec, Surroundings, TaskName,
-    TaskSpec, WORKER_ADDRESSES, WORKERS_NAME, WaitSpec,
+    EnvVar, Fault, MAX_WORKERS, OnWorkerLoss, Placement, REMOTES, RESERVED_PREFIX, Resources,
+    ServiceSpec, Surroundings, TaskName, TaskSpec, WORKER_ADDRESSES, WORKERS_NAME, WaitSpec,
 };
 use crate::task::image;
 use serde_json::{Map, Value};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 /// The kernel's limit on one string of a new process' environment, without its NUL
 /// (`MAX_ARG_STRLEN` of execve(2): 131,072 bytes with it).
@@ -62,6 +62,10 @@ impl Reader<'_> {
             master: master?,
             wait: wait?,
             delay: delay?,
+            readiness: None,
+            max_duration: None,
+            on_worker_loss: OnWorkerLoss::default(),
+            exclusive: None,
         })
     }
 
@@ -118,6 +122,10 @@ impl Reader<'_> {
             replicas: replicas?,
             tty: tty?,
             networks: networks?,
+            resources: Resources::default(),
+            placement: Placement::default(),
+            labels: BTreeMap::new(),
+            stop_grace_period: None,
         })
     }
 

@@ -57,6 +57,7 @@ fn running() -> Vec<Event> {
         enter(Step::Resolve),
         Event::WorkersReady {
             addresses: vec!["10.224.0.3".parse().unwrap()],
+            start_skew: Some(7),
         },
         enter(Step::Master),
         Event::MasterCreated {

@@ -35,6 +35,22 @@ fn the_smallest_definition_has_all_defaults() {
             replicas: 1,
             tty: false,
             networks: [],
+            resources: Resources {
+                limits: Amounts {
+                    nano_cpus: None,
+                    memory: None,
+                },
+                reservations: Amounts {
+                    nano_cpus: None,
+                    memory: None,
+                },
+            },
+            placement: Placement {
+                constraints: [],
+                max_replicas_per_node: None,
+            },
+            labels: {},
+            stop_grace_period: None,
         },
         master: ServiceSpec {
             alias: "m",
@@ -45,9 +61,29 @@ fn the_smallest_definition_has_all_defaults() {
             replicas: 1,
             tty: false,
             networks: [],
+            resources: Resources {
+                limits: Amounts {
+                    nano_cpus: None,
+                    memory: None,
+                },
+                reservations: Amounts {
+                    nano_cpus: None,
+                    memory: None,
+                },
+            },
+            placement: Placement {
+                constraints: [],
+                max_replicas_per_node: None,
+            },
+            labels: {},
+            stop_grace_period: None,
         },
         wait: None,
         delay: 0,
+        readiness: None,
+        max_duration: None,
+        on_worker_loss: Continue,
+        exclusive: None,
     }
     "#);
 }

@@ -50,6 +50,7 @@ fn result(state: &State, dice: Dice) -> Event {
         },
         Step::Resolve => Event::WorkersReady {
             addresses: vec![[10, 0, 0, dice].into()],
+            start_skew: None,
         },
         Step::Readiness => Event::WorkersProbed,
         Step::WaitCommand => Event::WaitTried {

@@ -24,6 +24,7 @@ fn task(slot: u32, state: TaskState) -> SwarmTask {
         } else {
             TaskState::Running
         },
+        since: None,
         error: None,
         exit_code: None,
         container_id: Some(format!("c{slot}")),

@@ -1,0 +1,56 @@
+//! The containers of a run whose logs are of interest: those of the user's tools, and of the
+//! commands that ran beside them.
+
+use crate::evidence::Source;
+use crate::swarm::{Service, Swarm, SwarmError, SwarmTask, role_of};
+use crate::task::plan::{Labels, Role, attempt_of};
+use crate::task::spec::TaskSpec;
+use std::collections::HashMap;
+
+/// A container that was started, and whose log Docker still has.
+#[derive(Debug, Clone)]
+pub struct Logged {
+    /// Whose log it is.
+    pub source: Source,
+    /// Its Swarm task.
+    pub task: SwarmTask,
+    /// Whether it has a terminal.
+    pub tty: bool,
+}
+
+/// What the objects that carry `labels` have as containers.
+///
+/// # Errors
+/// When Docker does not tell.
+pub async fn logged(
+    swarm: &dyn Swarm,
+    labels: &Labels,
+    spec: &TaskSpec,
+) -> Result<Vec<Logged>, SwarmError> {
+    let services: HashMap<String, Service> = swarm
+        .services(labels)
+        .await?
+        .into_iter()
+        .map(|service| (service.id.clone(), service))
+        .collect();
+    let tasks = swarm.tasks(labels).await?;
+    let logged = tasks.into_iter().filter_map(|task| {
+        let service = services.get(&task.service_id)?;
+        task.container_id.as_ref()?;
+        let (source, tty) = source_of(service, task.slot, spec)?;
+        Some(Logged { source, task, tty })
+    });
+    Ok(logged.collect())
+}
+
+fn source_of(service: &Service, slot: u32, spec: &TaskSpec) -> Option<(Source, bool)> {
+    let role = role_of(&service.labels)?;
+    let (replica, tty) = match role {
+        Role::Worker => (slot, spec.worker.tty),
+        Role::Master => (slot, spec.master.tty),
+        Role::Wait => (attempt_of(&service.name)?, false),
+        Role::Readiness => (slot, false),
+        Role::Discovery | Role::Network => return None,
+    };
+    Some((Source { role, replica }, tty))
+}

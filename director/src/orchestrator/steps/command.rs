@@ -1,0 +1,125 @@
+//! A command that runs in a container of its own beside the workers: until it ends, and what it wrote.
+
+use super::delay::check_workers;
+use super::{judge, of_service, tasks_of_run};
+use crate::evidence::Source;
+use crate::orchestrator::run::Run;
+use crate::orchestrator::wait::{Deadline, StepError};
+use crate::swarm::{LogLine, LogQuery, LogStream, SwarmTask, TaskState};
+use futures_util::StreamExt;
+use std::time::Duration;
+use tokio::time::Instant;
+
+const PAUSE: Duration = Duration::from_millis(100);
+/// Time between two looks at the workers.
+const LOOK: Duration = Duration::from_secs(1);
+/// So much of the output is looked at.
+const MAX_OUTPUT: usize = 512 << 10;
+/// Bound of reading the log.
+const LOG_PATIENCE: Duration = Duration::from_secs(30);
+/// How much of the output a message shows.
+const SHOWN_OUTPUT: usize = 200;
+
+/// A command at its end, or at its deadline.
+pub enum Ended {
+    /// Its container has ended, or could not be started.
+    Yes(SwarmTask),
+    /// Its deadline has passed.
+    NotYet {
+        /// Its container, if there is one yet.
+        task: Option<SwarmTask>,
+        /// What was seen of it, in words.
+        seen: String,
+    },
+}
+
+/// Waits for the end of the only container of `service`, and looks after the workers meanwhile.
+pub async fn until_end(
+    run: &mut Run,
+    service: &str,
+    deadline: Deadline,
+) -> Result<Ended, StepError> {
+    let mut looked = Instant::now();
+    let mut seen = "it was not started".to_owned();
+    let mut last = None;
+    loop {
+        let tasks = tasks_of_run(run).await?.unwrap_or_default();
+        if let Some(task) = of_service(&tasks, Some(service)).into_iter().next() {
+            if task.state.is_terminal() {
+                return Ok(Ended::Yes(task));
+            }
+            seen = match task.state {
+                TaskState::Running => "it was still running".to_owned(),
+                _ => judge::reason(&task),
+            };
+            last = Some(task);
+        }
+        if deadline.passed() {
+            return Ok(Ended::NotYet { task: last, seen });
+        }
+        if looked.elapsed() >= LOOK {
+            check_workers(run).await?;
+            looked = Instant::now();
+        }
+        run.pause(PAUSE).await?;
+    }
+}
+
+/// Keeps the log of a command and gives the beginning of its standard output. What cannot be read is
+/// no output, and never holds up the run.
+pub async fn keep_log(run: &Run, task: &SwarmTask, source: Source) -> String {
+    let mut output = String::new();
+    if task.container_id.is_some() {
+        let kept = tokio::time::timeout(LOG_PATIENCE, read_log(run, task, source, &mut output));
+        let problem = match kept.await {
+            Ok(kept) => kept.err(),
+            Err(_) => Some(format!(
+                "Docker did not give it within {} s",
+                LOG_PATIENCE.as_secs()
+            )),
+        };
+        if let Some(problem) = problem {
+            tracing::warn!(task = %run.spec.name, %source, %problem, "a log could not be kept");
+        }
+    }
+    output
+}
+
+async fn read_log(
+    run: &Run,
+    task: &SwarmTask,
+    source: Source,
+    output: &mut String,
+) -> Result<(), String> {
+    let query = LogQuery::default();
+    let lines = run.shared.swarm.task_logs(&task.id, false, query).await;
+    let lines = lines.map_err(|error| error.to_string())?;
+    let lines = lines.inspect(|line| {
+        if let Ok(line) = line {
+            listen(output, line);
+        }
+    });
+    run.shared
+        .evidence
+        .keep_log(&run.spec.name, &run.state.run, source, lines)
+        .await
+}
+
+fn listen(output: &mut String, line: &LogLine) {
+    if line.stream == LogStream::Stdout && output.len() <= MAX_OUTPUT {
+        output.push_str(&line.text);
+        output.push('\n');
+    }
+}
+
+/// The beginning of an output, for a message.
+pub fn shown(output: &str) -> String {
+    let output = output.trim();
+    match output.chars().count() > SHOWN_OUTPUT {
+        true => format!(
+            "{}...",
+            output.chars().take(SHOWN_OUTPUT).collect::<String>()
+        ),
+        false => output.to_owned(),
+    }
+}

@@ -1,0 +1,219 @@
+//! Whether every worker answers: a connection, an HTTP status, or a command that succeeds. What runs
+//! is not yet what is ready: a JVM that has just started listens only seconds later.
+
+use super::command::{self, Ended, shown};
+use super::delay::check_workers;
+use super::look_up::endpoints;
+use super::workers::{bundle_of, subnet_of};
+use super::{StepResult, ensure_service, judge, of_service, tasks_of_run};
+use crate::discovery::{Probe, Probed};
+use crate::evidence::Source;
+use crate::orchestrator::run::Run;
+use crate::orchestrator::wait::{Deadline, StepError};
+use crate::task::event::{Event, FailureCode};
+use crate::task::plan::Role;
+use crate::task::spec::{ReadinessProbe, ReadinessSpec};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest single question; between two of them the workers are looked at.
+const LONG_POLL: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(100);
+/// How many workers a message names one by one.
+const NAMED: usize = 3;
+
+/// Why a worker is not ready.
+struct NotReady {
+    address: Ipv4Addr,
+    reason: String,
+}
+
+/// Waits until every worker answers.
+pub async fn readiness(run: &mut Run) -> StepResult {
+    let Some(spec) = run.spec.readiness.clone() else {
+        return Ok(Event::WorkersProbed);
+    };
+    match spec.probe.clone() {
+        ReadinessProbe::Tcp(port) => ask_sidecar(run, &spec, Probe::Tcp(port)).await,
+        ReadinessProbe::Http { port, path, status } => {
+            ask_sidecar(run, &spec, Probe::Http { port, path, status }).await
+        }
+        ReadinessProbe::Exec(command) => run_command(run, &spec, &command).await,
+    }
+}
+
+/// What is left of the time that the definition gives, also after a restart.
+fn deadline(run: &Run, length: Duration) -> Deadline {
+    let spent = run.shared.clock.now().since(run.state.step_started_at);
+    Deadline::after(length.saturating_sub(spent))
+}
+
+async fn ask_sidecar(run: &mut Run, spec: &ReadinessSpec, probe: Probe) -> StepResult {
+    let deadline = deadline(run, Duration::from_secs(spec.timeout));
+    let mut waiting = run.state.addresses.clone();
+    let mut seen = Err("the sidecar has not been asked yet".to_owned());
+    loop {
+        check_workers(run).await?;
+        match ask(run, &waiting, &probe, deadline).await? {
+            Ok(not_ready) if not_ready.is_empty() => return Ok(Event::WorkersProbed),
+            // One that was ready once is not asked again.
+            Ok(not_ready) => {
+                waiting = not_ready.iter().map(|worker| worker.address).collect();
+                seen = Ok(not_ready);
+            }
+            Err(error) => seen = seen.or(Err(error)),
+        }
+        if deadline.passed() {
+            return Err(not_ready(run, spec, seen));
+        }
+        run.pause(PAUSE).await?;
+    }
+}
+
+/// One question to the sidecar; the inner error is its silence, in words.
+async fn ask(
+    run: &mut Run,
+    addresses: &[Ipv4Addr],
+    probe: &Probe,
+    deadline: Deadline,
+) -> Result<Result<Vec<NotReady>, String>, StepError> {
+    let Some(tasks) = tasks_of_run(run).await? else {
+        return Ok(Err("Docker did not answer".to_owned()));
+    };
+    let Some(task) = of_service(&tasks, run.state.discovery.as_deref())
+        .into_iter()
+        .next()
+    else {
+        return Ok(Err("the sidecar is gone".to_owned()));
+    };
+    if judge::is_gone(&task) {
+        return Err(super::look_up::ended(run, &judge::reason(&task)));
+    }
+    let mut error = "the sidecar's port is not known".to_owned();
+    for endpoint in endpoints(run, &task, deadline).await? {
+        let discovery = Arc::clone(&run.shared.discovery);
+        let token = run.state.token.clone();
+        let patience = LONG_POLL.min(deadline.left());
+        let asked = discovery.probe(&endpoint, &token, addresses, probe, patience);
+        match run.unless_interrupted(asked).await? {
+            Ok(answers) => return Ok(Ok(answers.into_iter().filter_map(failed).collect())),
+            Err(silence) => error = silence.to_string(),
+        }
+    }
+    Ok(Err(error))
+}
+
+fn failed(probed: Probed) -> Option<NotReady> {
+    Some(NotReady {
+        address: probed.address,
+        reason: probed.reason?,
+    })
+}
+
+/// The command runs in a container of its own, which asks for all workers at once.
+async fn run_command(run: &mut Run, spec: &ReadinessSpec, command: &str) -> StepResult {
+    let length = Duration::from_secs(spec.timeout) + run.orchestration_timeout(1);
+    let deadline = deadline(run, length);
+    let (subnet, bundle) = (subnet_of(run)?, bundle_of(run, &run.spec.worker)?);
+    let plan = run
+        .plan()
+        .readiness(command, spec.timeout, subnet, bundle, &run.state.addresses);
+    let service = ensure_service(run, deadline, plan).await?;
+    let (task, in_time) = match command::until_end(run, &service, deadline).await? {
+        Ended::Yes(task) => (Some(task), true),
+        Ended::NotYet { task, .. } => (task, false),
+    };
+    let Some(task) = task else {
+        let silence = "the command's container was not started".to_owned();
+        return Err(not_ready(run, spec, Err(silence)));
+    };
+    let source = Source {
+        role: Role::Readiness,
+        replica: 1,
+    };
+    let output = command::keep_log(run, &task, source).await;
+    if in_time && task.exit_code == Some(0) {
+        // Clean-up removes it otherwise.
+        let _ = run.shared.swarm.remove_service(&service).await;
+        return Ok(Event::WorkersProbed);
+    }
+    let seen = match task.container_id {
+        Some(_) => Ok(unready_of(&output, &run.state.addresses, in_time)),
+        None => Err(judge::reason(&task)),
+    };
+    Err(not_ready(run, spec, seen))
+}
+
+/// What the output of the command's container says about the workers: `ready ADDRESS`, or
+/// `not-ready ADDRESS CODE LAST-LINE`.
+fn unready_of(output: &str, workers: &[Ipv4Addr], in_time: bool) -> Vec<NotReady> {
+    let word = |line: &str, at: usize| line.split(' ').nth(at).map(str::to_owned);
+    let silent = match in_time {
+        true => "the command gave no answer; does the image have `sh`, `date` and `sleep`?",
+        false => "the command did not end",
+    };
+    workers
+        .iter()
+        .filter_map(|address| {
+            let own = |line: &&str| word(line, 1) == Some(address.to_string());
+            let line = output.lines().find(own);
+            let reason = match line.map(|line| (line.split(' ').next(), line)) {
+                Some((Some("ready"), _)) => return None,
+                Some((Some("not-ready"), line)) => {
+                    let code = word(line, 2).unwrap_or_default();
+                    let said = line.splitn(4, ' ').nth(3).unwrap_or_default();
+                    format!("the command exited {code} and printed `{}`", shown(said))
+                }
+                _ => silent.to_owned(),
+            };
+            Some(NotReady {
+                address: *address,
+                reason,
+            })
+        })
+        .collect()
+}
+
+fn not_ready(run: &Run, spec: &ReadinessSpec, seen: Result<Vec<NotReady>, String>) -> StepError {
+    let all = run.spec.worker.replicas as usize;
+    let hint = "`readiness` says what is asked and for how long; GET /task/{id}/logs?service=worker shows what the workers wrote";
+    let head = |ready: usize| {
+        format!(
+            "{ready} of {all} workers answered {} within {} s",
+            question(&spec.probe),
+            spec.timeout
+        )
+    };
+    let message = match seen {
+        Err(silence) => format!("the workers could not be asked: {silence}"),
+        Ok(late) => {
+            let mut parts = vec![head(all.saturating_sub(late.len()))];
+            parts.extend(late.iter().take(NAMED).map(|worker| named(run, worker)));
+            if late.len() > NAMED {
+                parts.push(format!("and {} more", late.len() - NAMED));
+            }
+            parts.join("; ")
+        }
+    };
+    run.failed(FailureCode::WorkersNotReady, message, hint)
+}
+
+fn question(probe: &ReadinessProbe) -> String {
+    match probe {
+        ReadinessProbe::Tcp(port) => format!("on TCP port {port}"),
+        ReadinessProbe::Http { port, path, status } => {
+            format!("`http://ADDRESS:{port}{path}` with {status}")
+        }
+        ReadinessProbe::Exec(_) => "the readiness command with success".to_owned(),
+    }
+}
+
+fn named(run: &Run, worker: &NotReady) -> String {
+    let replica = run
+        .last_seen_workers()
+        .into_iter()
+        .find(|seen| seen.address == Some(worker.address))
+        .map_or_else(|| "?".to_owned(), |seen| seen.replica.to_string());
+    format!("replica {replica} ({}): {}", worker.address, worker.reason)
+}

@@ -1,0 +1,115 @@
+//! The end of containers that still run when the outcome is fixed: SIGTERM, their grace period, and
+//! their last words. Their services stay until that is kept, because Docker forgets exit codes and
+//! logs with the service (ARCHITECTURE.md, How Docker Swarm behaves).
+
+use super::{collect, of_service};
+use crate::orchestrator::run::Run;
+use crate::orchestrator::wait::Deadline;
+use crate::swarm::{SwarmError, SwarmTask, TaskState};
+use crate::task::event::Event;
+use crate::task::state::Desired;
+use std::time::Duration;
+use tokio::time::Instant;
+
+const PAUSE: Duration = Duration::from_millis(100);
+/// What an end may take beyond the grace period: the order goes through the manager to the node, and
+/// the report goes back.
+const REPORT: Duration = Duration::from_secs(5);
+
+/// Ends a test that still runs: first the master, which may have to hear from its workers while it
+/// writes its results, then the workers. Nothing happens when the master does not run.
+pub async fn end_test(run: &mut Run) {
+    let (Some(master), Some(worker)) = (run.state.master.clone(), run.state.worker.clone()) else {
+        return;
+    };
+    let begun = still_running(run, &master).await;
+    if begun.is_ok_and(|running| running == 0) {
+        return;
+    }
+    end(run, &master, run.spec.master.stop_grace()).await;
+    end(run, &worker, run.spec.worker.stop_grace()).await;
+}
+
+/// Whether a worker was still running when the evidence was kept.
+pub fn is_due(run: &Run) -> bool {
+    let running = TaskState::Running.as_str();
+    !run.state.heard_out
+        && run.state.cleanups == 0
+        && run.state.worker.is_some()
+        && run
+            .state
+            .workers
+            .iter()
+            .any(|worker| worker.state == running)
+}
+
+/// Ends the workers and keeps their logs once more, now with their last words; `None` when nobody
+/// wants them.
+pub async fn last_words(run: &mut Run) -> Option<Event> {
+    let worker = run.state.worker.clone()?;
+    if run.desired() == Desired::Deleted {
+        return None;
+    }
+    end(run, &worker, run.spec.worker.stop_grace()).await;
+    if run.desired() == Desired::Deleted {
+        return None;
+    }
+    Some(collect::keep_all(run).await)
+}
+
+/// Tells the containers of `service` to end and waits until they have. A delete cuts the wait short:
+/// then nobody wants to hear them.
+async fn end(run: &mut Run, service: &str, grace: Duration) {
+    let deadline = Deadline::after(grace + REPORT);
+    let mut told = false;
+    let begun = Instant::now();
+    loop {
+        if !told {
+            told = tell(run, service).await;
+        }
+        let seen = still_running(run, service).await;
+        if told && seen.as_ref().is_ok_and(|running| *running == 0) {
+            tracing::debug!(task = %run.spec.name, took = ?begun.elapsed(), "containers ended");
+            return;
+        }
+        if deadline.passed() {
+            tracing::warn!(task = %run.spec.name, ?seen, "containers did not end within {} s", deadline.seconds());
+            return;
+        }
+        if run.pause_unless_deleted(PAUSE).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Whether there is nothing more to tell.
+async fn tell(run: &Run, service: &str) -> bool {
+    match run.shared.swarm.end_service(service).await {
+        Ok(()) | Err(SwarmError::NotFound { .. }) => true,
+        Err(error) => {
+            tracing::debug!(task = %run.spec.name, %error, "cannot tell containers to end; trying again");
+            !error.is_temporary()
+        }
+    }
+}
+
+/// How many containers of `service` still run, on nodes that can be heard of.
+async fn still_running(run: &Run, service: &str) -> Result<usize, SwarmError> {
+    let tasks = run.shared.swarm.tasks(&run.labels()).await?;
+    let tasks = of_service(&tasks, Some(service));
+    let started =
+        |task: &&SwarmTask| (TaskState::Starting..=TaskState::Running).contains(&task.state);
+    if !tasks.iter().any(|task| started(&task)) {
+        return Ok(0);
+    }
+    let nodes = run.shared.swarm.nodes().await?;
+    let is_down = |task: &&SwarmTask| {
+        nodes
+            .iter()
+            .any(|node| Some(&node.id) == task.node_id.as_ref() && !node.ready)
+    };
+    Ok(tasks
+        .iter()
+        .filter(|task| started(task) && !is_down(task))
+        .count())
+}

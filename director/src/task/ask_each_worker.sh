@@ -1,0 +1,33 @@
+# Runs the user's command for every worker at once, again and again until it succeeds or the time is
+# up. Prints a line for each worker: `ready ADDRESS`, or `not-ready ADDRESS CODE LAST-LINE`.
+newline='
+'
+end=$(($(date +%s) + ATQ_READINESS_SECONDS))
+
+ask() {
+  while :; do
+    said=$(ATQ_WORKER_ADDRESS=$1 /bin/sh -c "$ATQ_READINESS_COMMAND" 2>&1 </dev/null)
+    code=$?
+    if [ "$code" -eq 0 ]; then
+      echo "ready $1"
+      return 0
+    fi
+    [ "$(date +%s)" -lt "$end" ] || break
+    sleep 0.5 2>/dev/null || sleep 1
+  done
+  echo "not-ready $1 $code ${said##*"$newline"}"
+  return 1
+}
+
+asking=
+rest=$WORKER_CSV_VIPS,
+while [ -n "$rest" ]; do
+  ask "${rest%%,*}" &
+  asking="$asking $!"
+  rest=${rest#*,}
+done
+worst=0
+for one in $asking; do
+  wait "$one" || worst=1
+done
+exit "$worst"
