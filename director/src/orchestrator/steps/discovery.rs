@@ -60,7 +60,7 @@ async fn wait(run: &mut Run, service: &str, deadline: Deadline) -> Result<Start,
     let begun = Instant::now();
     let mut seen = "no Swarm task yet".to_owned();
     loop {
-        let tasks = tasks_of_run(run).await?.unwrap_or_default();
+        let tasks = tasks_of_run(run, deadline).await?.unwrap_or_default();
         if let Some(task) = of_service(&tasks, Some(service)).into_iter().next() {
             seen = judge::reason(&task);
             if task.state.is_terminal() {

@@ -78,7 +78,7 @@ async fn ask(
     probe: &Probe,
     deadline: Deadline,
 ) -> Result<Result<Vec<NotReady>, String>, StepError> {
-    let Some(tasks) = tasks_of_run(run).await? else {
+    let Some(tasks) = tasks_of_run(run, deadline).await? else {
         return Ok(Err("Docker did not answer".to_owned()));
     };
     let Some(task) = of_service(&tasks, run.state.discovery.as_deref())
