@@ -53,15 +53,15 @@ pub async fn logged(
 }
 
 /// Ids of the nodes that are down; none when there are no `tasks` to be on them.
-async fn lost_nodes(
-    swarm: &dyn Swarm,
-    tasks: &[SwarmTask],
-) -> Result<HashSet<String>, SwarmError> {
+async fn lost_nodes(swarm: &dyn Swarm, tasks: &[SwarmTask]) -> Result<HashSet<String>, SwarmError> {
     if tasks.is_empty() {
         return Ok(HashSet::new());
     }
     let nodes = swarm.nodes().await?.into_iter();
-    Ok(nodes.filter(|node| !node.ready).map(|node| node.id).collect())
+    Ok(nodes
+        .filter(|node| !node.ready)
+        .map(|node| node.id)
+        .collect())
 }
 
 fn source_of(service: &Service, slot: u32, spec: &TaskSpec) -> Option<(Source, bool)> {

@@ -98,9 +98,7 @@ impl SwarmError {
             | Self::NotManager
             | Self::NoLeader { .. }
             | Self::Internal { .. } => true,
-            Self::NotFound { .. }
-            | Self::Conflict { .. }
-            | Self::Rejected { .. } => false,
+            Self::NotFound { .. } | Self::Conflict { .. } | Self::Rejected { .. } => false,
         }
     }
 }

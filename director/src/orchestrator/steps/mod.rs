@@ -122,10 +122,7 @@ fn is_ours(labels: &Labels, ours: &Labels) -> bool {
 
 /// The Swarm tasks of this run, all services together. Docker being away gives `None` until the
 /// deadline; then it is what the wait fails for.
-async fn tasks_of_run(
-    run: &Run,
-    deadline: Deadline,
-) -> Result<Option<Vec<SwarmTask>>, StepError> {
+async fn tasks_of_run(run: &Run, deadline: Deadline) -> Result<Option<Vec<SwarmTask>>, StepError> {
     match run.shared.swarm.tasks(&run.labels()).await {
         Ok(tasks) => Ok(Some(tasks)),
         Err(error) if error.is_temporary() && !deadline.passed() => {
