@@ -5,7 +5,7 @@ set -euo pipefail
 
 usage() {
   cat <<'HELP'
-usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|all]
+usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|nodes|all]
 
   engine           a Docker Engine that answers (installed and started when missing)
   swarm            engine, and an active Swarm with this node as a manager
@@ -13,6 +13,7 @@ usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|all]
   images           base, and the images testload, discovery and jmeter
   image-<name>     base, and one image: testload, discovery, jmeter or director (the
                    image of the Director itself, which is not among `images`)
+  nodes            engine, and the tools that deploy/nodes.sh needs for more nodes on this machine
   all              swarm and images (the default)
 
 A running Engine, an active Swarm and images that exist are used as they are. What this
@@ -119,6 +120,15 @@ setup_engine() {
     engine_answers || start_engine
   fi
   say "docker: Engine $(docker info --format '{{.ServerVersion}}') answers"
+}
+
+# ---------------------------------------------------------------- nodes
+
+# The other tools that deploy/nodes.sh needs are in Debian's essential packages, or came with the Engine.
+setup_nodes() {
+  has dockerd || die "\`dockerd\` is missing: the Engine is on another machine" \
+    "the nodes are Engines of their own on this machine; install Debian's docker.io"
+  has ip || apt_install "\`ip\`" iproute2
 }
 
 # ---------------------------------------------------------------- swarm
@@ -267,7 +277,7 @@ main() {
       usage
       return
       ;;
-    engine | swarm | base | images | image-testload | image-discovery | image-jmeter | image-director | all) ;;
+    engine | swarm | base | images | image-testload | image-discovery | image-jmeter | image-director | nodes | all) ;;
     *)
       usage >&2
       die "unknown verb \`$verb\`"
@@ -280,6 +290,7 @@ main() {
   case "$verb" in
     images | all) setup_images ;;
     image-*) "image_${verb#image-}" ;;
+    nodes) setup_nodes ;;
   esac
 }
 
