@@ -207,6 +207,7 @@ async fn node_killed(nodes: &Nodes) -> Result<String> {
     let goes_on = client.task("goes-on").await?;
     ensure!(goes_on.status == TaskStatus::Started, "{goes_on:#?}");
     stage.end_master(&running.master.id).await?;
+    let mut cleaned = 0;
     for (name, outcome) in [
         ("goes-on", TaskStatus::Finished),
         ("too-soon", TaskStatus::Errored),
@@ -216,6 +217,7 @@ async fn node_killed(nodes: &Nodes) -> Result<String> {
             done.status == outcome && done.leftovers.is_empty(),
             "{done:#?}"
         );
+        cleaned = cleaned.max(done.timings["cleanup"]);
     }
     for node in ALL.into_iter().filter(|node| *node != victim) {
         let left = nodes.present(node).await?;
@@ -226,7 +228,7 @@ async fn node_killed(nodes: &Nodes) -> Result<String> {
     stage.close().await?;
     Ok(format!(
         "node {victim} down after {:.1} s; before the master `{}` {:.1} s later; while it runs {lost:?}, finished; \
-         nothing left before and after the node is back",
+         clean-up without the node took {cleaned} ms at most; nothing left before and after it is back",
         down.as_secs_f32(),
         why.message,
         (told - down).as_secs_f32()
