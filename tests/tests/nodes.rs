@@ -160,14 +160,20 @@ async fn manager_drained(nodes: &Nodes) -> Result<String> {
     ))
 }
 
-/// A node is lost like a machine without power while one task runs and another one waits for the
-/// end of its delay; then it comes back.
+/// A node is lost like a machine without power while two tasks run, of which one puts up with that and
+/// the other does not, and a third one waits for the end of its delay; then it comes back.
 async fn node_killed(nodes: &Nodes) -> Result<String> {
     let stage = NodesStage::open(nodes, "nodes-killed", "").await?;
     let client = stage.director.client.clone();
     client.start(&long_task("goes-on", 3)).await?;
     client
+        .start(&with(long_task("gives-up", 3), "/onWorkerLoss", "abort"))
+        .await?;
+    client
         .start(&with(small_task("too-soon", 3), "/delay", 600))
+        .await?;
+    let gives_up = client
+        .until("gives-up", PATIENCE, |task| task.step == Step::Running)
         .await?;
     let running = client
         .until("goes-on", PATIENCE, |task| task.step == Step::Running)
@@ -176,12 +182,12 @@ async fn node_killed(nodes: &Nodes) -> Result<String> {
         .until("too-soon", PATIENCE, |task| task.step == Step::Delay)
         .await?;
     let master = nodes.of_service(&running.master.id).await?;
-    // A node with a worker of both, but without the master.
+    // A node with a worker of each, but without the master.
     let victim = [2, 3]
         .into_iter()
         .find(|node| !master.contains(node))
         .context("which node?")?;
-    for task in [&running, &waiting] {
+    for task in [&running, &gives_up, &waiting] {
         let on = spread(nodes, task).await?;
         ensure!(on.get(&victim) == Some(&1), "workers by node: {on:?}");
     }
@@ -204,12 +210,20 @@ async fn node_killed(nodes: &Nodes) -> Result<String> {
         why.message
     );
     let lost = lost_workers(&stage, "goes-on", 1).await?;
+    lost_workers(&stage, "gives-up", 1).await?;
+    let aborted = client.outcome("gives-up", Duration::from_secs(60)).await?;
+    let aborted = failure(&aborted)?;
+    ensure!(
+        aborted.code == "worker_lost" && aborted.step == Step::Running,
+        "{aborted:?}"
+    );
     let goes_on = client.task("goes-on").await?;
     ensure!(goes_on.status == TaskStatus::Started, "{goes_on:#?}");
     stage.end_master(&running.master.id).await?;
     let mut cleaned = 0;
     for (name, outcome) in [
         ("goes-on", TaskStatus::Finished),
+        ("gives-up", TaskStatus::Errored),
         ("too-soon", TaskStatus::Errored),
     ] {
         let done = client.done(name, PATIENCE).await?;
@@ -227,11 +241,13 @@ async fn node_killed(nodes: &Nodes) -> Result<String> {
     nodes.until_status(victim, "Ready").await?;
     stage.close().await?;
     Ok(format!(
-        "node {victim} down after {:.1} s; before the master `{}` {:.1} s later; while it runs {lost:?}, finished; \
+        "node {victim} down after {:.1} s; before the master `{}` {:.1} s later; while it runs {lost:?}, finished, \
+         or with `abort` `{}`; \
          clean-up without the node took {cleaned} ms at most; nothing left before and after it is back",
         down.as_secs_f32(),
         why.message,
-        (told - down).as_secs_f32()
+        (told - down).as_secs_f32(),
+        aborted.message
     ))
 }
 
