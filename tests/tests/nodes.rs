@@ -23,7 +23,7 @@ async fn a_swarm_of_three_nodes() -> Result<()> {
     teller.tell("node unplugged", node_unplugged).await?;
     teller.tell("Docker restarted", docker_restarted).await?;
     teller
-        .tell("Docker restarted in three steps", docker_restarted_in_steps)
+        .tell("Docker restarted in four steps", docker_restarted_in_steps)
         .await?;
     teller.tell("Docker stopped", docker_stopped).await?;
     teller.end()
@@ -343,7 +343,8 @@ async fn docker_restarted(nodes: &Nodes) -> Result<String> {
 }
 
 /// The same while one task waits for its workers, another for its wait command, a third one for the
-/// end of its delay.
+/// end of its delay, and a fourth one for workers that never listen. The last one needs its sidecar,
+/// whose port Docker has forgotten by then, so it gets another one.
 async fn docker_restarted_in_steps(nodes: &Nodes) -> Result<String> {
     nodes.availability(MANAGER, "drain").await?;
     let stage = NodesStage::open(nodes, "nodes-steps", "").await?;
@@ -359,7 +360,16 @@ async fn docker_restarted_in_steps(nodes: &Nodes) -> Result<String> {
         let reached = move |task: &Task| task.step >= step;
         client.until(name, PATIENCE, reached).await
     };
+    let readiness = json!({"tcp": 7001, "timeout": 30});
+    client
+        .start(&with(
+            small_task("in-readiness", 1),
+            "/worker/readiness",
+            readiness,
+        ))
+        .await?;
     at("in-delay", Step::Delay).await?;
+    at("in-readiness", Step::Readiness).await?;
     at("in-wait", Step::WaitCommand).await?;
     client.start(&small_task("in-resolve", 6)).await?;
     at("in-resolve", Step::Resolve).await?;
@@ -368,6 +378,7 @@ async fn docker_restarted_in_steps(nodes: &Nodes) -> Result<String> {
     let steps = [
         ("in-delay", Step::Delay),
         ("in-wait", Step::WaitCommand),
+        ("in-readiness", Step::Readiness),
         ("in-resolve", Step::Resolve),
     ];
     for (name, step) in steps {
@@ -383,11 +394,16 @@ async fn docker_restarted_in_steps(nodes: &Nodes) -> Result<String> {
         let done = client.done(name, PATIENCE).await?;
         let end = match done.status {
             TaskStatus::Finished => "finished".to_owned(),
-            TaskStatus::Errored => format!("errored: {:?}", failure(&done)?),
+            TaskStatus::Errored => {
+                let why = failure(&done)?;
+                format!("errored `{}` {}", why.code, why.message)
+            }
             _ => anyhow::bail!("{done:#?}"),
         };
         ends.push(format!("{name} {end}"));
     }
+    let sidecars = client.events("in-readiness", "discoveryPlaced").await?;
+    ensure!(sidecars.len() == 2, "it was not replaced: {sidecars:#?}");
     stage.close().await?;
     nodes.availability(MANAGER, "active").await?;
     Ok(ends.join(", "))
