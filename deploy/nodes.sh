@@ -252,7 +252,6 @@ set_guard() {
 
 up() {
   local owner=${1:-} node begun=$SECONDS
-  check_machine
   check_owner "$owner"
   remove_all
   check_network
@@ -340,6 +339,7 @@ up_verb() {
     --for) owner=${2:?--for needs a process id} ;;
     *) die "unknown argument \`$1\`; expected --for PID" ;;
   esac
+  check_machine
   lock
   up "$owner"
 }
