@@ -6,4 +6,8 @@ pub mod client;
 pub mod director;
 pub mod docker;
 pub mod nodes;
+pub mod readers;
+pub mod registry;
+pub mod soak;
 pub mod stage;
+pub mod stats;

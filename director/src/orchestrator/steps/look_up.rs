@@ -1,5 +1,6 @@
 //! Questions to the sidecar, one after the other, beside the look at Swarm.
 
+use super::image_reason::explain;
 use super::{discovery, judge, of_service};
 use crate::discovery::DiscoveryError;
 use crate::orchestrator::run::Run;
@@ -102,7 +103,7 @@ impl Sidecar {
         };
         self.seen = judge::reason(&task);
         if judge::is_gone(&task) {
-            return Err(ended(run, &self.seen));
+            return Err(ended(run, &self.seen).await);
         }
         if self.questions.is_some() {
             self.lost_sight.no();
@@ -194,12 +195,13 @@ pub fn sidecar_of(run: &Run, tasks: &[SwarmTask]) -> Option<SwarmTask> {
 }
 
 /// The failure that a sidecar which has ended means.
-pub fn ended(run: &Run, seen: &str) -> StepError {
+pub async fn ended(run: &Run, seen: &str) -> StepError {
     let image = &run.shared.settings.discovery_image;
     let hint = format!(
         "is the image `{image}` on the node, or can it be pulled? `discoveryImage` names another one"
     );
-    run.sidecar_failed(format!("the sidecar does not run: {seen}"), hint)
+    let message = format!("the sidecar does not run: {seen}");
+    run.sidecar_failed(explain(run, image, message).await, hint)
 }
 
 /// Base URLs under which a sidecar that runs may be: on this node the loopback, else the node's

@@ -1,6 +1,7 @@
 //! The start of the master.
 
 use super::delay::still_those_that_were_ready;
+use super::image_reason::explain;
 use super::judge::{self, Start};
 use super::workers::{bundle_of, subnet_of};
 use super::{StepResult, ensure_service, of_service, tasks_of_run};
@@ -42,7 +43,10 @@ pub async fn master(run: &mut Run) -> StepResult {
                 begun.elapsed(),
             ) {
                 Start::Started => return Ok(Event::MasterStarted),
-                Start::Failed(code, message) => return Err(run.failed(code, message, "")),
+                Start::Failed(code, message) => {
+                    let message = explain(run, &run.spec.master.image, message).await;
+                    return Err(run.failed(code, message, ""));
+                }
                 Start::Waiting(what) => seen = what,
             }
         }

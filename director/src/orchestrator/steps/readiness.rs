@@ -92,7 +92,7 @@ async fn ask(
         return Ok(Err("the sidecar is gone".to_owned()));
     };
     if judge::is_gone(&task) {
-        return Err(super::look_up::ended(run, &judge::reason(&task)));
+        return Err(super::look_up::ended(run, &judge::reason(&task)).await);
     }
     let endpoints = endpoints(run, &task, deadline).await?;
     match endpoints.is_empty() && task.is_alive() {
