@@ -5,6 +5,7 @@ pub mod bundle;
 pub mod client;
 pub mod director;
 pub mod docker;
+pub mod nodes;
 pub mod readers;
 pub mod registry;
 pub mod soak;
