@@ -15,8 +15,6 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// A Swarm task that is `new` for so long gets no address: the subnet overlaps or is exhausted, and
 /// Docker does not say so (ARCHITECTURE.md, How Docker Swarm behaves).
 const NO_ADDRESS: Duration = Duration::from_secs(5);
-/// How long a Swarm task may find no node before that counts: Swarm looks again within this time.
-const UNPLACEABLE: Duration = Duration::from_millis(500);
 /// One network is given up; when the next one is no better, the cause is another.
 const MAX_SUBNETS: u32 = 2;
 
@@ -73,10 +71,7 @@ async fn wait(run: &mut Run, service: &str, deadline: Deadline) -> Result<Start,
             {
                 return Ok(Start::NoAddress);
             }
-            if task.state == TaskState::Pending
-                && task.error.is_some()
-                && begun.elapsed() >= UNPLACEABLE
-            {
+            if judge::is_unplaceable(&task, begun.elapsed()) {
                 let message = format!("the sidecar finds no node: {seen}");
                 return Err(run.sidecar_failed(message, ""));
             }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 /// How long a Swarm task may find no node before that counts: Swarm looks again within this time.
 const UNPLACEABLE: Duration = Duration::from_millis(500);
+/// How long all nodes may be unavailable before that counts.
+const UNAVAILABLE: Duration = Duration::from_secs(15);
 /// How many replicas a message names one by one.
 const NAMED: usize = 3;
 
@@ -62,21 +64,35 @@ pub fn start_skew(tasks: &[SwarmTask]) -> Option<u64> {
 /// A worker that cannot become ready any more, whichever it is. Before the master exists also one
 /// that exited 0 is lost.
 fn failed(tasks: &[SwarmTask], replicas: u32, age: Duration) -> Option<Workers> {
-    let unplaceable = |task: &&SwarmTask| {
-        task.state == TaskState::Pending && task.error.is_some() && age >= UNPLACEABLE
-    };
     if tasks.iter().any(is_gone) {
         Some(Workers::Failed(
             FailureCode::WorkerFailed,
             named(tasks, replicas, is_gone),
         ))
-    } else if tasks.iter().any(|task| unplaceable(&task)) {
+    } else if tasks.iter().any(|task| is_unplaceable(task, age)) {
         Some(Workers::Failed(
             FailureCode::WorkerUnplaceable,
-            named(tasks, replicas, |task| unplaceable(&task)),
+            named(tasks, replicas, |task| is_unplaceable(task, age)),
         ))
     } else {
         None
+    }
+}
+
+/// Whether no node takes it, `age` after its service was created. After a restart of the manager all
+/// nodes are unknown to it for some seconds; that none is available is only then an answer when it
+/// stays so.
+pub fn is_unplaceable(task: &SwarmTask, age: Duration) -> bool {
+    let Some(error) = task
+        .error
+        .as_deref()
+        .filter(|_| task.state == TaskState::Pending)
+    else {
+        return false;
+    };
+    match error.contains("not available for new tasks") {
+        true => age >= UNAVAILABLE,
+        false => age >= UNPLACEABLE,
     }
 }
 
@@ -178,10 +194,7 @@ pub fn start(tasks: &[SwarmTask], replicas: u32, age: Duration) -> Start {
             format!("the master did not start: {}", reason(task)),
         );
     }
-    let unplaceable = |task: &&SwarmTask| {
-        task.state == TaskState::Pending && task.error.is_some() && age >= UNPLACEABLE
-    };
-    if let Some(task) = tasks.iter().find(unplaceable) {
+    if let Some(task) = tasks.iter().find(|task| is_unplaceable(task, age)) {
         return Start::Failed(
             FailureCode::MasterUnplaceable,
             format!("the master finds no node: {}", reason(task)),

@@ -287,3 +287,21 @@ fn losses_while_the_test_runs() {
     ]
     "#);
 }
+
+#[test]
+fn nodes_that_a_restarted_manager_does_not_know_yet_are_waited_for() {
+    let error = "no suitable node (3 nodes not available for new tasks)";
+    let pending = SwarmTask {
+        error: Some(error.into()),
+        ..task(1, TaskState::Pending)
+    };
+    assert!(!is_unplaceable(&pending, Duration::from_secs(10)));
+    assert!(is_unplaceable(&pending, Duration::from_secs(20)));
+    let constraint = "no suitable node (scheduling constraints not satisfied on 3 nodes)";
+    let pending = SwarmTask {
+        error: Some(constraint.into()),
+        ..pending
+    };
+    assert!(is_unplaceable(&pending, Duration::from_secs(1)));
+    assert!(!is_unplaceable(&task(1, TaskState::Pending), Duration::MAX));
+}
