@@ -5,4 +5,7 @@ pub mod bundle;
 pub mod client;
 pub mod director;
 pub mod docker;
+pub mod engine;
+pub mod image;
 pub mod stage;
+pub mod witness;
