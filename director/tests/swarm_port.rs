@@ -48,6 +48,8 @@ on_both!(
     a_terminal_has_one_stream_and_clean_lines,
     a_long_line_stays_one_line,
     the_last_lines_can_be_asked_for,
+    containers_told_to_end_keep_their_exit_codes_and_last_words,
+    who_has_ended_stays_as_it_is_when_told_to_end,
     logs_go_with_the_swarm_task,
     what_nobody_has_does_not_exist,
     an_image_is_pulled_only_when_it_is_missing,
@@ -341,6 +343,40 @@ async fn the_last_lines_can_be_asked_for(stage: &Stage) {
     let lines = stage.log(&task, false, LogQuery { tail: Some(1) }).await;
     assert_eq!(lines.len(), 1);
     assert_eq!(lines[0].text, "end");
+}
+
+async fn containers_told_to_end_keep_their_exit_codes_and_last_words(stage: &Stage) {
+    let mut plan = stage.service("worker", Does::EndWhenTold, None);
+    plan.replicas = 2;
+    let id = stage.swarm.create_service(&plan).await.unwrap();
+    stage.running(2).await;
+    // Twice is as good as once.
+    stage.swarm.end_service(&id).await.unwrap();
+    stage.swarm.end_service(&id).await.unwrap();
+    let ended = |tasks: &[SwarmTask]| {
+        let all = tasks.len() == 2 && tasks.iter().all(|task| task.state.is_terminal());
+        all.then(|| tasks.to_vec())
+    };
+    for task in stage.until("two that ended", ended).await {
+        assert_eq!((task.state, task.exit_code), (TaskState::Shutdown, Some(7)));
+        let lines = stage.log(&task, false, LogQuery::default()).await;
+        let texts: Vec<_> = lines.iter().map(|line| line.text.as_str()).collect();
+        assert_eq!(texts, ["up", "bye"]);
+    }
+    assert_eq!(stage.swarm.services(&stage.labels).await.unwrap().len(), 1);
+}
+
+async fn who_has_ended_stays_as_it_is_when_told_to_end(stage: &Stage) {
+    let task = stage.ended(Does::Exit(3), "worker").await;
+    stage.swarm.end_service(&task.service_id).await.unwrap();
+    let tasks = stage.tasks().await;
+    assert_eq!(tasks.len(), 1, "{tasks:?}");
+    assert_eq!(
+        (tasks[0].state, tasks[0].exit_code),
+        (TaskState::Failed, Some(3))
+    );
+    let nobody = stage.swarm.end_service("nobody").await.unwrap_err();
+    assert!(matches!(nobody, SwarmError::NotFound { .. }), "{nobody:?}");
 }
 
 async fn logs_go_with_the_swarm_task(stage: &Stage) {

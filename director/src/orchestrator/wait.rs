@@ -81,23 +81,6 @@ impl Run {
         }
     }
 
-    /// Does `work`, but not beyond the moment at which the task is to end. Not for calls that change
-    /// something: those run to their end.
-    ///
-    /// # Errors
-    /// [`StepError::Interrupted`] when the task is to end.
-    pub async fn unless_interrupted<T>(
-        &mut self,
-        work: impl Future<Output = T>,
-    ) -> Result<T, StepError> {
-        let mut wishes = self.wishes.clone();
-        tokio::select! {
-            biased;
-            () = interrupted(&mut wishes) => Err(StepError::Interrupted),
-            done = work => Ok(done),
-        }
-    }
-
     /// Calls Docker until it answers or refuses for good. The call itself is never cut short.
     ///
     /// # Errors

@@ -449,4 +449,4 @@ fn decode<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, StoreError>
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

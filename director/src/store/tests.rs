@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 pub(crate) struct CrashPoint {
     seq: Arc<AtomicU64>,
     reached: Arc<Notify>,
+    go_on: Arc<Notify>,
 }
 
 impl CrashPoint {
@@ -32,10 +33,15 @@ impl CrashPoint {
         self.reached.notified().await;
     }
 
+    /// Lets the driver go on, as if nothing had been.
+    pub(crate) fn go_on(&self) {
+        self.go_on.notify_one();
+    }
+
     pub(super) async fn after(&self, seq: u64) {
         if self.seq.load(Ordering::SeqCst) == seq {
             self.reached.notify_one();
-            std::future::pending::<()>().await;
+            self.go_on.notified().await;
         }
     }
 }

@@ -35,6 +35,8 @@ pub enum Does {
     PrintLong,
     /// Its program is not there.
     NotStart,
+    /// Runs until it is told to end; then it writes `bye` and exits with 7.
+    EndWhenTold,
 }
 
 impl Does {
@@ -47,6 +49,9 @@ impl Does {
                 format!("head -c {LONG_LINE} /dev/zero | tr '\\0' x; echo; echo end")
             }
             Self::NotStart => String::new(),
+            Self::EndWhenTold => {
+                "trap 'echo bye; exit 7' TERM; echo up; while :; do sleep 0.1; done".to_owned()
+            }
         }
     }
 
@@ -55,6 +60,11 @@ impl Does {
         match self {
             Self::Sleep => image,
             Self::Exit(code) => image.exits(code),
+            Self::EndWhenTold => {
+                image
+                    .prints(&["up"])
+                    .ends_when_told(&["bye"], Duration::from_millis(100), 7)
+            }
             Self::Print => image
                 .prints(&["one", "", " three "])
                 .complains(&["alas"])

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 const PAUSE: Duration = Duration::from_millis(100);
 /// Time between two looks at the workers.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(500);
 /// So much of the output is looked at.
 const MAX_OUTPUT: usize = 512 << 10;
 /// Bound of reading the log.

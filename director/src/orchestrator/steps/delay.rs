@@ -9,7 +9,7 @@ use crate::task::event::{Event, FailureCode};
 use std::time::Duration;
 
 /// Time between two looks at the workers.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Sleeps the delay.
 pub async fn delay(run: &mut Run) -> StepResult {

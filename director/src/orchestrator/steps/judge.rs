@@ -106,7 +106,9 @@ pub fn reason(task: &SwarmTask) -> String {
     match (&task.error, task.exit_code) {
         (Some(error), _) => format!("{state}: {error}"),
         (None, Some(code)) => format!("{state}: exit code {code}"),
-        (None, None) if task.state == TaskState::Running => "its node was lost".to_owned(),
+        (None, None) if task.state == TaskState::Running => {
+            "its node was lost or drained".to_owned()
+        }
         (None, None) => state.to_owned(),
     }
 }

@@ -17,8 +17,10 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Longest single question; between two of them the workers are looked at.
-const LONG_POLL: Duration = Duration::from_secs(2);
+/// Longest single question.
+const LONG_POLL: Duration = Duration::from_secs(5);
+/// Time between two looks at the workers.
+const LOOK: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(100);
 /// How many workers a message names one by one.
 const NAMED: usize = 3;
@@ -54,7 +56,6 @@ async fn ask_sidecar(run: &mut Run, spec: &ReadinessSpec, probe: Probe) -> StepR
     let mut waiting = run.state.addresses.clone();
     let mut seen = Err("the sidecar has not been asked yet".to_owned());
     loop {
-        check_workers(run).await?;
         match ask(run, &waiting, &probe, deadline).await? {
             Ok(not_ready) if not_ready.is_empty() => return Ok(Event::WorkersProbed),
             // One that was ready once is not asked again.
@@ -96,12 +97,24 @@ async fn ask(
         let token = run.state.token.clone();
         let patience = LONG_POLL.min(deadline.left());
         let asked = discovery.probe(&endpoint, &token, addresses, probe, patience);
-        match run.unless_interrupted(asked).await? {
+        match beside_looks(run, asked).await? {
             Ok(answers) => return Ok(Ok(answers.into_iter().filter_map(failed).collect())),
             Err(silence) => error = silence.to_string(),
         }
     }
     Ok(Err(error))
+}
+
+/// Waits for an answer and looks after the workers meanwhile: one that has died never answers.
+async fn beside_looks<T>(run: &mut Run, asked: impl Future<Output = T>) -> Result<T, StepError> {
+    tokio::pin!(asked);
+    loop {
+        tokio::select! {
+            answer = &mut asked => return Ok(answer),
+            paused = run.pause(LOOK) => paused?,
+        }
+        check_workers(run).await?;
+    }
 }
 
 fn failed(probed: Probed) -> Option<NotReady> {

@@ -12,8 +12,9 @@ use tokio::time::Instant;
 
 /// Time between two looks; the end is to be known within a second.
 const PAUSE: Duration = Duration::from_millis(250);
-/// How long the master may be lost before that counts: its node may only have been slow.
-const MASTER_PATIENCE: Duration = Duration::from_secs(15);
+/// How long a master that is told to end may take beyond its grace period, or its service be gone from
+/// the list, before that counts.
+const MASTER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Follows the test until the master has ended. A lost worker is an event of its own; then the step
 /// is performed again.
@@ -38,12 +39,10 @@ pub async fn running(run: &mut Run) -> StepResult {
                 }
                 match is_lost(&masters, replicas) {
                     false => master_lost = None,
-                    true if master_lost.get_or_insert_with(Instant::now).elapsed()
-                        >= MASTER_PATIENCE =>
-                    {
-                        return Err(run.failed(FailureCode::MasterLost, lost_words(&masters), ""));
+                    true => {
+                        let since = *master_lost.get_or_insert_with(Instant::now);
+                        give_up_on_master(run, &masters, since).await?;
                     }
-                    true => {}
                 }
             }
             Err(error) => {
@@ -110,11 +109,27 @@ fn is_lost(masters: &[SwarmTask], replicas: u32) -> bool {
             .any(|task| !task.state.is_terminal() && judge::is_gone(task))
 }
 
-fn lost_words(masters: &[SwarmTask]) -> String {
-    match masters.is_empty() {
-        true => "the master's service is gone; somebody else removed it".to_owned(),
-        false => "the master's node was lost".to_owned(),
-    }
+/// At once when its node is down. On a node that can be heard of, for example one that is drained, its
+/// end and exit code will be reported.
+async fn give_up_on_master(
+    run: &Run,
+    masters: &[SwarmTask],
+    since: Instant,
+) -> Result<(), StepError> {
+    let nodes = run.shared.swarm.nodes().await.unwrap_or_default();
+    let down = nodes.iter().find(|node| {
+        let runs_there = |task: &SwarmTask| task.node_id.as_ref() == Some(&node.id);
+        !node.ready && masters.iter().any(runs_there)
+    });
+    let words = match down {
+        Some(node) => format!("the master's node `{}` was lost", node.hostname),
+        None if since.elapsed() < run.spec.master.stop_grace() + MASTER_PATIENCE => return Ok(()),
+        None if masters.is_empty() => {
+            "the master's service is gone; somebody else removed it".to_owned()
+        }
+        None => "the master was told to end, and Docker does not say that it has".to_owned(),
+    };
+    Err(run.failed(FailureCode::MasterLost, words, ""))
 }
 
 fn give_up_on_docker(run: &Run, error: &SwarmError, since: Instant) -> Result<(), StepError> {

@@ -46,6 +46,8 @@ impl Stage {
             .prints(&["ready"])
             .in_role(Role::Wait)
             .prints(&["ok"])
+            .exits(0)
+            .in_role(Role::Readiness)
             .exits(0);
         fake.image("boss:1")
             .prints(&["hello", "bye"])

@@ -2,16 +2,51 @@
 //! section 6: 4 to 7). After each: an end, a legal history, nothing left.
 
 use super::stage::{Director, Stage, name, task};
+use crate::store::tests::CrashPoint;
 use crate::swarm::SwarmError;
 use crate::task::state::{Outcome, Step};
+use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
+/// The tasks that are played: one with a wait command and a delay, and one with everything else that
+/// makes a difference to the steps.
+fn tasks() -> [Value; 2] {
+    let mut other = task();
+    other["waitCommand"] = Value::Null;
+    other["delay"] = json!(0);
+    other["worker"]["readiness"] = json!({"exec": "probe", "timeout": 20});
+    other["onWorkerLoss"] = json!("abort");
+    other["exclusive"] = json!("shop");
+    [task(), other]
+}
+
+/// Plays `case` for each task and each number up to the one that `most` takes from the calls and
+/// records of a run in which nothing goes wrong. Prints how many cases there were.
+fn for_each(most: impl Fn((usize, u64)) -> usize, mut case: impl FnMut(&Value, usize)) {
+    let mut cases = 0;
+    for task in tasks() {
+        for k in 1..=most(undisturbed(&task)) {
+            case(&task, k);
+            cases += 1;
+        }
+    }
+    println!("{cases} cases");
+}
+
+fn calls((calls, _): (usize, u64)) -> usize {
+    calls
+}
+
+fn records((_, records): (usize, u64)) -> usize {
+    usize::try_from(records).unwrap()
+}
+
 /// Calls and records of the run when nothing goes wrong.
-fn undisturbed() -> (usize, u64) {
+fn undisturbed(task: &Value) -> (usize, u64) {
     let stage = Stage::new();
     let seq = stage.life(|director| async move {
-        let name = director.accepted(&task()).await;
+        let name = director.accepted(task).await;
         director.ended(&name).await.seq
     });
     (stage.fake.calls().len(), seq)
@@ -39,8 +74,8 @@ fn refused() -> SwarmError {
 }
 
 /// Plays the run once. The definition may be refused when Docker fails just then; then nothing is there.
-async fn play(director: Director) -> Option<Outcome> {
-    match director.submit(&task()).await {
+async fn play(director: Director, task: &Value) -> Option<Outcome> {
+    match director.submit(task).await {
         Ok(_) => director.ended(&name("load")).await.outcome,
         Err(_) => {
             assert!(director.it.list().unwrap().is_empty());
@@ -51,51 +86,46 @@ async fn play(director: Director) -> Option<Outcome> {
 
 #[test]
 fn every_call_fails_once_for_a_while() {
-    let (calls, _) = undisturbed();
-    for k in 1..=calls {
+    for_each(calls, |task, k| {
         let stage = Stage::new();
         stage.fake.fail_at(k, away());
-        let outcome = stage.life(play);
+        let outcome = stage.life(|director| play(director, task));
         assert!(
             matches!(outcome, None | Some(Outcome::Finished)),
             "call {k}: {outcome:?}"
         );
-    }
-    println!("{calls} cases");
+    });
 }
 
 #[test]
 fn every_call_succeeds_and_its_answer_is_lost() {
-    let (calls, _) = undisturbed();
-    for k in 1..=calls {
+    for_each(calls, |task, k| {
         let stage = Stage::new();
         stage.fake.lose_answer_at(k, slow());
-        let outcome = stage.life(play);
+        let outcome = stage.life(|director| play(director, task));
         assert!(
             matches!(outcome, None | Some(Outcome::Finished)),
             "call {k}: {outcome:?}"
         );
-    }
-    println!("{calls} cases");
+    });
 }
 
 #[test]
 fn every_call_is_refused_for_good() {
-    let (calls, _) = undisturbed();
     let mut errored = 0;
-    for k in 1..=calls {
+    for_each(calls, |task, k| {
         let stage = Stage::new();
         stage.fake.fail_at(k, refused());
-        errored += u32::from(stage.life(play) == Some(Outcome::Errored));
-    }
-    println!("{calls} cases, {errored} ended errored");
-    assert!(errored > 5);
+        let outcome = stage.life(|director| play(director, task));
+        errored += u32::from(outcome == Some(Outcome::Errored));
+    });
+    println!("{errored} ended errored");
+    assert!(errored > 10);
 }
 
 #[test]
 fn docker_goes_away_for_a_minute_at_every_call() {
-    let (calls, _) = undisturbed();
-    for k in 1..=calls {
+    for_each(calls, |task, k| {
         let stage = Stage::new();
         let fake = stage.fake.clone();
         let gone = Arc::new(Notify::new());
@@ -115,97 +145,130 @@ fn docker_goes_away_for_a_minute_at_every_call() {
                 std::future::pending::<()>().await;
             };
             tokio::select! {
-                _ = play(director) => {}
+                _ = play(director, task) => {}
                 () = back => {}
             }
         });
-    }
-    println!("{calls} cases");
+    });
 }
 
-/// Crashes once when `crash` says so, restarts, and looks at the end.
-fn crash_and_recover(stage: &Stage, wish: Wish) -> Option<Outcome> {
-    stage.life(|director| async move {
-        let name = name("load");
-        director.it.get(&name).unwrap()?;
-        match wish {
-            Wish::None => {}
-            Wish::Stop => {
-                director.it.stop(&name).await.unwrap();
-            }
-            Wish::Delete => {
-                director.it.delete(&name).await.unwrap();
-                assert!(director.it.get(&name).unwrap().is_none());
-                assert_eq!(director.fake.leftovers(), Default::default());
-                return None;
-            }
-        }
-        director.ended(&name).await.outcome
-    })
-}
-
-#[derive(Clone, Copy)]
+/// A wish for the run.
+#[derive(Debug, Clone, Copy)]
 enum Wish {
     None,
     Stop,
     Delete,
 }
 
-fn crash_after_record(seq: u64) -> Stage {
-    let stage = Stage::new();
+impl Wish {
+    /// Utters it, twice, and looks at the end; `None` when nothing is left to look at.
+    async fn come_true(self, director: Director) -> Option<Outcome> {
+        let name = name("load");
+        director.it.get(&name).unwrap()?;
+        match self {
+            Self::None => {}
+            Self::Stop => {
+                for _ in 0..2 {
+                    director.it.stop(&name).await.unwrap();
+                }
+            }
+            Self::Delete => {
+                let (one, two) = tokio::join!(director.it.delete(&name), director.it.delete(&name));
+                one.and(two).unwrap();
+                assert!(director.it.get(&name).unwrap().is_none());
+                assert_eq!(director.fake.leftovers(), Default::default());
+                return None;
+            }
+        }
+        director.ended(&name).await.outcome
+    }
+}
+
+/// Plays until the record is on the disk, and then `then`.
+fn after_record<T>(
+    stage: &Stage,
+    task: &Value,
+    seq: usize,
+    then: impl AsyncFnOnce(Director, CrashPoint) -> T,
+) -> T {
+    let seq = u64::try_from(seq).unwrap();
     stage.life(|director| async move {
-        let crash = director.it.shared().store.crash.clone();
-        crash.set(seq);
-        director.accepted(&task()).await;
+        let point = director.it.shared().store.crash.clone();
+        point.set(seq);
+        director.accepted(task).await;
         if seq > 1 {
-            crash.reached().await;
+            point.reached().await;
             assert_eq!(director.state(&name("load")).seq, seq);
         }
-    });
+        then(director, point).await
+    })
+}
+
+/// A stage whose Director has died right after the record.
+fn crash_after_record(task: &Value, seq: usize) -> Stage {
+    let stage = Stage::new();
+    after_record(&stage, task, seq, async |_, _| ());
     stage
+}
+
+fn wish_after_record(wish: Wish) {
+    for_each(records, |task, seq| {
+        let stage = Stage::new();
+        let outcome = after_record(&stage, task, seq, async |director, point| {
+            let wished = wish.come_true(director);
+            tokio::pin!(wished);
+            // The wish is there before the driver goes on.
+            assert!(futures_util::poll!(wished.as_mut()).is_pending());
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            point.go_on();
+            wished.await
+        });
+        let stopped = matches!(outcome, None | Some(Outcome::Stopped | Outcome::Finished));
+        assert!(stopped, "record {seq}, {wish:?}: {outcome:?}");
+    });
+}
+
+#[test]
+fn stop_after_every_record() {
+    wish_after_record(Wish::Stop);
+}
+
+#[test]
+fn delete_after_every_record() {
+    wish_after_record(Wish::Delete);
 }
 
 #[test]
 fn crash_after_every_record_and_go_on() {
-    let (_, records) = undisturbed();
-    for seq in 1..=records {
-        let stage = crash_after_record(seq);
-        assert_eq!(
-            crash_and_recover(&stage, Wish::None),
-            Some(Outcome::Finished),
-            "record {seq}"
-        );
-    }
-    println!("{records} cases");
+    for_each(records, |task, seq| {
+        let stage = crash_after_record(task, seq);
+        let outcome = stage.life(|director| Wish::None.come_true(director));
+        assert_eq!(outcome, Some(Outcome::Finished), "record {seq}");
+    });
 }
 
 #[test]
 fn crash_after_every_record_and_stop() {
-    let (_, records) = undisturbed();
-    for seq in 1..=records {
-        let stage = crash_after_record(seq);
-        let outcome = crash_and_recover(&stage, Wish::Stop).unwrap();
+    for_each(records, |task, seq| {
+        let stage = crash_after_record(task, seq);
+        let outcome = stage.life(|director| Wish::Stop.come_true(director));
         assert!(
-            matches!(outcome, Outcome::Stopped | Outcome::Finished),
+            matches!(outcome, Some(Outcome::Stopped | Outcome::Finished)),
             "record {seq}: {outcome:?}"
         );
-    }
-    println!("{records} cases");
+    });
 }
 
 #[test]
 fn crash_after_every_record_and_delete() {
-    let (_, records) = undisturbed();
-    for seq in 1..=records {
-        crash_and_recover(&crash_after_record(seq), Wish::Delete);
-    }
-    println!("{records} cases");
+    for_each(records, |task, seq| {
+        crash_after_record(task, seq).life(|director| Wish::Delete.come_true(director));
+    });
 }
 
 #[test]
 fn crash_after_every_call_before_it_is_recorded() {
-    let (calls, _) = undisturbed();
-    for k in 1..=calls {
+    for_each(calls, |task, k| {
         let stage = Stage::new();
         let reached = Arc::new(Notify::new());
         let notify = Arc::clone(&reached);
@@ -218,37 +281,36 @@ fn crash_after_every_call_before_it_is_recorded() {
             tokio::select! {
                 biased;
                 () = reached.notified() => {}
-                outcome = play(director) => assert_eq!(outcome, Some(Outcome::Finished)),
+                outcome = play(director, task) => assert_eq!(outcome, Some(Outcome::Finished)),
             }
         });
-        let outcome = crash_and_recover(&stage, Wish::None);
+        let outcome = stage.life(|director| Wish::None.come_true(director));
         assert!(
             matches!(outcome, None | Some(Outcome::Finished)),
             "call {k}: {outcome:?}"
         );
-    }
-    println!("{calls} cases");
+    });
 }
 
 #[test]
 fn crash_twice() {
-    let (_, records) = undisturbed();
-    for seq in (2..records).step_by(3) {
-        let stage = crash_after_record(seq);
+    for_each(records, |task, seq| {
+        if seq % 3 != 2 {
+            return;
+        }
+        let stage = crash_after_record(task, seq);
+        let first = u64::try_from(seq).unwrap();
         let second = stage.life(|director| async move {
             // The first record of the second life, or its end.
             director
                 .until(&name("load"), |state| {
-                    state.seq > seq || state.step == Step::Done
+                    state.seq > first || state.step == Step::Done
                 })
                 .await
                 .seq
         });
-        assert!(second >= seq);
-        assert_eq!(
-            crash_and_recover(&stage, Wish::None),
-            Some(Outcome::Finished),
-            "record {seq}"
-        );
-    }
+        assert!(second >= first);
+        let outcome = stage.life(|director| Wish::None.come_true(director));
+        assert_eq!(outcome, Some(Outcome::Finished), "record {seq}");
+    });
 }

@@ -13,7 +13,7 @@
 use super::spec;
 use crate::task::event::{Event, Failure, FailureCode, Record};
 use crate::task::machine::{Action, MAX_CLEANUPS, begin, decide, fold, next};
-use crate::task::spec::{TaskName, TaskSpec};
+use crate::task::spec::{ReadinessProbe, ReadinessSpec, TaskName, TaskSpec};
 use crate::task::state::{Desired, Outcome, State, Step};
 use crate::task::timestamp::Timestamp;
 use proptest::prelude::*;
@@ -74,6 +74,12 @@ fn result(state: &State, dice: Dice) -> Event {
         Step::Running => Event::MasterEnded {
             exit_code: Some((dice % 2).into()),
         },
+        // What still runs is heard out before it goes.
+        Step::Cleanup if often && !state.heard_out => Event::EvidenceKept {
+            logs: 1,
+            missing: Vec::new(),
+            workers: Vec::new(),
+        },
         Step::Collect => Event::EvidenceKept {
             logs: 0,
             missing: Vec::new(),
@@ -129,12 +135,17 @@ fn drive(
 }
 
 fn specs() -> impl Strategy<Value = TaskSpec> {
-    (any::<bool>(), 0_u64..2).prop_map(|(wait, delay)| {
+    (any::<bool>(), 0_u64..2, any::<bool>()).prop_map(|(wait, delay, probed)| {
         let command = if wait { "x" } else { "" };
-        spec(&[
+        let mut spec = spec(&[
             ("/waitCommand", json!({"command": command})),
             ("/delay", json!(delay)),
-        ])
+        ]);
+        spec.readiness = probed.then(|| ReadinessSpec {
+            probe: ReadinessProbe::Tcp(1099),
+            timeout: 5,
+        });
+        spec
     })
 }
 
@@ -191,8 +202,8 @@ proptest! {
     ) {
         let wish = if deleted { Desired::Deleted } else { Desired::Stopped };
         let at = dice.len();
-        // Stopped, collect, kept, cleanup, the tries, done.
-        let bound = 5 + MAX_CLEANUPS as usize;
+        // Stopped, collect, kept, cleanup, heard out, the tries, done.
+        let bound = 6 + MAX_CLEANUPS as usize;
         dice.extend((0..bound).map(|index| seed.wrapping_mul(31).wrapping_add(index as u8) % 235));
         let (_, states) = drive(&spec, &dice, at, wish);
         prop_assert!(states.last().unwrap().is_done(), "{:?}", states.last());

@@ -154,7 +154,7 @@ fn a_worker_that_ended_ends_the_wait_also_with_code_0() {
     Failed(WorkerFailed, "2 of 3 workers run; replica 2: rejected: No such image: x:1")
     Failed(WorkerFailed, "2 of 3 workers run; replica 2: shutdown")
     Failed(WorkerFailed, "2 of 3 workers run; replica 2: orphaned")
-    Failed(WorkerFailed, "2 of 3 workers run; replica 2: its node was lost")
+    Failed(WorkerFailed, "2 of 3 workers run; replica 2: its node was lost or drained")
     "#);
 }
 
@@ -214,7 +214,7 @@ fn the_start_of_the_master() {
     Started
     Failed(MasterFailed, "the master did not start: failed: starting container failed: exec: \"x\"")
     Failed(MasterFailed, "the master did not start: rejected: No such image: x:1")
-    Failed(MasterFailed, "the master did not start: its node was lost")
+    Failed(MasterFailed, "the master did not start: its node was lost or drained")
     Waiting("0 of 1 run; pending: no suitable node")
     Failed(MasterUnplaceable, "the master finds no node: pending: no suitable node")
     "#);
@@ -282,7 +282,7 @@ fn losses_while_the_test_runs() {
             "orphaned",
         ),
         Some(
-            "its node was lost",
+            "its node was lost or drained",
         ),
     ]
     "#);

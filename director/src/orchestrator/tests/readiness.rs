@@ -1,0 +1,96 @@
+//! Workers that run and are not ready yet.
+
+use super::stage::{Director, Stage, simple};
+use crate::task::plan::Role;
+use crate::task::state::{Outcome, Step};
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+fn probed(readiness: Value) -> Value {
+    let mut task = simple("probed");
+    task["worker"]["readiness"] = readiness;
+    task
+}
+
+async fn steps(director: &Director, task: &Value) -> Vec<Step> {
+    let name = director.accepted(task).await;
+    let state = director.ended(&name).await;
+    assert_eq!(state.outcome, Some(Outcome::Finished), "{state:#?}");
+    state.timings.into_keys().collect()
+}
+
+#[test]
+fn the_step_is_taken_only_when_it_is_asked_for() {
+    Stage::new().life(|director| async move {
+        let steps = steps(&director, &simple("plain")).await;
+        assert!(!steps.contains(&Step::Readiness));
+    });
+}
+
+#[test]
+fn a_command_that_succeeds_for_every_worker_lets_the_test_begin() {
+    let stage = Stage::new();
+    stage.fake.image("tool:1").in_role(Role::Readiness).exits(0);
+    stage.life(|director| async move {
+        let steps = steps(&director, &probed(json!({"exec": "check"}))).await;
+        assert!(steps.contains(&Step::Readiness));
+    });
+}
+
+#[test]
+fn a_command_that_fails_for_a_worker_names_it_and_what_it_printed() {
+    let stage = Stage::new();
+    stage
+        .fake
+        .image("tool:1")
+        .in_role(Role::Readiness)
+        .prints(&[
+            "ready 10.224.0.4",
+            "not-ready 10.224.0.5 3 no licence for `x` yet",
+        ])
+        .exits(1)
+        .after(Duration::from_secs(5));
+    stage.life(|director| async move {
+        let task = probed(json!({"exec": "check", "timeout": 5}));
+        let name = director.accepted(&task).await;
+        let addresses = director.until_step(&name, Step::Readiness).await.addresses;
+        println!("{addresses:?}");
+        assert_snapshot!(director.failed(&name).await, @"");
+    });
+}
+
+#[test]
+fn a_command_that_never_ends_is_bounded_and_says_who_is_silent() {
+    let stage = Stage::new();
+    stage
+        .fake
+        .image("tool:1")
+        .in_role(Role::Readiness)
+        .prints(&["ready 10.224.0.4"])
+        .exits(0)
+        .after(Duration::from_secs(3000));
+    stage.life(|director| async move {
+        let task = probed(json!({"exec": "sleep 3000", "timeout": 7}));
+        let name = director.accepted(&task).await;
+        assert_snapshot!(director.failed(&name).await, @"");
+    });
+}
+
+#[test]
+fn a_worker_that_dies_meanwhile_ends_the_wait() {
+    let stage = Stage::new();
+    stage
+        .fake
+        .image("tool:1")
+        .in_role(Role::Readiness)
+        .exits(0)
+        .after(Duration::from_secs(3000));
+    stage.life(|director| async move {
+        let task = probed(json!({"exec": "sleep 3000", "timeout": 3600}));
+        let name = director.accepted(&task).await;
+        let state = director.until_step(&name, Step::Readiness).await;
+        director.fake.kill(&state.worker.unwrap(), 3, 1);
+        assert_snapshot!(director.failed(&name).await, @"");
+    });
+}
