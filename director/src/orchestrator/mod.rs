@@ -7,7 +7,8 @@
 //! - [`queue`]: whose turn it is; [`health`]: whether Docker can be used; [`recover`]: what happens
 //!   at start.
 
-pub mod cleanup;
+pub mod advice;
+mod cleanup;
 pub mod clock;
 pub mod containers;
 pub mod driver;

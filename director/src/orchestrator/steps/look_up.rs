@@ -143,9 +143,12 @@ impl Questions {
 /// The failure that a sidecar which has ended means.
 pub fn ended(run: &Run, seen: &str) -> StepError {
     let image = &run.shared.settings.discovery_image;
-    let hint = format!(
-        "is the image `{image}` on the node, or can it be pulled? `discoveryImage` names another one"
-    );
+    let hint = match seen.contains("No such image") {
+        true => format!(
+            "is the image `{image}` on the node, or can it be pulled? `discoveryImage` names another one"
+        ),
+        false => String::new(),
+    };
     run.sidecar_failed(format!("the sidecar does not run: {seen}"), hint)
 }
 

@@ -152,7 +152,7 @@ async fn run_command(run: &mut Run, spec: &ReadinessSpec, command: &str) -> Step
         return Ok(Event::WorkersProbed);
     }
     let seen = match task.container_id {
-        Some(_) => Ok(unready_of(&output, &run.state.addresses, in_time)),
+        Some(_) => Ok(unready_of(&output.text, &run.state.addresses, in_time)),
         None => Err(judge::reason(&task)),
     };
     Err(not_ready(run, spec, seen))

@@ -73,6 +73,7 @@ fn result(state: &State, dice: Dice) -> Event {
         },
         Step::Running => Event::MasterEnded {
             exit_code: Some((dice % 2).into()),
+            memory_limit: None,
         },
         // What still runs is heard out before it goes.
         Step::Cleanup if often && !state.heard_out => Event::EvidenceKept {
