@@ -1,5 +1,6 @@
 //! Tasks: what is sent to start one, and what is told about it.
 
+use crate::service::{Placement, Resources, WorkerReadiness};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -25,6 +26,41 @@ pub struct TaskPayload {
     #[serde(default)]
     #[schema(minimum = 0, maximum = 86400)]
     pub delay: u64,
+    /// Seconds for which the test may run, from the start of the master; then it is ended as
+    /// `errored` with the code `max_duration`. None: 24 hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 604800, example = 3600)]
+    pub max_duration: Option<u64>,
+    /// What a worker that is lost while the test runs means.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_worker_loss: OnWorkerLoss,
+    /// A name for what the test has for itself, for example the system under test. Two tasks with the
+    /// same name here never run at the same time: the later one waits in the queue. Letters, digits,
+    /// `_`, `-`, `.` and `:`; none or an empty one claims nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(
+        max_length = 100,
+        pattern = "^[A-Za-z0-9_.:-]*$",
+        example = "shop-staging"
+    )]
+    pub exclusive: Option<String>,
+}
+
+/// What a worker that is lost while the test runs means. Lost: it ended with another code than 0, was
+/// refused by Docker, or its node went away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnWorkerLoss {
+    /// It is recorded, and the test goes on.
+    #[default]
+    Continue,
+    /// The test is ended as `errored` with the code `worker_lost`.
+    Abort,
+}
+
+/// Whether a field need not be told.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Definition of one of the two services of a task.
@@ -57,6 +93,24 @@ pub struct ServicePayload {
     /// system under test.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<String>,
+    /// What each container may take, and what its node must have free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// Where the containers may run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
+    /// Labels for the service and its containers. Keys have no blanks; those that start with
+    /// `com.atq.` or `com.docker.` belong to the Director and to Docker.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(example = json!({"team": "checkout"}))]
+    pub labels: BTreeMap<String, String>,
+    /// Seconds between SIGTERM and SIGKILL. None: 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 3600, example = 30)]
+    pub stop_grace_period: Option<u64>,
+    /// Only of the worker: what each of its containers must answer to before it counts as ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readiness: Option<WorkerReadiness>,
 }
 
 fn one() -> u32 {
@@ -153,6 +207,15 @@ pub struct Task {
     pub wait_command: Option<WaitCommand>,
     /// Seconds between ready workers and the master.
     pub delay: u64,
+    /// Seconds for which the test may run, as defined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_duration: Option<u64>,
+    /// What a lost worker means, unless it is `continue`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_worker_loss: OnWorkerLoss,
+    /// The name that the task has for itself, as defined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclusive: Option<String>,
     /// What is being done.
     pub step: Step,
     /// Why the task errored, in one sentence: the message of `failure`.
@@ -161,7 +224,9 @@ pub struct Task {
     /// Why the task errored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
-    /// Milliseconds by step, for the steps that were taken.
+    /// Milliseconds by step, for the steps that were taken. Beside them, once all workers run,
+    /// `startSkew`: milliseconds from the start of the first worker to that of the last.
+    #[schema(example = json!({"queued": 1, "network": 48, "discovery": 690, "workers": 31, "resolve": 1010, "startSkew": 214}))]
     pub timings: BTreeMap<String, u64>,
     /// The workers as last seen.
     pub workers: Vec<WorkerState>,
@@ -205,6 +270,22 @@ pub struct TaskService {
     /// Networks besides the task's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<String>,
+    /// What each container may take, and what its node must have free: processors as a number, memory
+    /// in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// Where the containers may run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
+    /// Labels of the user.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Seconds between SIGTERM and SIGKILL, as defined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_grace_period: Option<u64>,
+    /// What each worker must answer to before it counts as ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readiness: Option<WorkerReadiness>,
 }
 
 /// What is being done for a task, in this order.

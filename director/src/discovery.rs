@@ -3,6 +3,7 @@
 pub mod fake;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 use thiserror::Error;
@@ -22,6 +23,32 @@ pub struct DiscoveryError {
     pub reason: String,
 }
 
+/// What an address must do to be ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Probe {
+    /// Accept a TCP connection on this port, within 1 s.
+    Tcp(u16),
+    /// Answer a GET with this status, within 1 s.
+    Http {
+        /// Where it is asked.
+        port: u16,
+        /// Begins with `/`; with query, if any.
+        path: String,
+        /// From 100 to 599; redirects are not followed.
+        status: u16,
+    },
+}
+
+/// How an address did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probed {
+    /// The address that was asked for.
+    pub address: Ipv4Addr,
+    /// Why it is not ready, as in `connection refused`; `None` when it is.
+    pub reason: Option<String>,
+}
+
 /// What the Director asks a sidecar.
 #[async_trait]
 pub trait Discovery: Send + Sync + 'static {
@@ -36,7 +63,9 @@ pub trait Discovery: Send + Sync + 'static {
         timeout: Duration,
     ) -> Result<Vec<Ipv4Addr>, DiscoveryError>;
 
-    /// stub
+    /// Whether each of `addresses` passes `probe`, as soon as all have, or how they stand after
+    /// `timeout`; one entry for each address, in the same order. The sidecar tries again and again
+    /// in that time, which it cuts to 30 s, and leaves those alone that have passed.
     async fn probe(
         &self,
         endpoint: &str,
@@ -44,38 +73,34 @@ pub trait Discovery: Send + Sync + 'static {
         addresses: &[Ipv4Addr],
         probe: &Probe,
         timeout: Duration,
-    ) -> Result<Vec<Probed>, DiscoveryError> {
-        let _ = (token, probe, timeout, addresses);
-        Err(DiscoveryError {
-            endpoint: endpoint.to_owned(),
-            reason: "stub".to_owned(),
-        })
+    ) -> Result<Vec<Probed>, DiscoveryError>;
+}
+
+/// The body of `POST /probe`.
+#[derive(Serialize)]
+struct Order<'a> {
+    addresses: &'a [Ipv4Addr],
+    #[serde(flatten)]
+    probe: &'a Probe,
+    timeout: f64,
+}
+
+/// One entry of the answer to it.
+#[derive(Deserialize)]
+struct Outcome {
+    address: Ipv4Addr,
+    ready: bool,
+    reason: Option<String>,
+}
+
+impl From<Outcome> for Probed {
+    fn from(outcome: Outcome) -> Self {
+        let unsaid = || "the sidecar does not say why".to_owned();
+        Self {
+            address: outcome.address,
+            reason: (!outcome.ready).then(|| outcome.reason.unwrap_or_else(unsaid)),
+        }
     }
-}
-
-/// stub
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Probe {
-    /// tcp
-    Tcp(u16),
-    /// http
-    Http {
-        /// port
-        port: u16,
-        /// path
-        path: String,
-        /// status
-        status: u16,
-    },
-}
-
-/// stub
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Probed {
-    /// a
-    pub address: Ipv4Addr,
-    /// r
-    pub reason: Option<String>,
 }
 
 /// The sidecar over HTTP.
@@ -133,9 +158,64 @@ impl Discovery for HttpDiscovery {
                 addresses.dedup();
                 Ok(addresses)
             }
-            status => Err(unexpected(endpoint, status)),
+            status => Err(unexpected(endpoint, status, "200 or 204")),
         }
     }
+
+    async fn probe(
+        &self,
+        endpoint: &str,
+        token: &str,
+        addresses: &[Ipv4Addr],
+        probe: &Probe,
+        timeout: Duration,
+    ) -> Result<Vec<Probed>, DiscoveryError> {
+        if addresses.is_empty() {
+            return Ok(Vec::new());
+        }
+        let order = Order {
+            addresses,
+            probe,
+            timeout: timeout.as_secs_f64(),
+        };
+        let answer = self
+            .client
+            .post(format!("{endpoint}/probe"))
+            .json(&order)
+            .bearer_auth(token)
+            .timeout(timeout + ANSWER_GRACE)
+            .send()
+            .await
+            .map_err(|error| unreachable(endpoint, &error))?;
+        if !answer.status().is_success() {
+            return Err(unexpected(endpoint, answer.status(), "200"));
+        }
+        let outcomes: Vec<Outcome> = answer
+            .json()
+            .await
+            .map_err(|error| unreachable(endpoint, &error))?;
+        complete(endpoint, addresses, outcomes)
+    }
+}
+
+/// The outcomes, if there is one for each address: a worker that is not spoken of must not pass for
+/// ready.
+fn complete(
+    endpoint: &str,
+    addresses: &[Ipv4Addr],
+    outcomes: Vec<Outcome>,
+) -> Result<Vec<Probed>, DiscoveryError> {
+    let answered = outcomes.iter().map(|outcome| outcome.address);
+    if answered.eq(addresses.iter().copied()) {
+        return Ok(outcomes.into_iter().map(Probed::from).collect());
+    }
+    let (seen, expected) = (outcomes.len(), addresses.len());
+    Err(DiscoveryError {
+        endpoint: endpoint.to_owned(),
+        reason: format!(
+            "answered a probe for {seen} addresses; expected the {expected} asked for, in their order"
+        ),
+    })
 }
 
 fn unreachable(endpoint: &str, error: &reqwest::Error) -> DiscoveryError {
@@ -151,9 +231,12 @@ fn unreachable(endpoint: &str, error: &reqwest::Error) -> DiscoveryError {
     }
 }
 
-fn unexpected(endpoint: &str, status: reqwest::StatusCode) -> DiscoveryError {
+fn unexpected(endpoint: &str, status: reqwest::StatusCode, expected: &str) -> DiscoveryError {
     DiscoveryError {
         endpoint: endpoint.to_owned(),
-        reason: format!("answered {status}; expected 200 or 204"),
+        reason: format!("answered {status}; expected {expected}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

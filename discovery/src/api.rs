@@ -4,43 +4,51 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, Request, State};
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use subtle::ConstantTimeEq;
 
 use crate::error::Refusal;
 use crate::options::Options;
+use crate::probe::{self, Order, Outcome};
 use crate::query::Question;
 use crate::wait;
+
+/// Longest body of `/probe`: room for 4,000 addresses, more than one DNS message holds with the workers' short name.
+const LONGEST_BODY: usize = 128 * 1024;
 
 pub(crate) fn router(options: Options) -> Router {
     let options = Arc::new(options);
     Router::new()
         .route("/api/{hostname}", get(addresses))
         .route("/api/", get(no_name))
+        .route("/probe", post(tried))
         .route("/healthz", get(|| async { "ok" }))
         .fallback(|uri: Uri| async move { Refusal::UnknownPath(uri.path().to_owned()) })
-        .method_not_allowed_fallback(|method: Method| async move {
-            Refusal::MethodNotAllowed(method.to_string())
-        })
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .layer(from_fn_with_state(options.clone(), guard))
         .with_state(options)
 }
 
-/// Lets requests to `/api` pass that carry the token, and all others.
+/// Lets requests to `/api` and `/probe` pass that carry the token, and all others.
 async fn guard(
     State(options): State<Arc<Options>>,
     request: Request,
     next: Next,
 ) -> Result<Response, Refusal> {
     let path = request.uri().path();
-    let guarded = path == "/api" || path.starts_with("/api/");
+    let guarded = ["/api", "/probe"].into_iter().any(|room| {
+        path.strip_prefix(room)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    });
     match &options.token {
         Some(token) if guarded && !carries(request.headers(), token) => Err(Refusal::Unauthorized),
         _ => Ok(next.run(request).await),
@@ -77,6 +85,25 @@ async fn addresses(
 
 async fn no_name() -> Result<(), Refusal> {
     Question::parse("", &[]).map(|_| ())
+}
+
+async fn tried(body: Result<Bytes, BytesRejection>) -> Result<Json<Vec<Outcome>>, Refusal> {
+    let body = body.map_err(|e| match e.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLarge(LONGEST_BODY),
+        _ => Refusal::BadInput(format!("body: {}", e.body_text())),
+    })?;
+    Ok(Json(probe::answer(&Order::parse(&body)?).await))
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Refusal {
+    Refusal::MethodNotAllowed {
+        seen: method.to_string(),
+        expected: if uri.path() == "/probe" {
+            "POST"
+        } else {
+            "GET"
+        },
+    }
 }
 
 fn body(addresses: &BTreeSet<Ipv4Addr>, csv: bool) -> Response {

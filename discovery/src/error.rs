@@ -15,8 +15,15 @@ pub(crate) enum Refusal {
     Unauthorized,
     /// No such path.
     UnknownPath(String),
-    /// A method other than GET.
-    MethodNotAllowed(String),
+    /// A method other than the one that the path has.
+    MethodNotAllowed {
+        /// What the client used.
+        seen: String,
+        /// What there is.
+        expected: &'static str,
+    },
+    /// A body of more than so many bytes.
+    TooLarge(usize),
 }
 
 impl Refusal {
@@ -24,6 +31,10 @@ impl Refusal {
     pub(crate) fn bad(what: &str, seen: &str, expected: &str) -> Self {
         let seen = shorten(seen);
         Self::BadInput(format!("`{what}` is `{seen}`, expected {expected}"))
+    }
+
+    pub(crate) fn missing(what: &str, expected: &str) -> Self {
+        Self::BadInput(format!("`{what}` is missing, expected {expected}"))
     }
 
     fn parts(&self) -> (StatusCode, String) {
@@ -37,13 +48,17 @@ impl Refusal {
             Self::UnknownPath(path) => (
                 StatusCode::NOT_FOUND,
                 format!(
-                    "no such path `{}`, expected `/api/{{hostname}}` or `/healthz`",
+                    "no such path `{}`, expected `/api/{{hostname}}`, `/probe` or `/healthz`",
                     shorten(path)
                 ),
             ),
-            Self::MethodNotAllowed(method) => (
+            Self::MethodNotAllowed { seen, expected } => (
                 StatusCode::METHOD_NOT_ALLOWED,
-                format!("method is `{}`, expected `GET`", shorten(method)),
+                format!("method is `{}`, expected `{expected}`", shorten(seen)),
+            ),
+            Self::TooLarge(most) => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("the body is larger than expected, which is {most} bytes at most"),
             ),
         }
     }

@@ -6,6 +6,10 @@
 //! * `GET /api/{hostname}`: 200 with a sorted JSON array (`Accept: text/csv`: `ip1,ip2`), 204 when there is none.
 //! * `?replicas=N&timeout=5s`: answers as soon as N addresses are there, at the time-out with those that are.
 //! * `?probe=tcp:1099`: only addresses count that accept a TCP connection on that port.
+//! * `POST /probe` with `{"addresses": ["10.0.0.2"], "tcp": 1099, "timeout": 5}` or, in place of `tcp`,
+//!   `"http": {"port": 8080, "path": "/health", "status": 200}`: tries each address until it has succeeded once or
+//!   time is up; 200 with one entry for each address, in the order of the request:
+//!   `[{"address":"10.0.0.2","ready":false,"reason":"connection refused"}]`; `reason` only where `ready` is false.
 //! * `GET /healthz`: 200 `ok`.
 //!
 //! | module | what it decides |
@@ -14,7 +18,9 @@
 //! | `query` | which host names and parameters are valid |
 //! | `wait` | when to look again, when to answer, with what |
 //! | `dns` | one look-up |
-//! | `probe` | one round of TCP connects |
+//! | `probe` | which addresses have succeeded, and why the others have not |
+//! | `probe::check` | one try: a TCP connection, an HTTP answer |
+//! | `probe::order` | which bodies of `/probe` are valid |
 
 mod api;
 mod dns;

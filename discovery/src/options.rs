@@ -24,8 +24,8 @@ pub struct Args {
     #[arg(long, value_name = "IP:PORT", env = "ATQ_DISCOVERY_NAMESERVER")]
     pub nameserver: Option<SocketAddr>,
 
-    /// Token that requests to /api must carry as `Authorization: Bearer`; without one, anyone may ask. Prefer the
-    /// environment: arguments show in the list of processes
+    /// Token that requests to /api and /probe must carry as `Authorization: Bearer`; without one, anyone may ask.
+    /// Prefer the environment: arguments show in the list of processes
     #[arg(
         long,
         env = "ATQ_DISCOVERY_TOKEN",
@@ -59,6 +59,6 @@ impl Args {
 pub struct Options {
     /// Whom to ask.
     pub name_servers: NameServers,
-    /// The token that requests to `/api` must carry; `None` leaves it open.
+    /// The token that requests to `/api` and `/probe` must carry; `None` leaves them open.
     pub token: Option<String>,
 }

@@ -1,64 +1,137 @@
-//! One round of TCP connects.
+//! Which addresses have succeeded, and why the others have not.
 
-use std::collections::BTreeSet;
+mod check;
+mod order;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, RandomState};
 use std::net::Ipv4Addr;
-use std::num::NonZeroU16;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use serde::Serialize;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout_at};
 
-/// An address that takes longer to accept a connection does not count.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Connects under way at once: leaves room under the usual limit of 1024 open files.
+pub(crate) use check::Check;
+pub(crate) use order::Order;
+
+/// Tries under way at once: leaves room under the usual limit of 1024 open files.
 const AT_ONCE: usize = 64;
 
-/// Which addresses accepted a connection, kept over the rounds of one request: a worker that is ready is left alone
-/// then, rather than connected to forty times a second.
+/// An address, and what a try of it gave.
+type Tried = (Ipv4Addr, Result<(), String>);
+
+/// How one address did.
+#[derive(Debug, Serialize)]
+pub(crate) struct Outcome {
+    address: Ipv4Addr,
+    ready: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// Tries the addresses of `order` until each has succeeded once or time is up. In the order asked for.
+pub(crate) async fn answer(order: &Order) -> Vec<Outcome> {
+    let deadline = Instant::now() + order.timeout;
+    let mut probe = Probe::new(order.check.clone());
+    // Time is up or all have succeeded: either way the probe holds what there is to say.
+    let _ = timeout_at(deadline, probe.until_all(&order.addresses)).await;
+    let addresses = order.addresses.iter();
+    addresses.map(|address| probe.outcome(*address)).collect()
+}
+
+/// What was learnt over the rounds of one request: a worker that is ready is left alone then, rather than connected to
+/// forty times a second.
 pub(crate) struct Probe {
-    port: NonZeroU16,
-    open: BTreeSet<Ipv4Addr>,
+    check: Check,
+    passed: BTreeSet<Ipv4Addr>,
+    /// Why the latest try failed; `None` while the first is under way.
+    failed: BTreeMap<Ipv4Addr, Option<String>>,
 }
 
 impl Probe {
-    pub(crate) fn new(port: NonZeroU16) -> Self {
+    pub(crate) fn new(check: Check) -> Self {
         Self {
-            port,
-            open: BTreeSet::new(),
+            check,
+            passed: BTreeSet::new(),
+            failed: BTreeMap::new(),
         }
     }
 
-    /// Those of `addresses` that have accepted a connection so far.
+    /// Those of `addresses` that have succeeded so far.
     pub(crate) fn accepted(&self, addresses: &BTreeSet<Ipv4Addr>) -> BTreeSet<Ipv4Addr> {
-        addresses.intersection(&self.open).copied().collect()
+        addresses.intersection(&self.passed).copied().collect()
     }
 
-    /// Connects to each of `addresses` that has not accepted yet. May be dropped half way: what was learnt stays, and
-    /// the connects under way end.
+    async fn until_all(&mut self, addresses: &[Ipv4Addr]) {
+        let addresses = addresses.iter().copied().collect();
+        loop {
+            self.round(&addresses).await;
+            let missing = addresses.difference(&self.passed).count();
+            if missing == 0 {
+                return;
+            }
+            sleep(pause(missing)).await;
+        }
+    }
+
+    /// Tries each of `addresses` that has not succeeded yet. May be dropped half way: what was learnt stays, and the
+    /// tries under way end.
     pub(crate) async fn round(&mut self, addresses: &BTreeSet<Ipv4Addr>) {
-        let missing: Vec<_> = addresses.difference(&self.open).copied().collect();
+        let mut missing: Vec<_> = addresses.difference(&self.passed).copied().collect();
+        start_anywhere(&mut missing);
         let mut under_way = JoinSet::new();
         for address in missing {
             if under_way.len() == AT_ONCE {
                 self.note(under_way.join_next().await);
             }
-            under_way.spawn(connect(address, self.port));
+            self.failed.entry(address).or_default();
+            let check = self.check.clone();
+            under_way.spawn(async move { (address, check.attempt(address).await) });
         }
         while !under_way.is_empty() {
             self.note(under_way.join_next().await);
         }
     }
 
-    fn note<E>(&mut self, ended: Option<Result<Option<Ipv4Addr>, E>>) {
-        if let Some(Ok(Some(address))) = ended {
-            self.open.insert(address);
+    fn note<E>(&mut self, ended: Option<Result<Tried, E>>) {
+        match ended {
+            Some(Ok((address, Ok(())))) => {
+                self.passed.insert(address);
+            }
+            Some(Ok((address, Err(reason)))) => {
+                self.failed.insert(address, Some(reason));
+            }
+            _ => {}
+        }
+    }
+
+    fn outcome(&self, address: Ipv4Addr) -> Outcome {
+        let ready = self.passed.contains(&address);
+        let reason = || match self.failed.get(&address) {
+            Some(Some(reason)) => reason.clone(),
+            Some(None) => "no answer before the time was up".to_owned(),
+            None => "not tried before the time was up".to_owned(),
+        };
+        Outcome {
+            address,
+            ready,
+            reason: (!ready).then(reason),
         }
     }
 }
 
-async fn connect(address: Ipv4Addr, port: NonZeroU16) -> Option<Ipv4Addr> {
-    let stream = TcpStream::connect((address, port.get()));
-    let connected = timeout(CONNECT_TIMEOUT, stream).await;
-    matches!(connected, Ok(Ok(_))).then_some(address)
+/// Silent addresses keep the others waiting. With a start that differs from round to round, those at the end get their
+/// turn also where the time never suffices for all.
+fn start_anywhere(addresses: &mut [Ipv4Addr]) {
+    let random = usize::try_from(RandomState::new().hash_one(())).unwrap_or_default();
+    addresses.rotate_left(random.checked_rem(addresses.len()).unwrap_or_default());
+}
+
+/// Connects cost the workers, which are about to start.
+fn pause(missing: usize) -> Duration {
+    const SHORTEST: u64 = 100;
+    const LONGEST: u64 = 500;
+    let more = u64::try_from(missing / 4).unwrap_or(LONGEST);
+    Duration::from_millis(LONGEST.min(SHORTEST + more))
 }

@@ -10,7 +10,7 @@ use crate::error::Refusal;
 /// Longest time a request waits, whatever it asks for: clients repeat long-polls rather than hang on one.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// How long a request waits that does not say.
-const DEFAULT_WAIT: Duration = Duration::from_secs(5);
+pub(crate) const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 
 /// A valid question.
 #[derive(Debug, PartialEq)]
@@ -136,15 +136,18 @@ fn parse_timeout(seen: &str) -> Result<Duration, Refusal> {
     // The parser of floats would also take `inf`, `1e9` and signs.
     let plain = number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     match number.parse::<f64>() {
-        Ok(n) if plain => {
-            Ok(LONGEST_WAIT.mul_f64((n * unit / LONGEST_WAIT.as_secs_f64()).min(1.0)))
-        }
+        Ok(n) if plain => Ok(capped(n * unit)),
         _ => Err(Refusal::bad(
             "timeout",
             seen,
             "seconds, as in `5`, `0.5`, `5s` or `500ms`",
         )),
     }
+}
+
+/// A time of so many seconds, or the longest that a request waits. `seconds` must not be negative.
+pub(crate) fn capped(seconds: f64) -> Duration {
+    LONGEST_WAIT.mul_f64((seconds / LONGEST_WAIT.as_secs_f64()).min(1.0))
 }
 
 fn parse_probe(seen: &str) -> Result<NonZeroU16, Refusal> {

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::dns::{NameServers, Session};
-use crate::probe::Probe;
+use crate::probe::{Check, Probe};
 use crate::query::Question;
 
 /// How long a look-up for a name without addresses may stay silent before another joins it.
@@ -64,7 +64,7 @@ impl View {
         Ok(Self {
             servers: servers.clone(),
             session: servers.session()?,
-            probe: question.probe.map(Probe::new),
+            probe: question.probe.map(|port| Probe::new(Check::Tcp(port))),
             addresses: BTreeSet::new(),
             trouble: None,
         })

@@ -44,9 +44,21 @@ const STATUSES: [(&str, TaskStatus); 5] = [
     request_body(
         content((TaskPayload = "application/json", example = json!({
             "name": "checkout-nightly",
-            "master": {"alias": "Coordinator", "image": "atq-jmeter:5.6.3", "environment": ["MODE=master", "TEST_PATH=/atq/data/checkout.jmx"], "fileid": "0f343b0931126a20f133d67c2b018a3b"},
-            "worker": {"alias": "Minions", "image": "atq-jmeter:5.6.3", "environment": ["MODE=node"], "replicas": 3},
+            "master": {
+                "alias": "Coordinator", "image": "atq-jmeter:5.6.3", "environment": ["MODE=master", "TEST_PATH=/atq/data/checkout.jmx"],
+                "fileid": "0f343b0931126a20f133d67c2b018a3b", "stopGracePeriod": 30, "placement": {"constraints": ["node.role==manager"]}
+            },
+            "worker": {
+                "alias": "Minions", "image": "atq-jmeter:5.6.3", "environment": ["MODE=node"], "replicas": 3, "stopGracePeriod": 30,
+                "readiness": {"tcp": 1099, "timeout": 60},
+                "resources": {"limits": {"cpus": 2, "memory": "1GiB"}, "reservations": {"cpus": 0.5, "memory": "768m"}},
+                "placement": {"constraints": ["node.labels.zone==a"], "maxReplicasPerNode": 1},
+                "labels": {"team": "checkout"}
+            },
             "waitCommand": {"command": "curl -sf http://shop/health", "expectedResult": "ok", "timeout": 30},
+            "maxDuration": 3600,
+            "onWorkerLoss": "abort",
+            "exclusive": "shop-staging",
             "delay": 2
         }))),
         description = "The definition, of at most 1 MiB. Read as JSON when the content type is missing, `application/json`, any `+json`, or `application/x-www-form-urlencoded` (what curl's `-d` sends unless told otherwise)."

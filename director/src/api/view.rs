@@ -1,16 +1,19 @@
 //! From our words to those of the wire. Environments and tokens have no words there.
 
+mod service;
+
 use crate::bundle::BundleContent;
 use crate::evidence::Source;
 use crate::orchestrator::View;
 use crate::swarm::{LogLine, LogStream};
 use crate::task::event::{self, Event, Record, WorkerSeen};
-use crate::task::spec::{ServiceSpec, WaitSpec};
+use crate::task::spec::{self, WaitSpec};
 use crate::task::state::{self, Outcome, State};
 use crate::task::timestamp::Timestamp;
 use atq_api_spec::bundle::{BundleDetails, BundleFile};
 use atq_api_spec::task::{
-    Failure, LogEntry, Step, Task, TaskEvent, TaskService, TaskStatus, WaitCommand, WorkerState,
+    Failure, LogEntry, OnWorkerLoss, Step, Task, TaskEvent, TaskService, TaskStatus, WaitCommand,
+    WorkerState,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -19,16 +22,26 @@ use std::time::Duration;
 /// How long an outcome waits for the evidence before it is shown.
 const EVIDENCE_PATIENCE: Duration = Duration::from_secs(30);
 
+/// The key in `timings` that is no step: milliseconds from the start of the first worker to that of
+/// the last.
+const START_SKEW: &str = "startSkew";
+
 /// A task as it is shown.
 pub fn task(view: &View) -> Task {
     let (spec, state) = (&view.spec, &view.state);
     Task {
         id: spec.name.to_string(),
         status: status(view),
-        master: service(&spec.master, state.master.as_deref()),
-        worker: service(&spec.worker, state.worker.as_deref()),
+        master: service::service(&spec.master, state.master.as_deref()),
+        worker: TaskService {
+            readiness: spec.readiness.as_ref().map(service::readiness),
+            ..service::service(&spec.worker, state.worker.as_deref())
+        },
         wait_command: spec.wait.as_ref().map(wait_command),
         delay: spec.delay,
+        max_duration: spec.max_duration,
+        on_worker_loss: on_worker_loss(spec.on_worker_loss),
+        exclusive: spec.exclusive.clone(),
         step: step(state.step),
         error: state
             .failure
@@ -63,24 +76,18 @@ pub fn status(view: &View) -> TaskStatus {
     }
 }
 
-fn service(spec: &ServiceSpec, id: Option<&str>) -> TaskService {
-    TaskService {
-        id: id.unwrap_or_default().to_owned(),
-        alias: spec.alias.clone(),
-        file_id: spec.fileid.clone().unwrap_or_default(),
-        image: spec.image.clone(),
-        replicas: spec.replicas,
-        tty: spec.tty,
-        args: spec.args.clone(),
-        networks: spec.networks.clone(),
-    }
-}
-
 fn wait_command(spec: &WaitSpec) -> WaitCommand {
     WaitCommand {
         command: spec.command.clone(),
         expected_result: spec.expected_result.clone(),
         timeout: spec.timeout,
+    }
+}
+
+fn on_worker_loss(policy: spec::OnWorkerLoss) -> OnWorkerLoss {
+    match policy {
+        spec::OnWorkerLoss::Continue => OnWorkerLoss::Continue,
+        spec::OnWorkerLoss::Abort => OnWorkerLoss::Abort,
     }
 }
 
@@ -98,7 +105,7 @@ fn failure(failure: &event::Failure) -> Failure {
     }
 }
 
-/// The steps that are over, and the present one so far.
+/// The steps that are over, and the present one so far; beside them how far apart the workers started.
 fn timings(state: &State, now: Timestamp) -> BTreeMap<String, u64> {
     let over = state
         .timings
@@ -109,7 +116,12 @@ fn timings(state: &State, now: Timestamp) -> BTreeMap<String, u64> {
         state.step.as_str().to_owned(),
         u64::try_from(so_far).unwrap_or(u64::MAX),
     );
-    over.chain((!state.is_done()).then_some(present)).collect()
+    let skew = state
+        .start_skew
+        .map(|millis| (START_SKEW.to_owned(), millis));
+    over.chain((!state.is_done()).then_some(present))
+        .chain(skew)
+        .collect()
 }
 
 fn worker(seen: &WorkerSeen) -> WorkerState {

@@ -1,13 +1,14 @@
 //! A sidecar that answers from a [`FakeSwarm`]: it is there when its service runs, and knows the
 //! names of its own network only.
 
-use super::{Discovery, DiscoveryError};
+use super::{Discovery, DiscoveryError, Probe, Probed};
 use crate::swarm::fake::FakeSwarm;
 use crate::task::plan::DISCOVERY_TOKEN_VARIABLE;
 use async_trait::async_trait;
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -20,6 +21,32 @@ pub struct FakeDiscovery {
     swarm: FakeSwarm,
     deaf: Arc<AtomicBool>,
     hidden: Arc<Mutex<Vec<Ipv4Addr>>>,
+    probes: Arc<Mutex<Probes>>,
+}
+
+/// What the workers do when they are probed.
+#[derive(Debug, Default)]
+struct Probes {
+    unready: BTreeMap<Ipv4Addr, String>,
+    /// Questions still to come in which nobody is ready.
+    warming: usize,
+    asked: Vec<(Probe, Vec<Ipv4Addr>)>,
+}
+
+impl Probes {
+    /// Writes a question down; whether everybody is still starting while it is answered.
+    fn ask(&mut self, probe: &Probe, addresses: &[Ipv4Addr]) -> bool {
+        self.asked.push((probe.clone(), addresses.to_vec()));
+        let warming = self.warming > 0;
+        self.warming = self.warming.saturating_sub(1);
+        warming
+    }
+
+    fn outcome(&self, address: Ipv4Addr, warming: bool) -> Probed {
+        let told = self.unready.get(&address).cloned();
+        let reason = told.or_else(|| warming.then(|| "connection refused".to_owned()));
+        Probed { address, reason }
+    }
 }
 
 impl FakeDiscovery {
@@ -29,6 +56,7 @@ impl FakeDiscovery {
             swarm,
             deaf: Arc::default(),
             hidden: Arc::default(),
+            probes: Arc::default(),
         }
     }
 
@@ -40,6 +68,30 @@ impl FakeDiscovery {
     /// Addresses that DNS never tells, whatever Swarm says.
     pub fn hide(&self, addresses: Vec<Ipv4Addr>) {
         *self.hidden.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+
+    /// From here on these addresses, and no others, fail every probe, each for its reason. Probes
+    /// under way hear of it too.
+    pub fn unready(&self, reasons: &[(Ipv4Addr, &str)]) {
+        let reasons = reasons.iter();
+        self.probes().unready = reasons
+            .map(|(address, reason)| (*address, (*reason).to_owned()))
+            .collect();
+    }
+
+    /// In the next `questions` probes every address refuses connections, for all the time that the
+    /// probe may take; the one after that finds all of them ready.
+    pub fn warm_up(&self, questions: usize) {
+        self.probes().warming = questions;
+    }
+
+    /// What was probed so far, and at which addresses, in the order of the questions.
+    pub fn probed(&self) -> Vec<(Probe, Vec<Ipv4Addr>)> {
+        self.probes().asked.clone()
+    }
+
+    fn probes(&self) -> MutexGuard<'_, Probes> {
+        self.probes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The network of the sidecar at `endpoint`, which must have this token.
@@ -93,4 +145,34 @@ impl Discovery for FakeDiscovery {
             sleep(LOOK).await;
         }
     }
+
+    async fn probe(
+        &self,
+        endpoint: &str,
+        token: &str,
+        addresses: &[Ipv4Addr],
+        probe: &Probe,
+        timeout: Duration,
+    ) -> Result<Vec<Probed>, DiscoveryError> {
+        let deadline = Instant::now() + timeout;
+        self.network(endpoint, token)?;
+        let warming = self.probes().ask(probe, addresses);
+        loop {
+            self.network(endpoint, token)?;
+            let outcomes: Vec<_> = {
+                let probes = self.probes();
+                let each = addresses.iter();
+                each.map(|address| probes.outcome(*address, warming))
+                    .collect()
+            };
+            let ready = outcomes.iter().all(|one| one.reason.is_none());
+            if ready || Instant::now() >= deadline {
+                return Ok(outcomes);
+            }
+            sleep(LOOK).await;
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

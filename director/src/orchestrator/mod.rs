@@ -30,6 +30,7 @@ use crate::task::event::{Event, Failure, FailureCode, Record, WorkerSeen};
 use crate::task::machine;
 use crate::task::spec::{Fault, Surroundings, TaskName, TaskSpec};
 use crate::task::state::{Desired, State, Step};
+use crate::task::timestamp::Timestamp;
 use clock::Clock;
 use futures_util::FutureExt;
 use health::Health;
@@ -129,7 +130,7 @@ pub struct View {
     /// Place in the queue, from 1.
     pub queue_position: Option<u32>,
     /// Now, so that the view can be judged without a clock.
-    pub now: crate::task::timestamp::Timestamp,
+    pub now: Timestamp,
 }
 
 /// What became of a definition.
@@ -202,6 +203,7 @@ pub enum WishError {
 pub struct Orchestrator {
     shared: Arc<Shared>,
     live: Arc<Mutex<HashMap<TaskName, Live>>>,
+    last_arrival: Arc<Mutex<Timestamp>>,
 }
 
 /// A definition is checked against the uploads and the configuration.
@@ -234,6 +236,7 @@ impl Orchestrator {
         Self {
             shared: Arc::new(shared),
             live: Arc::default(),
+            last_arrival: Arc::new(Mutex::new(Timestamp(0))),
         }
     }
 
@@ -260,7 +263,7 @@ impl Orchestrator {
         self.check_networks(&spec).await?;
         let first = Record {
             seq: 1,
-            at: self.shared.clock.now(),
+            at: self.arrival(),
             event: queued(),
         };
         if let Some(present) = self.shared.store.create(&spec, &first).await? {
@@ -270,6 +273,21 @@ impl Orchestrator {
         self.drive(&spec.name)?;
         let view = self.get(&spec.name)?.ok_or(SubmitError::ShuttingDown)?;
         Ok(Submitted::Accepted(Box::new(view)))
+    }
+
+    /// Now, but later than any other arrival: the order of the queue must survive a restart, also that
+    /// of definitions which came within one millisecond.
+    fn arrival(&self) -> Timestamp {
+        let mut last = self
+            .last_arrival
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *last = self
+            .shared
+            .clock
+            .now()
+            .max(last.plus(Duration::from_millis(1)));
+        *last
     }
 
     fn present(&self, spec: &TaskSpec, present: Stored) -> Result<Submitted, SubmitError> {

@@ -1,12 +1,13 @@
 #![allow(clippy::unwrap_used)]
 //! The orchestrator on a Swarm in memory, with a store on a real disk and tokio's paused clock: hours
 //! pass in milliseconds. `stage` sets it up, `stories` are single runs, `wishes` are stops and
-//! deletes, `last_words` are about what still
+//! deletes, `queueing` is about several tasks, `last_words` about what still
 //! runs at the end, `panics` are bugs, `sweeps` play one run again and again with something going wrong at every point.
 
 mod last_words;
 mod panics;
 mod ports;
+mod queueing;
 mod readiness;
 mod stage;
 mod stories;

@@ -2,8 +2,8 @@
 //! run always gives the same plan, which is what makes every step idempotent.
 
 use super::spec::{
-    REMOTES, RESERVED_PREFIX, Resources, STOP_GRACE, ServiceSpec, TaskSpec, WORKER_ADDRESSES,
-    WORKERS_NAME,
+    READINESS_COMMAND, REMOTES, RESERVED_PREFIX, Resources, STOP_GRACE, ServiceSpec, TaskSpec,
+    WORKER_ADDRESSES, WORKERS_NAME,
 };
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -29,8 +29,6 @@ pub const DISCOVERY_PORT: u16 = 9090;
 /// The variable that tells the sidecar its token.
 pub const DISCOVERY_TOKEN_VARIABLE: &str = "ATQ_DISCOVERY_TOKEN";
 
-/// Tells [`ASK_EACH_WORKER`] the user's command.
-const READINESS_COMMAND: &str = "ATQ_READINESS_COMMAND";
 /// Tells [`ASK_EACH_WORKER`] for how many seconds it asks again.
 const READINESS_SECONDS: &str = "ATQ_READINESS_SECONDS";
 /// Runs the readiness command for all workers at once, and prints a line for each. Of the image it

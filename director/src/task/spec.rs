@@ -19,6 +19,8 @@ pub const REMOTES: &str = "REMOTES";
 pub const RESERVED_PREFIX: &str = "ATQ_";
 /// The variable that tells a readiness command which worker it is about.
 pub const PROBED_ADDRESS: &str = "ATQ_WORKER_ADDRESS";
+/// The variable that hands the user's readiness command to the container that runs it.
+pub const READINESS_COMMAND: &str = "ATQ_READINESS_COMMAND";
 /// Time between SIGTERM and SIGKILL of containers whose definition says nothing.
 pub const STOP_GRACE: Duration = Duration::from_secs(10);
 /// The name that the workers also have on the task's network, whatever their alias: short, so that

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod document;
+mod fields;
 mod fixture;
 mod layer1;
 mod layer2;

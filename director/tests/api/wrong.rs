@@ -4,6 +4,7 @@ use crate::fixture::{Answer, Director, payload, request};
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use futures_util::{StreamExt, stream};
+use serde_json::json;
 
 /// Every error has these, whatever it is about.
 fn check(answer: &Answer, what: &str) {
@@ -191,7 +192,8 @@ async fn bodies_that_are_no_definition() {
             417,
         ),
     ];
-    for (what, body, status) in cases {
+    let fields = wrong_fields().map(|(what, body)| (what, body, 417));
+    for (what, body, status) in cases.into_iter().chain(fields) {
         let answer = director
             .send(request("PUT", "/api/task/", Body::from(body)))
             .await;
@@ -200,6 +202,78 @@ async fn bodies_that_are_no_definition() {
         assert!(answer.body.len() < 10_000, "{what} is echoed");
     }
     assert!(director.orchestrator.list().unwrap().is_empty());
+}
+
+/// Definitions with one field that cannot be.
+fn wrong_fields() -> impl Iterator<Item = (&'static str, Vec<u8>)> {
+    let fields = [
+        (
+            "deep resources",
+            "resources",
+            json!({"limits": {"cpus": {"cpus": {"cpus": 1}}}}),
+        ),
+        (
+            "cpus as infinity",
+            "resources",
+            json!({"limits": {"cpus": "1e400"}}),
+        ),
+        (
+            "memory as a negative",
+            "resources",
+            json!({"limits": {"memory": "-1g"}}),
+        ),
+        (
+            "memory beyond all bounds",
+            "resources",
+            json!({"limits": {"memory": "9".repeat(10_000)}}),
+        ),
+        (
+            "more reserved than allowed",
+            "resources",
+            json!({"limits": {"cpus": 1}, "reservations": {"cpus": 2}}),
+        ),
+        (
+            "constraints that ask for nothing",
+            "placement",
+            json!({"constraints": vec!["zone=a"; 20]}),
+        ),
+        (
+            "no replicas on a node",
+            "placement",
+            json!({"maxReplicasPerNode": 0}),
+        ),
+        (
+            "labels of the Director",
+            "labels",
+            json!({"com.atq.run": "mine"}),
+        ),
+        ("labels as a list", "labels", json!(["a=b"])),
+        ("a label of line ends", "labels", json!({"a\r\nb": "c"})),
+        ("a grace without end", "stopGracePeriod", json!(u64::MAX)),
+        ("no probe", "readiness", json!({})),
+        ("two probes", "readiness", json!({"tcp": 1, "exec": "true"})),
+        ("a port too high", "readiness", json!({"tcp": 65_536})),
+        (
+            "a path with a second request",
+            "readiness",
+            json!({"http": {"port": 80, "path": "/ HTTP/1.1\r\nHost: x\r\n\r\nGET /"}}),
+        ),
+        (
+            "a command with a NUL",
+            "readiness",
+            json!({"exec": "a\u{0}"}),
+        ),
+        (
+            "a command too long",
+            "readiness",
+            json!({"exec": "x".repeat(200_000)}),
+        ),
+    ];
+    fields.into_iter().map(|(what, field, value)| {
+        let mut payload = payload("wrong-field");
+        payload["worker"][field] = value;
+        (what, payload.to_string().into_bytes())
+    })
 }
 
 #[tokio::test]

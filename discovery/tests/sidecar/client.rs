@@ -50,6 +50,11 @@ impl Sidecar {
         parts(self.request(path)).await
     }
 
+    /// Status and body of an order to probe.
+    pub async fn probe(&self, order: &Value) -> (StatusCode, Value) {
+        parts(self.post("/probe").body(order.to_string())).await
+    }
+
     /// The addresses of a 200, nothing for a 204.
     pub async fn addresses(&self, path: &str) -> Vec<String> {
         match self.get(path).await {

@@ -150,7 +150,7 @@ async fn bad_input_is_400_and_names_what_is_wrong() {
 #[tokio::test]
 async fn other_paths_and_methods_are_refused_in_json() {
     let (_dns, sidecar) = pair(Answer::Empty).await;
-    for path in ["/", "/api", "/api/a/b", "/healthz/", "/metrics"] {
+    for path in ["/", "/api", "/api/a/b", "/healthz/", "/probe/", "/metrics"] {
         let (status, body) = sidecar.get(path).await;
         assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
         assert!(
@@ -161,8 +161,11 @@ async fn other_paths_and_methods_are_refused_in_json() {
         );
     }
     let (status, body) = parts(sidecar.post("/api/w")).await;
-    assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
-    assert!(body["error"].as_str().unwrap().contains("`POST`"));
+    let error = json!({"error": "method is `POST`, expected `GET`"});
+    assert_eq!((status, body), (StatusCode::METHOD_NOT_ALLOWED, error));
+    let error = json!({"error": "method is `GET`, expected `POST`"});
+    let expected = (StatusCode::METHOD_NOT_ALLOWED, error);
+    assert_eq!(sidecar.get("/probe").await, expected);
 }
 
 #[tokio::test]
@@ -178,7 +181,15 @@ async fn with_a_token_the_api_wants_it_and_health_does_not() {
         "Basic s3cret",
         "s3cret",
     ];
-    for path in ["/api/w", "/api/", "/api", "/api/a/b", "/api/w?replicas=x"] {
+    for path in [
+        "/api/w",
+        "/api/",
+        "/api",
+        "/api/a/b",
+        "/api/w?replicas=x",
+        "/probe",
+        "/probe/",
+    ] {
         assert_eq!(
             sidecar.get(path).await.0,
             StatusCode::UNAUTHORIZED,

@@ -3,9 +3,11 @@
 
 mod client;
 mod dns;
+mod workers;
 
 mod contract;
 mod long_poll;
+mod order;
 mod probe;
 mod program;
 mod scale;

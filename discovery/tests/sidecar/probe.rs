@@ -4,30 +4,18 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::timeout;
 
 use crate::client::pair;
 use crate::dns::Answer;
+use crate::workers::{everywhere, hold};
 
 const FIRST: Ipv4Addr = Ipv4Addr::new(127, 0, 7, 1);
 const SECOND: Ipv4Addr = Ipv4Addr::new(127, 0, 7, 2);
 
-/// A port held on both addresses, and open on neither until `listen` is called: nobody else gets it meanwhile.
-fn workers() -> (TcpSocket, TcpSocket, u16) {
-    loop {
-        let [first, second] = [(); 2].map(|()| TcpSocket::new_v4().unwrap());
-        first.bind((FIRST, 0).into()).unwrap();
-        let port = first.local_addr().unwrap().port();
-        if second.bind((SECOND, port).into()).is_ok() {
-            return (first, second, port);
-        }
-    }
-}
-
 #[tokio::test]
 async fn only_addresses_that_accept_count() {
-    let (first, _second, port) = workers();
+    let ([first, _second], port) = hold([FIRST, SECOND]);
     let _first = first.listen(8).unwrap();
     let (_dns, sidecar) = pair(Answer::Records(vec![SECOND, FIRST])).await;
     assert_eq!(sidecar.addresses("/api/w").await.len(), 2);
@@ -39,7 +27,7 @@ async fn only_addresses_that_accept_count() {
 
 #[tokio::test]
 async fn none_that_accepts_is_204() {
-    let (_first, _second, port) = workers();
+    let (_closed, port) = hold([FIRST, SECOND]);
     let (_dns, sidecar) = pair(Answer::Records(vec![SECOND, FIRST])).await;
     let (status, _) = sidecar.get(&format!("/api/w?probe=tcp:{port}")).await;
     assert_eq!(status, StatusCode::NO_CONTENT);
@@ -47,7 +35,7 @@ async fn none_that_accepts_is_204() {
 
 #[tokio::test]
 async fn a_wait_ends_when_the_last_one_accepts_and_leaves_the_others_alone() {
-    let (first, second, port) = workers();
+    let ([first, second], port) = hold([FIRST, SECOND]);
     let first = first.listen(8).unwrap();
     let (dns, sidecar) = pair(Answer::Records(vec![SECOND, FIRST])).await;
     let path = format!("/api/w?probe=tcp:{port}&replicas=2&timeout=30");
@@ -64,10 +52,7 @@ async fn a_wait_ends_when_the_last_one_accepts_and_leaves_the_others_alone() {
 
 #[tokio::test]
 async fn more_addresses_than_connects_at_once() {
-    // 0.0.0.0 accepts for the whole loopback network.
-    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    let port = everywhere().await;
     let records: Vec<_> = (0..200).map(|i| Ipv4Addr::new(127, 0, 8, i)).collect();
     let (_dns, sidecar) = pair(Answer::Records(records)).await;
     let path = format!("/api/w?probe=tcp:{port}&replicas=200&timeout=30");

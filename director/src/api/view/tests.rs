@@ -103,6 +103,14 @@ fn times_go_on_until_the_end() {
 }
 
 #[test]
+fn times_tell_how_far_apart_the_workers_started() {
+    let mut view = view(vec![started(state::Step::Network)], 5);
+    assert!(!task(&view).timings.contains_key("startSkew"));
+    view.state.start_skew = Some(214);
+    assert_eq!(task(&view).timings["startSkew"], 214);
+}
+
+#[test]
 fn a_failure_has_its_stable_code() {
     let task = task(&view(vec![started(state::Step::Network), failed()], 5));
     assert_eq!(task.failure.unwrap().code, "subnets_exhausted");

@@ -407,31 +407,6 @@ fn nothing_is_taken_while_docker_is_down_and_a_queued_task_survives_it() {
 }
 
 #[test]
-fn tasks_run_side_by_side_as_many_as_configured_and_in_turn() {
-    let mut stage = Stage::new();
-    stage.settings.max_concurrent_tasks = 2;
-    stage.life(|director| async move {
-        let mut names = Vec::new();
-        for index in 1..=4 {
-            names.push(director.accepted(&simple(&format!("task-{index}"))).await);
-        }
-        director.until_step(&names[1], Step::Network).await;
-        assert_eq!(director.view(&names[2]).queue_position, Some(1));
-        assert_eq!(director.view(&names[3]).queue_position, Some(2));
-        let mut subnets = Vec::new();
-        for name in &names {
-            let state = director.ended_by_itself(name).await;
-            assert_eq!(state.outcome, Some(Outcome::Finished));
-            subnets.push(state.subnet.unwrap());
-        }
-        subnets.sort();
-        subnets.dedup();
-        assert_eq!(subnets.len(), 4);
-        director.ended(&names[3]).await;
-    });
-}
-
-#[test]
 fn a_subnet_that_gives_no_addresses_is_replaced_once() {
     let mut stage = Stage::new();
     stage.settings.subnet_pool = "10.224.0.0/20".parse().unwrap();

@@ -215,13 +215,12 @@ fn wish_after_record(wish: Wish) {
     for_each(records, |task, seq| {
         let stage = Stage::new();
         let outcome = after_record(&stage, task, seq, async |director, point| {
-            let wished = wish.come_true(director);
-            tokio::pin!(wished);
-            // The wish is there before the driver goes on.
-            assert!(futures_util::poll!(wished.as_mut()).is_pending());
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-            point.go_on();
-            wished.await
+            let go_on = async {
+                // The wish is there before the driver goes on.
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                point.go_on();
+            };
+            tokio::join!(wish.come_true(director), go_on).0
         });
         let stopped = matches!(outcome, None | Some(Outcome::Stopped | Outcome::Finished));
         assert!(stopped, "record {seq}, {wish:?}: {outcome:?}");

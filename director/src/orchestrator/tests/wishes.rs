@@ -125,55 +125,6 @@ fn a_delete_with_docker_away_says_what_is_left_and_goes_on_by_itself() {
 }
 
 #[test]
-fn a_task_that_is_stopped_while_it_waits_lets_the_next_one_pass() {
-    let mut stage = Stage::new();
-    stage.settings.max_concurrent_tasks = 1;
-    stage.life(|director| async move {
-        let first = director.accepted(&simple("first")).await;
-        let second = director.accepted(&simple("second")).await;
-        let third = director.accepted(&simple("third")).await;
-        director.until_step(&first, Step::Running).await;
-        director.it.stop(&second).await.unwrap();
-        assert_eq!(
-            director.ended_by_itself(&second).await.outcome,
-            Some(Outcome::Stopped)
-        );
-        assert_eq!(
-            director.ended(&third).await.outcome,
-            Some(Outcome::Finished)
-        );
-    });
-}
-
-#[test]
-fn a_task_that_was_stopped_before_a_restart_does_not_hold_up_the_queue() {
-    let mut stage = Stage::new();
-    stage.settings.max_concurrent_tasks = 1;
-    stage.life(|director| async move {
-        director.accepted(&simple("first")).await;
-        let second = director.accepted(&simple("second")).await;
-        director.accepted(&simple("third")).await;
-        director
-            .it
-            .shared()
-            .store
-            .wish(&second, Desired::Stopped)
-            .await
-            .unwrap();
-    });
-    stage.life(|director| async move {
-        assert_eq!(
-            director.ended_by_itself(&name("third")).await.outcome,
-            Some(Outcome::Finished)
-        );
-        assert_eq!(
-            director.ended(&name("second")).await.outcome,
-            Some(Outcome::Stopped)
-        );
-    });
-}
-
-#[test]
 fn a_wish_that_comes_after_the_task_is_gone_does_not_reach_the_next_of_that_name() {
     let stage = Stage::new();
     stage.life(|director| async move {

@@ -4,12 +4,13 @@ use super::{BUNDLE, spec};
 use crate::task::plan::{
     LABEL_DIRECTOR, LABEL_RUN, NetworkJoin, Role, RunPlan, ServicePlan, free_subnet, prefix_for,
 };
-use crate::task::spec::TaskSpec;
+use crate::task::spec::{Amounts, PROBED_ADDRESS, READINESS_COMMAND, Resources, TaskSpec};
 use insta::assert_snapshot;
 use ipnet::Ipv4Net;
 use serde_json::json;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 fn net(text: &str) -> Ipv4Net {
     text.parse().unwrap()
@@ -194,6 +195,94 @@ fn the_master_is_told_the_addresses_ascending_under_two_names() {
     endpoint: VirtualIp port None
     stop: 10s []
     "#);
+}
+
+/// A definition that says everything about its services.
+fn demanding() -> TaskSpec {
+    spec(&[
+        ("/worker/environment", json!(["PASSWORD=a{{b"])),
+        ("/worker/replicas", json!(3)),
+        ("/worker/tty", json!(true)),
+        ("/worker/networks", json!(["target"])),
+        ("/worker/stopGracePeriod", json!(30)),
+        ("/worker/labels", json!({"team": "a", "zone": "b"})),
+        (
+            "/worker/resources",
+            json!({"limits": {"cpus": "0.5", "memory": "512m"}, "reservations": {"cpus": 0.25}}),
+        ),
+        (
+            "/worker/placement",
+            json!({"constraints": ["node.role==worker"], "maxReplicasPerNode": 2}),
+        ),
+        ("/master/stopGracePeriod", json!(0)),
+    ])
+}
+
+#[test]
+fn services_have_what_their_definition_asks_for() {
+    let spec = demanding();
+    let plan = plan(&spec);
+    let worker = plan.workers(net("10.224.0.0/24"), None);
+    let amounts = |nano_cpus, memory| Amounts { nano_cpus, memory };
+    assert_eq!(
+        worker.resources,
+        Resources {
+            limits: amounts(Some(500_000_000), Some(512 << 20)),
+            reservations: amounts(Some(250_000_000), None),
+        }
+    );
+    assert_eq!(worker.constraints, ["node.role==worker"]);
+    assert_eq!(worker.max_replicas_per_node, Some(2));
+    assert_eq!(worker.stop_grace, Duration::from_secs(30));
+    assert_eq!(
+        format!("{:?}", worker.labels),
+        r#"{"com.atq.director": "director-1", "com.atq.role": "worker", "com.atq.run": "a1b2c3", "com.atq.task": "load", "team": "a", "zone": "b"}"#
+    );
+    // The other service has nothing of it.
+    let master = plan.master(net("10.224.0.0/24"), None, &addresses());
+    assert_eq!(master.stop_grace, Duration::ZERO);
+    assert_eq!(master.resources, Resources::default());
+    assert!(master.constraints.is_empty() && master.max_replicas_per_node.is_none());
+    assert_eq!(master.labels, plan.labels(Role::Master));
+}
+
+/// The definition refuses them; a plan does not rely on that.
+#[test]
+fn labels_of_the_user_never_replace_the_directors() {
+    let mut spec = demanding();
+    for label in [LABEL_RUN, LABEL_DIRECTOR] {
+        let mine = (label.to_owned(), "mine".to_owned());
+        spec.worker.labels.extend([mine]);
+    }
+    let labels = plan(&spec).workers(net("10.224.0.0/24"), None).labels;
+    assert_eq!(
+        (labels[LABEL_RUN].as_str(), labels[LABEL_DIRECTOR].as_str()),
+        ("a1b2c3", "director-1")
+    );
+    assert_eq!(labels["team"], "a");
+}
+
+/// Like a worker, but one, with a shell, on the task's network alone and under no name of a worker's.
+#[test]
+fn the_readiness_command() {
+    let spec = demanding();
+    let readiness = plan(&spec).readiness(
+        "curl -f http://$ATQ_WORKER_ADDRESS/{{x}}",
+        60,
+        net("10.224.0.0/24"),
+        None,
+        &addresses(),
+    );
+    assert_eq!(readiness.args.len(), 1);
+    assert!(readiness.args[0].contains(PROBED_ADDRESS));
+    assert!(readiness.args[0].contains(READINESS_COMMAND));
+    assert_eq!(readiness.max_replicas_per_node, None);
+    assert_eq!(readiness.resources, Resources::default());
+    let plan = ServicePlan {
+        args: vec!["SCRIPT".into()],
+        ..readiness
+    };
+    assert_snapshot!(show(&plan), @"");
 }
 
 #[test]

@@ -1,0 +1,490 @@
+//! The rules of what came after 2018: readiness, resources, placement, labels, ends.
+
+use super::{parse, payload, spec};
+use crate::task::spec::{Amounts, OnWorkerLoss, ReadinessProbe, ReadinessSpec, STOP_GRACE};
+use insta::assert_snapshot;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// The faults of the smallest definition with one more field, one a line.
+fn fault(pointer: &str, value: Value) -> String {
+    let mut payload = payload(&[]);
+    let field = pointer
+        .split('/')
+        .skip(1)
+        .fold(&mut payload, |field, key| &mut field[key]);
+    *field = value;
+    let faults = parse(&payload).expect_err(&format!("{pointer} was taken: {payload}"));
+    let lines: Vec<String> = faults
+        .iter()
+        .map(|fault| format!("{} {}", fault.field, fault.message))
+        .collect();
+    lines.join("\n")
+}
+
+fn faults(pointer: &str, values: &[Value]) -> String {
+    let all: Vec<String> = values
+        .iter()
+        .map(|value| fault(pointer, value.clone()))
+        .collect();
+    all.join("\n")
+}
+
+fn limits(value: Value) -> Amounts {
+    spec(&[("/worker/resources", json!({"limits": value}))])
+        .worker
+        .resources
+        .limits
+}
+
+#[test]
+fn the_rules_of_a_test() {
+    let spec = spec(&[
+        ("/maxDuration", json!(604_800)),
+        ("/onWorkerLoss", json!("abort")),
+        ("/exclusive", json!("shop.staging:eu_1-A")),
+    ]);
+    assert_eq!(spec.max_duration, Some(604_800));
+    assert_eq!(spec.on_worker_loss, OnWorkerLoss::Abort);
+    assert_eq!(spec.exclusive.as_deref(), Some("shop.staging:eu_1-A"));
+    let named = super::spec(&[
+        ("/onWorkerLoss", json!("continue")),
+        ("/exclusive", json!("")),
+    ]);
+    assert_eq!(named, super::spec(&[]));
+}
+
+#[test]
+fn wrong_rules_of_a_test() {
+    let all = [
+        faults(
+            "/maxDuration",
+            &[json!(0), json!(604_801), json!(1.5), json!("1h")],
+        ),
+        faults(
+            "/onWorkerLoss",
+            &[json!("Abort"), json!("continu"), json!("x"), json!(true)],
+        ),
+        faults(
+            "/exclusive",
+            &[
+                json!("a b"),
+                json!("x".repeat(101)),
+                json!("ä"),
+                json!(["a"]),
+            ],
+        ),
+    ];
+    assert_snapshot!(all.join("\n"), @r"
+    maxDuration is 0; expected a whole number from 1 to 604800
+    maxDuration is 604801; expected a whole number from 1 to 604800
+    maxDuration is 1.5; expected a whole number from 1 to 604800
+    maxDuration is a string; expected a whole number from 1 to 604800
+    onWorkerLoss is `Abort`; did you mean `abort`?
+    onWorkerLoss is `continu`; did you mean `continue`?
+    onWorkerLoss is `x`; known are `continue`, `abort`
+    onWorkerLoss is true or false; expected a string
+    exclusive `a b` is not a name; expected 1 to 100 letters, digits, `_`, `-`, `.` or `:`
+    exclusive `xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...` is not a name; expected 1 to 100 letters, digits, `_`, `-`, `.` or `:`
+    exclusive `ä` is not a name; expected 1 to 100 letters, digits, `_`, `-`, `.` or `:`
+    exclusive is a list; expected a string
+    ");
+}
+
+#[test]
+fn each_question_of_readiness() {
+    let of = |value: Value| spec(&[("/worker/readiness", value)]).readiness.unwrap();
+    assert_eq!(
+        of(json!({"tcp": 1099})),
+        ReadinessSpec {
+            probe: ReadinessProbe::Tcp(1099),
+            timeout: 60
+        }
+    );
+    let http = |path: &str, status| ReadinessProbe::Http {
+        port: 8080,
+        path: path.into(),
+        status,
+    };
+    assert_eq!(of(json!({"http": {"port": 8080}})).probe, http("/", 200));
+    assert_eq!(
+        of(json!({"http": {"port": 8080, "path": "/up?x={1}", "status": 204}, "tcp": null})).probe,
+        http("/up?x={1}", 204)
+    );
+    assert_eq!(
+        of(json!({"exec": "nc -z $ATQ_WORKER_ADDRESS 1", "timeout": 86_400})),
+        ReadinessSpec {
+            probe: ReadinessProbe::Exec("nc -z $ATQ_WORKER_ADDRESS 1".into()),
+            timeout: 86_400
+        }
+    );
+    // With its name and `=` it is the longest string that the kernel takes.
+    assert!(
+        parse(&payload(&[(
+            "/worker/readiness",
+            json!({"exec": "x".repeat(131_049)})
+        )]))
+        .is_ok()
+    );
+}
+
+#[test]
+fn wrong_readiness() {
+    let all = [
+        faults(
+            "/worker/readiness",
+            &[
+                json!("tcp"),
+                json!({}),
+                json!({"timeout": 5}),
+                json!({"tcp": 1, "exec": "x"}),
+                json!({"tcp": 1, "http": {"port": 1}, "exec": "x"}),
+                json!({"tcp": 0, "timeout": 0}),
+                json!({"tcp": 65_536, "timeout": 86_401}),
+                json!({"tcp": "1099"}),
+                json!({"TCP": 1099}),
+            ],
+        ),
+        faults(
+            "/worker/readiness/http",
+            &[
+                json!(80),
+                json!({}),
+                json!({"port": 80, "path": "up"}),
+                json!({"port": 80, "path": ""}),
+                json!({"port": 80, "path": "/a b"}),
+                json!({"port": 80, "path": "/a\r\nX: y"}),
+                json!({"port": 80, "path": "/a#b"}),
+                json!({"port": 80, "path": "/ä"}),
+                json!({"port": 80, "path": 1, "status": 99}),
+                json!({"port": 80, "status": 600, "body": "ok"}),
+            ],
+        ),
+        faults(
+            "/worker/readiness/exec",
+            &[
+                json!(" "),
+                json!(["nc"]),
+                json!("a\u{0}b"),
+                json!("x".repeat(131_050)),
+            ],
+        ),
+        fault("/master/readiness", json!({"tcp": 1})),
+    ];
+    assert_snapshot!(all.join("\n"), @r"
+    worker.readiness is a string; expected an object
+    worker.readiness has no question; expected exactly one of `tcp`, `http`, `exec`
+    worker.readiness has no question; expected exactly one of `tcp`, `http`, `exec`
+    worker.readiness has `tcp` and `exec`; expected exactly one of `tcp`, `http`, `exec`
+    worker.readiness has `tcp` and `http` and `exec`; expected exactly one of `tcp`, `http`, `exec`
+    worker.readiness.timeout is 0; expected a whole number from 1 to 86400
+    worker.readiness.tcp is 0; expected a whole number from 1 to 65535
+    worker.readiness.timeout is 86401; expected a whole number from 1 to 86400
+    worker.readiness.tcp is 65536; expected a whole number from 1 to 65535
+    worker.readiness.tcp is a string; expected a whole number from 1 to 65535
+    worker.readiness.TCP is not a known field; did you mean `tcp`?
+    worker.readiness has no question; expected exactly one of `tcp`, `http`, `exec`
+    worker.readiness.http is a number; expected an object
+    worker.readiness.http.port is missing; it is required
+    worker.readiness.http.path `up` is not a path; expected `/` and at most 2000 visible ASCII characters without `#`, others as `%` and two hex digits
+    worker.readiness.http.path `` is not a path; expected `/` and at most 2000 visible ASCII characters without `#`, others as `%` and two hex digits
+    worker.readiness.http.path `/a b` is not a path; expected `/` and at most 2000 visible ASCII characters without `#`, others as `%` and two hex digits
+    worker.readiness.http.path `/a��X: y` is not a path; expected `/` and at most 2000 visible ASCII characters without `#`, others as `%` and two hex digits
+    worker.readiness.http.path `/a#b` is not a path; expected `/` and at most 2000 visible ASCII characters without `#`, others as `%` and two hex digits
+    worker.readiness.http.path `/ä` is not a path; expected `/` and at most 2000 visible ASCII characters without `#`, others as `%` and two hex digits
+    worker.readiness.http.path is a number; expected a string
+    worker.readiness.http.status is 99; expected a whole number from 100 to 599
+    worker.readiness.http.body is not a known field; known are `port`, `path`, `status`
+    worker.readiness.http.status is 600; expected a whole number from 100 to 599
+    worker.readiness.exec is empty; expected a command for `/bin/sh -c`
+    worker.readiness.exec is a list; expected a string
+    worker.readiness.exec holds a NUL character, which no container can take
+    worker.readiness.exec is longer than 131049 bytes
+    master.readiness belongs to the worker; the master starts when the workers are ready
+    ");
+}
+
+#[test]
+fn amounts_of_processors() {
+    for (value, nano) in [
+        (json!(1), 1_000_000_000),
+        (json!(0.5), 500_000_000),
+        (json!("0.5"), 500_000_000),
+        (json!(0.1), 100_000_000),
+        (json!("2"), 2_000_000_000),
+        (json!(0.01), 10_000_000),
+        (json!(1024), 1_024_000_000_000),
+        (json!(0.123_456_789), 123_456_789),
+    ] {
+        let seen = limits(json!({"cpus": value})).nano_cpus;
+        assert_eq!(seen, Some(nano), "{value}");
+    }
+}
+
+#[test]
+fn amounts_of_memory() {
+    const MIB: u64 = 1 << 20;
+    for (value, bytes) in [
+        (json!(6 * MIB), 6 * MIB),
+        (json!("6291456"), 6 * MIB),
+        (json!("6291456b"), 6 * MIB),
+        (json!("10240k"), 10 * MIB),
+        (json!("512m"), 512 * MIB),
+        (json!("512MiB"), 512 * MIB),
+        (json!("512 MB"), 512 * MIB),
+        (json!("2g"), 2048 * MIB),
+        (json!("1GB"), 1024 * MIB),
+        (json!("1.5Gi"), 1536 * MIB),
+        (json!("1T"), MIB * MIB),
+        (json!("8p"), 1 << 53),
+        (json!(1_u64 << 53), 1 << 53),
+        (json!(1e9), 1_000_000_000),
+    ] {
+        let seen = limits(json!({"memory": value})).memory;
+        assert_eq!(seen, Some(bytes), "{value}");
+    }
+}
+
+#[test]
+fn wrong_resources() {
+    let all = [
+        faults(
+            "/worker/resources",
+            &[
+                json!(1),
+                json!({"limit": {}}),
+                json!({"limits": {"cpu": 1}}),
+                json!({"limits": "all"}),
+                json!({"limits": {"cpus": 1, "memory": "1g"}, "reservations": {"cpus": 1.5, "memory": "2g"}}),
+                json!({"reservations": {"cpus": 0.0005, "memory": "3m"}}),
+            ],
+        ),
+        faults(
+            "/master/resources/limits/cpus",
+            &[
+                json!(0),
+                json!(-1),
+                json!(0.009),
+                json!(1024.5),
+                json!(1e300),
+                json!("inf"),
+                json!("1e1"),
+                json!(""),
+                json!([1]),
+            ],
+        ),
+        faults(
+            "/master/resources/limits/memory",
+            &[
+                json!(6_291_455),
+                json!(-1),
+                json!(7e6 + 0.5),
+                json!("5m"),
+                json!("9p"),
+                json!("512x"),
+                json!("512 mega"),
+                json!("1.2.3g"),
+                json!("m"),
+                json!("-1g"),
+                json!("9".repeat(400)),
+                json!(true),
+            ],
+        ),
+    ];
+    assert_snapshot!(all.join("\n"), @r"
+    worker.resources is a number; expected an object
+    worker.resources.limit is not a known field; did you mean `limits`?
+    worker.resources.limits.cpu is not a known field; did you mean `cpus`?
+    worker.resources.limits is a string; expected an object
+    worker.resources.reservations.cpus is 1.5; expected at most the limit, 1
+    worker.resources.reservations.memory is 2147483648 bytes; expected at most the limit, 1073741824 bytes
+    worker.resources.reservations.cpus is 0.0005; expected a number of processors from 0.001 to 1024
+    worker.resources.reservations.memory is `3m`; expected 4 MiB to 8 PiB, as a whole number of bytes or with a unit like `512m` or `2GiB`
+    master.resources.limits.cpus is 0; expected a number of processors from 0.01 to 1024
+    master.resources.limits.cpus is -1; expected a number of processors from 0.01 to 1024
+    master.resources.limits.cpus is 0.009; expected a number of processors from 0.01 to 1024
+    master.resources.limits.cpus is 1024.5; expected a number of processors from 0.01 to 1024
+    master.resources.limits.cpus is 1e+300; expected a number of processors from 0.01 to 1024
+    master.resources.limits.cpus is `inf`; expected a number of processors from 0.01 to 1024
+    master.resources.limits.cpus is `1e1`; expected a number of processors from 0.01 to 1024
+    master.resources.limits.cpus is ``; expected a number of processors from 0.01 to 1024
+    master.resources.limits.cpus is a list; expected a number of processors from 0.01 to 1024
+    master.resources.limits.memory is 6291455; expected 6 MiB to 8 PiB, as a whole number of bytes or with a unit like `512m` or `2GiB`
+    master.resources.limits.memory is -1; expected 6 MiB to 8 PiB, as a whole number of bytes or with a unit like `512m` or `2GiB`
+    master.resources.limits.memory is 7000000.5; expected 6 MiB to 8 PiB, as a whole number of bytes or with a unit like `512m` or `2GiB`
+    master.resources.limits.memory is `5m`; expected 6 MiB to 8 PiB, as a whole number of bytes or with a unit like `512m` or `2GiB`
+    master.resources.limits.memory is `9p`; expected 6 MiB to 8 PiB, as a whole number of bytes or with a unit like `512m` or `2GiB`
+    master.resources.limits.memory is `512x`; expected 6 MiB to 8 PiB, as a whole number of bytes or with a unit like `512m` or `2GiB`
+    master.resources.limits.memory is `512 mega`; expected 6 MiB to 8 PiB, as a whole number of bytes or with a unit like `512m` or `2GiB`
+    master.resources.limits.memory is `1.2.3g`; expected 6 MiB to 8 PiB, as a whole number of bytes or with a unit like `512m` or `2GiB`
+    master.resources.limits.memory is `m`; expected 6 MiB to 8 PiB, as a whole number of bytes or with a unit like `512m` or `2GiB`
+    master.resources.limits.memory is `-1g`; expected 6 MiB to 8 PiB, as a whole number of bytes or with a unit like `512m` or `2GiB`
+    master.resources.limits.memory is `99999999999999999999999999999999999999999999999999999999999999999999999999999...`; expected 6 MiB to 8 PiB, as a whole number of bytes or with a unit like `512m` or `2GiB`
+    master.resources.limits.memory is true or false; expected 6 MiB to 8 PiB, as a whole number of bytes or with a unit like `512m` or `2GiB`
+    ");
+}
+
+#[test]
+fn reservations_of_the_least_that_swarm_takes() {
+    let least = json!({"reservations": {"cpus": 0.001, "memory": "4m"}});
+    let reservations = spec(&[("/master/resources", least)])
+        .master
+        .resources
+        .reservations;
+    assert_eq!(
+        (reservations.nano_cpus, reservations.memory),
+        (Some(1_000_000), Some(4 << 20))
+    );
+}
+
+#[test]
+fn constraints_in_dockers_language() {
+    let constraints = [
+        "node.id==2ivku8v2gvtg4",
+        "node.hostname!=node-2",
+        " node.role == manager ",
+        "NODE.ROLE==worker",
+        "node.ip==10.0.0.0/8",
+        "node.platform.os==linux",
+        "node.platform.arch==x86_64",
+        "node.labels.zone.row-1==a b",
+        "engine.labels.operatingsystem==ubuntu 14.04",
+    ];
+    let placement = json!({"constraints": constraints, "maxReplicasPerNode": 2});
+    let placement = spec(&[("/worker/placement", placement)]).worker.placement;
+    assert_eq!(placement.constraints, constraints);
+    assert_eq!(placement.max_replicas_per_node, Some(2));
+}
+
+#[test]
+fn wrong_placement() {
+    let all = [
+        faults(
+            "/worker/placement",
+            &[
+                json!([]),
+                json!({"constraint": []}),
+                json!({"maxReplicasPerNode": 0}),
+                json!({"maxReplicasPerNode": 100_001}),
+                json!({"constraints": "node.role==worker"}),
+                json!({"constraints": ["node.role==worker", 7]}),
+            ],
+        ),
+        fault(
+            "/worker/placement/constraints",
+            json!([
+                "",
+                "node.role=worker",
+                "node.role",
+                "node.role==a==b",
+                "node.role!==a",
+                "node.rol==worker",
+                "node.label.zone==a",
+                "node.labels==a",
+                "node.labels.==a",
+                "node.labels.a/b==c",
+                "zone==a",
+                "node.id==",
+                "node.id==a,b",
+                "node.id==ä",
+            ]),
+        ),
+    ];
+    assert_snapshot!(all.join("\n"), @"");
+}
+
+#[test]
+fn labels_of_the_user() {
+    let given = json!({"team": "checkout", "org.example/cost": "", "com.atqx": "1"});
+    let labels = spec(&[("/worker/labels", given.clone())]).worker.labels;
+    assert_eq!(serde_json::to_value(labels).unwrap(), given);
+}
+
+#[test]
+fn wrong_labels() {
+    let all = [
+        faults("/worker/labels", &[json!(["team=a"]), json!("team=a")]),
+        fault(
+            "/worker/labels",
+            json!({
+                "": "1",
+                "a b": "1",
+                "a\n": "1",
+                "com.atq.task": "mine",
+                "com.docker.stack.namespace": "x",
+                "count": 7,
+                "none": null,
+                "nul": "a\u{0}",
+            }),
+        ),
+    ];
+    assert_snapshot!(all.join("\n"), @r"
+    worker.labels is a list; expected an object of strings
+    worker.labels is a string; expected an object of strings
+    worker.labels has the key ``; expected one without blanks
+    worker.labels has the key `a�`; expected one without blanks
+    worker.labels has the key `a b`; expected one without blanks
+    worker.labels.com.atq.task cannot be set; labels that start with `com.atq.` belong to the Director
+    worker.labels.com.docker.stack.namespace cannot be set; labels that start with `com.docker.` belong to Docker
+    worker.labels.count is a number; expected a string
+    worker.labels.none is null; expected a string
+    worker.labels.nul holds a NUL character, which no container can take
+    ");
+}
+
+#[test]
+fn grace_of_a_stop() {
+    let of = |value: Value| {
+        spec(&[("/master/stopGracePeriod", value)])
+            .master
+            .stop_grace()
+    };
+    assert_eq!(of(json!(0)), Duration::ZERO);
+    assert_eq!(of(json!(3600)), Duration::from_secs(3600));
+    assert_eq!(of(Value::Null), STOP_GRACE);
+    assert_snapshot!(faults("/master/stopGracePeriod", &[json!(3601), json!(-1), json!("30s")]), @r"
+    master.stopGracePeriod is 3601; expected a whole number from 0 to 3600
+    master.stopGracePeriod is -1; expected a whole number from 0 to 3600
+    master.stopGracePeriod is a string; expected a whole number from 0 to 3600
+    ");
+}
+
+/// Texts that look like amounts, and anything else.
+fn any_amount() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        "[0-9.]{0,20} ?[kmgtpKMGTPiIbBx]{0,3}".prop_map(Value::from),
+        ".{0,10}".prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn amounts_are_in_bounds_or_faults(cpus in any_amount(), memory in any_amount()) {
+        let resources = json!({"limits": {"cpus": cpus, "memory": memory}});
+        match parse(&payload(&[("/worker/resources", resources)])) {
+            Ok(spec) => {
+                let limits = spec.worker.resources.limits;
+                prop_assert!(limits.nano_cpus.is_none_or(|nano| (10_000_000..=1_024_000_000_000).contains(&nano)));
+                prop_assert!(limits.memory.is_none_or(|bytes| (6 << 20..=1 << 53).contains(&bytes)));
+            }
+            Err(faults) => for fault in faults {
+                prop_assert!(fault.field.starts_with("worker.resources.limits."), "{}", fault.field);
+                prop_assert!(fault.message.len() < 400 && !fault.message.contains('\n'), "{}", fault.message);
+            },
+        }
+    }
+
+    #[test]
+    fn a_memory_in_whole_units_is_exact(number in 1_u64..1000, unit in 2_u32..4) {
+        let letter = ["", "k", "m", "g"][unit as usize];
+        prop_assume!(unit > 2 || number >= 6);
+        let seen = limits(json!({"memory": format!("{number}{letter}")})).memory;
+        prop_assert_eq!(seen, Some(number << (10 * unit)));
+    }
+}

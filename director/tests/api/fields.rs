@@ -1,0 +1,129 @@
+//! The fields of a definition that came after 2018: sent, and read back.
+
+use crate::fixture::{Director, payload};
+use atq_api_spec::task::{Task, TaskPayload};
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+/// A definition with all of them.
+fn full(name: &str) -> Value {
+    let mut full = payload(name);
+    full["worker"]["readiness"] = json!({"http": {"port": 8080}});
+    full["worker"]["resources"] =
+        json!({"limits": {"cpus": "1.50", "memory": "512m"}, "reservations": {"cpus": 1}});
+    full["worker"]["placement"] =
+        json!({"constraints": ["node.role==manager"], "maxReplicasPerNode": 2});
+    full["worker"]["labels"] = json!({"team": "checkout"});
+    full["worker"]["stopGracePeriod"] = json!(30);
+    full["master"]["resources"] = json!({"reservations": {"memory": 6_291_456}});
+    full["master"]["stopGracePeriod"] = json!(0);
+    full["maxDuration"] = json!(3600);
+    full["onWorkerLoss"] = json!("abort");
+    full["exclusive"] = json!("shop-staging");
+    full
+}
+
+#[tokio::test]
+async fn all_fields_are_told_back() {
+    let director = Director::new().await;
+    let sent = full("told");
+    // What is sent is what the description's types describe.
+    serde_json::from_value::<TaskPayload>(sent.clone()).unwrap();
+    let answer = director.put(&sent).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    let task = director.get("/task/told").await.json();
+    insta::assert_json_snapshot!(json!({"worker": task["worker"], "master": task["master"]}), @"");
+    assert_eq!(
+        (
+            &task["maxDuration"],
+            &task["onWorkerLoss"],
+            &task["exclusive"]
+        ),
+        (&json!(3600), &json!("abort"), &json!("shop-staging"))
+    );
+    let typed: Task = serde_json::from_value(task.clone()).unwrap();
+    assert_eq!(serde_json::to_value(typed).unwrap(), task);
+}
+
+#[tokio::test]
+async fn what_was_read_may_be_sent_again() {
+    let director = Director::new().await;
+    director.put(&full("twice")).await;
+    let task = director.get("/task/twice").await.json();
+    let mut again = full("twice");
+    for field in [
+        "resources",
+        "placement",
+        "labels",
+        "stopGracePeriod",
+        "readiness",
+    ] {
+        again["worker"][field] = task["worker"][field].clone();
+    }
+    // The same amounts in other words are the same definition.
+    assert_eq!(director.put(&again).await.status, StatusCode::OK);
+    again["worker"]["resources"]["limits"]["cpus"] = json!(1.25);
+    assert_eq!(director.put(&again).await.status, StatusCode::CONFLICT);
+}
+
+/// Who wrote a client in 2018 sees the objects of 2018, with what was there from the first version.
+#[tokio::test]
+async fn nothing_is_told_of_what_was_not_defined() {
+    let director = Director::new().await;
+    let mut plain = payload("plain");
+    plain["onWorkerLoss"] = json!("continue");
+    plain["worker"]["resources"] = json!({"limits": {}});
+    plain["worker"]["labels"] = json!({});
+    director.put(&plain).await;
+    let task = director.get("/task/plain").await.json();
+    let keys = |value: &Value| {
+        value
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    for role in ["worker", "master"] {
+        assert_eq!(
+            keys(&task[role]),
+            ["alias", "args", "fileId", "id", "image", "replicas", "tty"]
+        );
+    }
+    for field in ["maxDuration", "onWorkerLoss", "exclusive"] {
+        assert!(task.get(field).is_none(), "{task}");
+    }
+}
+
+#[tokio::test]
+async fn all_their_faults_are_told_at_once() {
+    let director = Director::new().await;
+    let mut faulty = payload("faulty");
+    faulty["maxDuration"] = json!(0);
+    faulty["onWorkerLoss"] = json!("stop");
+    faulty["exclusive"] = json!("a b");
+    faulty["master"]["readiness"] = json!({"tcp": 1});
+    faulty["master"]["stopGracePeriod"] = json!(-1);
+    faulty["worker"]["readiness"] = json!({"http": {"path": "x"}, "timeout": 0});
+    faulty["worker"]["resources"] = json!({"limits": {"cpus": 0, "memory": "1k"}});
+    faulty["worker"]["placement"] = json!({"constraints": ["node.rol==a", "b"]});
+    faulty["worker"]["labels"] = json!({"com.atq.task": "x", "a b": "c"});
+    let answer = director.put(&faulty).await;
+    assert_eq!(answer.status, StatusCode::EXPECTATION_FAILED);
+    assert_eq!(answer.json()["id"], "faulty");
+    let errors = answer.json()["errors"].clone();
+    let lines: Vec<String> = errors
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|error| {
+            let text = |key: &str| error[key].as_str().unwrap().to_owned();
+            format!("{} {}", text("field"), text("message"))
+        })
+        .collect();
+    insta::assert_snapshot!(lines.join("\n"), @"");
+    assert_eq!(
+        director.get("/task/faulty").await.status,
+        StatusCode::NOT_FOUND
+    );
+}

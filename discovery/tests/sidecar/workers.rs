@@ -1,0 +1,57 @@
+//! Workers on addresses of the loopback network.
+
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket};
+
+/// A port held on all addresses, and open on none until `listen` is called: nobody else gets it meanwhile.
+pub fn hold<const N: usize>(addresses: [Ipv4Addr; N]) -> ([TcpSocket; N], u16) {
+    loop {
+        let sockets = [(); N].map(|()| TcpSocket::new_v4().unwrap());
+        sockets[0].bind((addresses[0], 0).into()).unwrap();
+        let port = sockets[0].local_addr().unwrap().port();
+        let mut others = sockets.iter().zip(addresses).skip(1);
+        if others.all(|(socket, address)| socket.bind((address, port).into()).is_ok()) {
+            return (sockets, port);
+        }
+    }
+}
+
+/// Accepts for the whole loopback network.
+pub async fn everywhere() -> u16 {
+    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    port
+}
+
+/// The requests that a worker has got.
+pub type Requests = Arc<Mutex<Vec<String>>>;
+
+/// Reads one request from each connection, sends the next of `answers` (the last one again and again) and closes.
+pub fn answering(socket: TcpSocket, answers: &[&'static [u8]]) -> Requests {
+    let listener = socket.listen(64).unwrap();
+    let (requests, answers) = (Requests::default(), answers.to_vec());
+    let seen = requests.clone();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                if stream.read_buf(&mut request).await.unwrap() == 0 {
+                    break;
+                }
+            }
+            let turn = {
+                let mut seen = seen.lock().unwrap();
+                seen.push(String::from_utf8(request).unwrap());
+                seen.len() - 1
+            };
+            let answer = answers[turn.min(answers.len() - 1)];
+            stream.write_all(answer).await.unwrap();
+        }
+    });
+    requests
+}
