@@ -96,7 +96,9 @@ impl Proxy {
         let socket = std::net::TcpListener::bind(("127.0.0.1", self.port))
             .with_context(|| format!("port {}", self.port))?;
         socket.set_nonblocking(true)?;
-        let app = Router::new().fallback(pass_on).with_state(self.door.clone());
+        let app = Router::new()
+            .fallback(pass_on)
+            .with_state(self.door.clone());
         runtime.spawn(async move {
             if let Ok(listener) = TcpListener::from_std(socket) {
                 let _ = axum::serve(listener, app).await;

@@ -72,7 +72,13 @@ pub async fn container(task: &str, role: &str, replica: u32) -> Result<String> {
         format!("label=com.atq.role={role}"),
     );
     let list = docker(&[
-        "ps", "--filter", &task, "--filter", &role, "--format", "{{.ID}} {{.Names}}",
+        "ps",
+        "--filter",
+        &task,
+        "--filter",
+        &role,
+        "--format",
+        "{{.ID}} {{.Names}}",
     ])
     .await?;
     let part = format!(".{replica}.");

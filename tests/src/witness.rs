@@ -19,12 +19,16 @@ const LOOK: Duration = Duration::from_millis(100);
 pub struct Trouble {
     /// Name of the task that it belongs to.
     pub task: String,
+    /// What it is for, for example `worker`.
+    pub role: String,
     /// Docker's word for its state.
     pub state: String,
     /// Docker's own reason.
     pub reason: String,
-    /// Docker's time of that state.
+    /// Docker's time of that state: of the node on which it came about.
     pub at: OffsetDateTime,
+    /// When it was first seen in the manager's list, which is a little later.
+    pub listed: OffsetDateTime,
 }
 
 /// Watches the Swarm tasks of one Director. Ends when dropped.
@@ -91,11 +95,16 @@ impl Witness {
         Ok(Self { seen, watching })
     }
 
-    /// The first trouble of a task, by Docker's time.
-    pub fn first_trouble(&self, task: &str) -> Option<Trouble> {
+    /// The trouble of the containers of a task in this role that made its failure certain, before
+    /// `told`: the first one, but the last try of a wait command.
+    pub fn decisive(&self, task: &str, role: &str, told: OffsetDateTime) -> Option<Trouble> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = seen.values().filter(|trouble| trouble.task == task);
-        own.min_by_key(|trouble| trouble.at).cloned()
+        let own = |it: &&Trouble| it.task == task && it.role == role && it.at <= told;
+        let own = seen.values().filter(own);
+        match role {
+            "wait" => own.max_by_key(|it| it.at).cloned(),
+            _ => own.min_by_key(|it| it.at).cloned(),
+        }
     }
 }
 
@@ -121,11 +130,14 @@ fn in_trouble(status: &Status) -> bool {
 
 fn trouble(task: SwarmTask) -> Result<Trouble> {
     let labels = task.spec.container_spec.labels;
+    let label = |name: &str| labels.get(name).cloned().unwrap_or_default();
     Ok(Trouble {
-        task: labels.get("com.atq.task").cloned().unwrap_or_default(),
+        task: label("com.atq.task"),
+        role: label("com.atq.role"),
         state: task.status.state,
         reason: task.status.err,
         at: moment(&task.status.timestamp)?,
+        listed: OffsetDateTime::now_utc(),
     })
 }
 

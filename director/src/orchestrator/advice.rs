@@ -82,8 +82,10 @@ pub fn of(code: FailureCode, message: &str, spec: &TaskSpec) -> String {
         FailureCode::DiscoveryFailed => {
             found(&CONTAINERS).unwrap_or("`orchestrationTimeout` sets how long is waited")
         }
-        FailureCode::DockerRefused => "the text after the colon is Docker's own; \
-            what it speaks of comes from the definition or from the configuration",
+        FailureCode::DockerRefused => {
+            "the text after the colon is Docker's own; \
+            what it speaks of comes from the definition or from the configuration"
+        }
         FailureCode::MasterLost => "see `docker node ls`, and who else works on this Swarm",
         FailureCode::Internal => "this is a bug; the Director's log says more",
         _ => "",
@@ -151,7 +153,8 @@ mod tests {
         let missing = "replica 1: rejected: No such image: x:1";
         assert!(worker(missing).starts_with("is the image on every node"));
         assert!(!worker(missing).contains("logs"), "there is no container");
-        let mount = "rejected: invalid mount config for type \"bind\": bind source path does not exist: /x";
+        let mount =
+            "rejected: invalid mount config for type \"bind\": bind source path does not exist: /x";
         assert!(worker(mount).contains("`glusterpath`"));
         let full = "pending: no suitable node (insufficient resources on 1 node)";
         let place = of(FailureCode::WorkerUnplaceable, full, &spec(None));

@@ -1,9 +1,10 @@
 #![allow(clippy::unwrap_used)]
 //! The orchestrator on a Swarm in memory, with a store on a real disk and tokio's paused clock: hours
 //! pass in milliseconds. `stage` sets it up, `stories` are single runs, `wishes` are stops and
-//! deletes, `queueing` is about several tasks, `last_words` about what still
+//! deletes, `found` is about failures and how soon they are told, `queueing` about several tasks, `last_words` about what still
 //! runs at the end, `panics` are bugs, `sweeps` play one run again and again with something going wrong at every point.
 
+mod found;
 mod last_words;
 mod panics;
 mod ports;

@@ -34,7 +34,7 @@ async fn a_worker_that_dies_ends_the_preparation_and_not_the_test() -> Result<()
     let while_waiting = Case::new(while_waiting, Step::WaitCommand, "worker_failed")
         .says("2 of 3 workers run; replica 3: failed: task: non-zero exit (137)");
     let after = |name: &str, exit: u8| {
-        let environment = json!(["HOLD=8", format!("EXIT={exit}")]);
+        let environment = json!(["HOLD=12", format!("EXIT={exit}")]);
         with(small_task(name, 3), "/master/environment", environment)
     };
     let after_errored = Case::new(after("dies-after-bad", 4), Step::Running, "master_exit")
@@ -43,12 +43,20 @@ async fn a_worker_that_dies_ends_the_preparation_and_not_the_test() -> Result<()
         case.start(&client).await?;
     }
     client.start(&after("dies-after-good", 0)).await?;
+    let abort = with(after("dies-abort", 0), "/onWorkerLoss", "abort");
+    let abort = Case::new(abort, Step::Running, "worker_lost")
+        .says(
+            "1 of 3 workers lost while the test ran; replica 3: failed: task: non-zero exit (137)",
+        )
+        .hints("`onWorkerLoss`");
+    abort.start(&client).await?;
 
     kill_worker(&client, "dies-before", Step::Delay).await?;
     kill_worker(&client, "dies-after-good", Step::Running).await?;
     kill_worker(&client, "dies-after-bad", Step::Running).await?;
+    kill_worker(&client, "dies-abort", Step::Running).await?;
     kill_worker(&client, "dies-in-wait", Step::WaitCommand).await?;
-    for case in [&before, &while_waiting, &after_errored] {
+    for case in [&before, &while_waiting, &after_errored, &abort] {
         case.judge(&client, &witness).await?;
     }
     let good = client.done("dies-after-good", PATIENCE).await?;

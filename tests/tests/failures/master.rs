@@ -4,7 +4,7 @@ use crate::case::{AT_ONCE, Case, play};
 use anyhow::{Result, ensure};
 use atq_api_spec::task::Step;
 use atq_tests::docker::docker;
-use atq_tests::image::container;
+use atq_tests::image::{Image, container};
 use atq_tests::stage::{PATIENCE, Stage, small_task, with};
 use atq_tests::witness::Witness;
 use serde_json::json;
@@ -29,12 +29,34 @@ async fn a_master_that_ends_badly_is_named() -> Result<()> {
     let killed = Case::new(hold("master-killed"), Step::Running, "master_exit")
         .says("the master ended with exit code 137 (killed")
         .hints("?service=master");
+    let shell = Image::shell("atq-test-master-shell:1").await?;
+    let fills_memory = |name: &str, role: &str| {
+        let limit = json!({"limits": {"memory": "16m"}});
+        let task = with(small_task(name, 1), &format!("/{role}/resources"), limit);
+        let task = with(task, &format!("/{role}/image"), shell.name.as_str());
+        let script = "echo filling; exec tail /dev/zero";
+        with(task, &format!("/{role}/args"), json!([script]))
+    };
+    let greedy = Case::new(
+        fills_memory("master-greedy", "master"),
+        Step::Running,
+        "master_exit",
+    )
+    .says("137 (killed: most likely out of memory, its memory limit is 16 MiB)")
+    .hints("?service=master");
+    let greedy_worker = fills_memory("worker-greedy", "worker");
+    let greedy_worker = Case::new(greedy_worker, Step::Resolve, "worker_failed")
+        .says("replica 1: failed: task: non-zero exit (137)")
+        .hints("its memory limit is 16 MiB");
+    // Swarm tells the container to end, and then forgets it: which of the two is seen first differs.
     let removed = Case::new(hold("master-removed"), Step::Running, "master_lost")
-        .says("the master's service is gone; somebody else removed it");
+        .or_with("master_exit")
+        .says("the master")
+        .hints("");
     for case in [&killed, &removed] {
         case.start(&client).await?;
     }
-    play(&stage, &witness, std::slice::from_ref(&exits)).await?;
+    play(&stage, &witness, &[exits, greedy, greedy_worker]).await?;
     let task = client.task("master-exits").await?;
     ensure!(task.exit_code == Some(3), "{task:#?}");
 

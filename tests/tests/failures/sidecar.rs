@@ -65,11 +65,7 @@ async fn a_sidecar_that_is_killed_is_named_while_it_is_needed_and_not_missed_lat
 }
 
 /// Kills the sidecar's container as soon as the task is in `step` and there is one.
-async fn kill_sidecar(
-    client: &atq_tests::client::Client,
-    task: &str,
-    step: Step,
-) -> Result<()> {
+async fn kill_sidecar(client: &atq_tests::client::Client, task: &str, step: Step) -> Result<()> {
     let task = client
         .until(task, PATIENCE, |task| task.step >= step)
         .await?;

@@ -54,15 +54,23 @@ async fn what_cannot_be_started_or_ends_at_once_is_named() -> Result<()> {
         .says("0 of 1 workers run; replica 1: failed: task: non-zero exit (1)")
         .hints("?service=worker"),
         Case::new(
-            with(small_task("exec-worker", 2), "/worker/image", hollow.name.as_str()),
+            with(
+                small_task("exec-worker", 2),
+                "/worker/image",
+                hollow.name.as_str(),
+            ),
             Step::Resolve,
             "worker_failed",
         )
         .says("of 2 workers run; replica 1: ")
-        .says("its command was not found")
+        .says("failed: task: non-zero exit (127): its command was not found")
         .hints("`args`"),
         Case::new(
-            with(small_task("exec-master", 1), "/master/image", hollow.name.as_str()),
+            with(
+                small_task("exec-master", 1),
+                "/master/image",
+                hollow.name.as_str(),
+            ),
             Step::Running,
             "master_exit",
         )
@@ -122,7 +130,6 @@ async fn a_bundle_that_the_node_or_the_director_does_not_see_is_named() -> Resul
 #[tokio::test]
 async fn the_kernels_limits_are_known_beforehand() -> Result<()> {
     let stage = Stage::open("test-too-long").await?;
-    let witness = Witness::of("test-too-long")?;
     let client = stage.client();
     let long = |bytes: usize| json!([format!("A={}", "x".repeat(bytes - 2))]);
     let task = |name: &str| small_task(name, 1);
@@ -135,27 +142,76 @@ async fn the_kernels_limits_are_known_beforehand() -> Result<()> {
         let fault = answer.json::<Value>().await?["errors"][0].clone();
         let path = field[1..].replace('/', ".") + "[0]";
         ensure!(fault["field"] == path.as_str(), "{fault}");
-        ensure!(fault["message"].to_string().contains("131071 bytes"), "{fault}");
+        ensure!(
+            fault["message"].to_string().contains("131071 bytes"),
+            "{fault}"
+        );
     }
     ensure!(client.get("/api/task/too-long").await?.status() == 404);
 
     client
-        .start(&with(task("just-fits"), "/master/environment", long(131_071)))
+        .start(&with(
+            task("just-fits"),
+            "/master/environment",
+            long(131_071),
+        ))
         .await?;
+    // So much that Swarm itself would refuse it does not get that far.
     let many: Vec<String> = (0..16)
         .map(|n| format!("V{n}={}", "x".repeat(131_000)))
         .collect();
-    let too_much = Case::new(
-        with(task("too-much"), "/worker/environment", many),
-        Step::Workers,
-        "docker_refused",
-    )
-    .says("Docker refused the creation of service `too-much-")
-    .says("message is too large")
-    .hints("bundle");
-    play(&stage, &witness, &[too_much]).await?;
+    let too_much = with(task("too-much"), "/worker/environment", many);
+    let answer = client.put(&too_much).await?;
+    ensure!(answer.status() == 413, "{}", answer.status());
     let fits = client.outcome("just-fits", PATIENCE).await?;
     ensure!(fits.status == TaskStatus::Finished, "{fits:#?}");
     client.done("just-fits", PATIENCE).await?;
+    stage.close().await
+}
+
+#[tokio::test]
+async fn what_no_node_takes_is_named() -> Result<()> {
+    let stage = Stage::open_with("test-places", AT_ONCE).await?;
+    let witness = Witness::of("test-places")?;
+    let nowhere = |role: &str| {
+        let placement = json!({"constraints": ["node.hostname==atq-no-such-host"]});
+        let task = small_task(&format!("nowhere-{role}"), 2);
+        with(task, &format!("/{role}/placement"), placement)
+    };
+    let huge = |role: &str| {
+        let resources = json!({"reservations": {"memory": "900g"}});
+        let task = small_task(&format!("huge-{role}"), 2);
+        with(task, &format!("/{role}/resources"), resources)
+    };
+    let crowded = json!({"maxReplicasPerNode": 1});
+    let crowded = with(small_task("crowded", 3), "/worker/placement", crowded);
+    let (worker, master) = ("worker_unplaceable", "master_unplaceable");
+    let no_node = "pending: no suitable node (";
+    let cases = [
+        Case::new(nowhere("worker"), Step::Resolve, worker)
+            .says("0 of 2 workers run; replica 1: ")
+            .says(&format!(
+                "{no_node}scheduling constraints not satisfied on 1 node)"
+            ))
+            .hints("`placement.constraints`"),
+        Case::new(nowhere("master"), Step::Master, master)
+            .says("the master finds no node: ")
+            .says(&format!(
+                "{no_node}scheduling constraints not satisfied on 1 node)"
+            ))
+            .hints("`placement.constraints`"),
+        Case::new(huge("worker"), Step::Resolve, worker)
+            .says("0 of 2 workers run; replica 1: ")
+            .says(&format!("{no_node}insufficient resources on 1 node)"))
+            .hints("`resources`"),
+        Case::new(huge("master"), Step::Master, master)
+            .says("the master finds no node: ")
+            .says(&format!("{no_node}insufficient resources on 1 node)"))
+            .hints("`resources`"),
+        Case::new(crowded, Step::Resolve, worker)
+            .says(&format!("{no_node}max replicas per node limit exceed)"))
+            .hints("`placement.maxReplicasPerNode`"),
+    ];
+    play(&stage, &witness, &cases).await?;
     stage.close().await
 }

@@ -18,7 +18,7 @@ fn case(task: Value) -> Case {
 
 #[tokio::test]
 async fn a_wait_command_that_does_not_succeed_is_named() -> Result<()> {
-    let more = format!("{AT_ONCE}orchestrationTimeout: 15\n");
+    let more = format!("{AT_ONCE}orchestrationTimeout: 30\n");
     let stage = Stage::open_with("test-wait", &more).await?;
     let witness = Witness::of("test-wait")?;
     let client = stage.client();
@@ -40,14 +40,20 @@ async fn a_wait_command_that_does_not_succeed_is_named() -> Result<()> {
             .says("did not succeed in 3 s, tried ")
             .says("times; the last try: it exited 1 and printed nothing")
             .hints("?service=wait"),
+        case(task("wait-stderr", "no-such-program", "", 0))
+            .says("the last try: it exited 127 and wrote `")
+            .says("no-such-program: not found` to standard error")
+            .hints("?service=wait"),
         case(task("wait-text", "echo yes", "no", 0))
             .says("the last try: it exited 0 and printed `yes`; expected `no`")
             .hints("`expectedResult`"),
         case(task("wait-hangs", "echo asking; sleep 600", "", 2))
-            .says("try 1 of the wait command did not end in time: it was still running")
-            .says("printed `asking`")
+            .says("try 1 of the wait command did not end in time: it was still running, and printed `asking`")
             .hints("`timeout`"),
-        case(no_shell).says("/bin/sh").hints("/bin/sh"),
+        case(no_shell)
+            .says("the last try: it exited 127 and wrote `")
+            .says("/bin/sh failed: No such file or directory")
+            .hints("the worker's image"),
     ];
     // A try that began in time may finish, as in the manual's own example.
     client.start(&task("wait-slow", "sleep 4", "", 2)).await?;

@@ -189,21 +189,9 @@ fn cleaned(leftovers: &[&str]) -> Event {
 #[test]
 fn outcomes() {
     for (event, outcome, code) in [
-        (
-            ended(Some(0)),
-            Outcome::Finished,
-            Some(0),
-        ),
-        (
-            ended(Some(3)),
-            Outcome::Errored,
-            Some(3),
-        ),
-        (
-            ended(None),
-            Outcome::Errored,
-            None,
-        ),
+        (ended(Some(0)), Outcome::Finished, Some(0)),
+        (ended(Some(3)), Outcome::Errored, Some(3)),
+        (ended(None), Outcome::Errored, None),
         (failed(Step::Running), Outcome::Errored, None),
         (Event::Stopped, Outcome::Stopped, None),
     ] {
@@ -213,13 +201,7 @@ fn outcomes() {
         assert_eq!(after.finished_at, Some(Timestamp(15_000)));
         assert_eq!(after.started_at, Some(Timestamp(13_000)));
     }
-    let killed = state(
-        &[
-            running(),
-            vec![ended(Some(137))],
-        ]
-        .concat(),
-    );
+    let killed = state(&[running(), vec![ended(Some(137))]].concat());
     assert_eq!(
         killed.failure.unwrap().message,
         "the master ended with exit code 137 (killed: out of memory, or it did not end after SIGTERM)"
