@@ -73,7 +73,7 @@ pub fn of(code: FailureCode, message: &str, spec: &TaskSpec) -> String {
     };
     let advice = match code {
         FailureCode::WorkerFailed | FailureCode::MasterFailed => {
-            let advice = found(&CONTAINERS).unwrap_or("its log says more");
+            let advice = found(&CONTAINERS).unwrap_or("workers have to run until the test is over");
             return format!("{advice}{}", more(code, message, spec));
         }
         FailureCode::WorkerUnplaceable | FailureCode::MasterUnplaceable => {
@@ -148,7 +148,7 @@ mod tests {
         let ended = "0 of 1 workers run; replica 1: failed: task: non-zero exit (1)";
         assert_eq!(
             worker(ended),
-            "its log says more; GET /task/{id}/logs?service=worker shows what it wrote"
+            "workers have to run until the test is over; GET /task/{id}/logs?service=worker shows what it wrote"
         );
         let missing = "replica 1: rejected: No such image: x:1";
         assert!(worker(missing).starts_with("is the image on every node"));

@@ -48,6 +48,10 @@ async fn a_master_that_ends_badly_is_named() -> Result<()> {
     let greedy_worker = Case::new(greedy_worker, Step::Resolve, "worker_failed")
         .says("replica 1: failed: task: non-zero exit (137)")
         .hints("its memory limit is 16 MiB");
+    let endless = with(hold("master-endless"), "/maxDuration", 3);
+    let endless = Case::new(endless, Step::Running, "max_duration")
+        .says("the test ran longer than 3 s")
+        .hints("`maxDuration`");
     // Swarm tells the container to end, and then forgets it: which of the two is seen first differs.
     let removed = Case::new(hold("master-removed"), Step::Running, "master_lost")
         .or_with("master_exit")
@@ -56,7 +60,7 @@ async fn a_master_that_ends_badly_is_named() -> Result<()> {
     for case in [&killed, &removed] {
         case.start(&client).await?;
     }
-    play(&stage, &witness, &[exits, greedy, greedy_worker]).await?;
+    play(&stage, &witness, &[exits, endless, greedy, greedy_worker]).await?;
     let task = client.task("master-exits").await?;
     ensure!(task.exit_code == Some(3), "{task:#?}");
 

@@ -62,7 +62,7 @@ async fn what_cannot_be_started_or_ends_at_once_is_named() -> Result<()> {
             Step::Resolve,
             "worker_failed",
         )
-        .says("of 2 workers run; replica 1: ")
+        .says("of 2 workers run; replica ")
         .says("failed: task: non-zero exit (127): its command was not found")
         .hints("`args`"),
         Case::new(

@@ -38,7 +38,7 @@ async fn a_wait_command_that_does_not_succeed_is_named() -> Result<()> {
             .hints("?service=wait"),
         case(task("wait-again", "exit 1", "", 3))
             .says("did not succeed in 3 s, tried ")
-            .says("times; the last try: it exited 1 and printed nothing")
+            .says("; the last try: it exited 1 and printed nothing")
             .hints("?service=wait"),
         case(task("wait-stderr", "no-such-program", "", 0))
             .says("the last try: it exited 127 and wrote `")
