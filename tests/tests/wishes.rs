@@ -100,6 +100,7 @@ async fn stop(client: Client, name: String, step: Step) -> Result<String> {
     }
     if step == Step::Running {
         ensure!(log.contains("master: told to stop"), "{log}");
+        ensure!(task.exit_code == Some(143), "{task:#?}");
     }
     let codes: Vec<_> = task.workers.iter().map(|worker| worker.exit_code).collect();
     Ok(format!(
@@ -212,6 +213,8 @@ async fn a_master_has_its_grace_period_to_end() -> Result<()> {
             let log = client.logs(&name, "?service=master").await?;
             ensure!(log.contains("begun") && log.contains("ending"), "{log}");
             ensure!(log.contains("ended well") == ends_well, "{name}:\n{log}");
+            let code = if ends_well { 5 } else { 137 };
+            ensure!(task.exit_code == Some(code), "{task:#?}");
             println!("{name}: code {:?}, {:?}", task.exit_code, task.timings);
             Ok(())
         }

@@ -28,7 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 pub async fn cleanup(run: &mut Run) -> Event {
     if run.state.cleanups > 0 {
         let pause = Duration::from_secs(1 << run.state.cleanups.min(6)).min(LONGEST_PAUSE);
-        tokio::time::sleep(pause).await;
+        run.pause_until_wished(pause).await;
     }
     let leftovers = clean_up(run).await;
     Event::CleanUpTried { leftovers }

@@ -82,6 +82,17 @@ impl Run {
         }
     }
 
+    /// Sleeps, but not beyond the next wish, also one that changes nothing: who deletes again wants it
+    /// tried again.
+    pub async fn pause_until_wished(&mut self, length: Duration) {
+        let mut wishes = self.wishes.clone();
+        wishes.mark_unchanged();
+        tokio::select! {
+            Ok(()) = wishes.changed() => {}
+            () = tokio::time::sleep(length) => {}
+        }
+    }
+
     /// Calls Docker until it answers or refuses for good. The call itself is never cut short.
     ///
     /// # Errors

@@ -185,6 +185,9 @@ pub enum Event {
         missing: Vec<String>,
         /// The workers as last seen.
         workers: Vec<WorkerSeen>,
+        /// The master's worst exit code, if all its replicas have ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit_code: Option<i64>,
     },
     /// Clean-up was tried.
     CleanUpTried {

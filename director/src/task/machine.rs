@@ -223,8 +223,12 @@ fn apply(state: &mut State, record: &Record) {
             end(state, record, Outcome::Errored);
         }
         Event::Stopped => end(state, record, Outcome::Stopped),
-        Event::EvidenceKept { workers, .. } => {
+        Event::EvidenceKept {
+            workers, exit_code, ..
+        } => {
             state.workers = workers;
+            // That of a test which ended by itself is known already.
+            state.exit_code = state.exit_code.or(exit_code);
             state.step_done = state.step == Step::Collect;
             state.heard_out = state.step == Step::Cleanup;
         }

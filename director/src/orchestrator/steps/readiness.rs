@@ -66,7 +66,10 @@ async fn ask_sidecar(run: &mut Run, spec: &ReadinessSpec, probe: Probe) -> StepR
             Err(error) => seen = seen.or(Err(error)),
         }
         if deadline.passed() {
-            return Err(not_ready(run, spec, seen));
+            return Err(match seen {
+                Ok(late) => not_ready(run, spec, &late),
+                Err(silence) => not_asked(run, &silence),
+            });
         }
         run.pause(PAUSE).await?;
     }
@@ -138,8 +141,7 @@ async fn run_command(run: &mut Run, spec: &ReadinessSpec, command: &str) -> Step
         Ended::NotYet { task, .. } => (task, false),
     };
     let Some(task) = task else {
-        let silence = "the command's container was not started".to_owned();
-        return Err(not_ready(run, spec, Err(silence)));
+        return Err(not_started(run, "its container was not started"));
     };
     let source = Source {
         role: Role::Readiness,
@@ -151,11 +153,11 @@ async fn run_command(run: &mut Run, spec: &ReadinessSpec, command: &str) -> Step
         let _ = run.shared.swarm.remove_service(&service).await;
         return Ok(Event::WorkersProbed);
     }
-    let seen = match task.container_id {
-        Some(_) => Ok(unready_of(&output.text, &run.state.addresses, in_time)),
-        None => Err(judge::reason(&task)),
-    };
-    Err(not_ready(run, spec, seen))
+    if task.container_id.is_none() {
+        return Err(not_started(run, &judge::reason(&task)));
+    }
+    let late = unready_of(&output.text, &run.state.addresses, in_time);
+    Err(not_ready(run, spec, &late))
 }
 
 /// What the output of the command's container says about the workers: `ready ADDRESS`, or
@@ -188,28 +190,36 @@ fn unready_of(output: &str, workers: &[Ipv4Addr], in_time: bool) -> Vec<NotReady
         .collect()
 }
 
-fn not_ready(run: &Run, spec: &ReadinessSpec, seen: Result<Vec<NotReady>, String>) -> StepError {
+fn not_ready(run: &Run, spec: &ReadinessSpec, late: &[NotReady]) -> StepError {
     let all = run.spec.worker.replicas as usize;
-    let hint = "`readiness` says what is asked and for how long; GET /task/{id}/logs?service=worker shows what the workers wrote";
-    let head = |ready: usize| {
-        format!(
-            "{ready} of {all} workers answered {} within {} s",
-            question(&spec.probe),
-            spec.timeout
-        )
-    };
-    let message = match seen {
-        Err(silence) => format!("the workers could not be asked: {silence}"),
-        Ok(late) => {
-            let mut parts = vec![head(all.saturating_sub(late.len()))];
-            parts.extend(late.iter().take(NAMED).map(|worker| named(run, worker)));
-            if late.len() > NAMED {
-                parts.push(format!("and {} more", late.len() - NAMED));
-            }
-            parts.join("; ")
-        }
-    };
-    run.failed(FailureCode::WorkersNotReady, message, hint)
+    let mut parts = vec![format!(
+        "{} of {all} workers answered {} within {} s",
+        all.saturating_sub(late.len()),
+        question(&spec.probe),
+        spec.timeout
+    )];
+    parts.extend(late.iter().take(NAMED).map(|worker| named(run, worker)));
+    if late.len() > NAMED {
+        parts.push(format!("and {} more", late.len() - NAMED));
+    }
+    let hint = "`readiness` says what is asked and for how long; \
+                GET /task/{id}/logs?service=worker shows what the workers wrote";
+    run.failed(FailureCode::WorkersNotReady, parts.join("; "), hint)
+}
+
+fn not_asked(run: &Run, silence: &str) -> StepError {
+    let message =
+        format!("the sidecar could not be asked whether the workers are ready: {silence}");
+    run.sidecar_failed(message, "")
+}
+
+fn not_started(run: &Run, why: &str) -> StepError {
+    let message = format!("the readiness command was not run: {why}");
+    run.failed(
+        FailureCode::WorkersNotReady,
+        message,
+        "it runs in the worker's image",
+    )
 }
 
 fn question(probe: &ReadinessProbe) -> String {

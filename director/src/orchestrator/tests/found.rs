@@ -199,3 +199,23 @@ fn a_definite_failure_is_told_within_a_second_of_dockers_knowing() {
         });
     }
 }
+
+#[test]
+fn the_masters_exit_code_is_known_after_a_stop() {
+    let stage = Stage::new();
+    let second = Duration::from_secs(1);
+    stage
+        .fake
+        .image("endless:1")
+        .ends_when_told(&["bye"], second, 143);
+    stage.life(|director| async move {
+        let mut task = simple("load");
+        task["master"]["image"] = json!("endless:1");
+        let name = director.accepted(&task).await;
+        director.until_step(&name, Step::Running).await;
+        director.it.stop(&name).await.unwrap();
+        let state = director.ended(&name).await;
+        assert_eq!(state.outcome, Some(Outcome::Stopped));
+        assert_eq!(state.exit_code, Some(143));
+    });
+}

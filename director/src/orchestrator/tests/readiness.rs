@@ -1,6 +1,7 @@
 //! Workers that run and are not ready yet.
 
 use super::stage::{Director, Stage, simple};
+use crate::discovery::Probe;
 use crate::task::plan::Role;
 use crate::task::state::{Outcome, Step};
 use insta::assert_snapshot;
@@ -87,5 +88,68 @@ fn a_worker_that_dies_meanwhile_ends_the_wait() {
         let state = director.until_step(&name, Step::Readiness).await;
         director.fake.kill(&state.worker.unwrap(), 3, 1);
         assert_snapshot!(director.failed(&name).await, @"readiness: WorkerFailed: 2 of 3 workers run; replica 3: failed: task: non-zero exit (1)");
+    });
+}
+
+#[test]
+fn the_sidecar_is_asked_until_every_worker_accepts_a_connection() {
+    let stage = Stage::new();
+    stage.discovery.warm_up(3);
+    let discovery = stage.discovery.clone();
+    stage.life(|director| async move {
+        steps(&director, &probed(json!({"tcp": 1099}))).await;
+        let probed = discovery.probed();
+        assert_eq!(probed.len(), 4);
+        assert!(probed.iter().all(|(probe, _)| *probe == Probe::Tcp(1099)));
+        assert_eq!(probed[0].1.len(), 3);
+    });
+}
+
+#[test]
+fn a_worker_that_does_not_answer_is_named_with_its_reason_and_only_it_is_asked_again() {
+    let stage = Stage::new();
+    let late = "10.224.0.5".parse().unwrap();
+    stage
+        .discovery
+        .unready(&[(late, "answered 503; expected 200")]);
+    let discovery = stage.discovery.clone();
+    stage.life(|director| async move {
+        let http = json!({"http": {"port": 8080, "path": "/health"}, "timeout": 30});
+        let name = director.accepted(&probed(http)).await;
+        assert_snapshot!(director.failed(&name).await, @"readiness: WorkersNotReady: 2 of 3 workers answered `http://ADDRESS:8080/health` with 200 within 30 s; replica 2 (10.224.0.5): answered 503; expected 200");
+        let (_, last) = discovery.probed().pop().unwrap();
+        assert_eq!(last, [late]);
+    });
+}
+
+#[test]
+fn a_sidecar_that_falls_silent_ends_the_wait_at_its_deadline() {
+    let stage = Stage::new();
+    let discovery = stage.discovery.clone();
+    discovery.warm_up(usize::MAX);
+    stage.life(|director| async move {
+        let task = probed(json!({"tcp": 1099, "timeout": 30}));
+        let name = director.accepted(&task).await;
+        director.until_step(&name, Step::Readiness).await;
+        discovery.deaf(true);
+        assert_snapshot!(director.failed(&name).await, @"discovery: DiscoveryFailed: the sidecar could not be asked whether the workers are ready: the sidecar at `http://127.0.0.1:32769` does not answer: connection refused");
+    });
+}
+
+#[test]
+fn a_restart_goes_on_asking_within_the_same_time() {
+    let stage = Stage::new();
+    stage.discovery.warm_up(usize::MAX);
+    let task = probed(json!({"tcp": 1099, "timeout": 60}));
+    stage.life(|director| async move {
+        let name = director.accepted(&task).await;
+        director.until_step(&name, Step::Readiness).await;
+        tokio::time::sleep(Duration::from_secs(40)).await;
+    });
+    stage.life(|director| async move {
+        let name = super::stage::name("probed");
+        director.failed(&name).await;
+        let spent = director.state(&name).timings[&Step::Readiness];
+        assert!((60_000..70_000).contains(&spent), "{spent} ms");
     });
 }

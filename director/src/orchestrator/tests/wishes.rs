@@ -125,6 +125,28 @@ fn a_delete_with_docker_away_says_what_is_left_and_goes_on_by_itself() {
 }
 
 #[test]
+fn a_second_delete_cuts_the_pause_between_two_clean_ups_short() {
+    let stage = Stage::new();
+    stage.life(|director| async move {
+        let name = director.accepted(&task()).await;
+        director.until_step(&name, Step::Running).await;
+        director.fake.down(true);
+        let remains = director.it.delete(&name).await.unwrap_err();
+        assert!(matches!(remains, WishError::Remains { .. }), "{remains}");
+        director.until(&name, |state| state.cleanups >= 6).await;
+        director.fake.down(false);
+        let begun = tokio::time::Instant::now();
+        director.it.delete(&name).await.unwrap();
+        // The pause alone would have been a minute.
+        assert!(
+            begun.elapsed() < Duration::from_secs(40),
+            "{:?}",
+            begun.elapsed()
+        );
+    });
+}
+
+#[test]
 fn a_wish_that_comes_after_the_task_is_gone_does_not_reach_the_next_of_that_name() {
     let stage = Stage::new();
     stage.life(|director| async move {

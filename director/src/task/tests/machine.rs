@@ -177,6 +177,7 @@ fn kept() -> Event {
         logs: 0,
         missing: Vec::new(),
         workers: Vec::new(),
+        exit_code: None,
     }
 }
 

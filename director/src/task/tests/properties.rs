@@ -80,11 +80,13 @@ fn result(state: &State, dice: Dice) -> Event {
             logs: 1,
             missing: Vec::new(),
             workers: Vec::new(),
+            exit_code: None,
         },
         Step::Collect => Event::EvidenceKept {
             logs: 0,
             missing: Vec::new(),
             workers: Vec::new(),
+            exit_code: None,
         },
         Step::Cleanup | Step::Done => Event::CleanUpTried {
             leftovers: if often { vec!["x".into()] } else { Vec::new() },
