@@ -6,7 +6,7 @@ use crate::evidence::Source;
 use crate::orchestrator::containers::{self, Logged};
 use crate::orchestrator::run::Run;
 use crate::orchestrator::wait::Deadline;
-use crate::swarm::LogQuery;
+use crate::swarm::{LogQuery, SwarmError};
 use crate::task::event::Event;
 use futures_util::{StreamExt, stream};
 use std::time::Duration;
@@ -89,7 +89,7 @@ async fn wanted(run: &Run, deadline: Deadline) -> Result<(Vec<Logged>, Option<i6
             let masters = of_service(&tasks, run.state.master.as_deref());
             let exit_code = judge::end(&masters, run.spec.master.replicas).flatten();
             let logged = containers::logged(swarm, &run.labels(), &run.spec).await?;
-            Ok((logged, exit_code))
+            Ok::<_, SwarmError>((logged, exit_code))
         };
         match looked.await {
             Ok(wanted) => return Ok(wanted),
