@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: help demo down test check unit swarm bench build release dist images image-director stack fmt openapi clean
+.PHONY: help demo down test check unit swarm soak bench build release dist images image-director stack fmt openapi clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,8 +29,14 @@ unit: ## tests that need no Docker; with a running Swarm also the suites that ru
 
 swarm: ## tests on the real Swarm of this machine, one after the other
 	@deploy/setup.sh image-director
+	@deploy/setup.sh registry
 	cargo build --locked -p atq-director
 	cargo test --locked -p atq-tests -- --test-threads=1
+
+soak: ## 100 short tasks while the Director is killed 20 times, then counts what is left (about 7 minutes)
+	@deploy/setup.sh all
+	@deploy/run-long.sh "building the Director" cargo build --locked --quiet
+	@exec target/debug/soak $(SOAK)
 
 bench: ## measure against the raw Docker API; prints a table (about 15 minutes)
 	@deploy/setup.sh all

@@ -5,7 +5,7 @@ set -euo pipefail
 
 usage() {
   cat <<'HELP'
-usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|all]
+usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|registry|all]
 
   engine           a Docker Engine that answers (installed and started when missing)
   swarm            engine, and an active Swarm with this node as a manager
@@ -13,6 +13,8 @@ usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|all]
   images           base, and the images testload, discovery and jmeter
   image-<name>     base, and one image: testload, discovery, jmeter or director (the
                    image of the Director itself, which is not among `images`)
+  registry         the program `docker-registry` for tests, from Debian's package; unpacked
+                   and not installed, so that no service of it is ever started
   all              swarm and images (the default)
 
 A running Engine, an active Swarm and images that exist are used as they are. What this
@@ -30,6 +32,13 @@ HELP
 
 # ---------------------------------------------------------------- packages
 
+apt_update() {
+  mkdir -p "$STATE"
+  [ ! -e "$STATE/apt-updated" ] || return 0
+  run_long "apt-get update" apt-get update
+  touch "$STATE/apt-updated"
+}
+
 # apt_install WHAT PACKAGE...
 apt_install() {
   local what=$1
@@ -37,11 +46,7 @@ apt_install() {
   has apt-get || die "$what is missing and there is no apt-get" \
     "install it (Debian's name: $*) by this system's own means, then run this again"
   is_root || die "$what is missing and this user is not root" "run as root: apt-get install --no-install-recommends $*"
-  mkdir -p "$STATE"
-  if [ ! -e "$STATE/apt-updated" ]; then
-    run_long "apt-get update" apt-get update
-    touch "$STATE/apt-updated"
-  fi
+  apt_update
   run_long "apt-get install $*" env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y --no-install-recommends "$@"
   printf '%s\n' "$@" >>"$STATE/installed-packages"
@@ -118,6 +123,8 @@ setup_engine() {
     # The package may have started its own unit already.
     engine_answers || start_engine
   fi
+  # The tests look at network interfaces with it, as root.
+  has ip || ! is_root || apt_install "\`ip\`" iproute2
   say "docker: Engine $(docker info --format '{{.ServerVersion}}') answers"
 }
 
@@ -258,6 +265,25 @@ setup_images() {
   image_jmeter
 }
 
+# ---------------------------------------------------------------- registry
+
+# The tests find it on PATH or in `tools` of the build directory.
+setup_registry() {
+  local dir=$TARGET/tools
+  if ! has docker-registry && [ ! -x "$dir/docker-registry" ]; then
+    has apt-get || die "\`docker-registry\` is missing and there is no apt-get" \
+      "install it by this system's own means, then run this again"
+    ! is_root || apt_update
+    rm -rf "$dir/unpacked"
+    mkdir -p "$dir/unpacked"
+    run_long "apt-get download docker-registry" env -C "$dir/unpacked" apt-get download docker-registry
+    dpkg-deb -x "$dir"/unpacked/docker-registry_*.deb "$dir/unpacked"
+    mv "$dir/unpacked/usr/bin/docker-registry" "$dir/docker-registry"
+    rm -rf "$dir/unpacked"
+  fi
+  say "registry: $(PATH=$PATH:$dir command -v docker-registry)"
+}
+
 # ---------------------------------------------------------------- verbs
 
 main() {
@@ -267,13 +293,17 @@ main() {
       usage
       return
       ;;
-    engine | swarm | base | images | image-testload | image-discovery | image-jmeter | image-director | all) ;;
+    engine | swarm | base | images | image-testload | image-discovery | image-jmeter | image-director | registry | all) ;;
     *)
       usage >&2
       die "unknown verb \`$verb\`"
       ;;
   esac
   one_at_a_time
+  if [ "$verb" = registry ]; then
+    setup_registry
+    return
+  fi
   setup_engine
   case "$verb" in swarm | all) setup_swarm ;; esac
   case "$verb" in base | image* | all) setup_base ;; esac

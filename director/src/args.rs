@@ -1,6 +1,8 @@
 //! The command line.
 
-use clap::{Parser, Subcommand};
+use crate::orchestrator::orphans::Orphans;
+use clap::builder::PossibleValue;
+use clap::{Parser, Subcommand, ValueEnum};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,6 +18,16 @@ pub struct Args {
     /// The configuration file.
     #[arg(long, global = true, value_name = "FILE", env = "ATQ_CONFIG")]
     pub config: Option<PathBuf>,
+    /// What becomes of objects in Docker that carry this Director's id, but belong to no task in its
+    /// store, because its data directory was lost.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHAT",
+        env = "ATQ_ADOPT_ORPHANS",
+        default_value = "remove"
+    )]
+    pub adopt_orphans: Orphans,
     /// What to do instead of serving.
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -30,6 +42,49 @@ pub enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Look at the store of tasks, or carry its tasks to another one, while no Director runs.
+    ///
+    /// The store is in `state` below the `datadir` of the configuration. Exit codes: 0 all is well, 1
+    /// failed or something is wrong with a task, 2 the configuration or the arguments are wrong.
+    Store {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: StoreCommand,
+    },
+}
+
+/// What to do with the store.
+#[derive(Debug, Subcommand)]
+pub enum StoreCommand {
+    /// Write all tasks that can be read, one JSON object a line.
+    ///
+    /// The definitions hold the values of `environment`, so passwords too: keep the file as you keep
+    /// those. What cannot be read is told on standard error and left out; the exit code is then 1. Of a
+    /// store that cannot be opened a copy is made and read as far as possible.
+    Export {
+        /// Where to, a file that does not exist yet; only its owner may read it. Default: standard output.
+        file: Option<PathBuf>,
+    },
+    /// Read tasks that `export` has written into an empty store: all of them, or none.
+    Import {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Say of every task what is wrong with it; exit code 1 if anything is.
+    Check,
+}
+
+impl ValueEnum for Orphans {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Remove, Self::Keep]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::Remove => PossibleValue::new("remove").help("Remove them"),
+            Self::Keep => PossibleValue::new("keep").help("Only say what there is"),
+        })
+    }
 }
 
 /// What to do with the configuration.

@@ -1,7 +1,7 @@
 //! `controller-config.yaml` and the environment, validated once and as a whole.
 //!
 //! The file is read into a plain tree first and then field by field, so that every fault is reported at once, each
-//! with its key and line. Each key except `images` can be overridden by an environment variable: `ATQ_` and the key in
+//! with its key and line. Each key except `images` and `registryAuth` can be overridden by an environment variable: `ATQ_` and the key in
 //! upper case with `_` between words (`ATQ_PORT`, `ATQ_DOCKER_HOST`, `ATQ_LIMITS_UPLOAD_BYTES`). An empty variable
 //! counts as unset.
 
@@ -9,6 +9,7 @@ mod document;
 mod error;
 mod fields;
 mod images;
+mod registries;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ use ipnet::Ipv4Net;
 pub use error::{ConfigError, Fault, Place};
 pub use images::{ImageFault, ImageRule, Images, Variable};
 
+use crate::registry::{Password, RegistryAuth};
 use document::Section;
 
 /// Names that are looked for in the working directory, in this order.
@@ -65,6 +67,11 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Which images may run.
     pub images: Images,
+    /// Logins at registries, which win over `docker_config`. A password in a file is not read yet.
+    pub registry_auth: RegistryAuth,
+    /// Docker's `config.json` with further logins, which must be there; none: the one that the docker
+    /// command would use, if it is there.
+    pub docker_config: Option<PathBuf>,
 }
 
 /// Bounds on what users may ask for. Sizes are in bytes.
@@ -115,12 +122,13 @@ impl Config {
             source: Box::new(source),
         };
         let mut config = Self::parse(&text, |key| std::env::var(key).ok()).map_err(in_file)?;
-        for path in [&mut config.glusterpath, &mut config.datadir] {
+        for path in config.paths() {
             *path = std::path::absolute(&*path).map_err(|source| ConfigError::Unreadable {
                 path: path.clone(),
                 source,
             })?;
         }
+        config.check_secrets().map_err(in_file)?;
         Ok(config)
     }
 
@@ -154,6 +162,7 @@ impl Config {
         let glusterpath = section.required("glusterpath", fields::path);
         let limits = Limits::read(&mut section.child("limits"));
         let images = Images::read(section);
+        let registry_auth = registries::read(section);
         let config = Self {
             port: port.unwrap_or(0),
             glusterpath: glusterpath.clone().unwrap_or_default(),
@@ -186,8 +195,43 @@ impl Config {
                 .optional("logFormat", fields::log_format)
                 .unwrap_or_default(),
             images,
+            registry_auth,
+            docker_config: section.optional("dockerConfig", fields::path),
         };
         (port.is_some() && glusterpath.is_some()).then_some(config)
+    }
+
+    /// All paths, to be made absolute.
+    fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let logins = self.registry_auth.values_mut();
+        let files = logins.filter_map(|login| match &mut login.password {
+            Password::File(path) => Some(path),
+            Password::Text(_) => None,
+        });
+        [&mut self.glusterpath, &mut self.datadir]
+            .into_iter()
+            .chain(&mut self.docker_config)
+            .chain(files)
+    }
+
+    /// Whether the files that somebody named can be read now. They are read again at each use.
+    fn check_secrets(&self) -> Result<(), ConfigError> {
+        let files = self.registry_auth.iter().filter_map(|(host, login)| {
+            let Password::File(path) = &login.password else {
+                return None;
+            };
+            Some((format!("registryAuth[{host}].passwordFile"), path))
+        });
+        let docker = self.docker_config.iter();
+        let docker = docker.map(|path| ("dockerConfig".to_owned(), path));
+        for (key, path) in files.chain(docker) {
+            fs::read(path).map_err(|source| ConfigError::Unusable {
+                key,
+                path: path.clone(),
+                source,
+            })?;
+        }
+        Ok(())
     }
 
     /// Makes `glusterpath` and `datadir` if need be and checks that files can be made in them. Blocks.
@@ -202,7 +246,7 @@ impl Config {
             let usable =
                 fs::create_dir_all(path).and_then(|()| tempfile::tempfile_in(path).map(drop));
             usable.map_err(|source| ConfigError::Unusable {
-                key,
+                key: key.to_owned(),
                 path: path.clone(),
                 source,
             })?;

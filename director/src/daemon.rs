@@ -4,6 +4,7 @@
 use crate::api::{self, App};
 use crate::config::Config;
 use crate::orchestrator::Orchestrator;
+use crate::orchestrator::orphans::Orphans;
 use crate::{Ports, assemble};
 use anyhow::Context;
 use std::future::Future;
@@ -21,7 +22,7 @@ const THREADS: usize = 4;
 ///
 /// # Errors
 /// When the port or a directory cannot be used.
-pub fn until_signal(config: Config, ports: Ports) -> anyhow::Result<()> {
+pub fn until_signal(config: Config, ports: Ports, orphans: Orphans) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .enable_all()
@@ -38,7 +39,7 @@ pub fn until_signal(config: Config, ports: Ports) -> anyhow::Result<()> {
         let shutdown = async move {
             tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
         };
-        run(config, ports, listener, shutdown).await
+        run(config, ports, orphans, listener, shutdown).await
     });
     // Drivers are simply cut off: whatever they were doing is taken up at the next start. Calls to
     // the store that are under way may end.
@@ -53,6 +54,7 @@ pub fn until_signal(config: Config, ports: Ports) -> anyhow::Result<()> {
 pub async fn run(
     config: Config,
     ports: Ports,
+    orphans: Orphans,
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
@@ -64,7 +66,7 @@ pub async fn run(
         tokio::task::spawn_blocking(move || assemble(&config, ports)).await??
     };
     let (recovered, recovery) = watch::channel(false);
-    tokio::spawn(take_up(orchestrator.clone(), recovered));
+    tokio::spawn(take_up(orchestrator.clone(), orphans, recovered));
     tokio::spawn(pull_images(Arc::clone(&config), Arc::clone(&swarm)));
     let app = App {
         orchestrator,
@@ -75,8 +77,8 @@ pub async fn run(
     api::serve(listener, app, shutdown).await
 }
 
-/// Takes up earlier tasks, then looks after what clean-up has left.
-async fn take_up(orchestrator: Orchestrator, recovered: watch::Sender<bool>) {
+/// Takes up earlier tasks, then looks after what clean-up, or a Director that lost its data, has left.
+async fn take_up(orchestrator: Orchestrator, orphans: Orphans, recovered: watch::Sender<bool>) {
     match orchestrator.recover().await {
         Ok(0) => {}
         Ok(count) => tracing::info!(count, "earlier tasks are taken up again"),
@@ -86,6 +88,7 @@ async fn take_up(orchestrator: Orchestrator, recovered: watch::Sender<bool>) {
         }
     }
     recovered.send_replace(true);
+    tokio::spawn(orchestrator.clone().look_after_orphans(orphans));
     orchestrator.sweep().await;
 }
 

@@ -14,7 +14,9 @@ pub mod evidence;
 pub mod identity;
 pub mod logging;
 pub mod orchestrator;
+pub mod registry;
 pub mod store;
+pub mod storekeeper;
 pub mod swarm;
 pub mod task;
 
@@ -23,11 +25,13 @@ use bundle::BundleStore;
 use config::Config;
 use discovery::{Discovery, HttpDiscovery};
 use evidence::Evidence;
+use identity::Place;
 use orchestrator::clock::Clock;
 use orchestrator::health::Health;
 use orchestrator::queue::Queue;
 use orchestrator::subnets::Subnets;
 use orchestrator::{Orchestrator, Settings, Shared};
+use registry::Credentials;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
@@ -55,8 +59,11 @@ impl Ports {
     pub fn real(config: &Config) -> anyhow::Result<Self> {
         // Only one provider is compiled in; an error means that it is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let docker = DockerSwarm::connect(config.docker_host.as_deref())?;
+        let credentials =
+            Credentials::new(config.registry_auth.clone(), config.docker_config.clone());
         Ok(Self {
-            swarm: Arc::new(DockerSwarm::connect(config.docker_host.as_deref())?),
+            swarm: Arc::new(docker.with_credentials(credentials)),
             discovery: Arc::new(HttpDiscovery::new().context("cannot set up the HTTP client")?),
         })
     }
@@ -68,8 +75,14 @@ impl Ports {
 /// When a directory cannot be used, or another Director uses it.
 pub fn assemble(config: &Config, ports: Ports) -> anyhow::Result<Orchestrator> {
     config.prepare()?;
-    let director_id = identity::director_id(&config.datadir, config.director_id.as_deref())?;
+    // The lock comes first: a second Director on the same data must not touch anything.
     let store = Store::open(&config.datadir.join("state"))?;
+    let place = Place {
+        datadir: &config.datadir,
+        glusterpath: &config.glusterpath,
+        port: config.port,
+    };
+    let director_id = identity::director_id(&place, config.director_id.as_deref())?;
     let bundles = BundleStore::open(&config.glusterpath, bundle_limits(config))?;
     tracing::debug!(director = %director_id, "assembled");
     Ok(Orchestrator::new(Shared {

@@ -1,8 +1,9 @@
 //! `atq-director`: arguments, logging, configuration, signals. No decisions.
 
-use atq_director::args::{Args, Command, ConfigCommand, print};
+use atq_director::args::{Args, Command, ConfigCommand, StoreCommand, print};
 use atq_director::config::Config;
-use atq_director::{Ports, daemon, logging};
+use atq_director::orchestrator::orphans::Orphans;
+use atq_director::{Ports, daemon, logging, storekeeper};
 use clap::Parser;
 use std::path::Path;
 use std::process::ExitCode;
@@ -19,7 +20,8 @@ fn main() -> ExitCode {
         Some(Command::Config {
             command: ConfigCommand::Check,
         }) => check(args.config.as_deref()),
-        None => serve(args.config.as_deref()),
+        Some(Command::Store { command }) => store(args.config.as_deref(), &command),
+        None => serve(args.config.as_deref(), args.adopt_orphans),
     }
 }
 
@@ -30,7 +32,14 @@ fn check(path: Option<&Path>) -> ExitCode {
     }
 }
 
-fn serve(path: Option<&Path>) -> ExitCode {
+fn store(path: Option<&Path>, command: &StoreCommand) -> ExitCode {
+    match Config::load(path) {
+        Ok(config) => storekeeper::run(&config.datadir, command),
+        Err(error) => refuse(&error),
+    }
+}
+
+fn serve(path: Option<&Path>, orphans: Orphans) -> ExitCode {
     let config = match Config::load(path) {
         Ok(config) => config,
         Err(error) => return refuse(&error),
@@ -40,7 +49,7 @@ fn serve(path: Option<&Path>) -> ExitCode {
         Ok(ports) => ports,
         Err(error) => return refuse(&error),
     };
-    match daemon::until_signal(config, ports) {
+    match daemon::until_signal(config, ports, orphans) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");

@@ -55,6 +55,11 @@ const DOORS: &[Door] = &[
         of: &[],
     },
     Door {
+        words: &["docker_credential"],
+        open_to: &["registry"],
+        of: &[],
+    },
+    Door {
         words: &["serde_saphyr"],
         open_to: &["config"],
         of: &[],
@@ -171,6 +176,23 @@ const DOORS: &[Door] = &[
         ],
         open_to: &[],
         of: &["config"],
+    },
+    // Who knows passwords: those who read them and who sends them.
+    Door {
+        words: &["crate::registry", "Credentials"],
+        open_to: &["lib", "config", "registry", "swarm/docker"],
+        of: &[],
+    },
+    Door {
+        words: &[
+            "crate::swarm",
+            "crate::store",
+            "crate::bundle",
+            "crate::evidence",
+            "crate::discovery",
+        ],
+        open_to: &[],
+        of: &["registry"],
     },
     // The orchestrator knows the port, not what is behind it.
     Door {
@@ -343,6 +365,9 @@ fn a_forced_door_is_found() {
         ("evidence", "fn f(x: axum::Router) {}"),
         ("bundle/store", "use crate::task::spec::TaskName;"),
         ("config", "use crate::orchestrator::Settings;"),
+        ("orchestrator/run", "use crate::registry::Credential;"),
+        ("swarm", "use crate::registry::Secret;"),
+        ("registry", "use crate::store::Store;"),
     ] {
         assert!(!forced(room, text).is_empty(), "{room}: {text}");
     }

@@ -1,8 +1,11 @@
 //! The papers and samples beside the code say what the code does.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use atq_director::api::openapi::document;
 use atq_director::config::Config;
 use atq_director::task::event::FailureCode;
+use atq_director::task::spec::{Surroundings, TaskSpec};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -49,13 +52,15 @@ fn keys_of_the_example() -> BTreeSet<String> {
             continue;
         };
         let is_key = key.chars().all(|c| c.is_ascii_alphanumeric());
-        // Below `images` there are an item's keys, and sentences have no value that begins at once.
+        // Below `images` and `registryAuth` there are an item's keys, and sentences have no value that begins at once.
         if !is_key || (text.starts_with(' ') && !indented) {
             continue;
         }
         match (indented, value.trim().is_empty()) {
             (true, _) => keys.insert(format!("{section}.{key}")),
-            (false, true) if key == "images" => keys.insert(key.to_owned()),
+            (false, true) if ["images", "registryAuth"].contains(&key) => {
+                keys.insert(key.to_owned())
+            }
             (false, true) => {
                 section = key;
                 true
@@ -85,6 +90,75 @@ fn every_key_of_the_configuration_is_explained() {
         "{keys:?}"
     );
     assert_eq!(first_column(&read("README.md"), "## Configuration"), keys);
+}
+
+/// The fields that the first column of a table names, also several in a row.
+fn fields_of(text: &str, heading: &str) -> BTreeSet<String> {
+    let (_, section) = text.split_once(heading).unwrap();
+    section
+        .lines()
+        .skip_while(|line| !line.starts_with("| ---"))
+        .skip(1)
+        .take_while(|line| line.starts_with('|'))
+        .filter_map(|line| line.split('|').nth(1))
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned))
+        .collect()
+}
+
+#[test]
+fn every_field_of_a_definition_is_explained() {
+    let document = serde_json::to_value(document()).unwrap();
+    let readme = read("README.md");
+    for (schema, heading) in [
+        ("TaskPayload", "### The definition"),
+        ("ServicePayload", "The fields of each service:"),
+    ] {
+        let properties = &document["components"]["schemas"][schema]["properties"];
+        let fields: BTreeSet<String> = properties.as_object().unwrap().keys().cloned().collect();
+        assert!(fields.len() > 5, "{fields:?}");
+        assert_eq!(fields_of(&readme, heading), fields);
+    }
+}
+
+/// Takes what the papers name.
+struct Anything;
+
+impl Surroundings for Anything {
+    fn max_replicas(&self) -> u64 {
+        1000
+    }
+
+    fn has_bundle(&self, _: &str) -> bool {
+        true
+    }
+
+    fn required_variables(&self, _: &str) -> Result<Vec<String>, String> {
+        Ok(Vec::new())
+    }
+}
+
+#[test]
+fn definitions_in_the_papers_are_taken() {
+    let mut texts = vec![
+        read("deploy/demo/task.json"),
+        read("tests/data/seed-task.json"),
+    ];
+    for paper in ["README.md", "images/jmeter/README.md"] {
+        let text = read(paper);
+        let blocks = text.split("```json\n").skip(1);
+        let blocks = blocks.filter_map(|block| block.split_once("```"));
+        texts.extend(blocks.map(|(block, _)| block.to_owned()));
+    }
+    let mut taken = 0;
+    for text in texts {
+        let value: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
+        if value.get("worker").is_some() {
+            TaskSpec::parse(&value, &Anything)
+                .unwrap_or_else(|faults| panic!("{faults:?}: {text}"));
+            taken += 1;
+        }
+    }
+    assert_eq!(taken, 5);
 }
 
 #[test]
@@ -119,7 +193,7 @@ fn every_verb_of_the_papers_is_one_of_the_makefile() {
                 .collect();
             let in_code = after[verb.len()..].starts_with(['`', '\n', ' ', '\'']);
             // Prose uses the word too: "make a network".
-            let is_prose = ["a", "it", "tasks"].contains(&verb.as_str());
+            let is_prose = ["a", "it", "tasks", "the"].contains(&verb.as_str());
             assert!(
                 is_prose || !in_code || makefile.contains(&format!("\n{verb}: ")),
                 "{paper} names `make {verb}`"

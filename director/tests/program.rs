@@ -1,8 +1,13 @@
 //! The program itself, as a shell sees it.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::fs::OpenOptions;
-use std::process::Command;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/config/example.yaml");
 
 #[test]
 fn a_disk_without_room_for_the_output_is_a_failure_and_no_panic() {
@@ -10,15 +15,261 @@ fn a_disk_without_room_for_the_output_is_a_failure_and_no_panic() {
         let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
         let output = Command::new(env!("CARGO_BIN_EXE_atq-director"))
             .args(["config", command])
-            .env(
-                "ATQ_CONFIG",
-                concat!(env!("CARGO_MANIFEST_DIR"), "/src/config/example.yaml"),
-            )
+            .env("ATQ_CONFIG", EXAMPLE)
             .stdout(full)
             .output()
             .unwrap();
-        let told = String::from_utf8_lossy(&output.stderr);
+        let told = told(&output);
         assert_eq!(output.status.code(), Some(1), "{command}: {told}");
         assert!(!told.contains("panicked"), "{command}: {told}");
     }
+}
+
+/// Standard error.
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A directory with a configuration. No Docker is needed for what is done in it.
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new() -> Self {
+        let home = Self(tempfile::tempdir().unwrap());
+        let text = format!(
+            "port: 0\nglusterpath: {0}/bundles\ndatadir: {0}/data\ndockerHost: unix://{0}/none.sock\n",
+            home.path("").display()
+        );
+        fs::write(home.path("controller-config.yaml"), text).unwrap();
+        home
+    }
+
+    fn path(&self, below: &str) -> PathBuf {
+        self.0.path().join(below)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_atq-director"));
+        command
+            .args(args)
+            .current_dir(self.0.path())
+            .env_remove("ATQ_CONFIG")
+            .env_remove("ATQ_LOG")
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// The line of a task in an export, as the first version would write it.
+    fn line(name: &str) -> String {
+        format!(
+            r#"{{"format":1,"task":"{name}","spec":{{"name":"{name}","worker":{SERVICE},"master":{SERVICE},"wait":null,"delay":0}},"desired":"run","history":[{{"seq":1,"at":1750000000000,"event":"queued","data":{{"run":"a1b2c3","token":"t"}}}}]}}"#
+        )
+    }
+
+    /// With these tasks in its store.
+    fn with_tasks(names: &[&str]) -> Self {
+        let home = Self::new();
+        let lines: String = names
+            .iter()
+            .map(|name| format!("{}\n", Self::line(name)))
+            .collect();
+        fs::write(home.path("tasks.ndjson"), lines).unwrap();
+        let output = home.run(&["store", "import", "tasks.ndjson"]);
+        assert!(output.status.success(), "{}", told(&output));
+        home
+    }
+
+    /// A Director, once its log says that it listens.
+    fn serve(&self) -> Serving {
+        let log = fs::File::create(self.path("log")).unwrap();
+        let child = self.command(&[]).stderr(log).spawn().unwrap();
+        let serving = Serving(child);
+        let begun = Instant::now();
+        while !self.log().contains("listening on") {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        serving
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap()
+    }
+}
+
+const SERVICE: &str = r#"{"alias":"a","image":"tool","args":[],"environment":[{"name":"A","value":"secret"}],"fileid":null,"replicas":1,"tty":false,"networks":[]}"#;
+
+struct Serving(Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn assert_said(output: &Output, code: i32, words: &[&str]) {
+    let told = told(output);
+    assert_eq!(output.status.code(), Some(code), "{told}");
+    for word in words {
+        assert!(told.contains(word), "no `{word}` in: {told}");
+    }
+    assert!(!told.contains("panicked"), "{told}");
+}
+
+#[test]
+fn tasks_go_out_of_a_store_and_into_another_one() {
+    let home = Home::with_tasks(&["one", "two"]);
+    let output = home.run(&["store", "check"]);
+    assert_said(&output, 0, &[]);
+    assert_eq!(output.stdout, b"2 task(s), 0 with a problem\n");
+
+    let output = home.run(&["store", "export", "out.ndjson"]);
+    assert_said(&output, 0, &["2 task(s) exported, 0 skipped"]);
+    let file = fs::metadata(home.path("out.ndjson")).unwrap();
+    assert_eq!(file.permissions().mode() & 0o777, 0o600);
+    let exported = fs::read(home.path("out.ndjson")).unwrap();
+    assert_eq!(home.run(&["store", "export"]).stdout, exported);
+    let again = home.run(&["store", "export", "out.ndjson"]);
+    assert_said(&again, 1, &["cannot create `out.ndjson`"]);
+
+    let again = home.run(&["store", "import", "out.ndjson"]);
+    assert_said(&again, 1, &["the store is not empty, it holds 2 task(s)"]);
+    fs::remove_dir_all(home.path("data")).unwrap();
+    let output = home.run(&["store", "import", "out.ndjson"]);
+    assert_said(&output, 0, &[]);
+    assert_eq!(output.stdout, b"2 task(s) imported\n");
+    assert_eq!(home.run(&["store", "export"]).stdout, exported);
+}
+
+#[test]
+fn a_look_makes_no_store_and_a_bad_line_no_task() {
+    let home = Home::new();
+    for command in ["check", "export"] {
+        let output = home.run(&["store", command]);
+        assert_said(&output, 1, &["there is no store in `"]);
+        assert!(!home.path("data").exists());
+    }
+    let lines = format!("{}\n{{}}\n", Home::line("one"));
+    fs::write(home.path("bad.ndjson"), lines).unwrap();
+    let output = home.run(&["store", "import", "bad.ndjson"]);
+    assert_said(&output, 1, &["line 2: ", "nothing was imported"]);
+    let output = home.run(&["store", "check"]);
+    assert_eq!(output.stdout, b"0 task(s), 0 with a problem\n");
+    let output = home.run(&["store", "import", "none.ndjson"]);
+    assert_said(&output, 1, &["cannot read `none.ndjson`"]);
+    fs::write(home.path("controller-config.yaml"), "port: x\n").unwrap();
+    assert_said(&home.run(&["store", "check"]), 2, &["`port`"]);
+}
+
+#[test]
+fn a_store_in_use_is_left_alone() {
+    let home = Home::with_tasks(&["one"]);
+    let _serving = home.serve();
+    for args in [
+        &["store", "check"][..],
+        &["store", "export"],
+        &["store", "import", "tasks.ndjson"],
+    ] {
+        assert_said(&home.run(args), 1, &["is in use by another process"]);
+    }
+    let id = home.path("data/director-id");
+    fs::remove_file(&id).unwrap();
+    assert_said(&home.run(&[]), 1, &["is in use by another process"]);
+    assert!(!id.exists(), "a second Director touches nothing");
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.is_file()).collect()
+}
+
+/// Overwrites a part of each of sled's files, a share of its used length from its beginning.
+fn damage(dir: &Path, share: f64) {
+    for path in files(dir) {
+        let mut content = fs::read(&path).unwrap();
+        let used = content.iter().rposition(|byte| *byte != 0).unwrap_or(0);
+        let at = (used as f64 * share) as usize;
+        let end = content.len().min(at + 32);
+        content[at..end].fill(0xa5);
+        fs::write(path, content).unwrap();
+    }
+}
+
+#[test]
+fn a_damaged_store_is_refused_in_words_with_the_way_out() {
+    for share in [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0] {
+        let home = Home::with_tasks(&["one", "two", "three"]);
+        // A second opening writes sled's short cut to the end of its log.
+        home.run(&["store", "check"]);
+        let state = home.path("data/state");
+        damage(&state, share);
+        let words = [
+            "cannot open the store in `",
+            "`atq-director store export FILE`",
+            "--adopt-orphans=keep",
+        ];
+        assert_said(&home.run(&[]), 1, &words);
+        assert_said(&home.run(&["store", "check"]), 1, &words);
+        assert!(!home.path("data/director-id").exists());
+
+        let output = home.run(&["store", "export", "out.ndjson"]);
+        assert_said(&output, 1, &["cannot open the store in `"]);
+        assert!(
+            files(&home.path("data")).is_empty(),
+            "the copy is removed: {share}"
+        );
+        // The way out, to its end.
+        fs::rename(&state, home.path("data/state.broken")).unwrap();
+        if home.path("out.ndjson").exists() {
+            let output = home.run(&["store", "import", "out.ndjson"]);
+            assert_said(&output, 0, &[]);
+        }
+        drop(home.serve());
+    }
+}
+
+#[test]
+fn a_damaged_short_cut_costs_no_task() {
+    let home = Home::with_tasks(&["one", "two"]);
+    let exported = home.run(&["store", "export"]).stdout;
+    for path in files(&home.path("data/state")) {
+        if path.file_name().unwrap() != "db" {
+            fs::write(path, "?").unwrap();
+        }
+    }
+    let output = home.run(&["store", "export", "out.ndjson"]);
+    assert_said(&output, 1, &["2 task(s) exported, 0 skipped"]);
+    assert_eq!(fs::read(home.path("out.ndjson")).unwrap(), exported);
+}
+
+#[test]
+fn a_directory_that_cannot_be_read_is_named() {
+    let home = Home::new();
+    fs::create_dir(home.path("data")).unwrap();
+    fs::write(home.path("data/state"), "a file").unwrap();
+    assert_said(
+        &home.run(&[]),
+        1,
+        &["cannot open the store in `", "data/state`"],
+    );
+}
+
+#[test]
+fn what_becomes_of_orphans_is_chosen_by_option_or_variable() {
+    let home = Home::new();
+    let output = home.run(&["--adopt-orphans=maybe"]);
+    assert_said(&output, 2, &["remove", "keep"]);
+    let output = home
+        .command(&[])
+        .env("ATQ_ADOPT_ORPHANS", "maybe")
+        .output()
+        .unwrap();
+    assert_said(&output, 2, &["remove", "keep"]);
 }

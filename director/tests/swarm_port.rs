@@ -53,6 +53,7 @@ on_both!(
     logs_go_with_the_swarm_task,
     what_nobody_has_does_not_exist,
     an_image_is_pulled_only_when_it_is_missing,
+    a_registry_that_is_not_reached_is_named,
     a_creation_happens_although_the_caller_went_away,
 );
 
@@ -423,6 +424,20 @@ async fn an_image_is_pulled_only_when_it_is_missing(stage: &Stage) {
         .await
         .unwrap_err();
     assert!(matches!(error, SwarmError::Rejected { .. }), "{error:?}");
+}
+
+async fn a_registry_that_is_not_reached_is_named(stage: &Stage) {
+    // Nothing listens there, on any machine.
+    let image = "127.0.0.1:1/atq-nobody:1";
+    let problem = stage.swarm.image_problem(image).await.unwrap();
+    let registry = "no registry at `127.0.0.1:1` could be asked: ";
+    assert!(problem.starts_with(registry), "{problem}");
+    assert!(problem.contains("connection refused"), "{problem}");
+    assert!(problem.ends_with("; no credentials were sent"), "{problem}");
+    // Whether Docker Hub is reached is the machine's own affair.
+    let problem = stage.swarm.image_problem("atq-no-such-image:1").await;
+    let problem = problem.unwrap();
+    assert!(problem.contains("`docker.io`"), "{problem}");
 }
 
 async fn a_creation_happens_although_the_caller_went_away(stage: &Stage) {

@@ -21,13 +21,25 @@ impl Client {
     /// # Errors
     /// When the HTTP client cannot be set up.
     pub fn new(url: impl Into<String>) -> Result<Self> {
+        Self::keeping(usize::MAX, url.into())
+    }
+
+    /// One that closes its connection after each answer.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be set up.
+    pub fn closing(url: impl Into<String>) -> Result<Self> {
+        Self::keeping(0, url.into())
+    }
+
+    fn keeping(connections: usize, url: String) -> Result<Self> {
         // An error means that a provider is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().build()?;
-        Ok(Self {
-            http,
-            url: url.into(),
-        })
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .pool_max_idle_per_host(connections)
+            .build()?;
+        Ok(Self { http, url })
     }
 
     /// Sends a GET.
@@ -194,6 +206,17 @@ impl Client {
     pub async fn delete(&self, id: &str) -> Result<(StatusCode, String)> {
         let url = format!("{}/api/task/{id}", self.url);
         let answer = self.http.delete(&url).send().await.context("DELETE task")?;
+        Ok((answer.status(), answer.text().await?))
+    }
+
+    /// Deletes a bundle, and gives the status and body of the answer.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn delete_bundle(&self, id: &str) -> Result<(StatusCode, String)> {
+        let url = format!("{}/api/databind/{id}", self.url);
+        let answer = self.http.delete(&url).send().await;
+        let answer = answer.context("DELETE bundle")?;
         Ok((answer.status(), answer.text().await?))
     }
 }

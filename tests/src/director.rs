@@ -34,6 +34,20 @@ impl Director {
     /// # Errors
     /// When it is not ready within 30 s; the message has its log.
     pub async fn start_on(binary: &Path, dir: &Path, port: u16, more: &str) -> Result<Self> {
+        Self::launch(Command::new(binary), dir, "127.0.0.1", port, more).await
+    }
+
+    /// The same for a `command` that becomes the Director, and is asked at `host`.
+    ///
+    /// # Errors
+    /// When it is not ready within 30 s; the message has its log.
+    pub async fn launch(
+        mut command: Command,
+        dir: &Path,
+        host: &str,
+        port: u16,
+        more: &str,
+    ) -> Result<Self> {
         std::fs::create_dir_all(dir)?;
         let dir = dir.canonicalize()?;
         let config = format!(
@@ -45,14 +59,14 @@ impl Director {
             .create(true)
             .append(true)
             .open(dir.join("director.log"))?;
-        let child = Command::new(binary)
+        let child = command
             .current_dir(&dir)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .with_context(|| format!("cannot run `{}`", binary.display()))?;
-        let client = Client::new(format!("http://127.0.0.1:{port}"))?;
+            .with_context(|| format!("cannot run {command:?}"))?;
+        let client = Client::new(format!("http://{host}:{port}"))?;
         let mut director = Self { child, dir, client };
         director.until_ready(Duration::from_secs(30)).await?;
         Ok(director)

@@ -126,7 +126,17 @@ impl Drop for Stage {
     /// A test that failed half-way must not leave containers to the next one.
     fn drop(&mut self) {
         drop(self.director.take());
-        let label = format!("label=com.atq.director={}", self.id);
+        drop(Sweeper(format!("com.atq.director={}", self.id)));
+    }
+}
+
+/// Removes what is in Docker under this label when it is dropped. Best effort.
+#[derive(Debug)]
+pub struct Sweeper(pub String);
+
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        let label = format!("label={}", self.0);
         let remove = "docker service ls -q --filter \"$0\" | xargs -r docker service rm; \
                       for i in 1 2 3 4 5 6 7 8 9 10; do \
                         ids=$(docker network ls -q --filter \"$0\"); [ -n \"$ids\" ] || break; \

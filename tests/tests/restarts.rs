@@ -1,12 +1,15 @@
 //! The Director ends in the middle of a run, in one way or another.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use atq_api_spec::task::{Step, TaskStatus};
-use atq_tests::docker::docker;
-use atq_tests::stage::{PATIENCE, Stage, small_task, with};
+use atq_tests::director::{Director, binary, free_port};
+use atq_tests::docker::{docker, labelled, until_nothing};
+use atq_tests::stage::{PATIENCE, Stage, Sweeper, small_task, with};
 use serde_json::json;
-use std::time::Duration;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 #[tokio::test]
 async fn a_run_survives_the_directors_death_in_every_step() -> Result<()> {
@@ -122,4 +125,88 @@ async fn a_second_director_on_the_same_data_refuses_to_start() -> Result<()> {
     ensure!(error.contains("in use by another process"), "{error}");
     drop(first);
     stage.close().await
+}
+
+/// A Director without a configured id, in the same place each time.
+async fn start_in(dir: &Path, port: u16, args: &[&str]) -> Result<Director> {
+    let mut command = Command::new(binary()?);
+    command.args(args);
+    Director::launch(command, dir, "127.0.0.1", port, "").await
+}
+
+/// Waits for words in the log of a Director that is there.
+async fn until_said(director: &Director, words: &str) -> Result<()> {
+    let begun = Instant::now();
+    while !director.log().contains(words) {
+        ensure!(
+            begun.elapsed() < PATIENCE,
+            "no `{words}` in the log:\n{}",
+            director.log()
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_lost_data_directory_has_left_in_docker_is_found() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let port = free_port()?;
+    let director = start_in(dir.path(), port, &[]).await?;
+    let id_file = director.dir.join("data/director-id");
+    let id = std::fs::read_to_string(&id_file)?.trim().to_owned();
+    let label = format!("com.atq.director={id}");
+    let _sweeper = Sweeper(label.clone());
+    let task = with(
+        small_task("lose-me", 2),
+        "/master/environment",
+        json!(["HOLD=600"]),
+    );
+    director.client.start(&task).await?;
+    director
+        .client
+        .until("lose-me", PATIENCE, |task| {
+            task.status == TaskStatus::Started
+        })
+        .await?;
+    let lose = |dir: &Path| std::fs::remove_dir_all(dir.join("data"));
+    lose(&director.crash()?)?;
+    let services = || async {
+        let all = labelled(&label).await?;
+        let services = all
+            .into_iter()
+            .filter(|object| object.starts_with("service "));
+        anyhow::Ok(services.collect::<Vec<_>>())
+    };
+
+    let director = start_in(dir.path(), port, &["--adopt-orphans=keep"]).await?;
+    until_said(&director, "they stay, as `--adopt-orphans=keep` says").await?;
+    ensure!(
+        std::fs::read_to_string(&id_file)?.trim() == id,
+        "another id"
+    );
+    ensure!(
+        director
+            .log()
+            .contains("the Director of this place had the id"),
+        "{}",
+        director.log()
+    );
+    let kept = services().await?;
+    ensure!(kept.len() >= 2, "kept: {kept:?}");
+    ensure!(director.client.get("/api/task/lose-me").await?.status() == 404);
+    lose(&director.crash()?)?;
+
+    let director = start_in(dir.path(), port, &[]).await?;
+    until_said(&director, "that were not stored").await?;
+    until_nothing(&label, Duration::ZERO)
+        .await
+        .with_context(|| director.log())?;
+    ensure!(director.log().contains("of 1 run(s) that this Director's store does not know (its data directory was lost?): removing them"));
+    // The name is free, and nothing of what was lost is in the way.
+    director.client.start(&small_task("lose-me", 1)).await?;
+    let done = director.client.done("lose-me", PATIENCE).await?;
+    ensure!(done.status == TaskStatus::Finished, "{done:#?}");
+    ensure!(director.client.delete("lose-me").await?.0 == 204);
+    until_nothing(&label, Duration::ZERO).await
 }

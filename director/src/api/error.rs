@@ -177,6 +177,12 @@ impl ApiError {
     /// What is told: the error's own text, unless that shows the Director's insides.
     fn text(&self) -> String {
         match self {
+            // Of one task only, and with the way out.
+            Self::Store(damaged @ StoreError::Damaged { .. })
+            | Self::Submit(SubmitError::Store(damaged @ StoreError::Damaged { .. }))
+            | Self::Wish(WishError::Store(damaged @ StoreError::Damaged { .. })) => {
+                damaged.to_string()
+            }
             Self::Store(_)
             | Self::Submit(SubmitError::Store(_))
             | Self::Wish(WishError::Store(_))
@@ -256,6 +262,7 @@ fn of_swarm(error: &SwarmError) -> Verdict {
 
 fn of_store(error: &StoreError) -> Verdict {
     match error {
+        StoreError::Damaged { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "task_damaged"),
         StoreError::Locked { .. }
         | StoreError::Open { .. }
         | StoreError::Format { .. }

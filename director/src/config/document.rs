@@ -161,7 +161,7 @@ pub(super) fn parse(text: &str) -> Result<Located, ConfigError> {
 }
 
 /// Looks up an environment variable by its full name.
-type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// One mapping of the file while its keys are taken out of it.
 pub(super) struct Section<'a> {
@@ -220,15 +220,43 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// The entries of a mapping whose keys are the user's own, none if it is absent. The environment
+    /// has no say in them, and a fault, which says `what` is expected, does not show the value.
+    pub(super) fn entries(&mut self, key: &'static str, what: &str) -> Vec<(String, Located)> {
+        let env = self.env.take();
+        let taken = self.take(key);
+        self.env = env;
+        match taken {
+            Some((_, Value::Map(entries))) => entries,
+            Some((place, _)) => {
+                self.fault(key, place, format!("must be {what}"));
+                Vec::new()
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// The environment that overrides keys, for values that name variables of their own.
+    pub(super) fn environment(&self) -> Option<Environment<'a>> {
+        self.env
+    }
+
     /// An item of a list as a section, if it is a mapping.
     pub(super) fn item(&mut self, key: &str, index: usize, item: Located) -> Option<Section<'_>> {
         let name = format!("{key}[{index}]");
-        let Value::Map(entries) = item.value else {
+        if !matches!(item.value, Value::Map(_)) {
             self.fault(
                 &name,
                 Place::Line(item.line),
                 expected("a mapping", &item.value),
             );
+        }
+        self.named(&name, item)
+    }
+
+    /// A mapping as a section of this name; none, without a fault, if it is no mapping.
+    pub(super) fn named(&mut self, name: &str, item: Located) -> Option<Section<'_>> {
+        let Value::Map(entries) = item.value else {
             return None;
         };
         Some(Section {

@@ -25,12 +25,12 @@ pub enum ConfigError {
         /// What the operating system said.
         source: io::Error,
     },
-    /// A directory cannot be used.
+    /// A file or directory cannot be used.
     #[error("`{key}` cannot be used: `{}`: {source}", .path.display())]
     Unusable {
         /// The key that names it.
-        key: &'static str,
-        /// The directory.
+        key: String,
+        /// The file or directory.
         path: PathBuf,
         /// What the operating system said.
         source: io::Error,

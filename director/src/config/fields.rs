@@ -44,6 +44,16 @@ pub(super) fn text(value: &Value) -> Result<&str, String> {
     }
 }
 
+/// Text that no error may show.
+pub(super) fn secret(value: &Value) -> Result<String, String> {
+    match value {
+        Value::Text(text) if !text.is_empty() => Ok(text.clone()),
+        Value::Text(_) => Err("must not be empty".to_owned()),
+        Value::List(_) | Value::Map(_) => Err("must be text".to_owned()),
+        _ => Err("must be text: put it in quotes".to_owned()),
+    }
+}
+
 /// Text without white space: an image, a host.
 pub(super) fn word(value: &Value) -> Result<String, String> {
     let word = text(value)?;

@@ -132,6 +132,23 @@ impl Evidence {
         })
     }
 
+    /// The tasks of which something is kept.
+    ///
+    /// # Errors
+    /// When the directory cannot be read; one that is not there is empty.
+    pub async fn tasks(&self) -> io::Result<Vec<TaskName>> {
+        let mut entries = match fs::read_dir(&self.root).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other?,
+        };
+        let mut tasks = Vec::new();
+        while let Some(entry) = entries.next_entry().await? {
+            let name = entry.file_name();
+            tasks.extend(name.to_str().and_then(|name| TaskName::parse(name).ok()));
+        }
+        Ok(tasks)
+    }
+
     /// Forgets everything about a task.
     ///
     /// # Errors

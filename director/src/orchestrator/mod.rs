@@ -5,15 +5,18 @@
 //! - [`driver`]: one loop for each task: decide, act, record;
 //! - [`steps`]: the work of each step; [`wait`]: deadlines; [`cleanup`]: the removal;
 //! - [`queue`]: whose turn it is; [`health`]: whether Docker can be used; [`recover`]: what happens
-//!   at start.
+//!   at start; [`orphans`]: what is in Docker of tasks that nobody knows; `damaged`: the way out for
+//!   tasks that cannot be read.
 
 pub mod advice;
 mod cleanup;
 pub mod clock;
 pub mod containers;
+mod damaged;
 pub mod driver;
 pub mod health;
 pub mod logs;
+pub mod orphans;
 pub mod queue;
 pub mod recover;
 pub mod run;
@@ -203,6 +206,8 @@ pub enum WishError {
 pub struct Orchestrator {
     shared: Arc<Shared>,
     live: Arc<Mutex<HashMap<TaskName, Live>>>,
+    /// Held while a damaged task is deleted.
+    deleting: Arc<tokio::sync::Mutex<()>>,
     last_arrival: Arc<Mutex<Timestamp>>,
 }
 
@@ -236,6 +241,7 @@ impl Orchestrator {
         Self {
             shared: Arc::new(shared),
             live: Arc::default(),
+            deleting: Arc::default(),
             last_arrival: Arc::new(Mutex::new(Timestamp(0))),
         }
     }
@@ -339,7 +345,7 @@ impl Orchestrator {
             .map(|stored| self.view(stored)))
     }
 
-    /// All tasks, newest first.
+    /// All tasks that can be read, newest first.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -386,7 +392,10 @@ impl Orchestrator {
     /// # Errors
     /// When there is no such task, the store failed, or clean-up is not over.
     pub async fn delete(&self, name: &TaskName) -> Result<(), WishError> {
-        self.get(name)?.ok_or_else(|| not_found(name))?;
+        match self.get(name) {
+            Err(StoreError::Damaged { .. }) => return self.delete_damaged(name).await,
+            found => found?.ok_or_else(|| not_found(name))?,
+        };
         self.wish(name, Desired::Deleted).await?;
         let deadline = Deadline::after(DELETE_PATIENCE);
         // The driver that is there may have come to its end just before the wish reached it; the

@@ -2,22 +2,27 @@
 //! which they came. Their steps are idempotent, so it does not matter where they were cut off.
 
 use super::Orchestrator;
-use crate::store::{StoreError, Stored};
+use crate::store::{Damage, Store, StoreError, Stored};
+use crate::task::spec::TaskName;
 use crate::task::state::{Desired, Step};
 use std::time::Duration;
 
 /// Time between two tries at what clean-up has left.
 const SWEEP: Duration = Duration::from_secs(300);
+const WAY_OUT: &str = "`atq-director store check` says more while no Director runs, DELETE removes it with everything of it in Docker";
 
 impl Orchestrator {
-    /// Takes up all tasks that are not at their end; gives their number.
+    /// Takes up all tasks that are not at their end; gives their number. Those that are damaged are
+    /// named in the log and left alone.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// When the tasks cannot be listed.
     pub async fn recover(&self) -> Result<usize, StoreError> {
         let store = self.shared.store.clone();
         let mut open = tokio::task::spawn_blocking(move || {
-            store.repair()?;
+            for Damage { task, reason } in store.repair()? {
+                tracing::error!(%task, %reason, "a stored task is damaged and not taken up; {WAY_OUT}");
+            }
             open_tasks(&store)
         })
         .await
@@ -26,7 +31,7 @@ impl Orchestrator {
         open.sort_by_key(|stored| (stored.state.step == Step::Queued, stored.state.created_at));
         for stored in &open {
             tracing::info!(task = %stored.spec.name, step = stored.state.step.as_str(), "taking up an earlier task");
-            self.drive(&stored.spec.name)?;
+            self.drive_or_say(&stored.spec.name);
         }
         Ok(open.len())
     }
@@ -36,23 +41,27 @@ impl Orchestrator {
     pub async fn sweep(self) {
         loop {
             tokio::time::sleep(SWEEP).await;
-            let swept = open_tasks(&self.shared.store).and_then(|open| {
-                open.iter()
-                    .try_for_each(|stored| self.drive(&stored.spec.name))
-            });
-            if let Err(error) = swept {
-                tracing::error!(%error, "cannot look for what clean-up has left");
+            match open_tasks(&self.shared.store) {
+                Ok(open) => open
+                    .iter()
+                    .for_each(|stored| self.drive_or_say(&stored.spec.name)),
+                Err(error) => {
+                    tracing::error!(%error, "cannot look for what clean-up has left");
+                }
             }
+        }
+    }
+
+    /// One task that cannot be driven must not hold up the others.
+    fn drive_or_say(&self, name: &TaskName) {
+        if let Err(error) = self.drive(name) {
+            tracing::error!(task = %name, %error, "the task cannot be taken up");
         }
     }
 }
 
-fn open_tasks(store: &crate::store::Store) -> Result<Vec<Stored>, StoreError> {
-    let mut open = Vec::new();
-    for name in store.names()? {
-        open.extend(store.load(&name)?.filter(is_open));
-    }
-    Ok(open)
+fn open_tasks(store: &Store) -> Result<Vec<Stored>, StoreError> {
+    Ok(store.all()?.into_iter().filter(is_open).collect())
 }
 
 fn is_open(stored: &Stored) -> bool {

@@ -26,78 +26,33 @@
 //!
 //! Logs and results are files elsewhere: sled keeps values in its page cache, and they are large.
 
+mod damage;
+mod error;
+mod panics;
+mod rescue;
+mod transfer;
+
+pub use self::damage::{Damage, KnownRuns};
+pub use self::error::StoreError;
+pub use self::rescue::Rescued;
+pub use self::transfer::{Checked, Exported, ImportError};
+
+use self::error::{in_words, open_error};
+use self::panics::caught;
 use crate::task::event::Record;
-use crate::task::machine::{self, BadHistory};
+use crate::task::machine;
 use crate::task::spec::{TaskName, TaskSpec};
 use crate::task::state::{Desired, State};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use thiserror::Error;
 
 const FORMAT: &str = "1";
 /// Tasks are small; a large cache would only make the Director's memory grow.
 const CACHE_BYTES: u64 = 4 << 20;
-
-/// Why the store cannot be used.
-#[derive(Debug, Error)]
-pub enum StoreError {
-    /// Another process has it open.
-    #[error(
-        "the store in `{path}` is in use by another process\n(is another Director running on this `datadir`?)"
-    )]
-    Locked {
-        /// Its directory.
-        path: PathBuf,
-    },
-    /// It cannot be opened.
-    #[error(
-        "cannot open the store in `{path}`: {reason}\n(move the directory away to start with an empty one; running tests are then not followed)"
-    )]
-    Open {
-        /// Its directory.
-        path: PathBuf,
-        /// The cause.
-        reason: String,
-    },
-    /// It was written by another version.
-    #[error("the store in `{path}` has format `{found}`; this Director reads format `{FORMAT}`")]
-    Format {
-        /// Its directory.
-        path: PathBuf,
-        /// The format found.
-        found: String,
-    },
-    /// Reading or writing failed.
-    #[error(
-        "the store failed: {0}\n(is the disk full? after such a failure the Director must be restarted)"
-    )]
-    Io(String),
-    /// A value cannot be understood.
-    #[error("the store's value `{key}` cannot be read: {reason}")]
-    Corrupt {
-        /// Its key.
-        key: String,
-        /// The cause.
-        reason: String,
-    },
-    /// A history does not fold.
-    #[error("the history of `{task}` cannot be read: {reason}")]
-    History {
-        /// The task.
-        task: String,
-        /// The cause.
-        reason: BadHistory,
-    },
-}
-
-impl From<sled::Error> for StoreError {
-    fn from(error: sled::Error) -> Self {
-        Self::Io(error.to_string())
-    }
-}
 
 /// A task as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +72,8 @@ pub struct Store {
     file: Arc<File>,
     /// Held from a look to the write that depends on it.
     looking: Arc<Mutex<()>>,
+    /// What [`Store::repair`] found and could not repair: reasons by name.
+    damaged: Arc<Mutex<BTreeMap<String, String>>>,
     #[cfg(test)]
     pub(crate) crash: tests::CrashPoint,
 }
@@ -127,23 +84,29 @@ impl Store {
     /// # Errors
     /// When it is in use, unreadable or of another format.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        let path = dir.to_path_buf();
-        let opened = sled::Config::new()
-            .path(dir)
-            .cache_capacity(CACHE_BYTES)
-            .flush_every_ms(None)
-            .open();
-        let db = opened.map_err(|error| open_error(path.clone(), &error.to_string()))?;
-        let file = File::open(dir.join("db"))
-            .map_err(|error| open_error(path.clone(), &error.to_string()))?;
+        caught(|| Self::open_unguarded(dir))
+            .unwrap_or_else(|panic| Err(open_error(dir.to_path_buf(), panic)))
+    }
+
+    fn open_unguarded(dir: &Path) -> Result<Self, StoreError> {
+        let refused = |reason| open_error(dir.to_path_buf(), reason);
+        let db = config(dir)
+            .open()
+            .map_err(|error| refused(in_words(&error)))?;
+        let file = File::open(dir.join("db")).map_err(|error| refused(error.to_string()))?;
         let store = Self {
             db,
             file: Arc::new(file),
             looking: Arc::default(),
+            damaged: Arc::default(),
             #[cfg(test)]
             crash: tests::CrashPoint::default(),
         };
-        store.check_format(path)?;
+        store.check_format(dir.to_path_buf())?;
+        // Whoever cannot even list the tasks cannot go on with the others.
+        for key in store.db.scan_prefix("spec/").keys() {
+            key.map_err(|error| refused(in_words(&error)))?;
+        }
         Ok(store)
     }
 
@@ -154,7 +117,18 @@ impl Store {
                 path,
                 found: String::from_utf8_lossy(&found).into_owned(),
             }),
+            None if !self.db.is_empty() => Err(open_error(
+                path,
+                "it holds values, but not the number of their format".to_owned(),
+            )),
             None => {
+                if self.db.was_recovered() {
+                    // sled takes a damaged end for one that was never written.
+                    tracing::warn!(
+                        "the store in `{}` was there, but nothing is left in it",
+                        path.display()
+                    );
+                }
                 self.db.insert("meta/format", FORMAT)?;
                 self.sync()
             }
@@ -182,7 +156,8 @@ impl Store {
             if store.db.contains_key(spec_key(&name))? {
                 return store.load(&name);
             }
-            let mut batch = sled::Batch::default();
+            // Of a damaged task without its definition, events might be there.
+            let mut batch = store.everything_of(&name)?;
             batch.insert(spec_key(&name).as_bytes(), spec_value);
             batch.insert(event_key(&name, seq), event);
             batch.insert(state_key(&name).as_bytes(), state);
@@ -238,7 +213,8 @@ impl Store {
             if !store.db.contains_key(&task)? {
                 return Ok(None);
             }
-            let present: Desired = store.read(&key)?.unwrap_or_default();
+            // A wish that cannot be read is replaced by one that can.
+            let present: Desired = store.read(&key).ok().flatten().unwrap_or_default();
             let wish = present.max(desired);
             store.db.insert(&key, encode(&wish)?)?;
             store.sync()?;
@@ -256,21 +232,11 @@ impl Store {
         self.blocking(move |store| {
             let _looking = store.look();
             store.db.apply_batch(store.everything_of(&name)?)?;
-            store.sync()
+            store.sync()?;
+            store.forget_damage(&name);
+            Ok(())
         })
         .await
-    }
-
-    /// A batch that removes all keys of a task.
-    fn everything_of(&self, name: &TaskName) -> Result<sled::Batch, StoreError> {
-        let mut batch = sled::Batch::default();
-        for key in self.db.scan_prefix(event_prefix(name)).keys() {
-            batch.remove(key?);
-        }
-        for key in [spec_key(name), state_key(name), wish_key(name)] {
-            batch.remove(key.as_bytes());
-        }
-        Ok(batch)
     }
 
     fn look(&self) -> MutexGuard<'_, ()> {
@@ -280,8 +246,23 @@ impl Store {
     /// The task with this name.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// [`StoreError::Damaged`] when something of it cannot be read.
     pub fn load(&self, name: &TaskName) -> Result<Option<Stored>, StoreError> {
+        let damaged = |reason| StoreError::Damaged {
+            task: name.to_string(),
+            reason,
+        };
+        if let Some(reason) = self.damage_of(name) {
+            return Err(damaged(reason));
+        }
+        match caught(|| self.load_unguarded(name)) {
+            Ok(Err(error @ StoreError::Corrupt { .. })) => Err(damaged(error.to_string())),
+            Ok(loaded) => loaded,
+            Err(panic) => Err(damaged(panic)),
+        }
+    }
+
+    fn load_unguarded(&self, name: &TaskName) -> Result<Option<Stored>, StoreError> {
         let Some(spec) = self.read(&spec_key(name))? else {
             return Ok(None);
         };
@@ -297,14 +278,19 @@ impl Store {
         }))
     }
 
-    /// All tasks, in the order of their names.
+    /// All tasks that can be read, in the order of their names. Damaged ones are left out: one of
+    /// them must not hide the others.
     ///
     /// # Errors
-    /// When one cannot be read.
+    /// When the tasks cannot be listed.
     pub fn all(&self) -> Result<Vec<Stored>, StoreError> {
         let mut tasks = Vec::new();
         for name in self.names()? {
-            tasks.extend(self.load(&name)?);
+            match self.load(&name) {
+                Ok(stored) => tasks.extend(stored),
+                Err(error @ StoreError::Damaged { .. }) => tracing::debug!(%error, "left out"),
+                Err(error) => return Err(error),
+            }
         }
         Ok(tasks)
     }
@@ -312,17 +298,14 @@ impl Store {
     /// The names of all tasks, ascending.
     ///
     /// # Errors
-    /// When one cannot be read.
+    /// When they cannot be listed.
     pub fn names(&self) -> Result<Vec<TaskName>, StoreError> {
         let mut names = Vec::new();
         for key in self.db.scan_prefix("spec/").keys() {
             let key = key?;
             let text = String::from_utf8_lossy(&key["spec/".len()..]).into_owned();
-            let name = TaskName::parse(&text).map_err(|reason| StoreError::Corrupt {
-                key: format!("spec/{text}"),
-                reason,
-            })?;
-            names.push(name);
+            // What is no name was not written by this program; `repair` speaks of it.
+            names.extend(TaskName::parse(&text));
         }
         Ok(names)
     }
@@ -335,39 +318,9 @@ impl Store {
         let mut records = Vec::new();
         for pair in self.db.scan_prefix(event_prefix(name)) {
             let (key, value) = pair?;
-            records.push(decode(&String::from_utf8_lossy(&key), &value)?);
+            records.push(decode(&in_text(&key), &value)?);
         }
         Ok(records)
-    }
-
-    /// Removes definitions without a history, and rebuilds states that are not the fold of theirs.
-    /// Neither is left by a crash; but a task must not be lost to a damaged copy of what it has twice.
-    ///
-    /// # Errors
-    /// When something cannot be read or written.
-    pub fn repair(&self) -> Result<(), StoreError> {
-        for name in self.names()? {
-            let history = self.history(&name)?;
-            if history.is_empty() {
-                self.db.remove(spec_key(&name))?;
-                continue;
-            }
-            let state = machine::fold(&history).map_err(|reason| StoreError::History {
-                task: name.to_string(),
-                reason,
-            })?;
-            if self
-                .read::<State>(&state_key(&name))
-                .ok()
-                .flatten()
-                .as_ref()
-                != Some(&state)
-            {
-                tracing::warn!(task = %name, "the stored state was not the fold of its history; rebuilt");
-                self.db.insert(state_key(&name), encode(&state)?)?;
-            }
-        }
-        self.sync()
     }
 
     /// Writes and reads a value, to see whether the disk still takes one. Blocks.
@@ -407,14 +360,11 @@ impl Store {
     }
 }
 
-fn open_error(path: PathBuf, reason: &str) -> StoreError {
-    match reason.contains("could not acquire lock") {
-        true => StoreError::Locked { path },
-        false => StoreError::Open {
-            path,
-            reason: reason.to_owned(),
-        },
-    }
+fn config(dir: &Path) -> sled::Config {
+    sled::Config::new()
+        .path(dir)
+        .cache_capacity(CACHE_BYTES)
+        .flush_every_ms(None)
 }
 
 fn spec_key(name: &TaskName) -> String {
@@ -437,14 +387,35 @@ fn event_key(name: &TaskName, seq: u64) -> Vec<u8> {
     [event_prefix(name).as_bytes(), &seq.to_be_bytes()].concat()
 }
 
+/// A key of an event, with its number in digits.
+fn in_text(key: &[u8]) -> String {
+    match key.split_last_chunk::<8>() {
+        Some((prefix, seq)) => format!(
+            "{}{}",
+            String::from_utf8_lossy(prefix),
+            u64::from_be_bytes(*seq)
+        ),
+        None => String::from_utf8_lossy(key).into_owned(),
+    }
+}
+
 fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
     serde_json::to_vec(value).map_err(|error| StoreError::Io(error.to_string()))
 }
 
+/// The parser's own words may quote the value, and definitions hold passwords.
 fn decode<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, StoreError> {
     serde_json::from_slice(value).map_err(|error| StoreError::Corrupt {
         key: key.to_owned(),
-        reason: error.to_string(),
+        reason: format!(
+            "{} at byte {} of {}",
+            match error.classify() {
+                serde_json::error::Category::Data => "not what is expected there",
+                _ => "not valid JSON",
+            },
+            error.column(),
+            value.len()
+        ),
     })
 }
 

@@ -1,6 +1,10 @@
 #![allow(clippy::unwrap_used)]
 //! The store on a real disk: what is acknowledged is there after every kind of end.
 
+mod broken;
+mod damage;
+mod transfer;
+
 use super::*;
 use crate::task::event::Event;
 use crate::task::spec::{Fault, Surroundings};
@@ -43,6 +47,16 @@ impl CrashPoint {
             self.reached.notify_one();
             self.go_on.notified().await;
         }
+    }
+}
+
+impl Store {
+    /// Adds an event to the history that cannot follow.
+    pub(crate) fn damage(&self, name: &TaskName) {
+        let record = record(999, Event::Stopped);
+        let value = encode(&record).unwrap();
+        self.db.insert(event_key(name, 999), value).unwrap();
+        self.sync().unwrap();
     }
 }
 
@@ -338,29 +352,15 @@ async fn repair_removes_a_definition_without_history_and_rebuilds_states() {
         .unwrap();
     assert!(matches!(
         store.load(&torn.name),
-        Err(StoreError::Corrupt { .. })
+        Err(StoreError::Damaged { .. })
     ));
 
-    store.repair().unwrap();
+    assert_eq!(store.repair().unwrap(), []);
     for (spec, state) in [&lost, &wrong, &torn].into_iter().zip(states) {
         assert_eq!(store.load(&spec.name).unwrap().unwrap().state, state);
     }
     assert_eq!(store.load(&gone.name).unwrap(), None);
     assert!(!store.names().unwrap().contains(&gone.name));
-    let error = {
-        store
-            .db
-            .insert(
-                event_key(&torn.name, 9),
-                encode(&record(9, Event::Stopped)).unwrap(),
-            )
-            .unwrap();
-        store.repair().unwrap_err().to_string()
-    };
-    assert!(
-        error.starts_with("the history of `torn` cannot be read: event 9"),
-        "{error}"
-    );
 }
 
 #[test]
@@ -393,9 +393,13 @@ fn a_store_of_another_format_is_left_alone() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.ends_with("has format `7`; this Director reads format `1`"),
+        error.contains("has format `7`; this Director reads format `1`\n"),
         "{error}"
     );
+    store.db.remove("meta/format").unwrap();
+    store.db.insert("spec/one", "x").unwrap();
+    let error = store.check_format(dir.path().into()).unwrap_err();
+    assert!(matches!(error, StoreError::Open { .. }), "{error}");
 }
 
 // ---- kill -9

@@ -18,14 +18,16 @@ mod body;
 mod client;
 mod error;
 mod logs;
+mod registry;
 
 use self::address::Address;
 use self::answer::TaskAnswer;
 use self::client::{Call, Client, broken};
 use super::{
-    Container, JoinTokens, LogLine, LogQuery, Manager, Network, Node, Service, Swarm, SwarmError,
-    SwarmTask, with_tag,
+    Container, JoinTokens, LogLine, LogQuery, Manager, Network, Node, Object, Service, Swarm,
+    SwarmError, SwarmTask, with_tag,
 };
+use crate::registry::Credentials;
 use crate::task::plan::{Labels, NetworkPlan, ServicePlan};
 use async_trait::async_trait;
 use bollard::Docker;
@@ -51,6 +53,7 @@ const PULL: Duration = Duration::from_secs(15 * 60);
 #[derive(Clone)]
 pub struct DockerSwarm {
     client: Arc<Client>,
+    registries: Arc<Credentials>,
 }
 
 impl fmt::Debug for DockerSwarm {
@@ -62,13 +65,24 @@ impl fmt::Debug for DockerSwarm {
 impl DockerSwarm {
     /// A client for the Engine at `host` (`unix://`, `tcp://`, `http://`, `https://`), else at
     /// `DOCKER_HOST`, else at the local socket. `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH` mean what
-    /// they mean to the docker command. Nothing is sent: Docker need not be up.
+    /// they mean to the docker command. Nothing is sent: Docker need not be up. Images are asked for
+    /// without credentials.
     ///
     /// # Errors
     /// [`SwarmError::Unavailable`] when the address or the certificates cannot be understood.
     pub fn connect(host: Option<&str>) -> Result<Self, SwarmError> {
-        let client = Arc::new(Client::new(Address::find(host)?));
-        Ok(Self { client })
+        Ok(Self {
+            client: Arc::new(Client::new(Address::find(host)?)),
+            registries: Arc::new(Credentials::none()),
+        })
+    }
+
+    /// The same with credentials for the registries of images.
+    pub fn with_credentials(self, credentials: Credentials) -> Self {
+        Self {
+            registries: Arc::new(credentials),
+            ..self
+        }
     }
 
     async fn read<T, F>(&self, object: &str, request: impl Fn(Docker) -> F) -> Result<T, SwarmError>
@@ -106,6 +120,11 @@ async fn to_the_end<T: Send + 'static>(
 fn carrying(labels: &Labels) -> HashMap<&'static str, Vec<String>> {
     let pairs = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
     HashMap::from([("label", pairs)])
+}
+
+/// Docker's filter for objects that have the label `key`.
+fn having(key: &str) -> HashMap<&'static str, Vec<String>> {
+    HashMap::from([("label", vec![key.to_owned()])])
 }
 
 /// In our words.
@@ -166,10 +185,16 @@ impl Swarm for DockerSwarm {
 
     async fn create_service(&self, plan: &ServicePlan) -> Result<String, SwarmError> {
         let call = Call::create(format!("service `{}`", plan.name));
-        let (client, body) = (self.client.clone(), body::service(plan));
+        let (docker, image) = (self.clone(), plan.image.clone());
+        let body = body::service(plan);
         to_the_end(async move {
-            let create = async |docker: Docker| docker.create_service(body.clone(), None).await;
-            let id = client.ask(&call, create).await?.id;
+            let credentials = docker.credentials(&image).await;
+            let create = async |docker: Docker| {
+                docker
+                    .create_service(body.clone(), credentials.clone())
+                    .await
+            };
+            let id = docker.client.ask(&call, create).await?.id;
             id.ok_or_else(|| call.failed("the answer has no id".to_owned()))
         })
         .await
@@ -235,6 +260,32 @@ impl Swarm for DockerSwarm {
         Ok(names.collect())
     }
 
+    async fn labelled(&self, key: &str) -> Result<Vec<Object>, SwarmError> {
+        let having = having(key);
+        let services = ListServicesOptionsBuilder::default().filters(&having);
+        let services = Some(services.build());
+        let list = async |docker: Docker| docker.list_services(services.clone()).await;
+        let services: Vec<Service> = all(self.read("the list of services", list).await?);
+        let containers = ListContainersOptionsBuilder::default()
+            .all(true)
+            .filters(&having);
+        let containers = Some(containers.build());
+        let list = async |docker: Docker| docker.list_containers(containers.clone()).await;
+        let containers: Vec<Container> = all(self.read("the list of containers", list).await?);
+        let volumes = ListVolumesOptionsBuilder::default().filters(&having);
+        let volumes = Some(volumes.build());
+        let list = async |docker: Docker| docker.list_volumes(volumes.clone()).await;
+        let volumes = self.read("the list of volumes", list).await?.volumes;
+        let mut networks = self.networks().await?;
+        networks.retain(|network| network.labels.contains_key(key));
+        Ok(all::<_, Object>(services)
+            .into_iter()
+            .chain(all(containers))
+            .chain(all(networks))
+            .chain(all(volumes.unwrap_or_default()))
+            .collect())
+    }
+
     async fn remove_volume(&self, name: &str) -> Result<(), SwarmError> {
         let (client, name) = (self.client.clone(), name.to_owned());
         to_the_end(async move {
@@ -263,10 +314,15 @@ impl Swarm for DockerSwarm {
         let call = Call::pull(format!("image `{image}`")).within(PULL);
         let options = CreateImageOptionsBuilder::default().from_image(&with_tag(image));
         let options = Some(options.build());
+        let credentials = self.credentials(image).await;
         let pull = async |docker: Docker| {
-            let progress = docker.create_image(options.clone(), None, None);
+            let progress = docker.create_image(options.clone(), None, credentials.clone());
             progress.try_for_each(|_| ready(Ok(()))).await
         };
         self.client.ask(&call, pull).await
+    }
+
+    async fn image_problem(&self, image: &str) -> Option<String> {
+        self.ask_registry(image).await
     }
 }

@@ -149,6 +149,13 @@ impl FakeSwarm {
         ImageScript { fake: self, key }
     }
 
+    /// Why the registry of an image does not give it, and how long it takes to say so; see
+    /// [`super::Swarm::image_problem`].
+    pub fn registry_refuses(&self, image: &str, reason: &str, after: Duration) {
+        let refusal = (reason.to_owned(), after);
+        self.lock().refusals.insert(image.to_owned(), refusal);
+    }
+
     /// Adds a node. The first one, `node-1`, is there already and is the manager.
     pub fn add_node(&self, id: &str) {
         self.lock().add_node(id);

@@ -6,6 +6,7 @@
 
 pub mod docker;
 pub mod fake;
+mod problem;
 
 use crate::task::plan::{Labels, NetworkPlan, Role, ServicePlan};
 use crate::task::timestamp::Timestamp;
@@ -172,6 +173,72 @@ pub struct Container {
     pub id: String,
     /// Its labels.
     pub labels: Labels,
+}
+
+/// Kinds of objects that a run creates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A service.
+    Service,
+    /// A container on the node that the Director talks to.
+    Container,
+    /// A network.
+    Network,
+    /// A volume on the node that the Director talks to.
+    Volume,
+}
+
+impl Kind {
+    /// Docker's word for the kind, also in its commands.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Container => "container",
+            Self::Network => "network",
+            Self::Volume => "volume",
+        }
+    }
+}
+
+/// An object of any kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// What it is.
+    pub kind: Kind,
+    /// Its name; of a container the beginning of its id.
+    pub name: String,
+    /// Its labels.
+    pub labels: Labels,
+}
+
+impl From<Service> for Object {
+    fn from(service: Service) -> Self {
+        Self {
+            kind: Kind::Service,
+            name: service.name,
+            labels: service.labels,
+        }
+    }
+}
+
+impl From<Container> for Object {
+    fn from(container: Container) -> Self {
+        Self {
+            kind: Kind::Container,
+            name: container.id.chars().take(12).collect(),
+            labels: container.labels,
+        }
+    }
+}
+
+impl From<Network> for Object {
+    fn from(network: Network) -> Self {
+        Self {
+            kind: Kind::Network,
+            name: network.name,
+            labels: network.labels,
+        }
+    }
 }
 
 /// States of a Swarm task, in the order in which Swarm goes through them; states only grow.
@@ -352,6 +419,10 @@ pub trait Swarm: Send + Sync + 'static {
     /// The names of the volumes on the manager's node that carry all of `labels`.
     async fn volumes(&self, labels: &Labels) -> Result<Vec<String>, SwarmError>;
 
+    /// All objects that have the label `key`, whatever its value: services and networks, and containers
+    /// and volumes on the manager's node.
+    async fn labelled(&self, key: &str) -> Result<Vec<Object>, SwarmError>;
+
     /// Removes a volume on the manager's node.
     async fn remove_volume(&self, name: &str) -> Result<(), SwarmError>;
 
@@ -366,6 +437,12 @@ pub trait Swarm: Send + Sync + 'static {
 
     /// Pulls an image to the manager's node unless it is there.
     async fn pull_image(&self, image: &str) -> Result<(), SwarmError>;
+
+    /// Why a node may not have got an image, once it has said that there is no such image: Docker's
+    /// own text about the registry, and which credentials were sent, never a password. None when
+    /// Docker itself does not answer.
+    /// Takes 5 s at most, and as long again when credentials come from a helper program that hangs.
+    async fn image_problem(&self, image: &str) -> Option<String>;
 }
 
 /// The role that the labels of an object name.

@@ -8,6 +8,8 @@
 const DIGESTS: [(&str, usize); 3] = [("sha256", 64), ("sha384", 96), ("sha512", 128)];
 /// Longest name with its registry, in bytes.
 const MAX_NAME: usize = 255;
+/// Where images come from that name no registry.
+pub const HUB: &str = "docker.io";
 
 /// Why `image` is not a reference that Docker takes; `Ok` when it is one.
 pub fn check(image: &str) -> Result<(), String> {
@@ -51,6 +53,16 @@ pub fn normalise(image: &str) -> String {
             (name, Some("latest")) => name.to_owned(),
             _ => short.to_owned(),
         },
+    }
+}
+
+/// The registry that an image comes from, with its port: `registry.example.com:5000`, else Docker
+/// Hub's `docker.io`.
+pub fn registry(image: &str) -> &str {
+    match image.split_once('/') {
+        Some(("index.docker.io", _)) | None => HUB,
+        Some((first, _)) if is_registry(first) => first,
+        Some(_) => HUB,
     }
 }
 
@@ -124,7 +136,7 @@ fn check_name(name: &str) -> Result<(), String> {
 }
 
 /// Docker takes the first part for a registry when it has a dot or a port, or is `localhost`.
-fn is_registry(part: &str) -> bool {
+pub fn is_registry(part: &str) -> bool {
     let (host, port) = part.split_once(':').unwrap_or((part, "0"));
     let looks_like_host = part == "localhost" || part.contains('.') || part.contains(':');
     looks_like_host

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 //! Tables, snapshots and properties of the pure part.
 
+mod amounts;
 mod fields;
 mod images;
 mod machine;

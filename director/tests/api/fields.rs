@@ -31,8 +31,66 @@ async fn all_fields_are_told_back() {
     serde_json::from_value::<TaskPayload>(sent.clone()).unwrap();
     let answer = director.put(&sent).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
-    let task = director.get("/task/told").await.json();
-    insta::assert_json_snapshot!(json!({"worker": task["worker"], "master": task["master"]}), @"");
+    let mut task = director.get("/task/told").await.json();
+    for role in ["worker", "master"] {
+        // Whether Docker has it already is another matter.
+        task[role]["id"] = json!("");
+    }
+    insta::assert_json_snapshot!(json!({"worker": task["worker"], "master": task["master"]}), @r#"
+    {
+      "master": {
+        "alias": "Coordinator",
+        "args": [],
+        "fileId": "",
+        "id": "",
+        "image": "load:1",
+        "replicas": 1,
+        "resources": {
+          "reservations": {
+            "memory": 6291456
+          }
+        },
+        "stopGracePeriod": 0,
+        "tty": false
+      },
+      "worker": {
+        "alias": "Minions",
+        "args": [],
+        "fileId": "",
+        "id": "",
+        "image": "load:1",
+        "labels": {
+          "team": "checkout"
+        },
+        "placement": {
+          "constraints": [
+            "node.role==manager"
+          ],
+          "maxReplicasPerNode": 2
+        },
+        "readiness": {
+          "http": {
+            "path": "/",
+            "port": 8080,
+            "status": 200
+          },
+          "timeout": 60
+        },
+        "replicas": 2,
+        "resources": {
+          "limits": {
+            "cpus": 1.5,
+            "memory": 536870912
+          },
+          "reservations": {
+            "cpus": 1
+          }
+        },
+        "stopGracePeriod": 30,
+        "tty": false
+      }
+    }
+    "#);
     assert_eq!(
         (
             &task["maxDuration"],
@@ -121,7 +179,22 @@ async fn all_their_faults_are_told_at_once() {
             format!("{} {}", text("field"), text("message"))
         })
         .collect();
-    insta::assert_snapshot!(lines.join("\n"), @"");
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    master.stopGracePeriod is -1; expected a whole number from 0 to 3600
+    worker.resources.limits.cpus is 0; expected a number of processors from 0.01 to 1024
+    worker.resources.limits.memory is `1k`; expected 6 MiB to 8 PiB, as a whole number of bytes or with a unit like `512m` or `2GiB`
+    worker.placement.constraints[0] `node.rol==a` asks for `node.rol`; did you mean `node.role`?
+    worker.placement.constraints[1] `b` has 0 operators; expected one `==` or `!=`, as in `node.role==worker`
+    worker.labels has the key `a b`; expected one without blanks
+    worker.labels.com.atq.task cannot be set; labels that start with `com.atq.` belong to the Director
+    master.readiness belongs to the worker; the master starts when the workers are ready
+    worker.readiness.timeout is 0; expected a whole number from 1 to 86400
+    worker.readiness.http.port is missing; it is required
+    worker.readiness.http.path `x` is not a path; expected `/` and at most 2000 visible ASCII characters without `#`, others as `%` and two hex digits
+    maxDuration is 0; expected a whole number from 1 to 604800
+    onWorkerLoss is `stop`; known are `continue`, `abort`
+    exclusive `a b` is not a name; expected 1 to 100 letters, digits, `_`, `-`, `.` or `:`
+    ");
     assert_eq!(
         director.get("/task/faulty").await.status,
         StatusCode::NOT_FOUND

@@ -253,7 +253,7 @@ async fn parameters_that_mean_nothing_are_refused() {
         ),
         (
             "/task/asked/logs?service=masters",
-            "`service` is `masters`; expected one of `worker`, `master`, `wait`",
+            "`service` is `masters`; expected one of `worker`, `master`, `readiness`, `wait`",
         ),
         (
             "/task/asked/logs?replica=0",

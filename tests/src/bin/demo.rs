@@ -232,8 +232,7 @@ fn what(step: &str) -> &'static str {
         "discovery" => "starts the sidecar that looks names up inside it",
         "workers" => "creates the workers",
         "resolve" => "waits until all workers run and resolve",
-        "readiness" => "waits until the workers accept connections",
-        "waitCommand" => "runs the wait command: do all workers listen on port 1099?",
+        "readiness" => "waits until every worker accepts connections on port 1099",
         "delay" => "sleeps the delay",
         "master" => "starts the master",
         "running" => "the test runs",
@@ -247,9 +246,13 @@ fn timings(task: &Task) {
     let parts: Vec<String> = task
         .timings
         .iter()
+        .filter(|(step, _)| *step != "startSkew")
         .map(|(step, ms)| format!("{step} {:.1}", *ms as f64 / 1000.0))
         .collect();
     println!("          seconds by step: {}", parts.join(", "));
+    if let Some(skew) = task.timings.get("startSkew") {
+        println!("          the last worker started {skew} ms after the first");
+    }
 }
 
 /// Prints the figures that the image has read from its result file, and checks the counts.

@@ -32,8 +32,14 @@ impl Drop for Others {
     }
 }
 
+/// Directors side by side, with pools that do not meet.
 #[tokio::test]
-async fn a_pool_without_a_free_subnet_is_named() -> Result<()> {
+async fn networks_without_room_are_named() -> Result<()> {
+    tokio::try_join!(full_pool(), no_addresses())?;
+    Ok(())
+}
+
+async fn full_pool() -> Result<()> {
     let _others = Others::create("atq-test-full", "10.199.8.0/25").await?;
     let more = format!("{AT_ONCE}subnetPool: 10.199.8.0/24\n");
     let stage = Stage::open_with("test-full", &more).await?;
@@ -62,8 +68,7 @@ async fn blind_to(id: &str, networks: &[Others]) -> Result<(Proxy, Stage)> {
 
 /// Docker accepts a network whose addresses another one has, and then gives none, without a word.
 /// The Director does not take what it sees, so the other networks are kept from it.
-#[tokio::test]
-async fn a_network_that_gives_no_addresses_is_replaced_and_then_named() -> Result<()> {
+async fn no_addresses() -> Result<()> {
     let others = [
         Others::create("atq-test-hidden-1", "10.199.10.0/24").await?,
         Others::create("atq-test-hidden-2", "10.199.11.0/24").await?,

@@ -77,6 +77,7 @@ async fn what_cannot_be_started_or_ends_at_once_is_named() -> Result<()> {
         .says("127 (its command was not found)")
         .hints("?service=master"),
     ];
+    let cases: Vec<Case> = cases.into_iter().chain(unplaceable()).collect();
     play(&stage, &witness, &cases).await?;
     for (name, wanted) in [("worker-exits-0", "enough"), ("worker-exits-1", "no plan")] {
         let log = stage.client().logs(name, "?service=worker").await?;
@@ -85,10 +86,16 @@ async fn what_cannot_be_started_or_ends_at_once_is_named() -> Result<()> {
     stage.close().await
 }
 
+/// Three Directors side by side, each with subnets of its own.
+#[tokio::test]
+async fn what_is_missing_or_too_long_is_named() -> Result<()> {
+    tokio::try_join!(unseen_bundle(), gone_bundle(), kernels_limits())?;
+    Ok(())
+}
+
 /// `glusterpath` is in a mount namespace of the Director's own, as a directory that is not shared
 /// with the nodes.
-#[tokio::test]
-async fn a_bundle_that_the_node_or_the_director_does_not_see_is_named() -> Result<()> {
+async fn unseen_bundle() -> Result<()> {
     let stage = Stage::open_apart("test-bundle").await?;
     let witness = Witness::of("test-bundle")?;
     let client = stage.client();
@@ -99,10 +106,13 @@ async fn a_bundle_that_the_node_or_the_director_does_not_see_is_named() -> Resul
         .says("0 of 1 workers run; replica 1: rejected: invalid mount config for type \"bind\": bind source path does not exist: /")
         .hints("`glusterpath`");
     play(&stage, &witness, &[unseen]).await?;
-    stage.close().await?;
+    stage.close().await
+}
 
-    // The second one waits in the queue until the bundle is gone.
-    let stage = Stage::open_with("test-bundle-gone", "maxConcurrentTasks: 1\n").await?;
+/// The second task waits in the queue until the bundle is gone.
+async fn gone_bundle() -> Result<()> {
+    let more = "maxConcurrentTasks: 1\nsubnetPool: 10.199.16.0/20\n";
+    let stage = Stage::open_with("test-bundle-gone", more).await?;
     let client = stage.client();
     let witness = Witness::of("test-bundle-gone")?;
     let fileid = client.upload(zip(&[("a.txt", b"a")])?).await?;
@@ -127,9 +137,9 @@ async fn a_bundle_that_the_node_or_the_director_does_not_see_is_named() -> Resul
 }
 
 /// What is too long for the kernel is refused before anything is made; what is just not, runs.
-#[tokio::test]
-async fn the_kernels_limits_are_known_beforehand() -> Result<()> {
-    let stage = Stage::open("test-too-long").await?;
+async fn kernels_limits() -> Result<()> {
+    let more = "subnetPool: 10.199.32.0/20\n";
+    let stage = Stage::open_with("test-too-long", more).await?;
     let client = stage.client();
     let long = |bytes: usize| json!([format!("A={}", "x".repeat(bytes - 2))]);
     let task = |name: &str| small_task(name, 1);
@@ -169,10 +179,8 @@ async fn the_kernels_limits_are_known_beforehand() -> Result<()> {
     stage.close().await
 }
 
-#[tokio::test]
-async fn what_no_node_takes_is_named() -> Result<()> {
-    let stage = Stage::open_with("test-places", AT_ONCE).await?;
-    let witness = Witness::of("test-places")?;
+/// Containers that no node takes.
+fn unplaceable() -> [Case; 5] {
     let nowhere = |role: &str| {
         let placement = json!({"constraints": ["node.hostname==atq-no-such-host"]});
         let task = small_task(&format!("nowhere-{role}"), 2);
@@ -187,7 +195,7 @@ async fn what_no_node_takes_is_named() -> Result<()> {
     let crowded = with(small_task("crowded", 3), "/worker/placement", crowded);
     let (worker, master) = ("worker_unplaceable", "master_unplaceable");
     let no_node = "pending: no suitable node (";
-    let cases = [
+    [
         Case::new(nowhere("worker"), Step::Resolve, worker)
             .says("0 of 2 workers run; replica 1: ")
             .says(&format!(
@@ -211,7 +219,5 @@ async fn what_no_node_takes_is_named() -> Result<()> {
         Case::new(crowded, Step::Resolve, worker)
             .says(&format!("{no_node}max replicas per node limit exceed)"))
             .hints("`placement.maxReplicasPerNode`"),
-    ];
-    play(&stage, &witness, &cases).await?;
-    stage.close().await
+    ]
 }

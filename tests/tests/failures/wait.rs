@@ -18,7 +18,7 @@ fn case(task: Value) -> Case {
 
 #[tokio::test]
 async fn a_wait_command_that_does_not_succeed_is_named() -> Result<()> {
-    let more = format!("{AT_ONCE}orchestrationTimeout: 30\n");
+    let more = format!("{AT_ONCE}orchestrationTimeout: 25\n");
     let stage = Stage::open_with("test-wait", &more).await?;
     let witness = Witness::of("test-wait")?;
     let client = stage.client();

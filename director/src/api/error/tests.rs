@@ -133,6 +133,31 @@ fn stores() -> Vec<StoreError> {
     ]
 }
 
+#[test]
+fn a_damaged_task_is_told_with_the_way_out() {
+    let damaged = || StoreError::Damaged {
+        task: "load".to_owned(),
+        reason: "the store's value `spec/load` cannot be read".to_owned(),
+    };
+    for error in [
+        ApiError::from(damaged()),
+        SubmitError::from(damaged()).into(),
+        WishError::from(damaged()).into(),
+    ] {
+        assert_eq!(
+            error.verdict(),
+            (StatusCode::INTERNAL_SERVER_ERROR, "task_damaged")
+        );
+        let text = error.text();
+        assert!(
+            text.starts_with("the stored task `load` is damaged: ")
+                && text.contains("atq-director store check")
+                && text.contains("DELETE"),
+            "{text}"
+        );
+    }
+}
+
 fn bundles() -> Vec<(ApiError, u16, &'static str)> {
     use BundleError as E;
     let full = io::Error::from(io::ErrorKind::StorageFull);

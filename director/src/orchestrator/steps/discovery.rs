@@ -64,7 +64,7 @@ async fn wait(run: &mut Run, service: &str, deadline: Deadline) -> Result<Start,
         if let Some(task) = of_service(&tasks, Some(service)).into_iter().next() {
             seen = judge::reason(&task);
             if task.state.is_terminal() {
-                return Err(look_up::ended(run, &seen));
+                return Err(look_up::ended(run, &seen).await);
             }
             if task.state > TaskState::Pending {
                 return Ok(Start::Placed);

@@ -1,5 +1,6 @@
 //! Questions to the sidecar, one after the other, beside the look at Swarm.
 
+use super::image_reason::explain;
 use super::judge;
 use super::of_service;
 use crate::discovery::DiscoveryError;
@@ -70,7 +71,7 @@ impl Sidecar {
         };
         self.seen = judge::reason(&task);
         if judge::is_gone(&task) {
-            return Err(ended(run, &self.seen));
+            return Err(ended(run, &self.seen).await);
         }
         if self.questions.is_none() {
             let endpoints = endpoints(run, &task, deadline).await?;
@@ -141,7 +142,7 @@ impl Questions {
 }
 
 /// The failure that a sidecar which has ended means.
-pub fn ended(run: &Run, seen: &str) -> StepError {
+pub async fn ended(run: &Run, seen: &str) -> StepError {
     let image = &run.shared.settings.discovery_image;
     let hint = match seen.contains("No such image") {
         true => format!(
@@ -149,7 +150,8 @@ pub fn ended(run: &Run, seen: &str) -> StepError {
         ),
         false => String::new(),
     };
-    run.sidecar_failed(format!("the sidecar does not run: {seen}"), hint)
+    let message = format!("the sidecar does not run: {seen}");
+    run.sidecar_failed(explain(run, image, message).await, hint)
 }
 
 /// Base URLs under which a sidecar that runs may be: on this node the loopback, else the node's

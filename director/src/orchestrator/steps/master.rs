@@ -1,6 +1,7 @@
 //! The start of the master.
 
 use super::delay::check_workers;
+use super::image_reason::explain;
 use super::judge::{self, Start};
 use super::workers::{bundle_of, subnet_of};
 use super::{StepResult, ensure_service, of_service, tasks_of_run};
@@ -38,7 +39,10 @@ pub async fn master(run: &mut Run) -> StepResult {
                 begun.elapsed(),
             ) {
                 Start::Started => return Ok(Event::MasterStarted),
-                Start::Failed(code, message) => return Err(run.failed(code, message, "")),
+                Start::Failed(code, message) => {
+                    let message = explain(run, &run.spec.master.image, message).await;
+                    return Err(run.failed(code, message, ""));
+                }
                 Start::Waiting(what) => seen = what,
             }
         }

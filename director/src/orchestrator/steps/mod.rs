@@ -5,6 +5,7 @@ mod collect;
 mod command;
 mod delay;
 mod discovery;
+mod image_reason;
 mod judge;
 mod look_up;
 mod master;

@@ -92,7 +92,7 @@ async fn ask(
         return Ok(Err("the sidecar is gone".to_owned()));
     };
     if judge::is_gone(&task) {
-        return Err(super::look_up::ended(run, &judge::reason(&task)));
+        return Err(super::look_up::ended(run, &judge::reason(&task)).await);
     }
     let mut error = "the sidecar's port is not known".to_owned();
     for endpoint in endpoints(run, &task, deadline).await? {

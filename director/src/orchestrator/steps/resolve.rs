@@ -1,6 +1,7 @@
 //! The wait for the workers: ready are they when Swarm says that all run *and* the sidecar sees the
 //! same addresses in DNS. Neither is proof alone (ARCHITECTURE.md, How Docker Swarm behaves).
 
+use super::image_reason::explain;
 use super::judge::{self, Workers};
 use super::look_up::Sidecar;
 use super::{StepResult, of_service, tasks_of_run};
@@ -32,7 +33,10 @@ pub async fn resolve(run: &mut Run) -> StepResult {
                         start_skew: judge::start_skew(&workers),
                     });
                 }
-                Workers::Failed(code, message) => return Err(run.failed(code, message, "")),
+                Workers::Failed(code, message) => {
+                    let message = explain(run, &run.spec.worker.image, message).await;
+                    return Err(run.failed(code, message, ""));
+                }
                 Workers::Waiting(what) => seen = what,
             }
             sidecar.look(run, &tasks, deadline).await?;

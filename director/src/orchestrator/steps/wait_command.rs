@@ -1,6 +1,7 @@
 //! The wait command: each try is a service of its own.
 
 use super::command::{self, Ended, Output, shown};
+use super::image_reason::explain;
 use super::workers::{bundle_of, subnet_of};
 use super::{StepResult, ensure_service};
 use crate::evidence::Source;
@@ -22,9 +23,9 @@ pub async fn wait_command(run: &mut Run) -> StepResult {
     };
     let attempt = run.state.wait_attempts + 1;
     if attempt > 1 {
-        may_try_again(run, &wait)?;
+        may_try_again(run, &wait).await?;
         run.pause(BETWEEN_TRIES).await?;
-        may_try_again(run, &wait)?;
+        may_try_again(run, &wait).await?;
     }
     let deadline = hard_deadline(run, &wait);
     let (subnet, bundle) = (subnet_of(run)?, bundle_of(run, &run.spec.worker)?);
@@ -54,7 +55,7 @@ pub async fn wait_command(run: &mut Run) -> StepResult {
     Ok(judge(&wait, attempt, &task, &output))
 }
 
-fn may_try_again(run: &Run, wait: &WaitSpec) -> Result<(), StepError> {
+async fn may_try_again(run: &Run, wait: &WaitSpec) -> Result<(), StepError> {
     let spent = run.shared.clock.now().since(run.state.step_started_at);
     if spent < wait.timeout() {
         return Ok(());
@@ -67,6 +68,7 @@ fn may_try_again(run: &Run, wait: &WaitSpec) -> Result<(), StepError> {
         "the wait command did not succeed in {} s, tried {tries}; the last try: {}",
         wait.timeout, run.state.wait_seen
     );
+    let message = explain(run, &run.spec.worker.image, message).await;
     let hint = hint(&run.state.wait_seen);
     Err(run.failed(FailureCode::WaitCommandFailed, message, hint))
 }

@@ -131,6 +131,11 @@ impl Stage {
         path
     }
 
+    /// The Directors' data directory.
+    pub fn data(&self) -> std::path::PathBuf {
+        self.dir.path().join("data")
+    }
+
     /// The evidence directory of the task.
     pub fn evidence(&self, task: &str) -> std::path::PathBuf {
         self.dir.path().join("data/evidence").join(task)

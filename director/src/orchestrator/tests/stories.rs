@@ -115,7 +115,7 @@ fn a_missing_image_ends_the_wait_with_dockers_reason() {
         task["worker"]["image"] = json!("nowhere:9");
         let name = director.accepted(&task).await;
         let begun = Instant::now();
-        assert_snapshot!(director.failed(&name).await, @"resolve: WorkerFailed: 0 of 3 workers run; replica 1: rejected: No such image: nowhere:9");
+        assert_snapshot!(director.failed(&name).await, @"resolve: WorkerFailed: 0 of 3 workers run; replica 1: rejected: No such image: nowhere:9; no registry at `docker.io` could be asked: dial tcp: connection refused; no credentials were sent");
         assert!(begun.elapsed() < Duration::from_secs(20));
     });
 }
@@ -127,7 +127,7 @@ fn a_missing_image_of_the_master() {
         let mut task = simple("load");
         task["master"]["image"] = json!("nowhere:9");
         let name = director.accepted(&task).await;
-        assert_snapshot!(director.failed(&name).await, @"master: MasterFailed: the master did not start: rejected: No such image: nowhere:9");
+        assert_snapshot!(director.failed(&name).await, @"master: MasterFailed: the master did not start: rejected: No such image: nowhere:9; no registry at `docker.io` could be asked: dial tcp: connection refused; no credentials were sent");
     });
 }
 
@@ -137,7 +137,7 @@ fn a_missing_sidecar_names_the_setting() {
     stage.settings.discovery_image = "no-sidecar:1".into();
     stage.life(|director| async move {
         let name = director.accepted(&task()).await;
-        assert_snapshot!(director.failed(&name).await, @"discovery: DiscoveryFailed: the sidecar does not run: rejected: No such image: no-sidecar:1");
+        assert_snapshot!(director.failed(&name).await, @"discovery: DiscoveryFailed: the sidecar does not run: rejected: No such image: no-sidecar:1; no registry at `docker.io` could be asked: dial tcp: connection refused; no credentials were sent");
         let hint = director.state(&name).failure.unwrap().hint;
         assert!(hint.contains("`discoveryImage`"), "{hint}");
     });

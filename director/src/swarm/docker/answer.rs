@@ -3,7 +3,8 @@
 
 use super::body::NO_NODE;
 use crate::swarm::{
-    Container, JoinTokens, Manager, Network, Node, Service, SwarmError, SwarmTask, TaskState,
+    Container, JoinTokens, Kind, Manager, Network, Node, Object, Service, SwarmError, SwarmTask,
+    TaskState,
 };
 use crate::task::plan::Labels;
 use crate::task::timestamp::Timestamp;
@@ -104,6 +105,16 @@ impl From<models::ContainerSummary> for Container {
         Self {
             id: answer.id.unwrap_or_default(),
             labels: sorted(answer.labels),
+        }
+    }
+}
+
+impl From<models::Volume> for Object {
+    fn from(answer: models::Volume) -> Self {
+        Self {
+            kind: Kind::Volume,
+            name: answer.name,
+            labels: answer.labels.into_iter().collect(),
         }
     }
 }

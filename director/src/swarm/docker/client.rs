@@ -204,7 +204,9 @@ pub(super) fn broken(error: reqwest::Error) -> Error {
     Error::from(io::Error::other(error))
 }
 
-/// bollard 0.21.1 negotiates a version and then leaves it out of the path.
+/// Puts right what bollard 0.21.1 does: it negotiates a version and then leaves it out of the path, and
+/// it writes credentials in the alphabet of base64 that Docker does not read. Docker takes credentials
+/// that it cannot read for none, without an error.
 fn pin(mut request: BollardRequest, version: ClientVersion) -> BollardRequest {
     let uri = request.uri();
     if let (Some(scheme), Some(host), Some(path)) =
@@ -212,6 +214,13 @@ fn pin(mut request: BollardRequest, version: ClientVersion) -> BollardRequest {
         && let Ok(pinned) = format!("{scheme}://{host}/v{version}{path}").parse()
     {
         *request.uri_mut() = pinned;
+    }
+    if let Some(credentials) = request.headers_mut().get_mut("X-Registry-Auth")
+        && let Ok(text) = credentials.to_str()
+        && let Ok(readable) = text.replace('+', "-").replace('/', "_").parse()
+    {
+        *credentials = readable;
+        credentials.set_sensitive(true);
     }
     request
 }

@@ -2,13 +2,15 @@
 
 use super::FakeSwarm;
 use super::world::World;
+use crate::swarm::problem::{Problem, Sent};
 use crate::swarm::{
-    Container, JoinTokens, LogLine, LogQuery, LogStream, Manager, Network, Node, Service, Swarm,
-    SwarmError, SwarmTask, TaskState,
+    Container, JoinTokens, Kind, LogLine, LogQuery, LogStream, Manager, Network, Node, Object,
+    Service, Swarm, SwarmError, SwarmTask, TaskState,
 };
 use crate::task::plan::{Labels, NetworkPlan, ServicePlan};
 use async_trait::async_trait;
 use futures_util::stream::{self, BoxStream, StreamExt};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Whether `labels` has all of `wanted`.
@@ -132,6 +134,27 @@ impl Swarm for FakeSwarm {
         .await
     }
 
+    async fn labelled(&self, key: &str) -> Result<Vec<Object>, SwarmError> {
+        self.call("labelled", key, |world, now| {
+            let services = world.services.iter().map(|s| Object {
+                kind: Kind::Service,
+                name: s.plan.name.clone(),
+                labels: s.plan.labels.clone(),
+            });
+            let volumes = world.volumes.iter().map(|(name, labels)| Object {
+                kind: Kind::Volume,
+                name: name.clone(),
+                labels: labels.clone(),
+            });
+            let all = services
+                .chain(world.containers(now).map(Object::from))
+                .chain(world.networks.iter().map(|n| n.observe(now).into()))
+                .chain(volumes);
+            Ok(all.filter(|o| o.labels.contains_key(key)).collect())
+        })
+        .await
+    }
+
     async fn remove_volume(&self, name: &str) -> Result<(), SwarmError> {
         self.call("remove_volume", name, |world, _| {
             match world.volumes.remove(name) {
@@ -175,6 +198,19 @@ impl Swarm for FakeSwarm {
             }
         })
         .await
+    }
+
+    /// The fake's machine reaches no registry but those whose refusal is described.
+    async fn image_problem(&self, image: &str) -> Option<String> {
+        let asked = self.call("image_problem", image, |world, _| {
+            let unreached = || ("dial tcp: connection refused".to_owned(), Duration::ZERO);
+            Ok(world.refusals.get(image).cloned().unwrap_or_else(unreached))
+        });
+        let (said, after) = asked.await.ok()?;
+        tokio::time::sleep(after).await;
+        let said = Some(said);
+        let sent = Sent::Nothing;
+        Some(Problem { image, said, sent }.to_string())
     }
 }
 

@@ -20,6 +20,8 @@ pub(super) struct World {
     pub tasks: Vec<FakeTask>,
     pub volumes: BTreeMap<String, Labels>,
     pub scripts: BTreeMap<Key, Script>,
+    /// Why a registry does not give an image, and how long it takes to say so.
+    pub refusals: BTreeMap<String, (String, Duration)>,
     /// Addresses that Swarm has lost for ever: their network went before their Swarm task.
     pub leaked: usize,
     /// Time between two containers of a service.
@@ -97,6 +99,7 @@ impl World {
             tasks: Vec::new(),
             volumes: BTreeMap::new(),
             scripts: BTreeMap::new(),
+            refusals: BTreeMap::new(),
             leaked: 0,
             stagger: Duration::from_millis(20),
             ids: 0,

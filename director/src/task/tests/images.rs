@@ -1,6 +1,6 @@
 //! Docker's grammar of image references, and when two of them are the same.
 
-use crate::task::image::{check, normalise};
+use crate::task::image::{check, normalise, registry};
 use insta::assert_snapshot;
 
 #[test]
@@ -97,4 +97,23 @@ fn the_same_image_has_one_spelling() {
     }
     assert_ne!(normalise("jmeter:5"), normalise("jmeter"));
     assert_ne!(normalise("acme/jmeter"), normalise("jmeter"));
+}
+
+#[test]
+fn the_first_part_may_be_a_registry() {
+    for (image, expected) in [
+        ("x", "docker.io"),
+        ("x:1", "docker.io"),
+        ("team/x@sha256:0", "docker.io"),
+        ("docker.io/library/x", "docker.io"),
+        ("index.docker.io/x", "docker.io"),
+        ("localhost/x", "localhost"),
+        ("localhost:5000/x:1", "localhost:5000"),
+        ("r.example/a/b", "r.example"),
+        ("r.example:443/a/b:1", "r.example:443"),
+        // Without a slash it is a name with a tag.
+        ("r.example:443", "docker.io"),
+    ] {
+        assert_eq!(registry(image), expected, "{image}");
+    }
 }

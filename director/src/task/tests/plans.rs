@@ -282,7 +282,25 @@ fn the_readiness_command() {
         args: vec!["SCRIPT".into()],
         ..readiness
     };
-    assert_snapshot!(show(&plan), @"");
+    assert_snapshot!(show(&plan), @r#"
+    name: load-a1b2c3-readiness
+    role: readiness
+    labels: {"com.atq.director": "director-1", "com.atq.role": "readiness", "com.atq.run": "a1b2c3", "com.atq.task": "load", "team": "a", "zone": "b"}
+    image: tool:1
+    command: Some(["/bin/sh", "-c"]) ["SCRIPT"]
+    environment: ATQ_TASK=load
+    environment: ATQ_ROLE=readiness
+    environment: ATQ_REPLICA={{.Task.Slot}}
+    environment: ATQ_SUBNET=10.224.0.0/24
+    environment: PASSWORD=a{{"{{"}}b
+    environment: ATQ_READINESS_COMMAND=curl -f http://$ATQ_WORKER_ADDRESS/{{"{{"}}x}}
+    environment: ATQ_READINESS_SECONDS=60
+    environment: WORKER_CSV_VIPS=10.224.0.9,10.224.0.10,10.224.0.100
+    network: load-a1b2c3-net []
+    replicas: 1 tty false
+    endpoint: VirtualIp port None
+    stop: 30s ["node.role==worker"]
+    "#);
 }
 
 #[test]

@@ -144,7 +144,7 @@ fn specs() -> impl Strategy<Value = TaskSpec> {
             ("/waitCommand", json!({"command": command})),
             ("/delay", json!(delay)),
         ]);
-        spec.readiness = probed.then(|| ReadinessSpec {
+        spec.readiness = probed.then_some(ReadinessSpec {
             probe: ReadinessProbe::Tcp(1099),
             timeout: 5,
         });

@@ -11,7 +11,6 @@ mod orchestration;
 mod ping;
 mod place;
 mod replies;
-mod stats;
 mod table;
 mod upload;
 
@@ -55,7 +54,7 @@ enum What {
     Upload,
     /// Reply to PUT with nothing else to do.
     Replies,
-    /// Reply to PUT while 20 tasks are created, and the time until all run.
+    /// Replies to PUT and to reads while 20 tasks are created, and the time until all run.
     Twenty,
     /// PUT to the running master, and the master's end to the outcome.
     Orchestration,

@@ -4,11 +4,11 @@
 use crate::engine::{DIRECTOR_LABEL, Engine, FLOOR_LABEL, LOOK};
 use crate::floor::{Floor, PATIENCE, TOOL};
 use crate::place;
-use crate::stats::{median, ms};
 use crate::table::{Row, say};
 use anyhow::{Context, Result, ensure};
 use atq_api_spec::task::{Task, TaskStatus};
 use atq_tests::client::Client;
+use atq_tests::stats::{median, ms};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 

@@ -2,10 +2,10 @@
 //! can make.
 
 use crate::place;
-use crate::stats::median;
 use crate::table::{Row, say};
 use anyhow::{Context, Result, bail, ensure};
 use atq_tests::director::free_port;
+use atq_tests::stats::median;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,15 +1,16 @@
-//! How long PUT takes to reply: with nothing to do, and while 20 tasks are being created; and how
-//! long it takes until all 20 run, against as many floors at once.
+//! How long PUT takes to reply: with nothing to do, and while 20 tasks are being created; how long reads
+//! take meanwhile; and how long it takes until all 20 run, against as many floors at once.
 
 use crate::engine::{DIRECTOR_LABEL, Engine, FLOOR_LABEL};
 use crate::floor::{Floor, PATIENCE};
 use crate::orchestration::{by_step, started, stop, task};
 use crate::place;
-use crate::stats::{ms, percentile, spread};
 use crate::table::{Row, say};
 use anyhow::{Result, ensure};
 use atq_api_spec::task::Task;
 use atq_tests::client::Client;
+use atq_tests::readers::{Answers, while_reading};
+use atq_tests::stats::{ms, percentile, spread};
 use futures_util::future::try_join_all;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,8 @@ const WORKERS: u32 = 3;
 const SELDOM: Duration = Duration::from_millis(250);
 /// Time between two PUTs during the creation, so that they spread over it.
 const BETWEEN: Duration = Duration::from_millis(100);
+/// Time between two reads of the same kind: users who look, not a load test of the API.
+const BETWEEN_READS: Duration = Duration::from_millis(100);
 
 /// Replies with nothing else to do: one task holds the only turn, so that the others queue.
 ///
@@ -71,7 +74,12 @@ pub async fn put_many(
 /// # Errors
 /// When a task or a floor does not get its master to run.
 pub async fn busy(engine: &Engine, count: usize) -> Result<Vec<Row>> {
-    let (replies, director, tasks) = twenty_tasks(engine, count).await?;
+    let Twenty {
+        replies,
+        reads,
+        seconds: director,
+        tasks,
+    } = twenty_tasks(engine, count).await?;
     say(format!("{TASKS} tasks: all started after {director:.1} s"));
     let floor = twenty_floors(engine).await?;
     say(format!(
@@ -83,8 +91,16 @@ pub async fn busy(engine: &Engine, count: usize) -> Result<Vec<Row>> {
         replies.len()
     );
     let wall_met = director <= 1.2 * floor;
-    let mut rows = vec![
-        Row::barred(what, spread(&replies), "p99 <= 250 ms", reply_met).said(),
+    let mut rows = vec![Row::barred(what, spread(&replies), "p99 <= 250 ms", reply_met).said()];
+    rows.extend(reads.iter().map(|(read, answers)| {
+        let what = format!(
+            "{} while {TASKS} tasks are created (n={})",
+            read.name(),
+            answers.len()
+        );
+        Row::plain(what, spread(answers)).said()
+    }));
+    rows.push(
         Row::barred(
             format!("{TASKS} tasks at once ({WORKERS} workers each), all started"),
             format!(
@@ -95,14 +111,25 @@ pub async fn busy(engine: &Engine, count: usize) -> Result<Vec<Row>> {
             wall_met,
         )
         .said(),
-    ];
+    );
     if !wall_met {
         rows.push(Row::plain("  where, median of the 20", by_step(&tasks)).said());
     }
     Ok(rows)
 }
 
-async fn twenty_tasks(engine: &Engine, count: usize) -> Result<(Vec<f64>, f64, Vec<Task>)> {
+/// What was measured while 20 tasks were created.
+struct Twenty {
+    /// Milliseconds of the replies to PUT.
+    replies: Vec<f64>,
+    /// Milliseconds of the answers to reads.
+    reads: Answers,
+    /// Until all masters ran.
+    seconds: f64,
+    tasks: Vec<Task>,
+}
+
+async fn twenty_tasks(engine: &Engine, count: usize) -> Result<Twenty> {
     let dir = place::directory()?;
     let more = format!("maxConcurrentTasks: {TASKS}\norchestrationTimeout: 300\n");
     let director = place::director(dir.path(), &more).await?;
@@ -121,11 +148,19 @@ async fn twenty_tasks(engine: &Engine, count: usize) -> Result<(Vec<f64>, f64, V
         let seconds = begun.elapsed().as_secs_f64();
         Ok((seconds, try_join_all(waits).await?))
     };
-    let (queued, (seconds, tasks)) = tokio::try_join!(queued, all)?;
+    let names: Vec<String> = (0..TASKS).map(|n| format!("bench-busy-{n}")).collect();
+    let work = async { tokio::try_join!(queued, all) };
+    let ((queued, (seconds, tasks)), reads) =
+        while_reading(client, &names, BETWEEN_READS, work).await?;
     replies.extend(queued);
     director.terminate()?;
     engine.sweep(DIRECTOR_LABEL).await?;
-    Ok((replies, seconds, tasks))
+    Ok(Twenty {
+        replies,
+        reads,
+        seconds,
+        tasks,
+    })
 }
 
 async fn twenty_floors(engine: &Engine) -> Result<f64> {

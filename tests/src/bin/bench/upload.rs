@@ -2,10 +2,10 @@
 //! conv=fsync` and unpacking it with `unzip`.
 
 use crate::place;
-use crate::stats::median;
 use crate::table::{Row, say};
 use anyhow::{Context, Result, ensure};
 use atq_tests::director::Director;
+use atq_tests::stats::median;
 use futures_util::stream;
 use std::fs::File;
 use std::io::{BufWriter, Write};

@@ -1,9 +1,10 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use axum::http::{StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
+use bollard::auth::DockerCredentials;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -133,4 +134,30 @@ async fn an_engine_that_accepts_and_says_nothing_runs_into_the_deadline() {
         client.ask(&call, async |docker| docker.ping().await).await,
         Err(SwarmError::TimedOut { what, seconds: 1 })
     );
+}
+
+/// In base64 these need the characters in which the two alphabets differ.
+#[tokio::test]
+async fn credentials_are_sent_in_the_alphabet_that_docker_reads() {
+    let header = async |headers: HeaderMap| {
+        let sent = headers["X-Registry-Auth"].to_str().unwrap().to_owned();
+        Json(json!({"ID": sent}))
+    };
+    let version = async || Json(json!({"ApiVersion": "1.41"}));
+    let router = Router::new()
+        .route("/version", get(version))
+        .fallback(header);
+    let client = client(router).await;
+    let credentials = DockerCredentials {
+        password: Some("~~~???>>>".to_owned()),
+        ..Default::default()
+    };
+    let create = async |docker: Docker| {
+        let create = docker.create_service(Default::default(), Some(credentials.clone()));
+        Ok(create.await?.id)
+    };
+    let sent = client.ask(&Call::create("x".to_owned()), create).await;
+    let sent = sent.unwrap().unwrap();
+    assert!(!sent.contains(['+', '/']), "{sent}");
+    assert!(sent.contains(['-', '_']), "{sent}");
 }

@@ -1,0 +1,68 @@
+//! The way out for a task of which the store cannot read everything: what Docker has of it is known
+//! by its labels, and that is enough to remove it.
+
+use super::cleanup::remove_all;
+use super::wait::Deadline;
+use super::{DELETE_PATIENCE, Orchestrator, WishError, not_found};
+use crate::store::StoreError;
+use crate::task::plan::{LABEL_DIRECTOR, LABEL_TASK, Labels};
+use crate::task::spec::TaskName;
+use crate::task::state::Desired;
+
+impl Orchestrator {
+    /// Removes everything of a damaged task and forgets it.
+    ///
+    /// # Errors
+    /// When the store failed, or clean-up is not over.
+    pub(super) async fn delete_damaged(&self, name: &TaskName) -> Result<(), WishError> {
+        let deadline = Deadline::after(DELETE_PATIENCE);
+        // One after the other: after the first, the name may be that of a new task.
+        let _deleting = self.deleting.lock().await;
+        match self.get(name) {
+            Err(StoreError::Damaged { .. }) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => return Err(not_found(name)),
+        }
+        self.end_driver(name, &deadline).await;
+        let labels = self.labels_of(name);
+        let removed = remove_all(&*self.shared.swarm, &labels);
+        let left = tokio::time::timeout(deadline.left(), removed)
+            .await
+            .unwrap_or_else(|_| vec!["its removal is not over".to_owned()]);
+        let remains = |what: String| WishError::Remains {
+            name: name.clone(),
+            what,
+        };
+        if !left.is_empty() {
+            return Err(remains(left.join("; ")));
+        }
+        if let Err(error) = self.shared.evidence.remove(name).await {
+            return Err(remains(format!("its logs cannot be removed: {error}")));
+        }
+        self.shared.store.remove(name).await?;
+        tracing::warn!(task = %name, "a damaged task was deleted");
+        Ok(())
+    }
+
+    /// A task may have been under way when it was damaged. Its driver cannot read its wish any more.
+    async fn end_driver(&self, name: &TaskName, deadline: &Deadline) {
+        let ended = self.lock().get(name).map(|live| {
+            live.wish.send_replace(Desired::Deleted);
+            live.ended.clone()
+        });
+        if let Some(mut ended) = ended {
+            // An error means that the driver is gone, which is what is waited for.
+            let _ = tokio::time::timeout(deadline.left(), ended.wait_for(|ended| *ended)).await;
+        }
+    }
+
+    fn labels_of(&self, name: &TaskName) -> Labels {
+        let director = &self.shared.settings.director_id;
+        [
+            (LABEL_TASK, name.as_str()),
+            (LABEL_DIRECTOR, director.as_str()),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+    }
+}

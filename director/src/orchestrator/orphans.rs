@@ -1,0 +1,296 @@
+//! What is in Docker, or among the logs, of tasks that the store does not know. A Director forgets a
+//! task only when nothing of it is left, so there is something only when its data directory was lost.
+//!
+//! A task's record is written before anything of it exists. So Docker is asked first and the store
+//! after it: then no new task is taken for an orphan.
+
+use super::cleanup::remove_all;
+use super::{Orchestrator, Shared};
+use crate::store::{KnownRuns, StoreError};
+use crate::swarm::{Kind, Object, SwarmError};
+use crate::task::plan::{LABEL_DIRECTOR, LABEL_RUN, LABEL_TASK, Labels};
+use futures_util::stream::{self, StreamExt};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::time::Duration;
+use thiserror::Error;
+
+/// Pause after the first try that failed; it doubles up to the longest.
+const PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// So many runs are removed at once; each takes seconds, most of which Docker waits for containers.
+const AT_ONCE: usize = 4;
+/// More names would make a log line that nobody reads.
+const NAMES: usize = 50;
+
+/// What becomes of orphans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Orphans {
+    /// They are removed.
+    Remove,
+    /// They stay, and are spoken of.
+    Keep,
+}
+
+#[derive(Debug, Error)]
+enum LookError {
+    #[error(transparent)]
+    Docker(#[from] SwarmError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// One run of a task, as labels name it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct OrphanRun {
+    pub task: String,
+    pub run: String,
+}
+
+/// What was found in Docker.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    /// This Director's, of runs that its store does not know.
+    pub runs: BTreeMap<OrphanRun, Vec<(Kind, String)>>,
+    /// This Director's by its label, but of no run that could be named.
+    pub nameless: Vec<(Kind, String)>,
+    /// Other Directors', by id.
+    pub others: BTreeMap<String, usize>,
+}
+
+/// Sorts what Docker has by what the store knows.
+pub(super) fn sort(objects: Vec<Object>, known: &KnownRuns, director: &str) -> Found {
+    let mut found = Found::default();
+    for object in objects {
+        let label = |key| object.labels.get(key).cloned();
+        let owner = label(LABEL_DIRECTOR).unwrap_or_default();
+        if owner != director {
+            *found.others.entry(owner).or_default() += 1;
+            continue;
+        }
+        let item = (object.kind, object.name.clone());
+        match (label(LABEL_TASK), label(LABEL_RUN)) {
+            (Some(task), Some(run)) => {
+                if !is_known(known, &task, &run) {
+                    let items = found.runs.entry(OrphanRun { task, run }).or_default();
+                    items.push(item);
+                }
+            }
+            _ => found.nameless.push(item),
+        }
+    }
+    found
+}
+
+fn is_known(known: &KnownRuns, task: &str, run: &str) -> bool {
+    match known.get(task) {
+        None => false,
+        // Nobody knows the runs of a task whose history cannot be read.
+        Some(None) => true,
+        Some(Some(present)) => present == run,
+    }
+}
+
+impl Orchestrator {
+    /// Looks once for what the store does not know, and removes it or speaks of it. Tries again until
+    /// it has succeeded; holds up nobody.
+    pub async fn look_after_orphans(self, orphans: Orphans) {
+        forget_evidence(&self.shared).await;
+        let found = look_until_seen(&self.shared).await;
+        report_others(&found);
+        if found.runs.is_empty() {
+            return;
+        }
+        match orphans {
+            Orphans::Keep => report_kept(&found),
+            Orphans::Remove => remove(&self.shared, found).await,
+        }
+    }
+}
+
+/// Removes the logs of tasks that the store does not know.
+async fn forget_evidence(shared: &Shared) {
+    let kept = match shared.evidence.tasks().await {
+        Ok(kept) => kept,
+        Err(error) => {
+            tracing::warn!(%error, "cannot look for logs of tasks that are not stored");
+            return;
+        }
+    };
+    if kept.is_empty() {
+        return;
+    }
+    let known = match known(shared).await {
+        Ok(known) => known,
+        Err(error) => {
+            tracing::warn!(%error, "logs of tasks that are not stored are not looked for");
+            return;
+        }
+    };
+    for task in kept
+        .iter()
+        .filter(|task| !known.contains_key(task.as_str()))
+    {
+        match shared.evidence.remove(task).await {
+            Ok(()) => {
+                tracing::warn!(%task, "removed the logs of a task that this Director's store does not know")
+            }
+            Err(error) => {
+                tracing::warn!(%task, %error, "cannot remove the logs of a task that this Director's store does not know")
+            }
+        }
+    }
+}
+
+async fn known(shared: &Shared) -> Result<KnownRuns, StoreError> {
+    let store = shared.store.clone();
+    tokio::task::spawn_blocking(move || store.known())
+        .await
+        .map_err(|error| StoreError::Io(error.to_string()))?
+}
+
+async fn look_until_seen(shared: &Shared) -> Found {
+    let mut pause = PAUSE;
+    loop {
+        match look(shared).await {
+            Ok(found) => return found,
+            Err(error) => {
+                tracing::debug!(%error, "cannot look for objects of tasks that are not stored yet")
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn look(shared: &Shared) -> Result<Found, LookError> {
+    let objects = shared.swarm.labelled(LABEL_DIRECTOR).await?;
+    // Not before Docker's answer is there; see the top of this module.
+    let known = known(shared).await?;
+    Ok(sort(objects, &known, &shared.settings.director_id))
+}
+
+async fn remove(shared: &Shared, found: Found) {
+    let (objects, runs) = (count(&found), found.runs.len());
+    tracing::warn!(
+        objects = %names(&found),
+        "found {objects} object(s) of {runs} run(s) that this Director's store does not know (its data directory was lost?): removing them; `--adopt-orphans=keep` keeps them",
+    );
+    stream::iter(found.runs.into_keys())
+        .for_each_concurrent(AT_ONCE, |run| remove_run(shared, run))
+        .await;
+    tracing::info!("removed {objects} object(s) of {runs} run(s) that were not stored");
+}
+
+/// Tries until nothing is left.
+async fn remove_run(shared: &Shared, orphan: OrphanRun) {
+    let OrphanRun { task, run } = &orphan;
+    // With the task, too: a run of a task that is stored might have the same six characters.
+    let labels: Labels = [
+        (LABEL_TASK, task),
+        (LABEL_RUN, run),
+        (LABEL_DIRECTOR, &shared.settings.director_id),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.clone()))
+    .into();
+    let mut pause = PAUSE;
+    loop {
+        let left = remove_all(&*shared.swarm, &labels).await;
+        if left.is_empty() {
+            tracing::info!(%task, %run, "removed a run that was not stored");
+            return;
+        }
+        tracing::warn!(
+            %task,
+            %run,
+            left = %left.join("; "),
+            "a run that is not stored could not be removed whole; tried again in {} s",
+            pause.as_secs()
+        );
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn report_kept(found: &Found) {
+    tracing::warn!(
+        objects = %names(found),
+        "found {} object(s) of {} run(s) that this Director's store does not know (its data directory was lost?): they stay, as `--adopt-orphans=keep` says; a start without it removes them, and so do by hand: {}",
+        count(found),
+        found.runs.len(),
+        by_hand(found)
+    );
+}
+
+fn report_others(found: &Found) {
+    if !found.nameless.is_empty() {
+        tracing::warn!(
+            objects = %list(&found.nameless),
+            "found {} object(s) with this Director's label, but without task and run; they stay",
+            found.nameless.len()
+        );
+    }
+    if found.others.is_empty() {
+        return;
+    }
+    let counts: Vec<String> = found
+        .others
+        .iter()
+        .map(|(id, count)| format!("{count} of `{id}`"))
+        .collect();
+    tracing::info!(
+        "Docker holds objects of other Directors, which stay: {}; if the data of one of them was lost, `directorId: <id>` in the configuration adopts its objects",
+        counts.join(", ")
+    );
+}
+
+fn count(found: &Found) -> usize {
+    found.runs.values().map(Vec::len).sum()
+}
+
+fn names(found: &Found) -> String {
+    let all: Vec<_> = found.runs.values().flatten().cloned().collect();
+    list(&all)
+}
+
+fn list(objects: &[(Kind, String)]) -> String {
+    let mut text = String::new();
+    for (kind, name) in objects.iter().take(NAMES) {
+        let comma = if text.is_empty() { "" } else { ", " };
+        // Writing to a text does not fail.
+        let _ = write!(text, "{comma}{} {name}", kind.as_str());
+    }
+    if objects.len() > NAMES {
+        let _ = write!(text, " and {} more", objects.len() - NAMES);
+    }
+    text
+}
+
+/// The commands in the order that does not leak. Containers of a service go with it.
+fn by_hand(found: &Found) -> String {
+    let of_kind = |wanted| -> BTreeSet<&str> {
+        let all = found.runs.values().flatten();
+        all.filter(|(kind, _)| *kind == wanted)
+            .map(|(_, name)| name.as_str())
+            .collect()
+    };
+    let services = of_kind(Kind::Service);
+    let containers = match services.is_empty() {
+        true => ("docker rm -f", of_kind(Kind::Container)),
+        false => ("docker rm -f", BTreeSet::new()),
+    };
+    let commands: Vec<String> = [
+        ("docker service rm", services),
+        containers,
+        ("docker network rm", of_kind(Kind::Network)),
+        ("docker volume rm", of_kind(Kind::Volume)),
+    ]
+    .into_iter()
+    .filter(|(_, names)| !names.is_empty())
+    .map(|(command, names)| {
+        let names: Vec<_> = names.into_iter().collect();
+        format!("`{command} {}`", names.join(" "))
+    })
+    .collect();
+    commands.join(", then, when their containers are gone, ")
+}

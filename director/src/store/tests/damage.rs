@@ -1,0 +1,133 @@
+//! One task that cannot be read, among others that can.
+
+use super::*;
+
+/// A store with the tasks `good`, `folds`, `event`, `spec`, `wish` and `lost`, each but the first
+/// damaged in another way.
+async fn damaged(dir: &Path) -> Store {
+    let store = Store::open(dir).unwrap();
+    for name in ["good", "folds", "event", "spec", "wish", "lost"] {
+        fill(&store, &spec(name), 4).await;
+    }
+    let name = |text| TaskName::parse(text).unwrap();
+    let late = encode(&record(9, Event::Stopped)).unwrap();
+    store.db.insert(event_key(&name("folds"), 9), late).unwrap();
+    store
+        .db
+        .insert(event_key(&name("event"), 2), b"{\"seq\":")
+        .unwrap();
+    store
+        .db
+        .insert(spec_key(&name("spec")), b"{\"name\":\"secret\"}")
+        .unwrap();
+    store
+        .db
+        .insert(wish_key(&name("wish")), b"\"fly\"")
+        .unwrap();
+    store.db.remove(spec_key(&name("lost"))).unwrap();
+    store.db.insert("spec/no name!", b"{}").unwrap();
+    store
+}
+
+#[tokio::test]
+async fn damaged_tasks_are_named_and_others_are_not_concerned() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = damaged(dir.path()).await;
+    let damages = store.repair().unwrap();
+    let told: Vec<String> = damages
+        .iter()
+        .map(|damage| format!("{}: {}", damage.task, damage.reason))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "event: the store's value `event/event/2` cannot be read: not valid JSON at byte 7 of 7",
+            "folds: the history of `folds` cannot be read: event 9 (`Stopped`) cannot follow in step `cleanup`",
+            "lost: the store's value `spec/lost` cannot be read: it is missing",
+            "no name!: the store's value `spec/no name!` cannot be read: `no name!` is not a task name; expected 3 to 45 letters, digits, `_` or `-`, with a letter or digit at both ends",
+            "spec: the store's value `spec/spec` cannot be read: not what is expected there at byte 17 of 17",
+            "wish: the store's value `wish/wish` cannot be read: not what is expected there at byte 5 of 5",
+        ]
+    );
+    let all: Vec<_> = store.all().unwrap();
+    assert_eq!(all.len(), 1);
+    assert_eq!(all[0].spec.name.as_str(), "good");
+    for name in ["event", "folds", "lost", "spec", "wish"] {
+        let error = store.load(&spec(name).name).unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_task_is_known_by_its_name_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = damaged(dir.path()).await;
+    store.repair().unwrap();
+    let known = store.known().unwrap();
+    assert_eq!(known.len(), 7);
+    assert_eq!(known["good"].as_deref(), Some("a1b2c3"));
+    for name in ["event", "folds", "lost", "spec", "wish", "no name!"] {
+        assert_eq!(known[name], None, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_task_that_was_removed_leaves_a_free_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = damaged(dir.path()).await;
+    store.repair().unwrap();
+    for name in ["event", "folds", "lost", "spec", "wish"] {
+        let name = TaskName::parse(name).unwrap();
+        store.remove(&name).await.unwrap();
+        assert_eq!(store.load(&name).unwrap(), None);
+        fill(&store, &spec(name.as_str()), 2).await;
+        assert_eq!(store.history(&name).unwrap().len(), 3);
+    }
+    assert_eq!(store.repair().unwrap().len(), 1, "the name that is none");
+}
+
+#[tokio::test]
+async fn a_new_task_does_not_inherit_events() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let spec = spec("one");
+    fill(&store, &spec, 6).await;
+    store.db.remove(spec_key(&spec.name)).unwrap();
+    fill(&store, &spec, 1).await;
+    assert_eq!(store.history(&spec.name).unwrap().len(), 2);
+    assert_eq!(store.repair().unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_wish_that_cannot_be_read_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = damaged(dir.path()).await;
+    let name = TaskName::parse("wish").unwrap();
+    store.wish(&name, Desired::Deleted).await.unwrap();
+    assert_eq!(
+        store.load(&name).unwrap().unwrap().desired,
+        Desired::Deleted
+    );
+}
+
+#[tokio::test]
+async fn a_check_says_what_the_next_start_will_do_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = damaged(dir.path()).await;
+    let (stale, empty) = (spec("stale"), spec("empty"));
+    fill(&store, &stale, 4).await;
+    store.db.remove(state_key(&stale.name)).unwrap();
+    fill(&store, &empty, 0).await;
+    store.db.remove(event_key(&empty.name, 1)).unwrap();
+    let before: Vec<_> = store.db.iter().map(Result::unwrap).collect();
+    let checked = store.check().unwrap();
+    assert_eq!((checked.tasks, checked.problems.len()), (9, 8));
+    let reason = |task: &str| {
+        let found = checked.problems.iter().find(|found| found.task == task);
+        found.unwrap().reason.clone()
+    };
+    assert!(reason("stale").contains("rebuilds it"));
+    assert!(reason("empty").contains("forgets it"));
+    let after: Vec<_> = store.db.iter().map(Result::unwrap).collect();
+    assert_eq!(before, after);
+}
