@@ -44,8 +44,9 @@ async fn a_master_that_ends_badly_is_named() -> Result<()> {
     )
     .says("137 (killed: most likely out of memory, its memory limit is 16 MiB)")
     .hints("?service=master");
-    let greedy_worker = fills_memory("worker-greedy", "worker");
+    let greedy_worker = with(fills_memory("worker-greedy", "worker"), "/delay", 60);
     let greedy_worker = Case::new(greedy_worker, Step::Resolve, "worker_failed")
+        .or_in(Step::Delay)
         .says("replica 1: failed: task: non-zero exit (137)")
         .hints("its memory limit is 16 MiB");
     let endless = with(hold("master-endless"), "/maxDuration", 3);
