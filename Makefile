@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: help demo down test check unit swarm soak bench build release dist images image-director stack fmt openapi clean
+.PHONY: help demo down test check unit swarm nodes soak bench build release dist images image-director stack fmt openapi clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,11 +27,19 @@ check: ## formatting and lints
 unit: ## tests that need no Docker; with a running Swarm also the suites that run on both
 	ATQ_TEST_SWARM=$$(deploy/has-swarm.sh && echo 1 || true) cargo test --locked --workspace --exclude atq-tests
 
-swarm: ## tests on the real Swarm of this machine, one after the other
+swarm: ## tests on the real Swarm of this machine, and on one of three nodes, one after the other
 	@deploy/setup.sh image-director
+	@deploy/setup.sh nodes
 	@deploy/setup.sh registry
 	cargo build --locked -p atq-director
 	cargo test --locked -p atq-tests -- --test-threads=1
+
+nodes: ## the tests on a three-node Swarm in network namespaces (about 4 minutes)
+	@deploy/setup.sh nodes
+	@deploy/setup.sh image-testload
+	@deploy/setup.sh image-discovery
+	cargo build --locked -p atq-director
+	cargo test --locked -p atq-tests --test nodes -- --test-threads=1
 
 soak: ## 100 short tasks while the Director is killed 20 times, then counts what is left (about 7 minutes)
 	@deploy/setup.sh all

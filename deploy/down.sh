@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Ends the demo's Director and removes what the demo, the tests and deploy/setup.sh have made. What is
-# there without them (an Engine or a Swarm of before) stays.
+# Ends the demo's Director and removes what the demo, the tests, deploy/nodes.sh and deploy/setup.sh
+# have made. What is there without them (an Engine or a Swarm of before) stays.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -15,4 +15,5 @@ if [ -n "$pid" ] && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = atq-director ] &&
   say "ended the demo's Director"
 fi
 rm -rf "$dir"
+"$ROOT/deploy/nodes.sh" down
 exec "$ROOT/deploy/teardown.sh" "$@"

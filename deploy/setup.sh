@@ -5,7 +5,7 @@ set -euo pipefail
 
 usage() {
   cat <<'HELP'
-usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|registry|all]
+usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|registry|nodes|all]
 
   engine           a Docker Engine that answers (installed and started when missing)
   swarm            engine, and an active Swarm with this node as a manager
@@ -13,6 +13,7 @@ usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|registry|all]
   images           base, and the images testload, discovery and jmeter
   image-<name>     base, and one image: testload, discovery, jmeter or director (the
                    image of the Director itself, which is not among `images`)
+  nodes            engine, and the tools that deploy/nodes.sh needs for more nodes on this machine
   registry         the program `docker-registry` for tests, from Debian's package; unpacked
                    and not installed, so that no service of it is ever started
   all              swarm and images (the default)
@@ -126,6 +127,15 @@ setup_engine() {
   # The tests look at network interfaces with it, as root.
   has ip || ! is_root || apt_install "\`ip\`" iproute2
   say "docker: Engine $(docker info --format '{{.ServerVersion}}') answers"
+}
+
+# ---------------------------------------------------------------- nodes
+
+# The other tools that deploy/nodes.sh needs are in Debian's essential packages, or came with the Engine.
+setup_nodes() {
+  has dockerd || die "\`dockerd\` is missing: the Engine is on another machine" \
+    "the nodes are Engines of their own on this machine; install Debian's docker.io"
+  has ip || apt_install "\`ip\`" iproute2
 }
 
 # ---------------------------------------------------------------- swarm
@@ -293,7 +303,7 @@ main() {
       usage
       return
       ;;
-    engine | swarm | base | images | image-testload | image-discovery | image-jmeter | image-director | registry | all) ;;
+    engine | swarm | base | images | image-testload | image-discovery | image-jmeter | image-director | registry | nodes | all) ;;
     *)
       usage >&2
       die "unknown verb \`$verb\`"
@@ -310,6 +320,7 @@ main() {
   case "$verb" in
     images | all) setup_images ;;
     image-*) "image_${verb#image-}" ;;
+    nodes) setup_nodes ;;
   esac
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use atq_api_spec::bundle::Upload;
-use atq_api_spec::task::{Step, Task, TaskAccepted, TaskEvents, TaskStatus};
+use atq_api_spec::task::{Step, Task, TaskAccepted, TaskEvent, TaskEvents, TaskStatus};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -173,15 +173,22 @@ impl Client {
     /// # Errors
     /// When there is no such task.
     pub async fn steps(&self, id: &str) -> Result<Vec<String>> {
-        let answer = self.get(&format!("/api/task/{id}/events")).await?;
-        let history: TaskEvents = expect(answer, StatusCode::OK).await?;
-        let begun = history
-            .events
-            .iter()
-            .filter(|event| event.event == "stepStarted");
+        let begun = self.events(id, "stepStarted").await?;
         Ok(begun
+            .iter()
             .filter_map(|event| event.data["step"].as_str().map(str::to_owned))
             .collect())
+    }
+
+    /// The events of one kind in a task's history, oldest first.
+    ///
+    /// # Errors
+    /// When there is no such task.
+    pub async fn events(&self, id: &str, kind: &str) -> Result<Vec<TaskEvent>> {
+        let answer = self.get(&format!("/api/task/{id}/events")).await?;
+        let mut history: TaskEvents = expect(answer, StatusCode::OK).await?;
+        history.events.retain(|event| event.event == kind);
+        Ok(history.events)
     }
 
     /// Asks a task to stop.

@@ -12,15 +12,29 @@ use tokio::process::Command;
 /// # Errors
 /// When it fails; the message has its standard error.
 pub async fn docker(args: &[&str]) -> Result<String> {
-    let output = Command::new("docker")
-        .args(args)
+    run(Command::new("docker").args(args)).await
+}
+
+/// The same for the Engine at `host`, for example `unix:///run/docker.sock`.
+///
+/// # Errors
+/// When it fails; the message has its standard error.
+pub async fn docker_at(host: &str, args: &[&str]) -> Result<String> {
+    let mut command = Command::new("docker");
+    command.args(args).env("DOCKER_HOST", host);
+    command.env_remove("DOCKER_CONTEXT");
+    run(command.env_remove("DOCKER_TLS_VERIFY")).await
+}
+
+async fn run(command: &mut Command) -> Result<String> {
+    let output = command
         .stdin(Stdio::null())
         .output()
         .await
         .context("cannot run `docker`")?;
     if !output.status.success() {
         let why = String::from_utf8_lossy(&output.stderr);
-        bail!("docker {}: {}", args.join(" "), why.trim());
+        bail!("{:?}: {}", command.as_std(), why.trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

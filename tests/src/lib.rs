@@ -7,6 +7,7 @@ pub mod director;
 pub mod docker;
 pub mod engine;
 pub mod image;
+pub mod nodes;
 pub mod readers;
 pub mod registry;
 pub mod soak;

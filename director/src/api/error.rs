@@ -3,7 +3,8 @@
 
 use crate::bundle::BundleError;
 use crate::orchestrator::logs::LogError;
-use crate::orchestrator::{SubmitError, WishError};
+use crate::orchestrator::submit::SubmitError;
+use crate::orchestrator::wishes::WishError;
 use crate::store::StoreError;
 use crate::swarm::SwarmError;
 use crate::task::spec::{Fault, shorten};

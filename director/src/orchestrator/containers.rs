@@ -5,7 +5,7 @@ use crate::evidence::Source;
 use crate::swarm::{Service, Swarm, SwarmError, SwarmTask, role_of};
 use crate::task::plan::{Labels, Role, attempt_of};
 use crate::task::spec::TaskSpec;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A container that was started, and whose log Docker still has.
 #[derive(Debug, Clone)]
@@ -16,6 +16,8 @@ pub struct Logged {
     pub task: SwarmTask,
     /// Whether it has a terminal.
     pub tty: bool,
+    /// Whether its node is lost: then its log is not to be had, and asking for it may take long.
+    pub lost: bool,
 }
 
 /// What the objects that carry `labels` have as containers.
@@ -34,13 +36,32 @@ pub async fn logged(
         .map(|service| (service.id.clone(), service))
         .collect();
     let tasks = swarm.tasks(labels).await?;
+    let lost = lost_nodes(swarm, &tasks).await?;
     let logged = tasks.into_iter().filter_map(|task| {
         let service = services.get(&task.service_id)?;
         task.container_id.as_ref()?;
         let (source, tty) = source_of(service, task.slot, spec)?;
-        Some(Logged { source, task, tty })
+        let lost = task.node_id.as_ref().is_some_and(|id| lost.contains(id));
+        Some(Logged {
+            source,
+            task,
+            tty,
+            lost,
+        })
     });
     Ok(logged.collect())
+}
+
+/// Ids of the nodes that are down; none when there are no `tasks` to be on them.
+async fn lost_nodes(swarm: &dyn Swarm, tasks: &[SwarmTask]) -> Result<HashSet<String>, SwarmError> {
+    if tasks.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let nodes = swarm.nodes().await?.into_iter();
+    Ok(nodes
+        .filter(|node| !node.ready)
+        .map(|node| node.id)
+        .collect())
 }
 
 fn source_of(service: &Service, slot: u32, spec: &TaskSpec) -> Option<(Source, bool)> {

@@ -1,9 +1,10 @@
 //! The way out for a task of which the store cannot read everything: what Docker has of it is known
 //! by its labels, and that is enough to remove it.
 
+use super::Orchestrator;
 use super::cleanup::remove_all;
 use super::wait::Deadline;
-use super::{DELETE_PATIENCE, Orchestrator, WishError, not_found};
+use super::wishes::{DELETE_PATIENCE, WishError, not_found};
 use crate::store::StoreError;
 use crate::task::plan::{LABEL_DIRECTOR, LABEL_TASK, Labels};
 use crate::task::spec::TaskName;

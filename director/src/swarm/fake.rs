@@ -181,6 +181,14 @@ impl FakeSwarm {
         world.return_node(id, now);
     }
 
+    /// The manager restarts: Docker tells the ports of the containers that are there no more, though
+    /// they can be reached as before.
+    pub fn forget_ports(&self) {
+        for task in &mut self.lock().tasks {
+            task.forgotten = true;
+        }
+    }
+
     /// Adds an overlay network of the user's own; gives its id.
     pub fn add_network(&self, name: &str, subnet: Ipv4Net) -> String {
         self.lock()

@@ -88,19 +88,18 @@ pub enum SwarmError {
 }
 
 impl SwarmError {
-    /// Whether the same call may succeed later without anybody changing the definition.
+    /// Whether the same call may succeed later without anybody changing the definition. A manager that
+    /// stops or starts says for a moment that it is none (ARCHITECTURE.md, How Docker Swarm behaves).
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Unavailable { .. }
             | Self::TimedOut { .. }
             | Self::InUse { .. }
-            | Self::NoLeader { .. }
-            | Self::Internal { .. } => true,
-            Self::NotFound { .. }
-            | Self::Conflict { .. }
             | Self::NotASwarm
             | Self::NotManager
-            | Self::Rejected { .. } => false,
+            | Self::NoLeader { .. }
+            | Self::Internal { .. } => true,
+            Self::NotFound { .. } | Self::Conflict { .. } | Self::Rejected { .. } => false,
         }
     }
 }

@@ -110,7 +110,10 @@ fn allowed(state: &State, event: &Event) -> bool {
         Event::SubnetChosen { .. } | Event::NetworkCreated { .. } => {
             during(Step::Network) || during(Step::Discovery)
         }
-        Event::DiscoveryPlaced { .. } => during(Step::Discovery),
+        // Later in place of one that Docker has lost sight of.
+        Event::DiscoveryPlaced { .. } => {
+            during(Step::Discovery) || during(Step::Resolve) || during(Step::Readiness)
+        }
         Event::WorkersCreated { .. } => during(Step::Workers),
         Event::WorkersReady { .. } => during(Step::Resolve),
         Event::WorkersProbed => during(Step::Readiness),
@@ -171,7 +174,7 @@ fn apply(state: &mut State, record: &Record) {
         }
         Event::DiscoveryPlaced { service } => {
             state.discovery = Some(service);
-            state.step_done = true;
+            state.step_done = state.step == Step::Discovery;
         }
         Event::WorkersCreated { service } => {
             state.worker = Some(service);

@@ -103,6 +103,10 @@ async fn wanted(run: &Run, deadline: Deadline) -> Result<(Vec<Logged>, Option<i6
 
 async fn keep(run: &Run, wanted: Logged) -> (Source, Result<(), String>) {
     let source = wanted.source;
+    if wanted.lost {
+        let problem = format!("the log of {source} could not be read: its node was lost");
+        return (source, Err(problem));
+    }
     let lines = match run
         .shared
         .swarm

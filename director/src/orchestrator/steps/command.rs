@@ -43,7 +43,7 @@ pub async fn until_end(
     let mut seen = "it was not started".to_owned();
     let mut last = None;
     loop {
-        let tasks = tasks_of_run(run).await?.unwrap_or_default();
+        let tasks = tasks_of_run(run, deadline).await?.unwrap_or_default();
         if let Some(task) = of_service(&tasks, Some(service)).into_iter().next() {
             if task.state.is_terminal() {
                 return Ok(Ended::Yes(task));

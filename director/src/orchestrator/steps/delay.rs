@@ -2,9 +2,10 @@
 //! a restart does not sleep again.
 
 use super::judge;
-use super::{StepResult, of_service, tasks_of_run};
+use super::{StepResult, of_service};
 use crate::orchestrator::run::Run;
 use crate::orchestrator::wait::StepError;
+use crate::swarm::SwarmTask;
 use crate::task::event::{Event, FailureCode};
 use std::time::Duration;
 
@@ -31,12 +32,22 @@ pub async fn delay(run: &mut Run) -> StepResult {
     }
 }
 
-/// Before the master exists every lost worker ends the run.
-pub async fn check_workers(run: &mut Run) -> Result<(), StepError> {
-    let Some(tasks) = tasks_of_run(run).await? else {
-        return Ok(());
-    };
-    let workers = of_service(&tasks, run.state.worker.as_deref());
+/// Looks after the workers: before the master exists every lost one ends the run. Docker being away
+/// ends nothing here.
+pub async fn check_workers(run: &Run) -> Result<(), StepError> {
+    match run.shared.swarm.tasks(&run.labels()).await {
+        Ok(tasks) => still_those_that_were_ready(run, &tasks),
+        Err(error) if error.is_temporary() => Ok(()),
+        Err(error) => Err(run.docker_failed(&error)),
+    }
+}
+
+/// Whether the workers among `tasks` are those whose addresses were told.
+///
+/// # Errors
+/// When one is lost, or is another one.
+pub fn still_those_that_were_ready(run: &Run, tasks: &[SwarmTask]) -> Result<(), StepError> {
+    let workers = of_service(tasks, run.state.worker.as_deref());
     run.saw_workers(&workers);
     let (replicas, network) = (
         run.spec.worker.replicas,

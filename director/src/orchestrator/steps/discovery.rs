@@ -60,7 +60,7 @@ async fn wait(run: &mut Run, service: &str, deadline: Deadline) -> Result<Start,
     let begun = Instant::now();
     let mut seen = "no Swarm task yet".to_owned();
     loop {
-        let tasks = tasks_of_run(run).await?.unwrap_or_default();
+        let tasks = tasks_of_run(run, deadline).await?.unwrap_or_default();
         if let Some(task) = of_service(&tasks, Some(service)).into_iter().next() {
             seen = judge::reason(&task);
             if task.state.is_terminal() {
@@ -92,6 +92,29 @@ async fn wait(run: &mut Run, service: &str, deadline: Deadline) -> Result<Start,
     }
 }
 
+/// Another sidecar in place of one that cannot be found any more.
+pub async fn replace(run: &mut Run, deadline: Deadline) -> Result<(), StepError> {
+    tracing::warn!(task = %run.spec.name, "the sidecar cannot be found; another one takes its place");
+    if let Some(service) = run.state.discovery.clone() {
+        remove(run, &service, deadline).await?;
+    }
+    let service = create(run, deadline).await?;
+    run.record(Event::DiscoveryPlaced { service })
+        .await
+        .map_err(|bug| run.failed(FailureCode::Internal, bug.to_string(), ""))
+}
+
+async fn remove(run: &mut Run, service: &str, deadline: Deadline) -> Result<(), StepError> {
+    let swarm = Arc::clone(&run.shared.swarm);
+    run.docker(deadline, || async {
+        match swarm.remove_service(service).await {
+            Err(SwarmError::NotFound { .. }) => Ok(()),
+            other => other,
+        }
+    })
+    .await
+}
+
 async fn give_up_network(
     run: &mut Run,
     service: &str,
@@ -102,14 +125,7 @@ async fn give_up_network(
         let hint = "usually the subnet overlaps with another network, or its addresses are used up; `subnetPool` names other ones";
         return Err(run.failed(FailureCode::NoAddresses, message, hint));
     }
-    let swarm = Arc::clone(&run.shared.swarm);
-    run.docker(deadline, || async {
-        match swarm.remove_service(service).await {
-            Err(SwarmError::NotFound { .. }) => Ok(()),
-            other => other,
-        }
-    })
-    .await?;
+    remove(run, service, deadline).await?;
     tracing::warn!(task = %run.spec.name, subnet = ?run.state.subnet, role = %Role::Discovery, "no addresses; trying another subnet");
     another_network(run, deadline).await
 }

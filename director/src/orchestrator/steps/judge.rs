@@ -112,7 +112,7 @@ pub fn reason(task: &SwarmTask) -> String {
         }
         (Some(error), _) => format!("{state}: {error}"),
         (None, Some(code)) => format!("{state}: exit code {code}"),
-        (None, None) if task.state == TaskState::Running => {
+        (None, None) if task.state == TaskState::Running && is_gone(task) => {
             "its node was lost or drained".to_owned()
         }
         (None, None) => state.to_owned(),

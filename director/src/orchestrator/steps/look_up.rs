@@ -1,18 +1,18 @@
 //! Questions to the sidecar, one after the other, beside the look at Swarm.
 
 use super::image_reason::explain;
-use super::judge;
-use super::of_service;
+use super::{discovery, judge, of_service};
 use crate::discovery::DiscoveryError;
 use crate::orchestrator::run::Run;
 use crate::orchestrator::wait::{Deadline, StepError};
-use crate::swarm::SwarmTask;
+use crate::swarm::{SwarmTask, TaskState};
 use crate::task::plan::DISCOVERY_PORT;
 use crate::task::spec::WORKERS_NAME;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 /// Longest single question.
@@ -22,10 +22,43 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Pause before the next endpoint is tried, or the only one again.
 const NEXT_ENDPOINT: Duration = Duration::from_millis(30);
 
+/// How long a sidecar may be out of sight before another one takes its place.
+const OUT_OF_SIGHT: Duration = Duration::from_secs(3);
+
 /// The sidecar of a run: not there yet, or asked all the time.
 pub struct Sidecar {
     questions: Option<Questions>,
     seen: String,
+    lost_sight: LostSight,
+}
+
+/// Since when the sidecar cannot be found: Docker forgets the ports of containers that run when a
+/// manager restarts (ARCHITECTURE.md, How Docker Swarm behaves), or somebody has removed the service.
+#[derive(Debug, Default)]
+pub struct LostSight {
+    since: Option<Instant>,
+    replaced: bool,
+}
+
+impl LostSight {
+    /// It is there.
+    pub fn no(&mut self) {
+        self.since = None;
+    }
+
+    /// It is not; after a while another one takes its place, once. Gives whether that was so now.
+    ///
+    /// # Errors
+    /// When Docker takes no other one.
+    pub async fn yes(&mut self, run: &mut Run, deadline: Deadline) -> Result<bool, StepError> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if self.replaced || since.elapsed() < OUT_OF_SIGHT {
+            return Ok(false);
+        }
+        self.replaced = true;
+        discovery::replace(run, deadline).await?;
+        Ok(true)
+    }
 }
 
 struct Questions {
@@ -50,6 +83,7 @@ impl Sidecar {
         Self {
             questions: None,
             seen: "no Swarm task yet".to_owned(),
+            lost_sight: LostSight::default(),
         }
     }
 
@@ -63,19 +97,31 @@ impl Sidecar {
         tasks: &[SwarmTask],
         deadline: Deadline,
     ) -> Result<(), StepError> {
-        let Some(task) = of_service(tasks, run.state.discovery.as_deref())
-            .into_iter()
-            .next()
-        else {
-            return Ok(());
+        let Some(task) = sidecar_of(run, tasks) else {
+            self.seen = "its service is gone".to_owned();
+            return self.out_of_sight(run, deadline).await;
         };
         self.seen = judge::reason(&task);
         if judge::is_gone(&task) {
             return Err(ended(run, &self.seen).await);
         }
-        if self.questions.is_none() {
-            let endpoints = endpoints(run, &task, deadline).await?;
-            self.questions = (!endpoints.is_empty()).then(|| Questions::start(run, endpoints));
+        if self.questions.is_some() {
+            self.lost_sight.no();
+            return Ok(());
+        }
+        let endpoints = endpoints(run, &task, deadline).await?;
+        if !endpoints.is_empty() {
+            self.questions = Some(Questions::start(run, endpoints));
+        } else if task.is_alive() {
+            self.seen = "it runs, but Docker does not tell its port".to_owned();
+            return self.out_of_sight(run, deadline).await;
+        }
+        Ok(())
+    }
+
+    async fn out_of_sight(&mut self, run: &mut Run, deadline: Deadline) -> Result<(), StepError> {
+        if self.lost_sight.yes(run, deadline).await? {
+            self.questions = None;
         }
         Ok(())
     }
@@ -139,6 +185,13 @@ impl Questions {
             _asking: AbortOnDropHandle::new(asking),
         }
     }
+}
+
+/// The Swarm task of the sidecar. That of one whose service was removed stays listed for a while.
+pub fn sidecar_of(run: &Run, tasks: &[SwarmTask]) -> Option<SwarmTask> {
+    let own = of_service(tasks, run.state.discovery.as_deref());
+    own.into_iter()
+        .find(|task| task.desired != TaskState::Remove)
 }
 
 /// The failure that a sidecar which has ended means.

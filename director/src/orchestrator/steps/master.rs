@@ -1,6 +1,6 @@
 //! The start of the master.
 
-use super::delay::check_workers;
+use super::delay::still_those_that_were_ready;
 use super::image_reason::explain;
 use super::judge::{self, Start};
 use super::workers::{bundle_of, subnet_of};
@@ -8,6 +8,7 @@ use super::{StepResult, ensure_service, of_service, tasks_of_run};
 use crate::orchestrator::run::Run;
 use crate::orchestrator::wait::Deadline;
 use crate::task::event::{Event, FailureCode};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -19,8 +20,11 @@ pub async fn master(run: &mut Run) -> StepResult {
     let replicas = run.spec.master.replicas;
     let deadline = Deadline::after(run.orchestration_timeout(replicas));
     let Some(service) = run.state.master.clone() else {
-        // The addresses that it is told must be those of workers that are there.
-        check_workers(run).await?;
+        // The addresses that it is told must be those of workers that are there, also when Docker was
+        // away and has just come back.
+        let (swarm, labels) = (Arc::clone(&run.shared.swarm), run.labels());
+        let tasks = run.docker(deadline, || swarm.tasks(&labels)).await?;
+        still_those_that_were_ready(run, &tasks)?;
         let bundle = bundle_of(run, &run.spec.master)?;
         let plan = run
             .plan()
@@ -31,7 +35,7 @@ pub async fn master(run: &mut Run) -> StepResult {
     let begun = Instant::now();
     let mut seen = "no Swarm task yet".to_owned();
     loop {
-        if let Some(tasks) = tasks_of_run(run).await? {
+        if let Some(tasks) = tasks_of_run(run, deadline).await? {
             run.saw_workers(&of_service(&tasks, run.state.worker.as_deref()));
             match judge::start(
                 &of_service(&tasks, Some(&service)),

@@ -121,12 +121,12 @@ fn is_ours(labels: &Labels, ours: &Labels) -> bool {
         .all(|key| labels.get(*key) == ours.get(*key))
 }
 
-/// The Swarm tasks of this run, all services together. Docker being away for a moment gives `None`:
-/// the caller's deadline decides how long that may last.
-async fn tasks_of_run(run: &Run) -> Result<Option<Vec<SwarmTask>>, StepError> {
+/// The Swarm tasks of this run, all services together. Docker being away gives `None` until the
+/// deadline; then it is what the wait fails for.
+async fn tasks_of_run(run: &Run, deadline: Deadline) -> Result<Option<Vec<SwarmTask>>, StepError> {
     match run.shared.swarm.tasks(&run.labels()).await {
         Ok(tasks) => Ok(Some(tasks)),
-        Err(error) if error.is_temporary() => {
+        Err(error) if error.is_temporary() && !deadline.passed() => {
             tracing::debug!(task = %run.spec.name, %error, "cannot list Swarm tasks; trying again");
             Ok(None)
         }

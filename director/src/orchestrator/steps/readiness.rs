@@ -3,9 +3,9 @@
 
 use super::command::{self, Ended, shown};
 use super::delay::check_workers;
-use super::look_up::endpoints;
+use super::look_up::{LostSight, endpoints, sidecar_of};
 use super::workers::{bundle_of, subnet_of};
-use super::{StepResult, ensure_service, judge, of_service, tasks_of_run};
+use super::{StepResult, ensure_service, judge, tasks_of_run};
 use crate::discovery::{Probe, Probed};
 use crate::evidence::Source;
 use crate::orchestrator::run::Run;
@@ -55,8 +55,9 @@ async fn ask_sidecar(run: &mut Run, spec: &ReadinessSpec, probe: Probe) -> StepR
     let deadline = deadline(run, Duration::from_secs(spec.timeout));
     let mut waiting = run.state.addresses.clone();
     let mut seen = Err("the sidecar has not been asked yet".to_owned());
+    let mut lost_sight = LostSight::default();
     loop {
-        match ask(run, &waiting, &probe, deadline).await? {
+        match ask(run, &waiting, &probe, &mut lost_sight, deadline).await? {
             Ok(not_ready) if not_ready.is_empty() => return Ok(Event::WorkersProbed),
             // One that was ready once is not asked again.
             Ok(not_ready) => {
@@ -80,22 +81,26 @@ async fn ask(
     run: &mut Run,
     addresses: &[Ipv4Addr],
     probe: &Probe,
+    lost_sight: &mut LostSight,
     deadline: Deadline,
 ) -> Result<Result<Vec<NotReady>, String>, StepError> {
-    let Some(tasks) = tasks_of_run(run).await? else {
+    let Some(tasks) = tasks_of_run(run, deadline).await? else {
         return Ok(Err("Docker did not answer".to_owned()));
     };
-    let Some(task) = of_service(&tasks, run.state.discovery.as_deref())
-        .into_iter()
-        .next()
-    else {
+    let Some(task) = sidecar_of(run, &tasks) else {
+        lost_sight.yes(run, deadline).await?;
         return Ok(Err("the sidecar is gone".to_owned()));
     };
     if judge::is_gone(&task) {
         return Err(super::look_up::ended(run, &judge::reason(&task)).await);
     }
+    let endpoints = endpoints(run, &task, deadline).await?;
+    match endpoints.is_empty() && task.is_alive() {
+        true => lost_sight.yes(run, deadline).await.map(drop)?,
+        false => lost_sight.no(),
+    }
     let mut error = "the sidecar's port is not known".to_owned();
-    for endpoint in endpoints(run, &task, deadline).await? {
+    for endpoint in endpoints {
         let discovery = Arc::clone(&run.shared.discovery);
         let token = run.state.token.clone();
         let patience = LONG_POLL.min(deadline.left());

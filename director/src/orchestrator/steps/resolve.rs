@@ -22,7 +22,7 @@ pub async fn resolve(run: &mut Run) -> StepResult {
     let mut seen = "nothing yet".to_owned();
     loop {
         let asked = Instant::now();
-        if let Some(tasks) = tasks_of_run(run).await? {
+        if let Some(tasks) = tasks_of_run(run, deadline).await? {
             let dns = sidecar.said().addresses;
             let workers = of_service(&tasks, run.state.worker.as_deref());
             run.saw_workers(&workers);

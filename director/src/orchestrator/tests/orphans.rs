@@ -2,7 +2,8 @@
 
 use super::stage::{Director, Stage, name, simple};
 use crate::orchestrator::orphans::{Found, OrphanRun, Orphans, sort};
-use crate::orchestrator::{SubmitError, WishError};
+use crate::orchestrator::submit::SubmitError;
+use crate::orchestrator::wishes::WishError;
 use crate::store::{KnownRuns, StoreError};
 use crate::swarm::fake::Leftovers;
 use crate::swarm::{Kind, Object, SwarmError};

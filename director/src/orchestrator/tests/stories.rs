@@ -2,8 +2,8 @@
 
 use super::stage::{Stage, name, simple, task};
 use crate::evidence::Source;
-use crate::orchestrator::SubmitError;
 use crate::orchestrator::logs::LogFilter;
+use crate::orchestrator::submit::SubmitError;
 use crate::swarm::SwarmError;
 use crate::task::event::Event;
 use crate::task::plan::Role;
@@ -434,7 +434,10 @@ fn the_same_definition_again_is_the_same_task_and_another_one_is_refused() {
     stage.life(|director| async move {
         let name = director.accepted(&task()).await;
         let again = director.submit(&task()).await.unwrap();
-        assert!(matches!(again, crate::orchestrator::Submitted::Present(_)));
+        assert!(matches!(
+            again,
+            crate::orchestrator::submit::Submitted::Present(_)
+        ));
         let mut other = task();
         other["delay"] = json!(3);
         let refused = director.submit(&other).await.unwrap_err();
@@ -456,7 +459,12 @@ fn two_puts_of_one_name_at_once_make_one_task() {
         let (one, two) = tokio::join!(director.submit(&payload), director.submit(&payload));
         let accepted = [one.unwrap(), two.unwrap()]
             .iter()
-            .filter(|submitted| matches!(submitted, crate::orchestrator::Submitted::Accepted(_)))
+            .filter(|submitted| {
+                matches!(
+                    submitted,
+                    crate::orchestrator::submit::Submitted::Accepted(_)
+                )
+            })
             .count();
         assert_eq!(accepted, 1);
         director.ended(&name("load")).await;

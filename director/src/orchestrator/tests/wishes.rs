@@ -1,7 +1,7 @@
 //! Stops and deletes, at every point of a run.
 
 use super::stage::{Stage, name, simple, task};
-use crate::orchestrator::WishError;
+use crate::orchestrator::wishes::WishError;
 use crate::task::state::{Desired, Outcome, Step};
 use std::time::Duration;
 

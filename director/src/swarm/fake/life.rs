@@ -90,6 +90,8 @@ pub(super) struct FakeTask {
     pub removed: Option<Instant>,
     /// Its node was lost: what it was then is what is still reported.
     pub lost: Option<Instant>,
+    /// Docker tells its port no more.
+    pub forgotten: bool,
 }
 
 /// What can be seen of a Swarm task at one moment.
@@ -151,7 +153,7 @@ impl FakeTask {
             ports: match (self.service.plan.host_port, self.port) {
                 // Docker tells the port for IPv6 too, which may be another one, and may be the one
                 // that another container has for IPv4.
-                (Some(inside), Some(outside)) if running => {
+                (Some(inside), Some(outside)) if running && !self.forgotten => {
                     vec![(inside, outside - 1), (inside, outside)]
                 }
                 _ => Vec::new(),

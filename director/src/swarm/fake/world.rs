@@ -396,6 +396,7 @@ impl World {
             told: None,
             removed: None,
             lost: None,
+            forgotten: false,
         };
         self.tasks.push(task);
     }

@@ -48,6 +48,9 @@ fn result(state: &State, dice: Dice) -> Event {
         Step::Workers => Event::WorkersCreated {
             service: "w".into(),
         },
+        Step::Resolve | Step::Readiness if dice.is_multiple_of(5) => Event::DiscoveryPlaced {
+            service: "d2".into(),
+        },
         Step::Resolve => Event::WorkersReady {
             addresses: vec![[10, 0, 0, dice].into()],
             start_skew: None,

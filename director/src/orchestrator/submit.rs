@@ -1,0 +1,188 @@
+//! The way in: a definition is looked at from all sides, and stored.
+
+use super::{Orchestrator, View};
+use crate::bundle::BundleStore;
+use crate::store::{StoreError, Stored};
+use crate::swarm::SwarmError;
+use crate::task::event::{Event, Record};
+use crate::task::spec::{Fault, Surroundings, TaskName, TaskSpec};
+use crate::task::timestamp::Timestamp;
+use serde_json::Value;
+use std::sync::PoisonError;
+use std::time::Duration;
+use thiserror::Error;
+
+/// How long a definition with `networks` waits for Docker (ARCHITECTURE.md, Walk-throughs).
+const NETWORKS_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What became of a definition.
+#[derive(Debug)]
+pub enum Submitted {
+    /// It is queued.
+    Accepted(Box<View>),
+    /// The very same one is under way.
+    Present(Box<View>),
+}
+
+/// Why a definition was not taken.
+#[derive(Debug, Error)]
+pub enum SubmitError {
+    /// It has faults.
+    #[error("the definition has {} fault(s)", faults.len())]
+    Faulty {
+        /// All of them.
+        faults: Vec<Fault>,
+    },
+    /// A task with this name, but another definition, is under way.
+    #[error(
+        "a task `{name}` with another definition is under way\n(DELETE it first, or choose another name)"
+    )]
+    Different {
+        /// The name.
+        name: TaskName,
+    },
+    /// A task with this name has ended.
+    #[error("the task `{name}` has ended\n(DELETE it first, or choose another name)")]
+    Ended {
+        /// The name.
+        name: TaskName,
+    },
+    /// Docker cannot be used.
+    #[error(transparent)]
+    Docker(#[from] SwarmError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The Director is about to end.
+    #[error("the Director is shutting down")]
+    ShuttingDown,
+}
+
+/// A definition is checked against the uploads and the configuration.
+pub struct Known<'a> {
+    /// Largest number of replicas.
+    pub max_replicas: u64,
+    /// The uploads.
+    pub bundles: &'a BundleStore,
+    /// Variables that an image needs, or why it may not run.
+    pub images: &'a (dyn Fn(&str) -> Result<Vec<String>, String> + Sync),
+}
+
+impl Surroundings for Known<'_> {
+    fn max_replicas(&self) -> u64 {
+        self.max_replicas
+    }
+
+    fn has_bundle(&self, id: &str) -> bool {
+        id.parse().is_ok_and(|id| self.bundles.exists(&id))
+    }
+
+    fn required_variables(&self, image: &str) -> Result<Vec<String>, String> {
+        (self.images)(image)
+    }
+}
+
+impl Orchestrator {
+    /// Takes a definition, or says everything that is wrong with it. Creates nothing in Docker.
+    ///
+    /// # Errors
+    /// See [`SubmitError`]; nothing is stored then.
+    pub async fn submit(
+        &self,
+        payload: &Value,
+        around: &Known<'_>,
+    ) -> Result<Submitted, SubmitError> {
+        let spec =
+            TaskSpec::parse(payload, around).map_err(|faults| SubmitError::Faulty { faults })?;
+        if let Some(present) = self.shared.store.load(&spec.name)? {
+            return self.present(&spec, present);
+        }
+        self.shared.health.usable()?;
+        self.check_networks(&spec).await?;
+        let first = Record {
+            seq: 1,
+            at: self.arrival(),
+            event: queued(),
+        };
+        if let Some(present) = self.shared.store.create(&spec, &first).await? {
+            return self.present(&spec, present);
+        }
+        tracing::info!(task = %spec.name, "task accepted");
+        self.drive(&spec.name)?;
+        let view = self.get(&spec.name)?.ok_or(SubmitError::ShuttingDown)?;
+        Ok(Submitted::Accepted(Box::new(view)))
+    }
+
+    /// Now, but later than any other arrival: the order of the queue must survive a restart, also that
+    /// of definitions which came within one millisecond.
+    fn arrival(&self) -> Timestamp {
+        let mut last = self
+            .last_arrival
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *last = self
+            .shared
+            .clock
+            .now()
+            .max(last.plus(Duration::from_millis(1)));
+        *last
+    }
+
+    fn present(&self, spec: &TaskSpec, present: Stored) -> Result<Submitted, SubmitError> {
+        let name = spec.name.clone();
+        if present.state.outcome.is_some() {
+            return Err(SubmitError::Ended { name });
+        }
+        match present.spec == *spec {
+            true => Ok(Submitted::Present(Box::new(self.view(present)))),
+            false => Err(SubmitError::Different { name }),
+        }
+    }
+
+    async fn check_networks(&self, spec: &TaskSpec) -> Result<(), SubmitError> {
+        if spec.master.networks.is_empty() && spec.worker.networks.is_empty() {
+            return Ok(());
+        }
+        let asked = tokio::time::timeout(NETWORKS_PATIENCE, self.shared.swarm.networks()).await;
+        let networks = asked.unwrap_or_else(|_| {
+            Err(SwarmError::TimedOut {
+                what: "the list of networks".into(),
+                seconds: NETWORKS_PATIENCE.as_secs(),
+            })
+        })?;
+        let known: Vec<&str> = networks
+            .iter()
+            .filter(|network| network.overlay)
+            .map(|network| network.name.as_str())
+            .collect();
+        let faults: Vec<Fault> = [("master", &spec.master), ("worker", &spec.worker)]
+            .into_iter()
+            .flat_map(|(role, service)| unknown_networks(role, &service.networks, &known))
+            .collect();
+        match faults.is_empty() {
+            true => Ok(()),
+            false => Err(SubmitError::Faulty { faults }),
+        }
+    }
+}
+
+/// The first event of a run: six random characters for its names, and a token for its sidecar.
+fn queued() -> Event {
+    let random = uuid::Uuid::new_v4().simple().to_string();
+    Event::Queued {
+        run: random[..6].to_owned(),
+        token: uuid::Uuid::new_v4().simple().to_string(),
+    }
+}
+
+fn unknown_networks(role: &str, wanted: &[String], known: &[&str]) -> Vec<Fault> {
+    wanted
+        .iter()
+        .enumerate()
+        .filter(|(_, name)| !known.contains(&name.as_str()))
+        .map(|(index, name)| Fault {
+            field: format!("{role}.networks[{index}]"),
+            message: format!("`{name}` is not an overlay network of this swarm"),
+        })
+        .collect()
+}

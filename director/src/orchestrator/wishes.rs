@@ -1,0 +1,108 @@
+//! What somebody wishes for a task: that it stops, or that it is gone.
+
+use super::wait::Deadline;
+use super::{Orchestrator, View};
+use crate::store::StoreError;
+use crate::task::spec::TaskName;
+use crate::task::state::{Desired, State};
+use std::time::Duration;
+use thiserror::Error;
+
+/// How long a delete waits for the clean-up (ARCHITECTURE.md, Walk-throughs).
+pub const DELETE_PATIENCE: Duration = Duration::from_secs(90);
+
+/// Why a wish was not fulfilled.
+#[derive(Debug, Error)]
+pub enum WishError {
+    /// There is no such task.
+    #[error("there is no task `{name}`")]
+    NotFound {
+        /// Its name.
+        name: String,
+    },
+    /// Clean-up is not over.
+    #[error("clean-up of `{name}` is not over: {what}\n(it goes on; DELETE again to wait for it)")]
+    Remains {
+        /// The task.
+        name: TaskName,
+        /// What is left and why.
+        what: String,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Orchestrator {
+    /// Asks a task to end. Does not wait.
+    ///
+    /// # Errors
+    /// When there is no such task or the store failed.
+    pub async fn stop(&self, name: &TaskName) -> Result<View, WishError> {
+        let view = self.get(name)?.ok_or_else(|| not_found(name))?;
+        if view.state.outcome.is_none() {
+            self.wish(name, Desired::Stopped).await?;
+        }
+        Ok(view)
+    }
+
+    /// Ends a task, removes everything of it and forgets it; waits for that up to
+    /// [`DELETE_PATIENCE`]. It goes on when the caller goes away.
+    ///
+    /// # Errors
+    /// When there is no such task, the store failed, or clean-up is not over.
+    pub async fn delete(&self, name: &TaskName) -> Result<(), WishError> {
+        match self.get(name) {
+            Err(StoreError::Damaged { .. }) => return self.delete_damaged(name).await,
+            found => found?.ok_or_else(|| not_found(name))?,
+        };
+        self.wish(name, Desired::Deleted).await?;
+        let deadline = Deadline::after(DELETE_PATIENCE);
+        // The driver that is there may have come to its end just before the wish reached it; the
+        // one after it knows of the wish from its beginning.
+        for _ in 0..2 {
+            self.drive(name)?;
+            if let Some(mut ended) = self.ended(name) {
+                // An error means that the driver is gone, which is what is waited for.
+                let _ = tokio::time::timeout(deadline.left(), ended.wait_for(|ended| *ended)).await;
+            }
+            if self.get(name)?.is_none() {
+                return Ok(());
+            }
+        }
+        match self.get(name)? {
+            None => Ok(()),
+            Some(view) => Err(WishError::Remains {
+                name: name.clone(),
+                what: remains(&view.state),
+            }),
+        }
+    }
+
+    async fn wish(&self, name: &TaskName, desired: Desired) -> Result<(), StoreError> {
+        // `None`: the task has gone in between, which is more than was wished.
+        let Some(wish) = self.shared.store.wish(name, desired).await? else {
+            return Ok(());
+        };
+        if let Some(live) = self.lock().get(name) {
+            // Two wishes may pass each other between the store and here.
+            live.wish
+                .send_modify(|present| *present = wish.max(*present));
+        }
+        Ok(())
+    }
+}
+
+/// There is no such task.
+pub(super) fn not_found(name: &TaskName) -> WishError {
+    WishError::NotFound {
+        name: name.to_string(),
+    }
+}
+
+fn remains(state: &State) -> String {
+    match state.leftovers.is_empty() {
+        true => format!("it is in step `{}`", state.step.as_str()),
+        false => state.leftovers.join("; "),
+    }
+}

@@ -1,0 +1,450 @@
+//! Runs on a Swarm of three nodes, of which some are lost, drained or restarted meanwhile.
+//!
+//! The nodes come up once, and the stories are told on them one after the other. One that fails does
+//! not keep the others from being told: they get new nodes. `ATQ_STORY=word` tells only those with
+//! that word in their name.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use anyhow::{Context, Result, ensure};
+use atq_api_spec::task::{Failure, Step, Task, TaskStatus};
+use atq_tests::nodes::{ALL, MANAGER, Nodes, NodesStage, until};
+use atq_tests::stage::{PATIENCE, small_task, with};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+#[tokio::test]
+async fn a_swarm_of_three_nodes() -> Result<()> {
+    let mut teller = Teller::start().await?;
+    teller.tell("workers spread", workers_spread).await?;
+    teller.tell("manager drained", manager_drained).await?;
+    teller.tell("node killed", node_killed).await?;
+    teller.tell("node unplugged", node_unplugged).await?;
+    teller.tell("Docker restarted", docker_restarted).await?;
+    teller
+        .tell("Docker restarted in four steps", docker_restarted_in_steps)
+        .await?;
+    teller.tell("Docker stopped", docker_stopped).await?;
+    teller.end()
+}
+
+/// Tells the stories and remembers those that went wrong.
+struct Teller {
+    nodes: Nodes,
+    only: Option<String>,
+    told: usize,
+    wrong: Vec<String>,
+}
+
+impl Teller {
+    async fn start() -> Result<Self> {
+        say("bringing up three nodes");
+        let nodes = Nodes::up().await?;
+        Ok(Self {
+            nodes,
+            only: std::env::var("ATQ_STORY").ok(),
+            told: 0,
+            wrong: Vec::new(),
+        })
+    }
+
+    async fn tell(
+        &mut self,
+        name: &str,
+        story: impl AsyncFnOnce(&Nodes) -> Result<String>,
+    ) -> Result<()> {
+        if self.only.as_ref().is_some_and(|word| !name.contains(word)) {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let told = story(&self.nodes).await;
+        let seconds = begun.elapsed().as_secs_f32();
+        self.told += 1;
+        match told {
+            Ok(saw) => say(&format!("{name}: {saw} ({seconds:.1} s)")),
+            Err(error) => {
+                say(&format!("{name}: FAILED after {seconds:.1} s: {error:#}"));
+                self.wrong.push(format!("{name}: {error:#}"));
+                self.nodes.anew()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Result<()> {
+        ensure!(self.told > 0, "no story has that word in its name");
+        ensure!(self.wrong.is_empty(), "{}", self.wrong.join("\n"));
+        Ok(())
+    }
+}
+
+/// A line that is seen at once: the test harness holds back what is printed in the usual way.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "nodes: {line}");
+}
+
+fn failure(task: &Task) -> Result<&Failure> {
+    task.failure
+        .as_ref()
+        .with_context(|| format!("no failure: {task:#?}"))
+}
+
+/// A task whose master runs until it is told to end.
+fn long_task(name: &str, workers: u32) -> Value {
+    with(
+        small_task(name, workers),
+        "/master/environment",
+        json!(["HOLD=600"]),
+    )
+}
+
+/// How many workers are on which node.
+async fn spread(nodes: &Nodes, task: &Task) -> Result<BTreeMap<u8, usize>> {
+    let ids = nodes.by_id().await?;
+    let mut found = BTreeMap::new();
+    for worker in &task.workers {
+        let id = worker.node.as_ref().context("a worker without a node")?;
+        *found
+            .entry(*ids.get(id).context("which node?")?)
+            .or_default() += 1;
+    }
+    Ok(found)
+}
+
+async fn workers_spread(nodes: &Nodes) -> Result<String> {
+    let stage = NodesStage::open(nodes, "nodes-spread", "").await?;
+    let client = stage.director.client.clone();
+    client.start(&small_task("spread", 6)).await?;
+    let done = client.done("spread", PATIENCE).await?;
+    ensure!(done.status == TaskStatus::Finished, "{done:#?}");
+    let on = spread(nodes, &done).await?;
+    let seen: BTreeSet<u8> = on.keys().copied().collect();
+    ensure!(seen == BTreeSet::from(ALL), "workers by node: {on:?}");
+    let log = client.logs("spread", "?service=master").await?;
+    ensure!(log.matches(" answered ").count() == 6, "{log}");
+    stage.close().await?;
+    Ok(format!(
+        "6 workers by node {on:?}, all answered the master; nothing left on any node"
+    ))
+}
+
+async fn manager_drained(nodes: &Nodes) -> Result<String> {
+    nodes.availability(MANAGER, "drain").await?;
+    let stage = NodesStage::open(nodes, "nodes-drained", "").await?;
+    let client = stage.director.client.clone();
+    client
+        .start(&with(small_task("drained", 2), "/delay", 3))
+        .await?;
+    client
+        .until("drained", PATIENCE, |task| task.step >= Step::Resolve)
+        .await?;
+    let role = "label=com.atq.role=discovery";
+    let service = nodes
+        .docker(MANAGER, &["service", "ls", "-q", "--filter", role])
+        .await?;
+    let sidecar = nodes.of_service(&service).await?;
+    ensure!(
+        sidecar.len() == 1 && sidecar != [MANAGER],
+        "the sidecar is on {sidecar:?}"
+    );
+    let done = client.done("drained", PATIENCE).await?;
+    ensure!(done.status == TaskStatus::Finished, "{done:#?}");
+    let on = spread(nodes, &done).await?;
+    ensure!(!on.contains_key(&MANAGER), "workers by node: {on:?}");
+    stage.close().await?;
+    nodes.availability(MANAGER, "active").await?;
+    Ok(format!(
+        "the sidecar ran on node {}, workers by node {on:?}, finished",
+        sidecar[0]
+    ))
+}
+
+/// A node is lost like a machine without power while two tasks run, of which one puts up with that and
+/// the other does not, and a third one waits for the end of its delay; then it comes back.
+async fn node_killed(nodes: &Nodes) -> Result<String> {
+    let stage = NodesStage::open(nodes, "nodes-killed", "").await?;
+    let client = stage.director.client.clone();
+    client.start(&long_task("goes-on", 3)).await?;
+    client
+        .start(&with(long_task("gives-up", 3), "/onWorkerLoss", "abort"))
+        .await?;
+    client
+        .start(&with(small_task("too-soon", 3), "/delay", 600))
+        .await?;
+    let gives_up = client
+        .until("gives-up", PATIENCE, |task| task.step == Step::Running)
+        .await?;
+    let running = client
+        .until("goes-on", PATIENCE, |task| task.step == Step::Running)
+        .await?;
+    let waiting = client
+        .until("too-soon", PATIENCE, |task| task.step == Step::Delay)
+        .await?;
+    let master = nodes.of_service(&running.master.id).await?;
+    // A node with a worker of each, but without the master.
+    let victim = [2, 3]
+        .into_iter()
+        .find(|node| !master.contains(node))
+        .context("which node?")?;
+    for task in [&running, &gives_up, &waiting] {
+        let on = spread(nodes, task).await?;
+        ensure!(on.get(&victim) == Some(&1), "workers by node: {on:?}");
+    }
+    nodes.tell("kill", victim)?;
+    let killed = Instant::now();
+    nodes.until_status(victim, "Down").await?;
+    let down = killed.elapsed();
+
+    let errored = client.outcome("too-soon", Duration::from_secs(10)).await?;
+    let told = killed.elapsed();
+    let why = failure(&errored)?;
+    ensure!(
+        why.code == "worker_failed" && why.step == Step::Delay,
+        "{why:?}"
+    );
+    ensure!(
+        why.message.contains("2 of 3 workers run; replica ")
+            && why.message.contains("its node was lost"),
+        "{}",
+        why.message
+    );
+    let lost = lost_workers(&stage, "goes-on", 1).await?;
+    lost_workers(&stage, "gives-up", 1).await?;
+    let aborted = client.outcome("gives-up", Duration::from_secs(60)).await?;
+    let aborted = failure(&aborted)?;
+    ensure!(
+        aborted.code == "worker_lost" && aborted.step == Step::Running,
+        "{aborted:?}"
+    );
+    let goes_on = client.task("goes-on").await?;
+    ensure!(goes_on.status == TaskStatus::Started, "{goes_on:#?}");
+    stage.end_master(&running.master.id).await?;
+    let mut cleaned = 0;
+    for (name, outcome) in [
+        ("goes-on", TaskStatus::Finished),
+        ("gives-up", TaskStatus::Errored),
+        ("too-soon", TaskStatus::Errored),
+    ] {
+        let done = client.done(name, PATIENCE).await?;
+        ensure!(
+            done.status == outcome && done.leftovers.is_empty(),
+            "{done:#?}"
+        );
+        cleaned = cleaned.max(done.timings["cleanup"]);
+    }
+    for node in ALL.into_iter().filter(|node| *node != victim) {
+        let left = nodes.present(node).await?;
+        ensure!(left.is_empty(), "while node {victim} is away: {left:?}");
+    }
+    nodes.tell("start", victim)?;
+    nodes.until_status(victim, "Ready").await?;
+    stage.close().await?;
+    Ok(format!(
+        "node {victim} down after {:.1} s; before the master `{}` {:.1} s later; while it runs {lost:?}, finished, \
+         or with `abort` `{}`; \
+         clean-up without the node took {cleaned} ms at most; nothing left before and after it is back",
+        down.as_secs_f32(),
+        why.message,
+        (told - down).as_secs_f32(),
+        aborted.message
+    ))
+}
+
+/// Waits for `count` events `workerLost` and gives their words.
+async fn lost_workers(stage: &NodesStage<'_>, task: &str, count: usize) -> Result<Vec<String>> {
+    let client = &stage.director.client;
+    let look = || async { Ok(client.events(task, "workerLost").await?.len() >= count) };
+    until("the event `workerLost`", Duration::from_secs(30), look).await?;
+    let events = client.events(task, "workerLost").await?;
+    ensure!(events.len() == count, "{events:#?}");
+    let words = events.iter().map(|event| {
+        let replica = event.data["replica"].as_u64().context("no replica")?;
+        let reason = event.data["reason"].as_str().context("no reason")?;
+        ensure!(reason.starts_with("its node was lost"), "{reason}");
+        Ok(format!("replica {replica}: {reason}"))
+    });
+    words.collect()
+}
+
+/// A node is out of reach, but its containers run on and must end when it is back.
+async fn node_unplugged(nodes: &Nodes) -> Result<String> {
+    let stage = NodesStage::open(nodes, "nodes-unplugged", "").await?;
+    let client = stage.director.client.clone();
+    client.start(&long_task("unplugged", 3)).await?;
+    let running = client
+        .until("unplugged", PATIENCE, |task| task.step == Step::Running)
+        .await?;
+    let master = nodes.of_service(&running.master.id).await?;
+    let victim = [3, 2]
+        .into_iter()
+        .find(|node| !master.contains(node))
+        .context("which node?")?;
+    nodes.tell("unplug", victim)?;
+    let lost = lost_workers(&stage, "unplugged", 1).await?;
+    stage.end_master(&running.master.id).await?;
+    let done = client.done("unplugged", PATIENCE).await?;
+    ensure!(
+        done.status == TaskStatus::Finished && done.leftovers.is_empty(),
+        "{done:#?}"
+    );
+    // Its Engine knows nothing of the end. Without this the rest would prove nothing.
+    let left = nodes.present(victim).await?;
+    ensure!(
+        left.iter().any(|object| object.starts_with("container ")),
+        "on node {victim}: {left:?}"
+    );
+    nodes.tell("plug", victim)?;
+    nodes.until_status(victim, "Ready").await?;
+    stage.close().await?;
+    Ok(format!(
+        "{lost:?}, finished; while node {victim} was away it kept {} object(s), none after it was back",
+        left.len()
+    ))
+}
+
+/// The manager's own Engine is stopped and started while master and workers run on other nodes.
+async fn docker_restarted(nodes: &Nodes) -> Result<String> {
+    nodes.availability(MANAGER, "drain").await?;
+    let stage = NodesStage::open(nodes, "nodes-restarted", "").await?;
+    let client = stage.director.client.clone();
+    client.start(&long_task("restarted", 3)).await?;
+    let running = client
+        .until("restarted", PATIENCE, |task| task.step == Step::Running)
+        .await?;
+    nodes.tell("stop", MANAGER)?;
+    let words = stage.until_ready(false).await?;
+    ensure!(words.contains("cannot reach Docker"), "{words}");
+    let refused = client.put(&small_task("refused", 1)).await?;
+    let (status, body) = (refused.status(), refused.text().await?);
+    ensure!(status == 503, "PUT: {status} {body}");
+    ensure!(
+        client.get("/api/task/refused").await?.status() == 404,
+        "something was stored"
+    );
+    let meanwhile = client.task("restarted").await?;
+    ensure!(meanwhile.status == TaskStatus::Started, "{meanwhile:#?}");
+    nodes.tell("start", MANAGER)?;
+    stage.until_ready(true).await?;
+    for node in [2, 3] {
+        nodes.until_status(node, "Ready").await?;
+    }
+    stage.end_master(&running.master.id).await?;
+    let done = client.done("restarted", PATIENCE).await?;
+    ensure!(done.status == TaskStatus::Finished, "{done:#?}");
+    let lost = client.events("restarted", "workerLost").await?;
+    ensure!(lost.is_empty(), "{lost:#?}");
+    stage.close().await?;
+    nodes.availability(MANAGER, "active").await?;
+    Ok(format!(
+        "meanwhile /readyz and PUT 503, nothing stored, the run `started`; then finished: {}",
+        body.replace('\n', " ")
+    ))
+}
+
+/// The same while one task waits for its workers, another for its wait command, a third one for the
+/// end of its delay, and a fourth one for workers that never listen. The last one needs its sidecar,
+/// whose port Docker has forgotten by then, so it gets another one.
+async fn docker_restarted_in_steps(nodes: &Nodes) -> Result<String> {
+    nodes.availability(MANAGER, "drain").await?;
+    let stage = NodesStage::open(nodes, "nodes-steps", "").await?;
+    let client = stage.director.client.clone();
+    client
+        .start(&with(small_task("in-delay", 1), "/delay", 20))
+        .await?;
+    let wait = json!({"command": "sleep 20", "expectedResult": "", "timeout": 0});
+    client
+        .start(&with(small_task("in-wait", 1), "/waitCommand", wait))
+        .await?;
+    let at = async |name: &str, step: Step| {
+        let reached = move |task: &Task| task.step >= step;
+        client.until(name, PATIENCE, reached).await
+    };
+    let readiness = json!({"tcp": 7001, "timeout": 30});
+    client
+        .start(&with(
+            small_task("in-readiness", 1),
+            "/worker/readiness",
+            readiness,
+        ))
+        .await?;
+    at("in-delay", Step::Delay).await?;
+    at("in-readiness", Step::Readiness).await?;
+    at("in-wait", Step::WaitCommand).await?;
+    client.start(&small_task("in-resolve", 6)).await?;
+    at("in-resolve", Step::Resolve).await?;
+    nodes.tell("stop", MANAGER)?;
+    stage.until_ready(false).await?;
+    let steps = [
+        ("in-delay", Step::Delay),
+        ("in-wait", Step::WaitCommand),
+        ("in-readiness", Step::Readiness),
+        ("in-resolve", Step::Resolve),
+    ];
+    for (name, step) in steps {
+        let task = client.task(name).await?;
+        ensure!(
+            task.step == step,
+            "Docker was not away in {step:?}: {task:#?}"
+        );
+    }
+    nodes.tell("start", MANAGER)?;
+    let mut ends = Vec::new();
+    for (name, _) in steps {
+        let done = client.done(name, PATIENCE).await?;
+        let end = match done.status {
+            TaskStatus::Finished => "finished".to_owned(),
+            TaskStatus::Errored => {
+                let why = failure(&done)?;
+                format!("errored `{}` {}", why.code, why.message)
+            }
+            _ => anyhow::bail!("{done:#?}"),
+        };
+        ends.push(format!("{name} {end}"));
+    }
+    let sidecars = client.events("in-readiness", "discoveryPlaced").await?;
+    ensure!(sidecars.len() == 2, "it was not replaced: {sidecars:#?}");
+    stage.close().await?;
+    nodes.availability(MANAGER, "active").await?;
+    Ok(ends.join(", "))
+}
+
+/// Docker stays away for longer than the preparation may take.
+async fn docker_stopped(nodes: &Nodes) -> Result<String> {
+    nodes.availability(MANAGER, "drain").await?;
+    let stage = NodesStage::open(nodes, "nodes-stopped", "orchestrationTimeout: 10\n").await?;
+    let client = stage.director.client.clone();
+    client.start(&small_task("cut-off", 6)).await?;
+    client
+        .until("cut-off", PATIENCE, |task| task.step >= Step::Resolve)
+        .await?;
+    nodes.tell("stop", MANAGER)?;
+    let failed = client
+        .until("cut-off", Duration::from_secs(30), |task| {
+            task.failure.is_some()
+        })
+        .await?;
+    let why = failure(&failed)?;
+    ensure!(
+        why.code == "docker_unavailable" && why.step == Step::Resolve,
+        "{why:?}"
+    );
+    let refused = client.put(&small_task("refused", 1)).await?;
+    ensure!(refused.status() == 503, "PUT: {}", refused.status());
+    ensure!(
+        client.get("/api/task/refused").await?.status() == 404,
+        "something was stored"
+    );
+    nodes.tell("start", MANAGER)?;
+    let done = client.done("cut-off", PATIENCE).await?;
+    ensure!(
+        done.status == TaskStatus::Errored && done.leftovers.is_empty(),
+        "{done:#?}"
+    );
+    stage.close().await?;
+    nodes.availability(MANAGER, "active").await?;
+    Ok(format!(
+        "in the middle of resolve: `{}` {}; PUT 503; all removed once it was back",
+        why.code, why.message
+    ))
+}
