@@ -5,6 +5,8 @@ use crate::director::{Director, binary};
 use crate::docker::until_nothing;
 use anyhow::Result;
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -18,6 +20,7 @@ pub struct Stage {
     dir: TempDir,
     id: String,
     more: String,
+    binary: PathBuf,
 }
 
 impl Stage {
@@ -34,14 +37,39 @@ impl Stage {
     /// # Errors
     /// When the Director does not start.
     pub async fn open_with(id: &str, more: &str) -> Result<Self> {
-        let more = format!("directorId: {id}\n{more}");
+        Self::open_in(tempfile::tempdir()?, id, more, binary()?).await
+    }
+
+    /// A stage whose Director keeps its bundles where no node sees them, as on a machine of its own:
+    /// in a mount namespace.
+    ///
+    /// # Errors
+    /// When the Director does not start.
+    pub async fn open_apart(id: &str) -> Result<Self> {
         let dir = tempfile::tempdir()?;
-        let director = Director::start(&binary()?, dir.path(), &more).await?;
+        let (bundles, script) = (dir.path().join("bundles"), dir.path().join("apart.sh"));
+        std::fs::create_dir(&bundles)?;
+        let text = format!(
+            "#!/bin/sh\n[ \"$(id -u)\" = 0 ] || set -- --map-root-user\n\
+             exec unshare --mount \"$@\" sh -c \
+             'mount -t tmpfs atq-test \"$0\" && exec \"$1\"' '{}' '{}'\n",
+            bundles.display(),
+            binary()?.display()
+        );
+        std::fs::write(&script, text)?;
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))?;
+        Self::open_in(dir, id, "", script).await
+    }
+
+    async fn open_in(dir: TempDir, id: &str, more: &str, binary: PathBuf) -> Result<Self> {
+        let more = format!("directorId: {id}\n{more}");
+        let director = Director::start(&binary, dir.path(), &more).await?;
         Ok(Self {
             director: Some(director),
             dir,
             id: id.to_owned(),
             more,
+            binary,
         })
     }
 
@@ -77,7 +105,7 @@ impl Stage {
     /// # Errors
     /// When it does not start.
     pub async fn restart(&mut self) -> Result<()> {
-        self.director = Some(Director::start(&binary()?, self.dir.path(), &self.more).await?);
+        self.director = Some(Director::start(&self.binary, self.dir.path(), &self.more).await?);
         Ok(())
     }
 

@@ -8,7 +8,8 @@
 //!   at start; [`orphans`]: what is in Docker of tasks that nobody knows; `damaged`: the way out for
 //!   tasks that cannot be read.
 
-pub mod cleanup;
+pub mod advice;
+mod cleanup;
 pub mod clock;
 pub mod containers;
 mod damaged;

@@ -1,5 +1,6 @@
 //! Waits. Every one has a deadline, gives way to a stop, and says at the end what was seen.
 
+use super::advice;
 use super::run::Run;
 use crate::swarm::SwarmError;
 use crate::task::event::{Failure, FailureCode};
@@ -122,22 +123,27 @@ impl Run {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) -> StepError {
-        StepError::Failed(Failure {
-            step: self.state.step,
+        StepError::Failed(self.failure(self.state.step, code, message.into(), hint.into()))
+    }
+
+    /// One without a hint gets what can be said in general.
+    fn failure(&self, step: Step, code: FailureCode, message: String, hint: String) -> Failure {
+        let hint = match hint.is_empty() {
+            true => advice::of(code, &message, &self.spec),
+            false => hint,
+        };
+        Failure {
+            step,
             code,
-            message: message.into(),
-            hint: hint.into(),
-        })
+            message,
+            hint,
+        }
     }
 
     /// A failure of the sidecar, whichever step finds it: it starts beside the workers.
     pub fn sidecar_failed(&self, message: impl Into<String>, hint: impl Into<String>) -> StepError {
-        StepError::Failed(Failure {
-            step: Step::Discovery,
-            code: FailureCode::DiscoveryFailed,
-            message: message.into(),
-            hint: hint.into(),
-        })
+        let code = FailureCode::DiscoveryFailed;
+        StepError::Failed(self.failure(Step::Discovery, code, message.into(), hint.into()))
     }
 
     /// The failure that an error of Docker means.

@@ -111,6 +111,7 @@ fn short_life() -> Vec<Record> {
         logs: 0,
         missing: Vec::new(),
         workers: Vec::new(),
+        exit_code: None,
     };
     let events = [
         Event::Stopped,

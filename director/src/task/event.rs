@@ -166,6 +166,9 @@ pub enum Event {
     MasterEnded {
         /// The worst exit code; absent when Docker told none.
         exit_code: Option<i64>,
+        /// Bytes of memory that each of them was allowed; absent when there was no limit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        memory_limit: Option<u64>,
     },
     /// The run failed.
     Failed {
@@ -182,6 +185,9 @@ pub enum Event {
         missing: Vec<String>,
         /// The workers as last seen.
         workers: Vec<WorkerSeen>,
+        /// The master's worst exit code, if all its replicas have ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit_code: Option<i64>,
     },
     /// Clean-up was tried.
     CleanUpTried {

@@ -3,6 +3,7 @@
 //! crash, so a resumed run cannot know anything that its history does not say.
 
 use super::event::{Event, Failure, Record};
+use super::exit_code;
 use super::spec::TaskSpec;
 use super::state::{Desired, LostWorker, Outcome, State, Step};
 use thiserror::Error;
@@ -205,7 +206,10 @@ fn apply(state: &mut State, record: &Record) {
             state.step_done = true;
         }
         Event::WorkerLost { replica, reason } => state.lost.push(LostWorker { replica, reason }),
-        Event::MasterEnded { exit_code } => {
+        Event::MasterEnded {
+            exit_code,
+            memory_limit,
+        } => {
             state.exit_code = exit_code;
             let outcome = if exit_code == Some(0) {
                 Outcome::Finished
@@ -213,7 +217,7 @@ fn apply(state: &mut State, record: &Record) {
                 Outcome::Errored
             };
             if outcome == Outcome::Errored {
-                state.failure = Some(master_exit(exit_code));
+                state.failure = Some(master_exit(exit_code, memory_limit));
             }
             end(state, record, outcome);
         }
@@ -222,8 +226,12 @@ fn apply(state: &mut State, record: &Record) {
             end(state, record, Outcome::Errored);
         }
         Event::Stopped => end(state, record, Outcome::Stopped),
-        Event::EvidenceKept { workers, .. } => {
+        Event::EvidenceKept {
+            workers, exit_code, ..
+        } => {
             state.workers = workers;
+            // That of a test which ended by itself is known already.
+            state.exit_code = state.exit_code.or(exit_code);
             state.step_done = state.step == Step::Collect;
             state.heard_out = state.step == Step::Cleanup;
         }
@@ -240,28 +248,35 @@ fn end(state: &mut State, record: &Record, outcome: Outcome) {
     state.finished_at = Some(record.at);
 }
 
-fn master_exit(exit_code: Option<i64>) -> Failure {
+fn master_exit(exit_code: Option<i64>, memory_limit: Option<u64>) -> Failure {
     use super::event::FailureCode;
     let message = match exit_code {
-        Some(code) => format!("the master ended with exit code {code}{}", meaning(code)),
+        Some(code) => {
+            let meaning = match (code, memory_limit) {
+                (137, Some(limit)) => Some(format!(
+                    "killed: most likely out of memory, its memory limit is {}",
+                    exit_code::bytes(limit)
+                )),
+                _ => exit_code::meaning(code).map(str::to_owned),
+            };
+            let meaning = meaning.map_or(String::new(), |meaning| format!(" ({meaning})"));
+            format!("the master ended with exit code {code}{meaning}")
+        }
         None => "the master ended, and Docker told no exit code".to_owned(),
+    };
+    let log = "its log says more: GET /task/{id}/logs?service=master";
+    let hint = match exit_code {
+        // The Director itself tells it to end only once the outcome is fixed.
+        Some(143) => format!(
+            "somebody else ended it: its service was removed, or its node was drained; {log}"
+        ),
+        _ => log.to_owned(),
     };
     Failure {
         step: Step::Running,
         code: FailureCode::MasterExit,
         message,
-        hint: "its log says more: GET /task/{id}/logs?service=master".to_owned(),
-    }
-}
-
-/// Words for the exit codes that shells and Docker give.
-fn meaning(code: i64) -> &'static str {
-    match code {
-        126 => " (its command cannot be executed)",
-        127 => " (its command was not found)",
-        137 => " (killed: out of memory, or it did not end after SIGTERM)",
-        143 => " (ended by SIGTERM)",
-        _ => "",
+        hint,
     }
 }
 

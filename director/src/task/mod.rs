@@ -7,6 +7,7 @@
 //! - [`plan`]: the names, labels and descriptions of everything that is created in Docker.
 
 pub mod event;
+pub mod exit_code;
 pub mod image;
 pub mod machine;
 pub mod plan;

@@ -76,6 +76,7 @@ fn an_outcome_is_shown_once_the_evidence_is_in() {
         logs: 0,
         missing: Vec::new(),
         workers: Vec::new(),
+        exit_code: None,
     };
     let cleaning = [fixed(), vec![kept, started(state::Step::Cleanup)]].concat();
     assert_eq!(status(&view(cleaning, 5)), TaskStatus::Errored);

@@ -1,12 +1,12 @@
 //! Evidence: the logs of all containers and the last words of Docker about them, before anything is
 //! removed. What cannot be kept is named; it never holds up the end.
 
-use super::{of_service, wind_down};
+use super::{judge, of_service, wind_down};
 use crate::evidence::Source;
 use crate::orchestrator::containers::{self, Logged};
 use crate::orchestrator::run::Run;
 use crate::orchestrator::wait::Deadline;
-use crate::swarm::LogQuery;
+use crate::swarm::{LogQuery, SwarmError};
 use crate::task::event::Event;
 use futures_util::{StreamExt, stream};
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub async fn collect(run: &mut Run) -> Event {
 /// Keeps the logs of all containers there are.
 pub async fn keep_all(run: &mut Run) -> Event {
     let deadline = Deadline::after(PATIENCE);
-    let wanted = match wanted(run, deadline).await {
+    let (wanted, exit_code) = match wanted(run, deadline).await {
         Ok(wanted) => wanted,
         Err(missing) => {
             let workers = run.last_seen_workers();
@@ -36,6 +36,7 @@ pub async fn keep_all(run: &mut Run) -> Event {
                 logs: 0,
                 missing: vec![missing],
                 workers,
+                exit_code: None,
             };
         }
     };
@@ -70,21 +71,25 @@ pub async fn keep_all(run: &mut Run) -> Event {
         logs,
         missing,
         workers: run.last_seen_workers(),
+        exit_code,
     }
 }
 
 /// A run that never got as far as a service has nothing to keep. On the way the workers are looked at
-/// for the last time.
-async fn wanted(run: &Run, deadline: Deadline) -> Result<Vec<Logged>, String> {
+/// for the last time, and the master's exit code is noted: a test that was ended has one only now.
+async fn wanted(run: &Run, deadline: Deadline) -> Result<(Vec<Logged>, Option<i64>), String> {
     if run.state.subnets_tried == 0 {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), None));
     }
     let swarm = &*run.shared.swarm;
     loop {
         let looked = async {
             let tasks = swarm.tasks(&run.labels()).await?;
             run.saw_workers(&of_service(&tasks, run.state.worker.as_deref()));
-            containers::logged(swarm, &run.labels(), &run.spec).await
+            let masters = of_service(&tasks, run.state.master.as_deref());
+            let exit_code = judge::end(&masters, run.spec.master.replicas).flatten();
+            let logged = containers::logged(swarm, &run.labels(), &run.spec).await?;
+            Ok::<_, SwarmError>((logged, exit_code))
         };
         match looked.await {
             Ok(wanted) => return Ok(wanted),

@@ -65,10 +65,30 @@ pub async fn until_end(
     }
 }
 
-/// Keeps the log of a command and gives the beginning of its standard output. What cannot be read is
-/// no output, and never holds up the run.
-pub async fn keep_log(run: &Run, task: &SwarmTask, source: Source) -> String {
-    let mut output = String::new();
+/// The beginning of what a command wrote.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// To standard output.
+    pub text: String,
+    /// To standard error.
+    pub errors: String,
+}
+
+impl Output {
+    /// For a message: "printed `x`".
+    pub fn told(&self) -> String {
+        match (self.text.trim(), self.errors.trim()) {
+            ("", "") => "printed nothing".to_owned(),
+            ("", errors) => format!("wrote `{}` to standard error", shown(errors)),
+            (text, _) => format!("printed `{}`", shown(text)),
+        }
+    }
+}
+
+/// Keeps the log of a command and gives the beginning of its output. What cannot be read is no
+/// output, and never holds up the run.
+pub async fn keep_log(run: &Run, task: &SwarmTask, source: Source) -> Output {
+    let mut output = Output::default();
     if task.container_id.is_some() {
         let kept = tokio::time::timeout(LOG_PATIENCE, read_log(run, task, source, &mut output));
         let problem = match kept.await {
@@ -89,7 +109,7 @@ async fn read_log(
     run: &Run,
     task: &SwarmTask,
     source: Source,
-    output: &mut String,
+    output: &mut Output,
 ) -> Result<(), String> {
     let query = LogQuery::default();
     let lines = run.shared.swarm.task_logs(&task.id, false, query).await;
@@ -105,10 +125,14 @@ async fn read_log(
         .await
 }
 
-fn listen(output: &mut String, line: &LogLine) {
-    if line.stream == LogStream::Stdout && output.len() <= MAX_OUTPUT {
-        output.push_str(&line.text);
-        output.push('\n');
+fn listen(output: &mut Output, line: &LogLine) {
+    let stream = match line.stream {
+        LogStream::Stdout => &mut output.text,
+        LogStream::Stderr => &mut output.errors,
+    };
+    if stream.len() <= MAX_OUTPUT {
+        stream.push_str(&line.text);
+        stream.push('\n');
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::swarm::{SwarmTask, TaskState};
 use crate::task::event::FailureCode;
+use crate::task::exit_code;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -120,6 +121,11 @@ fn named(tasks: &[SwarmTask], replicas: u32, wanted: impl Fn(&SwarmTask) -> bool
 pub fn reason(task: &SwarmTask) -> String {
     let state = task.state.as_str();
     match (&task.error, task.exit_code) {
+        // With an init process in the container Docker says no more than the number.
+        (Some(error), Some(code @ (126 | 127))) if error.ends_with(&format!("({code})")) => {
+            let meaning = exit_code::meaning(code).unwrap_or_default();
+            format!("{state}: {error}: {meaning}")
+        }
         (Some(error), _) => format!("{state}: {error}"),
         (None, Some(code)) => format!("{state}: exit code {code}"),
         (None, None) if task.state == TaskState::Running && is_gone(task) => {

@@ -197,9 +197,12 @@ pub fn sidecar_of(run: &Run, tasks: &[SwarmTask]) -> Option<SwarmTask> {
 /// The failure that a sidecar which has ended means.
 pub async fn ended(run: &Run, seen: &str) -> StepError {
     let image = &run.shared.settings.discovery_image;
-    let hint = format!(
-        "is the image `{image}` on the node, or can it be pulled? `discoveryImage` names another one"
-    );
+    let hint = match seen.contains("No such image") {
+        true => format!(
+            "is the image `{image}` on the node, or can it be pulled? `discoveryImage` names another one"
+        ),
+        false => String::new(),
+    };
     let message = format!("the sidecar does not run: {seen}");
     run.sidecar_failed(explain(run, image, message).await, hint)
 }

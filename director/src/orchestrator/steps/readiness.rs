@@ -161,7 +161,7 @@ async fn run_command(run: &mut Run, spec: &ReadinessSpec, command: &str) -> Step
     if task.container_id.is_none() {
         return Err(not_started(run, &judge::reason(&task)));
     }
-    let late = unready_of(&output, &run.state.addresses, in_time);
+    let late = unready_of(&output.text, &run.state.addresses, in_time);
     Err(not_ready(run, spec, &late))
 }
 

@@ -35,7 +35,10 @@ pub async fn running(run: &mut Run) -> StepResult {
                     return Ok(lost);
                 }
                 if let Some(exit_code) = judge::end(&masters, replicas) {
-                    return Ok(Event::MasterEnded { exit_code });
+                    return Ok(Event::MasterEnded {
+                        exit_code,
+                        memory_limit: run.spec.master.resources.limits.memory,
+                    });
                 }
                 match is_lost(&masters, replicas) {
                     false => master_lost = None,

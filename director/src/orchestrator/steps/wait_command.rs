@@ -1,6 +1,6 @@
 //! The wait command: each try is a service of its own.
 
-use super::command::{self, Ended, shown};
+use super::command::{self, Ended, Output, shown};
 use super::image_reason::explain;
 use super::workers::{bundle_of, subnet_of};
 use super::{StepResult, ensure_service};
@@ -33,13 +33,21 @@ pub async fn wait_command(run: &mut Run) -> StepResult {
         .plan()
         .wait(&wait.command, attempt, subnet, bundle, &run.state.addresses);
     let service = ensure_service(run, deadline, plan).await?;
-    let task = match command::until_end(run, &service, deadline).await? {
-        Ended::Yes(task) => task,
-        Ended::NotYet { seen, .. } => return Err(not_in_time(run, attempt, &seen)),
-    };
     let source = Source {
         role: Role::Wait,
         replica: attempt,
+    };
+    let task = match command::until_end(run, &service, deadline).await? {
+        Ended::Yes(task) => task,
+        Ended::NotYet {
+            task: Some(task),
+            seen,
+        } => {
+            let output = command::keep_log(run, &task, source).await;
+            let seen = format!("{seen}, and {}", output.told());
+            return Err(not_in_time(run, attempt, &seen));
+        }
+        Ended::NotYet { seen, .. } => return Err(not_in_time(run, attempt, &seen)),
     };
     let output = command::keep_log(run, &task, source).await;
     // Clean-up removes it otherwise.
@@ -52,13 +60,30 @@ async fn may_try_again(run: &Run, wait: &WaitSpec) -> Result<(), StepError> {
     if spent < wait.timeout() {
         return Ok(());
     }
+    let tries = match run.state.wait_attempts {
+        1 => "1 time".to_owned(),
+        tries => format!("{tries} times"),
+    };
     let message = format!(
-        "the wait command did not succeed in {} s, tried {} time(s); the last try: {}",
-        wait.timeout, run.state.wait_attempts, run.state.wait_seen
+        "the wait command did not succeed in {} s, tried {tries}; the last try: {}",
+        wait.timeout, run.state.wait_seen
     );
     let message = explain(run, &run.spec.worker.image, message).await;
-    let hint = "its log says more: GET /task/{id}/logs?service=wait";
+    let hint = hint(&run.state.wait_seen);
     Err(run.failed(FailureCode::WaitCommandFailed, message, hint))
+}
+
+/// What helps depends on how far the last try came.
+fn hint(seen: &str) -> &'static str {
+    let says = |part: &str| seen.contains(part);
+    if says("exited 0") {
+        "the trimmed standard output must equal `expectedResult`; \
+         its log says more: GET /task/{id}/logs?service=wait"
+    } else if says("exec /bin/sh failed") || says("exec: \"/bin/sh\"") {
+        "the wait command is given to /bin/sh in the worker's image; has it one?"
+    } else {
+        "its log says more: GET /task/{id}/logs?service=wait"
+    }
 }
 
 /// A try that began in time may finish; this bounds it.
@@ -74,18 +99,18 @@ fn not_in_time(run: &Run, attempt: u32, seen: &str) -> StepError {
     run.failed(FailureCode::WaitCommandFailed, message, hint)
 }
 
-fn judge(wait: &WaitSpec, attempt: u32, task: &SwarmTask, output: &str) -> Event {
+fn judge(wait: &WaitSpec, attempt: u32, task: &SwarmTask, output: &Output) -> Event {
     let exited_well = task.exit_code == Some(0);
     let as_expected =
-        wait.expected_result.is_empty() || output.trim() == wait.expected_result.trim();
+        wait.expected_result.is_empty() || output.text.trim() == wait.expected_result.trim();
     let seen = match (task.exit_code, as_expected) {
         (Some(0), true) => "it exited 0".to_owned(),
         (Some(0), false) => format!(
-            "it exited 0 and printed `{}`; expected `{}`",
-            shown(output),
+            "it exited 0 and {}; expected `{}`",
+            output.told(),
             shown(&wait.expected_result)
         ),
-        (Some(code), _) => format!("it exited {code} and printed `{}`", shown(output)),
+        (Some(code), _) => format!("it exited {code} and {}", output.told()),
         (None, _) => super::judge::reason(task),
     };
     Event::WaitTried {

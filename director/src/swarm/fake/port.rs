@@ -173,12 +173,18 @@ impl Swarm for FakeSwarm {
         tty: bool,
         query: LogQuery,
     ) -> Result<BoxStream<'static, Result<LogLine, SwarmError>>, SwarmError> {
-        let lines = self
+        let (lines, hangs) = self
             .call("task_logs", task_id, |world, now| {
-                log(world, now, task_id, tty, query)
+                let lines = log(world, now, task_id, tty, query)?;
+                let mut own = world.tasks.iter().filter(|task| task.id == task_id);
+                Ok((lines, own.any(|task| task.service.script.log_hangs)))
             })
             .await?;
-        Ok(stream::iter(lines).boxed())
+        let lines = stream::iter(lines);
+        Ok(match hangs {
+            true => lines.chain(stream::pending()).boxed(),
+            false => lines.boxed(),
+        })
     }
 
     async fn pull_image(&self, image: &str) -> Result<(), SwarmError> {

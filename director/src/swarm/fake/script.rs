@@ -21,6 +21,8 @@ pub(super) struct Script {
     pub lines: Vec<(LogStream, String)>,
     /// An error that Docker puts after the lines of the log.
     pub log_error: Option<String>,
+    /// Whether reading its log never comes to an end.
+    pub log_hangs: bool,
     /// How long the process takes to end after SIGTERM, and its exit code then.
     pub on_term: (Duration, i64),
     /// What it writes before that.
@@ -37,6 +39,7 @@ impl Default for Script {
             after: Duration::ZERO,
             lines: Vec::new(),
             log_error: None,
+            log_hangs: false,
             on_term: (Duration::from_millis(100), 0),
             last_lines: Vec::new(),
             uses: 0,
@@ -141,6 +144,11 @@ impl ImageScript<'_> {
     pub fn breaks_its_log(self, reason: &str) -> Self {
         let reason = reason.to_owned();
         self.edit(|script| script.log_error = Some(reason))
+    }
+
+    /// Whoever reads the log gets its lines, and then waits for ever.
+    pub fn hangs_its_log(self) -> Self {
+        self.edit(|script| script.log_hangs = true)
     }
 
     /// The node refuses the container: `rejected`, with this reason.

@@ -145,7 +145,7 @@ fn decisions() {
         decide(&made, &spec, Desired::Run),
         Action::Record(enter(Step::Discovery))
     );
-    let over = state(&[running(), vec![Event::MasterEnded { exit_code: Some(0) }]].concat());
+    let over = state(&[running(), vec![ended(Some(0))]].concat());
     for desired in [Desired::Run, Desired::Stopped, Desired::Deleted] {
         assert_eq!(
             decide(&over, &spec, desired),
@@ -165,11 +165,19 @@ fn decisions() {
     }
 }
 
+fn ended(exit_code: Option<i64>) -> Event {
+    Event::MasterEnded {
+        exit_code,
+        memory_limit: None,
+    }
+}
+
 fn kept() -> Event {
     Event::EvidenceKept {
         logs: 0,
         missing: Vec::new(),
         workers: Vec::new(),
+        exit_code: None,
     }
 }
 
@@ -182,21 +190,9 @@ fn cleaned(leftovers: &[&str]) -> Event {
 #[test]
 fn outcomes() {
     for (event, outcome, code) in [
-        (
-            Event::MasterEnded { exit_code: Some(0) },
-            Outcome::Finished,
-            Some(0),
-        ),
-        (
-            Event::MasterEnded { exit_code: Some(3) },
-            Outcome::Errored,
-            Some(3),
-        ),
-        (
-            Event::MasterEnded { exit_code: None },
-            Outcome::Errored,
-            None,
-        ),
+        (ended(Some(0)), Outcome::Finished, Some(0)),
+        (ended(Some(3)), Outcome::Errored, Some(3)),
+        (ended(None), Outcome::Errored, None),
         (failed(Step::Running), Outcome::Errored, None),
         (Event::Stopped, Outcome::Stopped, None),
     ] {
@@ -206,18 +202,23 @@ fn outcomes() {
         assert_eq!(after.finished_at, Some(Timestamp(15_000)));
         assert_eq!(after.started_at, Some(Timestamp(13_000)));
     }
-    let killed = state(
-        &[
-            running(),
-            vec![Event::MasterEnded {
-                exit_code: Some(137),
-            }],
-        ]
-        .concat(),
-    );
+    let killed = state(&[running(), vec![ended(Some(137))]].concat());
     assert_eq!(
         killed.failure.unwrap().message,
         "the master ended with exit code 137 (killed: out of memory, or it did not end after SIGTERM)"
+    );
+}
+
+#[test]
+fn a_master_that_was_killed_and_had_a_memory_limit_says_so() {
+    let killed = Event::MasterEnded {
+        exit_code: Some(137),
+        memory_limit: Some(16 << 20),
+    };
+    let failure = state(&[running(), vec![killed]].concat()).failure.unwrap();
+    assert_eq!(
+        failure.message,
+        "the master ended with exit code 137 (killed: most likely out of memory, its memory limit is 16 MiB)"
     );
 }
 
@@ -264,7 +265,7 @@ fn what_cannot_follow_is_refused() {
         Event::WorkersProbed,
         Event::DelayEnded,
         Event::MasterStarted,
-        Event::MasterEnded { exit_code: Some(0) },
+        ended(Some(0)),
         kept(),
         cleaned(&[]),
         enter(Step::Queued),

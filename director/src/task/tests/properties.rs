@@ -76,17 +76,20 @@ fn result(state: &State, dice: Dice) -> Event {
         },
         Step::Running => Event::MasterEnded {
             exit_code: Some((dice % 2).into()),
+            memory_limit: None,
         },
         // What still runs is heard out before it goes.
         Step::Cleanup if often && !state.heard_out => Event::EvidenceKept {
             logs: 1,
             missing: Vec::new(),
             workers: Vec::new(),
+            exit_code: None,
         },
         Step::Collect => Event::EvidenceKept {
             logs: 0,
             missing: Vec::new(),
             workers: Vec::new(),
+            exit_code: None,
         },
         Step::Cleanup | Step::Done => Event::CleanUpTried {
             leftovers: if often { vec!["x".into()] } else { Vec::new() },
