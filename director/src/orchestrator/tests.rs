@@ -4,8 +4,10 @@
 //! deletes, `found` is about failures and how soon they are told, `queueing` about several tasks,
 //! `last_words` about what still runs at the end, `losses` about Docker and sidecars that go out of
 //! sight, `panics` are bugs, `orphans` are lost data, `images` are those that a registry does not give,
-//! `sweeps` play one run again and again with something going wrong at every point.
+//! `sweeps` play one run again and again with something going wrong at every point, `chaos` any run
+//! with anything going wrong at any point.
 
+mod chaos;
 mod found;
 mod images;
 mod last_words;
