@@ -47,9 +47,14 @@ pub async fn clean_up(run: &Run) -> Vec<String> {
 pub async fn remove_all(swarm: &dyn Swarm, labels: &Labels) -> Vec<String> {
     let begun = Instant::now();
     let mut problems = remove_services(swarm, labels).await;
-    problems.extend(until_containers_are_gone(swarm, labels).await);
-    problems.extend(remove_networks(swarm, labels).await);
-    problems.extend(remove_volumes(swarm, labels).await);
+    match until_containers_are_gone(swarm, labels).await {
+        // Their grace period may be longer than the wait. The rest is left to the next try.
+        Some(problem) => problems.push(problem),
+        None => {
+            problems.extend(remove_networks(swarm, labels).await);
+            problems.extend(remove_volumes(swarm, labels).await);
+        }
+    }
     tokio::time::sleep(LATE_CREATION.saturating_sub(begun.elapsed())).await;
     still_there(swarm, labels, problems).await
 }

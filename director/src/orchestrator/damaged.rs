@@ -25,6 +25,10 @@ impl Orchestrator {
             Ok(_) => return Err(not_found(name)),
         }
         self.end_driver(name, &deadline).await;
+        // The driver may have removed and forgotten everything. Then what goes by this name is new.
+        if !matches!(self.get(name), Err(StoreError::Damaged { .. })) {
+            return Ok(());
+        }
         let labels = self.labels_of(name);
         let removed = remove_all(&*self.shared.swarm, &labels);
         let left = tokio::time::timeout(deadline.left(), removed)

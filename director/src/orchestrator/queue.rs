@@ -19,6 +19,8 @@ pub struct Queue {
 
 #[derive(Debug, Default)]
 struct Inner {
+    /// Whether anybody may have a turn yet.
+    open: bool,
     running: usize,
     /// In the order in which they came.
     waiting: Vec<Waiting>,
@@ -45,13 +47,20 @@ impl Inner {
 }
 
 impl Queue {
-    /// A queue that lets `limit` tasks run at once.
+    /// A queue that lets `limit` tasks run at once, but none before [`Queue::open`].
     pub fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
             limit,
             inner: Mutex::default(),
             changed: Notify::new(),
         })
+    }
+
+    /// From here on there are turns: all tasks that were under way before have theirs, and all that
+    /// waited are in their places.
+    pub fn open(&self) {
+        self.lock().open = true;
+        self.changed.notify_waiters();
     }
 
     /// Puts a task that came at `created_at` in its place, unless it waits already.
@@ -120,7 +129,7 @@ impl Queue {
             .waiting
             .get(index)
             .is_some_and(|one| one.came.1 == *name);
-        if !is_it || inner.running >= self.limit {
+        if !is_it || !inner.open || inner.running >= self.limit {
             return None;
         }
         let taken = inner.waiting.remove(index);

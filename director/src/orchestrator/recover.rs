@@ -18,6 +18,14 @@ impl Orchestrator {
     /// # Errors
     /// When the tasks cannot be listed.
     pub async fn recover(&self) -> Result<usize, StoreError> {
+        let taken_up = self.take_up().await;
+        // Definitions are taken before this, but nobody passes an earlier task or takes its claim. New
+        // ones must get their turn also when the earlier ones cannot be read.
+        self.shared.queue.open();
+        taken_up
+    }
+
+    async fn take_up(&self) -> Result<usize, StoreError> {
         let store = self.shared.store.clone();
         let mut open = tokio::task::spawn_blocking(move || {
             for Damage { task, reason } in store.repair()? {

@@ -83,6 +83,8 @@ struct Behaviour {
     unwell: Option<SwarmError>,
     calls: Vec<PortCall>,
     faults: BTreeMap<usize, Fault>,
+    /// What calls of a method are answered with.
+    refused: BTreeMap<&'static str, SwarmError>,
     hook: Option<Hook>,
 }
 
@@ -116,6 +118,7 @@ impl FakeSwarm {
                 unwell: None,
                 calls: Vec::new(),
                 faults: BTreeMap::new(),
+                refused: BTreeMap::new(),
                 hook: None,
             })),
         }
@@ -311,6 +314,11 @@ impl FakeSwarm {
         self.behaviour().unwell = error;
     }
 
+    /// From here on every call of this method fails with `error`, without effect.
+    pub fn refuse(&self, method: &'static str, error: SwarmError) {
+        self.behaviour().refused.insert(method, error);
+    }
+
     /// The `k`-th call from the very first, counted from 1, fails without effect.
     pub fn fail_at(&self, k: usize, error: SwarmError) {
         self.behaviour().faults.insert(k, Fault::Refused(error));
@@ -372,11 +380,13 @@ impl FakeSwarm {
 
     fn register(&self, call: PortCall) -> (usize, Option<Fault>, Duration, Option<Hook>) {
         let mut behaviour = self.behaviour();
+        let method = call.method;
         behaviour.calls.push(call);
         let number = behaviour.calls.len();
         let planned = behaviour.faults.remove(&number);
-        let unwell = behaviour.unwell.clone().map(Fault::Refused);
+        let refused = behaviour.refused.get(method).or(behaviour.unwell.as_ref());
+        let refused = refused.cloned().map(Fault::Refused);
         let hook = behaviour.hook.clone();
-        (number, planned.or(unwell), behaviour.latency, hook)
+        (number, planned.or(refused), behaviour.latency, hook)
     }
 }

@@ -9,13 +9,14 @@ ask() {
     said=$(ATQ_WORKER_ADDRESS=$1 /bin/sh -c "$ATQ_READINESS_COMMAND" 2>&1 </dev/null)
     code=$?
     if [ "$code" -eq 0 ]; then
-      echo "ready $1"
+      printf 'ready %s\n' "$1"
       return 0
     fi
     [ "$(date +%s)" -lt "$end" ] || break
     sleep 0.5 2>/dev/null || sleep 1
   done
-  echo "not-ready $1 $code ${said##*"$newline"}"
+  # Not by `echo`: some shells' one takes `\n` and `\c` in what was said for more than letters.
+  printf 'not-ready %s %s %s\n' "$1" "$code" "${said##*"$newline"}"
   return 1
 }
 

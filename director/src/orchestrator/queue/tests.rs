@@ -22,6 +22,7 @@ fn spec(text: &str) -> TaskSpec {
 /// The tasks came one after the other.
 fn queue(limit: usize, texts: &[&str]) -> Arc<Queue> {
     let queue = Queue::new(limit);
+    queue.open();
     for (came, text) in (1..).zip(texts) {
         queue.join(&spec(text), Timestamp(came));
     }
@@ -118,6 +119,7 @@ async fn a_claim_from_before_a_restart_holds() {
 #[tokio::test]
 async fn places_are_by_arrival_and_not_by_who_joined_first() {
     let queue = Queue::new(1);
+    queue.open();
     queue.join(&spec("late"), Timestamp(9));
     queue.join(&spec("early"), Timestamp(3));
     queue.join(&spec("also-early"), Timestamp(3));

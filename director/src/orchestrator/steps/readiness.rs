@@ -2,7 +2,7 @@
 //! is not yet what is ready: a JVM that has just started listens only seconds later.
 
 use super::command::{self, Ended, shown};
-use super::delay::check_workers;
+use super::delay::{check_workers, still_those_that_were_ready};
 use super::look_up::{LostSight, endpoints, sidecar_of};
 use super::workers::{bundle_of, subnet_of};
 use super::{StepResult, ensure_service, judge, tasks_of_run};
@@ -19,6 +19,8 @@ use std::time::Duration;
 
 /// Longest single question.
 const LONG_POLL: Duration = Duration::from_secs(5);
+/// Shortest one: a try takes up to 2 s. Whoever is asked for no time tries nothing, and says no.
+const ONE_TRY: Duration = Duration::from_secs(2);
 /// Time between two looks at the workers.
 const LOOK: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(100);
@@ -87,6 +89,7 @@ async fn ask(
     let Some(tasks) = tasks_of_run(run, deadline).await? else {
         return Ok(Err("Docker did not answer".to_owned()));
     };
+    still_those_that_were_ready(run, &tasks)?;
     let Some(task) = sidecar_of(run, &tasks) else {
         lost_sight.yes(run, deadline).await?;
         return Ok(Err("the sidecar is gone".to_owned()));
@@ -103,7 +106,7 @@ async fn ask(
     for endpoint in endpoints {
         let discovery = Arc::clone(&run.shared.discovery);
         let token = run.state.token.clone();
-        let patience = LONG_POLL.min(deadline.left());
+        let patience = deadline.left().clamp(ONE_TRY, LONG_POLL);
         let asked = discovery.probe(&endpoint, &token, addresses, probe, patience);
         match beside_looks(run, asked).await? {
             Ok(answers) => return Ok(Ok(answers.into_iter().filter_map(failed).collect())),

@@ -65,7 +65,13 @@ async fn end(run: &mut Run, service: &str, grace: Duration) {
     let begun = Instant::now();
     loop {
         if !told {
-            told = tell(run, service).await;
+            told = match tell(run, service).await {
+                Ok(told) => told,
+                Err(error) => {
+                    tracing::warn!(task = %run.spec.name, %error, "containers cannot be told to end before they are removed");
+                    return;
+                }
+            };
         }
         let seen = still_running(run, service).await;
         if told && seen.as_ref().is_ok_and(|running| *running == 0) {
@@ -82,14 +88,15 @@ async fn end(run: &mut Run, service: &str, grace: Duration) {
     }
 }
 
-/// Whether there is nothing more to tell.
-async fn tell(run: &Run, service: &str) -> bool {
+/// Whether there is nothing more to tell; the error is one for good.
+async fn tell(run: &Run, service: &str) -> Result<bool, SwarmError> {
     match run.shared.swarm.end_service(service).await {
-        Ok(()) | Err(SwarmError::NotFound { .. }) => true,
-        Err(error) => {
+        Ok(()) | Err(SwarmError::NotFound { .. }) => Ok(true),
+        Err(error) if error.is_temporary() => {
             tracing::debug!(task = %run.spec.name, %error, "cannot tell containers to end; trying again");
-            !error.is_temporary()
+            Ok(false)
         }
+        Err(error) => Err(error),
     }
 }
 

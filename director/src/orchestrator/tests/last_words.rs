@@ -3,6 +3,8 @@
 use super::stage::{Director, Stage, simple};
 use crate::evidence::Source;
 use crate::orchestrator::logs::LogFilter;
+use crate::orchestrator::wishes::WishError;
+use crate::swarm::SwarmError;
 use crate::task::plan::Role;
 use crate::task::spec::TaskName;
 use crate::task::state::{Outcome, State, Step};
@@ -106,7 +108,7 @@ fn workers_are_heard_out_after_a_test_that_ends_by_itself() {
 }
 
 #[test]
-fn a_delete_does_not_wait_for_last_words() {
+fn a_delete_waits_for_no_last_words_and_no_network_goes_before_its_containers() {
     let stage = stage();
     stage
         .fake
@@ -121,8 +123,30 @@ fn a_delete_does_not_wait_for_last_words() {
         // Neither at once, nor in the middle of a stop.
         director.it.stop(&name).await.unwrap();
         director.until_step(&name, Step::Collect).await;
-        director.it.delete(&name).await.unwrap();
+        let left = director.it.delete(&name).await.unwrap_err();
+        assert!(matches!(left, WishError::Remains { .. }), "{left}");
+        assert_eq!(director.fake.leftovers().services, 0);
+        assert_eq!(director.fake.leftovers().networks, 1);
+        tokio::time::sleep(Duration::from_secs(450)).await;
+        // It may be over by now.
+        let _ = director.it.delete(&name).await;
         assert_eq!(director.fake.leftovers(), Default::default());
+        assert!(director.it.get(&name).unwrap().is_none());
+    });
+}
+
+#[test]
+fn an_end_that_docker_refuses_is_not_waited_for() {
+    let stage = stage();
+    let reason = "constraint expected".to_owned();
+    let what = "the end of a service".to_owned();
+    stage
+        .fake
+        .refuse("end_service", SwarmError::Rejected { what, reason });
+    stage.life(|director| async move {
+        let state = stopped_while_it_runs(&director, Some(600)).await;
+        assert!(state.timings[&Step::Collect] < 5_000, "{:?}", state.timings);
+        assert_eq!(state.outcome, Some(Outcome::Stopped));
     });
 }
 

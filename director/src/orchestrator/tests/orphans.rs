@@ -335,3 +335,30 @@ fn a_task_that_is_damaged_while_it_runs_is_ended_by_a_delete() {
         assert!(director.it.get(&task).unwrap().is_none());
     });
 }
+
+#[test]
+fn a_new_task_with_the_name_of_a_damaged_one_survives_its_delete() {
+    let stage = Stage::new();
+    stage
+        .fake
+        .image("boss:1")
+        .exits(0)
+        .after(Duration::from_secs(60));
+    stage.life(async |director| {
+        let task = director.accepted(&simple("load")).await;
+        director.until_step(&task, Step::Running).await;
+        let store = &director.it.shared().store;
+        store.damage(&task);
+        assert_eq!(store.repair().unwrap().len(), 1);
+        let deleting = {
+            let (it, task) = (director.it.clone(), task.clone());
+            tokio::spawn(async move { it.delete(&task).await })
+        };
+        while director.submit(&simple("load")).await.is_err() {
+            sleep(Duration::from_millis(10)).await;
+        }
+        deleting.await.unwrap().unwrap();
+        let state = director.ended(&task).await;
+        assert_eq!(state.outcome, Some(Outcome::Finished), "{state:#?}");
+    });
+}

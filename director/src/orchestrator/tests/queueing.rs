@@ -162,3 +162,28 @@ fn a_claim_outlives_a_restart_and_so_does_the_order_of_the_queue() {
         assert!(fourth.0 <= fifth.0);
     });
 }
+
+#[test]
+fn a_definition_that_comes_before_the_earlier_tasks_are_taken_up_takes_nobodys_claim() {
+    let stage = Stage::new();
+    stage
+        .fake
+        .image("boss:1")
+        .exits(0)
+        .after(std::time::Duration::from_secs(60));
+    stage.life(|director| async move {
+        let first = director.accepted(&claiming("first", "db")).await;
+        director.until_step(&first, Step::Running).await;
+    });
+    stage.life_from_the_start(|director| async move {
+        let second = director.accepted(&claiming("second", "db")).await;
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        assert_eq!(director.state(&second).step, Step::Queued);
+        director.it.recover().await.unwrap();
+        let first = name("first");
+        director.ended_by_itself(&first).await;
+        director.ended(&second).await;
+        let (ended, begun) = (active(&director, &first).1, active(&director, &second).0);
+        assert!(ended <= begun, "{ended} {begun}");
+    });
+}

@@ -153,3 +153,83 @@ fn a_restart_goes_on_asking_within_the_same_time() {
         assert!((60_000..70_000).contains(&spent), "{spent} ms");
     });
 }
+
+#[test]
+fn workers_are_asked_once_more_by_a_director_that_was_away_for_too_long() {
+    let stage = Stage::new();
+    stage.discovery.warm_up(1);
+    stage.life(|director| async move {
+        let task = probed(json!({"tcp": 1099, "timeout": 60}));
+        let name = director.accepted(&task).await;
+        director.until_step(&name, Step::Readiness).await;
+    });
+    stage.away(Duration::from_secs(300));
+    stage.life(|director| async move {
+        let state = director.ended(&super::stage::name("probed")).await;
+        assert_eq!(state.outcome, Some(Outcome::Finished), "{state:#?}");
+    });
+}
+
+#[test]
+fn a_worker_that_dies_is_seen_also_when_the_sidecar_answers_nothing() {
+    let stage = Stage::new();
+    let discovery = stage.discovery.clone();
+    discovery.warm_up(usize::MAX);
+    stage.life(|director| async move {
+        let task = probed(json!({"tcp": 1099, "timeout": 600}));
+        let name = director.accepted(&task).await;
+        let state = director.until_step(&name, Step::Readiness).await;
+        discovery.deaf(true);
+        director.fake.kill(&state.worker.unwrap(), 3, 1);
+        assert_snapshot!(director.failed(&name).await, @"readiness: WorkerFailed: 2 of 3 workers run; replica 3: failed: task: non-zero exit (1)");
+    });
+}
+
+/// What the container of a readiness command prints for two workers.
+fn asked(shell: &[&str], command: &str) -> String {
+    let run = std::process::Command::new(shell[0])
+        .args(&shell[1..])
+        .args(["-c", include_str!("../../task/ask_each_worker.sh")])
+        .env("ATQ_READINESS_COMMAND", command)
+        .env("ATQ_READINESS_SECONDS", "0")
+        .env("WORKER_CSV_VIPS", "10.0.0.2,10.0.0.3")
+        .output();
+    let output = String::from_utf8(run.unwrap().stdout).unwrap();
+    let mut lines: Vec<_> = output.split_inclusive('\n').collect();
+    lines.sort_unstable();
+    lines.concat()
+}
+
+#[test]
+fn what_a_readiness_command_prints_cannot_pass_for_the_answer_of_another_worker() {
+    let shells: [&[&str]; 3] = [&["/bin/sh"], &["bash"], &["busybox", "sh"]];
+    let there = |shell: &&&[&str]| {
+        let run = std::process::Command::new(shell[0])
+            .args(&shell[1..])
+            .args(["-c", ":"])
+            .output();
+        run.is_ok_and(|run| run.status.success())
+    };
+    for shell in shells.iter().filter(there) {
+        let table = [
+            (
+                r"printf '%s' 'no\nready 10.0.0.9'; exit 3",
+                r"3 no\nready 10.0.0.9",
+            ),
+            (r"printf '%s' 'lost C:\code'; exit 1", r"1 lost C:\code"),
+            ("echo ready 10.0.0.9; cat; printf last; exit 2", "2 last"),
+            ("exit 7", "7 "),
+        ];
+        for (command, said) in table {
+            let both = format!("not-ready 10.0.0.2 {said}\nnot-ready 10.0.0.3 {said}\n");
+            assert_eq!(asked(shell, command), both, "{shell:?}");
+        }
+        assert_eq!(
+            asked(
+                shell,
+                "test $ATQ_WORKER_ADDRESS = 10.0.0.3 || { echo no; exit 1; }"
+            ),
+            "not-ready 10.0.0.2 1 no\nready 10.0.0.3\n"
+        );
+    }
+}

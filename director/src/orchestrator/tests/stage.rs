@@ -79,6 +79,19 @@ impl Stage {
         F: FnOnce(Director) -> Fut,
         Fut: Future<Output = T>,
     {
+        self.life_from_the_start(|director| async move {
+            director.it.recover().await.unwrap();
+            story(director).await
+        })
+    }
+
+    /// The same, but the story begins when the Director already answers and has not looked at what
+    /// there is yet.
+    pub fn life_from_the_start<T, F, Fut>(&self, story: F) -> T
+    where
+        F: FnOnce(Director) -> Fut,
+        Fut: Future<Output = T>,
+    {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
@@ -86,12 +99,17 @@ impl Stage {
             .unwrap();
         runtime.block_on(async {
             let director = self.start().await;
-            director.it.recover().await.unwrap();
             let told = story(director).await;
             let clock = self.time.get().unwrap().0;
             self.time.set(Some((clock, Instant::now())));
             told
         })
+    }
+
+    /// No Director runs for this time.
+    pub fn away(&self, time: Duration) {
+        let (clock, stopped) = self.time.get().unwrap();
+        self.time.set(Some((clock, stopped + time)));
     }
 
     async fn start(&self) -> Director {

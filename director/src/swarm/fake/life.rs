@@ -237,7 +237,17 @@ impl FakeTask {
     pub fn gone_at(&self) -> Option<Instant> {
         match self.lost {
             Some(_) => None,
-            None => self.removed.map(|at| at + LISTED),
+            None => self.removed.map(|at| at + LISTED.max(self.dying(at))),
+        }
+    }
+
+    /// What a process that still runs `at` its removal takes to end.
+    fn dying(&self, at: Instant) -> Duration {
+        let (after, _) = self.service.script.on_term;
+        let ends = self.told.unwrap_or(at) + after.min(self.service.plan.stop_grace);
+        match self.state(at) {
+            TaskState::Starting | TaskState::Running => ends.saturating_duration_since(at),
+            _ => Duration::ZERO,
         }
     }
 
