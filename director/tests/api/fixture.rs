@@ -91,6 +91,7 @@ impl Director {
         };
         let orchestrator = assemble(&config, ports).unwrap();
         orchestrator.shared().health.first_look().await;
+        orchestrator.recover().await.unwrap();
         let (recovered, seen) = watch::channel(true);
         let app = App {
             orchestrator: orchestrator.clone(),

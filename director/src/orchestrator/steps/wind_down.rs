@@ -17,17 +17,20 @@ const PAUSE: Duration = Duration::from_millis(100);
 const REPORT: Duration = Duration::from_secs(5);
 
 /// Ends a test that still runs: first the master, which may have to hear from its workers while it
-/// writes its results, then the workers. Nothing happens when the master does not run.
+/// writes its results, then the workers. A master that does not run yet is kept from starting; nothing
+/// happens when it has ended.
 pub async fn end_test(run: &mut Run) {
     let (Some(master), Some(worker)) = (run.state.master.clone(), run.state.worker.clone()) else {
         return;
     };
     let begun = still_running(run, &master).await;
-    if begun.is_ok_and(|running| running == 0) {
-        return;
+    let runs = begun.map_or(true, |running| running > 0);
+    if runs || may_start(run, &master).await {
+        end(run, &master, run.spec.master.stop_grace()).await;
     }
-    end(run, &master, run.spec.master.stop_grace()).await;
-    end(run, &worker, run.spec.worker.stop_grace()).await;
+    if runs {
+        end(run, &worker, run.spec.worker.stop_grace()).await;
+    }
 }
 
 /// Whether a worker was still running when the evidence was kept.
@@ -98,6 +101,15 @@ async fn tell(run: &Run, service: &str) -> Result<bool, SwarmError> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Whether a container of `service` may still come to run.
+async fn may_start(run: &Run, service: &str) -> bool {
+    let tasks = run.shared.swarm.tasks(&run.labels()).await;
+    let waits = |task: &SwarmTask| !task.state.is_terminal() && task.desired <= TaskState::Running;
+    tasks.map_or(true, |tasks| {
+        of_service(&tasks, Some(service)).iter().any(waits)
+    })
 }
 
 /// How many containers of `service` still run, on nodes that can be heard of.

@@ -220,3 +220,25 @@ fn a_test_that_runs_longer_than_its_definition_allows_is_ended() {
         assert_eq!(masters.count(), 1);
     });
 }
+
+#[test]
+fn a_master_that_is_about_to_start_when_the_task_is_stopped_never_does() {
+    let stage = stage();
+    let slowly = Duration::from_secs(4);
+    stage
+        .fake
+        .image("tool:1")
+        .ends_when_told(&["told"], slowly, 0);
+    stage.life(|director| async move {
+        let mut task = simple("early");
+        task["master"]["image"] = json!("endless:1");
+        let name = director.accepted(&task).await;
+        director.until(&name, |state| state.master.is_some()).await;
+        director.it.stop(&name).await.unwrap();
+        let state = director.ended(&name).await;
+        assert_eq!(state.outcome, Some(Outcome::Stopped));
+        let log = log(&director, &name).await;
+        assert!(log.contains("worker.3 told"), "{log}");
+        assert!(!log.contains("master"), "{log}");
+    });
+}

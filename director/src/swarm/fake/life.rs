@@ -195,6 +195,8 @@ impl FakeTask {
             let (after, code) = self.service.script.on_term;
             let grace = self.service.plan.stop_grace;
             match after <= grace {
+                // What has not been started never is.
+                _ if told < started => (told, code, true),
                 true => (told + after, code, true),
                 false => (told + grace, 137, true),
             }
