@@ -50,7 +50,7 @@ pub async fn check_workers(run: &mut Run) -> Result<(), StepError> {
         Duration::MAX,
     ) {
         judge::Workers::Ready(_) => Ok(()),
-        judge::Workers::Failed(code, message) => Err(run.failed(code, message, "")),
+        judge::Workers::Failed(code, message) => Err(run.failed(code, message, judge::hint(code))),
         judge::Workers::Waiting(seen) => {
             let message = format!("the workers are not those that were ready: {seen}");
             Err(run.failed(FailureCode::WorkerFailed, message, ""))

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 /// How long a Swarm task may find no node before that counts: Swarm looks again within this time.
 const UNPLACEABLE: Duration = Duration::from_millis(500);
+/// Exit code of a process that got SIGKILL. Docker does not say who sent it.
+const KILLED: i64 = 137;
 /// How many replicas a message names one by one.
 const NAMED: usize = 3;
 
@@ -100,10 +102,27 @@ fn named(tasks: &[SwarmTask], replicas: u32, wanted: impl Fn(&SwarmTask) -> bool
     parts.join("; ")
 }
 
+/// What may be done about workers or masters that failed with `code` at their start.
+pub fn hint(code: FailureCode) -> &'static str {
+    match code {
+        FailureCode::WorkerUnplaceable | FailureCode::MasterUnplaceable => {
+            "`placement` and `resources` say what a node must have; `docker node ls` and \
+             `docker node inspect` show what the nodes have"
+        }
+        FailureCode::WorkerFailed => {
+            "a worker must not end before the test begins; GET /task/{id}/logs?service=worker shows what it wrote"
+        }
+        _ => "",
+    }
+}
+
 /// Why a Swarm task is not running, in Docker's own words where there are any.
 pub fn reason(task: &SwarmTask) -> String {
     let state = task.state.as_str();
     match (&task.error, task.exit_code) {
+        (Some(error), Some(KILLED)) => {
+            format!("{state}: {error}, killed: usually out of memory")
+        }
         (Some(error), _) => format!("{state}: {error}"),
         (None, Some(code)) => format!("{state}: exit code {code}"),
         (None, None) if task.state == TaskState::Running => {

@@ -41,7 +41,7 @@ pub async fn master(run: &mut Run) -> StepResult {
                 Start::Started => return Ok(Event::MasterStarted),
                 Start::Failed(code, message) => {
                     let message = explain(run, &run.spec.master.image, message).await;
-                    return Err(run.failed(code, message, ""));
+                    return Err(run.failed(code, message, judge::hint(code)));
                 }
                 Start::Waiting(what) => seen = what,
             }

@@ -35,7 +35,7 @@ pub async fn resolve(run: &mut Run) -> StepResult {
                 }
                 Workers::Failed(code, message) => {
                     let message = explain(run, &run.spec.worker.image, message).await;
-                    return Err(run.failed(code, message, ""));
+                    return Err(run.failed(code, message, judge::hint(code)));
                 }
                 Workers::Waiting(what) => seen = what,
             }

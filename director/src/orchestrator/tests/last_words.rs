@@ -163,7 +163,7 @@ fn a_lost_worker_aborts_the_test_when_asked_for() {
         let failure = director.failed(&name).await;
         assert_eq!(
             failure,
-            "running: WorkerLost: 1 of 3 workers lost while the test ran; replica 2: failed: task: non-zero exit (137)"
+            "running: WorkerLost: 1 of 3 workers lost while the test ran; replica 2: failed: task: non-zero exit (137), killed: usually out of memory"
         );
         assert!(log(&director, &name).await.contains("results written"));
     });

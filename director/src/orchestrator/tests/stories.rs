@@ -309,7 +309,10 @@ fn a_worker_that_is_lost_while_the_test_runs_is_recorded_and_the_test_goes_on() 
         assert_eq!(state.lost.len(), 1, "{:?}", state.lost);
         assert_eq!(
             (state.lost[0].replica, state.lost[0].reason.as_str()),
-            (3, "failed: task: non-zero exit (137)")
+            (
+                3,
+                "failed: task: non-zero exit (137), killed: usually out of memory"
+            )
         );
     });
 }

@@ -150,7 +150,7 @@ fn a_worker_that_ended_ends_the_wait_also_with_code_0() {
         .collect();
     assert_snapshot!(all.join("\n"), @r#"
     Failed(WorkerFailed, "2 of 3 workers run; replica 2: complete: exit code 0")
-    Failed(WorkerFailed, "2 of 3 workers run; replica 2: failed: task: non-zero exit (137)")
+    Failed(WorkerFailed, "2 of 3 workers run; replica 2: failed: task: non-zero exit (137), killed: usually out of memory")
     Failed(WorkerFailed, "2 of 3 workers run; replica 2: rejected: No such image: x:1")
     Failed(WorkerFailed, "2 of 3 workers run; replica 2: shutdown")
     Failed(WorkerFailed, "2 of 3 workers run; replica 2: orphaned")
@@ -286,4 +286,16 @@ fn losses_while_the_test_runs() {
         ),
     ]
     "#);
+}
+
+#[test]
+fn what_finds_no_node_is_told_what_it_asks_for() {
+    for code in [
+        FailureCode::WorkerUnplaceable,
+        FailureCode::MasterUnplaceable,
+    ] {
+        assert!(hint(code).contains("`placement` and `resources`"));
+    }
+    assert!(hint(FailureCode::WorkerFailed).contains("logs?service=worker"));
+    assert_eq!(hint(FailureCode::MasterFailed), "");
 }
