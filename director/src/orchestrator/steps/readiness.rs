@@ -210,9 +210,24 @@ fn not_ready(run: &Run, spec: &ReadinessSpec, late: &[NotReady]) -> StepError {
     if late.len() > NAMED {
         parts.push(format!("and {} more", late.len() - NAMED));
     }
-    let hint = "`readiness` says what is asked and for how long; \
-                GET /task/{id}/logs?service=worker shows what the workers wrote";
-    run.failed(FailureCode::WorkersNotReady, parts.join("; "), hint)
+    run.failed(
+        FailureCode::WorkersNotReady,
+        parts.join("; "),
+        hint(&spec.probe),
+    )
+}
+
+fn hint(probe: &ReadinessProbe) -> &'static str {
+    match probe {
+        ReadinessProbe::Exec(_) => {
+            "GET /task/{id}/logs?service=readiness shows how each try of the command ended, \
+             service=worker what the workers wrote; the command runs in the worker's image"
+        }
+        _ => {
+            "`readiness` says what is asked and for how long; \
+             GET /task/{id}/logs?service=worker shows what the workers wrote"
+        }
+    }
 }
 
 fn not_asked(run: &Run, silence: &str) -> StepError {

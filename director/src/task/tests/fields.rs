@@ -42,7 +42,7 @@ fn the_rules_of_a_test() {
     assert_eq!(spec.exclusive.as_deref(), Some("shop.staging:eu_1-A"));
     let named = super::spec(&[
         ("/onWorkerLoss", json!("continue")),
-        ("/exclusive", json!("")),
+        ("/exclusive", json!(null)),
     ]);
     assert_eq!(named, super::spec(&[]));
 }
@@ -61,6 +61,7 @@ fn wrong_rules_of_a_test() {
         faults(
             "/exclusive",
             &[
+                json!(""),
                 json!("a b"),
                 json!("x".repeat(101)),
                 json!("ä"),
@@ -77,6 +78,7 @@ fn wrong_rules_of_a_test() {
     onWorkerLoss is `continu`; did you mean `continue`?
     onWorkerLoss is `x`; known are `continue`, `abort`
     onWorkerLoss is true or false; expected a string
+    exclusive `` is not a name; expected 1 to 100 letters, digits, `_`, `-`, `.` or `:`
     exclusive `a b` is not a name; expected 1 to 100 letters, digits, `_`, `-`, `.` or `:`
     exclusive `xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...` is not a name; expected 1 to 100 letters, digits, `_`, `-`, `.` or `:`
     exclusive `ä` is not a name; expected 1 to 100 letters, digits, `_`, `-`, `.` or `:`
