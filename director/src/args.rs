@@ -76,12 +76,14 @@ pub enum StoreCommand {
 
 impl ValueEnum for Orphans {
     fn value_variants<'a>() -> &'a [Self] {
-        &[Self::Remove, Self::Keep]
+        &[Self::Remove, Self::RemoveAll, Self::Keep]
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(match self {
-            Self::Remove => PossibleValue::new("remove").help("Remove them"),
+            Self::Remove => PossibleValue::new("remove")
+                .help("Remove those that were made with this host name, data directory and port"),
+            Self::RemoveAll => PossibleValue::new("remove-all").help("Remove the others, too"),
             Self::Keep => PossibleValue::new("keep").help("Only say what there is"),
         })
     }

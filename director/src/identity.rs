@@ -34,8 +34,18 @@ pub struct Place<'a> {
 /// # Errors
 /// When the file cannot be read or written.
 pub fn director_id(place: &Place<'_>, configured: Option<&str>) -> anyhow::Result<String> {
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    on_host(host.trim(), place, configured)
+    on_host(&host(), place, configured)
+}
+
+/// A name for the place, in which no two Directors can be at once. One that cannot be told from others
+/// gets a name that is never found again.
+pub fn place(place: &Place<'_>) -> String {
+    hash(&host(), place).unwrap_or_else(generated)
+}
+
+fn host() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
 }
 
 fn on_host(host: &str, place: &Place<'_>, configured: Option<&str>) -> anyhow::Result<String> {
@@ -62,6 +72,11 @@ fn on_host(host: &str, place: &Place<'_>, configured: Option<&str>) -> anyhow::R
 
 /// Where the second copy is; none when the place cannot be told from others.
 fn copy_path(host: &str, place: &Place<'_>) -> Option<PathBuf> {
+    let hash = hash(host, place)?;
+    Some(place.glusterpath.join(format!("{COPY_PREFIX}{hash}")))
+}
+
+fn hash(host: &str, place: &Place<'_>) -> Option<String> {
     if host.is_empty() || place.port == 0 {
         return None;
     }
@@ -74,12 +89,12 @@ fn copy_path(host: &str, place: &Place<'_>) -> Option<PathBuf> {
         hash.update(part);
         hash.update([0]);
     }
-    let mut name = COPY_PREFIX.to_owned();
+    let mut name = String::new();
     for byte in &hash.finalize()[..8] {
         // Writing to a text does not fail.
         let _ = write!(name, "{byte:02x}");
     }
-    Some(place.glusterpath.join(name))
+    Some(name)
 }
 
 /// The id that an earlier Director of this place had.

@@ -86,7 +86,7 @@ pub fn assemble(config: &Config, ports: Ports) -> anyhow::Result<Orchestrator> {
     let bundles = BundleStore::open(&config.glusterpath, bundle_limits(config))?;
     tracing::debug!(director = %director_id, "assembled");
     Ok(Orchestrator::new(Shared {
-        settings: settings(config, director_id),
+        settings: settings(config, director_id, identity::place(&place)),
         store,
         health: Health::watch(Arc::clone(&ports.swarm)),
         swarm: ports.swarm,
@@ -99,9 +99,10 @@ pub fn assemble(config: &Config, ports: Ports) -> anyhow::Result<Orchestrator> {
     }))
 }
 
-fn settings(config: &Config, director_id: String) -> Settings {
+fn settings(config: &Config, director_id: String, place: String) -> Settings {
     Settings {
         director_id,
+        place,
         max_concurrent_tasks: config.max_concurrent_tasks,
         orchestration_timeout: config.fixed_orchestration_timeout,
         max_duration: MAX_DURATION,

@@ -19,6 +19,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use tokio::fs::{self, File};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, BufWriter, Lines};
+use tokio::time::{Instant, timeout_at};
 
 /// How much is kept of the beginning of a log.
 pub const HEAD_BYTES: usize = 64 << 20;
@@ -70,8 +71,9 @@ impl Evidence {
         self.root.join(task.as_str()).join(run).join("logs")
     }
 
-    /// Writes a whole log. A file that was there is replaced only when the new one is complete, so
-    /// that a log which was kept once is not lost to a later, poorer look.
+    /// Writes a whole log, or what of it can be read until `deadline`. A file that was there is
+    /// replaced only when the new one is complete, so that a log which was kept once is not lost to a
+    /// later, poorer look.
     ///
     /// # Errors
     /// When the disk does not take it, or the log ends early; what was read so far is then kept.
@@ -81,6 +83,7 @@ impl Evidence {
         run: &str,
         source: Source,
         lines: S,
+        deadline: Instant,
     ) -> Result<(), String>
     where
         S: Stream<Item = Result<LogLine, SwarmError>> + Unpin,
@@ -90,7 +93,9 @@ impl Evidence {
         fs::create_dir_all(&dir).await.map_err(text)?;
         let part = dir.join(format!("{source}.part"));
         let whole = dir.join(format!("{source}.log"));
-        let read = write_log(&part, lines, self.caps).await.map_err(text)?;
+        let read = write_log(&part, lines, self.caps, deadline)
+            .await
+            .map_err(text)?;
         if read.is_ok() || !fs::try_exists(&whole).await.unwrap_or(false) {
             fs::rename(&part, &whole).await.map_err(text)?;
         } else {
@@ -208,8 +213,13 @@ fn format_line(line: &LogLine) -> String {
     format!("{} {stream} {}\n", line.at, line.text)
 }
 
-/// The outer error is the disk's, the inner one Docker's.
-async fn write_log<S>(path: &Path, mut lines: S, caps: Caps) -> io::Result<Result<(), SwarmError>>
+/// The outer error is the disk's, the inner one Docker's, or that of the clock.
+async fn write_log<S>(
+    path: &Path,
+    mut lines: S,
+    caps: Caps,
+    deadline: Instant,
+) -> io::Result<Result<(), String>>
 where
     S: Stream<Item = Result<LogLine, SwarmError>> + Unpin,
 {
@@ -217,11 +227,16 @@ where
     let mut head = 0;
     let mut tail = Tail::new(caps.tail);
     let mut result = Ok(());
-    while let Some(line) = lines.next().await {
-        let line = match line {
-            Ok(line) => format_line(&line),
-            Err(error) => {
-                result = Err(error);
+    loop {
+        let line = match timeout_at(deadline, lines.next()).await {
+            Ok(None) => break,
+            Ok(Some(Ok(line))) => format_line(&line),
+            Ok(Some(Err(error))) => {
+                result = Err(error.to_string());
+                break;
+            }
+            Err(_) => {
+                result = Err("it could not be read to its end in time".to_owned());
                 break;
             }
         };

@@ -48,7 +48,7 @@ fn broken() -> SwarmError {
 
 async fn keep(evidence: &Evidence, lines: Vec<Result<LogLine, SwarmError>>) -> Result<(), String> {
     evidence
-        .keep_log(&task(), "run", MASTER, stream::iter(lines))
+        .keep_log(&task(), "run", MASTER, stream::iter(lines), soon())
         .await
 }
 
@@ -181,7 +181,7 @@ async fn logs_are_listed_by_role_and_number_and_nothing_else_is() {
     for (role, replica) in sources {
         let source = Source { role, replica };
         evidence
-            .keep_log(&task(), "run", source, stream::iter(Vec::new()))
+            .keep_log(&task(), "run", source, stream::iter(Vec::new()), soon())
             .await
             .unwrap();
     }
@@ -201,7 +201,7 @@ async fn removal_takes_all_runs_of_a_task_and_no_other_task() {
     keep(&evidence, vec![Ok(line("x"))]).await.unwrap();
     let other = TaskName::parse("load-2").unwrap();
     evidence
-        .keep_log(&other, "run", MASTER, stream::iter(Vec::new()))
+        .keep_log(&other, "run", MASTER, stream::iter(Vec::new()), soon())
         .await
         .unwrap();
     evidence.remove(&task()).await.unwrap();
@@ -219,4 +219,26 @@ async fn a_disk_that_takes_nothing_is_told() {
         error.starts_with("cannot write the log of master.1: "),
         "{error}"
     );
+}
+
+fn soon() -> tokio::time::Instant {
+    tokio::time::Instant::now() + std::time::Duration::from_secs(60)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_takes_too_long_to_read_is_kept_as_far_as_it_was_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let evidence = Evidence::new(dir.path());
+    let first = stream::iter(vec![Ok(line("the beginning"))]);
+    let endless = first.chain(stream::pending()).boxed();
+    let kept = evidence
+        .keep_log(&task(), "run", MASTER, endless, soon())
+        .await;
+    assert!(
+        kept.unwrap_err()
+            .contains("could not be read to its end in time")
+    );
+    let mut log = evidence.read_log(&task(), "run", MASTER).await.unwrap();
+    assert_eq!(log.next().await.unwrap().unwrap().text, "the beginning");
+    assert!(log.next().await.unwrap().is_none());
 }

@@ -53,6 +53,8 @@ use tokio::sync::watch;
 pub struct Settings {
     /// Id of this Director, in the labels of everything it creates.
     pub director_id: String,
+    /// Where this Director lives, in the labels too: no other can be there at the same time.
+    pub place: String,
     /// How many tasks run at once.
     pub max_concurrent_tasks: usize,
     /// Bound of each part of the preparation; `None`: 60 s and 1 s for each replica.

@@ -8,7 +8,7 @@ use super::cleanup::remove_all;
 use super::{Orchestrator, Shared};
 use crate::store::{KnownRuns, StoreError};
 use crate::swarm::{Kind, Object, SwarmError};
-use crate::task::plan::{LABEL_DIRECTOR, LABEL_RUN, LABEL_TASK, Labels};
+use crate::task::plan::{LABEL_DIRECTOR, LABEL_PLACE, LABEL_RUN, LABEL_TASK, Labels};
 use futures_util::stream::{self, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -26,8 +26,10 @@ const NAMES: usize = 50;
 /// What becomes of orphans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Orphans {
-    /// They are removed.
+    /// Those that were made in this Director's place are removed.
     Remove,
+    /// Those of another place are removed as well.
+    RemoveAll,
     /// They stay, and are spoken of.
     Keep,
 }
@@ -52,6 +54,9 @@ pub(super) struct OrphanRun {
 pub(super) struct Found {
     /// This Director's, of runs that its store does not know.
     pub runs: BTreeMap<OrphanRun, Vec<(Kind, String)>>,
+    /// The same, but made in another place: by this Director before it moved, or by another one that
+    /// has the same id by mistake and may be following these very tests.
+    pub elsewhere: BTreeMap<OrphanRun, Vec<(Kind, String)>>,
     /// This Director's by its label, but of no run that could be named.
     pub nameless: Vec<(Kind, String)>,
     /// Other Directors', by id.
@@ -59,7 +64,7 @@ pub(super) struct Found {
 }
 
 /// Sorts what Docker has by what the store knows.
-pub(super) fn sort(objects: Vec<Object>, known: &KnownRuns, director: &str) -> Found {
+pub(super) fn sort(objects: Vec<Object>, known: &KnownRuns, director: &str, place: &str) -> Found {
     let mut found = Found::default();
     for object in objects {
         let label = |key| object.labels.get(key).cloned();
@@ -72,7 +77,12 @@ pub(super) fn sort(objects: Vec<Object>, known: &KnownRuns, director: &str) -> F
         match (label(LABEL_TASK), label(LABEL_RUN)) {
             (Some(task), Some(run)) => {
                 if !is_known(known, &task, &run) {
-                    let items = found.runs.entry(OrphanRun { task, run }).or_default();
+                    let here = label(LABEL_PLACE).as_deref() == Some(place);
+                    let runs = match here {
+                        true => &mut found.runs,
+                        false => &mut found.elsewhere,
+                    };
+                    let items = runs.entry(OrphanRun { task, run }).or_default();
                     items.push(item);
                 }
             }
@@ -98,12 +108,17 @@ impl Orchestrator {
         forget_evidence(&self.shared).await;
         let found = look_until_seen(&self.shared).await;
         report_others(&found);
+        let mut found = found;
+        match orphans {
+            Orphans::RemoveAll => found.runs.append(&mut found.elsewhere),
+            Orphans::Remove | Orphans::Keep => report_elsewhere(&found),
+        }
         if found.runs.is_empty() {
             return;
         }
         match orphans {
             Orphans::Keep => report_kept(&found),
-            Orphans::Remove => remove(&self.shared, found).await,
+            Orphans::Remove | Orphans::RemoveAll => remove(&self.shared, found).await,
         }
     }
 }
@@ -167,7 +182,13 @@ async fn look(shared: &Shared) -> Result<Found, LookError> {
     let objects = shared.swarm.labelled(LABEL_DIRECTOR).await?;
     // Not before Docker's answer is there; see the top of this module.
     let known = known(shared).await?;
-    Ok(sort(objects, &known, &shared.settings.director_id))
+    let settings = &shared.settings;
+    Ok(sort(
+        objects,
+        &known,
+        &settings.director_id,
+        &settings.place,
+    ))
 }
 
 async fn remove(shared: &Shared, found: Found) {
@@ -241,6 +262,19 @@ fn report_others(found: &Found) {
     tracing::info!(
         "Docker holds objects of other Directors, which stay: {}; if the data of one of them was lost, `directorId: <id>` in the configuration adopts its objects",
         counts.join(", ")
+    );
+}
+
+fn report_elsewhere(found: &Found) {
+    if found.elsewhere.is_empty() {
+        return;
+    }
+    let objects: Vec<_> = found.elsewhere.values().flatten().cloned().collect();
+    tracing::warn!(
+        objects = %list(&objects),
+        "found {} object(s) of {} run(s) with this Director's id that were made by a Director with another host, data directory or port; they stay. If that one is running, give one of the two another `directorId`; if it is gone, `--adopt-orphans=remove-all` removes them",
+        objects.len(),
+        found.elsewhere.len()
     );
 }
 

@@ -70,6 +70,7 @@ impl Run {
             spec: &self.spec,
             run: &self.state.run,
             director: &self.shared.settings.director_id,
+            place: &self.shared.settings.place,
             networks_tried: self.state.subnets_tried,
         }
     }

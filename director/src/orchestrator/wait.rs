@@ -44,6 +44,11 @@ impl Deadline {
         Instant::now() >= self.at
     }
 
+    /// When it passes.
+    pub fn at(&self) -> Instant {
+        self.at
+    }
+
     /// What is left of it.
     pub fn left(&self) -> Duration {
         self.at.saturating_duration_since(Instant::now())

@@ -22,6 +22,10 @@ pub const LABEL_ROLE: &str = "com.atq.role";
 /// Label with the id of the Director that made the object.
 pub const LABEL_DIRECTOR: &str = "com.atq.director";
 
+/// Label with the place of that Director: its host, data directory and port, in which no two can be at
+/// once. Of two that have the same id by mistake it tells which one made the object.
+pub const LABEL_PLACE: &str = "com.atq.place";
+
 /// Where a bundle is found in a container (thesis, Appendix A).
 pub const BUNDLE_TARGET: &str = "/atq/data";
 /// The port on which the sidecar listens inside its container.
@@ -179,6 +183,8 @@ pub struct RunPlan<'a> {
     pub run: &'a str,
     /// Id of the Director.
     pub director: &'a str,
+    /// Where that Director lives ([`LABEL_PLACE`]).
+    pub place: &'a str,
     /// How many subnets were chosen for the run; the second network needs another name, because
     /// that of the first conflicts for seconds after its removal.
     pub networks_tried: u32,
@@ -215,6 +221,7 @@ impl RunPlan<'_> {
             (LABEL_RUN, self.run),
             (LABEL_ROLE, role.as_str()),
             (LABEL_DIRECTOR, self.director),
+            (LABEL_PLACE, self.place),
         ]
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value.to_owned()))

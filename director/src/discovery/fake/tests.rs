@@ -36,6 +36,7 @@ async fn sidecar() -> (FakeDiscovery, String) {
         spec: &TaskSpec::parse(&definition, &Anything).unwrap(),
         run: "a1b2c3",
         director: "director-1",
+        place: "here",
         networks_tried: 1,
     };
     let swarm = FakeSwarm::new();

@@ -11,8 +11,10 @@ use crate::task::event::Event;
 use futures_util::{StreamExt, stream};
 use std::time::Duration;
 
-/// Bound of the whole step.
+/// How long logs are read.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How much longer the disk may take.
+const TO_THE_DISK: Duration = Duration::from_secs(10);
 /// Pause before Docker is asked again for what there is.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How many logs are read at once.
@@ -22,12 +24,14 @@ const AT_ONCE: usize = 8;
 /// its tools write then is kept too.
 pub async fn collect(run: &mut Run) -> Event {
     wind_down::end_test(run).await;
-    keep_all(run).await
+    keep_all(run, PATIENCE).await
 }
 
-/// Keeps the logs of all containers there are.
-pub async fn keep_all(run: &mut Run) -> Event {
-    let deadline = Deadline::after(PATIENCE);
+/// Keeps the logs of all containers there are, or what of them can be read within `patience`.
+pub async fn keep_all(run: &mut Run, patience: Duration) -> Event {
+    let deadline = Deadline::after(patience);
+    // A log that is cut off must still be written to its end.
+    let bound = Deadline::after(patience + TO_THE_DISK);
     let (wanted, exit_code) = match wanted(run, deadline).await {
         Ok(wanted) => wanted,
         Err(missing) => {
@@ -42,13 +46,13 @@ pub async fn keep_all(run: &mut Run) -> Event {
     };
     let sources: Vec<Source> = wanted.iter().map(|wanted| wanted.source).collect();
     let mut results = stream::iter(wanted)
-        .map(|wanted| keep(run, wanted))
+        .map(|wanted| keep(run, wanted, deadline))
         .buffer_unordered(AT_ONCE);
     let mut open = sources;
     let mut missing = Vec::new();
     let mut logs = 0;
     while !open.is_empty() {
-        match tokio::time::timeout(deadline.left(), results.next()).await {
+        match tokio::time::timeout(bound.left(), results.next()).await {
             Ok(Some((source, result))) => {
                 open.retain(|waiting| *waiting != source);
                 logs += u32::from(result.is_ok());
@@ -67,6 +71,7 @@ pub async fn keep_all(run: &mut Run) -> Event {
         }
     }
     drop(results);
+    missing.sort();
     Event::EvidenceKept {
         logs,
         missing,
@@ -101,7 +106,7 @@ async fn wanted(run: &Run, deadline: Deadline) -> Result<(Vec<Logged>, Option<i6
     }
 }
 
-async fn keep(run: &Run, wanted: Logged) -> (Source, Result<(), String>) {
+async fn keep(run: &Run, wanted: Logged, deadline: Deadline) -> (Source, Result<(), String>) {
     let source = wanted.source;
     if wanted.lost {
         let problem = format!("the log of {source} could not be read: its node was lost");
@@ -125,7 +130,7 @@ async fn keep(run: &Run, wanted: Logged) -> (Source, Result<(), String>) {
         source,
         run.shared
             .evidence
-            .keep_log(&run.spec.name, &run.state.run, source, lines)
+            .keep_log(&run.spec.name, &run.state.run, source, lines, deadline.at())
             .await,
     )
 }

@@ -17,6 +17,8 @@ const LOOK: Duration = Duration::from_millis(500);
 const MAX_OUTPUT: usize = 512 << 10;
 /// Bound of reading the log.
 const LOG_PATIENCE: Duration = Duration::from_secs(30);
+/// How much longer the disk may take.
+const TO_THE_DISK: Duration = Duration::from_secs(10);
 /// How much of the output a message shows.
 const SHOWN_OUTPUT: usize = 200;
 
@@ -90,8 +92,10 @@ impl Output {
 pub async fn keep_log(run: &Run, task: &SwarmTask, source: Source) -> Output {
     let mut output = Output::default();
     if task.container_id.is_some() {
-        let kept = tokio::time::timeout(LOG_PATIENCE, read_log(run, task, source, &mut output));
-        let problem = match kept.await {
+        let deadline = Instant::now() + LOG_PATIENCE;
+        let read = read_log(run, task, source, &mut output, deadline);
+        // A log that is cut off must still be written to its end.
+        let problem = match tokio::time::timeout(LOG_PATIENCE + TO_THE_DISK, read).await {
             Ok(kept) => kept.err(),
             Err(_) => Some(format!(
                 "Docker did not give it within {} s",
@@ -110,6 +114,7 @@ async fn read_log(
     task: &SwarmTask,
     source: Source,
     output: &mut Output,
+    deadline: Instant,
 ) -> Result<(), String> {
     let query = LogQuery::default();
     let lines = run.shared.swarm.task_logs(&task.id, false, query).await;
@@ -121,7 +126,7 @@ async fn read_log(
     });
     run.shared
         .evidence
-        .keep_log(&run.spec.name, &run.state.run, source, lines)
+        .keep_log(&run.spec.name, &run.state.run, source, lines, deadline)
         .await
 }
 

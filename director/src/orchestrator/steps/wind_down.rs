@@ -11,6 +11,8 @@ use crate::task::state::Desired;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// How long last words are read: what was read before is kept already.
+const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(100);
 /// What an end may take beyond the grace period: the order goes through the manager to the node, and
 /// the report goes back.
@@ -57,7 +59,7 @@ pub async fn last_words(run: &mut Run) -> Option<Event> {
     if run.desired() == Desired::Deleted {
         return None;
     }
-    Some(collect::keep_all(run).await)
+    Some(collect::keep_all(run, PATIENCE).await)
 }
 
 /// Tells the containers of `service` to end and waits until they have. A delete cuts the wait short:

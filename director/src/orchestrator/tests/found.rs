@@ -18,6 +18,7 @@ fn foreign(view: &View) -> ServicePlan {
         spec: &view.spec,
         run: &view.state.run,
         director: "somebody",
+        place: "here",
         networks_tried: 1,
     };
     let mut plan = plan.workers("10.9.0.0/24".parse().unwrap(), None);
@@ -73,7 +74,7 @@ fn logs_that_hang_do_not_hold_up_the_end_and_are_named() {
             Event::EvidenceKept { missing, .. } => Some(missing.join("; ")),
             _ => None,
         });
-        assert_snapshot!(missing.unwrap(), @"the log of worker.1 could not be read within 60 s; the log of worker.2 could not be read within 60 s; the log of worker.3 could not be read within 60 s");
+        assert_snapshot!(missing.unwrap(), @"the log of worker.1 is incomplete: it could not be read to its end in time; the log of worker.2 is incomplete: it could not be read to its end in time; the log of worker.3 is incomplete: it could not be read to its end in time");
     });
 }
 

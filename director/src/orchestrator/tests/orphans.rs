@@ -7,25 +7,30 @@ use crate::orchestrator::wishes::WishError;
 use crate::store::{KnownRuns, StoreError};
 use crate::swarm::fake::Leftovers;
 use crate::swarm::{Kind, Object, SwarmError};
-use crate::task::plan::{LABEL_DIRECTOR, LABEL_RUN, LABEL_TASK, Labels};
+use crate::task::plan::{LABEL_DIRECTOR, LABEL_PLACE, LABEL_RUN, LABEL_TASK, Labels};
 use crate::task::spec::TaskName;
 use crate::task::state::{Outcome, Step};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-fn object(director: &str, task: &str, run: &str) -> Object {
+fn labels_of(director: &str, task: &str, run: &str, place: &str) -> Labels {
     let labels = [
         (LABEL_DIRECTOR, director),
         (LABEL_TASK, task),
         (LABEL_RUN, run),
+        (LABEL_PLACE, place),
     ];
     let labels = labels.iter().filter(|(_, value)| !value.is_empty());
+    labels
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+fn object(director: &str, task: &str, run: &str) -> Object {
     Object {
         kind: Kind::Service,
         name: format!("{task}-{run}"),
-        labels: labels
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect(),
+        labels: labels_of(director, task, run, "here"),
     }
 }
 
@@ -45,8 +50,12 @@ fn an_object_is_known_by_task_and_run() {
         object("me", "two", ""),
         object("other", "one", "bbbbbb"),
         object("other", "two", "eeeeee"),
+        Object {
+            labels: labels_of("me", "three", "ffffff", "there"),
+            ..object("me", "three", "ffffff")
+        },
     ];
-    let found = sort(objects, &known, "me");
+    let found = sort(objects, &known, "me", "here");
     let run = |task: &str, run: &str| OrphanRun {
         task: task.into(),
         run: run.into(),
@@ -60,6 +69,7 @@ fn an_object_is_known_by_task_and_run() {
                 (run("two", "aaaaaa"), vec![item("two-aaaaaa")]),
             ]
             .into(),
+            elsewhere: [(run("three", "ffffff"), vec![item("three-ffffff")])].into(),
             nameless: vec![item("-dddddd"), item("two-")],
             others: [("other".to_owned(), 2)].into(),
         }
@@ -105,6 +115,28 @@ fn orphans_are_removed_without_a_leak() {
             .it
             .clone()
             .look_after_orphans(Orphans::Remove)
+            .await;
+        assert_eq!(director.fake.leftovers(), Leftovers::default());
+    });
+}
+
+#[test]
+fn a_director_that_has_the_id_of_another_one_by_mistake_leaves_its_tests_alone() {
+    let mut stage = with_a_lost_task();
+    stage.settings.place = "place-2".into();
+    stage.life(async |director| {
+        let before = director.fake.leftovers();
+        director
+            .it
+            .clone()
+            .look_after_orphans(Orphans::Remove)
+            .await;
+        assert_eq!(director.fake.leftovers(), before);
+        // Unless it is told that the other one is gone.
+        director
+            .it
+            .clone()
+            .look_after_orphans(Orphans::RemoveAll)
             .await;
         assert_eq!(director.fake.leftovers(), Leftovers::default());
     });

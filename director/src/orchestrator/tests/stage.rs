@@ -60,6 +60,7 @@ impl Stage {
             fake,
             settings: Settings {
                 director_id: "director-1".into(),
+                place: "place-1".into(),
                 max_concurrent_tasks: 4,
                 orchestration_timeout: None,
                 max_duration: Duration::from_secs(24 * 3600),

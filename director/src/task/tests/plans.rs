@@ -43,6 +43,7 @@ fn plan(spec: &TaskSpec) -> RunPlan<'_> {
         spec,
         run: "a1b2c3",
         director: "director-1",
+        place: "here",
         networks_tried: 1,
     }
 }
@@ -89,6 +90,7 @@ fn the_network() {
         subnet: 10.224.0.0/24,
         labels: {
             "com.atq.director": "director-1",
+            "com.atq.place": "here",
             "com.atq.role": "network",
             "com.atq.run": "a1b2c3",
             "com.atq.task": "Load_1",
@@ -96,6 +98,7 @@ fn the_network() {
     }
     "#);
     let second = RunPlan {
+        place: "here",
         networks_tried: 2,
         ..plan(&spec)
     };
@@ -108,7 +111,7 @@ fn the_sidecar() {
     assert_snapshot!(show(&plan(&spec).discovery("sidecar:1", "token", Some("node-1"))), @r#"
     name: Load_1-a1b2c3-discovery
     role: discovery
-    labels: {"com.atq.director": "director-1", "com.atq.role": "discovery", "com.atq.run": "a1b2c3", "com.atq.task": "Load_1"}
+    labels: {"com.atq.director": "director-1", "com.atq.place": "here", "com.atq.role": "discovery", "com.atq.run": "a1b2c3", "com.atq.task": "Load_1"}
     image: sidecar:1
     command: None []
     environment: ATQ_DISCOVERY_TOKEN=token
@@ -132,7 +135,7 @@ fn the_workers() {
     assert_snapshot!(show(&workers), @r#"
     name: Load_1-a1b2c3-worker
     role: worker
-    labels: {"com.atq.director": "director-1", "com.atq.role": "worker", "com.atq.run": "a1b2c3", "com.atq.task": "Load_1"}
+    labels: {"com.atq.director": "director-1", "com.atq.place": "here", "com.atq.role": "worker", "com.atq.run": "a1b2c3", "com.atq.task": "Load_1"}
     image: tool:1
     command: None ["-n", "5"]
     environment: ATQ_TASK=Load_1
@@ -157,7 +160,7 @@ fn a_try_of_the_wait_command() {
     assert_snapshot!(show(&wait), @r#"
     name: Load_1-a1b2c3-wait-2
     role: wait
-    labels: {"com.atq.director": "director-1", "com.atq.role": "wait", "com.atq.run": "a1b2c3", "com.atq.task": "Load_1"}
+    labels: {"com.atq.director": "director-1", "com.atq.place": "here", "com.atq.role": "wait", "com.atq.run": "a1b2c3", "com.atq.task": "Load_1"}
     image: tool:1
     command: Some(["/bin/sh", "-c"]) ["test -f x"]
     environment: ATQ_TASK=Load_1
@@ -181,7 +184,7 @@ fn the_master_is_told_the_addresses_ascending_under_two_names() {
     assert_snapshot!(show(&master), @r#"
     name: Load_1-a1b2c3-master
     role: master
-    labels: {"com.atq.director": "director-1", "com.atq.role": "master", "com.atq.run": "a1b2c3", "com.atq.task": "Load_1"}
+    labels: {"com.atq.director": "director-1", "com.atq.place": "here", "com.atq.role": "master", "com.atq.run": "a1b2c3", "com.atq.task": "Load_1"}
     image: boss:1
     command: None []
     environment: ATQ_TASK=Load_1
@@ -236,7 +239,7 @@ fn services_have_what_their_definition_asks_for() {
     assert_eq!(worker.stop_grace, Duration::from_secs(30));
     assert_eq!(
         format!("{:?}", worker.labels),
-        r#"{"com.atq.director": "director-1", "com.atq.role": "worker", "com.atq.run": "a1b2c3", "com.atq.task": "load", "team": "a", "zone": "b"}"#
+        r#"{"com.atq.director": "director-1", "com.atq.place": "here", "com.atq.role": "worker", "com.atq.run": "a1b2c3", "com.atq.task": "load", "team": "a", "zone": "b"}"#
     );
     // The other service has nothing of it.
     let master = plan.master(net("10.224.0.0/24"), None, &addresses());
@@ -285,7 +288,7 @@ fn the_readiness_command() {
     assert_snapshot!(show(&plan), @r#"
     name: load-a1b2c3-readiness
     role: readiness
-    labels: {"com.atq.director": "director-1", "com.atq.role": "readiness", "com.atq.run": "a1b2c3", "com.atq.task": "load", "team": "a", "zone": "b"}
+    labels: {"com.atq.director": "director-1", "com.atq.place": "here", "com.atq.role": "readiness", "com.atq.run": "a1b2c3", "com.atq.task": "load", "team": "a", "zone": "b"}
     image: tool:1
     command: Some(["/bin/sh", "-c"]) ["SCRIPT"]
     environment: ATQ_TASK=load
@@ -323,6 +326,7 @@ fn remotes_of_the_user_stay() {
 fn names_fit_into_63_characters_and_are_all_different() {
     let spec = spec(&[("/name", json!("n".repeat(45)))]);
     let plan = RunPlan {
+        place: "here",
         networks_tried: 9,
         ..plan(&spec)
     };
