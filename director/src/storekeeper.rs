@@ -42,7 +42,12 @@ fn export(dir: &Path, file: Option<&Path>) -> anyhow::Result<ExitCode> {
             Some(StoreError::Open { .. }) => {
                 eprintln!("atq-director: {error:#}\nwhat follows is what can be read of a copy");
                 let rescued = Rescued::open(dir)?;
-                write(&rescued.store, file).map(|exported| verdict(&exported, false))
+                let exported = write(&rescued.store, file)?;
+                if let (0, Some(path)) = (exported.tasks, file) {
+                    // An empty file would only be in the way of the next try.
+                    std::fs::remove_file(path)?;
+                }
+                Ok(verdict(&exported, false))
             }
             _ => Err(error),
         },

@@ -141,14 +141,25 @@ fn listen(output: &mut Output, line: &LogLine) {
     }
 }
 
-/// The beginning of an output, for a message.
+/// The beginning of an output, for a message of one line.
 pub fn shown(output: &str) -> String {
-    let output = output.trim();
+    let output = output.trim().replace('\n', "\\n");
     match output.chars().count() > SHOWN_OUTPUT {
         true => format!(
             "{}...",
             output.chars().take(SHOWN_OUTPUT).collect::<String>()
         ),
-        false => output.to_owned(),
+        false => output,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn an_output_of_many_lines_is_told_in_one() {
+        assert_eq!(shown(" one\ntwo\n"), "one\\ntwo");
+        assert_eq!(shown(&"x\n".repeat(500)).chars().count(), 203);
     }
 }
