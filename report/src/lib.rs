@@ -1,0 +1,2 @@
+//! Figures and pages from the result files of load-test tools. Pure computing on readers: no network,
+//! no Docker, no clock.
