@@ -27,7 +27,8 @@ images.
 environment:
   ATQ_STATE       where the nodes keep their data, below `nodes` (as for setup.sh)
   ATQ_NODES_NET   the first three numbers of their /24 network (10.77.0)
-  ATQ_NODES_IMAGES  images that each node gets from the host (atq-testload:dev atq-discovery:dev)
+  ATQ_NODES_IMAGES  images that each node gets from the host (atq-testload:dev atq-discovery:dev
+                    atq-carrier:dev)
 HELP
 }
 
@@ -37,7 +38,7 @@ BRIDGE=atq-nodes
 NET=${ATQ_NODES_NET:-10.77.0}
 # Node N has <NET>.<N>, the host this one.
 HOST_ADDRESS=$NET.254
-read -ra IMAGES <<<"${ATQ_NODES_IMAGES:-atq-testload:dev atq-discovery:dev}"
+read -ra IMAGES <<<"${ATQ_NODES_IMAGES:-atq-testload:dev atq-discovery:dev atq-carrier:dev}"
 
 # ---------------------------------------------------------------- questions
 
