@@ -8,6 +8,7 @@ pub mod docker;
 pub mod engine;
 pub mod image;
 pub mod nodes;
+pub mod pages;
 pub mod readers;
 pub mod registry;
 pub mod soak;
