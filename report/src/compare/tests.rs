@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used)]
+
 use super::*;
 
 fn figures(samples: u64, p95: f64) -> Figures {

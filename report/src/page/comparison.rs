@@ -22,10 +22,34 @@ struct Figure {
 
 /// Those at `BY_LABEL` stand in the table of labels.
 const FIGURES: [Figure; 13] = [
-    figure("samples", "Samples", |f| number_of(f.samples), |f| count(f.samples), None),
-    figure("errors", "Errors", |f| number_of(f.errors), |f| count(f.errors), Some(false)),
-    figure("errorPercent", "Errors in percent", |f| f.error_percent, |f| percent(f.error_percent), Some(false)),
-    figure("throughput", "Throughput", |f| f.throughput, |f| format!("{}/s", short(f.throughput)), Some(true)),
+    figure(
+        "samples",
+        "Samples",
+        |f| number_of(f.samples),
+        |f| count(f.samples),
+        None,
+    ),
+    figure(
+        "errors",
+        "Errors",
+        |f| number_of(f.errors),
+        |f| count(f.errors),
+        Some(false),
+    ),
+    figure(
+        "errorPercent",
+        "Errors in percent",
+        |f| f.error_percent,
+        |f| percent(f.error_percent),
+        Some(false),
+    ),
+    figure(
+        "throughput",
+        "Throughput",
+        |f| f.throughput,
+        |f| format!("{}/s", short(f.throughput)),
+        Some(true),
+    ),
     figure("min", "Min", |f| f.min, |f| millis(f.min), Some(false)),
     figure("mean", "Mean", |f| f.mean, |f| millis(f.mean), Some(false)),
     figure("p50", "p50", |f| f.p50, |f| millis(f.p50), Some(false)),
@@ -33,8 +57,20 @@ const FIGURES: [Figure; 13] = [
     figure("p95", "p95", |f| f.p95, |f| millis(f.p95), Some(false)),
     figure("p99", "p99", |f| f.p99, |f| millis(f.p99), Some(false)),
     figure("max", "Max", |f| f.max, |f| millis(f.max), Some(false)),
-    figure("receivedBytes", "Received", |f| number_of(f.received_bytes), |f| bytes(f.received_bytes), None),
-    figure("sentBytes", "Sent", |f| number_of(f.sent_bytes), |f| bytes(f.sent_bytes), None),
+    figure(
+        "receivedBytes",
+        "Received",
+        |f| number_of(f.received_bytes),
+        |f| bytes(f.received_bytes),
+        None,
+    ),
+    figure(
+        "sentBytes",
+        "Sent",
+        |f| number_of(f.sent_bytes),
+        |f| bytes(f.sent_bytes),
+        None,
+    ),
 ];
 const BY_LABEL: [usize; 6] = [2, 3, 5, 6, 8, 9];
 
@@ -93,15 +129,16 @@ impl Move {
     fn text(&self) -> String {
         let arrow = match self.percent {
             _ if self.word == "same" => "",
-            Some(percent) if percent < 0.0 => "▼ ",
-            _ => "▲ ",
+            Some(percent) if percent < 0.0 => "▼\u{a0}",
+            _ => "▲\u{a0}",
         };
         let percent = match self.percent {
             Some(percent) => number::change(percent),
             None if self.word == "same" => String::new(),
             None => "from 0".to_owned(),
         };
-        let text = format!("{arrow}{percent} {}", self.word);
+        // The number stays in one line; the word may go to the next.
+        let text = format!("{arrow}{} {}", percent.replace(' ', "\u{a0}"), self.word);
         text.trim().to_owned()
     }
 }

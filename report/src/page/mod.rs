@@ -126,18 +126,18 @@ fn over_time(series: &Series) -> Markup {
             (series::response_times(series, span))
             div.pair {
                 div.block {
-                    h3 { "Throughput" }
+                    h3 { "Throughput over time" }
                     (series::throughput(series, span))
-                    h3 { "Errors" }
-                    @if failed { (series::errors(series, span)) }
-                    @else { p { "No sample failed." } }
                 }
                 div.block {
-                    h3 { "Active threads or users" }
+                    h3 { "Active threads or users over time" }
                     @if active { (series::active(series, span)) }
                     @else { p { "The result files do not tell how many were active." } }
                 }
             }
+            h3 { "Errors over time" }
+            @if failed { (series::errors(series, span)) }
+            @else { p { "No sample failed." } }
             (over_time::table(series, span))
         }
     }

@@ -16,6 +16,15 @@ pub(super) fn count(value: u64) -> String {
     grouped(&value.to_string())
 }
 
+/// `1 row`, `1,234 rows`.
+pub(super) fn some(value: usize, one: &str, many: &str) -> String {
+    format!(
+        "{} {}",
+        count(value as u64),
+        if value == 1 { one } else { many }
+    )
+}
+
 /// With this number of decimals and separators of thousands: `1,234.5`.
 pub(super) fn fixed(value: f64, decimals: usize) -> String {
     if !value.is_finite() {

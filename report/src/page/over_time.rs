@@ -32,7 +32,7 @@ pub(super) fn table(series: &Series, span: Span) -> Markup {
     let rows = series.points.len() / every;
     html! {
         details {
-            summary { "Figures over time, " (count(series.points.len() as u64)) " intervals of " (duration(series.interval)) }
+            summary { "Figures over time, " (number::some(series.points.len(), "interval", "intervals")) " of " (duration(series.interval)) }
             p.lead {
                 "Intervals by their start in UTC. Response times in milliseconds. The first and the last interval may be cut short by the start and the end of the run."
                 @if every > 1 { " One row of " (every) " is shown." }
@@ -69,7 +69,7 @@ fn row(point: &SeriesPoint, span: Span) -> Markup {
 
 fn moment(at: u64) -> String {
     match number::moment(at) {
-        Some(moment) if at % 1000 == 0 => number::date_time(moment),
+        Some(moment) if at.is_multiple_of(1000) => number::date_time(moment),
         Some(moment) => format!("{}.{:03}", number::date_time(moment), at % 1000),
         None => NONE.to_owned(),
     }
@@ -90,7 +90,7 @@ pub(super) fn distribution(report: &Report) -> Markup {
     let every = points.len().div_ceil(ROWS).max(1);
     html! {
         details {
-            summary { "Figures of the curve, " (count(points.len() as u64)) " percentiles" }
+            summary { "Figures of the curve, " (number::some(points.len(), "percentile", "percentiles")) }
             @if every > 1 { p.lead { "One row of " (every) " is shown." } }
             (scroll("Response time by percentile", points.len() / every, &html! {
                 table id="distribution-table" {
@@ -105,7 +105,8 @@ pub(super) fn distribution(report: &Report) -> Markup {
 }
 
 fn percentile_row(point: &PercentilePoint, samples: u64) -> Markup {
-    let text = format!("{:.6}", point.percentile);
+    // Six decimals, so that there is a point to trim to.
+    let text = fixed(point.percentile, 6);
     let text = text.trim_end_matches('0').trim_end_matches('.');
     html! {
         tr data-x=(format!("{:.4}", percentile_at(point.percentile, samples))) {

@@ -4,7 +4,7 @@ use atq_api_spec::report::{ErrorKind, Figures, NamedFigures, Report, ReportSourc
 use maud::{Markup, html};
 
 use super::charts::bars::bar;
-use super::number::{bytes, count, fixed, percent, percent_digits, short};
+use super::number::{bytes, count, fixed, percent, percent_digits, short, some};
 use super::text;
 
 /// Kinds of errors that are listed one by one.
@@ -33,7 +33,7 @@ pub(super) fn labels(report: &Report) -> Markup {
     html! {
         section id="labels" {
             h2 { "Labels" }
-            p.lead { (count(rows as u64)) @if rows == 1 { " label" } @else { " labels" } ". Response times in milliseconds, throughput in samples per second." }
+            p.lead { (some(rows, "label", "labels")) ". Response times in milliseconds, throughput in samples per second." }
             (scroll("Figures by label", rows, &html! {
                 table.wide data-filter=[(rows > 12).then_some("labels")] {
                     thead { tr {

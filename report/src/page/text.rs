@@ -59,7 +59,8 @@ fn is_hidden(c: char) -> bool {
 /// The beginning and the end with the length, when there are more than `limit` characters.
 fn shortened(text: &str, limit: usize) -> Option<String> {
     let length = text.chars().count();
-    if length <= limit {
+    // What is put in must not be longer than what is left out.
+    if length <= limit + 30 {
         return None;
     }
     let tail = limit / 4;

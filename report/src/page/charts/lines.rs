@@ -24,6 +24,8 @@ impl Line {
         html! {
             @if self.filled { path class={ "area " (self.class) } d=(area(&runs, height)) {} }
             path class={ "line " (self.class) } d=(path(&runs, height)) {}
+            @let dots = dots(&runs, height);
+            @if !dots.is_empty() { path class={ "line dot " (self.class) } d=(dots) {} }
         }
     }
 
@@ -42,16 +44,23 @@ impl Line {
     }
 }
 
-/// A value alone is a dot: a line of no length with round ends.
+/// Values alone, as lines of no length with round ends.
+fn dots(runs: &[Vec<(f64, f64)>], height: u32) -> String {
+    let mut d = String::new();
+    for run in runs.iter().filter(|run| run.len() == 1) {
+        d.push('M');
+        push(&mut d, run[0], height);
+        d.push_str("h0.01");
+    }
+    d
+}
+
 fn path(runs: &[Vec<(f64, f64)>], height: u32) -> String {
     let mut d = String::new();
-    for run in runs {
+    for run in runs.iter().filter(|run| run.len() > 1) {
         for (n, point) in run.iter().enumerate() {
             d.push(if n == 0 { 'M' } else { 'L' });
             push(&mut d, *point, height);
-        }
-        if run.len() == 1 {
-            d.push_str("h0.01");
         }
     }
     d
@@ -115,7 +124,8 @@ mod tests {
     #[test]
     fn a_gap_breaks_the_line_and_a_value_alone_is_a_dot() {
         let line = line(&[Some(0.0), Some(1.0), None, None, Some(0.5), Some(f64::NAN)]);
-        assert_eq!(path(&line.runs(), 200), "M0 200L100 0M400 100h0.01");
+        assert_eq!(path(&line.runs(), 200), "M0 200L100 0");
+        assert_eq!(dots(&line.runs(), 200), "M400 100h0.01");
         assert_eq!(
             area(&line.runs(), 200),
             "M0 200L0 200L100 0L100 200ZM400 200L400 100L400 200Z"

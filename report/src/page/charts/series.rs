@@ -173,7 +173,7 @@ pub(in super::super) fn active(series: &Series, span: Span) -> Markup {
             |p| p.active.unwrap_or(f64::NAN),
             number::short,
         ),
-        height: 150,
+        height: 200,
     }
     .chart(span, y, vec![line])
 }
@@ -232,11 +232,11 @@ fn spread(
     let largest = values.iter().copied().reduce(f64::max);
     match (least, largest) {
         (Some(least), Some(largest)) => format!(
-            "{what} is between {} and {}, in {} intervals of {}. The figures are in the table of \
+            "{what} is between {} and {}, in {} of {}. The figures are in the table of \
              figures over time.",
             text(least),
             text(largest),
-            number::count(values.len() as u64),
+            number::some(values.len(), "interval", "intervals"),
             number::duration(series.interval),
         ),
         _ => format!("{what} is not known at any time."),
