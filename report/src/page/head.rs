@@ -120,8 +120,11 @@ fn row(criterion: &CriterionResult, of: usize) -> Markup {
     html! {
         tr {
             th scope="row" { (text::name(&criterion.criterion, of)) }
-            td { (text::name(&criterion.seen, of)) }
-            td { (text::name(&criterion.wanted, of)) }
+            @for value in [&criterion.seen, &criterion.wanted] {
+                // A number and its unit stay together; a sentence may break.
+                @let whole = value.chars().count() <= 16;
+                td.whole[whole] { (text::name(value, of)) }
+            }
             @if criterion.holds {
                 td.holds { span aria-hidden="true" { "✓" } " yes" }
             } @else {
