@@ -294,6 +294,8 @@ pub struct TaskService {
 pub enum Step {
     /// Waits for its turn.
     Queued,
+    /// Brings the bundles to the nodes.
+    Delivery,
     /// Creates the network.
     Network,
     /// Starts the sidecar.
@@ -314,6 +316,8 @@ pub enum Step {
     Running,
     /// Keeps logs and exit codes.
     Collect,
+    /// Hears the workers out, and works out figures and verdict.
+    Report,
     /// Removes everything from Docker.
     Cleanup,
     /// The end.

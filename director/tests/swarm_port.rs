@@ -6,7 +6,7 @@
 mod stage;
 
 use atq_director::swarm::{LogQuery, LogStream, SwarmError, SwarmTask, TaskState};
-use atq_director::task::plan::{Endpoint, NetworkJoin};
+use atq_director::task::plan::{Endpoint, Mount, MountSource, NetworkJoin, Scale};
 use futures_util::StreamExt;
 use stage::{Does, Stage};
 use std::collections::BTreeSet;
@@ -133,7 +133,7 @@ async fn a_service_is_made_once_listed_by_label_and_removed(stage: &Stage) {
 async fn containers_run_with_an_address_each(stage: &Stage) {
     let network = stage.network("net").await;
     let mut plan = stage.service("worker", Does::Sleep, Some(&network));
-    plan.replicas = 3;
+    plan.scale = Scale::Replicas(3);
     plan.endpoint = Endpoint::DnsRoundRobin;
     let id = stage.swarm.create_service(&plan).await.unwrap();
     let tasks = stage.running(3).await;
@@ -348,7 +348,7 @@ async fn the_last_lines_can_be_asked_for(stage: &Stage) {
 
 async fn containers_told_to_end_keep_their_exit_codes_and_last_words(stage: &Stage) {
     let mut plan = stage.service("worker", Does::EndWhenTold, None);
-    plan.replicas = 2;
+    plan.scale = Scale::Replicas(2);
     let id = stage.swarm.create_service(&plan).await.unwrap();
     stage.running(2).await;
     // Twice is as good as once.
@@ -461,9 +461,10 @@ async fn a_plan_reaches_its_container() {
         plan.entrypoint = Some(vec!["/bin/sh".into(), "-c".into(), script.into(), "sh".into()]);
         plan.args = vec!["argument".into()];
         plan.environment = vec!["VALUE=a b=c".into(), "SLOT={{.Task.Slot}}".into()];
-        plan.mounts = vec![atq_director::task::plan::BindMount {
-            source: dir.path().to_owned(),
+        plan.mounts = vec![Mount {
+            source: MountSource::Path(dir.path().to_owned()),
             target: "/atq/data".into(),
+            read_only: true,
         }];
         let task = stage.create_and_end(&plan).await;
         let lines = stage.log(&task, false, LogQuery::default()).await;

@@ -63,7 +63,7 @@ pub fn task(view: &View) -> Task {
 /// it finds the logs; but not later than half a minute after it was fixed.
 pub fn status(view: &View) -> TaskStatus {
     let state = &view.state;
-    let is_kept = state.step >= state::Step::Cleanup;
+    let is_kept = state.step >= state::Step::Report;
     let is_old = state
         .finished_at
         .is_some_and(|at| view.now.since(at) >= EVIDENCE_PATIENCE);
@@ -138,6 +138,7 @@ fn worker(seen: &WorkerSeen) -> WorkerState {
 fn step(step: state::Step) -> Step {
     match step {
         state::Step::Queued => Step::Queued,
+        state::Step::Delivery => Step::Delivery,
         state::Step::Network => Step::Network,
         state::Step::Discovery => Step::Discovery,
         state::Step::Workers => Step::Workers,
@@ -148,6 +149,7 @@ fn step(step: state::Step) -> Step {
         state::Step::Master => Step::Master,
         state::Step::Running => Step::Running,
         state::Step::Collect => Step::Collect,
+        state::Step::Report => Step::Report,
         state::Step::Cleanup => Step::Cleanup,
         state::Step::Done => Step::Done,
     }

@@ -36,8 +36,8 @@ pub async fn cleanup(run: &mut Run) -> Event {
 
 /// Removes everything of a run and says what is left.
 pub async fn clean_up(run: &Run) -> Vec<String> {
-    if run.state.subnets_tried == 0 {
-        // Nothing was ever created: a subnet is chosen and recorded before the first call.
+    if run.state.subnets_tried == 0 && !run.state.carried {
+        // Nothing was ever created: the first calls come after these records.
         return Vec::new();
     }
     remove_all(&*run.shared.swarm, &run.labels()).await

@@ -71,7 +71,9 @@ fn source_of(service: &Service, slot: u32, spec: &TaskSpec) -> Option<(Source, b
         Role::Master => (slot, spec.master.tty),
         Role::Wait => (attempt_of(&service.name)?, false),
         Role::Readiness => (slot, false),
-        Role::Discovery | Role::Network => return None,
+        Role::Discovery | Role::Network | Role::Delivery | Role::Collector | Role::Watcher => {
+            return None;
+        }
     };
     Some((Source { role, replica }, tty))
 }

@@ -47,7 +47,7 @@ async fn record(run: &mut Run, event: Event) -> Result<(), IllegalEvent> {
         // One that was stopped before it looked at the queue would hold up all behind it.
         run.shared.queue.leave(&run.spec.name);
     }
-    if run.state.step >= Step::Cleanup {
+    if run.state.step >= Step::Report {
         run.turn = None;
     }
     if run.state.is_done() {

@@ -25,7 +25,7 @@ pub struct Run {
     pub(super) state: State,
     pub(super) wishes: watch::Receiver<Desired>,
     pub(super) seen: Arc<Mutex<Vec<WorkerSeen>>>,
-    /// The right to run, until clean-up begins: removal holds nobody up.
+    /// The right to run, until the evidence is kept: reports and removal hold nobody up.
     pub(super) turn: Option<Turn>,
     /// What it has claimed, until nothing of it can run any more.
     pub(super) claim: Option<Claim>,
@@ -49,7 +49,7 @@ impl Run {
         // Under way before a restart. Taken here and not by the driver, so that no task that waits
         // comes first.
         let step = stored.state.step;
-        let runs = step != Step::Queued && step < Step::Cleanup;
+        let runs = step != Step::Queued && step < Step::Report;
         let has_objects = step != Step::Queued && step != Step::Done;
         let exclusive = stored.spec.exclusive.as_deref();
         Self {

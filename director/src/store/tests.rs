@@ -112,6 +112,7 @@ fn short_life() -> Vec<Record> {
         missing: Vec::new(),
         workers: Vec::new(),
         exit_code: None,
+        results: Vec::new(),
     };
     let events = [
         Event::Stopped,

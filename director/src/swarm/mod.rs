@@ -453,6 +453,9 @@ pub fn role_of(labels: &Labels) -> Option<Role> {
         Role::Readiness,
         Role::Wait,
         Role::Master,
+        Role::Delivery,
+        Role::Collector,
+        Role::Watcher,
     ];
     let name = labels.get(crate::task::plan::LABEL_ROLE)?;
     roles.into_iter().find(|role| role.as_str() == name)

@@ -4,6 +4,7 @@
 
 use super::state::Step;
 use super::timestamp::Timestamp;
+use super::verdict::Judgement;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
@@ -48,6 +49,8 @@ pub enum FailureCode {
     NoAddresses,
     /// The bundle is gone from the disk.
     BundleMissing,
+    /// A node did not get the bundle.
+    DeliveryFailed,
     /// The sidecar did not start or does not answer.
     DiscoveryFailed,
     /// A worker ended, or could not be started, before the test began.
@@ -98,6 +101,11 @@ pub enum Event {
     StepStarted {
         /// The step.
         step: Step,
+    },
+    /// Every node that may run the task's containers has its bundles.
+    BundlesDelivered {
+        /// What the carriers say, node by node.
+        nodes: Vec<NodeDelivery>,
     },
     /// A network with this subnet is about to be created.
     SubnetChosen {
@@ -188,6 +196,19 @@ pub enum Event {
         /// The master's worst exit code, if all its replicas have ended.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         exit_code: Option<i64>,
+        /// What was left in `/atq/results`, container by container.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        results: Vec<ResultsSeen>,
+    },
+    /// Figures and verdict are worked out, and kept with the evidence.
+    Reported {
+        /// What the run says of what it tested.
+        judgement: Judgement,
+        /// Samples in the result files.
+        samples: u64,
+        /// Why there are no figures though there are result files.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        problem: Option<String>,
     },
     /// Clean-up was tried.
     CleanUpTried {
@@ -212,4 +233,33 @@ pub struct WorkerSeen {
     pub exit_code: Option<i64>,
     /// Docker's own reason when something is wrong.
     pub error: Option<String>,
+}
+
+/// What a container left in `/atq/results`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResultsSeen {
+    /// The container, for example `worker.3`.
+    pub source: String,
+    /// Number of files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A node that has the bundles of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeDelivery {
+    /// Docker's id of the node.
+    pub node: String,
+    /// Whether it had to fetch; if not, it had them.
+    pub fetched: bool,
+    /// Bytes that came over the network.
+    pub bytes: u64,
+    /// Milliseconds that the carrier worked.
+    pub millis: u64,
+    /// Milliseconds that the node's clock is ahead of the Director's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_offset: Option<i64>,
 }

@@ -106,6 +106,7 @@ fn allowed(state: &State, event: &Event) -> bool {
     match event {
         Event::Queued { .. } => false,
         Event::StepStarted { step } => may_enter(state, *step),
+        Event::BundlesDelivered { .. } => during(Step::Delivery),
         // A second choice is made by the sidecar's step, when the first subnet proved unusable.
         Event::SubnetChosen { .. } | Event::NetworkCreated { .. } => {
             during(Step::Network) || during(Step::Discovery)
@@ -124,10 +125,12 @@ fn allowed(state: &State, event: &Event) -> bool {
         Event::Failed { .. } | Event::Stopped => {
             state.step < Step::Collect && state.outcome.is_none()
         }
-        // The second time for the last words of what clean-up has told to end.
+        // The second time for the last words of what still ran when the outcome was fixed; in
+        // `cleanup` only in records of before there was the step `report`.
         Event::EvidenceKept { .. } => {
-            matches!(state.step, Step::Collect | Step::Cleanup) && !state.step_done
+            matches!(state.step, Step::Collect | Step::Report | Step::Cleanup) && !state.step_done
         }
+        Event::Reported { .. } => state.step == Step::Report && !state.step_done,
         Event::CleanUpTried { .. } => {
             state.step == Step::Done || (state.step == Step::Cleanup && !state.step_done)
         }
@@ -145,7 +148,7 @@ fn may_enter(state: &State, step: Step) -> bool {
         Some(_) => state.step_done,
         None => {
             state.step_done && step < Step::Collect
-                || state.step == Step::Queued && step == Step::Network
+                || state.step == Step::Queued && matches!(step, Step::Delivery | Step::Network)
         }
     }
 }
@@ -162,6 +165,15 @@ fn apply(state: &mut State, record: &Record) {
             state.step = step;
             state.step_done = step == Step::Done;
             state.step_started_at = at;
+            state.carried |= step == Step::Delivery;
+        }
+        Event::BundlesDelivered { nodes } => {
+            state.delivered = nodes;
+            state.step_done = true;
+        }
+        Event::Reported { judgement, .. } => {
+            state.judgement = Some(judgement);
+            state.step_done = true;
         }
         Event::SubnetChosen { subnet } => {
             state.subnet = Some(subnet);
@@ -233,7 +245,7 @@ fn apply(state: &mut State, record: &Record) {
             // That of a test which ended by itself is known already.
             state.exit_code = state.exit_code.or(exit_code);
             state.step_done = state.step == Step::Collect;
-            state.heard_out = state.step == Step::Cleanup;
+            state.heard_out = state.step > Step::Collect;
         }
         Event::CleanUpTried { leftovers } => {
             state.cleanups += 1;
@@ -302,7 +314,8 @@ pub fn decide(state: &State, spec: &TaskSpec, desired: Desired) -> Action {
 /// The step that follows `step` in a task that has what `spec` says.
 pub fn following(step: Step, spec: &TaskSpec) -> Step {
     match step {
-        Step::Queued => Step::Network,
+        Step::Queued if spec.delivers() => Step::Delivery,
+        Step::Queued | Step::Delivery => Step::Network,
         Step::Network => Step::Discovery,
         Step::Discovery => Step::Workers,
         Step::Workers => Step::Resolve,
@@ -312,7 +325,8 @@ pub fn following(step: Step, spec: &TaskSpec) -> Step {
         Step::Resolve | Step::Readiness | Step::WaitCommand | Step::Delay => Step::Master,
         Step::Master => Step::Running,
         Step::Running => Step::Collect,
-        Step::Collect => Step::Cleanup,
+        Step::Collect => Step::Report,
+        Step::Report => Step::Cleanup,
         Step::Cleanup | Step::Done => Step::Done,
     }
 }

@@ -14,6 +14,7 @@ pub mod plan;
 pub mod spec;
 pub mod state;
 pub mod timestamp;
+pub mod verdict;
 
 #[cfg(test)]
 pub(crate) mod tests;

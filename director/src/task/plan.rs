@@ -55,6 +55,12 @@ pub enum Role {
     Wait,
     /// The coordinator.
     Master,
+    /// What brings bundles to the nodes.
+    Delivery,
+    /// What fetches results from the nodes.
+    Collector,
+    /// What watches the load of the nodes while the test runs.
+    Watcher,
 }
 
 impl Role {
@@ -67,6 +73,9 @@ impl Role {
             Self::Readiness => "readiness",
             Self::Wait => "wait",
             Self::Master => "master",
+            Self::Delivery => "delivery",
+            Self::Collector => "collector",
+            Self::Watcher => "watcher",
         }
     }
 }
@@ -106,14 +115,44 @@ pub enum Endpoint {
     VirtualIp,
 }
 
-/// A host directory that is mounted read-only.
+/// Something that is mounted into a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BindMount {
-    /// Absolute path on the node.
-    pub source: PathBuf,
+pub struct Mount {
+    /// What.
+    pub source: MountSource,
     /// Absolute path in the container.
     pub target: String,
+    /// Whether nothing can be written there.
+    pub read_only: bool,
 }
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MountSource {
+    /// A file or directory of the node: its absolute path.
+    Path(PathBuf),
+    /// A volume on the node, made when it is not there. Swarm fills in templates in its name.
+    Volume {
+        /// Its name.
+        name: String,
+        /// Its labels, when it is made.
+        labels: Labels,
+    },
+    /// A volume of the container's own, which Swarm removes together with the container.
+    OwnVolume,
+}
+
+/// How many containers a service has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    /// So many.
+    Replicas(u32),
+    /// One on every node that may run it.
+    EveryNode,
+}
+
+/// Docker's name for the network of the node itself.
+pub const HOST_NETWORK: &str = "host";
 
 /// A network that a service joins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,7 +163,7 @@ pub struct NetworkJoin {
     pub aliases: Vec<String>,
 }
 
-/// A service to create: replicated, never restarted.
+/// A service to create: its containers are never restarted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServicePlan {
     /// At most 63 characters.
@@ -141,12 +180,14 @@ pub struct ServicePlan {
     pub args: Vec<String>,
     /// `NAME=value`; may hold passwords.
     pub environment: Vec<String>,
-    /// The bundle.
-    pub mounts: Vec<BindMount>,
+    /// What is mounted.
+    pub mounts: Vec<Mount>,
     /// Networks to join.
     pub networks: Vec<NetworkJoin>,
     /// Number of containers.
-    pub replicas: u32,
+    pub scale: Scale,
+    /// Who the containers run as, as Docker reads it (`uid`, `uid:gid`, a name); `None`: as the image says.
+    pub user: Option<String>,
     /// Whether the containers get a terminal.
     pub tty: bool,
     /// How the service's name resolves.
@@ -169,7 +210,7 @@ impl fmt::Debug for ServicePlan {
         f.debug_struct("ServicePlan")
             .field("name", &self.name)
             .field("image", &self.image)
-            .field("replicas", &self.replicas)
+            .field("scale", &self.scale)
             .finish_non_exhaustive()
     }
 }
@@ -346,7 +387,7 @@ impl RunPlan<'_> {
         if let Some(own) = plan.networks.first_mut() {
             own.aliases.clear();
         }
-        plan.replicas = 1;
+        plan.scale = Scale::Replicas(1);
         plan.tty = false;
         // It does no work of a worker's.
         plan.max_replicas_per_node = None;
@@ -375,9 +416,10 @@ impl RunPlan<'_> {
         plan.labels = users.chain(std::mem::take(&mut plan.labels)).collect();
         plan.environment = self.environment(role, spec, subnet);
         plan.mounts = bundle
-            .map(|source| BindMount {
-                source,
+            .map(|source| Mount {
+                source: MountSource::Path(source),
                 target: BUNDLE_TARGET.to_owned(),
+                read_only: true,
             })
             .into_iter()
             .collect();
@@ -425,7 +467,8 @@ impl RunPlan<'_> {
                 network: self.network_name(),
                 aliases: Vec::new(),
             }],
-            replicas,
+            scale: Scale::Replicas(replicas),
+            user: None,
             tty: false,
             endpoint: Endpoint::VirtualIp,
             host_port: None,

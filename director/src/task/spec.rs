@@ -105,12 +105,27 @@ pub struct TaskSpec {
     /// Seconds for which the test may run; `None`: as long as the Director allows at all.
     #[serde(default)]
     pub max_duration: Option<u64>,
+    /// How bundles come to the containers.
+    #[serde(default)]
+    pub delivery: Delivery,
     /// What a worker that is lost while the test runs means.
     #[serde(default)]
     pub on_worker_loss: OnWorkerLoss,
     /// Two tasks with the same name here never run at the same time: that of what they test.
     #[serde(default)]
     pub exclusive: Option<String>,
+}
+
+/// How bundles come to the containers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Delivery {
+    /// The Director brings them to every node, into volumes.
+    Push,
+    /// Every node sees `glusterpath` under the same path, and it is mounted from there (thesis,
+    /// section 5.3.1). Also what definitions mean that were stored before there was a choice.
+    #[default]
+    Shared,
 }
 
 /// What a worker that is lost while the test runs means.
@@ -264,6 +279,14 @@ pub trait Surroundings {
 }
 
 impl TaskSpec {
+    /// Whether bundles have to be brought to the nodes first.
+    pub fn delivers(&self) -> bool {
+        let has_bundle = [&self.master, &self.worker]
+            .iter()
+            .any(|service| service.fileid.is_some());
+        self.delivery == Delivery::Push && has_bundle
+    }
+
     /// Reads a definition. Unknown fields are faults, with the nearest known name.
     ///
     /// # Errors

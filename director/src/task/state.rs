@@ -1,7 +1,8 @@
 //! What is known about a run: the fold of its history.
 
-use super::event::{Failure, WorkerSeen};
+use super::event::{Failure, NodeDelivery, WorkerSeen};
 use super::timestamp::Timestamp;
+use super::verdict::Judgement;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -13,6 +14,8 @@ use std::net::Ipv4Addr;
 pub enum Step {
     /// Waits for its turn.
     Queued,
+    /// Brings the bundles to the nodes.
+    Delivery,
     /// Creates the network.
     Network,
     /// Starts the sidecar.
@@ -33,6 +36,8 @@ pub enum Step {
     Running,
     /// Keeps logs and exit codes.
     Collect,
+    /// Hears the workers out, and works out figures and verdict.
+    Report,
     /// Removes everything from Docker.
     Cleanup,
     /// The end.
@@ -41,8 +46,9 @@ pub enum Step {
 
 impl Step {
     /// All steps in order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Queued,
+        Self::Delivery,
         Self::Network,
         Self::Discovery,
         Self::Workers,
@@ -53,6 +59,7 @@ impl Step {
         Self::Master,
         Self::Running,
         Self::Collect,
+        Self::Report,
         Self::Cleanup,
         Self::Done,
     ];
@@ -61,6 +68,7 @@ impl Step {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
+            Self::Delivery => "delivery",
             Self::Network => "network",
             Self::Discovery => "discovery",
             Self::Workers => "workers",
@@ -71,6 +79,7 @@ impl Step {
             Self::Master => "master",
             Self::Running => "running",
             Self::Collect => "collect",
+            Self::Report => "report",
             Self::Cleanup => "cleanup",
             Self::Done => "done",
         }
@@ -128,6 +137,12 @@ pub struct State {
     pub run: String,
     /// Guards the run's sidecar.
     pub token: String,
+    /// Whether carriers were, or may have been, sent to the nodes.
+    #[serde(default)]
+    pub carried: bool,
+    /// What the carriers found on the nodes.
+    #[serde(default)]
+    pub delivered: Vec<NodeDelivery>,
     /// Subnet of the run's network.
     pub subnet: Option<Ipv4Net>,
     /// How many subnets were tried.
@@ -158,6 +173,9 @@ pub struct State {
     /// Whether the last words of what still ran then were kept too.
     #[serde(default)]
     pub heard_out: bool,
+    /// What the run says of what it tested; `None` until the step `report` is over.
+    #[serde(default)]
+    pub judgement: Option<Judgement>,
     /// How the run ended.
     pub outcome: Option<Outcome>,
     /// Why it errored.
@@ -187,6 +205,8 @@ impl State {
             timings: BTreeMap::new(),
             run,
             token,
+            carried: false,
+            delivered: Vec::new(),
             subnet: None,
             subnets_tried: 0,
             network: None,
@@ -201,6 +221,7 @@ impl State {
             lost: Vec::new(),
             workers: Vec::new(),
             heard_out: false,
+            judgement: None,
             outcome: None,
             failure: None,
             exit_code: None,

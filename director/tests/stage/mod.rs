@@ -6,7 +6,7 @@ use atq_director::swarm::fake::{FakeSwarm, Leftovers};
 use atq_director::swarm::{Swarm, SwarmError, SwarmTask};
 use atq_director::task::plan::{
     Endpoint, LABEL_DIRECTOR, LABEL_ROLE, LABEL_RUN, LABEL_TASK, Labels, NetworkJoin, NetworkPlan,
-    Role, ServicePlan, free_subnet,
+    Role, Scale, ServicePlan, free_subnet,
 };
 use atq_director::task::spec::Resources;
 use futures_util::FutureExt;
@@ -224,7 +224,8 @@ impl Stage {
             environment: Vec::new(),
             mounts: Vec::new(),
             networks: network.into_iter().map(join).collect(),
-            replicas: 1,
+            scale: Scale::Replicas(1),
+            user: None,
             tty: false,
             endpoint: Endpoint::VirtualIp,
             host_port: None,

@@ -41,6 +41,7 @@ pub async fn keep_all(run: &mut Run, patience: Duration) -> Event {
                 missing: vec![missing],
                 workers,
                 exit_code: None,
+                results: Vec::new(),
             };
         }
     };
@@ -77,6 +78,7 @@ pub async fn keep_all(run: &mut Run, patience: Duration) -> Event {
         missing,
         workers: run.last_seen_workers(),
         exit_code,
+        results: Vec::new(),
     }
 }
 

@@ -4,6 +4,7 @@
 mod collect;
 mod command;
 mod delay;
+mod delivery;
 mod discovery;
 mod image_reason;
 mod judge;
@@ -11,6 +12,7 @@ mod look_up;
 mod master;
 mod network;
 mod readiness;
+mod report;
 mod resolve;
 mod running;
 mod wait_command;
@@ -22,6 +24,7 @@ use super::run::Run;
 use super::wait::{Deadline, StepError, interrupted};
 use crate::swarm::{Swarm, SwarmError, SwarmTask};
 use crate::task::event::Event;
+use crate::task::machine;
 use crate::task::plan::{LABEL_DIRECTOR, LABEL_RUN, Labels, ServicePlan};
 use crate::task::state::Step;
 use std::sync::Arc;
@@ -36,6 +39,7 @@ pub type StepResult = Result<Event, StepError>;
 pub async fn perform(run: &mut Run, step: Step) -> StepResult {
     match step {
         Step::Queued => queued(run).await,
+        Step::Delivery => delivery::delivery(run).await,
         Step::Network => network::network(run).await,
         Step::Discovery => discovery::discovery(run).await,
         Step::Workers => workers::workers(run).await,
@@ -46,20 +50,10 @@ pub async fn perform(run: &mut Run, step: Step) -> StepResult {
         Step::Master => master::master(run).await,
         Step::Running => running::running(run).await,
         Step::Collect => Ok(collect::collect(run).await),
-        Step::Cleanup => Ok(clean_up(run).await),
+        Step::Report => Ok(report::report(run).await),
+        Step::Cleanup => Ok(cleanup::cleanup(run).await),
         Step::Done => Err(StepError::Interrupted),
     }
-}
-
-/// What still runs is told to end and heard out first, unless nobody wants to know. That it was heard
-/// is recorded, so that a restart does not wait again.
-async fn clean_up(run: &mut Run) -> Event {
-    if wind_down::is_due(run)
-        && let Some(event) = wind_down::last_words(run).await
-    {
-        return event;
-    }
-    cleanup::cleanup(run).await
 }
 
 async fn queued(run: &mut Run) -> StepResult {
@@ -76,7 +70,9 @@ async fn queued(run: &mut Run) -> StepResult {
             let (turn, claim) = turn;
             run.turn = Some(turn);
             run.claim = Some(claim);
-            Ok(Event::StepStarted { step: Step::Network })
+            Ok(Event::StepStarted {
+                step: machine::following(Step::Queued, &run.spec),
+            })
         }
     }
 }

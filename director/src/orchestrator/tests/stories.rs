@@ -43,7 +43,7 @@ fn a_test_runs_to_its_end_and_leaves_nothing() {
             .collect();
         assert_eq!(
             steps.join(" "),
-            "network discovery workers resolve waitCommand delay master running collect cleanup done"
+            "network discovery workers resolve waitCommand delay master running collect report cleanup done"
         );
     });
 }
@@ -91,7 +91,10 @@ fn a_bundle_is_mounted_and_must_be_there() {
         director.until_step(&name, Step::Resolve).await;
         let plans = director.fake.plans();
         let worker = plans.iter().find(|plan| plan.role == Role::Worker).unwrap();
-        assert_eq!(worker.mounts[0].source, path);
+        assert_eq!(
+            worker.mounts[0].source,
+            crate::task::plan::MountSource::Path(path.clone())
+        );
         assert_eq!(director.ended(&name).await.outcome, Some(Outcome::Finished));
 
         task["name"] = json!("without");

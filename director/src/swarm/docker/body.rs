@@ -1,15 +1,17 @@
 //! What is sent to Docker: from plans to the bodies of its API. They are bollard's types, so that no
 //! key can be misspelt: Docker ignores the keys that it does not know.
 
-use crate::task::plan::{BindMount, Endpoint, Labels, NetworkJoin, NetworkPlan, ServicePlan};
+use crate::task::plan::{
+    self, Endpoint, Labels, MountSource, NetworkJoin, NetworkPlan, Scale, ServicePlan,
+};
 use crate::task::spec::Resources;
 use bollard::models::{
     EndpointPortConfig, EndpointPortConfigProtocolEnum, EndpointPortConfigPublishModeEnum,
     EndpointSpec, EndpointSpecModeEnum, Ipam, IpamConfig, Limit, Mount, MountType,
-    NetworkAttachmentConfig, NetworkCreateRequest, ResourceObject, ServiceSpec, ServiceSpecMode,
-    ServiceSpecModeReplicated, ServiceSpecUpdateConfig, ServiceSpecUpdateConfigOrderEnum, TaskSpec,
-    TaskSpecContainerSpec, TaskSpecPlacement, TaskSpecResources, TaskSpecRestartPolicy,
-    TaskSpecRestartPolicyConditionEnum,
+    MountVolumeOptions, NetworkAttachmentConfig, NetworkCreateRequest, ResourceObject, ServiceSpec,
+    ServiceSpecMode, ServiceSpecModeReplicated, ServiceSpecUpdateConfig,
+    ServiceSpecUpdateConfigOrderEnum, TaskSpec, TaskSpecContainerSpec, TaskSpecPlacement,
+    TaskSpecResources, TaskSpecRestartPolicy, TaskSpecRestartPolicyConditionEnum,
 };
 use std::collections::HashMap;
 use std::time::Duration;
@@ -53,14 +55,25 @@ pub(super) fn service(plan: &ServicePlan) -> ServiceSpec {
             networks: Some(plan.networks.iter().map(join).collect()),
             ..Default::default()
         }),
-        mode: Some(ServiceSpecMode {
-            replicated: Some(ServiceSpecModeReplicated {
-                replicas: Some(plan.replicas.into()),
-            }),
-            ..Default::default()
-        }),
+        mode: Some(mode(plan.scale)),
         endpoint_spec: Some(endpoint(plan)),
         ..Default::default()
+    }
+}
+
+fn mode(scale: Scale) -> ServiceSpecMode {
+    match scale {
+        Scale::Replicas(replicas) => ServiceSpecMode {
+            replicated: Some(ServiceSpecModeReplicated {
+                replicas: Some(replicas.into()),
+            }),
+            ..Default::default()
+        },
+        // Not Swarm's job modes: their tasks and containers stay for ever (moby#42789).
+        Scale::EveryNode => ServiceSpecMode {
+            global: Some(HashMap::new()),
+            ..Default::default()
+        },
     }
 }
 
@@ -110,7 +123,8 @@ fn container(plan: &ServicePlan) -> TaskSpecContainerSpec {
         command: plan.entrypoint.clone(),
         args: Some(plan.args.clone()),
         env: Some(plan.environment.clone()),
-        mounts: Some(plan.mounts.iter().map(bind).collect()),
+        mounts: Some(plan.mounts.iter().map(mount).collect()),
+        user: plan.user.clone(),
         tty: Some(plan.tty),
         // Without an init process SIGTERM is lost on most programs, and every stop takes the whole
         // grace period.
@@ -146,12 +160,27 @@ fn join(join: &NetworkJoin) -> NetworkAttachmentConfig {
     }
 }
 
-fn bind(mount: &BindMount) -> Mount {
+fn mount(plan: &plan::Mount) -> Mount {
+    let (typ, source, options) = match &plan.source {
+        MountSource::Path(path) => {
+            let path = path.to_string_lossy().into_owned();
+            (MountType::BIND, Some(path), None)
+        }
+        MountSource::Volume { name, labels: own } => {
+            let options = MountVolumeOptions {
+                labels: Some(labels(own)),
+                ..Default::default()
+            };
+            (MountType::VOLUME, Some(name.clone()), Some(options))
+        }
+        MountSource::OwnVolume => (MountType::VOLUME, None, None),
+    };
     Mount {
-        typ: Some(MountType::BIND),
-        source: Some(mount.source.to_string_lossy().into_owned()),
-        target: Some(mount.target.clone()),
-        read_only: Some(true),
+        typ: Some(typ),
+        source,
+        target: Some(plan.target.clone()),
+        read_only: Some(plan.read_only),
+        volume_options: options,
         ..Default::default()
     }
 }

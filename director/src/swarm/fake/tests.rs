@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::swarm::{LogQuery, Swarm, SwarmTask, TaskState};
-use crate::task::plan::{LABEL_RUN, NetworkJoin, NetworkPlan, Role};
+use crate::task::plan::{LABEL_RUN, NetworkJoin, NetworkPlan, Role, Scale};
 use crate::task::spec::Resources;
 use futures_util::StreamExt;
 
@@ -35,7 +35,8 @@ fn service(name: &str, replicas: u32) -> ServicePlan {
             network: "net".to_owned(),
             aliases: vec!["workers".to_owned()],
         }],
-        replicas,
+        scale: Scale::Replicas(replicas),
+        user: None,
         tty: false,
         endpoint: Endpoint::DnsRoundRobin,
         host_port: None,

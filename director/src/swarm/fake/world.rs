@@ -3,7 +3,7 @@
 use super::life::{FakeService, FakeTask, Fate, HEARTBEATS};
 use super::script::{Key, Script, Trouble};
 use crate::swarm::{Container, Network, Node, SwarmError, with_tag};
-use crate::task::plan::{Endpoint, Labels, NetworkPlan, ServicePlan};
+use crate::task::plan::{Endpoint, HOST_NETWORK, Labels, NetworkPlan, Scale, ServicePlan};
 use ipnet::Ipv4Net;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -292,8 +292,12 @@ impl World {
         });
         self.services.push(service.clone());
         let fate = self.fate(plan, script);
-        for slot in 1..=plan.replicas {
-            self.create_task(&service, slot, fate.clone(), now);
+        match plan.scale {
+            Scale::Replicas(replicas) => (1..=replicas)
+                .for_each(|slot| self.create_task(&service, slot - 1, slot, fate.clone(), now)),
+            // Tasks of a global service have no slot.
+            Scale::EveryNode => (0..self.nodes_for(&plan.constraints).len() as u32)
+                .for_each(|turn| self.create_task(&service, turn, 0, fate.clone(), now)),
         }
         Ok(service.id.clone())
     }
@@ -308,7 +312,7 @@ impl World {
         if let Some(join) = plan
             .networks
             .iter()
-            .find(|j| self.network(&j.network).is_none())
+            .find(|j| j.network != HOST_NETWORK && self.network(&j.network).is_none())
         {
             return Err(refused(format!("network {} not found", join.network)));
         }
@@ -374,21 +378,29 @@ impl World {
             .collect()
     }
 
-    fn create_task(&mut self, service: &Arc<FakeService>, slot: u32, fate: Fate, now: Instant) {
+    /// `turn`: its place among the tasks of its service, from 0.
+    fn create_task(
+        &mut self,
+        service: &Arc<FakeService>,
+        turn: u32,
+        slot: u32,
+        fate: Fate,
+        now: Instant,
+    ) {
         let addresses = self.take_addresses(&service.networks);
         let fate = match addresses {
             Some(_) => fate,
             None => Fate::NoAddress,
         };
         let nodes = self.nodes_for(&service.plan.constraints);
-        let turn = (slot as usize - 1) % nodes.len().max(1);
+        let place = turn as usize % nodes.len().max(1);
         let port = service.plan.host_port.map(|_| self.take_port());
         let task = FakeTask {
             id: self.id("task"),
             service: service.clone(),
             slot,
-            node: nodes.get(turn).cloned(),
-            born: now + self.stagger * (slot - 1),
+            node: nodes.get(place).cloned(),
+            born: now + self.stagger * turn,
             fate,
             addresses: addresses.unwrap_or_default(),
             port,

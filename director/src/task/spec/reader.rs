@@ -7,7 +7,7 @@ mod value;
 
 pub(crate) use value::{nearest, shorten};
 
-use super::{Fault, OnWorkerLoss, Surroundings, TaskName, TaskSpec, WaitSpec};
+use super::{Delivery, Fault, OnWorkerLoss, Surroundings, TaskName, TaskSpec, WaitSpec};
 use serde_json::{Map, Value};
 use value::{STRING_BYTES, too_long, wrong_type};
 
@@ -70,6 +70,7 @@ impl Reader<'_> {
             delay: delay?,
             readiness: readiness?,
             max_duration: max_duration?,
+            delivery: Delivery::default(),
             on_worker_loss: on_worker_loss?,
             exclusive: exclusive?,
         })

@@ -100,19 +100,19 @@ fn what_follows_what() {
     };
     assert_eq!(
         path(&bare),
-        "queued network discovery workers resolve master running collect cleanup done"
+        "queued network discovery workers resolve master running collect report cleanup done"
     );
     assert_eq!(
         path(&wait),
-        "queued network discovery workers resolve waitCommand master running collect cleanup done"
+        "queued network discovery workers resolve waitCommand master running collect report cleanup done"
     );
     assert_eq!(
         path(&delay),
-        "queued network discovery workers resolve delay master running collect cleanup done"
+        "queued network discovery workers resolve delay master running collect report cleanup done"
     );
     assert_eq!(
         path(&both),
-        "queued network discovery workers resolve waitCommand delay master running collect cleanup done"
+        "queued network discovery workers resolve waitCommand delay master running collect report cleanup done"
     );
     for spec in [&bare, &wait, &delay, &both] {
         for step in Step::ALL {
@@ -178,6 +178,7 @@ fn kept() -> Event {
         missing: Vec::new(),
         workers: Vec::new(),
         exit_code: None,
+        results: Vec::new(),
     }
 }
 

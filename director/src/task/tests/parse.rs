@@ -82,6 +82,7 @@ fn the_smallest_definition_has_all_defaults() {
         delay: 0,
         readiness: None,
         max_duration: None,
+        delivery: Shared,
         on_worker_loss: Continue,
         exclusive: None,
     }

@@ -2,7 +2,8 @@
 
 use super::{BUNDLE, spec};
 use crate::task::plan::{
-    LABEL_DIRECTOR, LABEL_RUN, NetworkJoin, Role, RunPlan, ServicePlan, free_subnet, prefix_for,
+    LABEL_DIRECTOR, LABEL_RUN, MountSource, NetworkJoin, Role, RunPlan, Scale, ServicePlan,
+    free_subnet, prefix_for,
 };
 use crate::task::spec::{Amounts, PROBED_ADDRESS, READINESS_COMMAND, Resources, TaskSpec};
 use insta::assert_snapshot;
@@ -63,13 +64,16 @@ fn show(plan: &ServicePlan) -> String {
     for mount in &plan.mounts {
         line(
             "mount",
-            format!("{} -> {}", mount.source.display(), mount.target),
+            format!("{} -> {}", mounted(&mount.source), mount.target),
         );
     }
     for NetworkJoin { network, aliases } in &plan.networks {
         line("network", format!("{network} {aliases:?}"));
     }
-    line("replicas", format!("{} tty {}", plan.replicas, plan.tty));
+    line(
+        "replicas",
+        format!("{} tty {}", containers(plan.scale), plan.tty),
+    );
     line(
         "endpoint",
         format!("{:?} port {:?}", plan.endpoint, plan.host_port),
@@ -406,4 +410,19 @@ fn free_subnets_meet_none_that_is_taken() {
     assert_eq!(free_subnet(small, 22, &[], 5), Some(small));
     // A pool that is too small for such a network has none.
     assert_eq!(free_subnet(net("10.224.0.0/24"), 21, &[], 0), None);
+}
+
+fn mounted(source: &MountSource) -> String {
+    match source {
+        MountSource::Path(path) => path.display().to_string(),
+        MountSource::Volume { name, .. } => format!("volume {name}"),
+        MountSource::OwnVolume => "a volume of its own".to_owned(),
+    }
+}
+
+fn containers(scale: Scale) -> String {
+    match scale {
+        Scale::Replicas(replicas) => replicas.to_string(),
+        Scale::EveryNode => "one on every node".to_owned(),
+    }
 }

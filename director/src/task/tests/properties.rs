@@ -16,6 +16,7 @@ use crate::task::machine::{Action, MAX_CLEANUPS, begin, decide, fold, next};
 use crate::task::spec::{ReadinessProbe, ReadinessSpec, TaskName, TaskSpec};
 use crate::task::state::{Desired, Outcome, State, Step};
 use crate::task::timestamp::Timestamp;
+use crate::task::verdict::{Judgement, Verdict};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -38,6 +39,7 @@ fn result(state: &State, dice: Dice) -> Event {
         Step::Queued => Event::StepStarted {
             step: Step::Network,
         },
+        Step::Delivery => Event::BundlesDelivered { nodes: Vec::new() },
         Step::Network if state.subnet.is_none() => subnet(dice),
         Step::Network => Event::NetworkCreated { id: "n".into() },
         Step::Discovery if state.network.is_none() => Event::NetworkCreated { id: "n2".into() },
@@ -79,17 +81,28 @@ fn result(state: &State, dice: Dice) -> Event {
             memory_limit: None,
         },
         // What still runs is heard out before it goes.
-        Step::Cleanup if often && !state.heard_out => Event::EvidenceKept {
+        Step::Report if often && !state.heard_out => Event::EvidenceKept {
             logs: 1,
             missing: Vec::new(),
             workers: Vec::new(),
             exit_code: None,
+            results: Vec::new(),
         },
         Step::Collect => Event::EvidenceKept {
             logs: 0,
             missing: Vec::new(),
             workers: Vec::new(),
             exit_code: None,
+            results: Vec::new(),
+        },
+        Step::Report => Event::Reported {
+            judgement: Judgement {
+                verdict: Verdict::Invalid,
+                reasons: Vec::new(),
+                criteria: Vec::new(),
+            },
+            samples: dice.into(),
+            problem: None,
         },
         Step::Cleanup | Step::Done => Event::CleanUpTried {
             leftovers: if often { vec!["x".into()] } else { Vec::new() },
