@@ -50,8 +50,13 @@ fn changes(baseline: &Figures, current: &Figures) -> BTreeMap<String, f64> {
     named(baseline)
         .into_iter()
         .zip(named(current))
+        .filter(|((name, _), _)| is_told(baseline, name) && is_told(current, name))
         .filter_map(|((name, before), (_, now))| Some((name.to_owned(), change(before, now)?)))
         .collect()
+}
+
+fn is_told(figures: &Figures, name: &str) -> bool {
+    !figures.missing.iter().any(|missing| missing == name)
 }
 
 /// In percent of `before`; nothing when that is zero or either is no number.

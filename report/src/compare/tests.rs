@@ -75,6 +75,7 @@ fn the_names_are_those_of_the_wire() {
         max: 11.0,
         received_bytes: 12,
         sent_bytes: 13,
+        missing: Vec::new(),
     };
     let wire = serde_json::to_value(&one).unwrap();
     let wire: BTreeMap<&str, f64> = wire

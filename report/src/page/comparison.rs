@@ -3,7 +3,7 @@
 use atq_api_spec::report::{Comparison, Figures, FiguresPair, NamedPair};
 use maud::{Markup, html};
 
-use super::number::{self, NONE, bytes, count, millis, percent, short};
+use super::number::{self, NONE, count, millis, percent, short};
 use super::{tables, text};
 
 /// Changes below this many percent are not called better or worse.
@@ -61,14 +61,14 @@ const FIGURES: [Figure; 13] = [
         "receivedBytes",
         "Received",
         |f| number_of(f.received_bytes),
-        |f| bytes(f.received_bytes),
+        tables::received,
         None,
     ),
     figure(
         "sentBytes",
         "Sent",
         |f| number_of(f.sent_bytes),
-        |f| bytes(f.sent_bytes),
+        tables::sent,
         None,
     ),
 ];
@@ -108,6 +108,9 @@ impl Figure {
         let (before, now) = (pair.baseline.as_ref()?, pair.current.as_ref()?);
         let percent = pair.change_percent.get(self.wire).copied();
         let difference = (self.value)(now) - (self.value)(before);
+        if !difference.is_finite() {
+            return None;
+        }
         // From zero there is no percentage, but there is a direction.
         let same = percent.map_or(difference == 0.0, |percent| percent.abs() < ABOUT_THE_SAME);
         let (class, word) = match (same, self.more_is_better) {

@@ -3,8 +3,8 @@
 use atq_api_spec::report::{Comparison, CriterionResult, Judgement, Report, Verdict};
 use maud::{Markup, html};
 
-use super::number::{NONE, bytes, count, duration, millis, percent, short, utc};
-use super::{comparison, text};
+use super::number::{NONE, count, duration, millis, percent, short, utc};
+use super::{comparison, tables, text};
 
 /// What ran, and the verdict.
 pub(super) fn header(report: &Report) -> Markup {
@@ -152,7 +152,7 @@ pub(super) fn headline(report: &Report) -> Markup {
                 (card("p95", &millis(total.p95), compared, "p95"))
                 (card("p99", &millis(total.p99), compared, "p99"))
                 (card_with("Max", &millis(total.max), &format!("min {}", millis(total.min)), compared, "max"))
-                (card_with("Received", &bytes(total.received_bytes), &format!("sent {}", bytes(total.sent_bytes)),
+                (card_with("Received", &tables::received(total), &format!("sent {}", tables::sent(total)),
                     compared, "receivedBytes"))
             }
         }

@@ -4,8 +4,9 @@ use atq_api_spec::report::{ErrorKind, Figures, NamedFigures, Report, ReportSourc
 use maud::{Markup, html};
 
 use super::charts::bars::bar;
-use super::number::{bytes, count, fixed, percent, percent_digits, short, some};
+use super::number::{NONE, bytes, count, fixed, percent, percent_digits, short, some};
 use super::text;
+use super::untold::is_told;
 
 /// Kinds of errors that are listed one by one.
 const KINDS: usize = 200;
@@ -73,8 +74,22 @@ fn cells(figures: &Figures, decimals: usize) -> Markup {
         (failed(figures.errors, &percent_digits(figures.error_percent)))
         td { (short(figures.throughput)) }
         @for time in times { td { (fixed(time, decimals)) } }
-        td { (bytes(figures.received_bytes)) }
-        td { (bytes(figures.sent_bytes)) }
+        td { (received(figures)) }
+        td { (sent(figures)) }
+    }
+}
+
+pub(super) fn received(figures: &Figures) -> String {
+    match is_told(figures, "receivedBytes") {
+        true => bytes(figures.received_bytes),
+        false => NONE.to_owned(),
+    }
+}
+
+pub(super) fn sent(figures: &Figures) -> String {
+    match is_told(figures, "sentBytes") {
+        true => bytes(figures.sent_bytes),
+        false => NONE.to_owned(),
     }
 }
 
@@ -134,7 +149,7 @@ fn worker_row(worker: &NamedFigures, of: usize, decimals: usize, tops: [f64; 3])
             td { (fixed(figures.p95, decimals)) (bar(figures.p95, tops[2], "p95")) }
             td { (fixed(figures.p99, decimals)) }
             td { (fixed(figures.max, decimals)) }
-            td { (bytes(figures.received_bytes)) }
+            td { (received(figures)) }
         }
     }
 }

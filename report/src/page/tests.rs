@@ -22,6 +22,7 @@ fn figures(samples: u64, errors: u64) -> Figures {
         max: 1234.0,
         received_bytes: 4_718_592,
         sent_bytes: 100,
+        missing: Vec::new(),
     }
 }
 
