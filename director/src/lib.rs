@@ -32,6 +32,7 @@ use orchestrator::queue::Queue;
 use orchestrator::subnets::Subnets;
 use orchestrator::{Orchestrator, Settings, Shared};
 use registry::Credentials;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
@@ -69,11 +70,11 @@ impl Ports {
     }
 }
 
-/// Puts the parts together. Opens the store and the bundles; drives nothing yet. Blocks.
+/// Puts the parts together for a Director that listens on `listen`. Opens the store and the bundles; drives nothing yet. Blocks.
 ///
 /// # Errors
 /// When a directory cannot be used, or another Director uses it.
-pub fn assemble(config: &Config, ports: Ports) -> anyhow::Result<Orchestrator> {
+pub fn assemble(config: &Config, ports: Ports, listen: SocketAddr) -> anyhow::Result<Orchestrator> {
     config.prepare()?;
     // The lock comes first: a second Director on the same data must not touch anything.
     let store = Store::open(&config.datadir.join("state"))?;
@@ -86,7 +87,7 @@ pub fn assemble(config: &Config, ports: Ports) -> anyhow::Result<Orchestrator> {
     let bundles = BundleStore::open(&config.glusterpath, bundle_limits(config))?;
     tracing::debug!(director = %director_id, "assembled");
     Ok(Orchestrator::new(Shared {
-        settings: settings(config, director_id, identity::place(&place)),
+        settings: settings(config, listen, director_id, identity::place(&place)),
         store,
         health: Health::watch(Arc::clone(&ports.swarm)),
         swarm: ports.swarm,
@@ -99,7 +100,7 @@ pub fn assemble(config: &Config, ports: Ports) -> anyhow::Result<Orchestrator> {
     }))
 }
 
-fn settings(config: &Config, director_id: String, place: String) -> Settings {
+fn settings(config: &Config, listen: SocketAddr, director_id: String, place: String) -> Settings {
     Settings {
         director_id,
         place,
@@ -110,6 +111,10 @@ fn settings(config: &Config, director_id: String, place: String) -> Settings {
         subnet_pool: config.subnet_pool,
         discovery_image: config.discovery_image.clone(),
         discovery_host: config.discovery_host.clone(),
+        listen,
+        advertise_url: config.advertise_url.clone(),
+        carrier_image: config.carrier_image.clone(),
+        node_docker_socket: config.node_docker_socket.clone(),
     }
 }
 
