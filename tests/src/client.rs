@@ -216,6 +216,24 @@ impl Client {
         Ok((answer.status(), answer.text().await?))
     }
 
+    /// Removes all bundles.
+    ///
+    /// # Errors
+    /// When one stays.
+    pub async fn delete_bundles(&self) -> Result<()> {
+        let answer = self.get("/api/databind/list").await?;
+        if answer.status() == StatusCode::NO_CONTENT {
+            return Ok(());
+        }
+        for bundle in expect::<Vec<Upload>>(answer, StatusCode::OK).await? {
+            let (status, words) = self.delete_bundle(&bundle.id).await?;
+            if status != StatusCode::NO_CONTENT {
+                bail!("DELETE bundle: {status} {words}");
+            }
+        }
+        Ok(())
+    }
+
     /// Deletes a bundle, and gives the status and body of the answer.
     ///
     /// # Errors
