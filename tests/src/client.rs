@@ -73,6 +73,21 @@ impl Client {
         Ok(expect::<Upload>(answer, StatusCode::OK).await?.id)
     }
 
+    /// Uploads the zip at `path` without holding it in memory; gives the bundle's id.
+    ///
+    /// # Errors
+    /// When it is not taken.
+    pub async fn upload_file(&self, path: &std::path::Path) -> Result<String> {
+        let file = tokio::fs::File::open(path).await?;
+        let bytes = file.metadata().await?.len();
+        let part = reqwest::multipart::Part::stream_with_length(file, bytes);
+        let form = reqwest::multipart::Form::new().part("file", part.file_name("bundle.zip"));
+        let url = format!("{}/api/databind/upload", self.url);
+        let answer = self.http.post(&url).multipart(form).send().await;
+        let answer = answer.context("POST /databind/upload")?;
+        Ok(expect::<Upload>(answer, StatusCode::OK).await?.id)
+    }
+
     /// Sends a definition and gives the answer, whatever it is.
     ///
     /// # Errors

@@ -142,10 +142,13 @@ impl Drop for Sweeper {
     fn drop(&mut self) {
         let label = format!("label={}", self.0);
         let remove = "docker service ls -q --filter \"$0\" | xargs -r docker service rm; \
-                      docker volume ls -q --filter \"$0\" | xargs -r docker volume rm; \
                       for i in 1 2 3 4 5 6 7 8 9 10; do \
                         ids=$(docker network ls -q --filter \"$0\"); [ -n \"$ids\" ] || break; \
                         sleep 1; docker ps -aq --filter \"$0\" | grep -q . || docker network rm $ids; \
+                      done; \
+                      for i in 1 2 3 4 5 6 7 8 9 10; do \
+                        ids=$(docker volume ls -q --filter \"$0\"); [ -n \"$ids\" ] || break; \
+                        docker volume rm $ids || sleep 1; \
                       done";
         let _ = std::process::Command::new("sh")
             .args(["-c", remove, &label])

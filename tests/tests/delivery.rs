@@ -36,7 +36,7 @@ async fn fetched(client: &Client, task: &str) -> Result<Vec<bool>> {
     let events = client.events(task, "bundlesDelivered").await?;
     let event = serde_json::to_value(events.first().context("nothing was delivered")?)?;
     let nodes = event
-        .pointer("/details/nodes")
+        .pointer("/data/nodes")
         .and_then(Value::as_array)
         .with_context(|| event.to_string())?;
     Ok(nodes
