@@ -14,6 +14,7 @@ pub mod evidence;
 pub mod identity;
 pub mod logging;
 pub mod orchestrator;
+pub mod reach;
 pub mod registry;
 pub mod store;
 pub mod storekeeper;
@@ -28,10 +29,13 @@ use evidence::Evidence;
 use identity::Place;
 use orchestrator::clock::Clock;
 use orchestrator::health::Health;
+use orchestrator::ledger::Ledger;
 use orchestrator::queue::Queue;
 use orchestrator::subnets::Subnets;
 use orchestrator::{Orchestrator, Settings, Shared};
+use reach::{HttpReach, Reach};
 use registry::Credentials;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
@@ -49,6 +53,8 @@ pub struct Ports {
     pub swarm: Arc<dyn Swarm>,
     /// The sidecars.
     pub discovery: Arc<dyn Discovery>,
+    /// The Director itself, from outside.
+    pub reach: Arc<dyn Reach>,
 }
 
 impl Ports {
@@ -65,15 +71,16 @@ impl Ports {
         Ok(Self {
             swarm: Arc::new(docker.with_credentials(credentials)),
             discovery: Arc::new(HttpDiscovery::new().context("cannot set up the HTTP client")?),
+            reach: Arc::new(HttpReach),
         })
     }
 }
 
-/// Puts the parts together. Opens the store and the bundles; drives nothing yet. Blocks.
+/// Puts the parts together for a Director that listens on `listen`. Opens the store and the bundles; drives nothing yet. Blocks.
 ///
 /// # Errors
 /// When a directory cannot be used, or another Director uses it.
-pub fn assemble(config: &Config, ports: Ports) -> anyhow::Result<Orchestrator> {
+pub fn assemble(config: &Config, ports: Ports, listen: SocketAddr) -> anyhow::Result<Orchestrator> {
     config.prepare()?;
     // The lock comes first: a second Director on the same data must not touch anything.
     let store = Store::open(&config.datadir.join("state"))?;
@@ -86,7 +93,7 @@ pub fn assemble(config: &Config, ports: Ports) -> anyhow::Result<Orchestrator> {
     let bundles = BundleStore::open(&config.glusterpath, bundle_limits(config))?;
     tracing::debug!(director = %director_id, "assembled");
     Ok(Orchestrator::new(Shared {
-        settings: settings(config, director_id, identity::place(&place)),
+        settings: settings(config, listen, director_id, identity::place(&place)),
         store,
         health: Health::watch(Arc::clone(&ports.swarm)),
         swarm: ports.swarm,
@@ -96,10 +103,13 @@ pub fn assemble(config: &Config, ports: Ports) -> anyhow::Result<Orchestrator> {
         clock: Clock::System,
         queue: Queue::new(config.max_concurrent_tasks),
         subnets: Subnets::default(),
+        carriers: Arc::default(),
+        ledger: Ledger::new(&config.datadir),
+        reach: ports.reach,
     }))
 }
 
-fn settings(config: &Config, director_id: String, place: String) -> Settings {
+fn settings(config: &Config, listen: SocketAddr, director_id: String, place: String) -> Settings {
     Settings {
         director_id,
         place,
@@ -110,6 +120,10 @@ fn settings(config: &Config, director_id: String, place: String) -> Settings {
         subnet_pool: config.subnet_pool,
         discovery_image: config.discovery_image.clone(),
         discovery_host: config.discovery_host.clone(),
+        listen,
+        advertise_url: config.advertise_url.clone(),
+        carrier_image: config.carrier_image.clone(),
+        node_docker_socket: config.node_docker_socket.clone(),
     }
 }
 

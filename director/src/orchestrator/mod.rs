@@ -4,17 +4,23 @@
 //!   Docker but where the contract says so;
 //! - [`driver`]: one loop for each task: decide, act, record;
 //! - [`steps`]: the work of each step; [`wait`]: deadlines; [`cleanup`]: the removal;
+//! - [`carrier`]: services that bring something to the nodes, or fetch it, and what they say; [`carriers`]:
+//!   whom of them the API lets in; [`bundles`] and [`ledger`]: the removal of what they brought;
 //! - [`queue`]: whose turn it is; [`health`]: whether Docker can be used; [`recover`]: what happens
 //!   at start; [`orphans`]: what is in Docker of tasks that nobody knows; `damaged`: the way out for
 //!   tasks that cannot be read.
 
 pub mod advice;
+pub mod bundles;
+pub mod carrier;
+pub mod carriers;
 mod cleanup;
 pub mod clock;
 pub mod containers;
 mod damaged;
 pub mod driver;
 pub mod health;
+pub mod ledger;
 pub mod logs;
 pub mod orphans;
 pub mod queue;
@@ -29,6 +35,7 @@ pub mod wishes;
 use crate::bundle::BundleStore;
 use crate::discovery::Discovery;
 use crate::evidence::Evidence;
+use crate::reach::Reach;
 use crate::store::{Store, StoreError, Stored};
 use crate::swarm::Swarm;
 use crate::task::event::{Event, Failure, FailureCode, Record, WorkerSeen};
@@ -36,13 +43,17 @@ use crate::task::machine;
 use crate::task::spec::{TaskName, TaskSpec};
 use crate::task::state::{Desired, State, Step};
 use crate::task::timestamp::Timestamp;
+use carriers::Carriers;
 use clock::Clock;
 use futures_util::FutureExt;
 use health::Health;
 use ipnet::Ipv4Net;
+use ledger::Ledger;
 use queue::Queue;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use subnets::Subnets;
@@ -69,6 +80,14 @@ pub struct Settings {
     pub discovery_image: String,
     /// Host under which sidecars are reached; `None`: found.
     pub discovery_host: Option<String>,
+    /// Where the Director listens.
+    pub listen: SocketAddr,
+    /// URL under which the nodes reach the Director, without a slash at its end; `None`: found.
+    pub advertise_url: Option<String>,
+    /// Image of the carrier.
+    pub carrier_image: String,
+    /// Docker's socket on the nodes.
+    pub node_docker_socket: PathBuf,
 }
 
 impl Settings {
@@ -101,6 +120,12 @@ pub struct Shared {
     pub subnets: Subnets,
     /// Whether Docker can be used.
     pub health: Health,
+    /// Who may call from the nodes.
+    pub carriers: Arc<Carriers>,
+    /// Which volumes of bundles are on which nodes.
+    pub ledger: Ledger,
+    /// Who is at a URL.
+    pub reach: Arc<dyn Reach>,
 }
 
 /// A task that has a driver.

@@ -1,6 +1,7 @@
 //! One run and what its driver holds: the definition, the state, and the way to record events.
 
 use super::Shared;
+use super::carriers::Admission;
 use super::queue::{Claim, Turn};
 use super::subnets::Held;
 use crate::store::Stored;
@@ -30,6 +31,8 @@ pub struct Run {
     /// What it has claimed, until nothing of it can run any more.
     pub(super) claim: Option<Claim>,
     pub(super) subnets: Vec<Held>,
+    /// Its carriers may call as long as it is driven.
+    _admission: Admission,
 }
 
 impl Run {
@@ -54,6 +57,11 @@ impl Run {
         let exclusive = stored.spec.exclusive.as_deref();
         Self {
             turn: runs.then(|| shared.queue.resume()),
+            _admission: shared.carriers.admit(
+                &stored.spec.name,
+                &stored.state.run,
+                &stored.state.token,
+            ),
             claim: has_objects.then(|| shared.queue.claim(exclusive)),
             shared,
             spec: Arc::new(stored.spec),

@@ -5,6 +5,7 @@ use atq_director::api::{App, router};
 use atq_director::config::Config;
 use atq_director::discovery::{Discovery, DiscoveryError, Probe, Probed};
 use atq_director::orchestrator::Orchestrator;
+use atq_director::reach::fake::FakeReach;
 use atq_director::swarm::Swarm;
 use atq_director::swarm::fake::FakeSwarm;
 use atq_director::{Ports, assemble};
@@ -86,10 +87,11 @@ impl Director {
         let text = format!("port: 0\nglusterpath: {path}/bundles\ndatadir: {path}/data\n{more}");
         let config = Config::parse(&text, |_| None).unwrap();
         let ports = Ports {
+            reach: Arc::new(FakeReach::new("any")),
             swarm: Arc::new(swarm.clone()),
             discovery: Arc::new(Names(swarm.clone())),
         };
-        let orchestrator = assemble(&config, ports).unwrap();
+        let orchestrator = assemble(&config, ports, "127.0.0.1:8080".parse().unwrap()).unwrap();
         orchestrator.shared().health.first_look().await;
         orchestrator.recover().await.unwrap();
         let (recovered, seen) = watch::channel(true);
@@ -166,7 +168,7 @@ impl Director {
                 .map(|path| 1 + if path.is_dir() { count(&path) } else { 0 })
                 .sum()
         }
-        count(&self.dir.path().join("bundles")) - 2
+        count(&self.dir.path().join("bundles")) - 3
     }
 }
 

@@ -24,14 +24,9 @@ fn requests() -> Vec<(ApiError, u16, &'static str)> {
         (E::Method { method: text() }, 405, "method_not_allowed"),
         (E::NoTask { name: text() }, 404, "task_not_found"),
         (E::NoBundle { id: text() }, 404, "bundle_not_found"),
-        (
-            E::BundleInUse {
-                id: text(),
-                task: text(),
-            },
-            409,
-            "bundle_in_use",
-        ),
+        (E::NoCarrier, 401, "no_carrier"),
+        (E::NotDelivered { id: text() }, 403, "not_delivered"),
+        (E::Delivered { id: text() }, 403, "delivered_already"),
         (E::BodyTooLarge { limit: 1 }, 413, "body_too_large"),
         (E::BodyCutOff, 400, "body_cut_off"),
         (E::BadJson { reason: text() }, 400, "bad_json"),

@@ -6,8 +6,8 @@ mod command;
 mod delay;
 mod delivery;
 mod discovery;
-mod image_reason;
-mod judge;
+pub(super) mod image_reason;
+pub(super) mod judge;
 mod look_up;
 mod master;
 mod network;
@@ -83,13 +83,14 @@ async fn ensure_service(
     deadline: Deadline,
     plan: ServicePlan,
 ) -> Result<String, StepError> {
+    let plan = delivery::where_it_is(run, deadline, plan).await?;
     let swarm = Arc::clone(&run.shared.swarm);
     let ours = run.labels();
     run.docker(deadline, || create_or_find(&*swarm, &plan, &ours))
         .await
 }
 
-async fn create_or_find(
+pub(super) async fn create_or_find(
     swarm: &dyn Swarm,
     plan: &ServicePlan,
     ours: &Labels,

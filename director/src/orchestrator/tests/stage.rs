@@ -5,16 +5,18 @@ use crate::discovery::fake::FakeDiscovery;
 use crate::evidence::Evidence;
 use crate::orchestrator::clock::Clock;
 use crate::orchestrator::health::Health;
+use crate::orchestrator::ledger::Ledger;
 use crate::orchestrator::queue::Queue;
 use crate::orchestrator::submit::{Known, SubmitError, Submitted};
 use crate::orchestrator::subnets::Subnets;
 use crate::orchestrator::{Orchestrator, Settings, Shared, View};
+use crate::reach::fake::FakeReach;
 use crate::store::{Store, StoreError};
 use crate::swarm::fake::{FakeSwarm, Leftovers};
 use crate::task::event::{Event, Record};
 use crate::task::machine;
 use crate::task::plan::Role;
-use crate::task::spec::TaskName;
+use crate::task::spec::{Delivery, TaskName};
 use crate::task::state::{Outcome, State, Step};
 use crate::task::timestamp::Timestamp;
 use serde_json::{Value, json};
@@ -25,6 +27,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 pub const SIDECAR: &str = "atq-discovery:test";
+pub const CARRIER: &str = "atq-carrier:test";
 /// Nothing that a story waits for takes longer than this.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
@@ -33,6 +36,7 @@ pub struct Stage {
     dir: tempfile::TempDir,
     pub fake: FakeSwarm,
     pub discovery: FakeDiscovery,
+    pub reach: FakeReach,
     pub settings: Settings,
     /// The clock of the first Director and where the last one stopped it.
     time: Cell<Option<(Clock, Instant)>>,
@@ -43,6 +47,7 @@ impl Stage {
     pub fn new() -> Self {
         let fake = FakeSwarm::new();
         fake.image(SIDECAR);
+        fake.image(CARRIER).exits(0);
         fake.image("tool:1")
             .prints(&["ready"])
             .in_role(Role::Wait)
@@ -58,6 +63,7 @@ impl Stage {
             dir: directory(),
             discovery: FakeDiscovery::new(fake.clone()),
             fake,
+            reach: FakeReach::new("director-1"),
             settings: Settings {
                 director_id: "director-1".into(),
                 place: "place-1".into(),
@@ -68,9 +74,25 @@ impl Stage {
                 subnet_pool: "10.224.0.0/12".parse().unwrap(),
                 discovery_image: SIDECAR.into(),
                 discovery_host: None,
+                listen: "127.0.0.1:8080".parse().unwrap(),
+                advertise_url: None,
+                carrier_image: CARRIER.into(),
+                node_docker_socket: "/var/run/docker.sock".into(),
             },
             time: Cell::new(None),
         }
+    }
+
+    /// A Swarm of three nodes, with the bundle that `task` needs, if it needs one.
+    pub fn for_task(task: &Value) -> Self {
+        let mut stage = Self::new();
+        if let Some(id) = task["worker"]["fileid"].as_str() {
+            stage.fake.add_node("node-2");
+            stage.fake.add_node("node-3");
+            stage.settings.advertise_url = Some("http://director:8080".into());
+            stage.add_bundle(id);
+        }
+        stage
     }
 
     /// One life of a Director: it starts, takes up what there is, and is gone in an instant when the
@@ -139,6 +161,9 @@ impl Stage {
                 clock,
                 queue: Queue::new(self.settings.max_concurrent_tasks),
                 subnets: Subnets::default(),
+                carriers: Arc::default(),
+                ledger: Ledger::new(&data),
+                reach: Arc::new(self.reach.clone()),
             }),
             fake: self.fake.clone(),
         }
@@ -148,6 +173,10 @@ impl Stage {
     pub fn add_bundle(&self, id: &str) -> std::path::PathBuf {
         let path = self.dir.path().join("bundles").join(id);
         std::fs::create_dir_all(&path).unwrap();
+        std::fs::write(path.join("users.csv"), "name\na\nb\nc\n").unwrap();
+        let zips = self.dir.path().join("bundles/.zips");
+        std::fs::create_dir_all(&zips).unwrap();
+        std::fs::write(zips.join(format!("{id}.zip")), "a zip").unwrap();
         path
     }
 
@@ -194,6 +223,7 @@ impl Director {
         let known = Known {
             max_replicas: 1000,
             bundles: &self.it.shared().bundles,
+            delivery: Delivery::Push,
             images: &|_| Ok(Vec::new()),
         };
         self.it.submit(payload, &known).await
@@ -292,6 +322,18 @@ pub fn task() -> Value {
         "waitCommand": {"command": "check", "expectedResult": "ok", "timeout": 10},
         "delay": 2,
     })
+}
+
+/// A bundle of [`Stage::for_task`].
+pub const BUNDLE: &str = "0123456789abcdef0123456789abcdef";
+
+/// A task whose workers and master have the bundle, and whose workers get a part of a file each.
+pub fn with_bundle() -> Value {
+    let mut task = simple("load");
+    task["worker"]["fileid"] = json!(BUNDLE);
+    task["worker"]["split"] = json!([{"path": "users.csv", "header": true}]);
+    task["master"]["fileid"] = json!(BUNDLE);
+    task
 }
 
 /// [`task`] with another name and without wait command and delay.

@@ -3,6 +3,7 @@
 use super::FakeSwarm;
 use crate::swarm::LogStream;
 use crate::task::plan::Role;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Which containers a script is for: those of an image, in one role or in all.
@@ -27,6 +28,8 @@ pub(super) struct Script {
     pub on_term: (Duration, i64),
     /// What it writes before that.
     pub last_lines: Vec<String>,
+    /// Nodes on which a carrier does not do its work, and what it says then.
+    pub fails_on: BTreeMap<String, String>,
     /// How many services have used the script.
     pub uses: usize,
 }
@@ -42,6 +45,7 @@ impl Default for Script {
             log_hangs: false,
             on_term: (Duration::from_millis(100), 0),
             last_lines: Vec::new(),
+            fails_on: BTreeMap::new(),
             uses: 0,
         }
     }
@@ -137,6 +141,14 @@ impl ImageScript<'_> {
         self.edit(|script| {
             script.last_lines = lines;
             script.on_term = (after, code);
+        })
+    }
+
+    /// As a carrier, does not do its work on the node: exit code 1, and `problem` as last words.
+    pub fn fails_on(self, node: &str, problem: &str) -> Self {
+        let (node, problem) = (node.to_owned(), problem.to_owned());
+        self.edit(|script| {
+            script.fails_on.insert(node, problem);
         })
     }
 

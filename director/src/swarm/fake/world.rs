@@ -2,8 +2,10 @@
 
 use super::life::{FakeService, FakeTask, Fate, HEARTBEATS};
 use super::script::{Key, Script, Trouble};
-use crate::swarm::{Container, Network, Node, SwarmError, with_tag};
-use crate::task::plan::{Endpoint, HOST_NETWORK, Labels, NetworkPlan, Scale, ServicePlan};
+use crate::swarm::{Container, Network, Node, NodeTraits, SwarmError, with_tag};
+use crate::task::plan::{
+    Endpoint, HOST_NETWORK, Labels, MountSource, NetworkPlan, Role, Scale, ServicePlan,
+};
 use ipnet::Ipv4Net;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -18,7 +20,10 @@ pub(super) struct World {
     pub networks: Vec<FakeNetwork>,
     pub services: Vec<Arc<FakeService>>,
     pub tasks: Vec<FakeTask>,
+    /// On the manager's node.
     pub volumes: BTreeMap<String, Labels>,
+    /// On other nodes, by node and name.
+    pub other_volumes: BTreeSet<(String, String)>,
     pub scripts: BTreeMap<Key, Script>,
     /// Why a registry does not give an image, and how long it takes to say so.
     pub refusals: BTreeMap<String, (String, Duration)>,
@@ -98,6 +103,7 @@ impl World {
             services: Vec::new(),
             tasks: Vec::new(),
             volumes: BTreeMap::new(),
+            other_volumes: BTreeSet::new(),
             scripts: BTreeMap::new(),
             refusals: BTreeMap::new(),
             leaked: 0,
@@ -128,6 +134,10 @@ impl World {
                 },
                 ready: true,
                 active: true,
+                traits: NodeTraits {
+                    manager: number == 0,
+                    ..NodeTraits::default()
+                },
             },
             lost: None,
         });
@@ -369,7 +379,7 @@ impl World {
     }
 
     fn nodes_for(&self, constraints: &[String]) -> Vec<String> {
-        let fits = |node: &&FakeNode| constraints.iter().all(|text| satisfies(&node.node, text));
+        let fits = |node: &&FakeNode| node.node.satisfies(constraints);
         self.nodes
             .iter()
             .filter(|node| node.node.ready && node.node.active)
@@ -395,7 +405,19 @@ impl World {
         let nodes = self.nodes_for(&service.plan.constraints);
         let place = turn as usize % nodes.len().max(1);
         let port = service.plan.host_port.map(|_| self.take_port());
+        let fails_on = &service.script.fails_on;
+        let fate = match (fate, nodes.get(place)) {
+            (Fate::Runs(Some((after, _))), Some(node)) if fails_on.contains_key(node) => {
+                Fate::Runs(Some((after, 1)))
+            }
+            (fate, _) => fate,
+        };
+        let had_volumes = match (&fate, nodes.get(place)) {
+            (Fate::Runs(_), Some(node)) => self.use_volumes(&service.plan, slot, node),
+            _ => false,
+        };
         let task = FakeTask {
+            had_volumes,
             id: self.id("task"),
             service: service.clone(),
             slot,
@@ -411,6 +433,35 @@ impl World {
             forgotten: false,
         };
         self.tasks.push(task);
+    }
+
+    /// Makes the volumes of a container; whether all were there. What a carrier removes is gone at once.
+    fn use_volumes(&mut self, plan: &ServicePlan, slot: u32, node: &str) -> bool {
+        let is_manager = self.nodes.first().is_some_and(|n| n.node.id == node);
+        let mut had = true;
+        for mount in &plan.mounts {
+            let MountSource::Volume { name, labels } = &mount.source else {
+                continue;
+            };
+            let name = name.replace("{{.Task.Slot}}", &slot.to_string());
+            had &= match is_manager {
+                true => self.volumes.insert(name, labels.clone()).is_some(),
+                false => !self.other_volumes.insert((node.to_owned(), name)),
+            };
+        }
+        if plan.role == Role::Delivery && plan.args == ["remove"] {
+            let order = plan
+                .environment
+                .iter()
+                .find_map(|variable| variable.strip_prefix("ATQ_CARRIER_ORDER="));
+            let order: serde_json::Value =
+                serde_json::from_str(order.unwrap_or_default()).unwrap_or_default();
+            for name in order["volumes"].as_array().into_iter().flatten() {
+                let name = name.as_str().unwrap_or_default().to_owned();
+                self.other_volumes.remove(&(node.to_owned(), name));
+            }
+        }
+        had
     }
 
     fn take_port(&mut self) -> u16 {
@@ -489,23 +540,4 @@ impl World {
             task.removed = task.removed.map(|_| now);
         }
     }
-}
-
-/// `node.id==x`, `node.hostname!=x`; the only other key here is `node.role`.
-fn satisfies(node: &Node, constraint: &str) -> bool {
-    let (negated, parts) = match constraint.split_once("!=") {
-        Some(parts) => (true, Some(parts)),
-        None => (false, constraint.split_once("==")),
-    };
-    let Some((key, value)) = parts else {
-        return false;
-    };
-    let actual = match key.trim() {
-        "node.id" => node.id.as_str(),
-        "node.hostname" => node.hostname.as_str(),
-        "node.role" if node.id == "node-1" => "manager",
-        "node.role" => "worker",
-        _ => "",
-    };
-    (actual == value.trim()) != negated
 }
