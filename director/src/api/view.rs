@@ -10,7 +10,9 @@ use crate::task::event::{self, Event, Record, WorkerSeen};
 use crate::task::spec::{self, WaitSpec};
 use crate::task::state::{self, Outcome, State};
 use crate::task::timestamp::Timestamp;
+use crate::task::verdict as given;
 use atq_api_spec::bundle::{BundleDetails, BundleFile};
+use atq_api_spec::report::{CriterionResult, Judgement, Verdict};
 use atq_api_spec::task::{
     Failure, LogEntry, OnWorkerLoss, Step, Task, TaskEvent, TaskService, TaskStatus, WaitCommand,
     WorkerState,
@@ -42,6 +44,9 @@ pub fn task(view: &View) -> Task {
         max_duration: spec.max_duration,
         on_worker_loss: on_worker_loss(spec.on_worker_loss),
         exclusive: spec.exclusive.clone(),
+        criteria: spec.criteria.iter().map(ToString::to_string).collect(),
+        min_samples: spec.min_samples,
+        result_files: spec.result_files.clone(),
         step: step(state.step),
         error: state
             .failure
@@ -55,6 +60,8 @@ pub fn task(view: &View) -> Task {
         started_at: state.started_at.map(|at| at.to_string()),
         finished_at: state.finished_at.map(|at| at.to_string()),
         exit_code: state.exit_code,
+        verdict: state.judgement.as_ref().map(|given| verdict(given.verdict)),
+        judgement: state.judgement.as_ref().map(judgement),
         leftovers: state.leftovers.clone(),
     }
 }
@@ -73,6 +80,29 @@ pub fn status(view: &View) -> TaskStatus {
         Some(Outcome::Stopped) => TaskStatus::Stopped,
         None if state.started_at.is_some() => TaskStatus::Started,
         None => TaskStatus::Initializing,
+    }
+}
+
+fn verdict(verdict: given::Verdict) -> Verdict {
+    match verdict {
+        given::Verdict::Pass => Verdict::Pass,
+        given::Verdict::Fail => Verdict::Fail,
+        given::Verdict::Invalid => Verdict::Invalid,
+    }
+}
+
+/// A judgement as it is shown.
+pub fn judgement(judgement: &given::Judgement) -> Judgement {
+    let criteria = judgement.criteria.iter().map(|result| CriterionResult {
+        criterion: result.criterion.clone(),
+        holds: result.holds,
+        seen: result.seen.clone(),
+        wanted: result.wanted.clone(),
+    });
+    Judgement {
+        verdict: verdict(judgement.verdict),
+        reasons: judgement.reasons.clone(),
+        criteria: criteria.collect(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The way from JSON to a [`TaskSpec`]: walks a payload and collects what is wrong with it.
 
+mod judging;
 mod readiness;
 mod resources;
 mod service;
@@ -9,7 +10,7 @@ pub(crate) use value::{nearest, shorten};
 
 use super::{Delivery, Fault, OnWorkerLoss, Surroundings, TaskName, TaskSpec, WaitSpec};
 use serde_json::{Map, Value};
-use value::{STRING_BYTES, too_long, wrong_type};
+use value::{MAX_WHOLE, STRING_BYTES, too_long, wrong_type};
 
 /// Longest delay and time-out in seconds: a day.
 const MAX_SECONDS: u64 = 86_400;
@@ -18,7 +19,7 @@ const MAX_DURATION: u64 = 604_800;
 /// Longest name of what a task claims for itself.
 const MAX_CLAIM: usize = 100;
 
-const TASK_FIELDS: [&str; 8] = [
+const TASK_FIELDS: [&str; 11] = [
     "name",
     "master",
     "worker",
@@ -27,6 +28,9 @@ const TASK_FIELDS: [&str; 8] = [
     "maxDuration",
     "onWorkerLoss",
     "exclusive",
+    "criteria",
+    "minSamples",
+    "resultFiles",
 ];
 const WAIT_FIELDS: [&str; 3] = ["command", "expectedResult", "timeout"];
 const LOSS_POLICIES: [&str; 2] = ["continue", "abort"];
@@ -61,6 +65,10 @@ impl Reader<'_> {
         let max_duration = self.whole_number("maxDuration", longest, 1, MAX_DURATION);
         let on_worker_loss = self.on_worker_loss(fields.get("onWorkerLoss"));
         let exclusive = self.exclusive(fields.get("exclusive"));
+        let criteria = self.criteria(fields.get("criteria"));
+        let fewest = fields.get("minSamples");
+        let min_samples = self.whole_number("minSamples", fewest, 1, MAX_WHOLE);
+        let result_files = self.result_files(fields.get("resultFiles"));
         self.check_aliases(fields);
         Some(TaskSpec {
             name: name?,
@@ -73,6 +81,9 @@ impl Reader<'_> {
             delivery: Delivery::default(),
             on_worker_loss: on_worker_loss?,
             exclusive: exclusive?,
+            criteria: criteria?,
+            min_samples: min_samples?,
+            result_files: result_files?,
         })
     }
 
