@@ -19,6 +19,7 @@ pub mod logs;
 pub mod orphans;
 pub mod queue;
 pub mod recover;
+pub mod reported;
 pub mod run;
 pub mod steps;
 pub mod submit;
