@@ -297,4 +297,4 @@ impl From<Criterion> for String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -10,6 +10,7 @@ pub mod criteria;
 pub mod event;
 pub mod exit_code;
 pub mod image;
+pub mod judge;
 pub mod machine;
 pub mod plan;
 pub mod spec;

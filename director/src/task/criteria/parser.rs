@@ -51,7 +51,7 @@ impl Reader {
         let label = self.label()?;
         let operator = self.operator(figure, label.as_deref())?;
         let (amount, unit) = self.amount(figure, operator)?;
-        let window = self.window(figure)?;
+        let window = self.window(figure, unit)?;
         if let Some(seen) = self.rest() {
             let place = self.at;
             let right = match window {
@@ -228,7 +228,7 @@ impl Reader {
         word
     }
 
-    fn window(&mut self, figure: Figure) -> Parsed<Option<u32>> {
+    fn window(&mut self, figure: Figure, unit: Unit) -> Parsed<Option<u32>> {
         self.skip_blanks();
         let start = self.at;
         if !self.take_word("for") {
@@ -238,6 +238,14 @@ impl Reader {
             return fault(
                 start,
                 format!("`{figure}` is that of the whole run; `for` has no meaning with it"),
+            );
+        }
+        if unit == Unit::Count {
+            return fault(
+                start,
+                format!(
+                    "a number of {figure} is that of the whole run; expected a rate before `for`"
+                ),
             );
         }
         self.skip_blanks();
