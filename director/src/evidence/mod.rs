@@ -11,6 +11,7 @@
 //! beginning and its end, with a line between them that says how much is missing. What containers
 //! leave in `/atq/results` is the matter of [`results`].
 
+pub mod report;
 pub mod results;
 
 use crate::swarm::{LogLine, LogStream, SwarmError};
