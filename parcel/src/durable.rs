@@ -8,22 +8,35 @@ use std::path::{Path, PathBuf};
 const FLUSHED_ONE_BY_ONE: u64 = 32;
 
 /// Flushes the tree below `root`, which holds `files` files, to the disk.
-pub(super) fn flush_tree(root: &Path, files: u64) -> io::Result<()> {
+///
+/// # Errors
+/// What the operating system said.
+pub fn flush_tree(root: &Path, files: u64) -> io::Result<()> {
     if files > FLUSHED_ONE_BY_ONE {
         rustix::fs::syncfs(File::open(root)?)?;
         return Ok(());
     }
-    walk(root, |path, _| flush(path))?;
+    // A link is flushed with its directory; what it points to is not ours.
+    walk(root, |path, metadata| match metadata.is_symlink() {
+        true => Ok(()),
+        false => flush(path),
+    })?;
     flush(root)
 }
 
 /// Flushes one file or directory; for a directory, that makes renames within it permanent.
-pub(super) fn flush(path: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// What the operating system said.
+pub fn flush(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
 /// Calls `visit` with everything below `root`, links unfollowed, in no particular order.
-pub(super) fn walk(
+///
+/// # Errors
+/// What the operating system said, or `visit`.
+pub fn walk(
     root: &Path,
     mut visit: impl FnMut(&Path, &fs::Metadata) -> io::Result<()>,
 ) -> io::Result<()> {
