@@ -10,9 +10,7 @@ use crate::task::event::{self, Event, Record, WorkerSeen};
 use crate::task::spec::{self, WaitSpec};
 use crate::task::state::{self, Outcome, State};
 use crate::task::timestamp::Timestamp;
-use crate::task::verdict as given;
 use atq_api_spec::bundle::{BundleDetails, BundleFile};
-use atq_api_spec::report::{CriterionResult, Judgement, Verdict};
 use atq_api_spec::task::{
     Failure, LogEntry, OnWorkerLoss, Step, Task, TaskEvent, TaskService, TaskStatus, WaitCommand,
     WorkerState,
@@ -60,8 +58,8 @@ pub fn task(view: &View) -> Task {
         started_at: state.started_at.map(|at| at.to_string()),
         finished_at: state.finished_at.map(|at| at.to_string()),
         exit_code: state.exit_code,
-        verdict: state.judgement.as_ref().map(|given| verdict(given.verdict)),
-        judgement: state.judgement.as_ref().map(judgement),
+        verdict: state.judgement.as_ref().map(|given| given.verdict.into()),
+        judgement: state.judgement.as_ref().map(Into::into),
         leftovers: state.leftovers.clone(),
     }
 }
@@ -80,29 +78,6 @@ pub fn status(view: &View) -> TaskStatus {
         Some(Outcome::Stopped) => TaskStatus::Stopped,
         None if state.started_at.is_some() => TaskStatus::Started,
         None => TaskStatus::Initializing,
-    }
-}
-
-fn verdict(verdict: given::Verdict) -> Verdict {
-    match verdict {
-        given::Verdict::Pass => Verdict::Pass,
-        given::Verdict::Fail => Verdict::Fail,
-        given::Verdict::Invalid => Verdict::Invalid,
-    }
-}
-
-/// A judgement as it is shown.
-pub fn judgement(judgement: &given::Judgement) -> Judgement {
-    let criteria = judgement.criteria.iter().map(|result| CriterionResult {
-        criterion: result.criterion.clone(),
-        holds: result.holds,
-        seen: result.seen.clone(),
-        wanted: result.wanted.clone(),
-    });
-    Judgement {
-        verdict: verdict(judgement.verdict),
-        reasons: judgement.reasons.clone(),
-        criteria: criteria.collect(),
     }
 }
 

@@ -172,7 +172,11 @@ impl Work {
 
     fn file(&self, left: &Left, path: &Path, told: &mut Told) {
         let inner = path.strip_prefix(&left.dir).unwrap_or(path);
-        if self.patterns.as_ref().is_some_and(|set| !set.is_match(inner)) {
+        if self
+            .patterns
+            .as_ref()
+            .is_some_and(|set| !set.is_match(inner))
+        {
             return;
         }
         let name = format!("{}/{}", left.name, inner.display());
@@ -208,7 +212,11 @@ impl Work {
         }
         let all = (1..=self.spec.worker.replicas).map(|replica| format!("worker.{replica}"));
         let silent: Vec<String> = all.filter(|name| !told.tellers.contains(name)).collect();
-        let named: Vec<String> = silent.iter().take(10).map(|name| format!("`{name}`")).collect();
+        let named: Vec<String> = silent
+            .iter()
+            .take(10)
+            .map(|name| format!("`{name}`"))
+            .collect();
         match silent.len() - named.len() {
             _ if silent.is_empty() => Vec::new(),
             0 => vec![format!("there is no result file of {}", named.join(", "))],

@@ -116,7 +116,9 @@ fn whole(criterion: &Criterion, figures: &Figures, percentile: Option<f64>) -> O
         Figure::Mean => ("mean", figures.mean),
         Figure::Min => ("min", figures.min),
         Figure::Max => ("max", figures.max),
-        Figure::Errors if criterion.unit == Unit::Percent => ("errorPercent", figures.error_percent),
+        Figure::Errors if criterion.unit == Unit::Percent => {
+            ("errorPercent", figures.error_percent)
+        }
         Figure::Errors => ("errors", figures.errors as f64),
         Figure::Throughput => ("throughput", figures.throughput),
         Figure::Samples => ("samples", figures.samples as f64),
