@@ -43,6 +43,9 @@ const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
 /// How long Docker may be away while a test runs.
 const DOCKER_PATIENCE: Duration = Duration::from_secs(300);
 
+/// How many files are kept of `/atq/results` of all containers of a run.
+const RESULTS_FILES: u64 = 100_000;
+
 /// The outside world, so that tests can bring their own.
 pub struct Ports {
     /// Docker.
@@ -110,6 +113,10 @@ fn settings(config: &Config, director_id: String, place: String) -> Settings {
         subnet_pool: config.subnet_pool,
         discovery_image: config.discovery_image.clone(),
         discovery_host: config.discovery_host.clone(),
+        results: evidence::results::ResultsLimits {
+            bytes: config.limits.results_bytes,
+            files: RESULTS_FILES,
+        },
     }
 }
 

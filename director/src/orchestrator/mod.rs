@@ -15,6 +15,7 @@ pub mod containers;
 mod damaged;
 pub mod driver;
 pub mod health;
+pub mod intake;
 pub mod logs;
 pub mod orphans;
 pub mod queue;
@@ -30,6 +31,7 @@ pub mod wishes;
 use crate::bundle::BundleStore;
 use crate::discovery::Discovery;
 use crate::evidence::Evidence;
+use crate::evidence::results::ResultsLimits;
 use crate::store::{Store, StoreError, Stored};
 use crate::swarm::Swarm;
 use crate::task::event::{Event, Failure, FailureCode, Record, WorkerSeen};
@@ -70,6 +72,8 @@ pub struct Settings {
     pub discovery_image: String,
     /// Host under which sidecars are reached; `None`: found.
     pub discovery_host: Option<String>,
+    /// How much is kept of what the containers of a run leave in `/atq/results`.
+    pub results: ResultsLimits,
 }
 
 impl Settings {

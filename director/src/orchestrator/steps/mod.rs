@@ -14,6 +14,7 @@ mod network;
 mod readiness;
 mod report;
 mod resolve;
+mod results;
 mod running;
 mod wait_command;
 pub(super) mod wind_down;

@@ -68,6 +68,10 @@ impl Stage {
                 subnet_pool: "10.224.0.0/12".parse().unwrap(),
                 discovery_image: SIDECAR.into(),
                 discovery_host: None,
+                results: crate::evidence::results::ResultsLimits {
+                    bytes: 1 << 20,
+                    files: 1000,
+                },
             },
             time: Cell::new(None),
         }
