@@ -4,11 +4,13 @@
 //!   Docker but where the contract says so;
 //! - [`driver`]: one loop for each task: decide, act, record;
 //! - [`steps`]: the work of each step; [`wait`]: deadlines; [`cleanup`]: the removal;
+//! - [`carrier`]: services that bring something to the nodes, or fetch it, and what they say;
 //! - [`queue`]: whose turn it is; [`health`]: whether Docker can be used; [`recover`]: what happens
 //!   at start; [`orphans`]: what is in Docker of tasks that nobody knows; `damaged`: the way out for
 //!   tasks that cannot be read.
 
 pub mod advice;
+pub mod carrier;
 mod cleanup;
 pub mod clock;
 pub mod containers;

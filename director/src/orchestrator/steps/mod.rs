@@ -6,8 +6,8 @@ mod command;
 mod delay;
 mod delivery;
 mod discovery;
-mod image_reason;
-mod judge;
+pub(super) mod image_reason;
+pub(super) mod judge;
 mod look_up;
 mod master;
 mod network;
@@ -90,7 +90,7 @@ async fn ensure_service(
         .await
 }
 
-async fn create_or_find(
+pub(super) async fn create_or_find(
     swarm: &dyn Swarm,
     plan: &ServicePlan,
     ours: &Labels,

@@ -330,7 +330,10 @@ fn log(
     let error = lost.clone().or_else(|| script.log_error.clone());
     let written = task.has_container(now) && task.state(now) != TaskState::Starting;
     let mut all = match written && lost.is_none() {
-        true => script.lines.clone(),
+        true => match task.last_words(now) {
+            Some(words) => vec![(LogStream::Stdout, words)],
+            None => script.lines.clone(),
+        },
         false => Vec::new(),
     };
     if written && lost.is_none() && task.ended_when_told(now) {

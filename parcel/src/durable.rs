@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 const FLUSHED_ONE_BY_ONE: u64 = 32;
 
 /// Flushes the tree below `root`, which holds `files` files, to the disk.
-pub(super) fn flush_tree(root: &Path, files: u64) -> io::Result<()> {
+///
+/// # Errors
+/// What the operating system said.
+pub fn flush_tree(root: &Path, files: u64) -> io::Result<()> {
     if files > FLUSHED_ONE_BY_ONE {
         rustix::fs::syncfs(File::open(root)?)?;
         return Ok(());
@@ -18,12 +21,18 @@ pub(super) fn flush_tree(root: &Path, files: u64) -> io::Result<()> {
 }
 
 /// Flushes one file or directory; for a directory, that makes renames within it permanent.
-pub(super) fn flush(path: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// What the operating system said.
+pub fn flush(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
 /// Calls `visit` with everything below `root`, links unfollowed, in no particular order.
-pub(super) fn walk(
+///
+/// # Errors
+/// What the operating system said, or `visit`.
+pub fn walk(
     root: &Path,
     mut visit: impl FnMut(&Path, &fs::Metadata) -> io::Result<()>,
 ) -> io::Result<()> {

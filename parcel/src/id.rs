@@ -10,7 +10,7 @@ const DIGITS: usize = 32;
 
 /// The id of a bundle: 32 lower-case hex digits, the beginning of its zip's SHA-256.
 ///
-/// Only such a text can become a path below `glusterpath`, so no id can point elsewhere.
+/// Only such a text can become a path, so no id can point elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BundleId(String);
@@ -26,7 +26,7 @@ pub struct InvalidBundleId {
 
 impl BundleId {
     /// The id of content with this hash.
-    pub(super) fn of(content: Sha256) -> Self {
+    pub fn of(content: Sha256) -> Self {
         let mut hex = format!("{:x}", content.finalize());
         hex.truncate(DIGITS);
         Self(hex)

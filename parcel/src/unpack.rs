@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use zip::ZipReadOptions;
 
-use super::error::BundleError;
-use super::scan::{self, Checked, Cursor};
+use crate::error::BundleError;
+use crate::scan::{self, Checked, Cursor};
 
 const BUFFER: usize = 128 * 1024;
 const DIRECTORY: u32 = 0o755;
@@ -20,7 +20,10 @@ const PLAIN: u32 = 0o644;
 ///
 /// Modes are set whatever the umask: containers may run as any user and must be able to read. Files are created
 /// anew and never opened, so not even a path that slipped through the scan could be written over.
-pub(super) fn unpack(zip: &Arc<File>, root: &Path) -> Result<(), BundleError> {
+///
+/// # Errors
+/// When the archive is not what its directory says, or the disk fails; what was unpacked until then is left to the caller.
+pub fn unpack(zip: &Arc<File>, root: &Path) -> Result<(), BundleError> {
     let mut archive = scan::open(Arc::clone(zip))?;
     let mut unpacker = Unpacker {
         data: Cursor::new(Arc::clone(zip)),

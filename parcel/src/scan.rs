@@ -14,10 +14,10 @@ use zip::read::{ArchiveOffset, Config, ZipFileEntry};
 use zip::result::ZipError;
 use zip::unstable::read::ZipIterable;
 
-use super::error::BundleError;
-use super::limits::{Limits, bomb};
-use super::name::relative_path;
-use super::tree::Tree;
+use crate::error::BundleError;
+use crate::limits::{Limits, bomb};
+use crate::name::relative_path;
+use crate::tree::Tree;
 
 const S_IFMT: u32 = 0o170_000;
 const S_IFREG: u32 = 0o100_000;
@@ -78,11 +78,11 @@ impl Checked<'_> {
 
 /// What an archive holds.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Totals {
+pub struct Totals {
     /// Files, without directories.
-    pub(super) files: u64,
+    pub files: u64,
     /// Their sizes together, as declared.
-    pub(super) bytes: u64,
+    pub bytes: u64,
 }
 
 /// Opens the archive's directory.
@@ -94,7 +94,10 @@ pub(super) fn open(file: Arc<File>) -> Result<Archive, BundleError> {
 }
 
 /// Checks every entry of the archive against the rules and `limits`.
-pub(super) fn scan(file: &Arc<File>, limits: &Limits) -> Result<Totals, BundleError> {
+///
+/// # Errors
+/// Every variant of [`BundleError`] but those of an upload on its way in.
+pub fn scan(file: &Arc<File>, limits: &Limits) -> Result<Totals, BundleError> {
     let mut archive = open(Arc::clone(file))?;
     let packed = file
         .metadata()

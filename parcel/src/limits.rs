@@ -27,7 +27,7 @@ impl Default for Limits {
 }
 
 /// Says why `unpacked` bytes out of `packed` ones look like a bomb, if they do.
-pub(super) fn bomb(packed: u64, unpacked: u64) -> Option<String> {
+pub(crate) fn bomb(packed: u64, unpacked: u64) -> Option<String> {
     let suspicious = unpacked > RATIO_FREE_BYTES && unpacked > packed.saturating_mul(RATIO);
     suspicious.then(|| {
         format!(

@@ -3,6 +3,11 @@
 //! The rules are stricter than unpacking needs: a name that other tools would bend into shape (`../`, `C:\`, a leading
 //! slash) is refused, because its author meant another place than the one it would land in.
 
+/// The file at the root of a delivered bundle that says that it is whole.
+pub const MARKER: &str = ".atq-bundle";
+/// The file at the root of a delivered bundle by whose lock carriers take turns.
+pub const LOCK: &str = ".atq-lock";
+const KEPT: [&str; 2] = [MARKER, LOCK];
 /// Longest component that Linux file systems take, in bytes.
 const MAX_COMPONENT: usize = 255;
 /// Longest path that Linux takes, in bytes.
@@ -11,8 +16,11 @@ const MAX_NAME: usize = 4096;
 const MAX_DEPTH: usize = 100;
 
 /// Turns the raw name of an entry into a relative path of plain components joined by `/`, without a slash at its
-/// end. The path is empty when the name means the root itself (`./`). The error is a sentence without its subject.
-pub(super) fn relative_path(name: &str) -> Result<String, String> {
+/// end. The path is empty when the name means the root itself (`./`).
+///
+/// # Errors
+/// A sentence without its subject, which is the name.
+pub fn relative_path(name: &str) -> Result<String, String> {
     check_text(name)?;
     let components: Vec<&str> = name
         .split('/')
@@ -23,6 +31,12 @@ pub(super) fn relative_path(name: &str) -> Result<String, String> {
     }
     for component in &components {
         check_component(component)?;
+    }
+    if components.first().is_some_and(|first| KEPT.contains(first)) {
+        return Err(
+            "lies at the root of the archive under a name that is kept for the delivery to the nodes\nhint: give it another name, or put it into a directory"
+                .to_owned(),
+        );
     }
     Ok(components.join("/"))
 }

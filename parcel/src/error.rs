@@ -47,21 +47,24 @@ pub enum BundleError {
 }
 
 impl BundleError {
-    pub(super) fn storage(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    /// The disk failed while `action` (a verb with its object) was done.
+    pub fn storage(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Storage {
             action: action.into(),
             source,
         }
     }
 
-    pub(super) fn hostile(entry: Option<&str>, reason: impl Into<String>) -> Self {
+    /// The entry, or the whole archive, is refused for this reason.
+    pub fn hostile(entry: Option<&str>, reason: impl Into<String>) -> Self {
         Self::Hostile {
             entry: entry.map(printable),
             reason: reason.into(),
         }
     }
 
-    pub(super) fn broken(entry: Option<&str>, reason: impl Into<String>) -> Self {
+    /// The entry, or the whole archive, cannot be read for this reason.
+    pub fn broken(entry: Option<&str>, reason: impl Into<String>) -> Self {
         Self::Broken {
             entry: entry.map(printable),
             reason: reason.into(),
