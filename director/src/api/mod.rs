@@ -1,6 +1,7 @@
 //! The HTTP contract, and nothing but HTTP: from requests to calls, from what they give to answers.
 //!
-//! - one file for each resource: [`task`], [`databind`], [`swarm`], [`monitoring`], [`health`], [`logs`];
+//! - one file for each resource: [`task`], [`databind`], [`swarm`], [`monitoring`], [`health`], [`logs`],
+//!   [`results`];
 //! - [`error`]: the only place that knows status codes;
 //! - [`view`]: from our words to those of the wire; [`media`]: what the client wants to read;
 //! - [`body`], [`form`], [`json`], [`query`], [`path`]: requests, read strictly;
@@ -21,6 +22,7 @@ mod monitoring;
 pub mod openapi;
 mod path;
 mod query;
+mod results;
 mod serve;
 mod swarm;
 mod task;
@@ -107,6 +109,7 @@ fn resources() -> OpenApiRouter<App> {
         .routes(routes!(task::events))
         .routes(routes!(task::stop))
         .routes(routes!(logs::logs))
+        .routes(routes!(results::results))
         .routes(routes!(databind::inspect, databind::delete))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))

@@ -23,6 +23,15 @@ fn requests() -> Vec<(ApiError, u16, &'static str)> {
         (E::UnknownPath { path: text() }, 404, "unknown_path"),
         (E::Method { method: text() }, 405, "method_not_allowed"),
         (E::NoTask { name: text() }, 404, "task_not_found"),
+        (
+            E::NotOver {
+                name: text(),
+                step: "running",
+            },
+            409,
+            "not_over",
+        ),
+        (E::NoResults { name: text() }, 404, "no_results"),
         (E::NoBundle { id: text() }, 404, "bundle_not_found"),
         (
             E::BundleInUse {
