@@ -38,6 +38,7 @@ nodes: ## the tests on a three-node Swarm in network namespaces (about 4 minutes
 	@deploy/setup.sh nodes
 	@deploy/setup.sh image-testload
 	@deploy/setup.sh image-discovery
+	@deploy/setup.sh image-carrier
 	cargo build --locked -p atq-director
 	cargo test --locked -p atq-tests --test nodes -- --test-threads=1
 

@@ -25,6 +25,7 @@ pub use error::{ConfigError, Fault, Place};
 pub use images::{ImageFault, ImageRule, Images, Variable};
 
 use crate::registry::{Password, RegistryAuth};
+use crate::task::spec::Delivery;
 use document::Section;
 
 /// Names that are looked for in the working directory, in this order.
@@ -51,6 +52,14 @@ pub struct Config {
     pub discovery_image: String,
     /// Host under which the sidecar's port is reached; none: found out.
     pub discovery_host: Option<String>,
+    /// Under which URL the nodes reach the Director, without a slash at its end; none: found out.
+    pub advertise_url: Option<String>,
+    /// Image of the carrier, which brings bundles to the nodes and fetches results.
+    pub carrier_image: String,
+    /// Docker's socket on the nodes, which some carriers work with; absolute.
+    pub node_docker_socket: PathBuf,
+    /// How bundles come to the containers of tasks that do not say it.
+    pub delivery: Delivery,
     /// Id that marks this Director's objects in Docker; none: generated and kept in `datadir`.
     pub director_id: Option<String>,
     /// How many tasks may be under way at once; at least 1.
@@ -180,6 +189,16 @@ impl Config {
                 .optional("discoveryImage", fields::word)
                 .unwrap_or_else(|| "atq-discovery:dev".to_owned()),
             discovery_host: section.optional("discoveryHost", fields::word),
+            advertise_url: section.optional("advertiseUrl", fields::url),
+            carrier_image: section
+                .optional("carrierImage", fields::word)
+                .unwrap_or_else(|| "atq-carrier:dev".to_owned()),
+            node_docker_socket: section
+                .optional("nodeDockerSocket", fields::absolute)
+                .unwrap_or_else(|| PathBuf::from("/var/run/docker.sock")),
+            delivery: section
+                .optional("delivery", fields::delivery)
+                .unwrap_or(Delivery::Push),
             director_id: section.optional("directorId", fields::director_id),
             max_concurrent_tasks: section
                 .optional("maxConcurrentTasks", |v| fields::integer(v, 1, 10_000))

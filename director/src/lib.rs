@@ -32,6 +32,7 @@ use orchestrator::queue::Queue;
 use orchestrator::subnets::Subnets;
 use orchestrator::{Orchestrator, Settings, Shared};
 use registry::Credentials;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
@@ -72,11 +73,11 @@ impl Ports {
     }
 }
 
-/// Puts the parts together. Opens the store and the bundles; drives nothing yet. Blocks.
+/// Puts the parts together for a Director that listens on `listen`. Opens the store and the bundles; drives nothing yet. Blocks.
 ///
 /// # Errors
 /// When a directory cannot be used, or another Director uses it.
-pub fn assemble(config: &Config, ports: Ports) -> anyhow::Result<Orchestrator> {
+pub fn assemble(config: &Config, ports: Ports, listen: SocketAddr) -> anyhow::Result<Orchestrator> {
     config.prepare()?;
     // The lock comes first: a second Director on the same data must not touch anything.
     let store = Store::open(&config.datadir.join("state"))?;
@@ -89,7 +90,7 @@ pub fn assemble(config: &Config, ports: Ports) -> anyhow::Result<Orchestrator> {
     let bundles = BundleStore::open(&config.glusterpath, bundle_limits(config))?;
     tracing::debug!(director = %director_id, "assembled");
     Ok(Orchestrator::new(Shared {
-        settings: settings(config, director_id, identity::place(&place)),
+        settings: settings(config, listen, director_id, identity::place(&place)),
         store,
         health: Health::watch(Arc::clone(&ports.swarm)),
         swarm: ports.swarm,
@@ -102,7 +103,7 @@ pub fn assemble(config: &Config, ports: Ports) -> anyhow::Result<Orchestrator> {
     }))
 }
 
-fn settings(config: &Config, director_id: String, place: String) -> Settings {
+fn settings(config: &Config, listen: SocketAddr, director_id: String, place: String) -> Settings {
     Settings {
         director_id,
         place,
@@ -117,6 +118,10 @@ fn settings(config: &Config, director_id: String, place: String) -> Settings {
             bytes: config.limits.results_bytes,
             files: RESULTS_FILES,
         },
+        listen,
+        advertise_url: config.advertise_url.clone(),
+        carrier_image: config.carrier_image.clone(),
+        node_docker_socket: config.node_docker_socket.clone(),
     }
 }
 

@@ -16,7 +16,11 @@ pub fn flush_tree(root: &Path, files: u64) -> io::Result<()> {
         rustix::fs::syncfs(File::open(root)?)?;
         return Ok(());
     }
-    walk(root, |path, _| flush(path))?;
+    // A link is flushed with its directory; what it points to is not ours.
+    walk(root, |path, metadata| match metadata.is_symlink() {
+        true => Ok(()),
+        false => flush(path),
+    })?;
     flush(root)
 }
 

@@ -12,8 +12,8 @@ use crate::task::state::{self, Outcome, State};
 use crate::task::timestamp::Timestamp;
 use atq_api_spec::bundle::{BundleDetails, BundleFile};
 use atq_api_spec::task::{
-    Failure, LogEntry, OnWorkerLoss, Step, Task, TaskEvent, TaskService, TaskStatus, WaitCommand,
-    WorkerState,
+    Delivery, Failure, LogEntry, OnWorkerLoss, Step, Task, TaskEvent, TaskService, TaskStatus,
+    WaitCommand, WorkerState,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -42,6 +42,7 @@ pub fn task(view: &View) -> Task {
         max_duration: spec.max_duration,
         on_worker_loss: on_worker_loss(spec.on_worker_loss),
         exclusive: spec.exclusive.clone(),
+        delivery: delivery(spec),
         step: step(state.step),
         error: state
             .failure
@@ -82,6 +83,15 @@ fn wait_command(spec: &WaitSpec) -> WaitCommand {
         expected_result: spec.expected_result.clone(),
         timeout: spec.timeout,
     }
+}
+
+/// Nothing is said of a task without bundles.
+fn delivery(spec: &spec::TaskSpec) -> Option<Delivery> {
+    let has_bundle = spec.worker.fileid.is_some() || spec.master.fileid.is_some();
+    has_bundle.then_some(match spec.delivery {
+        spec::Delivery::Push => Delivery::Push,
+        spec::Delivery::Shared => Delivery::Shared,
+    })
 }
 
 fn on_worker_loss(policy: spec::OnWorkerLoss) -> OnWorkerLoss {

@@ -37,6 +37,10 @@ fn smallest_file_has_the_documented_defaults() {
         docker_host: None,
         discovery_image: "atq-discovery:dev".into(),
         discovery_host: None,
+        advertise_url: None,
+        carrier_image: "atq-carrier:dev".into(),
+        node_docker_socket: "/var/run/docker.sock".into(),
+        delivery: Delivery::Push,
         director_id: None,
         max_concurrent_tasks: 4,
         fixed_orchestration_timeout: None,
@@ -163,7 +167,7 @@ fn all_faults_at_once() {
       `bind` (line 3) must be an IP address like `127.0.0.1` or `0.0.0.0`, found `localhost`
       `limits.uploadbytes` (line 5) is not known: did you mean `limits.uploadBytes`?
       `limits.entries` (line 6) must be a whole number from 1 to 10000000, found `many`
-      `zzz` (line 7) is not known: expected one of `port`, `glusterpath`, `limits`, `images`, `registryAuth`, `bind`, `datadir`, `dockerHost`, `discoveryImage`, `discoveryHost`, `directorId`, `maxConcurrentTasks`, `orchestrationTimeout`, `subnetPool`, `exposeJoinTokens`, `logFormat`, `dockerConfig`
+      `zzz` (line 7) is not known: expected one of `port`, `glusterpath`, `limits`, `images`, `registryAuth`, `bind`, `datadir`, `dockerHost`, `discoveryImage`, `discoveryHost`, `advertiseUrl`, `carrierImage`, `nodeDockerSocket`, `delivery`, `directorId`, `maxConcurrentTasks`, `orchestrationTimeout`, `subnetPool`, `exposeJoinTokens`, `logFormat`, `dockerConfig`
     the smallest valid file:
       port: 8080
       glusterpath: /var/lib/atq/bundles

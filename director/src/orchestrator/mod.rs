@@ -47,7 +47,9 @@ use health::Health;
 use ipnet::Ipv4Net;
 use queue::Queue;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use subnets::Subnets;
@@ -76,6 +78,14 @@ pub struct Settings {
     pub discovery_host: Option<String>,
     /// How much is kept of what the containers of a run leave in `/atq/results`.
     pub results: ResultsLimits,
+    /// Where the Director listens.
+    pub listen: SocketAddr,
+    /// URL under which the nodes reach the Director, without a slash at its end; `None`: found.
+    pub advertise_url: Option<String>,
+    /// Image of the carrier.
+    pub carrier_image: String,
+    /// Docker's socket on the nodes.
+    pub node_docker_socket: PathBuf,
 }
 
 impl Settings {

@@ -495,6 +495,7 @@ impl RunPlan<'_> {
         let mut plan = self.service(role, name, spec.image.clone(), spec.replicas);
         plan.args = spec.args.clone();
         plan.tty = spec.tty;
+        plan.user.clone_from(&spec.user);
         plan.stop_grace = spec.stop_grace();
         plan.resources = spec.resources;
         plan.constraints = spec.placement.constraints.clone();

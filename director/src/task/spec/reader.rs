@@ -1,5 +1,6 @@
 //! The way from JSON to a [`TaskSpec`]: walks a payload and collects what is wrong with it.
 
+mod bundle;
 mod readiness;
 mod resources;
 mod service;
@@ -7,7 +8,7 @@ mod value;
 
 pub(crate) use value::{nearest, shorten};
 
-use super::{Delivery, Fault, OnWorkerLoss, Surroundings, TaskName, TaskSpec, WaitSpec};
+use super::{Fault, OnWorkerLoss, Surroundings, TaskName, TaskSpec, WaitSpec};
 use serde_json::{Map, Value};
 use value::{STRING_BYTES, too_long, wrong_type};
 
@@ -18,13 +19,14 @@ const MAX_DURATION: u64 = 604_800;
 /// Longest name of what a task claims for itself.
 const MAX_CLAIM: usize = 100;
 
-const TASK_FIELDS: [&str; 8] = [
+const TASK_FIELDS: [&str; 9] = [
     "name",
     "master",
     "worker",
     "waitCommand",
     "delay",
     "maxDuration",
+    "delivery",
     "onWorkerLoss",
     "exclusive",
 ];
@@ -61,6 +63,8 @@ impl Reader<'_> {
         let max_duration = self.whole_number("maxDuration", longest, 1, MAX_DURATION);
         let on_worker_loss = self.on_worker_loss(fields.get("onWorkerLoss"));
         let exclusive = self.exclusive(fields.get("exclusive"));
+        let delivery = self.delivery(fields.get("delivery"));
+        self.check_split(delivery, fields);
         self.check_aliases(fields);
         Some(TaskSpec {
             name: name?,
@@ -70,7 +74,7 @@ impl Reader<'_> {
             delay: delay?,
             readiness: readiness?,
             max_duration: max_duration?,
-            delivery: Delivery::default(),
+            delivery: delivery?,
             on_worker_loss: on_worker_loss?,
             exclusive: exclusive?,
         })
