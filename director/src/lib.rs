@@ -26,6 +26,7 @@ use config::Config;
 use discovery::{Discovery, HttpDiscovery};
 use evidence::Evidence;
 use identity::Place;
+use orchestrator::arrivals::Arrivals;
 use orchestrator::clock::Clock;
 use orchestrator::health::Health;
 use orchestrator::queue::Queue;
@@ -100,6 +101,7 @@ pub fn assemble(config: &Config, ports: Ports, listen: SocketAddr) -> anyhow::Re
         clock: Clock::System,
         queue: Queue::new(config.max_concurrent_tasks),
         subnets: Subnets::default(),
+        arrivals: Arrivals::default(),
     }))
 }
 

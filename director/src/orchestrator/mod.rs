@@ -10,6 +10,7 @@
 //!   tasks that cannot be read.
 
 pub mod advice;
+pub mod arrivals;
 pub mod carrier;
 mod cleanup;
 pub mod clock;
@@ -18,6 +19,7 @@ mod damaged;
 pub mod driver;
 pub mod health;
 pub mod intake;
+pub mod load;
 pub mod logs;
 pub mod orphans;
 pub mod queue;
@@ -41,6 +43,7 @@ use crate::task::machine;
 use crate::task::spec::{TaskName, TaskSpec};
 use crate::task::state::{Desired, State, Step};
 use crate::task::timestamp::Timestamp;
+use arrivals::Arrivals;
 use clock::Clock;
 use futures_util::FutureExt;
 use health::Health;
@@ -118,6 +121,8 @@ pub struct Shared {
     pub subnets: Subnets,
     /// Whether Docker can be used.
     pub health: Health,
+    /// What carriers send.
+    pub arrivals: Arrivals,
 }
 
 /// A task that has a driver.

@@ -23,6 +23,7 @@ const AT_ONCE: usize = 8;
 /// Keeps the logs and says what was kept. A test that still runs is told to end first, so that what
 /// its tools write then is kept too.
 pub async fn collect(run: &mut Run) -> Event {
+    run.keep_load().await;
     wind_down::end_test(run).await;
     keep_all(run, PATIENCE).await
 }

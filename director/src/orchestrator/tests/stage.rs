@@ -149,6 +149,7 @@ impl Stage {
                 clock,
                 queue: Queue::new(self.settings.max_concurrent_tasks),
                 subnets: Subnets::default(),
+                arrivals: Default::default(),
             }),
             fake: self.fake.clone(),
         }

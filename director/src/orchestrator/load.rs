@@ -1,0 +1,193 @@
+//! Watches how busy the generators of a run are while its test runs: those on the manager's node
+//! through Docker's own figures. Whatever fails here, the run does not mind.
+
+mod host;
+
+use super::Shared;
+use super::arrivals::{Book, with_book};
+use super::run::Run;
+use crate::evidence::Source;
+use crate::swarm::{CpuUsage, SwarmTask};
+use crate::task::plan::Role;
+use crate::task::spec::{ServiceSpec, TaskSpec};
+use futures_util::{StreamExt, stream};
+use host::HostTime;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+/// Time between two samples,
+const PERIOD: Duration = Duration::from_secs(2);
+/// or so many times what taking them needs: who watches must not be what keeps the node busy.
+const SHARE: u32 = 20;
+/// How many containers are asked for at once.
+const AT_ONCE: usize = 4;
+
+/// Whether it matters for this task how busy its generators were.
+pub fn watches_load(_spec: &TaskSpec) -> bool {
+    true
+}
+
+/// A container that is watched.
+#[derive(Debug, Clone, PartialEq)]
+struct Target {
+    source: Source,
+    node: String,
+    container: String,
+    /// Processors that it may use at most.
+    limit: Option<f64>,
+}
+
+/// The watch over one run; it ends when this is dropped.
+pub struct Watch {
+    book: Book,
+    targets: Arc<Mutex<Vec<Target>>>,
+    work: JoinHandle<()>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.work.abort();
+    }
+}
+
+impl Run {
+    /// Watches these Swarm tasks of the run from now on.
+    pub(super) fn watch_load(&mut self, tasks: &[SwarmTask]) {
+        if !watches_load(&self.spec) {
+            return;
+        }
+        let targets = targets(self, tasks);
+        let watch = self.watch.get_or_insert_with(|| {
+            let book = self.shared.arrivals.open_book(&self.state.run);
+            let targets = Arc::default();
+            let work = watch(
+                Arc::clone(&self.shared),
+                Arc::clone(&book),
+                Arc::clone(&targets),
+            );
+            Watch {
+                book,
+                targets,
+                work: tokio::spawn(work),
+            }
+        });
+        *watch.targets.lock().unwrap_or_else(PoisonError::into_inner) = targets;
+    }
+
+    /// Ends the watch and keeps what it saw.
+    pub(super) async fn keep_load(&mut self) {
+        let Some(watch) = self.watch.take() else {
+            return;
+        };
+        self.shared.arrivals.close_book(&self.state.run);
+        let load = with_book(&watch.book, |book| {
+            for node in &self.state.delivered {
+                if let Some(millis) = node.clock_offset {
+                    book.clock_offset(&node.node, millis);
+                }
+            }
+            book.load()
+        });
+        let evidence = &self.shared.evidence;
+        let kept = evidence.keep_load(&self.spec.name, &self.state.run, &load);
+        if let Err(error) = kept.await {
+            tracing::warn!(task = %self.spec.name, %error, "cannot keep how busy the run was");
+        }
+    }
+}
+
+/// Processors that a container of this service may use.
+pub fn limit_of(spec: &ServiceSpec) -> Option<f64> {
+    let nanos = spec.resources.limits.nano_cpus?;
+    Some(nanos as f64 / 1e9)
+}
+
+fn targets(run: &Run, tasks: &[SwarmTask]) -> Vec<Target> {
+    let of = |task: &SwarmTask| {
+        let service = Some(task.service_id.as_str());
+        let (role, spec) = match service {
+            service if service == run.state.worker.as_deref() => (Role::Worker, &run.spec.worker),
+            service if service == run.state.master.as_deref() => (Role::Master, &run.spec.master),
+            _ => return None,
+        };
+        Some(Target {
+            source: Source {
+                role,
+                replica: task.slot,
+            },
+            node: task.node_id.clone()?,
+            container: task.container_id.clone().filter(|_| task.is_alive())?,
+            limit: limit_of(spec),
+        })
+    };
+    tasks.iter().filter_map(of).collect()
+}
+
+/// Takes samples for ever.
+async fn watch(shared: Arc<Shared>, book: Book, targets: Arc<Mutex<Vec<Target>>>) {
+    let own = loop {
+        match shared.swarm.manager().await {
+            Ok(manager) => break manager.node_id,
+            Err(_) => sleep(PERIOD).await,
+        }
+    };
+    let mut before = BTreeMap::new();
+    let mut host_before = None;
+    loop {
+        let begun = Instant::now();
+        let mut wanted = targets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        wanted.retain(|target| target.node == own);
+        let host = HostTime::now();
+        let now = sample(&shared, wanted).await;
+        let is_here = now
+            .values()
+            .any(|(_, usage)| host.is_some_and(|host| host.is_of(usage)));
+        with_book(&book, |book| {
+            for (container, (target, usage)) in &now {
+                if let Some((_, earlier)) = before.get(container)
+                    && let Some((used, seconds)) = since(earlier, usage)
+                {
+                    let all = f64::from(usage.processors);
+                    let may = target.limit.map_or(all, |limit| limit.min(all));
+                    book.container(target.source, &own, used, may, seconds);
+                }
+            }
+            if let (true, Some(earlier), Some(host)) = (is_here, host_before, host)
+                && let Some((percent, seconds)) = host.since(earlier)
+            {
+                book.node(&own, percent, seconds);
+            }
+        });
+        before = now;
+        host_before = host;
+        sleep(PERIOD.max(begun.elapsed() * SHARE)).await;
+    }
+}
+
+/// By container, since a replica is not the container it was.
+async fn sample(shared: &Shared, targets: Vec<Target>) -> BTreeMap<String, (Target, CpuUsage)> {
+    let each = stream::iter(targets).map(async |target: Target| {
+        let usage = shared.swarm.stats(&target.container).await.ok()?;
+        // One that has ended meanwhile has none.
+        (usage.processors > 0).then(|| (target.container.clone(), (target, usage)))
+    });
+    let all = each.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
+    all.into_iter().flatten().collect()
+}
+
+/// Processors used in the mean, and for how many seconds.
+fn since(earlier: &CpuUsage, now: &CpuUsage) -> Option<(f64, f64)> {
+    let elapsed = now.elapsed.checked_sub(earlier.elapsed)?;
+    let used = now.used.checked_sub(earlier.used)?;
+    let processors = f64::from(now.processors);
+    (elapsed > 0).then(|| {
+        let share = used as f64 / elapsed as f64;
+        (share * processors, elapsed as f64 / 1e9 / processors)
+    })
+}
