@@ -3,6 +3,7 @@
 
 use crate::bundle::BundleError;
 use crate::orchestrator::logs::LogError;
+use crate::orchestrator::receive::Refused;
 use crate::orchestrator::submit::SubmitError;
 use crate::orchestrator::wishes::WishError;
 use crate::store::StoreError;
@@ -52,6 +53,9 @@ pub enum RequestError {
         /// Its step.
         step: &'static str,
     },
+    /// What a carrier sends is not taken.
+    #[error(transparent)]
+    Carrier(Refused),
     /// The containers left nothing.
     #[error(
         "there are no such results of the task `{name}`\n(what is to be kept must be in `/atq/results` of a worker or of the master when its container ends)"
@@ -223,6 +227,12 @@ fn of_request(error: &RequestError) -> Verdict {
         E::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
         E::NoTask { .. } => (StatusCode::NOT_FOUND, "task_not_found"),
         E::NotOver { .. } => (StatusCode::CONFLICT, "not_over"),
+        E::Carrier(Refused::Stranger) => (StatusCode::UNAUTHORIZED, "carrier_unknown"),
+        E::Carrier(Refused::Closed(_)) => (StatusCode::CONFLICT, "results_closed"),
+        E::Carrier(Refused::TooLarge(_)) => (StatusCode::PAYLOAD_TOO_LARGE, "results_too_large"),
+        // Not a status of the 500s: a carrier would send all of it again.
+        E::Carrier(Refused::Unkept(_)) => (StatusCode::CONFLICT, "results_unkept"),
+        E::Carrier(Refused::Broken(_)) => (StatusCode::BAD_REQUEST, "results_cut_off"),
         E::NoResults { .. } => (StatusCode::NOT_FOUND, "no_results"),
         E::NoBundle { .. } => (StatusCode::NOT_FOUND, "bundle_not_found"),
         E::BundleInUse { .. } => (StatusCode::CONFLICT, "bundle_in_use"),

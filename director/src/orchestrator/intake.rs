@@ -1,11 +1,13 @@
 //! Results of a run on their way to the Director, from wherever they come.
 
+use super::arrivals::Owner;
 use crate::evidence::Source;
 use crate::evidence::results::{Budget, KeptResults, ResultsLimits};
 use futures_util::stream::{self, Stream, StreamExt};
+use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
@@ -25,22 +27,49 @@ pub struct Intake {
     bytes: AtomicU64,
     closed: AtomicBool,
     closing: Notify,
+    owner: Owner,
     budget: Arc<Budget>,
+    /// Why results cannot be sent, as their nodes say.
+    problems: Mutex<BTreeMap<Source, String>>,
     /// Whose results may arrive.
     expected: Vec<Source>,
 }
 
 impl Intake {
     /// Begins now; `kept` are kept already.
-    pub fn new(limits: ResultsLimits, kept: &[KeptResults], expected: Vec<Source>) -> Self {
+    pub fn new(
+        owner: Owner,
+        limits: ResultsLimits,
+        kept: &[KeptResults],
+        expected: Vec<Source>,
+    ) -> Self {
         Self {
             begun: Instant::now(),
             bytes: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             closing: Notify::new(),
+            owner,
+            problems: Mutex::default(),
             budget: Arc::new(Budget::new(limits, kept)),
             expected,
         }
+    }
+
+    /// Whose results they are, and who may send them.
+    pub fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    /// Notes why the results of `source` cannot be sent.
+    pub fn note(&self, source: Source, problem: String) {
+        let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        problems.insert(source, problem);
+    }
+
+    /// Why results cannot be sent.
+    pub fn problems(&self) -> BTreeMap<Source, String> {
+        let problems = self.problems.lock();
+        problems.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What may still be kept.

@@ -1,10 +1,12 @@
 //! Watches how busy the generators of a run are while its test runs: those on the manager's node
-//! through Docker's own figures. Whatever fails here, the run does not mind.
+//! through Docker's own figures, those on other nodes through a carrier on each, which tells. Whatever
+//! fails here, the run does not mind.
 
 mod host;
+mod others;
 
 use super::Shared;
-use super::arrivals::{Book, with_book};
+use super::arrivals::{Book, Owner, Watched, with_book};
 use super::run::Run;
 use crate::evidence::Source;
 use crate::swarm::{CpuUsage, SwarmTask};
@@ -12,6 +14,7 @@ use crate::task::plan::Role;
 use crate::task::spec::{ServiceSpec, TaskSpec};
 use futures_util::{StreamExt, stream};
 use host::HostTime;
+use others::Others;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -40,11 +43,14 @@ struct Target {
     limit: Option<f64>,
 }
 
+type Targets = Arc<Mutex<Vec<Target>>>;
+
 /// The watch over one run; it ends when this is dropped.
 pub struct Watch {
     book: Book,
-    targets: Arc<Mutex<Vec<Target>>>,
+    targets: Targets,
     work: JoinHandle<()>,
+    others: Others,
 }
 
 impl Drop for Watch {
@@ -60,20 +66,12 @@ impl Run {
             return;
         }
         let targets = targets(self, tasks);
-        let watch = self.watch.get_or_insert_with(|| {
-            let book = self.shared.arrivals.open_book(&self.state.run);
-            let targets = Arc::default();
-            let work = watch(
-                Arc::clone(&self.shared),
-                Arc::clone(&book),
-                Arc::clone(&targets),
-            );
-            Watch {
-                book,
-                targets,
-                work: tokio::spawn(work),
-            }
-        });
+        if self.watch.is_none() {
+            self.watch = Some(begin(self));
+        }
+        let Some(watch) = &self.watch else {
+            return;
+        };
         *watch.targets.lock().unwrap_or_else(PoisonError::into_inner) = targets;
     }
 
@@ -82,6 +80,8 @@ impl Run {
         let Some(watch) = self.watch.take() else {
             return;
         };
+        watch.work.abort();
+        watch.others.end(&*self.shared.swarm).await;
         self.shared.arrivals.close_book(&self.state.run);
         let load = with_book(&watch.book, |book| {
             for node in &self.state.delivered {
@@ -95,6 +95,47 @@ impl Run {
         let kept = evidence.keep_load(&self.spec.name, &self.state.run, &load);
         if let Err(error) = kept.await {
             tracing::warn!(task = %self.spec.name, %error, "cannot keep how busy the run was");
+        }
+    }
+}
+
+/// Nothing is sampled until there are targets.
+fn begin(run: &Run) -> Watch {
+    let book = Book::default();
+    let watched = Watched {
+        owner: Owner::of(&run.spec.name, &run.state),
+        limits: [limit_of(&run.spec.worker), limit_of(&run.spec.master)],
+        book: Arc::clone(&book),
+    };
+    run.shared.arrivals.open_book(&run.state.run, watched);
+    let targets = Targets::default();
+    let others = Others::of(run);
+    let work = watch(
+        Arc::clone(&run.shared),
+        Arc::clone(&book),
+        Arc::clone(&targets),
+        others.clone(),
+    );
+    Watch {
+        book,
+        targets,
+        work: tokio::spawn(work),
+        others,
+    }
+}
+
+impl Run {
+    /// Adds what carriers found about the clocks of nodes, in milliseconds ahead of the Director's.
+    pub(super) async fn note_clocks(&self, clocks: impl Iterator<Item = (String, i64)>) {
+        let (evidence, suffix) = (&self.shared.evidence, &self.state.run);
+        let known = evidence.load(&self.spec.name, suffix).await;
+        let mut load = known.ok().flatten().unwrap_or_default();
+        let before = load.clock_offsets.len();
+        load.clock_offsets.extend(clocks);
+        if load.clock_offsets.len() > before
+            && let Err(error) = evidence.keep_load(&self.spec.name, suffix, &load).await
+        {
+            tracing::warn!(task = %self.spec.name, %error, "cannot keep what the clocks of the nodes show");
         }
     }
 }
@@ -127,13 +168,15 @@ fn targets(run: &Run, tasks: &[SwarmTask]) -> Vec<Target> {
 }
 
 /// Takes samples for ever.
-async fn watch(shared: Arc<Shared>, book: Book, targets: Arc<Mutex<Vec<Target>>>) {
-    let own = loop {
+async fn watch(shared: Arc<Shared>, book: Book, targets: Targets, others: Others) {
+    let manager = loop {
         match shared.swarm.manager().await {
-            Ok(manager) => break manager.node_id,
+            Ok(manager) => break manager,
             Err(_) => sleep(PERIOD).await,
         }
     };
+    others.begin(&shared, &manager, &targets).await;
+    let own = manager.node_id;
     let mut before = BTreeMap::new();
     let mut host_before = None;
     loop {

@@ -23,6 +23,7 @@ pub mod load;
 pub mod logs;
 pub mod orphans;
 pub mod queue;
+pub mod receive;
 pub mod recover;
 pub mod reported;
 pub mod run;

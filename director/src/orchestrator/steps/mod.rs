@@ -2,6 +2,7 @@
 //! it would create: "is there and is ours" is success, "is there and is not ours" an error.
 
 mod collect;
+pub(super) mod collectors;
 mod command;
 mod delay;
 mod delivery;

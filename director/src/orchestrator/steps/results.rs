@@ -1,12 +1,14 @@
 //! What the containers left in `/atq/results`, fetched before anything is removed: from the manager's
-//! node through Docker's own door. What cannot be had is named, and never holds up the end.
+//! node through Docker's own door, from others by [`collectors`]. What cannot be had is named, and never holds up the end.
 
+use super::collectors;
 use crate::evidence::Source;
 use crate::evidence::results::KeptResults;
+use crate::orchestrator::arrivals::Owner;
 use crate::orchestrator::containers::Logged;
 use crate::orchestrator::intake::Intake;
 use crate::orchestrator::run::Run;
-use crate::swarm::SwarmError;
+use crate::swarm::{Manager, SwarmError};
 use crate::task::event::ResultsSeen;
 use crate::task::plan::{RESULTS_TARGET, keeps_results};
 use crate::task::state::{Desired, Step};
@@ -47,7 +49,8 @@ pub async fn fetch(run: &Run, containers: &[Logged]) -> Fetched {
         .collect();
     if !wanted.is_empty() && run.desired() != Desired::Deleted {
         let sources = wanted.iter().map(|one| one.source).collect();
-        let intake = Intake::new(run.shared.settings.results, &kept, sources);
+        let owner = Owner::of(&run.spec.name, &run.state);
+        let intake = Intake::new(owner, run.shared.settings.results, &kept, sources);
         missing.extend(look(run, wanted, Arc::new(intake)).await);
     }
     let evidence = &run.shared.evidence;
@@ -63,19 +66,21 @@ pub async fn fetch(run: &Run, containers: &[Logged]) -> Fetched {
 /// A look that ends when the task is to be deleted: then nobody wants to know.
 async fn look(run: &Run, wanted: Vec<Logged>, intake: Arc<Intake>) -> Vec<String> {
     let mut wishes = run.wishes.clone();
+    let (arrivals, suffix) = (&run.shared.arrivals, &run.state.run);
+    arrivals.open_intake(suffix, Arc::clone(&intake));
     let all = by_node(run, wanted, &intake);
     let missing = tokio::select! {
         missing = all => missing,
         Ok(_) = wishes.wait_for(|desired| *desired == Desired::Deleted) => Vec::new(),
     };
-    intake.close();
+    arrivals.close_intake(suffix);
     missing
 }
 
 /// Every node's containers, all nodes at once.
 async fn by_node(run: &Run, wanted: Vec<Logged>, intake: &Arc<Intake>) -> Vec<String> {
-    let own = match managers_node(run, intake).await {
-        Ok(node) => node,
+    let manager = match managers_node(run, intake).await {
+        Ok(manager) => manager,
         Err(error) => {
             let each = wanted.iter();
             return each
@@ -88,18 +93,19 @@ async fn by_node(run: &Run, wanted: Vec<Logged>, intake: &Arc<Intake>) -> Vec<St
         let node = one.task.node_id.clone().unwrap_or_default();
         nodes.entry(node).or_default().push(one);
     }
-    let own = nodes.remove(&own).unwrap_or_default();
-    let mut missing = from_own_node(run, own, intake).await;
-    for one in nodes.into_values().flatten() {
-        missing.push(unread(one.source, "it ran on another node"));
-    }
+    let own = nodes.remove(&manager.node_id).unwrap_or_default();
+    let (mut missing, others) = tokio::join!(
+        from_own_node(run, own, intake),
+        collectors::fetch(run, &manager, nodes, intake)
+    );
+    missing.extend(others);
     missing
 }
 
-async fn managers_node(run: &Run, intake: &Intake) -> Result<String, SwarmError> {
+async fn managers_node(run: &Run, intake: &Intake) -> Result<Manager, SwarmError> {
     loop {
         match run.shared.swarm.manager().await {
-            Ok(manager) => return Ok(manager.node_id),
+            Ok(manager) => return Ok(manager),
             Err(error) if error.is_temporary() && Instant::now() < intake.end() => {
                 tokio::time::sleep(PAUSE).await;
             }
@@ -139,7 +145,8 @@ async fn from_container(run: &Run, one: Logged, intake: &Arc<Intake>) -> Option<
     }
 }
 
-async fn kept(run: &Run) -> Vec<KeptResults> {
+/// What is kept of the run by now.
+pub async fn kept(run: &Run) -> Vec<KeptResults> {
     let kept = run.shared.evidence.results(&run.spec.name, &run.state.run);
     kept.await.unwrap_or_else(|error| {
         tracing::warn!(task = %run.spec.name, %error, "cannot read which results are kept");
@@ -160,7 +167,8 @@ fn seen(kept: KeptResults) -> Option<ResultsSeen> {
     })
 }
 
-fn unread(source: Source, reason: &str) -> String {
+/// What is said of results that cannot be had.
+pub fn unread(source: Source, reason: &str) -> String {
     format!("the results of {source} could not be read: {reason}")
 }
 
