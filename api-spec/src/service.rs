@@ -69,6 +69,18 @@ pub struct Placement {
     pub max_replicas_per_node: Option<u32>,
 }
 
+/// A file of the bundle, of which every replica gets a part of its own: CSV, or any text of one record a
+/// line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SplitFile {
+    /// Its path in the bundle.
+    #[schema(example = "data/users.csv")]
+    pub path: String,
+    /// Whether its first record names the columns; then every part begins with it.
+    pub header: bool,
+}
+
 /// What every worker must answer to, asked from inside the task's network, before it counts as ready:
 /// exactly one of `tcp`, `http` and `exec`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -1,7 +1,7 @@
 //! Tasks: what is sent to start one, and what is told about it.
 
 use crate::report::{Judgement, Verdict};
-use crate::service::{Placement, Resources, WorkerReadiness};
+use crate::service::{Placement, Resources, SplitFile, WorkerReadiness};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -32,6 +32,10 @@ pub struct TaskPayload {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 604800, example = 3600)]
     pub max_duration: Option<u64>,
+    /// How bundles come to the containers. None: as the Director is configured, which is `push` unless
+    /// somebody changed that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
     /// What a worker that is lost while the test runs means.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_worker_loss: OnWorkerLoss,
@@ -73,6 +77,16 @@ pub enum OnWorkerLoss {
     Abort,
 }
 
+/// How bundles come to the containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Delivery {
+    /// The Director brings them to every node that may run the containers, into volumes.
+    Push,
+    /// Every node has the Director's `glusterpath`, and they are mounted from there.
+    Shared,
+}
+
 /// Whether a field need not be told.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
@@ -97,6 +111,20 @@ pub struct ServicePayload {
     /// Id of an uploaded bundle, mounted read-only at `/atq/data`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fileid: Option<String>,
+    /// Only of the worker: files of the bundle whose records are dealt out round, so that each replica
+    /// finds a part of its own under the same path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 100)]
+    pub split: Vec<SplitFile>,
+    /// Who the containers run as, as Docker reads it: a name or number, with or without a group. None:
+    /// as the image says. `/atq/results` belongs to root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(
+        max_length = 100,
+        pattern = "^[^\\s:]+(:[^\\s:]+)?$",
+        example = "1000:1000"
+    )]
+    pub user: Option<String>,
     /// Number of containers.
     #[serde(default = "one")]
     #[schema(minimum = 1, default = 1)]
@@ -240,6 +268,9 @@ pub struct Task {
     /// Patterns of the files that hold samples, as defined.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub result_files: Vec<String>,
+    /// How bundles come to the containers, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
     /// What is being done.
     pub step: Step,
     /// Why the task errored, in one sentence: the message of `failure`.
@@ -316,6 +347,12 @@ pub struct TaskService {
     /// What each worker must answer to before it counts as ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readiness: Option<WorkerReadiness>,
+    /// Files of the bundle that are dealt out to the replicas.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub split: Vec<SplitFile>,
+    /// Who the containers run as, as defined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
 }
 
 /// What is being done for a task, in this order.

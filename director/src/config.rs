@@ -25,6 +25,7 @@ pub use error::{ConfigError, Fault, Place};
 pub use images::{ImageFault, ImageRule, Images, Variable};
 
 use crate::registry::{Password, RegistryAuth};
+use crate::task::spec::Delivery;
 use document::Section;
 
 /// Names that are looked for in the working directory, in this order.
@@ -51,6 +52,14 @@ pub struct Config {
     pub discovery_image: String,
     /// Host under which the sidecar's port is reached; none: found out.
     pub discovery_host: Option<String>,
+    /// Under which URL the nodes reach the Director, without a slash at its end; none: found out.
+    pub advertise_url: Option<String>,
+    /// Image of the carrier, which brings bundles to the nodes and fetches results.
+    pub carrier_image: String,
+    /// Docker's socket on the nodes, which some carriers work with; absolute.
+    pub node_docker_socket: PathBuf,
+    /// How bundles come to the containers of tasks that do not say it.
+    pub delivery: Delivery,
     /// Id that marks this Director's objects in Docker; none: generated and kept in `datadir`.
     pub director_id: Option<String>,
     /// How many tasks may be under way at once; at least 1.
@@ -85,6 +94,8 @@ pub struct Limits {
     pub entries: u64,
     /// Replicas of one service.
     pub replicas: u32,
+    /// What is kept of `/atq/results` of all containers of a run.
+    pub results_bytes: u64,
 }
 
 impl Default for Limits {
@@ -94,6 +105,7 @@ impl Default for Limits {
             unpacked_bytes: 8 << 30,
             entries: 100_000,
             replicas: 1000,
+            results_bytes: 8 << 30,
         }
     }
 }
@@ -177,6 +189,16 @@ impl Config {
                 .optional("discoveryImage", fields::word)
                 .unwrap_or_else(|| "atq-discovery:dev".to_owned()),
             discovery_host: section.optional("discoveryHost", fields::word),
+            advertise_url: section.optional("advertiseUrl", fields::url),
+            carrier_image: section
+                .optional("carrierImage", fields::word)
+                .unwrap_or_else(|| "atq-carrier:dev".to_owned()),
+            node_docker_socket: section
+                .optional("nodeDockerSocket", fields::absolute)
+                .unwrap_or_else(|| PathBuf::from("/var/run/docker.sock")),
+            delivery: section
+                .optional("delivery", fields::delivery)
+                .unwrap_or(Delivery::Push),
             director_id: section.optional("directorId", fields::director_id),
             max_concurrent_tasks: section
                 .optional("maxConcurrentTasks", |v| fields::integer(v, 1, 10_000))
@@ -280,10 +302,9 @@ impl Limits {
                 .optional(key, |v| fields::integer(v, 1, u64::MAX >> 1))
                 .unwrap_or(default)
         };
-        let (upload_bytes, unpacked_bytes) = (
-            bytes("uploadBytes", default.upload_bytes),
-            bytes("unpackedBytes", default.unpacked_bytes),
-        );
+        let upload_bytes = bytes("uploadBytes", default.upload_bytes);
+        let unpacked_bytes = bytes("unpackedBytes", default.unpacked_bytes);
+        let results_bytes = bytes("resultsBytes", default.results_bytes);
         let entries = section.optional("entries", |v| fields::integer(v, 1, 10_000_000));
         let replicas = section.optional("replicas", |v| fields::integer(v, 1, 100_000));
         section.finish();
@@ -292,6 +313,7 @@ impl Limits {
             unpacked_bytes,
             entries: entries.unwrap_or(default.entries),
             replicas: replicas.map_or(default.replicas, |n| u32::try_from(n).unwrap_or(u32::MAX)),
+            results_bytes,
         }
     }
 }

@@ -63,7 +63,7 @@ pub async fn run(
     let config = Arc::new(config);
     let orchestrator = {
         let config = Arc::clone(&config);
-        tokio::task::spawn_blocking(move || assemble(&config, ports)).await??
+        tokio::task::spawn_blocking(move || assemble(&config, ports, address)).await??
     };
     let (recovered, recovery) = watch::channel(false);
     tokio::spawn(take_up(orchestrator.clone(), orphans, recovered));

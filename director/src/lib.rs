@@ -26,12 +26,14 @@ use config::Config;
 use discovery::{Discovery, HttpDiscovery};
 use evidence::Evidence;
 use identity::Place;
+use orchestrator::arrivals::Arrivals;
 use orchestrator::clock::Clock;
 use orchestrator::health::Health;
 use orchestrator::queue::Queue;
 use orchestrator::subnets::Subnets;
 use orchestrator::{Orchestrator, Settings, Shared};
 use registry::Credentials;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
@@ -42,6 +44,9 @@ use swarm::docker::DockerSwarm;
 const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
 /// How long Docker may be away while a test runs.
 const DOCKER_PATIENCE: Duration = Duration::from_secs(300);
+
+/// How many files are kept of `/atq/results` of all containers of a run.
+const RESULTS_FILES: u64 = 100_000;
 
 /// The outside world, so that tests can bring their own.
 pub struct Ports {
@@ -69,11 +74,11 @@ impl Ports {
     }
 }
 
-/// Puts the parts together. Opens the store and the bundles; drives nothing yet. Blocks.
+/// Puts the parts together for a Director that listens on `listen`. Opens the store and the bundles; drives nothing yet. Blocks.
 ///
 /// # Errors
 /// When a directory cannot be used, or another Director uses it.
-pub fn assemble(config: &Config, ports: Ports) -> anyhow::Result<Orchestrator> {
+pub fn assemble(config: &Config, ports: Ports, listen: SocketAddr) -> anyhow::Result<Orchestrator> {
     config.prepare()?;
     // The lock comes first: a second Director on the same data must not touch anything.
     let store = Store::open(&config.datadir.join("state"))?;
@@ -86,7 +91,7 @@ pub fn assemble(config: &Config, ports: Ports) -> anyhow::Result<Orchestrator> {
     let bundles = BundleStore::open(&config.glusterpath, bundle_limits(config))?;
     tracing::debug!(director = %director_id, "assembled");
     Ok(Orchestrator::new(Shared {
-        settings: settings(config, director_id, identity::place(&place)),
+        settings: settings(config, listen, director_id, identity::place(&place)),
         store,
         health: Health::watch(Arc::clone(&ports.swarm)),
         swarm: ports.swarm,
@@ -96,10 +101,11 @@ pub fn assemble(config: &Config, ports: Ports) -> anyhow::Result<Orchestrator> {
         clock: Clock::System,
         queue: Queue::new(config.max_concurrent_tasks),
         subnets: Subnets::default(),
+        arrivals: Arrivals::default(),
     }))
 }
 
-fn settings(config: &Config, director_id: String, place: String) -> Settings {
+fn settings(config: &Config, listen: SocketAddr, director_id: String, place: String) -> Settings {
     Settings {
         director_id,
         place,
@@ -110,6 +116,14 @@ fn settings(config: &Config, director_id: String, place: String) -> Settings {
         subnet_pool: config.subnet_pool,
         discovery_image: config.discovery_image.clone(),
         discovery_host: config.discovery_host.clone(),
+        results: evidence::results::ResultsLimits {
+            bytes: config.limits.results_bytes,
+            files: RESULTS_FILES,
+        },
+        listen,
+        advertise_url: config.advertise_url.clone(),
+        carrier_image: config.carrier_image.clone(),
+        node_docker_socket: config.node_docker_socket.clone(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The HTTP contract, and nothing but HTTP: from requests to calls, from what they give to answers.
 //!
-//! - one file for each resource: [`task`], [`databind`], [`swarm`], [`monitoring`], [`health`], [`logs`];
+//! - one file for each resource: [`task`], [`databind`], [`swarm`], [`monitoring`], [`health`], [`logs`],
+//!   [`results`]; [`arrivals`]: what carriers send;
 //! - [`error`]: the only place that knows status codes;
 //! - [`view`]: from our words to those of the wire; [`media`]: what the client wants to read;
 //! - [`body`], [`form`], [`json`], [`query`], [`path`]: requests, read strictly;
@@ -9,6 +10,7 @@
 //! Every resource stands once in the router. Before routing, the base path `/api` of the original and
 //! a trailing slash are taken off, so that `/api/task/`, `/api/task` and `/task` are one and the same.
 
+mod arrivals;
 mod body;
 mod databind;
 mod error;
@@ -21,6 +23,7 @@ mod monitoring;
 pub mod openapi;
 mod path;
 mod query;
+mod results;
 mod serve;
 mod swarm;
 mod task;
@@ -78,6 +81,7 @@ pub fn router(app: App) -> Router {
     let (routes, document) = resources().split_for_parts();
     let inner = routes
         .merge(openapi::pages(document))
+        .merge(arrivals::routes())
         .method_not_allowed_fallback(error::method_not_allowed)
         .fallback(error::unknown_path)
         .layer(DefaultBodyLimit::disable())
@@ -107,6 +111,7 @@ fn resources() -> OpenApiRouter<App> {
         .routes(routes!(task::events))
         .routes(routes!(task::stop))
         .routes(routes!(logs::logs))
+        .routes(routes!(results::results))
         .routes(routes!(databind::inspect, databind::delete))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))

@@ -119,6 +119,7 @@ async fn submit(app: App, payload: Value) -> Result<Box<View>, ApiError> {
     let around = Known {
         max_replicas: config.limits.replicas.into(),
         bundles: app.bundles(),
+        delivery: config.delivery,
         images: &images,
     };
     match app.orchestrator.submit(&payload, &around).await {

@@ -12,8 +12,8 @@ use crate::task::state::{self, Outcome, State};
 use crate::task::timestamp::Timestamp;
 use atq_api_spec::bundle::{BundleDetails, BundleFile};
 use atq_api_spec::task::{
-    Failure, LogEntry, OnWorkerLoss, Step, Task, TaskEvent, TaskService, TaskStatus, WaitCommand,
-    WorkerState,
+    Delivery, Failure, LogEntry, OnWorkerLoss, Step, Task, TaskEvent, TaskService, TaskStatus,
+    WaitCommand, WorkerState,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -45,6 +45,7 @@ pub fn task(view: &View) -> Task {
         criteria: spec.criteria.iter().map(ToString::to_string).collect(),
         min_samples: spec.min_samples,
         result_files: spec.result_files.clone(),
+        delivery: delivery(spec),
         step: step(state.step),
         error: state
             .failure
@@ -87,6 +88,15 @@ fn wait_command(spec: &WaitSpec) -> WaitCommand {
         expected_result: spec.expected_result.clone(),
         timeout: spec.timeout,
     }
+}
+
+/// Nothing is said of a task without bundles.
+fn delivery(spec: &spec::TaskSpec) -> Option<Delivery> {
+    let has_bundle = spec.worker.fileid.is_some() || spec.master.fileid.is_some();
+    has_bundle.then_some(match spec.delivery {
+        spec::Delivery::Push => Delivery::Push,
+        spec::Delivery::Shared => Delivery::Shared,
+    })
 }
 
 fn on_worker_loss(policy: spec::OnWorkerLoss) -> OnWorkerLoss {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use ipnet::Ipv4Net;
 
-use super::LogFormat;
 use super::document::{Value, expected};
+use super::{Delivery, LogFormat};
 
 pub(super) fn integer(value: &Value, least: u64, most: u64) -> Result<u64, String> {
     let number = match value {
@@ -69,6 +69,41 @@ pub(super) fn path(value: &Value) -> Result<PathBuf, String> {
         return Err(expected("a path", value));
     }
     Ok(PathBuf::from(path))
+}
+
+/// A path of other machines, too, so that it cannot count from a working directory.
+pub(super) fn absolute(value: &Value) -> Result<PathBuf, String> {
+    let found = path(value)?;
+    match found.is_absolute() {
+        true => Ok(found),
+        false => Err(expected("an absolute path", value)),
+    }
+}
+
+/// Where the nodes reach the Director, without a slash at its end.
+pub(super) fn url(value: &Value) -> Result<String, String> {
+    let what = "a URL like `http://10.0.0.1:8080`";
+    let url = word(value)?;
+    let rest = url
+        .strip_prefix("http://")
+        .or_else(|| url.strip_prefix("https://"));
+    let rest = rest.ok_or_else(|| expected(what, value))?;
+    let authority = rest.split('/').next().unwrap_or_default();
+    let port = authority.rsplit_once(':').map(|(_, port)| port);
+    let has_port = port.is_none_or(|port| port.parse::<u16>().is_ok() || port.ends_with(']'));
+    let odd = |c: char| !c.is_ascii_graphic() || "?#@\\{}".contains(c);
+    match has_port && !authority.is_empty() && !authority.starts_with(':') && !rest.contains(odd) {
+        true => Ok(url.trim_end_matches('/').to_owned()),
+        false => Err(expected(what, value)),
+    }
+}
+
+pub(super) fn delivery(value: &Value) -> Result<Delivery, String> {
+    match text(value)? {
+        "push" => Ok(Delivery::Push),
+        "shared" => Ok(Delivery::Shared),
+        _ => Err(expected("`push` or `shared`", value)),
+    }
 }
 
 pub(super) fn address(value: &Value) -> Result<IpAddr, String> {

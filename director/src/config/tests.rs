@@ -37,6 +37,10 @@ fn smallest_file_has_the_documented_defaults() {
         docker_host: None,
         discovery_image: "atq-discovery:dev".into(),
         discovery_host: None,
+        advertise_url: None,
+        carrier_image: "atq-carrier:dev".into(),
+        node_docker_socket: "/var/run/docker.sock".into(),
+        delivery: Delivery::Push,
         director_id: None,
         max_concurrent_tasks: 4,
         fixed_orchestration_timeout: None,
@@ -45,6 +49,7 @@ fn smallest_file_has_the_documented_defaults() {
             unpacked_bytes: 8_589_934_592,
             entries: 100_000,
             replicas: 1000,
+            results_bytes: 8_589_934_592,
         },
         subnet_pool: "10.224.0.0/12".parse().unwrap(),
         expose_join_tokens: false,
@@ -91,7 +96,7 @@ fn is_key(line: &str) -> bool {
 fn every_key_is_read() {
     let config = with(
         "bind: 0.0.0.0\ndatadir: data\ndockerHost: tcp://10.0.0.1:2376\ndiscoveryImage: d:1\ndiscoveryHost: h\n\
-         directorId: me-1\nmaxConcurrentTasks: 7\norchestrationTimeout: 90\nlimits: {uploadBytes: 1, unpackedBytes: 2, entries: 3, replicas: 4}\n\
+         directorId: me-1\nmaxConcurrentTasks: 7\norchestrationTimeout: 90\nlimits: {uploadBytes: 1, unpackedBytes: 2, entries: 3, replicas: 4, resultsBytes: 5}\n\
          subnetPool: 192.168.0.0/16\nexposeJoinTokens: true\nlogFormat: json",
     )
     .unwrap();
@@ -116,7 +121,8 @@ fn every_key_is_read() {
             upload_bytes: 1,
             unpacked_bytes: 2,
             entries: 3,
-            replicas: 4
+            replicas: 4,
+            results_bytes: 5
         }
     );
     assert_eq!(config.subnet_pool.to_string(), "192.168.0.0/16");
@@ -161,7 +167,7 @@ fn all_faults_at_once() {
       `bind` (line 3) must be an IP address like `127.0.0.1` or `0.0.0.0`, found `localhost`
       `limits.uploadbytes` (line 5) is not known: did you mean `limits.uploadBytes`?
       `limits.entries` (line 6) must be a whole number from 1 to 10000000, found `many`
-      `zzz` (line 7) is not known: expected one of `port`, `glusterpath`, `limits`, `images`, `registryAuth`, `bind`, `datadir`, `dockerHost`, `discoveryImage`, `discoveryHost`, `directorId`, `maxConcurrentTasks`, `orchestrationTimeout`, `subnetPool`, `exposeJoinTokens`, `logFormat`, `dockerConfig`
+      `zzz` (line 7) is not known: expected one of `port`, `glusterpath`, `limits`, `images`, `registryAuth`, `bind`, `datadir`, `dockerHost`, `discoveryImage`, `discoveryHost`, `advertiseUrl`, `carrierImage`, `nodeDockerSocket`, `delivery`, `directorId`, `maxConcurrentTasks`, `orchestrationTimeout`, `subnetPool`, `exposeJoinTokens`, `logFormat`, `dockerConfig`
     the smallest valid file:
       port: 8080
       glusterpath: /var/lib/atq/bundles

@@ -9,9 +9,11 @@
 //!
 //! A line is `<time> <stream> <text>`. A log larger than [`HEAD_BYTES`] and [`TAIL_BYTES`] keeps its
 //! beginning and its end, with a line between them that says how much is missing. What containers
-//! leave in `/atq/results` is the matter of [`results`].
+//! leave in `/atq/results` is the matter of [`results`], how busy they
+//! were that of [`load`].
 
 pub mod report;
+pub mod load;
 pub mod results;
 
 use crate::swarm::{LogLine, LogStream, SwarmError};

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::fs;
 use tokio::task::spawn_blocking;
 use tokio_util::bytes::Bytes;
-use tokio_util::io::{StreamReader, SyncIoBridge};
+use tokio_util::io::StreamReader;
 
 /// How much is kept of all containers of a run together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,24 +175,27 @@ impl Evidence {
         S: Stream<Item = io::Result<Bytes>> + Send + 'static,
     {
         let places = self.places(task, run);
-        let reader = SyncIoBridge::new(StreamReader::new(Box::pin(tar)));
-        let work = spawn_blocking(move || {
-            std::fs::create_dir_all(&places.incoming)?;
-            let arriving = tempfile::tempdir_in(&places.incoming)?;
-            let into = arriving.path().join(source.to_string());
-            let unpacked = unpack::unpack(reader, &into, &budget);
-            let kept = KeptResults {
-                source,
-                files: unpacked.files,
-                bytes: unpacked.bytes,
-                left_out: unpacked.left_out,
-                problem: unpacked.stop.as_ref().map(|stop| stop.text().to_owned()),
-            };
-            Ok::<_, io::Error>((put(&places, kept, &into)?, unpacked.stop))
-        });
         let text = |error: io::Error| format!("cannot write the results of {source}: {error}");
-        let done = work.await.map_err(|error| text(io::Error::other(error)))?;
-        done.map_err(text)
+        fs::create_dir_all(&places.incoming).await.map_err(text)?;
+        let arriving = tempfile::tempdir_in(&places.incoming).map_err(text)?;
+        let into = arriving.path().join(source.to_string());
+        let reader = StreamReader::new(Box::pin(tar));
+        let unpacked = unpack::unpack(reader, &into, &budget).await;
+        let kept = KeptResults {
+            source,
+            files: unpacked.files,
+            bytes: unpacked.bytes,
+            left_out: unpacked.left_out,
+            problem: unpacked.stop.as_ref().map(|stop| stop.text().to_owned()),
+        };
+        let put = spawn_blocking(move || {
+            let put = put(&places, kept, &into);
+            // What did not get its place may be large: not on a thread that others wait for.
+            drop(arriving);
+            put
+        });
+        let put = put.await.map_err(|error| text(io::Error::other(error)))?;
+        Ok((put.map_err(text)?, unpacked.stop))
     }
 
     /// Throws away what is left of results that never arrived.

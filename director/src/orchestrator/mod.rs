@@ -4,20 +4,26 @@
 //!   Docker but where the contract says so;
 //! - [`driver`]: one loop for each task: decide, act, record;
 //! - [`steps`]: the work of each step; [`wait`]: deadlines; [`cleanup`]: the removal;
+//! - [`carrier`]: services that bring something to the nodes, or fetch it, and what they say;
 //! - [`queue`]: whose turn it is; [`health`]: whether Docker can be used; [`recover`]: what happens
 //!   at start; [`orphans`]: what is in Docker of tasks that nobody knows; `damaged`: the way out for
 //!   tasks that cannot be read.
 
 pub mod advice;
+pub mod arrivals;
+pub mod carrier;
 mod cleanup;
 pub mod clock;
 pub mod containers;
 mod damaged;
 pub mod driver;
 pub mod health;
+pub mod intake;
+pub mod load;
 pub mod logs;
 pub mod orphans;
 pub mod queue;
+pub mod receive;
 pub mod recover;
 pub mod reported;
 pub mod run;
@@ -30,6 +36,7 @@ pub mod wishes;
 use crate::bundle::BundleStore;
 use crate::discovery::Discovery;
 use crate::evidence::Evidence;
+use crate::evidence::results::ResultsLimits;
 use crate::store::{Store, StoreError, Stored};
 use crate::swarm::Swarm;
 use crate::task::event::{Event, Failure, FailureCode, Record, WorkerSeen};
@@ -37,13 +44,16 @@ use crate::task::machine;
 use crate::task::spec::{TaskName, TaskSpec};
 use crate::task::state::{Desired, State, Step};
 use crate::task::timestamp::Timestamp;
+use arrivals::Arrivals;
 use clock::Clock;
 use futures_util::FutureExt;
 use health::Health;
 use ipnet::Ipv4Net;
 use queue::Queue;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use subnets::Subnets;
@@ -70,6 +80,16 @@ pub struct Settings {
     pub discovery_image: String,
     /// Host under which sidecars are reached; `None`: found.
     pub discovery_host: Option<String>,
+    /// How much is kept of what the containers of a run leave in `/atq/results`.
+    pub results: ResultsLimits,
+    /// Where the Director listens.
+    pub listen: SocketAddr,
+    /// URL under which the nodes reach the Director, without a slash at its end; `None`: found.
+    pub advertise_url: Option<String>,
+    /// Image of the carrier.
+    pub carrier_image: String,
+    /// Docker's socket on the nodes.
+    pub node_docker_socket: PathBuf,
 }
 
 impl Settings {
@@ -102,6 +122,8 @@ pub struct Shared {
     pub subnets: Subnets,
     /// Whether Docker can be used.
     pub health: Health,
+    /// What carriers send.
+    pub arrivals: Arrivals,
 }
 
 /// A task that has a driver.

@@ -1,6 +1,7 @@
 //! One run and what its driver holds: the definition, the state, and the way to record events.
 
 use super::Shared;
+use super::load::Watch;
 use super::queue::{Claim, Turn};
 use super::subnets::Held;
 use crate::store::Stored;
@@ -30,6 +31,8 @@ pub struct Run {
     /// What it has claimed, until nothing of it can run any more.
     pub(super) claim: Option<Claim>,
     pub(super) subnets: Vec<Held>,
+    /// The watch over its load, while the test runs.
+    pub(super) watch: Option<Watch>,
 }
 
 impl Run {
@@ -61,6 +64,7 @@ impl Run {
             wishes,
             seen,
             subnets,
+            watch: None,
         }
     }
 

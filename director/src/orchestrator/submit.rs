@@ -5,7 +5,7 @@ use crate::bundle::BundleStore;
 use crate::store::{StoreError, Stored};
 use crate::swarm::SwarmError;
 use crate::task::event::{Event, Record};
-use crate::task::spec::{Fault, Surroundings, TaskName, TaskSpec};
+use crate::task::spec::{Delivery, Fault, Surroundings, TaskName, TaskSpec};
 use crate::task::timestamp::Timestamp;
 use serde_json::Value;
 use std::sync::PoisonError;
@@ -64,6 +64,8 @@ pub struct Known<'a> {
     pub max_replicas: u64,
     /// The uploads.
     pub bundles: &'a BundleStore,
+    /// What a definition means that does not say how bundles come to the containers.
+    pub delivery: Delivery,
     /// Variables that an image needs, or why it may not run.
     pub images: &'a (dyn Fn(&str) -> Result<Vec<String>, String> + Sync),
 }
@@ -79,6 +81,15 @@ impl Surroundings for Known<'_> {
 
     fn required_variables(&self, image: &str) -> Result<Vec<String>, String> {
         (self.images)(image)
+    }
+
+    fn has_file(&self, id: &str, path: &str) -> bool {
+        id.parse()
+            .is_ok_and(|id| self.bundles.path_of(&id).join(path).is_file())
+    }
+
+    fn delivery(&self) -> Delivery {
+        self.delivery
     }
 }
 

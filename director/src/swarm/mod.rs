@@ -4,6 +4,7 @@
 //! Every call is idempotent from the caller's view: "is gone already" and "is there already" are
 //! answers ([`SwarmError::NotFound`], [`SwarmError::Conflict`]), not surprises.
 
+mod constraint;
 pub mod docker;
 pub mod fake;
 mod problem;
@@ -138,6 +139,23 @@ pub struct Node {
     pub ready: bool,
     /// Whether it takes new containers (availability `active`, neither paused nor drained).
     pub active: bool,
+    /// What placement constraints may ask about it besides id and host name.
+    pub traits: NodeTraits,
+}
+
+/// What placement constraints may ask about a node besides its id and host name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeTraits {
+    /// Whether it is a manager of the Swarm.
+    pub manager: bool,
+    /// Labels that the Swarm's manager gave it.
+    pub labels: Labels,
+    /// Labels of its Engine.
+    pub engine_labels: Labels,
+    /// Operating system, for example `linux`.
+    pub os: String,
+    /// Processor, for example `x86_64`.
+    pub arch: String,
 }
 
 /// A network of any kind.

@@ -209,6 +209,21 @@ pub struct ServiceSpec {
     /// Seconds between SIGTERM and SIGKILL; `None`: [`STOP_GRACE`].
     #[serde(default)]
     pub stop_grace_period: Option<u64>,
+    /// Files of the bundle that are dealt out to the replicas.
+    #[serde(default)]
+    pub split: Vec<SplitFile>,
+    /// Who the containers run as, as Docker reads it; `None`: as the image says.
+    #[serde(default)]
+    pub user: Option<String>,
+}
+
+/// A file of the bundle, records of text, of which every replica gets a part of its own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SplitFile {
+    /// Its path in the bundle, with `/` between components.
+    pub path: String,
+    /// Whether its first record is a header, which every part gets.
+    pub header: bool,
 }
 
 /// What a container may take, and what its node must have free.
@@ -286,6 +301,14 @@ pub trait Surroundings {
     fn has_bundle(&self, id: &str) -> bool;
     /// The variables that the configuration demands for this image, or why it may not run.
     fn required_variables(&self, image: &str) -> Result<Vec<String>, String>;
+    /// Whether the bundle has a file at this path, which has no `..` in it.
+    fn has_file(&self, _id: &str, _path: &str) -> bool {
+        true
+    }
+    /// What a definition means that does not say how bundles come to the containers.
+    fn delivery(&self) -> Delivery {
+        Delivery::Push
+    }
 }
 
 impl TaskSpec {

@@ -89,7 +89,7 @@ impl Director {
             swarm: Arc::new(swarm.clone()),
             discovery: Arc::new(Names(swarm.clone())),
         };
-        let orchestrator = assemble(&config, ports).unwrap();
+        let orchestrator = assemble(&config, ports, "127.0.0.1:8080".parse().unwrap()).unwrap();
         orchestrator.shared().health.first_look().await;
         orchestrator.recover().await.unwrap();
         let (recovered, seen) = watch::channel(true);

@@ -23,6 +23,24 @@ fn requests() -> Vec<(ApiError, u16, &'static str)> {
         (E::UnknownPath { path: text() }, 404, "unknown_path"),
         (E::Method { method: text() }, 405, "method_not_allowed"),
         (E::NoTask { name: text() }, 404, "task_not_found"),
+        (
+            E::NotOver {
+                name: text(),
+                step: "running",
+            },
+            409,
+            "not_over",
+        ),
+        (E::Carrier(Refused::Stranger), 401, "carrier_unknown"),
+        (E::Carrier(Refused::Closed(text())), 409, "results_closed"),
+        (
+            E::Carrier(Refused::TooLarge(text())),
+            413,
+            "results_too_large",
+        ),
+        (E::Carrier(Refused::Unkept(text())), 409, "results_unkept"),
+        (E::Carrier(Refused::Broken(text())), 400, "results_cut_off"),
+        (E::NoResults { name: text() }, 404, "no_results"),
         (E::NoBundle { id: text() }, 404, "bundle_not_found"),
         (
             E::BundleInUse {

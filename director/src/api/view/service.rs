@@ -1,7 +1,7 @@
 //! The services of a task. What the definition left out is left out here too.
 
 use crate::task::spec::{
-    Amounts, Placement, ReadinessProbe, ReadinessSpec, Resources, ServiceSpec,
+    Amounts, Placement, ReadinessProbe, ReadinessSpec, Resources, ServiceSpec, SplitFile,
 };
 use atq_api_spec::service::{self as wire, Cpus, HttpQuestion, Memory, WorkerReadiness};
 use atq_api_spec::task::TaskService;
@@ -24,6 +24,15 @@ pub(super) fn service(spec: &ServiceSpec, id: Option<&str>) -> TaskService {
         labels: spec.labels.clone(),
         stop_grace_period: spec.stop_grace_period,
         readiness: None,
+        split: spec.split.iter().map(split_file).collect(),
+        user: spec.user.clone(),
+    }
+}
+
+fn split_file(file: &SplitFile) -> wire::SplitFile {
+    wire::SplitFile {
+        path: file.path.clone(),
+        header: file.header,
     }
 }
 

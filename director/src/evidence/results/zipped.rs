@@ -24,7 +24,12 @@ type Zip = ZipWriter<StreamWriter<SyncIoBridge<tokio::io::DuplexStream>>>;
 impl Evidence {
     /// A zip with what `sources` left, each in a directory of its name. It ends early when the disk
     /// cannot be read; whoever reads it finds no directory at its end then.
-    pub fn zip_results(&self, task: &TaskName, run: &str, sources: Vec<Source>) -> impl AsyncRead {
+    pub fn zip_results(
+        &self,
+        task: &TaskName,
+        run: &str,
+        sources: Vec<Source>,
+    ) -> impl AsyncRead + Send + use<> {
         let (writer, reader) = duplex(PIPE);
         let dirs: Vec<(Source, PathBuf)> = sources
             .into_iter()

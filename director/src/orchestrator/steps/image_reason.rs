@@ -1,6 +1,7 @@
 //! What a registry says about an image that a node could not get: Docker keeps that to itself.
 
 use crate::orchestrator::run::Run;
+use crate::swarm::Swarm;
 use crate::task::image;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -12,10 +13,15 @@ const PATIENCE: Duration = Duration::from_millis(800);
 
 /// The message, and what the registry says if it is about an image that is missing.
 pub async fn explain(run: &Run, image: &str, message: String) -> String {
+    explain_with(&*run.shared.swarm, image, message).await
+}
+
+/// The same, for what belongs to no run.
+pub async fn explain_with(swarm: &dyn Swarm, image: &str, message: String) -> String {
     if !message.contains(MASK) {
         return message;
     }
-    match timeout(PATIENCE, run.shared.swarm.image_problem(image)).await {
+    match timeout(PATIENCE, swarm.image_problem(image)).await {
         Ok(Some(problem)) => format!("{message}; {problem}"),
         Ok(None) => message,
         Err(_) => format!(

@@ -2,18 +2,20 @@
 //! it would create: "is there and is ours" is success, "is there and is not ours" an error.
 
 mod collect;
+pub(super) mod collectors;
 mod command;
 mod delay;
 mod delivery;
 mod discovery;
-mod image_reason;
-mod judge;
+pub(super) mod image_reason;
+pub(super) mod judge;
 mod look_up;
 mod master;
 mod network;
 mod readiness;
 mod report;
 mod resolve;
+mod results;
 mod running;
 mod wait_command;
 pub(super) mod wind_down;
@@ -89,7 +91,7 @@ async fn ensure_service(
         .await
 }
 
-async fn create_or_find(
+pub(super) async fn create_or_find(
     swarm: &dyn Swarm,
     plan: &ServicePlan,
     ours: &Labels,

@@ -5,6 +5,7 @@
 
 use super::wind_down;
 use crate::evidence::Source;
+use crate::evidence::load::{BUSY_PERCENT, Busy};
 use crate::orchestrator::run::Run;
 use crate::task::event::Event;
 use crate::task::judge::{Facts, Machines, Measured, judge};
@@ -12,6 +13,7 @@ use crate::task::plan::Role;
 use crate::task::state::Desired;
 use crate::task::verdict::Judgement;
 use atq_api_spec::report::Report;
+use std::collections::BTreeMap;
 
 /// What Locust writes into its log when it has no processor left for its users.
 const LOCUST_AT_ITS_LIMIT: [&str; 2] = [
@@ -46,7 +48,7 @@ pub async fn report(run: &mut Run) -> Event {
 }
 
 async fn read(run: &Run, mut report: Report, measured: &Measured) -> Event {
-    let machines = machines(run, &report).await;
+    let machines = machines(run, &mut report).await;
     let judgement = judged(run, measured, &machines);
     report.judgement = Some((&judgement).into());
     let (name, suffix) = (&run.spec.name, &run.state.run);
@@ -85,20 +87,47 @@ fn judged(run: &Run, measured: &Measured, machines: &Machines) -> Judgement {
     })
 }
 
-async fn machines(run: &Run, report: &Report) -> Machines {
+async fn machines(run: &Run, report: &mut Report) -> Machines {
+    let (name, suffix) = (&run.spec.name, &run.state.run);
+    let load = run.shared.evidence.load(name, suffix).await;
+    let load = load
+        .inspect_err(|error| tracing::warn!(task = %name, %error, "how busy the run was cannot be read"))
+        .ok()
+        .flatten()
+        .unwrap_or_default();
     let delivered = run.state.delivered.iter();
-    let clocks = delivered.filter_map(|node| Some((node.node.clone(), node.clock_offset?)));
-    let is_locust = report
-        .sources
-        .iter()
-        .any(|source| source.format == "locust");
-    Machines {
-        clocks: clocks.collect(),
-        saturated: match is_locust {
-            true => busy_locusts(run).await,
-            false => Vec::new(),
-        },
+    let mut clocks: BTreeMap<String, i64> = delivered
+        .filter_map(|node| Some((node.node.clone(), node.clock_offset?)))
+        .collect();
+    // Measured while the test ran, after the delivery.
+    clocks.extend(load.clock_offsets.clone());
+    let mut saturated = Vec::new();
+    for (source, load) in load.sources.iter().filter(|(_, load)| load.busy.is_saturated()) {
+        let busy = at_its_limit(source, &load.busy);
+        // A master makes no load: that it is slow does not lengthen what its workers measure.
+        match Source::parse(source).is_some_and(|source| source.role == Role::Worker) {
+            true => saturated.push(busy),
+            false => report.notes.push(busy),
+        }
     }
+    let nodes = load.nodes.iter().filter(|(_, busy)| busy.is_saturated());
+    report
+        .notes
+        .extend(nodes.map(|(node, busy)| at_its_limit(&format!("node {node}"), busy)));
+    if report.sources.iter().any(|source| source.format == "locust") {
+        saturated.extend(busy_locusts(run).await);
+    }
+    Machines {
+        clocks: clocks.into_iter().collect(),
+        saturated,
+    }
+}
+
+fn at_its_limit(what: &str, busy: &Busy) -> String {
+    format!(
+        "`{what}` was at its limit: in {:.0} % of the time it used {BUSY_PERCENT:.0} % or more of its processors",
+        busy.busy_share * 100.0
+    )
 }
 
 /// The containers whose logs hold Locust's own complaint.

@@ -14,7 +14,7 @@ use crate::swarm::fake::{FakeSwarm, Leftovers};
 use crate::task::event::{Event, Record};
 use crate::task::machine;
 use crate::task::plan::Role;
-use crate::task::spec::TaskName;
+use crate::task::spec::{Delivery, TaskName};
 use crate::task::state::{Outcome, State, Step};
 use crate::task::timestamp::Timestamp;
 use serde_json::{Value, json};
@@ -25,6 +25,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 pub const SIDECAR: &str = "atq-discovery:test";
+pub const CARRIER: &str = "atq-carrier:test";
 /// Nothing that a story waits for takes longer than this.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
@@ -43,6 +44,7 @@ impl Stage {
     pub fn new() -> Self {
         let fake = FakeSwarm::new();
         fake.image(SIDECAR);
+        fake.image(CARRIER).exits(0);
         fake.image("tool:1")
             .prints(&["ready"])
             .in_role(Role::Wait)
@@ -68,6 +70,14 @@ impl Stage {
                 subnet_pool: "10.224.0.0/12".parse().unwrap(),
                 discovery_image: SIDECAR.into(),
                 discovery_host: None,
+                results: crate::evidence::results::ResultsLimits {
+                    bytes: 1 << 20,
+                    files: 1000,
+                },
+                listen: "127.0.0.1:8080".parse().unwrap(),
+                advertise_url: None,
+                carrier_image: CARRIER.into(),
+                node_docker_socket: "/var/run/docker.sock".into(),
             },
             time: Cell::new(None),
         }
@@ -139,6 +149,7 @@ impl Stage {
                 clock,
                 queue: Queue::new(self.settings.max_concurrent_tasks),
                 subnets: Subnets::default(),
+                arrivals: Default::default(),
             }),
             fake: self.fake.clone(),
         }
@@ -194,6 +205,7 @@ impl Director {
         let known = Known {
             max_replicas: 1000,
             bundles: &self.it.shared().bundles,
+            delivery: Delivery::Push,
             images: &|_| Ok(Vec::new()),
         };
         self.it.submit(payload, &known).await

@@ -3,15 +3,15 @@
 
 use super::body::NO_NODE;
 use crate::swarm::{
-    Container, CpuUsage, JoinTokens, Kind, Manager, Network, Node, Object, Service, SwarmError,
-    SwarmTask, TaskState,
+    Container, CpuUsage, JoinTokens, Kind, Manager, Network, Node, NodeTraits, Object, Service,
+    SwarmError, SwarmTask, TaskState,
 };
 use crate::task::plan::Labels;
 use crate::task::timestamp::Timestamp;
 use bollard::models;
 use bollard::models::{
     ContainerStatus, EndpointPortConfig, EndpointPortConfigProtocolEnum, LocalNodeState,
-    NodeSpecAvailabilityEnum, NodeState, TaskStatus,
+    NodeSpecAvailabilityEnum, NodeSpecRoleEnum, NodeState, TaskStatus,
 };
 use ipnet::Ipv4Net;
 use serde::Deserialize;
@@ -93,13 +93,23 @@ impl From<models::Node> for Node {
     fn from(answer: models::Node) -> Self {
         let status = answer.status.unwrap_or_default();
         let description = answer.description.unwrap_or_default();
-        let availability = answer.spec.unwrap_or_default().availability;
+        let spec = answer.spec.unwrap_or_default();
+        let availability = spec.availability;
+        let platform = description.platform.unwrap_or_default();
+        let engine = description.engine.unwrap_or_default();
         Self {
             id: answer.id.unwrap_or_default(),
             hostname: description.hostname.unwrap_or_default(),
             address: status.addr.unwrap_or_default(),
             ready: status.state == Some(NodeState::READY),
             active: availability == Some(NodeSpecAvailabilityEnum::ACTIVE),
+            traits: NodeTraits {
+                manager: spec.role == Some(NodeSpecRoleEnum::MANAGER),
+                labels: sorted(spec.labels),
+                engine_labels: sorted(engine.labels),
+                os: platform.os.unwrap_or_default(),
+                arch: platform.architecture.unwrap_or_default(),
+            },
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::script::Trouble;
 use crate::swarm::{SwarmTask, TaskState};
-use crate::task::plan::ServicePlan;
+use crate::task::plan::{Role, ServicePlan};
 use crate::task::timestamp::Timestamp;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -262,6 +262,29 @@ impl FakeTask {
     pub fn ended_when_told(&self, now: Instant) -> bool {
         let seen = self.seen(now);
         seen.state == TaskState::Shutdown && seen.exit_code.is_some_and(|code| code != 137)
+    }
+
+    /// What a carrier says when it has ended, unless its image is told to say something else.
+    pub fn last_words(&self, now: Instant) -> Option<String> {
+        let work = self.service.plan.args.first()?;
+        let carries = matches!(self.service.plan.role, Role::Delivery | Role::Collector);
+        if !carries || !self.service.script.lines.is_empty() {
+            return None;
+        }
+        let node = self.node.as_deref().unwrap_or_default();
+        let problem = self.service.script.fails_on.get(node);
+        let code = self.seen(now).exit_code?;
+        let words = serde_json::json!({
+            "done": code == 0,
+            "work": work,
+            "node": node,
+            "fetched": work == "fetch",
+            "bytes": 1000,
+            "millis": 20,
+            "clockOffsetMs": 1,
+            "problem": problem,
+        });
+        Some(words.to_string())
     }
 
     /// Whether the node made a container of it.

@@ -10,6 +10,7 @@ use crate::swarm::{
 };
 use crate::task::plan::{Labels, NetworkPlan, ServicePlan};
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -293,20 +294,32 @@ fn tar_of_results(task: &FakeTask, now: Instant, path: &str) -> Result<Vec<u8>, 
     let script = &task.service.script;
     let last = script.last_results.iter();
     let last = last.filter(|_| task.ended_when_told(now));
-    let mut tar = tar::Builder::new(Vec::new());
-    let mut dir = tar::Header::new_gnu();
-    dir.set_entry_type(tar::EntryType::Directory);
-    dir.set_size(0);
+    let files = script.results.iter().chain(last);
     let root = path.rsplit('/').next().unwrap_or(path);
-    tar.append_data(&mut dir, format!("{root}/"), std::io::empty())
-        .map_err(failed)?;
-    for (name, content) in script.results.iter().chain(last) {
-        let mut file = tar::Header::new_gnu();
+    // Into memory: never waits.
+    pack(root, files)
+        .now_or_never()
+        .unwrap_or_else(|| Ok(Vec::new()))
+        .map_err(failed)
+}
+
+async fn pack(
+    root: &str,
+    files: impl Iterator<Item = &(String, Vec<u8>)>,
+) -> std::io::Result<Vec<u8>> {
+    let mut tar = tokio_tar::Builder::new(Vec::new());
+    let mut dir = tokio_tar::Header::new_gnu();
+    dir.set_entry_type(tokio_tar::EntryType::Directory);
+    dir.set_size(0);
+    tar.append_data(&mut dir, format!("{root}/"), &b""[..])
+        .await?;
+    for (name, content) in files {
+        let mut file = tokio_tar::Header::new_gnu();
         file.set_size(content.len() as u64);
         tar.append_data(&mut file, format!("{root}/{name}"), content.as_slice())
-            .map_err(failed)?;
+            .await?;
     }
-    tar.into_inner().map_err(failed)
+    tar.into_inner().await
 }
 
 /// Logs can be read as long as the Swarm task is listed. Those of a lost node end with an error.
@@ -330,7 +343,10 @@ fn log(
     let error = lost.clone().or_else(|| script.log_error.clone());
     let written = task.has_container(now) && task.state(now) != TaskState::Starting;
     let mut all = match written && lost.is_none() {
-        true => script.lines.clone(),
+        true => match task.last_words(now) {
+            Some(words) => vec![(LogStream::Stdout, words)],
+            None => script.lines.clone(),
+        },
         false => Vec::new(),
     };
     if written && lost.is_none() && task.ended_when_told(now) {

@@ -3,6 +3,7 @@
 use super::FakeSwarm;
 use crate::swarm::LogStream;
 use crate::task::plan::Role;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Which containers a script is for: those of an image, in one role or in all.
@@ -35,6 +36,8 @@ pub(super) struct Script {
     pub results_hang: bool,
     /// How many processors it keeps busy.
     pub busy: f64,
+    /// Nodes on which a carrier does not do its work, and what it says then.
+    pub fails_on: BTreeMap<String, String>,
     /// How many services have used the script.
     pub uses: usize,
 }
@@ -54,6 +57,7 @@ impl Default for Script {
             last_results: Vec::new(),
             results_hang: false,
             busy: 0.0,
+            fails_on: BTreeMap::new(),
             uses: 0,
         }
     }
@@ -172,6 +176,14 @@ impl ImageScript<'_> {
     /// Keeps so many processors busy; its node has four.
     pub fn keeps_busy(self, processors: f64) -> Self {
         self.edit(|script| script.busy = processors)
+    }
+
+    /// As a carrier, does not do its work on the node: exit code 1, and `problem` as last words.
+    pub fn fails_on(self, node: &str, problem: &str) -> Self {
+        let (node, problem) = (node.to_owned(), problem.to_owned());
+        self.edit(|script| {
+            script.fails_on.insert(node, problem);
+        })
     }
 
     /// The log ends with an error of Docker's.

@@ -2,7 +2,7 @@
 
 use super::life::{FakeService, FakeTask, Fate, HEARTBEATS};
 use super::script::{Key, Script, Trouble};
-use crate::swarm::{Container, Network, Node, SwarmError, with_tag};
+use crate::swarm::{Container, Network, Node, NodeTraits, SwarmError, with_tag};
 use crate::task::plan::{Endpoint, HOST_NETWORK, Labels, NetworkPlan, Scale, ServicePlan};
 use ipnet::Ipv4Net;
 use std::collections::{BTreeMap, BTreeSet};
@@ -128,6 +128,10 @@ impl World {
                 },
                 ready: true,
                 active: true,
+                traits: NodeTraits {
+                    manager: number == 0,
+                    ..NodeTraits::default()
+                },
             },
             lost: None,
         });
@@ -369,7 +373,7 @@ impl World {
     }
 
     fn nodes_for(&self, constraints: &[String]) -> Vec<String> {
-        let fits = |node: &&FakeNode| constraints.iter().all(|text| satisfies(&node.node, text));
+        let fits = |node: &&FakeNode| node.node.satisfies(constraints);
         self.nodes
             .iter()
             .filter(|node| node.node.ready && node.node.active)
@@ -395,6 +399,13 @@ impl World {
         let nodes = self.nodes_for(&service.plan.constraints);
         let place = turn as usize % nodes.len().max(1);
         let port = service.plan.host_port.map(|_| self.take_port());
+        let fails_on = &service.script.fails_on;
+        let fate = match (fate, nodes.get(place)) {
+            (Fate::Runs(Some((after, _))), Some(node)) if fails_on.contains_key(node) => {
+                Fate::Runs(Some((after, 1)))
+            }
+            (fate, _) => fate,
+        };
         let task = FakeTask {
             id: self.id("task"),
             service: service.clone(),
@@ -489,23 +500,4 @@ impl World {
             task.removed = task.removed.map(|_| now);
         }
     }
-}
-
-/// `node.id==x`, `node.hostname!=x`; the only other key here is `node.role`.
-fn satisfies(node: &Node, constraint: &str) -> bool {
-    let (negated, parts) = match constraint.split_once("!=") {
-        Some(parts) => (true, Some(parts)),
-        None => (false, constraint.split_once("==")),
-    };
-    let Some((key, value)) = parts else {
-        return false;
-    };
-    let actual = match key.trim() {
-        "node.id" => node.id.as_str(),
-        "node.hostname" => node.hostname.as_str(),
-        "node.role" if node.id == "node-1" => "manager",
-        "node.role" => "worker",
-        _ => "",
-    };
-    (actual == value.trim()) != negated
 }

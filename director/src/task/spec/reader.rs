@@ -1,6 +1,7 @@
 //! The way from JSON to a [`TaskSpec`]: walks a payload and collects what is wrong with it.
 
 mod judging;
+mod bundle;
 mod readiness;
 mod resources;
 mod service;
@@ -8,7 +9,7 @@ mod value;
 
 pub(crate) use value::{nearest, shorten};
 
-use super::{Delivery, Fault, OnWorkerLoss, Surroundings, TaskName, TaskSpec, WaitSpec};
+use super::{Fault, OnWorkerLoss, Surroundings, TaskName, TaskSpec, WaitSpec};
 use serde_json::{Map, Value};
 use value::{MAX_WHOLE, STRING_BYTES, too_long, wrong_type};
 
@@ -19,13 +20,14 @@ const MAX_DURATION: u64 = 604_800;
 /// Longest name of what a task claims for itself.
 const MAX_CLAIM: usize = 100;
 
-const TASK_FIELDS: [&str; 11] = [
+const TASK_FIELDS: [&str; 12] = [
     "name",
     "master",
     "worker",
     "waitCommand",
     "delay",
     "maxDuration",
+    "delivery",
     "onWorkerLoss",
     "exclusive",
     "criteria",
@@ -69,6 +71,8 @@ impl Reader<'_> {
         let fewest = fields.get("minSamples");
         let min_samples = self.whole_number("minSamples", fewest, 1, MAX_WHOLE);
         let result_files = self.result_files(fields.get("resultFiles"));
+        let delivery = self.delivery(fields.get("delivery"));
+        self.check_split(delivery, fields);
         self.check_aliases(fields);
         Some(TaskSpec {
             name: name?,
@@ -78,7 +82,7 @@ impl Reader<'_> {
             delay: delay?,
             readiness: readiness?,
             max_duration: max_duration?,
-            delivery: Delivery::default(),
+            delivery: delivery?,
             on_worker_loss: on_worker_loss?,
             exclusive: exclusive?,
             criteria: criteria?,

@@ -16,12 +16,14 @@ const MAX_STOP_GRACE: u64 = 3600;
 const RESERVED_LABELS: [(&str, &str); 2] =
     [("com.atq.", "the Director"), ("com.docker.", "Docker")];
 
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 15] = [
     "alias",
     "image",
     "args",
     "environment",
     "fileid",
+    "split",
+    "user",
     "replicas",
     "tty",
     "networks",
@@ -51,6 +53,8 @@ impl Reader<'_> {
         let args = self.texts(&at("args"), fields.get("args"));
         let environment = self.environment(&at("environment"), fields.get("environment"));
         let fileid = self.fileid(&at("fileid"), fields.get("fileid"));
+        let split = self.split(role, fields, fileid.as_ref().and_then(Option::as_deref));
+        let user = self.user(&at("user"), fields.get("user"));
         let replicas = self.replicas(role, fields.get("replicas"));
         let tty = self.boolean(&at("tty"), fields.get("tty"));
         let networks = self.networks(&at("networks"), fields.get("networks"));
@@ -75,6 +79,8 @@ impl Reader<'_> {
             placement: placement?,
             labels: labels?,
             stop_grace_period: stop_grace_period?,
+            split: split?,
+            user: user?,
         })
     }
 
