@@ -64,6 +64,14 @@ pub enum RequestError {
         /// The task.
         name: String,
     },
+    /// A task to compare with has no report.
+    #[error(
+        "there is no report of the task `{name}` to compare with\n(only a task that is over and left result files has one)"
+    )]
+    NoReport {
+        /// The task.
+        name: String,
+    },
     /// The path names no bundle.
     #[error("there is no bundle `{id}`\n(GET /databind/list names all)")]
     NoBundle {
@@ -226,7 +234,6 @@ fn of_request(error: &RequestError) -> Verdict {
         E::UnknownPath { .. } => (StatusCode::NOT_FOUND, "unknown_path"),
         E::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
         E::NoTask { .. } => (StatusCode::NOT_FOUND, "task_not_found"),
-        E::NotOver { .. } => (StatusCode::CONFLICT, "not_over"),
         E::Carrier(Refused::Stranger) => (StatusCode::UNAUTHORIZED, "carrier_unknown"),
         E::Carrier(Refused::Closed(_)) => (StatusCode::CONFLICT, "results_closed"),
         E::Carrier(Refused::TooLarge(_)) => (StatusCode::PAYLOAD_TOO_LARGE, "results_too_large"),
@@ -234,6 +241,8 @@ fn of_request(error: &RequestError) -> Verdict {
         E::Carrier(Refused::Unkept(_)) => (StatusCode::CONFLICT, "results_unkept"),
         E::Carrier(Refused::Broken(_)) => (StatusCode::BAD_REQUEST, "results_cut_off"),
         E::NoResults { .. } => (StatusCode::NOT_FOUND, "no_results"),
+        E::NotOver { .. } => (StatusCode::CONFLICT, "not_over"),
+        E::NoReport { .. } => (StatusCode::NOT_FOUND, "no_report"),
         E::NoBundle { .. } => (StatusCode::NOT_FOUND, "bundle_not_found"),
         E::BundleInUse { .. } => (StatusCode::CONFLICT, "bundle_in_use"),
         E::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),

@@ -74,7 +74,7 @@ pub async fn results(
 }
 
 /// The task once its evidence is in; an error while its run is not over.
-async fn over(app: &App, task: View) -> Result<View, ApiError> {
+pub async fn over(app: &App, task: View) -> Result<View, ApiError> {
     let name = task.spec.name.to_string();
     let waited = app
         .orchestrator

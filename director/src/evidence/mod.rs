@@ -12,8 +12,8 @@
 //! leave in `/atq/results` is the matter of [`results`], how busy they
 //! were that of [`load`].
 
-pub mod report;
 pub mod load;
+pub mod report;
 pub mod results;
 
 use crate::swarm::{LogLine, LogStream, SwarmError};

@@ -20,4 +20,5 @@ mod readiness;
 mod stage;
 mod stories;
 mod sweeps;
+mod verdicts;
 mod wishes;

@@ -91,7 +91,9 @@ async fn machines(run: &Run, report: &mut Report) -> Machines {
     let (name, suffix) = (&run.spec.name, &run.state.run);
     let load = run.shared.evidence.load(name, suffix).await;
     let load = load
-        .inspect_err(|error| tracing::warn!(task = %name, %error, "how busy the run was cannot be read"))
+        .inspect_err(
+            |error| tracing::warn!(task = %name, %error, "how busy the run was cannot be read"),
+        )
         .ok()
         .flatten()
         .unwrap_or_default();
@@ -102,7 +104,11 @@ async fn machines(run: &Run, report: &mut Report) -> Machines {
     // Measured while the test ran, after the delivery.
     clocks.extend(load.clock_offsets.clone());
     let mut saturated = Vec::new();
-    for (source, load) in load.sources.iter().filter(|(_, load)| load.busy.is_saturated()) {
+    for (source, load) in load
+        .sources
+        .iter()
+        .filter(|(_, load)| load.busy.is_saturated())
+    {
         let busy = at_its_limit(source, &load.busy);
         // A master makes no load: that it is slow does not lengthen what its workers measure.
         match Source::parse(source).is_some_and(|source| source.role == Role::Worker) {
@@ -114,7 +120,11 @@ async fn machines(run: &Run, report: &mut Report) -> Machines {
     report
         .notes
         .extend(nodes.map(|(node, busy)| at_its_limit(&format!("node {node}"), busy)));
-    if report.sources.iter().any(|source| source.format == "locust") {
+    if report
+        .sources
+        .iter()
+        .any(|source| source.format == "locust")
+    {
         saturated.extend(busy_locusts(run).await);
     }
     Machines {

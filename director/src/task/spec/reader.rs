@@ -1,7 +1,7 @@
 //! The way from JSON to a [`TaskSpec`]: walks a payload and collects what is wrong with it.
 
-mod judging;
 mod bundle;
+mod judging;
 mod readiness;
 mod resources;
 mod service;
