@@ -89,6 +89,7 @@ async fn take_up(orchestrator: Orchestrator, orphans: Orphans, recovered: watch:
     }
     recovered.send_replace(true);
     tokio::spawn(orchestrator.clone().look_after_orphans(orphans));
+    tokio::spawn(orchestrator.clone().sweep_volumes());
     orchestrator.sweep().await;
 }
 

@@ -14,6 +14,7 @@ pub mod evidence;
 pub mod identity;
 pub mod logging;
 pub mod orchestrator;
+pub mod reach;
 pub mod registry;
 pub mod store;
 pub mod storekeeper;
@@ -29,9 +30,11 @@ use identity::Place;
 use orchestrator::arrivals::Arrivals;
 use orchestrator::clock::Clock;
 use orchestrator::health::Health;
+use orchestrator::ledger::Ledger;
 use orchestrator::queue::Queue;
 use orchestrator::subnets::Subnets;
 use orchestrator::{Orchestrator, Settings, Shared};
+use reach::{HttpReach, Reach};
 use registry::Credentials;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -54,6 +57,8 @@ pub struct Ports {
     pub swarm: Arc<dyn Swarm>,
     /// The sidecars.
     pub discovery: Arc<dyn Discovery>,
+    /// The Director itself, from outside.
+    pub reach: Arc<dyn Reach>,
 }
 
 impl Ports {
@@ -70,6 +75,7 @@ impl Ports {
         Ok(Self {
             swarm: Arc::new(docker.with_credentials(credentials)),
             discovery: Arc::new(HttpDiscovery::new().context("cannot set up the HTTP client")?),
+            reach: Arc::new(HttpReach),
         })
     }
 }
@@ -102,6 +108,9 @@ pub fn assemble(config: &Config, ports: Ports, listen: SocketAddr) -> anyhow::Re
         queue: Queue::new(config.max_concurrent_tasks),
         subnets: Subnets::default(),
         arrivals: Arrivals::default(),
+        carriers: Arc::default(),
+        ledger: Ledger::new(&config.datadir),
+        reach: ports.reach,
     }))
 }
 

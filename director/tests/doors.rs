@@ -51,7 +51,7 @@ const DOORS: &[Door] = &[
     },
     Door {
         words: &["reqwest"],
-        open_to: &["discovery", "swarm/docker"],
+        open_to: &["discovery", "reach", "swarm/docker"],
         of: &[],
     },
     Door {

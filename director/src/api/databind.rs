@@ -124,7 +124,7 @@ pub async fn inspect(
     Ok(Json(view::bundle(content.ok_or_else(|| no_bundle(&id))?)))
 }
 
-/// Removes a bundle that no task needs any more.
+/// Removes a bundle that no task needs any more, also from the nodes to which it was brought.
 #[utoipa::path(
     delete,
     path = "/databind/{id}",
@@ -132,10 +132,10 @@ pub async fn inspect(
     tag = "databind",
     params(("id" = String, Path, description = "Id of the bundle.", example = "0f343b0931126a20f133d67c2b018a3b")),
     responses(
-        (status = 204, description = "It is gone."),
+        (status = 204, description = "It is gone, here and on all nodes."),
         (status = 404, description = "There is no such bundle.", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "A task that is not done uses it.", body = Problem, content_type = "application/problem+json"),
-        (status = 500, description = "It cannot be removed.", body = Problem, content_type = "application/problem+json")
+        (status = 500, description = "It cannot be removed, or `volumes_left`: not from all nodes, which the answer names; the rest is removed when they are back.", body = Problem, content_type = "application/problem+json")
     )
 )]
 pub async fn delete(
@@ -146,28 +146,8 @@ pub async fn delete(
 }
 
 async fn remove(app: App, id: BundleId) -> Result<StatusCode, ApiError> {
-    if let Some(task) = user_of(&app, &id)? {
-        return Err(RequestError::BundleInUse {
-            id: id.to_string(),
-            task,
-        }
-        .into());
-    }
-    match app.bundles().remove(&id).await? {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(no_bundle(&id).into()),
-    }
-}
-
-/// A task that is not done and uses the bundle.
-fn user_of(app: &App, id: &BundleId) -> Result<Option<String>, ApiError> {
-    let uses = |file: &Option<String>| file.as_deref() == Some(id.as_str());
-    let views = app.orchestrator.list()?;
-    let user = views
-        .into_iter()
-        .filter(|view| !view.state.is_done())
-        .find(|view| uses(&view.spec.worker.fileid) || uses(&view.spec.master.fileid));
-    Ok(user.map(|view| view.spec.name.to_string()))
+    app.orchestrator.remove_bundle(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 fn no_bundle(id: &BundleId) -> RequestError {

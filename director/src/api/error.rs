@@ -2,6 +2,7 @@
 //! one exhaustive match for each kind of error, so that a new one cannot be forgotten.
 
 use crate::bundle::BundleError;
+use crate::orchestrator::bundles::RemoveError;
 use crate::orchestrator::logs::LogError;
 use crate::orchestrator::receive::Refused;
 use crate::orchestrator::submit::SubmitError;
@@ -78,16 +79,6 @@ pub enum RequestError {
         /// What it names.
         id: String,
     },
-    /// The bundle is still needed.
-    #[error(
-        "the bundle `{id}` is in use by the task `{task}`\n(it can be removed once the task is done)"
-    )]
-    BundleInUse {
-        /// The bundle.
-        id: String,
-        /// A task that uses it.
-        task: String,
-    },
     /// The body is larger than a definition may be.
     #[error("the body is larger than {limit} bytes")]
     BodyTooLarge {
@@ -143,6 +134,21 @@ pub enum RequestError {
         /// Where it listens.
         bind: IpAddr,
     },
+    /// The caller is no carrier of a run that is under way.
+    #[error("this is for carriers of a run that is under way; the run or the token is unknown")]
+    NoCarrier,
+    /// The bundle is not delivered now.
+    #[error("the bundle `{id}` is not delivered now")]
+    NotDelivered {
+        /// The bundle.
+        id: String,
+    },
+    /// The node has the bundle.
+    #[error("the bundle `{id}` was delivered to this node")]
+    Delivered {
+        /// The bundle.
+        id: String,
+    },
     /// The process is about to end.
     #[error("the Director is shutting down")]
     ShuttingDown,
@@ -168,6 +174,9 @@ pub enum ApiError {
     /// A wish was not fulfilled.
     #[error(transparent)]
     Wish(#[from] WishError),
+    /// A bundle was not removed.
+    #[error(transparent)]
+    Remove(#[from] RemoveError),
     /// An upload was not kept, or a bundle not found.
     #[error(transparent)]
     Bundle(#[from] BundleError),
@@ -198,6 +207,7 @@ impl ApiError {
             Self::Submit(error) => of_submit(error),
             Self::Refused { .. } => (StatusCode::EXPECTATION_FAILED, "definition_faulty"),
             Self::Wish(error) => of_wish(error),
+            Self::Remove(error) => of_remove(error),
             Self::Bundle(error) => of_bundle(error),
             Self::Swarm(error) => of_swarm(error),
             Self::Logs(LogError::Docker(error)) => of_swarm(error),
@@ -214,11 +224,13 @@ impl ApiError {
         match self {
             // Of one task only, and with the way out.
             Self::Store(damaged @ StoreError::Damaged { .. })
+            | Self::Remove(RemoveError::Store(damaged @ StoreError::Damaged { .. }))
             | Self::Submit(SubmitError::Store(damaged @ StoreError::Damaged { .. }))
             | Self::Wish(WishError::Store(damaged @ StoreError::Damaged { .. })) => {
                 damaged.to_string()
             }
             Self::Store(_)
+            | Self::Remove(RemoveError::Store(_))
             | Self::Submit(SubmitError::Store(_))
             | Self::Wish(WishError::Store(_))
             | Self::Evidence(_)
@@ -234,17 +246,16 @@ fn of_request(error: &RequestError) -> Verdict {
         E::UnknownPath { .. } => (StatusCode::NOT_FOUND, "unknown_path"),
         E::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
         E::NoTask { .. } => (StatusCode::NOT_FOUND, "task_not_found"),
-        E::Carrier(Refused::Stranger) => (StatusCode::UNAUTHORIZED, "carrier_unknown"),
+        E::NotOver { .. } => (StatusCode::CONFLICT, "not_over"),
+        E::Carrier(Refused::Stranger) => (StatusCode::UNAUTHORIZED, "no_carrier"),
         E::Carrier(Refused::Closed(_)) => (StatusCode::CONFLICT, "results_closed"),
         E::Carrier(Refused::TooLarge(_)) => (StatusCode::PAYLOAD_TOO_LARGE, "results_too_large"),
         // Not a status of the 500s: a carrier would send all of it again.
         E::Carrier(Refused::Unkept(_)) => (StatusCode::CONFLICT, "results_unkept"),
         E::Carrier(Refused::Broken(_)) => (StatusCode::BAD_REQUEST, "results_cut_off"),
         E::NoResults { .. } => (StatusCode::NOT_FOUND, "no_results"),
-        E::NotOver { .. } => (StatusCode::CONFLICT, "not_over"),
         E::NoReport { .. } => (StatusCode::NOT_FOUND, "no_report"),
         E::NoBundle { .. } => (StatusCode::NOT_FOUND, "bundle_not_found"),
-        E::BundleInUse { .. } => (StatusCode::CONFLICT, "bundle_in_use"),
         E::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
         E::BodyCutOff => (StatusCode::BAD_REQUEST, "body_cut_off"),
         E::BadJson { .. } => (StatusCode::BAD_REQUEST, "bad_json"),
@@ -255,6 +266,9 @@ fn of_request(error: &RequestError) -> Verdict {
         E::ManyFiles => (StatusCode::BAD_REQUEST, "many_files"),
         E::BadQuery { .. } => (StatusCode::BAD_REQUEST, "bad_query"),
         E::TokensHidden { .. } => (StatusCode::SERVICE_UNAVAILABLE, "tokens_hidden"),
+        E::NoCarrier => (StatusCode::UNAUTHORIZED, "no_carrier"),
+        E::NotDelivered { .. } => (StatusCode::FORBIDDEN, "not_delivered"),
+        E::Delivered { .. } => (StatusCode::FORBIDDEN, "delivered_already"),
         E::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
     }
 }
@@ -275,6 +289,16 @@ fn of_wish(error: &WishError) -> Verdict {
         WishError::NotFound { .. } => (StatusCode::NOT_FOUND, "task_not_found"),
         WishError::Remains { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "clean_up_not_over"),
         WishError::Store(error) => of_store(error),
+    }
+}
+
+fn of_remove(error: &RemoveError) -> Verdict {
+    match error {
+        RemoveError::NotFound { .. } => (StatusCode::NOT_FOUND, "bundle_not_found"),
+        RemoveError::InUse { .. } => (StatusCode::CONFLICT, "bundle_in_use"),
+        RemoveError::Remains { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "volumes_left"),
+        RemoveError::Bundle(error) => of_bundle(error),
+        RemoveError::Store(error) => of_store(error),
     }
 }
 

@@ -1,7 +1,8 @@
 //! The HTTP contract, and nothing but HTTP: from requests to calls, from what they give to answers.
 //!
-//! - one file for each resource: [`task`], [`databind`], [`swarm`], [`monitoring`], [`health`], [`logs`], [`report`],
-//!   [`results`]; [`arrivals`]: what carriers send;
+//! - one file for each resource: [`task`], [`databind`], [`swarm`], [`monitoring`], [`health`], [`logs`],
+//!   [`results`], [`report`];
+//! - [`carrier`]: what carriers ask for, which nobody else needs to know;
 //! - [`error`]: the only place that knows status codes;
 //! - [`view`]: from our words to those of the wire; [`media`]: what the client wants to read;
 //! - [`body`], [`form`], [`json`], [`query`], [`path`]: requests, read strictly;
@@ -10,8 +11,8 @@
 //! Every resource stands once in the router. Before routing, the base path `/api` of the original and
 //! a trailing slash are taken off, so that `/api/task/`, `/api/task` and `/task` are one and the same.
 
-mod arrivals;
 mod body;
+mod carrier;
 mod databind;
 mod error;
 mod form;
@@ -82,7 +83,7 @@ pub fn router(app: App) -> Router {
     let (routes, document) = resources().split_for_parts();
     let inner = routes
         .merge(openapi::pages(document))
-        .merge(arrivals::routes())
+        .merge(carrier::routes(app.clone()))
         .method_not_allowed_fallback(error::method_not_allowed)
         .fallback(error::unknown_path)
         .layer(DefaultBodyLimit::disable())

@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::mem;
-use std::sync::Arc;
 
 use atq_parcel::{BundleError, BundleId};
 use sha2::{Digest, Sha256};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::store::{BundleInfo, BundleStore};
+use super::workdir::Workdir;
 
 /// The unit of writing. Two buffers of this size are all the memory that an upload takes while it streams.
 const BUFFER: usize = 1024 * 1024;
@@ -26,10 +26,11 @@ pub struct Uploaded {
     pub info: BundleInfo,
 }
 
-/// An upload in progress. Dropping it at any moment leaves nothing on disk: its file has no name.
+/// An upload in progress. Dropping it at any moment leaves nothing on disk.
 #[derive(Debug)]
 pub struct Incoming {
     store: BundleStore,
+    workdir: Workdir,
     filling: Vec<u8>,
     writer: Writer,
     total: u64,
@@ -81,7 +82,7 @@ pub fn check_file_name(name: &str) -> Result<(), BundleError> {
 }
 
 impl Incoming {
-    pub(super) fn new(store: BundleStore, file: File) -> Self {
+    pub(super) fn new(store: BundleStore, workdir: Workdir, file: File) -> Self {
         let sink = Sink {
             file,
             hash: Sha256::new(),
@@ -89,6 +90,7 @@ impl Incoming {
         };
         Self {
             store,
+            workdir,
             filling: Vec::new(),
             writer: Writer::Idle(Box::new(sink)),
             total: 0,
@@ -135,14 +137,17 @@ impl Incoming {
         }
         self.hand_over().await?;
         let sink = self.idle_sink().await?;
-        let store = self.store.clone();
+        let Self {
+            store,
+            workdir,
+            total,
+            ..
+        } = self;
         let file_name = file_name.to_owned();
-        let total = self.total;
-        drop(self);
         spawn_blocking(move || {
             let Sink { file, hash, buffer } = *sink;
             drop(buffer);
-            store.keep(Arc::new(file), BundleId::of(hash), &file_name, total)
+            store.keep(workdir, file, BundleId::of(hash), &file_name, total)
         })
         .await
         .map_err(io::Error::other)

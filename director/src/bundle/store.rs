@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use atq_parcel::{BundleError, BundleId, Limits, Totals, flush, flush_tree, scan, unpack, walk};
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,12 @@ use super::incoming::{Incoming, Uploaded};
 use super::workdir::{Workdir, sweep};
 
 const INCOMING: &str = ".incoming";
+/// The name of an upload while it has no id.
+const ZIP: &str = "upload.zip";
 const META: &str = ".meta";
+const ZIPS: &str = ".zips";
+/// A zip without its bundle may belong to an upload that another Director is about to finish.
+const ZIP_AGE: Duration = Duration::from_secs(3600);
 
 /// What is known of a bundle without looking inside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,13 +84,17 @@ impl BundleStore {
             }
             fs::create_dir_all(glusterpath.join(INCOMING))?;
             fs::create_dir_all(glusterpath.join(META))?;
+            fs::create_dir_all(glusterpath.join(ZIPS))?;
             sweep(&glusterpath.join(INCOMING))?;
             let root = glusterpath.to_owned();
-            Ok(Arc::new(Shared { root, limits }))
+            let store = Self {
+                shared: Arc::new(Shared { root, limits }),
+            };
+            store.sweep_zips()?;
+            Ok(store)
         };
         let action = format!("use `glusterpath` `{}`", glusterpath.display());
-        let shared = open().map_err(BundleError::storage(action))?;
-        Ok(Self { shared })
+        open().map_err(BundleError::storage(action))
     }
 
     /// The limits it was opened with.
@@ -98,10 +108,17 @@ impl BundleStore {
     /// [`BundleError::Storage`] when no file can be made.
     pub async fn begin(&self) -> Result<Incoming, BundleError> {
         let store = self.clone();
-        let file = blocking("begin the upload", move || {
-            tempfile::tempfile_in(store.join(INCOMING))
+        let begun = blocking("begin the upload", move || {
+            let workdir = Workdir::create(&store.join(INCOMING))?;
+            let zip = File::options()
+                .read(true)
+                .write(true)
+                .create_new(true)
+                .open(workdir.join(ZIP))?;
+            Ok((workdir, zip))
         });
-        Ok(Incoming::new(self.clone(), file.await?))
+        let (workdir, zip) = begun.await?;
+        Ok(Incoming::new(self.clone(), workdir, zip))
     }
 
     /// All bundles, the newest first.
@@ -141,6 +158,31 @@ impl BundleStore {
         self.join(id.as_str())
     }
 
+    /// The zip of a bundle as it was uploaded, and its size in bytes; none if the bundle does not exist, or
+    /// was uploaded before zips were kept.
+    ///
+    /// # Errors
+    /// [`BundleError::Storage`] when it cannot be read.
+    pub async fn zip(&self, id: &BundleId) -> Result<Option<(File, u64)>, BundleError> {
+        let (store, id) = (self.clone(), id.clone());
+        blocking("read the zip of the bundle", move || {
+            let open = || {
+                let zip = File::open(store.zip_path(&id))?;
+                let bytes = zip.metadata()?.len();
+                Ok((zip, bytes))
+            };
+            match store.exists(&id) {
+                true => gone_is_none(open()),
+                false => Ok(None),
+            }
+        })
+        .await
+    }
+
+    fn zip_path(&self, id: &BundleId) -> PathBuf {
+        self.join(ZIPS).join(format!("{id}.zip"))
+    }
+
     fn join(&self, name: &str) -> PathBuf {
         self.shared.root.join(name)
     }
@@ -152,23 +194,35 @@ impl BundleStore {
     /// Makes a bundle of a complete upload. Blocks.
     pub(super) fn keep(
         &self,
-        zip: Arc<File>,
+        workdir: Workdir,
+        zip: File,
         id: BundleId,
         file_name: &str,
         zip_bytes: u64,
     ) -> Result<Uploaded, BundleError> {
+        let keep_zip = || {
+            self.keep_zip(&workdir, &zip, &id)
+                .map_err(BundleError::storage("keep the zip"))
+        };
         if self.exists(&id) {
+            keep_zip()?;
             return self.known(id);
         }
+        let zip = Arc::new(
+            zip.try_clone()
+                .map_err(BundleError::storage("read the upload"))?,
+        );
         let totals = scan(&zip, &self.shared.limits)?;
-        let workdir = Workdir::create(&self.join(INCOMING))
-            .map_err(BundleError::storage("make room for the upload"))?;
         let content = workdir.join("content");
         fs::create_dir(&content).map_err(BundleError::storage("make room for the upload"))?;
-        unpack(&zip, &content)?;
-        // Its pages need not reach the disk any more.
-        drop(zip);
+        // The zip goes to the disk meanwhile, so that nobody waits for it afterwards.
+        std::thread::scope(|scope| {
+            scope.spawn(|| zip.sync_data());
+            unpack(&zip, &content)
+        })?;
         flush_tree(&content, totals.files).map_err(BundleError::storage("flush the bundle"))?;
+        // Before the bundle is there: whoever sees one finds its zip.
+        keep_zip()?;
         let published = self
             .publish(&content, &id)
             .map_err(BundleError::storage("publish the bundle"))?;
@@ -182,6 +236,34 @@ impl BundleStore {
             existed: false,
             info,
         })
+    }
+
+    /// Moves the zip to its place, unless it is there.
+    fn keep_zip(&self, workdir: &Workdir, zip: &File, id: &BundleId) -> io::Result<()> {
+        let place = self.zip_path(id);
+        if place.is_file() {
+            return Ok(());
+        }
+        zip.sync_data()?;
+        fs::rename(workdir.join(ZIP), place)?;
+        flush(&self.join(ZIPS))
+    }
+
+    /// Removes zips whose bundle is gone: what a crash in the middle of an upload or a removal has left.
+    fn sweep_zips(&self) -> io::Result<()> {
+        for entry in fs::read_dir(self.join(ZIPS))? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let id = name.to_str().and_then(|name| name.strip_suffix(".zip"));
+            let Some(Ok(id)) = id.map(str::parse::<BundleId>) else {
+                continue;
+            };
+            let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+            if !self.exists(&id) && age >= ZIP_AGE {
+                gone_is_none(fs::remove_file(entry.path()))?;
+            }
+        }
+        Ok(())
     }
 
     fn known(&self, id: BundleId) -> Result<Uploaded, BundleError> {
@@ -287,6 +369,7 @@ impl BundleStore {
         if let Err(e) = fs::rename(self.path_of(id), workdir.join("content")) {
             return gone_is_none(Err(e)).map(|found: Option<()>| found.is_some());
         }
+        gone_is_none(fs::remove_file(self.zip_path(id)))?;
         gone_is_none(fs::remove_file(self.meta_path(id)))?;
         flush(&self.shared.root)?;
         Ok(true)

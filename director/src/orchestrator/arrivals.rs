@@ -2,46 +2,15 @@
 
 use super::intake::Intake;
 use crate::evidence::load::LoadBook;
-use crate::task::plan::carrier_token;
-use crate::task::spec::TaskName;
-use crate::task::state::State;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How busy a run is, while samples come in.
 pub type Book = Arc<Mutex<LoadBook>>;
 
-/// Whose arrivals they are, and the secret of who may send them.
-#[derive(Debug, Clone)]
-pub struct Owner {
-    /// The task.
-    pub task: TaskName,
-    /// What its carriers show.
-    token: String,
-}
-
-impl Owner {
-    /// The owner of a run in this state.
-    pub fn of(task: &TaskName, state: &State) -> Self {
-        Self {
-            task: task.clone(),
-            token: carrier_token(&state.token),
-        }
-    }
-
-    /// Whether this is the secret. Takes as long for a wrong one as for the right one.
-    pub fn trusts(&self, token: &str) -> bool {
-        let pairs = self.token.bytes().zip(token.bytes());
-        let differs = pairs.fold(0, |differs, (a, b)| differs | (a ^ b));
-        self.token.len() == token.len() && std::hint::black_box(differs) == 0
-    }
-}
-
 /// A run that is watched.
 #[derive(Debug, Clone)]
 pub struct Watched {
-    /// Whose it is.
-    pub owner: Owner,
     /// Processors that a container may use: a worker, and a master.
     pub limits: [Option<f64>; 2],
     /// Where samples are written down.

@@ -1,6 +1,5 @@
 //! Results of a run on their way to the Director, from wherever they come.
 
-use super::arrivals::Owner;
 use crate::evidence::Source;
 use crate::evidence::results::{Budget, KeptResults, ResultsLimits};
 use futures_util::stream::{self, Stream, StreamExt};
@@ -27,7 +26,6 @@ pub struct Intake {
     bytes: AtomicU64,
     closed: AtomicBool,
     closing: Notify,
-    owner: Owner,
     budget: Arc<Budget>,
     /// Why results cannot be sent, as their nodes say.
     problems: Mutex<BTreeMap<Source, String>>,
@@ -37,27 +35,16 @@ pub struct Intake {
 
 impl Intake {
     /// Begins now; `kept` are kept already.
-    pub fn new(
-        owner: Owner,
-        limits: ResultsLimits,
-        kept: &[KeptResults],
-        expected: Vec<Source>,
-    ) -> Self {
+    pub fn new(limits: ResultsLimits, kept: &[KeptResults], expected: Vec<Source>) -> Self {
         Self {
             begun: Instant::now(),
             bytes: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             closing: Notify::new(),
-            owner,
             problems: Mutex::default(),
             budget: Arc::new(Budget::new(limits, kept)),
             expected,
         }
-    }
-
-    /// Whose results they are, and who may send them.
-    pub fn owner(&self) -> &Owner {
-        &self.owner
     }
 
     /// Notes why the results of `source` cannot be sent.

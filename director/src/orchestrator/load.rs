@@ -6,7 +6,7 @@ mod host;
 mod others;
 
 use super::Shared;
-use super::arrivals::{Book, Owner, Watched, with_book};
+use super::arrivals::{Book, Watched, with_book};
 use super::run::Run;
 use crate::evidence::Source;
 use crate::swarm::{CpuUsage, SwarmTask};
@@ -103,7 +103,6 @@ impl Run {
 fn begin(run: &Run) -> Watch {
     let book = Book::default();
     let watched = Watched {
-        owner: Owner::of(&run.spec.name, &run.state),
         limits: [limit_of(&run.spec.worker), limit_of(&run.spec.master)],
         book: Arc::clone(&book),
     };

@@ -4,14 +4,17 @@
 //!   Docker but where the contract says so;
 //! - [`driver`]: one loop for each task: decide, act, record;
 //! - [`steps`]: the work of each step; [`wait`]: deadlines; [`cleanup`]: the removal;
-//! - [`carrier`]: services that bring something to the nodes, or fetch it, and what they say;
+//! - [`carrier`]: services that bring something to the nodes, or fetch it, and what they say; [`carriers`]:
+//!   whom of them the API lets in; [`bundles`] and [`ledger`]: the removal of what they brought;
 //! - [`queue`]: whose turn it is; [`health`]: whether Docker can be used; [`recover`]: what happens
 //!   at start; [`orphans`]: what is in Docker of tasks that nobody knows; `damaged`: the way out for
 //!   tasks that cannot be read.
 
 pub mod advice;
 pub mod arrivals;
+pub mod bundles;
 pub mod carrier;
+pub mod carriers;
 mod cleanup;
 pub mod clock;
 pub mod containers;
@@ -19,6 +22,7 @@ mod damaged;
 pub mod driver;
 pub mod health;
 pub mod intake;
+pub mod ledger;
 pub mod load;
 pub mod logs;
 pub mod orphans;
@@ -37,6 +41,7 @@ use crate::bundle::BundleStore;
 use crate::discovery::Discovery;
 use crate::evidence::Evidence;
 use crate::evidence::results::ResultsLimits;
+use crate::reach::Reach;
 use crate::store::{Store, StoreError, Stored};
 use crate::swarm::Swarm;
 use crate::task::event::{Event, Failure, FailureCode, Record, WorkerSeen};
@@ -45,10 +50,12 @@ use crate::task::spec::{TaskName, TaskSpec};
 use crate::task::state::{Desired, State, Step};
 use crate::task::timestamp::Timestamp;
 use arrivals::Arrivals;
+use carriers::Carriers;
 use clock::Clock;
 use futures_util::FutureExt;
 use health::Health;
 use ipnet::Ipv4Net;
+use ledger::Ledger;
 use queue::Queue;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -124,6 +131,12 @@ pub struct Shared {
     pub health: Health,
     /// What carriers send.
     pub arrivals: Arrivals,
+    /// Who may call from the nodes.
+    pub carriers: Arc<Carriers>,
+    /// Which volumes of bundles are on which nodes.
+    pub ledger: Ledger,
+    /// Who is at a URL.
+    pub reach: Arc<dyn Reach>,
 }
 
 /// A task that has a driver.

@@ -9,6 +9,7 @@ use super::{Orchestrator, Shared};
 use crate::store::{KnownRuns, StoreError};
 use crate::swarm::{Kind, Object, SwarmError};
 use crate::task::plan::{LABEL_DIRECTOR, LABEL_PLACE, LABEL_RUN, LABEL_TASK, Labels};
+use crate::task::volumes::LABEL_BUNDLE;
 use futures_util::stream::{self, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -68,6 +69,10 @@ pub(super) fn sort(objects: Vec<Object>, known: &KnownRuns, director: &str, plac
     let mut found = Found::default();
     for object in objects {
         let label = |key| object.labels.get(key).cloned();
+        // It outlives every run, and goes with its bundle.
+        if object.kind == Kind::Volume && object.labels.contains_key(LABEL_BUNDLE) {
+            continue;
+        }
         let owner = label(LABEL_DIRECTOR).unwrap_or_default();
         if owner != director {
             *found.others.entry(owner).or_default() += 1;

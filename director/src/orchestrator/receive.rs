@@ -1,12 +1,14 @@
 //! What the API does with what carriers send.
 
 use super::arrivals::with_book;
+use super::intake::Intake;
 use super::{Orchestrator, Shared};
 use crate::evidence::Source;
 use crate::evidence::results::Stop;
 use crate::task::plan::Role;
 use futures_util::Stream;
 use std::io;
+use std::sync::Arc;
 use thiserror::Error;
 use tokio_util::bytes::Bytes;
 
@@ -14,7 +16,7 @@ use tokio_util::bytes::Bytes;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Refused {
     /// There is no such run, or the secret is another.
-    #[error("no run waits for this, or the token is not its own")]
+    #[error("this is for carriers of a run that is under way; the run or the token is unknown")]
     Stranger,
     /// Not of this container, or not any more.
     #[error("the results of `{0}` are not waited for")]
@@ -62,21 +64,26 @@ impl Orchestrator {
         S: Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static,
     {
         let shared: &Shared = &self.shared;
-        let intake = shared.arrivals.intake(run).ok_or(Refused::Stranger)?;
-        if !intake.owner().trusts(token) {
-            return Err(Refused::Stranger);
-        }
-        let expected = Source::parse(source).filter(|source| intake.expects(*source));
-        let expected = expected.ok_or_else(|| Refused::Closed(source.to_owned()))?;
-        let (evidence, task) = (&shared.evidence, &intake.owner().task);
+        let task = shared.carriers.task_of(run, token);
+        let task = task.ok_or(Refused::Stranger)?;
+        let (intake, expected) = self.expected(run, source)?;
+        let evidence = &shared.evidence;
         let tar = intake.bounded(tar);
-        let kept = evidence.keep_results(task, run, expected, tar, intake.budget());
+        let kept = evidence.keep_results(&task, run, expected, tar, intake.budget());
         match kept.await.map_err(Refused::Unkept)?.1 {
             None => Ok(()),
             Some(Stop::TooLarge(reason)) => Err(Refused::TooLarge(reason)),
             Some(Stop::Disk(reason)) => Err(Refused::Unkept(reason)),
             Some(Stop::Broken(reason)) => Err(Refused::Broken(reason)),
         }
+    }
+
+    /// The look of a run for results, if it waits for those of `source`.
+    fn expected(&self, run: &str, source: &str) -> Result<(Arc<Intake>, Source), Refused> {
+        let closed = || Refused::Closed(source.to_owned());
+        let intake = self.shared.arrivals.intake(run).ok_or_else(closed)?;
+        let expected = Source::parse(source).filter(|source| intake.expects(*source));
+        Ok((intake, expected.ok_or_else(closed)?))
     }
 
     /// Notes why the results of a container cannot be sent.
@@ -90,11 +97,9 @@ impl Orchestrator {
         source: &str,
         problem: &str,
     ) -> Result<(), Refused> {
-        let intake = self.shared.arrivals.intake(run);
-        let intake = intake.filter(|intake| intake.owner().trusts(token));
-        let intake = intake.ok_or(Refused::Stranger)?;
-        let expected = Source::parse(source).filter(|source| intake.expects(*source));
-        let expected = expected.ok_or_else(|| Refused::Closed(source.to_owned()))?;
+        let task = self.shared.carriers.task_of(run, token);
+        task.ok_or(Refused::Stranger)?;
+        let (intake, expected) = self.expected(run, source)?;
         intake.note(expected, problem.to_owned());
         Ok(())
     }
@@ -104,8 +109,8 @@ impl Orchestrator {
     /// # Errors
     /// [`Refused`] when the run is not watched.
     pub fn take_load(&self, run: &str, token: &str, sample: &NodeSample) -> Result<(), Refused> {
-        let watched = self.shared.arrivals.book(run);
-        let watched = watched.filter(|watched| watched.owner.trusts(token));
+        let task = self.shared.carriers.task_of(run, token);
+        let watched = task.and_then(|_| self.shared.arrivals.book(run));
         let watched = watched.ok_or(Refused::Stranger)?;
         let all = f64::from(sample.processors);
         with_book(&watched.book, |book| {

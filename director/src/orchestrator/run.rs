@@ -1,6 +1,7 @@
 //! One run and what its driver holds: the definition, the state, and the way to record events.
 
 use super::Shared;
+use super::carriers::Admission;
 use super::load::Watch;
 use super::queue::{Claim, Turn};
 use super::subnets::Held;
@@ -33,6 +34,8 @@ pub struct Run {
     pub(super) subnets: Vec<Held>,
     /// The watch over its load, while the test runs.
     pub(super) watch: Option<Watch>,
+    /// Its carriers may call as long as it is driven.
+    _admission: Admission,
 }
 
 impl Run {
@@ -57,6 +60,11 @@ impl Run {
         let exclusive = stored.spec.exclusive.as_deref();
         Self {
             turn: runs.then(|| shared.queue.resume()),
+            _admission: shared.carriers.admit(
+                &stored.spec.name,
+                &stored.state.run,
+                &stored.state.token,
+            ),
             claim: has_objects.then(|| shared.queue.claim(exclusive)),
             shared,
             spec: Arc::new(stored.spec),

@@ -18,6 +18,7 @@ pub use self::script::ImageScript;
 use self::world::World;
 use super::{SwarmError, TaskState};
 use crate::task::plan::{Endpoint, Labels, ServicePlan};
+use crate::task::volumes::LABEL_BUNDLE;
 use ipnet::Ipv4Net;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -57,7 +58,7 @@ pub struct Leftovers {
     pub tasks: usize,
     /// Containers on the manager's node.
     pub containers: usize,
-    /// Volumes.
+    /// Volumes, without those that hold a bundle and outlive its run.
     pub volumes: usize,
     /// Addresses that are lost until the manager restarts, since a network was removed before the
     /// Swarm tasks on it were gone (ARCHITECTURE.md, How Docker Swarm behaves, 11).
@@ -203,6 +204,19 @@ impl FakeSwarm {
         self.lock().volumes.insert(name.to_owned(), labels);
     }
 
+    /// The names of the volumes on a node.
+    pub fn volumes_on(&self, node: &str) -> Vec<String> {
+        let world = self.lock();
+        let is_manager = world.nodes.first().is_some_and(|n| n.node.id == node);
+        match is_manager {
+            true => world.volumes.keys().cloned().collect(),
+            false => {
+                let own = world.other_volumes.iter().filter(|(on, _)| on == node);
+                own.map(|(_, name)| name.clone()).collect()
+            }
+        }
+    }
+
     /// Ends the process of one container now. `service` is a name or an id; slots count from 1.
     pub fn kill(&self, service: &str, slot: u32, code: i64) {
         let (mut world, now) = self.now();
@@ -294,7 +308,11 @@ impl FakeSwarm {
                 .filter(|t| ours(&t.service.plan.labels))
                 .count(),
             containers: world.containers(now).filter(|c| ours(&c.labels)).count(),
-            volumes: world.volumes.values().filter(|labels| ours(labels)).count(),
+            volumes: world
+                .volumes
+                .values()
+                .filter(|labels| ours(labels) && !labels.contains_key(LABEL_BUNDLE))
+                .count(),
             leaked_addresses: world.leaked,
         }
     }

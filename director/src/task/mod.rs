@@ -17,6 +17,7 @@ pub mod spec;
 pub mod state;
 pub mod timestamp;
 pub mod verdict;
+pub mod volumes;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -272,6 +272,15 @@ pub fn socket_mount(node_docker_socket: &std::path::Path) -> Mount {
     }
 }
 
+/// A bundle that is in this directory on every node.
+pub fn shared_bundle(directory: PathBuf) -> Mount {
+    Mount {
+        source: MountSource::Path(directory),
+        target: BUNDLE_TARGET.to_owned(),
+        read_only: true,
+    }
+}
+
 /// A service of carriers under this name: on the network of the node itself, so that it reaches what its
 /// node reaches.
 pub fn carrier(name: String, labels: Labels, plan: CarrierPlan<'_>, token: &str) -> ServicePlan {
@@ -387,7 +396,7 @@ impl RunPlan<'_> {
     }
 
     /// The workers.
-    pub fn workers(&self, subnet: Ipv4Net, bundle: Option<PathBuf>) -> ServicePlan {
+    pub fn workers(&self, subnet: Ipv4Net, bundle: Vec<Mount>) -> ServicePlan {
         let name = self.service_name(Role::Worker);
         let mut plan = self.tool(Role::Worker, name, &self.spec.worker, subnet, bundle);
         plan.endpoint = Endpoint::DnsRoundRobin;
@@ -398,12 +407,7 @@ impl RunPlan<'_> {
     }
 
     /// The master, told where the workers are.
-    pub fn master(
-        &self,
-        subnet: Ipv4Net,
-        bundle: Option<PathBuf>,
-        workers: &[Ipv4Addr],
-    ) -> ServicePlan {
+    pub fn master(&self, subnet: Ipv4Net, bundle: Vec<Mount>, workers: &[Ipv4Addr]) -> ServicePlan {
         let spec = &self.spec.master;
         let mut plan = self.tool(
             Role::Master,
@@ -427,7 +431,7 @@ impl RunPlan<'_> {
         command: &str,
         attempt: u32,
         subnet: Ipv4Net,
-        bundle: Option<PathBuf>,
+        bundle: Vec<Mount>,
         workers: &[Ipv4Addr],
     ) -> ServicePlan {
         let mut plan = self.beside(Role::Wait, self.wait_name(attempt), subnet, bundle);
@@ -444,7 +448,7 @@ impl RunPlan<'_> {
         command: &str,
         seconds: u64,
         subnet: Ipv4Net,
-        bundle: Option<PathBuf>,
+        bundle: Vec<Mount>,
         workers: &[Ipv4Addr],
     ) -> ServicePlan {
         let name = self.service_name(Role::Readiness);
@@ -462,13 +466,7 @@ impl RunPlan<'_> {
 
     /// A container of the worker's image and environment beside the workers, that runs a shell: on
     /// the task's network only, without a terminal so that its standard output can be told apart.
-    fn beside(
-        &self,
-        role: Role,
-        name: String,
-        subnet: Ipv4Net,
-        bundle: Option<PathBuf>,
-    ) -> ServicePlan {
+    fn beside(&self, role: Role, name: String, subnet: Ipv4Net, bundle: Vec<Mount>) -> ServicePlan {
         let mut plan = self.tool(role, name, &self.spec.worker, subnet, bundle);
         plan.entrypoint = Some(vec!["/bin/sh".into(), "-c".into()]);
         plan.networks.truncate(1);
@@ -490,7 +488,7 @@ impl RunPlan<'_> {
         name: String,
         spec: &ServiceSpec,
         subnet: Ipv4Net,
-        bundle: Option<PathBuf>,
+        bundle: Vec<Mount>,
     ) -> ServicePlan {
         let mut plan = self.service(role, name, spec.image.clone(), spec.replicas);
         plan.args = spec.args.clone();
@@ -504,15 +502,8 @@ impl RunPlan<'_> {
         let users = spec.labels.iter().map(|(k, v)| (k.clone(), v.clone()));
         plan.labels = users.chain(std::mem::take(&mut plan.labels)).collect();
         plan.environment = self.environment(role, spec, subnet);
-        plan.mounts = bundle
-            .map(|source| Mount {
-                source: MountSource::Path(source),
-                target: BUNDLE_TARGET.to_owned(),
-                read_only: true,
-            })
-            .into_iter()
-            .chain(keeps_results(role).then(results_mount))
-            .collect();
+        plan.mounts = bundle;
+        plan.mounts.extend(keeps_results(role).then(results_mount));
         if let Some(own) = plan.networks.first_mut() {
             own.aliases.push(spec.alias.clone());
         }

@@ -5,6 +5,7 @@ use atq_director::api::{App, router};
 use atq_director::config::Config;
 use atq_director::discovery::{Discovery, DiscoveryError, Probe, Probed};
 use atq_director::orchestrator::Orchestrator;
+use atq_director::reach::fake::FakeReach;
 use atq_director::swarm::Swarm;
 use atq_director::swarm::fake::FakeSwarm;
 use atq_director::{Ports, assemble};
@@ -86,6 +87,7 @@ impl Director {
         let text = format!("port: 0\nglusterpath: {path}/bundles\ndatadir: {path}/data\n{more}");
         let config = Config::parse(&text, |_| None).unwrap();
         let ports = Ports {
+            reach: Arc::new(FakeReach::new("any")),
             swarm: Arc::new(swarm.clone()),
             discovery: Arc::new(Names(swarm.clone())),
         };

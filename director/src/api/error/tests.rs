@@ -31,7 +31,7 @@ fn requests() -> Vec<(ApiError, u16, &'static str)> {
             409,
             "not_over",
         ),
-        (E::Carrier(Refused::Stranger), 401, "carrier_unknown"),
+        (E::Carrier(Refused::Stranger), 401, "no_carrier"),
         (E::Carrier(Refused::Closed(text())), 409, "results_closed"),
         (
             E::Carrier(Refused::TooLarge(text())),
@@ -42,14 +42,6 @@ fn requests() -> Vec<(ApiError, u16, &'static str)> {
         (E::Carrier(Refused::Broken(text())), 400, "results_cut_off"),
         (E::NoResults { name: text() }, 404, "no_results"),
         (E::NoBundle { id: text() }, 404, "bundle_not_found"),
-        (
-            E::BundleInUse {
-                id: text(),
-                task: text(),
-            },
-            409,
-            "bundle_in_use",
-        ),
         (E::BodyTooLarge { limit: 1 }, 413, "body_too_large"),
         (E::BodyCutOff, 400, "body_cut_off"),
         (E::BadJson { reason: text() }, 400, "bad_json"),

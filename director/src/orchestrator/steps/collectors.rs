@@ -1,6 +1,7 @@
 //! Results from other nodes than the manager's: Docker gives files of a container only on its own
 //! node, so one carrier on each of these nodes sends them to the Director.
 
+use super::delivery::url::derive;
 use super::results::{kept, unread, what_is_missing};
 use crate::evidence::Source;
 use crate::orchestrator::Settings;
@@ -36,15 +37,11 @@ pub fn url_for_nodes(settings: &Settings, manager: &Manager) -> Result<String, S
         return Ok(url.clone());
     }
     let listen = settings.listen;
-    match listen.ip() {
-        ip if ip.is_loopback() => Err(format!(
-            "its node does not reach the Director, which listens on `{listen}` only; set `bind`, or `advertiseUrl`"
-        )),
-        ip if ip.is_unspecified() => {
-            Ok(format!("http://{}:{}", manager.node_address, listen.port()))
-        }
-        _ => Ok(format!("http://{listen}")),
-    }
+    derive(listen, &manager.node_address, false).ok_or_else(|| {
+        format!(
+            "its node cannot reach the Director, which listens on `{listen}`; set `bind`, or `advertiseUrl`"
+        )
+    })
 }
 
 /// Fetches from all these nodes at once, and says what is missing.

@@ -1,10 +1,331 @@
-//! The delivery of bundles to the nodes.
+//! The delivery of bundles to the nodes: a carrier on each node that may run containers of the task
+//! fetches them from here, into volumes that outlive the run.
+
+pub(super) mod url;
 
 use super::StepResult;
+use crate::orchestrator::carrier::{self, Carried};
 use crate::orchestrator::run::Run;
-use crate::task::event::Event;
+use crate::orchestrator::wait::{Deadline, StepError, interrupted};
+use crate::swarm::{Node, SwarmError};
+use crate::task::event::{Event, FailureCode, NodeDelivery};
+use crate::task::plan::{CarrierPlan, Role, Scale, ServicePlan};
+use crate::task::volumes::{Errand, is_bundle};
+use futures_util::future::join_all;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What a delivery may take besides the time for all parts of the preparation: a second for so many
+/// bytes of the zips.
+const BYTES_A_SECOND: u64 = 5_000_000;
+/// After a restart of the manager all nodes are unknown to it for some seconds.
+const NODES_PATIENCE: Duration = Duration::from_secs(15);
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Brings the bundles to every node that may run the task's containers.
-pub async fn delivery(_run: &mut Run) -> StepResult {
-    Ok(Event::BundlesDelivered { nodes: Vec::new() })
+pub async fn delivery(run: &mut Run) -> StepResult {
+    let errands = run.plan().errands();
+    let bytes = zip_bytes(run, &errands).await?;
+    let allowance = Duration::from_secs(bytes / BYTES_A_SECOND);
+    let deadline = Deadline::after(run.orchestration_timeout(1) + allowance);
+    let nodes = nodes_for(run, deadline, &errands).await?;
+    let url = url::find(run, deadline, &nodes).await?;
+    note(run, &errands, &nodes).await?;
+    let plans = plans(run, &errands, &url, deadline);
+    let carried = carry(run, &errands, plans, deadline).await?;
+    let late = late(&carried);
+    // A node that has come meanwhile has it, too.
+    note_late(run, &errands, &late).await?;
+    judge(run, &carried)
+}
+
+/// Bytes of the zips, all of which must be there.
+async fn zip_bytes(run: &Run, errands: &[Errand]) -> Result<u64, StepError> {
+    let mut bytes = 0;
+    for errand in errands {
+        let id = &errand.volumes.bundle;
+        let zip = match id.parse() {
+            Ok(id) => run.shared.bundles.zip(&id).await,
+            Err(_) => Ok(None),
+        };
+        let missing = |why: String| {
+            let message = format!("the bundle `{id}` cannot be brought to the nodes: {why}");
+            run.failed(FailureCode::BundleMissing, message, "upload it again")
+        };
+        match zip {
+            Ok(Some((_, size))) => bytes += size,
+            Ok(None) => return Err(missing("its zip is gone from `glusterpath`".to_owned())),
+            Err(error) => return Err(missing(error.to_string())),
+        }
+    }
+    Ok(bytes)
+}
+
+/// The nodes that need a bundle, which are at least one for each errand.
+async fn nodes_for(
+    run: &mut Run,
+    deadline: Deadline,
+    errands: &[Errand],
+) -> Result<Vec<Node>, StepError> {
+    let swarm = Arc::clone(&run.shared.swarm);
+    let begun = Instant::now();
+    loop {
+        let mut nodes = run.docker(deadline, || swarm.nodes()).await?;
+        let homeless = errands
+            .iter()
+            .find(|errand| !nodes.iter().any(|node| node.may_run(&errand.constraints)));
+        let Some(homeless) = homeless else {
+            let needs = |node: &Node| errands.iter().any(|e| node.may_run(&e.constraints));
+            nodes.retain(needs);
+            return Ok(nodes);
+        };
+        let may_come = nodes
+            .iter()
+            .any(|node| !node.ready && node.satisfies(&homeless.constraints));
+        if !may_come || begun.elapsed() >= NODES_PATIENCE || deadline.passed() {
+            let message = format!(
+                "none of the {} nodes may run what needs the bundle `{}`: {}",
+                nodes.len(),
+                homeless.volumes.bundle,
+                why_not(&nodes, &homeless.constraints)
+            );
+            let hint =
+                "`docker node ls` shows the nodes; `placement.constraints` say which may be used";
+            return Err(run.failed(FailureCode::DeliveryFailed, message, hint));
+        }
+        run.pause(PAUSE).await?;
+    }
+}
+
+fn why_not(nodes: &[Node], constraints: &[String]) -> String {
+    let each = nodes.iter().map(|node| {
+        let reason = match (node.ready, node.active) {
+            (false, _) => "is down",
+            (true, false) => "takes no new containers",
+            (true, true) => "does not satisfy the constraints",
+        };
+        format!("`{}` {reason}", node.hostname)
+    });
+    let each: Vec<String> = each.collect();
+    match constraints.is_empty() {
+        true => each.join(", "),
+        false => format!("{} ({})", each.join(", "), constraints.join(", ")),
+    }
+}
+
+/// Notes the volumes before they can come to be.
+async fn note(run: &Run, errands: &[Errand], nodes: &[Node]) -> Result<(), StepError> {
+    for errand in errands {
+        let held = nodes
+            .iter()
+            .filter(|node| node.may_run(&errand.constraints))
+            .map(|node| (node.id.clone(), node.hostname.clone()));
+        note_one(run, errand, held.collect()).await?;
+    }
+    Ok(())
+}
+
+async fn note_late(
+    run: &Run,
+    errands: &[Errand],
+    late: &[(usize, (String, String))],
+) -> Result<(), StepError> {
+    for (at, errand) in errands.iter().enumerate() {
+        let own = late.iter().filter(|(of, _)| *of == at);
+        note_one(run, errand, own.map(|(_, node)| node.clone()).collect()).await?;
+    }
+    Ok(())
+}
+
+async fn note_one(
+    run: &Run,
+    errand: &Errand,
+    nodes: Vec<(String, String)>,
+) -> Result<(), StepError> {
+    let names = errand.volumes.names();
+    let noted = run.shared.ledger.note(&errand.volumes.bundle, names, nodes);
+    noted.await.map_err(|error| {
+        let message = format!("the volumes of the bundle cannot be noted in `datadir`: {error}");
+        run.failed(FailureCode::DeliveryFailed, message, "is its disk full?")
+    })
+}
+
+fn late(carried: &[Vec<Carried>]) -> Vec<(usize, (String, String))> {
+    let all = carried.iter().enumerate();
+    all.flat_map(|(at, carried)| {
+        let placed = carried.iter().filter(|one| !one.node.is_empty());
+        placed.map(move |one| (at, (one.node.clone(), one.host.clone())))
+    })
+    .collect()
+}
+
+fn plans(run: &Run, errands: &[Errand], url: &str, deadline: Deadline) -> Vec<ServicePlan> {
+    let limits = run.shared.bundles.limits();
+    let numbered = errands.iter().zip(1..);
+    let plans = numbered.map(|(errand, number)| {
+        let mut order = json!({
+            "url": url,
+            "run": run.state.run,
+            "bundle": errand.volumes.bundle,
+            "limits": {
+                "uploadBytes": limits.upload_bytes,
+                "unpackedBytes": limits.unpacked_bytes,
+                "entries": limits.entries,
+            },
+            "seconds": deadline.seconds(),
+        });
+        if let Some(split) = &errand.volumes.split {
+            order["split"] = json!(split);
+        }
+        let plan = CarrierPlan {
+            role: Role::Delivery,
+            number,
+            image: &run.shared.settings.carrier_image,
+            work: "fetch",
+            order: order.to_string(),
+            mounts: errand.volumes.carrier_mounts(),
+            scale: Scale::EveryNode,
+            constraints: errand.constraints.clone(),
+        };
+        run.plan().carrier(plan, &run.state.token)
+    });
+    plans.collect()
+}
+
+/// All errands at once; a stop does not wait for them, and leaves them to clean-up.
+async fn carry(
+    run: &mut Run,
+    errands: &[Errand],
+    plans: Vec<ServicePlan>,
+    deadline: Deadline,
+) -> Result<Vec<Vec<Carried>>, StepError> {
+    let swarm = Arc::clone(&run.shared.swarm);
+    let bundles = errands.iter().map(|errand| errand.volumes.bundle.clone());
+    let _opening = run.shared.carriers.open(&run.state.run, bundles);
+    let all = join_all(
+        plans
+            .iter()
+            .map(|plan| carrier::carry(&*swarm, plan, deadline)),
+    );
+    let carried = tokio::select! {
+        biased;
+        () = interrupted(&mut run.wishes) => return Err(StepError::Interrupted),
+        carried = all => carried,
+    };
+    let carried: Result<Vec<_>, SwarmError> = carried.into_iter().collect();
+    carried.map_err(|error| run.docker_failed(&error))
+}
+
+fn judge(run: &Run, carried: &[Vec<Carried>]) -> StepResult {
+    let all = || carried.iter().flatten();
+    let away: Vec<&str> = all()
+        .filter(|one| one.is_away())
+        .map(|one| one.node.as_str())
+        .collect();
+    for one in all().filter(|one| one.is_away()) {
+        tracing::warn!(task = %run.spec.name, node = %one.host, "the node went away before it had the bundle; it gets no containers of this task");
+    }
+    let mut nodes: BTreeMap<&str, NodeDelivery> = BTreeMap::new();
+    for one in all().filter(|one| !away.contains(&one.node.as_str())) {
+        let Ok(words) = &one.words else { continue };
+        tracing::info!(
+            task = %run.spec.name, node = %one.host, done = words.done, fetched = words.fetched,
+            bytes = words.bytes, millis = words.millis, "a carrier has ended"
+        );
+        let seen = nodes.entry(&one.node).or_insert_with(|| NodeDelivery {
+            node: one.node.clone(),
+            fetched: false,
+            bytes: 0,
+            millis: 0,
+            clock_offset: None,
+        });
+        seen.fetched |= words.fetched;
+        seen.bytes += words.bytes;
+        seen.millis = seen.millis.max(words.millis);
+        seen.clock_offset = seen.clock_offset.or(words.clock_offset_ms);
+    }
+    let problems: Vec<String> = all()
+        .filter(|one| !one.is_away())
+        .filter_map(Carried::told)
+        .collect();
+    if problems.is_empty() && !nodes.is_empty() {
+        let nodes = nodes.into_values().collect();
+        return Ok(Event::BundlesDelivered { nodes });
+    }
+    let ids = |good: bool| {
+        let wanted = all().filter(|one| !one.is_away() && (!good || one.problem().is_none()));
+        let ids: std::collections::BTreeSet<&str> = wanted.map(|one| one.node.as_str()).collect();
+        ids
+    };
+    let failed: std::collections::BTreeSet<&str> = all()
+        .filter(|one| one.problem().is_some())
+        .map(|one| one.node.as_str())
+        .collect();
+    let have = ids(true).difference(&failed).count();
+    let problems = match problems.is_empty() {
+        true => "all went down or take no containers any more".to_owned(),
+        false => problems.join("; "),
+    };
+    let message = format!(
+        "{have} of {} nodes have the bundle; {problems}",
+        ids(false).len()
+    );
+    let hint = hint(run, &message);
+    Err(run.failed(FailureCode::DeliveryFailed, message, hint))
+}
+
+fn hint(run: &Run, message: &str) -> String {
+    let image = &run.shared.settings.carrier_image;
+    let hints = [
+        (
+            "No such image",
+            format!(
+                "is the image `{image}` on every node, or can every node pull it? `carrierImage` names another one"
+            ),
+        ),
+        (
+            "cannot reach the Director",
+            "`advertiseUrl` says where the nodes find the Director; a firewall may be in between"
+                .to_owned(),
+        ),
+        (
+            "no space left",
+            "make room on the node, or leave it out with `placement.constraints`".to_owned(),
+        ),
+        (
+            "not done after",
+            "`orchestrationTimeout` and the size of the bundle set how long is waited".to_owned(),
+        ),
+    ];
+    let found = hints.into_iter().find(|(part, _)| message.contains(part));
+    found.map_or_else(
+        || "leave the node out with `placement.constraints`, or put it right".to_owned(),
+        |(_, hint)| hint,
+    )
+}
+
+/// The plan, but not for nodes that do not have the bundle: those that have come, or come back, since
+/// the delivery. Their volume would be empty. They get it before the next task.
+pub async fn where_it_is(
+    run: &mut Run,
+    deadline: Deadline,
+    mut plan: ServicePlan,
+) -> Result<ServicePlan, StepError> {
+    if !plan.mounts.iter().any(is_bundle) {
+        return Ok(plan);
+    }
+    let swarm = Arc::clone(&run.shared.swarm);
+    let nodes = run.docker(deadline, || swarm.nodes()).await?;
+    let has_it = |node: &Node| run.state.delivered.iter().any(|one| one.node == node.id);
+    for node in nodes.iter().filter(|node| !has_it(node)) {
+        // Also those that are down or drained now: they may come before the containers are placed.
+        if node.satisfies(&plan.constraints) {
+            tracing::debug!(task = %run.spec.name, node = %node.hostname, "not used: it came after the delivery");
+            plan.constraints.push(format!("node.id!={}", node.id));
+        }
+    }
+    Ok(plan)
 }

@@ -85,6 +85,7 @@ async fn ensure_service(
     deadline: Deadline,
     plan: ServicePlan,
 ) -> Result<String, StepError> {
+    let plan = delivery::where_it_is(run, deadline, plan).await?;
     let swarm = Arc::clone(&run.shared.swarm);
     let ours = run.labels();
     run.docker(deadline, || create_or_find(&*swarm, &plan, &ours))

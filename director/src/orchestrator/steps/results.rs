@@ -4,7 +4,6 @@
 use super::collectors;
 use crate::evidence::Source;
 use crate::evidence::results::KeptResults;
-use crate::orchestrator::arrivals::Owner;
 use crate::orchestrator::containers::Logged;
 use crate::orchestrator::intake::Intake;
 use crate::orchestrator::run::Run;
@@ -49,8 +48,7 @@ pub async fn fetch(run: &Run, containers: &[Logged]) -> Fetched {
         .collect();
     if !wanted.is_empty() && run.desired() != Desired::Deleted {
         let sources = wanted.iter().map(|one| one.source).collect();
-        let owner = Owner::of(&run.spec.name, &run.state);
-        let intake = Intake::new(owner, run.shared.settings.results, &kept, sources);
+        let intake = Intake::new(run.shared.settings.results, &kept, sources);
         missing.extend(look(run, wanted, Arc::new(intake)).await);
     }
     let evidence = &run.shared.evidence;

@@ -4,9 +4,9 @@ use super::{StepResult, ensure_service};
 use crate::orchestrator::run::Run;
 use crate::orchestrator::wait::{Deadline, StepError};
 use crate::task::event::{Event, FailureCode};
-use crate::task::spec::ServiceSpec;
+use crate::task::plan::{Mount, shared_bundle};
+use crate::task::spec::{Delivery, ServiceSpec};
 use ipnet::Ipv4Net;
-use std::path::PathBuf;
 
 /// Creates the workers' service.
 pub async fn workers(run: &mut Run) -> StepResult {
@@ -17,10 +17,14 @@ pub async fn workers(run: &mut Run) -> StepResult {
     Ok(Event::WorkersCreated { service })
 }
 
-/// The directory of a service's bundle, which must still be there.
-pub fn bundle_of(run: &Run, service: &ServiceSpec) -> Result<Option<PathBuf>, StepError> {
-    let path = run.bundle(service.fileid.as_ref());
-    match &path {
+/// The mounts of a service's bundle: the volumes to which it was brought, or its directory, which must
+/// still be there.
+pub fn bundle_of(run: &Run, service: &ServiceSpec) -> Result<Vec<Mount>, StepError> {
+    if run.spec.delivery == Delivery::Push {
+        let volumes = run.plan().volumes(service);
+        return Ok(volumes.map_or_else(Vec::new, |volumes| volumes.mounts()));
+    }
+    match run.bundle(service.fileid.as_ref()) {
         Some(path) if !path.is_dir() => {
             let message = format!(
                 "the bundle `{}` is gone from `{}`",
@@ -29,7 +33,7 @@ pub fn bundle_of(run: &Run, service: &ServiceSpec) -> Result<Option<PathBuf>, St
             );
             Err(run.failed(FailureCode::BundleMissing, message, "upload it again"))
         }
-        _ => Ok(path),
+        path => Ok(path.map(shared_bundle).into_iter().collect()),
     }
 }
 

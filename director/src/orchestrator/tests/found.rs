@@ -21,7 +21,7 @@ fn foreign(view: &View) -> ServicePlan {
         place: "here",
         networks_tried: 1,
     };
-    let mut plan = plan.workers("10.9.0.0/24".parse().unwrap(), None);
+    let mut plan = plan.workers("10.9.0.0/24".parse().unwrap(), Vec::new());
     (plan.labels, plan.networks) = (Labels::new(), Vec::new());
     plan
 }

@@ -5,10 +5,12 @@ use crate::discovery::fake::FakeDiscovery;
 use crate::evidence::Evidence;
 use crate::orchestrator::clock::Clock;
 use crate::orchestrator::health::Health;
+use crate::orchestrator::ledger::Ledger;
 use crate::orchestrator::queue::Queue;
 use crate::orchestrator::submit::{Known, SubmitError, Submitted};
 use crate::orchestrator::subnets::Subnets;
 use crate::orchestrator::{Orchestrator, Settings, Shared, View};
+use crate::reach::fake::FakeReach;
 use crate::store::{Store, StoreError};
 use crate::swarm::fake::{FakeSwarm, Leftovers};
 use crate::task::event::{Event, Record};
@@ -34,6 +36,7 @@ pub struct Stage {
     dir: tempfile::TempDir,
     pub fake: FakeSwarm,
     pub discovery: FakeDiscovery,
+    pub reach: FakeReach,
     pub settings: Settings,
     /// The clock of the first Director and where the last one stopped it.
     time: Cell<Option<(Clock, Instant)>>,
@@ -60,6 +63,7 @@ impl Stage {
             dir: directory(),
             discovery: FakeDiscovery::new(fake.clone()),
             fake,
+            reach: FakeReach::new("director-1"),
             settings: Settings {
                 director_id: "director-1".into(),
                 place: "place-1".into(),
@@ -150,6 +154,9 @@ impl Stage {
                 queue: Queue::new(self.settings.max_concurrent_tasks),
                 subnets: Subnets::default(),
                 arrivals: Default::default(),
+                carriers: Arc::default(),
+                ledger: Ledger::new(&data),
+                reach: Arc::new(self.reach.clone()),
             }),
             fake: self.fake.clone(),
         }
@@ -159,6 +166,9 @@ impl Stage {
     pub fn add_bundle(&self, id: &str) -> std::path::PathBuf {
         let path = self.dir.path().join("bundles").join(id);
         std::fs::create_dir_all(&path).unwrap();
+        let zips = self.dir.path().join("bundles/.zips");
+        std::fs::create_dir_all(&zips).unwrap();
+        std::fs::write(zips.join(format!("{id}.zip")), "a zip").unwrap();
         path
     }
 

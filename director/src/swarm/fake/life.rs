@@ -90,6 +90,8 @@ pub(super) struct FakeTask {
     pub removed: Option<Instant>,
     /// Its node was lost: what it was then is what is still reported.
     pub lost: Option<Instant>,
+    /// All its volumes were there before it.
+    pub had_volumes: bool,
     /// Docker tells its port no more.
     pub forgotten: bool,
 }
@@ -278,8 +280,8 @@ impl FakeTask {
             "done": code == 0,
             "work": work,
             "node": node,
-            "fetched": work == "fetch",
-            "bytes": 1000,
+            "fetched": work == "fetch" && !self.had_volumes,
+            "bytes": if self.had_volumes { 0 } else { 1000 },
             "millis": 20,
             "clockOffsetMs": 1,
             "problem": problem,

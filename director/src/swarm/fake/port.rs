@@ -8,7 +8,7 @@ use crate::swarm::{
     Container, CpuUsage, JoinTokens, Kind, LogLine, LogQuery, LogStream, Manager, Network, Node,
     Object, Service, Swarm, SwarmError, SwarmTask, TaskState,
 };
-use crate::task::plan::{Labels, NetworkPlan, ServicePlan};
+use crate::task::plan::{Labels, NetworkPlan, RESULTS_TARGET, ServicePlan};
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::stream::{self, BoxStream, StreamExt};
@@ -260,6 +260,23 @@ impl Swarm for FakeSwarm {
         let said = Some(said);
         let sent = Sent::Nothing;
         Some(Problem { image, said, sent }.to_string())
+    }
+}
+
+impl FakeSwarm {
+    /// What a carrier on the container's own node, whichever that is, gets as `/atq/results`.
+    ///
+    /// # Errors
+    /// [`SwarmError::NotFound`] when there is no such container.
+    pub fn results_of(&self, container_id: &str) -> Result<Vec<u8>, SwarmError> {
+        self.apply(|world, now| {
+            let own = |task: &&FakeTask| task.container_id() == container_id;
+            let task = world.tasks.iter().find(own);
+            let task = task.ok_or_else(|| SwarmError::NotFound {
+                what: format!("container `{container_id}`"),
+            })?;
+            tar_of_results(task, now, RESULTS_TARGET)
+        })
     }
 }
 

@@ -3,7 +3,9 @@
 use super::life::{FakeService, FakeTask, Fate, HEARTBEATS};
 use super::script::{Key, Script, Trouble};
 use crate::swarm::{Container, Network, Node, NodeTraits, SwarmError, with_tag};
-use crate::task::plan::{Endpoint, HOST_NETWORK, Labels, NetworkPlan, Scale, ServicePlan};
+use crate::task::plan::{
+    Endpoint, HOST_NETWORK, Labels, MountSource, NetworkPlan, Role, Scale, ServicePlan,
+};
 use ipnet::Ipv4Net;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -18,7 +20,10 @@ pub(super) struct World {
     pub networks: Vec<FakeNetwork>,
     pub services: Vec<Arc<FakeService>>,
     pub tasks: Vec<FakeTask>,
+    /// On the manager's node.
     pub volumes: BTreeMap<String, Labels>,
+    /// On other nodes, by node and name.
+    pub other_volumes: BTreeSet<(String, String)>,
     pub scripts: BTreeMap<Key, Script>,
     /// Why a registry does not give an image, and how long it takes to say so.
     pub refusals: BTreeMap<String, (String, Duration)>,
@@ -98,6 +103,7 @@ impl World {
             services: Vec::new(),
             tasks: Vec::new(),
             volumes: BTreeMap::new(),
+            other_volumes: BTreeSet::new(),
             scripts: BTreeMap::new(),
             refusals: BTreeMap::new(),
             leaked: 0,
@@ -406,7 +412,12 @@ impl World {
             }
             (fate, _) => fate,
         };
+        let had_volumes = match (&fate, nodes.get(place)) {
+            (Fate::Runs(_), Some(node)) => self.use_volumes(&service.plan, slot, node),
+            _ => false,
+        };
         let task = FakeTask {
+            had_volumes,
             id: self.id("task"),
             service: service.clone(),
             slot,
@@ -422,6 +433,35 @@ impl World {
             forgotten: false,
         };
         self.tasks.push(task);
+    }
+
+    /// Makes the volumes of a container; whether all were there. What a carrier removes is gone at once.
+    fn use_volumes(&mut self, plan: &ServicePlan, slot: u32, node: &str) -> bool {
+        let is_manager = self.nodes.first().is_some_and(|n| n.node.id == node);
+        let mut had = true;
+        for mount in &plan.mounts {
+            let MountSource::Volume { name, labels } = &mount.source else {
+                continue;
+            };
+            let name = name.replace("{{.Task.Slot}}", &slot.to_string());
+            had &= match is_manager {
+                true => self.volumes.insert(name, labels.clone()).is_some(),
+                false => !self.other_volumes.insert((node.to_owned(), name)),
+            };
+        }
+        if plan.role == Role::Delivery && plan.args == ["remove"] {
+            let order = plan
+                .environment
+                .iter()
+                .find_map(|variable| variable.strip_prefix("ATQ_CARRIER_ORDER="));
+            let order: serde_json::Value =
+                serde_json::from_str(order.unwrap_or_default()).unwrap_or_default();
+            for name in order["volumes"].as_array().into_iter().flatten() {
+                let name = name.as_str().unwrap_or_default().to_owned();
+                self.other_volumes.remove(&(node.to_owned(), name));
+            }
+        }
+        had
     }
 
     fn take_port(&mut self) -> u16 {

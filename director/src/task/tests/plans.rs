@@ -3,7 +3,7 @@
 use super::{BUNDLE, spec};
 use crate::task::plan::{
     LABEL_DIRECTOR, LABEL_RUN, MountSource, NetworkJoin, Role, RunPlan, Scale, ServicePlan,
-    free_subnet, prefix_for,
+    free_subnet, prefix_for, shared_bundle,
 };
 use crate::task::spec::{Amounts, PROBED_ADDRESS, READINESS_COMMAND, Resources, TaskSpec};
 use insta::assert_snapshot;
@@ -135,7 +135,10 @@ fn the_sidecar() {
 #[test]
 fn the_workers() {
     let spec = full();
-    let workers = plan(&spec).workers(net("10.224.0.0/24"), Some("/bundles/x".into()));
+    let workers = plan(&spec).workers(
+        net("10.224.0.0/24"),
+        vec![shared_bundle("/bundles/x".into())],
+    );
     assert_snapshot!(show(&workers), @r#"
     name: Load_1-a1b2c3-worker
     role: worker
@@ -162,7 +165,13 @@ fn the_workers() {
 #[test]
 fn a_try_of_the_wait_command() {
     let spec = full();
-    let wait = plan(&spec).wait("test -f x", 2, net("10.224.0.0/24"), None, &addresses());
+    let wait = plan(&spec).wait(
+        "test -f x",
+        2,
+        net("10.224.0.0/24"),
+        Vec::new(),
+        &addresses(),
+    );
     assert_snapshot!(show(&wait), @r#"
     name: Load_1-a1b2c3-wait-2
     role: wait
@@ -186,7 +195,7 @@ fn a_try_of_the_wait_command() {
 #[test]
 fn the_master_is_told_the_addresses_ascending_under_two_names() {
     let spec = full();
-    let master = plan(&spec).master(net("10.224.0.0/24"), None, &addresses());
+    let master = plan(&spec).master(net("10.224.0.0/24"), Vec::new(), &addresses());
     assert_snapshot!(show(&master), @r#"
     name: Load_1-a1b2c3-master
     role: master
@@ -233,7 +242,7 @@ fn demanding() -> TaskSpec {
 fn services_have_what_their_definition_asks_for() {
     let spec = demanding();
     let plan = plan(&spec);
-    let worker = plan.workers(net("10.224.0.0/24"), None);
+    let worker = plan.workers(net("10.224.0.0/24"), Vec::new());
     let amounts = |nano_cpus, memory| Amounts { nano_cpus, memory };
     assert_eq!(
         worker.resources,
@@ -250,7 +259,7 @@ fn services_have_what_their_definition_asks_for() {
         r#"{"com.atq.director": "director-1", "com.atq.place": "here", "com.atq.role": "worker", "com.atq.run": "a1b2c3", "com.atq.task": "load", "team": "a", "zone": "b"}"#
     );
     // The other service has nothing of it.
-    let master = plan.master(net("10.224.0.0/24"), None, &addresses());
+    let master = plan.master(net("10.224.0.0/24"), Vec::new(), &addresses());
     assert_eq!(master.stop_grace, Duration::ZERO);
     assert_eq!(master.resources, Resources::default());
     assert!(master.constraints.is_empty() && master.max_replicas_per_node.is_none());
@@ -265,7 +274,7 @@ fn labels_of_the_user_never_replace_the_directors() {
         let mine = (label.to_owned(), "mine".to_owned());
         spec.worker.labels.extend([mine]);
     }
-    let labels = plan(&spec).workers(net("10.224.0.0/24"), None).labels;
+    let labels = plan(&spec).workers(net("10.224.0.0/24"), Vec::new()).labels;
     assert_eq!(
         (labels[LABEL_RUN].as_str(), labels[LABEL_DIRECTOR].as_str()),
         ("a1b2c3", "director-1")
@@ -281,7 +290,7 @@ fn the_readiness_command() {
         "curl -f http://$ATQ_WORKER_ADDRESS/{{x}}",
         60,
         net("10.224.0.0/24"),
-        None,
+        Vec::new(),
         &addresses(),
     );
     assert_eq!(readiness.args.len(), 1);
@@ -318,7 +327,7 @@ fn the_readiness_command() {
 fn remotes_of_the_user_stay() {
     let spec = spec(&[("/master/environment", json!(["REMOTES=mine"]))]);
     let environment = plan(&spec)
-        .master(net("10.224.0.0/24"), None, &addresses())
+        .master(net("10.224.0.0/24"), Vec::new(), &addresses())
         .environment;
     let remotes: Vec<_> = environment
         .iter()
@@ -370,7 +379,10 @@ fn every_object_carries_run_and_director() {
 #[test]
 fn the_debug_output_of_a_plan_has_no_environment() {
     let spec = full();
-    let debug = format!("{:?}", plan(&spec).workers(net("10.224.0.0/24"), None));
+    let debug = format!(
+        "{:?}",
+        plan(&spec).workers(net("10.224.0.0/24"), Vec::new())
+    );
     assert!(!debug.contains("PASSWORD"), "{debug}");
 }
 
