@@ -244,6 +244,11 @@ fn tasks() -> Vec<(ApiError, u16, &'static str)> {
         ),
         (remains.into(), 500, "clean_up_not_over"),
         (evidence.into(), 500, "evidence_failed"),
+        (
+            RequestError::NoReport { name: text() }.into(),
+            404,
+            "no_report",
+        ),
     ]
 }
 

@@ -7,6 +7,10 @@ use crate::task::timestamp::Timestamp;
 use atq_api_spec::report::{Figures, Report};
 use atq_report::{Metric, Options, Tally, Window, WindowResult};
 
+/// What is told of a run that has no figures.
+const NO_FILES: &str = "no result file was found: what the master, or else every worker, has written \
+    into `/atq/results` when it ends is read";
+
 /// What has to be watched while the files are read: one window for each criterion that has one or has a
 /// label, in their order. The tally keeps a label that is asked for, however many there are.
 pub(super) fn options(criteria: &[Criterion]) -> Options {
@@ -60,6 +64,9 @@ pub(super) fn finish(
     report
         .sources
         .retain(|source| tells_strangers || !source.format.is_empty());
+    if report.sources.is_empty() {
+        report.notes.push(NO_FILES.to_owned());
+    }
     let mut windows = windows.windows.into_iter();
     let readings = spec.criteria.iter().zip(percentiles);
     let readings = readings.map(|(criterion, percentile)| {
