@@ -183,7 +183,7 @@ pub enum Verdict {
 }
 
 /// A verdict with its reasons.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Judgement {
     /// The verdict.
@@ -197,7 +197,7 @@ pub struct Judgement {
 }
 
 /// How a criterion came out.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CriterionResult {
     /// The criterion, as defined.
