@@ -158,7 +158,7 @@ fn definitions_in_the_papers_are_taken() {
             taken += 1;
         }
     }
-    assert_eq!(taken, 5);
+    assert_eq!(taken, 6);
 }
 
 #[test]

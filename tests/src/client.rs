@@ -73,6 +73,21 @@ impl Client {
         Ok(expect::<Upload>(answer, StatusCode::OK).await?.id)
     }
 
+    /// Uploads the zip at `path` without holding it in memory; gives the bundle's id.
+    ///
+    /// # Errors
+    /// When it is not taken.
+    pub async fn upload_file(&self, path: &std::path::Path) -> Result<String> {
+        let file = tokio::fs::File::open(path).await?;
+        let bytes = file.metadata().await?.len();
+        let part = reqwest::multipart::Part::stream_with_length(file, bytes);
+        let form = reqwest::multipart::Form::new().part("file", part.file_name("bundle.zip"));
+        let url = format!("{}/api/databind/upload", self.url);
+        let answer = self.http.post(&url).multipart(form).send().await;
+        let answer = answer.context("POST /databind/upload")?;
+        Ok(expect::<Upload>(answer, StatusCode::OK).await?.id)
+    }
+
     /// Sends a definition and gives the answer, whatever it is.
     ///
     /// # Errors
@@ -214,6 +229,24 @@ impl Client {
         let url = format!("{}/api/task/{id}", self.url);
         let answer = self.http.delete(&url).send().await.context("DELETE task")?;
         Ok((answer.status(), answer.text().await?))
+    }
+
+    /// Removes all bundles.
+    ///
+    /// # Errors
+    /// When one stays.
+    pub async fn delete_bundles(&self) -> Result<()> {
+        let answer = self.get("/api/databind/list").await?;
+        if answer.status() == StatusCode::NO_CONTENT {
+            return Ok(());
+        }
+        for bundle in expect::<Vec<Upload>>(answer, StatusCode::OK).await? {
+            let (status, words) = self.delete_bundle(&bundle.id).await?;
+            if status != StatusCode::NO_CONTENT {
+                bail!("DELETE bundle: {status} {words}");
+            }
+        }
+        Ok(())
     }
 
     /// Deletes a bundle, and gives the status and body of the answer.

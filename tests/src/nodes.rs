@@ -293,6 +293,7 @@ impl<'n> NodesStage<'n> {
     /// # Errors
     /// When something is left on a node.
     pub async fn close(self) -> Result<()> {
+        self.director.client.delete_bundles().await?;
         self.nodes.until_nothing().await
     }
 }

@@ -114,6 +114,10 @@ impl Stage {
     /// # Errors
     /// When something with this Director's label is left in Docker.
     pub async fn close(self) -> Result<()> {
+        if let Some(director) = &self.director {
+            // The volumes to which they were brought outlive their tasks.
+            director.client.delete_bundles().await?;
+        }
         until_nothing(
             &format!("com.atq.director={}", self.id),
             Duration::from_secs(60),
@@ -141,6 +145,10 @@ impl Drop for Sweeper {
                       for i in 1 2 3 4 5 6 7 8 9 10; do \
                         ids=$(docker network ls -q --filter \"$0\"); [ -n \"$ids\" ] || break; \
                         sleep 1; docker ps -aq --filter \"$0\" | grep -q . || docker network rm $ids; \
+                      done; \
+                      for i in 1 2 3 4 5 6 7 8 9 10; do \
+                        ids=$(docker volume ls -q --filter \"$0\"); [ -n \"$ids\" ] || break; \
+                        docker volume rm $ids || sleep 1; \
                       done";
         let _ = std::process::Command::new("sh")
             .args(["-c", remove, &label])

@@ -25,7 +25,7 @@ async fn upload(store: &BundleStore, zip: &[u8]) -> Result<Uploaded, BundleError
     incoming.finish("bundle.zip").await
 }
 
-/// Everything below `root` as sorted relative paths, without the store's own two directories.
+/// Everything below `root` as sorted relative paths, without the store's own directories.
 fn everything(root: &Path) -> Vec<String> {
     let mut paths = Vec::new();
     atq_parcel::walk(root, |path, _| {
@@ -39,7 +39,7 @@ fn everything(root: &Path) -> Vec<String> {
         Ok(())
     })
     .unwrap();
-    paths.retain(|path| path != ".incoming" && path != ".meta");
+    paths.retain(|path| ![".incoming", ".meta", ".zips"].contains(&path.as_str()));
     paths.sort();
     paths
 }

@@ -168,7 +168,7 @@ impl Director {
                 .map(|path| 1 + if path.is_dir() { count(&path) } else { 0 })
                 .sum()
         }
-        count(&self.dir.path().join("bundles")) - 2
+        count(&self.dir.path().join("bundles")) - 3
     }
 }
 

@@ -2,6 +2,7 @@
 //! a model of a Swarm behind it.
 #![allow(clippy::unwrap_used)]
 
+mod carrier;
 mod document;
 mod fields;
 mod fixture;

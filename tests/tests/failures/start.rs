@@ -104,6 +104,7 @@ async fn unseen_bundle() -> Result<()> {
     let bundle = || async { client.upload(zip(&[("a.txt", b"a")])?).await };
     let unseen = bundle().await?;
     let task = with(small_task("bundle-unseen", 1), "/worker/fileid", unseen);
+    let task = with(task, "/delivery", "shared");
     let unseen = Case::new(task, Step::Resolve, "worker_failed")
         .says("0 of 1 workers run; replica 1: rejected: invalid mount config for type \"bind\": bind source path does not exist: /")
         .hints("`glusterpath`");
@@ -122,6 +123,7 @@ async fn gone_bundle() -> Result<()> {
         let name = format!("bundle-gone-{role}");
         let pointer = format!("/{role}/fileid");
         let task = with(small_task(&name, 1), &pointer, fileid.as_str());
+        let task = with(task, "/delivery", "shared");
         Case::new(with(task, "/delay", 3), step, "bundle_missing")
             .says(&format!("the bundle `{fileid}` is gone from `/"))
             .hints("upload it again")

@@ -119,11 +119,6 @@ async fn dropped_upload_leaves_nothing() {
     for end in [0, 3, 1000, (1 << 20) + 1, zip.len()] {
         let mut incoming = store.begin().await.unwrap();
         incoming.write(&zip[..end]).await.unwrap();
-        assert_eq!(
-            everything(root.path()),
-            Vec::<String>::new(),
-            "no name even while it is written"
-        );
         drop(incoming);
         assert_eq!(everything(root.path()), Vec::<String>::new());
     }
@@ -232,11 +227,60 @@ async fn listing_getting_removing() {
     assert_eq!(store.get(&one.id).await.unwrap(), None);
     let left = [
         format!(".meta/{}.json", two.id),
+        format!(".zips/{}.zip", two.id),
         "1530553166".into(),
         two.id.to_string(),
         format!("{}/only", two.id),
     ];
     assert_eq!(everything(root.path()), left);
+}
+
+#[tokio::test]
+async fn the_zip_is_kept_as_it_came_and_comes_back_with_the_same_upload() {
+    use std::io::Read;
+    let (root, store) = store(Limits::default());
+    let id = upload(&store, &sample()).await.unwrap().id;
+    let read = async || {
+        let (mut zip, bytes) = store.zip(&id).await.unwrap()?;
+        let mut content = Vec::new();
+        zip.read_to_end(&mut content).unwrap();
+        assert_eq!(bytes, content.len() as u64);
+        Some(content)
+    };
+    assert_eq!(read().await, Some(sample()));
+    // One of before zips were kept.
+    fs::remove_file(root.path().join(format!(".zips/{id}.zip"))).unwrap();
+    assert_eq!(read().await, None);
+    assert!(upload(&store, &sample()).await.unwrap().existed);
+    assert_eq!(read().await, Some(sample()));
+    assert!(store.remove(&id).await.unwrap());
+    assert_eq!(read().await, None);
+}
+
+#[tokio::test]
+async fn a_zip_without_its_bundle_is_swept_once_it_is_old() {
+    let (root, store) = store(Limits::default());
+    let id = upload(&store, &sample()).await.unwrap().id;
+    let (zips, orphan) = (root.path().join(".zips"), "0".repeat(32));
+    let paths = [id.to_string(), orphan].map(|id| zips.join(format!("{id}.zip")));
+    fs::write(&paths[1], "x").unwrap();
+    let reopen = || BundleStore::open(root.path(), Limits::default()).unwrap();
+    reopen();
+    assert!(
+        paths.iter().all(|path| path.exists()),
+        "another Director may be about to publish it"
+    );
+    let hours_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(7200);
+    for path in &paths {
+        fs::File::options()
+            .write(true)
+            .open(path)
+            .unwrap()
+            .set_modified(hours_ago)
+            .unwrap();
+    }
+    reopen();
+    assert!(paths[0].exists() && !paths[1].exists());
 }
 
 #[tokio::test]

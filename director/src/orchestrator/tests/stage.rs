@@ -87,6 +87,18 @@ impl Stage {
         }
     }
 
+    /// A Swarm of three nodes, with the bundle that `task` needs, if it needs one.
+    pub fn for_task(task: &Value) -> Self {
+        let mut stage = Self::new();
+        if let Some(id) = task["worker"]["fileid"].as_str() {
+            stage.fake.add_node("node-2");
+            stage.fake.add_node("node-3");
+            stage.settings.advertise_url = Some("http://director:8080".into());
+            stage.add_bundle(id);
+        }
+        stage
+    }
+
     /// One life of a Director: it starts, takes up what there is, and is gone in an instant when the
     /// story ends, whatever it was doing.
     pub fn life<T, F, Fut>(&self, story: F) -> T
@@ -166,6 +178,7 @@ impl Stage {
     pub fn add_bundle(&self, id: &str) -> std::path::PathBuf {
         let path = self.dir.path().join("bundles").join(id);
         std::fs::create_dir_all(&path).unwrap();
+        std::fs::write(path.join("users.csv"), "name\na\nb\nc\n").unwrap();
         let zips = self.dir.path().join("bundles/.zips");
         std::fs::create_dir_all(&zips).unwrap();
         std::fs::write(zips.join(format!("{id}.zip")), "a zip").unwrap();
@@ -314,6 +327,18 @@ pub fn task() -> Value {
         "waitCommand": {"command": "check", "expectedResult": "ok", "timeout": 10},
         "delay": 2,
     })
+}
+
+/// A bundle of [`Stage::for_task`].
+pub const BUNDLE: &str = "0123456789abcdef0123456789abcdef";
+
+/// A task whose workers and master have the bundle, and whose workers get a part of a file each.
+pub fn with_bundle() -> Value {
+    let mut task = simple("load");
+    task["worker"]["fileid"] = json!(BUNDLE);
+    task["worker"]["split"] = json!([{"path": "users.csv", "header": true}]);
+    task["master"]["fileid"] = json!(BUNDLE);
+    task
 }
 
 /// [`task`] with another name and without wait command and delay.

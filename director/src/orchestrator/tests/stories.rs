@@ -86,6 +86,7 @@ fn a_bundle_is_mounted_and_must_be_there() {
     let path = stage.add_bundle(id);
     let mut task = simple("with-bundle");
     task["worker"]["fileid"] = json!(id);
+    task["delivery"] = json!("shared");
     stage.life(|director| async move {
         let name = director.accepted(&task).await;
         director.until_step(&name, Step::Resolve).await;
@@ -99,7 +100,7 @@ fn a_bundle_is_mounted_and_must_be_there() {
 
         task["name"] = json!("without");
         let name = director.accepted(&task).await;
-        std::fs::remove_dir(&path).unwrap();
+        std::fs::remove_dir_all(&path).unwrap();
         let failure = director.failed(&name).await;
         assert!(
             failure.starts_with(

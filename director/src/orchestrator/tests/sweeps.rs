@@ -1,7 +1,7 @@
 //! One run, played again and again, with something going wrong at every point of it (DESIGN,
 //! section 6: 4 to 7). After each: an end, a legal history, nothing left.
 
-use super::stage::{Director, Stage, name, task};
+use super::stage::{Director, Stage, name, task, with_bundle};
 use crate::store::tests::CrashPoint;
 use crate::swarm::SwarmError;
 use crate::task::state::{Outcome, Step};
@@ -9,16 +9,16 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// The tasks that are played: one with a wait command and a delay, and one with everything else that
-/// makes a difference to the steps.
-fn tasks() -> [Value; 2] {
+/// The tasks that are played: one with a wait command and a delay, one with everything else that
+/// makes a difference to the steps, and one with bundles.
+fn tasks() -> [Value; 3] {
     let mut other = task();
     other["waitCommand"] = Value::Null;
     other["delay"] = json!(0);
     other["worker"]["readiness"] = json!({"exec": "probe", "timeout": 20});
     other["onWorkerLoss"] = json!("abort");
     other["exclusive"] = json!("shop");
-    [task(), other]
+    [task(), other, with_bundle()]
 }
 
 /// Plays `case` for each task and each number up to the one that `most` takes from the calls and
@@ -44,7 +44,7 @@ fn records((_, records): (usize, u64)) -> usize {
 
 /// Calls and records of the run when nothing goes wrong.
 fn undisturbed(task: &Value) -> (usize, u64) {
-    let stage = Stage::new();
+    let stage = Stage::for_task(task);
     let seq = stage.life(|director| async move {
         let name = director.accepted(task).await;
         director.ended(&name).await.seq
@@ -87,7 +87,7 @@ async fn play(director: Director, task: &Value) -> Option<Outcome> {
 #[test]
 fn every_call_fails_once_for_a_while() {
     for_each(calls, |task, k| {
-        let stage = Stage::new();
+        let stage = Stage::for_task(task);
         stage.fake.fail_at(k, away());
         let outcome = stage.life(|director| play(director, task));
         assert!(
@@ -100,7 +100,7 @@ fn every_call_fails_once_for_a_while() {
 #[test]
 fn every_call_succeeds_and_its_answer_is_lost() {
     for_each(calls, |task, k| {
-        let stage = Stage::new();
+        let stage = Stage::for_task(task);
         stage.fake.lose_answer_at(k, slow());
         let outcome = stage.life(|director| play(director, task));
         assert!(
@@ -114,7 +114,7 @@ fn every_call_succeeds_and_its_answer_is_lost() {
 fn every_call_is_refused_for_good() {
     let mut errored = 0;
     for_each(calls, |task, k| {
-        let stage = Stage::new();
+        let stage = Stage::for_task(task);
         stage.fake.fail_at(k, refused());
         let outcome = stage.life(|director| play(director, task));
         errored += u32::from(outcome == Some(Outcome::Errored));
@@ -126,7 +126,7 @@ fn every_call_is_refused_for_good() {
 #[test]
 fn docker_goes_away_for_a_minute_at_every_call() {
     for_each(calls, |task, k| {
-        let stage = Stage::new();
+        let stage = Stage::for_task(task);
         let fake = stage.fake.clone();
         let gone = Arc::new(Notify::new());
         let notify = Arc::clone(&gone);
@@ -206,14 +206,14 @@ fn after_record<T>(
 
 /// A stage whose Director has died right after the record.
 fn crash_after_record(task: &Value, seq: usize) -> Stage {
-    let stage = Stage::new();
+    let stage = Stage::for_task(task);
     after_record(&stage, task, seq, async |_, _| ());
     stage
 }
 
 fn wish_after_record(wish: Wish) {
     for_each(records, |task, seq| {
-        let stage = Stage::new();
+        let stage = Stage::for_task(task);
         let outcome = after_record(&stage, task, seq, async |director, point| {
             let go_on = async {
                 // The wish is there before the driver goes on.
@@ -268,7 +268,7 @@ fn crash_after_every_record_and_delete() {
 #[test]
 fn crash_after_every_call_before_it_is_recorded() {
     for_each(calls, |task, k| {
-        let stage = Stage::new();
+        let stage = Stage::for_task(task);
         let reached = Arc::new(Notify::new());
         let notify = Arc::clone(&reached);
         stage.fake.on_call(move |number, _| {

@@ -1,7 +1,7 @@
 //! The rules of what came after 2018: readiness, placement, labels, ends. Resources: `amounts.rs`.
 
-use super::{parse, payload, spec};
-use crate::task::spec::{OnWorkerLoss, ReadinessProbe, ReadinessSpec, STOP_GRACE};
+use super::{BUNDLE, parse, payload, spec};
+use crate::task::spec::{Delivery, OnWorkerLoss, ReadinessProbe, ReadinessSpec, STOP_GRACE};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -329,5 +329,91 @@ fn grace_of_a_stop() {
     master.stopGracePeriod is 3601; expected a whole number from 0 to 3600
     master.stopGracePeriod is -1; expected a whole number from 0 to 3600
     master.stopGracePeriod is a string; expected a whole number from 0 to 3600
+    ");
+}
+
+#[test]
+fn how_bundles_come_is_read() {
+    let spec = spec(&[
+        ("/worker/fileid", json!(BUNDLE)),
+        (
+            "/worker/split",
+            json!([{"path": "b.csv", "header": false}, {"path": "a/a.csv", "header": true}]),
+        ),
+        ("/worker/user", json!("1000:1000")),
+        ("/master/user", json!("root")),
+        ("/master/split", json!([])),
+    ]);
+    assert_eq!(spec.delivery, Delivery::Push);
+    let split: Vec<_> = spec
+        .worker
+        .split
+        .iter()
+        .map(|file| (file.path.as_str(), file.header))
+        .collect();
+    assert_eq!(split, [("a/a.csv", true), ("b.csv", false)]);
+    assert_eq!(spec.worker.user.as_deref(), Some("1000:1000"));
+    let shared = super::spec(&[("/delivery", json!("shared"))]);
+    assert_eq!(shared.delivery, Delivery::Shared);
+}
+
+#[test]
+fn what_is_wrong_with_how_bundles_come_is_told() {
+    let file = json!([{"path": "a.csv", "header": true}]);
+    let cases = [
+        vec![("/delivery", json!("pull"))],
+        vec![("/delivery", json!(1))],
+        vec![("/worker/split", file.clone())],
+        vec![
+            ("/worker/fileid", json!(BUNDLE)),
+            ("/worker/split", file.clone()),
+            ("/delivery", json!("shared")),
+        ],
+        vec![("/master/fileid", json!(BUNDLE)), ("/master/split", file)],
+        vec![
+            ("/worker/fileid", json!(BUNDLE)),
+            ("/worker/split", json!([{"path": "a.csv"}])),
+        ],
+        vec![
+            ("/worker/fileid", json!(BUNDLE)),
+            (
+                "/worker/split",
+                json!([{"path": "../a.csv", "header": 1, "rows": 2}]),
+            ),
+        ],
+        vec![
+            ("/worker/fileid", json!(BUNDLE)),
+            (
+                "/worker/split",
+                json!([{"path": "a", "header": true}, {"path": "a", "header": true}]),
+            ),
+        ],
+        vec![("/worker/split", json!({"path": "a"}))],
+        vec![("/worker/user", json!("a b"))],
+        vec![("/worker/user", json!("1:"))],
+        vec![("/worker/user", json!(""))],
+        vec![("/worker/user", json!(1000))],
+    ];
+    let all: Vec<String> = cases
+        .iter()
+        .flat_map(|case| parse(&payload(case)).unwrap_err())
+        .map(|fault| format!("{} {}", fault.field, fault.message))
+        .collect();
+    assert_snapshot!(all.join("\n"), @r"
+    delivery is `pull`; known are `push`, `shared`
+    delivery is a number; expected a string
+    worker.split needs `fileid`: the files that are dealt out are those of the bundle
+    worker.split needs `delivery: push`; with `shared` all replicas mount the same files
+    master.split is for the worker only, whose replicas each get a part of the file
+    worker.split[0].header is missing; say `true` if the first line of the file names its columns, else `false`
+    worker.split[0].rows is not a known field; known are `path`, `header`
+    worker.split[0].path `../a.csv` is not a path in the bundle; expected one like `data/users.csv`
+    worker.split[0].header is a number; expected true or false
+    worker.split[1].path names `a` twice
+    worker.split is an object; expected a list of objects with `path` and `header`
+    worker.user `a b` is not a user; expected one like `root`, `1000` or `1000:1000`
+    worker.user `1:` is not a user; expected one like `root`, `1000` or `1000:1000`
+    worker.user `` is not a user; expected one like `root`, `1000` or `1000:1000`
+    worker.user is a number; expected a string
     ");
 }

@@ -51,6 +51,8 @@ fn the_smallest_definition_has_all_defaults() {
             },
             labels: {},
             stop_grace_period: None,
+            split: [],
+            user: None,
         },
         master: ServiceSpec {
             alias: "m",
@@ -77,12 +79,14 @@ fn the_smallest_definition_has_all_defaults() {
             },
             labels: {},
             stop_grace_period: None,
+            split: [],
+            user: None,
         },
         wait: None,
         delay: 0,
         readiness: None,
         max_duration: None,
-        delivery: Shared,
+        delivery: Push,
         on_worker_loss: Continue,
         exclusive: None,
     }
@@ -107,6 +111,10 @@ fn null_is_as_good_as_missing() {
         "/worker/readiness",
         "/master/readiness",
         "/maxDuration",
+        "/delivery",
+        "/worker/split",
+        "/worker/user",
+        "/master/split",
         "/onWorkerLoss",
         "/exclusive",
     ]
@@ -381,7 +389,7 @@ fn unknown_fields_come_with_the_nearest_known_name() {
     ];
     assert_snapshot!(all.join("\n"), @r"
     dealy is not a known field; did you mean `delay`?
-    zzz is not a known field; known are `name`, `master`, `worker`, `waitCommand`, `delay`, `maxDuration`, `onWorkerLoss`, `exclusive`
+    zzz is not a known field; known are `name`, `master`, `worker`, `waitCommand`, `delay`, `maxDuration`, `delivery`, `onWorkerLoss`, `exclusive`
     worker.fileId is not a known field; did you mean `fileid`?
     worker.env is not a known field; did you mean `environment`?
     master.replica is not a known field; did you mean `replicas`?
@@ -419,7 +427,7 @@ fn all_faults_at_once() {
         "color": "red",
     });
     assert_snapshot!(faults(&payload), @r"
-    color is not a known field; known are `name`, `master`, `worker`, `waitCommand`, `delay`, `maxDuration`, `onWorkerLoss`, `exclusive`
+    color is not a known field; known are `name`, `master`, `worker`, `waitCommand`, `delay`, `maxDuration`, `delivery`, `onWorkerLoss`, `exclusive`
     name `?` is not a task name; expected 3 to 45 letters, digits, `_` or `-`, with a letter or digit at both ends
     master.alias `m m` is not an alias; expected 1 to 63 letters, digits, `_` or `-`, with a letter or digit at both ends
     master.image is empty; it is required

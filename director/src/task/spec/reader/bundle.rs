@@ -54,7 +54,7 @@ impl Reader<'_> {
                 return self.fault(&field, wrong_type(other, expected));
             }
         };
-        if role != "worker" {
+        if role != "worker" && !items.is_empty() {
             let why = "is for the worker only, whose replicas each get a part of the file";
             return self.fault(&field, why.to_owned());
         }
