@@ -72,7 +72,7 @@ impl Budget {
 
 fn take(left: &AtomicU64, amount: u64) -> Result<(), ()> {
     let less = |left: u64| left.checked_sub(amount);
-    left.try_update(Ordering::Relaxed, Ordering::Relaxed, less)
+    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
         .map(drop)
         .map_err(drop)
 }

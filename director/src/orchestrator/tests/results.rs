@@ -59,7 +59,7 @@ async fn counts(director: &Director, name: &TaskName) -> String {
 }
 
 fn told(director: &Director, name: &TaskName) -> (Vec<ResultsSeen>, Vec<String>) {
-    let last = director.events(name).into_iter().filter_map(|event| {
+    let mut kept = director.events(name).into_iter().filter_map(|event| {
         let Event::EvidenceKept {
             results, missing, ..
         } = event
@@ -68,7 +68,7 @@ fn told(director: &Director, name: &TaskName) -> (Vec<ResultsSeen>, Vec<String>)
         };
         Some((results, missing))
     });
-    last.last().unwrap()
+    kept.next_back().unwrap()
 }
 
 async fn stopped(director: &Director, task: &Value) -> (TaskName, State) {
