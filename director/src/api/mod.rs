@@ -1,6 +1,7 @@
 //! The HTTP contract, and nothing but HTTP: from requests to calls, from what they give to answers.
 //!
-//! - one file for each resource: [`task`], [`databind`], [`swarm`], [`monitoring`], [`health`], [`logs`];
+//! - one file for each resource: [`task`], [`databind`], [`swarm`], [`monitoring`], [`health`], [`logs`],
+//!   [`events`];
 //! - [`error`]: the only place that knows status codes;
 //! - [`view`]: from our words to those of the wire; [`media`]: what the client wants to read;
 //! - [`body`], [`form`], [`json`], [`query`], [`path`]: requests, read strictly;
@@ -12,6 +13,7 @@
 mod body;
 mod databind;
 mod error;
+mod events;
 mod form;
 mod health;
 mod json;
@@ -104,7 +106,7 @@ fn resources() -> OpenApiRouter<App> {
         .routes(routes!(task::inspect, task::delete));
     let additions = OpenApiRouter::new()
         .routes(routes!(task::list))
-        .routes(routes!(task::events))
+        .routes(routes!(events::events))
         .routes(routes!(task::stop))
         .routes(routes!(logs::logs))
         .routes(routes!(databind::inspect, databind::delete))

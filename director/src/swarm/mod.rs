@@ -372,6 +372,11 @@ pub struct LogLine {
 pub struct LogQuery {
     /// Only the last so many lines.
     pub tail: Option<u32>,
+    /// Only lines of this time and later: nanoseconds since the Unix epoch.
+    pub since: Option<u64>,
+    /// Go on with what is written later. Docker never ends such a log by itself, also not when the
+    /// container has ended: whoever reads it has to see to that.
+    pub follow: bool,
 }
 
 /// What the Director needs of Docker Swarm.
@@ -425,8 +430,9 @@ pub trait Swarm: Send + Sync + 'static {
     /// Removes a volume on the manager's node.
     async fn remove_volume(&self, name: &str) -> Result<(), SwarmError>;
 
-    /// The log of one Swarm task up to now, oldest line first; ends when it has been read. Works for
-    /// every node, and until the service is removed. `tty` as in the service's plan.
+    /// The log of one Swarm task up to now, oldest line first; ends when it has been read, unless it is
+    /// to be followed. Works for every node, and until the service is removed. `tty` as in the
+    /// service's plan. Dropping the stream ends the reading at Docker.
     async fn task_logs(
         &self,
         task_id: &str,

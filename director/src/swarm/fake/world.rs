@@ -26,6 +26,8 @@ pub(super) struct World {
     pub leaked: usize,
     /// Time between two containers of a service.
     pub stagger: Duration,
+    /// As many handles as logs are being followed, and this one.
+    pub following: Arc<()>,
     ids: u64,
     next_port: u16,
 }
@@ -102,6 +104,7 @@ impl World {
             refusals: BTreeMap::new(),
             leaked: 0,
             stagger: Duration::from_millis(20),
+            following: Arc::default(),
             ids: 0,
             next_port: 32769,
         };
