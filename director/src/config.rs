@@ -10,6 +10,7 @@ mod error;
 mod fields;
 mod images;
 mod registries;
+mod retention;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ use ipnet::Ipv4Net;
 
 pub use error::{ConfigError, Fault, Place};
 pub use images::{ImageFault, ImageRule, Images, Variable};
+pub use retention::Retention;
 
 use crate::registry::{Password, RegistryAuth};
 use document::Section;
@@ -59,6 +61,8 @@ pub struct Config {
     pub fixed_orchestration_timeout: Option<Duration>,
     /// Bounds on what users may ask for.
     pub limits: Limits,
+    /// What is kept, and for how long.
+    pub retention: Retention,
     /// Private range from which the tasks' networks take their subnets; at least a /24.
     pub subnet_pool: Ipv4Net,
     /// Whether `GET /swarm` answers while the Director listens beyond loopback.
@@ -85,6 +89,8 @@ pub struct Limits {
     pub entries: u64,
     /// Replicas of one service.
     pub replicas: u32,
+    /// What is kept of the log of a container.
+    pub log_bytes: u64,
 }
 
 impl Default for Limits {
@@ -94,6 +100,7 @@ impl Default for Limits {
             unpacked_bytes: 8 << 30,
             entries: 100_000,
             replicas: 1000,
+            log_bytes: 68 << 20,
         }
     }
 }
@@ -161,6 +168,7 @@ impl Config {
         let port = section.required("port", fields::port);
         let glusterpath = section.required("glusterpath", fields::path);
         let limits = Limits::read(&mut section.child("limits"));
+        let retention = Retention::read(&mut section.child("retention"));
         let images = Images::read(section);
         let registry_auth = registries::read(section);
         let config = Self {
@@ -185,6 +193,7 @@ impl Config {
                 .optional("orchestrationTimeout", |v| fields::integer(v, 1, 86_400))
                 .map(Duration::from_secs),
             limits,
+            retention,
             subnet_pool: section
                 .optional("subnetPool", fields::subnet_pool)
                 .unwrap_or_else(default_pool),
@@ -286,8 +295,10 @@ impl Limits {
         );
         let entries = section.optional("entries", |v| fields::integer(v, 1, 10_000_000));
         let replicas = section.optional("replicas", |v| fields::integer(v, 1, 100_000));
+        let log_bytes = section.optional("logBytes", |v| fields::integer(v, 65_536, 1 << 40));
         section.finish();
         Self {
+            log_bytes: log_bytes.unwrap_or(default.log_bytes),
             upload_bytes,
             unpacked_bytes,
             entries: entries.unwrap_or(default.entries),

@@ -92,7 +92,7 @@ pub fn assemble(config: &Config, ports: Ports) -> anyhow::Result<Orchestrator> {
         swarm: ports.swarm,
         discovery: ports.discovery,
         bundles: Arc::new(bundles),
-        evidence: Evidence::new(&config.datadir),
+        evidence: Evidence::new(&config.datadir).with_log_bytes(config.limits.log_bytes),
         clock: Clock::System,
         queue: Queue::new(config.max_concurrent_tasks),
         subnets: Subnets::default(),

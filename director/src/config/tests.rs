@@ -45,6 +45,13 @@ fn smallest_file_has_the_documented_defaults() {
             unpacked_bytes: 8_589_934_592,
             entries: 100_000,
             replicas: 1000,
+            log_bytes: 71_303_168,
+        },
+        retention: Retention {
+            tasks: Some(1000),
+            task_age: None,
+            evidence_bytes: Some(53_687_091_200),
+            bundle_age: Some(Duration::from_secs(2_592_000)),
         },
         subnet_pool: "10.224.0.0/12".parse().unwrap(),
         expose_join_tokens: false,
@@ -88,10 +95,43 @@ fn is_key(line: &str) -> bool {
 }
 
 #[test]
+fn ages_are_times_or_seconds() {
+    for (text, seconds) in [
+        ("30d", Some(2_592_000)),
+        ("90m", Some(5400)),
+        ("'45s'", Some(45)),
+        ("'7'", Some(7)),
+        ("0", None),
+        ("0d", None),
+    ] {
+        let config = with(&format!("retention: {{taskAge: {text}}}")).unwrap();
+        let expected = seconds.map(Duration::from_secs);
+        assert_eq!(config.retention.task_age, expected, "{text}");
+    }
+    for text in [
+        "-1",
+        "soon",
+        "d",
+        "1w",
+        "1.5h",
+        "36501d",
+        "99999999999999999999d",
+    ] {
+        let error = with(&format!("retention: {{taskAge: {text}}}")).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("`retention.taskAge`"), "{error}");
+        assert!(error.contains("must be a time like `30d`"), "{error}");
+    }
+    let error = with("retention: {tasksAge: 1d}").unwrap_err().to_string();
+    assert!(error.contains("did you mean `retention.task"), "{error}");
+}
+
+#[test]
 fn every_key_is_read() {
     let config = with(
         "bind: 0.0.0.0\ndatadir: data\ndockerHost: tcp://10.0.0.1:2376\ndiscoveryImage: d:1\ndiscoveryHost: h\n\
-         directorId: me-1\nmaxConcurrentTasks: 7\norchestrationTimeout: 90\nlimits: {uploadBytes: 1, unpackedBytes: 2, entries: 3, replicas: 4}\n\
+         directorId: me-1\nmaxConcurrentTasks: 7\norchestrationTimeout: 90\nlimits: {uploadBytes: 1, unpackedBytes: 2, entries: 3, replicas: 4, logBytes: 70000}\n\
+         retention: {tasks: 0, taskAge: 12h, evidenceBytes: 5, bundleAge: 90}\n\
          subnetPool: 192.168.0.0/16\nexposeJoinTokens: true\nlogFormat: json",
     )
     .unwrap();
@@ -116,7 +156,17 @@ fn every_key_is_read() {
             upload_bytes: 1,
             unpacked_bytes: 2,
             entries: 3,
-            replicas: 4
+            replicas: 4,
+            log_bytes: 70_000,
+        }
+    );
+    assert_eq!(
+        config.retention,
+        Retention {
+            tasks: None,
+            task_age: Some(Duration::from_secs(43_200)),
+            evidence_bytes: Some(5),
+            bundle_age: Some(Duration::from_secs(90)),
         }
     );
     assert_eq!(config.subnet_pool.to_string(), "192.168.0.0/16");
@@ -161,7 +211,7 @@ fn all_faults_at_once() {
       `bind` (line 3) must be an IP address like `127.0.0.1` or `0.0.0.0`, found `localhost`
       `limits.uploadbytes` (line 5) is not known: did you mean `limits.uploadBytes`?
       `limits.entries` (line 6) must be a whole number from 1 to 10000000, found `many`
-      `zzz` (line 7) is not known: expected one of `port`, `glusterpath`, `limits`, `images`, `registryAuth`, `bind`, `datadir`, `dockerHost`, `discoveryImage`, `discoveryHost`, `directorId`, `maxConcurrentTasks`, `orchestrationTimeout`, `subnetPool`, `exposeJoinTokens`, `logFormat`, `dockerConfig`
+      `zzz` (line 7) is not known: expected one of `port`, `glusterpath`, `limits`, `retention`, `images`, `registryAuth`, `bind`, `datadir`, `dockerHost`, `discoveryImage`, `discoveryHost`, `directorId`, `maxConcurrentTasks`, `orchestrationTimeout`, `subnetPool`, `exposeJoinTokens`, `logFormat`, `dockerConfig`
     the smallest valid file:
       port: 8080
       glusterpath: /var/lib/atq/bundles

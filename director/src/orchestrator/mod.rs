@@ -21,6 +21,7 @@ pub mod logs;
 pub mod orphans;
 pub mod queue;
 pub mod recover;
+pub mod retention;
 pub mod run;
 pub mod steps;
 pub mod submit;

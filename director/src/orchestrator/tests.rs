@@ -3,7 +3,7 @@
 //! pass in milliseconds. `stage` sets it up, `stories` are single runs, `wishes` are stops and
 //! deletes, `following` about those who watch, `found` is about failures and how soon they are told, `queueing` about several tasks,
 //! `last_words` about what still runs at the end, `losses` about Docker and sidecars that go out of
-//! sight, `panics` are bugs, `orphans` are lost data, `images` are those that a registry does not give,
+//! sight, `panics` are bugs, `orphans` are lost data, `old` is what is removed with time, `images` are those that a registry does not give,
 //! `sweeps` play one run again and again with something going wrong at every point, `chaos` any run
 //! with anything going wrong at any point.
 
@@ -13,6 +13,7 @@ mod found;
 mod images;
 mod last_words;
 mod losses;
+mod old;
 mod orphans;
 mod panics;
 mod ports;
