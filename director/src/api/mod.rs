@@ -1,7 +1,7 @@
 //! The HTTP contract, and nothing but HTTP: from requests to calls, from what they give to answers.
 //!
 //! - one file for each resource: [`task`], [`databind`], [`swarm`], [`monitoring`], [`health`], [`logs`],
-//!   [`events`];
+//!   [`events`], [`manifest`];
 //! - [`error`]: the only place that knows status codes;
 //! - [`view`]: from our words to those of the wire; [`media`]: what the client wants to read;
 //! - [`body`], [`form`], [`json`], [`query`], [`path`]: requests, read strictly;
@@ -18,6 +18,7 @@ mod form;
 mod health;
 mod json;
 mod logs;
+mod manifest;
 mod media;
 mod monitoring;
 pub mod openapi;
@@ -109,6 +110,7 @@ fn resources() -> OpenApiRouter<App> {
         .routes(routes!(events::events))
         .routes(routes!(task::stop))
         .routes(routes!(logs::logs))
+        .routes(routes!(manifest::manifest))
         .routes(routes!(databind::inspect, databind::delete))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))

@@ -1,6 +1,9 @@
 //! From our words to those of the wire. Environments and tokens have no words there.
 
+mod manifest;
 mod service;
+
+pub use manifest::manifest;
 
 use crate::bundle::BundleContent;
 use crate::evidence::Source;

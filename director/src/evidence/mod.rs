@@ -5,10 +5,16 @@
 //!                            worker.3.log
 //!                            readiness.1.log  the readiness command
 //!                            wait.2.log       the second try of the wait command
+//!                       manifest.json         what was seen of Docker: images, nodes, containers
 //! ```
 //!
 //! A line is `<time> <stream> <text>`. A log larger than `limits.logBytes` ([`HEAD_BYTES`] and [`TAIL_BYTES`]) keeps its
 //! beginning and its end, with a line between them that says how much is missing.
+
+mod observed;
+mod seal;
+
+pub use observed::{Observed, SeenBundle, SeenContainer, SeenImage, SeenNode, SeenSettings};
 
 use crate::swarm::{LogLine, LogStream, SwarmError};
 use crate::task::plan::Role;

@@ -18,6 +18,7 @@ pub mod events;
 pub mod follow;
 pub mod health;
 pub mod logs;
+mod manifest;
 pub mod orphans;
 pub mod queue;
 pub mod recover;

@@ -13,6 +13,7 @@ use crate::task::timestamp::Timestamp;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 use thiserror::Error;
 
@@ -129,6 +130,8 @@ pub struct JoinTokens {
 pub struct Node {
     /// Node id.
     pub id: String,
+    /// What it is made of.
+    pub machine: Machine,
     /// Host name.
     pub hostname: String,
     /// Address in the Swarm.
@@ -137,6 +140,33 @@ pub struct Node {
     pub ready: bool,
     /// Whether it takes new containers (availability `active`, neither paused nor drained).
     pub active: bool,
+}
+
+/// What a node is made of. Empty and zero is what Docker does not tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Machine {
+    /// Version of its Docker Engine.
+    pub engine_version: String,
+    /// Its operating system, for example `linux`.
+    pub os: String,
+    /// Its processors' architecture, for example `x86_64`.
+    pub architecture: String,
+    /// Billionths of a processor, as Docker counts.
+    pub nano_cpus: u64,
+    /// Bytes of memory.
+    pub memory: u64,
+}
+
+/// An image as it is on the manager's node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageDigests {
+    /// Its id there: the digest of its configuration.
+    pub id: String,
+    /// What registries know it by, for example `registry.example.com/jmeter@sha256:...`; none for an
+    /// image that was never pushed or pulled.
+    pub repo_digests: Vec<String>,
 }
 
 /// A network of any kind.
@@ -442,6 +472,9 @@ pub trait Swarm: Send + Sync + 'static {
 
     /// Pulls an image to the manager's node unless it is there.
     async fn pull_image(&self, image: &str) -> Result<(), SwarmError>;
+
+    /// What identifies an image on the manager's node; `None` when it is not there.
+    async fn image_digests(&self, image: &str) -> Result<Option<ImageDigests>, SwarmError>;
 
     /// Why a node may not have got an image, once it has said that there is no such image: Docker's
     /// own text about the registry, and which credentials were sent, never a password. None when

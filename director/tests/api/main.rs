@@ -7,5 +7,6 @@ mod fields;
 mod fixture;
 mod layer1;
 mod layer2;
+mod live;
 mod uploads;
 mod wrong;

@@ -3,8 +3,8 @@
 
 use super::body::NO_NODE;
 use crate::swarm::{
-    Container, JoinTokens, Kind, Manager, Network, Node, Object, Service, SwarmError, SwarmTask,
-    TaskState,
+    Container, JoinTokens, Kind, Machine, Manager, Network, Node, Object, Service, SwarmError,
+    SwarmTask, TaskState,
 };
 use crate::task::plan::Labels;
 use crate::task::timestamp::Timestamp;
@@ -64,11 +64,28 @@ impl From<models::Node> for Node {
         let availability = answer.spec.unwrap_or_default().availability;
         Self {
             id: answer.id.unwrap_or_default(),
+            machine: machine(&description),
             hostname: description.hostname.unwrap_or_default(),
             address: status.addr.unwrap_or_default(),
             ready: status.state == Some(NodeState::READY),
             active: availability == Some(NodeSpecAvailabilityEnum::ACTIVE),
         }
+    }
+}
+
+fn machine(description: &models::NodeDescription) -> Machine {
+    let engine = description.engine.as_ref();
+    let platform = description.platform.clone().unwrap_or_default();
+    let resources = description.resources.clone().unwrap_or_default();
+    let amount = |amount: Option<i64>| amount.and_then(|n| n.try_into().ok()).unwrap_or_default();
+    Machine {
+        engine_version: engine
+            .and_then(|engine| engine.engine_version.clone())
+            .unwrap_or_default(),
+        os: platform.os.unwrap_or_default(),
+        architecture: platform.architecture.unwrap_or_default(),
+        nano_cpus: amount(resources.nano_cpus),
+        memory: amount(resources.memory_bytes),
     }
 }
 

@@ -3,8 +3,8 @@
 use super::FakeSwarm;
 use crate::swarm::problem::{Problem, Sent};
 use crate::swarm::{
-    Container, JoinTokens, Kind, LogLine, LogQuery, Manager, Network, Node, Object, Service, Swarm,
-    SwarmError, SwarmTask,
+    Container, ImageDigests, JoinTokens, Kind, LogLine, LogQuery, Manager, Network, Node, Object,
+    Service, Swarm, SwarmError, SwarmTask,
 };
 use crate::task::plan::{Labels, NetworkPlan, ServicePlan};
 use async_trait::async_trait;
@@ -183,6 +183,17 @@ impl Swarm for FakeSwarm {
                     reason: format!("pull access denied for {image}, repository does not exist"),
                 }),
             }
+        })
+        .await
+    }
+
+    async fn image_digests(&self, image: &str) -> Result<Option<ImageDigests>, SwarmError> {
+        self.call("image_digests", image, |world, _| {
+            let is_known = world.scripts.contains_key(&(image.to_owned(), None));
+            Ok(is_known.then(|| ImageDigests {
+                id: format!("sha256:{image}"),
+                repo_digests: Vec::new(),
+            }))
         })
         .await
     }

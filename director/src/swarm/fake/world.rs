@@ -2,7 +2,7 @@
 
 use super::life::{FakeService, FakeTask, Fate, HEARTBEATS};
 use super::script::{Key, Script, Trouble};
-use crate::swarm::{Container, Network, Node, SwarmError, with_tag};
+use crate::swarm::{Container, Machine, Network, Node, SwarmError, with_tag};
 use crate::task::plan::{Endpoint, HOST_NETWORK, Labels, NetworkPlan, Scale, ServicePlan};
 use ipnet::Ipv4Net;
 use std::collections::{BTreeMap, BTreeSet};
@@ -124,6 +124,13 @@ impl World {
         self.nodes.push(FakeNode {
             node: Node {
                 id: id.to_owned(),
+                machine: Machine {
+                    engine_version: "20.10.24".to_owned(),
+                    os: "linux".to_owned(),
+                    architecture: "x86_64".to_owned(),
+                    nano_cpus: 2_000_000_000,
+                    memory: 8 << 30,
+                },
                 hostname: format!("host-{id}"),
                 address: match number {
                     0 => "127.0.0.1".to_owned(),
