@@ -2,10 +2,11 @@
 //! behind that; end on a signal and leave running tests alone.
 
 use crate::api::{self, App};
-use crate::config::{Config, Retention};
+use crate::config::Config;
 use crate::orchestrator::Orchestrator;
 use crate::orchestrator::orphans::Orphans;
-use crate::{Ports, assemble};
+use crate::orchestrator::retention::Policy;
+use crate::{Ports, assemble, retention};
 use anyhow::Context;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -66,7 +67,7 @@ pub async fn run(
         tokio::task::spawn_blocking(move || assemble(&config, ports)).await??
     };
     let (recovered, recovery) = watch::channel(false);
-    let retention = config.retention;
+    let retention = retention(&config);
     tokio::spawn(take_up(orchestrator.clone(), orphans, retention, recovered));
     tokio::spawn(pull_images(Arc::clone(&config), Arc::clone(&swarm)));
     let app = App {
@@ -82,7 +83,7 @@ pub async fn run(
 async fn take_up(
     orchestrator: Orchestrator,
     orphans: Orphans,
-    retention: Retention,
+    retention: Policy,
     recovered: watch::Sender<bool>,
 ) {
     match orchestrator.recover().await {

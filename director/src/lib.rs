@@ -29,6 +29,7 @@ use identity::Place;
 use orchestrator::clock::Clock;
 use orchestrator::health::Health;
 use orchestrator::queue::Queue;
+use orchestrator::retention::Policy;
 use orchestrator::subnets::Subnets;
 use orchestrator::{Orchestrator, Settings, Shared};
 use registry::Credentials;
@@ -110,6 +111,17 @@ fn settings(config: &Config, director_id: String, place: String) -> Settings {
         subnet_pool: config.subnet_pool,
         discovery_image: config.discovery_image.clone(),
         discovery_host: config.discovery_host.clone(),
+    }
+}
+
+/// What the configuration says about what is kept.
+fn retention(config: &Config) -> Policy {
+    let retention = config.retention;
+    Policy {
+        tasks: retention.tasks,
+        task_age: retention.task_age,
+        evidence_bytes: retention.evidence_bytes,
+        bundle_age: retention.bundle_age,
     }
 }
 

@@ -4,7 +4,6 @@
 
 use super::{Orchestrator, View};
 use crate::bundle::{BundleId, BundleInfo};
-use crate::config::Retention;
 use crate::task::spec::{TaskName, TaskSpec};
 use crate::task::timestamp::Timestamp;
 use std::collections::HashSet;
@@ -13,6 +12,19 @@ use std::time::Duration;
 
 /// Time between two looks.
 const INTERVAL: Duration = Duration::from_secs(600);
+
+/// What is kept. `None` is no bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Number of tasks that are over.
+    pub tasks: Option<u64>,
+    /// Time since a task was over.
+    pub task_age: Option<Duration>,
+    /// Bytes of the evidence of tasks that are over.
+    pub evidence_bytes: Option<u64>,
+    /// Time since the last upload of a bundle that no task names.
+    pub bundle_age: Option<Duration>,
+}
 
 /// A task that is over, and of which nothing is left in Docker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +62,7 @@ impl fmt::Display for Reason {
 
 /// What of `tasks` is to go, the oldest first. Bytes are freed from the oldest end too: a small old
 /// task does not outlive a large new one.
-pub fn expired(tasks: &[Ended], policy: &Retention, now: Timestamp) -> Vec<(Ended, Reason)> {
+pub fn expired(tasks: &[Ended], policy: &Policy, now: Timestamp) -> Vec<(Ended, Reason)> {
     let mut newest: Vec<&Ended> = tasks.iter().collect();
     newest.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.name.cmp(&b.name)));
     let mut gone = Vec::new();
@@ -77,7 +89,7 @@ pub fn expired(tasks: &[Ended], policy: &Retention, now: Timestamp) -> Vec<(Ende
 pub fn unused<'a>(
     bundles: &'a [BundleInfo],
     named: &HashSet<String>,
-    policy: &Retention,
+    policy: &Policy,
     now: Timestamp,
 ) -> Vec<(&'a BundleInfo, Reason)> {
     let Some(age) = policy.bundle_age else {
@@ -94,7 +106,7 @@ pub fn unused<'a>(
 
 impl Orchestrator {
     /// Removes what is beyond the bounds, now and every ten minutes. Never returns.
-    pub async fn retain(self, policy: Retention) {
+    pub async fn retain(self, policy: Policy) {
         loop {
             self.retain_once(&policy).await;
             tokio::time::sleep(INTERVAL).await;
@@ -102,7 +114,7 @@ impl Orchestrator {
     }
 
     /// Removes what is beyond the bounds now. What fails is tried again the next time.
-    pub async fn retain_once(&self, policy: &Retention) {
+    pub async fn retain_once(&self, policy: &Policy) {
         if let Err(error) = self.remove_tasks(policy).await {
             tracing::error!(%error, "retention: tasks cannot be removed");
         }
@@ -111,7 +123,7 @@ impl Orchestrator {
         }
     }
 
-    async fn remove_tasks(&self, policy: &Retention) -> anyhow::Result<()> {
+    async fn remove_tasks(&self, policy: &Policy) -> anyhow::Result<()> {
         let this = self.clone();
         let tasks = tokio::task::spawn_blocking(move || this.ended_tasks()).await??;
         for (task, reason) in expired(&tasks, policy, self.shared.clock.now()) {
@@ -142,7 +154,7 @@ impl Orchestrator {
         ended.collect()
     }
 
-    async fn remove_bundles(&self, policy: &Retention) -> anyhow::Result<()> {
+    async fn remove_bundles(&self, policy: &Policy) -> anyhow::Result<()> {
         if policy.bundle_age.is_none() {
             return Ok(());
         }

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 const HOUR: u64 = 3_600_000;
 const NOW: Timestamp = Timestamp(1000 * HOUR);
 
-const NOTHING: Retention = Retention {
+const NOTHING: Policy = Policy {
     tasks: None,
     task_age: None,
     evidence_bytes: None,
@@ -30,28 +30,28 @@ fn hours(hours: u64) -> Duration {
 #[test]
 fn the_oldest_go_first_and_only_what_is_beyond_a_bound() {
     let all = [(3, 10), (1, 50), (5, 1), (2, 30), (4, 20)];
-    let number = Retention {
+    let number = Policy {
         tasks: Some(3),
         ..NOTHING
     };
-    let age = Retention {
+    let age = Policy {
         task_age: Some(hours(4)),
         ..NOTHING
     };
-    let size = Retention {
+    let size = Policy {
         evidence_bytes: Some(95),
         ..NOTHING
     };
-    let exact = Retention {
+    let exact = Policy {
         evidence_bytes: Some(111),
         tasks: Some(5),
         ..NOTHING
     };
-    let small = Retention {
+    let small = Policy {
         evidence_bytes: Some(10),
         ..NOTHING
     };
-    let both = Retention {
+    let both = Policy {
         tasks: Some(4),
         task_age: Some(hours(2)),
         ..NOTHING
@@ -74,7 +74,7 @@ fn the_oldest_go_first_and_only_what_is_beyond_a_bound() {
 
 #[test]
 fn reasons_are_told() {
-    let policy = Retention {
+    let policy = Policy {
         tasks: Some(2),
         task_age: Some(hours(3)),
         evidence_bytes: Some(5),
@@ -102,7 +102,7 @@ fn a_bundle_goes_when_it_is_old_and_nobody_names_it() {
     };
     let bundles = [bundle("a", 5), bundle("b", 5), bundle("c", 1)];
     let named = ["b".repeat(32)].into();
-    let policy = Retention {
+    let policy = Policy {
         bundle_age: Some(hours(2)),
         ..NOTHING
     };

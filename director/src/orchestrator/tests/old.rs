@@ -1,12 +1,12 @@
 //! What is old goes.
 
 use super::stage::{Stage, simple};
-use crate::config::Retention;
+use crate::orchestrator::retention::Policy;
 use crate::task::state::Step;
 use serde_json::json;
 use std::time::Duration;
 
-const NOTHING: Retention = Retention {
+const NOTHING: Policy = Policy {
     tasks: None,
     task_age: None,
     evidence_bytes: None,
@@ -40,9 +40,9 @@ fn old_tasks_go_with_their_evidence_and_live_ones_stay() {
                 .collect::<Vec<_>>()
         };
 
-        director.it.retain_once(&Retention::default()).await;
+        director.it.retain_once(&NOTHING).await;
         assert_eq!(left(), ["live", "old-3", "old-2", "old-1"]);
-        let two = Retention {
+        let two = Policy {
             tasks: Some(2),
             ..NOTHING
         };
@@ -51,7 +51,7 @@ fn old_tasks_go_with_their_evidence_and_live_ones_stay() {
         assert!(!evidence("old-1"));
         assert!(evidence("old-2"));
 
-        let tiny = Retention {
+        let tiny = Policy {
             evidence_bytes: Some(1),
             ..NOTHING
         };
@@ -60,7 +60,7 @@ fn old_tasks_go_with_their_evidence_and_live_ones_stay() {
         assert!(!evidence("old-3"));
 
         // The clock of a story is behind that of the disk, on which bundles are new.
-        let bundles = Retention {
+        let bundles = Policy {
             bundle_age: Some(Duration::ZERO),
             ..NOTHING
         };
