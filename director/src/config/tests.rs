@@ -95,38 +95,6 @@ fn is_key(line: &str) -> bool {
 }
 
 #[test]
-fn ages_are_times_or_seconds() {
-    for (text, seconds) in [
-        ("30d", Some(2_592_000)),
-        ("90m", Some(5400)),
-        ("'45s'", Some(45)),
-        ("'7'", Some(7)),
-        ("0", None),
-        ("0d", None),
-    ] {
-        let config = with(&format!("retention: {{taskAge: {text}}}")).unwrap();
-        let expected = seconds.map(Duration::from_secs);
-        assert_eq!(config.retention.task_age, expected, "{text}");
-    }
-    for text in [
-        "-1",
-        "soon",
-        "d",
-        "1w",
-        "1.5h",
-        "36501d",
-        "99999999999999999999d",
-    ] {
-        let error = with(&format!("retention: {{taskAge: {text}}}")).unwrap_err();
-        let error = error.to_string();
-        assert!(error.contains("`retention.taskAge`"), "{error}");
-        assert!(error.contains("must be a time like `30d`"), "{error}");
-    }
-    let error = with("retention: {tasksAge: 1d}").unwrap_err().to_string();
-    assert!(error.contains("did you mean `retention.task"), "{error}");
-}
-
-#[test]
 fn every_key_is_read() {
     let config = with(
         "bind: 0.0.0.0\ndatadir: data\ndockerHost: tcp://10.0.0.1:2376\ndiscoveryImage: d:1\ndiscoveryHost: h\n\

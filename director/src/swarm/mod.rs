@@ -6,14 +6,16 @@
 
 pub mod docker;
 pub mod fake;
+mod machine;
 mod problem;
+
+pub use machine::{ImageDigests, Machine};
 
 use crate::task::plan::{Labels, NetworkPlan, Role, ServicePlan};
 use crate::task::timestamp::Timestamp;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use ipnet::Ipv4Net;
-use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 use thiserror::Error;
 
@@ -140,33 +142,6 @@ pub struct Node {
     pub ready: bool,
     /// Whether it takes new containers (availability `active`, neither paused nor drained).
     pub active: bool,
-}
-
-/// What a node is made of. Empty and zero is what Docker does not tell.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Machine {
-    /// Version of its Docker Engine.
-    pub engine_version: String,
-    /// Its operating system, for example `linux`.
-    pub os: String,
-    /// Its processors' architecture, for example `x86_64`.
-    pub architecture: String,
-    /// Billionths of a processor, as Docker counts.
-    pub nano_cpus: u64,
-    /// Bytes of memory.
-    pub memory: u64,
-}
-
-/// An image as it is on the manager's node.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ImageDigests {
-    /// Its id there: the digest of its configuration.
-    pub id: String,
-    /// What registries know it by, for example `registry.example.com/jmeter@sha256:...`; none for an
-    /// image that was never pushed or pulled.
-    pub repo_digests: Vec<String>,
 }
 
 /// A network of any kind.

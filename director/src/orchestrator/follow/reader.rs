@@ -46,13 +46,13 @@ impl Following {
             lines,
             place: Place::default(),
         };
-        reader.to_the_end().await?;
+        reader.run().await?;
         Ok(source)
     }
 }
 
 impl Reader<'_> {
-    async fn to_the_end(mut self) -> Result<(), LogError> {
+    async fn run(mut self) -> Result<(), LogError> {
         let Some(task) = self.container.task.clone() else {
             return self.kept(self.tail()).await.map(drop);
         };
