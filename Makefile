@@ -31,6 +31,7 @@ swarm: ## tests on the real Swarm of this machine, and on one of three nodes, on
 	@deploy/setup.sh image-director
 	@deploy/setup.sh nodes
 	@deploy/setup.sh registry
+	@deploy/setup.sh browser
 	cargo build --locked -p atq-director
 	cargo test --locked -p atq-tests -- --test-threads=1
 
@@ -38,6 +39,7 @@ nodes: ## the tests on a three-node Swarm in network namespaces (about 4 minutes
 	@deploy/setup.sh nodes
 	@deploy/setup.sh image-testload
 	@deploy/setup.sh image-discovery
+	@deploy/setup.sh image-carrier
 	cargo build --locked -p atq-director
 	cargo test --locked -p atq-tests --test nodes -- --test-threads=1
 

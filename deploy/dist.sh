@@ -4,7 +4,7 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-PROGRAMS=(atq-director atq-discovery)
+PROGRAMS=(atq-director atq-discovery atq-carrier)
 
 host_triple() { rustc -vV | sed -n 's/^host: //p'; }
 

@@ -24,10 +24,13 @@ images.
   vxlans N    prints how many vxlan interfaces there are on node N, besides that of `ingress`
   exec N CMD  runs CMD in the network namespace of node N
 
+A container on node N that mounts /var/run/docker.sock talks to the Engine of node N.
+
 environment:
   ATQ_STATE       where the nodes keep their data, below `nodes` (as for setup.sh)
   ATQ_NODES_NET   the first three numbers of their /24 network (10.77.0)
-  ATQ_NODES_IMAGES  images that each node gets from the host (atq-testload:dev atq-discovery:dev)
+  ATQ_NODES_IMAGES  images that each node gets from the host (atq-testload:dev atq-discovery:dev
+                    atq-carrier:dev)
 HELP
 }
 
@@ -37,7 +40,7 @@ BRIDGE=atq-nodes
 NET=${ATQ_NODES_NET:-10.77.0}
 # Node N has <NET>.<N>, the host this one.
 HOST_ADDRESS=$NET.254
-read -ra IMAGES <<<"${ATQ_NODES_IMAGES:-atq-testload:dev atq-discovery:dev}"
+read -ra IMAGES <<<"${ATQ_NODES_IMAGES:-atq-testload:dev atq-discovery:dev atq-carrier:dev}"
 
 # ---------------------------------------------------------------- questions
 
@@ -191,12 +194,15 @@ inside() {
   local node=$1 dir=$DIR/$1 resolver
   hostname "$(netns "$node")"
   mount -t tmpfs tmpfs /run
+  # Often a link to /run; where it is none, it shall be out of sight as well.
+  [ -L /var/run ] || mount -t tmpfs tmpfs /var/run
   [ ! -d /etc/docker ] || mount -t tmpfs tmpfs /etc/docker
   resolver=$(readlink -m /etc/resolv.conf)
   mkdir -p "$(dirname "$resolver")"
   [ -e "$resolver" ] || : >"$resolver"
   mount --bind "$dir/resolv.conf" "$resolver"
-  exec dockerd --host "$(socket "$node")" --data-root "$dir/data" --bip "172.31.$node.1/24" \
+  # Also where containers on this node look for it, when they mount Docker's socket.
+  exec dockerd --host "$(socket "$node")" --host unix:///var/run/docker.sock --data-root "$dir/data" --bip "172.31.$node.1/24" \
     --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/atq-nodes/$node"
 }
 

@@ -10,7 +10,7 @@ usage: deploy/pull-engine.sh up DIR | down DIR
 One more Engine, the only node of a Swarm of its own, in namespaces of its own (network, processes,
 mounts, host name). Unlike the one that deploy/setup.sh starts, it pulls images for services: an
 Engine with DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1 never does. The host's own Engine only gives it
-the images atq-testload:dev and atq-discovery:dev.
+the images atq-testload:dev, atq-discovery:dev and atq-carrier:dev.
 
   up DIR      brings it up, in place of what an earlier run has left, with its data in DIR; its
               socket is DIR/docker.sock, its network namespace atq-puller, its address 10.78.78.2
@@ -91,7 +91,7 @@ up() {
     die "the Engine of the puller does not answer" "the last lines of its log are above"
   fi
   on swarm init --advertise-addr "$ADDRESS" >/dev/null
-  docker save atq-testload:dev atq-discovery:dev | on load --quiet >/dev/null
+  docker save atq-testload:dev atq-discovery:dev atq-carrier:dev | on load --quiet >/dev/null
 }
 
 main() {

@@ -5,17 +5,18 @@ set -euo pipefail
 
 usage() {
   cat <<'HELP'
-usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|registry|nodes|all]
+usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|registry|browser|nodes|all]
 
   engine           a Docker Engine that answers (installed and started when missing)
   swarm            engine, and an active Swarm with this node as a manager
   base             engine, and the base image that the other images are built on
-  images           base, and the images testload, discovery and jmeter
-  image-<name>     base, and one image: testload, discovery, jmeter or director (the
-                   image of the Director itself, which is not among `images`)
+  images           base, and the images testload, discovery, carrier and jmeter
+  image-<name>     base, and one image: testload, discovery, carrier, jmeter or director
+                   (the image of the Director itself, which is not among `images`)
   nodes            engine, and the tools that deploy/nodes.sh needs for more nodes on this machine
   registry         the program `docker-registry` for tests, from Debian's package; unpacked
                    and not installed, so that no service of it is ever started
+  browser          the program `chromium` for tests of the pages, from Debian's package
   all              swarm and images (the default)
 
 A running Engine, an active Swarm and images that exist are used as they are. What this
@@ -26,6 +27,7 @@ environment:
                         (/var/lib/atq-setup; without root ~/.local/state/atq-setup)
   ATQ_DEBIAN_MIRROR     mirror for the base image (default: Debian's own)
   ATQ_DISCOVERY_BIN     a static atq-discovery to use instead of building one
+  ATQ_CARRIER_BIN       a static atq-carrier to use instead of building one
   ATQ_DIRECTOR_BIN      an atq-director to use instead of building one
   CARGO_TARGET_DIR      as for cargo
 HELP
@@ -245,7 +247,7 @@ image_jmeter() {
 
 # image_of_binary NAME BIN PROFILE: an image around a static binary, which is built unless BIN
 # names one. Static, so that the C library of this machine and that of the image need not agree;
-# the sidecar's image has none at all. The explicit target keeps the flag away from build scripts
+# the images of sidecar and carrier have none at all. The explicit target keeps the flag away from build scripts
 # and procedural macros.
 image_of_binary() {
   local name=$1 bin=$2 profile=$3 host optimised=()
@@ -266,12 +268,15 @@ image_of_binary() {
 
 image_discovery() { image_of_binary discovery "${ATQ_DISCOVERY_BIN:-}" release; }
 
+image_carrier() { image_of_binary carrier "${ATQ_CARRIER_BIN:-}" release; }
+
 # The profile of the tests, so that their image is there soon; `make dist` builds what is handed out.
 image_director() { image_of_binary director "${ATQ_DIRECTOR_BIN:-}" debug; }
 
 setup_images() {
   image_testload
   image_discovery
+  image_carrier
   image_jmeter
 }
 
@@ -294,6 +299,14 @@ setup_registry() {
   say "registry: $(PATH=$PATH:$dir command -v docker-registry)"
 }
 
+# ---------------------------------------------------------------- browser
+
+# The tests find it on PATH. It brings the fonts that pages are measured with.
+setup_browser() {
+  has chromium || apt_install "\`chromium\`" chromium
+  say "browser: $(chromium --version 2>/dev/null)"
+}
+
 # ---------------------------------------------------------------- verbs
 
 main() {
@@ -303,17 +316,20 @@ main() {
       usage
       return
       ;;
-    engine | swarm | base | images | image-testload | image-discovery | image-jmeter | image-director | registry | nodes | all) ;;
+    engine | swarm | base | images | image-testload | image-discovery | image-carrier | image-jmeter | image-director | registry | browser | nodes | all) ;;
     *)
       usage >&2
       die "unknown verb \`$verb\`"
       ;;
   esac
   one_at_a_time
-  if [ "$verb" = registry ]; then
-    setup_registry
-    return
-  fi
+  # What needs no Engine.
+  case "$verb" in
+    registry | browser)
+      "setup_$verb"
+      return
+      ;;
+  esac
   setup_engine
   case "$verb" in swarm | all) setup_swarm ;; esac
   case "$verb" in base | image* | all) setup_base ;; esac

@@ -8,7 +8,7 @@ usage() {
   cat <<'HELP'
 usage: deploy/stack-check.sh
 
-Needs a Swarm with this node as a manager, and the images atq-director:dev, atq-discovery:dev and
+Needs a Swarm with this node as a manager, and the images atq-director:dev, atq-discovery:dev, atq-carrier:dev and
 atq-testload:dev (`make stack` sets all of this up and then runs this script).
 Exit codes: 0 everything as expected and nothing left, 1 not, 130 interrupted (what was made is removed).
 
@@ -30,7 +30,7 @@ check_needs() {
   local image
   has curl || die "\`curl\` is missing" "apt-get install curl"
   [ "$(swarm_state)" = "active true" ] || die "this node is not a manager of an active Swarm" "run: make stack"
-  for image in "${ATQ_IMAGE:-atq-director:dev}" atq-discovery:dev atq-testload:dev; do
+  for image in "${ATQ_IMAGE:-atq-director:dev}" atq-discovery:dev atq-carrier:dev atq-testload:dev; do
     docker image inspect "$image" >/dev/null 2>&1 || die "the image \`$image\` is missing" "run: make stack"
   done
 }

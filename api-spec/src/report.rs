@@ -92,6 +92,10 @@ pub struct Figures {
     pub received_bytes: u64,
     /// Bytes sent.
     pub sent_bytes: u64,
+    /// Names of the figures above that the tool does not tell; they are zero here and mean nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(example = json!(["p99"]))]
+    pub missing: Vec<String>,
 }
 
 /// Figures of a part of the samples.

@@ -45,7 +45,7 @@ const DOORS: &[Door] = &[
         of: &[],
     },
     Door {
-        words: &["zip"],
+        words: &["atq_parcel"],
         open_to: &["bundle"],
         of: &[],
     },
@@ -62,6 +62,12 @@ const DOORS: &[Door] = &[
     Door {
         words: &["serde_saphyr"],
         open_to: &["config"],
+        of: &[],
+    },
+    // Reading archives is `atq-parcel`'s work alone.
+    Door {
+        words: &["zip", "rustix"],
+        open_to: &[],
         of: &[],
     },
     // `task` is pure.
@@ -365,6 +371,8 @@ fn a_forced_door_is_found() {
         ("evidence", "fn f(x: axum::Router) {}"),
         ("bundle/store", "use crate::task::spec::TaskName;"),
         ("config", "use crate::orchestrator::Settings;"),
+        ("config", "let limits = atq_parcel::Limits::default();"),
+        ("bundle/store", "use zip::ZipArchive;"),
         ("orchestrator/run", "use crate::registry::Credential;"),
         ("swarm", "use crate::registry::Secret;"),
         ("registry", "use crate::store::Store;"),
@@ -397,6 +405,7 @@ fn what_is_allowed_is_not_found() {
             "use crate::swarm::Swarm; self.zip(); a.iter().zip(b)",
         ),
         ("discovery", "use reqwest::Client;"),
+        ("bundle/store", "use atq_parcel::{Limits, scan};"),
     ] {
         assert_eq!(forced(room, text), Vec::<String>::new(), "{room}");
     }

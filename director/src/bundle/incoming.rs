@@ -5,11 +5,10 @@ use std::io::{self, Write};
 use std::mem;
 use std::sync::Arc;
 
+use atq_parcel::{BundleError, BundleId};
 use sha2::{Digest, Sha256};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::error::BundleError;
-use super::id::BundleId;
 use super::store::{BundleInfo, BundleStore};
 
 /// The unit of writing. Two buffers of this size are all the memory that an upload takes while it streams.

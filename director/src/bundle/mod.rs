@@ -1,6 +1,7 @@
 //! Bundles: the zip archives that users upload and tasks mount at `/atq/data`.
 //!
 //! An upload streams through [`BundleStore::begin`] and [`Incoming`]; nothing here knows HTTP or Docker.
+//! What may be in a zip, and how it is unpacked, is the crate `atq-parcel`, which the carrier uses as well.
 //!
 //! # Layout under `glusterpath`
 //! ```text
@@ -19,22 +20,12 @@
 //! the files. What a crash leaves below `.incoming` is swept by the next [`BundleStore::open`]; a lock on each
 //! directory there keeps the sweep away from another Director's unfinished work on the same shared file system.
 
-mod durable;
-mod error;
-mod id;
 mod incoming;
-mod limits;
-mod name;
-mod scan;
 mod store;
 #[cfg(test)]
 mod tests;
-mod tree;
-mod unpack;
 mod workdir;
 
-pub use error::BundleError;
-pub use id::{BundleId, InvalidBundleId};
+pub use atq_parcel::{BundleError, BundleId, InvalidBundleId, Limits};
 pub use incoming::{Incoming, Uploaded, check_file_name};
-pub use limits::Limits;
 pub use store::{BundleContent, BundleEntry, BundleInfo, BundleStore};

@@ -6,17 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use atq_parcel::{BundleError, BundleId, Limits, Totals, flush, flush_tree, scan, unpack, walk};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::task::spawn_blocking;
 
-use super::durable::{flush, flush_tree, walk};
-use super::error::BundleError;
-use super::id::BundleId;
 use super::incoming::{Incoming, Uploaded};
-use super::limits::Limits;
-use super::scan::{self, Totals};
-use super::unpack::unpack;
 use super::workdir::{Workdir, sweep};
 
 const INCOMING: &str = ".incoming";
@@ -171,7 +166,7 @@ impl BundleStore {
         if self.exists(&id) {
             return self.known(id);
         }
-        let totals = scan::scan(&zip, &self.shared.limits)?;
+        let totals = scan(&zip, &self.shared.limits)?;
         let workdir = Workdir::create(&self.join(INCOMING))
             .map_err(BundleError::storage("make room for the upload"))?;
         let content = workdir.join("content");

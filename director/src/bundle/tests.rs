@@ -7,9 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-mod hostile;
-mod names;
-mod raw;
+mod refused;
 mod uploads;
 
 /// A store in a directory of its own, which must stay first in scope so that it is removed last.
@@ -30,7 +28,7 @@ async fn upload(store: &BundleStore, zip: &[u8]) -> Result<Uploaded, BundleError
 /// Everything below `root` as sorted relative paths, without the store's own two directories.
 fn everything(root: &Path) -> Vec<String> {
     let mut paths = Vec::new();
-    durable::walk(root, |path, _| {
+    atq_parcel::walk(root, |path, _| {
         paths.push(
             path.strip_prefix(root)
                 .unwrap()

@@ -3,9 +3,9 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
+use atq_parcel::raw::{Item, archive};
 use insta::assert_snapshot;
 
-use super::raw::{Item, archive};
 use super::*;
 
 fn sample() -> Vec<u8> {

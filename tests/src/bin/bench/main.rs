@@ -10,6 +10,7 @@ mod floor;
 mod orchestration;
 mod ping;
 mod place;
+mod push;
 mod replies;
 mod table;
 mod upload;
@@ -52,6 +53,8 @@ enum What {
     Ping,
     /// Speed and memory of an upload.
     Upload,
+    /// A bundle brought to three nodes.
+    Push,
     /// Reply to PUT with nothing else to do.
     Replies,
     /// Replies to PUT and to reads while 20 tasks are created, and the time until all run.
@@ -171,6 +174,7 @@ async fn measure(engine: &Engine, what: What, args: &Args) -> Result<Vec<Row>> {
             ping::measure(pick(2, 1), Duration::from_secs(if quick { 2 } else { 5 })).await
         }
         What::Upload => upload::measure(if quick { 100 } else { 1000 }, pick(3, 1)).await,
+        What::Push => push::measure(if quick { 50 } else { 200 }, pick(3, 1)).await,
         What::Replies => replies::idle(engine, pick(200, 50)).await,
         What::Twenty => replies::busy(engine, pick(100, 20)).await,
         What::Orchestration => orchestration::measure(engine, &plan(args)).await,

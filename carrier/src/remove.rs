@@ -1,0 +1,51 @@
+//! Removing volumes on this node.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::docker::{Docker, Removed};
+use crate::order;
+use crate::problem::Problem;
+use crate::words::Done;
+
+/// A container holds its volumes for some seconds after its service is gone.
+const PATIENCE: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Removes what the order names; volumes that are not there are fine.
+///
+/// # Errors
+/// Names those that are left.
+pub fn run(docker: &Docker, order: &order::Remove) -> Result<Done, Problem> {
+    let until = Instant::now() + PATIENCE;
+    let mut left: Vec<&str> = order.volumes.iter().map(String::as_str).collect();
+    loop {
+        let reasons = pass(docker, &mut left);
+        if left.is_empty() {
+            return Ok(Done::default());
+        }
+        if Instant::now() >= until || reasons.iter().all(|reason| !reason.is_passing()) {
+            let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+            let text = format!("{} of the volumes are left: ", left.len()) + &reasons.join("; ");
+            return Err(Problem::lasting(text));
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Tries each once; gives the reasons why the rest is `left`.
+fn pass(docker: &Docker, left: &mut Vec<&str>) -> Vec<Problem> {
+    let mut reasons = Vec::new();
+    left.retain(|name| match docker.remove_volume(name) {
+        Ok(Removed::Gone) => false,
+        Ok(Removed::InUse(said)) => {
+            reasons.push(Problem::passing(format!("`{name}`: {said}")));
+            true
+        }
+        Err(problem) => {
+            reasons.push(problem);
+            true
+        }
+    });
+    reasons
+}

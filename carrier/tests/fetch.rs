@@ -1,0 +1,453 @@
+#![allow(clippy::unwrap_used)]
+//! The real program fetches bundles from a server of the test's.
+
+mod stage;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use atq_parcel::raw::{Item, archive};
+use serde_json::{Value, json};
+
+use stage::server::{Reply, Server};
+use stage::{Ended, Stage, big_zip, found, id, order};
+
+const USERS: &[u8] = b"name,word\nann,\"a\nb\"\nbob,2\ncid,3\ndan,4\n";
+
+fn sample() -> Vec<u8> {
+    archive(&[
+        Item::stored("plan.jmx", b"<plan/>"),
+        Item::stored("bin/run.sh", b"#!/bin/sh\n").with_mode(0o100_755),
+        Item::stored("data/users.csv", USERS),
+    ])
+}
+
+/// A Director that has one bundle.
+fn director(zip: Vec<u8>) -> Server {
+    Server::tcp(move |request| match request.line.as_str() {
+        "GET /carrier/ready" => Reply::Full(200, b"atq-director d1".to_vec()),
+        line if line.starts_with("GET /carrier/r1/bundle/") => Reply::Full(200, zip.clone()),
+        _ => Reply::Full(404, Vec::new()),
+    })
+}
+
+fn split(order: &Value, replicas: u32, path: &str) -> Value {
+    let mut order = order.clone();
+    order["split"] = json!({ "replicas": replicas, "files": [{ "path": path, "header": true }] });
+    order
+}
+
+#[test]
+fn a_bundle_is_brought_once() {
+    let (stage, zip) = (Stage::new(), sample());
+    let server = director(zip.clone());
+    let order = order(&server.url, &id(&zip));
+    // What an earlier carrier has left without a marker.
+    fs::create_dir_all(stage.bundle().join("old/deep")).unwrap();
+    fs::write(stage.bundle().join("old/deep/file"), "x").unwrap();
+    fs::write(stage.bundle().join("plan.jmx"), "half").unwrap();
+
+    let first = stage.run("fetch", &order);
+    let words = &first.is_done().words;
+    assert_eq!(words["work"], "fetch");
+    assert_eq!(words["node"], stage::NODE);
+    assert_eq!(words["fetched"], true);
+    assert_eq!(words["bytes"], zip.len());
+    let offset = words["clockOffsetMs"].as_i64().unwrap();
+    assert!((1500..5000).contains(&offset), "{offset}");
+    let expected = [
+        ".atq-bundle",
+        "bin",
+        "bin/run.sh",
+        "data",
+        "data/users.csv",
+        "plan.jmx",
+    ];
+    assert_eq!(stage.found(), expected);
+    let mode = |path: &str| {
+        let metadata = fs::metadata(stage.bundle().join(path)).unwrap();
+        metadata.permissions().mode() & 0o777
+    };
+    assert_eq!(
+        [
+            "",
+            "bin",
+            "bin/run.sh",
+            "plan.jmx",
+            ".atq-bundle",
+            ".atq-lock"
+        ]
+        .map(mode),
+        [0o755, 0o755, 0o755, 0o644, 0o644, 0o644]
+    );
+
+    let second = stage.run("fetch", &order);
+    assert_eq!(second.is_done().words["fetched"], false);
+    assert_eq!(second.words["bytes"], 0);
+    assert!(second.words["clockOffsetMs"].is_i64());
+    let asked = server.seen("GET /carrier/r1/bundle/");
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0].headers["authorization"], "Bearer 5ec8e7");
+    assert_eq!(asked[0].headers["x-atq-node"], stage::NODE);
+    let ready = server.seen("GET /carrier/ready");
+    assert!(
+        ready
+            .iter()
+            .all(|r| !r.headers.contains_key("authorization"))
+    );
+}
+
+#[test]
+fn rows_are_dealt_to_the_parts() {
+    let (stage, zip) = (Stage::new(), sample());
+    let server = director(zip.clone());
+    let order = split(&order(&server.url, &id(&zip)), 3, "data/users.csv");
+    assert_eq!(stage.run("fetch", &order).is_done().words["fetched"], true);
+    let part = |slot| fs::read_to_string(stage.part(slot).join("data/users.csv")).unwrap();
+    assert_eq!(part(1), "name,word\nann,\"a\nb\"\ndan,4\n");
+    assert_eq!(part(2), "name,word\nbob,2\n");
+    assert_eq!(part(3), "name,word\ncid,3\n");
+    let link = fs::read_link(stage.bundle().join("data/users.csv")).unwrap();
+    assert_eq!(link, Path::new("/atq/part/data/users.csv"));
+    assert_eq!(stage.run("fetch", &order).is_done().words["fetched"], false);
+
+    // A part's volume is lost: it is made anew, and nothing else is touched.
+    let untouched = [
+        stage.bundle().join("plan.jmx"),
+        stage.part(1).join("data/users.csv"),
+    ];
+    let times = untouched
+        .clone()
+        .map(|path| fs::metadata(path).unwrap().modified().unwrap());
+    fs::remove_dir_all(stage.part(2)).unwrap();
+    fs::create_dir(stage.part(2)).unwrap();
+    assert_eq!(stage.run("fetch", &order).is_done().words["fetched"], true);
+    assert_eq!(part(2), "name,word\nbob,2\n");
+    assert_eq!(
+        found(&stage.part(2)),
+        [".atq-bundle", "data", "data/users.csv"]
+    );
+    assert_eq!(
+        untouched.map(|path| fs::metadata(path).unwrap().modified().unwrap()),
+        times
+    );
+}
+
+#[test]
+fn what_cannot_be_split_is_named() {
+    let zip = sample();
+    let server = director(zip.clone());
+    let plain = order(&server.url, &id(&zip));
+    for (replicas, path, words) in [
+        (
+            5,
+            "data/users.csv",
+            "`data/users.csv` has 4 rows for 5 replicas",
+        ),
+        (
+            1,
+            "data/nobody.csv",
+            "`data/nobody.csv` is to be split and is no file of the bundle",
+        ),
+        (
+            1,
+            "../etc/passwd",
+            "the order splits `../etc/passwd`: not a path in a bundle",
+        ),
+        (0, "data/users.csv", "the order splits for 0 replicas"),
+    ] {
+        let stage = Stage::new();
+        for slot in 4..=5 {
+            fs::create_dir(stage.part(slot)).unwrap();
+        }
+        let ended = stage.run("fetch", &split(&plain, replicas, path));
+        assert!(ended.problem().starts_with(words), "{}", ended.problem());
+        assert!(!stage.bundle().join(".atq-bundle").exists());
+    }
+}
+
+#[test]
+fn other_bytes_than_wanted_and_archives_that_are_refused() {
+    let stage = Stage::new();
+    let server = director(sample());
+    let wanted = "0123456789abcdef0123456789abcdef";
+    let ended = stage.run("fetch", &order(&server.url, wanted));
+    let expected = format!(
+        "the bundle's hash is `{}`, wanted `{wanted}`",
+        id(&sample())
+    );
+    assert_eq!(ended.problem(), expected);
+
+    let hostile = archive(&[Item::stored("../evil", b"x")]);
+    let server = director(hostile.clone());
+    let ended = stage.run("fetch", &order(&server.url, &id(&hostile)));
+    assert_eq!(
+        ended.problem(),
+        "archive refused: entry `../evil` leads out of the archive by `..`"
+    );
+
+    let zip = sample();
+    let server = director(zip.clone());
+    let mut small = order(&server.url, &id(&zip));
+    small["limits"]["unpackedBytes"] = json!(10);
+    assert!(
+        stage
+            .run("fetch", &small)
+            .problem()
+            .contains("more than 10")
+    );
+    small["limits"]["uploadBytes"] = json!(100);
+    assert_eq!(
+        stage.run("fetch", &small).problem(),
+        "the bundle is larger than 100 bytes"
+    );
+    assert_eq!(stage.found(), Vec::<String>::new());
+}
+
+#[test]
+fn a_broken_connection_is_tried_again() {
+    let zip = archive(&[Item::stored("noise", &vec![7; 3 << 20])]);
+    for (breaks, done) in [(2, true), (3, false)] {
+        let stage = Stage::new();
+        let (tries, body) = (AtomicUsize::new(0), zip.clone());
+        let server = Server::tcp(move |request| {
+            if !request.line.contains("/bundle/") {
+                return Reply::Full(200, Vec::new());
+            }
+            match tries.fetch_add(1, Ordering::SeqCst) {
+                n if n < breaks => Reply::Cut(body.clone(), 2 << 20),
+                _ => Reply::Full(200, body.clone()),
+            }
+        });
+        let ended = stage.run("fetch", &order(&server.url, &id(&zip)));
+        assert_eq!(server.seen("GET /carrier/r1/bundle/").len(), 3);
+        if done {
+            assert_eq!(ended.is_done().words["bytes"], zip.len());
+        } else {
+            let words = "broke off after 2097152 of";
+            assert!(ended.problem().contains(words), "{}", ended.problem());
+            assert_eq!(stage.found(), Vec::<String>::new());
+        }
+    }
+}
+
+#[test]
+fn a_director_that_is_not_there_or_refuses() {
+    let stage = Stage::new();
+    let wanted = "0123456789abcdef0123456789abcdef";
+    // A port that was free a moment ago.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", free.local_addr().unwrap());
+    drop(free);
+    let ended = stage.run("fetch", &order(&url, wanted));
+    let expected = format!("cannot reach the Director at `{url}`: connection refused");
+    assert_eq!(ended.problem(), expected);
+
+    for (status, tries) in [(403, 1), (404, 1), (503, 3)] {
+        let server = Server::tcp(move |_| Reply::Full(status, b"the token is used".to_vec()));
+        let ended = stage.run("fetch", &order(&server.url, wanted));
+        let url = &server.url;
+        let expected = format!("the Director at `{url}` answered {status}: the token is used");
+        assert_eq!(ended.problem(), expected);
+        assert_eq!(server.seen("GET /carrier/r1/bundle/").len(), tries);
+    }
+
+    let mut secure = stage.command("fetch", &order("https://127.0.0.1:1", wanted));
+    let ended = Ended::of(&secure.env("SSL_CERT_FILE", "/nowhere").output().unwrap());
+    let words = "`https` needs the authorities' certificates at `/nowhere`: no such file";
+    assert!(ended.problem().starts_with(words), "{}", ended.problem());
+    let ended = stage.run("fetch", &json!({}));
+    assert!(
+        ended
+            .problem()
+            .starts_with("the order in `ATQ_CARRIER_ORDER` is wrong: missing field")
+    );
+}
+
+#[test]
+fn patience_is_bounded_by_the_order() {
+    let stage = Stage::new();
+    let server = Server::tcp(|_| Reply::Hang(vec![0; 1000], 10));
+    let mut order = order(&server.url, "0123456789abcdef0123456789abcdef");
+    order["seconds"] = json!(1);
+    let ended = stage.run("fetch", &order);
+    assert!(
+        ended.problem().contains("broke off after 10 of 1000 bytes"),
+        "{}",
+        ended.problem()
+    );
+}
+
+fn terminate(pid: u32) {
+    let done = Command::new("kill")
+        .args(["-TERM", &pid.to_string()])
+        .status();
+    assert!(done.unwrap().success());
+}
+
+fn until(mut met: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !met() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "not met within a minute"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn sigterm_ends_it_at_once_and_a_second_run_completes() {
+    let zip = archive(&[Item::stored("noise", &vec![7; 3 << 20])]);
+    let (stage, first) = (Stage::new(), AtomicUsize::new(0));
+    let (body, wanted) = (zip.clone(), id(&zip));
+    let server = Server::tcp(move |request| match request.line.as_str() {
+        "GET /carrier/ready" => Reply::Full(200, Vec::new()),
+        _ if first.fetch_add(1, Ordering::SeqCst) == 0 => Reply::Hang(body.clone(), 1 << 20),
+        _ => Reply::Full(200, body.clone()),
+    });
+    let order = order(&server.url, &wanted);
+    let child = stage.start("fetch", &order);
+    until(|| !server.seen("GET /carrier/r1/bundle/").is_empty());
+    terminate(child.id());
+    let ended = Ended::of(&child.wait_with_output().unwrap());
+    assert_eq!(ended.code, Some(143));
+    assert_eq!(ended.words["problem"], "ended by SIGTERM");
+    assert_eq!(stage.found(), Vec::<String>::new());
+    assert_eq!(stage.run("fetch", &order).is_done().words["fetched"], true);
+    assert_eq!(stage.found(), [".atq-bundle", "noise"]);
+}
+
+#[test]
+fn two_at_once_take_turns() {
+    let (stage, zip) = (Stage::new(), sample());
+    let (body, wanted) = (zip.clone(), id(&zip));
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let server = Server::tcp(move |request| {
+        if request.line.contains("/bundle/") {
+            wait.lock().unwrap().recv().unwrap();
+        }
+        Reply::Full(200, body.clone())
+    });
+    let order = order(&server.url, &wanted);
+    let one = stage.start("fetch", &order);
+    until(|| !server.seen("GET /carrier/r1/bundle/").is_empty());
+    let mut two = stage.start("fetch", &order);
+    // The second is at the lock when it has opened it.
+    let lock = stage.bundle().canonicalize().unwrap().join(".atq-lock");
+    until(|| {
+        let open = fs::read_dir(format!("/proc/{}/fd", two.id())).unwrap();
+        let mut links = open.filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
+        links.any(|link| link == lock)
+    });
+    assert!(two.try_wait().unwrap().is_none());
+    go.send(()).unwrap();
+    let one = Ended::of(&one.wait_with_output().unwrap());
+    let two = Ended::of(&two.wait_with_output().unwrap());
+    assert_eq!(one.is_done().words["fetched"], true);
+    assert_eq!(two.is_done().words["fetched"], false);
+    assert_eq!(server.seen("GET /carrier/r1/bundle/").len(), 1);
+}
+
+/// A file system of its own; only root can have one, others skip the test.
+struct Disk<'a>(&'a Path);
+
+impl<'a> Disk<'a> {
+    fn mount(at: &'a Path, size: &str) -> Option<Self> {
+        let done = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(at)
+            .output();
+        done.is_ok_and(|out| out.status.success())
+            .then_some(Self(at))
+    }
+}
+
+impl Drop for Disk<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_named_with_what_is_needed() {
+    let stage = Stage::new();
+    let bundle = stage.bundle();
+    let Some(_disk) = Disk::mount(&bundle, "2m") else {
+        return;
+    };
+    // Too large to be downloaded; then to be unpacked beside its zip.
+    for (size, needed) in [(3 << 20, "3.0 MiB"), (1200 << 10, "2.3 MiB")] {
+        let zip = archive(&[Item::stored("big", &vec![7; size])]);
+        let server = director(zip.clone());
+        let ended = stage.run("fetch", &order(&server.url, &id(&zip)));
+        let expected =
+            format!("no space left on the device: {needed} are needed, 2.0 MiB are free");
+        assert_eq!(ended.problem(), expected);
+        assert_eq!(stage.found(), Vec::<String>::new());
+    }
+    // The disk is full although there seemed to be room: a part lies on another, smaller one.
+    let part = stage.part(1);
+    let _small = Disk::mount(&part, "64k").unwrap();
+    let rows: Vec<u8> = (0..20_000)
+        .flat_map(|i| format!("row {i}\n").into_bytes())
+        .collect();
+    let zip = archive(&[Item::stored("rows.csv", &rows)]);
+    let server = director(zip.clone());
+    let ended = stage.run(
+        "fetch",
+        &split(&order(&server.url, &id(&zip)), 1, "rows.csv"),
+    );
+    assert!(
+        ended.problem().starts_with("no space left on the device"),
+        "{}",
+        ended.problem()
+    );
+    assert!(!bundle.join(".atq-bundle").exists() && !part.join(".atq-bundle").exists());
+}
+
+/// The most memory that a process has held, in KiB, as long as it is there.
+fn high_water(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().trim_end_matches(" kB").parse().ok()
+}
+
+/// `ATQ_TEST_BIG_MIB` makes it larger than 256 MiB, `ATQ_TEST_BIG_DIR` puts it elsewhere.
+#[test]
+fn memory_stays_flat() {
+    let mib: u64 = std::env::var("ATQ_TEST_BIG_MIB").map_or(256, |mib| mib.parse().unwrap());
+    let stage = Stage::new();
+    let zip = stage.dir.path().join("big.zip");
+    let wanted = big_zip(&zip, mib << 20);
+    let file = zip.clone();
+    let server = Server::tcp(move |request| match request.line.as_str() {
+        "GET /carrier/ready" => Reply::Full(200, Vec::new()),
+        _ => Reply::File(file.clone()),
+    });
+    let begun = Instant::now();
+    let mut child = stage.start("fetch", &order(&server.url, &wanted));
+    let mut most = 0;
+    while child.try_wait().unwrap().is_none() {
+        most = most.max(high_water(child.id()).unwrap_or(0));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let ended = Ended::of(&child.wait_with_output().unwrap());
+    assert_eq!(ended.is_done().words["fetched"], true);
+    assert_eq!(
+        fs::metadata(stage.bundle().join("noise")).unwrap().len(),
+        mib << 20
+    );
+    println!(
+        "{mib} MiB: at most {most} KiB of memory, {} ms",
+        begun.elapsed().as_millis()
+    );
+    assert!((1..40 * 1024).contains(&most), "{most} KiB");
+}
