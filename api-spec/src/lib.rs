@@ -7,6 +7,7 @@
 pub mod bundle;
 pub mod error;
 pub mod health;
+pub mod manifest;
 pub mod report;
 pub mod service;
 pub mod swarm;

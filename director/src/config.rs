@@ -10,6 +10,7 @@ mod error;
 mod fields;
 mod images;
 mod registries;
+mod retention;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ use ipnet::Ipv4Net;
 
 pub use error::{ConfigError, Fault, Place};
 pub use images::{ImageFault, ImageRule, Images, Variable};
+pub use retention::Retention;
 
 use crate::registry::{Password, RegistryAuth};
 use crate::task::spec::Delivery;
@@ -68,6 +70,8 @@ pub struct Config {
     pub fixed_orchestration_timeout: Option<Duration>,
     /// Bounds on what users may ask for.
     pub limits: Limits,
+    /// What is kept, and for how long.
+    pub retention: Retention,
     /// Private range from which the tasks' networks take their subnets; at least a /24.
     pub subnet_pool: Ipv4Net,
     /// Whether `GET /swarm` answers while the Director listens beyond loopback.
@@ -96,6 +100,8 @@ pub struct Limits {
     pub replicas: u32,
     /// What is kept of `/atq/results` of all containers of a run.
     pub results_bytes: u64,
+    /// What is kept of the log of a container.
+    pub log_bytes: u64,
 }
 
 impl Default for Limits {
@@ -106,6 +112,7 @@ impl Default for Limits {
             entries: 100_000,
             replicas: 1000,
             results_bytes: 8 << 30,
+            log_bytes: 68 << 20,
         }
     }
 }
@@ -173,6 +180,7 @@ impl Config {
         let port = section.required("port", fields::port);
         let glusterpath = section.required("glusterpath", fields::path);
         let limits = Limits::read(&mut section.child("limits"));
+        let retention = Retention::read(&mut section.child("retention"));
         let images = Images::read(section);
         let registry_auth = registries::read(section);
         let config = Self {
@@ -207,6 +215,7 @@ impl Config {
                 .optional("orchestrationTimeout", |v| fields::integer(v, 1, 86_400))
                 .map(Duration::from_secs),
             limits,
+            retention,
             subnet_pool: section
                 .optional("subnetPool", fields::subnet_pool)
                 .unwrap_or_else(default_pool),
@@ -307,8 +316,10 @@ impl Limits {
         let results_bytes = bytes("resultsBytes", default.results_bytes);
         let entries = section.optional("entries", |v| fields::integer(v, 1, 10_000_000));
         let replicas = section.optional("replicas", |v| fields::integer(v, 1, 100_000));
+        let log_bytes = section.optional("logBytes", |v| fields::integer(v, 65_536, 1 << 40));
         section.finish();
         Self {
+            log_bytes: log_bytes.unwrap_or(default.log_bytes),
             upload_bytes,
             unpacked_bytes,
             entries: entries.unwrap_or(default.entries),

@@ -5,7 +5,8 @@ use crate::api::{self, App};
 use crate::config::Config;
 use crate::orchestrator::Orchestrator;
 use crate::orchestrator::orphans::Orphans;
-use crate::{Ports, assemble};
+use crate::orchestrator::retention::Policy;
+use crate::{Ports, assemble, retention};
 use anyhow::Context;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -66,7 +67,8 @@ pub async fn run(
         tokio::task::spawn_blocking(move || assemble(&config, ports, address)).await??
     };
     let (recovered, recovery) = watch::channel(false);
-    tokio::spawn(take_up(orchestrator.clone(), orphans, recovered));
+    let retention = retention(&config);
+    tokio::spawn(take_up(orchestrator.clone(), orphans, retention, recovered));
     tokio::spawn(pull_images(Arc::clone(&config), Arc::clone(&swarm)));
     let app = App {
         orchestrator,
@@ -78,7 +80,12 @@ pub async fn run(
 }
 
 /// Takes up earlier tasks, then looks after what clean-up, or a Director that lost its data, has left.
-async fn take_up(orchestrator: Orchestrator, orphans: Orphans, recovered: watch::Sender<bool>) {
+async fn take_up(
+    orchestrator: Orchestrator,
+    orphans: Orphans,
+    retention: Policy,
+    recovered: watch::Sender<bool>,
+) {
     match orchestrator.recover().await {
         Ok(0) => {}
         Ok(count) => tracing::info!(count, "earlier tasks are taken up again"),
@@ -90,6 +97,7 @@ async fn take_up(orchestrator: Orchestrator, orphans: Orphans, recovered: watch:
     recovered.send_replace(true);
     tokio::spawn(orchestrator.clone().look_after_orphans(orphans));
     tokio::spawn(orchestrator.clone().sweep_volumes());
+    tokio::spawn(orchestrator.clone().retain(retention));
     orchestrator.sweep().await;
 }
 

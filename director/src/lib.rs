@@ -32,6 +32,7 @@ use orchestrator::clock::Clock;
 use orchestrator::health::Health;
 use orchestrator::ledger::Ledger;
 use orchestrator::queue::Queue;
+use orchestrator::retention::Policy;
 use orchestrator::subnets::Subnets;
 use orchestrator::{Orchestrator, Settings, Shared};
 use reach::{HttpReach, Reach};
@@ -103,7 +104,7 @@ pub fn assemble(config: &Config, ports: Ports, listen: SocketAddr) -> anyhow::Re
         swarm: ports.swarm,
         discovery: ports.discovery,
         bundles: Arc::new(bundles),
-        evidence: Evidence::new(&config.datadir),
+        evidence: Evidence::new(&config.datadir).with_log_bytes(config.limits.log_bytes),
         clock: Clock::System,
         queue: Queue::new(config.max_concurrent_tasks),
         subnets: Subnets::default(),
@@ -133,6 +134,17 @@ fn settings(config: &Config, listen: SocketAddr, director_id: String, place: Str
         advertise_url: config.advertise_url.clone(),
         carrier_image: config.carrier_image.clone(),
         node_docker_socket: config.node_docker_socket.clone(),
+    }
+}
+
+/// What the configuration says about what is kept.
+fn retention(config: &Config) -> Policy {
+    let retention = config.retention;
+    Policy {
+        tasks: retention.tasks,
+        task_age: retention.task_age,
+        evidence_bytes: retention.evidence_bytes,
+        bundle_age: retention.bundle_age,
     }
 }
 

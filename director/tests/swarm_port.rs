@@ -345,7 +345,16 @@ async fn a_long_line_stays_one_line(stage: &Stage) {
 
 async fn the_last_lines_can_be_asked_for(stage: &Stage) {
     let task = stage.ended(Does::PrintLong, "worker").await;
-    let lines = stage.log(&task, false, LogQuery { tail: Some(1) }).await;
+    let lines = stage
+        .log(
+            &task,
+            false,
+            LogQuery {
+                tail: Some(1),
+                ..LogQuery::default()
+            },
+        )
+        .await;
     assert_eq!(lines.len(), 1);
     assert_eq!(lines[0].text, "end");
 }

@@ -55,6 +55,19 @@ impl Client {
             .with_context(|| format!("GET {url}"))
     }
 
+    /// Follows a task's events as a stream, after the one with the number `last`.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn stream_events(&self, id: &str, last: Option<u64>) -> Result<Response> {
+        let url = format!("{}/api/task/{id}/events", self.url);
+        let mut request = self.http.get(&url).header("accept", "text/event-stream");
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        request.send().await.with_context(|| format!("GET {url}"))
+    }
+
     /// Uploads a zip; gives the bundle's id.
     ///
     /// # Errors

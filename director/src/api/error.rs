@@ -214,6 +214,8 @@ impl ApiError {
             Self::Logs(LogError::Evidence(_)) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "evidence_failed")
             }
+            Self::Logs(LogError::Store(error)) => of_store(error),
+            Self::Logs(LogError::Closing) => of_request(&RequestError::ShuttingDown),
             Self::Store(error) => of_store(error),
             Self::Evidence(_) => (StatusCode::INTERNAL_SERVER_ERROR, "evidence_failed"),
         }
@@ -234,7 +236,7 @@ impl ApiError {
             | Self::Submit(SubmitError::Store(_))
             | Self::Wish(WishError::Store(_))
             | Self::Evidence(_)
-            | Self::Logs(LogError::Evidence(_)) => INTERNAL.to_owned(),
+            | Self::Logs(LogError::Evidence(_) | LogError::Store(_)) => INTERNAL.to_owned(),
             told => told.to_string(),
         }
     }

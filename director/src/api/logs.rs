@@ -29,7 +29,13 @@ const SERVICES: [(&str, Role); 4] = [
     ("wait", Role::Wait),
 ];
 
+/// Words of `?follow=`.
+const TRUTHS: [(&str, bool); 4] = [("1", true), ("true", true), ("0", false), ("false", false)];
+
 /// Gives the log lines of a task, container by container, while it runs and afterwards.
+///
+/// With `follow=1` the lines come as they are written, those of several containers in the order in
+/// which they arrive, and the answer ends when the wanted containers have ended or the run is over.
 #[utoipa::path(
     get,
     path = "/task/{id}/logs",
@@ -39,7 +45,8 @@ const SERVICES: [(&str, Role); 4] = [
         ("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly"),
         ("service" = Option<String>, Query, description = "Only of this service: `worker`, `master`, `readiness` or `wait`.", example = "worker"),
         ("replica" = Option<u32>, Query, description = "Only of this replica; of this try for `wait`.", minimum = 1, example = 2),
-        ("tail" = Option<u32>, Query, description = "Only the last so many lines of each container.", minimum = 0, example = 100)
+        ("tail" = Option<u32>, Query, description = "Only the last so many lines of each container.", minimum = 0, example = 100),
+        ("follow" = Option<String>, Query, description = "`1` or `true`: go on with what is written later. `tail` then counts what is there already.", example = "1")
     ),
     responses(
         (status = 200, description = "The lines: as text, or as NDJSON when `Accept` names `application/x-ndjson`.", content(
@@ -58,9 +65,12 @@ pub async fn logs(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let filter = filter(&uri)?;
+    let (filter, follows) = filter(&uri)?;
     let task = find(&app, &name)?;
-    let lines = app.orchestrator.logs(&task, filter).await?;
+    let lines = match follows {
+        true => app.orchestrator.follow_logs(&task, filter).await?,
+        false => app.orchestrator.logs(&task, filter).await?,
+    };
     let (kind, format): (_, fn(SourcedLine) -> String) = match media::accepts(&headers, NDJSON) {
         true => (NDJSON, ndjson),
         false => (TEXT, text),
@@ -72,13 +82,14 @@ pub async fn logs(
     Ok(([(CONTENT_TYPE, kind)], Body::from_stream(body)).into_response())
 }
 
-fn filter(uri: &Uri) -> Result<LogFilter, ApiError> {
-    let query = Query::read(uri, &["service", "replica", "tail"])?;
-    Ok(LogFilter {
+fn filter(uri: &Uri) -> Result<(LogFilter, bool), ApiError> {
+    let query = Query::read(uri, &["service", "replica", "tail", "follow"])?;
+    let filter = LogFilter {
         role: query.word("service", &SERVICES)?,
         replica: query.number("replica", 1..=u32::MAX)?,
         tail: query.number("tail", 0..=u32::MAX)?,
-    })
+    };
+    Ok((filter, query.word("follow", &TRUTHS)?.unwrap_or(false)))
 }
 
 fn piece(

@@ -3,6 +3,7 @@
 //! - one file for each resource: [`task`], [`databind`], [`swarm`], [`monitoring`], [`health`], [`logs`],
 //!   [`results`], [`report`];
 //! - [`carrier`]: what carriers ask for, which nobody else needs to know;
+//!   [`events`], [`manifest`];
 //! - [`error`]: the only place that knows status codes;
 //! - [`view`]: from our words to those of the wire; [`media`]: what the client wants to read;
 //! - [`body`], [`form`], [`json`], [`query`], [`path`]: requests, read strictly;
@@ -15,10 +16,12 @@ mod body;
 mod carrier;
 mod databind;
 mod error;
+mod events;
 mod form;
 mod health;
 mod json;
 mod logs;
+mod manifest;
 mod media;
 mod monitoring;
 pub mod openapi;
@@ -110,11 +113,12 @@ fn resources() -> OpenApiRouter<App> {
         .routes(routes!(task::inspect, task::delete));
     let additions = OpenApiRouter::new()
         .routes(routes!(task::list))
-        .routes(routes!(task::events))
+        .routes(routes!(events::events))
         .routes(routes!(task::stop))
         .routes(routes!(logs::logs))
         .routes(routes!(report::report))
         .routes(routes!(results::results))
+        .routes(routes!(manifest::manifest))
         .routes(routes!(databind::inspect, databind::delete))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))

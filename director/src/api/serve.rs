@@ -21,9 +21,12 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let (told, mut stop) = watch::channel(false);
+    let orchestrator = app.orchestrator.clone();
     let server = axum::serve(listener, router(app)).with_graceful_shutdown(async move {
         shutdown.await;
         tracing::info!("ending; running tests go on and are followed again at the next start");
+        // Whoever follows a test would be waited for otherwise.
+        orchestrator.close();
         told.send_replace(true);
     });
     let cut = async {

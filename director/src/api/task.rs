@@ -9,9 +9,7 @@ use crate::orchestrator::submit::{Known, SubmitError, Submitted};
 use crate::task::spec::TaskName;
 use crate::task::timestamp::Timestamp;
 use atq_api_spec::error::Problem;
-use atq_api_spec::task::{
-    Task, TaskAccepted, TaskEvents, TaskList, TaskPayload, TaskRefused, TaskStatus,
-};
+use atq_api_spec::task::{Task, TaskAccepted, TaskList, TaskPayload, TaskRefused, TaskStatus};
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri};
@@ -273,33 +271,6 @@ fn place(app: &App, text: &str) -> Result<Place, ApiError> {
         )
     };
     Ok(Place::of(&found.ok_or_else(unknown)?))
-}
-
-/// Tells the history of a task.
-#[utoipa::path(
-    get,
-    path = "/task/{id}/events",
-    operation_id = "getTaskEvents",
-    tag = "task",
-    params(("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly")),
-    responses(
-        (status = 200, description = "Everything that was recorded, oldest first.", body = TaskEvents),
-        (status = 400, description = "A parameter means nothing.", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "There is no such task.", body = Problem, content_type = "application/problem+json")
-    )
-)]
-pub async fn events(
-    State(app): State<App>,
-    TaskId(name): TaskId,
-    uri: Uri,
-) -> Result<Json<TaskEvents>, ApiError> {
-    Query::read(&uri, &[])?;
-    find(&app, &name)?;
-    let history = app.orchestrator.history(&name)?;
-    Ok(Json(TaskEvents {
-        id: name.to_string(),
-        events: view::events(&history),
-    }))
 }
 
 /// Asks a task to end early.

@@ -1,6 +1,9 @@
 //! From our words to those of the wire. Environments and tokens have no words there.
 
+mod manifest;
 mod service;
+
+pub use manifest::manifest;
 
 use crate::bundle::BundleContent;
 use crate::evidence::Source;
@@ -172,24 +175,37 @@ fn step(step: state::Step) -> Step {
 
 /// A history as it is shown.
 pub fn events(history: &[Record]) -> Vec<TaskEvent> {
-    let during = history.iter().scan(state::Step::Queued, |present, record| {
+    let mut teller = Teller::default();
+    history.iter().map(|record| teller.tell(record)).collect()
+}
+
+/// Tells the events of a history one by one, from the first: what stands in no event is the step.
+pub struct Teller {
+    step: state::Step,
+}
+
+impl Default for Teller {
+    fn default() -> Self {
+        let step = state::Step::Queued;
+        Self { step }
+    }
+}
+
+impl Teller {
+    /// The next event as it is shown.
+    pub fn tell(&mut self, record: &Record) -> TaskEvent {
         if let Event::StepStarted { step } = &record.event {
-            *present = *step;
+            self.step = *step;
         }
-        Some((*present, record))
-    });
-    during
-        .map(|(present, record)| {
-            let (event, data) = fact(&record.event);
-            TaskEvent {
-                id: record.seq,
-                at: record.at.to_string(),
-                event,
-                step: step(present),
-                data,
-            }
-        })
-        .collect()
+        let (event, data) = fact(&record.event);
+        TaskEvent {
+            id: record.seq,
+            at: record.at.to_string(),
+            event,
+            step: step(self.step),
+            data,
+        }
+    }
 }
 
 /// Name and details of an event, without what guards the sidecar.

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use atq_parcel::{BundleError, BundleId, Limits, Totals, flush, flush_tree, scan, unpack, walk};
 use serde::{Deserialize, Serialize};
@@ -153,6 +153,11 @@ impl BundleStore {
         self.path_of(id).is_dir()
     }
 
+    /// When the bundle was uploaded last; none if it does not exist.
+    pub fn uploaded_at(&self, id: &BundleId) -> Option<SystemTime> {
+        fs::metadata(self.path_of(id)).ok()?.modified().ok()
+    }
+
     /// Where the content of a bundle lies or would lie: the absolute source of the bind mount.
     pub fn path_of(&self, id: &BundleId) -> PathBuf {
         self.join(id.as_str())
@@ -267,6 +272,12 @@ impl BundleStore {
     }
 
     fn known(&self, id: BundleId) -> Result<Uploaded, BundleError> {
+        // Whoever uploads it again is about to use it. Without the note it counts as older than it is.
+        let noted =
+            File::open(self.path_of(&id)).and_then(|dir| dir.set_modified(SystemTime::now()));
+        if let Err(error) = noted {
+            tracing::debug!(bundle = %id, %error, "cannot note the upload of a bundle that is there");
+        }
         let info = self
             .info(id.clone())
             .map_err(BundleError::storage("read the bundle"))?;

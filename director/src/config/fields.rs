@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
@@ -18,6 +19,28 @@ pub(super) fn integer(value: &Value, least: u64, most: u64) -> Result<u64, Strin
     number
         .filter(|number| (least..=most).contains(number))
         .ok_or_else(|| expected(&format!("a whole number from {least} to {most}"), value))
+}
+
+/// A number of seconds, or text like `30d`, `12h`, `90m` and `45s`; 0 is none.
+pub(super) fn age(value: &Value) -> Result<Option<Duration>, String> {
+    const MOST: u64 = 100 * 365 * 86_400;
+    const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3600), ('m', 60), ('s', 1)];
+    let in_words = |text: &str| {
+        let (unit, seconds) = UNITS.iter().find(|(unit, _)| text.ends_with(*unit))?;
+        let number: u64 = text.strip_suffix(*unit)?.parse().ok()?;
+        number.checked_mul(*seconds)
+    };
+    let seconds = match value {
+        Value::Text(text) | Value::Environment(text) => in_words(text.trim()),
+        _ => None,
+    };
+    let seconds = seconds.or_else(|| integer(value, 0, MOST).ok());
+    let what = "a time like `30d`, `12h` or `90m`, or a number of seconds; at most 100 years, 0 for no bound";
+    match seconds.filter(|seconds| *seconds <= MOST) {
+        Some(0) => Ok(None),
+        Some(seconds) => Ok(Some(Duration::from_secs(seconds))),
+        None => Err(expected(what, value)),
+    }
 }
 
 pub(super) fn port(value: &Value) -> Result<u16, String> {

@@ -50,6 +50,13 @@ fn smallest_file_has_the_documented_defaults() {
             entries: 100_000,
             replicas: 1000,
             results_bytes: 8_589_934_592,
+            log_bytes: 71_303_168,
+        },
+        retention: Retention {
+            tasks: Some(1000),
+            task_age: None,
+            evidence_bytes: Some(53_687_091_200),
+            bundle_age: Some(Duration::from_secs(2_592_000)),
         },
         subnet_pool: "10.224.0.0/12".parse().unwrap(),
         expose_join_tokens: false,
@@ -96,7 +103,8 @@ fn is_key(line: &str) -> bool {
 fn every_key_is_read() {
     let config = with(
         "bind: 0.0.0.0\ndatadir: data\ndockerHost: tcp://10.0.0.1:2376\ndiscoveryImage: d:1\ndiscoveryHost: h\n\
-         directorId: me-1\nmaxConcurrentTasks: 7\norchestrationTimeout: 90\nlimits: {uploadBytes: 1, unpackedBytes: 2, entries: 3, replicas: 4, resultsBytes: 5}\n\
+         directorId: me-1\nmaxConcurrentTasks: 7\norchestrationTimeout: 90\nlimits: {uploadBytes: 1, unpackedBytes: 2, entries: 3, replicas: 4, resultsBytes: 5, logBytes: 70000}\n\
+         retention: {tasks: 0, taskAge: 12h, evidenceBytes: 5, bundleAge: 90}\n\
          subnetPool: 192.168.0.0/16\nexposeJoinTokens: true\nlogFormat: json",
     )
     .unwrap();
@@ -122,7 +130,17 @@ fn every_key_is_read() {
             unpacked_bytes: 2,
             entries: 3,
             replicas: 4,
-            results_bytes: 5
+            results_bytes: 5,
+            log_bytes: 70_000,
+        }
+    );
+    assert_eq!(
+        config.retention,
+        Retention {
+            tasks: None,
+            task_age: Some(Duration::from_secs(43_200)),
+            evidence_bytes: Some(5),
+            bundle_age: Some(Duration::from_secs(90)),
         }
     );
     assert_eq!(config.subnet_pool.to_string(), "192.168.0.0/16");
@@ -167,7 +185,7 @@ fn all_faults_at_once() {
       `bind` (line 3) must be an IP address like `127.0.0.1` or `0.0.0.0`, found `localhost`
       `limits.uploadbytes` (line 5) is not known: did you mean `limits.uploadBytes`?
       `limits.entries` (line 6) must be a whole number from 1 to 10000000, found `many`
-      `zzz` (line 7) is not known: expected one of `port`, `glusterpath`, `limits`, `images`, `registryAuth`, `bind`, `datadir`, `dockerHost`, `discoveryImage`, `discoveryHost`, `advertiseUrl`, `carrierImage`, `nodeDockerSocket`, `delivery`, `directorId`, `maxConcurrentTasks`, `orchestrationTimeout`, `subnetPool`, `exposeJoinTokens`, `logFormat`, `dockerConfig`
+      `zzz` (line 7) is not known: expected one of `port`, `glusterpath`, `limits`, `retention`, `images`, `registryAuth`, `bind`, `datadir`, `dockerHost`, `discoveryImage`, `discoveryHost`, `advertiseUrl`, `carrierImage`, `nodeDockerSocket`, `delivery`, `directorId`, `maxConcurrentTasks`, `orchestrationTimeout`, `subnetPool`, `exposeJoinTokens`, `logFormat`, `dockerConfig`
     the smallest valid file:
       port: 8080
       glusterpath: /var/lib/atq/bundles

@@ -5,16 +5,20 @@
 //!                            worker.3.log
 //!                            readiness.1.log  the readiness command
 //!                            wait.2.log       the second try of the wait command
+//!                       manifest.json         what was seen of Docker: images, nodes, containers
 //! ```
 //!
-//! A line is `<time> <stream> <text>`. A log larger than [`HEAD_BYTES`] and [`TAIL_BYTES`] keeps its
+//! A line is `<time> <stream> <text>`. A log larger than `limits.logBytes` ([`HEAD_BYTES`] and [`TAIL_BYTES`]) keeps its
 //! beginning and its end, with a line between them that says how much is missing. What containers
-//! leave in `/atq/results` is the matter of [`results`], how busy they
-//! were that of [`load`].
+//! leave in `/atq/results` is the matter of [`results`], how busy they were that of [`load`].
 
 pub mod load;
+mod observed;
 pub mod report;
 pub mod results;
+mod seal;
+
+pub use observed::{Observed, SeenBundle, SeenContainer, SeenImage, SeenNode, SeenSettings};
 
 use crate::swarm::{LogLine, LogStream, SwarmError};
 use crate::task::plan::Role;
@@ -90,6 +94,40 @@ impl Evidence {
 
     fn run_dir(&self, task: &TaskName, run: &str) -> PathBuf {
         self.root.join(task.as_str()).join(run)
+    }
+
+    /// Keeps at most so many bytes of a log, its beginning and a seventeenth of them for its end.
+    pub fn with_log_bytes(mut self, bytes: u64) -> Self {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let tail = bytes / 17;
+        self.caps = Caps {
+            head: bytes - tail,
+            tail,
+        };
+        self
+    }
+
+    /// How many bytes are kept of a task. Blocks.
+    ///
+    /// # Errors
+    /// When a directory cannot be read.
+    pub fn size(&self, task: &TaskName) -> io::Result<u64> {
+        size_of(&self.root.join(task.as_str()))
+    }
+
+    /// Forgets one run of a task.
+    ///
+    /// # Errors
+    /// When the files cannot be removed.
+    pub async fn remove_run(&self, task: &TaskName, run: &str) -> io::Result<()> {
+        let dir = self.root.join(task.as_str());
+        match fs::remove_dir_all(dir.join(run)).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
+        }
+        // Another task of this name may have something there by now.
+        let _ = fs::remove_dir(dir).await;
+        Ok(())
     }
 
     fn logs_dir(&self, task: &TaskName, run: &str) -> PathBuf {
@@ -204,6 +242,23 @@ impl KeptLog {
     pub async fn next(&mut self) -> io::Result<Option<LogLine>> {
         Ok(self.lines.next_line().await?.map(|line| parse_line(&line)))
     }
+}
+
+/// Bytes of all files below `path`; what goes meanwhile counts as nothing.
+fn size_of(path: &Path) -> io::Result<u64> {
+    let entries = match std::fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    let mut bytes = 0;
+    for entry in entries {
+        let entry = entry?;
+        bytes += match entry.file_type() {
+            Ok(kind) if kind.is_dir() => size_of(&entry.path())?,
+            _ => entry.metadata().map_or(0, |metadata| metadata.len()),
+        };
+    }
+    Ok(bytes)
 }
 
 fn parse_file_name(name: &str) -> Option<Source> {

@@ -328,6 +328,7 @@ fn shorten(line: &str) -> String {
 async fn last_line(swarm: &dyn Swarm, task: &SwarmTask) -> Result<Option<String>, String> {
     let query = LogQuery {
         tail: Some(LOG_TAIL),
+        ..LogQuery::default()
     };
     let read = async {
         let mut lines = swarm.task_logs(&task.id, false, query).await?;

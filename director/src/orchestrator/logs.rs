@@ -2,6 +2,7 @@
 
 use super::{Orchestrator, View, containers};
 use crate::evidence::{KeptLog, Source};
+use crate::store::StoreError;
 use crate::swarm::{LogLine, LogQuery, SwarmError};
 use crate::task::plan::{LABEL_RUN, Role};
 use crate::task::state::Step;
@@ -23,7 +24,7 @@ pub struct LogFilter {
 }
 
 impl LogFilter {
-    fn wants(&self, source: Source) -> bool {
+    pub(super) fn wants(&self, source: Source) -> bool {
         self.role.is_none_or(|role| role == source.role)
             && self.replica.is_none_or(|replica| replica == source.replica)
     }
@@ -38,6 +39,12 @@ pub enum LogError {
     /// The evidence cannot be read.
     #[error("the kept logs cannot be read: {0}")]
     Evidence(#[from] io::Error),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The process is about to end.
+    #[error("the Director is shutting down")]
+    Closing,
 }
 
 /// A line and the container that wrote it.
@@ -135,7 +142,14 @@ impl Orchestrator {
                 let lines = self
                     .shared
                     .swarm
-                    .task_logs(&task, tty, LogQuery { tail })
+                    .task_logs(
+                        &task,
+                        tty,
+                        LogQuery {
+                            tail,
+                            ..LogQuery::default()
+                        },
+                    )
                     .await?;
                 Ok(lines
                     .map_ok(move |line| (source, line))

@@ -20,16 +20,20 @@ pub mod clock;
 pub mod containers;
 mod damaged;
 pub mod driver;
+pub mod events;
+pub mod follow;
 pub mod health;
 pub mod intake;
 pub mod ledger;
 pub mod load;
 pub mod logs;
+mod manifest;
 pub mod orphans;
 pub mod queue;
 pub mod receive;
 pub mod recover;
 pub mod reported;
+pub mod retention;
 pub mod run;
 pub mod steps;
 pub mod submit;
@@ -176,6 +180,8 @@ pub struct Orchestrator {
     /// Held while a damaged task is deleted.
     deleting: Arc<tokio::sync::Mutex<()>>,
     last_arrival: Arc<Mutex<Timestamp>>,
+    /// Whether the process is about to end.
+    closing: Arc<watch::Sender<bool>>,
 }
 
 impl Orchestrator {
@@ -186,7 +192,13 @@ impl Orchestrator {
             live: Arc::default(),
             deleting: Arc::default(),
             last_arrival: Arc::new(Mutex::new(Timestamp(0))),
+            closing: Arc::default(),
         }
+    }
+
+    /// Sends those away who follow events and logs: the process is about to end.
+    pub fn close(&self) {
+        self.closing.send_replace(true);
     }
 
     /// What drivers share.

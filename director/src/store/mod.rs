@@ -31,6 +31,7 @@ mod error;
 mod panics;
 mod rescue;
 mod transfer;
+mod watch;
 
 pub use self::damage::{Damage, KnownRuns};
 pub use self::error::StoreError;
@@ -39,6 +40,7 @@ pub use self::transfer::{Checked, Exported, ImportError};
 
 use self::error::{in_words, open_error};
 use self::panics::caught;
+use self::watch::Watchers;
 use crate::task::event::Record;
 use crate::task::machine;
 use crate::task::spec::{TaskName, TaskSpec};
@@ -74,6 +76,7 @@ pub struct Store {
     looking: Arc<Mutex<()>>,
     /// What [`Store::repair`] found and could not repair: reasons by name.
     damaged: Arc<Mutex<BTreeMap<String, String>>>,
+    watchers: Watchers,
     #[cfg(test)]
     pub(crate) crash: tests::CrashPoint,
 }
@@ -99,6 +102,7 @@ impl Store {
             file: Arc::new(file),
             looking: Arc::default(),
             damaged: Arc::default(),
+            watchers: Watchers::default(),
             #[cfg(test)]
             crash: tests::CrashPoint::default(),
         };
@@ -191,6 +195,7 @@ impl Store {
             store.sync()
         })
         .await?;
+        self.watchers.wake(name);
         #[cfg(test)]
         self.crash.after(record.seq).await;
         Ok(())
@@ -234,9 +239,37 @@ impl Store {
             store.db.apply_batch(store.everything_of(&name)?)?;
             store.sync()?;
             store.forget_damage(&name);
+            store.watchers.wake(&name);
             Ok(())
         })
         .await
+    }
+
+    /// Forgets a task, but only that run of it and only at its end: another one with the same name may
+    /// have taken its place. Whether it was there. Returns when that is on the disk.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub async fn remove_ended(&self, name: &TaskName, run: &str) -> Result<bool, StoreError> {
+        let (name, run) = (name.clone(), run.to_owned());
+        self.blocking(move |store| {
+            let _looking = store.look();
+            let stored = store.load(&name)?;
+            let is_it = |stored: &Stored| stored.state.run == run && stored.state.is_done();
+            if !stored.as_ref().is_some_and(is_it) {
+                return Ok(false);
+            }
+            store.db.apply_batch(store.everything_of(&name)?)?;
+            store.sync()?;
+            store.watchers.wake(&name);
+            Ok(true)
+        })
+        .await
+    }
+
+    /// Wakes at every event that is added to a task from now on, and when it is forgotten.
+    pub fn watch(&self, name: &TaskName) -> tokio::sync::watch::Receiver<()> {
+        self.watchers.watch(name)
     }
 
     fn look(&self) -> MutexGuard<'_, ()> {
@@ -315,12 +348,19 @@ impl Store {
     /// # Errors
     /// When it cannot be read.
     pub fn history(&self, name: &TaskName) -> Result<Vec<Record>, StoreError> {
-        let mut records = Vec::new();
-        for pair in self.db.scan_prefix(event_prefix(name)) {
-            let (key, value) = pair?;
-            records.push(decode(&in_text(&key), &value)?);
-        }
-        Ok(records)
+        records(self.db.scan_prefix(event_prefix(name)))
+    }
+
+    /// The events of a task after the one with the number `seq`.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn history_after(&self, name: &TaskName, seq: u64) -> Result<Vec<Record>, StoreError> {
+        let Some(next) = seq.checked_add(1) else {
+            return Ok(Vec::new());
+        };
+        let all = event_key(name, next)..=event_key(name, u64::MAX);
+        records(self.db.range(all))
     }
 
     /// Writes and reads a value, to see whether the disk still takes one. Blocks.
@@ -358,6 +398,15 @@ impl Store {
             Err(error) => Err(StoreError::Io(error.to_string())),
         }
     }
+}
+
+fn records(pairs: sled::Iter) -> Result<Vec<Record>, StoreError> {
+    let mut records = Vec::new();
+    for pair in pairs {
+        let (key, value) = pair?;
+        records.push(decode(&in_text(&key), &value)?);
+    }
+    Ok(records)
 }
 
 fn config(dir: &Path) -> sled::Config {

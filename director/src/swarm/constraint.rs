@@ -41,8 +41,8 @@ impl Node {
             "node.ip" => Some(&self.address),
             "node.role" if traits.manager => Some("manager"),
             "node.role" => Some("worker"),
-            "node.platform.os" => Some(&traits.os),
-            "node.platform.arch" => Some(&traits.arch),
+            "node.platform.os" => Some(&self.machine.os),
+            "node.platform.arch" => Some(&self.machine.architecture),
             _ => None,
         }
     }
@@ -66,12 +66,17 @@ fn parts(text: &str) -> Option<(&str, &str, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::swarm::NodeTraits;
+    use crate::swarm::{Machine, NodeTraits};
 
     #[test]
     fn a_constraint_is_read_as_swarm_reads_it() {
         let node = Node {
             id: "abc".into(),
+            machine: Machine {
+                os: "linux".into(),
+                architecture: "x86_64".into(),
+                ..Machine::default()
+            },
             hostname: "Host-1".into(),
             address: "10.77.0.1".into(),
             ready: true,
@@ -79,8 +84,6 @@ mod tests {
             traits: NodeTraits {
                 manager: true,
                 labels: [("Zone".to_owned(), "a".to_owned())].into(),
-                os: "linux".into(),
-                arch: "x86_64".into(),
                 ..NodeTraits::default()
             },
         };

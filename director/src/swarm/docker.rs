@@ -27,8 +27,8 @@ use self::address::Address;
 use self::answer::{StatsAnswer, TaskAnswer};
 use self::client::{Call, Client, broken};
 use super::{
-    Container, CpuUsage, JoinTokens, LogLine, LogQuery, Manager, Network, Node, Object, Service,
-    Swarm, SwarmError, SwarmTask, with_tag,
+    Container, CpuUsage, ImageDigests, JoinTokens, LogLine, LogQuery, Manager, Network, Node,
+    Object, Service, Swarm, SwarmError, SwarmTask, with_tag,
 };
 use crate::registry::Credentials;
 use crate::task::plan::{Labels, NetworkPlan, ServicePlan};
@@ -97,12 +97,7 @@ impl DockerSwarm {
     }
 
     async fn has_image(&self, image: &str) -> Result<bool, SwarmError> {
-        let inspect = async |docker: Docker| docker.inspect_image(image).await;
-        match self.read(&format!("image `{image}`"), inspect).await {
-            Ok(_) => Ok(true),
-            Err(SwarmError::NotFound { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
+        Ok(self.image_digests(image).await?.is_some())
     }
 }
 
@@ -347,6 +342,18 @@ impl Swarm for DockerSwarm {
             progress.try_for_each(|_| ready(Ok(()))).await
         };
         self.client.ask(&call, pull).await
+    }
+
+    async fn image_digests(&self, image: &str) -> Result<Option<ImageDigests>, SwarmError> {
+        let inspect = async |docker: Docker| docker.inspect_image(image).await;
+        match self.read(&format!("image `{image}`"), inspect).await {
+            Ok(found) => Ok(Some(ImageDigests {
+                id: found.id.unwrap_or_default(),
+                repo_digests: found.repo_digests.unwrap_or_default(),
+            })),
+            Err(SwarmError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn image_problem(&self, image: &str) -> Option<String> {

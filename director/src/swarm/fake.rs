@@ -7,6 +7,7 @@
 //! happens even when the caller goes away meanwhile.
 
 mod life;
+mod logs;
 mod port;
 mod script;
 #[cfg(test)]

@@ -7,7 +7,10 @@
 mod constraint;
 pub mod docker;
 pub mod fake;
+mod machine;
 mod problem;
+
+pub use machine::{ImageDigests, Machine};
 
 use crate::task::plan::{Labels, NetworkPlan, Role, ServicePlan};
 use crate::task::timestamp::Timestamp;
@@ -131,6 +134,8 @@ pub struct JoinTokens {
 pub struct Node {
     /// Node id.
     pub id: String,
+    /// What it is made of.
+    pub machine: Machine,
     /// Host name.
     pub hostname: String,
     /// Address in the Swarm.
@@ -143,7 +148,7 @@ pub struct Node {
     pub traits: NodeTraits,
 }
 
-/// What placement constraints may ask about a node besides its id and host name.
+/// What placement constraints may ask about a node besides its id, its host name and its [`Machine`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeTraits {
     /// Whether it is a manager of the Swarm.
@@ -152,10 +157,6 @@ pub struct NodeTraits {
     pub labels: Labels,
     /// Labels of its Engine.
     pub engine_labels: Labels,
-    /// Operating system, for example `linux`.
-    pub os: String,
-    /// Processor, for example `x86_64`.
-    pub arch: String,
 }
 
 /// A network of any kind.
@@ -402,6 +403,11 @@ pub struct LogLine {
 pub struct LogQuery {
     /// Only the last so many lines.
     pub tail: Option<u32>,
+    /// Only lines of this time and later: nanoseconds since the Unix epoch.
+    pub since: Option<u64>,
+    /// Go on with what is written later. Docker never ends such a log by itself, also not when the
+    /// container has ended: whoever reads it has to see to that.
+    pub follow: bool,
 }
 
 /// What the Director needs of Docker Swarm.
@@ -455,8 +461,9 @@ pub trait Swarm: Send + Sync + 'static {
     /// Removes a volume on the manager's node.
     async fn remove_volume(&self, name: &str) -> Result<(), SwarmError>;
 
-    /// The log of one Swarm task up to now, oldest line first; ends when it has been read. Works for
-    /// every node, and until the service is removed. `tty` as in the service's plan.
+    /// The log of one Swarm task up to now, oldest line first; ends when it has been read, unless it is
+    /// to be followed. Works for every node, and until the service is removed. `tty` as in the
+    /// service's plan. Dropping the stream ends the reading at Docker.
     async fn task_logs(
         &self,
         task_id: &str,
@@ -478,6 +485,9 @@ pub trait Swarm: Send + Sync + 'static {
 
     /// Pulls an image to the manager's node unless it is there.
     async fn pull_image(&self, image: &str) -> Result<(), SwarmError>;
+
+    /// What identifies an image on the manager's node; `None` when it is not there.
+    async fn image_digests(&self, image: &str) -> Result<Option<ImageDigests>, SwarmError>;
 
     /// Why a node may not have got an image, once it has said that there is no such image: Docker's
     /// own text about the registry, and which credentials were sent, never a password. None when

@@ -64,6 +64,7 @@ fn it_names_every_operation_once() {
     getTaskEvents get /task/{id}/events
     getTaskLogs get /task/{id}/logs
     getTaskResults get /task/{id}/results
+    getTaskManifest get /task/{id}/manifest
     listDatabind get /databind/list
     listTasks get /task
     ping get /monitoring/ping

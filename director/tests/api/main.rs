@@ -9,5 +9,6 @@ mod fixture;
 mod layer1;
 mod layer2;
 mod reports;
+mod live;
 mod uploads;
 mod wrong;

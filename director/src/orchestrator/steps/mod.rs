@@ -22,6 +22,7 @@ pub(super) mod wind_down;
 mod workers;
 
 use super::cleanup;
+use super::manifest;
 use super::run::Run;
 use super::wait::{Deadline, StepError, interrupted};
 use crate::swarm::{Swarm, SwarmError, SwarmTask};
@@ -39,6 +40,10 @@ pub type StepResult = Result<Event, StepError>;
 /// # Errors
 /// When the run failed, or the task is to end.
 pub async fn perform(run: &mut Run, step: Step) -> StepResult {
+    let begins = step == Step::Workers && run.state.worker.is_none();
+    if begins || matches!(step, Step::Running | Step::Collect) {
+        manifest::observe(run).await;
+    }
     match step {
         Step::Queued => queued(run).await,
         Step::Delivery => delivery::delivery(run).await,

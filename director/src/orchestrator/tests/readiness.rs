@@ -158,10 +158,14 @@ fn a_restart_goes_on_asking_within_the_same_time() {
 fn workers_are_asked_once_more_by_a_director_that_was_away_for_too_long() {
     let stage = Stage::new();
     stage.discovery.warm_up(1);
+    let discovery = stage.discovery.clone();
     stage.life(|director| async move {
         let task = probed(json!({"tcp": 1099, "timeout": 60}));
         let name = director.accepted(&task).await;
         director.until_step(&name, Step::Readiness).await;
+        while discovery.probed().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     });
     stage.away(Duration::from_secs(300));
     stage.life(|director| async move {

@@ -3,8 +3,8 @@
 
 use super::body::NO_NODE;
 use crate::swarm::{
-    Container, CpuUsage, JoinTokens, Kind, Manager, Network, Node, NodeTraits, Object, Service,
-    SwarmError, SwarmTask, TaskState,
+    Container, CpuUsage, JoinTokens, Kind, Machine, Manager, Network, Node, NodeTraits, Object,
+    Service, SwarmError, SwarmTask, TaskState,
 };
 use crate::task::plan::Labels;
 use crate::task::timestamp::Timestamp;
@@ -95,10 +95,11 @@ impl From<models::Node> for Node {
         let description = answer.description.unwrap_or_default();
         let spec = answer.spec.unwrap_or_default();
         let availability = spec.availability;
-        let platform = description.platform.unwrap_or_default();
+        let machine = machine(&description);
         let engine = description.engine.unwrap_or_default();
         Self {
             id: answer.id.unwrap_or_default(),
+            machine,
             hostname: description.hostname.unwrap_or_default(),
             address: status.addr.unwrap_or_default(),
             ready: status.state == Some(NodeState::READY),
@@ -107,10 +108,24 @@ impl From<models::Node> for Node {
                 manager: spec.role == Some(NodeSpecRoleEnum::MANAGER),
                 labels: sorted(spec.labels),
                 engine_labels: sorted(engine.labels),
-                os: platform.os.unwrap_or_default(),
-                arch: platform.architecture.unwrap_or_default(),
             },
         }
+    }
+}
+
+fn machine(description: &models::NodeDescription) -> Machine {
+    let engine = description.engine.as_ref();
+    let platform = description.platform.clone().unwrap_or_default();
+    let resources = description.resources.clone().unwrap_or_default();
+    let amount = |amount: Option<i64>| amount.and_then(|n| n.try_into().ok()).unwrap_or_default();
+    Machine {
+        engine_version: engine
+            .and_then(|engine| engine.engine_version.clone())
+            .unwrap_or_default(),
+        os: platform.os.unwrap_or_default(),
+        architecture: platform.architecture.unwrap_or_default(),
+        nano_cpus: amount(resources.nano_cpus),
+        memory: amount(resources.memory_bytes),
     }
 }
 

@@ -202,6 +202,8 @@ struct Reading {
     call: Call,
     body: BoxStream<'static, Result<Vec<u8>, reqwest::Error>>,
     decoder: Decoder,
+    /// Whether silence means nothing.
+    follows: bool,
     /// What is left to say once the lines are out.
     ended: Option<Option<SwarmError>>,
 }
@@ -216,12 +218,18 @@ pub(super) async fn open(
     let call = Call::read(format!("the log of Swarm task `{task_id}`"));
     let path = format!("/tasks/{task_id}/logs");
     let tail = query.tail.map_or("all".to_owned(), |n| n.to_string());
-    let query = [
+    let follows = query.follow;
+    let since = query.since.map(|nanos| ("since", seconds(nanos)));
+    let query: Vec<(&str, String)> = [
         ("stdout", "true".to_owned()),
         ("stderr", "true".to_owned()),
         ("timestamps", "true".to_owned()),
+        ("follow", follows.to_string()),
         ("tail", tail),
-    ];
+    ]
+    .into_iter()
+    .chain(since)
+    .collect();
     let begin = async |docker: Docker| client.get(docker, &path, &query).await;
     let response = client.ask(&call, begin).await?;
     let body = response.bytes_stream().map(|part| part.map(|b| b.to_vec()));
@@ -230,9 +238,15 @@ pub(super) async fn open(
         call: call.within(STALL),
         body: body.boxed(),
         decoder: Decoder::new(tty),
+        follows,
         ended: None,
     };
     Ok(stream::unfold(reading, next).boxed())
+}
+
+/// As Docker reads times: seconds since the Unix epoch, with nine digits behind the point.
+fn seconds(nanos: u64) -> String {
+    format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000)
 }
 
 async fn next(mut reading: Reading) -> Option<(Result<LogLine, SwarmError>, Reading)> {
@@ -249,7 +263,11 @@ async fn next(mut reading: Reading) -> Option<(Result<LogLine, SwarmError>, Read
 
 impl Reading {
     async fn read(&mut self) {
-        match timeout(STALL, self.body.next()).await {
+        let part = match self.follows {
+            true => Ok(self.body.next().await),
+            false => timeout(STALL, self.body.next()).await,
+        };
+        match part {
             Ok(Some(Ok(bytes))) => self.decoder.push(&bytes),
             Ok(Some(Err(error))) => {
                 let error = self.client.explain(&self.call, broken(error));

@@ -289,6 +289,20 @@ impl FakeTask {
         Some(words.to_string())
     }
 
+    /// For how long its process has run, or ran.
+    pub fn ran(&self, now: Instant) -> Duration {
+        let started = self.born + Self::time_to_run();
+        let by_itself = match &self.fate {
+            Fate::Runs(Some((after, _))) => Some(started + *after),
+            _ => None,
+        };
+        let killed = self.killed.map(|(at, _)| at);
+        let told = self.told.filter(|_| self.state(now).is_terminal());
+        let ended = [Some(now), by_itself, killed, told].into_iter().flatten();
+        let ended = ended.min().unwrap_or(now);
+        ended.saturating_duration_since(started)
+    }
+
     /// Whether the node made a container of it.
     pub fn has_container(&self, now: Instant) -> bool {
         let seen = self.seen(now);

@@ -5,7 +5,7 @@ use super::life::FakeTask;
 use super::world::World;
 use crate::swarm::problem::{Problem, Sent};
 use crate::swarm::{
-    Container, CpuUsage, JoinTokens, Kind, LogLine, LogQuery, LogStream, Manager, Network, Node,
+    Container, CpuUsage, ImageDigests, JoinTokens, Kind, LogLine, LogQuery, Manager, Network, Node,
     Object, Service, Swarm, SwarmError, SwarmTask, TaskState,
 };
 use crate::task::plan::{Labels, NetworkPlan, RESULTS_TARGET, ServicePlan};
@@ -179,18 +179,7 @@ impl Swarm for FakeSwarm {
         tty: bool,
         query: LogQuery,
     ) -> Result<BoxStream<'static, Result<LogLine, SwarmError>>, SwarmError> {
-        let (lines, hangs) = self
-            .call("task_logs", task_id, |world, now| {
-                let lines = log(world, now, task_id, tty, query)?;
-                let mut own = world.tasks.iter().filter(|task| task.id == task_id);
-                Ok((lines, own.any(|task| task.service.script.log_hangs)))
-            })
-            .await?;
-        let lines = stream::iter(lines);
-        Ok(match hangs {
-            true => lines.chain(stream::pending()).boxed(),
-            false => lines.boxed(),
-        })
+        self.log(task_id, tty, query).await
     }
 
     async fn archive(
@@ -245,6 +234,17 @@ impl Swarm for FakeSwarm {
                     reason: format!("pull access denied for {image}, repository does not exist"),
                 }),
             }
+        })
+        .await
+    }
+
+    async fn image_digests(&self, image: &str) -> Result<Option<ImageDigests>, SwarmError> {
+        self.call("image_digests", image, |world, _| {
+            let is_known = world.scripts.contains_key(&(image.to_owned(), None));
+            Ok(is_known.then(|| ImageDigests {
+                id: format!("sha256:{image}"),
+                repo_digests: Vec::new(),
+            }))
         })
         .await
     }
@@ -337,50 +337,4 @@ async fn pack(
             .await?;
     }
     tar.into_inner().await
-}
-
-/// Logs can be read as long as the Swarm task is listed. Those of a lost node end with an error.
-fn log(
-    world: &World,
-    now: Instant,
-    task_id: &str,
-    tty: bool,
-    query: LogQuery,
-) -> Result<Vec<Result<LogLine, SwarmError>>, SwarmError> {
-    let what = format!("the log of Swarm task `{task_id}`");
-    let task = world.listed(now).find(|t| t.id == task_id);
-    let Some(task) = task else {
-        return Err(SwarmError::NotFound { what });
-    };
-    let script = &task.service.script;
-    let lost = task.lost.map(|_| {
-        let node = task.node.clone().unwrap_or_default();
-        format!("Error grabbing logs: incomplete log stream. node {node} is not available")
-    });
-    let error = lost.clone().or_else(|| script.log_error.clone());
-    let written = task.has_container(now) && task.state(now) != TaskState::Starting;
-    let mut all = match written && lost.is_none() {
-        true => match task.last_words(now) {
-            Some(words) => vec![(LogStream::Stdout, words)],
-            None => script.lines.clone(),
-        },
-        false => Vec::new(),
-    };
-    if written && lost.is_none() && task.ended_when_told(now) {
-        let last = script.last_lines.iter().cloned();
-        all.extend(last.map(|line| (LogStream::Stdout, line)));
-    }
-    let skip = query
-        .tail
-        .map_or(0, |n| all.len().saturating_sub(n as usize));
-    let lines = all.iter().skip(skip).map(|(stream, text)| {
-        Ok(LogLine {
-            at: "2026-01-01T00:00:00.000000001Z".to_owned(),
-            // A terminal has one stream.
-            stream: if tty { LogStream::Stdout } else { *stream },
-            text: text.clone(),
-        })
-    });
-    let error = error.map(|reason| Err(SwarmError::Internal { what, reason }));
-    Ok(lines.chain(error).collect())
 }

@@ -20,6 +20,8 @@ pub(super) struct Script {
     pub after: Duration,
     /// What is written at the start of the process.
     pub lines: Vec<(LogStream, String)>,
+    /// What is written to standard output so long after that, in order.
+    pub later: Vec<(Duration, String)>,
     /// An error that Docker puts after the lines of the log.
     pub log_error: Option<String>,
     /// Whether reading its log never comes to an end.
@@ -49,6 +51,7 @@ impl Default for Script {
             exits: Vec::new(),
             after: Duration::ZERO,
             lines: Vec::new(),
+            later: Vec::new(),
             log_error: None,
             log_hangs: false,
             on_term: (Duration::from_millis(100), 0),
@@ -131,6 +134,12 @@ impl ImageScript<'_> {
     /// Writes `lines` to standard output.
     pub fn prints(self, lines: &[&str]) -> Self {
         self.writes(LogStream::Stdout, lines)
+    }
+
+    /// Writes `line` to standard output so long after the start of the process.
+    pub fn prints_after(self, delay: Duration, line: &str) -> Self {
+        let line = (delay, line.to_owned());
+        self.edit(|script| script.later.push(line))
     }
 
     /// Writes `lines` to standard error.

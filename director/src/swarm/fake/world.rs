@@ -2,7 +2,7 @@
 
 use super::life::{FakeService, FakeTask, Fate, HEARTBEATS};
 use super::script::{Key, Script, Trouble};
-use crate::swarm::{Container, Network, Node, NodeTraits, SwarmError, with_tag};
+use crate::swarm::{Container, Machine, Network, Node, NodeTraits, SwarmError, with_tag};
 use crate::task::plan::{
     Endpoint, HOST_NETWORK, Labels, MountSource, NetworkPlan, Role, Scale, ServicePlan,
 };
@@ -31,6 +31,8 @@ pub(super) struct World {
     pub leaked: usize,
     /// Time between two containers of a service.
     pub stagger: Duration,
+    /// As many handles as logs are being followed, and this one.
+    pub following: Arc<()>,
     ids: u64,
     next_port: u16,
 }
@@ -108,6 +110,7 @@ impl World {
             refusals: BTreeMap::new(),
             leaked: 0,
             stagger: Duration::from_millis(20),
+            following: Arc::default(),
             ids: 0,
             next_port: 32769,
         };
@@ -127,6 +130,13 @@ impl World {
         self.nodes.push(FakeNode {
             node: Node {
                 id: id.to_owned(),
+                machine: Machine {
+                    engine_version: "20.10.24".to_owned(),
+                    os: "linux".to_owned(),
+                    architecture: "x86_64".to_owned(),
+                    nano_cpus: 2_000_000_000,
+                    memory: 8 << 30,
+                },
                 hostname: format!("host-{id}"),
                 address: match number {
                     0 => "127.0.0.1".to_owned(),

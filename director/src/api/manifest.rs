@@ -1,0 +1,65 @@
+//! What has to be known to run a test again.
+
+use super::error::{ApiError, RequestError};
+use super::path::TaskId;
+use super::query::Query;
+use super::task::find;
+use super::{App, to_its_end, view};
+use crate::orchestrator::View;
+use atq_api_spec::error::Problem;
+use atq_api_spec::manifest::{EnvironmentValue, Manifest};
+use axum::Json;
+use axum::extract::State;
+use axum::http::Uri;
+use tokio::task::spawn_blocking;
+
+/// Tells what a run was and what it ran on, so that it can be run again exactly.
+///
+/// Images by digest, bundles, nodes, addresses, times and clocks, recorded while the run was under way;
+/// there from the beginning, and complete once the task is done, also when it failed early.
+#[utoipa::path(
+    get,
+    path = "/task/{id}/manifest",
+    operation_id = "getTaskManifest",
+    tag = "task",
+    params(("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly")),
+    responses(
+        (status = 200, description = "The manifest. It has no value of a variable.", body = Manifest),
+        (status = 404, description = "There is no such task.", body = Problem, content_type = "application/problem+json"),
+        (status = 500, description = "The evidence cannot be read.", body = Problem, content_type = "application/problem+json")
+    )
+)]
+pub async fn manifest(
+    State(app): State<App>,
+    TaskId(name): TaskId,
+    uri: Uri,
+) -> Result<Json<Manifest>, ApiError> {
+    Query::read(&uri, &[])?;
+    let task = find(&app, &name)?;
+    let read = spawn_blocking(move || read(&app, &task));
+    let manifest = to_its_end(read)
+        .await?
+        .map_err(|_| RequestError::ShuttingDown)?;
+    Ok(Json(manifest?))
+}
+
+/// Blocks.
+fn read(app: &App, task: &View) -> Result<Manifest, ApiError> {
+    let evidence = &app.orchestrator.shared().evidence;
+    let mut environment = Vec::new();
+    for (service, spec) in [("master", &task.spec.master), ("worker", &task.spec.worker)] {
+        for variable in &spec.environment {
+            environment.push(EnvironmentValue {
+                service: service.to_owned(),
+                name: variable.name.clone(),
+                fingerprint: evidence.fingerprint(&variable.value).map_err(failed)?,
+            });
+        }
+    }
+    let seen = evidence.observed(&task.spec.name, &task.state.run);
+    Ok(view::manifest(task, seen, environment))
+}
+
+fn failed(error: std::io::Error) -> ApiError {
+    crate::orchestrator::logs::LogError::Evidence(error).into()
+}

@@ -1,0 +1,98 @@
+//! What is kept, and for how long.
+
+use super::document::Section;
+use super::fields;
+use std::time::Duration;
+
+/// What is kept of tasks that are over, and of bundles. `None` is no bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Number of tasks that are over.
+    pub tasks: Option<u64>,
+    /// Time since a task was over.
+    pub task_age: Option<Duration>,
+    /// Bytes of the evidence of tasks that are over.
+    pub evidence_bytes: Option<u64>,
+    /// Time since the upload of a bundle that no task names.
+    pub bundle_age: Option<Duration>,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            tasks: Some(1000),
+            task_age: None,
+            evidence_bytes: Some(50 << 30),
+            bundle_age: Some(Duration::from_secs(30 * 86_400)),
+        }
+    }
+}
+
+impl Retention {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let default = Self::default();
+        let mut number = |key, default: Option<u64>| {
+            let read = section.optional(key, |v| fields::integer(v, 0, u64::MAX >> 1));
+            read.or(default).filter(|number| *number > 0)
+        };
+        let (tasks, evidence_bytes) = (
+            number("tasks", default.tasks),
+            number("evidenceBytes", default.evidence_bytes),
+        );
+        let mut age = |key, default| section.optional(key, fields::age).unwrap_or(default);
+        let (task_age, bundle_age) = (
+            age("taskAge", default.task_age),
+            age("bundleAge", default.bundle_age),
+        );
+        section.finish();
+        Self {
+            tasks,
+            task_age,
+            evidence_bytes,
+            bundle_age,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use crate::config::{Config, ConfigError};
+    use std::time::Duration;
+
+    fn with(line: &str) -> Result<Config, ConfigError> {
+        Config::parse(&format!("{}{line}\n", Config::smallest()), |_| None)
+    }
+
+    #[test]
+    fn ages_are_times_or_seconds() {
+        for (text, seconds) in [
+            ("30d", Some(2_592_000)),
+            ("90m", Some(5400)),
+            ("'45s'", Some(45)),
+            ("'7'", Some(7)),
+            ("0", None),
+            ("0d", None),
+        ] {
+            let config = with(&format!("retention: {{taskAge: {text}}}")).unwrap();
+            let expected = seconds.map(Duration::from_secs);
+            assert_eq!(config.retention.task_age, expected, "{text}");
+        }
+        for text in [
+            "-1",
+            "soon",
+            "d",
+            "1w",
+            "1.5h",
+            "36501d",
+            "99999999999999999999d",
+        ] {
+            let error = with(&format!("retention: {{taskAge: {text}}}")).unwrap_err();
+            let error = error.to_string();
+            assert!(error.contains("`retention.taskAge`"), "{error}");
+            assert!(error.contains("must be a time like `30d`"), "{error}");
+        }
+        let error = with("retention: {tasksAge: 1d}").unwrap_err().to_string();
+        assert!(error.contains("did you mean `retention.task"), "{error}");
+    }
+}

@@ -1,0 +1,52 @@
+//! Fingerprints of secrets. A plain hash of a short password is soon guessed; these are keyed with
+//! what never leaves the data directory, and so tell only whether two values are the same.
+
+use super::Evidence;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+const KEY: &str = "manifest-key";
+
+impl Evidence {
+    /// The fingerprint of `secret`: HMAC-SHA256, the same for the same text as long as the data
+    /// directory is there. Blocks.
+    ///
+    /// # Errors
+    /// When the key cannot be read or made.
+    pub fn fingerprint(&self, secret: &str) -> io::Result<String> {
+        let key = key(self.root.parent().unwrap_or(&self.root))?;
+        let mut mac = Hmac::<Sha256>::new_from_slice(&key).map_err(io::Error::other)?;
+        mac.update(secret.as_bytes());
+        let mut text = "hmac-sha256:".to_owned();
+        for byte in mac.finalize().into_bytes() {
+            // Writing to a text does not fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        Ok(text)
+    }
+}
+
+/// The key of a data directory, made at the first use.
+fn key(datadir: &Path) -> io::Result<Vec<u8>> {
+    let path = datadir.join(KEY);
+    match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        read => return read,
+    }
+    fs::create_dir_all(datadir)?;
+    // Only its owner may read a file of this kind.
+    let mut draft = tempfile::NamedTempFile::new_in(datadir)?;
+    for _ in 0..2 {
+        draft.write_all(uuid::Uuid::new_v4().as_bytes())?;
+    }
+    draft.as_file().sync_all()?;
+    match draft.persist_noclobber(&path) {
+        // Somebody else was quicker.
+        Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(error.error),
+        _ => fs::read(&path),
+    }
+}

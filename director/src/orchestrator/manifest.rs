@@ -1,0 +1,140 @@
+//! What has to be known to run a test again, looked at while it can be seen: images are pulled anew and
+//! nodes go. Best effort: it fails nothing, and holds nothing up for longer than [`PATIENCE`].
+
+use super::containers;
+use super::run::Run;
+use crate::bundle::BundleId;
+use crate::evidence::{Observed, SeenBundle, SeenContainer, SeenImage, SeenNode, SeenSettings};
+use crate::swarm::SwarmError;
+use std::time::Duration;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+/// Longest look.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Looks at what the run uses, and keeps what was seen with the evidence. What was seen before stays,
+/// if it cannot be seen any more.
+pub async fn observe(run: &Run) {
+    let (evidence, name, id) = kept_at(run);
+    let Ok(before) = spawn_blocking(move || evidence.observed(&name, &id)).await else {
+        return;
+    };
+    let mut seen = before.clone();
+    match timeout(PATIENCE, look(run, &mut seen)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::debug!(task = %run.spec.name, %error, "the manifest may lack something");
+        }
+        Err(_) => tracing::debug!(task = %run.spec.name, "the manifest may lack something"),
+    }
+    if seen == before {
+        return;
+    }
+    let (evidence, name, id) = kept_at(run);
+    let kept = spawn_blocking(move || evidence.keep_observed(&name, &id, &seen)).await;
+    if let Ok(Err(error)) = kept {
+        tracing::warn!(task = %run.spec.name, %error, "the manifest cannot be kept");
+    }
+}
+
+fn kept_at(
+    run: &Run,
+) -> (
+    crate::evidence::Evidence,
+    crate::task::spec::TaskName,
+    String,
+) {
+    let evidence = run.shared.evidence.clone();
+    (evidence, run.spec.name.clone(), run.state.run.clone())
+}
+
+async fn look(run: &Run, seen: &mut Observed) -> Result<(), SwarmError> {
+    look_at_director(run, seen);
+    look_at_bundles(run, seen).await;
+    look_at_images(run, seen).await?;
+    look_at_containers(run, seen).await
+}
+
+fn look_at_director(run: &Run, seen: &mut Observed) {
+    let settings = &run.shared.settings;
+    seen.director = settings.director_id.clone();
+    seen.version = env!("CARGO_PKG_VERSION").to_owned();
+    seen.settings = SeenSettings {
+        orchestration_timeout: settings.orchestration_timeout.map(|time| time.as_secs()),
+        max_duration: settings.max_duration.as_secs(),
+        subnet_pool: settings.subnet_pool.to_string(),
+        discovery_image: settings.discovery_image.clone(),
+    };
+}
+
+async fn look_at_bundles(run: &Run, seen: &mut Observed) {
+    let named = [&run.spec.master.fileid, &run.spec.worker.fileid];
+    for id in named.into_iter().flatten() {
+        if seen.bundles.contains_key(id) {
+            continue;
+        }
+        let Ok(known) = id.parse::<BundleId>() else {
+            continue;
+        };
+        let Ok(Some(content)) = run.shared.bundles.get(&known).await else {
+            continue;
+        };
+        let files = content.entries.into_iter();
+        let bundle = SeenBundle {
+            file_name: content.info.file_name,
+            zip_bytes: content.info.zip_bytes,
+            unpacked_bytes: content.info.unpacked_bytes,
+            files: files.map(|entry| (entry.path, entry.size)).collect(),
+        };
+        seen.bundles.insert(id.clone(), bundle);
+    }
+}
+
+/// Each once: what is pulled later under the same name is not what the test began with.
+async fn look_at_images(run: &Run, seen: &mut Observed) -> Result<(), SwarmError> {
+    let discovery = &run.shared.settings.discovery_image;
+    for image in [&run.spec.worker.image, &run.spec.master.image, discovery] {
+        let known = seen.images.get(image);
+        if known.is_some_and(|known| known.digests.is_some()) {
+            continue;
+        }
+        let digests = run.shared.swarm.image_digests(image).await?;
+        seen.images.insert(image.clone(), SeenImage { digests });
+    }
+    Ok(())
+}
+
+async fn look_at_containers(run: &Run, seen: &mut Observed) -> Result<(), SwarmError> {
+    let swarm = &*run.shared.swarm;
+    let network = run.state.network.as_deref().unwrap_or_default();
+    for logged in containers::logged(swarm, &run.labels(), &run.spec).await? {
+        let task = logged.task;
+        let container = SeenContainer {
+            address: task.address_in(network).map(|address| address.to_string()),
+            state: task.state.as_str().to_owned(),
+            node: task.node_id,
+            container: task.container_id,
+            exit_code: task.exit_code,
+        };
+        seen.containers.insert(logged.source.to_string(), container);
+    }
+    if seen.manager.is_empty() {
+        seen.manager = swarm.manager().await?.node_id;
+    }
+    let used = |id: &String| {
+        let mut containers = seen.containers.values();
+        *id == seen.manager || containers.any(|container| container.node.as_ref() == Some(id))
+    };
+    for node in swarm.nodes().await? {
+        if used(&node.id) {
+            let known = SeenNode {
+                hostname: node.hostname,
+                address: node.address,
+                machine: node.machine,
+            };
+            seen.nodes.insert(node.id, known);
+        }
+    }
+    Ok(())
+}
