@@ -2,8 +2,10 @@
 
 use crate::fixture::{Director, IMAGE, payload};
 use atq_director::swarm::fake::FakeSwarm;
-use atq_director::task::plan::Role;
-use axum::http::StatusCode;
+use atq_director::task::plan::{Role, carrier_token};
+use atq_director::task::spec::TaskName;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -355,4 +357,54 @@ async fn who_left_no_results_is_told_where_they_belong() {
     );
     let wrong = director.get("/task/bare/results?service=wait").await;
     assert_eq!(wrong.json()["code"], "bad_query");
+}
+
+#[tokio::test(start_paused = true)]
+async fn carriers_bring_results_and_tell_of_load_with_the_token_of_their_run() {
+    let director = Director::new().await;
+    let master = director.swarm.image(IMAGE).in_role(Role::Master);
+    master
+        .hangs_its_results()
+        .exits(0)
+        .after(Duration::from_secs(5));
+    director.put(&payload("carried")).await;
+    director
+        .until("carried", |task| task["status"] == "started")
+        .await;
+    let name = TaskName::parse("carried").unwrap();
+    let state = director.orchestrator.get(&name).unwrap().unwrap().state;
+    let send = async |method: &str, path: &str, token: &str, body: &'static str| {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/carrier/{}/{path}", state.run))
+            .header("authorization", format!("Bearer {token}"))
+            .header("x-atq-node", "node-1")
+            .header("content-type", "application/json")
+            .body(Body::from(body));
+        let answer = director.send(request.unwrap()).await;
+        assert!(answer.headers.contains_key("x-atq-now"));
+        answer.status.as_u16()
+    };
+    let own = carrier_token(&state.token);
+    let load = r#"{"at":1,"cpus":4,"nodePercent":50.0,"containers":[{"id":"c","source":"worker.1","percent":100.0}]}"#;
+    assert_eq!(send("POST", "load", &own, load).await, 204);
+    assert_eq!(send("POST", "load", "wrong", load).await, 401);
+    assert_eq!(send("PUT", "results/master.1", &own, "").await, 409);
+    director
+        .until("carried", |task| task["step"] == "collect")
+        .await;
+    assert_eq!(send("PUT", "results/master.1", "wrong", "").await, 401);
+    assert_eq!(send("PUT", "results/worker.99", &own, "").await, 409);
+    assert_eq!(send("PUT", "results/master.1", &own, "no tar").await, 400);
+    assert_eq!(
+        send("PUT", "results/master.1?problem=disk", &own, "").await,
+        204
+    );
+    director
+        .until("carried", |task| task["step"] == "done")
+        .await;
+    assert_eq!(send("PUT", "results/master.1", &own, "").await, 401);
+    let evidence = &director.orchestrator.shared().evidence;
+    let load = evidence.load(&name, &state.run).await.unwrap().unwrap();
+    assert_eq!(load.sources["worker.1"].busy.max, 25.0);
 }
