@@ -60,7 +60,10 @@ fn every_node_gets_the_bundle_once_and_containers_read_it() {
         assert_eq!(ids, NODES);
         assert!(nodes.iter().all(|node| node.fetched && node.bytes > 0));
         for node in NODES {
-            assert_eq!(director.fake.volumes_on(node), [volume.clone()]);
+            assert_eq!(
+                director.fake.volumes_on(node),
+                std::slice::from_ref(&volume)
+            );
         }
         let mut again = task.clone();
         again["name"] = json!("again");
