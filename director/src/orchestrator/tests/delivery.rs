@@ -437,3 +437,17 @@ fn constraints_that_no_node_satisfies_are_told_at_once() {
         assert!(failure.contains("(node.labels.zone==a)"), "{failure}");
     });
 }
+
+#[test]
+fn a_bundle_that_was_never_brought_anywhere_needs_no_docker_to_go() {
+    let stage = Stage::for_task(&plain());
+    stage.life(|director| async move {
+        director.fake.down(true);
+        director
+            .it
+            .remove_bundle(&BUNDLE.parse().unwrap())
+            .await
+            .unwrap();
+        director.fake.down(false);
+    });
+}
