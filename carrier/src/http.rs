@@ -8,9 +8,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ureq::http::Response;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{Connector as _, RustlsConnector, TcpConnector};
 use ureq::{Agent, Body, SendBody, Timeout};
 
 use crate::args::Args;
+use crate::deaf::Deaf;
 use crate::problem::{Problem, reason};
 
 /// What it takes to connect; the kernel knocks four times meanwhile.
@@ -31,6 +34,7 @@ pub struct Director {
     token: String,
     node: String,
     until: Instant,
+    deaf: Deaf,
 }
 
 /// An answer that has begun.
@@ -72,8 +76,14 @@ impl Director {
         if url.starts_with("https:") {
             config = config.tls_config(tls(&args.ca_file)?);
         }
+        let deaf = Deaf::default();
+        let connector =
+            ().chain(TcpConnector::default())
+                .chain(deaf.clone())
+                .chain(RustlsConnector::default());
         Ok(Self {
-            agent: config.build().new_agent(),
+            agent: Agent::with_parts(config.build(), connector, DefaultResolver::default()),
+            deaf,
             url: url.trim_end_matches('/').to_owned(),
             token: args.token.clone(),
             node: args.node.clone(),
@@ -102,10 +112,15 @@ impl Director {
     /// Sends a body to something below `{url}/carrier/`, in chunks.
     ///
     /// # Errors
-    /// As for [`Director::get`]; also when the body cannot be read.
+    /// As for [`Director::get`]; also when the body cannot be read, or the Director has not taken all of it.
     pub fn put(&self, path: &str, body: &mut dyn Read) -> Result<Answer, Problem> {
         let left = self.left()?;
-        self.asked(|| {
+        self.deaf.forget();
+        let body = &mut Said {
+            from: body,
+            deaf: &self.deaf,
+        };
+        let answer = self.asked(|| {
             self.agent
                 .put(format!("{}/carrier/{path}", self.url))
                 .config()
@@ -117,7 +132,12 @@ impl Director {
                 // Refused before it is sent, if it is refused.
                 .header("Expect", "100-continue")
                 .send(SendBody::from_reader(body))
-        })
+        })?;
+        if self.deaf.is_so() {
+            let text = format!("the Director at `{}` has not taken all of it", self.url);
+            return Err(Problem::passing(text));
+        }
+        Ok(answer)
     }
 
     /// Sends some JSON; gives up soon.
@@ -225,6 +245,21 @@ impl Director {
             return Problem::passing(text);
         }
         Problem::lasting(text)
+    }
+}
+
+/// A body that ends as soon as nobody listens.
+struct Said<'a> {
+    from: &'a mut dyn Read,
+    deaf: &'a Deaf,
+}
+
+impl Read for Said<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.deaf.is_so() {
+            return Ok(0);
+        }
+        self.from.read(buffer)
     }
 }
 

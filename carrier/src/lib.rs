@@ -8,6 +8,7 @@
 
 pub mod args;
 pub mod collect;
+pub mod deaf;
 pub mod docker;
 pub mod fetch;
 pub mod http;

@@ -3,8 +3,11 @@
 
 mod stage;
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use serde_json::{Value, json};
 
@@ -162,6 +165,28 @@ fn a_director_that_wants_no_results() {
     );
     assert_eq!(ended.problem(), expected);
     assert_eq!(director.seen("PUT").len(), 1);
+}
+
+/// Whoever answers and closes has not read the rest, and the kernel says so by a reset.
+#[test]
+fn a_director_that_has_read_enough() {
+    let stage = Stage::new();
+    let tar = vec![7; 64 << 20];
+    let _docker = Server::unix(&socket(&stage), move |_| Reply::Full(200, tar.clone()));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let director = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").unwrap();
+        let mut some = vec![0; 1 << 20];
+        stream.read_exact(&mut some).unwrap();
+        let answer = b"HTTP/1.1 413 X\r\nContent-Length: 9\r\nConnection: close\r\n\r\ntoo large";
+        stream.write_all(answer).unwrap();
+    });
+    let ended = stage.run("collect", &collect(&url, &[("large", "worker.1")]));
+    director.join().unwrap();
+    let expected = format!("worker.1: the Director at `{url}` answered 413: too large");
+    assert_eq!(ended.problem(), expected);
 }
 
 #[test]
