@@ -31,6 +31,7 @@ swarm: ## tests on the real Swarm of this machine, and on one of three nodes, on
 	@deploy/setup.sh image-director
 	@deploy/setup.sh nodes
 	@deploy/setup.sh registry
+	@deploy/setup.sh browser
 	cargo build --locked -p atq-director
 	cargo test --locked -p atq-tests -- --test-threads=1
 

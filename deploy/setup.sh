@@ -5,7 +5,7 @@ set -euo pipefail
 
 usage() {
   cat <<'HELP'
-usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|registry|nodes|all]
+usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|registry|browser|nodes|all]
 
   engine           a Docker Engine that answers (installed and started when missing)
   swarm            engine, and an active Swarm with this node as a manager
@@ -16,6 +16,7 @@ usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|registry|nodes|all
   nodes            engine, and the tools that deploy/nodes.sh needs for more nodes on this machine
   registry         the program `docker-registry` for tests, from Debian's package; unpacked
                    and not installed, so that no service of it is ever started
+  browser          the program `chromium` for tests of the pages, from Debian's package
   all              swarm and images (the default)
 
 A running Engine, an active Swarm and images that exist are used as they are. What this
@@ -298,6 +299,14 @@ setup_registry() {
   say "registry: $(PATH=$PATH:$dir command -v docker-registry)"
 }
 
+# ---------------------------------------------------------------- browser
+
+# The tests find it on PATH. It brings the fonts that pages are measured with.
+setup_browser() {
+  has chromium || apt_install "\`chromium\`" chromium
+  say "browser: $(chromium --version 2>/dev/null)"
+}
+
 # ---------------------------------------------------------------- verbs
 
 main() {
@@ -307,17 +316,20 @@ main() {
       usage
       return
       ;;
-    engine | swarm | base | images | image-testload | image-discovery | image-carrier | image-jmeter | image-director | registry | nodes | all) ;;
+    engine | swarm | base | images | image-testload | image-discovery | image-carrier | image-jmeter | image-director | registry | browser | nodes | all) ;;
     *)
       usage >&2
       die "unknown verb \`$verb\`"
       ;;
   esac
   one_at_a_time
-  if [ "$verb" = registry ]; then
-    setup_registry
-    return
-  fi
+  # What needs no Engine.
+  case "$verb" in
+    registry | browser)
+      "setup_$verb"
+      return
+      ;;
+  esac
   setup_engine
   case "$verb" in swarm | all) setup_swarm ;; esac
   case "$verb" in base | image* | all) setup_base ;; esac

@@ -92,6 +92,10 @@ pub struct Figures {
     pub received_bytes: u64,
     /// Bytes sent.
     pub sent_bytes: u64,
+    /// Names of the figures above that the tool does not tell; they are zero here and mean nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(example = json!(["p99"]))]
+    pub missing: Vec<String>,
 }
 
 /// Figures of a part of the samples.
@@ -179,7 +183,7 @@ pub enum Verdict {
 }
 
 /// A verdict with its reasons.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Judgement {
     /// The verdict.
@@ -193,7 +197,7 @@ pub struct Judgement {
 }
 
 /// How a criterion came out.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CriterionResult {
     /// The criterion, as defined.

@@ -1,5 +1,6 @@
 //! Tasks: what is sent to start one, and what is told about it.
 
+use crate::report::{Judgement, Verdict};
 use crate::service::{Placement, Resources, SplitFile, WorkerReadiness};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -48,6 +49,20 @@ pub struct TaskPayload {
         example = "shop-staging"
     )]
     pub exclusive: Option<String>,
+    /// What the run must fulfil to get the verdict `pass`, for example `p95 < 500ms`; at most 100. README
+    /// has the grammar.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 100, example = json!(["p95 < 500ms", "errors < 1%", "p99 of Login < 2s"]))]
+    pub criteria: Vec<String>,
+    /// With fewer samples the verdict is `invalid`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, example = 1000)]
+    pub min_samples: Option<u64>,
+    /// Patterns of the files that hold samples, relative to `/atq/results` of each container; at most 100.
+    /// None: every file whose format is recognised.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 100, example = json!(["*.jtl"]))]
+    pub result_files: Vec<String>,
 }
 
 /// What a worker that is lost while the test runs means. Lost: it ended with another code than 0, was
@@ -244,6 +259,15 @@ pub struct Task {
     /// The name that the task has for itself, as defined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exclusive: Option<String>,
+    /// What the run must fulfil, in canonical form.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub criteria: Vec<String>,
+    /// With fewer samples the verdict is `invalid`, as defined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_samples: Option<u64>,
+    /// Patterns of the files that hold samples, as defined.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub result_files: Vec<String>,
     /// How bundles come to the containers, if there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Delivery>,
@@ -275,6 +299,12 @@ pub struct Task {
     /// Exit code of the master: the worst one when it has several replicas.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i64>,
+    /// What the run says of what it tested, in one word; absent until the step `report` is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// The verdict with its reasons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judgement: Option<Judgement>,
     /// What clean-up could not remove yet; it is tried again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leftovers: Vec<String>,

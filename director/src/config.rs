@@ -94,6 +94,8 @@ pub struct Limits {
     pub entries: u64,
     /// Replicas of one service.
     pub replicas: u32,
+    /// What is kept of `/atq/results` of all containers of a run.
+    pub results_bytes: u64,
 }
 
 impl Default for Limits {
@@ -103,6 +105,7 @@ impl Default for Limits {
             unpacked_bytes: 8 << 30,
             entries: 100_000,
             replicas: 1000,
+            results_bytes: 8 << 30,
         }
     }
 }
@@ -299,10 +302,9 @@ impl Limits {
                 .optional(key, |v| fields::integer(v, 1, u64::MAX >> 1))
                 .unwrap_or(default)
         };
-        let (upload_bytes, unpacked_bytes) = (
-            bytes("uploadBytes", default.upload_bytes),
-            bytes("unpackedBytes", default.unpacked_bytes),
-        );
+        let upload_bytes = bytes("uploadBytes", default.upload_bytes);
+        let unpacked_bytes = bytes("unpackedBytes", default.unpacked_bytes);
+        let results_bytes = bytes("resultsBytes", default.results_bytes);
         let entries = section.optional("entries", |v| fields::integer(v, 1, 10_000_000));
         let replicas = section.optional("replicas", |v| fields::integer(v, 1, 100_000));
         section.finish();
@@ -311,6 +313,7 @@ impl Limits {
             unpacked_bytes,
             entries: entries.unwrap_or(default.entries),
             replicas: replicas.map_or(default.replicas, |n| u32::try_from(n).unwrap_or(u32::MAX)),
+            results_bytes,
         }
     }
 }

@@ -27,6 +27,7 @@ use config::Config;
 use discovery::{Discovery, HttpDiscovery};
 use evidence::Evidence;
 use identity::Place;
+use orchestrator::arrivals::Arrivals;
 use orchestrator::clock::Clock;
 use orchestrator::health::Health;
 use orchestrator::ledger::Ledger;
@@ -46,6 +47,9 @@ use swarm::docker::DockerSwarm;
 const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
 /// How long Docker may be away while a test runs.
 const DOCKER_PATIENCE: Duration = Duration::from_secs(300);
+
+/// How many files are kept of `/atq/results` of all containers of a run.
+const RESULTS_FILES: u64 = 100_000;
 
 /// The outside world, so that tests can bring their own.
 pub struct Ports {
@@ -103,6 +107,7 @@ pub fn assemble(config: &Config, ports: Ports, listen: SocketAddr) -> anyhow::Re
         clock: Clock::System,
         queue: Queue::new(config.max_concurrent_tasks),
         subnets: Subnets::default(),
+        arrivals: Arrivals::default(),
         carriers: Arc::default(),
         ledger: Ledger::new(&config.datadir),
         reach: ports.reach,
@@ -120,6 +125,10 @@ fn settings(config: &Config, listen: SocketAddr, director_id: String, place: Str
         subnet_pool: config.subnet_pool,
         discovery_image: config.discovery_image.clone(),
         discovery_host: config.discovery_host.clone(),
+        results: evidence::results::ResultsLimits {
+            bytes: config.limits.results_bytes,
+            files: RESULTS_FILES,
+        },
         listen,
         advertise_url: config.advertise_url.clone(),
         carrier_image: config.carrier_image.clone(),

@@ -64,10 +64,20 @@ const DOORS: &[Door] = &[
         open_to: &["config"],
         of: &[],
     },
-    // Reading archives is `atq-parcel`'s work alone.
+    // Reading zips is `atq-parcel`'s work alone; results come as a tar and go as a zip.
     Door {
-        words: &["zip", "rustix"],
+        words: &["rustix"],
         open_to: &[],
+        of: &[],
+    },
+    Door {
+        words: &["zip"],
+        open_to: &["evidence/results/zipped"],
+        of: &[],
+    },
+    Door {
+        words: &["tokio_tar"],
+        open_to: &["evidence/results/unpack"],
         of: &[],
     },
     // `task` is pure.

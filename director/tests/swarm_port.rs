@@ -10,7 +10,9 @@ use atq_director::task::plan::{Endpoint, Mount, MountSource, NetworkJoin, Scale}
 use futures_util::StreamExt;
 use stage::{Does, Stage};
 use std::collections::BTreeSet;
+use std::io::Cursor;
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 
 /// Plays each story on both.
 macro_rules! on_both {
@@ -50,6 +52,8 @@ on_both!(
     the_last_lines_can_be_asked_for,
     containers_told_to_end_keep_their_exit_codes_and_last_words,
     who_has_ended_stays_as_it_is_when_told_to_end,
+    results_can_be_read_after_the_end_and_leave_no_volume,
+    what_a_container_uses_is_counted,
     logs_go_with_the_swarm_task,
     what_nobody_has_does_not_exist,
     an_image_is_pulled_only_when_it_is_missing,
@@ -365,6 +369,59 @@ async fn containers_told_to_end_keep_their_exit_codes_and_last_words(stage: &Sta
         assert_eq!(texts, ["up", "bye"]);
     }
     assert_eq!(stage.swarm.services(&stage.labels).await.unwrap().len(), 1);
+}
+
+async fn results_can_be_read_after_the_end_and_leave_no_volume(stage: &Stage) {
+    let mut plan = stage.service("worker", Does::LeaveResults, None);
+    plan.mounts = vec![Mount {
+        source: MountSource::OwnVolume,
+        target: "/atq/results".into(),
+        read_only: false,
+    }];
+    let task = stage.create_and_end(&plan).await;
+    assert_eq!(task.exit_code, Some(0));
+    let id = task.container_id.unwrap();
+    let tar = stage.swarm.archive(&id, "/atq/results").await.unwrap();
+    let tar: Vec<_> = tar.map(Result::unwrap).collect().await;
+    let mut tar = tokio_tar::Archive::new(Cursor::new(tar.concat()));
+    let mut entries = tar.entries().unwrap();
+    let mut found = None;
+    while let Some(entry) = entries.next().await {
+        let mut entry = entry.unwrap();
+        let path = entry.path().unwrap().into_owned();
+        assert!(path.starts_with("results"), "{path:?}");
+        if path.ends_with("results/deep/own.csv") {
+            let mut text = String::new();
+            entry.read_to_string(&mut text).await.unwrap();
+            found = Some(text);
+        }
+    }
+    assert_eq!(found.as_deref(), Some("a,b\n"));
+    for (id, path) in [(id.as_str(), "/nowhere"), ("0123456789ab", "/atq/results")] {
+        let gone = stage.swarm.archive(id, path).await.map(drop);
+        assert!(matches!(gone, Err(SwarmError::NotFound { .. })), "{gone:?}");
+    }
+}
+
+async fn what_a_container_uses_is_counted(stage: &Stage) {
+    let plan = stage.service("worker", Does::Sleep, None);
+    stage.swarm.create_service(&plan).await.unwrap();
+    let task = stage.running(1).await.remove(0);
+    let id = task.container_id.unwrap();
+    let first = stage.swarm.stats(&id).await.unwrap();
+    assert!(first.processors > 0, "{first:?}");
+    let later = stage
+        .wait("a later count", async || {
+            let now = stage.swarm.stats(&id).await.unwrap();
+            let moved = now.elapsed > first.elapsed;
+            moved.then_some(now).ok_or(format!("{now:?}"))
+        })
+        .await;
+    assert_eq!(later.processors, first.processors);
+    assert!(later.used >= first.used, "{later:?}");
+    assert!(later.used - first.used <= later.elapsed - first.elapsed);
+    let gone = stage.swarm.stats("0123456789ab").await.unwrap_err();
+    assert!(matches!(gone, SwarmError::NotFound { .. }), "{gone:?}");
 }
 
 async fn who_has_ended_stays_as_it_is_when_told_to_end(stage: &Stage) {

@@ -10,7 +10,7 @@ results=/atq/results/results.csv
 run_until_told() {
   "$@" &
   child=$!
-  trap 'kill "$child" 2>/dev/null; exit 0' TERM INT
+  trap 'kill "$child" 2>/dev/null; keep told; exit 0' TERM INT
   # Told QUIT by a connection: the end that EXIT asks for.
   trap 'kill "$child" 2>/dev/null; exit "${EXIT:-0}"' USR1
   echo "$mode ready on $(hostname)"
@@ -25,7 +25,14 @@ run_until_told() {
   exit 1
 }
 
+# keep TEXT: a line for those who come after. Results are optional: the directory may be read-only.
+keep() {
+  [ "$mode" != worker ] || { echo "$1" >>/atq/results/worker.csv; } 2>/dev/null
+}
+
 worker() {
+  keep "replica,host"
+  keep "${ATQ_REPLICA:-0},$(hostname)"
   export TESTLOAD_PID=$$
   run_until_told nc -ll -p "$port" -e /bin/sh /testload.sh answer
 }
@@ -72,6 +79,7 @@ $address,$text"
   fi
   # Results are optional: the directory may be read-only.
   { mkdir -p /atq/results && echo "$rows" >"$results"; } 2>/dev/null
+  [ -z "${BYTES:-}" ] || head -c "$BYTES" /dev/zero >/atq/results/large
   [ -z "${LINES:-}" ] || seq 1 "$LINES" | sed 's/^/line /'
   # In the background, so that TERM is obeyed at once.
   sleep "${HOLD:-0}" &

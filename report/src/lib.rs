@@ -1,2 +1,38 @@
 //! Figures and pages from the result files of load-test tools. Pure computing on readers: no network,
 //! no Docker, no clock.
+//!
+//! A [`Tally`] reads any number of files and gives the [`Report`](atq_api_spec::report::Report) of all.
+//! Files are streamed: memory depends on the number of labels and workers and on the length of the run,
+//! never on the size of a file.
+//!
+//! | format | what | from |
+//! | --- | --- | --- |
+//! | `jtl-csv` | samples | JMeter, CSV with a header in any order, or without one |
+//! | `jtl-xml` | samples | JMeter, XML; sub-samples belong to their parent |
+//! | `locust` | figures | Locust's `--csv`: `_stats`, `_stats_history`, `_failures`, `_exceptions` |
+//! | `k6` | figures or samples | k6's `--summary-export`, `handleSummary` as JSON; `--out csv`, `--out json` |
+//! | `csv` | samples | anything: `timestamp,elapsed,label,success[,code,message,received_bytes,sent_bytes,active,worker]` |
+//!
+//! In the last one the columns come in any order, `timestamp` is the start of the sample in milliseconds
+//! since 1970, `elapsed` is in milliseconds (both may have fractions), `success` is `true`, `false`, `1` or `0`.
+//!
+//! Counts, sums, shortest and longest times are exact. Percentiles come from histograms whose counts
+//! are added over all files: exact for whole milliseconds up to 2,047, off by at most a thousandth
+//! above and for fractions. Their estimate is that of JMeter's dashboard. Figures that a tool has summed
+//! up itself cannot be merged like that; notes of the report say what was done with them.
+
+pub mod compare;
+mod errors;
+mod format;
+mod histogram;
+mod labels;
+pub mod page;
+mod sample;
+mod series;
+mod summary;
+mod tally;
+mod windows;
+
+pub use format::{Format, detect};
+pub use tally::{Options, SourceSummary, Tally};
+pub use windows::{Metric, Seen, Window, WindowResult, WindowResults};

@@ -1,6 +1,7 @@
 //! What the tests on a real Swarm, the benchmarks and the demo have in common: a Director as a
 //! process of its own, a client of its API, and Docker's own lists.
 
+pub mod browser;
 pub mod bundle;
 pub mod client;
 pub mod director;
@@ -8,6 +9,7 @@ pub mod docker;
 pub mod engine;
 pub mod image;
 pub mod nodes;
+pub mod pages;
 pub mod readers;
 pub mod registry;
 pub mod soak;

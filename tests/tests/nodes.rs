@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 async fn a_swarm_of_three_nodes() -> Result<()> {
     let mut teller = Teller::start().await?;
     teller.tell("workers spread", workers_spread).await?;
+    teller.tell("results brought", results_brought).await?;
     teller.tell("manager drained", manager_drained).await?;
     teller.tell("node killed", node_killed).await?;
     teller.tell("node unplugged", node_unplugged).await?;
@@ -139,6 +140,33 @@ async fn workers_spread(nodes: &Nodes) -> Result<String> {
     Ok(format!(
         "6 workers by node {on:?}, all answered the master; nothing left on any node"
     ))
+}
+
+/// Results come from nodes where the Director cannot reach into containers.
+async fn results_brought(nodes: &Nodes) -> Result<String> {
+    let stage = NodesStage::open(nodes, "nodes-results", "").await?;
+    let client = stage.director.client.clone();
+    let task = with(
+        small_task("results", 6),
+        "/master/environment",
+        json!(["HOLD=12"]),
+    );
+    client.start(&task).await?;
+    let done = client.done("results", PATIENCE).await?;
+    ensure!(done.status == TaskStatus::Finished, "{done:#?}");
+    let on = spread(nodes, &done).await?;
+    ensure!(on.len() == 3, "workers on every node: {on:?}");
+    let answer = client.get("/task/results/results").await?;
+    ensure!(answer.status() == 200, "{}", answer.text().await?);
+    let zip = zip::ZipArchive::new(std::io::Cursor::new(answer.bytes().await?))?;
+    let names = zip.file_names().map(|name| Ok(name?.into_owned()));
+    let names = names.collect::<Result<BTreeSet<String>>>()?;
+    let mut all: BTreeSet<String> = (1..=6).map(|n| format!("worker.{n}/worker.csv")).collect();
+    all.insert("master.1/results.csv".to_owned());
+    ensure!(names == all, "{names:?}");
+    ensure!(client.delete("results").await?.0 == 204);
+    stage.close().await?;
+    Ok("results of 6 workers on 3 nodes".to_owned())
 }
 
 async fn manager_drained(nodes: &Nodes) -> Result<String> {

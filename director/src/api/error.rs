@@ -4,6 +4,7 @@
 use crate::bundle::BundleError;
 use crate::orchestrator::bundles::RemoveError;
 use crate::orchestrator::logs::LogError;
+use crate::orchestrator::receive::Refused;
 use crate::orchestrator::submit::SubmitError;
 use crate::orchestrator::wishes::WishError;
 use crate::store::StoreError;
@@ -41,6 +42,35 @@ pub enum RequestError {
     #[error("there is no task `{name}`")]
     NoTask {
         /// What it names.
+        name: String,
+    },
+    /// The run is not over yet.
+    #[error(
+        "the run of the task `{name}` is not over: its step is `{step}`\n(its results are kept when its containers have ended; GET /task/{name} shows its state)"
+    )]
+    NotOver {
+        /// The task.
+        name: String,
+        /// Its step.
+        step: &'static str,
+    },
+    /// What a carrier sends is not taken.
+    #[error(transparent)]
+    Carrier(Refused),
+    /// The containers left nothing.
+    #[error(
+        "there are no such results of the task `{name}`\n(what is to be kept must be in `/atq/results` of a worker or of the master when its container ends)"
+    )]
+    NoResults {
+        /// The task.
+        name: String,
+    },
+    /// A task to compare with has no report.
+    #[error(
+        "there is no report of the task `{name}` to compare with\n(only a task that is over and left result files has one)"
+    )]
+    NoReport {
+        /// The task.
         name: String,
     },
     /// The path names no bundle.
@@ -159,6 +189,9 @@ pub enum ApiError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What is kept of a run cannot be read.
+    #[error("the kept evidence cannot be read: {0}")]
+    Evidence(String),
 }
 
 /// Status and stable name of an error.
@@ -182,6 +215,7 @@ impl ApiError {
                 (StatusCode::INTERNAL_SERVER_ERROR, "evidence_failed")
             }
             Self::Store(error) => of_store(error),
+            Self::Evidence(_) => (StatusCode::INTERNAL_SERVER_ERROR, "evidence_failed"),
         }
     }
 
@@ -199,6 +233,7 @@ impl ApiError {
             | Self::Remove(RemoveError::Store(_))
             | Self::Submit(SubmitError::Store(_))
             | Self::Wish(WishError::Store(_))
+            | Self::Evidence(_)
             | Self::Logs(LogError::Evidence(_)) => INTERNAL.to_owned(),
             told => told.to_string(),
         }
@@ -211,6 +246,15 @@ fn of_request(error: &RequestError) -> Verdict {
         E::UnknownPath { .. } => (StatusCode::NOT_FOUND, "unknown_path"),
         E::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
         E::NoTask { .. } => (StatusCode::NOT_FOUND, "task_not_found"),
+        E::NotOver { .. } => (StatusCode::CONFLICT, "not_over"),
+        E::Carrier(Refused::Stranger) => (StatusCode::UNAUTHORIZED, "no_carrier"),
+        E::Carrier(Refused::Closed(_)) => (StatusCode::CONFLICT, "results_closed"),
+        E::Carrier(Refused::TooLarge(_)) => (StatusCode::PAYLOAD_TOO_LARGE, "results_too_large"),
+        // Not a status of the 500s: a carrier would send all of it again.
+        E::Carrier(Refused::Unkept(_)) => (StatusCode::CONFLICT, "results_unkept"),
+        E::Carrier(Refused::Broken(_)) => (StatusCode::BAD_REQUEST, "results_cut_off"),
+        E::NoResults { .. } => (StatusCode::NOT_FOUND, "no_results"),
+        E::NoReport { .. } => (StatusCode::NOT_FOUND, "no_report"),
         E::NoBundle { .. } => (StatusCode::NOT_FOUND, "bundle_not_found"),
         E::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
         E::BodyCutOff => (StatusCode::BAD_REQUEST, "body_cut_off"),

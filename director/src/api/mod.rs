@@ -1,6 +1,7 @@
 //! The HTTP contract, and nothing but HTTP: from requests to calls, from what they give to answers.
 //!
-//! - one file for each resource: [`task`], [`databind`], [`swarm`], [`monitoring`], [`health`], [`logs`];
+//! - one file for each resource: [`task`], [`databind`], [`swarm`], [`monitoring`], [`health`], [`logs`],
+//!   [`results`], [`report`];
 //! - [`carrier`]: what carriers ask for, which nobody else needs to know;
 //! - [`error`]: the only place that knows status codes;
 //! - [`view`]: from our words to those of the wire; [`media`]: what the client wants to read;
@@ -23,6 +24,8 @@ mod monitoring;
 pub mod openapi;
 mod path;
 mod query;
+mod report;
+mod results;
 mod serve;
 mod swarm;
 mod task;
@@ -110,6 +113,8 @@ fn resources() -> OpenApiRouter<App> {
         .routes(routes!(task::events))
         .routes(routes!(task::stop))
         .routes(routes!(logs::logs))
+        .routes(routes!(report::report))
+        .routes(routes!(results::results))
         .routes(routes!(databind::inspect, databind::delete))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))

@@ -42,6 +42,9 @@ pub fn task(view: &View) -> Task {
         max_duration: spec.max_duration,
         on_worker_loss: on_worker_loss(spec.on_worker_loss),
         exclusive: spec.exclusive.clone(),
+        criteria: spec.criteria.iter().map(ToString::to_string).collect(),
+        min_samples: spec.min_samples,
+        result_files: spec.result_files.clone(),
         delivery: delivery(spec),
         step: step(state.step),
         error: state
@@ -56,6 +59,8 @@ pub fn task(view: &View) -> Task {
         started_at: state.started_at.map(|at| at.to_string()),
         finished_at: state.finished_at.map(|at| at.to_string()),
         exit_code: state.exit_code,
+        verdict: state.judgement.as_ref().map(|given| given.verdict.into()),
+        judgement: state.judgement.as_ref().map(Into::into),
         leftovers: state.leftovers.clone(),
     }
 }

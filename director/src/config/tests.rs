@@ -49,6 +49,7 @@ fn smallest_file_has_the_documented_defaults() {
             unpacked_bytes: 8_589_934_592,
             entries: 100_000,
             replicas: 1000,
+            results_bytes: 8_589_934_592,
         },
         subnet_pool: "10.224.0.0/12".parse().unwrap(),
         expose_join_tokens: false,
@@ -95,7 +96,7 @@ fn is_key(line: &str) -> bool {
 fn every_key_is_read() {
     let config = with(
         "bind: 0.0.0.0\ndatadir: data\ndockerHost: tcp://10.0.0.1:2376\ndiscoveryImage: d:1\ndiscoveryHost: h\n\
-         directorId: me-1\nmaxConcurrentTasks: 7\norchestrationTimeout: 90\nlimits: {uploadBytes: 1, unpackedBytes: 2, entries: 3, replicas: 4}\n\
+         directorId: me-1\nmaxConcurrentTasks: 7\norchestrationTimeout: 90\nlimits: {uploadBytes: 1, unpackedBytes: 2, entries: 3, replicas: 4, resultsBytes: 5}\n\
          subnetPool: 192.168.0.0/16\nexposeJoinTokens: true\nlogFormat: json\n\
          advertiseUrl: https://atq.example:8443/x/\ncarrierImage: c:1\nnodeDockerSocket: /run/d.sock\ndelivery: shared",
     )
@@ -121,7 +122,8 @@ fn every_key_is_read() {
             upload_bytes: 1,
             unpacked_bytes: 2,
             entries: 3,
-            replicas: 4
+            replicas: 4,
+            results_bytes: 5
         }
     );
     assert_eq!(config.subnet_pool.to_string(), "192.168.0.0/16");

@@ -8,7 +8,13 @@
 //! ```
 //!
 //! A line is `<time> <stream> <text>`. A log larger than [`HEAD_BYTES`] and [`TAIL_BYTES`] keeps its
-//! beginning and its end, with a line between them that says how much is missing.
+//! beginning and its end, with a line between them that says how much is missing. What containers
+//! leave in `/atq/results` is the matter of [`results`], how busy they
+//! were that of [`load`].
+
+pub mod load;
+pub mod report;
+pub mod results;
 
 use crate::swarm::{LogLine, LogStream, SwarmError};
 use crate::task::plan::Role;
@@ -27,7 +33,9 @@ pub const HEAD_BYTES: usize = 64 << 20;
 pub const TAIL_BYTES: usize = 4 << 20;
 
 /// The container that a log is from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct Source {
     /// The service's role.
     pub role: Role,
@@ -38,6 +46,19 @@ pub struct Source {
 impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{}", self.role, self.replica)
+    }
+}
+
+impl Source {
+    /// Reads what `Display` writes: `worker.3`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (role, replica) = text.split_once('.')?;
+        let roles = [Role::Master, Role::Worker, Role::Readiness, Role::Wait];
+        let role = roles.into_iter().find(|known| known.as_str() == role)?;
+        let replica = replica.parse().ok()?;
+        let source = Self { role, replica };
+        // One name for each: not `+3`, not `03`.
+        (source.to_string() == text).then_some(source)
     }
 }
 
@@ -67,8 +88,12 @@ impl Evidence {
         }
     }
 
+    fn run_dir(&self, task: &TaskName, run: &str) -> PathBuf {
+        self.root.join(task.as_str()).join(run)
+    }
+
     fn logs_dir(&self, task: &TaskName, run: &str) -> PathBuf {
-        self.root.join(task.as_str()).join(run).join("logs")
+        self.run_dir(task, run).join("logs")
     }
 
     /// Writes a whole log, or what of it can be read until `deadline`. A file that was there is
@@ -182,13 +207,7 @@ impl KeptLog {
 }
 
 fn parse_file_name(name: &str) -> Option<Source> {
-    let (role, replica) = name.strip_suffix(".log")?.split_once('.')?;
-    let roles = [Role::Master, Role::Worker, Role::Readiness, Role::Wait];
-    let role = roles.into_iter().find(|known| known.as_str() == role)?;
-    Some(Source {
-        role,
-        replica: replica.parse().ok()?,
-    })
+    Source::parse(name.strip_suffix(".log")?)
 }
 
 fn parse_line(line: &str) -> LogLine {

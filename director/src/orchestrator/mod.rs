@@ -11,6 +11,7 @@
 //!   tasks that cannot be read.
 
 pub mod advice;
+pub mod arrivals;
 pub mod bundles;
 pub mod carrier;
 pub mod carriers;
@@ -20,11 +21,15 @@ pub mod containers;
 mod damaged;
 pub mod driver;
 pub mod health;
+pub mod intake;
 pub mod ledger;
+pub mod load;
 pub mod logs;
 pub mod orphans;
 pub mod queue;
+pub mod receive;
 pub mod recover;
+pub mod reported;
 pub mod run;
 pub mod steps;
 pub mod submit;
@@ -35,6 +40,7 @@ pub mod wishes;
 use crate::bundle::BundleStore;
 use crate::discovery::Discovery;
 use crate::evidence::Evidence;
+use crate::evidence::results::ResultsLimits;
 use crate::reach::Reach;
 use crate::store::{Store, StoreError, Stored};
 use crate::swarm::Swarm;
@@ -43,6 +49,7 @@ use crate::task::machine;
 use crate::task::spec::{TaskName, TaskSpec};
 use crate::task::state::{Desired, State, Step};
 use crate::task::timestamp::Timestamp;
+use arrivals::Arrivals;
 use carriers::Carriers;
 use clock::Clock;
 use futures_util::FutureExt;
@@ -80,6 +87,8 @@ pub struct Settings {
     pub discovery_image: String,
     /// Host under which sidecars are reached; `None`: found.
     pub discovery_host: Option<String>,
+    /// How much is kept of what the containers of a run leave in `/atq/results`.
+    pub results: ResultsLimits,
     /// Where the Director listens.
     pub listen: SocketAddr,
     /// URL under which the nodes reach the Director, without a slash at its end; `None`: found.
@@ -120,6 +129,8 @@ pub struct Shared {
     pub subnets: Subnets,
     /// Whether Docker can be used.
     pub health: Health,
+    /// What carriers send.
+    pub arrivals: Arrivals,
     /// Who may call from the nodes.
     pub carriers: Arc<Carriers>,
     /// Which volumes of bundles are on which nodes.

@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::carriers::Admission;
+use super::load::Watch;
 use super::queue::{Claim, Turn};
 use super::subnets::Held;
 use crate::store::Stored;
@@ -31,6 +32,8 @@ pub struct Run {
     /// What it has claimed, until nothing of it can run any more.
     pub(super) claim: Option<Claim>,
     pub(super) subnets: Vec<Held>,
+    /// The watch over its load, while the test runs.
+    pub(super) watch: Option<Watch>,
     /// Its carriers may call as long as it is driven.
     _admission: Admission,
 }
@@ -69,6 +72,7 @@ impl Run {
             wishes,
             seen,
             subnets,
+            watch: None,
         }
     }
 

@@ -3,7 +3,8 @@
 //! pass in milliseconds. `stage` sets it up, `stories` are single runs, `wishes` are stops and
 //! deletes, `found` is about failures and how soon they are told, `queueing` about several tasks,
 //! `last_words` about what still runs at the end, `losses` about Docker and sidecars that go out of
-//! sight, `panics` are bugs, `orphans` are lost data, `delivery` is about bundles, `images` are those that a registry does not give,
+//! sight, `delivery` about bundles, `results` about what containers leave behind, `verdicts` about what
+//! that says, `panics` are bugs, `orphans` are lost data, `images` are those that a registry does not give,
 //! `sweeps` play one run again and again with something going wrong at every point, `chaos` any run
 //! with anything going wrong at any point.
 
@@ -18,7 +19,9 @@ mod panics;
 mod ports;
 mod queueing;
 mod readiness;
+mod results;
 mod stage;
 mod stories;
 mod sweeps;
+mod verdicts;
 mod wishes;

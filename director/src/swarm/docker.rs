@@ -1,6 +1,6 @@
 //! The real Swarm, over the Docker API.
 //!
-//! bollard makes the calls, but for two that it cannot make and that go over the same address:
+//! bollard makes the calls, but for these, which go over the same address:
 //!
 //! * The list of Swarm tasks: bollard's Swarm task has no addresses.
 //! * The log of a Swarm task: bollard takes a line for complete at its `\n`, and searches all that it
@@ -8,12 +8,15 @@
 //!   endless line, and would take memory without bound and time that grows with the square of it.
 //!   bollard also hands out a frame with an error of Docker's, of type 3, as the text of a terminal,
 //!   its header included and cut where the length happens to have a byte that is a `\n`.
+//! * Archives and figures of a container: bollard gives a stream that borrows its client, and one that
+//!   has to be taken apart again to see whether the call was refused.
 //!
 //! bollard writes whole requests, passwords included, to the debug log: [`crate::logging`] holds it
 //! at `info`.
 
 mod address;
 mod answer;
+mod archive;
 mod body;
 mod client;
 mod error;
@@ -21,11 +24,11 @@ mod logs;
 mod registry;
 
 use self::address::Address;
-use self::answer::TaskAnswer;
+use self::answer::{StatsAnswer, TaskAnswer};
 use self::client::{Call, Client, broken};
 use super::{
-    Container, JoinTokens, LogLine, LogQuery, Manager, Network, Node, Object, Service, Swarm,
-    SwarmError, SwarmTask, with_tag,
+    Container, CpuUsage, JoinTokens, LogLine, LogQuery, Manager, Network, Node, Object, Service,
+    Swarm, SwarmError, SwarmTask, with_tag,
 };
 use crate::registry::Credentials;
 use crate::task::plan::{Labels, NetworkPlan, ServicePlan};
@@ -43,6 +46,7 @@ use std::fmt;
 use std::future::{Future, ready};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::bytes::Bytes;
 
 /// Deadline of [`Swarm::manager`], which answers whether Docker is there at all.
 const PROBE: Duration = Duration::from_secs(2);
@@ -304,6 +308,29 @@ impl Swarm for DockerSwarm {
         query: LogQuery,
     ) -> Result<BoxStream<'static, Result<LogLine, SwarmError>>, SwarmError> {
         logs::open(self.client.clone(), task_id, tty, query).await
+    }
+
+    async fn archive(
+        &self,
+        container_id: &str,
+        path: &str,
+    ) -> Result<BoxStream<'static, Result<Bytes, SwarmError>>, SwarmError> {
+        archive::open(self.client.clone(), container_id, path).await
+    }
+
+    async fn stats(&self, container_id: &str) -> Result<CpuUsage, SwarmError> {
+        let path = format!("/containers/{container_id}/stats");
+        let query = [
+            ("stream", "false".to_owned()),
+            ("one-shot", "true".to_owned()),
+        ];
+        let ask = async |docker: Docker| {
+            let response = self.client.get(docker, &path, &query).await?;
+            let body = response.bytes().await.map_err(broken)?;
+            Ok(serde_json::from_slice::<StatsAnswer>(&body)?)
+        };
+        let what = format!("the figures of container `{container_id}`");
+        Ok(self.read(&what, ask).await?.into())
     }
 
     /// Unlike other changes, a pull ends when the caller goes away: what it has pulled is kept.

@@ -16,6 +16,7 @@ use futures_util::stream::BoxStream;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 use thiserror::Error;
+use tokio_util::bytes::Bytes;
 
 /// Why Docker did not do what it was asked. `reason` is Docker's own text.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -365,6 +366,17 @@ impl SwarmTask {
     }
 }
 
+/// How much processor time a container has had, at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CpuUsage {
+    /// Nanoseconds of all processors together that the container used since its start.
+    pub used: u64,
+    /// Nanoseconds of all processors of its node together, idle ones included, since the node's start.
+    pub elapsed: u64,
+    /// Processors of its node.
+    pub processors: u32,
+}
+
 /// Where a log line was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogStream {
@@ -451,6 +463,18 @@ pub trait Swarm: Send + Sync + 'static {
         tty: bool,
         query: LogQuery,
     ) -> Result<BoxStream<'static, Result<LogLine, SwarmError>>, SwarmError>;
+
+    /// The file or directory `path` of a container on the manager's node as a tar, also when the
+    /// container has ended and when `path` is in a volume of its own.
+    /// [`SwarmError::NotFound`] when there is no such container on that node, or no such path in it.
+    async fn archive(
+        &self,
+        container_id: &str,
+        path: &str,
+    ) -> Result<BoxStream<'static, Result<Bytes, SwarmError>>, SwarmError>;
+
+    /// What a container on the manager's node has used so far; zeroes once it has ended.
+    async fn stats(&self, container_id: &str) -> Result<CpuUsage, SwarmError>;
 
     /// Pulls an image to the manager's node unless it is there.
     async fn pull_image(&self, image: &str) -> Result<(), SwarmError>;

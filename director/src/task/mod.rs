@@ -6,9 +6,11 @@
 //! - [`machine`]: `next` (state and event to state) and `decide` (state to action);
 //! - [`plan`]: the names, labels and descriptions of everything that is created in Docker.
 
+pub mod criteria;
 pub mod event;
 pub mod exit_code;
 pub mod image;
+pub mod judge;
 pub mod machine;
 pub mod plan;
 pub mod spec;

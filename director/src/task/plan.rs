@@ -28,6 +28,8 @@ pub const LABEL_PLACE: &str = "com.atq.place";
 
 /// Where a bundle is found in a container (thesis, Appendix A).
 pub const BUNDLE_TARGET: &str = "/atq/data";
+/// Where workers and masters leave what is to be kept.
+pub const RESULTS_TARGET: &str = "/atq/results";
 /// The port on which the sidecar listens inside its container.
 pub const DISCOVERY_PORT: u16 = 9090;
 /// The variable that tells the sidecar its token.
@@ -501,6 +503,7 @@ impl RunPlan<'_> {
         plan.labels = users.chain(std::mem::take(&mut plan.labels)).collect();
         plan.environment = self.environment(role, spec, subnet);
         plan.mounts = bundle;
+        plan.mounts.extend(keeps_results(role).then(results_mount));
         if let Some(own) = plan.networks.first_mut() {
             own.aliases.push(spec.alias.clone());
         }
@@ -520,11 +523,13 @@ impl RunPlan<'_> {
             ("REPLICA", "{{.Task.Slot}}".to_owned()),
             ("SUBNET", subnet.to_string()),
         ];
+        let results = keeps_results(role).then(|| ("RESULTS", RESULTS_TARGET.to_owned()));
         let users = spec
             .environment
             .iter()
             .map(|var| escape_template(&format!("{}={}", var.name, var.value)));
         own.into_iter()
+            .chain(results)
             .map(|(name, value)| format!("{RESERVED_PREFIX}{name}={value}"))
             .chain(users)
             .collect()
@@ -555,6 +560,21 @@ impl RunPlan<'_> {
             max_replicas_per_node: None,
             resources: Resources::default(),
         }
+    }
+}
+
+/// Whether what a container of this role leaves in [`RESULTS_TARGET`] is kept.
+pub fn keeps_results(role: Role) -> bool {
+    matches!(role, Role::Worker | Role::Master)
+}
+
+/// A volume and not a directory of the container: it can be read after the container's end all the
+/// same, and what is written there does not go through the container's layers.
+fn results_mount() -> Mount {
+    Mount {
+        source: MountSource::OwnVolume,
+        target: RESULTS_TARGET.to_owned(),
+        read_only: false,
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod reader;
 
+use super::criteria::Criterion;
 use reader::Reader;
 pub(crate) use reader::{nearest, shorten};
 use serde::{Deserialize, Serialize};
@@ -114,6 +115,15 @@ pub struct TaskSpec {
     /// Two tasks with the same name here never run at the same time: that of what they test.
     #[serde(default)]
     pub exclusive: Option<String>,
+    /// What the run must fulfil to pass.
+    #[serde(default)]
+    pub criteria: Vec<Criterion>,
+    /// With fewer samples the run says nothing.
+    #[serde(default)]
+    pub min_samples: Option<u64>,
+    /// Patterns of the files in `/atq/results` that hold samples; none: those that are recognised.
+    #[serde(default)]
+    pub result_files: Vec<String>,
 }
 
 /// How bundles come to the containers.

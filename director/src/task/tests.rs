@@ -41,7 +41,7 @@ impl Surroundings for Around {
 }
 
 /// The smallest definition with the given changes: a pointer and its value.
-pub(super) fn payload(changes: &[(&str, Value)]) -> Value {
+pub(crate) fn payload(changes: &[(&str, Value)]) -> Value {
     let mut payload = json!({
         "name": "load",
         "worker": {"alias": "w", "image": "tool:1"},
@@ -55,7 +55,7 @@ pub(super) fn payload(changes: &[(&str, Value)]) -> Value {
     payload
 }
 
-pub(super) fn parse(payload: &Value) -> Result<TaskSpec, Vec<Fault>> {
+pub(crate) fn parse(payload: &Value) -> Result<TaskSpec, Vec<Fault>> {
     TaskSpec::parse(payload, &Around { max_replicas: 1000 })
 }
 

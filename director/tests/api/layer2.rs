@@ -279,3 +279,80 @@ async fn parameters_that_mean_nothing_are_refused() {
         assert_eq!(answer.json()["code"], "bad_query");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn results_come_as_a_zip_once_the_run_is_over() {
+    let director = Director::new().await;
+    let image = |role| director.swarm.image(IMAGE).in_role(role);
+    image(Role::Worker).leaves("own.csv", b"1,2\n");
+    image(Role::Master)
+        .leaves("results.jtl", b"a,b\n")
+        .leaves("report/index.html", b"<html>")
+        .exits(0)
+        .after(Duration::from_secs(60));
+    director.put(&payload("kept")).await;
+    director
+        .until("kept", |task| task["status"] == "started")
+        .await;
+    let early = director.get("/task/kept/results").await;
+    assert_eq!(
+        (early.status, early.json()["code"].clone()),
+        (StatusCode::CONFLICT, json!("not_over"))
+    );
+    // Who sees the outcome and asks at once gets everything.
+    director
+        .until("kept", |task| task["step"] == "collect")
+        .await;
+    let zip = director.get("/task/kept/results").await;
+    assert_eq!(
+        (zip.status, zip.kind()),
+        (StatusCode::OK, "application/zip")
+    );
+    let name = zip.headers["content-disposition"].to_str().unwrap();
+    assert!(name.starts_with("attachment; filename=\"kept-") && name.ends_with("-results.zip\""));
+    let all = [
+        "master.1/report/index.html",
+        "master.1/results.jtl",
+        "worker.1/own.csv",
+        "worker.2/own.csv",
+    ];
+    let mut names = names(&zip.body);
+    names.sort();
+    assert_eq!(names, all);
+    let second = director
+        .get("/task/kept/results?service=worker&replica=2")
+        .await;
+    assert_eq!(self::names(&second.body), ["worker.2/own.csv"]);
+}
+
+fn names(zip: &[u8]) -> Vec<String> {
+    let zip = zip::ZipArchive::new(std::io::Cursor::new(zip)).unwrap();
+    zip.file_names()
+        .map(|name| name.unwrap().into_owned())
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_left_no_results_is_told_where_they_belong() {
+    let director = Director::new().await;
+    director.swarm.image(IMAGE).in_role(Role::Master).exits(0);
+    director.put(&payload("bare")).await;
+    director.until("bare", |task| task["step"] == "done").await;
+    let answer = director.get("/task/bare/results").await;
+    assert_eq!(
+        (answer.status, answer.kind()),
+        (StatusCode::NOT_FOUND, "application/problem+json")
+    );
+    assert_eq!(answer.json()["code"], "no_results");
+    assert!(
+        answer.error().contains("`/atq/results`"),
+        "{}",
+        answer.error()
+    );
+    assert_eq!(
+        director.get("/task/nobody/results").await.status,
+        StatusCode::NOT_FOUND
+    );
+    let wrong = director.get("/task/bare/results?service=wait").await;
+    assert_eq!(wrong.json()["code"], "bad_query");
+}

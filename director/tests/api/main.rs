@@ -8,5 +8,6 @@ mod fields;
 mod fixture;
 mod layer1;
 mod layer2;
+mod reports;
 mod uploads;
 mod wrong;

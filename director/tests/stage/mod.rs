@@ -37,6 +37,8 @@ pub enum Does {
     NotStart,
     /// Runs until it is told to end; then it writes `bye` and exits with 7.
     EndWhenTold,
+    /// Leaves a file in `/atq/results`, and ends.
+    LeaveResults,
 }
 
 impl Does {
@@ -49,6 +51,9 @@ impl Does {
                 format!("head -c {LONG_LINE} /dev/zero | tr '\\0' x; echo; echo end")
             }
             Self::NotStart => String::new(),
+            Self::LeaveResults => {
+                "mkdir /atq/results/deep && echo a,b >/atq/results/deep/own.csv".to_owned()
+            }
             Self::EndWhenTold => {
                 "trap 'echo bye; exit 7' TERM; echo up; while :; do sleep 0.1; done".to_owned()
             }
@@ -60,6 +65,7 @@ impl Does {
         match self {
             Self::Sleep => image,
             Self::Exit(code) => image.exits(code),
+            Self::LeaveResults => image.leaves("deep/own.csv", b"a,b\n").exits(0),
             Self::EndWhenTold => {
                 image
                     .prints(&["up"])

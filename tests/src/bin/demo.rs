@@ -236,7 +236,7 @@ fn what(step: &str) -> &'static str {
         "delay" => "sleeps the delay",
         "master" => "starts the master",
         "running" => "the test runs",
-        "collect" => "keeps logs and exit codes",
+        "collect" => "keeps logs, results and exit codes",
         "cleanup" => "removes everything from Docker",
         _ => "",
     }
@@ -324,6 +324,7 @@ fn where_next(client: &Client, dir: &Path, pid: u32) {
   Swagger UI   {url}/swagger-ui/
   the task     curl -s {url}/api/task/{TASK}
   its log      curl -s '{url}/api/task/{TASK}/logs?service=master'
+  its results  curl -s -o results.zip {url}/api/task/{TASK}/results
   its history  curl -s {url}/api/task/{TASK}/events
 What was sent (the target is removed; the calls work with your own):
   curl -s -F file=@{dir}/bundle.zip {url}/api/databind/upload

@@ -1,6 +1,7 @@
 //! What only carriers ask for, from the nodes, each with the token of its run. Not a part of the API's
 //! description: between Director and carriers of one version it may change at any time.
 
+mod arrivals;
 mod bundle;
 
 use super::App;
@@ -13,7 +14,7 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::map_response_with_state;
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, post, put};
 
 /// Milliseconds since 1970 by the Director's clock, on every answer: carriers compare it with theirs.
 const NOW: HeaderName = HeaderName::from_static("x-atq-now");
@@ -25,6 +26,8 @@ pub fn routes(app: App) -> Router<App> {
     Router::new()
         .route(READY, get(ready))
         .route("/carrier/{run}/bundle/{id}", get(bundle::fetch))
+        .route("/carrier/{run}/results/{source}", put(arrivals::results))
+        .route("/carrier/{run}/load", post(arrivals::load))
         .layer(map_response_with_state(app, dated))
 }
 

@@ -27,6 +27,24 @@ fn requests() -> Vec<(ApiError, u16, &'static str)> {
         (E::NoCarrier, 401, "no_carrier"),
         (E::NotDelivered { id: text() }, 403, "not_delivered"),
         (E::Delivered { id: text() }, 403, "delivered_already"),
+        (
+            E::NotOver {
+                name: text(),
+                step: "running",
+            },
+            409,
+            "not_over",
+        ),
+        (E::Carrier(Refused::Stranger), 401, "no_carrier"),
+        (E::Carrier(Refused::Closed(text())), 409, "results_closed"),
+        (
+            E::Carrier(Refused::TooLarge(text())),
+            413,
+            "results_too_large",
+        ),
+        (E::Carrier(Refused::Unkept(text())), 409, "results_unkept"),
+        (E::Carrier(Refused::Broken(text())), 400, "results_cut_off"),
+        (E::NoResults { name: text() }, 404, "no_results"),
         (E::BodyTooLarge { limit: 1 }, 413, "body_too_large"),
         (E::BodyCutOff, 400, "body_cut_off"),
         (E::BadJson { reason: text() }, 400, "bad_json"),
@@ -229,6 +247,11 @@ fn tasks() -> Vec<(ApiError, u16, &'static str)> {
         ),
         (remains.into(), 500, "clean_up_not_over"),
         (evidence.into(), 500, "evidence_failed"),
+        (
+            RequestError::NoReport { name: text() }.into(),
+            404,
+            "no_report",
+        ),
     ]
 }
 

@@ -1,7 +1,7 @@
 //! Evidence: the logs of all containers and the last words of Docker about them, before anything is
 //! removed. What cannot be kept is named; it never holds up the end.
 
-use super::{judge, of_service, wind_down};
+use super::{judge, of_service, results, wind_down};
 use crate::evidence::Source;
 use crate::orchestrator::containers::{self, Logged};
 use crate::orchestrator::run::Run;
@@ -23,15 +23,15 @@ const AT_ONCE: usize = 8;
 /// Keeps the logs and says what was kept. A test that still runs is told to end first, so that what
 /// its tools write then is kept too.
 pub async fn collect(run: &mut Run) -> Event {
+    run.keep_load().await;
     wind_down::end_test(run).await;
     keep_all(run, PATIENCE).await
 }
 
-/// Keeps the logs of all containers there are, or what of them can be read within `patience`.
+/// Keeps the logs of all containers there are, or what of them can be read within `patience`, and
+/// what those that have ended left as results.
 pub async fn keep_all(run: &mut Run, patience: Duration) -> Event {
     let deadline = Deadline::after(patience);
-    // A log that is cut off must still be written to its end.
-    let bound = Deadline::after(patience + TO_THE_DISK);
     let (wanted, exit_code) = match wanted(run, deadline).await {
         Ok(wanted) => wanted,
         Err(missing) => {
@@ -45,11 +45,31 @@ pub async fn keep_all(run: &mut Run, patience: Duration) -> Event {
             };
         }
     };
-    let sources: Vec<Source> = wanted.iter().map(|wanted| wanted.source).collect();
+    let run = &*run;
+    let ((logs, mut missing), fetched) = tokio::join!(
+        keep_logs(run, wanted.clone(), patience),
+        results::fetch(run, &wanted)
+    );
+    missing.extend(fetched.missing);
+    missing.sort();
+    Event::EvidenceKept {
+        logs,
+        missing,
+        workers: run.last_seen_workers(),
+        exit_code,
+        results: fetched.results,
+    }
+}
+
+/// The number of logs that were kept, and what could not be.
+async fn keep_logs(run: &Run, wanted: Vec<Logged>, patience: Duration) -> (u32, Vec<String>) {
+    let deadline = Deadline::after(patience);
+    // A log that is cut off must still be written to its end.
+    let bound = Deadline::after(patience + TO_THE_DISK);
+    let mut open: Vec<Source> = wanted.iter().map(|wanted| wanted.source).collect();
     let mut results = stream::iter(wanted)
         .map(|wanted| keep(run, wanted, deadline))
         .buffer_unordered(AT_ONCE);
-    let mut open = sources;
     let mut missing = Vec::new();
     let mut logs = 0;
     while !open.is_empty() {
@@ -71,15 +91,7 @@ pub async fn keep_all(run: &mut Run, patience: Duration) -> Event {
             }
         }
     }
-    drop(results);
-    missing.sort();
-    Event::EvidenceKept {
-        logs,
-        missing,
-        workers: run.last_seen_workers(),
-        exit_code,
-        results: Vec::new(),
-    }
+    (logs, missing)
 }
 
 /// A run that never got as far as a service has nothing to keep. On the way the workers are looked at

@@ -1,7 +1,7 @@
 //! The delivery of bundles to the nodes: a carrier on each node that may run containers of the task
 //! fetches them from here, into volumes that outlive the run.
 
-mod url;
+pub(super) mod url;
 
 use super::StepResult;
 use crate::orchestrator::carrier::{self, Carried};

@@ -2,6 +2,7 @@
 //! it would create: "is there and is ours" is success, "is there and is not ours" an error.
 
 mod collect;
+pub(super) mod collectors;
 mod command;
 mod delay;
 mod delivery;
@@ -14,6 +15,7 @@ mod network;
 mod readiness;
 mod report;
 mod resolve;
+mod results;
 mod running;
 mod wait_command;
 pub(super) mod wind_down;

@@ -1,10 +1,25 @@
 //! What a run says: the workers' last words, figures from the result files, and the verdict.
+//!
+//! All of it can be done again: after a restart in the middle the results are read once more, and the
+//! report takes the place of the earlier one.
 
 use super::wind_down;
+use crate::evidence::Source;
+use crate::evidence::load::{BUSY_PERCENT, Busy};
 use crate::orchestrator::run::Run;
 use crate::task::event::Event;
-use crate::task::state::{Outcome, State};
-use crate::task::verdict::{Judgement, Verdict};
+use crate::task::judge::{Facts, Machines, Measured, judge};
+use crate::task::plan::Role;
+use crate::task::state::Desired;
+use crate::task::verdict::Judgement;
+use atq_api_spec::report::Report;
+use std::collections::BTreeMap;
+
+/// What Locust writes into its log when it has no processor left for its users.
+const LOCUST_AT_ITS_LIMIT: [&str; 2] = [
+    "CPU usage above 90%",
+    "CPU usage was too high at some point during the test",
+];
 
 /// What still runs is told to end and heard out first, unless nobody wants to know. That it was heard
 /// is recorded, so that a restart does not wait again.
@@ -14,21 +29,145 @@ pub async fn report(run: &mut Run) -> Event {
     {
         return event;
     }
-    Event::Reported {
-        judgement: judge(&run.state),
-        samples: 0,
-        problem: None,
+    if run.desired() == Desired::Deleted {
+        return unread(run, "the task is being deleted".to_owned());
+    }
+    let mut wishes = run.wishes.clone();
+    let figures = run.shared.evidence.figures(&run.spec, &run.state.run);
+    let figures = tokio::select! {
+        figures = figures => figures,
+        // Its sender lives as long as the run: an error means the end of the process.
+        _ = wishes.wait_for(|wish| *wish == Desired::Deleted) => {
+            Err("the task is being deleted".to_owned())
+        }
+    };
+    match figures {
+        Ok((report, measured)) => read(run, report, &measured).await,
+        Err(problem) => unread(run, problem),
     }
 }
 
-fn judge(state: &State) -> Judgement {
-    let verdict = match state.outcome {
-        Some(Outcome::Finished) if state.lost.is_empty() => Verdict::Pass,
-        _ => Verdict::Invalid,
-    };
-    Judgement {
-        verdict,
-        reasons: Vec::new(),
-        criteria: Vec::new(),
+async fn read(run: &Run, mut report: Report, measured: &Measured) -> Event {
+    let machines = machines(run, &mut report).await;
+    let judgement = judged(run, measured, &machines);
+    report.judgement = Some((&judgement).into());
+    let (name, suffix) = (&run.spec.name, &run.state.run);
+    let kept = run.shared.evidence.keep_report(&report, name, suffix).await;
+    let problem = kept.err().map(|error| {
+        tracing::error!(task = %name, %error, "the report cannot be kept");
+        format!("the report cannot be kept: {error}")
+    });
+    Event::Reported {
+        judgement,
+        samples: measured.samples,
+        problem,
     }
+}
+
+/// Without figures no criterion can be answered.
+fn unread(run: &Run, problem: String) -> Event {
+    let measured = Measured {
+        gaps: vec![problem.clone()],
+        ..Measured::default()
+    };
+    Event::Reported {
+        judgement: judged(run, &measured, &Machines::default()),
+        samples: 0,
+        problem: Some(problem),
+    }
+}
+
+fn judged(run: &Run, measured: &Measured, machines: &Machines) -> Judgement {
+    judge(&Facts {
+        spec: &run.spec,
+        state: &run.state,
+        measured,
+        machines,
+        now: run.shared.clock.now(),
+    })
+}
+
+async fn machines(run: &Run, report: &mut Report) -> Machines {
+    let (name, suffix) = (&run.spec.name, &run.state.run);
+    let load = run.shared.evidence.load(name, suffix).await;
+    let load = load
+        .inspect_err(
+            |error| tracing::warn!(task = %name, %error, "how busy the run was cannot be read"),
+        )
+        .ok()
+        .flatten()
+        .unwrap_or_default();
+    let delivered = run.state.delivered.iter();
+    let mut clocks: BTreeMap<String, i64> = delivered
+        .filter_map(|node| Some((node.node.clone(), node.clock_offset?)))
+        .collect();
+    // Measured while the test ran, after the delivery.
+    clocks.extend(load.clock_offsets.clone());
+    let mut saturated = Vec::new();
+    for (source, load) in load
+        .sources
+        .iter()
+        .filter(|(_, load)| load.busy.is_saturated())
+    {
+        let busy = at_its_limit(source, &load.busy);
+        // A master makes no load: that it is slow does not lengthen what its workers measure.
+        match Source::parse(source).is_some_and(|source| source.role == Role::Worker) {
+            true => saturated.push(busy),
+            false => report.notes.push(busy),
+        }
+    }
+    let nodes = load.nodes.iter().filter(|(_, busy)| busy.is_saturated());
+    report
+        .notes
+        .extend(nodes.map(|(node, busy)| at_its_limit(&format!("node {node}"), busy)));
+    if report
+        .sources
+        .iter()
+        .any(|source| source.format == "locust")
+    {
+        saturated.extend(busy_locusts(run).await);
+    }
+    Machines {
+        clocks: clocks.into_iter().collect(),
+        saturated,
+    }
+}
+
+fn at_its_limit(what: &str, busy: &Busy) -> String {
+    format!(
+        "`{what}` was at its limit: in {:.0} % of the time it used {BUSY_PERCENT:.0} % or more of its processors",
+        busy.busy_share * 100.0
+    )
+}
+
+/// The containers whose logs hold Locust's own complaint.
+async fn busy_locusts(run: &Run) -> Vec<String> {
+    let (name, suffix) = (&run.spec.name, &run.state.run);
+    let logs = run.shared.evidence.logs(name, suffix).await;
+    let mut busy = Vec::new();
+    for source in logs.unwrap_or_default() {
+        if matches!(source.role, Role::Master | Role::Worker) && complains(run, source).await {
+            busy.push(format!(
+                "`{source}` was at its limit: Locust says `{}`",
+                LOCUST_AT_ITS_LIMIT[0]
+            ));
+        }
+    }
+    busy
+}
+
+async fn complains(run: &Run, source: Source) -> bool {
+    let (name, suffix) = (&run.spec.name, &run.state.run);
+    let Ok(mut log) = run.shared.evidence.read_log(name, suffix, source).await else {
+        return false;
+    };
+    while let Ok(Some(line)) = log.next().await {
+        if LOCUST_AT_ITS_LIMIT
+            .iter()
+            .any(|words| line.text.contains(words))
+        {
+            return true;
+        }
+    }
+    false
 }

@@ -31,6 +31,7 @@ pub async fn running(run: &mut Run) -> StepResult {
                 let workers = of_service(&tasks, run.state.worker.as_deref());
                 let masters = of_service(&tasks, run.state.master.as_deref());
                 run.saw_workers(&workers);
+                run.watch_load(&tasks);
                 if let Some(lost) = newly_lost(run, &workers) {
                     return Ok(lost);
                 }

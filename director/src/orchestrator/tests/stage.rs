@@ -74,6 +74,10 @@ impl Stage {
                 subnet_pool: "10.224.0.0/12".parse().unwrap(),
                 discovery_image: SIDECAR.into(),
                 discovery_host: None,
+                results: crate::evidence::results::ResultsLimits {
+                    bytes: 1 << 20,
+                    files: 1000,
+                },
                 listen: "127.0.0.1:8080".parse().unwrap(),
                 advertise_url: None,
                 carrier_image: CARRIER.into(),
@@ -161,6 +165,7 @@ impl Stage {
                 clock,
                 queue: Queue::new(self.settings.max_concurrent_tasks),
                 subnets: Subnets::default(),
+                arrivals: Default::default(),
                 carriers: Arc::default(),
                 ledger: Ledger::new(&data),
                 reach: Arc::new(self.reach.clone()),

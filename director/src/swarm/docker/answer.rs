@@ -3,8 +3,8 @@
 
 use super::body::NO_NODE;
 use crate::swarm::{
-    Container, JoinTokens, Kind, Manager, Network, Node, NodeTraits, Object, Service, SwarmError,
-    SwarmTask, TaskState,
+    Container, CpuUsage, JoinTokens, Kind, Manager, Network, Node, NodeTraits, Object, Service,
+    SwarmError, SwarmTask, TaskState,
 };
 use crate::task::plan::Labels;
 use crate::task::timestamp::Timestamp;
@@ -45,6 +45,38 @@ pub(super) fn manager(info: models::SystemInfo) -> Result<Manager, SwarmError> {
         (Some(state), error) => Err(SwarmError::NoLeader {
             reason: error.unwrap_or_else(|| format!("this node is `{state}`")),
         }),
+    }
+}
+
+/// What is of interest of the figures of a container. Those of one that has ended have no processors.
+#[derive(Deserialize)]
+pub(super) struct StatsAnswer {
+    cpu_stats: CpuAnswer,
+}
+
+#[derive(Deserialize)]
+struct CpuAnswer {
+    cpu_usage: CpuTime,
+    #[serde(default)]
+    system_cpu_usage: u64,
+    #[serde(default)]
+    online_cpus: u32,
+}
+
+#[derive(Deserialize)]
+struct CpuTime {
+    #[serde(default)]
+    total_usage: u64,
+}
+
+impl From<StatsAnswer> for CpuUsage {
+    fn from(answer: StatsAnswer) -> Self {
+        let cpu = answer.cpu_stats;
+        Self {
+            used: cpu.cpu_usage.total_usage,
+            elapsed: cpu.system_cpu_usage,
+            processors: cpu.online_cpus,
+        }
     }
 }
 

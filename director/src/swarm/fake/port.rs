@@ -1,17 +1,23 @@
 //! The port, as the fake Swarm answers it.
 
 use super::FakeSwarm;
+use super::life::FakeTask;
 use super::world::World;
 use crate::swarm::problem::{Problem, Sent};
 use crate::swarm::{
-    Container, JoinTokens, Kind, LogLine, LogQuery, LogStream, Manager, Network, Node, Object,
-    Service, Swarm, SwarmError, SwarmTask, TaskState,
+    Container, CpuUsage, JoinTokens, Kind, LogLine, LogQuery, LogStream, Manager, Network, Node,
+    Object, Service, Swarm, SwarmError, SwarmTask, TaskState,
 };
-use crate::task::plan::{Labels, NetworkPlan, ServicePlan};
+use crate::task::plan::{Labels, NetworkPlan, RESULTS_TARGET, ServicePlan};
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use std::time::Duration;
 use tokio::time::Instant;
+use tokio_util::bytes::Bytes;
+
+/// Processors of a node.
+const PROCESSORS: u32 = 4;
 
 /// Whether `labels` has all of `wanted`.
 fn carries(labels: &Labels, wanted: &Labels) -> bool {
@@ -187,6 +193,49 @@ impl Swarm for FakeSwarm {
         })
     }
 
+    async fn archive(
+        &self,
+        container_id: &str,
+        path: &str,
+    ) -> Result<BoxStream<'static, Result<Bytes, SwarmError>>, SwarmError> {
+        let (tar, hangs) = self
+            .call("archive", container_id, |world, now| {
+                let task = on_the_manager(world, now, container_id)?;
+                let tar = tar_of_results(task, now, path)?;
+                Ok((tar, task.service.script.results_hang))
+            })
+            .await?;
+        // In pieces that end anywhere, as they come from a socket.
+        let pieces: Vec<_> = tar.chunks(1000).map(Bytes::copy_from_slice).collect();
+        let pieces = stream::iter(pieces).map(Ok);
+        Ok(match hangs {
+            true => pieces.chain(stream::pending()).boxed(),
+            false => pieces.boxed(),
+        })
+    }
+
+    async fn stats(&self, container_id: &str) -> Result<CpuUsage, SwarmError> {
+        self.call("stats", container_id, |world, now| {
+            let task = on_the_manager(world, now, container_id)?;
+            let nothing = CpuUsage {
+                used: 0,
+                elapsed: 0,
+                processors: 0,
+            };
+            if task.state(now) != TaskState::Running {
+                return Ok(nothing);
+            }
+            let age = now.saturating_duration_since(task.service.created);
+            let nanos = |processors: f64| age.mul_f64(processors).as_nanos() as u64;
+            Ok(CpuUsage {
+                used: nanos(task.service.script.busy),
+                elapsed: nanos(PROCESSORS.into()),
+                processors: PROCESSORS,
+            })
+        })
+        .await
+    }
+
     async fn pull_image(&self, image: &str) -> Result<(), SwarmError> {
         self.call("pull_image", image, |world, _| {
             match world.scripts.contains_key(&(image.to_owned(), None)) {
@@ -212,6 +261,82 @@ impl Swarm for FakeSwarm {
         let sent = Sent::Nothing;
         Some(Problem { image, said, sent }.to_string())
     }
+}
+
+impl FakeSwarm {
+    /// What a carrier on the container's own node, whichever that is, gets as `/atq/results`.
+    ///
+    /// # Errors
+    /// [`SwarmError::NotFound`] when there is no such container.
+    pub fn results_of(&self, container_id: &str) -> Result<Vec<u8>, SwarmError> {
+        self.apply(|world, now| {
+            let own = |task: &&FakeTask| task.container_id() == container_id;
+            let task = world.tasks.iter().find(own);
+            let task = task.ok_or_else(|| SwarmError::NotFound {
+                what: format!("container `{container_id}`"),
+            })?;
+            tar_of_results(task, now, RESULTS_TARGET)
+        })
+    }
+}
+
+/// The Swarm task of a container on the manager's node.
+fn on_the_manager<'w>(
+    world: &'w World,
+    now: Instant,
+    container_id: &str,
+) -> Result<&'w FakeTask, SwarmError> {
+    let manager = world.nodes.first().map(|node| node.node.id.as_str());
+    let own = |task: &&FakeTask| {
+        task.container_id() == container_id
+            && task.node.as_deref() == manager
+            && task.has_container(now)
+    };
+    let task = world.tasks.iter().find(own);
+    task.ok_or_else(|| SwarmError::NotFound {
+        what: format!("container `{container_id}`"),
+    })
+}
+
+/// Only `/atq/results` has something in it, and is there only when something is mounted there.
+fn tar_of_results(task: &FakeTask, now: Instant, path: &str) -> Result<Vec<u8>, SwarmError> {
+    let what = format!("`{path}` of container `{}`", task.container_id());
+    let failed = |error: std::io::Error| SwarmError::Internal {
+        what: what.clone(),
+        reason: error.to_string(),
+    };
+    if !task.service.plan.mounts.iter().any(|m| m.target == path) {
+        return Err(SwarmError::NotFound { what });
+    }
+    let script = &task.service.script;
+    let last = script.last_results.iter();
+    let last = last.filter(|_| task.ended_when_told(now));
+    let files = script.results.iter().chain(last);
+    let root = path.rsplit('/').next().unwrap_or(path);
+    // Into memory: never waits.
+    pack(root, files)
+        .now_or_never()
+        .unwrap_or_else(|| Ok(Vec::new()))
+        .map_err(failed)
+}
+
+async fn pack(
+    root: &str,
+    files: impl Iterator<Item = &(String, Vec<u8>)>,
+) -> std::io::Result<Vec<u8>> {
+    let mut tar = tokio_tar::Builder::new(Vec::new());
+    let mut dir = tokio_tar::Header::new_gnu();
+    dir.set_entry_type(tokio_tar::EntryType::Directory);
+    dir.set_size(0);
+    tar.append_data(&mut dir, format!("{root}/"), &b""[..])
+        .await?;
+    for (name, content) in files {
+        let mut file = tokio_tar::Header::new_gnu();
+        file.set_size(content.len() as u64);
+        tar.append_data(&mut file, format!("{root}/{name}"), content.as_slice())
+            .await?;
+    }
+    tar.into_inner().await
 }
 
 /// Logs can be read as long as the Swarm task is listed. Those of a lost node end with an error.

@@ -28,6 +28,14 @@ pub(super) struct Script {
     pub on_term: (Duration, i64),
     /// What it writes before that.
     pub last_lines: Vec<String>,
+    /// What it leaves in `/atq/results`: paths and contents.
+    pub results: Vec<(String, Vec<u8>)>,
+    /// What it leaves there only when it is told to end.
+    pub last_results: Vec<(String, Vec<u8>)>,
+    /// Whether reading its results never comes to an end.
+    pub results_hang: bool,
+    /// How many processors it keeps busy.
+    pub busy: f64,
     /// Nodes on which a carrier does not do its work, and what it says then.
     pub fails_on: BTreeMap<String, String>,
     /// How many services have used the script.
@@ -45,6 +53,10 @@ impl Default for Script {
             log_hangs: false,
             on_term: (Duration::from_millis(100), 0),
             last_lines: Vec::new(),
+            results: Vec::new(),
+            last_results: Vec::new(),
+            results_hang: false,
+            busy: 0.0,
             fails_on: BTreeMap::new(),
             uses: 0,
         }
@@ -142,6 +154,28 @@ impl ImageScript<'_> {
             script.last_lines = lines;
             script.on_term = (after, code);
         })
+    }
+
+    /// Writes a file below `/atq/results` at its start.
+    pub fn leaves(self, path: &str, content: &[u8]) -> Self {
+        let file = (path.to_owned(), content.to_vec());
+        self.edit(|script| script.results.push(file))
+    }
+
+    /// Writes a file below `/atq/results` when it is told to end, and is given the time.
+    pub fn leaves_when_told(self, path: &str, content: &[u8]) -> Self {
+        let file = (path.to_owned(), content.to_vec());
+        self.edit(|script| script.last_results.push(file))
+    }
+
+    /// Whoever reads its results gets them, and then waits for ever.
+    pub fn hangs_its_results(self) -> Self {
+        self.edit(|script| script.results_hang = true)
+    }
+
+    /// Keeps so many processors busy; its node has four.
+    pub fn keeps_busy(self, processors: f64) -> Self {
+        self.edit(|script| script.busy = processors)
     }
 
     /// As a carrier, does not do its work on the node: exit code 1, and `problem` as last words.

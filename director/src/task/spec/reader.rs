@@ -1,6 +1,7 @@
 //! The way from JSON to a [`TaskSpec`]: walks a payload and collects what is wrong with it.
 
 mod bundle;
+mod judging;
 mod readiness;
 mod resources;
 mod service;
@@ -10,7 +11,7 @@ pub(crate) use value::{nearest, shorten};
 
 use super::{Fault, OnWorkerLoss, Surroundings, TaskName, TaskSpec, WaitSpec};
 use serde_json::{Map, Value};
-use value::{STRING_BYTES, too_long, wrong_type};
+use value::{MAX_WHOLE, STRING_BYTES, too_long, wrong_type};
 
 /// Longest delay and time-out in seconds: a day.
 const MAX_SECONDS: u64 = 86_400;
@@ -19,7 +20,7 @@ const MAX_DURATION: u64 = 604_800;
 /// Longest name of what a task claims for itself.
 const MAX_CLAIM: usize = 100;
 
-const TASK_FIELDS: [&str; 9] = [
+const TASK_FIELDS: [&str; 12] = [
     "name",
     "master",
     "worker",
@@ -29,6 +30,9 @@ const TASK_FIELDS: [&str; 9] = [
     "delivery",
     "onWorkerLoss",
     "exclusive",
+    "criteria",
+    "minSamples",
+    "resultFiles",
 ];
 const WAIT_FIELDS: [&str; 3] = ["command", "expectedResult", "timeout"];
 const LOSS_POLICIES: [&str; 2] = ["continue", "abort"];
@@ -63,6 +67,10 @@ impl Reader<'_> {
         let max_duration = self.whole_number("maxDuration", longest, 1, MAX_DURATION);
         let on_worker_loss = self.on_worker_loss(fields.get("onWorkerLoss"));
         let exclusive = self.exclusive(fields.get("exclusive"));
+        let criteria = self.criteria(fields.get("criteria"));
+        let fewest = fields.get("minSamples");
+        let min_samples = self.whole_number("minSamples", fewest, 1, MAX_WHOLE);
+        let result_files = self.result_files(fields.get("resultFiles"));
         let delivery = self.delivery(fields.get("delivery"));
         self.check_split(delivery, fields);
         self.check_aliases(fields);
@@ -77,6 +85,9 @@ impl Reader<'_> {
             delivery: delivery?,
             on_worker_loss: on_worker_loss?,
             exclusive: exclusive?,
+            criteria: criteria?,
+            min_samples: min_samples?,
+            result_files: result_files?,
         })
     }
 

@@ -89,6 +89,9 @@ fn the_smallest_definition_has_all_defaults() {
         delivery: Push,
         on_worker_loss: Continue,
         exclusive: None,
+        criteria: [],
+        min_samples: None,
+        result_files: [],
     }
     "#);
 }
@@ -117,6 +120,9 @@ fn null_is_as_good_as_missing() {
         "/master/split",
         "/onWorkerLoss",
         "/exclusive",
+        "/criteria",
+        "/minSamples",
+        "/resultFiles",
     ]
     .map(|pointer| (pointer, Value::Null));
     assert_eq!(parse(&payload(&changes)), parse(&payload(&[])));
@@ -497,4 +503,35 @@ fn a_definition_survives_its_storage() {
     ]);
     let stored = serde_json::to_string(&spec).unwrap();
     assert_eq!(serde_json::from_str::<TaskSpec>(&stored).unwrap(), spec);
+}
+
+#[test]
+fn faults_of_criteria_and_patterns_are_told_with_their_places() {
+    let all = faults(&payload(&[
+        (
+            "/criteria",
+            json!(["p95 < 500ms", "p95 <500", "erors < 1%", 7]),
+        ),
+        ("/minSamples", json!(0)),
+        (
+            "/resultFiles",
+            json!(["*.jtl", "", "../x", "/etc/*", "a[", "{a"]),
+        ),
+    ]));
+    assert_snapshot!(all, @"");
+    let many = vec!["errors < 1%"; 101];
+    assert_snapshot!(fault("/criteria", json!(many)), @"criteria has 101 items; expected at most 100");
+}
+
+#[test]
+fn criteria_are_kept_in_their_canonical_form() {
+    let taken = spec(&[
+        ("/criteria", json!(["P95<500ms"])),
+        ("/minSamples", json!(1000)),
+        ("/resultFiles", json!(["*.jtl"])),
+    ]);
+    assert_eq!(taken.criteria[0].to_string(), "p95 < 500ms");
+    let stored = serde_json::to_value(&taken).unwrap();
+    assert_eq!(stored["criteria"], json!(["p95 < 500ms"]));
+    assert_eq!(serde_json::from_value::<TaskSpec>(stored).unwrap(), taken);
 }

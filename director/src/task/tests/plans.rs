@@ -149,9 +149,11 @@ fn the_workers() {
     environment: ATQ_ROLE=worker
     environment: ATQ_REPLICA={{.Task.Slot}}
     environment: ATQ_SUBNET=10.224.0.0/24
+    environment: ATQ_RESULTS=/atq/results
     environment: PASSWORD=a{{"{{"}}b
     environment: {{"{{"}}.Node.ID}}=x
     mount: /bundles/x -> /atq/data
+    mount: a volume of its own -> /atq/results
     network: Load_1-a1b2c3-net ["w", "atq-workers"]
     network: target []
     replicas: 3 tty true
@@ -204,8 +206,10 @@ fn the_master_is_told_the_addresses_ascending_under_two_names() {
     environment: ATQ_ROLE=master
     environment: ATQ_REPLICA={{.Task.Slot}}
     environment: ATQ_SUBNET=10.224.0.0/24
+    environment: ATQ_RESULTS=/atq/results
     environment: REMOTES=10.224.0.9,10.224.0.10,10.224.0.100
     environment: WORKER_CSV_VIPS=10.224.0.9,10.224.0.10,10.224.0.100
+    mount: a volume of its own -> /atq/results
     network: Load_1-a1b2c3-net ["m"]
     replicas: 1 tty true
     endpoint: VirtualIp port None

@@ -54,7 +54,7 @@ async fn found(run: &mut Run, deadline: Deadline, nodes: &[Node]) -> Result<Stri
 
 /// The URL for a Director that listens on `listen` on a node with the address `manager`; `alone`: only
 /// this node needs it.
-fn derive(listen: SocketAddr, manager: &str, alone: bool) -> Option<String> {
+pub fn derive(listen: SocketAddr, manager: &str, alone: bool) -> Option<String> {
     let ip = listen.ip();
     let manager: Option<IpAddr> = manager.parse().ok();
     let usable = |ip: &IpAddr| !ip.is_loopback() && !ip.is_unspecified();

@@ -1,0 +1,130 @@
+//! What a run says: figures, charts and the verdict.
+
+use super::error::{ApiError, RequestError};
+use super::path::TaskId;
+use super::query::{Query, unexpected};
+use super::results::over;
+use super::task::find;
+use super::{App, media};
+use crate::orchestrator::View;
+use crate::task::event::Event;
+use crate::task::spec::TaskName;
+use atq_api_spec::error::Problem;
+use atq_api_spec::report::Report;
+use atq_report::{compare, page};
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::{CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, Uri};
+use axum::response::{IntoResponse, Response};
+
+const HTML: &str = "text/html";
+
+/// What a report is sent as.
+#[derive(Clone, Copy)]
+enum Format {
+    Json,
+    Html,
+}
+
+/// Words of `?format=`.
+const FORMATS: [(&str, Format); 2] = [("json", Format::Json), ("html", Format::Html)];
+
+/// Gives the figures of a task that is over, its verdict, and the comparison with another task.
+///
+/// Waits up to a minute while the figures of a task that has ended are worked out.
+#[utoipa::path(
+    get,
+    path = "/task/{id}/report",
+    operation_id = "getTaskReport",
+    tag = "task",
+    params(
+        ("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly"),
+        ("format" = Option<String>, Query, description = "`json` or `html`, whatever `Accept` says.", example = "html"),
+        ("baseline" = Option<String>, Query, description = "Id of the task that this one is compared with.", example = "checkout-yesterday")
+    ),
+    responses(
+        (status = 200, description = "The report: as JSON, or as one HTML page that needs nothing else when `Accept` names `text/html`, as browsers do.", content(
+            (Report = "application/json"),
+            (String = "text/html")
+        )),
+        (status = 400, description = "A parameter means nothing.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such task (`task_not_found`), or there is no report of the baseline (`no_report`).", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The task is not over yet: `not_over`.", body = Problem, content_type = "application/problem+json"),
+        (status = 500, description = "The kept report cannot be read.", body = Problem, content_type = "application/problem+json")
+    )
+)]
+pub async fn report(
+    State(app): State<App>,
+    TaskId(name): TaskId,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let query = Query::read(&uri, &["format", "baseline"])?;
+    let format = query.word("format", &FORMATS)?;
+    let baseline = query.text("baseline").map(task_name).transpose()?;
+    let view = over(&app, find(&app, &name)?).await?;
+    let mut report = match kept(&app, &view).await? {
+        Some(report) => report,
+        None => without_figures(&app, &view)?,
+    };
+    if let Some(baseline) = baseline {
+        let other = find(&app, &baseline)?;
+        let other = kept(&app, &other).await?.ok_or(RequestError::NoReport {
+            name: baseline.to_string(),
+        })?;
+        report.comparison = Some(compare::compare(&report, &other));
+    }
+    let html = media::accepts(&headers, HTML);
+    let format = format.unwrap_or(if html { Format::Html } else { Format::Json });
+    Ok(answer(format, report))
+}
+
+fn task_name(text: &str) -> Result<TaskName, RequestError> {
+    TaskName::parse(text).map_err(|_| unexpected("baseline", text, "the id of a task"))
+}
+
+async fn kept(app: &App, view: &View) -> Result<Option<Report>, ApiError> {
+    let evidence = &app.orchestrator.shared().evidence;
+    let report = evidence.report(&view.spec.name, &view.state.run).await;
+    report.map_err(|error| ApiError::Evidence(error.to_string()))
+}
+
+/// The report of a run whose figures were not kept: its verdict, and why there is no more.
+fn without_figures(app: &App, view: &View) -> Result<Report, ApiError> {
+    let history = app.orchestrator.history(&view.spec.name)?;
+    let problem = history
+        .into_iter()
+        .rev()
+        .find_map(|record| match record.event {
+            Event::Reported { problem, .. } => problem,
+            _ => None,
+        });
+    Ok(Report {
+        task: view.spec.name.to_string(),
+        run: view.state.run.clone(),
+        judgement: view.state.judgement.as_ref().map(Into::into),
+        notes: problem
+            .map(|problem| format!("there are no figures: {problem}"))
+            .into_iter()
+            .collect(),
+        ..Report::default()
+    })
+}
+
+fn answer(format: Format, report: Report) -> Response {
+    let body = match format {
+        Format::Json => Json(report).into_response(),
+        Format::Html => (
+            [(CONTENT_TYPE, "text/html; charset=utf-8")],
+            page::html(&report),
+        )
+            .into_response(),
+    };
+    // Labels come from result files: nothing in the page may be taken for something else.
+    (
+        [(VARY, "accept"), (X_CONTENT_TYPE_OPTIONS, "nosniff")],
+        body,
+    )
+        .into_response()
+}

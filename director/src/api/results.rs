@@ -1,0 +1,91 @@
+//! What the tools of a task left in `/atq/results`.
+
+use super::App;
+use super::error::{ApiError, RequestError};
+use super::path::TaskId;
+use super::query::Query;
+use super::task::find;
+use crate::evidence::Source;
+use crate::orchestrator::View;
+use crate::orchestrator::reported::REPORT_PATIENCE;
+use crate::task::plan::Role;
+use atq_api_spec::error::Problem;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::Uri;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use tokio_util::io::ReaderStream;
+
+const ZIP: &str = "application/zip";
+
+/// Words of `?service=`.
+const SERVICES: [(&str, Role); 2] = [("worker", Role::Worker), ("master", Role::Master)];
+
+/// Gives what the containers of a task left in `/atq/results`, as a zip with a directory for each.
+///
+/// It is made while it is sent. When the run has just ended, the answer waits until the results are in.
+#[utoipa::path(
+    get,
+    path = "/task/{id}/results",
+    operation_id = "getTaskResults",
+    tag = "task",
+    params(
+        ("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly"),
+        ("service" = Option<String>, Query, description = "Only of this service: `worker` or `master`.", example = "master"),
+        ("replica" = Option<u32>, Query, description = "Only of this replica.", minimum = 1, example = 2)
+    ),
+    responses(
+        (status = 200, description = "A zip with `master.1/...`, `worker.3/...`.", content_type = "application/zip", body = Vec<u8>),
+        (status = 400, description = "A parameter means nothing.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such task, or it left no results.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The run is not over.", body = Problem, content_type = "application/problem+json"),
+        (status = 500, description = "The kept results cannot be read.", body = Problem, content_type = "application/problem+json")
+    )
+)]
+pub async fn results(
+    State(app): State<App>,
+    TaskId(name): TaskId,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let query = Query::read(&uri, &["service", "replica"])?;
+    let role = query.word("service", &SERVICES)?;
+    let replica = query.number("replica", 1..=u32::MAX)?;
+    let task = over(&app, find(&app, &name)?).await?;
+    let evidence = &app.orchestrator.shared().evidence;
+    let run = &task.state.run;
+    let kept = evidence.results(&name, run).await;
+    let kept = kept.map_err(|error| ApiError::Evidence(error.to_string()))?;
+    let sources: Vec<Source> = kept
+        .iter()
+        .filter(|kept| kept.files > 0)
+        .map(|kept| kept.source)
+        .filter(|source| role.is_none_or(|role| role == source.role))
+        .filter(|source| replica.is_none_or(|replica| replica == source.replica))
+        .collect();
+    if sources.is_empty() {
+        let name = name.to_string();
+        return Err(RequestError::NoResults { name }.into());
+    }
+    let zip = evidence.zip_results(&name, run, sources);
+    let file = format!("attachment; filename=\"{name}-{run}-results.zip\"");
+    let headers = [(CONTENT_TYPE, ZIP.to_owned()), (CONTENT_DISPOSITION, file)];
+    Ok((headers, Body::from_stream(ReaderStream::new(zip))).into_response())
+}
+
+/// The task once its evidence is in; an error while its run is not over.
+pub async fn over(app: &App, task: View) -> Result<View, ApiError> {
+    let name = task.spec.name.to_string();
+    let waited = app
+        .orchestrator
+        .until_reported(task, REPORT_PATIENCE)
+        .await?;
+    match waited {
+        None => Err(RequestError::NoTask { name }.into()),
+        Some(task) if !task.is_reported() => {
+            let step = task.state.step.as_str();
+            Err(RequestError::NotOver { name, step }.into())
+        }
+        Some(task) => Ok(task),
+    }
+}

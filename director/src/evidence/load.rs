@@ -1,0 +1,237 @@
+//! How busy the containers of a run and their nodes were while the test ran: `evidence/<task>/<run>/load.json`.
+//! A generator that has no processor time to spare measures itself, and not what it tests.
+
+use super::{Evidence, Source};
+use crate::task::spec::TaskName;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io;
+use tokio::fs;
+
+/// From so many percent on a sample counts as busy.
+pub const BUSY_PERCENT: f64 = 90.0;
+/// So many samples are needed to say anything.
+const ENOUGH_SAMPLES: u32 = 5;
+/// Busy in such a share of its samples, something is saturated.
+const SATURATED_SHARE: f64 = 0.25;
+
+/// How busy something was, in percent of what it may use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Busy {
+    /// Number of samples.
+    pub samples: u32,
+    /// Seconds that they cover.
+    pub seconds: f64,
+    /// Their mean, weighted by time.
+    pub mean: f64,
+    /// The highest of them.
+    pub max: f64,
+    /// Share of the samples with [`BUSY_PERCENT`] or more, from 0 to 1.
+    pub busy_share: f64,
+}
+
+impl Busy {
+    /// Whether it had so little to spare, and so often, that its figures cannot be trusted.
+    pub fn is_saturated(&self) -> bool {
+        self.samples >= ENOUGH_SAMPLES && self.busy_share >= SATURATED_SHARE
+    }
+}
+
+/// How busy a container was.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceLoad {
+    /// Docker's id of its node.
+    pub node: String,
+    /// Processors that it may use: its limit, else those of its node.
+    pub processors: f64,
+    /// In percent of these.
+    pub busy: Busy,
+}
+
+/// How busy the generators of a run and their nodes were.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Load {
+    /// By container, for example `worker.3`.
+    pub sources: BTreeMap<String, SourceLoad>,
+    /// Whole nodes, by Docker's id.
+    pub nodes: BTreeMap<String, Busy>,
+    /// Milliseconds that the clocks of nodes are ahead of the Director's, by Docker's id.
+    pub clock_offsets: BTreeMap<String, i64>,
+}
+
+/// Samples of one thing.
+#[derive(Debug, Clone, Copy, Default)]
+struct Meter {
+    samples: u32,
+    seconds: f64,
+    weighted: f64,
+    max: f64,
+    high: u32,
+}
+
+impl Meter {
+    fn add(&mut self, percent: f64, seconds: f64) {
+        self.samples += 1;
+        self.seconds += seconds;
+        self.weighted += percent * seconds;
+        self.max = self.max.max(percent);
+        self.high += u32::from(percent >= BUSY_PERCENT);
+    }
+
+    fn busy(&self) -> Busy {
+        let round = |value: f64| (value * 1000.0).round() / 1000.0;
+        Busy {
+            samples: self.samples,
+            seconds: round(self.seconds),
+            mean: round(self.weighted / self.seconds.max(f64::MIN_POSITIVE)),
+            max: round(self.max),
+            busy_share: round(f64::from(self.high) / f64::from(self.samples.max(1))),
+        }
+    }
+}
+
+/// Samples of a run, while they come in.
+#[derive(Debug, Default)]
+pub struct LoadBook {
+    sources: BTreeMap<Source, (String, f64, Meter)>,
+    nodes: BTreeMap<String, Meter>,
+    clock_offsets: BTreeMap<String, i64>,
+}
+
+impl LoadBook {
+    /// A container on `node`, which may use so many `processors`, used `used` of them for `seconds`.
+    pub fn container(
+        &mut self,
+        source: Source,
+        node: &str,
+        used: f64,
+        processors: f64,
+        seconds: f64,
+    ) {
+        if processors <= 0.0 || !used.is_finite() {
+            return;
+        }
+        let entry = self.sources.entry(source);
+        let (_, _, meter) =
+            entry.or_insert_with(|| (node.to_owned(), processors, Meter::default()));
+        meter.add(used / processors * 100.0, seconds);
+    }
+
+    /// All processors of a node together were so busy for `seconds`.
+    pub fn node(&mut self, node: &str, percent: f64, seconds: f64) {
+        if percent.is_finite() {
+            let meter = self.nodes.entry(node.to_owned()).or_default();
+            meter.add(percent, seconds);
+        }
+    }
+
+    /// The clock of a node is so many milliseconds ahead of the Director's.
+    pub fn clock_offset(&mut self, node: &str, millis: i64) {
+        self.clock_offsets.insert(node.to_owned(), millis);
+    }
+
+    /// What it comes to so far.
+    pub fn load(&self) -> Load {
+        let sources = self
+            .sources
+            .iter()
+            .map(|(source, (node, processors, meter))| {
+                let load = SourceLoad {
+                    node: node.clone(),
+                    processors: *processors,
+                    busy: meter.busy(),
+                };
+                (source.to_string(), load)
+            });
+        let nodes = self.nodes.iter();
+        Load {
+            sources: sources.collect(),
+            nodes: nodes
+                .map(|(id, meter)| (id.clone(), meter.busy()))
+                .collect(),
+            clock_offsets: self.clock_offsets.clone(),
+        }
+    }
+}
+
+impl Evidence {
+    /// Keeps how busy a run was.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub async fn keep_load(&self, task: &TaskName, run: &str, load: &Load) -> io::Result<()> {
+        let dir = self.run_dir(task, run);
+        fs::create_dir_all(&dir).await?;
+        let part = dir.join("load.part");
+        fs::write(&part, serde_json::to_vec(load)?).await?;
+        fs::rename(&part, dir.join("load.json")).await
+    }
+
+    /// How busy a run was; `None` when nobody looked.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn load(&self, task: &TaskName, run: &str) -> io::Result<Option<Load>> {
+        match fs::read(self.run_dir(task, run).join("load.json")).await {
+            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::task::plan::Role;
+
+    const WORKER: Source = Source {
+        role: Role::Worker,
+        replica: 2,
+    };
+
+    #[test]
+    fn samples_are_percent_of_what_a_container_may_use() {
+        let mut book = LoadBook::default();
+        for used in [0.5, 1.9, 2.0, 0.4, 0.2] {
+            book.container(WORKER, "n1", used, 2.0, 2.0);
+        }
+        book.node("n1", 50.0, 2.0);
+        let load = book.load();
+        let worker = &load.sources["worker.2"];
+        assert_eq!(worker.node, "n1");
+        assert_eq!(worker.busy.samples, 5);
+        assert_eq!((worker.busy.mean, worker.busy.max), (50.0, 100.0));
+        assert_eq!((worker.busy.seconds, worker.busy.busy_share), (10.0, 0.4));
+        assert!(worker.busy.is_saturated());
+        assert!(!load.nodes["n1"].is_saturated());
+    }
+
+    #[test]
+    fn a_few_samples_saturate_nothing() {
+        let mut book = LoadBook::default();
+        for _ in 0..4 {
+            book.node("n1", 100.0, 2.0);
+        }
+        assert!(!book.load().nodes["n1"].is_saturated());
+    }
+
+    #[tokio::test]
+    async fn the_load_of_a_run_is_kept_and_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let evidence = Evidence::new(dir.path());
+        let task = TaskName::parse("load").unwrap();
+        assert_eq!(evidence.load(&task, "a1b2c3").await.unwrap(), None);
+        let mut book = LoadBook::default();
+        book.container(WORKER, "n1", 1.0, 4.0, 2.0);
+        book.clock_offset("n1", -3);
+        let load = book.load();
+        evidence.keep_load(&task, "a1b2c3", &load).await.unwrap();
+        let read = evidence.load(&task, "a1b2c3").await.unwrap();
+        assert_eq!(read, Some(load));
+    }
+}

@@ -1,0 +1,282 @@
+//! Figures from what the containers of a run left in `/atq/results`, and the report that is kept of them:
+//! `evidence/<task>/<run>/report.json`.
+//!
+//! The master's files are read if there are samples in them: a coordinator has those of all its workers.
+//! Else every worker's are read, and added up. Reading is streaming, off the runtime, and ends at its
+//! deadline or when nobody wants it any more; a file that cannot be read is told, and never fails a run.
+
+mod figures;
+
+use super::Evidence;
+use crate::task::judge::Measured;
+use crate::task::plan::Role;
+use crate::task::spec::{TaskName, TaskSpec};
+use atq_api_spec::report::Report;
+use atq_report::Tally;
+use globset::{Glob, GlobSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tokio::task::spawn_blocking;
+
+/// How long the result files of a run are read.
+pub const READING_TIME: Duration = Duration::from_secs(15 * 60);
+
+/// Ends the reading when it is dropped.
+struct Unwanted(Arc<AtomicBool>);
+
+impl Drop for Unwanted {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What a container left.
+struct Left {
+    /// The container, for example `worker.3`.
+    name: String,
+    role: Role,
+    dir: PathBuf,
+    /// Why it is not all.
+    problem: Option<String>,
+}
+
+/// The work of reading all results of a run.
+struct Work {
+    left: Vec<Left>,
+    spec: TaskSpec,
+    run: String,
+    patterns: Option<GlobSet>,
+    unwanted: Arc<AtomicBool>,
+    deadline: Instant,
+}
+
+impl Evidence {
+    /// Works out the figures of a run. Dropped, it ends soon.
+    ///
+    /// # Errors
+    /// When the results cannot be read at all.
+    pub async fn figures(&self, spec: &TaskSpec, run: &str) -> Result<(Report, Measured), String> {
+        let text = |error: io::Error| format!("the results cannot be read: {error}");
+        let kept = self.results(&spec.name, run).await.map_err(text)?;
+        let left = kept.into_iter().map(|kept| Left {
+            name: kept.source.to_string(),
+            role: kept.source.role,
+            dir: self.results_dir(&spec.name, run, kept.source),
+            problem: kept.problem,
+        });
+        let unwanted = Unwanted(Arc::default());
+        let work = Work {
+            left: left.collect(),
+            spec: spec.clone(),
+            run: run.to_owned(),
+            patterns: patterns(&spec.result_files)?,
+            unwanted: Arc::clone(&unwanted.0),
+            deadline: Instant::now() + READING_TIME,
+        };
+        let done = spawn_blocking(move || work.all()).await;
+        done.map_err(|error| format!("reading the results failed; this is a bug: {error}"))
+    }
+
+    /// Keeps the report of a run.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub async fn keep_report(&self, report: &Report, task: &TaskName, run: &str) -> io::Result<()> {
+        let dir = self.run_dir(task, run);
+        let text = serde_json::to_vec(report)?;
+        let write = move || {
+            std::fs::create_dir_all(&dir)?;
+            let mut part = tempfile::NamedTempFile::new_in(&dir)?;
+            io::Write::write_all(&mut part, &text)?;
+            part.as_file().sync_all()?;
+            part.persist(dir.join("report.json"))?;
+            Ok(())
+        };
+        spawn_blocking(write).await.map_err(io::Error::other)?
+    }
+
+    /// The report that is kept of a run.
+    ///
+    /// # Errors
+    /// When it cannot be read; one that is not there is `None`.
+    pub async fn report(&self, task: &TaskName, run: &str) -> io::Result<Option<Report>> {
+        let path = self.run_dir(task, run).join("report.json");
+        match tokio::fs::read(path).await {
+            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// `None`: no pattern, so that every file fits.
+fn patterns(texts: &[String]) -> Result<Option<GlobSet>, String> {
+    let mut set = GlobSet::builder();
+    for text in texts {
+        set.add(Glob::new(text).map_err(|error| format!("`resultFiles`: {error}"))?);
+    }
+    let set = set
+        .build()
+        .map_err(|error| format!("`resultFiles`: {error}"))?;
+    Ok((!set.is_empty()).then_some(set))
+}
+
+impl Work {
+    fn all(self) -> (Report, Measured) {
+        let mut read = self.read(Role::Master);
+        if read.files == 0 {
+            read = self.read(Role::Worker);
+            read.gaps.extend(self.silent_workers(&read));
+        }
+        let (report, readings) =
+            figures::finish(read.tally, &self.spec, &self.run, self.patterns.is_some());
+        let measured = Measured {
+            files: read.files,
+            of_master: read.role == Role::Master,
+            samples: report.total.samples,
+            dates: figures::dates(&report),
+            readings,
+            gaps: read.gaps,
+        };
+        (report, measured)
+    }
+
+    fn read(&self, role: Role) -> Told {
+        let mut told = Told {
+            tally: Tally::new(figures::options(&self.spec.criteria)),
+            role,
+            files: 0,
+            tellers: Vec::new(),
+            gaps: Vec::new(),
+        };
+        for left in self.left.iter().filter(|left| left.role == role) {
+            let before = told.files;
+            for path in files_below(&left.dir) {
+                self.file(left, &path, &mut told);
+            }
+            if told.files > before {
+                told.tellers.push(left.name.clone());
+            }
+            if let Some(problem) = &left.problem {
+                let name = &left.name;
+                told.gaps
+                    .push(format!("the results of `{name}` are incomplete: {problem}"));
+            }
+        }
+        told
+    }
+
+    fn file(&self, left: &Left, path: &Path, told: &mut Told) {
+        let inner = path.strip_prefix(&left.dir).unwrap_or(path);
+        if self
+            .patterns
+            .as_ref()
+            .is_some_and(|set| !set.is_match(inner))
+        {
+            return;
+        }
+        let name = format!("{}/{}", left.name, inner.display());
+        let worker = (left.role == Role::Worker).then_some(left.name.as_str());
+        let bounded = |file| Bounded {
+            file,
+            unwanted: &self.unwanted,
+            deadline: self.deadline,
+        };
+        let read = File::open(path).and_then(|file| told.tally.read(&name, worker, bounded(file)));
+        let problem = match read {
+            Ok(source) if source.format.is_empty() => {
+                let none = "it fits `resultFiles`, but is in none of the known formats";
+                self.patterns.is_some().then(|| none.to_owned())
+            }
+            Ok(source) => {
+                told.files += 1;
+                source.problem
+            }
+            Err(error) => {
+                told.files += 1;
+                Some(format!("it cannot be read to its end: {error}"))
+            }
+        };
+        told.gaps
+            .extend(problem.map(|problem| format!("the result file `{name}`: {problem}")));
+    }
+
+    /// Workers without a result file, when others have one: their samples are missing.
+    fn silent_workers(&self, told: &Told) -> Vec<String> {
+        if told.files == 0 {
+            return Vec::new();
+        }
+        let all = (1..=self.spec.worker.replicas).map(|replica| format!("worker.{replica}"));
+        let silent: Vec<String> = all.filter(|name| !told.tellers.contains(name)).collect();
+        let named: Vec<String> = silent
+            .iter()
+            .take(10)
+            .map(|name| format!("`{name}`"))
+            .collect();
+        match silent.len() - named.len() {
+            _ if silent.is_empty() => Vec::new(),
+            0 => vec![format!("there is no result file of {}", named.join(", "))],
+            more => vec![format!(
+                "there is no result file of {} and {more} more",
+                named.join(", ")
+            )],
+        }
+    }
+}
+
+/// What the files of a role have told.
+struct Told {
+    tally: Tally,
+    role: Role,
+    files: usize,
+    /// The containers that have a result file.
+    tellers: Vec<String>,
+    gaps: Vec<String>,
+}
+
+/// The files below a directory in the order of their paths; links are not followed.
+fn files_below(dir: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut open = vec![dir.to_owned()];
+    while let Some(dir) = open.pop() {
+        let entries = std::fs::read_dir(&dir).into_iter().flatten().flatten();
+        for entry in entries {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => open.push(entry.path()),
+                Ok(kind) if kind.is_file() => files.push(entry.path()),
+                _ => {}
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// A file that is read until the deadline, and as long as somebody wants it.
+struct Bounded<'a> {
+    file: File,
+    unwanted: &'a AtomicBool,
+    deadline: Instant,
+}
+
+impl Read for Bounded<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.unwanted.load(Ordering::Relaxed) {
+            return Err(io::Error::other("nobody wants the figures any more"));
+        }
+        if Instant::now() >= self.deadline {
+            let minutes = READING_TIME.as_secs() / 60;
+            return Err(io::Error::other(format!(
+                "the results of a run are read for {minutes} minutes at most"
+            )));
+        }
+        self.file.read(into)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! From criteria to questions to the tally, and from its answers to what the criteria are held against.
+
+use crate::task::criteria::{Criterion, Figure, Unit};
+use crate::task::judge::Reading;
+use crate::task::spec::TaskSpec;
+use crate::task::timestamp::Timestamp;
+use atq_api_spec::report::{Figures, Report};
+use atq_report::{Metric, Options, Tally, Window, WindowResult};
+
+/// What is told of a run that has no figures.
+const NO_FILES: &str = "no result file was found: what the master, or else every worker, has written \
+    into `/atq/results` when it ends is read";
+
+/// What has to be watched while the files are read: one window for each criterion that has one or has a
+/// label, in their order. The tally keeps a label that is asked for, however many there are.
+pub(super) fn options(criteria: &[Criterion]) -> Options {
+    Options {
+        windows: criteria.iter().filter_map(window).collect(),
+    }
+}
+
+fn window(criterion: &Criterion) -> Option<Window> {
+    let (metric, seconds) = match criterion.window {
+        Some(seconds) => (metric(criterion.figure), seconds),
+        None if criterion.label.is_some() => (Metric::Max, u32::MAX),
+        None => return None,
+    };
+    Some(Window {
+        label: criterion.label.clone(),
+        metric,
+        seconds,
+    })
+}
+
+fn metric(figure: Figure) -> Metric {
+    match figure {
+        Figure::Percentile(percent) => Metric::Percentile(percent),
+        Figure::Mean => Metric::Mean,
+        Figure::Min => Metric::Min,
+        Figure::Max => Metric::Max,
+        // Counts have no window.
+        Figure::Errors => Metric::ErrorPercent,
+        Figure::Throughput | Figure::Samples => Metric::Throughput,
+    }
+}
+
+/// The report, and what it says about each criterion.
+pub(super) fn finish(
+    tally: Tally,
+    spec: &TaskSpec,
+    run: &str,
+    tells_strangers: bool,
+) -> (Report, Vec<Reading>) {
+    let percentiles: Vec<Option<f64>> = spec
+        .criteria
+        .iter()
+        .map(|criterion| match criterion.figure {
+            Figure::Percentile(percent) => tally.percentile(criterion.label.as_deref(), percent),
+            _ => None,
+        })
+        .collect();
+    let (mut report, windows) = tally.finish(spec.name.as_str(), run);
+    // What else a tool leaves is no source of figures, unless it was said to be.
+    report
+        .sources
+        .retain(|source| tells_strangers || !source.format.is_empty());
+    if report.sources.is_empty() {
+        report.notes.push(NO_FILES.to_owned());
+    }
+    let mut windows = windows.windows.into_iter();
+    let readings = spec.criteria.iter().zip(percentiles);
+    let readings = readings.map(|(criterion, percentile)| {
+        let window = window(criterion).and_then(|_| windows.next());
+        reading(criterion, &report, percentile, window.as_ref())
+    });
+    let readings = readings.collect();
+    (report, readings)
+}
+
+fn reading(
+    criterion: &Criterion,
+    report: &Report,
+    percentile: Option<f64>,
+    window: Option<&WindowResult>,
+) -> Reading {
+    if report.total.samples == 0 && report.labels.is_empty() {
+        return Reading::Nothing;
+    }
+    let figures = match &criterion.label {
+        None => &report.total,
+        Some(label) => match report.labels.iter().find(|named| named.name == *label) {
+            Some(named) => &named.figures,
+            None => {
+                let labels = report.labels.iter().map(|named| named.name.clone());
+                return Reading::NoLabel(labels.collect());
+            }
+        },
+    };
+    let read = match (criterion.window, window) {
+        (Some(_), Some(window)) => worst(criterion, window),
+        _ => whole(criterion, figures, percentile).map(|value| (value, None)),
+    };
+    match read {
+        Some((value, at)) => Reading::Value { value, at },
+        None => Reading::Untold,
+    }
+}
+
+/// The value of the worst window; of the whole run, which has no beginning to tell, when that is shorter.
+fn worst(criterion: &Criterion, window: &WindowResult) -> Option<(f64, Option<Timestamp>)> {
+    let worst = match criterion.wants_little() {
+        true => window.max,
+        false => window.min,
+    };
+    let at = |at: u64| window.complete.then_some(Timestamp(at));
+    worst.map(|worst| (worst.value, at(worst.at)))
+}
+
+fn whole(criterion: &Criterion, figures: &Figures, percentile: Option<f64>) -> Option<f64> {
+    let (name, value) = match criterion.figure {
+        // Percentiles of every kind come from the tally itself; those of a tool's own summary from here.
+        Figure::Percentile(percent) => return percentile.or_else(|| summed(figures, percent)),
+        Figure::Mean => ("mean", figures.mean),
+        Figure::Min => ("min", figures.min),
+        Figure::Max => ("max", figures.max),
+        Figure::Errors if criterion.unit == Unit::Percent => {
+            ("errorPercent", figures.error_percent)
+        }
+        Figure::Errors => ("errors", figures.errors as f64),
+        Figure::Throughput => ("throughput", figures.throughput),
+        Figure::Samples => ("samples", figures.samples as f64),
+    };
+    tells(figures, name).then_some(value)
+}
+
+fn summed(figures: &Figures, percent: f64) -> Option<f64> {
+    let all = [
+        (50.0, "p50", figures.p50),
+        (90.0, "p90", figures.p90),
+        (95.0, "p95", figures.p95),
+        (99.0, "p99", figures.p99),
+        (100.0, "max", figures.max),
+    ];
+    let found = all
+        .iter()
+        .find(|(known, name, _)| *known == percent && tells(figures, name));
+    found.map(|(_, _, value)| *value)
+}
+
+fn tells(figures: &Figures, name: &str) -> bool {
+    let same = |missing: &String| missing.eq_ignore_ascii_case(name);
+    // An error rate is as good as the count that it is made of.
+    let made_of = |missing: &String| name == "errorPercent" && missing == "errors";
+    !figures
+        .missing
+        .iter()
+        .any(|missing| same(missing) || made_of(missing))
+}
+
+/// Start of the first sample and end of the last.
+pub(super) fn dates(report: &Report) -> Option<(Timestamp, Timestamp)> {
+    let date = |text: &Option<String>| text.as_deref().and_then(Timestamp::parse);
+    Some((date(&report.started_at)?, date(&report.ended_at)?))
+}

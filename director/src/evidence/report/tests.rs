@@ -1,0 +1,248 @@
+//! Which files are read, what is told of them, and what they answer to criteria.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::evidence::Source;
+use crate::task::judge::Reading;
+use crate::task::tests::{parse, payload};
+use crate::task::timestamp::Timestamp;
+use serde_json::{Value, json};
+
+const RUN: &str = "0a1b2c3d";
+/// 10 samples of `Login` of 100, 200, ... 1000 ms, one each second; the last one failed.
+fn jtl() -> String {
+    let rows = (1..=10u64).map(|number| {
+        format!(
+            "{},{},Login,200,OK,t,{},10\n",
+            1_700_000_000_000 + number * 1000,
+            number * 100,
+            number < 10
+        )
+    });
+    let head = "timeStamp,elapsed,label,responseCode,responseMessage,threadName,success,bytes\n";
+    std::iter::once(head.to_owned()).chain(rows).collect()
+}
+
+struct Kept {
+    dir: tempfile::TempDir,
+    evidence: Evidence,
+}
+
+impl Kept {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self {
+            evidence: Evidence::new(dir.path()),
+            dir,
+        }
+    }
+
+    /// A container that left these files.
+    fn left(self, role: Role, replica: u32, files: &[(&str, &str)]) -> Self {
+        self.left_with(role, replica, files, None)
+    }
+
+    fn left_with(
+        self,
+        role: Role,
+        replica: u32,
+        files: &[(&str, &str)],
+        problem: Option<&str>,
+    ) -> Self {
+        let source = Source { role, replica };
+        let run = self.dir.path().join("evidence/load").join(RUN);
+        let dir = run.join("results").join(source.to_string());
+        for (path, content) in files {
+            let path = dir.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        let note = json!({
+            "source": source, "files": files.len(), "bytes": 1, "problem": problem,
+        });
+        std::fs::create_dir_all(run.join("kept")).unwrap();
+        std::fs::write(run.join(format!("kept/{source}.json")), note.to_string()).unwrap();
+        self
+    }
+
+    async fn figures(&self, changes: &[(&str, Value)]) -> (Report, Measured) {
+        let spec = parse(&payload(changes)).unwrap();
+        self.evidence.figures(&spec, RUN).await.unwrap()
+    }
+}
+
+fn sources(report: &Report) -> Vec<&str> {
+    report
+        .sources
+        .iter()
+        .map(|source| source.path.as_str())
+        .collect()
+}
+
+#[tokio::test]
+async fn the_masters_samples_are_those_of_all_workers() {
+    let kept = Kept::new()
+        .left(
+            Role::Master,
+            1,
+            &[("results.jtl", &jtl()), ("jmeter.log", "hello\n")],
+        )
+        .left(Role::Worker, 1, &[("results.jtl", &jtl())]);
+    let (report, measured) = kept.figures(&[]).await;
+    assert_eq!(sources(&report), ["master.1/results.jtl"]);
+    assert_eq!(
+        (measured.samples, measured.files, measured.of_master),
+        (10, 1, true)
+    );
+    assert_eq!((report.total.errors, report.total.max), (1, 1000.0));
+    assert_eq!(
+        measured.dates,
+        Some((Timestamp(1_700_000_001_000), Timestamp(1_700_000_011_000)))
+    );
+    assert!(measured.gaps.is_empty(), "{:?}", measured.gaps);
+}
+
+#[tokio::test]
+async fn without_samples_of_the_master_those_of_all_workers_are_added_up() {
+    let kept = Kept::new()
+        .left(Role::Master, 1, &[("jmeter.log", "hello\n")])
+        .left(Role::Worker, 1, &[("a/results.jtl", &jtl())])
+        .left(Role::Worker, 2, &[("results.jtl", &jtl())]);
+    let (report, measured) = kept.figures(&[("/worker/replicas", json!(3))]).await;
+    assert_eq!(
+        sources(&report),
+        ["worker.1/a/results.jtl", "worker.2/results.jtl"]
+    );
+    assert_eq!((measured.samples, measured.of_master), (20, false));
+    let workers: Vec<&str> = report
+        .workers
+        .iter()
+        .map(|worker| worker.name.as_str())
+        .collect();
+    assert_eq!(workers, ["worker.1", "worker.2"]);
+    assert_eq!(measured.gaps, ["there is no result file of `worker.3`"]);
+}
+
+#[tokio::test]
+async fn patterns_say_which_files_are_read() {
+    let kept = Kept::new().left(
+        Role::Master,
+        1,
+        &[
+            ("run/a.jtl", &jtl()),
+            ("b.jtl", &jtl()),
+            ("c.txt", "no samples\n"),
+        ],
+    );
+    let (report, measured) = kept
+        .figures(&[("/resultFiles", json!(["run/*", "*.txt"]))])
+        .await;
+    assert_eq!(sources(&report), ["master.1/c.txt", "master.1/run/a.jtl"]);
+    assert_eq!(measured.samples, 10);
+    assert_eq!(
+        measured.gaps,
+        [
+            "the result file `master.1/c.txt`: it fits `resultFiles`, but is in none of the known formats"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_all_there_is_told() {
+    let cut = jtl();
+    let cut = &cut[..cut.len() - 9];
+    let kept = Kept::new().left_with(
+        Role::Master,
+        1,
+        &[("results.jtl", cut)],
+        Some("the run left more than 5 bytes"),
+    );
+    let (_, measured) = kept.figures(&[]).await;
+    assert_eq!(measured.gaps.len(), 2, "{:?}", measured.gaps);
+    assert_eq!(
+        measured.gaps[1],
+        "the results of `master.1` are incomplete: the run left more than 5 bytes"
+    );
+}
+
+#[tokio::test]
+async fn every_figure_answers_its_criterion() {
+    let kept = Kept::new().left(Role::Master, 1, &[("results.jtl", &jtl())]);
+    let criteria = [
+        "p50 < 1s",
+        "p33.3 of Login < 1s",
+        "mean < 1s",
+        "min > 1ms",
+        "max of Login < 2s",
+        "errors < 5%",
+        "errors < 5",
+        "samples >= 10",
+        "throughput > 1/s",
+        "mean < 1s for 5s",
+        "throughput > 0.1/s for 2s",
+        "mean < 1s for 1h",
+        "errors of Login < 60% for 1s",
+        "p95 of Logn < 1s",
+    ];
+    let (_, measured) = kept.figures(&[("/criteria", json!(criteria))]).await;
+    let told: Vec<String> = criteria
+        .iter()
+        .zip(&measured.readings)
+        .map(|(criterion, reading)| match reading {
+            Reading::Value { value, at } => {
+                let at = at.map(|at| format!(" at {at}")).unwrap_or_default();
+                format!("{criterion:<30} {value:.2}{at}")
+            }
+            other => format!("{criterion:<30} {other:?}"),
+        })
+        .collect();
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    p50 < 1s                       550.00
+    p33.3 of Login < 1s            366.30
+    mean < 1s                      550.00
+    min > 1ms                      100.00
+    max of Login < 2s              1000.00
+    errors < 5%                    10.00
+    errors < 5                     1.00
+    samples >= 10                  10.00
+    throughput > 1/s               1.00
+    mean < 1s for 5s               850.00 at 2023-11-14T22:13:27Z
+    throughput > 0.1/s for 2s      0.50 at 2023-11-14T22:13:29Z
+    mean < 1s for 1h               550.00
+    errors of Login < 60% for 1s   100.00 at 2023-11-14T22:13:31Z
+    p95 of Logn < 1s               NoLabel(["Login"])
+    "#);
+}
+
+#[tokio::test]
+async fn a_report_is_kept_and_read_again() {
+    let kept = Kept::new().left(Role::Master, 1, &[("results.jtl", &jtl())]);
+    let (report, _) = kept.figures(&[]).await;
+    let name = TaskName::parse("load").unwrap();
+    assert_eq!(kept.evidence.report(&name, RUN).await.unwrap(), None);
+    for _ in 0..2 {
+        kept.evidence
+            .keep_report(&report, &name, RUN)
+            .await
+            .unwrap();
+    }
+    let read = kept.evidence.report(&name, RUN).await.unwrap().unwrap();
+    assert_eq!((read.total, read.sources), (report.total, report.sources));
+}
+
+#[test]
+fn reading_ends_at_the_deadline_and_when_nobody_wants_it() {
+    let mut into = [0; 8];
+    let unwanted = AtomicBool::new(false);
+    let mut bounded = Bounded {
+        file: tempfile::tempfile().unwrap(),
+        unwanted: &unwanted,
+        deadline: Instant::now(),
+    };
+    let late = bounded.read(&mut into).unwrap_err().to_string();
+    assert_eq!(late, "the results of a run are read for 15 minutes at most");
+    bounded.deadline += READING_TIME;
+    assert_eq!(bounded.read(&mut into).unwrap(), 0);
+    unwanted.store(true, Ordering::Relaxed);
+    assert!(bounded.read(&mut into).is_err());
+}

@@ -1,0 +1,84 @@
+//! The kept results of a run as a zip that is made while it is sent: neither memory nor disk holds it.
+
+use super::Evidence;
+use crate::evidence::Source;
+use crate::task::spec::TaskName;
+use std::fs::{self, DirEntry, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use tokio::io::{AsyncRead, duplex};
+use tokio::task::spawn_blocking;
+use tokio_util::io::SyncIoBridge;
+use zip::write::{SimpleFileOptions, StreamWriter};
+use zip::{CompressionMethod, ZipWriter};
+
+/// Bytes that wait for whoever reads the zip.
+const PIPE: usize = 256 << 10;
+/// Result files are text that shrinks to a tenth; more effort takes more time than it saves.
+const LEVEL: i64 = 1;
+/// From this size on a file needs fields of 64 bits; it may still grow by what deflate adds.
+const LARGE: u64 = u32::MAX as u64 - (16 << 20);
+
+type Zip = ZipWriter<StreamWriter<SyncIoBridge<tokio::io::DuplexStream>>>;
+
+impl Evidence {
+    /// A zip with what `sources` left, each in a directory of its name. It ends early when the disk
+    /// cannot be read; whoever reads it finds no directory at its end then.
+    pub fn zip_results(
+        &self,
+        task: &TaskName,
+        run: &str,
+        sources: Vec<Source>,
+    ) -> impl AsyncRead + Send + use<> {
+        let (writer, reader) = duplex(PIPE);
+        let dirs: Vec<(Source, PathBuf)> = sources
+            .into_iter()
+            .map(|source| (source, self.results_dir(task, run, source)))
+            .collect();
+        let task = task.clone();
+        // Made here: its end of the pipe belongs to this runtime.
+        let writer = SyncIoBridge::new(writer);
+        spawn_blocking(move || {
+            if let Err(error) = write(writer, &dirs) {
+                tracing::warn!(%task, %error, "the results were not sent to their end");
+            }
+        });
+        reader
+    }
+}
+
+fn write(
+    writer: SyncIoBridge<tokio::io::DuplexStream>,
+    dirs: &[(Source, PathBuf)],
+) -> io::Result<()> {
+    let mut zip = ZipWriter::new_stream(writer);
+    for (source, dir) in dirs {
+        add_dir(&mut zip, dir, &source.to_string())?;
+    }
+    let mut writer = zip.finish()?.into_inner();
+    writer.flush()?;
+    writer.shutdown()
+}
+
+fn add_dir(zip: &mut Zip, dir: &Path, name: &str) -> io::Result<()> {
+    let mut entries: Vec<DirEntry> = fs::read_dir(dir)?.collect::<io::Result<_>>()?;
+    entries.sort_by_key(DirEntry::file_name);
+    for entry in entries {
+        let name = format!("{name}/{}", entry.file_name().to_string_lossy());
+        match entry.file_type()?.is_dir() {
+            true => add_dir(zip, &entry.path(), &name)?,
+            false => add_file(zip, &entry.path(), &name)?,
+        }
+    }
+    Ok(())
+}
+
+fn add_file(zip: &mut Zip, path: &Path, name: &str) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Deflated)
+        .compression_level(Some(LEVEL))
+        .large_file(file.metadata()?.len() >= LARGE);
+    zip.start_file(name, options)?;
+    io::copy(&mut file, zip).map(drop)
+}

@@ -1,0 +1,106 @@
+//! The watch over other nodes than the manager's: one carrier on each of them that has generators.
+
+use super::Targets;
+use crate::orchestrator::Shared;
+use crate::orchestrator::run::Run;
+use crate::orchestrator::steps::collectors::url_for_nodes;
+use crate::orchestrator::steps::create_or_find;
+use crate::swarm::{Manager, Swarm, SwarmError};
+use crate::task::plan::{CarrierPlan, Role, RunPlan, Scale, ServicePlan, socket_mount};
+use crate::task::spec::TaskSpec;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Seconds between two samples.
+const SECONDS: u64 = 2;
+
+/// The carriers of one run.
+#[derive(Clone)]
+pub(super) struct Others {
+    spec: Arc<TaskSpec>,
+    run: String,
+    token: String,
+    /// Docker's id of their service, once there is one.
+    service: Arc<Mutex<Option<String>>>,
+}
+
+impl Others {
+    pub fn of(run: &Run) -> Self {
+        Self {
+            spec: Arc::clone(&run.spec),
+            run: run.state.run.clone(),
+            token: run.state.token.clone(),
+            service: Arc::default(),
+        }
+    }
+
+    /// Starts them, if any node needs one.
+    pub async fn begin(&self, shared: &Shared, manager: &Manager, targets: &Targets) {
+        let busy: BTreeSet<String> = {
+            let targets = targets.lock().unwrap_or_else(PoisonError::into_inner);
+            targets.iter().map(|target| target.node.clone()).collect()
+        };
+        if busy.iter().all(|node| *node == manager.node_id) {
+            return;
+        }
+        let begun = async {
+            let url = url_for_nodes(&shared.settings, manager)?;
+            let nodes = shared.swarm.nodes().await.map_err(|e| e.to_string())?;
+            // Constraints cannot say "one of these", only "none of those".
+            let idle = nodes
+                .iter()
+                .filter(|node| node.id == manager.node_id || !busy.contains(&node.id));
+            let constraints = idle.map(|node| format!("node.id!={}", node.id)).collect();
+            let plan = self.plan(shared, &url, constraints);
+            let created = create_or_find(&*shared.swarm, &plan, &plan.labels).await;
+            created.map_err(|error| error.to_string())
+        };
+        match begun.await {
+            Ok(id) => {
+                *self.service.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
+            }
+            Err(error) => {
+                tracing::warn!(task = %self.spec.name, error, "nobody watches how busy the other nodes are");
+            }
+        }
+    }
+
+    /// Ends them; clean-up does so if this fails.
+    pub async fn end(&self, swarm: &dyn Swarm) {
+        let service = self.service.lock();
+        let service = service.unwrap_or_else(PoisonError::into_inner).take();
+        let Some(service) = service else {
+            return;
+        };
+        match swarm.remove_service(&service).await {
+            Ok(()) | Err(SwarmError::NotFound { .. }) => {}
+            Err(error) => {
+                tracing::debug!(task = %self.spec.name, %error, "the watchers are removed later")
+            }
+        }
+    }
+
+    fn plan(&self, shared: &Shared, url: &str, constraints: Vec<String>) -> ServicePlan {
+        let settings = &shared.settings;
+        let order = json!({"url": url, "run": self.run, "seconds": SECONDS});
+        let plan = CarrierPlan {
+            role: Role::Watcher,
+            number: 1,
+            image: &settings.carrier_image,
+            work: "watch",
+            order: order.to_string(),
+            mounts: vec![socket_mount(&settings.node_docker_socket)],
+            scale: Scale::EveryNode,
+            constraints,
+        };
+        let run = RunPlan {
+            spec: &self.spec,
+            run: &self.run,
+            director: &settings.director_id,
+            place: &settings.place,
+            networks_tried: 1,
+        };
+        run.carrier(plan, &self.token)
+    }
+}

@@ -1,0 +1,165 @@
+//! Results from other nodes than the manager's: Docker gives files of a container only on its own
+//! node, so one carrier on each of these nodes sends them to the Director.
+
+use super::delivery::url::derive;
+use super::results::{kept, unread, what_is_missing};
+use crate::evidence::Source;
+use crate::orchestrator::Settings;
+use crate::orchestrator::carrier::{self, Carried};
+use crate::orchestrator::containers::Logged;
+use crate::orchestrator::intake::Intake;
+use crate::orchestrator::run::Run;
+use crate::orchestrator::wait::Deadline;
+use crate::swarm::{Manager, SwarmError, role_of};
+use crate::task::plan::{CarrierPlan, Role, Scale, ServicePlan, socket_mount};
+use crate::task::state::Step;
+use futures_util::future::join_all;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+
+/// The look for results after the step `collect` takes other names: those of the first conflict for
+/// seconds after their removal.
+const SECOND_LOOK: u32 = 50;
+/// How long a carrier may take beyond the end of the look.
+const BEYOND: Duration = Duration::from_secs(5);
+/// Longest look there can be; the intake ends it before.
+const LONGEST: Duration = Duration::from_secs(20 * 60);
+
+/// Where carriers on other nodes find the Director.
+///
+/// # Errors
+/// When they cannot, in words.
+pub fn url_for_nodes(settings: &Settings, manager: &Manager) -> Result<String, String> {
+    if let Some(url) = &settings.advertise_url {
+        return Ok(url.clone());
+    }
+    let listen = settings.listen;
+    derive(listen, &manager.node_address, false).ok_or_else(|| {
+        format!(
+            "its node cannot reach the Director, which listens on `{listen}`; set `bind`, or `advertiseUrl`"
+        )
+    })
+}
+
+/// Fetches from all these nodes at once, and says what is missing.
+pub async fn fetch(
+    run: &Run,
+    manager: &Manager,
+    nodes: BTreeMap<String, Vec<Logged>>,
+    intake: &Arc<Intake>,
+) -> Vec<String> {
+    if nodes.is_empty() {
+        return Vec::new();
+    }
+    let url = match url_for_nodes(&run.shared.settings, manager) {
+        Ok(url) => url,
+        Err(reason) => {
+            let all = nodes.values().flatten();
+            return all.map(|one| unread(one.source, &reason)).collect();
+        }
+    };
+    remove_old(run).await;
+    let first = match run.state.step > Step::Collect {
+        true => SECOND_LOOK,
+        false => 1,
+    };
+    let each = nodes
+        .into_iter()
+        .zip(first..)
+        .map(|((node, wanted), number)| {
+            let plan = plan(run, &url, number, &node, &wanted);
+            from_node(run, plan, node, wanted, intake)
+        });
+    let (missing, clocks): (Vec<_>, Vec<_>) = join_all(each).await.into_iter().unzip();
+    run.note_clocks(clocks.into_iter().flatten()).await;
+    missing.into_iter().flatten().collect()
+}
+
+/// Those of a look that a restart cut off do not reach the Director any more.
+async fn remove_old(run: &Run) {
+    let services = run.shared.swarm.services(&run.labels()).await;
+    for service in services.unwrap_or_default() {
+        if role_of(&service.labels) != Some(Role::Collector) {
+            continue;
+        }
+        match run.shared.swarm.remove_service(&service.id).await {
+            Ok(()) | Err(SwarmError::NotFound { .. }) => {}
+            Err(error) => {
+                tracing::debug!(task = %run.spec.name, %error, "an old collector is left to clean-up");
+            }
+        }
+    }
+}
+
+fn plan(run: &Run, url: &str, number: u32, node: &str, wanted: &[Logged]) -> ServicePlan {
+    let containers: Vec<_> = wanted
+        .iter()
+        .map(|one| json!({"id": one.task.container_id, "source": one.source.to_string()}))
+        .collect();
+    let order = json!({
+        "url": url,
+        "run": run.state.run,
+        "containers": containers,
+        "seconds": LONGEST.as_secs(),
+    });
+    let settings = &run.shared.settings;
+    let plan = CarrierPlan {
+        role: Role::Collector,
+        number,
+        image: &settings.carrier_image,
+        work: "collect",
+        order: order.to_string(),
+        mounts: vec![socket_mount(&settings.node_docker_socket)],
+        scale: Scale::Replicas(1),
+        constraints: vec![format!("node.id=={node}")],
+    };
+    run.plan().carrier(plan, &run.state.token)
+}
+
+/// What is missing of these containers, and how far ahead the clock of their node is.
+async fn from_node(
+    run: &Run,
+    plan: ServicePlan,
+    node: String,
+    wanted: Vec<Logged>,
+    intake: &Arc<Intake>,
+) -> (Vec<String>, Option<(String, i64)>) {
+    let deadline = Deadline::after(LONGEST);
+    let carried = tokio::select! {
+        carried = carrier::carry(&*run.shared.swarm, &plan, deadline) => Some(carried),
+        () = over(intake) => None,
+    };
+    let problem = match &carried {
+        None => Some(intake.too_late()),
+        Some(Err(error)) => Some(error.to_string()),
+        Some(Ok(carried)) => carried.iter().find_map(Carried::problem),
+    };
+    if let Some(problem) = &problem {
+        tracing::warn!(task = %run.spec.name, node, problem, "results could not be fetched from a node");
+    }
+    let kept = kept(run).await;
+    let told = intake.problems();
+    let missing = |source: Source| match kept.iter().find(|kept| kept.source == source) {
+        Some(kept) => what_is_missing(kept),
+        None => {
+            let reason = told.get(&source).or(problem.as_ref());
+            let reason = reason.map_or("its node sent none", String::as_str);
+            Some(unread(source, reason))
+        }
+    };
+    let missing = wanted.iter().filter_map(|one| missing(one.source));
+    let words = carried.iter().flatten().flatten();
+    let mut clocks = words.filter_map(|carried| carried.words.as_ref().ok()?.clock_offset_ms);
+    let clock = clocks.next().map(|millis| (node, millis));
+    (missing.collect(), clock)
+}
+
+/// Returns when nothing more can arrive.
+async fn over(intake: &Intake) {
+    while Instant::now() < intake.end() + BEYOND {
+        sleep_until(intake.end() + BEYOND).await;
+    }
+}

@@ -1,0 +1,261 @@
+//! The language of criteria.
+
+use super::*;
+use insta::assert_snapshot;
+use proptest::prelude::*;
+
+fn canonical(text: &str) -> String {
+    Criterion::parse(text).unwrap().to_string()
+}
+
+fn message(text: &str) -> String {
+    Criterion::parse(text).expect_err("it was read").to_string()
+}
+
+#[test]
+fn criteria_have_one_canonical_form() {
+    for (text, form) in [
+        ("p95 < 500ms", "p95 < 500ms"),
+        ("P99.9<=2S", "p99.9 <= 2s"),
+        ("  p99   of  Login<2s ", "p99 of Login < 2s"),
+        (
+            "mean of \"GET /cart (json)\" < 300 ms",
+            "mean of \"GET /cart (json)\" < 300ms",
+        ),
+        ("mean of GET /cart < 300ms", "mean of \"GET /cart\" < 300ms"),
+        (
+            r#"max OF "a \"b\" < \\ c" < 1.5 m"#,
+            r#"max of "a \"b\" < \\ c" < 1.5m"#,
+        ),
+        ("median >= 1min", "p50 >= 1m"),
+        ("avg < 300ms FOR 30s", "mean < 300ms for 30s"),
+        ("errors < 1%", "errors < 1%"),
+        ("errors<10", "errors < 10"),
+        ("errors == 0", "errors = 0"),
+        ("errors < 10% for 1m", "errors < 10% for 60s"),
+        ("samples != 0", "samples != 0"),
+        ("throughput > 100/s", "throughput > 100/s"),
+        (
+            "throughput >= 0.5/H for 1h",
+            "throughput >= 0.5/h for 3600s",
+        ),
+        ("p100 < 1s", "p100 < 1s"),
+        ("min > 0ms", "min > 0ms"),
+    ] {
+        assert_eq!(canonical(text), form, "{text}");
+        assert_eq!(canonical(form), form);
+    }
+}
+
+#[test]
+fn a_mistake_is_told_with_its_place_and_what_would_be_right() {
+    let texts = [
+        "",
+        "   ",
+        "p95",
+        "p95 <",
+        "p95 <500",
+        "p95 < 500 for 30s",
+        "p95 < 500mms",
+        "p95 < 500%",
+        "p95 = 500ms",
+        "p95 <> 500ms",
+        "p95 500ms",
+        "p < 1s",
+        "p0 < 1s",
+        "p101 < 1s",
+        "p9.9.9 < 1s",
+        "95p < 1s",
+        "erors < 1%",
+        "latency < 1s",
+        "errors < 1ms",
+        "errors = 1%",
+        "errors < 1.5",
+        "errors < -1",
+        "samples > 1000/s",
+        "throughput > 100",
+        "throughput > 100/d",
+        "p99 of < 2s",
+        "p99 of Login 2s",
+        "p99 of \"Login < 2s",
+        "p99 of \"\" < 2s",
+        "p99 Login < 2s",
+        "mean < 300ms for",
+        "mean < 300ms for 30",
+        "mean < 300ms for 30 days",
+        "mean < 300ms for 0s",
+        "mean < 300ms for 1.5s",
+        "max < 300ms for 30s",
+        "errors < 10 for 30s",
+        "mean < 300ms during 30s",
+        "mean < 300ms for 30s or so",
+        "mean < 9999999999999s",
+        "mean < .5s",
+    ];
+    let all: Vec<String> = texts
+        .iter()
+        .map(|text| format!("{text:<28} {}", message(text)))
+        .collect();
+    assert_snapshot!(all.join("\n"), @r#"
+                                 column 1: the text ends; expected a figure, for example `p95`, `mean` or `errors`
+                                 column 4: the text ends; expected a figure, for example `p95`, `mean` or `errors`
+    p95                          column 4: the text ends; expected an operator (`<`, `<=`, `>`, `>=`) after `p95`, or `of` and a label
+    p95 <                        column 6: the text ends; expected an amount after `<`
+    p95 <500                     column 9: `500` has no unit; a time needs `ms`, `s` or `m`, for example `500ms`
+    p95 < 500 for 30s            column 10: `500` has no unit; a time needs `ms`, `s` or `m`, for example `500ms`
+    p95 < 500mms                 column 10: `mms` is not a unit of `p95`; a time needs `ms`, `s` or `m`, for example `500ms`
+    p95 < 500%                   column 10: `%` is not a unit of `p95`; a time needs `ms`, `s` or `m`, for example `500ms`
+    p95 = 500ms                  column 5: `=` is for counts only; expected `<`, `<=`, `>` or `>=` after `p95`
+    p95 <> 500ms                 column 5: saw `<>`; expected an operator (`<`, `<=`, `>`, `>=`) after `p95`, or `of` and a label
+    p95 500ms                    column 5: saw `500ms`; expected an operator (`<`, `<=`, `>`, `>=`) after `p95`, or `of` and a label
+    p < 1s                       column 1: `p` is not a figure; did you mean `p95`?
+    p0 < 1s                      column 1: `p0` is not a percentile; expected a number above 0 and up to 100 after `p`, for example `p99.9`
+    p101 < 1s                    column 1: `p101` is not a percentile; expected a number above 0 and up to 100 after `p`, for example `p99.9`
+    p9.9.9 < 1s                  column 1: `p9.9.9` is not a percentile; expected a number above 0 and up to 100 after `p`, for example `p99.9`
+    95p < 1s                     column 1: `95p` is not a figure; known are `p95`, `p99.9`, `median`, `mean`, `avg`, `min`, `max`, `errors`, `throughput`, `samples`
+    erors < 1%                   column 1: `erors` is not a figure; did you mean `errors`?
+    latency < 1s                 column 1: `latency` is not a figure; known are `p95`, `p99.9`, `median`, `mean`, `avg`, `min`, `max`, `errors`, `throughput`, `samples`
+    errors < 1ms                 column 11: `ms` is not a unit of `errors`; a rate has `%`, a count has none
+    errors = 1%                  column 11: `=` is for counts only; expected `<`, `<=`, `>` or `>=` before a rate
+    errors < 1.5                 column 13: `1.5` is not whole; a number of samples is
+    errors < -1                  column 10: saw `-1`; expected an amount after `<`
+    samples > 1000/s             column 15: `/s` is not a unit of `samples`; a count has none
+    throughput > 100             column 17: `100` has no unit; a throughput needs `/s`, `/min` or `/h`, for example `100/s`
+    throughput > 100/d           column 17: `/d` is not a unit of `throughput`; a throughput needs `/s`, `/min` or `/h`, for example `100/s`
+    p99 of < 2s                  column 7: saw `< 2s`; expected a label after `of`
+    p99 of Login 2s              column 16: the text ends; expected an operator (`<`, `<=`, `>`, `>=`) after the label `Login 2s`
+    p99 of "Login < 2s           column 8: the quotes are not closed; expected `"`
+    p99 of "" < 2s               column 8: the label is empty; expected a sample's name
+    p99 Login < 2s               column 5: saw `Login < 2s`; expected an operator (`<`, `<=`, `>`, `>=`) after `p99`, or `of` and a label
+    mean < 300ms for             column 17: the text ends; expected a duration after `for`
+    mean < 300ms for 30          column 20: `30` has no unit; expected `s`, `m` or `h`
+    mean < 300ms for 30 days     column 21: `days` is not a unit of a duration; expected `s`, `m` or `h`
+    mean < 300ms for 0s          column 18: `0s` is not a window; expected whole seconds, at most a day
+    mean < 300ms for 1.5s        column 18: `1.5s` is not a window; expected whole seconds, at most a day
+    max < 300ms for 30s          column 13: `max` is that of the whole run; `for` has no meaning with it
+    errors < 10 for 30s          column 13: a number of errors is that of the whole run; expected a rate before `for`
+    mean < 300ms during 30s      column 14: saw `during 30s`; expected the end, or `for` and a duration
+    mean < 300ms for 30s or so   column 22: saw `or so`; expected the end
+    mean < 9999999999999s        column 8: `9999999999999` is too large
+    mean < .5s                   column 8: `.5` is not a number; expected digits, with one `.` at most
+    "#);
+}
+
+#[test]
+fn a_text_of_any_length_is_told_in_a_short_message() {
+    let long = "p".repeat(100_000);
+    assert!(message(&long).len() < 300);
+    let label = format!("p95 of {} 1s", "x".repeat(500));
+    assert!(message(&label).len() < 300);
+}
+
+#[test]
+fn values_are_held_against_the_limit_in_the_figures_own_unit() {
+    let holds = |text: &str, value: f64| Criterion::parse(text).unwrap().holds(value);
+    assert!(holds("p95 < 2s", 1999.9) && !holds("p95 < 2s", 2000.0));
+    assert!(holds("p95 <= 2s", 2000.0) && !holds("p95 <= 2s", 2000.1));
+    assert!(holds("min > 1ms", 1.1) && !holds("min > 1ms", 1.0));
+    assert!(holds("throughput >= 60/min", 1.0) && !holds("throughput >= 60/min", 0.99));
+    assert!(holds("errors < 1%", 0.99) && !holds("errors < 1%", 1.0));
+    assert!(holds("errors = 0", 0.0) && !holds("errors = 0", 1.0));
+    assert!(holds("samples != 5", 4.0) && !holds("samples != 5", 5.0));
+    assert!(!holds("p95 < 2s", f64::NAN) && !holds("p95 > 2s", f64::NAN));
+}
+
+#[test]
+fn what_was_seen_stands_in_the_unit_of_what_was_wanted() {
+    let told = |text: &str, value: f64| {
+        let criterion = Criterion::parse(text).unwrap();
+        format!("{}, wanted {}", criterion.seen(value), criterion.wanted())
+    };
+    assert_eq!(told("p95 < 500ms", 612.0), "612 ms, wanted < 500 ms");
+    assert_eq!(told("p95 < 2s", 2345.6789), "2.346 s, wanted < 2 s");
+    assert_eq!(told("throughput > 90/min", 1.25), "75/min, wanted > 90/min");
+    assert_eq!(
+        told("errors <= 0%", 0.000_012_345),
+        "0.00001235 %, wanted <= 0 %"
+    );
+    assert_eq!(told("errors < 10", 12.0), "12, wanted < 10");
+    assert_eq!(
+        told("mean < 300ms for 30s", 301.0),
+        "301 ms, wanted < 300 ms in every 30 s"
+    );
+}
+
+fn any_figure() -> impl Strategy<Value = Figure> {
+    prop_oneof![
+        (1u32..=100_000).prop_map(|n| Figure::Percentile(f64::from(n) / 1000.0)),
+        Just(Figure::Mean),
+        Just(Figure::Min),
+        Just(Figure::Max),
+        Just(Figure::Errors),
+        Just(Figure::Throughput),
+        Just(Figure::Samples),
+    ]
+}
+
+pub(crate) fn any_criterion() -> impl Strategy<Value = Criterion> {
+    (
+        any_figure(),
+        proptest::option::of("\\PC{1,20}"),
+        0usize..6,
+        0u64..2_000_000,
+        any::<proptest::sample::Index>(),
+        proptest::option::of(1u32..=86_400),
+    )
+        .prop_map(|(figure, label, operator, amount, unit, window)| {
+            let units: &[Unit] = match figure {
+                Figure::Errors => &[Unit::Percent, Unit::Count],
+                Figure::Samples => &[Unit::Count],
+                Figure::Throughput => &[Unit::PerSecond, Unit::PerMinute, Unit::PerHour],
+                _ => &[Unit::Millis, Unit::Seconds, Unit::Minutes],
+            };
+            let unit = *unit.get(units);
+            let operators = if unit == Unit::Count { 6 } else { 4 };
+            let operator = [
+                Operator::Below,
+                Operator::AtMost,
+                Operator::Above,
+                Operator::AtLeast,
+                Operator::Equal,
+                Operator::Unequal,
+            ][operator % operators];
+            let divisor = if unit == Unit::Count { 1.0 } else { 1000.0 };
+            Criterion {
+                figure,
+                label,
+                operator,
+                amount: amount as f64 / divisor,
+                unit,
+                window: window.filter(|_| {
+                    unit != Unit::Count && !matches!(figure, Figure::Min | Figure::Max)
+                }),
+            }
+        })
+}
+
+proptest! {
+    #[test]
+    fn the_canonical_form_reads_as_the_same_criterion(criterion in any_criterion()) {
+        prop_assert_eq!(Criterion::parse(&criterion.to_string()), Ok(criterion));
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused_with_a_place_in_it(text in "\\PC{0,60}") {
+        if let Err(error) = Criterion::parse(&text) {
+            prop_assert!(error.column >= 1 && error.column <= text.chars().count() + 1);
+        }
+    }
+
+    #[test]
+    fn words_of_the_language_in_any_order_never_panic(
+        words in proptest::collection::vec(proptest::sample::select(vec![
+            "p95", "p", "errors", "of", "\"", "\\", "a b", "<", "<=", "=", "1", ".5", "ms", "%", "/s", "for", "30s", " ",
+        ]), 0..12)
+    ) {
+        let text = words.concat();
+        if let Ok(criterion) = Criterion::parse(&text) {
+            prop_assert_eq!(Criterion::parse(&criterion.to_string()), Ok(criterion));
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! The verdict, cause by cause, and that an invalid run is never a pass.
+
+use super::*;
+use crate::task::criteria::tests::any_criterion;
+use crate::task::event::Failure;
+use crate::task::state::LostWorker;
+use crate::task::tests::{parse, payload};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn spec(changes: &[(&str, Value)]) -> TaskSpec {
+    parse(&payload(changes)).unwrap()
+}
+
+fn second(second: u64) -> Timestamp {
+    Timestamp(1_700_000_000_000 + second * 1000)
+}
+
+/// A run that was accepted at 0 s, created workers at 5, started its master at 10 and finished at 70.
+fn finished() -> State {
+    let mut state = State::queued(1, second(0), "run".into(), "token".into());
+    state.timings = [
+        (Step::Queued, 1000),
+        (Step::Network, 4000),
+        (Step::Workers, 5000),
+        (Step::Master, 1000),
+        (Step::Running, 59_000),
+    ]
+    .into();
+    state.step = Step::Report;
+    state.outcome = Some(Outcome::Finished);
+    state.exit_code = Some(0);
+    state.started_at = Some(second(11));
+    state.finished_at = Some(second(70));
+    state
+}
+
+fn errored(step: Step, code: FailureCode, exit_code: Option<i64>) -> State {
+    State {
+        outcome: Some(Outcome::Errored),
+        failure: Some(Failure {
+            step,
+            code,
+            message: "it broke".into(),
+            hint: String::new(),
+        }),
+        exit_code,
+        ..finished()
+    }
+}
+
+fn measured(readings: Vec<Reading>) -> Measured {
+    Measured {
+        files: 1,
+        of_master: true,
+        samples: 1000,
+        dates: Some((second(12), second(69))),
+        readings,
+        gaps: Vec::new(),
+    }
+}
+
+fn value(value: f64) -> Reading {
+    Reading::Value { value, at: None }
+}
+
+fn judged(spec: &TaskSpec, state: &State, measured: &Measured, machines: &Machines) -> Judgement {
+    judge(&Facts {
+        spec,
+        state,
+        measured,
+        machines,
+        now: second(75),
+    })
+}
+
+/// Verdict and reasons of a run that is sound but for what is given.
+fn told(spec: &TaskSpec, state: &State, measured: &Measured) -> (Verdict, String) {
+    let judgement = judged(spec, state, measured, &Machines::default());
+    (judgement.verdict, judgement.reasons.join("; "))
+}
+
+fn p95() -> TaskSpec {
+    spec(&[("/criteria", json!(["p95 < 500ms"]))])
+}
+
+#[test]
+fn a_sound_run_passes_or_fails_by_its_criteria() {
+    let judgement = judged(
+        &spec(&[("/criteria", json!(["P95<500ms", "errors < 1%"]))]),
+        &finished(),
+        &measured(vec![value(612.0), value(0.25)]),
+        &Machines::default(),
+    );
+    assert_eq!(judgement.verdict, Verdict::Fail);
+    assert!(judgement.reasons.is_empty());
+    let result = |criterion: &str, holds, seen: &str, wanted: &str| CriterionResult {
+        criterion: criterion.into(),
+        holds,
+        seen: seen.into(),
+        wanted: wanted.into(),
+    };
+    assert_eq!(
+        judgement.criteria,
+        [
+            result("p95 < 500ms", false, "612 ms", "< 500 ms"),
+            result("errors < 1%", true, "0.25 %", "< 1 %"),
+        ]
+    );
+    let pass = told(&p95(), &finished(), &measured(vec![value(499.0)]));
+    assert_eq!(pass, (Verdict::Pass, String::new()));
+}
+
+#[test]
+fn without_criteria_and_files_the_exit_code_alone_counts() {
+    let nothing = Measured::default();
+    let plain = spec(&[]);
+    assert_eq!(told(&plain, &finished(), &nothing).0, Verdict::Pass);
+    let failed = errored(Step::Running, FailureCode::MasterExit, Some(1));
+    assert_eq!(
+        told(&plain, &failed, &nothing),
+        (Verdict::Fail, "the master ended with exit code 1".into())
+    );
+}
+
+#[test]
+fn every_cause_of_an_invalid_run_has_its_words() {
+    let good = measured(vec![value(1.0)]);
+    let lost = State {
+        lost: vec![LostWorker {
+            replica: 3,
+            reason: "task: non-zero exit (137)".into(),
+        }],
+        ..finished()
+    };
+    let stopped = State {
+        outcome: Some(Outcome::Stopped),
+        exit_code: None,
+        ..finished()
+    };
+    let too_few = spec(&[("/minSamples", json!(1001))]);
+    let cases = [
+        told(&p95(), &lost, &good),
+        told(&p95(), &stopped, &good),
+        told(
+            &p95(),
+            &errored(Step::Running, FailureCode::MaxDuration, None),
+            &good,
+        ),
+        told(
+            &p95(),
+            &errored(Step::Resolve, FailureCode::WorkersTimedOut, None),
+            &good,
+        ),
+        told(
+            &p95(),
+            &errored(Step::Running, FailureCode::MasterExit, Some(137)),
+            &good,
+        ),
+        told(&too_few, &finished(), &measured(Vec::new())),
+        told(&p95(), &finished(), &Measured::default()),
+        told(
+            &spec(&[("/resultFiles", json!(["*.jtl"]))]),
+            &finished(),
+            &Measured::default(),
+        ),
+        told(
+            &spec(&[]),
+            &finished(),
+            &Measured {
+                files: 2,
+                ..Measured::default()
+            },
+        ),
+        told(
+            &p95(),
+            &finished(),
+            &Measured {
+                gaps: vec!["`master.1/a.jtl` ends in the middle of a line".into()],
+                ..good.clone()
+            },
+        ),
+        told(
+            &p95(),
+            &finished(),
+            &Measured {
+                dates: Some((second(7), second(73))),
+                ..good.clone()
+            },
+        ),
+        told(&p95(), &finished(), &measured(vec![Reading::Untold])),
+        told(
+            &spec(&[("/criteria", json!(["p95 of Logn < 1s"]))]),
+            &finished(),
+            &measured(vec![Reading::NoLabel(vec!["Cart".into(), "Login".into()])]),
+        ),
+    ];
+    let texts: Vec<&str> = cases.iter().map(|(_, text)| text.as_str()).collect();
+    assert!(
+        cases
+            .iter()
+            .all(|(verdict, _)| *verdict == Verdict::Invalid),
+        "{cases:?}"
+    );
+    insta::assert_snapshot!(texts.join("\n"), @r#"
+    worker 3 was lost while the test ran: task: non-zero exit (137)
+    the run was stopped after 59.0 s
+    the run was ended after 59.0 s by `maxDuration`
+    the run failed in the step `resolve`: it broke
+    the master ended with exit code 137 (killed: out of memory, or it did not end after SIGTERM), which is not a result of its own
+    there are 1000 samples; `minSamples` demands 1001
+    there is no sample: no result file was found in `/atq/results` of the master or a worker
+    there is no sample: no result file in `/atq/results` fits `resultFiles`
+    there is no sample in the 2 result files
+    `master.1/a.jtl` ends in the middle of a line
+    the first sample is dated 3.0 s before the beginning of the run by the Director's clock; the last sample is dated 3.0 s after the end of the run by the Director's clock
+    the result files do not tell what `p95 < 500ms` asks for
+    no sample is named `Logn`, which `p95 of Logn < 1s` asks for; did you mean `Login`?
+    "#);
+}
+
+#[test]
+fn clocks_and_generators_at_their_limit_make_a_run_invalid() {
+    let machines = Machines {
+        clocks: vec![("a".into(), 900), ("b".into(), -3200), ("c".into(), 1001)],
+        saturated: vec!["worker.2 was at its limit".into()],
+    };
+    let judgement = judged(&p95(), &finished(), &measured(vec![value(1.0)]), &machines);
+    assert_eq!(judgement.verdict, Verdict::Invalid);
+    assert_eq!(
+        judgement.reasons,
+        [
+            "worker.2 was at its limit",
+            "the clock of `b` is 3.2 s behind the Director's; at most 1.0 s are fine",
+            "the clock of `c` is 1.0 s ahead of the Director's; at most 1.0 s are fine",
+        ]
+    );
+}
+
+#[test]
+fn workers_may_be_at_work_before_and_after_the_master() {
+    let of_workers = Measured {
+        of_master: false,
+        dates: Some((second(5), second(75))),
+        ..measured(vec![value(1.0)])
+    };
+    assert_eq!(told(&p95(), &finished(), &of_workers).0, Verdict::Pass);
+    let too_early = Measured {
+        dates: Some((second(2), second(75))),
+        ..of_workers
+    };
+    assert_eq!(told(&p95(), &finished(), &too_early).0, Verdict::Invalid);
+}
+
+#[test]
+fn an_invalid_run_lists_its_criteria_and_its_exit_code_all_the_same() {
+    let state = State {
+        lost: vec![LostWorker {
+            replica: 1,
+            reason: "gone".into(),
+        }],
+        ..errored(Step::Running, FailureCode::MasterExit, Some(2))
+    };
+    let judgement = judged(
+        &p95(),
+        &state,
+        &measured(vec![value(1.0)]),
+        &Machines::default(),
+    );
+    assert_eq!(judgement.verdict, Verdict::Invalid);
+    assert_eq!(judgement.reasons.len(), 2);
+    assert!(judgement.criteria[0].holds);
+}
+
+#[test]
+fn a_hundred_lost_workers_are_told_in_short() {
+    let lost = (1..=100).map(|replica| LostWorker {
+        replica,
+        reason: "gone".into(),
+    });
+    let state = State {
+        lost: lost.collect(),
+        ..finished()
+    };
+    let judgement = judged(
+        &spec(&[]),
+        &state,
+        &Measured::default(),
+        &Machines::default(),
+    );
+    assert_eq!(judgement.reasons.len(), 11);
+    assert_eq!(judgement.reasons[10], "90 more workers were lost");
+}
+
+fn any_reading() -> impl Strategy<Value = Reading> {
+    prop_oneof![
+        4 => (0.0..10_000.0f64).prop_map(value),
+        1 => Just(Reading::NoLabel(vec!["Login".into()])),
+        1 => Just(Reading::Untold),
+        1 => Just(Reading::Nothing),
+    ]
+}
+
+fn any_state() -> impl Strategy<Value = State> {
+    let codes = prop_oneof![
+        Just(FailureCode::MasterExit),
+        Just(FailureCode::MaxDuration),
+        Just(FailureCode::WorkerLost),
+        Just(FailureCode::DockerUnavailable),
+    ];
+    (0u8..4, codes, proptest::option::of(0i64..200), 0u32..3).prop_map(
+        |(ending, code, exit_code, lost)| {
+            let mut state = match ending {
+                0 | 1 => finished(),
+                2 => errored(Step::Running, code, exit_code),
+                _ => State {
+                    outcome: Some(Outcome::Stopped),
+                    ..finished()
+                },
+            };
+            state.lost = (1..=lost)
+                .map(|replica| LostWorker {
+                    replica,
+                    reason: String::new(),
+                })
+                .collect();
+            state
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn only_a_sound_run_whose_criteria_all_hold_passes(
+        criteria in proptest::collection::vec(any_criterion(), 0..4),
+        readings in proptest::collection::vec(any_reading(), 0..5),
+        state in any_state(),
+        samples in 0u64..20,
+        least in proptest::option::of(1u64..20),
+        gap in any::<bool>(),
+        ahead in -2000i64..2000,
+        saturated in any::<bool>(),
+        (early, late) in (0u64..20, 60u64..80),
+    ) {
+        let spec = TaskSpec { criteria, min_samples: least, ..spec(&[]) };
+        let measured = Measured {
+            samples,
+            dates: Some((second(early), second(late))),
+            gaps: gap.then(|| "cut".to_owned()).into_iter().collect(),
+            ..measured(readings)
+        };
+        let machines = Machines {
+            clocks: vec![("n".into(), ahead)],
+            saturated: saturated.then(|| "at its limit".to_owned()).into_iter().collect(),
+        };
+        let judgement = judged(&spec, &state, &measured, &machines);
+        let demands = !spec.criteria.is_empty() || least.is_some();
+        let sound = state.lost.is_empty()
+            && state.outcome != Some(Outcome::Stopped)
+            && state.failure.as_ref().is_none_or(|failure| failure.code == FailureCode::MasterExit)
+            && samples >= least.unwrap_or(0).max(1)
+            && !(gap && demands)
+            && ahead.abs() <= 1000
+            && !saturated
+            && early >= 8
+            && late <= 72;
+        match judgement.verdict {
+            Verdict::Pass => {
+                prop_assert!(sound && state.outcome == Some(Outcome::Finished));
+                prop_assert!(judgement.reasons.is_empty());
+                prop_assert!(judgement.criteria.iter().all(|result| result.holds));
+            }
+            Verdict::Fail => {
+                prop_assert!(sound);
+                prop_assert!(
+                    !judgement.reasons.is_empty() || judgement.criteria.iter().any(|result| !result.holds)
+                );
+            }
+            Verdict::Invalid => prop_assert!(!judgement.reasons.is_empty()),
+        }
+        prop_assert_eq!(judgement.criteria.len(), spec.criteria.len());
+    }
+}

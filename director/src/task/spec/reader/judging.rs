@@ -1,0 +1,71 @@
+//! What a run is judged by.
+
+use super::Reader;
+use super::value::shorten;
+use crate::task::criteria::Criterion;
+use serde_json::Value;
+use std::path::{Component, Path};
+
+/// Most criteria, and most patterns, of a task.
+const MAX_ITEMS: usize = 100;
+/// Longest pattern in bytes.
+const MAX_PATTERN: usize = 1000;
+
+impl Reader<'_> {
+    pub(super) fn criteria(&mut self, value: Option<&Value>) -> Option<Vec<Criterion>> {
+        self.items("criteria", value, |text| {
+            Criterion::parse(text).map_err(|error| format!("`{}`: {error}", shorten(text)))
+        })
+    }
+
+    pub(super) fn result_files(&mut self, value: Option<&Value>) -> Option<Vec<String>> {
+        self.items("resultFiles", value, |text| {
+            pattern(text).map(|()| text.to_owned())
+        })
+    }
+
+    fn items<T>(
+        &mut self,
+        field: &str,
+        value: Option<&Value>,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let texts = self.texts(field, value)?;
+        if texts.len() > MAX_ITEMS {
+            let why = format!("has {} items; expected at most {MAX_ITEMS}", texts.len());
+            return self.fault(field, why);
+        }
+        let before = self.faults.len();
+        let mut items = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            match read(text) {
+                Ok(item) => items.push(item),
+                Err(why) => self.note(&format!("{field}[{index}]"), why),
+            }
+        }
+        (self.faults.len() == before).then_some(items)
+    }
+}
+
+/// A pattern is relative to `/atq/results`, and cannot lead out of it.
+fn pattern(text: &str) -> Result<(), String> {
+    let shown = shorten(text);
+    if text.is_empty() || text.len() > MAX_PATTERN {
+        return Err(format!(
+            "has {} bytes; expected a pattern of 1 to {MAX_PATTERN}, for example `*.jtl`",
+            text.len()
+        ));
+    }
+    let inside = Path::new(text)
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
+    if !inside {
+        return Err(format!(
+            "`{shown}` leads out of `/atq/results`; expected a path below it, for example `run/*.jtl`"
+        ));
+    }
+    match globset::Glob::new(text) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("`{shown}` is not a pattern: {}", error.kind())),
+    }
+}

@@ -1,0 +1,87 @@
+//! The difference between two runs.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use atq_api_spec::report::{Comparison, Figures, FiguresPair, NamedFigures, NamedPair, Report};
+
+/// What `current` changed against `baseline`: in total, and by every label that either run has, in
+/// the order of the labels' names.
+pub fn compare(current: &Report, baseline: &Report) -> Comparison {
+    Comparison {
+        baseline: baseline.task.clone(),
+        total: pair(Some(&baseline.total), Some(&current.total)),
+        labels: labels(&current.labels, &baseline.labels),
+    }
+}
+
+fn labels(current: &[NamedFigures], baseline: &[NamedFigures]) -> Vec<NamedPair> {
+    let mut by_name: BTreeMap<&str, (Option<&Figures>, Option<&Figures>)> = BTreeMap::new();
+    for label in baseline {
+        by_name.entry(&label.name).or_default().0 = Some(&label.figures);
+    }
+    for label in current {
+        by_name.entry(&label.name).or_default().1 = Some(&label.figures);
+    }
+    by_name
+        .into_iter()
+        .map(|(name, (baseline, current))| NamedPair {
+            name: name.to_owned(),
+            pair: pair(baseline, current),
+        })
+        .collect()
+}
+
+fn pair(baseline: Option<&Figures>, current: Option<&Figures>) -> FiguresPair {
+    let change_percent = match (baseline, current) {
+        (Some(baseline), Some(current)) => changes(baseline, current),
+        _ => BTreeMap::new(),
+    };
+    FiguresPair {
+        baseline: baseline.cloned(),
+        current: current.cloned(),
+        change_percent,
+    }
+}
+
+fn changes(baseline: &Figures, current: &Figures) -> BTreeMap<String, f64> {
+    named(baseline)
+        .into_iter()
+        .zip(named(current))
+        .filter(|((name, _), _)| is_told(baseline, name) && is_told(current, name))
+        .filter_map(|((name, before), (_, now))| Some((name.to_owned(), change(before, now)?)))
+        .collect()
+}
+
+fn is_told(figures: &Figures, name: &str) -> bool {
+    !figures.missing.iter().any(|missing| missing == name)
+}
+
+/// In percent of `before`; nothing when that is zero or either is no number.
+fn change(before: f64, now: f64) -> Option<f64> {
+    let change = (now - before) / before * 100.0;
+    (before != 0.0 && change.is_finite()).then_some(change)
+}
+
+/// The figures by their names in JSON. Counts beyond 2^53 lose their last digits here, which no
+/// percentage shows.
+#[allow(clippy::cast_precision_loss)]
+fn named(figures: &Figures) -> [(&'static str, f64); 13] {
+    [
+        ("samples", figures.samples as f64),
+        ("errors", figures.errors as f64),
+        ("errorPercent", figures.error_percent),
+        ("throughput", figures.throughput),
+        ("min", figures.min),
+        ("mean", figures.mean),
+        ("p50", figures.p50),
+        ("p90", figures.p90),
+        ("p95", figures.p95),
+        ("p99", figures.p99),
+        ("max", figures.max),
+        ("receivedBytes", figures.received_bytes as f64),
+        ("sentBytes", figures.sent_bytes as f64),
+    ]
+}

@@ -1,0 +1,63 @@
+//! Samples that failed, by kind.
+
+use crate::labels::{Names, OTHER};
+use atq_api_spec::report::ErrorKind;
+
+/// Kinds beyond these are counted as one.
+pub const MOST_KINDS: usize = 200;
+
+/// Counts of errors by code and message.
+#[derive(Debug)]
+pub struct Errors {
+    kinds: Names,
+    counts: Vec<u64>,
+    scratch: Vec<u8>,
+}
+
+impl Default for Errors {
+    fn default() -> Self {
+        Self {
+            kinds: Names::new(MOST_KINDS),
+            counts: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+}
+
+impl Errors {
+    /// Counts some of a kind.
+    pub fn add(&mut self, code: &[u8], message: &[u8], count: u64) {
+        self.scratch.clear();
+        self.scratch.extend_from_slice(code);
+        self.scratch.push(0);
+        self.scratch.extend_from_slice(message);
+        let number = self.kinds.number(&self.scratch);
+        if self.counts.len() <= number {
+            self.counts.resize(number + 1, 0);
+        }
+        if let Some(counted) = self.counts.get_mut(number) {
+            *counted += count;
+        }
+    }
+
+    /// Whether there were too many kinds.
+    pub fn overflowed(&self) -> bool {
+        self.kinds.overflowed()
+    }
+
+    /// The most frequent first.
+    pub fn finish(self) -> Vec<ErrorKind> {
+        let kinds = self.counts.iter().enumerate().map(|(number, count)| {
+            let name = self.kinds.name(number);
+            let (code, message) = name.split_once('\0').unwrap_or((OTHER, ""));
+            ErrorKind {
+                code: code.to_owned(),
+                message: message.to_owned(),
+                count: *count,
+            }
+        });
+        let mut kinds: Vec<ErrorKind> = kinds.collect();
+        kinds.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.code.cmp(&b.code)));
+        kinds
+    }
+}

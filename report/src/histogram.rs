@@ -1,0 +1,199 @@
+//! Response times of many samples in little memory, and percentiles of them.
+
+use hdrhistogram::Histogram;
+use std::collections::BTreeMap;
+
+/// Three significant digits: a time is off by no more than a thousandth.
+const DIGITS: u8 = 3;
+/// Longer times than eleven days are counted as these, so that nonsense in a file costs no memory.
+const LONGEST_MILLIS: u64 = 1_000_000_000;
+
+/// Counts of times. Whole milliseconds, which is what JMeter writes, are kept as such: exact up to
+/// 2,047 ms. Only others need the larger histogram of microseconds.
+#[derive(Debug, Clone, Default)]
+pub struct Times {
+    millis: Option<Box<Histogram<u32>>>,
+    micros: Option<Box<Histogram<u32>>>,
+}
+
+impl Times {
+    /// Counts a time in microseconds.
+    pub fn record(&mut self, micros: u64) {
+        let micros = micros.min(LONGEST_MILLIS * 1000);
+        let (histogram, value) = if micros.is_multiple_of(1000) {
+            (&mut self.millis, micros / 1000)
+        } else {
+            (&mut self.micros, micros)
+        };
+        if histogram.is_none() {
+            *histogram = Histogram::new(DIGITS).ok().map(Box::new);
+        }
+        if let Some(histogram) = histogram {
+            // It grows by itself up to the longest time, so this cannot fail.
+            let _ = histogram.record(value);
+        }
+    }
+
+    /// Adds the counts of others.
+    pub fn merge(&mut self, other: &Self) {
+        merge(&mut self.millis, other.millis.as_deref());
+        merge(&mut self.micros, other.micros.as_deref());
+    }
+
+    /// Adds the counts to those of a distribution.
+    fn pour(&self, into: &mut BTreeMap<u64, u64>) {
+        for (histogram, unit) in [(&self.millis, 1000), (&self.micros, 1)] {
+            for step in histogram
+                .iter()
+                .flat_map(|histogram| histogram.iter_recorded())
+            {
+                *into.entry(step.value_iterated_to() * unit).or_default() +=
+                    step.count_since_last_iteration();
+            }
+        }
+    }
+}
+
+fn merge(into: &mut Option<Box<Histogram<u32>>>, other: Option<&Histogram<u32>>) {
+    match (into.as_mut(), other) {
+        // It grows as needed.
+        (Some(into), Some(other)) => drop(into.add(other)),
+        (None, Some(other)) => *into = Some(Box::new(other.clone())),
+        (_, None) => {}
+    }
+}
+
+/// Sorted times with the number of samples up to each.
+#[derive(Debug, Default)]
+pub struct Distribution {
+    /// Microseconds, and how many samples took no longer.
+    steps: Vec<(u64, u64)>,
+    shortest: u64,
+    longest: u64,
+}
+
+impl Distribution {
+    /// Of all the times together: counts are added, so percentiles are those of all samples.
+    /// `shortest` and `longest` are exact, in microseconds.
+    pub fn of<'a>(times: impl IntoIterator<Item = &'a Times>, shortest: u64, longest: u64) -> Self {
+        let mut counts = BTreeMap::new();
+        for times in times {
+            times.pour(&mut counts);
+        }
+        Self::of_counts(counts, shortest, longest)
+    }
+
+    /// Of times in microseconds with their counts, in order.
+    pub fn of_counts(
+        counts: impl IntoIterator<Item = (u64, u64)>,
+        shortest: u64,
+        longest: u64,
+    ) -> Self {
+        let mut seen = 0;
+        let steps = counts.into_iter().map(|(micros, count)| {
+            seen += count;
+            (micros, seen)
+        });
+        Self {
+            steps: steps.collect(),
+            shortest,
+            longest,
+        }
+    }
+
+    fn samples(&self) -> u64 {
+        self.steps.last().map_or(0, |(_, seen)| *seen)
+    }
+
+    /// The time of the sample with this rank, which begins with one; in microseconds.
+    fn ranked(&self, rank: u64) -> u64 {
+        if rank <= 1 {
+            return self.shortest;
+        }
+        if rank >= self.samples() {
+            return self.longest;
+        }
+        let step = self.steps.partition_point(|(_, seen)| *seen < rank);
+        let micros = self
+            .steps
+            .get(step)
+            .map_or(self.longest, |(micros, _)| *micros);
+        micros.clamp(self.shortest, self.longest)
+    }
+
+    /// A percentile in milliseconds; zero without samples. The estimate that JMeter's dashboard
+    /// uses as well: of n samples, it lies at rank p (n + 1) / 100, between the two neighbours.
+    pub fn percentile(&self, percentile: f64) -> f64 {
+        let samples = self.samples();
+        if samples == 0 {
+            return 0.0;
+        }
+        let position = percentile.clamp(0.0, 100.0) * (to_f64(samples) + 1.0) / 100.0;
+        let (floor, fraction) = (position.floor(), position.fract());
+        let rank = to_u64(floor);
+        let low = to_f64(self.ranked(rank));
+        let high = to_f64(self.ranked(rank + 1));
+        (low + fraction * (high - low)) / 1000.0
+    }
+}
+
+/// Counts and microseconds of any run are far below 2^53.
+#[expect(clippy::cast_precision_loss)]
+pub fn to_f64(value: u64) -> f64 {
+    value as f64
+}
+
+/// Cuts off the fraction; what is negative or not a number is zero.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+pub fn to_u64(value: f64) -> u64 {
+    value as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn distribution(micros: &[u64]) -> Distribution {
+        let mut times = Times::default();
+        micros.iter().for_each(|micros| times.record(*micros));
+        let (shortest, longest) = (micros.iter().min(), micros.iter().max());
+        Distribution::of([&times], *shortest.unwrap(), *longest.unwrap())
+    }
+
+    #[test]
+    fn whole_milliseconds_are_exact_up_to_two_seconds() {
+        for millis in [0, 1, 5, 99, 1234, 2047] {
+            let found = distribution(&[0, millis * 1000, 3_600_000_000]).percentile(50.0);
+            assert_eq!(found, to_f64(millis));
+        }
+    }
+
+    #[test]
+    fn percentiles_lie_between_their_neighbours() {
+        let ten: Vec<u64> = (1..=10).map(|n| n * 1000).collect();
+        let found = distribution(&ten);
+        assert_eq!(found.percentile(50.0), 5.5);
+        assert!((found.percentile(90.0) - 9.9).abs() < 1e-9);
+        assert_eq!(found.percentile(99.0), 10.0);
+        assert_eq!(found.percentile(0.0), 1.0);
+    }
+
+    #[test]
+    fn long_and_broken_times_are_within_a_thousandth() {
+        let found = distribution(&[1, 123_456_789, u64::MAX]).percentile(50.0);
+        assert!((found / 123_456.789 - 1.0).abs() < 1e-3, "{found}");
+    }
+
+    #[test]
+    fn merged_is_as_if_recorded_together() {
+        let (mut one, mut two) = (Times::default(), Times::default());
+        for micros in 0..5000 {
+            if micros % 3 == 0 { &mut one } else { &mut two }.record(micros * 700);
+        }
+        let apart = Distribution::of([&one, &two], 0, 3_499_300);
+        one.merge(&two);
+        let merged = Distribution::of([&one], 0, 3_499_300);
+        assert_eq!(apart.steps, merged.steps);
+        assert!((merged.percentile(90.0) / 3150.0 - 1.0).abs() < 1e-3);
+    }
+}

@@ -1,0 +1,19 @@
+//! Bars below figures in tables. The figure stands beside; who does not see the bar misses nothing.
+
+use maud::{Markup, html};
+
+use super::lines::coordinate;
+
+/// A bar as long as `value` of `largest`.
+pub(in super::super) fn bar(value: f64, largest: f64, class: &str) -> Markup {
+    let share = if value.is_finite() && largest.is_finite() && largest > 0.0 {
+        (value / largest).clamp(0.0, 1.0) * 100.0
+    } else {
+        0.0
+    };
+    html! {
+        svg class={ "bar " (class) } aria-hidden="true" width="100%" height="6" {
+            rect width={ (coordinate(share)) "%" } height="6" {}
+        }
+    }
+}

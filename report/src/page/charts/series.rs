@@ -1,0 +1,244 @@
+//! Figures over time.
+
+use atq_api_spec::report::{Series, SeriesPoint};
+use maud::Markup;
+
+use super::Chart;
+use super::axis::{self, Tick, Values};
+use super::lines::Line;
+use crate::page::number::{self, fixed, millis};
+
+/// Columns of the table of figures over time, counted from zero.
+pub(in super::super) mod column {
+    pub(in crate::page) const THROUGHPUT: usize = 2;
+    pub(in crate::page) const ERRORS: usize = 4;
+    pub(in crate::page) const MEAN: usize = 5;
+    pub(in crate::page) const P50: usize = 6;
+    pub(in crate::page) const P90: usize = 7;
+    pub(in crate::page) const P95: usize = 8;
+    pub(in crate::page) const P99: usize = 9;
+    pub(in crate::page) const ACTIVE: usize = 12;
+}
+
+/// The span of a series, in milliseconds since 1970.
+#[derive(Clone, Copy)]
+pub(in super::super) struct Span {
+    from: u64,
+    to: u64,
+    interval: f64,
+}
+
+impl Span {
+    /// Nothing when there are no points.
+    pub(in super::super) fn of(series: &Series) -> Option<Self> {
+        let from = series.points.iter().map(|point| point.at).min()?;
+        let last = series.points.iter().map(|point| point.at).max()?;
+        let interval = if series.interval.is_finite() && series.interval > 0.0 {
+            series.interval
+        } else {
+            1.0
+        };
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let to = last.saturating_add((interval * 1000.0).ceil() as u64);
+        Some(Self { from, to, interval })
+    }
+
+    /// Where the middle of a point's interval is, from 0 to 1.
+    #[allow(clippy::cast_precision_loss)]
+    pub(in super::super) fn middle(self, point: &SeriesPoint) -> f64 {
+        let after = point.at.saturating_sub(self.from) as f64 + self.interval * 500.0;
+        (after / self.to.saturating_sub(self.from).max(1) as f64).clamp(0.0, 1.0)
+    }
+
+    /// So many in an interval, by the second.
+    #[allow(clippy::cast_precision_loss)]
+    pub(in super::super) fn per_second(self, count: u64) -> f64 {
+        count as f64 / self.interval
+    }
+
+    fn ticks(self) -> Vec<Tick> {
+        axis::moments(self.from, self.to)
+    }
+
+    /// Says the day, which the ticks leave out.
+    fn caption(self) -> String {
+        let day = |at| number::moment(at).map(|moment| moment.date().to_string());
+        match (day(self.from), day(self.to)) {
+            (Some(from), Some(to)) if from == to => format!("Time in UTC, {from}"),
+            (Some(from), Some(to)) => format!("Time in UTC, {from} to {to}"),
+            _ => "Time in UTC".to_owned(),
+        }
+    }
+}
+
+/// Mean and percentiles of response times.
+pub(in super::super) fn response_times(series: &Series, span: Span) -> Markup {
+    type Pick = fn(&SeriesPoint) -> f64;
+    let kinds: [(&'static str, &'static str, usize, Pick); 5] = [
+        ("mean", "mean", column::MEAN, |p| p.mean),
+        ("p50", "p50", column::P50, |p| p.p50),
+        ("p90", "p90", column::P90, |p| p.p90),
+        ("p95", "p95", column::P95, |p| p.p95),
+        ("p99", "p99", column::P99, |p| p.p99),
+    ];
+    let largest = kinds
+        .iter()
+        .flat_map(|(_, _, _, pick)| series.points.iter().map(pick))
+        .fold(0.0, f64::max);
+    let y = axis::millis(largest);
+    let lines = kinds.map(|(name, class, column, pick)| {
+        let value = |p: &SeriesPoint| (p.samples > 0).then(|| pick(p) / y.top);
+        Line {
+            name,
+            class,
+            column,
+            unit: " ms",
+            filled: false,
+            points: points(series, span, value),
+        }
+    });
+    Over {
+        id: "times-chart",
+        title: "Response times over time",
+        desc: spread("The 95th percentile", series, |p| p.p95, millis),
+        height: 260,
+    }
+    .chart(span, y, lines.into())
+}
+
+/// Samples per second.
+pub(in super::super) fn throughput(series: &Series, span: Span) -> Markup {
+    let rate = |p: &SeriesPoint| span.per_second(p.samples);
+    let y = per_second(series, rate);
+    let line = Line {
+        name: "throughput",
+        class: "rate",
+        column: column::THROUGHPUT,
+        unit: "/s",
+        filled: true,
+        points: points(series, span, |p| Some(rate(p) / y.top)),
+    };
+    Over {
+        id: "throughput-chart",
+        title: "Throughput over time",
+        desc: spread("Throughput", series, rate, |v| {
+            format!("{} per second", number::short(v))
+        }),
+        height: 200,
+    }
+    .chart(span, y, vec![line])
+}
+
+/// Failed samples per second.
+pub(in super::super) fn errors(series: &Series, span: Span) -> Markup {
+    let rate = |p: &SeriesPoint| span.per_second(p.errors);
+    let y = per_second(series, rate);
+    let line = Line {
+        name: "errors",
+        class: "error",
+        column: column::ERRORS,
+        unit: "/s",
+        filled: true,
+        points: points(series, span, |p| Some(rate(p) / y.top)),
+    };
+    Over {
+        id: "errors-chart",
+        title: "Errors over time",
+        desc: spread("Errors", series, rate, |v| {
+            format!("{} per second", number::short(v))
+        }),
+        height: 110,
+    }
+    .chart(span, y, vec![line])
+}
+
+/// Threads or users at work; only for a series that tells them.
+pub(in super::super) fn active(series: &Series, span: Span) -> Markup {
+    let known = series.points.iter().filter_map(|point| point.active);
+    let y = axis::values(known.fold(0.0, f64::max), fixed);
+    let line = Line {
+        name: "active",
+        class: "active",
+        column: column::ACTIVE,
+        unit: "",
+        filled: false,
+        points: points(series, span, |p| p.active.map(|active| active / y.top)),
+    };
+    Over {
+        id: "active-chart",
+        title: "Active threads or users over time",
+        desc: spread(
+            "The number of active threads or users",
+            series,
+            |p| p.active.unwrap_or(f64::NAN),
+            number::short,
+        ),
+        height: 200,
+    }
+    .chart(span, y, vec![line])
+}
+
+/// What a chart over time says of itself.
+struct Over {
+    id: &'static str,
+    title: &'static str,
+    desc: String,
+    height: u32,
+}
+
+impl Over {
+    fn chart(self, span: Span, y: Values, lines: Vec<Line>) -> Markup {
+        Chart {
+            id: self.id,
+            title: self.title,
+            desc: self.desc,
+            height: self.height,
+            table: "series-table",
+            x_caption: span.caption(),
+            x_ticks: span.ticks(),
+            y_ticks: y.ticks,
+            lines,
+        }
+        .draw()
+    }
+}
+
+fn points(
+    series: &Series,
+    span: Span,
+    value: impl Fn(&SeriesPoint) -> Option<f64>,
+) -> Vec<(f64, Option<f64>)> {
+    let place = |point| (span.middle(point), value(point));
+    series.points.iter().map(place).collect()
+}
+
+fn per_second(series: &Series, rate: impl Fn(&SeriesPoint) -> f64) -> Values {
+    let largest = series.points.iter().map(rate).fold(0.0, f64::max);
+    axis::values(largest, |value, decimals| {
+        format!("{}/s", fixed(value, decimals))
+    })
+}
+
+/// The least and the largest value, in words.
+fn spread(
+    what: &str,
+    series: &Series,
+    pick: impl Fn(&SeriesPoint) -> f64,
+    text: impl Fn(f64) -> String,
+) -> String {
+    let sampled = series.points.iter().filter(|point| point.samples > 0);
+    let values: Vec<f64> = sampled.map(pick).filter(|v| v.is_finite()).collect();
+    let least = values.iter().copied().reduce(f64::min);
+    let largest = values.iter().copied().reduce(f64::max);
+    match (least, largest) {
+        (Some(least), Some(largest)) => format!(
+            "{what} is between {} and {}, in {} of {}. The figures are in the table of \
+             figures over time.",
+            text(least),
+            text(largest),
+            number::some(values.len(), "interval", "intervals"),
+            number::duration(series.interval),
+        ),
+        _ => format!("{what} is not known at any time."),
+    }
+}

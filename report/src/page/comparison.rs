@@ -1,0 +1,252 @@
+//! Two runs side by side.
+
+use atq_api_spec::report::{Comparison, Figures, FiguresPair, NamedPair};
+use maud::{Markup, html};
+
+use super::number::{self, NONE, count, millis, percent, short};
+use super::{tables, text};
+
+/// Changes below this many percent are not called better or worse.
+const ABOUT_THE_SAME: f64 = 1.0;
+
+/// A figure of both runs.
+struct Figure {
+    /// Its name in JSON.
+    wire: &'static str,
+    name: &'static str,
+    value: fn(&Figures) -> f64,
+    text: fn(&Figures) -> String,
+    /// Nothing for figures that are neither good nor bad.
+    more_is_better: Option<bool>,
+}
+
+/// Those at `BY_LABEL` stand in the table of labels.
+const FIGURES: [Figure; 13] = [
+    figure(
+        "samples",
+        "Samples",
+        |f| number_of(f.samples),
+        |f| count(f.samples),
+        None,
+    ),
+    figure(
+        "errors",
+        "Errors",
+        |f| number_of(f.errors),
+        |f| count(f.errors),
+        Some(false),
+    ),
+    figure(
+        "errorPercent",
+        "Errors in percent",
+        |f| f.error_percent,
+        |f| percent(f.error_percent),
+        Some(false),
+    ),
+    figure(
+        "throughput",
+        "Throughput",
+        |f| f.throughput,
+        |f| format!("{}/s", short(f.throughput)),
+        Some(true),
+    ),
+    figure("min", "Min", |f| f.min, |f| millis(f.min), Some(false)),
+    figure("mean", "Mean", |f| f.mean, |f| millis(f.mean), Some(false)),
+    figure("p50", "p50", |f| f.p50, |f| millis(f.p50), Some(false)),
+    figure("p90", "p90", |f| f.p90, |f| millis(f.p90), Some(false)),
+    figure("p95", "p95", |f| f.p95, |f| millis(f.p95), Some(false)),
+    figure("p99", "p99", |f| f.p99, |f| millis(f.p99), Some(false)),
+    figure("max", "Max", |f| f.max, |f| millis(f.max), Some(false)),
+    figure(
+        "receivedBytes",
+        "Received",
+        |f| number_of(f.received_bytes),
+        tables::received,
+        None,
+    ),
+    figure(
+        "sentBytes",
+        "Sent",
+        |f| number_of(f.sent_bytes),
+        tables::sent,
+        None,
+    ),
+];
+const BY_LABEL: [usize; 6] = [2, 3, 5, 6, 8, 9];
+
+const fn figure(
+    wire: &'static str,
+    name: &'static str,
+    value: fn(&Figures) -> f64,
+    text: fn(&Figures) -> String,
+    more_is_better: Option<bool>,
+) -> Figure {
+    Figure {
+        wire,
+        name,
+        value,
+        text,
+        more_is_better,
+    }
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn number_of(count: u64) -> f64 {
+    count as f64
+}
+
+/// How a figure moved.
+struct Move {
+    /// Percent, as far as it can be said.
+    percent: Option<f64>,
+    class: &'static str,
+    word: &'static str,
+}
+
+impl Figure {
+    fn moved(&self, pair: &FiguresPair) -> Option<Move> {
+        let (before, now) = (pair.baseline.as_ref()?, pair.current.as_ref()?);
+        let percent = pair.change_percent.get(self.wire).copied();
+        let difference = (self.value)(now) - (self.value)(before);
+        if !difference.is_finite() {
+            return None;
+        }
+        // From zero there is no percentage, but there is a direction.
+        let same = percent.map_or(difference == 0.0, |percent| percent.abs() < ABOUT_THE_SAME);
+        let (class, word) = match (same, self.more_is_better) {
+            (true, _) => ("same", "same"),
+            (false, None) => ("same", ""),
+            (false, Some(more)) if (difference > 0.0) == more => ("better", "better"),
+            (false, Some(_)) => ("worse", "worse"),
+        };
+        Some(Move {
+            percent,
+            class,
+            word,
+        })
+    }
+}
+
+impl Move {
+    /// In words, for an element of this move's class.
+    fn text(&self) -> String {
+        let arrow = match self.percent {
+            _ if self.word == "same" => "",
+            Some(percent) if percent < 0.0 => "▼\u{a0}",
+            _ => "▲\u{a0}",
+        };
+        let percent = match self.percent {
+            Some(percent) => number::change(percent),
+            None if self.word == "same" => String::new(),
+            None => "from 0".to_owned(),
+        };
+        // The number stays in one line; the word may go to the next.
+        let text = format!("{arrow}{} {}", percent.replace(' ', "\u{a0}"), self.word);
+        text.trim().to_owned()
+    }
+}
+
+/// What a figure was before, for below the figure.
+pub(super) fn beside(total: &FiguresPair, wire: &str) -> Markup {
+    let figure = FIGURES.iter().find(|figure| figure.wire == wire);
+    let Some((figure, before)) = figure.zip(total.baseline.as_ref()) else {
+        return html! {};
+    };
+    html! {
+        small { "was " ((figure.text)(before)) }
+        @if let Some(moved) = figure.moved(total) { small class=(moved.class) { (moved.text()) } }
+    }
+}
+
+/// All figures of all samples together.
+pub(super) fn total(comparison: &Comparison) -> Markup {
+    let pair = &comparison.total;
+    html! {
+        section id="comparison" {
+            h2 { "Compared with " (text::name(&comparison.baseline, 1)) }
+            p.lead { "Less is better for response times and errors, more for throughput. Changes below 1 % are called the same." }
+            (tables::scroll("Comparison of all samples", 13, &html! {
+                table {
+                    thead { tr {
+                        th scope="col" { "Figure" }
+                        th.n scope="col" { "Baseline" }
+                        th.n scope="col" { "This run" }
+                        th.n scope="col" { "Change" }
+                    } }
+                    tbody { @for figure in &FIGURES { (total_row(figure, pair)) } }
+                }
+            }))
+        }
+    }
+}
+
+fn total_row(figure: &Figure, pair: &FiguresPair) -> Markup {
+    html! {
+        tr {
+            th scope="row" { (figure.name) }
+            td { (text_of(figure, pair.baseline.as_ref())) }
+            td { (text_of(figure, pair.current.as_ref())) }
+            @match figure.moved(pair) {
+                Some(moved) => td class=(moved.class) { (moved.text()) },
+                None => td { (NONE) },
+            }
+        }
+    }
+}
+
+fn text_of(figure: &Figure, figures: Option<&Figures>) -> String {
+    figures.map_or_else(|| NONE.to_owned(), figure.text)
+}
+
+/// By label; a heading sorts by the change.
+pub(super) fn labels(comparison: &Comparison) -> Markup {
+    let rows = comparison.labels.len();
+    html! {
+        section id="compared" {
+            h2 { "Labels compared" }
+            p.lead { "Each figure of this run, with the change and what it was in the baseline." }
+            (tables::scroll("Comparison by label", rows, &html! {
+                table.compared data-sort="change" {
+                    thead { tr {
+                        th scope="col" { "Label" }
+                        @for at in BY_LABEL { th.n scope="col" { (FIGURES[at].name) } }
+                    } }
+                    tbody.rows { @for label in &comparison.labels { (label_row(label, rows)) } }
+                }
+            }))
+        }
+    }
+}
+
+fn label_row(label: &NamedPair, of: usize) -> Markup {
+    let pair = &label.pair;
+    html! {
+        tr {
+            th scope="row" { (text::name(&label.name, of)) }
+            @if let Some(baseline) = &pair.baseline.as_ref().filter(|_| pair.current.is_none()) {
+                td.gone colspan=(BY_LABEL.len()) {
+                    "only in the baseline: " (count(baseline.samples)) " samples, p95 " (millis(baseline.p95))
+                }
+            } @else {
+                @for at in BY_LABEL { (cell(&FIGURES[at], pair)) }
+            }
+        }
+    }
+}
+
+fn cell(figure: &Figure, pair: &FiguresPair) -> Markup {
+    let moved = figure.moved(pair);
+    let sort = moved.as_ref().and_then(|moved| moved.percent);
+    html! {
+        td data-v=[sort.map(|sort| format!("{sort:.1}"))] {
+            (text_of(figure, pair.current.as_ref()))
+            @match (moved, &pair.baseline) {
+                (Some(moved), Some(before)) => {
+                    small class=(moved.class) { (moved.text()) }
+                    small { "was " ((figure.text)(before)) }
+                },
+                _ => small { "new" },
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! A report as one HTML page that needs nothing else: no network, no fonts, no scripts to be complete.
+
+mod charts;
+mod comparison;
+mod head;
+mod number;
+mod over_time;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod text;
+mod untold;
+
+use atq_api_spec::report::{Report, Series};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use charts::series::{self, Span};
+
+const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("script.js");
+
+/// Nothing may be loaded or sent, whatever a label says.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
+                      img-src data:; base-uri 'none'; form-action 'none'";
+
+/// The page of a report. The same report gives the same bytes.
+pub fn html(report: &Report) -> String {
+    let report = &untold::marked(report);
+    let title = format!("Report of {}", text::visible(&report.task));
+    html! {
+        (DOCTYPE)
+        html lang="en" dir="ltr" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta name="referrer" content="no-referrer";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                (head::header(report))
+                main { (body(report)) }
+                footer { p { "Times of day are UTC. Percentiles are of all samples together, never averages of percentiles." } }
+                script { (PreEscaped(SCRIPT)) }
+            }
+        }
+    }
+    .into_string()
+}
+
+fn body(report: &Report) -> Markup {
+    html! {
+        @if report.total.samples == 0 {
+            (no_samples(report))
+        } @else {
+            (head::headline(report))
+            (contents(report))
+        }
+        @if let Some(comparison) = &report.comparison { (comparison::total(comparison)) }
+        @if report.total.samples > 0 { (figures(report)) }
+        @if let Some(comparison) = &report.comparison { (comparison::labels(comparison)) }
+        (tables::sources(report))
+    }
+}
+
+fn no_samples(report: &Report) -> Markup {
+    html! {
+        section.empty {
+            h2 { "No samples" }
+            @if report.sources.is_empty() {
+                p { "The run left no result files, so there are no figures and no charts." }
+            } @else {
+                p { "The result files of the run hold no samples, so there are no figures and no charts." }
+            }
+        }
+    }
+}
+
+/// Links to the sections.
+fn contents(report: &Report) -> Markup {
+    let links = [
+        ("comparison", "Comparison", report.comparison.is_some()),
+        ("over-time", "Over time", true),
+        ("percentiles", "Percentiles", true),
+        ("errors", "Errors", true),
+        ("labels", "Labels", true),
+        ("compared", "Labels compared", report.comparison.is_some()),
+        ("workers", "Workers", !report.workers.is_empty()),
+        ("sources", "Sources and notes", true),
+    ];
+    html! {
+        nav aria-label="Sections" {
+            @for (id, name, there) in links {
+                @if there { a href={ "#" (id) } { (name) } " " }
+            }
+        }
+    }
+}
+
+fn figures(report: &Report) -> Markup {
+    html! {
+        (over_time(&report.series))
+        div.pair {
+            (percentiles(report))
+            (tables::errors(report))
+        }
+        (tables::labels(report))
+        @if !report.workers.is_empty() { (tables::workers(report)) }
+    }
+}
+
+fn over_time(series: &Series) -> Markup {
+    let Some(span) = Span::of(series) else {
+        return html! {
+            section id="over-time" {
+                h2 { "Over time" }
+                p { "The result files do not tell when their samples were taken, so nothing can be shown over time." }
+            }
+        };
+    };
+    let failed = series.points.iter().any(|point| point.errors > 0);
+    let active = series.points.iter().any(|point| point.active.is_some());
+    html! {
+        section id="over-time" {
+            h2 { "Response times over time" }
+            (series::response_times(series, span))
+            div.pair {
+                div.block {
+                    h3 { "Throughput over time" }
+                    (series::throughput(series, span))
+                }
+                div.block {
+                    h3 { "Active threads or users over time" }
+                    @if active { (series::active(series, span)) }
+                    @else { p { "The result files do not tell how many were active." } }
+                }
+            }
+            h3 { "Errors over time" }
+            @if failed { (series::errors(series, span)) }
+            @else { p { "No sample failed." } }
+            (over_time::table(series, span))
+        }
+    }
+}
+
+fn percentiles(report: &Report) -> Markup {
+    html! {
+        section id="percentiles" {
+            h2 { "Response time by percentile" }
+            @if report.distribution.is_empty() {
+                p { "The result files do not tell the distribution of response times." }
+            } @else {
+                (charts::percentiles::curve(report))
+                (over_time::distribution(report))
+            }
+        }
+    }
+}

@@ -1,0 +1,492 @@
+#![allow(clippy::unwrap_used)]
+
+use atq_api_spec::report::*;
+use proptest::prelude::*;
+use scraper::{Html, Selector};
+
+use super::html;
+use crate::compare::compare;
+
+fn figures(samples: u64, errors: u64) -> Figures {
+    Figures {
+        samples,
+        errors,
+        error_percent: 12.5,
+        throughput: 1234.6,
+        min: 1.0,
+        mean: 45.34,
+        p50: 45.0,
+        p90: 90.0,
+        p95: 95.0,
+        p99: 990.0,
+        max: 1234.0,
+        received_bytes: 4_718_592,
+        sent_bytes: 100,
+        missing: Vec::new(),
+    }
+}
+
+fn named(name: &str, samples: u64, errors: u64) -> NamedFigures {
+    NamedFigures {
+        name: name.to_owned(),
+        figures: figures(samples, errors),
+    }
+}
+
+fn point(second: u64, samples: u64) -> SeriesPoint {
+    SeriesPoint {
+        at: 1_795_255_200_000 + second * 1000,
+        samples,
+        errors: samples / 4,
+        mean: 45.0,
+        p50: 40.0,
+        p90: 80.0,
+        p95: 90.0,
+        p99: 99.0,
+        max: 100.0,
+        received_bytes: 1024,
+        active: Some(3.0),
+    }
+}
+
+/// Every part of a report has something.
+fn small() -> Report {
+    Report {
+        task: "shop".to_owned(),
+        run: "k3v9".to_owned(),
+        sources: vec![ReportSource {
+            path: "master.1/results.jtl".to_owned(),
+            format: "jtl-csv".to_owned(),
+            samples: 16,
+            problem: None,
+        }],
+        started_at: Some("2026-11-21T10:00:00Z".to_owned()),
+        ended_at: Some("2026-11-21T10:00:04Z".to_owned()),
+        duration: 4.0,
+        total: figures(16, 2),
+        labels: vec![named("GET /", 8, 0), named("GET /cart", 8, 2)],
+        workers: vec![named("worker.1", 8, 1), named("worker.2", 8, 1)],
+        errors: vec![ErrorKind {
+            code: "503".to_owned(),
+            message: "Service Unavailable".to_owned(),
+            count: 2,
+        }],
+        distribution: [(0.0, 1.0), (50.0, 45.0), (90.0, 90.0), (100.0, 1234.0)]
+            .map(|(percentile, millis)| PercentilePoint { percentile, millis })
+            .into(),
+        series: Series {
+            interval: 1.0,
+            points: vec![point(0, 4), point(1, 0), point(2, 8), point(3, 4)],
+        },
+        notes: vec!["a note".to_owned()],
+        judgement: Some(Judgement {
+            verdict: Verdict::Fail,
+            reasons: vec!["a reason".to_owned()],
+            criteria: vec![CriterionResult {
+                criterion: "p95 < 50ms".to_owned(),
+                holds: false,
+                seen: "95 ms".to_owned(),
+                wanted: "< 50 ms".to_owned(),
+            }],
+        }),
+        comparison: None,
+    }
+}
+
+fn compared() -> Report {
+    let mut before = small();
+    before.task = "shop-before".to_owned();
+    before.total.p95 = 76.0;
+    before.total.throughput = 2469.0;
+    before.total.errors = 0;
+    before.total.error_percent = 0.0;
+    before.labels[0].name = "GET /old".to_owned();
+    before.labels[1].figures.mean = 90.68;
+    let mut report = small();
+    report.comparison = Some(compare(&report, &before));
+    report
+}
+
+/// This text in every place that text has.
+fn with_text(text: &str) -> Report {
+    let mut report = compared();
+    for place in [
+        &mut report.task,
+        &mut report.run,
+        &mut report.sources[0].path,
+        &mut report.labels[0].name,
+        &mut report.workers[0].name,
+        &mut report.errors[0].code,
+        &mut report.notes[0],
+    ] {
+        text.clone_into(place);
+    }
+    text.clone_into(&mut report.sources[0].format);
+    text.clone_into(&mut report.errors[0].message);
+    report.started_at = Some(text.to_owned());
+    report.ended_at = Some(text.to_owned());
+    report.sources[0].problem = Some(text.to_owned());
+    if let Some(judgement) = &mut report.judgement {
+        text.clone_into(&mut judgement.reasons[0]);
+        let criterion = &mut judgement.criteria[0];
+        text.clone_into(&mut criterion.criterion);
+        text.clone_into(&mut criterion.seen);
+        text.clone_into(&mut criterion.wanted);
+    }
+    if let Some(comparison) = &mut report.comparison {
+        text.clone_into(&mut comparison.baseline);
+        text.clone_into(&mut comparison.labels[0].name);
+    }
+    report
+}
+
+fn selector(text: &str) -> Selector {
+    Selector::parse(text).unwrap()
+}
+
+/// The texts of the elements that match, with single blanks.
+fn texts(page: &Html, text: &str) -> Vec<String> {
+    page.select(&selector(text))
+        .map(|element| {
+            let text: String = element.text().collect();
+            text.split_whitespace().collect::<Vec<_>>().join(" ")
+        })
+        .collect()
+}
+
+/// Names of elements and attributes in order: what a browser makes of the page, without its text.
+fn structure(page: &Html) -> Vec<String> {
+    page.select(&selector("*"))
+        .map(|element| {
+            let element = element.value();
+            let mut names: Vec<_> = element.attrs().map(|(name, _)| name).collect();
+            names.sort_unstable();
+            // A shortened name has its full text as title; an empty one is said to be so.
+            names.retain(|name| !(element.name() == "bdi" && *name == "title"));
+            format!("{} {}", element.name(), names.join(" "))
+        })
+        .collect()
+}
+
+#[test]
+fn the_page_is_html_without_an_error() {
+    for report in [small(), compared(), Report::default()] {
+        let page = Html::parse_document(&html(&report));
+        assert!(page.errors.is_empty(), "{:?}", page.errors);
+    }
+}
+
+/// The policy forbids all loading; beyond that there is nothing to load, either.
+#[test]
+fn nothing_points_out_of_the_page() {
+    let text = html(&with_text("https://elsewhere.example/x.png"));
+    let page = Html::parse_document(&text);
+    let policy = page
+        .select(&selector("meta[http-equiv=Content-Security-Policy]"))
+        .next()
+        .unwrap();
+    assert!(
+        policy
+            .attr("content")
+            .unwrap()
+            .starts_with("default-src 'none'; style-src 'unsafe-inline'")
+    );
+    for element in page.select(&selector("[src], [href], [srcset], [action], [data]")) {
+        let target = element.attr("href").unwrap_or("outside");
+        assert!(target.starts_with('#'), "{}", element.html());
+        let target = selector(target);
+        assert_eq!(page.select(&target).count(), 1, "{}", element.html());
+    }
+    assert!(!super::STYLE.contains("url(") && !super::STYLE.contains("@import"));
+    assert!(!super::SCRIPT.to_lowercase().contains("</script"));
+    assert!(!super::STYLE.to_lowercase().contains("</style"));
+}
+
+#[test]
+fn the_verdict_is_told_in_words() {
+    let mut report = small();
+    for (verdict, badge) in [
+        (Some(Verdict::Pass), "✓ Pass"),
+        (Some(Verdict::Fail), "✕ Fail"),
+        (Some(Verdict::Invalid), "! Invalid"),
+        (None, "Not judged"),
+    ] {
+        report.judgement = verdict.map(|verdict| Judgement {
+            verdict,
+            reasons: Vec::new(),
+            criteria: Vec::new(),
+        });
+        let page = Html::parse_document(&html(&report));
+        assert_eq!(texts(&page, ".badge"), [badge]);
+    }
+}
+
+#[test]
+fn criteria_and_reasons_are_there() {
+    let page = Html::parse_document(&html(&small()));
+    assert_eq!(
+        texts(&page, ".criteria tbody tr > *"),
+        ["p95 < 50ms", "95 ms", "< 50 ms", "✕ no"]
+    );
+    assert_eq!(texts(&page, ".reasons li"), ["a reason"]);
+    assert_eq!(
+        texts(&page, ".judgement p"),
+        ["The test failed. Its only criterion does not hold."]
+    );
+}
+
+#[test]
+fn the_figures_are_those_of_the_report() {
+    let page = Html::parse_document(&html(&small()));
+    assert_eq!(
+        texts(&page, "#headline dd"),
+        [
+            "16",
+            "12.5 %2 of 16",
+            "1,235/s",
+            "45.3 ms",
+            "45 ms",
+            "90 ms",
+            "95 ms",
+            "990 ms",
+            "1.23 smin 1 ms",
+            "4.5 MiBsent 100 B",
+        ]
+    );
+    assert_eq!(
+        texts(&page, "#labels tbody.rows tr:nth-child(2) > *"),
+        [
+            "GET /cart",
+            "8",
+            "2",
+            "12.5",
+            "1,235",
+            "1.0",
+            "45.3",
+            "45.0",
+            "90.0",
+            "95.0",
+            "990.0",
+            "1,234.0",
+            "4.5 MiB",
+            "100 B",
+        ]
+    );
+    assert_eq!(
+        texts(&page, "#errors tbody tr > *"),
+        ["503", "Service Unavailable", "2", "100 %"]
+    );
+}
+
+#[test]
+fn a_change_says_better_or_worse() {
+    let page = Html::parse_document(&html(&compared()));
+    let rows = texts(&page, "#comparison tbody tr");
+    for row in [
+        "Samples16160.0 % same",
+        "Errors02▲ from 0 worse",
+        "Throughput2,469/s1,235/s▼ −50.0 % worse",
+        "p9576 ms95 ms▲ +25.0 % worse",
+        "p99990 ms990 ms0.0 % same",
+    ] {
+        assert!(rows.iter().any(|text| text == row), "{row}: {rows:?}");
+    }
+    let labels = texts(&page, "#compared tbody tr");
+    assert!(labels[0].ends_with("990 msnew"), "{labels:?}");
+    assert!(
+        labels[1].contains("45.3 ms▼ −50.0 % betterwas 90.7 ms"),
+        "{labels:?}"
+    );
+    assert_eq!(
+        labels[2],
+        "GET /oldonly in the baseline: 8 samples, p95 95 ms"
+    );
+}
+
+#[test]
+fn without_samples_the_page_says_so_and_has_no_charts() {
+    let page = Html::parse_document(&html(&Report::default()));
+    assert_eq!(texts(&page, "main h2"), ["No samples", "Sources and notes"]);
+    assert!(page.select(&selector("svg")).next().is_none());
+}
+
+#[test]
+fn what_the_files_do_not_tell_is_said() {
+    let mut report = small();
+    report.series = Series::default();
+    report.distribution.clear();
+    report.errors.clear();
+    let text = html(&report);
+    for said in [
+        "do not tell when their samples were taken",
+        "do not tell the distribution",
+        "2 samples failed; the result files do not tell how",
+    ] {
+        assert!(text.contains(said), "{said}");
+    }
+    for point in &mut report.series.points {
+        point.active = None;
+    }
+    report.series.points = vec![SeriesPoint {
+        active: None,
+        ..point(0, 1)
+    }];
+    assert!(html(&report).contains("do not tell how many were active"));
+}
+
+#[test]
+fn charts_and_tables_can_be_read_aloud() {
+    let page = Html::parse_document(&html(&compared()));
+    let charts = page.select(&selector("svg[role=img]")).count();
+    assert_eq!(charts, 5);
+    for svg in page.select(&selector("svg[role=img]")) {
+        for id in svg.attr("aria-labelledby").unwrap().split(' ') {
+            let named = selector(&format!("#{id}"));
+            let named: String = svg.select(&named).flat_map(|e| e.text()).collect();
+            assert!(named.len() > 10, "{id}: {named}");
+        }
+    }
+    for cell in page.select(&selector("th")) {
+        assert!(
+            matches!(cell.attr("scope"), Some("col" | "row")),
+            "{}",
+            cell.html()
+        );
+    }
+    assert_eq!(page.select(&selector("h1")).count(), 1);
+    let mut ids: Vec<_> = page
+        .select(&selector("[id]"))
+        .filter_map(|e| e.attr("id"))
+        .collect();
+    let all = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), all, "{ids:?}");
+}
+
+/// The script reads figures from the columns that the legend names.
+#[test]
+fn legends_point_at_the_right_columns() {
+    let page = Html::parse_document(&html(&small()));
+    for chart in page.select(&selector(".chart")) {
+        let table = chart.attr("data-table").unwrap();
+        let headings = texts(&page, &format!("#{table} thead th"));
+        for item in chart.select(&selector("[data-column]")) {
+            let name = item.text().collect::<String>().trim().to_owned();
+            let column: usize = item.attr("data-column").unwrap().parse().unwrap();
+            let expected = match name.as_str() {
+                "mean" => "Mean",
+                "throughput" => "Rate /s",
+                "errors" => "Errors /s",
+                "active" => "Active",
+                "response time" => "Milliseconds",
+                percentile => percentile,
+            };
+            assert_eq!(headings[column], expected, "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_chart_of_response_times_is_as_before() {
+    let page = Html::parse_document(&html(&small()));
+    let chart = page
+        .select(&selector("#times-chart svg[role=img]"))
+        .next()
+        .unwrap();
+    insta::assert_snapshot!(chart.html().replace("><", ">\n<"));
+}
+
+#[test]
+fn two_thousand_labels_stay_small() {
+    let mut report = small();
+    report.labels = (0..2000)
+        .map(|n| named(&format!("{n} {}", "long ".repeat(2000)), n, n % 3))
+        .collect();
+    let length = html(&report).len();
+    assert!(length < 2_000_000, "{length}");
+    report.comparison = Some(compare(&report, &small()));
+    let length = html(&report).len();
+    assert!(length < 3_000_000, "{length}");
+}
+
+#[test]
+fn the_same_report_gives_the_same_bytes() {
+    assert_eq!(html(&compared()), html(&compared()));
+}
+
+#[test]
+fn numbers_that_are_none_do_not_upset_it() {
+    for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, f64::MAX] {
+        let mut report = small();
+        report.duration = value;
+        report.total.p50 = value;
+        report.total.throughput = value;
+        report.labels[0].figures.mean = value;
+        report.distribution[1] = PercentilePoint {
+            percentile: value,
+            millis: value,
+        };
+        report.series.interval = value;
+        report.series.points[0].p99 = value;
+        report.series.points[1].at = u64::MAX;
+        let text = html(&report);
+        let page = Html::parse_document(&text);
+        assert!(page.errors.is_empty(), "{:?}", page.errors);
+        let main = &text[text.find("<main>").unwrap()..text.rfind("<script>").unwrap()];
+        assert!(!main.contains("NaN") && !main.contains(">inf"), "{value}");
+    }
+}
+
+fn hostile() -> impl Strategy<Value = String> {
+    let part = prop_oneof![
+        any::<String>(),
+        prop::sample::select(vec![
+            "<script>",
+            "</script>",
+            "</style>",
+            "<!--",
+            "-->",
+            "--!>",
+            "]]>",
+            "<![CDATA[",
+            "\"",
+            "'",
+            "`",
+            "&",
+            "&lt",
+            "&#0;",
+            "</title>",
+            "</svg>",
+            "<plaintext>",
+            "\u{0}",
+            "\u{202e}",
+            "\r\n",
+            "\u{feff}",
+            " onload=x ",
+            "javascript:",
+            "{{",
+            "\u{1f468}\u{200d}\u{1f469}",
+        ])
+        .prop_map(str::to_owned),
+    ];
+    prop::collection::vec(part, 1..8).prop_map(|parts| format!("x{}", parts.concat()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever a text holds, the page has the elements and attributes that it has with a plain one.
+    #[test]
+    fn no_text_changes_the_structure(text in hostile()) {
+        let plain = Html::parse_document(&html(&with_text("plain")));
+        let page = Html::parse_document(&html(&with_text(&text)));
+        prop_assert!(page.errors.is_empty(), "{:?}", page.errors);
+        prop_assert_eq!(structure(&page), structure(&plain));
+        let shown = super::text::visible(&text);
+        if shown.chars().count() <= 80 {
+            let bdi: Vec<String> = page.select(&selector("#labels tbody.rows bdi")).map(|e| e.text().collect()).collect();
+            prop_assert!(bdi.contains(&shown), "{shown:?} is not among {bdi:?}");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The figures over time, in a bounded number of points: when the run outgrows them, two become one.
+
+use crate::histogram::{Distribution, Times, to_f64};
+use crate::sample::Sample;
+use atq_api_spec::report::{Series, SeriesPoint};
+use std::collections::VecDeque;
+
+/// No more points than these.
+const MOST: u64 = 600;
+const SECOND: u64 = 1_000_000;
+
+/// Points of equal length, aligned to multiples of it since 1970 so that any two series fit together.
+#[derive(Debug)]
+pub struct Timeline {
+    /// Microseconds of one point.
+    interval: u64,
+    /// Number of the first point since 1970.
+    first: u64,
+    points: VecDeque<Point>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Point {
+    samples: u64,
+    errors: u64,
+    elapsed: u64,
+    shortest: u64,
+    longest: u64,
+    received: u64,
+    times: Times,
+    /// Active threads last seen, by worker.
+    active: Vec<Option<u32>>,
+}
+
+impl Default for Timeline {
+    fn default() -> Self {
+        Self {
+            interval: SECOND,
+            first: 0,
+            points: VecDeque::new(),
+        }
+    }
+}
+
+impl Timeline {
+    /// Counts a sample where it ended.
+    pub fn add(&mut self, sample: &Sample<'_>, worker: usize) {
+        let end = sample.end();
+        if let Some(point) = self.point(end) {
+            point.add(sample, worker);
+        }
+    }
+
+    /// Counts active users at a time, without a sample.
+    pub fn active(&mut self, at: u64, worker: usize, active: u32) {
+        if let Some(point) = self.point(at) {
+            point.set_active(worker, active);
+        }
+    }
+
+    fn point(&mut self, at: u64) -> Option<&mut Point> {
+        if self.points.is_empty() {
+            self.first = at / self.interval;
+        }
+        loop {
+            let number = at / self.interval;
+            let last = self.first + (self.points.len() as u64).saturating_sub(1);
+            if number.max(last) - number.min(self.first) < MOST {
+                break;
+            }
+            self.double();
+        }
+        let number = at / self.interval;
+        while number < self.first {
+            self.points.push_front(Point::default());
+            self.first -= 1;
+        }
+        let index = usize::try_from(number - self.first).ok()?;
+        if index >= self.points.len() {
+            self.points.resize(index + 1, Point::default());
+        }
+        self.points.get_mut(index)
+    }
+
+    fn double(&mut self) {
+        let mut halved: VecDeque<Point> = VecDeque::new();
+        let first = self.first;
+        for (number, point) in (first..).zip(std::mem::take(&mut self.points)) {
+            match halved.back_mut() {
+                Some(before) if number % 2 == 1 => before.merge(&point),
+                _ => halved.push_back(point),
+            }
+        }
+        self.points = halved;
+        self.first = first / 2;
+        self.interval *= 2;
+    }
+
+    /// The series; `workers` is how many workers there are numbers of.
+    pub fn finish(mut self, workers: usize) -> Series {
+        let active = self.active_sums(workers);
+        let points = (self.first..).zip(&self.points).zip(active);
+        let points = points.map(|((number, point), active)| SeriesPoint {
+            at: number * self.interval / 1000,
+            active,
+            ..point.figures()
+        });
+        Series {
+            interval: to_f64(self.interval) / 1e6,
+            points: points.collect(),
+        }
+    }
+
+    /// Active threads of all workers at each point. A worker without a sample in one keeps what it
+    /// had before, as long as it comes again.
+    fn active_sums(&mut self, workers: usize) -> Vec<Option<f64>> {
+        let mut sums: Vec<Option<f64>> = vec![None; self.points.len()];
+        for worker in 0..workers {
+            let seen = |point: &Point| point.active.get(worker).copied().flatten();
+            let Some(last) = self.points.iter().rposition(|point| seen(point).is_some()) else {
+                continue;
+            };
+            let mut now = None;
+            for (point, sum) in self.points.iter().zip(&mut sums).take(last + 1) {
+                now = seen(point).or(now);
+                if let Some(now) = now {
+                    *sum = Some(sum.unwrap_or_default() + f64::from(now));
+                }
+            }
+        }
+        sums
+    }
+}
+
+impl Point {
+    fn add(&mut self, sample: &Sample<'_>, worker: usize) {
+        self.shortest = if self.samples == 0 {
+            sample.elapsed
+        } else {
+            self.shortest.min(sample.elapsed)
+        };
+        self.samples += 1;
+        self.errors += u64::from(!sample.ok);
+        self.elapsed = self.elapsed.saturating_add(sample.elapsed);
+        self.longest = self.longest.max(sample.elapsed);
+        self.received = self.received.saturating_add(sample.received);
+        self.times.record(sample.elapsed);
+        if let Some(active) = sample.active {
+            self.set_active(worker, active);
+        }
+    }
+
+    fn set_active(&mut self, worker: usize, active: u32) {
+        if self.active.len() <= worker {
+            self.active.resize(worker + 1, None);
+        }
+        if let Some(slot) = self.active.get_mut(worker) {
+            *slot = Some(active);
+        }
+    }
+
+    /// Adds the point that follows.
+    fn merge(&mut self, later: &Self) {
+        if later.samples > 0 {
+            self.shortest = if self.samples == 0 {
+                later.shortest
+            } else {
+                self.shortest.min(later.shortest)
+            };
+        }
+        self.samples += later.samples;
+        self.errors += later.errors;
+        self.elapsed = self.elapsed.saturating_add(later.elapsed);
+        self.longest = self.longest.max(later.longest);
+        self.received = self.received.saturating_add(later.received);
+        self.times.merge(&later.times);
+        for (worker, active) in later.active.iter().enumerate() {
+            if let Some(active) = active {
+                self.set_active(worker, *active);
+            }
+        }
+    }
+
+    fn figures(&self) -> SeriesPoint {
+        let times = Distribution::of([&self.times], self.shortest, self.longest);
+        SeriesPoint {
+            samples: self.samples,
+            errors: self.errors,
+            mean: to_f64(self.elapsed) / to_f64(self.samples.max(1)) / 1000.0,
+            p50: times.percentile(50.0),
+            p90: times.percentile(90.0),
+            p95: times.percentile(95.0),
+            p99: times.percentile(99.0),
+            max: to_f64(self.longest) / 1000.0,
+            received_bytes: self.received,
+            ..SeriesPoint::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! Figures that a tool has summed up itself (Locust, k6): without its samples they can be taken over,
+//! and bounded when there are several, but not merged.
+
+use crate::histogram::to_f64;
+use atq_api_spec::report::{Figures, NamedFigures, PercentilePoint, Series, SeriesPoint};
+use std::collections::BTreeMap;
+
+/// No more points over time than these.
+const MOST_POINTS: usize = 600;
+
+/// What one file sums up.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// The worker that wrote it.
+    pub worker: String,
+    pub total: Figures,
+    pub labels: Vec<NamedFigures>,
+    pub distribution: Vec<PercentilePoint>,
+    /// Seconds, if the tool tells.
+    pub duration: Option<f64>,
+}
+
+/// Figures of several summaries. Counts are added and means weighed; of percentiles the highest is
+/// taken: the percentile of all samples together is never above it.
+pub fn merge<'a>(all: impl IntoIterator<Item = &'a Figures>) -> Figures {
+    let mut merged = Figures::default();
+    let (mut weighed, mut first) = (0.0, true);
+    for one in all {
+        weighed += one.mean * to_f64(one.samples);
+        merged.samples += one.samples;
+        merged.errors += one.errors;
+        merged.throughput += one.throughput;
+        merged.min = if first {
+            one.min
+        } else {
+            merged.min.min(one.min)
+        };
+        merged.p50 = merged.p50.max(one.p50);
+        merged.p90 = merged.p90.max(one.p90);
+        merged.p95 = merged.p95.max(one.p95);
+        merged.p99 = merged.p99.max(one.p99);
+        merged.max = merged.max.max(one.max);
+        merged.received_bytes += one.received_bytes;
+        merged.sent_bytes += one.sent_bytes;
+        merged.missing.extend(one.missing.iter().cloned());
+        first = false;
+    }
+    let samples = to_f64(merged.samples.max(1));
+    merged.mean = weighed / samples;
+    merged.error_percent = to_f64(merged.errors) / samples * 100.0;
+    merged.missing.sort();
+    merged.missing.dedup();
+    merged
+}
+
+/// The labels of several summaries, by name.
+pub fn merge_labels(all: &[Summary]) -> Vec<NamedFigures> {
+    let mut by_name: BTreeMap<&str, Vec<&Figures>> = BTreeMap::new();
+    for label in all.iter().flat_map(|summary| &summary.labels) {
+        by_name.entry(&label.name).or_default().push(&label.figures);
+    }
+    let merged = by_name.into_iter().map(|(name, figures)| NamedFigures {
+        name: name.to_owned(),
+        figures: merge(figures),
+    });
+    merged.collect()
+}
+
+/// The distributions of several summaries: the highest of each percentile that all have.
+pub fn merge_distributions(all: &[Summary]) -> Vec<PercentilePoint> {
+    let Some((first, others)) = all.split_first() else {
+        return Vec::new();
+    };
+    let of = |summary: &Summary, percentile: f64| {
+        let mut points = summary.distribution.iter();
+        let found = points.find(|point| (point.percentile - percentile).abs() < 1e-9);
+        found.map(|point| point.millis)
+    };
+    let points = first.distribution.iter().filter_map(|point| {
+        let mut millis = point.millis;
+        for other in others {
+            millis = millis.max(of(other, point.percentile)?);
+        }
+        Some(PercentilePoint {
+            percentile: point.percentile,
+            millis,
+        })
+    });
+    points.collect()
+}
+
+/// Figures over time as the tool tells them, in a bounded number of points.
+#[derive(Debug)]
+pub struct History {
+    /// Seconds of a point.
+    interval: u64,
+    /// By the number of the interval since 1970.
+    points: BTreeMap<u64, SeriesPoint>,
+    first: u64,
+    last: u64,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            interval: 1,
+            points: BTreeMap::new(),
+            first: u64::MAX,
+            last: 0,
+        }
+    }
+}
+
+impl History {
+    /// Adds what happened until a second since 1970.
+    pub fn add(&mut self, second: u64, point: SeriesPoint) {
+        self.first = self.first.min(second);
+        self.last = self.last.max(second);
+        join(
+            &mut self.points,
+            second / self.interval,
+            point,
+            Together::Beside,
+        );
+        while self.points.len() > MOST_POINTS {
+            self.interval *= 2;
+            for (number, point) in std::mem::take(&mut self.points) {
+                join(&mut self.points, number / 2, point, Together::After);
+            }
+        }
+    }
+
+    /// The first and the last second; none without points.
+    pub fn span(&self) -> Option<(u64, u64)> {
+        (self.first <= self.last).then_some((self.first, self.last))
+    }
+
+    /// The points with their interval.
+    pub fn finish(self) -> Series {
+        let interval = self.interval;
+        let points = self.points.into_iter().map(|(number, point)| SeriesPoint {
+            at: number * interval * 1000,
+            ..point
+        });
+        Series {
+            interval: to_f64(interval),
+            points: points.collect(),
+        }
+    }
+}
+
+/// How two points of one interval go together.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Together {
+    /// At the same time, by two masters: their users are added.
+    Beside,
+    /// One after the other.
+    After,
+}
+
+fn join(points: &mut BTreeMap<u64, SeriesPoint>, number: u64, point: SeriesPoint, how: Together) {
+    let Some(into) = points.get_mut(&number) else {
+        points.insert(number, point);
+        return;
+    };
+    let samples = into.samples + point.samples;
+    if samples > 0 {
+        let weighed = into.mean * to_f64(into.samples) + point.mean * to_f64(point.samples);
+        into.mean = weighed / to_f64(samples);
+    }
+    into.samples = samples;
+    into.errors += point.errors;
+    into.p50 = into.p50.max(point.p50);
+    into.p90 = into.p90.max(point.p90);
+    into.p95 = into.p95.max(point.p95);
+    into.p99 = into.p99.max(point.p99);
+    into.max = into.max.max(point.max);
+    into.received_bytes += point.received_bytes;
+    into.active = match (into.active, point.active) {
+        (Some(one), Some(two)) if how == Together::Beside => Some(one + two),
+        (one, two) => two.or(one),
+    };
+}

@@ -1,0 +1,437 @@
+//! Criteria on windows of time ("mean < 300ms for 30s"): the lowest and the highest value of a metric
+//! over all windows of some seconds of the run.
+//!
+//! Files of several workers follow each other, so a window is complete only when all are read. What is
+//! kept until then is one entry per second, and for percentiles the counts of the times that occurred
+//! in it. When these counts outgrow [`MOST_COUNTS`], neighbouring times are counted as one: the run of
+//! a day stays below 100 MB, and [`WindowResult::precision`] tells by how much the times may be off.
+
+use crate::histogram::{Distribution, to_f64};
+use crate::sample::{Sample, Sums};
+use std::collections::BTreeMap;
+
+/// Counts that are kept for all watched labels together, of eight bytes each.
+const MOST_COUNTS: usize = 5_000_000;
+/// Binary digits that are kept of a time at first, and at least.
+const BITS: u32 = 10;
+const FEWEST_BITS: u32 = 4;
+const SECOND: u64 = 1_000_000;
+const LONGEST: u64 = 1_000_000_000_000;
+
+/// What is looked at in a window. Times are milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Metric {
+    /// Arithmetic mean of the response times.
+    Mean,
+    /// Shortest response time.
+    Min,
+    /// Longest response time.
+    Max,
+    /// A percentile of the response times, from 0 to 100.
+    Percentile(f64),
+    /// Samples that failed, in percent.
+    ErrorPercent,
+    /// Samples per second.
+    Throughput,
+}
+
+/// A metric over every `seconds` consecutive seconds of the run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Window {
+    /// The samples of this label; none: all samples.
+    pub label: Option<String>,
+    /// What is looked at.
+    pub metric: Metric,
+    /// Length of the window.
+    pub seconds: u32,
+}
+
+/// A value and the window that had it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Seen {
+    /// Milliseconds, percent, or samples per second.
+    pub value: f64,
+    /// Beginning of the window: milliseconds since 1970.
+    pub at: u64,
+}
+
+/// What the windows of the run showed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WindowResult {
+    /// What was asked.
+    pub window: Window,
+    /// The lowest value; none when no window has samples, or the files tell no times of samples.
+    pub min: Option<Seen>,
+    /// The highest value.
+    pub max: Option<Seen>,
+    /// How many windows had a value.
+    pub windows: u64,
+    /// False when the run was shorter than a window; the value is then that of the whole run.
+    pub complete: bool,
+    /// How far off percentiles may be, in percent; zero for everything else.
+    pub precision: f64,
+}
+
+/// The results in the order of the questions.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct WindowResults {
+    /// One for each of [`Options::windows`](crate::Options::windows).
+    pub windows: Vec<WindowResult>,
+}
+
+/// Seconds of a run, for one label or for all samples.
+#[derive(Debug)]
+struct Watch {
+    label: Option<String>,
+    /// Whether a percentile is asked for.
+    percentiles: bool,
+    seconds: BTreeMap<u64, Second>,
+    bits: u32,
+    counts: usize,
+    /// Whether all times are whole milliseconds.
+    whole: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Second {
+    samples: u64,
+    errors: u64,
+    elapsed: u64,
+    shortest: u64,
+    longest: u64,
+    /// How often times of a bucket occurred, by bucket.
+    times: Vec<(u16, u32)>,
+}
+
+/// Everything that windows ask for.
+#[derive(Debug)]
+pub struct Watches {
+    windows: Vec<Window>,
+    watches: Vec<Watch>,
+}
+
+impl Watches {
+    /// For these questions.
+    pub fn new(windows: Vec<Window>) -> Self {
+        let mut watches: Vec<Watch> = Vec::new();
+        for window in &windows {
+            let percentiles = matches!(window.metric, Metric::Percentile(_));
+            match watches.iter_mut().find(|watch| watch.label == window.label) {
+                Some(watch) => watch.percentiles |= percentiles,
+                None => watches.push(Watch {
+                    label: window.label.clone(),
+                    percentiles,
+                    seconds: BTreeMap::new(),
+                    bits: BITS,
+                    counts: 0,
+                    whole: true,
+                }),
+            }
+        }
+        Self { windows, watches }
+    }
+
+    /// The labels that are asked for.
+    pub fn labels(&self) -> impl Iterator<Item = &str> {
+        self.watches
+            .iter()
+            .filter_map(|watch| watch.label.as_deref())
+    }
+
+    /// The number under which samples of a label are to be added; none: nobody asked.
+    pub fn of_label(&self, label: &[u8]) -> Option<usize> {
+        let is = |watch: &Watch| {
+            watch
+                .label
+                .as_ref()
+                .is_some_and(|asked| asked.as_bytes() == label)
+        };
+        self.watches.iter().position(is)
+    }
+
+    /// The number of all samples.
+    pub fn of_total(&self) -> Option<usize> {
+        self.watches.iter().position(|watch| watch.label.is_none())
+    }
+
+    /// Adds a sample to a watch.
+    pub fn add(&mut self, number: usize, sample: &Sample<'_>) {
+        let most = MOST_COUNTS / self.watches.len().max(1);
+        if let Some(watch) = self.watches.get_mut(number) {
+            watch.add(sample);
+            while watch.counts > most && watch.bits > FEWEST_BITS {
+                watch.coarsen();
+            }
+        }
+    }
+
+    /// Looks through all windows of the run, whose sums these are.
+    pub fn finish(self, run: &Sums) -> WindowResults {
+        let windows = self.windows.iter().map(|window| {
+            let watch = self
+                .watches
+                .iter()
+                .find(|watch| watch.label == window.label);
+            watch.map_or_else(|| nothing(window), |watch| watch.result(window, run))
+        });
+        WindowResults {
+            windows: windows.collect(),
+        }
+    }
+}
+
+fn nothing(window: &Window) -> WindowResult {
+    WindowResult {
+        window: window.clone(),
+        min: None,
+        max: None,
+        windows: 0,
+        complete: false,
+        precision: 0.0,
+    }
+}
+
+impl Watch {
+    fn add(&mut self, sample: &Sample<'_>) {
+        let second = self.seconds.entry(sample.end() / SECOND).or_default();
+        second.shortest = match second.samples {
+            0 => sample.elapsed,
+            _ => second.shortest.min(sample.elapsed),
+        };
+        second.samples += 1;
+        second.errors += u64::from(!sample.ok);
+        second.elapsed = second.elapsed.saturating_add(sample.elapsed);
+        second.longest = second.longest.max(sample.elapsed);
+        self.whole &= sample.elapsed.is_multiple_of(1000);
+        if self.percentiles {
+            self.counts += usize::from(second.count(bucket(sample.elapsed, self.bits)));
+        }
+    }
+
+    /// Counts two neighbouring buckets as one.
+    fn coarsen(&mut self) {
+        let bits = self.bits - 1;
+        self.counts = 0;
+        for second in self.seconds.values_mut() {
+            for (number, _) in &mut second.times {
+                *number = bucket(highest(*number, self.bits), bits);
+            }
+            second.times.dedup_by(|later, before| {
+                let same = later.0 == before.0;
+                before.1 += if same { later.1 } else { 0 };
+                same
+            });
+            second.times.shrink_to_fit();
+            self.counts += second.times.len();
+        }
+        self.bits = bits;
+    }
+
+    fn result(&self, window: &Window, run: &Sums) -> WindowResult {
+        if run.samples == 0 {
+            return nothing(window);
+        }
+        let throughput = window.metric == Metric::Throughput;
+        // A second that was not run through would look like a slow one; slow answers in it are none the less slow.
+        let (first, end) = if throughput {
+            (run.first_start.div_ceil(SECOND), run.last_end / SECOND)
+        } else {
+            (run.first_start / SECOND, run.last_end / SECOND + 1)
+        };
+        let length = u64::from(window.seconds.max(1));
+        let mut result = nothing(window);
+        if let Metric::Percentile(_) = window.metric {
+            result.precision = 100.0 / f64::from(1_u32 << self.bits);
+        }
+        if end < first + length {
+            self.whole_run(&mut result, run);
+        } else {
+            result.complete = true;
+            self.slide(&mut result, first, end - length, length);
+        }
+        result
+    }
+
+    fn whole_run(&self, result: &mut WindowResult, run: &Sums) {
+        let mut content = Content::default();
+        self.seconds
+            .values()
+            .for_each(|second| content.enter(second));
+        let value = content.value(self, result.window.metric, run.seconds().max(1e-3));
+        result.see(value, run.first_start / 1000);
+    }
+
+    /// Windows that begin with the seconds from `first` to `last`.
+    fn slide(&self, result: &mut WindowResult, first: u64, last: u64, length: u64) {
+        let (metric, seconds) = (result.window.metric, to_f64(length));
+        let mut content = Content::default();
+        for (_, second) in self.seconds.range(first..first + length) {
+            content.enter(second);
+        }
+        let mut at = first;
+        loop {
+            result.see(content.value(self, metric, seconds), at * 1000);
+            let next = match content.samples {
+                // Over a gap of any length in one go.
+                0 => self
+                    .seconds
+                    .range(at + length..)
+                    .next()
+                    .map(|(next, _)| next + 1 - length),
+                _ => Some(at + 1),
+            };
+            match next {
+                Some(next) if next <= last => {
+                    if let Some(second) = self.seconds.get(&at) {
+                        content.leave(second);
+                    }
+                    at = next;
+                }
+                _ => return,
+            }
+            if let Some(second) = self.seconds.get(&(at + length - 1)) {
+                content.enter(second);
+            }
+        }
+    }
+}
+
+impl WindowResult {
+    fn see(&mut self, value: Option<f64>, at: u64) {
+        let Some(value) = value else { return };
+        self.windows += 1;
+        let seen = Seen { value, at };
+        if self.min.is_none_or(|min| value < min.value) {
+            self.min = Some(seen);
+        }
+        if self.max.is_none_or(|max| value > max.value) {
+            self.max = Some(seen);
+        }
+    }
+}
+
+impl Second {
+    /// Gives whether the bucket is a new one.
+    fn count(&mut self, bucket: u16) -> bool {
+        match self
+            .times
+            .binary_search_by_key(&bucket, |(number, _)| *number)
+        {
+            Ok(at) => {
+                if let Some((_, count)) = self.times.get_mut(at) {
+                    *count = count.saturating_add(1);
+                }
+                false
+            }
+            Err(at) => {
+                self.times.insert(at, (bucket, 1));
+                true
+            }
+        }
+    }
+}
+
+/// The samples of one window, while it slides.
+#[derive(Debug, Default)]
+struct Content {
+    samples: u64,
+    errors: u64,
+    elapsed: u64,
+    /// The extremes of the seconds, with how many seconds have them.
+    shortest: BTreeMap<u64, u32>,
+    longest: BTreeMap<u64, u32>,
+    /// By bucket.
+    times: BTreeMap<u16, u64>,
+}
+
+impl Content {
+    fn enter(&mut self, second: &Second) {
+        self.samples += second.samples;
+        self.errors += second.errors;
+        self.elapsed = self.elapsed.saturating_add(second.elapsed);
+        *self.shortest.entry(second.shortest).or_default() += 1;
+        *self.longest.entry(second.longest).or_default() += 1;
+        for (bucket, count) in &second.times {
+            *self.times.entry(*bucket).or_default() += u64::from(*count);
+        }
+    }
+
+    fn leave(&mut self, second: &Second) {
+        self.samples -= second.samples;
+        self.errors -= second.errors;
+        self.elapsed = self.elapsed.saturating_sub(second.elapsed);
+        take_one(&mut self.shortest, second.shortest);
+        take_one(&mut self.longest, second.longest);
+        for (bucket, count) in &second.times {
+            if let Some(all) = self.times.get_mut(bucket) {
+                *all -= u64::from(*count);
+                if *all == 0 {
+                    self.times.remove(bucket);
+                }
+            }
+        }
+    }
+
+    fn value(&self, watch: &Watch, metric: Metric, seconds: f64) -> Option<f64> {
+        if metric == Metric::Throughput {
+            return Some(to_f64(self.samples) / seconds);
+        }
+        let (shortest, _) = self.shortest.first_key_value()?;
+        let (longest, _) = self.longest.last_key_value()?;
+        let samples = to_f64(self.samples);
+        Some(match metric {
+            Metric::Mean => to_f64(self.elapsed) / samples / 1000.0,
+            Metric::Min => to_f64(*shortest) / 1000.0,
+            Metric::Max => to_f64(*longest) / 1000.0,
+            Metric::ErrorPercent => to_f64(self.errors) / samples * 100.0,
+            Metric::Throughput => samples / seconds,
+            Metric::Percentile(percentile) => {
+                let counts = self.times.iter();
+                let counts = counts.map(|(bucket, count)| (watch.micros(*bucket), *count));
+                Distribution::of_counts(counts, *shortest, *longest).percentile(percentile)
+            }
+        })
+    }
+}
+
+fn take_one(counts: &mut BTreeMap<u64, u32>, key: u64) {
+    if let Some(count) = counts.get_mut(&key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&key);
+        }
+    }
+}
+
+impl Watch {
+    /// The time that a bucket stands for: its longest, or its longest whole millisecond if all are whole.
+    fn micros(&self, bucket: u16) -> u64 {
+        let micros = highest(bucket, self.bits);
+        if self.whole {
+            micros / 1000 * 1000
+        } else {
+            micros
+        }
+    }
+}
+
+/// The bucket of a time: times of the same first `bits` + 1 binary digits share one.
+fn bucket(micros: u64, bits: u32) -> u16 {
+    let micros = micros.min(LONGEST);
+    let shift = micros
+        .checked_ilog2()
+        .unwrap_or_default()
+        .saturating_sub(bits);
+    // With the longest time, 31 * 1024 + 2047.
+    u16::try_from((u64::from(shift) << bits) + (micros >> shift)).unwrap_or(u16::MAX)
+}
+
+/// The longest time of a bucket.
+fn highest(bucket: u16, bits: u32) -> u64 {
+    let bucket = u64::from(bucket);
+    let shift = (bucket >> bits).saturating_sub(1);
+    ((bucket - (shift << bits) + 1) << shift) - 1
+}
+
+#[cfg(test)]
+mod tests;
