@@ -34,14 +34,13 @@ async fn delivered(director: &Director, task: &Value) -> Vec<NodeDelivery> {
 }
 
 fn volumes(plan: &ServicePlan) -> Vec<(String, String, bool)> {
-    let volume = |source: &MountSource| match source {
-        MountSource::Volume { name, .. } => name.clone(),
-        other => panic!("{other:?}"),
-    };
-    let mounts = plan.mounts.iter();
-    mounts
-        .map(|mount| (volume(&mount.source), mount.target.clone(), mount.read_only))
-        .collect()
+    let bundles = plan.mounts.iter().filter_map(|mount| match &mount.source {
+        MountSource::Volume { name, .. } => {
+            Some((name.clone(), mount.target.clone(), mount.read_only))
+        }
+        _ => None,
+    });
+    bundles.collect()
 }
 
 fn of_role(fake: &FakeSwarm, role: Role) -> Vec<ServicePlan> {
