@@ -105,7 +105,8 @@ fn every_key_is_read() {
         "bind: 0.0.0.0\ndatadir: data\ndockerHost: tcp://10.0.0.1:2376\ndiscoveryImage: d:1\ndiscoveryHost: h\n\
          directorId: me-1\nmaxConcurrentTasks: 7\norchestrationTimeout: 90\nlimits: {uploadBytes: 1, unpackedBytes: 2, entries: 3, replicas: 4, resultsBytes: 5, logBytes: 70000}\n\
          retention: {tasks: 0, taskAge: 12h, evidenceBytes: 5, bundleAge: 90}\n\
-         subnetPool: 192.168.0.0/16\nexposeJoinTokens: true\nlogFormat: json",
+         subnetPool: 192.168.0.0/16\nexposeJoinTokens: true\nlogFormat: json\n\
+         advertiseUrl: https://atq.example:8443/x/\ncarrierImage: c:1\nnodeDockerSocket: /run/d.sock\ndelivery: shared",
     )
     .unwrap();
     assert_eq!(config.bind, IpAddr::from([0, 0, 0, 0]));
@@ -145,6 +146,13 @@ fn every_key_is_read() {
     );
     assert_eq!(config.subnet_pool.to_string(), "192.168.0.0/16");
     assert!(config.expose_join_tokens);
+    assert_eq!(
+        config.advertise_url.as_deref(),
+        Some("https://atq.example:8443/x")
+    );
+    assert_eq!(config.carrier_image, "c:1");
+    assert_eq!(config.node_docker_socket, PathBuf::from("/run/d.sock"));
+    assert_eq!(config.delivery, Delivery::Shared);
     assert_eq!(config.log_format, LogFormat::Json);
 }
 
@@ -496,4 +504,33 @@ fn files_that_were_named_must_be_there() {
         let expected = format!("`{key}` cannot be used: `/nonexistent/");
         assert!(error.contains(&expected), "{error}");
     }
+}
+
+#[test]
+fn what_is_no_url_or_absolute_path_is_told() {
+    for url in [
+        "10.0.0.1:8080",
+        "ftp://a",
+        "http://",
+        "http://:80",
+        "http://a:x",
+        "http://a@b",
+        "http://a?b",
+        "http://a b",
+    ] {
+        let error = with(&format!("advertiseUrl: \"{url}\""))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("`advertiseUrl`"), "{url}: {error}");
+    }
+    for url in [
+        "http://a",
+        "http://[::1]:80",
+        "http://[fd00::1]",
+        "https://a.b:1/c/",
+    ] {
+        assert!(with(&format!("advertiseUrl: \"{url}\"")).is_ok(), "{url}");
+    }
+    assert!(with("nodeDockerSocket: docker.sock").is_err());
+    assert!(with("delivery: pull").is_err());
 }

@@ -90,7 +90,18 @@ impl Orchestrator {
             let id = id.to_string();
             return Err(RemoveError::NotFound { id });
         }
-        let left = remove_volumes(&self.shared, id.as_str(), held.unwrap_or_default()).await;
+        let left = match held {
+            Some(held) => remove_volumes(&self.shared, id.as_str(), held).await,
+            None => {
+                // Never brought anywhere, or by a Director whose data were lost: then this node alone can
+                // tell. That Docker is away must not keep a bundle from being removed.
+                let left = remove_here(&self.shared, id.as_str(), &Held::default()).await;
+                if !left.is_empty() {
+                    tracing::warn!(bundle = %id, left = %left.join("; "), "cannot look for volumes of the bundle");
+                }
+                Vec::new()
+            }
+        };
         match left.is_empty() {
             true => Ok(()),
             false => Err(RemoveError::Remains {

@@ -8,7 +8,7 @@ mod fields;
 mod fixture;
 mod layer1;
 mod layer2;
-mod reports;
 mod live;
+mod reports;
 mod uploads;
 mod wrong;

@@ -1,7 +1,7 @@
 //! Invariants 2, 4, 5, 6 and 7 of ARCHITECTURE.md as properties: any task, with any faults of Docker,
 //! any deaths of the Director and any wishes, comes to an end with a legal history and leaves nothing.
 
-use super::stage::{Director, Stage, name, task};
+use super::stage::{Director, Stage, name, task, with_bundle};
 use crate::swarm::SwarmError;
 use crate::task::plan::Role;
 use crate::task::state::Outcome;
@@ -39,9 +39,17 @@ fn tasks() -> impl Strategy<Value = Value> {
     ];
     let masters = prop_oneof![Just("boss:1"), Just("failing:1"), Just("endless:1")];
     let losses = prop_oneof![Just("continue"), Just("abort")];
-    (readiness, wait, masters, losses, 1..4_u32, 0..3_u64).prop_map(
-        |(readiness, wait, master, loss, replicas, delay)| {
-            let mut task = task();
+    (
+        readiness,
+        wait,
+        masters,
+        losses,
+        1..4_u32,
+        0..3_u64,
+        any::<bool>(),
+    )
+        .prop_map(|(readiness, wait, master, loss, replicas, delay, bundle)| {
+            let mut task = if bundle { with_bundle() } else { task() };
             task["worker"]["replicas"] = json!(replicas);
             task["worker"]["readiness"] = readiness;
             task["waitCommand"] = wait;
@@ -50,8 +58,7 @@ fn tasks() -> impl Strategy<Value = Value> {
             task["delay"] = json!(delay);
             task["maxDuration"] = json!(30);
             task
-        },
-    )
+        })
 }
 
 fn faults() -> impl Strategy<Value = Vec<(usize, Fault)>> {
@@ -74,8 +81,8 @@ fn endings() -> impl Strategy<Value = Vec<Ending>> {
     prop::collection::vec(ending, 0..4)
 }
 
-fn stage(faults: &[(usize, Fault)], lost_worker: Option<u64>) -> Stage {
-    let stage = Stage::new();
+fn stage(task: &Value, faults: &[(usize, Fault)], lost_worker: Option<u64>) -> Stage {
+    let stage = Stage::for_task(task);
     stage
         .fake
         .image("failing:1")
@@ -141,7 +148,7 @@ proptest! {
     fn whatever_happens_there_is_an_end_and_nothing_is_left(
         task in tasks(), faults in faults(), endings in endings(), lost_worker in prop::option::of(20..120_u64),
     ) {
-        let stage = stage(&faults, lost_worker);
+        let stage = stage(&task, &faults, lost_worker);
         let taken = stage.life(|director| async move {
             let taken = director.submit(&task).await.is_ok();
             tokio::time::sleep(Duration::from_millis(1)).await;

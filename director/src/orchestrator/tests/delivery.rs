@@ -34,14 +34,13 @@ async fn delivered(director: &Director, task: &Value) -> Vec<NodeDelivery> {
 }
 
 fn volumes(plan: &ServicePlan) -> Vec<(String, String, bool)> {
-    let volume = |source: &MountSource| match source {
-        MountSource::Volume { name, .. } => name.clone(),
-        other => panic!("{other:?}"),
-    };
-    let mounts = plan.mounts.iter();
-    mounts
-        .map(|mount| (volume(&mount.source), mount.target.clone(), mount.read_only))
-        .collect()
+    let bundles = plan.mounts.iter().filter_map(|mount| match &mount.source {
+        MountSource::Volume { name, .. } => {
+            Some((name.clone(), mount.target.clone(), mount.read_only))
+        }
+        _ => None,
+    });
+    bundles.collect()
 }
 
 fn of_role(fake: &FakeSwarm, role: Role) -> Vec<ServicePlan> {
@@ -60,7 +59,10 @@ fn every_node_gets_the_bundle_once_and_containers_read_it() {
         assert_eq!(ids, NODES);
         assert!(nodes.iter().all(|node| node.fetched && node.bytes > 0));
         for node in NODES {
-            assert_eq!(director.fake.volumes_on(node), [volume.clone()]);
+            assert_eq!(
+                director.fake.volumes_on(node),
+                std::slice::from_ref(&volume)
+            );
         }
         let mut again = task.clone();
         again["name"] = json!("again");
@@ -432,5 +434,19 @@ fn constraints_that_no_node_satisfies_are_told_at_once() {
             "{failure}"
         );
         assert!(failure.contains("(node.labels.zone==a)"), "{failure}");
+    });
+}
+
+#[test]
+fn a_bundle_that_was_never_brought_anywhere_needs_no_docker_to_go() {
+    let stage = Stage::for_task(&plain());
+    stage.life(|director| async move {
+        director.fake.down(true);
+        director
+            .it
+            .remove_bundle(&BUNDLE.parse().unwrap())
+            .await
+            .unwrap();
+        director.fake.down(false);
     });
 }

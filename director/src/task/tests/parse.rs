@@ -395,7 +395,7 @@ fn unknown_fields_come_with_the_nearest_known_name() {
     ];
     assert_snapshot!(all.join("\n"), @r"
     dealy is not a known field; did you mean `delay`?
-    zzz is not a known field; known are `name`, `master`, `worker`, `waitCommand`, `delay`, `maxDuration`, `delivery`, `onWorkerLoss`, `exclusive`
+    zzz is not a known field; known are `name`, `master`, `worker`, `waitCommand`, `delay`, `maxDuration`, `delivery`, `onWorkerLoss`, `exclusive`, `criteria`, `minSamples`, `resultFiles`
     worker.fileId is not a known field; did you mean `fileid`?
     worker.env is not a known field; did you mean `environment`?
     master.replica is not a known field; did you mean `replicas`?
@@ -433,7 +433,7 @@ fn all_faults_at_once() {
         "color": "red",
     });
     assert_snapshot!(faults(&payload), @r"
-    color is not a known field; known are `name`, `master`, `worker`, `waitCommand`, `delay`, `maxDuration`, `delivery`, `onWorkerLoss`, `exclusive`
+    color is not a known field; known are `name`, `master`, `worker`, `waitCommand`, `delay`, `maxDuration`, `delivery`, `onWorkerLoss`, `exclusive`, `criteria`, `minSamples`, `resultFiles`
     name `?` is not a task name; expected 3 to 45 letters, digits, `_` or `-`, with a letter or digit at both ends
     master.alias `m m` is not an alias; expected 1 to 63 letters, digits, `_` or `-`, with a letter or digit at both ends
     master.image is empty; it is required
