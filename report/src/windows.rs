@@ -79,6 +79,18 @@ pub struct WindowResults {
     pub windows: Vec<WindowResult>,
 }
 
+impl WindowResults {
+    /// With these in place of those of all samples.
+    pub(crate) fn with(mut self, of_total: Self) -> Self {
+        let total = self.windows.iter_mut();
+        let total = total.filter(|result| result.window.label.is_none());
+        for (result, other) in total.zip(of_total.windows) {
+            *result = other;
+        }
+        self
+    }
+}
+
 /// Seconds of a run, for one label or for all samples.
 #[derive(Debug)]
 struct Watch {
@@ -166,7 +178,7 @@ impl Watches {
     }
 
     /// Looks through all windows of the run, whose sums these are.
-    pub fn finish(self, run: &Sums) -> WindowResults {
+    pub fn finish(&self, run: &Sums) -> WindowResults {
         let windows = self.windows.iter().map(|window| {
             let watch = self
                 .watches
