@@ -120,6 +120,8 @@ struct Second {
 pub struct Watches {
     windows: Vec<Window>,
     watches: Vec<Watch>,
+    /// [`MOST_COUNTS`], or less in tests.
+    most: usize,
 }
 
 impl Watches {
@@ -140,7 +142,11 @@ impl Watches {
                 }),
             }
         }
-        Self { windows, watches }
+        Self {
+            windows,
+            watches,
+            most: MOST_COUNTS,
+        }
     }
 
     /// The labels that are asked for.
@@ -168,7 +174,7 @@ impl Watches {
 
     /// Adds a sample to a watch.
     pub fn add(&mut self, number: usize, sample: &Sample<'_>) {
-        let most = MOST_COUNTS / self.watches.len().max(1);
+        let most = self.most / self.watches.len().max(1);
         if let Some(watch) = self.watches.get_mut(number) {
             watch.add(sample);
             while watch.counts > most && watch.bits > FEWEST_BITS {

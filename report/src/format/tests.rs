@@ -1,6 +1,5 @@
 #![allow(clippy::unwrap_used, clippy::float_cmp)]
 
-use super::*;
 use crate::{Options, SourceSummary, Tally};
 use atq_api_spec::report::Report;
 use proptest::prelude::*;
