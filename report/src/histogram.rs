@@ -151,6 +151,8 @@ pub fn to_u64(value: f64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::float_cmp)]
+
     use super::*;
 
     fn distribution(micros: &[u64]) -> Distribution {

@@ -36,11 +36,9 @@ pub struct Tally {
     labels: Names,
     by_label: Vec<LabelSums>,
     workers: Names,
-    by_worker: Vec<Sums>,
-    errors: Errors,
-    timeline: Timeline,
-    watches: Watches,
-    watch_total: Option<usize>,
+    requests: Whole,
+    /// Taken for the whole when the files have transactions only.
+    transactions: Whole,
     /// Bytes that the tool does not tell of single samples.
     pub(crate) extra_received: u64,
     pub(crate) extra_sent: u64,
@@ -51,6 +49,45 @@ pub struct Tally {
     notes: Vec<String>,
 }
 
+/// All samples of a kind together.
+#[derive(Debug)]
+struct Whole {
+    by_worker: Vec<Sums>,
+    errors: Errors,
+    timeline: Timeline,
+    watches: Watches,
+    watch: Option<usize>,
+}
+
+impl Whole {
+    fn new(windows: Vec<Window>) -> Self {
+        let watches = Watches::new(windows);
+        Self {
+            by_worker: Vec::new(),
+            errors: Errors::default(),
+            timeline: Timeline::default(),
+            watch: watches.of_total(),
+            watches,
+        }
+    }
+
+    fn add(&mut self, sample: &Sample<'_>, worker: usize) {
+        if let Some(watch) = self.watch {
+            self.watches.add(watch, sample);
+        }
+        if self.by_worker.len() <= worker {
+            self.by_worker.resize_with(worker + 1, Sums::default);
+        }
+        if let Some(sums) = self.by_worker.get_mut(worker) {
+            sums.add(sample);
+        }
+        self.timeline.add(sample, worker);
+        if !sample.ok {
+            self.errors.add(sample.code, sample.message, 1);
+        }
+    }
+}
+
 /// A label can be that of requests and of a transaction at once.
 #[derive(Debug, Default)]
 struct LabelSums {
@@ -59,19 +96,30 @@ struct LabelSums {
     watch: Option<usize>,
 }
 
+impl LabelSums {
+    fn of(&self, transactions: bool) -> &Sums {
+        if transactions {
+            &self.transactions
+        } else {
+            &self.requests
+        }
+    }
+}
+
 impl Tally {
     /// Nothing yet.
     pub fn new(options: Options) -> Self {
-        let watches = Watches::new(options.windows);
+        let of_total = options
+            .windows
+            .iter()
+            .filter(|window| window.label.is_none());
+        let of_total = of_total.cloned().collect();
         let mut tally = Self {
             labels: Names::new(MOST_LABELS),
             by_label: Vec::new(),
             workers: Names::new(MOST_WORKERS),
-            by_worker: Vec::new(),
-            errors: Errors::default(),
-            timeline: Timeline::default(),
-            watch_total: watches.of_total(),
-            watches,
+            requests: Whole::new(options.windows),
+            transactions: Whole::new(of_total),
             extra_received: 0,
             extra_sent: 0,
             summaries: Vec::new(),
@@ -81,7 +129,7 @@ impl Tally {
             notes: Vec::new(),
         };
         // A label that is asked for must not end up among the others.
-        let asked: Vec<String> = tally.watches.labels().map(str::to_owned).collect();
+        let asked: Vec<String> = tally.requests.watches.labels().map(str::to_owned).collect();
         for label in asked {
             tally.label(label.as_bytes());
         }
@@ -144,30 +192,23 @@ impl Tally {
             return;
         };
         if let Some(watch) = sums.watch {
-            self.watches.add(watch, sample);
+            self.requests.watches.add(watch, sample);
         }
-        if sample.controller {
+        let whole = if sample.controller {
             sums.transactions.add(sample);
-            return;
-        }
-        sums.requests.add(sample);
-        if let Some(watch) = self.watch_total {
-            self.watches.add(watch, sample);
-        }
-        let worker = self.worker(sample.worker);
-        if let Some(sums) = self.by_worker.get_mut(worker) {
-            sums.add(sample);
-        }
-        self.timeline.add(sample, worker);
-        if !sample.ok {
-            self.errors.add(sample.code, sample.message, 1);
-        }
+            &mut self.transactions
+        } else {
+            sums.requests.add(sample);
+            &mut self.requests
+        };
+        let worker = self.workers.number(sample.worker);
+        whole.add(sample, worker);
     }
 
     /// Notes how many users were active at a time, in microseconds since 1970.
     pub(crate) fn active(&mut self, at: u64, worker: &[u8], active: u32) {
-        let worker = self.worker(worker);
-        self.timeline.active(at, worker, active);
+        let worker = self.workers.number(worker);
+        self.requests.timeline.active(at, worker, active);
     }
 
     /// Adds a note, once.
@@ -182,17 +223,9 @@ impl Tally {
         let number = self.labels.number(name);
         if number >= self.by_label.len() {
             self.by_label.push(LabelSums {
-                watch: self.watches.of_label(name),
+                watch: self.requests.watches.of_label(name),
                 ..LabelSums::default()
             });
-        }
-        number
-    }
-
-    fn worker(&mut self, name: &[u8]) -> usize {
-        let number = self.workers.number(name);
-        if number >= self.by_worker.len() {
-            self.by_worker.push(Sums::default());
         }
         number
     }
@@ -200,7 +233,11 @@ impl Tally {
     /// The sums that make up a label, or all samples.
     fn sums(&self, label: Option<&str>) -> Vec<&Sums> {
         match label {
-            None => self.by_label.iter().map(|sums| &sums.requests).collect(),
+            None => {
+                let transactions = self.has_transactions_only();
+                let sums = self.by_label.iter();
+                sums.map(|sums| sums.of(transactions)).collect()
+            }
             Some(label) => {
                 let found = self.labels.find(label.as_bytes());
                 let sums = found.and_then(|number| self.by_label.get(number));
@@ -230,6 +267,11 @@ impl Tally {
         sums.any(|sums| sums.requests.samples + sums.transactions.samples > 0)
     }
 
+    fn has_transactions_only(&self) -> bool {
+        let mut sums = self.by_label.iter();
+        sums.all(|sums| sums.requests.samples == 0) && self.has_samples()
+    }
+
     /// The report on everything that was read, for this task and run.
     pub fn finish(mut self, task: &str, run: &str) -> (Report, WindowResults) {
         let report = Report {
@@ -252,20 +294,29 @@ impl Tally {
         let mut total = figures(&sums, &times);
         total.received_bytes += self.extra_received;
         total.sent_bytes += self.extra_sent;
+        let labels = self.named_labels();
+        let results = self.requests.watches.finish(&sums);
+        let (whole, results) = if self.has_transactions_only() {
+            let of_total = self.transactions.watches.finish(&sums);
+            (&mut self.transactions, results.with(of_total))
+        } else {
+            (&mut self.requests, results)
+        };
+        let timeline = std::mem::take(&mut whole.timeline);
         let report = Report {
             started_at: seen.then(|| rfc3339(sums.first_start)).flatten(),
             ended_at: seen.then(|| rfc3339(sums.last_end)).flatten(),
             duration: if seen { sums.seconds() } else { 0.0 },
             total,
-            labels: self.named_labels(),
-            workers: self.named_workers(),
-            errors: self.errors.finish(),
+            labels,
+            workers: named_workers(&whole.by_worker, &self.workers),
+            errors: std::mem::take(&mut whole.errors).finish(),
             distribution: if seen { curve(&times) } else { Vec::new() },
-            series: self.timeline.finish(self.workers.len()),
+            series: timeline.finish(self.workers.len()),
             notes: self.notes,
             ..report
         };
-        (report, self.watches.finish(&sums))
+        (report, results)
     }
 
     fn note_what_was_left_out(&mut self) {
@@ -279,7 +330,7 @@ impl Tally {
                 "there are more than {MOST_WORKERS} workers; the rest is counted as `{OTHER}`"
             ));
         }
-        if self.errors.overflowed() || self.summary_errors.overflowed() {
+        if self.requests.errors.overflowed() || self.summary_errors.overflowed() {
             self.note(format!(
                 "there are more than {MOST_KINDS} kinds of errors; the rest is counted as `{OTHER}`"
             ));
@@ -306,13 +357,6 @@ impl Tally {
         named(labels)
     }
 
-    /// Only those that have a name.
-    fn named_workers(&self) -> Vec<NamedFigures> {
-        let workers = self.by_worker.iter().enumerate();
-        let workers = workers.map(|(number, sums)| (self.workers.name(number), vec![sums]));
-        named(workers.filter(|(name, _)| !name.is_empty()))
-    }
-
     fn of_summaries(mut self, report: Report) -> (Report, WindowResults) {
         self.note_what_was_left_out();
         let count = self.summaries.len();
@@ -324,7 +368,7 @@ impl Tally {
         let span = self.history.span();
         let told = self.summaries.iter().filter_map(|summary| summary.duration);
         let told = told.fold(0.0, f64::max);
-        let watches = self.watches.finish(&Sums::default());
+        let watches = self.requests.watches.finish(&Sums::default());
         let report = Report {
             started_at: span.and_then(|(first, _)| rfc3339(first.saturating_mul(1_000_000))),
             ended_at: span.and_then(|(_, last)| rfc3339(last.saturating_mul(1_000_000))),
@@ -352,6 +396,13 @@ fn named<'a>(sets: impl Iterator<Item = (String, Vec<&'a Sums>)>) -> Vec<NamedFi
     let mut figures: Vec<NamedFigures> = figures.collect();
     figures.sort_by(|a, b| a.name.cmp(&b.name));
     figures
+}
+
+/// Only those that have a name.
+fn named_workers(sums: &[Sums], names: &Names) -> Vec<NamedFigures> {
+    let workers = sums.iter().enumerate();
+    let workers = workers.map(|(number, sums)| (names.name(number), vec![sums]));
+    named(workers.filter(|(name, _)| !name.is_empty()))
 }
 
 fn workers_of(summaries: &[Summary]) -> Vec<NamedFigures> {

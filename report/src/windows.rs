@@ -79,6 +79,18 @@ pub struct WindowResults {
     pub windows: Vec<WindowResult>,
 }
 
+impl WindowResults {
+    /// With these in place of those of all samples.
+    pub(crate) fn with(mut self, of_total: Self) -> Self {
+        let total = self.windows.iter_mut();
+        let total = total.filter(|result| result.window.label.is_none());
+        for (result, other) in total.zip(of_total.windows) {
+            *result = other;
+        }
+        self
+    }
+}
+
 /// Seconds of a run, for one label or for all samples.
 #[derive(Debug)]
 struct Watch {
@@ -108,6 +120,8 @@ struct Second {
 pub struct Watches {
     windows: Vec<Window>,
     watches: Vec<Watch>,
+    /// [`MOST_COUNTS`], or less in tests.
+    most: usize,
 }
 
 impl Watches {
@@ -128,7 +142,11 @@ impl Watches {
                 }),
             }
         }
-        Self { windows, watches }
+        Self {
+            windows,
+            watches,
+            most: MOST_COUNTS,
+        }
     }
 
     /// The labels that are asked for.
@@ -156,7 +174,7 @@ impl Watches {
 
     /// Adds a sample to a watch.
     pub fn add(&mut self, number: usize, sample: &Sample<'_>) {
-        let most = MOST_COUNTS / self.watches.len().max(1);
+        let most = self.most / self.watches.len().max(1);
         if let Some(watch) = self.watches.get_mut(number) {
             watch.add(sample);
             while watch.counts > most && watch.bits > FEWEST_BITS {
@@ -166,7 +184,7 @@ impl Watches {
     }
 
     /// Looks through all windows of the run, whose sums these are.
-    pub fn finish(self, run: &Sums) -> WindowResults {
+    pub fn finish(&self, run: &Sums) -> WindowResults {
         let windows = self.windows.iter().map(|window| {
             let watch = self
                 .watches

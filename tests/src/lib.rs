@@ -8,6 +8,8 @@ pub mod director;
 pub mod docker;
 pub mod engine;
 pub mod image;
+pub mod jmeter;
+pub mod jtl;
 pub mod nodes;
 pub mod pages;
 pub mod readers;

@@ -1,1 +1,190 @@
+#![allow(clippy::unwrap_used, clippy::float_cmp)]
 
+use crate::{Options, SourceSummary, Tally};
+use atq_api_spec::report::Report;
+use proptest::prelude::*;
+
+fn read_as(name: &str, text: &[u8]) -> (SourceSummary, Report) {
+    let mut tally = Tally::new(Options::default());
+    let source = tally.read(name, Some("w"), text).unwrap();
+    (source, tally.finish("t", "r").0)
+}
+
+const JTL: &str = "timeStamp,elapsed,label,responseCode,responseMessage,threadName,dataType,success,failureMessage,bytes,sentBytes,grpThreads,allThreads,URL,Latency,IdleTime,Connect\n";
+const ROW: &str =
+    "1760000000000,12,Home,200,OK,10.0.24.3-Users 1-1,text,true,,5,6,1,1,http://x/,1,0,1\n";
+
+#[test]
+fn a_row_that_is_cut_off_is_left_out_and_said() {
+    let text = format!("{JTL}{ROW}{ROW}");
+    for cut in [1, 5, 40, 70] {
+        let (source, report) = read_as("a.jtl", &text.as_bytes()[..text.len() - cut - 2]);
+        assert_eq!(report.total.samples, 1, "{cut}");
+        assert!(source.problem.unwrap().contains("cut off"));
+    }
+    let (source, report) = read_as("a.jtl", text.trim_end().as_bytes());
+    assert_eq!((source.problem, report.total.samples), (None, 2));
+}
+
+#[test]
+fn rows_that_cannot_be_read_are_counted_with_the_first() {
+    let text = format!(
+        "{JTL}{ROW}x,y\n{}{ROW}{JTL}{ROW}",
+        ROW.replace(",12,", ",-12,")
+    );
+    let (source, report) = read_as("a.jtl", text.as_bytes());
+    assert_eq!((source.samples, report.total.samples), (3, 3));
+    assert_eq!(
+        source.problem.unwrap(),
+        "2 rows cannot be read, the first is row 3"
+    );
+}
+
+#[test]
+fn empty_files_and_headers_alone_are_no_problem() {
+    for (name, text, format) in [
+        ("a.jtl", "", "jtl-csv"),
+        ("a", JTL, "jtl-csv"),
+        ("a.csv", "timestamp,elapsed,label,success\n", "csv"),
+        ("l_stats.csv", "", "locust"),
+        ("notes.txt", "hello, world\nthis is text\n", ""),
+        ("a.xml", "<?xml version=\"1.0\"?><testsuite/>", ""),
+        (
+            "a.xml",
+            "<testResults version=\"1.2\"></testResults>",
+            "jtl-xml",
+        ),
+        ("a.bin", "\0\u{1}\u{2}", ""),
+        ("a.json", "{\"hello\": 1}", ""),
+    ] {
+        let (source, report) = read_as(name, text.as_bytes());
+        assert_eq!(
+            (source.format.as_str(), source.samples, source.problem),
+            (format, 0, None),
+            "{text}"
+        );
+        assert_eq!(report.total.samples, 0);
+    }
+}
+
+#[test]
+fn files_of_jmeter_without_a_header_are_known_by_their_columns() {
+    let old = "1760000000000,12,Home,500,Oops,Users 1-1,text,false,5,1,7,1,host-a,0\n";
+    let (source, report) = read_as("results", old.as_bytes());
+    assert_eq!(source.format, "jtl-csv");
+    assert_eq!((report.total.errors, report.total.received_bytes), (1, 5));
+    assert_eq!(report.workers[0].name, "host-a");
+    assert_eq!(report.series.points[0].active, Some(7.0));
+    let (_, report) = read_as("results", ROW.as_bytes());
+    assert_eq!(
+        (report.total.received_bytes, report.total.sent_bytes),
+        (5, 6)
+    );
+    assert_eq!(report.workers[0].name, "10.0.24.3");
+}
+
+#[test]
+fn the_simple_csv_takes_fractions_and_columns_in_any_order() {
+    let text = "success,worker,label,elapsed,timestamp,active\r\n1,w1,\"a,b\",0.25,1760000000000.5,3\r\nfalse,w2,c,2,1760000001000,4\r\n";
+    let (source, report) = read_as("x.csv", text.as_bytes());
+    assert_eq!((source.format.as_str(), source.problem), ("csv", None));
+    assert_eq!(
+        (report.total.samples, report.total.errors, report.total.min),
+        (2, 1, 0.25)
+    );
+    assert_eq!(report.labels[0].name, "a,b");
+    assert_eq!(report.workers.len(), 2);
+}
+
+#[test]
+fn transactions_alone_are_the_total() {
+    let row = ROW.replace(
+        ",OK,",
+        ",\"Number of samples in transaction : 1, number of failing samples : 0\",",
+    );
+    let (_, report) = read_as("a.jtl", format!("{JTL}{row}").as_bytes());
+    assert_eq!((report.total.samples, report.series.points.len()), (1, 1));
+    assert!(report.notes[0].contains("transactions"));
+    let (_, report) = read_as("a.jtl", format!("{JTL}{row}{ROW}").as_bytes());
+    assert_eq!(
+        (report.total.samples, report.labels[0].figures.samples),
+        (1, 2)
+    );
+}
+
+#[test]
+fn xml_that_ends_early_keeps_what_was_read() {
+    let text = "<testResults><httpSample t=\"5\" ts=\"1760000000000\" s=\"true\" lb=\"a\"/>\n<httpSample t=";
+    let (source, report) = read_as("a.xml", text.as_bytes());
+    assert_eq!(report.total.samples, 1);
+    assert!(source.problem.is_some());
+    let (source, _) = read_as("a.xml", &text.as_bytes()[..text.len() - 14]);
+    assert_eq!(source.problem.unwrap(), "it ends before `</testResults>`");
+}
+
+#[test]
+fn data_of_responses_in_xml_is_passed_over() {
+    let data = "x".repeat(3_000_000);
+    let text = format!(
+        "<testResults><sample t=\"5\" ts=\"1760000000000\" s=\"true\" lb=\"a\"><responseData>{data}</responseData></sample></testResults>"
+    );
+    let (source, report) = read_as("a.xml", text.as_bytes());
+    assert_eq!((source.problem, report.total.samples), (None, 1));
+}
+
+#[test]
+fn summaries_of_several_workers_are_bounded_and_not_averaged() {
+    let one = r#"{"metrics":{"http_reqs":{"count":10,"rate":5},"http_req_failed":{"passes":1},"http_req_duration":{"avg":10,"min":1,"med":9,"max":30,"p(90)":20,"p(95)":25,"p(99)":29}}}"#;
+    let two = one
+        .replace("\"count\":10", "\"count\":30")
+        .replace("\"avg\":10", "\"avg\":50")
+        .replace("\"p(95)\":25", "\"p(95)\":80");
+    let mut tally = Tally::new(Options::default());
+    tally.read("1.json", Some("w1"), one.as_bytes()).unwrap();
+    tally.read("2.json", Some("w2"), two.as_bytes()).unwrap();
+    assert_eq!(tally.percentile(None, 95.0), Some(80.0));
+    let report = tally.finish("t", "r").0;
+    assert_eq!(
+        (report.total.samples, report.total.mean, report.total.p95),
+        (40, 40.0, 80.0)
+    );
+    assert_eq!(report.workers.len(), 2);
+    assert!(
+        report
+            .notes
+            .iter()
+            .any(|note| note.contains("highest of 2"))
+    );
+}
+
+const HEADS: [&str; 10] = [
+    JTL,
+    "1760000000000,12,Home,200,OK,t,text,true\n",
+    "<testResults><httpSample t=\"1\" ",
+    "Type,Name,Request Count,Failure Count,50%\n",
+    "Timestamp,User Count,Type,Name,Total Request Count\n",
+    "Method,Name,Error,Occurrences\n",
+    "{\"metrics\":{\"http_reqs\":{\"count\":3}}}",
+    "metric_name,timestamp,metric_value,name\nhttp_req_duration,1,2,x\n",
+    "{\"metric\":\"x\",\"type\":\"Point\",\"data\":{}}\n",
+    "timestamp,elapsed,label,success\n",
+];
+
+proptest! {
+    #[test]
+    fn no_bytes_make_any_format_panic(
+        head in prop::sample::select(HEADS.to_vec()),
+        cut in 0_usize..200,
+        rest in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..300),
+            "[0-9a-z,.\"<>/= \n{}:-]{0,300}".prop_map(String::into_bytes),
+            "(([0-9]{1,20}|Aggregated|true|false|)[,\n]){0,40}".prop_map(String::into_bytes),
+        ],
+    ) {
+        let mut text = head.as_bytes()[..cut.min(head.len()).max(head.len() / 2)].to_vec();
+        text.extend(rest);
+        let (source, report) = read_as("any", &text);
+        prop_assert!(report.total.samples <= source.samples || source.format.is_empty());
+        prop_assert!(report.series.points.len() <= 600);
+    }
+}

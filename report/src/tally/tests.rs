@@ -1,1 +1,109 @@
+#![allow(clippy::unwrap_used, clippy::float_cmp)]
 
+use super::*;
+use crate::windows::Metric;
+
+const HEAD: &str = "timestamp,elapsed,label,success,code,message,worker\n";
+const T: u64 = 1_760_000_000_000;
+
+fn rows(range: impl Iterator<Item = u64>, worker: &str) -> String {
+    let rows = range.map(|n| {
+        format!(
+            "{},{n},l{},{},500,m{},{worker}\n",
+            T + n,
+            n % 3,
+            n % 5 != 0,
+            n % 2
+        )
+    });
+    HEAD.to_owned() + &rows.collect::<String>()
+}
+
+#[test]
+fn several_files_are_as_if_they_were_one() {
+    let mut apart = Tally::new(Options::default());
+    apart
+        .read("1", None, rows((0..1000).step_by(2), "a").as_bytes())
+        .unwrap();
+    apart
+        .read("2", None, rows((1..1000).step_by(2), "b").as_bytes())
+        .unwrap();
+    let mut one = Tally::new(Options::default());
+    one.read("1", None, rows(0..1000, "a").as_bytes()).unwrap();
+    assert_eq!(apart.percentile(None, 99.9), one.percentile(None, 99.9));
+    assert_eq!(
+        apart.percentile(Some("l1"), 33.0),
+        one.percentile(Some("l1"), 33.0)
+    );
+    assert_eq!(apart.percentile(Some("no"), 33.0), None);
+    let (apart, one) = (apart.finish("t", "r").0, one.finish("t", "r").0);
+    assert_eq!(apart.total, one.total);
+    assert_eq!(apart.labels, one.labels);
+    assert_eq!(apart.distribution, one.distribution);
+    assert_eq!(apart.errors, one.errors);
+    assert_eq!((apart.workers.len(), one.workers.len()), (2, 1));
+    assert_eq!(apart.total.p50, 499.5);
+    assert_eq!(apart.started_at.as_deref(), Some("2025-10-09T08:53:20Z"));
+}
+
+#[test]
+fn labels_and_errors_beyond_their_caps_share_one_and_a_note_says_so() {
+    let rows = (0..3000).map(|n| format!("{T},1,l{n},false,{n},x,\n"));
+    let text = HEAD.to_owned() + &rows.collect::<String>();
+    let window = Window {
+        label: Some("l2999".into()),
+        metric: Metric::Mean,
+        seconds: 1,
+    };
+    let mut tally = Tally::new(Options {
+        windows: vec![window],
+    });
+    tally.read("x", None, text.as_bytes()).unwrap();
+    let (report, results) = tally.finish("t", "r");
+    assert_eq!(report.labels.len(), MOST_LABELS + 1);
+    assert_eq!(report.labels[0].name, OTHER);
+    assert_eq!(report.errors.len(), MOST_KINDS + 1);
+    assert_eq!(report.errors[0].count, 2800);
+    assert_eq!(report.notes.len(), 2);
+    assert_eq!(results.windows[0].max.unwrap().value, 1.0);
+}
+
+#[test]
+fn the_curve_never_falls_and_reaches_from_the_shortest_to_the_longest() {
+    let mut tally = Tally::new(Options::default());
+    tally
+        .read("1", None, rows(5..9999, "a").as_bytes())
+        .unwrap();
+    let curve = tally.finish("t", "r").0.distribution;
+    assert!((50..70).contains(&curve.len()), "{}", curve.len());
+    assert!(curve.windows(2).all(|pair| pair[0].percentile < pair[1].percentile && pair[0].millis <= pair[1].millis));
+    assert_eq!(
+        (curve[0].millis, curve.last().unwrap().millis),
+        (5.0, 9998.0)
+    );
+}
+
+#[test]
+fn a_reader_that_fails_keeps_what_was_read_and_says_so() {
+    struct Broken;
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("disk on fire"))
+        }
+    }
+    let text = rows(0..20_000, "a");
+    let mut tally = Tally::new(Options::default());
+    assert!(
+        tally
+            .read("x", None, text.as_bytes().chain(Broken))
+            .is_err()
+    );
+    let report = tally.finish("t", "r").0;
+    assert!(
+        report.sources[0]
+            .problem
+            .as_deref()
+            .unwrap()
+            .contains("disk on fire")
+    );
+}

@@ -1,1 +1,82 @@
+#![allow(clippy::unwrap_used)]
 
+use super::*;
+use proptest::prelude::*;
+
+/// Gives bytes in small pieces.
+struct Pieces<'a>(&'a [u8], usize);
+
+impl Read for Pieces<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.1.min(self.0.len()).min(buffer.len());
+        let (now, later) = self.0.split_at(length);
+        buffer[..length].copy_from_slice(now);
+        self.0 = later;
+        Ok(length)
+    }
+}
+
+fn ours(text: &[u8], piece: usize) -> Vec<Option<Vec<Vec<u8>>>> {
+    let mut rows = Rows::new(Pieces(text, piece));
+    let mut all = Vec::new();
+    loop {
+        match rows.next().unwrap() {
+            Row::End => return all,
+            Row::Bad => all.push(None),
+            Row::Fields => all.push(Some(rows.fields().map(<[u8]>::to_vec).collect())),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn rows_are_those_of_the_csv_crate(
+        table in prop::collection::vec(prop::collection::vec("[a-c ,\"\n\r]{0,6}", 1..5), 0..20),
+        piece in 1_usize..50,
+        windows in any::<bool>(),
+    ) {
+        let terminator = if windows { csv::Terminator::CRLF } else { csv::Terminator::Any(b'\n') };
+        let mut writer = csv::WriterBuilder::new().flexible(true).terminator(terminator).from_writer(Vec::new());
+        for row in &table {
+            writer.write_record(row).unwrap();
+        }
+        let text = writer.into_inner().unwrap();
+        let mut reader = csv::ReaderBuilder::new().flexible(true).has_headers(false).from_reader(text.as_slice());
+        let theirs: Vec<Option<Vec<Vec<u8>>>> = reader
+            .byte_records()
+            .map(|row| Some(row.unwrap().iter().map(<[u8]>::to_vec).collect()))
+            .collect();
+        prop_assert_eq!(ours(&text, piece), theirs);
+    }
+
+    #[test]
+    fn no_bytes_are_too_odd(text in prop::collection::vec(prop::sample::select(b"a,\"\"\n\r\0\xff".to_vec()), 0..200)) {
+        ours(&text, 7);
+    }
+}
+
+#[test]
+fn a_quote_that_is_never_closed_costs_its_line_only() {
+    let text = b"a,b\n\"c,d\ne,f\n";
+    let rows = ours(text, 100);
+    assert_eq!(rows.len(), 3);
+    assert!(rows[0].is_some() && rows[1].is_none() && rows[2].is_some());
+}
+
+#[test]
+fn rows_across_the_ends_of_buffers_are_whole() {
+    let row = format!("{},\"{}\"\n", "x".repeat(1000), "y,\n".repeat(300));
+    let rows = ours(row.repeat(1500).as_bytes(), 999_983);
+    assert_eq!(rows.len(), 1500);
+    assert!(rows.iter().all(|row| row.as_ref().unwrap()[1].len() == 900));
+}
+
+#[test]
+fn a_line_larger_than_the_buffer_is_passed_over() {
+    let text = format!("a,b\n{}\nc,d\n", "x".repeat(3 * BUFFER));
+    let rows = ours(text.as_bytes(), usize::MAX);
+    assert_eq!(
+        rows.iter().map(Option::is_some).collect::<Vec<_>>(),
+        [true, false, true]
+    );
+}

@@ -12,6 +12,7 @@ mod ping;
 mod place;
 mod push;
 mod replies;
+mod report;
 mod table;
 mod upload;
 
@@ -41,6 +42,9 @@ struct Args {
     /// Be the hello-world server that `ping` is compared with.
     #[arg(long, hide = true, value_name = "PORT")]
     hello_server: Option<u16>,
+    /// Be the process that reads results, for `report`: a file, or so many bytes from nowhere.
+    #[arg(long, hide = true, value_name = "FILE|BYTES")]
+    read_results: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -61,6 +65,8 @@ enum What {
     Twenty,
     /// PUT to the running master, and the master's end to the outcome.
     Orchestration,
+    /// Speed and memory of reading results, beside JMeter's own generator.
+    Report,
 }
 
 #[tokio::main]
@@ -68,6 +74,12 @@ async fn main() -> ExitCode {
     let args = Args::parse();
     if let Some(port) = args.hello_server {
         return match ping::serve_hello(port).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        };
+    }
+    if let Some(from) = args.read_results {
+        return match report::read(&from) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error),
         };
@@ -177,6 +189,14 @@ async fn measure(engine: &Engine, what: What, args: &Args) -> Result<Vec<Row>> {
         What::Push => push::measure(if quick { 50 } else { 200 }, pick(3, 1)).await,
         What::Replies => replies::idle(engine, pick(200, 50)).await,
         What::Twenty => replies::busy(engine, pick(100, 20)).await,
+        What::Report => {
+            let (samples, megabytes) = if quick {
+                (1_000_000, 500)
+            } else {
+                (5_000_000, 5000)
+            };
+            report::measure(samples, megabytes).await
+        }
         What::Orchestration => orchestration::measure(engine, &plan(args)).await,
     }
 }

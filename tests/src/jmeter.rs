@@ -1,0 +1,54 @@
+//! JMeter's own report generator, in the image of the example.
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use std::path::Path;
+use std::process::Stdio;
+use tokio::process::Command;
+
+/// The image with JMeter.
+pub const IMAGE: &str = "atq-jmeter:5.6.3";
+
+/// The `statistics.json` of the dashboard of `results.jtl` in this directory. `properties` are JMeter's,
+/// as `name=value`.
+///
+/// # Errors
+/// When JMeter makes no dashboard.
+pub async fn dashboard(dir: &Path, name: &str, properties: &[&str]) -> Result<Value> {
+    let mount = format!("{}:/figures", dir.display());
+    let mut command = Command::new("docker");
+    command.args([
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--label",
+        "com.atq.test=figures",
+    ]);
+    command.args(["--name", name, "--volume", &mount]);
+    // The dashboard itself belongs to root, so only its figures come out, through standard output.
+    let script = r#"java "$@" >&2 && cat /tmp/dashboard/statistics.json"#;
+    command.args(["--entrypoint", "/bin/sh", IMAGE, "-c", script, "java"]);
+    command.args(["-Xmx1g", "-Djava.awt.headless=true"]);
+    for package in ["lang", "lang.invoke", "lang.reflect", "util", "text"] {
+        command.arg(format!("--add-opens=java.base/java.{package}=ALL-UNNAMED"));
+    }
+    command.args([
+        "-jar",
+        "/opt/jmeter/bin/ApacheJMeter.jar",
+        "-j",
+        "/tmp/jmeter.log",
+    ]);
+    command.args(properties.iter().map(|property| format!("-J{property}")));
+    command.args(["-g", "/figures/results.jtl", "-o", "/tmp/dashboard"]);
+    let output = command
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .context("cannot run `docker run`")?;
+    if !output.status.success() {
+        bail!("JMeter: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    serde_json::from_slice(&output.stdout).context("no `statistics.json`")
+}
