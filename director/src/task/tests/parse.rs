@@ -51,6 +51,8 @@ fn the_smallest_definition_has_all_defaults() {
             },
             labels: {},
             stop_grace_period: None,
+            split: [],
+            user: None,
         },
         master: ServiceSpec {
             alias: "m",
@@ -77,12 +79,14 @@ fn the_smallest_definition_has_all_defaults() {
             },
             labels: {},
             stop_grace_period: None,
+            split: [],
+            user: None,
         },
         wait: None,
         delay: 0,
         readiness: None,
         max_duration: None,
-        delivery: Shared,
+        delivery: Push,
         on_worker_loss: Continue,
         exclusive: None,
         criteria: [],
@@ -387,7 +391,7 @@ fn unknown_fields_come_with_the_nearest_known_name() {
     ];
     assert_snapshot!(all.join("\n"), @r"
     dealy is not a known field; did you mean `delay`?
-    zzz is not a known field; known are `name`, `master`, `worker`, `waitCommand`, `delay`, `maxDuration`, `onWorkerLoss`, `exclusive`
+    zzz is not a known field; known are `name`, `master`, `worker`, `waitCommand`, `delay`, `maxDuration`, `delivery`, `onWorkerLoss`, `exclusive`, `criteria`, `minSamples`, `resultFiles`
     worker.fileId is not a known field; did you mean `fileid`?
     worker.env is not a known field; did you mean `environment`?
     master.replica is not a known field; did you mean `replicas`?
@@ -425,7 +429,7 @@ fn all_faults_at_once() {
         "color": "red",
     });
     assert_snapshot!(faults(&payload), @r"
-    color is not a known field; known are `name`, `master`, `worker`, `waitCommand`, `delay`, `maxDuration`, `onWorkerLoss`, `exclusive`
+    color is not a known field; known are `name`, `master`, `worker`, `waitCommand`, `delay`, `maxDuration`, `delivery`, `onWorkerLoss`, `exclusive`, `criteria`, `minSamples`, `resultFiles`
     name `?` is not a task name; expected 3 to 45 letters, digits, `_` or `-`, with a letter or digit at both ends
     master.alias `m m` is not an alias; expected 1 to 63 letters, digits, `_` or `-`, with a letter or digit at both ends
     master.image is empty; it is required
@@ -510,7 +514,17 @@ fn faults_of_criteria_and_patterns_are_told_with_their_places() {
             json!(["*.jtl", "", "../x", "/etc/*", "a[", "{a"]),
         ),
     ]));
-    assert_snapshot!(all, @"");
+    assert_snapshot!(all, @r#"
+    criteria[1] `p95 <500`: column 9: `500` has no unit; a time needs `ms`, `s` or `m`, for example `500ms`
+    criteria[2] `erors < 1%`: column 1: `erors` is not a figure; did you mean `errors`?
+    criteria[3] is a number; expected a string
+    minSamples is 0; expected a whole number from 1 to 9007199254740992
+    resultFiles[1] has 0 bytes; expected a pattern of 1 to 1000, for example `*.jtl`
+    resultFiles[2] `../x` leads out of `/atq/results`; expected a path below it, for example `run/*.jtl`
+    resultFiles[3] `/etc/*` leads out of `/atq/results`; expected a path below it, for example `run/*.jtl`
+    resultFiles[4] `a[` is not a pattern: unclosed character class; missing ']'
+    resultFiles[5] `{a` is not a pattern: unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?)
+    "#);
     let many = vec!["errors < 1%"; 101];
     assert_snapshot!(fault("/criteria", json!(many)), @"criteria has 101 items; expected at most 100");
 }
