@@ -242,6 +242,7 @@ fn figures(samples: u64, errors: u64, base: f64) -> Figures {
         max: (base * 11.0).floor(),
         received_bytes: samples * 7_321,
         sent_bytes: samples * 412,
+        missing: Vec::new(),
     }
 }
 
