@@ -130,6 +130,8 @@ async fn real_runs_pass_fail_and_are_invalid() -> Result<()> {
     for name in ["verdict-pass", "verdict-fail", "verdict-lost"] {
         client.delete(name).await?;
     }
+    let (status, text) = client.delete_bundle(&fileid).await?;
+    ensure!(status == 204, "{status} {text}");
     target.remove().await?;
     stage.close().await
 }
