@@ -1,4 +1,5 @@
 //! The language of criteria.
+#![allow(clippy::unwrap_used)]
 
 use super::*;
 use insta::assert_snapshot;

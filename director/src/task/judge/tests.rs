@@ -1,4 +1,5 @@
 //! The verdict, cause by cause, and that an invalid run is never a pass.
+#![allow(clippy::unwrap_used)]
 
 use super::*;
 use crate::task::criteria::tests::any_criterion;
