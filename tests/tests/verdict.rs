@@ -7,6 +7,7 @@ use atq_api_spec::task::TaskStatus;
 use atq_tests::bundle::zip_directory;
 use atq_tests::client::Client;
 use atq_tests::docker::{Target, docker};
+use atq_tests::image::container;
 use atq_tests::stage::{PATIENCE, Stage, with};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -114,20 +115,8 @@ async fn real_runs_pass_fail_and_are_invalid() -> Result<()> {
             task.status == TaskStatus::Started
         })
         .await?;
-    let filter = "label=com.docker.swarm.service.name";
-    let names = docker(&[
-        "ps",
-        "--filter",
-        filter,
-        "--filter",
-        "label=com.atq.task=verdict-lost",
-        "--filter",
-        "label=com.atq.role=worker",
-        "-q",
-    ])
-    .await?;
-    let victim = names.lines().next().context("no worker runs")?;
-    docker(&["kill", victim]).await?;
+    let victim = container("verdict-lost", "worker", 1).await?;
+    docker(&["kill", "--signal", "KILL", &victim]).await?;
     let task = client.done("verdict-lost", PATIENCE).await?;
     ensure!(task.verdict == Some(Verdict::Invalid), "{task:#?}");
     let reasons = task.judgement.context("there is no judgement")?.reasons;
@@ -141,6 +130,8 @@ async fn real_runs_pass_fail_and_are_invalid() -> Result<()> {
     for name in ["verdict-pass", "verdict-fail", "verdict-lost"] {
         client.delete(name).await?;
     }
+    let (status, text) = client.delete_bundle(&fileid).await?;
+    ensure!(status == 204, "{status} {text}");
     target.remove().await?;
     stage.close().await
 }

@@ -29,8 +29,8 @@ const SHARE: u32 = 20;
 const AT_ONCE: usize = 4;
 
 /// Whether it matters for this task how busy its generators were.
-pub fn watches_load(_spec: &TaskSpec) -> bool {
-    true
+pub fn watches_load(spec: &TaskSpec) -> bool {
+    !spec.criteria.is_empty() || spec.min_samples.is_some()
 }
 
 /// A container that is watched.

@@ -3,6 +3,7 @@
 //! Exit codes: 0 all expected samples were counted, 1 something went wrong, 130 interrupted.
 
 use anyhow::{Context, Result, bail, ensure};
+use atq_api_spec::report::{Report, Verdict};
 use atq_api_spec::task::{Step, Task, TaskStatus};
 use atq_tests::bundle::zip_directory;
 use atq_tests::client::Client;
@@ -101,6 +102,7 @@ async fn demo(root: &Path, dir: &Path) -> Result<()> {
         );
     }
     figures(&log)?;
+    verdict(&client, &task, dir).await?;
     until_nothing(&format!("com.atq.task={TASK}"), Duration::from_secs(60)).await?;
     target.remove().await?;
     say(begun, "nothing of the test is left in Docker");
@@ -237,6 +239,7 @@ fn what(step: &str) -> &'static str {
         "master" => "starts the master",
         "running" => "the test runs",
         "collect" => "keeps logs, results and exit codes",
+        "report" => "works out figures and verdict",
         "cleanup" => "removes everything from Docker",
         _ => "",
     }
@@ -299,6 +302,48 @@ fn figures(log: &str) -> Result<()> {
     Ok(())
 }
 
+/// Prints what the Director makes of the result file, and keeps its page beside the demo's other files.
+async fn verdict(client: &Client, task: &Task, dir: &Path) -> Result<()> {
+    let word = task.verdict.context("the task has no verdict")?;
+    println!("  verdict of the Director: {word:?}");
+    let judgement = task
+        .judgement
+        .as_ref()
+        .context("the task has no judgement")?;
+    for result in &judgement.criteria {
+        let mark = if result.holds {
+            "holds"
+        } else {
+            "does not hold"
+        };
+        println!("    {:<28} {mark}: {}", result.criterion, result.seen);
+    }
+    for reason in &judgement.reasons {
+        println!("    {reason}");
+    }
+    ensure!(
+        word == Verdict::Pass,
+        "the verdict is {word:?}; expected Pass"
+    );
+    let report: Report = client
+        .get(&format!("/task/{TASK}/report"))
+        .await?
+        .json()
+        .await?;
+    let total = &report.total;
+    println!(
+        "    {} samples, {} errors, {:.1}/s; ms: mean {:.1}, p95 {:.1}, max {:.1}",
+        total.samples, total.errors, total.throughput, total.mean, total.p95, total.max
+    );
+    let page = client
+        .get(&format!("/task/{TASK}/report?format=html"))
+        .await?;
+    let file = dir.join("report.html");
+    std::fs::write(&file, page.bytes().await?)?;
+    println!("    the report as a page: {}\n", file.display());
+    Ok(())
+}
+
 fn fields(text: &str) -> BTreeMap<&str, &str> {
     text.split_whitespace()
         .filter_map(|field| field.split_once('='))
@@ -326,6 +371,7 @@ fn where_next(client: &Client, dir: &Path, pid: u32) {
   its log      curl -s '{url}/api/task/{TASK}/logs?service=master'
   its results  curl -s -o results.zip {url}/api/task/{TASK}/results
   its history  curl -s {url}/api/task/{TASK}/events
+  its report   {url}/api/task/{TASK}/report (a page in a browser)
 What was sent (the target is removed; the calls work with your own):
   curl -s -F file=@{dir}/bundle.zip {url}/api/databind/upload
   curl -s -X PUT -d @{dir}/task.json {url}/api/task/

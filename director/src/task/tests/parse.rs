@@ -518,7 +518,17 @@ fn faults_of_criteria_and_patterns_are_told_with_their_places() {
             json!(["*.jtl", "", "../x", "/etc/*", "a[", "{a"]),
         ),
     ]));
-    assert_snapshot!(all, @"");
+    assert_snapshot!(all, @r#"
+    criteria[1] `p95 <500`: column 9: `500` has no unit; a time needs `ms`, `s` or `m`, for example `500ms`
+    criteria[2] `erors < 1%`: column 1: `erors` is not a figure; did you mean `errors`?
+    criteria[3] is a number; expected a string
+    minSamples is 0; expected a whole number from 1 to 9007199254740992
+    resultFiles[1] has 0 bytes; expected a pattern of 1 to 1000, for example `*.jtl`
+    resultFiles[2] `../x` leads out of `/atq/results`; expected a path below it, for example `run/*.jtl`
+    resultFiles[3] `/etc/*` leads out of `/atq/results`; expected a path below it, for example `run/*.jtl`
+    resultFiles[4] `a[` is not a pattern: unclosed character class; missing ']'
+    resultFiles[5] `{a` is not a pattern: unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?)
+    "#);
     let many = vec!["errors < 1%"; 101];
     assert_snapshot!(fault("/criteria", json!(many)), @"criteria has 101 items; expected at most 100");
 }

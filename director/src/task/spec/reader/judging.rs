@@ -1,7 +1,7 @@
 //! What a run is judged by.
 
 use super::Reader;
-use super::value::shorten;
+use super::value::{shorten, wrong_type};
 use crate::task::criteria::Criterion;
 use serde_json::Value;
 use std::path::{Component, Path};
@@ -30,7 +30,11 @@ impl Reader<'_> {
         value: Option<&Value>,
         read: impl Fn(&str) -> Result<T, String>,
     ) -> Option<Vec<T>> {
-        let texts = self.texts(field, value)?;
+        let texts = match value {
+            None | Some(Value::Null) => return Some(Vec::new()),
+            Some(Value::Array(texts)) => texts,
+            Some(other) => return self.fault(field, wrong_type(other, "a list of strings")),
+        };
         if texts.len() > MAX_ITEMS {
             let why = format!("has {} items; expected at most {MAX_ITEMS}", texts.len());
             return self.fault(field, why);
@@ -38,7 +42,11 @@ impl Reader<'_> {
         let before = self.faults.len();
         let mut items = Vec::new();
         for (index, text) in texts.iter().enumerate() {
-            match read(text) {
+            let item = match text.as_str() {
+                Some(text) => read(text),
+                None => Err(wrong_type(text, "a string")),
+            };
+            match item {
                 Ok(item) => items.push(item),
                 Err(why) => self.note(&format!("{field}[{index}]"), why),
             }
