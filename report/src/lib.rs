@@ -33,6 +33,7 @@ mod summary;
 mod tally;
 mod windows;
 
+pub use atq_api_spec::report::{Figures, Report};
 pub use format::{Format, detect};
 pub use tally::{Options, SourceSummary, Tally};
 pub use windows::{Metric, Seen, Window, WindowResult, WindowResults};

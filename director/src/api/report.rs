@@ -87,7 +87,11 @@ fn task_name(text: &str) -> Result<TaskName, RequestError> {
 async fn kept(app: &App, view: &View) -> Result<Option<Report>, ApiError> {
     let evidence = &app.orchestrator.shared().evidence;
     let report = evidence.report(&view.spec.name, &view.state.run).await;
-    report.map_err(|error| ApiError::Evidence(error.to_string()))
+    let report = report.map_err(|error| ApiError::Evidence(error.to_string()))?;
+    Ok(report.map(|report| Report {
+        judgement: view.state.judgement.as_ref().map(Into::into),
+        ..report
+    }))
 }
 
 /// The report of a run whose figures were not kept: its verdict, and why there is no more.

@@ -1,5 +1,6 @@
 //! From our words to those of the wire. Environments and tokens have no words there.
 
+mod judgement;
 mod manifest;
 mod service;
 

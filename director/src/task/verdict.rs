@@ -1,7 +1,6 @@
 //! What a run says of what it tested. `status` says how the run ended; a verdict says whether that can
 //! be trusted, and whether the criteria of the task hold.
 
-use atq_api_spec::report as wire;
 use serde::{Deserialize, Serialize};
 
 /// What can be said of a run.
@@ -42,33 +41,4 @@ pub struct CriterionResult {
     pub seen: String,
     /// What was wanted, with its unit.
     pub wanted: String,
-}
-
-impl From<Verdict> for wire::Verdict {
-    fn from(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::Pass => Self::Pass,
-            Verdict::Fail => Self::Fail,
-            Verdict::Invalid => Self::Invalid,
-        }
-    }
-}
-
-impl From<&Judgement> for wire::Judgement {
-    fn from(judgement: &Judgement) -> Self {
-        let criteria = judgement
-            .criteria
-            .iter()
-            .map(|result| wire::CriterionResult {
-                criterion: result.criterion.clone(),
-                holds: result.holds,
-                seen: result.seen.clone(),
-                wanted: result.wanted.clone(),
-            });
-        Self {
-            verdict: judgement.verdict.into(),
-            reasons: judgement.reasons.clone(),
-            criteria: criteria.collect(),
-        }
-    }
 }

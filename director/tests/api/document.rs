@@ -63,8 +63,9 @@ fn it_names_every_operation_once() {
     getTask get /task/{id}
     getTaskEvents get /task/{id}/events
     getTaskLogs get /task/{id}/logs
-    getTaskResults get /task/{id}/results
     getTaskManifest get /task/{id}/manifest
+    getTaskReport get /task/{id}/report
+    getTaskResults get /task/{id}/results
     listDatabind get /databind/list
     listTasks get /task
     ping get /monitoring/ping

@@ -76,6 +76,7 @@ impl Director {
     pub async fn with(more: &str) -> Self {
         let swarm = FakeSwarm::new();
         swarm.image("atq-discovery:dev");
+        swarm.image("atq-carrier:dev");
         swarm.image(IMAGE);
         Self::on(swarm, more).await
     }
@@ -84,7 +85,13 @@ impl Director {
     pub async fn on(swarm: FakeSwarm, more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().display();
-        let text = format!("port: 0\nglusterpath: {path}/bundles\ndatadir: {path}/data\n{more}");
+        // Who answers where the nodes look is the Director with this id.
+        let id = match more.contains("directorId") {
+            true => "",
+            false => "directorId: any\n",
+        };
+        let text =
+            format!("port: 0\nglusterpath: {path}/bundles\ndatadir: {path}/data\n{id}{more}");
         let config = Config::parse(&text, |_| None).unwrap();
         let ports = Ports {
             reach: Arc::new(FakeReach::new("any")),

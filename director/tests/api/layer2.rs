@@ -303,7 +303,7 @@ async fn results_come_as_a_zip_once_the_run_is_over() {
     );
     // Who sees the outcome and asks at once gets everything.
     director
-        .until("kept", |task| task["step"] == "collect")
+        .until("kept", |task| task["status"] == "finished")
         .await;
     let zip = director.get("/task/kept/results").await;
     assert_eq!(
@@ -367,7 +367,9 @@ async fn carriers_bring_results_and_tell_of_load_with_the_token_of_their_run() {
         .hangs_its_results()
         .exits(0)
         .after(Duration::from_secs(5));
-    director.put(&payload("carried")).await;
+    let mut task = payload("carried");
+    task["criteria"] = json!(["errors < 1%"]);
+    director.put(&task).await;
     director
         .until("carried", |task| task["status"] == "started")
         .await;

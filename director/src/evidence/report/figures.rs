@@ -4,8 +4,7 @@ use crate::task::criteria::{Criterion, Figure, Unit};
 use crate::task::judge::Reading;
 use crate::task::spec::TaskSpec;
 use crate::task::timestamp::Timestamp;
-use atq_api_spec::report::{Figures, Report};
-use atq_report::{Metric, Options, Tally, Window, WindowResult};
+use atq_report::{Figures, Metric, Options, Report, Tally, Window, WindowResult};
 
 /// What is told of a run that has no figures.
 const NO_FILES: &str = "no result file was found: what the master, or else every worker, has written \

@@ -12,7 +12,7 @@ use crate::task::judge::{Facts, Machines, Measured, judge};
 use crate::task::plan::Role;
 use crate::task::state::Desired;
 use crate::task::verdict::Judgement;
-use atq_api_spec::report::Report;
+use atq_report::Report;
 use std::collections::BTreeMap;
 
 /// What Locust writes into its log when it has no processor left for its users.
@@ -50,7 +50,6 @@ pub async fn report(run: &mut Run) -> Event {
 async fn read(run: &Run, mut report: Report, measured: &Measured) -> Event {
     let machines = machines(run, &mut report).await;
     let judgement = judged(run, measured, &machines);
-    report.judgement = Some((&judgement).into());
     let (name, suffix) = (&run.spec.name, &run.state.run);
     let kept = run.shared.evidence.keep_report(&report, name, suffix).await;
     let problem = kept.err().map(|error| {

@@ -430,6 +430,7 @@ fn the_load_of_generators_is_kept() {
     stage.life(|director| async move {
         let mut task = simple("busy");
         task["worker"]["resources"] = json!({"limits": {"cpus": 2}});
+        task["criteria"] = json!(["errors < 1%"]);
         let name = director.accepted(&task).await;
         let run = director.ended(&name).await.run;
         let load = director.it.shared().evidence.load(&name, &run).await;

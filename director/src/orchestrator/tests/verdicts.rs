@@ -60,7 +60,6 @@ fn a_run_whose_criteria_hold_passes_and_its_report_is_kept() {
         let evidence = &director.it.shared().evidence;
         let report = evidence.report(&name, &state.run).await.unwrap().unwrap();
         assert_eq!(report.total.samples, 3);
-        assert_eq!(report.judgement, Some((&judgement).into()));
     });
 }
 
