@@ -76,7 +76,7 @@ impl Director {
     pub async fn with(more: &str) -> Self {
         let swarm = FakeSwarm::new();
         swarm.image("atq-discovery:dev");
-        swarm.image("atq-carrier:dev");
+        swarm.image("atq-carrier:dev").exits(0);
         swarm.image(IMAGE);
         Self::on(swarm, more).await
     }
