@@ -25,7 +25,7 @@ check: ## formatting and lints
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 unit: ## tests that need no Docker; with a running Swarm also the suites that run on both
-	ATQ_TEST_SWARM=$$(deploy/has-swarm.sh && echo 1 || true) cargo test --locked --workspace --exclude atq-tests
+	ATQ_TEST_SWARM=$$(deploy/has-swarm.sh && echo 1 || true) cargo test --locked --no-fail-fast --workspace --exclude atq-tests
 
 swarm: ## tests on the real Swarm of this machine, and on one of three nodes, one after the other
 	@deploy/setup.sh image-director
@@ -33,7 +33,7 @@ swarm: ## tests on the real Swarm of this machine, and on one of three nodes, on
 	@deploy/setup.sh registry
 	@deploy/setup.sh browser
 	cargo build --locked -p atq-director
-	cargo test --locked -p atq-tests -- --test-threads=1
+	cargo test --locked --no-fail-fast -p atq-tests -- --test-threads=1
 
 nodes: ## the tests on a three-node Swarm in network namespaces (about 4 minutes)
 	@deploy/setup.sh nodes
