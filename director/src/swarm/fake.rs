@@ -1,6 +1,6 @@
 //! A model of a Swarm in memory, which behaves as the real one was measured to (ARCHITECTURE.md): what
 //! Docker refuses at once, what it accepts and never does, what lingers after a removal. The suite in
-//! `tests/swarm_port.rs` holds it to the real one.
+//! `tests/swarm_port/` holds it to the real one.
 //!
 //! Time is tokio's, so that with a paused clock a test of hours takes milliseconds. A call has its
 //! effect when it is first polled and answers a little later; as with [`super::docker`], a change

@@ -1,12 +1,19 @@
 //! The names, labels and descriptions of everything that a run creates in Docker. Pure: the same
 //! run always gives the same plan, which is what makes every step idempotent.
 
+mod carrier;
+mod role;
+mod subnet;
+
+pub use carrier::{CarrierPlan, carrier, carrier_token, socket_mount};
+pub use role::Role;
+pub use subnet::{free_subnet, prefix_for};
+
 use super::spec::{
     READINESS_COMMAND, REMOTES, RESERVED_PREFIX, Resources, STOP_GRACE, ServiceSpec, TaskSpec,
     WORKER_ADDRESSES, WORKERS_NAME,
 };
 use ipnet::Ipv4Net;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -40,53 +47,6 @@ const READINESS_SECONDS: &str = "ATQ_READINESS_SECONDS";
 /// Runs the readiness command for all workers at once, and prints a line for each. Of the image it
 /// needs `date` and `sleep` besides the shell.
 const ASK_EACH_WORKER: &str = include_str!("ask_each_worker.sh");
-
-/// What an object of a run is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// The network of the run.
-    Network,
-    /// The sidecar.
-    Discovery,
-    /// The generators of load.
-    Worker,
-    /// The readiness command.
-    Readiness,
-    /// One try of the wait command.
-    Wait,
-    /// The coordinator.
-    Master,
-    /// What brings bundles to the nodes.
-    Delivery,
-    /// What fetches results from the nodes.
-    Collector,
-    /// What watches the load of the nodes while the test runs.
-    Watcher,
-}
-
-impl Role {
-    /// The role as it stands in labels, names and log lines.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Network => "network",
-            Self::Discovery => "discovery",
-            Self::Worker => "worker",
-            Self::Readiness => "readiness",
-            Self::Wait => "wait",
-            Self::Master => "master",
-            Self::Delivery => "delivery",
-            Self::Collector => "collector",
-            Self::Watcher => "watcher",
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// The number of a try of the wait command, from its service's name ([`RunPlan::wait_name`]).
 pub fn attempt_of(service_name: &str) -> Option<u32> {
@@ -233,87 +193,12 @@ pub struct RunPlan<'a> {
     pub networks_tried: u32,
 }
 
-/// A service of carriers to create ([`RunPlan::carrier`]).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CarrierPlan<'a> {
-    /// [`Role::Delivery`], [`Role::Collector`] or [`Role::Watcher`].
-    pub role: Role,
-    /// Number of the service among those of its role in the run, from 1.
-    pub number: u32,
-    /// Image of the carrier.
-    pub image: &'a str,
-    /// What it does: `fetch`, `remove`, `collect` or `watch`.
-    pub work: &'a str,
-    /// What that needs to know, as JSON.
-    pub order: String,
-    /// Volumes and files that it works with.
-    pub mounts: Vec<Mount>,
-    /// On which nodes.
-    pub scale: Scale,
-    /// Placement constraints.
-    pub constraints: Vec<String>,
-}
-
-/// The secret that carriers of a run show to the Director; `token` is the run's own. Hexadecimal.
-pub fn carrier_token(token: &str) -> String {
-    use sha2::{Digest, Sha256};
-    Sha256::digest(format!("{token}:carrier"))
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
-
-/// The Docker socket of a node, where a carrier looks for it.
-pub fn socket_mount(node_docker_socket: &std::path::Path) -> Mount {
-    Mount {
-        source: MountSource::Path(node_docker_socket.to_owned()),
-        target: "/var/run/docker.sock".to_owned(),
-        read_only: false,
-    }
-}
-
 /// A bundle that is in this directory on every node.
 pub fn shared_bundle(directory: PathBuf) -> Mount {
     Mount {
         source: MountSource::Path(directory),
         target: BUNDLE_TARGET.to_owned(),
         read_only: true,
-    }
-}
-
-/// A service of carriers under this name: on the network of the node itself, so that it reaches what its
-/// node reaches.
-pub fn carrier(name: String, labels: Labels, plan: CarrierPlan<'_>, token: &str) -> ServicePlan {
-    let environment = [
-        ("ORDER", escape_template(&plan.order)),
-        ("TOKEN", escape_template(token)),
-        // Docker fills in the node of each container.
-        ("NODE", "{{.Node.ID}}".to_owned()),
-    ];
-    ServicePlan {
-        name,
-        role: plan.role,
-        labels,
-        image: plan.image.to_owned(),
-        entrypoint: None,
-        args: vec![plan.work.to_owned()],
-        environment: environment
-            .map(|(name, value)| format!("{RESERVED_PREFIX}CARRIER_{name}={value}"))
-            .into(),
-        mounts: plan.mounts,
-        networks: vec![NetworkJoin {
-            network: HOST_NETWORK.to_owned(),
-            aliases: Vec::new(),
-        }],
-        scale: plan.scale,
-        user: None,
-        tty: false,
-        endpoint: Endpoint::DnsRoundRobin,
-        host_port: None,
-        stop_grace: Duration::from_secs(1),
-        constraints: plan.constraints,
-        max_replicas_per_node: None,
-        resources: Resources::default(),
     }
 }
 
@@ -382,17 +267,6 @@ impl RunPlan<'_> {
                 1,
             )
         }
-    }
-
-    /// A service of carriers; `token` is the run's own secret. Its name is that of its role, and from the
-    /// second on the beginning of that and the number.
-    pub fn carrier(&self, plan: CarrierPlan<'_>, token: &str) -> ServicePlan {
-        let role = plan.role.as_str();
-        let name = match plan.number {
-            0 | 1 => self.name(role),
-            number => self.name(&format!("{}-{number}", &role[..7])),
-        };
-        carrier(name, self.labels(plan.role), plan, &carrier_token(token))
     }
 
     /// The workers.
@@ -593,33 +467,4 @@ fn csv(addresses: &[Ipv4Addr]) -> String {
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join(",")
-}
-
-/// The smallest network, of a /24 or larger, that holds `replicas` addresses and those that Swarm
-/// needs besides: the gateway, one for each node, the sidecar, the wait command (ARCHITECTURE.md, How Docker Swarm behaves).
-pub fn prefix_for(replicas: u32, nodes: u32) -> u8 {
-    let needed = u64::from(replicas) + u64::from(nodes) * 2 + 16;
-    (8..=24)
-        .rev()
-        .find(|prefix| (1u64 << (32 - prefix)) > needed)
-        .unwrap_or(8)
-}
-
-/// The first network of `pool` with this prefix that meets none of `taken`, from the `skip`-th on
-/// and around, so that tasks which start together look in different places. `None` when there is none,
-/// also when the whole pool is smaller than such a network.
-pub fn free_subnet(pool: Ipv4Net, prefix: u8, taken: &[Ipv4Net], skip: usize) -> Option<Ipv4Net> {
-    let overlaps = |net: &Ipv4Net| {
-        taken
-            .iter()
-            .any(|other| net.contains(&other.network()) || other.contains(&net.network()))
-    };
-    if prefix < pool.prefix_len() {
-        return None;
-    }
-    let count = 1usize << (prefix - pool.prefix_len()).min(20);
-    let skip = skip % count;
-    let from_skip = pool.subnets(prefix).ok()?.skip(skip);
-    let around = pool.subnets(prefix).ok()?.take(skip);
-    from_skip.chain(around).find(|net| !overlaps(net))
 }

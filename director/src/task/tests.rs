@@ -8,6 +8,7 @@ mod machine;
 mod parse;
 mod plans;
 mod properties;
+mod values;
 
 use super::spec::{Fault, Surroundings, TaskSpec};
 use super::timestamp::Timestamp;

@@ -3,13 +3,13 @@
 
 use atq_director::swarm::docker::DockerSwarm;
 use atq_director::swarm::fake::{FakeSwarm, Leftovers};
-use atq_director::swarm::{Swarm, SwarmError, SwarmTask};
+use atq_director::swarm::{LogLine, LogQuery, Swarm, SwarmError, SwarmTask};
 use atq_director::task::plan::{
     Endpoint, LABEL_DIRECTOR, LABEL_ROLE, LABEL_RUN, LABEL_TASK, Labels, NetworkJoin, NetworkPlan,
     Role, Scale, ServicePlan, free_subnet,
 };
 use atq_director::task::spec::Resources;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt};
 use ipnet::Ipv4Net;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
@@ -274,6 +274,12 @@ impl Stage {
             tasks.iter().find(ended).cloned()
         })
         .await
+    }
+
+    /// The log, which must be free of errors.
+    pub async fn log(&self, task: &SwarmTask, tty: bool, query: LogQuery) -> Vec<LogLine> {
+        let stream = self.swarm.task_logs(&task.id, tty, query).await.unwrap();
+        stream.map(Result::unwrap).collect().await
     }
 
     /// Waits until no Swarm task and no container of this story is left.

@@ -1,0 +1,155 @@
+//! The manager's own Engine goes away, and comes back.
+
+use crate::{failure, long_task};
+use anyhow::{Result, ensure};
+use atq_api_spec::task::{Step, Task, TaskStatus};
+use atq_tests::nodes::{MANAGER, Nodes, NodesStage};
+use atq_tests::stage::{PATIENCE, small_task, with};
+use serde_json::json;
+use std::time::Duration;
+
+/// The manager's own Engine is stopped and started while master and workers run on other nodes.
+pub async fn docker_restarted(nodes: &Nodes) -> Result<String> {
+    nodes.availability(MANAGER, "drain").await?;
+    let stage = NodesStage::open(nodes, "nodes-restarted", "").await?;
+    let client = stage.director.client.clone();
+    client.start(&long_task("restarted", 3)).await?;
+    let running = client
+        .until("restarted", PATIENCE, |task| task.step == Step::Running)
+        .await?;
+    nodes.tell("stop", MANAGER)?;
+    let words = stage.until_ready(false).await?;
+    ensure!(words.contains("cannot reach Docker"), "{words}");
+    let refused = client.put(&small_task("refused", 1)).await?;
+    let (status, body) = (refused.status(), refused.text().await?);
+    ensure!(status == 503, "PUT: {status} {body}");
+    ensure!(
+        client.get("/api/task/refused").await?.status() == 404,
+        "something was stored"
+    );
+    let meanwhile = client.task("restarted").await?;
+    ensure!(meanwhile.status == TaskStatus::Started, "{meanwhile:#?}");
+    nodes.tell("start", MANAGER)?;
+    stage.until_ready(true).await?;
+    for node in [2, 3] {
+        nodes.until_status(node, "Ready").await?;
+    }
+    stage.end_master(&running.master.id).await?;
+    let done = client.done("restarted", PATIENCE).await?;
+    ensure!(done.status == TaskStatus::Finished, "{done:#?}");
+    let lost = client.events("restarted", "workerLost").await?;
+    ensure!(lost.is_empty(), "{lost:#?}");
+    stage.close().await?;
+    nodes.availability(MANAGER, "active").await?;
+    Ok(format!(
+        "meanwhile /readyz and PUT 503, nothing stored, the run `started`; then finished: {}",
+        body.replace('\n', " ")
+    ))
+}
+
+/// The same while one task waits for its workers, another for its wait command, a third one for the
+/// end of its delay, and a fourth one for workers that never listen. The last one needs its sidecar,
+/// whose port Docker has forgotten by then, so it gets another one.
+pub async fn docker_restarted_in_steps(nodes: &Nodes) -> Result<String> {
+    nodes.availability(MANAGER, "drain").await?;
+    let stage = NodesStage::open(nodes, "nodes-steps", "").await?;
+    let client = stage.director.client.clone();
+    client
+        .start(&with(small_task("in-delay", 1), "/delay", 20))
+        .await?;
+    let wait = json!({"command": "sleep 20", "expectedResult": "", "timeout": 0});
+    client
+        .start(&with(small_task("in-wait", 1), "/waitCommand", wait))
+        .await?;
+    let at = async |name: &str, step: Step| {
+        let reached = move |task: &Task| task.step >= step;
+        client.until(name, PATIENCE, reached).await
+    };
+    let readiness = json!({"tcp": 7001, "timeout": 30});
+    client
+        .start(&with(
+            small_task("in-readiness", 1),
+            "/worker/readiness",
+            readiness,
+        ))
+        .await?;
+    at("in-delay", Step::Delay).await?;
+    at("in-readiness", Step::Readiness).await?;
+    at("in-wait", Step::WaitCommand).await?;
+    client.start(&small_task("in-resolve", 6)).await?;
+    at("in-resolve", Step::Resolve).await?;
+    nodes.tell("stop", MANAGER)?;
+    stage.until_ready(false).await?;
+    let steps = [
+        ("in-delay", Step::Delay),
+        ("in-wait", Step::WaitCommand),
+        ("in-readiness", Step::Readiness),
+        ("in-resolve", Step::Resolve),
+    ];
+    for (name, step) in steps {
+        let task = client.task(name).await?;
+        ensure!(
+            task.step == step,
+            "Docker was not away in {step:?}: {task:#?}"
+        );
+    }
+    nodes.tell("start", MANAGER)?;
+    let mut ends = Vec::new();
+    for (name, _) in steps {
+        let done = client.done(name, PATIENCE).await?;
+        let end = match done.status {
+            TaskStatus::Finished => "finished".to_owned(),
+            TaskStatus::Errored => {
+                let why = failure(&done)?;
+                format!("errored `{}` {}", why.code, why.message)
+            }
+            _ => anyhow::bail!("{done:#?}"),
+        };
+        ends.push(format!("{name} {end}"));
+    }
+    let sidecars = client.events("in-readiness", "discoveryPlaced").await?;
+    ensure!(sidecars.len() == 2, "it was not replaced: {sidecars:#?}");
+    stage.close().await?;
+    nodes.availability(MANAGER, "active").await?;
+    Ok(ends.join(", "))
+}
+
+/// Docker stays away for longer than the preparation may take.
+pub async fn docker_stopped(nodes: &Nodes) -> Result<String> {
+    nodes.availability(MANAGER, "drain").await?;
+    let stage = NodesStage::open(nodes, "nodes-stopped", "orchestrationTimeout: 10\n").await?;
+    let client = stage.director.client.clone();
+    client.start(&small_task("cut-off", 6)).await?;
+    client
+        .until("cut-off", PATIENCE, |task| task.step >= Step::Resolve)
+        .await?;
+    nodes.tell("stop", MANAGER)?;
+    let failed = client
+        .until("cut-off", Duration::from_secs(30), |task| {
+            task.failure.is_some()
+        })
+        .await?;
+    let why = failure(&failed)?;
+    ensure!(
+        why.code == "docker_unavailable" && why.step == Step::Resolve,
+        "{why:?}"
+    );
+    let refused = client.put(&small_task("refused", 1)).await?;
+    ensure!(refused.status() == 503, "PUT: {}", refused.status());
+    ensure!(
+        client.get("/api/task/refused").await?.status() == 404,
+        "something was stored"
+    );
+    nodes.tell("start", MANAGER)?;
+    let done = client.done("cut-off", PATIENCE).await?;
+    ensure!(
+        done.status == TaskStatus::Errored && done.leftovers.is_empty(),
+        "{done:#?}"
+    );
+    stage.close().await?;
+    nodes.availability(MANAGER, "active").await?;
+    Ok(format!(
+        "in the middle of resolve: `{}` {}; PUT 503; all removed once it was back",
+        why.code, why.message
+    ))
+}
