@@ -127,10 +127,16 @@ fn patterns(texts: &[String]) -> Result<Option<GlobSet>, String> {
 impl Work {
     fn all(self) -> (Report, Measured) {
         let mut read = self.read(Role::Master);
-        if read.files == 0 {
-            read = self.read(Role::Worker);
-            read.gaps.extend(self.silent_workers(&read));
+        if read.samples == 0 {
+            let workers = self.read(Role::Worker);
+            if workers.samples > 0 || read.files == 0 {
+                // What is missing of the master may have been the samples of all.
+                let mut gaps = std::mem::replace(&mut read, workers).gaps;
+                gaps.append(&mut read.gaps);
+                read.gaps = gaps;
+            }
         }
+        read.gaps.extend(self.silent(&read));
         let (report, readings) =
             figures::finish(read.tally, &self.spec, &self.run, self.patterns.is_some());
         let measured = Measured {
@@ -149,15 +155,16 @@ impl Work {
             tally: Tally::new(figures::options(&self.spec.criteria)),
             role,
             files: 0,
+            samples: 0,
             tellers: Vec::new(),
             gaps: Vec::new(),
         };
         for left in self.left.iter().filter(|left| left.role == role) {
-            let before = told.files;
+            let before = told.samples;
             for path in files_below(&left.dir) {
                 self.file(left, &path, &mut told);
             }
-            if told.files > before {
+            if told.samples > before {
                 told.tellers.push(left.name.clone());
             }
             if let Some(problem) = &left.problem {
@@ -193,10 +200,13 @@ impl Work {
             }
             Ok(source) => {
                 told.files += 1;
+                told.samples += source.samples;
                 source.problem
             }
             Err(error) => {
                 told.files += 1;
+                // It may have some, whose place nobody else's take.
+                told.samples += 1;
                 Some(format!("it cannot be read to its end: {error}"))
             }
         };
@@ -204,12 +214,16 @@ impl Work {
             .extend(problem.map(|problem| format!("the result file `{name}`: {problem}")));
     }
 
-    /// Workers without a result file, when others have one: their samples are missing.
-    fn silent_workers(&self, told: &Told) -> Vec<String> {
-        if told.files == 0 {
+    /// Containers without a sample, when others of their role have some: theirs are missing.
+    fn silent(&self, told: &Told) -> Vec<String> {
+        if told.samples == 0 {
             return Vec::new();
         }
-        let all = (1..=self.spec.worker.replicas).map(|replica| format!("worker.{replica}"));
+        let replicas = match told.role {
+            Role::Master => self.spec.master.replicas,
+            _ => self.spec.worker.replicas,
+        };
+        let all = (1..=replicas).map(|replica| format!("{}.{replica}", told.role));
         let silent: Vec<String> = all.filter(|name| !told.tellers.contains(name)).collect();
         let named: Vec<String> = silent
             .iter()
@@ -218,9 +232,9 @@ impl Work {
             .collect();
         match silent.len() - named.len() {
             _ if silent.is_empty() => Vec::new(),
-            0 => vec![format!("there is no result file of {}", named.join(", "))],
+            0 => vec![format!("there is no sample of {}", named.join(", "))],
             more => vec![format!(
-                "there is no result file of {} and {more} more",
+                "there is no sample of {} and {more} more",
                 named.join(", ")
             )],
         }
@@ -232,7 +246,8 @@ struct Told {
     tally: Tally,
     role: Role,
     files: usize,
-    /// The containers that have a result file.
+    samples: u64,
+    /// The containers that have samples.
     tellers: Vec<String>,
     gaps: Vec<String>,
 }

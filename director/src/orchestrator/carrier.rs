@@ -116,10 +116,14 @@ pub async fn carry(
     deadline: Deadline,
 ) -> Result<Vec<Carried>, SwarmError> {
     let id = patiently(deadline, || create_or_find(swarm, plan, &plan.labels)).await?;
-    let ended = until_ended(swarm, plan, &id, deadline).await?;
-    let carried = join_all(ended.into_iter().map(|seen| hear(swarm, plan, seen))).await;
+    let ended = until_ended(swarm, plan, &id, deadline).await;
+    let carried = match ended {
+        Ok(ended) => Ok(join_all(ended.into_iter().map(|seen| hear(swarm, plan, seen))).await),
+        Err(error) => Err(error),
+    };
+    // Also then: those of a removal belong to no run that would be cleaned up.
     remove(swarm, plan, &id).await;
-    Ok(carried)
+    carried
 }
 
 /// Removes the service, as far as that can be done now; clean-up does the rest.

@@ -67,8 +67,9 @@ async fn forget(run: &Run) {
         tracing::error!(task = %name, %error, "the task's evidence cannot be removed");
         return;
     }
-    match run.shared.store.remove(name).await {
-        Ok(()) => tracing::info!(task = %name, "task deleted"),
+    // Only this run: retention may have been quicker, and another task may have the name by now.
+    match run.shared.store.remove_ended(name, &run.state.run).await {
+        Ok(_) => tracing::info!(task = %name, "task deleted"),
         Err(error) => tracing::error!(task = %name, %error, "the task cannot be forgotten"),
     }
 }

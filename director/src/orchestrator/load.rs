@@ -129,9 +129,9 @@ impl Run {
         let (evidence, suffix) = (&self.shared.evidence, &self.state.run);
         let known = evidence.load(&self.spec.name, suffix).await;
         let mut load = known.ok().flatten().unwrap_or_default();
-        let before = load.clock_offsets.len();
+        let before = load.clock_offsets.clone();
         load.clock_offsets.extend(clocks);
-        if load.clock_offsets.len() > before
+        if load.clock_offsets != before
             && let Err(error) = evidence.keep_load(&self.spec.name, suffix, &load).await
         {
             tracing::warn!(task = %self.spec.name, %error, "cannot keep what the clocks of the nodes show");

@@ -170,7 +170,7 @@ fn sample<'a, R: Read>(rows: &'a Rows<R>, columns: &Columns, hint: &'a [u8]) -> 
 }
 
 /// Whether a response code is one of success.
-fn is_success(code: &[u8]) -> bool {
+pub fn is_success(code: &[u8]) -> bool {
     matches!(code, [b'2' | b'3', _, _])
 }
 

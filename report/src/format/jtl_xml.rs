@@ -1,6 +1,6 @@
 //! JMeter's results in XML. Samples within a sample belong to it and are not counted, as in the CSV.
 
-use super::jtl_csv::{worker, wrong};
+use super::jtl_csv::{is_success, worker, wrong};
 use super::numbers::{millis, timestamp, whole};
 use super::{File, Found};
 use crate::sample::Sample;
@@ -128,7 +128,8 @@ impl Content<'_> {
             return;
         };
         self.found.samples += 1;
-        let ok = current.success.unwrap_or(true);
+        // Without the attribute, the code is all there is.
+        let ok = current.success.unwrap_or_else(|| is_success(&current.code));
         let message = &current.message;
         let controller = message.starts_with(super::jtl_csv::TRANSACTION);
         if controller && super::jtl_csv::is_empty_transaction(message) {

@@ -1,5 +1,6 @@
 //! k6's single points: `--out csv` and `--out json`. A request is its `http_req_duration`.
 
+use super::jtl_csv::is_success;
 use super::numbers::{micros, millis, number};
 use super::rows::{Row, Rows};
 use super::{File, Found};
@@ -71,7 +72,12 @@ fn request<'a>(point: &'a Point<'_>, elapsed: u64, worker: &'a str) -> Sample<'a
         start: point.at.saturating_sub(elapsed),
         elapsed,
         label: tags.name.as_bytes(),
-        ok: tags.expected_response != "false",
+        ok: match tags.expected_response.as_ref() {
+            "true" => true,
+            // Without the tag, which can be switched off, the status is all there is.
+            "" => is_success(tags.status.as_bytes()),
+            _ => false,
+        },
         code: status.as_bytes(),
         message: tags.error.as_bytes(),
         worker: worker.as_bytes(),

@@ -111,7 +111,17 @@ fn figures<R: Read>(rows: &Rows<R>, columns: &[usize; 11]) -> Option<Figures> {
         p99,
     ] = columns.map(|column| rows.get(column));
     let (samples, errors) = (whole(samples)?, whole(errors)?);
-    let named = [("p50", p50), ("p90", p90), ("p95", p95), ("p99", p99)];
+    // What is not told must not be taken for zero, which holds every limit.
+    let named = [
+        ("min", min),
+        ("mean", mean),
+        ("p50", p50),
+        ("p90", p90),
+        ("p95", p95),
+        ("p99", p99),
+        ("max", max),
+        ("throughput", rate),
+    ];
     let missing = named
         .iter()
         .filter(|(_, text)| samples > 0 && number(text).is_none());

@@ -9,7 +9,7 @@ use super::error::RequestError;
 use crate::reach::{GREETING, READY};
 use crate::task::spec::shorten;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::map_response_with_state;
@@ -18,6 +18,9 @@ use axum::routing::{get, post, put};
 
 /// Milliseconds since 1970 by the Director's clock, on every answer: carriers compare it with theirs.
 const NOW: HeaderName = HeaderName::from_static("x-atq-now");
+/// Bytes of a sample of the load: some hundred for each container of a node. It is read before the token
+/// is looked at.
+const LOAD_BYTES: usize = 1 << 20;
 /// The node that asks.
 const NODE: HeaderName = HeaderName::from_static("x-atq-node");
 
@@ -27,7 +30,10 @@ pub fn routes(app: App) -> Router<App> {
         .route(READY, get(ready))
         .route("/carrier/{run}/bundle/{id}", get(bundle::fetch))
         .route("/carrier/{run}/results/{source}", put(arrivals::results))
-        .route("/carrier/{run}/load", post(arrivals::load))
+        .route(
+            "/carrier/{run}/load",
+            post(arrivals::load).layer(DefaultBodyLimit::max(LOAD_BYTES)),
+        )
         .layer(map_response_with_state(app, dated))
 }
 

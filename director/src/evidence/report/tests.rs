@@ -120,7 +120,7 @@ async fn without_samples_of_the_master_those_of_all_workers_are_added_up() {
         .map(|worker| worker.name.as_str())
         .collect();
     assert_eq!(workers, ["worker.1", "worker.2"]);
-    assert_eq!(measured.gaps, ["there is no result file of `worker.3`"]);
+    assert_eq!(measured.gaps, ["there is no sample of `worker.3`"]);
 }
 
 #[tokio::test]

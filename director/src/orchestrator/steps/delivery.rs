@@ -29,6 +29,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub async fn delivery(run: &mut Run) -> StepResult {
     let errands = run.plan().errands();
     let bytes = zip_bytes(run, &errands).await?;
+    until_nothing_is_removed(run).await?;
     let allowance = Duration::from_secs(bytes / BYTES_A_SECOND);
     let deadline = Deadline::after(run.orchestration_timeout(1) + allowance);
     let nodes = nodes_for(run, deadline, &errands).await?;
@@ -40,6 +41,20 @@ pub async fn delivery(run: &mut Run) -> StepResult {
     // A node that has come meanwhile has it, too.
     note_late(run, &errands, &late).await?;
     judge(run, &carried)
+}
+
+/// A removal that is under way might take the volumes between the carriers' end and the first container:
+/// their names are the same for every run. One that begins later sees the task, or the bundle.
+async fn until_nothing_is_removed(run: &mut Run) -> Result<(), StepError> {
+    let shared = Arc::clone(&run.shared);
+    tokio::select! {
+        biased;
+        () = interrupted(&mut run.wishes) => Err(StepError::Interrupted),
+        removing = shared.ledger.removing.lock() => {
+            drop(removing);
+            Ok(())
+        }
+    }
 }
 
 /// Bytes of the zips, all of which must be there.

@@ -33,17 +33,20 @@ pub async fn report(run: &mut Run) -> Event {
         return unread(run, "the task is being deleted".to_owned());
     }
     let mut wishes = run.wishes.clone();
-    let figures = run.shared.evidence.figures(&run.spec, &run.state.run);
-    let figures = tokio::select! {
-        figures = figures => figures,
-        // Its sender lives as long as the run: an error means the end of the process.
-        _ = wishes.wait_for(|wish| *wish == Desired::Deleted) => {
-            Err("the task is being deleted".to_owned())
+    let run = &*run;
+    let worked_out = async {
+        let figures = run.shared.evidence.figures(&run.spec, &run.state.run);
+        match figures.await {
+            Ok((report, measured)) => read(run, report, &measured).await,
+            Err(problem) => unread(run, problem),
         }
     };
-    match figures {
-        Ok((report, measured)) => read(run, report, &measured).await,
-        Err(problem) => unread(run, problem),
+    tokio::select! {
+        event = worked_out => event,
+        // Its sender lives as long as the run: an error means the end of the process.
+        _ = wishes.wait_for(|wish| *wish == Desired::Deleted) => {
+            unread(run, "the task is being deleted".to_owned())
+        }
     }
 }
 
