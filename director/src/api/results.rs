@@ -15,7 +15,6 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use tokio_util::io::ReaderStream;
 
 const ZIP: &str = "application/zip";
 
@@ -70,7 +69,7 @@ pub async fn results(
     let zip = evidence.zip_results(&name, run, sources);
     let file = format!("attachment; filename=\"{name}-{run}-results.zip\"");
     let headers = [(CONTENT_TYPE, ZIP.to_owned()), (CONTENT_DISPOSITION, file)];
-    Ok((headers, Body::from_stream(ReaderStream::new(zip))).into_response())
+    Ok((headers, Body::from_stream(zip)).into_response())
 }
 
 /// The task once its evidence is in; an error while its run is not over.

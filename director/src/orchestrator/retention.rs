@@ -74,7 +74,8 @@ pub fn expired(tasks: &[Ended], policy: &Policy, now: Timestamp) -> Vec<(Ended, 
         is_full |= bytes > most;
         let too_old = policy.task_age.filter(|age| now.since(task.at) > *age);
         let too_many = policy.tasks.filter(|tasks| number > *tasks);
-        let too_large = is_full.then_some(most);
+        // The newest is kept whatever its size: its user has not had the time to fetch it.
+        let too_large = (is_full && number > 1).then_some(most);
         let reason = too_old
             .map(Reason::Age)
             .or(too_many.map(Reason::Number))

@@ -112,6 +112,7 @@ fn short_life() -> Vec<Record> {
         missing: Vec::new(),
         workers: Vec::new(),
         exit_code: None,
+        lost: Vec::new(),
         results: Vec::new(),
     };
     let events = [

@@ -2,7 +2,7 @@
 //! a task; [`super::state::State`] is its fold. Events are kept for ever: fields may be added with a
 //! default, never renamed.
 
-use super::state::Step;
+use super::state::{LostWorker, Step};
 use super::timestamp::Timestamp;
 use super::verdict::Judgement;
 use ipnet::Ipv4Net;
@@ -196,6 +196,9 @@ pub enum Event {
         /// The master's worst exit code, if all its replicas have ended.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         exit_code: Option<i64>,
+        /// Workers that were found lost only now.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        lost: Vec<LostWorker>,
         /// What was left in `/atq/results`, container by container.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         results: Vec<ResultsSeen>,

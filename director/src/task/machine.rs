@@ -239,9 +239,21 @@ fn apply(state: &mut State, record: &Record) {
         }
         Event::Stopped => end(state, record, Outcome::Stopped),
         Event::EvidenceKept {
-            workers, exit_code, ..
+            workers,
+            exit_code,
+            lost,
+            ..
         } => {
             state.workers = workers;
+            for worker in lost {
+                if !state
+                    .lost
+                    .iter()
+                    .any(|known| known.replica == worker.replica)
+                {
+                    state.lost.push(worker);
+                }
+            }
             // That of a test which ended by itself is known already.
             state.exit_code = state.exit_code.or(exit_code);
             state.step_done = state.step == Step::Collect;

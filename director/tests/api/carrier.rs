@@ -84,3 +84,14 @@ async fn a_director_says_who_it_is_and_nothing_of_it_is_described() {
     let document = director.get("/api-docs/openapi.json").await;
     assert!(!document.text().contains("/carrier/"));
 }
+
+#[tokio::test]
+async fn a_load_without_end_is_refused_before_it_fills_the_memory() {
+    let director = Director::new().await;
+    let body = Body::from(vec![b' '; 2 << 20]);
+    let mut request = request("POST", "/carrier/aaaaaa/load", body);
+    let kind = "application/json".parse().unwrap();
+    request.headers_mut().insert("content-type", kind);
+    let answer = director.send(request).await;
+    assert_eq!(answer.status, 413, "{}", answer.text());
+}

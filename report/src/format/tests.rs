@@ -133,6 +133,39 @@ fn data_of_responses_in_xml_is_passed_over() {
 }
 
 #[test]
+fn a_sample_of_which_no_success_is_told_is_judged_by_its_code() {
+    let xml = r#"<testResults version="1.2">
+<httpSample t="5" ts="1760000000000" lb="Home" rc="500"/>
+<httpSample t="5" ts="1760000000000" lb="Home" rc="200"/>
+</testResults>"#;
+    let points = "metric_name,timestamp,metric_value,check,error,error_code,expected_response,name,status\n\
+                  http_req_duration,1760000000,5.0,,,,,Home,503\n\
+                  http_req_duration,1760000000,5.0,,,,,Home,200\n";
+    for (name, text) in [("a.xml", xml), ("k6.csv", points)] {
+        let (_, report) = read_as(name, text.as_bytes());
+        assert_eq!(
+            (report.total.samples, report.total.errors),
+            (2, 1),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_figure_of_locust_that_is_no_number_is_not_told() {
+    let text = "Type,Name,Request Count,Failure Count,Median Response Time,Average Response Time,Min Response Time,\
+                Max Response Time,Average Content Size,Requests/s,Failures/s,50%,66%,75%,80%,90%,95%,98%,99%,99.9%,99.99%,100%\n\
+                ,Aggregated,10,0,5,N/A,1,9,1,1.0,0.0,5,5,5,5,5,5,5,5,5,5,9\n";
+    let (_, report) = read_as("l_stats.csv", text.as_bytes());
+    assert_eq!(report.total.samples, 10);
+    assert!(
+        report.total.missing.contains(&"mean".to_owned()),
+        "{:?}",
+        report.total.missing
+    );
+}
+
+#[test]
 fn summaries_of_several_workers_are_bounded_and_not_averaged() {
     let one = r#"{"metrics":{"http_reqs":{"count":10,"rate":5},"http_req_failed":{"passes":1},"http_req_duration":{"avg":10,"min":1,"med":9,"max":30,"p(90)":20,"p(95)":25,"p(99)":29}}}"#;
     let two = one

@@ -77,6 +77,7 @@ fn an_outcome_is_shown_once_the_evidence_is_in() {
         missing: Vec::new(),
         workers: Vec::new(),
         exit_code: None,
+        lost: Vec::new(),
         results: Vec::new(),
     };
     let cleaning = [fixed(), vec![kept, started(state::Step::Cleanup)]].concat();

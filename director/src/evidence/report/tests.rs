@@ -246,3 +246,27 @@ fn reading_ends_at_the_deadline_and_when_nobody_wants_it() {
     unwanted.store(true, Ordering::Relaxed);
     assert!(bounded.read(&mut into).is_err());
 }
+
+#[tokio::test]
+async fn a_worker_with_a_header_alone_is_a_gap() {
+    let head = jtl().lines().next().unwrap().to_owned() + "\n";
+    let kept = Kept::new()
+        .left(Role::Worker, 1, &[("a.jtl", &jtl())])
+        .left(Role::Worker, 2, &[("a.jtl", &head)]);
+    let (_, measured) = kept.figures(&[("/worker/replicas", json!(2))]).await;
+    assert_eq!(measured.gaps, ["there is no sample of `worker.2`"]);
+}
+
+#[tokio::test]
+async fn an_empty_file_of_the_master_does_not_hide_the_workers_samples() {
+    let kept = Kept::new()
+        .left_with(Role::Master, 1, &[("a.jtl", "")], Some("cut off"))
+        .left(Role::Worker, 1, &[("a.jtl", &jtl())]);
+    let (report, measured) = kept.figures(&[]).await;
+    assert_eq!(report.total.samples, 10);
+    assert!(
+        measured.gaps.iter().any(|gap| gap.contains("cut off")),
+        "{:?}",
+        measured.gaps
+    );
+}

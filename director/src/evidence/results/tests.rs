@@ -2,9 +2,8 @@
 
 use super::*;
 use crate::task::plan::Role;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use std::io::Cursor;
-use tokio::io::AsyncReadExt;
 use tokio_tar::{Builder, EntryType, Header};
 
 const RUN: &str = "a1b2c3";
@@ -237,8 +236,8 @@ async fn a_zip_has_every_file_under_its_container() {
     };
     fixture.keep(&content, limits).await;
     let zip = fixture.evidence.zip_results(&task(), RUN, vec![worker()]);
-    let mut bytes = Vec::new();
-    std::pin::pin!(zip).read_to_end(&mut bytes).await.unwrap();
+    let pieces: Vec<_> = zip.map(Result::unwrap).collect().await;
+    let bytes = pieces.concat();
     let mut zip = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
     let names: Vec<_> = zip
         .file_names()
@@ -249,4 +248,15 @@ async fn a_zip_has_every_file_under_its_container() {
     let mut file = zip.by_name("worker.3/deep/b").unwrap();
     io::Read::read_to_end(&mut file, &mut read).unwrap();
     assert!(read == large);
+}
+
+#[tokio::test]
+async fn a_zip_that_cannot_be_read_to_its_end_ends_with_an_error() {
+    let fixture = Fixture::new();
+    let zip = fixture.evidence.zip_results(&task(), RUN, vec![worker()]);
+    let pieces: Vec<_> = zip.collect().await;
+    assert!(
+        pieces.last().unwrap().is_err(),
+        "nothing was kept: {pieces:?}"
+    );
 }

@@ -3,12 +3,14 @@
 use super::Evidence;
 use crate::evidence::Source;
 use crate::task::spec::TaskName;
+use futures_util::{Stream, StreamExt, stream};
 use std::fs::{self, DirEntry, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use tokio::io::{AsyncRead, duplex};
+use tokio::io::duplex;
 use tokio::task::spawn_blocking;
-use tokio_util::io::SyncIoBridge;
+use tokio_util::bytes::Bytes;
+use tokio_util::io::{ReaderStream, SyncIoBridge};
 use zip::write::{SimpleFileOptions, StreamWriter};
 use zip::{CompressionMethod, ZipWriter};
 
@@ -22,14 +24,14 @@ const LARGE: u64 = u32::MAX as u64 - (16 << 20);
 type Zip = ZipWriter<StreamWriter<SyncIoBridge<tokio::io::DuplexStream>>>;
 
 impl Evidence {
-    /// A zip with what `sources` left, each in a directory of its name. It ends early when the disk
-    /// cannot be read; whoever reads it finds no directory at its end then.
+    /// A zip with what `sources` left, each in a directory of its name. It ends with an error when the disk
+    /// cannot be read, so that no part of it is taken for the whole.
     pub fn zip_results(
         &self,
         task: &TaskName,
         run: &str,
         sources: Vec<Source>,
-    ) -> impl AsyncRead + Send + use<> {
+    ) -> impl Stream<Item = io::Result<Bytes>> + Send + use<> {
         let (writer, reader) = duplex(PIPE);
         let dirs: Vec<(Source, PathBuf)> = sources
             .into_iter()
@@ -38,12 +40,17 @@ impl Evidence {
         let task = task.clone();
         // Made here: its end of the pipe belongs to this runtime.
         let writer = SyncIoBridge::new(writer);
-        spawn_blocking(move || {
-            if let Err(error) = write(writer, &dirs) {
+        let written = spawn_blocking(move || {
+            write(writer, &dirs).inspect_err(|error| {
                 tracing::warn!(%task, %error, "the results were not sent to their end");
-            }
+            })
         });
-        reader
+        let end = stream::once(written).filter_map(async |written| match written {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(Err(error)),
+            Err(panicked) => Some(Err(io::Error::other(panicked))),
+        });
+        ReaderStream::new(reader).chain(end)
     }
 }
 

@@ -8,6 +8,8 @@ use crate::orchestrator::run::Run;
 use crate::orchestrator::wait::Deadline;
 use crate::swarm::{LogQuery, SwarmError};
 use crate::task::event::Event;
+use crate::task::plan::Role;
+use crate::task::state::{LostWorker, Outcome};
 use futures_util::{StreamExt, stream};
 use std::time::Duration;
 
@@ -41,11 +43,13 @@ pub async fn keep_all(run: &mut Run, patience: Duration) -> Event {
                 missing: vec![missing],
                 workers,
                 exit_code: None,
+                lost: Vec::new(),
                 results: Vec::new(),
             };
         }
     };
     let run = &*run;
+    let lost = found_lost(run, &wanted);
     let ((logs, mut missing), fetched) = tokio::join!(
         keep_logs(run, wanted.clone(), patience),
         results::fetch(run, &wanted)
@@ -57,8 +61,35 @@ pub async fn keep_all(run: &mut Run, patience: Duration) -> Event {
         missing,
         workers: run.last_seen_workers(),
         exit_code,
+        lost,
         results: fetched.results,
     }
+}
+
+/// Workers that a test which has begun lost without anybody seeing it: Swarm tells of a lost node only after
+/// some seconds, and forgets the tasks of a service that somebody removes.
+fn found_lost(run: &Run, wanted: &[Logged]) -> Vec<LostWorker> {
+    if run.state.started_at.is_none() || run.state.outcome != Some(Outcome::Finished) {
+        return Vec::new();
+    }
+    let of = |replica| {
+        let own = Source {
+            role: Role::Worker,
+            replica,
+        };
+        wanted.iter().find(|container| container.source == own)
+    };
+    let reason = |container: Option<&Logged>| match container {
+        None => Some("Docker does not know its container any more"),
+        Some(known) if known.lost && !known.task.state.is_terminal() => Some("its node was lost"),
+        Some(_) => None,
+    };
+    (1..=run.spec.worker.replicas)
+        .filter_map(|replica| {
+            let reason = reason(of(replica))?.to_owned();
+            Some(LostWorker { replica, reason })
+        })
+        .collect()
 }
 
 /// The number of logs that were kept, and what could not be.

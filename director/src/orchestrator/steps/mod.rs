@@ -40,8 +40,14 @@ pub type StepResult = Result<Event, StepError>;
 /// # Errors
 /// When the run failed, or the task is to end.
 pub async fn perform(run: &mut Run, step: Step) -> StepResult {
-    let begins = step == Step::Workers && run.state.worker.is_none();
-    if begins || matches!(step, Step::Running | Step::Collect) {
+    let begins = match step {
+        Step::Workers => run.state.worker.is_none(),
+        // Begun again after each loss.
+        Step::Running => run.state.lost.is_empty(),
+        Step::Collect => true,
+        _ => false,
+    };
+    if begins {
         manifest::observe(run).await;
     }
     match step {

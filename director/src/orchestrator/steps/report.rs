@@ -5,7 +5,8 @@
 
 use super::wind_down;
 use crate::evidence::Source;
-use crate::evidence::load::{BUSY_PERCENT, Busy};
+use crate::evidence::load::{BUSY_PERCENT, Busy, Load};
+use crate::orchestrator::load::watches_load;
 use crate::orchestrator::run::Run;
 use crate::task::event::Event;
 use crate::task::judge::{Facts, Machines, Measured, judge};
@@ -14,6 +15,10 @@ use crate::task::state::Desired;
 use crate::task::verdict::Judgement;
 use atq_report::Report;
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A test that is shorter may end before anybody has looked twice.
+const WATCHED_FROM: Duration = Duration::from_secs(15);
 
 /// What Locust writes into its log when it has no processor left for its users.
 const LOCUST_AT_ITS_LIMIT: [&str; 2] = [
@@ -105,6 +110,10 @@ async fn machines(run: &Run, report: &mut Report) -> Machines {
         .collect();
     // Measured while the test ran, after the delivery.
     clocks.extend(load.clock_offsets.clone());
+    // Samples have the time of the worker that measured them.
+    let workers = &run.state.workers;
+    clocks.retain(|node, _| workers.iter().any(|seen| seen.node.as_ref() == Some(node)));
+    report.notes.extend(unwatched(run, &load));
     let mut saturated = Vec::new();
     for (source, load) in load
         .sources
@@ -133,6 +142,29 @@ async fn machines(run: &Run, report: &mut Report) -> Machines {
         clocks: clocks.into_iter().collect(),
         saturated,
     }
+}
+
+/// Of whom it is not known how busy they were, though it matters.
+fn unwatched(run: &Run, load: &Load) -> Option<String> {
+    let (Some(begun), Some(ended)) = (run.state.started_at, run.state.finished_at) else {
+        return None;
+    };
+    if !watches_load(&run.spec) || ended.since(begun) < WATCHED_FROM {
+        return None;
+    }
+    let workers = (1..=run.spec.worker.replicas).map(|replica| Source {
+        role: Role::Worker,
+        replica,
+    });
+    let unknown: Vec<String> = workers
+        .map(|source| source.to_string())
+        .filter(|source| !load.sources.contains_key(source))
+        .collect();
+    let first = unknown.first()?;
+    Some(format!(
+        "it is not known how busy {} worker(s) were, `{first}` among them: whether they were at their limit cannot be said",
+        unknown.len()
+    ))
 }
 
 fn at_its_limit(what: &str, busy: &Busy) -> String {

@@ -1,6 +1,7 @@
 //! Verdicts of whole runs.
 
 use super::stage::{Director, Stage, task};
+use crate::swarm::Swarm;
 use crate::task::event::Event;
 use crate::task::spec::TaskName;
 use crate::task::state::{Outcome, State, Step};
@@ -200,5 +201,27 @@ fn nobody_waits_for_the_figures_of_a_task_that_is_deleted() {
                 .unwrap()
                 .contains(&name)
         );
+    });
+}
+
+#[test]
+fn workers_that_vanish_without_a_loss_being_seen_make_the_run_invalid() {
+    let stage = Stage::new();
+    stage.life(|director| async move {
+        let name = director.accepted(&judged(json!(["errors = 0"]))).await;
+        director.until_step(&name, Step::Delay).await;
+        let content = jtl(&director, &[100]);
+        let boss = director.fake.image("boss:1");
+        boss.leaves("results.jtl", &content);
+        let running = director.until_step(&name, Step::Running).await;
+        // Swarm forgets the tasks of a service that somebody removes.
+        let service = running.worker.unwrap();
+        director.fake.remove_service(&service).await.unwrap();
+        let state = director.ended(&name).await;
+        assert_eq!(state.outcome, Some(Outcome::Finished));
+        let judgement = judgement(&state);
+        assert_eq!(judgement.verdict, Verdict::Invalid, "{judgement:?}");
+        let told = judgement.reasons.join("\n");
+        assert!(told.contains("worker 1 was lost"), "{told}");
     });
 }

@@ -178,6 +178,7 @@ fn kept() -> Event {
         missing: Vec::new(),
         workers: Vec::new(),
         exit_code: None,
+        lost: Vec::new(),
         results: Vec::new(),
     }
 }

@@ -86,6 +86,7 @@ fn result(state: &State, dice: Dice) -> Event {
             missing: Vec::new(),
             workers: Vec::new(),
             exit_code: None,
+            lost: Vec::new(),
             results: Vec::new(),
         },
         Step::Collect => Event::EvidenceKept {
@@ -93,6 +94,7 @@ fn result(state: &State, dice: Dice) -> Event {
             missing: Vec::new(),
             workers: Vec::new(),
             exit_code: None,
+            lost: Vec::new(),
             results: Vec::new(),
         },
         Step::Report => Event::Reported {
