@@ -131,6 +131,26 @@ fn all<A, T: From<A>>(answers: Vec<A>) -> Vec<T> {
     answers.into_iter().map(T::from).collect()
 }
 
+/// Tries to end a service whose version changes between the look and the update.
+const END_TRIES: u32 = 5;
+
+async fn end_once(docker: &Docker, id: &str) -> Result<(), bollard::errors::Error> {
+    let service = docker.inspect_service(id, None).await?;
+    let version = service.version.and_then(|version| version.index);
+    let options = UpdateServiceOptionsBuilder::default()
+        .version(i32::try_from(version.unwrap_or_default()).unwrap_or_default());
+    let spec = body::ended(service.spec.unwrap_or_default());
+    docker
+        .update_service(id, spec, options.build(), None)
+        .await
+        .map(drop)
+}
+
+/// Docker's words for an update of another version than the present one.
+fn is_out_of_sequence(error: &bollard::errors::Error) -> bool {
+    error.to_string().contains("update out of sequence")
+}
+
 #[async_trait]
 impl Swarm for DockerSwarm {
     async fn manager(&self) -> Result<Manager, SwarmError> {
@@ -204,15 +224,14 @@ impl Swarm for DockerSwarm {
         to_the_end(async move {
             let call = Call::end(format!("service `{id}`"));
             let end = async |docker: Docker| {
-                let service = docker.inspect_service(&id, None).await?;
-                let version = service.version.and_then(|version| version.index);
-                let options = UpdateServiceOptionsBuilder::default()
-                    .version(i32::try_from(version.unwrap_or_default()).unwrap_or_default());
-                let spec = body::ended(service.spec.unwrap_or_default());
-                docker
-                    .update_service(&id, spec, options.build(), None)
-                    .await?;
-                Ok(())
+                let mut tries = 1;
+                loop {
+                    match end_once(&docker, &id).await {
+                        // Swarm itself writes to a service that has just been made.
+                        Err(error) if tries < END_TRIES && is_out_of_sequence(&error) => tries += 1,
+                        ended => return ended,
+                    }
+                }
             };
             client.ask(&call, end).await
         })
