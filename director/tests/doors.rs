@@ -46,7 +46,7 @@ const DOORS: &[Door] = &[
     },
     Door {
         words: &["atq_parcel"],
-        open_to: &["bundle"],
+        open_to: &["bundle", "evidence/results"],
         of: &[],
     },
     Door {

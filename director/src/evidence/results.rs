@@ -14,6 +14,7 @@ mod zipped;
 
 use super::{Evidence, Source};
 use crate::task::spec::TaskName;
+use atq_parcel::{flush, flush_tree};
 use futures_util::Stream;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -221,6 +222,10 @@ fn put(places: &Places, new: KeptResults, from: &Path) -> io::Result<KeptResults
     {
         return Ok(old);
     }
+    if new.files > 0 {
+        // Containers go once this is noted: it must outlive the loss of power, too.
+        flush_tree(from, new.files)?;
+    }
     std::fs::create_dir_all(&places.kept)?;
     // Without its note, what is there counts for nothing should this be the Director's last moment.
     gone(std::fs::remove_file(&note))?;
@@ -231,7 +236,9 @@ fn put(places: &Places, new: KeptResults, from: &Path) -> io::Result<KeptResults
     }
     let part = note.with_extension("part");
     std::fs::write(&part, serde_json::to_vec(&new)?)?;
+    flush(&part)?;
     std::fs::rename(&part, &note)?;
+    flush(&places.kept)?;
     Ok(new)
 }
 

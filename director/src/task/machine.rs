@@ -242,8 +242,11 @@ fn apply(state: &mut State, record: &Record) {
             workers,
             exit_code,
             lost,
+            logs,
+            missing,
             ..
         } => {
+            state.unlooked = logs == 0 && !missing.is_empty();
             state.workers = workers;
             for worker in lost {
                 if !state

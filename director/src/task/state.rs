@@ -173,6 +173,9 @@ pub struct State {
     /// Whether the last words of what still ran then were kept too.
     #[serde(default)]
     pub heard_out: bool,
+    /// Whether Docker told nothing when the evidence was to be kept: then there is a second look.
+    #[serde(default)]
+    pub unlooked: bool,
     /// What the run says of what it tested; `None` until the step `report` is over.
     #[serde(default)]
     pub judgement: Option<Judgement>,
@@ -221,6 +224,7 @@ impl State {
             lost: Vec::new(),
             workers: Vec::new(),
             heard_out: false,
+            unlooked: false,
             judgement: None,
             outcome: None,
             failure: None,

@@ -20,6 +20,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
+/// Characters of a reason that are shown for each container.
+const SHOWN: usize = 300;
+
 /// The look for results after the step `collect` takes other names: those of the first conflict for
 /// seconds after their removal.
 const SECOND_LOOK: u32 = 50;
@@ -147,7 +150,9 @@ async fn from_node(
         None => {
             let reason = told.get(&source).or(problem.as_ref());
             let reason = reason.map_or("its node sent none", String::as_str);
-            Some(unread(source, reason))
+            // That of a carrier names the problems of all its containers.
+            let reason: String = reason.chars().take(SHOWN).collect();
+            Some(unread(source, &reason))
         }
     };
     let missing = wanted.iter().filter_map(|one| missing(one.source));

@@ -35,17 +35,15 @@ pub async fn end_test(run: &mut Run) {
     }
 }
 
-/// Whether a worker was still running when the evidence was kept.
+/// Whether a worker was still running when the evidence was kept, or Docker told nothing then.
 pub fn is_due(run: &Run) -> bool {
     let running = TaskState::Running.as_str();
-    !run.state.heard_out
-        && run.state.cleanups == 0
-        && run.state.worker.is_some()
-        && run
-            .state
-            .workers
-            .iter()
-            .any(|worker| worker.state == running)
+    let state = &run.state;
+    let still_ran = || state.workers.iter().any(|worker| worker.state == running);
+    !state.heard_out
+        && state.cleanups == 0
+        && state.worker.is_some()
+        && (state.unlooked || still_ran())
 }
 
 /// Ends the workers and keeps their logs once more, now with their last words; `None` when nobody

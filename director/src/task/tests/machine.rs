@@ -407,3 +407,18 @@ fn old_failures_and_stops_still_fold() {
     let old: Vec<Record> = serde_json::from_value(failed).unwrap();
     assert_eq!(fold(&old).unwrap().failure.unwrap().hint, "");
 }
+
+#[test]
+fn evidence_that_docker_did_not_tell_of_is_looked_for_once_more() {
+    let unheard = Event::EvidenceKept {
+        logs: 0,
+        missing: vec!["no log could be read".to_owned()],
+        workers: Vec::new(),
+        exit_code: None,
+        lost: Vec::new(),
+        results: Vec::new(),
+    };
+    let first = [Event::Stopped, enter(Step::Collect)];
+    assert!(state(&[&first[..], &[unheard]].concat()).unlooked);
+    assert!(!state(&[&first[..], &[kept()]].concat()).unlooked);
+}
