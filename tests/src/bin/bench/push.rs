@@ -4,6 +4,7 @@
 use crate::place;
 use crate::table::{Row, say};
 use anyhow::{Context, Result, ensure};
+use atq_api_spec::task::Step;
 use atq_tests::docker::{docker, docker_at};
 use atq_tests::nodes::{ALL, Nodes, NodesStage};
 use atq_tests::stage::{PATIENCE, small_task, with};
@@ -13,7 +14,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::process::Command;
 use zip::CompressionMethod;
 use zip::write::SimpleFileOptions;
@@ -32,13 +33,13 @@ pub async fn measure(megabytes: u64, rounds: usize) -> Result<Vec<Row>> {
     let nodes = Nodes::up().await.context("three nodes")?;
     let stage = NodesStage::open(&nodes, "bench-push", "").await?;
     let dir = place::directory()?;
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut ours, mut theirs, mut pings) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=rounds {
         // Other bytes each time: what a node has is not brought there again.
         let (zip, context) = (dir.path().join("bundle.zip"), dir.path().join("context"));
         let payload = (zip.clone(), context.clone());
         tokio::task::spawn_blocking(move || generate(&payload.0, &payload.1, megabytes)).await??;
-        let delivery = deliver(&stage, &zip, round).await?;
+        let (delivery, slow) = deliver(&stage, &zip, round).await?;
         let copy = copy(&nodes, &context).await;
         remove_image(&nodes).await;
         let copy = copy?;
@@ -47,7 +48,9 @@ pub async fn measure(megabytes: u64, rounds: usize) -> Result<Vec<Row>> {
         ));
         ours.push(delivery);
         theirs.push(copy);
+        pings.push(slow);
     }
+    let peak = place::memory(stage.director.pid(), "VmHWM")?;
     stage.close().await?;
     let (ours, theirs) = (median(&ours), median(&theirs));
     let ratio = ours / theirs;
@@ -59,6 +62,11 @@ pub async fn measure(megabytes: u64, rounds: usize) -> Result<Vec<Row>> {
             ),
             "<= 1.5",
             ratio <= BAR,
+        )
+        .said(),
+        Row::plain(
+            "slowest ping while three nodes fetch; the Director's peak memory, upload included",
+            format!("{:.1} ms; {peak:.1} MiB", median(&pings)),
         )
         .said(),
     ])
@@ -90,13 +98,21 @@ fn generate(zip: &Path, context: &Path, megabytes: u64) -> Result<()> {
     Ok(())
 }
 
-/// Seconds of the step in which a task brings the bundle to all nodes.
-async fn deliver(stage: &NodesStage<'_>, zip: &Path, round: usize) -> Result<f64> {
+/// Seconds of the step in which a task brings the bundle to all nodes, and milliseconds of the slowest ping
+/// meanwhile.
+async fn deliver(stage: &NodesStage<'_>, zip: &Path, round: usize) -> Result<(f64, f64)> {
     let client = &stage.director.client;
     let id = client.upload(std::fs::read(zip)?).await?;
     let name = format!("push-{round}");
     let task = with(small_task(&name, 3), "/worker/fileid", json!(id));
     client.start(&task).await?;
+    let mut slowest = 0.0_f64;
+    while client.task(&name).await?.step <= Step::Delivery {
+        let begun = Instant::now();
+        client.get("/monitoring/ping").await?;
+        slowest = slowest.max(begun.elapsed().as_secs_f64() * 1000.0);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     let done = client.done(&name, PATIENCE).await?;
     let delivery = done.timings.get("delivery").copied();
     ensure!(done.failure.is_none(), "{:?}", done.failure);
@@ -107,7 +123,7 @@ async fn deliver(stage: &NodesStage<'_>, zip: &Path, round: usize) -> Result<f64
         "DELETE of the bundle: {status} {words}"
     );
     let millis = delivery.context("nothing was delivered")?;
-    Ok(millis as f64 / 1000.0)
+    Ok((millis as f64 / 1000.0, slowest))
 }
 
 /// Seconds of `docker save | docker load` to one node after another.
