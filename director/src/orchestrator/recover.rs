@@ -69,7 +69,9 @@ impl Orchestrator {
 }
 
 fn open_tasks(store: &Store) -> Result<Vec<Stored>, StoreError> {
-    Ok(store.all()?.into_iter().filter(is_open).collect())
+    let mut open = Vec::new();
+    store.each(|stored| open.extend(Some(stored).filter(is_open)))?;
+    Ok(open)
 }
 
 fn is_open(stored: &Stored) -> bool {

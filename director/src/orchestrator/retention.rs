@@ -2,8 +2,9 @@
 //! A task goes as it does with DELETE: first its record, then its evidence. Evidence without a record,
 //! after a crash in between, is removed at the next start ([`super::orphans`]).
 
-use super::{Orchestrator, View};
+use super::Orchestrator;
 use crate::bundle::BundleInfo;
+use crate::store::StoreError;
 use crate::task::spec::{TaskName, TaskSpec};
 use crate::task::timestamp::Timestamp;
 use std::collections::HashSet;
@@ -142,17 +143,22 @@ impl Orchestrator {
 
     /// Blocks.
     fn ended_tasks(&self) -> anyhow::Result<Vec<Ended>> {
-        let is_over = |view: &View| view.state.is_done() && view.state.leftovers.is_empty();
-        let views = self.list()?.into_iter().filter(is_over);
-        let ended = views.map(|view| {
-            Ok(Ended {
-                bytes: self.shared.evidence.size(&view.spec.name)?,
-                name: view.spec.name,
-                run: view.state.run,
-                at: view.state.finished_at.unwrap_or(view.state.created_at),
-            })
-        });
-        ended.collect()
+        let mut ended = Vec::new();
+        self.shared.store.each(|task| {
+            let state = task.state;
+            if state.is_done() && state.leftovers.is_empty() {
+                ended.push(Ended {
+                    bytes: 0,
+                    name: task.spec.name,
+                    run: state.run,
+                    at: state.finished_at.unwrap_or(state.created_at),
+                });
+            }
+        })?;
+        for task in &mut ended {
+            task.bytes = self.shared.evidence.size(&task.name)?;
+        }
+        Ok(ended)
     }
 
     async fn remove_bundles(&self, policy: &Policy) -> anyhow::Result<()> {
@@ -169,12 +175,10 @@ impl Orchestrator {
                 Some(BundleInfo { created, ..bundle })
             })
             .collect();
-        let views = self.list()?;
-        let named = views.iter().flat_map(|view| named_by(&view.spec)).collect();
-        // A damaged task may name any of them.
-        if self.shared.store.names()?.len() > views.len() {
+        let this = self.clone();
+        let Some(named) = tokio::task::spawn_blocking(move || this.named_bundles()).await?? else {
             return Ok(());
-        }
+        };
         for (bundle, reason) in unused(&bundles, &named, policy, self.shared.clock.now()) {
             let bytes = bundle.unpacked_bytes;
             match self.remove_bundle(&bundle.id).await {
@@ -188,6 +192,20 @@ impl Orchestrator {
             }
         }
         Ok(())
+    }
+}
+
+impl Orchestrator {
+    /// The bundles that tasks name; `None` when there is a damaged task, which may name any of them.
+    /// Blocks.
+    fn named_bundles(&self) -> Result<Option<HashSet<String>>, StoreError> {
+        let (mut named, mut seen) = (HashSet::new(), 0);
+        self.shared.store.each(|task| {
+            seen += 1;
+            named.extend(named_by(&task.spec));
+        })?;
+        let all = self.shared.store.names()?.len();
+        Ok((all <= seen).then_some(named))
     }
 }
 

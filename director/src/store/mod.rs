@@ -318,14 +318,24 @@ impl Store {
     /// When the tasks cannot be listed.
     pub fn all(&self) -> Result<Vec<Stored>, StoreError> {
         let mut tasks = Vec::new();
+        self.each(|stored| tasks.push(stored))?;
+        Ok(tasks)
+    }
+
+    /// Shows all tasks that can be read, one after the other: a thousand at once take more memory than all
+    /// else. Otherwise as [`Store::all`].
+    ///
+    /// # Errors
+    /// When the tasks cannot be listed.
+    pub fn each(&self, mut see: impl FnMut(Stored)) -> Result<(), StoreError> {
         for name in self.names()? {
             match self.load(&name) {
-                Ok(stored) => tasks.extend(stored),
+                Ok(stored) => stored.into_iter().for_each(&mut see),
                 Err(error @ StoreError::Damaged { .. }) => tracing::debug!(%error, "left out"),
                 Err(error) => return Err(error),
             }
         }
-        Ok(tasks)
+        Ok(())
     }
 
     /// The names of all tasks, ascending.
