@@ -115,12 +115,11 @@ deploy() {
 
 run_task() {
   call 200 -F "file=@$ROOT/deploy/stack-check.zip" /api/databind/upload
-  local id
-  id=$(member id)
-  step "bundle uploaded: $id"
+  BUNDLE=$(member id)
+  step "bundle uploaded: $BUNDLE"
   call 200 -X PUT -d '{"name": "'"$TASK"'", "delay": 1,
     "waitCommand": {"command": "cat /atq/data/hello.txt", "expectedResult": "carried by a bundle", "timeout": 10},
-    "worker": {"alias": "workers", "image": "atq-testload:dev", "args": ["worker"], "replicas": 2, "fileid": "'"$id"'"},
+    "worker": {"alias": "workers", "image": "atq-testload:dev", "args": ["worker"], "replicas": 2, "fileid": "'"$BUNDLE"'"},
     "master": {"alias": "master", "image": "atq-testload:dev", "args": ["master"]}}' /api/task/
   step "task \`$TASK\` accepted: $(cat "$DIR/answer")"
   wait_until 180 "waiting for the end of the task" task_done ||
@@ -149,6 +148,9 @@ delete_task() {
   call 204 -X DELETE "/api/task/$TASK"
   call 404 "/api/task/$TASK"
   step "task deleted"
+  # It is in a volume of its own on the nodes.
+  call 204 -X DELETE "/api/databind/$BUNDLE"
+  step "bundle deleted"
 }
 
 # remove: everything of the stack, also its volume, which `docker stack rm` leaves. Fails when something stays.
