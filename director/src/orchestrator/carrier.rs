@@ -2,10 +2,11 @@
 //! remove volumes, each of which ends with one line of JSON that says how it went.
 //!
 //! Nothing here knows what is carried. A service that is there already, made before a crash, is found by
-//! its name and followed on; whoever does not wait to the end leaves it to clean-up, by its labels.
+//! its name and followed on, and made anew if its carriers have failed; whoever does not wait to the end
+//! leaves it to clean-up, by its labels.
 
 use super::steps::image_reason::explain_with;
-use super::steps::{create_or_find, judge};
+use super::steps::{create_or_find, judge, of_run};
 use super::wait::Deadline;
 use crate::swarm::{LogQuery, LogStream, Node, Swarm, SwarmError, SwarmTask, TaskState};
 use crate::task::exit_code;
@@ -115,15 +116,24 @@ pub async fn carry(
     plan: &ServicePlan,
     deadline: Deadline,
 ) -> Result<Vec<Carried>, SwarmError> {
-    let id = patiently(deadline, || create_or_find(swarm, plan, &plan.labels)).await?;
-    let ended = until_ended(swarm, plan, &id, deadline).await;
-    let carried = match ended {
-        Ok(ended) => Ok(join_all(ended.into_iter().map(|seen| hear(swarm, plan, seen))).await),
-        Err(error) => Err(error),
-    };
-    // Also then: those of a removal belong to no run that would be cleaned up.
-    remove(swarm, plan, &id).await;
-    carried
+    loop {
+        let made = patiently(deadline, || create_or_find(swarm, plan, &plan.labels)).await?;
+        let ended = until_ended(swarm, plan, &made.id, deadline).await;
+        let carried = match ended {
+            Ok(ended) => Ok(join_all(ended.into_iter().map(|seen| hear(swarm, plan, seen))).await),
+            Err(error) => Err(error),
+        };
+        // Also then: those of a removal belong to no run that would be cleaned up.
+        remove(swarm, plan, &made.id).await;
+        let has_failed = |all: &Vec<Carried>| all.iter().any(|one| one.problem().is_some());
+        match made.earlier && carried.as_ref().is_ok_and(has_failed) && !deadline.passed() {
+            // Those may have called while the Director was away, or where it was before.
+            true => {
+                tracing::info!(service = %plan.name, "carriers of before the restart have failed; new ones are sent")
+            }
+            false => return carried,
+        }
+    }
 }
 
 /// Removes the service, as far as that can be done now; clean-up does the rest.
@@ -196,7 +206,7 @@ async fn look(
     plan: &ServicePlan,
     id: &str,
 ) -> Result<(Vec<SwarmTask>, Vec<Node>), SwarmError> {
-    let mut tasks = swarm.tasks(&plan.labels).await?;
+    let mut tasks = swarm.tasks(&of_run(&plan.labels)).await?;
     tasks.retain(|task| task.service_id == id);
     Ok((tasks, swarm.nodes().await?))
 }

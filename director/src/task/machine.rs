@@ -229,7 +229,7 @@ fn apply(state: &mut State, record: &Record) {
                 Outcome::Errored
             };
             if outcome == Outcome::Errored {
-                state.failure = Some(master_exit(exit_code, memory_limit));
+                state.failure = Some(master_exit(exit_code, memory_limit, &state.lost));
             }
             end(state, record, outcome);
         }
@@ -275,9 +275,9 @@ fn end(state: &mut State, record: &Record, outcome: Outcome) {
     state.finished_at = Some(record.at);
 }
 
-fn master_exit(exit_code: Option<i64>, memory_limit: Option<u64>) -> Failure {
+fn master_exit(exit_code: Option<i64>, memory_limit: Option<u64>, lost: &[LostWorker]) -> Failure {
     use super::event::FailureCode;
-    let message = match exit_code {
+    let mut message = match exit_code {
         Some(code) => {
             let meaning = match (code, memory_limit) {
                 (137, Some(limit)) => Some(format!(
@@ -291,13 +291,19 @@ fn master_exit(exit_code: Option<i64>, memory_limit: Option<u64>) -> Failure {
         }
         None => "the master ended, and Docker told no exit code".to_owned(),
     };
-    let log = "its log says more: GET /task/{id}/logs?service=master";
+    let mut log = "its log says more: GET /task/{id}/logs?service=master".to_owned();
+    // What a master says then is that it cannot reach its worker; why is in the worker's log.
+    if let Some(first) = lost.first() {
+        let (count, replica, reason) = (lost.len(), first.replica, &first.reason);
+        message += &format!("; {count} workers were lost before; replica {replica}: {reason}");
+        log += ", and those of the workers: ?service=worker";
+    }
     let hint = match exit_code {
         // The Director itself tells it to end only once the outcome is fixed.
         Some(143) => format!(
             "somebody else ended it: its service was removed, or its node was drained; {log}"
         ),
-        _ => log.to_owned(),
+        _ => log,
     };
     Failure {
         step: Step::Running,

@@ -2,7 +2,7 @@
 use super::*;
 use crate::swarm::fake::FakeSwarm;
 use crate::task::plan::{
-    CarrierPlan, LABEL_DIRECTOR, LABEL_RUN, Labels, Role, Scale, ServicePlan, carrier,
+    CarrierPlan, LABEL_DIRECTOR, LABEL_PLACE, LABEL_RUN, Labels, Role, Scale, ServicePlan, carrier,
 };
 
 const IMAGE: &str = "atq-carrier:test";
@@ -61,6 +61,28 @@ async fn a_service_of_before_is_followed_on() {
     let fake = three_nodes();
     fake.create_service(&plan()).await.unwrap();
     assert_eq!(carried(&fake).await.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_of_before_is_followed_on_from_another_place() {
+    let fake = three_nodes();
+    let mut earlier = plan();
+    earlier
+        .labels
+        .insert(LABEL_PLACE.into(), "port 8080".into());
+    fake.create_service(&earlier).await.unwrap();
+    assert_eq!(told(&carried(&fake).await), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn carriers_of_before_that_have_failed_are_sent_again() {
+    let fake = three_nodes();
+    fake.image(IMAGE).exits_in_turn(&[1, 0]);
+    fake.create_service(&plan()).await.unwrap();
+    assert_eq!(told(&carried(&fake).await), Vec::<String>::new());
+
+    fake.image(IMAGE).exits_in_turn(&[1, 1]);
+    assert_eq!(told(&carried(&fake).await).len(), 3, "but not for ever");
 }
 
 #[tokio::test(start_paused = true)]

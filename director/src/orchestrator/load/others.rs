@@ -57,8 +57,8 @@ impl Others {
             created.map_err(|error| error.to_string())
         };
         match begun.await {
-            Ok(id) => {
-                *self.service.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
+            Ok(made) => {
+                *self.service.lock().unwrap_or_else(PoisonError::into_inner) = Some(made.id);
             }
             Err(error) => {
                 tracing::warn!(task = %self.spec.name, error, "nobody watches how busy the other nodes are");

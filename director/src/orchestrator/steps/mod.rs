@@ -99,25 +99,36 @@ async fn ensure_service(
     let plan = delivery::where_it_is(run, deadline, plan).await?;
     let swarm = Arc::clone(&run.shared.swarm);
     let ours = run.labels();
-    run.docker(deadline, || create_or_find(&*swarm, &plan, &ours))
-        .await
+    let made = run
+        .docker(deadline, || create_or_find(&*swarm, &plan, &ours))
+        .await?;
+    Ok(made.id)
 }
 
+/// A service that is there now.
+pub(super) struct Made {
+    pub id: String,
+    /// An earlier try has created it.
+    pub earlier: bool,
+}
+
+/// Creates the service, or finds it when an earlier try of the run that `ours` tells has created it.
 pub(super) async fn create_or_find(
     swarm: &dyn Swarm,
     plan: &ServicePlan,
     ours: &Labels,
-) -> Result<String, SwarmError> {
+) -> Result<Made, SwarmError> {
+    let made = |id, earlier| Made { id, earlier };
     let (what, reason) = match swarm.create_service(plan).await {
         Err(SwarmError::Conflict { what, reason }) => (what, reason),
-        other => return other,
+        other => return other.map(|id| made(id, false)),
     };
     let services = swarm.services(&Labels::new()).await?;
     match services
         .into_iter()
         .find(|service| service.name == plan.name)
     {
-        Some(service) if is_ours(&service.labels, ours) => Ok(service.id),
+        Some(service) if is_ours(&service.labels, ours) => Ok(made(service.id, true)),
         Some(_) => Err(SwarmError::Conflict { what, reason }),
         // A name is free again only a moment after its service was removed.
         None => Err(SwarmError::InUse { what, reason }),
@@ -126,9 +137,18 @@ pub(super) async fn create_or_find(
 
 /// Whether an object carries the labels of this run and this Director.
 fn is_ours(labels: &Labels, ours: &Labels) -> bool {
-    [LABEL_RUN, LABEL_DIRECTOR]
+    of_run(labels) == of_run(ours)
+}
+
+/// Those of `labels` that tell the run and the Director. The others may be different after a restart,
+/// for example on another port.
+pub(super) fn of_run(labels: &Labels) -> Labels {
+    let keys = [LABEL_RUN, LABEL_DIRECTOR];
+    let kept = labels
         .iter()
-        .all(|key| labels.get(*key) == ours.get(*key))
+        .filter(|(key, _)| keys.contains(&key.as_str()));
+    kept.map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
 }
 
 /// The Swarm tasks of this run, all services together. Docker being away gives `None` until the

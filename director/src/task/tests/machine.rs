@@ -225,6 +225,21 @@ fn a_master_that_was_killed_and_had_a_memory_limit_says_so() {
 }
 
 #[test]
+fn a_master_that_failed_after_a_worker_was_lost_says_so() {
+    let lost = Event::WorkerLost {
+        replica: 2,
+        reason: "failed: task: non-zero exit (1)".into(),
+    };
+    let failure = state(&[running(), vec![lost, ended(Some(69))]].concat());
+    let failure = failure.failure.unwrap();
+    assert_eq!(
+        failure.message,
+        "the master ended with exit code 69; 1 workers were lost before; replica 2: failed: task: non-zero exit (1)"
+    );
+    assert!(failure.hint.contains("?service=worker"), "{}", failure.hint);
+}
+
+#[test]
 fn clean_up_is_tried_until_it_succeeds_or_gives_up() {
     let begun = vec![
         Event::Stopped,
