@@ -2,10 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::task::criteria::tests::any_criterion;
 use crate::task::event::Failure;
 use crate::task::state::LostWorker;
 use crate::task::tests::{parse, payload};
+use atq_definition::examples::any_criterion;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

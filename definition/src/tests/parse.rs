@@ -1,7 +1,7 @@
 //! Whole definitions, and every fault of one with its path. Single values: `values.rs`.
 
-use super::{BUNDLE, parse, payload, spec};
-use crate::task::spec::TaskSpec;
+use crate::examples::{BUNDLE, parse, payload, spec};
+use crate::spec::TaskSpec;
 use insta::{assert_debug_snapshot, assert_snapshot};
 use serde_json::{Value, json};
 

@@ -3,9 +3,9 @@
 
 mod reader;
 
-use super::criteria::Criterion;
+use crate::criteria::Criterion;
 use reader::Reader;
-pub(crate) use reader::{nearest, shorten};
+pub use reader::{nearest, shorten};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;

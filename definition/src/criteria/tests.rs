@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::examples::any_criterion;
 use insta::assert_snapshot;
 use proptest::prelude::*;
 
@@ -181,58 +182,6 @@ fn what_was_seen_stands_in_the_unit_of_what_was_wanted() {
         told("mean < 300ms for 30s", 301.0),
         "301 ms, wanted < 300 ms in every 30 s"
     );
-}
-
-fn any_figure() -> impl Strategy<Value = Figure> {
-    prop_oneof![
-        (1u32..=100_000).prop_map(|n| Figure::Percentile(f64::from(n) / 1000.0)),
-        Just(Figure::Mean),
-        Just(Figure::Min),
-        Just(Figure::Max),
-        Just(Figure::Errors),
-        Just(Figure::Throughput),
-        Just(Figure::Samples),
-    ]
-}
-
-pub(crate) fn any_criterion() -> impl Strategy<Value = Criterion> {
-    (
-        any_figure(),
-        proptest::option::of("\\PC{1,20}"),
-        0usize..6,
-        0u64..2_000_000,
-        any::<proptest::sample::Index>(),
-        proptest::option::of(1u32..=86_400),
-    )
-        .prop_map(|(figure, label, operator, amount, unit, window)| {
-            let units: &[Unit] = match figure {
-                Figure::Errors => &[Unit::Percent, Unit::Count],
-                Figure::Samples => &[Unit::Count],
-                Figure::Throughput => &[Unit::PerSecond, Unit::PerMinute, Unit::PerHour],
-                _ => &[Unit::Millis, Unit::Seconds, Unit::Minutes],
-            };
-            let unit = *unit.get(units);
-            let operators = if unit == Unit::Count { 6 } else { 4 };
-            let operator = [
-                Operator::Below,
-                Operator::AtMost,
-                Operator::Above,
-                Operator::AtLeast,
-                Operator::Equal,
-                Operator::Unequal,
-            ][operator % operators];
-            let divisor = if unit == Unit::Count { 1.0 } else { 1000.0 };
-            Criterion {
-                figure,
-                label,
-                operator,
-                amount: amount as f64 / divisor,
-                unit,
-                window: window.filter(|_| {
-                    unit != Unit::Count && !matches!(figure, Figure::Min | Figure::Max)
-                }),
-            }
-        })
 }
 
 proptest! {

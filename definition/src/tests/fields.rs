@@ -1,7 +1,7 @@
 //! The rules of what came after 2018: readiness, placement, labels, ends. Resources: `amounts.rs`.
 
-use super::{BUNDLE, parse, payload, spec};
-use crate::task::spec::{Delivery, OnWorkerLoss, ReadinessProbe, ReadinessSpec, STOP_GRACE};
+use crate::examples::{BUNDLE, parse, payload, spec};
+use crate::spec::{Delivery, OnWorkerLoss, ReadinessProbe, ReadinessSpec, STOP_GRACE};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -40,11 +40,11 @@ fn the_rules_of_a_test() {
     assert_eq!(spec.max_duration, Some(604_800));
     assert_eq!(spec.on_worker_loss, OnWorkerLoss::Abort);
     assert_eq!(spec.exclusive.as_deref(), Some("shop.staging:eu_1-A"));
-    let named = super::spec(&[
+    let named = crate::examples::spec(&[
         ("/onWorkerLoss", json!("continue")),
         ("/exclusive", json!(null)),
     ]);
-    assert_eq!(named, super::spec(&[]));
+    assert_eq!(named, crate::examples::spec(&[]));
 }
 
 #[test]
@@ -353,7 +353,7 @@ fn how_bundles_come_is_read() {
         .collect();
     assert_eq!(split, [("a/a.csv", true), ("b.csv", false)]);
     assert_eq!(spec.worker.user.as_deref(), Some("1000:1000"));
-    let shared = super::spec(&[("/delivery", json!("shared"))]);
+    let shared = crate::examples::spec(&[("/delivery", json!("shared"))]);
     assert_eq!(shared.delivery, Delivery::Shared);
 }
 

@@ -7,7 +7,7 @@ mod resources;
 mod service;
 mod value;
 
-pub(crate) use value::{nearest, shorten};
+pub use value::{nearest, shorten};
 
 use super::{Fault, OnWorkerLoss, Surroundings, TaskName, TaskSpec, WaitSpec};
 use serde_json::{Map, Value};

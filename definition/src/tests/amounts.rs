@@ -1,8 +1,8 @@
 //! Amounts of processors and memory.
 
 use super::fields::faults;
-use super::{parse, payload, spec};
-use crate::task::spec::Amounts;
+use crate::examples::{parse, payload, spec};
+use crate::spec::Amounts;
 use insta::assert_snapshot;
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -3,7 +3,7 @@
 
 use super::Reader;
 use super::value::{MAX_WHOLE, nearest, shorten, whole, wrong_type};
-use crate::task::spec::{Amounts, Placement, Resources};
+use crate::spec::{Amounts, Placement, Resources};
 use serde_json::Value;
 
 const BILLION: f64 = 1e9;

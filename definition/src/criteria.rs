@@ -297,4 +297,4 @@ impl From<Criterion> for String {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

@@ -1,6 +1,6 @@
 //! Docker's grammar of image references, and when two of them are the same.
 
-use crate::task::image::{check, normalise, registry};
+use crate::image::{check, normalise, registry};
 use insta::assert_snapshot;
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::Reader;
 use super::value::{nearest, shorten, wrong_type};
-use crate::task::spec::{Delivery, SplitFile};
+use crate::spec::{Delivery, SplitFile};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 

@@ -1,8 +1,8 @@
 //! The rules of single values: names, texts, numbers, variables.
 
 use super::parse::{fault, faults};
-use super::{Around, payload, spec};
-use crate::task::spec::{MAX_WORKERS, TaskName, TaskSpec, WORKERS_NAME};
+use crate::examples::{Around, payload, spec};
+use crate::spec::{MAX_WORKERS, TaskName, TaskSpec, WORKERS_NAME};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 

@@ -2,8 +2,8 @@
 
 use super::Reader;
 use super::value::{STRING_BYTES, shorten, wrong_type};
-use crate::task::image;
-use crate::task::spec::{
+use crate::image;
+use crate::spec::{
     EnvVar, MAX_WORKERS, REMOTES, RESERVED_PREFIX, ServiceSpec, WORKER_ADDRESSES, WORKERS_NAME,
 };
 use serde_json::{Map, Value};

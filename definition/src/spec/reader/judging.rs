@@ -2,7 +2,7 @@
 
 use super::Reader;
 use super::value::{shorten, wrong_type};
-use crate::task::criteria::Criterion;
+use crate::criteria::Criterion;
 use serde_json::Value;
 use std::path::{Component, Path};
 

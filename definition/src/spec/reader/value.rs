@@ -1,7 +1,7 @@
 //! The kinds of values that fields hold, and the words for what is wrong with them.
 
 use super::Reader;
-use crate::task::spec::Fault;
+use crate::spec::Fault;
 use serde_json::{Map, Value};
 
 /// Longest string that a process can be given as an argument or in its environment, in bytes: the
@@ -188,7 +188,8 @@ pub(super) fn wrong_type(seen: &Value, expected: &str) -> String {
     format!("is {seen}; expected {expected}")
 }
 
-pub(crate) fn nearest(key: &str, known: &[&str]) -> String {
+/// The one of `known` that is most like `key`, as a question, or all of them.
+pub fn nearest(key: &str, known: &[&str]) -> String {
     let scored = known
         .iter()
         .map(|name| {
@@ -212,7 +213,7 @@ pub(crate) fn nearest(key: &str, known: &[&str]) -> String {
 }
 
 /// Keeps a message readable when the text that it quotes is not.
-pub(crate) fn shorten(text: &str) -> String {
+pub fn shorten(text: &str) -> String {
     let clean: String = text
         .chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })

@@ -2,7 +2,7 @@
 
 use super::value::{shorten, too_long};
 use super::{MAX_SECONDS, Reader, STRING_BYTES};
-use crate::task::spec::{READINESS_COMMAND, ReadinessProbe, ReadinessSpec};
+use crate::spec::{READINESS_COMMAND, ReadinessProbe, ReadinessSpec};
 use serde_json::{Map, Value};
 
 /// Seconds for which is asked when the definition does not say.

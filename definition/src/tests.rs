@@ -1,0 +1,8 @@
+#![allow(clippy::unwrap_used)]
+//! Tables, snapshots and properties.
+
+mod amounts;
+mod fields;
+mod images;
+mod parse;
+mod values;
