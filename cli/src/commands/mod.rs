@@ -1,0 +1,48 @@
+//! What is done, one module for each command.
+
+mod bundles;
+mod completions;
+mod events;
+mod init;
+mod logs;
+mod ps;
+mod report;
+mod results;
+mod rm;
+mod run;
+mod show;
+mod stop;
+mod swarm;
+mod upload;
+mod validate;
+mod version;
+
+use crate::Context;
+use crate::args::Command;
+use crate::exit::Exit;
+use crate::trouble::Trouble;
+
+/// Does what `command` says.
+///
+/// # Errors
+/// What went wrong.
+pub async fn perform(context: &Context, command: &Command) -> Result<Exit, Trouble> {
+    match command {
+        Command::Run(args) => run::run(context, args).await,
+        Command::Init(args) => init::init(context, args).await,
+        Command::Validate(args) => validate::validate(context, args).await,
+        Command::Upload(args) => upload::upload(context, args).await,
+        Command::Bundles(args) => bundles::bundles(context, args).await,
+        Command::Ps(args) => ps::ps(context, args).await,
+        Command::Show(args) => show::show(context, args).await,
+        Command::Logs(args) => logs::logs(context, args).await,
+        Command::Events(args) => events::events(context, args).await,
+        Command::Stop(args) => stop::stop(context, args).await,
+        Command::Rm(args) => rm::rm(context, args).await,
+        Command::Results(args) => results::results(context, args).await,
+        Command::Report(args) => report::report(context, args).await,
+        Command::Swarm => swarm::swarm(context).await,
+        Command::Version => version::version(context).await,
+        Command::Completions(args) => completions::completions(context, args).await,
+    }
+}

@@ -1,0 +1,85 @@
+//! How the program can end. Scripts and pipelines rely on these numbers: they never change.
+
+use serde::Serialize;
+use std::process::ExitCode;
+
+/// The exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[repr(u8)]
+pub enum Exit {
+    /// What was asked for is done; for a test: it passed.
+    Pass = 0,
+    /// The test ran, and a criterion does not hold.
+    CriteriaFailed = 1,
+    /// The command line, or a file that it names, cannot be used.
+    Usage = 2,
+    /// The master ended with an exit code of its own that is not 0.
+    ToolFailed = 3,
+    /// The test could not be run, or what was asked for could not be done.
+    InfrastructureFailed = 4,
+    /// The test took longer than it may.
+    TimedOut = 5,
+    /// The test was stopped, or left to itself.
+    Stopped = 6,
+    /// The test ran, and says nothing about what it tested.
+    Invalid = 7,
+    /// The Director refuses what was asked for.
+    Rejected = 8,
+    /// No Director answers.
+    Unreachable = 9,
+}
+
+impl Exit {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 10] = [
+        Self::Pass,
+        Self::CriteriaFailed,
+        Self::Usage,
+        Self::ToolFailed,
+        Self::InfrastructureFailed,
+        Self::TimedOut,
+        Self::Stopped,
+        Self::Invalid,
+        Self::Rejected,
+        Self::Unreachable,
+    ];
+
+    /// The number.
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// What it means, in a few words.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Pass => "done; for a test: passed",
+            Self::CriteriaFailed => "a criterion of the test does not hold",
+            Self::Usage => "the command line, or a file that it names, cannot be used",
+            Self::ToolFailed => "the test tool failed: the master's exit code is not 0",
+            Self::InfrastructureFailed => "the test could not be run; the reason is told",
+            Self::TimedOut => "the test took longer than it may",
+            Self::Stopped => "the test was stopped, or left to itself",
+            Self::Invalid => "the test says nothing: a worker was lost, too few samples, ...",
+            Self::Rejected => "the Director refuses the request; the reason is told",
+            Self::Unreachable => "no Director answers",
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        exit.code().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_are_those_that_scripts_know() {
+        let codes: Vec<u8> = Exit::ALL.iter().map(|exit| exit.code()).collect();
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    }
+}

@@ -1,0 +1,48 @@
+//! The command line of the ATQ Director: one line that runs a load test, shows it, brings its results,
+//! and ends with an exit code that a pipeline can trust.
+//!
+//! - [`args`]: what can be asked for; [`exit`]: how it can end; [`trouble`]: what can go wrong;
+//! - [`settings`]: where the Director is; [`director`]: the calls to it;
+//! - [`out`]: lines, JSON and colours;
+//! - [`commands`]: one module for each command.
+
+pub mod args;
+pub mod commands;
+pub mod director;
+pub mod exit;
+pub mod out;
+pub mod settings;
+pub mod trouble;
+
+use args::Args;
+use director::Director;
+use exit::Exit;
+use out::Out;
+use trouble::Trouble;
+
+/// What every command has at hand.
+#[derive(Debug)]
+pub struct Context {
+    /// The Director.
+    pub director: Director,
+    /// Where to write.
+    pub out: Out,
+}
+
+/// Does what was asked for, and says how it ended.
+pub async fn run(args: Args) -> Exit {
+    let out = Out::new(args.json);
+    match perform(args, out).await {
+        Ok(exit) => exit,
+        Err(trouble) => {
+            out.trouble(&trouble);
+            trouble.exit()
+        }
+    }
+}
+
+async fn perform(args: Args, out: Out) -> Result<Exit, Trouble> {
+    let url = settings::url(args.url.as_deref())?;
+    let director = Director::at(&url)?;
+    commands::perform(&Context { director, out }, &args.command).await
+}

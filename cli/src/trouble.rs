@@ -1,0 +1,83 @@
+//! What can go wrong, each with what to do about it and the exit code that it leads to.
+
+use crate::exit::Exit;
+use atq_api_spec::task::FieldError;
+use thiserror::Error;
+
+/// Why a command did not do what was asked for.
+#[derive(Debug, Error)]
+pub enum Trouble {
+    /// The command line, or a file that it names, cannot be used.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What would be right; may be empty.
+        hint: String,
+    },
+    /// The Director refuses.
+    #[error("{message}")]
+    Rejected {
+        /// HTTP status.
+        status: u16,
+        /// Stable name of the cause; may be empty.
+        code: String,
+        /// What the Director says.
+        message: String,
+        /// Faults of a definition.
+        faults: Vec<FieldError>,
+    },
+    /// No Director answers.
+    #[error("no Director answers at `{url}`: {reason}")]
+    Unreachable {
+        /// Where it was looked for.
+        url: String,
+        /// Why not.
+        reason: String,
+    },
+    /// Something on this machine, or between it and the Director, does not work.
+    #[error("{message}")]
+    Failed {
+        /// What happened.
+        message: String,
+        /// What to do; may be empty.
+        hint: String,
+    },
+}
+
+impl Trouble {
+    /// What is wrong with the command line, and what would be right.
+    pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        let (message, hint) = (message.into(), hint.into());
+        Self::Usage { message, hint }
+    }
+
+    /// What happened, and what to do about it.
+    pub fn failed(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        let (message, hint) = (message.into(), hint.into());
+        Self::Failed { message, hint }
+    }
+
+    /// The exit code that it leads to.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Usage { .. } => Exit::Usage,
+            // The Director itself works, but not what it needs.
+            Self::Rejected { status, .. } if *status >= 500 => Exit::InfrastructureFailed,
+            Self::Rejected { .. } => Exit::Rejected,
+            Self::Unreachable { .. } => Exit::Unreachable,
+            Self::Failed { .. } => Exit::InfrastructureFailed,
+        }
+    }
+
+    /// What to do about it; may be empty.
+    pub fn hint(&self) -> &str {
+        match self {
+            Self::Usage { hint, .. } | Self::Failed { hint, .. } => hint,
+            Self::Rejected { .. } => "",
+            Self::Unreachable { .. } => {
+                "is it running? `--url`, `ATQ_URL` or the configuration file say where it is"
+            }
+        }
+    }
+}
