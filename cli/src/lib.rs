@@ -4,12 +4,18 @@
 //! - [`args`]: what can be asked for; [`exit`]: how it can end; [`trouble`]: what can go wrong;
 //! - [`settings`]: where the Director is; [`director`]: the calls to it;
 //! - [`out`]: lines, JSON and colours;
+//! - [`definition`] and [`bundle`]: what is sent; [`keep`], [`junit`], [`gitlab`]: what is brought back;
 //! - [`commands`]: one module for each command.
 
 pub mod args;
+pub mod bundle;
 pub mod commands;
+pub mod definition;
 pub mod director;
 pub mod exit;
+pub mod gitlab;
+pub mod junit;
+pub mod keep;
 pub mod out;
 pub mod settings;
 pub mod trouble;
