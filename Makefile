@@ -27,13 +27,13 @@ check: ## formatting and lints
 unit: ## tests that need no Docker; with a running Swarm also the suites that run on both
 	ATQ_TEST_SWARM=$$(deploy/has-swarm.sh && echo 1 || true) cargo test --locked --no-fail-fast --workspace --exclude atq-tests
 
-swarm: ## tests on the real Swarm of this machine, and on one of three nodes, one after the other
+swarm: ## tests on the real Swarm of this machine, two at a time, and on one of three nodes
 	@deploy/setup.sh image-director
 	@deploy/setup.sh nodes
 	@deploy/setup.sh registry
 	@deploy/setup.sh browser
-	cargo build --locked -p atq-director
-	cargo test --locked --no-fail-fast -p atq-tests -- --test-threads=1
+	cargo build --locked -p atq-director -p atq-cli
+	cargo test --locked --no-fail-fast -p atq-tests -- --test-threads=2
 
 nodes: ## the tests on a three-node Swarm in network namespaces (about 4 minutes)
 	@deploy/setup.sh nodes

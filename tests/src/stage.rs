@@ -7,6 +7,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -62,7 +63,10 @@ impl Stage {
     }
 
     async fn open_in(dir: TempDir, id: &str, more: &str, binary: PathBuf) -> Result<Self> {
-        let more = format!("directorId: {id}\n{more}");
+        let more = match more.contains("subnetPool:") {
+            true => format!("directorId: {id}\n{more}"),
+            false => format!("directorId: {id}\nsubnetPool: {}\n{more}", own_pool()),
+        };
         let director = Director::start(&binary, dir.path(), &more).await?;
         Ok(Self {
             director: Some(director),
@@ -124,6 +128,13 @@ impl Stage {
         )
         .await
     }
+}
+
+/// Directors beside each other would choose the same subnets, and have to choose again.
+fn own_pool() -> String {
+    static OPENED: AtomicU8 = AtomicU8::new(0);
+    let turn = OPENED.fetch_add(1, Ordering::Relaxed);
+    format!("10.{}.0.0/16", 225 + turn % 12)
 }
 
 impl Drop for Stage {

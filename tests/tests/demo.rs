@@ -7,6 +7,10 @@ use atq_tests::docker::labelled;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+
+/// Both use the demo's port.
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 fn demo(dir: &Path, output: &Path) -> Result<Child> {
     let program = PathBuf::from(env!("CARGO_BIN_EXE_demo"));
@@ -33,8 +37,9 @@ fn end_director(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn the_demo_counts_every_sample() -> Result<()> {
+#[tokio::test]
+async fn the_demo_counts_every_sample() -> Result<()> {
+    let _alone = ALONE.lock().await;
     let dir = tempfile::tempdir()?;
     let output = dir.path().join("output");
     let status = demo(dir.path(), &output)?.wait()?;
@@ -53,6 +58,7 @@ fn the_demo_counts_every_sample() -> Result<()> {
 
 #[tokio::test]
 async fn ctrl_c_in_the_middle_of_the_demo_leaves_nothing() -> Result<()> {
+    let _alone = ALONE.lock().await;
     let dir = tempfile::tempdir()?;
     let output = dir.path().join("output");
     let mut child = demo(dir.path(), &output)?;

@@ -134,9 +134,6 @@ pub enum RequestError {
         /// Where it listens.
         bind: IpAddr,
     },
-    /// The caller is no carrier of a run that is under way.
-    #[error("this is for carriers of a run that is under way; the run or the token is unknown")]
-    NoCarrier,
     /// The bundle is not delivered now.
     #[error("the bundle `{id}` is not delivered now")]
     NotDelivered {
@@ -268,7 +265,6 @@ fn of_request(error: &RequestError) -> Verdict {
         E::ManyFiles => (StatusCode::BAD_REQUEST, "many_files"),
         E::BadQuery { .. } => (StatusCode::BAD_REQUEST, "bad_query"),
         E::TokensHidden { .. } => (StatusCode::SERVICE_UNAVAILABLE, "tokens_hidden"),
-        E::NoCarrier => (StatusCode::UNAUTHORIZED, "no_carrier"),
         E::NotDelivered { .. } => (StatusCode::FORBIDDEN, "not_delivered"),
         E::Delivered { .. } => (StatusCode::FORBIDDEN, "delivered_already"),
         E::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),

@@ -11,6 +11,7 @@ use atq_api_spec::manifest::{EnvironmentValue, Manifest};
 use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
+use std::collections::BTreeMap;
 use tokio::task::spawn_blocking;
 
 /// Tells what a run was and what it ran on, so that it can be run again exactly.
@@ -36,7 +37,10 @@ pub async fn manifest(
 ) -> Result<Json<Manifest>, ApiError> {
     Query::read(&uri, &[])?;
     let task = find(&app, &name)?;
-    let read = spawn_blocking(move || read(&app, &task));
+    let evidence = &app.orchestrator.shared().evidence;
+    let load = evidence.load(&task.spec.name, &task.state.run).await;
+    let clocks = load.map_err(failed)?.unwrap_or_default().clock_offsets;
+    let read = spawn_blocking(move || read(&app, &task, clocks));
     let manifest = to_its_end(read)
         .await?
         .map_err(|_| RequestError::ShuttingDown)?;
@@ -44,7 +48,7 @@ pub async fn manifest(
 }
 
 /// Blocks.
-fn read(app: &App, task: &View) -> Result<Manifest, ApiError> {
+fn read(app: &App, task: &View, clocks: BTreeMap<String, i64>) -> Result<Manifest, ApiError> {
     let evidence = &app.orchestrator.shared().evidence;
     let mut environment = Vec::new();
     for (service, spec) in [("master", &task.spec.master), ("worker", &task.spec.worker)] {
@@ -57,9 +61,12 @@ fn read(app: &App, task: &View) -> Result<Manifest, ApiError> {
         }
     }
     let seen = evidence.observed(&task.spec.name, &task.state.run);
-    Ok(view::manifest(task, seen, environment))
+    let mut manifest = view::manifest(task, seen, environment);
+    // Measured while the test ran, after the delivery.
+    manifest.clock_offsets.extend(clocks);
+    Ok(manifest)
 }
 
 fn failed(error: std::io::Error) -> ApiError {
-    crate::orchestrator::logs::LogError::Evidence(error).into()
+    ApiError::Evidence(error.to_string())
 }

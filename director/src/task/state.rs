@@ -198,6 +198,14 @@ pub struct State {
 }
 
 impl State {
+    /// By node, milliseconds that its clock was ahead of the Director's when the bundles were brought.
+    pub fn clocks_at_delivery(&self) -> BTreeMap<String, i64> {
+        let delivered = self.delivered.iter();
+        delivered
+            .filter_map(|node| Some((node.node.clone(), node.clock_offset?)))
+            .collect()
+    }
+
     /// The state after the first event of a history.
     pub(super) fn queued(seq: u64, at: Timestamp, run: String, token: String) -> Self {
         Self {

@@ -5,6 +5,7 @@ use crate::api::App;
 use crate::api::error::{ApiError, RequestError};
 use crate::bundle::BundleId;
 use crate::orchestrator::carriers::{Carriers, Refusal};
+use crate::orchestrator::receive::Refused;
 use crate::task::spec::shorten;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
@@ -31,7 +32,7 @@ pub async fn fetch(
         .carriers
         .may_fetch(&run, token(&headers)?, &node, &id);
     may.map_err(|refusal| match refusal {
-        Refusal::Token => RequestError::NoCarrier,
+        Refusal::Token => RequestError::Carrier(Refused::Stranger),
         Refusal::Closed => RequestError::NotDelivered { id: shorten(&id) },
         Refusal::Again => RequestError::Delivered { id: shorten(&id) },
     })?;

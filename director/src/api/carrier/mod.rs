@@ -6,6 +6,7 @@ mod bundle;
 
 use super::App;
 use super::error::RequestError;
+use crate::orchestrator::receive::Refused;
 use crate::reach::{GREETING, READY};
 use crate::task::spec::shorten;
 use axum::Router;
@@ -58,7 +59,7 @@ pub fn token(headers: &HeaderMap) -> Result<&str, RequestError> {
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.strip_prefix("Bearer "))
-        .ok_or(RequestError::NoCarrier)
+        .ok_or(RequestError::Carrier(Refused::Stranger))
 }
 
 /// The node that a carrier names.

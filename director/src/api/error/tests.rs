@@ -24,7 +24,6 @@ fn requests() -> Vec<(ApiError, u16, &'static str)> {
         (E::Method { method: text() }, 405, "method_not_allowed"),
         (E::NoTask { name: text() }, 404, "task_not_found"),
         (E::NoBundle { id: text() }, 404, "bundle_not_found"),
-        (E::NoCarrier, 401, "no_carrier"),
         (E::NotDelivered { id: text() }, 403, "not_delivered"),
         (E::Delivered { id: text() }, 403, "delivered_already"),
         (

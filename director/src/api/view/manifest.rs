@@ -34,7 +34,7 @@ pub fn manifest(view: &View, seen: Observed, environment: Vec<EnvironmentValue>)
         worker_addresses: state.addresses.iter().map(ToString::to_string).collect(),
         timings,
         start_skew,
-        clock_offsets: clock_offsets(state),
+        clock_offsets: state.clocks_at_delivery(),
         created_at: state.created_at.to_string(),
         started_at: state.started_at.map(|at| at.to_string()),
         finished_at: state.finished_at.map(|at| at.to_string()),
@@ -155,11 +155,4 @@ fn network(state: &State) -> Option<NetworkUsed> {
         id: state.network.clone(),
         subnet: state.subnet?.to_string(),
     })
-}
-
-fn clock_offsets(state: &State) -> BTreeMap<String, i64> {
-    let offsets = state.delivered.iter();
-    offsets
-        .filter_map(|node| Some((node.node.clone(), node.clock_offset?)))
-        .collect()
 }

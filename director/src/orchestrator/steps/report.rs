@@ -14,7 +14,6 @@ use crate::task::plan::Role;
 use crate::task::state::Desired;
 use crate::task::verdict::Judgement;
 use atq_report::Report;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A test that is shorter may end before anybody has looked twice.
@@ -104,10 +103,7 @@ async fn machines(run: &Run, report: &mut Report) -> Machines {
         .ok()
         .flatten()
         .unwrap_or_default();
-    let delivered = run.state.delivered.iter();
-    let mut clocks: BTreeMap<String, i64> = delivered
-        .filter_map(|node| Some((node.node.clone(), node.clock_offset?)))
-        .collect();
+    let mut clocks = run.state.clocks_at_delivery();
     // Measured while the test ran, after the delivery.
     clocks.extend(load.clock_offsets.clone());
     // Samples have the time of the worker that measured them.
