@@ -1,0 +1,43 @@
+#![allow(missing_docs, clippy::unwrap_used)]
+//! What is written about the program is what the program is.
+
+use atq_cli::args::Args;
+use atq_cli::exit::Exit;
+use clap::CommandFactory;
+use std::path::Path;
+
+fn paper(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn the_exit_codes_are_written_down() {
+    let readme = paper("README.md");
+    for exit in Exit::ALL {
+        let row = format!("| {} | {} |", exit.code(), exit.meaning());
+        assert!(readme.contains(&row), "README.md lacks `{row}`");
+    }
+}
+
+#[test]
+fn every_command_and_option_is_written_down() {
+    let page = paper("docs/atq.md");
+    let command = Args::command();
+    for sub in command.get_subcommands() {
+        let heading = format!("\n### `atq {}", sub.get_name());
+        let begin = page
+            .find(&heading)
+            .unwrap_or_else(|| panic!("docs/atq.md lacks `{heading}`"));
+        let rest = &page[begin + 1..];
+        let section = rest.find("\n### ").map_or(rest, |end| &rest[..end]);
+        for option in sub.get_arguments().filter_map(clap::Arg::get_long) {
+            let known = ["help", "version", "url", "json"].contains(&option);
+            assert!(
+                known || section.contains(&format!("`--{option}")),
+                "docs/atq.md, `atq {}`, lacks `--{option}`",
+                sub.get_name()
+            );
+        }
+    }
+}
