@@ -66,14 +66,25 @@ impl Out {
                 eprintln!("  `{}` {}", fault.field, fault.message);
             }
         }
+        if let Trouble::Faults { file, faults } = trouble {
+            for fault in faults {
+                eprintln!("{}", fault.told(file));
+            }
+        }
         if !trouble.hint().is_empty() {
             eprintln!("{ASIDE}hint: {}{ASIDE:#}", trouble.hint());
         }
-        self.result(&json!({
+        let mut told = json!({
             "error": trouble.to_string(),
             "hint": trouble.hint(),
             "exitCode": trouble.exit().code(),
             "exit": trouble.exit(),
-        }));
+        });
+        match trouble {
+            Trouble::Faults { faults, .. } => told["faults"] = json!(faults),
+            Trouble::Rejected { faults, .. } => told["faults"] = json!(faults),
+            _ => {}
+        }
+        self.result(&told);
     }
 }
