@@ -80,10 +80,10 @@ fn steps(path: &str) -> Result<Vec<Step<'_>>, String> {
     let mut steps = Vec::new();
     let mut rest = path;
     loop {
+        if rest.is_empty() {
+            return Err("a name is missing at the end".to_owned());
+        }
         if matches!(steps[..], [Step::Field(_), Step::Field("labels")]) {
-            if rest.is_empty() {
-                return Err("a name is missing after `.`".to_owned());
-            }
             steps.push(Step::Field(rest));
             return Ok(steps);
         }
@@ -298,6 +298,24 @@ mod tests {
             "criteria[2]=a",
         ];
         let all: Vec<String> = changes.iter().map(|change| told(change)).collect();
-        insta::assert_snapshot!(all.join("\n"), @"");
+        insta::assert_snapshot!(all.join("\n"), @r#"
+    `--set delay` has no `=`
+    `--set `: a name is missing at the end
+    `--set .a`: a name is missing before `.a`
+    `--set a.`: a name is missing at the end
+    `--set a..b`: a name is missing before `.b`
+    `--set a[`: `[` without `]`
+    `--set a[]`: `` is not the number of an item; expected one from 0
+    `--set a[-1]`: `-1` is not the number of an item; expected one from 0
+    `--set a[x]`: `x` is not the number of an item; expected one from 0
+    `--set a]`: expected `.` or `[` before `]`
+    `--set a[0]b`: expected `.` or `[` before `b`
+    `--set [0]`: a name is missing before `[0]`
+    `--set worker.labels.`: a name is missing at the end
+    `--set name.first`: `name` is not an object
+    `--set name[0]`: `name` is not a list
+    `--set criteria.a`: `criteria` is not an object
+    `--set criteria[2]`: `criteria` has 1 items; expected at most [1], which adds one
+    "#);
     }
 }

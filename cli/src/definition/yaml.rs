@@ -3,13 +3,13 @@
 
 use super::places::{Place, PlacedFault, Places, field, item};
 use atq_definition::spec::shorten;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
-use serde_saphyr::{Location, RenderOptions, SnippetMode, Spanned, UserMessageFormatter};
+use serde_saphyr::{Error, Location, RenderOptions, SnippetMode, Spanned, UserMessageFormatter};
 use std::fmt;
 
-/// Deepest nesting: that which the Director reads.
-const DEPTH: usize = 127;
+/// Deepest nesting. A definition needs six; the stack of a thread bears about a hundred.
+const DEPTH: usize = 32;
 
 /// Reads a definition; a field that stands twice is a fault.
 pub(super) fn read(text: &str) -> Result<(Value, Places), PlacedFault> {
@@ -25,12 +25,25 @@ pub(super) fn read(text: &str) -> Result<(Value, Places), PlacedFault> {
     Ok((payload, places))
 }
 
+/// The library says the place once more in its message.
 fn syntax(error: &serde_saphyr::Error) -> PlacedFault {
-    let place = place(error.location().unwrap_or(Location::UNKNOWN));
-    let mut options = RenderOptions::new(&UserMessageFormatter);
-    options.snippets = SnippetMode::Off;
-    let message = error.without_snippet().render_with_options(options);
-    PlacedFault::at("", format!("is not YAML: {message}"), place)
+    let error = error.without_snippet();
+    let location = error.location().unwrap_or(Location::UNKNOWN);
+    let message = match error {
+        Error::DuplicateMappingKey { key: Some(key), .. } => {
+            format!("the field `{}` stands twice", shorten(key))
+        }
+        error => {
+            let mut options = RenderOptions::new(&UserMessageFormatter);
+            options.snippets = SnippetMode::Off;
+            let told = error.render_with_options(options);
+            let (line, column) = (location.line(), location.column());
+            let suffix = format!(" at line {line}, column {column}");
+            let message = told.strip_suffix(&suffix).unwrap_or(&told);
+            format!("is not YAML: {message}")
+        }
+    };
+    PlacedFault::at("", message, place(location))
 }
 
 fn place(location: Location) -> Place {
@@ -112,10 +125,10 @@ impl<'de> Visitor<'de> for NodeVisitor {
         Ok(Node::Scalar(value.into()))
     }
 
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Node, E> {
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Node, E> {
         Number::from_f64(value)
             .map(|number| Node::Scalar(Value::Number(number)))
-            .ok_or_else(|| E::custom("the number is not finite"))
+            .ok_or_else(|| de::Error::custom("the number is not finite"))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Node, E> {
@@ -137,7 +150,9 @@ impl<'de> Visitor<'de> for NodeVisitor {
             // The library compares keys as they are meant: `1` and `"1"` are two to it.
             if !seen.insert(name.value.clone()) {
                 let name = shorten(&name.value);
-                return Err(A::Error::custom(format!("the field `{name}` stands twice")));
+                return Err(de::Error::custom(format!(
+                    "the field `{name}` stands twice"
+                )));
             }
             object.push((name, fields.next_value()?));
         }
