@@ -43,3 +43,48 @@ fn lines(file: &str, faults: &[PlacedFault]) -> Vec<String> {
         faults => faults.iter().map(|fault| fault.told(file)).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::args::Definition;
+    use crate::director::Director;
+    use crate::out::Out;
+
+    /// Nobody answers at the port of this Director.
+    async fn validated(text: &str) -> Exit {
+        let dir = tempfile::tempdir().unwrap();
+        let task = dir.path().join("load.yaml");
+        std::fs::write(&task, text).unwrap();
+        let definition = Definition {
+            task,
+            ..Definition::default()
+        };
+        let context = Context {
+            director: Director::at("http://127.0.0.1:1").unwrap(),
+            out: Out::new(false),
+        };
+        validate(&context, &Validate { definition }).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_exit_code_says_whether_there_are_faults() {
+        let good = "{name: load, master: {alias: m, image: a}, worker: {alias: w, image: b}}";
+        assert_eq!(validated(good).await, Exit::Pass);
+        assert_eq!(validated("name: load").await, Exit::Usage);
+        assert_eq!(validated("name: [").await, Exit::Usage);
+    }
+
+    #[test]
+    fn what_is_told() {
+        assert_eq!(lines("load.yaml", &[]), ["load.yaml: no faults"]);
+        let json = serde_json::to_value(Validated {
+            file: "load.yaml".into(),
+            valid: true,
+            faults: Vec::new(),
+        });
+        let wanted = serde_json::json!({"file": "load.yaml", "valid": true, "faults": []});
+        assert_eq!(json.unwrap(), wanted);
+    }
+}

@@ -10,11 +10,14 @@ use std::fmt;
 
 /// Deepest nesting. A definition needs six; the stack of a thread bears about a hundred.
 const DEPTH: usize = 32;
+/// Most tokens that come from aliases.
+const REPLAYED: usize = 20_000;
 
 /// Reads a definition; a field that stands twice is a fault.
 pub(super) fn read(text: &str) -> Result<(Value, Places), PlacedFault> {
     let options = serde_saphyr::options! {
         strict_booleans: true,
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: REPLAYED },
         budget: serde_saphyr::budget! { max_depth: DEPTH },
     };
     let root: Spanned<Node> =
