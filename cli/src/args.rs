@@ -36,6 +36,12 @@ pub enum Command {
     /// Write an example that works.
     Init(Init),
     /// Look for faults in a definition, without running it.
+    ///
+    /// No Director is asked. What only a Director knows is checked by `atq run`: whether a bundle was
+    /// uploaded and has the files that are dealt out, which images may run, which networks there are. As
+    /// the largest number of replicas counts 1000, which a Director may be configured to exceed.
+    ///
+    /// In YAML, which is that of version 1.2, anchors, aliases and `<<` are followed.
     Validate(Validate),
     /// Upload a bundle, unless the Director has its content.
     Upload(Upload),
@@ -71,7 +77,7 @@ pub struct Definition {
     /// The definition, JSON or YAML; `-` is standard input.
     #[arg(value_name = "TASK")]
     pub task: PathBuf,
-    /// Sets a field, for example `worker.replicas=5`; the value is JSON, else text.
+    /// Sets a field, for example `worker.replicas=5` or `criteria[0]=p95 < 2s`; the value is JSON, else text.
     #[arg(long = "set", value_name = "FIELD=VALUE")]
     pub set: Vec<String>,
     /// Sets a variable of the environment of master and workers.

@@ -1,8 +1,28 @@
 //! Definitions: read from a file, changed by the command line, looked through for faults.
+//!
+//! The faults are those of the Director, found by the same code, each with its place in the file. What
+//! only a Director knows is left to it: which bundles were uploaded and what is in them, which images
+//! may run, which networks there are.
+
+mod around;
+mod change;
+mod json;
+mod places;
+mod source;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+pub use places::{Place, PlacedFault};
 
 use crate::args::Definition;
 use crate::trouble::Trouble;
+use around::{Anywhere, depends_on_the_limit};
+use atq_definition::spec::{Fault, TaskSpec};
+use change::ROLES;
 use serde_json::Value;
+use source::Source;
 
 /// A definition that is ready to be sent.
 #[derive(Debug, Clone)]
@@ -15,15 +35,98 @@ pub struct Loaded {
 
 impl Loaded {
     /// Sets `fileid` of master and worker where it is missing; gives whether there was such a place.
-    pub fn use_bundle(&mut self, _id: &str) -> bool {
-        false
+    pub fn use_bundle(&mut self, id: &str) -> bool {
+        use_bundle(&mut self.payload, id)
     }
 }
 
-/// Reads the definition, makes the changes, and looks for every fault that can be seen without the Director.
+fn use_bundle(payload: &mut Value, id: &str) -> bool {
+    let mut used = false;
+    for role in ROLES {
+        let Some(Value::Object(service)) = payload.get_mut(role) else {
+            continue;
+        };
+        let fileid = service.entry("fileid").or_insert(Value::Null);
+        if fileid.is_null() || fileid == "" {
+            *fileid = id.into();
+            used = true;
+        }
+    }
+    used
+}
+
+/// Reads the definition, makes the changes, and looks for every fault that can be seen without the
+/// Director. Whether there are more replicas than it allows, the Director says.
 ///
 /// # Errors
 /// When it cannot be read, a change is none, or it has faults: each with its line and column.
-pub fn load(_args: &Definition) -> Result<Loaded, Trouble> {
-    Err(Trouble::failed("not built in", ""))
+pub fn load(args: &Definition) -> Result<Loaded, Trouble> {
+    let source = read(args)?;
+    loaded(source, |payload| {
+        let mut faults = faults(payload);
+        faults.retain(|fault| !depends_on_the_limit(fault, payload));
+        faults
+    })
+}
+
+/// [`load`] for a definition that gets its bundle later, with [`Loaded::use_bundle`]: a `fileid` that is
+/// missing is no fault.
+///
+/// # Errors
+/// Those of [`load`].
+pub fn load_for_bundle(args: &Definition) -> Result<Loaded, Trouble> {
+    let source = read(args)?;
+    loaded(source, |payload| {
+        let mut complete = payload.clone();
+        use_bundle(&mut complete, &around::some_id());
+        let mut faults = faults(&complete);
+        faults.retain(|fault| !depends_on_the_limit(fault, payload));
+        faults
+    })
+}
+
+/// What the definition's file is called in messages, and every fault that a Director would find which
+/// is not configured otherwise, has every bundle, and allows every image.
+///
+/// # Errors
+/// When it cannot be read, or a change is none.
+pub fn check(args: &Definition) -> Result<(String, Vec<PlacedFault>), Trouble> {
+    let source = match read(args) {
+        Err(Trouble::Faults { file, faults }) => return Ok((file, faults)),
+        source => source?,
+    };
+    let faults = faults(&source.payload).into_iter();
+    let placed = faults.map(|fault| source.places.placed(fault)).collect();
+    Ok((source.file, placed))
+}
+
+fn read(args: &Definition) -> Result<Source, Trouble> {
+    let mut source = source::read(&args.task)?;
+    change::apply(args, &mut source.payload, &mut source.places)?;
+    Ok(source)
+}
+
+/// Every fault of the definition, as a Director says it.
+pub fn faults(payload: &Value) -> Vec<Fault> {
+    TaskSpec::parse(payload, &Anywhere)
+        .err()
+        .unwrap_or_default()
+}
+
+fn loaded(source: Source, look: impl Fn(&Value) -> Vec<Fault>) -> Result<Loaded, Trouble> {
+    let faults = look(&source.payload);
+    let name = source.payload.get("name").and_then(Value::as_str);
+    if faults.is_empty()
+        && let Some(name) = name
+    {
+        return Ok(Loaded {
+            name: name.to_owned(),
+            payload: source.payload,
+        });
+    }
+    let faults = faults.into_iter();
+    Err(Trouble::Faults {
+        faults: faults.map(|fault| source.places.placed(fault)).collect(),
+        file: source.file,
+    })
 }

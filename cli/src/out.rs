@@ -5,7 +5,7 @@ use crate::trouble::Trouble;
 use anstream::{eprintln, println};
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fmt::Display;
 use std::io::IsTerminal;
 
@@ -66,14 +66,79 @@ impl Out {
                 eprintln!("  `{}` {}", fault.field, fault.message);
             }
         }
+        if let Trouble::Faults { file, faults } = trouble {
+            for fault in faults {
+                eprintln!("{}", fault.told(file));
+            }
+        }
         if !trouble.hint().is_empty() {
             eprintln!("{ASIDE}hint: {}{ASIDE:#}", trouble.hint());
         }
-        self.result(&json!({
-            "error": trouble.to_string(),
-            "hint": trouble.hint(),
-            "exitCode": trouble.exit().code(),
-            "exit": trouble.exit(),
-        }));
+        self.result(&as_json(trouble));
+    }
+}
+
+/// What `--json` says of trouble: `error`, `hint`, `exitCode`, `exit`, and for a definition `faults`.
+fn as_json(trouble: &Trouble) -> Value {
+    let mut told = json!({
+        "error": trouble.to_string(),
+        "hint": trouble.hint(),
+        "exitCode": trouble.exit().code(),
+        "exit": trouble.exit(),
+    });
+    match trouble {
+        Trouble::Faults { faults, .. } => told["faults"] = json!(faults),
+        Trouble::Rejected { faults, .. } => told["faults"] = json!(faults),
+        _ => {}
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::PlacedFault;
+
+    #[test]
+    fn trouble_with_a_definition_names_every_fault() {
+        let placed = PlacedFault {
+            field: "worker.image".into(),
+            message: "is missing; it is required".into(),
+            line: Some(12),
+            column: Some(5),
+            option: None,
+        };
+        let by_option = PlacedFault {
+            field: "name".into(),
+            message: "is empty; it is required".into(),
+            line: None,
+            column: None,
+            option: Some("--name".into()),
+        };
+        assert_eq!(
+            placed.told("load.yaml"),
+            "load.yaml:12:5: worker.image: is missing; it is required"
+        );
+        assert_eq!(
+            by_option.told("load.yaml"),
+            "load.yaml (--name): name: is empty; it is required"
+        );
+        let trouble = Trouble::Faults {
+            file: "load.yaml".into(),
+            faults: vec![placed, by_option],
+        };
+        assert_eq!(
+            as_json(&trouble),
+            json!({
+                "error": "`load.yaml` has 2 faults",
+                "hint": "",
+                "exitCode": 2,
+                "exit": "usage",
+                "faults": [
+                    {"field": "worker.image", "message": "is missing; it is required", "line": 12, "column": 5},
+                    {"field": "name", "message": "is empty; it is required", "option": "--name"},
+                ],
+            })
+        );
     }
 }

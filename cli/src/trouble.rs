@@ -1,5 +1,6 @@
 //! What can go wrong, each with what to do about it and the exit code that it leads to.
 
+use crate::definition::PlacedFault;
 use crate::exit::Exit;
 use atq_api_spec::task::FieldError;
 use thiserror::Error;
@@ -14,6 +15,14 @@ pub enum Trouble {
         message: String,
         /// What would be right; may be empty.
         hint: String,
+    },
+    /// A definition cannot be used.
+    #[error("`{file}` has {} fault{}", faults.len(), if faults.len() == 1 { "" } else { "s" })]
+    Faults {
+        /// The file, as it was given.
+        file: String,
+        /// What is wrong with it.
+        faults: Vec<PlacedFault>,
     },
     /// The Director refuses.
     #[error("{message}")]
@@ -61,7 +70,7 @@ impl Trouble {
     /// The exit code that it leads to.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Usage { .. } => Exit::Usage,
+            Self::Usage { .. } | Self::Faults { .. } => Exit::Usage,
             // The Director itself works, but not what it needs.
             Self::Rejected { status, .. } if *status >= 500 => Exit::InfrastructureFailed,
             Self::Rejected { .. } => Exit::Rejected,
@@ -74,7 +83,7 @@ impl Trouble {
     pub fn hint(&self) -> &str {
         match self {
             Self::Usage { hint, .. } | Self::Failed { hint, .. } => hint,
-            Self::Rejected { .. } => "",
+            Self::Rejected { .. } | Self::Faults { .. } => "",
             Self::Unreachable { .. } => {
                 "is it running? `--url`, `ATQ_URL` or the configuration file say where it is"
             }

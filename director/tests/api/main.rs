@@ -9,6 +9,7 @@ mod fixture;
 mod layer1;
 mod layer2;
 mod live;
+mod local;
 mod reports;
 mod uploads;
 mod wrong;

@@ -1,0 +1,116 @@
+//! Definitions in JSON. What is JSON and what it means is decided by the same library that the Director
+//! uses; another one, which keeps the places, tells where its fields stand.
+
+use super::places::{Place, PlacedFault, Places, field, item};
+use atq_definition::spec::shorten;
+use jsonc_parser::ast::Value as Node;
+use jsonc_parser::common::Ranged;
+use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
+use serde_json::Value;
+use std::collections::HashMap;
+
+/// Reads a definition; as with the Director, a field that stands twice is a fault.
+pub(super) fn read(text: &str) -> Result<(Value, Places), PlacedFault> {
+    let payload = serde_json::from_str(text).map_err(|error| syntax(text, &error))?;
+    let read = parse_to_ast(text, &CollectOptions::default(), &ParseOptions::default());
+    let mut walk = Walk {
+        lines: Lines::of(text),
+        places: Places::default(),
+    };
+    match read.map(|read| read.value) {
+        Ok(Some(root)) => {
+            let start = walk.lines.place(root.start());
+            walk.places.note(String::new(), start);
+            walk.through(&root, "")?;
+        }
+        Ok(None) => {}
+        Err(error) => {
+            let place = walk.lines.place(error.range().start);
+            return Err(PlacedFault::at("", format!("is not JSON: {error}"), place));
+        }
+    }
+    Ok((payload, walk.places))
+}
+
+/// The library counts bytes, and says the place once more in its message.
+fn syntax(text: &str, error: &serde_json::Error) -> PlacedFault {
+    let (line, column) = (error.line().max(1), error.column());
+    let told = error.to_string();
+    let suffix = format!(" at line {} column {}", error.line(), error.column());
+    let message = told.strip_suffix(&suffix).unwrap_or(&told);
+    let content = text.split('\n').nth(line - 1).unwrap_or_default();
+    let before = content
+        .char_indices()
+        .take_while(|(start, _)| start + 1 < column)
+        .count();
+    let place = Place {
+        line,
+        column: before + 1,
+    };
+    PlacedFault::at("", format!("is not JSON: {message}"), place)
+}
+
+struct Walk<'a> {
+    lines: Lines<'a>,
+    places: Places,
+}
+
+impl Walk<'_> {
+    /// The depth is bounded by that of the first library.
+    fn through(&mut self, node: &Node<'_>, path: &str) -> Result<(), PlacedFault> {
+        match node {
+            Node::Object(object) => {
+                let mut seen = HashMap::new();
+                for property in &object.properties {
+                    let name = property.name.as_str();
+                    let at = field(path, name);
+                    let place = self.lines.place(property.name.start());
+                    if let Some(first) = seen.insert(name, place) {
+                        let name = shorten(name);
+                        let why = format!(
+                            "the field `{name}` stands twice; the first is in line {}",
+                            first.line
+                        );
+                        return Err(PlacedFault::at("", why, place));
+                    }
+                    self.places.note(at.clone(), place);
+                    self.through(&property.value, &at)?;
+                }
+            }
+            Node::Array(array) => {
+                for (index, element) in array.elements.iter().enumerate() {
+                    let at = item(path, index);
+                    let place = self.lines.place(element.start());
+                    self.places.note(at.clone(), place);
+                    self.through(element, &at)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Where the lines of a text begin.
+struct Lines<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    fn of(text: &'a str) -> Self {
+        let ends = text.match_indices('\n').map(|(end, _)| end + 1);
+        let starts = std::iter::once(0).chain(ends).collect();
+        Self { text, starts }
+    }
+
+    fn place(&self, offset: usize) -> Place {
+        let line = self.starts.partition_point(|start| *start <= offset);
+        let start = line.checked_sub(1).and_then(|line| self.starts.get(line));
+        let before = self.text.get(start.copied().unwrap_or(0)..offset);
+        Place {
+            line,
+            column: before.unwrap_or_default().chars().count() + 1,
+        }
+    }
+}

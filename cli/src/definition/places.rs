@@ -1,0 +1,150 @@
+//! Where each field of a definition comes from: a place in its source, or an option of the command line.
+
+use atq_definition::spec::{Fault, shorten};
+use serde::Serialize;
+use std::collections::HashMap;
+
+/// A place in a text; both count from 1, columns in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Line.
+    pub line: usize,
+    /// Column.
+    pub column: usize,
+}
+
+impl Place {
+    /// The place of the byte at `offset`.
+    pub(super) fn of(text: &str, offset: usize) -> Self {
+        let before = text.get(..offset).unwrap_or(text);
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        Self {
+            line: before.matches('\n').count() + 1,
+            column: line.chars().count() + 1,
+        }
+    }
+}
+
+/// What a field comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The source, where the field's name or the list's item begins.
+    Source(Place),
+    /// An option, without its value: that may be a password.
+    Option(String),
+}
+
+/// One thing that is wrong with a definition, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlacedFault {
+    /// Path of the field, for example `worker.environment[2]`; empty for a text that cannot be read.
+    pub field: String,
+    /// What was seen and what would be right.
+    pub message: String,
+    /// Line in the file, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// Column in the line, in characters, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<usize>,
+    /// The option of the command line that the field comes from, for example `--set worker.replicas`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub option: Option<String>,
+}
+
+impl PlacedFault {
+    /// A fault at a place of the source.
+    pub(super) fn at(field: &str, message: String, place: Place) -> Self {
+        Self {
+            field: field.to_owned(),
+            message,
+            line: Some(place.line),
+            column: Some(place.column),
+            option: None,
+        }
+    }
+
+    /// The fault as a line: `load.yaml:12:5: worker.image: is missing; it is required`.
+    pub fn told(&self, file: &str) -> String {
+        let mut told = match (self.line, self.column, &self.option) {
+            (Some(line), Some(column), _) => format!("{file}:{line}:{column}: "),
+            (_, _, Some(option)) => format!("{file} ({option}): "),
+            _ => format!("{file}: "),
+        };
+        if !self.field.is_empty() {
+            told.push_str(&self.field);
+            told.push_str(": ");
+        }
+        told + &self.message
+    }
+}
+
+/// The origin of every field, by its path as faults name it; that of the whole has the empty path.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Places(HashMap<String, Origin>);
+
+impl Places {
+    pub(super) fn note(&mut self, path: String, place: Place) {
+        self.0.insert(path, Origin::Source(place));
+    }
+
+    pub(super) fn knows(&self, path: &str) -> bool {
+        self.0.contains_key(path)
+    }
+
+    /// From now on the field and all that is in it comes from an option.
+    pub(super) fn replace(&mut self, path: &str, option: &str) {
+        self.0.retain(|known, _| {
+            let inside = known
+                .strip_prefix(path)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+            !inside
+        });
+        let origin = Origin::Option(option.to_owned());
+        self.0.insert(path.to_owned(), origin);
+    }
+
+    /// A field that is not there has the origin of the object that it should be in.
+    fn origin(&self, path: &str) -> Option<&Origin> {
+        let mut path = path;
+        loop {
+            match (self.0.get(path), path.rfind(['.', '['])) {
+                (Some(origin), _) => return Some(origin),
+                (None, Some(end)) => path = &path[..end],
+                (None, None) => return self.0.get(""),
+            }
+        }
+    }
+
+    pub(super) fn placed(&self, fault: Fault) -> PlacedFault {
+        let origin = self.origin(&fault.field);
+        let place = match origin {
+            Some(Origin::Source(place)) => Some(place),
+            _ => None,
+        };
+        PlacedFault {
+            line: place.map(|place| place.line),
+            column: place.map(|place| place.column),
+            option: match origin {
+                Some(Origin::Option(option)) => Some(option.clone()),
+                _ => None,
+            },
+            field: fault.field,
+            message: fault.message,
+        }
+    }
+}
+
+/// The path of a field of the object at `path`, as faults name it.
+pub(super) fn field(path: &str, name: &str) -> String {
+    let name = shorten(name);
+    match path.is_empty() {
+        true => name,
+        false => format!("{path}.{name}"),
+    }
+}
+
+/// The path of an item of the list at `path`.
+pub(super) fn item(path: &str, index: usize) -> String {
+    format!("{path}[{index}]")
+}
