@@ -71,6 +71,16 @@ pub enum Command {
     Completions(Completions),
 }
 
+impl Command {
+    /// Whether it calls a Director; the others work with any configuration.
+    pub fn needs_director(&self) -> bool {
+        !matches!(
+            self,
+            Self::Init(_) | Self::Validate(_) | Self::Completions(_)
+        )
+    }
+}
+
 /// A definition and what is changed in it.
 #[derive(Debug, Clone, Default, Group)]
 pub struct Definition {

@@ -48,7 +48,10 @@ pub async fn run(args: Args) -> Exit {
 }
 
 async fn perform(args: Args, out: Out) -> Result<Exit, Trouble> {
-    let url = settings::url(args.url.as_deref())?;
+    let url = match args.command.needs_director() {
+        true => settings::url(args.url.as_deref())?,
+        false => settings::DEFAULT_URL.to_owned(),
+    };
     let director = Director::at(&url)?;
     commands::perform(&Context { director, out }, &args.command).await
 }
