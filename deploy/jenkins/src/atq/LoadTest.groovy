@@ -1,0 +1,2 @@
+package atq
+class LoadTest implements Serializable { }
