@@ -86,7 +86,7 @@ read_task() {
   if [ "$TASK" = - ]; then cat >"$DIR/task.json"; else
     cat -- "$TASK" >"$DIR/task.json" 2>"$DIR/jq" || die 2 "the definition \`$TASK\` cannot be read" "$(cat "$DIR/jq")"
   fi
-  jq -e 'type == "object"' "$DIR/task.json" >/dev/null 2>"$DIR/jq" ||
+  jq -es 'length == 1 and (.[0] | type == "object")' "$DIR/task.json" >/dev/null 2>"$DIR/jq" ||
     die 2 "the definition \`$TASK\` is not a JSON object" "$(head -n 1 "$DIR/jq") (YAML needs \`atq\`)"
 }
 
@@ -273,6 +273,11 @@ keep() {
   fi
 }
 
+# For jq: why a task ended as it did. Often a reason of the verdict repeats the failure.
+# shellcheck disable=SC2016  # variables of jq
+REASONS='(.judgement.reasons // []) as $reasons | (.failure.message // .error // "") as $message
+  | [$message | select(. != "" and all($reasons[]; contains($message) | not))] + $reasons'
+
 # One case for the run, and one for each criterion.
 junit() {
   [ -n "$JUNIT" ] || return 0
@@ -283,7 +288,7 @@ junit() {
     def case($name; $inner): "  <testcase classname=\"\(.id | clean)\" name=\"\($name | clean)\">\($inner)</testcase>";
     (.judgement.criteria // []) as $criteria
     | (env.CODE | tonumber) as $code
-    | ([.failure.message // .error // empty] + (.judgement.reasons // []) | unique | join("; ")) as $why
+    | ('"$REASONS"' | join("; ")) as $why
     | [$criteria[] | select(.holds | not)] as $broken
     | "<?xml version=\"1.0\" encoding=\"UTF-8\"?>",
       "<testsuite name=\"atq\" tests=\"\(($criteria | length) + 1)\" failures=\"\($broken | length)\" errors=\"\(if $code > 1 then 1 else 0 end)\">",
@@ -318,8 +323,7 @@ meaning() {
 
 verdict() {
   jq -r '(.judgement.criteria // [])[] | "\(if .holds then "holds " else "BROKEN" end)  \(.criterion)  (\(.seen))"' "$DIR/now.json"
-  jq -r '([.failure.message // .error // empty] + (.judgement.reasons // []) | unique)[],
-         (.failure.hint // empty)' "$DIR/now.json"
+  jq -r "($REASONS)[], (.failure.hint // empty)" "$DIR/now.json"
   printf '%s: %s\n' "$NAME" "$(meaning "$1")"
 }
 
