@@ -26,6 +26,11 @@ def failed(code, **more):
             "failure": {"step": "running", "code": code, "message": f"it was {code}", "hint": "look there"}, **more}
 
 
+def heed_interrupts():
+    """A shell lets what it starts in the background ignore SIGINT, and that is handed down."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Director:
     """Answers in turn, the last answer again and again. An answer is a status and a body."""
 
@@ -113,11 +118,14 @@ class Client(unittest.TestCase):
         environment = {"PATH": os.environ["PATH"], "ATQ_URL": url, "ATQ_POLL": "0.05", "ATQ_PATIENCE": "0",
                        "TMPDIR": str(self.temporary), "LC_ALL": "C.UTF-8"}
         return subprocess.Popen([SCRIPT, *arguments], cwd=self.dir, env=environment, text=True,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_interrupts)
 
     def call(self, director, *arguments):
         with serving(director) as url, self.start(url, *arguments) as process:
-            self.out, self.err = process.communicate(timeout=60)
+            try:
+                self.out, self.err = process.communicate(timeout=60)
+            finally:
+                process.kill()
         self.assertEqual(list(self.temporary.iterdir()), [], "something is left in the directory for temporary files")
         return process.returncode
 
@@ -313,7 +321,10 @@ class Signals(Client):
             with serving(director) as url, self.start(url, "run", "task.json") as process:
                 self.assertTrue(director.looked.wait(60))
                 process.send_signal(number)
-                _, err = process.communicate(timeout=60)
+                try:
+                    _, err = process.communicate(timeout=60)
+                finally:
+                    process.kill()
             self.assertEqual(process.returncode, 6, err)
             self.assertTrue(director.stopped.is_set(), number)
             self.assertEqual(list(self.temporary.iterdir()), [])
