@@ -1,0 +1,1 @@
+resources/atq-load-test.sh

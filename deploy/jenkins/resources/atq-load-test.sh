@@ -1,0 +1,427 @@
+#!/bin/sh
+# Runs a load test with an ATQ Director, for machines that have curl and jq but not `atq`. See --help.
+set -eu
+
+usage() {
+  cat <<'HELP'
+usage: atq-load-test.sh run TASK [OPTION...]
+       atq-load-test.sh stop NAME [--url URL]
+
+Needs sh, curl and jq. TASK is a definition in JSON.
+
+  --url URL            the Director (ATQ_URL, else http://127.0.0.1:8080)
+  --bundle ZIP         for the services whose `fileid` is missing (a directory needs the program zip)
+  --criterion TEXT     adds a criterion, for example 'p95 < 500ms'
+  --set FIELD=VALUE    sets a field, for example worker.replicas=5; the value is JSON, else text
+  --env NAME=VALUE     sets a variable of the environment of master and workers
+  --name NAME          the task's name
+  --replace            removes a task of this name that is over, before the start
+  --results DIR        where to put report, logs and result files
+  --junit FILE         writes the verdict as JUnit XML
+  --timeout TIME       stops the test after this time, for example 90s, 30m, 1h30m (24h)
+  --follow             accepted for the sake of `atq`, and without effect
+
+SIGTERM, SIGINT and SIGHUP stop the task. Exit codes, as those of `atq`:
+  0  passed                                       5  the test took longer than it may
+  1  a criterion does not hold                    6  the test was stopped
+  2  the command line, or a file, cannot be used  7  the test says nothing
+  3  the test tool failed                         8  the Director refuses the request
+  4  the test could not be run                    9  no Director answers
+
+environment:
+  ATQ_URL          see --url
+  ATQ_POLL         seconds between two looks at the task (2)
+  ATQ_PATIENCE     seconds without an answer of the Director until it counts as gone (60)
+HELP
+}
+
+# ---------------------------------------------------------------- messages
+
+# die CODE WHAT [HINT]
+die() {
+  printf 'error: %s\n' "$2" >&2
+  [ $# -lt 3 ] || printf '  %s\n' "$3" >&2
+  exit "$1"
+}
+
+note() { printf '%s\n' "$*" >&2; }
+
+# ---------------------------------------------------------------- HTTP
+
+# call SECONDS METHOD PATH CURL-ARGS...: the status is left in $STATUS (000: no answer), the body in $DIR/body.
+call() {
+  seconds=$1 method=$2 path=$3
+  shift 3
+  : >"$DIR/body"
+  STATUS=$(curl -sS -m "$seconds" -X "$method" -o "$DIR/body" -w '%{http_code}' "$@" "$URL$path" 2>"$DIR/curl") ||
+    STATUS=000
+}
+
+# What the Director says about its refusal, on one line.
+reason() {
+  jq -r '.error // .detail // empty' "$DIR/body" 2>/dev/null | tr '\n' ' ' | grep . ||
+    { head -c 300 "$DIR/body" | tr '\n' ' ' | grep .; } || echo "no reason is given"
+}
+
+# check WHAT: ends the program unless the last call succeeded.
+check() {
+  case $STATUS in
+    2??) ;;
+    000) die 9 "$1: no Director answers at \`$URL\`: $(cat "$DIR/curl")" "is it running there? See --url" ;;
+    4??) die 8 "$1: the Director refuses it ($STATUS): $(reason)" ;;
+    *) die 4 "$1: the Director answers $STATUS: $(reason)" ;;
+  esac
+}
+
+# ---------------------------------------------------------------- definition
+
+# change WHAT FILTER: the definition, changed. Values come in through the environment, which no other user can read.
+change() {
+  jq "$2" "$DIR/task.json" >"$DIR/changed" 2>"$DIR/jq" || die 2 "$1: $(head -n 1 "$DIR/jq")"
+  mv "$DIR/changed" "$DIR/task.json"
+}
+
+read_task() {
+  [ -n "$TASK" ] || die 2 "no definition is given" "usage: atq-load-test.sh run TASK [OPTION...]"
+  if [ "$TASK" = - ]; then cat >"$DIR/task.json"; else
+    cat -- "$TASK" >"$DIR/task.json" 2>"$DIR/jq" || die 2 "the definition \`$TASK\` cannot be read" "$(cat "$DIR/jq")"
+  fi
+  jq -es 'length == 1 and (.[0] | type == "object")' "$DIR/task.json" >/dev/null 2>"$DIR/jq" ||
+    die 2 "the definition \`$TASK\` is not a JSON object" "$(head -n 1 "$DIR/jq") (YAML needs \`atq\`)"
+}
+
+# The options that change the definition were checked and kept in order, one a file.
+apply_changes() {
+  export TEXT
+  for file in "$DIR"/change.*; do
+    [ -e "$file" ] || continue
+    kind=${file##*.}
+    TEXT=$(cat "$file")
+    case $kind in
+      criterion) change "--criterion" '.criteria = ((.criteria // []) + [env.TEXT])' ;;
+      set)
+        # shellcheck disable=SC2016  # variables of jq
+        change "--set \`${TEXT%%=*}\`" '(env.TEXT | split("=")) as $parts | ($parts[1:] | join("=")) as $text
+          | setpath($parts[0] | split(".") | map(. as $key | try tonumber catch $key);
+                    try ($text | fromjson) catch $text)'
+        ;;
+      env)
+        # shellcheck disable=SC2016  # variables of jq
+        change "--env" '(env.TEXT | split("=")[0] + "=") as $start
+          | (.master, .worker) |= (.environment =
+              ((.environment // []) | map(select(startswith($start) | not))) + [env.TEXT])'
+        ;;
+    esac
+  done
+  TEXT=$NAME
+  [ -z "$NAME" ] || change "--name" '.name = env.TEXT'
+  unset TEXT
+  NAME=$(jq -r '.name // "" | tostring' "$DIR/task.json")
+  valid_name "$NAME" || die 2 "\`$NAME\` cannot be the name of a task" \
+    "3 to 45 letters, digits, \`-\` and \`_\`; the first and the last one is a letter or a digit"
+}
+
+valid_name() {
+  printf '%s' "$1" | LC_ALL=C grep -Eq '^[A-Za-z0-9][A-Za-z0-9_-]{1,43}[A-Za-z0-9]$' && [ "$(printf '%s' "$1" | wc -l)" = 0 ]
+}
+
+# seconds TIME: `1h30m` as a number.
+seconds() {
+  rest=$(printf '%s' "$1" | tr -d ' ') total=0
+  while [ -n "$rest" ]; do
+    number=${rest%%[!0-9]*}
+    rest=${rest#"$number"}
+    unit=${rest%%[0-9]*}
+    rest=${rest#"$unit"}
+    # A leading zero would make the number octal.
+    number=$(printf '%s' "$number" | sed 's/^0*\(.\)/\1/')
+    case $number:$unit in
+      :*) return 1 ;;
+      *:s | *:sec | *:second | *:seconds) total=$((total + number)) ;;
+      *:m | *:min | *:minute | *:minutes) total=$((total + number * 60)) ;;
+      *:h | *:hr | *:hour | *:hours) total=$((total + number * 3600)) ;;
+      *:d | *:day | *:days) total=$((total + number * 86400)) ;;
+      *) return 1 ;;
+    esac
+  done
+  [ "$total" -gt 0 ] && echo "$total"
+}
+
+# ---------------------------------------------------------------- the run
+
+upload() {
+  [ -n "$BUNDLE" ] || return 0
+  zip=$BUNDLE
+  if [ -d "$BUNDLE" ]; then
+    command -v zip >/dev/null || die 2 "\`$BUNDLE\` is a directory, and the program zip is missing" "give a .zip instead"
+    zip=$DIR/bundle.zip
+    (cd -- "$BUNDLE" && zip -q -r "$zip" .) || die 2 "\`$BUNDLE\` cannot be zipped"
+  fi
+  [ -r "$zip" ] || die 2 "the bundle \`$BUNDLE\` cannot be read"
+  # From standard input, since curl gives `;`, `,` and quotes in the name of a file a meaning.
+  call 3600 POST /databind/upload -F 'file=@-;filename=bundle.zip;type=application/zip' <"$zip"
+  check "upload of \`$BUNDLE\`"
+  ID=$(jq -r '.id' "$DIR/body")
+  export ID
+  note "bundle $ID"
+  change "--bundle" '(.master, .worker) |= (if (.fileid // "") == "" then .fileid = env.ID else . end)'
+}
+
+replace() {
+  [ -n "$REPLACE" ] || return 0
+  call 60 GET "/task/$NAME"
+  case $(jq -r '.status? // ""' "$DIR/body" 2>/dev/null) in
+    finished | stopped | errored)
+      call 120 DELETE "/task/$NAME"
+      [ "$STATUS" = 404 ] || check "removal of the task \`$NAME\` that is over"
+      ;;
+  esac
+}
+
+# An answer that was lost may hide a task that runs: the same definition again is safe, and tells.
+start() {
+  STARTED=maybe
+  for try in 1 2 3; do
+    call 60 PUT /task -H 'Content-Type: application/json' --data-binary "@$DIR/task.json"
+    [ "$STATUS" = 000 ] || break
+    [ "$try" = 3 ] || pause
+  done
+  case $STATUS in 4??) STARTED= ;; esac
+  check "start of \`$NAME\`"
+  STARTED=yes BEGUN=$(now)
+  note "task $NAME started"
+}
+
+now() { date +%s; }
+
+# A trap waits for a program in the foreground, but not for `wait`.
+pause() {
+  sleep "${ATQ_POLL:-2}" &
+  wait $! || true
+}
+
+# look: the task is left in $DIR/now.json. A task that failed before its master ran comes with status 500.
+look() {
+  call 30 GET "/task/$NAME"
+  case $STATUS in
+    200 | 500) jq -e '.id and .status' "$DIR/body" >/dev/null 2>&1 && cp "$DIR/body" "$DIR/now.json" ;;
+    404) die 4 "the task \`$NAME\` was removed while it ran" ;;
+    *) return 1 ;;
+  esac
+}
+
+is_over() {
+  jq -e '(.status | IN("finished", "stopped", "errored")) and ((.step // "done") == "done")' "$DIR/now.json" >/dev/null
+}
+
+say_step() {
+  step=$(jq -r '[.step // .status] + (if .queuePosition then ["place \(.queuePosition)"] else [] end) | join(", ")' \
+    "$DIR/now.json")
+  [ "$step" = "$SAID" ] || note "$(($(now) - BEGUN)) s  $step"
+  SAID=$step
+}
+
+# follow SECONDS: until the task is over; 1 when the time is up.
+follow() {
+  end=$(($(now) + $1)) heard=$(now)
+  while :; do
+    if look; then
+      heard=$(now)
+      say_step
+      ! is_over || return 0
+    elif [ $(($(now) - heard)) -ge "${ATQ_PATIENCE:-60}" ]; then
+      die 9 "the Director at \`$URL\` answers no more (${STATUS}): $(cat "$DIR/curl")" "the task \`$NAME\` may still run"
+    fi
+    [ "$(now)" -lt "$end" ] || return 1
+    pause
+  done
+}
+
+stop() { call 30 POST "/task/$NAME/stop"; }
+
+on_signal() {
+  trap '' TERM INT HUP
+  [ -n "$STARTED" ] || exit 6
+  note "stopping the task $NAME"
+  stop
+  case $STATUS in 2??) ;; *) note "error: it could not be stopped ($STATUS)" ;; esac
+  exit 6
+}
+
+# ---------------------------------------------------------------- what is left
+
+# bring PATH FILE CURL-ARGS...: 1 when there is none; says why.
+bring() {
+  path=$1 file=$2
+  shift 2
+  call 600 GET "/task/$NAME$path" "$@"
+  case $STATUS in
+    200) mv "$DIR/body" "$RESULTS/$file" ;;
+    *) note "no $file ($STATUS)" && return 1 ;;
+  esac
+}
+
+keep() {
+  [ -n "$RESULTS" ] || return 0
+  mkdir -p -- "$RESULTS" || die 4 "the directory \`$RESULTS\` cannot be made"
+  cp "$DIR/now.json" "$RESULTS/task.json"
+  bring /report report.json -H 'Accept: application/json' || true
+  bring /report report.html -H 'Accept: text/html' || true
+  bring /logs logs.txt || true
+  if bring /results results.zip && command -v unzip >/dev/null; then
+    unzip -q -o "$RESULTS/results.zip" -d "$RESULTS/results" || note "results.zip is kept, and could not be unpacked"
+  fi
+}
+
+# For jq: why a task ended as it did. Often a reason of the verdict repeats the failure.
+# shellcheck disable=SC2016  # variables of jq
+REASONS='(.judgement.reasons // []) as $reasons | (.failure.message // .error // "") as $message
+  | [$message | select(. != "" and all($reasons[]; contains($message) | not))] + $reasons'
+
+# One case for the run, and one for each criterion.
+junit() {
+  [ -n "$JUNIT" ] || return 0
+  mkdir -p -- "$(dirname -- "$JUNIT")"
+  CODE=$1 MEANING=$(meaning "$1") jq -r '
+    def clean: tostring | gsub("[\\x{00}-\\x{08}\\x{0b}\\x{0c}\\x{0e}-\\x{1f}]"; "?") | @html;
+    def bad($kind; $text): "<\($kind) message=\"\($text | clean)\"/>";
+    def case($name; $inner): "  <testcase classname=\"\(.id | clean)\" name=\"\($name | clean)\">\($inner)</testcase>";
+    (.judgement.criteria // []) as $criteria
+    | (env.CODE | tonumber) as $code
+    | ('"$REASONS"' | join("; ")) as $why
+    | [$criteria[] | select(.holds | not)] as $broken
+    | "<?xml version=\"1.0\" encoding=\"UTF-8\"?>",
+      "<testsuite name=\"atq\" tests=\"\(($criteria | length) + 1)\" failures=\"\($broken | length)\" errors=\"\(if $code > 1 then 1 else 0 end)\">",
+      case("the test runs"; if $code > 1 then bad("error"; if $why == "" then env.MEANING else "\(env.MEANING): \($why)" end) else "" end),
+      (. as $task | $criteria[] | . as $c | $task
+        | case($c.criterion; if $c.holds then "" else bad("failure"; "\($c.seen), wanted \($c.wanted)") end)),
+      "</testsuite>"' "$DIR/now.json" >"$JUNIT"
+}
+
+# ---------------------------------------------------------------- the verdict
+
+# decide TIMED-OUT: the exit code of a task that is over.
+decide() {
+  jq -r --arg late "$1" '
+    if $late != "" then 5
+    elif .status == "stopped" then 6
+    elif .status == "finished" then {fail: 1, invalid: 7}[.verdict // ""] // 0
+    else {master_exit: 3, max_duration: 5, worker_lost: 7}[.failure.code // ""] // 4 end' "$DIR/now.json"
+}
+
+meaning() {
+  case $1 in
+    0) echo "passed" ;;
+    1) echo "a criterion of the test does not hold" ;;
+    3) echo "the test tool failed" ;;
+    4) echo "the test could not be run" ;;
+    5) echo "the test took longer than it may" ;;
+    6) echo "the test was stopped" ;;
+    *) echo "the test says nothing" ;;
+  esac
+}
+
+verdict() {
+  jq -r '(.judgement.criteria // [])[] | "\(if .holds then "holds " else "BROKEN" end)  \(.criterion)  (\(.seen))"' "$DIR/now.json"
+  jq -r "($REASONS)[], (.failure.hint // empty)" "$DIR/now.json"
+  printf '%s: %s\n' "$NAME" "$(meaning "$1")"
+}
+
+# ---------------------------------------------------------------- the command line
+
+# An option that changes the definition is kept until the definition is read.
+defer() {
+  COUNT=$((COUNT + 1))
+  printf '%s' "$2" >"$DIR/change.$(printf %04d "$COUNT").$1"
+}
+
+pair() {
+  case $2 in
+    =* | *.=* | .*) die 2 "\`${2%%=*}\` of $1 is not a name" ;;
+    *=*) defer "${1#--}" "$2" ;;
+    *) die 2 "\`$2\` of $1 has no \`=\`" "for example $1 name=value" ;;
+  esac
+}
+
+options() {
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --?*=*)
+        option=${1%%=*} value=${1#*=}
+        shift
+        set -- "$option" "$value" "$@"
+        ;;
+    esac
+    case $1 in
+      --url | --bundle | --criterion | --set | --env | -e | --name | --results | --junit | --timeout)
+        [ $# -ge 2 ] || die 2 "$1 needs a value"
+        ;;
+    esac
+    case $1 in
+      --url) URL=$2 ;;
+      --bundle) BUNDLE=$2 ;;
+      --criterion) defer criterion "$2" ;;
+      --set) pair --set "$2" ;;
+      --env | -e) pair --env "$2" ;;
+      --name) NAME=$2 ;;
+      --results) RESULTS=${2%/} ;;
+      --junit) JUNIT=$2 ;;
+      --timeout) LIMIT=$(seconds "$2") || die 2 "\`$2\` of --timeout is not a time" "for example 90s, 30m, 1h30m" ;;
+      --replace) REPLACE=yes ;;
+      --follow | -f) ;;
+      -?*) die 2 "unknown option \`$1\`" "see --help" ;;
+      *)
+        [ -z "$TASK" ] || die 2 "\`$1\` is one argument too many" "see --help"
+        TASK=$1 && shift && continue
+        ;;
+    esac
+    case $1 in --replace | --follow | -f) shift ;; *) shift 2 ;; esac
+  done
+  case $RESULTS in -*) RESULTS=./$RESULTS ;; esac
+}
+
+run() {
+  read_task
+  apply_changes
+  upload
+  replace
+  start
+  late=
+  if ! follow "$LIMIT"; then
+    late=yes
+    note "not over after $LIMIT s: stopping it"
+    stop
+    follow 120 || note "it is still not over"
+  fi
+  code=$(decide "$late")
+  keep
+  junit "$code"
+  verdict "$code"
+  exit "$code"
+}
+
+main() {
+  COMMAND=${1:-}
+  case $COMMAND in
+    -h | --help | '') usage && exit 0 ;;
+    run | stop) shift ;;
+    *) die 2 "unknown command \`$COMMAND\`" "run or stop; see --help" ;;
+  esac
+  for program in curl jq; do
+    command -v "$program" >/dev/null || die 2 "\`$program\` is missing" "for example: apt-get install curl jq"
+  done
+  URL=${ATQ_URL:-http://127.0.0.1:8080}
+  TASK='' BUNDLE='' NAME='' RESULTS='' JUNIT='' REPLACE='' STARTED='' SAID='' LIMIT=86400 COUNT=0
+  DIR=$(umask 077 && mktemp -d)
+  trap 'rm -rf "$DIR"' EXIT
+  trap on_signal TERM INT HUP
+  options "$@"
+  URL=${URL%/}
+  [ "$COMMAND" = run ] && run
+  NAME=$TASK
+  valid_name "$NAME" || die 2 "\`$NAME\` is not the name of a task"
+  stop
+  check "stop of \`$NAME\`"
+}
+
+main "$@"

@@ -1,0 +1,334 @@
+"""Runs atq-load-test.sh against a server that plays the Director. Needs sh, curl and jq."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+import unittest
+import xml.etree.ElementTree as Xml
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+SCRIPT = Path(__file__).resolve().parent.parent / "atq-load-test.sh"
+DEFINITION = {"name": "small", "master": {"alias": "m"}, "worker": {"alias": "w", "fileid": "other"}}
+PASS = {"status": "finished", "step": "done", "verdict": "pass"}
+CRITERIA = {"criteria": [
+    {"criterion": "p95 < 500ms", "holds": False, "seen": '612 ms of "<all>"', "wanted": "< 500 ms"},
+    {"criterion": "errors = 0", "holds": True, "seen": "0", "wanted": "= 0"},
+]}
+
+
+def failed(code, **more):
+    return {"status": "errored", "step": "done", "verdict": "invalid",
+            "failure": {"step": "running", "code": code, "message": f"it was {code}", "hint": "look there"}, **more}
+
+
+def heed_interrupts():
+    """A shell lets what it starts in the background ignore SIGINT, and that is handed down."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+class Director:
+    """Answers in turn, the last answer again and again. An answer is a status and a body."""
+
+    def __init__(self, looks=(PASS,), put=None, upload=(200, {"id": "b1"}), existing=None):
+        self.looks = [look if isinstance(look, tuple) else (200, look) for look in looks]
+        self.put = put or [(200, {"id": "small", "status": "initializing"})]
+        self.upload = upload
+        self.existing = existing
+        self.calls, self.bodies, self.files = [], [], {}
+        self.stopped = threading.Event()
+        self.looked = threading.Event()
+
+    def answer(self, method, path, accept):
+        if (method, path) == ("POST", "/databind/upload"):
+            return self.upload
+        if (method, path) == ("PUT", "/task"):
+            return self.put.pop(0) if len(self.put) > 1 else self.put[0]
+        name, _, rest = path.removeprefix("/task/").partition("/")
+        if method == "DELETE":
+            self.existing = None
+            return 204, None
+        if rest == "stop":
+            self.stopped.set()
+            return 202, {"id": name}
+        if rest:
+            return self.files.get((rest, "html" if "html" in accept else ""), (404, {"error": "there is none"}))
+        if self.existing:
+            return 200, {"id": name, **self.existing}
+        if self.stopped.is_set():
+            return 200, {"id": name, "status": "stopped", "step": "done", "verdict": "invalid"}
+        status, body = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+        self.looked.set()
+        return status, {"id": name, **body} if isinstance(body, dict) else body
+
+
+def handler(director):
+    class Handler(BaseHTTPRequestHandler):
+        def serve(self):
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            director.calls.append(f"{self.command} {self.path}")
+            director.bodies.append(body)
+            status, answer = director.answer(self.command, self.path, self.headers.get("Accept", ""))
+            if status is None:
+                return  # The connection ends without an answer.
+            data = answer if isinstance(answer, bytes) else json.dumps(answer).encode() if answer is not None else b""
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_PUT = do_POST = do_DELETE = serve
+
+        def log_message(self, *_):
+            pass
+
+    return Handler
+
+
+@contextlib.contextmanager
+def serving(director):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(director))
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class Client(unittest.TestCase):
+    def setUp(self):
+        self.held = tempfile.TemporaryDirectory()
+        self.addCleanup(self.held.cleanup)
+        self.dir = Path(self.held.name)
+        self.temporary = self.dir / "tmp"
+        self.temporary.mkdir()
+        self.write(DEFINITION)
+
+    def write(self, definition):
+        (self.dir / "task.json").write_text(definition if isinstance(definition, str) else json.dumps(definition))
+
+    def start(self, url, *arguments):
+        environment = {"PATH": os.environ["PATH"], "ATQ_URL": url, "ATQ_POLL": "0.05", "ATQ_PATIENCE": "0",
+                       "TMPDIR": str(self.temporary), "LC_ALL": "C.UTF-8"}
+        return subprocess.Popen([SCRIPT, *arguments], cwd=self.dir, env=environment, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_interrupts)
+
+    def call(self, director, *arguments):
+        with serving(director) as url, self.start(url, *arguments) as process:
+            try:
+                self.out, self.err = process.communicate(timeout=60)
+            finally:
+                process.kill()
+        self.assertEqual(list(self.temporary.iterdir()), [], "something is left in the directory for temporary files")
+        return process.returncode
+
+    def run_task(self, director, *arguments):
+        return self.call(director, "run", "task.json", *arguments)
+
+    def sent(self, director):
+        return json.loads(director.bodies[director.calls.index("PUT /task")])
+
+
+class Outcomes(Client):
+    def check(self, look, code, words):
+        self.assertEqual(self.run_task(Director([look])), code, self.err)
+        self.assertIn(words, self.out)
+
+    def test_a_test_that_passes(self):
+        steps = [{"status": "initializing", "step": "queued", "queuePosition": 2}, {"status": "started", "step": "running"},
+                 {"status": "finished", "step": "report"}, PASS]
+        self.assertEqual(self.run_task(Director(steps)), 0, self.err)
+        self.assertIn("small: passed", self.out)
+        for step in ("queued, place 2", "running", "report", "done"):
+            self.assertIn(f"s  {step}\n", self.err)
+
+    def test_the_code_says_how_it_ended(self):
+        self.check({**PASS, "verdict": "fail", "judgement": CRITERIA}, 1, "BROKEN  p95 < 500ms")
+        self.check({**PASS, "verdict": "invalid", "judgement": {"reasons": ["too few samples"]}}, 7, "too few samples")
+        self.check(failed("master_exit"), 3, "it was master_exit")
+        self.check(failed("docker_refused"), 4, "look there")
+        self.check(failed("max_duration"), 5, "longer than it may")
+        self.check(failed("worker_lost"), 7, "says nothing")
+        self.check({"status": "stopped", "step": "done"}, 6, "was stopped")
+
+    def test_a_director_of_2018_has_no_steps_and_no_verdict(self):
+        self.check({"status": "finished"}, 0, "passed")
+
+    def test_a_task_that_could_not_start_comes_with_status_500(self):
+        self.check((500, failed("worker_failed")), 4, "it was worker_failed")
+
+    def test_a_task_that_is_removed_is_told(self):
+        director = Director([{"status": "started", "step": "running"}, (404, {"error": "no"})])
+        self.assertEqual(self.run_task(director), 4)
+        self.assertIn("was removed while it ran", self.err)
+
+    def test_a_director_that_goes_away_is_told(self):
+        director = Director([{"status": "started", "step": "running"}, (None, None)])
+        self.assertEqual(self.run_task(director), 9)
+        self.assertIn("answers no more", self.err)
+
+    def test_the_time_is_up(self):
+        director = Director([{"status": "started", "step": "running"}])
+        self.assertEqual(self.run_task(director, "--timeout", "1s", "--junit", "j.xml"), 5)
+        self.assertIn("POST /task/small/stop", director.calls)
+        self.assertEqual(Xml.parse(self.dir / "j.xml").getroot().get("errors"), "1")
+
+
+class Refusals(Client):
+    def test_a_definition_with_faults(self):
+        director = Director(put=[(417, {"error": "`worker.image` is missing"})])
+        self.assertEqual(self.run_task(director), 8)
+        self.assertIn("`worker.image` is missing", self.err)
+        self.assertFalse(director.stopped.is_set())
+
+    def test_a_director_without_docker(self):
+        self.assertEqual(self.run_task(Director(put=[(503, {"error": "no Docker"})])), 4)
+        self.assertIn("no Docker", self.err)
+
+    def test_an_error_page_of_a_proxy(self):
+        self.assertEqual(self.run_task(Director(put=[(502, b"<html>\nbad gateway")])), 4)
+        self.assertIn("bad gateway", self.err)
+
+    def test_a_bundle_that_is_refused(self):
+        (self.dir / "b.zip").write_bytes(b"PK")
+        director = Director(upload=(422, {"error": "a broken archive"}))
+        self.assertEqual(self.run_task(director, "--bundle", "b.zip"), 8)
+        self.assertNotIn("PUT /task", director.calls)
+
+    def test_no_director(self):
+        with serving(Director()) as url:
+            pass
+        with self.start(url, "run", "task.json") as process:
+            self.assertEqual(process.wait(60), 9)
+            self.assertIn("no Director answers", process.stderr.read())
+
+    def test_a_lost_answer_to_the_start_is_asked_for_again(self):
+        director = Director(put=[(None, None), (200, {"id": "small", "status": "started"})])
+        self.assertEqual(self.run_task(director), 0, self.err)
+        self.assertEqual(director.calls.count("PUT /task"), 2)
+
+
+class CommandLine(Client):
+    def usage(self, words, *arguments):
+        director = Director()
+        self.assertEqual(self.call(director, *arguments), 2, self.out)
+        self.assertIn(words, self.err)
+        self.assertEqual(director.calls, [])
+
+    def test_what_cannot_be_used(self):
+        self.usage("unknown command `go`", "go")
+        self.usage("no definition", "run")
+        self.usage("`no.json` cannot be read", "run", "no.json")
+        self.usage("unknown option `--gitlab`", "run", "task.json", "--gitlab", "x")
+        self.usage("--name needs a value", "run", "task.json", "--name")
+        self.usage("one argument too many", "run", "task.json", "other.json")
+        self.usage("`a/b` cannot be the name", "run", "task.json", "--name", "a/b")
+        self.usage("`soon` of --timeout", "run", "task.json", "--timeout", "soon")
+        self.usage("`30` of --timeout", "run", "task.json", "--timeout=30")
+        self.usage("has no `=`", "run", "task.json", "--set", "worker")
+        self.usage("--set `name.x`", "run", "task.json", "--set", "name.x=1")
+        self.usage("bundle `no.zip` cannot be read", "run", "task.json", "--bundle", "no.zip")
+
+    def test_a_definition_that_is_no_json(self):
+        for text in ("name: small", "[]", ""):
+            self.write(text)
+            self.usage("is not a JSON object", "run", "task.json")
+
+    def test_the_definition_is_changed_as_told(self):
+        self.write({**DEFINITION, "criteria": ["errors = 0"], "worker": {"environment": ["A=old", "AB=kept"]}})
+        odd = 'it\'s "$HOME" `id` \\n *'
+        director = Director()
+        code = self.run_task(director, "--set", "worker.replicas=5", "--set=master.args.1=-x", f"--set=master.alias={odd}",
+                             "--env", f"A={odd}=1", "--criterion", "p95 < 500ms", "--name", "other-1")
+        self.assertEqual(code, 0, self.err)
+        self.assertEqual(self.sent(director), {
+            "name": "other-1", "criteria": ["errors = 0", "p95 < 500ms"],
+            "master": {"alias": odd, "args": [None, "-x"], "environment": [f"A={odd}=1"]},
+            "worker": {"replicas": 5, "environment": ["AB=kept", f"A={odd}=1"]},
+        })
+        self.assertIn("GET /task/other-1", director.calls)
+
+    def test_a_bundle_goes_where_none_is_named(self):
+        (self.dir / "b; c.zip").write_bytes(b"PK\x00the zip")
+        director = Director()
+        self.assertEqual(self.run_task(director, "--bundle", "b; c.zip"), 0, self.err)
+        form = director.bodies[0]
+        self.assertIn(b"PK\x00the zip", form)
+        self.assertIn(b'name="file"; filename="bundle.zip"', form)
+        self.assertEqual(self.sent(director)["master"]["fileid"], "b1")
+        self.assertEqual(self.sent(director)["worker"]["fileid"], "other")
+
+    def test_only_a_task_that_is_over_is_replaced(self):
+        director = Director(existing={"status": "errored"})
+        self.assertEqual(self.run_task(director, "--replace"), 0, self.err)
+        self.assertIn("DELETE /task/small", director.calls)
+        director = Director(existing={"status": "started"}, put=[(409, {"error": "it runs"})])
+        self.assertEqual(self.run_task(director, "--replace"), 8)
+        self.assertFalse({"DELETE /task/small", "POST /task/small/stop"} & set(director.calls))
+
+    def test_stop(self):
+        director = Director()
+        self.assertEqual(self.call(director, "stop", "small"), 0, self.err)
+        self.assertEqual(director.calls, ["POST /task/small/stop"])
+
+
+class Leavings(Client):
+    def test_junit_has_a_case_for_each_criterion(self):
+        look = {**PASS, "verdict": "fail", "judgement": CRITERIA}
+        self.assertEqual(self.run_task(Director([look]), "--junit", "out/j.xml"), 1)
+        suite = Xml.parse(self.dir / "out/j.xml").getroot()
+        self.assertEqual([suite.get(name) for name in ("tests", "failures", "errors")], ["3", "1", "0"])
+        run, broken, held = suite.findall("testcase")
+        self.assertEqual(broken.get("name"), "p95 < 500ms")
+        self.assertEqual(broken.find("failure").get("message"), '612 ms of "<all>", wanted < 500 ms')
+        self.assertEqual([len(run), len(held)], [0, 0])
+
+    def test_junit_of_a_run_that_failed(self):
+        look = failed("master_exit", exitCode=1)
+        look["failure"]["message"] = "\x1b[31m<&\"'>"
+        self.assertEqual(self.run_task(Director([look]), "--junit=j.xml"), 3)
+        message = Xml.parse(self.dir / "j.xml").find("testcase/error").get("message")
+        self.assertEqual(message, "the test tool failed: ?[31m<&\"'>")
+
+    def test_a_reason_that_repeats_the_failure_is_said_once(self):
+        look = failed("worker_failed", judgement={"reasons": ["the run failed in the step `workers`: it was worker_failed"]})
+        self.assertEqual(self.run_task(Director([look]), "--junit=j.xml"), 4)
+        self.assertEqual(self.out.count("it was worker_failed"), 1)
+        message = Xml.parse(self.dir / "j.xml").find("testcase/error").get("message")
+        self.assertEqual(message.count("it was worker_failed"), 1)
+
+    def test_what_the_director_keeps_is_brought(self):
+        director = Director()
+        director.files = {("report", ""): (200, {"a": 1}), ("report", "html"): (200, b"<html>"), ("logs", ""): (200, b"line")}
+        self.assertEqual(self.run_task(director, "--results", "out"), 0, self.err)
+        kept = {file.name: file.read_bytes() for file in (self.dir / "out").iterdir()}
+        self.assertEqual(set(kept), {"task.json", "report.json", "report.html", "logs.txt"})
+        self.assertEqual(kept["report.html"], b"<html>")
+        self.assertIn("no results.zip (404)", self.err)
+
+
+class Signals(Client):
+    def test_each_signal_stops_the_task(self):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            director = Director([{"status": "started", "step": "running"}])
+            with serving(director) as url, self.start(url, "run", "task.json") as process:
+                self.assertTrue(director.looked.wait(60))
+                process.send_signal(number)
+                try:
+                    _, err = process.communicate(timeout=60)
+                finally:
+                    process.kill()
+            self.assertEqual(process.returncode, 6, err)
+            self.assertTrue(director.stopped.is_set(), number)
+            self.assertEqual(list(self.temporary.iterdir()), [])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,200 @@
+import org.junit.After
+import org.junit.Before
+import org.junit.Test
+
+/** The step in a build. */
+class AtqLoadTestTest extends FakeJenkins {
+    @Before
+    void before() {
+        open()
+    }
+
+    @After
+    void after() {
+        close()
+    }
+
+    String failure(Map parameters) {
+        try {
+            step(parameters)
+        } catch (BuildFailed failed) {
+            return failed.message
+        }
+        throw new AssertionError('the build goes on')
+    }
+
+    @Test
+    void aTestThatPasses() {
+        Map outcome = step(task: 'load.json', bundle: 'tests/', criteria: ['p95 < 500ms', 'errors = 0'],
+            set: ['worker.replicas': 5], env: [A: 'b'], timeout: '30m', url: 'http://a:1', replace: true, follow: true)
+        assert outcome == [exitCode: 0, verdict: 'pass', name: 'shop-17']
+        assert arguments() == ['run', 'load.json', '--bundle=tests/', '--criterion=p95 < 500ms', '--criterion=errors = 0',
+            '--set=worker.replicas=5', '--env=A=b', '--name=shop-17', '--results=atq-results',
+            '--junit=atq-results/junit.xml', '--timeout=30m', '--url=http://a:1', '--replace', '--follow']
+        assert result == null
+        assert commands() == ['run']
+    }
+
+    @Test
+    void whatIsLeftIsPublished() {
+        step(task: 'load.json', results: 'out/load/')
+        assert published*.get(0) == ['junit', 'archive', 'html']
+        assert published[0][1] == [testResults: 'out/load/junit.xml', allowEmptyResults: true, skipMarkingBuildUnstable: false]
+        assert published[1][1].artifacts == 'out/load/**'
+        assert published[2][1].reportDir == 'out/load'
+    }
+
+    @Test
+    void aJenkinsWithoutHtmlPublisherGoesOn() {
+        withHtmlPublisher { throw new NoSuchMethodError("No such DSL method 'publishHTML' found among steps") }
+        assert step(task: 'load.json').exitCode == 0
+        assert published*.get(0) == ['junit', 'archive']
+        assert messages.any { it.contains('HTML Publisher') }
+    }
+
+    @Test
+    void failedCriteriaMakeTheBuildUnstable() {
+        endsWith(1)
+        assert step(task: 'load.json').verdict == 'fail'
+        assert result == 'UNSTABLE'
+        assert messages == ['load test shop-17: a criterion of the test does not hold (exit code 1)']
+        assert commands() == ['run']
+    }
+
+    @Test
+    void everyOtherCodeFailsTheBuildInWords() {
+        Map words = [2: 'the command line', 3: 'the test tool failed', 4: 'could not be run', 5: 'took longer', 6: 'was stopped',
+            7: 'says nothing', 8: 'the Director refuses', 9: 'no Director answers']
+        words.each { int code, String meaning ->
+            published.clear()
+            endsWith(code)
+            String message = failure(task: 'load.json')
+            assert message.startsWith('load test shop-17: ')
+            assert message.contains(meaning) && message.endsWith("(exit code ${code})")
+            assert published*.get(0).containsAll(['junit', 'archive'])
+        }
+        assert result == null
+        assert commands().unique() == ['run']
+    }
+
+    @Test
+    void aScriptMayDecideByItself() {
+        for (int code : 0..9) {
+            endsWith(code)
+            assert step(task: 'load.json', failBuild: false).exitCode == code
+        }
+        assert result == null
+        assert published.find { it[0] == 'junit' }[1].skipMarkingBuildUnstable
+    }
+
+    @Test
+    void anAbortStopsTheTask() {
+        abort = true
+        try {
+            step(task: 'load.json', url: 'http://a:1')
+            assert false : 'the abort was swallowed'
+        } catch (Aborted expected) {
+            assert new File(home, 'stopped').readLines() == ['stop', 'shop-17', '--url=http://a:1']
+        }
+        assert timeouts == ['1 MINUTES']
+        assert published == []
+    }
+
+    @Test
+    void aStopThatFailsDoesNotHideTheAbort() {
+        helper.registerAllowedMethod('sh', [Map]) { Map call ->
+            if (call.label.startsWith('stop')) {
+                throw new IOException('the agent is gone')
+            }
+            throw new Aborted()
+        }
+        try {
+            step(task: 'load.json')
+            assert false : 'the abort was swallowed'
+        } catch (Aborted expected) {
+            assert messages == ['atqLoadTest: the task shop-17 may still run: the agent is gone']
+        }
+    }
+
+    @Test
+    void aProgramThatWasKilledHasItsTaskStopped() {
+        program('atq', 'kill -KILL $$')
+        assert failure(task: 'load.json').contains('ended from outside')
+        assert commands() == ['run', 'stop']
+    }
+
+    @Test
+    void valuesComeThroughAsTheyAre() {
+        environments.last().putAll([KNOWN: 'wrong', PASSWORD: 'p"a\'s$KNOWN `id` $(id) \\ *'])
+        List<String> values = ['two words', "it's", 'say "hi"', '$KNOWN ${KNOWN} $$ $', '`id` $(id)', 'a\\b\\n', '*', '-x', 'ü€',
+            'two\nlines', '; exit 7', '']
+        for (String value : values) {
+            step(task: 'the task.json', bundle: value, criteria: [value], set: ['a.b': value], env: [A: value],
+                envFrom: 'PASSWORD')
+            List<String> arguments = arguments()
+            for (String expected : ["--bundle=$value", "--criterion=$value", "--set=a.b=$value", "--env=A=$value"]) {
+                assert arguments.contains(expected.toString())
+            }
+            assert arguments[1] == 'the task.json'
+            assert arguments.contains('--env=PASSWORD=p"a\'s$KNOWN `id` $(id) \\ *')
+        }
+    }
+
+    @Test
+    void noSecretIsInAScriptOrInItsTrace() {
+        environments.last().PASSWORD = 'hunter2'
+        step(task: 'load.json', envFrom: ['PASSWORD'], env: [TOKEN: 'hunter3'])
+        assert arguments().containsAll(['--env=PASSWORD=hunter2', '--env=TOKEN=hunter3'])
+        assert !scripts.join().contains('hunter')
+        assert output().contains('set +x') && !output().contains('hunter')
+    }
+
+    @Test
+    void aVariableThatTheBuildLacksIsNamed() {
+        assert failure(task: 'load.json', envFrom: ['PASSWORD']).contains('exit code 2')
+        assert output().contains('the build has no variable PASSWORD')
+        assert commands() == []
+    }
+
+    @Test
+    void faultsAreToldBeforeAnythingIsDone() {
+        String message = failure(taks: 'load.json', client: 3)
+        assert message.startsWith('atqLoadTest: unknown parameter `taks`; there are: task, ')
+        assert message.contains('; `client` is `3`; expected text')
+        assert scripts == [] && published == []
+    }
+
+    @Test
+    void anAgentWithoutTheProgramIsTold() {
+        assert failure(task: 'load.json', atq: '/no/such/atq').contains('exit code 2')
+        assert output().contains('this agent has no program `/no/such/atq`')
+    }
+
+    @Test
+    void whatAnEarlierBuildHasLeftIsNotPublishedAgain() {
+        step(task: 'load.json')
+        File old = new File(workspace, 'atq-results/old.txt')
+        old.text = 'old'
+        step(task: 'load.json')
+        assert !old.exists()
+    }
+
+    @Test
+    void filesOfOthersAreNotRemoved() {
+        File source = new File(workspace, 'tests/plan.jmx')
+        source.parentFile.mkdirs()
+        source.text = 'plan'
+        assert failure(task: 'load.json', results: 'tests').contains('exit code 2')
+        assert source.text == 'plan' && commands() == []
+    }
+
+    @Test
+    void theScriptOfTheLibraryRunsWhereThereIsNoAtq() {
+        String message = failure(task: 'load.json', client: 'curl', url: 'http://127.0.0.1:1')
+        assert message.contains('a file that it names, cannot be used')
+        assert output().contains('the definition `load.json` cannot be read')
+        new File(workspace, 'load.json').text = '{"master": {}, "worker": {}}'
+        assert failure(task: 'load.json', client: 'curl', url: 'http://127.0.0.1:1').contains('no Director answers')
+        assert commands() == []
+    }
+}

@@ -1,0 +1,71 @@
+import org.junit.After
+import org.junit.Before
+import org.junit.Test
+
+/** The example pipelines, run from their first to their last line. */
+class ExamplesTest extends FakeJenkins {
+    @Before
+    void before() {
+        open()
+        registerPipeline()
+    }
+
+    @After
+    void after() {
+        close()
+    }
+
+    @Test
+    void theDeclarativeOne() {
+        runScript('examples/Jenkinsfile.declarative')
+        assert arguments() == ['run', 'load/task.json', '--bundle=load/bundle', '--criterion=errors < 1%',
+            '--criterion=p95 < 500ms', '--set=worker.replicas=3', '--name=shop-17', '--results=atq-results',
+            '--junit=atq-results/junit.xml', '--timeout=45m']
+        assert timeouts == ['2 HOURS']
+        assert result == null
+    }
+
+    @Test
+    void theDeclarativeOneWithFailedCriteria() {
+        endsWith(1)
+        runScript('examples/Jenkinsfile.declarative')
+        assert result == 'UNSTABLE'
+    }
+
+    /** The library's script is replaced by the program that writes its arguments down. */
+    private void scripted() {
+        File fake = program('fake')
+        helper.registerAllowedMethod('libraryResource', [String]) { String path ->
+            assert path == 'atq-load-test.sh'
+            fake.text
+        }
+        runScript('examples/Jenkinsfile.scripted')
+    }
+
+    @Test
+    void theScriptedOne() {
+        scripted()
+        assert arguments().containsAll(['--bundle=load/bundle.zip', '--env=SHOP_USER=load test',
+            '--env=SHOP_PASSWORD=a $ecret "pass" word', '--url=http://director.example.com:8080'])
+        assert messages.contains('shop-17: pass')
+        assertJobStatusSuccess()
+    }
+
+    @Test
+    void theScriptedOneWithFailedCriteria() {
+        endsWith(1)
+        scripted()
+        assert binding.getVariable('currentBuild').result == 'UNSTABLE'
+    }
+
+    @Test
+    void theScriptedOneWithoutADirector() {
+        endsWith(9)
+        try {
+            scripted()
+            assert false : 'the build goes on'
+        } catch (Exception failed) {
+            assert failed.message.contains('no load test today: unreachable')
+        }
+    }
+}

@@ -1,0 +1,78 @@
+import atq.LoadTest
+
+/** Runs a load test and publishes what it leaves. Its parameters: atqLoadTest.txt, README.md. */
+Map call(Map given = [:]) {
+    List faults = LoadTest.faults(given)
+    if (faults) {
+        error("atqLoadTest: ${faults.join('; ')}")
+    }
+    Map plan = LoadTest.plan(given, env.JOB_NAME, env.BUILD_NUMBER)
+    int code = execute(plan)
+    publish(plan)
+    Map outcome = [exitCode: code, verdict: LoadTest.verdict(code), name: plan.name]
+    conclude(plan, code)
+    return outcome
+}
+
+private int execute(Map plan) {
+    String program = plan.client == 'curl' ? bringClient() : plan.program
+    List environment = plan.environment + [LoadTest.variable('ATQ_STEP_PROGRAM', program)]
+    Integer code = null
+    withEnv(environment) {
+        try {
+            code = sh(label: "load test ${plan.name}", returnStatus: true, script: plan.run)
+        } finally {
+            // No code: the build is aborted, or the agent is gone. An unknown one: the program was killed.
+            if (!LoadTest.isKnown(code)) {
+                stop(plan)
+            }
+        }
+    }
+    return code
+}
+
+/** The program stops its task by itself when it is ended; this is for one that had no time to. */
+private void stop(Map plan) {
+    try {
+        timeout(time: 1, unit: 'MINUTES') {
+            sh(label: "stop ${plan.name}", returnStatus: true, script: plan.stop)
+        }
+    } catch (Exception problem) {
+        // What ended the build must not be hidden by this.
+        echo("atqLoadTest: the task ${plan.name} may still run: ${problem.message}")
+    }
+}
+
+private String bringClient() {
+    String path = "${pwd(tmp: true)}/atq-load-test.sh"
+    writeFile(file: path, text: libraryResource('atq-load-test.sh'))
+    return path
+}
+
+private void publish(Map plan) {
+    junit(testResults: "${plan.results}/junit.xml", allowEmptyResults: true, skipMarkingBuildUnstable: !plan.failBuild)
+    archiveArtifacts(artifacts: "${plan.results}/**", excludes: "${plan.results}/.atq-results", allowEmptyArchive: true)
+    if (fileExists("${plan.results}/report.html")) {
+        publishReport(plan)
+    }
+}
+
+private void publishReport(Map plan) {
+    try {
+        publishHTML(target: [reportName: "Load test ${plan.name}", reportDir: plan.results, reportFiles: 'report.html',
+            keepAll: true, alwaysLinkToLastBuild: true, allowMissing: true])
+    } catch (NoSuchMethodError ignored) {
+        echo('atqLoadTest: without the plugin HTML Publisher, the report is among the archived files')
+    }
+}
+
+private void conclude(Map plan, int code) {
+    String message = "load test ${plan.name}: ${LoadTest.meaning(code)} (exit code ${code})"
+    if (code == 0 || !plan.failBuild) {
+        echo(message)
+    } else if (code == 1) {
+        unstable(message)
+    } else {
+        error(message)
+    }
+}
