@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: help demo down test check unit swarm nodes soak bench build release dist images image-director stack fmt openapi clean
+.PHONY: help demo down test check unit jenkins swarm nodes soak bench build release dist images image-director stack fmt openapi clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,7 +17,7 @@ down: ## undo all that `make demo` and `make test` have set up
 
 test: ## everything: formatting, lints, unit, property, contract tests, and tests on the real Swarm
 	@deploy/setup.sh all
-	@$(MAKE) --no-print-directory check unit swarm
+	@$(MAKE) --no-print-directory check unit jenkins swarm
 	@echo "make test: all passed"
 
 check: ## formatting and lints
@@ -34,6 +34,9 @@ swarm: ## tests on the real Swarm of this machine, two at a time, and on one of 
 	@deploy/setup.sh browser
 	cargo build --locked -p atq-director -p atq-cli
 	cargo test --locked --no-fail-fast -p atq-tests -- --test-threads=2
+
+jenkins: ## tests of the step for Jenkins, and of the script for agents without atq
+	@deploy/jenkins/test.sh
 
 nodes: ## the tests on a three-node Swarm in network namespaces (about 4 minutes)
 	@deploy/setup.sh nodes
