@@ -1,8 +1,107 @@
 //! The figures as GitLab's load performance report.
 
-use atq_api_spec::report::Report;
+use atq_api_spec::report::{Figures, Report};
+use serde_json::{Map, Value, json};
 
-/// The document, in the form of a k6 summary, which is what GitLab reads.
-pub fn document(_report: &Report) -> String {
-    String::new()
+#[cfg(test)]
+mod tests;
+
+/// The document, in the form of a k6 summary (`k6 run --summary-export`), which is what GitLab reads from
+/// `artifacts:reports:load_performance`.
+///
+/// GitLab's widget in a merge request shows four figures of it:
+///
+/// | widget | read from | here |
+/// | --- | --- | --- |
+/// | Checks | `checks.passes`, `checks.fails` | samples without and with an error |
+/// | RPS | `http_reqs.rate` | samples per second |
+/// | TTFB P90, TTFB P95 | `http_req_waiting` | left out: result files tell when a response was complete, not when it began |
+///
+/// Beside them there are, for other readers of k6's summaries, what has a counterpart there: response times
+/// in `http_req_duration` (milliseconds), failed samples in `http_req_failed`, bytes in `data_received` and
+/// `data_sent`. A figure that the tool does not tell is left out, never made up; a run without samples has
+/// no metrics, and GitLab shows nothing then.
+pub fn document(report: &Report) -> String {
+    let mut text = format!(
+        "{:#}",
+        json!({ "metrics": metrics(&report.total, report.duration) })
+    );
+    text.push('\n');
+    text
+}
+
+fn metrics(total: &Figures, seconds: f64) -> Map<String, Value> {
+    let mut metrics = Map::new();
+    if total.samples == 0 {
+        return metrics;
+    }
+    let tells = |name: &str| !total.missing.iter().any(|missing| missing == name);
+    let mut add = |name: &str, metric: Map<String, Value>| {
+        if !metric.is_empty() {
+            metrics.insert(name.to_owned(), metric.into());
+        }
+    };
+    if tells("errors") {
+        let good = total.samples.saturating_sub(total.errors);
+        add("checks", rate(good, total.errors));
+        // Of what this counts, a pass is a failed request.
+        add("http_req_failed", rate(total.errors, good));
+    }
+    let mut requests = object(&[("count", json!(total.samples))]);
+    if tells("throughput") {
+        requests.insert("rate".to_owned(), json!(total.throughput));
+    }
+    add("http_reqs", requests);
+    add("http_req_duration", trend(total, tells));
+    for (name, key, bytes) in [
+        ("data_received", "receivedBytes", total.received_bytes),
+        ("data_sent", "sentBytes", total.sent_bytes),
+    ] {
+        if tells(key) {
+            add(name, amount(bytes, seconds));
+        }
+    }
+    metrics
+}
+
+fn object(members: &[(&str, Value)]) -> Map<String, Value> {
+    let members = members.iter().cloned();
+    members
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}
+
+#[allow(clippy::cast_precision_loss)] // a share, not a count
+fn rate(passes: u64, fails: u64) -> Map<String, Value> {
+    let share = passes as f64 / (passes + fails) as f64;
+    object(&[
+        ("passes", json!(passes)),
+        ("fails", json!(fails)),
+        ("value", json!(share)),
+    ])
+}
+
+fn trend(total: &Figures, tells: impl Fn(&str) -> bool) -> Map<String, Value> {
+    let all = [
+        ("min", "min", total.min),
+        ("avg", "mean", total.mean),
+        ("med", "p50", total.p50),
+        ("p(90)", "p90", total.p90),
+        ("p(95)", "p95", total.p95),
+        ("p(99)", "p99", total.p99),
+        ("max", "max", total.max),
+    ];
+    all.into_iter()
+        .filter(|(_, ours, _)| tells(ours))
+        .map(|(theirs, _, value)| (theirs.to_owned(), json!(value)))
+        .collect()
+}
+
+#[allow(clippy::cast_precision_loss)] // bytes per second
+fn amount(bytes: u64, seconds: f64) -> Map<String, Value> {
+    let mut amount = object(&[("count", json!(bytes))]);
+    if seconds > 0.0 {
+        amount.insert("rate".to_owned(), json!(bytes as f64 / seconds));
+    }
+    amount
 }

@@ -1,8 +1,138 @@
 //! The verdict as JUnit XML, which Jenkins, GitLab and others show.
 
-use atq_api_spec::task::Task;
+use atq_api_spec::report::{CriterionResult, Judgement, Verdict};
+use atq_api_spec::task::{Task, TaskStatus};
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use std::time::Duration;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+#[cfg(test)]
+mod tests;
+
+/// The code of a failure that is the tool's own: the master ended with another code than 0.
+const MASTER_EXIT: &str = "master_exit";
 
 /// The document for a task that is over: a test case for the run itself, and one for each criterion.
-pub fn document(_task: &Task) -> String {
-    String::new()
+///
+/// The run is a *failure* when the test tool failed, an *error* when the test could not be run, took too
+/// long or says nothing, and *skipped* when it was stopped. A criterion is a *failure* when it does not
+/// hold, and *skipped* when it was not looked at. Characters that XML cannot have are left out.
+pub fn document(task: &Task) -> String {
+    let time = duration(task);
+    let mut suite = TestSuite::new(task.id.as_str());
+    suite.timestamp = task.started_at.as_ref().and_then(|at| at.parse().ok());
+    suite.time = time;
+    let mut run = case(task, "run", run_status(task));
+    run.time = time;
+    run.timestamp = suite.timestamp;
+    suite.add_test_case(run);
+    suite.add_test_cases(criteria(task));
+    let mut report = Report::new("atq");
+    report.timestamp = suite.timestamp;
+    report.time = time;
+    report.add_test_suite(suite);
+    // What is written goes to memory, and is UTF-8.
+    report.to_string().unwrap_or_default()
+}
+
+fn case(task: &Task, name: &str, status: TestCaseStatus) -> TestCase {
+    let mut case = TestCase::new(name, status);
+    case.set_classname(task.id.as_str());
+    case
+}
+
+/// From the start of the master to the end.
+fn duration(task: &Task) -> Option<Duration> {
+    let parse = |at: &Option<String>| OffsetDateTime::parse(at.as_deref()?, &Rfc3339).ok();
+    let (started, finished) = (parse(&task.started_at)?, parse(&task.finished_at)?);
+    Duration::try_from(finished - started).ok()
+}
+
+fn run_status(task: &Task) -> TestCaseStatus {
+    let reasons = reasons(task.judgement.as_ref());
+    match (task.status, &task.failure) {
+        (TaskStatus::Stopped, _) => skipped("it was stopped"),
+        (TaskStatus::Errored, Some(failure)) => {
+            let kind = match failure.code.as_str() {
+                MASTER_EXIT => NonSuccessKind::Failure,
+                _ => NonSuccessKind::Error,
+            };
+            let body = lines(&[&failure.message, &hint(&failure.hint), &reasons]);
+            unsuccessful(kind, &failure.code, &failure.message, &body)
+        }
+        (TaskStatus::Errored, None) => {
+            unsuccessful(NonSuccessKind::Error, "errored", "it errored", &reasons)
+        }
+        _ if task.verdict == Some(Verdict::Invalid) => {
+            let message = first_line(&reasons, "the run says nothing about what it tested");
+            unsuccessful(NonSuccessKind::Error, "invalid", message, &reasons)
+        }
+        _ if task.verdict == Some(Verdict::Fail) && !reasons.is_empty() => {
+            let message = first_line(&reasons, "the run failed");
+            unsuccessful(NonSuccessKind::Failure, "fail", message, &reasons)
+        }
+        (TaskStatus::Finished, _) => TestCaseStatus::success(),
+        (TaskStatus::Initializing | TaskStatus::Started, _) => skipped("it is not over"),
+    }
+}
+
+fn criteria(task: &Task) -> Vec<TestCase> {
+    let judged = task
+        .judgement
+        .as_ref()
+        .map_or(&[][..], |given| &given.criteria);
+    if judged.is_empty() {
+        let status = || skipped("the run was not judged by it");
+        let criteria = task.criteria.iter();
+        return criteria.map(|one| case(task, one, status())).collect();
+    }
+    let judged = judged.iter();
+    judged
+        .map(|one| case(task, &one.criterion, criterion_status(one)))
+        .collect()
+}
+
+fn criterion_status(one: &CriterionResult) -> TestCaseStatus {
+    if one.holds {
+        return TestCaseStatus::success();
+    }
+    let message = format!("{}: seen {}", one.criterion, one.seen);
+    let body = format!("seen {}, wanted {}", one.seen, one.wanted);
+    unsuccessful(NonSuccessKind::Failure, "criterion", &message, &body)
+}
+
+fn unsuccessful(kind: NonSuccessKind, cause: &str, message: &str, body: &str) -> TestCaseStatus {
+    let mut status = TestCaseStatus::non_success(kind);
+    status.set_type(cause).set_message(message);
+    if !body.is_empty() {
+        status.set_description(body);
+    }
+    status
+}
+
+fn skipped(message: &str) -> TestCaseStatus {
+    let mut status = TestCaseStatus::skipped();
+    status.set_message(message);
+    status
+}
+
+fn reasons(judgement: Option<&Judgement>) -> String {
+    judgement.map_or_else(String::new, |given| given.reasons.join("\n"))
+}
+
+fn first_line<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
+    text.lines().next().unwrap_or(otherwise)
+}
+
+fn hint(hint: &str) -> String {
+    match hint.is_empty() {
+        true => String::new(),
+        false => format!("hint: {hint}"),
+    }
+}
+
+fn lines(lines: &[&str]) -> String {
+    let lines = lines.iter().filter(|line| !line.is_empty());
+    lines.copied().collect::<Vec<_>>().join("\n")
 }

@@ -5,20 +5,29 @@
 //! - [`settings`]: where the Director is; [`director`]: the calls to it;
 //! - [`out`]: lines, JSON and colours;
 //! - [`definition`] and [`bundle`]: what is sent; [`keep`], [`junit`], [`gitlab`]: what is brought back;
+//! - [`logs`] and [`events`]: what is followed; [`again`]: patience with lost connections; [`fetch`] and
+//!   [`unpack`]: files;
 //! - [`commands`]: one module for each command.
 
+pub mod again;
 pub mod args;
 pub mod bundle;
+#[cfg(test)]
+mod canned;
 pub mod commands;
 pub mod definition;
 pub mod director;
+pub mod events;
 pub mod exit;
+pub mod fetch;
 pub mod gitlab;
 pub mod junit;
 pub mod keep;
+pub mod logs;
 pub mod out;
 pub mod settings;
 pub mod trouble;
+pub mod unpack;
 
 use args::Args;
 use director::Director;

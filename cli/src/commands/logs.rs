@@ -2,13 +2,84 @@
 
 use crate::Context;
 use crate::args::Logs;
+use crate::commands::stdout::{Colours, put};
 use crate::exit::Exit;
+use crate::logs::read;
+use crate::out::ASIDE;
 use crate::trouble::Trouble;
+use anstyle::{AnsiColor, Style};
+use atq_api_spec::task::LogEntry;
 
-/// Does it.
+/// Writes the lines: as the Director's text, or as NDJSON with `--json`.
 ///
 /// # Errors
-/// What went wrong.
-pub async fn logs(_context: &Context, _args: &Logs) -> Result<Exit, Trouble> {
-    Err(Trouble::failed("`logs` is not built in", ""))
+/// When the Director refuses, or cannot be reached.
+pub async fn logs(context: &Context, args: &Logs) -> Result<Exit, Trouble> {
+    let colours = Colours::of_stdout();
+    let json = context.out.json;
+    read(context, args, |entry| {
+        put(&match json {
+            true => serde_json::to_string(entry).unwrap_or_default(),
+            false => line(entry, colours),
+        })
+    })
+    .await?;
+    Ok(Exit::Pass)
+}
+
+/// `<time> worker.2 <text>`.
+fn line(entry: &LogEntry, colours: Colours) -> String {
+    let at = if entry.at.is_empty() { "-" } else { &entry.at };
+    let source = format!("{}.{}", entry.service, entry.replica);
+    let source = colours.paint(colour(entry), &source);
+    format!("{} {source} {}", colours.paint(ASIDE, at), entry.text)
+}
+
+/// Of the master always the same, of the workers one after the other.
+fn colour(entry: &LogEntry) -> Style {
+    const WORKERS: [AnsiColor; 4] = [
+        AnsiColor::Cyan,
+        AnsiColor::Green,
+        AnsiColor::Magenta,
+        AnsiColor::Blue,
+    ];
+    let colour = match entry.service.as_str() {
+        "worker" => WORKERS[entry.replica as usize % WORKERS.len()],
+        _ => AnsiColor::Yellow,
+    };
+    colour.on_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(at: &str) -> LogEntry {
+        LogEntry {
+            at: at.to_owned(),
+            service: "worker".to_owned(),
+            replica: 2,
+            stream: "stdout".to_owned(),
+            text: "ready \u{1b}[1mnow".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_line_is_that_of_the_director() {
+        let plain = line(&entry("2026-01-31T12:00:00.250000000Z"), Colours::Off);
+        assert_eq!(
+            plain,
+            "2026-01-31T12:00:00.250000000Z worker.2 ready \u{1b}[1mnow"
+        );
+        assert!(line(&entry(""), Colours::Off).starts_with("- worker.2 "));
+    }
+
+    #[test]
+    fn the_source_is_coloured_where_that_is_of_use() {
+        let coloured = line(&entry("-"), Colours::On);
+        assert!(
+            coloured.contains("\u{1b}[35mworker.2\u{1b}[0m ready"),
+            "{coloured:?}"
+        );
+    }
 }

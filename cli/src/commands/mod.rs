@@ -11,11 +11,14 @@ mod results;
 mod rm;
 mod run;
 mod show;
+mod stdout;
 mod stop;
 mod swarm;
 mod upload;
 mod validate;
 mod version;
+
+pub use results::bring as bring_results;
 
 use crate::Context;
 use crate::args::Command;

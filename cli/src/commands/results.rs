@@ -2,13 +2,141 @@
 
 use crate::Context;
 use crate::args::Results;
+use crate::director::segment;
 use crate::exit::Exit;
+use crate::fetch::{save, unwritten};
 use crate::trouble::Trouble;
+use crate::unpack::{Unpacked, unpack};
+use serde::Serialize;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
 
-/// Does it.
+/// Media type of the archive.
+pub const ZIP: &str = "application/zip";
+
+/// What was brought.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Brought<'a> {
+    /// The directory or archive.
+    output: &'a Path,
+    /// Paths below the directory; absent for an archive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files: Option<&'a [String]>,
+    /// Files, or the archive, that were there before and are replaced.
+    replaced: usize,
+}
+
+/// Where the results go.
+#[derive(Debug, PartialEq, Eq)]
+enum Place<'a> {
+    Stdout,
+    Zip(&'a Path),
+    Dir(&'a Path),
+}
+
+fn place(output: &Path) -> Place<'_> {
+    let is_zip = output
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("zip"));
+    match output {
+        _ if output == Path::new("-") => Place::Stdout,
+        _ if is_zip && !output.is_dir() => Place::Zip(output),
+        _ => Place::Dir(output),
+    }
+}
+
+/// Brings the results of a task.
 ///
 /// # Errors
-/// What went wrong.
-pub async fn results(_context: &Context, _args: &Results) -> Result<Exit, Trouble> {
-    Err(Trouble::failed("`results` is not built in", ""))
+/// When there are none, the run is not over, the Director cannot be reached, or they cannot be written.
+pub async fn results(context: &Context, args: &Results) -> Result<Exit, Trouble> {
+    let path = format!("task/{}/results", segment(&args.name));
+    match place(&args.output) {
+        Place::Stdout => to_stdout(context, &path).await?,
+        Place::Zip(zip) => {
+            let replaced = usize::from(zip.symlink_metadata().is_ok());
+            save(&context.director, &path, ZIP, zip).await?;
+            tell_replaced(context, replaced);
+            context.out.line(zip.display());
+            context.out.result(&Brought {
+                output: zip,
+                files: None,
+                replaced,
+            });
+        }
+        Place::Dir(dir) => {
+            let unpacked = bring(context, &args.name, dir).await?;
+            for file in &unpacked.files {
+                context.out.line(dir.join(file).display());
+            }
+            context.out.result(&Brought {
+                output: dir,
+                files: Some(&unpacked.files),
+                replaced: unpacked.replaced,
+            });
+        }
+    }
+    Ok(Exit::Pass)
+}
+
+/// Unpacks the results of the task into `dir`; says when files are replaced.
+///
+/// # Errors
+/// When there are none, the run is not over, the Director cannot be reached, or they cannot be written.
+pub async fn bring(context: &Context, name: &str, dir: &Path) -> Result<Unpacked, Trouble> {
+    let path = format!("task/{}/results", segment(name));
+    let (_guard, zip) = temporary()?;
+    save(&context.director, &path, ZIP, &zip).await?;
+    let to = dir.to_owned();
+    let unpacked = tokio::task::spawn_blocking(move || unpack(&zip, &to)).await;
+    let unpacked = unpacked.map_err(|error| Trouble::failed(error.to_string(), ""))??;
+    tell_replaced(context, unpacked.replaced);
+    Ok(unpacked)
+}
+
+fn tell_replaced(context: &Context, replaced: usize) {
+    match replaced {
+        0 => {}
+        1 => context.out.progress("1 file that was there is replaced"),
+        many => context
+            .out
+            .progress(format_args!("{many} files that were there are replaced")),
+    }
+}
+
+/// A place for the archive, with what removes it.
+fn temporary() -> Result<(tempfile::TempDir, PathBuf), Trouble> {
+    let dir = tempfile::tempdir().map_err(unwritten(&std::env::temp_dir()))?;
+    let zip = dir.path().join("results.zip");
+    Ok((dir, zip))
+}
+
+/// Not before all of it is there: whoever reads a pipe does not see that something broke.
+async fn to_stdout(context: &Context, path: &str) -> Result<(), Trouble> {
+    let (_guard, zip) = temporary()?;
+    save(&context.director, path, ZIP, &zip).await?;
+    let written = File::open(&zip).and_then(|mut zip| io::copy(&mut zip, &mut io::stdout().lock()));
+    written.map(drop).map_err(unwritten(Path::new("-")))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_name_says_what_is_wanted() {
+        assert_eq!(place(Path::new("-")), Place::Stdout);
+        assert_eq!(
+            place(Path::new("a/b.ZIP")),
+            Place::Zip(Path::new("a/b.ZIP"))
+        );
+        assert_eq!(place(Path::new("out")), Place::Dir(Path::new("out")));
+        let dir = tempfile::tempdir().unwrap();
+        let odd = dir.path().join("dir.zip");
+        std::fs::create_dir(&odd).unwrap();
+        assert_eq!(place(&odd), Place::Dir(&odd));
+    }
 }

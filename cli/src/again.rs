@@ -1,0 +1,121 @@
+//! Patience: how often and how long something is tried again when the connection is lost.
+
+use crate::trouble::Trouble;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// How long somebody who follows a task waits for a lost Director.
+pub const FOLLOWING: Duration = Duration::from_secs(300);
+/// How long an answer that is no stream is waited for.
+pub const ASKING: Duration = Duration::from_secs(10);
+/// The first pause; each further one is twice as long.
+const FIRST: Duration = Duration::from_millis(200);
+/// The longest pause.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Tries again after what may pass, until patience ends.
+#[derive(Debug)]
+pub struct Again {
+    patience: Duration,
+    lost: Option<Instant>,
+    pauses: u32,
+}
+
+impl Again {
+    /// Gives up so long after a connection was lost.
+    pub fn within(patience: Duration) -> Self {
+        Self {
+            patience,
+            lost: None,
+            pauses: 0,
+        }
+    }
+
+    /// The connection works: what is lost from now on is lost anew.
+    pub fn reached(&mut self) {
+        self.lost = None;
+        self.pauses = 0;
+    }
+
+    /// Whether this is a try after a loss.
+    pub fn is_lost(&self) -> bool {
+        self.lost.is_some()
+    }
+
+    /// Pauses before the next try.
+    ///
+    /// # Errors
+    /// The trouble itself, when another try is of no use, or patience has ended.
+    pub async fn after(&mut self, trouble: Trouble) -> Result<(), Trouble> {
+        let lost = *self.lost.get_or_insert_with(Instant::now);
+        let pause = pause(self.pauses);
+        if !may_pass(&trouble) || lost.elapsed() + pause > self.patience {
+            return Err(trouble);
+        }
+        self.pauses += 1;
+        sleep(pause).await;
+        Ok(())
+    }
+}
+
+fn pause(number: u32) -> Duration {
+    FIRST.saturating_mul(1 << number.min(16)).min(LONGEST)
+}
+
+/// Whether the same request may get an answer later: nobody answers, or a Director or proxy that is busy.
+pub fn may_pass(trouble: &Trouble) -> bool {
+    match trouble {
+        Trouble::Unreachable { .. } => true,
+        Trouble::Rejected { status, .. } => matches!(status, 429 | 502..=504),
+        Trouble::Usage { .. } | Trouble::Failed { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn unreachable() -> Trouble {
+        Trouble::Unreachable {
+            url: String::new(),
+            reason: String::new(),
+        }
+    }
+
+    #[test]
+    fn pauses_grow_up_to_a_limit() {
+        let pauses: Vec<u128> = [0, 1, 5, 6, 40, u32::MAX]
+            .map(|number| pause(number).as_millis())
+            .into();
+        assert_eq!(pauses, [200, 400, 6400, 10_000, 10_000, 10_000]);
+    }
+
+    #[tokio::test]
+    async fn patience_ends_and_begins_anew() {
+        let mut again = Again::within(Duration::from_millis(350));
+        again.after(unreachable()).await.unwrap();
+        // Another 400 ms would be too much.
+        again.after(unreachable()).await.unwrap_err();
+        again.reached();
+        assert!(!again.is_lost());
+        again.after(unreachable()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_does_not_pass_is_not_tried_again() {
+        let mut again = Again::within(FOLLOWING);
+        let refused = |status| Trouble::Rejected {
+            status,
+            code: String::new(),
+            message: String::new(),
+            faults: Vec::new(),
+        };
+        again.after(refused(404)).await.unwrap_err();
+        again
+            .after(Trouble::failed("disk full", ""))
+            .await
+            .unwrap_err();
+        again.after(refused(503)).await.unwrap();
+    }
+}

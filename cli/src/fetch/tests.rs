@@ -1,0 +1,51 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::canned::{Answer, Script, director};
+use axum::Router;
+use axum::routing::get;
+
+async fn saved(answers: Vec<Answer>, to: &Path) -> Result<(), Trouble> {
+    let script = Script::new(answers);
+    let routes = Router::new().route("/file", get(|| async move { script.next() }));
+    let context = director(routes).await;
+    save(&context.director, "file", "application/zip", to).await
+}
+
+#[tokio::test]
+async fn a_transfer_that_breaks_is_begun_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().join("file");
+    let answers = vec![
+        Answer::Broken("a longer part".to_owned()),
+        Answer::Refused(503),
+        Answer::Whole("whole".to_owned()),
+    ];
+    saved(answers, &to).await.unwrap();
+    assert_eq!(std::fs::read_to_string(&to).unwrap(), "whole");
+    assert!(!part(&to).exists());
+}
+
+#[tokio::test]
+async fn what_is_refused_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().join("file");
+    std::fs::write(&to, "before").unwrap();
+    let trouble = saved(vec![Answer::Refused(404)], &to).await.unwrap_err();
+    assert_eq!(trouble.to_string(), "there is none");
+    assert_eq!(std::fs::read_to_string(&to).unwrap(), "before");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_written_is_named() {
+    let trouble = saved(
+        vec![Answer::Whole(String::new())],
+        Path::new("/no/such/dir/file"),
+    )
+    .await;
+    let message = trouble.unwrap_err().to_string();
+    assert!(
+        message.starts_with("`/no/such/dir/file.part` cannot be written: "),
+        "{message}"
+    );
+}

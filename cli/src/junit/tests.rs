@@ -1,0 +1,93 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::canned::task;
+use serde_json::{Value, json};
+
+fn document_of(changes: Value) -> String {
+    document(&serde_json::from_value(task(changes)).unwrap())
+}
+
+fn criterion(holds: bool) -> Value {
+    json!({"criterion": "p95 of A & B < 500ms", "holds": holds, "seen": "612 ms", "wanted": "< 500 ms"})
+}
+
+#[test]
+fn a_run_that_passed() {
+    let judgement = json!({"verdict": "pass", "criteria": [criterion(true)]});
+    insta::assert_snapshot!(document_of(
+        json!({"verdict": "pass", "judgement": judgement})
+    ));
+}
+
+#[test]
+fn a_criterion_that_does_not_hold() {
+    let judgement = json!({"verdict": "fail", "criteria": [criterion(false), criterion(true)]});
+    insta::assert_snapshot!(document_of(
+        json!({"verdict": "fail", "judgement": judgement})
+    ));
+}
+
+#[test]
+fn a_tool_that_failed() {
+    let failure = json!({
+        "step": "running", "code": "master_exit",
+        "message": "the master ended with exit code 3: \u{0}\u{1b}[31m<bad>", "hint": "see its log"
+    });
+    let judgement = json!({"verdict": "invalid", "reasons": ["the task errored"]});
+    insta::assert_snapshot!(document_of(json!({
+        "status": "errored", "failure": failure, "exitCode": 3, "criteria": ["errors < 1%"],
+        "verdict": "invalid", "judgement": judgement,
+    })));
+}
+
+#[test]
+fn how_the_run_ended_is_told_by_the_kind() {
+    let failure = |code: &str| json!({"step": "workers", "code": code, "message": "m"});
+    let invalid = json!({"verdict": "invalid", "reasons": ["worker 2 was lost", "10 samples"]});
+    let failed = json!({"verdict": "fail", "reasons": ["a worker failed"]});
+    for (changes, expected) in [
+        (
+            json!({"status": "finished"}),
+            "disabled=\"0\" errors=\"0\" failures=\"0\"",
+        ),
+        (
+            json!({"status": "stopped"}),
+            "<skipped message=\"it was stopped\"/>",
+        ),
+        (
+            json!({"status": "errored", "failure": failure("worker_failed")}),
+            "<error message=\"m\" type=\"worker_failed\"",
+        ),
+        (
+            json!({"status": "errored", "failure": failure("max_duration")}),
+            "<error message=\"m\" type=\"max_duration\"",
+        ),
+        (
+            json!({"status": "errored", "failure": failure("master_exit")}),
+            "<failure message=\"m\" type=\"master_exit\"",
+        ),
+        (
+            json!({"verdict": "invalid", "judgement": invalid}),
+            "<error message=\"worker 2 was lost\" type=\"invalid\">worker 2 was lost\n10 samples</error>",
+        ),
+        (
+            json!({"verdict": "fail", "judgement": failed}),
+            "<failure message=\"a worker failed\" type=\"fail\"",
+        ),
+        (
+            json!({"status": "stopped", "criteria": ["max < 1s"]}),
+            "<skipped message=\"the run was not judged by it\"/>",
+        ),
+    ] {
+        let document = document_of(changes.clone());
+        assert!(document.contains(expected), "{changes}: {document}");
+    }
+}
+
+#[test]
+fn without_times_there_is_a_document_too() {
+    let text = document_of(json!({"startedAt": null, "finishedAt": null, "status": "stopped"}));
+    assert!(!text.contains("timestamp="), "{text}");
+    let text = document_of(json!({"startedAt": "2026-01-31T12:02:00Z"}));
+    assert!(!text.contains("time=\"-"), "{text}");
+}
