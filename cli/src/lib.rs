@@ -3,7 +3,7 @@
 //!
 //! - [`args`]: what can be asked for; [`exit`]: how it can end; [`trouble`]: what can go wrong;
 //! - [`settings`]: where the Director is; [`director`]: the calls to it;
-//! - [`out`]: lines, JSON and colours;
+//! - [`out`] and [`table`]: lines, JSON, colours, columns;
 //! - [`definition`] and [`bundle`]: what is sent; [`keep`], [`junit`], [`gitlab`]: what is brought back;
 //! - [`commands`]: one module for each command.
 
@@ -18,6 +18,7 @@ pub mod junit;
 pub mod keep;
 pub mod out;
 pub mod settings;
+pub mod table;
 pub mod trouble;
 
 use args::Args;
