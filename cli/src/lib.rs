@@ -3,7 +3,7 @@
 //!
 //! - [`args`]: what can be asked for; [`exit`]: how it can end; [`trouble`]: what can go wrong;
 //! - [`settings`]: where the Director is; [`director`]: the calls to it;
-//! - [`out`]: lines, JSON and colours;
+//! - [`out`] and [`table`]: lines, JSON, colours, columns;
 //! - [`definition`] and [`bundle`]: what is sent; [`keep`], [`junit`], [`gitlab`]: what is brought back;
 //! - [`logs`] and [`events`]: what is followed; [`again`]: patience with lost connections; [`fetch`] and
 //!   [`unpack`]: files;
@@ -26,6 +26,7 @@ pub mod keep;
 pub mod logs;
 pub mod out;
 pub mod settings;
+pub mod table;
 pub mod trouble;
 pub mod unpack;
 

@@ -1,14 +1,47 @@
 //! `atq completions`.
 
 use crate::Context;
-use crate::args::Completions;
+use crate::args::{Args, Completions, Shell};
 use crate::exit::Exit;
 use crate::trouble::Trouble;
+use clap::CommandFactory;
+use clap_complete::generate;
+use serde_json::json;
 
-/// Does it.
+/// Prints the script for the shell.
 ///
 /// # Errors
-/// What went wrong.
-pub async fn completions(_context: &Context, _args: &Completions) -> Result<Exit, Trouble> {
-    Err(Trouble::failed("`completions` is not built in", ""))
+/// None.
+pub async fn completions(context: &Context, args: &Completions) -> Result<Exit, Trouble> {
+    let script = script(args.shell);
+    context.out.line(script.trim_end());
+    context.out.result(&json!({ "script": script }));
+    Ok(Exit::Pass)
+}
+
+fn script(shell: Shell) -> String {
+    let shell = match shell {
+        Shell::Bash => clap_complete::Shell::Bash,
+        Shell::Zsh => clap_complete::Shell::Zsh,
+        Shell::Fish => clap_complete::Shell::Fish,
+    };
+    let mut script = Vec::new();
+    generate(shell, &mut Args::command(), "atq", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_known_to_every_shell() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let script = script(shell);
+            for command in Args::command().get_subcommands() {
+                let name = command.get_name();
+                assert!(script.contains(name), "{shell:?} does not know `{name}`");
+            }
+        }
+    }
 }

@@ -2,13 +2,171 @@
 
 use crate::Context;
 use crate::args::Ps;
+use crate::director::segment;
 use crate::exit::Exit;
+use crate::table::{age, table, word};
 use crate::trouble::Trouble;
+use atq_api_spec::task::{Task, TaskList, TaskStatus};
+use atq_definition::spec::nearest;
+use time::OffsetDateTime;
 
-/// Does it.
+/// Most tasks of one page.
+const PAGE: u32 = 1000;
+const STATUSES: [TaskStatus; 5] = [
+    TaskStatus::Initializing,
+    TaskStatus::Started,
+    TaskStatus::Stopped,
+    TaskStatus::Finished,
+    TaskStatus::Errored,
+];
+
+/// Prints the tasks, newest first; with `--json` as one page, whose `next` says that there are more.
 ///
 /// # Errors
-/// What went wrong.
-pub async fn ps(_context: &Context, _args: &Ps) -> Result<Exit, Trouble> {
-    Err(Trouble::failed("`ps` is not built in", ""))
+/// When the status is none, or no Director answers.
+pub async fn ps(context: &Context, args: &Ps) -> Result<Exit, Trouble> {
+    let status = args.status.as_deref().map(known).transpose()?;
+    if args.limit == 0 {
+        return Err(Trouble::usage("`--limit` is 0", "expected at least 1"));
+    }
+    let list = collect(context, status.as_deref(), args.limit).await?;
+    if list.tasks.is_empty() {
+        context.out.progress("no such task");
+    } else {
+        for line in lines(&list.tasks, OffsetDateTime::now_utc()) {
+            context.out.line(line);
+        }
+    }
+    if list.next.is_some() && !context.out.json {
+        context.out.progress("there are more; `--limit` shows them");
+    }
+    context.out.result(&list);
+    Ok(Exit::Pass)
+}
+
+/// Page after page, until there are `limit` tasks or no more.
+async fn collect(context: &Context, status: Option<&str>, limit: u32) -> Result<TaskList, Trouble> {
+    let mut list = TaskList {
+        tasks: Vec::new(),
+        next: None,
+    };
+    loop {
+        let missing = limit.saturating_sub(u32::try_from(list.tasks.len()).unwrap_or(limit));
+        let path = path(status, missing.min(PAGE), list.next.as_deref());
+        let page: TaskList = context.director.get(&path).await?;
+        let stuck = page.tasks.is_empty();
+        list.tasks.extend(page.tasks);
+        list.next = page.next;
+        if stuck || list.next.is_none() || list.tasks.len() >= limit as usize {
+            return Ok(list);
+        }
+    }
+}
+
+fn path(status: Option<&str>, limit: u32, after: Option<&str>) -> String {
+    let status = status.map(|word| format!("&status={word}"));
+    let after = after.map(|place| format!("&after={}", segment(place)));
+    format!(
+        "task?limit={limit}{}{}",
+        status.unwrap_or_default(),
+        after.unwrap_or_default()
+    )
+}
+
+/// The status, if it is one.
+fn known(text: &str) -> Result<String, Trouble> {
+    let words = STATUSES.map(|status| word(&status));
+    if words.iter().any(|word| word == text) {
+        return Ok(text.to_owned());
+    }
+    let known: Vec<&str> = words.iter().map(String::as_str).collect();
+    Err(Trouble::usage(
+        format!("`{}` is no status", text.escape_debug()),
+        nearest(text, &known),
+    ))
+}
+
+fn lines(tasks: &[Task], now: OffsetDateTime) -> Vec<String> {
+    let rows: Vec<_> = tasks
+        .iter()
+        .map(|task| {
+            [
+                task.id.clone(),
+                word(&task.status),
+                step(task),
+                word(&task.verdict),
+                age(&task.created_at, now),
+            ]
+        })
+        .collect();
+    table(["NAME", "STATUS", "STEP", "VERDICT", "AGE"], &rows)
+}
+
+fn step(task: &Task) -> String {
+    match task.queue_position {
+        Some(position) => format!("{} ({position})", word(&task.step)),
+        None => word(&task.step),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+    use time::format_description::well_known::Rfc3339;
+
+    fn task(name: &str, changes: serde_json::Value) -> Task {
+        let service = json!({"id": "", "alias": "a", "fileId": "", "image": "i", "replicas": 1, "tty": false, "args": []});
+        let mut task = json!({
+            "id": name, "status": "initializing", "step": "queued", "delay": 0, "timings": {}, "workers": [],
+            "createdAt": "2026-03-04T12:00:00Z", "master": service, "worker": service,
+        });
+        for (key, value) in changes.as_object().unwrap() {
+            task[key] = value.clone();
+        }
+        serde_json::from_value(task).unwrap()
+    }
+
+    #[test]
+    fn tasks_are_a_table() {
+        let now = OffsetDateTime::parse("2026-03-04T14:00:00Z", &Rfc3339).unwrap();
+        let tasks = [
+            task("next", json!({"queuePosition": 2})),
+            task(
+                "nightly",
+                json!({"status": "finished", "step": "done", "verdict": "fail"}),
+            ),
+            task(
+                "x1x",
+                json!({"status": "initializing", "step": "waitCommand", "createdAt": "2026-03-04T13:59:30Z"}),
+            ),
+        ];
+        insta::assert_snapshot!(lines(&tasks, now).join("\n"), @"
+        NAME     STATUS        STEP         VERDICT  AGE
+        next     initializing  queued (2)   -        2 h
+        nightly  finished      done         fail     2 h
+        x1x      initializing  waitCommand  -        30 s
+        ");
+    }
+
+    #[test]
+    fn a_status_that_is_none_is_told_with_the_nearest() {
+        assert_eq!(known("started").unwrap(), "started");
+        let told = ["startet", "done"].map(|text| {
+            let trouble = known(text).unwrap_err();
+            format!("{trouble}; {}", trouble.hint())
+        });
+        insta::assert_snapshot!(told.join("\n"), @"
+        `startet` is no status; did you mean `started`?
+        `done` is no status; known are `initializing`, `started`, `stopped`, `finished`, `errored`
+        ");
+    }
+
+    #[test]
+    fn pages_are_asked_for_by_their_place() {
+        let seen = path(Some("errored"), 20, Some("17.a b"));
+        assert_eq!(seen, "task?limit=20&status=errored&after=17.a%20b");
+        assert_eq!(path(None, 5, None), "task?limit=5");
+    }
 }

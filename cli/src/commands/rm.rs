@@ -2,13 +2,69 @@
 
 use crate::Context;
 use crate::args::Rm;
+use crate::director::segment;
 use crate::exit::Exit;
+use crate::out::Out;
 use crate::trouble::Trouble;
+use reqwest::Method;
+use serde::Serialize;
+use std::time::Duration;
 
-/// Does it.
+/// The Director waits up to 90 s for the clean-up before it says what is left.
+const CLEAN_UP: Duration = Duration::from_secs(100);
+
+/// How it went with one task; printed in an array with `--json`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Removal<'a> {
+    /// Name of the task.
+    name: &'a str,
+    /// Whether nothing is left of it.
+    removed: bool,
+    /// Why something is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// Removes one after the other, whatever becomes of those before; ends with the exit code of the first failure.
 ///
 /// # Errors
-/// What went wrong.
-pub async fn rm(_context: &Context, _args: &Rm) -> Result<Exit, Trouble> {
-    Err(Trouble::failed("`rm` is not built in", ""))
+/// None: they are told on the way.
+pub async fn rm(context: &Context, args: &Rm) -> Result<Exit, Trouble> {
+    let mut exit = Exit::Pass;
+    let mut removals = Vec::new();
+    // There is one JSON document for all of them.
+    let aside = Out {
+        json: false,
+        ..context.out
+    };
+    for name in &args.names {
+        let failed = remove(context, name).await.err();
+        match &failed {
+            None => context.out.line(name),
+            Some(trouble) => {
+                aside.trouble(trouble);
+                exit = if exit == Exit::Pass {
+                    trouble.exit()
+                } else {
+                    exit
+                };
+            }
+        }
+        removals.push(Removal {
+            name,
+            removed: failed.is_none(),
+            error: failed.map(|trouble| trouble.to_string()),
+        });
+    }
+    context.out.result(&removals);
+    Ok(exit)
+}
+
+/// Said once: when the answer is lost, a second try could not tell success from a wrong name.
+async fn remove(context: &Context, name: &str) -> Result<(), Trouble> {
+    let path = format!("task/{}", segment(name));
+    let request = context.director.request(Method::DELETE, &path)?;
+    context.director.send_within(request, CLEAN_UP).await?;
+    Ok(())
 }

@@ -3,12 +3,290 @@
 use crate::Context;
 use crate::args::Named;
 use crate::exit::Exit;
+use crate::out::{ASIDE, BAD, DOUBT, GOOD};
+use crate::table::{NOTHING, millis, table, word};
 use crate::trouble::Trouble;
+use anstyle::Style;
+use atq_api_spec::report::{CriterionResult, Judgement, Verdict};
+use atq_api_spec::task::{Failure, Task, TaskService, TaskStatus, WorkerState};
 
-/// Does it.
+/// Prints the task.
 ///
 /// # Errors
-/// What went wrong.
-pub async fn show(_context: &Context, _args: &Named) -> Result<Exit, Trouble> {
-    Err(Trouble::failed("`show` is not built in", ""))
+/// When there is none, or no Director answers.
+pub async fn show(context: &Context, args: &Named) -> Result<Exit, Trouble> {
+    let task = context.director.task(&args.name).await?;
+    for line in lines(&task) {
+        context.out.line(line);
+    }
+    context.out.result(&task);
+    Ok(Exit::Pass)
+}
+
+/// A task as people read it; with colours.
+fn lines(task: &Task) -> Vec<String> {
+    let mut lines = vec![headline(task)];
+    lines.extend(task.judgement.iter().flat_map(verdict));
+    lines.extend(task.failure.iter().flat_map(failure));
+    lines.extend(
+        task.leftovers
+            .iter()
+            .map(|left| format!("not removed yet: {left}")),
+    );
+    lines.extend(section("", facts(task)));
+    lines.extend(section("timings", timings(task)));
+    lines.extend(section("workers", workers(&task.workers)));
+    lines
+}
+
+/// Lines under a title; nothing when there are none.
+fn section(title: &str, lines: Vec<String>) -> Vec<String> {
+    if lines.is_empty() {
+        return lines;
+    }
+    let title = (!title.is_empty()).then(|| title.to_owned());
+    let body = lines.into_iter().map(|line| match title.is_some() {
+        true => format!("  {line}"),
+        false => line,
+    });
+    std::iter::once(String::new())
+        .chain(title.clone())
+        .chain(body)
+        .collect()
+}
+
+fn headline(task: &Task) -> String {
+    let style = match task.status {
+        TaskStatus::Finished => GOOD,
+        TaskStatus::Errored => BAD,
+        TaskStatus::Stopped => DOUBT,
+        TaskStatus::Initializing | TaskStatus::Started => Style::new(),
+    };
+    let place = task
+        .queue_position
+        .map(|place| format!(", place {place} in the queue"));
+    format!(
+        "`{}` {style}{}{style:#}; step {}{}",
+        task.id,
+        word(&task.status),
+        word(&task.step),
+        place.unwrap_or_default()
+    )
+}
+
+fn verdict(judgement: &Judgement) -> Vec<String> {
+    let style = match judgement.verdict {
+        Verdict::Pass => GOOD,
+        Verdict::Fail => BAD,
+        Verdict::Invalid => DOUBT,
+    };
+    let verdict = format!("verdict: {style}{}{style:#}", word(&judgement.verdict));
+    let reasons = judgement.reasons.iter().map(|reason| format!("  {reason}"));
+    let criteria = judgement.criteria.iter().map(criterion);
+    std::iter::once(verdict)
+        .chain(reasons)
+        .chain(criteria)
+        .collect()
+}
+
+fn criterion(result: &CriterionResult) -> String {
+    let (style, mark) = match result.holds {
+        true => (GOOD, "holds"),
+        false => (BAD, "fails"),
+    };
+    let CriterionResult {
+        criterion, seen, ..
+    } = result;
+    format!("  {style}{mark}{style:#}  {criterion}: {seen}")
+}
+
+fn failure(failure: &Failure) -> Vec<String> {
+    let Failure {
+        step,
+        code,
+        message,
+        hint,
+    } = failure;
+    let told = format!(
+        "{BAD}failed{BAD:#} in step {}: {message} ({code})",
+        word(step)
+    );
+    let hint = (!hint.is_empty()).then(|| format!("{ASIDE}hint: {hint}{ASIDE:#}"));
+    std::iter::once(told).chain(hint).collect()
+}
+
+fn facts(task: &Task) -> Vec<String> {
+    let known = [
+        ("created", Some(task.created_at.clone())),
+        ("started", task.started_at.clone()),
+        ("finished", task.finished_at.clone()),
+        ("exit code", task.exit_code.map(|code| code.to_string())),
+        ("master", Some(service(&task.master))),
+        ("worker", Some(service(&task.worker))),
+    ];
+    let told = |(name, value): (&str, Option<String>)| Some(format!("{name:<9}  {}", value?));
+    known.into_iter().filter_map(told).collect()
+}
+
+fn service(service: &TaskService) -> String {
+    let TaskService {
+        alias,
+        image,
+        replicas,
+        file_id,
+        ..
+    } = service;
+    let bundle = match file_id.is_empty() {
+        true => String::new(),
+        false => format!(", bundle {file_id}"),
+    };
+    format!("{alias}, {replicas} x {image}{bundle}")
+}
+
+/// In the order of the steps, which is not that of their names.
+fn timings(task: &Task) -> Vec<String> {
+    use atq_api_spec::task::Step as S;
+    let steps = [
+        S::Queued,
+        S::Delivery,
+        S::Network,
+        S::Discovery,
+        S::Workers,
+        S::Resolve,
+        S::Readiness,
+        S::WaitCommand,
+        S::Delay,
+        S::Master,
+        S::Running,
+        S::Collect,
+        S::Report,
+        S::Cleanup,
+    ];
+    let mut rows = Vec::new();
+    let names = steps.iter().map(word).chain(["startSkew".to_owned()]);
+    for name in names {
+        if let Some(time) = task.timings.get(&name) {
+            rows.push(format!("{name:<11}  {:>10}", millis(*time)));
+        }
+    }
+    rows
+}
+
+fn workers(workers: &[WorkerState]) -> Vec<String> {
+    if workers.is_empty() {
+        return Vec::new();
+    }
+    let or_nothing = |text: &Option<String>| text.clone().unwrap_or_else(|| NOTHING.to_owned());
+    let rows: Vec<_> = workers
+        .iter()
+        .map(|worker| {
+            [
+                worker.replica.to_string(),
+                worker.state.clone(),
+                or_nothing(&worker.node),
+                or_nothing(&worker.address),
+                or_nothing(&worker.exit_code.map(|code| code.to_string())),
+                worker.error.clone().unwrap_or_default(),
+            ]
+        })
+        .collect();
+    table(
+        ["REPLICA", "STATE", "NODE", "ADDRESS", "EXIT", "ERROR"],
+        &rows,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use anstream::adapter::strip_str;
+    use serde_json::{Value, json};
+
+    fn shown(changes: Value) -> String {
+        let service = |alias: &str| json!({"id": "s", "alias": alias, "fileId": "", "image": "jmeter:5", "replicas": 2, "tty": false, "args": []});
+        let mut task = json!({
+            "id": "load", "status": "initializing", "step": "queued", "delay": 0, "timings": {}, "workers": [],
+            "createdAt": "2026-03-04T12:00:00Z", "master": service("boss"), "worker": service("minions"),
+        });
+        for (key, value) in changes.as_object().unwrap() {
+            task[key] = value.clone();
+        }
+        let task = serde_json::from_value(task).unwrap();
+        strip_str(&lines(&task).join("\n")).to_string()
+    }
+
+    #[test]
+    fn one_that_waits() {
+        insta::assert_snapshot!(shown(json!({"queuePosition": 3})), @"
+        `load` initializing; step queued, place 3 in the queue
+
+        created    2026-03-04T12:00:00Z
+        master     boss, 2 x jmeter:5
+        worker     minions, 2 x jmeter:5
+        ");
+    }
+
+    #[test]
+    fn one_that_failed_its_criteria() {
+        insta::assert_snapshot!(shown(json!({
+            "status": "finished", "step": "done", "exitCode": 0, "verdict": "fail",
+            "startedAt": "2026-03-04T12:00:05Z", "finishedAt": "2026-03-04T12:03:05Z",
+            "timings": {"workers": 31, "startSkew": 214, "queued": 1, "running": 180_000, "resolve": 1010},
+            "judgement": {
+                "verdict": "fail", "reasons": ["the tool itself says so"],
+                "criteria": [
+                    {"criterion": "p95 < 500ms", "holds": false, "seen": "612 ms", "wanted": "< 500 ms"},
+                    {"criterion": "errors < 1%", "holds": true, "seen": "0.2%", "wanted": "< 1%"},
+                ],
+            },
+            "workers": [
+                {"replica": 1, "node": "n1", "address": "10.224.0.3", "state": "complete", "exitCode": 0},
+                {"replica": 2, "state": "rejected", "error": "no such image"},
+            ],
+        })), @"
+        `load` finished; step done
+        verdict: fail
+          the tool itself says so
+          fails  p95 < 500ms: 612 ms
+          holds  errors < 1%: 0.2%
+
+        created    2026-03-04T12:00:00Z
+        started    2026-03-04T12:00:05Z
+        finished   2026-03-04T12:03:05Z
+        exit code  0
+        master     boss, 2 x jmeter:5
+        worker     minions, 2 x jmeter:5
+
+        timings
+          queued             1 ms
+          workers           31 ms
+          resolve           1.0 s
+          running              3m
+          startSkew        214 ms
+
+        workers
+          REPLICA  STATE     NODE  ADDRESS     EXIT  ERROR
+          1        complete  n1    10.224.0.3  0
+          2        rejected  -     -           -     no such image
+        ");
+    }
+
+    #[test]
+    fn one_that_could_not_be_started() {
+        insta::assert_snapshot!(shown(json!({
+            "status": "errored", "step": "cleanup", "error": "a worker failed",
+            "failure": {"step": "workers", "code": "worker_failed", "message": "a worker failed", "hint": "look at its log"},
+            "leftovers": ["network `load-x1`"],
+        })), @"
+        `load` errored; step cleanup
+        failed in step workers: a worker failed (worker_failed)
+        hint: look at its log
+        not removed yet: network `load-x1`
+
+        created    2026-03-04T12:00:00Z
+        master     boss, 2 x jmeter:5
+        worker     minions, 2 x jmeter:5
+        ");
+    }
 }

@@ -2,13 +2,72 @@
 
 use crate::Context;
 use crate::args::Stop;
+use crate::director::segment;
 use crate::exit::Exit;
+use crate::table::word;
 use crate::trouble::Trouble;
+use atq_api_spec::task::{Step, Task, TaskStatus};
+use reqwest::Method;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
 
-/// Does it.
+/// How often the task is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+/// The Director gives clean-up up after about ten minutes.
+const PATIENCE: Duration = Duration::from_secs(20 * 60);
+/// For so long the Director may be away.
+const AWAY: Duration = Duration::from_secs(60);
+
+/// Asks the task to stop, and waits for its end when told to.
 ///
 /// # Errors
-/// What went wrong.
-pub async fn stop(_context: &Context, _args: &Stop) -> Result<Exit, Trouble> {
-    Err(Trouble::failed("`stop` is not built in", ""))
+/// When there is no such task, or its end cannot be seen.
+pub async fn stop(context: &Context, args: &Stop) -> Result<Exit, Trouble> {
+    let path = format!("task/{}/stop", segment(&args.name));
+    let request = context.director.request(Method::POST, &path)?;
+    // Asking twice changes nothing.
+    let response = context.director.send_again(request).await?;
+    let mut task: Task = context.director.read(response).await?;
+    if args.wait && task.step != Step::Done {
+        context.out.progress(sentence(&task));
+        task = until_done(context, &args.name).await?;
+    }
+    context.out.line(sentence(&task));
+    context.out.result(&task);
+    Ok(Exit::Pass)
+}
+
+async fn until_done(context: &Context, name: &str) -> Result<Task, Trouble> {
+    let begun = Instant::now();
+    let mut heard = begun;
+    loop {
+        let patient = heard.elapsed() < AWAY;
+        match context.director.task(name).await {
+            Ok(task) if task.step == Step::Done => return Ok(task),
+            Ok(task) if begun.elapsed() > PATIENCE => return Err(endless(&task)),
+            Ok(_) => heard = Instant::now(),
+            Err(Trouble::Unreachable { .. }) if patient => {}
+            Err(trouble) => return Err(trouble),
+        }
+        sleep(LOOK).await;
+    }
+}
+
+fn endless(task: &Task) -> Trouble {
+    let (minutes, seen) = (PATIENCE.as_secs() / 60, sentence(task));
+    Trouble::failed(
+        format!("no end within {minutes} minutes: {seen}"),
+        "`atq events` shows what happens",
+    )
+}
+
+fn sentence(task: &Task) -> String {
+    let (name, step) = (&task.id, word(&task.step));
+    match (task.step, task.status) {
+        (Step::Done, status) => format!("`{name}` is over: {}", word(&status)),
+        (_, TaskStatus::Initializing | TaskStatus::Started) => {
+            format!("`{name}` is being stopped; step {step}")
+        }
+        (_, status) => format!("`{name}` is {}; step {step}", word(&status)),
+    }
 }

@@ -2,13 +2,17 @@
 
 use crate::Context;
 use crate::args::Upload;
+use crate::bundle::carry;
 use crate::exit::Exit;
 use crate::trouble::Trouble;
 
-/// Does it.
+/// Prints the bundle's id.
 ///
 /// # Errors
-/// What went wrong.
-pub async fn upload(_context: &Context, _args: &Upload) -> Result<Exit, Trouble> {
-    Err(Trouble::failed("`upload` is not built in", ""))
+/// When it cannot be read or packed, or the Director does not take it.
+pub async fn upload(context: &Context, args: &Upload) -> Result<Exit, Trouble> {
+    let brought = carry(context, &args.bundle).await?;
+    context.out.line(&brought.id);
+    context.out.result(&brought);
+    Ok(Exit::Pass)
 }

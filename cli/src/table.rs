@@ -1,0 +1,116 @@
+//! Columns, and the words for what stands in them.
+
+use serde::Serialize;
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// Between columns.
+const GAP: &str = "  ";
+/// What stands where nothing is known.
+pub const NOTHING: &str = "-";
+
+/// The lines of a table: every column as wide as its widest cell, nothing behind the last one.
+pub fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> Vec<String> {
+    let head = head.map(str::to_owned);
+    let mut widths = [0; N];
+    for row in std::iter::once(&head).chain(rows) {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(widths);
+        let padded: Vec<String> = cells
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        padded.join(GAP).trim_end().to_owned()
+    };
+    std::iter::once(&head).chain(rows).map(line).collect()
+}
+
+/// The word that stands for `value` in the API.
+pub fn word(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::String(word)) => word,
+        _ => NOTHING.to_owned(),
+    }
+}
+
+/// How long ago something was, in one unit; `at` is RFC 3339.
+pub fn age(at: &str, now: OffsetDateTime) -> String {
+    let Ok(at) = OffsetDateTime::parse(at, &Rfc3339) else {
+        return NOTHING.to_owned();
+    };
+    let seconds = (now - at).whole_seconds().max(0);
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7199 => format!("{} min", seconds / 60),
+        7200..=172_799 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// Milliseconds as people read them.
+pub fn millis(millis: u64) -> String {
+    match millis {
+        0..=999 => format!("{millis} ms"),
+        1000..=119_999 => format!("{:.1} s", millis as f64 / 1000.0),
+        _ => {
+            let seconds = std::time::Duration::from_secs(millis / 1000);
+            humantime::format_duration(seconds).to_string()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [
+            ["löad", "x", ""].map(str::to_owned),
+            ["a", "long cell", "end"].map(str::to_owned),
+        ];
+        insta::assert_snapshot!(table(["NAME", "B", "C"], &rows).join("\n"), @"
+        NAME  B          C
+        löad  x
+        a     long cell  end
+        ");
+    }
+
+    #[test]
+    fn ages_have_one_unit() {
+        let now = OffsetDateTime::parse("2026-03-04T12:00:00Z", &Rfc3339).unwrap();
+        for (at, expected) in [
+            ("2026-03-04T12:00:05Z", "0 s"),
+            ("2026-03-04T11:58:01.5Z", "118 s"),
+            ("2026-03-04T11:58:00Z", "2 min"),
+            ("2026-03-04T10:00:01Z", "119 min"),
+            ("2026-03-04T10:00:00Z", "2 h"),
+            ("2026-03-02T12:00:01Z", "47 h"),
+            ("2026-03-02T12:00:00Z", "2 d"),
+            ("yesterday", "-"),
+        ] {
+            assert_eq!(age(at, now), expected, "{at}");
+        }
+    }
+
+    #[test]
+    fn times_have_the_precision_that_matters() {
+        let seen = [0, 999, 1000, 61_250, 120_000, 3_725_000].map(millis);
+        assert_eq!(
+            seen,
+            ["0 ms", "999 ms", "1.0 s", "61.2 s", "2m", "1h 2m 5s"]
+        );
+    }
+
+    #[test]
+    fn words_are_those_of_the_api() {
+        assert_eq!(word(&atq_api_spec::task::Step::WaitCommand), "waitCommand");
+        assert_eq!(word(&Some(atq_api_spec::report::Verdict::Pass)), "pass");
+        assert_eq!(word(&None::<atq_api_spec::report::Verdict>), "-");
+    }
+}

@@ -1,0 +1,421 @@
+//! The plain commands of the built program, against a Director with canned answers.
+#![allow(clippy::unwrap_used)]
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+/// Answers by method and path with its query: the next one each time, the last one for ever.
+type Answers = BTreeMap<String, Vec<(u16, Value)>>;
+
+#[derive(Clone)]
+struct Canned {
+    answers: Arc<Answers>,
+    asked: Arc<Mutex<Vec<String>>>,
+    url: String,
+}
+
+/// How the program ended.
+struct Ended {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Ended {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out)
+            .unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
+    }
+}
+
+async fn answer(State(canned): State<Canned>, request: Request) -> Response {
+    let key = format!("{} {}", request.method(), request.uri());
+    let before = {
+        let mut asked = canned.asked.lock().unwrap();
+        let before = asked.iter().filter(|asked| **asked == key).count();
+        asked.push(key.clone());
+        before
+    };
+    match canned.answers.get(&key) {
+        Some(answers) => {
+            let (status, body) = &answers[before.min(answers.len() - 1)];
+            let status = StatusCode::from_u16(*status).unwrap();
+            match body {
+                Value::Null => status.into_response(),
+                body => (status, Json(body)).into_response(),
+            }
+        }
+        None => (StatusCode::NOT_FOUND, Json(problem("unknown path"))).into_response(),
+    }
+}
+
+fn problem(error: &str) -> Value {
+    json!({"error": error, "code": "some_code"})
+}
+
+async fn director<const N: usize>(answers: [(&str, Vec<(u16, Value)>); N]) -> Canned {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let prefixed = answers.map(|(key, answers)| (key.replace(" /", " /api/"), answers));
+    let canned = Canned {
+        answers: Arc::new(prefixed.into_iter().collect()),
+        asked: Arc::default(),
+        url: format!("http://{}", listener.local_addr().unwrap()),
+    };
+    let routes = Router::new().fallback(answer).with_state(canned.clone());
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    canned
+}
+
+impl Canned {
+    async fn atq(&self, args: &[&str]) -> Ended {
+        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_atq"))
+            .args(args)
+            .env("ATQ_URL", &self.url)
+            .env("ATQ_CLI_CONFIG", "/dev/null")
+            .kill_on_drop(true)
+            .output()
+            .await
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let ended = Ended {
+            code: output.status.code().unwrap(),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        };
+        assert!(!ended.out.contains('\x1b'), "{}", ended.out);
+        ended
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+fn task(name: &str, status: &str, step: &str) -> Value {
+    let service = json!({"id": "", "alias": "a", "fileId": "", "image": "i", "replicas": 1, "tty": false, "args": []});
+    json!({
+        "id": name, "status": status, "master": service, "worker": service, "delay": 0, "step": step,
+        "timings": {}, "workers": [], "createdAt": "2026-03-04T12:00:00Z",
+    })
+}
+
+fn ok(body: Value) -> Vec<(u16, Value)> {
+    vec![(200, body)]
+}
+
+#[tokio::test]
+async fn ps_puts_pages_together() {
+    let (one, two, three) = (
+        task("one", "started", "running"),
+        task("two", "started", "running"),
+        task("three", "started", "running"),
+    );
+    let director = director([
+        (
+            "GET /task?limit=3",
+            ok(json!({"tasks": [one, two], "next": "7.two"})),
+        ),
+        (
+            "GET /task?limit=1&after=7.two",
+            ok(json!({"tasks": [three], "next": "9.three"})),
+        ),
+    ])
+    .await;
+    let ended = director.atq(&["ps", "--limit", "3", "--json"]).await;
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert_eq!(
+        ended.json(),
+        json!({"tasks": [one, two, three], "next": "9.three"})
+    );
+    let plain = director.atq(&["ps", "--limit", "3"]).await;
+    let names: Vec<&str> = plain
+        .out
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert_eq!(names, ["NAME", "one", "two", "three"]);
+    assert!(plain.err.contains("there are more"), "{}", plain.err);
+}
+
+#[tokio::test]
+async fn ps_knows_the_words_for_a_status() {
+    let director = director([]).await;
+    let ended = director.atq(&["ps", "--status", "finnished"]).await;
+    assert_eq!(ended.code, 2);
+    assert!(
+        ended.err.contains("did you mean `finished`?"),
+        "{}",
+        ended.err
+    );
+    assert_eq!(director.atq(&["ps", "--limit", "0"]).await.code, 2);
+    assert!(director.asked().is_empty());
+}
+
+#[tokio::test]
+async fn show_gives_what_the_director_says() {
+    let mut failed = task("load", "errored", "done");
+    failed["failure"] =
+        json!({"step": "workers", "code": "worker_failed", "message": "a worker failed"});
+    let missing = vec![(404, problem("there is no task `other`"))];
+    let director = director([
+        // As in 2018: with the task in its body.
+        ("GET /task/load", vec![(500, failed.clone())]),
+        ("GET /task/other", missing),
+    ])
+    .await;
+    let ended = director.atq(&["show", "load", "--json"]).await;
+    assert_eq!((ended.code, ended.json()), (0, failed));
+    let plain = director.atq(&["show", "load"]).await;
+    assert!(
+        plain
+            .out
+            .contains("failed in step workers: a worker failed"),
+        "{}",
+        plain.out
+    );
+    let none = director.atq(&["show", "other", "--json"]).await;
+    assert_eq!((none.code, &none.json()["exitCode"]), (8, &json!(8)));
+}
+
+#[tokio::test]
+async fn stop_waits_for_the_end_when_told_to() {
+    let stopping = task("load", "started", "running");
+    let stopped = task("load", "stopped", "cleanup");
+    let done = task("load", "stopped", "done");
+    let director = director([
+        ("POST /task/load/stop", vec![(202, stopping.clone())]),
+        (
+            "GET /task/load",
+            vec![(200, stopping.clone()), (200, stopped), (200, done.clone())],
+        ),
+    ])
+    .await;
+    let ended = director.atq(&["stop", "load", "--json"]).await;
+    assert_eq!((ended.code, ended.json()), (0, stopping));
+    assert_eq!(director.asked(), ["POST /api/task/load/stop"]);
+    let ended = director.atq(&["stop", "load", "--wait", "--json"]).await;
+    assert_eq!((ended.code, ended.json()), (0, done));
+    let plain = director.atq(&["stop", "load", "--wait"]).await;
+    assert_eq!(plain.out, "`load` is over: stopped\n");
+}
+
+#[tokio::test]
+async fn rm_goes_on_after_a_failure_and_ends_with_the_first_one() {
+    let left = "the clean-up is not over: a network is left";
+    let director = director([
+        ("DELETE /task/one", vec![(500, problem(left))]),
+        (
+            "DELETE /task/two",
+            vec![(404, problem("there is no task `two`"))],
+        ),
+        ("DELETE /task/three", vec![(204, Value::Null)]),
+    ])
+    .await;
+    let ended = director.atq(&["rm", "one", "two", "three", "--json"]).await;
+    assert_eq!(ended.code, 4);
+    assert_eq!(
+        ended.json(),
+        json!([
+            {"name": "one", "removed": false, "error": left},
+            {"name": "two", "removed": false, "error": "there is no task `two`"},
+            {"name": "three", "removed": true},
+        ])
+    );
+    let plain = director.atq(&["rm", "two", "three", "one"]).await;
+    assert_eq!((plain.code, plain.out.as_str()), (8, "three\n"));
+    assert!(plain.err.contains(left), "{}", plain.err);
+    assert_eq!(director.asked().len(), 6);
+}
+
+fn bundle(id: &str) -> Value {
+    json!({
+        "id": id, "fileName": "shop.zip", "bytes": 2048, "unpackedBytes": 4096,
+        "createdAt": "2026-03-04T12:00:00Z", "files": [{"path": "plan.jmx", "bytes": 4096}],
+    })
+}
+
+#[tokio::test]
+async fn bundles_are_listed_shown_and_removed() {
+    let director = director([
+        (
+            "GET /databind/list",
+            vec![
+                (200, json!([{"id": "a"}, {"id": "gone"}, {"id": "b"}])),
+                (204, Value::Null),
+            ],
+        ),
+        ("GET /databind/a", ok(bundle("a"))),
+        ("GET /databind/b", ok(bundle("b"))),
+        ("DELETE /databind/a", vec![(204, Value::Null)]),
+        (
+            "DELETE /databind/b",
+            vec![(409, problem("task `load` uses it"))],
+        ),
+    ])
+    .await;
+    let ended = director.atq(&["bundles", "--json"]).await;
+    assert_eq!(ended.json(), json!([bundle("a"), bundle("b")]));
+    let none = director.atq(&["bundles", "--json"]).await;
+    assert_eq!((none.code, none.json()), (0, json!([])));
+    let one = director.atq(&["bundles", "a"]).await;
+    assert!(one.out.contains("plan.jmx"), "{}", one.out);
+    assert_eq!(
+        director.atq(&["bundles", "a", "--json"]).await.json(),
+        bundle("a")
+    );
+    let removed = director.atq(&["bundles", "a", "--rm", "--json"]).await;
+    assert_eq!(
+        (removed.code, removed.json()),
+        (0, json!({"id": "a", "removed": true}))
+    );
+    let used = director.atq(&["bundles", "b", "--rm"]).await;
+    assert_eq!(used.code, 8);
+    assert!(used.err.contains("task `load` uses it"), "{}", used.err);
+    assert_eq!(director.atq(&["bundles", "--rm"]).await.code, 2);
+}
+
+#[tokio::test]
+async fn swarm_keeps_the_tokens_off_the_screen() {
+    let ready = json!({"ready": true, "docker": "ok", "store": "ok", "recovery": "ok"});
+    let tokens = json!({"joinTokens": {"manager": "SECRET-M", "worker": "SECRET-W"}});
+    let up = director([
+        ("GET /readyz", ok(ready.clone())),
+        ("GET /swarm", ok(tokens.clone())),
+    ])
+    .await;
+    let plain = up.atq(&["swarm"]).await;
+    assert_eq!(plain.code, 0);
+    assert!(
+        !format!("{}{}", plain.out, plain.err).contains("SECRET"),
+        "{}",
+        plain.out
+    );
+    let ended = up.atq(&["swarm", "--json"]).await;
+    assert_eq!(ended.json(), json!({"readiness": ready, "swarm": tokens}));
+
+    let why = "Docker is not part of a swarm";
+    let unready = json!({"ready": false, "docker": why, "store": "ok", "recovery": "ok"});
+    let down = director([
+        ("GET /readyz", vec![(503, unready.clone())]),
+        ("GET /swarm", vec![(503, problem(why))]),
+    ])
+    .await;
+    let ended = down.atq(&["swarm", "--json"]).await;
+    assert_eq!(ended.code, 4);
+    assert_eq!(
+        ended.json(),
+        json!({"readiness": unready, "swarm": null, "reason": why})
+    );
+}
+
+#[tokio::test]
+async fn version_needs_no_director() {
+    let own = env!("CARGO_PKG_VERSION");
+    let up = director([(
+        "GET /api-docs/openapi.json",
+        ok(json!({"info": {"version": "7.8.9"}})),
+    )])
+    .await;
+    let plain = up.atq(&["version"]).await;
+    assert_eq!(
+        plain.out,
+        format!("atq {own}\nDirector 7.8.9 at {}\n", up.url)
+    );
+    let ended = up.atq(&["version", "--json"]).await;
+    assert_eq!(
+        ended.json(),
+        json!({"atq": own, "director": "7.8.9", "url": up.url})
+    );
+
+    let away = Canned {
+        url: "http://127.0.0.1:1".to_owned(),
+        ..up
+    };
+    let ended = away.atq(&["version", "--json"]).await;
+    assert_eq!((ended.code, &ended.json()["director"]), (0, &Value::Null));
+    let plain = away.atq(&["version"]).await;
+    assert_eq!(plain.code, 0);
+    assert!(
+        plain
+            .out
+            .contains("no Director answers at `http://127.0.0.1:1`"),
+        "{}",
+        plain.out
+    );
+}
+
+#[tokio::test]
+async fn upload_prints_the_id_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("x"), "1").unwrap();
+    let path = dir.path().to_str().unwrap();
+    // Asks the program itself for the id: a Director that takes nothing names it in what is asked.
+    let empty = director([]).await;
+    assert_eq!(empty.atq(&["upload", path]).await.code, 8);
+    let asked = empty.asked();
+    let id = asked
+        .iter()
+        .find_map(|asked| asked.strip_prefix("GET /api/databind/"))
+        .unwrap();
+    let there = director([
+        (
+            &format!("GET /databind/{id}"),
+            vec![(404, problem("no such bundle")), (200, bundle(id))],
+        ),
+        ("POST /databind/upload", ok(json!({"id": id}))),
+    ])
+    .await;
+    let first = there.atq(&["upload", path, "--json"]).await;
+    assert_eq!(first.code, 0, "{}", first.err);
+    assert_eq!(
+        (&first.json()["id"], &first.json()["uploaded"]),
+        (&json!(id), &json!(true))
+    );
+    let again = there.atq(&["upload", path]).await;
+    assert_eq!((again.code, again.out), (0, format!("{id}\n")));
+    assert!(again.err.contains("nothing is uploaded"), "{}", again.err);
+    let uploads = there
+        .asked()
+        .iter()
+        .filter(|asked| asked.starts_with("POST"))
+        .count();
+    assert_eq!(uploads, 1);
+    let missing = there.atq(&["upload", "/no/such/directory"]).await;
+    assert_eq!(missing.code, 2);
+}
+
+#[tokio::test]
+async fn completions_are_scripts_that_their_shell_reads() {
+    let director = director([]).await;
+    let mut read = 0;
+    for shell in ["bash", "zsh", "fish"] {
+        let script = director.atq(&["completions", shell]).await;
+        assert_eq!(script.code, 0);
+        let place = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&place, &script.out).unwrap();
+        read += usize::from(reads(shell, place.path()));
+    }
+    assert!(read > 0, "none of the shells is installed");
+    assert!(director.asked().is_empty());
+}
+
+/// Whether the shell is there; then it must find no fault.
+fn reads(shell: &str, script: &Path) -> bool {
+    match std::process::Command::new(shell)
+        .arg("-n")
+        .arg(script)
+        .output()
+    {
+        Ok(output) => {
+            assert!(output.status.success(), "{shell}: {output:?}");
+            true
+        }
+        Err(_) => false,
+    }
+}

@@ -1,0 +1,158 @@
+//! Bundles that the command line packs and brings to a real Director. No task runs.
+
+use anyhow::{Context, Result, ensure};
+use atq_tests::director::binary;
+use atq_tests::stage::Stage;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Stdio;
+use tokio::process::Command;
+
+/// How the program ended.
+#[derive(Debug)]
+struct Ended {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+/// The command line beside the Director's binary.
+async fn atq(stage: &Stage, args: &[&str]) -> Result<Ended> {
+    let program = binary()?.with_file_name("atq");
+    let output = Command::new(&program)
+        .args(args)
+        .env("ATQ_URL", stage.client().url)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .with_context(|| format!("`{}`; `cargo build -p atq-cli` makes it", program.display()))?;
+    Ok(Ended {
+        code: output.status.code(),
+        out: String::from_utf8(output.stdout)?,
+        err: String::from_utf8(output.stderr)?,
+    })
+}
+
+/// Content and executable bit of all files below `dir`, by path.
+fn tree(dir: &Path) -> Result<BTreeMap<String, (Vec<u8>, bool)>> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![dir.to_owned()];
+    while let Some(inner) = open.pop() {
+        for entry in std::fs::read_dir(&inner)? {
+            let path = entry?.path();
+            let metadata = path.metadata()?;
+            if metadata.is_dir() {
+                open.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(dir)?.to_string_lossy().into_owned();
+            let executable = metadata.permissions().mode() & 0o111 != 0;
+            found.insert(name, (std::fs::read(&path)?, executable));
+        }
+    }
+    Ok(found)
+}
+
+fn write(dir: &Path, name: &str, content: impl AsRef<[u8]>, mode: u32) -> Result<()> {
+    let path = dir.join(name);
+    std::fs::create_dir_all(path.parent().unwrap_or(dir))?;
+    std::fs::write(&path, content)?;
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(mode))?;
+    Ok(())
+}
+
+/// A directory with a bit of everything that can be sent.
+fn fill(dir: &Path) -> Result<()> {
+    write(dir, "plan.jmx", "<jmeterTestPlan/>", 0o600)?;
+    write(dir, "bin/run me.sh", "#!/bin/sh\n", 0o700)?;
+    write(dir, "data/deep/käse.csv", "a,b\n".repeat(100_000), 0o644)?;
+    write(dir, ".hidden/empty", "", 0o644)?;
+    let noise: Vec<u8> = (0..3_000_000_u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    write(dir, "noise.bin", noise, 0o640)?;
+    symlink("plan.jmx", dir.join("also.jmx"))?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_unpacked_is_the_directory_and_nothing_is_sent_twice() -> Result<()> {
+    let stage = Stage::open("test-atq-bundles").await?;
+    let place = tempfile::tempdir()?;
+    let dir = place.path().join("shop");
+    fill(&dir)?;
+    let sent = tree(&dir)?;
+    write(&dir, ".atqignore", "*.log\n/target/\n", 0o644)?;
+    write(&dir, "logs/old.log", "left out", 0o644)?;
+    write(&dir, "target/big", "left out", 0o644)?;
+    let path = dir.to_string_lossy();
+
+    let first = atq(&stage, &["upload", &path, "--json"]).await?;
+    ensure!(first.code == Some(0), "{first:?}");
+    let told: Value = serde_json::from_str(&first.out)?;
+    ensure!(
+        told["uploaded"] == true && told["files"] == sent.len(),
+        "{told}"
+    );
+    let id = told["id"].as_str().context("no id")?;
+    let unpacked = stage.director().dir.join("bundles").join(id);
+    let mut kept = tree(&unpacked)?;
+    // The Director's own sign that it is whole.
+    kept.remove(".atq-bundle");
+    ensure!(kept == sent, "{:?} and not {:?}", kept.keys(), sent.keys());
+
+    let touched = std::fs::File::options()
+        .append(true)
+        .open(dir.join("plan.jmx"))?;
+    touched.set_modified(std::time::SystemTime::UNIX_EPOCH)?;
+    let again = atq(&stage, &["upload", &path, "--json"]).await?;
+    let told: Value = serde_json::from_str(&again.out)?;
+    ensure!(told["uploaded"] == false && told["id"] == id, "{again:?}");
+    ensure!(again.err.contains("nothing is uploaded"), "{again:?}");
+
+    let list = atq(&stage, &["bundles"]).await?;
+    ensure!(
+        list.out.contains(id) && list.out.contains("shop.zip"),
+        "{list:?}"
+    );
+    let files = atq(&stage, &["bundles", id]).await?;
+    ensure!(files.out.contains("data/deep/käse.csv"), "{files:?}");
+    let removed = atq(&stage, &["bundles", id, "--rm"]).await?;
+    ensure!(removed.code == Some(0), "{removed:?}");
+    let none = atq(&stage, &["bundles", "--json"]).await?;
+    ensure!(none.out.trim() == "[]", "{none:?}");
+    stage.close().await
+}
+
+#[tokio::test]
+async fn the_plain_commands_understand_a_real_director() -> Result<()> {
+    let stage = Stage::open("test-atq-plain").await?;
+    let version = atq(&stage, &["version"]).await?;
+    ensure!(
+        version
+            .out
+            .contains(&format!("Director {} at", env!("CARGO_PKG_VERSION"))),
+        "{version:?}"
+    );
+    let swarm = atq(&stage, &["swarm"]).await?;
+    ensure!(
+        swarm.code == Some(0) && swarm.out.contains("docker       ok"),
+        "{swarm:?}"
+    );
+    ensure!(!swarm.out.contains("SWMTKN"), "{swarm:?}");
+    let swarm = atq(&stage, &["swarm", "--json"]).await?;
+    ensure!(swarm.out.contains("SWMTKN"), "{swarm:?}");
+    let ps = atq(&stage, &["ps", "--status", "finished", "--json"]).await?;
+    let list: Value = serde_json::from_str(&ps.out)?;
+    ensure!(list["tasks"] == serde_json::json!([]), "{ps:?}");
+    for command in ["show", "stop", "rm"] {
+        let ended = atq(&stage, &[command, "no-such-task"]).await?;
+        ensure!(ended.code == Some(8), "{command}: {ended:?}");
+    }
+    let absent = atq(&stage, &["bundles", "no-bundle"]).await?;
+    ensure!(absent.code == Some(8), "{absent:?}");
+    stage.close().await
+}
