@@ -67,7 +67,7 @@ pub fn may_pass(trouble: &Trouble) -> bool {
     match trouble {
         Trouble::Unreachable { .. } => true,
         Trouble::Rejected { status, .. } => matches!(status, 429 | 502..=504),
-        Trouble::Usage { .. } | Trouble::Failed { .. } => false,
+        Trouble::Usage { .. } | Trouble::Faults { .. } | Trouble::Failed { .. } => false,
     }
 }
 
