@@ -7,6 +7,7 @@
 //! - [`definition`] and [`bundle`]: what is sent; [`keep`], [`junit`], [`gitlab`]: what is brought back;
 //! - [`logs`] and [`events`]: what is followed; [`again`]: patience with lost connections; [`fetch`] and
 //!   [`unpack`]: files;
+//! - [`mod@run`]: watching a test to its end;
 //! - [`commands`]: one module for each command.
 
 pub mod again;
@@ -25,6 +26,7 @@ pub mod junit;
 pub mod keep;
 pub mod logs;
 pub mod out;
+pub mod run;
 pub mod settings;
 pub mod table;
 pub mod trouble;

@@ -158,17 +158,24 @@ pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// The Director's binary beside the running test or tool: Cargo puts all of a profile in one
-/// directory.
+/// The Director's binary.
 ///
 /// # Errors
 /// When it is not there; `cargo build` makes it.
 pub fn binary() -> Result<PathBuf> {
+    built("atq-director")
+}
+
+/// A binary beside the running test or tool: Cargo puts all of a profile in one directory.
+///
+/// # Errors
+/// When it is not there; `cargo build` makes it.
+pub fn built(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let found = own
         .ancestors()
         .skip(1)
-        .map(|dir| dir.join("atq-director"))
+        .map(|dir| dir.join(name))
         .find(|path| path.is_file());
-    found.context("`atq-director` is not built; run `cargo build` first")
+    found.with_context(|| format!("`{name}` is not built; run `cargo build` first"))
 }

@@ -3,6 +3,7 @@
 
 pub mod browser;
 pub mod bundle;
+pub mod cli;
 pub mod client;
 pub mod director;
 pub mod docker;

@@ -1,14 +1,273 @@
 //! `atq run`.
 
-use crate::Context;
 use crate::args::Run;
+use crate::definition::Loaded;
+use crate::director::segment;
 use crate::exit::Exit;
+use crate::out::Out;
+use crate::run::closing;
+use crate::run::ending::{self, Cut};
+use crate::run::human::Human;
+use crate::run::live::Live;
+use crate::run::watch::{Patience, Watched, Wishes, watch};
 use crate::trouble::Trouble;
+use crate::{Context, bundle, definition, gitlab, junit, keep};
+use atq_api_spec::report::{Report, Verdict};
+use atq_api_spec::task::{Step, Task, TaskAccepted, TaskStatus};
+use reqwest::Method;
+use serde::Serialize;
+use std::path::Path;
+use std::time::Duration;
 
-/// Does it.
+/// How long a task's removal may take: the Director answers within 90 s.
+const REMOVAL: Duration = Duration::from_secs(120);
+
+/// What `--json` tells at the end of a test.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Outcome<'a> {
+    /// The task as last seen; none when it was removed before it was seen.
+    task: Option<&'a Task>,
+    /// Its verdict, if there is one.
+    verdict: Option<Verdict>,
+    /// How this program ends.
+    exit: Exit,
+    /// The same as the number.
+    exit_code: u8,
+    /// Where the results are, if they were wanted and brought.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    results: Option<&'a Path>,
+}
+
+/// Runs a test, and watches it to its end unless it is detached.
 ///
 /// # Errors
-/// What went wrong.
-pub async fn run(_context: &Context, _args: &Run) -> Result<Exit, Trouble> {
-    Err(Trouble::failed("`run` is not built in", ""))
+/// When it cannot be started, or the Director is gone for too long. Everything after that is an exit code.
+pub async fn run(context: &Context, args: &Run) -> Result<Exit, Trouble> {
+    let loaded = prepare(context, args).await?;
+    if args.replace {
+        remove_ended(context, &loaded.name).await?;
+    }
+    if args.detach {
+        let accepted = start(context, &loaded).await?;
+        context
+            .out
+            .line(format!("{} {}", accepted.id, status(accepted.status)));
+        context.out.result(&accepted);
+        return Ok(Exit::Pass);
+    }
+    // Before the start: whoever ends this program from now on must not leave a test behind.
+    let mut human = Human::listen()?;
+    start(context, &loaded).await?;
+    let wishes = Wishes {
+        follow: args.follow,
+        timeout: args.timeout,
+        patience: Patience::default(),
+    };
+    let live = Live::new(context.out, &loaded.name);
+    let watched = watch(&context.director, &loaded.name, wishes, &mut human, live).await?;
+    Ok(finish(context, args, &watched, &mut human).await)
+}
+
+/// The definition, with its bundle at the Director.
+async fn prepare(context: &Context, args: &Run) -> Result<Loaded, Trouble> {
+    let mut loaded = definition::load(&args.definition)?;
+    if let Some(path) = &args.bundle {
+        // Asked before anything is sent.
+        if !loaded.clone().use_bundle("") {
+            return Err(Trouble::usage(
+                format!(
+                    "`--bundle {}` has no place: no service lacks a `fileid`",
+                    path.display()
+                ),
+                "remove `fileid` from `master` or `worker`, or leave `--bundle` out",
+            ));
+        }
+        let id = bundle::bring(context, path).await?;
+        loaded.use_bundle(&id);
+    }
+    Ok(loaded)
+}
+
+/// Removes the task of this name if there is one and it is over; one that is not is left to the Director's
+/// answer.
+async fn remove_ended(context: &Context, name: &str) -> Result<(), Trouble> {
+    let status = match context.director.task(name).await {
+        Ok(task) => task.status,
+        Err(Trouble::Rejected { status: 404, .. }) => return Ok(()),
+        Err(trouble) => return Err(trouble),
+    };
+    if matches!(status, TaskStatus::Initializing | TaskStatus::Started) {
+        return Ok(());
+    }
+    let path = format!("task/{}", segment(name));
+    let request = context.director.request(Method::DELETE, &path)?;
+    match context.director.send_within(request, REMOVAL).await {
+        Ok(_) | Err(Trouble::Rejected { status: 404, .. }) => {
+            context
+                .out
+                .progress(format!("removed the `{name}` of before"));
+            Ok(())
+        }
+        Err(trouble) => Err(trouble),
+    }
+}
+
+/// Starts it. Safe to say twice: an equal definition of a task that lives is the same task.
+async fn start(context: &Context, loaded: &Loaded) -> Result<TaskAccepted, Trouble> {
+    let director = &context.director;
+    let request = director.request(Method::PUT, "task")?.json(&loaded.payload);
+    match director.send_again(request).await {
+        Ok(response) => director.read(response).await,
+        Err(trouble) => Err(taken(trouble)),
+    }
+}
+
+/// The refusal of a name that is taken also says what this program can do about it.
+fn taken(trouble: Trouble) -> Trouble {
+    match trouble {
+        Trouble::Rejected {
+            status: 409,
+            code,
+            message,
+            faults,
+        } => {
+            let way = match code.as_str() {
+                "task_ended" => "`--replace` removes it first, `--name` chooses another name",
+                _ => "`atq stop` ends it, `--name` chooses another name",
+            };
+            Trouble::Rejected {
+                status: 409,
+                message: format!("{message} ({way})"),
+                code,
+                faults,
+            }
+        }
+        other => other,
+    }
+}
+
+fn status(status: TaskStatus) -> &'static str {
+    match status {
+        TaskStatus::Initializing => "initializing",
+        TaskStatus::Started => "started",
+        TaskStatus::Stopped => "stopped",
+        TaskStatus::Finished => "finished",
+        TaskStatus::Errored => "errored",
+    }
+}
+
+/// Brings everything back, and tells how it ended.
+async fn finish(context: &Context, args: &Run, watched: &Watched, human: &mut Human) -> Exit {
+    let out = context.out;
+    let task = match (watched.cut, watched.task.as_deref()) {
+        (cut, Some(task)) if !matches!(cut, Some(Cut::Left | Cut::Removed)) => task,
+        (cut, task) => {
+            if cut == Some(Cut::Removed) {
+                out.progress("somebody removed the task");
+            }
+            tell(out, task, Exit::Stopped, None);
+            return Exit::Stopped;
+        }
+    };
+    let exit = ending::exit(task, watched.cut);
+    let brought = match task.step {
+        Step::Done => tokio::select! {
+            brought = bring(context, args, task) => brought,
+            _ = human.word() => Err(Trouble::failed("the results were not waited for", "`atq results` brings them")),
+        },
+        // Already told that it goes on.
+        _ => Err(Trouble::failed("there are no results yet", "")),
+    };
+    let kept = brought.as_ref().ok().and(args.results.as_deref());
+    let exit = match &brought {
+        Err(trouble) if exit == Exit::Pass => trouble.exit(),
+        _ => exit,
+    };
+    if let (Err(trouble), true) = (&brought, wants_anything(args)) {
+        // The one JSON document is the outcome.
+        Out { json: false, ..out }.trouble(trouble);
+    }
+    for line in closing::lines(task, exit, kept) {
+        out.line(line);
+    }
+    tell(out, Some(task), exit, kept);
+    exit
+}
+
+fn wants_anything(args: &Run) -> bool {
+    args.results.is_some() || args.junit.is_some() || args.gitlab.is_some()
+}
+
+/// Everything that was wanted; the small files first, so that a pipeline has them whatever comes.
+async fn bring(context: &Context, args: &Run, task: &Task) -> Result<(), Trouble> {
+    if let Some(path) = &args.junit {
+        write(path, &junit::document(task))?;
+    }
+    if let Some(path) = &args.gitlab {
+        let from = format!("task/{}/report?format=json", segment(&task.id));
+        let report: Report = context.director.get(&from).await?;
+        write(path, &gitlab::document(&report))?;
+    }
+    match &args.results {
+        Some(dir) => keep::keep(context, &task.id, dir).await,
+        None => Ok(()),
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Trouble> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    dir.map_or(Ok(()), std::fs::create_dir_all)
+        .and_then(|()| std::fs::write(path, text))
+        .map_err(|error| {
+            Trouble::failed(
+                format!("`{}` cannot be written: {error}", path.display()),
+                "",
+            )
+        })
+}
+
+fn tell(out: Out, task: Option<&Task>, exit: Exit, results: Option<&Path>) {
+    out.result(&Outcome {
+        task,
+        verdict: task.and_then(|task| task.verdict),
+        exit,
+        exit_code: exit.code(),
+        results,
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_taken_name_comes_with_a_way_out() {
+        let refused = |status: u16, code: &str| Trouble::Rejected {
+            status,
+            code: code.to_owned(),
+            message: "no".to_owned(),
+            faults: Vec::new(),
+        };
+        for (status, code, words) in [
+            (409, "task_ended", "--replace"),
+            (409, "task_exists", "atq stop"),
+        ] {
+            let trouble = taken(refused(status, code));
+            assert!(trouble.to_string().contains(words), "{trouble}");
+            assert_eq!(trouble.exit(), Exit::Rejected);
+        }
+        assert_eq!(taken(refused(417, "definition_faulty")).to_string(), "no");
+    }
+
+    #[test]
+    fn files_are_put_into_new_directories() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b/junit.xml");
+        write(&path, "<x/>").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "<x/>");
+        let trouble = write(dir.path(), "").unwrap_err();
+        assert_eq!(trouble.exit(), Exit::InfrastructureFailed);
+    }
 }

@@ -1,0 +1,147 @@
+//! The last lines: how the test came out, and why.
+
+use crate::exit::Exit;
+use crate::out::{ASIDE, BAD, DOUBT, GOOD};
+use anstyle::Style;
+use atq_api_spec::report::CriterionResult;
+use atq_api_spec::task::Task;
+use std::path::Path;
+
+/// How it came out, in a word or two.
+fn headline(exit: Exit) -> (Style, &'static str) {
+    match exit {
+        Exit::Pass => (GOOD, "PASS"),
+        Exit::CriteriaFailed => (BAD, "FAIL"),
+        Exit::ToolFailed => (BAD, "TOOL FAILED"),
+        Exit::TimedOut => (BAD, "TIMED OUT"),
+        Exit::Stopped => (DOUBT, "STOPPED"),
+        Exit::Invalid => (DOUBT, "INVALID"),
+        _ => (BAD, "NOT RUN"),
+    }
+}
+
+/// All of it; `kept` is where the results are.
+pub fn lines(task: &Task, exit: Exit, kept: Option<&Path>) -> Vec<String> {
+    let (style, word) = headline(exit);
+    let mut lines = vec![format!(
+        "{style}{word}{style:#} {} {ASIDE}(exit code {}: {}){ASIDE:#}",
+        task.id,
+        exit.code(),
+        exit.meaning()
+    )];
+    let judgement = task.judgement.as_ref();
+    lines.extend(
+        judgement
+            .into_iter()
+            .flat_map(|given| criteria(&given.criteria)),
+    );
+    let reasons = judgement.into_iter().flat_map(|given| &given.reasons);
+    lines.extend(reasons.map(|reason| format!("  {reason}")));
+    lines.extend(failure(task));
+    lines.extend(kept.map(|dir| format!("results: {}", dir.display())));
+    lines
+}
+
+fn criteria(results: &[CriterionResult]) -> Vec<String> {
+    let width = |one: &CriterionResult| one.criterion.chars().count();
+    let width = results.iter().map(width).max().unwrap_or(0);
+    let line = |one: &CriterionResult| {
+        let (style, mark) = match one.holds {
+            true => (GOOD, "ok    "),
+            false => (BAD, "FAILED"),
+        };
+        format!(
+            "  {style}{mark}{style:#} {:width$}  seen {}, wanted {}",
+            one.criterion, one.seen, one.wanted
+        )
+    };
+    results.iter().map(line).collect()
+}
+
+fn failure(task: &Task) -> Vec<String> {
+    let Some(failure) = &task.failure else {
+        return Vec::new();
+    };
+    let mut lines = vec![format!("  `{}`: {}", failure.code, failure.message)];
+    if !failure.hint.is_empty() {
+        lines.push(format!("  {ASIDE}hint: {}{ASIDE:#}", failure.hint));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::run::tests::task;
+    use atq_api_spec::report::{Judgement, Verdict};
+    use atq_api_spec::task::{Failure, Step};
+
+    fn plain(task: &Task, exit: Exit, kept: Option<&Path>) -> String {
+        let text = lines(task, exit, kept).join("\n");
+        anstream::adapter::strip_str(&text).to_string()
+    }
+
+    fn criterion(criterion: &str, holds: bool, seen: &str, wanted: &str) -> CriterionResult {
+        CriterionResult {
+            criterion: criterion.to_owned(),
+            holds,
+            seen: seen.to_owned(),
+            wanted: wanted.to_owned(),
+        }
+    }
+
+    #[test]
+    fn criteria_stand_below_each_other() {
+        let judgement = Judgement {
+            verdict: Verdict::Fail,
+            reasons: Vec::new(),
+            criteria: vec![
+                criterion("p95 < 500 ms", true, "312 ms", "< 500 ms"),
+                criterion("errors < 1 %", false, "2.1 %", "< 1 %"),
+                criterion("p99 of Login < 2 s", true, "1.1 s", "< 2 s"),
+            ],
+        };
+        let task = Task {
+            judgement: Some(judgement),
+            ..task("nightly")
+        };
+        insta::assert_snapshot!(plain(&task, Exit::CriteriaFailed, Some(Path::new("out/nightly"))), @r"
+        FAIL nightly (exit code 1: a criterion of the test does not hold)
+          ok     p95 < 500 ms        seen 312 ms, wanted < 500 ms
+          FAILED errors < 1 %        seen 2.1 %, wanted < 1 %
+          ok     p99 of Login < 2 s  seen 1.1 s, wanted < 2 s
+        results: out/nightly
+        ");
+    }
+
+    #[test]
+    fn a_failure_tells_its_reason_and_its_hint() {
+        let task = Task {
+            failure: Some(Failure {
+                step: Step::Resolve,
+                code: "worker_failed".to_owned(),
+                message: "worker 2: No such image: nothing:1".to_owned(),
+                hint: "is it on every node?".to_owned(),
+            }),
+            judgement: Some(Judgement {
+                verdict: Verdict::Invalid,
+                reasons: vec!["the run failed in the step `resolve`".to_owned()],
+                criteria: Vec::new(),
+            }),
+            ..task("nightly")
+        };
+        insta::assert_snapshot!(plain(&task, Exit::InfrastructureFailed, None), @r"
+        NOT RUN nightly (exit code 4: the test could not be run; the reason is told)
+          the run failed in the step `resolve`
+          `worker_failed`: worker 2: No such image: nothing:1
+          hint: is it on every node?
+        ");
+    }
+
+    #[test]
+    fn each_end_of_a_test_has_its_headline() {
+        let words: Vec<&str> = Exit::ALL.iter().map(|exit| headline(*exit).1).collect();
+        insta::assert_snapshot!(words.join(", "), @"PASS, FAIL, NOT RUN, TOOL FAILED, NOT RUN, TIMED OUT, STOPPED, INVALID, NOT RUN, NOT RUN");
+    }
+}

@@ -1,0 +1,390 @@
+//! Watching a Director that gives canned answers.
+#![allow(clippy::unwrap_used)]
+
+use super::ending::Cut;
+use super::human::{Human, Word};
+use super::live::Live;
+use super::watch::{Patience, Watched, Wishes, watch};
+use crate::director::Director;
+use crate::trouble::Trouble;
+use atq_api_spec::task::{LogEntry, Step, Task, TaskEvent, TaskStatus};
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use futures_util::{StreamExt, stream};
+use reqwest::StatusCode;
+use serde_json::json;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+/// A task that finished.
+pub fn task(name: &str) -> Task {
+    let service = json!({
+        "id": "", "alias": "a", "fileId": "", "image": "i", "replicas": 1, "tty": false, "args": [],
+    });
+    let task = json!({
+        "id": name, "status": "finished", "master": service, "worker": service, "delay": 0, "step": "done",
+        "timings": {}, "workers": [], "createdAt": "2026-01-31T12:00:00Z",
+    });
+    serde_json::from_value(task).unwrap()
+}
+
+/// The event that a step began.
+pub fn event(id: u64, step: Step) -> TaskEvent {
+    TaskEvent {
+        id,
+        at: "2026-01-31T12:00:00Z".to_owned(),
+        event: "stepStarted".to_owned(),
+        step,
+        data: json!({ "step": step }),
+    }
+}
+
+/// A line of the master, written in that second.
+pub fn entry(second: u32, text: &str) -> LogEntry {
+    LogEntry {
+        at: format!("2026-01-31T12:00:0{second}.000000001Z"),
+        service: "master".to_owned(),
+        replica: 1,
+        stream: "stdout".to_owned(),
+        text: text.to_owned(),
+    }
+}
+
+/// What the canned Director does and has seen.
+#[derive(Debug, Default)]
+struct Canned {
+    /// The task now; none: 404.
+    task: Option<Task>,
+    /// Streams of events, one for each connection: numbers and steps. The last one stays open.
+    streams: Vec<Vec<(u64, Step)>>,
+    /// Cuts the other ones off.
+    cut: Arc<Notify>,
+    /// `Last-Event-ID` of each connection.
+    last_ids: Vec<String>,
+    /// Lines of the master, one list for each connection.
+    lines: Vec<Vec<LogEntry>>,
+    /// Times that it was asked to stop.
+    stops: u32,
+    /// Whether a stop is obeyed.
+    obeys: bool,
+}
+
+type Shared = Arc<Mutex<Canned>>;
+
+async fn show(State(canned): State<Shared>) -> Response {
+    match &canned.lock().unwrap().task {
+        Some(task) => Json(task).into_response(),
+        None => (StatusCode::NOT_FOUND, Json(json!({"error": "none"}))).into_response(),
+    }
+}
+
+async fn stop(State(canned): State<Shared>) -> StatusCode {
+    let mut canned = canned.lock().unwrap();
+    canned.stops += 1;
+    if let (true, Some(task)) = (canned.obeys, &mut canned.task) {
+        (task.status, task.step) = (TaskStatus::Stopped, Step::Done);
+    }
+    StatusCode::ACCEPTED
+}
+
+fn wire(id: u64, step: Step) -> String {
+    let data = serde_json::to_string(&event(id, step)).unwrap();
+    format!("id: {id}\nevent: stepStarted\ndata: {data}\n\n")
+}
+
+/// The first connections break in the middle of an event; the last one stays open.
+async fn events(State(canned): State<Shared>, headers: HeaderMap) -> Response {
+    let mut canned = canned.lock().unwrap();
+    let last = headers.get("last-event-id").map(|id| id.to_str().unwrap());
+    canned.last_ids.push(last.unwrap_or_default().to_owned());
+    if canned.streams.is_empty() {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    let now = canned.streams.remove(0);
+    let text: String = now.iter().map(|(id, step)| wire(*id, *step)).collect();
+    let text = stream::iter([Ok(Bytes::from(text))]);
+    let body = match canned.streams.is_empty() {
+        true => Body::from_stream(text.chain(stream::pending::<Result<Bytes, std::io::Error>>())),
+        false => {
+            let half = stream::iter([Ok(Bytes::from_static(b"id: 99\nevent: step"))]);
+            let cut = canned.cut.clone();
+            let broken = stream::once(async move {
+                cut.notified().await;
+                Err(std::io::Error::other("cut"))
+            });
+            Body::from_stream(text.chain(half).chain(broken))
+        }
+    };
+    ([("content-type", "text/event-stream")], body).into_response()
+}
+
+async fn logs(State(canned): State<Shared>) -> String {
+    let mut canned = canned.lock().unwrap();
+    let lines = match canned.lines.len() {
+        0 => Vec::new(),
+        _ => canned.lines.remove(0),
+    };
+    let json = |line| serde_json::to_string(line).unwrap() + "\n";
+    lines.iter().map(json).collect()
+}
+
+/// A Director with these answers.
+async fn canned(canned: Canned) -> (Director, Shared) {
+    let shared = Arc::new(Mutex::new(canned));
+    let router = Router::new()
+        .route("/api/task/{id}", get(show))
+        .route("/api/task/{id}/stop", post(stop))
+        .route("/api/task/{id}/events", get(events))
+        .route("/api/task/{id}/logs", get(logs))
+        .with_state(shared.clone());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let director = Director::at(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (director, shared)
+}
+
+fn at(step: Step) -> Task {
+    Task {
+        step,
+        status: TaskStatus::Initializing,
+        ..task("t")
+    }
+}
+
+fn wishes() -> Wishes {
+    Wishes {
+        patience: Patience {
+            look: Duration::from_millis(20),
+            ..Patience::default()
+        },
+        ..Wishes::default()
+    }
+}
+
+/// Watches in the background; gives the lines that are shown as well.
+fn watching(
+    director: Director,
+    wishes: Wishes,
+    mut human: Human,
+) -> (
+    tokio::task::JoinHandle<Result<Watched, Trouble>>,
+    UnboundedReceiver<String>,
+) {
+    let (sender, lines) = unbounded_channel();
+    let live = Live::kept(sender, "t");
+    let watched =
+        tokio::spawn(async move { watch(&director, "t", wishes, &mut human, live).await });
+    (watched, lines)
+}
+
+/// The next line that has these words; everything before it is added to `seen`.
+async fn line(lines: &mut UnboundedReceiver<String>, words: &str, seen: &mut Vec<String>) {
+    loop {
+        let next = tokio::time::timeout(Duration::from_secs(20), lines.recv()).await;
+        let line = next.ok().flatten();
+        let line = line.unwrap_or_else(|| panic!("no line with `{words}` after {seen:#?}"));
+        seen.push(line.clone());
+        if line.contains(words) {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lost_stream_goes_on_where_it_was() {
+    let (director, canned) = canned(Canned {
+        task: Some(at(Step::Queued)),
+        streams: vec![
+            vec![(1, Step::Network), (3, Step::Discovery)],
+            vec![(4, Step::Workers)],
+            vec![(7, Step::Readiness)],
+        ],
+        ..Canned::default()
+    })
+    .await;
+    let (human, _words) = Human::new(false, drop);
+    let (watched, mut lines) = watching(director, wishes(), human);
+    let mut seen = Vec::new();
+    let cut = canned.lock().unwrap().cut.clone();
+    line(&mut lines, "creates the network", &mut seen).await;
+    line(&mut lines, "starts the discovery", &mut seen).await;
+    cut.notify_one();
+    line(&mut lines, "creates the workers", &mut seen).await;
+    cut.notify_one();
+    line(&mut lines, "accept connections", &mut seen).await;
+    assert_eq!(canned.lock().unwrap().last_ids, ["", "3", "4"]);
+    canned.lock().unwrap().task = Some(task("t"));
+    let watched = watched.await.unwrap().unwrap();
+    assert_eq!(watched.cut, None);
+    assert_eq!(watched.task.unwrap().status, TaskStatus::Finished);
+    let again = seen.iter().filter(|line| line.contains("network"));
+    assert_eq!(again.count(), 1, "{seen:#?}");
+}
+
+#[tokio::test]
+async fn the_place_in_the_queue_is_shown_as_it_changes() {
+    let queued = |place| Task {
+        queue_position: Some(place),
+        ..at(Step::Queued)
+    };
+    let (director, canned) = canned(Canned {
+        task: Some(queued(2)),
+        streams: vec![vec![]],
+        ..Canned::default()
+    })
+    .await;
+    let (human, _words) = Human::new(false, drop);
+    let (watched, mut lines) = watching(director, wishes(), human);
+    let mut seen = Vec::new();
+    line(&mut lines, "2nd in the queue", &mut seen).await;
+    canned.lock().unwrap().task = Some(queued(1));
+    line(&mut lines, "1st in the queue", &mut seen).await;
+    canned.lock().unwrap().task = Some(task("t"));
+    watched.await.unwrap().unwrap();
+    assert_eq!(seen.len(), 2, "told once each: {seen:#?}");
+}
+
+#[tokio::test]
+async fn each_line_of_the_master_is_shown_once_and_the_last_ones_too() {
+    let (director, canned) = canned(Canned {
+        task: Some(at(Step::Running)),
+        streams: vec![vec![]],
+        lines: vec![
+            vec![entry(1, "one"), entry(2, "two")],
+            vec![entry(1, "one"), entry(2, "two"), entry(3, "three")],
+        ],
+        ..Canned::default()
+    })
+    .await;
+    let (human, _words) = Human::new(false, drop);
+    let follow = Wishes {
+        follow: true,
+        ..wishes()
+    };
+    let (watched, mut lines) = watching(director, follow, human);
+    let mut seen = Vec::new();
+    line(&mut lines, "three", &mut seen).await;
+    canned.lock().unwrap().lines = vec![vec![entry(4, "four")]];
+    line(&mut lines, "four", &mut seen).await;
+    canned.lock().unwrap().task = Some(task("t"));
+    watched.await.unwrap().unwrap();
+    let lines: Vec<&str> = seen
+        .iter()
+        .filter_map(|line| line.rsplit_once(' '))
+        .map(|(_, text)| text)
+        .filter(|text| ["one", "two", "three", "four"].contains(text))
+        .collect();
+    assert_eq!(lines, ["one", "two", "three", "four"]);
+}
+
+#[tokio::test]
+async fn where_nobody_can_be_asked_a_signal_stops_the_test() {
+    for word in [Word::Interrupt, Word::Terminate] {
+        let (director, canned) = canned(Canned {
+            task: Some(at(Step::Running)),
+            streams: vec![vec![]],
+            obeys: true,
+            ..Canned::default()
+        })
+        .await;
+        let (human, words) = Human::new(false, drop);
+        let (watched, mut lines) = watching(director, wishes(), human);
+        line(&mut lines, "the test runs", &mut Vec::new()).await;
+        words.send(word).await.unwrap();
+        let watched = watched.await.unwrap().unwrap();
+        assert_eq!(watched.cut, Some(Cut::Interrupted));
+        assert_eq!(watched.task.unwrap().status, TaskStatus::Stopped);
+        assert_eq!(canned.lock().unwrap().stops, 1);
+    }
+}
+
+#[tokio::test]
+async fn at_a_terminal_the_answer_decides() {
+    for (answer, cut, stops) in [
+        (Word::Answer("s\n".to_owned()), Cut::Interrupted, 1),
+        (Word::Answer("l\n".to_owned()), Cut::Left, 0),
+        (Word::Interrupt, Cut::Left, 0),
+    ] {
+        let (director, canned) = canned(Canned {
+            task: Some(at(Step::Running)),
+            streams: vec![vec![]],
+            obeys: true,
+            ..Canned::default()
+        })
+        .await;
+        let (human, words) = Human::new(true, drop);
+        let (watched, mut lines) = watching(director, wishes(), human);
+        words.send(Word::Interrupt).await.unwrap();
+        line(&mut lines, "[s/l]", &mut Vec::new()).await;
+        words.send(answer.clone()).await.unwrap();
+        let watched = watched.await.unwrap().unwrap();
+        assert_eq!(watched.cut, Some(cut), "{answer:?}");
+        assert_eq!(canned.lock().unwrap().stops, stops, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_time_limit_stops_the_test_and_what_does_not_stop_is_left() {
+    for (obeys, status) in [
+        (true, TaskStatus::Stopped),
+        (false, TaskStatus::Initializing),
+    ] {
+        let (director, canned) = canned(Canned {
+            task: Some(at(Step::Running)),
+            streams: vec![vec![]],
+            obeys,
+            ..Canned::default()
+        })
+        .await;
+        let mut wishes = Wishes {
+            timeout: Some(Duration::from_millis(100)),
+            ..wishes()
+        };
+        wishes.patience.stop = match obeys {
+            true => Duration::from_secs(60),
+            false => Duration::from_millis(100),
+        };
+        let (human, _words) = Human::new(false, drop);
+        let (watched, _lines) = watching(director, wishes, human);
+        let watched = watched.await.unwrap().unwrap();
+        assert_eq!(watched.cut, Some(Cut::TimedOut));
+        assert_eq!(watched.task.unwrap().status, status);
+        assert_eq!(canned.lock().unwrap().stops, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_somebody_removes_is_not_waited_for() {
+    let (director, canned) = canned(Canned {
+        task: Some(at(Step::Running)),
+        streams: vec![vec![]],
+        ..Canned::default()
+    })
+    .await;
+    let (human, _words) = Human::new(false, drop);
+    let (watched, mut lines) = watching(director, wishes(), human);
+    line(&mut lines, "the test runs", &mut Vec::new()).await;
+    canned.lock().unwrap().task = None;
+    let watched = watched.await.unwrap().unwrap();
+    assert_eq!(watched.cut, Some(Cut::Removed));
+}
+
+#[tokio::test]
+async fn a_director_that_is_gone_for_too_long_is_unreachable() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let mut wishes = wishes();
+    wishes.patience.silence = Duration::from_millis(100);
+    let (human, _words) = Human::new(false, drop);
+    let (watched, mut lines) = watching(Director::at(&url).unwrap(), wishes, human);
+    line(&mut lines, "atq events -f t", &mut Vec::new()).await;
+    let trouble = watched.await.unwrap().unwrap_err();
+    assert!(matches!(trouble, Trouble::Unreachable { .. }), "{trouble}");
+}

@@ -1,0 +1,338 @@
+//! The loop that watches a test to its end.
+
+use super::ending::Cut;
+use super::follow::{self, Sign};
+use super::human::{Act, Human, QUESTION, Talk, Word, act};
+use super::live::{Live, View};
+use crate::director::{Director, segment};
+use crate::trouble::Trouble;
+use atq_api_spec::task::{LogEntry, Step, Task};
+use reqwest::Method;
+use std::time::Duration;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+
+/// How long the last lines of a master that has ended are waited for.
+const LAST_LINES: Duration = Duration::from_secs(10);
+/// How long the Director may take to hear of a stop when nobody waits for the test any more.
+const LAST_WORD: Duration = Duration::from_secs(5);
+/// After so long without an answer it is said that there is none.
+const DOUBT: Duration = Duration::from_secs(3);
+/// How often time itself is looked at.
+const TICK: Duration = Duration::from_millis(500);
+
+/// How long to wait for what.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Between two looks at the task.
+    pub look: Duration,
+    /// Without any answer, before the Director is taken for gone.
+    pub silence: Duration,
+    /// For a test that was asked to stop, beside its own grace periods.
+    pub stop: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            look: Duration::from_secs(1),
+            silence: Duration::from_secs(300),
+            stop: Duration::from_secs(120),
+        }
+    }
+}
+
+/// What is wished for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wishes {
+    /// Also show the lines of the master.
+    pub follow: bool,
+    /// Stop the test after this time.
+    pub timeout: Option<Duration>,
+    /// How long to wait for what.
+    pub patience: Patience,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub struct Watched {
+    /// The task as last seen; at its end unless it was cut.
+    pub task: Option<Box<Task>>,
+    /// What ended it beside itself.
+    pub cut: Option<Cut>,
+}
+
+/// Watches the test `name` to its end.
+///
+/// # Errors
+/// When the Director is gone for too long; the test goes on.
+pub async fn watch(
+    director: &Director,
+    name: &str,
+    wishes: Wishes,
+    human: &mut Human,
+    live: Live,
+) -> Result<Watched, Trouble> {
+    let (sender, mut signs) = channel(256);
+    let mut helpers = JoinSet::new();
+    let pause = wishes.patience.look;
+    helpers.spawn(follow::events(
+        director.clone(),
+        name.to_owned(),
+        sender.clone(),
+    ));
+    helpers.spawn(follow::state(
+        director.clone(),
+        name.to_owned(),
+        pause,
+        sender.clone(),
+    ));
+    let (mut watcher, mut lines) = Watcher::new(director, name, wishes, live, sender, helpers);
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let end = tokio::select! {
+            Some(sign) = signs.recv() => watcher.hear(sign),
+            Some(line) = lines.recv() => watcher.line(&line),
+            word = human.word() => watcher.word(&word, human).await,
+            () = until(watcher.deadline) => watcher.late(),
+            _ = ticks.tick() => watcher.tick()?,
+        };
+        watcher.live.show(&watcher.view);
+        if let Some(cut) = end {
+            watcher.last_lines(&mut lines).await;
+            let task = watcher.task.take();
+            return Ok(Watched { task, cut });
+        }
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The end, and what cut it; `None`: it goes on.
+type End = Option<Option<Cut>>;
+
+/// Who watches.
+struct Watcher<'a> {
+    director: &'a Director,
+    name: &'a str,
+    wishes: Wishes,
+    live: Live,
+    view: View,
+    task: Option<Box<Task>>,
+    /// Why it was asked to stop.
+    cut: Option<Cut>,
+    talk: Talk,
+    /// When the patience with the test is at its end.
+    deadline: Option<Instant>,
+    last_sign: Instant,
+    /// Why the Director does not answer.
+    silence: Option<String>,
+    /// Whether that was told.
+    is_told: bool,
+    /// Tells the Director to stop it.
+    asking: Option<JoinHandle<()>>,
+    sender: Sender<Sign>,
+    /// Until somebody listens to the master.
+    line_sender: Option<Sender<LogEntry>>,
+    helpers: JoinSet<()>,
+}
+
+impl<'a> Watcher<'a> {
+    fn new(
+        director: &'a Director,
+        name: &'a str,
+        wishes: Wishes,
+        live: Live,
+        sender: Sender<Sign>,
+        helpers: JoinSet<()>,
+    ) -> (Self, Receiver<LogEntry>) {
+        let (line_sender, lines) = channel(256);
+        let now = Instant::now();
+        let watcher = Self {
+            director,
+            name,
+            wishes,
+            live,
+            view: View::default(),
+            task: None,
+            cut: None,
+            talk: Talk::Silent,
+            deadline: wishes.timeout.map(|time| now + time),
+            last_sign: now,
+            silence: None,
+            is_told: false,
+            asking: None,
+            sender,
+            line_sender: Some(line_sender),
+            helpers,
+        };
+        (watcher, lines)
+    }
+
+    fn hear(&mut self, sign: Sign) -> End {
+        match sign {
+            Sign::Silence(reason) => {
+                self.silence = Some(reason);
+                return None;
+            }
+            Sign::Asked(Err(trouble)) => {
+                self.live.say(format!("the stop failed: {trouble}"));
+                return None;
+            }
+            Sign::Asked(Ok(())) => {}
+            Sign::Removed => return Some(Some(Cut::Removed)),
+            Sign::Event(event) => self.view.event(&event),
+            Sign::Task(task) => {
+                self.view.task(&task);
+                self.task = Some(task);
+            }
+        }
+        self.answered();
+        if self.view.step() >= Some(Step::Running) {
+            self.listen();
+        }
+        let is_done = self.task.as_ref().map(|task| task.step) == Some(Step::Done);
+        is_done.then_some(self.cut)
+    }
+
+    /// The Director lives.
+    fn answered(&mut self) {
+        self.last_sign = Instant::now();
+        self.silence = None;
+        if std::mem::take(&mut self.is_told) {
+            self.live.say("the Director answers again");
+        }
+    }
+
+    /// Begins to listen to the master.
+    fn listen(&mut self) {
+        if let Some(sender) = self.line_sender.take() {
+            let (director, name) = (self.director.clone(), self.name.to_owned());
+            self.helpers.spawn(follow::lines(director, name, sender));
+        }
+    }
+
+    fn line(&mut self, entry: &LogEntry) -> End {
+        self.view.line(&entry.text);
+        if self.wishes.follow {
+            self.live.line(entry);
+        }
+        None
+    }
+
+    /// What the master wrote last may come after the end is known.
+    async fn last_lines(&mut self, lines: &mut Receiver<LogEntry>) {
+        self.line_sender = None;
+        if !self.wishes.follow {
+            return;
+        }
+        let end = Instant::now() + LAST_LINES;
+        while let Ok(Some(entry)) = tokio::time::timeout_at(end, lines.recv()).await {
+            self.live.line(&entry);
+        }
+    }
+
+    async fn word(&mut self, word: &Word, human: &Human) -> End {
+        match act(self.talk, word, human.attended) {
+            Act::Ask => {
+                self.talk = Talk::Asked;
+                self.live.say(QUESTION);
+                human.ask();
+                None
+            }
+            Act::Stop => {
+                self.stop(Cut::Interrupted, "it is asked to stop; once more leaves it");
+                None
+            }
+            Act::Leave => {
+                self.be_heard().await;
+                self.live.say(self.come_back("the task goes on"));
+                Some(Some(Cut::Left))
+            }
+            Act::GoOn => {
+                if self.talk == Talk::Asked {
+                    self.live
+                        .say("neither `s` nor `l`: watched further; Ctrl-C leaves it");
+                }
+                None
+            }
+        }
+    }
+
+    fn come_back(&self, what: &str) -> String {
+        format!("{what}: `atq events -f {}` shows it", self.name)
+    }
+
+    /// A stop that was just asked for must reach the Director before this program ends.
+    async fn be_heard(&mut self) {
+        if let Some(asking) = self.asking.take() {
+            // Nobody is left to hear of a failure.
+            drop(timeout(LAST_WORD, asking).await);
+        }
+    }
+
+    fn stop(&mut self, cut: Cut, why: &str) {
+        self.cut = Some(cut);
+        self.talk = Talk::Stopping;
+        self.live.say(why);
+        let services = self
+            .task
+            .iter()
+            .flat_map(|task| [&task.master, &task.worker]);
+        let grace = services.filter_map(|service| service.stop_grace_period);
+        let grace = Duration::from_secs(grace.max().unwrap_or(0));
+        self.deadline = Some(Instant::now() + self.wishes.patience.stop + grace);
+        let (director, name) = (self.director.clone(), self.name.to_owned());
+        let sender = self.sender.clone();
+        self.asking = Some(tokio::spawn(async move {
+            let asked = stop(&director, &name).await;
+            drop(sender.send(Sign::Asked(asked)).await);
+        }));
+    }
+
+    /// The time is over: that of the test, or that for its end.
+    fn late(&mut self) -> End {
+        if self.talk == Talk::Stopping {
+            self.live
+                .say(self.come_back("the task was asked to stop, and is not over yet"));
+            return Some(self.cut);
+        }
+        self.stop(
+            Cut::TimedOut,
+            "the time of `--timeout` is over: it is asked to stop",
+        );
+        None
+    }
+
+    fn tick(&mut self) -> Result<End, Trouble> {
+        let silent = self.last_sign.elapsed();
+        let Some(reason) = &self.silence else {
+            return Ok(None);
+        };
+        if silent >= self.wishes.patience.silence {
+            self.live
+                .say(self.come_back("the task goes on without being watched"));
+            return Err(self.director.unreachable(reason.clone()));
+        }
+        if silent >= DOUBT && !self.is_told {
+            self.is_told = true;
+            self.live.say(format!(
+                "no answer from the Director: {reason}; tried again"
+            ));
+        }
+        Ok(None)
+    }
+}
+
+/// Asks a task to stop. Safe to say twice.
+async fn stop(director: &Director, name: &str) -> Result<(), Trouble> {
+    let request = director.request(Method::POST, &format!("task/{}/stop", segment(name)))?;
+    director.send_again(request).await.map(drop)
+}
