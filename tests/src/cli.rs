@@ -91,8 +91,8 @@ impl Atq {
         while let Some(line) = lines.next_line().await? {
             err += &format!("{line}\n");
             if !is_sent && line.contains(words) {
-                let told = Command::new("kill").args(["-s", signal, &pid]);
-                is_sent = { told }.status().await?.success();
+                let mut kill = Command::new("kill");
+                is_sent = kill.args(["-s", signal, &pid]).status().await?.success();
             }
         }
         if !is_sent {

@@ -71,7 +71,8 @@ impl View {
         }
         if step == Step::Running {
             if let Some((_, wanted)) = self.workers {
-                words += &format!(": {wanted} workers");
+                let ending = if wanted == 1 { "" } else { "s" };
+                words += &format!(": {wanted} worker{ending}");
             }
             if let Some(load) = &self.load {
                 words += &format!(", {}", load.words());
