@@ -171,18 +171,11 @@ async fn finish(context: &Context, args: &Run, watched: &Watched, human: &mut Hu
         }
     };
     let exit = ending::exit(task, watched.cut);
-    let brought = match task.step {
-        Step::Done => tokio::select! {
-            brought = bring(context, args, task) => brought,
-            _ = human.word() => Err(Trouble::failed("the results were not waited for", "`atq results` brings them")),
-        },
-        // Already told that it goes on.
-        _ => Err(Trouble::failed("there are no results yet", "")),
-    };
+    let (brought, worst) = bring_unless_told(context, args, task, human).await;
     let kept = brought.as_ref().ok().and(args.results.as_deref());
-    let exit = match &brought {
-        Err(trouble) if exit == Exit::Pass => trouble.exit(),
-        _ => exit,
+    let exit = match exit {
+        Exit::Pass => worst,
+        exit => exit,
     };
     if let (Err(trouble), true) = (&brought, wants_anything(args)) {
         // The one JSON document is the outcome.
@@ -193,6 +186,31 @@ async fn finish(context: &Context, args: &Run, watched: &Watched, human: &mut Hu
     }
     tell(out, Some(task), exit, kept);
     exit
+}
+
+/// Brings everything back; gives how a test ends at best that has passed.
+async fn bring_unless_told(
+    context: &Context,
+    args: &Run,
+    task: &Task,
+    human: &mut Human,
+) -> (Result<(), Trouble>, Exit) {
+    if task.step != Step::Done {
+        // Already told that it goes on.
+        let nothing = Trouble::failed("there are no results yet", "");
+        return (Err(nothing), Exit::Stopped);
+    }
+    tokio::select! {
+        biased;
+        brought = bring(context, args, task) => {
+            let worst = brought.as_ref().err().map_or(Exit::Pass, Trouble::exit);
+            (brought, worst)
+        }
+        () = human.signal() => {
+            let hint = format!("`atq results {}` brings them", task.id);
+            (Err(Trouble::failed("the results were not waited for", hint)), Exit::Stopped)
+        }
+    }
 }
 
 fn wants_anything(args: &Run) -> bool {

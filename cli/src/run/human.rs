@@ -116,6 +116,11 @@ impl Human {
         }
     }
 
+    /// The next signal; a late answer is none.
+    pub async fn signal(&mut self) {
+        while matches!(self.word().await, Word::Answer(_)) {}
+    }
+
     /// Begins to listen for an answer, which comes as a word.
     pub fn ask(&self) {
         (self.ask)(self.sender.clone());

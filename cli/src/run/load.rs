@@ -163,10 +163,16 @@ mod tests {
 
     #[test]
     fn locust_is_understood() {
-        let row = "         Aggregated                                                                       1176     7(0.60%) |     12       3      54     10 |   78.50        0.47";
-        assert_eq!(heard(&[row]).words(), "78.5/s, 7 of 1176 failed (0.60 %)");
-        let later = row.replace("1176 ", "2000 ").replace("78.50", "80.00");
-        assert_eq!(heard(&[row, &later]).samples, 2000, "not the sum");
+        let begun = "         Aggregated                                                                        35     0(0.00%) |     77       3     288     45 |    0.00        0.00";
+        let later = "         Aggregated                                                                        41     0(0.00%) |     98       3     288     63 |   17.44        0.00";
+        assert_eq!(heard(&[begun]).words(), "0.0/s, 0 of 35 failed (0.00 %)");
+        assert_eq!(
+            heard(&[begun, later]).words(),
+            "17.4/s, 0 of 41 failed (0.00 %)",
+            "not the sum"
+        );
+        let failing = later.replace(" 0(0.00%)", " 7(17.07%)");
+        assert_eq!(heard(&[&failing]).errors, Some(7));
     }
 
     #[test]
@@ -187,7 +193,7 @@ mod tests {
             "summary report written",
             "summary * 1 in 1s = 2/s Err: 0 (0%)",
             "summary + 1 in 00:00:01 = fast",
-            "         Aggregated      10     11     12     13",
+            "         Aggregated                                                                             63    140    180    200    220    230    290    290    290    290    290     41",
             "GET      /       12     0(0.00%) |      3       1      10      3 |    1.20        0.00",
             "running (0m00.0s), 00/10 VUs, 0 complete and 0 interrupted iterations",
             "running (soon), 10 complete and 0 interrupted iterations",

@@ -253,7 +253,11 @@ impl<'a> Watcher<'a> {
             }
             Act::Leave => {
                 self.be_heard().await;
-                self.live.say(self.come_back("the task goes on"));
+                let what = match self.talk {
+                    Talk::Stopping => "the task was asked to stop, and is left to itself",
+                    Talk::Silent | Talk::Asked => "the task goes on",
+                };
+                self.live.say(self.come_back(what));
                 Some(Some(Cut::Left))
             }
             Act::GoOn => {
