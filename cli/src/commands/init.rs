@@ -96,9 +96,9 @@ pub async fn init(context: &Context, args: &Init) -> Result<Exit, Trouble> {
 
 /// Nothing of the user's is overwritten, and nothing of theirs becomes part of the example.
 fn must_be_free(dir: &Path) -> Result<(), Trouble> {
-    match std::fs::read_dir(dir) {
-        Ok(mut entries) if entries.next().is_none() => Ok(()),
-        Ok(_) => Err(Trouble::usage(
+    match std::fs::read_dir(dir).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Trouble::usage(
             format!("the directory `{}` is not empty", dir.display()),
             "name another one: it is made when it does not exist",
         )),

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use atq_definition::spec::{Surroundings, TaskSpec};
+use atq_definition::examples::parse;
 use clap::ValueEnum;
 use std::collections::BTreeMap;
 
@@ -57,13 +57,13 @@ fn every_definition_is_free_of_faults() {
     for example in Example::value_variants() {
         let text = std::fs::read_to_string(source(*example).join("task.json")).unwrap();
         let mut payload: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let spec = TaskSpec::parse(&payload, &Surroundings::default());
+        let spec = parse(&payload);
         assert!(spec.is_ok(), "{}: {spec:?}", example.name());
         let name = format!("example-{}", example.name());
         assert_eq!(payload["name"], *name, "the README calls it so");
         // The same test finds a fault when there is one.
         payload["worker"]["replicas"] = "many".into();
-        assert!(TaskSpec::parse(&payload, &Surroundings::default()).is_err());
+        assert!(parse(&payload).is_err());
     }
 }
 
@@ -83,7 +83,10 @@ fn a_directory_with_something_in_it_is_refused_and_left_alone() {
 #[test]
 fn the_next_steps_can_be_pasted() {
     let plain = next_steps(Example::Plain, Path::new("plain"));
-    assert_eq!(plain[1..], ["  cd plain", "  atq run task.json --bundle bundle"]);
+    assert_eq!(
+        plain[1..],
+        ["  cd plain", "  atq run task.json --bundle bundle"]
+    );
     let jmeter = next_steps(Example::Jmeter, Path::new("my 'test'"));
     assert_eq!(jmeter[1], r"  cd 'my '\''test'\'''");
     assert!(jmeter[2].contains("README.md"), "{jmeter:?}");
