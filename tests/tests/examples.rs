@@ -14,7 +14,7 @@ use tokio::process::Command;
 
 const EXAMPLES: [&str; 3] = ["jmeter", "locust", "plain"];
 const TARGET: &str = "atq-example-target";
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 fn folder(example: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
