@@ -246,9 +246,8 @@ image_jmeter() {
 }
 
 image_locust() {
-  if ! "$ROOT/images/locust/fetch.sh" --check; then
-    has python3 && python3 -m pip --version >/dev/null 2>&1 ||
-      apt_install "\`pip\`" python3-pip
+  if ! "$ROOT/images/locust/fetch.sh" --check && ! python3 -m pip --version >/dev/null 2>&1; then
+    apt_install "\`pip\`" python3-pip
   fi
   run_long "locust: fetching and checking the wheels" "$ROOT/images/locust/fetch.sh"
   build locust "$ROOT/images/locust" atq-locust:2.32.4
