@@ -29,6 +29,8 @@ unit: ## tests that need no Docker; with a running Swarm also the suites that ru
 
 swarm: ## tests on the real Swarm of this machine, two at a time, and on one of three nodes
 	@deploy/setup.sh image-director
+	@deploy/setup.sh image-locust
+	@deploy/setup.sh image-shell
 	@deploy/setup.sh nodes
 	@deploy/setup.sh registry
 	@deploy/setup.sh browser

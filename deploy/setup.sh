@@ -11,8 +11,8 @@ usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|registry|browser|n
   swarm            engine, and an active Swarm with this node as a manager
   base             engine, and the base image that the other images are built on
   images           base, and the images testload, discovery, carrier and jmeter
-  image-<name>     base, and one image: testload, discovery, carrier, jmeter or director
-                   (the image of the Director itself, which is not among `images`)
+  image-<name>     base, and one image: testload, discovery, carrier, jmeter, locust, shell or
+                   director (the last three are not among `images`)
   nodes            engine, and the tools that deploy/nodes.sh needs for more nodes on this machine
   registry         the program `docker-registry` for tests, from Debian's package; unpacked
                    and not installed, so that no service of it is ever started
@@ -245,6 +245,16 @@ image_jmeter() {
   build jmeter "$ROOT/images/jmeter" atq-jmeter:5.6.3 tenrero/jmeterdistributed:latest
 }
 
+image_locust() {
+  if ! "$ROOT/images/locust/fetch.sh" --check && ! python3 -m pip --version >/dev/null 2>&1; then
+    apt_install "\`pip\`" python3-pip
+  fi
+  run_long "locust: fetching and checking the wheels" "$ROOT/images/locust/fetch.sh"
+  build locust "$ROOT/images/locust" atq-locust:2.32.4
+}
+
+image_shell() { build shell "$ROOT/images/shell" atq-shell:dev; }
+
 # image_of_binary NAME BIN PROFILE: an image around a static binary, which is built unless BIN
 # names one. Static, so that the C library of this machine and that of the image need not agree;
 # the images of sidecar and carrier have none at all. The explicit target keeps the flag away from build scripts
@@ -316,7 +326,7 @@ main() {
       usage
       return
       ;;
-    engine | swarm | base | images | image-testload | image-discovery | image-carrier | image-jmeter | image-director | registry | browser | nodes | all) ;;
+    engine | swarm | base | images | image-testload | image-discovery | image-carrier | image-jmeter | image-locust | image-shell | image-director | registry | browser | nodes | all) ;;
     *)
       usage >&2
       die "unknown verb \`$verb\`"

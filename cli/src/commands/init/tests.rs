@@ -1,0 +1,94 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use atq_definition::examples::parse;
+use clap::ValueEnum;
+use std::collections::BTreeMap;
+
+/// Content and mode of every file below `dir`, by its path.
+fn tree(dir: &Path) -> BTreeMap<PathBuf, (String, bool)> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![dir.to_path_buf()];
+    while let Some(next) = open.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(dir).unwrap().to_path_buf();
+            let content = std::fs::read_to_string(&path).unwrap();
+            found.insert(name, (content, is_executable(&path)));
+        }
+    }
+    found
+}
+
+#[cfg(unix)]
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o111 != 0
+}
+
+#[cfg(not(unix))]
+fn is_executable(_path: &Path) -> bool {
+    false
+}
+
+fn source(example: Example) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../deploy/examples")
+        .join(example.name())
+}
+
+#[test]
+fn what_is_written_is_the_folder() {
+    for example in Example::value_variants() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("new/example");
+        must_be_free(&dir).unwrap();
+        write(*example, &dir).unwrap();
+        assert_eq!(tree(&dir), tree(&source(*example)));
+    }
+}
+
+#[test]
+fn every_definition_is_free_of_faults() {
+    for example in Example::value_variants() {
+        let text = std::fs::read_to_string(source(*example).join("task.json")).unwrap();
+        let mut payload: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let spec = parse(&payload);
+        assert!(spec.is_ok(), "{}: {spec:?}", example.name());
+        let name = format!("example-{}", example.name());
+        assert_eq!(payload["name"], *name, "the README calls it so");
+        // The same test finds a fault when there is one.
+        payload["worker"]["replicas"] = "many".into();
+        assert!(parse(&payload).is_err());
+    }
+}
+
+#[test]
+fn a_directory_with_something_in_it_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    must_be_free(dir.path()).unwrap();
+    let mine = dir.path().join("task.json");
+    std::fs::write(&mine, "mine").unwrap();
+    let refused = must_be_free(dir.path()).unwrap_err();
+    assert_eq!(refused.exit(), Exit::Usage);
+    assert!(refused.to_string().contains("is not empty"), "{refused}");
+    assert_eq!(must_be_free(&mine).unwrap_err().exit(), Exit::Usage);
+    assert_eq!(std::fs::read_to_string(&mine).unwrap(), "mine");
+}
+
+#[test]
+fn the_next_steps_can_be_pasted() {
+    let plain = next_steps(Example::Plain, Path::new("plain"));
+    assert_eq!(
+        plain[1..],
+        ["  cd plain", "  atq run task.json --bundle bundle"]
+    );
+    let jmeter = next_steps(Example::Jmeter, Path::new("my 'test'"));
+    assert_eq!(jmeter[1], r"  cd 'my '\''test'\'''");
+    assert!(jmeter[2].contains("README.md"), "{jmeter:?}");
+    assert_eq!(quoted(Path::new("-x")), "'./-x'");
+}

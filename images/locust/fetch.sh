@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Puts Locust and what it needs into build/site: the wheels of requirements.txt, each of which
+# must have the hash written there. They are for the image (bookworm's Python, x86-64), whatever
+# Python this machine has.
+#   fetch.sh           do it, unless it is done already
+#   fetch.sh --check   only say (exit code) whether it is done
+#   fetch.sh --pin     write requirements.txt anew, after a change of `wanted`; review the difference
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+wanted=locust==2.32.4
+for_image=(--only-binary=:all: --implementation cp --python-version 3.11 --abi cp311 --abi abi3 --abi none
+  --platform manylinux_2_28_x86_64 --platform manylinux_2_26_x86_64 --platform manylinux_2_24_x86_64
+  --platform manylinux2014_x86_64 --platform manylinux2010_x86_64 --platform manylinux1_x86_64)
+
+fail() {
+  printf 'error: %s\n' "$*" >&2
+  exit 1
+}
+
+# The folder belongs to exactly this list and these steps.
+stamp() { cat requirements.txt fetch.sh | sha256sum; }
+is_done() { [ -f build/stamp ] && [ "$(cat build/stamp)" = "$(stamp)" ]; }
+
+run_pip() {
+  python3 -m pip --version >/dev/null 2>&1 ||
+    fail "\`pip\` is missing; install it: apt-get install --no-install-recommends python3-pip"
+  PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore python3 -m pip "$@"
+}
+
+# pin: name and version stand in a wheel's own name.
+pin() {
+  local wheel name version
+  rm -rf build
+  run_pip download --quiet "${for_image[@]}" --dest build/wheels "$wanted"
+  {
+    echo "# Written by fetch.sh --pin, for $wanted."
+    for wheel in build/wheels/*.whl; do
+      IFS=- read -r name version _ <<<"${wheel##*/}"
+      echo "$name==$version --hash=sha256:$(sha256sum "$wheel" | cut -d' ' -f1)"
+    done
+  } >requirements.txt
+}
+
+# pip itself refuses a wheel whose hash is another, and one that is not on the list.
+assemble() {
+  run_pip install --quiet --no-deps --no-compile --require-hashes "${for_image[@]}" \
+    --target build/site -r requirements.txt
+  # Its programs name this machine's Python.
+  rm -rf build/site/bin
+}
+
+case "${1:-}" in
+  --check) is_done ;;
+  --pin) pin ;;
+  "")
+    if is_done; then exit 0; fi
+    rm -rf build
+    assemble
+    stamp >build/stamp
+    ;;
+  *) fail "unknown argument \`$1\`; expected --check, --pin or none" ;;
+esac
