@@ -71,7 +71,10 @@ pub async fn run(context: &Context, args: &Run) -> Result<Exit, Trouble> {
 
 /// The definition, with its bundle at the Director.
 async fn prepare(context: &Context, args: &Run) -> Result<Loaded, Trouble> {
-    let mut loaded = definition::load(&args.definition)?;
+    let mut loaded = match args.bundle.is_some() {
+        true => definition::load_for_bundle(&args.definition)?,
+        false => definition::load(&args.definition)?,
+    };
     if let Some(path) = &args.bundle {
         // Asked before anything is sent.
         if !loaded.clone().use_bundle("") {
