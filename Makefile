@@ -32,7 +32,8 @@ swarm: ## tests on the real Swarm of this machine, and on one of three nodes, on
 	@deploy/setup.sh nodes
 	@deploy/setup.sh registry
 	@deploy/setup.sh browser
-	cargo build --locked -p atq-director
+	@deploy/setup.sh gitlab-ci-local
+	cargo build --locked -p atq-director -p atq-cli
 	cargo test --locked --no-fail-fast -p atq-tests -- --test-threads=1
 
 nodes: ## the tests on a three-node Swarm in network namespaces (about 4 minutes)
