@@ -161,7 +161,12 @@ async fn is_cut_off(client: &Client) -> Result<()> {
     cut.with_context(|| pipeline.output.clone())?;
     ensure!(pipeline.failed("load-test", 137), "{}", pipeline.output);
     let task = task(client, "cut-off-").await?.context("no task")?;
-    ensure!(task.status == TaskStatus::Stopped, "{task:#?}");
+    ensure!(
+        task.status == TaskStatus::Stopped,
+        "{:?}: {}",
+        task.status,
+        pipeline.output
+    );
     Ok(())
 }
 
