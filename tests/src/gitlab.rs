@@ -51,9 +51,11 @@ impl Pipeline {
 
     /// Whether the line about the job's end has this text.
     fn line(&self, job: &str, end: &str) -> bool {
-        let begin = format!("{job} finished in");
-        let mut lines = self.output.lines().map(str::trim_start);
-        lines.any(|line| line.starts_with(&begin) && line.contains(end))
+        self.output.lines().any(|line| {
+            // Names are padded to the longest.
+            let rest = line.strip_prefix(job).map(str::trim_start);
+            rest.is_some_and(|rest| rest.starts_with("finished in") && rest.contains(end))
+        })
     }
 }
 
