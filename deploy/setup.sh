@@ -5,7 +5,7 @@ set -euo pipefail
 
 usage() {
   cat <<'HELP'
-usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|registry|browser|nodes|all]
+usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|registry|browser|gitlab-ci-local|nodes|all]
 
   engine           a Docker Engine that answers (installed and started when missing)
   swarm            engine, and an active Swarm with this node as a manager
@@ -17,6 +17,8 @@ usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|registry|browser|n
   registry         the program `docker-registry` for tests, from Debian's package; unpacked
                    and not installed, so that no service of it is ever started
   browser          the program `chromium` for tests of the pages, from Debian's package
+  gitlab-ci-local  the program of that name for tests of the GitLab template, in the version that
+                   deploy/gitlab/test names, by npm into ATQ_STATE; nothing is installed globally
   all              swarm and images (the default)
 
 A running Engine, an active Swarm and images that exist are used as they are. What this
@@ -317,6 +319,28 @@ setup_browser() {
   say "browser: $(chromium --version 2>/dev/null)"
 }
 
+# ---------------------------------------------------------------- gitlab-ci-local
+
+# The tests find it on PATH or in `tools` of the build directory. npm checks what it fetches against the lock file.
+setup_gitlab-ci-local() {
+  local lock=$ROOT/deploy/gitlab/test dir=$STATE/gitlab-ci-local program
+  # It copies artifacts with rsync.
+  has rsync || apt_install "\`rsync\`" rsync
+  has node || apt_install "\`node\`" nodejs
+  if ! cmp -s "$lock/package-lock.json" "$dir/package-lock.json"; then
+    has npm || apt_install "\`npm\`" npm
+    rm -rf "$dir" "$dir-unfinished"
+    mkdir -p "$dir-unfinished"
+    cp "$lock/package.json" "$lock/package-lock.json" "$dir-unfinished/"
+    run_long "gitlab-ci-local: npm ci" npm ci --prefix "$dir-unfinished" --ignore-scripts --no-audit --no-fund
+    mv "$dir-unfinished" "$dir"
+  fi
+  program=$TARGET/tools/gitlab-ci-local
+  mkdir -p "${program%/*}"
+  ln -sf "$dir/node_modules/.bin/gitlab-ci-local" "$program"
+  say "gitlab-ci-local: $("$program" --version)"
+}
+
 # ---------------------------------------------------------------- verbs
 
 main() {
@@ -326,7 +350,7 @@ main() {
       usage
       return
       ;;
-    engine | swarm | base | images | image-testload | image-discovery | image-carrier | image-jmeter | image-locust | image-shell | image-director | registry | browser | nodes | all) ;;
+    engine | swarm | base | images | image-testload | image-discovery | image-carrier | image-jmeter | image-locust | image-shell | image-director | registry | browser | gitlab-ci-local | nodes | all) ;;
     *)
       usage >&2
       die "unknown verb \`$verb\`"
@@ -335,7 +359,7 @@ main() {
   one_at_a_time
   # What needs no Engine.
   case "$verb" in
-    registry | browser)
+    registry | browser | gitlab-ci-local)
       "setup_$verb"
       return
       ;;
