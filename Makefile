@@ -32,6 +32,7 @@ swarm: ## tests on the real Swarm of this machine, and on one of three nodes, on
 	@deploy/setup.sh nodes
 	@deploy/setup.sh registry
 	@deploy/setup.sh browser
+	@deploy/setup.sh strangers
 	cargo build --locked -p atq-director
 	cargo test --locked --no-fail-fast -p atq-tests -- --test-threads=1
 

@@ -5,7 +5,7 @@ set -euo pipefail
 
 usage() {
   cat <<'HELP'
-usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|registry|browser|nodes|all]
+usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|registry|browser|strangers|nodes|all]
 
   engine           a Docker Engine that answers (installed and started when missing)
   swarm            engine, and an active Swarm with this node as a manager
@@ -17,6 +17,8 @@ usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|registry|browser|n
   registry         the program `docker-registry` for tests, from Debian's package; unpacked
                    and not installed, so that no service of it is ever started
   browser          the program `chromium` for tests of the pages, from Debian's package
+  strangers        a Python environment with a public generator of clients and schemathesis, in
+                   exact versions, for the tests of the API's description
   all              swarm and images (the default)
 
 A running Engine, an active Swarm and images that exist are used as they are. What this
@@ -307,6 +309,29 @@ setup_browser() {
   say "browser: $(chromium --version 2>/dev/null)"
 }
 
+# ---------------------------------------------------------------- strangers
+
+venv_works() { has python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; }
+
+# The tests find it in `tools` of the build directory, which points to it. Made anew when the list of
+# versions changes; the list is copied last, so that an environment cut off half-way is not taken for whole.
+setup_strangers() {
+  local list=$ROOT/tests/tests/strangers/requirements.txt dir=$STATE/strangers
+  venv_works || apt_install "Python's \`venv\`" python3 python3-venv
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    die "\`python3\` is $(python3 --version 2>&1); expected 3.11 or later" "install a later one and put it first on PATH"
+  if ! cmp -s "$list" "$dir/requirements.txt"; then
+    rm -rf "$dir"
+    run_long "strangers: making a Python environment" python3 -m venv "$dir"
+    run_long "strangers: fetching packages" "$dir/bin/python" -m pip install \
+      --disable-pip-version-check --require-hashes --only-binary :all: -r "$list"
+    cp "$list" "$dir/requirements.txt"
+  fi
+  mkdir -p "$TARGET/tools"
+  ln -sfn "$dir" "$TARGET/tools/strangers"
+  say "strangers: $("$dir/bin/schemathesis" --version), $("$dir/bin/openapi-python-client" --version)"
+}
+
 # ---------------------------------------------------------------- verbs
 
 main() {
@@ -316,7 +341,7 @@ main() {
       usage
       return
       ;;
-    engine | swarm | base | images | image-testload | image-discovery | image-carrier | image-jmeter | image-director | registry | browser | nodes | all) ;;
+    engine | swarm | base | images | image-testload | image-discovery | image-carrier | image-jmeter | image-director | registry | browser | strangers | nodes | all) ;;
     *)
       usage >&2
       die "unknown verb \`$verb\`"
@@ -325,7 +350,7 @@ main() {
   one_at_a_time
   # What needs no Engine.
   case "$verb" in
-    registry | browser)
+    registry | browser | strangers)
       "setup_$verb"
       return
       ;;
