@@ -11,7 +11,7 @@ use crate::orchestrator::events::News;
 use crate::store::StoreError;
 use crate::task::spec::shorten;
 use atq_api_spec::error::Problem;
-use atq_api_spec::task::{TaskEvent, TaskEvents};
+use atq_api_spec::task::{StreamedEvent, TaskEvent, TaskEvents};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
@@ -42,13 +42,16 @@ const RETRY: Duration = Duration::from_secs(2);
     tag = "task",
     params(
         ("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly"),
-        ("after" = Option<u32>, Query, description = "Only events after the one with this number.", minimum = 0, example = 12),
-        ("Last-Event-ID" = Option<u64>, Header, description = "The same, for streams: what browsers send when they come back. Wins over `after`.")
+        ("after" = Option<u64>, Query, description = "Only events after the one with this number.", minimum = 0, maximum = 4294967295u32, example = 12),
+        ("Last-Event-ID" = Option<u64>, Header, description = "The same, for streams: what browsers send when they come back. Wins over `after`.", minimum = 0, nullable = false)
     ),
     responses(
-        (status = 200, description = "Everything that was recorded, oldest first.", content(
+        (status = 200, description = "Everything that was recorded, oldest first; as a stream, one event after the other.", content(
             (TaskEvents = "application/json"),
-            (String = "text/event-stream", example = "id: 2\nevent: stepStarted\ndata: {\"id\":2,\"at\":\"2026-01-31T12:00:00.25Z\",\"event\":\"stepStarted\",\"step\":\"network\",\"data\":{\"step\":\"network\"}}\n\n")
+            (StreamedEvent = "text/event-stream", example = json!({
+                "id": "2", "event": "stepStarted",
+                "data": "{\"id\":2,\"at\":\"2026-01-31T12:00:00.25Z\",\"event\":\"stepStarted\",\"step\":\"network\",\"data\":{\"step\":\"network\"}}"
+            }))
         )),
         (status = 400, description = "A parameter or `Last-Event-ID` means nothing.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such task.", body = Problem, content_type = "application/problem+json")

@@ -32,8 +32,8 @@ const SERVICES: [(&str, Role); 2] = [("worker", Role::Worker), ("master", Role::
     tag = "task",
     params(
         ("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly"),
-        ("service" = Option<String>, Query, description = "Only of this service: `worker` or `master`.", pattern = "^(worker|master)$", example = "master"),
-        ("replica" = Option<u32>, Query, description = "Only of this replica.", minimum = 1, example = 2)
+        ("service" = Option<String>, Query, description = "Only of this service: `worker` or `master`.", pattern = "^(worker|master)?$", example = "master"),
+        ("replica" = Option<u64>, Query, description = "Only of this replica.", minimum = 1, maximum = 4294967295u32, example = 2)
     ),
     responses(
         (status = 200, description = "A zip with `master.1/...`, `worker.3/...`.", content_type = "application/zip", body = inline(ZipFile)),

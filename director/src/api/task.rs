@@ -77,10 +77,10 @@ const STATUSES: [(&str, TaskStatus); 5] = [
             ("getTaskReport" = (operation_id = "getTaskReport", parameters(("id" = "$response.body#/id")), description = "Its figures, once it is over.")),
             ("getTaskResults" = (operation_id = "getTaskResults", parameters(("id" = "$response.body#/id")), description = "What its containers left, once it is over."))
         )),
-        (status = 400, description = "The body is not JSON, or has a field twice.", body = Problem),
-        (status = 409, description = "The name is taken: `code` is `task_differs` (another definition is under way) or `task_ended` (the task is over; DELETE it or choose another name).", body = Problem),
-        (status = 413, description = "The body is larger than 1 MiB.", body = Problem),
-        (status = 415, description = "The content type is not JSON's.", body = Problem),
+        (status = 400, description = "The body is not JSON, or has a field twice.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
+        (status = 409, description = "The name is taken: `code` is `task_differs` (another definition is under way) or `task_ended` (the task is over; DELETE it or choose another name).", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
+        (status = 413, description = "The body is larger than 1 MiB.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
+        (status = 415, description = "The content type is not JSON's.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
         (status = 417, description = "The definition has faults: all of them, each with its field.", content(
             (TaskRefused = "application/json", example = json!({
                 "id": "checkout-nightly", "status": "errored", "error": "`worker.image`: is missing; it is required",
@@ -89,7 +89,7 @@ const STATUSES: [(&str, TaskStatus); 5] = [
             })),
             (TaskRefused = "application/atq.task+json")
         )),
-        (status = 503, description = "Docker cannot be reached, is not part of a swarm or not one of its managers. Nothing is stored.", body = Problem)
+        (status = 503, description = "Docker cannot be reached, is not part of a swarm or not one of its managers. Nothing is stored.", content((Problem = "application/json"), (Problem = "application/atq.task+json")))
     )
 )]
 pub async fn create(
@@ -160,7 +160,7 @@ fn usable_name(payload: &Value) -> String {
     params(("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly")),
     responses(
         (status = 200, description = "The task.", content((Task = "application/json"), (Task = "application/atq.task+json"))),
-        (status = 404, description = "There is no such task.", body = Problem),
+        (status = 404, description = "There is no such task.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
         (status = 500, description = "The task could not be created: it failed before its master ran. `failure` says why.", content((Task = "application/json"), (Task = "application/atq.task+json")))
     )
 )]
@@ -188,8 +188,8 @@ pub async fn inspect(
     params(("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly")),
     responses(
         (status = 204, description = "Containers, services, network, volumes and record are gone."),
-        (status = 404, description = "There is no such task.", body = Problem),
-        (status = 500, description = "Clean-up is not over; the answer says what is left and why.", body = Problem)
+        (status = 404, description = "There is no such task.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
+        (status = 500, description = "Clean-up is not over; the answer says what is left and why.", content((Problem = "application/json"), (Problem = "application/atq.task+json")))
     )
 )]
 pub async fn delete(State(app): State<App>, TaskId(name): TaskId) -> Result<StatusCode, ApiError> {
@@ -206,12 +206,10 @@ pub async fn delete(State(app): State<App>, TaskId(name): TaskId) -> Result<Stat
     params(
         ("status" = Option<TaskStatus>, Query, description = "Only tasks with this status."),
         ("limit" = Option<u32>, Query, description = "Most tasks of the answer.", minimum = 1, maximum = 1000, example = 100),
-        ("after" = Option<String>, Query, description = "Only tasks after this one: `next` of the page before, or the id of a task.", pattern = "^([0-9]+[.])?[A-Za-z0-9][A-Za-z0-9_-]{1,43}[A-Za-z0-9]$")
+        ("after" = Option<String>, Query, description = "Only tasks after this one: `next` of the page before, or the id of a task.", pattern = "^(([0-9]+[.])?[A-Za-z0-9][A-Za-z0-9_-]{1,43}[A-Za-z0-9])?$")
     ),
     responses(
-        (status = 200, description = "A page of tasks.", body = TaskList, links(
-            ("getTask" = (operation_id = "getTask", parameters(("id" = "$response.body#/tasks/0/id")), description = "The newest."))
-        )),
+        (status = 200, description = "A page of tasks.", body = TaskList),
         (status = 400, description = "A parameter means nothing.", body = Problem, content_type = "application/problem+json")
     )
 )]
