@@ -43,7 +43,7 @@ const RETRY: Duration = Duration::from_secs(2);
     params(
         ("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly"),
         ("after" = Option<u64>, Query, description = "Only events after the one with this number.", minimum = 0, maximum = 4294967295u32, example = 12),
-        ("Last-Event-ID" = Option<u64>, Header, description = "The same, for streams: what browsers send when they come back. Wins over `after`.", minimum = 0, nullable = false)
+        ("Last-Event-ID" = Option<u64>, Header, description = "The same: what browsers send when they come back to a stream. Wins over `after`.", minimum = 0, nullable = false)
     ),
     responses(
         (status = 200, description = "Everything that was recorded, oldest first; as a stream, one event after the other.", content(
@@ -65,9 +65,9 @@ pub async fn events(
 ) -> Result<Response, ApiError> {
     let query = Query::read(&uri, &["after"])?;
     let after = query.number("after", 0..=u32::MAX)?.map(u64::from);
+    let after = last_event_id(&headers)?.or(after).unwrap_or(0);
     let task = find(&app, &name)?;
     if media::accepts(&headers, EVENT_STREAM) {
-        let after = last_event_id(&headers)?.or(after).unwrap_or(0);
         let news = app.orchestrator.follow_events(&name, &task.state.run);
         let mut teller = Teller::default();
         let events = news.filter_map(move |news| ready(tell(&mut teller, news, after)));
@@ -78,7 +78,7 @@ pub async fn events(
             .into_response());
     }
     let mut events = view::events(&app.orchestrator.history(&name)?);
-    events.retain(|event| event.id > after.unwrap_or(0));
+    events.retain(|event| event.id > after);
     let id = name.to_string();
     Ok(Json(TaskEvents { id, events }).into_response())
 }
@@ -88,10 +88,13 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, RequestError> {
     let Some(value) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) else {
         return Ok(None);
     };
-    let number = value
-        .to_str()
-        .ok()
-        .and_then(|text| text.trim().parse().ok());
+    let number = value.to_str().ok().and_then(|text| {
+        // As wide as the API's description says: what clients generated from it can send.
+        text.trim()
+            .parse::<i64>()
+            .ok()
+            .and_then(|n| n.try_into().ok())
+    });
     let bad = || RequestError::BadQuery {
         reason: format!(
             "the header `Last-Event-ID` is `{}`; expected the whole number in `id` of the last event that was seen",

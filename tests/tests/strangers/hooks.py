@@ -35,8 +35,9 @@ def before_call(ctx, case, kwargs):
     chance = phase == TestPhase.STATEFUL or die(case, 2)
     if name == "createTask" and isinstance(case.body, dict) and chance:
         case.body = runnable(case.body, IMAGES[die(case, len(IMAGES))])
-    # Bytes that are changed in the phase `coverage` are taken for faulty ones.
-    if name == "uploadDatabind" and chance and phase != TestPhase.COVERAGE:
+    if name == "uploadDatabind" and isinstance(case.body, dict) and chance:
+        # A body with other bytes is taken for faulty when it is looked at once more.
+        case.freeze_metadata()
         case.body["file"] = Binary(bundle(die(case, 5)))
     answers = case.operation.definition.raw["responses"].get("200", {}).get("content", {})
     if len(answers) > 1:
