@@ -34,6 +34,7 @@ swarm: ## tests on the real Swarm of this machine, two at a time, and on one of 
 	@deploy/setup.sh nodes
 	@deploy/setup.sh registry
 	@deploy/setup.sh browser
+	@deploy/setup.sh strangers
 	@deploy/setup.sh gitlab-ci-local
 	cargo build --locked -p atq-director -p atq-cli
 	cargo test --locked --no-fail-fast -p atq-tests -- --test-threads=2

@@ -5,7 +5,7 @@ set -euo pipefail
 
 usage() {
   cat <<'HELP'
-usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|registry|browser|gitlab-ci-local|nodes|all]
+usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|registry|browser|gitlab-ci-local|strangers|nodes|all]
 
   engine           a Docker Engine that answers (installed and started when missing)
   swarm            engine, and an active Swarm with this node as a manager
@@ -19,6 +19,8 @@ usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|registry|browser|g
   browser          the program `chromium` for tests of the pages, from Debian's package
   gitlab-ci-local  the program of that name for tests of the GitLab template, in the version that
                    deploy/gitlab/test names, by npm into ATQ_STATE; nothing is installed globally
+  strangers        a Python environment with a public generator of clients and schemathesis, in
+                   exact versions, for the tests of the API's description
   all              swarm and images (the default)
 
 A running Engine, an active Swarm and images that exist are used as they are. What this
@@ -341,6 +343,29 @@ setup_gitlab-ci-local() {
   say "gitlab-ci-local: $("$program" --version)"
 }
 
+# ---------------------------------------------------------------- strangers
+
+venv_works() { has python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; }
+
+# The tests find it in `tools` of the build directory, which points to it. Made anew when the list of
+# versions changes; the list is copied last, so that an environment cut off half-way is not taken for whole.
+setup_strangers() {
+  local list=$ROOT/tests/tests/strangers/requirements.txt dir=$STATE/strangers
+  venv_works || apt_install "Python's \`venv\`" python3 python3-venv
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    die "\`python3\` is $(python3 --version 2>&1); expected 3.11 or later" "install a later one and put it first on PATH"
+  if ! cmp -s "$list" "$dir/requirements.txt"; then
+    rm -rf "$dir"
+    run_long "strangers: making a Python environment" python3 -m venv "$dir"
+    run_long "strangers: fetching packages" "$dir/bin/python" -m pip install \
+      --disable-pip-version-check --require-hashes --only-binary :all: -r "$list"
+    cp "$list" "$dir/requirements.txt"
+  fi
+  mkdir -p "$TARGET/tools"
+  ln -sfn "$dir" "$TARGET/tools/strangers"
+  say "strangers: $("$dir/bin/schemathesis" --version), $("$dir/bin/openapi-python-client" --version)"
+}
+
 # ---------------------------------------------------------------- verbs
 
 main() {
@@ -350,7 +375,7 @@ main() {
       usage
       return
       ;;
-    engine | swarm | base | images | image-testload | image-discovery | image-carrier | image-jmeter | image-locust | image-shell | image-director | registry | browser | gitlab-ci-local | nodes | all) ;;
+    engine | swarm | base | images | image-testload | image-discovery | image-carrier | image-jmeter | image-locust | image-shell | image-director | registry | browser | gitlab-ci-local | strangers | nodes | all) ;;
     *)
       usage >&2
       die "unknown verb \`$verb\`"
@@ -359,7 +384,7 @@ main() {
   one_at_a_time
   # What needs no Engine.
   case "$verb" in
-    registry | browser | gitlab-ci-local)
+    registry | browser | gitlab-ci-local | strangers)
       "setup_$verb"
       return
       ;;

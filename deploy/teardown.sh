@@ -12,7 +12,7 @@ labelled com.atq.image. Leaves the Swarm only if setup.sh made it, and stops the
 if setup.sh started it. Installed packages stay; they are listed at the end.
 
   --objects   only services, containers, networks and volumes
-  --cache     also the cached base image, the logs and gitlab-ci-local in ATQ_STATE
+  --cache     also the cached base image, the logs, gitlab-ci-local and the Python environment in ATQ_STATE
 HELP
 }
 
@@ -120,7 +120,7 @@ forget() {
     say "packages that were installed and stay: $(sort -u "$STATE/installed-packages" | tr '\n' ' ')"
   fi
   [ "$1" = --cache ] || return 0
-  rm -rf "$STATE/log" "$STATE/gitlab-ci-local" "$STATE/dockerd.log" "$STATE/apt-updated" "$STATE"/base-*.tar
+  rm -rf "$STATE/log" "$STATE/gitlab-ci-local" "$STATE/strangers" "$STATE/dockerd.log" "$STATE/apt-updated" "$STATE"/base-*.tar
   say "cache: removed"
 }
 

@@ -18,6 +18,11 @@ pub struct UploadPayload {
     pub file: Vec<u8>,
 }
 
+/// A zip as the body of an answer.
+#[derive(Debug, ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub struct ZipFile(pub Vec<u8>);
+
 /// What a bundle holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

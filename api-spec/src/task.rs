@@ -454,6 +454,17 @@ pub struct TaskEvent {
     pub data: serde_json::Value,
 }
 
+/// An event of the stream, in the words of Server-Sent Events.
+#[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
+pub struct StreamedEvent {
+    /// Number in the history: what goes into `Last-Event-ID`. `deleted` has none.
+    pub id: Option<String>,
+    /// What happened; `deleted` ends the stream of a task that is deleted.
+    pub event: String,
+    /// The `TaskEvent` as JSON; `{}` for `deleted`.
+    pub data: String,
+}
+
 /// The history of a task.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct TaskEvents {

@@ -24,17 +24,20 @@ const FILE: &str = "file";
     path = "/databind/upload",
     operation_id = "uploadDatabind",
     tag = "databind",
-    request_body(content = UploadPayload, content_type = "multipart/form-data", description = "A form with the zip in its field `file`; its name ends with `.zip`."),
+    request_body(content((UploadPayload = "multipart/form-data", encoding(("file" = (content_type = "application/zip"))))), description = "A form with the zip in its field `file`; its name ends with `.zip`."),
     responses(
         (status = 200, description = "The zip is kept.", content(
             (Upload = "application/json", example = json!({"id": "0f343b0931126a20f133d67c2b018a3b"})),
             (Upload = "application/atq.databind.upload+json")
+        ), links(
+            ("getDatabind" = (operation_id = "getDatabind", parameters(("id" = "$response.body#/id")), description = "What it holds.")),
+            ("deleteDatabind" = (operation_id = "deleteDatabind", parameters(("id" = "$response.body#/id")), description = "Remove it."))
         )),
-        (status = 400, description = "The form cannot be read, or has more than one file.", body = Problem),
-        (status = 413, description = "The zip is larger than `limits.uploadBytes`.", body = Problem),
-        (status = 415, description = "Not a form with a file, or the file is not a zip by its name or content.", body = Problem),
-        (status = 422, description = "The archive is broken, or holds what no honest bundle needs; the answer names the entry.", body = Problem),
-        (status = 500, description = "It cannot be stored, for example because the disk is full.", body = Problem)
+        (status = 400, description = "The form cannot be read, or has more than one file.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json"))),
+        (status = 413, description = "The zip is larger than `limits.uploadBytes`.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json"))),
+        (status = 415, description = "Not a form with a file, or the file is not a zip by its name or content.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json"))),
+        (status = 422, description = "The archive is broken, or holds what no honest bundle needs; the answer names the entry.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json"))),
+        (status = 500, description = "It cannot be stored, for example because the disk is full.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json")))
     )
 )]
 pub async fn upload(State(app): State<App>, request: Request) -> Result<Json<Upload>, ApiError> {
@@ -86,9 +89,11 @@ async fn receive(app: &App, mut field: Field<'_>) -> Result<(Incoming, String), 
         (status = 200, description = "All uploads.", content(
             (Vec<Upload> = "application/json", example = json!([{"id": "0f343b0931126a20f133d67c2b018a3b"}])),
             (Vec<Upload> = "application/atq.databind.upload+json; type=collection")
+        ), links(
+            ("getDatabind" = (operation_id = "getDatabind", parameters(("id" = "$response.body#/0/id")), description = "What the newest holds."))
         )),
         (status = 204, description = "There is none."),
-        (status = 500, description = "They cannot be read.", body = Problem)
+        (status = 500, description = "They cannot be read.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json; type=collection")))
     )
 )]
 pub async fn list(State(app): State<App>) -> Result<Response, ApiError> {

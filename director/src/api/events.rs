@@ -11,7 +11,7 @@ use crate::orchestrator::events::News;
 use crate::store::StoreError;
 use crate::task::spec::shorten;
 use atq_api_spec::error::Problem;
-use atq_api_spec::task::{TaskEvent, TaskEvents};
+use atq_api_spec::task::{StreamedEvent, TaskEvent, TaskEvents};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
@@ -42,13 +42,16 @@ const RETRY: Duration = Duration::from_secs(2);
     tag = "task",
     params(
         ("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly"),
-        ("after" = Option<u32>, Query, description = "Only events after the one with this number.", minimum = 0, example = 12),
-        ("Last-Event-ID" = Option<u64>, Header, description = "The same, for streams: what browsers send when they come back. Wins over `after`.")
+        ("after" = Option<u64>, Query, description = "Only events after the one with this number.", minimum = 0, maximum = 4294967295u32, example = 12),
+        ("Last-Event-ID" = Option<u64>, Header, description = "The same: what browsers send when they come back to a stream. Wins over `after`.", minimum = 0, nullable = false)
     ),
     responses(
-        (status = 200, description = "Everything that was recorded, oldest first.", content(
+        (status = 200, description = "Everything that was recorded, oldest first; as a stream, one event after the other.", content(
             (TaskEvents = "application/json"),
-            (String = "text/event-stream", example = "id: 2\nevent: stepStarted\ndata: {\"id\":2,\"at\":\"2026-01-31T12:00:00.25Z\",\"event\":\"stepStarted\",\"step\":\"network\",\"data\":{\"step\":\"network\"}}\n\n")
+            (StreamedEvent = "text/event-stream", example = json!({
+                "id": "2", "event": "stepStarted",
+                "data": "{\"id\":2,\"at\":\"2026-01-31T12:00:00.25Z\",\"event\":\"stepStarted\",\"step\":\"network\",\"data\":{\"step\":\"network\"}}"
+            }))
         )),
         (status = 400, description = "A parameter or `Last-Event-ID` means nothing.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such task.", body = Problem, content_type = "application/problem+json")
@@ -62,9 +65,9 @@ pub async fn events(
 ) -> Result<Response, ApiError> {
     let query = Query::read(&uri, &["after"])?;
     let after = query.number("after", 0..=u32::MAX)?.map(u64::from);
+    let after = last_event_id(&headers)?.or(after).unwrap_or(0);
     let task = find(&app, &name)?;
     if media::accepts(&headers, EVENT_STREAM) {
-        let after = last_event_id(&headers)?.or(after).unwrap_or(0);
         let news = app.orchestrator.follow_events(&name, &task.state.run);
         let mut teller = Teller::default();
         let events = news.filter_map(move |news| ready(tell(&mut teller, news, after)));
@@ -75,7 +78,7 @@ pub async fn events(
             .into_response());
     }
     let mut events = view::events(&app.orchestrator.history(&name)?);
-    events.retain(|event| event.id > after.unwrap_or(0));
+    events.retain(|event| event.id > after);
     let id = name.to_string();
     Ok(Json(TaskEvents { id, events }).into_response())
 }
@@ -85,10 +88,13 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, RequestError> {
     let Some(value) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) else {
         return Ok(None);
     };
-    let number = value
-        .to_str()
-        .ok()
-        .and_then(|text| text.trim().parse().ok());
+    let number = value.to_str().ok().and_then(|text| {
+        // As wide as the API's description says: what clients generated from it can send.
+        text.trim()
+            .parse::<i64>()
+            .ok()
+            .and_then(|n| n.try_into().ok())
+    });
     let bad = || RequestError::BadQuery {
         reason: format!(
             "the header `Last-Event-ID` is `{}`; expected the whole number in `id` of the last event that was seen",

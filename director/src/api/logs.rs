@@ -43,10 +43,10 @@ const TRUTHS: [(&str, bool); 4] = [("1", true), ("true", true), ("0", false), ("
     tag = "task",
     params(
         ("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly"),
-        ("service" = Option<String>, Query, description = "Only of this service: `worker`, `master`, `readiness` or `wait`.", example = "worker"),
-        ("replica" = Option<u32>, Query, description = "Only of this replica; of this try for `wait`.", minimum = 1, example = 2),
-        ("tail" = Option<u32>, Query, description = "Only the last so many lines of each container.", minimum = 0, example = 100),
-        ("follow" = Option<String>, Query, description = "`1` or `true`: go on with what is written later. `tail` then counts what is there already.", example = "1")
+        ("service" = Option<String>, Query, description = "Only of this service: `worker`, `master`, `readiness` or `wait`.", pattern = "^(worker|master|readiness|wait)?$", example = "worker"),
+        ("replica" = Option<u64>, Query, description = "Only of this replica; of this try for `wait`.", minimum = 1, maximum = 4294967295u32, example = 2),
+        ("tail" = Option<u64>, Query, description = "Only the last so many lines of each container.", minimum = 0, maximum = 4294967295u32, example = 100),
+        ("follow" = Option<String>, Query, description = "`1` or `true`: go on with what is written later. `tail` then counts what is there already.", pattern = "^(1|true|0|false)?$", example = "1")
     ),
     responses(
         (status = 200, description = "The lines: as text, or as NDJSON when `Accept` names `application/x-ndjson`.", content(

@@ -40,8 +40,8 @@ const FORMATS: [(&str, Format); 2] = [("json", Format::Json), ("html", Format::H
     tag = "task",
     params(
         ("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly"),
-        ("format" = Option<String>, Query, description = "`json` or `html`, whatever `Accept` says.", example = "html"),
-        ("baseline" = Option<String>, Query, description = "Id of the task that this one is compared with.", example = "checkout-yesterday")
+        ("format" = Option<String>, Query, description = "`json` or `html`, whatever `Accept` says.", pattern = "^(json|html)?$", example = "html"),
+        ("baseline" = Option<String>, Query, description = "Id of the task that this one is compared with.", pattern = "^([A-Za-z0-9][A-Za-z0-9_-]{1,43}[A-Za-z0-9])?$", example = "checkout-yesterday")
     ),
     responses(
         (status = 200, description = "The report: as JSON, or as one HTML page that needs nothing else when `Accept` names `text/html`, as browsers do.", content(

@@ -9,6 +9,7 @@ use crate::evidence::Source;
 use crate::orchestrator::View;
 use crate::orchestrator::reported::REPORT_PATIENCE;
 use crate::task::plan::Role;
+use atq_api_spec::bundle::ZipFile;
 use atq_api_spec::error::Problem;
 use axum::body::Body;
 use axum::extract::State;
@@ -31,11 +32,11 @@ const SERVICES: [(&str, Role); 2] = [("worker", Role::Worker), ("master", Role::
     tag = "task",
     params(
         ("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly"),
-        ("service" = Option<String>, Query, description = "Only of this service: `worker` or `master`.", example = "master"),
-        ("replica" = Option<u32>, Query, description = "Only of this replica.", minimum = 1, example = 2)
+        ("service" = Option<String>, Query, description = "Only of this service: `worker` or `master`.", pattern = "^(worker|master)?$", example = "master"),
+        ("replica" = Option<u64>, Query, description = "Only of this replica.", minimum = 1, maximum = 4294967295u32, example = 2)
     ),
     responses(
-        (status = 200, description = "A zip with `master.1/...`, `worker.3/...`.", content_type = "application/zip", body = Vec<u8>),
+        (status = 200, description = "A zip with `master.1/...`, `worker.3/...`.", content_type = "application/zip", body = inline(ZipFile)),
         (status = 400, description = "A parameter means nothing.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such task, or it left no results.", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The run is not over.", body = Problem, content_type = "application/problem+json"),

@@ -21,7 +21,7 @@ use axum::extract::State;
             (SwarmDetails = "application/json", example = json!({"joinTokens": {"manager": "SWMTKN-1-3pu6hszjas19xyp7-8vxv8rssmk743ojn", "worker": "SWMTKN-1-3pu6hszjas19xyp7-06yq8dvgsjx6g4k2"}})),
             (SwarmDetails = "application/atq.swarm+json")
         )),
-        (status = 503, description = "Docker cannot be reached, is not part of a swarm or not one of its managers; or the tokens are not to be shown.", body = Problem)
+        (status = 503, description = "Docker cannot be reached, is not part of a swarm or not one of its managers; or the tokens are not to be shown.", content((Problem = "application/json"), (Problem = "application/atq.swarm+json")))
     )
 )]
 pub async fn status(State(app): State<App>) -> Result<Json<SwarmDetails>, ApiError> {

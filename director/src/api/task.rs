@@ -48,16 +48,17 @@ const STATUSES: [(&str, TaskStatus); 5] = [
                 "fileid": "0f343b0931126a20f133d67c2b018a3b", "stopGracePeriod": 30, "placement": {"constraints": ["node.role==manager"]}
             },
             "worker": {
-                "alias": "Minions", "image": "atq-jmeter:5.6.3", "environment": ["MODE=node"], "replicas": 3, "stopGracePeriod": 30,
+                "alias": "Minions", "image": "atq-jmeter:5.6.3", "environment": ["MODE=node"], "replicas": 2, "stopGracePeriod": 30,
                 "readiness": {"tcp": 1099, "timeout": 60},
-                "resources": {"limits": {"cpus": 2, "memory": "1GiB"}, "reservations": {"cpus": 0.5, "memory": "768m"}},
-                "placement": {"constraints": ["node.labels.zone==a"], "maxReplicasPerNode": 1},
+                "resources": {"limits": {"cpus": 2, "memory": "1GiB"}, "reservations": {"cpus": 0.25, "memory": "384m"}},
+                "placement": {"constraints": ["node.platform.os==linux"], "maxReplicasPerNode": 4},
                 "labels": {"team": "checkout"}
             },
-            "waitCommand": {"command": "curl -sf http://shop/health", "expectedResult": "ok", "timeout": 30},
+            "waitCommand": {"command": "echo \"$WORKER_CSV_VIPS\" | tr , '\\n' | wc -l", "expectedResult": "2", "timeout": 30},
             "maxDuration": 3600,
             "onWorkerLoss": "abort",
             "exclusive": "shop-staging",
+            "criteria": ["errors < 1%"],
             "delay": 2
         }))),
         description = "The definition, of at most 1 MiB. Read as JSON when the content type is missing, `application/json`, any `+json`, or `application/x-www-form-urlencoded` (what curl's `-d` sends unless told otherwise)."
@@ -66,11 +67,20 @@ const STATUSES: [(&str, TaskStatus); 5] = [
         (status = 200, description = "Accepted, or under way already with this very definition.", content(
             (TaskAccepted = "application/json", example = json!({"id": "checkout-nightly", "status": "initializing"})),
             (TaskAccepted = "application/atq.task+json")
+        ), links(
+            ("getTask" = (operation_id = "getTask", parameters(("id" = "$response.body#/id")), description = "How it stands.")),
+            ("stopTask" = (operation_id = "stopTask", parameters(("id" = "$response.body#/id")), description = "End it early.")),
+            ("deleteTask" = (operation_id = "deleteTask", parameters(("id" = "$response.body#/id")), description = "Remove it with everything that belongs to it.")),
+            ("getTaskEvents" = (operation_id = "getTaskEvents", parameters(("id" = "$response.body#/id")), description = "What happened so far.")),
+            ("getTaskLogs" = (operation_id = "getTaskLogs", parameters(("id" = "$response.body#/id")), description = "What its containers wrote.")),
+            ("getTaskManifest" = (operation_id = "getTaskManifest", parameters(("id" = "$response.body#/id")), description = "What it runs on.")),
+            ("getTaskReport" = (operation_id = "getTaskReport", parameters(("id" = "$response.body#/id")), description = "Its figures, once it is over.")),
+            ("getTaskResults" = (operation_id = "getTaskResults", parameters(("id" = "$response.body#/id")), description = "What its containers left, once it is over."))
         )),
-        (status = 400, description = "The body is not JSON, or has a field twice.", body = Problem),
-        (status = 409, description = "The name is taken: `code` is `task_differs` (another definition is under way) or `task_ended` (the task is over; DELETE it or choose another name).", body = Problem),
-        (status = 413, description = "The body is larger than 1 MiB.", body = Problem),
-        (status = 415, description = "The content type is not JSON's.", body = Problem),
+        (status = 400, description = "The body is not JSON, or has a field twice.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
+        (status = 409, description = "The name is taken: `code` is `task_differs` (another definition is under way) or `task_ended` (the task is over; DELETE it or choose another name).", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
+        (status = 413, description = "The body is larger than 1 MiB.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
+        (status = 415, description = "The content type is not JSON's.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
         (status = 417, description = "The definition has faults: all of them, each with its field.", content(
             (TaskRefused = "application/json", example = json!({
                 "id": "checkout-nightly", "status": "errored", "error": "`worker.image`: is missing; it is required",
@@ -79,7 +89,7 @@ const STATUSES: [(&str, TaskStatus); 5] = [
             })),
             (TaskRefused = "application/atq.task+json")
         )),
-        (status = 503, description = "Docker cannot be reached, is not part of a swarm or not one of its managers. Nothing is stored.", body = Problem)
+        (status = 503, description = "Docker cannot be reached, is not part of a swarm or not one of its managers. Nothing is stored.", content((Problem = "application/json"), (Problem = "application/atq.task+json")))
     )
 )]
 pub async fn create(
@@ -150,7 +160,7 @@ fn usable_name(payload: &Value) -> String {
     params(("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly")),
     responses(
         (status = 200, description = "The task.", content((Task = "application/json"), (Task = "application/atq.task+json"))),
-        (status = 404, description = "There is no such task.", body = Problem),
+        (status = 404, description = "There is no such task.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
         (status = 500, description = "The task could not be created: it failed before its master ran. `failure` says why.", content((Task = "application/json"), (Task = "application/atq.task+json")))
     )
 )]
@@ -178,8 +188,8 @@ pub async fn inspect(
     params(("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly")),
     responses(
         (status = 204, description = "Containers, services, network, volumes and record are gone."),
-        (status = 404, description = "There is no such task.", body = Problem),
-        (status = 500, description = "Clean-up is not over; the answer says what is left and why.", body = Problem)
+        (status = 404, description = "There is no such task.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
+        (status = 500, description = "Clean-up is not over; the answer says what is left and why.", content((Problem = "application/json"), (Problem = "application/atq.task+json")))
     )
 )]
 pub async fn delete(State(app): State<App>, TaskId(name): TaskId) -> Result<StatusCode, ApiError> {
@@ -196,7 +206,7 @@ pub async fn delete(State(app): State<App>, TaskId(name): TaskId) -> Result<Stat
     params(
         ("status" = Option<TaskStatus>, Query, description = "Only tasks with this status."),
         ("limit" = Option<u32>, Query, description = "Most tasks of the answer.", minimum = 1, maximum = 1000, example = 100),
-        ("after" = Option<String>, Query, description = "Only tasks after this one: `next` of the page before, or the id of a task.")
+        ("after" = Option<String>, Query, description = "Only tasks after this one: `next` of the page before, or the id of a task.", pattern = "^(([0-9]+[.])?[A-Za-z0-9][A-Za-z0-9_-]{1,43}[A-Za-z0-9])?$")
     ),
     responses(
         (status = 200, description = "A page of tasks.", body = TaskList),

@@ -146,6 +146,10 @@ fn check_example(media: &Value) -> bool {
         Some("SwarmDetails") => drop(serde_json::from_value::<SwarmDetails>(example).unwrap()),
         Some("Upload") => drop(serde_json::from_value::<Upload>(example).unwrap()),
         Some("Readiness") => drop(serde_json::from_value::<Readiness>(example).unwrap()),
+        Some("StreamedEvent") => {
+            let data = example["data"].as_str().unwrap();
+            drop(serde_json::from_str::<atq_api_spec::task::TaskEvent>(data).unwrap());
+        }
         Some("LogEntry") => drop(serde_json::from_value::<LogEntry>(example).unwrap()),
         Some("Problem") => drop(serde_json::from_value::<Problem>(example).unwrap()),
         Some(other) => panic!("nobody checks the examples of {other}"),
