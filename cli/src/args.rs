@@ -126,7 +126,7 @@ pub struct Run {
     /// Writes the figures as GitLab's load performance report.
     #[arg(long, value_name = "FILE")]
     pub gitlab: Option<PathBuf>,
-    /// Stops the test when it is not over after this time, from its start on, for example `30m`.
+    /// Stops the test when it is not over after this time, that in the queue included, for example `30m`.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub timeout: Option<Duration>,
     /// Removes a task of this name that is over, before the start.
