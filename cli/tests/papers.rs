@@ -24,7 +24,20 @@ fn the_exit_codes_are_written_down() {
 fn every_command_and_option_is_written_down() {
     let page = paper("docs/atq.md");
     let command = Args::command();
+    let rows: Vec<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .collect();
     for sub in command.get_subcommands() {
+        let named = format!("`{}`", sub.get_name());
+        let has_row = rows.iter().any(|row| {
+            let first = row.split(" | ").next().unwrap_or_default();
+            first.contains(&named)
+        });
+        assert!(
+            has_row,
+            "docs/atq.md does not say what `{named} --json` gives"
+        );
         let heading = format!("\n### `atq {}", sub.get_name());
         let begin = page
             .find(&heading)

@@ -1,12 +1,14 @@
-//! The examples, played as their READMEs say it, with curl: all three side by side.
+//! The examples, played as their READMEs say it, all three side by side with curl, then with `atq`.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use anyhow::{Context, Result, ensure};
 use atq_api_spec::report::{Report, Verdict};
 use atq_api_spec::task::TaskStatus;
 use atq_tests::client::Client;
+use atq_tests::director::built;
 use atq_tests::docker::{docker, labelled};
 use atq_tests::stage::Stage;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -37,12 +39,22 @@ fn blocks(example: &str, heading: &str) -> Result<Vec<String>> {
         .collect())
 }
 
+/// That of this process, with the built `atq` on it.
+fn path() -> Result<OsString> {
+    let atq = built("atq")?;
+    let own = std::env::var_os("PATH").unwrap_or_default();
+    let dir = atq.parent().context("a program is in a directory")?;
+    let all = std::iter::once(dir.to_owned()).chain(std::env::split_paths(&own));
+    Ok(std::env::join_paths(all)?)
+}
+
 /// Runs commands as a user would who stands in `dir`; gives what they wrote.
 async fn shell(commands: &str, dir: &Path, url: &str) -> Result<String> {
     let running = Command::new("sh")
         .args(["-euc", commands])
         .current_dir(dir)
         .env("ATQ_URL", url)
+        .env("PATH", path()?)
         .env("NO_PROXY", "127.0.0.1")
         .stdin(Stdio::null())
         .kill_on_drop(true)
@@ -103,6 +115,23 @@ async fn play(example: &str, client: &Client) -> Result<Report> {
     Ok(answer.json().await?)
 }
 
+/// Plays it once more in a new copy of its folder, with the command line.
+async fn play_with_atq(example: &str, client: &Client) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let copied = copy(&folder(example), dir.path()).await?;
+    let commands = blocks(example, "With atq")?.join("\n");
+    let commands = commands.replace("atq run task.json", "atq run task.json --replace");
+    let said = shell(&commands, &copied, &client.url).await?;
+    ensure!(said.contains(&format!("PASS example-{example}")), "{said}");
+    for kept in ["report.html", "junit.xml", "logs/master.1.log"] {
+        ensure!(
+            copied.join("results").join(kept).exists(),
+            "no `{kept}`: {said}"
+        );
+    }
+    Ok(())
+}
+
 async fn copy(from: &Path, to: &Path) -> Result<PathBuf> {
     let status = Command::new("cp").arg("-R").args([from, to]).status();
     ensure!(status.await?.success(), "cp of `{}`", from.display());
@@ -151,6 +180,10 @@ async fn every_example_passes_as_its_readme_says() -> Result<()> {
         ensure!(report.total.errors == 0, "{:#?}", report.total);
     }
     ensure!(plain.workers.len() == 2, "{:#?}", plain.workers);
+
+    for example in ["jmeter", "plain"] {
+        play_with_atq(example, &client).await?;
+    }
 
     for example in EXAMPLES {
         let tidy = blocks(example, "Tidy up")?;
