@@ -283,7 +283,7 @@ pub async fn large_bundle(nodes: &Nodes) -> Result<String> {
     stopped(&stage, "large").await?;
     // What a build with debug information takes by itself says nothing: the growth counts.
     let more = peak_memory(&stage)? - idle;
-    ensure!(more < 20 << 10, "{more} kB more than {idle} kB");
+    ensure!(more < 32 << 10, "{more} kB more than {idle} kB");
     bundle_gone(&stage, &id).await?;
     stage.close().await?;
     Ok(format!(

@@ -47,6 +47,9 @@ pub async fn docker_restarted(nodes: &Nodes) -> Result<String> {
     ))
 }
 
+/// So many workers take seconds to start, which is when Docker is to go away.
+const MANY: u32 = 24;
+
 /// The same while one task waits for its workers, another for its wait command, a third one for the
 /// end of its delay, and a fourth one for workers that never listen. The last one needs its sidecar,
 /// whose port Docker has forgotten by then, so it gets another one.
@@ -76,7 +79,7 @@ pub async fn docker_restarted_in_steps(nodes: &Nodes) -> Result<String> {
     at("in-delay", Step::Delay).await?;
     at("in-readiness", Step::Readiness).await?;
     at("in-wait", Step::WaitCommand).await?;
-    client.start(&small_task("in-resolve", 6)).await?;
+    client.start(&small_task("in-resolve", MANY)).await?;
     at("in-resolve", Step::Resolve).await?;
     nodes.tell("stop", MANAGER)?;
     stage.until_ready(false).await?;
@@ -119,7 +122,7 @@ pub async fn docker_stopped(nodes: &Nodes) -> Result<String> {
     nodes.availability(MANAGER, "drain").await?;
     let stage = NodesStage::open(nodes, "nodes-stopped", "orchestrationTimeout: 10\n").await?;
     let client = stage.director.client.clone();
-    client.start(&small_task("cut-off", 6)).await?;
+    client.start(&small_task("cut-off", MANY)).await?;
     client
         .until("cut-off", PATIENCE, |task| task.step >= Step::Resolve)
         .await?;
