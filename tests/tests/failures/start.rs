@@ -18,12 +18,9 @@ fn worker_runs(name: &str, image: &Image, script: &str) -> Value {
 }
 
 /// It may be seen running for a moment; that it never answers keeps the master from being started then.
-fn ends_at_once(name: &str, image: &Image, script: &str) -> Case {
-    let task = worker_runs(name, image, script);
+fn ends_at_once(task: Value) -> Case {
     let task = with(task, "/worker/readiness", json!({"tcp": 7000}));
-    Case::new(task, Step::Resolve, "worker_failed")
-        .or_in(Step::Readiness)
-        .hints("?service=worker")
+    Case::new(task, Step::Resolve, "worker_failed").or_in(Step::Readiness)
 }
 
 #[tokio::test]
@@ -50,19 +47,21 @@ async fn what_cannot_be_started_or_ends_at_once_is_named() -> Result<()> {
         )
         .says("the master did not start: rejected: No such image: atq-no-such-image:1")
         .hints("on every node"),
-        ends_at_once("worker-exits-0", &shell, "echo enough; exit 0")
+        ends_at_once(worker_runs("worker-exits-0", &shell, "echo enough; exit 0"))
+            .hints("?service=worker")
             .says("0 of 1 workers run; replica 1: complete: exit code 0"),
-        ends_at_once("worker-exits-1", &shell, "echo no plan >&2; exit 1")
-            .says("0 of 1 workers run; replica 1: failed: task: non-zero exit (1)"),
-        Case::new(
-            with(
-                small_task("exec-worker", 2),
-                "/worker/image",
-                hollow.name.as_str(),
-            ),
-            Step::Resolve,
-            "worker_failed",
-        )
+        ends_at_once(worker_runs(
+            "worker-exits-1",
+            &shell,
+            "echo no plan >&2; exit 1",
+        ))
+        .hints("?service=worker")
+        .says("0 of 1 workers run; replica 1: failed: task: non-zero exit (1)"),
+        ends_at_once(with(
+            small_task("exec-worker", 2),
+            "/worker/image",
+            hollow.name.as_str(),
+        ))
         .says("of 2 workers run; replica ")
         .says("failed: task: non-zero exit (127): its command was not found")
         .hints("`args`"),
