@@ -13,6 +13,8 @@ use tokio::time::sleep;
 const CONNECT: Duration = Duration::from_secs(5);
 /// Until the answer begins.
 const ANSWER: Duration = Duration::from_secs(30);
+/// Between two pieces of an answer.
+pub const PIECE: Duration = Duration::from_secs(60);
 /// Pauses between tries.
 const PAUSES: [Duration; 3] = [
     Duration::from_millis(200),
@@ -24,6 +26,8 @@ const PAUSES: [Duration; 3] = [
 #[derive(Debug, Clone)]
 pub struct Director {
     base: Url,
+    /// The base without what is a secret in it.
+    shown: String,
     client: reqwest::Client,
 }
 
@@ -43,6 +47,8 @@ impl Director {
     /// When that is no URL.
     pub fn at(url: &str) -> Result<Self, Trouble> {
         let wrong = |why: String| {
+            // What is before an `@` may be a password.
+            let url = url.rsplit_once('@').map_or(url, |(_, host)| host);
             Trouble::usage(
                 format!("`{url}` is not the URL of a Director: {why}"),
                 "for example http://127.0.0.1:8080",
@@ -58,17 +64,27 @@ impl Director {
         }
         // The second one in a process is refused, and is the same.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let client = reqwest::Client::builder()
+        let mut client = reqwest::Client::builder()
             .user_agent(concat!("atq/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT)
+            .connect_timeout(CONNECT);
+        if is_this_machine(&base) {
+            // A proxy would look for the Director on its own machine.
+            client = client.no_proxy();
+        }
+        let client = client
             .build()
             .map_err(|error| Trouble::failed(format!("no HTTP client: {error}"), ""))?;
-        Ok(Self { base, client })
+        let shown = shown(&base);
+        Ok(Self {
+            base,
+            shown,
+            client,
+        })
     }
 
-    /// Where it is.
+    /// Where it is, for people: without user and password.
     pub fn url(&self) -> &str {
-        self.base.as_str().trim_end_matches("/api/")
+        &self.shown
     }
 
     /// A request; `path` is relative to the base, for example `task/load`, with its query.
@@ -120,10 +136,7 @@ impl Director {
     /// A task that could not be started comes with the status 500, as in 2018.
     async fn read_task(&self, response: Response) -> Result<Task, Trouble> {
         let status = response.status();
-        let body = response
-            .bytes()
-            .await
-            .map_err(|error| self.silent(&error))?;
+        let body = self.body(response).await?;
         match serde_json::from_slice(&body) {
             Ok(task) => Ok(task),
             Err(_) if !status.is_success() => Err(self.refused(status, &body)),
@@ -136,11 +149,29 @@ impl Director {
     /// # Errors
     /// When it is something else.
     pub async fn read<T: DeserializeOwned>(&self, response: Response) -> Result<T, Trouble> {
-        let body = response
-            .bytes()
-            .await
-            .map_err(|error| self.silent(&error))?;
+        let body = self.body(response).await?;
         serde_json::from_slice(&body).map_err(|error| self.stranger(&error))
+    }
+
+    /// All of the body, as long as it goes on.
+    async fn body(&self, mut response: Response) -> Result<Vec<u8>, Trouble> {
+        let mut body = Vec::new();
+        loop {
+            match tokio::time::timeout(PIECE, response.chunk()).await {
+                Ok(Ok(Some(piece))) => body.extend_from_slice(&piece),
+                Ok(Ok(None)) => return Ok(body),
+                Ok(Err(error)) => return Err(self.silent(&error)),
+                Err(_) => return Err(self.stuck()),
+            }
+        }
+    }
+
+    /// An answer has begun, and does not go on.
+    pub fn stuck(&self) -> Trouble {
+        self.unreachable(format!(
+            "the answer does not go on for {} s",
+            PIECE.as_secs()
+        ))
     }
 
     fn stranger(&self, error: &serde_json::Error) -> Trouble {
@@ -193,7 +224,7 @@ impl Director {
         match response.status() {
             status if status.is_success() => Ok(response),
             status => {
-                let body = response.bytes().await.unwrap_or_default();
+                let body = self.body(response).await.unwrap_or_default();
                 Err(self.refused(status, &body))
             }
         }
@@ -226,6 +257,24 @@ impl Director {
         let url = self.url().to_owned();
         Trouble::Unreachable { url, reason }
     }
+}
+
+fn shown(base: &Url) -> String {
+    let mut url = base.clone();
+    // Impossible only for URLs without a host, which are refused.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.as_str().trim_end_matches("/api/").to_owned()
+}
+
+/// Whether the URL names the machine on which this program runs, whatever proxies there are.
+fn is_this_machine(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || address
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 /// A name as one segment of a path.
@@ -268,6 +317,31 @@ mod tests {
             Director::at("https://b/atq").unwrap().url(),
             "https://b/atq"
         );
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let director = Director::at("http://me:secret@a:1/api").unwrap();
+        assert_eq!(director.url(), "http://a:1");
+        let trouble = director.unreachable("no".to_owned()).to_string();
+        assert!(!trouble.contains("secret"), "{trouble}");
+        let trouble = Director::at("ftp://me:secret@a").unwrap_err().to_string();
+        assert!(!trouble.contains("secret"), "{trouble}");
+    }
+
+    #[test]
+    fn what_is_on_this_machine() {
+        let is = |url: &str| is_this_machine(&Url::parse(url).unwrap());
+        for url in [
+            "http://127.0.0.1:8080/",
+            "http://LocalHost/",
+            "http://[::1]:1/",
+        ] {
+            assert!(is(url), "{url}");
+        }
+        for url in ["http://10.0.0.1/", "http://localhost.example.com/"] {
+            assert!(!is(url), "{url}");
+        }
     }
 
     #[test]

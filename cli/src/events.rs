@@ -94,7 +94,7 @@ pub async fn follow(
 }
 
 fn is_gone(trouble: &Trouble) -> bool {
-    matches!(trouble, Trouble::Rejected { status: 404, .. })
+    trouble.is_no_task()
 }
 
 async fn open(

@@ -1,9 +1,9 @@
 //! Answers that are kept as files.
 
 use crate::again::{ASKING, Again};
-use crate::director::Director;
+use crate::director::{Director, PIECE};
 use crate::trouble::Trouble;
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use reqwest::{Method, Response, header};
 use std::error::Error;
 use std::fmt::Display;
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
 
 /// Until an answer begins: the Director waits up to a minute for figures that are being worked out.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -34,17 +35,33 @@ pub async fn bytes(director: &Director, path: &str, accept: &str) -> Result<Vec<
     let mut again = Again::within(ASKING);
     loop {
         let answered = match ask(director, path, accept).await {
-            Ok(response) => response
-                .bytes()
-                .await
-                .map_err(|error| cut(director, &error)),
+            Ok(response) => whole(director, response).await,
             Err(trouble) => Err(trouble),
         };
         match answered {
-            Ok(bytes) => return Ok(bytes.into()),
+            Ok(bytes) => return Ok(bytes),
             Err(trouble) => again.after(trouble).await?,
         }
     }
+}
+
+async fn whole(director: &Director, response: Response) -> Result<Vec<u8>, Trouble> {
+    let mut all = Vec::new();
+    let mut body = response.bytes_stream();
+    while let Some(piece) = next(director, &mut body).await? {
+        all.extend_from_slice(&piece.map_err(|error| cut(director, &error))?);
+    }
+    Ok(all)
+}
+
+/// The next piece of a body, if it goes on.
+async fn next<T>(
+    director: &Director,
+    body: &mut (impl Stream<Item = T> + Unpin),
+) -> Result<Option<T>, Trouble> {
+    timeout(PIECE, body.next())
+        .await
+        .map_err(|_| director.stuck())
 }
 
 /// Puts what is at `path` into the file `to`, which is there whole or not at all. A transfer that breaks
@@ -80,7 +97,7 @@ async fn transfer(director: &Director, path: &str, accept: &str, to: &Path) -> R
     let response = ask(director, path, accept).await?;
     let mut file = File::create(to).await.map_err(unwritten(to))?;
     let mut body = response.bytes_stream();
-    while let Some(piece) = body.next().await {
+    while let Some(piece) = next(director, &mut body).await? {
         let piece = piece.map_err(|error| cut(director, &error))?;
         file.write_all(&piece).await.map_err(unwritten(to))?;
     }

@@ -37,6 +37,7 @@ const ANSWERS: [(&str, &str, &str); 4] = [
 /// # Errors
 /// When the Director cannot be reached, or the directory not be written.
 pub async fn keep(context: &Context, name: &str, dir: &Path) -> Result<(), Trouble> {
+    may_use(dir)?;
     let task = context.director.task(name).await?;
     clear(dir)?;
     let text = serde_json::to_string_pretty(&task).unwrap_or_default();
@@ -51,6 +52,25 @@ pub async fn keep(context: &Context, name: &str, dir: &Path) -> Result<(), Troub
     }
     let kept = keep_logs(context, &task, &dir.join("logs")).await;
     optional(context, "logs", kept)
+}
+
+/// Whether results may be put into `dir`. A `task.json` that no run left there may be somebody's definition,
+/// and what lies beside it is theirs as well.
+///
+/// # Errors
+/// When there is one.
+pub fn may_use(dir: &Path) -> Result<(), Trouble> {
+    let path = dir.join(TASK);
+    match fs::read(&path) {
+        Ok(text) if serde_json::from_slice::<Task>(&text).is_err() => Err(Trouble::usage(
+            format!(
+                "`{}` is there, and is not of an earlier run",
+                path.display()
+            ),
+            "it would be overwritten: name another directory with `--results`",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Makes the directory, and removes from it what an earlier run left: replicas that this one does not have

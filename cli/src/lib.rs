@@ -59,6 +59,22 @@ pub async fn run(args: Args) -> Exit {
     }
 }
 
+/// A command line that cannot be read: the JSON document about it, if one is wanted. The words are clap's.
+pub fn misunderstood(fault: &clap::Error) {
+    let words = std::env::args_os().take_while(|word| word != "--");
+    if fault.use_stderr() && words.skip(1).any(|word| word == "--json") {
+        let text = fault.to_string();
+        let line = text.lines().next().unwrap_or_default();
+        let message = match fault.kind() {
+            clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                "a command is missing"
+            }
+            _ => line.strip_prefix("error: ").unwrap_or(line),
+        };
+        Out::new(true).failure(&Trouble::usage(message, "`--help` shows what there is"));
+    }
+}
+
 async fn perform(args: Args, out: Out) -> Result<Exit, Trouble> {
     let url = match args.command.needs_director() {
         true => settings::url(args.url.as_deref())?,

@@ -3,7 +3,7 @@
 use crate::Context;
 use crate::again::{Again, FOLLOWING};
 use crate::args::Logs;
-use crate::director::segment;
+use crate::director::{PIECE, segment};
 use crate::fetch::cut;
 use crate::trouble::Trouble;
 use atq_api_spec::task::LogEntry;
@@ -15,10 +15,10 @@ use std::ops::ControlFlow;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use tokio::io::AsyncBufReadExt;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::io::StreamReader;
 
-mod seen;
+pub(crate) mod seen;
 #[cfg(test)]
 mod tests;
 
@@ -44,7 +44,7 @@ pub async fn read(
     let mut replay = Replay::first();
     loop {
         let since = Instant::now();
-        let ended = lines(context, response, &mut seen, &mut replay, |entry| {
+        let ended = lines(context, wanted, response, &mut seen, &mut replay, |entry| {
             again.reached();
             each(entry)
         })
@@ -123,6 +123,7 @@ fn date(response: &Response) -> Option<OffsetDateTime> {
 /// Reads one answer. Its end is the end of the lines; a part of a line before a break counts as nothing.
 async fn lines(
     context: &Context,
+    wanted: &Logs,
     response: Response,
     seen: &mut Seen,
     replay: &mut Replay,
@@ -131,7 +132,15 @@ async fn lines(
     let body = response.bytes_stream().map_err(io::Error::other);
     let mut lines = StreamReader::new(body).lines();
     loop {
-        let line = match lines.next_line().await {
+        let next = match wanted.follow {
+            // Nobody knows when the next line is written.
+            true => lines.next_line().await,
+            false => match timeout(PIECE, lines.next_line()).await {
+                Ok(next) => next,
+                Err(_) => return Err(context.director.stuck()),
+            },
+        };
+        let line = match next {
             Ok(Some(line)) => line,
             Ok(None) => return Ok(()),
             Err(error) => return Err(cut(&context.director, &error)),

@@ -6,7 +6,12 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // Faults of the command line itself end the program here, with exit code 2.
-    let args = Args::parse();
-    atq_cli::run(args).await.into()
+    match Args::try_parse() {
+        Ok(args) => atq_cli::run(args).await.into(),
+        // Faults of the command line itself end the program here, with exit code 2.
+        Err(fault) => {
+            atq_cli::misunderstood(&fault);
+            fault.exit()
+        }
+    }
 }

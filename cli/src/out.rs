@@ -2,12 +2,11 @@
 //! as JSON when asked for. Colours are left out where they would only disturb (`NO_COLOR`, no terminal).
 
 use crate::trouble::Trouble;
-use anstream::{eprintln, println};
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::fmt::Display;
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal, Write};
 
 /// Good news.
 pub const GOOD: Style = AnsiColor::Green.on_default().bold();
@@ -39,7 +38,7 @@ impl Out {
     /// A line of the result, unless that is JSON.
     pub fn line(&self, line: impl Display) {
         if !self.json {
-            println!("{line}");
+            told(format_args!("{line}"));
         }
     }
 
@@ -47,34 +46,43 @@ impl Out {
     pub fn result(&self, result: &impl Serialize) {
         if self.json {
             match serde_json::to_string_pretty(result) {
-                Ok(text) => println!("{text}"),
-                Err(error) => eprintln!("the result cannot be written as JSON: {error}"),
+                Ok(text) => told(format_args!("{text}")),
+                Err(error) => aside(format_args!(
+                    "the result cannot be written as JSON: {error}"
+                )),
             }
         }
     }
 
     /// A line about the way to the result.
     pub fn progress(&self, line: impl Display) {
-        eprintln!("{line}");
+        aside(format_args!("{line}"));
     }
 
     /// Says what went wrong: in words, and for `--json` as an object with the member `error`.
     pub fn trouble(&self, trouble: &Trouble) {
-        eprintln!("{BAD}error:{BAD:#} {trouble}");
+        aside(format_args!("{BAD}error:{BAD:#} {trouble}"));
         if let Trouble::Rejected { faults, .. } = trouble {
             for fault in faults {
-                eprintln!("  `{}` {}", fault.field, fault.message);
+                aside(format_args!("  `{}` {}", fault.field, fault.message));
             }
         }
         if let Trouble::Faults { file, faults } = trouble {
             for fault in faults {
-                eprintln!("{}", fault.told(file));
+                aside(format_args!("{}", fault.told(file)));
             }
         }
         if !trouble.hint().is_empty() {
-            eprintln!("{ASIDE}hint: {}{ASIDE:#}", trouble.hint());
+            aside(format_args!("{ASIDE}hint: {}{ASIDE:#}", trouble.hint()));
         }
-        self.result(&as_json(trouble));
+        self.failure(trouble);
+    }
+
+    /// Trouble as JSON, if that is wanted: in one line, since it may follow others of `logs` or `events`.
+    pub fn failure(&self, trouble: &Trouble) {
+        if self.json {
+            told(format_args!("{}", as_json(trouble)));
+        }
     }
 }
 
@@ -92,6 +100,22 @@ fn as_json(trouble: &Trouble) -> Value {
         _ => {}
     }
     told
+}
+
+/// A line to standard error. When nobody can read it any more, the program has better things to do than to break
+/// down: a test may have to be stopped.
+fn aside(line: std::fmt::Arguments<'_>) {
+    drop(writeln!(anstream::stderr(), "{line}"));
+}
+
+/// A line to standard output; who reads a pipe may have gone.
+fn told(line: std::fmt::Arguments<'_>) {
+    match writeln!(anstream::stdout(), "{line}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            aside(format_args!("standard output cannot be written: {error}"));
+        }
+        _ => {}
+    }
 }
 
 #[cfg(test)]

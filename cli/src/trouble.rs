@@ -79,6 +79,11 @@ impl Trouble {
         }
     }
 
+    /// Whether the Director says that there is no such task. A proxy's 404, while the Director is away, says nothing.
+    pub fn is_no_task(&self) -> bool {
+        matches!(self, Self::Rejected { status: 404, code, .. } if code == "task_not_found")
+    }
+
     /// What to do about it; may be empty.
     pub fn hint(&self) -> &str {
         match self {

@@ -315,6 +315,24 @@ async fn swarm_keeps_the_tokens_off_the_screen() {
 }
 
 #[tokio::test]
+async fn there_is_always_one_document_in_one_place() {
+    let director = director([]).await;
+    for args in [
+        &["run", "--json"][..],
+        &["--json", "frobnicate"],
+        &["results", "load", "-o", "-", "--json"],
+    ] {
+        let ended = director.atq(args).await;
+        assert_eq!(ended.code, 2, "{}", ended.err);
+        assert_eq!(ended.json()["exitCode"], 2);
+    }
+    // The lines before it may be many; it is one of them.
+    let ended = director.atq(&["logs", "load", "--json"]).await;
+    assert_eq!(ended.out.lines().count(), 1, "{}", ended.out);
+    assert_eq!(ended.json()["exit"], "rejected");
+}
+
+#[tokio::test]
 async fn version_needs_no_director() {
     let own = env!("CARGO_PKG_VERSION");
     let up = director([(

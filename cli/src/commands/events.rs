@@ -2,7 +2,7 @@
 
 use crate::Context;
 use crate::args::Events;
-use crate::commands::stdout::{Colours, put};
+use crate::commands::stdout::{Colours, Lines};
 use crate::director::segment;
 use crate::events::{End, follow};
 use crate::exit::Exit;
@@ -21,8 +21,9 @@ pub async fn events(context: &Context, args: &Events) -> Result<Exit, Trouble> {
     let colours = Colours::of_stdout();
     if args.follow {
         let json = context.out.json;
+        let mut lines = Lines::default();
         let end = follow(context, &args.name, 0, |event| {
-            put(&match json {
+            lines.put(&match json {
                 true => serde_json::to_string(event).unwrap_or_default(),
                 false => line(event, colours),
             })
@@ -33,7 +34,7 @@ pub async fn events(context: &Context, args: &Events) -> Result<Exit, Trouble> {
                 .out
                 .progress(format_args!("the task `{}` was removed", args.name));
         }
-        return Ok(Exit::Pass);
+        return lines.end();
     }
     let path = format!("task/{}/events", segment(&args.name));
     let history: TaskEvents = context.director.get(&path).await?;

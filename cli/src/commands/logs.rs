@@ -2,7 +2,7 @@
 
 use crate::Context;
 use crate::args::Logs;
-use crate::commands::stdout::{Colours, put};
+use crate::commands::stdout::{Colours, Lines};
 use crate::exit::Exit;
 use crate::logs::read;
 use crate::out::ASIDE;
@@ -17,14 +17,15 @@ use atq_api_spec::task::LogEntry;
 pub async fn logs(context: &Context, args: &Logs) -> Result<Exit, Trouble> {
     let colours = Colours::of_stdout();
     let json = context.out.json;
+    let mut lines = Lines::default();
     read(context, args, |entry| {
-        put(&match json {
+        lines.put(&match json {
             true => serde_json::to_string(entry).unwrap_or_default(),
             false => line(entry, colours),
         })
     })
     .await?;
-    Ok(Exit::Pass)
+    lines.end()
 }
 
 /// `<time> worker.2 <text>`.

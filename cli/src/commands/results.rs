@@ -54,6 +54,12 @@ fn place(output: &Path) -> Place<'_> {
 pub async fn results(context: &Context, args: &Results) -> Result<Exit, Trouble> {
     let path = format!("task/{}/results", segment(&args.name));
     match place(&args.output) {
+        Place::Stdout if context.out.json => {
+            return Err(Trouble::usage(
+                "`--json` and `--output -` both want standard output",
+                "leave one of them out",
+            ));
+        }
         Place::Stdout => to_stdout(context, &path).await?,
         Place::Zip(zip) => {
             let replaced = usize::from(zip.symlink_metadata().is_ok());

@@ -1,5 +1,6 @@
 //! `atq run`.
 
+use crate::again::may_pass;
 use crate::args::Run;
 use crate::definition::Loaded;
 use crate::director::segment;
@@ -11,16 +12,21 @@ use crate::run::human::Human;
 use crate::run::live::Live;
 use crate::run::watch::{Patience, Watched, Wishes, watch};
 use crate::trouble::Trouble;
-use crate::{Context, bundle, definition, gitlab, junit, keep};
+use crate::{Context, bundle, definition, fetch, gitlab, junit, keep};
 use atq_api_spec::report::{Report, Verdict};
 use atq_api_spec::task::{Step, Task, TaskAccepted, TaskStatus};
 use reqwest::Method;
 use serde::Serialize;
 use std::path::Path;
+use std::pin::pin;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// How long a task's removal may take: the Director answers within 90 s.
 const REMOVAL: Duration = Duration::from_secs(120);
+
+/// How long a signal waits for the answer to the start, and the Director then has to hear of the stop.
+const MOMENT: Duration = Duration::from_secs(4);
 
 /// What `--json` tells at the end of a test.
 #[derive(Debug, Serialize)]
@@ -44,6 +50,10 @@ struct Outcome<'a> {
 /// # Errors
 /// When it cannot be started, or the Director is gone for too long. Everything after that is an exit code.
 pub async fn run(context: &Context, args: &Run) -> Result<Exit, Trouble> {
+    if let Some(dir) = &args.results {
+        // Now, and not when the test is over.
+        keep::may_use(dir)?;
+    }
     let loaded = prepare(context, args).await?;
     if args.replace {
         remove_ended(context, &loaded.name).await?;
@@ -58,7 +68,10 @@ pub async fn run(context: &Context, args: &Run) -> Result<Exit, Trouble> {
     }
     // Before the start: whoever ends this program from now on must not leave a test behind.
     let mut human = Human::listen()?;
-    start(context, &loaded).await?;
+    if !begin(context, &loaded, &mut human).await? {
+        tell(context.out, None, Exit::Stopped, None);
+        return Ok(Exit::Stopped);
+    }
     let wishes = Wishes {
         follow: args.follow,
         timeout: args.timeout,
@@ -126,6 +139,44 @@ async fn start(context: &Context, loaded: &Loaded) -> Result<TaskAccepted, Troub
     }
 }
 
+/// Starts it; gives whether it is to be watched. A signal meanwhile is for who watches it, unless the answer does
+/// not come soon: then it is stopped at once. That it may have been started without an answer is said.
+async fn begin(context: &Context, loaded: &Loaded, human: &mut Human) -> Result<bool, Trouble> {
+    let (out, name) = (context.out, &loaded.name);
+    let mut starting = pin!(start(context, loaded));
+    let started = tokio::select! {
+        started = &mut starting => Some(started),
+        word = human.word() => match timeout(MOMENT, &mut starting).await {
+            Ok(started) => {
+                human.repeat(word);
+                Some(started)
+            }
+            Err(_) => None,
+        },
+    };
+    let may_run = format!(
+        "`{name}` may have been started: `atq show {name}` says so, `atq stop {name}` stops it"
+    );
+    match started {
+        Some(Ok(_)) => Ok(true),
+        Some(Err(trouble)) => {
+            if may_pass(&trouble) {
+                out.progress(may_run);
+            }
+            Err(trouble)
+        }
+        None => {
+            let path = format!("task/{}/stop", segment(name));
+            let request = context.director.request(Method::POST, &path)?;
+            match context.director.send_within(request, MOMENT).await {
+                Ok(_) => out.progress(format!("`{name}` is asked to stop")),
+                Err(_) => out.progress(may_run),
+            }
+            Ok(false)
+        }
+    }
+}
+
 /// The refusal of a name that is taken also says what this program can do about it.
 fn taken(trouble: Trouble) -> Trouble {
     match trouble {
@@ -169,8 +220,13 @@ async fn finish(context: &Context, args: &Run, watched: &Watched, human: &mut Hu
             if cut == Some(Cut::Removed) {
                 out.progress("somebody removed the task");
             }
-            tell(out, task, Exit::Stopped, None);
-            return Exit::Stopped;
+            // Also when the Director went away before the task was seen.
+            let exit = match cut {
+                Some(Cut::TimedOut) => Exit::TimedOut,
+                _ => Exit::Stopped,
+            };
+            tell(out, task, exit, None);
+            return exit;
         }
     };
     let exit = ending::exit(task, watched.cut);
@@ -220,20 +276,34 @@ fn wants_anything(args: &Run) -> bool {
     args.results.is_some() || args.junit.is_some() || args.gitlab.is_some()
 }
 
-/// Everything that was wanted; the small files first, so that a pipeline has them whatever comes.
+/// Everything that was wanted; the small files first, so that a pipeline has them whatever comes. What cannot
+/// be brought holds up nothing else; the first trouble is told.
 async fn bring(context: &Context, args: &Run, task: &Task) -> Result<(), Trouble> {
-    if let Some(path) = &args.junit {
-        write(path, &junit::document(task))?;
-    }
-    if let Some(path) = &args.gitlab {
-        let from = format!("task/{}/report?format=json", segment(&task.id));
-        let report: Report = context.director.get(&from).await?;
-        write(path, &gitlab::document(&report))?;
-    }
-    match &args.results {
+    let junit = match &args.junit {
+        Some(path) => write(path, &junit::document(task)),
+        None => Ok(()),
+    };
+    let figures = match &args.gitlab {
+        Some(path) => bring_figures(context, &task.id, path).await,
+        None => Ok(()),
+    };
+    let kept = match &args.results {
         Some(dir) => keep::keep(context, &task.id, dir).await,
         None => Ok(()),
-    }
+    };
+    junit.and(figures).and(kept)
+}
+
+async fn bring_figures(context: &Context, name: &str, path: &Path) -> Result<(), Trouble> {
+    let from = format!("task/{}/report?format=json", segment(name));
+    let report = fetch::bytes(&context.director, &from, "application/json").await?;
+    let report: Report = serde_json::from_slice(&report).map_err(|error| {
+        Trouble::failed(
+            format!("the report of `{name}` cannot be read: {error}"),
+            "",
+        )
+    })?;
+    write(path, &gitlab::document(&report))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Trouble> {
@@ -282,6 +352,29 @@ mod tests {
         assert_eq!(taken(refused(417, "definition_faulty")).to_string(), "no");
     }
 
+    /// A Director that accepts connections, and never answers.
+    #[tokio::test(start_paused = true)]
+    async fn a_signal_is_heard_while_the_start_is_not_answered() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let context = Context {
+            director: crate::director::Director::at(&url).unwrap(),
+            out: Out::new(false),
+        };
+        let loaded = Loaded {
+            payload: serde_json::json!({}),
+            name: "load".to_owned(),
+        };
+        let (mut human, words) = Human::new(false, drop);
+        words
+            .send(crate::run::human::Word::Terminate)
+            .await
+            .unwrap();
+        let begun = tokio::time::Instant::now();
+        assert!(!begin(&context, &loaded, &mut human).await.unwrap());
+        assert!(begun.elapsed() < Duration::from_secs(10));
+    }
+
     #[test]
     fn files_are_put_into_new_directories() {
         let dir = tempfile::tempdir().unwrap();
@@ -290,5 +383,26 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "<x/>");
         let trouble = write(dir.path(), "").unwrap_err();
         assert_eq!(trouble.exit(), Exit::InfrastructureFailed);
+    }
+
+    #[tokio::test]
+    async fn a_time_limit_counts_also_for_a_task_that_was_never_seen() {
+        let context = Context {
+            director: crate::director::Director::at("http://127.0.0.1:1").unwrap(),
+            out: Out::new(false),
+        };
+        let (mut human, _words) = Human::new(false, drop);
+        for (cut, exit) in [
+            (Cut::TimedOut, Exit::TimedOut),
+            (Cut::Interrupted, Exit::Stopped),
+            (Cut::Removed, Exit::Stopped),
+        ] {
+            let watched = Watched {
+                task: None,
+                cut: Some(cut),
+            };
+            let ended = finish(&context, &Run::default(), &watched, &mut human).await;
+            assert_eq!(ended, exit);
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Streams to standard output: line by line, and quiet when nobody reads on.
 
+use crate::exit::Exit;
+use crate::trouble::Trouble;
 use anstyle::Style;
 use std::io::{ErrorKind, Write, stdout};
 use std::ops::ControlFlow;
@@ -31,15 +33,55 @@ impl Colours {
     }
 }
 
-/// Writes a line. Breaks off when it cannot be written: who reads has gone, as `head` does.
-pub fn put(line: &str) -> ControlFlow<()> {
-    match writeln!(stdout(), "{line}") {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(error) => {
-            if error.kind() != ErrorKind::BrokenPipe {
-                anstream::eprintln!("standard output cannot be written: {error}");
+/// Lines to standard output, as long as they can be written.
+#[derive(Debug, Default)]
+pub struct Lines {
+    failed: Option<Trouble>,
+}
+
+impl Lines {
+    /// Writes a line. Breaks off when it cannot be written.
+    pub fn put(&mut self, line: &str) -> ControlFlow<()> {
+        self.wrote(writeln!(stdout(), "{line}"))
+    }
+
+    fn wrote(&mut self, written: std::io::Result<()>) -> ControlFlow<()> {
+        match written {
+            Ok(()) => return ControlFlow::Continue(()),
+            // Who reads has gone, as `head` does.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+            Err(error) => {
+                let message = format!("standard output cannot be written: {error}");
+                self.failed = Some(Trouble::failed(message, ""));
             }
-            ControlFlow::Break(())
+        }
+        ControlFlow::Break(())
+    }
+
+    /// How it went.
+    ///
+    /// # Errors
+    /// When a line could not be written for another reason than that nobody reads on.
+    pub fn end(self) -> Result<Exit, Trouble> {
+        self.failed.map_or(Ok(Exit::Pass), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Error;
+
+    #[test]
+    fn a_reader_that_goes_is_no_failure_and_a_full_disk_is_one() {
+        for (kind, fails) in [
+            (ErrorKind::BrokenPipe, false),
+            (ErrorKind::StorageFull, true),
+        ] {
+            let mut lines = Lines::default();
+            assert!(lines.wrote(Ok(())).is_continue());
+            assert!(lines.wrote(Err(Error::from(kind))).is_break());
+            assert_eq!(lines.end().is_err(), fails, "{kind}");
         }
     }
 }

@@ -105,6 +105,21 @@ async fn what_an_earlier_run_left_is_replaced_as_a_whole() {
 }
 
 #[tokio::test]
+async fn a_definition_is_not_taken_for_results() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("task.json");
+    let definition = r#"{"name": "load", "master": {}, "worker": {}}"#;
+    fs::write(&path, definition).unwrap();
+    fs::create_dir_all(dir.path().join("logs")).unwrap();
+    fs::write(dir.path().join("logs/mine"), "").unwrap();
+    let context = stage(true).await;
+    let trouble = keep(&context, "load", dir.path()).await.unwrap_err();
+    assert_eq!(trouble.exit(), crate::exit::Exit::Usage);
+    assert_eq!(fs::read_to_string(&path).unwrap(), definition);
+    assert!(dir.path().join("logs/mine").exists());
+}
+
+#[tokio::test]
 async fn what_is_missing_is_no_trouble() {
     let dir = tempfile::tempdir().unwrap();
     keep(&stage(false).await, "load", dir.path()).await.unwrap();

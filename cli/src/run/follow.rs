@@ -1,16 +1,15 @@
 //! What is heard of a task while it runs: its events, its state, the lines of its master. Each goes on
 //! where it was after a lost connection, until nobody listens any more.
 
+use crate::again::may_pass;
 use crate::director::{Director, segment};
+use crate::logs::seen::Seen;
 use crate::trouble::Trouble;
 use atq_api_spec::task::{LogEntry, Step, Task, TaskEvent};
 use eventsource_stream::{Event, Eventsource};
 use futures_util::{Stream, StreamExt, stream};
 use reqwest::{Method, Response, header};
-use std::collections::BTreeMap;
 use std::time::Duration;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokio::sync::mpsc::Sender;
 use tokio::time::{sleep, timeout};
 
@@ -59,7 +58,7 @@ async fn say(signs: &Sender<Sign>, sign: Sign) -> Result<(), Over> {
 
 /// Whether that means that there is no such task.
 fn is_missing(trouble: &Trouble) -> bool {
-    matches!(trouble, Trouble::Rejected { status: 404, .. })
+    trouble.is_no_task()
 }
 
 /// Says the task's state each `pause`, until it is at its end.
@@ -170,19 +169,24 @@ fn while_alive<T>(stream: impl Stream<Item = T> + Unpin) -> impl Stream<Item = T
 
 /// Says the lines of the master, each once, until it has ended.
 pub async fn lines(director: Director, name: String, lines: Sender<LogEntry>) {
-    let mut heard = Heard::default();
+    let mut seen = Seen::default();
     let mut pauses = Pauses::new();
     loop {
-        if let Ok(response) = open_lines(&director, &name).await {
-            match hear_lines(response, &mut heard, &lines).await {
-                Ok(true) => pauses = Pauses::new(),
-                Ok(false) => {}
+        let is_whole = match open_lines(&director, &name).await {
+            Ok(response) => match hear_lines(response, &mut seen, &lines).await {
+                Ok(heard) => {
+                    if heard.any {
+                        pauses = Pauses::new();
+                    }
+                    heard.is_whole
+                }
                 Err(Over) => return,
-            }
-        }
-        // The lines also end when a Director is shut down.
+            },
+            Err(trouble) => !may_pass(&trouble),
+        };
+        // What breaks off, as when a Director is shut down, was not all, even if the master has ended since.
         match director.task(&name).await {
-            Ok(task) if task.step > Step::Running => return,
+            Ok(task) if is_whole && task.step > Step::Running => return,
             Err(trouble) if is_missing(&trouble) => return,
             _ => pauses.wait().await,
         }
@@ -200,51 +204,39 @@ async fn open_lines(director: &Director, name: &str) -> Result<Response, Trouble
     director.send(request).await
 }
 
-/// When each replica's last line was written: a new connection tells all of them again.
-#[derive(Debug, Default)]
-struct Heard(BTreeMap<u32, OffsetDateTime>);
-
-impl Heard {
-    /// Whether this line is new.
-    fn is_new(&self, entry: &LogEntry) -> bool {
-        let (Some(last), Ok(at)) = (
-            self.0.get(&entry.replica),
-            OffsetDateTime::parse(&entry.at, &Rfc3339),
-        ) else {
-            return true;
-        };
-        at > *last
-    }
-
-    fn note(&mut self, entry: &LogEntry) {
-        if let Ok(at) = OffsetDateTime::parse(&entry.at, &Rfc3339) {
-            self.0.insert(entry.replica, at);
-        }
-    }
+/// What came on one connection.
+struct HeardLines {
+    /// Whether there were new lines.
+    any: bool,
+    /// Whether it ended in good order.
+    is_whole: bool,
 }
 
-/// Says the lines of one connection; gives whether there were any.
+/// Says the lines of one connection.
 async fn hear_lines(
     response: Response,
-    heard: &mut Heard,
+    seen: &mut Seen,
     lines: &Sender<LogEntry>,
-) -> Result<bool, Over> {
-    // Lines of one instant are all new, or none of them is.
-    let before = Heard(heard.0.clone());
+) -> Result<HeardLines, Over> {
+    let mut replay = seen.replay();
     let mut bytes = response.bytes_stream();
     let mut rest = Vec::new();
-    let mut any = false;
-    while let Some(Ok(piece)) = bytes.next().await {
+    let (mut any, mut is_whole) = (false, true);
+    while let Some(piece) = bytes.next().await {
+        let Ok(piece) = piece else {
+            is_whole = false;
+            break;
+        };
         rest.extend_from_slice(&piece);
         for entry in entries(&mut rest) {
-            if before.is_new(&entry) {
+            if replay.is_new(&entry) {
                 any = true;
-                heard.note(&entry);
+                seen.note(&entry);
                 lines.send(entry).await.map_err(|_| Over)?;
             }
         }
     }
-    Ok(any)
+    Ok(HeardLines { any, is_whole })
 }
 
 /// Takes whole lines out of the buffer.
@@ -279,20 +271,5 @@ mod tests {
         }
         assert_eq!(all, [entry(1, "x"), entry(2, "x"), entry(3, "x")]);
         assert!(buffer.is_empty());
-    }
-
-    #[test]
-    fn what_was_heard_is_not_new() {
-        let mut heard = Heard::default();
-        assert!(heard.is_new(&entry(2, "a")));
-        heard.note(&entry(2, "a"));
-        assert!(!heard.is_new(&entry(1, "before")));
-        assert!(!heard.is_new(&entry(2, "a")));
-        assert!(heard.is_new(&entry(3, "c")));
-        let other = LogEntry {
-            replica: 2,
-            ..entry(1, "of another")
-        };
-        assert!(heard.is_new(&other));
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 pub enum Word {
     /// Ctrl-C, SIGINT.
     Interrupt,
-    /// SIGTERM.
+    /// SIGTERM, or SIGHUP: the terminal is gone, and with it who could be asked.
     Terminate,
     /// The answer to the question; empty when there will be none.
     Answer(String),
@@ -81,10 +81,14 @@ impl Human {
     pub fn listen() -> Result<Self, Trouble> {
         let attended = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
         let (human, sender) = Self::new(attended, ask_terminal);
-        for (kind, word) in [
+        let mut kinds = vec![
             (SignalKind::interrupt(), Word::Interrupt),
             (SignalKind::terminate(), Word::Terminate),
-        ] {
+        ];
+        if !is_nohup(&std::fs::read_to_string("/proc/self/status").unwrap_or_default()) {
+            kinds.push((SignalKind::hangup(), Word::Terminate));
+        }
+        for (kind, word) in kinds {
             let mut signals = signal(kind)
                 .map_err(|error| Trouble::failed(format!("no signals: {error}"), ""))?;
             let sender = sender.clone();
@@ -116,6 +120,12 @@ impl Human {
         }
     }
 
+    /// Says a word again, to whom it may concern later.
+    pub fn repeat(&self, word: Word) {
+        // Full of words: then one more says nothing.
+        drop(self.sender.try_send(word));
+    }
+
     /// The next signal; a late answer is none.
     pub async fn signal(&mut self) {
         while matches!(self.word().await, Word::Answer(_)) {}
@@ -125,6 +135,14 @@ impl Human {
     pub fn ask(&self) {
         (self.ask)(self.sender.clone());
     }
+}
+
+/// Whether SIGHUP is ignored, as `nohup` arranges it: what listened to it would undo that. `status` is that of the
+/// process in `/proc`.
+fn is_nohup(status: &str) -> bool {
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 != 0)
 }
 
 /// In a thread of its own: a read from a terminal cannot be given up, and must not hold the program's end.
@@ -140,6 +158,13 @@ fn ask_terminal(sender: Sender<Word>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nohup_is_respected() {
+        assert!(is_nohup("SigBlk:\t0\nSigIgn:\t0000000000001001\n"));
+        assert!(!is_nohup("SigBlk:\t1\nSigIgn:\t0000000000001000\n"));
+        assert!(!is_nohup(""));
+    }
 
     #[test]
     fn a_human_is_asked_once_and_a_pipeline_never() {

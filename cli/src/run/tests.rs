@@ -73,6 +73,8 @@ struct Canned {
     stops: u32,
     /// Whether a stop is obeyed.
     obeys: bool,
+    /// So many stops are not heard.
+    deaf: u32,
 }
 
 type Shared = Arc<Mutex<Canned>>;
@@ -80,13 +82,20 @@ type Shared = Arc<Mutex<Canned>>;
 async fn show(State(canned): State<Shared>) -> Response {
     match &canned.lock().unwrap().task {
         Some(task) => Json(task).into_response(),
-        None => (StatusCode::NOT_FOUND, Json(json!({"error": "none"}))).into_response(),
+        None => (
+            StatusCode::NOT_FOUND,
+            Json(json!({"error": "none", "code": "task_not_found"})),
+        )
+            .into_response(),
     }
 }
 
 async fn stop(State(canned): State<Shared>) -> StatusCode {
     let mut canned = canned.lock().unwrap();
     canned.stops += 1;
+    if canned.stops <= canned.deaf {
+        return StatusCode::BAD_GATEWAY;
+    }
     if let (true, Some(task)) = (canned.obeys, &mut canned.task) {
         (task.status, task.step) = (TaskStatus::Stopped, Step::Done);
     }
@@ -283,6 +292,47 @@ async fn each_line_of_the_master_is_shown_once_and_the_last_ones_too() {
     assert_eq!(lines, ["one", "two", "three", "four"]);
 }
 
+/// The times of standard output and standard error go forward each for itself, and lines may share one.
+#[tokio::test]
+async fn lines_of_one_time_and_of_two_streams_are_each_shown_once() {
+    let error = LogEntry {
+        stream: "stderr".to_owned(),
+        ..entry(3, "error")
+    };
+    let (director, canned) = canned(Canned {
+        task: Some(at(Step::Running)),
+        streams: vec![vec![]],
+        lines: vec![
+            vec![entry(1, "one"), error.clone()],
+            vec![
+                entry(1, "one"),
+                entry(1, "same"),
+                error.clone(),
+                entry(2, "two"),
+            ],
+        ],
+        ..Canned::default()
+    })
+    .await;
+    let (human, _words) = Human::new(false, drop);
+    let follow = Wishes {
+        follow: true,
+        ..wishes()
+    };
+    let (watched, mut lines) = watching(director, follow, human);
+    let mut seen = Vec::new();
+    line(&mut lines, "two", &mut seen).await;
+    canned.lock().unwrap().task = Some(task("t"));
+    watched.await.unwrap().unwrap();
+    let lines: Vec<&str> = seen
+        .iter()
+        .filter_map(|line| line.rsplit_once(' '))
+        .map(|(_, text)| text)
+        .filter(|text| ["one", "same", "error", "two"].contains(text))
+        .collect();
+    assert_eq!(lines, ["one", "error", "same", "two"]);
+}
+
 #[tokio::test]
 async fn where_nobody_can_be_asked_a_signal_stops_the_test() {
     for word in [Word::Interrupt, Word::Terminate] {
@@ -302,6 +352,26 @@ async fn where_nobody_can_be_asked_a_signal_stops_the_test() {
         assert_eq!(watched.task.unwrap().status, TaskStatus::Stopped);
         assert_eq!(canned.lock().unwrap().stops, 1);
     }
+}
+
+#[tokio::test]
+async fn a_stop_that_is_not_heard_is_said_again() {
+    let (director, canned) = canned(Canned {
+        task: Some(at(Step::Running)),
+        streams: vec![vec![]],
+        obeys: true,
+        deaf: 2,
+        ..Canned::default()
+    })
+    .await;
+    let (human, words) = Human::new(false, drop);
+    let (watched, mut lines) = watching(director, wishes(), human);
+    line(&mut lines, "the test runs", &mut Vec::new()).await;
+    words.send(Word::Terminate).await.unwrap();
+    let watched = watched.await.unwrap().unwrap();
+    assert_eq!(watched.cut, Some(Cut::Interrupted));
+    assert_eq!(watched.task.unwrap().status, TaskStatus::Stopped);
+    assert_eq!(canned.lock().unwrap().stops, 3);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use super::ending::Cut;
 use super::follow::{self, Sign};
 use super::human::{Act, Human, QUESTION, Talk, Word, act};
 use super::live::{Live, View};
+use crate::again::Again;
 use crate::director::{Director, segment};
 use crate::trouble::Trouble;
 use atq_api_spec::task::{LogEntry, Step, Task};
@@ -136,8 +137,10 @@ struct Watcher<'a> {
     silence: Option<String>,
     /// Whether that was told.
     is_told: bool,
+    /// Whether the Director has heard that it is to stop.
+    is_heard: bool,
     /// Tells the Director to stop it.
-    asking: Option<JoinHandle<()>>,
+    asking: Option<JoinHandle<bool>>,
     sender: Sender<Sign>,
     /// Until somebody listens to the master.
     line_sender: Option<Sender<LogEntry>>,
@@ -164,10 +167,11 @@ impl<'a> Watcher<'a> {
             task: None,
             cut: None,
             talk: Talk::Silent,
-            deadline: wishes.timeout.map(|time| now + time),
+            deadline: wishes.timeout.and_then(|time| now.checked_add(time)),
             last_sign: now,
             silence: None,
             is_told: false,
+            is_heard: false,
             asking: None,
             sender,
             line_sender: Some(line_sender),
@@ -186,7 +190,7 @@ impl<'a> Watcher<'a> {
                 self.live.say(format!("the stop failed: {trouble}"));
                 return None;
             }
-            Sign::Asked(Ok(())) => {}
+            Sign::Asked(Ok(())) => self.is_heard = true,
             Sign::Removed => return Some(Some(Cut::Removed)),
             Sign::Event(event) => self.view.event(&event),
             Sign::Task(task) => {
@@ -254,7 +258,12 @@ impl<'a> Watcher<'a> {
             Act::Leave => {
                 self.be_heard().await;
                 let what = match self.talk {
-                    Talk::Stopping => "the task was asked to stop, and is left to itself",
+                    Talk::Stopping if self.is_heard => {
+                        "the task was asked to stop, and is left to itself"
+                    }
+                    Talk::Stopping => {
+                        "the Director did not hear that the task is to stop; it goes on"
+                    }
                     Talk::Silent | Talk::Asked => "the task goes on",
                 };
                 self.live.say(self.come_back(what));
@@ -277,8 +286,8 @@ impl<'a> Watcher<'a> {
     /// A stop that was just asked for must reach the Director before this program ends.
     async fn be_heard(&mut self) {
         if let Some(asking) = self.asking.take() {
-            // Nobody is left to hear of a failure.
-            drop(timeout(LAST_WORD, asking).await);
+            let asked = timeout(LAST_WORD, asking).await;
+            self.is_heard |= matches!(asked, Ok(Ok(true)));
         }
     }
 
@@ -292,20 +301,26 @@ impl<'a> Watcher<'a> {
             .flat_map(|task| [&task.master, &task.worker]);
         let grace = services.filter_map(|service| service.stop_grace_period);
         let grace = Duration::from_secs(grace.max().unwrap_or(0));
-        self.deadline = Some(Instant::now() + self.wishes.patience.stop + grace);
+        let patience = self.wishes.patience.stop + grace;
+        self.deadline = Some(Instant::now() + patience);
         let (director, name) = (self.director.clone(), self.name.to_owned());
         let sender = self.sender.clone();
         self.asking = Some(tokio::spawn(async move {
-            let asked = stop(&director, &name).await;
+            let asked = stop(&director, &name, patience).await;
+            let is_heard = asked.is_ok();
             drop(sender.send(Sign::Asked(asked)).await);
+            is_heard
         }));
     }
 
     /// The time is over: that of the test, or that for its end.
     fn late(&mut self) -> End {
         if self.talk == Talk::Stopping {
-            self.live
-                .say(self.come_back("the task was asked to stop, and is not over yet"));
+            let what = match self.is_heard {
+                true => "the task was asked to stop, and is not over yet",
+                false => "the Director does not hear that the task is to stop; it goes on",
+            };
+            self.live.say(self.come_back(what));
             return Some(self.cut);
         }
         self.stop(
@@ -335,8 +350,14 @@ impl<'a> Watcher<'a> {
     }
 }
 
-/// Asks a task to stop. Safe to say twice.
-async fn stop(director: &Director, name: &str) -> Result<(), Trouble> {
-    let request = director.request(Method::POST, &format!("task/{}/stop", segment(name)))?;
-    director.send_again(request).await.map(drop)
+/// Asks a task to stop, for so long as nobody hears it. Safe to say twice.
+async fn stop(director: &Director, name: &str, patience: Duration) -> Result<(), Trouble> {
+    let mut again = Again::within(patience);
+    loop {
+        let request = director.request(Method::POST, &format!("task/{}/stop", segment(name)))?;
+        match director.send(request).await {
+            Ok(_) => return Ok(()),
+            Err(trouble) => again.after(trouble).await?,
+        }
+    }
 }

@@ -189,6 +189,7 @@ start() {
   case $STATUS in 4??) STARTED= ;; esac
   check "start of \`$NAME\`"
   STARTED=yes BEGUN=$(now)
+  printf '{"id": "%s"}' "$NAME" >"$DIR/now.json"
   note "task $NAME started"
 }
 
@@ -205,7 +206,7 @@ look() {
   call 30 GET "/task/$NAME"
   case $STATUS in
     200 | 500) jq -e '.id and .status' "$DIR/body" >/dev/null 2>&1 && cp "$DIR/body" "$DIR/now.json" ;;
-    404) die 4 "the task \`$NAME\` was removed while it ran" ;;
+    404) die 6 "the task \`$NAME\` was removed while it ran" ;;
     *) return 1 ;;
   esac
 }
@@ -300,13 +301,16 @@ junit() {
 
 # ---------------------------------------------------------------- the verdict
 
-# decide TIMED-OUT: the exit code of a task that is over.
+# decide TIMED-OUT: the exit code of a task, by the rules of `atq` (cli/src/run/ending.rs).
 decide() {
   jq -r --arg late "$1" '
-    if $late != "" then 5
-    elif .status == "stopped" then 6
-    elif .status == "finished" then {fail: 1, invalid: 7}[.verdict // ""] // 0
-    else {master_exit: 3, max_duration: 5, worker_lost: 7}[.failure.code // ""] // 4 end' "$DIR/now.json"
+    if .status == "errored" then
+      {master_exit: 3, worker_lost: 7, max_duration: 5, workers_timed_out: 5, master_timed_out: 5}[.failure.code // ""] // 4
+    elif .status == "finished" then
+      {pass: 0, fail: 1, invalid: 7}[.verdict // ""] //
+        (if ((.criteria // []) | length) > 0 or .minSamples != null then 7 else 0 end)
+    elif $late != "" then 5
+    else 6 end' "$DIR/now.json"
 }
 
 meaning() {
@@ -339,7 +343,8 @@ pair() {
   case $2 in
     =* | *.=* | .*) die 2 "\`${2%%=*}\` of $1 is not a name" ;;
     *=*) defer "${1#--}" "$2" ;;
-    *) die 2 "\`$2\` of $1 has no \`=\`" "for example $1 name=value" ;;
+    # The text itself stays unsaid: it may be a password whose name was forgotten.
+    *) die 2 "a value of $1 has no \`=\`" "for example $1 name=value" ;;
   esac
 }
 

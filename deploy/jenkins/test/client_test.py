@@ -155,7 +155,10 @@ class Outcomes(Client):
         self.check(failed("master_exit"), 3, "it was master_exit")
         self.check(failed("docker_refused"), 4, "look there")
         self.check(failed("max_duration"), 5, "longer than it may")
+        for code in ("workers_timed_out", "master_timed_out"):
+            self.check(failed(code), 5, "longer than it may")
         self.check(failed("worker_lost"), 7, "says nothing")
+        self.check({"status": "finished", "step": "done", "criteria": ["p95 < 1s"]}, 7, "says nothing")
         self.check({"status": "stopped", "step": "done"}, 6, "was stopped")
 
     def test_a_director_of_2018_has_no_steps_and_no_verdict(self):
@@ -166,7 +169,7 @@ class Outcomes(Client):
 
     def test_a_task_that_is_removed_is_told(self):
         director = Director([{"status": "started", "step": "running"}, (404, {"error": "no"})])
-        self.assertEqual(self.run_task(director), 4)
+        self.assertEqual(self.run_task(director), 6)
         self.assertIn("was removed while it ran", self.err)
 
     def test_a_director_that_goes_away_is_told(self):
