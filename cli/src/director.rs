@@ -13,6 +13,8 @@ use tokio::time::sleep;
 const CONNECT: Duration = Duration::from_secs(5);
 /// Until the answer begins.
 const ANSWER: Duration = Duration::from_secs(30);
+/// The Director waits up to 90 s for the clean-up before it says what is left.
+const CLEAN_UP: Duration = Duration::from_secs(100);
 /// Between two pieces of an answer.
 pub const PIECE: Duration = Duration::from_secs(60);
 /// Pauses between tries.
@@ -245,11 +247,17 @@ impl Director {
     }
 
     fn silent(&self, error: &reqwest::Error) -> Trouble {
-        let mut reason: &dyn std::error::Error = error;
-        while let Some(source) = reason.source() {
-            reason = source;
-        }
-        self.unreachable(reason.to_string())
+        self.unreachable(innermost(error).to_string())
+    }
+
+    /// Removes a task with all that is kept of it. Said once: when the answer is lost, a second try could not
+    /// tell success from a wrong name.
+    ///
+    /// # Errors
+    /// When there is no such task, or something is left of it.
+    pub async fn remove_task(&self, name: &str) -> Result<(), Trouble> {
+        let request = self.request(Method::DELETE, &format!("task/{}", segment(name)))?;
+        self.send_within(request, CLEAN_UP).await.map(drop)
     }
 
     /// No Director answers.
@@ -275,6 +283,15 @@ fn is_this_machine(url: &Url) -> bool {
         || address
             .parse::<std::net::IpAddr>()
             .is_ok_and(|address| address.is_loopback())
+}
+
+/// What an error comes from; what wraps it says only where it came through.
+pub fn innermost(error: &dyn std::error::Error) -> &dyn std::error::Error {
+    let mut reason = error;
+    while let Some(source) = reason.source() {
+        reason = source;
+    }
+    reason
 }
 
 /// A name as one segment of a path.

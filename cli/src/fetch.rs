@@ -1,7 +1,7 @@
 //! Answers that are kept as files.
 
 use crate::again::{ASKING, Again};
-use crate::director::{Director, PIECE};
+use crate::director::{Director, PIECE, innermost};
 use crate::trouble::Trouble;
 use futures_util::{Stream, StreamExt};
 use reqwest::{Method, Response, header};
@@ -104,11 +104,15 @@ async fn transfer(director: &Director, path: &str, accept: &str, to: &Path) -> R
     file.flush().await.map_err(unwritten(to))
 }
 
-/// Writes a file that is there whole or not at all.
+/// Writes a file that is there whole or not at all, in a directory that is made if it is missing.
 ///
 /// # Errors
 /// When it cannot be written.
 pub async fn write(to: &Path, content: impl AsRef<[u8]>) -> Result<(), Trouble> {
+    let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty());
+    if let Some(dir) = dir {
+        fs::create_dir_all(dir).await.map_err(unwritten(to))?;
+    }
     let part = part(to);
     fs::write(&part, content).await.map_err(unwritten(&part))?;
     fs::rename(&part, to).await.map_err(unwritten(to))
@@ -123,10 +127,7 @@ pub fn part(path: &Path) -> PathBuf {
 
 /// The connection broke; the trouble names the innermost cause.
 pub fn cut(director: &Director, error: &dyn Error) -> Trouble {
-    let mut reason = error;
-    while let Some(source) = reason.source() {
-        reason = source;
-    }
+    let reason = innermost(error);
     director.unreachable(format!("the answer was cut off: {reason}"))
 }
 

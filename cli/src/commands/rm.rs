@@ -2,16 +2,10 @@
 
 use crate::Context;
 use crate::args::Rm;
-use crate::director::segment;
 use crate::exit::Exit;
 use crate::out::Out;
 use crate::trouble::Trouble;
-use reqwest::Method;
 use serde::Serialize;
-use std::time::Duration;
-
-/// The Director waits up to 90 s for the clean-up before it says what is left.
-const CLEAN_UP: Duration = Duration::from_secs(100);
 
 /// How it went with one task; printed in an array with `--json`.
 #[derive(Debug, Serialize)]
@@ -39,7 +33,7 @@ pub async fn rm(context: &Context, args: &Rm) -> Result<Exit, Trouble> {
         ..context.out
     };
     for name in &args.names {
-        let failed = remove(context, name).await.err();
+        let failed = context.director.remove_task(name).await.err();
         match &failed {
             None => context.out.line(name),
             Some(trouble) => {
@@ -59,12 +53,4 @@ pub async fn rm(context: &Context, args: &Rm) -> Result<Exit, Trouble> {
     }
     context.out.result(&removals);
     Ok(exit)
-}
-
-/// Said once: when the answer is lost, a second try could not tell success from a wrong name.
-async fn remove(context: &Context, name: &str) -> Result<(), Trouble> {
-    let path = format!("task/{}", segment(name));
-    let request = context.director.request(Method::DELETE, &path)?;
-    context.director.send_within(request, CLEAN_UP).await?;
-    Ok(())
 }

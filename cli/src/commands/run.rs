@@ -11,6 +11,7 @@ use crate::run::ending::{self, Cut};
 use crate::run::human::Human;
 use crate::run::live::Live;
 use crate::run::watch::{Patience, Watched, Wishes, watch};
+use crate::table::word;
 use crate::trouble::Trouble;
 use crate::{Context, bundle, definition, fetch, gitlab, junit, keep};
 use atq_api_spec::report::{Report, Verdict};
@@ -21,9 +22,6 @@ use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::time::timeout;
-
-/// How long a task's removal may take: the Director answers within 90 s.
-const REMOVAL: Duration = Duration::from_secs(120);
 
 /// How long a signal waits for the answer to the start, and the Director then has to hear of the stop.
 const MOMENT: Duration = Duration::from_secs(4);
@@ -62,7 +60,7 @@ pub async fn run(context: &Context, args: &Run) -> Result<Exit, Trouble> {
         let accepted = start(context, &loaded).await?;
         context
             .out
-            .line(format!("{} {}", accepted.id, status(accepted.status)));
+            .line(format!("{} {}", accepted.id, word(&accepted.status)));
         context.out.result(&accepted);
         return Ok(Exit::Pass);
     }
@@ -116,10 +114,8 @@ async fn remove_ended(context: &Context, name: &str) -> Result<(), Trouble> {
     if matches!(status, TaskStatus::Initializing | TaskStatus::Started) {
         return Ok(());
     }
-    let path = format!("task/{}", segment(name));
-    let request = context.director.request(Method::DELETE, &path)?;
-    match context.director.send_within(request, REMOVAL).await {
-        Ok(_) | Err(Trouble::Rejected { status: 404, .. }) => {
+    match context.director.remove_task(name).await {
+        Ok(()) | Err(Trouble::Rejected { status: 404, .. }) => {
             context
                 .out
                 .progress(format!("removed the `{name}` of before"));
@@ -201,16 +197,6 @@ fn taken(trouble: Trouble) -> Trouble {
     }
 }
 
-fn status(status: TaskStatus) -> &'static str {
-    match status {
-        TaskStatus::Initializing => "initializing",
-        TaskStatus::Started => "started",
-        TaskStatus::Stopped => "stopped",
-        TaskStatus::Finished => "finished",
-        TaskStatus::Errored => "errored",
-    }
-}
-
 /// Brings everything back, and tells how it ended.
 async fn finish(context: &Context, args: &Run, watched: &Watched, human: &mut Human) -> Exit {
     let out = context.out;
@@ -280,7 +266,7 @@ fn wants_anything(args: &Run) -> bool {
 /// be brought holds up nothing else; the first trouble is told.
 async fn bring(context: &Context, args: &Run, task: &Task) -> Result<(), Trouble> {
     let junit = match &args.junit {
-        Some(path) => write(path, &junit::document(task)),
+        Some(path) => fetch::write(path, junit::document(task)).await,
         None => Ok(()),
     };
     let figures = match &args.gitlab {
@@ -303,19 +289,7 @@ async fn bring_figures(context: &Context, name: &str, path: &Path) -> Result<(),
             "",
         )
     })?;
-    write(path, &gitlab::document(&report))
-}
-
-fn write(path: &Path, text: &str) -> Result<(), Trouble> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-    dir.map_or(Ok(()), std::fs::create_dir_all)
-        .and_then(|()| std::fs::write(path, text))
-        .map_err(|error| {
-            Trouble::failed(
-                format!("`{}` cannot be written: {error}", path.display()),
-                "",
-            )
-        })
+    fetch::write(path, gitlab::document(&report)).await
 }
 
 fn tell(out: Out, task: Option<&Task>, exit: Exit, results: Option<&Path>) {
@@ -373,36 +347,5 @@ mod tests {
         let begun = tokio::time::Instant::now();
         assert!(!begin(&context, &loaded, &mut human).await.unwrap());
         assert!(begun.elapsed() < Duration::from_secs(10));
-    }
-
-    #[test]
-    fn files_are_put_into_new_directories() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a/b/junit.xml");
-        write(&path, "<x/>").unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "<x/>");
-        let trouble = write(dir.path(), "").unwrap_err();
-        assert_eq!(trouble.exit(), Exit::InfrastructureFailed);
-    }
-
-    #[tokio::test]
-    async fn a_time_limit_counts_also_for_a_task_that_was_never_seen() {
-        let context = Context {
-            director: crate::director::Director::at("http://127.0.0.1:1").unwrap(),
-            out: Out::new(false),
-        };
-        let (mut human, _words) = Human::new(false, drop);
-        for (cut, exit) in [
-            (Cut::TimedOut, Exit::TimedOut),
-            (Cut::Interrupted, Exit::Stopped),
-            (Cut::Removed, Exit::Stopped),
-        ] {
-            let watched = Watched {
-                task: None,
-                cut: Some(cut),
-            };
-            let ended = finish(&context, &Run::default(), &watched, &mut human).await;
-            assert_eq!(ended, exit);
-        }
     }
 }

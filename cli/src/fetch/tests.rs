@@ -49,3 +49,13 @@ async fn a_file_that_cannot_be_written_is_named() {
         "{message}"
     );
 }
+
+#[tokio::test]
+async fn files_are_put_into_new_directories() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a/b/junit.xml");
+    write(&path, "<x/>").await.unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "<x/>");
+    let trouble = write(&path.join("c"), "").await.unwrap_err();
+    assert_eq!(trouble.exit(), crate::exit::Exit::InfrastructureFailed);
+}
