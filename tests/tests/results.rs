@@ -9,6 +9,7 @@ use atq_tests::stage::{PATIENCE, Stage, small_task, with};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Read};
+use tokio::sync::RwLock;
 
 /// The files of the zip with their texts.
 async fn results(client: &Client, id: &str, query: &str) -> Result<BTreeMap<String, String>> {
@@ -66,8 +67,12 @@ async fn volumes() -> Result<BTreeSet<String>> {
     Ok(names.lines().map(str::to_owned).collect())
 }
 
+/// Volumes of results have no label: who counts those of all must be alone.
+static VOLUMES: RwLock<()> = RwLock::const_new(());
+
 #[tokio::test]
 async fn results_are_there_after_every_end() -> Result<()> {
+    let _beside = VOLUMES.read().await;
     let stage = Stage::open("test-results").await?;
     let client = stage.client();
     client.start(&small_task("left-finished", 2)).await?;
@@ -122,6 +127,7 @@ async fn results_are_there_after_every_end() -> Result<()> {
 
 #[tokio::test]
 async fn results_survive_the_directors_death_and_a_delete_leaves_none() -> Result<()> {
+    let _beside = VOLUMES.read().await;
     let mut stage = Stage::open("test-results-crash").await?;
     for step in [Step::Running, Step::Collect, Step::Report, Step::Cleanup] {
         let client = stage.client();
@@ -144,6 +150,7 @@ async fn results_survive_the_directors_death_and_a_delete_leaves_none() -> Resul
 
 #[tokio::test]
 async fn no_volume_is_left_and_large_results_come_whole() -> Result<()> {
+    let _alone = VOLUMES.write().await;
     let before = volumes().await?;
     let stage = Stage::open("test-results-large").await?;
     let client = stage.client();
