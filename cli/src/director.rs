@@ -17,6 +17,9 @@ const ANSWER: Duration = Duration::from_secs(30);
 const CLEAN_UP: Duration = Duration::from_secs(100);
 /// Between two pieces of an answer.
 pub const PIECE: Duration = Duration::from_secs(60);
+/// What helps when there is no client for `https`.
+const NO_CERTIFICATES: &str =
+    "`https` needs the machine's certificates: the package `ca-certificates`, or `SSL_CERT_FILE`";
 /// Pauses between tries.
 const PAUSES: [Duration; 3] = [
     Duration::from_millis(200),
@@ -73,9 +76,14 @@ impl Director {
             // A proxy would look for the Director on its own machine.
             client = client.no_proxy();
         }
-        let client = client
-            .build()
-            .map_err(|error| Trouble::failed(format!("no HTTP client: {error}"), ""))?;
+        if base.scheme() == "http" {
+            // A container with nothing but this program has no certificates, and could not call at all.
+            client = client.tls_certs_only(Vec::<reqwest::Certificate>::new());
+        }
+        let client = client.build().map_err(|error| {
+            let message = format!("no HTTP client: {}", innermost(&error));
+            Trouble::failed(message, NO_CERTIFICATES)
+        })?;
         let shown = shown(&base);
         Ok(Self {
             base,

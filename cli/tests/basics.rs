@@ -437,3 +437,26 @@ fn reads(shell: &str, script: &Path) -> bool {
         Err(_) => false,
     }
 }
+
+/// A container with nothing but the program has no certificates.
+#[tokio::test]
+async fn only_https_needs_the_certificates_of_the_machine() {
+    let missing = tempfile::tempdir().unwrap();
+    let run = async |url: &str| {
+        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_atq"))
+            .args(["--url", url, "ps"])
+            .env("SSL_CERT_FILE", missing.path().join("none.pem"))
+            .env("SSL_CERT_DIR", missing.path())
+            .kill_on_drop(true)
+            .output();
+        let output = output.await.unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), err)
+    };
+    let canned = director([("GET /task?limit=20", ok(json!({"tasks": []})))]).await;
+    let (code, err) = run(&canned.url).await;
+    assert_eq!(code, Some(0), "{err}");
+    let (code, err) = run("https://127.0.0.1:1").await;
+    assert_eq!(code, Some(4), "{err}");
+    assert!(err.contains("SSL_CERT_FILE"), "{err}");
+}
