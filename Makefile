@@ -42,7 +42,7 @@ swarm: ## tests on the real Swarm of this machine, two at a time, and on one of 
 jenkins: ## tests of the step for Jenkins, and of the script for agents without atq
 	@deploy/jenkins/test.sh
 
-nodes: ## the tests on a three-node Swarm in network namespaces (about 4 minutes)
+nodes: ## the tests on a three-node Swarm in network namespaces (about 7 minutes)
 	@deploy/setup.sh nodes
 	@deploy/setup.sh image-testload
 	@deploy/setup.sh image-discovery
