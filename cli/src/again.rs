@@ -1,5 +1,6 @@
 //! Patience: how often and how long something is tried again when the connection is lost.
 
+use crate::out::Out;
 use crate::trouble::Trouble;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -8,6 +9,8 @@ use tokio::time::{Instant, sleep};
 pub const FOLLOWING: Duration = Duration::from_secs(300);
 /// How long an answer that is no stream is waited for.
 pub const ASKING: Duration = Duration::from_secs(10);
+/// A stream that has held for so long was a connection that worked, also when nothing was said on it.
+const HELD: Duration = Duration::from_secs(10);
 /// The first pause; each further one is twice as long.
 const FIRST: Duration = Duration::from_millis(200);
 /// The longest pause.
@@ -37,9 +40,14 @@ impl Again {
         self.pauses = 0;
     }
 
-    /// Whether this is a try after a loss.
-    pub fn is_lost(&self) -> bool {
-        self.lost.is_some()
+    /// A stream that was open since `since` has broken off, which is said at the first loss.
+    pub fn broke_off(&mut self, out: Out, since: Instant, trouble: &Trouble) {
+        if since.elapsed() >= HELD {
+            self.reached();
+        }
+        if self.lost.is_none() {
+            out.progress(format_args!("{trouble}; trying again"));
+        }
     }
 
     /// Pauses before the next try.
@@ -98,7 +106,7 @@ mod tests {
         // Another 400 ms would be too much.
         again.after(unreachable()).await.unwrap_err();
         again.reached();
-        assert!(!again.is_lost());
+        assert!(again.lost.is_none());
         again.after(unreachable()).await.unwrap();
     }
 

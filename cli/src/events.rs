@@ -20,8 +20,6 @@ mod tests;
 const LAST_EVENT_ID: &str = "last-event-id";
 /// The Director says something every 15 s, if only a comment.
 const SILENCE: Duration = Duration::from_secs(60);
-/// A connection that held so long worked, even if no event came.
-const HELD: Duration = Duration::from_secs(10);
 
 /// Why there are no more events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,14 +72,7 @@ pub async fn follow(
             Err(trouble) if is_gone(&trouble) => return Ok(End::Deleted),
             Err(trouble) => trouble,
         };
-        if since.elapsed() >= HELD {
-            again.reached();
-        }
-        if !again.is_lost() {
-            context
-                .out
-                .progress(format_args!("{trouble}; trying again"));
-        }
+        again.broke_off(context.out, since, &trouble);
         response = loop {
             again.after(trouble).await?;
             match open(context, name, last, true).await {

@@ -23,8 +23,6 @@ pub(crate) mod seen;
 mod tests;
 
 const NDJSON: &str = "application/x-ndjson";
-/// A connection that held so long worked, even if no line came.
-const HELD: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Gives the wanted lines to `each`, until they end or `each` breaks off.
 ///
@@ -52,14 +50,7 @@ pub async fn read(
         let Err(mut trouble) = ended else {
             return Ok(());
         };
-        if since.elapsed() >= HELD {
-            again.reached();
-        }
-        if !again.is_lost() {
-            context
-                .out
-                .progress(format_args!("{trouble}; trying again"));
-        }
+        again.broke_off(context.out, since, &trouble);
         response = loop {
             again.after(trouble).await?;
             match open(context, wanted, true, &mut seen).await {
