@@ -57,6 +57,9 @@ pub struct ReportSource {
     pub format: String,
     /// Samples in it.
     pub samples: u64,
+    /// Why they are not counted: they are in another file as well, or it is a summary beside single samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ignored: Option<String>,
     /// Why it could not be read, or not to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
@@ -139,6 +142,9 @@ pub struct Series {
     pub interval: f64,
     /// The points in order; one without samples has zeros.
     pub points: Vec<SeriesPoint>,
+    /// Names of the figures of points that the files do not tell; they are zero there and mean nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
 }
 
 /// The samples that ended within one interval.

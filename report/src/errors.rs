@@ -27,11 +27,24 @@ impl Default for Errors {
 impl Errors {
     /// Counts some of a kind.
     pub fn add(&mut self, code: &[u8], message: &[u8], count: u64) {
-        self.scratch.clear();
-        self.scratch.extend_from_slice(code);
-        self.scratch.push(0);
-        self.scratch.extend_from_slice(message);
-        let number = self.kinds.number(&self.scratch);
+        let mut kind = std::mem::take(&mut self.scratch);
+        kind.clear();
+        kind.extend_from_slice(code);
+        kind.push(0);
+        kind.extend_from_slice(message);
+        self.count(&kind, count);
+        self.scratch = kind;
+    }
+
+    /// Adds the counts of others.
+    pub fn merge(&mut self, other: &Self) {
+        for (number, count) in other.counts.iter().enumerate() {
+            self.count(other.kinds.bytes(number), *count);
+        }
+    }
+
+    fn count(&mut self, kind: &[u8], count: u64) {
+        let number = self.kinds.number(kind);
         if self.counts.len() <= number {
             self.counts.resize(number + 1, 0);
         }

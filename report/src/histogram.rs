@@ -14,6 +14,8 @@ const LONGEST_MILLIS: u64 = 1_000_000_000;
 pub struct Times {
     millis: Option<Box<Histogram<u32>>>,
     micros: Option<Box<Histogram<u32>>>,
+    /// What was in the histograms when they were compacted, in their units.
+    compact: [Box<[(u64, u32)]>; 2],
 }
 
 impl Times {
@@ -36,13 +38,26 @@ impl Times {
 
     /// Adds the counts of others.
     pub fn merge(&mut self, other: &Self) {
-        merge(&mut self.millis, other.millis.as_deref());
-        merge(&mut self.micros, other.micros.as_deref());
+        let [millis, micros] = &other.compact;
+        merge(&mut self.millis, other.millis.as_deref(), millis);
+        merge(&mut self.micros, other.micros.as_deref(), micros);
+    }
+
+    /// Keeps the counts in as little memory as they need, for when no more times are expected soon.
+    pub fn compact(&mut self) {
+        let [millis, micros] = &mut self.compact;
+        compact(&mut self.millis, millis);
+        compact(&mut self.micros, micros);
     }
 
     /// Adds the counts to those of a distribution.
     fn pour(&self, into: &mut BTreeMap<u64, u64>) {
-        for (histogram, unit) in [(&self.millis, 1000), (&self.micros, 1)] {
+        let [millis, micros] = &self.compact;
+        for (histogram, compact, unit) in [(&self.millis, millis, 1000), (&self.micros, micros, 1)]
+        {
+            for (value, count) in compact {
+                *into.entry(value * unit).or_default() += u64::from(*count);
+            }
             for step in histogram
                 .iter()
                 .flat_map(|histogram| histogram.iter_recorded())
@@ -54,12 +69,35 @@ impl Times {
     }
 }
 
-fn merge(into: &mut Option<Box<Histogram<u32>>>, other: Option<&Histogram<u32>>) {
+fn merge(
+    into: &mut Option<Box<Histogram<u32>>>,
+    other: Option<&Histogram<u32>>,
+    compact: &[(u64, u32)],
+) {
     match (into.as_mut(), other) {
         // It grows as needed.
         (Some(into), Some(other)) => drop(into.add(other)),
         (None, Some(other)) => *into = Some(Box::new(other.clone())),
         (_, None) => {}
+    }
+    if !compact.is_empty() && into.is_none() {
+        *into = Histogram::new(DIGITS).ok().map(Box::new);
+    }
+    if let Some(into) = into {
+        for (value, count) in compact {
+            // It grows by itself, as above.
+            let _ = into.record_n(*value, *count);
+        }
+    }
+}
+
+fn compact(histogram: &mut Option<Box<Histogram<u32>>>, compact: &mut Box<[(u64, u32)]>) {
+    merge(histogram, None, compact);
+    if let Some(histogram) = histogram.take() {
+        let counts = histogram
+            .iter_recorded()
+            .map(|step| (step.value_iterated_to(), step.count_at_value()));
+        *compact = counts.collect();
     }
 }
 

@@ -1,5 +1,6 @@
 //! Names that come again and again in the rows: labels, workers, kinds of errors.
 
+use encoding_rs::WINDOWS_1252;
 use foldhash::fast::RandomState;
 use std::collections::HashMap;
 
@@ -81,10 +82,23 @@ impl Names {
         self.other.is_some()
     }
 
-    /// The name of a number, as text.
+    /// The name of a number; empty when there is none.
+    pub fn bytes(&self, number: usize) -> &[u8] {
+        self.names.get(number).map_or(&b""[..], |name| name)
+    }
+
+    /// The name of a number, as text. What is no UTF-8 is taken for the encoding of Western Windows.
     pub fn name(&self, number: usize) -> String {
-        let name = self.names.get(number).map_or(&b""[..], |name| name);
-        String::from_utf8_lossy(name).into_owned()
+        let bytes = self.bytes(number);
+        match std::str::from_utf8(bytes) {
+            Ok(text) => text.to_owned(),
+            // A name that was cut within a character is none of these.
+            Err(_) if bytes.len() >= LONGEST => String::from_utf8_lossy(bytes).into_owned(),
+            Err(_) => WINDOWS_1252
+                .decode_without_bom_handling(bytes)
+                .0
+                .into_owned(),
+        }
     }
 }
 

@@ -23,17 +23,24 @@
 
 pub mod compare;
 mod errors;
+mod file;
+mod fingerprint;
 mod format;
+mod found;
 mod histogram;
 mod labels;
+mod overlap;
 pub mod page;
 mod sample;
+mod samples;
 mod series;
 mod summary;
 mod tally;
+mod text;
+mod unpack;
 mod windows;
 
 pub use atq_api_spec::report::{Figures, Report};
-pub use format::{Format, detect};
-pub use tally::{Options, SourceSummary, Tally};
+pub use file::{FinishedFile, ResultFile};
+pub use tally::{Finished, Options, SourceSummary, Tally};
 pub use windows::{Metric, Seen, Window, WindowResult, WindowResults};

@@ -3,22 +3,24 @@
 use crate::histogram::{Distribution, Times, to_f64};
 use atq_api_spec::report::Figures;
 
-/// A sample as a format's reader hands it on. Text is bytes of the file: it is looked at by name only.
-#[derive(Debug, Clone, Copy, Default)]
+/// A sample as a decoder hands it on. Text is bytes of the file: it is looked at by name only.
+#[derive(Debug, Clone, Copy)]
 pub struct Sample<'a> {
-    /// Microseconds since 1970 at its start.
-    pub start: u64,
-    /// Microseconds from start to end.
+    /// Microseconds since 1970 at its start; `None`: the file has no times.
+    pub start: Option<u64>,
+    /// Microseconds from start to end; of a row that sums several samples, their sum.
     pub elapsed: u64,
+    /// How many samples it stands for.
+    pub samples: u64,
+    /// How many of them failed; `None`: the file does not tell.
+    pub errors: Option<u64>,
     /// What was done.
     pub label: &'a [u8],
-    /// Whether it was a success.
-    pub ok: bool,
     /// The sum of other samples (JMeter's transaction controller): a label of its own, not a part of the total.
-    pub controller: bool,
+    pub transaction: bool,
     /// Response code.
     pub code: &'a [u8],
-    /// What is wrong, if it is not ok.
+    /// What is wrong, if it failed.
     pub message: &'a [u8],
     /// Bytes received.
     pub received: u64,
@@ -30,10 +32,82 @@ pub struct Sample<'a> {
     pub worker: &'a [u8],
 }
 
+impl Default for Sample<'_> {
+    fn default() -> Self {
+        Self {
+            start: None,
+            elapsed: 0,
+            samples: 1,
+            errors: Some(0),
+            label: b"",
+            transaction: false,
+            code: b"",
+            message: b"",
+            received: 0,
+            sent: 0,
+            active: None,
+            worker: b"",
+        }
+    }
+}
+
 impl Sample<'_> {
-    /// Microseconds since 1970 at its end.
-    pub fn end(&self) -> u64 {
-        self.start.saturating_add(self.elapsed)
+    /// Microseconds since 1970 at its end. A row that sums several samples does not tell when the last
+    /// of them ended: it is dated by its mean.
+    pub fn end(&self) -> Option<u64> {
+        let elapsed = match self.samples {
+            0 | 1 => self.elapsed,
+            samples => self.elapsed / samples,
+        };
+        Some(self.start?.saturating_add(elapsed))
+    }
+
+    /// How many are known to have failed.
+    pub fn known_errors(&self) -> u64 {
+        self.errors.unwrap_or_default()
+    }
+
+    /// Whether it sums several samples, whose single times are not known.
+    pub fn is_summed(&self) -> bool {
+        self.samples != 1
+    }
+}
+
+/// What is not known of a set of samples.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unknown {
+    /// When some of them were.
+    pub dates: bool,
+    /// Whether some of them failed.
+    pub errors: bool,
+    /// How long single ones took.
+    pub times: bool,
+}
+
+impl Unknown {
+    /// Notes what a sample does not tell.
+    pub fn add(&mut self, sample: &Sample<'_>) {
+        self.dates |= sample.start.is_none();
+        self.errors |= sample.errors.is_none();
+        self.times |= sample.is_summed();
+    }
+
+    /// Notes what another set does not tell.
+    pub fn merge(&mut self, other: Self) {
+        self.dates |= other.dates;
+        self.errors |= other.errors;
+        self.times |= other.times;
+    }
+
+    /// The names of figures that are missing because of it.
+    fn figures(self) -> impl Iterator<Item = &'static str> {
+        let errors = ["errors", "errorPercent"].into_iter();
+        let times = ["min", "p50", "p90", "p95", "p99", "max"].into_iter();
+        let errors = errors.filter(move |_| self.errors);
+        let times = times.filter(move |_| self.times);
+        // A row that sums several samples does not tell when the last of them ended.
+        let throughput = (self.dates || self.times).then_some("throughput");
+        errors.chain(throughput).chain(times)
     }
 }
 
@@ -50,6 +124,7 @@ pub struct Sums {
     pub last_end: u64,
     pub received: u64,
     pub sent: u64,
+    pub unknown: Unknown,
     pub times: Times,
 }
 
@@ -65,6 +140,7 @@ impl Default for Sums {
             last_end: 0,
             received: 0,
             sent: 0,
+            unknown: Unknown::default(),
             times: Times::default(),
         }
     }
@@ -73,16 +149,21 @@ impl Default for Sums {
 impl Sums {
     /// Adds one.
     pub fn add(&mut self, sample: &Sample<'_>) {
-        self.samples += 1;
-        self.errors += u64::from(!sample.ok);
+        self.samples += sample.samples;
+        self.errors += sample.known_errors();
         self.elapsed = self.elapsed.saturating_add(sample.elapsed);
-        self.shortest = self.shortest.min(sample.elapsed);
-        self.longest = self.longest.max(sample.elapsed);
-        self.first_start = self.first_start.min(sample.start);
-        self.last_end = self.last_end.max(sample.end());
+        if let (Some(start), Some(end)) = (sample.start, sample.end()) {
+            self.first_start = self.first_start.min(start);
+            self.last_end = self.last_end.max(end);
+        }
         self.received = self.received.saturating_add(sample.received);
         self.sent = self.sent.saturating_add(sample.sent);
-        self.times.record(sample.elapsed);
+        self.unknown.add(sample);
+        if !sample.is_summed() {
+            self.shortest = self.shortest.min(sample.elapsed);
+            self.longest = self.longest.max(sample.elapsed);
+            self.times.record(sample.elapsed);
+        }
     }
 
     /// Adds the sums of others, not their times.
@@ -96,9 +177,21 @@ impl Sums {
         self.last_end = self.last_end.max(other.last_end);
         self.received = self.received.saturating_add(other.received);
         self.sent = self.sent.saturating_add(other.sent);
+        self.unknown.merge(other.unknown);
     }
 
-    /// Seconds from the first start to the last end.
+    /// Adds the sums and times of others.
+    pub fn merge(&mut self, other: &Self) {
+        self.add_sums(other);
+        self.times.merge(&other.times);
+    }
+
+    /// Whether the samples have times.
+    pub fn is_dated(&self) -> bool {
+        self.first_start <= self.last_end
+    }
+
+    /// Seconds from the first start to the last end; zero when the samples have no times.
     pub fn seconds(&self) -> f64 {
         to_f64(self.last_end.saturating_sub(self.first_start)) / 1e6
     }
@@ -119,24 +212,36 @@ pub fn figures(sums: &Sums, times: &Distribution) -> Figures {
         return Figures::default();
     }
     let (samples, seconds) = (to_f64(sums.samples), sums.seconds());
-    Figures {
+    let errors_known = !sums.unknown.errors;
+    let figures = Figures {
         samples: sums.samples,
-        errors: sums.errors,
-        error_percent: to_f64(sums.errors) / samples * 100.0,
-        throughput: if seconds > 0.0 {
+        errors: if errors_known { sums.errors } else { 0 },
+        error_percent: if errors_known {
+            to_f64(sums.errors) / samples * 100.0
+        } else {
+            0.0
+        },
+        throughput: if seconds > 0.0 && !sums.unknown.dates && !sums.unknown.times {
             samples / seconds
         } else {
             0.0
         },
-        min: to_f64(sums.shortest) / 1000.0,
         mean: to_f64(sums.elapsed) / samples / 1000.0,
+        received_bytes: sums.received,
+        sent_bytes: sums.sent,
+        missing: sums.unknown.figures().map(str::to_owned).collect(),
+        ..Figures::default()
+    };
+    if sums.unknown.times {
+        return figures;
+    }
+    Figures {
+        min: to_f64(sums.shortest) / 1000.0,
         p50: times.percentile(50.0),
         p90: times.percentile(90.0),
         p95: times.percentile(95.0),
         p99: times.percentile(99.0),
         max: to_f64(sums.longest) / 1000.0,
-        received_bytes: sums.received,
-        sent_bytes: sums.sent,
-        missing: Vec::new(),
+        ..figures
     }
 }

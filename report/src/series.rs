@@ -43,12 +43,35 @@ impl Default for Timeline {
 }
 
 impl Timeline {
-    /// Counts a sample where it ended.
+    /// Counts a sample where it ended; one without a time is not counted.
     pub fn add(&mut self, sample: &Sample<'_>, worker: usize) {
-        let end = sample.end();
-        if let Some(point) = self.point(end) {
+        let point = sample.end().and_then(|end| self.point(end));
+        if let Some(point) = point {
             point.add(sample, worker);
         }
+    }
+
+    /// Adds another series, whose workers have these numbers here.
+    pub fn merge(&mut self, other: &Self, workers: &[usize]) {
+        while self.interval < other.interval {
+            self.double();
+        }
+        for (number, point) in (other.first..).zip(&other.points) {
+            // Points without anything in them only fill a gap.
+            if point.samples == 0 && point.active.is_empty() {
+                continue;
+            }
+            if let Some(into) = self.point(number * other.interval) {
+                into.merge(point, workers);
+            }
+        }
+    }
+
+    /// Keeps the points in as little memory as they need.
+    pub fn compact(&mut self) {
+        self.points
+            .iter_mut()
+            .for_each(|point| point.times.compact());
     }
 
     /// Counts active users at a time, without a sample.
@@ -83,11 +106,13 @@ impl Timeline {
     }
 
     fn double(&mut self) {
+        let workers = self.points.iter().map(|point| point.active.len()).max();
+        let same: Vec<usize> = (0..workers.unwrap_or_default()).collect();
         let mut halved: VecDeque<Point> = VecDeque::new();
         let first = self.first;
         for (number, point) in (first..).zip(std::mem::take(&mut self.points)) {
             match halved.back_mut() {
-                Some(before) if number % 2 == 1 => before.merge(&point),
+                Some(before) if number % 2 == 1 => before.merge(&point, &same),
                 _ => halved.push_back(point),
             }
         }
@@ -108,6 +133,7 @@ impl Timeline {
         Series {
             interval: to_f64(self.interval) / 1e6,
             points: points.collect(),
+            missing: Vec::new(),
         }
     }
 
@@ -134,17 +160,19 @@ impl Timeline {
 
 impl Point {
     fn add(&mut self, sample: &Sample<'_>, worker: usize) {
-        self.shortest = if self.samples == 0 {
-            sample.elapsed
-        } else {
-            self.shortest.min(sample.elapsed)
-        };
-        self.samples += 1;
-        self.errors += u64::from(!sample.ok);
+        if !sample.is_summed() {
+            self.shortest = if self.samples == 0 {
+                sample.elapsed
+            } else {
+                self.shortest.min(sample.elapsed)
+            };
+            self.longest = self.longest.max(sample.elapsed);
+            self.times.record(sample.elapsed);
+        }
+        self.samples += sample.samples;
+        self.errors += sample.known_errors();
         self.elapsed = self.elapsed.saturating_add(sample.elapsed);
-        self.longest = self.longest.max(sample.elapsed);
         self.received = self.received.saturating_add(sample.received);
-        self.times.record(sample.elapsed);
         if let Some(active) = sample.active {
             self.set_active(worker, active);
         }
@@ -159,8 +187,8 @@ impl Point {
         }
     }
 
-    /// Adds the point that follows.
-    fn merge(&mut self, later: &Self) {
+    /// Adds another point, of the same time or the one that follows; its workers have these numbers here.
+    fn merge(&mut self, later: &Self, workers: &[usize]) {
         if later.samples > 0 {
             self.shortest = if self.samples == 0 {
                 later.shortest
@@ -174,9 +202,9 @@ impl Point {
         self.longest = self.longest.max(later.longest);
         self.received = self.received.saturating_add(later.received);
         self.times.merge(&later.times);
-        for (worker, active) in later.active.iter().enumerate() {
+        for (worker, active) in workers.iter().zip(&later.active) {
             if let Some(active) = active {
-                self.set_active(worker, *active);
+                self.set_active(*worker, *active);
             }
         }
     }

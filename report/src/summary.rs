@@ -11,6 +11,8 @@ const MOST_POINTS: usize = 600;
 /// What one file sums up.
 #[derive(Debug, Default)]
 pub struct Summary {
+    /// The form of the file. A tool may write several forms of one run.
+    pub form: &'static str,
     /// The worker that wrote it.
     pub worker: String,
     pub total: Figures,
@@ -18,6 +20,44 @@ pub struct Summary {
     pub distribution: Vec<PercentilePoint>,
     /// Seconds, if the tool tells.
     pub duration: Option<f64>,
+}
+
+impl Summary {
+    /// Whether it can be nothing but another form or a copy of the other, from the same container. One
+    /// form of a run may have been written a moment before the other.
+    pub fn is_of_the_run_of(&self, other: &Self) -> bool {
+        let (one, two) = (self.total.samples, other.total.samples);
+        match self.form == other.form {
+            // Runs that follow each other are told apart by the names of these files.
+            true => self.form != LOCUST_CSV && self.has_figures_of(other),
+            false => one.abs_diff(two) <= one.max(two) / 20,
+        }
+    }
+
+    /// Whether counts and times are the same.
+    pub fn has_figures_of(&self, other: &Self) -> bool {
+        let close = |one: f64, other: f64| (one - other).abs() <= 1e-6 * one.abs().max(other.abs());
+        let (one, two) = (&self.total, &other.total);
+        one.samples == two.samples
+            && one.errors == two.errors
+            && close(one.mean, two.mean)
+            && close(one.max, two.max)
+    }
+}
+
+/// The form of Locust's `_stats.csv`.
+pub const LOCUST_CSV: &str = "locust-csv";
+
+/// By the worker that wrote them.
+pub fn workers(summaries: &[Summary]) -> Vec<NamedFigures> {
+    let named = summaries
+        .iter()
+        .filter(|summary| !summary.worker.is_empty());
+    let workers = named.map(|summary| NamedFigures {
+        name: summary.worker.clone(),
+        figures: summary.total.clone(),
+    });
+    workers.collect()
 }
 
 /// Figures of several summaries. Counts are added and means weighed; of percentiles the highest is
@@ -130,6 +170,17 @@ impl History {
         }
     }
 
+    /// Adds another history.
+    pub fn merge(&mut self, other: Self) {
+        for (number, point) in other.points {
+            self.add(number * other.interval, point);
+        }
+        if other.first <= other.last {
+            self.first = self.first.min(other.first);
+            self.last = self.last.max(other.last);
+        }
+    }
+
     /// The first and the last second; none without points.
     pub fn span(&self) -> Option<(u64, u64)> {
         (self.first <= self.last).then_some((self.first, self.last))
@@ -145,6 +196,7 @@ impl History {
         Series {
             interval: to_f64(interval),
             points: points.collect(),
+            missing: Vec::new(),
         }
     }
 }

@@ -1,24 +1,31 @@
-//! Adds up the samples of many files.
+//! Adds up the files of many containers, each sample once.
+//!
+//! The files of a container are read one after the other, and then it is decided which of them count:
+//!
+//! - a file whose samples are all in another one is not counted (a listener for errors, a second form of
+//!   the same run, a copy);
+//! - summaries of a tool do not count beside its single samples;
+//! - files that hold some of the same samples, or are of different tools, put the figures in doubt.
 
-use crate::errors::{Errors, MOST_KINDS};
-use crate::format::{self, Format};
+use crate::errors::Errors;
+use crate::file::{FinishedFile, ResultFile};
+use crate::fingerprint::Relation;
 use crate::histogram::{Distribution, to_f64};
-use crate::labels::{Names, OTHER};
-use crate::sample::{Sample, Sums, figures, together};
-use crate::series::Timeline;
+use crate::overlap::{self, Counted};
+use crate::samples::Samples;
 use crate::summary::{self, History, Summary};
-use crate::windows::{Watches, Window, WindowResults};
-use atq_api_spec::report::{Figures, NamedFigures, PercentilePoint, Report, ReportSource, Series};
-use std::io::{self, Read};
+use crate::windows::{Window, WindowResults};
+use atq_api_spec::report::{Figures, PercentilePoint, Report, ReportSource, Series};
+use std::io::{self, ErrorKind, Read};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Labels beyond these are counted as one.
-const MOST_LABELS: usize = 2000;
-/// Workers beyond these are counted as one.
-const MOST_WORKERS: usize = 1000;
-/// What of a file is looked at to know its format, in bytes.
-const HEAD: usize = 64 * 1024;
+/// What is read at once.
+const PORTION: usize = 256 * 1024;
+/// Files of a container that wait for the others before it is decided whether they count.
+const MOST_WAITING: usize = 64;
+/// Doubts of one kind that are told one by one.
+const MOST_TOLD: usize = 5;
 
 /// What is wanted beside the report.
 #[derive(Debug, Clone, Default)]
@@ -33,112 +40,58 @@ pub type SourceSummary = ReportSource;
 /// Figures of any number of files.
 #[derive(Debug)]
 pub struct Tally {
-    labels: Names,
-    by_label: Vec<LabelSums>,
-    workers: Names,
-    requests: Whole,
-    /// Taken for the whole when the files have transactions only.
-    transactions: Whole,
-    /// Bytes that the tool does not tell of single samples.
-    pub(crate) extra_received: u64,
-    pub(crate) extra_sent: u64,
-    pub(crate) summaries: Vec<Summary>,
-    pub(crate) summary_errors: Errors,
-    pub(crate) history: History,
+    windows: Vec<Window>,
+    samples: Samples,
+    /// The files whose single samples are in `samples`.
+    counted: Vec<Counted>,
+    /// The container whose files are being read, and those that were.
+    container: String,
+    waiting: Vec<FinishedFile>,
+    summaries: Vec<Summary>,
+    summary_errors: Errors,
+    history: History,
     sources: Vec<ReportSource>,
     notes: Vec<String>,
+    doubts: Vec<String>,
+    /// Whether there are samples whose times count from the start of the test, and others.
+    relative: bool,
+    absolute: bool,
 }
 
-/// All samples of a kind together.
+/// The report, and what else is known.
 #[derive(Debug)]
-struct Whole {
-    by_worker: Vec<Sums>,
-    errors: Errors,
-    timeline: Timeline,
-    watches: Watches,
-    watch: Option<usize>,
-}
-
-impl Whole {
-    fn new(windows: Vec<Window>) -> Self {
-        let watches = Watches::new(windows);
-        Self {
-            by_worker: Vec::new(),
-            errors: Errors::default(),
-            timeline: Timeline::default(),
-            watch: watches.of_total(),
-            watches,
-        }
-    }
-
-    fn add(&mut self, sample: &Sample<'_>, worker: usize) {
-        if let Some(watch) = self.watch {
-            self.watches.add(watch, sample);
-        }
-        if self.by_worker.len() <= worker {
-            self.by_worker.resize_with(worker + 1, Sums::default);
-        }
-        if let Some(sums) = self.by_worker.get_mut(worker) {
-            sums.add(sample);
-        }
-        self.timeline.add(sample, worker);
-        if !sample.ok {
-            self.errors.add(sample.code, sample.message, 1);
-        }
-    }
-}
-
-/// A label can be that of requests and of a transaction at once.
-#[derive(Debug, Default)]
-struct LabelSums {
-    requests: Sums,
-    transactions: Sums,
-    watch: Option<usize>,
-}
-
-impl LabelSums {
-    fn of(&self, transactions: bool) -> &Sums {
-        if transactions {
-            &self.transactions
-        } else {
-            &self.requests
-        }
-    }
+pub struct Finished {
+    /// The report on everything that was read.
+    pub report: Report,
+    /// What the windows of time showed.
+    pub windows: WindowResults,
+    /// Why the figures cannot be trusted whatever they are, in sentences.
+    pub doubts: Vec<String>,
 }
 
 impl Tally {
     /// Nothing yet.
     pub fn new(options: Options) -> Self {
-        let of_total = options
-            .windows
-            .iter()
-            .filter(|window| window.label.is_none());
-        let of_total = of_total.cloned().collect();
-        let mut tally = Self {
-            labels: Names::new(MOST_LABELS),
-            by_label: Vec::new(),
-            workers: Names::new(MOST_WORKERS),
-            requests: Whole::new(options.windows),
-            transactions: Whole::new(of_total),
-            extra_received: 0,
-            extra_sent: 0,
+        Self {
+            samples: Samples::new(&options.windows),
+            windows: options.windows,
+            counted: Vec::new(),
+            container: String::new(),
+            waiting: Vec::new(),
             summaries: Vec::new(),
             summary_errors: Errors::default(),
             history: History::default(),
             sources: Vec::new(),
             notes: Vec::new(),
-        };
-        // A label that is asked for must not end up among the others.
-        let asked: Vec<String> = tally.requests.watches.labels().map(str::to_owned).collect();
-        for label in asked {
-            tally.label(label.as_bytes());
+            doubts: Vec::new(),
+            relative: false,
+            absolute: false,
         }
-        tally
     }
 
-    /// Reads a file. `path_name` is how the report calls it; `worker_hint` names the worker whose file
-    /// it is, for rows that do not say so themselves. A file that is no result adds nothing and has an
-    /// empty format.
+    /// Reads a file. `path_name` is how the report calls it; up to its first `/` it names the container.
+    /// `worker_hint` names the worker whose file it is, for rows that do not say so themselves. A file that
+    /// is no result adds nothing and has an empty format; it has a problem if it is meant to be one.
     ///
     /// # Errors
     /// When the reader fails; what was read until then is counted, and the source says so.
@@ -148,113 +101,182 @@ impl Tally {
         worker_hint: Option<&str>,
         mut reader: impl Read,
     ) -> Result<SourceSummary, io::Error> {
-        let mut head = Vec::with_capacity(HEAD);
-        let read = reader.by_ref().take(HEAD as u64).read_to_end(&mut head);
-        let format = format::detect(path_name, &head);
-        let mut source = ReportSource {
-            path: path_name.to_owned(),
-            format: format.map_or("", Format::name).to_owned(),
-            ..ReportSource::default()
-        };
-        let mut found = format::Found::default();
-        let outcome = match (read, format) {
-            (Err(error), _) => Err(error),
-            (Ok(_), None) => Ok(()),
-            (Ok(_), Some(format)) => {
-                let file = format::File {
-                    worker: worker_hint.unwrap_or_default(),
-                };
-                format::read(
-                    format,
-                    &file,
-                    head.as_slice().chain(reader),
-                    self,
-                    &mut found,
-                )
+        let mut file = ResultFile::new(path_name, worker_hint, &self.windows);
+        let mut portion = vec![0; PORTION];
+        let outcome = loop {
+            match reader.read(&mut portion) {
+                Ok(0) => break Ok(()),
+                Ok(read) => file.push(&portion[..read]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => break Err(error),
+            }
+            if file.is_other() {
+                break Ok(());
             }
         };
-        source.samples = found.samples;
-        source.problem = match &outcome {
-            Ok(()) => found.problem(),
-            Err(error) => Some(format!(
-                "reading ended after {} samples: {error}",
-                found.samples
-            )),
-        };
-        self.sources.push(source.clone());
+        let failed = outcome.as_ref().err().map(ToString::to_string);
+        let source = self.add(file.finish(failed.as_deref()));
         outcome.map(|()| source)
     }
 
-    /// Adds a sample.
-    pub(crate) fn add(&mut self, sample: &Sample<'_>) {
-        let label = self.label(sample.label);
-        let Some(sums) = self.by_label.get_mut(label) else {
-            return;
-        };
-        if let Some(watch) = sums.watch {
-            self.requests.watches.add(watch, sample);
+    /// Adds a file that was read. Files of a container should follow each other.
+    pub fn add(&mut self, file: FinishedFile) -> SourceSummary {
+        let container = container(&file.name);
+        if *container != self.container || self.waiting.len() >= MOST_WAITING {
+            self.settle();
+            self.container = container.to_owned();
         }
-        let whole = if sample.controller {
-            sums.transactions.add(sample);
-            &mut self.transactions
+        let source = ReportSource {
+            path: file.name.clone(),
+            format: file.format.map_or("", |format| format.name()).to_owned(),
+            samples: file.tally.found.samples,
+            problem: file.problem.clone(),
+            ..ReportSource::default()
+        };
+        self.sources.push(source.clone());
+        self.waiting.push(file);
+        source
+    }
+
+    /// Decides which of the files of the container count, and adds them up.
+    fn settle(&mut self) {
+        let files = std::mem::take(&mut self.waiting);
+        for file in &files {
+            let name = &file.name;
+            for note in file.tally.found.notes() {
+                self.notes.push(format!("`{name}`: {note}"));
+            }
+            self.notes.extend(file.tally.notes.iter().cloned());
+        }
+        self.doubt_tools(&files);
+        let (singles, summaries): (Vec<FinishedFile>, Vec<FinishedFile>) = files
+            .into_iter()
+            .partition(|file| !file.fingerprint.is_empty());
+        let has_singles = !singles.is_empty();
+        self.settle_singles(singles);
+        if has_singles {
+            for file in summaries.iter().filter(|file| file.tally.summary.is_some()) {
+                let why = "it is a summary, and the single samples beside it are counted";
+                self.ignore(&file.name, why.to_owned());
+            }
         } else {
-            sums.requests.add(sample);
-            &mut self.requests
-        };
-        let worker = self.workers.number(sample.worker);
-        whole.add(sample, worker);
-    }
-
-    /// Notes how many users were active at a time, in microseconds since 1970.
-    pub(crate) fn active(&mut self, at: u64, worker: &[u8], active: u32) {
-        let worker = self.workers.number(worker);
-        self.requests.timeline.active(at, worker, active);
-    }
-
-    /// Adds a note, once.
-    pub(crate) fn note(&mut self, text: impl Into<String>) {
-        let text = text.into();
-        if !self.notes.contains(&text) {
-            self.notes.push(text);
+            self.settle_summaries(summaries);
         }
     }
 
-    fn label(&mut self, name: &[u8]) -> usize {
-        let number = self.labels.number(name);
-        if number >= self.by_label.len() {
-            self.by_label.push(LabelSums {
-                watch: self.requests.watches.of_label(name),
-                ..LabelSums::default()
+    /// Files of several tools are of several tests.
+    fn doubt_tools(&mut self, files: &[FinishedFile]) {
+        let mut tools: Vec<(&str, &str)> = Vec::new();
+        for file in files.iter().filter(|file| file.tally.found.samples > 0) {
+            let tool = file.format.map_or("", |format| format.tool());
+            if tools.iter().all(|(known, _)| *known != tool) {
+                tools.push((tool, &file.name));
+            }
+        }
+        if tools.len() > 1 {
+            let files = tools
+                .iter()
+                .map(|(tool, file)| format!("`{file}` ({tool})"));
+            let files: Vec<String> = files.collect();
+            let doubt = format!(
+                "`{}` holds results of different tools: {}; choose with `resultFiles`",
+                container(tools[0].1),
+                files.join(", ")
+            );
+            self.doubts.push(doubt);
+        }
+    }
+
+    fn settle_singles(&mut self, mut files: Vec<FinishedFile>) {
+        // What may hold all samples of another one comes first.
+        files.sort_by(|one, other| {
+            let key = |file: &FinishedFile| {
+                (file.fingerprint.samples(), file.fingerprint.has_fractions())
+            };
+            key(other)
+                .cmp(&key(one))
+                .then_with(|| one.name.cmp(&other.name))
+        });
+        for file in files {
+            let found = overlap::repeated(&file.fingerprint, container(&file.name), &self.counted);
+            if let Some((other, relation)) = found {
+                let which = match relation {
+                    Relation::FailedOf => "the failed ones",
+                    Relation::GoodOf => "the successful ones",
+                    Relation::Same | Relation::Other => "all",
+                };
+                let samples = file.tally.found.samples;
+                let why = format!("its {samples} samples are {which} of `{}`", other.name);
+                self.ignore(&file.name, why);
+                continue;
+            }
+            self.relative |= file.tally.has_relative_times;
+            self.absolute |= !file.tally.has_relative_times;
+            self.samples.merge(&file.tally.samples);
+            self.counted.push(Counted {
+                container: container(&file.name).to_owned(),
+                name: file.name,
+                fingerprint: file.fingerprint,
             });
         }
-        number
     }
 
-    /// The sums that make up a label, or all samples.
-    fn sums(&self, label: Option<&str>) -> Vec<&Sums> {
-        match label {
-            None => {
-                let transactions = self.has_transactions_only();
-                let sums = self.by_label.iter();
-                sums.map(|sums| sums.of(transactions)).collect()
+    fn settle_summaries(&mut self, files: Vec<FinishedFile>) {
+        let mut of_container: Vec<(String, Summary)> = Vec::new();
+        for mut file in files {
+            if let Some(summary) = file.tally.summary.take() {
+                let same = of_container
+                    .iter()
+                    .find(|(_, other)| summary.is_of_the_run_of(other));
+                if let Some((other, _)) = same {
+                    let why = format!("its figures are those of `{other}`");
+                    self.ignore(&file.name, why);
+                    continue;
+                }
+                of_container.push((file.name.clone(), summary));
             }
-            Some(label) => {
-                let found = self.labels.find(label.as_bytes());
-                let sums = found.and_then(|number| self.by_label.get(number));
-                sums.map_or_else(Vec::new, |sums| vec![&sums.requests, &sums.transactions])
+            self.summary_errors.merge(&file.tally.summary_errors);
+            self.history.merge(file.tally.history);
+        }
+        if let [(first, _), .., (last, _)] = of_container.as_slice() {
+            let note = format!(
+                "`{first}` to `{last}` are {} summaries of one container and added up; whether they ran at the same time is not known",
+                of_container.len()
+            );
+            let equal = of_container.iter().enumerate().any(|(at, (_, one))| {
+                of_container[at + 1..]
+                    .iter()
+                    .any(|(_, other)| one.has_figures_of(other))
+            });
+            if equal {
+                self.doubts.push(format!("{note}; some have the same figures and may be copies: choose with `resultFiles`"));
             }
+            self.notes.push(note);
+        }
+        let several = of_container.len() > 1;
+        self.summaries
+            .extend(of_container.into_iter().map(|(_, mut summary)| {
+                if several {
+                    summary.total.missing.push("throughput".to_owned());
+                }
+                summary
+            }));
+    }
+
+    /// A file is not counted.
+    fn ignore(&mut self, name: &str, why: String) {
+        self.notes.push(format!("`{name}` is not counted: {why}"));
+        if let Some(source) = self.sources.iter_mut().find(|source| source.path == name) {
+            source.ignored = Some(why);
         }
     }
 
     /// Any percentile (0 to 100) of the response times of a label, or of all samples, in milliseconds.
     /// None: no such sample, or only a tool's own summary that does not have it.
-    pub fn percentile(&self, label: Option<&str>, percentile: f64) -> Option<f64> {
-        let (sums, times) = together(&self.sums(label));
-        if sums.samples > 0 {
-            return Some(times.percentile(percentile));
-        }
-        if self.has_samples() || label.is_some() {
-            return None;
+    pub fn percentile(&mut self, label: Option<&str>, percentile: f64) -> Option<f64> {
+        self.settle();
+        if !self.samples.is_empty() || label.is_some() {
+            return self.samples.percentile(label, percentile);
         }
         let points = summary::merge_distributions(&self.summaries);
         let mut points = points.iter();
@@ -262,158 +284,130 @@ impl Tally {
         point.map(|point| point.millis)
     }
 
-    fn has_samples(&self) -> bool {
-        let mut sums = self.by_label.iter();
-        sums.any(|sums| sums.requests.samples + sums.transactions.samples > 0)
-    }
-
-    fn has_transactions_only(&self) -> bool {
-        let mut sums = self.by_label.iter();
-        sums.all(|sums| sums.requests.samples == 0) && self.has_samples()
-    }
-
     /// The report on everything that was read, for this task and run.
-    pub fn finish(mut self, task: &str, run: &str) -> (Report, WindowResults) {
+    pub fn finish(mut self, task: &str, run: &str) -> Finished {
+        self.settle();
+        self.doubt_overlaps();
         let report = Report {
             task: task.to_owned(),
             run: run.to_owned(),
             sources: std::mem::take(&mut self.sources),
             ..Report::default()
         };
-        if self.has_samples() || self.summaries.is_empty() {
+        let by_samples = !self.samples.is_empty() || self.summaries.is_empty();
+        if by_samples && !self.summaries.is_empty() {
+            let doubt = "some containers left single samples and others only a summary, which is not counted";
+            self.doubts.push(doubt.to_owned());
+        }
+        let mut finished = if by_samples {
             self.of_samples(report)
         } else {
             self.of_summaries(report)
+        };
+        let mut told = Vec::new();
+        for note in std::mem::take(&mut finished.report.notes) {
+            if !told.contains(&note) {
+                told.push(note);
+            }
+        }
+        finished.report.notes = told;
+        finished
+    }
+
+    fn doubt_overlaps(&mut self) {
+        let shared = overlap::partly(&mut self.counted);
+        for (one, other, samples) in shared.iter().take(MOST_TOLD) {
+            self.doubts.push(format!(
+                "`{}` and `{}` hold some of the same samples ({samples} or more), which are counted twice: choose with `resultFiles`",
+                self.counted[*one].name, self.counted[*other].name
+            ));
+        }
+        if let Some(more) = shared.len().checked_sub(MOST_TOLD).filter(|more| *more > 0) {
+            self.doubts.push(format!(
+                "{more} more pairs of files hold some of the same samples"
+            ));
         }
     }
 
-    fn of_samples(mut self, report: Report) -> (Report, WindowResults) {
-        self.note_what_was_left_out();
-        let (sums, times) = together(&self.sums(None));
-        let seen = sums.samples > 0;
-        let mut total = figures(&sums, &times);
-        total.received_bytes += self.extra_received;
-        total.sent_bytes += self.extra_sent;
-        let labels = self.named_labels();
-        let results = self.requests.watches.finish(&sums);
-        let (whole, results) = if self.has_transactions_only() {
-            let of_total = self.transactions.watches.finish(&sums);
-            (&mut self.transactions, results.with(of_total))
-        } else {
-            (&mut self.requests, results)
-        };
-        let timeline = std::mem::take(&mut whole.timeline);
+    fn of_samples(self, report: Report) -> Finished {
+        let mut notes = self.notes;
+        let samples = self.samples.finish();
+        notes.extend(samples.notes);
+        let (sums, mut total) = (&samples.sums, samples.total);
+        let dated = sums.is_dated() && !self.relative;
+        if self.relative && self.absolute {
+            total.missing.push("throughput".to_owned());
+            total.throughput = 0.0;
+        }
+        let date = |micros| dated.then(|| rfc3339(micros)).flatten();
         let report = Report {
-            started_at: seen.then(|| rfc3339(sums.first_start)).flatten(),
-            ended_at: seen.then(|| rfc3339(sums.last_end)).flatten(),
-            duration: if seen { sums.seconds() } else { 0.0 },
+            started_at: date(sums.first_start),
+            ended_at: date(sums.last_end),
+            duration: if sums.is_dated() { sums.seconds() } else { 0.0 },
             total,
-            labels,
-            workers: named_workers(&whole.by_worker, &self.workers),
-            errors: std::mem::take(&mut whole.errors).finish(),
-            distribution: if seen { curve(&times) } else { Vec::new() },
-            series: timeline.finish(self.workers.len()),
-            notes: self.notes,
+            labels: samples.labels,
+            workers: samples.workers,
+            errors: samples.errors.finish(),
+            distribution: match sums.samples > 0 && !sums.unknown.times {
+                true => curve(&samples.times),
+                false => Vec::new(),
+            },
+            series: if self.relative {
+                Series::default()
+            } else {
+                samples.series
+            },
+            notes,
             ..report
         };
-        (report, results)
-    }
-
-    fn note_what_was_left_out(&mut self) {
-        if self.labels.overflowed() {
-            self.note(format!(
-                "there are more than {MOST_LABELS} labels; the rest is counted as `{OTHER}`"
-            ));
+        let mut windows = samples.windows;
+        if self.relative {
+            windows.undate();
         }
-        if self.workers.overflowed() {
-            self.note(format!(
-                "there are more than {MOST_WORKERS} workers; the rest is counted as `{OTHER}`"
-            ));
-        }
-        if self.requests.errors.overflowed() || self.summary_errors.overflowed() {
-            self.note(format!(
-                "there are more than {MOST_KINDS} kinds of errors; the rest is counted as `{OTHER}`"
-            ));
-        }
-        if !self.summaries.is_empty() && self.has_samples() {
-            self.note("the figures are those of the single samples; summaries of tools beside them are not counted");
-        }
-        if self
-            .by_label
-            .iter()
-            .any(|sums| sums.transactions.samples > 0)
-        {
-            self.note("transactions of JMeter have a label of their own and are not part of the total, whose requests they sum up");
+        Finished {
+            report,
+            windows,
+            doubts: self.doubts,
         }
     }
 
-    fn named_labels(&self) -> Vec<NamedFigures> {
-        let labels = self.by_label.iter().enumerate().map(|(number, sums)| {
-            (
-                self.labels.name(number),
-                vec![&sums.requests, &sums.transactions],
-            )
-        });
-        named(labels)
-    }
-
-    fn of_summaries(mut self, report: Report) -> (Report, WindowResults) {
-        self.note_what_was_left_out();
+    fn of_summaries(self, report: Report) -> Finished {
+        let mut notes = self.notes;
         let count = self.summaries.len();
         if count > 1 {
-            self.note(format!(
+            notes.push(format!(
                 "percentiles are the highest of {count} summaries of the tool: those of all samples together are not above them"
             ));
         }
+        let windows = self.samples.finish().windows;
         let span = self.history.span();
         let told = self.summaries.iter().filter_map(|summary| summary.duration);
         let told = told.fold(0.0, f64::max);
-        let watches = self.requests.watches.finish(&Sums::default());
+        let total: Figures = summary::merge(self.summaries.iter().map(|summary| &summary.total));
         let report = Report {
             started_at: span.and_then(|(first, _)| rfc3339(first.saturating_mul(1_000_000))),
             ended_at: span.and_then(|(_, last)| rfc3339(last.saturating_mul(1_000_000))),
             duration: span.map_or(told, |(first, last)| to_f64(last - first)),
-            total: summary::merge(self.summaries.iter().map(|summary| &summary.total)),
+            total,
             labels: summary::merge_labels(&self.summaries),
-            workers: workers_of(&self.summaries),
+            workers: summary::workers(&self.summaries),
             errors: self.summary_errors.finish(),
             distribution: summary::merge_distributions(&self.summaries),
             series: span.map_or_else(Series::default, |_| self.history.finish()),
-            notes: self.notes,
+            notes,
             ..report
         };
-        (report, watches)
+        Finished {
+            report,
+            windows,
+            doubts: self.doubts,
+        }
     }
 }
 
-/// Figures by name, in the order of the names, without those that have no samples.
-fn named<'a>(sets: impl Iterator<Item = (String, Vec<&'a Sums>)>) -> Vec<NamedFigures> {
-    let figures = sets.filter_map(|(name, sets)| {
-        let (sums, times) = together(&sets);
-        let figures: Figures = figures(&sums, &times);
-        (figures.samples > 0).then_some(NamedFigures { name, figures })
-    });
-    let mut figures: Vec<NamedFigures> = figures.collect();
-    figures.sort_by(|a, b| a.name.cmp(&b.name));
-    figures
-}
-
-/// Only those that have a name.
-fn named_workers(sums: &[Sums], names: &Names) -> Vec<NamedFigures> {
-    let workers = sums.iter().enumerate();
-    let workers = workers.map(|(number, sums)| (names.name(number), vec![sums]));
-    named(workers.filter(|(name, _)| !name.is_empty()))
-}
-
-fn workers_of(summaries: &[Summary]) -> Vec<NamedFigures> {
-    let named = summaries
-        .iter()
-        .filter(|summary| !summary.worker.is_empty());
-    let workers = named.map(|summary| NamedFigures {
-        name: summary.worker.clone(),
-        figures: summary.total.clone(),
-    });
-    workers.collect()
+/// The container that a file is from.
+fn container(name: &str) -> &str {
+    name.split_once('/').map_or("", |(container, _)| container)
 }
 
 /// Where the curve is drawn: finer where it is steep.

@@ -7,7 +7,7 @@
 //! a day stays below 100 MB, and [`WindowResult::precision`] tells by how much the times may be off.
 
 use crate::histogram::{Distribution, to_f64};
-use crate::sample::{Sample, Sums};
+use crate::sample::{Sample, Sums, Unknown};
 use std::collections::BTreeMap;
 
 /// Counts that are kept for all watched labels together, of eight bytes each.
@@ -80,6 +80,13 @@ pub struct WindowResults {
 }
 
 impl WindowResults {
+    /// Without dates, for samples whose times count from the start of the test.
+    pub(crate) fn undate(&mut self) {
+        self.windows
+            .iter_mut()
+            .for_each(|result| result.complete = false);
+    }
+
     /// With these in place of those of all samples.
     pub(crate) fn with(mut self, of_total: Self) -> Self {
         let total = self.windows.iter_mut();
@@ -102,6 +109,8 @@ struct Watch {
     counts: usize,
     /// Whether all times are whole milliseconds.
     whole: bool,
+    /// What the samples do not tell.
+    unknown: Unknown,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -139,6 +148,7 @@ impl Watches {
                     bits: BITS,
                     counts: 0,
                     whole: true,
+                    unknown: Unknown::default(),
                 }),
             }
         }
@@ -147,6 +157,11 @@ impl Watches {
             watches,
             most: MOST_COUNTS,
         }
+    }
+
+    /// The questions.
+    pub fn windows(&self) -> &[Window] {
+        &self.windows
     }
 
     /// The labels that are asked for.
@@ -177,9 +192,16 @@ impl Watches {
         let most = self.most / self.watches.len().max(1);
         if let Some(watch) = self.watches.get_mut(number) {
             watch.add(sample);
-            while watch.counts > most && watch.bits > FEWEST_BITS {
-                watch.coarsen();
-            }
+            watch.fit(most);
+        }
+    }
+
+    /// Adds what other watches of the same windows saw.
+    pub fn merge(&mut self, other: &Self) {
+        let most = self.most / self.watches.len().max(1);
+        for (watch, other) in self.watches.iter_mut().zip(&other.watches) {
+            watch.merge(other);
+            watch.fit(most);
         }
     }
 
@@ -211,13 +233,15 @@ fn nothing(window: &Window) -> WindowResult {
 
 impl Watch {
     fn add(&mut self, sample: &Sample<'_>) {
-        let second = self.seconds.entry(sample.end() / SECOND).or_default();
+        self.unknown.add(sample);
+        let Some(end) = sample.end() else { return };
+        let second = self.seconds.entry(end / SECOND).or_default();
         second.shortest = match second.samples {
             0 => sample.elapsed,
             _ => second.shortest.min(sample.elapsed),
         };
-        second.samples += 1;
-        second.errors += u64::from(!sample.ok);
+        second.samples += sample.samples;
+        second.errors += sample.known_errors();
         second.elapsed = second.elapsed.saturating_add(sample.elapsed);
         second.longest = second.longest.max(sample.elapsed);
         self.whole &= sample.elapsed.is_multiple_of(1000);
@@ -226,27 +250,40 @@ impl Watch {
         }
     }
 
+    /// Coarsens the times until no more counts than these are kept.
+    fn fit(&mut self, most: usize) {
+        while self.counts > most && self.bits > FEWEST_BITS {
+            self.coarsen();
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        while self.bits > other.bits {
+            self.coarsen();
+        }
+        for (number, second) in &other.seconds {
+            let mut second = second.clone();
+            second.rebucket(other.bits, self.bits);
+            self.seconds.entry(*number).or_default().merge(&second);
+        }
+        self.counts = self.seconds.values().map(|second| second.times.len()).sum();
+        self.whole &= other.whole;
+        self.unknown.merge(other.unknown);
+    }
+
     /// Counts two neighbouring buckets as one.
     fn coarsen(&mut self) {
         let bits = self.bits - 1;
         self.counts = 0;
         for second in self.seconds.values_mut() {
-            for (number, _) in &mut second.times {
-                *number = bucket(highest(*number, self.bits), bits);
-            }
-            second.times.dedup_by(|later, before| {
-                let same = later.0 == before.0;
-                before.1 += if same { later.1 } else { 0 };
-                same
-            });
-            second.times.shrink_to_fit();
+            second.rebucket(self.bits, bits);
             self.counts += second.times.len();
         }
         self.bits = bits;
     }
 
     fn result(&self, window: &Window, run: &Sums) -> WindowResult {
-        if run.samples == 0 {
+        if run.samples == 0 || self.cannot_tell(window.metric) {
             return nothing(window);
         }
         let throughput = window.metric == Metric::Throughput;
@@ -268,6 +305,14 @@ impl Watch {
             self.slide(&mut result, first, end - length, length);
         }
         result
+    }
+
+    /// Whether samples do not tell what the metric needs.
+    fn cannot_tell(&self, metric: Metric) -> bool {
+        let needs_times = matches!(metric, Metric::Percentile(_) | Metric::Min | Metric::Max);
+        self.unknown.dates
+            || (self.unknown.times && needs_times)
+            || (self.unknown.errors && metric == Metric::ErrorPercent)
     }
 
     fn whole_run(&self, result: &mut WindowResult, run: &Sums) {
@@ -329,6 +374,46 @@ impl WindowResult {
 }
 
 impl Second {
+    /// Adds another second, whose buckets have as many bits.
+    fn merge(&mut self, other: &Self) {
+        if other.samples == 0 {
+            return;
+        }
+        self.shortest = match self.samples {
+            0 => other.shortest,
+            _ => self.shortest.min(other.shortest),
+        };
+        self.samples += other.samples;
+        self.errors += other.errors;
+        self.elapsed = self.elapsed.saturating_add(other.elapsed);
+        self.longest = self.longest.max(other.longest);
+        for (bucket, count) in &other.times {
+            match self
+                .times
+                .binary_search_by_key(bucket, |(number, _)| *number)
+            {
+                Ok(at) => self.times[at].1 = self.times[at].1.saturating_add(*count),
+                Err(at) => self.times.insert(at, (*bucket, *count)),
+            }
+        }
+    }
+
+    /// Goes over to buckets of fewer bits; neighbours that share one are counted together.
+    fn rebucket(&mut self, from: u32, to: u32) {
+        if from == to {
+            return;
+        }
+        for (number, _) in &mut self.times {
+            *number = bucket(highest(*number, from), to);
+        }
+        self.times.dedup_by(|later, before| {
+            let same = later.0 == before.0;
+            before.1 += if same { later.1 } else { 0 };
+            same
+        });
+        self.times.shrink_to_fit();
+    }
+
     /// Gives whether the bucket is a new one.
     fn count(&mut self, bucket: u16) -> bool {
         match self

@@ -23,7 +23,7 @@ fn report(names: &[&str]) -> Report {
         assert_eq!(found.problem, None, "{name}");
         assert!(!found.format.is_empty(), "{name}");
     }
-    tally.finish("task", "run").0
+    tally.finish("task", "run").report
 }
 
 fn json(name: &str) -> Value {
@@ -108,16 +108,16 @@ fn every_figure_is_that_of_jmeters_dashboard() {
 }
 
 #[test]
-fn samples_inside_of_samples_are_not_counted_in_xml() {
+fn samples_inside_of_transactions_are_their_requests_in_xml() {
     let report = report(&["jmeter/results.xml"]);
     let names: Vec<(&str, u64)> = report
         .labels
         .iter()
         .map(|NamedFigures { name, figures }| (name.as_str(), figures.samples))
         .collect();
-    assert_eq!(names, [("A & B \"x\"", 10), ("Parent", 10)]);
-    // Parents of this kind are transactions, so the total is that of the other requests, as in the dashboard.
-    assert_eq!((report.total.samples, report.total.errors), (10, 10));
+    assert_eq!(names, [("A & B \"x\"", 10), ("Inner", 10), ("Parent", 10)]);
+    // Parents of this kind are transactions, whose requests are what is counted.
+    assert_eq!((report.total.samples, report.total.errors), (20, 10));
     let [kind] = report.errors.as_slice() else {
         panic!("{:?}", report.errors)
     };

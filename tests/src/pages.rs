@@ -192,6 +192,7 @@ pub fn one_sample() -> Report {
     report.series = Series {
         interval: 1.0,
         points: vec![point],
+        missing: Vec::new(),
     };
     report
 }
@@ -222,6 +223,7 @@ fn source(path: &str, samples: u64, problem: Option<&str>) -> ReportSource {
         path: path.to_owned(),
         format: "jtl-csv".to_owned(),
         samples,
+        ignored: None,
         problem: problem.map(str::to_owned),
     }
 }
@@ -338,6 +340,7 @@ fn series() -> Series {
     Series {
         interval: 1.0,
         points,
+        missing: Vec::new(),
     }
 }
 

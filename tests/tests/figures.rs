@@ -30,7 +30,7 @@ async fn compare(seed: u64, samples: u64) -> Result<()> {
         source.problem.is_none() && source.samples == samples,
         "{source:?}"
     );
-    let (report, _) = tally.finish("t", "r");
+    let report = tally.finish("t", "r").report;
     // By default only the last 20,000 samples are in JMeter's percentiles.
     let window = "jmeter.reportgenerator.statistic_window=1000000";
     let name = format!("atq-figures-{}-{seed}", std::process::id());

@@ -137,9 +137,11 @@ impl Work {
             }
         }
         read.gaps.extend(self.silent(&read));
-        let (report, readings) =
+        let (finished, readings) =
             figures::finish(read.tally, &self.spec, &self.run, self.patterns.is_some());
+        let report = finished.report;
         let measured = Measured {
+            doubts: finished.doubts,
             files: read.files,
             of_master: read.role == Role::Master,
             samples: report.total.samples,

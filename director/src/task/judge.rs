@@ -34,6 +34,8 @@ pub struct Measured {
     pub readings: Vec<Reading>,
     /// Why these are not all samples, in sentences: files that were cut, or could not be read.
     pub gaps: Vec<String>,
+    /// Why the figures cannot be trusted whatever is asked of them, in sentences.
+    pub doubts: Vec<String>,
 }
 
 /// What the result files say about a criterion.
@@ -210,6 +212,7 @@ fn samples(facts: &Facts<'_>) -> Vec<String> {
         )),
         _ => {}
     }
+    doubts.extend(measured.doubts.iter().cloned());
     if !spec.criteria.is_empty() || spec.min_samples.is_some() {
         doubts.extend(measured.gaps.iter().cloned());
     }

@@ -1,133 +1,118 @@
 //! JMeter's results in CSV.
 
-use super::numbers::{millis, timestamp, whole};
-use super::rows::{Row, Rows};
-use super::{File, Found};
+use super::jtl_columns::Columns;
+use super::numbers::{EARLIEST, millis_between, timestamp, whole};
+use super::rows::Rows;
+use super::sub_results::SubResults;
+use super::table::{self, Table};
+use super::{Decoder, numbers};
+use crate::file::FileTally;
+use crate::found::BadRow;
 use crate::sample::Sample;
-use crate::tally::Tally;
-use std::io::{self, Read};
 
 /// How the message of a transaction controller's sample begins.
 pub const TRANSACTION: &[u8] = b"Number of samples in transaction : ";
 
-/// Columns of a file without a header, by their number: 5.x with and without host name, 2.13 with
-/// everything that can be switched on there.
-const HEADERLESS: [&str; 3] = [
-    "timeStamp,elapsed,label,responseCode,responseMessage,threadName,dataType,success,failureMessage,bytes,sentBytes,grpThreads,allThreads,URL,Latency,Hostname,IdleTime,Connect",
-    "timeStamp,elapsed,label,responseCode,responseMessage,threadName,dataType,success,failureMessage,bytes,sentBytes,grpThreads,allThreads,URL,Latency,IdleTime,Connect",
-    "timeStamp,elapsed,label,responseCode,responseMessage,threadName,dataType,success,bytes,grpThreads,allThreads,Latency,Hostname,Connect",
-];
-/// What the first columns are in every version.
-const ALWAYS: &str =
-    "timeStamp,elapsed,label,responseCode,responseMessage,threadName,dataType,success";
-
-/// Where the columns are; a large number for one that is missing.
-#[derive(Debug, Clone, Copy)]
-struct Columns {
-    count: usize,
-    time: usize,
-    elapsed: usize,
-    label: usize,
-    code: usize,
-    message: usize,
-    thread: usize,
-    success: usize,
-    failure: usize,
-    bytes: usize,
-    sent: usize,
-    active: usize,
-    host: usize,
-}
-
-impl Columns {
-    fn of(names: &[&[u8]], count: usize) -> Self {
-        let at = |name: &str| {
-            let found = names.iter().position(|other| *other == name.as_bytes());
-            found.unwrap_or(usize::MAX)
-        };
-        Self {
-            count,
-            time: at("timeStamp"),
-            elapsed: at("elapsed"),
-            label: at("label"),
-            code: at("responseCode"),
-            message: at("responseMessage"),
-            thread: at("threadName"),
-            success: at("success"),
-            failure: at("failureMessage"),
-            bytes: at("bytes"),
-            sent: at("sentBytes"),
-            active: at("allThreads"),
-            host: at("Hostname"),
-        }
-    }
-
-    /// Of a file without a header, by the number of its columns.
-    fn assumed(count: usize) -> Self {
-        let columns = HEADERLESS.into_iter().map(split);
-        let found = columns.into_iter().find(|names| names.len() == count);
-        Self::of(&found.unwrap_or_else(|| split(ALWAYS)), count)
-    }
-}
-
-fn split(names: &str) -> Vec<&[u8]> {
-    names.split(',').map(str::as_bytes).collect()
-}
-
-/// Whether these fields are a row of JMeter's without a header before it.
-pub fn is_row(fields: &[&[u8]]) -> bool {
-    let [time, elapsed, _, _, _, _, _, success, ..] = fields else {
-        return false;
+/// A file that begins like this.
+pub fn decoder(head: &[u8]) -> Box<dyn Decoder> {
+    let with_header = table::delimiter(head, is_header);
+    let without = || {
+        (*b",;\t|").into_iter().find_map(|delimiter| {
+            Columns::guessed(head, delimiter).map(|columns| (delimiter, Some(columns)))
+        })
     };
-    // A number of less than nine digits is a time in 1970.
-    time.len() >= 9
-        && timestamp(time).is_some()
-        && whole(elapsed).is_some()
-        && [&b"true"[..], b"false"].contains(success)
+    let found = with_header.map(|delimiter| (delimiter, None));
+    let (delimiter, columns) = found.or_else(without).unwrap_or((b',', None));
+    let jtl = Jtl {
+        columns,
+        sub_results: SubResults::default(),
+    };
+    table::decoder(delimiter, jtl)
 }
 
-/// Reads a file.
-pub fn read(
-    file: &File<'_>,
-    reader: impl Read,
-    tally: &mut Tally,
-    found: &mut Found,
-) -> io::Result<()> {
-    let mut rows = Rows::new(reader);
-    let mut columns = None;
-    loop {
-        match rows.next()? {
-            Row::End => return Ok(()),
-            Row::Bad => found.bad_row(rows.number(), !rows.terminated()),
-            Row::Fields => {
-                let columns = columns.get_or_insert_with(|| columns_of(&rows));
-                if let Some(sample) = sample(&rows, columns, file.worker.as_bytes()) {
-                    found.samples += 1;
-                    // The dashboard does not count transactions without requests either.
-                    if !(sample.controller && is_empty_transaction(rows.get(columns.message))) {
-                        tally.add(&sample);
-                    }
-                } else if !is_header(&rows) {
-                    found.bad_row(rows.number(), !rows.terminated());
-                }
-            }
+fn is_header(fields: &[&[u8]]) -> bool {
+    table::has(fields, "elapsed")
+        && fields.len() > 1
+        && !fields.iter().any(|field| whole(field).is_some())
+}
+
+#[derive(Debug)]
+struct Jtl {
+    columns: Option<Columns>,
+    sub_results: SubResults,
+}
+
+impl Table for Jtl {
+    fn row(&mut self, rows: &Rows, into: &mut FileTally) -> Result<(), BadRow> {
+        let Some(columns) = &self.columns else {
+            return self.header(rows).then_some(()).ok_or(BadRow::Malformed);
+        };
+        if is_metric(rows, columns) {
+            into.found.metrics += 1;
+            return Ok(());
         }
+        if is_sum_without_count(rows, columns) {
+            into.found.wrong = Some(SUM_WITHOUT_COUNT.to_owned());
+            return Ok(());
+        }
+        let read = sample(rows, columns);
+        let sample = match read {
+            Ok(sample) => sample,
+            // Of a second run that was appended to the file, perhaps with other columns.
+            Err(_) if self.header(rows) => return Ok(()),
+            Err(bad) => return Err(bad),
+        };
+        if self.sub_results.takes(&sample, rows.get(columns.thread)) {
+            into.found.sub_results += 1;
+            return Ok(());
+        }
+        // The dashboard does not count transactions without requests either.
+        if sample.transaction && is_empty_transaction(rows.get(columns.message)) {
+            into.found.samples += 1;
+            return Ok(());
+        }
+        into.add(&sample);
+        Ok(())
     }
 }
 
-fn columns_of<R: Read>(rows: &Rows<R>) -> Columns {
-    if is_header(rows) {
-        let names: Vec<&[u8]> = rows.fields().collect();
-        Columns::of(&names, names.len())
-    } else {
-        Columns::assumed(rows.len())
+impl Jtl {
+    /// Whether the row is a header; the rows behind it have its columns.
+    fn header(&mut self, rows: &Rows) -> bool {
+        let names: Vec<&[u8]> = rows.fields().map(numbers::without_mark).collect();
+        let is = is_header(&names);
+        if is {
+            self.columns = Some(Columns::named(&names));
+        }
+        is
     }
 }
 
-/// Also of a second run that was appended to the file.
-fn is_header<R: Read>(rows: &Rows<R>) -> bool {
-    rows.fields().any(|field| field == b"timeStamp")
-        && rows.fields().any(|field| field == b"elapsed")
+/// Whether the row is a figure of a machine, which listeners such as PerfMon write in this form: it
+/// was made by no thread and has no response.
+fn is_metric(rows: &Rows, columns: &Columns) -> bool {
+    if !rows.get(columns.code).is_empty() {
+        return false;
+    }
+    if Columns::has(columns.thread) {
+        return rows.get(columns.thread).is_empty() && rows.len() == columns.count;
+    }
+    Columns::has(columns.active) && rows.get(columns.active) == b"0"
+}
+
+/// What is wrong with rows of the mode Statistical that do not tell how many samples they sum.
+const SUM_WITHOUT_COUNT: &str = "its rows sum several samples each (JMeter's mode Statistical) and do not tell how many: \
+    `-Gjmeter.save.saveservice.sample_count=true` and `-Jjmeter.save.saveservice.sample_count=true` add the columns";
+
+/// Whether the row was made by JMeter's mode Statistical, which knows no response and no active threads,
+/// and the column with the number of its samples was not saved.
+fn is_sum_without_count(rows: &Rows, columns: &Columns) -> bool {
+    let is_empty = |column| Columns::has(column) && rows.get(column).is_empty();
+    !Columns::has(columns.samples)
+        && is_empty(columns.code)
+        && is_empty(columns.data_type)
+        && rows.get(columns.active) == b"0"
+        && !is_metric(rows, columns)
 }
 
 pub fn is_empty_transaction(message: &[u8]) -> bool {
@@ -135,38 +120,80 @@ pub fn is_empty_transaction(message: &[u8]) -> bool {
     count.is_some_and(|count| count == b"0" || count.starts_with(b"0,"))
 }
 
-fn sample<'a, R: Read>(rows: &'a Rows<R>, columns: &Columns, hint: &'a [u8]) -> Option<Sample<'a>> {
+fn sample<'a>(rows: &'a Rows, columns: &Columns) -> Result<Sample<'a>, BadRow> {
     // Less or more: cut off, or two rows in one line.
     if rows.len() != columns.count {
-        return None;
+        return Err(BadRow::Fields(rows.len(), columns.count));
     }
-    let start = timestamp(rows.get(columns.time))?;
-    let elapsed = millis(rows.get(columns.elapsed))?;
-    let ok = match rows.get(columns.success) {
-        b"true" => true,
-        b"false" => false,
-        // Without the column, the code is all there is.
-        b"" if columns.success == usize::MAX => is_success(rows.get(columns.code)),
-        _ => return None,
+    let start = match Columns::has(columns.time) {
+        true => Some(start(rows.get(columns.time))?),
+        false => None,
     };
+    let elapsed = millis_between(rows.get(columns.elapsed), rows.delimiter())
+        .ok_or_else(|| BadRow::value("elapsed", rows.get(columns.elapsed)))?;
+    let (samples, errors) = counts(rows, columns)?;
     let message = rows.get(columns.message);
-    Some(Sample {
+    let failed = errors.is_some_and(|errors| errors > 0);
+    Ok(Sample {
         start,
         elapsed,
+        samples,
+        errors,
         label: rows.get(columns.label),
-        ok,
-        controller: message.starts_with(TRANSACTION),
+        transaction: message.starts_with(TRANSACTION),
         code: rows.get(columns.code),
-        message: if ok {
-            b""
-        } else {
+        message: if failed {
             wrong(rows.get(columns.code), message, rows.get(columns.failure))
+        } else {
+            b""
         },
         received: whole(rows.get(columns.bytes)).unwrap_or_default(),
         sent: whole(rows.get(columns.sent)).unwrap_or_default(),
         active: whole(rows.get(columns.active)).and_then(|active| active.try_into().ok()),
-        worker: worker(rows.get(columns.host), rows.get(columns.thread), hint),
+        worker: worker(rows.get(columns.host), rows.get(columns.thread)),
     })
+}
+
+/// A time in milliseconds since 1970, or a date.
+pub fn start(text: &[u8]) -> Result<u64, BadRow> {
+    match timestamp(text) {
+        Some(start) if start < EARLIEST => Err(BadRow::early(text)),
+        Some(start) => Ok(start),
+        None => Err(BadRow::value("timeStamp", text)),
+    }
+}
+
+/// How many samples the row stands for, and how many of them failed if it tells.
+fn counts(rows: &Rows, columns: &Columns) -> Result<(u64, Option<u64>), BadRow> {
+    let failed = match rows.get(columns.success) {
+        b"true" => Some(false),
+        b"false" => Some(true),
+        // Without the column, the code is all there is, if it is there.
+        b"" if !Columns::has(columns.success) => match rows.get(columns.code) {
+            b"" => None,
+            code => Some(!is_success(code)),
+        },
+        text if text.eq_ignore_ascii_case(b"true") => Some(false),
+        text if text.eq_ignore_ascii_case(b"false") => Some(true),
+        text => return Err(BadRow::value("success", text)),
+    };
+    let samples = match rows.get(columns.samples) {
+        b"" | b"1" => 1,
+        text => whole(text)
+            .filter(|samples| *samples > 0)
+            .ok_or_else(|| BadRow::value("SampleCount", text))?,
+    };
+    let errors = match (samples, rows.get(columns.errors)) {
+        (1, _) if failed.is_some() => failed.map(u64::from),
+        // Of several samples that were no success, it is not known how many.
+        (_, b"") => (failed == Some(false)).then_some(0),
+        (_, text) => Some(
+            whole(text)
+                .filter(|errors| *errors <= samples)
+                .ok_or_else(|| BadRow::value("ErrorCount", text))?,
+        ),
+    };
+    Ok((samples, errors))
 }
 
 /// Whether a response code is one of success.
@@ -183,12 +210,12 @@ pub fn wrong<'a>(code: &[u8], message: &'a [u8], failure: &'a [u8]) -> &'a [u8] 
     }
 }
 
-/// The worker of a row: its host, else the address before the thread's name, else whose file it is.
-pub fn worker<'a>(host: &'a [u8], thread: &'a [u8], hint: &'a [u8]) -> &'a [u8] {
+/// The worker of a row: its host, else the address before the thread's name.
+pub fn worker<'a>(host: &'a [u8], thread: &'a [u8]) -> &'a [u8] {
     if !host.is_empty() {
         return host;
     }
-    address(thread).unwrap_or(hint)
+    address(thread).unwrap_or_default()
 }
 
 /// `10.0.24.3` of `10.0.24.3-Thread Group 1-1`, which is how JMeter names the threads of its servers.

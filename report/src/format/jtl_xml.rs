@@ -1,231 +1,298 @@
-//! JMeter's results in XML. Samples within a sample belong to it and are not counted, as in the CSV.
+//! JMeter's results in XML. Samples within a request are parts of it and not counted; those within a
+//! transaction are its requests.
 
-use super::jtl_csv::{is_success, worker, wrong};
-use super::numbers::{millis, timestamp, whole};
-use super::{File, Found};
+use super::Decoder;
+use super::jtl_csv::{TRANSACTION, is_empty_transaction, is_success, start, worker, wrong};
+use super::numbers::{millis, whole};
+use super::xml_tags::{Piece, Tags};
+use crate::file::FileTally;
+use crate::found::BadRow;
 use crate::sample::Sample;
-use crate::tally::Tally;
-use quick_xml::Reader;
-use quick_xml::events::{BytesStart, Event};
-use std::io::{self, BufReader, Read};
+use quick_xml::events::attributes::Attributes as Raw;
 
-const BUFFER: usize = 256 * 1024;
-/// Of text between tags (data of responses) no more is passed on at a time.
-const LONGEST_TEXT: usize = 64 * 1024;
+/// Of the message of an assertion no more is kept, in bytes.
+const LONGEST_FAILURE: usize = 64 * 1024;
+/// What samples are called; `sampleResult` in files of JMeter 2.0.
+const SAMPLES: [&[u8]; 4] = [b"httpSample", b"sample", b"statSample", b"sampleResult"];
+
+/// A file of this format.
+pub fn decoder() -> Box<dyn Decoder> {
+    Box::new(Xml::default())
+}
 
 /// What a sample says of itself.
 #[derive(Debug, Default)]
 struct Attributes {
-    start: Option<u64>,
-    elapsed: Option<u64>,
+    time: Option<Vec<u8>>,
+    elapsed: Option<Vec<u8>>,
     success: Option<bool>,
     label: Vec<u8>,
     code: Vec<u8>,
     message: Vec<u8>,
-    thread: Vec<u8>,
+    thread: Option<Vec<u8>>,
     host: Vec<u8>,
     failure: Vec<u8>,
     received: u64,
     sent: u64,
     active: Option<u32>,
+    samples: Option<Vec<u8>>,
+    errors: Option<Vec<u8>>,
 }
 
-/// Reads a file.
-pub fn read(
-    file: &File<'_>,
-    reader: impl Read,
-    tally: &mut Tally,
-    found: &mut Found,
-) -> io::Result<()> {
-    let text = BufReader::with_capacity(BUFFER, ShortText::new(reader));
-    let mut reader = Reader::from_reader(text);
-    let mut content = Content {
-        worker: file.worker.as_bytes(),
-        tally,
-        found,
-        depth: 0,
-        current: Attributes::default(),
-        in_failure: false,
-    };
-    let mut buffer = Vec::new();
-    loop {
-        buffer.clear();
-        match reader.read_event_into(&mut buffer) {
-            Ok(Event::Eof) => break,
-            Ok(event) => content.take(&event),
-            Err(quick_xml::Error::Io(error)) => {
-                return Err(io::Error::new(error.kind(), error.to_string()));
-            }
-            Err(error) => {
-                let at = reader.error_position();
-                content.found.wrong = Some(format!("no XML at byte {at}: {error}"));
-                return Ok(());
-            }
+#[derive(Debug, Default)]
+struct Xml {
+    tags: Tags,
+    content: Content,
+}
+
+impl Decoder for Xml {
+    fn push(&mut self, bytes: &[u8], into: &mut FileTally) {
+        let content = &mut self.content;
+        self.tags
+            .push(bytes, &mut |piece| content.take(piece, into));
+    }
+
+    fn finish(&mut self, into: &mut FileTally) {
+        if !self.tags.is_complete() || self.content.depth > 0 {
+            self.content.end_early(into);
         }
     }
-    if content.depth > 0 {
-        content.found.wrong = Some("it ends before `</testResults>`".to_owned());
-    }
-    Ok(())
 }
 
-struct Content<'a> {
-    worker: &'a [u8],
-    tally: &'a mut Tally,
-    found: &'a mut Found,
+#[derive(Debug, Default)]
+struct Content {
     /// Open elements: one is `testResults`, two a sample.
     depth: usize,
-    current: Attributes,
+    /// How many of them, behind `testResults`, are transactions in each other.
+    transactions: usize,
+    /// The sample that is open, and how many elements are around it.
+    current: Option<(usize, Attributes)>,
     in_failure: bool,
+    /// Elements so far that may be samples.
+    elements: u64,
 }
 
-impl Content<'_> {
-    fn take(&mut self, event: &Event<'_>) {
-        match event {
-            Event::Start(tag) => {
-                self.open(tag);
-                self.depth += 1;
+impl Content {
+    fn take(&mut self, piece: Piece<'_>, into: &mut FileTally) {
+        match piece {
+            Piece::Tag([b'?' | b'!', ..]) => {}
+            Piece::Tag([b'/', ..]) => self.close(into),
+            Piece::Tag([tag @ .., b'/']) => {
+                self.open(tag, into);
+                self.close(into);
             }
-            Event::Empty(tag) => {
-                self.open(tag);
-                self.close_at(self.depth);
+            Piece::Tag(tag) => self.open(tag, into),
+            Piece::Text(text) | Piece::Data(text) => self.text(text),
+            Piece::BrokenTag => {
+                self.elements += 1;
+                let why = BadRow::Malformed;
+                into.found.bad_row(self.elements, why, false, false);
             }
-            Event::End(_) => {
-                self.depth = self.depth.saturating_sub(1);
-                self.close_at(self.depth);
-            }
-            Event::Text(text) if self.in_failure => {
-                self.current.failure.extend_from_slice(text);
-            }
-            _ => {}
         }
     }
 
-    fn open(&mut self, tag: &BytesStart<'_>) {
-        let name = tag.local_name();
-        match (self.depth, name.as_ref()) {
-            (1, b"httpSample" | b"sample") => self.current = attributes(tag),
+    fn open(&mut self, tag: &[u8], into: &mut FileTally) {
+        let end = tag.iter().position(u8::is_ascii_whitespace);
+        let name = &tag[..end.unwrap_or(tag.len())];
+        if name == b"testResults" {
+            if self.depth > 0 {
+                self.end_early(into);
+            }
+            self.depth = 0;
+        } else if self.depth == 1 + self.transactions && self.current.is_none() {
+            self.sample(name, tag, into);
+        } else if name == b"failureMessage" {
             // `<assertionResult><failureMessage>` of the sample itself; the first one counts.
-            (3, b"failureMessage") => self.in_failure = self.current.failure.is_empty(),
-            _ => {}
+            self.in_failure = self.current.as_ref().is_some_and(|(depth, current)| {
+                self.depth == depth + 2 && current.failure.is_empty()
+            });
+        }
+        self.depth += 1;
+    }
+
+    /// An element where samples are.
+    fn sample(&mut self, name: &[u8], tag: &[u8], into: &mut FileTally) {
+        let attributes = attributes(&String::from_utf8_lossy(tag), name.len());
+        let is_sample =
+            SAMPLES.contains(&name) || (attributes.time.is_some() && attributes.elapsed.is_some());
+        if !is_sample || is_metric(&attributes) {
+            // Within a transaction there are other elements as well.
+            if self.transactions == 0 {
+                self.elements += 1;
+                into.found.metrics += 1;
+            }
+            return;
+        }
+        self.elements += 1;
+        if attributes.message.starts_with(TRANSACTION) {
+            self.transactions += 1;
+            self.count(&attributes, into);
+        } else {
+            self.current = Some((self.depth, attributes));
         }
     }
 
-    /// An element of this depth has ended.
-    fn close_at(&mut self, depth: usize) {
-        match depth {
-            1 => self.count(),
-            3 => self.in_failure = false,
-            _ => {}
+    fn close(&mut self, into: &mut FileTally) {
+        self.depth = self.depth.saturating_sub(1);
+        self.in_failure = false;
+        if self.transactions > 0 && self.depth == self.transactions {
+            self.transactions -= 1;
+        }
+        if let Some((_, attributes)) = self.current.take_if(|(depth, _)| *depth >= self.depth) {
+            self.count(&attributes, into);
         }
     }
 
-    fn count(&mut self) {
-        let current = std::mem::take(&mut self.current);
-        let (Some(start), Some(elapsed)) = (current.start, current.elapsed) else {
-            self.found
-                .bad_row(self.found.samples + self.found.bad + 1, false);
-            return;
-        };
-        self.found.samples += 1;
-        // Without the attribute, the code is all there is.
-        let ok = current.success.unwrap_or_else(|| is_success(&current.code));
-        let message = &current.message;
-        let controller = message.starts_with(super::jtl_csv::TRANSACTION);
-        if controller && super::jtl_csv::is_empty_transaction(message) {
+    fn text(&mut self, text: &[u8]) {
+        if let Some((_, current)) = self.current.as_mut().filter(|_| self.in_failure) {
+            let room = LONGEST_FAILURE.saturating_sub(current.failure.len());
+            current.failure.extend(text.iter().take(room));
+        }
+    }
+
+    /// The document is over before its end.
+    fn end_early(&mut self, into: &mut FileTally) {
+        if let Some((_, attributes)) = self.current.take() {
+            self.count(&attributes, into);
+        }
+        self.transactions = 0;
+        into.found.wrong = Some("it ends before `</testResults>`".to_owned());
+    }
+
+    fn count(&self, attributes: &Attributes, into: &mut FileTally) {
+        if is_empty_transaction(&attributes.message) {
+            into.found.samples += 1;
             return;
         }
-        self.tally.add(&Sample {
-            start,
-            elapsed,
-            label: &current.label,
-            ok,
-            controller,
-            code: &current.code,
-            message: wrong(&current.code, message, &current.failure),
-            received: current.received,
-            sent: current.sent,
-            active: current.active,
-            worker: worker(&current.host, &current.thread, self.worker),
-        });
+        let failure = unescape(&String::from_utf8_lossy(&attributes.failure));
+        match sample(attributes, &failure) {
+            Ok(sample) => into.add(&sample),
+            Err(bad) => into.found.bad_row(self.elements, bad, false, false),
+        }
     }
 }
 
-fn attributes(tag: &BytesStart<'_>) -> Attributes {
+/// Whether it is a figure of a machine, which was made by no thread and has no response.
+fn is_metric(attributes: &Attributes) -> bool {
+    attributes.code.is_empty()
+        && match &attributes.thread {
+            Some(thread) => thread.is_empty(),
+            None => attributes.active == Some(0),
+        }
+}
+
+fn sample<'a>(attributes: &'a Attributes, failure: &'a [u8]) -> Result<Sample<'a>, BadRow> {
+    let elapsed = attributes.elapsed.as_deref().unwrap_or_default();
+    let (samples, errors) = counts(attributes)?;
+    let (code, message) = (&attributes.code, &attributes.message);
+    let thread = attributes.thread.as_deref().unwrap_or_default();
+    Ok(Sample {
+        start: attributes.time.as_deref().map(start).transpose()?,
+        elapsed: millis(elapsed).ok_or_else(|| BadRow::value("t", elapsed))?,
+        samples,
+        errors,
+        label: &attributes.label,
+        transaction: message.starts_with(TRANSACTION),
+        code,
+        message: wrong(code, message, failure),
+        received: attributes.received,
+        sent: attributes.sent,
+        active: attributes.active,
+        worker: worker(&attributes.host, thread),
+    })
+}
+
+fn counts(attributes: &Attributes) -> Result<(u64, Option<u64>), BadRow> {
+    // Without the attribute, the code is all there is.
+    let by_code = (!attributes.code.is_empty()).then(|| is_success(&attributes.code));
+    let failed = attributes.success.or(by_code).map(|success| !success);
+    let number = |name, text: &Option<Vec<u8>>| match text {
+        Some(text) => whole(text)
+            .map(Some)
+            .ok_or_else(|| BadRow::value(name, text)),
+        None => Ok(None),
+    };
+    let samples = number("sc", &attributes.samples)?.unwrap_or(1);
+    let errors = number("ec", &attributes.errors)?;
+    if samples == 0 || errors.is_some_and(|errors| errors > samples) {
+        let sum = format!("{samples}`, its `ec` is `{}", errors.unwrap_or_default());
+        return Err(BadRow::Value("sc", sum));
+    }
+    let of_one = failed.map(u64::from);
+    let errors = match samples {
+        1 => of_one.or(errors),
+        // Of several samples that were no success, it is not known how many.
+        _ => errors.or(of_one.filter(|failed| *failed == 0)),
+    };
+    Ok((samples, errors))
+}
+
+fn attributes(tag: &str, name: usize) -> Attributes {
     let mut found = Attributes::default();
-    for attribute in tag.attributes().with_checks(false).flatten() {
+    for attribute in Raw::new(tag, name).with_checks(false).flatten() {
         let raw = &attribute.value;
+        let text = || unescape(&String::from_utf8_lossy(raw));
         match attribute.key.as_ref() {
-            b"ts" => found.start = timestamp(raw),
-            b"t" => found.elapsed = millis(raw),
-            b"s" => found.success = Some(raw.as_ref() == b"true"),
-            b"lb" => found.label = text(raw),
-            b"rc" => found.code = text(raw),
-            b"rm" => found.message = text(raw),
-            b"tn" => found.thread = text(raw),
-            b"hn" => found.host = text(raw),
+            b"ts" | b"timeStamp" => found.time = Some(raw.to_vec()),
+            b"t" | b"time" => found.elapsed = Some(raw.to_vec()),
+            b"s" | b"success" => found.success = Some(raw.eq_ignore_ascii_case(b"true")),
+            b"lb" | b"label" => found.label = text(),
+            b"rc" | b"responseCode" => found.code = text(),
+            b"rm" | b"responseMessage" => found.message = text(),
+            b"tn" | b"threadName" => found.thread = Some(text()),
+            b"hn" => found.host = text(),
             b"by" => found.received = whole(raw).unwrap_or_default(),
             b"sby" => found.sent = whole(raw).unwrap_or_default(),
             b"na" => found.active = whole(raw).and_then(|active| active.try_into().ok()),
+            b"sc" => found.samples = Some(raw.to_vec()),
+            b"ec" => found.errors = Some(raw.to_vec()),
             _ => {}
         }
     }
     found
 }
 
-/// With its entities resolved; as it is when they are broken.
-fn text(raw: &[u8]) -> Vec<u8> {
-    let resolved = std::str::from_utf8(raw).ok();
-    let resolved = resolved.and_then(|raw| quick_xml::escape::unescape(raw).ok());
-    resolved.map_or_else(|| raw.to_vec(), |text| text.into_owned().into_bytes())
-}
-
-/// Leaves out what is too long between two tags, so that a response of any size takes no memory.
-/// A tag that is too long is cut as well, and then no XML any more.
-struct ShortText<R> {
-    inner: R,
-    /// Bytes since the last `<`.
-    since: usize,
-}
-
-impl<R> ShortText<R> {
-    fn new(inner: R) -> Self {
-        Self { inner, since: 0 }
+/// With its entities resolved. Control characters, which XML has no way to write but JMeter writes as
+/// entities, are shown like `\0` and `\x1b`.
+fn unescape(raw: &str) -> Vec<u8> {
+    if let Ok(text) = quick_xml::escape::unescape(raw) {
+        return text.into_owned().into_bytes();
     }
-}
-
-impl<R: Read> Read for ShortText<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let read = self.inner.read(buffer)?;
-            let kept = self.shorten(buffer, read);
-            // Nothing means the end to the caller.
-            if kept > 0 || read == 0 {
-                return Ok(kept);
+    let mut text = String::with_capacity(raw.len());
+    let mut parts = raw.split('&');
+    text.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        let resolved = part
+            .split_once(';')
+            .and_then(|(entity, rest)| Some((character(entity)?, rest)));
+        match resolved {
+            Some((character, rest)) => {
+                text.push_str(&character);
+                text.push_str(rest);
+            }
+            None => {
+                text.push('&');
+                text.push_str(part);
             }
         }
     }
+    text.into_bytes()
 }
 
-impl<R> ShortText<R> {
-    /// Moves what is kept to the front and gives its length.
-    fn shorten(&mut self, buffer: &mut [u8], read: usize) -> usize {
-        let (mut kept, mut at) = (0, 0);
-        while at < read {
-            let rest = &buffer[at..read];
-            let length = memchr::memchr(b'<', rest).unwrap_or(rest.len());
-            let room = LONGEST_TEXT.saturating_sub(self.since).min(length);
-            buffer.copy_within(at..at + room, kept);
-            kept += room;
-            self.since += length;
-            at += length;
-            if at < read {
-                buffer[kept] = b'<';
-                kept += 1;
-                at += 1;
-                self.since = 0;
-            }
-        }
-        kept
+fn character(entity: &str) -> Option<String> {
+    if let Some(text) = quick_xml::escape::resolve_xml_entity(entity) {
+        return Some(text.to_owned());
     }
+    let number = entity.strip_prefix('#')?;
+    let code = match number.strip_prefix(['x', 'X']) {
+        Some(hex) => u32::from_str_radix(hex, 16).ok()?,
+        None => number.parse().ok()?,
+    };
+    Some(match code {
+        0 => "\\0".to_owned(),
+        1..0x20 => format!("\\x{code:02x}"),
+        _ => char::from_u32(code)
+            .unwrap_or(char::REPLACEMENT_CHARACTER)
+            .to_string(),
+    })
 }

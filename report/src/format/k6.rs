@@ -1,18 +1,29 @@
-//! k6's summary in JSON, of `--summary-export` or of `handleSummary`: the same figures, the second
-//! form with `values` around them.
+//! k6's summary in JSON: of `--summary-export`, of `handleSummary` (the same figures with `values` around
+//! them), and the machine-readable one of k6 1.5 and later (a list of metrics).
 
-use super::{File, Found};
+use super::{Decoder, whole};
+use crate::file::FileTally;
 use crate::histogram::{to_f64, to_u64};
 use crate::summary::Summary;
-use crate::tally::Tally;
 use atq_api_spec::report::{Figures, NamedFigures, PercentilePoint};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::io::{self, Read};
 
 /// No summary is larger: it has a line per metric, and one per check.
-const LARGEST: u64 = 32 * 1024 * 1024;
+const LARGEST: usize = 16 * 1024 * 1024;
+
+/// A file of this format.
+pub fn decoder() -> Box<dyn Decoder> {
+    whole::decoder(LARGEST, read)
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Form {
+    Listed(Listed),
+    Named(Document),
+}
 
 #[derive(Deserialize)]
 struct Document {
@@ -26,6 +37,42 @@ struct State {
     millis: Option<f64>,
 }
 
+#[derive(Deserialize)]
+struct Listed {
+    config: Option<Config>,
+    results: Results,
+}
+
+#[derive(Deserialize)]
+struct Config {
+    /// Seconds.
+    duration: Option<f64>,
+}
+
+#[derive(Deserialize)]
+struct Results {
+    metrics: Vec<Metric>,
+}
+
+#[derive(Deserialize)]
+struct Metric {
+    name: String,
+    values: Value,
+}
+
+impl From<Listed> for Document {
+    fn from(listed: Listed) -> Self {
+        let metrics = listed.results.metrics.into_iter();
+        let seconds = listed.config.and_then(|config| config.duration);
+        Self {
+            metrics: metrics.map(|metric| (metric.name, metric.values)).collect(),
+            state: Some(State {
+                millis: seconds.map(|seconds| seconds * 1000.0),
+            }),
+        }
+    }
+}
+
 impl Document {
     /// A value of a metric.
     fn value(&self, metric: &str, name: &str) -> Option<f64> {
@@ -33,45 +80,44 @@ impl Document {
         metric.get("values").unwrap_or(metric).get(name)?.as_f64()
     }
 
+    /// How long the test took.
+    fn seconds(&self) -> Option<f64> {
+        Some(self.state.as_ref()?.millis? / 1000.0)
+    }
+
+    /// How many of a counter there were a second. Not every form tells it, but all that do not tell the
+    /// duration.
+    fn rate(&self, counter: &str) -> Option<f64> {
+        self.value(counter, "rate").or_else(|| {
+            let seconds = self.seconds().filter(|seconds| *seconds > 0.0)?;
+            Some(self.value(counter, "count")? / seconds)
+        })
+    }
+
     fn count(&self, metric: &str, name: &str) -> Option<u64> {
         self.value(metric, name).map(to_u64)
     }
 }
 
-/// Reads a file.
-pub fn read(
-    file: &File<'_>,
-    reader: impl Read,
-    tally: &mut Tally,
-    found: &mut Found,
-) -> io::Result<()> {
-    let mut text = Vec::new();
-    reader.take(LARGEST + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > LARGEST {
-        found.wrong = Some(format!(
-            "it is larger than the {LARGEST} bytes that are read of a summary"
-        ));
-        return Ok(());
-    }
-    let document: Document = match serde_json::from_slice(super::numbers::without_mark(&text)) {
-        Ok(document) => document,
-        Err(error) => {
-            found.wrong = Some(format!("not a summary of k6: {error}"));
-            return Ok(());
-        }
+fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
+    let form =
+        serde_json::from_slice(text).map_err(|error| format!("not a summary of k6: {error}"))?;
+    let document = match form {
+        Form::Listed(listed) => listed.into(),
+        Form::Named(document) => document,
     };
-    let summary = summary(&document, file.worker, tally);
-    found.samples = summary.total.samples;
+    let summary = summary(&document, into);
+    into.found.samples = summary.total.samples;
     if summary.total.samples > 0 {
-        tally.summaries.push(summary);
+        into.summary = Some(summary);
     }
     Ok(())
 }
 
-fn summary(document: &Document, worker: &str, tally: &mut Tally) -> Summary {
+fn summary(document: &Document, into: &mut FileTally) -> Summary {
     let http = document.metrics.contains_key("http_reqs");
     if !http {
-        tally.note("there are no HTTP requests in k6's summary: samples are its iterations");
+        into.note("there are no HTTP requests in k6's summary: samples are its iterations");
     }
     let (counter, trend, failed) = if http {
         ("http_reqs", "http_req_duration", "http_req_failed")
@@ -81,27 +127,27 @@ fn summary(document: &Document, worker: &str, tally: &mut Tally) -> Summary {
     let mut total = figures(document, counter, trend, failed);
     total.received_bytes = document.count("data_received", "count").unwrap_or_default();
     total.sent_bytes = document.count("data_sent", "count").unwrap_or_default();
-    note(document, &total, tally);
-    let told = document.state.as_ref().and_then(|state| state.millis);
+    note(document, &total, into);
     let rate = (total.throughput > 0.0).then(|| to_f64(total.samples) / total.throughput);
     Summary {
-        worker: worker.to_owned(),
+        form: "k6",
+        worker: into.worker().to_owned(),
         labels: labels(document),
         distribution: distribution(document, trend),
-        duration: told.map(|millis| millis / 1000.0).or(rate),
+        duration: document.seconds().or(rate),
         total,
     }
 }
 
-fn note(document: &Document, total: &Figures, tally: &mut Tally) {
-    tally.note(
+fn note(document: &Document, total: &Figures, into: &mut FileTally) {
+    into.note(
         "percentiles are k6's own; its summary has no figures over time and no kinds of errors",
     );
     let percentiles = total.missing.iter().filter(|name| name.starts_with('p'));
     let missing: Vec<&str> = percentiles.map(String::as_str).collect();
     if !missing.is_empty() {
         let missing = missing.join(", ");
-        tally.note(format!(
+        into.note(format!(
             "k6 did not write {missing}; `--summary-trend-stats=\"avg,min,med,max,p(90),p(95),p(99)\"` makes it"
         ));
     }
@@ -109,12 +155,12 @@ fn note(document: &Document, total: &Figures, tally: &mut Tally) {
         .count("dropped_iterations", "count")
         .unwrap_or_default();
     if dropped > 0 {
-        tally.note(format!(
+        into.note(format!(
             "k6 dropped {dropped} iterations: it had too few virtual users for the rate that was asked for"
         ));
     }
     if let Some(users) = document.count("vus_max", "max") {
-        tally.note(format!("k6 had at most {users} virtual users"));
+        into.note(format!("k6 had at most {users} virtual users"));
     }
 }
 
@@ -127,9 +173,12 @@ fn figures(document: &Document, counter: &str, trend: &str, failed: &str) -> Fig
         value.unwrap_or_default()
     };
     let samples = to_u64(need("samples", document.value(counter, "count")));
-    let throughput = need("throughput", document.value(counter, "rate"));
+    let throughput = need("throughput", document.rate(counter));
     // The rate is of failures, so what `passes` in it has failed.
-    let errors = need("errors", document.value(failed, "passes"));
+    let failures = document
+        .value(failed, "passes")
+        .or_else(|| document.value(failed, "matches"));
+    let errors = need("errors", failures);
     let times = |name| document.value(trend, name);
     let figures = Figures {
         samples,

@@ -1,19 +1,22 @@
-//! k6's single points: `--out csv` and `--out json`. A request is its `http_req_duration`.
+//! k6's single points: `--out csv` and `--out json`. A request is its `http_req_duration`; of a test
+//! without HTTP, an iteration is a sample.
 
+use super::Decoder;
 use super::jtl_csv::is_success;
-use super::numbers::{micros, millis, number};
-use super::rows::{Row, Rows};
-use super::{File, Found};
+use super::lines::{Line, Lines};
+use super::numbers::{LATEST, millis, millis_of, number, rfc3339, whole};
+use super::rows::Rows;
+use super::table::{self, Table};
+use crate::file::FileTally;
+use crate::found::BadRow;
 use crate::histogram::to_u64;
 use crate::sample::Sample;
-use crate::tally::Tally;
 use serde::Deserialize;
 use std::borrow::Cow;
-use std::io::{self, BufRead, BufReader, Read};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use std::collections::VecDeque;
 
-const BUFFER: usize = 1024 * 1024;
+/// Requests that wait for the point that says whether they failed. It follows at once.
+const MOST_WAITING: usize = 4096;
 
 /// A point of either form.
 struct Point<'a> {
@@ -36,109 +39,247 @@ struct Tags<'a> {
     error_code: Cow<'a, str>,
     #[serde(borrow, default)]
     expected_response: Cow<'a, str>,
+    #[serde(borrow, default)]
+    scenario: Cow<'a, str>,
 }
 
-/// Adds what a point says; gives whether it is a sample.
-fn add(point: &Point<'_>, worker: &str, tally: &mut Tally) -> bool {
-    let value = to_u64(point.value);
-    match point.metric {
-        "http_req_duration" => {
-            let elapsed = to_u64((point.value * 1000.0).round());
-            tally.add(&request(point, elapsed, worker));
-            return true;
-        }
-        // Data is told per iteration, for all its requests together.
-        "data_received" => tally.extra_received = tally.extra_received.saturating_add(value),
-        "data_sent" => tally.extra_sent = tally.extra_sent.saturating_add(value),
-        "vus" => tally.active(
-            point.at,
-            worker.as_bytes(),
-            u32::try_from(value).unwrap_or(u32::MAX),
-        ),
-        _ => {}
-    }
-    false
+/// A request of which it is not known yet whether it failed.
+#[derive(Debug)]
+struct Waiting {
+    at: u64,
+    elapsed: u64,
+    name: String,
+    status: String,
+    code: String,
+    error: String,
 }
 
-fn request<'a>(point: &'a Point<'_>, elapsed: u64, worker: &'a str) -> Sample<'a> {
-    let tags = &point.tags;
-    let status = if tags.status == "0" {
-        &tags.error_code
-    } else {
-        &tags.status
-    };
-    Sample {
-        // k6 tells when the request ended.
-        start: point.at.saturating_sub(elapsed),
-        elapsed,
-        label: tags.name.as_bytes(),
-        ok: match tags.expected_response.as_ref() {
-            "true" => true,
-            // Without the tag, which can be switched off, the status is all there is.
-            "" => is_success(tags.status.as_bytes()),
-            _ => false,
-        },
-        code: status.as_bytes(),
-        message: tags.error.as_bytes(),
-        worker: worker.as_bytes(),
-        ..Sample::default()
-    }
+/// What both forms have in common.
+#[derive(Debug, Default)]
+struct Points {
+    waiting: VecDeque<Waiting>,
+    /// Iterations, as long as there is no HTTP request.
+    iterations: Option<Box<FileTally>>,
+    has_requests: bool,
+    has_other_requests: bool,
 }
 
-fn note(tally: &mut Tally) {
-    tally.note("k6 tells bytes of iterations, not of requests: they are in the total only");
+/// The metrics that are read; of others the values may be anything.
+fn is_read(metric: &str) -> bool {
+    const READ: [&str; 9] = [
+        "http_req_duration",
+        "http_req_failed",
+        "iteration_duration",
+        "data_received",
+        "data_sent",
+        "vus",
+        "grpc_req_duration",
+        "ws_session_duration",
+        "browser_http_req_duration",
+    ];
+    READ.contains(&metric)
 }
 
-/// `--out csv`.
-pub fn csv(
-    file: &File<'_>,
-    reader: impl Read,
-    tally: &mut Tally,
-    found: &mut Found,
-) -> io::Result<()> {
-    let mut rows = Rows::new(reader);
-    rows.next()?;
-    let count = rows.len();
-    let names = ["name", "status", "error", "error_code", "expected_response"];
-    let columns = names.map(|name| {
-        let found = rows.fields().position(|field| field == name.as_bytes());
-        found.unwrap_or(usize::MAX)
-    });
-    loop {
-        match rows.next()? {
-            Row::End => break,
-            Row::Fields if rows.len() == count => {
-                if let Some(point) = csv_point(&rows, &columns) {
-                    found.samples += u64::from(add(&point, file.worker, tally));
-                    continue;
-                }
+impl Points {
+    /// Adds what a point says.
+    fn add(&mut self, point: &Point<'_>, into: &mut FileTally) -> Result<(), BadRow> {
+        let bad = || BadRow::value("value", point.value.to_string().as_bytes());
+        let elapsed = || millis_of(point.value).ok_or_else(bad);
+        let count = || {
+            millis_of(point.value)
+                .map(|_| to_u64(point.value))
+                .ok_or_else(bad)
+        };
+        match point.metric {
+            "http_req_duration" => {
+                self.has_requests = true;
+                self.iterations = None;
+                self.request(point, elapsed()?, into);
+            }
+            "http_req_failed" => self.outcome(point, into),
+            "iteration_duration" if !self.has_requests => {
+                let iterations = self
+                    .iterations
+                    .get_or_insert_with(|| Box::new(into.alike()));
+                let name = if point.tags.scenario.is_empty() {
+                    "iteration"
+                } else {
+                    &point.tags.scenario
+                };
+                let elapsed = elapsed()?;
+                iterations.add(&Sample {
+                    start: Some(point.at.saturating_sub(elapsed)),
+                    elapsed,
+                    errors: None,
+                    label: name.as_bytes(),
+                    ..Sample::default()
+                });
+            }
+            // Data is told per iteration, for all its requests together.
+            "data_received" => {
+                into.samples.extra_received = into.samples.extra_received.saturating_add(count()?);
+            }
+            "data_sent" => {
+                into.samples.extra_sent = into.samples.extra_sent.saturating_add(count()?);
+            }
+            "vus" => {
+                let users = u32::try_from(count()?).unwrap_or(u32::MAX);
+                into.active(point.at, users);
+            }
+            "grpc_req_duration" | "ws_session_duration" | "browser_http_req_duration" => {
+                self.has_other_requests = true;
             }
             _ => {}
         }
-        found.bad_row(rows.number(), !rows.terminated());
+        Ok(())
     }
-    note(tally);
-    tally.note(
-        "times in k6's CSV are whole seconds: throughput and figures over time are as coarse",
-    );
-    Ok(())
+
+    fn request(&mut self, point: &Point<'_>, elapsed: u64, into: &mut FileTally) {
+        let tags = &point.tags;
+        let code = if tags.status == "0" {
+            &tags.error_code
+        } else {
+            &tags.status
+        };
+        let failed = match tags.expected_response.as_ref() {
+            "true" => Some(false),
+            "" => None,
+            _ => Some(true),
+        };
+        let waiting = Waiting {
+            at: point.at,
+            elapsed,
+            name: tags.name.to_string(),
+            status: tags.status.to_string(),
+            code: code.to_string(),
+            error: tags.error.to_string(),
+        };
+        match failed {
+            Some(failed) => waiting.add(Some(failed), into),
+            // The tag can be switched off; a point of another metric tells it then.
+            None => {
+                self.waiting.push_back(waiting);
+                if self.waiting.len() > MOST_WAITING
+                    && let Some(first) = self.waiting.pop_front()
+                {
+                    first.add_by_status(into);
+                }
+            }
+        }
+    }
+
+    /// The request of this time and name has failed, or not.
+    fn outcome(&mut self, point: &Point<'_>, into: &mut FileTally) {
+        let mut waiting = self.waiting.iter();
+        let found = waiting.position(|waiting| {
+            waiting.at == point.at
+                && waiting.name == point.tags.name
+                && waiting.status == point.tags.status
+        });
+        if let Some(waiting) = found.and_then(|at| self.waiting.remove(at)) {
+            waiting.add(Some(point.value != 0.0), into);
+        }
+    }
+
+    fn finish(&mut self, into: &mut FileTally) {
+        for waiting in std::mem::take(&mut self.waiting) {
+            waiting.add_by_status(into);
+        }
+        into.note("k6 tells bytes of iterations, not of requests: they are in the total only");
+        if self.has_requests {
+            if self.has_other_requests {
+                into.note("samples are k6's HTTP requests; those of gRPC, WebSockets or browsers are not counted");
+            }
+        } else if let Some(iterations) = self.iterations.take() {
+            into.note("there are no HTTP requests among k6's points: samples are its iterations, and whether they failed is not told");
+            into.take_samples(*iterations);
+        }
+    }
 }
 
-fn csv_point<'a, R: Read>(rows: &'a Rows<R>, columns: &[usize; 5]) -> Option<Point<'a>> {
-    let text = |column| String::from_utf8_lossy(rows.get(column));
-    let [name, status, error, error_code, expected_response] = columns.map(text);
-    Some(Point {
-        metric: std::str::from_utf8(rows.get(0)).ok()?,
-        at: seconds(rows.get(1))?,
-        value: number(rows.get(2)).filter(|value| (0.0..1e14).contains(value))?,
-        tags: Tags {
-            name,
-            status,
-            error,
-            error_code,
-            expected_response,
-        },
-    })
+impl Waiting {
+    fn add(&self, failed: Option<bool>, into: &mut FileTally) {
+        into.add(&Sample {
+            // k6 tells when the request ended.
+            start: Some(self.at.saturating_sub(self.elapsed)),
+            elapsed: self.elapsed,
+            errors: failed.map(u64::from),
+            label: self.name.as_bytes(),
+            code: self.code.as_bytes(),
+            message: self.error.as_bytes(),
+            ..Sample::default()
+        });
+    }
+
+    /// Nothing told whether it failed: the status is all there is, if it is there.
+    fn add_by_status(&self, into: &mut FileTally) {
+        let failed = (!self.status.is_empty()).then(|| !is_success(self.status.as_bytes()));
+        self.add(failed, into);
+    }
+}
+
+/// `--out csv`.
+pub fn csv(_: &[u8]) -> Box<dyn Decoder> {
+    table::decoder(b',', Csv::default())
+}
+
+#[derive(Debug, Default)]
+struct Csv {
+    columns: Option<(usize, [usize; 6])>,
+    points: Points,
+}
+
+const COLUMNS: [&str; 6] = [
+    "name",
+    "status",
+    "error",
+    "error_code",
+    "expected_response",
+    "scenario",
+];
+
+impl Table for Csv {
+    fn row(&mut self, rows: &Rows, into: &mut FileTally) -> Result<(), BadRow> {
+        let (count, columns) = match &self.columns {
+            Some(columns) if rows.get(0) != b"metric_name" => columns,
+            // Also of a file that was appended.
+            _ => {
+                self.columns = Some((rows.len(), table::columns(rows, COLUMNS)));
+                return Ok(());
+            }
+        };
+        if rows.len() != *count {
+            return Err(BadRow::Fields(rows.len(), *count));
+        }
+        let bad = |name, column| BadRow::value(name, rows.get(column));
+        let metric = std::str::from_utf8(rows.get(0)).map_err(|_| bad("metric_name", 0))?;
+        if !is_read(metric) {
+            return Ok(());
+        }
+        let text = |column| String::from_utf8_lossy(rows.get(column));
+        let [name, status, error, error_code, expected_response, scenario] = columns.map(text);
+        let point = Point {
+            metric,
+            at: seconds(rows.get(1)).ok_or_else(|| bad("timestamp", 1))?,
+            value: number(rows.get(2)).ok_or_else(|| bad("metric_value", 2))?,
+            tags: Tags {
+                name,
+                status,
+                error,
+                error_code,
+                expected_response,
+                scenario,
+            },
+        };
+        self.points.add(&point, into)
+    }
+
+    fn finish(&mut self, into: &mut FileTally) {
+        self.points.finish(into);
+        into.note(
+            "times in k6's CSV are whole seconds: throughput and figures over time are as coarse",
+        );
+    }
 }
 
 /// Seconds since 1970 as microseconds, or what k6 writes with `K6_CSV_TIME_FORMAT`.
@@ -148,18 +289,14 @@ fn seconds(text: &[u8]) -> Option<u64> {
         Some(number) if text.len() <= 11 => number.checked_mul(1000)?,
         Some(number) if text.len() <= 14 => number,
         Some(number) => number / 1000,
-        None if text.len() == 19 && text.is_ascii() => super::numbers::whole(text.get(..16)?)?,
+        None if text.len() == 19 && text.is_ascii() => whole(text.get(..16)?)?,
         None => rfc3339(std::str::from_utf8(text).ok()?)?,
     };
-    (micros < super::numbers::LATEST).then_some(micros)
-}
-
-fn rfc3339(text: &str) -> Option<u64> {
-    micros(OffsetDateTime::parse(text, &Rfc3339).ok()?)
+    (micros < LATEST).then_some(micros)
 }
 
 #[derive(Deserialize)]
-struct Line<'a> {
+struct JsonLine<'a> {
     metric: Cow<'a, str>,
     #[serde(rename = "type")]
     kind: Cow<'a, str>,
@@ -176,52 +313,62 @@ struct Data<'a> {
 }
 
 /// `--out json`: an object in each line.
-pub fn json(
-    file: &File<'_>,
-    reader: impl Read,
-    tally: &mut Tally,
-    found: &mut Found,
-) -> io::Result<()> {
-    let mut reader = BufReader::with_capacity(BUFFER, reader);
-    let mut line = Vec::new();
-    let mut number = 0;
-    loop {
-        line.clear();
-        // A line longer than the buffer is no point.
-        if reader
-            .by_ref()
-            .take(BUFFER as u64)
-            .read_until(b'\n', &mut line)?
-            == 0
-        {
-            break;
-        }
-        number += 1;
-        match json_line(&line, file.worker, tally) {
-            Some(sample) => found.samples += u64::from(sample),
-            None => found.bad_row(number, line.last() != Some(&b'\n') && line.len() < BUFFER),
-        }
-    }
-    note(tally);
-    Ok(())
+pub fn json() -> Box<dyn Decoder> {
+    Box::new(Json::default())
 }
 
-/// Whether the line is a sample; none when it cannot be read.
-fn json_line(line: &[u8], worker: &str, tally: &mut Tally) -> Option<bool> {
-    let line = line.trim_ascii();
-    if line.is_empty() {
-        return Some(false);
+#[derive(Debug, Default)]
+struct Json {
+    lines: Lines,
+    number: u64,
+    points: Points,
+}
+
+impl Json {
+    fn line(&mut self, line: Line<'_>, into: &mut FileTally) {
+        self.number += 1;
+        let (read, cut) = match line {
+            Line::TooLong => (Err(BadRow::Malformed), false),
+            Line::Text(text, ended) => (self.point(text, into), !ended),
+        };
+        if let Err(bad) = read {
+            let damaged = matches!(line, Line::Text(text, _) if text.contains(&0));
+            into.found.bad_row(self.number, bad, cut, damaged);
+        }
     }
-    let line: Line<'_> = serde_json::from_slice(line).ok()?;
-    if line.kind != "Point" {
-        return Some(false);
+
+    fn point(&mut self, line: &[u8], into: &mut FileTally) -> Result<(), BadRow> {
+        let line = super::numbers::without_mark(line).trim_ascii();
+        if line.is_empty() {
+            return Ok(());
+        }
+        let line: JsonLine<'_> = serde_json::from_slice(line).map_err(|_| BadRow::Malformed)?;
+        if line.kind != "Point" || !is_read(&line.metric) {
+            return Ok(());
+        }
+        let data: Data<'_> =
+            serde_json::from_str(line.data.get()).map_err(|_| BadRow::Malformed)?;
+        let time = || BadRow::value("time", data.time.as_bytes());
+        let point = Point {
+            metric: &line.metric,
+            at: rfc3339(&data.time).ok_or_else(time)?,
+            value: data.value,
+            tags: data.tags.unwrap_or_default(),
+        };
+        self.points.add(&point, into)
     }
-    let data: Data<'_> = serde_json::from_str(line.data.get()).ok()?;
-    let point = Point {
-        metric: &line.metric,
-        at: rfc3339(&data.time)?,
-        value: Some(data.value).filter(|value| (0.0..1e14).contains(value))?,
-        tags: data.tags.unwrap_or_default(),
-    };
-    Some(add(&point, worker, tally))
+}
+
+impl Decoder for Json {
+    fn push(&mut self, bytes: &[u8], into: &mut FileTally) {
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.push(bytes, |line| self.line(line, into));
+        self.lines = lines;
+    }
+
+    fn finish(&mut self, into: &mut FileTally) {
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.finish(|line| self.line(line, into));
+        self.points.finish(into);
+    }
 }

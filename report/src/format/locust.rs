@@ -1,83 +1,89 @@
 //! Locust's CSV files: figures that Locust has summed up, not samples.
 
+use super::Decoder;
 use super::numbers::{number, whole};
-use super::rows::{Row, Rows};
-use super::{File, Found};
+use super::rows::Rows;
+use super::table::{self, Table};
+use crate::file::FileTally;
+use crate::found::BadRow;
 use crate::histogram::{to_f64, to_u64};
-use crate::summary::Summary;
-use crate::tally::Tally;
+use crate::summary::{LOCUST_CSV, Summary};
 use atq_api_spec::report::{Figures, NamedFigures, PercentilePoint, SeriesPoint};
-use std::io::{self, Read};
 
 /// The name of the row that sums up all others.
 const ALL: &[u8] = b"Aggregated";
 
-/// Where a column is, by its name in the header.
-fn columns<R: Read, const N: usize>(rows: &Rows<R>, names: [&str; N]) -> [usize; N] {
-    names.map(|name| {
-        let found = rows.fields().position(|field| field == name.as_bytes());
-        found.unwrap_or(usize::MAX)
-    })
+/// Whether the row sums up all others: it has no type, which Locust 1.0 and older write as `None`.
+fn is_total(kind: &[u8], name: &[u8]) -> bool {
+    name == ALL && matches!(kind, b"" | b"None")
 }
 
 /// `_stats.csv`: counts and percentiles at the end.
-pub fn stats(
-    file: &File<'_>,
-    reader: impl Read,
-    tally: &mut Tally,
-    found: &mut Found,
-) -> io::Result<()> {
-    let mut rows = Rows::new(reader);
-    rows.next()?;
-    let count = rows.len();
-    let percentiles = percentile_columns(&rows);
-    let columns = columns(&rows, STATS);
-    let mut summary = Summary {
-        worker: file.worker.to_owned(),
-        ..Summary::default()
-    };
-    loop {
-        let row = rows.next()?;
-        let figures = match row {
-            Row::End => break,
-            Row::Fields if rows.len() == count => figures(&rows, &columns),
-            _ => None,
+pub fn stats(_: &[u8]) -> Box<dyn Decoder> {
+    table::decoder(b',', Stats::default())
+}
+
+#[derive(Debug, Default)]
+struct Stats {
+    columns: Option<(usize, [usize; 11])>,
+    percentiles: Vec<(usize, f64)>,
+    summary: Summary,
+}
+
+impl Table for Stats {
+    fn row(&mut self, rows: &Rows, into: &mut FileTally) -> Result<(), BadRow> {
+        let Some((count, columns)) = &self.columns else {
+            self.columns = Some((rows.len(), stats_columns(rows)));
+            self.percentiles = percentile_columns(rows);
+            return Ok(());
         };
-        let Some(figures) = figures else {
-            found.bad_row(rows.number(), !rows.terminated());
-            continue;
-        };
-        if rows.get(1) == ALL && rows.get(0).is_empty() {
-            found.samples = figures.samples;
-            summary.duration = duration(&figures);
-            summary.total = figures;
-            summary.distribution = distribution(&rows, &percentiles);
+        if rows.len() != *count {
+            return Err(BadRow::Fields(rows.len(), *count));
+        }
+        let figures = figures(rows, columns)?;
+        if is_total(rows.get(0), rows.get(1)) {
+            into.found.samples = figures.samples;
+            self.summary.duration = duration(&figures);
+            self.summary.total = figures;
+            self.summary.distribution = distribution(rows, &self.percentiles);
         } else {
-            summary.labels.push(NamedFigures {
+            self.summary.labels.push(NamedFigures {
                 name: label(rows.get(0), rows.get(1)),
                 figures,
             });
         }
+        Ok(())
     }
-    note(tally);
-    // Without the last row the figures are none of the whole.
-    if summary.total.samples == 0 && !summary.labels.is_empty() {
-        let labels = summary.labels.iter().map(|label| &label.figures);
-        summary.total = crate::summary::merge(labels);
-        found.samples = summary.total.samples;
+
+    fn finish(&mut self, into: &mut FileTally) {
+        note(into);
+        let mut summary = std::mem::take(&mut self.summary);
+        // Without the last row the figures are none of the whole.
+        if summary.total.samples == 0 && !summary.labels.is_empty() {
+            let labels = summary.labels.iter().map(|label| &label.figures);
+            summary.total = crate::summary::merge(labels);
+            into.found.samples = summary.total.samples;
+        }
+        summary.form = LOCUST_CSV;
+        summary.worker = into.worker().to_owned();
+        // Headers alone are what Locust leaves when it did not get to the first request.
+        if summary.total.samples > 0 {
+            into.summary = Some(summary);
+        }
     }
-    // Headers alone are what Locust leaves when it did not get to the first request.
-    if summary.total.samples > 0 {
-        tally.summaries.push(summary);
-    }
-    Ok(())
 }
 
-fn note(tally: &mut Tally) {
-    tally.note(
+/// Where the columns are: of Locust 1.0 and later, or else of 0.13 and 0.14.
+fn stats_columns(rows: &Rows) -> [usize; 11] {
+    let (new, old) = (table::columns(rows, STATS), table::columns(rows, OLD_STATS));
+    std::array::from_fn(|at| new[at].min(old[at]))
+}
+
+fn note(into: &mut FileTally) {
+    into.note(
         "percentiles are Locust's own: it rounds times to two digits, and of a run on several workers it has merged them",
     );
-    tally.note(
+    into.note(
         "Locust writes its CSV files every second or so and not at its end: the last requests may be missing",
     );
 }
@@ -96,7 +102,21 @@ const STATS: [&str; 11] = [
     "99%",
 ];
 
-fn figures<R: Read>(rows: &Rows<R>, columns: &[usize; 11]) -> Option<Figures> {
+const OLD_STATS: [&str; 11] = [
+    "# requests",
+    "# failures",
+    "Average response time",
+    "Min response time",
+    "Max response time",
+    "Average Content Size",
+    "Requests/s",
+    "50%",
+    "90%",
+    "95%",
+    "99%",
+];
+
+fn figures(rows: &Rows, columns: &[usize; 11]) -> Result<Figures, BadRow> {
     let [
         samples,
         errors,
@@ -110,7 +130,11 @@ fn figures<R: Read>(rows: &Rows<R>, columns: &[usize; 11]) -> Option<Figures> {
         p95,
         p99,
     ] = columns.map(|column| rows.get(column));
-    let (samples, errors) = (whole(samples)?, whole(errors)?);
+    let count = |name, text| whole(text).ok_or_else(|| BadRow::value(name, text));
+    let (samples, errors) = (
+        count("Request Count", samples)?,
+        count("Failure Count", errors)?,
+    );
     // What is not told must not be taken for zero, which holds every limit.
     let named = [
         ("min", min),
@@ -128,7 +152,7 @@ fn figures<R: Read>(rows: &Rows<R>, columns: &[usize; 11]) -> Option<Figures> {
     let or_zero = |text| number(text).unwrap_or_default();
     let mut missing: Vec<String> = missing.map(|(name, _)| (*name).to_owned()).collect();
     missing.push("sentBytes".to_owned());
-    Some(Figures {
+    Ok(Figures {
         samples,
         errors,
         error_percent: to_f64(errors) / to_f64(samples.max(1)) * 100.0,
@@ -164,7 +188,7 @@ fn label(method: &[u8], name: &[u8]) -> String {
 }
 
 /// The columns that are called `99.9%` and the like.
-fn percentile_columns<R: Read>(rows: &Rows<R>) -> Vec<(usize, f64)> {
+fn percentile_columns(rows: &Rows) -> Vec<(usize, f64)> {
     let named = rows.fields().enumerate().filter_map(|(column, name)| {
         let percentile = number(name.strip_suffix(b"%")?)?;
         (0.0..=100.0)
@@ -174,7 +198,7 @@ fn percentile_columns<R: Read>(rows: &Rows<R>) -> Vec<(usize, f64)> {
     named.collect()
 }
 
-fn distribution<R: Read>(rows: &Rows<R>, percentiles: &[(usize, f64)]) -> Vec<PercentilePoint> {
+fn distribution(rows: &Rows, percentiles: &[(usize, f64)]) -> Vec<PercentilePoint> {
     let points = percentiles.iter().filter_map(|(column, percentile)| {
         Some(PercentilePoint {
             percentile: *percentile,
@@ -209,35 +233,42 @@ struct Totals {
 }
 
 /// `_stats_history.csv`: the figures every second.
-pub fn history(reader: impl Read, tally: &mut Tally, found: &mut Found) -> io::Result<()> {
-    let mut rows = Rows::new(reader);
-    rows.next()?;
-    let count = rows.len();
-    let columns = columns(&rows, HISTORY);
-    let mut before = Totals::default();
-    loop {
-        match rows.next()? {
-            Row::End => break,
-            Row::Fields if rows.len() == count => {
-                if rows.get(columns[2]) != ALL || !rows.get(columns[3]).is_empty() {
-                    continue;
-                }
-                if let Some((second, point, totals)) = point(&rows, &columns, &before) {
-                    before = totals;
-                    tally.history.add(second, point);
-                    continue;
-                }
-            }
-            _ => {}
-        }
-        found.bad_row(rows.number(), !rows.terminated());
-    }
-    tally.note("percentiles over time are Locust's own of about the last ten seconds each; it does not tell the longest time of a second");
-    Ok(())
+pub fn history(_: &[u8]) -> Box<dyn Decoder> {
+    table::decoder(b',', History::default())
 }
 
-fn point<R: Read>(
-    rows: &Rows<R>,
+#[derive(Debug, Default)]
+struct History {
+    columns: Option<(usize, [usize; 12])>,
+    before: Totals,
+}
+
+impl Table for History {
+    fn row(&mut self, rows: &Rows, into: &mut FileTally) -> Result<(), BadRow> {
+        let Some((count, columns)) = &self.columns else {
+            self.columns = Some((rows.len(), table::columns(rows, HISTORY)));
+            return Ok(());
+        };
+        if rows.len() != *count {
+            return Err(BadRow::Fields(rows.len(), *count));
+        }
+        if !is_total(rows.get(columns[3]), rows.get(columns[2])) {
+            return Ok(());
+        }
+        let (second, point, totals) = point(rows, columns, &self.before)
+            .ok_or_else(|| BadRow::value("Timestamp", rows.get(0)))?;
+        self.before = totals;
+        into.history.add(second, point);
+        Ok(())
+    }
+
+    fn finish(&mut self, into: &mut FileTally) {
+        into.note("percentiles over time are Locust's own of about the last ten seconds each; it does not tell the longest time of a second");
+    }
+}
+
+fn point(
+    rows: &Rows,
     columns: &[usize; 12],
     before: &Totals,
 ) -> Option<(u64, SeriesPoint, Totals)> {
@@ -288,23 +319,43 @@ fn point<R: Read>(
 }
 
 /// `_failures.csv`: errors by kind.
-pub fn failures(reader: impl Read, tally: &mut Tally, found: &mut Found) -> io::Result<()> {
-    let mut rows = Rows::new(reader);
-    rows.next()?;
-    let count = rows.len();
-    loop {
-        match rows.next()? {
-            Row::End => return Ok(()),
-            Row::Fields if rows.len() == count => {
-                if let Some(occurrences) = whole(rows.get(3)) {
-                    let label = label(rows.get(0), rows.get(1));
-                    let (code, error) = (label.as_bytes(), rows.get(2));
-                    tally.summary_errors.add(code, error, occurrences);
-                    continue;
-                }
-            }
-            _ => {}
+pub fn failures(_: &[u8]) -> Box<dyn Decoder> {
+    table::decoder(b',', Failures::default())
+}
+
+#[derive(Debug, Default)]
+struct Failures {
+    count: Option<usize>,
+}
+
+impl Table for Failures {
+    fn row(&mut self, rows: &Rows, into: &mut FileTally) -> Result<(), BadRow> {
+        let Some(count) = self.count else {
+            self.count = Some(rows.len());
+            return Ok(());
+        };
+        if rows.len() != count {
+            return Err(BadRow::Fields(rows.len(), count));
         }
-        found.bad_row(rows.number(), !rows.terminated());
+        let occurrences =
+            whole(rows.get(3)).ok_or_else(|| BadRow::value("Occurrences", rows.get(3)))?;
+        let label = label(rows.get(0), rows.get(1));
+        into.summary_errors
+            .add(label.as_bytes(), rows.get(2), occurrences);
+        Ok(())
+    }
+}
+
+/// `_exceptions.csv`: what the test's own code raised, which is no figure.
+pub fn exceptions(_: &[u8]) -> Box<dyn Decoder> {
+    table::decoder(b',', Exceptions)
+}
+
+#[derive(Debug)]
+struct Exceptions;
+
+impl Table for Exceptions {
+    fn row(&mut self, _: &Rows, _: &mut FileTally) -> Result<(), BadRow> {
+        Ok(())
     }
 }

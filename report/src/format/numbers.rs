@@ -6,6 +6,9 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 
 /// The end of the year 9999, in microseconds since 1970.
 pub const LATEST: u64 = 253_402_300_800_000_000;
+/// March 1973. Earlier times are seconds that were taken for milliseconds, or counted from the start of
+/// the test.
+pub const EARLIEST: u64 = 100_000_000_000_000;
 /// Longer than any sample takes: three thousand years.
 const MOST_MILLIS: u64 = 100_000_000_000_000;
 
@@ -30,10 +33,24 @@ pub fn whole(text: &[u8]) -> Option<u64> {
     Some(number)
 }
 
-/// A number with or without a fraction.
+/// A number with or without a fraction. A comma is read as a decimal one.
 pub fn number(text: &[u8]) -> Option<f64> {
-    let number: f64 = std::str::from_utf8(text).ok()?.trim().parse().ok()?;
+    let text = std::str::from_utf8(text).ok()?.trim();
+    let number: f64 = match text.parse() {
+        Ok(number) => number,
+        Err(_) => with_decimal_comma(text)?.parse().ok()?,
+    };
     number.is_finite().then_some(number)
+}
+
+/// `12,5` as `12.5`. With a dot as well, or several commas, it could as well separate thousands.
+fn with_decimal_comma(text: &str) -> Option<String> {
+    let (before, after) = text.split_once(',')?;
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    // `1,234` is twelve hundred to many, and one and a bit to others.
+    let is_plain = digits(before.trim_start_matches('-')) && digits(after);
+    (is_plain && (after.len() != 3 || before == "0" || before.len() > 3))
+        .then(|| format!("{before}.{after}"))
 }
 
 /// Milliseconds, with or without a fraction, as microseconds.
@@ -41,29 +58,84 @@ pub fn millis(text: &[u8]) -> Option<u64> {
     if let Some(whole) = whole(text) {
         return (whole <= MOST_MILLIS).then(|| whole * 1000);
     }
-    let number = number(text)?;
-    (0.0..=1e14)
-        .contains(&number)
-        .then(|| to_u64((number * 1000.0).round()))
+    millis_of(number(text)?)
 }
 
-/// A time as microseconds since 1970: milliseconds since then, or `2024/01/31 12:00:00.123` with or
-/// without a fraction, taken as UTC because the file does not tell its zone.
+/// The same where a comma can only be a decimal one, because fields are separated by something else.
+pub fn millis_between(text: &[u8], delimiter: u8) -> Option<u64> {
+    millis(text).or_else(|| {
+        let text = std::str::from_utf8(text).ok()?;
+        let is_decimal = delimiter != b',' && !text.contains('.') && text.matches(',').count() == 1;
+        is_decimal.then(|| millis(text.replace(',', ".").as_bytes()))?
+    })
+}
+
+/// Milliseconds as microseconds.
+pub fn millis_of(millis: f64) -> Option<u64> {
+    (0.0..=1e14)
+        .contains(&millis)
+        .then(|| to_u64((millis * 1000.0).round()))
+}
+
+/// A time as microseconds since 1970: milliseconds since then, or a date in one of the forms that
+/// JMeter writes or reads, with or without a fraction, taken as UTC because the file does not tell its
+/// zone: `2024/01/31 12:00:00.123`, `2024-01-31 12:00:00`, `2024-01-31T12:00:00.123Z`, `01/31/24 12:00:00`.
 pub fn timestamp(text: &[u8]) -> Option<u64> {
-    let micros = match millis(text) {
-        Some(micros) => micros,
-        None => date(std::str::from_utf8(text).ok()?)?,
+    let micros = match whole(text) {
+        Some(whole) => whole.checked_mul(1000)?,
+        None if text.iter().any(|byte| matches!(byte, b':' | b'/')) => {
+            date(std::str::from_utf8(text).ok()?.trim())?
+        }
+        None => millis(text)?,
     };
     (micros < LATEST).then_some(micros)
 }
 
 fn date(text: &str) -> Option<u64> {
-    let format = format_description!(
+    let slashes = format_description!(
         version = 2,
         "[year]/[month]/[day] [hour]:[minute]:[second][optional [.[subsecond digits:1+]]]"
     );
-    let time = PrimitiveDateTime::parse(text, format).ok()?.assume_utc();
-    micros(time)
+    let dashes = format_description!(
+        version = 2,
+        "[year]-[month]-[day][first [ ][T]][hour]:[minute]:[second][optional [.[subsecond digits:1+]]]"
+    );
+    let american_long = format_description!(
+        version = 2,
+        "[month]/[day]/[year] [hour]:[minute]:[second][optional [.[subsecond digits:1+]]]"
+    );
+    let text = text.replacen(',', ".", 1);
+    let utc = |time: PrimitiveDateTime| micros(time.assume_utc());
+    if let Ok(time) = PrimitiveDateTime::parse(&text, slashes) {
+        return utc(time);
+    }
+    if let Ok(time) = PrimitiveDateTime::parse(&text, dashes) {
+        return utc(time);
+    }
+    if let Some(micros) = rfc3339(&text) {
+        return Some(micros);
+    }
+    if let Ok(time) = PrimitiveDateTime::parse(&text, american_long) {
+        return utc(time);
+    }
+    american_date(&text)
+}
+
+/// `MM/dd/yy HH:mm:ss`, which was JMeter's first default; years are of this century.
+fn american_date(text: &str) -> Option<u64> {
+    let format = format_description!(
+        version = 2,
+        "[month]/[day]/[year] [hour]:[minute]:[second][optional [.[subsecond digits:1+]]]"
+    );
+    let (before, after) = text.split_at_checked(6)?;
+    let long = format!("{before}20{after}");
+    micros(PrimitiveDateTime::parse(&long, format).ok()?.assume_utc())
+}
+
+/// A date with its zone, as microseconds since 1970.
+pub fn rfc3339(text: &str) -> Option<u64> {
+    let format = &time::format_description::well_known::Rfc3339;
+    micros(OffsetDateTime::parse(text, format).ok()?)
 }
 
 /// Microseconds since 1970; none before.
@@ -77,10 +149,22 @@ mod tests {
 
     #[test]
     fn times_are_read_in_every_form_that_is_documented() {
-        assert_eq!(timestamp(b"1760000000123"), Some(1_760_000_000_123_000));
-        assert_eq!(timestamp(b"1760000000123.5"), Some(1_760_000_000_123_500));
-        assert_eq!(timestamp(b"1970/01/02 00:00:01"), Some(86_401_000_000));
-        assert_eq!(timestamp(b"1970/01/02 00:00:01.250"), Some(86_401_250_000));
+        for (text, micros) in [
+            ("1760000000123", 1_760_000_000_123_000),
+            ("1760000000123.5", 1_760_000_000_123_500),
+            ("1970/01/02 00:00:01", 86_401_000_000),
+            ("1970/01/02 00:00:01.250", 86_401_250_000),
+            ("2024/03/01 10:00:00.088", 1_709_287_200_088_000),
+            ("2024-03-01 10:00:00.088", 1_709_287_200_088_000),
+            ("2024-03-01 10:00:00,088", 1_709_287_200_088_000),
+            ("2024-03-01 10:00:00", 1_709_287_200_000_000),
+            ("2024-03-01T10:00:00.088Z", 1_709_287_200_088_000),
+            ("2024-03-01T11:00:00.088+01:00", 1_709_287_200_088_000),
+            ("03/01/24 10:00:00", 1_709_287_200_000_000),
+            ("03/01/2024 10:00:00.5", 1_709_287_200_500_000),
+        ] {
+            assert_eq!(timestamp(text.as_bytes()), Some(micros), "{text}");
+        }
         for bad in [
             "",
             "-1",
@@ -89,8 +173,27 @@ mod tests {
             "NaN",
             "99999999999999999",
             "1969/01/01 00:00:00",
+            "31/12/24 10:00:00",
+            "10:00:00",
+            "/",
         ] {
             assert_eq!(timestamp(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_comma_is_a_decimal_one_only_where_it_cannot_separate_thousands() {
+        for (text, value) in [
+            ("12,5", Some(12.5)),
+            ("0,125", Some(0.125)),
+            ("1234,567", Some(1234.567)),
+            ("1,234", None),
+            ("1,2,3", None),
+            ("1.234,5", None),
+            ("12.5", Some(12.5)),
+            (",5", None),
+        ] {
+            assert_eq!(number(text.as_bytes()), value, "{text}");
         }
     }
 }

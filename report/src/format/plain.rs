@@ -1,11 +1,13 @@
 //! The simple CSV for tools of which nothing else is known. The crate's documentation describes it.
 
-use super::numbers::{millis, timestamp, whole};
-use super::rows::{Row, Rows};
-use super::{File, Found};
+use super::Decoder;
+use super::jtl_csv::start;
+use super::numbers::{millis_between, whole};
+use super::rows::Rows;
+use super::table::{self, Table};
+use crate::file::FileTally;
+use crate::found::BadRow;
 use crate::sample::Sample;
-use crate::tally::Tally;
-use std::io::{self, Read};
 
 const NAMES: [&str; 10] = [
     "timestamp",
@@ -20,43 +22,50 @@ const NAMES: [&str; 10] = [
     "worker",
 ];
 
-/// Reads a file.
-pub fn read(
-    file: &File<'_>,
-    reader: impl Read,
-    tally: &mut Tally,
-    found: &mut Found,
-) -> io::Result<()> {
-    let mut rows = Rows::new(reader);
-    // It is a file of this format because it has a header.
-    rows.next()?;
-    let count = rows.len();
-    let columns = NAMES.map(|name| {
-        let found = rows.fields().position(|field| field == name.as_bytes());
-        found.unwrap_or(usize::MAX)
-    });
-    loop {
-        let row = rows.next()?;
-        match row {
-            Row::End => return Ok(()),
-            Row::Fields if rows.len() == count => {
-                if let Some(sample) = sample(&rows, &columns, file.worker.as_bytes()) {
-                    found.samples += 1;
-                    tally.add(&sample);
-                    continue;
-                }
-            }
-            _ => {}
+/// A file that begins like this.
+pub fn decoder(head: &[u8]) -> Box<dyn Decoder> {
+    let delimiter = table::delimiter(head, |names| table::has(names, "elapsed"));
+    table::decoder(delimiter.unwrap_or(b','), Plain { columns: None })
+}
+
+#[derive(Debug)]
+struct Plain {
+    /// How many there are, and where each of [`NAMES`] is.
+    columns: Option<(usize, [usize; 10])>,
+}
+
+impl Table for Plain {
+    fn row(&mut self, rows: &Rows, into: &mut FileTally) -> Result<(), BadRow> {
+        let Some((count, columns)) = &self.columns else {
+            self.header(rows);
+            return Ok(());
+        };
+        let read = match rows.len() == *count {
+            true => sample(rows, columns),
+            false => Err(BadRow::Fields(rows.len(), *count)),
+        };
+        match read {
+            Ok(sample) => into.add(&sample),
+            // Of another file that was appended.
+            Err(_) if is_header(rows) => self.header(rows),
+            Err(bad) => return Err(bad),
         }
-        found.bad_row(rows.number(), !rows.terminated());
+        Ok(())
     }
 }
 
-fn sample<'a, R: Read>(
-    rows: &'a Rows<R>,
-    columns: &[usize; 10],
-    hint: &'a [u8],
-) -> Option<Sample<'a>> {
+impl Plain {
+    fn header(&mut self, rows: &Rows) {
+        self.columns = Some((rows.len(), table::columns(rows, NAMES)));
+    }
+}
+
+fn is_header(rows: &Rows) -> bool {
+    let [_, elapsed, label, success, ..] = table::columns(rows, NAMES);
+    elapsed < rows.len() && label < rows.len() && success < rows.len()
+}
+
+fn sample<'a>(rows: &'a Rows, columns: &[usize; 10]) -> Result<Sample<'a>, BadRow> {
     let [
         time,
         elapsed,
@@ -68,22 +77,30 @@ fn sample<'a, R: Read>(
         sent,
         active,
         worker,
-    ] = columns.map(|column| rows.get(column));
-    Some(Sample {
-        start: timestamp(time)?,
-        elapsed: millis(elapsed)?,
-        label,
-        ok: match success {
-            b"true" | b"1" => true,
-            b"false" | b"0" => false,
-            _ => return None,
+    ] = columns.map(|column| rows.get(column).trim_ascii());
+    Ok(Sample {
+        start: match columns[0] {
+            usize::MAX => None,
+            _ => Some(start(time)?),
         },
-        controller: false,
+        elapsed: millis_between(elapsed, rows.delimiter())
+            .ok_or_else(|| BadRow::value("elapsed", elapsed))?,
+        label,
+        errors: Some(u64::from(!is_true(success)?)),
         code,
         message,
         received: whole(received).unwrap_or_default(),
         sent: whole(sent).unwrap_or_default(),
         active: whole(active).and_then(|active| active.try_into().ok()),
-        worker: if worker.is_empty() { hint } else { worker },
+        worker,
+        ..Sample::default()
     })
+}
+
+fn is_true(text: &[u8]) -> Result<bool, BadRow> {
+    match text.to_ascii_lowercase().as_slice() {
+        b"true" | b"1" => Ok(true),
+        b"false" | b"0" => Ok(false),
+        _ => Err(BadRow::value("success", text)),
+    }
 }

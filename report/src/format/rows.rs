@@ -1,20 +1,19 @@
-//! Splits CSV into rows and fields, in place: nothing is allocated per row.
+//! Splits delimited text (CSV and its relatives) into rows and fields, as the bytes come. Fields are
+//! slices of one buffer: nothing is allocated per row.
 
 use memchr::{memchr, memchr2};
-use std::io::{self, ErrorKind, Read};
 
-/// What is read at once, and the longest row.
-const BUFFER: usize = 1024 * 1024;
+/// The longest row, in bytes. An assertion may print a whole response into one field.
+const LONGEST_ROW: usize = 8 * 1024 * 1024;
+const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What comes next in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Row {
     /// A row; its fields can be asked for.
     Fields,
-    /// Something that is no row, up to the end of its line.
-    Bad,
-    /// Nothing more.
-    End,
+    /// Text up to the end of a line that cannot be split into fields.
+    Malformed,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -25,15 +24,19 @@ struct Field {
     escaped: bool,
 }
 
-/// Rows of a reader.
+/// Splits rows from bytes that are pushed in any portions.
 #[derive(Debug)]
-pub struct Rows<R> {
-    reader: R,
+pub struct Rows {
+    delimiter: u8,
     buffer: Vec<u8>,
-    /// What of the buffer is not used yet.
+    /// Where the next row begins.
     start: usize,
-    end: usize,
-    exhausted: bool,
+    /// The bytes of the current row.
+    row: (usize, usize),
+    /// Whether no more bytes will come.
+    ended: bool,
+    /// Whether the rest of a line is thrown away.
+    skipping: bool,
     fields: Vec<Field>,
     terminated: bool,
     number: u64,
@@ -43,55 +46,68 @@ enum Scan {
     /// A row, and where the next one begins.
     Row(usize),
     Malformed,
-    /// The buffer ends within it.
+    /// The bytes end within it.
     Incomplete,
 }
 
-impl<R: Read> Rows<R> {
-    /// Rows of a reader, from its beginning.
-    pub fn new(reader: R) -> Self {
+impl Rows {
+    /// Rows whose fields are separated by this byte.
+    pub fn new(delimiter: u8) -> Self {
         Self {
-            reader,
+            delimiter,
             buffer: Vec::new(),
             start: 0,
-            end: 0,
-            exhausted: false,
+            row: (0, 0),
+            ended: false,
+            skipping: false,
             fields: Vec::new(),
             terminated: true,
             number: 0,
         }
     }
 
-    /// Goes on to the next row. Empty lines are none.
-    ///
-    /// # Errors
-    /// When the reader fails.
-    pub fn next(&mut self) -> io::Result<Row> {
-        if self.buffer.is_empty() {
-            self.fill()?;
-            let all = self.buffer.get(..self.end).unwrap_or_default();
-            self.start = all.len() - super::numbers::without_mark(all).len();
+    /// Takes the next bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// No more bytes will come: the last row may lack the end of its line.
+    pub fn end(&mut self) {
+        self.ended = true;
+    }
+
+    /// Goes on to the next row; `None`: more bytes are needed, or there are no more rows. Empty lines
+    /// are no rows.
+    pub fn next(&mut self) -> Option<Row> {
+        if self.skipping {
+            return self.skip_line();
         }
-        loop {
-            self.skip_empty_lines();
-            match self.scan() {
-                Scan::Row(next) => {
-                    self.start = next;
-                    self.number += 1;
-                    self.unescape();
-                    return Ok(Row::Fields);
-                }
-                Scan::Malformed => return self.skip_line(),
-                Scan::Incomplete if self.exhausted && self.start == self.end => {
-                    return Ok(Row::End);
-                }
-                // A quote that is never closed, or a row of the size of the buffer.
-                Scan::Incomplete if self.exhausted || self.end - self.start == BUFFER => {
-                    return self.skip_line();
-                }
-                Scan::Incomplete => self.fill()?,
+        self.skip_empty_lines();
+        match self.scan() {
+            Scan::Row(next) => {
+                self.row = (self.start, next);
+                self.start = next;
+                self.number += 1;
+                self.unescape();
+                Some(Row::Fields)
+            }
+            Scan::Incomplete if self.ended && self.start == self.buffer.len() => None,
+            Scan::Incomplete if !self.ended && self.buffer.len() - self.start < LONGEST_ROW => None,
+            // A quote that is never closed, or a row that is too long.
+            Scan::Malformed | Scan::Incomplete => {
+                self.number += 1;
+                self.row = (self.start, self.start);
+                self.skipping = true;
+                self.skip_line()
             }
         }
+    }
+
+    /// What separates the fields.
+    pub fn delimiter(&self) -> u8 {
+        self.delimiter
     }
 
     /// The number of the row, from one.
@@ -102,6 +118,12 @@ impl<R: Read> Rows<R> {
     /// Whether the row had the end of its line.
     pub fn terminated(&self) -> bool {
         self.terminated
+    }
+
+    /// Whether there are zero bytes in the row, which no tool writes: a sign of a damaged file.
+    pub fn has_zeros(&self) -> bool {
+        let row = self.buffer.get(self.row.0..self.row.1);
+        row.is_some_and(|row| memchr(0, row).is_some())
     }
 
     /// How many fields the row has.
@@ -121,31 +143,13 @@ impl<R: Read> Rows<R> {
         (0..self.len()).map(|index| self.get(index))
     }
 
-    /// Moves what is left to the front, and reads on.
-    fn fill(&mut self) -> io::Result<()> {
-        self.buffer.resize(BUFFER, 0);
-        self.buffer.copy_within(self.start..self.end, 0);
-        self.end -= self.start;
-        self.start = 0;
-        while self.end < BUFFER {
-            match self.reader.read(&mut self.buffer[self.end..]) {
-                Ok(0) => {
-                    self.exhausted = true;
-                    break;
-                }
-                Ok(read) => self.end += read,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
     fn skip_empty_lines(&mut self) {
-        while self.start < self.end {
-            match self.buffer.get(self.start..self.end) {
+        loop {
+            match self.buffer.get(self.start..) {
                 Some([b'\n', ..]) => self.start += 1,
                 Some([b'\r', b'\n', ..]) => self.start += 2,
+                // Files that were put together have marks in the middle.
+                Some(rest) if rest.starts_with(UTF8_MARK) => self.start += UTF8_MARK.len(),
                 _ => return,
             }
         }
@@ -153,26 +157,26 @@ impl<R: Read> Rows<R> {
 
     /// Finds the fields of the row that begins at `start`.
     fn scan(&mut self) -> Scan {
-        let data = &self.buffer[..self.end];
+        let data = self.buffer.as_slice();
         self.fields.clear();
         let mut at = self.start;
         loop {
             let (field, end) = if data.get(at) == Some(&b'"') {
-                match quoted(data, at, self.exhausted) {
+                match quoted(data, at, self.delimiter, self.ended) {
                     Ok(found) => found,
                     Err(scan) => return scan,
                 }
             } else {
-                unquoted(data, at)
+                unquoted(data, at, self.delimiter)
             };
             self.fields.push(field);
             match data.get(end) {
-                Some(b',') => at = end + 1,
+                Some(byte) if *byte == self.delimiter => at = end + 1,
                 Some(_) => {
                     self.terminated = true;
                     return Scan::Row(end + 1);
                 }
-                None if self.exhausted && self.start < end => {
+                None if self.ended && self.start < end => {
                     self.terminated = false;
                     return Scan::Row(end);
                 }
@@ -181,23 +185,23 @@ impl<R: Read> Rows<R> {
         }
     }
 
-    /// Passes over the line that cannot be read.
-    fn skip_line(&mut self) -> io::Result<Row> {
-        self.number += 1;
-        loop {
-            let rest = &self.buffer[self.start..self.end];
-            if let Some(end) = memchr(b'\n', rest) {
-                self.terminated = true;
-                self.start += end + 1;
-                return Ok(Row::Bad);
+    /// Throws the rest of the line away.
+    fn skip_line(&mut self) -> Option<Row> {
+        self.fields.clear();
+        let rest = self.buffer.get(self.start..).unwrap_or_default();
+        if let Some(end) = memchr(b'\n', rest) {
+            self.terminated = true;
+            self.start += end + 1;
+        } else {
+            self.start = self.buffer.len();
+            if !self.ended {
+                return None;
             }
-            self.start = self.end;
-            if self.exhausted {
-                self.terminated = false;
-                return Ok(Row::Bad);
-            }
-            self.fill()?;
+            self.terminated = false;
         }
+        self.row.1 = self.start;
+        self.skipping = false;
+        Some(Row::Malformed)
     }
 
     /// Makes one quote of two. The row is done with then, so it is changed where it lies.
@@ -216,10 +220,10 @@ impl<R: Read> Rows<R> {
 }
 
 /// The field that begins at `at`, and where it ends; the end of the data may not be its end.
-fn unquoted(data: &[u8], at: usize) -> (Field, usize) {
+fn unquoted(data: &[u8], at: usize, delimiter: u8) -> (Field, usize) {
     let rest = data.get(at..).unwrap_or_default();
-    let end = memchr2(b',', b'\n', rest).map_or(data.len(), |length| at + length);
-    let line_ends = data.get(end) != Some(&b',');
+    let end = memchr2(delimiter, b'\n', rest).map_or(data.len(), |length| at + length);
+    let line_ends = data.get(end) != Some(&delimiter);
     let text = data.get(at..end).unwrap_or_default();
     let return_before = line_ends && text.last() == Some(&b'\r');
     let field = Field {
@@ -231,7 +235,7 @@ fn unquoted(data: &[u8], at: usize) -> (Field, usize) {
 }
 
 /// The same of a field that begins with a quote.
-fn quoted(data: &[u8], at: usize, exhausted: bool) -> Result<(Field, usize), Scan> {
+fn quoted(data: &[u8], at: usize, delimiter: u8, ended: bool) -> Result<(Field, usize), Scan> {
     let start = at + 1;
     let (mut from, mut escaped) = (start, false);
     let end = loop {
@@ -251,13 +255,11 @@ fn quoted(data: &[u8], at: usize, exhausted: bool) -> Result<(Field, usize), Sca
         escaped,
     };
     match data.get(end + 1..) {
-        Some([b',' | b'\n', ..]) => Ok((field, end + 1)),
+        Some([b'\n', ..]) => Ok((field, end + 1)),
+        Some([byte, ..]) if *byte == delimiter => Ok((field, end + 1)),
         Some([b'\r', b'\n', ..]) => Ok((field, end + 2)),
-        Some([] | [b'\r']) if exhausted => Ok((field, data.len())),
+        Some([] | [b'\r']) if ended => Ok((field, data.len())),
         Some([] | [b'\r']) => Err(Scan::Incomplete),
         _ => Err(Scan::Malformed),
     }
 }
-
-#[cfg(test)]
-mod tests;

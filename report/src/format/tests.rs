@@ -7,7 +7,7 @@ use proptest::prelude::*;
 fn read_as(name: &str, text: &[u8]) -> (SourceSummary, Report) {
     let mut tally = Tally::new(Options::default());
     let source = tally.read(name, Some("w"), text).unwrap();
-    (source, tally.finish("t", "r").0)
+    (source, tally.finish("t", "r").report)
 }
 
 const JTL: &str = "timeStamp,elapsed,label,responseCode,responseMessage,threadName,dataType,success,failureMessage,bytes,sentBytes,grpThreads,allThreads,URL,Latency,IdleTime,Connect\n";
@@ -36,7 +36,7 @@ fn rows_that_cannot_be_read_are_counted_with_the_first() {
     assert_eq!((source.samples, report.total.samples), (3, 3));
     assert_eq!(
         source.problem.unwrap(),
-        "2 rows cannot be read, the first is row 3"
+        "2 rows cannot be read, the first is row 3: it has 2 fields instead of 17"
     );
 }
 
@@ -176,7 +176,7 @@ fn summaries_of_several_workers_are_bounded_and_not_averaged() {
     tally.read("1.json", Some("w1"), one.as_bytes()).unwrap();
     tally.read("2.json", Some("w2"), two.as_bytes()).unwrap();
     assert_eq!(tally.percentile(None, 95.0), Some(80.0));
-    let report = tally.finish("t", "r").0;
+    let report = tally.finish("t", "r").report;
     assert_eq!(
         (report.total.samples, report.total.mean, report.total.p95),
         (40, 40.0, 80.0)

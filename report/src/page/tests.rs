@@ -59,6 +59,7 @@ fn small() -> Report {
             format: "jtl-csv".to_owned(),
             samples: 16,
             problem: None,
+            ignored: None,
         }],
         started_at: Some("2026-11-21T10:00:00Z".to_owned()),
         ended_at: Some("2026-11-21T10:00:04Z".to_owned()),
@@ -77,6 +78,7 @@ fn small() -> Report {
         series: Series {
             interval: 1.0,
             points: vec![point(0, 4), point(1, 0), point(2, 8), point(3, 4)],
+            missing: Vec::new(),
         },
         notes: vec!["a note".to_owned()],
         judgement: Some(Judgement {

@@ -4,9 +4,8 @@ use super::*;
 
 fn add(timeline: &mut Timeline, second: u64, worker: usize, active: u32) {
     let sample = Sample {
-        start: second * SECOND,
+        start: Some(second * SECOND),
         elapsed: 1000,
-        ok: true,
         active: Some(active),
         ..Sample::default()
     };

@@ -1,6 +1,9 @@
 #![allow(clippy::unwrap_used, clippy::float_cmp)]
 
 use super::*;
+use crate::errors::MOST_KINDS;
+use crate::labels::OTHER;
+use crate::samples::MOST_LABELS;
 use crate::windows::Metric;
 
 const HEAD: &str = "timestamp,elapsed,label,success,code,message,worker\n";
@@ -36,7 +39,7 @@ fn several_files_are_as_if_they_were_one() {
         one.percentile(Some("l1"), 33.0)
     );
     assert_eq!(apart.percentile(Some("no"), 33.0), None);
-    let (apart, one) = (apart.finish("t", "r").0, one.finish("t", "r").0);
+    let (apart, one) = (apart.finish("t", "r").report, one.finish("t", "r").report);
     assert_eq!(apart.total, one.total);
     assert_eq!(apart.labels, one.labels);
     assert_eq!(apart.distribution, one.distribution);
@@ -59,7 +62,8 @@ fn labels_and_errors_beyond_their_caps_share_one_and_a_note_says_so() {
         windows: vec![window],
     });
     tally.read("x", None, text.as_bytes()).unwrap();
-    let (report, results) = tally.finish("t", "r");
+    let finished = tally.finish("t", "r");
+    let (report, results) = (finished.report, finished.windows);
     assert_eq!(report.labels.len(), MOST_LABELS + 1);
     assert_eq!(report.labels[0].name, OTHER);
     assert_eq!(report.errors.len(), MOST_KINDS + 1);
@@ -74,7 +78,7 @@ fn the_curve_never_falls_and_reaches_from_the_shortest_to_the_longest() {
     tally
         .read("1", None, rows(5..9999, "a").as_bytes())
         .unwrap();
-    let curve = tally.finish("t", "r").0.distribution;
+    let curve = tally.finish("t", "r").report.distribution;
     assert!((50..70).contains(&curve.len()), "{}", curve.len());
     assert!(curve.windows(2).all(|pair| pair[0].percentile < pair[1].percentile && pair[0].millis <= pair[1].millis));
     assert_eq!(
@@ -98,7 +102,7 @@ fn a_reader_that_fails_keeps_what_was_read_and_says_so() {
             .read("x", None, text.as_bytes().chain(Broken))
             .is_err()
     );
-    let report = tally.finish("t", "r").0;
+    let report = tally.finish("t", "r").report;
     assert!(
         report.sources[0]
             .problem

@@ -4,7 +4,7 @@ use crate::task::criteria::{Criterion, Figure, Unit};
 use crate::task::judge::Reading;
 use crate::task::spec::TaskSpec;
 use crate::task::timestamp::Timestamp;
-use atq_report::{Figures, Metric, Options, Report, Tally, Window, WindowResult};
+use atq_report::{Figures, Finished, Metric, Options, Report, Tally, Window, WindowResult};
 
 /// What is told of a run that has no figures.
 const NO_FILES: &str = "no result file was found: what the master, or else every worker, has written \
@@ -43,13 +43,13 @@ fn metric(figure: Figure) -> Metric {
     }
 }
 
-/// The report, and what it says about each criterion.
+/// The report with what else is known of the files, and what it says about each criterion.
 pub(super) fn finish(
-    tally: Tally,
+    mut tally: Tally,
     spec: &TaskSpec,
     run: &str,
     tells_strangers: bool,
-) -> (Report, Vec<Reading>) {
+) -> (Finished, Vec<Reading>) {
     let percentiles: Vec<Option<f64>> = spec
         .criteria
         .iter()
@@ -58,22 +58,23 @@ pub(super) fn finish(
             _ => None,
         })
         .collect();
-    let (mut report, windows) = tally.finish(spec.name.as_str(), run);
+    let mut finished = tally.finish(spec.name.as_str(), run);
+    let report = &mut finished.report;
     // What else a tool leaves is no source of figures, unless it was said to be.
     report
         .sources
-        .retain(|source| tells_strangers || !source.format.is_empty());
+        .retain(|source| tells_strangers || !source.format.is_empty() || source.problem.is_some());
     if report.sources.is_empty() {
         report.notes.push(NO_FILES.to_owned());
     }
-    let mut windows = windows.windows.into_iter();
+    let mut windows = finished.windows.windows.iter();
     let readings = spec.criteria.iter().zip(percentiles);
     let readings = readings.map(|(criterion, percentile)| {
         let window = window(criterion).and_then(|_| windows.next());
-        reading(criterion, &report, percentile, window.as_ref())
+        reading(criterion, &finished.report, percentile, window)
     });
     let readings = readings.collect();
-    (report, readings)
+    (finished, readings)
 }
 
 fn reading(

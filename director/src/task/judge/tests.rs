@@ -52,6 +52,7 @@ fn errored(step: Step, code: FailureCode, exit_code: Option<i64>) -> State {
 
 fn measured(readings: Vec<Reading>) -> Measured {
     Measured {
+        doubts: Vec::new(),
         files: 1,
         of_master: true,
         samples: 1000,

@@ -123,7 +123,7 @@ pub fn read(from: &str) -> Result<()> {
     let begun = Instant::now();
     let mut tally = Tally::new(Options::default());
     let source = tally.read("results.jtl", None, reader)?;
-    let (report, _) = tally.finish("bench", "bench");
+    let report = tally.finish("bench", "bench").report;
     let seconds = begun.elapsed().as_secs_f64();
     ensure!(source.problem.is_none(), "{:?}", source.problem);
     let peak = place::memory(std::process::id(), "VmHWM")?;

@@ -1,0 +1,328 @@
+//! What tells whether two files hold the same samples, in little memory: for each label and second the
+//! number of samples and a sum of their hashes, good and failed ones apart.
+//!
+//! A listener for errors only, two forms of one run, or a copy repeat samples of another file. The order
+//! of the rows does not matter, and neither does the format, as long as it tells durations and times.
+//! Some formats round times to seconds: then durations alone are compared.
+
+use crate::sample::Sample;
+use foldhash::fast::{FixedState, RandomState};
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+
+const SECOND: u64 = 1_000_000;
+/// Cells that are kept of a file; with more, neighbouring seconds share one.
+const MOST_CELLS: usize = 32 * 1024;
+/// No more seconds share a cell than two to this: eight years.
+const MOST_SHIFT: u32 = 28;
+
+/// Samples of one kind in a cell, or in a whole file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Side {
+    pub count: u64,
+    /// Of durations and times.
+    fine: u64,
+    /// Of durations.
+    coarse: u64,
+}
+
+impl Side {
+    fn add(&mut self, count: u64, fine: u64, coarse: u64) {
+        self.count += count;
+        self.fine = self.fine.wrapping_add(fine);
+        self.coarse = self.coarse.wrapping_add(coarse);
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.add(other.count, other.fine, other.coarse);
+    }
+
+    /// Whether it holds the same samples; `fine`: both files tell fractions of seconds.
+    pub fn equals(&self, other: &Self, fine: bool) -> bool {
+        self.count == other.count
+            && match fine {
+                true => self.fine == other.fine,
+                false => self.coarse == other.coarse,
+            }
+    }
+
+    /// One number for the samples.
+    pub fn digest(&self, fine: bool) -> u64 {
+        mix(self.count, if fine { self.fine } else { self.coarse })
+    }
+}
+
+/// The samples of a label in a second, or in a few.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cell {
+    pub good: Side,
+    pub failed: Side,
+}
+
+impl Cell {
+    fn merge(&mut self, other: Self) {
+        self.good.merge(other.good);
+        self.failed.merge(other.failed);
+    }
+}
+
+/// A fingerprint that grows.
+#[derive(Debug, Default)]
+pub struct Growing {
+    shift: u32,
+    cells: HashMap<(u32, u64), Cell, RandomState>,
+    /// By label: the cell of the last sample, which is mostly that of the next one too.
+    last: Vec<(u64, Cell)>,
+    /// By label: a hash of its name.
+    names: Vec<u64>,
+    good: Side,
+    failed: Side,
+    has_fractions: bool,
+}
+
+/// Two numbers to one that depends on every bit of both.
+fn mix(a: u64, b: u64) -> u64 {
+    let product = u128::from(a ^ 0x9e37_79b9_7f4a_7c15) * u128::from(b ^ 0xd1b5_4a32_d192_ed03);
+    let [low, high] =
+        [product, product >> 64].map(|half| u64::try_from(half & u128::from(u64::MAX)));
+    low.unwrap_or_default() ^ high.unwrap_or_default()
+}
+
+impl Growing {
+    /// Adds a sample, whose label has this number.
+    pub fn add(&mut self, sample: &Sample<'_>, label: usize) {
+        let end = sample.end().unwrap_or_default();
+        let (second, fraction) = (end / SECOND, end % SECOND);
+        self.has_fractions |=
+            fraction != 0 && sample.start.is_some_and(|start| start % SECOND != 0);
+        let name = self.name(sample.label, label);
+        let what = mix(sample.elapsed, sample.samples << 32 | sample.known_errors());
+        let when = mix(name, second);
+        let (fine, coarse) = (mix(what, fraction), what);
+        let (of_file_fine, of_file_coarse) = (mix(fine, when), mix(coarse, when));
+        let failed = sample.known_errors();
+        let cell = self.cell(label, second);
+        if failed > 0 {
+            cell.failed.add(failed, fine, coarse);
+            self.failed.add(failed, of_file_fine, of_file_coarse);
+        }
+        if sample.samples > failed {
+            let good = sample.samples - failed;
+            // The borrow of the cell ended with the other counts.
+            self.cell(label, second).good.add(good, fine, coarse);
+            self.good.add(good, of_file_fine, of_file_coarse);
+        }
+    }
+
+    fn name(&mut self, text: &[u8], label: usize) -> u64 {
+        if let Some(name) = self.names.get(label).filter(|name| **name != 0) {
+            return *name;
+        }
+        if self.names.len() <= label {
+            self.names.resize(label + 1, 0);
+        }
+        // Labels beyond the cap share a number, so that of the first is taken for all.
+        let name = FixedState::with_seed(1).hash_one(text) | 1;
+        self.names[label] = name;
+        name
+    }
+
+    fn cell(&mut self, label: usize, second: u64) -> &mut Cell {
+        let slot = second >> self.shift;
+        if self.last.len() <= label {
+            self.last.resize(label + 1, (slot, Cell::default()));
+        }
+        if self.last[label].0 != slot {
+            self.put_away(label);
+            self.last[label] = (second >> self.shift, Cell::default());
+        }
+        &mut self.last[label].1
+    }
+
+    fn put_away(&mut self, label: usize) {
+        let (slot, cell) = self.last[label];
+        let number = u32::try_from(label).unwrap_or(u32::MAX);
+        self.cells.entry((number, slot)).or_default().merge(cell);
+        while self.cells.len() > MOST_CELLS && self.shift < MOST_SHIFT {
+            self.shift += 1;
+            for ((label, slot), cell) in std::mem::take(&mut self.cells) {
+                self.cells
+                    .entry((label, slot >> 1))
+                    .or_default()
+                    .merge(cell);
+            }
+            self.last.iter_mut().for_each(|(slot, _)| *slot >>= 1);
+        }
+    }
+
+    /// The fingerprint of the whole file.
+    pub fn finish(mut self) -> Fingerprint {
+        for label in 0..self.last.len() {
+            self.put_away(label);
+        }
+        let names = &self.names;
+        let cells = self.cells.into_iter().filter_map(|((label, slot), cell)| {
+            let name = names.get(usize::try_from(label).ok()?)?;
+            Some(((*name, slot), cell))
+        });
+        let mut cells: Vec<((u64, u64), Cell)> = cells.collect();
+        cells.retain(|(_, cell)| cell.good.count + cell.failed.count > 0);
+        cells.sort_unstable_by_key(|(key, _)| *key);
+        Fingerprint {
+            shift: self.shift,
+            cells,
+            good: self.good,
+            failed: self.failed,
+            has_fractions: self.has_fractions,
+        }
+    }
+}
+
+/// The fingerprint of a file.
+#[derive(Debug, Clone, Default)]
+pub struct Fingerprint {
+    /// Two to this is how many seconds share a cell.
+    shift: u32,
+    /// By the label and the number of the seconds, in order.
+    cells: Vec<((u64, u64), Cell)>,
+    good: Side,
+    failed: Side,
+    has_fractions: bool,
+}
+
+/// How the samples of a file go together with those of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relation {
+    /// They are the same.
+    Same,
+    /// They are the failed ones of the other.
+    FailedOf,
+    /// They are the good ones of the other.
+    GoodOf,
+    /// None of these.
+    Other,
+}
+
+impl Fingerprint {
+    /// How many samples it is of.
+    pub fn samples(&self) -> u64 {
+        self.good.count + self.failed.count
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.samples() == 0
+    }
+
+    /// Whether the times of the file have fractions of seconds.
+    pub fn has_fractions(&self) -> bool {
+        self.has_fractions
+    }
+
+    /// Whether all samples together are the same as, or one kind of, those of another file.
+    pub fn relation(&self, other: &Self) -> Relation {
+        let fine = self.has_fractions && other.has_fractions;
+        let good = self.good.equals(&other.good, fine);
+        let failed = self.failed.equals(&other.failed, fine);
+        if self.samples() == 0 {
+            Relation::Other
+        } else if good && failed {
+            Relation::Same
+        } else if failed && self.good.count == 0 {
+            Relation::FailedOf
+        } else if good && self.failed.count == 0 {
+            Relation::GoodOf
+        } else {
+            Relation::Other
+        }
+    }
+
+    /// How many of the samples are found in the other file in whole cells, when its times are moved by
+    /// some cells.
+    fn found_in(&self, other: &Self, fine: bool, moved: i64) -> (u64, u64) {
+        let (mut cells, mut samples) = (0, 0);
+        for ((name, slot), cell) in &self.cells {
+            let key = (*name, slot.wrapping_add_signed(moved));
+            let Ok(at) = other.cells.binary_search_by_key(&key, |(key, _)| *key) else {
+                continue;
+            };
+            let theirs = &other.cells[at].1;
+            for (one, two) in [(cell.good, theirs.good), (cell.failed, theirs.failed)] {
+                if one.count > 0 && one.equals(&two, fine) {
+                    cells += 1;
+                    samples += one.count;
+                }
+            }
+        }
+        (cells, samples)
+    }
+
+    /// How many samples are in both files, told by whole seconds that are the same; zero when as much
+    /// is the same between other seconds, and so by chance.
+    pub fn shared_with(&self, other: &Self) -> u64 {
+        /// Fewer equal seconds or samples may be chance.
+        const LEAST: u64 = 3;
+        let fine = self.has_fractions && other.has_fractions;
+        let (cells, samples) = self.found_in(other, fine, 0);
+        if samples < LEAST {
+            return 0;
+        }
+        let by_chance = [-2, -1, 1, 2].map(|moved| self.found_in(other, fine, moved).0);
+        let by_chance = by_chance.into_iter().max().unwrap_or_default();
+        match cells > 4 * by_chance {
+            true => samples,
+            false => 0,
+        }
+    }
+
+    /// Whether equal rows can hardly be chance: they tell fractions of seconds, or many durations.
+    pub fn is_telling(&self) -> bool {
+        let mut hashes: Vec<u64> = self
+            .cells
+            .iter()
+            .map(|(_, cell)| cell.good.digest(false) ^ cell.failed.digest(false))
+            .collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        self.has_fractions || hashes.len() >= 5
+    }
+
+    /// A number for each cell and kind, by which equal ones are found.
+    pub fn digests(&self, fine: bool) -> impl Iterator<Item = u64> {
+        self.cells.iter().flat_map(move |((name, slot), cell)| {
+            let key = mix(*name, *slot);
+            let sides = [(cell.good, 1), (cell.failed, 2)].into_iter();
+            let sides = sides.filter(|(side, _)| side.count > 0);
+            sides.map(move |(side, kind)| mix(mix(side.digest(fine), kind), key))
+        })
+    }
+
+    /// How many seconds share a cell, as a power of two.
+    pub fn shift(&self) -> u32 {
+        self.shift
+    }
+
+    /// How many cells there are.
+    pub fn cells(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// Lets more seconds share a cell.
+    pub fn coarsen(&mut self, shift: u32) {
+        let by = shift.saturating_sub(self.shift).min(63);
+        if by == 0 {
+            return;
+        }
+        let mut cells: Vec<((u64, u64), Cell)> = Vec::new();
+        for ((name, slot), cell) in std::mem::take(&mut self.cells) {
+            let key = (name, slot >> by);
+            match cells.last_mut() {
+                Some((last, into)) if *last == key => into.merge(cell),
+                _ => cells.push((key, cell)),
+            }
+        }
+        cells.shrink_to_fit();
+        self.cells = cells;
+        self.shift = shift;
+    }
+}

@@ -1,0 +1,223 @@
+//! Finds the parts of a request among the rows of a JTL in CSV.
+//!
+//! Behind the row of a request that was redirected, or that loaded what its page embeds, JMeter writes a
+//! row for each part: `Login-0`, `Login-1`, or the addresses when it does not rename them. They lie within
+//! the time of the request and were made by the same thread. Its own summary does not count them, and
+//! nor does the XML form, where they are inside of the request.
+
+use crate::sample::Sample;
+use foldhash::fast::FixedState;
+use std::hash::BuildHasher;
+
+/// Requests that are remembered. Other threads write in between.
+const REMEMBERED: usize = 256;
+const MILLI: u64 = 1000;
+const SECOND: u64 = 1_000_000;
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Request {
+    thread: u64,
+    label: u64,
+    start: u64,
+    elapsed: u64,
+    received: u64,
+    transaction: bool,
+    /// How many of its parts were seen.
+    parts: u64,
+}
+
+/// The last requests of a file.
+#[derive(Debug)]
+pub struct SubResults {
+    requests: Vec<Request>,
+    /// Where the next one goes.
+    next: usize,
+}
+
+impl Default for SubResults {
+    fn default() -> Self {
+        Self {
+            requests: Vec::with_capacity(REMEMBERED),
+            next: 0,
+        }
+    }
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    FixedState::with_seed(0).hash_one(bytes)
+}
+
+impl SubResults {
+    /// Whether a row is a part of a request before it; if not, it is remembered as a request.
+    pub fn takes(&mut self, sample: &Sample<'_>, thread: &[u8]) -> bool {
+        let thread = hash(thread);
+        let may_be = !sample.transaction && looks_like_part(sample.label);
+        if may_be
+            && let Some(request) = self.last_of(thread)
+            && request.has_part(sample)
+        {
+            request.parts += 1;
+            return true;
+        }
+        let request = Request {
+            thread,
+            label: hash(sample.label),
+            start: sample.start.unwrap_or_default(),
+            elapsed: sample.elapsed,
+            received: sample.received,
+            transaction: sample.transaction,
+            parts: 0,
+        };
+        match self.requests.get_mut(self.next) {
+            Some(oldest) => *oldest = request,
+            None => self.requests.push(request),
+        }
+        self.next = (self.next + 1) % REMEMBERED;
+        false
+    }
+
+    /// The last request of a thread.
+    fn last_of(&mut self, thread: u64) -> Option<&mut Request> {
+        let next = self.next.min(self.requests.len());
+        let (newer, older) = self.requests.split_at_mut(next);
+        let mut newest_first = newer.iter_mut().rev().chain(older.iter_mut().rev());
+        newest_first.find(|request| request.thread == thread)
+    }
+}
+
+/// `Login-0`, or an address.
+fn looks_like_part(label: &[u8]) -> bool {
+    split_number(label).is_some() || is_address(label)
+}
+
+fn is_address(label: &[u8]) -> bool {
+    label.starts_with(b"http://") || label.starts_with(b"https://")
+}
+
+/// `Login` and 12 of `Login-12`.
+fn split_number(label: &[u8]) -> Option<(&[u8], u64)> {
+    if !label.last()?.is_ascii_digit() {
+        return None;
+    }
+    let dash = memchr::memrchr(b'-', label)?;
+    let number = super::numbers::whole(&label[dash + 1..])?;
+    Some((&label[..dash], number))
+}
+
+impl Request {
+    fn has_part(&self, sample: &Sample<'_>) -> bool {
+        // The requests in a transaction are what is counted.
+        if self.transaction || !self.contains(sample) || sample.received > self.received {
+            return false;
+        }
+        if is_address(sample.label) && hash(sample.label) != self.label {
+            return self.starts_with(sample) || self.parts > 0;
+        }
+        let Some((mut before, number)) = split_number(sample.label) else {
+            return false;
+        };
+        if hash(before) == self.label {
+            // They are numbered from zero, and the first begins with the request.
+            return number == self.parts_numbered(number)
+                && (number > 0 || self.starts_with(sample));
+        }
+        // A part of a part: `Login-1-0`.
+        while let Some((shorter, _)) = split_number(before) {
+            if hash(shorter) == self.label {
+                return self.parts > 0;
+            }
+            before = shorter;
+        }
+        false
+    }
+
+    /// The number itself if parts before it were seen, for parts of parts are counted as well.
+    fn parts_numbered(&self, number: u64) -> u64 {
+        if number <= self.parts {
+            number
+        } else {
+            u64::MAX
+        }
+    }
+
+    fn starts_with(&self, sample: &Sample<'_>) -> bool {
+        let start = sample.start.unwrap_or_default();
+        start.saturating_sub(self.start) <= MILLI
+    }
+
+    /// Whether the sample lies within the time of the request.
+    fn contains(&self, sample: &Sample<'_>) -> bool {
+        let start = sample.start.unwrap_or_default();
+        // Files with dates may tell no fractions of seconds.
+        let coarse = self.start.is_multiple_of(SECOND) && start.is_multiple_of(SECOND);
+        let tolerance = if coarse { SECOND } else { MILLI };
+        let end = self.start + self.elapsed;
+        start + MILLI >= self.start
+            && (start < end || sample.elapsed == 0 || coarse)
+            && start + sample.elapsed <= end + tolerance
+            && sample.elapsed <= self.elapsed + MILLI
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(label: &str, start: u64, elapsed: u64) -> Sample<'_> {
+        Sample {
+            start: Some((1_760_000_000_000 + start) * MILLI),
+            elapsed: elapsed * MILLI,
+            label: label.as_bytes(),
+            received: elapsed,
+            ..Sample::default()
+        }
+    }
+
+    fn parts(rows: &[(&str, &str, u64, u64)]) -> Vec<bool> {
+        let mut found = SubResults::default();
+        let rows = rows.iter();
+        rows.map(|(thread, label, start, elapsed)| {
+            found.takes(&sample(label, *start, *elapsed), thread.as_bytes())
+        })
+        .collect()
+    }
+
+    #[test]
+    fn parts_lie_within_their_request_and_are_of_its_thread() {
+        let found = parts(&[
+            ("a", "Login", 1, 100),
+            ("b", "Login", 2, 100),
+            ("a", "Login-0", 1, 40),
+            ("b", "Login-0", 2, 40),
+            ("a", "Login-1", 41, 60),
+            ("a", "Login-1-0", 41, 20),
+            ("a", "Login-2", 101, 0),
+            ("c", "Login-0", 2, 40),
+        ]);
+        assert_eq!(found, [false, false, true, true, true, true, true, false]);
+    }
+
+    #[test]
+    fn requests_that_are_only_called_so_are_counted() {
+        let found = parts(&[
+            ("a", "Login", 1, 3),
+            ("a", "Login-0", 4, 3),
+            ("a", "Login-1", 7, 3),
+            ("a", "step-1", 10, 3),
+            ("a", "step-2", 13, 3),
+            ("a", "http://x/1", 16, 3),
+            ("a", "http://x/2", 19, 3),
+        ]);
+        assert_eq!(found, [false; 7]);
+    }
+
+    #[test]
+    fn parts_that_keep_their_address_are_found_too() {
+        let found = parts(&[
+            ("a", "Login", 1, 100),
+            ("a", "http://x/login", 1, 40),
+            ("a", "http://x/home", 41, 60),
+        ]);
+        assert_eq!(found, [false, true, true]);
+    }
+}

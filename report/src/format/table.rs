@@ -1,0 +1,127 @@
+//! What all tables have in common: their delimiter, lines before the header, rows that cannot be read.
+
+use super::rows::{Row, Rows};
+use super::{Decoder, numbers};
+use crate::file::FileTally;
+use crate::found::BadRow;
+use memchr::memchr;
+
+/// What separates fields, the most usual first.
+const DELIMITERS: [u8; 4] = *b",;\t|";
+
+/// Reads the rows of a table.
+pub trait Table: std::fmt::Debug + Send {
+    /// Takes the next row, of which the first is the header if there is one.
+    ///
+    /// # Errors
+    /// When it is neither a header nor a row with sound values.
+    fn row(&mut self, rows: &Rows, into: &mut FileTally) -> Result<(), BadRow>;
+
+    /// There are no more rows.
+    fn finish(&mut self, _into: &mut FileTally) {}
+}
+
+/// A table whose fields are separated by this byte.
+pub fn decoder<T: Table + 'static>(delimiter: u8, table: T) -> Box<dyn Decoder> {
+    Box::new(Rest {
+        rows: Rows::new(delimiter),
+        begun: false,
+        table,
+    })
+}
+
+#[derive(Debug)]
+struct Rest<T> {
+    rows: Rows,
+    /// Whether the first row of the table itself was seen.
+    begun: bool,
+    table: T,
+}
+
+impl<T: Table> Rest<T> {
+    fn read(&mut self, into: &mut FileTally) {
+        while let Some(row) = self.rows.next() {
+            let read = match row {
+                Row::Fields if !self.begun && is_preamble(self.rows.get(0)) => continue,
+                Row::Fields => self.table.row(&self.rows, into),
+                Row::Malformed => Err(BadRow::Malformed),
+            };
+            self.begun = true;
+            if let Err(bad) = read {
+                let cut = !self.rows.terminated();
+                let damaged = self.rows.has_zeros();
+                into.found.bad_row(self.rows.number(), bad, cut, damaged);
+            }
+        }
+    }
+}
+
+impl<T: Table> Decoder for Rest<T> {
+    fn push(&mut self, bytes: &[u8], into: &mut FileTally) {
+        self.rows.push(bytes);
+        self.read(into);
+    }
+
+    fn finish(&mut self, into: &mut FileTally) {
+        self.rows.end();
+        self.read(into);
+        self.table.finish(into);
+    }
+}
+
+/// Lines that spreadsheets and PowerShell put before a table: `#TYPE ...`, `sep=;`.
+fn is_preamble(field: &[u8]) -> bool {
+    field.starts_with(b"#") || field.starts_with(b"sep=")
+}
+
+/// The first line of a table, without what is before it; `None`: it is not all there.
+pub fn first_line(head: &[u8], whole: bool) -> Option<&[u8]> {
+    let mut rest = numbers::without_mark(head);
+    loop {
+        let (line, next) = match memchr(b'\n', rest) {
+            Some(end) => (&rest[..end], Some(&rest[end + 1..])),
+            None if whole => (rest, None),
+            None => return None,
+        };
+        let text = line.strip_suffix(b"\r").unwrap_or(line);
+        match next {
+            Some(next) if text.is_empty() || is_preamble(text) => rest = next,
+            _ => return Some(text),
+        }
+    }
+}
+
+/// The fields of a line.
+pub fn split(line: &[u8], delimiter: u8) -> Vec<Vec<u8>> {
+    let mut rows = Rows::new(delimiter);
+    rows.push(line);
+    rows.end();
+    match rows.next() {
+        Some(Row::Fields) => rows.fields().map(<[u8]>::to_vec).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The delimiter by which the first line has the fields that are looked for.
+pub fn delimiter(head: &[u8], fits: impl Fn(&[&[u8]]) -> bool) -> Option<u8> {
+    let line = first_line(head, true)?;
+    DELIMITERS.into_iter().find(|delimiter| {
+        let fields = split(line, *delimiter);
+        let fields: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();
+        fits(&fields)
+    })
+}
+
+/// Where columns are by the names in a header, whatever their case; a large number for one that is missing.
+pub fn columns<const N: usize>(rows: &Rows, names: [&str; N]) -> [usize; N] {
+    names.map(|name| {
+        let same = |field: &[u8]| field.trim_ascii().eq_ignore_ascii_case(name.as_bytes());
+        rows.fields().position(same).unwrap_or(usize::MAX)
+    })
+}
+
+/// Whether a header has a column of this name, whatever its case.
+pub fn has(names: &[&[u8]], name: &str) -> bool {
+    let same = |other: &[u8]| other.trim_ascii().eq_ignore_ascii_case(name.as_bytes());
+    names.iter().any(|other| same(other))
+}

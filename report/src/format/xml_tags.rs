@@ -1,0 +1,303 @@
+//! Splits XML into tags and the text between them, as the bytes come. What is inside of a tag is left to
+//! [`quick_xml`].
+//!
+//! Only what is needed for result files is kept: comments and the text between tags, which may be whole
+//! responses, are passed on in pieces and not collected.
+
+use memchr::{memchr, memchr2, memmem};
+
+/// The longest tag, in bytes. A message of a failed sample may be long.
+const LONGEST_TAG: usize = 4 * 1024 * 1024;
+
+/// A piece of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// What is between `<` and `>`.
+    Tag(&'a [u8]),
+    /// Text between tags, or a part of it.
+    Text(&'a [u8]),
+    /// Text that is no markup whatever it looks like, or a part of it.
+    Data(&'a [u8]),
+    /// A tag that begins but does not end: another one begins inside of it, or it is too long.
+    BrokenTag,
+}
+
+/// Where the next byte is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Text,
+    /// Behind `<`.
+    Tag,
+    Comment,
+    Data,
+    /// In a tag that is too long, whose rest is thrown away.
+    Skipping,
+}
+
+/// Pieces of bytes that are pushed in any portions.
+#[derive(Debug)]
+pub struct Tags {
+    state: State,
+    /// The tag that has begun, or the bytes that may be the beginning of the end of a comment or of data.
+    kept: Vec<u8>,
+    /// The quote that is open in the tag, and up to where the tag was looked at.
+    quote: Option<u8>,
+    seen: usize,
+}
+
+impl Default for Tags {
+    fn default() -> Self {
+        Self {
+            state: State::Text,
+            kept: Vec::new(),
+            quote: None,
+            seen: 0,
+        }
+    }
+}
+
+impl Tags {
+    /// Takes the next bytes and hands on the pieces that are complete.
+    pub fn push(&mut self, mut bytes: &[u8], each: &mut impl FnMut(Piece<'_>)) {
+        while !bytes.is_empty() {
+            bytes = match self.state {
+                State::Text => self.text(bytes, each),
+                State::Tag => self.tag(bytes, each),
+                State::Comment => self.until(b"-->", bytes, &mut |_| {}),
+                State::Data => self.until(b"]]>", bytes, &mut |data| each(Piece::Data(data))),
+                State::Skipping => self.skip(bytes),
+            };
+        }
+    }
+
+    /// Whether the file ends between two pieces.
+    pub fn is_complete(&self) -> bool {
+        self.state == State::Text
+    }
+
+    fn text<'a>(&mut self, bytes: &'a [u8], each: &mut impl FnMut(Piece<'_>)) -> &'a [u8] {
+        let end = memchr(b'<', bytes).unwrap_or(bytes.len());
+        if end > 0 {
+            each(Piece::Text(&bytes[..end]));
+        }
+        match bytes.get(end + 1..) {
+            Some(rest) => {
+                self.begin(State::Tag);
+                rest
+            }
+            None => &[],
+        }
+    }
+
+    fn begin(&mut self, state: State) {
+        self.state = state;
+        self.kept.clear();
+        self.quote = None;
+        self.seen = 0;
+    }
+
+    fn tag<'a>(&mut self, bytes: &'a [u8], each: &mut impl FnMut(Piece<'_>)) -> &'a [u8] {
+        let room = LONGEST_TAG.saturating_sub(self.kept.len());
+        let before = self.kept.len();
+        self.kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        match self.find_end() {
+            End::Tag(end) => {
+                each(Piece::Tag(&self.kept[..end]));
+                self.begin(State::Text);
+                &bytes[end + 1 - before..]
+            }
+            End::Comment(begin) | End::Data(begin) => {
+                let data = self.kept.starts_with(b"![");
+                self.begin(if data { State::Data } else { State::Comment });
+                // Where it begins may lie before these bytes.
+                &bytes[begin.saturating_sub(before)..]
+            }
+            End::Another(at) => {
+                each(Piece::BrokenTag);
+                self.begin(State::Tag);
+                &bytes[at + 1 - before..]
+            }
+            End::Open if self.kept.len() >= LONGEST_TAG => {
+                each(Piece::BrokenTag);
+                self.begin(State::Skipping);
+                &bytes[room..]
+            }
+            End::Open => &[],
+        }
+    }
+
+    /// Looks for the end of the tag in what was not looked at yet.
+    fn find_end(&mut self) -> End {
+        const COMMENT: &[u8] = b"!--";
+        const DATA: &[u8] = b"![CDATA[";
+        if self.kept.starts_with(COMMENT) {
+            return End::Comment(COMMENT.len());
+        }
+        if self.kept.starts_with(DATA) {
+            return End::Data(DATA.len());
+        }
+        let may_be = |mark: &[u8]| mark.starts_with(&self.kept);
+        if may_be(COMMENT) || may_be(DATA) {
+            return End::Open;
+        }
+        while let Some(rest) = self.kept.get(self.seen..).filter(|rest| !rest.is_empty()) {
+            let found = match self.quote {
+                // `<` cannot stand in a value: the file was cut and another one follows.
+                Some(quote) => memchr2(quote, b'<', rest),
+                None => rest
+                    .iter()
+                    .position(|byte| matches!(byte, b'"' | b'\'' | b'>' | b'<')),
+            };
+            let Some(at) = found.map(|at| self.seen + at) else {
+                self.seen = self.kept.len();
+                break;
+            };
+            self.seen = at + 1;
+            match self.kept[at] {
+                b'<' => return End::Another(at),
+                b'>' => return End::Tag(at),
+                quote if self.quote == Some(quote) => self.quote = None,
+                quote => self.quote = Some(quote),
+            }
+        }
+        End::Open
+    }
+
+    /// Passes over bytes until a mark that may come in several portions.
+    fn until<'a>(
+        &mut self,
+        mark: &[u8; 3],
+        bytes: &'a [u8],
+        each: &mut impl FnMut(&[u8]),
+    ) -> &'a [u8] {
+        let before = self.kept.len();
+        if before > 0 {
+            // The mark may have begun in the bytes before.
+            let some = bytes.len().min(2);
+            self.kept.extend_from_slice(&bytes[..some]);
+            if let Some(at) = memmem::find(&self.kept, mark) {
+                each(&self.kept[..at]);
+                let used = (at + mark.len()).saturating_sub(before);
+                self.begin(State::Text);
+                return &bytes[used..];
+            }
+            if bytes.len() <= 2 {
+                let keep = self.kept.len().min(2);
+                let passed = self.kept.len() - keep;
+                each(&self.kept[..passed]);
+                self.kept.drain(..passed);
+                return &[];
+            }
+            each(&self.kept[..before]);
+            self.kept.clear();
+        }
+        if let Some(at) = memmem::find(bytes, mark) {
+            each(&bytes[..at]);
+            self.begin(State::Text);
+            return &bytes[at + mark.len()..];
+        }
+        let passed = bytes.len().saturating_sub(2);
+        each(&bytes[..passed]);
+        self.kept.extend_from_slice(&bytes[passed..]);
+        &[]
+    }
+
+    fn skip<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        match memchr2(b'>', b'<', bytes) {
+            Some(end) if bytes[end] == b'>' => {
+                self.begin(State::Text);
+                &bytes[end + 1..]
+            }
+            Some(end) => {
+                self.begin(State::Tag);
+                &bytes[end + 1..]
+            }
+            None => &[],
+        }
+    }
+}
+
+enum End {
+    /// The tag ends at this byte.
+    Tag(usize),
+    /// It is a comment, which begins at this byte.
+    Comment(usize),
+    /// It is `CDATA`, which begins at this byte.
+    Data(usize),
+    /// Another tag begins at this byte.
+    Another(usize),
+    /// More is needed.
+    Open,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn pieces(portions: &[&[u8]]) -> Vec<(char, String)> {
+        let mut tags = Tags::default();
+        let mut found: Vec<(char, String)> = Vec::new();
+        for portion in portions {
+            tags.push(portion, &mut |piece| {
+                let (kind, text) = match piece {
+                    Piece::Tag(text) => ('<', text),
+                    Piece::Text(text) => ('t', text),
+                    Piece::Data(text) => ('d', text),
+                    Piece::BrokenTag => ('!', &b""[..]),
+                };
+                let text = String::from_utf8_lossy(text).into_owned();
+                match found.last_mut() {
+                    // Text may come in pieces.
+                    Some((last, before)) if *last == kind && "td".contains(kind) => {
+                        before.push_str(&text)
+                    }
+                    _ if text.is_empty() && "td".contains(kind) => {}
+                    _ => found.push((kind, text)),
+                }
+            });
+        }
+        found
+    }
+
+    #[test]
+    fn tags_comments_and_data_are_told_apart() {
+        let text = b"<a b=\"x>y\">t<!-- <c> -- --><![CDATA[<d>]]]]><e/>u<f g=\"h<i j='k'>";
+        let found = pieces(&[text]);
+        let found: Vec<(char, &str)> = found
+            .iter()
+            .map(|(kind, text)| (*kind, text.as_str()))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ('<', "a b=\"x>y\""),
+                ('t', "t"),
+                ('d', "<d>]]"),
+                ('<', "e/"),
+                ('t', "u"),
+                ('!', ""),
+                ('<', "i j='k'"),
+            ]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_do_not_depend_on_how_the_bytes_are_split(
+            parts in prop::collection::vec(
+                prop::sample::select(vec!["<a>", "<b c=\"d\"/>", "<!--", "-->", "<![CDATA[", "]]>", "-", "]", "<!", "x", "<", ">", "\"", "<!-", "<![CD"]),
+                0..30,
+            ),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+        ) {
+            let text = parts.concat();
+            let text = text.as_bytes();
+            let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
+            at.extend([0, text.len()]);
+            at.sort_unstable();
+            let portions: Vec<&[u8]> = at.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect();
+            prop_assert_eq!(pieces(&portions), pieces(&[text]));
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! Sums of samples, by label, by worker and over time: of one file, or of several together.
+
+use crate::errors::{Errors, MOST_KINDS};
+use crate::histogram::Distribution;
+use crate::labels::{Names, OTHER};
+use crate::sample::{Sample, Sums, figures, together};
+use crate::series::Timeline;
+use crate::windows::{Watches, Window, WindowResults};
+use atq_api_spec::report::{Figures, NamedFigures, Series};
+
+/// Labels beyond these are counted as one.
+pub const MOST_LABELS: usize = 2000;
+/// Workers beyond these are counted as one.
+const MOST_WORKERS: usize = 1000;
+
+/// Sums of samples.
+#[derive(Debug)]
+pub struct Samples {
+    labels: Names,
+    by_label: Vec<LabelSums>,
+    workers: Names,
+    requests: Whole,
+    /// Taken for the whole when there are transactions only.
+    transactions: Whole,
+    /// Bytes that the tool does not tell of single samples.
+    pub extra_received: u64,
+    pub extra_sent: u64,
+}
+
+/// All samples of a kind together.
+#[derive(Debug)]
+struct Whole {
+    by_worker: Vec<Sums>,
+    errors: Errors,
+    timeline: Timeline,
+    watches: Watches,
+    watch: Option<usize>,
+}
+
+impl Whole {
+    fn new(windows: Vec<Window>) -> Self {
+        let watches = Watches::new(windows);
+        Self {
+            by_worker: Vec::new(),
+            errors: Errors::default(),
+            timeline: Timeline::default(),
+            watch: watches.of_total(),
+            watches,
+        }
+    }
+
+    fn add(&mut self, sample: &Sample<'_>, worker: usize) {
+        if let Some(watch) = self.watch {
+            self.watches.add(watch, sample);
+        }
+        self.worker(worker).add(sample);
+        self.timeline.add(sample, worker);
+        if sample.known_errors() > 0 {
+            self.errors
+                .add(sample.code, sample.message, sample.known_errors());
+        }
+    }
+
+    fn worker(&mut self, worker: usize) -> &mut Sums {
+        if self.by_worker.len() <= worker {
+            self.by_worker.resize_with(worker + 1, Sums::default);
+        }
+        &mut self.by_worker[worker]
+    }
+
+    fn merge(&mut self, other: &Self, workers: &[usize]) {
+        for (worker, sums) in workers.iter().zip(&other.by_worker) {
+            self.worker(*worker).merge(sums);
+        }
+        self.errors.merge(&other.errors);
+        self.timeline.merge(&other.timeline, workers);
+        self.watches.merge(&other.watches);
+    }
+
+    fn compact(&mut self) {
+        self.by_worker
+            .iter_mut()
+            .for_each(|sums| sums.times.compact());
+        self.timeline.compact();
+    }
+}
+
+/// A label can be that of requests and of a transaction at once.
+#[derive(Debug, Default)]
+struct LabelSums {
+    requests: Sums,
+    transactions: Sums,
+    watch: Option<usize>,
+}
+
+impl LabelSums {
+    fn of(&self, transactions: bool) -> &Sums {
+        if transactions {
+            &self.transactions
+        } else {
+            &self.requests
+        }
+    }
+}
+
+/// What is reported of samples.
+pub struct Finished {
+    /// The sums and times of all of them.
+    pub sums: Sums,
+    pub times: Distribution,
+    pub total: Figures,
+    pub labels: Vec<NamedFigures>,
+    pub workers: Vec<NamedFigures>,
+    pub errors: Errors,
+    pub series: Series,
+    pub windows: WindowResults,
+    pub notes: Vec<String>,
+}
+
+impl Samples {
+    /// None yet; these windows will be looked through.
+    pub fn new(windows: &[Window]) -> Self {
+        let of_total = windows.iter().filter(|window| window.label.is_none());
+        let of_total = of_total.cloned().collect();
+        let mut samples = Self {
+            labels: Names::new(MOST_LABELS),
+            by_label: Vec::new(),
+            workers: Names::new(MOST_WORKERS),
+            requests: Whole::new(windows.to_vec()),
+            transactions: Whole::new(of_total),
+            extra_received: 0,
+            extra_sent: 0,
+        };
+        // A label that is asked for must not end up among the others.
+        let asked: Vec<String> = samples
+            .requests
+            .watches
+            .labels()
+            .map(str::to_owned)
+            .collect();
+        for label in asked {
+            samples.label(label.as_bytes());
+        }
+        samples
+    }
+
+    /// Adds a sample, and gives the number of its label.
+    pub fn add(&mut self, sample: &Sample<'_>) -> usize {
+        let label = self.label(sample.label);
+        let sums = &mut self.by_label[label];
+        if let Some(watch) = sums.watch {
+            self.requests.watches.add(watch, sample);
+        }
+        let whole = if sample.transaction {
+            sums.transactions.add(sample);
+            &mut self.transactions
+        } else {
+            sums.requests.add(sample);
+            &mut self.requests
+        };
+        let worker = self.workers.number(sample.worker);
+        whole.add(sample, worker);
+        label
+    }
+
+    /// Adds other samples.
+    pub fn merge(&mut self, other: &Self) {
+        for (number, sums) in other.by_label.iter().enumerate() {
+            let label = self.label(other.labels.bytes(number));
+            let into = &mut self.by_label[label];
+            into.requests.merge(&sums.requests);
+            into.transactions.merge(&sums.transactions);
+        }
+        let workers =
+            (0..other.workers.len()).map(|number| self.workers.number(other.workers.bytes(number)));
+        let workers: Vec<usize> = workers.collect();
+        self.requests.merge(&other.requests, &workers);
+        self.transactions.merge(&other.transactions, &workers);
+        self.extra_received = self.extra_received.saturating_add(other.extra_received);
+        self.extra_sent = self.extra_sent.saturating_add(other.extra_sent);
+    }
+
+    /// Keeps the times in as little memory as they need.
+    pub fn compact(&mut self) {
+        for sums in &mut self.by_label {
+            sums.requests.times.compact();
+            sums.transactions.times.compact();
+        }
+        self.requests.compact();
+        self.transactions.compact();
+    }
+
+    /// Notes how many users were active at a time, in microseconds since 1970.
+    pub fn active(&mut self, at: u64, worker: &[u8], active: u32) {
+        let worker = self.workers.number(worker);
+        self.requests.timeline.active(at, worker, active);
+    }
+
+    /// The windows that are looked through.
+    pub fn windows(&self) -> &[Window] {
+        self.requests.watches.windows()
+    }
+
+    fn label(&mut self, name: &[u8]) -> usize {
+        let number = self.labels.number(name);
+        if number >= self.by_label.len() {
+            self.by_label.push(LabelSums {
+                watch: self.requests.watches.of_label(name),
+                ..LabelSums::default()
+            });
+        }
+        number
+    }
+
+    /// The sums that make up a label, or all samples.
+    fn sums(&self, label: Option<&str>) -> Vec<&Sums> {
+        match label {
+            None => {
+                let transactions = self.has_transactions_only();
+                let sums = self.by_label.iter();
+                sums.map(|sums| sums.of(transactions)).collect()
+            }
+            Some(label) => {
+                let found = self.labels.find(label.as_bytes());
+                let sums = found.and_then(|number| self.by_label.get(number));
+                sums.map_or_else(Vec::new, |sums| vec![&sums.requests, &sums.transactions])
+            }
+        }
+    }
+
+    /// Any percentile (0 to 100) of the response times of a label, or of all samples, in milliseconds;
+    /// none without samples, or when their single times are not known.
+    pub fn percentile(&self, label: Option<&str>, percentile: f64) -> Option<f64> {
+        let (sums, times) = together(&self.sums(label));
+        (sums.samples > 0 && !sums.unknown.times).then(|| times.percentile(percentile))
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        let mut sums = self.by_label.iter();
+        sums.all(|sums| sums.requests.samples + sums.transactions.samples == 0)
+    }
+
+    fn has_transactions_only(&self) -> bool {
+        let mut sums = self.by_label.iter();
+        sums.all(|sums| sums.requests.samples == 0) && !self.is_empty()
+    }
+
+    fn has_transactions(&self) -> bool {
+        let mut sums = self.by_label.iter();
+        sums.any(|sums| sums.transactions.samples > 0)
+    }
+
+    /// What is reported of them.
+    pub fn finish(mut self) -> Finished {
+        let notes = self.notes();
+        let (sums, times) = together(&self.sums(None));
+        let mut total = figures(&sums, &times);
+        total.received_bytes += self.extra_received;
+        total.sent_bytes += self.extra_sent;
+        let labels = self.named_labels();
+        let windows = self.requests.watches.finish(&sums);
+        let (whole, windows) = if self.has_transactions_only() {
+            let of_total = self.transactions.watches.finish(&sums);
+            (&mut self.transactions, windows.with(of_total))
+        } else {
+            (&mut self.requests, windows)
+        };
+        let series = std::mem::take(&mut whole.timeline).finish(self.workers.len());
+        Finished {
+            total,
+            labels,
+            workers: named_workers(&whole.by_worker, &self.workers),
+            errors: std::mem::take(&mut whole.errors),
+            series: Series {
+                missing: series_missing(&sums),
+                ..series
+            },
+            windows,
+            notes,
+            sums,
+            times,
+        }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let too_many = |overflowed: bool, most: usize, what: &str| {
+            overflowed.then(|| {
+                format!("there are more than {most} {what}; the rest is counted as `{OTHER}`")
+            })
+        };
+        let errors = self.requests.errors.overflowed();
+        let transactions = "transactions of JMeter have a label of their own and are not part of the total, whose requests they sum up";
+        [
+            too_many(self.labels.overflowed(), MOST_LABELS, "labels"),
+            too_many(self.workers.overflowed(), MOST_WORKERS, "workers"),
+            too_many(errors, MOST_KINDS, "kinds of errors"),
+            self.has_transactions().then(|| transactions.to_owned()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    fn named_labels(&self) -> Vec<NamedFigures> {
+        let labels = self.by_label.iter().enumerate().map(|(number, sums)| {
+            (
+                self.labels.name(number),
+                vec![&sums.requests, &sums.transactions],
+            )
+        });
+        named(labels)
+    }
+}
+
+/// The names of the figures over time that mean nothing.
+fn series_missing(sums: &Sums) -> Vec<String> {
+    let errors = sums.unknown.errors.then_some("errors");
+    let times = ["p50", "p90", "p95", "p99", "max"].into_iter();
+    let times = times.filter(|_| sums.unknown.times);
+    times.chain(errors).map(str::to_owned).collect()
+}
+
+/// Figures by name, in the order of the names, without those that have no samples.
+fn named<'a>(sets: impl Iterator<Item = (String, Vec<&'a Sums>)>) -> Vec<NamedFigures> {
+    let figures = sets.filter_map(|(name, sets)| {
+        let (sums, times) = together(&sets);
+        let figures: Figures = figures(&sums, &times);
+        (figures.samples > 0).then_some(NamedFigures { name, figures })
+    });
+    let mut figures: Vec<NamedFigures> = figures.collect();
+    figures.sort_by(|a, b| a.name.cmp(&b.name));
+    figures
+}
+
+/// Only those that have a name.
+fn named_workers(sums: &[Sums], names: &Names) -> Vec<NamedFigures> {
+    let workers = sums.iter().enumerate();
+    let workers = workers.map(|(number, sums)| (names.name(number), vec![sums]));
+    named(workers.filter(|(name, _)| !name.is_empty()))
+}
