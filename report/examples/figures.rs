@@ -18,12 +18,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     for path in &paths {
         tally.read(path, None, File::open(path)?)?;
     }
-    let report = tally.finish("example", "1").report;
+    let finished = tally.finish("example", "1");
+    let report = finished.report;
     if timed {
         let seconds = begun.elapsed().as_secs_f64();
         println!("{} samples in {seconds:.3} s", report.total.samples);
     } else {
         println!("{}", serde_json::to_string_pretty(&report)?);
+    }
+    for doubt in finished.doubts.iter().chain(&finished.gaps) {
+        eprintln!("{doubt}");
     }
     Ok(())
 }

@@ -7,7 +7,7 @@
 
 use crate::sample::Sample;
 use foldhash::fast::{FixedState, RandomState};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 
 const SECOND: u64 = 1_000_000;
@@ -15,6 +15,9 @@ const SECOND: u64 = 1_000_000;
 const MOST_CELLS: usize = 32 * 1024;
 /// No more seconds share a cell than two to this: eight years.
 const MOST_SHIFT: u32 = 28;
+
+/// So many different seconds can hardly be the same in two files by chance.
+const MANY_DURATIONS: usize = 5;
 
 /// Samples of one kind in a cell, or in a whole file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -269,22 +272,23 @@ impl Fingerprint {
         }
         let by_chance = [-2, -1, 1, 2].map(|moved| self.found_in(other, fine, moved).0);
         let by_chance = by_chance.into_iter().max().unwrap_or_default();
+        // Without fractions of seconds a few seconds are soon the same.
+        let by_chance = by_chance + u64::from(!fine);
         match cells > 4 * by_chance {
             true => samples,
             false => 0,
         }
     }
 
-    /// Whether equal rows can hardly be chance: they tell fractions of seconds, or many durations.
-    pub fn is_telling(&self) -> bool {
-        let mut hashes: Vec<u64> = self
-            .cells
-            .iter()
-            .map(|(_, cell)| cell.good.digest(false) ^ cell.failed.digest(false))
-            .collect();
-        hashes.sort_unstable();
-        hashes.dedup();
-        self.has_fractions || hashes.len() >= 5
+    /// Whether equal rows in both files can hardly be chance: both tell fractions of seconds, or neither
+    /// does and there are many durations.
+    pub fn is_telling(&self, other: &Self) -> bool {
+        if self.has_fractions || other.has_fractions {
+            return self.has_fractions && other.has_fractions;
+        }
+        let hashes = self.cells.iter();
+        let hashes = hashes.map(|(_, cell)| cell.good.digest(false) ^ cell.failed.digest(false));
+        hashes.collect::<HashSet<u64>>().len() >= MANY_DURATIONS
     }
 
     /// A number for each cell and kind, by which equal ones are found.

@@ -32,7 +32,8 @@ pub fn repeated<'a>(
     counted.iter().find_map(|other| {
         let relation = fingerprint.relation(&other.fingerprint);
         // Rows of a coarse clock are the same by chance where several machines do the same.
-        let may_be_chance = other.container != container && !fingerprint.is_telling();
+        let may_be_chance =
+            other.container != container && !fingerprint.is_telling(&other.fingerprint);
         (relation != Relation::Other && !may_be_chance).then_some((other, relation))
     })
 }

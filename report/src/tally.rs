@@ -53,6 +53,7 @@ pub struct Tally {
     sources: Vec<ReportSource>,
     notes: Vec<String>,
     doubts: Vec<String>,
+    gaps: Vec<String>,
     /// Whether there are samples whose times count from the start of the test, and others.
     relative: bool,
     absolute: bool,
@@ -67,6 +68,8 @@ pub struct Finished {
     pub windows: WindowResults,
     /// Why the figures cannot be trusted whatever they are, in sentences.
     pub doubts: Vec<String>,
+    /// Why samples may be missing, in sentences: files that were cut, rows that cannot be read.
+    pub gaps: Vec<String>,
 }
 
 impl Tally {
@@ -84,6 +87,7 @@ impl Tally {
             sources: Vec::new(),
             notes: Vec::new(),
             doubts: Vec::new(),
+            gaps: Vec::new(),
             relative: false,
             absolute: false,
         }
@@ -147,6 +151,7 @@ impl Tally {
                 self.notes.push(format!("`{name}`: {note}"));
             }
             self.notes.extend(file.tally.notes.iter().cloned());
+            self.weigh(file);
         }
         self.doubt_tools(&files);
         let (singles, summaries): (Vec<FinishedFile>, Vec<FinishedFile>) = files
@@ -161,6 +166,17 @@ impl Tally {
             }
         } else {
             self.settle_summaries(summaries);
+        }
+    }
+
+    /// What the problem of a file means for the figures.
+    fn weigh(&mut self, file: &FinishedFile) {
+        let Some(problem) = &file.problem else { return };
+        let text = format!("the result file `{}`: {problem}", file.name);
+        match file.format {
+            Some(format) if !format.has_figures() => self.notes.push(text),
+            Some(_) if file.tally.found.samples > 0 => self.gaps.push(text),
+            _ => self.doubts.push(text),
         }
     }
 
@@ -368,6 +384,7 @@ impl Tally {
             report,
             windows,
             doubts: self.doubts,
+            gaps: self.gaps,
         }
     }
 
@@ -401,6 +418,7 @@ impl Tally {
             report,
             windows,
             doubts: self.doubts,
+            gaps: self.gaps,
         }
     }
 }

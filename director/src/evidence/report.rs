@@ -5,6 +5,7 @@
 //! Else every worker's are read, and added up. Reading is streaming, off the runtime, and ends at its
 //! deadline or when nobody wants it any more; a file that cannot be read is told, and never fails a run.
 
+mod attempts;
 mod figures;
 
 use super::Evidence;
@@ -12,6 +13,7 @@ use crate::task::judge::Measured;
 use crate::task::plan::Role;
 use crate::task::spec::{TaskName, TaskSpec};
 use atq_report::{Report, Tally};
+use attempts::Attempt;
 use globset::{Glob, GlobSet};
 use std::fs::File;
 use std::io::{self, Read};
@@ -57,7 +59,7 @@ impl Evidence {
     /// Works out the figures of a run. Dropped, it ends soon.
     ///
     /// # Errors
-    /// When the results cannot be read at all.
+    /// When the results cannot be read at all, or reading them has ended the process twice.
     pub async fn figures(&self, spec: &TaskSpec, run: &str) -> Result<(Report, Measured), String> {
         let text = |error: io::Error| format!("the results cannot be read: {error}");
         let kept = self.results(&spec.name, run).await.map_err(text)?;
@@ -76,6 +78,7 @@ impl Evidence {
             unwanted: Arc::clone(&unwanted.0),
             deadline: Instant::now() + READING_TIME,
         };
+        let _attempt = Attempt::begin(&self.run_dir(&spec.name, run))?;
         let done = spawn_blocking(move || work.all()).await;
         done.map_err(|error| format!("reading the results failed; this is a bug: {error}"))
     }
@@ -127,27 +130,38 @@ fn patterns(texts: &[String]) -> Result<Option<GlobSet>, String> {
 impl Work {
     fn all(self) -> (Report, Measured) {
         let mut read = self.read(Role::Master);
+        let mut beside = None;
         if read.samples == 0 {
             let workers = self.read(Role::Worker);
             if workers.samples > 0 || read.files == 0 {
-                // What is missing of the master may have been the samples of all.
-                let mut gaps = std::mem::replace(&mut read, workers).gaps;
-                gaps.append(&mut read.gaps);
-                read.gaps = gaps;
+                beside = Some(std::mem::replace(&mut read, workers));
             }
         }
-        read.gaps.extend(self.silent(&read));
+        let incomplete = std::mem::take(&mut read.gaps);
+        let silent = self.silent(&read);
         let (finished, readings) =
             figures::finish(read.tally, &self.spec, &self.run, self.patterns.is_some());
-        let report = finished.report;
+        let (mut report, mut doubts) = (finished.report, finished.doubts);
+        let mut gaps = finished.gaps;
+        gaps.extend(incomplete.into_iter().chain(silent));
+        if let Some(beside) = beside {
+            // What is missing of the master may have been the samples of all.
+            let master = beside.tally.finish("", "");
+            let troubled = master.report.sources.into_iter();
+            report
+                .sources
+                .extend(troubled.filter(|source| source.problem.is_some()));
+            doubts.extend(master.doubts);
+            gaps.extend(beside.gaps.into_iter().chain(master.gaps));
+        }
         let measured = Measured {
-            doubts: finished.doubts,
             files: read.files,
             of_master: read.role == Role::Master,
             samples: report.total.samples,
             dates: figures::dates(&report),
             readings,
-            gaps: read.gaps,
+            gaps,
+            doubts,
         };
         (report, measured)
     }
@@ -194,26 +208,28 @@ impl Work {
             unwanted: &self.unwanted,
             deadline: self.deadline,
         };
-        let read = File::open(path).and_then(|file| told.tally.read(&name, worker, bounded(file)));
-        let problem = match read {
-            Ok(source) if source.format.is_empty() => {
-                let none = "it fits `resultFiles`, but is in none of the known formats";
-                self.patterns.is_some().then(|| none.to_owned())
+        let read = match File::open(path) {
+            Ok(file) => told.tally.read(&name, worker, bounded(file)),
+            Err(error) => told.tally.read(&name, worker, Unopened(error.to_string())),
+        };
+        match read {
+            Ok(source) if source.format.is_empty() && source.problem.is_none() => {
+                if self.patterns.is_some() {
+                    told.gaps.push(format!(
+                        "the result file `{name}`: it fits `resultFiles`, but is in none of the known formats"
+                    ));
+                }
             }
             Ok(source) => {
                 told.files += 1;
                 told.samples += source.samples;
-                source.problem
             }
-            Err(error) => {
+            Err(_) => {
                 told.files += 1;
                 // It may have some, whose place nobody else's take.
                 told.samples += 1;
-                Some(format!("it cannot be read to its end: {error}"))
             }
-        };
-        told.gaps
-            .extend(problem.map(|problem| format!("the result file `{name}`: {problem}")));
+        }
     }
 
     /// Containers without a sample, when others of their role have some: theirs are missing.
@@ -291,6 +307,15 @@ impl Read for Bounded<'_> {
             )));
         }
         self.file.read(into)
+    }
+}
+
+/// A file that cannot be opened.
+struct Unopened(String);
+
+impl Read for Unopened {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::Error::other(self.0.clone()))
     }
 }
 

@@ -262,7 +262,12 @@ fn dates(facts: &Facts<'_>) -> Vec<String> {
         true => (entered(state, Step::Master), state.finished_at),
         false => (entered(state, Step::Workers), None),
     };
-    let ended = ended.unwrap_or(facts.now);
+    // A master that is told to end may work on for its grace period.
+    let grace = match state.outcome {
+        Some(Outcome::Finished) | None => Duration::ZERO,
+        Some(_) => facts.spec.master.stop_grace(),
+    };
+    let ended = ended.map_or(facts.now, |ended| ended.plus(grace));
     let early = begun.since(first);
     let late = last.since(ended);
     let told = |sample: &str, off: Duration, edge: &str| {

@@ -87,6 +87,14 @@ impl Format {
         }
     }
 
+    /// Whether it is more than an addition to the figures of another file.
+    pub fn has_figures(self) -> bool {
+        !matches!(
+            self,
+            Self::LocustHistory | Self::LocustFailures | Self::LocustExceptions
+        )
+    }
+
     /// A decoder for a file of this format that begins like this.
     pub fn decoder(self, head: &[u8]) -> Box<dyn Decoder> {
         match self {

@@ -11,10 +11,15 @@ use serde_json::{Value, json};
 const RUN: &str = "0a1b2c3d";
 /// 10 samples of `Login` of 100, 200, ... 1000 ms, one each second; the last one failed.
 fn jtl() -> String {
+    jtl_at(0)
+}
+
+/// The same, some milliseconds later.
+fn jtl_at(millis: u64) -> String {
     let rows = (1..=10u64).map(|number| {
         format!(
             "{},{},Login,200,OK,t,{},10\n",
-            1_700_000_000_000 + number * 1000,
+            1_700_000_000_000 + number * 1000 + millis,
             number * 100,
             number < 10
         )
@@ -107,7 +112,7 @@ async fn without_samples_of_the_master_those_of_all_workers_are_added_up() {
     let kept = Kept::new()
         .left(Role::Master, 1, &[("jmeter.log", "hello\n")])
         .left(Role::Worker, 1, &[("a/results.jtl", &jtl())])
-        .left(Role::Worker, 2, &[("results.jtl", &jtl())]);
+        .left(Role::Worker, 2, &[("results.jtl", &jtl_at(7))]);
     let (report, measured) = kept.figures(&[("/worker/replicas", json!(3))]).await;
     assert_eq!(
         sources(&report),
@@ -130,7 +135,7 @@ async fn patterns_say_which_files_are_read() {
         1,
         &[
             ("run/a.jtl", &jtl()),
-            ("b.jtl", &jtl()),
+            ("b.jtl", &jtl_at(1)),
             ("c.txt", "no samples\n"),
         ],
     );
@@ -269,4 +274,88 @@ async fn an_empty_file_of_the_master_does_not_hide_the_workers_samples() {
         "{:?}",
         measured.gaps
     );
+}
+
+#[tokio::test]
+async fn a_file_that_is_meant_to_hold_results_and_cannot_be_read_is_named_without_criteria_too() {
+    let kept = Kept::new()
+        .left(
+            Role::Master,
+            1,
+            &[
+                ("a.jtl", "timeStamp,label,success\n1,x,true\n"),
+                ("notes.txt", "hello\n"),
+            ],
+        )
+        .left(Role::Worker, 1, &[("results.jtl", &jtl())]);
+    let (report, measured) = kept.figures(&[]).await;
+    assert_eq!(report.total.samples, 10);
+    assert_eq!(
+        measured.doubts,
+        ["the result file `master.1/a.jtl`: its header has no column `elapsed`"]
+    );
+    assert_eq!(sources(&report), ["worker.1/results.jtl", "master.1/a.jtl"]);
+}
+
+#[tokio::test]
+async fn samples_that_stand_in_several_files_are_counted_once() {
+    let errors: String = jtl()
+        .lines()
+        .filter(|line| !line.contains(",true,"))
+        .map(|line| line.to_owned() + "\n")
+        .collect();
+    let kept = Kept::new().left(
+        Role::Master,
+        1,
+        &[("errors.jtl", &errors), ("results.jtl", &jtl())],
+    );
+    let (report, measured) = kept.figures(&[]).await;
+    assert_eq!((report.total.samples, report.total.errors), (10, 1));
+    assert!(measured.doubts.is_empty(), "{:?}", measured.doubts);
+    assert_eq!(
+        report.sources[0].ignored.as_deref(),
+        Some("its 1 samples are the failed ones of `master.1/results.jtl`")
+    );
+    // The same with half of the samples in both files is a doubt.
+    let half: String = jtl_at(1)
+        .lines()
+        .take(6)
+        .map(|line| line.to_owned() + "\n")
+        .collect();
+    let rest = jtl_at(4)
+        .lines()
+        .skip(6)
+        .map(|line| line.to_owned() + "\n")
+        .collect::<String>();
+    let kept = Kept::new().left(
+        Role::Master,
+        1,
+        &[("a.jtl", &(half + &rest)), ("b.jtl", &jtl_at(1))],
+    );
+    let (_, measured) = kept.figures(&[]).await;
+    assert_eq!(
+        measured.doubts,
+        [
+            "`master.1/a.jtl` and `master.1/b.jtl` hold some of the same samples (5 or more), which are counted twice: choose with `resultFiles`"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn results_whose_reading_ended_the_director_twice_are_not_read_again() {
+    let kept = Kept::new().left(Role::Master, 1, &[("results.jtl", &jtl())]);
+    let note = kept
+        .dir
+        .path()
+        .join("evidence/load")
+        .join(RUN)
+        .join("report.attempts");
+    let spec = parse(&payload(&[])).unwrap();
+    for (before, is_read) in [("1", true), ("2", false)] {
+        std::fs::write(&note, before).unwrap();
+        let figures = kept.evidence.figures(&spec, RUN).await;
+        assert_eq!(figures.is_ok(), is_read, "{figures:?}");
+        // A reading that ends leaves no note.
+        assert_eq!(note.exists(), !is_read);
+    }
 }

@@ -34,7 +34,7 @@ pub async fn report(run: &mut Run) -> Event {
         return event;
     }
     if run.desired() == Desired::Deleted {
-        return unread(run, "the task is being deleted".to_owned());
+        return deleted(run);
     }
     let mut wishes = run.wishes.clone();
     let run = &*run;
@@ -49,7 +49,7 @@ pub async fn report(run: &mut Run) -> Event {
         event = worked_out => event,
         // Its sender lives as long as the run: an error means the end of the process.
         _ = wishes.wait_for(|wish| *wish == Desired::Deleted) => {
-            unread(run, "the task is being deleted".to_owned())
+            deleted(run)
         }
     }
 }
@@ -70,14 +70,28 @@ async fn read(run: &Run, mut report: Report, measured: &Measured) -> Event {
     }
 }
 
-/// Without figures no criterion can be answered.
+/// The results cannot be read.
 fn unread(run: &Run, problem: String) -> Event {
+    let measured = Measured {
+        doubts: vec![problem.clone()],
+        ..Measured::default()
+    };
+    without_figures(run, &measured, problem)
+}
+
+/// Nobody wants the figures any more.
+fn deleted(run: &Run) -> Event {
+    let problem = "the task is being deleted".to_owned();
     let measured = Measured {
         gaps: vec![problem.clone()],
         ..Measured::default()
     };
+    without_figures(run, &measured, problem)
+}
+
+fn without_figures(run: &Run, measured: &Measured, problem: String) -> Event {
     Event::Reported {
-        judgement: judged(run, &measured, &Machines::default()),
+        judgement: judged(run, measured, &Machines::default()),
         samples: 0,
         problem: Some(problem),
     }

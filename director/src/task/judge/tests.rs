@@ -255,6 +255,40 @@ fn workers_may_be_at_work_before_and_after_the_master() {
 }
 
 #[test]
+fn the_last_samples_of_a_master_that_was_told_to_end_do_not_accuse_its_clock() {
+    let spec = spec(&[
+        ("/criteria", json!(["p95 < 500ms"])),
+        ("/master/stopGracePeriod", json!(30)),
+    ]);
+    let stopped = State {
+        outcome: Some(Outcome::Stopped),
+        ..finished()
+    };
+    let until = |last| Measured {
+        dates: Some((second(12), second(last))),
+        ..measured(vec![value(1.0)])
+    };
+    let dated = |state: &State, last| told(&spec, state, &until(last)).1.contains("is dated");
+    assert!(!dated(&stopped, 100));
+    assert!(dated(&stopped, 104));
+    assert!(dated(&finished(), 100));
+}
+
+#[test]
+fn a_doubt_about_the_files_needs_no_criteria() {
+    let doubtful = Measured {
+        doubts: vec!["`a.jtl` cannot be read".into()],
+        gaps: vec!["a row is missing".into()],
+        ..measured(Vec::new())
+    };
+    let (verdict, text) = told(&spec(&[]), &finished(), &doubtful);
+    assert_eq!(
+        (verdict, text.as_str()),
+        (Verdict::Invalid, "`a.jtl` cannot be read")
+    );
+}
+
+#[test]
 fn an_invalid_run_lists_its_criteria_and_its_exit_code_all_the_same() {
     let state = State {
         lost: vec![LostWorker {

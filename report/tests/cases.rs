@@ -1,0 +1,172 @@
+//! Result files in forms that users have reported, each with the right values.
+#![allow(clippy::unwrap_used)]
+
+use atq_api_spec::report::Report;
+use atq_report::{Options, ResultFile, Tally};
+use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+/// Percentiles and fractions of milliseconds are exact to a thousandth.
+const PRECISION: f64 = 1.1e-3;
+
+struct Case {
+    name: String,
+    files: Vec<(String, Vec<u8>)>,
+    expected: Map<String, Value>,
+}
+
+fn cases() -> Vec<Case> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cases");
+    let mut dirs: Vec<PathBuf> = entries(&root)
+        .into_iter()
+        .filter(|path| path.is_dir())
+        .collect();
+    dirs.sort();
+    dirs.iter().map(|dir| case(dir)).collect()
+}
+
+fn entries(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+fn case(dir: &Path) -> Case {
+    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let files = entries(dir)
+        .into_iter()
+        .filter(|path| name(path) != "EXPECT.json");
+    let files = files.map(|path| {
+        (
+            format!("master.1/{}", name(&path)),
+            std::fs::read(&path).unwrap(),
+        )
+    });
+    Case {
+        name: name(dir),
+        files: files.collect(),
+        expected: serde_json::from_slice(&std::fs::read(dir.join("EXPECT.json")).unwrap()).unwrap(),
+    }
+}
+
+fn report(files: &[(String, Vec<u8>)]) -> Report {
+    let mut tally = Tally::new(Options::default());
+    for (name, content) in files {
+        tally.read(name, None, content.as_slice()).unwrap();
+    }
+    tally.finish("t", "r").report
+}
+
+/// The same, with the bytes in portions of this size.
+fn report_in_portions(files: &[(String, Vec<u8>)], size: usize) -> Report {
+    let mut tally = Tally::new(Options::default());
+    for (name, content) in files {
+        let mut file = ResultFile::new(name, None, &[]);
+        content.chunks(size).for_each(|portion| file.push(portion));
+        tally.add(file.finish(None));
+    }
+    tally.finish("t", "r").report
+}
+
+/// What is not as expected.
+fn faults(report: &Report, expected: &Map<String, Value>) -> Vec<String> {
+    let told = serde_json::to_string(report).unwrap();
+    let total = serde_json::to_value(&report.total).unwrap();
+    let missing = |name: &str| report.total.missing.iter().any(|missing| missing == name);
+    let mut faults = Vec::new();
+    for (name, wanted) in expected {
+        let seen = match name.as_str() {
+            "labels" => json!(
+                report
+                    .labels
+                    .iter()
+                    .map(|label| &label.name)
+                    .collect::<Vec<_>>()
+            ),
+            "workers" => json!(
+                report
+                    .workers
+                    .iter()
+                    .map(|worker| &worker.name)
+                    .collect::<Vec<_>>()
+            ),
+            "active_max" => {
+                let active = report.series.points.iter().filter_map(|point| point.active);
+                json!(active.fold(0.0, f64::max))
+            }
+            "problem" => match report
+                .sources
+                .iter()
+                .find_map(|source| source.problem.clone())
+            {
+                Some(_) if wanted == "*" => continue,
+                problem => json!(problem),
+            },
+            "told" if told.contains(wanted.as_str().unwrap()) => continue,
+            "told" => json!(told),
+            figure if missing(figure) => json!("missing"),
+            figure => total[figure].clone(),
+        };
+        let same = match (seen.as_f64(), wanted.as_f64()) {
+            (Some(seen), Some(wanted)) if ["samples", "errors"].contains(&name.as_str()) => {
+                (seen - wanted).abs() < 0.5
+            }
+            (Some(seen), Some(wanted)) => {
+                (seen - wanted).abs() <= PRECISION * wanted.abs().max(1.0)
+            }
+            _ => seen == *wanted,
+        };
+        if !same {
+            faults.push(format!("{name}: {seen} instead of {wanted}"));
+        }
+    }
+    faults
+}
+
+#[test]
+fn every_reported_file_gives_the_right_figures() {
+    let mut wrong = String::new();
+    let cases = cases();
+    assert!(cases.len() > 70, "{} cases", cases.len());
+    for case in &cases {
+        for fault in faults(&report(&case.files), &case.expected) {
+            let _ = writeln!(wrong, "{}: {fault}", case.name);
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn the_figures_do_not_depend_on_how_the_bytes_come() {
+    for case in cases() {
+        let whole = report(&case.files);
+        for size in [1, 7, 1000] {
+            let portions = report_in_portions(&case.files, size);
+            assert_eq!(portions, whole, "{} in portions of {size}", case.name);
+        }
+    }
+}
+
+#[test]
+fn a_field_of_a_megabyte_and_a_half_is_read() {
+    let head = "timeStamp,elapsed,label,responseCode,responseMessage,threadName,dataType,success,failureMessage,bytes,sentBytes,grpThreads,allThreads,URL,Latency,IdleTime,Connect\n";
+    let page = "line, with \"\"quotes\"\"\n".repeat(75_000);
+    let row = |number: u64, failure: &str| {
+        let ok = failure.is_empty();
+        format!(
+            "{},{},Home,200,OK,Users 1-1,text,{ok},\"{failure}\",100,10,1,1,http://sut.test/,1,0,1\n",
+            1_709_287_200_000 + number * 1000,
+            number + 10
+        )
+    };
+    let text = format!("{head}{}{}{}", row(1, ""), row(2, &page), row(3, ""));
+    for size in [text.len(), 100_000] {
+        let files = [("master.1/r.jtl".to_owned(), text.clone().into_bytes())];
+        let report = report_in_portions(&files, size);
+        assert_eq!((report.total.samples, report.total.errors), (3, 1));
+        assert_eq!(report.total.mean, 12.0);
+        assert_eq!(report.sources[0].problem, None);
+    }
+}
