@@ -1,10 +1,15 @@
 //! Splits delimited text (CSV and its relatives) into rows and fields, as the bytes come. Fields are
 //! slices of one buffer: nothing is allocated per row.
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
+use wide::u8x16;
 
 /// The longest row, in bytes. An assertion may print a whole response into one field.
 const LONGEST_ROW: usize = 8 * 1024 * 1024;
+/// The most fields of a row.
+const MOST_FIELDS: usize = 4096;
+/// Bytes that are looked at together.
+const BLOCK: usize = 16;
 const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What comes next in the file.
@@ -28,6 +33,7 @@ struct Field {
 #[derive(Debug)]
 pub struct Rows {
     delimiter: u8,
+    marks: Marks,
     buffer: Vec<u8>,
     /// Where the next row begins.
     start: usize,
@@ -55,6 +61,7 @@ impl Rows {
     pub fn new(delimiter: u8) -> Self {
         Self {
             delimiter,
+            marks: Marks::new(delimiter),
             buffer: Vec::new(),
             start: 0,
             row: (0, 0),
@@ -159,30 +166,60 @@ impl Rows {
     fn scan(&mut self) -> Scan {
         let data = self.buffer.as_slice();
         self.fields.clear();
-        let mut at = self.start;
+        let (mut field, mut block) = (self.start, self.start);
+        let mut marks = self.marks.of(data, block);
         loop {
-            let (field, end) = if data.get(at) == Some(&b'"') {
-                match quoted(data, at, self.delimiter, self.ended) {
+            if data.get(field) == Some(&b'"') {
+                let (quoted, end) = match quoted(data, field, self.delimiter, self.ended) {
                     Ok(found) => found,
                     Err(scan) => return scan,
+                };
+                self.fields.push(quoted);
+                match data.get(end) {
+                    Some(byte) if *byte == self.delimiter => field = end + 1,
+                    Some(_) => return self.row_ends(end, true),
+                    None => return self.row_ends(end, false),
                 }
-            } else {
-                unquoted(data, at, self.delimiter)
-            };
-            self.fields.push(field);
-            match data.get(end) {
-                Some(byte) if *byte == self.delimiter => at = end + 1,
-                Some(_) => {
-                    self.terminated = true;
-                    return Scan::Row(end + 1);
-                }
-                None if self.ended && self.start < end => {
-                    self.terminated = false;
-                    return Scan::Row(end);
-                }
-                None => return Scan::Incomplete,
+                // What was inside of the quotes is passed over.
+                block = field;
+                marks = self.marks.of(data, block);
+                continue;
             }
+            while marks == 0 {
+                block += BLOCK;
+                if block >= data.len() {
+                    return self.data_ends(field);
+                }
+                marks = self.marks.of(data, block);
+            }
+            let at = block + marks.trailing_zeros() as usize;
+            marks &= marks - 1;
+            if self.fields.len() >= MOST_FIELDS {
+                return Scan::Malformed;
+            }
+            self.fields.push(unquoted(data, field, at, self.delimiter));
+            if data[at] != self.delimiter {
+                return self.row_ends(at, true);
+            }
+            field = at + 1;
         }
+    }
+
+    /// The row has an end at this byte, or the file has.
+    fn row_ends(&mut self, end: usize, terminated: bool) -> Scan {
+        self.terminated = terminated;
+        Scan::Row(end + usize::from(terminated))
+    }
+
+    /// There are no more bytes in the field that begins here.
+    fn data_ends(&mut self, field: usize) -> Scan {
+        let data = self.buffer.as_slice();
+        if !self.ended || self.start == data.len() {
+            return Scan::Incomplete;
+        }
+        let end = data.len();
+        self.fields.push(unquoted(data, field, end, self.delimiter));
+        self.row_ends(end, false)
     }
 
     /// Throws the rest of the line away.
@@ -219,22 +256,48 @@ impl Rows {
     }
 }
 
-/// The field that begins at `at`, and where it ends; the end of the data may not be its end.
-fn unquoted(data: &[u8], at: usize, delimiter: u8) -> (Field, usize) {
-    let rest = data.get(at..).unwrap_or_default();
-    let end = memchr2(delimiter, b'\n', rest).map_or(data.len(), |length| at + length);
-    let line_ends = data.get(end) != Some(&delimiter);
-    let text = data.get(at..end).unwrap_or_default();
-    let return_before = line_ends && text.last() == Some(&b'\r');
-    let field = Field {
-        start: at,
-        end: end - usize::from(return_before),
-        escaped: false,
-    };
-    (field, end)
+/// Finds delimiters and ends of lines in a block of bytes.
+#[derive(Debug, Clone, Copy)]
+struct Marks {
+    delimiter: u8x16,
+    line: u8x16,
 }
 
-/// The same of a field that begins with a quote.
+impl Marks {
+    fn new(delimiter: u8) -> Self {
+        Self {
+            delimiter: u8x16::splat(delimiter),
+            line: u8x16::splat(b'\n'),
+        }
+    }
+
+    /// A bit for each of the bytes from `at` on that is one.
+    fn of(self, data: &[u8], at: usize) -> u32 {
+        let rest = data.get(at..).unwrap_or_default();
+        let block = match rest.first_chunk::<BLOCK>() {
+            Some(block) => u8x16::from(*block),
+            None => {
+                let mut block = [0; BLOCK];
+                block[..rest.len()].copy_from_slice(rest);
+                u8x16::from(block)
+            }
+        };
+        (block.simd_eq(self.delimiter) | block.simd_eq(self.line)).to_bitmask()
+    }
+}
+
+/// The field from `start` to `end`, at which it is known to end.
+fn unquoted(data: &[u8], start: usize, end: usize, delimiter: u8) -> Field {
+    let line_ends = data.get(end) != Some(&delimiter);
+    let return_before = line_ends && end > start && data[end - 1] == b'\r';
+    Field {
+        start,
+        end: end - usize::from(return_before),
+        escaped: false,
+    }
+}
+
+/// The field that begins with a quote at `at`, and where it ends.
 fn quoted(data: &[u8], at: usize, delimiter: u8, ended: bool) -> Result<(Field, usize), Scan> {
     let start = at + 1;
     let (mut from, mut escaped) = (start, false);

@@ -4,6 +4,7 @@ use atq_api_spec::report::{Comparison, CriterionResult, Judgement, Report, Verdi
 use maud::{Markup, html};
 
 use super::number::{NONE, count, duration, millis, percent, short, utc};
+use super::tables::errors_of;
 use super::{comparison, tables, text};
 
 /// What ran, and the verdict.
@@ -138,7 +139,7 @@ fn row(criterion: &CriterionResult, of: usize) -> Markup {
 pub(super) fn headline(report: &Report) -> Markup {
     let total = &report.total;
     let compared = report.comparison.as_ref();
-    let failed = format!("{} of {}", count(total.errors), count(total.samples));
+    let failed = format!("{} of {}", errors_of(total), count(total.samples));
     html! {
         section id="headline" {
             h2 { "All samples" }

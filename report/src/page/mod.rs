@@ -121,6 +121,7 @@ fn over_time(series: &Series) -> Markup {
         };
     };
     let failed = series.points.iter().any(|point| point.errors > 0);
+    let knows_errors = !series.missing.iter().any(|name| name == "errors");
     let active = series.points.iter().any(|point| point.active.is_some());
     html! {
         section id="over-time" {
@@ -138,7 +139,8 @@ fn over_time(series: &Series) -> Markup {
                 }
             }
             h3 { "Errors over time" }
-            @if failed { (series::errors(series, span)) }
+            @if !knows_errors { p { "The result files do not tell which samples failed." } }
+            @else if failed { (series::errors(series, span)) }
             @else { p { "No sample failed." } }
             (over_time::table(series, span))
         }

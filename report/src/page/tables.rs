@@ -70,7 +70,7 @@ fn cells(figures: &Figures, decimals: usize) -> Markup {
     ];
     html! {
         td { (count(figures.samples)) }
-        (failed(figures.errors, &count(figures.errors)))
+        (failed(figures.errors, &errors_of(figures)))
         (failed(figures.errors, &percent_digits(figures.error_percent)))
         td { (short(figures.throughput)) }
         @for time in times { td { (fixed(time, decimals)) } }
@@ -82,6 +82,14 @@ fn cells(figures: &Figures, decimals: usize) -> Markup {
 pub(super) fn received(figures: &Figures) -> String {
     match is_told(figures, "receivedBytes") {
         true => bytes(figures.received_bytes),
+        false => NONE.to_owned(),
+    }
+}
+
+/// How many samples failed.
+pub(super) fn errors_of(figures: &Figures) -> String {
+    match is_told(figures, "errors") {
+        true => count(figures.errors),
         false => NONE.to_owned(),
     }
 }
@@ -142,7 +150,7 @@ fn worker_row(worker: &NamedFigures, of: usize, decimals: usize, tops: [f64; 3])
         tr {
             th scope="row" { (text::name(&worker.name, of)) }
             td { (count(figures.samples)) }
-            (failed(figures.errors, &count(figures.errors)))
+            (failed(figures.errors, &errors_of(figures)))
             (failed(figures.errors, &percent_digits(figures.error_percent)))
             td { (short(figures.throughput)) (bar(figures.throughput, tops[0], "rate")) }
             td { (fixed(figures.mean, decimals)) (bar(figures.mean, tops[1], "mean")) }
@@ -162,7 +170,9 @@ pub(super) fn errors(report: &Report) -> Markup {
     html! {
         section id="errors" {
             h2 { "Errors by kind" }
-            @if report.total.errors == 0 {
+            @if !is_told(&report.total, "errors") {
+                p { "The result files do not tell which samples failed." }
+            } @else if report.total.errors == 0 {
                 p { "No sample failed." }
             } @else if kinds.is_empty() {
                 p { (count(report.total.errors)) " samples failed; the result files do not tell how." }
@@ -239,9 +249,10 @@ fn source_row(source: &ReportSource, of: usize) -> Markup {
             td.l { @if source.format.is_empty() { "unknown" } @else { (text::name(&source.format, of)) } }
             td { (count(source.samples)) }
             td.l.message {
-                @match &source.problem {
-                    Some(problem) => (text::sentence(problem)),
-                    None => "none",
+                @match (&source.problem, &source.ignored) {
+                    (Some(problem), _) => (text::sentence(problem)),
+                    (None, Some(ignored)) => { "not counted: " (text::sentence(ignored)) }
+                    (None, None) => "none",
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Figures that a tool does not tell are zero in a report and a dash on its page.
 
-use atq_api_spec::report::{Comparison, Figures, FiguresPair, Report};
+use atq_api_spec::report::{Comparison, Figures, FiguresPair, Report, Series, SeriesPoint};
 
 /// Whether the tool tells this figure; `wire` is its name in JSON.
 pub(super) fn is_told(figures: &Figures, wire: &str) -> bool {
@@ -14,6 +14,7 @@ pub(super) fn marked(report: &Report) -> Report {
     for named in report.labels.iter_mut().chain(&mut report.workers) {
         mark(&mut named.figures);
     }
+    mark_points(&mut report.series);
     if let Some(comparison) = &mut report.comparison {
         mark_pairs(comparison);
     }
@@ -27,6 +28,26 @@ fn mark_pairs(comparison: &mut Comparison) {
     } in labels.chain([&mut comparison.total])
     {
         baseline.iter_mut().chain(current).for_each(mark);
+    }
+}
+
+fn mark_points(series: &mut Series) {
+    for name in &series.missing {
+        let field: Option<fn(&mut SeriesPoint) -> &mut f64> = match name.as_str() {
+            "p50" => Some(|point| &mut point.p50),
+            "p90" => Some(|point| &mut point.p90),
+            "p95" => Some(|point| &mut point.p95),
+            "p99" => Some(|point| &mut point.p99),
+            "max" => Some(|point| &mut point.max),
+            // A count cannot be no number; it is looked up where it is shown.
+            _ => None,
+        };
+        if let Some(field) = field {
+            series
+                .points
+                .iter_mut()
+                .for_each(|point| *field(point) = f64::NAN);
+        }
     }
 }
 
@@ -52,7 +73,7 @@ fn mark(figures: &mut Figures) {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use atq_api_spec::report::{Figures, NamedFigures, Report};
+    use atq_api_spec::report::{Figures, NamedFigures, Report, Series, SeriesPoint};
     use scraper::{Html, Selector};
 
     fn figures() -> Figures {
@@ -61,6 +82,36 @@ mod tests {
             p99: 12.0,
             ..Figures::default()
         }
+    }
+
+    #[test]
+    fn what_is_not_told_of_errors_and_over_time_is_no_zero() {
+        let point = SeriesPoint {
+            samples: 10,
+            ..SeriesPoint::default()
+        };
+        let mut report = Report {
+            total: figures(),
+            series: Series {
+                interval: 1.0,
+                points: vec![point],
+                missing: ["p50", "p90", "p95", "p99", "max", "errors"]
+                    .map(str::to_owned)
+                    .to_vec(),
+            },
+            ..Report::default()
+        };
+        report.total.missing = vec!["errors".to_owned(), "errorPercent".to_owned()];
+        let page = super::super::html(&report);
+        assert!(!page.contains("No sample failed"));
+        assert!(page.contains("do not tell which samples failed"));
+        let page = Html::parse_document(&page);
+        let cells = Selector::parse("#series-table tbody td").unwrap();
+        let cells: Vec<String> = page
+            .select(&cells)
+            .map(|cell| cell.text().collect())
+            .collect();
+        assert_eq!(&cells[5..10], ["–"; 5], "{cells:?}");
     }
 
     #[test]

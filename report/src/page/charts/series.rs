@@ -87,7 +87,8 @@ pub(in super::super) fn response_times(series: &Series, span: Span) -> Markup {
         .fold(0.0, f64::max);
     let y = axis::millis(largest);
     let lines = kinds.map(|(name, class, column, pick)| {
-        let value = |p: &SeriesPoint| (p.samples > 0).then(|| pick(p) / y.top);
+        let known = |p: &SeriesPoint| p.samples > 0 && pick(p).is_finite();
+        let value = |p: &SeriesPoint| known(p).then(|| pick(p) / y.top);
         Line {
             name,
             class,
