@@ -41,6 +41,8 @@ pub struct Rows {
     row: (usize, usize),
     /// Whether no more bytes will come.
     ended: bool,
+    /// Whether the bytes end within a row, and no end of a line has come since.
+    unfinished: bool,
     /// Whether the rest of a line is thrown away.
     skipping: bool,
     fields: Vec<Field>,
@@ -66,6 +68,7 @@ impl Rows {
             start: 0,
             row: (0, 0),
             ended: false,
+            unfinished: false,
             skipping: false,
             fields: Vec::new(),
             terminated: true,
@@ -78,6 +81,7 @@ impl Rows {
         self.buffer.drain(..self.start);
         self.start = 0;
         self.buffer.extend_from_slice(bytes);
+        self.unfinished &= memchr(b'\n', bytes).is_none();
     }
 
     /// No more bytes will come: the last row may lack the end of its line.
@@ -91,6 +95,10 @@ impl Rows {
         if self.skipping {
             return self.skip_line();
         }
+        let is_long = self.buffer.len() - self.start >= LONGEST_ROW;
+        if self.unfinished && !self.ended && !is_long {
+            return None;
+        }
         self.skip_empty_lines();
         match self.scan() {
             Scan::Row(next) => {
@@ -101,11 +109,15 @@ impl Rows {
                 Some(Row::Fields)
             }
             Scan::Incomplete if self.ended && self.start == self.buffer.len() => None,
-            Scan::Incomplete if !self.ended && self.buffer.len() - self.start < LONGEST_ROW => None,
+            Scan::Incomplete if !self.ended && !is_long => {
+                self.unfinished = true;
+                None
+            }
             // A quote that is never closed, or a row that is too long.
             Scan::Malformed | Scan::Incomplete => {
                 self.number += 1;
                 self.row = (self.start, self.start);
+                self.unfinished = false;
                 self.skipping = true;
                 self.skip_line()
             }

@@ -99,7 +99,10 @@ impl Tags {
     fn tag<'a>(&mut self, bytes: &'a [u8], each: &mut impl FnMut(Piece<'_>)) -> &'a [u8] {
         let room = LONGEST_TAG.saturating_sub(self.kept.len());
         let before = self.kept.len();
-        self.kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        // No more than the tag is copied, unless there is a `>` inside of quotes.
+        let next = memchr(b'>', bytes).map_or(bytes.len(), |end| end + 1);
+        let taken = next.min(room);
+        self.kept.extend_from_slice(&bytes[..taken]);
         match self.find_end() {
             End::Tag(end) => {
                 each(Piece::Tag(&self.kept[..end]));
@@ -120,9 +123,9 @@ impl Tags {
             End::Open if self.kept.len() >= LONGEST_TAG => {
                 each(Piece::BrokenTag);
                 self.begin(State::Skipping);
-                &bytes[room..]
+                &bytes[taken..]
             }
-            End::Open => &[],
+            End::Open => &bytes[taken..],
         }
     }
 
