@@ -105,6 +105,9 @@ fn json(text: &[u8], whole: bool) -> Detected {
     if is_k6_summary(text) {
         return Detected::Results(Format::K6Summary);
     }
+    if is_locust_json(text) {
+        return Detected::Results(Format::LocustJson);
+    }
     Detected::Other
 }
 
@@ -118,6 +121,17 @@ fn is_k6_summary(text: &[u8]) -> bool {
     ];
     has(text, r#""root_group""#)
         || (has(text, r#""metrics""#) && own.iter().any(|metric| has(text, metric)))
+}
+
+/// A list of what Locust keeps of each name and method. One without entries could be of any program.
+fn is_locust_json(text: &[u8]) -> bool {
+    let own = [
+        r#""num_requests""#,
+        r#""num_failures""#,
+        r#""total_response_time""#,
+        r#""response_times""#,
+    ];
+    text.first() == Some(&b'[') && own.iter().all(|name| has(text, name))
 }
 
 fn table(head: &[u8], whole: bool) -> Detected {

@@ -11,11 +11,13 @@ mod k6;
 mod k6_points;
 mod lines;
 mod locust;
+mod locust_json;
 mod numbers;
 mod plain;
 mod rows;
 mod sub_results;
 mod table;
+mod told;
 mod whole;
 mod xml_tags;
 
@@ -49,6 +51,8 @@ pub enum Format {
     LocustFailures,
     /// Locust's `_exceptions.csv`.
     LocustExceptions,
+    /// Locust's JSON.
+    LocustJson,
     /// k6's summary in JSON.
     K6Summary,
     /// k6's points in CSV.
@@ -68,7 +72,8 @@ impl Format {
             Self::LocustStats
             | Self::LocustHistory
             | Self::LocustFailures
-            | Self::LocustExceptions => "locust",
+            | Self::LocustExceptions
+            | Self::LocustJson => "locust",
             Self::K6Summary | Self::K6Csv | Self::K6Json => "k6",
             Self::Csv => "csv",
         }
@@ -81,7 +86,8 @@ impl Format {
             Self::LocustStats
             | Self::LocustHistory
             | Self::LocustFailures
-            | Self::LocustExceptions => "Locust",
+            | Self::LocustExceptions
+            | Self::LocustJson => "Locust",
             Self::K6Summary | Self::K6Csv | Self::K6Json => "k6",
             Self::Csv => "simple CSV",
         }
@@ -96,6 +102,7 @@ impl Format {
             Self::LocustHistory => locust::history(head),
             Self::LocustFailures => locust::failures(head),
             Self::LocustExceptions => locust::exceptions(head),
+            Self::LocustJson => locust_json::decoder(),
             Self::K6Summary => k6::decoder(),
             Self::K6Csv => k6_points::csv(head),
             Self::K6Json => k6_points::json(),

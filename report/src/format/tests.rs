@@ -190,7 +190,7 @@ fn summaries_of_several_workers_are_bounded_and_not_averaged() {
     );
 }
 
-const HEADS: [&str; 10] = [
+const HEADS: [&str; 11] = [
     JTL,
     "1760000000000,12,Home,200,OK,t,text,true\n",
     "<testResults><httpSample t=\"1\" ",
@@ -201,6 +201,7 @@ const HEADS: [&str; 10] = [
     "metric_name,timestamp,metric_value,name\nhttp_req_duration,1,2,x\n",
     "{\"metric\":\"x\",\"type\":\"Point\",\"data\":{}}\n",
     "timestamp,elapsed,label,success\n",
+    "[{\"name\":\"a\",\"num_requests\":3,\"num_failures\":1,\"total_response_time\":9.5,\"max_response_time\":5,\"total_content_length\":7,\"response_times\":{\"3\":3}}]",
 ];
 
 proptest! {

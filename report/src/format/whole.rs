@@ -2,6 +2,13 @@
 
 use super::{Decoder, numbers};
 use crate::file::FileTally;
+use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor};
+use std::fmt;
+use std::marker::PhantomData;
+
+/// No document is larger that a tool writes at its end: it has some lines per label and interval.
+pub const LARGEST: usize = 16 * 1024 * 1024;
 
 /// A reader of a document.
 pub type Read = fn(&[u8], &mut FileTally) -> Result<(), String>;
@@ -46,5 +53,36 @@ impl Decoder for Whole {
         if let Err(wrong) = (self.read)(numbers::without_mark(&text), into) {
             into.found.wrong = Some(wrong);
         }
+    }
+}
+
+/// Hands on the entries of a list in JSON, one after the other: a list of many entries needs the memory
+/// of one.
+///
+/// # Errors
+/// When the text is not such a list, or goes on after it.
+pub fn each<'de, T: Deserialize<'de>>(
+    text: &'de [u8],
+    take: impl FnMut(T),
+) -> Result<(), serde_json::Error> {
+    let mut json = serde_json::Deserializer::from_slice(text);
+    json.deserialize_seq(List(take, PhantomData))?;
+    json.end()
+}
+
+struct List<F, T>(F, PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>, F: FnMut(T)> Visitor<'de> for List<F, T> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+        while let Some(entry) = list.next_element()? {
+            (self.0)(entry);
+        }
+        Ok(())
     }
 }
