@@ -9,6 +9,7 @@
 //! | --- | --- | --- |
 //! | `jtl-csv` | samples | JMeter, CSV with a header in any order, or without one |
 //! | `jtl-xml` | samples | JMeter, XML; sub-samples belong to their parent |
+//! | `jmeter-summary` | figures | JMeter's dashboard (`statistics.json`); Aggregate Report, Summary Report as CSV |
 //! | `locust` | figures | Locust's `--csv`: `_stats`, `_stats_history`, `_failures`, `_exceptions`; its `--json`, `--json-file` |
 //! | `k6` | figures or samples | k6's `--summary-export`, `handleSummary` as JSON; `--out csv`, `--out json` |
 //! | `csv` | samples | anything: `timestamp,elapsed,label,success[,code,message,received_bytes,sent_bytes,active,worker]` |

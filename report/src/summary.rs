@@ -100,6 +100,8 @@ impl Summary {
 pub const LOCUST_CSV: &str = "locust-csv";
 /// The form of Locust's JSON.
 pub const LOCUST_JSON: &str = "locust-json";
+/// The form of the statistics of JMeter's dashboard.
+pub const JMETER_DASHBOARD: &str = "jmeter-dashboard";
 /// The form of JMeter's Aggregate Report.
 pub const JMETER_AGGREGATE: &str = "jmeter-aggregate";
 /// The form of JMeter's Summary Report.

@@ -1,7 +1,7 @@
 //! What a file is, by its beginning, and by its name only when there is none.
 
 use super::jtl_columns::Columns;
-use super::{Format, HEAD, numbers, table};
+use super::{Format, HEAD, jmeter_table, numbers, table};
 
 /// What the beginning of a file shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +108,9 @@ fn json(text: &[u8], whole: bool) -> Detected {
     if is_locust_json(text) {
         return Detected::Results(Format::LocustJson);
     }
+    if is_jmeter_dashboard(text) {
+        return Detected::Results(Format::JmeterDashboard);
+    }
     Detected::Other
 }
 
@@ -132,6 +135,18 @@ fn is_locust_json(text: &[u8]) -> bool {
         r#""response_times""#,
     ];
     text.first() == Some(&b'[') && own.iter().all(|name| has(text, name))
+}
+
+/// The figures of each label by the names that JMeter gives them.
+fn is_jmeter_dashboard(text: &[u8]) -> bool {
+    let own = [
+        r#""transaction""#,
+        r#""sampleCount""#,
+        r#""errorCount""#,
+        r#""meanResTime""#,
+        r#""pct1ResTime""#,
+    ];
+    text.first() == Some(&b'{') && own.iter().all(|name| has(text, name))
 }
 
 fn table(head: &[u8], whole: bool) -> Detected {
@@ -170,6 +185,8 @@ fn header(names: &[&[u8]]) -> Detected {
     ];
     let format = if begins(&["metric_name", "timestamp", "metric_value"]) {
         Format::K6Csv
+    } else if jmeter_table::is_header(names) {
+        Format::JmeterTable
     } else if begins(&["Type", "Name", "Request Count"]) || begins(&["Type", "Name", "# requests"])
     {
         Format::LocustStats

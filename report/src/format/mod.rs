@@ -4,6 +4,8 @@
 //! [`FileTally`] of the file, so that a file can be read while it grows.
 
 mod detect;
+mod jmeter_dashboard;
+mod jmeter_table;
 mod jtl_columns;
 mod jtl_csv;
 mod jtl_xml;
@@ -43,6 +45,10 @@ pub enum Format {
     JtlCsv,
     /// JMeter's XML.
     JtlXml,
+    /// `statistics.json` of JMeter's dashboard.
+    JmeterDashboard,
+    /// JMeter's Aggregate Report or Summary Report in CSV.
+    JmeterTable,
     /// Locust's `_stats.csv`.
     LocustStats,
     /// Locust's `_stats_history.csv`.
@@ -69,6 +75,7 @@ impl Format {
         match self {
             Self::JtlCsv => "jtl-csv",
             Self::JtlXml => "jtl-xml",
+            Self::JmeterDashboard | Self::JmeterTable => "jmeter-summary",
             Self::LocustStats
             | Self::LocustHistory
             | Self::LocustFailures
@@ -82,7 +89,7 @@ impl Format {
     /// The tool that writes it; files of several tools in one container are of several tests.
     pub fn tool(self) -> &'static str {
         match self {
-            Self::JtlCsv | Self::JtlXml => "JMeter",
+            Self::JtlCsv | Self::JtlXml | Self::JmeterDashboard | Self::JmeterTable => "JMeter",
             Self::LocustStats
             | Self::LocustHistory
             | Self::LocustFailures
@@ -98,6 +105,8 @@ impl Format {
         match self {
             Self::JtlCsv => jtl_csv::decoder(head),
             Self::JtlXml => jtl_xml::decoder(),
+            Self::JmeterDashboard => jmeter_dashboard::decoder(),
+            Self::JmeterTable => jmeter_table::decoder(head),
             Self::LocustStats => locust::stats(head),
             Self::LocustHistory => locust::history(head),
             Self::LocustFailures => locust::failures(head),

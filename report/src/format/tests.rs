@@ -190,7 +190,7 @@ fn summaries_of_several_workers_are_bounded_and_not_averaged() {
     );
 }
 
-const HEADS: [&str; 11] = [
+const HEADS: [&str; 14] = [
     JTL,
     "1760000000000,12,Home,200,OK,t,text,true\n",
     "<testResults><httpSample t=\"1\" ",
@@ -202,6 +202,9 @@ const HEADS: [&str; 11] = [
     "{\"metric\":\"x\",\"type\":\"Point\",\"data\":{}}\n",
     "timestamp,elapsed,label,success\n",
     "[{\"name\":\"a\",\"num_requests\":3,\"num_failures\":1,\"total_response_time\":9.5,\"max_response_time\":5,\"total_content_length\":7,\"response_times\":{\"3\":3}}]",
+    "{\"Total\":{\"transaction\":\"Total\",\"sampleCount\":3,\"errorCount\":1,\"meanResTime\":2.5,\"pct1ResTime\":4.0}}",
+    "Label,# Samples,Average,Median,90% Line,Min,Max,Error %,Throughput\na,3,5,4,6,1,9,33.333%,2.5\n",
+    "Label,# Samples,Average,Min,Max,Std. Dev.,Error %,Throughput,Avg. Bytes\n",
 ];
 
 proptest! {

@@ -8,8 +8,6 @@ use atq_api_spec::report::Figures;
 pub struct Told {
     pub samples: u64,
     pub errors: Option<u64>,
-    /// If the file tells it. Without it, it comes from the errors.
-    pub error_percent: Option<f64>,
     pub throughput: Option<f64>,
     pub min: Option<f64>,
     pub mean: Option<f64>,
@@ -35,11 +33,10 @@ impl Told {
         };
         let percent = |errors: u64| to_f64(errors) / to_f64(self.samples.max(1)) * 100.0;
         need("errors", self.errors.map(to_f64));
-        let error_percent = self.error_percent.or(self.errors.map(percent));
         let figures = Figures {
             samples: self.samples,
             errors: self.errors.unwrap_or_default(),
-            error_percent: need("errorPercent", error_percent),
+            error_percent: need("errorPercent", self.errors.map(percent)),
             throughput: need("throughput", self.throughput),
             min: need("min", self.min),
             mean: need("mean", self.mean),
