@@ -254,8 +254,35 @@ impl Default for History {
 impl History {
     /// Adds what happened until a second since 1970.
     pub fn add(&mut self, second: u64, point: SeriesPoint) {
-        self.first = self.first.min(second);
-        self.last = self.last.max(second);
+        self.spans(second, second);
+        self.put(second, point);
+    }
+
+    /// The first and the last second of a part of the run, which points of longer intervals do not tell.
+    pub fn spans(&mut self, first: u64, last: u64) {
+        self.first = self.first.min(first);
+        self.last = self.last.max(last);
+    }
+
+    /// Makes the interval so many seconds, if it is shorter.
+    pub fn every(&mut self, seconds: u64) {
+        if seconds <= self.interval {
+            return;
+        }
+        let before = std::mem::replace(&mut self.interval, seconds);
+        for (number, point) in std::mem::take(&mut self.points) {
+            let number = number.saturating_mul(before) / seconds;
+            join(&mut self.points, number, point, Together::After);
+        }
+    }
+
+    /// Whether there are any points.
+    pub fn has_points(&self) -> bool {
+        !self.points.is_empty()
+    }
+
+    /// Adds what happened in the interval of a second since 1970.
+    pub fn put(&mut self, second: u64, point: SeriesPoint) {
         join(
             &mut self.points,
             second / self.interval,
@@ -272,8 +299,11 @@ impl History {
 
     /// Adds another history.
     pub fn merge(&mut self, other: Self) {
+        if other.has_points() {
+            self.every(other.interval);
+        }
         for (number, point) in other.points {
-            self.add(number * other.interval, point);
+            self.put(number.saturating_mul(other.interval), point);
         }
         if other.first <= other.last {
             self.first = self.first.min(other.first);

@@ -108,6 +108,9 @@ fn json(text: &[u8], whole: bool) -> Detected {
     if is_locust_json(text) {
         return Detected::Results(Format::LocustJson);
     }
+    if is_artillery(text) {
+        return Detected::Results(Format::Artillery);
+    }
     if is_jmeter_dashboard(text) {
         return Detected::Results(Format::JmeterDashboard);
     }
@@ -135,6 +138,16 @@ fn is_locust_json(text: &[u8]) -> bool {
         r#""response_times""#,
     ];
     text.first() == Some(&b'[') && own.iter().all(|name| has(text, name))
+}
+
+/// `aggregate` comes first, with the counts of virtual users (Artillery 2) or of scenarios (Artillery 1).
+fn is_artillery(text: &[u8]) -> bool {
+    let begins = text
+        .strip_prefix(b"{")
+        .is_some_and(|text| text.trim_ascii_start().starts_with(b"\"aggregate\""));
+    let is_second = has(text, r#""counters""#) && has(text, r#""vusers."#);
+    let is_first = has(text, r#""scenariosCreated""#) && has(text, r#""requestsCompleted""#);
+    begins && (is_second || is_first)
 }
 
 /// The figures of each label by the names that JMeter gives them.

@@ -3,6 +3,7 @@
 //! A decoder takes the bytes of a file as they come, in any portions, and puts what it finds into the
 //! [`FileTally`] of the file, so that a file can be read while it grows.
 
+mod artillery;
 mod detect;
 mod jmeter_dashboard;
 mod jmeter_table;
@@ -65,6 +66,8 @@ pub enum Format {
     K6Csv,
     /// k6's points, each in a line of JSON.
     K6Json,
+    /// Artillery's report in JSON.
+    Artillery,
     /// The simple CSV of the crate's documentation.
     Csv,
 }
@@ -82,6 +85,7 @@ impl Format {
             | Self::LocustExceptions
             | Self::LocustJson => "locust",
             Self::K6Summary | Self::K6Csv | Self::K6Json => "k6",
+            Self::Artillery => "artillery",
             Self::Csv => "csv",
         }
     }
@@ -96,6 +100,7 @@ impl Format {
             | Self::LocustExceptions
             | Self::LocustJson => "Locust",
             Self::K6Summary | Self::K6Csv | Self::K6Json => "k6",
+            Self::Artillery => "Artillery",
             Self::Csv => "simple CSV",
         }
     }
@@ -115,6 +120,7 @@ impl Format {
             Self::K6Summary => k6::decoder(),
             Self::K6Csv => k6_points::csv(head),
             Self::K6Json => k6_points::json(),
+            Self::Artillery => artillery::decoder(),
             Self::Csv => plain::decoder(head),
         }
     }
