@@ -115,6 +115,11 @@ fn every_figure_of_the_summary_report_is_taken_over() {
     });
     assert_figures("Visit", label(&report, "Visit"), &visit, &missing);
     cut_is_told(SUMMARY, &[50, 80, 88, 95]);
+    // Whether the last value is whole is not known without the end of the line.
+    let text = fixture(SUMMARY);
+    let (_, report) = read(SUMMARY, &text[..text.len() - 3]);
+    assert_eq!(report.total.received_bytes, 0);
+    assert!(report.total.missing.contains(&"receivedBytes".to_owned()));
 }
 
 #[test]

@@ -188,9 +188,9 @@ fn figures(rows: &Rows, columns: &Columns) -> Result<(Figures, bool), BadRow> {
         number(rows.get(*column))
     };
     let if_any = |value: Option<f64>| value.filter(|_| samples > 0);
-    let average = columns
-        .average_bytes
-        .and_then(|column| number(rows.get(column)));
+    // The last value of a row without an end may be a part of one.
+    let average = columns.average_bytes.filter(|_| rows.terminated());
+    let average = average.and_then(|column| number(rows.get(column)));
     let told = Told {
         samples,
         errors: percent.map(|percent| percent.errors),
