@@ -1,7 +1,7 @@
 //! What a file is, by its beginning, and by its name only when there is none.
 
 use super::jtl_columns::Columns;
-use super::{Format, HEAD, jmeter_table, numbers, table};
+use super::{Format, HEAD, jmeter_table, numbers, perftest, table};
 
 /// What the beginning of a file shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,6 +200,8 @@ fn header(names: &[&[u8]]) -> Detected {
         Format::K6Csv
     } else if jmeter_table::is_header(names) {
         Format::JmeterTable
+    } else if perftest::is_header(names) {
+        Format::PerfTest
     } else if begins(&["Type", "Name", "Request Count"]) || begins(&["Type", "Name", "# requests"])
     {
         Format::LocustStats

@@ -16,6 +16,7 @@ mod lines;
 mod locust;
 mod locust_json;
 mod numbers;
+mod perftest;
 mod plain;
 mod rows;
 mod sub_results;
@@ -68,6 +69,8 @@ pub enum Format {
     K6Json,
     /// Artillery's report in JSON.
     Artillery,
+    /// RabbitMQ PerfTest's CSV.
+    PerfTest,
     /// The simple CSV of the crate's documentation.
     Csv,
 }
@@ -86,6 +89,7 @@ impl Format {
             | Self::LocustJson => "locust",
             Self::K6Summary | Self::K6Csv | Self::K6Json => "k6",
             Self::Artillery => "artillery",
+            Self::PerfTest => "perftest",
             Self::Csv => "csv",
         }
     }
@@ -101,6 +105,7 @@ impl Format {
             | Self::LocustJson => "Locust",
             Self::K6Summary | Self::K6Csv | Self::K6Json => "k6",
             Self::Artillery => "Artillery",
+            Self::PerfTest => "RabbitMQ PerfTest",
             Self::Csv => "simple CSV",
         }
     }
@@ -121,6 +126,7 @@ impl Format {
             Self::K6Csv => k6_points::csv(head),
             Self::K6Json => k6_points::json(),
             Self::Artillery => artillery::decoder(),
+            Self::PerfTest => perftest::decoder(),
             Self::Csv => plain::decoder(head),
         }
     }

@@ -190,7 +190,7 @@ fn summaries_of_several_workers_are_bounded_and_not_averaged() {
     );
 }
 
-const HEADS: [&str; 16] = [
+const HEADS: [&str; 17] = [
     JTL,
     "1760000000000,12,Home,200,OK,t,text,true\n",
     "<testResults><httpSample t=\"1\" ",
@@ -206,6 +206,7 @@ const HEADS: [&str; 16] = [
     "Label,# Samples,Average,Median,90% Line,Min,Max,Error %,Throughput\na,3,5,4,6,1,9,33.333%,2.5\n",
     "{\"aggregate\":{\"counters\":{\"vusers.created\":1,\"http.requests\":3,\"http.codes.500\":1},\"firstMetricAt\":1,\"lastMetricAt\":2},\"intermediate\":[{\"period\":\"10000\"}]}",
     "{\"aggregate\":{\"scenariosCreated\":1,\"requestsCompleted\":3,\"codes\":{\"500\":1}},\"intermediate\":[{\"latencies\":[5]}]}",
+    "id,time (s),published (msg/s),returned (msg/s),confirmed (msg/s),nacked (msg/s),received (msg/s)\na,1,2,,3,0,4\n",
     "Label,# Samples,Average,Min,Max,Std. Dev.,Error %,Throughput,Avg. Bytes\n",
 ];
 
