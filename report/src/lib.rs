@@ -9,8 +9,11 @@
 //! | --- | --- | --- |
 //! | `jtl-csv` | samples | JMeter, CSV with a header in any order, or without one |
 //! | `jtl-xml` | samples | JMeter, XML; sub-samples belong to their parent |
-//! | `locust` | figures | Locust's `--csv`: `_stats`, `_stats_history`, `_failures`, `_exceptions` |
+//! | `jmeter-summary` | figures | JMeter's dashboard (`statistics.json`); Aggregate Report, Summary Report as CSV |
+//! | `locust` | figures | Locust's `--csv`: `_stats`, `_stats_history`, `_failures`, `_exceptions`; its `--json`, `--json-file` |
 //! | `k6` | figures or samples | k6's `--summary-export`, `handleSummary` as JSON; `--out csv`, `--out json` |
+//! | `artillery` | figures | Artillery's `--output` in JSON, of Artillery 2 and 1 |
+//! | `perftest` | figures | RabbitMQ PerfTest's `--output-file`; numbers of messages are about |
 //! | `csv` | samples | anything: `timestamp,elapsed,label,success[,code,message,received_bytes,sent_bytes,active,worker]` |
 //!
 //! In the last one the columns come in any order, `timestamp` is the start of the sample in milliseconds

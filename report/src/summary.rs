@@ -2,11 +2,17 @@
 //! and bounded when there are several, but not merged.
 
 use crate::histogram::to_f64;
+use crate::labels::OTHER;
 use atq_api_spec::report::{Figures, NamedFigures, PercentilePoint, Series, SeriesPoint};
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 
 /// No more points over time than these.
 const MOST_POINTS: usize = 600;
+/// Labels beyond these are counted as one.
+const MOST_LABELS: usize = 2000;
+/// Longer names of labels are cut.
+const LONGEST_LABEL: usize = 1000;
 
 /// What one file sums up.
 #[derive(Debug, Default)]
@@ -23,6 +29,19 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Adds the figures of a label.
+    pub fn add_label(&mut self, name: &str, figures: Figures) {
+        if let Some(others) = self.labels.get_mut(MOST_LABELS) {
+            others.figures = merge([&others.figures, &figures]);
+            return;
+        }
+        let name = match self.labels.len() {
+            MOST_LABELS => OTHER.to_owned(),
+            _ => name.chars().take(LONGEST_LABEL).collect(),
+        };
+        self.labels.push(NamedFigures { name, figures });
+    }
+
     /// Whether it can be nothing but another form or a copy of the other, from the same container. One
     /// form of a run may have been written a moment before the other.
     pub fn is_of_the_run_of(&self, other: &Self) -> bool {
@@ -30,8 +49,40 @@ impl Summary {
         match self.form == other.form {
             // Runs that follow each other are told apart by the names of these files.
             true => self.form != LOCUST_CSV && self.has_figures_of(other),
-            false => one.abs_diff(two) <= one.max(two) / 20,
+            false => {
+                one.abs_diff(two) <= one.max(two) / 20
+                    || self.is_part_of(other)
+                    || other.is_part_of(self)
+            }
         }
+    }
+
+    /// Whether the requests of this form can all be among those of the other form of the same tool.
+    fn is_part_of(&self, other: &Self) -> bool {
+        let tool = |form: &'static str| form.split('-').next();
+        let labels: HashMap<&str, &Figures> = other
+            .labels
+            .iter()
+            .map(|label| (label.name.as_str(), &label.figures))
+            .collect();
+        let in_other = |label: &NamedFigures| {
+            let found = labels.get(label.name.as_str());
+            found.is_some_and(|other| is_part_of(&label.figures, other))
+        };
+        tool(self.form) == tool(other.form)
+            && !self.labels.is_empty()
+            && self.labels.iter().all(in_other)
+    }
+
+    /// Which of two forms of a run counts is the lower one: the one that tells more, or else the one with
+    /// more samples.
+    pub fn rank(&self) -> (u8, Reverse<u64>) {
+        let tells_less = match self.form {
+            JMETER_AGGREGATE => 1,
+            JMETER_SUMMARY => 2,
+            _ => 0,
+        };
+        (tells_less, Reverse(self.total.samples))
     }
 
     /// Whether counts and times are the same.
@@ -47,6 +98,55 @@ impl Summary {
 
 /// The form of Locust's `_stats.csv`.
 pub const LOCUST_CSV: &str = "locust-csv";
+/// The form of Locust's JSON.
+pub const LOCUST_JSON: &str = "locust-json";
+/// The form of the statistics of JMeter's dashboard.
+pub const JMETER_DASHBOARD: &str = "jmeter-dashboard";
+/// The form of JMeter's Aggregate Report.
+pub const JMETER_AGGREGATE: &str = "jmeter-aggregate";
+/// The form of JMeter's Summary Report.
+pub const JMETER_SUMMARY: &str = "jmeter-summary";
+
+/// Whether the samples of one can be among those of the other. Some forms have whole milliseconds only.
+fn is_part_of(one: &Figures, other: &Figures) -> bool {
+    let tells = |name: &str| {
+        ![one, other]
+            .iter()
+            .any(|figures| figures.missing.iter().any(|missing| missing == name))
+    };
+    one.samples <= other.samples
+        && (one.errors <= other.errors || !tells("errors"))
+        && (one.max <= other.max + 1.0 || !tells("max"))
+        && (one.min >= other.min - 1.0 || !tells("min"))
+        && (one.samples < other.samples || one.max >= other.max - 1.0 || !tells("max"))
+}
+
+/// Which of the summaries of a container are not counted, each with the one that is counted in its place.
+pub fn repeated(summaries: Vec<Option<&Summary>>) -> BTreeMap<usize, usize> {
+    let mut order: Vec<(usize, &Summary)> = summaries
+        .into_iter()
+        .enumerate()
+        .filter_map(|(at, summary)| Some((at, summary?)))
+        .collect();
+    order.sort_by_key(|(at, summary)| (summary.rank(), *at));
+    let mut counted: Vec<(usize, &Summary, Vec<&str>)> = Vec::new();
+    let mut repeated = BTreeMap::new();
+    for (at, summary) in order {
+        let run = counted.iter_mut().find(|(_, other, forms)| {
+            // A run has one file of each form: a second one is of another run.
+            let is_free = summary.form == other.form || !forms.contains(&summary.form);
+            is_free && summary.is_of_the_run_of(other)
+        });
+        match run {
+            Some((of, _, forms)) => {
+                forms.push(summary.form);
+                repeated.insert(at, *of);
+            }
+            None => counted.push((at, summary, vec![summary.form])),
+        }
+    }
+    repeated
+}
 
 /// By the worker that wrote them.
 pub fn workers(summaries: &[Summary]) -> Vec<NamedFigures> {
@@ -67,8 +167,8 @@ pub fn merge<'a>(all: impl IntoIterator<Item = &'a Figures>) -> Figures {
     let (mut weighed, mut first) = (0.0, true);
     for one in all {
         weighed += one.mean * to_f64(one.samples);
-        merged.samples += one.samples;
-        merged.errors += one.errors;
+        merged.samples = merged.samples.saturating_add(one.samples);
+        merged.errors = merged.errors.saturating_add(one.errors);
         merged.throughput += one.throughput;
         merged.min = if first {
             one.min
@@ -80,8 +180,8 @@ pub fn merge<'a>(all: impl IntoIterator<Item = &'a Figures>) -> Figures {
         merged.p95 = merged.p95.max(one.p95);
         merged.p99 = merged.p99.max(one.p99);
         merged.max = merged.max.max(one.max);
-        merged.received_bytes += one.received_bytes;
-        merged.sent_bytes += one.sent_bytes;
+        merged.received_bytes = merged.received_bytes.saturating_add(one.received_bytes);
+        merged.sent_bytes = merged.sent_bytes.saturating_add(one.sent_bytes);
         merged.missing.extend(one.missing.iter().cloned());
         first = false;
     }
@@ -154,8 +254,35 @@ impl Default for History {
 impl History {
     /// Adds what happened until a second since 1970.
     pub fn add(&mut self, second: u64, point: SeriesPoint) {
-        self.first = self.first.min(second);
-        self.last = self.last.max(second);
+        self.spans(second, second);
+        self.put(second, point);
+    }
+
+    /// The first and the last second of a part of the run, which points of longer intervals do not tell.
+    pub fn spans(&mut self, first: u64, last: u64) {
+        self.first = self.first.min(first);
+        self.last = self.last.max(last);
+    }
+
+    /// Makes the interval so many seconds, if it is shorter.
+    pub fn every(&mut self, seconds: u64) {
+        if seconds <= self.interval {
+            return;
+        }
+        let before = std::mem::replace(&mut self.interval, seconds);
+        for (number, point) in std::mem::take(&mut self.points) {
+            let number = number.saturating_mul(before) / seconds;
+            join(&mut self.points, number, point, Together::After);
+        }
+    }
+
+    /// Whether there are any points.
+    pub fn has_points(&self) -> bool {
+        !self.points.is_empty()
+    }
+
+    /// Adds what happened in the interval of a second since 1970.
+    pub fn put(&mut self, second: u64, point: SeriesPoint) {
         join(
             &mut self.points,
             second / self.interval,
@@ -172,8 +299,11 @@ impl History {
 
     /// Adds another history.
     pub fn merge(&mut self, other: Self) {
+        if other.has_points() {
+            self.every(other.interval);
+        }
         for (number, point) in other.points {
-            self.add(number * other.interval, point);
+            self.put(number.saturating_mul(other.interval), point);
         }
         if other.first <= other.last {
             self.first = self.first.min(other.first);
@@ -215,19 +345,19 @@ fn join(points: &mut BTreeMap<u64, SeriesPoint>, number: u64, point: SeriesPoint
         points.insert(number, point);
         return;
     };
-    let samples = into.samples + point.samples;
+    let samples = into.samples.saturating_add(point.samples);
     if samples > 0 {
         let weighed = into.mean * to_f64(into.samples) + point.mean * to_f64(point.samples);
         into.mean = weighed / to_f64(samples);
     }
     into.samples = samples;
-    into.errors += point.errors;
+    into.errors = into.errors.saturating_add(point.errors);
     into.p50 = into.p50.max(point.p50);
     into.p90 = into.p90.max(point.p90);
     into.p95 = into.p95.max(point.p95);
     into.p99 = into.p99.max(point.p99);
     into.max = into.max.max(point.max);
-    into.received_bytes += point.received_bytes;
+    into.received_bytes = into.received_bytes.saturating_add(point.received_bytes);
     into.active = match (into.active, point.active) {
         (Some(one), Some(two)) if how == Together::Beside => Some(one + two),
         (one, two) => two.or(one),

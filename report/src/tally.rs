@@ -238,17 +238,31 @@ impl Tally {
     }
 
     fn settle_summaries(&mut self, files: Vec<FinishedFile>) {
+        let repeated = summary::repeated(
+            files
+                .iter()
+                .map(|file| file.tally.summary.as_ref())
+                .collect(),
+        );
+        for (copy, of) in &repeated {
+            if let (Some(copy), Some(of)) = (files.get(*copy), files.get(*of)) {
+                let (ours, theirs) = (copy.tally.found.samples, of.tally.found.samples);
+                let of = &of.name;
+                let why = match ours == theirs {
+                    true => format!("its figures are those of `{of}`"),
+                    false => format!(
+                        "it is another form of the run of `{of}`, which tells of {theirs} samples and not of {ours}"
+                    ),
+                };
+                self.ignore(&copy.name, why);
+            }
+        }
         let mut of_container: Vec<(String, Summary)> = Vec::new();
-        for mut file in files {
+        for (at, mut file) in files.into_iter().enumerate() {
+            if repeated.contains_key(&at) {
+                continue;
+            }
             if let Some(summary) = file.tally.summary.take() {
-                let same = of_container
-                    .iter()
-                    .find(|(_, other)| summary.is_of_the_run_of(other));
-                if let Some((other, _)) = same {
-                    let why = format!("its figures are those of `{other}`");
-                    self.ignore(&file.name, why);
-                    continue;
-                }
                 of_container.push((file.name.clone(), summary));
             }
             self.summary_errors.merge(&file.tally.summary_errors);

@@ -1,7 +1,7 @@
 //! What a file is, by its beginning, and by its name only when there is none.
 
 use super::jtl_columns::Columns;
-use super::{Format, HEAD, numbers, table};
+use super::{Format, HEAD, jmeter_table, numbers, perftest, table};
 
 /// What the beginning of a file shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +105,15 @@ fn json(text: &[u8], whole: bool) -> Detected {
     if is_k6_summary(text) {
         return Detected::Results(Format::K6Summary);
     }
+    if is_locust_json(text) {
+        return Detected::Results(Format::LocustJson);
+    }
+    if is_artillery(text) {
+        return Detected::Results(Format::Artillery);
+    }
+    if is_jmeter_dashboard(text) {
+        return Detected::Results(Format::JmeterDashboard);
+    }
     Detected::Other
 }
 
@@ -118,6 +127,39 @@ fn is_k6_summary(text: &[u8]) -> bool {
     ];
     has(text, r#""root_group""#)
         || (has(text, r#""metrics""#) && own.iter().any(|metric| has(text, metric)))
+}
+
+/// A list of what Locust keeps of each name and method. One without entries could be of any program.
+fn is_locust_json(text: &[u8]) -> bool {
+    let own = [
+        r#""num_requests""#,
+        r#""num_failures""#,
+        r#""total_response_time""#,
+        r#""response_times""#,
+    ];
+    text.first() == Some(&b'[') && own.iter().all(|name| has(text, name))
+}
+
+/// `aggregate` comes first, with the counts of virtual users (Artillery 2) or of scenarios (Artillery 1).
+fn is_artillery(text: &[u8]) -> bool {
+    let begins = text
+        .strip_prefix(b"{")
+        .is_some_and(|text| text.trim_ascii_start().starts_with(b"\"aggregate\""));
+    let is_second = has(text, r#""counters""#) && has(text, r#""vusers."#);
+    let is_first = has(text, r#""scenariosCreated""#) && has(text, r#""requestsCompleted""#);
+    begins && (is_second || is_first)
+}
+
+/// The figures of each label by the names that JMeter gives them.
+fn is_jmeter_dashboard(text: &[u8]) -> bool {
+    let own = [
+        r#""transaction""#,
+        r#""sampleCount""#,
+        r#""errorCount""#,
+        r#""meanResTime""#,
+        r#""pct1ResTime""#,
+    ];
+    text.first() == Some(&b'{') && own.iter().all(|name| has(text, name))
 }
 
 fn table(head: &[u8], whole: bool) -> Detected {
@@ -156,6 +198,10 @@ fn header(names: &[&[u8]]) -> Detected {
     ];
     let format = if begins(&["metric_name", "timestamp", "metric_value"]) {
         Format::K6Csv
+    } else if jmeter_table::is_header(names) {
+        Format::JmeterTable
+    } else if perftest::is_header(names) {
+        Format::PerfTest
     } else if begins(&["Type", "Name", "Request Count"]) || begins(&["Type", "Name", "# requests"])
     {
         Format::LocustStats

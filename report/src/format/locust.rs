@@ -8,7 +8,7 @@ use crate::file::FileTally;
 use crate::found::BadRow;
 use crate::histogram::{to_f64, to_u64};
 use crate::summary::{LOCUST_CSV, Summary};
-use atq_api_spec::report::{Figures, NamedFigures, PercentilePoint, SeriesPoint};
+use atq_api_spec::report::{Figures, PercentilePoint, SeriesPoint};
 
 /// The name of the row that sums up all others.
 const ALL: &[u8] = b"Aggregated";
@@ -47,10 +47,8 @@ impl Table for Stats {
             self.summary.total = figures;
             self.summary.distribution = distribution(rows, &self.percentiles);
         } else {
-            self.summary.labels.push(NamedFigures {
-                name: label(rows.get(0), rows.get(1)),
-                figures,
-            });
+            let label = label(rows.get(0), rows.get(1));
+            self.summary.add_label(&label, figures);
         }
         Ok(())
     }
@@ -175,7 +173,7 @@ fn duration(figures: &Figures) -> Option<f64> {
 }
 
 /// `GET /path`, as in Locust's own tables.
-fn label(method: &[u8], name: &[u8]) -> String {
+pub fn label(method: &[u8], name: &[u8]) -> String {
     let (method, name) = (
         String::from_utf8_lossy(method),
         String::from_utf8_lossy(name),

@@ -3,7 +3,10 @@
 //! A decoder takes the bytes of a file as they come, in any portions, and puts what it finds into the
 //! [`FileTally`] of the file, so that a file can be read while it grows.
 
+mod artillery;
 mod detect;
+mod jmeter_dashboard;
+mod jmeter_table;
 mod jtl_columns;
 mod jtl_csv;
 mod jtl_xml;
@@ -11,11 +14,14 @@ mod k6;
 mod k6_points;
 mod lines;
 mod locust;
+mod locust_json;
 mod numbers;
+mod perftest;
 mod plain;
 mod rows;
 mod sub_results;
 mod table;
+mod told;
 mod whole;
 mod xml_tags;
 
@@ -41,6 +47,10 @@ pub enum Format {
     JtlCsv,
     /// JMeter's XML.
     JtlXml,
+    /// `statistics.json` of JMeter's dashboard.
+    JmeterDashboard,
+    /// JMeter's Aggregate Report or Summary Report in CSV.
+    JmeterTable,
     /// Locust's `_stats.csv`.
     LocustStats,
     /// Locust's `_stats_history.csv`.
@@ -49,12 +59,18 @@ pub enum Format {
     LocustFailures,
     /// Locust's `_exceptions.csv`.
     LocustExceptions,
+    /// Locust's JSON.
+    LocustJson,
     /// k6's summary in JSON.
     K6Summary,
     /// k6's points in CSV.
     K6Csv,
     /// k6's points, each in a line of JSON.
     K6Json,
+    /// Artillery's report in JSON.
+    Artillery,
+    /// RabbitMQ PerfTest's CSV.
+    PerfTest,
     /// The simple CSV of the crate's documentation.
     Csv,
 }
@@ -65,11 +81,15 @@ impl Format {
         match self {
             Self::JtlCsv => "jtl-csv",
             Self::JtlXml => "jtl-xml",
+            Self::JmeterDashboard | Self::JmeterTable => "jmeter-summary",
             Self::LocustStats
             | Self::LocustHistory
             | Self::LocustFailures
-            | Self::LocustExceptions => "locust",
+            | Self::LocustExceptions
+            | Self::LocustJson => "locust",
             Self::K6Summary | Self::K6Csv | Self::K6Json => "k6",
+            Self::Artillery => "artillery",
+            Self::PerfTest => "perftest",
             Self::Csv => "csv",
         }
     }
@@ -77,12 +97,15 @@ impl Format {
     /// The tool that writes it; files of several tools in one container are of several tests.
     pub fn tool(self) -> &'static str {
         match self {
-            Self::JtlCsv | Self::JtlXml => "JMeter",
+            Self::JtlCsv | Self::JtlXml | Self::JmeterDashboard | Self::JmeterTable => "JMeter",
             Self::LocustStats
             | Self::LocustHistory
             | Self::LocustFailures
-            | Self::LocustExceptions => "Locust",
+            | Self::LocustExceptions
+            | Self::LocustJson => "Locust",
             Self::K6Summary | Self::K6Csv | Self::K6Json => "k6",
+            Self::Artillery => "Artillery",
+            Self::PerfTest => "RabbitMQ PerfTest",
             Self::Csv => "simple CSV",
         }
     }
@@ -100,13 +123,18 @@ impl Format {
         match self {
             Self::JtlCsv => jtl_csv::decoder(head),
             Self::JtlXml => jtl_xml::decoder(),
+            Self::JmeterDashboard => jmeter_dashboard::decoder(),
+            Self::JmeterTable => jmeter_table::decoder(head),
             Self::LocustStats => locust::stats(head),
             Self::LocustHistory => locust::history(head),
             Self::LocustFailures => locust::failures(head),
             Self::LocustExceptions => locust::exceptions(head),
+            Self::LocustJson => locust_json::decoder(),
             Self::K6Summary => k6::decoder(),
             Self::K6Csv => k6_points::csv(head),
             Self::K6Json => k6_points::json(),
+            Self::Artillery => artillery::decoder(),
+            Self::PerfTest => perftest::decoder(),
             Self::Csv => plain::decoder(head),
         }
     }

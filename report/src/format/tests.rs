@@ -190,7 +190,7 @@ fn summaries_of_several_workers_are_bounded_and_not_averaged() {
     );
 }
 
-const HEADS: [&str; 10] = [
+const HEADS: [&str; 17] = [
     JTL,
     "1760000000000,12,Home,200,OK,t,text,true\n",
     "<testResults><httpSample t=\"1\" ",
@@ -201,6 +201,13 @@ const HEADS: [&str; 10] = [
     "metric_name,timestamp,metric_value,name\nhttp_req_duration,1,2,x\n",
     "{\"metric\":\"x\",\"type\":\"Point\",\"data\":{}}\n",
     "timestamp,elapsed,label,success\n",
+    "[{\"name\":\"a\",\"num_requests\":3,\"num_failures\":1,\"total_response_time\":9.5,\"max_response_time\":5,\"total_content_length\":7,\"response_times\":{\"3\":3}}]",
+    "{\"Total\":{\"transaction\":\"Total\",\"sampleCount\":3,\"errorCount\":1,\"meanResTime\":2.5,\"pct1ResTime\":4.0}}",
+    "Label,# Samples,Average,Median,90% Line,Min,Max,Error %,Throughput\na,3,5,4,6,1,9,33.333%,2.5\n",
+    "{\"aggregate\":{\"counters\":{\"vusers.created\":1,\"http.requests\":3,\"http.codes.500\":1},\"firstMetricAt\":1,\"lastMetricAt\":2},\"intermediate\":[{\"period\":\"10000\"}]}",
+    "{\"aggregate\":{\"scenariosCreated\":1,\"requestsCompleted\":3,\"codes\":{\"500\":1}},\"intermediate\":[{\"latencies\":[5]}]}",
+    "id,time (s),published (msg/s),returned (msg/s),confirmed (msg/s),nacked (msg/s),received (msg/s)\na,1,2,,3,0,4\n",
+    "Label,# Samples,Average,Min,Max,Std. Dev.,Error %,Throughput,Avg. Bytes\n",
 ];
 
 proptest! {

@@ -2,6 +2,14 @@
 
 use super::{Decoder, numbers};
 use crate::file::FileTally;
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+/// No document is larger that a tool writes at its end: it has some lines per label and interval.
+pub const LARGEST: usize = 16 * 1024 * 1024;
 
 /// A reader of a document.
 pub type Read = fn(&[u8], &mut FileTally) -> Result<(), String>;
@@ -46,5 +54,74 @@ impl Decoder for Whole {
         if let Err(wrong) = (self.read)(numbers::without_mark(&text), into) {
             into.found.wrong = Some(wrong);
         }
+    }
+}
+
+/// Hands on the entries of a list in JSON, one after the other: a list of many entries needs the memory
+/// of one.
+///
+/// # Errors
+/// When the text is not such a list, or goes on after it.
+pub fn each<'de, T: Deserialize<'de>>(
+    text: &'de [u8],
+    take: impl FnMut(T),
+) -> Result<(), serde_json::Error> {
+    let mut json = serde_json::Deserializer::from_slice(text);
+    json.deserialize_seq(List(take, PhantomData))?;
+    json.end()
+}
+
+/// Hands on the entries of an object in JSON, one after the other.
+///
+/// # Errors
+/// When the text is not such an object, or goes on after it.
+pub fn each_named<'de, T: Deserialize<'de>>(
+    text: &'de [u8],
+    take: impl FnMut(&str, T),
+) -> Result<(), serde_json::Error> {
+    let mut json = serde_json::Deserializer::from_slice(text);
+    json.deserialize_map(Object(take, PhantomData))?;
+    json.end()
+}
+
+/// A number; anything else is none: tools write `null`, `"NaN"` and `"Infinity"` for what they do not know.
+///
+/// # Errors
+/// When it is no JSON.
+pub fn number_or_none<'de, D: Deserializer<'de>>(value: D) -> Result<Option<f64>, D::Error> {
+    Ok(serde_json::Value::deserialize(value)?.as_f64())
+}
+
+struct List<F, T>(F, PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>, F: FnMut(T)> Visitor<'de> for List<F, T> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+        while let Some(entry) = list.next_element()? {
+            (self.0)(entry);
+        }
+        Ok(())
+    }
+}
+
+struct Object<F, T>(F, PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>, F: FnMut(&str, T)> Visitor<'de> for Object<F, T> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut object: A) -> Result<(), A::Error> {
+        while let Some((name, value)) = object.next_entry::<Cow<'_, str>, T>()? {
+            (self.0)(&name, value);
+        }
+        Ok(())
     }
 }

@@ -1,0 +1,551 @@
+//! Artillery's JSON (`run --output`): the figures of the whole run and of intervals, as Artillery 2
+//! writes them, or in the layout of Artillery 1, which Artillery 2 can write as well.
+
+use super::Decoder;
+use super::told::Told;
+use super::whole::{self, LARGEST, number_or_none};
+use crate::errors::MOST_KINDS;
+use crate::file::FileTally;
+use crate::histogram::{Distribution, Times, to_f64, to_u64};
+use crate::labels::OTHER;
+use crate::summary::Summary;
+use atq_api_spec::report::{Figures, PercentilePoint, SeriesPoint};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+
+/// Seconds of the intervals of Artillery 2.
+const INTERVAL: u64 = 10;
+/// The end of the year 9999, in milliseconds since 1970.
+const LATEST: f64 = 253_402_300_800_000.0;
+/// What the plugin that Artillery 2 runs by itself puts before the names of its figures.
+const BY_ENDPOINT: &str = "plugins.metrics-by-endpoint.";
+
+/// A file of this format.
+pub fn decoder() -> Box<dyn Decoder> {
+    whole::decoder(LARGEST, read)
+}
+
+#[derive(Deserialize)]
+struct Document<'a> {
+    #[serde(borrow)]
+    aggregate: Part<'a>,
+    #[serde(borrow)]
+    intermediate: Option<&'a RawValue>,
+}
+
+/// Of the whole run, or of an interval. Times and dates are in milliseconds.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Part<'a> {
+    /// A text in an interval.
+    period: Option<serde_json::Value>,
+    #[serde(borrow)]
+    counters: Option<&'a RawValue>,
+    #[serde(borrow)]
+    summaries: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "number_or_none")]
+    first_metric_at: Option<f64>,
+    #[serde(default, deserialize_with = "number_or_none")]
+    last_metric_at: Option<f64>,
+    // The layout of Artillery 1.
+    #[serde(default, deserialize_with = "number_or_none")]
+    requests_completed: Option<f64>,
+    latency: Option<Latency>,
+    rps: Option<Rate>,
+    #[serde(borrow)]
+    codes: Option<&'a RawValue>,
+    #[serde(borrow)]
+    errors: Option<&'a RawValue>,
+    /// Of Artillery 1.6 and 1.7: the latency of each response, in nanoseconds.
+    #[serde(borrow)]
+    latencies: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Rate {
+    #[serde(default, deserialize_with = "number_or_none")]
+    count: Option<f64>,
+    #[serde(default, deserialize_with = "number_or_none")]
+    mean: Option<f64>,
+}
+
+#[derive(Deserialize, Default, Clone, Copy)]
+struct Latency {
+    #[serde(default, deserialize_with = "number_or_none")]
+    min: Option<f64>,
+    #[serde(default, deserialize_with = "number_or_none")]
+    max: Option<f64>,
+    #[serde(default, deserialize_with = "number_or_none")]
+    mean: Option<f64>,
+    #[serde(default, deserialize_with = "number_or_none")]
+    median: Option<f64>,
+    #[serde(default, deserialize_with = "number_or_none")]
+    p75: Option<f64>,
+    #[serde(default, deserialize_with = "number_or_none")]
+    p90: Option<f64>,
+    #[serde(default, deserialize_with = "number_or_none")]
+    p95: Option<f64>,
+    #[serde(default, deserialize_with = "number_or_none")]
+    p99: Option<f64>,
+    #[serde(default, deserialize_with = "number_or_none")]
+    p999: Option<f64>,
+}
+
+impl Latency {
+    fn told(self) -> Told {
+        Told {
+            min: self.min,
+            mean: self.mean,
+            p50: self.median,
+            p90: self.p90,
+            p95: self.p95,
+            p99: self.p99,
+            max: self.max,
+            ..Told::default()
+        }
+    }
+
+    fn distribution(self) -> Vec<PercentilePoint> {
+        let points = [
+            (0.0, self.min),
+            (50.0, self.median),
+            (75.0, self.p75),
+            (90.0, self.p90),
+            (95.0, self.p95),
+            (99.0, self.p99),
+            (99.9, self.p999),
+            (100.0, self.max),
+        ];
+        let points = points.into_iter().filter_map(|(percentile, millis)| {
+            Some(PercentilePoint {
+                percentile,
+                millis: millis?,
+            })
+        });
+        points.collect()
+    }
+}
+
+/// How many requests there were, and how many of them failed.
+#[derive(Debug, Default, Clone, Copy)]
+struct Requests {
+    sent: u64,
+    responses: u64,
+    /// Responses with a status that is no success.
+    bad: u64,
+    /// What Artillery calls errors.
+    errors: u64,
+}
+
+impl Requests {
+    /// Artillery calls no status an error. What it calls so has no response, but for a capture or an
+    /// expectation that failed.
+    fn failed(self) -> u64 {
+        let without_response = self.sent.saturating_sub(self.responses).max(self.errors);
+        self.bad.saturating_add(without_response).min(self.sent)
+    }
+
+    /// Whether errors are counted of requests that have a response.
+    fn is_about(self) -> bool {
+        self.errors > self.sent.saturating_sub(self.responses)
+    }
+
+    fn code(&mut self, code: &str, count: u64) {
+        if is_bad(code) {
+            self.bad = self.bad.saturating_add(count);
+        }
+    }
+}
+
+fn is_bad(code: &str) -> bool {
+    !code
+        .parse::<u16>()
+        .is_ok_and(|code| (200..400).contains(&code))
+}
+
+fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
+    let wrong = |error| format!("not a report of Artillery: {error}");
+    let document: Document<'_> = serde_json::from_slice(text).map_err(wrong)?;
+    let summary = match document.aggregate.requests_completed {
+        Some(_) => of_first(&document, into),
+        None => of_second(&document, into),
+    };
+    let summary = summary.map_err(wrong)?;
+    into.found.samples = summary.total.samples;
+    if summary.total.samples > 0 {
+        into.summary = Some(summary);
+    }
+    Ok(())
+}
+
+/// The counters of Artillery 2 that are of use.
+#[derive(Debug, Default)]
+struct Counters {
+    http: Requests,
+    /// Bodies, by what their headers tell.
+    received: Option<f64>,
+    /// Virtual users that did all, and those that failed.
+    completed: u64,
+    failed: u64,
+    endpoints: BTreeMap<String, Requests>,
+    /// Kinds of errors.
+    kinds: Vec<(String, u64)>,
+}
+
+impl Counters {
+    fn of(counters: Option<&RawValue>) -> Result<Self, serde_json::Error> {
+        let mut all = Self::default();
+        let Some(counters) = counters else {
+            return Ok(all);
+        };
+        whole::each_named(counters.get().as_bytes(), |name, value: Count| {
+            all.add(name, value.0);
+        })?;
+        Ok(all)
+    }
+
+    fn add(&mut self, name: &str, value: f64) {
+        let count = to_u64(value);
+        if let Some(code) = name.strip_prefix("http.codes.") {
+            self.http.code(code, count);
+            if is_bad(code) {
+                self.kind(code, count);
+            }
+        } else if let Some(error) = name.strip_prefix("errors.") {
+            self.http.errors = self.http.errors.saturating_add(count);
+            self.kind(error, count);
+        } else if let Some(name) = name.strip_prefix(BY_ENDPOINT) {
+            self.endpoint(name, count);
+        } else {
+            match name {
+                "http.requests" => self.http.sent = count,
+                "http.responses" => self.http.responses = count,
+                "http.downloaded_bytes" => self.received = Some(value),
+                "vusers.completed" => self.completed = count,
+                "vusers.failed" => self.failed = count,
+                _ => {}
+            }
+        }
+    }
+
+    fn kind(&mut self, name: &str, count: u64) {
+        if let Some((_, others)) = self.kinds.get_mut(MOST_KINDS) {
+            *others = others.saturating_add(count);
+        } else if count > 0 {
+            let is_free = self.kinds.len() < MOST_KINDS;
+            let name = if is_free { name } else { OTHER };
+            self.kinds.push((name.to_owned(), count));
+        }
+    }
+
+    /// `/path.codes.200` or `/path.errors.ETIMEDOUT`.
+    fn endpoint(&mut self, name: &str, count: u64) {
+        let by_code = name
+            .rsplit_once(".codes.")
+            .filter(|(_, code)| code.parse::<u16>().is_ok());
+        if let Some((endpoint, code)) = by_code {
+            let requests = self.endpoints.entry(endpoint.to_owned()).or_default();
+            requests.sent = requests.sent.saturating_add(count);
+            requests.responses = requests.responses.saturating_add(count);
+            requests.code(code, count);
+        } else if let Some((endpoint, _)) = name.split_once(".errors.") {
+            let requests = self.endpoints.entry(endpoint.to_owned()).or_default();
+            requests.sent = requests.sent.saturating_add(count);
+            requests.errors = requests.errors.saturating_add(count);
+        }
+    }
+}
+
+/// A counter; scripts may put anything into the report.
+#[derive(Deserialize)]
+struct Count(#[serde(deserialize_with = "count")] f64);
+
+fn count<'de, D: serde::Deserializer<'de>>(value: D) -> Result<f64, D::Error> {
+    Ok(number_or_none(value)?.unwrap_or_default())
+}
+
+/// The times of Artillery 2 that are of use.
+#[derive(Default)]
+struct Latencies {
+    http: Option<Latency>,
+    sessions: Option<Latency>,
+    endpoints: BTreeMap<String, Latency>,
+}
+
+impl Latencies {
+    fn of(summaries: Option<&RawValue>) -> Result<Self, serde_json::Error> {
+        let mut all = Self::default();
+        let Some(summaries) = summaries else {
+            return Ok(all);
+        };
+        whole::each_named(summaries.get().as_bytes(), |name, latency: Latency| {
+            let endpoint = name
+                .strip_prefix(BY_ENDPOINT)
+                .and_then(|name| name.strip_prefix("response_time."));
+            match (name, endpoint) {
+                (_, Some(endpoint)) => drop(all.endpoints.insert(endpoint.to_owned(), latency)),
+                ("http.response_time", _) => all.http = Some(latency),
+                ("vusers.session_length", _) => all.sessions = Some(latency),
+                _ => {}
+            }
+        })?;
+        Ok(all)
+    }
+}
+
+/// The layout of Artillery 2.
+fn of_second(document: &Document<'_>, into: &mut FileTally) -> Result<Summary, serde_json::Error> {
+    let aggregate = &document.aggregate;
+    let counters = Counters::of(aggregate.counters)?;
+    let latencies = Latencies::of(aggregate.summaries)?;
+    let is_http = counters.http.sent > 0;
+    let span = span(aggregate);
+    let seconds = span.map(|(first, last)| (last - first) / 1000.0);
+    let seconds = seconds.filter(|seconds| *seconds > 0.0);
+    let (samples, errors, latency) = match is_http {
+        true => (counters.http.sent, counters.http.failed(), latencies.http),
+        false => {
+            let ended = counters.completed.saturating_add(counters.failed);
+            (ended, counters.failed, latencies.sessions)
+        }
+    };
+    let latency = latency.unwrap_or_default();
+    let told = Told {
+        samples,
+        errors: Some(errors),
+        throughput: seconds.map(|seconds| to_f64(samples) / seconds),
+        received: counters.received,
+        ..latency.told()
+    };
+    let mut summary = Summary {
+        form: "artillery",
+        worker: into.worker().to_owned(),
+        total: told.figures(),
+        distribution: latency.distribution(),
+        duration: seconds,
+        ..Summary::default()
+    };
+    for (name, requests) in &counters.endpoints {
+        let latency = latencies.endpoints.get(name).copied().unwrap_or_default();
+        summary.add_label(name, endpoint(*requests, latency));
+    }
+    for (kind, count) in &counters.kinds {
+        into.summary_errors.add(kind.as_bytes(), b"", *count);
+    }
+    note(counters.http, into);
+    if is_http {
+        into.note(
+            "throughput is that of all requests from Artillery's first figure to its last; its own `http.request_rate` is the mean of the seconds with requests",
+        );
+        if let (Some(intermediate), Some(span)) = (document.intermediate, span) {
+            history(intermediate, span, into)?;
+        }
+    } else if samples > 0 {
+        into.note("there are no HTTP requests in Artillery's report: samples are its virtual users, with the lengths of their sessions");
+    }
+    if !summary.labels.is_empty() {
+        into.note("labels are those of Artillery's plugin metrics-by-endpoint, which counts a request that is redirected once");
+    }
+    Ok(summary)
+}
+
+fn endpoint(requests: Requests, latency: Latency) -> Figures {
+    let told = Told {
+        samples: requests.sent,
+        errors: Some(requests.failed()),
+        ..latency.told()
+    };
+    told.figures()
+}
+
+/// The first and the last date, in milliseconds.
+fn span(part: &Part<'_>) -> Option<(f64, f64)> {
+    let (first, last) = (part.first_metric_at?, part.last_metric_at?);
+    (0.0 <= first && first <= last && last < LATEST).then_some((first, last))
+}
+
+fn note(requests: Requests, into: &mut FileTally) {
+    into.note(
+        "errors are responses with a status outside of 200 to 399, and what Artillery calls errors; percentiles are Artillery's own, of responses alone",
+    );
+    if requests.is_about() {
+        into.note("some of Artillery's errors are of requests with a response (a capture or an expectation that failed): one with a bad status as well is counted twice");
+    }
+}
+
+fn history(
+    intermediate: &RawValue,
+    (first, last): (f64, f64),
+    into: &mut FileTally,
+) -> Result<(), serde_json::Error> {
+    into.history.every(INTERVAL);
+    let mut failed = Ok(());
+    whole::each(
+        intermediate.get().as_bytes(),
+        |part: Part<'_>| match point(&part) {
+            Ok(Some((second, point))) => into.history.put(second, point),
+            Ok(None) => {}
+            Err(error) => failed = Err(error),
+        },
+    )?;
+    if into.history.has_points() {
+        into.history
+            .spans(to_u64(first / 1000.0), to_u64(last / 1000.0));
+        into.note("figures over time are Artillery's own of ten seconds each");
+    }
+    failed
+}
+
+fn point(part: &Part<'_>) -> Result<Option<(u64, SeriesPoint)>, serde_json::Error> {
+    let period = part
+        .period
+        .as_ref()
+        .and_then(|period| match period.as_str() {
+            Some(text) => text.parse().ok(),
+            None => period.as_f64(),
+        });
+    let Some(period) = period.filter(|period| (0.0..LATEST).contains(period)) else {
+        return Ok(None);
+    };
+    let counters = Counters::of(part.counters)?;
+    let latency = Latencies::of(part.summaries)?.http.unwrap_or_default();
+    let point = SeriesPoint {
+        samples: counters.http.sent,
+        errors: counters.http.failed(),
+        mean: latency.mean.unwrap_or_default(),
+        p50: latency.median.unwrap_or_default(),
+        p90: latency.p90.unwrap_or_default(),
+        p95: latency.p95.unwrap_or_default(),
+        p99: latency.p99.unwrap_or_default(),
+        max: latency.max.unwrap_or_default(),
+        received_bytes: to_u64(counters.received.unwrap_or_default()),
+        ..SeriesPoint::default()
+    };
+    Ok(Some((to_u64(period / 1000.0), point)))
+}
+
+/// The layout of Artillery 1.
+fn of_first(document: &Document<'_>, into: &mut FileTally) -> Result<Summary, serde_json::Error> {
+    let aggregate = &document.aggregate;
+    let requests = first_requests(aggregate, into)?;
+    let latency = aggregate.latency.unwrap_or_default();
+    let rate = aggregate.rps.as_ref().and_then(|rate| rate.mean);
+    // Artillery 2 writes zero here.
+    let rate = rate.filter(|rate| *rate > 0.0);
+    let mut told = Told {
+        samples: requests.sent,
+        errors: Some(requests.failed()),
+        throughput: rate,
+        ..latency.told()
+    };
+    if told.mean.is_none() || told.p90.is_none() {
+        let times = document.intermediate.map(single_times).transpose()?;
+        if let Some(times) = times.filter(|times| times.count == requests.responses) {
+            told.mean = told.mean.or(times.mean());
+            told.p90 = told.p90.or(times.p90());
+            into.note(
+                "mean and p90 are calculated from the latencies in Artillery's intermediate reports",
+            );
+        }
+    }
+    note(requests, into);
+    into.note("this layout of Artillery's report has no labels, and no figures over time are taken from it");
+    Ok(Summary {
+        form: "artillery",
+        worker: into.worker().to_owned(),
+        total: told.figures(),
+        distribution: latency.distribution(),
+        duration: rate.map(|rate| to_f64(requests.sent) / rate),
+        ..Summary::default()
+    })
+}
+
+/// Artillery 1 counts the requests that it sent. Artillery 2 in the layout of Artillery 1 counts responses
+/// instead, but tells the system errors, of which there is no response.
+fn first_requests(part: &Part<'_>, into: &mut FileTally) -> Result<Requests, serde_json::Error> {
+    let mut requests = Requests {
+        responses: to_u64(part.requests_completed.unwrap_or_default()),
+        ..Requests::default()
+    };
+    let mut without_response = 0_u64;
+    if let Some(codes) = part.codes {
+        whole::each_named(codes.get().as_bytes(), |code, value: Count| {
+            let count = to_u64(value.0);
+            requests.code(code, count);
+            if is_bad(code) {
+                into.summary_errors.add(code.as_bytes(), b"", count);
+            }
+        })?;
+    }
+    if let Some(errors) = part.errors {
+        whole::each_named(errors.get().as_bytes(), |error, value: Count| {
+            let count = to_u64(value.0);
+            requests.errors = requests.errors.saturating_add(count);
+            if is_system_error(error) {
+                without_response = without_response.saturating_add(count);
+            }
+            into.summary_errors.add(error.as_bytes(), b"", count);
+        })?;
+    }
+    let sent = part.rps.as_ref().and_then(|rate| rate.count);
+    let sent = to_u64(sent.unwrap_or_default());
+    requests.sent = match sent > requests.responses {
+        true => sent,
+        false => requests.responses.saturating_add(without_response),
+    };
+    Ok(requests)
+}
+
+/// `ECONNREFUSED` and the like.
+fn is_system_error(name: &str) -> bool {
+    let is_code = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    name.starts_with('E') && name.bytes().all(is_code)
+}
+
+/// The latencies of single responses, in microseconds.
+#[derive(Default)]
+struct Singles {
+    times: Times,
+    count: u64,
+    sum: u64,
+    shortest: u64,
+    longest: u64,
+}
+
+impl Singles {
+    fn mean(&self) -> Option<f64> {
+        (self.count > 0).then(|| to_f64(self.sum) / to_f64(self.count) / 1000.0)
+    }
+
+    fn p90(&self) -> Option<f64> {
+        let all = Distribution::of([&self.times], self.shortest, self.longest);
+        (self.count > 0).then(|| all.percentile(90.0))
+    }
+}
+
+fn single_times(intermediate: &RawValue) -> Result<Singles, serde_json::Error> {
+    let mut all = Singles {
+        shortest: u64::MAX,
+        ..Singles::default()
+    };
+    let mut failed = Ok(());
+    whole::each(intermediate.get().as_bytes(), |part: Part<'_>| {
+        let Some(latencies) = part.latencies else {
+            return;
+        };
+        let read = whole::each(latencies.get().as_bytes(), |nanos: Count| {
+            // Longer than any response takes.
+            let micros = to_u64(nanos.0.min(1e18) / 1000.0);
+            all.times.record(micros);
+            all.count += 1;
+            all.sum = all.sum.saturating_add(micros);
+            all.shortest = all.shortest.min(micros);
+            all.longest = all.longest.max(micros);
+        });
+        if let Err(error) = read {
+            failed = Err(error);
+        }
+    })?;
+    failed.map(|()| all)
+}

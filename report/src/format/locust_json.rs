@@ -1,0 +1,214 @@
+//! Locust's JSON (`--json`, `--json-file`): a list with the sums of each name and method, and how often
+//! there was each response time. There is no entry for all of them together.
+
+use super::locust::label;
+use super::told::Told;
+use super::whole::{self, LARGEST};
+use super::{Decoder, numbers};
+use crate::file::FileTally;
+use crate::histogram::{to_f64, to_u64};
+use crate::summary::{LOCUST_JSON, Summary};
+use atq_api_spec::report::{Figures, PercentilePoint};
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// More requests than any test makes.
+const MOST: u64 = 1_000_000_000_000;
+
+/// The percentiles of Locust's own tables, in percent and as Locust calculates with them.
+const PERCENTILES: [(f64, f64); 11] = [
+    (50.0, 0.50),
+    (66.0, 0.66),
+    (75.0, 0.75),
+    (80.0, 0.80),
+    (90.0, 0.90),
+    (95.0, 0.95),
+    (98.0, 0.98),
+    (99.0, 0.99),
+    (99.9, 0.999),
+    (99.99, 0.9999),
+    (100.0, 1.0),
+];
+
+/// A file of this format.
+pub fn decoder() -> Box<dyn Decoder> {
+    whole::decoder(LARGEST, read)
+}
+
+/// The requests of a name and method, or of all. Times are in milliseconds, dates in seconds since 1970.
+#[derive(Debug, Default, Deserialize)]
+struct Entry {
+    name: String,
+    method: Option<String>,
+    start_time: Option<f64>,
+    last_request_timestamp: Option<f64>,
+    num_requests: u64,
+    /// Those without a response time.
+    #[serde(default)]
+    num_none_requests: u64,
+    num_failures: u64,
+    total_response_time: f64,
+    min_response_time: Option<f64>,
+    max_response_time: f64,
+    total_content_length: u64,
+    response_times: Times,
+}
+
+/// How many requests took so many microseconds.
+#[derive(Debug, Default)]
+struct Times(BTreeMap<u64, u64>);
+
+fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
+    let wrong = |error| format!("not a list of Locust's statistics: {error}");
+    let mut all = Entry::default();
+    let mut impossible = None;
+    whole::each(text, |entry: Entry| match entry.is_possible() {
+        true => all.merge(&entry),
+        false => drop(impossible.get_or_insert(entry.name)),
+    })
+    .map_err(wrong)?;
+    if let Some(name) = impossible {
+        let name: String = name.chars().take(40).collect();
+        return Err(format!("the counts of `{name}` are impossible"));
+    }
+    if all.num_requests == 0 {
+        return Ok(());
+    }
+    // Rates are those of the whole run, which is known only now.
+    let seconds = all.seconds();
+    let mut summary = Summary {
+        form: LOCUST_JSON,
+        worker: into.worker().to_owned(),
+        total: all.figures(seconds),
+        distribution: all.distribution(),
+        duration: seconds,
+        ..Summary::default()
+    };
+    whole::each(text, |entry: Entry| {
+        let method = entry.method.as_deref().unwrap_or_default();
+        let label = label(method.as_bytes(), entry.name.as_bytes());
+        summary.add_label(&label, entry.figures(seconds));
+    })
+    .map_err(wrong)?;
+    into.note(
+        "percentiles are Locust's own: it rounds times to two digits, and of a run on several workers it has merged them",
+    );
+    into.note(
+        "Locust's JSON does not tell the messages of failures, nor the response times over time; throughput counts from the first response to the last",
+    );
+    into.found.samples = summary.total.samples;
+    into.summary = Some(summary);
+    Ok(())
+}
+
+impl Entry {
+    /// Whether the counts can be those of a run.
+    fn is_possible(&self) -> bool {
+        let counts = [self.num_requests, self.num_failures];
+        counts.iter().all(|count| *count <= MOST)
+            && self.num_none_requests <= self.num_requests
+            && self.total_response_time.is_finite()
+            && self.response_times.0.values().all(|count| *count <= MOST)
+    }
+
+    fn merge(&mut self, other: &Self) {
+        let earliest =
+            |one: Option<f64>, two: Option<f64>| one.into_iter().chain(two).reduce(f64::min);
+        let latest =
+            |one: Option<f64>, two: Option<f64>| one.into_iter().chain(two).reduce(f64::max);
+        self.start_time = earliest(self.start_time, other.start_time);
+        self.last_request_timestamp =
+            latest(self.last_request_timestamp, other.last_request_timestamp);
+        self.min_response_time = earliest(self.min_response_time, other.min_response_time);
+        self.max_response_time = self.max_response_time.max(other.max_response_time);
+        self.num_requests += other.num_requests;
+        self.num_none_requests += other.num_none_requests;
+        self.num_failures += other.num_failures;
+        self.total_response_time += other.total_response_time;
+        self.total_content_length = self
+            .total_content_length
+            .saturating_add(other.total_content_length);
+        for (micros, count) in &other.response_times.0 {
+            *self.response_times.0.entry(*micros).or_default() += count;
+        }
+    }
+
+    /// From the first response to the last one.
+    fn seconds(&self) -> Option<f64> {
+        let seconds = self.last_request_timestamp? - self.start_time?;
+        (seconds > 0.0).then_some(seconds)
+    }
+
+    fn figures(&self, seconds: Option<f64>) -> Figures {
+        let timed = self.num_requests - self.num_none_requests;
+        let if_timed = |value: f64| (timed > 0).then_some(value);
+        let told = Told {
+            samples: self.num_requests,
+            errors: Some(self.num_failures),
+            throughput: seconds.map(|seconds| to_f64(self.num_requests) / seconds),
+            min: self.min_response_time.filter(|_| timed > 0),
+            mean: if_timed(self.total_response_time / to_f64(timed)),
+            p50: self.percentile(0.50),
+            p90: self.percentile(0.90),
+            p95: self.percentile(0.95),
+            p99: self.percentile(0.99),
+            max: if_timed(self.max_response_time),
+            received: Some(to_f64(self.total_content_length)),
+            ..Told::default()
+        };
+        told.figures()
+    }
+
+    /// A percentile by the rule of Locust: it goes down from the longest time, until no more than this
+    /// part of the requests is left.
+    fn percentile(&self, part: f64) -> Option<f64> {
+        let most = to_u64(to_f64(self.num_requests) * part);
+        let mut left = self.num_requests;
+        let mut times = self.response_times.0.iter().rev();
+        let found = times.find(|(_, count)| {
+            left = left.saturating_sub(**count);
+            left <= most
+        });
+        found.map(|(micros, _)| to_f64(*micros) / 1000.0)
+    }
+
+    fn distribution(&self) -> Vec<PercentilePoint> {
+        let points = PERCENTILES.iter().filter_map(|(percentile, part)| {
+            Some(PercentilePoint {
+                percentile: *percentile,
+                millis: self.percentile(*part)?,
+            })
+        });
+        points.collect()
+    }
+}
+
+impl<'de> Deserialize<'de> for Times {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(TimesVisitor)
+    }
+}
+
+struct TimesVisitor;
+
+impl<'de> Visitor<'de> for TimesVisitor {
+    type Value = Times;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("response times in milliseconds with their counts")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Times, A::Error> {
+        let mut times = Times::default();
+        while let Some((millis, count)) = object.next_entry::<Cow<'_, str>, u64>()? {
+            let micros = numbers::millis(millis.as_bytes())
+                .ok_or_else(|| A::Error::custom("a response time is no number"))?;
+            let counted = times.0.entry(micros).or_default();
+            *counted = count.saturating_add(*counted);
+        }
+        Ok(times)
+    }
+}
