@@ -11,6 +11,7 @@
 //! | `jtl-xml` | samples | JMeter, XML; sub-samples belong to their parent |
 //! | `locust` | figures | Locust's `--csv`: `_stats`, `_stats_history`, `_failures`, `_exceptions` |
 //! | `k6` | figures or samples | k6's `--summary-export`, `handleSummary` as JSON; `--out csv`, `--out json` |
+//! | `vegeta` | samples or figures | Vegeta's results: gob of `vegeta attack`, JSON and CSV of `vegeta encode`; `vegeta report -type json` |
 //! | `csv` | samples | anything: `timestamp,elapsed,label,success[,code,message,received_bytes,sent_bytes,active,worker]` |
 //!
 //! In the last one the columns come in any order, `timestamp` is the start of the sample in milliseconds

@@ -3,6 +3,7 @@
 //! A decoder takes the bytes of a file as they come, in any portions, and puts what it finds into the
 //! [`FileTally`] of the file, so that a file can be read while it grows.
 
+mod bodies;
 mod detect;
 mod jtl_columns;
 mod jtl_csv;
@@ -16,6 +17,9 @@ mod plain;
 mod rows;
 mod sub_results;
 mod table;
+mod told;
+mod vegeta;
+mod vegeta_gob;
 mod whole;
 mod xml_tags;
 
@@ -55,6 +59,14 @@ pub enum Format {
     K6Csv,
     /// k6's points, each in a line of JSON.
     K6Json,
+    /// Vegeta's results as `vegeta attack` writes them.
+    VegetaGob,
+    /// Vegeta's results, each in a line of JSON.
+    VegetaJson,
+    /// Vegeta's results in CSV.
+    VegetaCsv,
+    /// Vegeta's summary in JSON.
+    VegetaReport,
     /// The simple CSV of the crate's documentation.
     Csv,
 }
@@ -70,6 +82,7 @@ impl Format {
             | Self::LocustFailures
             | Self::LocustExceptions => "locust",
             Self::K6Summary | Self::K6Csv | Self::K6Json => "k6",
+            Self::VegetaGob | Self::VegetaJson | Self::VegetaCsv | Self::VegetaReport => "vegeta",
             Self::Csv => "csv",
         }
     }
@@ -83,6 +96,7 @@ impl Format {
             | Self::LocustFailures
             | Self::LocustExceptions => "Locust",
             Self::K6Summary | Self::K6Csv | Self::K6Json => "k6",
+            Self::VegetaGob | Self::VegetaJson | Self::VegetaCsv | Self::VegetaReport => "Vegeta",
             Self::Csv => "simple CSV",
         }
     }
@@ -99,6 +113,10 @@ impl Format {
             Self::K6Summary => k6::decoder(),
             Self::K6Csv => k6_points::csv(head),
             Self::K6Json => k6_points::json(),
+            Self::VegetaGob => vegeta_gob::decoder(),
+            Self::VegetaJson => vegeta::json(),
+            Self::VegetaCsv => vegeta::csv(),
+            Self::VegetaReport => vegeta::report(),
             Self::Csv => plain::decoder(head),
         }
     }

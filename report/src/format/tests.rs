@@ -190,7 +190,7 @@ fn summaries_of_several_workers_are_bounded_and_not_averaged() {
     );
 }
 
-const HEADS: [&str; 10] = [
+const HEADS: [&str; 13] = [
     JTL,
     "1760000000000,12,Home,200,OK,t,text,true\n",
     "<testResults><httpSample t=\"1\" ",
@@ -201,9 +201,30 @@ const HEADS: [&str; 10] = [
     "metric_name,timestamp,metric_value,name\nhttp_req_duration,1,2,x\n",
     "{\"metric\":\"x\",\"type\":\"Point\",\"data\":{}}\n",
     "timestamp,elapsed,label,success\n",
+    "{\"attack\":\"\",\"seq\":0,\"code\":200,\"timestamp\":\"2026-11-28T14:46:26Z\",\"latency\":7,\"bytes_out\":0,\"bytes_in\":1,\"error\":\"\"}\n",
+    "1795877186301308996,200,7339833,0,13,,YQ==,shop,0\n",
+    "{\"latencies\":{},\"bytes_in\":{},\"wait\":1,\"status_codes\":{}}",
 ];
 
+/// Definitions of a gob, then the beginning of a result.
+const GOB: &[u8] = b"\x30\x7f\x03\x01\x01\x06Result\x01\xff\x80\x00\x01\x03\x01\x09Timestamp\x01\xff\x82\x00\x01\x07Latency\x01\x04\x00\x01\x04Body\x01\x0a\x00\x00\x00\x08\xff\x81\x05\x01\x01\x01\x00\x00\x20\xff\x80\x01\x0f\x01\x00";
+
+#[test]
+fn the_gob_of_the_test_below_is_one_of_vegeta() {
+    assert_eq!(read_as("any", GOB).0.format, "vegeta");
+}
+
 proptest! {
+    #[test]
+    fn no_bytes_make_a_gob_panic(
+        cut in 10_usize..GOB.len(),
+        rest in prop::collection::vec(any::<u8>(), 0..300),
+    ) {
+        let mut bytes = GOB[..cut].to_vec();
+        bytes.extend(rest);
+        read_as("any", &bytes);
+    }
+
     #[test]
     fn no_bytes_make_any_format_panic(
         head in prop::sample::select(HEADS.to_vec()),
