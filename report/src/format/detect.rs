@@ -1,7 +1,7 @@
 //! What a file is, by its beginning, and by its name only when there is none.
 
 use super::jtl_columns::Columns;
-use super::{Format, HEAD, numbers, table, vegeta, vegeta_gob};
+use super::{Format, HEAD, ghz, hey, numbers, oha, table, vegeta, vegeta_gob};
 
 /// What the beginning of a file shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,7 @@ pub fn detect(name: &str, head: &[u8], whole: bool) -> Detected {
         Some(_) if vegeta_gob::is_gob(head) => Detected::Results(Format::VegetaGob),
         Some(b'<') => xml(text),
         Some(b'{' | b'[') => json(text, whole),
+        Some(b'S') if hey::is_summary(text) => Detected::Results(Format::HeySummary),
         Some(_) => binary(name, head).unwrap_or_else(|| table(head, whole)),
     };
     match detected {
@@ -122,6 +123,10 @@ fn json_of(text: &[u8], line: &[u8]) -> Option<Format> {
         b"latencies" if all(text, &[r#""bytes_in""#, r#""wait""#, r#""status_codes""#]) => {
             Format::VegetaReport
         }
+        b"date" if all(text, &[r#""endReason""#, r#""options""#, r#""call""#]) => Format::GhzJson,
+        b"summary" if all(text, &[r#""successRate""#, r#""latencyPercentiles""#]) => {
+            Format::OhaJson
+        }
         _ => return None,
     };
     Some(format)
@@ -194,6 +199,12 @@ fn header(names: &[&[u8]]) -> Detected {
         Format::LocustFailures
     } else if begins(&["Count", "Message", "Traceback"]) {
         Format::LocustExceptions
+    } else if begins(&hey::HEADER) {
+        Format::HeyCsv
+    } else if begins(&oha::HEADER) {
+        Format::OhaCsv
+    } else if begins(&ghz::HEADER) && names.len() == ghz::HEADER.len() {
+        Format::GhzCsv
     } else if has("elapsed") && (names.contains(&&b"timeStamp"[..]) || any(&of_jmeter)) {
         Format::JtlCsv
     } else if has("elapsed") && has("label") && has("success") {

@@ -5,6 +5,8 @@
 
 mod bodies;
 mod detect;
+mod ghz;
+mod hey;
 mod jtl_columns;
 mod jtl_csv;
 mod jtl_xml;
@@ -12,7 +14,9 @@ mod k6;
 mod k6_points;
 mod lines;
 mod locust;
+mod members;
 mod numbers;
+mod oha;
 mod plain;
 mod rows;
 mod sub_results;
@@ -67,6 +71,18 @@ pub enum Format {
     VegetaCsv,
     /// Vegeta's summary in JSON.
     VegetaReport,
+    /// hey's CSV.
+    HeyCsv,
+    /// The summary that hey prints.
+    HeySummary,
+    /// ghz's document in JSON, with details or without.
+    GhzJson,
+    /// ghz's CSV.
+    GhzCsv,
+    /// oha's summary in JSON.
+    OhaJson,
+    /// oha's CSV.
+    OhaCsv,
     /// The simple CSV of the crate's documentation.
     Csv,
 }
@@ -83,6 +99,9 @@ impl Format {
             | Self::LocustExceptions => "locust",
             Self::K6Summary | Self::K6Csv | Self::K6Json => "k6",
             Self::VegetaGob | Self::VegetaJson | Self::VegetaCsv | Self::VegetaReport => "vegeta",
+            Self::HeyCsv | Self::HeySummary => "hey",
+            Self::GhzJson | Self::GhzCsv => "ghz",
+            Self::OhaJson | Self::OhaCsv => "oha",
             Self::Csv => "csv",
         }
     }
@@ -97,6 +116,9 @@ impl Format {
             | Self::LocustExceptions => "Locust",
             Self::K6Summary | Self::K6Csv | Self::K6Json => "k6",
             Self::VegetaGob | Self::VegetaJson | Self::VegetaCsv | Self::VegetaReport => "Vegeta",
+            Self::HeyCsv | Self::HeySummary => "hey",
+            Self::GhzJson | Self::GhzCsv => "ghz",
+            Self::OhaJson | Self::OhaCsv => "oha",
             Self::Csv => "simple CSV",
         }
     }
@@ -117,6 +139,12 @@ impl Format {
             Self::VegetaJson => vegeta::json(),
             Self::VegetaCsv => vegeta::csv(),
             Self::VegetaReport => vegeta::report(),
+            Self::HeyCsv => hey::csv(),
+            Self::HeySummary => hey::summary(),
+            Self::GhzJson => ghz::json(),
+            Self::GhzCsv => ghz::csv(),
+            Self::OhaJson => oha::json(),
+            Self::OhaCsv => oha::csv(),
             Self::Csv => plain::decoder(head),
         }
     }

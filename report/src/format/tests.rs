@@ -190,7 +190,7 @@ fn summaries_of_several_workers_are_bounded_and_not_averaged() {
     );
 }
 
-const HEADS: [&str; 13] = [
+const HEADS: [&str; 19] = [
     JTL,
     "1760000000000,12,Home,200,OK,t,text,true\n",
     "<testResults><httpSample t=\"1\" ",
@@ -204,6 +204,12 @@ const HEADS: [&str; 13] = [
     "{\"attack\":\"\",\"seq\":0,\"code\":200,\"timestamp\":\"2026-11-28T14:46:26Z\",\"latency\":7,\"bytes_out\":0,\"bytes_in\":1,\"error\":\"\"}\n",
     "1795877186301308996,200,7339833,0,13,,YQ==,shop,0\n",
     "{\"latencies\":{},\"bytes_in\":{},\"wait\":1,\"status_codes\":{}}",
+    "response-time,DNS+dialup,DNS,Request-write,Response-delay,Response-read,status-code,offset\n",
+    "\nSummary:\n  Total:\t0.5 secs\n  Slowest:\t0.1 secs\nStatus code distribution:\n",
+    "{\"date\":\"2026-11-28T14:50:43Z\",\"endReason\":\"normal\",\"options\":{\"call\":\"a.B\"},\"count\":3,\"details\":[{\"timestamp\":\"",
+    "\nduration (ms),status,error\n",
+    "{\"summary\":{\"successRate\":1},\"statusCodeDistribution\":{},\"latencyPercentiles\":{}}",
+    "request-start,DNS,DNS+dialup,Response-delay,request-duration,bytes,status\n",
 ];
 
 /// Definitions of a gob, then the beginning of a result.
