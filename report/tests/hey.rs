@@ -171,3 +171,16 @@ fn output_that_is_cut_off_is_told() {
         assert!(told.contains("ends early"), "{name}: {told}");
     }
 }
+
+#[test]
+fn of_more_than_a_million_responses_only_the_first_are_known() {
+    let text = text("hey/fail.txt")
+        .replace("[500]\t60 ", "[500]\t1000000 ")
+        .replace("0.5034 secs", "100.0000 secs")
+        .replace("119.1978", "20000.0000");
+    let report = sound("hey", "fail.txt", text.as_bytes());
+    assert_eq!((report.total.samples, report.total.max), (2_000_000, 4.8));
+    let missing = ["errorPercent", "errors", "mean", "p99", "sentBytes"];
+    assert_eq!(report.total.missing, missing);
+    assert!(report.notes.iter().any(|note| note.contains("at most")));
+}

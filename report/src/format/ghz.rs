@@ -90,7 +90,10 @@ impl Document {
         match piece {
             Piece::Member(name, value) => self.member(name, value),
             // The data of the calls are among the options, and may be long.
-            Piece::LongMember(b"options" | b"tags") => {}
+            Piece::LongMember(b"options") => into.note(
+                "the options in ghz's document are too long to be read: the label is missing, and whether its own figures count failed calls is not known",
+            ),
+            Piece::LongMember(b"tags") => {}
             Piece::LongMember(name) => self.is_wrong(name),
             Piece::Entry(_) | Piece::LongEntry if self.has_too_many() => {}
             Piece::Entry(entry) => {
@@ -280,7 +283,7 @@ impl Decoder for Json {
         };
         if document.has_too_many() {
             into.note(format!(
-                "ghz keeps the details of {MOST_DETAILS} calls at most, and this run has more: its own figures are taken"
+                "ghz keeps the details of {MOST_DETAILS} calls at most, and this run has more: its own figures are taken, whose percentiles are of these calls"
             ));
         }
         if details == 0 && self.members.is_complete() {

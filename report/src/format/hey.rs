@@ -10,7 +10,7 @@ use super::told::Told;
 use super::{Decoder, whole};
 use crate::file::FileTally;
 use crate::found::BadRow;
-use crate::histogram::to_f64;
+use crate::histogram::{to_f64, to_u64};
 use crate::sample::Sample;
 use crate::summary::Summary;
 use atq_api_spec::report::{Figures, PercentilePoint};
@@ -203,18 +203,33 @@ impl Lines {
         failed.saturating_add(sum(&self.errors))
     }
 
-    /// Whether the counts are those of the rate, as far as it is told exactly.
+    /// How many requests there were by duration and rate, and how far it may be off: both are rounded.
+    fn by_rate(&self) -> Option<(f64, f64)> {
+        let (total, rate) = (self.total?, self.rate?);
+        Some((total * rate, 0.000_051 * (total + rate) + 0.5))
+    }
+
+    /// Whether all parts are there, and the counts are those of the rate.
     fn is_whole(&self) -> bool {
-        let (Some(total), Some(rate)) = (self.total, self.rate) else {
-            return false;
-        };
-        let rounded = 0.000_051 * (total + rate) + 0.5;
-        self.has_statuses && (total * rate - to_f64(self.samples())).abs() <= rounded
+        let counted = to_f64(self.samples());
+        let is_counted = |(rate, off): (f64, f64)| (rate - counted).abs() <= off;
+        self.has_statuses && (self.by_rate().is_some_and(is_counted) || self.is_capped())
+    }
+
+    /// Whether there were more responses than hey keeps. It then has the statuses and times of the first
+    /// ones only, and its mean is the sum of all times by the number of the first ones.
+    fn is_capped(&self) -> bool {
+        let counted = to_f64(self.samples());
+        let more = self.by_rate();
+        self.responses() == MOST_ROWS && more.is_some_and(|(rate, off)| rate > counted + off)
     }
 
     fn figures(&self) -> Figures {
         let mut told = Told::default();
-        let (samples, errors) = (self.samples(), self.failures());
+        let is_capped = self.is_capped();
+        let by_rate = self.by_rate().filter(|_| is_capped);
+        let samples = by_rate.map_or(self.samples(), |(rate, _)| to_u64(rate.round()));
+        let failures = (!is_capped).then(|| to_f64(self.failures()));
         let millis = |seconds: Option<f64>| {
             seconds
                 .filter(|_| self.responses() > 0)
@@ -227,11 +242,14 @@ impl Lines {
         };
         let figures = Figures {
             samples,
-            errors,
-            error_percent: to_f64(errors) / to_f64(samples.max(1)) * 100.0,
+            errors: told.count("errors", failures),
+            error_percent: told.figure(
+                "errorPercent",
+                failures.map(|failures| failures / to_f64(samples.max(1)) * 100.0),
+            ),
             throughput: told.figure("throughput", self.rate),
             min: told.figure("min", millis(self.fastest)),
-            mean: told.figure("mean", millis(self.average)),
+            mean: told.figure("mean", millis(self.average).filter(|_| !is_capped)),
             p50: told.figure("p50", percentile(50.0)),
             p90: told.figure("p90", percentile(90.0)),
             p95: told.figure("p95", percentile(95.0)),
@@ -299,6 +317,11 @@ fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
     }
     if total.samples == 0 {
         return Ok(());
+    }
+    if lines.is_capped() {
+        into.note(format!(
+            "hey keeps {MOST_ROWS} responses at most, and this run has more: times and kinds of errors are those of the first ones, and the number of samples is that of the rate, which is rounded"
+        ));
     }
     into.note("times are hey's own, in steps of 0.1 ms, and of requests with a response only; its summary has no labels and no figures over time");
     into.found.samples = total.samples;
