@@ -14,6 +14,10 @@
 //! | `k6` | figures or samples | k6's `--summary-export`, `handleSummary` as JSON; `--out csv`, `--out json` |
 //! | `artillery` | figures | Artillery's `--output` in JSON, of Artillery 2 and 1 |
 //! | `perftest` | figures | RabbitMQ PerfTest's `--output-file`; numbers of messages are about |
+//! | `vegeta` | samples or figures | Vegeta's results: gob of `vegeta attack`, JSON and CSV of `vegeta encode`; `vegeta report -type json` |
+//! | `hey` | samples or figures | hey's `-o csv`; the summary that it prints |
+//! | `ghz` | samples or figures | ghz's `-O json` and `-O pretty` (figures when it has no details), `-O csv` |
+//! | `oha` | samples or figures | oha's `--output-format csv`; `--output-format json` |
 //! | `csv` | samples | anything: `timestamp,elapsed,label,success[,code,message,received_bytes,sent_bytes,active,worker]` |
 //!
 //! In the last one the columns come in any order, `timestamp` is the start of the sample in milliseconds

@@ -2,7 +2,7 @@
 //! writes them, or in the layout of Artillery 1, which Artillery 2 can write as well.
 
 use super::Decoder;
-use super::told::Told;
+use super::known_figures::KnownFigures;
 use super::whole::{self, LARGEST, number_or_none};
 use crate::errors::MOST_KINDS;
 use crate::file::FileTally;
@@ -93,8 +93,8 @@ struct Latency {
 }
 
 impl Latency {
-    fn told(self) -> Told {
-        Told {
+    fn told(self) -> KnownFigures {
+        KnownFigures {
             min: self.min,
             mean: self.mean,
             p50: self.median,
@@ -102,7 +102,7 @@ impl Latency {
             p95: self.p95,
             p99: self.p99,
             max: self.max,
-            ..Told::default()
+            ..KnownFigures::default()
         }
     }
 
@@ -311,7 +311,7 @@ fn of_second(document: &Document<'_>, into: &mut FileTally) -> Result<Summary, s
         }
     };
     let latency = latency.unwrap_or_default();
-    let told = Told {
+    let told = KnownFigures {
         samples,
         errors: Some(errors),
         throughput: seconds.map(|seconds| to_f64(samples) / seconds),
@@ -351,7 +351,7 @@ fn of_second(document: &Document<'_>, into: &mut FileTally) -> Result<Summary, s
 }
 
 fn endpoint(requests: Requests, latency: Latency) -> Figures {
-    let told = Told {
+    let told = KnownFigures {
         samples: requests.sent,
         errors: Some(requests.failed()),
         ..latency.told()
@@ -433,7 +433,7 @@ fn of_first(document: &Document<'_>, into: &mut FileTally) -> Result<Summary, se
     let rate = aggregate.rps.as_ref().and_then(|rate| rate.mean);
     // Artillery 2 writes zero here.
     let rate = rate.filter(|rate| *rate > 0.0);
-    let mut told = Told {
+    let mut told = KnownFigures {
         samples: requests.sent,
         errors: Some(requests.failed()),
         throughput: rate,

@@ -1,7 +1,9 @@
 //! What a file is, by its beginning, and by its name only when there is none.
 
 use super::jtl_columns::Columns;
-use super::{Format, HEAD, jmeter_table, numbers, perftest, table};
+use super::{
+    Format, HEAD, ghz, hey, jmeter_table, numbers, oha, perftest, table, vegeta, vegeta_gob,
+};
 
 /// What the beginning of a file shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,8 +25,11 @@ pub fn detect(name: &str, head: &[u8], whole: bool) -> Detected {
     let text = numbers::without_mark(head).trim_ascii_start();
     let detected = match text.first() {
         None => by_name(name),
+        // Its first byte is a length, and may be that of any text.
+        Some(_) if vegeta_gob::is_gob(head) => Detected::Results(Format::VegetaGob),
         Some(b'<') => xml(text),
         Some(b'{' | b'[') => json(text, whole),
+        Some(b'S') if hey::is_summary(text) => Detected::Results(Format::HeySummary),
         Some(_) => binary(name, head).unwrap_or_else(|| table(head, whole)),
     };
     match detected {
@@ -99,6 +104,9 @@ fn json(text: &[u8], whole: bool) -> Detected {
     if is_point.iter().any(|point| has(line, point)) && has(line, r#""metric""#) {
         return Detected::Results(Format::K6Json);
     }
+    if let Some(format) = json_of(text, line) {
+        return Detected::Results(format);
+    }
     if !whole {
         return Detected::Undecided;
     }
@@ -115,6 +123,31 @@ fn json(text: &[u8], whole: bool) -> Detected {
         return Detected::Results(Format::JmeterDashboard);
     }
     Detected::Other
+}
+
+/// Documents and lines that are known by the first name in them, and by others that go with it.
+fn json_of(text: &[u8], line: &[u8]) -> Option<Format> {
+    let all = |text: &[u8], names: &[&str]| names.iter().all(|name| has(text, name));
+    let result = [r#""latency":"#, r#""bytes_out":"#, r#""bytes_in":"#];
+    let format = match first_name(text)? {
+        b"attack" | b"code" if all(line, &result) => Format::VegetaJson,
+        b"latencies" if all(text, &[r#""bytes_in""#, r#""wait""#, r#""status_codes""#]) => {
+            Format::VegetaReport
+        }
+        b"date" if all(text, &[r#""endReason""#, r#""options""#, r#""call""#]) => Format::GhzJson,
+        b"summary" if all(text, &[r#""successRate""#, r#""latencyPercentiles""#]) => {
+            Format::OhaJson
+        }
+        _ => return None,
+    };
+    Some(format)
+}
+
+/// The first name in an object.
+fn first_name(text: &[u8]) -> Option<&[u8]> {
+    let name = text.strip_prefix(b"{")?.trim_ascii_start();
+    let name = name.strip_prefix(b"\"")?;
+    name.get(..memchr::memchr(b'"', name)?)
 }
 
 /// Many programs write an object with `metrics`; those that every test of k6 has are k6's own.
@@ -163,6 +196,9 @@ fn is_jmeter_dashboard(text: &[u8]) -> bool {
 }
 
 fn table(head: &[u8], whole: bool) -> Detected {
+    if vegeta::is_csv(head, whole) {
+        return Detected::Results(Format::VegetaCsv);
+    }
     let Some(line) = table::first_line(head, whole) else {
         return Detected::Undecided;
     };
@@ -211,6 +247,12 @@ fn header(names: &[&[u8]]) -> Detected {
         Format::LocustFailures
     } else if begins(&["Count", "Message", "Traceback"]) {
         Format::LocustExceptions
+    } else if begins(&hey::HEADER) {
+        Format::HeyCsv
+    } else if begins(&oha::HEADER) {
+        Format::OhaCsv
+    } else if begins(&ghz::HEADER) && names.len() == ghz::HEADER.len() {
+        Format::GhzCsv
     } else if has("elapsed") && (names.contains(&&b"timeStamp"[..]) || any(&of_jmeter)) {
         Format::JtlCsv
     } else if has("elapsed") && has("label") && has("success") {

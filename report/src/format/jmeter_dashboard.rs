@@ -1,7 +1,7 @@
 //! `statistics.json` of JMeter's HTML dashboard: the figures of each label, and `Total`.
 
 use super::Decoder;
-use super::told::Told;
+use super::known_figures::KnownFigures;
 use super::whole::{self, LARGEST, number_or_none};
 use crate::file::FileTally;
 use crate::histogram::to_f64;
@@ -96,7 +96,7 @@ impl Statistics {
     fn figures(&self) -> Figures {
         // All digits of the rates are there, so that the bytes are exact.
         let bytes = |rate: Option<f64>| Some(rate? * 1024.0 * self.seconds()?);
-        let told = Told {
+        let told = KnownFigures {
             samples: self.sample_count,
             errors: Some(self.error_count),
             throughput: self.throughput,

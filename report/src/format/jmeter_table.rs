@@ -2,10 +2,10 @@
 //! The listeners' `Save Table Data` writes them, and JMeter's plugin for the command line.
 
 use super::Decoder;
+use super::known_figures::KnownFigures;
 use super::numbers::{number, whole};
 use super::rows::Rows;
 use super::table::{self, Table};
-use super::told::Told;
 use crate::file::FileTally;
 use crate::found::BadRow;
 use crate::histogram::{to_f64, to_u64};
@@ -191,7 +191,7 @@ fn figures(rows: &Rows, columns: &Columns) -> Result<(Figures, bool), BadRow> {
     // The last value of a row without an end may be a part of one.
     let average = columns.average_bytes.filter(|_| rows.terminated());
     let average = average.and_then(|column| number(rows.get(column)));
-    let told = Told {
+    let told = KnownFigures {
         samples,
         errors: percent.map(|percent| percent.errors),
         throughput: rate(rows.get(columns.throughput)),
@@ -203,7 +203,7 @@ fn figures(rows: &Rows, columns: &Columns) -> Result<(Figures, bool), BadRow> {
         p99: if_any(at(99.0)),
         max: if_any(number(rows.get(columns.max))),
         received: average.map(|average| average * to_f64(samples)),
-        ..Told::default()
+        ..KnownFigures::default()
     };
     Ok((told.figures(), percent.is_some_and(|percent| percent.about)))
 }

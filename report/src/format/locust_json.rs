@@ -1,8 +1,8 @@
 //! Locust's JSON (`--json`, `--json-file`): a list with the sums of each name and method, and how often
 //! there was each response time. There is no entry for all of them together.
 
+use super::known_figures::KnownFigures;
 use super::locust::label;
-use super::told::Told;
 use super::whole::{self, LARGEST};
 use super::{Decoder, numbers};
 use crate::file::FileTally;
@@ -145,7 +145,7 @@ impl Entry {
     fn figures(&self, seconds: Option<f64>) -> Figures {
         let timed = self.num_requests - self.num_none_requests;
         let if_timed = |value: f64| (timed > 0).then_some(value);
-        let told = Told {
+        let told = KnownFigures {
             samples: self.num_requests,
             errors: Some(self.num_failures),
             throughput: seconds.map(|seconds| to_f64(self.num_requests) / seconds),
@@ -157,7 +157,7 @@ impl Entry {
             p99: self.percentile(0.99),
             max: if_timed(self.max_response_time),
             received: Some(to_f64(self.total_content_length)),
-            ..Told::default()
+            ..KnownFigures::default()
         };
         told.figures()
     }

@@ -4,7 +4,10 @@
 //! [`FileTally`] of the file, so that a file can be read while it grows.
 
 mod artillery;
+mod bodies;
 mod detect;
+mod ghz;
+mod hey;
 mod jmeter_dashboard;
 mod jmeter_table;
 mod jtl_columns;
@@ -12,16 +15,21 @@ mod jtl_csv;
 mod jtl_xml;
 mod k6;
 mod k6_points;
+mod known_figures;
 mod lines;
 mod locust;
 mod locust_json;
+mod members;
+mod missing;
 mod numbers;
+mod oha;
 mod perftest;
 mod plain;
 mod rows;
 mod sub_results;
 mod table;
-mod told;
+mod vegeta;
+mod vegeta_gob;
 mod whole;
 mod xml_tags;
 
@@ -71,6 +79,26 @@ pub enum Format {
     Artillery,
     /// RabbitMQ PerfTest's CSV.
     PerfTest,
+    /// Vegeta's results as `vegeta attack` writes them.
+    VegetaGob,
+    /// Vegeta's results, each in a line of JSON.
+    VegetaJson,
+    /// Vegeta's results in CSV.
+    VegetaCsv,
+    /// Vegeta's summary in JSON.
+    VegetaReport,
+    /// hey's CSV.
+    HeyCsv,
+    /// The summary that hey prints.
+    HeySummary,
+    /// ghz's document in JSON, with details or without.
+    GhzJson,
+    /// ghz's CSV.
+    GhzCsv,
+    /// oha's summary in JSON.
+    OhaJson,
+    /// oha's CSV.
+    OhaCsv,
     /// The simple CSV of the crate's documentation.
     Csv,
 }
@@ -90,6 +118,10 @@ impl Format {
             Self::K6Summary | Self::K6Csv | Self::K6Json => "k6",
             Self::Artillery => "artillery",
             Self::PerfTest => "perftest",
+            Self::VegetaGob | Self::VegetaJson | Self::VegetaCsv | Self::VegetaReport => "vegeta",
+            Self::HeyCsv | Self::HeySummary => "hey",
+            Self::GhzJson | Self::GhzCsv => "ghz",
+            Self::OhaJson | Self::OhaCsv => "oha",
             Self::Csv => "csv",
         }
     }
@@ -106,6 +138,10 @@ impl Format {
             Self::K6Summary | Self::K6Csv | Self::K6Json => "k6",
             Self::Artillery => "Artillery",
             Self::PerfTest => "RabbitMQ PerfTest",
+            Self::VegetaGob | Self::VegetaJson | Self::VegetaCsv | Self::VegetaReport => "Vegeta",
+            Self::HeyCsv | Self::HeySummary => "hey",
+            Self::GhzJson | Self::GhzCsv => "ghz",
+            Self::OhaJson | Self::OhaCsv => "oha",
             Self::Csv => "simple CSV",
         }
     }
@@ -135,6 +171,16 @@ impl Format {
             Self::K6Json => k6_points::json(),
             Self::Artillery => artillery::decoder(),
             Self::PerfTest => perftest::decoder(),
+            Self::VegetaGob => vegeta_gob::decoder(),
+            Self::VegetaJson => vegeta::json(),
+            Self::VegetaCsv => vegeta::csv(),
+            Self::VegetaReport => vegeta::report(),
+            Self::HeyCsv => hey::csv(),
+            Self::HeySummary => hey::summary(),
+            Self::GhzJson => ghz::json(),
+            Self::GhzCsv => ghz::csv(),
+            Self::OhaJson => oha::json(),
+            Self::OhaCsv => oha::csv(),
             Self::Csv => plain::decoder(head),
         }
     }

@@ -33,6 +33,18 @@ pub fn whole(text: &[u8]) -> Option<u64> {
     Some(number)
 }
 
+/// A whole number without a sign that may need all 64 bits, as nanoseconds since 1970 do.
+pub fn digits(text: &[u8]) -> Option<u64> {
+    let is_number = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    let text = std::str::from_utf8(text).ok().filter(|_| is_number)?;
+    text.parse().ok()
+}
+
+/// Seconds as microseconds.
+pub fn seconds_of(seconds: f64) -> Option<u64> {
+    millis_of(seconds * 1000.0)
+}
+
 /// A number with or without a fraction. A comma is read as a decimal one.
 pub fn number(text: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(text).ok()?.trim();

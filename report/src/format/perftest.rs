@@ -5,10 +5,10 @@
 //! `consume`. The total is that of the last of them that was measured.
 
 use super::Decoder;
+use super::known_figures::KnownFigures;
 use super::numbers::number;
 use super::rows::Rows;
 use super::table::{self, Table};
-use super::told::Told;
 use crate::file::FileTally;
 use crate::found::BadRow;
 use crate::histogram::to_u64;
@@ -238,9 +238,9 @@ impl PerfTest {
         Ok(())
     }
 
-    fn told(&self, messages: f64, errors: Messages, latency: &Latency) -> Told {
+    fn told(&self, messages: f64, errors: Messages, latency: &Latency) -> KnownFigures {
         let [min, p50, _, p95, p99] = latency.0;
-        Told {
+        KnownFigures {
             samples: to_u64(messages.round()),
             errors: errors.map(|errors| to_u64(errors.round())),
             throughput: (self.seconds > 0.0).then(|| messages / self.seconds),
@@ -248,7 +248,7 @@ impl PerfTest {
             p50,
             p95,
             p99,
-            ..Told::default()
+            ..KnownFigures::default()
         }
     }
 }

@@ -101,7 +101,7 @@ impl Rows {
         }
         self.skip_empty_lines();
         match self.scan() {
-            Scan::Row(next) => {
+            Scan::Row(next) if next - self.start <= LONGEST_ROW => {
                 self.row = (self.start, next);
                 self.start = next;
                 self.number += 1;
@@ -114,7 +114,7 @@ impl Rows {
                 None
             }
             // A quote that is never closed, or a row that is too long.
-            Scan::Malformed | Scan::Incomplete => {
+            Scan::Row(_) | Scan::Malformed | Scan::Incomplete => {
                 self.number += 1;
                 self.row = (self.start, self.start);
                 self.unfinished = false;
@@ -338,3 +338,6 @@ fn quoted(data: &[u8], at: usize, delimiter: u8, ended: bool) -> Result<(Field, 
         _ => Err(Scan::Malformed),
     }
 }
+
+#[cfg(test)]
+mod tests;

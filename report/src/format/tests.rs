@@ -190,7 +190,7 @@ fn summaries_of_several_workers_are_bounded_and_not_averaged() {
     );
 }
 
-const HEADS: [&str; 17] = [
+const HEADS: [&str; 26] = [
     JTL,
     "1760000000000,12,Home,200,OK,t,text,true\n",
     "<testResults><httpSample t=\"1\" ",
@@ -208,9 +208,36 @@ const HEADS: [&str; 17] = [
     "{\"aggregate\":{\"scenariosCreated\":1,\"requestsCompleted\":3,\"codes\":{\"500\":1}},\"intermediate\":[{\"latencies\":[5]}]}",
     "id,time (s),published (msg/s),returned (msg/s),confirmed (msg/s),nacked (msg/s),received (msg/s)\na,1,2,,3,0,4\n",
     "Label,# Samples,Average,Min,Max,Std. Dev.,Error %,Throughput,Avg. Bytes\n",
+    "{\"attack\":\"\",\"seq\":0,\"code\":200,\"timestamp\":\"2026-11-28T14:46:26Z\",\"latency\":7,\"bytes_out\":0,\"bytes_in\":1,\"error\":\"\"}\n",
+    "1795877186301308996,200,7339833,0,13,,YQ==,shop,0\n",
+    "{\"latencies\":{},\"bytes_in\":{},\"wait\":1,\"status_codes\":{}}",
+    "response-time,DNS+dialup,DNS,Request-write,Response-delay,Response-read,status-code,offset\n",
+    "\nSummary:\n  Total:\t0.5 secs\n  Slowest:\t0.1 secs\nStatus code distribution:\n",
+    "{\"date\":\"2026-11-28T14:50:43Z\",\"endReason\":\"normal\",\"options\":{\"call\":\"a.B\"},\"count\":3,\"details\":[{\"timestamp\":\"",
+    "\nduration (ms),status,error\n",
+    "{\"summary\":{\"successRate\":1},\"statusCodeDistribution\":{},\"latencyPercentiles\":{}}",
+    "request-start,DNS,DNS+dialup,Response-delay,request-duration,bytes,status\n",
 ];
 
+/// Definitions of a gob, then the beginning of a result.
+const GOB: &[u8] = b"\x30\x7f\x03\x01\x01\x06Result\x01\xff\x80\x00\x01\x03\x01\x09Timestamp\x01\xff\x82\x00\x01\x07Latency\x01\x04\x00\x01\x04Body\x01\x0a\x00\x00\x00\x08\xff\x81\x05\x01\x01\x01\x00\x00\x20\xff\x80\x01\x0f\x01\x00";
+
+#[test]
+fn the_gob_of_the_test_below_is_one_of_vegeta() {
+    assert_eq!(read_as("any", GOB).0.format, "vegeta");
+}
+
 proptest! {
+    #[test]
+    fn no_bytes_make_a_gob_panic(
+        cut in 10_usize..GOB.len(),
+        rest in prop::collection::vec(any::<u8>(), 0..300),
+    ) {
+        let mut bytes = GOB[..cut].to_vec();
+        bytes.extend(rest);
+        read_as("any", &bytes);
+    }
+
     #[test]
     fn no_bytes_make_any_format_panic(
         head in prop::sample::select(HEADS.to_vec()),

@@ -1,11 +1,12 @@
 //! Figures of a tool of which some may not be told.
 
+use super::missing::Missing;
 use crate::histogram::{to_f64, to_u64};
 use atq_api_spec::report::Figures;
 
 /// Figures as a file tells them. `None`, negative and infinite ones are not told.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct Told {
+pub struct KnownFigures {
     pub samples: u64,
     pub errors: Option<u64>,
     pub throughput: Option<f64>,
@@ -20,17 +21,11 @@ pub struct Told {
     pub sent: Option<f64>,
 }
 
-impl Told {
+impl KnownFigures {
     /// The figures, with the names of those that are missing.
     pub fn figures(self) -> Figures {
-        let mut missing = Vec::new();
-        let mut need = |name: &str, value: Option<f64>| {
-            let value = value.filter(|value| value.is_finite() && *value >= 0.0);
-            if value.is_none() {
-                missing.push(name.to_owned());
-            }
-            value.unwrap_or_default()
-        };
+        let mut missing = Missing::default();
+        let mut need = |name: &str, value: Option<f64>| missing.figure(name, value);
         let percent = |errors: u64| to_f64(errors) / to_f64(self.samples.max(1)) * 100.0;
         need("errors", self.errors.map(to_f64));
         let figures = Figures {
@@ -49,6 +44,9 @@ impl Told {
             sent_bytes: to_u64(need("sentBytes", self.sent).round()),
             missing: Vec::new(),
         };
-        Figures { missing, ..figures }
+        Figures {
+            missing: missing.names(),
+            ..figures
+        }
     }
 }

@@ -1,0 +1,358 @@
+//! ghz's output: a document of JSON with its own figures and, unless they are left out, the details of
+//! each call; and CSV.
+//!
+//! The label is the call, as `shop.Shop.Buy`. A call that did not end with `OK` is an error, as for ghz.
+//! The document is read as it comes: its details may be of any number.
+
+use super::Decoder;
+use super::lines::{Line, Lines};
+use super::members::{Members, Piece};
+use super::missing::Missing;
+use super::numbers::{EARLIEST, LATEST, millis, rfc3339, without_mark};
+use super::vegeta::nanos;
+use crate::file::FileTally;
+use crate::found::BadRow;
+use crate::histogram::{to_f64, to_u64};
+use crate::sample::Sample;
+use crate::summary::Summary;
+use atq_api_spec::report::{Figures, NamedFigures, PercentilePoint};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// ghz keeps the details of no more calls.
+const MOST_DETAILS: u64 = 1_000_000;
+/// The header of the CSV.
+pub const HEADER: [&str; 3] = ["duration (ms)", "status", "error"];
+
+/// `-O json` and `-O pretty`.
+pub fn json() -> Box<dyn Decoder> {
+    Box::new(Json {
+        members: Members::new("details"),
+        document: Document::default(),
+    })
+}
+
+#[derive(Debug)]
+struct Json {
+    members: Members,
+    document: Document,
+}
+
+/// What is known of a document beside its details. Times are nanoseconds.
+#[derive(Debug, Default)]
+struct Document {
+    options: Options,
+    count: Option<f64>,
+    total: Option<f64>,
+    average: Option<f64>,
+    fastest: Option<f64>,
+    slowest: Option<f64>,
+    rate: Option<f64>,
+    errors: BTreeMap<String, u64>,
+    statuses: BTreeMap<String, u64>,
+    latencies: Vec<Latency>,
+    /// Entries of the details.
+    details: u64,
+    /// Why a member cannot be read.
+    wrong: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Options {
+    #[serde(default)]
+    call: String,
+    #[serde(rename = "count-errors", default)]
+    count_errors: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Latency {
+    percentage: f64,
+    latency: f64,
+}
+
+#[derive(Deserialize)]
+struct Detail<'a> {
+    /// When the call ended.
+    #[serde(borrow)]
+    timestamp: Cow<'a, str>,
+    latency: i64,
+    #[serde(borrow, default)]
+    error: Cow<'a, str>,
+    #[serde(borrow)]
+    status: Cow<'a, str>,
+}
+
+impl Document {
+    fn take(&mut self, piece: Piece<'_>, into: &mut FileTally) {
+        match piece {
+            Piece::Member(name, value) => self.member(name, value),
+            // The data of the calls are among the options, and may be long.
+            Piece::LongMember(b"options") => into.note(
+                "the options in ghz's document are too long to be read: the label is missing, and whether its own figures count failed calls is not known",
+            ),
+            Piece::LongMember(b"tags") => {}
+            Piece::LongMember(name) => self.is_wrong(name),
+            Piece::Entry(_) | Piece::LongEntry if self.has_too_many() => {}
+            Piece::Entry(entry) => {
+                self.details += 1;
+                if let Err(bad) = self.detail(entry, into) {
+                    into.found.bad_row(self.details, bad, false, false);
+                }
+            }
+            Piece::LongEntry => {
+                self.details += 1;
+                let why = BadRow::Malformed;
+                into.found.bad_row(self.details, why, false, false);
+            }
+        }
+    }
+
+    fn member(&mut self, name: &[u8], value: &[u8]) {
+        let read = match name {
+            b"options" => set(&mut self.options, value),
+            b"count" => set(&mut self.count, value),
+            b"total" => set(&mut self.total, value),
+            b"average" => set(&mut self.average, value),
+            b"fastest" => set(&mut self.fastest, value),
+            b"slowest" => set(&mut self.slowest, value),
+            b"rps" => set(&mut self.rate, value),
+            b"errorDistribution" => set(&mut self.errors, value),
+            b"statusCodeDistribution" => set(&mut self.statuses, value),
+            b"latencyDistribution" => set(&mut self.latencies, value),
+            _ => Some(()),
+        };
+        if read.is_none() {
+            self.is_wrong(name);
+        }
+    }
+
+    fn is_wrong(&mut self, name: &[u8]) {
+        let name = String::from_utf8_lossy(name.get(..40).unwrap_or(name));
+        self.wrong
+            .get_or_insert_with(|| format!("its `{name}` cannot be read"));
+    }
+
+    /// Whether there were more calls than ghz keeps the details of.
+    fn has_too_many(&self) -> bool {
+        self.count.is_some_and(|count| count > to_f64(MOST_DETAILS))
+    }
+
+    fn detail(&self, entry: &[u8], into: &mut FileTally) -> Result<(), BadRow> {
+        let detail: Detail<'_> = serde_json::from_slice(entry).map_err(|_| BadRow::Malformed)?;
+        let time = || BadRow::value("timestamp", detail.timestamp.as_bytes());
+        let end = rfc3339(&detail.timestamp)
+            .filter(|end| (EARLIEST..LATEST).contains(end))
+            .ok_or_else(time)?;
+        let elapsed = nanos(detail.latency)? / 1000;
+        let failed = detail.status != "OK";
+        into.add(&Sample {
+            start: Some(end.saturating_sub(elapsed)),
+            elapsed,
+            label: self.options.call.as_bytes(),
+            errors: Some(u64::from(failed)),
+            code: detail.status.as_bytes(),
+            message: detail.error.as_bytes(),
+            ..Sample::default()
+        });
+        Ok(())
+    }
+
+    fn errors(&self, samples: u64) -> Option<u64> {
+        let good = match self.statuses.get("OK") {
+            Some(good) => *good,
+            None if self.statuses.is_empty() => return None,
+            None => 0,
+        };
+        Some(samples.saturating_sub(good))
+    }
+
+    fn figures(&self) -> Figures {
+        let mut missing = Missing::default();
+        let samples = missing.count("samples", self.count);
+        let errors = self.errors(samples);
+        let timed = match (self.options.count_errors, errors) {
+            (false, Some(errors)) => samples.saturating_sub(errors),
+            _ => samples,
+        };
+        let millis = |nanos: Option<f64>| nanos.filter(|_| timed > 0).map(|nanos| nanos / 1e6);
+        let percentile = |wanted: f64| {
+            let mut latencies = self.latencies.iter();
+            let found = latencies.find(|latency| (latency.percentage - wanted).abs() < 1e-9);
+            millis(found.map(|latency| latency.latency))
+        };
+        let figures = Figures {
+            samples,
+            errors: missing.count("errors", errors.map(to_f64)),
+            error_percent: missing.figure(
+                "errorPercent",
+                errors.map(|errors| to_f64(errors) / to_f64(samples.max(1)) * 100.0),
+            ),
+            throughput: missing.figure("throughput", self.rate),
+            min: missing.figure("min", millis(self.fastest)),
+            mean: missing.figure("mean", self.average.map(|nanos| nanos / 1e6)),
+            p50: missing.figure("p50", percentile(50.0)),
+            p90: missing.figure("p90", percentile(90.0)),
+            p95: missing.figure("p95", percentile(95.0)),
+            p99: missing.figure("p99", percentile(99.0)),
+            max: missing.figure("max", millis(self.slowest)),
+            ..Figures::default()
+        };
+        missing.lacks(["receivedBytes", "sentBytes"]);
+        Figures {
+            missing: missing.names(),
+            ..figures
+        }
+    }
+
+    fn summary(self, into: &mut FileTally) {
+        let total = self.figures();
+        for (text, count) in &self.errors {
+            into.summary_errors
+                .add(code(text).as_bytes(), text.as_bytes(), *count);
+        }
+        if total.samples == 0 {
+            return;
+        }
+        if total.errors > 0 && !self.options.count_errors {
+            into.note("percentiles, shortest and longest time are ghz's own, and of successful calls only; the mean is of all");
+        } else {
+            into.note("percentiles are ghz's own");
+        }
+        let points = self.latencies.iter().map(|latency| PercentilePoint {
+            percentile: latency.percentage,
+            millis: latency.latency / 1e6,
+        });
+        into.found.samples = total.samples;
+        into.summary = Some(Summary {
+            form: "ghz",
+            worker: into.worker().to_owned(),
+            labels: vec![NamedFigures {
+                name: self.options.call.clone(),
+                figures: total.clone(),
+            }],
+            distribution: points.collect(),
+            duration: self.total.map(|nanos| nanos / 1e9),
+            total,
+        });
+    }
+}
+
+/// A value that may be `null`; none: it is of another kind.
+fn set<T: DeserializeOwned>(into: &mut T, value: &[u8]) -> Option<()> {
+    if let Some(value) = serde_json::from_slice::<Option<T>>(value).ok()? {
+        *into = value;
+    }
+    Some(())
+}
+
+/// `Internal` of `rpc error: code = Internal desc = ...`.
+fn code(text: &str) -> &str {
+    let code = text.split_once("code = ").map_or("", |(_, code)| code);
+    code.split_once(' ').map_or(code, |(code, _)| code)
+}
+
+impl Decoder for Json {
+    fn push(&mut self, bytes: &[u8], into: &mut FileTally) {
+        let document = &mut self.document;
+        self.members.push(bytes, |piece| document.take(piece, into));
+    }
+
+    fn finish(&mut self, into: &mut FileTally) {
+        let document = std::mem::take(&mut self.document);
+        let details = document.details;
+        let count = document.count.map(to_u64);
+        into.found.wrong = if !self.members.is_complete() {
+            let within = if self.members.is_in_entry() {
+                "within a detail"
+            } else {
+                "before the end of its document"
+            };
+            Some(format!("it is cut off {within}, after {details} details"))
+        } else if self.members.has_more() {
+            Some("more follows its document: what follows was not read".to_owned())
+        } else if let Some(wrong) = document.wrong.clone() {
+            Some(wrong)
+        } else if details > 0 && count.is_some_and(|count| count != details) {
+            let count = count.unwrap_or_default();
+            Some(format!("it has details of {details} of its {count} calls"))
+        } else {
+            None
+        };
+        if document.has_too_many() {
+            into.note(format!(
+                "ghz keeps the details of {MOST_DETAILS} calls at most, and this run has more: its own figures are taken, whose percentiles are of these calls"
+            ));
+        }
+        if details == 0 && self.members.is_complete() {
+            document.summary(into);
+        }
+    }
+}
+
+/// `-O csv`.
+pub fn csv() -> Box<dyn Decoder> {
+    Box::new(Csv::default())
+}
+
+/// ghz does not quote the texts of errors: they go up to the end of the line, whatever is in them.
+#[derive(Debug, Default)]
+struct Csv {
+    lines: Lines,
+    number: u64,
+}
+
+impl Csv {
+    fn line(&mut self, line: Line<'_>, into: &mut FileTally) {
+        self.number += 1;
+        let (read, cut) = match line {
+            Line::TooLong => (Err(BadRow::Malformed), false),
+            // ghz ends every row: what the last one lacks cannot be seen.
+            Line::Text(_, false) => (Err(BadRow::Malformed), true),
+            Line::Text(text, true) => (row(text, into), false),
+        };
+        if let Err(bad) = read {
+            let damaged = matches!(line, Line::Text(text, _) if text.contains(&0));
+            into.found.bad_row(self.number, bad, cut, damaged);
+        }
+    }
+}
+
+fn row(line: &[u8], into: &mut FileTally) -> Result<(), BadRow> {
+    let line = without_mark(line).trim_ascii_end();
+    let mut fields = line.splitn(3, |byte| *byte == b',');
+    let [elapsed, status, error] = [(); 3].map(|()| fields.next());
+    if line.is_empty() || elapsed == Some(HEADER[0].as_bytes()) {
+        return Ok(());
+    }
+    let (Some(elapsed), Some(status), Some(error)) = (elapsed, status, error) else {
+        return Err(BadRow::Malformed);
+    };
+    into.add(&Sample {
+        elapsed: millis(elapsed).ok_or_else(|| BadRow::value("duration (ms)", elapsed))?,
+        errors: Some(u64::from(status != b"OK")),
+        code: status,
+        message: error,
+        ..Sample::default()
+    });
+    Ok(())
+}
+
+impl Decoder for Csv {
+    fn push(&mut self, bytes: &[u8], into: &mut FileTally) {
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.push(bytes, |line| self.line(line, into));
+        self.lines = lines;
+    }
+
+    fn finish(&mut self, into: &mut FileTally) {
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.finish(|line| self.line(line, into));
+        self.lines = lines;
+        into.note(
+            "ghz's CSV tells no dates, no labels and no bytes; `-O json` tells dates and the call",
+        );
+    }
+}

@@ -1,0 +1,223 @@
+//! Splits an object of JSON into its members as the bytes come, and one list in it into its entries, so
+//! that a document of any length can be read.
+
+/// The longest member or entry that is handed on, in bytes.
+const LONGEST: usize = 1024 * 1024;
+
+/// A part of a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// The name of a member, and its value in JSON.
+    Member(&'a [u8], &'a [u8]),
+    /// An entry of the list in JSON.
+    Entry(&'a [u8]),
+    /// An entry of the list that is too long to be read.
+    LongEntry,
+    /// A member that is too long to be read, with its name.
+    LongMember(&'a [u8]),
+}
+
+/// The members of a document.
+#[derive(Debug)]
+pub struct Members {
+    /// The member whose value is a list that is split.
+    list: &'static [u8],
+    name: Vec<u8>,
+    value: Vec<u8>,
+    is_long: bool,
+    /// Open braces and brackets.
+    depth: usize,
+    in_list: bool,
+    in_string: bool,
+    escaped: bool,
+    has_name: bool,
+    is_over: bool,
+    /// Whether something follows the document.
+    has_more: bool,
+}
+
+impl Members {
+    /// Those of a document in which a list has this name.
+    pub fn new(list: &'static str) -> Self {
+        Self {
+            list: list.as_bytes(),
+            name: Vec::new(),
+            value: Vec::new(),
+            is_long: false,
+            depth: 0,
+            in_list: false,
+            in_string: false,
+            escaped: false,
+            has_name: false,
+            is_over: false,
+            has_more: false,
+        }
+    }
+
+    /// Takes the next bytes and hands on what ends in them.
+    pub fn push(&mut self, bytes: &[u8], mut each: impl FnMut(Piece<'_>)) {
+        for byte in bytes {
+            self.take(*byte, &mut each);
+        }
+    }
+
+    /// Whether the document was closed.
+    pub fn is_complete(&self) -> bool {
+        self.is_over
+    }
+
+    /// Whether the bytes ended within an entry of the list.
+    pub fn is_in_entry(&self) -> bool {
+        self.in_list && (!self.value.is_empty() || self.is_long)
+    }
+
+    /// Whether something follows the document.
+    pub fn has_more(&self) -> bool {
+        self.has_more
+    }
+
+    fn take(&mut self, byte: u8, each: &mut impl FnMut(Piece<'_>)) {
+        if self.in_string {
+            self.keep(byte);
+            let escaped = std::mem::replace(&mut self.escaped, false);
+            match byte {
+                b'\\' if !escaped => self.escaped = true,
+                b'"' if !escaped => self.in_string = false,
+                _ => {}
+            }
+            return;
+        }
+        if byte.is_ascii_whitespace() {
+            return;
+        }
+        if self.is_over {
+            self.has_more = true;
+            return;
+        }
+        match byte {
+            b'"' => {
+                self.in_string = true;
+                self.keep(byte);
+            }
+            b'{' | b'[' => self.open(byte),
+            b'}' | b']' => self.close(byte, each),
+            b',' if self.is_between() => self.hand_on(each),
+            b':' if self.depth == 1 && !self.has_name => self.end_name(),
+            _ => self.keep(byte),
+        }
+    }
+
+    /// Whether the place is between members, or between entries of the list.
+    fn is_between(&self) -> bool {
+        self.depth == if self.in_list { 2 } else { 1 }
+    }
+
+    fn keep(&mut self, byte: u8) {
+        // What is before the document is not looked at.
+        if self.depth == 0 || self.is_long {
+            return;
+        }
+        if self.value.len() >= LONGEST {
+            self.is_long = true;
+            self.value = Vec::new();
+            return;
+        }
+        self.value.push(byte);
+    }
+
+    fn open(&mut self, byte: u8) {
+        let is_list = byte == b'[' && self.depth == 1 && self.has_name && self.value.is_empty();
+        if is_list && self.name == self.list {
+            self.in_list = true;
+        } else {
+            self.keep(byte);
+        }
+        self.depth += 1;
+    }
+
+    fn close(&mut self, byte: u8, each: &mut impl FnMut(Piece<'_>)) {
+        if self.is_between() {
+            self.hand_on(each);
+        } else {
+            self.keep(byte);
+        }
+        self.depth = self.depth.saturating_sub(1);
+        if self.depth == 1 && self.in_list {
+            self.in_list = false;
+            self.has_name = false;
+        }
+        self.is_over = self.depth == 0;
+    }
+
+    fn end_name(&mut self) {
+        let name = self.value.strip_prefix(b"\"").unwrap_or(&self.value);
+        let name = name.strip_suffix(b"\"").unwrap_or(name);
+        self.name = name.to_vec();
+        self.value.clear();
+        self.is_long = false;
+        self.has_name = true;
+    }
+
+    fn hand_on(&mut self, each: &mut impl FnMut(Piece<'_>)) {
+        let is_long = std::mem::take(&mut self.is_long);
+        match (self.in_list, is_long, self.value.is_empty()) {
+            (true, true, _) => each(Piece::LongEntry),
+            (false, true, _) => each(Piece::LongMember(&self.name)),
+            (_, false, true) => {}
+            (true, false, false) => each(Piece::Entry(&self.value)),
+            (false, false, false) => each(Piece::Member(&self.name, &self.value)),
+        }
+        self.value.clear();
+        self.has_name &= self.in_list;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(text: &str, portion: usize) -> (Vec<String>, bool) {
+        let (mut members, mut found) = (Members::new("list"), Vec::new());
+        for bytes in text.as_bytes().chunks(portion) {
+            members.push(bytes, |piece| {
+                let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+                found.push(match piece {
+                    Piece::Member(name, value) => format!("{}={}", text(name), text(value)),
+                    Piece::Entry(value) => text(value),
+                    Piece::LongEntry => "long".to_owned(),
+                    Piece::LongMember(name) => format!("{} is long", text(name)),
+                });
+            });
+        }
+        (found, members.is_complete())
+    }
+
+    #[test]
+    fn members_and_entries_are_found_in_any_portions() {
+        let text = "{ \"a\": 1, \"b\":{\"list\":[1,{\"x\":\"}],\\\"\"}]},\n \"list\" : [ {\"t\": [1, 2]}, \"a,b\", 3 ], \"c\":null, \"d\":[1,2]}\n";
+        let wanted = [
+            "a=1",
+            "b={\"list\":[1,{\"x\":\"}],\\\"\"}]}",
+            "{\"t\":[1,2]}",
+            "\"a,b\"",
+            "3",
+            "c=null",
+            "d=[1,2]",
+        ];
+        for portion in [1, 2, 7, 1000] {
+            let (found, complete) = pieces(text, portion);
+            assert_eq!(found, wanted);
+            assert!(complete);
+        }
+        assert!(!pieces(&text[..text.len() - 3], 3).1);
+        assert_eq!(pieces("{\"list\":[],\"a\":1}", 1).0, ["a=1"]);
+        assert_eq!(pieces("{\"list\":null}", 1).0, ["list=null"]);
+    }
+
+    #[test]
+    fn long_values_are_passed_over() {
+        let long = "x".repeat(LONGEST);
+        let text = format!("{{\"a\":\"{long}\",\"list\":[\"{long}\",1],\"b\":2}}");
+        assert_eq!(pieces(&text, 1000).0, ["a is long", "long", "1", "b=2"]);
+    }
+}

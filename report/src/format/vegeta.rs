@@ -1,0 +1,449 @@
+//! Vegeta's results as `vegeta encode` writes them in JSON or CSV, and the summary of
+//! `vegeta report -type json`. Results as gob, which `vegeta attack` writes, are read in `vegeta_gob`.
+//!
+//! The label of a request is the name of the attack (`-name`). Without one it is the method and the URL
+//! up to its query, whose values may differ in every request. As for Vegeta, a status outside 200-399 is
+//! an error, and a request without a response has status 0.
+
+use super::bodies::{self, CsvColumns, JsonBodies};
+use super::lines::{Line, Lines};
+use super::missing::Missing;
+use super::numbers::{EARLIEST, LATEST, digits, rfc3339, without_mark};
+use super::rows::{Row, Rows};
+use super::table::{self, Table};
+use super::{Decoder, whole};
+use crate::errors::Errors;
+use crate::file::FileTally;
+use crate::found::BadRow;
+use crate::histogram::to_f64;
+use crate::sample::Sample;
+use crate::summary::Summary;
+use atq_api_spec::report::{Figures, PercentilePoint};
+use memchr::{memchr2, memmem, memrchr};
+use serde::Deserialize;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// No summary is larger; it has every text of an error once.
+const LARGEST: usize = 16 * 1024 * 1024;
+const NANOS_PER_MICRO: u64 = 1000;
+
+/// A request, in any form.
+#[derive(Debug, Default)]
+pub struct Hit<'a> {
+    /// The name of the attack; may be empty.
+    pub attack: &'a [u8],
+    pub method: &'a [u8],
+    pub url: &'a [u8],
+    pub code: u64,
+    /// Microseconds since 1970 at its start.
+    pub start: u64,
+    /// Nanoseconds.
+    pub latency: u64,
+    pub sent: u64,
+    pub received: u64,
+    pub error: &'a [u8],
+}
+
+impl Hit<'_> {
+    /// Adds it to the samples.
+    ///
+    /// # Errors
+    /// When it cannot have been at this time.
+    pub fn add(&self, into: &mut FileTally) -> Result<(), BadRow> {
+        if !(EARLIEST..LATEST).contains(&self.start) {
+            let start = self.start.to_string();
+            return Err(BadRow::value("timestamp", start.as_bytes()));
+        }
+        let failed = !(200..400).contains(&self.code);
+        let code = if failed {
+            self.code.to_string()
+        } else {
+            String::new()
+        };
+        into.add(&Sample {
+            start: Some(self.start),
+            elapsed: micros(self.latency),
+            label: &self.label(),
+            errors: Some(u64::from(failed)),
+            code: code.as_bytes(),
+            message: if failed { self.error } else { b"" },
+            received: self.received,
+            sent: self.sent,
+            ..Sample::default()
+        });
+        Ok(())
+    }
+
+    fn label(&self) -> Cow<'_, [u8]> {
+        if !self.attack.is_empty() || self.url.is_empty() {
+            return Cow::Borrowed(self.attack);
+        }
+        let mut label = [self.method, b" "].concat();
+        push_address(self.url, &mut label);
+        Cow::Owned(label)
+    }
+}
+
+/// A URL without its query, and without a name and a password before its host.
+fn push_address(url: &[u8], into: &mut Vec<u8>) {
+    let url = url.get(..memchr2(b'?', b'#', url).unwrap_or(url.len()));
+    let url = url.unwrap_or_default();
+    let scheme = memmem::find(url, b"://").map_or(0, |at| at + 3);
+    let (scheme, rest) = url.split_at_checked(scheme).unwrap_or((b"", url));
+    let host = memchr::memchr(b'/', rest).unwrap_or(rest.len());
+    let (host, path) = rest.split_at_checked(host).unwrap_or((rest, b""));
+    let name = memrchr(b'@', host).map_or(0, |at| at + 1);
+    into.extend_from_slice(scheme);
+    into.extend_from_slice(host.get(name..).unwrap_or_default());
+    into.extend_from_slice(path);
+}
+
+/// Nanoseconds as microseconds.
+fn micros(nanos: u64) -> u64 {
+    nanos.saturating_add(NANOS_PER_MICRO / 2) / NANOS_PER_MICRO
+}
+
+/// `vegeta encode -to json`: an object in each line.
+pub fn json() -> Box<dyn Decoder> {
+    bodies::without(JsonBodies::default(), Box::new(Json::default()))
+}
+
+#[derive(Debug, Default)]
+struct Json {
+    lines: Lines,
+    number: u64,
+}
+
+#[derive(Deserialize)]
+struct JsonHit<'a> {
+    #[serde(borrow, default)]
+    attack: Cow<'a, str>,
+    code: u64,
+    #[serde(borrow)]
+    timestamp: Cow<'a, str>,
+    latency: u64,
+    bytes_out: u64,
+    bytes_in: u64,
+    #[serde(borrow)]
+    error: Cow<'a, str>,
+    #[serde(borrow, default)]
+    method: Cow<'a, str>,
+    #[serde(borrow, default)]
+    url: Cow<'a, str>,
+}
+
+impl Json {
+    fn line(&mut self, line: Line<'_>, into: &mut FileTally) {
+        self.number += 1;
+        let (read, cut) = match line {
+            Line::TooLong => (Err(BadRow::Malformed), false),
+            Line::Text(text, ended) => (json_hit(text, into), !ended),
+        };
+        if let Err(bad) = read {
+            let damaged = matches!(line, Line::Text(text, _) if text.contains(&0));
+            into.found.bad_row(self.number, bad, cut, damaged);
+        }
+    }
+}
+
+fn json_hit(line: &[u8], into: &mut FileTally) -> Result<(), BadRow> {
+    let line = without_mark(line).trim_ascii();
+    if line.is_empty() {
+        return Ok(());
+    }
+    let hit: JsonHit<'_> = serde_json::from_slice(line).map_err(|_| BadRow::Malformed)?;
+    let time = || BadRow::value("timestamp", hit.timestamp.as_bytes());
+    let hit = Hit {
+        attack: hit.attack.as_bytes(),
+        method: hit.method.as_bytes(),
+        url: hit.url.as_bytes(),
+        code: hit.code,
+        start: rfc3339(&hit.timestamp).ok_or_else(time)?,
+        latency: hit.latency,
+        sent: hit.bytes_out,
+        received: hit.bytes_in,
+        error: hit.error.as_bytes(),
+    };
+    hit.add(into)
+}
+
+impl Decoder for Json {
+    fn push(&mut self, bytes: &[u8], into: &mut FileTally) {
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.push(bytes, |line| self.line(line, into));
+        self.lines = lines;
+    }
+
+    fn finish(&mut self, into: &mut FileTally) {
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.finish(|line| self.line(line, into));
+        self.lines = lines;
+    }
+}
+
+/// The columns of bodies and headers in the CSV.
+const LONG_COLUMNS: &[usize] = &[6, 11];
+/// How many columns the CSV has: since 12.8.0, since 8.0.0, and in 7.0.
+const WIDTHS: [usize; 3] = [12, 9, 7];
+
+/// `vegeta encode -to csv`: a table without a header.
+pub fn csv() -> Box<dyn Decoder> {
+    let table = table::decoder(b',', Csv { width: None });
+    bodies::without(CsvColumns::new(LONG_COLUMNS), table)
+}
+
+/// Whether a file begins like Vegeta's CSV; `whole`: no more of it will come.
+pub fn is_csv(head: &[u8], whole: bool) -> bool {
+    let mut rows = Rows::new(b',');
+    rows.push(head);
+    let first = match rows.next() {
+        // The first row is longer than what is looked at: of a body no more need be seen.
+        None if whole => {
+            rows.end();
+            rows.next()
+        }
+        first => first,
+    };
+    let is_cut = first == Some(Row::Fields) && !rows.terminated() && rows.len() >= 7;
+    first == Some(Row::Fields)
+        && (WIDTHS.contains(&rows.len()) || is_cut)
+        && rows.get(0).len() == 19
+        && csv_hit(&rows).is_ok()
+        && rows.get(1).len() <= 3
+        && (rows.len() < 9 || digits(rows.get(8)).is_some() || is_cut)
+}
+
+#[derive(Debug)]
+struct Csv {
+    /// How many fields the first row has.
+    width: Option<usize>,
+}
+
+impl Table for Csv {
+    fn row(&mut self, rows: &Rows, into: &mut FileTally) -> Result<(), BadRow> {
+        let width = *self.width.get_or_insert(rows.len());
+        if rows.len() != width {
+            return Err(BadRow::Fields(rows.len(), width));
+        }
+        // Vegeta ends every row: what the last field lacks cannot be seen.
+        if !rows.terminated() {
+            return Err(BadRow::Malformed);
+        }
+        csv_hit(rows)?.add(into)
+    }
+}
+
+fn csv_hit(rows: &Rows) -> Result<Hit<'_>, BadRow> {
+    let number = |name, column| {
+        let text = rows.get(column);
+        digits(text).ok_or_else(|| BadRow::value(name, text))
+    };
+    Ok(Hit {
+        attack: rows.get(7),
+        method: rows.get(9),
+        url: rows.get(10),
+        code: number("code", 1)?,
+        start: number("timestamp", 0)? / NANOS_PER_MICRO,
+        latency: number("latency", 2)?,
+        sent: number("bytes_out", 3)?,
+        received: number("bytes_in", 4)?,
+        error: rows.get(5),
+    })
+}
+
+/// `vegeta report -type json`.
+pub fn report() -> Box<dyn Decoder> {
+    whole::decoder(LARGEST, read)
+}
+
+/// Times are nanoseconds.
+#[derive(Deserialize)]
+struct Report<'a> {
+    latencies: Latencies,
+    bytes_in: Bytes,
+    bytes_out: Bytes,
+    duration: f64,
+    wait: f64,
+    requests: u64,
+    success: f64,
+    status_codes: BTreeMap<String, u64>,
+    #[serde(borrow, default)]
+    errors: Option<Vec<Cow<'a, str>>>,
+}
+
+#[derive(Deserialize)]
+struct Latencies {
+    mean: Option<f64>,
+    #[serde(rename = "50th")]
+    p50: Option<f64>,
+    #[serde(rename = "90th")]
+    p90: Option<f64>,
+    #[serde(rename = "95th")]
+    p95: Option<f64>,
+    #[serde(rename = "99th")]
+    p99: Option<f64>,
+    max: Option<f64>,
+    min: Option<f64>,
+}
+
+#[derive(Deserialize)]
+struct Bytes {
+    total: Option<f64>,
+}
+
+impl Report<'_> {
+    /// From the first start to the last end.
+    fn seconds(&self) -> f64 {
+        (self.duration + self.wait) / 1e9
+    }
+
+    fn figures(&self) -> Figures {
+        let mut missing = Missing::default();
+        let millis = |nanos: Option<f64>| nanos.map(|nanos| nanos / 1e6);
+        let (latencies, samples) = (&self.latencies, to_f64(self.requests));
+        let failed = ((1.0 - self.success) * samples).round();
+        let rate = (self.seconds() > 0.0).then(|| samples / self.seconds());
+        let figures = Figures {
+            samples: self.requests,
+            errors: missing.count("errors", Some(failed)),
+            error_percent: failed / samples.max(1.0) * 100.0,
+            throughput: missing.figure("throughput", rate),
+            min: missing.figure("min", millis(latencies.min)),
+            mean: missing.figure("mean", millis(latencies.mean)),
+            p50: missing.figure("p50", millis(latencies.p50)),
+            p90: missing.figure("p90", millis(latencies.p90)),
+            p95: missing.figure("p95", millis(latencies.p95)),
+            p99: missing.figure("p99", millis(latencies.p99)),
+            max: missing.figure("max", millis(latencies.max)),
+            received_bytes: missing.count("receivedBytes", self.bytes_in.total),
+            sent_bytes: missing.count("sentBytes", self.bytes_out.total),
+            missing: Vec::new(),
+        };
+        Figures {
+            missing: missing.names(),
+            ..figures
+        }
+    }
+
+    /// Errors by status; of each status the first text that begins with it.
+    fn add_errors(&self, errors: &mut Errors) {
+        for (code, count) in &self.status_codes {
+            if code
+                .parse()
+                .is_ok_and(|code: u64| (200..400).contains(&code))
+            {
+                continue;
+            }
+            let mut texts = self.errors.iter().flatten();
+            let message = match code.as_str() {
+                "0" => "no response",
+                code => texts
+                    .find(|text| text.starts_with(code))
+                    .map_or("", |text| text),
+            };
+            errors.add(code.as_bytes(), message.as_bytes(), *count);
+        }
+    }
+}
+
+fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
+    let report: Report<'_> = serde_json::from_slice(text)
+        .map_err(|error| format!("not a report of Vegeta, or not all of it: {error}"))?;
+    if report.requests == 0 {
+        return Ok(());
+    }
+    let total = report.figures();
+    report.add_errors(&mut into.summary_errors);
+    into.note("percentiles are Vegeta's own estimates; its report has no labels and no figures over time. `vegeta attack -output` or `vegeta encode` gives single samples");
+    into.found.samples = total.samples;
+    into.summary = Some(Summary {
+        form: "vegeta",
+        worker: into.worker().to_owned(),
+        distribution: distribution(&total),
+        duration: Some(report.seconds()),
+        labels: Vec::new(),
+        total,
+    });
+    Ok(())
+}
+
+/// The percentiles that a summary tells.
+pub fn distribution(total: &Figures) -> Vec<PercentilePoint> {
+    let points = [
+        ("min", 0.0, total.min),
+        ("p50", 50.0, total.p50),
+        ("p90", 90.0, total.p90),
+        ("p95", 95.0, total.p95),
+        ("p99", 99.0, total.p99),
+        ("max", 100.0, total.max),
+    ];
+    let told = |name: &str| total.missing.iter().all(|missing| missing != name);
+    let points = points.into_iter().filter(|(name, ..)| told(name));
+    points
+        .map(|(_, percentile, millis)| PercentilePoint { percentile, millis })
+        .collect()
+}
+
+/// A latency of a gob, which has a sign there.
+///
+/// # Errors
+/// When it is negative.
+pub fn nanos(latency: i64) -> Result<u64, BadRow> {
+    u64::try_from(latency).map_err(|_| BadRow::value("latency", latency.to_string().as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_label_is_the_attack_or_the_address_without_its_query_and_secrets() {
+        let label = |attack: &str, url: &str| {
+            let hit = Hit {
+                attack: attack.as_bytes(),
+                method: b"GET",
+                url: url.as_bytes(),
+                ..Hit::default()
+            };
+            String::from_utf8(hit.label().into_owned()).unwrap()
+        };
+        for (attack, url, wanted) in [
+            ("shop", "http://h/a", "shop"),
+            ("", "http://h/a?id=7", "GET http://h/a"),
+            ("", "http://h:80/a#b?c", "GET http://h:80/a"),
+            ("", "http://me:secret@h/a@b", "GET http://h/a@b"),
+            ("", "http://h", "GET http://h"),
+            ("", "/only", "GET /only"),
+            ("", "", ""),
+        ] {
+            assert_eq!(label(attack, url), wanted);
+        }
+    }
+
+    #[test]
+    fn other_tables_are_not_taken_for_vegetas() {
+        let row = "1795877186301308996,200,7339833,0,13,,YQ==,shop,0\n";
+        assert!(is_csv(row.as_bytes(), false));
+        assert!(is_csv(
+            b"1795877186301308996,200,7339833,0,13,,YQ==\n",
+            false
+        ));
+        for text in [
+            "1795877186301,200,7339833,0,13,,YQ==,shop,0\n",
+            "1795877186301308996,200,7339833,0,13,,YQ==,shop\n",
+            "1795877186301308996,200,7339833,0,13,,YQ==,shop,x\n",
+            "1795877186301308996,OK,7339833,0,13,,YQ==,shop,0\n",
+            "1795877186301308996,200,7339833,0,13,,YQ==,shop,0",
+        ] {
+            assert!(!is_csv(text.as_bytes(), false), "{text}");
+        }
+    }
+
+    #[test]
+    fn nanoseconds_are_rounded_to_the_nearest_microsecond() {
+        assert_eq!([499, 500, 1_499].map(micros), [0, 1, 1]);
+    }
+}

@@ -1,0 +1,566 @@
+//! Vegeta's results as `vegeta attack` writes them: a stream of Go's gob encoding.
+//!
+//! A gob is a series of messages, each with its length. Some define types, the others are values. Types
+//! and fields have numbers that depend on the version of Go and of Vegeta, so they are taken from the
+//! definitions, by name. Fields are decoded one by one as they come: of a body, which may be of any
+//! length, nothing is kept. Headers come last in a result, and are passed over by the length of the message.
+
+use super::Decoder;
+use super::vegeta::{Hit, nanos};
+use crate::file::FileTally;
+use crate::found::BadRow;
+use std::collections::HashMap;
+
+/// Of a text no more is kept, in bytes.
+const LONGEST_TEXT: usize = 4096;
+/// The longest definition, in bytes; Vegeta's have about 150.
+const LONGEST_DEFINITION: u64 = 64 * 1024;
+/// Types in a stream; Vegeta defines four.
+const MOST_TYPES: usize = 256;
+/// Seconds from the year 1, from which Go counts, to 1970.
+const TO_1970: i64 = 62_135_596_800;
+/// What follows the length and the number of the first definition.
+const FIRST_TYPE: &[u8] = b"\x03\x01\x01\x06Result";
+
+/// A file of this format.
+pub fn decoder() -> Box<dyn Decoder> {
+    Box::new(Gob::default())
+}
+
+/// Whether a file begins with the definition of Vegeta's result.
+pub fn is_gob(head: &[u8]) -> bool {
+    let mut reader = Reader::new(head);
+    let is_definition = reader.uint().is_ok() && reader.int().is_ok_and(|id| id < 0);
+    is_definition && reader.rest().starts_with(FIRST_TYPE)
+}
+
+/// Why reading does not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// More bytes are needed.
+    More,
+    /// The bytes are no gob of Vegeta.
+    Broken,
+}
+
+type Outcome<T> = Result<T, Stop>;
+
+/// Reads the primitives of a gob.
+#[derive(Debug)]
+struct Reader<'a> {
+    bytes: &'a [u8],
+    used: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, used: 0 }
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.used..).unwrap_or_default()
+    }
+
+    fn take(&mut self, length: usize) -> Outcome<&'a [u8]> {
+        let taken = self.rest().get(..length).ok_or(Stop::More)?;
+        self.used += length;
+        Ok(taken)
+    }
+
+    /// One byte below 128, or the negated number of bytes that follow.
+    fn uint(&mut self) -> Outcome<u64> {
+        let first = self.take(1)?.first().copied().ok_or(Stop::More)?;
+        if first < 128 {
+            return Ok(u64::from(first));
+        }
+        let length = usize::from(first.wrapping_neg());
+        if length > 8 {
+            return Err(Stop::Broken);
+        }
+        let bytes = self.take(length)?.iter();
+        Ok(bytes.fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    }
+
+    /// The lowest bit is the sign.
+    fn int(&mut self) -> Outcome<i64> {
+        let number = self.uint()?;
+        let half = i64::try_from(number >> 1).map_err(|_| Stop::Broken)?;
+        Ok(if number & 1 == 1 { !half } else { half })
+    }
+
+    fn text(&mut self) -> Outcome<&'a [u8]> {
+        let length = usize::try_from(self.uint()?).map_err(|_| Stop::Broken)?;
+        self.take(length)
+    }
+}
+
+/// A field of Vegeta's result that is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Name {
+    Attack,
+    Code,
+    Timestamp,
+    Latency,
+    BytesOut,
+    BytesIn,
+    Error,
+    Method,
+    Url,
+}
+
+impl Name {
+    fn of(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b"Attack" => Self::Attack,
+            b"Code" => Self::Code,
+            b"Timestamp" => Self::Timestamp,
+            b"Latency" => Self::Latency,
+            b"BytesOut" => Self::BytesOut,
+            b"BytesIn" => Self::BytesIn,
+            b"Error" => Self::Error,
+            b"Method" => Self::Method,
+            b"URL" => Self::Url,
+            _ => return None,
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Field {
+    /// None: it is passed over.
+    name: Option<Name>,
+    /// The number of its type.
+    kind: i64,
+}
+
+#[derive(Debug)]
+enum Type {
+    /// Vegeta's result, with its fields and how many of them come up to the last one that is read.
+    Result(Vec<Field>, usize),
+    /// Bytes that the type itself encodes, with their length before them.
+    Opaque,
+    /// Lists, maps and other structures.
+    Other,
+}
+
+/// How a field is encoded.
+enum Kind {
+    Uint,
+    Int,
+    Bytes,
+    Other,
+}
+
+type Types = HashMap<i64, Type>;
+
+/// How a field of this type is encoded. Numbers below 64 are Go's own types.
+fn kind(types: &Types, id: i64) -> Kind {
+    match (id, types.get(&id)) {
+        (1 | 3 | 4, _) => Kind::Uint,
+        (2, _) => Kind::Int,
+        (5 | 6, _) | (_, Some(Type::Opaque)) => Kind::Bytes,
+        _ => Kind::Other,
+    }
+}
+
+/// What a definition defines.
+fn definition(bytes: &[u8]) -> Outcome<Type> {
+    let mut reader = Reader::new(bytes);
+    // One field of `wireType` is set: an array, a list, a structure, a map, or one of three that encode themselves.
+    match reader.uint()? {
+        3 => structure(&mut reader),
+        5..=7 => Ok(Type::Opaque),
+        1..=4 => Ok(Type::Other),
+        _ => Err(Stop::Broken),
+    }
+}
+
+fn structure(reader: &mut Reader<'_>) -> Outcome<Type> {
+    let (mut number, mut name, mut fields) = (0, Vec::new(), Vec::new());
+    loop {
+        match (number, reader.uint()?) {
+            (_, 0) => break,
+            (0, 1) => {
+                name = named(reader)?.0;
+                number = 1;
+            }
+            (0, 2) | (1, 1) => {
+                for _ in 0..reader.uint()? {
+                    let (name, kind) = named(reader)?;
+                    let name = Name::of(&name);
+                    fields.push(Field { name, kind });
+                }
+                number = 2;
+            }
+            _ => return Err(Stop::Broken),
+        }
+    }
+    let has = |name| fields.iter().any(|field| field.name == Some(name));
+    let is_result = name == b"Result" && has(Name::Timestamp) && has(Name::Latency);
+    let last = fields.iter().rposition(|field| field.name.is_some());
+    Ok(match is_result {
+        true => Type::Result(fields, last.map_or(0, |last| last + 1)),
+        false => Type::Other,
+    })
+}
+
+/// A structure of a name and the number of a type.
+fn named(reader: &mut Reader<'_>) -> Outcome<(Vec<u8>, i64)> {
+    let (mut field, mut name, mut id) = (0_u64, Vec::new(), 0);
+    loop {
+        let delta = reader.uint()?;
+        if delta == 0 {
+            return Ok((name, id));
+        }
+        field = field.saturating_add(delta);
+        match field {
+            1 => name = reader.text()?.to_vec(),
+            2 => id = reader.int()?,
+            _ => return Err(Stop::Broken),
+        }
+    }
+}
+
+/// A time as Go encodes it, as microseconds since 1970.
+fn time(bytes: &[u8]) -> Option<u64> {
+    let [1 | 2, rest @ ..] = bytes else {
+        return None;
+    };
+    let (seconds, rest) = rest.split_first_chunk()?;
+    let (nanos, _) = rest.split_first_chunk()?;
+    let seconds = i64::from_be_bytes(*seconds).checked_sub(TO_1970)?;
+    let seconds = u64::try_from(seconds).ok()?.checked_mul(1_000_000)?;
+    seconds.checked_add(u64::from(u32::from_be_bytes(*nanos)) / 1000)
+}
+
+/// A result whose fields come.
+#[derive(Debug, Default)]
+struct Value {
+    /// The number of its type.
+    id: i64,
+    /// The number of the next field.
+    next: u64,
+    attack: Vec<u8>,
+    code: u64,
+    start: Option<u64>,
+    latency: i64,
+    sent: u64,
+    received: u64,
+    error: Vec<u8>,
+    method: Vec<u8>,
+    url: Vec<u8>,
+}
+
+impl Value {
+    fn set_uint(&mut self, name: Option<Name>, value: u64) {
+        match name {
+            Some(Name::Code) => self.code = value,
+            Some(Name::BytesOut) => self.sent = value,
+            Some(Name::BytesIn) => self.received = value,
+            _ => {}
+        }
+    }
+
+    fn set_text(&mut self, name: Name, text: &[u8]) {
+        let field = match name {
+            Name::Timestamp => {
+                self.start = time(text);
+                return;
+            }
+            Name::Attack => &mut self.attack,
+            Name::Error => &mut self.error,
+            Name::Method => &mut self.method,
+            Name::Url => &mut self.url,
+            _ => return,
+        };
+        text.clone_into(field);
+    }
+
+    fn add(&self, into: &mut FileTally) -> Result<(), BadRow> {
+        let hit = Hit {
+            attack: &self.attack,
+            method: &self.method,
+            url: &self.url,
+            code: self.code,
+            start: self.start.ok_or_else(|| BadRow::value("timestamp", b""))?,
+            latency: nanos(self.latency)?,
+            sent: self.sent,
+            received: self.received,
+            error: &self.error,
+        };
+        hit.add(into)
+    }
+}
+
+/// What of a message comes next.
+#[derive(Debug)]
+enum Part {
+    /// The number of its type.
+    Start,
+    /// What the type of this number is.
+    Definition(i64),
+    /// A field of a result.
+    Field(Box<Value>),
+    /// The end of a result, all of whose fields were read.
+    End(Box<Value>),
+    /// The end of a message that is left out, because it defines a type or cannot be read.
+    Nothing,
+}
+
+/// Bytes that were used, and bytes behind them to be passed over.
+type Step = (usize, u64);
+
+impl Part {
+    /// Reads on in a message, of which these bytes are there and so many are left.
+    fn step(&mut self, bytes: &[u8], left: u64, types: &mut Types) -> Outcome<Step> {
+        let mut reader = Reader::new(bytes);
+        match self {
+            Self::Start => {
+                let id = reader.int()?;
+                *self = match types.get(&id) {
+                    _ if id < 0 => Self::Definition(id.checked_neg().ok_or(Stop::Broken)?),
+                    Some(Type::Result(..)) => Self::Field(Box::new(Value {
+                        id,
+                        ..Value::default()
+                    })),
+                    _ => return Err(Stop::Broken),
+                };
+                Ok((reader.used, 0))
+            }
+            Self::Definition(id) => {
+                if left > LONGEST_DEFINITION || types.len() >= MOST_TYPES {
+                    return Err(Stop::Broken);
+                }
+                if len(bytes) < left {
+                    return Err(Stop::More);
+                }
+                types.insert(*id, definition(bytes)?);
+                *self = Self::Nothing;
+                Ok((bytes.len(), 0))
+            }
+            Self::Field(value) => {
+                let Some(step) = field(value, &mut reader, left, types)? else {
+                    let value = std::mem::take(value);
+                    *self = Self::End(value);
+                    return Ok((reader.used, left.saturating_sub(len_used(&reader))));
+                };
+                Ok(step)
+            }
+            Self::End(_) | Self::Nothing => Ok((0, left)),
+        }
+    }
+}
+
+fn len(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+fn len_used(reader: &Reader<'_>) -> u64 {
+    u64::try_from(reader.used).unwrap_or(u64::MAX)
+}
+
+/// Reads a field of a result; none: no more of them are wanted.
+fn field(
+    value: &mut Value,
+    reader: &mut Reader<'_>,
+    left: u64,
+    types: &Types,
+) -> Outcome<Option<Step>> {
+    let Some(Type::Result(fields, read)) = types.get(&value.id) else {
+        return Err(Stop::Broken);
+    };
+    let delta = reader.uint()?;
+    if delta == 0 {
+        return match len_used(reader) == left {
+            true => Ok(None),
+            false => Err(Stop::Broken),
+        };
+    }
+    let number = value.next.checked_add(delta - 1).ok_or(Stop::Broken)?;
+    let index = usize::try_from(number).map_err(|_| Stop::Broken)?;
+    let field = fields.get(index).ok_or(Stop::Broken)?;
+    if index >= *read {
+        return Ok(None);
+    }
+    let mut skipped = 0;
+    match kind(types, field.kind) {
+        Kind::Uint => {
+            let number = reader.uint()?;
+            value.set_uint(field.name, number);
+        }
+        Kind::Int => {
+            let number = reader.int()?;
+            if field.name == Some(Name::Latency) {
+                value.latency = number;
+            }
+        }
+        Kind::Bytes => {
+            let length = reader.uint()?;
+            if length > left.saturating_sub(len_used(reader)) {
+                return Err(Stop::Broken);
+            }
+            skipped = length;
+            if let Some(name) = field.name {
+                let kept = usize::try_from(length).map_or(LONGEST_TEXT, |length| length);
+                let text = reader.take(kept.min(LONGEST_TEXT))?;
+                value.set_text(name, text);
+                skipped = length.saturating_sub(len(text));
+            }
+        }
+        // Vegeta has such a field at the end only.
+        Kind::Other => return Err(Stop::Broken),
+    }
+    value.next = number + 1;
+    Ok(Some((reader.used, skipped)))
+}
+
+#[derive(Debug)]
+struct Message {
+    part: Part,
+    /// Bytes of it that were not read or passed over yet.
+    left: u64,
+}
+
+#[derive(Debug, Default)]
+struct Gob {
+    /// Bytes that were not read yet.
+    buffer: Vec<u8>,
+    /// Bytes that will be passed over.
+    skip: u64,
+    types: Types,
+    message: Option<Message>,
+    /// The number of the message, from one.
+    number: u64,
+    broken: bool,
+}
+
+impl Gob {
+    fn read(&mut self, into: &mut FileTally) {
+        let buffer = std::mem::take(&mut self.buffer);
+        let mut rest = buffer.as_slice();
+        loop {
+            let skipped =
+                usize::try_from(self.skip).map_or(rest.len(), |skip| skip.min(rest.len()));
+            rest = rest.get(skipped..).unwrap_or_default();
+            self.skip = self
+                .skip
+                .saturating_sub(u64::try_from(skipped).unwrap_or(u64::MAX));
+            if self.skip > 0 {
+                break;
+            }
+            match self.step(rest, into) {
+                Ok(used) => rest = rest.get(used..).unwrap_or_default(),
+                Err(Stop::More) => break,
+                Err(Stop::Broken) => {
+                    self.broken = true;
+                    into.found.wrong = Some(format!(
+                        "its gob data is damaged behind message {}: the rest was not read",
+                        self.number
+                    ));
+                    return;
+                }
+            }
+        }
+        let used = buffer.len() - rest.len();
+        self.buffer = buffer;
+        self.buffer.drain(..used);
+    }
+
+    fn step(&mut self, bytes: &[u8], into: &mut FileTally) -> Outcome<usize> {
+        let Some(message) = &mut self.message else {
+            let mut reader = Reader::new(bytes);
+            let left = reader.uint()?;
+            if left == 0 {
+                return Err(Stop::Broken);
+            }
+            self.number += 1;
+            self.message = Some(Message {
+                part: Part::Start,
+                left,
+            });
+            return Ok(reader.used);
+        };
+        if message.left == 0 {
+            let read = match &message.part {
+                Part::End(value) => value.add(into),
+                Part::Nothing => Ok(()),
+                _ => Err(BadRow::Malformed),
+            };
+            self.message = None;
+            if let Err(bad) = read {
+                into.found.bad_row(self.number, bad, false, false);
+            }
+            return Ok(0);
+        }
+        let there = usize::try_from(message.left).map_or(bytes.len(), |left| left.min(bytes.len()));
+        let bytes = bytes.get(..there).unwrap_or_default();
+        let is_all = len(bytes) == message.left;
+        match message.part.step(bytes, message.left, &mut self.types) {
+            Ok((used, skipped)) => {
+                self.skip = skipped;
+                message.left -= message
+                    .left
+                    .min(skipped + u64::try_from(used).unwrap_or_default());
+                Ok(used)
+            }
+            Err(Stop::More) if !is_all => Err(Stop::More),
+            Err(_) => {
+                into.found
+                    .bad_row(self.number, BadRow::Malformed, false, false);
+                message.part = Part::Nothing;
+                self.skip = std::mem::take(&mut message.left);
+                Ok(0)
+            }
+        }
+    }
+}
+
+impl Decoder for Gob {
+    fn push(&mut self, bytes: &[u8], into: &mut FileTally) {
+        if !self.broken {
+            self.buffer.extend_from_slice(bytes);
+            self.read(into);
+        }
+    }
+
+    fn finish(&mut self, into: &mut FileTally) {
+        let is_cut = self.message.is_some() || self.skip > 0 || !self.buffer.is_empty();
+        if is_cut && !self.broken {
+            into.found
+                .bad_row(self.number, BadRow::Malformed, true, false);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_as_go_writes_them() {
+        for (bytes, number) in [
+            (&b"\x7f"[..], 127),
+            (b"\xff\x80", 128),
+            (b"\xfe\x01\x2e", 302),
+            (b"\xf8\xff\xff\xff\xff\xff\xff\xff\xff", u64::MAX),
+        ] {
+            assert_eq!(Reader::new(bytes).uint(), Ok(number));
+        }
+        assert_eq!(Reader::new(b"\xfd\xdf\xfe\x72").int(), Ok(7_339_833));
+        assert_eq!(Reader::new(b"\x01").int(), Ok(-1));
+        assert_eq!(Reader::new(b"\xf7").uint(), Err(Stop::Broken));
+        assert_eq!(Reader::new(b"\xfe\x01").uint(), Err(Stop::More));
+    }
+
+    #[test]
+    fn a_zone_does_not_change_a_time() {
+        let mut bytes = b"\x01\0\0\0\x0e\xe2\x9c\xe0\x42\x11\xf5\x9c\x44\0\0".to_vec();
+        assert_eq!(time(&bytes), Some(1_795_877_186_301_308));
+        bytes.splice(13.., [0x01, 0x4a]);
+        assert_eq!(time(&bytes), Some(1_795_877_186_301_308));
+        assert_eq!(time(&bytes[..12]), None);
+        assert_eq!(time(b""), None);
+    }
+}
