@@ -53,7 +53,7 @@ pub struct Report {
 pub struct ReportSource {
     /// The container and the path in its `/atq/results`, for example `master.1/results.jtl`.
     pub path: String,
-    /// `jtl-csv`, `jtl-xml`, `locust`, `k6`, `csv`; empty when it is none of them.
+    /// Its format, for example `jtl-csv`, `locust`, `k6`, `gatling` or `csv`; empty when it is none of the known ones.
     pub format: String,
     /// Samples in it.
     pub samples: u64,

@@ -9,7 +9,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod text;
-mod untold;
+mod missing;
 
 use atq_api_spec::report::{Report, Series};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -25,7 +25,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 
 /// The page of a report. The same report gives the same bytes.
 pub fn html(report: &Report) -> String {
-    let report = &untold::marked(report);
+    let report = &missing::marked(report);
     let title = format!("Report of {}", text::visible(&report.task));
     html! {
         (DOCTYPE)

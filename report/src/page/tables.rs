@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use super::charts::bars::bar;
 use super::number::{NONE, bytes, count, fixed, percent, percent_digits, short, some};
 use super::text;
-use super::untold::is_told;
+use super::missing::is_told;
 
 /// Kinds of errors that are listed one by one.
 const KINDS: usize = 200;
