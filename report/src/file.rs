@@ -56,10 +56,11 @@ impl FileTally {
             b"" => self.worker.as_bytes(),
             named => named,
         };
-        let sample = Sample { worker, ..*sample };
         self.found.samples += sample.samples;
-        let label = self.samples.add(&sample);
-        self.fingerprint.add(&sample, label);
+        self.found.rows += 1;
+        let label = self.samples.add(&Sample { worker, ..*sample });
+        // A copy has the same samples whatever container it is in.
+        self.fingerprint.add(sample, label);
     }
 
     /// Notes how many users were active at a time, in microseconds since 1970.

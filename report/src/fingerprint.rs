@@ -11,8 +11,9 @@ use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 
 const SECOND: u64 = 1_000_000;
+const MILLI: u64 = 1000;
 /// Cells that are kept of a file; with more, neighbouring seconds share one.
-const MOST_CELLS: usize = 32 * 1024;
+const MOST_CELLS: usize = 16 * 1024;
 /// No more seconds share a cell than two to this: eight years.
 const MOST_SHIFT: u32 = 28;
 
@@ -23,35 +24,82 @@ const MANY_DURATIONS: usize = 5;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Side {
     pub count: u64,
-    /// Of durations and times.
-    fine: u64,
     /// Of durations.
-    coarse: u64,
+    durations: u64,
+    /// Of durations and milliseconds within the second.
+    millis: u64,
+    /// Of durations and microseconds within the second.
+    micros: u64,
+    /// Of durations and who made the samples.
+    makers: u64,
+}
+
+/// What both of two files tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Common {
+    resolution: Resolution,
+    /// Whether both tell who made their samples.
+    makers: bool,
+}
+
+/// How exactly a file tells times.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Resolution {
+    /// Whole seconds.
+    #[default]
+    Seconds,
+    /// Whole milliseconds.
+    Millis,
+    /// Microseconds.
+    Micros,
+}
+
+/// The hashes of a sample.
+#[derive(Debug, Clone, Copy)]
+struct Hashes {
+    durations: u64,
+    millis: u64,
+    micros: u64,
+    makers: u64,
 }
 
 impl Side {
-    fn add(&mut self, count: u64, fine: u64, coarse: u64) {
+    fn add(&mut self, count: u64, hashes: Hashes) {
         self.count += count;
-        self.fine = self.fine.wrapping_add(fine);
-        self.coarse = self.coarse.wrapping_add(coarse);
+        self.durations = self.durations.wrapping_add(hashes.durations);
+        self.millis = self.millis.wrapping_add(hashes.millis);
+        self.micros = self.micros.wrapping_add(hashes.micros);
+        self.makers = self.makers.wrapping_add(hashes.makers);
     }
 
     fn merge(&mut self, other: Self) {
-        self.add(other.count, other.fine, other.coarse);
+        let hashes = Hashes {
+            durations: other.durations,
+            millis: other.millis,
+            micros: other.micros,
+            makers: other.makers,
+        };
+        self.add(other.count, hashes);
     }
 
-    /// Whether it holds the same samples; `fine`: both files tell fractions of seconds.
-    pub fn equals(&self, other: &Self, fine: bool) -> bool {
+    fn times(&self, resolution: Resolution) -> u64 {
+        match resolution {
+            Resolution::Seconds => self.durations,
+            Resolution::Millis => self.millis,
+            Resolution::Micros => self.micros,
+        }
+    }
+
+    /// Whether it holds the same samples, by what both files tell.
+    fn equals(&self, other: &Self, common: Common) -> bool {
         self.count == other.count
-            && match fine {
-                true => self.fine == other.fine,
-                false => self.coarse == other.coarse,
-            }
+            && self.times(common.resolution) == other.times(common.resolution)
+            && (!common.makers || self.makers == other.makers)
     }
 
     /// One number for the samples.
-    pub fn digest(&self, fine: bool) -> u64 {
-        mix(self.count, if fine { self.fine } else { self.coarse })
+    fn digest(&self, resolution: Resolution) -> u64 {
+        mix(self.count, self.times(resolution))
     }
 }
 
@@ -80,7 +128,8 @@ pub struct Growing {
     names: Vec<u64>,
     good: Side,
     failed: Side,
-    has_fractions: bool,
+    resolution: Resolution,
+    has_makers: bool,
 }
 
 /// Two numbers to one that depends on every bit of both.
@@ -94,26 +143,45 @@ fn mix(a: u64, b: u64) -> u64 {
 impl Growing {
     /// Adds a sample, whose label has this number.
     pub fn add(&mut self, sample: &Sample<'_>, label: usize) {
-        let end = sample.end().unwrap_or_default();
-        let (second, fraction) = (end / SECOND, end % SECOND);
-        self.has_fractions |=
-            fraction != 0 && sample.start.is_some_and(|start| start % SECOND != 0);
-        let name = self.name(sample.label, label);
+        let told = sample.told().unwrap_or_default();
+        let (second, fraction) = (told / SECOND, told % SECOND);
+        self.resolution = self.resolution.max(match fraction {
+            0 => Resolution::Seconds,
+            _ if fraction.is_multiple_of(MILLI) => Resolution::Millis,
+            _ => Resolution::Micros,
+        });
+        let maker = if sample.thread.is_empty() {
+            sample.worker
+        } else {
+            sample.thread
+        };
+        self.has_makers |= !maker.is_empty();
         let what = mix(sample.elapsed, sample.samples << 32 | sample.known_errors());
-        let when = mix(name, second);
-        let (fine, coarse) = (mix(what, fraction), what);
-        let (of_file_fine, of_file_coarse) = (mix(fine, when), mix(coarse, when));
+        let hashes = Hashes {
+            durations: what,
+            millis: mix(what, fraction / MILLI),
+            micros: mix(what, fraction),
+            makers: mix(what, FixedState::with_seed(2).hash_one(maker)),
+        };
+        let when = mix(self.name(sample.label, label), second);
+        let of_file = Hashes {
+            durations: mix(hashes.durations, when),
+            millis: mix(hashes.millis, when),
+            micros: mix(hashes.micros, when),
+            makers: mix(hashes.makers, when),
+        };
         let failed = sample.known_errors();
+        let good = sample.samples.saturating_sub(failed);
         let cell = self.cell(label, second);
         if failed > 0 {
-            cell.failed.add(failed, fine, coarse);
-            self.failed.add(failed, of_file_fine, of_file_coarse);
+            cell.failed.add(failed, hashes);
         }
-        if sample.samples > failed {
-            let good = sample.samples - failed;
-            // The borrow of the cell ended with the other counts.
-            self.cell(label, second).good.add(good, fine, coarse);
-            self.good.add(good, of_file_fine, of_file_coarse);
+        if good > 0 {
+            cell.good.add(good, hashes);
+            self.good.add(good, of_file);
+        }
+        if failed > 0 {
+            self.failed.add(failed, of_file);
         }
     }
 
@@ -176,7 +244,8 @@ impl Growing {
             cells,
             good: self.good,
             failed: self.failed,
-            has_fractions: self.has_fractions,
+            resolution: self.resolution,
+            has_makers: self.has_makers,
         }
     }
 }
@@ -190,7 +259,8 @@ pub struct Fingerprint {
     cells: Vec<((u64, u64), Cell)>,
     good: Side,
     failed: Side,
-    has_fractions: bool,
+    resolution: Resolution,
+    has_makers: bool,
 }
 
 /// How the samples of a file go together with those of another.
@@ -217,16 +287,29 @@ impl Fingerprint {
         self.samples() == 0
     }
 
+    /// How exactly the file tells times.
+    pub fn resolution(&self) -> Resolution {
+        self.resolution
+    }
+
     /// Whether the times of the file have fractions of seconds.
     pub fn has_fractions(&self) -> bool {
-        self.has_fractions
+        self.resolution > Resolution::Seconds
+    }
+
+    /// What both files tell.
+    fn common(&self, other: &Self) -> Common {
+        Common {
+            resolution: self.resolution.min(other.resolution),
+            makers: self.has_makers && other.has_makers,
+        }
     }
 
     /// Whether all samples together are the same as, or one kind of, those of another file.
     pub fn relation(&self, other: &Self) -> Relation {
-        let fine = self.has_fractions && other.has_fractions;
-        let good = self.good.equals(&other.good, fine);
-        let failed = self.failed.equals(&other.failed, fine);
+        let common = self.common(other);
+        let good = self.good.equals(&other.good, common);
+        let failed = self.failed.equals(&other.failed, common);
         if self.samples() == 0 {
             Relation::Other
         } else if good && failed {
@@ -242,7 +325,7 @@ impl Fingerprint {
 
     /// How many of the samples are found in the other file in whole cells, when its times are moved by
     /// some cells.
-    fn found_in(&self, other: &Self, fine: bool, moved: i64) -> (u64, u64) {
+    fn found_in(&self, other: &Self, common: Common, moved: i64) -> (u64, u64) {
         let (mut cells, mut samples) = (0, 0);
         for ((name, slot), cell) in &self.cells {
             let key = (*name, slot.wrapping_add_signed(moved));
@@ -251,7 +334,7 @@ impl Fingerprint {
             };
             let theirs = &other.cells[at].1;
             for (one, two) in [(cell.good, theirs.good), (cell.failed, theirs.failed)] {
-                if one.count > 0 && one.equals(&two, fine) {
+                if one.count > 0 && one.equals(&two, common) {
                     cells += 1;
                     samples += one.count;
                 }
@@ -265,15 +348,15 @@ impl Fingerprint {
     pub fn shared_with(&self, other: &Self) -> u64 {
         /// Fewer equal seconds or samples may be chance.
         const LEAST: u64 = 3;
-        let fine = self.has_fractions && other.has_fractions;
-        let (cells, samples) = self.found_in(other, fine, 0);
+        let common = self.common(other);
+        let (cells, samples) = self.found_in(other, common, 0);
         if samples < LEAST {
             return 0;
         }
-        let by_chance = [-2, -1, 1, 2].map(|moved| self.found_in(other, fine, moved).0);
+        let by_chance = [-2, -1, 1, 2].map(|moved| self.found_in(other, common, moved).0);
         let by_chance = by_chance.into_iter().max().unwrap_or_default();
         // Without fractions of seconds a few seconds are soon the same.
-        let by_chance = by_chance + u64::from(!fine);
+        let by_chance = by_chance + u64::from(common.resolution == Resolution::Seconds);
         match cells > 4 * by_chance {
             true => samples,
             false => 0,
@@ -283,21 +366,23 @@ impl Fingerprint {
     /// Whether equal rows in both files can hardly be chance: both tell fractions of seconds, or neither
     /// does and there are many durations.
     pub fn is_telling(&self, other: &Self) -> bool {
-        if self.has_fractions || other.has_fractions {
-            return self.has_fractions && other.has_fractions;
+        if self.has_fractions() || other.has_fractions() {
+            return self.has_fractions() && other.has_fractions();
         }
         let hashes = self.cells.iter();
-        let hashes = hashes.map(|(_, cell)| cell.good.digest(false) ^ cell.failed.digest(false));
+        let hashes = hashes.map(|(_, cell)| {
+            cell.good.digest(Resolution::Seconds) ^ cell.failed.digest(Resolution::Seconds)
+        });
         hashes.collect::<HashSet<u64>>().len() >= MANY_DURATIONS
     }
 
     /// A number for each cell and kind, by which equal ones are found.
-    pub fn digests(&self, fine: bool) -> impl Iterator<Item = u64> {
+    pub fn digests(&self, resolution: Resolution) -> impl Iterator<Item = u64> {
         self.cells.iter().flat_map(move |((name, slot), cell)| {
             let key = mix(*name, *slot);
             let sides = [(cell.good, 1), (cell.failed, 2)].into_iter();
             let sides = sides.filter(|(side, _)| side.count > 0);
-            sides.map(move |(side, kind)| mix(mix(side.digest(fine), kind), key))
+            sides.map(move |(side, kind)| mix(mix(side.digest(resolution), kind), key))
         })
     }
 

@@ -56,6 +56,10 @@ fn shown(text: &[u8]) -> String {
 pub struct Found {
     /// Samples that are counted.
     pub samples: u64,
+    /// Rows that are counted; some stand for several samples.
+    pub rows: u64,
+    /// Whether one row that cannot be read puts all figures in doubt: it may have been the sum of the others.
+    pub is_summary: bool,
     /// Rows that are figures of machines, and no samples.
     pub metrics: u64,
     /// Rows that are parts of requests, and no requests.
@@ -90,6 +94,11 @@ impl Found {
             self.damaged.get_or_insert(number);
         }
         self.first_bad.get_or_insert((number, why));
+    }
+
+    /// A row that cannot be read goes over so many lines more, which may have been rows.
+    pub fn bad_lines(&mut self, lines: u64) {
+        self.bad += lines;
     }
 
     /// Why the figures of the file are in doubt; none when they are sound.
@@ -134,9 +143,9 @@ impl Found {
 
     /// Whether the rows that cannot be read are too few to matter.
     fn is_sound(&self) -> bool {
-        let rows = self.samples + self.bad;
+        let rows = self.rows + self.bad;
         let few = self.bad * 100 <= rows * SOUND_PERCENT || (self.bad == 1 && rows >= SOUND_ROWS);
-        few && !self.cut && self.damaged.is_none()
+        (self.bad == 0 || (few && !self.is_summary)) && !self.cut && self.damaged.is_none()
     }
 
     fn early(&self) -> Option<String> {

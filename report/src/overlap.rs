@@ -1,10 +1,10 @@
 //! Which files repeat samples of others.
 
-use crate::fingerprint::{Fingerprint, Relation};
+use crate::fingerprint::{Fingerprint, Relation, Resolution};
 use std::collections::HashMap;
 
 /// Cells of all files together, of about a hundred bytes each; with more, neighbouring seconds share one.
-const MOST_CELLS: usize = 150_000;
+const MOST_CELLS: usize = 100_000;
 /// No more seconds share a cell than two to this.
 const MOST_SHIFT: u32 = 28;
 /// Of files that have a cell in common no more are paired.
@@ -42,17 +42,15 @@ pub fn repeated<'a>(
 pub fn partly(counted: &mut [Counted]) -> Vec<(usize, usize, u64)> {
     align(counted);
     let mut pairs: HashMap<(usize, usize), u64> = HashMap::new();
-    for fine in [true, false] {
-        let has_fractions = |file: usize| counted[file].fingerprint.has_fractions();
-        let digests = counted
-            .iter()
-            .enumerate()
-            .filter(|(file, _)| !fine || has_fractions(*file));
+    for resolution in [Resolution::Micros, Resolution::Millis, Resolution::Seconds] {
+        let tells = |file: usize| counted[file].fingerprint.resolution();
+        let files = counted.iter().enumerate();
+        let digests = files.filter(|(file, _)| tells(*file) >= resolution);
         let mut digests: Vec<(u64, usize)> = digests
             .flat_map(|(file, counted)| {
                 counted
                     .fingerprint
-                    .digests(fine)
+                    .digests(resolution)
                     .map(move |digest| (digest, file))
             })
             .collect();
@@ -62,8 +60,8 @@ pub fn partly(counted: &mut [Counted]) -> Vec<(usize, usize, u64)> {
             let files = &equal[..equal.len().min(MOST_PAIRED)];
             for (at, (_, one)) in files.iter().enumerate() {
                 for (_, other) in &files[at + 1..] {
-                    // Two files with fractions were compared with them.
-                    if fine || !(has_fractions(*one) && has_fractions(*other)) {
+                    // Two files are compared by what both of them tell.
+                    if tells(*one).min(tells(*other)) == resolution {
                         *pairs.entry((*one, *other)).or_default() += 1;
                     }
                 }
@@ -85,7 +83,7 @@ pub fn partly(counted: &mut [Counted]) -> Vec<(usize, usize, u64)> {
 }
 
 /// Brings all files to cells of the same length, and to few enough of them.
-fn align(counted: &mut [Counted]) {
+pub fn align(counted: &mut [Counted]) {
     let shifts = counted.iter().map(|counted| counted.fingerprint.shift());
     let mut shift = shifts.max().unwrap_or_default();
     loop {

@@ -30,6 +30,10 @@ pub struct Sample<'a> {
     pub active: Option<u32>,
     /// Who made it; empty: unknown.
     pub worker: &'a [u8],
+    /// The thread that made it; empty: unknown.
+    pub thread: &'a [u8],
+    /// Whether the file tells its end, of which the start was worked out.
+    pub is_dated_by_end: bool,
 }
 
 impl Default for Sample<'_> {
@@ -47,6 +51,8 @@ impl Default for Sample<'_> {
             sent: 0,
             active: None,
             worker: b"",
+            thread: b"",
+            is_dated_by_end: false,
         }
     }
 }
@@ -60,6 +66,15 @@ impl Sample<'_> {
             samples => self.elapsed / samples,
         };
         Some(self.start?.saturating_add(elapsed))
+    }
+
+    /// The time that the file tells.
+    pub fn told(&self) -> Option<u64> {
+        if self.is_dated_by_end {
+            self.end()
+        } else {
+            self.start
+        }
     }
 
     /// How many are known to have failed.

@@ -23,7 +23,7 @@ use time::format_description::well_known::Rfc3339;
 /// What is read at once.
 const PORTION: usize = 256 * 1024;
 /// Files of a container that wait for the others before it is decided whether they count.
-const MOST_WAITING: usize = 64;
+const MOST_WAITING: usize = 24;
 /// Doubts of one kind that are told one by one.
 const MOST_TOLD: usize = 5;
 
@@ -159,6 +159,7 @@ impl Tally {
             .partition(|file| !file.fingerprint.is_empty());
         let has_singles = !singles.is_empty();
         self.settle_singles(singles);
+        overlap::align(&mut self.counted);
         if has_singles {
             for file in summaries.iter().filter(|file| file.tally.summary.is_some()) {
                 let why = "it is a summary, and the single samples beside it are counted";
@@ -325,6 +326,15 @@ impl Tally {
             ..Report::default()
         };
         let by_samples = !self.samples.is_empty() || self.summaries.is_empty();
+        let same = self.summaries.iter().enumerate().any(|(at, one)| {
+            self.summaries[at + 1..]
+                .iter()
+                .any(|other| one.has_figures_of(other))
+        });
+        if same && !by_samples {
+            let doubt = "summaries of different containers have the same figures and may be copies: choose with `resultFiles`";
+            self.doubts.push(doubt.to_owned());
+        }
         if by_samples && !self.summaries.is_empty() {
             let doubt = "some containers left single samples and others only a summary, which is not counted";
             self.doubts.push(doubt.to_owned());

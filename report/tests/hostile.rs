@@ -88,7 +88,7 @@ fn what_is_endless_takes_bounded_memory_and_is_told() {
             "\"a\":1,",
             true,
         ),
-        ("nesting.json", "{\"root_group\":", "[", true),
+        ("nesting.json", "{\"root_group\":{\"groups\":", "[", true),
         ("other.txt", "hello\n", "x", false),
         ("spaces.csv", nothing, " ", false),
     ] {

@@ -65,9 +65,30 @@ fn has(text: &[u8], word: &str) -> bool {
 }
 
 fn xml(text: &[u8]) -> Detected {
-    match has(text, "<testResults") {
+    match has_root(text, b"testResults") {
         true => Detected::Results(Format::JtlXml),
         false => Detected::Other,
+    }
+}
+
+/// Whether this is the first element of the document.
+fn has_root(mut text: &[u8], name: &[u8]) -> bool {
+    loop {
+        let end: &[u8] = match text {
+            [b'<', b'?', ..] => b"?>",
+            [b'<', b'!', b'-', b'-', ..] => b"-->",
+            [b'<', b'!', ..] => b">",
+            [b'<', rest @ ..] => {
+                let after = rest.strip_prefix(name).and_then(|rest| rest.first());
+                return after
+                    .is_some_and(|byte| byte.is_ascii_whitespace() || matches!(byte, b'>' | b'/'));
+            }
+            _ => return false,
+        };
+        let Some(at) = memchr::memmem::find(text, end) else {
+            return false;
+        };
+        text = text[at + end.len()..].trim_ascii_start();
     }
 }
 
@@ -101,7 +122,10 @@ fn json(text: &[u8], whole: bool) -> Detected {
         r#""type": "Metric""#,
         r#""type": "Point""#,
     ];
-    if is_point.iter().any(|point| has(line, point)) && has(line, r#""metric""#) {
+    if is_point.iter().any(|point| has(line, point))
+        && has(line, r#""metric""#)
+        && has(line, r#""data""#)
+    {
         return Detected::Results(Format::K6Json);
     }
     if let Some(format) = json_of(text, line) {
@@ -158,8 +182,9 @@ fn is_k6_summary(text: &[u8]) -> bool {
         r#""data_received""#,
         r#""http_reqs""#,
     ];
-    has(text, r#""root_group""#)
-        || (has(text, r#""metrics""#) && own.iter().any(|metric| has(text, metric)))
+    has(text, r#""metrics""#) && own.iter().any(|metric| has(text, metric))
+        // Checks and groups may fill the beginning.
+        || (has(text, r#""root_group""#) && has(text, r#""groups""#) && !has(text, r#""schema"#))
 }
 
 /// A list of what Locust keeps of each name and method. One without entries could be of any program.
@@ -203,7 +228,7 @@ fn table(head: &[u8], whole: bool) -> Detected {
         return Detected::Undecided;
     };
     let mut near = None;
-    for delimiter in *b",;\t|" {
+    for delimiter in table::DELIMITERS {
         let fields = table::split(line, delimiter);
         let fields: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();
         match header(&fields) {
@@ -221,17 +246,9 @@ fn table(head: &[u8], whole: bool) -> Detected {
 /// What the names of columns belong to.
 fn header(names: &[&[u8]]) -> Detected {
     let has = |name: &str| table::has(names, name);
-    let any = |wanted: &[&str]| wanted.iter().any(|name| has(name));
     let begins = |with: &[&str]| {
         names.len() >= with.len() && names.iter().zip(with).all(|(a, b)| *a == b.as_bytes())
     };
-    let of_jmeter = [
-        "responseCode",
-        "responseMessage",
-        "threadName",
-        "allThreads",
-        "grpThreads",
-    ];
     let format = if begins(&["metric_name", "timestamp", "metric_value"]) {
         Format::K6Csv
     } else if jmeter_table::is_header(names) {
@@ -253,17 +270,44 @@ fn header(names: &[&[u8]]) -> Detected {
         Format::OhaCsv
     } else if begins(&ghz::HEADER) && names.len() == ghz::HEADER.len() {
         Format::GhzCsv
-    } else if has("elapsed") && (names.contains(&&b"timeStamp"[..]) || any(&of_jmeter)) {
+    } else if has("elapsed") && is_jtl(names) {
         Format::JtlCsv
     } else if has("elapsed") && has("label") && has("success") {
         Format::Csv
-    } else if names.contains(&&b"timeStamp"[..]) || (any(&of_jmeter) && has("label")) {
-        return Detected::Unreadable("its header has no column `elapsed`".to_owned());
-    } else if has("elapsed") && has("timestamp") {
-        let lacks = if has("label") { "success" } else { "label" };
-        return Detected::Unreadable(format!("its header has no column `{lacks}`"));
+    } else if let Some(missing) = nearly(names) {
+        return Detected::Unreadable(format!("its header has no column `{missing}`"));
     } else {
         return Detected::Other;
     };
     Detected::Results(format)
+}
+
+/// Columns that only JMeter has.
+const OF_JMETER: [&str; 5] = [
+    "responseCode",
+    "responseMessage",
+    "threadName",
+    "allThreads",
+    "grpThreads",
+];
+
+fn is_jtl(names: &[&[u8]]) -> bool {
+    let has = |name: &str| table::has(names, name);
+    let of_jmeter = OF_JMETER.iter().any(|name| has(name));
+    let is_dated = names.contains(&&b"timeStamp"[..]);
+    (is_dated && (of_jmeter || has("label") || has("success"))) || (of_jmeter && has("label"))
+}
+
+/// The column that is missing in what is otherwise a table of samples.
+fn nearly(names: &[&[u8]]) -> Option<&'static str> {
+    let wanted = ["timestamp", "elapsed", "label", "success"];
+    let missing: Vec<&str> = wanted
+        .into_iter()
+        .filter(|name| !table::has(names, name))
+        .collect();
+    match missing.as_slice() {
+        [missing] if *missing != "timestamp" => Some(missing),
+        ["elapsed", _] if OF_JMETER.iter().any(|name| table::has(names, name)) => Some("elapsed"),
+        _ => None,
+    }
 }

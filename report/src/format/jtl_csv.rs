@@ -1,7 +1,7 @@
 //! JMeter's results in CSV.
 
 use super::jtl_columns::Columns;
-use super::numbers::{EARLIEST, millis_between, timestamp, whole};
+use super::numbers::{EARLIEST, bytes, millis_between, timestamp, whole};
 use super::rows::Rows;
 use super::sub_results::SubResults;
 use super::table::{self, Table};
@@ -58,17 +58,25 @@ impl Table for Jtl {
         let read = sample(rows, columns);
         let sample = match read {
             Ok(sample) => sample,
+            Err(_) if self.glued_header(rows) => {
+                into.found.wrong = Some(format!(
+                    "row {} holds the header of another file that was appended without the end of a line",
+                    rows.number()
+                ));
+                return Ok(());
+            }
             // Of a second run that was appended to the file, perhaps with other columns.
             Err(_) if self.header(rows) => return Ok(()),
             Err(bad) => return Err(bad),
         };
-        if self.sub_results.takes(&sample, rows.get(columns.thread)) {
+        if self.sub_results.takes(&sample, rows.get(columns.host)) {
             into.found.sub_results += 1;
             return Ok(());
         }
         // The dashboard does not count transactions without requests either.
         if sample.transaction && is_empty_transaction(rows.get(columns.message)) {
             into.found.samples += 1;
+            into.found.rows += 1;
             return Ok(());
         }
         into.add(&sample);
@@ -77,6 +85,22 @@ impl Table for Jtl {
 }
 
 impl Jtl {
+    /// Whether a header begins in the last field of the row; the rows behind it have its columns.
+    fn glued_header(&mut self, rows: &Rows) -> bool {
+        const FIRST: &[u8] = b"timeStamp";
+        let is_begun = |field: &[u8]| field.len() > FIRST.len() && field.ends_with(FIRST);
+        let Some(at) = rows.fields().position(is_begun) else {
+            return false;
+        };
+        let names = std::iter::once(FIRST).chain(rows.fields().skip(at + 1));
+        let names: Vec<&[u8]> = names.collect();
+        let is = is_header(&names);
+        if is {
+            self.columns = Some(Columns::named(&names));
+        }
+        is
+    }
+
     /// Whether the row is a header; the rows behind it have its columns.
     fn header(&mut self, rows: &Rows) -> bool {
         let names: Vec<&[u8]> = rows.fields().map(numbers::without_mark).collect();
@@ -91,17 +115,26 @@ impl Jtl {
 /// Whether the row is a figure of a machine, which listeners such as PerfMon write in this form: it
 /// was made by no thread and has no response.
 fn is_metric(rows: &Rows, columns: &Columns) -> bool {
-    if !rows.get(columns.code).is_empty() {
+    let sums_several = !matches!(rows.get(columns.samples), b"" | b"0" | b"1");
+    if !rows.get(columns.code).is_empty() || sums_several || rows.len() != columns.count {
         return false;
     }
-    if Columns::has(columns.thread) {
-        return rows.get(columns.thread).is_empty() && rows.len() == columns.count;
+    let is_zero = |column| matches!(rows.get(column), b"0");
+    // Requests have an address or bytes, and threads are active while they are made.
+    if is_zero(columns.bytes)
+        && rows.get(columns.url) == b"null"
+        && rows.get(columns.data_type).is_empty()
+    {
+        return !Columns::has(columns.active) || is_zero(columns.active);
     }
-    Columns::has(columns.active) && rows.get(columns.active) == b"0"
+    match Columns::has(columns.thread) {
+        true => rows.get(columns.thread).is_empty(),
+        false => is_zero(columns.active),
+    }
 }
 
 /// What is wrong with rows of the mode Statistical that do not tell how many samples they sum.
-const SUM_WITHOUT_COUNT: &str = "its rows sum several samples each (JMeter's mode Statistical) and do not tell how many: \
+pub const SUM_WITHOUT_COUNT: &str = "its rows sum several samples each (JMeter's mode Statistical) and do not tell how many: \
     `-Gjmeter.save.saveservice.sample_count=true` and `-Jjmeter.save.saveservice.sample_count=true` add the columns";
 
 /// Whether the row was made by JMeter's mode Statistical, which knows no response and no active threads,
@@ -147,10 +180,12 @@ fn sample<'a>(rows: &'a Rows, columns: &Columns) -> Result<Sample<'a>, BadRow> {
         } else {
             b""
         },
-        received: whole(rows.get(columns.bytes)).unwrap_or_default(),
-        sent: whole(rows.get(columns.sent)).unwrap_or_default(),
+        received: bytes(rows.get(columns.bytes)),
+        sent: bytes(rows.get(columns.sent)),
         active: whole(rows.get(columns.active)).and_then(|active| active.try_into().ok()),
         worker: worker(rows.get(columns.host), rows.get(columns.thread)),
+        thread: rows.get(columns.thread),
+        is_dated_by_end: false,
     })
 }
 
@@ -198,7 +233,12 @@ fn counts(rows: &Rows, columns: &Columns) -> Result<(u64, Option<u64>), BadRow> 
 
 /// Whether a response code is one of success.
 pub fn is_success(code: &[u8]) -> bool {
-    matches!(code, [b'2' | b'3', _, _])
+    // Spreadsheets and data frames write `200.0`.
+    let code = code.trim_ascii();
+    matches!(
+        code.strip_suffix(b".0").unwrap_or(code),
+        [b'2' | b'3', _, _]
+    )
 }
 
 /// What is wrong with a sample: its message says so, unless an assertion found the fault.

@@ -2,8 +2,10 @@
 //! transaction are its requests.
 
 use super::Decoder;
-use super::jtl_csv::{TRANSACTION, is_empty_transaction, is_success, start, worker, wrong};
-use super::numbers::{millis, whole};
+use super::jtl_csv::{
+    SUM_WITHOUT_COUNT, TRANSACTION, is_empty_transaction, is_success, start, worker, wrong,
+};
+use super::numbers::{bytes, millis, whole};
 use super::xml_tags::{Piece, Tags};
 use crate::file::FileTally;
 use crate::found::BadRow;
@@ -113,6 +115,10 @@ impl Content {
     /// An element where samples are.
     fn sample(&mut self, name: &[u8], tag: &[u8], into: &mut FileTally) {
         let attributes = attributes(&String::from_utf8_lossy(tag), name.len());
+        if name == b"statSample" && attributes.samples.is_none() {
+            into.found.wrong = Some(SUM_WITHOUT_COUNT.to_owned());
+            return;
+        }
         let is_sample =
             SAMPLES.contains(&name) || (attributes.time.is_some() && attributes.elapsed.is_some());
         if !is_sample || is_metric(&attributes) {
@@ -162,6 +168,7 @@ impl Content {
     fn count(&self, attributes: &Attributes, into: &mut FileTally) {
         if is_empty_transaction(&attributes.message) {
             into.found.samples += 1;
+            into.found.rows += 1;
             return;
         }
         let failure = unescape(&String::from_utf8_lossy(&attributes.failure));
@@ -174,7 +181,12 @@ impl Content {
 
 /// Whether it is a figure of a machine, which was made by no thread and has no response.
 fn is_metric(attributes: &Attributes) -> bool {
+    let sums_several = attributes
+        .samples
+        .as_ref()
+        .is_some_and(|samples| samples != b"1");
     attributes.code.is_empty()
+        && !sums_several
         && match &attributes.thread {
             Some(thread) => thread.is_empty(),
             None => attributes.active == Some(0),
@@ -199,6 +211,8 @@ fn sample<'a>(attributes: &'a Attributes, failure: &'a [u8]) -> Result<Sample<'a
         sent: attributes.sent,
         active: attributes.active,
         worker: worker(&attributes.host, thread),
+        thread,
+        is_dated_by_end: false,
     })
 }
 
@@ -241,8 +255,8 @@ fn attributes(tag: &str, name: usize) -> Attributes {
             b"rm" | b"responseMessage" => found.message = text(),
             b"tn" | b"threadName" => found.thread = Some(text()),
             b"hn" => found.host = text(),
-            b"by" => found.received = whole(raw).unwrap_or_default(),
-            b"sby" => found.sent = whole(raw).unwrap_or_default(),
+            b"by" => found.received = bytes(raw),
+            b"sby" => found.sent = bytes(raw),
             b"na" => found.active = whole(raw).and_then(|active| active.try_into().ok()),
             b"sc" => found.samples = Some(raw.to_vec()),
             b"ec" => found.errors = Some(raw.to_vec()),

@@ -4,6 +4,7 @@
 use super::{Decoder, whole};
 use crate::file::FileTally;
 use crate::histogram::{to_f64, to_u64};
+use crate::samples::MOST_LABELS;
 use crate::summary::Summary;
 use atq_api_spec::report::{Figures, NamedFigures, PercentilePoint};
 use serde::Deserialize;
@@ -11,18 +12,11 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// No summary is larger: it has a line per metric, and one per check.
-const LARGEST: usize = 16 * 1024 * 1024;
+const LARGEST: usize = 2 * 1024 * 1024;
 
 /// A file of this format.
 pub fn decoder() -> Box<dyn Decoder> {
     whole::decoder(LARGEST, read)
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Form {
-    Listed(Listed),
-    Named(Document),
 }
 
 #[derive(Deserialize)]
@@ -100,12 +94,14 @@ impl Document {
 }
 
 fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
-    let form =
-        serde_json::from_slice(text).map_err(|error| format!("not a summary of k6: {error}"))?;
-    let document = match form {
-        Form::Listed(listed) => listed.into(),
-        Form::Named(document) => document,
-    };
+    // One after the other: what may be either would be kept in memory as a whole.
+    let named = serde_json::from_slice::<Document>(text);
+    let document = named.or_else(|error| {
+        let listed = serde_json::from_slice::<Listed>(text);
+        listed
+            .map(Document::from)
+            .map_err(|_| format!("not a summary of k6: {error}"))
+    })?;
     let summary = summary(&document, into);
     into.found.samples = summary.total.samples;
     if summary.total.samples > 0 {
@@ -220,7 +216,7 @@ fn labels(document: &Document) -> Vec<NamedFigures> {
             figures,
         })
     });
-    parts.collect()
+    parts.take(MOST_LABELS).collect()
 }
 
 fn distribution(document: &Document, trend: &str) -> Vec<PercentilePoint> {

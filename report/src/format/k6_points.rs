@@ -16,7 +16,9 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 
 /// Requests that wait for the point that says whether they failed. It follows at once.
-const MOST_WAITING: usize = 4096;
+const MOST_WAITING: usize = 1024;
+/// Longer names and messages of waiting requests are cut, in characters.
+const LONGEST_TEXT: usize = 1000;
 
 /// A point of either form.
 struct Point<'a> {
@@ -112,6 +114,7 @@ impl Points {
                     elapsed,
                     errors: None,
                     label: name.as_bytes(),
+                    is_dated_by_end: true,
                     ..Sample::default()
                 });
             }
@@ -149,10 +152,10 @@ impl Points {
         let waiting = Waiting {
             at: point.at,
             elapsed,
-            name: tags.name.to_string(),
-            status: tags.status.to_string(),
-            code: code.to_string(),
-            error: tags.error.to_string(),
+            name: cut(&tags.name),
+            status: cut(&tags.status),
+            code: cut(code),
+            error: cut(&tags.error),
         };
         match failed {
             Some(failed) => waiting.add(Some(failed), into),
@@ -197,6 +200,10 @@ impl Points {
     }
 }
 
+fn cut(text: &str) -> String {
+    text.chars().take(LONGEST_TEXT).collect()
+}
+
 impl Waiting {
     fn add(&self, failed: Option<bool>, into: &mut FileTally) {
         into.add(&Sample {
@@ -207,6 +214,7 @@ impl Waiting {
             label: self.name.as_bytes(),
             code: self.code.as_bytes(),
             message: self.error.as_bytes(),
+            is_dated_by_end: true,
             ..Sample::default()
         });
     }
@@ -284,12 +292,12 @@ impl Table for Csv {
 
 /// Seconds since 1970 as microseconds, or what k6 writes with `K6_CSV_TIME_FORMAT`.
 fn seconds(text: &[u8]) -> Option<u64> {
-    let micros = match millis(text) {
+    let micros = match millis(text).filter(|_| text.len() < 16) {
         // 11 digits are seconds for some thousand years; more are milli- and microseconds, 19 nanoseconds.
         Some(number) if text.len() <= 11 => number.checked_mul(1000)?,
         Some(number) if text.len() <= 14 => number,
         Some(number) => number / 1000,
-        None if text.len() == 19 && text.is_ascii() => whole(text.get(..16)?)?,
+        None if text.len() >= 16 && whole(text.get(..16)?).is_some() => whole(text.get(..16)?)?,
         None => rfc3339(std::str::from_utf8(text).ok()?)?,
     };
     (micros < LATEST).then_some(micros)

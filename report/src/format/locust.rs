@@ -15,7 +15,7 @@ const ALL: &[u8] = b"Aggregated";
 
 /// Whether the row sums up all others: it has no type, which Locust 1.0 and older write as `None`.
 fn is_total(kind: &[u8], name: &[u8]) -> bool {
-    name == ALL && matches!(kind, b"" | b"None")
+    (name == ALL || name == b"Total") && matches!(kind, b"" | b"None")
 }
 
 /// `_stats.csv`: counts and percentiles at the end.
@@ -42,6 +42,9 @@ impl Table for Stats {
         }
         let figures = figures(rows, columns)?;
         if is_total(rows.get(0), rows.get(1)) {
+            if self.summary.total.samples > 0 {
+                into.found.wrong = Some("it has the totals of two runs".to_owned());
+            }
             into.found.samples = figures.samples;
             self.summary.duration = duration(&figures);
             self.summary.total = figures;
@@ -56,8 +59,10 @@ impl Table for Stats {
     fn finish(&mut self, into: &mut FileTally) {
         note(into);
         let mut summary = std::mem::take(&mut self.summary);
+        into.found.is_summary = true;
         // Without the last row the figures are none of the whole.
         if summary.total.samples == 0 && !summary.labels.is_empty() {
+            into.found.wrong = Some("it has no row `Aggregated`".to_owned());
             let labels = summary.labels.iter().map(|label| &label.figures);
             summary.total = crate::summary::merge(labels);
             into.found.samples = summary.total.samples;

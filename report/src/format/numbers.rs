@@ -6,6 +6,8 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 
 /// The end of the year 9999, in microseconds since 1970.
 pub const LATEST: u64 = 253_402_300_800_000_000;
+/// The year 2100. Numbers beyond it are no milliseconds but, for example, dates without separators.
+const LATEST_SAMPLE: u64 = 4_102_444_800_000_000;
 /// March 1973. Earlier times are seconds that were taken for milliseconds, or counted from the start of
 /// the test.
 pub const EARLIEST: u64 = 100_000_000_000_000;
@@ -65,6 +67,11 @@ fn with_decimal_comma(text: &str) -> Option<String> {
         .then(|| format!("{before}.{after}"))
 }
 
+/// A number of bytes, which data frames write with a fraction; zero when it is none.
+pub fn bytes(text: &[u8]) -> u64 {
+    whole(text).unwrap_or_else(|| to_u64(number(text).unwrap_or_default()))
+}
+
 /// Milliseconds, with or without a fraction, as microseconds.
 pub fn millis(text: &[u8]) -> Option<u64> {
     if let Some(whole) = whole(text) {
@@ -100,7 +107,7 @@ pub fn timestamp(text: &[u8]) -> Option<u64> {
         }
         None => millis(text)?,
     };
-    (micros < LATEST).then_some(micros)
+    (micros < LATEST_SAMPLE).then_some(micros)
 }
 
 fn date(text: &str) -> Option<u64> {

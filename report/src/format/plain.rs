@@ -2,7 +2,7 @@
 
 use super::Decoder;
 use super::jtl_csv::start;
-use super::numbers::{millis_between, whole};
+use super::numbers::{bytes, millis_between, whole};
 use super::rows::Rows;
 use super::table::{self, Table};
 use crate::file::FileTally;
@@ -89,8 +89,8 @@ fn sample<'a>(rows: &'a Rows, columns: &[usize; 10]) -> Result<Sample<'a>, BadRo
         errors: Some(u64::from(!is_true(success)?)),
         code,
         message,
-        received: whole(received).unwrap_or_default(),
-        sent: whole(sent).unwrap_or_default(),
+        received: bytes(received),
+        sent: bytes(sent),
         active: whole(active).and_then(|active| active.try_into().ok()),
         worker,
         ..Sample::default()

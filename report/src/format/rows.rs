@@ -145,6 +145,13 @@ impl Rows {
         row.is_some_and(|row| memchr(0, row).is_some())
     }
 
+    /// How many ends of lines are inside of the row.
+    pub fn lines_within(&self) -> u64 {
+        let row = self.buffer.get(self.row.0..self.row.1).unwrap_or_default();
+        let ends = memchr::memchr_iter(b'\n', row).count() as u64;
+        ends.saturating_sub(u64::from(self.terminated))
+    }
+
     /// How many fields the row has.
     pub fn len(&self) -> usize {
         self.fields.len()

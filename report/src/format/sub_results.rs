@@ -10,7 +10,7 @@ use foldhash::fast::FixedState;
 use std::hash::BuildHasher;
 
 /// Requests that are remembered. Other threads write in between.
-const REMEMBERED: usize = 256;
+const REMEMBERED: usize = 2048;
 const MILLI: u64 = 1000;
 const SECOND: u64 = 1_000_000;
 
@@ -22,8 +22,9 @@ struct Request {
     elapsed: u64,
     received: u64,
     transaction: bool,
-    /// How many of its parts were seen.
+    /// How many of its parts were seen, and their bytes.
     parts: u64,
+    parts_received: u64,
 }
 
 /// The last requests of a file.
@@ -49,14 +50,12 @@ fn hash(bytes: &[u8]) -> u64 {
 
 impl SubResults {
     /// Whether a row is a part of a request before it; if not, it is remembered as a request.
-    pub fn takes(&mut self, sample: &Sample<'_>, thread: &[u8]) -> bool {
-        let thread = hash(thread);
+    pub fn takes(&mut self, sample: &Sample<'_>, host: &[u8]) -> bool {
+        let thread = hash(sample.thread) ^ hash(host);
         let may_be = !sample.transaction && looks_like_part(sample.label);
-        if may_be
-            && let Some(request) = self.last_of(thread)
-            && request.has_part(sample)
-        {
+        if may_be && let Some(request) = self.request_of(sample, thread) {
             request.parts += 1;
+            request.parts_received = request.parts_received.saturating_add(sample.received);
             return true;
         }
         let request = Request {
@@ -67,6 +66,7 @@ impl SubResults {
             received: sample.received,
             transaction: sample.transaction,
             parts: 0,
+            parts_received: 0,
         };
         match self.requests.get_mut(self.next) {
             Some(oldest) => *oldest = request,
@@ -76,12 +76,17 @@ impl SubResults {
         false
     }
 
-    /// The last request of a thread.
-    fn last_of(&mut self, thread: u64) -> Option<&mut Request> {
+    /// The request that the sample is a part of: the last one of its thread, or of the requests of all
+    /// threads when the file does not tell them apart.
+    fn request_of(&mut self, sample: &Sample<'_>, thread: u64) -> Option<&mut Request> {
         let next = self.next.min(self.requests.len());
         let (newer, older) = self.requests.split_at_mut(next);
         let mut newest_first = newer.iter_mut().rev().chain(older.iter_mut().rev());
-        newest_first.find(|request| request.thread == thread)
+        if sample.thread.is_empty() {
+            return newest_first.find(|request| request.has_part(sample));
+        }
+        let last = newest_first.find(|request| request.thread == thread)?;
+        last.has_part(sample).then_some(last)
     }
 }
 
@@ -107,10 +112,16 @@ fn split_number(label: &[u8]) -> Option<(&[u8], u64)> {
 impl Request {
     fn has_part(&self, sample: &Sample<'_>) -> bool {
         // The requests in a transaction are what is counted.
+        let received = self.parts_received.saturating_add(sample.received);
         if self.transaction || !self.contains(sample) || sample.received > self.received {
             return false;
         }
-        if is_address(sample.label) && hash(sample.label) != self.label {
+        // So short, or told in whole seconds, requests that follow each other look like parts: parts are smaller.
+        let is_unclear = self.elapsed <= MILLI || self.is_coarse(sample);
+        if is_unclear && (received > self.received || sample.received == self.received) {
+            return false;
+        }
+        if is_address(sample.label) {
             return self.starts_with(sample) || self.parts > 0;
         }
         let Some((mut before, number)) = split_number(sample.label) else {
@@ -141,15 +152,19 @@ impl Request {
     }
 
     fn starts_with(&self, sample: &Sample<'_>) -> bool {
+        sample.start.unwrap_or_default() == self.start
+    }
+
+    /// Whether the file tells no fractions of seconds.
+    fn is_coarse(&self, sample: &Sample<'_>) -> bool {
         let start = sample.start.unwrap_or_default();
-        start.saturating_sub(self.start) <= MILLI
+        self.start.is_multiple_of(SECOND) && start.is_multiple_of(SECOND)
     }
 
     /// Whether the sample lies within the time of the request.
     fn contains(&self, sample: &Sample<'_>) -> bool {
         let start = sample.start.unwrap_or_default();
-        // Files with dates may tell no fractions of seconds.
-        let coarse = self.start.is_multiple_of(SECOND) && start.is_multiple_of(SECOND);
+        let coarse = self.is_coarse(sample);
         let tolerance = if coarse { SECOND } else { MILLI };
         let end = self.start + self.elapsed;
         start + MILLI >= self.start
@@ -163,8 +178,9 @@ impl Request {
 mod tests {
     use super::*;
 
-    fn sample(label: &str, start: u64, elapsed: u64) -> Sample<'_> {
+    fn sample<'a>(thread: &'a str, label: &'a str, start: u64, elapsed: u64) -> Sample<'a> {
         Sample {
+            thread: thread.as_bytes(),
             start: Some((1_760_000_000_000 + start) * MILLI),
             elapsed: elapsed * MILLI,
             label: label.as_bytes(),
@@ -177,7 +193,7 @@ mod tests {
         let mut found = SubResults::default();
         let rows = rows.iter();
         rows.map(|(thread, label, start, elapsed)| {
-            found.takes(&sample(label, *start, *elapsed), thread.as_bytes())
+            found.takes(&sample(thread, label, *start, *elapsed), b"")
         })
         .collect()
     }
@@ -209,6 +225,32 @@ mod tests {
             ("a", "http://x/2", 19, 3),
         ]);
         assert_eq!(found, [false; 7]);
+    }
+
+    #[test]
+    fn requests_that_take_no_time_are_no_parts_of_each_other() {
+        let found = parts(&[
+            ("a", "Step", 1, 0),
+            ("a", "Step-0", 1, 0),
+            ("a", "Step-1", 1, 0),
+            ("a", "Pair", 5, 1),
+            ("a", "Pair-0", 6, 0),
+            ("a", "Init", 9, 0),
+            ("a", "http://x/1", 9, 0),
+        ]);
+        assert_eq!(found, [false; 7]);
+    }
+
+    #[test]
+    fn without_threads_the_request_is_found_among_those_of_others() {
+        let found = parts(&[
+            ("", "Login", 1, 100),
+            ("", "Home", 2, 100),
+            ("", "Home-0", 2, 40),
+            ("", "Login-0", 1, 40),
+            ("", "http://x/", 300, 100),
+        ]);
+        assert_eq!(found, [false, false, true, true, false]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::found::BadRow;
 use memchr::memchr;
 
 /// What separates fields, the most usual first.
-const DELIMITERS: [u8; 4] = *b",;\t|";
+pub const DELIMITERS: [u8; 8] = *b",;\t|^~:#";
 
 /// Reads the rows of a table.
 pub trait Table: std::fmt::Debug + Send {
@@ -43,6 +43,7 @@ impl<T: Table> Rest<T> {
         while let Some(row) = self.rows.next() {
             let read = match row {
                 Row::Fields if !self.begun && is_preamble(self.rows.get(0)) => continue,
+                Row::Fields if is_blank(&self.rows) => continue,
                 Row::Fields => self.table.row(&self.rows, into),
                 Row::Malformed => Err(BadRow::Malformed),
             };
@@ -51,6 +52,7 @@ impl<T: Table> Rest<T> {
                 let cut = !self.rows.terminated();
                 let damaged = self.rows.has_zeros();
                 into.found.bad_row(self.rows.number(), bad, cut, damaged);
+                into.found.bad_lines(self.rows.lines_within());
             }
         }
     }
@@ -67,6 +69,11 @@ impl<T: Table> Decoder for Rest<T> {
         self.read(into);
         self.table.finish(into);
     }
+}
+
+/// A line of nothing but blanks.
+fn is_blank(rows: &Rows) -> bool {
+    rows.len() == 1 && rows.get(0).trim_ascii().is_empty()
 }
 
 /// Lines that spreadsheets and PowerShell put before a table: `#TYPE ...`, `sep=;`.

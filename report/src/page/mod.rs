@@ -3,13 +3,13 @@
 mod charts;
 mod comparison;
 mod head;
+mod missing;
 mod number;
 mod over_time;
 mod tables;
 #[cfg(test)]
 mod tests;
 mod text;
-mod missing;
 
 use atq_api_spec::report::{Report, Series};
 use maud::{DOCTYPE, Markup, PreEscaped, html};

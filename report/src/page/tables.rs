@@ -4,9 +4,9 @@ use atq_api_spec::report::{ErrorKind, Figures, NamedFigures, Report, ReportSourc
 use maud::{Markup, html};
 
 use super::charts::bars::bar;
+use super::missing::is_told;
 use super::number::{NONE, bytes, count, fixed, percent, percent_digits, short, some};
 use super::text;
-use super::missing::is_told;
 
 /// Kinds of errors that are listed one by one.
 const KINDS: usize = 200;
