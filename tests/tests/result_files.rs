@@ -53,15 +53,15 @@ async fn figures_of_reported_files_are_right_through_a_real_run() -> Result<()> 
     stage.close().await
 }
 
-/// Writes a JTL with a sample each 10 ms, the last of which failed.
+/// Writes a JTL with ten samples a second, the last of which failed.
 const SCRIPT: &str = r#"
 now=$(($(date +%s) * 1000))
 results() {
   echo timeStamp,elapsed,label,responseCode,threadName,success
   for number in $(seq 10 59); do
-    echo "$((now + number * 10)),$number,Home,200,Users 1-1,true"
+    echo "$((now + number * 97)),$number,Home,200,Users 1-1,true"
   done
-  echo "$((now + 613)),7,Home,500,Users 1-1,false"
+  echo "$((now + 5883)),7,Home,500,Users 1-1,false"
 }
 results > /atq/results/results.jtl
 case $1 in
@@ -70,7 +70,7 @@ case $1 in
   other) echo '{"metrics":{"http_reqs":{"count":3,"rate":1},"http_req_duration":{"avg":1}}}' > /atq/results/k6.json ;;
   broken) echo 'timeStamp,label,success' > /atq/results/broken.jtl ;;
 esac
-sleep 1
+sleep 6
 "#;
 
 #[tokio::test]
