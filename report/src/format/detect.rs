@@ -1,7 +1,7 @@
 //! What a file is, by its beginning, and by its name only when there is none.
 
 use super::jtl_columns::Columns;
-use super::{Format, HEAD, numbers, table};
+use super::{Format, HEAD, gatling_binary, gatling_text, numbers, table};
 
 /// What the beginning of a file shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,10 @@ pub fn detect(name: &str, head: &[u8], whole: bool) -> Detected {
         None => by_name(name),
         Some(b'<') => xml(text),
         Some(b'{' | b'[') => json(text, whole),
-        Some(_) => binary(name, head).unwrap_or_else(|| table(head, whole)),
+        Some(_) => binary(name, head)
+            .or_else(|| gatling_binary::detect(name, head, whole))
+            .or_else(|| gatling_text::detect(head, whole))
+            .unwrap_or_else(|| table(head, whole)),
     };
     match detected {
         Detected::Other | Detected::Undecided if !whole => Detected::Undecided,

@@ -149,6 +149,7 @@ fn sample<'a>(rows: &'a Rows, columns: &Columns) -> Result<Sample<'a>, BadRow> {
         },
         received: whole(rows.get(columns.bytes)).unwrap_or_default(),
         sent: whole(rows.get(columns.sent)).unwrap_or_default(),
+        no_bytes: false,
         active: whole(rows.get(columns.active)).and_then(|active| active.try_into().ok()),
         worker: worker(rows.get(columns.host), rows.get(columns.thread)),
     })

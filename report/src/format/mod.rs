@@ -4,6 +4,9 @@
 //! [`FileTally`] of the file, so that a file can be read while it grows.
 
 mod detect;
+mod gatling;
+mod gatling_binary;
+mod gatling_text;
 mod jtl_columns;
 mod jtl_csv;
 mod jtl_xml;
@@ -55,6 +58,10 @@ pub enum Format {
     K6Csv,
     /// k6's points, each in a line of JSON.
     K6Json,
+    /// Gatling's `simulation.log` as text.
+    GatlingText,
+    /// Gatling's binary `simulation.log`.
+    GatlingBinary,
     /// The simple CSV of the crate's documentation.
     Csv,
 }
@@ -70,6 +77,7 @@ impl Format {
             | Self::LocustFailures
             | Self::LocustExceptions => "locust",
             Self::K6Summary | Self::K6Csv | Self::K6Json => "k6",
+            Self::GatlingText | Self::GatlingBinary => "gatling",
             Self::Csv => "csv",
         }
     }
@@ -83,6 +91,7 @@ impl Format {
             | Self::LocustFailures
             | Self::LocustExceptions => "Locust",
             Self::K6Summary | Self::K6Csv | Self::K6Json => "k6",
+            Self::GatlingText | Self::GatlingBinary => "Gatling",
             Self::Csv => "simple CSV",
         }
     }
@@ -99,6 +108,8 @@ impl Format {
             Self::K6Summary => k6::decoder(),
             Self::K6Csv => k6_points::csv(head),
             Self::K6Json => k6_points::json(),
+            Self::GatlingText => gatling_text::decoder(),
+            Self::GatlingBinary => gatling_binary::decoder(),
             Self::Csv => plain::decoder(head),
         }
     }

@@ -190,7 +190,7 @@ fn summaries_of_several_workers_are_bounded_and_not_averaged() {
     );
 }
 
-const HEADS: [&str; 10] = [
+const HEADS: [&str; 12] = [
     JTL,
     "1760000000000,12,Home,200,OK,t,text,true\n",
     "<testResults><httpSample t=\"1\" ",
@@ -201,7 +201,13 @@ const HEADS: [&str; 10] = [
     "metric_name,timestamp,metric_value,name\nhttp_req_duration,1,2,x\n",
     "{\"metric\":\"x\",\"type\":\"Point\",\"data\":{}}\n",
     "timestamp,elapsed,label,success\n",
+    "RUN\tA\ta\t1760000000000\t \t3.9.5\nUSER\tU\tSTART\t1760000000000\nREQUEST\tG\tN\t1760000000000\t1760000000005\tOK\t \n",
+    GATLING,
 ];
+
+/// Gatling's binary log: a run without scenarios and a request.
+const GATLING: &str = "\0\0\0\0\u{6}3.15.1\0\0\0\0\u{1}A\0\0\0\u{1}\x70\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\
+                       \u{1}\0\0\0\0\0\0\0\u{1}\0\0\0\u{1}N\0\0\0\0\u{1}\0\0\0\u{9}\u{1}\0\0\0\u{2}\0\0\0\0";
 
 proptest! {
     #[test]
