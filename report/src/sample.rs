@@ -26,6 +26,8 @@ pub struct Sample<'a> {
     pub received: u64,
     /// Bytes sent.
     pub sent: u64,
+    /// Whether the file tells no bytes at all.
+    pub no_bytes: bool,
     /// Active threads or users of the worker.
     pub active: Option<u32>,
     /// Who made it; empty: unknown.
@@ -49,6 +51,7 @@ impl Default for Sample<'_> {
             message: b"",
             received: 0,
             sent: 0,
+            no_bytes: false,
             active: None,
             worker: b"",
             thread: b"",
@@ -97,6 +100,8 @@ pub struct Unknown {
     pub errors: bool,
     /// How long single ones took.
     pub times: bool,
+    /// How many bytes some of them sent and received.
+    pub bytes: bool,
 }
 
 impl Unknown {
@@ -105,6 +110,7 @@ impl Unknown {
         self.dates |= sample.start.is_none();
         self.errors |= sample.errors.is_none();
         self.times |= sample.is_summed();
+        self.bytes |= sample.no_bytes;
     }
 
     /// Notes what another set does not tell.
@@ -112,6 +118,7 @@ impl Unknown {
         self.dates |= other.dates;
         self.errors |= other.errors;
         self.times |= other.times;
+        self.bytes |= other.bytes;
     }
 
     /// The names of figures that are missing because of it.
@@ -122,7 +129,9 @@ impl Unknown {
         let times = times.filter(move |_| self.times);
         // A row that sums several samples does not tell when the last of them ended.
         let throughput = (self.dates || self.times).then_some("throughput");
-        errors.chain(throughput).chain(times)
+        let bytes = ["receivedBytes", "sentBytes"].into_iter();
+        let bytes = bytes.filter(move |_| self.bytes);
+        errors.chain(throughput).chain(times).chain(bytes)
     }
 }
 

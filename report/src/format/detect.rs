@@ -2,7 +2,8 @@
 
 use super::jtl_columns::Columns;
 use super::{
-    Format, HEAD, ghz, hey, jmeter_table, numbers, oha, perftest, table, vegeta, vegeta_gob,
+    Format, HEAD, gatling_binary, gatling_text, ghz, hey, jmeter_table, numbers, oha, perftest,
+    table, vegeta, vegeta_gob,
 };
 
 /// What the beginning of a file shows.
@@ -30,7 +31,10 @@ pub fn detect(name: &str, head: &[u8], whole: bool) -> Detected {
         Some(b'<') => xml(text),
         Some(b'{' | b'[') => json(text, whole),
         Some(b'S') if hey::is_summary(text) => Detected::Results(Format::HeySummary),
-        Some(_) => binary(name, head).unwrap_or_else(|| table(head, whole)),
+        Some(_) => binary(name, head)
+            .or_else(|| gatling_binary::detect(name, head, whole))
+            .or_else(|| gatling_text::detect(head, whole))
+            .unwrap_or_else(|| table(head, whole)),
     };
     match detected {
         Detected::Other | Detected::Undecided if !whole => Detected::Undecided,

@@ -182,6 +182,7 @@ fn sample<'a>(rows: &'a Rows, columns: &Columns) -> Result<Sample<'a>, BadRow> {
         },
         received: bytes(rows.get(columns.bytes)),
         sent: bytes(rows.get(columns.sent)),
+        no_bytes: false,
         active: whole(rows.get(columns.active)).and_then(|active| active.try_into().ok()),
         worker: worker(rows.get(columns.host), rows.get(columns.thread)),
         thread: rows.get(columns.thread),

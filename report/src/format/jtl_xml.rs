@@ -209,6 +209,7 @@ fn sample<'a>(attributes: &'a Attributes, failure: &'a [u8]) -> Result<Sample<'a
         message: wrong(code, message, failure),
         received: attributes.received,
         sent: attributes.sent,
+        no_bytes: false,
         active: attributes.active,
         worker: worker(&attributes.host, thread),
         thread,

@@ -6,6 +6,9 @@
 mod artillery;
 mod bodies;
 mod detect;
+mod gatling;
+mod gatling_binary;
+mod gatling_text;
 mod ghz;
 mod hey;
 mod jmeter_dashboard;
@@ -99,6 +102,10 @@ pub enum Format {
     OhaJson,
     /// oha's CSV.
     OhaCsv,
+    /// Gatling's `simulation.log` as text.
+    GatlingText,
+    /// Gatling's binary `simulation.log`.
+    GatlingBinary,
     /// The simple CSV of the crate's documentation.
     Csv,
 }
@@ -122,6 +129,7 @@ impl Format {
             Self::HeyCsv | Self::HeySummary => "hey",
             Self::GhzJson | Self::GhzCsv => "ghz",
             Self::OhaJson | Self::OhaCsv => "oha",
+            Self::GatlingText | Self::GatlingBinary => "gatling",
             Self::Csv => "csv",
         }
     }
@@ -142,6 +150,7 @@ impl Format {
             Self::HeyCsv | Self::HeySummary => "hey",
             Self::GhzJson | Self::GhzCsv => "ghz",
             Self::OhaJson | Self::OhaCsv => "oha",
+            Self::GatlingText | Self::GatlingBinary => "Gatling",
             Self::Csv => "simple CSV",
         }
     }
@@ -181,6 +190,8 @@ impl Format {
             Self::GhzCsv => ghz::csv(),
             Self::OhaJson => oha::json(),
             Self::OhaCsv => oha::csv(),
+            Self::GatlingText => gatling_text::decoder(),
+            Self::GatlingBinary => gatling_binary::decoder(),
             Self::Csv => plain::decoder(head),
         }
     }

@@ -190,7 +190,7 @@ fn summaries_of_several_workers_are_bounded_and_not_averaged() {
     );
 }
 
-const HEADS: [&str; 26] = [
+const HEADS: &[&str] = &[
     JTL,
     "1760000000000,12,Home,200,OK,t,text,true\n",
     "<testResults><httpSample t=\"1\" ",
@@ -217,6 +217,8 @@ const HEADS: [&str; 26] = [
     "\nduration (ms),status,error\n",
     "{\"summary\":{\"successRate\":1},\"statusCodeDistribution\":{},\"latencyPercentiles\":{}}",
     "request-start,DNS,DNS+dialup,Response-delay,request-duration,bytes,status\n",
+    "RUN\tA\ta\t1760000000000\t \t3.9.5\nUSER\tU\tSTART\t1760000000000\nREQUEST\tG\tN\t1760000000000\t1760000000005\tOK\t \n",
+    GATLING,
 ];
 
 /// Definitions of a gob, then the beginning of a result.
@@ -226,6 +228,9 @@ const GOB: &[u8] = b"\x30\x7f\x03\x01\x01\x06Result\x01\xff\x80\x00\x01\x03\x01\
 fn the_gob_of_the_test_below_is_one_of_vegeta() {
     assert_eq!(read_as("any", GOB).0.format, "vegeta");
 }
+/// Gatling's binary log: a run without scenarios and a request.
+const GATLING: &str = "\0\0\0\0\u{6}3.15.1\0\0\0\0\u{1}A\0\0\0\u{1}\x70\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\
+                       \u{1}\0\0\0\0\0\0\0\u{1}\0\0\0\u{1}N\0\0\0\0\u{1}\0\0\0\u{9}\u{1}\0\0\0\u{2}\0\0\0\0";
 
 proptest! {
     #[test]

@@ -1,0 +1,158 @@
+//! What both forms of Gatling's `simulation.log` have in common: the text of 3.0 to 3.12 and the binary
+//! form of 3.13 and later.
+//!
+//! A request is a sample. Its label is the path of its groups and its name, joined by ` / ` as in
+//! Gatling's own summary. A followed redirect is a request of its own, as Gatling counts it. The records
+//! of groups sum up requests and are no samples. Neither form tells bytes or response codes.
+
+use super::numbers::{EARLIEST, LATEST};
+use crate::file::FileTally;
+use crate::found::BadRow;
+use crate::sample::Sample;
+
+/// What separates groups and name in a label.
+const SEPARATOR: &[u8] = b" / ";
+/// How much of a message is shown in a note.
+const SHOWN: usize = 100;
+
+/// A request of either form. Times are milliseconds since 1970.
+pub struct Request<'a> {
+    /// Its label, from [`label`].
+    pub label: &'a [u8],
+    pub start: i64,
+    pub end: i64,
+    pub failed: bool,
+    pub message: &'a [u8],
+}
+
+/// Appends a group or the name of a request to a label.
+pub fn extend_label(label: &mut Vec<u8>, part: &[u8]) {
+    if !label.is_empty() {
+        label.extend_from_slice(SEPARATOR);
+    }
+    label.extend_from_slice(part);
+}
+
+/// What is counted beside the requests.
+#[derive(Debug, Default)]
+pub struct Log {
+    /// Users that have started and not ended.
+    active: u32,
+    /// Records of errors, and the message of the first.
+    errors: u64,
+    first_error: String,
+    /// Messages of the server to which no request belongs.
+    unmatched: u64,
+}
+
+impl Log {
+    /// A run begins, of which another one may be in the same file.
+    pub fn begin(&mut self) {
+        self.active = 0;
+    }
+
+    /// A request.
+    ///
+    /// # Errors
+    /// When its times are impossible.
+    pub fn request(request: &Request<'_>, into: &mut FileTally) -> Result<(), BadRow> {
+        let bad = |name, millis: i64| BadRow::value(name, millis.to_string().as_bytes());
+        let start = micros(request.start).ok_or_else(|| bad("start", request.start))?;
+        let end = micros(request.end).ok_or_else(|| bad("end", request.end))?;
+        let elapsed = end.checked_sub(start);
+        into.add(&Sample {
+            start: Some(start),
+            elapsed: elapsed.ok_or_else(|| bad("end", request.end))?,
+            errors: Some(u64::from(request.failed)),
+            label: request.label,
+            message: request.message,
+            no_bytes: true,
+            ..Sample::default()
+        });
+        Ok(())
+    }
+
+    /// A message of the server to which no request belongs: it has no response time.
+    pub fn unmatched(&mut self) {
+        self.unmatched += 1;
+    }
+
+    /// A user starts or ends, at milliseconds since 1970.
+    ///
+    /// # Errors
+    /// When the time is impossible.
+    pub fn user(&mut self, starts: bool, at: i64, into: &mut FileTally) -> Result<(), BadRow> {
+        let bad = || BadRow::value("timestamp", at.to_string().as_bytes());
+        let at = micros(at).ok_or_else(bad)?;
+        self.active = match starts {
+            true => self.active.saturating_add(1),
+            false => self.active.saturating_sub(1),
+        };
+        into.active(at, self.active);
+        Ok(())
+    }
+
+    /// An error that belongs to no request, such as a request that could not be built.
+    pub fn error(&mut self, message: &[u8]) {
+        if self.errors == 0 {
+            let message = String::from_utf8_lossy(message);
+            self.first_error = message.trim().chars().take(SHOWN).collect();
+        }
+        self.errors += 1;
+    }
+
+    /// The file is over.
+    pub fn finish(&self, into: &mut FileTally) {
+        if self.errors > 0 {
+            into.note(format!(
+                "Gatling's log holds {} errors that belong to no request (the first: `{}`): they are not counted, as in Gatling's own number of failed requests",
+                self.errors, self.first_error
+            ));
+        }
+        if self.unmatched > 0 {
+            into.note(format!(
+                "Gatling's log holds {} messages of the server to which no request belongs: they have no response time and are not counted",
+                self.unmatched
+            ));
+        }
+        if self.active > 0 {
+            into.note(format!(
+                "Gatling's log ends while {} users are active: the run was stopped, or the end of the log is missing",
+                self.active
+            ));
+        }
+    }
+}
+
+/// Milliseconds since 1970 as microseconds; none for times that no run has.
+pub fn micros(millis: i64) -> Option<u64> {
+    let micros = u64::try_from(millis).ok()?.checked_mul(1000)?;
+    (EARLIEST..LATEST).contains(&micros).then_some(micros)
+}
+
+/// Whether a text is a version as Gatling writes it: `3.9.5`, `3.15.0-M1`.
+pub fn is_version(text: &[u8]) -> bool {
+    let mut parts = text.splitn(3, |byte| *byte == b'.');
+    let mut number = || {
+        let part = parts.next().unwrap_or_default();
+        !part.is_empty() && part.len() <= 4 && part.iter().all(u8::is_ascii_digit)
+    };
+    let begins = number() && number();
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'+');
+    begins && text.len() <= 40 && text.iter().all(plain)
+}
+
+/// The first two numbers of a version.
+pub fn version(text: &[u8]) -> Option<(u32, u32)> {
+    let text = std::str::from_utf8(text)
+        .ok()
+        .filter(|text| is_version(text.as_bytes()))?;
+    let mut parts = text.split('.').map(str::parse);
+    Some((parts.next()?.ok()?, parts.next()?.ok()?))
+}
+
+/// Whether a file has the name that Gatling gives its log.
+pub fn is_named_as_log(name: &str) -> bool {
+    let name = name.strip_suffix(".gz").unwrap_or(name);
+    name.rsplit('/').next() == Some("simulation.log")
+}
