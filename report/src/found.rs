@@ -18,6 +18,8 @@ pub enum BadRow {
     Value(&'static str, String),
     /// Its time is shortly after 1970.
     Early(String),
+    /// Its histogram cannot be decoded, for this reason.
+    Histogram(&'static str),
 }
 
 impl BadRow {
@@ -37,6 +39,7 @@ impl BadRow {
             Self::Fields(seen, wanted) => format!("it has {seen} fields instead of {wanted}"),
             Self::Value(name, value) => format!("its `{name}` is `{value}`"),
             Self::Early(value) => format!("its time is `{value}`"),
+            Self::Histogram(why) => format!("its histogram cannot be decoded: {why}"),
         }
     }
 }
@@ -56,6 +59,8 @@ fn shown(text: &[u8]) -> String {
 pub struct Found {
     /// Samples that are counted.
     pub samples: u64,
+    /// Rows that were read, where each stands for many samples.
+    pub rows: Option<u64>,
     /// Rows that are figures of machines, and no samples.
     pub metrics: u64,
     /// Rows that are parts of requests, and no requests.
@@ -134,7 +139,7 @@ impl Found {
 
     /// Whether the rows that cannot be read are too few to matter.
     fn is_sound(&self) -> bool {
-        let rows = self.samples + self.bad;
+        let rows = self.rows.unwrap_or(self.samples) + self.bad;
         let few = self.bad * 100 <= rows * SOUND_PERCENT || (self.bad == 1 && rows >= SOUND_ROWS);
         few && !self.cut && self.damaged.is_none()
     }

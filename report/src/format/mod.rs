@@ -7,6 +7,9 @@ mod detect;
 mod gatling;
 mod gatling_binary;
 mod gatling_text;
+mod hdr_histogram;
+mod hdr_log;
+mod hdr_table;
 mod jtl_columns;
 mod jtl_csv;
 mod jtl_xml;
@@ -19,6 +22,7 @@ mod plain;
 mod rows;
 mod sub_results;
 mod table;
+mod told;
 mod whole;
 mod xml_tags;
 
@@ -62,6 +66,10 @@ pub enum Format {
     GatlingText,
     /// Gatling's binary `simulation.log`.
     GatlingBinary,
+    /// HdrHistogram's log of intervals.
+    HdrLog,
+    /// HdrHistogram's table of percentiles.
+    HdrTable,
     /// The simple CSV of the crate's documentation.
     Csv,
 }
@@ -78,6 +86,7 @@ impl Format {
             | Self::LocustExceptions => "locust",
             Self::K6Summary | Self::K6Csv | Self::K6Json => "k6",
             Self::GatlingText | Self::GatlingBinary => "gatling",
+            Self::HdrLog | Self::HdrTable => "hdr",
             Self::Csv => "csv",
         }
     }
@@ -92,6 +101,7 @@ impl Format {
             | Self::LocustExceptions => "Locust",
             Self::K6Summary | Self::K6Csv | Self::K6Json => "k6",
             Self::GatlingText | Self::GatlingBinary => "Gatling",
+            Self::HdrLog | Self::HdrTable => "HdrHistogram",
             Self::Csv => "simple CSV",
         }
     }
@@ -110,6 +120,8 @@ impl Format {
             Self::K6Json => k6_points::json(),
             Self::GatlingText => gatling_text::decoder(),
             Self::GatlingBinary => gatling_binary::decoder(),
+            Self::HdrLog => hdr_log::decoder(),
+            Self::HdrTable => hdr_table::decoder(),
             Self::Csv => plain::decoder(head),
         }
     }

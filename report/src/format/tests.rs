@@ -190,7 +190,7 @@ fn summaries_of_several_workers_are_bounded_and_not_averaged() {
     );
 }
 
-const HEADS: [&str; 12] = [
+const HEADS: [&str; 15] = [
     JTL,
     "1760000000000,12,Home,200,OK,t,text,true\n",
     "<testResults><httpSample t=\"1\" ",
@@ -203,6 +203,9 @@ const HEADS: [&str; 12] = [
     "timestamp,elapsed,label,success\n",
     "RUN\tA\ta\t1760000000000\t \t3.9.5\nUSER\tU\tSTART\t1760000000000\nREQUEST\tG\tN\t1760000000000\t1760000000005\tOK\t \n",
     GATLING,
+    "#[Histogram log format version 1.3]\n0.000,0.998,9.759,HISTFAAAAKZ42i2OPQrCQBBGd98SRXQLC\n",
+    "Value Percentile TotalCount 1/(1-Percentile)\n\n 0.055 0.0 1 1.00\n#[Mean = 2.653, StdDeviation = 3.5]\n#[Buckets = 22, SubBuckets = 2048]\n",
+    "\"Value\",\"Percentile\",\"TotalCount\",\"1/(1-Percentile)\"\n0.055,0.0,1,1.00\n",
 ];
 
 /// Gatling's binary log: a run without scenarios and a request.
