@@ -1,7 +1,7 @@
 //! What a file is, by its beginning, and by its name only when there is none.
 
 use super::jtl_columns::Columns;
-use super::{Format, HEAD, gatling_binary, gatling_text, hdr_log, hdr_table, numbers, table};
+use super::{Format, HEAD, gatling_binary, gatling_text, hdr_log, hdr_table, numbers, table, wrk};
 
 /// What the beginning of a file shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,7 @@ pub fn detect(name: &str, head: &[u8], whole: bool) -> Detected {
             .or_else(|| gatling_text::detect(head, whole))
             .or_else(|| hdr_log::detect(head, whole))
             .or_else(|| hdr_table::detect(head, whole))
+            .or_else(|| wrk::detect(head, whole))
             .unwrap_or_else(|| table(head, whole)),
     };
     match detected {

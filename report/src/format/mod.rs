@@ -24,6 +24,7 @@ mod sub_results;
 mod table;
 mod told;
 mod whole;
+mod wrk;
 mod xml_tags;
 
 use crate::file::FileTally;
@@ -70,6 +71,8 @@ pub enum Format {
     HdrLog,
     /// HdrHistogram's table of percentiles.
     HdrTable,
+    /// What wrk and wrk2 print.
+    Wrk,
     /// The simple CSV of the crate's documentation.
     Csv,
 }
@@ -87,6 +90,7 @@ impl Format {
             Self::K6Summary | Self::K6Csv | Self::K6Json => "k6",
             Self::GatlingText | Self::GatlingBinary => "gatling",
             Self::HdrLog | Self::HdrTable => "hdr",
+            Self::Wrk => "wrk",
             Self::Csv => "csv",
         }
     }
@@ -102,6 +106,7 @@ impl Format {
             Self::K6Summary | Self::K6Csv | Self::K6Json => "k6",
             Self::GatlingText | Self::GatlingBinary => "Gatling",
             Self::HdrLog | Self::HdrTable => "HdrHistogram",
+            Self::Wrk => "wrk",
             Self::Csv => "simple CSV",
         }
     }
@@ -122,6 +127,7 @@ impl Format {
             Self::GatlingBinary => gatling_binary::decoder(),
             Self::HdrLog => hdr_log::decoder(),
             Self::HdrTable => hdr_table::decoder(),
+            Self::Wrk => wrk::decoder(),
             Self::Csv => plain::decoder(head),
         }
     }

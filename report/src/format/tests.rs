@@ -190,7 +190,7 @@ fn summaries_of_several_workers_are_bounded_and_not_averaged() {
     );
 }
 
-const HEADS: [&str; 15] = [
+const HEADS: [&str; 16] = [
     JTL,
     "1760000000000,12,Home,200,OK,t,text,true\n",
     "<testResults><httpSample t=\"1\" ",
@@ -205,6 +205,7 @@ const HEADS: [&str; 15] = [
     GATLING,
     "#[Histogram log format version 1.3]\n0.000,0.998,9.759,HISTFAAAAKZ42i2OPQrCQBBGd98SRXQLC\n",
     "Value Percentile TotalCount 1/(1-Percentile)\n\n 0.055 0.0 1 1.00\n#[Mean = 2.653, StdDeviation = 3.5]\n#[Buckets = 22, SubBuckets = 2048]\n",
+    "Running 4s test @ http://x/\n  2 threads and 4 connections\n    Latency 4.62ms 1.93ms 10.24ms 58.00%\n  402 requests in 4.01s, 71.45KB read\nRequests/sec: 100.32\nTransfer/sec: 17.83KB\n",
     "\"Value\",\"Percentile\",\"TotalCount\",\"1/(1-Percentile)\"\n0.055,0.0,1,1.00\n",
 ];
 
