@@ -18,6 +18,8 @@ pub enum BadRow {
     Value(&'static str, String),
     /// Its time is shortly after 1970.
     Early(String),
+    /// Its histogram cannot be decoded, for this reason.
+    Histogram(&'static str),
 }
 
 impl BadRow {
@@ -37,6 +39,7 @@ impl BadRow {
             Self::Fields(seen, wanted) => format!("it has {seen} fields instead of {wanted}"),
             Self::Value(name, value) => format!("its `{name}` is `{value}`"),
             Self::Early(value) => format!("its time is `{value}`"),
+            Self::Histogram(why) => format!("its histogram cannot be decoded: {why}"),
         }
     }
 }

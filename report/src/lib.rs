@@ -19,6 +19,8 @@
 //! | `ghz` | samples or figures | ghz's `-O json` and `-O pretty` (figures when it has no details), `-O csv` |
 //! | `oha` | samples or figures | oha's `--output-format csv`; `--output-format json` |
 //! | `gatling` | samples | Gatling's `simulation.log`: text of 3.0 to 3.12, binary of 3.13 to 3.15; labels are groups and name, `Group / Name` |
+//! | `hdr` | figures | HdrHistogram's log of intervals (V2; tags are labels), and its table of percentiles as text or CSV |
+//! | `wrk` | figures | what wrk 4 and wrk2 print, in a file |
 //! | `csv` | samples | anything: `timestamp,elapsed,label,success[,code,message,received_bytes,sent_bytes,active,worker]` |
 //!
 //! In the last one the columns come in any order, `timestamp` is the start of the sample in milliseconds

@@ -452,8 +452,8 @@ fn container(name: &str) -> &str {
     name.split_once('/').map_or("", |(container, _)| container)
 }
 
-/// Where the curve is drawn: finer where it is steep.
-fn curve(times: &Distribution) -> Vec<PercentilePoint> {
+/// Where the curve is drawn, in percent: finer where it is steep.
+pub(crate) fn curve_percentiles() -> impl Iterator<Item = f64> {
     let coarse = (0..18).map(|step| f64::from(step) * 5.0);
     let fine = (90..99).map(f64::from);
     let finer = (990..999).map(|step| f64::from(step) / 10.0);
@@ -463,8 +463,11 @@ fn curve(times: &Distribution) -> Vec<PercentilePoint> {
         .chain(coarse.skip(1))
         .chain([85.0 + 2.5]);
     let percentiles = percentiles.chain(fine).chain(finer).chain(finest);
-    let percentiles = percentiles.chain([99.995, 99.999, 100.0]);
-    let points = percentiles.map(|percentile| PercentilePoint {
+    percentiles.chain([99.995, 99.999, 100.0])
+}
+
+fn curve(times: &Distribution) -> Vec<PercentilePoint> {
+    let points = curve_percentiles().map(|percentile| PercentilePoint {
         percentile,
         millis: times.percentile(percentile),
     });

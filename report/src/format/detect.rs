@@ -2,8 +2,8 @@
 
 use super::jtl_columns::Columns;
 use super::{
-    Format, HEAD, gatling_binary, gatling_text, ghz, hey, jmeter_table, numbers, oha, perftest,
-    table, vegeta, vegeta_gob,
+    Format, HEAD, gatling_binary, gatling_text, ghz, hdr_log, hdr_table, hey, jmeter_table,
+    numbers, oha, perftest, table, vegeta, vegeta_gob, wrk,
 };
 
 /// What the beginning of a file shows.
@@ -34,6 +34,9 @@ pub fn detect(name: &str, head: &[u8], whole: bool) -> Detected {
         Some(_) => binary(name, head)
             .or_else(|| gatling_binary::detect(name, head, whole))
             .or_else(|| gatling_text::detect(head, whole))
+            .or_else(|| hdr_log::detect(head, whole))
+            .or_else(|| hdr_table::detect(head, whole))
+            .or_else(|| wrk::detect(head, whole))
             .unwrap_or_else(|| table(head, whole)),
     };
     match detected {

@@ -10,6 +10,9 @@ mod gatling;
 mod gatling_binary;
 mod gatling_text;
 mod ghz;
+mod hdr_histogram;
+mod hdr_log;
+mod hdr_table;
 mod hey;
 mod jmeter_dashboard;
 mod jmeter_table;
@@ -34,6 +37,7 @@ mod table;
 mod vegeta;
 mod vegeta_gob;
 mod whole;
+mod wrk;
 mod xml_tags;
 
 use crate::file::FileTally;
@@ -106,6 +110,12 @@ pub enum Format {
     GatlingText,
     /// Gatling's binary `simulation.log`.
     GatlingBinary,
+    /// HdrHistogram's log of intervals.
+    HdrLog,
+    /// HdrHistogram's table of percentiles.
+    HdrTable,
+    /// What wrk and wrk2 print.
+    Wrk,
     /// The simple CSV of the crate's documentation.
     Csv,
 }
@@ -130,6 +140,8 @@ impl Format {
             Self::GhzJson | Self::GhzCsv => "ghz",
             Self::OhaJson | Self::OhaCsv => "oha",
             Self::GatlingText | Self::GatlingBinary => "gatling",
+            Self::HdrLog | Self::HdrTable => "hdr",
+            Self::Wrk => "wrk",
             Self::Csv => "csv",
         }
     }
@@ -151,6 +163,8 @@ impl Format {
             Self::GhzJson | Self::GhzCsv => "ghz",
             Self::OhaJson | Self::OhaCsv => "oha",
             Self::GatlingText | Self::GatlingBinary => "Gatling",
+            Self::HdrLog | Self::HdrTable => "HdrHistogram",
+            Self::Wrk => "wrk",
             Self::Csv => "simple CSV",
         }
     }
@@ -192,6 +206,9 @@ impl Format {
             Self::OhaCsv => oha::csv(),
             Self::GatlingText => gatling_text::decoder(),
             Self::GatlingBinary => gatling_binary::decoder(),
+            Self::HdrLog => hdr_log::decoder(),
+            Self::HdrTable => hdr_table::decoder(),
+            Self::Wrk => wrk::decoder(),
             Self::Csv => plain::decoder(head),
         }
     }

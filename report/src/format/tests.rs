@@ -219,6 +219,10 @@ const HEADS: &[&str] = &[
     "request-start,DNS,DNS+dialup,Response-delay,request-duration,bytes,status\n",
     "RUN\tA\ta\t1760000000000\t \t3.9.5\nUSER\tU\tSTART\t1760000000000\nREQUEST\tG\tN\t1760000000000\t1760000000005\tOK\t \n",
     GATLING,
+    "#[Histogram log format version 1.3]\n0.000,0.998,9.759,HISTFAAAAKZ42i2OPQrCQBBGd98SRXQLC\n",
+    "Value Percentile TotalCount 1/(1-Percentile)\n\n 0.055 0.0 1 1.00\n#[Mean = 2.653, StdDeviation = 3.5]\n#[Buckets = 22, SubBuckets = 2048]\n",
+    "Running 4s test @ http://x/\n  2 threads and 4 connections\n    Latency 4.62ms 1.93ms 10.24ms 58.00%\n  402 requests in 4.01s, 71.45KB read\nRequests/sec: 100.32\nTransfer/sec: 17.83KB\n",
+    "\"Value\",\"Percentile\",\"TotalCount\",\"1/(1-Percentile)\"\n0.055,0.0,1,1.00\n",
 ];
 
 /// Definitions of a gob, then the beginning of a result.

@@ -66,3 +66,12 @@ pub fn assert_figures(ours: &Figures, theirs: &Value, names: &[&str], precision:
         );
     }
 }
+
+/// Exactly these figures are not told.
+pub fn assert_missing(figures: &Figures, names: &[&str]) {
+    let mut ours: Vec<&str> = figures.missing.iter().map(String::as_str).collect();
+    let mut names = names.to_vec();
+    ours.sort_unstable();
+    names.sort_unstable();
+    assert_eq!(ours, names);
+}

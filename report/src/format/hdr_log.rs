@@ -1,0 +1,366 @@
+//! HdrHistogram's log of intervals: a histogram in each line, maybe of a tag.
+//!
+//! Counts of equal buckets are added, so the figures are those of all samples, to three digits. Values
+//! have no unit in the file: by custom `Interval_Max` is in milliseconds, which gives it. Nothing tells
+//! whether a sample failed.
+
+use super::detect::Detected;
+use super::hdr_histogram::{Bucket, decode};
+use super::known_figures::KnownFigures;
+use super::lines::{Line, Lines};
+use super::numbers::{number, without_mark};
+use super::{Decoder, Format};
+use crate::file::FileTally;
+use crate::found::BadRow;
+use crate::histogram::{to_f64, to_u64};
+use crate::labels::OTHER;
+use crate::summary::Summary;
+use crate::tally::curve_percentiles;
+use atq_api_spec::report::{Figures, NamedFigures, PercentilePoint};
+use std::collections::BTreeMap;
+
+/// Tags beyond these are counted as one.
+const MOST_TAGS: usize = 1000;
+/// Different values that are kept of all tags; with more, tags are not told apart.
+const MOST_VALUES: usize = 500_000;
+/// Longer tags are cut, in bytes.
+const LONGEST_TAG: usize = 1000;
+/// The label of lines without a tag beside others with one.
+const UNTAGGED: &str = "(no tag)";
+/// What is so long cannot be seconds of a log.
+const MOST_SECONDS: f64 = 1e12;
+
+const VERSION: &[u8] = b"#[Histogram log format version";
+const FIRST_COLUMN: &[u8] = b"\"StartTimestamp\",";
+const LAST_COLUMN: &[u8] = b"\"Interval_Compressed_Histogram\"";
+
+/// What a file is that begins like this; none: it is no such log.
+pub fn detect(head: &[u8], whole: bool) -> Option<Detected> {
+    let head = without_mark(head);
+    // A line that is not all there may become anything.
+    let end = memchr::memrchr(b'\n', head).filter(|_| !whole);
+    let lines = head
+        .get(..end.unwrap_or(head.len()))
+        .filter(|_| whole || end.is_some())?;
+    for line in lines.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii) {
+        let is_legend = line.starts_with(FIRST_COLUMN) && line.ends_with(LAST_COLUMN);
+        if line.starts_with(VERSION) || is_legend || is_interval(line) {
+            return Some(Detected::Results(Format::HdrLog));
+        }
+        if !line.is_empty() && !line.starts_with(b"#") {
+            return None;
+        }
+    }
+    None
+}
+
+fn is_interval(line: &[u8]) -> bool {
+    Interval::of(line).is_ok_and(|interval| {
+        interval.histogram.starts_with(b"HIST") || interval.histogram.starts_with(b"DHIST")
+    })
+}
+
+/// A line. Times are seconds.
+struct Interval<'a> {
+    tag: Option<&'a [u8]>,
+    start: f64,
+    end: f64,
+    /// The longest time, by custom in milliseconds.
+    max: f64,
+    histogram: &'a [u8],
+}
+
+impl<'a> Interval<'a> {
+    fn of(line: &'a [u8]) -> Result<Self, BadRow> {
+        let (tag, rest) = match line.strip_prefix(b"Tag=") {
+            Some(rest) => {
+                let end = memchr::memchr(b',', rest).ok_or(BadRow::Fields(1, 5))?;
+                let (tag, rest) = rest.split_at(end);
+                (Some(tag), rest.get(1..).unwrap_or_default())
+            }
+            None => (None, line),
+        };
+        let fields: Vec<&[u8]> = rest.split(|byte| *byte == b',').take(6).collect();
+        let &[start, length, max, histogram] = fields.as_slice() else {
+            return Err(BadRow::Fields(fields.len(), 4));
+        };
+        let seconds = |name, text| {
+            let seconds = number(text).filter(|seconds| (0.0..MOST_SECONDS).contains(seconds));
+            seconds.ok_or_else(|| BadRow::value(name, text))
+        };
+        let start = seconds("StartTimestamp", start)?;
+        Ok(Self {
+            tag,
+            start,
+            end: start + seconds("Interval_Length", length)?,
+            max: number(max).ok_or_else(|| BadRow::value("Interval_Max", max))?,
+            histogram: histogram.trim_ascii(),
+        })
+    }
+}
+
+/// The values of some intervals.
+#[derive(Debug)]
+struct Values {
+    samples: u64,
+    sum: f64,
+    min: u64,
+    max: u64,
+    /// Seconds.
+    start: f64,
+    end: f64,
+    /// By the highest value that is counted with it. Three digits of any unit are some ten thousand.
+    counts: BTreeMap<u64, u64>,
+}
+
+impl Default for Values {
+    fn default() -> Self {
+        Self {
+            samples: 0,
+            sum: 0.0,
+            min: u64::MAX,
+            max: 0,
+            start: f64::INFINITY,
+            end: 0.0,
+            counts: BTreeMap::new(),
+        }
+    }
+}
+
+impl Values {
+    fn of(interval: &Interval<'_>) -> Result<Self, &'static str> {
+        let mut values = Self {
+            start: interval.start,
+            end: interval.end,
+            ..Self::default()
+        };
+        decode(interval.histogram, |bucket| values.add(bucket))?;
+        Ok(values)
+    }
+
+    fn add(&mut self, bucket: Bucket) {
+        let Bucket { low, high, count } = bucket;
+        self.samples = self.samples.saturating_add(count);
+        let middle = low + (high - low).div_ceil(2);
+        self.sum += to_f64(middle) * to_f64(count);
+        self.min = self.min.min(low);
+        self.max = self.max.max(high);
+        let counted = self.counts.entry(to_three_digits(high)).or_default();
+        *counted = counted.saturating_add(count);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.samples = self.samples.saturating_add(other.samples);
+        self.sum += other.sum;
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+        self.start = self.start.min(other.start);
+        self.end = self.end.max(other.end);
+        for (value, count) in &other.counts {
+            let counted = self.counts.entry(*value).or_default();
+            *counted = counted.saturating_add(*count);
+        }
+    }
+
+    /// A percentile as HdrHistogram's own: the highest value of the bucket of the sample of this rank.
+    fn percentile(&self, percentile: f64) -> Option<f64> {
+        if percentile <= 0.0 {
+            return Some(to_f64(self.min)).filter(|_| self.samples > 0);
+        }
+        let rank = percentile.next_down() / 100.0 * to_f64(self.samples);
+        let rank = to_u64(rank.ceil()).clamp(1, self.samples.max(1));
+        let mut seen = 0_u64;
+        let mut counts = self.counts.iter();
+        let found = counts.find(|(_, count)| {
+            seen = seen.saturating_add(**count);
+            seen >= rank
+        });
+        let (value, _) = found?;
+        Some(to_f64((*value).min(self.max)))
+    }
+
+    fn seconds(&self) -> Option<f64> {
+        Some(self.end - self.start).filter(|seconds| *seconds > 0.0)
+    }
+
+    /// `per_milli`: how many of the unit of the values a millisecond has; none: it is not known.
+    fn figures(&self, per_milli: Option<f64>) -> Figures {
+        let samples = to_f64(self.samples);
+        let has_samples = self.samples > 0;
+        let millis = |value: Option<f64>| Some(value.filter(|_| has_samples)? / per_milli?);
+        KnownFigures {
+            samples: self.samples,
+            throughput: self.seconds().map(|seconds| samples / seconds),
+            min: millis(Some(to_f64(self.min))),
+            mean: millis(Some(self.sum / samples)),
+            p50: millis(self.percentile(50.0)),
+            p90: millis(self.percentile(90.0)),
+            p95: millis(self.percentile(95.0)),
+            p99: millis(self.percentile(99.0)),
+            max: millis(Some(to_f64(self.max))),
+            ..KnownFigures::default()
+        }
+        .figures()
+    }
+}
+
+/// The highest value that has the same three digits, as in a histogram of three digits.
+fn to_three_digits(value: u64) -> u64 {
+    let shift = (u64::BITS - value.leading_zeros()).saturating_sub(11);
+    value | ((1 << shift) - 1)
+}
+
+/// A file of this format.
+pub fn decoder() -> Box<dyn Decoder> {
+    Box::new(Log::default())
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    lines: Lines,
+    number: u64,
+    /// Lines with a histogram.
+    intervals: u64,
+    all: Values,
+    by_tag: BTreeMap<String, Values>,
+    has_tags: bool,
+    has_too_many_tags: bool,
+    /// Tags are not told apart any more.
+    has_too_many_values: bool,
+    /// The largest `Interval_Max`, and the highest value of that line.
+    largest: (f64, u64),
+}
+
+impl Log {
+    fn line(&mut self, line: Line<'_>, into: &mut FileTally) {
+        self.number += 1;
+        let (read, cut) = match line {
+            Line::TooLong => (Err(BadRow::Malformed), false),
+            Line::Text(text, ended) => (self.interval(without_mark(text).trim_ascii()), !ended),
+        };
+        if let Err(bad) = read {
+            let damaged = matches!(line, Line::Text(text, _) if text.contains(&0));
+            into.found.bad_row(self.number, bad, cut, damaged);
+        }
+    }
+
+    fn interval(&mut self, line: &[u8]) -> Result<(), BadRow> {
+        // Comments, and the names of the columns.
+        if line.is_empty() || line.starts_with(b"#") || line.starts_with(b"\"") {
+            return Ok(());
+        }
+        let interval = Interval::of(line)?;
+        let values = Values::of(&interval).map_err(BadRow::Histogram)?;
+        if interval.max > self.largest.0 {
+            self.largest = (interval.max, values.max);
+        }
+        self.intervals += 1;
+        self.has_tags |= interval.tag.is_some();
+        if !self.has_too_many_values {
+            self.add_to_tag(interval.tag, &values);
+        }
+        self.all.merge(&values);
+        Ok(())
+    }
+
+    fn add_to_tag(&mut self, tag: Option<&[u8]>, values: &Values) {
+        let tag = tag.map_or(UNTAGGED.into(), |tag| {
+            String::from_utf8_lossy(tag.get(..LONGEST_TAG).unwrap_or(tag))
+        });
+        let is_other = self.by_tag.len() >= MOST_TAGS && !self.by_tag.contains_key(tag.as_ref());
+        self.has_too_many_tags |= is_other;
+        let tag = if is_other { OTHER } else { tag.as_ref() };
+        match self.by_tag.get_mut(tag) {
+            Some(known) => known.merge(values),
+            None => {
+                let mut new = Values::default();
+                new.merge(values);
+                self.by_tag.insert(tag.to_owned(), new);
+            }
+        }
+        let kept = self.by_tag.values().map(|values| values.counts.len());
+        if kept.sum::<usize>() > MOST_VALUES {
+            self.has_too_many_values = true;
+            self.by_tag.clear();
+        }
+    }
+
+    /// How many of the unit of the values a millisecond has, and the name of the unit.
+    fn unit(&self) -> Option<(f64, &'static str)> {
+        let (max, value) = self.largest;
+        let units = [
+            (1e6, "nanoseconds"),
+            (1e3, "microseconds"),
+            (1.0, "milliseconds"),
+        ];
+        // The file has three places of it, and maybe the value itself instead of its bucket's.
+        let fits = |per_milli: f64| (to_f64(value) / per_milli - max).abs() <= 0.001 + max * 0.01;
+        units
+            .into_iter()
+            .find(|(per_milli, _)| max > 0.0 && fits(*per_milli))
+    }
+
+    fn note(&self, unit: Option<&str>, into: &mut FileTally) {
+        into.note(match unit {
+            Some(unit) => format!(
+                "values of HdrHistogram's log have no unit: they are taken as {unit} because `Interval_Max` is in milliseconds by custom"
+            ),
+            None => "values of HdrHistogram's log have no unit, and `Interval_Max` is none of them in milliseconds: times are not known".to_owned(),
+        });
+        into.note("HdrHistogram's log does not tell which samples failed");
+        if self.has_too_many_tags {
+            into.note(format!(
+                "HdrHistogram's log has more than {MOST_TAGS} tags; the rest is counted as `{OTHER}`"
+            ));
+        }
+        if self.has_too_many_values && self.has_tags {
+            into.note("tags of HdrHistogram's log have too many different values to be told apart: there are no labels");
+        }
+    }
+
+    fn summary(&self, into: &FileTally) -> Summary {
+        let per_milli = self.unit().map(|(per_milli, _)| per_milli);
+        let tags = self
+            .by_tag
+            .iter()
+            .filter(|(_, values)| self.has_tags && values.samples > 0);
+        let labels = tags.map(|(tag, values)| NamedFigures {
+            name: tag.clone(),
+            figures: values.figures(per_milli),
+        });
+        let points = curve_percentiles().filter_map(|percentile| {
+            Some(PercentilePoint {
+                percentile,
+                millis: self.all.percentile(percentile)? / per_milli?,
+            })
+        });
+        Summary {
+            form: "hdr-log",
+            worker: into.worker().to_owned(),
+            total: self.all.figures(per_milli),
+            labels: labels.collect(),
+            distribution: points.collect(),
+            duration: self.all.seconds(),
+        }
+    }
+}
+
+impl Decoder for Log {
+    fn push(&mut self, bytes: &[u8], into: &mut FileTally) {
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.push(bytes, |line| self.line(line, into));
+        self.lines = lines;
+    }
+
+    fn finish(&mut self, into: &mut FileTally) {
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.finish(|line| self.line(line, into));
+        into.found.rows = self.intervals;
+        // Intervals without a sample are what is left of a test that did nothing.
+        if self.all.samples > 0 {
+            self.note(self.unit().map(|(_, unit)| unit), into);
+            into.found.samples = self.all.samples;
+            into.summary = Some(self.summary(into));
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! HdrHistogram's table of percentiles (`outputPercentileDistribution`), as text and as CSV. wrk2 prints
+//! the same text with `--latency`.
+
+use super::detect::Detected;
+use super::known_figures::KnownFigures;
+use super::numbers::{number, whole, without_mark};
+use super::{Decoder, Format, whole as document};
+use crate::file::FileTally;
+use crate::summary::Summary;
+use atq_api_spec::report::PercentilePoint;
+
+/// No table is larger: it has some hundred lines.
+const LARGEST: usize = 4 * 1024 * 1024;
+/// No table has more rows.
+const MOST_ROWS: usize = 20_000;
+const COLUMNS: [&str; 4] = ["Value", "Percentile", "TotalCount", "1/(1-Percentile)"];
+
+/// What a file is that begins like this; none: it is no such table.
+pub fn detect(head: &[u8], is_whole: bool) -> Option<Detected> {
+    let head = without_mark(head).trim_ascii_start();
+    let end = memchr::memchr(b'\n', head).or(is_whole.then_some(head.len()))?;
+    let line = std::str::from_utf8(head.get(..end)?).ok()?;
+    let is_table = is_header(line) || is_csv_header(line);
+    is_table.then_some(Detected::Results(Format::HdrTable))
+}
+
+/// The names of the columns, with blanks between them.
+fn is_header(line: &str) -> bool {
+    line.split_whitespace().eq(COLUMNS)
+}
+
+fn is_csv_header(line: &str) -> bool {
+    line.trim()
+        .split(',')
+        .map(|name| name.trim_matches('"'))
+        .eq(COLUMNS)
+}
+
+/// A table of percentiles, line by line. Values are milliseconds.
+#[derive(Debug, Default)]
+pub struct Table {
+    /// Value, percentile (0 to 100), and number of samples up to it.
+    rows: Vec<(f64, f64, u64)>,
+    mean: Option<f64>,
+    total: Option<u64>,
+    is_csv: bool,
+    has_ended: bool,
+}
+
+impl Table {
+    /// Whether its last line was seen.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Takes its next line.
+    ///
+    /// # Errors
+    /// When it is none of such a table.
+    pub fn line(&mut self, line: &str) -> Result<(), String> {
+        let line = line.trim();
+        if line.is_empty() || is_header(line) && self.rows.is_empty() {
+            return Ok(());
+        }
+        if is_csv_header(line) && self.rows.is_empty() {
+            self.is_csv = true;
+            return Ok(());
+        }
+        if self.has_ended {
+            return Err(format!("`{}` follows the end of the table", short(line)));
+        }
+        match line.strip_prefix("#[") {
+            Some(footer) => {
+                self.footer(footer);
+                Ok(())
+            }
+            None => self.row(line),
+        }
+    }
+
+    fn row(&mut self, line: &str) -> Result<(), String> {
+        if self.rows.len() >= MOST_ROWS {
+            return Err(format!("it has more than {MOST_ROWS} rows"));
+        }
+        let bad = || format!("`{}` is no row of percentiles", short(line));
+        let fields: Vec<&str> = match self.is_csv {
+            true => line.split(',').collect(),
+            false => line.split_whitespace().collect(),
+        };
+        // In the last row of the text there is no fourth one.
+        let (&[value, percentile, count] | &[value, percentile, count, _]) = fields.as_slice()
+        else {
+            return Err(bad());
+        };
+        let count = whole(count.as_bytes()).ok_or_else(bad)?;
+        let value = number(value.as_bytes()).filter(|value| *value >= 0.0);
+        let percentile = number(percentile.as_bytes());
+        let percentile = percentile.filter(|part| (0.0..=1.0).contains(part));
+        let percentile = percentile.ok_or_else(bad)? * 100.0;
+        self.rows.push((value.ok_or_else(bad)?, percentile, count));
+        self.has_ended = self.is_csv && fields.last() == Some(&"Infinity");
+        Ok(())
+    }
+
+    /// `Mean = 2.653, StdDeviation = 3.555]`.
+    fn footer(&mut self, line: &str) {
+        for part in line.trim_end_matches(']').split(',') {
+            let Some((name, value)) = part.split_once('=') else {
+                continue;
+            };
+            match name.trim() {
+                "Mean" => self.mean = number(value.as_bytes()),
+                "Total count" => self.total = whole(value.trim().as_bytes()),
+                "SubBuckets" => self.has_ended = line.ends_with(']'),
+                _ => {}
+            }
+        }
+    }
+
+    /// How many samples it is of.
+    pub fn samples(&self) -> u64 {
+        let last = self.rows.last().map(|(.., count)| *count);
+        self.total.or(last).unwrap_or_default()
+    }
+
+    /// The value of the first row at or above a percentile.
+    pub fn percentile(&self, percentile: f64) -> Option<f64> {
+        let mut rows = self.rows.iter();
+        let row = rows.find(|(_, at, _)| *at >= percentile - 1e-9);
+        row.map(|(value, ..)| *value)
+    }
+
+    /// The figures that it tells.
+    pub fn told(&self) -> KnownFigures {
+        if self.samples() == 0 {
+            return KnownFigures::default();
+        }
+        KnownFigures {
+            samples: self.samples(),
+            min: self.rows.first().map(|(value, ..)| *value),
+            mean: self.mean,
+            p50: self.percentile(50.0),
+            p90: self.percentile(90.0),
+            p95: self.percentile(95.0),
+            p99: self.percentile(99.0),
+            max: self.rows.last().map(|(value, ..)| *value),
+            ..KnownFigures::default()
+        }
+    }
+
+    /// Its rows, and the usual percentiles that have none.
+    pub fn distribution(&self) -> Vec<PercentilePoint> {
+        let usual = [50.0, 90.0, 95.0, 99.0, 99.9, 99.99].into_iter();
+        let usual = usual.filter_map(|usual| Some((self.percentile(usual)?, usual)));
+        let rows = self.rows.iter().map(|(value, at, _)| (*value, *at));
+        let points = rows
+            .chain(usual)
+            .map(|(millis, percentile)| PercentilePoint { percentile, millis });
+        let mut points: Vec<PercentilePoint> = points.collect();
+        points.sort_by(|a, b| a.percentile.total_cmp(&b.percentile));
+        points.dedup_by(|a, b| (a.percentile - b.percentile).abs() < 1e-9);
+        points
+    }
+}
+
+fn short(line: &str) -> String {
+    line.chars().take(40).collect()
+}
+
+/// A file of this format.
+pub fn decoder() -> Box<dyn Decoder> {
+    document::decoder(LARGEST, read)
+}
+
+fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
+    let mut table = Table::default();
+    for line in String::from_utf8_lossy(text).lines() {
+        table.line(line)?;
+    }
+    if !table.has_ended() {
+        return Err("it ends before the end of its table".to_owned());
+    }
+    if table.samples() == 0 {
+        return Ok(());
+    }
+    into.note("HdrHistogram's table of percentiles does not tell the unit of its values: they are taken as milliseconds");
+    into.note("HdrHistogram's table of percentiles tells neither failed samples nor times of the test; a percentile without a row is that of the next row");
+    into.found.samples = table.samples();
+    into.summary = Some(Summary {
+        // The one has a mean and the other does not: they are told apart by the form.
+        form: if table.is_csv { "hdr-csv" } else { "hdr-text" },
+        worker: into.worker().to_owned(),
+        total: table.told().figures(),
+        distribution: table.distribution(),
+        ..Summary::default()
+    });
+    Ok(())
+}

@@ -1,0 +1,361 @@
+//! What wrk and wrk2 print at their end, in a file.
+//!
+//! A sample is a response, and a request that ended with a socket error. Failed are responses other than
+//! 2xx and 3xx, socket errors and timeouts: all that wrk itself counts as errors.
+
+use super::detect::Detected;
+use super::hdr_table::Table;
+use super::known_figures::KnownFigures;
+use super::numbers::{number, whole, without_mark};
+use super::{Decoder, Format, whole as document};
+use crate::file::FileTally;
+use crate::histogram::{to_f64, to_u64};
+use crate::summary::Summary;
+use atq_api_spec::report::PercentilePoint;
+
+/// The output of wrk itself is far smaller; a script may print more.
+const LARGEST: usize = 4 * 1024 * 1024;
+
+/// What a file is that begins like this; none: it is not wrk's.
+pub fn detect(head: &[u8], is_whole: bool) -> Option<Detected> {
+    let head = without_mark(head).trim_ascii_start();
+    // autocannon has the same first line.
+    let ends = memchr::memchr_iter(b'\n', head)
+        .take(2)
+        .collect::<Vec<usize>>();
+    let end = match ends.as_slice() {
+        [_, second] => *second,
+        [_] if is_whole => head.len(),
+        _ => return None,
+    };
+    let mut lines = std::str::from_utf8(head.get(..end)?).ok()?.lines();
+    let is_wrk = is_first(lines.next()?) && is_second(lines.next()?);
+    is_wrk.then_some(Detected::Results(Format::Wrk))
+}
+
+fn is_first(line: &str) -> bool {
+    line.starts_with("Running ") && line.contains(" test @ ")
+}
+
+fn is_second(line: &str) -> bool {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    matches!(words.as_slice(), [_, "threads", "and", _, "connections"])
+}
+
+/// A file of this format.
+pub fn decoder() -> Box<dyn Decoder> {
+    document::decoder(LARGEST, read)
+}
+
+fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
+    let mut output = Output::default();
+    for line in String::from_utf8_lossy(text).lines() {
+        output.line(line)?;
+    }
+    output.is_whole()?;
+    output.note(into);
+    for (message, count) in output.errors.named() {
+        if count > 0 {
+            into.summary_errors.add(b"", message.as_bytes(), count);
+        }
+    }
+    let total = output.told().figures();
+    into.found.samples = total.samples;
+    if total.samples > 0 {
+        into.summary = Some(Summary {
+            form: "wrk",
+            worker: into.worker().to_owned(),
+            distribution: output.distribution(),
+            duration: output.seconds,
+            labels: Vec::new(),
+            total,
+        });
+    }
+    Ok(())
+}
+
+/// What wrk counts as errors.
+#[derive(Debug, Default, Clone, Copy)]
+struct Errors {
+    status: u64,
+    connect: u64,
+    read: u64,
+    write: u64,
+    timeout: u64,
+}
+
+impl Errors {
+    fn named(self) -> [(&'static str, u64); 5] {
+        [
+            ("Non-2xx or 3xx responses", self.status),
+            ("Socket errors: connect", self.connect),
+            ("Socket errors: read", self.read),
+            ("Socket errors: write", self.write),
+            ("Socket errors: timeout", self.timeout),
+        ]
+    }
+
+    /// Requests without a response. One that timed out may still have got its response.
+    fn without_response(self) -> u64 {
+        let sockets = self.connect.saturating_add(self.read);
+        sockets.saturating_add(self.write)
+    }
+}
+
+/// Where in the output a line is.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+enum Part {
+    #[default]
+    Summary,
+    /// Percentiles of the latency, a line each.
+    Latency,
+    /// wrk2's table of percentiles.
+    Spectrum,
+    /// wrk2's second percentiles, without the time that a request waited to be sent.
+    Uncorrected,
+}
+
+/// What wrk has printed. Times are milliseconds.
+#[derive(Debug, Default)]
+struct Output {
+    has_begun: bool,
+    part: Part,
+    is_calibrated: bool,
+    has_uncorrected: bool,
+    mean: Option<f64>,
+    max: Option<f64>,
+    percentiles: Vec<PercentilePoint>,
+    spectrum: Option<Table>,
+    responses: Option<u64>,
+    seconds: Option<f64>,
+    received: Option<u64>,
+    errors: Errors,
+    rate: Option<f64>,
+    /// Whether the last line was seen.
+    has_ended: bool,
+}
+
+impl Output {
+    fn line(&mut self, line: &str) -> Result<(), String> {
+        let line = line.trim();
+        if is_first(line) && std::mem::replace(&mut self.has_begun, true) {
+            return Err("it holds several runs of wrk: each needs a file of its own".to_owned());
+        }
+        // What follows is printed by a script.
+        if self.has_ended {
+            return Ok(());
+        }
+        if let Some((name, value)) = line.split_once(':')
+            && self.named(name, value.trim())?
+        {
+            return Ok(());
+        }
+        if line.starts_with("Latency Distribution") {
+            self.has_uncorrected |= !self.percentiles.is_empty();
+            self.part = match self.has_uncorrected {
+                true => Part::Uncorrected,
+                false => Part::Latency,
+            };
+            return Ok(());
+        }
+        if line.starts_with("----") {
+            self.part = Part::Summary;
+        }
+        match (self.part, self.spectrum.as_mut()) {
+            (Part::Spectrum, Some(spectrum)) => return spectrum.line(line),
+            (Part::Uncorrected, _) => return Ok(()),
+            _ => {}
+        }
+        self.words(&line.split_whitespace().collect::<Vec<&str>>())
+    }
+
+    /// Lines with a colon. Says whether it is one of wrk's.
+    fn named(&mut self, name: &str, value: &str) -> Result<bool, String> {
+        let bad = || format!("its `{name}` is `{}`", short(value));
+        match name {
+            "Thread calibration" => self.is_calibrated = true,
+            "Detailed Percentile spectrum" if self.part == Part::Latency => {
+                self.part = Part::Spectrum;
+                self.spectrum = Some(Table::default());
+            }
+            "Socket errors" => {
+                for part in value.split(',') {
+                    let (kind, count) = part.trim().split_once(' ').ok_or_else(bad)?;
+                    let count = whole(count.as_bytes()).ok_or_else(bad)?;
+                    match kind {
+                        "connect" => self.errors.connect = count,
+                        "read" => self.errors.read = count,
+                        "write" => self.errors.write = count,
+                        "timeout" => self.errors.timeout = count,
+                        _ => return Err(bad()),
+                    }
+                }
+            }
+            "Non-2xx or 3xx responses" => {
+                self.errors.status = whole(value.as_bytes()).ok_or_else(bad)?;
+            }
+            // A test that ended at once has a rate of `-nan` or `inf`.
+            "Requests/sec" => self.rate = number(value.as_bytes()),
+            "Transfer/sec" => self.has_ended = value.ends_with('B'),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn words(&mut self, words: &[&str]) -> Result<(), String> {
+        match words {
+            ["Latency", mean, _, max, _] if self.mean.is_none() => {
+                (self.mean, self.max) = (millis(mean), millis(max));
+            }
+            [count, "requests", "in", time, bytes, "read"] if self.responses.is_none() => {
+                let bad = || format!("`{}` is no count of requests", short(&words.join(" ")));
+                self.part = Part::Summary;
+                self.responses = Some(whole(count.as_bytes()).ok_or_else(bad)?);
+                self.seconds = millis(time.trim_end_matches(',')).map(|millis| millis / 1000.0);
+                self.received = bytes_of(bytes);
+            }
+            [percent, time] if self.part == Part::Latency => {
+                let percentile = percent
+                    .strip_suffix('%')
+                    .map(str::as_bytes)
+                    .and_then(number);
+                let percentile = percentile.filter(|percent| (0.0..=100.0).contains(percent));
+                if let (Some(percentile), Some(millis)) = (percentile, millis(time))
+                    && self.percentiles.len() < 100
+                {
+                    self.percentiles
+                        .push(PercentilePoint { percentile, millis });
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether nothing is missing at its end.
+    fn is_whole(&self) -> Result<(), String> {
+        let spectrum = self.spectrum.as_ref().is_none_or(Table::has_ended);
+        match self.has_ended && spectrum && self.responses.is_some() {
+            true => Ok(()),
+            false => Err("it ends before the end of wrk's output: the run was stopped".to_owned()),
+        }
+    }
+
+    fn samples(&self) -> u64 {
+        let responses = self.responses.unwrap_or_default();
+        responses.saturating_add(self.errors.without_response())
+    }
+
+    fn told(&self) -> KnownFigures {
+        let samples = self.samples();
+        let errors = self.errors.named().into_iter().map(|(_, count)| count);
+        let errors = errors.fold(0_u64, u64::saturating_add).min(samples);
+        let percentile = |wanted: f64| {
+            let mut points = self.percentiles.iter();
+            let found = points.find(|point| (point.percentile - wanted).abs() < 1e-9);
+            found.map(|point| point.millis)
+        };
+        let spectrum = self
+            .spectrum
+            .as_ref()
+            .filter(|spectrum| spectrum.samples() > 0);
+        let times = match spectrum {
+            Some(spectrum) => spectrum.told(),
+            None => KnownFigures {
+                mean: self.mean,
+                max: self.max,
+                p50: percentile(50.0),
+                p90: percentile(90.0),
+                p95: percentile(95.0),
+                p99: percentile(99.0),
+                ..KnownFigures::default()
+            },
+        };
+        KnownFigures {
+            samples,
+            errors: Some(errors),
+            throughput: self.rate,
+            received: self.received.map(to_f64),
+            ..times
+        }
+    }
+
+    fn distribution(&self) -> Vec<PercentilePoint> {
+        match &self.spectrum {
+            Some(spectrum) => spectrum.distribution(),
+            None => self.percentiles.clone(),
+        }
+    }
+
+    fn note(&self, into: &mut FileTally) {
+        into.note("times are wrk's own figures of all responses together, and received bytes are rounded by it; it tells no labels and no figures over time");
+        let responses = self.responses.unwrap_or_default();
+        if let Some(spectrum) = &self.spectrum {
+            let timed = spectrum.samples();
+            if self.is_calibrated {
+                into.note(format!(
+                    "wrk2 leaves the time of its calibration (the first ten seconds) out of its response times: they are of {timed} of {responses} responses"
+                ));
+            } else if timed != responses {
+                into.note(format!(
+                    "response times of wrk2 are of {timed} of {responses} responses"
+                ));
+            }
+        } else if self.is_calibrated {
+            into.note("wrk2 leaves the time of its calibration (the first ten seconds) out of its response times");
+        }
+        if self.percentiles.is_empty() {
+            into.note("wrk tells percentiles only with `--latency`");
+        }
+        if self.has_uncorrected {
+            into.note("of wrk2's two sets of response times the corrected ones are taken, which count from when a request should have been sent");
+        }
+        if self.errors.without_response() > 0 {
+            into.note(format!(
+                "{} requests of wrk ended with a socket error: they are counted as failed samples, but have no response time and no part in the throughput",
+                self.errors.without_response()
+            ));
+        }
+        if self.errors.timeout > 0 {
+            into.note(format!(
+                "wrk counted {} timeouts, which are counted as errors: one request may have several, and may have got its response later",
+                self.errors.timeout
+            ));
+        }
+    }
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
+/// A number and its unit.
+fn parts(text: &str) -> Option<(f64, &str)> {
+    let end = text.find(|sign: char| sign.is_ascii_alphabetic())?;
+    let (value, unit) = text.split_at(end);
+    let value = number(value.as_bytes()).filter(|value| *value >= 0.0)?;
+    Some((value, unit))
+}
+
+/// `1.39ms`; none for `-nan`, which stands for no samples.
+fn millis(text: &str) -> Option<f64> {
+    let (value, unit) = parts(text)?;
+    let per_milli = match unit {
+        "us" => return Some(value / 1000.0),
+        "ms" => 1.0,
+        "s" => 1000.0,
+        "m" => 60_000.0,
+        "h" => 3_600_000.0,
+        _ => return None,
+    };
+    Some(value * per_milli)
+}
+
+/// `2.27MB`: steps of 1024.
+fn bytes_of(text: &str) -> Option<u64> {
+    let (value, unit) = parts(text)?;
+    let units = ["B", "KB", "MB", "GB", "TB", "PB"];
+    let power = units.iter().position(|known| *known == unit)?;
+    let factor = to_f64(1 << (10 * power));
+    Some(to_u64((value * factor).round()))
+}
