@@ -3,9 +3,11 @@
 
 use atq_api_spec::report::Report;
 use atq_report::{Options, ResultFile, Tally};
+use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 /// Percentiles and fractions of milliseconds are exact to a thousandth.
 const PRECISION: f64 = 1.1e-3;
@@ -25,6 +27,8 @@ fn cases() -> Vec<Case> {
     dirs.sort();
     dirs.iter().map(|dir| case(dir)).collect()
 }
+
+static CASES: LazyLock<Vec<Case>> = LazyLock::new(cases);
 
 fn entries(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).unwrap();
@@ -61,10 +65,17 @@ fn report(files: &[(String, Vec<u8>)]) -> Report {
 
 /// The same, with the bytes in portions of this size.
 fn report_in_portions(files: &[(String, Vec<u8>)], size: usize) -> Report {
+    report_in(files, |content| content.chunks(size).collect())
+}
+
+/// The same, with the bytes in these portions.
+fn report_in(files: &[(String, Vec<u8>)], mut portions: impl FnMut(&[u8]) -> Vec<&[u8]>) -> Report {
     let mut tally = Tally::new(Options::default());
     for (name, content) in files {
         let mut file = ResultFile::new(name, None, &[]);
-        content.chunks(size).for_each(|portion| file.push(portion));
+        for portion in portions(content) {
+            file.push(portion);
+        }
         tally.add(file.finish(None));
     }
     tally.finish("t", "r").report
@@ -146,6 +157,25 @@ fn the_figures_do_not_depend_on_how_the_bytes_come() {
             let portions = report_in_portions(&case.files, size);
             assert_eq!(portions, whole, "{} in portions of {size}", case.name);
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn any_split_of_the_bytes_gives_the_same_figures(
+        case in any::<prop::sample::Index>(),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..40),
+    ) {
+        let case = case.get(&CASES);
+        let split = report_in(&case.files, |content| {
+            let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(content.len() + 1)).collect();
+            at.extend([0, content.len()]);
+            at.sort_unstable();
+            at.windows(2).map(|pair| &content[pair[0]..pair[1]]).collect()
+        });
+        prop_assert_eq!(split, report(&case.files), "{}", case.name);
     }
 }
 
