@@ -252,7 +252,7 @@ impl Tally {
                 let why = match ours == theirs {
                     true => format!("its figures are those of `{of}`"),
                     false => format!(
-                        "it is another form of the run of `{of}`, which tells of {theirs} samples and not of {ours}"
+                        "it is another form of the run of `{of}`, which has {theirs} samples instead of {ours}"
                     ),
                 };
                 self.ignore(&copy.name, why);

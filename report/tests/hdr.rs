@@ -65,7 +65,7 @@ fn a_table_tells_its_percentiles_in_both_forms() {
         report
             .notes
             .iter()
-            .any(|note| note.contains("taken as milliseconds"))
+            .any(|note| note.contains("milliseconds are assumed"))
     );
     let (_, report) = sound("hdr/percentiles.csv");
     let without_mean = TIMES.map(|name| if name == "mean" { "samples" } else { name });

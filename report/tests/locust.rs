@@ -156,7 +156,7 @@ fn json_and_csv_of_a_run_count_once_and_the_json_has_more() {
             .map(|source| source.path.as_str())
             .collect();
         assert_eq!(ignored, ["c/l_stats.csv"]);
-        let told = "`c/l_stats.csv` is not counted: it is another form of the run of `c/l.json`, which tells of 247 samples and not of 199";
+        let told = "`c/l_stats.csv` is not counted: it is another form of the run of `c/l.json`, which has 247 samples instead of 199";
         assert!(
             report.notes.iter().any(|note| note == told),
             "{:?}",

@@ -351,8 +351,6 @@ impl Decoder for Csv {
         let mut lines = std::mem::take(&mut self.lines);
         lines.finish(|line| self.line(line, into));
         self.lines = lines;
-        into.note(
-            "ghz's CSV tells no dates, no labels and no bytes; `-O json` tells dates and the call",
-        );
+        into.note("ghz's CSV has no dates, labels or bytes; `-O json` has dates and the call");
     }
 }

@@ -45,7 +45,7 @@ pub fn decode(text: &[u8], each: impl FnMut(Bucket)) -> Result<(), &'static str>
     // Only at their end does the sum of the packed bytes get checked.
     match bytes.fill_buf() {
         Ok([]) => Ok(()),
-        Ok(_) => Err("it is longer than it says"),
+        Ok(_) => Err("it is longer than its header states"),
         Err(_) => Err(DAMAGED),
     }
 }

@@ -307,14 +307,16 @@ impl Log {
             ),
             None => "values of HdrHistogram's log have no unit, and `Interval_Max` is none of them in milliseconds: times are not known".to_owned(),
         });
-        into.note("HdrHistogram's log does not tell which samples failed");
+        into.note("HdrHistogram's log does not contain failures");
         if self.has_too_many_tags {
             into.note(format!(
                 "HdrHistogram's log has more than {MOST_TAGS} tags; the rest is counted as `{OTHER}`"
             ));
         }
         if self.has_too_many_values && self.has_tags {
-            into.note("tags of HdrHistogram's log have too many different values to be told apart: there are no labels");
+            into.note(
+                "tags of HdrHistogram's log have too many different values: there are no labels",
+            );
         }
     }
 

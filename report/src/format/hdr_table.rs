@@ -183,8 +183,8 @@ fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
     if table.samples() == 0 {
         return Ok(());
     }
-    into.note("HdrHistogram's table of percentiles does not tell the unit of its values: they are taken as milliseconds");
-    into.note("HdrHistogram's table of percentiles tells neither failed samples nor times of the test; a percentile without a row is that of the next row");
+    into.note("HdrHistogram's table of percentiles does not contain the unit of its values: milliseconds are assumed");
+    into.note("HdrHistogram's table of percentiles contains neither failures nor times of the test; a percentile without a row is that of the next row");
     into.found.samples = table.samples();
     into.summary = Some(Summary {
         // The one has a mean and the other does not: they are told apart by the form.

@@ -59,7 +59,7 @@ impl Table for Csv {
 
     fn finish(&mut self, into: &mut FileTally) {
         into.note("hey's CSV leaves out requests without a response (refused, timed out): they are in none of the figures");
-        into.note("hey's CSV tells times in steps of 0.1 ms since the start of the test, and neither its date, nor labels, nor bytes");
+        into.note("hey's CSV has times in steps of 0.1 ms since the start of the test, and no date, labels or bytes");
         if into.found.samples >= MOST_ROWS {
             into.note(format!(
                 "hey's CSV holds the first {MOST_ROWS} responses at most: later ones are in none of the figures"

@@ -134,7 +134,7 @@ fn is_metric(rows: &Rows, columns: &Columns) -> bool {
 }
 
 /// What is wrong with rows of the mode Statistical that do not tell how many samples they sum.
-pub const SUM_WITHOUT_COUNT: &str = "its rows sum several samples each (JMeter's mode Statistical) and do not tell how many: \
+pub const SUM_WITHOUT_COUNT: &str = "each of its rows sums several samples (JMeter's mode Statistical), and their number is missing: \
     `-Gjmeter.save.saveservice.sample_count=true` and `-Jjmeter.save.saveservice.sample_count=true` add the columns";
 
 /// Whether the row was made by JMeter's mode Statistical, which knows no response and no active threads,

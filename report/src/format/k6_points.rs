@@ -188,13 +188,13 @@ impl Points {
         for waiting in std::mem::take(&mut self.waiting) {
             waiting.add_by_status(into);
         }
-        into.note("k6 tells bytes of iterations, not of requests: they are in the total only");
+        into.note("k6 counts bytes of iterations, not of requests: they are in the total only");
         if self.has_requests {
             if self.has_other_requests {
                 into.note("samples are k6's HTTP requests; those of gRPC, WebSockets or browsers are not counted");
             }
         } else if let Some(iterations) = self.iterations.take() {
-            into.note("there are no HTTP requests among k6's points: samples are its iterations, and whether they failed is not told");
+            into.note("there are no HTTP requests among k6's points: samples are its iterations, and failures are unknown");
             into.take_samples(*iterations);
         }
     }

@@ -266,7 +266,7 @@ impl Table for History {
     }
 
     fn finish(&mut self, into: &mut FileTally) {
-        into.note("percentiles over time are Locust's own of about the last ten seconds each; it does not tell the longest time of a second");
+        into.note("percentiles over time are Locust's own of about the last ten seconds each; the longest time of a second is unknown");
     }
 }
 

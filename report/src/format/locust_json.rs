@@ -97,7 +97,7 @@ fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
         "percentiles are Locust's own: it rounds times to two digits, and of a run on several workers it has merged them",
     );
     into.note(
-        "Locust's JSON does not tell the messages of failures, nor the response times over time; throughput counts from the first response to the last",
+        "Locust's JSON has no messages of failures and no response times over time; throughput counts from the first response to the last",
     );
     into.found.samples = summary.total.samples;
     into.summary = Some(summary);

@@ -69,7 +69,9 @@ impl Table for Csv {
 
     fn finish(&mut self, into: &mut FileTally) {
         into.note("oha's CSV leaves out requests without a response (refused, timed out): they are in none of the figures");
-        into.note("oha's CSV tells times since the start of the test, and neither its date, nor labels, nor bytes sent");
+        into.note(
+            "oha's CSV has times since the start of the test, and no date, labels or bytes sent",
+        );
     }
 }
 

@@ -288,7 +288,7 @@ impl Output {
     }
 
     fn note(&self, into: &mut FileTally) {
-        into.note("times are wrk's own figures of all responses together, and received bytes are rounded by it; it tells no labels and no figures over time");
+        into.note("times are wrk's own figures of all responses together, and received bytes are rounded by it; it has no labels and no figures over time");
         let responses = self.responses.unwrap_or_default();
         if let Some(spectrum) = &self.spectrum {
             let timed = spectrum.samples();
@@ -305,7 +305,7 @@ impl Output {
             into.note("wrk2 leaves the time of its calibration (the first ten seconds) out of its response times");
         }
         if self.percentiles.is_empty() {
-            into.note("wrk tells percentiles only with `--latency`");
+            into.note("wrk prints percentiles only with `--latency`");
         }
         if self.has_uncorrected {
             into.note("of wrk2's two sets of response times the corrected ones are taken, which count from when a request should have been sent");

@@ -104,7 +104,7 @@ mod tests {
         report.total.missing = vec!["errors".to_owned(), "errorPercent".to_owned()];
         let page = super::super::html(&report);
         assert!(!page.contains("No sample failed"));
-        assert!(page.contains("do not tell which samples failed"));
+        assert!(page.contains("do not show which samples failed"));
         let page = Html::parse_document(&page);
         let cells = Selector::parse("#series-table tbody td").unwrap();
         let cells: Vec<String> = page

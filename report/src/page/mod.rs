@@ -139,7 +139,7 @@ fn over_time(series: &Series) -> Markup {
                 }
             }
             h3 { "Errors over time" }
-            @if !knows_errors { p { "The result files do not tell which samples failed." } }
+            @if !knows_errors { p { "The result files do not show which samples failed." } }
             @else if failed { (series::errors(series, span)) }
             @else { p { "No sample failed." } }
             (over_time::table(series, span))

@@ -171,7 +171,7 @@ pub(super) fn errors(report: &Report) -> Markup {
         section id="errors" {
             h2 { "Errors by kind" }
             @if !is_told(&report.total, "errors") {
-                p { "The result files do not tell which samples failed." }
+                p { "The result files do not show which samples failed." }
             } @else if report.total.errors == 0 {
                 p { "No sample failed." }
             } @else if kinds.is_empty() {
