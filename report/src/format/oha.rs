@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 
 /// No summary is larger: it has an entry for each text of an error.
 const LARGEST: usize = 16 * 1024 * 1024;
-/// What oha says of requests that were under way at the end of the run.
+/// The error text of oha for requests that were under way at the end of the run.
 const AT_DEADLINE: &str = "aborted due to deadline";
 /// The columns of the CSV.
 pub const HEADER: [&str; 7] = [

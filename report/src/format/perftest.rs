@@ -1,7 +1,7 @@
 //! RabbitMQ PerfTest's CSV (`--output-file`): a row for each interval, with rates of messages and
 //! percentiles of latencies.
 //!
-//! What the file holds is told as three labels, each with its own messages: `publish`, `confirm` and
+//! The report has three labels, each with its own messages: `publish`, `confirm` and
 //! `consume`. The total is that of the last of them that was measured.
 
 use super::Decoder;

@@ -17,12 +17,12 @@ pub fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// What is told of one file.
+/// The report on one file.
 pub fn read(name: &str, text: &[u8]) -> (ReportSource, Report) {
     read_in(name, text, usize::MAX)
 }
 
-/// What is told of one file that comes in portions of so many bytes.
+/// The report on one file that comes in portions of so many bytes.
 pub fn read_in(name: &str, text: &[u8], portion: usize) -> (ReportSource, Report) {
     let mut file = ResultFile::new(name, Some("w"), &[]);
     for bytes in text.chunks(portion.min(text.len().max(1))) {
@@ -33,7 +33,7 @@ pub fn read_in(name: &str, text: &[u8], portion: usize) -> (ReportSource, Report
     (source, tally.finish("task", "run").report)
 }
 
-/// What is told of several files of one container.
+/// The report on several files of one container.
 pub fn read_all(files: &[(&str, &[u8])]) -> Report {
     let mut tally = Tally::new(Options::default());
     for (name, text) in files {
