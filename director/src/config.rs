@@ -102,6 +102,8 @@ pub struct Limits {
     pub results_bytes: u64,
     /// What is kept of the log of a container.
     pub log_bytes: u64,
+    /// Connections of clients at once; none: as many as the descriptors of the process allow.
+    pub connections: Option<u64>,
 }
 
 impl Default for Limits {
@@ -113,6 +115,7 @@ impl Default for Limits {
             replicas: 1000,
             results_bytes: 8 << 30,
             log_bytes: 68 << 20,
+            connections: None,
         }
     }
 }
@@ -317,8 +320,10 @@ impl Limits {
         let entries = section.optional("entries", |v| fields::integer(v, 1, 10_000_000));
         let replicas = section.optional("replicas", |v| fields::integer(v, 1, 100_000));
         let log_bytes = section.optional("logBytes", |v| fields::integer(v, 65_536, 1 << 40));
+        let connections = section.optional("connections", |v| fields::integer(v, 16, 1_000_000));
         section.finish();
         Self {
+            connections,
             log_bytes: log_bytes.unwrap_or(default.log_bytes),
             upload_bytes,
             unpacked_bytes,

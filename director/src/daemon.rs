@@ -1,7 +1,7 @@
 //! The daemon's life: listen first, so that questions are answered at once; take up earlier tasks
 //! behind that; end on a signal and leave running tests alone.
 
-use crate::api::{self, App};
+use crate::api::{self, App, Limits, Slots};
 use crate::config::Config;
 use crate::orchestrator::Orchestrator;
 use crate::orchestrator::orphans::Orphans;
@@ -70,13 +70,15 @@ pub async fn run(
     let retention = retention(&config);
     tokio::spawn(take_up(orchestrator.clone(), orphans, retention, recovered));
     tokio::spawn(pull_images(Arc::clone(&config), Arc::clone(&swarm)));
+    let limits = Limits::of_process(config.limits.connections);
     let app = App {
         orchestrator,
         config,
         recovered: recovery,
+        slots: Slots::new(&limits),
     };
     announce(address);
-    api::serve(listener, app, shutdown).await
+    api::serve(listener, app, limits, shutdown).await
 }
 
 /// Takes up earlier tasks, then looks after what clean-up, or a Director that lost its data, has left.

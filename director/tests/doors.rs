@@ -64,12 +64,18 @@ const DOORS: &[Door] = &[
         open_to: &["config"],
         of: &[],
     },
-    // Reading zips is `atq-parcel`'s work alone; results come as a tar and go as a zip.
     Door {
-        words: &["rustix"],
-        open_to: &[],
+        words: &["hyper", "hyper_util"],
+        open_to: &["api"],
         of: &[],
     },
+    // What `std` has no words for: the limit of descriptors, the room on a disk.
+    Door {
+        words: &["rustix"],
+        open_to: &["api/serve/limits", "store/room"],
+        of: &[],
+    },
+    // Reading zips is `atq-parcel`'s work alone; results come as a tar and go as a zip.
     Door {
         words: &["zip"],
         open_to: &["evidence/results/zipped"],

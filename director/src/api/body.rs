@@ -8,6 +8,7 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures_util::{Stream, StreamExt};
+use hyper::body::{Frame, SizeHint};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -17,6 +18,8 @@ use std::time::Duration;
 const DRAIN_BYTES: u64 = 64 << 20;
 /// How long a refused body is read and thrown away.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
+/// How long a definition may take to arrive: one that comes drop by drop would hold a connection for ever.
+const READ_TIME: Duration = Duration::from_secs(60);
 
 /// Reads and throws away the rest of a body that was refused before its end: a client that is still
 /// sending when the connection closes sees a broken pipe instead of the answer. One that asked
@@ -93,8 +96,49 @@ impl Stream for SharedBody {
     }
 }
 
+/// A body that keeps something until it is sent or given up.
+struct Holding<T> {
+    body: Body,
+    _held: T,
+}
+
+/// The same response; `held` is dropped with its body.
+pub fn holding<T: Send + Unpin + 'static>(response: Response, held: T) -> Response {
+    response.map(|body| Body::new(Holding { body, _held: held }))
+}
+
+impl<T: Unpin> HttpBody for Holding<T> {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// The whole body, of at most `limit` bytes.
+///
+/// # Errors
+/// When it is larger, was cut off, or takes longer than [`READ_TIME`].
 pub async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Vec<u8>, RequestError> {
+    let read = tokio::time::timeout(READ_TIME, read_all(headers, body, limit)).await;
+    read.unwrap_or(Err(RequestError::BodyTooSlow {
+        seconds: READ_TIME.as_secs(),
+    }))
+}
+
+async fn read_all(headers: &HeaderMap, body: Body, limit: usize) -> Result<Vec<u8>, RequestError> {
     let too_large = || RequestError::BodyTooLarge { limit };
     if content_length(headers).is_some_and(|length| length > limit as u64) {
         return Err(too_large());

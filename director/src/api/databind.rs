@@ -37,10 +37,12 @@ const FILE: &str = "file";
         (status = 413, description = "The zip is larger than `limits.uploadBytes`.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json"))),
         (status = 415, description = "Not a form with a file, or the file is not a zip by its name or content.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json"))),
         (status = 422, description = "The archive is broken, or holds what no honest bundle needs; the answer names the entry.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json"))),
-        (status = 500, description = "It cannot be stored, for example because the disk is full.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json")))
+        (status = 500, description = "It cannot be stored.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json"))),
+        (status = 503, description = "`busy`: too many uploads and downloads are under way; `Retry-After` says when to try again.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json")))
     )
 )]
 pub async fn upload(State(app): State<App>, request: Request) -> Result<Json<Upload>, ApiError> {
+    let _slot = app.slots.bulk()?;
     let limit = app.bundles().limits().upload_bytes;
     let announced = body::content_length(request.headers()).unwrap_or(0);
     let mut form = Form::open(request).await?;

@@ -15,7 +15,7 @@ use atq_api_spec::error::Problem;
 use atq_api_spec::task::{FieldError, TaskRefused, TaskStatus};
 use axum::Json;
 use axum::extract::Request;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -146,6 +146,22 @@ pub enum RequestError {
         /// The bundle.
         id: String,
     },
+    /// The body comes too slowly.
+    #[error("the body did not arrive within {seconds} s")]
+    BodyTooSlow {
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// All places for such an answer are taken.
+    #[error(
+        "the Director is busy: {number} {what} are under way, which is the most\n(try again later)"
+    )]
+    Busy {
+        /// What is under way.
+        what: &'static str,
+        /// How many.
+        number: usize,
+    },
     /// The process is about to end.
     #[error("the Director is shutting down")]
     ShuttingDown,
@@ -193,6 +209,16 @@ pub enum ApiError {
 
 /// Status and stable name of an error.
 type Verdict = (StatusCode, &'static str);
+
+/// Seconds after which a request that met a busy Director may be sent again.
+const SECONDS: HeaderValue = HeaderValue::from_static("5");
+
+/// The answer to a connection for which there is no room; its request is not looked at.
+pub const TURNED_AWAY: &str = "HTTP/1.1 503 Service Unavailable\r\n\
+    content-type: application/problem+json\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 204\r\n\r\n\
+    {\"error\":\"the Director is busy: too many connections\",\"code\":\"busy\",\"type\":\"about:blank\",\
+    \"title\":\"Service Unavailable\",\"status\":503,\
+    \"detail\":\"the Director is busy: too many connections (try again later)\"}";
 
 /// What is said of errors whose own text is for the Director's log only.
 const INTERNAL: &str = "the Director failed; its log says why";
@@ -257,6 +283,8 @@ fn of_request(error: &RequestError) -> Verdict {
         E::NoBundle { .. } => (StatusCode::NOT_FOUND, "bundle_not_found"),
         E::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
         E::BodyCutOff => (StatusCode::BAD_REQUEST, "body_cut_off"),
+        E::BodyTooSlow { .. } => (StatusCode::REQUEST_TIMEOUT, "body_too_slow"),
+        E::Busy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
         E::BadJson { .. } => (StatusCode::BAD_REQUEST, "bad_json"),
         E::NotJsonType { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json"),
         E::NotAForm { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_a_form"),
@@ -365,6 +393,11 @@ impl IntoResponse for ApiError {
         match self {
             Self::Refused { id, faults } => {
                 (status, Json(refused(id, text, code, faults))).into_response()
+            }
+            Self::Request(RequestError::Busy { .. }) => {
+                let mut response = problem(status, code, text);
+                response.headers_mut().insert(RETRY_AFTER, SECONDS);
+                response
             }
             _ => problem(status, code, text),
         }

@@ -54,7 +54,8 @@ const RETRY: Duration = Duration::from_secs(2);
             }))
         )),
         (status = 400, description = "A parameter or `Last-Event-ID` means nothing.", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "There is no such task.", body = Problem, content_type = "application/problem+json")
+        (status = 404, description = "There is no such task.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`busy`: too many follow events or logs; `Retry-After` says when to try again.", body = Problem, content_type = "application/problem+json")
     )
 )]
 pub async fn events(
@@ -68,14 +69,14 @@ pub async fn events(
     let after = last_event_id(&headers)?.or(after).unwrap_or(0);
     let task = find(&app, &name)?;
     if media::accepts(&headers, EVENT_STREAM) {
+        let slot = app.slots.stream()?;
         let news = app.orchestrator.follow_events(&name, &task.state.run);
         let mut teller = Teller::default();
         let events = news.filter_map(move |news| ready(tell(&mut teller, news, after)));
         let hint = stream::once(ready(Ok(Event::default().retry(RETRY))));
         let alive = KeepAlive::new().interval(KEEP_ALIVE);
-        return Ok(Sse::new(hint.chain(events))
-            .keep_alive(alive)
-            .into_response());
+        let response = Sse::new(hint.chain(events)).keep_alive(alive);
+        return Ok(slot.until_sent(response.into_response()));
     }
     let mut events = view::events(&app.orchestrator.history(&name)?);
     events.retain(|event| event.id > after);

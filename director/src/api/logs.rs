@@ -56,7 +56,7 @@ const TRUTHS: [(&str, bool); 4] = [("1", true), ("true", true), ("0", false), ("
         (status = 400, description = "A parameter means nothing.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such task.", body = Problem, content_type = "application/problem+json"),
         (status = 500, description = "The kept lines cannot be read.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Docker does not give the lines.", body = Problem, content_type = "application/problem+json")
+        (status = 503, description = "Docker does not give the lines; or `busy`: too many logs are being read or followed, and `Retry-After` says when to try again.", body = Problem, content_type = "application/problem+json")
     )
 )]
 pub async fn logs(
@@ -66,6 +66,10 @@ pub async fn logs(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let (filter, follows) = filter(&uri)?;
+    let slot = match follows {
+        true => app.slots.stream()?,
+        false => app.slots.bulk()?,
+    };
     let task = find(&app, &name)?;
     let lines = match follows {
         true => app.orchestrator.follow_logs(&task, filter).await?,
@@ -79,7 +83,8 @@ pub async fn logs(
     let body = lines
         .ready_chunks(PIECE)
         .map(move |lines| piece(lines, format));
-    Ok(([(CONTENT_TYPE, kind)], Body::from_stream(body)).into_response())
+    let response = ([(CONTENT_TYPE, kind)], Body::from_stream(body)).into_response();
+    Ok(slot.until_sent(response))
 }
 
 fn filter(uri: &Uri) -> Result<(LogFilter, bool), ApiError> {

@@ -7,6 +7,7 @@
 //! - [`error`]: the only place that knows status codes;
 //! - [`view`]: from our words to those of the wire; [`media`]: what the client wants to read;
 //! - [`body`], [`form`], [`json`], [`query`], [`path`]: requests, read strictly;
+//! - [`serve`]: connections and their limits; [`slots`]: how many large bodies there are at once;
 //! - [`openapi`]: the description of all this, made from the handlers themselves.
 //!
 //! Every resource stands once in the router. Before routing, the base path `/api` of the original and
@@ -30,11 +31,13 @@ mod query;
 mod report;
 mod results;
 mod serve;
+mod slots;
 mod swarm;
 mod task;
 mod view;
 
-pub use serve::serve;
+pub use serve::{Limits, serve};
+pub use slots::Slots;
 
 use crate::bundle::BundleStore;
 use crate::config::Config;
@@ -73,6 +76,8 @@ pub struct App {
     pub config: Arc<Config>,
     /// Whether the tasks of an earlier life are taken up again.
     pub recovered: watch::Receiver<bool>,
+    /// How many large answers there are at once.
+    pub slots: Slots,
 }
 
 impl App {

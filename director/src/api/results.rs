@@ -40,7 +40,8 @@ const SERVICES: [(&str, Role); 2] = [("worker", Role::Worker), ("master", Role::
         (status = 400, description = "A parameter means nothing.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such task, or it left no results.", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The run is not over.", body = Problem, content_type = "application/problem+json"),
-        (status = 500, description = "The kept results cannot be read.", body = Problem, content_type = "application/problem+json")
+        (status = 500, description = "The kept results cannot be read.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`busy`: too many downloads are under way; `Retry-After` says when to try again.", body = Problem, content_type = "application/problem+json")
     )
 )]
 pub async fn results(
@@ -48,6 +49,7 @@ pub async fn results(
     TaskId(name): TaskId,
     uri: Uri,
 ) -> Result<Response, ApiError> {
+    let slot = app.slots.bulk()?;
     let query = Query::read(&uri, &["service", "replica"])?;
     let role = query.word("service", &SERVICES)?;
     let replica = query.number("replica", 1..=u32::MAX)?;
@@ -70,7 +72,7 @@ pub async fn results(
     let zip = evidence.zip_results(&name, run, sources);
     let file = format!("attachment; filename=\"{name}-{run}-results.zip\"");
     let headers = [(CONTENT_TYPE, ZIP.to_owned()), (CONTENT_DISPOSITION, file)];
-    Ok((headers, Body::from_stream(zip)).into_response())
+    Ok(slot.until_sent((headers, Body::from_stream(zip)).into_response()))
 }
 
 /// The task once its evidence is in; an error while its run is not over.

@@ -78,6 +78,7 @@ const STATUSES: [(&str, TaskStatus); 5] = [
             ("getTaskResults" = (operation_id = "getTaskResults", parameters(("id" = "$response.body#/id")), description = "What its containers left, once it is over."))
         )),
         (status = 400, description = "The body is not JSON, or has a field twice.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
+        (status = 408, description = "The body did not arrive within a minute.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
         (status = 409, description = "The name is taken: `code` is `task_differs` (another definition is under way) or `task_ended` (the task is over; DELETE it or choose another name).", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
         (status = 413, description = "The body is larger than 1 MiB.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
         (status = 415, description = "The content type is not JSON's.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),

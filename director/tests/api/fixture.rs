@@ -1,7 +1,7 @@
 //! A Director without a port, and what is sent to it.
 
 use async_trait::async_trait;
-use atq_director::api::{App, router};
+use atq_director::api::{App, Slots, router};
 use atq_director::config::Config;
 use atq_director::discovery::{Discovery, DiscoveryError, Probe, Probed};
 use atq_director::orchestrator::Orchestrator;
@@ -106,6 +106,7 @@ impl Director {
             orchestrator: orchestrator.clone(),
             config: Arc::new(config),
             recovered: seen,
+            slots: Slots::default(),
         };
         Self {
             router: router(app),

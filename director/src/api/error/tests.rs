@@ -335,3 +335,22 @@ fn only_a_task_whose_master_never_ran_is_a_500() {
     assert_eq!(task_status(TaskStatus::Stopped, false), StatusCode::OK);
     assert_eq!(task_status(TaskStatus::Initializing, false), StatusCode::OK);
 }
+
+#[test]
+fn the_answer_to_a_connection_without_room_is_as_long_as_it_says() {
+    let (head, body) = TURNED_AWAY.split_once("\r\n\r\n").unwrap();
+    assert!(head.ends_with(&format!("content-length: {}", body.len())));
+    let problem: Problem = serde_json::from_str(body).unwrap();
+    assert_eq!((problem.code.as_str(), problem.status), ("busy", 503));
+}
+
+#[test]
+fn a_busy_director_says_when_to_try_again() {
+    let busy = RequestError::Busy {
+        what: "downloads and uploads",
+        number: 64,
+    };
+    let response = ApiError::from(busy).into_response();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.headers()[RETRY_AFTER], "5");
+}

@@ -1,27 +1,28 @@
-//! The kept results of a run as a zip that is made while it is sent: neither memory nor disk holds it.
+//! The kept results of a run as a zip that is made while it is sent: neither memory nor disk holds it, and no thread
+//! waits for whoever reads it.
 
 use super::Evidence;
 use crate::evidence::Source;
 use crate::task::spec::TaskName;
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{Stream, stream};
 use std::fs::{self, DirEntry, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::mem;
 use std::path::{Path, PathBuf};
-use tokio::io::duplex;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::task::spawn_blocking;
 use tokio_util::bytes::Bytes;
-use tokio_util::io::{ReaderStream, SyncIoBridge};
 use zip::write::{SimpleFileOptions, StreamWriter};
 use zip::{CompressionMethod, ZipWriter};
 
-/// Bytes that wait for whoever reads the zip.
-const PIPE: usize = 256 << 10;
+/// Bytes that are made at once, when they are asked for.
+const PIECE: usize = 128 << 10;
+/// Bytes of a file that are looked at between two looks at the piece.
+const PORTION: u64 = 256 << 10;
 /// Result files are text that shrinks to a tenth; more effort takes more time than it saves.
 const LEVEL: i64 = 1;
 /// From this size on a file needs fields of 64 bits; it may still grow by what deflate adds.
 const LARGE: u64 = u32::MAX as u64 - (16 << 20);
-
-type Zip = ZipWriter<StreamWriter<SyncIoBridge<tokio::io::DuplexStream>>>;
 
 impl Evidence {
     /// A zip with what `sources` left, each in a directory of its name. It ends with an error when the disk
@@ -32,60 +33,134 @@ impl Evidence {
         run: &str,
         sources: Vec<Source>,
     ) -> impl Stream<Item = io::Result<Bytes>> + Send + use<> {
-        let (writer, reader) = duplex(PIPE);
-        let dirs: Vec<(Source, PathBuf)> = sources
+        let mut todo: Vec<Entry> = sources
             .into_iter()
-            .map(|source| (source, self.results_dir(task, run, source)))
-            .collect();
-        let task = task.clone();
-        // Made here: its end of the pipe belongs to this runtime.
-        let writer = SyncIoBridge::new(writer);
-        let written = spawn_blocking(move || {
-            write(writer, &dirs).inspect_err(|error| {
-                tracing::warn!(%task, %error, "the results were not sent to their end");
+            .map(|source| Entry {
+                path: self.results_dir(task, run, source),
+                name: source.to_string(),
+                is_dir: true,
             })
-        });
-        let end = stream::once(written).filter_map(async |written| match written {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(Err(error)),
-            Err(panicked) => Some(Err(io::Error::other(panicked))),
-        });
-        ReaderStream::new(reader).chain(end)
+            .collect();
+        todo.reverse();
+        let task = task.clone();
+        stream::try_unfold(Some(Zipping::new(todo)), move |zipping| {
+            let task = task.clone();
+            async move {
+                let Some(zipping) = zipping else {
+                    return Ok(None);
+                };
+                // Each piece is work of some milliseconds; in between, nothing waits but the stream itself.
+                let made = spawn_blocking(move || zipping.piece()).await;
+                made.unwrap_or_else(|panicked| Err(io::Error::other(panicked)))
+                    .map(Some)
+                    .inspect_err(|error| {
+                        tracing::warn!(%task, %error, "the results were not sent to their end");
+                    })
+            }
+        })
     }
 }
 
-fn write(
-    writer: SyncIoBridge<tokio::io::DuplexStream>,
-    dirs: &[(Source, PathBuf)],
-) -> io::Result<()> {
-    let mut zip = ZipWriter::new_stream(writer);
-    for (source, dir) in dirs {
-        add_dir(&mut zip, dir, &source.to_string())?;
-    }
-    let mut writer = zip.finish()?.into_inner();
-    writer.flush()?;
-    writer.shutdown()
+/// A file or directory that is still to be put into the zip.
+struct Entry {
+    path: PathBuf,
+    name: String,
+    is_dir: bool,
 }
 
-fn add_dir(zip: &mut Zip, dir: &Path, name: &str) -> io::Result<()> {
-    let mut entries: Vec<DirEntry> = fs::read_dir(dir)?.collect::<io::Result<_>>()?;
-    entries.sort_by_key(DirEntry::file_name);
-    for entry in entries {
-        let name = format!("{name}/{}", entry.file_name().to_string_lossy());
-        match entry.file_type()?.is_dir() {
-            true => add_dir(zip, &entry.path(), &name)?,
-            false => add_file(zip, &entry.path(), &name)?,
+/// A zip that is being made.
+struct Zipping {
+    zip: ZipWriter<StreamWriter<Buffer>>,
+    /// What the zip has written and nobody has got yet.
+    made: Buffer,
+    /// The file that is being read.
+    file: Option<File>,
+    /// The next one is the last of these.
+    todo: Vec<Entry>,
+}
+
+impl Zipping {
+    fn new(todo: Vec<Entry>) -> Self {
+        let made = Buffer::default();
+        Self {
+            zip: ZipWriter::new_stream(made.clone()),
+            made,
+            file: None,
+            todo,
         }
     }
-    Ok(())
+
+    /// The next piece, and what makes the one after it; nothing after the last. Blocks.
+    fn piece(mut self) -> io::Result<(Bytes, Option<Self>)> {
+        while self.made.len() < PIECE {
+            if let Some(file) = &mut self.file {
+                if io::copy(&mut file.take(PORTION), &mut self.zip)? == 0 {
+                    self.file = None;
+                }
+            } else if let Some(entry) = self.todo.pop() {
+                self.begin(entry)?;
+            } else {
+                self.zip.finish()?;
+                return Ok((self.made.take(), None));
+            }
+        }
+        Ok((self.made.take(), Some(self)))
+    }
+
+    fn begin(&mut self, entry: Entry) -> io::Result<()> {
+        if entry.is_dir {
+            self.todo.extend(below(&entry.path, &entry.name)?);
+            return Ok(());
+        }
+        let file = File::open(entry.path)?;
+        let options = SimpleFileOptions::default()
+            .compression_method(CompressionMethod::Deflated)
+            .compression_level(Some(LEVEL))
+            .large_file(file.metadata()?.len() >= LARGE);
+        self.zip.start_file(entry.name, options)?;
+        self.file = Some(file);
+        Ok(())
+    }
 }
 
-fn add_file(zip: &mut Zip, path: &Path, name: &str) -> io::Result<()> {
-    let mut file = File::open(path)?;
-    let options = SimpleFileOptions::default()
-        .compression_method(CompressionMethod::Deflated)
-        .compression_level(Some(LEVEL))
-        .large_file(file.metadata()?.len() >= LARGE);
-    zip.start_file(name, options)?;
-    io::copy(&mut file, zip).map(drop)
+/// What is in a directory, in the order of the names from the last to the first.
+fn below(dir: &Path, name: &str) -> io::Result<Vec<Entry>> {
+    let mut entries: Vec<DirEntry> = fs::read_dir(dir)?.collect::<io::Result<_>>()?;
+    entries.sort_by_key(|entry| std::cmp::Reverse(entry.file_name()));
+    let entry = |entry: DirEntry| {
+        Ok(Entry {
+            path: entry.path(),
+            name: format!("{name}/{}", entry.file_name().to_string_lossy()),
+            is_dir: entry.file_type()?.is_dir(),
+        })
+    };
+    entries.into_iter().map(entry).collect()
+}
+
+/// Bytes in memory, of which the zip has one end.
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Buffer {
+    fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn take(&self) -> Bytes {
+        mem::take(&mut *self.lock()).into()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.lock().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
