@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::orchestrator::Orchestrator;
 use crate::orchestrator::orphans::Orphans;
 use crate::orchestrator::retention::Policy;
-use crate::{Ports, assemble, retention};
+use crate::{Ports, assemble, private, retention};
 use anyhow::Context;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -66,6 +66,11 @@ pub async fn run(
         let config = Arc::clone(&config);
         tokio::task::spawn_blocking(move || assemble(&config, ports, address)).await??
     };
+    private::close_directories(&config);
+    let kept = Arc::clone(&config);
+    tokio::task::spawn_blocking(move || private::close_contents(&kept));
+    let threads = orchestrator.shared().store.use_own_threads();
+    threads.context("cannot start the threads of the store")?;
     let (recovered, recovery) = watch::channel(false);
     let retention = retention(&config);
     tokio::spawn(take_up(orchestrator.clone(), orphans, retention, recovered));

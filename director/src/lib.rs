@@ -14,6 +14,7 @@ pub mod evidence;
 pub mod identity;
 pub mod logging;
 pub mod orchestrator;
+pub mod private;
 pub mod reach;
 pub mod registry;
 pub mod store;

@@ -3,7 +3,7 @@
 use atq_director::args::{Args, Command, ConfigCommand, StoreCommand, print};
 use atq_director::config::Config;
 use atq_director::orchestrator::orphans::Orphans;
-use atq_director::{Ports, daemon, logging, storekeeper};
+use atq_director::{Ports, daemon, logging, private, storekeeper};
 use clap::Parser;
 use std::path::Path;
 use std::process::ExitCode;
@@ -17,6 +17,7 @@ const EXIT_CONFIG: u8 = 2;
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    private::keep_new_files_private();
     match args.command {
         Some(Command::Config {
             command: ConfigCommand::Example,

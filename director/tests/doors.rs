@@ -72,7 +72,7 @@ const DOORS: &[Door] = &[
     // What `std` has no words for: the limit of descriptors, the room on a disk.
     Door {
         words: &["rustix"],
-        open_to: &["api/serve/limits", "store/room"],
+        open_to: &["api/serve/limits", "private", "store/room"],
         of: &[],
     },
     // Reading zips is `atq-parcel`'s work alone; results come as a tar and go as a zip.
@@ -139,7 +139,9 @@ const DOORS: &[Door] = &[
     },
     Door {
         words: &["crate::config"],
-        open_to: &["main", "lib", "args", "daemon", "logging", "api", "config"],
+        open_to: &[
+            "main", "lib", "args", "daemon", "logging", "private", "api", "config",
+        ],
         of: &[],
     },
     Door {

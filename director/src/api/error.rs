@@ -20,6 +20,7 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::any::Any;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use thiserror::Error;
 
@@ -254,6 +255,11 @@ impl ApiError {
             | Self::Wish(WishError::Store(damaged @ StoreError::Damaged { .. })) => {
                 damaged.to_string()
             }
+            // Whoever asked can do something about it, or knows who can.
+            Self::Store(full @ StoreError::Full { .. })
+            | Self::Remove(RemoveError::Store(full @ StoreError::Full { .. }))
+            | Self::Submit(SubmitError::Store(full @ StoreError::Full { .. }))
+            | Self::Wish(WishError::Store(full @ StoreError::Full { .. })) => full.to_string(),
             Self::Store(_)
             | Self::Remove(RemoveError::Store(_))
             | Self::Submit(SubmitError::Store(_))
@@ -334,6 +340,9 @@ fn of_bundle(error: &BundleError) -> Verdict {
         BundleError::Hostile { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "archive_refused"),
         BundleError::Broken { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "archive_broken"),
         BundleError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "upload_too_large"),
+        BundleError::Storage { source, .. } if source.kind() == ErrorKind::StorageFull => {
+            (StatusCode::INSUFFICIENT_STORAGE, "disk_full")
+        }
         BundleError::Storage { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "storage_failed"),
     }
 }
@@ -358,6 +367,7 @@ fn of_swarm(error: &SwarmError) -> Verdict {
 fn of_store(error: &StoreError) -> Verdict {
     match error {
         StoreError::Damaged { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "task_damaged"),
+        StoreError::Full { .. } => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
         StoreError::Locked { .. }
         | StoreError::Open { .. }
         | StoreError::Format { .. }

@@ -35,12 +35,8 @@ pub async fn healthz() -> &'static str {
 pub async fn readyz(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
     let shared = app.orchestrator.shared();
     let docker = or_reason(shared.health.usable());
-    let store = shared.store.clone();
     // Writes to the disk and waits for it.
-    let store = match tokio::task::spawn_blocking(move || store.probe()).await {
-        Ok(probed) => or_reason(probed),
-        Err(_) => "the probe of the store was cut off".to_owned(),
-    };
+    let store = or_reason(shared.store.probe().await);
     let recovery = match *app.recovered.borrow() {
         true => OK.to_owned(),
         false => "earlier tasks are still being taken up".to_owned(),

@@ -4,16 +4,22 @@ use super::error::{ApiError, RequestError, task_status};
 use super::path::TaskId;
 use super::query::{Query, unexpected};
 use super::{App, body, json, to_its_end, view};
-use crate::orchestrator::View;
 use crate::orchestrator::submit::{Known, SubmitError, Submitted};
+use crate::orchestrator::{Listed, View};
 use crate::task::spec::TaskName;
+use crate::task::state;
 use crate::task::timestamp::Timestamp;
 use atq_api_spec::error::Problem;
 use atq_api_spec::task::{Task, TaskAccepted, TaskList, TaskPayload, TaskRefused, TaskStatus};
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, stream};
 use serde_json::Value;
+use std::future::ready;
 
 /// Largest definition in bytes.
 const MAX_DEFINITION: usize = 1 << 20;
@@ -90,6 +96,7 @@ const STATUSES: [(&str, TaskStatus); 5] = [
             })),
             (TaskRefused = "application/atq.task+json")
         )),
+        (status = 507, description = "`disk_full`: the Director's disk has no room for another task. Nothing is stored.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
         (status = 503, description = "Docker cannot be reached, is not part of a swarm or not one of its managers. Nothing is stored.", content((Problem = "application/json"), (Problem = "application/atq.task+json")))
     )
 )]
@@ -214,7 +221,7 @@ pub async fn delete(State(app): State<App>, TaskId(name): TaskId) -> Result<Stat
         (status = 400, description = "A parameter means nothing.", body = Problem, content_type = "application/problem+json")
     )
 )]
-pub async fn list(State(app): State<App>, uri: Uri) -> Result<Json<TaskList>, ApiError> {
+pub async fn list(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
     let query = Query::read(&uri, &["status", "limit", "after"])?;
     let status = query.word("status", &STATUSES)?;
     let limit = query.number("limit", 1..=MAX_PAGE)?.unwrap_or(PAGE);
@@ -222,19 +229,45 @@ pub async fn list(State(app): State<App>, uri: Uri) -> Result<Json<TaskList>, Ap
         .text("after")
         .map(|text| place(&app, text))
         .transpose()?;
-    // Reads every task from the store.
-    let mut views = to_its_end(async move { app.orchestrator.list() }).await??;
-    views.retain(|view| status.is_none_or(|status| view::status(view) == status));
-    views.retain(|view| after.as_ref().is_none_or(|after| Place::of(view) > *after));
-    let page = &views[..views.len().min(limit as usize)];
-    let next = page
-        .last()
-        .filter(|_| page.len() < views.len())
-        .map(|last| Place::of(last).to_string());
-    Ok(Json(TaskList {
-        tasks: page.iter().map(view::task).collect(),
+    let wanted = move |state: &state::State, now| {
+        status.is_none_or(|status| view::status_of(state, now) == status)
+    };
+    let mut page = app.orchestrator.list(wanted).await?;
+    page.retain(|task| after.as_ref().is_none_or(|after| Place::of(task) > *after));
+    let is_last = page.len() <= limit as usize;
+    page.truncate(limit as usize);
+    let next = page.last().filter(|_| !is_last);
+    let next = next.map(|last| Place::of(last).to_string());
+    Ok(streamed(app, page, next))
+}
+
+/// A page, one task after the other: all at once would take as much memory as their definitions.
+fn streamed(app: App, page: Vec<Listed>, next: Option<String>) -> Response {
+    let empty = TaskList {
+        tasks: Vec::new(),
         next,
-    }))
+    };
+    let frame = serde_json::to_string(&empty).unwrap_or_default();
+    let (head, tail) = frame.split_once("[]").unwrap_or_default();
+    let (head, tail) = (format!("{head}["), format!("]{tail}"));
+    let tasks = stream::iter(page)
+        .then(move |listed| {
+            let orchestrator = app.orchestrator.clone();
+            async move { orchestrator.get_brief(&listed.name).await }
+        })
+        // One that was deleted or found damaged meanwhile is left out.
+        .filter_map(|found| ready(found.ok().flatten()))
+        .enumerate()
+        .map(|(index, view)| {
+            let comma = if index == 0 { "" } else { "," };
+            let task = serde_json::to_string(&view::task(&view));
+            task.map(|task| format!("{comma}{task}"))
+        });
+    let whole = stream::iter([Ok(head)])
+        .chain(tasks)
+        .chain(stream::iter([Ok(tail)]));
+    let kind = [(CONTENT_TYPE, "application/json")];
+    (kind, Body::from_stream(whole)).into_response()
 }
 
 /// The place of a task in the list: newest first, then by name. Stays right when the task is deleted,
@@ -243,11 +276,8 @@ pub async fn list(State(app): State<App>, uri: Uri) -> Result<Json<TaskList>, Ap
 struct Place(std::cmp::Reverse<Timestamp>, TaskName);
 
 impl Place {
-    fn of(view: &View) -> Self {
-        Self(
-            std::cmp::Reverse(view.state.created_at),
-            view.spec.name.clone(),
-        )
+    fn of(task: &Listed) -> Self {
+        Self(std::cmp::Reverse(task.created_at), task.name.clone())
     }
 
     /// `<milliseconds>.<name>`; no name has a dot.
@@ -281,7 +311,11 @@ fn place(app: &App, text: &str) -> Result<Place, ApiError> {
             "`next` of the page before, or the id of a task",
         )
     };
-    Ok(Place::of(&found.ok_or_else(unknown)?))
+    let found = found.ok_or_else(unknown)?;
+    Ok(Place(
+        std::cmp::Reverse(found.state.created_at),
+        found.spec.name,
+    ))
 }
 
 /// Asks a task to end early.

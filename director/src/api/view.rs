@@ -72,11 +72,15 @@ pub fn task(view: &View) -> Task {
 /// The status in the words of 2018. An outcome is shown once the evidence is in, so that who waits for
 /// it finds the logs; but not later than half a minute after it was fixed.
 pub fn status(view: &View) -> TaskStatus {
-    let state = &view.state;
+    status_of(&view.state, view.now)
+}
+
+/// The status of a task in this state.
+pub fn status_of(state: &State, now: Timestamp) -> TaskStatus {
     let is_kept = state.step >= state::Step::Report;
     let is_old = state
         .finished_at
-        .is_some_and(|at| view.now.since(at) >= EVIDENCE_PATIENCE);
+        .is_some_and(|at| now.since(at) >= EVIDENCE_PATIENCE);
     match state.outcome.filter(|_| is_kept || is_old) {
         Some(Outcome::Finished) => TaskStatus::Finished,
         Some(Outcome::Errored) => TaskStatus::Errored,

@@ -122,12 +122,14 @@ impl Orchestrator {
     /// When the tasks cannot be read.
     pub fn user_of(&self, id: &BundleId) -> Result<Option<String>, StoreError> {
         let uses = |file: &Option<String>| file.as_deref() == Some(id.as_str());
-        let user = self
-            .list()?
-            .into_iter()
-            .filter(|view| !view.state.is_done())
-            .find(|view| uses(&view.spec.worker.fileid) || uses(&view.spec.master.fileid));
-        Ok(user.map(|view| view.spec.name.to_string()))
+        let mut user = None;
+        self.shared.store.each_brief(|task| {
+            let names = uses(&task.spec.worker.fileid) || uses(&task.spec.master.fileid);
+            if user.is_none() && names && !task.state.is_done() {
+                user = Some(task.spec.name.to_string());
+            }
+        })?;
+        Ok(user)
     }
 
     /// Removes volumes that were left because their nodes were away, again and again. Never returns.

@@ -1,7 +1,7 @@
 //! The history of a task as it grows: what is there first, then what comes, each event once.
 
 use super::Orchestrator;
-use crate::store::{StoreError, Stored};
+use crate::store::{Standing, StoreError};
 use crate::task::event::Record;
 use crate::task::spec::TaskName;
 use crate::task::state::Desired;
@@ -98,8 +98,8 @@ impl Follower {
         Ok((records.into_iter().map(News::Event).collect(), is_over))
     }
 
-    fn stored(&self) -> Result<Option<Stored>, StoreError> {
-        let stored = self.it.shared.store.load(&self.name)?;
+    fn stored(&self) -> Result<Option<Standing>, StoreError> {
+        let stored = self.it.shared.store.standing(&self.name)?;
         Ok(stored.filter(|stored| stored.state.run == self.run))
     }
 }

@@ -46,7 +46,7 @@ use crate::discovery::Discovery;
 use crate::evidence::Evidence;
 use crate::evidence::results::ResultsLimits;
 use crate::reach::Reach;
-use crate::store::{Store, StoreError, Stored};
+use crate::store::{Standing, Store, StoreError, Stored};
 use crate::swarm::Swarm;
 use crate::task::event::{Event, Failure, FailureCode, Record, WorkerSeen};
 use crate::task::machine;
@@ -172,6 +172,15 @@ pub struct View {
     pub now: Timestamp,
 }
 
+/// A task in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// When its definition was accepted.
+    pub created_at: Timestamp,
+    /// Its name.
+    pub name: TaskName,
+}
+
 /// What the API calls. Cheap to clone.
 #[derive(Clone)]
 pub struct Orchestrator {
@@ -218,25 +227,46 @@ impl Orchestrator {
             .map(|stored| self.view(stored)))
     }
 
-    /// All tasks that can be read, newest first.
+    /// The task with this name as lists show it: without the environments of its services.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn list(&self) -> Result<Vec<View>, StoreError> {
-        let mut views: Vec<View> = self
+    pub async fn get_brief(&self, name: &TaskName) -> Result<Option<View>, StoreError> {
+        let wanted = name.clone();
+        let read = self
             .shared
             .store
-            .all()?
-            .into_iter()
-            .map(|stored| self.view(stored))
-            .collect();
-        views.sort_by(|a, b| {
-            b.state
-                .created_at
-                .cmp(&a.state.created_at)
-                .then_with(|| a.spec.name.cmp(&b.spec.name))
+            .reading(move |store| store.load_brief(&wanted));
+        Ok(read.await?.map(|stored| self.view(stored)))
+    }
+
+    /// The tasks that can be read and are `wanted`, newest first. No definition is read.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn list(
+        &self,
+        wanted: impl Fn(&State, Timestamp) -> bool + Send + 'static,
+    ) -> Result<Vec<Listed>, StoreError> {
+        let now = self.shared.clock.now();
+        let read = self.shared.store.reading(move |store| {
+            let mut listed = Vec::new();
+            store.each_standing(|name, Standing { state, .. }| {
+                if wanted(&state, now) {
+                    listed.push(Listed {
+                        created_at: state.created_at,
+                        name: name.clone(),
+                    });
+                }
+            })?;
+            Ok(listed)
         });
-        Ok(views)
+        let mut listed = read.await?;
+        listed.sort_by(|a, b| {
+            let newest_first = b.created_at.cmp(&a.created_at);
+            newest_first.then_with(|| a.name.cmp(&b.name))
+        });
+        Ok(listed)
     }
 
     /// The history of a task; empty when there is no such task.

@@ -163,10 +163,7 @@ async fn forget_evidence(shared: &Shared) {
 }
 
 async fn known(shared: &Shared) -> Result<KnownRuns, StoreError> {
-    let store = shared.store.clone();
-    tokio::task::spawn_blocking(move || store.known())
-        .await
-        .map_err(|error| StoreError::Io(error.to_string()))?
+    shared.store.reading(crate::store::Store::known).await
 }
 
 async fn look_until_seen(shared: &Shared) -> Found {

@@ -2,9 +2,10 @@
 //! which they came. Their steps are idempotent, so it does not matter where they were cut off.
 
 use super::Orchestrator;
-use crate::store::{Damage, Store, StoreError, Stored};
+use crate::store::{Damage, Standing, Store, StoreError};
 use crate::task::spec::TaskName;
 use crate::task::state::{Desired, Step};
+use crate::task::timestamp::Timestamp;
 use std::time::Duration;
 
 /// Time between two tries at what clean-up has left.
@@ -26,20 +27,18 @@ impl Orchestrator {
     }
 
     async fn take_up(&self) -> Result<usize, StoreError> {
-        let store = self.shared.store.clone();
-        let mut open = tokio::task::spawn_blocking(move || {
+        let repaired = self.shared.store.reading(|store| {
             for Damage { task, reason } in store.repair()? {
                 tracing::error!(%task, %reason, "a stored task is damaged and not taken up; {WAY_OUT}");
             }
-            open_tasks(&store)
-        })
-        .await
-        .map_err(|error| StoreError::Io(error.to_string()))??;
+            open_tasks(store)
+        });
+        let mut open = repaired.await?;
         // Those that are under way first, so that none that waits takes their place or their claim.
-        open.sort_by_key(|stored| (stored.state.step == Step::Queued, stored.state.created_at));
-        for stored in &open {
-            tracing::info!(task = %stored.spec.name, step = stored.state.step.as_str(), "taking up an earlier task");
-            self.drive_or_say(&stored.spec.name);
+        open.sort_by_key(|task| (task.step == Step::Queued, task.created_at));
+        for OpenTask { name, step, .. } in &open {
+            tracing::info!(task = %name, step = step.as_str(), "taking up an earlier task");
+            self.drive_or_say(name);
         }
         Ok(open.len())
     }
@@ -49,10 +48,8 @@ impl Orchestrator {
     pub async fn sweep(self) {
         loop {
             tokio::time::sleep(SWEEP).await;
-            match open_tasks(&self.shared.store) {
-                Ok(open) => open
-                    .iter()
-                    .for_each(|stored| self.drive_or_say(&stored.spec.name)),
+            match self.shared.store.reading(open_tasks).await {
+                Ok(open) => open.iter().for_each(|task| self.drive_or_say(&task.name)),
                 Err(error) => {
                     tracing::error!(%error, "cannot look for what clean-up has left");
                 }
@@ -68,14 +65,27 @@ impl Orchestrator {
     }
 }
 
-fn open_tasks(store: &Store) -> Result<Vec<Stored>, StoreError> {
+/// A task that is not at its end.
+struct OpenTask {
+    name: TaskName,
+    step: Step,
+    created_at: Timestamp,
+}
+
+fn open_tasks(store: &Store) -> Result<Vec<OpenTask>, StoreError> {
     let mut open = Vec::new();
-    store.each(|stored| open.extend(Some(stored).filter(is_open)))?;
+    store.each_standing(|name, standing| {
+        if is_open(&standing) {
+            open.push(OpenTask {
+                name: name.clone(),
+                step: standing.state.step,
+                created_at: standing.state.created_at,
+            });
+        }
+    })?;
     Ok(open)
 }
 
-fn is_open(stored: &Stored) -> bool {
-    !stored.state.is_done()
-        || stored.desired == Desired::Deleted
-        || !stored.state.leftovers.is_empty()
+fn is_open(task: &Standing) -> bool {
+    !task.state.is_done() || task.desired == Desired::Deleted || !task.state.leftovers.is_empty()
 }

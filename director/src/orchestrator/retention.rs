@@ -144,12 +144,12 @@ impl Orchestrator {
     /// Blocks.
     fn ended_tasks(&self) -> anyhow::Result<Vec<Ended>> {
         let mut ended = Vec::new();
-        self.shared.store.each(|task| {
+        self.shared.store.each_standing(|name, task| {
             let state = task.state;
             if state.is_done() && state.leftovers.is_empty() {
                 ended.push(Ended {
                     bytes: 0,
-                    name: task.spec.name,
+                    name: name.clone(),
                     run: state.run,
                     at: state.finished_at.unwrap_or(state.created_at),
                 });
@@ -200,7 +200,7 @@ impl Orchestrator {
     /// Blocks.
     fn named_bundles(&self) -> Result<Option<HashSet<String>>, StoreError> {
         let (mut named, mut seen) = (HashSet::new(), 0);
-        self.shared.store.each(|task| {
+        self.shared.store.each_brief(|task| {
             seen += 1;
             named.extend(named_by(&task.spec));
         })?;

@@ -2,7 +2,10 @@
 //! being taken up, listed or run.
 
 use super::panics::caught;
-use super::{Store, StoreError, encode, event_key, event_prefix, spec_key, state_key, wish_key};
+use super::{
+    Store, StoreError, brief, brief_key, encode, event_key, event_prefix, spec_key, state_key,
+    wish_key,
+};
 use crate::task::event::Record;
 use crate::task::machine;
 use crate::task::spec::{TaskName, TaskSpec};
@@ -47,7 +50,7 @@ impl Store {
                 Ok(Some(whole)) if whole.is_folded => {}
                 Ok(Some(whole)) => {
                     tracing::warn!(%task, "the stored state was not the fold of its history; rebuilt");
-                    self.db
+                    self.db()?
                         .insert(state_key(&whole.spec.name), encode(&whole.state)?)?;
                 }
                 Ok(None) => self.forget_remnant(&task)?,
@@ -103,7 +106,7 @@ impl Store {
             return Ok(());
         };
         tracing::warn!(%task, "the store has no event of this task; what is there of it is forgotten");
-        self.db.apply_batch(self.everything_of(&name)?)?;
+        self.db()?.apply_batch(self.everything_of(&name)?)?;
         Ok(())
     }
 
@@ -125,7 +128,7 @@ impl Store {
     pub fn known(&self) -> Result<KnownRuns, StoreError> {
         let run = |task: &String| {
             let name = TaskName::parse(task).ok()?;
-            Some(self.load(&name).ok()??.state.run)
+            Some(self.standing(&name).ok()??.state.run)
         };
         let names = self.all_names()?;
         Ok(names
@@ -140,12 +143,13 @@ impl Store {
     /// The names in the keys of all kinds, also those that can be no task's.
     pub(super) fn all_names(&self) -> Result<BTreeSet<String>, StoreError> {
         let mut names = BTreeSet::new();
-        for key in self.db.scan_prefix("spec/").keys() {
+        let db = self.db()?;
+        for key in db.scan_prefix("spec/").keys() {
             names.extend(task_of(&key?));
         }
         // A part of the events that cannot be read is found again with its task.
         let others = caught(|| {
-            let keys = self.db.iter().keys().map_while(Result::ok);
+            let keys = db.iter().keys().map_while(Result::ok);
             keys.filter_map(|key| task_of(&key)).collect::<Vec<_>>()
         });
         names.extend(others.unwrap_or_default());
@@ -155,10 +159,15 @@ impl Store {
     /// A batch that removes all keys of a task.
     pub(super) fn everything_of(&self, name: &TaskName) -> Result<sled::Batch, StoreError> {
         let mut batch = sled::Batch::default();
-        for key in self.db.scan_prefix(event_prefix(name)).keys() {
+        for key in self.db()?.scan_prefix(event_prefix(name)).keys() {
             batch.remove(key?);
         }
-        for key in [spec_key(name), state_key(name), wish_key(name)] {
+        for key in [
+            spec_key(name),
+            brief_key(name),
+            state_key(name),
+            wish_key(name),
+        ] {
             batch.remove(key.as_bytes());
         }
         Ok(batch)
@@ -172,7 +181,7 @@ fn task_of(key: &[u8]) -> Option<String> {
     let slash = key.iter().position(|byte| *byte == b'/')?;
     let (kind, rest) = (&key[..slash], &key[slash + 1..]);
     let name = match kind {
-        b"spec" | b"state" | b"wish" => rest,
+        b"spec" | b"brief" | b"state" | b"wish" => rest,
         b"event" => rest.get(..rest.len().checked_sub(EVENT_TAIL)?)?,
         _ => return None,
     };
@@ -183,6 +192,10 @@ fn task_of(key: &[u8]) -> Option<String> {
 pub(super) fn put(batch: &mut sled::Batch, whole: &Whole) -> Result<(), StoreError> {
     let name = &whole.spec.name;
     batch.insert(spec_key(name).as_bytes(), encode(&whole.spec)?);
+    batch.insert(
+        brief_key(name).as_bytes(),
+        encode(&brief(whole.spec.clone()))?,
+    );
     batch.insert(state_key(name).as_bytes(), encode(&whole.state)?);
     batch.insert(wish_key(name).as_bytes(), encode(&whole.desired)?);
     for record in &whole.history {

@@ -35,10 +35,20 @@ pub enum StoreError {
         found: String,
     },
     /// Reading or writing failed.
-    #[error(
-        "the store failed: {0}\n(is the disk full? after such a failure the Director must be restarted)"
-    )]
+    #[error("the store failed: {0}\n(is the disk full? it is opened again by itself)")]
     Io(String),
+    /// There is too little room on the disk.
+    #[error(
+        "the disk of `datadir` is full: {} MiB are free, {} MiB are needed\n(free some space; the Director goes on by itself)",
+        free >> 20,
+        needed.div_ceil(1 << 20)
+    )]
+    Full {
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that are needed.
+        needed: u64,
+    },
     /// A value cannot be understood.
     #[error("the store's value `{key}` cannot be read: {reason}")]
     Corrupt {

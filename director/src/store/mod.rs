@@ -8,6 +8,7 @@
 //! | --- | --- | --- |
 //! | `meta/format` | version of this layout | `open` |
 //! | `spec/<task>` | the definition, with its secrets | the API, once |
+//! | `brief/<task>` | the definition without environments, for lists; absent in stores of earlier versions | the API, once |
 //! | `wish/<task>` | where the task is steered ([`Desired`]) | the API |
 //! | `event/<task>/<seq>` | a fact of the history; `seq` as 8 bytes, big-endian, so that they sort | the task's driver |
 //! | `state/<task>` | the fold of the history, so that a look needs not to fold | the task's driver |
@@ -24,12 +25,20 @@
 //! survives the end of the process but not a power cut, so each flush is followed by `fdatasync` on
 //! sled's file.
 //!
+//! # A full disk
+//!
+//! sled refuses everything after its first failed write. So nothing is written while the disk is nearly full
+//! ([`room`]); should a write fail all the same, the store is opened again ([`handle`]).
+//!
 //! Logs and results are files elsewhere: sled keeps values in its page cache, and they are large.
 
 mod damage;
 mod error;
+mod handle;
 mod panics;
 mod rescue;
+mod room;
+mod threads;
 mod transfer;
 mod watch;
 
@@ -39,7 +48,10 @@ pub use self::rescue::Rescued;
 pub use self::transfer::{Checked, Exported, ImportError};
 
 use self::error::{in_words, open_error};
+use self::handle::{Handle, Open};
 use self::panics::caught;
+use self::room::{Need, Room};
+use self::threads::Threads;
 use self::watch::Watchers;
 use crate::task::event::Record;
 use crate::task::machine;
@@ -47,8 +59,7 @@ use crate::task::spec::{TaskName, TaskSpec};
 use crate::task::state::{Desired, State};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
-use std::fs::File;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -67,11 +78,23 @@ pub struct Stored {
     pub desired: Desired,
 }
 
+/// What is known about a task, without its definition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// What is known about the run.
+    pub state: State,
+    /// Where it is steered.
+    pub desired: Desired,
+}
+
 /// The embedded store. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    db: sled::Db,
-    file: Arc<File>,
+    handle: Arc<Handle>,
+    room: Room,
+    threads: Threads,
+    /// Tasks whose creation failed half-way: they count as not there, and are removed once that is possible.
+    doubtful: Arc<Mutex<BTreeSet<TaskName>>>,
     /// Held from a look to the write that depends on it.
     looking: Arc<Mutex<()>>,
     /// What [`Store::repair`] found and could not repair: reasons by name.
@@ -93,13 +116,12 @@ impl Store {
 
     fn open_unguarded(dir: &Path) -> Result<Self, StoreError> {
         let refused = |reason| open_error(dir.to_path_buf(), reason);
-        let db = config(dir)
-            .open()
-            .map_err(|error| refused(in_words(&error)))?;
-        let file = File::open(dir.join("db")).map_err(|error| refused(error.to_string()))?;
+        let open = Open::new(dir).map_err(refused)?;
         let store = Self {
-            db,
-            file: Arc::new(file),
+            handle: Arc::new(Handle::new(dir, open)),
+            room: Room::of(dir),
+            threads: Threads::default(),
+            doubtful: Arc::default(),
             looking: Arc::default(),
             damaged: Arc::default(),
             watchers: Watchers::default(),
@@ -108,35 +130,44 @@ impl Store {
         };
         store.check_format(dir.to_path_buf())?;
         // Whoever cannot even list the tasks cannot go on with the others.
-        for key in store.db.scan_prefix("spec/").keys() {
+        for key in store.db()?.scan_prefix("spec/").keys() {
             key.map_err(|error| refused(in_words(&error)))?;
         }
         Ok(store)
     }
 
     fn check_format(&self, path: PathBuf) -> Result<(), StoreError> {
-        match self.db.get("meta/format")? {
+        let db = self.db()?;
+        match db.get("meta/format")? {
             Some(found) if found.as_ref() == FORMAT.as_bytes() => Ok(()),
             Some(found) => Err(StoreError::Format {
                 path,
                 found: String::from_utf8_lossy(&found).into_owned(),
             }),
-            None if !self.db.is_empty() => Err(open_error(
+            None if !db.is_empty() => Err(open_error(
                 path,
                 "it holds values, but not the number of their format".to_owned(),
             )),
             None => {
-                if self.db.was_recovered() {
+                if db.was_recovered() {
                     // sled takes a damaged end for one that was never written.
                     tracing::warn!(
                         "the store in `{}` was there, but nothing is left in it",
                         path.display()
                     );
                 }
-                self.db.insert("meta/format", FORMAT)?;
+                db.insert("meta/format", FORMAT)?;
                 self.sync()
             }
         }
+    }
+
+    /// From now on, calls that wait for the disk have threads of their own: nobody else's work keeps them waiting.
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub fn use_own_threads(&self) -> std::io::Result<()> {
+        self.threads.start()
     }
 
     /// Stores a new task with its first event, unless there is one with this name: then gives it.
@@ -154,27 +185,33 @@ impl Store {
         })?;
         let (name, spec_value) = (spec.name.clone(), encode(spec)?);
         let (event, state) = (encode(first)?, encode(&state)?);
+        let brief_value = encode(&brief(spec.clone()))?;
         let seq = first.seq;
-        self.blocking(move |store| {
+        self.writing(Need::Task, move |store| {
             let _looking = store.look();
-            if store.db.contains_key(spec_key(&name))? {
+            if store.db()?.contains_key(spec_key(&name))? {
                 return store.load(&name);
             }
             // Of a damaged task without its definition, events might be there.
             let mut batch = store.everything_of(&name)?;
             batch.insert(spec_key(&name).as_bytes(), spec_value);
+            batch.insert(brief_key(&name).as_bytes(), brief_value);
             batch.insert(event_key(&name, seq), event);
             batch.insert(state_key(&name).as_bytes(), state);
             batch.remove(wish_key(&name).as_bytes());
-            store.db.apply_batch(batch)?;
-            if let Err(error) = store.sync() {
+            let written = store.db()?.apply_batch(batch).map_err(StoreError::from);
+            if let Err(error) = written.and_then(|_| store.sync()) {
                 // Whoever asked is told that nothing is stored, so nothing may be.
-                store.db.apply_batch(store.everything_of(&name)?)?;
+                store.doubtful().insert(name);
                 return Err(error);
             }
             Ok(None)
         })
         .await
+    }
+
+    fn doubtful(&self) -> MutexGuard<'_, BTreeSet<TaskName>> {
+        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds an event and the state that it leads to. Returns when both are on the disk.
@@ -190,8 +227,8 @@ impl Store {
         let mut batch = sled::Batch::default();
         batch.insert(event_key(name, record.seq), encode(record)?);
         batch.insert(state_key(name).as_bytes(), encode(state)?);
-        self.blocking(move |store| {
-            store.db.apply_batch(batch)?;
+        self.writing(Need::Event, move |store| {
+            store.db()?.apply_batch(batch)?;
             store.sync()
         })
         .await?;
@@ -213,15 +250,15 @@ impl Store {
         desired: Desired,
     ) -> Result<Option<Desired>, StoreError> {
         let (task, key) = (spec_key(name), wish_key(name));
-        self.blocking(move |store| {
+        self.writing(Need::Event, move |store| {
             let _looking = store.look();
-            if !store.db.contains_key(&task)? {
+            if !store.db()?.contains_key(&task)? {
                 return Ok(None);
             }
             // A wish that cannot be read is replaced by one that can.
             let present: Desired = store.read(&key).ok().flatten().unwrap_or_default();
             let wish = present.max(desired);
-            store.db.insert(&key, encode(&wish)?)?;
+            store.db()?.insert(&key, encode(&wish)?)?;
             store.sync()?;
             Ok(Some(wish))
         })
@@ -234,9 +271,9 @@ impl Store {
     /// When the disk does not take it.
     pub async fn remove(&self, name: &TaskName) -> Result<(), StoreError> {
         let name = name.clone();
-        self.blocking(move |store| {
+        self.writing(Need::Event, move |store| {
             let _looking = store.look();
-            store.db.apply_batch(store.everything_of(&name)?)?;
+            store.db()?.apply_batch(store.everything_of(&name)?)?;
             store.sync()?;
             store.forget_damage(&name);
             store.watchers.wake(&name);
@@ -252,14 +289,14 @@ impl Store {
     /// When the disk does not take it.
     pub async fn remove_ended(&self, name: &TaskName, run: &str) -> Result<bool, StoreError> {
         let (name, run) = (name.clone(), run.to_owned());
-        self.blocking(move |store| {
+        self.writing(Need::Event, move |store| {
             let _looking = store.look();
             let stored = store.load(&name)?;
             let is_it = |stored: &Stored| stored.state.run == run && stored.state.is_done();
             if !stored.as_ref().is_some_and(is_it) {
                 return Ok(false);
             }
-            store.db.apply_batch(store.everything_of(&name)?)?;
+            store.db()?.apply_batch(store.everything_of(&name)?)?;
             store.sync()?;
             store.watchers.wake(&name);
             Ok(true)
@@ -281,6 +318,50 @@ impl Store {
     /// # Errors
     /// [`StoreError::Damaged`] when something of it cannot be read.
     pub fn load(&self, name: &TaskName) -> Result<Option<Stored>, StoreError> {
+        self.guarded(name, || {
+            let spec = self.read(&spec_key(name))?;
+            self.stored(name, spec)
+        })
+    }
+
+    /// The task with this name, its definition without environments: the largest part, which lists need not.
+    ///
+    /// # Errors
+    /// As [`Store::load`].
+    pub fn load_brief(&self, name: &TaskName) -> Result<Option<Stored>, StoreError> {
+        self.guarded(name, || {
+            let spec = match self.read(&brief_key(name))? {
+                Some(spec) => Some(spec),
+                None => self.read(&spec_key(name))?.map(brief),
+            };
+            self.stored(name, spec)
+        })
+    }
+
+    /// How the task with this name stands; its definition is not read.
+    ///
+    /// # Errors
+    /// As [`Store::load`].
+    pub fn standing(&self, name: &TaskName) -> Result<Option<Standing>, StoreError> {
+        self.guarded(name, || {
+            if !self.db()?.contains_key(spec_key(name))? {
+                return Ok(None);
+            }
+            // Not written by this program; `repair` brings the state back from the history.
+            let Some(state) = self.read(&state_key(name))? else {
+                return Ok(None);
+            };
+            let desired = self.read(&wish_key(name))?.unwrap_or_default();
+            Ok(Some(Standing { state, desired }))
+        })
+    }
+
+    /// What `read` gives of a task that is whole.
+    fn guarded<T>(
+        &self,
+        name: &TaskName,
+        read: impl FnOnce() -> Result<Option<T>, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
         let damaged = |reason| StoreError::Damaged {
             task: name.to_string(),
             reason,
@@ -288,23 +369,28 @@ impl Store {
         if let Some(reason) = self.damage_of(name) {
             return Err(damaged(reason));
         }
-        match caught(|| self.load_unguarded(name)) {
+        if self.doubtful().contains(name) {
+            return Ok(None);
+        }
+        match caught(read) {
             Ok(Err(error @ StoreError::Corrupt { .. })) => Err(damaged(error.to_string())),
             Ok(loaded) => loaded,
             Err(panic) => Err(damaged(panic)),
         }
     }
 
-    fn load_unguarded(&self, name: &TaskName) -> Result<Option<Stored>, StoreError> {
-        let Some(spec) = self.read(&spec_key(name))? else {
+    fn stored(
+        &self,
+        name: &TaskName,
+        spec: Option<TaskSpec>,
+    ) -> Result<Option<Stored>, StoreError> {
+        let Some(spec) = spec else {
             return Ok(None);
         };
-        // Not written by this program; `repair` brings the state back from the history.
-        let Some(state) = self.read(&state_key(name))? else {
-            return Ok(None);
-        };
+        let state: Option<State> = self.read(&state_key(name))?;
         let desired = self.read(&wish_key(name))?.unwrap_or_default();
-        Ok(Some(Stored {
+        // Without a state it was not written by this program; `repair` brings it back from the history.
+        Ok(state.map(|state| Stored {
             spec,
             state,
             desired,
@@ -313,24 +399,48 @@ impl Store {
 
     /// All tasks that can be read, in the order of their names. Damaged ones are left out: one of
     /// them must not hide the others.
-    ///
-    /// # Errors
-    /// When the tasks cannot be listed.
+    #[cfg(test)]
     pub fn all(&self) -> Result<Vec<Stored>, StoreError> {
-        let mut tasks = Vec::new();
-        self.each(|stored| tasks.push(stored))?;
-        Ok(tasks)
+        let names = self.names()?;
+        Ok(names
+            .iter()
+            .filter_map(|name| self.load(name).ok().flatten())
+            .collect())
     }
 
-    /// Shows all tasks that can be read, one after the other: a thousand at once take more memory than all
-    /// else. Otherwise as [`Store::all`].
+    /// Shows all tasks that can be read, one after the other and without environments, in the order of their names.
+    /// Damaged ones are left out: one of them must not hide the others.
     ///
     /// # Errors
     /// When the tasks cannot be listed.
-    pub fn each(&self, mut see: impl FnMut(Stored)) -> Result<(), StoreError> {
+    pub fn each_brief(&self, see: impl FnMut(Stored)) -> Result<(), StoreError> {
+        self.each_with(|name| self.load_brief(name), see)
+    }
+
+    /// Shows how all tasks stand, one after the other; otherwise as [`Store::each_brief`].
+    ///
+    /// # Errors
+    /// When the tasks cannot be listed.
+    pub fn each_standing(
+        &self,
+        mut see: impl FnMut(&TaskName, Standing),
+    ) -> Result<(), StoreError> {
+        let read = |name: &TaskName| {
+            let standing = self.standing(name)?;
+            Ok(standing.map(|standing| (name.clone(), standing)))
+        };
+        self.each_with(read, |(name, standing)| see(&name, standing))
+    }
+
+    /// One at a time: a thousand at once would take more memory than all else.
+    fn each_with<T>(
+        &self,
+        read: impl Fn(&TaskName) -> Result<Option<T>, StoreError>,
+        mut see: impl FnMut(T),
+    ) -> Result<(), StoreError> {
         for name in self.names()? {
-            match self.load(&name) {
-                Ok(stored) => stored.into_iter().for_each(&mut see),
+            match read(&name) {
+                Ok(found) => found.into_iter().for_each(&mut see),
                 Err(error @ StoreError::Damaged { .. }) => tracing::debug!(%error, "left out"),
                 Err(error) => return Err(error),
             }
@@ -344,12 +454,14 @@ impl Store {
     /// When they cannot be listed.
     pub fn names(&self) -> Result<Vec<TaskName>, StoreError> {
         let mut names = Vec::new();
-        for key in self.db.scan_prefix("spec/").keys() {
+        for key in self.db()?.scan_prefix("spec/").keys() {
             let key = key?;
             let text = String::from_utf8_lossy(&key["spec/".len()..]).into_owned();
             // What is no name was not written by this program; `repair` speaks of it.
             names.extend(TaskName::parse(&text));
         }
+        let doubtful = self.doubtful();
+        names.retain(|name| !doubtful.contains(name));
         Ok(names)
     }
 
@@ -358,7 +470,7 @@ impl Store {
     /// # Errors
     /// When it cannot be read.
     pub fn history(&self, name: &TaskName) -> Result<Vec<Record>, StoreError> {
-        records(self.db.scan_prefix(event_prefix(name)))
+        records(self.db()?.scan_prefix(event_prefix(name)))
     }
 
     /// The events of a task after the one with the number `seq`.
@@ -370,20 +482,74 @@ impl Store {
             return Ok(Vec::new());
         };
         let all = event_key(name, next)..=event_key(name, u64::MAX);
-        records(self.db.range(all))
+        records(self.db()?.range(all))
     }
 
-    /// Writes and reads a value, to see whether the disk still takes one. Blocks.
+    /// Writes a value, to see whether the disk would take a new task.
     ///
     /// # Errors
-    /// When it does not.
-    pub fn probe(&self) -> Result<(), StoreError> {
-        self.db.insert("meta/probe", FORMAT)?;
-        self.sync()
+    /// When it would not.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        self.writing(Need::Task, |store| {
+            store.db()?.insert("meta/probe", FORMAT)?;
+            store.sync()
+        })
+        .await
+    }
+
+    /// Does work that reads much, away from the threads that serve requests.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub async fn reading<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    {
+        let store = self.clone();
+        self.threads.run(move || work(&store)).await?
+    }
+
+    /// Does work that writes, if there is room for it.
+    async fn writing<T, F>(&self, need: Need, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.reading(move |store| {
+            store.room.check(need)?;
+            store.mend()?;
+            let done = caught(|| work(store)).unwrap_or_else(|panic| Err(StoreError::Io(panic)));
+            if let Err(StoreError::Io(reason)) = &done {
+                tracing::error!(%reason, "the store failed; it is opened again at the next write");
+                store.handle.failed();
+            }
+            done
+        })
+        .await
+    }
+
+    /// Opens the store again if it has failed, and removes what was refused half-way.
+    fn mend(&self) -> Result<(), StoreError> {
+        if self.handle.reopen_if_failed()? {
+            tracing::info!("the store is open again");
+        }
+        let doubtful = self.doubtful().clone();
+        for name in doubtful {
+            let _looking = self.look();
+            self.db()?.apply_batch(self.everything_of(&name)?)?;
+            self.sync()?;
+            self.doubtful().remove(&name);
+        }
+        Ok(())
+    }
+
+    fn db(&self) -> Result<sled::Db, StoreError> {
+        self.handle.db()
     }
 
     fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, StoreError> {
-        self.db
+        self.db()?
             .get(key)?
             .map(|value| decode(key, &value))
             .transpose()
@@ -391,23 +557,15 @@ impl Store {
 
     /// To the platter, not only to the page cache; see the top of this module.
     fn sync(&self) -> Result<(), StoreError> {
-        self.db.flush()?;
-        self.file
-            .sync_data()
-            .map_err(|error| StoreError::Io(error.to_string()))
+        self.handle.sync()
     }
+}
 
-    async fn blocking<T, F>(&self, work: F) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
-    {
-        let store = self.clone();
-        match tokio::task::spawn_blocking(move || work(&store)).await {
-            Ok(result) => result,
-            Err(error) => Err(StoreError::Io(error.to_string())),
-        }
-    }
+/// The definition without environments.
+fn brief(mut spec: TaskSpec) -> TaskSpec {
+    spec.master.environment = Vec::new();
+    spec.worker.environment = Vec::new();
+    spec
 }
 
 fn records(pairs: sled::Iter) -> Result<Vec<Record>, StoreError> {
@@ -428,6 +586,10 @@ fn config(dir: &Path) -> sled::Config {
 
 fn spec_key(name: &TaskName) -> String {
     format!("spec/{name}")
+}
+
+fn brief_key(name: &TaskName) -> String {
+    format!("brief/{name}")
 }
 
 fn wish_key(name: &TaskName) -> String {

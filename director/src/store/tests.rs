@@ -11,6 +11,7 @@ use crate::task::spec::{Fault, Surroundings};
 use crate::task::state::Step;
 use crate::task::timestamp::Timestamp;
 use serde_json::json;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,7 +56,10 @@ impl Store {
     pub(crate) fn damage(&self, name: &TaskName) {
         let record = record(999, Event::Stopped);
         let value = encode(&record).unwrap();
-        self.db.insert(event_key(name, 999), value).unwrap();
+        self.db()
+            .unwrap()
+            .insert(event_key(name, 999), value)
+            .unwrap();
         self.sync().unwrap();
     }
 }
@@ -173,7 +177,7 @@ async fn what_is_stored_is_there_after_a_restart() {
     };
     let store = reopen(dir.path());
     store.repair().unwrap();
-    store.probe().unwrap();
+    store.probe().await.unwrap();
     let stored = store.load(&one.name).unwrap().unwrap();
     assert_eq!(
         (stored.spec, stored.state.clone(), stored.desired),
@@ -299,7 +303,13 @@ async fn a_removed_task_leaves_no_key_and_a_late_wish_none_either() {
         store.wish(&spec.name, Desired::Deleted).await.unwrap(),
         None
     );
-    let keys: Vec<_> = store.db.iter().keys().map(|key| key.unwrap()).collect();
+    let keys: Vec<_> = store
+        .db()
+        .unwrap()
+        .iter()
+        .keys()
+        .map(|key| key.unwrap())
+        .collect();
     assert_eq!(keys, ["meta/format"]);
     assert_eq!(store.load(&spec.name).unwrap(), None);
     assert!(store.history(&spec.name).unwrap().is_empty());
@@ -313,15 +323,24 @@ async fn a_removed_task_leaves_no_key_and_a_late_wish_none_either() {
 #[tokio::test]
 async fn a_creation_that_fails_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let mut store = Store::open(dir.path()).unwrap();
+    let store = Store::open(dir.path()).unwrap();
     // A file that cannot be synced stands for a disk that takes nothing.
-    let good = std::mem::replace(&mut store.file, Arc::new(unsyncable()));
+    store.handle.replace_file(unsyncable());
     let spec = spec("one");
     let error = store.create(&spec, &first()).await.unwrap_err();
     assert!(matches!(error, StoreError::Io(_)), "{error}");
     assert_eq!(store.load(&spec.name).unwrap(), None);
     assert!(store.names().unwrap().is_empty() && store.history(&spec.name).unwrap().is_empty());
-    store.file = good;
+    // The store is opened again by the next write, and what was refused is gone from the disk, too.
+    store.probe().await.unwrap();
+    let keys: Vec<_> = store
+        .db()
+        .unwrap()
+        .iter()
+        .keys()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(keys, ["meta/format", "meta/probe"]);
     fill(&store, &spec, 0).await;
 }
 
@@ -344,12 +363,21 @@ async fn repair_removes_a_definition_without_history_and_rebuilds_states() {
         states.push(fill(&store, spec, 4).await);
     }
     fill(&store, &gone, 0).await;
-    store.db.remove(event_key(&gone.name, 1)).unwrap();
-    store.db.remove(state_key(&lost.name)).unwrap();
-    let other = encode(&store.load(&gone.name).unwrap().unwrap().state).unwrap();
-    store.db.insert(state_key(&wrong.name), other).unwrap();
     store
-        .db
+        .db()
+        .unwrap()
+        .remove(event_key(&gone.name, 1))
+        .unwrap();
+    store.db().unwrap().remove(state_key(&lost.name)).unwrap();
+    let other = encode(&store.load(&gone.name).unwrap().unwrap().state).unwrap();
+    store
+        .db()
+        .unwrap()
+        .insert(state_key(&wrong.name), other)
+        .unwrap();
+    store
+        .db()
+        .unwrap()
         .insert(state_key(&torn.name), b"{\"seq\":")
         .unwrap();
     assert!(matches!(
@@ -388,7 +416,7 @@ fn a_store_in_use_is_told_apart_from_one_that_is_broken() {
 fn a_store_of_another_format_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    store.db.insert("meta/format", "7").unwrap();
+    store.db().unwrap().insert("meta/format", "7").unwrap();
     store.sync().unwrap();
     let error = store
         .check_format(dir.path().into())
@@ -398,8 +426,8 @@ fn a_store_of_another_format_is_left_alone() {
         error.contains("has format `7`; this Director reads format `1`\n"),
         "{error}"
     );
-    store.db.remove("meta/format").unwrap();
-    store.db.insert("spec/one", "x").unwrap();
+    store.db().unwrap().remove("meta/format").unwrap();
+    store.db().unwrap().insert("spec/one", "x").unwrap();
     let error = store.check_format(dir.path().into()).unwrap_err();
     assert!(matches!(error, StoreError::Open { .. }), "{error}");
 }

@@ -121,7 +121,7 @@ impl Store {
                 return Err(wrong(format!("the task `{name}` is there twice")));
             }
         }
-        self.db.apply_batch(batch).map_err(StoreError::from)?;
+        self.db()?.apply_batch(batch).map_err(StoreError::from)?;
         self.sync()?;
         Ok(names.len())
     }

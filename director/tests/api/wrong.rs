@@ -201,7 +201,14 @@ async fn bodies_that_are_no_definition() {
         check(&answer, what);
         assert!(answer.body.len() < 10_000, "{what} is echoed");
     }
-    assert!(director.orchestrator.list().unwrap().is_empty());
+    assert!(
+        director
+            .orchestrator
+            .list(|_, _| true)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 /// Definitions with one field that cannot be.

@@ -33,21 +33,19 @@ fn old_tasks_go_with_their_evidence_and_live_ones_stay() {
         task["worker"]["fileid"] = json!(used);
         let live = director.accepted(&task).await;
         director.until_step(&live, Step::Running).await;
-        let left = || {
-            let views = director.it.list().unwrap().into_iter();
-            views
-                .map(|view| view.spec.name.to_string())
-                .collect::<Vec<_>>()
+        let left = async || {
+            let names = director.listed().await.into_iter();
+            names.map(|name| name.to_string()).collect::<Vec<_>>()
         };
 
         director.it.retain_once(&NOTHING).await;
-        assert_eq!(left(), ["live", "old-3", "old-2", "old-1"]);
+        assert_eq!(left().await, ["live", "old-3", "old-2", "old-1"]);
         let two = Policy {
             tasks: Some(2),
             ..NOTHING
         };
         director.it.retain_once(&two).await;
-        assert_eq!(left(), ["live", "old-3", "old-2"]);
+        assert_eq!(left().await, ["live", "old-3", "old-2"]);
         assert!(!evidence("old-1"));
         assert!(evidence("old-2"));
 
@@ -57,7 +55,7 @@ fn old_tasks_go_with_their_evidence_and_live_ones_stay() {
         };
         director.it.retain_once(&tiny).await;
         // The newest stays whatever its size.
-        assert_eq!(left(), ["live", "old-3"]);
+        assert_eq!(left().await, ["live", "old-3"]);
         assert!(evidence("old-3") && !evidence("old-2"));
 
         // The clock of a story is behind that of the disk, on which bundles are new.

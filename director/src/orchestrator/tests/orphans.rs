@@ -8,7 +8,6 @@ use crate::store::{KnownRuns, StoreError};
 use crate::swarm::fake::Leftovers;
 use crate::swarm::{Kind, Object, SwarmError};
 use crate::task::plan::{LABEL_DIRECTOR, LABEL_PLACE, LABEL_RUN, LABEL_TASK, Labels};
-use crate::task::spec::TaskName;
 use crate::task::state::{Outcome, Step};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -293,14 +292,7 @@ fn a_damaged_task_holds_up_no_other_and_can_be_deleted() {
     stage.life(async |director| {
         let bad = name("bad");
         assert!(is_damaged(director.it.get(&bad)));
-        let listed: Vec<TaskName> = director
-            .it
-            .list()
-            .unwrap()
-            .into_iter()
-            .map(|view| view.spec.name)
-            .collect();
-        assert_eq!(listed, [name("good")]);
+        assert_eq!(director.listed().await, [name("good")]);
         let again = director.submit(&simple("bad")).await.unwrap_err();
         assert!(matches!(
             again,

@@ -223,6 +223,12 @@ pub struct Director {
 }
 
 impl Director {
+    /// The names of all tasks that can be read, newest first.
+    pub async fn listed(&self) -> Vec<TaskName> {
+        let listed = self.it.list(|_, _| true).await.unwrap();
+        listed.into_iter().map(|task| task.name).collect()
+    }
+
     pub async fn submit(&self, payload: &Value) -> Result<Submitted, SubmitError> {
         self.it.shared().health.first_look().await;
         let known = Known {

@@ -393,7 +393,7 @@ fn nothing_is_taken_while_docker_is_down_and_a_queued_task_survives_it() {
             matches!(refused, SubmitError::Docker(SwarmError::Unavailable { .. })),
             "{refused}"
         );
-        assert!(director.it.list().unwrap().is_empty());
+        assert!(director.listed().await.is_empty());
         director.fake.down(false);
         sleep(Duration::from_secs(2)).await;
         director.accepted(&task()).await;

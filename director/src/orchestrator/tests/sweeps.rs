@@ -78,7 +78,7 @@ async fn play(director: Director, task: &Value) -> Option<Outcome> {
     match director.submit(task).await {
         Ok(_) => director.ended(&name("load")).await.outcome,
         Err(_) => {
-            assert!(director.it.list().unwrap().is_empty());
+            assert!(director.listed().await.is_empty());
             None
         }
     }

@@ -58,7 +58,7 @@ async fn use_all(dir: &Path) -> Result<usize, StoreError> {
     store.repair()?;
     let known = store.known()?.len();
     store.export(&mut Vec::new()).unwrap();
-    store.probe()?;
+    store.probe().await?;
     Ok(known)
 }
 

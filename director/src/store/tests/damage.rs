@@ -11,21 +11,28 @@ async fn damaged(dir: &Path) -> Store {
     }
     let name = |text| TaskName::parse(text).unwrap();
     let late = encode(&record(9, Event::Stopped)).unwrap();
-    store.db.insert(event_key(&name("folds"), 9), late).unwrap();
     store
-        .db
+        .db()
+        .unwrap()
+        .insert(event_key(&name("folds"), 9), late)
+        .unwrap();
+    store
+        .db()
+        .unwrap()
         .insert(event_key(&name("event"), 2), b"{\"seq\":")
         .unwrap();
     store
-        .db
+        .db()
+        .unwrap()
         .insert(spec_key(&name("spec")), b"{\"name\":\"secret\"}")
         .unwrap();
     store
-        .db
+        .db()
+        .unwrap()
         .insert(wish_key(&name("wish")), b"\"fly\"")
         .unwrap();
-    store.db.remove(spec_key(&name("lost"))).unwrap();
-    store.db.insert("spec/no name!", b"{}").unwrap();
+    store.db().unwrap().remove(spec_key(&name("lost"))).unwrap();
+    store.db().unwrap().insert("spec/no name!", b"{}").unwrap();
     store
 }
 
@@ -92,7 +99,7 @@ async fn a_new_task_does_not_inherit_events() {
     let store = Store::open(dir.path()).unwrap();
     let spec = spec("one");
     fill(&store, &spec, 6).await;
-    store.db.remove(spec_key(&spec.name)).unwrap();
+    store.db().unwrap().remove(spec_key(&spec.name)).unwrap();
     fill(&store, &spec, 1).await;
     assert_eq!(store.history(&spec.name).unwrap().len(), 2);
     assert_eq!(store.repair().unwrap(), []);
@@ -116,10 +123,14 @@ async fn a_check_says_what_the_next_start_will_do_and_changes_nothing() {
     let store = damaged(dir.path()).await;
     let (stale, empty) = (spec("stale"), spec("empty"));
     fill(&store, &stale, 4).await;
-    store.db.remove(state_key(&stale.name)).unwrap();
+    store.db().unwrap().remove(state_key(&stale.name)).unwrap();
     fill(&store, &empty, 0).await;
-    store.db.remove(event_key(&empty.name, 1)).unwrap();
-    let before: Vec<_> = store.db.iter().map(Result::unwrap).collect();
+    store
+        .db()
+        .unwrap()
+        .remove(event_key(&empty.name, 1))
+        .unwrap();
+    let before: Vec<_> = store.db().unwrap().iter().map(Result::unwrap).collect();
     let checked = store.check().unwrap();
     assert_eq!((checked.tasks, checked.problems.len()), (9, 8));
     let reason = |task: &str| {
@@ -128,6 +139,6 @@ async fn a_check_says_what_the_next_start_will_do_and_changes_nothing() {
     };
     assert!(reason("stale").contains("rebuilds it"));
     assert!(reason("empty").contains("forgets it"));
-    let after: Vec<_> = store.db.iter().map(Result::unwrap).collect();
+    let after: Vec<_> = store.db().unwrap().iter().map(Result::unwrap).collect();
     assert_eq!(before, after);
 }

@@ -39,7 +39,11 @@ async fn what_cannot_be_read_is_left_out_and_told() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = two_tasks(dir.path()).await;
     let one = TaskName::parse("one").unwrap();
-    store.db.insert(event_key(&one, 3), b"?").unwrap();
+    store
+        .db()
+        .unwrap()
+        .insert(event_key(&one, 3), b"?")
+        .unwrap();
     let mut text = Vec::new();
     let exported = store.export(&mut text).unwrap();
     assert_eq!(exported.tasks, 1);
