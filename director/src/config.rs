@@ -320,10 +320,10 @@ impl Limits {
         let entries = section.optional("entries", |v| fields::integer(v, 1, 10_000_000));
         let replicas = section.optional("replicas", |v| fields::integer(v, 1, 100_000));
         let log_bytes = section.optional("logBytes", |v| fields::integer(v, 65_536, 1 << 40));
-        let connections = section.optional("connections", |v| fields::integer(v, 16, 1_000_000));
+        let connections = section.optional("connections", |v| fields::integer(v, 0, 1_000_000));
         section.finish();
         Self {
-            connections,
+            connections: connections.filter(|number| *number > 0),
             log_bytes: log_bytes.unwrap_or(default.log_bytes),
             upload_bytes,
             unpacked_bytes,

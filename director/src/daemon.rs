@@ -18,6 +18,8 @@ use tokio::sync::watch;
 
 /// Two cores serve thousands of requests a second; more threads would only take memory.
 const THREADS: usize = 4;
+/// Work on files takes milliseconds; each thread takes memory.
+const BLOCKING_THREADS: usize = 128;
 
 /// Serves until SIGTERM or SIGINT. Blocks.
 ///
@@ -26,6 +28,7 @@ const THREADS: usize = 4;
 pub fn until_signal(config: Config, ports: Ports, orphans: Orphans) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
+        .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()?;
     let served = runtime.block_on(async {

@@ -2,6 +2,8 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::fs::{self, OpenOptions};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -85,15 +87,58 @@ impl Home {
 
     /// A Director, once its log says that it listens.
     fn serve(&self) -> Serving {
+        self.served_by(self.command(&[]))
+    }
+
+    /// One that may have only so many descriptors.
+    fn serve_with(&self, descriptors: u32) -> Serving {
+        let mut command = Command::new("sh");
+        let script = format!("ulimit -n {descriptors}; exec \"$0\"");
+        command
+            .args(["-c", &script, env!("CARGO_BIN_EXE_atq-director")])
+            .current_dir(self.0.path())
+            .env_remove("ATQ_CONFIG")
+            .env_remove("ATQ_LOG")
+            .stdin(Stdio::null());
+        self.served_by(command)
+    }
+
+    fn served_by(&self, mut command: Command) -> Serving {
         let log = fs::File::create(self.path("log")).unwrap();
-        let child = self.command(&[]).stderr(log).spawn().unwrap();
-        let serving = Serving(child);
+        let serving = Serving(command.stderr(log).spawn().unwrap());
+        self.until_logged("listening on");
+        serving
+    }
+
+    fn until_logged(&self, words: &str) {
         let begun = Instant::now();
-        while !self.log().contains("listening on") {
+        while !self.log().contains(words) {
             assert!(begun.elapsed() < Duration::from_secs(30), "{}", self.log());
             std::thread::sleep(Duration::from_millis(10));
         }
-        serving
+    }
+
+    fn connect(&self) -> TcpStream {
+        let log = self.log();
+        let (_, rest) = log.split_once("listening on http://").unwrap();
+        let address = rest.split(',').next().unwrap();
+        let stream = TcpStream::connect(address).unwrap();
+        let limit = Some(Duration::from_secs(30));
+        stream.set_read_timeout(limit).unwrap();
+        stream
+    }
+
+    /// The whole answer to a GET.
+    fn get(&self, path: &str) -> String {
+        let mut stream = self.connect();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
     }
 
     fn log(&self) -> String {
@@ -274,4 +319,50 @@ fn what_becomes_of_orphans_is_chosen_by_option_or_variable() {
         .output()
         .unwrap();
     assert_said(&output, 2, &["remove", "keep"]);
+}
+
+#[test]
+fn half_requests_of_any_number_keep_nobody_out() {
+    let home = Home::new();
+    let _serving = home.serve_with(256);
+    let mut halves = Vec::new();
+    for _ in 0..400 {
+        let mut half = home.connect();
+        half.write_all(b"GET /task HTTP/1.1\r\nho").unwrap();
+        halves.push(half);
+    }
+    for path in ["/monitoring/ping", "/task", "/task/none/logs"] {
+        let answer = home.get(path);
+        assert!(answer.starts_with("HTTP/1.1 "), "{path}: {answer}");
+        assert!(!answer.starts_with("HTTP/1.1 5"), "{path}: {answer}");
+    }
+    assert!(!home.log().contains("cannot accept"), "{}", home.log());
+}
+
+#[test]
+fn what_the_director_keeps_is_for_its_own_user_also_what_was_open_before() {
+    let home = Home::with_tasks(&["one"]);
+    let mode = |below: &str| {
+        let found = fs::metadata(home.path(below)).unwrap();
+        found.permissions().mode() & 0o777
+    };
+    assert_eq!(mode("data"), 0o700, "as it is made");
+    let open = |below: &str, mode| {
+        fs::set_permissions(home.path(below), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    open("data", 0o755);
+    open("data/state", 0o755);
+    open("data/state/db", 0o644);
+    let _serving = home.serve();
+    home.until_logged("were readable for other users");
+    assert!(home.log().contains("closed to other users: `"));
+    for (below, expected) in [
+        ("data", 0o700),
+        ("data/state", 0o700),
+        ("data/state/db", 0o600),
+        ("data/director-id", 0o600),
+        ("bundles", 0o700),
+    ] {
+        assert_eq!(mode(below), expected, "{below}");
+    }
 }

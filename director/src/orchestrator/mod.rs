@@ -283,9 +283,12 @@ impl Orchestrator {
         if live.get(name).is_some_and(Live::is_driven) {
             return Ok(());
         }
-        let Some(stored) = self.shared.store.load(name)? else {
+        let Some(mut stored) = self.shared.store.load(name)? else {
             return Ok(());
         };
+        if stored.state.step == Step::Queued {
+            run::leave_in_the_store(&mut stored.spec);
+        }
         let (wish, wishes) = watch::channel(stored.desired);
         let (end, ended) = watch::channel(false);
         let workers = Arc::new(Mutex::new(stored.state.workers.clone()));

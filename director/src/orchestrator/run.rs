@@ -5,9 +5,10 @@ use super::carriers::Admission;
 use super::load::Watch;
 use super::queue::{Claim, Turn};
 use super::subnets::Held;
+use super::wait::StepError;
 use crate::store::Stored;
 use crate::swarm::{SwarmTask, TaskState};
-use crate::task::event::{Event, Record, WorkerSeen};
+use crate::task::event::{Event, FailureCode, Record, WorkerSeen};
 use crate::task::machine::{self, IllegalEvent};
 use crate::task::plan::{LABEL_DIRECTOR, LABEL_RUN, Labels, RunPlan};
 use crate::task::spec::TaskSpec;
@@ -36,6 +37,15 @@ pub struct Run {
     pub(super) watch: Option<Watch>,
     /// Its carriers may call as long as it is driven.
     _admission: Admission,
+}
+
+/// Takes what is large out of a definition that waits for its turn: a thousand may wait, and most of what they
+/// hold is needed only by those that run.
+pub(super) fn leave_in_the_store(spec: &mut TaskSpec) {
+    for service in [&mut spec.master, &mut spec.worker] {
+        service.environment = Vec::new();
+        service.args = Vec::new();
+    }
 }
 
 impl Run {
@@ -73,6 +83,24 @@ impl Run {
             seen,
             subnets,
             watch: None,
+        }
+    }
+
+    /// Takes the whole definition out of the store; see [`leave_in_the_store`].
+    ///
+    /// # Errors
+    /// When the store does not give it.
+    pub(super) async fn take_definition(&mut self) -> Result<(), StepError> {
+        let name = self.spec.name.clone();
+        let read = self.shared.store.reading(move |store| store.load(&name));
+        match read.await {
+            Ok(Some(stored)) => {
+                self.spec = Arc::new(stored.spec);
+                Ok(())
+            }
+            // It is deleted only at its end.
+            Ok(None) => Err(self.failed(FailureCode::Internal, "its definition is gone", "")),
+            Err(error) => Err(self.failed(FailureCode::Internal, error.to_string(), "")),
         }
     }
 

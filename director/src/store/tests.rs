@@ -3,6 +3,7 @@
 
 mod broken;
 mod damage;
+mod full;
 mod transfer;
 
 use super::*;

@@ -25,6 +25,15 @@ fn requests() -> Vec<(ApiError, u16, &'static str)> {
         (E::NoTask { name: text() }, 404, "task_not_found"),
         (E::NoBundle { id: text() }, 404, "bundle_not_found"),
         (E::NotDelivered { id: text() }, 403, "not_delivered"),
+        (E::BodyTooSlow { seconds: 60 }, 408, "body_too_slow"),
+        (
+            E::Busy {
+                what: "x",
+                number: 64,
+            },
+            503,
+            "busy",
+        ),
         (E::Delivered { id: text() }, 403, "delivered_already"),
         (
             E::NotOver {
@@ -170,6 +179,25 @@ fn a_damaged_task_is_told_with_the_way_out() {
     }
 }
 
+#[test]
+fn a_full_disk_is_told_in_words() {
+    let full = || StoreError::Full {
+        free: 3 << 20,
+        needed: 16 << 20,
+    };
+    for error in [
+        ApiError::from(full()),
+        SubmitError::from(full()).into(),
+        WishError::from(full()).into(),
+    ] {
+        assert_eq!(
+            error.verdict(),
+            (StatusCode::INSUFFICIENT_STORAGE, "disk_full")
+        );
+        assert!(error.text().contains("3 MiB are free, 16 MiB are needed"));
+    }
+}
+
 fn bundles() -> Vec<(ApiError, u16, &'static str)> {
     use BundleError as E;
     let full = io::Error::from(io::ErrorKind::StorageFull);
@@ -196,6 +224,14 @@ fn bundles() -> Vec<(ApiError, u16, &'static str)> {
             E::Storage {
                 action: text(),
                 source: full,
+            },
+            507,
+            "disk_full",
+        ),
+        (
+            E::Storage {
+                action: text(),
+                source: io::Error::other("x"),
             },
             500,
             "storage_failed",

@@ -83,6 +83,7 @@ async fn queued(run: &mut Run) -> StepResult {
             let (turn, claim) = turn;
             run.turn = Some(turn);
             run.claim = Some(claim);
+            run.take_definition().await?;
             Ok(Event::StepStarted {
                 step: machine::following(Step::Queued, &run.spec),
             })
