@@ -8,12 +8,6 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
-
-/// How long a failed database may take to give its lock back.
-const CLOSING: Duration = Duration::from_secs(2);
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// An open database.
 #[derive(Clone)]
@@ -95,8 +89,9 @@ impl Handle {
         }
         let closed = State::Closed("it is being opened again".to_owned());
         if let State::Failed(open) = std::mem::replace(&mut *state, closed) {
-            // It would wait for ever for a write that never ends.
-            thread::spawn(move || drop(open));
+            // Never closed: closing waits for ever for a write that never ends, and with it all other writes of the
+            // process. The room that is kept on the disk makes this rare.
+            std::mem::forget(open);
         }
         match reopened(&self.dir) {
             Ok(open) => {
@@ -122,25 +117,10 @@ impl Handle {
     }
 }
 
+/// The lock of a database that is never closed stays with its file: a copy has none.
 fn reopened(dir: &Path) -> Result<Open, String> {
-    let deadline = Instant::now() + CLOSING;
-    loop {
-        match Open::new(dir) {
-            Err(reason) if is_locked(&reason) => {}
-            other => return other,
-        }
-        if Instant::now() >= deadline {
-            break;
-        }
-        thread::sleep(LOCK_PAUSE);
-    }
-    // The lock of a database that never closes stays with its file: a copy has none.
     own_copy(dir).map_err(|error| error.to_string())?;
     Open::new(dir)
-}
-
-fn is_locked(reason: &str) -> bool {
-    reason.contains("could not acquire lock")
 }
 
 fn own_copy(dir: &Path) -> io::Result<()> {

@@ -470,6 +470,9 @@ impl Store {
     /// # Errors
     /// When it cannot be read.
     pub fn history(&self, name: &TaskName) -> Result<Vec<Record>, StoreError> {
+        if self.doubtful().contains(name) {
+            return Ok(Vec::new());
+        }
         records(self.db()?.scan_prefix(event_prefix(name)))
     }
 
