@@ -181,6 +181,18 @@ fn workers_that_dns_does_not_know_end_at_the_deadline() {
 }
 
 #[test]
+fn a_sidecar_reached_shortly_before_the_deadline_is_not_called_unreachable() {
+    let mut stage = Stage::new();
+    // Shorter than a long poll of the sidecar.
+    stage.settings.orchestration_timeout = Some(Duration::from_secs(3));
+    stage.fake.set_name_lag(Duration::from_secs(100_000));
+    stage.life(|director| async move {
+        let name = director.accepted(&task()).await;
+        assert_snapshot!(director.failed(&name).await, @"resolve: WorkersTimedOut: the workers were not ready after 3 s: 3 of 3 workers run, 0 of 3 addresses resolve; not in DNS: 10.224.0.4, 10.224.0.5, 10.224.0.6");
+    });
+}
+
+#[test]
 fn a_worker_that_ends_before_the_master_starts_is_an_error_also_with_code_0() {
     for (code, seen) in [
         (0, "complete: exit code 0"),
