@@ -26,6 +26,7 @@ pub mod junit;
 pub mod keep;
 pub mod logs;
 pub mod out;
+pub mod output;
 pub mod run;
 pub mod settings;
 pub mod table;
