@@ -11,17 +11,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Until there is a connection.
-const CONNECT: Duration = Duration::from_secs(5);
+mod route;
+
+use route::{Route, new_base, shown};
+
 /// Until the answer begins.
 const ANSWER: Duration = Duration::from_secs(30);
 /// The Director waits up to 90 s for the clean-up before it says what is left.
 const CLEAN_UP: Duration = Duration::from_secs(100);
 /// Between two pieces of an answer.
 pub const PIECE: Duration = Duration::from_secs(60);
-/// What helps when there is no client for `https`.
-const NO_CERTIFICATES: &str =
-    "`https` needs the machine's certificates: the package `ca-certificates`, or `SSL_CERT_FILE`";
 /// Pauses between tries. Who cannot be reached at all gets the first [`LOST`] of them.
 const PAUSES: [Duration; 5] = [
     Duration::from_millis(200),
@@ -342,54 +341,6 @@ impl Director {
     }
 }
 
-/// The way to a Director.
-#[derive(Debug, Clone)]
-struct Route {
-    base: Url,
-    client: reqwest::Client,
-}
-
-impl Route {
-    fn to(url: &str) -> Result<Self, Trouble> {
-        let wrong = |why: String| {
-            // What is before an `@` may be a password.
-            let url = url.rsplit_once('@').map_or(url, |(_, host)| host);
-            Trouble::usage(
-                format!("`{url}` is not the URL of a Director: {why}"),
-                "for example http://127.0.0.1:8080",
-            )
-        };
-        let trimmed = url.trim_end_matches('/').trim_end_matches("/api");
-        let base =
-            Url::parse(&format!("{trimmed}/api/")).map_err(|error| wrong(error.to_string()))?;
-        if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
-            return Err(wrong(
-                "expected `http://` or `https://` and a host".to_owned(),
-            ));
-        }
-        // The second one in a process is refused, and is the same.
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let mut client = reqwest::Client::builder()
-            .user_agent(concat!("atq/", env!("CARGO_PKG_VERSION")))
-            // The client's own way makes a GET of a POST.
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT);
-        if is_this_machine(&base) {
-            // A proxy would look for the Director on its own machine.
-            client = client.no_proxy();
-        }
-        if base.scheme() == "http" {
-            // A container with nothing but this program has no certificates, and could not call at all.
-            client = client.tls_certs_only(Vec::<reqwest::Certificate>::new());
-        }
-        let client = client.build().map_err(|error| {
-            let message = format!("no HTTP client: {}", innermost(&error));
-            Trouble::failed(message, NO_CERTIFICATES)
-        })?;
-        Ok(Self { base, client })
-    }
-}
-
 /// How often something was tried, and how long to wait.
 #[derive(Debug, Default)]
 struct Pauses(usize);
@@ -417,51 +368,10 @@ impl Pauses {
     }
 }
 
-/// The base of a Director that has moved from `base`, so that what was at `url` is at `to` now; none when that is
-/// another path, or what was encrypted would no longer be.
-fn new_base(base: &Url, url: &Url, to: &Url) -> Option<Url> {
-    let is_worse = url.scheme() == "https" && to.scheme() != "https";
-    if is_worse || to.query() != url.query() || !matches!(to.scheme(), "http" | "https") {
-        return None;
-    }
-    let path = url.path().strip_prefix(base.path())?;
-    let prefix = to
-        .path()
-        .strip_suffix(path)
-        .filter(|prefix| prefix.ends_with("/api/"))?;
-    let mut new = to.clone();
-    new.set_query(None);
-    new.set_path(prefix);
-    if to.origin() == url.origin() {
-        // Impossible only for URLs without a host.
-        let _ = new.set_username(base.username());
-        let _ = new.set_password(base.password());
-    }
-    Some(new)
-}
-
 /// How long to wait, in seconds; a date is not understood.
 fn retry_after(response: &Response) -> Option<Duration> {
     let value = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
     value.trim().parse().ok().map(Duration::from_secs)
-}
-
-fn shown(base: &Url) -> String {
-    let mut url = base.clone();
-    // Impossible only for URLs without a host, which are refused.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.as_str().trim_end_matches("/api/").to_owned()
-}
-
-/// Whether the URL names the machine on which this program runs, whatever proxies there are.
-fn is_this_machine(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || address
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
 }
 
 /// What an error comes from; what wraps it says only where it came through.
@@ -488,63 +398,4 @@ pub fn segment(name: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn urls_may_have_the_base_path_or_not() {
-        for url in [
-            "http://a:1",
-            "http://a:1/",
-            "http://a:1/api",
-            "http://a:1/api/",
-        ] {
-            let director = Director::at(url).unwrap();
-            assert_eq!(director.url(), "http://a:1");
-            let request = director
-                .request(Method::GET, "task/x?y=1")
-                .unwrap()
-                .build()
-                .unwrap();
-            assert_eq!(request.url().as_str(), "http://a:1/api/task/x?y=1");
-        }
-        assert_eq!(
-            Director::at("https://b/atq").unwrap().url(),
-            "https://b/atq"
-        );
-    }
-
-    #[test]
-    fn a_password_is_not_shown() {
-        let director = Director::at("http://me:secret@a:1/api").unwrap();
-        assert_eq!(director.url(), "http://a:1");
-        let trouble = director.unreachable("no".to_owned()).to_string();
-        assert!(!trouble.contains("secret"), "{trouble}");
-        let trouble = Director::at("ftp://me:secret@a").unwrap_err().to_string();
-        assert!(!trouble.contains("secret"), "{trouble}");
-    }
-
-    #[test]
-    fn what_is_on_this_machine() {
-        let is = |url: &str| is_this_machine(&Url::parse(url).unwrap());
-        for url in [
-            "http://127.0.0.1:8080/",
-            "http://LocalHost/",
-            "http://[::1]:1/",
-        ] {
-            assert!(is(url), "{url}");
-        }
-        for url in ["http://10.0.0.1/", "http://localhost.example.com/"] {
-            assert!(!is(url), "{url}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_url_is_told() {
-        for url in ["127.0.0.1:8080", "director", "ftp://a", ""] {
-            let trouble = Director::at(url).unwrap_err();
-            assert_eq!(trouble.exit(), crate::exit::Exit::Usage, "{url}");
-        }
-    }
-}
+mod tests;

@@ -11,8 +11,9 @@ use crate::trouble::Trouble;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
-use zip::ZipArchive;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use zip::read::ZipFile;
+use zip::{ExtraField, ZipArchive};
 
 /// What was done.
 #[derive(Debug, Default)]
@@ -105,7 +106,20 @@ fn write<R: io::Read>(
             "",
         )
     })?;
+    if let Some(time) = modified(entry) {
+        // Best effort: the content is what counts.
+        drop(draft.set_modified(time));
+    }
     owned.put(&name, draft)
+}
+
+/// When the file was last changed, if the archive has it to the second.
+fn modified<R: io::Read>(entry: &ZipFile<'_, R>) -> Option<SystemTime> {
+    let seconds = entry.extra_data_fields().find_map(|field| match field {
+        ExtraField::ExtendedTimestamp(times) => times.mod_time(),
+        _ => None,
+    });
+    Some(UNIX_EPOCH + Duration::from_secs(u64::from(seconds?)))
 }
 
 /// Where the entry goes.

@@ -3,7 +3,7 @@ use super::*;
 use std::io::Write;
 use std::path::PathBuf;
 use zip::ZipWriter;
-use zip::write::SimpleFileOptions;
+use zip::write::{ExtendedFileOptions, FileOptions, SimpleFileOptions};
 
 fn archive(dir: &Path, entries: &[(&str, &str)]) -> PathBuf {
     let path = dir.join("results.zip");
@@ -123,4 +123,25 @@ fn what_is_no_archive_is_told() {
         "{trouble}"
     );
     assert!(trouble.hint().contains("-o results.zip"));
+}
+
+#[test]
+fn files_keep_their_times() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("results.zip");
+    let mut zip = ZipWriter::new(File::create(&path).unwrap());
+    let mut options = FileOptions::<ExtendedFileOptions>::default();
+    let field = [&[1][..], &1_700_000_001_u32.to_le_bytes()].concat();
+    options.add_extra_field(0x5455, field, false).unwrap();
+    zip.start_file("w/a", options).unwrap();
+    zip.finish().unwrap();
+    unpack(&path, dir.path()).unwrap();
+    let modified = fs::metadata(dir.path().join("w/a"))
+        .unwrap()
+        .modified()
+        .unwrap();
+    assert_eq!(
+        modified.duration_since(UNIX_EPOCH).unwrap().as_secs(),
+        1_700_000_001
+    );
 }
