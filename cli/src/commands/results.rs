@@ -12,7 +12,7 @@ use crate::trouble::Trouble;
 use crate::unpack::{Unpacked, unpack};
 use serde::Serialize;
 use std::fs::File;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 /// Media type of the archive.
@@ -61,6 +61,12 @@ pub async fn results(context: &Context, args: &Results) -> Result<Exit, Trouble>
             return Err(Trouble::usage(
                 "`--json` and `--output -` both want standard output",
                 "leave one of them out",
+            ));
+        }
+        Place::Stdout if io::stdout().is_terminal() => {
+            return Err(Trouble::usage(
+                "`--output -` would write a zip to the terminal",
+                "send it to a program or a file, or name a directory",
             ));
         }
         Place::Stdout => to_stdout(context, &path).await?,
