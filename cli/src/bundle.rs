@@ -111,7 +111,7 @@ async fn has(context: &Context, id: &str) -> Result<bool, Trouble> {
     let request = context.director.request(Method::GET, &path)?;
     match context.director.send_again(request).await {
         Ok(_) => Ok(true),
-        Err(Trouble::Rejected { status: 404, .. }) => Ok(false),
+        Err(trouble) if trouble.is_absence() => Ok(false),
         Err(trouble) => Err(trouble),
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! - [`args`]: what can be asked for; [`exit`]: how it can end; [`trouble`]: what can go wrong;
 //! - [`settings`]: where the Director is; [`director`]: the calls to it;
-//! - [`out`] and [`table`]: lines, JSON, colours, columns;
+//! - [`out`], [`table`] and [`terminal`]: lines, JSON, columns, colours; nothing that a terminal would obey;
+//! - [`output`]: files that are written, and nobody else's file is lost;
 //! - [`definition`] and [`bundle`]: what is sent; [`keep`], [`junit`], [`gitlab`]: what is brought back;
 //! - [`logs`] and [`events`]: what is followed; [`again`]: patience with lost connections; [`fetch`] and
 //!   [`unpack`]: files;
@@ -26,9 +27,11 @@ pub mod junit;
 pub mod keep;
 pub mod logs;
 pub mod out;
+pub mod output;
 pub mod run;
 pub mod settings;
 pub mod table;
+pub mod terminal;
 pub mod trouble;
 pub mod unpack;
 

@@ -3,7 +3,17 @@
 use crate::definition::PlacedFault;
 use crate::exit::Exit;
 use atq_api_spec::task::FieldError;
+use std::time::Duration;
 use thiserror::Error;
+
+/// What a Director says of something that is not there, all with status 404.
+const ABSENT: [&str; 5] = [
+    "task_not_found",
+    "bundle_not_found",
+    "no_results",
+    "no_report",
+    "unknown_path",
+];
 
 /// Why a command did not do what was asked for.
 #[derive(Debug, Error)]
@@ -35,6 +45,19 @@ pub enum Trouble {
         message: String,
         /// Faults of a definition.
         faults: Vec<FieldError>,
+    },
+    /// The Director, or what is between it and this program, is busy or away (429, 502 to 504): the same request may
+    /// be answered later.
+    #[error("{message}")]
+    Busy {
+        /// HTTP status.
+        status: u16,
+        /// Stable name of the cause; may be empty.
+        code: String,
+        /// What the Director says.
+        message: String,
+        /// How long to wait, if that was said.
+        retry_after: Option<Duration>,
     },
     /// No Director answers.
     #[error("no Director answers at `{url}`: {reason}")]
@@ -72,8 +95,10 @@ impl Trouble {
         match self {
             Self::Usage { .. } | Self::Faults { .. } => Exit::Usage,
             // The Director itself works, but not what it needs.
-            Self::Rejected { status, .. } if *status >= 500 => Exit::InfrastructureFailed,
-            Self::Rejected { .. } => Exit::Rejected,
+            Self::Rejected { status, .. } | Self::Busy { status, .. } if *status >= 500 => {
+                Exit::InfrastructureFailed
+            }
+            Self::Rejected { .. } | Self::Busy { .. } => Exit::Rejected,
             Self::Unreachable { .. } => Exit::Unreachable,
             Self::Failed { .. } => Exit::InfrastructureFailed,
         }
@@ -84,11 +109,24 @@ impl Trouble {
         matches!(self, Self::Rejected { status: 404, code, .. } if code == "task_not_found")
     }
 
+    /// Whether the Director says that what was asked for is not there. A proxy's 404 says nothing of the kind.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::Rejected { status: 404, code, .. } if ABSENT.contains(&code.as_str()))
+    }
+
+    /// How long to wait before another try, if that was said.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
     /// What to do about it; may be empty.
     pub fn hint(&self) -> &str {
         match self {
             Self::Usage { hint, .. } | Self::Failed { hint, .. } => hint,
-            Self::Rejected { .. } | Self::Faults { .. } => "",
+            Self::Rejected { .. } | Self::Busy { .. } | Self::Faults { .. } => "",
             Self::Unreachable { .. } => {
                 "is it running? `--url`, `ATQ_URL` or the configuration file say where it is"
             }

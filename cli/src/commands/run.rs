@@ -10,11 +10,12 @@ use crate::run::closing;
 use crate::run::ending::{self, Cut};
 use crate::run::human::Human;
 use crate::run::live::Live;
+use crate::run::outputs::Outputs;
 use crate::run::watch::{Patience, Watched, Wishes, watch};
 use crate::table::word;
 use crate::trouble::Trouble;
-use crate::{Context, bundle, definition, fetch, gitlab, junit, keep};
-use atq_api_spec::report::{Report, Verdict};
+use crate::{Context, bundle, definition};
+use atq_api_spec::report::Verdict;
 use atq_api_spec::task::{Step, Task, TaskAccepted, TaskStatus};
 use reqwest::Method;
 use serde::Serialize;
@@ -48,10 +49,8 @@ struct Outcome<'a> {
 /// # Errors
 /// When it cannot be started, or the Director is gone for too long. Everything after that is an exit code.
 pub async fn run(context: &Context, args: &Run) -> Result<Exit, Trouble> {
-    if let Some(dir) = &args.results {
-        // Now, and not when the test is over.
-        keep::may_use(dir)?;
-    }
+    // Now, and not when the test is over.
+    Outputs::of(args).probe()?;
     let loaded = prepare(context, args).await?;
     if args.replace {
         remove_ended(context, &loaded.name).await?;
@@ -108,20 +107,20 @@ async fn prepare(context: &Context, args: &Run) -> Result<Loaded, Trouble> {
 async fn remove_ended(context: &Context, name: &str) -> Result<(), Trouble> {
     let status = match context.director.task(name).await {
         Ok(task) => task.status,
-        Err(Trouble::Rejected { status: 404, .. }) => return Ok(()),
+        Err(trouble) if trouble.is_no_task() => return Ok(()),
         Err(trouble) => return Err(trouble),
     };
     if matches!(status, TaskStatus::Initializing | TaskStatus::Started) {
         return Ok(());
     }
     match context.director.remove_task(name).await {
-        Ok(()) | Err(Trouble::Rejected { status: 404, .. }) => {
+        Err(trouble) if !trouble.is_no_task() => Err(trouble),
+        _ => {
             context
                 .out
                 .progress(format!("removed the `{name}` of before"));
             Ok(())
         }
-        Err(trouble) => Err(trouble),
     }
 }
 
@@ -215,81 +214,63 @@ async fn finish(context: &Context, args: &Run, watched: &Watched, human: &mut Hu
             return exit;
         }
     };
-    let exit = ending::exit(task, watched.cut);
-    let (brought, worst) = bring_unless_told(context, args, task, human).await;
-    let kept = brought.as_ref().ok().and(args.results.as_deref());
-    let exit = match exit {
-        Exit::Pass => worst,
-        exit => exit,
-    };
-    if let (Err(trouble), true) = (&brought, wants_anything(args)) {
+    let ended = ending::exit(task, watched.cut);
+    let outputs = Outputs::of(args);
+    let brought = bring_unless_told(context, &outputs, task, human).await;
+    for trouble in brought.troubles.iter().filter(|_| outputs.any()) {
         // The one JSON document is the outcome.
         Out { json: false, ..out }.trouble(trouble);
     }
-    for line in closing::lines(task, exit, kept) {
+    let kept = args.results.as_deref().filter(|_| brought.is_over);
+    // The verdict comes first; that an output is missing counts when there is nothing worse.
+    let exit = match (ended, brought.troubles.first()) {
+        (Exit::Pass, Some(trouble)) if brought.is_over => trouble.exit(),
+        (Exit::Pass, Some(_)) => Exit::Stopped,
+        (ended, _) => ended,
+    };
+    for line in closing::lines(task, ended, exit, kept) {
         out.line(line);
     }
     tell(out, Some(task), exit, kept);
     exit
 }
 
-/// Brings everything back; gives how a test ends at best that has passed.
+/// What came of the outputs.
+struct Brought {
+    /// Why some are missing.
+    troubles: Vec<Trouble>,
+    /// Whether all of them were tried.
+    is_over: bool,
+}
+
+impl Brought {
+    fn nothing(trouble: Trouble) -> Self {
+        Self {
+            troubles: vec![trouble],
+            is_over: false,
+        }
+    }
+}
+
+/// Brings everything back, unless a signal comes.
 async fn bring_unless_told(
     context: &Context,
-    args: &Run,
+    outputs: &Outputs<'_>,
     task: &Task,
     human: &mut Human,
-) -> (Result<(), Trouble>, Exit) {
+) -> Brought {
     if task.step != Step::Done {
         // Already told that it goes on.
-        let nothing = Trouble::failed("there are no results yet", "");
-        return (Err(nothing), Exit::Stopped);
+        return Brought::nothing(Trouble::failed("there are no results yet", ""));
     }
     tokio::select! {
         biased;
-        brought = bring(context, args, task) => {
-            let worst = brought.as_ref().err().map_or(Exit::Pass, Trouble::exit);
-            (brought, worst)
-        }
+        troubles = outputs.write(context, task) => Brought { troubles, is_over: true },
         () = human.signal() => {
             let hint = format!("`atq results {}` brings them", task.id);
-            (Err(Trouble::failed("the results were not waited for", hint)), Exit::Stopped)
+            Brought::nothing(Trouble::failed("the results were not waited for", hint))
         }
     }
-}
-
-fn wants_anything(args: &Run) -> bool {
-    args.results.is_some() || args.junit.is_some() || args.gitlab.is_some()
-}
-
-/// Everything that was wanted; the small files first, so that a pipeline has them whatever comes. What cannot
-/// be brought holds up nothing else; the first trouble is told.
-async fn bring(context: &Context, args: &Run, task: &Task) -> Result<(), Trouble> {
-    let junit = match &args.junit {
-        Some(path) => fetch::write(path, junit::document(task)).await,
-        None => Ok(()),
-    };
-    let figures = match &args.gitlab {
-        Some(path) => bring_figures(context, &task.id, path).await,
-        None => Ok(()),
-    };
-    let kept = match &args.results {
-        Some(dir) => keep::keep(context, &task.id, dir).await,
-        None => Ok(()),
-    };
-    junit.and(figures).and(kept)
-}
-
-async fn bring_figures(context: &Context, name: &str, path: &Path) -> Result<(), Trouble> {
-    let from = format!("task/{}/report?format=json", segment(name));
-    let report = fetch::bytes(&context.director, &from, "application/json").await?;
-    let report: Report = serde_json::from_slice(&report).map_err(|error| {
-        Trouble::failed(
-            format!("the report of `{name}` cannot be read: {error}"),
-            "",
-        )
-    })?;
-    fetch::write(path, gitlab::document(&report)).await
 }
 
 fn tell(out: Out, task: Option<&Task>, exit: Exit, results: Option<&Path>) {

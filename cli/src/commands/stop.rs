@@ -1,6 +1,7 @@
 //! `atq stop`.
 
 use crate::Context;
+use crate::again::may_pass;
 use crate::args::Stop;
 use crate::director::segment;
 use crate::exit::Exit;
@@ -46,7 +47,7 @@ async fn until_done(context: &Context, name: &str) -> Result<Task, Trouble> {
             Ok(task) if task.step == Step::Done => return Ok(task),
             Ok(task) if begun.elapsed() > PATIENCE => return Err(endless(&task)),
             Ok(_) => heard = Instant::now(),
-            Err(Trouble::Unreachable { .. }) if patient => {}
+            Err(trouble) if patient && may_pass(&trouble) => {}
             Err(trouble) => return Err(trouble),
         }
         sleep(LOOK).await;

@@ -20,14 +20,20 @@ fn headline(exit: Exit) -> (Style, &'static str) {
     }
 }
 
-/// All of it; `kept` is where the results are.
-pub fn lines(task: &Task, exit: Exit, kept: Option<&Path>) -> Vec<String> {
-    let (style, word) = headline(exit);
+/// Why a test that passed does not end with 0.
+const INCOMPLETE: &str = "the test is over, and not all of its outputs could be written";
+
+/// All of it; `ended` is how the test ended, `exit` how this program will, and `kept` where the results are.
+pub fn lines(task: &Task, ended: Exit, exit: Exit, kept: Option<&Path>) -> Vec<String> {
+    let (style, word) = headline(ended);
+    let meaning = match ended == exit {
+        true => exit.meaning(),
+        false => INCOMPLETE,
+    };
     let mut lines = vec![format!(
-        "{style}{word}{style:#} {} {ASIDE}(exit code {}: {}){ASIDE:#}",
+        "{style}{word}{style:#} {} {ASIDE}(exit code {}: {meaning}){ASIDE:#}",
         task.id,
         exit.code(),
-        exit.meaning()
     )];
     let judgement = task.judgement.as_ref();
     lines.extend(
@@ -78,7 +84,7 @@ mod tests {
     use atq_api_spec::task::{Failure, Step};
 
     fn plain(task: &Task, exit: Exit, kept: Option<&Path>) -> String {
-        let text = lines(task, exit, kept).join("\n");
+        let text = lines(task, exit, exit, kept).join("\n");
         anstream::adapter::strip_str(&text).to_string()
     }
 
@@ -137,6 +143,13 @@ mod tests {
           `worker_failed`: worker 2: No such image: nothing:1
           hint: is it on every node?
         ");
+    }
+
+    #[test]
+    fn a_missing_output_does_not_hide_the_verdict() {
+        let lines = lines(&task("t"), Exit::Pass, Exit::InfrastructureFailed, None);
+        let text = anstream::adapter::strip_str(&lines.join("\n")).to_string();
+        insta::assert_snapshot!(text, @"PASS t (exit code 4: the test is over, and not all of its outputs could be written)");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //!
 //! - [`watch`]: the loop; [`follow`]: events, state and log lines as they come, over lost connections;
 //! - [`load`]: throughput and errors in the lines of test tools; [`live`]: what is shown meanwhile;
-//! - [`human`]: Ctrl-C and signals; [`ending`]: the exit code; [`closing`]: the last lines.
+//! - [`human`]: Ctrl-C and signals; [`ending`]: the exit code; [`closing`]: the last lines;
+//! - [`outputs`]: the files that are written in the end.
 
 pub mod closing;
 pub mod ending;
@@ -11,6 +12,7 @@ pub mod follow;
 pub mod human;
 pub mod live;
 pub mod load;
+pub mod outputs;
 pub mod watch;
 
 #[cfg(test)]

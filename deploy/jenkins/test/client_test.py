@@ -1,6 +1,7 @@
 """Runs atq-load-test.sh against a server that plays the Director. Needs sh, curl and jq."""
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import tempfile
 import threading
 import unittest
+import zipfile
 import xml.etree.ElementTree as Xml
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -56,7 +58,7 @@ class Director:
             self.stopped.set()
             return 202, {"id": name}
         if rest:
-            return self.files.get((rest, "html" if "html" in accept else ""), (404, {"error": "there is none"}))
+            return self.files.get((rest, "html" if "html" in accept else ""), (404, {"error": "there is none", "code": "no_results"}))
         if self.existing:
             return 200, {"id": name, **self.existing}
         if self.stopped.is_set():
@@ -64,6 +66,20 @@ class Director:
         status, body = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
         self.looked.set()
         return status, {"id": name, **body} if isinstance(body, dict) else body
+
+
+class Gate(Director):
+    """Redirects everything to another place."""
+
+    def __init__(self, code, path=None):
+        super().__init__()
+        self.code, self.path, self.to = code, path, None
+
+    def answer(self, method, path, accept):
+        return self.code, None
+
+    def location(self, path):
+        return self.to + (self.path or path)
 
 
 def handler(director):
@@ -78,6 +94,8 @@ def handler(director):
             data = answer if isinstance(answer, bytes) else json.dumps(answer).encode() if answer is not None else b""
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
+            if isinstance(director, Gate):
+                self.send_header("Location", director.location(self.path))
             self.end_headers()
             self.wfile.write(data)
 
@@ -111,11 +129,21 @@ class Client(unittest.TestCase):
         self.temporary.mkdir()
         self.write(DEFINITION)
 
+    patience_seconds = "0"
+
+    @contextlib.contextmanager
+    def patience(self, seconds):
+        self.patience_seconds = seconds
+        try:
+            yield
+        finally:
+            self.patience_seconds = "0"
+
     def write(self, definition):
         (self.dir / "task.json").write_text(definition if isinstance(definition, str) else json.dumps(definition))
 
     def start(self, url, *arguments):
-        environment = {"PATH": os.environ["PATH"], "ATQ_URL": url, "ATQ_POLL": "0.05", "ATQ_PATIENCE": "0",
+        environment = {"PATH": os.environ["PATH"], "ATQ_URL": url, "ATQ_POLL": "0.05", "ATQ_PATIENCE": self.patience_seconds,
                        "TMPDIR": str(self.temporary), "LC_ALL": "C.UTF-8"}
         return subprocess.Popen([SCRIPT, *arguments], cwd=self.dir, env=environment, text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_interrupts)
@@ -168,7 +196,7 @@ class Outcomes(Client):
         self.check((500, failed("worker_failed")), 4, "it was worker_failed")
 
     def test_a_task_that_is_removed_is_told(self):
-        director = Director([{"status": "started", "step": "running"}, (404, {"error": "no"})])
+        director = Director([{"status": "started", "step": "running"}, (404, {"error": "no", "code": "task_not_found"})])
         self.assertEqual(self.run_task(director), 6)
         self.assertIn("was removed while it ran", self.err)
 
@@ -312,9 +340,93 @@ class Leavings(Client):
         director.files = {("report", ""): (200, {"a": 1}), ("report", "html"): (200, b"<html>"), ("logs", ""): (200, b"line")}
         self.assertEqual(self.run_task(director, "--results", "out"), 0, self.err)
         kept = {file.name: file.read_bytes() for file in (self.dir / "out").iterdir()}
-        self.assertEqual(set(kept), {"task.json", "report.json", "report.html", "logs.txt"})
+        self.assertEqual(set(kept), {".atq-files", "task.json", "report.json", "report.html", "logs.txt"})
         self.assertEqual(kept["report.html"], b"<html>")
         self.assertIn("no results.zip (404)", self.err)
+
+
+    def test_nothing_of_somebody_else_is_replaced(self):
+        out = self.dir / "out"
+        (out / "results/master.1").mkdir(parents=True)
+        (out / "results/master.1/r.csv").write_text("mine")
+        (out / "results/baseline.csv").write_text("mine")
+        (out / "notes").write_text("mine")
+        director = Director()
+        for number, names in enumerate((["master.1/r.csv", "worker.9/old"], ["master.1/r.csv", "worker.1/new"])):
+            packed = io.BytesIO()
+            with zipfile.ZipFile(packed, "w") as archive:
+                for name in names:
+                    archive.writestr(name, f"run {number}")
+            director.files = {("results", ""): (200, packed.getvalue()), ("report", "html"): (200, b"%d" % number)}
+            self.assertEqual(self.run_task(director, "--results", "out", "--junit", "out/junit.xml"), 0, self.err)
+            self.assertIn("`results/master.1/r.csv` is there", self.err)
+        seen = {str(file.relative_to(out)): file.read_text() for file in out.rglob("*")
+                if file.is_file() and file.suffix not in (".zip", ".json", ".xml") and file.name != ".atq-files"}
+        self.assertEqual(seen, {"results/master.1/r.csv": "mine", "results/baseline.csv": "mine", "notes": "mine",
+                                "results/worker.1/new": "run 1", "report.html": "1"})
+        (out / "report.html").write_text("mine")
+        director = Director()
+        self.assertEqual(self.run_task(director, "--results", "out"), 2)
+        self.assertIn("`out/report.html` was not written by this program", self.err)
+        self.assertEqual((out / "report.html").read_text(), "mine")
+        self.assertNotIn("PUT /task", director.calls)
+
+    def test_outputs_are_tried_before_the_test(self):
+        (self.dir / "file").write_text("")
+        (self.dir / "dir").mkdir()
+        for arguments in (("--results", "file"), ("--junit", "dir"), ("--junit", "file/x"), ("--results", "/proc/none")):
+            director = Director()
+            self.assertEqual(self.run_task(director, *arguments), 2, self.err)
+            self.assertIn(arguments[1], self.err)
+            self.assertEqual(director.calls, [])
+
+    def test_an_output_that_cannot_be_written_does_not_hide_the_verdict(self):
+        director = Director()
+        director.files = {("report", "html"): (404, b"<h1>no</h1>"), ("logs", ""): (503, b"busy"), ("report", ""): (200, {})}
+        self.assertEqual(self.run_task(director, "--results", "out", "--junit", "/dev/full"), 4)
+        self.assertIn("small: passed", self.out)
+        self.assertIn("report.html cannot be brought (404)", self.err)
+        self.assertIn("`/dev/full` cannot be written", self.err)
+        self.assertTrue((self.dir / "out/report.json").exists())
+
+    def test_junit_is_xml_whatever_was_printed(self):
+        look = failed("worker_failed")
+        look["failure"]["message"] = "".join(map(chr, range(0x300))) + " \ufffe\uffff ]]> \U0001f600"
+        self.assertEqual(self.run_task(Director([look]), "--junit=j.xml"), 4)
+        Xml.parse(self.dir / "j.xml")
+
+
+class Ways(Client):
+    def test_who_is_busy_is_asked_again(self):
+        director = Director(put=[(502, b"<h1>"), (429, b""), (200, {"id": "small", "status": "started"})])
+        self.assertEqual(self.run_task(director), 0, self.err)
+
+    def test_a_gateway_that_finds_nothing_is_no_director(self):
+        director = Director([(404, b"<h1>404</h1>"), PASS])
+        with self.patience("60"):
+            self.assertEqual(self.run_task(director), 0, self.err)
+        self.assertEqual(self.run_task(Director(put=[(404, b"<h1>404</h1>")])), 8)
+        self.assertIn("not as a Director", self.err)
+
+    def test_redirects_keep_method_and_body(self):
+        (self.dir / "b.zip").write_bytes(b"PK\x00the zip")
+        for code in (301, 302, 307, 308):
+            director, gate = Director(), Gate(code)
+            with serving(director) as gate.to, serving(gate) as url:
+                with self.start(url, "run", "task.json", "--bundle", "b.zip") as process:
+                    out, err = process.communicate(timeout=60)
+            self.assertEqual(process.returncode, 0, err)
+            self.assertEqual(gate.calls, ["POST /databind/upload"])
+            self.assertIn(b"the zip", director.bodies[0])
+            self.assertEqual(self.sent(director)["master"]["fileid"], "b1")
+
+    def test_a_redirect_to_a_login_is_told(self):
+        gate = Gate(302, "/login")
+        gate.to = "http://sso"
+        with serving(gate) as url, self.start(url, "run", "task.json") as process:
+            out, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 4, err)
+        self.assertIn("redirects to `http://sso/login`", err)
 
 
 class Signals(Client):

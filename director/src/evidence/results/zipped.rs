@@ -1,18 +1,21 @@
 //! The kept results of a run as a zip that is made while it is sent: neither memory nor disk holds it.
 
 use super::Evidence;
+use super::names::text;
 use crate::evidence::Source;
 use crate::task::spec::TaskName;
 use futures_util::{Stream, StreamExt, stream};
 use std::fs::{self, DirEntry, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+use time::OffsetDateTime;
 use tokio::io::duplex;
 use tokio::task::spawn_blocking;
 use tokio_util::bytes::Bytes;
 use tokio_util::io::{ReaderStream, SyncIoBridge};
-use zip::write::{SimpleFileOptions, StreamWriter};
-use zip::{CompressionMethod, ZipWriter};
+use zip::write::{ExtendedFileOptions, FileOptions, StreamWriter};
+use zip::{CompressionMethod, DateTime, ZipWriter};
 
 /// Bytes that wait for whoever reads the zip.
 const PIPE: usize = 256 << 10;
@@ -20,6 +23,10 @@ const PIPE: usize = 256 << 10;
 const LEVEL: i64 = 1;
 /// From this size on a file needs fields of 64 bits; it may still grow by what deflate adds.
 const LARGE: u64 = u32::MAX as u64 - (16 << 20);
+
+/// The extra field with the time of the last change in seconds since 1970, and the flag that it has that one.
+const EXTENDED_TIMESTAMP: u16 = 0x5455;
+const MODIFIED: u8 = 1;
 
 type Zip = ZipWriter<StreamWriter<SyncIoBridge<tokio::io::DuplexStream>>>;
 
@@ -71,7 +78,7 @@ fn add_dir(zip: &mut Zip, dir: &Path, name: &str) -> io::Result<()> {
     let mut entries: Vec<DirEntry> = fs::read_dir(dir)?.collect::<io::Result<_>>()?;
     entries.sort_by_key(DirEntry::file_name);
     for entry in entries {
-        let name = format!("{name}/{}", entry.file_name().to_string_lossy());
+        let name = format!("{name}/{}", text(&entry.file_name()));
         match entry.file_type()?.is_dir() {
             true => add_dir(zip, &entry.path(), &name)?,
             false => add_file(zip, &entry.path(), &name)?,
@@ -82,10 +89,32 @@ fn add_dir(zip: &mut Zip, dir: &Path, name: &str) -> io::Result<()> {
 
 fn add_file(zip: &mut Zip, path: &Path, name: &str) -> io::Result<()> {
     let mut file = File::open(path)?;
-    let options = SimpleFileOptions::default()
+    let metadata = file.metadata()?;
+    let mut options = FileOptions::<ExtendedFileOptions>::default()
         .compression_method(CompressionMethod::Deflated)
         .compression_level(Some(LEVEL))
-        .large_file(file.metadata()?.len() >= LARGE);
+        .large_file(metadata.len() >= LARGE);
+    let modified = metadata.modified()?.duration_since(UNIX_EPOCH);
+    let modified = modified
+        .ok()
+        .and_then(|since| u32::try_from(since.as_secs()).ok());
+    if let Some(seconds) = modified {
+        options = options.last_modified_time(dos_time(seconds));
+        let field = [&[MODIFIED][..], &seconds.to_le_bytes()].concat();
+        options.add_extra_field(EXTENDED_TIMESTAMP, field, false)?;
+    }
     zip.start_file(name, options)?;
     io::copy(&mut file, zip).map(drop)
+}
+
+/// The time as zips have it since 1989, here in UTC; what is more exact is in the extra field.
+fn dos_time(seconds: u32) -> DateTime {
+    let time = OffsetDateTime::from_unix_timestamp(i64::from(seconds)).ok();
+    let time = time.and_then(|at| {
+        let (year, month, day) = at.to_calendar_date();
+        let year = u16::try_from(year).ok()?;
+        let (hour, minute, second) = at.to_hms();
+        DateTime::from_date_and_time(year, month.into(), day, hour, minute, second).ok()
+    });
+    time.unwrap_or_default()
 }
