@@ -21,7 +21,7 @@ const ANSWER: Duration = Duration::from_secs(30);
 const CLEAN_UP: Duration = Duration::from_secs(100);
 /// Between two pieces of an answer.
 pub const PIECE: Duration = Duration::from_secs(60);
-/// Pauses between tries. Who cannot be reached at all gets the first [`LOST`] of them.
+/// Backoff between retries. An unreachable Director is retried [`LOST`] times.
 const PAUSES: [Duration; 5] = [
     Duration::from_millis(200),
     Duration::from_millis(500),

@@ -104,7 +104,7 @@ fn aside(line: std::fmt::Arguments<'_>) {
     drop(writeln!(anstream::stderr(), "{line}"));
 }
 
-/// What a terminal gets has no text that it would obey; what is piped is as it came.
+/// Text for a terminal carries no control sequences; piped text is unchanged.
 fn safe(line: &str, is_terminal: bool) -> Cow<'_, str> {
     match is_terminal {
         true => terminal::line(line),

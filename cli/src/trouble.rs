@@ -6,7 +6,7 @@ use atq_api_spec::task::FieldError;
 use std::time::Duration;
 use thiserror::Error;
 
-/// What a Director says of something that is not there, all with status 404.
+/// Error codes of the Director for a missing object; the status is 404.
 const ABSENT: [&str; 5] = [
     "task_not_found",
     "bundle_not_found",
@@ -41,7 +41,7 @@ pub enum Trouble {
         status: u16,
         /// Stable name of the cause; may be empty.
         code: String,
-        /// What the Director says.
+        /// The message of the Director.
         message: String,
         /// Faults of a definition.
         faults: Vec<FieldError>,
@@ -54,7 +54,7 @@ pub enum Trouble {
         status: u16,
         /// Stable name of the cause; may be empty.
         code: String,
-        /// What the Director says.
+        /// The message of the Director.
         message: String,
         /// How long to wait, if that was said.
         retry_after: Option<Duration>,
