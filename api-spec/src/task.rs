@@ -199,6 +199,31 @@ pub struct TaskAccepted {
     pub id: String,
     /// Its status.
     pub status: TaskStatus,
+    /// Whether this invocation started the run; only when the request has an `Idempotency-Key`.
+    #[serde(default, rename = "startedBy", skip_serializing_if = "Option::is_none")]
+    pub started_by: Option<StartedBy>,
+}
+
+/// Who started a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StartedBy {
+    /// A request with the same `Idempotency-Key`.
+    This,
+    /// A request with another key, or without one: the definitions are equal, and this client attaches to that run.
+    Other,
+}
+
+/// The lease of a run: its client renews it, or the run is ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Lease {
+    /// Its length in milliseconds.
+    #[schema(example = 60000)]
+    pub duration_ms: u64,
+    /// When it expires unless it is renewed; absent once the outcome is fixed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
 }
 
 /// Answer to a definition that was not accepted.
@@ -271,6 +296,16 @@ pub struct Task {
     /// How bundles come to the containers, if there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Delivery>,
+    /// Milliseconds after which the Director ends the run, counted from its acceptance, as its client set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 1800000)]
+    pub timeout_ms: Option<u64>,
+    /// When that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_at: Option<String>,
+    /// The lease that the run's client renews, if it asked for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Lease>,
     /// What is being done.
     pub step: Step,
     /// Why the task errored, in one sentence: the message of `failure`.

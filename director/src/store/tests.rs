@@ -101,6 +101,7 @@ fn first() -> Record {
         Event::Queued {
             run: "a1b2c3".into(),
             token: "t".into(),
+            terms: Default::default(),
         },
     )
 }
@@ -242,6 +243,7 @@ async fn a_name_is_given_once() {
         Event::Queued {
             run: "zzzzzz".into(),
             token: "other".into(),
+            terms: Default::default(),
         },
     );
     let present = store.create(&spec, &again).await.unwrap().unwrap();

@@ -68,11 +68,12 @@ pub fn fold(history: &[Record]) -> Result<State, BadHistory> {
 /// When it is not `queued`.
 pub fn begin(first: &Record) -> Result<State, BadHistory> {
     match &first.event {
-        Event::Queued { run, token } => Ok(State::queued(
+        Event::Queued { run, token, terms } => Ok(State::queued(
             first.seq,
             first.at,
             run.clone(),
             token.clone(),
+            terms.clone(),
         )),
         _ => Err(BadHistory::NoBeginning),
     }

@@ -18,6 +18,7 @@ use crate::task::machine;
 use crate::task::plan::Role;
 use crate::task::spec::{Delivery, TaskName};
 use crate::task::state::{Outcome, State, Step};
+use crate::task::terms::Terms;
 use crate::task::timestamp::Timestamp;
 use serde_json::{Value, json};
 use std::cell::Cell;
@@ -224,6 +225,14 @@ pub struct Director {
 
 impl Director {
     pub async fn submit(&self, payload: &Value) -> Result<Submitted, SubmitError> {
+        self.submit_with(payload, Terms::default()).await
+    }
+
+    pub async fn submit_with(
+        &self,
+        payload: &Value,
+        terms: Terms,
+    ) -> Result<Submitted, SubmitError> {
         self.it.shared().health.first_look().await;
         let known = Known {
             max_replicas: 1000,
@@ -231,7 +240,7 @@ impl Director {
             delivery: Delivery::Push,
             images: &|_| Ok(Vec::new()),
         };
-        self.it.submit(payload, &known).await
+        self.it.submit(payload, &known, terms).await
     }
 
     pub async fn accepted(&self, payload: &Value) -> TaskName {

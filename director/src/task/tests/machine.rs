@@ -21,6 +21,7 @@ fn queued() -> Event {
     Event::Queued {
         run: "a1b2c3".into(),
         token: "t".into(),
+        terms: Default::default(),
     }
 }
 

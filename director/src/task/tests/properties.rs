@@ -131,6 +131,7 @@ fn drive(
         event: Event::Queued {
             run: "a1b2c3".into(),
             token: "t".into(),
+            terms: Default::default(),
         },
     };
     let mut states = vec![begin(&first).unwrap()];
@@ -190,6 +191,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             event: Event::Queued {
                 run: "r".into(),
                 token: "t".into(),
+                terms: Default::default(),
             },
         };
         let state = State {
