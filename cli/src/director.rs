@@ -1,6 +1,7 @@
 //! The calls to the Director. What only asks is tried again for a moment when no answer comes; so is what
 //! may safely be said twice. Everything else is said once.
 
+use crate::run::invocation::Invocation;
 use crate::trouble::Trouble;
 use atq_api_spec::task::{FieldError, Task};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
@@ -258,13 +259,21 @@ impl Director {
         self.unreachable(innermost(error).to_string())
     }
 
-    /// Removes a task with all that is kept of it. Said once: when the answer is lost, a second try could not
+    /// Removes a task with all that is kept of it; of an invocation only if it may. Said once: when the answer is lost, a second try could not
     /// tell success from a wrong name.
     ///
     /// # Errors
     /// When there is no such task, or something is left of it.
-    pub async fn remove_task(&self, name: &str) -> Result<(), Trouble> {
+    pub async fn remove_task(
+        &self,
+        name: &str,
+        invocation: Option<&Invocation>,
+    ) -> Result<(), Trouble> {
         let request = self.request(Method::DELETE, &format!("task/{}", segment(name)))?;
+        let request = match invocation {
+            Some(invocation) => invocation.sign(request),
+            None => request,
+        };
         self.send_within(request, CLEAN_UP).await.map(drop)
     }
 

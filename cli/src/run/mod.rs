@@ -3,12 +3,15 @@
 //!
 //! - [`watch`]: the loop; [`follow`]: events, state and log lines as they come, over lost connections;
 //! - [`load`]: throughput and errors in the lines of test tools; [`live`]: what is shown meanwhile;
+//! - [`invocation`]: the key and the limits of this run; [`lease`]: its renewal;
 //! - [`human`]: Ctrl-C and signals; [`ending`]: the exit code; [`closing`]: the last lines.
 
 pub mod closing;
 pub mod ending;
 pub mod follow;
 pub mod human;
+pub mod invocation;
+mod lease;
 pub mod live;
 pub mod load;
 pub mod watch;
