@@ -108,8 +108,8 @@ pub struct ServicePayload {
     /// `NAME=value` each. `WORKER_CSV_VIPS` and names that start with `ATQ_` belong to the Director.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub environment: Vec<String>,
-    /// Id of an uploaded bundle, mounted read-only at `/atq/data`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Id of an uploaded bundle, mounted read-only at `/atq/data`. `fileId`, as answers have it, is read as well.
+    #[serde(default, alias = "fileId", skip_serializing_if = "Option::is_none")]
     pub fileid: Option<String>,
     /// Only of the worker: files of the bundle whose records are dealt out round, so that each replica
     /// finds a part of its own under the same path.
@@ -439,6 +439,9 @@ pub struct Failure {
     /// What to do about it; may be empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub hint: String,
+    /// The last lines of the log of a master that failed, at most 10 of at most 500 characters each.
+    #[serde(default, rename = "lastLines", skip_serializing_if = "Vec::is_empty")]
+    pub last_lines: Vec<String>,
 }
 
 /// A worker as last seen.

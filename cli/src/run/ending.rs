@@ -81,6 +81,7 @@ mod tests {
             code: code.to_owned(),
             message: String::new(),
             hint: String::new(),
+            last_lines: Vec::new(),
         };
         Task {
             status: TaskStatus::Errored,

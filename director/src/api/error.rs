@@ -329,7 +329,7 @@ fn of_swarm(error: &SwarmError) -> Verdict {
         SwarmError::NotFound { .. } => "docker_object_gone",
         SwarmError::Conflict { .. } => "docker_conflict",
         SwarmError::InUse { .. } => "docker_in_use",
-        SwarmError::Unavailable { .. } => "docker_unavailable",
+        SwarmError::Unavailable { .. } | SwarmError::NotAnsweredYet => "docker_unavailable",
         SwarmError::TimedOut { .. } => "docker_timed_out",
         SwarmError::NotASwarm => "not_a_swarm",
         SwarmError::NotManager => "not_a_manager",

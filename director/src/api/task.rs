@@ -138,6 +138,7 @@ async fn submit(app: App, payload: Value, terms: Terms) -> Result<Box<View>, Api
     };
     let around = Known {
         max_replicas: config.limits.replicas.into(),
+        max_stop_grace: config.limits.stop_grace_period,
         bundles: app.bundles(),
         delivery: config.delivery,
         images: &images,
@@ -156,6 +157,7 @@ async fn submit(app: App, payload: Value, terms: Terms) -> Result<Box<View>, Api
 fn usable_name(payload: &Value) -> String {
     let name = payload
         .get("name")
+        .or_else(|| payload.get("id"))
         .and_then(Value::as_str)
         .unwrap_or_default();
     TaskName::parse(name)

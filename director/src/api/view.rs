@@ -59,7 +59,10 @@ pub fn task(view: &View) -> Task {
             .failure
             .as_ref()
             .map(|failure| failure.message.clone()),
-        failure: state.failure.as_ref().map(failure),
+        failure: state
+            .failure
+            .as_ref()
+            .map(|failed| failure(failed, &state.last_lines)),
         timings: timings(state, view.now),
         workers: view.workers.iter().map(worker).collect(),
         queue_position: view.queue_position,
@@ -130,7 +133,7 @@ fn on_worker_loss(policy: spec::OnWorkerLoss) -> OnWorkerLoss {
     }
 }
 
-fn failure(failure: &event::Failure) -> Failure {
+fn failure(failure: &event::Failure, last_lines: &[String]) -> Failure {
     let code = serde_json::to_value(failure.code).ok();
     Failure {
         step: step(failure.step),
@@ -141,6 +144,7 @@ fn failure(failure: &event::Failure) -> Failure {
             .to_owned(),
         message: failure.message.clone(),
         hint: failure.hint.clone(),
+        last_lines: last_lines.to_vec(),
     }
 }
 

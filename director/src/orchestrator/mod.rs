@@ -97,6 +97,8 @@ pub struct Settings {
     pub discovery_host: Option<String>,
     /// How much is kept of what the containers of a run leave in `/atq/results`.
     pub results: ResultsLimits,
+    /// What every container of a task is bound to.
+    pub bounds: Bounds,
     /// Where the Director listens.
     pub listen: SocketAddr,
     /// URL under which the nodes reach the Director, without a slash at its end; `None`: found.
@@ -105,6 +107,15 @@ pub struct Settings {
     pub carrier_image: String,
     /// Docker's socket on the nodes.
     pub node_docker_socket: PathBuf,
+}
+
+/// What every container of a task is bound to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The most processes and threads; `None`: not limited.
+    pub pids: Option<u64>,
+    /// The longest time between SIGTERM and SIGKILL.
+    pub stop_grace: Duration,
 }
 
 impl Settings {

@@ -115,6 +115,7 @@ fn short_life() -> Vec<Record> {
         exit_code: None,
         lost: Vec::new(),
         results: Vec::new(),
+        last_lines: Vec::new(),
     };
     let events = [
         Event::Stopped,

@@ -210,6 +210,9 @@ pub enum Event {
         /// What was left in `/atq/results`, container by container.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         results: Vec<ResultsSeen>,
+        /// The last lines of a master that failed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        last_lines: Vec<String>,
     },
     /// Figures and verdict are worked out, and kept with the evidence.
     Reported {

@@ -245,8 +245,12 @@ fn apply(state: &mut State, record: &Record) {
             lost,
             logs,
             missing,
+            last_lines,
             ..
         } => {
+            if !last_lines.is_empty() {
+                state.last_lines = last_lines;
+            }
             state.unlooked = logs == 0 && !missing.is_empty();
             state.workers = workers;
             for worker in lost {

@@ -187,6 +187,9 @@ pub struct State {
     pub outcome: Option<Outcome>,
     /// Why it errored.
     pub failure: Option<Failure>,
+    /// The last lines of a master that failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub last_lines: Vec<String>,
     /// The master's worst exit code.
     pub exit_code: Option<i64>,
     /// What clean-up left.
@@ -247,6 +250,7 @@ impl State {
             judgement: None,
             outcome: None,
             failure: None,
+            last_lines: Vec::new(),
             exit_code: None,
             leftovers: Vec::new(),
             cleanups: 0,

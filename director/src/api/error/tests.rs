@@ -110,6 +110,7 @@ fn dockers() -> Vec<(SwarmError, &'static str)> {
             },
             "docker_timed_out",
         ),
+        (E::NotAnsweredYet, "docker_unavailable"),
         (E::NotASwarm, "not_a_swarm"),
         (E::NotManager, "not_a_manager"),
         (E::NoLeader { reason: reason() }, "no_leader"),

@@ -81,6 +81,7 @@ fn an_outcome_is_shown_once_the_evidence_is_in() {
         exit_code: None,
         lost: Vec::new(),
         results: Vec::new(),
+        last_lines: Vec::new(),
     };
     let cleaning = [fixed(), vec![kept, started(state::Step::Cleanup)]].concat();
     assert_eq!(status(&view(cleaning, 5)), TaskStatus::Errored);

@@ -88,6 +88,7 @@ fn result(state: &State, dice: Dice) -> Event {
             exit_code: None,
             lost: Vec::new(),
             results: Vec::new(),
+            last_lines: Vec::new(),
         },
         Step::Collect => Event::EvidenceKept {
             logs: 0,
@@ -96,6 +97,7 @@ fn result(state: &State, dice: Dice) -> Event {
             exit_code: None,
             lost: Vec::new(),
             results: Vec::new(),
+            last_lines: Vec::new(),
         },
         Step::Report => Event::Reported {
             judgement: Judgement {
