@@ -142,6 +142,7 @@ mod tests {
         NOT RUN nightly (exit code 4: the test could not be run; the reason is told)
           the run failed in the step `resolve`
           `worker_failed`: worker 2: No such image: nothing:1
+          | red �[31m
           hint: is it on every node?
         ");
     }
