@@ -115,7 +115,7 @@ pub struct Run {
     #[arg(long, short = 'f')]
     pub follow: bool,
     /// Start the test, and do not wait for it.
-    #[arg(long, conflicts_with_all = ["follow", "results", "junit", "gitlab", "timeout"])]
+    #[arg(long, conflicts_with_all = ["follow", "results", "junit", "gitlab", "lease"])]
     pub detach: bool,
     /// Where to put result files, report, logs and manifest.
     #[arg(long, value_name = "DIR")]
@@ -126,9 +126,23 @@ pub struct Run {
     /// Writes the figures as GitLab's load performance report.
     #[arg(long, value_name = "FILE")]
     pub gitlab: Option<PathBuf>,
-    /// Stops the test when it is not over after this time, that in the queue included, for example `30m`.
+    /// Ends the test when it is not over after this time, that in the queue included, for example `30m`. The
+    /// Director sees to it, also when this program has died.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub timeout: Option<Duration>,
+    /// Ends the test when this program has not been heard of for this time; it renews the lease while it watches.
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = duration,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "60s"
+    )]
+    pub lease: Option<Duration>,
+    /// Names this invocation, instead of a random key: another one with the same definition only watches the test.
+    #[arg(long, value_name = "KEY", env = "ATQ_IDEMPOTENCY_KEY")]
+    pub idempotency_key: Option<String>,
     /// Removes a task of this name that is over, before the start.
     #[arg(long)]
     pub replace: bool,
@@ -246,6 +260,9 @@ pub struct Stop {
     /// Wait until it is over.
     #[arg(long)]
     pub wait: bool,
+    /// Stop the task only if `atq run` started it with this key.
+    #[arg(long, value_name = "KEY", env = "ATQ_IDEMPOTENCY_KEY")]
+    pub idempotency_key: Option<String>,
 }
 
 /// `atq rm`.

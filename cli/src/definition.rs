@@ -46,6 +46,11 @@ fn use_bundle(payload: &mut Value, id: &str) -> bool {
         let Some(Value::Object(service)) = payload.get_mut(role) else {
             continue;
         };
+        // As answers have it.
+        let shown = service.get("fileId").and_then(Value::as_str);
+        if shown.is_some_and(|id| !id.is_empty()) {
+            continue;
+        }
         let fileid = service.entry("fileid").or_insert(Value::Null);
         if fileid.is_null() || fileid == "" {
             *fileid = id.into();
@@ -115,7 +120,9 @@ pub fn faults(payload: &Value) -> Vec<Fault> {
 
 fn loaded(source: Source, look: impl Fn(&Value) -> Vec<Fault>) -> Result<Loaded, Trouble> {
     let faults = look(&source.payload);
-    let name = source.payload.get("name").and_then(Value::as_str);
+    let name = ["name", "id"]
+        .iter()
+        .find_map(|field| source.payload.get(field)?.as_str());
     if faults.is_empty()
         && let Some(name) = name
     {

@@ -183,8 +183,8 @@ mod answers {
         let script = Script::new([Answer::Refused(502), Answer::Refused(404)]);
         let routes = Router::new().route("/task/x", any(|| async move { script.next() }));
         let director = director(routes).await.director;
-        director.remove_task("x").await.unwrap();
-        assert!(director.remove_task("x").await.unwrap_err().is_no_task());
+        director.remove_task("x", None).await.unwrap();
+        assert!(director.remove_task("x", None).await.unwrap_err().is_no_task());
     }
 
     #[tokio::test]

@@ -18,10 +18,11 @@ Needs sh, curl and jq. TASK is a definition in JSON.
   --replace            removes a task of this name that is over, before the start
   --results DIR        where to put report, logs and result files
   --junit FILE         writes the verdict as JUnit XML
-  --timeout TIME       stops the test after this time, for example 90s, 30m, 1h30m (24h)
+  --timeout TIME       ends the test after this time, for example 90s, 30m, 1h30m (24h); the Director sees to it,
+                       also when this program has died
   --follow             accepted for the sake of `atq`, and without effect
 
-SIGTERM, SIGINT and SIGHUP stop the task. Exit codes, as those of `atq`:
+SIGTERM, SIGINT and SIGHUP stop the task, unless another client has started it with the same definition. Exit codes, as those of `atq`:
   0  passed                                       5  the test took longer than it may
   1  a criterion does not hold                    6  the test was stopped
   2  the command line, or a file, cannot be used  7  the test says nothing
@@ -30,6 +31,7 @@ SIGTERM, SIGINT and SIGHUP stop the task. Exit codes, as those of `atq`:
 
 environment:
   ATQ_URL          see --url
+  ATQ_IDEMPOTENCY_KEY  names this run of the program (a random key); with it, stop ends only what was started with it
   ATQ_POLL         seconds between two looks at the task (2)
   ATQ_PATIENCE     seconds without an answer of the Director until it counts as gone (60)
 HELP
@@ -91,6 +93,11 @@ retry_after() {
 absent() {
   [ "$STATUS" = 404 ] &&
     jq -e '.code | IN("task_not_found", "no_results", "no_report", "unknown_path")' "$DIR/body" >/dev/null 2>&1
+}
+
+# signed_again SECONDS METHOD PATH CURL-ARGS...: call_again for this invocation: the Director ends nothing of another one.
+signed_again() {
+  if [ -n "$KEY" ]; then call_again "$@" -H "Idempotency-Key: $KEY"; else call_again "$@"; fi
 }
 
 # What the Director says about its refusal, on one line.
@@ -213,7 +220,7 @@ replace() {
   call_again 60 GET "/task/$NAME"
   case $(jq -r '.status? // ""' "$DIR/body" 2>/dev/null) in
     finished | stopped | errored)
-      call_again 120 DELETE "/task/$NAME"
+      signed_again 120 DELETE "/task/$NAME"
       absent || check "removal of the task \`$NAME\` that is over"
       ;;
   esac
@@ -222,12 +229,17 @@ replace() {
 # An answer that was lost may hide a task that runs: the same definition again is safe, and tells.
 start() {
   STARTED=maybe
-  call_again 60 PUT /task -H 'Content-Type: application/json' --data-binary "@$DIR/task.json"
+  signed_again 60 PUT "/task?timeout=${LIMIT}s" -H 'Content-Type: application/json' --data-binary "@$DIR/task.json"
   case $STATUS in 4??) STARTED= ;; esac
   check "start of \`$NAME\`"
   STARTED=yes BEGUN=$(now)
   printf '{"id": "%s"}' "$NAME" >"$DIR/now.json"
-  note "task $NAME started"
+  if jq -e '.startedBy == "other"' "$DIR/body" >/dev/null 2>&1; then
+    ATTACHED=yes
+    note "task $NAME is already under way, started by another client: it is watched, and not stopped from here"
+  else
+    note "task $NAME started"
+  fi
 }
 
 now() { date +%s; }
@@ -275,11 +287,12 @@ follow() {
   done
 }
 
-stop() { call_again 30 POST "/task/$NAME/stop"; }
+stop() { signed_again 30 POST "/task/$NAME/stop"; }
 
 on_signal() {
   trap '' TERM INT HUP
   [ -n "$STARTED" ] || exit 6
+  if [ -n "$ATTACHED" ]; then note "the task $NAME goes on" && exit 6; fi
   note "stopping the task $NAME"
   stop
   case $STATUS in 2??) ;; *) note "error: it could not be stopped ($STATUS)" ;; esac
@@ -442,7 +455,7 @@ junit() {
 decide() {
   jq -r --arg late "$1" '
     if .status == "errored" then
-      {master_exit: 3, worker_lost: 7, max_duration: 5, workers_timed_out: 5, master_timed_out: 5}[.failure.code // ""] // 4
+      {master_exit: 3, worker_lost: 7, max_duration: 5, timeout: 5, lease_expired: 6, workers_timed_out: 5, master_timed_out: 5}[.failure.code // ""] // 4
     elif .status == "finished" then
       {pass: 0, fail: 1, invalid: 7}[.verdict // ""] //
         (if ((.criteria // []) | length) > 0 or .minSamples != null then 7 else 0 end)
@@ -523,6 +536,7 @@ options() {
 }
 
 run() {
+  [ -n "$KEY" ] || KEY=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
   read_task
   apply_changes
   # Now, and not when the test is over.
@@ -534,9 +548,13 @@ run() {
   late=
   if ! follow "$LIMIT"; then
     late=yes
-    note "not over after $LIMIT s: stopping it"
-    stop
-    follow 120 || note "it is still not over"
+    if [ -n "$ATTACHED" ]; then
+      note "not over after $LIMIT s; it goes on, since another client started it"
+    else
+      note "not over after $LIMIT s: stopping it"
+      stop
+      follow 120 || note "it is still not over"
+    fi
   fi
   code=$(decide "$late")
   keep
@@ -557,7 +575,8 @@ main() {
     command -v "$program" >/dev/null || die 2 "\`$program\` is missing" "for example: apt-get install curl jq"
   done
   URL=${ATQ_URL:-http://127.0.0.1:8080}
-  TASK='' BUNDLE='' NAME='' RESULTS='' JUNIT='' REPLACE='' STARTED='' SAID='' MISSING='' LIMIT=86400 COUNT=0
+  TASK='' BUNDLE='' NAME='' RESULTS='' JUNIT='' REPLACE='' STARTED='' ATTACHED='' SAID='' MISSING='' LIMIT=86400 COUNT=0
+  KEY=${ATQ_IDEMPOTENCY_KEY:-}
   DIR=$(umask 077 && mktemp -d)
   trap 'rm -rf "$DIR"' EXIT
   trap on_signal TERM INT HUP

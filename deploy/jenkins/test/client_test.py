@@ -42,6 +42,7 @@ class Director:
         self.upload = upload
         self.existing = existing
         self.calls, self.bodies, self.files = [], [], {}
+        self.queries, self.keys = {}, []
         self.stopped = threading.Event()
         self.looked = threading.Event()
 
@@ -86,7 +87,11 @@ def handler(director):
     class Handler(BaseHTTPRequestHandler):
         def serve(self):
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.path, _, query = self.path.partition("?")
             director.calls.append(f"{self.command} {self.path}")
+            director.queries[self.command] = query
+            if self.command != "GET" and self.path.startswith("/task"):
+                director.keys.append(self.headers.get("Idempotency-Key"))
             director.bodies.append(body)
             status, answer = director.answer(self.command, self.path, self.headers.get("Accept", ""))
             if status is None:
@@ -442,7 +447,39 @@ class Signals(Client):
                     process.kill()
             self.assertEqual(process.returncode, 6, err)
             self.assertTrue(director.stopped.is_set(), number)
+            # One key for everything that this run of the program has asked for.
+            self.assertEqual(len(set(director.keys)), 1, director.keys)
+            self.assertRegex(director.keys[0], "^[0-9a-f]{32}$")
             self.assertEqual(list(self.temporary.iterdir()), [])
+
+    def test_a_task_of_another_client_is_left(self):
+        attached = {"id": "small", "status": "started", "startedBy": "other"}
+        director = Director([{"status": "started", "step": "running"}], put=[(200, attached)])
+        with serving(director) as url, self.start(url, "run", "task.json") as process:
+            self.assertTrue(director.looked.wait(60))
+            process.send_signal(signal.SIGTERM)
+            try:
+                _, err = process.communicate(timeout=60)
+            finally:
+                process.kill()
+        self.assertEqual(process.returncode, 6, err)
+        self.assertIn("started by another client", err)
+        self.assertFalse(director.stopped.is_set())
+        director = Director([{"status": "started", "step": "running"}], put=[(200, attached)])
+        self.assertEqual(self.run_task(director, "--timeout", "1s"), 5, self.err)
+        self.assertFalse(director.stopped.is_set())
+
+
+class Limits(Client):
+    def test_the_timeout_travels_with_the_definition(self):
+        director = Director()
+        self.assertEqual(self.run_task(director, "--timeout", "1h30m"), 0, self.err)
+        self.assertEqual(director.queries["PUT"], "timeout=5400s")
+        self.assertNotIn("timeout", self.sent(director))
+
+    def test_the_limits_of_the_director_are_ends(self):
+        self.assertEqual(self.run_task(Director([failed("timeout")])), 5)
+        self.assertEqual(self.run_task(Director([failed("lease_expired")])), 6)
 
 
 if __name__ == "__main__":
