@@ -75,7 +75,10 @@ pub fn may_pass(trouble: &Trouble) -> bool {
     match trouble {
         Trouble::Unreachable { .. } => true,
         Trouble::Rejected { status, .. } => matches!(status, 429 | 502..=504),
-        Trouble::Usage { .. } | Trouble::Faults { .. } | Trouble::Failed { .. } => false,
+        Trouble::Usage { .. }
+        | Trouble::Faults { .. }
+        | Trouble::Untrusted { .. }
+        | Trouble::Failed { .. } => false,
     }
 }
 

@@ -10,8 +10,19 @@ use std::time::Duration;
 #[command(name = "atq", version, disable_help_subcommand = true, after_help = exit_codes())]
 pub struct Args {
     /// Where the Director is; else `url` of the configuration file, else http://127.0.0.1:8080.
-    #[arg(long, global = true, value_name = "URL", env = "ATQ_URL")]
+    // A value of the environment is not shown in the help, since it may hold a password.
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "ATQ_URL",
+        hide_env_values = true
+    )]
     pub url: Option<String>,
+    /// Certificates (PEM) to trust besides those of the machine: the Director's own, or its authority's; else `ca` of
+    /// the configuration file.
+    #[arg(long, global = true, value_name = "FILE", env = "ATQ_CA")]
+    pub ca: Option<PathBuf>,
     /// Write the result as JSON.
     #[arg(long, global = true)]
     pub json: bool,

@@ -100,7 +100,7 @@ pub async fn carry(context: &Context, path: &Path) -> Result<Brought, Trouble> {
 async fn knock(context: &Context) -> Result<(), Trouble> {
     let ping = context.director.request(Method::GET, "monitoring/ping")?;
     match context.director.send_again(ping).await {
-        Err(away @ Trouble::Unreachable { .. }) => Err(away),
+        Err(away @ (Trouble::Unreachable { .. } | Trouble::Untrusted { .. })) => Err(away),
         _ => Ok(()),
     }
 }

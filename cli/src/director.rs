@@ -1,7 +1,9 @@
 //! The calls to the Director. What only asks is tried again for a moment when no answer comes; so is what
 //! may safely be said twice. Everything else is said once.
 
+use crate::client::client;
 use crate::trouble::Trouble;
+use crate::trust::{Trust, explain};
 use atq_api_spec::task::{FieldError, Task};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
 use serde::Deserialize;
@@ -9,17 +11,12 @@ use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Until there is a connection.
-const CONNECT: Duration = Duration::from_secs(5);
 /// Until the answer begins.
 const ANSWER: Duration = Duration::from_secs(30);
 /// The Director waits up to 90 s for the clean-up before it says what is left.
 const CLEAN_UP: Duration = Duration::from_secs(100);
 /// Between two pieces of an answer.
 pub const PIECE: Duration = Duration::from_secs(60);
-/// What helps when there is no client for `https`.
-const NO_CERTIFICATES: &str =
-    "`https` needs the machine's certificates: the package `ca-certificates`, or `SSL_CERT_FILE`";
 /// Pauses between tries.
 const PAUSES: [Duration; 3] = [
     Duration::from_millis(200),
@@ -51,11 +48,17 @@ impl Director {
     /// # Errors
     /// When that is no URL.
     pub fn at(url: &str) -> Result<Self, Trouble> {
+        Self::trusting(url, &Trust::default())
+    }
+
+    /// [`Director::at`], with certificates that are trusted besides those of the machine.
+    ///
+    /// # Errors
+    /// When that is no URL, or there is no certificate to trust.
+    pub fn trusting(url: &str, trust: &Trust) -> Result<Self, Trouble> {
         let wrong = |why: String| {
-            // What is before an `@` may be a password.
-            let url = url.rsplit_once('@').map_or(url, |(_, host)| host);
             Trouble::usage(
-                format!("`{url}` is not the URL of a Director: {why}"),
+                format!("`{}` is not the URL of a Director: {why}", harmless(url)),
                 "for example http://127.0.0.1:8080",
             )
         };
@@ -67,23 +70,16 @@ impl Director {
                 "expected `http://` or `https://` and a host".to_owned(),
             ));
         }
+        if base.query().is_some() || base.fragment().is_some() || base.path().contains('@') {
+            return Err(wrong(
+                "`?`, `#`, and `@` after the host have no place in it; in a password `/`, `?` and `#` are \
+                 `%2F`, `%3F` and `%23`"
+                    .to_owned(),
+            ));
+        }
         // The second one in a process is refused, and is the same.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let mut client = reqwest::Client::builder()
-            .user_agent(concat!("atq/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT);
-        if is_this_machine(&base) {
-            // A proxy would look for the Director on its own machine.
-            client = client.no_proxy();
-        }
-        if base.scheme() == "http" {
-            // A container with nothing but this program has no certificates, and could not call at all.
-            client = client.tls_certs_only(Vec::<reqwest::Certificate>::new());
-        }
-        let client = client.build().map_err(|error| {
-            let message = format!("no HTTP client: {}", innermost(&error));
-            Trouble::failed(message, NO_CERTIFICATES)
-        })?;
+        let client = client(&base, trust)?;
         let shown = shown(&base);
         Ok(Self {
             base,
@@ -255,7 +251,14 @@ impl Director {
     }
 
     fn silent(&self, error: &reqwest::Error) -> Trouble {
-        self.unreachable(innermost(error).to_string())
+        match explain(error) {
+            Some((reason, hint)) => Trouble::Untrusted {
+                url: self.url().to_owned(),
+                reason,
+                hint,
+            },
+            None => self.unreachable(innermost(error).to_string()),
+        }
     }
 
     /// Removes a task with all that is kept of it. Said once: when the answer is lost, a second try could not
@@ -283,14 +286,9 @@ fn shown(base: &Url) -> String {
     url.as_str().trim_end_matches("/api/").to_owned()
 }
 
-/// Whether the URL names the machine on which this program runs, whatever proxies there are.
-fn is_this_machine(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || address
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+/// What cannot be read as a URL, without what is before an `@`, which may be a password.
+fn harmless(url: &str) -> &str {
+    url.rsplit_once('@').map_or(url, |(_, host)| host)
 }
 
 /// What an error comes from; what wraps it says only where it came through.
@@ -355,23 +353,33 @@ mod tests {
     }
 
     #[test]
-    fn what_is_on_this_machine() {
-        let is = |url: &str| is_this_machine(&Url::parse(url).unwrap());
+    fn no_part_of_a_password_is_shown() {
         for url in [
-            "http://127.0.0.1:8080/",
-            "http://LocalHost/",
-            "http://[::1]:1/",
+            "http://me:se/cret@a:1",
+            "http://me:12#secret@a:1",
+            "http://me:12/secret@a:1",
+            "http://me:12?secret@a",
+            "http://me:se@cret@a:99999",
+            "me:secret@a",
+            "http://me:secret@",
         ] {
-            assert!(is(url), "{url}");
-        }
-        for url in ["http://10.0.0.1/", "http://localhost.example.com/"] {
-            assert!(!is(url), "{url}");
+            match Director::at(url) {
+                Ok(director) => assert!(!director.url().contains("cret"), "{url}"),
+                Err(trouble) => assert!(!trouble.to_string().contains("cret"), "{trouble}"),
+            }
         }
     }
 
     #[test]
     fn what_is_no_url_is_told() {
-        for url in ["127.0.0.1:8080", "director", "ftp://a", ""] {
+        for url in [
+            "127.0.0.1:8080",
+            "director",
+            "ftp://a",
+            "",
+            "http://a:1?x",
+            "http://a:1#x",
+        ] {
             let trouble = Director::at(url).unwrap_err();
             assert_eq!(trouble.exit(), crate::exit::Exit::Usage, "{url}");
         }

@@ -2,7 +2,7 @@
 //! and ends with an exit code that a pipeline can trust.
 //!
 //! - [`args`]: what can be asked for; [`exit`]: how it can end; [`trouble`]: what can go wrong;
-//! - [`settings`]: where the Director is; [`director`]: the calls to it;
+//! - [`settings`]: where the Director is; [`director`]: the calls to it; [`client`] and [`trust`]: connections;
 //! - [`out`] and [`table`]: lines, JSON, colours, columns;
 //! - [`definition`] and [`bundle`]: what is sent; [`keep`], [`junit`], [`gitlab`]: what is brought back;
 //! - [`logs`] and [`events`]: what is followed; [`again`]: patience with lost connections; [`fetch`] and
@@ -15,6 +15,7 @@ pub mod args;
 pub mod bundle;
 #[cfg(test)]
 mod canned;
+pub mod client;
 pub mod commands;
 pub mod definition;
 pub mod director;
@@ -30,6 +31,7 @@ pub mod run;
 pub mod settings;
 pub mod table;
 pub mod trouble;
+pub mod trust;
 pub mod unpack;
 
 use args::Args;
@@ -76,10 +78,9 @@ pub fn misunderstood(fault: &clap::Error) {
 }
 
 async fn perform(args: Args, out: Out) -> Result<Exit, Trouble> {
-    let url = match args.command.needs_director() {
-        true => settings::url(args.url.as_deref())?,
-        false => settings::DEFAULT_URL.to_owned(),
+    let director = match args.command.needs_director() {
+        true => settings::director(args.url.as_deref(), args.ca.as_deref())?,
+        false => Director::at(settings::DEFAULT_URL)?,
     };
-    let director = Director::at(&url)?;
     commands::perform(&Context { director, out }, &args.command).await
 }
