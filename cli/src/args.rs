@@ -98,7 +98,8 @@ pub struct Definition {
     /// The definition, JSON or YAML; `-` is standard input.
     #[arg(value_name = "TASK")]
     pub task: PathBuf,
-    /// Sets a field, for example `worker.replicas=5` or `criteria[0]=p95 < 2s`; the value is JSON, else text.
+    /// Sets a field, for example `worker.replicas=5` or `criteria[0]=p95 < 2s`; the value is JSON where
+    /// the field takes something else than text.
     #[arg(long = "set", value_name = "FIELD=VALUE")]
     pub set: Vec<String>,
     /// Sets a variable of the environment of master and workers.

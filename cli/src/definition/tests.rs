@@ -391,6 +391,21 @@ proptest! {
 }
 
 #[test]
+fn utf_16_is_named() {
+    let text = r#"{"name": "load"}"#;
+    let wide = |endian: fn(u16) -> [u8; 2], mark: &str| {
+        let units = mark.encode_utf16().chain(text.encode_utf16());
+        units.flat_map(endian).collect::<Vec<u8>>()
+    };
+    for mark in ["\u{feff}", ""] {
+        for bytes in [wide(u16::to_le_bytes, mark), wide(u16::to_be_bytes, mark)] {
+            let fault = source::understand(&bytes, true).unwrap_err();
+            assert!(fault.message.contains("UTF-16"), "{}", fault.message);
+        }
+    }
+}
+
+#[test]
 fn the_deepest_definition_is_read_or_refused() {
     for depth in [30, 33, 100, 127, 128, 1000, 100_000] {
         let text = "[".repeat(depth) + &"]".repeat(depth);
