@@ -242,7 +242,10 @@ mod tests {
             ("worker.args[1]", "/worker/args/1"),
             ("worker.environment[0]", "/worker/environment/0"),
             ("worker.networks[0]", "/worker/networks/0"),
-            ("worker.labels.com.example.build", "/worker/labels/com.example.build"),
+            (
+                "worker.labels.com.example.build",
+                "/worker/labels/com.example.build",
+            ),
             ("waitCommand.command", "/waitCommand/command"),
             ("waitCommand.expectedResult", "/waitCommand/expectedResult"),
             ("criteria[0]", "/criteria/0"),

@@ -11,7 +11,7 @@ use crate::evidence::Source;
 use crate::orchestrator::View;
 use crate::swarm::{LogLine, LogStream};
 use crate::task::event::{self, Event, Record, WorkerSeen};
-use crate::task::spec::{self, WaitSpec};
+use crate::task::spec::{self, TaskName, WaitSpec};
 use crate::task::state::{self, Outcome, State};
 use crate::task::timestamp::Timestamp;
 use atq_api_spec::bundle::{BundleDetails, BundleFile};
@@ -55,7 +55,10 @@ pub fn task(view: &View) -> Task {
             .failure
             .as_ref()
             .map(|failure| failure.message.clone()),
-        failure: state.failure.as_ref().map(failure),
+        failure: state
+            .failure
+            .as_ref()
+            .map(|failed| failure(failed, &spec.name)),
         timings: timings(state, view.now),
         workers: view.workers.iter().map(worker).collect(),
         queue_position: view.queue_position,
@@ -110,7 +113,7 @@ fn on_worker_loss(policy: spec::OnWorkerLoss) -> OnWorkerLoss {
     }
 }
 
-fn failure(failure: &event::Failure) -> Failure {
+fn failure(failure: &event::Failure, task: &TaskName) -> Failure {
     let code = serde_json::to_value(failure.code).ok();
     Failure {
         step: step(failure.step),
@@ -120,7 +123,8 @@ fn failure(failure: &event::Failure) -> Failure {
             .unwrap_or_default()
             .to_owned(),
         message: failure.message.clone(),
-        hint: failure.hint.clone(),
+        // Also of a failure that was recorded without the name, as that of a master's exit is.
+        hint: failure.hint.replace(event::TASK_ID, task.as_str()),
     }
 }
 
