@@ -178,6 +178,9 @@ pub struct Validate {
     /// The definition and what is changed in it.
     #[command(flatten)]
     pub definition: Definition,
+    /// The bundle of `run`: a `fileid` that is missing is no fault then.
+    #[arg(long, value_name = "DIR|ZIP")]
+    pub bundle: Option<PathBuf>,
 }
 
 /// `atq upload`.

@@ -311,7 +311,7 @@ fn the_limit_of_replicas_is_the_directors_but_for_validate() {
     let (_dir, mut args) = args("load.yaml", SMALL);
     args.set = vec!["worker.replicas=1001".into()];
     assert_eq!(load(&args).unwrap().payload["worker"]["replicas"], 1001);
-    let (_, faults) = check(&args).unwrap();
+    let faults = check(&args, false).unwrap().faults;
     assert_eq!(
         faults[0].message,
         "is 1001; expected a whole number from 1 to 1000"
