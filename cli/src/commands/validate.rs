@@ -36,7 +36,11 @@ pub async fn validate(context: &Context, args: &Validate) -> Result<Exit, Troubl
         warnings,
         takes_bundle,
     } = definition::check(&args.definition, args.bundle.is_some())?;
-    if let Some(bundle) = args.bundle.as_deref().filter(|_| !takes_bundle) {
+    if let Some(bundle) = args
+        .bundle
+        .as_deref()
+        .filter(|_| faults.is_empty() && !takes_bundle)
+    {
         return Err(bundle::no_place(bundle));
     }
     for warning in &warnings {
@@ -100,7 +104,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_runs_with_a_bundle_is_valid_with_a_bundle() {
-        let split = "{name: load, master: {alias: m, image: a}, worker: {alias: w, image: b, split: [{path: a.csv}]}}";
+        let split = "{name: load, master: {alias: m, image: a}, worker: {alias: w, image: b, split: [{path: a.csv, header: true}]}}";
         assert_eq!(validated(split, true).await, Exit::Pass);
         assert_eq!(validated(split, false).await, Exit::Usage);
         assert_eq!(validated("name: load", true).await, Exit::Usage);
