@@ -10,8 +10,19 @@ use std::time::Duration;
 #[command(name = "atq", version, disable_help_subcommand = true, after_help = exit_codes())]
 pub struct Args {
     /// Where the Director is; else `url` of the configuration file, else http://127.0.0.1:8080.
-    #[arg(long, global = true, value_name = "URL", env = "ATQ_URL")]
+    // A value of the environment is not shown in the help, since it may hold a password.
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "ATQ_URL",
+        hide_env_values = true
+    )]
     pub url: Option<String>,
+    /// Certificates (PEM) to trust besides those of the machine: the Director's own, or its authority's; else `ca` of
+    /// the configuration file.
+    #[arg(long, global = true, value_name = "FILE", env = "ATQ_CA")]
+    pub ca: Option<PathBuf>,
     /// Write the result as JSON.
     #[arg(long, global = true)]
     pub json: bool,
@@ -87,7 +98,8 @@ pub struct Definition {
     /// The definition, JSON or YAML; `-` is standard input.
     #[arg(value_name = "TASK")]
     pub task: PathBuf,
-    /// Sets a field, for example `worker.replicas=5` or `criteria[0]=p95 < 2s`; the value is JSON, else text.
+    /// Sets a field, for example `worker.replicas=5` or `criteria[0]=p95 < 2s`; the value is JSON where
+    /// the field takes something else than text.
     #[arg(long = "set", value_name = "FIELD=VALUE")]
     pub set: Vec<String>,
     /// Sets a variable of the environment of master and workers.
@@ -180,6 +192,9 @@ pub struct Validate {
     /// The definition and what is changed in it.
     #[command(flatten)]
     pub definition: Definition,
+    /// The bundle of `run`: a `fileid` that is missing is no fault then.
+    #[arg(long, value_name = "DIR|ZIP")]
+    pub bundle: Option<PathBuf>,
 }
 
 /// `atq upload`.

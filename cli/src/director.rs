@@ -4,6 +4,7 @@
 use crate::again::may_pass;
 use crate::run::invocation::Invocation;
 use crate::trouble::Trouble;
+use crate::trust::{Trust, explain};
 use atq_api_spec::task::{FieldError, Task};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
 use serde::Deserialize;
@@ -59,7 +60,15 @@ impl Director {
     /// # Errors
     /// When that is no URL.
     pub fn at(url: &str) -> Result<Self, Trouble> {
-        let route = Route::to(url)?;
+        Self::trusting(url, &Trust::default())
+    }
+
+    /// [`Director::at`], with certificates that are trusted besides those of the machine.
+    ///
+    /// # Errors
+    /// When that is no URL, or there is no certificate to trust.
+    pub fn trusting(url: &str, trust: &Trust) -> Result<Self, Trouble> {
+        let route = Route::to(url, trust)?;
         Ok(Self {
             shown: shown(&route.base),
             route: Arc::new(Mutex::new(route)),
@@ -272,7 +281,7 @@ impl Director {
                 "is a login in between? `--url` takes the URL of the Director itself",
             ));
         };
-        let route = Route::to(base.as_str())?;
+        let route = Route::to(base.as_str(), &self.route().trust)?;
         *self.route.lock().unwrap_or_else(PoisonError::into_inner) = route;
         Ok(to)
     }
@@ -304,7 +313,14 @@ impl Director {
     }
 
     fn silent(&self, error: &reqwest::Error) -> Trouble {
-        self.unreachable(innermost(error).to_string())
+        match explain(error) {
+            Some((reason, hint)) => Trouble::Untrusted {
+                url: self.url().to_owned(),
+                reason,
+                hint,
+            },
+            None => self.unreachable(innermost(error).to_string()),
+        }
     }
 
     /// Removes a task with all that is kept of it; of an invocation only if it may.

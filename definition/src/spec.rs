@@ -295,6 +295,16 @@ pub struct Fault {
     pub message: String,
 }
 
+/// How the message of a fault ends whose field takes text.
+const TEXT_EXPECTED: &str = "; expected a string";
+
+impl Fault {
+    /// Whether the field takes text, and has a value of another type.
+    pub fn wants_text(&self) -> bool {
+        self.message.ends_with(TEXT_EXPECTED)
+    }
+}
+
 /// What outside of the definition a definition is checked against.
 pub trait Surroundings {
     /// Largest number of replicas of one service.

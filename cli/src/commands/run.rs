@@ -95,16 +95,15 @@ async fn prepare(context: &Context, args: &Run) -> Result<Loaded, Trouble> {
         true => definition::load_for_bundle(&args.definition)?,
         false => definition::load(&args.definition)?,
     };
+    if args.bundle.is_none() {
+        for warning in definition::warnings(&loaded.payload) {
+            context.out.progress(format!("warning: {warning}"));
+        }
+    }
     if let Some(path) = &args.bundle {
         // Asked before anything is sent.
         if !loaded.clone().use_bundle("") {
-            return Err(Trouble::usage(
-                format!(
-                    "`--bundle {}` has no place: no service lacks a `fileid`",
-                    path.display()
-                ),
-                "remove `fileid` from `master` or `worker`, or leave `--bundle` out",
-            ));
+            return Err(bundle::no_place(path));
         }
         let id = bundle::bring(context, path).await?;
         loaded.use_bundle(&id);

@@ -12,7 +12,7 @@ Needs sh, curl and jq. TASK is a definition in JSON.
   --url URL            the Director (ATQ_URL, else http://127.0.0.1:8080)
   --bundle ZIP         for the services whose `fileid` is missing (a directory needs the program zip)
   --criterion TEXT     adds a criterion, for example 'p95 < 500ms'
-  --set FIELD=VALUE    sets a field, for example worker.replicas=5; the value is JSON, else text
+  --set FIELD=VALUE    sets a field, for example worker.replicas=5; JSON where no text is expected
   --env NAME=VALUE     sets a variable of the environment of master and workers
   --name NAME          the task's name
   --replace            removes a task of this name that is over, before the start
@@ -32,6 +32,7 @@ SIGTERM, SIGINT and SIGHUP stop the task, unless another client has started it w
 environment:
   ATQ_URL          see --url
   ATQ_IDEMPOTENCY_KEY  names this run of the program (a random key); with it, stop ends only what was started with it
+  ATQ_CA           certificates (PEM) that are trusted: the Director's own, or its authority's
   ATQ_POLL         seconds between two looks at the task (2)
   ATQ_PATIENCE     seconds without an answer of the Director until it counts as gone (60)
 HELP
@@ -50,6 +51,50 @@ note() { printf '%s\n' "$*" >&2; }
 
 # ---------------------------------------------------------------- HTTP
 
+# curl, with what the URL asks for. User and password are in a file that no other user can read, since arguments are in
+# the list of processes.
+request() {
+  set -- -K "$DIR/curlrc" "$@"
+  curl "$@"
+}
+
+# Takes user and password out of URL, so that no message can show them, and writes what curl is to be told.
+set_url() {
+  URL=${1%/} user=
+  case $URL in
+    *://*@*)
+      user=${URL#*://}
+      user=${user%@*}
+      # Without a colon, curl would ask for the password.
+      case $user in *:*) ;; *) user=$user: ;; esac
+      URL=${URL%%://*}://${URL##*@}
+      ;;
+  esac
+  {
+    [ -z "$user" ] || printf 'user = "%s"\n' "$(decoded "$user" | sed 's/[\\"]/\\&/g')"
+    # A proxy would look for this machine on its own.
+    case ${URL#*://} in
+      localhost | localhost[:/]* | 127.* | \[::1\]*) echo 'noproxy = "*"' ;;
+    esac
+    [ -z "${ATQ_CA:-}" ] || printf 'cacert = "%s"\n' "$(printf %s "$ATQ_CA" | sed 's/[\\"]/\\&/g')"
+  } >"$DIR/curlrc"
+}
+
+# decoded TEXT: `%40` of a URL is `@`.
+decoded() {
+  # shellcheck disable=SC2016  # awk's own variables
+  printf '%s' "$1" | LC_ALL=C awk '{
+    out = ""
+    while (match($0, /%[0-9A-Fa-f][0-9A-Fa-f]/)) {
+      hex = tolower(substr($0, RSTART + 1, 2))
+      code = (index("0123456789abcdef", substr(hex, 1, 1)) - 1) * 16 + index("0123456789abcdef", substr(hex, 2, 1)) - 1
+      out = out substr($0, 1, RSTART - 1) sprintf("%c", code)
+      $0 = substr($0, RSTART + 3)
+    }
+    printf "%s", out $0
+  }'
+}
+
 # call SECONDS METHOD PATH CURL-ARGS...: the status is left in $STATUS (000: no answer), the body in $DIR/body.
 # A redirect is followed with the same method and body, and all calls after it go to the new place.
 call() {
@@ -57,7 +102,7 @@ call() {
   shift 3
   while :; do
     : >"$DIR/body"
-    answer=$(curl -sS -m "$seconds" -X "$method" -o "$DIR/body" -D "$DIR/headers" -w '%{http_code} %{redirect_url}' \
+    answer=$(request -sS -m "$seconds" -X "$method" -o "$DIR/body" -D "$DIR/headers" -w '%{http_code} %{redirect_url}' \
       "$@" "$URL$path" 2>"$DIR/curl") || answer=000
     STATUS=${answer%% *} TO=${answer#* }
     case $STATUS in 301 | 302 | 307 | 308) moved || return 0 ;; *) return 0 ;; esac
@@ -70,7 +115,9 @@ moved() {
   [ "$hops" -le 5 ] || return 1
   case $TO in *"$path") ;; *) return 1 ;; esac
   case $URL:$TO in https:*:http:*) return 1 ;; esac
-  URL=${TO%"$path"}
+  new=${TO%"$path"} from=${URL#*://} to=${TO#*://}
+  # A password is for the host that it was given for.
+  if [ "${from%%/*}" = "${to%%/*}" ]; then URL=$new; else set_url "$new"; fi
 }
 
 # call_again SECONDS METHOD PATH CURL-ARGS...: for calls that may be made twice. Who is busy or away (429, 502 to 504,
@@ -147,9 +194,18 @@ apply_changes() {
       criterion) change "--criterion" '.criteria = ((.criteria // []) + [env.TEXT])' ;;
       set)
         # shellcheck disable=SC2016  # variables of jq
-        change "--set \`${TEXT%%=*}\`" '(env.TEXT | split("=")) as $parts | ($parts[1:] | join("=")) as $text
+        change "--set \`${TEXT%%=*}\`" '
+          # What looks like a number stays text where the definition takes text.
+          def is_text:
+            (length == 1 and (.[0] | IN("name", "onWorkerLoss", "delivery")))
+            or (length > 1 and .[0] == "criteria")
+            or (.[0] == "waitCommand" and (.[1] | IN("command", "expectedResult")))
+            or (length == 2 and (.[1] | IN("alias", "image", "user", "fileid")))
+            or (length == 3 and (.[1] | IN("args", "environment", "networks", "labels")));
+          (env.TEXT | split("=")) as $parts | ($parts[1:] | join("=")) as $text
           | setpath($parts[0] | split(".") | map(. as $key | try tonumber catch $key);
-                    try ($text | fromjson) catch $text)'
+                    (try ($text | fromjson) catch $text)
+                    | if type != "string" and ($parts[0] | split(".") | is_text) then $text else . end)'
         ;;
       env)
         # shellcheck disable=SC2016  # variables of jq
@@ -581,7 +637,7 @@ main() {
   trap 'rm -rf "$DIR"' EXIT
   trap on_signal TERM INT HUP
   options "$@"
-  URL=${URL%/}
+  set_url "$URL"
   [ "$COMMAND" = run ] && run
   NAME=$TASK
   valid_name "$NAME" || die 2 "\`$NAME\` is not the name of a task"

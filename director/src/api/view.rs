@@ -11,7 +11,7 @@ use crate::evidence::Source;
 use crate::orchestrator::{View, limits};
 use crate::swarm::{LogLine, LogStream};
 use crate::task::event::{self, Event, Record, WorkerSeen};
-use crate::task::spec::{self, WaitSpec};
+use crate::task::spec::{self, TaskName, WaitSpec};
 use crate::task::state::{self, Outcome, State};
 use crate::task::terms::{Key, Terms};
 use crate::task::timestamp::Timestamp;
@@ -62,7 +62,7 @@ pub fn task(view: &View) -> Task {
         failure: state
             .failure
             .as_ref()
-            .map(|failed| failure(failed, &state.last_lines)),
+            .map(|failed| failure(failed, &spec.name, &state.last_lines)),
         timings: timings(state, view.now),
         workers: view.workers.iter().map(worker).collect(),
         queue_position: view.queue_position,
@@ -133,7 +133,7 @@ fn on_worker_loss(policy: spec::OnWorkerLoss) -> OnWorkerLoss {
     }
 }
 
-fn failure(failure: &event::Failure, last_lines: &[String]) -> Failure {
+fn failure(failure: &event::Failure, task: &TaskName, last_lines: &[String]) -> Failure {
     let code = serde_json::to_value(failure.code).ok();
     Failure {
         step: step(failure.step),
@@ -143,7 +143,8 @@ fn failure(failure: &event::Failure, last_lines: &[String]) -> Failure {
             .unwrap_or_default()
             .to_owned(),
         message: failure.message.clone(),
-        hint: failure.hint.clone(),
+        // Also of a failure that was recorded without the name, as that of a master's exit is.
+        hint: failure.hint.replace(event::TASK_ID, task.as_str()),
         last_lines: last_lines.to_vec(),
     }
 }

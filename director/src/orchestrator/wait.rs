@@ -3,7 +3,7 @@
 use super::run::Run;
 use super::{Steering, advice};
 use crate::swarm::SwarmError;
-use crate::task::event::{Failure, FailureCode};
+use crate::task::event::{Failure, FailureCode, TASK_ID};
 use crate::task::state::Step;
 use std::future::Future;
 use std::time::Duration;
@@ -141,7 +141,7 @@ impl Run {
             step,
             code,
             message,
-            hint,
+            hint: hint.replace(TASK_ID, self.spec.name.as_str()),
         }
     }
 

@@ -22,6 +22,9 @@ pub struct Record {
     pub event: Event,
 }
 
+/// Stands for the name of the task in a hint, until it is known.
+pub const TASK_ID: &str = "{id}";
+
 /// Why a task errored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {

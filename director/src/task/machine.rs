@@ -308,6 +308,8 @@ fn master_exit(exit_code: Option<i64>, memory_limit: Option<u64>, lost: &[LostWo
         Some(143) => format!(
             "somebody else ended it: its service was removed, or its node was drained; {log}"
         ),
+        Some(127) => format!("{}; {log}", exit_code::NOT_FOUND),
+        Some(126) => format!("{}; {log}", exit_code::NOT_EXECUTABLE),
         _ => log,
     };
     Failure {
