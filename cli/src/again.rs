@@ -77,6 +77,7 @@ pub fn may_pass(trouble: &Trouble) -> bool {
         Trouble::Rejected { .. }
         | Trouble::Usage { .. }
         | Trouble::Faults { .. }
+        | Trouble::Untrusted { .. }
         | Trouble::Failed { .. } => false,
     }
 }

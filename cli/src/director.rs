@@ -2,7 +2,9 @@
 //! may safely be said twice. Everything else is said once.
 
 use crate::again::may_pass;
+use crate::run::invocation::Invocation;
 use crate::trouble::Trouble;
+use crate::trust::{Trust, explain};
 use atq_api_spec::task::{FieldError, Task};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
 use serde::Deserialize;
@@ -58,7 +60,15 @@ impl Director {
     /// # Errors
     /// When that is no URL.
     pub fn at(url: &str) -> Result<Self, Trouble> {
-        let route = Route::to(url)?;
+        Self::trusting(url, &Trust::default())
+    }
+
+    /// [`Director::at`], with certificates that are trusted besides those of the machine.
+    ///
+    /// # Errors
+    /// When that is no URL, or there is no certificate to trust.
+    pub fn trusting(url: &str, trust: &Trust) -> Result<Self, Trouble> {
+        let route = Route::to(url, trust)?;
         Ok(Self {
             shown: shown(&route.base),
             route: Arc::new(Mutex::new(route)),
@@ -271,7 +281,7 @@ impl Director {
                 "is a login in between? `--url` takes the URL of the Director itself",
             ));
         };
-        let route = Route::to(base.as_str())?;
+        let route = Route::to(base.as_str(), &self.route().trust)?;
         *self.route.lock().unwrap_or_else(PoisonError::into_inner) = route;
         Ok(to)
     }
@@ -303,16 +313,31 @@ impl Director {
     }
 
     fn silent(&self, error: &reqwest::Error) -> Trouble {
-        self.unreachable(innermost(error).to_string())
+        match explain(error) {
+            Some((reason, hint)) => Trouble::Untrusted {
+                url: self.url().to_owned(),
+                reason,
+                hint,
+            },
+            None => self.unreachable(innermost(error).to_string()),
+        }
     }
 
-    /// Removes a task with all that is kept of it.
+    /// Removes a task with all that is kept of it; of an invocation only if it may.
     ///
     /// # Errors
-    /// When there is no such task, or something is left of it.
-    pub async fn remove_task(&self, name: &str) -> Result<(), Trouble> {
+    /// When there is no such task, it is of another invocation, or something is left of it.
+    pub async fn remove_task(
+        &self,
+        name: &str,
+        invocation: Option<&Invocation>,
+    ) -> Result<(), Trouble> {
         let path = format!("task/{}", segment(name));
-        self.remove(&path, CLEAN_UP).await
+        let sign = |request| match invocation {
+            Some(invocation) => invocation.sign(request),
+            None => request,
+        };
+        self.remove_with(&path, CLEAN_UP, sign).await
     }
 
     /// Removes what is at `path`. When an answer is lost it is asked again: that nothing is there then is what was
@@ -321,10 +346,19 @@ impl Director {
     /// # Errors
     /// When there is nothing, or it cannot be removed.
     pub async fn remove(&self, path: &str, patience: Duration) -> Result<(), Trouble> {
+        self.remove_with(path, patience, |request| request).await
+    }
+
+    async fn remove_with(
+        &self,
+        path: &str,
+        patience: Duration,
+        sign: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<(), Trouble> {
         let mut pauses = Pauses::default();
         let mut may_be_done = false;
         loop {
-            let request = self.request(Method::DELETE, path)?;
+            let request = sign(self.request(Method::DELETE, path)?);
             match self.send_within(request, patience).await {
                 Ok(_) => return Ok(()),
                 Err(trouble) if may_be_done && trouble.is_absence() => return Ok(()),

@@ -67,6 +67,17 @@ pub enum Trouble {
         /// Why not.
         reason: String,
     },
+    /// The Director's certificate is not trusted, or there is no encryption. Nothing was sent, and another try is of
+    /// no use.
+    #[error("no encrypted connection to `{url}`: {reason}")]
+    Untrusted {
+        /// Where the Director is.
+        url: String,
+        /// Why not.
+        reason: String,
+        /// What to do.
+        hint: &'static str,
+    },
     /// Something on this machine, or between it and the Director, does not work.
     #[error("{message}")]
     Failed {
@@ -99,7 +110,7 @@ impl Trouble {
                 Exit::InfrastructureFailed
             }
             Self::Rejected { .. } | Self::Busy { .. } => Exit::Rejected,
-            Self::Unreachable { .. } => Exit::Unreachable,
+            Self::Unreachable { .. } | Self::Untrusted { .. } => Exit::Unreachable,
             Self::Failed { .. } => Exit::InfrastructureFailed,
         }
     }
@@ -126,6 +137,7 @@ impl Trouble {
     pub fn hint(&self) -> &str {
         match self {
             Self::Usage { hint, .. } | Self::Failed { hint, .. } => hint,
+            Self::Untrusted { hint, .. } => hint,
             Self::Rejected { .. } | Self::Busy { .. } | Self::Faults { .. } => "",
             Self::Unreachable { .. } => {
                 "is it running? `--url`, `ATQ_URL` or the configuration file say where it is"

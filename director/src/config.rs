@@ -27,7 +27,7 @@ pub use images::{ImageFault, ImageRule, Images, Variable};
 pub use retention::Retention;
 
 use crate::registry::{Password, RegistryAuth};
-use crate::task::spec::Delivery;
+use crate::task::spec::{Delivery, MAX_STOP_GRACE};
 use document::Section;
 
 /// Names that are looked for in the working directory, in this order.
@@ -102,6 +102,10 @@ pub struct Limits {
     pub results_bytes: u64,
     /// What is kept of the log of a container.
     pub log_bytes: u64,
+    /// Processes and threads of a container of a task; 0: not limited.
+    pub pids: u64,
+    /// Seconds that a definition may ask for between SIGTERM and SIGKILL.
+    pub stop_grace_period: u64,
 }
 
 impl Default for Limits {
@@ -113,6 +117,8 @@ impl Default for Limits {
             replicas: 1000,
             results_bytes: 8 << 30,
             log_bytes: 68 << 20,
+            pids: 16_384,
+            stop_grace_period: MAX_STOP_GRACE,
         }
     }
 }
@@ -317,8 +323,13 @@ impl Limits {
         let entries = section.optional("entries", |v| fields::integer(v, 1, 10_000_000));
         let replicas = section.optional("replicas", |v| fields::integer(v, 1, 100_000));
         let log_bytes = section.optional("logBytes", |v| fields::integer(v, 65_536, 1 << 40));
+        let pids = section.optional("pids", |v| fields::integer(v, 0, 1 << 22));
+        let grace = |v: &_| fields::integer(v, 1, MAX_STOP_GRACE);
+        let stop_grace_period = section.optional("stopGracePeriod", grace);
         section.finish();
         Self {
+            pids: pids.unwrap_or(default.pids),
+            stop_grace_period: stop_grace_period.unwrap_or(default.stop_grace_period),
             log_bytes: log_bytes.unwrap_or(default.log_bytes),
             upload_bytes,
             unpacked_bytes,

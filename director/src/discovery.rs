@@ -120,6 +120,7 @@ impl HttpDiscovery {
     pub fn new() -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
             .no_proxy()
+            .dns_resolver(atq_resolver::SystemResolver)
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             // Sidecars speak plain HTTP. The machine's certificates are not read, because an image without any

@@ -5,6 +5,7 @@ use crate::again::may_pass;
 use crate::args::Stop;
 use crate::director::segment;
 use crate::exit::Exit;
+use crate::run::invocation::{given_key, sign};
 use crate::table::word;
 use crate::trouble::Trouble;
 use atq_api_spec::task::{Step, Task, TaskStatus};
@@ -25,7 +26,11 @@ const AWAY: Duration = Duration::from_secs(60);
 /// When there is no such task, or its end cannot be seen.
 pub async fn stop(context: &Context, args: &Stop) -> Result<Exit, Trouble> {
     let path = format!("task/{}/stop", segment(&args.name));
-    let request = context.director.request(Method::POST, &path)?;
+    let key = given_key(args.idempotency_key.as_deref())?;
+    let request = sign(
+        context.director.request(Method::POST, &path)?,
+        key.as_deref(),
+    );
     // Asking twice changes nothing.
     let response = context.director.send_again(request).await?;
     let mut task: Task = context.director.read(response).await?;

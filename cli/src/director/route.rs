@@ -1,15 +1,9 @@
 //! The way to a Director: its base, and a client that fits it. A redirect may change both.
 
-use super::innermost;
+use crate::client::client;
 use crate::trouble::Trouble;
+use crate::trust::Trust;
 use reqwest::Url;
-use std::time::Duration;
-
-/// Until there is a connection.
-const CONNECT: Duration = Duration::from_secs(5);
-/// What helps when there is no client for `https`.
-const NO_CERTIFICATES: &str =
-    "`https` needs the machine's certificates: the package `ca-certificates`, or `SSL_CERT_FILE`";
 
 /// The way to a Director.
 #[derive(Debug, Clone)]
@@ -18,19 +12,19 @@ pub struct Route {
     pub base: Url,
     /// Follows no redirect by itself.
     pub client: reqwest::Client,
+    /// The certificates that are trusted, also after a redirect.
+    pub trust: Trust,
 }
 
 impl Route {
     /// The way to the Director at `url`, with or without `/api` at its end.
     ///
     /// # Errors
-    /// When that is no URL.
-    pub fn to(url: &str) -> Result<Self, Trouble> {
+    /// When that is no URL, or there is no certificate to trust.
+    pub fn to(url: &str, trust: &Trust) -> Result<Self, Trouble> {
         let wrong = |why: String| {
-            // What is before an `@` may be a password.
-            let url = url.rsplit_once('@').map_or(url, |(_, host)| host);
             Trouble::usage(
-                format!("`{url}` is not the URL of a Director: {why}"),
+                format!("`{}` is not the URL of a Director: {why}", harmless(url)),
                 "for example http://127.0.0.1:8080",
             )
         };
@@ -42,27 +36,28 @@ impl Route {
                 "expected `http://` or `https://` and a host".to_owned(),
             ));
         }
+        if base.query().is_some() || base.fragment().is_some() || base.path().contains('@') {
+            return Err(wrong(
+                "`?`, `#`, and `@` after the host have no place in it; in a password `/`, `?` and `#` are \
+                 `%2F`, `%3F` and `%23`"
+                    .to_owned(),
+            ));
+        }
         // The second one in a process is refused, and is the same.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let mut client = reqwest::Client::builder()
-            .user_agent(concat!("atq/", env!("CARGO_PKG_VERSION")))
-            // The client's own way makes a GET of a POST.
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT);
-        if is_this_machine(&base) {
-            // A proxy would look for the Director on its own machine.
-            client = client.no_proxy();
-        }
-        if base.scheme() == "http" {
-            // A container with nothing but this program has no certificates, and could not call at all.
-            client = client.tls_certs_only(Vec::<reqwest::Certificate>::new());
-        }
-        let client = client.build().map_err(|error| {
-            let message = format!("no HTTP client: {}", innermost(&error));
-            Trouble::failed(message, NO_CERTIFICATES)
-        })?;
-        Ok(Self { base, client })
+        let client = client(&base, trust)?;
+        let trust = trust.clone();
+        Ok(Self {
+            base,
+            client,
+            trust,
+        })
     }
+}
+
+/// What cannot be read as a URL, without what is before an `@`, which may be a password.
+fn harmless(url: &str) -> &str {
+    url.rsplit_once('@').map_or(url, |(_, host)| host)
 }
 
 /// The base of a Director that has moved from `base`, so that what was at `url` is at `to` now; none when that is
@@ -95,14 +90,4 @@ pub fn shown(base: &Url) -> String {
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.as_str().trim_end_matches("/api/").to_owned()
-}
-
-/// Whether the URL names the machine on which this program runs, whatever proxies there are.
-pub fn is_this_machine(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || address
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
 }

@@ -64,11 +64,17 @@ fn criteria(results: &[CriterionResult]) -> Vec<String> {
     results.iter().map(line).collect()
 }
 
+/// A line of a log of the tool; what would steer the terminal is replaced.
+pub fn log_line(text: &str) -> String {
+    format!("  | {}", text.replace(char::is_control, "\u{fffd}"))
+}
+
 fn failure(task: &Task) -> Vec<String> {
     let Some(failure) = &task.failure else {
         return Vec::new();
     };
     let mut lines = vec![format!("  `{}`: {}", failure.code, failure.message)];
+    lines.extend(failure.last_lines.iter().map(|line| log_line(line)));
     if !failure.hint.is_empty() {
         lines.push(format!("  {ASIDE}hint: {}{ASIDE:#}", failure.hint));
     }
@@ -129,6 +135,7 @@ mod tests {
                 code: "worker_failed".to_owned(),
                 message: "worker 2: No such image: nothing:1".to_owned(),
                 hint: "is it on every node?".to_owned(),
+                last_lines: vec!["red \u{1b}[31m".to_owned()],
             }),
             judgement: Some(Judgement {
                 verdict: Verdict::Invalid,
@@ -141,6 +148,7 @@ mod tests {
         NOT RUN nightly (exit code 4: the test could not be run; the reason is told)
           the run failed in the step `resolve`
           `worker_failed`: worker 2: No such image: nothing:1
+          | red �[31m
           hint: is it on every node?
         ");
     }

@@ -12,16 +12,17 @@ Needs sh, curl and jq. TASK is a definition in JSON.
   --url URL            the Director (ATQ_URL, else http://127.0.0.1:8080)
   --bundle ZIP         for the services whose `fileid` is missing (a directory needs the program zip)
   --criterion TEXT     adds a criterion, for example 'p95 < 500ms'
-  --set FIELD=VALUE    sets a field, for example worker.replicas=5; the value is JSON, else text
+  --set FIELD=VALUE    sets a field, for example worker.replicas=5; JSON where no text is expected
   --env NAME=VALUE     sets a variable of the environment of master and workers
   --name NAME          the task's name
   --replace            removes a task of this name that is over, before the start
   --results DIR        where to put report, logs and result files
   --junit FILE         writes the verdict as JUnit XML
-  --timeout TIME       stops the test after this time, for example 90s, 30m, 1h30m (24h)
+  --timeout TIME       ends the test after this time, for example 90s, 30m, 1h30m (24h); the Director sees to it,
+                       also when this program has died
   --follow             accepted for the sake of `atq`, and without effect
 
-SIGTERM, SIGINT and SIGHUP stop the task. Exit codes, as those of `atq`:
+SIGTERM, SIGINT and SIGHUP stop the task, unless another client has started it with the same definition. Exit codes, as those of `atq`:
   0  passed                                       5  the test took longer than it may
   1  a criterion does not hold                    6  the test was stopped
   2  the command line, or a file, cannot be used  7  the test says nothing
@@ -30,6 +31,8 @@ SIGTERM, SIGINT and SIGHUP stop the task. Exit codes, as those of `atq`:
 
 environment:
   ATQ_URL          see --url
+  ATQ_IDEMPOTENCY_KEY  names this run of the program (a random key); with it, stop ends only what was started with it
+  ATQ_CA           certificates (PEM) that are trusted: the Director's own, or its authority's
   ATQ_POLL         seconds between two looks at the task (2)
   ATQ_PATIENCE     seconds without an answer of the Director until it counts as gone (60)
 HELP
@@ -48,6 +51,50 @@ note() { printf '%s\n' "$*" >&2; }
 
 # ---------------------------------------------------------------- HTTP
 
+# curl, with what the URL asks for. User and password are in a file that no other user can read, since arguments are in
+# the list of processes.
+request() {
+  set -- -K "$DIR/curlrc" "$@"
+  curl "$@"
+}
+
+# Takes user and password out of URL, so that no message can show them, and writes what curl is to be told.
+set_url() {
+  URL=${1%/} user=
+  case $URL in
+    *://*@*)
+      user=${URL#*://}
+      user=${user%@*}
+      # Without a colon, curl would ask for the password.
+      case $user in *:*) ;; *) user=$user: ;; esac
+      URL=${URL%%://*}://${URL##*@}
+      ;;
+  esac
+  {
+    [ -z "$user" ] || printf 'user = "%s"\n' "$(decoded "$user" | sed 's/[\\"]/\\&/g')"
+    # A proxy would look for this machine on its own.
+    case ${URL#*://} in
+      localhost | localhost[:/]* | 127.* | \[::1\]*) echo 'noproxy = "*"' ;;
+    esac
+    [ -z "${ATQ_CA:-}" ] || printf 'cacert = "%s"\n' "$(printf %s "$ATQ_CA" | sed 's/[\\"]/\\&/g')"
+  } >"$DIR/curlrc"
+}
+
+# decoded TEXT: `%40` of a URL is `@`.
+decoded() {
+  # shellcheck disable=SC2016  # awk's own variables
+  printf '%s' "$1" | LC_ALL=C awk '{
+    out = ""
+    while (match($0, /%[0-9A-Fa-f][0-9A-Fa-f]/)) {
+      hex = tolower(substr($0, RSTART + 1, 2))
+      code = (index("0123456789abcdef", substr(hex, 1, 1)) - 1) * 16 + index("0123456789abcdef", substr(hex, 2, 1)) - 1
+      out = out substr($0, 1, RSTART - 1) sprintf("%c", code)
+      $0 = substr($0, RSTART + 3)
+    }
+    printf "%s", out $0
+  }'
+}
+
 # call SECONDS METHOD PATH CURL-ARGS...: the status is left in $STATUS (000: no answer), the body in $DIR/body.
 # A redirect is followed with the same method and body, and all calls after it go to the new place.
 call() {
@@ -55,7 +102,7 @@ call() {
   shift 3
   while :; do
     : >"$DIR/body"
-    answer=$(curl -sS -m "$seconds" -X "$method" -o "$DIR/body" -D "$DIR/headers" -w '%{http_code} %{redirect_url}' \
+    answer=$(request -sS -m "$seconds" -X "$method" -o "$DIR/body" -D "$DIR/headers" -w '%{http_code} %{redirect_url}' \
       "$@" "$URL$path" 2>"$DIR/curl") || answer=000
     STATUS=${answer%% *} TO=${answer#* }
     case $STATUS in 301 | 302 | 307 | 308) moved || return 0 ;; *) return 0 ;; esac
@@ -68,7 +115,9 @@ moved() {
   [ "$hops" -le 5 ] || return 1
   case $TO in *"$path") ;; *) return 1 ;; esac
   case $URL:$TO in https:*:http:*) return 1 ;; esac
-  URL=${TO%"$path"}
+  new=${TO%"$path"} from=${URL#*://} to=${TO#*://}
+  # A password is for the host that it was given for.
+  if [ "${from%%/*}" = "${to%%/*}" ]; then URL=$new; else set_url "$new"; fi
 }
 
 # call_again SECONDS METHOD PATH CURL-ARGS...: for calls that may be made twice. Who is busy or away (429, 502 to 504,
@@ -91,6 +140,11 @@ retry_after() {
 absent() {
   [ "$STATUS" = 404 ] &&
     jq -e '.code | IN("task_not_found", "no_results", "no_report", "unknown_path")' "$DIR/body" >/dev/null 2>&1
+}
+
+# signed_again SECONDS METHOD PATH CURL-ARGS...: call_again for this invocation: the Director ends nothing of another one.
+signed_again() {
+  if [ -n "$KEY" ]; then call_again "$@" -H "Idempotency-Key: $KEY"; else call_again "$@"; fi
 }
 
 # What the Director says about its refusal, on one line.
@@ -140,9 +194,18 @@ apply_changes() {
       criterion) change "--criterion" '.criteria = ((.criteria // []) + [env.TEXT])' ;;
       set)
         # shellcheck disable=SC2016  # variables of jq
-        change "--set \`${TEXT%%=*}\`" '(env.TEXT | split("=")) as $parts | ($parts[1:] | join("=")) as $text
+        change "--set \`${TEXT%%=*}\`" '
+          # What looks like a number stays text where the definition takes text.
+          def is_text:
+            (length == 1 and (.[0] | IN("name", "onWorkerLoss", "delivery")))
+            or (length > 1 and .[0] == "criteria")
+            or (.[0] == "waitCommand" and (.[1] | IN("command", "expectedResult")))
+            or (length == 2 and (.[1] | IN("alias", "image", "user", "fileid")))
+            or (length == 3 and (.[1] | IN("args", "environment", "networks", "labels")));
+          (env.TEXT | split("=")) as $parts | ($parts[1:] | join("=")) as $text
           | setpath($parts[0] | split(".") | map(. as $key | try tonumber catch $key);
-                    try ($text | fromjson) catch $text)'
+                    (try ($text | fromjson) catch $text)
+                    | if type != "string" and ($parts[0] | split(".") | is_text) then $text else . end)'
         ;;
       env)
         # shellcheck disable=SC2016  # variables of jq
@@ -213,7 +276,7 @@ replace() {
   call_again 60 GET "/task/$NAME"
   case $(jq -r '.status? // ""' "$DIR/body" 2>/dev/null) in
     finished | stopped | errored)
-      call_again 120 DELETE "/task/$NAME"
+      signed_again 120 DELETE "/task/$NAME"
       absent || check "removal of the task \`$NAME\` that is over"
       ;;
   esac
@@ -222,12 +285,17 @@ replace() {
 # An answer that was lost may hide a task that runs: the same definition again is safe, and tells.
 start() {
   STARTED=maybe
-  call_again 60 PUT /task -H 'Content-Type: application/json' --data-binary "@$DIR/task.json"
+  signed_again 60 PUT "/task?timeout=${LIMIT}s" -H 'Content-Type: application/json' --data-binary "@$DIR/task.json"
   case $STATUS in 4??) STARTED= ;; esac
   check "start of \`$NAME\`"
   STARTED=yes BEGUN=$(now)
   printf '{"id": "%s"}' "$NAME" >"$DIR/now.json"
-  note "task $NAME started"
+  if jq -e '.startedBy == "other"' "$DIR/body" >/dev/null 2>&1; then
+    ATTACHED=yes
+    note "task $NAME is already under way, started by another client: it is watched, and not stopped from here"
+  else
+    note "task $NAME started"
+  fi
 }
 
 now() { date +%s; }
@@ -275,11 +343,12 @@ follow() {
   done
 }
 
-stop() { call_again 30 POST "/task/$NAME/stop"; }
+stop() { signed_again 30 POST "/task/$NAME/stop"; }
 
 on_signal() {
   trap '' TERM INT HUP
   [ -n "$STARTED" ] || exit 6
+  if [ -n "$ATTACHED" ]; then note "the task $NAME goes on" && exit 6; fi
   note "stopping the task $NAME"
   stop
   case $STATUS in 2??) ;; *) note "error: it could not be stopped ($STATUS)" ;; esac
@@ -442,7 +511,7 @@ junit() {
 decide() {
   jq -r --arg late "$1" '
     if .status == "errored" then
-      {master_exit: 3, worker_lost: 7, max_duration: 5, workers_timed_out: 5, master_timed_out: 5}[.failure.code // ""] // 4
+      {master_exit: 3, worker_lost: 7, max_duration: 5, timeout: 5, lease_expired: 6, workers_timed_out: 5, master_timed_out: 5}[.failure.code // ""] // 4
     elif .status == "finished" then
       {pass: 0, fail: 1, invalid: 7}[.verdict // ""] //
         (if ((.criteria // []) | length) > 0 or .minSamples != null then 7 else 0 end)
@@ -523,6 +592,7 @@ options() {
 }
 
 run() {
+  [ -n "$KEY" ] || KEY=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
   read_task
   apply_changes
   # Now, and not when the test is over.
@@ -534,9 +604,13 @@ run() {
   late=
   if ! follow "$LIMIT"; then
     late=yes
-    note "not over after $LIMIT s: stopping it"
-    stop
-    follow 120 || note "it is still not over"
+    if [ -n "$ATTACHED" ]; then
+      note "not over after $LIMIT s; it goes on, since another client started it"
+    else
+      note "not over after $LIMIT s: stopping it"
+      stop
+      follow 120 || note "it is still not over"
+    fi
   fi
   code=$(decide "$late")
   keep
@@ -557,12 +631,13 @@ main() {
     command -v "$program" >/dev/null || die 2 "\`$program\` is missing" "for example: apt-get install curl jq"
   done
   URL=${ATQ_URL:-http://127.0.0.1:8080}
-  TASK='' BUNDLE='' NAME='' RESULTS='' JUNIT='' REPLACE='' STARTED='' SAID='' MISSING='' LIMIT=86400 COUNT=0
+  TASK='' BUNDLE='' NAME='' RESULTS='' JUNIT='' REPLACE='' STARTED='' ATTACHED='' SAID='' MISSING='' LIMIT=86400 COUNT=0
+  KEY=${ATQ_IDEMPOTENCY_KEY:-}
   DIR=$(umask 077 && mktemp -d)
   trap 'rm -rf "$DIR"' EXIT
   trap on_signal TERM INT HUP
   options "$@"
-  URL=${URL%/}
+  set_url "$URL"
   [ "$COMMAND" = run ] && run
   NAME=$TASK
   valid_name "$NAME" || die 2 "\`$NAME\` is not the name of a task"

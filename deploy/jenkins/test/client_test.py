@@ -1,5 +1,6 @@
 """Runs atq-load-test.sh against a server that plays the Director. Needs sh, curl and jq."""
 
+import base64
 import contextlib
 import io
 import json
@@ -41,7 +42,8 @@ class Director:
         self.put = put or [(200, {"id": "small", "status": "initializing"})]
         self.upload = upload
         self.existing = existing
-        self.calls, self.bodies, self.files = [], [], {}
+        self.calls, self.bodies, self.users, self.files = [], [], [], {}
+        self.queries, self.keys = {}, []
         self.stopped = threading.Event()
         self.looked = threading.Event()
 
@@ -86,8 +88,13 @@ def handler(director):
     class Handler(BaseHTTPRequestHandler):
         def serve(self):
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.path, _, query = self.path.partition("?")
             director.calls.append(f"{self.command} {self.path}")
+            director.queries[self.command] = query
+            if self.command != "GET" and self.path.startswith("/task"):
+                director.keys.append(self.headers.get("Idempotency-Key"))
             director.bodies.append(body)
+            director.users.append(self.headers.get("Authorization", ""))
             status, answer = director.answer(self.command, self.path, self.headers.get("Accept", ""))
             if status is None:
                 return  # The connection ends without an answer.
@@ -143,7 +150,7 @@ class Client(unittest.TestCase):
         (self.dir / "task.json").write_text(definition if isinstance(definition, str) else json.dumps(definition))
 
     def start(self, url, *arguments):
-        environment = {"PATH": os.environ["PATH"], "ATQ_URL": url, "ATQ_POLL": "0.05", "ATQ_PATIENCE": self.patience_seconds,
+        environment = {"PATH": os.environ["PATH"], "http_proxy": os.environ.get("http_proxy", ""), "ATQ_URL": url, "ATQ_POLL": "0.05", "ATQ_PATIENCE": self.patience_seconds,
                        "TMPDIR": str(self.temporary), "LC_ALL": "C.UTF-8"}
         return subprocess.Popen([SCRIPT, *arguments], cwd=self.dir, env=environment, text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_interrupts)
@@ -285,6 +292,37 @@ class CommandLine(Client):
             "worker": {"replicas": 5, "environment": ["AB=kept", f"A={odd}=1"]},
         })
         self.assertIn("GET /task/other-1", director.calls)
+
+    def test_text_stays_text_where_the_definition_takes_text(self):
+        director = Director()
+        self.assertEqual(self.run_task(
+            director, "--set", "name=20261128", "--set", "worker.labels.build=0123", "--set", "worker.labels.commit=12e4",
+            "--set", "master.args.0=true", "--set", "worker.user=1000", "--set", 'criteria=["errors = 0"]',
+            "--set", 'master.args.1="20"', "--set", "worker.replicas=5"), 0, self.err)
+        sent = self.sent(director)
+        self.assertEqual(sent["name"], "20261128")
+        self.assertEqual(sent["criteria"], ["errors = 0"])
+        self.assertEqual(sent["master"]["args"], ["true", "20"])
+        self.assertEqual(sent["worker"]["labels"], {"build": "0123", "commit": "12e4"})
+        self.assertEqual((sent["worker"]["user"], sent["worker"]["replicas"]), ("1000", 5))
+
+    def test_a_password_in_the_url_is_sent_and_not_shown(self):
+        for given, wanted in (("ci:s3cr%40t", "ci:s3cr@t"), ('ci:s"3\\cr', 'ci:s"3\\cr'), ("ci", "ci:")):
+            director = Director()
+            with serving(director) as url:
+                url = url.replace("://", f"://{given}@")
+                with self.start(url, "run", "task.json") as process:
+                    process.communicate(timeout=60)
+            self.assertEqual({base64.b64decode(a.removeprefix("Basic ")).decode() for a in director.users}, {wanted})
+        with self.start("http://ci:s3cr%40t@127.0.0.1:1", "run", "task.json") as process:
+            out, err = process.communicate(timeout=60)
+        self.assertIn("no Director answers at `http://127.0.0.1:1`", err)
+        self.assertNotIn("s3cr", out + err)
+
+    def test_loopback_never_goes_through_a_proxy(self):
+        os.environ["http_proxy"] = "http://127.0.0.1:1"
+        self.addCleanup(os.environ.pop, "http_proxy")
+        self.assertEqual(self.run_task(Director()), 0, self.err)
 
     def test_a_bundle_goes_where_none_is_named(self):
         (self.dir / "b; c.zip").write_bytes(b"PK\x00the zip")
@@ -442,7 +480,39 @@ class Signals(Client):
                     process.kill()
             self.assertEqual(process.returncode, 6, err)
             self.assertTrue(director.stopped.is_set(), number)
+            # One key for everything that this run of the program has asked for.
+            self.assertEqual(len(set(director.keys)), 1, director.keys)
+            self.assertRegex(director.keys[0], "^[0-9a-f]{32}$")
             self.assertEqual(list(self.temporary.iterdir()), [])
+
+    def test_a_task_of_another_client_is_left(self):
+        attached = {"id": "small", "status": "started", "startedBy": "other"}
+        director = Director([{"status": "started", "step": "running"}], put=[(200, attached)])
+        with serving(director) as url, self.start(url, "run", "task.json") as process:
+            self.assertTrue(director.looked.wait(60))
+            process.send_signal(signal.SIGTERM)
+            try:
+                _, err = process.communicate(timeout=60)
+            finally:
+                process.kill()
+        self.assertEqual(process.returncode, 6, err)
+        self.assertIn("started by another client", err)
+        self.assertFalse(director.stopped.is_set())
+        director = Director([{"status": "started", "step": "running"}], put=[(200, attached)])
+        self.assertEqual(self.run_task(director, "--timeout", "1s"), 5, self.err)
+        self.assertFalse(director.stopped.is_set())
+
+
+class Limits(Client):
+    def test_the_timeout_travels_with_the_definition(self):
+        director = Director()
+        self.assertEqual(self.run_task(director, "--timeout", "1h30m"), 0, self.err)
+        self.assertEqual(director.queries["PUT"], "timeout=5400s")
+        self.assertNotIn("timeout", self.sent(director))
+
+    def test_the_limits_of_the_director_are_ends(self):
+        self.assertEqual(self.run_task(Director([failed("timeout")])), 5)
+        self.assertEqual(self.run_task(Director([failed("lease_expired")])), 6)
 
 
 if __name__ == "__main__":
