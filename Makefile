@@ -9,7 +9,8 @@ help: ## list the verbs
 
 demo: ## set up what is missing and run a distributed JMeter test, from upload to figures
 	@deploy/setup.sh all
-	@deploy/run-long.sh "building the Director" cargo build --locked --quiet
+	@deploy/setup.sh image-shell
+	@deploy/run-long.sh "building the Director and atq" cargo build --locked --quiet
 	@exec target/debug/demo
 
 down: ## undo all that `make demo` and `make test` have set up

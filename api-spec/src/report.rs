@@ -229,6 +229,10 @@ pub struct Comparison {
     pub total: FiguresPair,
     /// By label; one that a run does not have has no figures there.
     pub labels: Vec<NamedPair>,
+    /// Why the figures of the two runs cannot simply be compared: a run is invalid, they took different times, or had
+    /// different numbers of workers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<String>,
 }
 
 /// Figures of the same thing in two runs.

@@ -108,8 +108,8 @@ pub struct ServicePayload {
     /// `NAME=value` each. `WORKER_CSV_VIPS` and names that start with `ATQ_` belong to the Director.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub environment: Vec<String>,
-    /// Id of an uploaded bundle, mounted read-only at `/atq/data`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Id of an uploaded bundle, mounted read-only at `/atq/data`. `fileId`, as answers have it, is read as well.
+    #[serde(default, alias = "fileId", skip_serializing_if = "Option::is_none")]
     pub fileid: Option<String>,
     /// Only of the worker: files of the bundle whose records are dealt out round, so that each replica
     /// finds a part of its own under the same path.
@@ -199,6 +199,31 @@ pub struct TaskAccepted {
     pub id: String,
     /// Its status.
     pub status: TaskStatus,
+    /// Whether this invocation started the run; only when the request has an `Idempotency-Key`.
+    #[serde(default, rename = "startedBy", skip_serializing_if = "Option::is_none")]
+    pub started_by: Option<StartedBy>,
+}
+
+/// Who started a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StartedBy {
+    /// A request with the same `Idempotency-Key`.
+    This,
+    /// A request with another key, or without one: the definitions are equal, and this client attaches to that run.
+    Other,
+}
+
+/// The lease of a run: its client renews it, or the run is ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Lease {
+    /// Its length in milliseconds.
+    #[schema(example = 60000)]
+    pub duration_ms: u64,
+    /// When it expires unless it is renewed; absent once the outcome is fixed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
 }
 
 /// Answer to a definition that was not accepted.
@@ -271,6 +296,16 @@ pub struct Task {
     /// How bundles come to the containers, if there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Delivery>,
+    /// Milliseconds after which the Director ends the run, counted from its acceptance, as its client set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 1800000)]
+    pub timeout_ms: Option<u64>,
+    /// When that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_at: Option<String>,
+    /// The lease that the run's client renews, if it asked for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Lease>,
     /// What is being done.
     pub step: Step,
     /// Why the task errored, in one sentence: the message of `failure`.
@@ -404,6 +439,9 @@ pub struct Failure {
     /// What to do about it; may be empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub hint: String,
+    /// The last lines of the log of a master that failed, at most 10 of at most 500 characters each.
+    #[serde(default, rename = "lastLines", skip_serializing_if = "Vec::is_empty")]
+    pub last_lines: Vec<String>,
 }
 
 /// A worker as last seen.

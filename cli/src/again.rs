@@ -56,7 +56,7 @@ impl Again {
     /// The trouble itself, when another try is of no use, or patience has ended.
     pub async fn after(&mut self, trouble: Trouble) -> Result<(), Trouble> {
         let lost = *self.lost.get_or_insert_with(Instant::now);
-        let pause = pause(self.pauses);
+        let pause = pause(self.pauses).max(trouble.retry_after().unwrap_or_default());
         if !may_pass(&trouble) || lost.elapsed() + pause > self.patience {
             return Err(trouble);
         }
@@ -73,9 +73,12 @@ fn pause(number: u32) -> Duration {
 /// Whether the same request may get an answer later: nobody answers, or a Director or proxy that is busy.
 pub fn may_pass(trouble: &Trouble) -> bool {
     match trouble {
-        Trouble::Unreachable { .. } => true,
-        Trouble::Rejected { status, .. } => matches!(status, 429 | 502..=504),
-        Trouble::Usage { .. } | Trouble::Faults { .. } | Trouble::Failed { .. } => false,
+        Trouble::Unreachable { .. } | Trouble::Busy { .. } => true,
+        Trouble::Rejected { .. }
+        | Trouble::Usage { .. }
+        | Trouble::Faults { .. }
+        | Trouble::Untrusted { .. }
+        | Trouble::Failed { .. } => false,
     }
 }
 
@@ -124,6 +127,25 @@ mod tests {
             .after(Trouble::failed("disk full", ""))
             .await
             .unwrap_err();
-        again.after(refused(503)).await.unwrap();
+        again.after(busy(None)).await.unwrap();
+    }
+
+    fn busy(seconds: Option<u64>) -> Trouble {
+        Trouble::Busy {
+            status: 503,
+            code: String::new(),
+            message: String::new(),
+            retry_after: seconds.map(Duration::from_secs),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_director_says_when_to_come_again() {
+        let mut again = Again::within(ASKING);
+        let begun = Instant::now();
+        again.after(busy(Some(5))).await.unwrap();
+        assert!(begun.elapsed() >= Duration::from_secs(5));
+        // Never beyond the deadline.
+        again.after(busy(Some(6))).await.unwrap_err();
     }
 }

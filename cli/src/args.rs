@@ -10,8 +10,19 @@ use std::time::Duration;
 #[command(name = "atq", version, disable_help_subcommand = true, after_help = exit_codes())]
 pub struct Args {
     /// Where the Director is; else `url` of the configuration file, else http://127.0.0.1:8080.
-    #[arg(long, global = true, value_name = "URL", env = "ATQ_URL")]
+    // A value of the environment is not shown in the help, since it may hold a password.
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "ATQ_URL",
+        hide_env_values = true
+    )]
     pub url: Option<String>,
+    /// Certificates (PEM) to trust besides those of the machine: the Director's own, or its authority's; else `ca` of
+    /// the configuration file.
+    #[arg(long, global = true, value_name = "FILE", env = "ATQ_CA")]
+    pub ca: Option<PathBuf>,
     /// Write the result as JSON.
     #[arg(long, global = true)]
     pub json: bool,
@@ -87,7 +98,8 @@ pub struct Definition {
     /// The definition, JSON or YAML; `-` is standard input.
     #[arg(value_name = "TASK")]
     pub task: PathBuf,
-    /// Sets a field, for example `worker.replicas=5` or `criteria[0]=p95 < 2s`; the value is JSON, else text.
+    /// Sets a field, for example `worker.replicas=5` or `criteria[0]=p95 < 2s`; the value is JSON where
+    /// the field takes something else than text.
     #[arg(long = "set", value_name = "FIELD=VALUE")]
     pub set: Vec<String>,
     /// Sets a variable of the environment of master and workers.
@@ -115,7 +127,7 @@ pub struct Run {
     #[arg(long, short = 'f')]
     pub follow: bool,
     /// Start the test, and do not wait for it.
-    #[arg(long, conflicts_with_all = ["follow", "results", "junit", "gitlab", "timeout"])]
+    #[arg(long, conflicts_with_all = ["follow", "results", "junit", "gitlab", "lease"])]
     pub detach: bool,
     /// Where to put result files, report, logs and manifest.
     #[arg(long, value_name = "DIR")]
@@ -126,9 +138,23 @@ pub struct Run {
     /// Writes the figures as GitLab's load performance report.
     #[arg(long, value_name = "FILE")]
     pub gitlab: Option<PathBuf>,
-    /// Stops the test when it is not over after this time, that in the queue included, for example `30m`.
+    /// Ends the test when it is not over after this time, that in the queue included, for example `30m`. The
+    /// Director sees to it, also when this program has died.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub timeout: Option<Duration>,
+    /// Ends the test when this program has not been heard of for this time; it renews the lease while it watches.
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = duration,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "60s"
+    )]
+    pub lease: Option<Duration>,
+    /// Names this invocation, instead of a random key: another one with the same definition only watches the test.
+    #[arg(long, value_name = "KEY", env = "ATQ_IDEMPOTENCY_KEY")]
+    pub idempotency_key: Option<String>,
     /// Removes a task of this name that is over, before the start.
     #[arg(long)]
     pub replace: bool,
@@ -166,6 +192,9 @@ pub struct Validate {
     /// The definition and what is changed in it.
     #[command(flatten)]
     pub definition: Definition,
+    /// The bundle of `run`: a `fileid` that is missing is no fault then.
+    #[arg(long, value_name = "DIR|ZIP")]
+    pub bundle: Option<PathBuf>,
 }
 
 /// `atq upload`.
@@ -246,6 +275,9 @@ pub struct Stop {
     /// Wait until it is over.
     #[arg(long)]
     pub wait: bool,
+    /// Stop the task only if `atq run` started it with this key.
+    #[arg(long, value_name = "KEY", env = "ATQ_IDEMPOTENCY_KEY")]
+    pub idempotency_key: Option<String>,
 }
 
 /// `atq rm`.

@@ -8,6 +8,7 @@
 mod meter;
 mod pack;
 mod pick;
+mod script;
 mod send;
 #[cfg(test)]
 mod tests;
@@ -100,7 +101,7 @@ pub async fn carry(context: &Context, path: &Path) -> Result<Brought, Trouble> {
 async fn knock(context: &Context) -> Result<(), Trouble> {
     let ping = context.director.request(Method::GET, "monitoring/ping")?;
     match context.director.send_again(ping).await {
-        Err(away @ Trouble::Unreachable { .. }) => Err(away),
+        Err(away @ (Trouble::Unreachable { .. } | Trouble::Untrusted { .. })) => Err(away),
         _ => Ok(()),
     }
 }
@@ -111,7 +112,7 @@ async fn has(context: &Context, id: &str) -> Result<bool, Trouble> {
     let request = context.director.request(Method::GET, &path)?;
     match context.director.send_again(request).await {
         Ok(_) => Ok(true),
-        Err(Trouble::Rejected { status: 404, .. }) => Ok(false),
+        Err(trouble) if trouble.is_absence() => Ok(false),
         Err(trouble) => Err(trouble),
     }
 }
@@ -149,6 +150,25 @@ fn open(path: &Path) -> Result<(Source, String), Trouble> {
     Ok((Source::Zip(file), name))
 }
 
+/// A bundle is given, and every service has one.
+pub fn no_place(path: &Path) -> Trouble {
+    Trouble::usage(
+        format!(
+            "`--bundle {}` has no place: no service lacks a `fileid`",
+            path.display()
+        ),
+        "remove `fileid` from `master` or `worker`, or leave `--bundle` out",
+    )
+}
+
+/// Looks whether there is a bundle at `path` that can be read.
+///
+/// # Errors
+/// When there is none.
+pub fn may_use(path: &Path) -> Result<(), Trouble> {
+    open(path).map(drop)
+}
+
 /// The Director takes nothing else than `.zip`.
 fn zip_name(name: &str) -> String {
     match name.to_ascii_lowercase().ends_with(".zip") {
@@ -160,7 +180,12 @@ fn zip_name(name: &str) -> String {
 /// Packs what is no zip yet, and looks at it as the Director will.
 fn prepare(source: Source, name: String, out: Out) -> Result<Zip, Trouble> {
     let file = match source {
-        Source::Files(files) => Arc::new(pack::pack(&files, out)?),
+        Source::Files(files) => {
+            for warning in script::warnings(&files) {
+                out.progress(format!("warning: {warning}"));
+            }
+            Arc::new(pack::pack(&files, out)?)
+        }
         Source::Zip(file) => Arc::new(file),
     };
     let refused = |error: BundleError| refused(&name, &error);

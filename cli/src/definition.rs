@@ -9,19 +9,21 @@ mod change;
 mod json;
 mod places;
 mod source;
+mod warnings;
 mod yaml;
 
 #[cfg(test)]
 mod tests;
 
 pub use places::{Place, PlacedFault};
+pub use warnings::warnings;
 
 use crate::args::Definition;
 use crate::trouble::Trouble;
 use around::{Anywhere, depends_on_the_limit};
 use atq_definition::spec::{Fault, TaskSpec};
 use change::ROLES;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use source::Source;
 
 /// A definition that is ready to be sent.
@@ -46,13 +48,24 @@ fn use_bundle(payload: &mut Value, id: &str) -> bool {
         let Some(Value::Object(service)) = payload.get_mut(role) else {
             continue;
         };
-        let fileid = service.entry("fileid").or_insert(Value::Null);
-        if fileid.is_null() || fileid == "" {
-            *fileid = id.into();
+        if lacks_bundle(service) {
+            service.insert("fileid".to_owned(), id.into());
             used = true;
         }
     }
     used
+}
+
+/// Answers have `fileId`.
+fn lacks_bundle(service: &Map<String, Value>) -> bool {
+    ["fileid", "fileId"].into_iter().all(|key| {
+        let id = service.get(key);
+        id.is_none_or(|id| id.is_null() || id == "")
+    })
+}
+
+fn has_no_bundle(service: &Value) -> bool {
+    service.as_object().is_some_and(lacks_bundle)
 }
 
 /// Reads the definition, makes the changes, and looks for every fault that can be seen without the
@@ -77,27 +90,61 @@ pub fn load(args: &Definition) -> Result<Loaded, Trouble> {
 pub fn load_for_bundle(args: &Definition) -> Result<Loaded, Trouble> {
     let source = read(args)?;
     loaded(source, |payload| {
-        let mut complete = payload.clone();
-        use_bundle(&mut complete, &around::some_id());
-        let mut faults = faults(&complete);
+        let mut faults = faults(&with_bundle(payload));
         faults.retain(|fault| !depends_on_the_limit(fault, payload));
         faults
     })
 }
 
-/// What the definition's file is called in messages, and every fault that a Director would find which
-/// is not configured otherwise, has every bundle, and allows every image.
+/// The definition as it is with a bundle for the services that have none.
+fn with_bundle(payload: &Value) -> Value {
+    let mut complete = payload.clone();
+    use_bundle(&mut complete, &around::some_id());
+    complete
+}
+
+/// What a look at a definition shows.
+#[derive(Debug)]
+pub struct Checked {
+    /// What its file is called in messages.
+    pub file: String,
+    /// Every fault that a Director would find which is not configured otherwise, has every bundle, and allows every
+    /// image.
+    pub faults: Vec<PlacedFault>,
+    /// What is no fault, and most likely not meant.
+    pub warnings: Vec<String>,
+    /// Whether a service lacks a bundle.
+    pub takes_bundle: bool,
+}
+
+/// Looks at a definition as `run` does, with or without `--bundle`.
 ///
 /// # Errors
 /// When it cannot be read, or a change is none.
-pub fn check(args: &Definition) -> Result<(String, Vec<PlacedFault>), Trouble> {
+pub fn check(args: &Definition, for_bundle: bool) -> Result<Checked, Trouble> {
     let source = match read(args) {
-        Err(Trouble::Faults { file, faults }) => return Ok((file, faults)),
+        Err(Trouble::Faults { file, faults }) => {
+            return Ok(Checked {
+                file,
+                faults,
+                warnings: Vec::new(),
+                takes_bundle: true,
+            });
+        }
         source => source?,
     };
-    let faults = faults(&source.payload).into_iter();
-    let placed = faults.map(|fault| source.places.placed(fault)).collect();
-    Ok((source.file, placed))
+    let takes_bundle = use_bundle(&mut source.payload.clone(), "");
+    let payload = match for_bundle {
+        true => with_bundle(&source.payload),
+        false => source.payload,
+    };
+    let faults = faults(&payload).into_iter();
+    Ok(Checked {
+        file: source.file,
+        faults: faults.map(|fault| source.places.placed(fault)).collect(),
+        warnings: warnings(&payload),
+        takes_bundle,
+    })
 }
 
 fn read(args: &Definition) -> Result<Source, Trouble> {
@@ -115,7 +162,9 @@ pub fn faults(payload: &Value) -> Vec<Fault> {
 
 fn loaded(source: Source, look: impl Fn(&Value) -> Vec<Fault>) -> Result<Loaded, Trouble> {
     let faults = look(&source.payload);
-    let name = source.payload.get("name").and_then(Value::as_str);
+    let name = ["name", "id"]
+        .iter()
+        .find_map(|field| source.payload.get(field)?.as_str());
     if faults.is_empty()
         && let Some(name) = name
     {

@@ -1,39 +1,48 @@
 //! The calls to the Director. What only asks is tried again for a moment when no answer comes; so is what
 //! may safely be said twice. Everything else is said once.
 
+use crate::again::may_pass;
+use crate::run::invocation::Invocation;
 use crate::trouble::Trouble;
+use crate::trust::{Trust, explain};
 use atq_api_spec::task::{FieldError, Task};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Until there is a connection.
-const CONNECT: Duration = Duration::from_secs(5);
+mod route;
+
+use route::{Route, new_base, shown};
+
 /// Until the answer begins.
 const ANSWER: Duration = Duration::from_secs(30);
 /// The Director waits up to 90 s for the clean-up before it says what is left.
 const CLEAN_UP: Duration = Duration::from_secs(100);
 /// Between two pieces of an answer.
 pub const PIECE: Duration = Duration::from_secs(60);
-/// What helps when there is no client for `https`.
-const NO_CERTIFICATES: &str =
-    "`https` needs the machine's certificates: the package `ca-certificates`, or `SSL_CERT_FILE`";
-/// Pauses between tries.
-const PAUSES: [Duration; 3] = [
+/// Backoff between retries. An unreachable Director is retried [`LOST`] times.
+const PAUSES: [Duration; 5] = [
     Duration::from_millis(200),
     Duration::from_millis(500),
     Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
 ];
+const LOST: usize = 3;
+/// The longest `Retry-After` that a command waits for.
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
+/// Redirects that are followed for one request.
+const HOPS: usize = 5;
 
-/// A Director somewhere.
+/// A Director somewhere. Copies share where it is: a redirect is found out once.
 #[derive(Debug, Clone)]
 pub struct Director {
-    base: Url,
-    /// The base without what is a secret in it.
+    route: Arc<Mutex<Route>>,
+    /// Where it was looked for, without what is a secret in it.
     shown: String,
-    client: reqwest::Client,
 }
 
 /// What an error's body has; anything may be missing when something else than a Director answers.
@@ -51,44 +60,18 @@ impl Director {
     /// # Errors
     /// When that is no URL.
     pub fn at(url: &str) -> Result<Self, Trouble> {
-        let wrong = |why: String| {
-            // What is before an `@` may be a password.
-            let url = url.rsplit_once('@').map_or(url, |(_, host)| host);
-            Trouble::usage(
-                format!("`{url}` is not the URL of a Director: {why}"),
-                "for example http://127.0.0.1:8080",
-            )
-        };
-        let trimmed = url.trim_end_matches('/').trim_end_matches("/api");
-        let base =
-            Url::parse(&format!("{trimmed}/api/")).map_err(|error| wrong(error.to_string()))?;
-        if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
-            return Err(wrong(
-                "expected `http://` or `https://` and a host".to_owned(),
-            ));
-        }
-        // The second one in a process is refused, and is the same.
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let mut client = reqwest::Client::builder()
-            .user_agent(concat!("atq/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT);
-        if is_this_machine(&base) {
-            // A proxy would look for the Director on its own machine.
-            client = client.no_proxy();
-        }
-        if base.scheme() == "http" {
-            // A container with nothing but this program has no certificates, and could not call at all.
-            client = client.tls_certs_only(Vec::<reqwest::Certificate>::new());
-        }
-        let client = client.build().map_err(|error| {
-            let message = format!("no HTTP client: {}", innermost(&error));
-            Trouble::failed(message, NO_CERTIFICATES)
-        })?;
-        let shown = shown(&base);
+        Self::trusting(url, &Trust::default())
+    }
+
+    /// [`Director::at`], with certificates that are trusted besides those of the machine.
+    ///
+    /// # Errors
+    /// When that is no URL, or there is no certificate to trust.
+    pub fn trusting(url: &str, trust: &Trust) -> Result<Self, Trouble> {
+        let route = Route::to(url, trust)?;
         Ok(Self {
-            base,
-            shown,
-            client,
+            shown: shown(&route.base),
+            route: Arc::new(Mutex::new(route)),
         })
     }
 
@@ -102,10 +85,17 @@ impl Director {
     /// # Errors
     /// When that is no path.
     pub fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Trouble> {
-        let url = self.base.join(path).map_err(|error| {
+        let route = self.route();
+        let url = route.base.join(path).map_err(|error| {
             Trouble::usage(format!("`{path}` cannot be asked for: {error}"), "")
         })?;
-        Ok(self.client.request(method, url))
+        Ok(route.client.request(method, url))
+    }
+
+    fn route(&self) -> Route {
+        // Nothing panics while it is held.
+        let route = self.route.lock().unwrap_or_else(PoisonError::into_inner);
+        route.clone()
     }
 
     /// What is at `path`, as JSON.
@@ -126,30 +116,29 @@ impl Director {
     /// When there is none, the Director refuses, or cannot be reached.
     pub async fn task(&self, name: &str) -> Result<Task, Trouble> {
         let request = self.request(Method::GET, &format!("task/{}", segment(name)))?;
-        let mut pauses = PAUSES.into_iter();
+        let read = async |request| {
+            let response = self.exchange(request, ANSWER).await?;
+            self.read_task(response).await
+        };
+        let mut pauses = Pauses::default();
         loop {
             let copy = request
                 .try_clone()
                 .ok_or_else(|| Trouble::failed("the request cannot be said twice", ""))?;
-            let failed = match tokio::time::timeout(ANSWER, copy.send()).await {
-                Ok(Ok(response)) => return self.read_task(response).await,
-                Ok(Err(error)) => self.silent(&error),
-                Err(_) => self.unreachable(format!("no answer within {} s", ANSWER.as_secs())),
-            };
-            match pauses.next() {
-                Some(pause) => sleep(pause).await,
-                None => return Err(failed),
+            match read(copy).await {
+                Ok(task) => return Ok(task),
+                Err(trouble) => pauses.after(trouble).await?,
             }
         }
     }
 
     /// A task that could not be started comes with the status 500, as in 2018.
     async fn read_task(&self, response: Response) -> Result<Task, Trouble> {
-        let status = response.status();
+        let (status, retry_after) = (response.status(), retry_after(&response));
         let body = self.body(response).await?;
         match serde_json::from_slice(&body) {
             Ok(task) => Ok(task),
-            Err(_) if !status.is_success() => Err(self.refused(status, &body)),
+            Err(_) if !status.is_success() => Err(self.refused(status, retry_after, &body)),
             Err(error) => Err(self.stranger(&error)),
         }
     }
@@ -189,21 +178,21 @@ impl Director {
         Trouble::failed(message, "do the versions fit? `atq version` shows them")
     }
 
-    /// Sends what may be said twice, at most four times.
+    /// Sends what may be said twice, at most four times; six times to one who is busy.
     ///
     /// # Errors
     /// When the Director refuses, or no answer comes.
     pub async fn send_again(&self, request: RequestBuilder) -> Result<Response, Trouble> {
-        for pause in PAUSES {
+        let mut pauses = Pauses::default();
+        loop {
             let Some(copy) = request.try_clone() else {
-                break;
+                return self.send(request).await;
             };
             match self.send(copy).await {
-                Err(Trouble::Unreachable { .. }) => sleep(pause).await,
-                answered => return answered,
+                Ok(response) => return Ok(response),
+                Err(trouble) => pauses.after(trouble).await?,
             }
         }
-        self.send(request).await
     }
 
     /// Sends it once, and waits half a minute for the answer to begin.
@@ -223,49 +212,160 @@ impl Director {
         request: RequestBuilder,
         patience: Duration,
     ) -> Result<Response, Trouble> {
-        let answer = tokio::time::timeout(patience, request.send()).await;
-        let response = match answer {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(self.silent(&error)),
-            Err(_) => {
-                return Err(self.unreachable(format!("no answer within {} s", patience.as_secs())));
-            }
-        };
+        let response = self.exchange(request, patience).await?;
         match response.status() {
             status if status.is_success() => Ok(response),
             status => {
+                let retry_after = retry_after(&response);
                 let body = self.body(response).await.unwrap_or_default();
-                Err(self.refused(status, &body))
+                Err(self.refused(status, retry_after, &body))
             }
         }
     }
 
-    fn refused(&self, status: StatusCode, body: &[u8]) -> Trouble {
+    /// The answer, whatever it is. A redirect is followed with the same method and body; it counts for all requests
+    /// after it.
+    ///
+    /// # Errors
+    /// When none comes, or it redirects to where no Director can be.
+    pub async fn exchange(
+        &self,
+        request: RequestBuilder,
+        patience: Duration,
+    ) -> Result<Response, Trouble> {
+        let built = request.build().map_err(|error| self.silent(&error))?;
+        let exchange = async {
+            let mut request = built;
+            for _ in 0..HOPS {
+                let (url, copy) = (request.url().clone(), request.try_clone());
+                let answer = self.route().client.execute(request).await;
+                let response = answer.map_err(|error| self.silent(&error))?;
+                if !response.status().is_redirection() {
+                    return Ok(response);
+                }
+                let to = self.redirected(&url, &response)?;
+                request =
+                    copy.ok_or_else(|| self.unreachable(format!("it redirects to `{to}`")))?;
+                if to.origin() != url.origin() {
+                    // A password is for the host that it was given for.
+                    request.headers_mut().remove(header::AUTHORIZATION);
+                }
+                *request.url_mut() = to;
+            }
+            Err(Trouble::failed(
+                format!("`{}` redirects in a circle", self.url()),
+                "give the Director's own URL with `--url`",
+            ))
+        };
+        match tokio::time::timeout(patience, exchange).await {
+            Ok(answered) => answered,
+            Err(_) => Err(self.unreachable(format!("no answer within {} s", patience.as_secs()))),
+        }
+    }
+
+    /// Where the request to `url` is to go instead. From now on everything goes there.
+    fn redirected(&self, url: &Url, response: &Response) -> Result<Url, Trouble> {
+        let location = response.headers().get(header::LOCATION);
+        let location = location.and_then(|location| location.to_str().ok());
+        let to = location.and_then(|location| url.join(location).ok());
+        let Some((to, base)) =
+            to.and_then(|to| Some((to.clone(), new_base(&self.route().base, url, &to)?)))
+        else {
+            let status = response.status();
+            return Err(Trouble::failed(
+                format!(
+                    "`{}` answers {status} and redirects to `{}`, which is no place of a Director",
+                    self.url(),
+                    location.unwrap_or("nowhere").escape_debug()
+                ),
+                "is a login in between? `--url` takes the URL of the Director itself",
+            ));
+        };
+        let route = Route::to(base.as_str(), &self.route().trust)?;
+        *self.route.lock().unwrap_or_else(PoisonError::into_inner) = route;
+        Ok(to)
+    }
+
+    fn refused(&self, status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Trouble {
         let refusal: Refusal = serde_json::from_slice(body).unwrap_or_default();
         let message = match refusal.error.is_empty() {
-            true => format!("`{}` answers {status}", self.url()),
+            true => format!(
+                "`{}` answers {status}, but not as a Director: is a proxy in between, or the URL another one?",
+                self.url()
+            ),
             false => refusal.error,
         };
-        Trouble::Rejected {
-            status: status.as_u16(),
-            code: refusal.code,
-            message,
-            faults: refusal.errors,
+        let (status, code) = (status.as_u16(), refusal.code);
+        match status {
+            429 | 502..=504 => Trouble::Busy {
+                status,
+                code,
+                message,
+                retry_after,
+            },
+            _ => Trouble::Rejected {
+                status,
+                code,
+                message,
+                faults: refusal.errors,
+            },
         }
     }
 
     fn silent(&self, error: &reqwest::Error) -> Trouble {
-        self.unreachable(innermost(error).to_string())
+        match explain(error) {
+            Some((reason, hint)) => Trouble::Untrusted {
+                url: self.url().to_owned(),
+                reason,
+                hint,
+            },
+            None => self.unreachable(innermost(error).to_string()),
+        }
     }
 
-    /// Removes a task with all that is kept of it. Said once: when the answer is lost, a second try could not
-    /// tell success from a wrong name.
+    /// Removes a task with all that is kept of it; of an invocation only if it may.
     ///
     /// # Errors
-    /// When there is no such task, or something is left of it.
-    pub async fn remove_task(&self, name: &str) -> Result<(), Trouble> {
-        let request = self.request(Method::DELETE, &format!("task/{}", segment(name)))?;
-        self.send_within(request, CLEAN_UP).await.map(drop)
+    /// When there is no such task, it is of another invocation, or something is left of it.
+    pub async fn remove_task(
+        &self,
+        name: &str,
+        invocation: Option<&Invocation>,
+    ) -> Result<(), Trouble> {
+        let path = format!("task/{}", segment(name));
+        let sign = |request| match invocation {
+            Some(invocation) => invocation.sign(request),
+            None => request,
+        };
+        self.remove_with(&path, CLEAN_UP, sign).await
+    }
+
+    /// Removes what is at `path`. When an answer is lost it is asked again: that nothing is there then is what was
+    /// wanted.
+    ///
+    /// # Errors
+    /// When there is nothing, or it cannot be removed.
+    pub async fn remove(&self, path: &str, patience: Duration) -> Result<(), Trouble> {
+        self.remove_with(path, patience, |request| request).await
+    }
+
+    async fn remove_with(
+        &self,
+        path: &str,
+        patience: Duration,
+        sign: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<(), Trouble> {
+        let mut pauses = Pauses::default();
+        let mut may_be_done = false;
+        loop {
+            let request = sign(self.request(Method::DELETE, path)?);
+            match self.send_within(request, patience).await {
+                Ok(_) => return Ok(()),
+                Err(trouble) if may_be_done && trouble.is_absence() => return Ok(()),
+                Err(trouble) => pauses.after(trouble).await?,
+            }
+            may_be_done = true;
+        }
     }
 
     /// No Director answers.
@@ -275,22 +375,37 @@ impl Director {
     }
 }
 
-fn shown(base: &Url) -> String {
-    let mut url = base.clone();
-    // Impossible only for URLs without a host, which are refused.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.as_str().trim_end_matches("/api/").to_owned()
+/// How often something was tried, and how long to wait.
+#[derive(Debug, Default)]
+struct Pauses(usize);
+
+impl Pauses {
+    /// Waits before the next try.
+    ///
+    /// # Errors
+    /// The trouble itself, when another try is of no use.
+    async fn after(&mut self, trouble: Trouble) -> Result<(), Trouble> {
+        let most = match trouble {
+            Trouble::Unreachable { .. } => LOST,
+            _ => PAUSES.len(),
+        };
+        let pause = PAUSES
+            .get(self.0)
+            .filter(|_| self.0 < most && may_pass(&trouble));
+        let wanted = trouble.retry_after().unwrap_or_default();
+        match pause {
+            Some(pause) if wanted <= LONGEST_RETRY => sleep((*pause).max(wanted)).await,
+            _ => return Err(trouble),
+        }
+        self.0 += 1;
+        Ok(())
+    }
 }
 
-/// Whether the URL names the machine on which this program runs, whatever proxies there are.
-fn is_this_machine(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || address
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+/// How long to wait, in seconds; a date is not understood.
+fn retry_after(response: &Response) -> Option<Duration> {
+    let value = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
+    value.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// What an error comes from; what wraps it says only where it came through.
@@ -317,63 +432,4 @@ pub fn segment(name: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn urls_may_have_the_base_path_or_not() {
-        for url in [
-            "http://a:1",
-            "http://a:1/",
-            "http://a:1/api",
-            "http://a:1/api/",
-        ] {
-            let director = Director::at(url).unwrap();
-            assert_eq!(director.url(), "http://a:1");
-            let request = director
-                .request(Method::GET, "task/x?y=1")
-                .unwrap()
-                .build()
-                .unwrap();
-            assert_eq!(request.url().as_str(), "http://a:1/api/task/x?y=1");
-        }
-        assert_eq!(
-            Director::at("https://b/atq").unwrap().url(),
-            "https://b/atq"
-        );
-    }
-
-    #[test]
-    fn a_password_is_not_shown() {
-        let director = Director::at("http://me:secret@a:1/api").unwrap();
-        assert_eq!(director.url(), "http://a:1");
-        let trouble = director.unreachable("no".to_owned()).to_string();
-        assert!(!trouble.contains("secret"), "{trouble}");
-        let trouble = Director::at("ftp://me:secret@a").unwrap_err().to_string();
-        assert!(!trouble.contains("secret"), "{trouble}");
-    }
-
-    #[test]
-    fn what_is_on_this_machine() {
-        let is = |url: &str| is_this_machine(&Url::parse(url).unwrap());
-        for url in [
-            "http://127.0.0.1:8080/",
-            "http://LocalHost/",
-            "http://[::1]:1/",
-        ] {
-            assert!(is(url), "{url}");
-        }
-        for url in ["http://10.0.0.1/", "http://localhost.example.com/"] {
-            assert!(!is(url), "{url}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_url_is_told() {
-        for url in ["127.0.0.1:8080", "director", "ftp://a", ""] {
-            let trouble = Director::at(url).unwrap_err();
-            assert_eq!(trouble.exit(), crate::exit::Exit::Usage, "{url}");
-        }
-    }
-}
+mod tests;

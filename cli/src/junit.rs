@@ -17,7 +17,8 @@ const MASTER_EXIT: &str = "master_exit";
 ///
 /// The run is a *failure* when the test tool failed, an *error* when the test could not be run, took too
 /// long or says nothing, and *skipped* when it was stopped. A criterion is a *failure* when it does not
-/// hold, and *skipped* when it was not looked at. Characters that XML cannot have are left out.
+/// hold, and *skipped* when it was not looked at. Characters that XML cannot have are left out or
+/// replaced.
 pub fn document(task: &Task) -> String {
     let time = duration(task);
     let mut suite = TestSuite::new(task.id.as_str());
@@ -33,7 +34,18 @@ pub fn document(task: &Task) -> String {
     report.time = time;
     report.add_test_suite(suite);
     // What is written goes to memory, and is UTF-8.
-    report.to_string().unwrap_or_default()
+    let document = report.to_string().unwrap_or_default();
+    document.chars().map(clean).collect()
+}
+
+/// What a program printed may have any characters; XML 1.0 may not, not even escaped.
+fn clean(c: char) -> char {
+    match c {
+        '\u{0}'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => {
+            char::REPLACEMENT_CHARACTER
+        }
+        c => c,
+    }
 }
 
 fn case(task: &Task, name: &str, status: TestCaseStatus) -> TestCase {

@@ -2,25 +2,32 @@
 
 use crate::Context;
 use crate::args::Logs;
-use crate::commands::bring_results;
+use crate::commands::{ZIP, tell_renamed};
 use crate::director::segment;
-use crate::fetch::{part, save, unwritten, write};
+use crate::fetch::transfer;
+use crate::output::draft::Draft;
+use crate::output::named::probe_dir;
+use crate::output::owned::{LIST, Name, Owned};
+use crate::output::unwritten;
 use crate::trouble::Trouble;
+use crate::unpack::unpack_below;
 use crate::{junit, logs};
 use atq_api_spec::task::{LogEntry, Task};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::collections::btree_map::Entry;
+use std::fs;
+use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 #[cfg(test)]
 mod tests;
 
-/// Written first: says that the rest beside it was kept by this program.
 const TASK: &str = "task.json";
-/// Directories that belong to one run as a whole.
-const DIRS: [&str; 2] = ["results", "logs"];
+/// The verdict.
+pub const JUNIT: &str = "junit.xml";
+const RESULTS: &str = "results";
+const LOGS: &str = "logs";
 /// File, path below that of the task, media type.
 const ANSWERS: [(&str, &str, &str); 4] = [
     ("report.json", "report", "application/json"),
@@ -29,132 +36,202 @@ const ANSWERS: [(&str, &str, &str); 4] = [
     ("events.json", "events", "application/json"),
 ];
 
+/// The files that always have the same names.
+fn files() -> impl Iterator<Item = &'static str> {
+    [TASK, JUNIT]
+        .into_iter()
+        .chain(ANSWERS.map(|(file, _, _)| file))
+}
+
+/// Whether a file of this name, directly in the directory, would be in the way.
+pub fn is_own_name(name: &str) -> bool {
+    [RESULTS, LOGS, LIST].contains(&name) || files().any(|file| file == name)
+}
+
+/// Whether results may be put into `dir`, which is made if it is missing. Nothing of somebody else may have one of
+/// their names; `named` says which of them the command line names itself.
+///
+/// # Errors
+/// Names what is in the way.
+pub fn may_use(dir: &Path, named: &[&str]) -> Result<(), Trouble> {
+    probe_dir("--results", dir)?;
+    let owned = Owned::open(dir)?;
+    for file in files().filter(|file| !named.contains(file)) {
+        owned.must_be_free(file)?;
+    }
+    owned.must_take_files(RESULTS)?;
+    owned.must_take_files(LOGS)
+}
+
 /// Puts everything that is kept of the task into `dir`, which is made if it is missing: `task.json`,
 /// `junit.xml`, `results/`, `report.json`, `report.html`, `manifest.json`, `events.json` and
 /// `logs/<service>.<replica>.log`. Each file is there whole or not at all. What an earlier call put there
-/// is replaced, as a whole; what the task does not have is left out, and said.
+/// is removed before: replicas that this run does not have must not look like its own. What the task does not have is
+/// left out, and said. `named` are files that were just written because the command line names them.
 ///
-/// # Errors
-/// When the Director cannot be reached, or the directory not be written.
-pub async fn keep(context: &Context, name: &str, dir: &Path) -> Result<(), Trouble> {
-    may_use(dir)?;
-    let task = context.director.task(name).await?;
-    clear(dir)?;
-    let text = serde_json::to_string_pretty(&task).unwrap_or_default();
-    write(&dir.join(TASK), text + "\n").await?;
-    write(&dir.join("junit.xml"), junit::document(&task)).await?;
-    let results = bring_results(context, name, &dir.join("results")).await;
-    optional(context, "results", results.map(drop))?;
-    for (file, path, accept) in ANSWERS {
-        let path = format!("task/{}/{path}", segment(name));
-        let saved = save(&context.director, &path, accept, &dir.join(file)).await;
-        optional(context, file, saved)?;
-    }
-    let kept = keep_logs(context, &task, &dir.join("logs")).await;
-    optional(context, "logs", kept)
-}
-
-/// Whether results may be put into `dir`. A `task.json` that no run left there may be somebody's definition,
-/// and what lies beside it is theirs as well.
-///
-/// # Errors
-/// When there is one.
-pub fn may_use(dir: &Path) -> Result<(), Trouble> {
-    let path = dir.join(TASK);
-    match fs::read(&path) {
-        Ok(text) if serde_json::from_slice::<Task>(&text).is_err() => Err(Trouble::usage(
-            format!(
-                "`{}` is there, and is not of an earlier run",
-                path.display()
-            ),
-            "it would be overwritten: name another directory with `--results`",
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// Makes the directory, and removes from it what an earlier run left: replicas that this one does not have
-/// must not look like its own.
-fn clear(dir: &Path) -> Result<(), Trouble> {
-    fs::create_dir_all(dir).map_err(unwritten(dir))?;
-    if !dir.join(TASK).is_file() {
-        return Ok(());
-    }
-    let gone = |result: io::Result<()>, path: PathBuf| match result {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unwritten(&path)(error)),
-        _ => Ok(()),
+/// Gives what went wrong; it holds up nothing else.
+pub async fn keep(context: &Context, task: &Task, dir: &Path, named: &[&str]) -> Vec<Trouble> {
+    let opened = fs::create_dir_all(dir).map_err(unwritten(dir));
+    let owned = match opened.and_then(|()| Owned::open(dir)) {
+        Ok(owned) => owned,
+        Err(trouble) => return vec![trouble],
     };
-    for path in DIRS.map(|name| dir.join(name)) {
-        gone(fs::remove_dir_all(&path), path)?;
-    }
-    for path in ANSWERS.map(|(name, _, _)| dir.join(name)) {
-        gone(fs::remove_file(&path), path)?;
-    }
-    Ok(())
+    let mut keeper = Keeper {
+        context,
+        task,
+        dir,
+        owned,
+        troubles: Vec::new(),
+    };
+    keeper.all(named).await;
+    keeper.troubles
 }
 
-/// What the Director does not have is no trouble.
-fn optional(context: &Context, what: &str, kept: Result<(), Trouble>) -> Result<(), Trouble> {
-    match kept {
-        Err(trouble @ Trouble::Rejected { .. }) => {
-            context
-                .out
-                .progress(format_args!("`{what}` is left out: {trouble}"));
-            Ok(())
+struct Keeper<'a> {
+    context: &'a Context,
+    task: &'a Task,
+    dir: &'a Path,
+    owned: Owned,
+    troubles: Vec<Trouble>,
+}
+
+impl Keeper<'_> {
+    async fn all(&mut self, named: &[&str]) {
+        let is_meant = |name: &str| {
+            let is_below = |dir: &str| name.split('/').next() == Some(dir) && name != dir;
+            is_below(RESULTS) || is_below(LOGS) || files().any(|file| file == name)
+        };
+        // Written a moment ago.
+        let is_meant = |name: &str| is_meant(name) && !named.contains(&name);
+        let cleared = self.owned.clear(is_meant);
+        self.did(cleared);
+        for name in named {
+            let adopted = self.owned.adopt(name);
+            self.did(adopted);
         }
-        other => other,
+        let text = serde_json::to_string_pretty(self.task).unwrap_or_default() + "\n";
+        let written = self.write(TASK, text.as_bytes());
+        self.did(written);
+        if !named.contains(&JUNIT) {
+            let written = self.write(JUNIT, junit::document(self.task).as_bytes());
+            self.did(written);
+        }
+        let brought = self.results().await;
+        self.optional(RESULTS, brought);
+        for (file, path, accept) in ANSWERS {
+            let saved = self.save(file, path, accept).await;
+            self.optional(file, saved);
+        }
+        let kept = self.logs().await;
+        self.optional(LOGS, kept);
     }
+
+    fn did(&mut self, done: Result<(), Trouble>) {
+        self.troubles.extend(done.err());
+    }
+
+    /// What the Director does not have is no trouble.
+    fn optional(&mut self, what: &str, done: Result<(), Trouble>) {
+        match done {
+            Err(trouble) if trouble.is_absence() => {
+                let out = self.context.out;
+                out.progress(format_args!("`{what}` is left out: {trouble}"));
+            }
+            done => self.did(done),
+        }
+    }
+
+    fn write(&mut self, file: &str, content: &[u8]) -> Result<(), Trouble> {
+        let draft = Draft::with(self.dir, content);
+        self.put(file, draft.map_err(unwritten(&self.dir.join(file)))?)
+    }
+
+    async fn save(&mut self, file: &str, path: &str, accept: &str) -> Result<(), Trouble> {
+        let draft = self.bring(path, accept).await?;
+        self.put(file, draft)
+    }
+
+    async fn bring(&self, path: &str, accept: &str) -> Result<Draft, Trouble> {
+        let path = format!("task/{}/{path}", segment(&self.task.id));
+        let begin = || Draft::create_in(self.dir).map_err(unwritten(self.dir));
+        transfer(&self.context.director, &path, accept, begin).await
+    }
+
+    fn put(&mut self, file: &str, draft: Draft) -> Result<(), Trouble> {
+        let name = name(file)?;
+        let placed = self.owned.put(&name, draft)?;
+        if placed.name != file {
+            tell_renamed(self.context.out, file, &placed.name);
+        }
+        Ok(())
+    }
+
+    async fn results(&mut self) -> Result<(), Trouble> {
+        let zip = self.bring("results", ZIP).await?;
+        let unpacked = unpack_below(zip.path(), &mut self.owned, Some(RESULTS))?;
+        for (wanted, got) in &unpacked.renamed {
+            tell_renamed(self.context.out, wanted, got);
+        }
+        self.troubles.extend(unpacked.troubles);
+        Ok(())
+    }
+
+    async fn logs(&mut self) -> Result<(), Trouble> {
+        let wanted = Logs {
+            name: self.task.id.clone(),
+            ..Logs::default()
+        };
+        let mut files = LogFiles::new(&mut self.owned);
+        let mut written = Ok(());
+        logs::read(self.context, &wanted, |entry| {
+            written = files.write(entry);
+            match written {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        })
+        .await?;
+        written?;
+        files.finish()
+    }
+}
+
+fn name(text: &str) -> Result<Name, Trouble> {
+    Name::parse(text).map_err(|why| Trouble::failed(format!("`{text}` {why}"), ""))
 }
 
 /// The files of the containers that wrote something.
 struct LogFiles<'a> {
-    dir: &'a Path,
-    files: BTreeMap<PathBuf, BufWriter<File>>,
+    owned: &'a mut Owned,
+    files: BTreeMap<String, (Name, BufWriter<Draft>)>,
 }
 
-impl LogFiles<'_> {
+impl<'a> LogFiles<'a> {
+    fn new(owned: &'a mut Owned) -> Self {
+        let files = BTreeMap::new();
+        Self { owned, files }
+    }
+
     fn write(&mut self, entry: &LogEntry) -> Result<(), Trouble> {
         // The words are the Director's own; none of them may choose a place.
-        let name = format!("{}.{}.log", segment(&entry.service), entry.replica);
-        let path = self.dir.join(name);
-        let file = match self.files.entry(path.clone()) {
-            std::collections::btree_map::Entry::Occupied(file) => file.into_mut(),
-            std::collections::btree_map::Entry::Vacant(place) => {
-                let file = File::create(part(&path)).map_err(unwritten(&path))?;
-                place.insert(BufWriter::new(file))
+        let file = format!("{LOGS}/{}.{}.log", segment(&entry.service), entry.replica);
+        let (name, draft) = match self.files.entry(file.clone()) {
+            Entry::Occupied(file) => file.into_mut(),
+            Entry::Vacant(place) => {
+                let (name, draft) = self.owned.begin(&name(&file)?)?;
+                place.insert((name, BufWriter::new(draft)))
             }
         };
-        writeln!(file, "{} {}", entry.at, entry.text).map_err(unwritten(&path))
+        let written = writeln!(draft, "{} {}", entry.at, entry.text);
+        written.map_err(unwritten(Path::new(name.as_str())))
     }
 
     fn finish(self) -> Result<(), Trouble> {
-        for (path, mut file) in self.files {
-            let written = file.flush().and_then(|()| fs::rename(part(&path), &path));
-            written.map_err(unwritten(&path))?;
+        for (name, draft) in self.files.into_values() {
+            let whole = draft.into_inner().map_err(|error| error.into_error());
+            let draft = whole.map_err(unwritten(Path::new(name.as_str())))?;
+            self.owned.put(&name, draft)?;
         }
         Ok(())
     }
-}
-
-async fn keep_logs(context: &Context, task: &Task, dir: &Path) -> Result<(), Trouble> {
-    fs::create_dir_all(dir).map_err(unwritten(dir))?;
-    let mut files = LogFiles {
-        dir,
-        files: BTreeMap::new(),
-    };
-    let wanted = Logs {
-        name: task.id.clone(),
-        ..Logs::default()
-    };
-    let mut written = Ok(());
-    logs::read(context, &wanted, |entry| {
-        written = files.write(entry);
-        match written {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
-        }
-    })
-    .await?;
-    written?;
-    files.finish()
 }

@@ -2,8 +2,9 @@
 //! and ends with an exit code that a pipeline can trust.
 //!
 //! - [`args`]: what can be asked for; [`exit`]: how it can end; [`trouble`]: what can go wrong;
-//! - [`settings`]: where the Director is; [`director`]: the calls to it;
-//! - [`out`] and [`table`]: lines, JSON, colours, columns;
+//! - [`settings`]: where the Director is; [`director`]: the calls to it; [`client`] and [`trust`]: connections;
+//! - [`out`], [`table`] and [`terminal`]: lines, JSON, columns, colours; nothing that a terminal would obey;
+//! - [`output`]: files that are written, and nobody else's file is lost;
 //! - [`definition`] and [`bundle`]: what is sent; [`keep`], [`junit`], [`gitlab`]: what is brought back;
 //! - [`logs`] and [`events`]: what is followed; [`again`]: patience with lost connections; [`fetch`] and
 //!   [`unpack`]: files;
@@ -15,6 +16,7 @@ pub mod args;
 pub mod bundle;
 #[cfg(test)]
 mod canned;
+pub mod client;
 pub mod commands;
 pub mod definition;
 pub mod director;
@@ -26,10 +28,13 @@ pub mod junit;
 pub mod keep;
 pub mod logs;
 pub mod out;
+pub mod output;
 pub mod run;
 pub mod settings;
 pub mod table;
+pub mod terminal;
 pub mod trouble;
+pub mod trust;
 pub mod unpack;
 
 use args::Args;
@@ -76,10 +81,9 @@ pub fn misunderstood(fault: &clap::Error) {
 }
 
 async fn perform(args: Args, out: Out) -> Result<Exit, Trouble> {
-    let url = match args.command.needs_director() {
-        true => settings::url(args.url.as_deref())?,
-        false => settings::DEFAULT_URL.to_owned(),
+    let director = match args.command.needs_director() {
+        true => settings::director(args.url.as_deref(), args.ca.as_deref())?,
+        false => Director::at(settings::DEFAULT_URL)?,
     };
-    let director = Director::at(&url)?;
     commands::perform(&Context { director, out }, &args.command).await
 }

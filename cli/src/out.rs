@@ -1,21 +1,15 @@
 //! What is written where: results to standard output, everything about the way there to standard error;
 //! as JSON when asked for. Colours are left out where they would only disturb (`NO_COLOR`, no terminal).
 
+use crate::terminal;
 use crate::trouble::Trouble;
-use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write};
 
-/// Good news.
-pub const GOOD: Style = AnsiColor::Green.on_default().bold();
-/// Bad news.
-pub const BAD: Style = AnsiColor::Red.on_default().bold();
-/// What should be looked at.
-pub const DOUBT: Style = AnsiColor::Yellow.on_default().bold();
-/// What is said by the way.
-pub const ASIDE: Style = Style::new().dimmed();
+pub use terminal::{ASIDE, BAD, DOUBT, GOOD};
 
 /// Where to write.
 #[derive(Debug, Clone, Copy)]
@@ -105,11 +99,23 @@ fn as_json(trouble: &Trouble) -> Value {
 /// A line to standard error. When nobody can read it any more, the program has better things to do than to break
 /// down: a test may have to be stopped.
 fn aside(line: std::fmt::Arguments<'_>) {
+    let line = line.to_string();
+    let line = safe(&line, std::io::stderr().is_terminal());
     drop(writeln!(anstream::stderr(), "{line}"));
+}
+
+/// Text for a terminal carries no control sequences; piped text is unchanged.
+fn safe(line: &str, is_terminal: bool) -> Cow<'_, str> {
+    match is_terminal {
+        true => terminal::line(line),
+        false => Cow::Borrowed(line),
+    }
 }
 
 /// A line to standard output; who reads a pipe may have gone.
 fn told(line: std::fmt::Arguments<'_>) {
+    let line = line.to_string();
+    let line = safe(&line, std::io::stdout().is_terminal());
     match writeln!(anstream::stdout(), "{line}") {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             aside(format_args!("standard output cannot be written: {error}"));

@@ -1,7 +1,9 @@
 //! Where the Director is: the command line, else the environment, else the configuration file, else
 //! this machine.
 
+use crate::director::Director;
 use crate::trouble::Trouble;
+use crate::trust::Trust;
 use etcetera::BaseStrategy;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -9,28 +11,32 @@ use std::path::{Path, PathBuf};
 /// Where a Director listens that is not configured otherwise.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 /// What a configuration file may say.
-const EXAMPLE: &str = "url: http://director.example.com:8080";
+const EXAMPLE: &str = "url: https://director.example.com:8443\nca: /etc/ssl/director.pem";
 
 /// The configuration file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     url: Option<String>,
+    ca: Option<PathBuf>,
 }
 
-/// The URL of the Director; `given` is what the command line or the environment say.
+/// The Director; `url` and `ca` are what the command line or the environment say.
 ///
 /// # Errors
-/// When the configuration file cannot be used.
-pub fn url(given: Option<&str>) -> Result<String, Trouble> {
-    if let Some(url) = given.filter(|url| !url.is_empty()) {
-        return Ok(url.to_owned());
-    }
-    let configured = match path() {
-        Some(path) => read(&path)?.url,
-        None => None,
+/// When the configuration file or the certificates cannot be used, or that is no URL.
+pub fn director(url: Option<&str>, ca: Option<&Path>) -> Result<Director, Trouble> {
+    let url = url.filter(|url| !url.is_empty());
+    let ca = ca.filter(|ca| !ca.as_os_str().is_empty());
+    let file = match (url, ca, path()) {
+        (Some(_), Some(_), _) | (_, _, None) => File::default(),
+        (_, _, Some(path)) => read(&path)?,
     };
-    Ok(configured.unwrap_or_else(|| DEFAULT_URL.to_owned()))
+    let trust = match ca.or(file.ca.as_deref()) {
+        Some(ca) => Trust::read(ca)?,
+        None => Trust::default(),
+    };
+    Director::trusting(url.or(file.url.as_deref()).unwrap_or(DEFAULT_URL), &trust)
 }
 
 /// Where the configuration file is looked for: `ATQ_CLI_CONFIG`, else `atq/config.yaml` in the user's
@@ -58,13 +64,18 @@ fn read(path: &Path) -> Result<File, Trouble> {
     if text.trim().is_empty() {
         return Ok(File::default());
     }
-    serde_saphyr::from_str(&text).map_err(|error| {
+    let mut file: File = serde_saphyr::from_str(&text).map_err(|error| {
         let message = format!(
             "the configuration file `{}` cannot be used: {error}",
             path.display()
         );
-        Trouble::usage(message, format!("a whole one: `{EXAMPLE}`"))
-    })
+        Trouble::usage(message, format!("a whole one:\n{EXAMPLE}"))
+    })?;
+    // A path is meant from where it is written.
+    file.ca = file
+        .ca
+        .map(|ca| path.parent().unwrap_or(Path::new("")).join(ca));
+    Ok(file)
 }
 
 #[cfg(test)]
@@ -81,14 +92,21 @@ mod tests {
 
     #[test]
     fn what_is_given_wins() {
-        assert_eq!(url(Some("http://a:1")).unwrap(), "http://a:1");
+        let given = director(Some("http://a:1"), None).unwrap();
+        assert_eq!(given.url(), "http://a:1");
+        let trouble = director(Some("http://a:1"), Some(Path::new("/no/such.pem"))).unwrap_err();
+        assert!(trouble.to_string().contains("/no/such.pem"), "{trouble}");
     }
 
     #[test]
     fn the_file_says_where_the_director_is() {
-        assert_eq!(
-            file(EXAMPLE).unwrap().url.unwrap(),
-            "http://director.example.com:8080"
+        let whole = file(EXAMPLE).unwrap();
+        assert_eq!(whole.url.unwrap(), "https://director.example.com:8443");
+        assert_eq!(whole.ca.unwrap(), Path::new("/etc/ssl/director.pem"));
+        let beside = file("ca: director.pem").unwrap().ca.unwrap();
+        assert!(
+            beside.is_absolute() && beside.ends_with("director.pem"),
+            "{beside:?}"
         );
         assert_eq!(file("").unwrap().url, None);
         assert_eq!(read(Path::new("/no/such/file")).unwrap().url, None);

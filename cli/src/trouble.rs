@@ -3,7 +3,17 @@
 use crate::definition::PlacedFault;
 use crate::exit::Exit;
 use atq_api_spec::task::FieldError;
+use std::time::Duration;
 use thiserror::Error;
+
+/// Error codes of the Director for a missing object; the status is 404.
+const ABSENT: [&str; 5] = [
+    "task_not_found",
+    "bundle_not_found",
+    "no_results",
+    "no_report",
+    "unknown_path",
+];
 
 /// Why a command did not do what was asked for.
 #[derive(Debug, Error)]
@@ -31,10 +41,23 @@ pub enum Trouble {
         status: u16,
         /// Stable name of the cause; may be empty.
         code: String,
-        /// What the Director says.
+        /// The message of the Director.
         message: String,
         /// Faults of a definition.
         faults: Vec<FieldError>,
+    },
+    /// The Director, or what is between it and this program, is busy or away (429, 502 to 504): the same request may
+    /// be answered later.
+    #[error("{message}")]
+    Busy {
+        /// HTTP status.
+        status: u16,
+        /// Stable name of the cause; may be empty.
+        code: String,
+        /// The message of the Director.
+        message: String,
+        /// How long to wait, if that was said.
+        retry_after: Option<Duration>,
     },
     /// No Director answers.
     #[error("no Director answers at `{url}`: {reason}")]
@@ -43,6 +66,17 @@ pub enum Trouble {
         url: String,
         /// Why not.
         reason: String,
+    },
+    /// The Director's certificate is not trusted, or there is no encryption. Nothing was sent, and another try is of
+    /// no use.
+    #[error("no encrypted connection to `{url}`: {reason}")]
+    Untrusted {
+        /// Where the Director is.
+        url: String,
+        /// Why not.
+        reason: String,
+        /// What to do.
+        hint: &'static str,
     },
     /// Something on this machine, or between it and the Director, does not work.
     #[error("{message}")]
@@ -72,9 +106,11 @@ impl Trouble {
         match self {
             Self::Usage { .. } | Self::Faults { .. } => Exit::Usage,
             // The Director itself works, but not what it needs.
-            Self::Rejected { status, .. } if *status >= 500 => Exit::InfrastructureFailed,
-            Self::Rejected { .. } => Exit::Rejected,
-            Self::Unreachable { .. } => Exit::Unreachable,
+            Self::Rejected { status, .. } | Self::Busy { status, .. } if *status >= 500 => {
+                Exit::InfrastructureFailed
+            }
+            Self::Rejected { .. } | Self::Busy { .. } => Exit::Rejected,
+            Self::Unreachable { .. } | Self::Untrusted { .. } => Exit::Unreachable,
             Self::Failed { .. } => Exit::InfrastructureFailed,
         }
     }
@@ -84,11 +120,25 @@ impl Trouble {
         matches!(self, Self::Rejected { status: 404, code, .. } if code == "task_not_found")
     }
 
+    /// Whether the Director says that what was asked for is not there. A proxy's 404 says nothing of the kind.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::Rejected { status: 404, code, .. } if ABSENT.contains(&code.as_str()))
+    }
+
+    /// How long to wait before another try, if that was said.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
     /// What to do about it; may be empty.
     pub fn hint(&self) -> &str {
         match self {
             Self::Usage { hint, .. } | Self::Failed { hint, .. } => hint,
-            Self::Rejected { .. } | Self::Faults { .. } => "",
+            Self::Untrusted { hint, .. } => hint,
+            Self::Rejected { .. } | Self::Busy { .. } | Self::Faults { .. } => "",
             Self::Unreachable { .. } => {
                 "is it running? `--url`, `ATQ_URL` or the configuration file say where it is"
             }

@@ -51,12 +51,20 @@ async fn answer(State(canned): State<Canned>, request: Request) -> Response {
                 body => (status, Json(body)).into_response(),
             }
         }
-        None => (StatusCode::NOT_FOUND, Json(problem("unknown path"))).into_response(),
+        None => (
+            StatusCode::NOT_FOUND,
+            Json(absent("unknown_path", "unknown path")),
+        )
+            .into_response(),
     }
 }
 
 fn problem(error: &str) -> Value {
     json!({"error": error, "code": "some_code"})
+}
+
+fn absent(code: &str, error: &str) -> Value {
+    json!({"error": error, "code": code})
 }
 
 async fn director<const N: usize>(answers: [(&str, Vec<(u16, Value)>); N]) -> Canned {
@@ -384,7 +392,10 @@ async fn upload_prints_the_id_alone() {
     let there = director([
         (
             &format!("GET /databind/{id}"),
-            vec![(404, problem("no such bundle")), (200, bundle(id))],
+            vec![
+                (404, absent("bundle_not_found", "no such bundle")),
+                (200, bundle(id)),
+            ],
         ),
         ("POST /databind/upload", ok(json!({"id": id}))),
     ])

@@ -24,6 +24,8 @@ pub const PROBED_ADDRESS: &str = "ATQ_WORKER_ADDRESS";
 pub const READINESS_COMMAND: &str = "ATQ_READINESS_COMMAND";
 /// Time between SIGTERM and SIGKILL of containers whose definition says nothing.
 pub const STOP_GRACE: Duration = Duration::from_secs(10);
+/// Most seconds between SIGTERM and SIGKILL, whatever a Director is configured to: an hour.
+pub const MAX_STOP_GRACE: u64 = 3600;
 /// The name that the workers also have on the task's network, whatever their alias: short, so that
 /// one DNS answer holds more than two thousand of them ([`MAX_WORKERS`]).
 pub const WORKERS_NAME: &str = "atq-workers";
@@ -293,6 +295,16 @@ pub struct Fault {
     pub message: String,
 }
 
+/// How the message of a fault ends whose field takes text.
+const TEXT_EXPECTED: &str = "; expected a string";
+
+impl Fault {
+    /// Whether the field takes text, and has a value of another type.
+    pub fn wants_text(&self) -> bool {
+        self.message.ends_with(TEXT_EXPECTED)
+    }
+}
+
 /// What outside of the definition a definition is checked against.
 pub trait Surroundings {
     /// Largest number of replicas of one service.
@@ -304,6 +316,10 @@ pub trait Surroundings {
     /// Whether the bundle has a file at this path, which has no `..` in it.
     fn has_file(&self, _id: &str, _path: &str) -> bool {
         true
+    }
+    /// Most seconds that a definition may ask for between SIGTERM and SIGKILL.
+    fn max_stop_grace(&self) -> u64 {
+        MAX_STOP_GRACE
     }
     /// What a definition means that does not say how bundles come to the containers.
     fn delivery(&self) -> Delivery {

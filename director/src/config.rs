@@ -27,7 +27,7 @@ pub use images::{ImageFault, ImageRule, Images, Variable};
 pub use retention::Retention;
 
 use crate::registry::{Password, RegistryAuth};
-use crate::task::spec::Delivery;
+use crate::task::spec::{Delivery, MAX_STOP_GRACE};
 use document::Section;
 
 /// Names that are looked for in the working directory, in this order.
@@ -104,6 +104,10 @@ pub struct Limits {
     pub log_bytes: u64,
     /// Connections of clients at once; none: as many as the descriptors of the process allow.
     pub connections: Option<u64>,
+    /// Processes and threads of a container of a task; 0: not limited.
+    pub pids: u64,
+    /// Seconds that a definition may ask for between SIGTERM and SIGKILL.
+    pub stop_grace_period: u64,
 }
 
 impl Default for Limits {
@@ -116,6 +120,8 @@ impl Default for Limits {
             results_bytes: 8 << 30,
             log_bytes: 68 << 20,
             connections: None,
+            pids: 16_384,
+            stop_grace_period: MAX_STOP_GRACE,
         }
     }
 }
@@ -321,9 +327,14 @@ impl Limits {
         let replicas = section.optional("replicas", |v| fields::integer(v, 1, 100_000));
         let log_bytes = section.optional("logBytes", |v| fields::integer(v, 65_536, 1 << 40));
         let connections = section.optional("connections", |v| fields::integer(v, 0, 1_000_000));
+        let pids = section.optional("pids", |v| fields::integer(v, 0, 1 << 22));
+        let grace = |v: &_| fields::integer(v, 1, MAX_STOP_GRACE);
+        let stop_grace_period = section.optional("stopGracePeriod", grace);
         section.finish();
         Self {
             connections: connections.filter(|number| *number > 0),
+            pids: pids.unwrap_or(default.pids),
+            stop_grace_period: stop_grace_period.unwrap_or(default.stop_grace_period),
             log_bytes: log_bytes.unwrap_or(default.log_bytes),
             upload_bytes,
             unpacked_bytes,

@@ -52,6 +52,9 @@ pub struct Probed {
 /// What the Director asks a sidecar.
 #[async_trait]
 pub trait Discovery: Send + Sync + 'static {
+    /// Whether the sidecar can be reached; the answer takes no longer than a connection.
+    async fn health(&self, endpoint: &str) -> Result<(), DiscoveryError>;
+
     /// The addresses of `name`, as soon as there are `replicas` of them, or those that are there
     /// after `timeout`; ascending, without doubles.
     async fn addresses(
@@ -117,6 +120,7 @@ impl HttpDiscovery {
     pub fn new() -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
             .no_proxy()
+            .dns_resolver(atq_resolver::SystemResolver)
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             // Sidecars speak plain HTTP. The machine's certificates are not read, because an image without any
@@ -129,6 +133,16 @@ impl HttpDiscovery {
 
 #[async_trait]
 impl Discovery for HttpDiscovery {
+    async fn health(&self, endpoint: &str) -> Result<(), DiscoveryError> {
+        let request = self.client.get(format!("{endpoint}/healthz"));
+        let answer = request.timeout(CONNECT_TIMEOUT).send().await;
+        let answer = answer.map_err(|error| unreachable(endpoint, &error))?;
+        match answer.status() {
+            status if status.is_success() => Ok(()),
+            status => Err(unexpected(endpoint, status, "200")),
+        }
+    }
+
     async fn addresses(
         &self,
         endpoint: &str,

@@ -35,7 +35,7 @@ use orchestrator::ledger::Ledger;
 use orchestrator::queue::Queue;
 use orchestrator::retention::Policy;
 use orchestrator::subnets::Subnets;
-use orchestrator::{Orchestrator, Settings, Shared};
+use orchestrator::{Bounds, Orchestrator, Settings, Shared};
 use reach::{HttpReach, Reach};
 use registry::Credentials;
 use std::net::SocketAddr;
@@ -130,6 +130,10 @@ fn settings(config: &Config, listen: SocketAddr, director_id: String, place: Str
         results: evidence::results::ResultsLimits {
             bytes: config.limits.results_bytes,
             files: RESULTS_FILES,
+        },
+        bounds: Bounds {
+            pids: Some(config.limits.pids).filter(|pids| *pids > 0),
+            stop_grace: Duration::from_secs(config.limits.stop_grace_period),
         },
         listen,
         advertise_url: config.advertise_url.clone(),

@@ -56,6 +56,7 @@ impl Reach for HttpReach {
 fn client(url: &str) -> Result<reqwest::Client, reqwest::Error> {
     let builder = reqwest::Client::builder()
         .no_proxy()
+        .dns_resolver(atq_resolver::SystemResolver)
         .timeout(PATIENCE)
         .redirect(reqwest::redirect::Policy::none());
     match url.starts_with("https:") {

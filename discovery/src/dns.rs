@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use atq_resolver::resolv_conf::ResolvConf;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
@@ -11,7 +12,6 @@ use hickory_resolver::config::{
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
-use hickory_resolver::system_conf::read_system_conf;
 
 /// Docker's DNS asks the outside world for a name that no container has yet, which can stall for seconds. By then the
 /// name may well be there, so asking again soon beats waiting.
@@ -27,17 +27,24 @@ impl NameServers {
         Self(vec![over_tcp(address)])
     }
 
-    /// Asks those that `/etc/resolv.conf` names.
+    /// Asks those of the `nameserver` lines of `/etc/resolv.conf`. Names are asked for as they are, so that nothing
+    /// else in the file matters.
     ///
     /// # Errors
     ///
-    /// Says why the file gives none.
+    /// When the file names none.
     pub fn from_system() -> Result<Self, String> {
-        let (config, _) = read_system_conf().map_err(|e| {
-            format!("no DNS server in `/etc/resolv.conf`: {e}\nhint: name one with `--nameserver IP:PORT`")
-        })?;
-        let servers = config.name_servers().iter();
-        Ok(Self(servers.map(|s| over_tcp((s.ip, 53).into())).collect()))
+        Self::of(&ResolvConf::from_system())
+    }
+
+    fn of(conf: &ResolvConf) -> Result<Self, String> {
+        let servers = conf.nameservers.iter();
+        let servers: Vec<_> = servers.map(|ip| over_tcp((*ip, 53).into())).collect();
+        match servers.is_empty() {
+            true => Err("no DNS server in `/etc/resolv.conf`; expected a line such as `nameserver 127.0.0.11`\n\
+                         hint: name one with `--nameserver IP:PORT`".to_owned()),
+            false => Ok(Self(servers)),
+        }
     }
 
     /// Opens a session. Each request has one, with a connection of its own: over a name that it does not know, Docker's
@@ -88,5 +95,22 @@ impl Session {
                 _ => None,
             });
         Ok(addresses.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn servers(text: &str) -> Result<usize, String> {
+        NameServers::of(&ResolvConf::parse(text.as_bytes())).map(|servers| servers.0.len())
+    }
+
+    #[test]
+    fn only_the_lines_with_a_server_matter() {
+        let text = "search .corp.test ${DOMAIN}\noptions nonsense:x\nnameserver 127.0.0.11\n\\";
+        assert_eq!(servers(text), Ok(1));
+        let error = servers("search corp.test\nnameserver nowhere\n");
+        assert!(error.is_err_and(|error| error.contains("nameserver 127.0.0.11")));
     }
 }

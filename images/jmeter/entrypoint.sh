@@ -66,7 +66,8 @@ java_command() {
   local extra=() heap=()
   read -ra extra <<<"${JMETER_ARGS:-}"
   read -ra heap <<<"${HEAP:--Xms128m -Xmx512m -XX:MaxMetaspaceSize=192m} ${JVM_ARGS:-}"
-  COMMAND=(java "${heap[@]}" -Djava.awt.headless=true
+  # Not every JVM takes the encoding of files from the locale.
+  COMMAND=(java -Dfile.encoding=UTF-8 "${heap[@]}" -Djava.awt.headless=true
     --add-opens=java.base/java.lang=ALL-UNNAMED --add-opens=java.base/java.lang.invoke=ALL-UNNAMED
     --add-opens=java.base/java.lang.reflect=ALL-UNNAMED --add-opens=java.base/java.util=ALL-UNNAMED
     --add-opens=java.base/java.text=ALL-UNNAMED

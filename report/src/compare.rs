@@ -5,7 +5,12 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use atq_api_spec::report::{Comparison, Figures, FiguresPair, NamedFigures, NamedPair, Report};
+use atq_api_spec::report::{
+    Comparison, Figures, FiguresPair, NamedFigures, NamedPair, Report, Verdict,
+};
+
+/// Durations that differ by more than this share are told.
+const DURATION: f64 = 0.1;
 
 /// What `current` changed against `baseline`: in total, and by every label that either run has, in
 /// the order of the labels' names.
@@ -14,7 +19,26 @@ pub fn compare(current: &Report, baseline: &Report) -> Comparison {
         baseline: baseline.task.clone(),
         total: pair(Some(&baseline.total), Some(&current.total)),
         labels: labels(&current.labels, &baseline.labels),
+        differences: differences(current, baseline),
     }
+}
+
+/// What makes the figures of two runs figures of different things.
+fn differences(current: &Report, baseline: &Report) -> Vec<String> {
+    let invalid = [current, baseline].into_iter().filter(|report| {
+        let judgement = report.judgement.as_ref();
+        judgement.is_some_and(|given| given.verdict == Verdict::Invalid)
+    });
+    let mut differences: Vec<String> = invalid
+        .map(|report| format!("the run of `{}` is invalid", report.task))
+        .collect();
+    let (now, before) = (current.duration, baseline.duration);
+    if (now - before).abs() > DURATION * now.max(before) {
+        differences.push(format!(
+            "this run took {now:.1} s, the baseline {before:.1} s"
+        ));
+    }
+    differences
 }
 
 fn labels(current: &[NamedFigures], baseline: &[NamedFigures]) -> Vec<NamedPair> {

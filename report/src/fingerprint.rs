@@ -6,6 +6,7 @@
 //! Some formats round times to seconds: then durations alone are compared.
 
 use crate::sample::Sample;
+use crate::sketch::{Compared, Row, Sketch};
 use foldhash::fast::{FixedState, RandomState};
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
@@ -130,6 +131,7 @@ pub struct Growing {
     failed: Side,
     resolution: Resolution,
     has_makers: bool,
+    sketch: Sketch,
 }
 
 /// Two numbers to one that depends on every bit of both.
@@ -156,14 +158,22 @@ impl Growing {
             sample.thread
         };
         self.has_makers |= !maker.is_empty();
+        let made_by = FixedState::with_seed(2).hash_one(maker);
         let what = mix(sample.elapsed, sample.samples << 32 | sample.known_errors());
         let hashes = Hashes {
             durations: what,
             millis: mix(what, fraction / MILLI),
             micros: mix(what, fraction),
-            makers: mix(what, FixedState::with_seed(2).hash_one(maker)),
+            makers: mix(what, made_by),
         };
-        let when = mix(self.name(sample.label, label), second);
+        let name = self.name(sample.label, label);
+        self.sketch.add(Row {
+            what: mix(name, hashes.millis),
+            second,
+            micros: u32::try_from(fraction).unwrap_or(u32::MAX),
+            maker: u32::try_from(made_by >> 32).unwrap_or(u32::MAX),
+        });
+        let when = mix(name, second);
         let of_file = Hashes {
             durations: mix(hashes.durations, when),
             millis: mix(hashes.millis, when),
@@ -231,6 +241,7 @@ impl Growing {
         for label in 0..self.last.len() {
             self.put_away(label);
         }
+        self.sketch.finish();
         let names = &self.names;
         let cells = self.cells.into_iter().filter_map(|((label, slot), cell)| {
             let name = names.get(usize::try_from(label).ok()?)?;
@@ -246,6 +257,7 @@ impl Growing {
             failed: self.failed,
             resolution: self.resolution,
             has_makers: self.has_makers,
+            sketch: self.sketch,
         }
     }
 }
@@ -261,6 +273,7 @@ pub struct Fingerprint {
     failed: Side,
     resolution: Resolution,
     has_makers: bool,
+    sketch: Sketch,
 }
 
 /// How the samples of a file go together with those of another.
@@ -343,18 +356,45 @@ impl Fingerprint {
         (cells, samples)
     }
 
-    /// How many samples are in both files, told by whole seconds that are the same; zero when as much
-    /// is the same between other seconds, and so by chance.
-    pub fn shared_with(&self, other: &Self) -> u64 {
-        /// Fewer equal seconds or samples may be chance.
-        const LEAST: u64 = 3;
+    /// How many samples are in both files, or a lower bound; zero when they can be equal by chance.
+    pub fn shared_with(&self, other: &Self, same_container: bool) -> u64 {
+        let in_cells = self.shared_cells(other, same_container);
+        in_cells.max(self.shared_rows(other, same_container))
+    }
+
+    /// How many of the sketched rows are in both files. Rows in whole seconds are too alike for that.
+    fn shared_rows(&self, other: &Self, same_container: bool) -> u64 {
         let common = self.common(other);
-        let (cells, samples) = self.found_in(other, common, 0);
-        if samples < LEAST {
+        if common.resolution == Resolution::Seconds {
             return 0;
         }
-        let by_chance = [-2, -1, 1, 2].map(|moved| self.found_in(other, common, moved).0);
-        let by_chance = by_chance.into_iter().max().unwrap_or_default();
+        let compared = Compared {
+            micros: common.resolution == Resolution::Micros,
+            makers: common.makers,
+        };
+        self.sketch
+            .shared_with(&other.sketch, compared, same_container)
+    }
+
+    /// How many samples are in whole seconds that are the same in both files; zero when as much is the
+    /// same between other seconds, and so by chance.
+    fn shared_cells(&self, other: &Self, same_container: bool) -> u64 {
+        /// Fewer equal samples may be chance.
+        const LEAST: u64 = 3;
+        /// Cells by which one file is moved, back and forth, to count equal cells by chance.
+        const SHIFTS: i64 = 10;
+        let common = self.common(other);
+        let (cells, samples) = self.found_in(other, common, 0);
+        // Machines that do the same have an equal second now and then.
+        let least_cells = if same_container { 1 } else { 3 };
+        if samples < LEAST || cells < least_cells {
+            return 0;
+        }
+        let shifts = (1..=SHIFTS).flat_map(|by| [by, -by]);
+        let by_chance = shifts
+            .map(|by| self.found_in(other, common, by).0)
+            .max()
+            .unwrap_or_default();
         // Without fractions of seconds a few seconds are soon the same.
         let by_chance = by_chance + u64::from(common.resolution == Resolution::Seconds);
         match cells > 4 * by_chance {
@@ -384,6 +424,20 @@ impl Fingerprint {
             let sides = sides.filter(|(side, _)| side.count > 0);
             sides.map(move |(side, kind)| mix(mix(side.digest(resolution), kind), key))
         })
+    }
+
+    /// The sketched rows.
+    pub fn sketch(&mut self) -> &mut Sketch {
+        &mut self.sketch
+    }
+
+    /// A number for each sketched row, by which equal ones are found; of a file in whole seconds none.
+    pub fn sketched(&self) -> impl Iterator<Item = u64> {
+        let rows = match self.has_fractions() {
+            true => self.sketch.rows(),
+            false => &[],
+        };
+        rows.iter().map(|row| mix(row.what, row.second))
     }
 
     /// How many seconds share a cell, as a power of two.

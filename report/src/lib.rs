@@ -44,6 +44,7 @@ pub mod page;
 mod sample;
 mod samples;
 mod series;
+mod sketch;
 mod summary;
 mod tally;
 mod text;

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 const MOST_CELLS: usize = 100_000;
 /// No more seconds share a cell than two to this.
 const MOST_SHIFT: u32 = 28;
+/// Sketched rows of all files together, of 24 bytes each.
+const MOST_ROWS: usize = 200_000;
 /// Of files that have a cell in common no more are paired.
 const MOST_PAIRED: usize = 8;
 /// Pairs of files that are looked at closely.
@@ -41,16 +43,53 @@ pub fn repeated<'a>(
 /// Pairs of files that have some samples in common, by their indices, with how many.
 pub fn partly(counted: &mut [Counted]) -> Vec<(usize, usize, u64)> {
     align(counted);
-    let mut pairs: HashMap<(usize, usize), u64> = HashMap::new();
+    let mut pairs = Pairs::default();
     for resolution in [Resolution::Micros, Resolution::Millis, Resolution::Seconds] {
+        let digests = |counted: &Counted| match counted.fingerprint.resolution() >= resolution {
+            true => counted.fingerprint.digests(resolution).collect(),
+            false => Vec::new(),
+        };
+        // Two files are compared by what both of them record.
         let tells = |file: usize| counted[file].fingerprint.resolution();
-        let files = counted.iter().enumerate();
-        let digests = files.filter(|(file, _)| tells(*file) >= resolution);
-        let mut digests: Vec<(u64, usize)> = digests
+        pairs.count(counted, digests, |one, other| {
+            tells(one).min(tells(other)) == resolution
+        });
+    }
+    let rows = |counted: &Counted| counted.fingerprint.sketched().collect();
+    pairs.count(counted, rows, |_, _| true);
+    let shared = pairs.likely().into_iter().filter_map(|(one, other)| {
+        let (first, second) = (&counted[one], &counted[other]);
+        let same_container = first.container == second.container;
+        let samples = first
+            .fingerprint
+            .shared_with(&second.fingerprint, same_container);
+        (samples > 0).then_some((one, other, samples))
+    });
+    let mut shared: Vec<(usize, usize, u64)> = shared.collect();
+    shared.sort_unstable();
+    shared
+}
+
+/// How many digests pairs of files have in common, by their indices.
+#[derive(Debug, Default)]
+struct Pairs {
+    counts: HashMap<(usize, usize), u64>,
+}
+
+impl Pairs {
+    /// Counts common digests of files for which `compares` holds.
+    fn count(
+        &mut self,
+        counted: &[Counted],
+        digests: impl Fn(&Counted) -> Vec<u64>,
+        compares: impl Fn(usize, usize) -> bool,
+    ) {
+        let mut digests: Vec<(u64, usize)> = counted
+            .iter()
+            .enumerate()
             .flat_map(|(file, counted)| {
-                counted
-                    .fingerprint
-                    .digests(resolution)
+                digests(counted)
+                    .into_iter()
                     .map(move |digest| (digest, file))
             })
             .collect();
@@ -60,30 +99,29 @@ pub fn partly(counted: &mut [Counted]) -> Vec<(usize, usize, u64)> {
             let files = &equal[..equal.len().min(MOST_PAIRED)];
             for (at, (_, one)) in files.iter().enumerate() {
                 for (_, other) in &files[at + 1..] {
-                    // Two files are compared by what both of them tell.
-                    if tells(*one).min(tells(*other)) == resolution {
-                        *pairs.entry((*one, *other)).or_default() += 1;
+                    if compares(*one, *other) {
+                        *self.counts.entry((*one, *other)).or_default() += 1;
                     }
                 }
             }
         }
     }
-    let mut pairs: Vec<((usize, usize), u64)> = pairs.into_iter().collect();
-    pairs.sort_unstable_by_key(|(pair, cells)| (u64::MAX - cells, *pair));
-    pairs.truncate(MOST_PAIRS);
-    let shared = pairs.into_iter().filter_map(|((one, other), _)| {
-        let samples = counted[one]
-            .fingerprint
-            .shared_with(&counted[other].fingerprint);
-        (samples > 0).then_some((one, other, samples))
-    });
-    let mut shared: Vec<(usize, usize, u64)> = shared.collect();
-    shared.sort_unstable();
-    shared
+
+    /// The pairs with most in common first; not all of many.
+    fn likely(self) -> Vec<(usize, usize)> {
+        let mut pairs: Vec<((usize, usize), u64)> = self.counts.into_iter().collect();
+        pairs.sort_unstable_by_key(|(pair, digests)| (u64::MAX - digests, *pair));
+        pairs.truncate(MOST_PAIRS);
+        pairs.into_iter().map(|(pair, _)| pair).collect()
+    }
 }
 
-/// Brings all files to cells of the same length, and to few enough of them.
+/// Brings all files to cells of the same length, and to few enough of them and of rows.
 pub fn align(counted: &mut [Counted]) {
+    let most_rows = MOST_ROWS / counted.len().max(1);
+    for counted in counted.iter_mut() {
+        counted.fingerprint.sketch().shrink(most_rows);
+    }
     let shifts = counted.iter().map(|counted| counted.fingerprint.shift());
     let mut shift = shifts.max().unwrap_or_default();
     loop {

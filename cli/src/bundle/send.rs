@@ -2,6 +2,7 @@
 
 use super::{CHUNK, Meter, Positioned, Zip, has};
 use crate::Context;
+use crate::again::may_pass;
 use crate::trouble::Trouble;
 use atq_api_spec::bundle::Upload;
 use futures_util::{Stream, stream};
@@ -20,6 +21,8 @@ const PAUSES: [Duration; 3] = [
     Duration::from_secs(2),
     Duration::from_secs(5),
 ];
+/// The longest pause that a busy Director may ask for.
+const LONGEST: Duration = Duration::from_secs(60);
 /// For so long nothing of the zip may be taken before the connection counts as lost.
 const SILENCE: Duration = Duration::from_secs(60);
 /// Once all is sent, the Director unpacks it and brings it safely to its disk: at least so many bytes a second.
@@ -36,9 +39,9 @@ const LONG: Duration = Duration::from_secs(7 * 24 * 3600);
 pub async fn send(context: &Context, zip: &Zip) -> Result<(), Trouble> {
     for pause in PAUSES {
         match try_to_send(context, zip).await {
-            Err(lost @ Trouble::Unreachable { .. }) => {
+            Err(lost) if may_pass(&lost) => {
                 context.out.progress(format!("{lost}; trying again"));
-                sleep(pause).await;
+                sleep(pause.max(lost.retry_after().unwrap_or_default().min(LONGEST))).await;
                 // Perhaps only the answer was lost.
                 if matches!(has(context, &zip.id).await, Ok(true)) {
                     return Ok(());

@@ -277,10 +277,11 @@ async fn take(State(canned): State<Shared>, mut form: Multipart) -> Json<serde_j
 async fn look(
     State(canned): State<Shared>,
     axum::extract::Path(id): axum::extract::Path<String>,
-) -> StatusCode {
+) -> (StatusCode, Json<serde_json::Value>) {
+    let absent = serde_json::json!({"error": "no such bundle", "code": "bundle_not_found"});
     match canned.lock().unwrap().kept.contains_key(&id) {
-        true => StatusCode::OK,
-        false => StatusCode::NOT_FOUND,
+        true => (StatusCode::OK, Json(serde_json::json!({}))),
+        false => (StatusCode::NOT_FOUND, Json(absent)),
     }
 }
 

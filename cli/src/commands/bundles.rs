@@ -32,8 +32,7 @@ pub async fn bundles(context: &Context, args: &Bundles) -> Result<Exit, Trouble>
 }
 
 async fn remove(context: &Context, id: &str) -> Result<(), Trouble> {
-    let request = context.director.request(Method::DELETE, &path(id))?;
-    context.director.send_within(request, REMOVAL).await?;
+    context.director.remove(&path(id), REMOVAL).await?;
     context.out.line(id);
     context.out.result(&json!({ "id": id, "removed": true }));
     Ok(())
@@ -75,7 +74,7 @@ async fn list(context: &Context) -> Result<(), Trouble> {
 /// Nothing, when it was removed since the list was made.
 async fn details(context: &Context, id: String) -> Result<Option<BundleDetails>, Trouble> {
     match context.director.get(&path(&id)).await {
-        Err(Trouble::Rejected { status: 404, .. }) => Ok(None),
+        Err(trouble) if trouble.is_absence() => Ok(None),
         answered => answered.map(Some),
     }
 }

@@ -21,7 +21,7 @@ pub async fn events(context: &Context, args: &Events) -> Result<Exit, Trouble> {
     let colours = Colours::of_stdout();
     if args.follow {
         let json = context.out.json;
-        let mut lines = Lines::default();
+        let mut lines = Lines::to_stdout();
         let end = follow(context, &args.name, 0, |event| {
             lines.put(&match json {
                 true => serde_json::to_string(event).unwrap_or_default(),

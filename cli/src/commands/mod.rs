@@ -18,7 +18,7 @@ mod upload;
 mod validate;
 mod version;
 
-pub use results::bring as bring_results;
+pub use results::{ZIP, tell_renamed};
 
 use crate::Context;
 use crate::args::Command;

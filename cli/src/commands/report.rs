@@ -4,7 +4,9 @@ use crate::Context;
 use crate::args::Report as Args;
 use crate::director::segment;
 use crate::exit::Exit;
-use crate::fetch::{bytes, save, write};
+use crate::fetch::{bytes, save};
+use crate::out::Out;
+use crate::output::named;
 use crate::trouble::Trouble;
 use crate::{gitlab, junit};
 use atq_api_spec::report::Report;
@@ -19,30 +21,57 @@ mod table;
 /// file cannot be written.
 pub async fn report(context: &Context, args: &Args) -> Result<Exit, Trouble> {
     let director = &context.director;
+    for (option, file) in [
+        ("--html", &args.html),
+        ("--junit", &args.junit),
+        ("--gitlab", &args.gitlab),
+    ] {
+        if let Some(file) = file {
+            named::probe(option, file)?;
+        }
+    }
     let path = path(args);
     let report = bytes(director, &path, "application/json").await?;
     let report: Report = serde_json::from_slice(&report).map_err(|error| {
         let message = format!("`{}` answers, but with no report: {error}", director.url());
         Trouble::failed(message, "do the versions fit? `atq version` shows them")
     })?;
+    let mut exit = Exit::Pass;
+    let mut wrote = |file: &Path, written: Result<(), Trouble>| match written {
+        Ok(()) => context
+            .out
+            .progress(format_args!("wrote {}", file.display())),
+        Err(trouble) => {
+            // There is one JSON document, the report.
+            Out {
+                json: false,
+                ..context.out
+            }
+            .trouble(&trouble);
+            exit = match exit {
+                Exit::Pass => trouble.exit(),
+                earlier => earlier,
+            };
+        }
+    };
     if let Some(file) = &args.html {
-        save(director, &path, "text/html", file).await?;
-        tell(context, file);
+        wrote(file, save(director, &path, "text/html", file).await);
     }
     if let Some(file) = &args.junit {
-        let task = director.task(&args.name).await?;
-        write(file, junit::document(&task)).await?;
-        tell(context, file);
+        let task = director.task(&args.name).await;
+        wrote(
+            file,
+            task.and_then(|task| named::write(file, junit::document(&task))),
+        );
     }
     if let Some(file) = &args.gitlab {
-        write(file, gitlab::document(&report)).await?;
-        tell(context, file);
+        wrote(file, named::write(file, gitlab::document(&report)));
     }
     for line in table::lines(&report) {
         context.out.line(line);
     }
     context.out.result(&report);
-    Ok(Exit::Pass)
+    Ok(exit)
 }
 
 fn path(args: &Args) -> String {
@@ -55,10 +84,4 @@ fn path(args: &Args) -> String {
         segment(&args.name),
         query.unwrap_or_default()
     )
-}
-
-fn tell(context: &Context, file: &Path) {
-    context
-        .out
-        .progress(format_args!("wrote {}", file.display()));
 }

@@ -4,12 +4,15 @@ use crate::Context;
 use crate::args::Results;
 use crate::director::segment;
 use crate::exit::Exit;
-use crate::fetch::{save, unwritten};
+use crate::fetch::{save, transfer};
+use crate::out::Out;
+use crate::output::draft::Draft;
+use crate::output::{named, unwritten};
 use crate::trouble::Trouble;
 use crate::unpack::{Unpacked, unpack};
 use serde::Serialize;
 use std::fs::File;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 /// Media type of the archive.
@@ -60,8 +63,15 @@ pub async fn results(context: &Context, args: &Results) -> Result<Exit, Trouble>
                 "leave one of them out",
             ));
         }
+        Place::Stdout if io::stdout().is_terminal() => {
+            return Err(Trouble::usage(
+                "`--output -` would write a zip to the terminal",
+                "send it to a program or a file, or name a directory",
+            ));
+        }
         Place::Stdout => to_stdout(context, &path).await?,
         Place::Zip(zip) => {
+            named::probe("--output", zip)?;
             let replaced = usize::from(zip.symlink_metadata().is_ok());
             save(&context.director, &path, ZIP, zip).await?;
             tell_replaced(context, replaced);
@@ -82,24 +92,33 @@ pub async fn results(context: &Context, args: &Results) -> Result<Exit, Trouble>
                 files: Some(&unpacked.files),
                 replaced: unpacked.replaced,
             });
+            return Ok(told(context, &unpacked.troubles));
         }
     }
     Ok(Exit::Pass)
 }
 
-/// Unpacks the results of the task into `dir`; says when files are replaced.
-///
-/// # Errors
-/// When there are none, the run is not over, the Director cannot be reached, or they cannot be written.
-pub async fn bring(context: &Context, name: &str, dir: &Path) -> Result<Unpacked, Trouble> {
+/// Unpacks the results of the task into `dir`; says when files are replaced, or get other names.
+async fn bring(context: &Context, name: &str, dir: &Path) -> Result<Unpacked, Trouble> {
+    named::probe_dir("--output", dir)?;
     let path = format!("task/{}/results", segment(name));
-    let (_guard, zip) = temporary()?;
-    save(&context.director, &path, ZIP, &zip).await?;
+    let begin = || Draft::create_in(dir).map_err(unwritten(dir));
+    let zip = transfer(&context.director, &path, ZIP, begin).await?;
     let to = dir.to_owned();
-    let unpacked = tokio::task::spawn_blocking(move || unpack(&zip, &to)).await;
+    let unpacked = tokio::task::spawn_blocking(move || unpack(zip.path(), &to)).await;
     let unpacked = unpacked.map_err(|error| Trouble::failed(error.to_string(), ""))??;
     tell_replaced(context, unpacked.replaced);
+    for (wanted, got) in &unpacked.renamed {
+        tell_renamed(context.out, wanted, got);
+    }
     Ok(unpacked)
+}
+
+/// Says that a file got another name than that of the archive.
+pub fn tell_renamed(out: Out, wanted: &str, got: &str) {
+    out.progress(format_args!(
+        "the name `{wanted}` is taken or too long: the file is `{got}`"
+    ));
 }
 
 fn tell_replaced(context: &Context, replaced: usize) {
@@ -110,6 +129,19 @@ fn tell_replaced(context: &Context, replaced: usize) {
             .out
             .progress(format_args!("{many} files that were there are replaced")),
     }
+}
+
+/// The exit code of what is there, after why the rest is missing was told.
+fn told(context: &Context, troubles: &[Trouble]) -> Exit {
+    // There is one JSON document, the list of what is there.
+    let aside = Out {
+        json: false,
+        ..context.out
+    };
+    for trouble in troubles {
+        aside.trouble(trouble);
+    }
+    troubles.first().map_or(Exit::Pass, Trouble::exit)
 }
 
 /// A place for the archive, with what removes it.

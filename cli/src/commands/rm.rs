@@ -33,7 +33,7 @@ pub async fn rm(context: &Context, args: &Rm) -> Result<Exit, Trouble> {
         ..context.out
     };
     for name in &args.names {
-        let failed = context.director.remove_task(name).await.err();
+        let failed = context.director.remove_task(name, None).await.err();
         match &failed {
             None => context.out.line(name),
             Some(trouble) => {

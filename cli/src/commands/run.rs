@@ -9,13 +9,15 @@ use crate::out::Out;
 use crate::run::closing;
 use crate::run::ending::{self, Cut};
 use crate::run::human::Human;
+use crate::run::invocation::Invocation;
 use crate::run::live::Live;
+use crate::run::outputs::Outputs;
 use crate::run::watch::{Patience, Watched, Wishes, watch};
 use crate::table::word;
 use crate::trouble::Trouble;
-use crate::{Context, bundle, definition, fetch, gitlab, junit, keep};
-use atq_api_spec::report::{Report, Verdict};
-use atq_api_spec::task::{Step, Task, TaskAccepted, TaskStatus};
+use crate::{Context, bundle, definition};
+use atq_api_spec::report::Verdict;
+use atq_api_spec::task::{StartedBy, Step, Task, TaskAccepted, TaskStatus};
 use reqwest::Method;
 use serde::Serialize;
 use std::path::Path;
@@ -48,16 +50,18 @@ struct Outcome<'a> {
 /// # Errors
 /// When it cannot be started, or the Director is gone for too long. Everything after that is an exit code.
 pub async fn run(context: &Context, args: &Run) -> Result<Exit, Trouble> {
-    if let Some(dir) = &args.results {
-        // Now, and not when the test is over.
-        keep::may_use(dir)?;
-    }
+    // Now, and not when the test is over.
+    Outputs::of(args).probe()?;
+    let invocation = Invocation::new(args)?;
     let loaded = prepare(context, args).await?;
     if args.replace {
-        remove_ended(context, &loaded.name).await?;
+        remove_ended(context, &loaded.name, &invocation).await?;
     }
     if args.detach {
-        let accepted = start(context, &loaded).await?;
+        let accepted = start(context, &loaded, &invocation).await?;
+        if is_attached(&accepted) {
+            context.out.progress(attached(&loaded.name));
+        }
         context
             .out
             .line(format!("{} {}", accepted.id, word(&accepted.status)));
@@ -66,13 +70,18 @@ pub async fn run(context: &Context, args: &Run) -> Result<Exit, Trouble> {
     }
     // Before the start: whoever ends this program from now on must not leave a test behind.
     let mut human = Human::listen()?;
-    if !begin(context, &loaded, &mut human).await? {
+    let Some(accepted) = begin(context, &loaded, &invocation, &mut human).await? else {
         tell(context.out, None, Exit::Stopped, None);
         return Ok(Exit::Stopped);
+    };
+    if is_attached(&accepted) {
+        context.out.progress(attached(&loaded.name));
     }
     let wishes = Wishes {
         follow: args.follow,
         timeout: args.timeout,
+        attached: is_attached(&accepted),
+        invocation,
         patience: Patience::default(),
     };
     let live = Live::new(context.out, &loaded.name);
@@ -86,16 +95,15 @@ async fn prepare(context: &Context, args: &Run) -> Result<Loaded, Trouble> {
         true => definition::load_for_bundle(&args.definition)?,
         false => definition::load(&args.definition)?,
     };
+    if args.bundle.is_none() {
+        for warning in definition::warnings(&loaded.payload) {
+            context.out.progress(format!("warning: {warning}"));
+        }
+    }
     if let Some(path) = &args.bundle {
         // Asked before anything is sent.
         if !loaded.clone().use_bundle("") {
-            return Err(Trouble::usage(
-                format!(
-                    "`--bundle {}` has no place: no service lacks a `fileid`",
-                    path.display()
-                ),
-                "remove `fileid` from `master` or `worker`, or leave `--bundle` out",
-            ));
+            return Err(bundle::no_place(path));
         }
         let id = bundle::bring(context, path).await?;
         loaded.use_bundle(&id);
@@ -105,41 +113,67 @@ async fn prepare(context: &Context, args: &Run) -> Result<Loaded, Trouble> {
 
 /// Removes the task of this name if there is one and it is over; one that is not is left to the Director's
 /// answer.
-async fn remove_ended(context: &Context, name: &str) -> Result<(), Trouble> {
+async fn remove_ended(
+    context: &Context,
+    name: &str,
+    invocation: &Invocation,
+) -> Result<(), Trouble> {
     let status = match context.director.task(name).await {
         Ok(task) => task.status,
-        Err(Trouble::Rejected { status: 404, .. }) => return Ok(()),
+        Err(trouble) if trouble.is_no_task() => return Ok(()),
         Err(trouble) => return Err(trouble),
     };
     if matches!(status, TaskStatus::Initializing | TaskStatus::Started) {
         return Ok(());
     }
-    match context.director.remove_task(name).await {
-        Ok(()) | Err(Trouble::Rejected { status: 404, .. }) => {
+    match context.director.remove_task(name, Some(invocation)).await {
+        Err(trouble) if !trouble.is_no_task() => Err(trouble),
+        _ => {
             context
                 .out
                 .progress(format!("removed the `{name}` of before"));
             Ok(())
         }
-        Err(trouble) => Err(trouble),
     }
 }
 
 /// Starts it. Safe to say twice: an equal definition of a task that lives is the same task.
-async fn start(context: &Context, loaded: &Loaded) -> Result<TaskAccepted, Trouble> {
+async fn start(
+    context: &Context,
+    loaded: &Loaded,
+    invocation: &Invocation,
+) -> Result<TaskAccepted, Trouble> {
     let director = &context.director;
-    let request = director.request(Method::PUT, "task")?.json(&loaded.payload);
+    let request = director.request(Method::PUT, &invocation.path())?;
+    let request = invocation.sign(request).json(&loaded.payload);
     match director.send_again(request).await {
         Ok(response) => director.read(response).await,
         Err(trouble) => Err(taken(trouble)),
     }
 }
 
-/// Starts it; gives whether it is to be watched. A signal meanwhile is for who watches it, unless the answer does
+/// Whether the run was started by another client.
+fn is_attached(accepted: &TaskAccepted) -> bool {
+    accepted.started_by == Some(StartedBy::Other)
+}
+
+fn attached(name: &str) -> String {
+    format!(
+        "`{name}` is already under way, started by another client with the same definition; neither Ctrl-C nor \
+         `--timeout` stops it here (`atq stop {name}` does)"
+    )
+}
+
+/// Starts it; gives the answer if it is to be watched. A signal meanwhile is for who watches it, unless the answer does
 /// not come soon: then it is stopped at once. That it may have been started without an answer is said.
-async fn begin(context: &Context, loaded: &Loaded, human: &mut Human) -> Result<bool, Trouble> {
+async fn begin(
+    context: &Context,
+    loaded: &Loaded,
+    invocation: &Invocation,
+    human: &mut Human,
+) -> Result<Option<TaskAccepted>, Trouble> {
     let (out, name) = (context.out, &loaded.name);
-    let mut starting = pin!(start(context, loaded));
+    let mut starting = pin!(start(context, loaded, invocation));
     let started = tokio::select! {
         started = &mut starting => Some(started),
         word = human.word() => match timeout(MOMENT, &mut starting).await {
@@ -154,7 +188,7 @@ async fn begin(context: &Context, loaded: &Loaded, human: &mut Human) -> Result<
         "`{name}` may have been started: `atq show {name}` says so, `atq stop {name}` stops it"
     );
     match started {
-        Some(Ok(_)) => Ok(true),
+        Some(Ok(accepted)) => Ok(Some(accepted)),
         Some(Err(trouble)) => {
             if may_pass(&trouble) {
                 out.progress(may_run);
@@ -164,11 +198,14 @@ async fn begin(context: &Context, loaded: &Loaded, human: &mut Human) -> Result<
         None => {
             let path = format!("task/{}/stop", segment(name));
             let request = context.director.request(Method::POST, &path)?;
-            match context.director.send_within(request, MOMENT).await {
+            let stop = context
+                .director
+                .send_within(invocation.sign(request), MOMENT);
+            match stop.await {
                 Ok(_) => out.progress(format!("`{name}` is asked to stop")),
                 Err(_) => out.progress(may_run),
             }
-            Ok(false)
+            Ok(None)
         }
     }
 }
@@ -215,81 +252,63 @@ async fn finish(context: &Context, args: &Run, watched: &Watched, human: &mut Hu
             return exit;
         }
     };
-    let exit = ending::exit(task, watched.cut);
-    let (brought, worst) = bring_unless_told(context, args, task, human).await;
-    let kept = brought.as_ref().ok().and(args.results.as_deref());
-    let exit = match exit {
-        Exit::Pass => worst,
-        exit => exit,
-    };
-    if let (Err(trouble), true) = (&brought, wants_anything(args)) {
+    let ended = ending::exit(task, watched.cut);
+    let outputs = Outputs::of(args);
+    let brought = bring_unless_told(context, &outputs, task, human).await;
+    for trouble in brought.troubles.iter().filter(|_| outputs.any()) {
         // The one JSON document is the outcome.
         Out { json: false, ..out }.trouble(trouble);
     }
-    for line in closing::lines(task, exit, kept) {
+    let kept = args.results.as_deref().filter(|_| brought.is_over);
+    // The verdict comes first; that an output is missing counts when there is nothing worse.
+    let exit = match (ended, brought.troubles.first()) {
+        (Exit::Pass, Some(trouble)) if brought.is_over => trouble.exit(),
+        (Exit::Pass, Some(_)) => Exit::Stopped,
+        (ended, _) => ended,
+    };
+    for line in closing::lines(task, ended, exit, kept) {
         out.line(line);
     }
     tell(out, Some(task), exit, kept);
     exit
 }
 
-/// Brings everything back; gives how a test ends at best that has passed.
+/// What came of the outputs.
+struct Brought {
+    /// Why some are missing.
+    troubles: Vec<Trouble>,
+    /// Whether all of them were tried.
+    is_over: bool,
+}
+
+impl Brought {
+    fn nothing(trouble: Trouble) -> Self {
+        Self {
+            troubles: vec![trouble],
+            is_over: false,
+        }
+    }
+}
+
+/// Brings everything back, unless a signal comes.
 async fn bring_unless_told(
     context: &Context,
-    args: &Run,
+    outputs: &Outputs<'_>,
     task: &Task,
     human: &mut Human,
-) -> (Result<(), Trouble>, Exit) {
+) -> Brought {
     if task.step != Step::Done {
         // Already told that it goes on.
-        let nothing = Trouble::failed("there are no results yet", "");
-        return (Err(nothing), Exit::Stopped);
+        return Brought::nothing(Trouble::failed("there are no results yet", ""));
     }
     tokio::select! {
         biased;
-        brought = bring(context, args, task) => {
-            let worst = brought.as_ref().err().map_or(Exit::Pass, Trouble::exit);
-            (brought, worst)
-        }
+        troubles = outputs.write(context, task) => Brought { troubles, is_over: true },
         () = human.signal() => {
             let hint = format!("`atq results {}` brings them", task.id);
-            (Err(Trouble::failed("the results were not waited for", hint)), Exit::Stopped)
+            Brought::nothing(Trouble::failed("the results were not waited for", hint))
         }
     }
-}
-
-fn wants_anything(args: &Run) -> bool {
-    args.results.is_some() || args.junit.is_some() || args.gitlab.is_some()
-}
-
-/// Everything that was wanted; the small files first, so that a pipeline has them whatever comes. What cannot
-/// be brought holds up nothing else; the first trouble is told.
-async fn bring(context: &Context, args: &Run, task: &Task) -> Result<(), Trouble> {
-    let junit = match &args.junit {
-        Some(path) => fetch::write(path, junit::document(task)).await,
-        None => Ok(()),
-    };
-    let figures = match &args.gitlab {
-        Some(path) => bring_figures(context, &task.id, path).await,
-        None => Ok(()),
-    };
-    let kept = match &args.results {
-        Some(dir) => keep::keep(context, &task.id, dir).await,
-        None => Ok(()),
-    };
-    junit.and(figures).and(kept)
-}
-
-async fn bring_figures(context: &Context, name: &str, path: &Path) -> Result<(), Trouble> {
-    let from = format!("task/{}/report?format=json", segment(name));
-    let report = fetch::bytes(&context.director, &from, "application/json").await?;
-    let report: Report = serde_json::from_slice(&report).map_err(|error| {
-        Trouble::failed(
-            format!("the report of `{name}` cannot be read: {error}"),
-            "",
-        )
-    })?;
-    fetch::write(path, gitlab::document(&report)).await
 }
 
 fn tell(out: Out, task: Option<&Task>, exit: Exit, results: Option<&Path>) {
@@ -345,7 +364,9 @@ mod tests {
             .await
             .unwrap();
         let begun = tokio::time::Instant::now();
-        assert!(!begin(&context, &loaded, &mut human).await.unwrap());
+        let invocation = Invocation::default();
+        let begun_with = begin(&context, &loaded, &invocation, &mut human).await;
+        assert!(begun_with.unwrap().is_none());
         assert!(begun.elapsed() < Duration::from_secs(10));
     }
 }

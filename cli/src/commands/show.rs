@@ -4,6 +4,7 @@ use crate::Context;
 use crate::args::Named;
 use crate::exit::Exit;
 use crate::out::{ASIDE, BAD, DOUBT, GOOD};
+use crate::run::closing::log_line;
 use crate::table::{NOTHING, millis, table, word};
 use crate::trouble::Trouble;
 use anstyle::Style;
@@ -106,13 +107,15 @@ fn failure(failure: &Failure) -> Vec<String> {
         code,
         message,
         hint,
+        last_lines,
     } = failure;
     let told = format!(
         "{BAD}failed{BAD:#} in step {}: {message} ({code})",
         word(step)
     );
     let hint = (!hint.is_empty()).then(|| format!("{ASIDE}hint: {hint}{ASIDE:#}"));
-    std::iter::once(told).chain(hint).collect()
+    let last = last_lines.iter().map(|line| log_line(line));
+    std::iter::once(told).chain(last).chain(hint).collect()
 }
 
 fn facts(task: &Task) -> Vec<String> {

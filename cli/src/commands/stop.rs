@@ -1,9 +1,11 @@
 //! `atq stop`.
 
 use crate::Context;
+use crate::again::may_pass;
 use crate::args::Stop;
 use crate::director::segment;
 use crate::exit::Exit;
+use crate::run::invocation::{given_key, sign};
 use crate::table::word;
 use crate::trouble::Trouble;
 use atq_api_spec::task::{Step, Task, TaskStatus};
@@ -24,7 +26,11 @@ const AWAY: Duration = Duration::from_secs(60);
 /// When there is no such task, or its end cannot be seen.
 pub async fn stop(context: &Context, args: &Stop) -> Result<Exit, Trouble> {
     let path = format!("task/{}/stop", segment(&args.name));
-    let request = context.director.request(Method::POST, &path)?;
+    let key = given_key(args.idempotency_key.as_deref())?;
+    let request = sign(
+        context.director.request(Method::POST, &path)?,
+        key.as_deref(),
+    );
     // Asking twice changes nothing.
     let response = context.director.send_again(request).await?;
     let mut task: Task = context.director.read(response).await?;
@@ -46,7 +52,7 @@ async fn until_done(context: &Context, name: &str) -> Result<Task, Trouble> {
             Ok(task) if task.step == Step::Done => return Ok(task),
             Ok(task) if begun.elapsed() > PATIENCE => return Err(endless(&task)),
             Ok(_) => heard = Instant::now(),
-            Err(Trouble::Unreachable { .. }) if patient => {}
+            Err(trouble) if patient && may_pass(&trouble) => {}
             Err(trouble) => return Err(trouble),
         }
         sleep(LOOK).await;

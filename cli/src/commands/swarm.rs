@@ -34,7 +34,9 @@ struct State {
 pub async fn swarm(context: &Context) -> Result<Exit, Trouble> {
     let (swarm, reason) = match context.director.get("swarm").await {
         Ok(swarm) => (Some(swarm), None),
-        Err(Trouble::Rejected { message, .. }) => (None, Some(message)),
+        Err(Trouble::Rejected { message, .. } | Trouble::Busy { message, .. }) => {
+            (None, Some(message))
+        }
         Err(trouble) => return Err(trouble),
     };
     let state = State {
@@ -55,11 +57,9 @@ pub async fn swarm(context: &Context) -> Result<Exit, Trouble> {
 /// Comes with the status 503 when something is missing.
 async fn readiness(context: &Context) -> Result<Readiness, Trouble> {
     let director = &context.director;
-    let request = director.request(Method::GET, "readyz")?.timeout(ANSWER);
-    match request.send().await {
-        Ok(response) => director.read(response).await,
-        Err(error) => Err(director.unreachable(error.to_string())),
-    }
+    let request = director.request(Method::GET, "readyz")?;
+    let response = director.exchange(request, ANSWER).await?;
+    director.read(response).await
 }
 
 /// Who has a token can add machines to the Swarm, so it does not belong on a screen or into the log of a pipeline:

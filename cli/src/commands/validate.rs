@@ -2,7 +2,8 @@
 
 use crate::Context;
 use crate::args::Validate;
-use crate::definition::{self, PlacedFault};
+use crate::bundle;
+use crate::definition::{self, Checked, PlacedFault};
 use crate::exit::Exit;
 use crate::trouble::Trouble;
 use serde::Serialize;
@@ -17,6 +18,8 @@ struct Validated {
     valid: bool,
     /// All faults.
     faults: Vec<PlacedFault>,
+    /// What is no fault, and most likely not meant.
+    warnings: Vec<String>,
 }
 
 /// Does it.
@@ -24,7 +27,25 @@ struct Validated {
 /// # Errors
 /// What went wrong.
 pub async fn validate(context: &Context, args: &Validate) -> Result<Exit, Trouble> {
-    let (file, faults) = definition::check(&args.definition)?;
+    if let Some(bundle) = &args.bundle {
+        bundle::may_use(bundle)?;
+    }
+    let Checked {
+        file,
+        faults,
+        warnings,
+        takes_bundle,
+    } = definition::check(&args.definition, args.bundle.is_some())?;
+    if let Some(bundle) = args
+        .bundle
+        .as_deref()
+        .filter(|_| faults.is_empty() && !takes_bundle)
+    {
+        return Err(bundle::no_place(bundle));
+    }
+    for warning in &warnings {
+        context.out.progress(format!("warning: {warning}"));
+    }
     for line in lines(&file, &faults) {
         context.out.line(line);
     }
@@ -33,6 +54,7 @@ pub async fn validate(context: &Context, args: &Validate) -> Result<Exit, Troubl
         file,
         valid,
         faults,
+        warnings,
     });
     Ok(if valid { Exit::Pass } else { Exit::Usage })
 }
@@ -53,7 +75,7 @@ mod tests {
     use crate::out::Out;
 
     /// Nobody answers at the port of this Director.
-    async fn validated(text: &str) -> Exit {
+    async fn validated(text: &str, bundled: bool) -> Exit {
         let dir = tempfile::tempdir().unwrap();
         let task = dir.path().join("load.yaml");
         std::fs::write(&task, text).unwrap();
@@ -65,15 +87,27 @@ mod tests {
             director: Director::at("http://127.0.0.1:1").unwrap(),
             out: Out::new(false),
         };
-        validate(&context, &Validate { definition }).await.unwrap()
+        let args = Validate {
+            definition,
+            bundle: bundled.then(|| dir.path().to_owned()),
+        };
+        validate(&context, &args).await.unwrap()
     }
 
     #[tokio::test]
     async fn the_exit_code_says_whether_there_are_faults() {
         let good = "{name: load, master: {alias: m, image: a}, worker: {alias: w, image: b}}";
-        assert_eq!(validated(good).await, Exit::Pass);
-        assert_eq!(validated("name: load").await, Exit::Usage);
-        assert_eq!(validated("name: [").await, Exit::Usage);
+        assert_eq!(validated(good, false).await, Exit::Pass);
+        assert_eq!(validated("name: load", false).await, Exit::Usage);
+        assert_eq!(validated("name: [", false).await, Exit::Usage);
+    }
+
+    #[tokio::test]
+    async fn what_runs_with_a_bundle_is_valid_with_a_bundle() {
+        let split = "{name: load, master: {alias: m, image: a}, worker: {alias: w, image: b, split: [{path: a.csv, header: true}]}}";
+        assert_eq!(validated(split, true).await, Exit::Pass);
+        assert_eq!(validated(split, false).await, Exit::Usage);
+        assert_eq!(validated("name: load", true).await, Exit::Usage);
     }
 
     #[test]
@@ -83,8 +117,10 @@ mod tests {
             file: "load.yaml".into(),
             valid: true,
             faults: Vec::new(),
+            warnings: Vec::new(),
         });
-        let wanted = serde_json::json!({"file": "load.yaml", "valid": true, "faults": []});
+        let wanted =
+            serde_json::json!({"file": "load.yaml", "valid": true, "faults": [], "warnings": []});
         assert_eq!(json.unwrap(), wanted);
     }
 }

@@ -1,9 +1,10 @@
 //! What the command line changes in a definition.
 
+use super::faults;
 use super::places::{Places, field, item};
 use crate::args::Definition;
 use crate::trouble::Trouble;
-use atq_definition::spec::shorten;
+use atq_definition::spec::{Fault, shorten};
 use serde_json::{Map, Value};
 
 /// The services of a task.
@@ -62,17 +63,35 @@ fn set(change: &str, payload: &mut Value, places: &mut Places) -> Result<(), Tro
     let option = format!("--set {}", shorten(path));
     let refuse = |why: String| Trouble::usage(format!("`{option}`: {why}"), EXAMPLE);
     let steps = steps(path).map_err(refuse)?;
+    let value = serde_json::from_str(text).unwrap_or_else(|_| text.into());
+    let at = put(&steps, value, payload, places, &option).map_err(refuse)?;
+    // What looks like a number, or like anything else of JSON, stays text where the definition takes text.
+    let is_text = |fault: &Fault| fault.field == at && fault.wants_text();
+    if faults(payload).iter().any(is_text) {
+        put(&steps, text.into(), payload, places, &option).map_err(refuse)?;
+    }
+    Ok(())
+}
+
+/// Puts a value at a place, which is created when it is missing; gives its path.
+fn put(
+    steps: &[Step<'_>],
+    value: Value,
+    payload: &mut Value,
+    places: &mut Places,
+    option: &str,
+) -> Result<String, String> {
     let mut at = String::new();
     let mut place = payload;
     for (index, step) in steps.iter().enumerate() {
-        (place, at) = go(place, step, &at).map_err(refuse)?;
+        (place, at) = go(place, step, &at)?;
         if index + 1 < steps.len() && !places.knows(&at) {
-            places.replace(&at, &option);
+            places.replace(&at, option);
         }
     }
-    *place = serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()));
-    places.replace(&at, &option);
-    Ok(())
+    *place = value;
+    places.replace(&at, option);
+    Ok(at)
 }
 
 /// Reads a path as faults name it. Below `labels` everything is the name of a label, with its dots.
@@ -208,6 +227,39 @@ mod tests {
         let done = set(change, &mut payload, &mut Places::default());
         done.map_err(|trouble| trouble.to_string())?;
         Ok(payload)
+    }
+
+    #[test]
+    fn text_stays_text_where_the_definition_takes_text() {
+        let base = json!({"worker": {"args": ["a"]}, "waitCommand": {"command": "true"}});
+        for (path, pointer) in [
+            ("name", "/name"),
+            ("worker.alias", "/worker/alias"),
+            ("worker.image", "/worker/image"),
+            ("worker.user", "/worker/user"),
+            ("worker.fileid", "/worker/fileid"),
+            ("worker.args[0]", "/worker/args/0"),
+            ("worker.args[1]", "/worker/args/1"),
+            ("worker.environment[0]", "/worker/environment/0"),
+            ("worker.networks[0]", "/worker/networks/0"),
+            (
+                "worker.labels.com.example.build",
+                "/worker/labels/com.example.build",
+            ),
+            ("waitCommand.command", "/waitCommand/command"),
+            ("waitCommand.expectedResult", "/waitCommand/expectedResult"),
+            ("criteria[0]", "/criteria/0"),
+            ("onWorkerLoss", "/onWorkerLoss"),
+        ] {
+            for text in ["20", "0123", "12e4", "1.0", "true", "[1]", "{\"a\": 1}"] {
+                let after = changed(base.clone(), &format!("{path}={text}")).unwrap();
+                assert_eq!(after.pointer(pointer), Some(&json!(text)), "{path}={text}");
+            }
+            let after = changed(base.clone(), &format!("{path}=\"20\"")).unwrap();
+            assert_eq!(after.pointer(pointer), Some(&json!("20")), "{path}");
+        }
+        let after = changed(base, "worker.args[0]=null").unwrap();
+        assert_eq!(after["worker"]["args"], json!(["null"]));
     }
 
     #[test]

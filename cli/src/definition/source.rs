@@ -68,6 +68,14 @@ fn bytes(path: &Path) -> std::io::Result<Vec<u8>> {
 /// What a definition says. YAML is a superset of JSON, but for oddities (tabs, for one): what looks like
 /// JSON is tried as JSON first, whatever its extension.
 pub(super) fn understand(bytes: &[u8], is_json: bool) -> Result<(Value, Places), PlacedFault> {
+    if is_utf16(bytes) {
+        let why = "is UTF-16; expected UTF-8 (in PowerShell: `Out-File -Encoding utf8`)";
+        return Err(PlacedFault::at(
+            "",
+            why.to_owned(),
+            Place { line: 1, column: 1 },
+        ));
+    }
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let sound = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
         let place = Place::of(&sound, sound.len());
@@ -81,4 +89,12 @@ pub(super) fn understand(bytes: &[u8], is_json: bool) -> Result<(Value, Places),
         // Of two complaints, that about JSON is the one that helps.
         (false, true) => json::read(text).or_else(|fault| yaml::read(text).map_err(|_| fault)),
     }
+}
+
+/// With a byte order mark, or by the zero that is half of the first character: both languages begin in ASCII.
+fn is_utf16(bytes: &[u8]) -> bool {
+    matches!(
+        bytes,
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, ..] | [_, 0, ..]
+    )
 }

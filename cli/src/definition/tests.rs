@@ -311,7 +311,7 @@ fn the_limit_of_replicas_is_the_directors_but_for_validate() {
     let (_dir, mut args) = args("load.yaml", SMALL);
     args.set = vec!["worker.replicas=1001".into()];
     assert_eq!(load(&args).unwrap().payload["worker"]["replicas"], 1001);
-    let (_, faults) = check(&args).unwrap();
+    let faults = check(&args, false).unwrap().faults;
     assert_eq!(
         faults[0].message,
         "is 1001; expected a whole number from 1 to 1000"
@@ -387,6 +387,21 @@ proptest! {
         let mut payload = value;
         let args = Definition { set: vec![change], env: vec!["A=b".into()], criteria: vec!["x".into()], ..Definition::default() };
         let _ = change::apply(&args, &mut payload, &mut Places::default());
+    }
+}
+
+#[test]
+fn utf_16_is_named() {
+    let text = r#"{"name": "load"}"#;
+    let wide = |endian: fn(u16) -> [u8; 2], mark: &str| {
+        let units = mark.encode_utf16().chain(text.encode_utf16());
+        units.flat_map(endian).collect::<Vec<u8>>()
+    };
+    for mark in ["\u{feff}", ""] {
+        for bytes in [wide(u16::to_le_bytes, mark), wide(u16::to_be_bytes, mark)] {
+            let fault = source::understand(&bytes, true).unwrap_err();
+            assert!(fault.message.contains("UTF-16"), "{}", fault.message);
+        }
     }
 }
 

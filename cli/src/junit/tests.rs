@@ -91,3 +91,23 @@ fn without_times_there_is_a_document_too() {
     let text = document_of(json!({"startedAt": "2026-01-31T12:02:00Z"}));
     assert!(!text.contains("time=\"-"), "{text}");
 }
+
+#[test]
+fn whatever_was_printed_it_is_xml() {
+    let odd: String = (0..=0x2fff)
+        .chain(0xd7f0..0x10_ffff)
+        .filter_map(char::from_u32)
+        .collect();
+    let message = format!("{odd} ]]> <![CDATA[ &#xFFFE; {odd}");
+    let failure = json!({"step": "running", "code": message, "message": message, "hint": message});
+    let text = document_of(json!({
+        "id": message, "status": "errored", "failure": failure, "criteria": [message],
+        "verdict": "invalid", "judgement": {"verdict": "invalid", "reasons": [message]},
+    }));
+    let bad = text.chars().find(|&c| {
+        !matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
+    });
+    assert_eq!(bad, None);
+    assert!(!text.contains("&#xFFFE"), "only as text");
+    assert!(!text.contains("]]>"), "it may not stand in text");
+}

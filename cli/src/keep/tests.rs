@@ -6,7 +6,8 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
 
-const ALL: [&str; 9] = [
+const ALL: [&str; 10] = [
+    ".atq-files",
     "events.json",
     "junit.xml",
     "logs/master.1.log",
@@ -25,7 +26,7 @@ fn log(service: &str, replica: u32, text: &str) -> String {
 }
 
 fn zip() -> Vec<u8> {
-    let mut zip = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     zip.start_file("master.1/r.csv", zip::write::SimpleFileOptions::default())
         .unwrap();
     zip.write_all(b"a,b").unwrap();
@@ -69,12 +70,23 @@ fn files(dir: &Path) -> Vec<String> {
     found
 }
 
+/// What is brought, without trouble.
+async fn kept(context: &Context, dir: &Path) {
+    let troubles = keep(context, &load(), dir, &[]).await;
+    assert!(troubles.is_empty(), "{troubles:?}");
+}
+
+fn load() -> Task {
+    serde_json::from_value(task(json!({}))).unwrap()
+}
+
 #[tokio::test]
 async fn all_that_is_there_is_kept() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("a/b");
     let context = stage(true).await;
-    keep(&context, "load", &dir).await.unwrap();
+    may_use(&dir, &[]).unwrap();
+    kept(&context, &dir).await;
     assert_eq!(files(&dir), ALL);
     let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap();
     assert_eq!(read("results/master.1/r.csv"), "a,b");
@@ -87,43 +99,75 @@ async fn all_that_is_there_is_kept() {
 }
 
 #[tokio::test]
-async fn what_an_earlier_run_left_is_replaced_as_a_whole() {
-    let dir = tempfile::tempdir().unwrap();
-    for old in ["results/worker.9", "logs"] {
-        fs::create_dir_all(dir.path().join(old)).unwrap();
+async fn what_an_earlier_run_left_is_removed_and_nothing_else() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path();
+    let theirs = ["results/baseline.csv", "logs/app.log", "mine"];
+    for name in theirs {
+        let path = dir.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "mine").unwrap();
+    }
+    // Of an earlier run with more replicas.
+    let mut earlier = Owned::open(dir).unwrap();
+    for name in ["results/worker.9/old", "logs/worker.9.log"] {
+        let (name, draft) = earlier.begin(&super::name(name).unwrap()).unwrap();
+        earlier.put(&name, draft).unwrap();
     }
     let context = stage(true).await;
-    // Not of this program: it stays.
-    fs::write(dir.path().join("results/worker.9/old"), "").unwrap();
-    keep(&context, "load", dir.path()).await.unwrap();
-    assert!(dir.path().join("results/worker.9/old").exists());
-    fs::write(dir.path().join("mine"), "").unwrap();
-    keep(&context, "load", dir.path()).await.unwrap();
-    let mut expected = ALL.to_vec();
-    expected.insert(5, "mine");
-    assert_eq!(files(dir.path()), expected);
+    for _ in 0..2 {
+        may_use(dir, &[]).unwrap();
+        kept(&context, dir).await;
+        let mut expected = [&ALL[..], &theirs].concat();
+        expected.sort_unstable();
+        assert_eq!(files(dir), expected);
+        assert!(!dir.join("results/worker.9").exists());
+        for name in theirs {
+            assert_eq!(fs::read_to_string(dir.join(name)).unwrap(), "mine");
+        }
+    }
 }
 
 #[tokio::test]
-async fn a_definition_is_not_taken_for_results() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("task.json");
-    let definition = r#"{"name": "load", "master": {}, "worker": {}}"#;
-    fs::write(&path, definition).unwrap();
-    fs::create_dir_all(dir.path().join("logs")).unwrap();
-    fs::write(dir.path().join("logs/mine"), "").unwrap();
+async fn what_is_in_the_way_is_named_before_the_test() {
+    for (name, is_dir) in [
+        ("task.json", false),
+        ("report.html", false),
+        ("junit.xml", true),
+        ("results", false),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
+        match is_dir {
+            true => fs::create_dir(&path).unwrap(),
+            false => fs::write(&path, "mine").unwrap(),
+        }
+        let trouble = may_use(dir.path(), &[]).unwrap_err();
+        assert_eq!(trouble.exit(), crate::exit::Exit::Usage);
+        assert!(trouble.to_string().contains(name), "{trouble}");
+    }
+}
+
+#[tokio::test]
+async fn what_came_in_the_way_during_the_test_is_kept_beside() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path();
     let context = stage(true).await;
-    let trouble = keep(&context, "load", dir.path()).await.unwrap_err();
-    assert_eq!(trouble.exit(), crate::exit::Exit::Usage);
-    assert_eq!(fs::read_to_string(&path).unwrap(), definition);
-    assert!(dir.path().join("logs/mine").exists());
+    may_use(dir, &[]).unwrap();
+    fs::write(dir.join("task.json"), "mine").unwrap();
+    fs::write(dir.join("results"), "mine").unwrap();
+    kept(&context, dir).await;
+    assert_eq!(fs::read_to_string(dir.join("task.json")).unwrap(), "mine");
+    assert_eq!(fs::read_to_string(dir.join("results")).unwrap(), "mine");
+    assert!(dir.join("task.json.atq-1").exists());
+    assert!(dir.join("results.atq-1/master.1/r.csv").exists());
 }
 
 #[tokio::test]
 async fn what_is_missing_is_no_trouble() {
     let dir = tempfile::tempdir().unwrap();
-    keep(&stage(false).await, "load", dir.path()).await.unwrap();
-    assert_eq!(files(dir.path()), ["junit.xml", "task.json"]);
+    kept(&stage(false).await, dir.path()).await;
+    assert_eq!(files(dir.path()), [".atq-files", "junit.xml", "task.json"]);
 }
 
 #[tokio::test]
@@ -131,11 +175,36 @@ async fn a_place_that_cannot_be_written_is_trouble() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
-    let trouble = keep(&stage(true).await, "load", &file.join("x"))
-        .await
-        .unwrap_err();
+    let troubles = keep(&stage(true).await, &load(), &file.join("x"), &[]).await;
+    let trouble = troubles.first().unwrap().to_string();
+    assert!(trouble.contains("cannot be written"), "{trouble}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_brought_holds_up_nothing_else() {
+    let gateway = || async { axum::http::StatusCode::BAD_GATEWAY };
+    let not_found = || async { (axum::http::StatusCode::NOT_FOUND, "<h1>404</h1>") };
+    let routes = Router::new()
+        .route("/task/load/results", get(gateway))
+        .route("/task/load/report", get(not_found))
+        .route("/task/load/manifest", get(|| async { "m" }))
+        .route("/task/load/events", get(|| async { "e" }))
+        .route("/task/load/logs", get(|| async { "" }));
+    let dir = tempfile::tempdir().unwrap();
+    let troubles = keep(&director(routes).await, &load(), dir.path(), &[]).await;
+    let told: Vec<String> = troubles.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 3, "{told:?}");
     assert!(
-        trouble.to_string().contains("cannot be written"),
-        "{trouble}"
+        told.iter()
+            .all(|trouble| trouble.contains("not as a Director")),
+        "{told:?}"
     );
+    let expected = [
+        ".atq-files",
+        "events.json",
+        "junit.xml",
+        "manifest.json",
+        "task.json",
+    ];
+    assert_eq!(files(dir.path()), expected);
 }

@@ -20,14 +20,20 @@ fn headline(exit: Exit) -> (Style, &'static str) {
     }
 }
 
-/// All of it; `kept` is where the results are.
-pub fn lines(task: &Task, exit: Exit, kept: Option<&Path>) -> Vec<String> {
-    let (style, word) = headline(exit);
+/// Why a test that passed does not end with 0.
+const INCOMPLETE: &str = "the test is over, and not all of its outputs could be written";
+
+/// All of it; `ended` is how the test ended, `exit` how this program will, and `kept` where the results are.
+pub fn lines(task: &Task, ended: Exit, exit: Exit, kept: Option<&Path>) -> Vec<String> {
+    let (style, word) = headline(ended);
+    let meaning = match ended == exit {
+        true => exit.meaning(),
+        false => INCOMPLETE,
+    };
     let mut lines = vec![format!(
-        "{style}{word}{style:#} {} {ASIDE}(exit code {}: {}){ASIDE:#}",
+        "{style}{word}{style:#} {} {ASIDE}(exit code {}: {meaning}){ASIDE:#}",
         task.id,
         exit.code(),
-        exit.meaning()
     )];
     let judgement = task.judgement.as_ref();
     lines.extend(
@@ -58,11 +64,17 @@ fn criteria(results: &[CriterionResult]) -> Vec<String> {
     results.iter().map(line).collect()
 }
 
+/// A line of a log of the tool; what would steer the terminal is replaced.
+pub fn log_line(text: &str) -> String {
+    format!("  | {}", text.replace(char::is_control, "\u{fffd}"))
+}
+
 fn failure(task: &Task) -> Vec<String> {
     let Some(failure) = &task.failure else {
         return Vec::new();
     };
     let mut lines = vec![format!("  `{}`: {}", failure.code, failure.message)];
+    lines.extend(failure.last_lines.iter().map(|line| log_line(line)));
     if !failure.hint.is_empty() {
         lines.push(format!("  {ASIDE}hint: {}{ASIDE:#}", failure.hint));
     }
@@ -78,7 +90,7 @@ mod tests {
     use atq_api_spec::task::{Failure, Step};
 
     fn plain(task: &Task, exit: Exit, kept: Option<&Path>) -> String {
-        let text = lines(task, exit, kept).join("\n");
+        let text = lines(task, exit, exit, kept).join("\n");
         anstream::adapter::strip_str(&text).to_string()
     }
 
@@ -123,6 +135,7 @@ mod tests {
                 code: "worker_failed".to_owned(),
                 message: "worker 2: No such image: nothing:1".to_owned(),
                 hint: "is it on every node?".to_owned(),
+                last_lines: vec!["red \u{1b}[31m".to_owned()],
             }),
             judgement: Some(Judgement {
                 verdict: Verdict::Invalid,
@@ -135,8 +148,16 @@ mod tests {
         NOT RUN nightly (exit code 4: the test could not be run; the reason is told)
           the run failed in the step `resolve`
           `worker_failed`: worker 2: No such image: nothing:1
+          | red �[31m
           hint: is it on every node?
         ");
+    }
+
+    #[test]
+    fn a_missing_output_does_not_hide_the_verdict() {
+        let lines = lines(&task("t"), Exit::Pass, Exit::InfrastructureFailed, None);
+        let text = anstream::adapter::strip_str(&lines.join("\n")).to_string();
+        insta::assert_snapshot!(text, @"PASS t (exit code 4: the test is over, and not all of its outputs could be written)");
     }
 
     #[test]

@@ -44,13 +44,14 @@ pub fn exit(task: &Task, cut: Option<Cut>) -> Exit {
 
 /// What a failure means. Only what is called a time that ran out on the wire is [`Exit::TimedOut`]: the
 /// test's own time, and the deadline for its start. A test that was ended because a worker was lost says
-/// nothing, as one that went on without it. A probe or a wait command that did not succeed in its
+/// nothing, as one that went on without it. One whose client did not renew its lease was stopped. A probe or a wait command that did not succeed in its
 /// time has failed (the time is part of what was asked of it), and so has a Docker that does not answer.
 /// Codes that this program does not know are failures of the infrastructure.
 fn failed(code: &str) -> Exit {
     match code {
         "master_exit" => Exit::ToolFailed,
-        "max_duration" | "workers_timed_out" | "master_timed_out" => Exit::TimedOut,
+        "max_duration" | "timeout" | "workers_timed_out" | "master_timed_out" => Exit::TimedOut,
+        "lease_expired" => Exit::Stopped,
         "worker_lost" => Exit::Invalid,
         _ => Exit::InfrastructureFailed,
     }
@@ -80,6 +81,7 @@ mod tests {
             code: code.to_owned(),
             message: String::new(),
             hint: String::new(),
+            last_lines: Vec::new(),
         };
         Task {
             status: TaskStatus::Errored,
@@ -123,7 +125,14 @@ mod tests {
         }
         let lost = errored("worker_lost", Some(Verdict::Invalid));
         assert_eq!(exit(&lost, None), Exit::Invalid);
-        for code in ["max_duration", "workers_timed_out", "master_timed_out"] {
+        let left = errored("lease_expired", Some(Verdict::Invalid));
+        assert_eq!(exit(&left, None), Exit::Stopped);
+        for code in [
+            "max_duration",
+            "timeout",
+            "workers_timed_out",
+            "master_timed_out",
+        ] {
             let exit = exit(&errored(code, Some(Verdict::Invalid)), None);
             assert_eq!(exit, Exit::TimedOut, "{code}");
         }

@@ -3,6 +3,7 @@
 
 use super::load::Load;
 use crate::out::{ASIDE, Out};
+use crate::terminal;
 use atq_api_spec::task::{LogEntry, Step, Task, TaskEvent};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fmt::Display;
@@ -206,7 +207,11 @@ impl Live {
     /// Shows a line of the master.
     pub fn line(&self, entry: &LogEntry) {
         let from = format!("{}.{}", entry.service, entry.replica);
-        self.say(format!("{ASIDE}{from} |{ASIDE:#} {}", entry.text));
+        let text = match &self.pen {
+            Pen::Bar(..) => terminal::foreign(entry.text.trim_end_matches('\r')),
+            _ => entry.text.as_str().into(),
+        };
+        self.say(format!("{ASIDE}{from} |{ASIDE:#} {text}"));
     }
 }
 

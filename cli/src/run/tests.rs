@@ -1,6 +1,8 @@
 //! Watching a Director that gives canned answers.
 #![allow(clippy::unwrap_used)]
 
+mod limits;
+
 use super::ending::Cut;
 use super::human::{Human, Word};
 use super::live::Live;
@@ -75,6 +77,8 @@ struct Canned {
     obeys: bool,
     /// So many stops are not heard.
     deaf: u32,
+    /// The keys with which the lease was renewed.
+    renewals: Vec<String>,
 }
 
 type Shared = Arc<Mutex<Canned>>;
@@ -100,6 +104,19 @@ async fn stop(State(canned): State<Shared>) -> StatusCode {
         (task.status, task.step) = (TaskStatus::Stopped, Step::Done);
     }
     StatusCode::ACCEPTED
+}
+
+/// The first two renewals are not answered as they should be.
+async fn renew(State(canned): State<Shared>, headers: HeaderMap) -> StatusCode {
+    let mut canned = canned.lock().unwrap();
+    let key = headers
+        .get("idempotency-key")
+        .map(|key| key.to_str().unwrap());
+    canned.renewals.push(key.unwrap_or_default().to_owned());
+    match canned.renewals.len() {
+        0..=2 => StatusCode::BAD_GATEWAY,
+        _ => StatusCode::OK,
+    }
 }
 
 fn wire(id: u64, step: Step) -> String {
@@ -149,6 +166,7 @@ async fn canned(canned: Canned) -> (Director, Shared) {
     let router = Router::new()
         .route("/api/task/{id}", get(show))
         .route("/api/task/{id}/stop", post(stop))
+        .route("/api/task/{id}/lease", post(renew))
         .route("/api/task/{id}/events", get(events))
         .route("/api/task/{id}/logs", get(logs))
         .with_state(shared.clone());

@@ -3,6 +3,8 @@
 use super::ending::Cut;
 use super::follow::{self, Sign};
 use super::human::{Act, Human, QUESTION, Talk, Word, act};
+use super::invocation::Invocation;
+use super::lease;
 use super::live::{Live, View};
 use crate::again::Again;
 use crate::director::{Director, segment};
@@ -20,6 +22,8 @@ const LAST_LINES: Duration = Duration::from_secs(10);
 const LAST_WORD: Duration = Duration::from_secs(5);
 /// After so long without an answer it is said that there is none.
 const DOUBT: Duration = Duration::from_secs(3);
+/// What is left to a client that did not start the test.
+const OTHERS_RUN: &str = "the task goes on, since another client started it";
 /// How often time itself is looked at.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -45,12 +49,16 @@ impl Default for Patience {
 }
 
 /// What is wished for.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Wishes {
     /// Also show the lines of the master.
     pub follow: bool,
     /// Stop the test after this time.
     pub timeout: Option<Duration>,
+    /// Whether another client started the test: then it is only watched.
+    pub attached: bool,
+    /// Which invocation this is.
+    pub invocation: Invocation,
     /// How long to wait for what.
     pub patience: Patience,
 }
@@ -89,6 +97,13 @@ pub async fn watch(
         pause,
         sender.clone(),
     ));
+    if !wishes.attached {
+        helpers.spawn(lease::keep(
+            director.clone(),
+            name.to_owned(),
+            wishes.invocation.clone(),
+        ));
+    }
     let (mut watcher, mut lines) = Watcher::new(director, name, wishes, live, sender, helpers);
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -161,13 +176,13 @@ impl<'a> Watcher<'a> {
         let watcher = Self {
             director,
             name,
+            deadline: wishes.timeout.and_then(|time| now.checked_add(time)),
             wishes,
             live,
             view: View::default(),
             task: None,
             cut: None,
             talk: Talk::Silent,
-            deadline: wishes.timeout.and_then(|time| now.checked_add(time)),
             last_sign: now,
             silence: None,
             is_told: false,
@@ -244,6 +259,10 @@ impl<'a> Watcher<'a> {
     }
 
     async fn word(&mut self, word: &Word, human: &Human) -> End {
+        if self.wishes.attached {
+            self.live.say(self.come_back(OTHERS_RUN));
+            return Some(Some(Cut::Left));
+        }
         match act(self.talk, word, human.attended) {
             Act::Ask => {
                 self.talk = Talk::Asked;
@@ -280,7 +299,14 @@ impl<'a> Watcher<'a> {
     }
 
     fn come_back(&self, what: &str) -> String {
-        format!("{what}: `atq events -f {}` shows it", self.name)
+        let lease = match (self.wishes.attached, self.wishes.invocation.lease) {
+            (false, Some(lease)) => format!(
+                " (its lease ends it unless it is over within {})",
+                humantime::format_duration(lease)
+            ),
+            _ => String::new(),
+        };
+        format!("{what}{lease}: `atq events -f {}` shows it", self.name)
     }
 
     /// A stop that was just asked for must reach the Director before this program ends.
@@ -303,14 +329,25 @@ impl<'a> Watcher<'a> {
         let grace = Duration::from_secs(grace.max().unwrap_or(0));
         let patience = self.wishes.patience.stop + grace;
         self.deadline = Some(Instant::now() + patience);
+        if cut == Cut::TimedOut && self.director_keeps_time() {
+            self.is_heard = true;
+            return;
+        }
         let (director, name) = (self.director.clone(), self.name.to_owned());
-        let sender = self.sender.clone();
+        let (sender, invocation) = (self.sender.clone(), self.wishes.invocation.clone());
         self.asking = Some(tokio::spawn(async move {
-            let asked = stop(&director, &name, patience).await;
+            let asked = stop(&director, &name, &invocation, patience).await;
             let is_heard = asked.is_ok();
             drop(sender.send(Sign::Asked(asked)).await);
             is_heard
         }));
+    }
+
+    /// Whether the Director itself ends the test at its timeout. Two who do so would leave it to chance how the test
+    /// ends.
+    fn director_keeps_time(&self) -> bool {
+        let task = self.task.as_ref();
+        task.is_some_and(|task| task.deadline_at.is_some())
     }
 
     /// The time is over: that of the test, or that for its end.
@@ -322,6 +359,10 @@ impl<'a> Watcher<'a> {
             };
             self.live.say(self.come_back(what));
             return Some(self.cut);
+        }
+        if self.wishes.attached {
+            self.live.say(self.come_back(OTHERS_RUN));
+            return Some(Some(Cut::TimedOut));
         }
         self.stop(
             Cut::TimedOut,
@@ -351,11 +392,16 @@ impl<'a> Watcher<'a> {
 }
 
 /// Asks a task to stop, for so long as nobody hears it. Safe to say twice.
-async fn stop(director: &Director, name: &str, patience: Duration) -> Result<(), Trouble> {
+async fn stop(
+    director: &Director,
+    name: &str,
+    invocation: &Invocation,
+    patience: Duration,
+) -> Result<(), Trouble> {
     let mut again = Again::within(patience);
     loop {
         let request = director.request(Method::POST, &format!("task/{}/stop", segment(name)))?;
-        match director.send(request).await {
+        match director.send(invocation.sign(request)).await {
             Ok(_) => return Ok(()),
             Err(trouble) => again.after(trouble).await?,
         }

@@ -1,8 +1,9 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use std::io::Write;
+use std::path::PathBuf;
 use zip::ZipWriter;
-use zip::write::SimpleFileOptions;
+use zip::write::{ExtendedFileOptions, FileOptions, SimpleFileOptions};
 
 fn archive(dir: &Path, entries: &[(&str, &str)]) -> PathBuf {
     let path = dir.join("results.zip");
@@ -23,59 +24,92 @@ fn archive(dir: &Path, entries: &[(&str, &str)]) -> PathBuf {
     path
 }
 
+fn read(path: PathBuf) -> String {
+    fs::read_to_string(path).unwrap()
+}
+
 #[test]
 fn files_come_as_they_are_and_replaced_ones_are_counted() {
     let dir = tempfile::tempdir().unwrap();
     // Names that containers may choose, and zeros that shrink as much as a bomb's.
     let odd = "worker.2/a\\b .csv";
+    let long = format!("worker.2/{}", "x".repeat(255));
     let large = "\0".repeat(20 << 20);
     let zip = archive(
         dir.path(),
         &[
             ("master.1/results.jtl", "a,b"),
             (odd, "c"),
+            (&long, "d"),
             ("master.1/sub/zeros", &large),
         ],
     );
     let to = dir.path().join("new/out");
     let first = unpack(&zip, &to).unwrap();
+    let names = ["master.1/results.jtl", odd, &long, "master.1/sub/zeros"];
+    assert_eq!(first.files, names);
     assert_eq!(
-        first.files,
-        ["master.1/results.jtl", odd, "master.1/sub/zeros"]
+        (first.replaced, first.renamed, first.troubles.len()),
+        (0, vec![], 0)
     );
-    assert_eq!(first.replaced, 0);
-    assert_eq!(
-        fs::read_to_string(to.join("master.1/results.jtl")).unwrap(),
-        "a,b"
-    );
-    assert_eq!(fs::read_to_string(to.join(odd)).unwrap(), "c");
+    assert_eq!(read(to.join("master.1/results.jtl")), "a,b");
+    assert_eq!(read(to.join(&long)), "d");
     assert_eq!(
         fs::metadata(to.join("master.1/sub/zeros")).unwrap().len(),
         20 << 20
     );
     fs::write(to.join(odd), "changed").unwrap();
     fs::write(to.join("mine"), "kept").unwrap();
-    assert_eq!(unpack(&zip, &to).unwrap().replaced, 3);
-    assert_eq!(fs::read_to_string(to.join(odd)).unwrap(), "c");
-    assert_eq!(fs::read_to_string(to.join("mine")).unwrap(), "kept");
+    let second = unpack(&zip, &to).unwrap();
+    assert_eq!(second.replaced, 3);
+    let other = format!("{odd}.atq-1");
+    assert_eq!(second.renamed, [(odd.to_owned(), other.clone())]);
+    assert_eq!(read(to.join(odd)), "changed");
+    assert_eq!(read(to.join(other)), "c");
+    assert_eq!(read(to.join("mine")), "kept");
 }
 
 #[test]
-fn nothing_is_written_when_a_name_leads_out() {
-    for (name, why) in [
+fn a_bad_name_costs_nothing_but_its_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let bad = [
         ("../out", "leads out of the archive by `..`"),
         ("master.1/../../out", "leads out"),
         ("/etc/passwd", "absolute"),
         ("link:master.1/link", "is a symbolic link"),
         ("./", "has an empty name"),
-    ] {
-        let dir = tempfile::tempdir().unwrap();
-        let zip = archive(dir.path(), &[("master.1/good", "x"), (name, "/tmp")]);
-        let to = dir.path().join("to");
-        let message = unpack(&zip, &to).unwrap_err().to_string();
-        assert!(message.contains(why), "{name}: {message}");
-        assert!(!to.exists(), "{name}");
+    ];
+    let mut entries = vec![("master.1/good", "x")];
+    entries.extend(bad.map(|(name, _)| (name, "/tmp")));
+    entries.push(("master.1/last", "y"));
+    let zip = archive(dir.path(), &entries);
+    let to = dir.path().join("to");
+    let unpacked = unpack(&zip, &to).unwrap();
+    assert_eq!(unpacked.files, ["master.1/good", "master.1/last"]);
+    let troubles: Vec<String> = unpacked.troubles.iter().map(ToString::to_string).collect();
+    assert_eq!(troubles.len(), bad.len());
+    for (trouble, (name, why)) in troubles.iter().zip(bad) {
+        assert!(trouble.contains(why), "{name}: {trouble}");
     }
+    assert!(!dir.path().join("out").exists());
+}
+
+#[test]
+fn a_file_and_a_directory_of_one_name_both_come() {
+    let dir = tempfile::tempdir().unwrap();
+    let zip = archive(
+        dir.path(),
+        &[
+            ("w/a", "file"),
+            ("w/a/b", "below"),
+            ("w/c/d", "1"),
+            ("w/c", "2"),
+        ],
+    );
+    let unpacked = unpack(&zip, &dir.path().join("to")).unwrap();
+    assert_eq!(unpacked.files, ["w/a", "w/a.atq-1/b", "w/c/d", "w/c.atq-1"]);
+    assert!(unpacked.troubles.is_empty());
+    assert_eq!(unpacked.renamed.len(), 2);
 }
 
 #[test]
@@ -89,4 +123,25 @@ fn what_is_no_archive_is_told() {
         "{trouble}"
     );
     assert!(trouble.hint().contains("-o results.zip"));
+}
+
+#[test]
+fn files_keep_their_times() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("results.zip");
+    let mut zip = ZipWriter::new(File::create(&path).unwrap());
+    let mut options = FileOptions::<ExtendedFileOptions>::default();
+    let field = [&[1][..], &1_700_000_001_u32.to_le_bytes()].concat();
+    options.add_extra_field(0x5455, field, false).unwrap();
+    zip.start_file("w/a", options).unwrap();
+    zip.finish().unwrap();
+    unpack(&path, dir.path()).unwrap();
+    let modified = fs::metadata(dir.path().join("w/a"))
+        .unwrap()
+        .modified()
+        .unwrap();
+    assert_eq!(
+        modified.duration_since(UNIX_EPOCH).unwrap().as_secs(),
+        1_700_000_001
+    );
 }

@@ -34,6 +34,27 @@ const TASK_FIELDS: [&str; 12] = [
     "minSamples",
     "resultFiles",
 ];
+/// Fields of the answer to `GET /task/{id}` that are none of a definition, which may be sent back as it was received.
+const SHOWN_FIELDS: [&str; 18] = [
+    "id",
+    "status",
+    "step",
+    "error",
+    "failure",
+    "timings",
+    "workers",
+    "queuePosition",
+    "createdAt",
+    "startedAt",
+    "finishedAt",
+    "exitCode",
+    "verdict",
+    "judgement",
+    "leftovers",
+    "timeoutMs",
+    "deadlineAt",
+    "lease",
+];
 const WAIT_FIELDS: [&str; 3] = ["command", "expectedResult", "timeout"];
 const LOSS_POLICIES: [&str; 2] = ["continue", "abort"];
 
@@ -56,7 +77,7 @@ impl Reader<'_> {
     }
 
     fn task(&mut self, payload: &Value) -> Option<TaskSpec> {
-        let fields = self.object("", payload, &TASK_FIELDS)?;
+        let fields = self.object_as_shown("", payload, &TASK_FIELDS, &SHOWN_FIELDS)?;
         let name = self.name(fields);
         let master = self.service("master", fields);
         let worker = self.service("worker", fields);
@@ -92,7 +113,8 @@ impl Reader<'_> {
     }
 
     fn name(&mut self, fields: &Map<String, Value>) -> Option<TaskName> {
-        let text = self.required_text("name", fields.get("name"))?;
+        let given = fields.get("name").or_else(|| fields.get("id"));
+        let text = self.required_text("name", given)?;
         match TaskName::parse(&text) {
             Ok(name) => Some(name),
             Err(why) => self.fault("name", why),

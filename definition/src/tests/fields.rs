@@ -417,3 +417,29 @@ fn what_is_wrong_with_how_bundles_come_is_told() {
     worker.user is a number; expected a string
     ");
 }
+
+#[test]
+fn a_definition_is_read_as_answers_show_it() {
+    let bundle = json!(BUNDLE);
+    let shown = spec(&[
+        ("/id", json!("other")),
+        ("/status", json!("finished")),
+        ("/step", json!("done")),
+        ("/createdAt", json!("2026-01-31T12:00:00Z")),
+        ("/worker/id", json!("x1")),
+        ("/worker/fileId", bundle.clone()),
+        ("/master/fileId", json!("")),
+    ]);
+    let defined = spec(&[("/worker/fileid", bundle.clone())]);
+    assert_eq!(shown, defined);
+    let twice = payload(&[
+        ("/worker/fileid", bundle),
+        ("/worker/fileId", json!("0123456789abcdef0123456789abcde0")),
+    ]);
+    let faults = parse(&twice).unwrap_err();
+    assert_eq!(faults[0].field, "worker.fileid");
+    assert!(faults[0].message.contains("two bundles"), "{faults:?}");
+    let mut unnamed = payload(&[("/id", json!("by-id"))]);
+    unnamed.as_object_mut().unwrap().remove("name");
+    assert_eq!(parse(&unnamed).unwrap().name.as_str(), "by-id");
+}

@@ -178,7 +178,7 @@ fn unknown_fields_come_with_the_nearest_known_name() {
     let all = [
         fault("/dealy", json!(1)),
         fault("/zzz", json!(1)),
-        fault("/worker/fileId", json!(BUNDLE)),
+        fault("/worker/fileIds", json!(BUNDLE)),
         fault("/worker/env", json!([])),
         fault("/master/replica", json!(1)),
         fault("/waitCommand", json!({"command": "x", "timeOut": 1})),
@@ -186,7 +186,7 @@ fn unknown_fields_come_with_the_nearest_known_name() {
     assert_snapshot!(all.join("\n"), @r"
     dealy is not a known field; did you mean `delay`?
     zzz is not a known field; known are `name`, `master`, `worker`, `waitCommand`, `delay`, `maxDuration`, `delivery`, `onWorkerLoss`, `exclusive`, `criteria`, `minSamples`, `resultFiles`
-    worker.fileId is not a known field; did you mean `fileid`?
+    worker.fileIds is not a known field; did you mean `fileid`?
     worker.env is not a known field; did you mean `environment`?
     master.replica is not a known field; did you mean `replicas`?
     waitCommand.timeOut is not a known field; did you mean `timeout`?

@@ -12,16 +12,17 @@ Needs sh, curl and jq. TASK is a definition in JSON.
   --url URL            the Director (ATQ_URL, else http://127.0.0.1:8080)
   --bundle ZIP         for the services whose `fileid` is missing (a directory needs the program zip)
   --criterion TEXT     adds a criterion, for example 'p95 < 500ms'
-  --set FIELD=VALUE    sets a field, for example worker.replicas=5; the value is JSON, else text
+  --set FIELD=VALUE    sets a field, for example worker.replicas=5; JSON where no text is expected
   --env NAME=VALUE     sets a variable of the environment of master and workers
   --name NAME          the task's name
   --replace            removes a task of this name that is over, before the start
   --results DIR        where to put report, logs and result files
   --junit FILE         writes the verdict as JUnit XML
-  --timeout TIME       stops the test after this time, for example 90s, 30m, 1h30m (24h)
+  --timeout TIME       ends the test after this time, for example 90s, 30m, 1h30m (24h); the Director sees to it,
+                       also when this program has died
   --follow             accepted for the sake of `atq`, and without effect
 
-SIGTERM, SIGINT and SIGHUP stop the task. Exit codes, as those of `atq`:
+SIGTERM, SIGINT and SIGHUP stop the task, unless another client has started it with the same definition. Exit codes, as those of `atq`:
   0  passed                                       5  the test took longer than it may
   1  a criterion does not hold                    6  the test was stopped
   2  the command line, or a file, cannot be used  7  the test says nothing
@@ -30,6 +31,8 @@ SIGTERM, SIGINT and SIGHUP stop the task. Exit codes, as those of `atq`:
 
 environment:
   ATQ_URL          see --url
+  ATQ_IDEMPOTENCY_KEY  names this run of the program (a random key); with it, stop ends only what was started with it
+  ATQ_CA           certificates (PEM) that are trusted: the Director's own, or its authority's
   ATQ_POLL         seconds between two looks at the task (2)
   ATQ_PATIENCE     seconds without an answer of the Director until it counts as gone (60)
 HELP
@@ -48,13 +51,100 @@ note() { printf '%s\n' "$*" >&2; }
 
 # ---------------------------------------------------------------- HTTP
 
+# curl, with what the URL asks for. User and password are in a file that no other user can read, since arguments are in
+# the list of processes.
+request() {
+  set -- -K "$DIR/curlrc" "$@"
+  curl "$@"
+}
+
+# Takes user and password out of URL, so that no message can show them, and writes what curl is to be told.
+set_url() {
+  URL=${1%/} user=
+  case $URL in
+    *://*@*)
+      user=${URL#*://}
+      user=${user%@*}
+      # Without a colon, curl would ask for the password.
+      case $user in *:*) ;; *) user=$user: ;; esac
+      URL=${URL%%://*}://${URL##*@}
+      ;;
+  esac
+  {
+    [ -z "$user" ] || printf 'user = "%s"\n' "$(decoded "$user" | sed 's/[\\"]/\\&/g')"
+    # A proxy would look for this machine on its own.
+    case ${URL#*://} in
+      localhost | localhost[:/]* | 127.* | \[::1\]*) echo 'noproxy = "*"' ;;
+    esac
+    [ -z "${ATQ_CA:-}" ] || printf 'cacert = "%s"\n' "$(printf %s "$ATQ_CA" | sed 's/[\\"]/\\&/g')"
+  } >"$DIR/curlrc"
+}
+
+# decoded TEXT: `%40` of a URL is `@`.
+decoded() {
+  # shellcheck disable=SC2016  # awk's own variables
+  printf '%s' "$1" | LC_ALL=C awk '{
+    out = ""
+    while (match($0, /%[0-9A-Fa-f][0-9A-Fa-f]/)) {
+      hex = tolower(substr($0, RSTART + 1, 2))
+      code = (index("0123456789abcdef", substr(hex, 1, 1)) - 1) * 16 + index("0123456789abcdef", substr(hex, 2, 1)) - 1
+      out = out substr($0, 1, RSTART - 1) sprintf("%c", code)
+      $0 = substr($0, RSTART + 3)
+    }
+    printf "%s", out $0
+  }'
+}
+
 # call SECONDS METHOD PATH CURL-ARGS...: the status is left in $STATUS (000: no answer), the body in $DIR/body.
+# A redirect is followed with the same method and body, and all calls after it go to the new place.
 call() {
-  seconds=$1 method=$2 path=$3
+  seconds=$1 method=$2 path=$3 hops=0
   shift 3
-  : >"$DIR/body"
-  STATUS=$(curl -sS -m "$seconds" -X "$method" -o "$DIR/body" -w '%{http_code}' "$@" "$URL$path" 2>"$DIR/curl") ||
-    STATUS=000
+  while :; do
+    : >"$DIR/body"
+    answer=$(request -sS -m "$seconds" -X "$method" -o "$DIR/body" -D "$DIR/headers" -w '%{http_code} %{redirect_url}' \
+      "$@" "$URL$path" 2>"$DIR/curl") || answer=000
+    STATUS=${answer%% *} TO=${answer#* }
+    case $STATUS in 301 | 302 | 307 | 308) moved || return 0 ;; *) return 0 ;; esac
+  done
+}
+
+# moved: 1 when the redirect to $TO leads to no Director, in a circle, or away from encryption.
+moved() {
+  hops=$((hops + 1))
+  [ "$hops" -le 5 ] || return 1
+  case $TO in *"$path") ;; *) return 1 ;; esac
+  case $URL:$TO in https:*:http:*) return 1 ;; esac
+  new=${TO%"$path"} from=${URL#*://} to=${TO#*://}
+  # A password is for the host that it was given for.
+  if [ "${from%%/*}" = "${to%%/*}" ]; then URL=$new; else set_url "$new"; fi
+}
+
+# call_again SECONDS METHOD PATH CURL-ARGS...: for calls that may be made twice. Who is busy or away (429, 502 to 504,
+# no answer) is asked three times.
+call_again() {
+  for try in 1 2 3; do
+    call "$@"
+    case $STATUS in 000 | 429 | 502 | 503 | 504) ;; *) return 0 ;; esac
+    [ "$try" = 3 ] || pause "$(retry_after)"
+  done
+}
+
+# The seconds of Retry-After, at most 30; nothing when that was not said.
+retry_after() {
+  tr -d '\r' <"$DIR/headers" 2>/dev/null |
+    awk -F': *' 'tolower($1) == "retry-after" && $2 ~ /^[0-9]+$/ { s = $2 } END { if (s != "") print (s > 30 ? 30 : s) }'
+}
+
+# Whether the Director says that something is not there; the 404 of a proxy says nothing of the kind.
+absent() {
+  [ "$STATUS" = 404 ] &&
+    jq -e '.code | IN("task_not_found", "no_results", "no_report", "unknown_path")' "$DIR/body" >/dev/null 2>&1
+}
+
+# signed_again SECONDS METHOD PATH CURL-ARGS...: call_again for this invocation: the Director ends nothing of another one.
+signed_again() {
+  if [ -n "$KEY" ]; then call_again "$@" -H "Idempotency-Key: $KEY"; else call_again "$@"; fi
 }
 
 # What the Director says about its refusal, on one line.
@@ -68,6 +158,9 @@ check() {
   case $STATUS in
     2??) ;;
     000) die 9 "$1: no Director answers at \`$URL\`: $(cat "$DIR/curl")" "is it running there? See --url" ;;
+    3??) die 4 "$1: \`$URL\` redirects to \`$TO\`, which is no place of a Director" "give the Director's own URL with --url" ;;
+    404) absent || die 8 "$1: \`$URL\` answers 404, but not as a Director" "is a proxy in between? $(reason)"
+      die 8 "$1: the Director refuses it (404): $(reason)" ;;
     4??) die 8 "$1: the Director refuses it ($STATUS): $(reason)" ;;
     *) die 4 "$1: the Director answers $STATUS: $(reason)" ;;
   esac
@@ -101,9 +194,18 @@ apply_changes() {
       criterion) change "--criterion" '.criteria = ((.criteria // []) + [env.TEXT])' ;;
       set)
         # shellcheck disable=SC2016  # variables of jq
-        change "--set \`${TEXT%%=*}\`" '(env.TEXT | split("=")) as $parts | ($parts[1:] | join("=")) as $text
+        change "--set \`${TEXT%%=*}\`" '
+          # What looks like a number stays text where the definition takes text.
+          def is_text:
+            (length == 1 and (.[0] | IN("name", "onWorkerLoss", "delivery")))
+            or (length > 1 and .[0] == "criteria")
+            or (.[0] == "waitCommand" and (.[1] | IN("command", "expectedResult")))
+            or (length == 2 and (.[1] | IN("alias", "image", "user", "fileid")))
+            or (length == 3 and (.[1] | IN("args", "environment", "networks", "labels")));
+          (env.TEXT | split("=")) as $parts | ($parts[1:] | join("=")) as $text
           | setpath($parts[0] | split(".") | map(. as $key | try tonumber catch $key);
-                    try ($text | fromjson) catch $text)'
+                    (try ($text | fromjson) catch $text)
+                    | if type != "string" and ($parts[0] | split(".") | is_text) then $text else . end)'
         ;;
       env)
         # shellcheck disable=SC2016  # variables of jq
@@ -158,8 +260,10 @@ upload() {
     (cd -- "$BUNDLE" && zip -q -r "$zip" .) || die 2 "\`$BUNDLE\` cannot be zipped"
   fi
   [ -r "$zip" ] || die 2 "the bundle \`$BUNDLE\` cannot be read"
-  # From standard input, since curl gives `;`, `,` and quotes in the name of a file a meaning.
-  call 3600 POST /databind/upload -F 'file=@-;filename=bundle.zip;type=application/zip' <"$zip"
+  # By a name of its own, since curl gives `;`, `,` and quotes in the name of a file a meaning.
+  case $zip in /*) ;; *) zip=$PWD/$zip ;; esac
+  ln -s -- "$zip" "$DIR/upload.zip"
+  call_again 3600 POST /databind/upload -F "file=@\"$DIR/upload.zip\";filename=bundle.zip;type=application/zip"
   check "upload of \`$BUNDLE\`"
   ID=$(jq -r '.id' "$DIR/body")
   export ID
@@ -169,11 +273,11 @@ upload() {
 
 replace() {
   [ -n "$REPLACE" ] || return 0
-  call 60 GET "/task/$NAME"
+  call_again 60 GET "/task/$NAME"
   case $(jq -r '.status? // ""' "$DIR/body" 2>/dev/null) in
     finished | stopped | errored)
-      call 120 DELETE "/task/$NAME"
-      [ "$STATUS" = 404 ] || check "removal of the task \`$NAME\` that is over"
+      signed_again 120 DELETE "/task/$NAME"
+      absent || check "removal of the task \`$NAME\` that is over"
       ;;
   esac
 }
@@ -181,23 +285,24 @@ replace() {
 # An answer that was lost may hide a task that runs: the same definition again is safe, and tells.
 start() {
   STARTED=maybe
-  for try in 1 2 3; do
-    call 60 PUT /task -H 'Content-Type: application/json' --data-binary "@$DIR/task.json"
-    [ "$STATUS" = 000 ] || break
-    [ "$try" = 3 ] || pause
-  done
+  signed_again 60 PUT "/task?timeout=${LIMIT}s" -H 'Content-Type: application/json' --data-binary "@$DIR/task.json"
   case $STATUS in 4??) STARTED= ;; esac
   check "start of \`$NAME\`"
   STARTED=yes BEGUN=$(now)
   printf '{"id": "%s"}' "$NAME" >"$DIR/now.json"
-  note "task $NAME started"
+  if jq -e '.startedBy == "other"' "$DIR/body" >/dev/null 2>&1; then
+    ATTACHED=yes
+    note "task $NAME is already under way, started by another client: it is watched, and not stopped from here"
+  else
+    note "task $NAME started"
+  fi
 }
 
 now() { date +%s; }
 
-# A trap waits for a program in the foreground, but not for `wait`.
+# pause [SECONDS]. A trap waits for a program in the foreground, but not for `wait`.
 pause() {
-  sleep "${ATQ_POLL:-2}" &
+  sleep "${1:-${ATQ_POLL:-2}}" &
   wait $! || true
 }
 
@@ -206,7 +311,7 @@ look() {
   call 30 GET "/task/$NAME"
   case $STATUS in
     200 | 500) jq -e '.id and .status' "$DIR/body" >/dev/null 2>&1 && cp "$DIR/body" "$DIR/now.json" ;;
-    404) die 6 "the task \`$NAME\` was removed while it ran" ;;
+    404) ! absent || die 6 "the task \`$NAME\` was removed while it ran" && return 1 ;;
     *) return 1 ;;
   esac
 }
@@ -238,11 +343,12 @@ follow() {
   done
 }
 
-stop() { call 30 POST "/task/$NAME/stop"; }
+stop() { signed_again 30 POST "/task/$NAME/stop"; }
 
 on_signal() {
   trap '' TERM INT HUP
   [ -n "$STARTED" ] || exit 6
+  if [ -n "$ATTACHED" ]; then note "the task $NAME goes on" && exit 6; fi
   note "stopping the task $NAME"
   stop
   case $STATUS in 2??) ;; *) note "error: it could not be stopped ($STATUS)" ;; esac
@@ -251,27 +357,125 @@ on_signal() {
 
 # ---------------------------------------------------------------- what is left
 
+# missing WHAT: an output could not be written. That holds up nothing else, and does not hide the verdict.
+missing() {
+  MISSING=yes
+  printf 'error: %s\n' "$1" >&2
+}
+
+# probe OPTION FILE: ends the program, before the test, unless the file can be written.
+probe() {
+  [ -n "$2" ] || return 0
+  is_there=
+  [ ! -e "$2" ] || is_there=yes
+  mkdir -p -- "$(dirname -- "$2")" 2>"$DIR/io" && (: >>"$2") 2>"$DIR/io" ||
+    die 2 "\`$1 $2\` cannot be written" "$(tail -n 1 "$DIR/io")"
+  [ -n "$is_there" ] || rm -f -- "$2"
+}
+
+# Nothing of somebody else in the directory is replaced or removed: .atq-files lists what `atq` or this program wrote
+# there, in the form of sha256sum. A file that was changed since is somebody else's.
+LIST=.atq-files
+FILES='task.json report.json report.html logs.txt results.zip'
+
+sums() { if command -v sha256sum >/dev/null; then sha256sum -- "$@"; else shasum -a 256 -- "$@"; fi; }
+
+# own NAME: whether the file in $RESULTS is as it was written.
+own() {
+  [ -f "$RESULTS/$1" ] && [ ! -L "$RESULTS/$1" ] || return 1
+  sum=$(cd -- "$RESULTS" && sums "$1") && grep -qxF -e "$sum" "$RESULTS/$LIST" 2>/dev/null
+}
+
+probe_results() {
+  [ -n "$RESULTS" ] || return 0
+  mkdir -p -- "$RESULTS" 2>"$DIR/io" || die 2 "\`--results $RESULTS\` cannot be made" "$(tail -n 1 "$DIR/io")"
+  probe --results "$RESULTS/.atq-$$.part"
+  if [ -e "$RESULTS/results" ] || [ -L "$RESULTS/results" ]; then
+    [ -d "$RESULTS/results" ] && [ ! -L "$RESULTS/results" ] ||
+      die 2 "\`$RESULTS/results\` is not a directory" "move it away, or name another directory"
+    probe --results "$RESULTS/results/.atq-$$.part"
+  fi
+  for name in $LIST $FILES; do
+    [ -e "$RESULTS/$name" ] || [ -L "$RESULTS/$name" ] || continue
+    case $name in "$LIST") [ -f "$RESULTS/$name" ] && [ ! -L "$RESULTS/$name" ] ;; *) own "$name" ;; esac ||
+      die 2 "\`$RESULTS/$name\` was not written by this program, or was changed since" \
+        "nothing of yours is overwritten: move it away, or name another directory"
+  done
+}
+
+# put FILE NAME
+put() { mv -- "$1" "$RESULTS/$2" 2>"$DIR/io" || missing "\`$RESULTS/$2\` cannot be written: $(tail -n 1 "$DIR/io")"; }
+
 # bring PATH FILE CURL-ARGS...: 1 when there is none; says why.
 bring() {
   path=$1 file=$2
   shift 2
-  call 600 GET "/task/$NAME$path" "$@"
-  case $STATUS in
-    200) mv "$DIR/body" "$RESULTS/$file" ;;
-    *) note "no $file ($STATUS)" && return 1 ;;
-  esac
+  call_again 600 GET "/task/$NAME$path" "$@"
+  if [ "$STATUS" = 200 ]; then
+    put "$DIR/body" "$file"
+  elif absent; then
+    note "no $file ($STATUS)"
+    return 1
+  else
+    missing "$file cannot be brought ($STATUS): $(reason)"
+    return 1
+  fi
+}
+
+# Removes the result files of an earlier run: replicas that this one does not have must not look like its own.
+clear_results() {
+  [ -f "$RESULTS/$LIST" ] || return 0
+  home=$(cd -- "$RESULTS" && pwd -P)
+  while IFS= read -r line; do
+    name=${line#*  }
+    case $name in results/*) ;; *) continue ;; esac
+    # Not through a link, and not by `..`.
+    [ "$(cd -- "$RESULTS/${name%/*}" 2>/dev/null && pwd -P)" = "$home/${name%/*}" ] || continue
+    if own "$name"; then rm -f -- "$RESULTS/$name" || missing "\`$RESULTS/$name\` cannot be removed"; fi
+  done <"$RESULTS/$LIST"
+}
+
+# Puts the result files into $RESULTS/results, and their sums into $DIR/sums.
+unpack() {
+  mkdir "$DIR/unzipped"
+  unzip -q -o "$RESULTS/results.zip" -d "$DIR/unzipped/results" >&2 || {
+    missing "results.zip is kept, and could not be unpacked"
+    return 0
+  }
+  to=$(cd -- "$RESULTS" && pwd -P)
+  # shellcheck disable=SC2016  # variables of the shell that find starts
+  (cd "$DIR/unzipped" && find results -type f -exec sh -c '
+    to=$1 sum=$2 && shift 2
+    for file; do
+      if [ -e "$to/$file" ] || [ -L "$to/$file" ]; then
+        echo "\`$file\` is there, and stays as it is: that of the test is in results.zip" >&2
+      else
+        $sum "$file" && mkdir -p "$to/${file%/*}" && mv "$file" "$to/$file" || echo "\`$file\` could not be unpacked" >&2
+      fi
+    done' sh "$to" "$(command -v sha256sum || echo "shasum -a 256")" {} +) >>"$DIR/sums"
+}
+
+# The list, with what is new.
+list() {
+  (cd -- "$RESULTS" && for name in $FILES; do [ ! -f "$name" ] || sums "$name"; done) >>"$DIR/sums"
+  touch "$RESULTS/$LIST" 2>/dev/null
+  awk 'NR == FNR { new[substr($0, index($0, "  "))]; next }
+    { name = substr($0, index($0, "  ")) } !(name in new) && name !~ /^  results\//' \
+    "$DIR/sums" "$RESULTS/$LIST" >"$DIR/list" 2>/dev/null
+  cat "$DIR/list" "$DIR/sums" >"$DIR/all" && put "$DIR/all" "$LIST"
 }
 
 keep() {
   [ -n "$RESULTS" ] || return 0
-  mkdir -p -- "$RESULTS" || die 4 "the directory \`$RESULTS\` cannot be made"
-  cp "$DIR/now.json" "$RESULTS/task.json"
+  : >"$DIR/sums"
+  mkdir -p -- "$RESULTS" 2>/dev/null || true
+  clear_results
+  cp "$DIR/now.json" "$DIR/kept.json" && put "$DIR/kept.json" task.json
   bring /report report.json -H 'Accept: application/json' || true
   bring /report report.html -H 'Accept: text/html' || true
   bring /logs logs.txt || true
-  if bring /results results.zip && command -v unzip >/dev/null; then
-    unzip -q -o "$RESULTS/results.zip" -d "$RESULTS/results" || note "results.zip is kept, and could not be unpacked"
-  fi
+  if bring /results results.zip && command -v unzip >/dev/null; then unpack; fi
+  list
 }
 
 # For jq: why a task ended as it did. Often a reason of the verdict repeats the failure.
@@ -282,9 +486,9 @@ REASONS='(.judgement.reasons // []) as $reasons | (.failure.message // .error //
 # One case for the run, and one for each criterion.
 junit() {
   [ -n "$JUNIT" ] || return 0
-  mkdir -p -- "$(dirname -- "$JUNIT")"
   CODE=$1 MEANING=$(meaning "$1") jq -r '
-    def clean: tostring | gsub("[\\x{00}-\\x{08}\\x{0b}\\x{0c}\\x{0e}-\\x{1f}]"; "?") | @html;
+    def clean: tostring | explode | map(if (. < 32 and . != 9 and . != 10 and . != 13) or . == 65534 or . == 65535
+      then 63 else . end) | implode | @html;
     def bad($kind; $text): "<\($kind) message=\"\($text | clean)\"/>";
     def case($name; $inner): "  <testcase classname=\"\(.id | clean)\" name=\"\($name | clean)\">\($inner)</testcase>";
     (.judgement.criteria // []) as $criteria
@@ -296,7 +500,9 @@ junit() {
       case("the test runs"; if $code > 1 then bad("error"; if $why == "" then env.MEANING else "\(env.MEANING): \($why)" end) else "" end),
       (. as $task | $criteria[] | . as $c | $task
         | case($c.criterion; if $c.holds then "" else bad("failure"; "\($c.seen), wanted \($c.wanted)") end)),
-      "</testsuite>"' "$DIR/now.json" >"$JUNIT"
+      "</testsuite>"' "$DIR/now.json" >"$DIR/junit.xml"
+  { mkdir -p -- "$(dirname -- "$JUNIT")" && (cat "$DIR/junit.xml" >"$JUNIT"); } 2>"$DIR/io" ||
+    missing "\`$JUNIT\` cannot be written: $(tail -n 1 "$DIR/io")"
 }
 
 # ---------------------------------------------------------------- the verdict
@@ -305,7 +511,7 @@ junit() {
 decide() {
   jq -r --arg late "$1" '
     if .status == "errored" then
-      {master_exit: 3, worker_lost: 7, max_duration: 5, workers_timed_out: 5, master_timed_out: 5}[.failure.code // ""] // 4
+      {master_exit: 3, worker_lost: 7, max_duration: 5, timeout: 5, lease_expired: 6, workers_timed_out: 5, master_timed_out: 5}[.failure.code // ""] // 4
     elif .status == "finished" then
       {pass: 0, fail: 1, invalid: 7}[.verdict // ""] //
         (if ((.criteria // []) | length) > 0 or .minSamples != null then 7 else 0 end)
@@ -386,22 +592,31 @@ options() {
 }
 
 run() {
+  [ -n "$KEY" ] || KEY=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
   read_task
   apply_changes
+  # Now, and not when the test is over.
+  probe_results
+  probe --junit "$JUNIT"
   upload
   replace
   start
   late=
   if ! follow "$LIMIT"; then
     late=yes
-    note "not over after $LIMIT s: stopping it"
-    stop
-    follow 120 || note "it is still not over"
+    if [ -n "$ATTACHED" ]; then
+      note "not over after $LIMIT s; it goes on, since another client started it"
+    else
+      note "not over after $LIMIT s: stopping it"
+      stop
+      follow 120 || note "it is still not over"
+    fi
   fi
   code=$(decide "$late")
   keep
   junit "$code"
   verdict "$code"
+  [ -z "$MISSING" ] || [ "$code" != 0 ] || code=4
   exit "$code"
 }
 
@@ -416,12 +631,13 @@ main() {
     command -v "$program" >/dev/null || die 2 "\`$program\` is missing" "for example: apt-get install curl jq"
   done
   URL=${ATQ_URL:-http://127.0.0.1:8080}
-  TASK='' BUNDLE='' NAME='' RESULTS='' JUNIT='' REPLACE='' STARTED='' SAID='' LIMIT=86400 COUNT=0
+  TASK='' BUNDLE='' NAME='' RESULTS='' JUNIT='' REPLACE='' STARTED='' ATTACHED='' SAID='' MISSING='' LIMIT=86400 COUNT=0
+  KEY=${ATQ_IDEMPOTENCY_KEY:-}
   DIR=$(umask 077 && mktemp -d)
   trap 'rm -rf "$DIR"' EXIT
   trap on_signal TERM INT HUP
   options "$@"
-  URL=${URL%/}
+  set_url "$URL"
   [ "$COMMAND" = run ] && run
   NAME=$TASK
   valid_name "$NAME" || die 2 "\`$NAME\` is not the name of a task"

@@ -1,6 +1,8 @@
 """Runs atq-load-test.sh against a server that plays the Director. Needs sh, curl and jq."""
 
+import base64
 import contextlib
+import io
 import json
 import os
 import signal
@@ -8,6 +10,7 @@ import subprocess
 import tempfile
 import threading
 import unittest
+import zipfile
 import xml.etree.ElementTree as Xml
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -39,7 +42,8 @@ class Director:
         self.put = put or [(200, {"id": "small", "status": "initializing"})]
         self.upload = upload
         self.existing = existing
-        self.calls, self.bodies, self.files = [], [], {}
+        self.calls, self.bodies, self.users, self.files = [], [], [], {}
+        self.queries, self.keys = {}, []
         self.stopped = threading.Event()
         self.looked = threading.Event()
 
@@ -56,7 +60,7 @@ class Director:
             self.stopped.set()
             return 202, {"id": name}
         if rest:
-            return self.files.get((rest, "html" if "html" in accept else ""), (404, {"error": "there is none"}))
+            return self.files.get((rest, "html" if "html" in accept else ""), (404, {"error": "there is none", "code": "no_results"}))
         if self.existing:
             return 200, {"id": name, **self.existing}
         if self.stopped.is_set():
@@ -66,18 +70,39 @@ class Director:
         return status, {"id": name, **body} if isinstance(body, dict) else body
 
 
+class Gate(Director):
+    """Redirects everything to another place."""
+
+    def __init__(self, code, path=None):
+        super().__init__()
+        self.code, self.path, self.to = code, path, None
+
+    def answer(self, method, path, accept):
+        return self.code, None
+
+    def location(self, path):
+        return self.to + (self.path or path)
+
+
 def handler(director):
     class Handler(BaseHTTPRequestHandler):
         def serve(self):
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.path, _, query = self.path.partition("?")
             director.calls.append(f"{self.command} {self.path}")
+            director.queries[self.command] = query
+            if self.command != "GET" and self.path.startswith("/task"):
+                director.keys.append(self.headers.get("Idempotency-Key"))
             director.bodies.append(body)
+            director.users.append(self.headers.get("Authorization", ""))
             status, answer = director.answer(self.command, self.path, self.headers.get("Accept", ""))
             if status is None:
                 return  # The connection ends without an answer.
             data = answer if isinstance(answer, bytes) else json.dumps(answer).encode() if answer is not None else b""
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
+            if isinstance(director, Gate):
+                self.send_header("Location", director.location(self.path))
             self.end_headers()
             self.wfile.write(data)
 
@@ -111,11 +136,21 @@ class Client(unittest.TestCase):
         self.temporary.mkdir()
         self.write(DEFINITION)
 
+    patience_seconds = "0"
+
+    @contextlib.contextmanager
+    def patience(self, seconds):
+        self.patience_seconds = seconds
+        try:
+            yield
+        finally:
+            self.patience_seconds = "0"
+
     def write(self, definition):
         (self.dir / "task.json").write_text(definition if isinstance(definition, str) else json.dumps(definition))
 
     def start(self, url, *arguments):
-        environment = {"PATH": os.environ["PATH"], "ATQ_URL": url, "ATQ_POLL": "0.05", "ATQ_PATIENCE": "0",
+        environment = {"PATH": os.environ["PATH"], "http_proxy": os.environ.get("http_proxy", ""), "ATQ_URL": url, "ATQ_POLL": "0.05", "ATQ_PATIENCE": self.patience_seconds,
                        "TMPDIR": str(self.temporary), "LC_ALL": "C.UTF-8"}
         return subprocess.Popen([SCRIPT, *arguments], cwd=self.dir, env=environment, text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_interrupts)
@@ -168,7 +203,7 @@ class Outcomes(Client):
         self.check((500, failed("worker_failed")), 4, "it was worker_failed")
 
     def test_a_task_that_is_removed_is_told(self):
-        director = Director([{"status": "started", "step": "running"}, (404, {"error": "no"})])
+        director = Director([{"status": "started", "step": "running"}, (404, {"error": "no", "code": "task_not_found"})])
         self.assertEqual(self.run_task(director), 6)
         self.assertIn("was removed while it ran", self.err)
 
@@ -258,6 +293,37 @@ class CommandLine(Client):
         })
         self.assertIn("GET /task/other-1", director.calls)
 
+    def test_text_stays_text_where_the_definition_takes_text(self):
+        director = Director()
+        self.assertEqual(self.run_task(
+            director, "--set", "name=20261128", "--set", "worker.labels.build=0123", "--set", "worker.labels.commit=12e4",
+            "--set", "master.args.0=true", "--set", "worker.user=1000", "--set", 'criteria=["errors = 0"]',
+            "--set", 'master.args.1="20"', "--set", "worker.replicas=5"), 0, self.err)
+        sent = self.sent(director)
+        self.assertEqual(sent["name"], "20261128")
+        self.assertEqual(sent["criteria"], ["errors = 0"])
+        self.assertEqual(sent["master"]["args"], ["true", "20"])
+        self.assertEqual(sent["worker"]["labels"], {"build": "0123", "commit": "12e4"})
+        self.assertEqual((sent["worker"]["user"], sent["worker"]["replicas"]), ("1000", 5))
+
+    def test_a_password_in_the_url_is_sent_and_not_shown(self):
+        for given, wanted in (("ci:s3cr%40t", "ci:s3cr@t"), ('ci:s"3\\cr', 'ci:s"3\\cr'), ("ci", "ci:")):
+            director = Director()
+            with serving(director) as url:
+                url = url.replace("://", f"://{given}@")
+                with self.start(url, "run", "task.json") as process:
+                    process.communicate(timeout=60)
+            self.assertEqual({base64.b64decode(a.removeprefix("Basic ")).decode() for a in director.users}, {wanted})
+        with self.start("http://ci:s3cr%40t@127.0.0.1:1", "run", "task.json") as process:
+            out, err = process.communicate(timeout=60)
+        self.assertIn("no Director answers at `http://127.0.0.1:1`", err)
+        self.assertNotIn("s3cr", out + err)
+
+    def test_loopback_never_goes_through_a_proxy(self):
+        os.environ["http_proxy"] = "http://127.0.0.1:1"
+        self.addCleanup(os.environ.pop, "http_proxy")
+        self.assertEqual(self.run_task(Director()), 0, self.err)
+
     def test_a_bundle_goes_where_none_is_named(self):
         (self.dir / "b; c.zip").write_bytes(b"PK\x00the zip")
         director = Director()
@@ -312,9 +378,93 @@ class Leavings(Client):
         director.files = {("report", ""): (200, {"a": 1}), ("report", "html"): (200, b"<html>"), ("logs", ""): (200, b"line")}
         self.assertEqual(self.run_task(director, "--results", "out"), 0, self.err)
         kept = {file.name: file.read_bytes() for file in (self.dir / "out").iterdir()}
-        self.assertEqual(set(kept), {"task.json", "report.json", "report.html", "logs.txt"})
+        self.assertEqual(set(kept), {".atq-files", "task.json", "report.json", "report.html", "logs.txt"})
         self.assertEqual(kept["report.html"], b"<html>")
         self.assertIn("no results.zip (404)", self.err)
+
+
+    def test_nothing_of_somebody_else_is_replaced(self):
+        out = self.dir / "out"
+        (out / "results/master.1").mkdir(parents=True)
+        (out / "results/master.1/r.csv").write_text("mine")
+        (out / "results/baseline.csv").write_text("mine")
+        (out / "notes").write_text("mine")
+        director = Director()
+        for number, names in enumerate((["master.1/r.csv", "worker.9/old"], ["master.1/r.csv", "worker.1/new"])):
+            packed = io.BytesIO()
+            with zipfile.ZipFile(packed, "w") as archive:
+                for name in names:
+                    archive.writestr(name, f"run {number}")
+            director.files = {("results", ""): (200, packed.getvalue()), ("report", "html"): (200, b"%d" % number)}
+            self.assertEqual(self.run_task(director, "--results", "out", "--junit", "out/junit.xml"), 0, self.err)
+            self.assertIn("`results/master.1/r.csv` is there", self.err)
+        seen = {str(file.relative_to(out)): file.read_text() for file in out.rglob("*")
+                if file.is_file() and file.suffix not in (".zip", ".json", ".xml") and file.name != ".atq-files"}
+        self.assertEqual(seen, {"results/master.1/r.csv": "mine", "results/baseline.csv": "mine", "notes": "mine",
+                                "results/worker.1/new": "run 1", "report.html": "1"})
+        (out / "report.html").write_text("mine")
+        director = Director()
+        self.assertEqual(self.run_task(director, "--results", "out"), 2)
+        self.assertIn("`out/report.html` was not written by this program", self.err)
+        self.assertEqual((out / "report.html").read_text(), "mine")
+        self.assertNotIn("PUT /task", director.calls)
+
+    def test_outputs_are_tried_before_the_test(self):
+        (self.dir / "file").write_text("")
+        (self.dir / "dir").mkdir()
+        for arguments in (("--results", "file"), ("--junit", "dir"), ("--junit", "file/x"), ("--results", "/proc/none")):
+            director = Director()
+            self.assertEqual(self.run_task(director, *arguments), 2, self.err)
+            self.assertIn(arguments[1], self.err)
+            self.assertEqual(director.calls, [])
+
+    def test_an_output_that_cannot_be_written_does_not_hide_the_verdict(self):
+        director = Director()
+        director.files = {("report", "html"): (404, b"<h1>no</h1>"), ("logs", ""): (503, b"busy"), ("report", ""): (200, {})}
+        self.assertEqual(self.run_task(director, "--results", "out", "--junit", "/dev/full"), 4)
+        self.assertIn("small: passed", self.out)
+        self.assertIn("report.html cannot be brought (404)", self.err)
+        self.assertIn("`/dev/full` cannot be written", self.err)
+        self.assertTrue((self.dir / "out/report.json").exists())
+
+    def test_junit_is_xml_whatever_was_printed(self):
+        look = failed("worker_failed")
+        look["failure"]["message"] = "".join(map(chr, range(0x300))) + " \ufffe\uffff ]]> \U0001f600"
+        self.assertEqual(self.run_task(Director([look]), "--junit=j.xml"), 4)
+        Xml.parse(self.dir / "j.xml")
+
+
+class Ways(Client):
+    def test_who_is_busy_is_asked_again(self):
+        director = Director(put=[(502, b"<h1>"), (429, b""), (200, {"id": "small", "status": "started"})])
+        self.assertEqual(self.run_task(director), 0, self.err)
+
+    def test_a_gateway_that_finds_nothing_is_no_director(self):
+        director = Director([(404, b"<h1>404</h1>"), PASS])
+        with self.patience("60"):
+            self.assertEqual(self.run_task(director), 0, self.err)
+        self.assertEqual(self.run_task(Director(put=[(404, b"<h1>404</h1>")])), 8)
+        self.assertIn("not as a Director", self.err)
+
+    def test_redirects_keep_method_and_body(self):
+        (self.dir / "b.zip").write_bytes(b"PK\x00the zip")
+        for code in (301, 302, 307, 308):
+            director, gate = Director(), Gate(code)
+            with serving(director) as gate.to, serving(gate) as url:
+                with self.start(url, "run", "task.json", "--bundle", "b.zip") as process:
+                    out, err = process.communicate(timeout=60)
+            self.assertEqual(process.returncode, 0, err)
+            self.assertEqual(gate.calls, ["POST /databind/upload"])
+            self.assertIn(b"the zip", director.bodies[0])
+            self.assertEqual(self.sent(director)["master"]["fileid"], "b1")
+
+    def test_a_redirect_to_a_login_is_told(self):
+        gate = Gate(302, "/login")
+        gate.to = "http://sso"
+        with serving(gate) as url, self.start(url, "run", "task.json") as process:
+            out, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 4, err)
+        self.assertIn("redirects to `http://sso/login`", err)
 
 
 class Signals(Client):
@@ -330,7 +480,39 @@ class Signals(Client):
                     process.kill()
             self.assertEqual(process.returncode, 6, err)
             self.assertTrue(director.stopped.is_set(), number)
+            # One key for everything that this run of the program has asked for.
+            self.assertEqual(len(set(director.keys)), 1, director.keys)
+            self.assertRegex(director.keys[0], "^[0-9a-f]{32}$")
             self.assertEqual(list(self.temporary.iterdir()), [])
+
+    def test_a_task_of_another_client_is_left(self):
+        attached = {"id": "small", "status": "started", "startedBy": "other"}
+        director = Director([{"status": "started", "step": "running"}], put=[(200, attached)])
+        with serving(director) as url, self.start(url, "run", "task.json") as process:
+            self.assertTrue(director.looked.wait(60))
+            process.send_signal(signal.SIGTERM)
+            try:
+                _, err = process.communicate(timeout=60)
+            finally:
+                process.kill()
+        self.assertEqual(process.returncode, 6, err)
+        self.assertIn("started by another client", err)
+        self.assertFalse(director.stopped.is_set())
+        director = Director([{"status": "started", "step": "running"}], put=[(200, attached)])
+        self.assertEqual(self.run_task(director, "--timeout", "1s"), 5, self.err)
+        self.assertFalse(director.stopped.is_set())
+
+
+class Limits(Client):
+    def test_the_timeout_travels_with_the_definition(self):
+        director = Director()
+        self.assertEqual(self.run_task(director, "--timeout", "1h30m"), 0, self.err)
+        self.assertEqual(director.queries["PUT"], "timeout=5400s")
+        self.assertNotIn("timeout", self.sent(director))
+
+    def test_the_limits_of_the_director_are_ends(self):
+        self.assertEqual(self.run_task(Director([failed("timeout")])), 5)
+        self.assertEqual(self.run_task(Director([failed("lease_expired")])), 6)
 
 
 if __name__ == "__main__":

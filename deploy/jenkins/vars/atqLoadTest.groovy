@@ -16,7 +16,10 @@ Map call(Map given = [:]) {
 
 private int execute(Map plan) {
     String program = plan.client == 'curl' ? bringClient() : plan.program
-    List environment = plan.environment + [LoadTest.variable('ATQ_STEP_PROGRAM', program)]
+    // One key for the run and its stop: the step never stops what another build has started.
+    List environment = plan.environment + [
+        LoadTest.variable('ATQ_STEP_PROGRAM', program), LoadTest.variable('ATQ_IDEMPOTENCY_KEY', UUID.randomUUID().toString()),
+    ]
     Integer code = null
     withEnv(environment) {
         try {

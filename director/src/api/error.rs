@@ -127,6 +127,16 @@ pub enum RequestError {
         /// Why.
         reason: String,
     },
+    /// A header means nothing.
+    #[error("the header `{name}` is `{seen}`; expected {expected}")]
+    BadHeader {
+        /// Its name.
+        name: &'static str,
+        /// What it is.
+        seen: String,
+        /// What would be right.
+        expected: String,
+    },
     /// The tokens with which machines join are not for everybody.
     #[error(
         "the join tokens are not shown while the Director listens on `{bind}`, beyond loopback\n(set `exposeJoinTokens: true` in its configuration to show them to everybody who can reach it)"
@@ -298,6 +308,7 @@ fn of_request(error: &RequestError) -> Verdict {
         E::NoFile => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "no_file"),
         E::ManyFiles => (StatusCode::BAD_REQUEST, "many_files"),
         E::BadQuery { .. } => (StatusCode::BAD_REQUEST, "bad_query"),
+        E::BadHeader { .. } => (StatusCode::BAD_REQUEST, "bad_header"),
         E::TokensHidden { .. } => (StatusCode::SERVICE_UNAVAILABLE, "tokens_hidden"),
         E::NotDelivered { .. } => (StatusCode::FORBIDDEN, "not_delivered"),
         E::Delivered { .. } => (StatusCode::FORBIDDEN, "delivered_already"),
@@ -320,6 +331,8 @@ fn of_wish(error: &WishError) -> Verdict {
     match error {
         WishError::NotFound { .. } => (StatusCode::NOT_FOUND, "task_not_found"),
         WishError::Remains { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "clean_up_not_over"),
+        WishError::StartedByOther { .. } => (StatusCode::CONFLICT, "started_by_other"),
+        WishError::NoLease { .. } => (StatusCode::CONFLICT, "no_lease"),
         WishError::Store(error) => of_store(error),
     }
 }
@@ -353,7 +366,7 @@ fn of_swarm(error: &SwarmError) -> Verdict {
         SwarmError::NotFound { .. } => "docker_object_gone",
         SwarmError::Conflict { .. } => "docker_conflict",
         SwarmError::InUse { .. } => "docker_in_use",
-        SwarmError::Unavailable { .. } => "docker_unavailable",
+        SwarmError::Unavailable { .. } | SwarmError::NotAnsweredYet => "docker_unavailable",
         SwarmError::TimedOut { .. } => "docker_timed_out",
         SwarmError::NotASwarm => "not_a_swarm",
         SwarmError::NotManager => "not_a_manager",

@@ -6,6 +6,7 @@
 //!   [`events`], [`manifest`];
 //! - [`error`]: the only place that knows status codes;
 //! - [`view`]: from our words to those of the wire; [`media`]: what the client wants to read;
+//! - [`terms`]: what a client asks for beside a definition;
 //! - [`body`], [`form`], [`json`], [`query`], [`path`]: requests, read strictly;
 //! - [`serve`]: connections and their limits; [`slots`]: how many large bodies there are at once;
 //! - [`openapi`]: the description of all this, made from the handlers themselves.
@@ -34,6 +35,7 @@ mod serve;
 mod slots;
 mod swarm;
 mod task;
+mod terms;
 mod view;
 
 pub use serve::{Limits, serve};
@@ -120,6 +122,7 @@ fn resources() -> OpenApiRouter<App> {
         .routes(routes!(task::list))
         .routes(routes!(events::events))
         .routes(routes!(task::stop))
+        .routes(routes!(task::renew_lease))
         .routes(routes!(logs::logs))
         .routes(routes!(report::report))
         .routes(routes!(results::results))

@@ -5,6 +5,7 @@ use super::error::RequestError;
 use crate::task::spec::{nearest, shorten};
 use axum::http::Uri;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 /// The parameters of a request; those without a value count as absent.
 pub struct Query {
@@ -51,6 +52,27 @@ impl Query {
             let number = text.parse().ok().filter(|number| range.contains(number));
             let expected = format!("a whole number from {} to {}", range.start(), range.end());
             number.ok_or_else(|| unexpected(name, text, &expected))
+        };
+        self.text(name).map(read).transpose()
+    }
+
+    /// The value of a parameter that is a time: with units, such as `90s` or `1h30m`; a bare number is seconds.
+    pub fn time(
+        &self,
+        name: &str,
+        range: RangeInclusive<Duration>,
+    ) -> Result<Option<Duration>, RequestError> {
+        let read = |text: &str| {
+            let seconds = text.parse().ok().map(Duration::from_secs);
+            let time = seconds.or_else(|| humantime::parse_duration(text).ok());
+            let shown = humantime::format_duration;
+            let expected = format!(
+                "a time from {} to {}, for example `90s` or `30m`",
+                shown(*range.start()),
+                shown(*range.end())
+            );
+            time.filter(|time| range.contains(time))
+                .ok_or_else(|| unexpected(name, text, &expected))
         };
         self.text(name).map(read).transpose()
     }

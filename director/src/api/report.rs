@@ -69,15 +69,24 @@ pub async fn report(
         None => without_figures(&app, &view)?,
     };
     if let Some(baseline) = baseline {
-        let other = find(&app, &baseline)?;
-        let other = kept(&app, &other).await?.ok_or(RequestError::NoReport {
+        let before = find(&app, &baseline)?;
+        let other = kept(&app, &before).await?.ok_or(RequestError::NoReport {
             name: baseline.to_string(),
         })?;
-        report.comparison = Some(compare::compare(&report, &other));
+        let mut comparison = compare::compare(&report, &other);
+        let workers = |view: &View| view.spec.worker.replicas;
+        comparison
+            .differences
+            .extend(workers_differ(workers(&view), workers(&before)));
+        report.comparison = Some(comparison);
     }
     let html = media::accepts(&headers, HTML);
     let format = format.unwrap_or(if html { Format::Html } else { Format::Json });
     Ok(answer(format, report))
+}
+
+fn workers_differ(now: u32, before: u32) -> Option<String> {
+    (now != before).then(|| format!("this run had {now} workers, the baseline {before}"))
 }
 
 fn task_name(text: &str) -> Result<TaskName, RequestError> {

@@ -3,19 +3,22 @@
 use super::error::{ApiError, RequestError, task_status};
 use super::path::TaskId;
 use super::query::{Query, unexpected};
-use super::{App, body, json, to_its_end, view};
+use super::{App, body, json, terms, to_its_end, view};
 use crate::orchestrator::submit::{Known, SubmitError, Submitted};
 use crate::orchestrator::{Listed, View};
 use crate::task::spec::TaskName;
 use crate::task::state;
+use crate::task::terms::Terms;
 use crate::task::timestamp::Timestamp;
 use atq_api_spec::error::Problem;
-use atq_api_spec::task::{Task, TaskAccepted, TaskList, TaskPayload, TaskRefused, TaskStatus};
+use atq_api_spec::task::{
+    Lease, Task, TaskAccepted, TaskList, TaskPayload, TaskRefused, TaskStatus,
+};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
@@ -40,12 +43,18 @@ const STATUSES: [(&str, TaskStatus); 5] = [
 /// Starts a task, or says everything that is wrong with its definition.
 ///
 /// Answers at once; the work goes on in the background. The same definition once more, while the task
-/// is under way, is a safe repetition: it gets the present status.
+/// is under way, is a safe repetition: it gets the present status. `startedBy` then tells whether the run was
+/// started with the same `Idempotency-Key`. With that key the repetition is safe also when the task is over.
 #[utoipa::path(
     put,
     path = "/task",
     operation_id = "createTask",
     tag = "task",
+    params(
+        ("timeout" = Option<String>, Query, description = "The run is ended as `errored` with the code `timeout` when it is not over after this time, the queue included: from 1 s to 30 days, for example `90s` or `1h30m`; a bare number is seconds. Not part of the definition.", example = "30m"),
+        ("lease" = Option<String>, Query, description = "The run is ended as `errored` with the code `lease_expired` unless the client renews the lease within this time, again and again: from 1 s to a day. Not part of the definition.", example = "60s"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Names one invocation of a client, for example by a UUID; 1 to 255 visible ASCII characters. A request that is repeated carries the same key.", example = "7f3c1d2e-5b1a-4c9e-9f6e-0a2b4c6d8e0f")
+    ),
     request_body(
         content((TaskPayload = "application/json", example = json!({
             "name": "checkout-nightly",
@@ -83,7 +92,7 @@ const STATUSES: [(&str, TaskStatus); 5] = [
             ("getTaskReport" = (operation_id = "getTaskReport", parameters(("id" = "$response.body#/id")), description = "Its figures, once it is over.")),
             ("getTaskResults" = (operation_id = "getTaskResults", parameters(("id" = "$response.body#/id")), description = "What its containers left, once it is over."))
         )),
-        (status = 400, description = "The body is not JSON, or has a field twice.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
+        (status = 400, description = "The body is not JSON, or has a field twice; a parameter or the key means nothing.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
         (status = 408, description = "The body did not arrive within a minute.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
         (status = 409, description = "The name is taken: `code` is `task_differs` (another definition is under way) or `task_ended` (the task is over; DELETE it or choose another name).", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
         (status = 413, description = "The body is larger than 1 MiB.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
@@ -106,16 +115,19 @@ pub async fn create(
 ) -> Result<Json<TaskAccepted>, ApiError> {
     let (parts, content) = request.into_parts();
     body::check_json(&parts.headers)?;
+    let terms = terms::read(&parts.uri, &parts.headers)?;
+    let key = terms.key.clone();
     let bytes = body::read(&parts.headers, content, MAX_DEFINITION).await?;
     let payload = json::parse(&bytes).map_err(|reason| RequestError::BadJson { reason })?;
-    let view = to_its_end(submit(app, payload)).await??;
+    let view = to_its_end(submit(app, payload, terms)).await??;
     Ok(Json(TaskAccepted {
         id: view.spec.name.to_string(),
         status: view::status(&view),
+        started_by: key.map(|key| view::started_by(&view, &key)),
     }))
 }
 
-async fn submit(app: App, payload: Value) -> Result<Box<View>, ApiError> {
+async fn submit(app: App, payload: Value, terms: Terms) -> Result<Box<View>, ApiError> {
     let config = &app.config;
     let images = |image: &str| {
         config
@@ -134,11 +146,12 @@ async fn submit(app: App, payload: Value) -> Result<Box<View>, ApiError> {
     };
     let around = Known {
         max_replicas: config.limits.replicas.into(),
+        max_stop_grace: config.limits.stop_grace_period,
         bundles: app.bundles(),
         delivery: config.delivery,
         images: &images,
     };
-    match app.orchestrator.submit(&payload, &around).await {
+    match app.orchestrator.submit(&payload, &around, terms).await {
         Ok(Submitted::Accepted(view) | Submitted::Present(view)) => Ok(view),
         Err(SubmitError::Faulty { faults }) => Err(ApiError::Refused {
             id: usable_name(&payload),
@@ -152,6 +165,7 @@ async fn submit(app: App, payload: Value) -> Result<Box<View>, ApiError> {
 fn usable_name(payload: &Value) -> String {
     let name = payload
         .get("name")
+        .or_else(|| payload.get("id"))
         .and_then(Value::as_str)
         .unwrap_or_default();
     TaskName::parse(name)
@@ -193,15 +207,25 @@ pub async fn inspect(
     path = "/task/{id}",
     operation_id = "deleteTask",
     tag = "task",
-    params(("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly")),
+    params(
+        ("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly"),
+        ("Idempotency-Key" = Option<String>, Header, description = "With a key only a task that is over, or was started with it, is deleted.")
+    ),
     responses(
         (status = 204, description = "Containers, services, network, volumes and record are gone."),
+        (status = 400, description = "The key cannot be one.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
+        (status = 409, description = "`started_by_other`: the run is under way, and was started with another key.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
         (status = 404, description = "There is no such task.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
         (status = 500, description = "Clean-up is not over; the answer says what is left and why.", content((Problem = "application/json"), (Problem = "application/atq.task+json")))
     )
 )]
-pub async fn delete(State(app): State<App>, TaskId(name): TaskId) -> Result<StatusCode, ApiError> {
-    to_its_end(async move { app.orchestrator.delete(&name).await }).await??;
+pub async fn delete(
+    State(app): State<App>,
+    TaskId(name): TaskId,
+    headers: HeaderMap,
+) -> Result<StatusCode, ApiError> {
+    let key = terms::key(&headers)?;
+    to_its_end(async move { app.orchestrator.delete_by(&name, key.as_ref()).await }).await??;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -326,18 +350,56 @@ fn place(app: &App, text: &str) -> Result<Place, ApiError> {
     path = "/task/{id}/stop",
     operation_id = "stopTask",
     tag = "task",
-    params(("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly")),
+    params(
+        ("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly"),
+        ("Idempotency-Key" = Option<String>, Header, description = "With a key only a run that was started with it is stopped.")
+    ),
     responses(
         (status = 202, description = "The task, which will end.", body = Task),
+        (status = 400, description = "The key cannot be one.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`started_by_other`: the run was started with another key.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such task.", body = Problem, content_type = "application/problem+json")
     )
 )]
 pub async fn stop(
     State(app): State<App>,
     TaskId(name): TaskId,
+    headers: HeaderMap,
 ) -> Result<(StatusCode, Json<Task>), ApiError> {
-    let view = to_its_end(async move { app.orchestrator.stop(&name).await }).await??;
+    let key = terms::key(&headers)?;
+    let stop = async move { app.orchestrator.stop_by(&name, key.as_ref()).await };
+    let view = to_its_end(stop).await??;
     Ok((StatusCode::ACCEPTED, Json(view::task(&view))))
+}
+
+/// Renews the lease of a run that was started with one.
+///
+/// The lease begins anew. A run whose lease expires is ended as `errored` with the code `lease_expired`. While the
+/// Director is down the lease does not run: it begins anew when the Director does.
+#[utoipa::path(
+    post,
+    path = "/task/{id}/lease",
+    operation_id = "renewLease",
+    tag = "task",
+    params(
+        ("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The key with which the run was started; with another one the lease is not renewed.")
+    ),
+    responses(
+        (status = 200, description = "The lease as it is now.", body = Lease),
+        (status = 400, description = "The key cannot be one.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such task.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`code` is `no_lease` (the run was started without one) or `started_by_other` (with another key).", body = Problem, content_type = "application/problem+json")
+    )
+)]
+pub async fn renew_lease(
+    State(app): State<App>,
+    TaskId(name): TaskId,
+    headers: HeaderMap,
+) -> Result<Json<Lease>, ApiError> {
+    let key = terms::key(&headers)?;
+    let view = app.orchestrator.renew_lease(&name, key.as_ref())?;
+    Ok(Json(view::lease(&view).unwrap_or_default()))
 }
 
 /// The task with this name.

@@ -8,16 +8,17 @@ pub use manifest::manifest;
 
 use crate::bundle::BundleContent;
 use crate::evidence::Source;
-use crate::orchestrator::View;
+use crate::orchestrator::{View, limits};
 use crate::swarm::{LogLine, LogStream};
 use crate::task::event::{self, Event, Record, WorkerSeen};
-use crate::task::spec::{self, WaitSpec};
+use crate::task::spec::{self, TaskName, WaitSpec};
 use crate::task::state::{self, Outcome, State};
+use crate::task::terms::{Key, Terms};
 use crate::task::timestamp::Timestamp;
 use atq_api_spec::bundle::{BundleDetails, BundleFile};
 use atq_api_spec::task::{
-    Delivery, Failure, LogEntry, OnWorkerLoss, Step, Task, TaskEvent, TaskService, TaskStatus,
-    WaitCommand, WorkerState,
+    Delivery, Failure, Lease, LogEntry, OnWorkerLoss, StartedBy, Step, Task, TaskEvent,
+    TaskService, TaskStatus, WaitCommand, WorkerState,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -50,12 +51,18 @@ pub fn task(view: &View) -> Task {
         min_samples: spec.min_samples,
         result_files: spec.result_files.clone(),
         delivery: delivery(spec),
+        timeout_ms: state.terms.timeout_ms,
+        deadline_at: limits::deadline(state).map(|at| at.to_string()),
+        lease: lease(view),
         step: step(state.step),
         error: state
             .failure
             .as_ref()
             .map(|failure| failure.message.clone()),
-        failure: state.failure.as_ref().map(failure),
+        failure: state
+            .failure
+            .as_ref()
+            .map(|failed| failure(failed, &spec.name, &state.last_lines)),
         timings: timings(state, view.now),
         workers: view.workers.iter().map(worker).collect(),
         queue_position: view.queue_position,
@@ -90,6 +97,22 @@ pub fn status_of(state: &State, now: Timestamp) -> TaskStatus {
     }
 }
 
+/// Whether the invocation with this key started the run.
+pub fn started_by(view: &View, key: &Key) -> StartedBy {
+    match view.state.terms.key.as_ref() == Some(key) {
+        true => StartedBy::This,
+        false => StartedBy::Other,
+    }
+}
+
+/// The lease of a run, if it has one.
+pub fn lease(view: &View) -> Option<Lease> {
+    Some(Lease {
+        duration_ms: view.state.terms.lease_ms?,
+        expires_at: view.lease_expires.map(|at| at.to_string()),
+    })
+}
+
 fn wait_command(spec: &WaitSpec) -> WaitCommand {
     WaitCommand {
         command: spec.command.clone(),
@@ -114,7 +137,7 @@ fn on_worker_loss(policy: spec::OnWorkerLoss) -> OnWorkerLoss {
     }
 }
 
-fn failure(failure: &event::Failure) -> Failure {
+fn failure(failure: &event::Failure, task: &TaskName, last_lines: &[String]) -> Failure {
     let code = serde_json::to_value(failure.code).ok();
     Failure {
         step: step(failure.step),
@@ -124,7 +147,9 @@ fn failure(failure: &event::Failure) -> Failure {
             .unwrap_or_default()
             .to_owned(),
         message: failure.message.clone(),
-        hint: failure.hint.clone(),
+        // Also of a failure that was recorded without the name, as that of a master's exit is.
+        hint: failure.hint.replace(event::TASK_ID, task.as_str()),
+        last_lines: last_lines.to_vec(),
     }
 }
 
@@ -218,11 +243,27 @@ fn fact(event: &Event) -> (String, Value) {
     let mut stored = serde_json::to_value(event).unwrap_or_default();
     let name = stored["event"].as_str().unwrap_or_default().to_owned();
     let data = match event {
-        Event::Queued { run, token: _ } => json!({ "run": run }),
+        Event::Queued {
+            run,
+            token: _,
+            terms,
+        } => queued(run, terms),
         Event::DelayStarted { until } => json!({ "until": until.to_string() }),
         _ => stored["data"].take(),
     };
     (name, if data.is_null() { json!({}) } else { data })
+}
+
+/// The key stays with its client: who knows it may end the run.
+fn queued(run: &str, terms: &Terms) -> Value {
+    let mut data = json!({ "run": run });
+    let limits = [("timeoutMs", terms.timeout_ms), ("leaseMs", terms.lease_ms)];
+    for (name, millis) in limits {
+        if let Some(millis) = millis {
+            data[name] = json!(millis);
+        }
+    }
+    data
 }
 
 /// A bundle as it is shown.

@@ -54,6 +54,8 @@ fn smallest_file_has_the_documented_defaults() {
             results_bytes: 8_589_934_592,
             log_bytes: 71_303_168,
             connections: None,
+            pids: 16_384,
+            stop_grace_period: 3600,
         },
         retention: Retention {
             tasks: Some(1000),
@@ -106,7 +108,7 @@ fn is_key(line: &str) -> bool {
 fn every_key_is_read() {
     let config = with(
         "bind: 0.0.0.0\ndatadir: data\ndockerHost: tcp://10.0.0.1:2376\ndiscoveryImage: d:1\ndiscoveryHost: h\n\
-         directorId: me-1\nmaxConcurrentTasks: 7\norchestrationTimeout: 90\nlimits: {uploadBytes: 1, unpackedBytes: 2, entries: 3, replicas: 4, resultsBytes: 5, logBytes: 70000, connections: 100}\n\
+         directorId: me-1\nmaxConcurrentTasks: 7\norchestrationTimeout: 90\nlimits: {uploadBytes: 1, unpackedBytes: 2, entries: 3, replicas: 4, resultsBytes: 5, logBytes: 70000, pids: 0, stopGracePeriod: 60, connections: 100}\n\
          retention: {tasks: 0, taskAge: 12h, evidenceBytes: 5, bundleAge: 90}\n\
          subnetPool: 192.168.0.0/16\nexposeJoinTokens: true\nlogFormat: json\n\
          advertiseUrl: https://atq.example:8443/x/\ncarrierImage: c:1\nnodeDockerSocket: /run/d.sock\ndelivery: shared",
@@ -137,6 +139,8 @@ fn every_key_is_read() {
             results_bytes: 5,
             log_bytes: 70_000,
             connections: Some(100),
+            pids: 0,
+            stop_grace_period: 60,
         }
     );
     assert_eq!(

@@ -3,7 +3,7 @@
 
 use super::{Discovery, DiscoveryError, Probe, Probed};
 use crate::swarm::fake::FakeSwarm;
-use crate::task::plan::DISCOVERY_TOKEN_VARIABLE;
+use crate::task::plan::{DISCOVERY_TOKEN_VARIABLE, ServicePlan};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -102,26 +102,26 @@ impl FakeDiscovery {
         self.probes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The network of the sidecar at `endpoint`, which must have this token.
-    fn network(&self, endpoint: &str, token: &str) -> Result<String, DiscoveryError> {
-        let failed = |reason: &str| DiscoveryError {
-            endpoint: endpoint.to_owned(),
-            reason: reason.to_owned(),
-        };
+    /// The service whose sidecar is at `endpoint`.
+    fn listener(&self, endpoint: &str) -> Result<ServicePlan, DiscoveryError> {
         let port = endpoint
             .rsplit(':')
             .next()
             .and_then(|port| port.parse().ok());
         let plan = port.and_then(|port| self.swarm.listener(port));
-        let plan = plan
-            .filter(|_| !self.deaf.load(Ordering::Relaxed))
-            .ok_or_else(|| failed("does not answer: connection refused"))?;
+        plan.filter(|_| !self.deaf.load(Ordering::Relaxed))
+            .ok_or_else(|| failed(endpoint, "does not answer: connection refused"))
+    }
+
+    /// The network of the sidecar at `endpoint`, which must have this token.
+    fn network(&self, endpoint: &str, token: &str) -> Result<String, DiscoveryError> {
+        let plan = self.listener(endpoint)?;
         let guard = format!("{DISCOVERY_TOKEN_VARIABLE}={token}");
         plan.networks
             .first()
             .filter(|_| plan.environment.contains(&guard))
             .map(|join| join.network.clone())
-            .ok_or_else(|| failed("answered 401 Unauthorized; expected 200 or 204"))
+            .ok_or_else(|| failed(endpoint, "answered 401 Unauthorized; expected 200 or 204"))
     }
 
     fn look_up(&self, name: &str, network: &str) -> Vec<Ipv4Addr> {
@@ -132,8 +132,19 @@ impl FakeDiscovery {
     }
 }
 
+fn failed(endpoint: &str, reason: &str) -> DiscoveryError {
+    DiscoveryError {
+        endpoint: endpoint.to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
 #[async_trait]
 impl Discovery for FakeDiscovery {
+    async fn health(&self, endpoint: &str) -> Result<(), DiscoveryError> {
+        self.listener(endpoint).map(|_| ())
+    }
+
     async fn addresses(
         &self,
         endpoint: &str,

@@ -2,7 +2,7 @@
 use super::*;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode};
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -28,7 +28,9 @@ impl Sidecar {
             seen.lock().unwrap().push((guard, order));
             (status, Json(answer))
         };
-        let router = Router::new().route("/probe", post(take));
+        let router = Router::new()
+            .route("/probe", post(take))
+            .route("/healthz", get(move || async move { status }));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { endpoint, orders }
     }
@@ -141,6 +143,18 @@ async fn a_sidecar_that_is_not_there_is_an_error() {
     let endpoint = format!("http://{}", closed.local_addr().unwrap());
     let error = ask(&endpoint, &[FIRST], &Probe::Tcp(1)).await.unwrap_err();
     assert!(error.to_string().contains("Connection refused"), "{error}");
+}
+
+#[tokio::test]
+async fn health_is_any_success_of_the_sidecar() {
+    let client = HttpDiscovery::new().unwrap();
+    let sidecar = Sidecar::answering(StatusCode::OK, json!([])).await;
+    assert_eq!(client.health(&sidecar.endpoint).await, Ok(()));
+    let broken = Sidecar::answering(StatusCode::BAD_GATEWAY, json!([])).await;
+    let reason = client.health(&broken.endpoint).await.unwrap_err().reason;
+    assert_eq!(reason, "answered 502 Bad Gateway; expected 200");
+    let nobody = client.health("http://127.0.0.1:1").await.unwrap_err();
+    assert!(nobody.reason.contains("refused"), "{nobody}");
 }
 
 #[tokio::test]

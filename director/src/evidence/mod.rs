@@ -9,27 +9,30 @@
 //! ```
 //!
 //! A line is `<time> <stream> <text>`. A log larger than `limits.logBytes` ([`HEAD_BYTES`] and [`TAIL_BYTES`]) keeps its
-//! beginning and its end, with a line between them that says how much is missing. What containers
+//! beginning and its end, with a line between them that says what is missing. What containers
 //! leave in `/atq/results` is the matter of [`results`], how busy they were that of [`load`].
 
 pub mod load;
+mod log_file;
 mod observed;
 pub mod report;
 pub mod results;
 mod seal;
+mod seen;
 
+pub use log_file::{LastLines, LogLines};
 pub use observed::{Observed, SeenBundle, SeenContainer, SeenImage, SeenNode, SeenSettings};
 
 use crate::swarm::{LogLine, LogStream, SwarmError};
 use crate::task::plan::Role;
 use crate::task::spec::TaskName;
-use futures_util::{Stream, StreamExt};
-use std::collections::VecDeque;
+use futures_util::Stream;
+use log_file::Caps;
 use std::io;
 use std::path::{Path, PathBuf};
 use tokio::fs::{self, File};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, BufWriter, Lines};
-use tokio::time::{Instant, timeout_at};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::time::Instant;
 
 /// How much is kept of the beginning of a log.
 pub const HEAD_BYTES: usize = 64 << 20;
@@ -71,13 +74,6 @@ impl Source {
 pub struct Evidence {
     root: PathBuf,
     caps: Caps,
-}
-
-/// How much is kept of a log, in bytes.
-#[derive(Debug, Clone, Copy)]
-struct Caps {
-    head: usize,
-    tail: usize,
 }
 
 impl Evidence {
@@ -134,7 +130,8 @@ impl Evidence {
         self.run_dir(task, run).join("logs")
     }
 
-    /// Writes a whole log, or what of it can be read until `deadline`. A file that was there is
+    /// Writes a whole log, or what of it can be read until `deadline`: of one that is too large, or is read too slowly,
+    /// the beginning and the end. A file that was there is
     /// replaced only when the new one is complete, so that a log which was kept once is not lost to a
     /// later, poorer look.
     ///
@@ -142,10 +139,10 @@ impl Evidence {
     /// When the disk does not take it, or the log ends early; what was read so far is then kept.
     pub async fn keep_log<S>(
         &self,
-        task: &TaskName,
-        run: &str,
+        (task, run): (&TaskName, &str),
         source: Source,
         lines: S,
+        last: Option<LastLines<'_>>,
         deadline: Instant,
     ) -> Result<(), String>
     where
@@ -156,7 +153,7 @@ impl Evidence {
         fs::create_dir_all(&dir).await.map_err(text)?;
         let part = dir.join(format!("{source}.part"));
         let whole = dir.join(format!("{source}.log"));
-        let read = write_log(&part, lines, self.caps, deadline)
+        let read = log_file::write(&part, lines, last, self.caps, deadline)
             .await
             .map_err(text)?;
         if read.is_ok() || !fs::try_exists(&whole).await.unwrap_or(false) {
@@ -198,6 +195,19 @@ impl Evidence {
         Ok(KeptLog {
             lines: BufReader::new(File::open(path).await?).lines(),
         })
+    }
+
+    /// The last lines of a kept log: at most `count`, each of at most `chars` characters; none when it is not kept.
+    pub async fn last_texts(
+        &self,
+        (task, run): (&TaskName, &str),
+        source: Source,
+        count: usize,
+        chars: usize,
+    ) -> Vec<String> {
+        let path = self.logs_dir(task, run).join(format!("{source}.log"));
+        let texts = log_file::last_texts(&path, count, chars).await;
+        texts.unwrap_or_default()
     }
 
     /// The tasks of which something is kept.
@@ -285,95 +295,6 @@ fn format_line(line: &LogLine) -> String {
         LogStream::Stderr => "stderr",
     };
     format!("{} {stream} {}\n", line.at, line.text)
-}
-
-/// The outer error is the disk's, the inner one Docker's, or that of the clock.
-async fn write_log<S>(
-    path: &Path,
-    mut lines: S,
-    caps: Caps,
-    deadline: Instant,
-) -> io::Result<Result<(), String>>
-where
-    S: Stream<Item = Result<LogLine, SwarmError>> + Unpin,
-{
-    let mut file = BufWriter::new(File::create(path).await?);
-    let mut head = 0;
-    let mut tail = Tail::new(caps.tail);
-    let mut result = Ok(());
-    loop {
-        let line = match timeout_at(deadline, lines.next()).await {
-            Ok(None) => break,
-            Ok(Some(Ok(line))) => format_line(&line),
-            Ok(Some(Err(error))) => {
-                result = Err(error.to_string());
-                break;
-            }
-            Err(_) => {
-                result = Err("it could not be read to its end in time".to_owned());
-                break;
-            }
-        };
-        if head < caps.head {
-            head += line.len();
-            file.write_all(line.as_bytes()).await?;
-        } else {
-            tail.push(line);
-        }
-    }
-    file.write_all(tail.finish().as_bytes()).await?;
-    file.flush().await?;
-    file.get_ref().sync_all().await?;
-    Ok(result)
-}
-
-/// The last lines of a log that is too large.
-struct Tail {
-    cap: usize,
-    lines: VecDeque<String>,
-    bytes: usize,
-    dropped_lines: u64,
-    dropped_bytes: u64,
-    /// Time of the line that was dropped last.
-    dropped_at: String,
-}
-
-impl Tail {
-    fn new(cap: usize) -> Self {
-        Self {
-            cap,
-            lines: VecDeque::new(),
-            bytes: 0,
-            dropped_lines: 0,
-            dropped_bytes: 0,
-            dropped_at: String::new(),
-        }
-    }
-
-    fn push(&mut self, line: String) {
-        self.bytes += line.len();
-        self.lines.push_back(line);
-        while self.bytes > self.cap {
-            let Some(first) = self.lines.pop_front() else {
-                return;
-            };
-            self.bytes -= first.len();
-            self.dropped_lines += 1;
-            self.dropped_bytes += first.len() as u64;
-            self.dropped_at = first.split(' ').next().unwrap_or_default().to_owned();
-        }
-    }
-
-    fn finish(self) -> String {
-        let note = match self.dropped_lines {
-            0 => String::new(),
-            lines => format!(
-                "{} stderr ... {lines} lines ({} bytes) left out ...\n",
-                self.dropped_at, self.dropped_bytes
-            ),
-        };
-        std::iter::once(note).chain(self.lines).collect()
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //! Files arrive in `incoming` and get their place all at once, so that a look which is cut off, or
 //! finds less, never replaces one that was complete. A container without files has no directory.
 
+mod names;
 mod unpack;
 mod zipped;
 
@@ -61,9 +62,9 @@ impl Budget {
             .map_err(|()| Stop::TooLarge(format!("the run left more than {limit} files")))
     }
 
-    fn take_bytes(&self, bytes: usize) -> Result<(), Stop> {
+    fn take_bytes(&self, bytes: u64) -> Result<(), Stop> {
         let limit = self.limits.bytes;
-        take(&self.bytes, bytes as u64).map_err(|()| {
+        take(&self.bytes, bytes).map_err(|()| {
             Stop::TooLarge(format!(
                 "the run left more than {limit} bytes (`limits.resultsBytes`)"
             ))
@@ -108,7 +109,7 @@ pub struct KeptResults {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Links, devices and files with impossible names, which are not kept.
+    /// Symbolic links, devices and files with impossible names, which are not kept.
     #[serde(default)]
     pub left_out: u64,
     /// Why this is not all; `None`: it is.

@@ -2,7 +2,7 @@
 //! What is kept of logs.
 
 use super::*;
-use futures_util::stream;
+use futures_util::{FutureExt, StreamExt, stream};
 
 const CAPS: Caps = Caps {
     head: 100,
@@ -48,7 +48,7 @@ fn broken() -> SwarmError {
 
 async fn keep(evidence: &Evidence, lines: Vec<Result<LogLine, SwarmError>>) -> Result<(), String> {
     evidence
-        .keep_log(&task(), "run", MASTER, stream::iter(lines), soon())
+        .keep_log((&task(), "run"), MASTER, stream::iter(lines), None, soon())
         .await
 }
 
@@ -181,7 +181,13 @@ async fn logs_are_listed_by_role_and_number_and_nothing_else_is() {
     for (role, replica) in sources {
         let source = Source { role, replica };
         evidence
-            .keep_log(&task(), "run", source, stream::iter(Vec::new()), soon())
+            .keep_log(
+                (&task(), "run"),
+                source,
+                stream::iter(Vec::new()),
+                None,
+                soon(),
+            )
             .await
             .unwrap();
     }
@@ -201,7 +207,13 @@ async fn removal_takes_all_runs_of_a_task_and_no_other_task() {
     keep(&evidence, vec![Ok(line("x"))]).await.unwrap();
     let other = TaskName::parse("load-2").unwrap();
     evidence
-        .keep_log(&other, "run", MASTER, stream::iter(Vec::new()), soon())
+        .keep_log(
+            (&other, "run"),
+            MASTER,
+            stream::iter(Vec::new()),
+            None,
+            soon(),
+        )
         .await
         .unwrap();
     evidence.remove(&task()).await.unwrap();
@@ -232,7 +244,7 @@ async fn a_log_that_takes_too_long_to_read_is_kept_as_far_as_it_was_read() {
     let first = stream::iter(vec![Ok(line("the beginning"))]);
     let endless = first.chain(stream::pending()).boxed();
     let kept = evidence
-        .keep_log(&task(), "run", MASTER, endless, soon())
+        .keep_log((&task(), "run"), MASTER, endless, None, soon())
         .await;
     assert!(
         kept.unwrap_err()
@@ -241,4 +253,111 @@ async fn a_log_that_takes_too_long_to_read_is_kept_as_far_as_it_was_read() {
     let mut log = evidence.read_log(&task(), "run", MASTER).await.unwrap();
     assert_eq!(log.next().await.unwrap().unwrap().text, "the beginning");
     assert!(log.next().await.unwrap().is_none());
+}
+
+/// The `number`-th line of a log, with a time of its own as Docker writes it.
+fn numbered(number: u64) -> LogLine {
+    LogLine {
+        at: format!("2026-01-01T00:00:00.{number:09}Z"),
+        ..line(&format!("line-{number}"))
+    }
+}
+
+/// Keeps a log of so many lines, whose last ones can be asked for; `slow`: after so many the reading from the beginning
+/// hangs.
+async fn keep_huge(evidence: &Evidence, lines: u64, slow: Option<usize>) -> Result<(), String> {
+    let all = move || (0..lines).map(|number| Ok(numbered(number)));
+    let last = move |count: u32| {
+        let skipped = lines.saturating_sub(count.into());
+        let end = stream::iter(all().skip(usize::try_from(skipped).unwrap()));
+        std::future::ready(Ok(end.boxed())).boxed()
+    };
+    let from_the_beginning = match slow {
+        None => stream::iter(all()).boxed(),
+        Some(after) => stream::iter(all().take(after))
+            .chain(stream::pending())
+            .boxed(),
+    };
+    evidence
+        .keep_log(
+            (&task(), "run"),
+            MASTER,
+            from_the_beginning,
+            Some(&last),
+            soon(),
+        )
+        .await
+}
+
+const LARGER: Caps = Caps {
+    head: 1000,
+    tail: 500,
+};
+
+/// What was kept: the numbers of the lines, and where something is left out.
+async fn kept_numbers(evidence: &Evidence) -> (Vec<u64>, Vec<String>) {
+    let (lines, notes): (Vec<_>, Vec<_>) = texts(evidence)
+        .await
+        .into_iter()
+        .partition(|text| text.starts_with("line-"));
+    let number = |text: &String| text["line-".len()..].parse().unwrap();
+    (lines.iter().map(number).collect(), notes)
+}
+
+#[tokio::test]
+async fn the_end_of_a_huge_log_is_kept_without_reading_all_of_it() {
+    let (_dir, evidence) = evidence(LARGER);
+    keep_huge(&evidence, 1_000_000, None).await.unwrap();
+    let (numbers, notes) = kept_numbers(&evidence).await;
+    assert_eq!(numbers.first(), Some(&0));
+    assert_eq!(numbers.last(), Some(&999_999));
+    assert!(numbers.is_sorted(), "{numbers:?}");
+    assert!(numbers.len() < 50, "{numbers:?}");
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert!(notes[0].contains("is left out"), "{notes:?}");
+}
+
+#[tokio::test]
+async fn wherever_a_log_ends_no_line_stands_twice_and_each_gap_is_told() {
+    let (_dir, evidence) = evidence(LARGER);
+    for lines in 1..400 {
+        keep_huge(&evidence, lines, None).await.unwrap();
+        let (numbers, notes) = kept_numbers(&evidence).await;
+        assert_eq!(numbers.first(), Some(&0));
+        assert_eq!(numbers.last(), Some(&(lines - 1)));
+        assert!(numbers.is_sorted_by(|a, b| a < b), "{lines}: {numbers:?}");
+        let gaps = numbers.windows(2).filter(|pair| pair[0] + 1 != pair[1]);
+        assert_eq!(gaps.count(), notes.len(), "{lines}: {numbers:?} {notes:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_log_that_is_read_too_slowly_is_kept() {
+    let (_dir, evidence) = evidence(LARGER);
+    keep_huge(&evidence, 5000, Some(7)).await.unwrap();
+    let (numbers, notes) = kept_numbers(&evidence).await;
+    assert_eq!(numbers[..8], [0, 1, 2, 3, 4, 5, 6, numbers[7]]);
+    assert_eq!(numbers.last(), Some(&4999));
+    assert_eq!(notes.len(), 1, "{notes:?}");
+}
+
+#[tokio::test]
+async fn the_last_lines_of_a_kept_log_are_told_without_their_times() {
+    let (_dir, evidence) = evidence(Caps {
+        head: HEAD_BYTES,
+        tail: TAIL_BYTES,
+    });
+    let lines = (0..5000).map(|number| Ok(numbered(number)));
+    let lines = lines
+        .chain([Ok(line("")), Ok(line("ä long end"))])
+        .collect();
+    keep(&evidence, lines).await.unwrap();
+    let run = (&task(), "run");
+    let last = evidence.last_texts(run, MASTER, 3, 6).await;
+    assert_eq!(last, ["line-4", "line-4", "ä long"]);
+    let other = Source {
+        replica: 2,
+        ..MASTER
+    };
+    assert!(evidence.last_texts(run, other, 3, 6).await.is_empty());
 }

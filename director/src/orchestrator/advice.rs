@@ -2,7 +2,7 @@
 //! and from Docker's own text in the message.
 
 use crate::task::event::FailureCode;
-use crate::task::exit_code::bytes;
+use crate::task::exit_code::{self, bytes};
 use crate::task::spec::TaskSpec;
 
 /// A part of a message, and what helps then. The first one that is found counts.
@@ -22,14 +22,8 @@ const CONTAINERS: [Advice; 9] = [
         "exec format error",
         "the image is for another kind of processor than that of the node",
     ),
-    (
-        "(127)",
-        "does the image have that program? `args` follow the entrypoint of the image",
-    ),
-    (
-        "(126)",
-        "may that program be executed? `args` follow the entrypoint of the image",
-    ),
+    ("(127)", exit_code::NOT_FOUND),
+    ("(126)", exit_code::NOT_EXECUTABLE),
     (
         "OCI runtime",
         "does the image have that program? `args` follow the entrypoint of the image",

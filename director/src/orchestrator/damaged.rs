@@ -52,7 +52,8 @@ impl Orchestrator {
     /// A task may have been under way when it was damaged. Its driver cannot read its wish any more.
     async fn end_driver(&self, name: &TaskName, deadline: &Deadline) {
         let ended = self.lock().get(name).map(|live| {
-            live.wish.send_replace(Desired::Deleted);
+            live.steering
+                .send_modify(|steering| steering.desired = Desired::Deleted);
             live.ended.clone()
         });
         if let Some(mut ended) = ended {

@@ -1,10 +1,10 @@
 //! The loop of one task: decide, act, record. It ends when nothing is left to be done; everything
 //! that it knows is in the history, so it may be cut off at any point and begun again.
 
-use super::cleanup;
 use super::run::Run;
 use super::steps;
 use super::wait::StepError;
+use super::{cleanup, limits};
 use crate::task::event::Event;
 use crate::task::machine::{Action, IllegalEvent, decide};
 use crate::task::state::{Desired, Step};
@@ -28,6 +28,9 @@ async fn to_the_end(run: &mut Run) -> Result<(), IllegalEvent> {
         run.record(Event::CleanUpTried { leftovers }).await?;
     }
     loop {
+        if let Some(failure) = limits::failure(&run.state, run.steering()) {
+            record(run, Event::Failed { failure }).await?;
+        }
         match decide(&run.state, &run.spec, run.desired()) {
             Action::Rest => return Ok(()),
             Action::Record(event) => record(run, event).await?,

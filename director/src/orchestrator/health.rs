@@ -7,6 +7,8 @@ use tokio::sync::watch;
 
 /// Time between two looks. An answer is never older than this and the time-out of a look.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// How long a request waits for the first answer.
+const FIRST_ANSWER: Duration = Duration::from_secs(5);
 
 /// What was last seen of Docker. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -40,11 +42,18 @@ impl Health {
     pub fn usable(&self) -> Result<Manager, SwarmError> {
         match &*self.seen.borrow() {
             Some(seen) => seen.clone(),
-            None => Err(SwarmError::Unavailable {
-                host: "Docker".into(),
-                reason: "the Director has just started and has not reached it yet".into(),
-            }),
+            None => Err(SwarmError::NotAnsweredYet),
         }
+    }
+
+    /// The same, but a Director that has just started waits for Docker's first answer.
+    ///
+    /// # Errors
+    /// What the last look said; also when the first one is not over in time.
+    pub async fn first_answer(&self) -> Result<Manager, SwarmError> {
+        // Too late is told like any other failure.
+        let _ = tokio::time::timeout(FIRST_ANSWER, self.first_look()).await;
+        self.usable()
     }
 
     /// Waits until the first look is over.
@@ -76,12 +85,20 @@ mod tests {
     async fn before_the_first_look_docker_counts_as_away() {
         let fake = FakeSwarm::new();
         let health = Health::watch(Arc::new(fake));
-        assert!(matches!(
-            health.usable(),
-            Err(SwarmError::Unavailable { .. })
-        ));
+        assert_eq!(health.usable(), Err(SwarmError::NotAnsweredYet));
         health.first_look().await;
         assert_eq!(health.usable().unwrap().node_id, "node-1");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_waits_for_the_first_answer_but_not_for_ever() {
+        for (latency, answers) in [(1500, true), (60_000, false)] {
+            let fake = FakeSwarm::new();
+            fake.set_latency(Duration::from_millis(latency));
+            let health = Health::watch(Arc::new(fake));
+            let answer = health.first_answer().await;
+            assert_eq!(answer.is_ok(), answers, "{answer:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@
 //! - [`steps`]: the work of each step; [`wait`]: deadlines; [`cleanup`]: the removal;
 //! - [`carrier`]: services that bring something to the nodes, or fetch it, and what they say; [`carriers`]:
 //!   whom of them the API lets in; [`bundles`] and [`ledger`]: the removal of what they brought;
+//! - [`limits`]: the timeout and the lease that the client of a run has set;
 //! - [`queue`]: whose turn it is; [`health`]: whether Docker can be used; [`recover`]: what happens
 //!   at start; [`orphans`]: what is in Docker of tasks that nobody knows; `damaged`: the way out for
 //!   tasks that cannot be read.
@@ -25,6 +26,7 @@ pub mod follow;
 pub mod health;
 pub mod intake;
 pub mod ledger;
+pub mod limits;
 pub mod load;
 pub mod logs;
 mod manifest;
@@ -52,6 +54,7 @@ use crate::task::event::{Event, Failure, FailureCode, Record, WorkerSeen};
 use crate::task::machine;
 use crate::task::spec::{TaskName, TaskSpec};
 use crate::task::state::{Desired, State, Step};
+use crate::task::terms::Expiry;
 use crate::task::timestamp::Timestamp;
 use arrivals::Arrivals;
 use carriers::Carriers;
@@ -60,6 +63,7 @@ use futures_util::FutureExt;
 use health::Health;
 use ipnet::Ipv4Net;
 use ledger::Ledger;
+use limits::Limits;
 use queue::Queue;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -93,6 +97,8 @@ pub struct Settings {
     pub discovery_host: Option<String>,
     /// How much is kept of what the containers of a run leave in `/atq/results`.
     pub results: ResultsLimits,
+    /// What every container of a task is bound to.
+    pub bounds: Bounds,
     /// Where the Director listens.
     pub listen: SocketAddr,
     /// URL under which the nodes reach the Director, without a slash at its end; `None`: found.
@@ -101,6 +107,15 @@ pub struct Settings {
     pub carrier_image: String,
     /// Docker's socket on the nodes.
     pub node_docker_socket: PathBuf,
+}
+
+/// What every container of a task is bound to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The most processes and threads; `None`: not limited.
+    pub pids: Option<u64>,
+    /// The longest time between SIGTERM and SIGKILL.
+    pub stop_grace: Duration,
 }
 
 impl Settings {
@@ -143,9 +158,31 @@ pub struct Shared {
     pub reach: Arc<dyn Reach>,
 }
 
+/// Where a run is steered now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Steering {
+    /// What somebody wishes.
+    pub desired: Desired,
+    /// The limit of its client that is reached.
+    pub expired: Option<Expiry>,
+}
+
+impl Steering {
+    /// Whether the run is to end.
+    pub fn ends(&self) -> bool {
+        self.desired != Desired::Run || self.expired.is_some()
+    }
+
+    /// Whether nobody wants to know anything of it any more.
+    pub fn is_deleted(&self) -> bool {
+        self.desired == Desired::Deleted
+    }
+}
+
 /// A task that has a driver.
 struct Live {
-    wish: watch::Sender<Desired>,
+    steering: watch::Sender<Steering>,
+    limits: Arc<Limits>,
     workers: Arc<Mutex<Vec<WorkerSeen>>>,
     ended: watch::Receiver<bool>,
 }
@@ -168,6 +205,8 @@ pub struct View {
     pub workers: Vec<WorkerSeen>,
     /// Place in the queue, from 1.
     pub queue_position: Option<u32>,
+    /// When the lease of its client expires; `None`: it has none, or is over.
+    pub lease_expires: Option<Timestamp>,
     /// Now, so that the view can be judged without a clock.
     pub now: Timestamp,
 }
@@ -289,7 +328,11 @@ impl Orchestrator {
         if stored.state.step == Step::Queued {
             run::leave_in_the_store(&mut stored.spec);
         }
-        let (wish, wishes) = watch::channel(stored.desired);
+        let (steering, wishes) = watch::channel(Steering {
+            desired: stored.desired,
+            expired: None,
+        });
+        let limits = Arc::new(Limits::new(&stored.state, self.shared.clock));
         let (end, ended) = watch::channel(false);
         let workers = Arc::new(Mutex::new(stored.state.workers.clone()));
         if stored.state.step == Step::Queued {
@@ -300,7 +343,8 @@ impl Orchestrator {
         live.insert(
             name.clone(),
             Live {
-                wish,
+                steering: steering.clone(),
+                limits: Arc::clone(&limits),
                 workers: Arc::clone(&workers),
                 ended,
             },
@@ -308,7 +352,10 @@ impl Orchestrator {
         let run = run::Run::new(Arc::clone(&self.shared), stored, wishes, workers);
         let (name, this) = (name.clone(), self.clone());
         tokio::spawn(async move {
-            let driven = AssertUnwindSafe(driver::drive(run)).catch_unwind().await;
+            let driven = tokio::select! {
+                driven = AssertUnwindSafe(driver::drive(run)).catch_unwind() => driven,
+                never = limits.enforce(steering) => match never {},
+            };
             this.lock().remove(&name);
             end.send_replace(true);
             if driven.is_err() {
@@ -356,10 +403,14 @@ impl Orchestrator {
     }
 
     fn view(&self, stored: Stored) -> View {
-        let seen = self
-            .lock()
-            .get(&stored.spec.name)
-            .map(|live| Arc::clone(&live.workers));
+        let (seen, limits) = match self.lock().get(&stored.spec.name) {
+            Some(live) => (
+                Some(Arc::clone(&live.workers)),
+                Some(Arc::clone(&live.limits)),
+            ),
+            None => (None, None),
+        };
+        let limits = limits.filter(|_| stored.state.outcome.is_none());
         let workers = match seen {
             Some(workers) => workers
                 .lock()
@@ -376,6 +427,7 @@ impl Orchestrator {
             state: stored.state,
             workers,
             queue_position,
+            lease_expires: limits.and_then(|limits| limits.lease_expires()),
             now: self.shared.clock.now(),
         }
     }

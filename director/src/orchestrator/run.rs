@@ -1,11 +1,11 @@
 //! One run and what its driver holds: the definition, the state, and the way to record events.
 
-use super::Shared;
 use super::carriers::Admission;
 use super::load::Watch;
 use super::queue::{Claim, Turn};
 use super::subnets::Held;
 use super::wait::StepError;
+use super::{Shared, Steering};
 use crate::store::Stored;
 use crate::swarm::{SwarmTask, TaskState};
 use crate::task::event::{Event, FailureCode, Record, WorkerSeen};
@@ -26,7 +26,7 @@ pub struct Run {
     pub(super) shared: Arc<Shared>,
     pub(super) spec: Arc<TaskSpec>,
     pub(super) state: State,
-    pub(super) wishes: watch::Receiver<Desired>,
+    pub(super) wishes: watch::Receiver<Steering>,
     pub(super) seen: Arc<Mutex<Vec<WorkerSeen>>>,
     /// The right to run, until the evidence is kept: reports and removal hold nobody up.
     pub(super) turn: Option<Turn>,
@@ -53,7 +53,7 @@ impl Run {
     pub(super) fn new(
         shared: Arc<Shared>,
         stored: Stored,
-        wishes: watch::Receiver<Desired>,
+        wishes: watch::Receiver<Steering>,
         seen: Arc<Mutex<Vec<WorkerSeen>>>,
     ) -> Self {
         let subnets = stored
@@ -128,6 +128,11 @@ impl Run {
 
     /// Where the task is steered now.
     pub(super) fn desired(&self) -> Desired {
+        self.steering().desired
+    }
+
+    /// The same, with the limits of its client.
+    pub(super) fn steering(&self) -> Steering {
         *self.wishes.borrow()
     }
 

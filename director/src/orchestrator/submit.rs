@@ -3,9 +3,11 @@
 use super::{Orchestrator, View};
 use crate::bundle::BundleStore;
 use crate::store::{StoreError, Stored};
-use crate::swarm::SwarmError;
+use crate::swarm::{Network, SwarmError};
 use crate::task::event::{Event, Record};
+use crate::task::plan::LABEL_PREFIX;
 use crate::task::spec::{Delivery, Fault, Surroundings, TaskName, TaskSpec};
+use crate::task::terms::Terms;
 use crate::task::timestamp::Timestamp;
 use serde_json::Value;
 use std::sync::PoisonError;
@@ -22,6 +24,15 @@ pub enum Submitted {
     Accepted(Box<View>),
     /// The very same one is under way.
     Present(Box<View>),
+}
+
+impl Submitted {
+    /// The task.
+    pub fn view(&self) -> &View {
+        match self {
+            Self::Accepted(view) | Self::Present(view) => view,
+        }
+    }
 }
 
 /// Why a definition was not taken.
@@ -62,6 +73,8 @@ pub enum SubmitError {
 pub struct Known<'a> {
     /// Largest number of replicas.
     pub max_replicas: u64,
+    /// Most seconds between SIGTERM and SIGKILL.
+    pub max_stop_grace: u64,
     /// The uploads.
     pub bundles: &'a BundleStore,
     /// What a definition means that does not say how bundles come to the containers.
@@ -73,6 +86,10 @@ pub struct Known<'a> {
 impl Surroundings for Known<'_> {
     fn max_replicas(&self) -> u64 {
         self.max_replicas
+    }
+
+    fn max_stop_grace(&self) -> u64 {
+        self.max_stop_grace
     }
 
     fn has_bundle(&self, id: &str) -> bool {
@@ -102,21 +119,22 @@ impl Orchestrator {
         &self,
         payload: &Value,
         around: &Known<'_>,
+        terms: Terms,
     ) -> Result<Submitted, SubmitError> {
         let spec =
             TaskSpec::parse(payload, around).map_err(|faults| SubmitError::Faulty { faults })?;
         if let Some(present) = self.shared.store.load(&spec.name)? {
-            return self.present(&spec, present);
+            return self.present(&spec, &terms, present);
         }
-        self.shared.health.usable()?;
+        self.shared.health.first_answer().await?;
         self.check_networks(&spec).await?;
         let first = Record {
             seq: 1,
             at: self.arrival(),
-            event: queued(),
+            event: queued(terms.clone()),
         };
         if let Some(present) = self.shared.store.create(&spec, &first).await? {
-            return self.present(&spec, present);
+            return self.present(&spec, &terms, present);
         }
         tracing::info!(task = %spec.name, "task accepted");
         self.drive(&spec.name)?;
@@ -139,9 +157,16 @@ impl Orchestrator {
         *last
     }
 
-    fn present(&self, spec: &TaskSpec, present: Stored) -> Result<Submitted, SubmitError> {
+    fn present(
+        &self,
+        spec: &TaskSpec,
+        terms: &Terms,
+        present: Stored,
+    ) -> Result<Submitted, SubmitError> {
         let name = spec.name.clone();
-        if present.state.outcome.is_some() {
+        // An answer that was lost may be asked for again when the test is over already.
+        let is_repeated = terms.key.is_some() && terms.key == present.state.terms.key;
+        if present.state.outcome.is_some() && !is_repeated {
             return Err(SubmitError::Ended { name });
         }
         match present.spec == *spec {
@@ -161,14 +186,9 @@ impl Orchestrator {
                 seconds: NETWORKS_PATIENCE.as_secs(),
             })
         })?;
-        let known: Vec<&str> = networks
-            .iter()
-            .filter(|network| network.overlay)
-            .map(|network| network.name.as_str())
-            .collect();
         let faults: Vec<Fault> = [("master", &spec.master), ("worker", &spec.worker)]
             .into_iter()
-            .flat_map(|(role, service)| unknown_networks(role, &service.networks, &known))
+            .flat_map(|(role, service)| unusable_networks(role, &service.networks, &networks))
             .collect();
         match faults.is_empty() {
             true => Ok(()),
@@ -178,22 +198,37 @@ impl Orchestrator {
 }
 
 /// The first event of a run: six random characters for its names, and a token for its sidecar.
-fn queued() -> Event {
+fn queued(terms: Terms) -> Event {
     let random = uuid::Uuid::new_v4().simple().to_string();
     Event::Queued {
         run: random[..6].to_owned(),
         token: uuid::Uuid::new_v4().simple().to_string(),
+        terms,
     }
 }
 
-fn unknown_networks(role: &str, wanted: &[String], known: &[&str]) -> Vec<Fault> {
-    wanted
-        .iter()
-        .enumerate()
-        .filter(|(_, name)| !known.contains(&name.as_str()))
-        .map(|(index, name)| Fault {
+fn unusable_networks(role: &str, wanted: &[String], networks: &[Network]) -> Vec<Fault> {
+    let faults = wanted.iter().enumerate().filter_map(|(index, name)| {
+        Some(Fault {
             field: format!("{role}.networks[{index}]"),
-            message: format!("`{name}` is not an overlay network of this swarm"),
+            message: network_fault(name, networks)?,
         })
-        .collect()
+    });
+    faults.collect()
+}
+
+/// Why a task cannot join the network. Those of a Director belong to its tasks: another one would be among their
+/// workers, and would be in the way of their removal.
+fn network_fault(name: &str, networks: &[Network]) -> Option<String> {
+    let found = networks
+        .iter()
+        .find(|network| network.overlay && network.name == name);
+    let Some(network) = found else {
+        return Some(format!("`{name}` is not an overlay network of this swarm"));
+    };
+    let own = |key: &&String| key.starts_with(LABEL_PREFIX);
+    let label = network.labels.keys().find(own)?;
+    Some(format!(
+        "`{name}` belongs to a task (label `{label}`), and no other can join it; expected a network of the system under test"
+    ))
 }

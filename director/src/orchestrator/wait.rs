@@ -1,10 +1,10 @@
 //! Waits. Every one has a deadline, gives way to a stop, and says at the end what was seen.
 
-use super::advice;
 use super::run::Run;
+use super::{Steering, advice};
 use crate::swarm::SwarmError;
-use crate::task::event::{Failure, FailureCode};
-use crate::task::state::{Desired, Step};
+use crate::task::event::{Failure, FailureCode, TASK_ID};
+use crate::task::state::Step;
 use std::future::Future;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -82,7 +82,7 @@ impl Run {
         let mut wishes = self.wishes.clone();
         tokio::select! {
             biased;
-            Ok(_) = wishes.wait_for(|desired| *desired == Desired::Deleted) => Err(StepError::Interrupted),
+            Ok(_) = wishes.wait_for(Steering::is_deleted) => Err(StepError::Interrupted),
             () = tokio::time::sleep(length) => Ok(()),
         }
     }
@@ -141,7 +141,7 @@ impl Run {
             step,
             code,
             message,
-            hint,
+            hint: hint.replace(TASK_ID, self.spec.name.as_str()),
         }
     }
 
@@ -165,12 +165,8 @@ impl Run {
 }
 
 /// Returns when the task is to end.
-pub async fn interrupted(wishes: &mut tokio::sync::watch::Receiver<Desired>) {
-    if wishes
-        .wait_for(|desired| *desired != Desired::Run)
-        .await
-        .is_err()
-    {
+pub async fn interrupted(wishes: &mut tokio::sync::watch::Receiver<Steering>) {
+    if wishes.wait_for(Steering::ends).await.is_err() {
         // Nobody can wish any more: the wait is bounded by its deadline alone.
         std::future::pending::<()>().await;
     }

@@ -1,10 +1,12 @@
 //! What somebody wishes for a task: that it stops, or that it is gone.
 
+use super::limits::may_end;
 use super::wait::Deadline;
 use super::{Orchestrator, View};
 use crate::store::StoreError;
 use crate::task::spec::TaskName;
 use crate::task::state::{Desired, State};
+use crate::task::terms::Key;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -28,6 +30,20 @@ pub enum WishError {
         /// What is left and why.
         what: String,
     },
+    /// The run was started by another client than the one that asks.
+    #[error(
+        "the run of `{name}` was started by another client, and goes on\n(a request without `Idempotency-Key` ends it all the same)"
+    )]
+    StartedByOther {
+        /// The task.
+        name: TaskName,
+    },
+    /// The run has no lease.
+    #[error("the run of `{name}` has no lease\n(`PUT /task?lease=60s` asks for one)")]
+    NoLease {
+        /// The task.
+        name: TaskName,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -39,8 +55,17 @@ impl Orchestrator {
     /// # Errors
     /// When there is no such task or the store failed.
     pub async fn stop(&self, name: &TaskName) -> Result<View, WishError> {
+        self.stop_by(name, None).await
+    }
+
+    /// The same for a client that gives its key: it ends only what it has started.
+    ///
+    /// # Errors
+    /// As [`Orchestrator::stop`], and when another client started the run.
+    pub async fn stop_by(&self, name: &TaskName, key: Option<&Key>) -> Result<View, WishError> {
         let view = self.get(name)?.ok_or_else(|| not_found(name))?;
         if view.state.outcome.is_none() {
+            check_key(&view, key)?;
             self.wish(name, Desired::Stopped).await?;
         }
         Ok(view)
@@ -52,10 +77,21 @@ impl Orchestrator {
     /// # Errors
     /// When there is no such task, the store failed, or clean-up is not over.
     pub async fn delete(&self, name: &TaskName) -> Result<(), WishError> {
-        match self.get(name) {
+        self.delete_by(name, None).await
+    }
+
+    /// The same for a client that gives its key: it deletes what is over, and what it has started.
+    ///
+    /// # Errors
+    /// As [`Orchestrator::delete`], and when another client started the run.
+    pub async fn delete_by(&self, name: &TaskName, key: Option<&Key>) -> Result<(), WishError> {
+        let view = match self.get(name) {
             Err(StoreError::Damaged { .. }) => return self.delete_damaged(name).await,
             found => found?.ok_or_else(|| not_found(name))?,
         };
+        if view.state.outcome.is_none() {
+            check_key(&view, key)?;
+        }
         self.wish(name, Desired::Deleted).await?;
         let deadline = Deadline::after(DELETE_PATIENCE);
         // The driver that is there may have come to its end just before the wish reached it; the
@@ -86,10 +122,21 @@ impl Orchestrator {
         };
         if let Some(live) = self.lock().get(name) {
             // Two wishes may pass each other between the store and here.
-            live.wish
-                .send_modify(|present| *present = wish.max(*present));
+            live.steering.send_modify(|steering| {
+                steering.desired = wish.max(steering.desired);
+            });
         }
         Ok(())
+    }
+}
+
+/// A client ends only what it has started itself, unless it gives no key.
+fn check_key(view: &View, key: Option<&Key>) -> Result<(), WishError> {
+    match may_end(&view.state.terms, key) {
+        true => Ok(()),
+        false => Err(WishError::StartedByOther {
+            name: view.spec.name.clone(),
+        }),
     }
 }
 

@@ -106,6 +106,7 @@ fn first() -> Record {
         Event::Queued {
             run: "a1b2c3".into(),
             token: "t".into(),
+            terms: Default::default(),
         },
     )
 }
@@ -119,6 +120,7 @@ fn short_life() -> Vec<Record> {
         exit_code: None,
         lost: Vec::new(),
         results: Vec::new(),
+        last_lines: Vec::new(),
     };
     let events = [
         Event::Stopped,
@@ -247,6 +249,7 @@ async fn a_name_is_given_once() {
         Event::Queued {
             run: "zzzzzz".into(),
             token: "other".into(),
+            terms: Default::default(),
         },
     );
     let present = store.create(&spec, &again).await.unwrap().unwrap();

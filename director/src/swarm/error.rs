@@ -35,6 +35,9 @@ pub enum SwarmError {
         /// The connection's own text.
         reason: String,
     },
+    /// The Director has just started.
+    #[error("Docker has not answered yet; the Director has just started")]
+    NotAnsweredYet,
     /// Docker did not answer in time.
     #[error("Docker did not answer {what} within {seconds} s")]
     TimedOut {
@@ -79,6 +82,7 @@ impl SwarmError {
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Unavailable { .. }
+            | Self::NotAnsweredYet
             | Self::TimedOut { .. }
             | Self::InUse { .. }
             | Self::NotASwarm

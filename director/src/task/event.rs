@@ -3,6 +3,7 @@
 //! default, never renamed.
 
 use super::state::{LostWorker, Step};
+use super::terms::Terms;
 use super::timestamp::Timestamp;
 use super::verdict::Judgement;
 use ipnet::Ipv4Net;
@@ -20,6 +21,9 @@ pub struct Record {
     #[serde(flatten)]
     pub event: Event,
 }
+
+/// Stands for the name of the task in a hint, until it is known.
+pub const TASK_ID: &str = "{id}";
 
 /// Why a task errored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +81,10 @@ pub enum FailureCode {
     MasterLost,
     /// The test ran longer than allowed.
     MaxDuration,
+    /// The run was not over within the timeout of its client.
+    Timeout,
+    /// The client of the run did not renew its lease.
+    LeaseExpired,
     /// The Director itself failed; a bug.
     Internal,
 }
@@ -96,6 +104,9 @@ pub enum Event {
         run: String,
         /// Guards the run's sidecar; never leaves the Director but to it.
         token: String,
+        /// What the client asked for beside the definition.
+        #[serde(default, skip_serializing_if = "Terms::is_empty")]
+        terms: Terms,
     },
     /// The step is about to be taken. Recorded before anything is done.
     StepStarted {
@@ -202,6 +213,9 @@ pub enum Event {
         /// What was left in `/atq/results`, container by container.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         results: Vec<ResultsSeen>,
+        /// The last lines of a master that failed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        last_lines: Vec<String>,
     },
     /// Figures and verdict are worked out, and kept with the evidence.
     Reported {

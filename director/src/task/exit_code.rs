@@ -1,5 +1,13 @@
 //! Words for the exit codes that shells and Docker give.
 
+/// What helps against 127. The kernel looks for an interpreter with the CR in its name.
+pub const NOT_FOUND: &str = "does the image have that program? `args` follow the entrypoint of the image; \
+    a script also needs the interpreter that its first line names, and is not found with Windows line ends (CRLF): \
+    `dos2unix` removes them";
+/// What helps against 126.
+pub const NOT_EXECUTABLE: &str = "may that program be executed? A script needs the executable bit (`chmod +x`), \
+    or `/bin/sh` before it in `args`; `args` follow the entrypoint of the image";
+
 /// What the code of a process says beyond its number, if it says something.
 pub fn meaning(code: i64) -> Option<&'static str> {
     match code {

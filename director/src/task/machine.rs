@@ -68,11 +68,12 @@ pub fn fold(history: &[Record]) -> Result<State, BadHistory> {
 /// When it is not `queued`.
 pub fn begin(first: &Record) -> Result<State, BadHistory> {
     match &first.event {
-        Event::Queued { run, token } => Ok(State::queued(
+        Event::Queued { run, token, terms } => Ok(State::queued(
             first.seq,
             first.at,
             run.clone(),
             token.clone(),
+            terms.clone(),
         )),
         _ => Err(BadHistory::NoBeginning),
     }
@@ -244,8 +245,12 @@ fn apply(state: &mut State, record: &Record) {
             lost,
             logs,
             missing,
+            last_lines,
             ..
         } => {
+            if !last_lines.is_empty() {
+                state.last_lines = last_lines;
+            }
             state.unlooked = logs == 0 && !missing.is_empty();
             state.workers = workers;
             for worker in lost {
@@ -303,6 +308,8 @@ fn master_exit(exit_code: Option<i64>, memory_limit: Option<u64>, lost: &[LostWo
         Some(143) => format!(
             "somebody else ended it: its service was removed, or its node was drained; {log}"
         ),
+        Some(127) => format!("{}; {log}", exit_code::NOT_FOUND),
+        Some(126) => format!("{}; {log}", exit_code::NOT_EXECUTABLE),
         _ => log,
     };
     Failure {

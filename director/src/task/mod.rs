@@ -4,6 +4,7 @@
 //! - [`event`]: what was recorded, past tense; the history of a run is the truth;
 //! - [`state`]: the fold of a history;
 //! - [`machine`]: `next` (state and event to state) and `decide` (state to action);
+//! - [`terms`]: what its client asked for beside the definition;
 //! - [`plan`]: the names, labels and descriptions of everything that is created in Docker.
 
 pub use atq_definition::{criteria, image, spec};
@@ -14,6 +15,7 @@ pub mod judge;
 pub mod machine;
 pub mod plan;
 pub mod state;
+pub mod terms;
 pub mod timestamp;
 pub mod verdict;
 pub mod volumes;

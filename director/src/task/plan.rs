@@ -20,6 +20,8 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// What the labels of a Director begin with.
+pub const LABEL_PREFIX: &str = "com.atq.";
 /// Label with the task's name.
 pub const LABEL_TASK: &str = "com.atq.task";
 /// Label with the run's suffix.
@@ -164,6 +166,8 @@ pub struct ServicePlan {
     pub max_replicas_per_node: Option<u32>,
     /// What a container may take, and what its node must have free.
     pub resources: Resources,
+    /// The most processes and threads of a container; `None`: not limited.
+    pub pids: Option<u64>,
 }
 
 impl fmt::Debug for ServicePlan {
@@ -433,6 +437,7 @@ impl RunPlan<'_> {
             constraints: Vec::new(),
             max_replicas_per_node: None,
             resources: Resources::default(),
+            pids: None,
         }
     }
 }

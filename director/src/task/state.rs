@@ -1,6 +1,7 @@
 //! What is known about a run: the fold of its history.
 
 use super::event::{Failure, NodeDelivery, WorkerSeen};
+use super::terms::Terms;
 use super::timestamp::Timestamp;
 use super::verdict::Judgement;
 use ipnet::Ipv4Net;
@@ -137,6 +138,9 @@ pub struct State {
     pub run: String,
     /// Guards the run's sidecar.
     pub token: String,
+    /// What the client asked for beside the definition.
+    #[serde(default, skip_serializing_if = "Terms::is_empty")]
+    pub terms: Terms,
     /// Whether carriers were, or may have been, sent to the nodes.
     #[serde(default)]
     pub carried: bool,
@@ -183,6 +187,9 @@ pub struct State {
     pub outcome: Option<Outcome>,
     /// Why it errored.
     pub failure: Option<Failure>,
+    /// The last lines of a master that failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub last_lines: Vec<String>,
     /// The master's worst exit code.
     pub exit_code: Option<i64>,
     /// What clean-up left.
@@ -207,7 +214,13 @@ impl State {
     }
 
     /// The state after the first event of a history.
-    pub(super) fn queued(seq: u64, at: Timestamp, run: String, token: String) -> Self {
+    pub(super) fn queued(
+        seq: u64,
+        at: Timestamp,
+        run: String,
+        token: String,
+        terms: Terms,
+    ) -> Self {
         Self {
             seq,
             step: Step::Queued,
@@ -216,6 +229,7 @@ impl State {
             timings: BTreeMap::new(),
             run,
             token,
+            terms,
             carried: false,
             delivered: Vec::new(),
             subnet: None,
@@ -236,6 +250,7 @@ impl State {
             judgement: None,
             outcome: None,
             failure: None,
+            last_lines: Vec::new(),
             exit_code: None,
             leftovers: Vec::new(),
             cleanups: 0,

@@ -69,6 +69,7 @@ fn it_names_every_operation_once() {
     listDatabind get /databind/list
     listTasks get /task
     ping get /monitoring/ping
+    renewLease post /task/{id}/lease
     stopTask post /task/{id}/stop
     uploadDatabind post /databind/upload
     ");

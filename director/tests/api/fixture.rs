@@ -247,6 +247,10 @@ struct Names(FakeSwarm);
 
 #[async_trait]
 impl Discovery for Names {
+    async fn health(&self, _: &str) -> Result<(), DiscoveryError> {
+        Ok(())
+    }
+
     async fn addresses(
         &self,
         _: &str,

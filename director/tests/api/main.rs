@@ -8,6 +8,7 @@ mod fields;
 mod fixture;
 mod layer1;
 mod layer2;
+mod limits;
 mod live;
 mod local;
 mod reports;

@@ -239,6 +239,7 @@ impl Stage {
             constraints: Vec::new(),
             max_replicas_per_node: None,
             resources: Resources::default(),
+            pids: None,
         }
     }
 

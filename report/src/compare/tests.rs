@@ -93,3 +93,25 @@ fn a_figure_that_is_no_number_has_no_change() {
     assert_eq!(change(1.0, f64::INFINITY), None);
     assert_eq!(change(f64::MIN_POSITIVE, f64::MAX), None);
 }
+
+#[test]
+fn runs_that_differ_are_told() {
+    let same = report("now", &[]);
+    assert!(compare(&same, &same).differences.is_empty());
+    let mut before = report("before", &[]);
+    before.duration = 300.0;
+    before.judgement = Some(atq_api_spec::report::Judgement {
+        verdict: Verdict::Invalid,
+        reasons: Vec::new(),
+        criteria: Vec::new(),
+    });
+    let now = Report {
+        duration: 60.0,
+        ..same
+    };
+    let expected = [
+        "the run of `before` is invalid",
+        "this run took 60.0 s, the baseline 300.0 s",
+    ];
+    assert_eq!(compare(&now, &before).differences, expected);
+}

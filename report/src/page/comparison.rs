@@ -3,6 +3,7 @@
 use atq_api_spec::report::{Comparison, Figures, FiguresPair, NamedPair};
 use maud::{Markup, html};
 
+use super::missing::is_told;
 use super::number::{self, NONE, count, millis, percent, short};
 use super::{tables, text};
 
@@ -116,6 +117,10 @@ impl Figure {
         let (class, word) = match (same, self.more_is_better) {
             (true, _) => ("same", "same"),
             (false, None) => ("same", ""),
+            // An error may be quick.
+            (false, Some(more)) if (difference > 0.0) == more && has_more_errors(before, now) => {
+                ("same", "")
+            }
             (false, Some(more)) if (difference > 0.0) == more => ("better", "better"),
             (false, Some(_)) => ("worse", "worse"),
         };
@@ -125,6 +130,12 @@ impl Figure {
             word,
         })
     }
+}
+
+fn has_more_errors(before: &Figures, now: &Figures) -> bool {
+    let known =
+        |figures: &Figures| is_told(figures, "errorPercent") && figures.error_percent.is_finite();
+    known(before) && known(now) && now.error_percent > before.error_percent
 }
 
 impl Move {
@@ -164,7 +175,10 @@ pub(super) fn total(comparison: &Comparison) -> Markup {
     html! {
         section id="comparison" {
             h2 { "Compared with " (text::name(&comparison.baseline, 1)) }
-            p.lead { "Less is better for response times and errors, more for throughput. Changes below 1 % are called the same." }
+            @for difference in &comparison.differences {
+                p { strong { "The runs differ:" } " " (text::sentence(difference)) "." }
+            }
+            p.lead { "Less is better for response times and errors, more for throughput. Changes below 1 % are called the same; nothing is called better when there are more errors in percent." }
             (tables::scroll("Comparison of all samples", 13, &html! {
                 table {
                     thead { tr {

@@ -281,6 +281,33 @@ fn the_figures_are_those_of_the_report() {
 }
 
 #[test]
+fn nothing_is_better_when_there_are_more_errors() {
+    let mut before = small();
+    before.task = "before".to_owned();
+    before.duration = 400.0;
+    before.total = figures(10_000, 200);
+    before.total.error_percent = 2.0;
+    before.labels.clear();
+    let mut report = small();
+    report.labels.clear();
+    report.total = figures(100, 100);
+    report.total.error_percent = 100.0;
+    report.total.p95 = 1.0;
+    report.comparison = Some(compare(&report, &before));
+    let page = html(&report);
+    let page = Html::parse_document(&page);
+    let better = page.select(&Selector::parse(".better").unwrap()).count();
+    assert_eq!(better, 0);
+    let worse = page.select(&Selector::parse(".worse").unwrap()).count();
+    assert!(worse > 0);
+    let text: String = page.root_element().text().collect();
+    assert!(
+        text.contains("The runs differ: this run took 4.0 s, the baseline 400.0 s."),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_change_says_better_or_worse() {
     let page = Html::parse_document(&html(&compared()));
     let rows = texts(&page, "#comparison tbody tr");

@@ -110,6 +110,7 @@ async fn demo(root: &Path, dir: &Path) -> Result<()> {
     std::fs::write(dir.join("director.pid"), pid.to_string())?;
     where_next(&client, dir, pid);
     println!("\ndemo passed in {:.1} s", begun.elapsed().as_secs_f64());
+    try_next(&client)?;
     Ok(())
 }
 
@@ -377,6 +378,19 @@ What was sent (the target is removed; the calls work with your own):
   curl -s -X PUT -d @{dir}/task.json {url}/api/task/
   curl -s -X DELETE {url}/api/task/{TASK}"
     );
+}
+
+/// The last line is one to copy: a test of the user's own, with the program that was built beside this one.
+fn try_next(client: &Client) -> Result<()> {
+    let programs = std::env::current_exe()?;
+    let programs = programs.parent().context("this program has no directory")?;
+    println!("Try a test of your own, from an example to its verdict:\n");
+    println!(
+        "  export PATH={}:$PATH ATQ_URL={}; atq init plain first && cd first && atq run task.json --bundle bundle --results out",
+        programs.display(),
+        client.url
+    );
+    Ok(())
 }
 
 fn say(begun: Instant, text: &str) {

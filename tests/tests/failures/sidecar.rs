@@ -26,7 +26,7 @@ async fn a_sidecar_that_cannot_start_is_named() -> Result<()> {
 
 #[tokio::test]
 async fn a_sidecar_that_is_killed_is_named_while_it_is_needed_and_not_missed_later() -> Result<()> {
-    let more = format!("{AT_ONCE}orchestrationTimeout: 15\n");
+    let more = format!("{AT_ONCE}orchestrationTimeout: 30\n");
     let stage = Stage::open_with("test-sidecar-dies", &more).await?;
     let witness = Witness::of("test-sidecar-dies")?;
     let client = stage.client();
@@ -47,7 +47,7 @@ async fn a_sidecar_that_is_killed_is_named_while_it_is_needed_and_not_missed_lat
         Step::Resolve,
         "workers_timed_out",
     )
-    .says("the workers were not ready after 15 s: 0 of 1 workers run")
+    .says("the workers were not ready after 30 s: 0 of 1 workers run")
     .says("replica 1: starting")
     .hints("`orchestrationTimeout`");
     needed.start(&client).await?;

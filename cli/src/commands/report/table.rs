@@ -131,7 +131,12 @@ fn compared(comparison: &Comparison) -> Vec<String> {
     }
     rows.push(row("all", changes(&comparison.total)));
     let title = format!("compared with {}", comparison.baseline);
-    std::iter::once(title).chain(aligned(&rows)).collect()
+    let differences = comparison.differences.iter().map(|difference| {
+        let difference = clean(difference);
+        format!("{DOUBT}the runs differ:{DOUBT:#} {difference}")
+    });
+    let lines = std::iter::once(title).chain(differences);
+    lines.chain(aligned(&rows)).collect()
 }
 
 /// The change of each figure; one word for a label that only one of the runs has.

@@ -9,12 +9,14 @@ use crate::spec::{
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashSet};
 
-/// Longest time between SIGTERM and SIGKILL in seconds: an hour.
-const MAX_STOP_GRACE: u64 = 3600;
-
 /// Prefixes of labels, and to whom they belong.
 const RESERVED_LABELS: [(&str, &str); 2] =
     [("com.atq.", "the Director"), ("com.docker.", "Docker")];
+
+/// The name that answers have for `fileid`.
+const FILE_ID: &str = "fileId";
+/// Fields of the answers that are none of a definition, which may be sent back as it was received.
+const SHOWN_FIELDS: [&str; 2] = ["id", FILE_ID];
 
 const FIELDS: [&str; 15] = [
     "alias",
@@ -46,13 +48,13 @@ impl Reader<'_> {
                 "is missing; expected an object with `alias` and `image`".into(),
             );
         };
-        let fields = self.object(role, value, &FIELDS)?;
+        let fields = self.object_as_shown(role, value, &FIELDS, &SHOWN_FIELDS)?;
         let at = |field: &str| format!("{role}.{field}");
         let alias = self.alias(&at("alias"), fields.get("alias"));
         let image = self.image(&at("image"), fields.get("image"));
         let args = self.texts(&at("args"), fields.get("args"));
         let environment = self.environment(&at("environment"), fields.get("environment"));
-        let fileid = self.fileid(&at("fileid"), fields.get("fileid"));
+        let fileid = self.bundle_id(role, fields);
         let split = self.split(role, fields, fileid.as_ref().and_then(Option::as_deref));
         let user = self.user(&at("user"), fields.get("user"));
         let replicas = self.replicas(role, fields.get("replicas"));
@@ -62,7 +64,12 @@ impl Reader<'_> {
         let placement = self.placement(&at("placement"), fields.get("placement"));
         let labels = self.labels(&at("labels"), fields.get("labels"));
         let grace = fields.get("stopGracePeriod");
-        let stop_grace_period = self.whole_number(&at("stopGracePeriod"), grace, 0, MAX_STOP_GRACE);
+        let stop_grace_period = self.whole_number(
+            &at("stopGracePeriod"),
+            grace,
+            0,
+            self.around.max_stop_grace(),
+        );
         if let (Some(image), Some(environment)) = (&image, &environment) {
             self.check_required_variables(role, image, environment);
         }
@@ -138,6 +145,20 @@ impl Reader<'_> {
             return self.fault(&field, why);
         }
         u32::try_from(number).ok()
+    }
+
+    /// `fileid`, or `fileId` as answers have it.
+    fn bundle_id(&mut self, role: &str, fields: &Map<String, Value>) -> Option<Option<String>> {
+        let is_given = |value: &&Value| !value.is_null() && value.as_str() != Some("");
+        let of = |name: &str| fields.get(name).filter(is_given);
+        match (of("fileid"), of(FILE_ID)) {
+            (Some(one), Some(other)) if one != other => {
+                let why = "and `fileId` name two bundles; expected one of them".to_owned();
+                self.fault(&format!("{role}.fileid"), why)
+            }
+            (None, Some(shown)) => self.fileid(&format!("{role}.{FILE_ID}"), Some(shown)),
+            _ => self.fileid(&format!("{role}.fileid"), fields.get("fileid")),
+        }
     }
 
     fn fileid(&mut self, field: &str, value: Option<&Value>) -> Option<Option<String>> {

@@ -20,11 +20,26 @@ impl Reader<'_> {
         value: &'v Value,
         known: &[&str],
     ) -> Option<&'v Map<String, Value>> {
+        self.object_as_shown(field, value, known, &[])
+    }
+
+    /// An object that may also have fields in which the answers of the Director `show` something; they mean nothing.
+    pub(super) fn object_as_shown<'v>(
+        &mut self,
+        field: &str,
+        value: &'v Value,
+        known: &[&str],
+        shown: &[&str],
+    ) -> Option<&'v Map<String, Value>> {
         let Some(fields) = value.as_object() else {
             let field = if field.is_empty() { "body" } else { field };
             return self.fault(field, wrong_type(value, "an object"));
         };
-        for key in fields.keys().filter(|key| !known.contains(&key.as_str())) {
+        let is_unknown = |key: &&String| {
+            let key = key.as_str();
+            !known.contains(&key) && !shown.contains(&key)
+        };
+        for key in fields.keys().filter(is_unknown) {
             let path = if field.is_empty() {
                 shorten(key)
             } else {

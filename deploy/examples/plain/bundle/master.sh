@@ -5,11 +5,16 @@ set -eu
 results=/atq/results/samples.csv
 parts=$(mktemp -d)
 
+# When the test is stopped, what has been measured is kept.
+orders=''
+trap 'kill $orders 2>/dev/null' TERM
+
 for address in $(echo "$WORKER_CSV_VIPS" | tr , ' '); do
   echo "order for $address: $REQUESTS requests"
   echo "$REQUESTS" | nc "$address" 7000 >"$parts/$address" &
+  orders="$orders $!"
 done
-wait
+wait || true
 
 echo timestamp,elapsed,label,success,code,worker >"$results"
 cat "$parts"/* >>"$results"

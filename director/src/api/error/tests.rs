@@ -63,6 +63,15 @@ fn requests() -> Vec<(ApiError, u16, &'static str)> {
         (E::ManyFiles, 400, "many_files"),
         (E::BadQuery { reason: text() }, 400, "bad_query"),
         (
+            E::BadHeader {
+                name: "idempotency-key",
+                seen: text(),
+                expected: text(),
+            },
+            400,
+            "bad_header",
+        ),
+        (
             E::TokensHidden {
                 bind: IpAddr::from([0, 0, 0, 0]),
             },
@@ -110,6 +119,7 @@ fn dockers() -> Vec<(SwarmError, &'static str)> {
             },
             "docker_timed_out",
         ),
+        (E::NotAnsweredYet, "docker_unavailable"),
         (E::NotASwarm, "not_a_swarm"),
         (E::NotManager, "not_a_manager"),
         (E::NoLeader { reason: reason() }, "no_leader"),

@@ -39,7 +39,10 @@ pub fn manifest(view: &View, seen: Observed, environment: Vec<EnvironmentValue>)
         started_at: state.started_at.map(|at| at.to_string()),
         finished_at: state.finished_at.map(|at| at.to_string()),
         exit_code: state.exit_code,
-        failure: state.failure.as_ref().map(super::failure),
+        failure: state
+            .failure
+            .as_ref()
+            .map(|failed| super::failure(failed, &view.spec.name, &state.last_lines)),
         judgement: state.judgement.as_ref().map(Into::into),
     }
 }

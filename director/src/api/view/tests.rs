@@ -28,6 +28,7 @@ fn view(events: Vec<Event>, now: u64) -> View {
     let queued = Event::Queued {
         run: "r".into(),
         token: "secret".into(),
+        terms: Default::default(),
     };
     let history: Vec<Record> = std::iter::once(queued)
         .chain(events)
@@ -44,6 +45,7 @@ fn view(events: Vec<Event>, now: u64) -> View {
         state,
         workers: Vec::new(),
         queue_position: None,
+        lease_expires: None,
         now: Timestamp(now * 1000),
     }
 }
@@ -79,6 +81,7 @@ fn an_outcome_is_shown_once_the_evidence_is_in() {
         exit_code: None,
         lost: Vec::new(),
         results: Vec::new(),
+        last_lines: Vec::new(),
     };
     let cleaning = [fixed(), vec![kept, started(state::Step::Cleanup)]].concat();
     assert_eq!(status(&view(cleaning, 5)), TaskStatus::Errored);
@@ -135,6 +138,7 @@ fn the_token_is_no_part_of_the_history() {
         event: Event::Queued {
             run: "r".into(),
             token: "secret".into(),
+            terms: Default::default(),
         },
     };
     let told = serde_json::to_value(events(&[record])).unwrap();

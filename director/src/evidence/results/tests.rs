@@ -4,6 +4,7 @@ use super::*;
 use crate::task::plan::Role;
 use futures_util::{StreamExt, stream};
 use std::io::Cursor;
+use std::os::unix::ffi::OsStrExt;
 use tokio_tar::{Builder, EntryType, Header};
 
 const RUN: &str = "a1b2c3";
@@ -248,6 +249,81 @@ async fn a_zip_has_every_file_under_its_container() {
     let mut file = zip.by_name("worker.3/deep/b").unwrap();
     io::Read::read_to_end(&mut file, &mut read).unwrap();
     assert!(read == large);
+}
+
+#[tokio::test]
+async fn hard_links_bring_their_content_and_nothing_from_elsewhere() {
+    let fixture = Fixture::new();
+    let mut tar = Builder::new(Vec::new());
+    raw(&mut tar, EntryType::Regular, "results/a", b"text").await;
+    for (name, target) in [
+        ("results/deep/b", "results/a"),
+        ("results/none", "results/missing"),
+        ("results/out", "results/../../out"),
+        ("results/etc", "/etc/passwd"),
+        ("results/dir", "results/deep"),
+    ] {
+        let mut link = Header::new_gnu();
+        link.set_entry_type(EntryType::Link);
+        link.set_size(0);
+        link.set_path(name).unwrap();
+        link.as_gnu_mut().unwrap().linkname[..target.len()].copy_from_slice(target.as_bytes());
+        link.set_cksum();
+        tar.append(&link, &b""[..]).await.unwrap();
+    }
+    raw(&mut tar, EntryType::Regular, "results/last", b"x").await;
+    let tar = tar.into_inner().await.unwrap();
+    let (kept, stop) = fixture.keep(&tar, LIMITS).await;
+    assert_eq!(stop, None);
+    assert_eq!((kept.files, kept.bytes, kept.left_out), (3, 9, 4));
+    assert_eq!(fixture.read("deep/b").unwrap(), b"text");
+    // In the zip they are as large as any other.
+    let tight = ResultsLimits { bytes: 7, ..LIMITS };
+    let (_, stop) = Fixture::new().keep(&tar, tight).await;
+    assert!(matches!(stop, Some(Stop::TooLarge(_))), "{stop:?}");
+}
+
+#[tokio::test]
+async fn odd_names_and_times_are_in_the_zip() {
+    let fixture = Fixture::new();
+    let mut tar = Builder::new(Vec::new());
+    let long = [b"results/".as_slice(), &[0xe9; 255]].concat();
+    for name in [
+        &b"results/a\xe9"[..],
+        b"results/a\xe8",
+        "results/a\u{fffd}".as_bytes(),
+        &long,
+    ] {
+        let mut header = Header::new_gnu();
+        header.set_size(1);
+        header.set_mtime(1_700_000_001);
+        let path = std::ffi::OsStr::from_bytes(name);
+        tar.append_data(&mut header, path, &b"x"[..]).await.unwrap();
+    }
+    fixture.keep(&tar.into_inner().await.unwrap(), LIMITS).await;
+    let zip = fixture.evidence.zip_results(&task(), RUN, vec![worker()]);
+    let pieces: Vec<_> = zip.map(Result::unwrap).collect().await;
+    let mut zip = zip::ZipArchive::new(Cursor::new(pieces.concat())).unwrap();
+    let names: Vec<String> = zip
+        .file_names()
+        .map(|name| name.unwrap().into_owned())
+        .collect();
+    assert_eq!(names.len(), 4);
+    for name in ["worker.3/a%E9", "worker.3/a%E8", "worker.3/a\u{fffd}"] {
+        assert!(names.iter().any(|seen| seen == name), "{names:?}");
+    }
+    for index in 0..names.len() {
+        let file = zip.by_index(index).unwrap();
+        let times: Vec<_> = file.extra_data_fields().collect();
+        let [zip::ExtraField::ExtendedTimestamp(time)] = times[..] else {
+            panic!("{times:?}");
+        };
+        assert_eq!(time.mod_time(), Some(1_700_000_001));
+        assert_eq!(
+            file.last_modified().unwrap().to_string(),
+            "2023-11-14 22:13:20"
+        );
+    }
 }
 
 #[tokio::test]

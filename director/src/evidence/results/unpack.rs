@@ -1,10 +1,12 @@
 //! From a tar to files. Whoever made it is not trusted: only regular files are made, below one
-//! directory in which there is never a link.
+//! directory in which there is never a symbolic link. A hard link is one more name of a file that came before it.
 
 use super::{Budget, Stop};
 use futures_util::StreamExt;
+use std::fs::Metadata;
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 use tokio::fs::{self, File};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio_tar::{Archive, Entry, EntryType};
@@ -40,18 +42,26 @@ async fn all(
     let mut piece = vec![0; PIECE];
     while let Some(entry) = entries.next().await {
         let mut entry = entry.map_err(broken)?;
-        let is_file = match entry.header().entry_type() {
-            EntryType::Directory => continue,
-            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => true,
-            _ => false,
-        };
-        match below_its_root(&entry).filter(|_| is_file) {
-            Some(path) => {
+        let kind = entry.header().entry_type();
+        let path = entry.path().ok().and_then(|path| below_its_root(&path));
+        match (kind, path) {
+            (EntryType::Directory, _) => {}
+            (EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse, Some(path)) => {
                 budget.take_file()?;
                 let path = into.join(path);
                 file(&mut entry, &path, &mut piece, budget, unpacked).await?;
             }
-            None => unpacked.left_out += 1,
+            (EntryType::Link, Some(path)) => {
+                let target = entry.link_name().ok().flatten();
+                let target = target.and_then(|target| below_its_root(&target));
+                match target {
+                    Some(target) => {
+                        link(&into.join(target), &into.join(path), budget, unpacked).await?;
+                    }
+                    None => unpacked.left_out += 1,
+                }
+            }
+            _ => unpacked.left_out += 1,
         }
     }
     drop(entries);
@@ -63,9 +73,8 @@ async fn all(
     Ok(())
 }
 
-/// The path of an entry without its first part; `None` when it leads elsewhere.
-fn below_its_root<R: AsyncRead + Unpin>(entry: &Entry<R>) -> Option<PathBuf> {
-    let path = entry.path().ok()?;
+/// A path without its first part; `None` when it leads elsewhere.
+fn below_its_root(path: &Path) -> Option<PathBuf> {
     let mut parts = path.components().filter(|part| *part != Component::CurDir);
     let root = parts.next()?;
     let below: Option<PathBuf> = parts
@@ -76,6 +85,39 @@ fn below_its_root<R: AsyncRead + Unpin>(entry: &Entry<R>) -> Option<PathBuf> {
         .collect();
     let starts_well = matches!(root, Component::Normal(_));
     below.filter(|below| starts_well && !below.as_os_str().is_empty())
+}
+
+/// One more name of the file `target`. It counts as a file of its own, since it is one in the zip.
+async fn link(
+    target: &Path,
+    path: &Path,
+    budget: &Budget,
+    unpacked: &mut Unpacked,
+) -> Result<(), Stop> {
+    let Some(found) = fs::metadata(target).await.ok().filter(Metadata::is_file) else {
+        unpacked.left_out += 1;
+        return Ok(());
+    };
+    budget.take_file()?;
+    budget.take_bytes(found.len())?;
+    let linked = async {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).await?;
+        }
+        fs::hard_link(target, path).await
+    };
+    match linked.await {
+        Ok(()) => {
+            unpacked.files += 1;
+            unpacked.bytes += found.len();
+            Ok(())
+        }
+        Err(error) if is_about_its_name(&error) => {
+            unpacked.left_out += 1;
+            Ok(())
+        }
+        Err(error) => Err(disk(&error)),
+    }
 }
 
 async fn file<R: AsyncRead + Unpin>(
@@ -94,11 +136,13 @@ async fn file<R: AsyncRead + Unpin>(
         Err(error) => return Err(disk(&error)),
     };
     unpacked.files += 1;
+    let modified = entry.header().mtime().unwrap_or_default();
+    let modified = UNIX_EPOCH + Duration::from_secs(modified.min(u64::from(u32::MAX)));
     loop {
         // What came before an error is kept too.
         let (filled, end) = fill(entry, piece).await;
         if let Some(part) = piece.get(..filled).filter(|part| !part.is_empty()) {
-            budget.take_bytes(filled)?;
+            budget.take_bytes(filled as u64)?;
             file.write_all(part).await.map_err(|error| disk(&error))?;
             unpacked.bytes += filled as u64;
         }
@@ -106,6 +150,8 @@ async fn file<R: AsyncRead + Unpin>(
             None => {}
             Some(end) => {
                 file.flush().await.map_err(|error| disk(&error))?;
+                // Best effort: the content is what counts.
+                drop(file.into_std().await.set_modified(modified));
                 return end.map_err(broken);
             }
         }

@@ -2,18 +2,21 @@
 //! waits for whoever reads it.
 
 use super::Evidence;
+use super::names::text;
 use crate::evidence::Source;
 use crate::task::spec::TaskName;
 use futures_util::{Stream, stream};
-use std::fs::{self, DirEntry, File};
+use std::fs::{self, DirEntry, File, Metadata};
 use std::io::{self, Read, Write};
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::UNIX_EPOCH;
+use time::OffsetDateTime;
 use tokio::task::spawn_blocking;
 use tokio_util::bytes::Bytes;
-use zip::write::{SimpleFileOptions, StreamWriter};
-use zip::{CompressionMethod, ZipWriter};
+use zip::write::{ExtendedFileOptions, FileOptions, StreamWriter};
+use zip::{CompressionMethod, DateTime, ZipWriter};
 
 /// Bytes that are made at once, when they are asked for.
 const PIECE: usize = 128 << 10;
@@ -23,6 +26,10 @@ const PORTION: u64 = 256 << 10;
 const LEVEL: i64 = 1;
 /// From this size on a file needs fields of 64 bits; it may still grow by what deflate adds.
 const LARGE: u64 = u32::MAX as u64 - (16 << 20);
+
+/// The extra field with the time of the last change in seconds since 1970, and the flag that it has that one.
+const EXTENDED_TIMESTAMP: u16 = 0x5455;
+const MODIFIED: u8 = 1;
 
 impl Evidence {
     /// A zip with what `sources` left, each in a directory of its name. It ends with an error when the disk
@@ -113,11 +120,7 @@ impl Zipping {
             return Ok(());
         }
         let file = File::open(entry.path)?;
-        let options = SimpleFileOptions::default()
-            .compression_method(CompressionMethod::Deflated)
-            .compression_level(Some(LEVEL))
-            .large_file(file.metadata()?.len() >= LARGE);
-        self.zip.start_file(entry.name, options)?;
+        self.zip.start_file(entry.name, options(&file.metadata()?)?)?;
         self.file = Some(file);
         Ok(())
     }
@@ -130,11 +133,40 @@ fn below(dir: &Path, name: &str) -> io::Result<Vec<Entry>> {
     let entry = |entry: DirEntry| {
         Ok(Entry {
             path: entry.path(),
-            name: format!("{name}/{}", entry.file_name().to_string_lossy()),
+            name: format!("{name}/{}", text(&entry.file_name())),
             is_dir: entry.file_type()?.is_dir(),
         })
     };
     entries.into_iter().map(entry).collect()
+}
+
+fn options(metadata: &Metadata) -> io::Result<FileOptions<'static, 'static, ExtendedFileOptions>> {
+    let mut options = FileOptions::<ExtendedFileOptions>::default()
+        .compression_method(CompressionMethod::Deflated)
+        .compression_level(Some(LEVEL))
+        .large_file(metadata.len() >= LARGE);
+    let modified = metadata.modified()?.duration_since(UNIX_EPOCH);
+    let modified = modified
+        .ok()
+        .and_then(|since| u32::try_from(since.as_secs()).ok());
+    if let Some(seconds) = modified {
+        options = options.last_modified_time(dos_time(seconds));
+        let field = [&[MODIFIED][..], &seconds.to_le_bytes()].concat();
+        options.add_extra_field(EXTENDED_TIMESTAMP, field, false)?;
+    }
+    Ok(options)
+}
+
+/// The time as zips have it since 1989, here in UTC; what is more exact is in the extra field.
+fn dos_time(seconds: u32) -> DateTime {
+    let time = OffsetDateTime::from_unix_timestamp(i64::from(seconds)).ok();
+    let time = time.and_then(|at| {
+        let (year, month, day) = at.to_calendar_date();
+        let year = u16::try_from(year).ok()?;
+        let (hour, minute, second) = at.to_hms();
+        DateTime::from_date_and_time(year, month.into(), day, hour, minute, second).ok()
+    });
+    time.unwrap_or_default()
 }
 
 /// Bytes in memory, of which the zip has one end.

@@ -2,14 +2,15 @@
 //! removed. What cannot be kept is named; it never holds up the end.
 
 use super::{judge, of_service, results, wind_down};
-use crate::evidence::Source;
+use crate::evidence::{LogLines, Source};
 use crate::orchestrator::containers::{self, Logged};
 use crate::orchestrator::run::Run;
 use crate::orchestrator::wait::Deadline;
 use crate::swarm::{LogQuery, SwarmError};
-use crate::task::event::Event;
+use crate::task::event::{Event, FailureCode};
 use crate::task::plan::Role;
 use crate::task::state::{LostWorker, Outcome};
+use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use std::time::Duration;
 
@@ -19,6 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const TO_THE_DISK: Duration = Duration::from_secs(10);
 /// Pause before Docker is asked again for what there is.
 const PAUSE: Duration = Duration::from_millis(500);
+/// How many lines of a failed master stand with the failure.
+const LAST_LINES: usize = 10;
+/// How much of each.
+const LAST_LINE_CHARS: usize = 500;
 /// How many logs are read at once.
 const AT_ONCE: usize = 8;
 
@@ -45,6 +50,7 @@ pub async fn keep_all(run: &mut Run, patience: Duration) -> Event {
                 exit_code: None,
                 lost: Vec::new(),
                 results: Vec::new(),
+                last_lines: Vec::new(),
             };
         }
     };
@@ -56,6 +62,7 @@ pub async fn keep_all(run: &mut Run, patience: Duration) -> Event {
     );
     missing.extend(fetched.missing);
     missing.sort();
+    let last_lines = failed_masters_lines(run, &wanted).await;
     Event::EvidenceKept {
         logs,
         missing,
@@ -63,6 +70,7 @@ pub async fn keep_all(run: &mut Run, patience: Duration) -> Event {
         exit_code,
         lost,
         results: fetched.results,
+        last_lines,
     }
 }
 
@@ -171,11 +179,44 @@ async fn keep(run: &Run, wanted: Logged, deadline: Deadline) -> (Source, Result<
             );
         }
     };
-    (
-        source,
-        run.shared
-            .evidence
-            .keep_log(&run.spec.name, &run.state.run, source, lines, deadline.at())
-            .await,
-    )
+    let run_of = (&run.spec.name, run.state.run.as_str());
+    let last = |count| last_lines(run, &wanted.task.id, wanted.tty, count);
+    let evidence = &run.shared.evidence;
+    let kept = evidence.keep_log(run_of, source, lines, Some(&last), deadline.at());
+    (source, kept.await)
+}
+
+/// The end of the log of a Swarm task.
+pub fn last_lines<'a>(
+    run: &'a Run,
+    task: &'a str,
+    tty: bool,
+    count: u32,
+) -> BoxFuture<'a, Result<LogLines, SwarmError>> {
+    let query = LogQuery {
+        tail: Some(count),
+        ..LogQuery::default()
+    };
+    run.shared.swarm.task_logs(task, tty, query)
+}
+
+/// The last lines of a master that failed: they say why, and stand with the failure.
+async fn failed_masters_lines(run: &Run, wanted: &[Logged]) -> Vec<String> {
+    let code = run.state.failure.as_ref().map(|failure| failure.code);
+    if !matches!(
+        code,
+        Some(FailureCode::MasterExit | FailureCode::MasterFailed)
+    ) {
+        return Vec::new();
+    }
+    let masters = wanted.iter().filter(|one| one.source.role == Role::Master);
+    let has_failed = |one: &&Logged| one.task.exit_code != Some(0);
+    let Some(failed) = masters.clone().find(has_failed).or(masters.clone().next()) else {
+        return Vec::new();
+    };
+    let run_of = (&run.spec.name, run.state.run.as_str());
+    let evidence = &run.shared.evidence;
+    evidence
+        .last_texts(run_of, failed.source, LAST_LINES, LAST_LINE_CHARS)
+        .await
 }

@@ -1,5 +1,6 @@
 //! A command that runs in a container of its own beside the workers: until it ends, and what it wrote.
 
+use super::collect;
 use super::delay::check_workers;
 use super::{judge, of_service, tasks_of_run};
 use crate::evidence::Source;
@@ -124,9 +125,11 @@ async fn read_log(
             listen(output, line);
         }
     });
+    let run_of = (&run.spec.name, run.state.run.as_str());
+    let last = |count| collect::last_lines(run, &task.id, false, count);
     run.shared
         .evidence
-        .keep_log(&run.spec.name, &run.state.run, source, lines, deadline)
+        .keep_log(run_of, source, lines, Some(&last), deadline)
         .await
 }
 

@@ -71,7 +71,7 @@ struct Questions {
 pub struct LookedUp {
     /// The addresses of the last good answer, ascending.
     pub addresses: Vec<Ipv4Addr>,
-    /// Whether there was one.
+    /// Whether it has answered anything.
     pub answered: bool,
     /// Why there was no answer since then.
     pub error: Option<DiscoveryError>,
@@ -160,6 +160,13 @@ impl Questions {
         let replicas = run.spec.worker.replicas;
         let asking = tokio::spawn(async move {
             for endpoint in endpoints.iter().cycle() {
+                // A long poll may outlast the deadline. This answer comes at once.
+                if discovery.health(endpoint).await.is_ok() {
+                    sender.send_modify(|last| {
+                        last.answered = true;
+                        last.error = None;
+                    });
+                }
                 // One that answers is asked for as long as it does.
                 while let Ok(addresses) = discovery
                     .addresses(endpoint, &token, WORKERS_NAME, replicas, LONG_POLL)

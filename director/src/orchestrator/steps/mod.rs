@@ -97,7 +97,11 @@ async fn ensure_service(
     deadline: Deadline,
     plan: ServicePlan,
 ) -> Result<String, StepError> {
-    let plan = delivery::where_it_is(run, deadline, plan).await?;
+    let mut plan = delivery::where_it_is(run, deadline, plan).await?;
+    let bounds = run.shared.settings.bounds;
+    plan.pids = bounds.pids;
+    // Of a definition that is older than the bound.
+    plan.stop_grace = plan.stop_grace.min(bounds.stop_grace);
     let swarm = Arc::clone(&run.shared.swarm);
     let ours = run.labels();
     let made = run

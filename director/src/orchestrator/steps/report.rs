@@ -6,6 +6,7 @@
 use super::wind_down;
 use crate::evidence::Source;
 use crate::evidence::load::{BUSY_PERCENT, Busy, Load};
+use crate::orchestrator::Steering;
 use crate::orchestrator::load::watches_load;
 use crate::orchestrator::run::Run;
 use crate::task::event::Event;
@@ -48,7 +49,7 @@ pub async fn report(run: &mut Run) -> Event {
     tokio::select! {
         event = worked_out => event,
         // Its sender lives as long as the run: an error means the end of the process.
-        _ = wishes.wait_for(|wish| *wish == Desired::Deleted) => {
+        _ = wishes.wait_for(Steering::is_deleted) => {
             deleted(run)
         }
     }

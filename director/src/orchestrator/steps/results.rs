@@ -4,6 +4,7 @@
 use super::collectors;
 use crate::evidence::Source;
 use crate::evidence::results::KeptResults;
+use crate::orchestrator::Steering;
 use crate::orchestrator::containers::Logged;
 use crate::orchestrator::intake::Intake;
 use crate::orchestrator::run::Run;
@@ -69,7 +70,7 @@ async fn look(run: &Run, wanted: Vec<Logged>, intake: Arc<Intake>) -> Vec<String
     let all = by_node(run, wanted, &intake);
     let missing = tokio::select! {
         missing = all => missing,
-        Ok(_) = wishes.wait_for(|desired| *desired == Desired::Deleted) => Vec::new(),
+        Ok(_) = wishes.wait_for(Steering::is_deleted) => Vec::new(),
     };
     arrivals.close_intake(suffix);
     missing

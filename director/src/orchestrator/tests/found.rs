@@ -91,7 +91,7 @@ fn the_log_of_a_wait_command_that_hangs_does_not_hold_up_its_end() {
         let mut task = simple("load");
         task["waitCommand"] = json!({"command": "check", "timeout": 0});
         let name = director.accepted(&task).await;
-        assert_snapshot!(told(&director, &name).await, @"waitCommand: WaitCommandFailed: the wait command did not succeed in 0 s, tried 1 time; the last try: it exited 4 and printed `ok`; hint: its log says more: GET /task/{id}/logs?service=wait");
+        assert_snapshot!(told(&director, &name).await, @"waitCommand: WaitCommandFailed: the wait command did not succeed in 0 s, tried 1 time; the last try: it exited 4 and printed `ok`; hint: its log says more: GET /task/load/logs?service=wait");
     });
 }
 

@@ -9,7 +9,7 @@ use crate::orchestrator::ledger::Ledger;
 use crate::orchestrator::queue::Queue;
 use crate::orchestrator::submit::{Known, SubmitError, Submitted};
 use crate::orchestrator::subnets::Subnets;
-use crate::orchestrator::{Orchestrator, Settings, Shared, View};
+use crate::orchestrator::{Bounds, Orchestrator, Settings, Shared, View};
 use crate::reach::fake::FakeReach;
 use crate::store::{Store, StoreError};
 use crate::swarm::fake::{FakeSwarm, Leftovers};
@@ -18,6 +18,7 @@ use crate::task::machine;
 use crate::task::plan::Role;
 use crate::task::spec::{Delivery, TaskName};
 use crate::task::state::{Outcome, State, Step};
+use crate::task::terms::Terms;
 use crate::task::timestamp::Timestamp;
 use serde_json::{Value, json};
 use std::cell::Cell;
@@ -77,6 +78,10 @@ impl Stage {
                 results: crate::evidence::results::ResultsLimits {
                     bytes: 1 << 20,
                     files: 1000,
+                },
+                bounds: Bounds {
+                    pids: Some(100),
+                    stop_grace: Duration::from_secs(3600),
                 },
                 listen: "127.0.0.1:8080".parse().unwrap(),
                 advertise_url: None,
@@ -230,14 +235,23 @@ impl Director {
     }
 
     pub async fn submit(&self, payload: &Value) -> Result<Submitted, SubmitError> {
+        self.submit_with(payload, Terms::default()).await
+    }
+
+    pub async fn submit_with(
+        &self,
+        payload: &Value,
+        terms: Terms,
+    ) -> Result<Submitted, SubmitError> {
         self.it.shared().health.first_look().await;
         let known = Known {
             max_replicas: 1000,
+            max_stop_grace: 3600,
             bundles: &self.it.shared().bundles,
             delivery: Delivery::Push,
             images: &|_| Ok(Vec::new()),
         };
-        self.it.submit(payload, &known).await
+        self.it.submit(payload, &known, terms).await
     }
 
     pub async fn accepted(&self, payload: &Value) -> TaskName {

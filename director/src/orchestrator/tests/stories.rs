@@ -181,6 +181,18 @@ fn workers_that_dns_does_not_know_end_at_the_deadline() {
 }
 
 #[test]
+fn a_sidecar_reached_shortly_before_the_deadline_is_not_called_unreachable() {
+    let mut stage = Stage::new();
+    // Shorter than a long poll of the sidecar.
+    stage.settings.orchestration_timeout = Some(Duration::from_secs(3));
+    stage.fake.set_name_lag(Duration::from_secs(100_000));
+    stage.life(|director| async move {
+        let name = director.accepted(&task()).await;
+        assert_snapshot!(director.failed(&name).await, @"resolve: WorkersTimedOut: the workers were not ready after 3 s: 3 of 3 workers run, 0 of 3 addresses resolve; not in DNS: 10.224.0.4, 10.224.0.5, 10.224.0.6");
+    });
+}
+
+#[test]
 fn a_worker_that_ends_before_the_master_starts_is_an_error_also_with_code_0() {
     for (code, seen) in [
         (0, "complete: exit code 0"),
@@ -492,5 +504,56 @@ fn an_unknown_network_is_a_fault_with_its_path() {
         task["worker"]["networks"] = json!(["target"]);
         let name = director.accepted(&task).await;
         assert_eq!(director.ended(&name).await.outcome, Some(Outcome::Finished));
+    });
+}
+
+#[test]
+fn the_network_of_another_task_cannot_be_joined() {
+    Stage::new().life(|director| async move {
+        let first = director.accepted(&simple("first")).await;
+        let state = director.until_step(&first, Step::Running).await;
+        let network = format!("first-{}-net", state.run);
+        let mut other = simple("other");
+        other["master"]["networks"] = json!([network]);
+        let Err(SubmitError::Faulty { faults }) = director.submit(&other).await else {
+            panic!("taken");
+        };
+        assert_eq!(faults[0].field, "master.networks[0]");
+        assert!(faults[0].message.contains("com.atq."), "{faults:?}");
+        director.ended(&first).await;
+    });
+}
+
+#[test]
+fn every_container_of_a_task_is_bound() {
+    let mut stage = Stage::new();
+    stage.settings.bounds.stop_grace = Duration::from_secs(3);
+    stage.life(|director| async move {
+        let name = director.accepted(&task()).await;
+        director.until_step(&name, Step::Running).await;
+        for plan in director.fake.plans() {
+            assert_eq!(plan.pids, Some(100), "{}", plan.name);
+            assert!(plan.stop_grace <= Duration::from_secs(3), "{}", plan.name);
+        }
+        director.ended(&name).await;
+    });
+}
+
+#[test]
+fn the_last_lines_of_a_master_that_failed_stand_with_the_failure() {
+    let stage = Stage::new();
+    let lines: Vec<String> = (1..=30).map(|number| format!("line {number}")).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    stage.fake.image("boss:1").prints(&lines).exits(2);
+    stage.life(|director| async move {
+        let name = director.accepted(&task()).await;
+        let state = director.ended(&name).await;
+        assert_eq!(state.last_lines.len(), 10);
+        assert_eq!(state.last_lines[9], "line 30");
+    });
+    let stage = Stage::new();
+    stage.life(|director| async move {
+        let name = director.accepted(&task()).await;
+        assert!(director.ended(&name).await.last_lines.is_empty());
     });
 }

@@ -62,7 +62,10 @@ impl Address {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (scheme, rest) = host.split_once("://").ok_or_else(|| expected(host))?;
         // Proxies from the environment are for the outside world, not for Docker.
-        let builder = Client::builder().no_proxy().connect_timeout(CONNECT);
+        let builder = Client::builder()
+            .no_proxy()
+            .dns_resolver(atq_resolver::SystemResolver)
+            .connect_timeout(CONNECT);
         let rest = rest.to_owned();
         let way = match scheme {
             "unix" => Way::Socket(rest),

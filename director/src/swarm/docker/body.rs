@@ -51,7 +51,7 @@ pub(super) fn service(plan: &ServicePlan) -> ServiceSpec {
                 max_replicas: plan.max_replicas_per_node.map(Into::into),
                 ..Default::default()
             }),
-            resources: resources(&plan.resources),
+            resources: resources(&plan.resources, plan.pids),
             networks: Some(plan.networks.iter().map(join).collect()),
             ..Default::default()
         }),
@@ -97,15 +97,15 @@ pub(super) fn ended(mut spec: ServiceSpec) -> ServiceSpec {
     spec
 }
 
-fn resources(wanted: &Resources) -> Option<TaskSpecResources> {
+fn resources(wanted: &Resources, pids: Option<u64>) -> Option<TaskSpecResources> {
     let number = |number: Option<u64>| number.and_then(|number| i64::try_from(number).ok());
     let limits = &wanted.limits;
     let reserved = &wanted.reservations;
-    (*wanted != Resources::default()).then(|| TaskSpecResources {
+    (*wanted != Resources::default() || pids.is_some()).then(|| TaskSpecResources {
         limits: Some(Limit {
             nano_cpus: number(limits.nano_cpus),
             memory_bytes: number(limits.memory),
-            ..Default::default()
+            pids: number(pids),
         }),
         reservations: Some(ResourceObject {
             nano_cpus: number(reserved.nano_cpus),

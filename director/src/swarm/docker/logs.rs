@@ -86,7 +86,8 @@ impl Decoder {
         let all = bytes.len();
         loop {
             let end = bytes.iter().position(|b| *b == b'\n').map(|at| at + 1);
-            let Some(end) = end.or((bytes.len() >= LONGEST_LINE).then_some(LONGEST_LINE)) else {
+            let cut = || (bytes.len() >= LONGEST_LINE).then(|| last_piece(bytes));
+            let Some(end) = end.or_else(cut) else {
                 return all - bytes.len();
             };
             let (line, rest) = bytes.split_at(end);
@@ -174,11 +175,39 @@ impl Decoder {
 
 /// Without frames, the pieces of a long line follow each other with a time in front of each.
 fn append_pieces(line: &mut Vec<u8>, mut text: &[u8]) {
-    while let Some((piece, rest)) = text.split_at_checked(PIECE) {
+    while let Some(end) = piece_end(text) {
+        let (piece, rest) = text.split_at(end);
         line.extend_from_slice(piece);
         text = split_time(rest).1;
     }
     line.extend_from_slice(text);
+}
+
+/// Where the text of a piece ends and the time of the next one begins. A piece that was cut within a character is
+/// longer than others: the log driver has replaced each of its bytes by three.
+fn piece_end(text: &[u8]) -> Option<usize> {
+    let has_stamp = |at: &usize| text.get(*at..).is_some_and(begins_with_stamp);
+    (PIECE..=text.len().min(3 * PIECE)).find(has_stamp)
+}
+
+/// Where the last piece of a line without an end begins, so that it is not cut within a time; its length when it has
+/// no pieces.
+fn last_piece(line: &[u8]) -> usize {
+    let mut begin = 0;
+    while let Some(end) = piece_end(split_time(&line[begin..]).1) {
+        begin += line[begin..].len() - split_time(&line[begin..]).1.len() + end;
+    }
+    if begin == 0 { line.len() } else { begin }
+}
+
+/// Whether these bytes begin with a time as Docker writes it, `2026-11-21T03:37:48.000000001Z `, always as long.
+fn begins_with_stamp(bytes: &[u8]) -> bool {
+    const SHAPE: &[u8] = b"0000-00-00T00:00:00.000000000Z ";
+    bytes.len() >= SHAPE.len()
+        && SHAPE.iter().zip(bytes).all(|(shape, byte)| match shape {
+            b'0' => byte.is_ascii_digit(),
+            shape => byte == shape,
+        })
 }
 
 /// Splits `2026-11-21T03:37:48.000000001Z text`; without a time, all is text.

@@ -44,6 +44,7 @@ fn service(name: &str, replicas: u32) -> ServicePlan {
         constraints: Vec::new(),
         max_replicas_per_node: None,
         resources: Resources::default(),
+        pids: None,
     }
 }
 

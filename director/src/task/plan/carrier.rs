@@ -79,6 +79,7 @@ pub fn carrier(name: String, labels: Labels, plan: CarrierPlan<'_>, token: &str)
         constraints: plan.constraints,
         max_replicas_per_node: None,
         resources: Resources::default(),
+        pids: None,
     }
 }
 

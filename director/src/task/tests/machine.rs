@@ -21,6 +21,7 @@ fn queued() -> Event {
     Event::Queued {
         run: "a1b2c3".into(),
         token: "t".into(),
+        terms: Default::default(),
     }
 }
 
@@ -180,6 +181,7 @@ fn kept() -> Event {
         exit_code: None,
         lost: Vec::new(),
         results: Vec::new(),
+        last_lines: Vec::new(),
     }
 }
 
@@ -432,6 +434,7 @@ fn evidence_that_docker_did_not_tell_of_is_looked_for_once_more() {
         exit_code: None,
         lost: Vec::new(),
         results: Vec::new(),
+        last_lines: Vec::new(),
     };
     let first = [Event::Stopped, enter(Step::Collect)];
     assert!(state(&[&first[..], &[unheard]].concat()).unlooked);

@@ -88,6 +88,7 @@ fn result(state: &State, dice: Dice) -> Event {
             exit_code: None,
             lost: Vec::new(),
             results: Vec::new(),
+            last_lines: Vec::new(),
         },
         Step::Collect => Event::EvidenceKept {
             logs: 0,
@@ -96,6 +97,7 @@ fn result(state: &State, dice: Dice) -> Event {
             exit_code: None,
             lost: Vec::new(),
             results: Vec::new(),
+            last_lines: Vec::new(),
         },
         Step::Report => Event::Reported {
             judgement: Judgement {
@@ -131,6 +133,7 @@ fn drive(
         event: Event::Queued {
             run: "a1b2c3".into(),
             token: "t".into(),
+            terms: Default::default(),
         },
     };
     let mut states = vec![begin(&first).unwrap()];
@@ -190,6 +193,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             event: Event::Queued {
                 run: "r".into(),
                 token: "t".into(),
+                terms: Default::default(),
             },
         };
         let state = State {

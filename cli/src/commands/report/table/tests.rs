@@ -85,8 +85,23 @@ fn the_change_is_shown() {
             label("Logout", pair(None, Some(2.0))),
             label("Search", pair(Some(1.0), None)),
         ],
+        differences: Vec::new(),
     };
     insta::assert_snapshot!(compared(&comparison).join("\n"));
+}
+
+#[test]
+fn runs_that_differ_are_told_first() {
+    let comparison = Comparison {
+        differences: vec!["this run had 2 workers, the baseline 4".to_owned()],
+        ..Comparison::default()
+    };
+    let lines = compared(&comparison);
+    let line = anstream::adapter::strip_str(&lines[1]).to_string();
+    assert_eq!(
+        line,
+        "the runs differ: this run had 2 workers, the baseline 4"
+    );
 }
 
 #[test]

@@ -145,3 +145,50 @@ fn bytes_that_are_not_text_are_replaced() {
     log.extend([0xff, b'a', b'\n']);
     assert_eq!(decode(false, &log, 99).0, [out("\u{fffd}a")]);
 }
+
+/// A line of a terminal as Docker's log driver gives it: pieces of 16 KiB, bytes that are cut off from their character
+/// replaced, a time before each.
+fn terminal_line(line: &[u8]) -> Vec<u8> {
+    let pieces = line.chunks(PIECE).map(|piece| {
+        let text = String::from_utf8_lossy(piece);
+        format!("{AT} {text}")
+    });
+    let mut log = pieces.collect::<String>().into_bytes();
+    log.extend(b"\r\n");
+    log
+}
+
+#[test]
+fn no_time_stands_in_a_long_line_of_a_terminal_wherever_it_was_cut() {
+    let euros = format!("zz{}END", "\u{20ac}".repeat(40_000));
+    let long = format!("{}END", "x".repeat(LONGEST_LINE * 2 + 5));
+    for line in [
+        euros.as_str(),
+        long.as_str(),
+        &long[..PIECE],
+        &long[..PIECE + 1],
+    ] {
+        for step in [999, 70_000, usize::MAX] {
+            let log = terminal_line(line.as_bytes());
+            let (lines, error) = decode(true, &log, step.min(log.len()));
+            assert_eq!(error, None);
+            let whole: String = lines.iter().map(|(_, text)| text.as_str()).collect();
+            assert!(
+                !whole.contains("2026-"),
+                "a time in {} characters",
+                line.len()
+            );
+            let kept = whole.chars().filter(|c| *c != '\u{fffd}').count();
+            let cuts = line.len() / PIECE;
+            assert!(kept + cuts >= line.chars().count() && kept <= line.chars().count());
+            assert!(whole.ends_with(&line[line.len() - 3..]));
+        }
+    }
+}
+
+#[test]
+fn a_time_that_the_tool_itself_wrote_stays() {
+    let text = format!("{AT} printed by the tool; {AT} again");
+    let log = format!("{AT} {text}\r\n");
+    assert_eq!(decode(true, log.as_bytes(), 10).0, [out(&text)]);
+}

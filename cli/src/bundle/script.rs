@@ -1,0 +1,54 @@
+//! Scripts in a bundle that Windows has touched.
+
+use super::pick::Picked;
+use std::fs::File;
+use std::io::Read;
+
+/// Read of each file.
+const BEGINNING: u64 = 256;
+
+/// Warns of scripts whose first line ends with CR: their interpreter is not found, or stumbles over every line.
+pub(super) fn warnings(files: &[Picked]) -> Vec<String> {
+    let scripts = files.iter().filter(|file| {
+        let mut begin = Vec::new();
+        // What cannot be read is told when it is packed.
+        let read = File::open(&file.path)
+            .and_then(|opened| opened.take(BEGINNING).read_to_end(&mut begin));
+        read.is_ok() && has_carriage_return(&file.name, &begin)
+    });
+    scripts
+        .map(|file| {
+            format!(
+                "`{}` is a script with Windows line ends (CRLF), which Linux does not run; `dos2unix` removes them",
+                file.name
+            )
+        })
+        .collect()
+}
+
+fn has_carriage_return(name: &str, begin: &[u8]) -> bool {
+    let is_script =
+        begin.starts_with(b"#!") || [".sh", ".bash"].iter().any(|end| name.ends_with(end));
+    let line = begin.split(|byte| *byte == b'\n').next();
+    // Without a line end there is nothing to say of it.
+    is_script && begin.contains(&b'\n') && line.is_some_and(|line| line.ends_with(b"\r"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_carriage_return;
+
+    #[test]
+    fn scripts_with_windows_line_ends_are_noticed() {
+        assert!(has_carriage_return("run", b"#!/bin/sh\r\necho\r\n"));
+        assert!(has_carriage_return("run.sh", b"\r\nset -e\r\n"));
+        for (name, text) in [
+            ("run", &b"#!/bin/sh\necho\r\n"[..]),
+            ("users.csv", b"a,b\r\n"),
+            ("run", b"#!/bin/sh\r"),
+            ("run.sh", b""),
+        ] {
+            assert!(!has_carriage_return(name, text), "{name}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::director::Director;
+use crate::exit::Exit;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::time::Duration;
+
+/// Self-signed, marked as an authority, for `localhost`; valid for 100 years from 2026.
+const LOCALHOST: &[u8] = include_bytes!("tests/localhost.pem");
+const KEY: &[u8] = include_bytes!("tests/localhost.key");
+/// Another of this kind, for `other.test`.
+const OTHER: &[u8] = include_bytes!("tests/other.pem");
+
+fn trust(pem: &[u8]) -> Result<Trust, Trouble> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), pem).unwrap();
+    Trust::read(file.path())
+}
+
+fn verified(trusted: &[u8], host: &str, year: u64) -> Result<(), Error> {
+    let Trust(trusted) = trust(trusted).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(trusted.iter().cloned());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+    let chains = chains.build().unwrap();
+    let certificate = CertificateDer::from_pem_slice(LOCALHOST).unwrap();
+    let now = UnixTime::since_unix_epoch(Duration::from_secs((year - 1970) * 31_557_600));
+    let host = ServerName::try_from(host.to_owned()).unwrap();
+    let verifier = Verifier { chains, trusted };
+    verifier
+        .verify_server_cert(&certificate, &[], &host, &[], now)
+        .map(drop)
+}
+
+#[test]
+fn a_trusted_self_signed_certificate_counts_for_its_names_while_it_is_valid() {
+    assert_eq!(verified(LOCALHOST, "localhost", 2028), Ok(()));
+    assert_eq!(verified(LOCALHOST, "127.0.0.1", 2028), Ok(()));
+    assert!(verified(OTHER, "localhost", 2028).is_err());
+    let error = |trusted, host, year| verified(trusted, host, year).unwrap_err().to_string();
+    assert!(error(LOCALHOST, "director.test", 2028).contains("not valid for"));
+    assert!(error(LOCALHOST, "localhost", 2200).contains("expired"));
+    assert!(error(LOCALHOST, "localhost", 2000).contains("not valid yet"));
+}
+
+#[test]
+fn a_file_without_certificates_is_told() {
+    for (pem, why) in [
+        (&b""[..], "no certificate"),
+        (KEY, "no certificate"),
+        (b"\x30\x82", "no certificate"),
+    ] {
+        let trouble = trust(pem).unwrap_err();
+        assert!(trouble.to_string().contains(why), "{trouble}");
+        assert_eq!(trouble.exit(), Exit::Usage);
+    }
+    let broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let trouble = trust(broken).unwrap_err().to_string();
+    assert!(trouble.contains("cannot be used"), "{trouble}");
+}
+
+/// A server with this certificate that says `pong` to whoever trusts it; gives its port.
+fn server() -> u16 {
+    let certificate = CertificateDer::from_pem_slice(LOCALHOST).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(KEY).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = StreamOwned::new(connection, stream.unwrap());
+            // Who does not trust the certificate goes away.
+            if stream.read(&mut [0; 1024]).is_ok() {
+                let answer =
+                    b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\n\"pong\"";
+                let _ = stream.write_all(answer);
+            }
+        }
+    });
+    port
+}
+
+async fn asked(url: &str, trust: &Trust) -> Result<String, Trouble> {
+    Director::trusting(url, trust)?.get("monitoring/ping").await
+}
+
+#[tokio::test]
+async fn a_director_with_a_self_signed_certificate_is_reached_or_explained() {
+    let port = server();
+    let url = format!("https://localhost:{port}");
+    let trusting = trust(LOCALHOST).unwrap();
+    assert_eq!(asked(&url, &trusting).await.unwrap(), "pong");
+    let trouble = asked(&url, &trust(OTHER).unwrap()).await.unwrap_err();
+    assert_eq!(trouble.exit(), Exit::Unreachable);
+    assert!(trouble.to_string().contains("self-signed"), "{trouble}");
+    assert!(trouble.hint().contains("--ca FILE"), "{}", trouble.hint());
+    assert!(!crate::again::may_pass(&trouble));
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_explained() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let _ = stream
+                .unwrap()
+                .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+    });
+    let trouble = asked(&url, &trust(LOCALHOST).unwrap()).await.unwrap_err();
+    assert!(
+        trouble.hint().contains("http://"),
+        "{trouble}: {}",
+        trouble.hint()
+    );
+}

@@ -1,0 +1,305 @@
+//! The file of a log: the whole log, or its beginning and its end. Of a huge log only these are read: what is between
+//! them would take minutes, and the end says how a test came out.
+
+use super::format_line;
+use super::seen::Seen;
+use crate::swarm::{LogLine, SwarmError};
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt};
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+use tokio::fs::File;
+use tokio::io::{AsyncWriteExt, BufWriter};
+use tokio::time::{Instant, timeout_at};
+
+/// How much is kept of a log, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Caps {
+    pub(super) head: usize,
+    pub(super) tail: usize,
+}
+
+/// A log as Docker gives it.
+pub type LogLines = BoxStream<'static, Result<LogLine, SwarmError>>;
+
+/// Opens a log once more, so many lines before its end.
+pub type LastLines<'a> =
+    &'a (dyn Fn(u32) -> BoxFuture<'a, Result<LogLines, SwarmError>> + Send + Sync);
+
+/// Beyond the beginning so many times the length of the end is read line by line; in a log that is longer still, what
+/// is between is skipped.
+const READ_AFTER_HEAD: usize = 4;
+/// Docker counts a line of more than 16 KiB as several.
+const PIECE_BYTES: usize = 16 << 10;
+/// How many lines are asked for at first, at most; many of them may be long.
+const MOST_LAST_LINES: usize = 50_000;
+/// How many when those could not be read in time.
+const FEW_LAST_LINES: u32 = 200;
+
+const TOO_SLOW: &str = "it could not be read to its end in time";
+
+/// How the reading of the beginning ended.
+enum HeadEnd {
+    /// The log is whole.
+    Whole,
+    /// There is more, and time or size forbid to read all of it.
+    More,
+    /// Docker failed.
+    Broken(String),
+}
+
+/// Writes a log. The outer error is the disk's, the inner one Docker's, or that of the clock.
+pub(super) async fn write<S>(
+    path: &Path,
+    mut lines: S,
+    last: Option<LastLines<'_>>,
+    caps: Caps,
+    deadline: Instant,
+) -> io::Result<Result<(), String>>
+where
+    S: Stream<Item = Result<LogLine, SwarmError>> + Unpin,
+{
+    let mut writer = Writer::create(path, caps).await?;
+    let (until, most) = match last {
+        Some(_) => (
+            half_way(deadline),
+            caps.tail.saturating_mul(READ_AFTER_HEAD),
+        ),
+        None => (deadline, usize::MAX),
+    };
+    let head = writer.read_head(&mut lines, most, until).await?;
+    // Docker ends the reading when its stream is dropped.
+    drop(lines);
+    let result = match (head, last) {
+        (HeadEnd::Whole, _) => Ok(()),
+        (HeadEnd::Broken(reason), _) => Err(reason),
+        (HeadEnd::More, Some(last)) => writer.read_end(last, deadline).await,
+        (HeadEnd::More, None) => Err(TOO_SLOW.to_owned()),
+    };
+    writer.finish().await?;
+    Ok(result)
+}
+
+fn half_way(deadline: Instant) -> Instant {
+    let now = Instant::now();
+    now + deadline.saturating_duration_since(now) / 2
+}
+
+struct Writer {
+    file: BufWriter<File>,
+    caps: Caps,
+    head: usize,
+    lines: usize,
+    tail: Tail,
+    seen: Seen,
+}
+
+impl Writer {
+    async fn create(path: &Path, caps: Caps) -> io::Result<Self> {
+        Ok(Self {
+            file: BufWriter::new(File::create(path).await?),
+            caps,
+            head: 0,
+            lines: 0,
+            tail: Tail::new(caps.tail),
+            seen: Seen::default(),
+        })
+    }
+
+    /// Reads until the log ends, or at most so many bytes beyond the beginning.
+    async fn read_head<S>(
+        &mut self,
+        lines: &mut S,
+        most: usize,
+        deadline: Instant,
+    ) -> io::Result<HeadEnd>
+    where
+        S: Stream<Item = Result<LogLine, SwarmError>> + Unpin,
+    {
+        let mut beyond = 0;
+        loop {
+            let line = match timeout_at(deadline, lines.next()).await {
+                Ok(None) => return Ok(HeadEnd::Whole),
+                Ok(Some(Ok(line))) => line,
+                Ok(Some(Err(error))) => return Ok(HeadEnd::Broken(error.to_string())),
+                Err(_) => return Ok(HeadEnd::More),
+            };
+            self.seen.note(&line);
+            self.lines += 1;
+            let text = format_line(&line);
+            if self.head < self.caps.head {
+                self.head += text.len();
+                self.file.write_all(text.as_bytes()).await?;
+                continue;
+            }
+            beyond += text.len();
+            self.tail.push(text);
+            if beyond > most {
+                return Ok(HeadEnd::More);
+            }
+        }
+    }
+
+    /// Fewer lines are asked for when many cannot be read in time.
+    async fn read_end(&mut self, last: LastLines<'_>, deadline: Instant) -> Result<(), String> {
+        let mut problem = Err(TOO_SLOW.to_owned());
+        for (count, until) in [
+            (self.last_lines(), half_way(deadline)),
+            (FEW_LAST_LINES, deadline),
+        ] {
+            match timeout_at(until, self.collect_end(last, count)).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => problem = Err(error.to_string()),
+                Err(_) => {}
+            }
+        }
+        problem
+    }
+
+    /// How many lines the end has, as the lines so far are long.
+    fn last_lines(&self) -> u32 {
+        let read = self.head + self.tail.all_bytes();
+        let usual = (read / self.lines.max(1)).clamp(1, PIECE_BYTES);
+        let count = (self.caps.tail / usual).clamp(FEW_LAST_LINES as usize, MOST_LAST_LINES);
+        u32::try_from(count).unwrap_or(FEW_LAST_LINES)
+    }
+
+    async fn collect_end(&mut self, last: LastLines<'_>, count: u32) -> Result<(), SwarmError> {
+        let mut lines = last(count).await?;
+        let mut seen = self.seen.replay();
+        let mut end = Tail::new(self.caps.tail);
+        let (mut meets, mut first) = (false, String::new());
+        while let Some(line) = lines.next().await {
+            let line = line?;
+            if !seen.is_new(&line) {
+                meets = true;
+                continue;
+            }
+            if first.is_empty() {
+                first.clone_from(&line.at);
+            }
+            end.push(format_line(&line));
+        }
+        self.tail = match meets {
+            true => std::mem::replace(&mut self.tail, Tail::new(0)).followed_by(end),
+            false => end.after_a_gap(self.seen.last(), first),
+        };
+        Ok(())
+    }
+
+    async fn finish(mut self) -> io::Result<()> {
+        self.file.write_all(self.tail.finish().as_bytes()).await?;
+        self.file.flush().await?;
+        self.file.get_ref().sync_all().await
+    }
+}
+
+/// The last lines of a log that is too large.
+struct Tail {
+    cap: usize,
+    lines: VecDeque<String>,
+    bytes: usize,
+    dropped_lines: u64,
+    dropped_bytes: u64,
+    /// Time of the line that was dropped last.
+    dropped_at: String,
+    /// The time of the last line before a part that was not read, and that of the first line behind it.
+    gap: Option<(String, String)>,
+}
+
+impl Tail {
+    fn new(cap: usize) -> Self {
+        Self {
+            cap,
+            lines: VecDeque::new(),
+            bytes: 0,
+            dropped_lines: 0,
+            dropped_bytes: 0,
+            dropped_at: String::new(),
+            gap: None,
+        }
+    }
+
+    fn push(&mut self, line: String) {
+        self.bytes += line.len();
+        self.lines.push_back(line);
+        while self.bytes > self.cap {
+            let Some(first) = self.lines.pop_front() else {
+                return;
+            };
+            self.bytes -= first.len();
+            self.dropped_lines += 1;
+            self.dropped_bytes += first.len() as u64;
+            self.dropped_at = first.split(' ').next().unwrap_or_default().to_owned();
+        }
+    }
+
+    fn all_bytes(&self) -> usize {
+        let dropped = usize::try_from(self.dropped_bytes).unwrap_or(usize::MAX);
+        self.bytes.saturating_add(dropped)
+    }
+
+    /// The lines of `end` come next.
+    fn followed_by(mut self, end: Self) -> Self {
+        if end.dropped_lines > 0 {
+            self.dropped_lines += self.lines.len() as u64 + end.dropped_lines;
+            self.dropped_bytes += self.bytes as u64 + end.dropped_bytes;
+            self.dropped_at = end.dropped_at;
+            self.lines.clear();
+            self.bytes = 0;
+        }
+        end.lines.into_iter().for_each(|line| self.push(line));
+        self
+    }
+
+    /// What was written between the two times was not read.
+    fn after_a_gap(self, before: String, after: String) -> Self {
+        Self {
+            gap: Some((before, after)),
+            ..self
+        }
+    }
+
+    fn finish(self) -> String {
+        let note = match (self.gap, self.dropped_lines) {
+            (Some((before, after)), _) => format!(
+                "{before} stderr ... the log is too large: what was written between {before} and {after} is left out ...\n"
+            ),
+            (None, 0) => String::new(),
+            (None, lines) => format!(
+                "{} stderr ... {lines} lines ({} bytes) left out ...\n",
+                self.dropped_at, self.dropped_bytes
+            ),
+        };
+        std::iter::once(note).chain(self.lines).collect()
+    }
+}
+
+/// The last lines of a file of a log, without their times: at most `count`, each of at most `chars` characters.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(super) async fn last_texts(path: &Path, count: usize, chars: usize) -> io::Result<Vec<String>> {
+    use tokio::io::{AsyncReadExt, AsyncSeekExt, SeekFrom};
+    /// What is read of the end.
+    const BYTES: u64 = 64 << 10;
+    let mut file = File::open(path).await?;
+    let length = file.metadata().await?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(BYTES)))
+        .await?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).await?;
+    let text = String::from_utf8_lossy(&bytes);
+    let mut lines: Vec<&str> = text.lines().collect();
+    if length > BYTES && lines.len() > 1 {
+        // It begins in the middle.
+        lines.remove(0);
+    }
+    let texts = lines.iter().map(|line| super::parse_line(line).text);
+    let mut texts: Vec<String> = texts.filter(|text| !text.trim().is_empty()).collect();
+    texts.drain(..texts.len().saturating_sub(count));
+    let short = |text: String| text.chars().take(chars).collect();
+    Ok(texts.into_iter().map(short).collect())
+}

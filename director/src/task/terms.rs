@@ -1,0 +1,110 @@
+//! What the client of a run asked for beside its definition. It is no part of the definition, so that the same
+//! definition with another timeout is still the same test.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::Duration;
+
+/// What a client asked for when it sent the definition.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Terms {
+    /// Milliseconds after which the run is ended, counted from its acceptance: the queue is included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// Milliseconds after which the run is ended unless its client renews the lease.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lease_ms: Option<u64>,
+    /// The key of the invocation that started the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<Key>,
+}
+
+impl Terms {
+    /// The timeout of the run.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.timeout_ms.map(Duration::from_millis)
+    }
+
+    /// The length of the lease.
+    pub fn lease(&self) -> Option<Duration> {
+        self.lease_ms.map(Duration::from_millis)
+    }
+
+    /// Whether nothing was asked for.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Names one invocation of a client (`Idempotency-Key`): a request that is repeated carries the same key, and
+/// another client another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Key(String);
+
+impl Key {
+    /// Longest key in bytes.
+    const LONGEST: usize = 255;
+
+    /// Reads a key: visible ASCII, with or without the quotes of the IETF draft.
+    ///
+    /// # Errors
+    /// What would be right.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let quoted = text
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'));
+        let key = quoted.unwrap_or(text);
+        let is_visible = key
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'"');
+        match is_visible && (1..=Self::LONGEST).contains(&key.len()) {
+            true => Ok(Self(key.to_owned())),
+            false => Err(format!(
+                "1 to {} visible ASCII characters, for example a UUID",
+                Self::LONGEST
+            )),
+        }
+    }
+}
+
+/// Why the terms of a run end it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expiry {
+    /// It was not over in time.
+    Timeout,
+    /// Its client did not renew the lease.
+    Lease,
+}
+
+impl fmt::Display for Expiry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Timeout => "timeout",
+            Self::Lease => "lease",
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_visible_ascii_with_or_without_quotes() {
+        assert_eq!(Key::parse("\"a-1\"").unwrap(), Key::parse("a-1").unwrap());
+        for wrong in ["", "\"\"", "a b", "a\"b", "\u{e9}", &"x".repeat(256)] {
+            assert!(Key::parse(wrong).is_err(), "{wrong:?}");
+        }
+        assert!(Key::parse(&"x".repeat(255)).is_ok());
+    }
+
+    #[test]
+    fn terms_of_an_old_record_are_empty() {
+        let old: Terms = serde_json::from_str("{}").unwrap();
+        assert!(old.is_empty());
+        assert_eq!(serde_json::to_string(&old).unwrap(), "{}");
+    }
+}
