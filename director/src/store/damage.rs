@@ -3,8 +3,8 @@
 
 use super::panics::caught;
 use super::{
-    Store, StoreError, brief, brief_key, encode, event_key, event_prefix, spec_key, state_key,
-    wish_key,
+    Store, StoreError, brief_key, brief_value, encode, event_key, event_prefix, spec_key,
+    state_key, values, wish_key,
 };
 use crate::task::event::Record;
 use crate::task::machine;
@@ -50,8 +50,10 @@ impl Store {
                 Ok(Some(whole)) if whole.is_folded => {}
                 Ok(Some(whole)) => {
                     tracing::warn!(%task, "the stored state was not the fold of its history; rebuilt");
-                    self.db()?
-                        .insert(state_key(&whole.spec.name), encode(&whole.state)?)?;
+                    let (db, mut batch) = (self.db()?, sled::Batch::default());
+                    let key = state_key(&whole.spec.name);
+                    values::put(&db, &mut batch, key.as_bytes(), encode(&whole.state)?)?;
+                    db.apply_batch(batch)?;
                 }
                 Ok(None) => self.forget_remnant(&task)?,
                 Err(reason) => damages.push(Damage { task, reason }),
@@ -158,9 +160,9 @@ impl Store {
 
     /// A batch that removes all keys of a task.
     pub(super) fn everything_of(&self, name: &TaskName) -> Result<sled::Batch, StoreError> {
-        let mut batch = sled::Batch::default();
-        for key in self.db()?.scan_prefix(event_prefix(name)).keys() {
-            batch.remove(key?);
+        let (db, mut batch) = (self.db()?, sled::Batch::default());
+        for key in db.scan_prefix(event_prefix(name)).keys() {
+            values::remove(&db, &mut batch, &key?)?;
         }
         for key in [
             spec_key(name),
@@ -168,7 +170,7 @@ impl Store {
             state_key(name),
             wish_key(name),
         ] {
-            batch.remove(key.as_bytes());
+            values::remove(&db, &mut batch, key.as_bytes())?;
         }
         Ok(batch)
     }
@@ -176,6 +178,9 @@ impl Store {
 
 /// The task that a key belongs to.
 fn task_of(key: &[u8]) -> Option<String> {
+    if let Some(owner) = values::owner(key) {
+        return task_of(owner);
+    }
     /// `/` and the number.
     const EVENT_TAIL: usize = 1 + size_of::<u64>();
     let slash = key.iter().position(|byte| *byte == b'/')?;
@@ -189,17 +194,17 @@ fn task_of(key: &[u8]) -> Option<String> {
 }
 
 /// Adds all keys of a task to a batch.
-pub(super) fn put(batch: &mut sled::Batch, whole: &Whole) -> Result<(), StoreError> {
+pub(super) fn put(db: &sled::Db, batch: &mut sled::Batch, whole: &Whole) -> Result<(), StoreError> {
     let name = &whole.spec.name;
-    batch.insert(spec_key(name).as_bytes(), encode(&whole.spec)?);
-    batch.insert(
-        brief_key(name).as_bytes(),
-        encode(&brief(whole.spec.clone()))?,
-    );
-    batch.insert(state_key(name).as_bytes(), encode(&whole.state)?);
+    let spec = encode(&whole.spec)?;
+    if let Some(brief) = brief_value(&whole.spec, spec.len())? {
+        values::put(db, batch, brief_key(name).as_bytes(), brief)?;
+    }
+    values::put(db, batch, spec_key(name).as_bytes(), spec)?;
+    values::put(db, batch, state_key(name).as_bytes(), encode(&whole.state)?)?;
     batch.insert(wish_key(name).as_bytes(), encode(&whole.desired)?);
     for record in &whole.history {
-        batch.insert(event_key(name, record.seq), encode(record)?);
+        values::put(db, batch, &event_key(name, record.seq), encode(record)?)?;
     }
     Ok(())
 }

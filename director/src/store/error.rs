@@ -97,8 +97,12 @@ pub(super) fn in_words(error: &sled::Error) -> String {
     }
 }
 
+pub(super) fn is_locked(reason: &str) -> bool {
+    reason.contains("could not acquire lock")
+}
+
 pub(super) fn open_error(path: PathBuf, reason: String) -> StoreError {
-    match reason.contains("could not acquire lock") {
+    match is_locked(&reason) {
         true => StoreError::Locked { path },
         false => StoreError::Open { path, reason },
     }

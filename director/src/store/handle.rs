@@ -1,27 +1,47 @@
 //! sled's database, opened again when it has failed. After its first failed write sled refuses everything, for as long as
 //! it is open; reads may go on meanwhile, as it knows what it had.
+//!
+//! A thread that waits for a write is not always woken when that fails: sled's own error handling forgets it in one
+//! place. Another call of `flush` wakes it.
 
-use super::error::in_words;
+use super::error::{in_words, is_locked};
 use super::panics::caught;
-use super::{StoreError, config};
-use std::fs::{self, File};
-use std::io;
+use super::{StoreError, config, room};
+use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a failed database may take to give its lock back.
+const CLOSING: Duration = Duration::from_secs(5);
+/// Time between two tries to get the lock.
+const LOCK_POLL: Duration = Duration::from_millis(20);
 
 /// An open database.
 #[derive(Clone)]
 pub(super) struct Open {
     db: sled::Db,
-    /// Its log, to be synced.
-    file: std::sync::Arc<File>,
+    /// Its log, to be synced, and to reserve room for.
+    file: Arc<File>,
 }
 
 impl Open {
     pub(super) fn new(dir: &Path) -> Result<Self, String> {
-        let opened = caught(|| config(dir).open())?;
+        let open = || caught(|| config(dir).open());
+        let opened = match open()? {
+            // It writes while it opens: for that the reserve of its log is given back.
+            Err(sled::Error::Io(error)) if error.kind() == ErrorKind::StorageFull => {
+                room::give_back(&dir.join("db")).map_err(|error| error.to_string())?;
+                open()?
+            }
+            opened => opened,
+        };
         let db = opened.map_err(|error| in_words(&error))?;
-        let file = File::open(dir.join("db")).map_err(|error| error.to_string())?;
+        let file = OpenOptions::new().write(true).open(dir.join("db"));
+        let file = file.map_err(|error| error.to_string())?;
         Ok(Self {
             db,
             file: file.into(),
@@ -29,6 +49,7 @@ impl Open {
     }
 }
 
+#[derive(Clone)]
 enum State {
     Usable(Open),
     /// Writes fail, reads may succeed.
@@ -41,6 +62,8 @@ enum State {
 pub(super) struct Handle {
     dir: PathBuf,
     state: Mutex<State>,
+    /// Whether a thread is waking others.
+    waking: Arc<AtomicBool>,
 }
 
 impl Handle {
@@ -48,6 +71,7 @@ impl Handle {
         Self {
             dir: dir.to_path_buf(),
             state: Mutex::new(State::Usable(open)),
+            waking: Arc::default(),
         }
     }
 
@@ -70,6 +94,30 @@ impl Handle {
         }
     }
 
+    /// Its log.
+    pub(super) fn log(&self) -> Result<Arc<File>, StoreError> {
+        Ok(self.open()?.file)
+    }
+
+    /// Wakes threads that wait for a write that has failed. Returns at once.
+    pub(super) fn wake(&self) {
+        // Locked only while it is being opened again: then nobody waits for the old one.
+        let Ok(State::Usable(open) | State::Failed(open)) =
+            self.state.try_lock().as_deref().cloned()
+        else {
+            return;
+        };
+        if self.waking.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let waking = Arc::clone(&self.waking);
+        // On a disk that is only slow this waits as well.
+        thread::spawn(move || {
+            let _ = caught(|| open.db.flush());
+            waking.store(false, Ordering::Release);
+        });
+    }
+
     /// A write has failed.
     pub(super) fn failed(&self) {
         let mut state = self.lock();
@@ -88,11 +136,9 @@ impl Handle {
             return Ok(false);
         }
         let closed = State::Closed("it is being opened again".to_owned());
-        if let State::Failed(open) = std::mem::replace(&mut *state, closed) {
-            // Never closed: closing waits for ever for a write that never ends, and with it all other writes of the
-            // process. The room that is kept on the disk makes this rare.
-            std::mem::forget(open);
-        }
+        // Its lock is given back when the last thread that reads from it is done.
+        let failed = std::mem::replace(&mut *state, closed);
+        thread::spawn(move || drop(failed));
         match reopened(&self.dir) {
             Ok(open) => {
                 *state = State::Usable(open);
@@ -117,15 +163,14 @@ impl Handle {
     }
 }
 
-/// The lock of a database that is never closed stays with its file: a copy has none.
 fn reopened(dir: &Path) -> Result<Open, String> {
-    own_copy(dir).map_err(|error| error.to_string())?;
-    Open::new(dir)
-}
-
-fn own_copy(dir: &Path) -> io::Result<()> {
-    let (log, copy) = (dir.join("db"), dir.join("db.copy"));
-    fs::copy(&log, &copy)?;
-    File::open(&copy)?.sync_all()?;
-    fs::rename(copy, log)
+    let deadline = Instant::now() + CLOSING;
+    loop {
+        match Open::new(dir) {
+            Err(reason) if is_locked(&reason) && Instant::now() < deadline => {
+                thread::sleep(LOCK_POLL);
+            }
+            other => return other,
+        }
+    }
 }

@@ -8,10 +8,11 @@
 //! | --- | --- | --- |
 //! | `meta/format` | version of this layout | `open` |
 //! | `spec/<task>` | the definition, with its secrets | the API, once |
-//! | `brief/<task>` | the definition without environments, for lists; absent in stores of earlier versions | the API, once |
+//! | `brief/<task>` | the definition without environments, for lists; absent when it is hardly smaller, and in stores of earlier versions | the API, once |
 //! | `wish/<task>` | where the task is steered ([`Desired`]) | the API |
 //! | `event/<task>/<seq>` | a fact of the history; `seq` as 8 bytes, big-endian, so that they sort | the task's driver |
 //! | `state/<task>` | the fold of the history, so that a look needs not to fold | the task's driver |
+//! | `part/<key>/<number>` | a part of a value beyond 4 KiB ([`values`]); the number as 4 bytes, big-endian | as the value |
 //!
 //! A task's name has no `/`, so no key is a prefix of another task's key.
 //!
@@ -27,7 +28,7 @@
 //!
 //! # A full disk
 //!
-//! sled refuses everything after its first failed write. So nothing is written while the disk is nearly full
+//! sled refuses everything after its first failed write. So the room for the next writes is reserved before they are made
 //! ([`room`]); should a write fail all the same, the store is opened again ([`handle`]).
 //!
 //! Logs and results are files elsewhere: sled keeps values in its page cache, and they are large.
@@ -40,6 +41,7 @@ mod rescue;
 mod room;
 mod threads;
 mod transfer;
+mod values;
 mod watch;
 
 pub use self::damage::{Damage, KnownRuns};
@@ -61,11 +63,15 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 const FORMAT: &str = "1";
 /// Tasks are small; a large cache would only make the Director's memory grow.
 const CACHE_BYTES: u64 = 4 << 20;
+/// A write that takes so long may be one that sled has forgotten; see [`handle`].
+const STUCK: Duration = Duration::from_secs(5);
 
 /// A task as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,7 +191,7 @@ impl Store {
         })?;
         let (name, spec_value) = (spec.name.clone(), encode(spec)?);
         let (event, state) = (encode(first)?, encode(&state)?);
-        let brief_value = encode(&brief(spec.clone()))?;
+        let brief_value = brief_value(spec, spec_value.len())?;
         let seq = first.seq;
         self.writing(Need::Task, move |store| {
             let _looking = store.look();
@@ -194,11 +200,13 @@ impl Store {
             }
             // Of a damaged task without its definition, events might be there.
             let mut batch = store.everything_of(&name)?;
-            batch.insert(spec_key(&name).as_bytes(), spec_value);
-            batch.insert(brief_key(&name).as_bytes(), brief_value);
-            batch.insert(event_key(&name, seq), event);
-            batch.insert(state_key(&name).as_bytes(), state);
-            batch.remove(wish_key(&name).as_bytes());
+            let db = store.db()?;
+            values::put(&db, &mut batch, spec_key(&name).as_bytes(), spec_value)?;
+            if let Some(brief) = brief_value {
+                values::put(&db, &mut batch, brief_key(&name).as_bytes(), brief)?;
+            }
+            values::put(&db, &mut batch, &event_key(&name, seq), event)?;
+            values::put(&db, &mut batch, state_key(&name).as_bytes(), state)?;
             let written = store.db()?.apply_batch(batch).map_err(StoreError::from);
             if let Err(error) = written.and_then(|_| store.sync()) {
                 // Whoever asked is told that nothing is stored, so nothing may be.
@@ -224,11 +232,13 @@ impl Store {
         record: &Record,
         state: &State,
     ) -> Result<(), StoreError> {
-        let mut batch = sled::Batch::default();
-        batch.insert(event_key(name, record.seq), encode(record)?);
-        batch.insert(state_key(name).as_bytes(), encode(state)?);
+        let (event, state) = (encode(record)?, encode(state)?);
+        let (event_key, state_key) = (event_key(name, record.seq), state_key(name));
         self.writing(Need::Event, move |store| {
-            store.db()?.apply_batch(batch)?;
+            let (db, mut batch) = (store.db()?, sled::Batch::default());
+            values::put(&db, &mut batch, &event_key, event)?;
+            values::put(&db, &mut batch, state_key.as_bytes(), state)?;
+            db.apply_batch(batch)?;
             store.sync()
         })
         .await?;
@@ -473,7 +483,8 @@ impl Store {
         if self.doubtful().contains(name) {
             return Ok(Vec::new());
         }
-        records(self.db()?.scan_prefix(event_prefix(name)))
+        let db = self.db()?;
+        records(&db, db.scan_prefix(event_prefix(name)))
     }
 
     /// The events of a task after the one with the number `seq`.
@@ -485,7 +496,8 @@ impl Store {
             return Ok(Vec::new());
         };
         let all = event_key(name, next)..=event_key(name, u64::MAX);
-        records(self.db()?.range(all))
+        let db = self.db()?;
+        records(&db, db.range(all))
     }
 
     /// Writes a value, to see whether the disk would take a new task.
@@ -519,24 +531,38 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
     {
-        self.reading(move |store| {
-            store.room.check(need)?;
-            store.mend()?;
-            let done = caught(|| work(store)).unwrap_or_else(|panic| Err(StoreError::Io(panic)));
-            if let Err(StoreError::Io(reason)) = &done {
-                tracing::error!(%reason, "the store failed; it is opened again at the next write");
-                store.handle.failed();
+        let mut written = pin!(self.reading(move |store| store.write(need, work)));
+        loop {
+            match tokio::time::timeout(STUCK, &mut written).await {
+                Ok(written) => return written,
+                Err(_) => self.handle.wake(),
             }
-            done
-        })
-        .await
+        }
     }
 
-    /// Opens the store again if it has failed, and removes what was refused half-way.
-    fn mend(&self) -> Result<(), StoreError> {
+    fn write<T>(
+        &self,
+        need: Need,
+        work: impl FnOnce(&Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         if self.handle.reopen_if_failed()? {
             tracing::info!("the store is open again");
         }
+        self.room.check(need, &*self.handle.log()?)?;
+        let done = caught(|| {
+            self.remove_doubtful()?;
+            work(self)
+        });
+        let done = done.unwrap_or_else(|panic| Err(StoreError::Io(panic)));
+        if let Err(StoreError::Io(reason)) = &done {
+            tracing::error!(%reason, "the store failed; it is opened again at the next write");
+            self.handle.failed();
+        }
+        done
+    }
+
+    /// Removes what was refused half-way.
+    fn remove_doubtful(&self) -> Result<(), StoreError> {
         let doubtful = self.doubtful().clone();
         for name in doubtful {
             let _looking = self.look();
@@ -552,10 +578,8 @@ impl Store {
     }
 
     fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, StoreError> {
-        self.db()?
-            .get(key)?
-            .map(|value| decode(key, &value))
-            .transpose()
+        let value = values::get(&self.db()?, key.as_bytes())?;
+        value.map(|value| decode(key, &value)).transpose()
     }
 
     /// To the platter, not only to the page cache; see the top of this module.
@@ -571,11 +595,19 @@ fn brief(mut spec: TaskSpec) -> TaskSpec {
     spec
 }
 
-fn records(pairs: sled::Iter) -> Result<Vec<Record>, StoreError> {
+/// What is stored under `brief/`, if it is so much smaller that lists gain by it.
+fn brief_value(spec: &TaskSpec, spec_bytes: usize) -> Result<Option<Vec<u8>>, StoreError> {
+    let value = encode(&brief(spec.clone()))?;
+    Ok((value.len() < spec_bytes / 2).then_some(value))
+}
+
+fn records(db: &sled::Db, pairs: sled::Iter) -> Result<Vec<Record>, StoreError> {
     let mut records = Vec::new();
     for pair in pairs {
-        let (key, value) = pair?;
-        records.push(decode(&in_text(&key), &value)?);
+        let (key, found) = pair?;
+        if let Some(value) = values::whole(db, &key, found)? {
+            records.push(decode(&in_text(&key), &value)?);
+        }
     }
     Ok(records)
 }
@@ -611,15 +643,15 @@ fn event_key(name: &TaskName, seq: u64) -> Vec<u8> {
     [event_prefix(name).as_bytes(), &seq.to_be_bytes()].concat()
 }
 
-/// A key of an event, with its number in digits.
+/// A key; of an event, with its number in digits.
 fn in_text(key: &[u8]) -> String {
     match key.split_last_chunk::<8>() {
-        Some((prefix, seq)) => format!(
+        Some((prefix, seq)) if key.starts_with(b"event/") => format!(
             "{}{}",
             String::from_utf8_lossy(prefix),
             u64::from_be_bytes(*seq)
         ),
-        None => String::from_utf8_lossy(key).into_owned(),
+        _ => String::from_utf8_lossy(key).into_owned(),
     }
 }
 

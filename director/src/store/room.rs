@@ -1,8 +1,12 @@
-//! Whether there is room on the disk. sled cannot go on after a failed write, so it is not let run into a full disk; and
-//! what is refused is refused before anything was promised.
+//! Whether there is room on the disk. sled cannot go on after a failed write, so it is not let run into a full disk: the
+//! blocks that it will write next are its own beforehand. Like that the tasks that run are recorded also while the
+//! disk is full, and what is refused is refused before anything was promised.
 
 use super::StoreError;
-use rustix::fs::statvfs;
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::io::Errno;
+use std::fs::{File, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,13 +22,29 @@ pub(super) enum Need {
 }
 
 impl Need {
-    /// Bytes that must be free on a disk of `total` bytes: small disks are used, too.
-    fn bytes(self, total: u64) -> u64 {
+    /// Bytes that the store's log must be able to grow by on a disk of `total` bytes: small disks are used, too. A
+    /// definition of a megabyte takes five of the log.
+    fn reserve(self, total: u64) -> u64 {
         match self {
-            Self::Task => (total / 8).min(16 * MIB),
-            Self::Event => (total / 32).min(4 * MIB),
+            Self::Task => (total / 4).min(16 * MIB),
+            Self::Event => (total / 16).min(4 * MIB),
         }
     }
+
+    /// Bytes that must be free besides.
+    fn free(self, total: u64) -> u64 {
+        match self {
+            Self::Task => (total / 8).min(64 * MIB),
+            Self::Event => 0,
+        }
+    }
+}
+
+/// How full a disk is.
+#[derive(Debug, Clone, Copy)]
+struct Disk {
+    total: u64,
+    free: u64,
 }
 
 /// The disk of a directory. Cheap to clone.
@@ -36,46 +56,92 @@ impl Room {
         Self(Arc::new(dir.to_path_buf()))
     }
 
-    /// Whether there is room. A disk that does not say how full it is counts as one with room.
+    /// Makes sure that there is room, in `log` and besides. A disk that does not say how full it is counts as one with
+    /// room.
     ///
     /// # Errors
     /// [`StoreError::Full`].
-    pub(super) fn check(&self, need: Need) -> Result<(), StoreError> {
-        match statvfs(self.0.as_path()) {
-            Ok(disk) => enough(
-                need,
-                disk.f_blocks.saturating_mul(disk.f_frsize),
-                disk.f_bavail.saturating_mul(disk.f_frsize),
-            ),
-            Err(_) => Ok(()),
-        }
+    pub(super) fn check(&self, need: Need, log: &File) -> Result<(), StoreError> {
+        let Ok(found) = statvfs(self.0.as_path()) else {
+            return Ok(());
+        };
+        let disk = Disk {
+            total: found.f_blocks.saturating_mul(found.f_frsize),
+            free: found.f_bavail.saturating_mul(found.f_frsize),
+        };
+        enough(disk, need.free(disk.total))?;
+        reserve(log, disk, need.reserve(disk.total))
     }
 }
 
-fn enough(need: Need, total: u64, free: u64) -> Result<(), StoreError> {
-    let needed = need.bytes(total);
-    match free < needed {
-        true => Err(StoreError::Full { free, needed }),
+fn enough(disk: Disk, needed: u64) -> Result<(), StoreError> {
+    match disk.free < needed {
+        true => Err(StoreError::Full {
+            free: disk.free,
+            needed,
+        }),
         false => Ok(()),
     }
 }
 
+/// Takes `bytes` of the disk for the end of `log`, unless it has them already. Its length stays.
+fn reserve(log: &File, disk: Disk, bytes: u64) -> Result<(), StoreError> {
+    let length = log.metadata().map(|found| found.len());
+    let length = length.map_err(|error| StoreError::Io(error.to_string()))?;
+    match fallocate(log, FallocateFlags::KEEP_SIZE, length, bytes.max(1)) {
+        Ok(()) => Ok(()),
+        Err(Errno::NOSPC | Errno::DQUOT) => Err(StoreError::Full {
+            free: disk.free,
+            needed: bytes,
+        }),
+        // Some file systems cannot reserve: then what is free has to do.
+        Err(_) => enough(disk, bytes),
+    }
+}
+
+/// Gives back to the disk what `log` has reserved.
+pub(super) fn give_back(log: &Path) -> io::Result<()> {
+    let log = OpenOptions::new().write(true).open(log)?;
+    let length = log.metadata()?.len();
+    let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    // Some file systems do it for the one, some for the other.
+    let _ = fallocate(&log, hole, length, Need::Task.reserve(u64::MAX));
+    log.set_len(length)
+}
+
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt;
 
     #[test]
     fn new_tasks_are_refused_before_those_that_run_have_to_wait() {
         let total = 100 << 30;
-        assert!(enough(Need::Task, total, 17 * MIB).is_ok());
-        assert!(enough(Need::Task, total, 15 * MIB).is_err());
-        assert!(enough(Need::Event, total, 5 * MIB).is_ok());
-        assert!(enough(Need::Event, total, 3 * MIB).is_err());
+        let disk = |free| Disk { total, free };
+        let [task, event] = [Need::Task, Need::Event].map(|need| need.free(total));
+        assert!(enough(disk(65 * MIB), task).is_ok());
+        assert!(enough(disk(63 * MIB), task).is_err());
+        assert!(enough(disk(0), event).is_ok());
+        assert!(Need::Task.reserve(total) > Need::Event.reserve(total));
     }
 
     #[test]
     fn a_small_disk_and_one_without_a_size_can_be_used() {
-        assert!(enough(Need::Task, 16 * MIB, 3 * MIB).is_ok());
-        assert!(enough(Need::Task, 0, 0).is_ok());
+        for total in [0, 16 * MIB] {
+            let needed = Need::Task.free(total) + Need::Task.reserve(total);
+            assert!(needed <= total / 2);
+        }
+    }
+
+    #[test]
+    fn the_log_keeps_its_length_and_gets_blocks() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = File::create(dir.path().join("log")).unwrap();
+        log.set_len(100).unwrap();
+        Room::of(dir.path()).check(Need::Event, &log).unwrap();
+        let found = log.metadata().unwrap();
+        assert_eq!(found.len(), 100);
+        assert!(found.blocks() > 0, "nothing is reserved");
     }
 }

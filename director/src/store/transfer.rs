@@ -103,7 +103,7 @@ impl Store {
         if tasks > 0 {
             return Err(ImportError::NotEmpty { tasks });
         }
-        let mut batch = sled::Batch::default();
+        let (db, mut batch) = (self.db()?, sled::Batch::default());
         let mut names = BTreeSet::new();
         for (number, line) in (1..).zip(lines.lines()) {
             let line = line?;
@@ -115,13 +115,13 @@ impl Store {
                 reason,
             };
             let whole = read_line(&line).map_err(wrong)?;
-            put(&mut batch, &whole)?;
+            put(&db, &mut batch, &whole)?;
             let name = whole.spec.name;
             if !names.insert(name.clone()) {
                 return Err(wrong(format!("the task `{name}` is there twice")));
             }
         }
-        self.db()?.apply_batch(batch).map_err(StoreError::from)?;
+        db.apply_batch(batch).map_err(StoreError::from)?;
         self.sync()?;
         Ok(names.len())
     }

@@ -120,7 +120,8 @@ impl Zipping {
             return Ok(());
         }
         let file = File::open(entry.path)?;
-        self.zip.start_file(entry.name, options(&file.metadata()?)?)?;
+        self.zip
+            .start_file(entry.name, options(&file.metadata()?)?)?;
         self.file = Some(file);
         Ok(())
     }
