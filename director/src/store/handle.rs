@@ -7,8 +7,8 @@
 use super::error::{in_words, is_locked};
 use super::panics::caught;
 use super::{StoreError, config, room};
-use std::fs::{File, OpenOptions};
-use std::io::ErrorKind;
+use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,15 +30,8 @@ pub(super) struct Open {
 
 impl Open {
     pub(super) fn new(dir: &Path) -> Result<Self, String> {
-        let open = || caught(|| config(dir).open());
-        let opened = match open()? {
-            // It writes while it opens: for that the reserve of its log is given back.
-            Err(sled::Error::Io(error)) if error.kind() == ErrorKind::StorageFull => {
-                room::give_back(&dir.join("db")).map_err(|error| error.to_string())?;
-                open()?
-            }
-            opened => opened,
-        };
+        make_way(dir).map_err(|error| error.to_string())?;
+        let opened = caught(|| config(dir).open())?;
         let db = opened.map_err(|error| in_words(&error))?;
         let file = OpenOptions::new().write(true).open(dir.join("db"));
         let file = file.map_err(|error| error.to_string())?;
@@ -47,6 +40,28 @@ impl Open {
             file: file.into(),
         })
     }
+}
+
+/// sled writes a short cut to the end of its log while it opens. On a full disk it needs what the log has reserved; and
+/// one that was not finished, for example because the disk was full, it takes for damage.
+fn make_way(dir: &Path) -> io::Result<()> {
+    let log = match OpenOptions::new().write(true).open(dir.join("db")) {
+        Ok(log) => log,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    // The lock that sled takes as well: the files of another Director stay as they are.
+    if log.try_lock().is_err() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            fs::remove_file(path)?;
+        }
+    }
+    room::give_back(&log)
 }
 
 #[derive(Clone)]

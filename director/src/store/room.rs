@@ -5,7 +5,7 @@
 use super::StoreError;
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use rustix::io::Errno;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -99,13 +99,12 @@ fn reserve(log: &File, disk: Disk, bytes: u64) -> Result<(), StoreError> {
     }
 }
 
-/// Gives back to the disk what `log` has reserved.
-pub(super) fn give_back(log: &Path) -> io::Result<()> {
-    let log = OpenOptions::new().write(true).open(log)?;
+/// Gives back to the disk what `log`, to which nobody writes, has reserved.
+pub(super) fn give_back(log: &File) -> io::Result<()> {
     let length = log.metadata()?.len();
     let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     // Some file systems do it for the one, some for the other.
-    let _ = fallocate(&log, hole, length, Need::Task.reserve(u64::MAX));
+    let _ = fallocate(log, hole, length, Need::Task.reserve(u64::MAX));
     log.set_len(length)
 }
 

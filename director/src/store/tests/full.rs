@@ -123,3 +123,16 @@ async fn a_write_that_meets_a_full_disk_costs_no_acknowledged_task_and_no_restar
         }
     }
 }
+
+#[tokio::test]
+async fn what_a_start_on_a_full_disk_has_left_is_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let one = spec("one");
+    let store = Store::open(dir.path()).unwrap();
+    let state = fill(&store, &one, 2).await;
+    drop(store);
+    drop(reopen(dir.path()));
+    std::fs::write(dir.path().join("snap.0000000000FFFFFF.generating"), "half").unwrap();
+    let store = reopen(dir.path());
+    assert_eq!(store.load(&one.name).unwrap().unwrap().state, state);
+}
