@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: help demo down test check unit jenkins swarm nodes soak bench build release dist images image-director stack fmt openapi clean
+.PHONY: help demo down test check unit jenkins swarm swarm-one swarm-three nodes soak bench build release dist images image-director stack fmt openapi clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,7 +28,7 @@ check: ## formatting and lints
 unit: ## tests that need no Docker; with a running Swarm also the suites that run on both
 	ATQ_TEST_SWARM=$$(deploy/has-swarm.sh && echo 1 || true) cargo test --locked --no-fail-fast --workspace --exclude atq-tests
 
-swarm: ## tests on the real Swarm of this machine, two at a time, and on one of three nodes
+swarm: ## tests on the real Swarm of this machine, and beside them those on one of three nodes
 	@deploy/setup.sh image-director
 	@deploy/setup.sh image-locust
 	@deploy/setup.sh image-shell
@@ -38,7 +38,15 @@ swarm: ## tests on the real Swarm of this machine, two at a time, and on one of 
 	@deploy/setup.sh strangers
 	@deploy/setup.sh gitlab-ci-local
 	cargo build --locked -p atq-director -p atq-cli
-	cargo test --locked --no-fail-fast -p atq-tests -- --test-threads=2
+	cargo test --locked -p atq-tests --no-run
+	cargo test --locked -p atq-tests --lib --bins
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target swarm-one swarm-three
+
+swarm-one:
+	cargo test --locked -p atq-tests --test swarm -- --test-threads=3
+
+swarm-three:
+	cargo test --locked -p atq-tests --test nodes
 
 jenkins: ## tests of the step for Jenkins, and of the script for agents without atq
 	@deploy/jenkins/test.sh
