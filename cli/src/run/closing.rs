@@ -2,6 +2,7 @@
 
 use crate::exit::Exit;
 use crate::out::{ASIDE, BAD, DOUBT, GOOD};
+use crate::terminal;
 use anstyle::Style;
 use atq_api_spec::report::CriterionResult;
 use atq_api_spec::task::Task;
@@ -64,9 +65,9 @@ fn criteria(results: &[CriterionResult]) -> Vec<String> {
     results.iter().map(line).collect()
 }
 
-/// A line of a log of the tool; what would steer the terminal is replaced.
+/// A line of a log of the tool. It has no colours of its own: nothing in it steers a terminal.
 pub fn log_line(text: &str) -> String {
-    format!("  | {}", text.replace(char::is_control, "\u{fffd}"))
+    format!("  | {}", terminal::foreign(text))
 }
 
 fn failure(task: &Task) -> Vec<String> {
@@ -148,7 +149,7 @@ mod tests {
         NOT RUN nightly (exit code 4: the test could not be run; the reason is told)
           the run failed in the step `resolve`
           `worker_failed`: worker 2: No such image: nothing:1
-          | red �[31m
+          | red \u001b[31m
           hint: is it on every node?
         ");
     }
