@@ -5,7 +5,7 @@ use crate::args::Named;
 use crate::director::segment;
 use crate::exit::Exit;
 use crate::out::{ASIDE, BAD, DOUBT, GOOD};
-use crate::run::closing::log_line;
+use crate::run::closing::{log_line, reasons};
 use crate::table::{NOTHING, millis, table, word};
 use crate::trouble::Trouble;
 use anstyle::Style;
@@ -46,7 +46,7 @@ async fn hosts(context: &Context, name: &str) -> Hosts {
 /// A task as people read it; with colours.
 fn lines(task: &Task, hosts: &Hosts) -> Vec<String> {
     let mut lines = vec![headline(task)];
-    lines.extend(task.judgement.iter().flat_map(verdict));
+    lines.extend(task.judgement.iter().flat_map(|given| verdict(given, task)));
     lines.extend(task.failure.iter().flat_map(failure));
     lines.extend(
         task.leftovers
@@ -94,14 +94,14 @@ fn headline(task: &Task) -> String {
     )
 }
 
-fn verdict(judgement: &Judgement) -> Vec<String> {
+fn verdict(judgement: &Judgement, task: &Task) -> Vec<String> {
     let style = match judgement.verdict {
         Verdict::Pass => GOOD,
         Verdict::Fail => BAD,
         Verdict::Invalid => DOUBT,
     };
     let verdict = format!("verdict: {style}{}{style:#}", word(&judgement.verdict));
-    let reasons = judgement.reasons.iter().map(|reason| format!("  {reason}"));
+    let reasons = reasons(task).map(|reason| format!("  {reason}"));
     let criteria = judgement.criteria.iter().map(criterion);
     std::iter::once(verdict)
         .chain(reasons)
@@ -304,9 +304,12 @@ mod tests {
         insta::assert_snapshot!(shown(json!({
             "status": "errored", "step": "cleanup", "error": "a worker failed",
             "failure": {"step": "workers", "code": "worker_failed", "message": "a worker failed", "hint": "look at its log"},
+            "verdict": "invalid",
+            "judgement": {"verdict": "invalid", "reasons": ["the run failed in the step `workers`: a worker failed"]},
             "leftovers": ["network `load-x1`"],
         })), @"
         `load` errored; step cleanup
+        verdict: invalid
         failed in step workers: a worker failed (worker_failed)
         hint: look at its log
         not removed yet: network `load-x1`
