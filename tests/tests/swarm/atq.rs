@@ -1,10 +1,12 @@
 //! The command line runs tests on the real Swarm, and its exit code tells how they ended.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use atq_api_spec::task::{Step, Task};
 use atq_tests::cli::{Atq, Ended};
+use atq_tests::client::Client;
 use atq_tests::director::free_port;
 use atq_tests::image::Image;
-use atq_tests::stage::{Stage, small_task, with};
+use atq_tests::stage::{PATIENCE, Stage, small_task, with};
 use serde_json::{Value, json};
 
 const IMAGE: &str = "atq-test-atq:dev";
@@ -150,11 +152,73 @@ async fn is_detached(atq: &Atq) -> Result<()> {
     Ok(())
 }
 
+/// A client that is killed cannot end its test; the Director does it.
+async fn outlives_its_client(atq: &Atq, client: &Client, name: &str, limit: &str) -> Result<()> {
+    let file = atq.definition(&endless(name))?;
+    let args = ["run", file.as_str(), limit];
+    let ended = atq.run_until(&args, "the test runs", "KILL").await?;
+    ensure!(ended.code.is_none(), "{ended:#?}");
+    let done = client.done(name, PATIENCE).await?;
+    let failure = done.failure.as_ref().context("it has no failure")?;
+    let code = match limit.starts_with("--lease") {
+        true => "lease_expired",
+        false => "timeout",
+    };
+    ensure!(failure.code == code, "{name}: {failure:?}");
+    Ok(())
+}
+
+/// A second invocation with an equal definition watches; when it is cancelled the test goes on.
+async fn is_watched_by_two(atq: &Atq, client: &Client) -> Result<()> {
+    let task = endless("atq-two");
+    let file = atq.definition(&task)?;
+    let args = ["run", file.as_str(), "--json"];
+    let first = async {
+        let ended = atq.run(&args).await?;
+        expect(ended, &"the first of two".into(), 6)
+    };
+    let second = async {
+        let running = |task: &Task| task.step == Step::Running;
+        client.until("atq-two", PATIENCE, running).await?;
+        let ended = atq.run_until(&args, "another", "TERM").await?;
+        let task = client.task("atq-two").await?;
+        ensure!(task.step == Step::Running, "{ended:#?} {task:#?}");
+        client.stop("atq-two").await?;
+        Ok(())
+    };
+    tokio::try_join!(first, second).map(drop)
+}
+
+/// Only files that `atq` wrote are replaced or removed; the rest is told before the test begins.
+async fn keeps_files_of_others(atq: &Atq) -> Result<()> {
+    let place = atq.dir.path().join("place");
+    std::fs::create_dir_all(place.join("logs"))?;
+    let own = ["baseline.csv", "logs/app.log"];
+    for name in own {
+        std::fs::write(place.join(name), "mine")?;
+    }
+    let task = sampled("atq-files", "p95 < 500ms");
+    let more = ["--results", "place", "--replace"];
+    for _ in 0..2 {
+        ends(atq, &task, &more, 0).await?;
+        for name in own {
+            ensure!(std::fs::read(place.join(name))? == b"mine", "{name}");
+        }
+        ensure!(place.join("report.html").is_file(), "no report");
+    }
+    std::fs::write(place.join("report.html"), "mine")?;
+    let ended = ends(atq, &task, &more, 2).await?;
+    ensure!(ended.err.contains("report.html"), "{ended:#?}");
+    ensure!(std::fs::read(place.join("report.html"))? == b"mine");
+    Ok(())
+}
+
 #[tokio::test]
 async fn every_end_has_its_exit_code() -> Result<()> {
     let image = Image::shell(IMAGE).await?;
     let stage = Stage::open_with("test-atq", "maxConcurrentTasks: 32\n").await?;
-    let atq = Atq::at(&stage.client().url)?;
+    let client = stage.client();
+    let atq = Atq::at(&client.url)?;
     tokio::try_join!(
         passes(&atq),
         fails(&atq),
@@ -164,6 +228,10 @@ async fn every_end_has_its_exit_code() -> Result<()> {
         is_stopped(&atq, "atq-int", "INT"),
         is_refused(&atq),
         is_detached(&atq),
+        outlives_its_client(&atq, &client, "atq-killed", "--timeout=8s"),
+        outlives_its_client(&atq, &client, "atq-lease", "--lease=5s"),
+        is_watched_by_two(&atq, &client),
+        keeps_files_of_others(&atq),
     )?;
     stage.close().await?;
     drop(image);
