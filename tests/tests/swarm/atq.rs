@@ -6,6 +6,7 @@ use atq_tests::cli::{Atq, Ended};
 use atq_tests::client::Client;
 use atq_tests::director::free_port;
 use atq_tests::image::Image;
+use atq_tests::nodes::until;
 use atq_tests::stage::{PATIENCE, Stage, small_task, with};
 use serde_json::{Value, json};
 
@@ -178,8 +179,11 @@ async fn is_watched_by_two(atq: &Atq, client: &Client) -> Result<()> {
         expect(ended, &"the first of two".into(), 6)
     };
     let second = async {
-        let running = |task: &Task| task.step == Step::Running;
-        client.until("atq-two", PATIENCE, running).await?;
+        let runs = async || {
+            let answer = client.get("/api/task/atq-two").await?;
+            Ok(answer.status().is_success() && answer.json::<Task>().await?.step == Step::Running)
+        };
+        until("the first one's test runs", PATIENCE, runs).await?;
         let ended = atq.run_until(&args, "another", "TERM").await?;
         let task = client.task("atq-two").await?;
         ensure!(task.step == Step::Running, "{ended:#?} {task:#?}");

@@ -84,7 +84,7 @@ async fn ctrl_c_in_the_middle_of_the_demo_leaves_nothing() -> Result<()> {
     let status = child.wait()?;
     let text = std::fs::read_to_string(&output)?;
     ensure!(status.code() == Some(130), "{status}\n{text}");
-    for label in ["com.atq.task=atq-demo", "com.atq.demo=target"] {
+    for label in ["com.atq.task=atq-demo", "atq.demo=target"] {
         let left = labelled(label).await?;
         ensure!(left.is_empty(), "{left:?}\n{text}");
     }

@@ -1,5 +1,5 @@
 //! Tests on the real Swarm of this machine, and of pages in a real browser. Each has a Director of its own, so
-//! that they run beside each other.
+//! that they run beside each other; `ALONE` in the Makefile has those that do not.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod atq;

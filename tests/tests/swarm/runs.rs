@@ -169,7 +169,7 @@ async fn more_tasks_than_may_run_wait_in_order() -> Result<()> {
 async fn a_task_joins_the_network_of_the_system_under_test() -> Result<()> {
     let stage = Stage::open("test-networks").await?;
     let client = stage.client();
-    let target = Target::start("atq-test-target", "com.atq.test=networks").await?;
+    let target = Target::start("atq-test-target", "atq.test=networks").await?;
     let task = with(
         small_task("joins", 1),
         "/master/networks",

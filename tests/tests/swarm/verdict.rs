@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 
 const TARGET: &str = "atq-verdict-target";
-const TARGET_LABEL: &str = "com.atq.test=verdict-target";
+const TARGET_LABEL: &str = "atq.test=verdict-target";
 const WORKERS: u32 = 2;
 
 /// The demo's test with two workers, which makes so many samples in each of their two threads.
