@@ -171,7 +171,7 @@ async fn what_a_run_leaves_comes_back_whole() -> Result<()> {
     );
     let listed = text(&url, &["events", "evidence"]).await?;
     ensure!(
-        listed.lines().count() == told.len() && listed.contains(" masterStarted\n"),
+        listed.lines().count() == told.len() && listed.contains(" master running\n"),
         "{listed}"
     );
 
