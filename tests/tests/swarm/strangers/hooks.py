@@ -51,6 +51,12 @@ def map_body(ctx, body):
     return body
 
 
+@schemathesis.hook
+def filter_query(ctx, query):
+    """An empty object or list is sent as nothing, and a parameter without a value counts as not given."""
+    return not isinstance(query, dict) or not any(value in ({}, []) for value in query.values())
+
+
 def runnable(body, image):
     """The generated definition with services that can be started and no more than a second to wait."""
     runs = {key: body[key] for key in ("name", "maxDuration", "minSamples", "exclusive", "onWorkerLoss", "delivery") if key in body}
