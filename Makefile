@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: help demo down test check unit jenkins swarm nodes soak bench build release dist images image-director stack fmt openapi clean
+.PHONY: help demo down test check unit jenkins swarm swarm-together swarm-alone swarm-nodes nodes soak bench build release dist images image-director stack fmt openapi clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,7 +28,7 @@ check: ## formatting and lints
 unit: ## tests that need no Docker; with a running Swarm also the suites that run on both
 	ATQ_TEST_SWARM=$$(deploy/has-swarm.sh && echo 1 || true) cargo test --locked --no-fail-fast --workspace --exclude atq-tests
 
-swarm: ## tests on the real Swarm of this machine, two at a time, and on one of three nodes
+swarm: ## tests on the real Swarm of this machine, and on one of three nodes
 	@deploy/setup.sh image-director
 	@deploy/setup.sh image-locust
 	@deploy/setup.sh image-shell
@@ -38,7 +38,22 @@ swarm: ## tests on the real Swarm of this machine, two at a time, and on one of 
 	@deploy/setup.sh strangers
 	@deploy/setup.sh gitlab-ci-local
 	cargo build --locked -p atq-director -p atq-cli
-	cargo test --locked --no-fail-fast -p atq-tests -- --test-threads=2
+	cargo test --locked -p atq-tests --no-run
+	cargo test --locked -p atq-tests --lib --bins
+	@$(MAKE) --no-print-directory --keep-going swarm-together swarm-alone swarm-nodes
+
+# They count all that is on the machine, or load it for a few seconds only: nothing may run beside them.
+ALONE := fifteen_tasks_and_four_kills_leave_nothing no_volume_is_left_and_large_results_come_whole \
+  every_example_passes_as_its_readme_says
+
+swarm-together:
+	cargo test --locked -p atq-tests --test swarm -- --test-threads=2 $(addprefix --skip ,$(ALONE))
+
+swarm-alone:
+	cargo test --locked -p atq-tests --test swarm -- --test-threads=1 $(ALONE)
+
+swarm-nodes:
+	cargo test --locked -p atq-tests --test nodes
 
 jenkins: ## tests of the step for Jenkins, and of the script for agents without atq
 	@deploy/jenkins/test.sh

@@ -17,7 +17,8 @@ HELP
 }
 
 # Docker filters labels by whole names only, so these are all that the project gives.
-LABELS=(com.atq.task com.atq.run com.atq.role com.atq.director com.atq.test com.atq.demo)
+LABELS=(com.atq.task com.atq.run com.atq.role com.atq.director com.atq.test com.atq.demo
+  atq.test atq.demo)
 
 # labelled KIND-COMMAND...: ids of the objects that have any of our labels.
 labelled() {

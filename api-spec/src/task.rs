@@ -334,6 +334,10 @@ pub struct Task {
     /// Exit code of the master: the worst one when it has several replicas.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i64>,
+    /// Requests in 1000 seconds, which is the `throughput` of the report times 1000; absent without a report that has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 41840)]
+    pub requests_per_1000_seconds: Option<u64>,
     /// What the run says of what it tested, in one word; absent until the step `report` is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,

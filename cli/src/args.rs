@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// Runs distributed load tests with an ATQ Director.
 #[derive(Debug, Parser)]
-#[command(name = "atq", version, disable_help_subcommand = true, after_help = exit_codes())]
+#[command(name = "atq", version, after_help = exit_codes())]
 pub struct Args {
     /// Where the Director is; else `url` of the configuration file, else http://127.0.0.1:8080.
     // A value of the environment is not shown in the help, since it may hold a password.
@@ -59,6 +59,7 @@ pub enum Command {
     /// List the bundles, show one, or remove one.
     Bundles(Bundles),
     /// List the tasks, newest first.
+    #[command(visible_alias = "ls")]
     Ps(Ps),
     /// Show a task.
     Show(Named),
@@ -294,9 +295,10 @@ pub struct Results {
     /// Name of the task.
     #[arg(value_name = "NAME")]
     pub name: String,
-    /// Where to put the files; a name that ends with `.zip` is the archive itself, `-` standard output.
-    #[arg(long, short = 'o', value_name = "DIR|ZIP", default_value = ".")]
-    pub output: PathBuf,
+    /// Where to put the files; a name that ends with `.zip` is the archive itself, `-` standard output. By default
+    /// a directory of the task's name.
+    #[arg(long, short = 'o', value_name = "DIR|ZIP")]
+    pub output: Option<PathBuf>,
 }
 
 /// `atq report`.

@@ -13,6 +13,9 @@ mod tests;
 /// The code of a failure that is the tool's own: the master ended with another code than 0.
 const MASTER_EXIT: &str = "master_exit";
 
+/// What a criterion has seen in a run without samples. Its verdict is `invalid`, which the test case of the run shows.
+const NOTHING_SEEN: &str = "no sample";
+
 /// The document for a task that is over: a test case for the run itself, and one for each criterion.
 ///
 /// The run is a *failure* when the test tool failed, an *error* when the test could not be run, took too
@@ -94,20 +97,23 @@ fn criteria(task: &Task) -> Vec<TestCase> {
         .judgement
         .as_ref()
         .map_or(&[][..], |given| &given.criteria);
-    if judged.is_empty() {
-        let status = || skipped("the run was not judged by it");
-        let criteria = task.criteria.iter();
-        return criteria.map(|one| case(task, one, status())).collect();
-    }
-    let judged = judged.iter();
+    let is_judged = |wanted: &String| judged.iter().any(|one| one.criterion == *wanted);
+    let unjudged = task.criteria.iter().filter(|one| !is_judged(one));
+    let status = || skipped("the run was not judged by it");
+    let judged = judged
+        .iter()
+        .map(|one| case(task, &one.criterion, criterion_status(one)));
     judged
-        .map(|one| case(task, &one.criterion, criterion_status(one)))
+        .chain(unjudged.map(|one| case(task, one, status())))
         .collect()
 }
 
 fn criterion_status(one: &CriterionResult) -> TestCaseStatus {
     if one.holds {
         return TestCaseStatus::success();
+    }
+    if one.seen == NOTHING_SEEN {
+        return skipped("the run was not judged by it: it has no sample");
     }
     let message = format!("{}: seen {}", one.criterion, one.seen);
     let body = format!("seen {}, wanted {}", one.seen, one.wanted);

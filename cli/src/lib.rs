@@ -64,19 +64,37 @@ pub async fn run(args: Args) -> Exit {
     }
 }
 
-/// A command line that cannot be read: the JSON document about it, if one is wanted. The words are clap's.
-pub fn misunderstood(fault: &clap::Error) {
+/// Writes what clap has to say about the command line: help and version to standard output, errors to standard error,
+/// and with `--json` also the JSON document about an error. Gives the exit code.
+pub fn misunderstood(fault: &clap::Error) -> u8 {
+    let out = Out::new(wants_json());
+    if fault.use_stderr() {
+        out.failure(&Trouble::usage(
+            summary(fault),
+            "`--help` shows what there is",
+        ));
+    }
+    // An error quotes arguments, which may hold control sequences; help has none, and keeps clap's colours.
+    match fault.use_stderr() && out.watched {
+        true => out.progress(fault.render().to_string().trim_end()),
+        false => drop(fault.print()),
+    }
+    u8::try_from(fault.exit_code()).unwrap_or(Exit::Usage.code())
+}
+
+fn wants_json() -> bool {
     let words = std::env::args_os().take_while(|word| word != "--");
-    if fault.use_stderr() && words.skip(1).any(|word| word == "--json") {
-        let text = fault.to_string();
-        let line = text.lines().next().unwrap_or_default();
-        let message = match fault.kind() {
-            clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-                "a command is missing"
-            }
-            _ => line.strip_prefix("error: ").unwrap_or(line),
-        };
-        Out::new(true).failure(&Trouble::usage(message, "`--help` shows what there is"));
+    words.skip(1).any(|word| word == "--json")
+}
+
+fn summary(fault: &clap::Error) -> String {
+    let text = fault.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    match fault.kind() {
+        clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            "a command is missing".to_owned()
+        }
+        _ => line.strip_prefix("error: ").unwrap_or(line).to_owned(),
     }
 }
 

@@ -471,3 +471,38 @@ async fn only_https_needs_the_certificates_of_the_machine() {
     assert_eq!(code, Some(4), "{err}");
     assert!(err.contains("SSL_CERT_FILE"), "{err}");
 }
+
+#[tokio::test]
+async fn help_and_ls_are_commands() {
+    let director = director([("GET /task?limit=20", ok(json!({"tasks": []})))]).await;
+    let listed = director.atq(&["ls", "--json"]).await;
+    assert_eq!(listed.json()["tasks"], json!([]));
+    for (args, words) in [
+        (&["help"][..], "[alias: ls]"),
+        (&["help", "run"], "Usage: atq run"),
+    ] {
+        let help = director.atq(args).await;
+        assert!(help.code == 0 && help.out.contains(words), "{}", help.out);
+    }
+    assert_eq!(director.atq(&["help", "nothing"]).await.code, 2);
+}
+
+#[tokio::test]
+async fn results_go_into_a_directory_of_the_name_and_none_is_left_without_them() {
+    let director = director([(
+        "GET /task/gone/results",
+        vec![(404, absent("no_task", "no task"))],
+    )])
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_atq"))
+        .args(["results", "gone"])
+        .current_dir(dir.path())
+        .env("ATQ_URL", &director.url)
+        .env("ATQ_CLI_CONFIG", "/dev/null")
+        .output()
+        .await
+        .unwrap();
+    assert!(!output.status.success());
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}

@@ -11,7 +11,7 @@ const BEGINNING: u64 = 256;
 pub(super) fn warnings(files: &[Picked]) -> Vec<String> {
     let scripts = files.iter().filter(|file| {
         let mut begin = Vec::new();
-        // What cannot be read is told when it is packed.
+        // Packing reports files that cannot be read.
         let read = File::open(&file.path)
             .and_then(|opened| opened.take(BEGINNING).read_to_end(&mut begin));
         read.is_ok() && has_carriage_return(&file.name, &begin)

@@ -2,6 +2,7 @@
 
 use crate::Context;
 use crate::args::Events;
+use crate::commands::sentence::sentence;
 use crate::commands::stdout::{Colours, Lines};
 use crate::director::segment;
 use crate::events::{End, follow};
@@ -9,7 +10,6 @@ use crate::exit::Exit;
 use crate::out::ASIDE;
 use crate::trouble::Trouble;
 use atq_api_spec::task::{TaskEvent, TaskEvents};
-use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -45,17 +45,10 @@ pub async fn events(context: &Context, args: &Events) -> Result<Exit, Trouble> {
     Ok(Exit::Pass)
 }
 
-/// `12:00:01.250 network     networkCreated         name=...`, in UTC.
+/// `12:00:01.250  network q6py created`, in UTC.
 fn line(event: &TaskEvent, colours: Colours) -> String {
     let time = colours.paint(ASIDE, &clock(&event.at));
-    let step = serde_json::to_value(event.step).unwrap_or_default();
-    let step = step.as_str().unwrap_or_default();
-    let line = format!(
-        "{time} {step:<11} {:<22} {}",
-        event.event,
-        details(&event.data, step)
-    );
-    line.trim_end().to_owned()
+    format!("{time}  {}", sentence(event))
 }
 
 fn clock(at: &str) -> String {
@@ -68,53 +61,22 @@ fn clock(at: &str) -> String {
     }
 }
 
-/// `name=value` for each, without what the line says already.
-fn details(data: &Value, step: &str) -> String {
-    let Some(data) = data.as_object() else {
-        return data.to_string();
-    };
-    data.iter()
-        .filter(|(name, value)| !(*name == "step" && *value == step))
-        .map(|(name, value)| match value {
-            Value::String(text) if is_plain(text) => format!("{name}={text}"),
-            other => format!("{name}={other}"),
-        })
-        .collect::<Vec<_>>()
-        .join(" ")
-}
-
-/// Whether the text needs no quotes to be told from what follows.
-fn is_plain(text: &str) -> bool {
-    !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '"')
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
 
-    fn shown(event: &str, step: &str, data: Value) -> String {
-        let event = json!({
-            "id": 3, "at": "2026-01-31T12:00:01.25Z", "event": event, "step": step, "data": data
-        });
-        line(&serde_json::from_value(event).unwrap(), Colours::Off)
-    }
-
     #[test]
-    fn lines_are_in_columns() {
-        let data = json!({"step": "network"});
+    fn a_line_has_the_time_and_what_happened() {
+        let event = json!({
+            "id": 3, "at": "2026-01-31T12:00:01.25Z", "event": "stopped", "step": "running", "data": null
+        });
+        let event = serde_json::from_value(event).unwrap();
         assert_eq!(
-            shown("stepStarted", "network", data),
-            "12:00:01.250 network     stepStarted"
+            line(&event, Colours::Off),
+            "12:00:01.250  stopped on request"
         );
-        let data = json!({"id": "q6py", "subnet": {"size": 24}, "why": "no \"room\"", "note": ""});
-        assert_eq!(
-            shown("networkCreated", "network", data),
-            r#"12:00:01.250 network     networkCreated         id=q6py note="" subnet={"size":24} why="no \"room\"""#
-        );
-        let data = json!({"text": "a\u{1b}[2J"});
-        assert!(shown("x", "done", data).ends_with(r#"text="a\u001b[2J""#));
     }
 
     #[test]

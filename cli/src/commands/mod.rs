@@ -10,6 +10,7 @@ mod report;
 mod results;
 mod rm;
 mod run;
+mod sentence;
 mod show;
 mod stdout;
 mod stop;

@@ -4,11 +4,12 @@ use crate::Context;
 use crate::args::Ps;
 use crate::director::segment;
 use crate::exit::Exit;
-use crate::table::{age, table, word};
+use crate::table::{NOTHING, age, millis, table, word};
 use crate::trouble::Trouble;
 use atq_api_spec::task::{Task, TaskList, TaskStatus};
 use atq_definition::spec::nearest;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// Most tasks of one page.
 const PAGE: u32 = 1000;
@@ -94,12 +95,37 @@ fn lines(tasks: &[Task], now: OffsetDateTime) -> Vec<String> {
                 task.id.clone(),
                 word(&task.status),
                 step(task),
+                run_time(task, now),
                 word(&task.verdict),
+                rate(task),
                 age(&task.created_at, now),
             ]
         })
         .collect();
-    table(["NAME", "STATUS", "STEP", "VERDICT", "AGE"], &rows)
+    let head = [
+        "NAME", "STATUS", "STEP", "DURATION", "VERDICT", "RATE", "AGE",
+    ];
+    table(head, &rows)
+}
+
+/// From the start of the master to the end, or until now.
+fn run_time(task: &Task, now: OffsetDateTime) -> String {
+    let parse = |at: &str| OffsetDateTime::parse(at, &Rfc3339).ok();
+    let time = task.started_at.as_deref().and_then(parse).and_then(|from| {
+        let to = match &task.finished_at {
+            Some(at) => parse(at)?,
+            None => now,
+        };
+        u64::try_from((to - from).whole_milliseconds()).ok()
+    });
+    time.map_or_else(|| NOTHING.to_owned(), millis)
+}
+
+/// Requests per second, of a run whose report has them.
+fn rate(task: &Task) -> String {
+    let per_second = |count: u64| format!("{:.1}/s", count as f64 / 1000.0);
+    let rate = task.requests_per_1000_seconds.map(per_second);
+    rate.unwrap_or_else(|| NOTHING.to_owned())
 }
 
 fn step(task: &Task) -> String {
@@ -114,7 +140,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
-    use time::format_description::well_known::Rfc3339;
 
     fn task(name: &str, changes: serde_json::Value) -> Task {
         let service = json!({"id": "", "alias": "a", "fileId": "", "image": "i", "replicas": 1, "tty": false, "args": []});
@@ -135,7 +160,14 @@ mod tests {
             task("next", json!({"queuePosition": 2})),
             task(
                 "nightly",
-                json!({"status": "finished", "step": "done", "verdict": "fail"}),
+                json!({
+                    "status": "finished", "step": "done", "verdict": "fail", "requestsPer1000Seconds": 41_840,
+                    "startedAt": "2026-03-04T12:00:05Z", "finishedAt": "2026-03-04T12:03:05Z",
+                }),
+            ),
+            task(
+                "running",
+                json!({"status": "started", "step": "running", "startedAt": "2026-03-04T13:59:00Z"}),
             ),
             task(
                 "x1x",
@@ -143,10 +175,11 @@ mod tests {
             ),
         ];
         insta::assert_snapshot!(lines(&tasks, now).join("\n"), @"
-        NAME     STATUS        STEP         VERDICT  AGE
-        next     initializing  queued (2)   -        2 h
-        nightly  finished      done         fail     2 h
-        x1x      initializing  waitCommand  -        30 s
+        NAME     STATUS        STEP         DURATION  VERDICT  RATE    AGE
+        next     initializing  queued (2)   -         -        -       2 h
+        nightly  finished      done         3m        fail     41.8/s  2 h
+        running  started       running      60.0 s    -        -       2 h
+        x1x      initializing  waitCommand  -         -        -       30 s
         ");
     }
 

@@ -39,6 +39,26 @@ enum Place<'a> {
     Dir(&'a Path),
 }
 
+/// The place that `--output` names, else a directory of the task's name.
+fn chosen(args: &Results) -> Result<Place<'_>, Trouble> {
+    match &args.output {
+        Some(output) => Ok(place(output)),
+        None => own_dir(&args.name).map(Place::Dir),
+    }
+}
+
+/// The directory of the task's name. A name that no task can have never leads elsewhere.
+fn own_dir(name: &str) -> Result<&Path, Trouble> {
+    let is_safe = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    if !name.is_empty() && !name.starts_with('-') && name.chars().all(is_safe) {
+        return Ok(Path::new(name));
+    }
+    Err(Trouble::usage(
+        format!("`{}` is not the name of a task", name.escape_debug()),
+        "expected letters, digits, `-` and `_`; `atq ps` lists the tasks",
+    ))
+}
+
 fn place(output: &Path) -> Place<'_> {
     let is_zip = output
         .extension()
@@ -56,7 +76,7 @@ fn place(output: &Path) -> Place<'_> {
 /// When there are none, the run is not over, the Director cannot be reached, or they cannot be written.
 pub async fn results(context: &Context, args: &Results) -> Result<Exit, Trouble> {
     let path = format!("task/{}/results", segment(&args.name));
-    match place(&args.output) {
+    match chosen(args)? {
         Place::Stdout if context.out.json => {
             return Err(Trouble::usage(
                 "`--json` and `--output -` both want standard output",
@@ -100,10 +120,16 @@ pub async fn results(context: &Context, args: &Results) -> Result<Exit, Trouble>
 
 /// Unpacks the results of the task into `dir`; says when files are replaced, or get other names.
 async fn bring(context: &Context, name: &str, dir: &Path) -> Result<Unpacked, Trouble> {
+    let was_there = dir.exists();
     named::probe_dir("--output", dir)?;
     let path = format!("task/{}/results", segment(name));
     let begin = || Draft::create_in(dir).map_err(unwritten(dir));
-    let zip = transfer(&context.director, &path, ZIP, begin).await?;
+    let transferred = transfer(&context.director, &path, ZIP, begin).await;
+    if transferred.is_err() && !was_there {
+        // Only an empty directory can be removed this way.
+        drop(std::fs::remove_dir(dir));
+    }
+    let zip = transferred?;
     let to = dir.to_owned();
     let unpacked = tokio::task::spawn_blocking(move || unpack(zip.path(), &to)).await;
     let unpacked = unpacked.map_err(|error| Trouble::failed(error.to_string(), ""))??;
@@ -163,6 +189,21 @@ async fn to_stdout(context: &Context, path: &str) -> Result<(), Trouble> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn without_output_the_directory_has_the_name_of_the_task() {
+        let args = |name: &str| Results {
+            name: name.to_owned(),
+            output: None,
+        };
+        assert_eq!(
+            chosen(&args("nightly")).unwrap(),
+            Place::Dir(Path::new("nightly"))
+        );
+        for name in ["", "..", ".", "a/b", "/tmp", "-x", "a\0b", "x.zip"] {
+            assert!(chosen(&args(name)).is_err(), "{name}");
+        }
+    }
 
     #[test]
     fn the_name_says_what_is_wanted() {

@@ -2,14 +2,17 @@
 
 use crate::Context;
 use crate::args::Named;
+use crate::director::segment;
 use crate::exit::Exit;
 use crate::out::{ASIDE, BAD, DOUBT, GOOD};
-use crate::run::closing::log_line;
+use crate::run::closing::{log_line, reasons};
 use crate::table::{NOTHING, millis, table, word};
 use crate::trouble::Trouble;
 use anstyle::Style;
+use atq_api_spec::manifest::Manifest;
 use atq_api_spec::report::{CriterionResult, Judgement, Verdict};
 use atq_api_spec::task::{Failure, Task, TaskService, TaskStatus, WorkerState};
+use std::collections::BTreeMap;
 
 /// Prints the task.
 ///
@@ -17,17 +20,33 @@ use atq_api_spec::task::{Failure, Task, TaskService, TaskStatus, WorkerState};
 /// When there is none, or no Director answers.
 pub async fn show(context: &Context, args: &Named) -> Result<Exit, Trouble> {
     let task = context.director.task(&args.name).await?;
-    for line in lines(&task) {
+    let hosts = match task.workers.iter().any(|worker| worker.node.is_some()) {
+        true if !context.out.json => hosts(context, &args.name).await,
+        _ => Hosts::new(),
+    };
+    for line in lines(&task, &hosts) {
         context.out.line(line);
     }
     context.out.result(&task);
     Ok(Exit::Pass)
 }
 
+/// Host names by Docker's id of the node.
+type Hosts = BTreeMap<String, String>;
+
+/// The host names of the nodes that ran the task. A task without a manifest has none: its nodes are shown by id.
+async fn hosts(context: &Context, name: &str) -> Hosts {
+    let path = format!("task/{}/manifest", segment(name));
+    let manifest: Result<Manifest, Trouble> = context.director.get(&path).await;
+    let nodes = manifest.map(|manifest| manifest.nodes).unwrap_or_default();
+    let named = nodes.into_iter().map(|(id, node)| (id, node.hostname));
+    named.filter(|(_, host)| !host.is_empty()).collect()
+}
+
 /// A task as people read it; with colours.
-fn lines(task: &Task) -> Vec<String> {
+fn lines(task: &Task, hosts: &Hosts) -> Vec<String> {
     let mut lines = vec![headline(task)];
-    lines.extend(task.judgement.iter().flat_map(verdict));
+    lines.extend(task.judgement.iter().flat_map(|given| verdict(given, task)));
     lines.extend(task.failure.iter().flat_map(failure));
     lines.extend(
         task.leftovers
@@ -36,7 +55,7 @@ fn lines(task: &Task) -> Vec<String> {
     );
     lines.extend(section("", facts(task)));
     lines.extend(section("timings", timings(task)));
-    lines.extend(section("workers", workers(&task.workers)));
+    lines.extend(section("workers", workers(&task.workers, hosts)));
     lines
 }
 
@@ -75,14 +94,14 @@ fn headline(task: &Task) -> String {
     )
 }
 
-fn verdict(judgement: &Judgement) -> Vec<String> {
+fn verdict(judgement: &Judgement, task: &Task) -> Vec<String> {
     let style = match judgement.verdict {
         Verdict::Pass => GOOD,
         Verdict::Fail => BAD,
         Verdict::Invalid => DOUBT,
     };
     let verdict = format!("verdict: {style}{}{style:#}", word(&judgement.verdict));
-    let reasons = judgement.reasons.iter().map(|reason| format!("  {reason}"));
+    let reasons = reasons(task).map(|reason| format!("  {reason}"));
     let criteria = judgement.criteria.iter().map(criterion);
     std::iter::once(verdict)
         .chain(reasons)
@@ -175,18 +194,22 @@ fn timings(task: &Task) -> Vec<String> {
     rows
 }
 
-fn workers(workers: &[WorkerState]) -> Vec<String> {
+fn workers(workers: &[WorkerState], hosts: &Hosts) -> Vec<String> {
     if workers.is_empty() {
         return Vec::new();
     }
     let or_nothing = |text: &Option<String>| text.clone().unwrap_or_else(|| NOTHING.to_owned());
+    let host = |worker: &WorkerState| {
+        let node = worker.node.as_ref()?;
+        Some(hosts.get(node).unwrap_or(node).clone())
+    };
     let rows: Vec<_> = workers
         .iter()
         .map(|worker| {
             [
                 worker.replica.to_string(),
                 worker.state.clone(),
-                or_nothing(&worker.node),
+                or_nothing(&host(worker)),
                 or_nothing(&worker.address),
                 or_nothing(&worker.exit_code.map(|code| code.to_string())),
                 worker.error.clone().unwrap_or_default(),
@@ -216,7 +239,8 @@ mod tests {
             task[key] = value.clone();
         }
         let task = serde_json::from_value(task).unwrap();
-        strip_str(&lines(&task).join("\n")).to_string()
+        let hosts = Hosts::from([("n1".to_owned(), "rack-a-1".to_owned())]);
+        strip_str(&lines(&task, &hosts).join("\n")).to_string()
     }
 
     #[test]
@@ -245,7 +269,7 @@ mod tests {
             },
             "workers": [
                 {"replica": 1, "node": "n1", "address": "10.224.0.3", "state": "complete", "exitCode": 0},
-                {"replica": 2, "state": "rejected", "error": "no such image"},
+                {"replica": 2, "node": "n2", "state": "rejected", "error": "no such image"},
             ],
         })), @"
         `load` finished; step done
@@ -269,9 +293,9 @@ mod tests {
           startSkew        214 ms
 
         workers
-          REPLICA  STATE     NODE  ADDRESS     EXIT  ERROR
-          1        complete  n1    10.224.0.3  0
-          2        rejected  -     -           -     no such image
+          REPLICA  STATE     NODE      ADDRESS     EXIT  ERROR
+          1        complete  rack-a-1  10.224.0.3  0
+          2        rejected  n2        -           -     no such image
         ");
     }
 
@@ -280,9 +304,12 @@ mod tests {
         insta::assert_snapshot!(shown(json!({
             "status": "errored", "step": "cleanup", "error": "a worker failed",
             "failure": {"step": "workers", "code": "worker_failed", "message": "a worker failed", "hint": "look at its log"},
+            "verdict": "invalid",
+            "judgement": {"verdict": "invalid", "reasons": ["the run failed in the step `workers`: a worker failed"]},
             "leftovers": ["network `load-x1`"],
         })), @"
         `load` errored; step cleanup
+        verdict: invalid
         failed in step workers: a worker failed (worker_failed)
         hint: look at its log
         not removed yet: network `load-x1`

@@ -85,6 +85,23 @@ fn how_the_run_ended_is_told_by_the_kind() {
 }
 
 #[test]
+fn a_criterion_that_was_not_looked_at_is_skipped_beside_those_that_were() {
+    let nothing =
+        json!({"criterion": "p99 < 2s", "holds": false, "seen": "no sample", "wanted": "< 2 s"});
+    let judgement = json!({"verdict": "fail", "criteria": [criterion(false), nothing]});
+    let text = document_of(json!({
+        "verdict": "fail", "judgement": judgement, "criteria": ["p95 of A & B < 500ms", "max < 1s"],
+    }));
+    assert_eq!(text.matches("<testcase").count(), 4, "{text}");
+    assert_eq!(text.matches("<failure").count(), 1, "{text}");
+    assert!(
+        text.contains("<skipped message=\"the run was not judged by it\"/>"),
+        "{text}"
+    );
+    assert!(text.contains("it has no sample\"/>"), "{text}");
+}
+
+#[test]
 fn without_times_there_is_a_document_too() {
     let text = document_of(json!({"startedAt": null, "finishedAt": null, "status": "stopped"}));
     assert!(!text.contains("timestamp="), "{text}");

@@ -2,6 +2,7 @@
 
 use crate::exit::Exit;
 use crate::out::{ASIDE, BAD, DOUBT, GOOD};
+use crate::terminal;
 use anstyle::Style;
 use atq_api_spec::report::CriterionResult;
 use atq_api_spec::task::Task;
@@ -41,8 +42,7 @@ pub fn lines(task: &Task, ended: Exit, exit: Exit, kept: Option<&Path>) -> Vec<S
             .into_iter()
             .flat_map(|given| criteria(&given.criteria)),
     );
-    let reasons = judgement.into_iter().flat_map(|given| &given.reasons);
-    lines.extend(reasons.map(|reason| format!("  {reason}")));
+    lines.extend(reasons(task).map(|reason| format!("  {reason}")));
     lines.extend(failure(task));
     lines.extend(kept.map(|dir| format!("results: {}", dir.display())));
     lines
@@ -64,9 +64,27 @@ fn criteria(results: &[CriterionResult]) -> Vec<String> {
     results.iter().map(line).collect()
 }
 
-/// A line of a log of the tool; what would steer the terminal is replaced.
+/// The reasons of the verdict, without those that repeat the failure, which is shown beside them.
+pub fn reasons(task: &Task) -> impl Iterator<Item = &str> {
+    let message = task
+        .failure
+        .as_ref()
+        .map(|failure| failure.message.as_str());
+    let repeats = move |reason: &str| {
+        message.is_some_and(|message| {
+            !message.is_empty() && (reason.ends_with(message) || message.starts_with(reason))
+        })
+    };
+    let judgement = task.judgement.iter();
+    let reasons = judgement.flat_map(|given| &given.reasons);
+    reasons
+        .map(String::as_str)
+        .filter(move |reason| !repeats(reason))
+}
+
+/// A line of a log of the tool. It has no colours of its own: nothing in it steers a terminal.
 pub fn log_line(text: &str) -> String {
-    format!("  | {}", text.replace(char::is_control, "\u{fffd}"))
+    format!("  | {}", terminal::foreign(text))
 }
 
 fn failure(task: &Task) -> Vec<String> {
@@ -128,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_tells_its_reason_and_its_hint() {
+    fn a_failure_is_told_once_with_its_last_lines_and_its_hint() {
         let task = Task {
             failure: Some(Failure {
                 step: Step::Resolve,
@@ -139,16 +157,20 @@ mod tests {
             }),
             judgement: Some(Judgement {
                 verdict: Verdict::Invalid,
-                reasons: vec!["the run failed in the step `resolve`".to_owned()],
+                reasons: vec![
+                    "the run failed in the step `resolve`: worker 2: No such image: nothing:1"
+                        .to_owned(),
+                    "worker 1 was lost".to_owned(),
+                ],
                 criteria: Vec::new(),
             }),
             ..task("nightly")
         };
         insta::assert_snapshot!(plain(&task, Exit::InfrastructureFailed, None), @r"
         NOT RUN nightly (exit code 4: the test could not be run; the reason is told)
-          the run failed in the step `resolve`
+          worker 1 was lost
           `worker_failed`: worker 2: No such image: nothing:1
-          | red �[31m
+          | red \u001b[31m
           hint: is it on every node?
         ");
     }

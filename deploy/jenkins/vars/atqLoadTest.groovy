@@ -54,7 +54,7 @@ private String bringClient() {
 
 private void publish(Map plan) {
     junit(testResults: "${plan.results}/junit.xml", allowEmptyResults: true, skipMarkingBuildUnstable: !plan.failBuild)
-    archiveArtifacts(artifacts: "${plan.results}/**", excludes: "${plan.results}/.atq-results", allowEmptyArchive: true)
+    archiveArtifacts(artifacts: "${plan.results}/**", excludes: "${plan.results}/.atq-files", allowEmptyArchive: true)
     if (fileExists("${plan.results}/report.html")) {
         publishReport(plan)
     }

@@ -51,9 +51,9 @@ const STATUSES: [(&str, TaskStatus); 5] = [
     operation_id = "createTask",
     tag = "task",
     params(
-        ("timeout" = Option<String>, Query, description = "The run is ended as `errored` with the code `timeout` when it is not over after this time, the queue included: from 1 s to 30 days, for example `90s` or `1h30m`; a bare number is seconds. Not part of the definition.", example = "30m"),
-        ("lease" = Option<String>, Query, description = "The run is ended as `errored` with the code `lease_expired` unless the client renews the lease within this time, again and again: from 1 s to a day. Not part of the definition.", example = "60s"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Names one invocation of a client, for example by a UUID; 1 to 255 visible ASCII characters. A request that is repeated carries the same key.", example = "7f3c1d2e-5b1a-4c9e-9f6e-0a2b4c6d8e0f")
+        ("timeout" = Option<String>, Query, description = "The run is ended as `errored` with the code `timeout` when it is not over after this time, the queue included: from 1 s to 30 days, for example `90s` or `1h30m`; a bare number is seconds. Not part of the definition.", pattern = "^([1-9][0-9]{0,5}s?|[1-9][0-9]{0,3}m|[1-9][0-9]{0,1}h([1-9][0-9]{0,3}m)?|([1-9]|1[0-9]|2[0-9])d)$", example = "30m"),
+        ("lease" = Option<String>, Query, description = "The run is ended as `errored` with the code `lease_expired` unless the client renews the lease within this time, again and again: from 1 s to a day. Not part of the definition.", pattern = "^([1-9][0-9]{0,3}s?|[1-9][0-9]{0,2}m|([1-9]|1[0-9]|2[0-3])h)$", example = "60s"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Names one invocation of a client, for example by a UUID; 1 to 255 visible ASCII characters. A request that is repeated carries the same key.", pattern = "^([!#-~]{1,255}|\"[!#-~]{1,253}\")$", example = "7f3c1d2e-5b1a-4c9e-9f6e-0a2b4c6d8e0f")
     ),
     request_body(
         content((TaskPayload = "application/json", example = json!({
@@ -209,7 +209,7 @@ pub async fn inspect(
     tag = "task",
     params(
         ("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly"),
-        ("Idempotency-Key" = Option<String>, Header, description = "With a key only a task that is over, or was started with it, is deleted.")
+        ("Idempotency-Key" = Option<String>, Header, description = "With a key only a task that is over, or was started with it, is deleted.", pattern = "^([!#-~]{1,255}|\"[!#-~]{1,253}\")$")
     ),
     responses(
         (status = 204, description = "Containers, services, network, volumes and record are gone."),
@@ -352,7 +352,7 @@ fn place(app: &App, text: &str) -> Result<Place, ApiError> {
     tag = "task",
     params(
         ("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly"),
-        ("Idempotency-Key" = Option<String>, Header, description = "With a key only a run that was started with it is stopped.")
+        ("Idempotency-Key" = Option<String>, Header, description = "With a key only a run that was started with it is stopped.", pattern = "^([!#-~]{1,255}|\"[!#-~]{1,253}\")$")
     ),
     responses(
         (status = 202, description = "The task, which will end.", body = Task),
@@ -383,7 +383,7 @@ pub async fn stop(
     tag = "task",
     params(
         ("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly"),
-        ("Idempotency-Key" = Option<String>, Header, description = "The key with which the run was started; with another one the lease is not renewed.")
+        ("Idempotency-Key" = Option<String>, Header, description = "The key with which the run was started; with another one the lease is not renewed.", pattern = "^([!#-~]{1,255}|\"[!#-~]{1,253}\")$")
     ),
     responses(
         (status = 200, description = "The lease as it is now.", body = Lease),

@@ -70,6 +70,7 @@ pub fn task(view: &View) -> Task {
         started_at: state.started_at.map(|at| at.to_string()),
         finished_at: state.finished_at.map(|at| at.to_string()),
         exit_code: state.exit_code,
+        requests_per_1000_seconds: state.requests_per_1000_seconds,
         verdict: state.judgement.as_ref().map(|given| given.verdict.into()),
         judgement: state.judgement.as_ref().map(Into::into),
         leftovers: state.leftovers.clone(),

@@ -172,8 +172,13 @@ fn apply(state: &mut State, record: &Record) {
             state.delivered = nodes;
             state.step_done = true;
         }
-        Event::Reported { judgement, .. } => {
+        Event::Reported {
+            judgement,
+            requests_per_1000_seconds,
+            ..
+        } => {
             state.judgement = Some(judgement);
+            state.requests_per_1000_seconds = requests_per_1000_seconds;
             state.step_done = true;
         }
         Event::SubnetChosen { subnet } => {

@@ -1,4 +1,4 @@
-//! What a client asks for beside the definition, and what it is told.
+//! Terms of a run that stand beside the definition, and the answers of the API to them.
 
 use crate::fixture::{Answer, Director, IMAGE, payload, request};
 use atq_director::task::plan::Role;

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 const TASK: &str = "atq-demo";
 const TARGET: &str = "atq-demo-target";
-const TARGET_LABEL: &str = "com.atq.demo=target";
+const TARGET_LABEL: &str = "atq.demo=target";
 const WORKERS: usize = 3;
 /// 2 threads and 100 loops, as `deploy/demo/task.json` says.
 const SAMPLES_PER_WORKER: u64 = 200;

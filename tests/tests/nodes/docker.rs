@@ -1,12 +1,11 @@
 //! The manager's own Engine goes away, and comes back.
 
 use crate::{failure, long_task};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use atq_api_spec::task::{Step, Task, TaskStatus};
-use atq_tests::nodes::{MANAGER, Nodes, NodesStage};
+use atq_tests::nodes::{MANAGER, Nodes, NodesStage, until};
 use atq_tests::stage::{PATIENCE, small_task, with};
-use serde_json::json;
-use std::time::Duration;
+use serde_json::{Value, json};
 
 /// The manager's own Engine is stopped and started while master and workers run on other nodes.
 pub async fn docker_restarted(nodes: &Nodes) -> Result<String> {
@@ -57,70 +56,82 @@ pub async fn docker_restarted_in_steps(nodes: &Nodes) -> Result<String> {
     nodes.availability(MANAGER, "drain").await?;
     let stage = NodesStage::open(nodes, "nodes-steps", "").await?;
     let client = stage.director.client.clone();
-    client
-        .start(&with(small_task("in-delay", 1), "/delay", 20))
-        .await?;
-    let wait = json!({"command": "sleep 20", "expectedResult": "", "timeout": 0});
-    client
-        .start(&with(small_task("in-wait", 1), "/waitCommand", wait))
-        .await?;
-    let at = async |name: &str, step: Step| {
-        let reached = move |task: &Task| task.step >= step;
-        client.until(name, PATIENCE, reached).await
-    };
-    let readiness = json!({"tcp": 7001, "timeout": 30});
-    client
-        .start(&with(
-            small_task("in-readiness", 1),
-            "/worker/readiness",
-            readiness,
-        ))
-        .await?;
-    at("in-delay", Step::Delay).await?;
-    at("in-readiness", Step::Readiness).await?;
-    at("in-wait", Step::WaitCommand).await?;
-    client.start(&small_task("in-resolve", MANY)).await?;
-    at("in-resolve", Step::Resolve).await?;
+    // None of these steps ends before Docker is away, however slow the machine is.
+    let gate = stage.director.dir.join("gate");
+    let command = format!("until [ -e {} ]; do sleep 0.2; done", gate.display());
+    let wait = json!({"command": command, "expectedResult": "", "timeout": 0});
+    let readiness = json!({"tcp": 7001, "timeout": 600});
+    let held = [
+        (
+            with(small_task("in-wait", 1), "/waitCommand", wait),
+            Step::WaitCommand,
+        ),
+        (
+            with(
+                small_task("in-readiness", 1),
+                "/worker/readiness",
+                readiness,
+            ),
+            Step::Readiness,
+        ),
+        (with(small_task("in-delay", 1), "/delay", 60), Step::Delay),
+        (small_task("in-resolve", MANY), Step::Resolve),
+    ];
+    for (task, step) in &held {
+        let id = client.start(task).await?.id;
+        let reached = move |task: &Task| task.step >= *step;
+        client.until(&id, PATIENCE, reached).await?;
+    }
     nodes.tell("stop", MANAGER)?;
     stage.until_ready(false).await?;
-    let steps = [
-        ("in-delay", Step::Delay),
-        ("in-wait", Step::WaitCommand),
-        ("in-readiness", Step::Readiness),
-        ("in-resolve", Step::Resolve),
-    ];
-    for (name, step) in steps {
-        let task = client.task(name).await?;
+    for (task, step) in &held {
+        let task = client.task(name_of(task)?).await?;
         ensure!(
-            task.step == step,
+            task.step == *step,
             "Docker was not away in {step:?}: {task:#?}"
         );
     }
     nodes.tell("start", MANAGER)?;
+    std::fs::write(&gate, "")?;
+    until("a second sidecar is placed", PATIENCE, async || {
+        let sidecars = client.events("in-readiness", "discoveryPlaced").await?;
+        Ok(sidecars.len() == 2)
+    })
+    .await?;
+    client.stop("in-readiness").await?;
     let mut ends = Vec::new();
-    for (name, _) in steps {
-        let done = client.done(name, PATIENCE).await?;
-        let end = match done.status {
-            TaskStatus::Finished => "finished".to_owned(),
-            TaskStatus::Errored => {
-                let why = failure(&done)?;
-                format!("errored `{}` {}", why.code, why.message)
-            }
-            _ => anyhow::bail!("{done:#?}"),
-        };
-        ends.push(format!("{name} {end}"));
+    for (task, _) in &held {
+        let done = client.done(name_of(task)?, PATIENCE).await?;
+        ends.push(end_of(&done)?);
     }
-    let sidecars = client.events("in-readiness", "discoveryPlaced").await?;
-    ensure!(sidecars.len() == 2, "it was not replaced: {sidecars:#?}");
     stage.close().await?;
     nodes.availability(MANAGER, "active").await?;
     Ok(ends.join(", "))
 }
 
+fn name_of(task: &Value) -> Result<&str> {
+    task["name"].as_str().context("a task without a name")
+}
+
+/// How a task ended, which no wish but the test's own may have caused.
+fn end_of(task: &Task) -> Result<String> {
+    let end = match (task.id.as_str(), task.status) {
+        ("in-readiness", TaskStatus::Stopped) => "stopped".to_owned(),
+        ("in-readiness", _) => anyhow::bail!("{task:#?}"),
+        (_, TaskStatus::Finished) => "finished".to_owned(),
+        (_, TaskStatus::Errored) => {
+            let why = failure(task)?;
+            format!("errored `{}` {}", why.code, why.message)
+        }
+        _ => anyhow::bail!("{task:#?}"),
+    };
+    Ok(format!("{} {end}", task.id))
+}
+
 /// Docker stays away for longer than the preparation may take.
 pub async fn docker_stopped(nodes: &Nodes) -> Result<String> {
     nodes.availability(MANAGER, "drain").await?;
-    let stage = NodesStage::open(nodes, "nodes-stopped", "orchestrationTimeout: 10\n").await?;
+    let stage = NodesStage::open(nodes, "nodes-stopped", "orchestrationTimeout: 20\n").await?;
     let client = stage.director.client.clone();
     client.start(&small_task("cut-off", MANY)).await?;
     client
@@ -128,9 +139,7 @@ pub async fn docker_stopped(nodes: &Nodes) -> Result<String> {
         .await?;
     nodes.tell("stop", MANAGER)?;
     let failed = client
-        .until("cut-off", Duration::from_secs(30), |task| {
-            task.failure.is_some()
-        })
+        .until("cut-off", PATIENCE, |task| task.failure.is_some())
         .await?;
     let why = failure(&failed)?;
     ensure!(

@@ -330,15 +330,23 @@ command -v "$ATQ_STEP_PROGRAM" >/dev/null || {
   exit 2
 }'''
 
-    /** What an earlier build has left must not be taken for results of this one; files of others stay. */
-    private static final String PREPARE = '''\
-if [ -e "$ATQ_STEP_RESULTS" ] && [ ! -e "$ATQ_STEP_RESULTS/.atq-results" ]; then
-  echo "error: \\`$ATQ_STEP_RESULTS\\` is there and was not made by atqLoadTest; name another directory with results:" >&2
-  exit 2
-fi
-rm -rf "$ATQ_STEP_RESULTS"
-mkdir -p "$ATQ_STEP_RESULTS"
-: >"$ATQ_STEP_RESULTS/.atq-results"'''
+    /**
+     * Results of an earlier build must not be published as those of this one. `.atq-files` lists the files that atq wrote,
+     * in the form of sha256sum. Only these are removed, and only if they are unchanged and in the directory itself: the
+     * list may come from a repository. All other files stay.
+     */
+    private static final String PREPARE = """\
+mkdir -p -- "\$ATQ_STEP_RESULTS"
+if [ -f "\$ATQ_STEP_RESULTS/.atq-files" ]; then
+  (
+    cd -- "\$ATQ_STEP_RESULTS" && top=\$(pwd -P) || exit
+    LC_ALL=C sha256sum -c .atq-files 2>/dev/null | sed -n 's/: OK\$//p' | while IFS= read -r name; do
+      [ ! -L "\$name" ] || continue
+      dir=\$(cd -P -- "\$(dirname -- "\$name")" && pwd) || continue
+      case \$dir/ in "\$top"/*) rm -f -- "\$name" ;; esac
+    done
+  )
+fi"""
 
     // ------------------------------------------------------------ exit codes
 

@@ -1,3 +1,6 @@
+import java.nio.file.Files
+import java.security.MessageDigest
+
 import org.junit.After
 import org.junit.Before
 import org.junit.Test
@@ -172,20 +175,36 @@ class AtqLoadTestTest extends FakeJenkins {
 
     @Test
     void whatAnEarlierBuildHasLeftIsNotPublishedAgain() {
-        step(task: 'load.json')
-        File old = new File(workspace, 'atq-results/old.txt')
-        old.text = 'old'
+        File old = written('atq-results/master.1/old.txt', 'old')
+        written('atq-results/.atq-files', "${sha256('old')}  master.1/old.txt\n")
         step(task: 'load.json')
         assert !old.exists()
     }
 
     @Test
     void filesOfOthersAreNotRemoved() {
-        File source = new File(workspace, 'tests/plan.jmx')
-        source.parentFile.mkdirs()
-        source.text = 'plan'
-        assert failure(task: 'load.json', results: 'tests').contains('exit code 2')
-        assert source.text == 'plan' && commands() == []
+        File own = written('tests/plan.jmx', 'plan')
+        File changed = written('tests/samples.jtl', 'changed')
+        File outside = written('outside.txt', 'old')
+        File linked = written('elsewhere/linked.txt', 'old')
+        Files.createSymbolicLink(new File(workspace, 'tests/link').toPath(), linked.parentFile.toPath())
+        String list = ['samples.jtl', '../outside.txt', outside.path, 'link/linked.txt'].collect { String name ->
+            "${sha256('old')}  ${name}\n"
+        }.join()
+        written('tests/.atq-files', list)
+        step(task: 'load.json', results: 'tests')
+        assert own.text == 'plan' && changed.text == 'changed' && outside.text == 'old' && linked.text == 'old'
+    }
+
+    private File written(String path, String text) {
+        File file = new File(workspace, path)
+        file.parentFile.mkdirs()
+        file.text = text
+        return file
+    }
+
+    private static String sha256(String text) {
+        return MessageDigest.getInstance('SHA-256').digest(text.bytes).encodeHex().toString()
     }
 
     @Test

@@ -67,6 +67,7 @@ async fn read(run: &Run, mut report: Report, measured: &Measured) -> Event {
     Event::Reported {
         judgement,
         samples: measured.samples,
+        requests_per_1000_seconds: rate(&report),
         problem,
     }
 }
@@ -94,8 +95,17 @@ fn without_figures(run: &Run, measured: &Measured, problem: String) -> Event {
     Event::Reported {
         judgement: judged(run, measured, &Machines::default()),
         samples: 0,
+        requests_per_1000_seconds: None,
         problem: Some(problem),
     }
+}
+
+/// Requests in 1000 seconds. Histories hold whole numbers, and a slow test has less than one request in a second.
+fn rate(report: &Report) -> Option<u64> {
+    let total = &report.total;
+    let is_missing = total.missing.iter().any(|name| name == "throughput");
+    let rate = (total.throughput * 1000.0).round();
+    (total.samples > 0 && !is_missing && rate.is_finite()).then_some(rate as u64)
 }
 
 fn judged(run: &Run, measured: &Measured, machines: &Machines) -> Judgement {

@@ -1,0 +1,244 @@
+//! The command line runs tests on the real Swarm, and its exit code tells how they ended.
+
+use anyhow::{Context, Result, ensure};
+use atq_api_spec::task::{Step, Task};
+use atq_tests::cli::{Atq, Ended};
+use atq_tests::client::Client;
+use atq_tests::director::free_port;
+use atq_tests::image::Image;
+use atq_tests::nodes::until;
+use atq_tests::stage::{PATIENCE, Stage, small_task, with};
+use serde_json::{Value, json};
+
+const IMAGE: &str = "atq-test-atq:dev";
+
+/// A task whose master leaves ten samples of 100 ms.
+fn sampled(name: &str, criterion: &str) -> Value {
+    let script = "mkdir -p /atq/results; now=$(date +%s)000; \
+         { echo timestamp,elapsed,label,success; \
+           for i in 1 2 3 4 5 6 7 8 9 10; do echo $now,100,Home,true; done; } >/atq/results/samples.csv; \
+         echo 'summary =     10 in 00:00:01 =   10.0/s Avg:   100 Min:   100 Max:   100 Err:     0 (0.00%)'";
+    let task = with(small_task(name, 1), "/master/image", IMAGE);
+    let task = with(task, "/master/args", json!([script]));
+    with(task, "/criteria", json!([criterion, "errors = 0"]))
+}
+
+/// A task whose master runs until it is told to end.
+fn endless(name: &str) -> Value {
+    with(
+        small_task(name, 1),
+        "/master/environment",
+        json!(["HOLD=600"]),
+    )
+}
+
+/// Runs the task; the exit code must be the expected one.
+async fn ends(atq: &Atq, task: &Value, more: &[&str], code: i32) -> Result<Ended> {
+    let file = atq.definition(task)?;
+    let mut args = vec!["run", file.as_str()];
+    args.extend(more);
+    expect(atq.run(&args).await?, &task["name"], code)
+}
+
+fn expect(ended: Ended, what: &Value, code: i32) -> Result<Ended> {
+    ensure!(
+        ended.code == Some(code),
+        "{what}: not {code} but {ended:#?}"
+    );
+    Ok(ended)
+}
+
+async fn passes(atq: &Atq) -> Result<()> {
+    let task = sampled("atq-pass", "p95 < 500ms");
+    let ended = ends(atq, &task, &["--follow"], 0).await?;
+    ensure!(ended.out.starts_with("PASS atq-pass"), "{ended:#?}");
+    ensure!(ended.out.contains("ok     p95 < 500ms"), "{ended:#?}");
+    for words in ["the test runs", "done", "master.1 | summary ="] {
+        ensure!(ended.err.contains(words), "`{words}`: {ended:#?}");
+    }
+    ensure!(!ended.err.contains('\u{1b}'), "no colours: {ended:#?}");
+    // The name is taken now.
+    let ended = ends(atq, &task, &[], 8).await?;
+    ensure!(ended.err.contains("--replace"), "{ended:#?}");
+    let ended = ends(atq, &task, &["--replace", "--json"], 0).await?;
+    let told = ended.json()?;
+    ensure!(told["verdict"] == "pass", "{told:#}");
+    ensure!(told["exit"] == "pass" && told["exitCode"] == 0, "{told:#}");
+    ensure!(told["task"]["status"] == "finished", "{told:#}");
+    Ok(())
+}
+
+async fn fails(atq: &Atq) -> Result<()> {
+    let ended = ends(atq, &sampled("atq-fail", "p95 < 10ms"), &[], 1).await?;
+    ensure!(ended.out.starts_with("FAIL atq-fail"), "{ended:#?}");
+    ensure!(ended.out.contains("FAILED p95 < 10ms"), "{ended:#?}");
+    ensure!(ended.out.contains("seen 100 ms, wanted"), "{ended:#?}");
+    Ok(())
+}
+
+async fn breaks(atq: &Atq) -> Result<()> {
+    let tool = with(
+        small_task("atq-tool", 1),
+        "/master/environment",
+        json!(["EXIT=3"]),
+    );
+    let absent = with(
+        small_task("atq-absent", 1),
+        "/worker/image",
+        "atq-no-such-image:1",
+    );
+    let unmeasured = with(
+        small_task("atq-invalid", 1),
+        "/criteria",
+        json!(["errors = 0"]),
+    );
+    let (tool, absent, unmeasured) = tokio::try_join!(
+        ends(atq, &tool, &[], 3),
+        ends(atq, &absent, &["--json"], 4),
+        ends(atq, &unmeasured, &[], 7),
+    )?;
+    ensure!(tool.out.contains("`master_exit`"), "{tool:#?}");
+    let told = absent.json()?;
+    ensure!(
+        told["task"]["failure"]["code"] == "worker_failed",
+        "{told:#}"
+    );
+    ensure!(told["exit"] == "infrastructureFailed", "{told:#}");
+    ensure!(
+        unmeasured.out.contains("there is no sample"),
+        "{unmeasured:#?}"
+    );
+    Ok(())
+}
+
+async fn takes_too_long(atq: &Atq) -> Result<()> {
+    let bounded = with(endless("atq-bounded"), "/maxDuration", 1);
+    let endless = endless("atq-timeout");
+    let (ended, _) = tokio::try_join!(
+        ends(atq, &endless, &["--timeout", "4s"], 5),
+        ends(atq, &bounded, &[], 5),
+    )?;
+    ensure!(ended.out.starts_with("TIMED OUT atq-timeout"), "{ended:#?}");
+    Ok(())
+}
+
+async fn is_stopped(atq: &Atq, name: &str, signal: &str) -> Result<()> {
+    let file = atq.definition(&endless(name))?;
+    let args = ["run", file.as_str(), "--json"];
+    let ended = atq.run_until(&args, "the test runs", signal).await?;
+    let ended = expect(ended, &name.into(), 6)?;
+    let told = ended.json()?;
+    ensure!(told["task"]["status"] == "stopped", "{told:#}");
+    ensure!(told["task"]["step"] == "done", "{told:#}");
+    Ok(())
+}
+
+async fn is_refused(atq: &Atq) -> Result<()> {
+    let unknown = "0123456789abcdef0123456789abcdef";
+    let task = with(small_task("atq-refused", 1), "/worker/fileid", unknown);
+    let ended = ends(atq, &task, &[], 8).await?;
+    ensure!(ended.err.contains("`worker.fileid`"), "{ended:#?}");
+    let nobody = Atq::at(&format!("http://127.0.0.1:{}", free_port()?))?;
+    let ended = ends(&nobody, &task, &["--json"], 9).await?;
+    ensure!(ended.json()?["exitCode"] == 9, "{ended:#?}");
+    Ok(())
+}
+
+async fn is_detached(atq: &Atq) -> Result<()> {
+    let task = small_task("atq-detached", 1);
+    let ended = ends(atq, &task, &["--detach"], 0).await?;
+    ensure!(ended.out == "atq-detached initializing\n", "{ended:#?}");
+    // Said twice it is the same task, which lives and is watched to its end.
+    ends(atq, &task, &[], 0).await?;
+    Ok(())
+}
+
+/// A client that is killed cannot end its test; the Director does it.
+async fn outlives_its_client(atq: &Atq, client: &Client, name: &str, limit: &str) -> Result<()> {
+    let file = atq.definition(&endless(name))?;
+    let args = ["run", file.as_str(), limit];
+    // However slow the machine is, its time is not over yet.
+    let ended = atq.run_until(&args, "creates the network", "KILL").await?;
+    ensure!(ended.code.is_none(), "{ended:#?}");
+    let done = client.done(name, PATIENCE).await?;
+    let failure = done.failure.as_ref().context("it has no failure")?;
+    let code = match limit.starts_with("--lease") {
+        true => "lease_expired",
+        false => "timeout",
+    };
+    ensure!(failure.code == code, "{name}: {failure:?}");
+    Ok(())
+}
+
+/// A second invocation with an equal definition watches; when it is cancelled the test goes on.
+async fn is_watched_by_two(atq: &Atq, client: &Client) -> Result<()> {
+    let task = endless("atq-two");
+    let file = atq.definition(&task)?;
+    let args = ["run", file.as_str(), "--json"];
+    let first = async {
+        let ended = atq.run(&args).await?;
+        expect(ended, &"the first of two".into(), 6)
+    };
+    let second = async {
+        let runs = async || {
+            let answer = client.get("/api/task/atq-two").await?;
+            Ok(answer.status().is_success() && answer.json::<Task>().await?.step == Step::Running)
+        };
+        until("the first one's test runs", PATIENCE, runs).await?;
+        let ended = atq.run_until(&args, "another", "TERM").await?;
+        let task = client.task("atq-two").await?;
+        ensure!(task.step == Step::Running, "{ended:#?} {task:#?}");
+        client.stop("atq-two").await?;
+        Ok(())
+    };
+    tokio::try_join!(first, second).map(drop)
+}
+
+/// Only files that `atq` wrote are replaced or removed; the rest is told before the test begins.
+async fn keeps_files_of_others(atq: &Atq) -> Result<()> {
+    let place = atq.dir.path().join("place");
+    std::fs::create_dir_all(place.join("logs"))?;
+    let own = ["baseline.csv", "logs/app.log"];
+    for name in own {
+        std::fs::write(place.join(name), "mine")?;
+    }
+    let task = sampled("atq-files", "p95 < 500ms");
+    let more = ["--results", "place", "--replace"];
+    for _ in 0..2 {
+        ends(atq, &task, &more, 0).await?;
+        for name in own {
+            ensure!(std::fs::read(place.join(name))? == b"mine", "{name}");
+        }
+        ensure!(place.join("report.html").is_file(), "no report");
+    }
+    std::fs::write(place.join("report.html"), "mine")?;
+    let ended = ends(atq, &task, &more, 2).await?;
+    ensure!(ended.err.contains("report.html"), "{ended:#?}");
+    ensure!(std::fs::read(place.join("report.html"))? == b"mine");
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_end_has_its_exit_code() -> Result<()> {
+    let image = Image::shell(IMAGE).await?;
+    let stage = Stage::open_with("test-atq", "maxConcurrentTasks: 32\n").await?;
+    let client = stage.client();
+    let atq = Atq::at(&client.url)?;
+    tokio::try_join!(
+        passes(&atq),
+        fails(&atq),
+        breaks(&atq),
+        takes_too_long(&atq),
+        is_stopped(&atq, "atq-term", "TERM"),
+        is_stopped(&atq, "atq-int", "INT"),
+        is_refused(&atq),
+        is_detached(&atq),
+        outlives_its_client(&atq, &client, "atq-killed", "--timeout=8s"),
+        outlives_its_client(&atq, &client, "atq-lease", "--lease=5s"),
+        is_watched_by_two(&atq, &client),
+        keeps_files_of_others(&atq),
+    )?;
+    stage.close().await?;
+    drop(image);
+    Ok(())
+}

@@ -1,0 +1,204 @@
+//! The examples, played as their READMEs say it, all three side by side with curl, then with `atq`.
+
+use anyhow::{Context, Result, ensure};
+use atq_api_spec::report::{Report, Verdict};
+use atq_api_spec::task::TaskStatus;
+use atq_tests::client::Client;
+use atq_tests::director::built;
+use atq_tests::docker::{docker, labelled};
+use atq_tests::stage::Stage;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use tokio::process::Command;
+
+const EXAMPLES: [&str; 3] = ["jmeter", "locust", "plain"];
+const TARGET: &str = "atq-example-target";
+const PATIENCE: Duration = Duration::from_secs(240);
+
+fn folder(example: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../deploy/examples")
+        .join(example)
+}
+
+/// The commands in the README of an example below a heading, which may be several blocks.
+fn blocks(example: &str, heading: &str) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(folder(example).join("README.md"))?;
+    let (_, section) = text
+        .split_once(&format!("\n## {heading}\n"))
+        .with_context(|| format!("`{example}` has no `{heading}`"))?;
+    let (section, _) = section.split_once("\n## ").unwrap_or((section, ""));
+    let parts: Vec<&str> = section.split("```").collect();
+    Ok(parts
+        .iter()
+        .filter_map(|part| part.strip_prefix("sh\n"))
+        .map(str::to_owned)
+        .collect())
+}
+
+/// That of this process, with the built `atq` on it.
+fn path() -> Result<OsString> {
+    let atq = built("atq")?;
+    let own = std::env::var_os("PATH").unwrap_or_default();
+    let dir = atq.parent().context("a program is in a directory")?;
+    let all = std::iter::once(dir.to_owned()).chain(std::env::split_paths(&own));
+    Ok(std::env::join_paths(all)?)
+}
+
+/// Runs commands as a user would who stands in `dir`; gives what they wrote.
+async fn shell(commands: &str, dir: &Path, url: &str) -> Result<String> {
+    let running = Command::new("sh")
+        .args(["-euc", commands])
+        .current_dir(dir)
+        .env("ATQ_URL", url)
+        .env("PATH", path()?)
+        .env("NO_PROXY", "127.0.0.1")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(PATIENCE, running)
+        .await
+        .with_context(|| format!("not over after {PATIENCE:?}: {commands}"))??;
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    ensure!(
+        output.status.success(),
+        "{}: {commands}\n{out}\n{err}",
+        output.status
+    );
+    Ok(out.into_owned())
+}
+
+/// The target of the READMEs; it goes, also when the test fails.
+struct Target;
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        let remove = format!(
+            "docker service rm {TARGET}; for i in 1 2 3 4 5 6 7 8 9 10; do \
+             docker network inspect {TARGET} || break; docker network rm {TARGET} || sleep 1; done"
+        );
+        let _ = std::process::Command::new("sh")
+            .args(["-c", &remove])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+    }
+}
+
+/// Plays an example in a copy of its folder, and looks at what came of it.
+async fn play(example: &str, client: &Client) -> Result<Report> {
+    let name = format!("example-{example}");
+    let dir = tempfile::tempdir()?;
+    let copied = copy(&folder(example), dir.path()).await?;
+    let commands = blocks(example, "With curl")?.join("\n");
+    let said = shell(&commands, &copied, &client.url).await?;
+    let task = client.task(&name).await?;
+    println!("{name}: {:?}", task.timings);
+    let log = client.logs(&name, "").await?;
+    ensure!(task.status == TaskStatus::Finished, "{task:#?}\n{log}");
+    ensure!(task.verdict == Some(Verdict::Pass), "{task:#?}\n{log}");
+    ensure!(
+        said.replace(' ', "").contains("\"verdict\":\"pass\""),
+        "{said}"
+    );
+    let page = std::fs::read_to_string(copied.join("report.html"))?;
+    ensure!(page.starts_with("<!DOCTYPE html>"), "{page}");
+    let results = std::fs::read(copied.join("results.zip"))?;
+    ensure!(results.starts_with(b"PK"), "the results are a zip");
+    let answer = client.get(&format!("/task/{name}/report")).await?;
+    Ok(answer.json().await?)
+}
+
+/// Plays it once more in a new copy of its folder, with the command line.
+async fn play_with_atq(example: &str, client: &Client) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let copied = copy(&folder(example), dir.path()).await?;
+    let commands = blocks(example, "With atq")?.join("\n");
+    let commands = commands.replace("atq run task.json", "atq run task.json --replace");
+    let said = shell(&commands, &copied, &client.url).await?;
+    ensure!(said.contains(&format!("PASS example-{example}")), "{said}");
+    for kept in ["report.html", "junit.xml", "logs/master.1.log"] {
+        ensure!(
+            copied.join("results").join(kept).exists(),
+            "no `{kept}`: {said}"
+        );
+    }
+    Ok(())
+}
+
+async fn copy(from: &Path, to: &Path) -> Result<PathBuf> {
+    let status = Command::new("cp").arg("-R").args([from, to]).status();
+    ensure!(status.await?.success(), "cp of `{}`", from.display());
+    Ok(to.join(from.file_name().context("an example has a name")?))
+}
+
+/// The README has told Docker to remove the target's network; the node obeys in its own time.
+async fn until_gone() -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let networks = docker(&["network", "ls", "--format", "{{.Name}}"]).await?;
+        if !networks.lines().any(|name| name == TARGET) {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < PATIENCE, "`{TARGET}` is still there");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test]
+async fn every_example_passes_as_its_readme_says() -> Result<()> {
+    let stage = Stage::open("test-examples").await?;
+    let client = stage.client();
+    let setup = blocks("jmeter", "Something to load")?;
+    ensure!(
+        setup == blocks("locust", "Something to load")?,
+        "the READMEs name one target"
+    );
+    // What an interrupted run of this test has left.
+    drop(Target);
+    let target = Target;
+    shell(&setup.join("\n"), &folder("jmeter"), &client.url).await?;
+
+    let (jmeter, locust, plain) = tokio::try_join!(
+        play("jmeter", &client),
+        play("locust", &client),
+        play("plain", &client)
+    )?;
+    ensure!(jmeter.total.samples == 200, "{:#?}", jmeter.total);
+    ensure!(jmeter.sources[0].format == "jtl-csv");
+    ensure!(locust.total.samples >= 20, "{:#?}", locust.total);
+    ensure!(locust.sources.iter().all(|file| file.format == "locust"));
+    ensure!(plain.total.samples == 100, "{:#?}", plain.total);
+    ensure!(plain.sources[0].format == "csv");
+    for report in [&jmeter, &locust, &plain] {
+        ensure!(report.total.errors == 0, "{:#?}", report.total);
+    }
+    ensure!(plain.workers.len() == 2, "{:#?}", plain.workers);
+
+    for example in ["jmeter", "plain"] {
+        play_with_atq(example, &client).await?;
+    }
+
+    for example in EXAMPLES {
+        let tidy = blocks(example, "Tidy up")?;
+        shell(&tidy[0], &folder(example), &client.url).await?;
+        let path = format!("/task/example-{example}");
+        ensure!(client.get(&path).await?.status() == 404, "`{path}` is gone");
+        let left = labelled(&format!("com.atq.task=example-{example}")).await?;
+        ensure!(left.is_empty(), "{left:?}");
+    }
+    shell(
+        &blocks("locust", "Tidy up")?[1],
+        &folder("locust"),
+        &client.url,
+    )
+    .await?;
+    until_gone().await?;
+    drop(target);
+    stage.close().await
+}

@@ -1,0 +1,211 @@
+//! The Director ends in the middle of a run, in one way or another.
+
+use anyhow::{Context, Result, ensure};
+use atq_api_spec::task::{Step, TaskStatus};
+use atq_tests::director::{Director, binary, free_port};
+use atq_tests::docker::{docker, labelled, until_nothing};
+use atq_tests::stage::{PATIENCE, Stage, Sweeper, small_task, with};
+use serde_json::json;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+#[tokio::test]
+async fn a_run_survives_the_directors_death_in_every_step() -> Result<()> {
+    let mut stage = Stage::open("test-crash").await?;
+    let task = with(
+        small_task("crash-me", 2),
+        "/master/environment",
+        json!(["HOLD=3"]),
+    );
+    let task = with(task, "/delay", 1);
+    for step in [
+        Step::Network,
+        Step::Discovery,
+        Step::Workers,
+        Step::Resolve,
+        Step::Delay,
+        Step::Master,
+        Step::Running,
+        Step::Cleanup,
+    ] {
+        let client = stage.client();
+        client.start(&task).await?;
+        client
+            .until("crash-me", PATIENCE, |task| task.step >= step)
+            .await?;
+        stage.take().crash()?;
+        stage.restart().await?;
+        let client = stage.client();
+        let done = client.done("crash-me", PATIENCE).await?;
+        ensure!(
+            done.status == TaskStatus::Finished,
+            "killed in {step:?}: {done:#?}"
+        );
+        let log = client.logs("crash-me", "?service=master").await?;
+        let answers = log.matches(" answered ").count();
+        ensure!(
+            answers == 2,
+            "killed in {step:?}: the master ran once, on both workers:\n{log}"
+        );
+        ensure!(client.delete("crash-me").await?.0 == 204);
+    }
+    stage.close().await
+}
+
+#[tokio::test]
+async fn sigterm_leaves_running_tests_alone() -> Result<()> {
+    let mut stage = Stage::open("test-sigterm").await?;
+    let client = stage.client();
+    client
+        .start(&with(
+            small_task("leave-me", 1),
+            "/master/environment",
+            json!(["HOLD=5"]),
+        ))
+        .await?;
+    let running = client
+        .until("leave-me", PATIENCE, |task| {
+            task.status == TaskStatus::Started
+        })
+        .await?;
+    let (code, took) = stage.take().terminate()?;
+    ensure!(code == Some(0), "exit code {code:?}");
+    ensure!(took < Duration::from_secs(5), "the end took {took:?}");
+    let state = docker(&[
+        "service",
+        "ps",
+        &running.master.id,
+        "--format",
+        "{{.CurrentState}}",
+    ])
+    .await?;
+    ensure!(state.starts_with("Running"), "the master goes on: {state}");
+    stage.restart().await?;
+    let done = stage.client().done("leave-me", PATIENCE).await?;
+    ensure!(done.status == TaskStatus::Finished, "{done:#?}");
+    stage.close().await
+}
+
+#[tokio::test]
+async fn tasks_and_bundles_are_still_listed_after_a_crash() -> Result<()> {
+    let mut stage = Stage::open("test-listed").await?;
+    let client = stage.client();
+    let fileid = client
+        .upload(atq_tests::bundle::zip(&[("a.txt", b"a")])?)
+        .await?;
+    client.start(&small_task("listed", 1)).await?;
+    let before = client.done("listed", PATIENCE).await?;
+    stage.take().crash()?;
+    stage.restart().await?;
+    let client = stage.client();
+    ensure!(client.task("listed").await? == before);
+    ensure!(
+        client
+            .get("/api/databind/list")
+            .await?
+            .text()
+            .await?
+            .contains(&fileid)
+    );
+    stage.close().await
+}
+
+#[tokio::test]
+async fn a_second_director_on_the_same_data_refuses_to_start() -> Result<()> {
+    let mut stage = Stage::open("test-second").await?;
+    let first = stage.take();
+    let error = stage
+        .restart()
+        .await
+        .err()
+        .map(|error| format!("{error:#}"))
+        .unwrap_or_default();
+    ensure!(error.contains("in use by another process"), "{error}");
+    drop(first);
+    stage.close().await
+}
+
+/// A Director without a configured id, in the same place each time.
+async fn start_in(dir: &Path, port: u16, args: &[&str]) -> Result<Director> {
+    let mut command = Command::new(binary()?);
+    command.args(args);
+    Director::launch(command, dir, "127.0.0.1", port, "").await
+}
+
+/// Waits for words in the log of a Director that is there.
+async fn until_said(director: &Director, words: &str) -> Result<()> {
+    let begun = Instant::now();
+    while !director.log().contains(words) {
+        ensure!(
+            begun.elapsed() < PATIENCE,
+            "no `{words}` in the log:\n{}",
+            director.log()
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_lost_data_directory_has_left_in_docker_is_found() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let port = free_port()?;
+    let director = start_in(dir.path(), port, &[]).await?;
+    let id_file = director.dir.join("data/director-id");
+    let id = std::fs::read_to_string(&id_file)?.trim().to_owned();
+    let label = format!("com.atq.director={id}");
+    let _sweeper = Sweeper(label.clone());
+    let task = with(
+        small_task("lose-me", 2),
+        "/master/environment",
+        json!(["HOLD=600"]),
+    );
+    director.client.start(&task).await?;
+    director
+        .client
+        .until("lose-me", PATIENCE, |task| {
+            task.status == TaskStatus::Started
+        })
+        .await?;
+    let lose = |dir: &Path| std::fs::remove_dir_all(dir.join("data"));
+    lose(&director.crash()?)?;
+    let services = || async {
+        let all = labelled(&label).await?;
+        let services = all
+            .into_iter()
+            .filter(|object| object.starts_with("service "));
+        anyhow::Ok(services.collect::<Vec<_>>())
+    };
+
+    let director = start_in(dir.path(), port, &["--adopt-orphans=keep"]).await?;
+    until_said(&director, "they stay, as `--adopt-orphans=keep` says").await?;
+    ensure!(
+        std::fs::read_to_string(&id_file)?.trim() == id,
+        "another id"
+    );
+    ensure!(
+        director
+            .log()
+            .contains("the Director of this place had the id"),
+        "{}",
+        director.log()
+    );
+    let kept = services().await?;
+    ensure!(kept.len() >= 2, "kept: {kept:?}");
+    ensure!(director.client.get("/api/task/lose-me").await?.status() == 404);
+    lose(&director.crash()?)?;
+
+    let director = start_in(dir.path(), port, &[]).await?;
+    until_said(&director, "that were not stored").await?;
+    until_nothing(&label, Duration::ZERO)
+        .await
+        .with_context(|| director.log())?;
+    ensure!(director.log().contains("of 1 run(s) that this Director's store does not know (its data directory was lost?): removing them"));
+    // The name is free, and nothing of what was lost is in the way.
+    director.client.start(&small_task("lose-me", 1)).await?;
+    let done = director.client.done("lose-me", PATIENCE).await?;
+    ensure!(done.status == TaskStatus::Finished, "{done:#?}");
+    ensure!(director.client.delete("lose-me").await?.0 == 204);
+    until_nothing(&label, Duration::ZERO).await
+}
