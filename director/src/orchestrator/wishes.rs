@@ -63,7 +63,7 @@ impl Orchestrator {
     /// # Errors
     /// As [`Orchestrator::stop`], and when another client started the run.
     pub async fn stop_by(&self, name: &TaskName, key: Option<&Key>) -> Result<View, WishError> {
-        let view = self.get(name)?.ok_or_else(|| not_found(name))?;
+        let view = self.get(name).await?.ok_or_else(|| not_found(name))?;
         if view.state.outcome.is_none() {
             check_key(&view, key)?;
             self.wish(name, Desired::Stopped).await?;
@@ -85,7 +85,7 @@ impl Orchestrator {
     /// # Errors
     /// As [`Orchestrator::delete`], and when another client started the run.
     pub async fn delete_by(&self, name: &TaskName, key: Option<&Key>) -> Result<(), WishError> {
-        let view = match self.get(name) {
+        let view = match self.get(name).await {
             Err(StoreError::Damaged { .. }) => return self.delete_damaged(name).await,
             found => found?.ok_or_else(|| not_found(name))?,
         };
@@ -102,11 +102,11 @@ impl Orchestrator {
                 // An error means that the driver is gone, which is what is waited for.
                 let _ = tokio::time::timeout(deadline.left(), ended.wait_for(|ended| *ended)).await;
             }
-            if self.get(name)?.is_none() {
+            if self.get(name).await?.is_none() {
                 return Ok(());
             }
         }
-        match self.get(name)? {
+        match self.get(name).await? {
             None => Ok(()),
             Some(view) => Err(WishError::Remains {
                 name: name.clone(),

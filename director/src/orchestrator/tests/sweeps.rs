@@ -164,7 +164,7 @@ impl Wish {
     /// Utters it, twice, and looks at the end; `None` when nothing is left to look at.
     async fn come_true(self, director: Director) -> Option<Outcome> {
         let name = name("load");
-        director.it.get(&name).unwrap()?;
+        director.it.get(&name).await.unwrap()?;
         match self {
             Self::None => {}
             Self::Stop => {
@@ -175,7 +175,7 @@ impl Wish {
             Self::Delete => {
                 let (one, two) = tokio::join!(director.it.delete(&name), director.it.delete(&name));
                 one.and(two).unwrap();
-                assert!(director.it.get(&name).unwrap().is_none());
+                assert!(director.it.get(&name).await.unwrap().is_none());
                 assert_eq!(director.fake.leftovers(), Default::default());
                 return None;
             }
