@@ -8,6 +8,10 @@ use clap::Parser;
 use std::path::Path;
 use std::process::ExitCode;
 
+/// Returns memory to the system after a peak. Its settings are those of `.cargo/config.toml`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Exit code for a configuration that cannot be used.
 const EXIT_CONFIG: u8 = 2;
 
