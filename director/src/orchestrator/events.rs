@@ -4,7 +4,6 @@ use super::Orchestrator;
 use crate::store::{Standing, StoreError};
 use crate::task::event::Record;
 use crate::task::spec::TaskName;
-use crate::task::state::Desired;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 use std::collections::VecDeque;
@@ -92,7 +91,7 @@ impl Follower {
         // One that is to be deleted will be gone in a moment. The second look is for one that was
         // going during the first: its wish was gone already, and the rest not yet.
         let is_over = stored.state.is_done()
-            && stored.desired != Desired::Deleted
+            && !stored.desired.is_deleted()
             && self.seen >= stored.state.seq
             && self.stored()?.is_some();
         Ok((records.into_iter().map(News::Event).collect(), is_over))

@@ -62,9 +62,9 @@ pub async fn perform(run: &mut Run, step: Step) -> StepResult {
         Step::Delay => delay::delay(run).await,
         Step::Master => master::master(run).await,
         Step::Running => running::running(run).await,
-        Step::Collect => Ok(collect::collect(run).await),
-        Step::Report => Ok(report::report(run).await),
-        Step::Cleanup => Ok(cleanup::cleanup(run).await),
+        Step::Collect => collect::collect(run).await,
+        Step::Report => report::report(run).await,
+        Step::Cleanup => cleanup::cleanup(run).await,
         Step::Done => Err(StepError::Interrupted),
     }
 }
