@@ -209,7 +209,7 @@ pub async fn inspect(
     tag = "task",
     params(
         ("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly"),
-        ("force" = Option<bool>, Query, description = "Whether grace periods are skipped: containers are killed at once. Also hastens a deletion that is under way."),
+        ("force" = Option<bool>, Query, description = "Whether grace periods are skipped: containers are killed at once. Also speeds up a deletion that is under way."),
         ("Idempotency-Key" = Option<String>, Header, description = "With a key only a task that is over, or was started with it, is deleted.", pattern = "^([!#-~]{1,255}|\"[!#-~]{1,253}\")$")
     ),
     responses(
@@ -355,7 +355,7 @@ fn place(app: &App, text: &str) -> Result<Place, ApiError> {
     tag = "task",
     params(
         ("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly"),
-        ("force" = Option<bool>, Query, description = "Whether grace periods are skipped: containers are killed at once. Also hastens an end that is under way."),
+        ("force" = Option<bool>, Query, description = "Whether grace periods are skipped: containers are killed at once. Also speeds up an end that is under way."),
         ("Idempotency-Key" = Option<String>, Header, description = "With a key only a run that was started with it is stopped.", pattern = "^([!#-~]{1,255}|\"[!#-~]{1,253}\")$")
     ),
     responses(

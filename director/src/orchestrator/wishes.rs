@@ -67,7 +67,7 @@ impl Orchestrator {
         self.stop_by(name, &Ending::default()).await
     }
 
-    /// The same for a client with a key, or by force. Force also hastens an end that is under way.
+    /// The same for a client with a key, or by force. Force also speeds up an end that is under way.
     ///
     /// # Errors
     /// As [`Orchestrator::stop`], and when another client started the run.
