@@ -217,6 +217,21 @@ pub struct CriterionResult {
     /// What was wanted.
     #[schema(example = "< 500 ms")]
     pub wanted: String,
+    /// Why the criterion was not evaluated; absent when it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_evaluated: Option<NotEvaluated>,
+}
+
+/// Why a criterion was not evaluated: there was no figure to compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum NotEvaluated {
+    /// The run has no samples.
+    NoSamples,
+    /// No sample has the label of the criterion.
+    NoSuchLabel,
+    /// The test tool does not report the figure.
+    NotReported,
 }
 
 /// The difference from another run.

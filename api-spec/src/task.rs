@@ -259,7 +259,7 @@ pub struct FieldError {
 }
 
 /// A task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Task {
     /// Id: the name given in the definition.
@@ -334,10 +334,10 @@ pub struct Task {
     /// Exit code of the master: the worst one when it has several replicas.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i64>,
-    /// Requests in 1000 seconds, which is the `throughput` of the report times 1000; absent without a report that has it.
+    /// Requests per second: the `throughput` of the report, in thousandths; absent without a report that has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(example = 41840)]
-    pub requests_per_1000_seconds: Option<u64>,
+    #[schema(example = 41.84)]
+    pub requests_per_second: Option<f64>,
     /// What the run says of what it tested, in one word; absent until the step `report` is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,

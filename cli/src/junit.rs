@@ -1,6 +1,6 @@
 //! The verdict as JUnit XML, which Jenkins, GitLab and others show.
 
-use atq_api_spec::report::{CriterionResult, Judgement, Verdict};
+use atq_api_spec::report::{CriterionResult, Judgement, NotEvaluated, Verdict};
 use atq_api_spec::task::{Task, TaskStatus};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use std::time::Duration;
@@ -12,9 +12,6 @@ mod tests;
 
 /// The code of a failure that is the tool's own: the master ended with another code than 0.
 const MASTER_EXIT: &str = "master_exit";
-
-/// What a criterion has seen in a run without samples. Its verdict is `invalid`, which the test case of the run shows.
-const NOTHING_SEEN: &str = "no sample";
 
 /// The document for a task that is over: a test case for the run itself, and one for each criterion.
 ///
@@ -112,7 +109,8 @@ fn criterion_status(one: &CriterionResult) -> TestCaseStatus {
     if one.holds {
         return TestCaseStatus::success();
     }
-    if one.seen == NOTHING_SEEN {
+    // The verdict of a run without samples is `invalid`, which the test case of the run shows.
+    if one.not_evaluated == Some(NotEvaluated::NoSamples) {
         return skipped("the run was not judged by it: it has no sample");
     }
     let message = format!("{}: seen {}", one.criterion, one.seen);

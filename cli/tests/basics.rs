@@ -235,6 +235,24 @@ async fn force_travels_to_the_director() {
 }
 
 #[tokio::test]
+async fn stop_shows_why_the_run_had_failed_before() {
+    let mut failed = task("load", "errored", "done");
+    failed["failure"] = json!({
+        "step": "running", "code": "master_exit", "message": "the master ended with exit code 3",
+        "lastLines": ["no plan \u{1b}[31m"],
+    });
+    let director = director([("POST /task/load/stop", vec![(202, failed)])]).await;
+    for args in [&["stop", "load"][..], &["stop", "load", "--wait"]] {
+        let ended = director.atq(args).await;
+        assert_eq!(ended.code, 0);
+        assert_eq!(
+            ended.out,
+            "`load` is over: errored\n  `master_exit`: the master ended with exit code 3\n  | no plan \\u001b[31m\n"
+        );
+    }
+}
+
+#[tokio::test]
 async fn rm_goes_on_after_a_failure_and_ends_with_the_first_one() {
     let left = "the clean-up is not over: a network is left";
     let director = director([
@@ -269,6 +287,12 @@ fn bundle(id: &str) -> Value {
     })
 }
 
+fn with_bundle(name: &str, id: &str) -> Value {
+    let mut task = task(name, "started", "running");
+    task["worker"]["fileId"] = json!(id);
+    task
+}
+
 #[tokio::test]
 async fn bundles_are_listed_shown_and_removed() {
     let director = director([
@@ -281,6 +305,10 @@ async fn bundles_are_listed_shown_and_removed() {
         ),
         ("GET /databind/a", ok(bundle("a"))),
         ("GET /databind/b", ok(bundle("b"))),
+        (
+            "GET /task?limit=1000",
+            ok(json!({"tasks": [with_bundle("load", "b"), task("other", "started", "running")]})),
+        ),
         ("DELETE /databind/a", vec![(204, Value::Null)]),
         (
             "DELETE /databind/b",
@@ -289,14 +317,21 @@ async fn bundles_are_listed_shown_and_removed() {
     ])
     .await;
     let ended = director.atq(&["bundles", "--json"]).await;
-    assert_eq!(ended.json(), json!([bundle("a"), bundle("b")]));
+    let used = |id: &str, by: &[&str]| {
+        let mut bundle = bundle(id);
+        bundle["usedBy"] = json!(by);
+        bundle
+    };
+    assert_eq!(ended.json(), json!([used("a", &[]), used("b", &["load"])]));
+    let lists = director.asked().into_iter();
+    assert_eq!(lists.filter(|asked| asked.contains("task?")).count(), 1);
     let none = director.atq(&["bundles", "--json"]).await;
     assert_eq!((none.code, none.json()), (0, json!([])));
     let one = director.atq(&["bundles", "a"]).await;
     assert!(one.out.contains("plan.jmx"), "{}", one.out);
     assert_eq!(
         director.atq(&["bundles", "a", "--json"]).await.json(),
-        bundle("a")
+        used("a", &[])
     );
     let removed = director.atq(&["bundles", "a", "--rm", "--json"]).await;
     assert_eq!(

@@ -7,8 +7,8 @@ usage() {
   cat <<'HELP'
 usage: deploy/jenkins/test.sh
 
-Runs the tests of the step (JenkinsPipelineUnit; needs Maven and a JDK) and of atq-load-test.sh (needs curl, jq and
-Python 3). What is missing is installed from Debian's packages when this runs as root. The first run fetches what
+Runs the tests of the step (JenkinsPipelineUnit; needs Maven and a JDK) and of atq-load-test.sh (needs curl, jq,
+BusyBox and Python 3). What is missing is installed from Debian's packages when this runs as root. The first run fetches what
 Maven needs; later ones work without a network.
 HELP
 }
@@ -30,7 +30,7 @@ apt_install() {
 
 install_missing() {
   local program packages=()
-  for program in mvn javac curl jq python3; do
+  for program in mvn javac curl jq python3 busybox; do
     has "$program" || packages+=("$(package "$program")")
   done
   [ ${#packages[@]} -gt 0 ] || return 0

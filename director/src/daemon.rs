@@ -19,7 +19,7 @@ use tokio::sync::watch;
 /// Two cores serve thousands of requests a second; more threads would only take memory.
 const THREADS: usize = 4;
 /// Work on files takes milliseconds; each thread takes memory.
-const BLOCKING_THREADS: usize = 128;
+const BLOCKING_THREADS: usize = 32;
 
 /// Serves until SIGTERM or SIGINT. Blocks.
 ///

@@ -8,10 +8,6 @@ use clap::Parser;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Returns memory to the system after a peak; those of glibc and musl keep most of it.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Exit code for a configuration that cannot be used.
 const EXIT_CONFIG: u8 = 2;
 

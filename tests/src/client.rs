@@ -15,6 +15,13 @@ pub struct Client {
     pub url: String,
 }
 
+/// A client that uses no proxy.
+pub(crate) fn direct() -> reqwest::ClientBuilder {
+    // An error means that a provider is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy()
+}
+
 impl Client {
     /// A client for the Director at `url`.
     ///
@@ -33,12 +40,7 @@ impl Client {
     }
 
     fn keeping(connections: usize, url: String) -> Result<Self> {
-        // An error means that a provider is installed already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .pool_max_idle_per_host(connections)
-            .build()?;
+        let http = direct().pool_max_idle_per_host(connections).build()?;
         Ok(Self { http, url })
     }
 

@@ -8,6 +8,7 @@ pub mod client;
 pub mod director;
 pub mod docker;
 pub mod engine;
+pub mod gateway;
 pub mod gitlab;
 pub mod image;
 pub mod jmeter;

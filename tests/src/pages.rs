@@ -89,6 +89,7 @@ pub fn judged(mut report: Report, verdict: Verdict) -> Report {
         holds,
         seen: seen.to_owned(),
         wanted: wanted.to_owned(),
+        not_evaluated: None,
     };
     let fails = verdict == Verdict::Fail;
     report.judgement = Some(Judgement {

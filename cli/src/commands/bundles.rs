@@ -1,5 +1,6 @@
 //! `atq bundles`.
 
+use super::ps;
 use crate::Context;
 use crate::args::Bundles;
 use crate::bundle::size;
@@ -8,15 +9,42 @@ use crate::exit::Exit;
 use crate::table::{NOTHING, table};
 use crate::trouble::Trouble;
 use atq_api_spec::bundle::{BundleDetails, Upload};
+use atq_api_spec::task::{Step, Task};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::{Method, StatusCode};
+use serde::Serialize;
 use serde_json::json;
 use std::time::Duration;
 
 /// Bundles looked at at the same time.
 const AT_ONCE: usize = 4;
+/// Most tasks that the list names for a bundle.
+const MAX_NAMED: usize = 3;
 /// A bundle is removed from all nodes before the answer comes.
 const REMOVAL: Duration = Duration::from_secs(100);
+
+/// A bundle, and the tasks for which the Director keeps it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UsedBundle {
+    #[serde(flatten)]
+    bundle: BundleDetails,
+    used_by: Vec<String>,
+}
+
+impl UsedBundle {
+    fn new(bundle: BundleDetails, tasks: &[Task]) -> Self {
+        let uses = |task: &&Task| {
+            let files = [&task.master.file_id, &task.worker.file_id];
+            task.step != Step::Done && files.contains(&&bundle.id)
+        };
+        let used_by = tasks.iter().filter(uses).map(|task| task.id.clone());
+        Self {
+            used_by: used_by.collect(),
+            bundle,
+        }
+    }
+}
 
 /// Lists all bundles, shows one, or removes one.
 ///
@@ -39,7 +67,8 @@ async fn remove(context: &Context, id: &str) -> Result<(), Trouble> {
 }
 
 async fn show(context: &Context, id: &str) -> Result<(), Trouble> {
-    let bundle: BundleDetails = context.director.get(&path(id)).await?;
+    let bundle = context.director.get(&path(id)).await?;
+    let bundle = UsedBundle::new(bundle, &ps::all(context).await?);
     for line in description(&bundle) {
         context.out.line(line);
     }
@@ -54,18 +83,20 @@ async fn list(context: &Context) -> Result<(), Trouble> {
         StatusCode::NO_CONTENT => Vec::new(),
         _ => context.director.read(response).await?,
     };
-    let bundles: Vec<BundleDetails> = stream::iter(uploads)
+    if uploads.is_empty() {
+        context.out.progress("the Director has no bundle");
+        context.out.result(&uploads);
+        return Ok(());
+    }
+    let tasks = ps::all(context).await?;
+    let bundles: Vec<UsedBundle> = stream::iter(uploads)
         .map(|upload| details(context, upload.id))
         .buffered(AT_ONCE)
-        .try_filter_map(async |bundle| Ok(bundle))
+        .try_filter_map(async |bundle| Ok(bundle.map(|bundle| UsedBundle::new(bundle, &tasks))))
         .try_collect()
         .await?;
-    if bundles.is_empty() {
-        context.out.progress("the Director has no bundle");
-    } else {
-        for line in overview(&bundles) {
-            context.out.line(line);
-        }
+    for line in overview(&bundles) {
+        context.out.line(line);
     }
     context.out.result(&bundles);
     Ok(())
@@ -83,23 +114,37 @@ fn path(id: &str) -> String {
     format!("databind/{}", segment(id))
 }
 
-fn overview(bundles: &[BundleDetails]) -> Vec<String> {
+fn overview(bundles: &[UsedBundle]) -> Vec<String> {
     let rows: Vec<_> = bundles
         .iter()
-        .map(|bundle| {
+        .map(|UsedBundle { bundle, used_by }| {
             [
                 bundle.id.clone(),
                 file_name(bundle),
                 zip_size(bundle),
                 bundle.files.len().to_string(),
                 bundle.created_at.clone(),
+                in_short(used_by),
             ]
         })
         .collect();
-    table(["ID", "FILE", "SIZE", "FILES", "UPLOADED"], &rows)
+    table(
+        ["ID", "FILE", "SIZE", "FILES", "UPLOADED", "USED BY"],
+        &rows,
+    )
 }
 
-fn description(bundle: &BundleDetails) -> Vec<String> {
+/// The first few tasks, and how many more there are.
+fn in_short(tasks: &[String]) -> String {
+    let (named, more) = tasks.split_at(tasks.len().min(MAX_NAMED));
+    match (named.is_empty(), more.len()) {
+        (true, _) => NOTHING.to_owned(),
+        (false, 0) => named.join(", "),
+        (false, more) => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+fn description(UsedBundle { bundle, used_by }: &UsedBundle) -> Vec<String> {
     let mut lines = vec![
         format!("{} {}", bundle.id, file_name(bundle)),
         format!(
@@ -108,8 +153,9 @@ fn description(bundle: &BundleDetails) -> Vec<String> {
             zip_size(bundle),
             size(bundle.unpacked_bytes)
         ),
-        String::new(),
     ];
+    lines.extend((!used_by.is_empty()).then(|| format!("used by {}", used_by.join(", "))));
+    lines.push(String::new());
     let rows: Vec<_> = bundle
         .files
         .iter()
@@ -130,7 +176,9 @@ fn zip_size(bundle: &BundleDetails) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::canned;
     use atq_api_spec::bundle::BundleFile;
 
     fn bundle() -> BundleDetails {
@@ -148,6 +196,36 @@ mod tests {
         }
     }
 
+    fn used(bundle: BundleDetails, used_by: &[&str]) -> UsedBundle {
+        let used_by = used_by.iter().map(|name| (*name).to_owned()).collect();
+        UsedBundle { bundle, used_by }
+    }
+
+    /// A task whose master and worker have these bundles.
+    fn task(name: &str, step: Step, master: &str, worker: &str) -> Task {
+        let mut task = canned::task(json!({"id": name, "step": step}));
+        task["master"]["fileId"] = json!(master);
+        task["worker"]["fileId"] = json!(worker);
+        serde_json::from_value(task).unwrap()
+    }
+
+    #[test]
+    fn a_bundle_is_used_by_tasks_that_are_not_over() {
+        let id = &bundle().id;
+        let tasks = [
+            task("of-workers", Step::Running, "", id),
+            task("of-both", Step::Queued, id, id),
+            task("of-another", Step::Running, "other", "other"),
+            task("without", Step::Running, "", ""),
+            task("cleaning-up", Step::Cleanup, id, ""),
+            task("over", Step::Done, id, id),
+        ];
+        assert_eq!(
+            UsedBundle::new(bundle(), &tasks).used_by,
+            ["of-workers", "of-both", "cleaning-up"]
+        );
+    }
+
     #[test]
     fn all_bundles_are_a_table() {
         let lost = BundleDetails {
@@ -156,16 +234,22 @@ mod tests {
             files: Vec::new(),
             ..bundle()
         };
-        insta::assert_snapshot!(overview(&[bundle(), lost]).join("\n"), @"
-        ID                                FILE      SIZE      FILES  UPLOADED
-        0f343b0931126a20f133d67c2b018a3b  shop.zip  2.05 KiB  2      2026-03-04T12:00:00Z
-        0f343b0931126a20f133d67c2b018a3b  -         -         0      2026-03-04T12:00:00Z
+        let bundles = [
+            used(bundle(), &["a", "b", "c", "d", "e"]),
+            used(bundle(), &["nightly"]),
+            used(lost, &[]),
+        ];
+        insta::assert_snapshot!(overview(&bundles).join("\n"), @"
+        ID                                FILE      SIZE      FILES  UPLOADED              USED BY
+        0f343b0931126a20f133d67c2b018a3b  shop.zip  2.05 KiB  2      2026-03-04T12:00:00Z  a, b, c and 2 more
+        0f343b0931126a20f133d67c2b018a3b  shop.zip  2.05 KiB  2      2026-03-04T12:00:00Z  nightly
+        0f343b0931126a20f133d67c2b018a3b  -         -         0      2026-03-04T12:00:00Z  -
         ");
     }
 
     #[test]
-    fn one_bundle_shows_its_files() {
-        insta::assert_snapshot!(description(&bundle()).join("\n"), @"
+    fn one_bundle_shows_its_files_and_its_tasks() {
+        insta::assert_snapshot!(description(&used(bundle(), &[])).join("\n"), @"
         0f343b0931126a20f133d67c2b018a3b shop.zip
         uploaded 2026-03-04T12:00:00Z, 2.05 KiB, unpacked 5.00 MiB
 
@@ -173,5 +257,7 @@ mod tests {
         5.00 MiB  data/users.csv
         0 B       plan.jmx
         ");
+        let used = used(bundle(), &["nightly", "load"]);
+        assert_eq!(description(&used)[2], "used by nightly, load");
     }
 }

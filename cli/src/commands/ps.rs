@@ -45,6 +45,14 @@ pub async fn ps(context: &Context, args: &Ps) -> Result<Exit, Trouble> {
     Ok(Exit::Pass)
 }
 
+/// All tasks.
+///
+/// # Errors
+/// When no Director answers.
+pub async fn all(context: &Context) -> Result<Vec<Task>, Trouble> {
+    Ok(collect(context, None, u32::MAX).await?.tasks)
+}
+
 /// Page after page, until there are `limit` tasks or no more.
 async fn collect(context: &Context, status: Option<&str>, limit: u32) -> Result<TaskList, Trouble> {
     let mut list = TaskList {
@@ -123,8 +131,7 @@ fn run_time(task: &Task, now: OffsetDateTime) -> String {
 
 /// Requests per second, of a run whose report has them.
 fn rate(task: &Task) -> String {
-    let per_second = |count: u64| format!("{:.1}/s", count as f64 / 1000.0);
-    let rate = task.requests_per_1000_seconds.map(per_second);
+    let rate = task.requests_per_second.map(|rate| format!("{rate:.1}/s"));
     rate.unwrap_or_else(|| NOTHING.to_owned())
 }
 
@@ -161,7 +168,7 @@ mod tests {
             task(
                 "nightly",
                 json!({
-                    "status": "finished", "step": "done", "verdict": "fail", "requestsPer1000Seconds": 41_840,
+                    "status": "finished", "step": "done", "verdict": "fail", "requestsPerSecond": 41.84,
                     "startedAt": "2026-03-04T12:00:05Z", "finishedAt": "2026-03-04T12:03:05Z",
                 }),
             ),

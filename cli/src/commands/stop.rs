@@ -5,6 +5,7 @@ use crate::again::may_pass;
 use crate::args::Stop;
 use crate::director::segment;
 use crate::exit::Exit;
+use crate::run::closing;
 use crate::run::invocation::{given_key, sign};
 use crate::table::word;
 use crate::trouble::Trouble;
@@ -39,6 +40,11 @@ pub async fn stop(context: &Context, args: &Stop) -> Result<Exit, Trouble> {
         task = until_done(context, &args.name).await?;
     }
     context.out.line(sentence(&task));
+    if task.step == Step::Done {
+        for line in closing::failure(&task) {
+            context.out.line(line);
+        }
+    }
     context.out.result(&task);
     Ok(Exit::Pass)
 }

@@ -86,8 +86,9 @@ fn how_the_run_ended_is_told_by_the_kind() {
 
 #[test]
 fn a_criterion_that_was_not_looked_at_is_skipped_beside_those_that_were() {
-    let nothing =
-        json!({"criterion": "p99 < 2s", "holds": false, "seen": "no sample", "wanted": "< 2 s"});
+    let nothing = json!({
+        "criterion": "p99 < 2s", "holds": false, "seen": "no sample", "wanted": "< 2 s", "notEvaluated": "noSamples",
+    });
     let judgement = json!({"verdict": "fail", "criteria": [criterion(false), nothing]});
     let text = document_of(json!({
         "verdict": "fail", "judgement": judgement, "criteria": ["p95 of A & B < 500ms", "max < 1s"],

@@ -87,7 +87,8 @@ pub fn log_line(text: &str) -> String {
     format!("  | {}", terminal::foreign(text))
 }
 
-fn failure(task: &Task) -> Vec<String> {
+/// Why the run failed, with the last lines of its master.
+pub fn failure(task: &Task) -> Vec<String> {
     let Some(failure) = &task.failure else {
         return Vec::new();
     };
@@ -118,6 +119,7 @@ mod tests {
             holds,
             seen: seen.to_owned(),
             wanted: wanted.to_owned(),
+            not_evaluated: None,
         }
     }
 

@@ -1,10 +1,11 @@
-"""Runs atq-load-test.sh against a server that plays the Director. Needs sh, curl and jq."""
+"""Runs atq-load-test.sh against a server that plays the Director. Needs sh, curl, jq and BusyBox."""
 
 import base64
 import contextlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -137,6 +138,8 @@ class Client(unittest.TestCase):
         self.write(DEFINITION)
 
     patience_seconds = "0"
+    command = [SCRIPT]
+    path = os.environ["PATH"]
 
     @contextlib.contextmanager
     def patience(self, seconds):
@@ -150,9 +153,9 @@ class Client(unittest.TestCase):
         (self.dir / "task.json").write_text(definition if isinstance(definition, str) else json.dumps(definition))
 
     def start(self, url, *arguments):
-        environment = {"PATH": os.environ["PATH"], "http_proxy": os.environ.get("http_proxy", ""), "ATQ_URL": url, "ATQ_POLL": "0.05", "ATQ_PATIENCE": self.patience_seconds,
+        environment = {"PATH": self.path, "http_proxy": os.environ.get("http_proxy", ""), "ATQ_URL": url, "ATQ_POLL": "0.05", "ATQ_PATIENCE": self.patience_seconds,
                        "TMPDIR": str(self.temporary), "LC_ALL": "C.UTF-8"}
-        return subprocess.Popen([SCRIPT, *arguments], cwd=self.dir, env=environment, text=True,
+        return subprocess.Popen([*self.command, *arguments], cwd=self.dir, env=environment, text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_interrupts)
 
     def call(self, director, *arguments):
@@ -513,6 +516,34 @@ class Limits(Client):
     def test_the_limits_of_the_director_are_ends(self):
         self.assertEqual(self.run_task(Director([failed("timeout")])), 5)
         self.assertEqual(self.run_task(Director([failed("lease_expired")])), 6)
+
+
+class Busybox:
+    """Runs the script where there is nothing but BusyBox, curl and jq, as in Alpine."""
+
+    @classmethod
+    def setUpClass(cls):
+        programs = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(programs.cleanup)
+        busybox = shutil.which("busybox")
+        applets = subprocess.run([busybox, "--list"], check=True, text=True, stdout=subprocess.PIPE).stdout.split()
+        found = {applet: busybox for applet in applets} | {name: shutil.which(name) for name in ("curl", "jq", "zip")}
+        for name, program in found.items():
+            if program:
+                (Path(programs.name) / name).symlink_to(program)
+        cls.path, cls.command = programs.name, [f"{programs.name}/ash", SCRIPT]
+
+
+class OutcomesOnBusybox(Busybox, Outcomes):
+    pass
+
+
+class LeavingsOnBusybox(Busybox, Leavings):
+    pass
+
+
+class SignalsOnBusybox(Busybox, Signals):
+    pass
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ pub async fn events(
     let query = Query::read(&uri, &["after"])?;
     let after = query.number("after", 0..=u32::MAX)?.map(u64::from);
     let after = last_event_id(&headers)?.or(after).unwrap_or(0);
-    let task = find(&app, &name)?;
+    let task = find(&app, &name).await?;
     if media::accepts(&headers, EVENT_STREAM) {
         let slot = app.slots.stream()?;
         let news = app.orchestrator.follow_events(&name, &task.state.run);
@@ -78,7 +78,7 @@ pub async fn events(
         let response = Sse::new(hint.chain(events)).keep_alive(alive);
         return Ok(slot.until_sent(response.into_response()));
     }
-    let mut events = view::events(&app.orchestrator.history(&name)?);
+    let mut events = view::events(&app.orchestrator.history(&name).await?);
     events.retain(|event| event.id > after);
     let id = name.to_string();
     Ok(Json(TaskEvents { id, events }).into_response())

@@ -70,7 +70,7 @@ pub async fn logs(
         true => app.slots.stream()?,
         false => app.slots.bulk()?,
     };
-    let task = find(&app, &name)?;
+    let task = find(&app, &name).await?;
     let lines = match follows {
         true => app.orchestrator.follow_logs(&task, filter).await?,
         false => app.orchestrator.logs(&task, filter).await?,

@@ -36,7 +36,7 @@ pub async fn manifest(
     uri: Uri,
 ) -> Result<Json<Manifest>, ApiError> {
     Query::read(&uri, &[])?;
-    let task = find(&app, &name)?;
+    let task = find(&app, &name).await?;
     let evidence = &app.orchestrator.shared().evidence;
     let load = evidence.load(&task.spec.name, &task.state.run).await;
     let clocks = load.map_err(failed)?.unwrap_or_default().clock_offsets;

@@ -63,13 +63,13 @@ pub async fn report(
     let query = Query::read(&uri, &["format", "baseline"])?;
     let format = query.word("format", &FORMATS)?;
     let baseline = query.text("baseline").map(task_name).transpose()?;
-    let view = over(&app, find(&app, &name)?).await?;
+    let view = over(&app, find(&app, &name).await?).await?;
     let mut report = match kept(&app, &view).await? {
         Some(report) => report,
-        None => without_figures(&app, &view)?,
+        None => without_figures(&app, &view).await?,
     };
     if let Some(baseline) = baseline {
-        let before = find(&app, &baseline)?;
+        let before = find(&app, &baseline).await?;
         let other = kept(&app, &before).await?.ok_or(RequestError::NoReport {
             name: baseline.to_string(),
         })?;
@@ -104,8 +104,8 @@ async fn kept(app: &App, view: &View) -> Result<Option<Report>, ApiError> {
 }
 
 /// The report of a run whose figures were not kept: its verdict, and why there is no more.
-fn without_figures(app: &App, view: &View) -> Result<Report, ApiError> {
-    let history = app.orchestrator.history(&view.spec.name)?;
+async fn without_figures(app: &App, view: &View) -> Result<Report, ApiError> {
+    let history = app.orchestrator.history(&view.spec.name).await?;
     let problem = history
         .into_iter()
         .rev()

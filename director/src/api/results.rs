@@ -53,7 +53,7 @@ pub async fn results(
     let query = Query::read(&uri, &["service", "replica"])?;
     let role = query.word("service", &SERVICES)?;
     let replica = query.number("replica", 1..=u32::MAX)?;
-    let task = over(&app, find(&app, &name)?).await?;
+    let task = over(&app, find(&app, &name).await?).await?;
     let evidence = &app.orchestrator.shared().evidence;
     let run = &task.state.run;
     let kept = evidence.results(&name, run).await;

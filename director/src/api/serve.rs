@@ -85,7 +85,7 @@ async fn accept_all(
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     loop {
         let (stream, address) = accept(listener).await;
-        match gate.enter(address.ip()) {
+        match gate.enter(address.ip()).await {
             Some(pass) => {
                 tokio::spawn(converse(stream, pass, router.clone(), graceful.watcher()));
             }

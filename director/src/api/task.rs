@@ -190,7 +190,7 @@ pub async fn inspect(
     State(app): State<App>,
     TaskId(name): TaskId,
 ) -> Result<(StatusCode, Json<Task>), ApiError> {
-    let view = find(&app, &name)?;
+    let view = find(&app, &name).await?;
     let task = view::task(&view);
     Ok((
         task_status(task.status, view.state.started_at.is_some()),
@@ -251,10 +251,10 @@ pub async fn list(State(app): State<App>, uri: Uri) -> Result<Response, ApiError
     let query = Query::read(&uri, &["status", "limit", "after"])?;
     let status = query.word("status", &STATUSES)?;
     let limit = query.number("limit", 1..=MAX_PAGE)?.unwrap_or(PAGE);
-    let after = query
-        .text("after")
-        .map(|text| place(&app, text))
-        .transpose()?;
+    let after = match query.text("after") {
+        Some(text) => Some(place(&app, text).await?),
+        None => None,
+    };
     let wanted = move |state: &state::State, now| {
         status.is_none_or(|status| view::status_of(state, now) == status)
     };
@@ -322,12 +322,12 @@ impl std::fmt::Display for Place {
     }
 }
 
-fn place(app: &App, text: &str) -> Result<Place, ApiError> {
+async fn place(app: &App, text: &str) -> Result<Place, ApiError> {
     if let Some(place) = Place::parse(text) {
         return Ok(place);
     }
     let found = match TaskName::parse(text) {
-        Ok(name) => app.orchestrator.get(&name)?,
+        Ok(name) => app.orchestrator.get(&name).await?,
         Err(_) => None,
     };
     let unknown = || {
@@ -403,13 +403,13 @@ pub async fn renew_lease(
     headers: HeaderMap,
 ) -> Result<Json<Lease>, ApiError> {
     let key = terms::key(&headers)?;
-    let view = app.orchestrator.renew_lease(&name, key.as_ref())?;
+    let view = app.orchestrator.renew_lease(&name, key.as_ref()).await?;
     Ok(Json(view::lease(&view).unwrap_or_default()))
 }
 
 /// The task with this name.
-pub fn find(app: &App, name: &TaskName) -> Result<View, ApiError> {
-    let view = app.orchestrator.get(name)?;
+pub async fn find(app: &App, name: &TaskName) -> Result<View, ApiError> {
+    let view = app.orchestrator.get(name).await?;
     Ok(view.ok_or_else(|| RequestError::NoTask {
         name: name.to_string(),
     })?)

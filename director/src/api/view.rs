@@ -70,7 +70,9 @@ pub fn task(view: &View) -> Task {
         started_at: state.started_at.map(|at| at.to_string()),
         finished_at: state.finished_at.map(|at| at.to_string()),
         exit_code: state.exit_code,
-        requests_per_1000_seconds: state.requests_per_1000_seconds,
+        requests_per_second: state
+            .milli_requests_per_second
+            .map(|milli| milli as f64 / 1000.0),
         verdict: state.judgement.as_ref().map(|given| given.verdict.into()),
         judgement: state.judgement.as_ref().map(Into::into),
         leftovers: state.leftovers.clone(),

@@ -24,7 +24,7 @@ impl Orchestrator {
         let deadline = Deadline::after(DELETE_PATIENCE);
         // One after the other: after the first, the name may be that of a new task.
         let _deleting = self.deleting.lock().await;
-        match self.get(name) {
+        match self.get(name).await {
             Err(StoreError::Damaged { .. }) => {}
             Err(error) => return Err(error.into()),
             Ok(_) => return Err(not_found(name)),
@@ -32,7 +32,7 @@ impl Orchestrator {
         self.end_driver(name, Desired::Deleted.by_force(force), &deadline)
             .await;
         // The driver may have removed and forgotten everything. Then what goes by this name is new.
-        if !matches!(self.get(name), Err(StoreError::Damaged { .. })) {
+        if !matches!(self.get(name).await, Err(StoreError::Damaged { .. })) {
             return Ok(());
         }
         let labels = self.labels_of(name);

@@ -24,7 +24,7 @@ pub async fn drive(mut run: Run) {
 
 async fn to_the_end(run: &mut Run) -> Result<(), IllegalEvent> {
     if run.state.is_done() && !run.state.leftovers.is_empty() {
-        let leftovers = cleanup::clean_up(run).await;
+        let leftovers = Box::pin(cleanup::clean_up(run)).await;
         run.record(Event::CleanUpTried { leftovers }).await?;
     }
     loop {

@@ -1,7 +1,7 @@
 //! The history of a task as it grows: what is there first, then what comes, each event once.
 
 use super::Orchestrator;
-use crate::store::{Standing, StoreError};
+use crate::store::{Standing, Store, StoreError};
 use crate::task::event::Record;
 use crate::task::spec::TaskName;
 use futures_util::stream::{self, BoxStream};
@@ -63,7 +63,7 @@ impl Follower {
     async fn next(mut self) -> Result<Option<(VecDeque<News>, Option<Self>)>, StoreError> {
         loop {
             self.changes.borrow_and_update();
-            let (news, is_over) = self.look()?;
+            let (news, is_over) = self.look().await?;
             if is_over {
                 return Ok(Some((news, None)));
             }
@@ -79,26 +79,41 @@ impl Follower {
     }
 
     /// What is new, and whether nothing can follow.
-    fn look(&mut self) -> Result<(VecDeque<News>, bool), StoreError> {
+    async fn look(&mut self) -> Result<(VecDeque<News>, bool), StoreError> {
+        let (name, run, seen) = (self.name.clone(), self.run.clone(), self.seen);
         let store = &self.it.shared.store;
-        let records = store.history_after(&self.name, self.seen)?;
-        // After the history: when the run is still there, what was read is its own, and not that of
-        // another task which has got its name.
-        let Some(stored) = self.stored()? else {
-            return Ok(([News::Deleted].into(), true));
-        };
-        self.seen = records.last().map_or(self.seen, |last| last.seq);
-        // One that is to be deleted will be gone in a moment. The second look is for one that was
-        // going during the first: its wish was gone already, and the rest not yet.
-        let is_over = stored.state.is_done()
-            && !stored.desired.is_deleted()
-            && self.seen >= stored.state.seq
-            && self.stored()?.is_some();
-        Ok((records.into_iter().map(News::Event).collect(), is_over))
+        let looked = store.reading(move |store| news(store, &name, &run, seen));
+        let (news, is_over) = looked.await?;
+        if let Some(News::Event(last)) = news.back() {
+            self.seen = last.seq;
+        }
+        Ok((news, is_over))
     }
+}
 
-    fn stored(&self) -> Result<Option<Standing>, StoreError> {
-        let stored = self.it.shared.store.standing(&self.name)?;
-        Ok(stored.filter(|stored| stored.state.run == self.run))
-    }
+/// What has come to a run after the event with the number `seen`, and whether nothing can follow.
+fn news(
+    store: &Store,
+    name: &TaskName,
+    run: &str,
+    seen: u64,
+) -> Result<(VecDeque<News>, bool), StoreError> {
+    let standing = || -> Result<Option<Standing>, StoreError> {
+        let found = store.standing(name)?;
+        Ok(found.filter(|standing| standing.state.run == run))
+    };
+    let records = store.history_after(name, seen)?;
+    // After the history: when the run is still there, what was read is its own, and not that of
+    // another task which has got its name.
+    let Some(found) = standing()? else {
+        return Ok(([News::Deleted].into(), true));
+    };
+    let seen = records.last().map_or(seen, |last| last.seq);
+    // One that is to be deleted will be gone in a moment. The second look is for one that was
+    // going during the first: its wish was gone already, and the rest not yet.
+    let is_over = found.state.is_done()
+        && !found.desired.is_deleted()
+        && seen >= found.state.seq
+        && standing()?.is_some();
+    Ok((records.into_iter().map(News::Event).collect(), is_over))
 }

@@ -152,12 +152,12 @@ impl Orchestrator {
     ///
     /// # Errors
     /// When there is no such task, it has no lease, or another client started it.
-    pub fn renew_lease(
+    pub async fn renew_lease(
         &self,
         name: &TaskName,
         key: Option<&Key>,
     ) -> Result<super::View, WishError> {
-        let view = self.get(name)?.ok_or_else(|| not_found(name))?;
+        let view = self.get(name).await?.ok_or_else(|| not_found(name))?;
         let terms = &view.state.terms;
         let name = || name.clone();
         if terms.lease_ms.is_none() {
@@ -169,7 +169,8 @@ impl Orchestrator {
         if let Some(live) = self.lock().get(&view.spec.name) {
             live.limits.renew();
         }
-        self.get(&view.spec.name)?
+        self.get(&view.spec.name)
+            .await?
             .ok_or_else(|| not_found(&view.spec.name))
     }
 }

@@ -265,12 +265,10 @@ impl Orchestrator {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn get(&self, name: &TaskName) -> Result<Option<View>, StoreError> {
-        Ok(self
-            .shared
-            .store
-            .load(name)?
-            .map(|stored| self.view(stored)))
+    pub async fn get(&self, name: &TaskName) -> Result<Option<View>, StoreError> {
+        let wanted = name.clone();
+        let read = self.shared.store.reading(move |store| store.load(&wanted));
+        Ok(read.await?.map(|stored| self.view(stored)))
     }
 
     /// The task with this name as lists show it: without the environments of its services.
@@ -319,8 +317,10 @@ impl Orchestrator {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn history(&self, name: &TaskName) -> Result<Vec<Record>, StoreError> {
-        self.shared.store.history(name)
+    pub async fn history(&self, name: &TaskName) -> Result<Vec<Record>, StoreError> {
+        let name = name.clone();
+        let read = self.shared.store.reading(move |store| store.history(&name));
+        read.await
     }
 
     /// Gives a task a driver, unless it has one.

@@ -27,7 +27,7 @@ impl Orchestrator {
         let mut view = view;
         while is_being_reported(&view) && Instant::now() < until {
             sleep(PAUSE).await;
-            match self.get(&view.spec.name)? {
+            match self.get(&view.spec.name).await? {
                 Some(later) => view = later,
                 None => return Ok(None),
             }

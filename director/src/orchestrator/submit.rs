@@ -123,7 +123,9 @@ impl Orchestrator {
     ) -> Result<Submitted, SubmitError> {
         let spec =
             TaskSpec::parse(payload, around).map_err(|faults| SubmitError::Faulty { faults })?;
-        if let Some(present) = self.shared.store.load(&spec.name)? {
+        let name = spec.name.clone();
+        let known = self.shared.store.reading(move |store| store.load(&name));
+        if let Some(present) = known.await? {
             return self.present(&spec, &terms, present);
         }
         self.shared.health.first_answer().await?;
@@ -138,7 +140,10 @@ impl Orchestrator {
         }
         tracing::info!(task = %spec.name, "task accepted");
         self.drive(&spec.name)?;
-        let view = self.get(&spec.name)?.ok_or(SubmitError::ShuttingDown)?;
+        let view = self
+            .get(&spec.name)
+            .await?
+            .ok_or(SubmitError::ShuttingDown)?;
         Ok(Submitted::Accepted(Box::new(view)))
     }
 

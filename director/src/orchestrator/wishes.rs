@@ -72,7 +72,7 @@ impl Orchestrator {
     /// # Errors
     /// As [`Orchestrator::stop`], and when another client started the run.
     pub async fn stop_by(&self, name: &TaskName, ending: &Ending) -> Result<View, WishError> {
-        let view = self.get(name)?.ok_or_else(|| not_found(name))?;
+        let view = self.get(name).await?.ok_or_else(|| not_found(name))?;
         if view.state.outcome.is_none() || ending.force && !view.state.is_done() {
             check_key(&view, ending.key.as_ref())?;
             let desired = Desired::Stopped.by_force(ending.force);
@@ -95,7 +95,7 @@ impl Orchestrator {
     /// # Errors
     /// As [`Orchestrator::delete`], and when another client started the run.
     pub async fn delete_by(&self, name: &TaskName, ending: &Ending) -> Result<(), WishError> {
-        let view = match self.get(name) {
+        let view = match self.get(name).await {
             Err(StoreError::Damaged { .. }) => {
                 return self.delete_damaged(name, ending.force).await;
             }
@@ -115,11 +115,11 @@ impl Orchestrator {
                 // An error means that the driver is gone, which is what is waited for.
                 let _ = tokio::time::timeout(deadline.left(), ended.wait_for(|ended| *ended)).await;
             }
-            if self.get(name)?.is_none() {
+            if self.get(name).await?.is_none() {
                 return Ok(());
             }
         }
-        match self.get(name)? {
+        match self.get(name).await? {
             None => Ok(()),
             Some(view) => Err(WishError::Remains {
                 name: name.clone(),
@@ -131,7 +131,9 @@ impl Orchestrator {
     async fn wish(&self, name: &TaskName, desired: Desired) -> Result<(), StoreError> {
         let store = &self.shared.store;
         // `None`: the task has gone in between, which is more than was wished.
-        let Some(standing) = store.standing(name)? else {
+        let wanted = name.clone();
+        let standing = store.reading(move |store| store.standing(&wanted));
+        let Some(standing) = standing.await? else {
             return Ok(());
         };
         let Some(wish) = store.wish(name, standing.desired.and(desired)).await? else {

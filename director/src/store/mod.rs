@@ -69,7 +69,7 @@ use std::time::Duration;
 
 const FORMAT: &str = "1";
 /// Tasks are small; a large cache would only make the Director's memory grow.
-const CACHE_BYTES: u64 = 4 << 20;
+const CACHE_BYTES: u64 = 256 << 10;
 /// A write that takes so long may be one that sled has forgotten; see [`handle`].
 const STUCK: Duration = Duration::from_secs(5);
 

@@ -225,9 +225,9 @@ pub enum Event {
         judgement: Judgement,
         /// Samples in the result files.
         samples: u64,
-        /// Requests in 1000 seconds, if the report has them.
+        /// Thousandths of a request per second, if the report has them.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        requests_per_1000_seconds: Option<u64>,
+        milli_requests_per_second: Option<u64>,
         /// Why there are no figures though there are result files.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         problem: Option<String>,

@@ -9,7 +9,7 @@ use super::event::FailureCode;
 use super::spec::{TaskSpec, nearest, shorten};
 use super::state::{Outcome, State, Step};
 use super::timestamp::Timestamp;
-use super::verdict::{CriterionResult, Judgement, Verdict};
+use super::verdict::{CriterionResult, Judgement, NotEvaluated, Verdict};
 use std::time::Duration;
 
 /// How far a node's clock may be off, in milliseconds.
@@ -108,6 +108,7 @@ fn results(criteria: &[Criterion], readings: &[Reading]) -> Vec<CriterionResult>
             holds: matches!(reading, Reading::Value { value, .. } if criterion.holds(*value)),
             seen: seen(criterion, reading),
             wanted: criterion.wanted(),
+            not_evaluated: not_evaluated(reading),
         })
         .collect()
 }
@@ -122,6 +123,15 @@ fn seen(criterion: &Criterion, reading: &Reading) -> String {
         Reading::NoLabel(_) => "no sample with this label".to_owned(),
         Reading::Untold => "not told by the result files".to_owned(),
         Reading::Nothing => "no sample".to_owned(),
+    }
+}
+
+fn not_evaluated(reading: &Reading) -> Option<NotEvaluated> {
+    match reading {
+        Reading::Value { .. } => None,
+        Reading::NoLabel(_) => Some(NotEvaluated::NoSuchLabel),
+        Reading::Untold => Some(NotEvaluated::NotReported),
+        Reading::Nothing => Some(NotEvaluated::NoSamples),
     }
 }
 

@@ -175,11 +175,11 @@ fn apply(state: &mut State, record: &Record) {
         }
         Event::Reported {
             judgement,
-            requests_per_1000_seconds,
+            milli_requests_per_second,
             ..
         } => {
             state.judgement = Some(judgement);
-            state.requests_per_1000_seconds = requests_per_1000_seconds;
+            state.milli_requests_per_second = milli_requests_per_second;
             state.step_done = true;
         }
         Event::SubnetChosen { subnet } => {

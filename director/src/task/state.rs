@@ -217,9 +217,9 @@ pub struct State {
     /// What the run says of what it tested; `None` until the step `report` is over.
     #[serde(default)]
     pub judgement: Option<Judgement>,
-    /// Requests in 1000 seconds, if the report has them: lists show the rate without reading reports.
+    /// Thousandths of a request per second, if the report has them: records hold whole numbers, and lists show the rate without reading reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub requests_per_1000_seconds: Option<u64>,
+    pub milli_requests_per_second: Option<u64>,
     /// How the run ended.
     pub outcome: Option<Outcome>,
     /// Why it errored.
@@ -286,7 +286,7 @@ impl State {
             heard_out: false,
             unlooked: false,
             judgement: None,
-            requests_per_1000_seconds: None,
+            milli_requests_per_second: None,
             outcome: None,
             failure: None,
             last_lines: Vec::new(),

@@ -41,4 +41,19 @@ pub struct CriterionResult {
     pub seen: String,
     /// What was wanted, with its unit.
     pub wanted: String,
+    /// Why it was not evaluated; `None` when it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_evaluated: Option<NotEvaluated>,
+}
+
+/// Why a criterion was not evaluated: there was no figure to compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum NotEvaluated {
+    /// The run has no samples.
+    NoSamples,
+    /// No sample has the label of the criterion.
+    NoSuchLabel,
+    /// The test tool does not report the figure.
+    NotReported,
 }

@@ -30,7 +30,13 @@ async fn a_bundle_is_for_the_carriers_of_its_run_while_it_is_delivered() {
         .until("carried", |task| task["step"] == "delivery")
         .await;
     let name = TaskName::parse("carried").unwrap();
-    let state = director.orchestrator.get(&name).unwrap().unwrap().state;
+    let state = director
+        .orchestrator
+        .get(&name)
+        .await
+        .unwrap()
+        .unwrap()
+        .state;
     let (run, token) = (&state.run, carrier_token(&state.token));
     let path = format!("/carrier/{run}/bundle/{id}");
     // The step has begun; its carriers come a moment later.

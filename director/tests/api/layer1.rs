@@ -409,6 +409,7 @@ async fn values_of_variables_appear_nowhere() {
     let token = director
         .orchestrator
         .get(&serde_json::from_value(json!("quiet")).unwrap())
+        .await
         .unwrap()
         .unwrap()
         .state

@@ -402,7 +402,13 @@ async fn carriers_bring_results_and_tell_of_load_with_the_token_of_their_run() {
         .until("carried", |task| task["status"] == "started")
         .await;
     let name = TaskName::parse("carried").unwrap();
-    let state = director.orchestrator.get(&name).unwrap().unwrap().state;
+    let state = director
+        .orchestrator
+        .get(&name)
+        .await
+        .unwrap()
+        .unwrap()
+        .state;
     let send = async |method: &str, path: &str, token: &str, body: &'static str| {
         let request = Request::builder()
             .method(method)

@@ -88,6 +88,7 @@ fn small() -> Report {
                 criterion: "p95 < 50ms".to_owned(),
                 holds: false,
                 seen: "95 ms".to_owned(),
+                not_evaluated: None,
                 wanted: "< 50 ms".to_owned(),
             }],
         }),

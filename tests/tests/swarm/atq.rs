@@ -10,7 +10,12 @@ use atq_tests::nodes::until;
 use atq_tests::stage::{PATIENCE, Stage, small_task, with};
 use serde_json::{Value, json};
 
+mod gateway;
+mod outputs;
+
 const IMAGE: &str = "atq-test-atq:dev";
+/// All run at once, and the log of one is too large to be kept.
+const CONFIG: &str = "maxConcurrentTasks: 32\nlimits: {logBytes: 65536}\n";
 
 /// A task whose master leaves ten samples of 100 ms.
 fn sampled(name: &str, criterion: &str) -> Value {
@@ -170,6 +175,67 @@ async fn outlives_its_client(atq: &Atq, client: &Client, name: &str, limit: &str
     Ok(())
 }
 
+/// Waits until somebody's test runs.
+async fn runs(client: &Client, name: &str) -> Result<()> {
+    let is_running = async || {
+        let answer = client.get(&format!("/api/task/{name}")).await?;
+        Ok(answer.status().is_success() && answer.json::<Task>().await?.step == Step::Running)
+    };
+    until(&format!("`{name}` runs"), PATIENCE, is_running).await
+}
+
+/// SIGTERM reaches the tool that a script waits for, and the tool's last results are kept.
+async fn reaches_the_tool_of_a_script(atq: &Atq) -> Result<()> {
+    let bundle = atq.dir.path().join("scripts");
+    std::fs::create_dir(&bundle)?;
+    let tool =
+        "trap 'echo sum >/atq/results/sum; exit 0' TERM; while :; do sleep 1 & wait $!; done";
+    std::fs::write(bundle.join("tool.sh"), tool)?;
+    std::fs::write(
+        bundle.join("master.sh"),
+        "sh /atq/data/tool.sh\necho over\n",
+    )?;
+    let task = with(
+        small_task("atq-script", 1),
+        "/master/image",
+        "atq-shell:dev",
+    );
+    let task = with(
+        task,
+        "/master/args",
+        json!(["/bin/sh", "/atq/data/master.sh"]),
+    );
+    let task = with(task, "/master/stopGracePeriod", 60);
+    let file = atq.definition(&task)?;
+    let args = [
+        "run",
+        &file,
+        "--bundle",
+        "scripts",
+        "--results",
+        "of-script",
+    ];
+    let ended = atq.run_until(&args, "the test runs", "TERM").await?;
+    let ended = expect(ended, &task["name"], 6)?;
+    let sum = atq.dir.path().join("of-script/results/master.1/sum");
+    ensure!(sum.is_file(), "{ended:#?}");
+    Ok(())
+}
+
+/// Of a log that is larger than what is kept the end is kept as well.
+async fn keeps_the_end_of_a_large_log(atq: &Atq) -> Result<()> {
+    let script = "yes 0123456789012345678901234567890123456789 | head -n 200000; echo the summary";
+    let task = with(small_task("atq-log", 1), "/master/image", IMAGE);
+    let task = with(task, "/master/args", json!([script]));
+    ends(atq, &task, &[], 0).await?;
+    let ended = atq.run(&["logs", "atq-log", "--service", "master"]).await?;
+    let lines: Vec<&str> = ended.out.lines().collect();
+    ensure!(lines.len() < 2000, "{} lines were kept", lines.len());
+    let last = lines.last().context("no line was kept")?;
+    ensure!(last.ends_with(" the summary"), "{last}");
+    Ok(())
+}
+
 /// A second invocation with an equal definition watches; when it is cancelled the test goes on.
 async fn is_watched_by_two(atq: &Atq, client: &Client) -> Result<()> {
     let task = endless("atq-two");
@@ -180,11 +246,7 @@ async fn is_watched_by_two(atq: &Atq, client: &Client) -> Result<()> {
         expect(ended, &"the first of two".into(), 6)
     };
     let second = async {
-        let runs = async || {
-            let answer = client.get("/api/task/atq-two").await?;
-            Ok(answer.status().is_success() && answer.json::<Task>().await?.step == Step::Running)
-        };
-        until("the first one's test runs", PATIENCE, runs).await?;
+        runs(client, "atq-two").await?;
         let ended = atq.run_until(&args, "another", "TERM").await?;
         let task = client.task("atq-two").await?;
         ensure!(task.step == Step::Running, "{ended:#?} {task:#?}");
@@ -194,34 +256,10 @@ async fn is_watched_by_two(atq: &Atq, client: &Client) -> Result<()> {
     tokio::try_join!(first, second).map(drop)
 }
 
-/// Only files that `atq` wrote are replaced or removed; the rest is told before the test begins.
-async fn keeps_files_of_others(atq: &Atq) -> Result<()> {
-    let place = atq.dir.path().join("place");
-    std::fs::create_dir_all(place.join("logs"))?;
-    let own = ["baseline.csv", "logs/app.log"];
-    for name in own {
-        std::fs::write(place.join(name), "mine")?;
-    }
-    let task = sampled("atq-files", "p95 < 500ms");
-    let more = ["--results", "place", "--replace"];
-    for _ in 0..2 {
-        ends(atq, &task, &more, 0).await?;
-        for name in own {
-            ensure!(std::fs::read(place.join(name))? == b"mine", "{name}");
-        }
-        ensure!(place.join("report.html").is_file(), "no report");
-    }
-    std::fs::write(place.join("report.html"), "mine")?;
-    let ended = ends(atq, &task, &more, 2).await?;
-    ensure!(ended.err.contains("report.html"), "{ended:#?}");
-    ensure!(std::fs::read(place.join("report.html"))? == b"mine");
-    Ok(())
-}
-
 #[tokio::test]
 async fn every_end_has_its_exit_code() -> Result<()> {
     let image = Image::shell(IMAGE).await?;
-    let stage = Stage::open_with("test-atq", "maxConcurrentTasks: 32\n").await?;
+    let stage = Stage::open_with("test-atq", CONFIG).await?;
     let client = stage.client();
     let atq = Atq::at(&client.url)?;
     tokio::try_join!(
@@ -236,7 +274,14 @@ async fn every_end_has_its_exit_code() -> Result<()> {
         outlives_its_client(&atq, &client, "atq-killed", "--timeout=8s"),
         outlives_its_client(&atq, &client, "atq-lease", "--lease=5s"),
         is_watched_by_two(&atq, &client),
-        keeps_files_of_others(&atq),
+        outputs::keep_files_of_others(&atq),
+        outputs::are_tried_first(&atq, &client),
+        outputs::do_not_hide_the_end(&atq, &client),
+        reaches_the_tool_of_a_script(&atq),
+        keeps_the_end_of_a_large_log(&atq),
+        gateway::is_busy(&client.url),
+        gateway::is_closed(&client.url),
+        gateway::redirects(&client.url),
     )?;
     stage.close().await?;
     drop(image);

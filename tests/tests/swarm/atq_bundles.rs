@@ -115,7 +115,7 @@ async fn what_is_unpacked_is_the_directory_and_nothing_is_sent_twice() -> Result
 
     let list = atq(&stage, &["bundles"]).await?;
     ensure!(
-        list.out.contains(id) && list.out.contains("shop.zip"),
+        list.out.contains(id) && list.out.contains("shop.zip") && list.out.contains("USED BY"),
         "{list:?}"
     );
     let files = atq(&stage, &["bundles", id]).await?;

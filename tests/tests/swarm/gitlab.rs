@@ -6,6 +6,7 @@ use atq_api_spec::report::Verdict;
 use atq_api_spec::task::{Task, TaskList, TaskStatus};
 use atq_tests::client::Client;
 use atq_tests::director::binary;
+use atq_tests::docker::docker;
 use atq_tests::gitlab::{Pipeline, Project};
 use atq_tests::image::Image;
 use atq_tests::stage::{PATIENCE, Stage};
@@ -15,6 +16,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+
+/// The template for projects.
+const TEMPLATE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../deploy/gitlab/atq-load-test.yml"
+);
 
 /// The program of the jobs: what `ATQ` names, else what Cargo has built.
 fn atq() -> Result<String> {
@@ -239,6 +246,57 @@ async fn lists_are_read_as_gitlab_writes_them() -> Result<()> {
     ] {
         let line = format!("load-test > {word}\n");
         ensure!(pipeline.says(&line), "no `{word}` in {}", pipeline.output);
+    }
+    Ok(())
+}
+
+/// The script of the job, as GitLab hands it to the shell.
+fn script() -> Result<String> {
+    let template = fs::read_to_string(TEMPLATE).with_context(|| TEMPLATE.to_owned())?;
+    let (_, after) = template
+        .split_once("\n  script:\n    - |\n")
+        .context("no script")?;
+    let lines = after.lines();
+    let lines = lines.map_while(|line| match line.is_empty() {
+        true => Some(""),
+        false => line.strip_prefix("      "),
+    });
+    Ok(lines.map(|line| format!("{line}\n")).collect())
+}
+
+#[tokio::test]
+async fn the_script_needs_no_more_than_busybox() -> Result<()> {
+    let job = tempfile::tempdir()?;
+    fs::write(job.path().join("script.sh"), script()?)?;
+    fs::write(job.path().join("atq"), "printf '[%s]\\n' \"$@\"\n")?;
+    let prepare = "mkdir /bin.only && /bin/busybox --install -s /bin.only && export PATH=/bin.only && \
+                   cp /job/atq /bin.only/ && chmod +x /bin.only/atq && exec ash -e /job/script.sh";
+    let mount = format!("{}:/job", job.path().display());
+    let mut args = vec!["run", "--rm", "-v", &mount];
+    for variable in [
+        "CI_PROJECT_DIR=/job",
+        "CI_JOB_ID=17",
+        "CI_PROJECT_NAME=Größe & Co",
+        "CI_SERVER_HOST=gitlab.example.com",
+        "LOAD_USER=it's \"me\" $HOME",
+        "ATQ_JOB_PROGRAM=atq",
+        "ATQ_JOB_TASK=load.json",
+        "ATQ_JOB_TIMEOUT=5m",
+        "ATQ_JOB_RESULTS=out",
+        "ATQ_JOB_LISTS=--set [\"a=\\u003cb\\u003e \\u20ac\"]\n--env [\"LOAD_USER\"]",
+    ] {
+        args.extend(["-e", variable]);
+    }
+    args.extend(["atq-shell:dev", "/bin/sh", "-c", prepare]);
+    let given = docker(&args).await?;
+    for word in [
+        "[--name=Gr-e-Co-17]",
+        "[--set=a=<b> €]",
+        "[--env=LOAD_USER=it's \"me\" $HOME]",
+        "[--results=out]",
+        "[load.json]",
+    ] {
+        ensure!(given.contains(word), "no `{word}` in {given}");
     }
     Ok(())
 }

@@ -6,8 +6,12 @@ use super::limits::Limits;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// How long a connection that makes room may take to close.
+const LEAVING: Duration = Duration::from_secs(1);
 
 /// An open connection, as far as it matters for the next one.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +64,7 @@ struct Known {
     client: IpAddr,
     activity: Activity,
     close: CancellationToken,
+    closed: CancellationToken,
 }
 
 #[derive(Default)]
@@ -83,37 +88,44 @@ impl Gate {
         })
     }
 
-    /// Lets a connection in; `None` when it has to go.
-    pub fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Pass> {
+    /// Lets a connection in; `None` when it has to go. When another one makes room, waits until that one has given its
+    /// descriptor back: in a burst they would be more than the limit otherwise.
+    pub async fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Pass> {
         let client = client(address);
-        let mut table = self.lock();
-        match self.entry(&table, client) {
-            Entry::Free => {}
-            Entry::InPlaceOf(id) => {
+        let leaving = {
+            let mut table = self.lock();
+            match self.entry(&table, client) {
+                Entry::Free => return Some(self.admit(&mut table, client)),
                 // Out of the table at once, so that the next one does not choose it again.
-                if let Some(known) = table.open.remove(&id) {
-                    known.close.cancel();
-                }
+                Entry::InPlaceOf(id) => table.open.remove(&id)?,
+                Entry::Refused => return None,
             }
-            Entry::Refused => return None,
-        }
+        };
+        leaving.close.cancel();
+        // It waits for a request, so hardly anything keeps it.
+        let _ = timeout(LEAVING, leaving.closed.cancelled()).await;
+        Some(self.admit(&mut self.lock(), client))
+    }
+
+    fn admit(self: &Arc<Self>, table: &mut Table, client: IpAddr) -> Pass {
         let id = table.next;
         table.next += 1;
+        let closed = CancellationToken::new();
+        let known = Known {
+            client,
+            activity: Activity::new(),
+            close: CancellationToken::new(),
+            closed: closed.clone(),
+        };
         let pass = Pass {
             gate: Arc::clone(self),
             id,
-            activity: Activity::new(),
-            close: CancellationToken::new(),
+            activity: known.activity.clone(),
+            close: known.close.clone(),
+            _closed: closed.drop_guard(),
         };
-        table.open.insert(
-            id,
-            Known {
-                client,
-                activity: pass.activity.clone(),
-                close: pass.close.clone(),
-            },
-        );
-        Some(pass)
+        table.open.insert(id, known);
+        pass
     }
 
     fn entry(&self, table: &Table, client: IpAddr) -> Entry {
@@ -138,13 +150,14 @@ impl Gate {
     }
 }
 
-/// A connection that was let in; leaves when dropped.
+/// A connection that was let in; leaves when dropped, which has to be after its socket.
 pub struct Pass {
     gate: Arc<Gate>,
     id: u64,
     /// What the connection is doing.
     pub activity: Activity,
     close: CancellationToken,
+    _closed: DropGuard,
 }
 
 impl Pass {
@@ -168,6 +181,7 @@ impl Drop for Pass {
 mod tests {
     use super::*;
     use futures_util::FutureExt;
+    use std::pin::pin;
 
     const LIMITS: Limits = Limits {
         connections: 4,
@@ -180,32 +194,56 @@ mod tests {
         IpAddr::from([192, 0, 2, last])
     }
 
+    /// What [`Gate::enter`] gives at once.
+    fn enter(gate: &Arc<Gate>, last: u8) -> Option<Pass> {
+        gate.enter(address(last)).now_or_never().unwrap()
+    }
+
     #[tokio::test]
     async fn the_longest_waiting_one_makes_room_and_busy_ones_stay() {
         let gate = Gate::new(LIMITS);
-        let [first, second, third] = [(); 3].map(|()| gate.enter(address(1)).unwrap());
+        let [first, second, third] = [(); 3].map(|()| enter(&gate, 1).unwrap());
         let _busy = first.activity.request();
-        let fourth = gate.enter(address(1)).unwrap();
-        assert!(
-            second.over().now_or_never().is_some(),
-            "the longest waiting"
-        );
-        for other in [&first, &third, &fourth] {
+        let fourth = gate.enter(address(1));
+        let leaves = async {
+            second.over().await;
+            drop(second);
+        };
+        let (fourth, ()) = tokio::join!(fourth, leaves);
+        for other in [&first, &third, &fourth.unwrap()] {
             assert!(other.over().now_or_never().is_none());
         }
     }
 
     #[tokio::test]
+    async fn in_a_burst_a_connection_has_the_place_of_another_one_only_once_that_is_closed() {
+        let gate = Gate::new(LIMITS);
+        let mut open: Vec<Pass> = [1, 1, 2, 2].map(|last| enter(&gate, last).unwrap()).into();
+        let mut next = pin!(gate.enter(address(3)));
+        assert!(next.as_mut().now_or_never().is_none(), "still open");
+        assert!(open[0].over().now_or_never().is_some());
+        open.remove(0);
+        assert!(next.await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_does_not_close_keeps_nobody_out_forever() {
+        let gate = Gate::new(LIMITS);
+        let _open = [1, 1, 2, 2].map(|last| enter(&gate, last).unwrap());
+        assert!(gate.enter(address(3)).await.is_some());
+    }
+
+    #[tokio::test]
     async fn an_address_whose_connections_are_all_busy_gets_no_more_but_others_do() {
         let gate = Gate::new(LIMITS);
-        let passes = [(); 3].map(|()| gate.enter(address(1)).unwrap());
+        let passes = [(); 3].map(|()| enter(&gate, 1).unwrap());
         let requests = passes.each_ref().map(|pass| pass.activity.request());
-        assert!(gate.enter(address(1)).is_none());
-        let other = gate.enter(address(2)).unwrap();
+        assert!(enter(&gate, 1).is_none());
+        let other = enter(&gate, 2).unwrap();
         let _busy = other.activity.request();
-        assert!(gate.enter(address(2)).is_none(), "all are busy");
+        assert!(enter(&gate, 2).is_none(), "all are busy");
         drop((requests, passes));
-        assert!(gate.enter(address(1)).is_some());
+        assert!(enter(&gate, 1).is_some());
     }
 
     #[tokio::test]

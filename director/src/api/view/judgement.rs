@@ -1,6 +1,6 @@
 //! A judgement in the words of the wire.
 
-use crate::task::verdict::{Judgement, Verdict};
+use crate::task::verdict::{Judgement, NotEvaluated, Verdict};
 use atq_api_spec::report as wire;
 
 impl From<Verdict> for wire::Verdict {
@@ -9,6 +9,16 @@ impl From<Verdict> for wire::Verdict {
             Verdict::Pass => Self::Pass,
             Verdict::Fail => Self::Fail,
             Verdict::Invalid => Self::Invalid,
+        }
+    }
+}
+
+impl From<NotEvaluated> for wire::NotEvaluated {
+    fn from(reason: NotEvaluated) -> Self {
+        match reason {
+            NotEvaluated::NoSamples => Self::NoSamples,
+            NotEvaluated::NoSuchLabel => Self::NoSuchLabel,
+            NotEvaluated::NotReported => Self::NotReported,
         }
     }
 }
@@ -23,6 +33,7 @@ impl From<&Judgement> for wire::Judgement {
                 holds: result.holds,
                 seen: result.seen.clone(),
                 wanted: result.wanted.clone(),
+                not_evaluated: result.not_evaluated.map(Into::into),
             });
         Self {
             verdict: judgement.verdict.into(),

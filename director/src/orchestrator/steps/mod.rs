@@ -30,6 +30,8 @@ use crate::task::event::Event;
 use crate::task::machine;
 use crate::task::plan::{LABEL_DIRECTOR, LABEL_RUN, Labels, ServicePlan};
 use crate::task::state::Step;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
 use std::sync::Arc;
 
 /// What a step gives: the event that says what it did.
@@ -48,24 +50,29 @@ pub async fn perform(run: &mut Run, step: Step) -> StepResult {
         _ => false,
     };
     if begins {
-        manifest::observe(run).await;
+        Box::pin(manifest::observe(run)).await;
     }
+    work(run, step).await
+}
+
+/// In boxes of their own: a driver would have room for the largest of them all the time, and a thousand may wait.
+fn work(run: &mut Run, step: Step) -> BoxFuture<'_, StepResult> {
     match step {
-        Step::Queued => queued(run).await,
-        Step::Delivery => delivery::delivery(run).await,
-        Step::Network => network::network(run).await,
-        Step::Discovery => discovery::discovery(run).await,
-        Step::Workers => workers::workers(run).await,
-        Step::Resolve => resolve::resolve(run).await,
-        Step::Readiness => readiness::readiness(run).await,
-        Step::WaitCommand => wait_command::wait_command(run).await,
-        Step::Delay => delay::delay(run).await,
-        Step::Master => master::master(run).await,
-        Step::Running => running::running(run).await,
-        Step::Collect => collect::collect(run).await,
-        Step::Report => report::report(run).await,
-        Step::Cleanup => cleanup::cleanup(run).await,
-        Step::Done => Err(StepError::Interrupted),
+        Step::Queued => queued(run).boxed(),
+        Step::Delivery => delivery::delivery(run).boxed(),
+        Step::Network => network::network(run).boxed(),
+        Step::Discovery => discovery::discovery(run).boxed(),
+        Step::Workers => workers::workers(run).boxed(),
+        Step::Resolve => resolve::resolve(run).boxed(),
+        Step::Readiness => readiness::readiness(run).boxed(),
+        Step::WaitCommand => wait_command::wait_command(run).boxed(),
+        Step::Delay => delay::delay(run).boxed(),
+        Step::Master => master::master(run).boxed(),
+        Step::Running => running::running(run).boxed(),
+        Step::Collect => collect::collect(run).boxed(),
+        Step::Report => report::report(run).boxed(),
+        Step::Cleanup => cleanup::cleanup(run).boxed(),
+        Step::Done => ready(Err(StepError::Interrupted)).boxed(),
     }
 }
 

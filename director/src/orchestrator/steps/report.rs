@@ -13,7 +13,7 @@ use crate::task::event::Event;
 use crate::task::judge::{Facts, Machines, Measured, judge};
 use crate::task::plan::Role;
 use crate::task::verdict::Judgement;
-use atq_report::Report;
+use atq_report::{Figures, Report};
 use std::time::Duration;
 
 /// A test that is shorter may end before anybody has looked twice.
@@ -69,7 +69,7 @@ async fn read(run: &Run, mut report: Report, measured: &Measured) -> Event {
     Event::Reported {
         judgement,
         samples: measured.samples,
-        requests_per_1000_seconds: rate(&report),
+        milli_requests_per_second: rate(&report.total),
         problem,
     }
 }
@@ -97,17 +97,17 @@ fn without_figures(run: &Run, measured: &Measured, problem: String) -> Event {
     Event::Reported {
         judgement: judged(run, measured, &Machines::default()),
         samples: 0,
-        requests_per_1000_seconds: None,
+        milli_requests_per_second: None,
         problem: Some(problem),
     }
 }
 
-/// Requests in 1000 seconds. Histories hold whole numbers, and a slow test has less than one request in a second.
-fn rate(report: &Report) -> Option<u64> {
-    let total = &report.total;
+/// Thousandths of a request per second. Samples that took no time have no rate.
+fn rate(total: &Figures) -> Option<u64> {
     let is_missing = total.missing.iter().any(|name| name == "throughput");
+    let is_known = total.samples > 0 && !is_missing && total.throughput > 0.0;
     let rate = (total.throughput * 1000.0).round();
-    (total.samples > 0 && !is_missing && rate.is_finite()).then_some(rate as u64)
+    (is_known && rate.is_finite()).then_some(rate as u64)
 }
 
 fn judged(run: &Run, measured: &Measured, machines: &Machines) -> Judgement {
@@ -227,4 +227,45 @@ async fn complains(run: &Run, source: Source) -> bool {
         }
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn total(samples: u64, throughput: f64) -> Figures {
+        Figures {
+            samples,
+            throughput,
+            ..Figures::default()
+        }
+    }
+
+    #[test]
+    fn a_rate_is_the_throughput_in_thousandths() {
+        assert_eq!(rate(&total(7532, 41.840_27)), Some(41_840));
+        assert_eq!(rate(&total(3, 0.012_6)), Some(13));
+    }
+
+    #[test]
+    fn without_samples_there_is_no_rate() {
+        assert_eq!(rate(&Figures::default()), None);
+        assert_eq!(rate(&total(0, 5.0)), None);
+    }
+
+    #[test]
+    fn samples_that_took_no_time_have_no_rate() {
+        assert_eq!(rate(&total(3, 0.0)), None);
+        assert_eq!(rate(&total(3, f64::INFINITY)), None);
+        assert_eq!(rate(&total(3, f64::NAN)), None);
+    }
+
+    #[test]
+    fn a_throughput_that_the_tool_does_not_report_is_no_rate() {
+        let untold = Figures {
+            missing: vec!["throughput".to_owned()],
+            ..total(3, 5.0)
+        };
+        assert_eq!(rate(&untold), None);
+    }
 }

@@ -165,17 +165,17 @@ proptest! {
         }
         let outcome = stage.life(|director| async move {
             let name = name("load");
-            if director.it.get(&name).unwrap().is_none() {
+            if director.it.get(&name).await.unwrap().is_none() {
                 assert_eq!(director.fake.leftovers(), Default::default());
                 return None;
             }
             // One that is being deleted may vanish while it is looked at.
             let begun = tokio::time::Instant::now();
-            while director.it.get(&name).unwrap().is_some_and(|view| !view.state.is_done()) {
-                assert!(begun.elapsed() < Duration::from_secs(3600), "{:#?}", director.it.history(&name));
+            while director.it.get(&name).await.unwrap().is_some_and(|view| !view.state.is_done()) {
+                assert!(begun.elapsed() < Duration::from_secs(3600), "{:#?}", director.it.history(&name).await);
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
-            match director.it.get(&name).unwrap() {
+            match director.it.get(&name).await.unwrap() {
                 Some(_) => director.ended(&name).await.outcome,
                 None => None,
             }

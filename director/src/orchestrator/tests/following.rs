@@ -246,7 +246,7 @@ fn events_come_once_each_until_the_run_is_done() {
         let run = director.state(&name).run;
         let followers = (0..20).map(|_| director.it.follow_events(&name, &run).collect::<Vec<_>>());
         let heard = futures_util::future::join_all(followers).await;
-        let history = director.it.history(&name).unwrap();
+        let history = director.it.history(&name).await.unwrap();
         for news in heard {
             let news: Vec<_> = news.into_iter().map(Result::unwrap).collect();
             let all: Vec<_> = history.iter().cloned().map(News::Event).collect();

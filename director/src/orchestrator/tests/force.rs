@@ -139,7 +139,7 @@ fn a_delete_by_force_is_over_soon_in_every_step() {
             let begun = Instant::now();
             director.it.delete_by(&name, &FORCE).await.unwrap();
             assert!(begun.elapsed() < SOON, "{step:?}: {:?}", begun.elapsed());
-            assert!(director.it.get(&name).unwrap().is_none());
+            assert!(director.it.get(&name).await.unwrap().is_none());
             assert_eq!(director.fake.leftovers(), Default::default());
         });
     }
@@ -179,7 +179,7 @@ fn force_survives_the_death_of_the_director() {
     });
     stage.life(|director| async move {
         tokio::time::sleep(SOON).await;
-        assert!(director.it.get(&name("load")).unwrap().is_none());
+        assert!(director.it.get(&name("load")).await.unwrap().is_none());
         assert_eq!(director.fake.leftovers(), Default::default());
     });
 }

@@ -131,7 +131,7 @@ fn a_delete_waits_for_no_last_words_and_no_network_goes_before_its_containers() 
         // It may be over by now.
         let _ = director.it.delete(&name).await;
         assert_eq!(director.fake.leftovers(), Default::default());
-        assert!(director.it.get(&name).unwrap().is_none());
+        assert!(director.it.get(&name).await.unwrap().is_none());
     });
 }
 

@@ -123,7 +123,7 @@ fn a_lease_that_is_renewed_holds_and_one_that_is_not_ends_the_run() {
         let name = accepted(&director, lease(30)).await;
         for _ in 0..20 {
             sleep(Duration::from_secs(20)).await;
-            let view = director.it.renew_lease(&name, None).unwrap();
+            let view = director.it.renew_lease(&name, None).await.unwrap();
             assert_eq!(
                 view.lease_expires.unwrap().since(view.now),
                 Duration::from_secs(30)
@@ -148,7 +148,7 @@ fn a_lease_begins_anew_after_a_restart() {
     stage.life(|director| async move {
         let name = name("load");
         sleep(Duration::from_secs(25)).await;
-        director.it.renew_lease(&name, None).unwrap();
+        director.it.renew_lease(&name, None).await.unwrap();
         sleep(Duration::from_secs(25)).await;
         assert_eq!(director.state(&name).step, Step::Running);
         assert_eq!(
@@ -163,7 +163,7 @@ fn a_run_without_a_lease_has_none_to_renew() {
     Stage::new().life(|director| async move {
         let name = director.accepted(&task()).await;
         assert!(matches!(
-            director.it.renew_lease(&name, None),
+            director.it.renew_lease(&name, None).await,
             Err(WishError::NoLease { .. })
         ));
         director.ended(&name).await;

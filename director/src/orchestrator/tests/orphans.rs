@@ -291,7 +291,7 @@ fn a_damaged_task_holds_up_no_other_and_can_be_deleted() {
     let stage = with_a_damaged_task();
     stage.life(async |director| {
         let bad = name("bad");
-        assert!(is_damaged(director.it.get(&bad)));
+        assert!(is_damaged(director.it.get(&bad).await));
         assert_eq!(director.listed().await, [name("good")]);
         let again = director.submit(&simple("bad")).await.unwrap_err();
         assert!(matches!(
@@ -312,7 +312,7 @@ fn a_damaged_task_holds_up_no_other_and_can_be_deleted() {
 
         director.it.delete(&bad).await.unwrap();
         assert_eq!(director.fake.leftovers().networks, 1);
-        assert!(director.it.get(&bad).unwrap().is_none());
+        assert!(director.it.get(&bad).await.unwrap().is_none());
         let gone = director.it.delete(&bad).await.unwrap_err();
         assert!(matches!(gone, WishError::NotFound { .. }), "{gone}");
         let good = director.ended(&name("good")).await;
@@ -333,10 +333,10 @@ fn a_damaged_task_is_not_forgotten_before_all_of_it_is_gone() {
         director.fake.down(true);
         let error = director.it.delete(&bad).await.unwrap_err();
         assert!(matches!(error, WishError::Remains { .. }), "{error}");
-        assert!(is_damaged(director.it.get(&bad)));
+        assert!(is_damaged(director.it.get(&bad).await));
         director.fake.down(false);
         director.it.delete(&bad).await.unwrap();
-        assert!(director.it.get(&bad).unwrap().is_none());
+        assert!(director.it.get(&bad).await.unwrap().is_none());
     });
 }
 
@@ -356,7 +356,7 @@ fn a_task_that_is_damaged_while_it_runs_is_ended_by_a_delete() {
         assert_eq!(store.repair().unwrap().len(), 1);
         director.it.delete(&task).await.unwrap();
         assert_eq!(director.fake.leftovers(), Leftovers::default());
-        assert!(director.it.get(&task).unwrap().is_none());
+        assert!(director.it.get(&task).await.unwrap().is_none());
     });
 }
 

@@ -18,7 +18,7 @@ fn places(director: &Director, names: &[&str]) -> Vec<Option<u32>> {
 
 /// When something of the task could run: from its first step to its end, in milliseconds.
 fn active(director: &Director, name: &TaskName) -> (u64, u64) {
-    let history = director.it.history(name).unwrap();
+    let history = director.history(name);
     let begun = history.iter().find(|record| record.seq == 2).unwrap().at;
     (begun.0, history.last().unwrap().at.0)
 }

@@ -218,7 +218,7 @@ fn a_delete_waits_for_no_results() {
             "{:?}",
             begun.elapsed()
         );
-        assert!(director.it.get(&name).unwrap().is_none());
+        assert!(director.it.get(&name).await.unwrap().is_none());
     });
 }
 

@@ -262,7 +262,8 @@ impl Director {
     }
 
     pub fn view(&self, name: &TaskName) -> View {
-        self.it.get(name).unwrap().unwrap()
+        let stored = self.it.shared.store.load(name).unwrap();
+        self.it.view(stored.unwrap())
     }
 
     pub fn state(&self, name: &TaskName) -> State {
@@ -296,7 +297,7 @@ impl Director {
             sleep(Duration::from_millis(500)).await;
         }
         let state = self.state(name);
-        let history = self.it.history(name).unwrap();
+        let history = self.history(name);
         check_end(&state, &history);
         assert_eq!(self.fake.leftovers(), Leftovers::default(), "{history:#?}");
         state
@@ -315,8 +316,12 @@ impl Director {
         )
     }
 
+    pub fn history(&self, name: &TaskName) -> Vec<Record> {
+        self.it.shared.store.history(name).unwrap()
+    }
+
     pub fn events(&self, name: &TaskName) -> Vec<Event> {
-        let history = self.it.history(name).unwrap();
+        let history = self.history(name);
         history.into_iter().map(|record| record.event).collect()
     }
 }
@@ -378,7 +383,7 @@ impl Director {
     /// Waits for the end of one task while others still run.
     pub async fn ended_by_itself(&self, name: &TaskName) -> State {
         let state = self.until(name, State::is_done).await;
-        check_end(&state, &self.it.history(name).unwrap());
+        check_end(&state, &self.history(name));
         state
     }
 }

@@ -174,7 +174,7 @@ impl Wish {
     /// Utters it, twice, and looks at the end; `None` when nothing is left to look at.
     async fn come_true(self, director: Director) -> Option<Outcome> {
         let name = name("load");
-        director.it.get(&name).unwrap()?;
+        director.it.get(&name).await.unwrap()?;
         match self {
             Self::None => {}
             Self::Stop | Self::StopByForce => {
@@ -187,7 +187,7 @@ impl Wish {
                 let delete = || director.it.delete_by(&name, &ending);
                 let (one, two) = tokio::join!(delete(), delete());
                 one.and(two).unwrap();
-                assert!(director.it.get(&name).unwrap().is_none());
+                assert!(director.it.get(&name).await.unwrap().is_none());
                 assert_eq!(director.fake.leftovers(), Default::default());
                 return None;
             }

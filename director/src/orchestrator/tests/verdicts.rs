@@ -190,7 +190,7 @@ fn nobody_waits_for_the_figures_of_a_task_that_is_deleted() {
         let name = director.accepted(&task()).await;
         director.until_step(&name, Step::Collect).await;
         director.it.delete(&name).await.unwrap();
-        assert!(director.it.get(&name).unwrap().is_none());
+        assert!(director.it.get(&name).await.unwrap().is_none());
         assert!(
             !director
                 .it

@@ -49,8 +49,8 @@ fn a_delete_removes_everything_in_every_step() {
             let name = director.accepted(&task()).await;
             director.until_step(&name, step).await;
             director.it.delete(&name).await.unwrap();
-            assert!(director.it.get(&name).unwrap().is_none(), "{step:?}");
-            assert!(director.it.history(&name).unwrap().is_empty());
+            assert!(director.it.get(&name).await.unwrap().is_none(), "{step:?}");
+            assert!(director.it.history(&name).await.unwrap().is_empty());
             assert_eq!(director.fake.leftovers(), Default::default(), "{step:?}");
             // The name is free again, and nothing of the old wish is left.
             let name = director.accepted(&task()).await;
@@ -115,7 +115,7 @@ fn a_delete_with_docker_away_says_what_is_left_and_goes_on_by_itself() {
         director.fake.down(false);
         for _ in 0..600 {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            if director.it.get(&name).unwrap().is_none() {
+            if director.it.get(&name).await.unwrap().is_none() {
                 assert_eq!(director.fake.leftovers(), Default::default());
                 return;
             }

@@ -107,6 +107,7 @@ fn a_sound_run_passes_or_fails_by_its_criteria() {
         holds,
         seen: seen.into(),
         wanted: wanted.into(),
+        not_evaluated: None,
     };
     assert_eq!(
         judgement.criteria,
@@ -225,6 +226,26 @@ fn every_cause_of_an_invalid_run_has_its_words() {
     the result files do not tell what `p95 < 500ms` asks for
     no sample is named `Logn`, which `p95 of Logn < 1s` asks for; did you mean `Login`?
     "#);
+}
+
+#[test]
+fn a_criterion_without_a_figure_names_why_it_was_not_evaluated() {
+    let reason = |reading| {
+        let judgement = judged(
+            &p95(),
+            &finished(),
+            &measured(vec![reading]),
+            &Machines::default(),
+        );
+        let result = judgement.criteria.into_iter().next().unwrap();
+        assert!(result.not_evaluated.is_none() || !result.holds);
+        result.not_evaluated
+    };
+    assert_eq!(reason(value(612.0)), None);
+    assert_eq!(reason(Reading::Nothing), Some(NotEvaluated::NoSamples));
+    assert_eq!(reason(Reading::Untold), Some(NotEvaluated::NotReported));
+    let no_label = Reading::NoLabel(Vec::new());
+    assert_eq!(reason(no_label), Some(NotEvaluated::NoSuchLabel));
 }
 
 #[test]

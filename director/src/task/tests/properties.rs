@@ -106,7 +106,7 @@ fn result(state: &State, dice: Dice) -> Event {
                 criteria: Vec::new(),
             },
             samples: dice.into(),
-            requests_per_1000_seconds: Some(dice.into()),
+            milli_requests_per_second: Some(dice.into()),
             problem: None,
         },
         Step::Cleanup | Step::Done => Event::CleanUpTried {

@@ -30,6 +30,7 @@ fn report() -> Report {
         holds,
         seen: "612 ms".to_owned(),
         wanted: "< 500 ms".to_owned(),
+        not_evaluated: None,
     };
     Report {
         task: "checkout".to_owned(),
