@@ -94,6 +94,8 @@ pub enum Work {
     Collect,
     /// Tell the Director how busy this node and its containers are, until SIGTERM
     Watch,
+    /// Kill containers of a run
+    Kill,
 }
 
 impl Work {
@@ -104,6 +106,7 @@ impl Work {
             Self::Remove => "remove",
             Self::Collect => "collect",
             Self::Watch => "watch",
+            Self::Kill => "kill",
         }
     }
 }

@@ -23,6 +23,11 @@ use crate::problem::{Problem, reason};
 const SILENCE: Duration = Duration::from_secs(30);
 const BUFFER: usize = 256 * 1024;
 
+/// The label with the run of a container.
+pub const RUN: &str = "com.atq.run";
+/// The label with its role.
+pub const ROLE: &str = "com.atq.role";
+
 /// The Engine of this node.
 #[derive(Debug)]
 pub struct Docker {
@@ -155,6 +160,20 @@ impl Docker {
             &format!("containers/json?filters={filters}"),
             "list the containers",
         )
+    }
+
+    /// Kills a container; one that is gone or does not run is fine.
+    ///
+    /// # Errors
+    /// When Docker does not answer, or refuses.
+    pub fn kill(&self, container: &str) -> Result<(), Problem> {
+        let url = format!("http://docker/containers/{container}/kill?signal=SIGKILL");
+        let answer = self.agent.post(url).send_empty();
+        let response = answer.map_err(|e| self.unreachable(&e))?;
+        match response.status().as_u16() {
+            200..=299 | 404 | 409 => Ok(()),
+            _ => Err(refused(&format!("kill container `{container}`"), response)),
+        }
     }
 
     /// A container's counters now.

@@ -1,8 +1,8 @@
 //! The carrier: one short piece of work on one node, for the Director.
 //!
 //! The Director starts it as a service on the nodes, on Docker's `host` network, with an order in the environment. What it
-//! does is one of four: [`fetch`] brings a bundle into a volume, [`remove`] removes volumes, [`collect`] takes results to the Director,
-//! [`watch`] tells how busy the node is. Its last line on stdout is one line of JSON, the [`words::Words`].
+//! does is one of five: [`fetch`] brings a bundle into a volume, [`remove`] removes volumes, [`collect`] takes results to the Director,
+//! [`watch`] tells how busy the node is, [`kill`] kills containers. Its last line on stdout is one line of JSON, the [`words::Words`].
 //!
 //! Nothing here is asynchronous: a carrier does one thing after the other, and must be small and lean.
 
@@ -12,6 +12,7 @@ pub mod deaf;
 pub mod docker;
 pub mod fetch;
 pub mod http;
+pub mod kill;
 pub mod load;
 pub mod order;
 pub mod problem;
@@ -49,5 +50,9 @@ pub fn run(args: &Args) -> Result<Done, Problem> {
             collect::run(args, &order, within(order.seconds))
         }
         Work::Watch => watch::run(args, &order::Watch::read(&args.order)?),
+        Work::Kill => {
+            let order = order::Kill::read(&args.order)?;
+            kill::run(&docker::Docker::at(&args.docker_socket), &order)
+        }
     }
 }

@@ -191,6 +191,21 @@ impl Order for Watch {
     }
 }
 
+/// Kill containers.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Kill {
+    /// Whose containers they are.
+    pub run: String,
+    /// Their roles, as they stand in the label `com.atq.role`.
+    pub roles: Vec<String>,
+}
+
+impl Order for Kill {
+    fn check(&self) -> Result<(), Problem> {
+        plain(&self.run)
+    }
+}
+
 /// Names become parts of paths of requests.
 fn plain(name: &str) -> Result<(), Problem> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');

@@ -7,15 +7,13 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::args::Args;
-use crate::docker::{CpuStats, Docker, Listed};
+use crate::docker::{CpuStats, Docker, Listed, ROLE, RUN};
 use crate::http::{Director, now_ms};
 use crate::load::{Ticks, rounded};
 use crate::order;
 use crate::problem::Problem;
 use crate::words::Done;
 
-const RUN: &str = "com.atq.run";
-const ROLE: &str = "com.atq.role";
 /// `<service>.<slot>.<id>`, given by Swarm.
 const TASK_NAME: &str = "com.docker.swarm.task.name";
 /// A Director that takes longer gets the next one.

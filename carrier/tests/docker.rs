@@ -62,6 +62,58 @@ fn a_volume_that_stays_is_named() {
     );
 }
 
+#[test]
+fn containers_of_the_run_are_killed_until_none_runs() {
+    let (stage, looks) = (Stage::new(), AtomicUsize::new(0));
+    let container = |id: &str, role: &str| json!({"Id": id, "Labels": {"com.atq.role": role}});
+    let docker = Server::unix(&socket(&stage), move |request| {
+        if !request.line.starts_with("GET /containers/json?") {
+            // One that has ended meanwhile is fine.
+            return Reply::Full(409, b"{\"message\":\"is not running\"}".to_vec());
+        }
+        let all = match looks.fetch_add(1, Ordering::SeqCst) {
+            0 => vec![
+                container("m", "master"),
+                container("w", "worker"),
+                container("c", "killer"),
+            ],
+            1 => vec![container("w", "worker"), container("c", "killer")],
+            _ => vec![container("c", "killer")],
+        };
+        Reply::Full(200, json!(all).to_string().into_bytes())
+    });
+    let order = json!({ "run": "r1", "roles": ["worker", "master"] });
+    let ended = stage.run("kill", &order);
+    assert_eq!(ended.is_done().words["work"], "kill");
+    let kills: Vec<_> = docker
+        .seen("POST")
+        .into_iter()
+        .map(|one| one.line)
+        .collect();
+    let kill = |id: &str| format!("POST /containers/{id}/kill?signal=SIGKILL");
+    assert_eq!(kills, [kill("m"), kill("w"), kill("w")]);
+    assert!(docker.seen("GET")[0].line.contains("com.atq.run%3Dr1"));
+}
+
+#[test]
+fn a_container_that_cannot_be_killed_is_told_with_dockers_reason() {
+    let stage = Stage::new();
+    let _docker = Server::unix(&socket(&stage), |request| {
+        match request.line.starts_with("GET") {
+            true => Reply::Full(
+                200,
+                br#"[{"Id":"m","Labels":{"com.atq.role":"master"}}]"#.to_vec(),
+            ),
+            false => Reply::Full(400, b"{\"message\":\"no such signal\"}".to_vec()),
+        }
+    });
+    let ended = stage.run("kill", &json!({ "run": "r1", "roles": ["master"] }));
+    assert_eq!(
+        ended.problem(),
+        "cannot kill container `m`: Docker answered 400: no such signal"
+    );
+}
+
 fn collect(url: &str, containers: &[(&str, &str)]) -> Value {
     let containers: Vec<Value> = containers
         .iter()

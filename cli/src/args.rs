@@ -276,6 +276,9 @@ pub struct Stop {
     /// Wait until it is over.
     #[arg(long)]
     pub wait: bool,
+    /// Kill its containers at once, without their grace period; also when it is being stopped already.
+    #[arg(long)]
+    pub force: bool,
     /// Stop the task only if `atq run` started it with this key.
     #[arg(long, value_name = "KEY", env = "ATQ_IDEMPOTENCY_KEY")]
     pub idempotency_key: Option<String>,
@@ -287,6 +290,9 @@ pub struct Rm {
     /// Names of the tasks.
     #[arg(value_name = "NAME", required = true)]
     pub names: Vec<String>,
+    /// Kill containers that still run at once, without their grace period.
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `atq results`.

@@ -20,7 +20,7 @@ use route::{Route, new_base, shown};
 /// Until the answer begins.
 const ANSWER: Duration = Duration::from_secs(30);
 /// The Director waits up to 90 s for the clean-up before it says what is left.
-const CLEAN_UP: Duration = Duration::from_secs(100);
+pub const CLEAN_UP: Duration = Duration::from_secs(100);
 /// Between two pieces of an answer.
 pub const PIECE: Duration = Duration::from_secs(60);
 /// Backoff between retries. An unreachable Director is retried [`LOST`] times.

@@ -214,6 +214,27 @@ async fn stop_waits_for_the_end_when_told_to() {
 }
 
 #[tokio::test]
+async fn force_travels_to_the_director() {
+    let director = director([
+        (
+            "POST /task/load/stop?force=true",
+            vec![(202, task("load", "stopped", "collect"))],
+        ),
+        ("DELETE /task/load?force=true", vec![(204, Value::Null)]),
+    ])
+    .await;
+    assert_eq!(director.atq(&["stop", "load", "--force"]).await.code, 0);
+    assert_eq!(director.atq(&["rm", "load", "--force"]).await.code, 0);
+    assert_eq!(
+        director.asked(),
+        [
+            "POST /api/task/load/stop?force=true",
+            "DELETE /api/task/load?force=true"
+        ]
+    );
+}
+
+#[tokio::test]
 async fn stop_shows_why_the_run_had_failed_before() {
     let mut failed = task("load", "errored", "done");
     failed["failure"] = json!({

@@ -10,6 +10,7 @@ pub mod bundle;
 pub mod config;
 pub mod daemon;
 pub mod discovery;
+pub mod disk;
 pub mod evidence;
 pub mod identity;
 pub mod logging;

@@ -81,7 +81,10 @@ fn subject(entry: &Option<String>) -> String {
 fn storage_reason(source: &io::Error) -> String {
     match source.kind() {
         io::ErrorKind::StorageFull => {
-            "the disk is full\nhint: free space under `glusterpath` or remove bundles".to_owned()
+            // The operating system's own error has no numbers.
+            let told = source.get_ref().map(ToString::to_string);
+            let told = told.unwrap_or_else(|| "the disk is full".to_owned());
+            format!("{told}\nhint: free space under `glusterpath` or remove bundles")
         }
         io::ErrorKind::QuotaExceeded => "the disk quota is used up".to_owned(),
         _ => source.to_string(),

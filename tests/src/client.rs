@@ -226,14 +226,21 @@ impl Client {
     /// # Errors
     /// When it cannot be asked.
     pub async fn stop(&self, id: &str) -> Result<StatusCode> {
-        let url = format!("{}/api/task/{id}/stop", self.url);
-        Ok(self
-            .http
-            .post(&url)
-            .send()
-            .await
-            .context("POST stop")?
-            .status())
+        self.post(&format!("task/{id}/stop")).await
+    }
+
+    /// Asks a task to stop without grace periods.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn stop_by_force(&self, id: &str) -> Result<StatusCode> {
+        self.post(&format!("task/{id}/stop?force=true")).await
+    }
+
+    async fn post(&self, path: &str) -> Result<StatusCode> {
+        let url = format!("{}/api/{path}", self.url);
+        let answer = self.http.post(&url).send().await;
+        Ok(answer.with_context(|| format!("POST {path}"))?.status())
     }
 
     /// Deletes a task, and gives the status and body of the answer.
@@ -241,7 +248,19 @@ impl Client {
     /// # Errors
     /// When there is no answer.
     pub async fn delete(&self, id: &str) -> Result<(StatusCode, String)> {
-        let url = format!("{}/api/task/{id}", self.url);
+        self.delete_at(&format!("task/{id}")).await
+    }
+
+    /// Deletes a task without grace periods, and gives the status and body of the answer.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn delete_by_force(&self, id: &str) -> Result<(StatusCode, String)> {
+        self.delete_at(&format!("task/{id}?force=true")).await
+    }
+
+    async fn delete_at(&self, path: &str) -> Result<(StatusCode, String)> {
+        let url = format!("{}/api/{path}", self.url);
         let answer = self.http.delete(&url).send().await.context("DELETE task")?;
         Ok((answer.status(), answer.text().await?))
     }

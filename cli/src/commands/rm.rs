@@ -1,7 +1,9 @@
 //! `atq rm`.
 
+use super::stop::query;
 use crate::Context;
 use crate::args::Rm;
+use crate::director::{CLEAN_UP, segment};
 use crate::exit::Exit;
 use crate::out::Out;
 use crate::trouble::Trouble;
@@ -33,7 +35,8 @@ pub async fn rm(context: &Context, args: &Rm) -> Result<Exit, Trouble> {
         ..context.out
     };
     for name in &args.names {
-        let failed = context.director.remove_task(name, None).await.err();
+        let path = format!("task/{}{}", segment(name), query(args.force));
+        let failed = context.director.remove(&path, CLEAN_UP).await.err();
         match &failed {
             None => context.out.line(name),
             Some(trouble) => {

@@ -30,6 +30,7 @@ pub fn sentence(event: &TaskEvent) -> String {
         }),
         "failed" => failed(data),
         "stopped" => Some("stopped on request".to_owned()),
+        "forced" => Some("forced on request: grace periods are skipped".to_owned()),
         "evidenceKept" => Some(kept(data)),
         "reported" => Some(reported(data)),
         "cleanUpTried" => Some(cleaned(data)),

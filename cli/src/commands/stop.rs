@@ -26,7 +26,7 @@ const AWAY: Duration = Duration::from_secs(60);
 /// # Errors
 /// When there is no such task, or its end cannot be seen.
 pub async fn stop(context: &Context, args: &Stop) -> Result<Exit, Trouble> {
-    let path = format!("task/{}/stop", segment(&args.name));
+    let path = format!("task/{}/stop{}", segment(&args.name), query(args.force));
     let key = given_key(args.idempotency_key.as_deref())?;
     let request = sign(
         context.director.request(Method::POST, &path)?,
@@ -47,6 +47,14 @@ pub async fn stop(context: &Context, args: &Stop) -> Result<Exit, Trouble> {
     }
     context.out.result(&task);
     Ok(Exit::Pass)
+}
+
+/// The query of a request that ends a task.
+pub(super) fn query(force: bool) -> &'static str {
+    match force {
+        true => "?force=true",
+        false => "",
+    }
 }
 
 async fn until_done(context: &Context, name: &str) -> Result<Task, Trouble> {

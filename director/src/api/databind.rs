@@ -50,6 +50,7 @@ pub async fn upload(State(app): State<App>, request: Request) -> Result<Json<Upl
     if announced > limit.saturating_add(form::OVERHEAD) {
         return Err(BundleError::TooLarge { limit }.into());
     }
+    app.bundles().check_room(announced).await?;
     let mut file = None;
     while let Some(field) = form.next(|name| name == FILE).await? {
         match (field.name() == Some(FILE), &file) {

@@ -209,11 +209,12 @@ pub async fn inspect(
     tag = "task",
     params(
         ("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly"),
+        ("force" = Option<bool>, Query, description = "Whether grace periods are skipped: containers are killed at once. Also speeds up a deletion that is under way."),
         ("Idempotency-Key" = Option<String>, Header, description = "With a key only a task that is over, or was started with it, is deleted.", pattern = "^([!#-~]{1,255}|\"[!#-~]{1,253}\")$")
     ),
     responses(
         (status = 204, description = "Containers, services, network, volumes and record are gone."),
-        (status = 400, description = "The key cannot be one.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
+        (status = 400, description = "A parameter means nothing, or the key cannot be one.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
         (status = 409, description = "`started_by_other`: the run is under way, and was started with another key.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
         (status = 404, description = "There is no such task.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
         (status = 500, description = "Clean-up is not over; the answer says what is left and why.", content((Problem = "application/json"), (Problem = "application/atq.task+json")))
@@ -222,10 +223,11 @@ pub async fn inspect(
 pub async fn delete(
     State(app): State<App>,
     TaskId(name): TaskId,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
-    let key = terms::key(&headers)?;
-    to_its_end(async move { app.orchestrator.delete_by(&name, key.as_ref()).await }).await??;
+    let ending = terms::ending(&uri, &headers)?;
+    to_its_end(async move { app.orchestrator.delete_by(&name, &ending).await }).await??;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -344,7 +346,8 @@ async fn place(app: &App, text: &str) -> Result<Place, ApiError> {
 
 /// Asks a task to end early.
 ///
-/// It ends `stopped`, its logs are kept. Asking a task that has ended changes nothing.
+/// It ends `stopped`, its logs are kept. Asking a task that has ended changes nothing. With `force` its containers are
+/// killed without their grace period, also when an earlier request, without `force`, is under way.
 #[utoipa::path(
     post,
     path = "/task/{id}/stop",
@@ -352,11 +355,12 @@ async fn place(app: &App, text: &str) -> Result<Place, ApiError> {
     tag = "task",
     params(
         ("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly"),
+        ("force" = Option<bool>, Query, description = "Whether grace periods are skipped: containers are killed at once. Also speeds up an end that is under way."),
         ("Idempotency-Key" = Option<String>, Header, description = "With a key only a run that was started with it is stopped.", pattern = "^([!#-~]{1,255}|\"[!#-~]{1,253}\")$")
     ),
     responses(
         (status = 202, description = "The task, which will end.", body = Task),
-        (status = 400, description = "The key cannot be one.", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "A parameter means nothing, or the key cannot be one.", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`started_by_other`: the run was started with another key.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such task.", body = Problem, content_type = "application/problem+json")
     )
@@ -364,10 +368,11 @@ async fn place(app: &App, text: &str) -> Result<Place, ApiError> {
 pub async fn stop(
     State(app): State<App>,
     TaskId(name): TaskId,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Result<(StatusCode, Json<Task>), ApiError> {
-    let key = terms::key(&headers)?;
-    let stop = async move { app.orchestrator.stop_by(&name, key.as_ref()).await };
+    let ending = terms::ending(&uri, &headers)?;
+    let stop = async move { app.orchestrator.stop_by(&name, &ending).await };
     let view = to_its_end(stop).await??;
     Ok((StatusCode::ACCEPTED, Json(view::task(&view))))
 }

@@ -1,7 +1,9 @@
-//! What a client asks for beside a definition: query parameters of `PUT /task`, and the key of its invocation.
+//! What a client asks for beside a definition: query parameters of `PUT /task`, the key of its invocation, and how a
+//! task is to be ended.
 
 use super::error::RequestError;
 use super::query::Query;
+use crate::orchestrator::wishes::Ending;
 use crate::task::spec::shorten;
 use crate::task::terms::{Key, Terms};
 use axum::http::{HeaderMap, Uri};
@@ -24,6 +26,16 @@ pub fn read(uri: &Uri, headers: &HeaderMap) -> Result<Terms, RequestError> {
         timeout_ms: query.time("timeout", TIMEOUTS)?.map(millis),
         lease_ms: query.time("lease", LEASES)?.map(millis),
         key: key(headers)?,
+    })
+}
+
+/// How a request wants a task to be ended.
+pub fn ending(uri: &Uri, headers: &HeaderMap) -> Result<Ending, RequestError> {
+    let query = Query::read(uri, &["force"])?;
+    let force = query.word("force", &[("true", true), ("false", false)])?;
+    Ok(Ending {
+        key: key(headers)?,
+        force: force.unwrap_or_default(),
     })
 }
 

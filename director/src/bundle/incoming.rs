@@ -170,7 +170,11 @@ impl Incoming {
     async fn hand_over(&mut self) -> Result<(), BundleError> {
         let mut sink = self.idle_sink().await?;
         mem::swap(&mut sink.buffer, &mut self.filling);
-        self.writer = Writer::Busy(spawn_blocking(move || sink.drain()));
+        let store = self.store.clone();
+        self.writer = Writer::Busy(spawn_blocking(move || {
+            store.room_for(sink.buffer.len() as u64)?;
+            sink.drain()
+        }));
         Ok(())
     }
 

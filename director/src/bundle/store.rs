@@ -13,6 +13,7 @@ use tokio::task::spawn_blocking;
 
 use super::incoming::{Incoming, Uploaded};
 use super::workdir::{Workdir, sweep};
+use crate::disk::{self, Content};
 
 const INCOMING: &str = ".incoming";
 /// The name of an upload while it has no id.
@@ -100,6 +101,20 @@ impl BundleStore {
     /// The limits it was opened with.
     pub fn limits(&self) -> &Limits {
         &self.shared.limits
+    }
+
+    /// Makes sure that there is room for an upload of so many bytes, before anything of it is taken.
+    ///
+    /// # Errors
+    /// [`BundleError::Storage`] when there is not.
+    pub async fn check_room(&self, bytes: u64) -> Result<(), BundleError> {
+        let store = self.clone();
+        blocking("take the upload", move || store.room_for(bytes)).await
+    }
+
+    /// The same. Blocks.
+    pub(super) fn room_for(&self, bytes: u64) -> io::Result<()> {
+        disk::check(&self.shared.root, bytes, Content::Upload)
     }
 
     /// Begins an upload.
@@ -218,6 +233,8 @@ impl BundleStore {
                 .map_err(BundleError::storage("read the upload"))?,
         );
         let totals = scan(&zip, &self.shared.limits)?;
+        self.room_for(totals.bytes)
+            .map_err(BundleError::storage("unpack the upload"))?;
         let content = workdir.join("content");
         fs::create_dir(&content).map_err(BundleError::storage("make room for the upload"))?;
         // The zip goes to the disk meanwhile, so that nobody waits for it afterwards.

@@ -3,8 +3,10 @@
 //! that is removed while its containers still stop leaves addresses allocated until the manager
 //! restarts (moby#37338), and Docker allows it.
 
+use super::kill;
 use super::run::Run;
-use super::wait::Deadline;
+use super::steps::StepResult;
+use super::wait::{Deadline, StepError};
 use crate::swarm::{Network, Swarm, SwarmError};
 use crate::task::event::Event;
 use crate::task::plan::Labels;
@@ -25,13 +27,19 @@ const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// The step of a run. Tries after the first come after growing pauses.
-pub async fn cleanup(run: &mut Run) -> Event {
+///
+/// # Errors
+/// When grace periods are to be skipped from now on: the step is to be begun again.
+pub async fn cleanup(run: &mut Run) -> StepResult {
     if run.state.cleanups > 0 {
         let pause = Duration::from_secs(1 << run.state.cleanups.min(6)).min(LONGEST_PAUSE);
         run.pause_until_wished(pause).await;
     }
-    let leftovers = clean_up(run).await;
-    Event::CleanUpTried { leftovers }
+    tokio::select! {
+        biased;
+        () = run.hastened() => Err(StepError::Interrupted),
+        leftovers = clean_up(run) => Ok(Event::CleanUpTried { leftovers }),
+    }
 }
 
 /// Removes everything of a run and says what is left.
@@ -39,6 +47,9 @@ pub async fn clean_up(run: &Run) -> Vec<String> {
     if run.state.subnets_tried == 0 && !run.state.carried {
         // Nothing was ever created: the first calls come after these records.
         return Vec::new();
+    }
+    if run.state.forced || run.desired().is_forced() {
+        kill::everywhere(run).await;
     }
     remove_all(&*run.shared.swarm, &run.labels()).await
 }

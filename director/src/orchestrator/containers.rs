@@ -71,9 +71,12 @@ fn source_of(service: &Service, slot: u32, spec: &TaskSpec) -> Option<(Source, b
         Role::Master => (slot, spec.master.tty),
         Role::Wait => (attempt_of(&service.name)?, false),
         Role::Readiness => (slot, false),
-        Role::Discovery | Role::Network | Role::Delivery | Role::Collector | Role::Watcher => {
-            return None;
-        }
+        Role::Discovery
+        | Role::Network
+        | Role::Delivery
+        | Role::Collector
+        | Role::Watcher
+        | Role::Killer => return None,
     };
     Some((Source { role, replica }, tty))
 }

@@ -3,6 +3,7 @@
 
 use super::Orchestrator;
 use super::cleanup::remove_all;
+use super::kill;
 use super::wait::Deadline;
 use super::wishes::{DELETE_PATIENCE, WishError, not_found};
 use crate::store::StoreError;
@@ -15,7 +16,11 @@ impl Orchestrator {
     ///
     /// # Errors
     /// When the store failed, or clean-up is not over.
-    pub(super) async fn delete_damaged(&self, name: &TaskName) -> Result<(), WishError> {
+    pub(super) async fn delete_damaged(
+        &self,
+        name: &TaskName,
+        force: bool,
+    ) -> Result<(), WishError> {
         let deadline = Deadline::after(DELETE_PATIENCE);
         // One after the other: after the first, the name may be that of a new task.
         let _deleting = self.deleting.lock().await;
@@ -24,12 +29,17 @@ impl Orchestrator {
             Err(error) => return Err(error.into()),
             Ok(_) => return Err(not_found(name)),
         }
-        self.end_driver(name, &deadline).await;
+        self.end_driver(name, Desired::Deleted.by_force(force), &deadline)
+            .await;
         // The driver may have removed and forgotten everything. Then what goes by this name is new.
         if !matches!(self.get(name).await, Err(StoreError::Damaged { .. })) {
             return Ok(());
         }
         let labels = self.labels_of(name);
+        if force {
+            // Where the containers of other nodes are is not known without the history.
+            kill::on_this_node(&*self.shared.swarm, &labels).await;
+        }
         let removed = remove_all(&*self.shared.swarm, &labels);
         let left = tokio::time::timeout(deadline.left(), removed)
             .await
@@ -50,10 +60,10 @@ impl Orchestrator {
     }
 
     /// A task may have been under way when it was damaged. Its driver cannot read its wish any more.
-    async fn end_driver(&self, name: &TaskName, deadline: &Deadline) {
+    async fn end_driver(&self, name: &TaskName, desired: Desired, deadline: &Deadline) {
         let ended = self.lock().get(name).map(|live| {
             live.steering
-                .send_modify(|steering| steering.desired = Desired::Deleted);
+                .send_modify(|steering| steering.desired = steering.desired.and(desired));
             live.ended.clone()
         });
         if let Some(mut ended) = ended {

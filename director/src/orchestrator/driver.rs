@@ -7,7 +7,7 @@ use super::wait::StepError;
 use super::{cleanup, limits};
 use crate::task::event::Event;
 use crate::task::machine::{Action, IllegalEvent, decide};
-use crate::task::state::{Desired, Step};
+use crate::task::state::Step;
 
 /// Drives a run to its end.
 pub async fn drive(mut run: Run) {
@@ -17,7 +17,7 @@ pub async fn drive(mut run: Run) {
         tracing::error!(task = %run.spec.name, %error, "the task's driver stopped; this is a bug");
         return;
     }
-    if run.desired() == Desired::Deleted {
+    if run.desired().is_deleted() {
         forget(&run).await;
     }
 }

@@ -4,7 +4,6 @@ use super::Orchestrator;
 use crate::store::{Standing, Store, StoreError};
 use crate::task::event::Record;
 use crate::task::spec::TaskName;
-use crate::task::state::Desired;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 use std::collections::VecDeque;
@@ -113,7 +112,7 @@ fn news(
     // One that is to be deleted will be gone in a moment. The second look is for one that was
     // going during the first: its wish was gone already, and the rest not yet.
     let is_over = found.state.is_done()
-        && found.desired != Desired::Deleted
+        && !found.desired.is_deleted()
         && seen >= found.state.seq
         && standing()?.is_some();
     Ok((records.into_iter().map(News::Event).collect(), is_over))

@@ -6,6 +6,7 @@
 //! - [`steps`]: the work of each step; [`wait`]: deadlines; [`cleanup`]: the removal;
 //! - [`carrier`]: services that bring something to the nodes, or fetch it, and what they say; [`carriers`]:
 //!   whom of them the API lets in; [`bundles`] and [`ledger`]: the removal of what they brought;
+//! - [`kill`]: the end of containers without their grace period;
 //! - [`limits`]: the timeout and the lease that the client of a run has set;
 //! - [`queue`]: whose turn it is; [`health`]: whether Docker can be used; [`recover`]: what happens
 //!   at start; [`orphans`]: what is in Docker of tasks that nobody knows; `damaged`: the way out for
@@ -25,6 +26,7 @@ pub mod events;
 pub mod follow;
 pub mod health;
 pub mod intake;
+mod kill;
 pub mod ledger;
 pub mod limits;
 pub mod load;
@@ -173,9 +175,14 @@ impl Steering {
         self.desired != Desired::Run || self.expired.is_some()
     }
 
+    /// Whether grace periods are to be skipped, of a run in which they are not yet.
+    pub fn hastens(&self, state: &State) -> bool {
+        self.desired.is_forced() && !state.forced
+    }
+
     /// Whether nobody wants to know anything of it any more.
     pub fn is_deleted(&self) -> bool {
-        self.desired == Desired::Deleted
+        self.desired.is_deleted()
     }
 }
 

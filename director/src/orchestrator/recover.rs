@@ -4,7 +4,7 @@
 use super::Orchestrator;
 use crate::store::{Damage, Standing, Store, StoreError};
 use crate::task::spec::TaskName;
-use crate::task::state::{Desired, Step};
+use crate::task::state::Step;
 use crate::task::timestamp::Timestamp;
 use std::time::Duration;
 
@@ -87,5 +87,5 @@ fn open_tasks(store: &Store) -> Result<Vec<OpenTask>, StoreError> {
 }
 
 fn is_open(task: &Standing) -> bool {
-    !task.state.is_done() || task.desired == Desired::Deleted || !task.state.leftovers.is_empty()
+    !task.state.is_done() || task.desired.is_deleted() || !task.state.leftovers.is_empty()
 }

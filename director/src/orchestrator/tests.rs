@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 //! The orchestrator on a Swarm in memory, with a store on a real disk and tokio's paused clock: hours
 //! pass in milliseconds. `stage` sets it up, `stories` are single runs, `wishes` are stops and
-//! deletes, `following` about those who watch, `found` is about failures and how soon they are told, `queueing` about several tasks,
+//! deletes, `following` about those who watch, `force` about ends without grace periods, `found` is about failures and how soon they are told, `queueing` about several tasks,
 //! `limits` about the timeout and the lease of a client, `last_words` about what still runs at the end, `losses` about Docker and sidecars that go out of
 //! sight, `delivery` about bundles, `results` about what containers leave behind, `verdicts` about what
 //! that says, `panics` are bugs, `orphans` are lost data, `old` is what is removed with time, `images` are those that a registry does not give,
@@ -11,6 +11,7 @@
 mod chaos;
 mod delivery;
 mod following;
+mod force;
 mod found;
 mod images;
 mod last_words;

@@ -74,16 +74,33 @@ impl Run {
         }
     }
 
-    /// Sleeps, but not beyond the moment at which the task is to be deleted.
+    /// Sleeps while a grace period runs, but not beyond the moment at which the task is to be deleted, or the
+    /// grace period is to be skipped.
     ///
     /// # Errors
-    /// [`StepError::Interrupted`] when it is.
-    pub async fn pause_unless_deleted(&mut self, length: Duration) -> Result<(), StepError> {
+    /// [`StepError::Interrupted`] when one of them is.
+    pub async fn pause_in_grace(&mut self, length: Duration) -> Result<(), StepError> {
         let mut wishes = self.wishes.clone();
+        let ends = |steering: &Steering| steering.is_deleted() || steering.hastens(&self.state);
         tokio::select! {
             biased;
-            Ok(_) = wishes.wait_for(Steering::is_deleted) => Err(StepError::Interrupted),
+            Ok(_) = wishes.wait_for(ends) => Err(StepError::Interrupted),
             () = tokio::time::sleep(length) => Ok(()),
+        }
+    }
+
+    /// Returns when grace periods are to be skipped from now on.
+    pub fn hastened(&self) -> impl Future<Output = ()> + use<> {
+        let (mut wishes, state) = (self.wishes.clone(), self.state.clone());
+        async move {
+            if wishes
+                .wait_for(|steering| steering.hastens(&state))
+                .await
+                .is_err()
+            {
+                // Nobody can wish any more.
+                std::future::pending::<()>().await;
+            }
         }
     }
 

@@ -49,24 +49,34 @@ pub enum WishError {
     Store(#[from] StoreError),
 }
 
+/// How a task is to be ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ending {
+    /// The key of the client that asks: with one it ends only what it has started.
+    pub key: Option<Key>,
+    /// Whether containers are killed at once.
+    pub force: bool,
+}
+
 impl Orchestrator {
     /// Asks a task to end. Does not wait.
     ///
     /// # Errors
     /// When there is no such task or the store failed.
     pub async fn stop(&self, name: &TaskName) -> Result<View, WishError> {
-        self.stop_by(name, None).await
+        self.stop_by(name, &Ending::default()).await
     }
 
-    /// The same for a client that gives its key: it ends only what it has started.
+    /// The same for a client with a key, or by force. Force also speeds up an end that is under way.
     ///
     /// # Errors
     /// As [`Orchestrator::stop`], and when another client started the run.
-    pub async fn stop_by(&self, name: &TaskName, key: Option<&Key>) -> Result<View, WishError> {
+    pub async fn stop_by(&self, name: &TaskName, ending: &Ending) -> Result<View, WishError> {
         let view = self.get(name).await?.ok_or_else(|| not_found(name))?;
-        if view.state.outcome.is_none() {
-            check_key(&view, key)?;
-            self.wish(name, Desired::Stopped).await?;
+        if view.state.outcome.is_none() || ending.force && !view.state.is_done() {
+            check_key(&view, ending.key.as_ref())?;
+            let desired = Desired::Stopped.by_force(ending.force);
+            self.wish(name, desired).await?;
         }
         Ok(view)
     }
@@ -77,22 +87,25 @@ impl Orchestrator {
     /// # Errors
     /// When there is no such task, the store failed, or clean-up is not over.
     pub async fn delete(&self, name: &TaskName) -> Result<(), WishError> {
-        self.delete_by(name, None).await
+        self.delete_by(name, &Ending::default()).await
     }
 
-    /// The same for a client that gives its key: it deletes what is over, and what it has started.
+    /// The same for a client with a key, or by force. With a key it deletes what is over, and what it has started.
     ///
     /// # Errors
     /// As [`Orchestrator::delete`], and when another client started the run.
-    pub async fn delete_by(&self, name: &TaskName, key: Option<&Key>) -> Result<(), WishError> {
+    pub async fn delete_by(&self, name: &TaskName, ending: &Ending) -> Result<(), WishError> {
         let view = match self.get(name).await {
-            Err(StoreError::Damaged { .. }) => return self.delete_damaged(name).await,
+            Err(StoreError::Damaged { .. }) => {
+                return self.delete_damaged(name, ending.force).await;
+            }
             found => found?.ok_or_else(|| not_found(name))?,
         };
         if view.state.outcome.is_none() {
-            check_key(&view, key)?;
+            check_key(&view, ending.key.as_ref())?;
         }
-        self.wish(name, Desired::Deleted).await?;
+        let desired = Desired::Deleted.by_force(ending.force);
+        self.wish(name, desired).await?;
         let deadline = Deadline::after(DELETE_PATIENCE);
         // The driver that is there may have come to its end just before the wish reached it; the
         // one after it knows of the wish from its beginning.
@@ -116,14 +129,20 @@ impl Orchestrator {
     }
 
     async fn wish(&self, name: &TaskName, desired: Desired) -> Result<(), StoreError> {
+        let store = &self.shared.store;
         // `None`: the task has gone in between, which is more than was wished.
-        let Some(wish) = self.shared.store.wish(name, desired).await? else {
+        let wanted = name.clone();
+        let standing = store.reading(move |store| store.standing(&wanted));
+        let Some(standing) = standing.await? else {
+            return Ok(());
+        };
+        let Some(wish) = store.wish(name, standing.desired.and(desired)).await? else {
             return Ok(());
         };
         if let Some(live) = self.lock().get(name) {
             // Two wishes may pass each other between the store and here.
             live.steering.send_modify(|steering| {
-                steering.desired = wish.max(steering.desired);
+                steering.desired = wish.and(steering.desired);
             });
         }
         Ok(())

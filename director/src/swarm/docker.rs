@@ -36,8 +36,9 @@ use async_trait::async_trait;
 use bollard::Docker;
 use bollard::errors::Error;
 use bollard::query_parameters::{
-    CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListServicesOptionsBuilder,
-    ListVolumesOptionsBuilder, RemoveVolumeOptions, UpdateServiceOptionsBuilder,
+    CreateImageOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
+    ListServicesOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptions,
+    UpdateServiceOptionsBuilder,
 };
 use futures_util::stream::{BoxStream, TryStreamExt};
 use serde_json::json;
@@ -267,6 +268,26 @@ impl Swarm for DockerSwarm {
         let options = Some(options.build());
         let list = async |docker: Docker| docker.list_containers(options.clone()).await;
         Ok(all(self.read("the list of containers", list).await?))
+    }
+
+    async fn kill_container(&self, id: &str) -> Result<(), SwarmError> {
+        let (client, id) = (self.client.clone(), id.to_owned());
+        to_the_end(async move {
+            let call = Call::end(format!("container `{id}`"));
+            let options = KillContainerOptionsBuilder::default().signal("SIGKILL");
+            let options = Some(options.build());
+            let kill = async |docker: Docker| {
+                match docker.kill_container(&id, options.clone()).await {
+                    // It does not run.
+                    Err(Error::DockerResponseServerError {
+                        status_code: 409, ..
+                    }) => Ok(()),
+                    killed => killed,
+                }
+            };
+            client.ask(&call, kill).await
+        })
+        .await
     }
 
     async fn volumes(&self, labels: &Labels) -> Result<Vec<String>, SwarmError> {

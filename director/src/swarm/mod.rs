@@ -364,6 +364,10 @@ pub trait Swarm: Send + Sync + 'static {
     /// The containers on the manager's node, also those that have ended, that carry all of `labels`.
     async fn containers(&self, labels: &Labels) -> Result<Vec<Container>, SwarmError>;
 
+    /// Ends the processes of a container on the manager's node at once, by SIGKILL. One that does not run stays as
+    /// it is.
+    async fn kill_container(&self, id: &str) -> Result<(), SwarmError>;
+
     /// The names of the volumes on the manager's node that carry all of `labels`.
     async fn volumes(&self, labels: &Labels) -> Result<Vec<String>, SwarmError>;
 
@@ -421,6 +425,7 @@ pub fn role_of(labels: &Labels) -> Option<Role> {
         Role::Delivery,
         Role::Collector,
         Role::Watcher,
+        Role::Killer,
     ];
     let name = labels.get(crate::task::plan::LABEL_ROLE)?;
     roles.into_iter().find(|role| role.as_str() == name)

@@ -196,6 +196,8 @@ pub enum Event {
     },
     /// Somebody asked for the end, and the run gave way.
     Stopped,
+    /// Somebody asked for the end without grace periods: containers are killed from now on.
+    Forced,
     /// Logs and exit codes are on the Director's disk.
     EvidenceKept {
         /// Number of log files.

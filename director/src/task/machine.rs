@@ -126,6 +126,7 @@ fn allowed(state: &State, event: &Event) -> bool {
         Event::Failed { .. } | Event::Stopped => {
             state.step < Step::Collect && state.outcome.is_none()
         }
+        Event::Forced => state.step < Step::Done && !state.forced,
         // The second time for the last words of what still ran when the outcome was fixed; in
         // `cleanup` only in records of before there was the step `report`.
         Event::EvidenceKept { .. } => {
@@ -244,6 +245,7 @@ fn apply(state: &mut State, record: &Record) {
             end(state, record, Outcome::Errored);
         }
         Event::Stopped => end(state, record, Outcome::Stopped),
+        Event::Forced => state.forced = true,
         Event::EvidenceKept {
             workers,
             exit_code,
@@ -331,6 +333,9 @@ pub fn decide(state: &State, spec: &TaskSpec, desired: Desired) -> Action {
     let enter = |step| Action::Record(Event::StepStarted { step });
     if state.step == Step::Done {
         return Action::Rest;
+    }
+    if desired.is_forced() && !state.forced {
+        return Action::Record(Event::Forced);
     }
     if state.outcome.is_none() && desired != Desired::Run {
         return Action::Record(Event::Stopped);

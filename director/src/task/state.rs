@@ -108,8 +108,39 @@ pub enum Desired {
     Run,
     /// To an early end; what was learnt is kept.
     Stopped,
+    /// The same without grace periods.
+    StoppedByForce,
     /// To an early end, and nothing is kept.
     Deleted,
+    /// The same without grace periods.
+    DeletedByForce,
+}
+
+impl Desired {
+    /// The same, by force when `force` says so.
+    pub fn by_force(self, force: bool) -> Self {
+        match (self, force) {
+            (Self::Stopped, true) => Self::StoppedByForce,
+            (Self::Deleted, true) => Self::DeletedByForce,
+            (desired, _) => desired,
+        }
+    }
+
+    /// What both wish together: nothing that was wished is taken back.
+    pub fn and(self, other: Self) -> Self {
+        self.max(other)
+            .by_force(self.is_forced() || other.is_forced())
+    }
+
+    /// Whether nothing is to be kept.
+    pub fn is_deleted(self) -> bool {
+        self >= Self::Deleted
+    }
+
+    /// Whether containers are to be killed at once.
+    pub fn is_forced(self) -> bool {
+        matches!(self, Self::StoppedByForce | Self::DeletedByForce)
+    }
 }
 
 /// A worker that was lost while the test ran.
@@ -174,6 +205,9 @@ pub struct State {
     pub lost: Vec<LostWorker>,
     /// The workers as they were when the evidence was kept.
     pub workers: Vec<WorkerSeen>,
+    /// Whether grace periods are skipped.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forced: bool,
     /// Whether the last words of what still ran then were kept too.
     #[serde(default)]
     pub heard_out: bool,
@@ -248,6 +282,7 @@ impl State {
             master: None,
             lost: Vec::new(),
             workers: Vec::new(),
+            forced: false,
             heard_out: false,
             unlooked: false,
             judgement: None,

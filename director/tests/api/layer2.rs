@@ -193,6 +193,34 @@ async fn a_stopped_task_keeps_its_record() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn force_is_true_or_false_and_stands_in_the_history() {
+    let director = Director::new().await;
+    director.put(&payload("killed")).await;
+    director
+        .until("killed", |task| task["status"] == "started")
+        .await;
+    for (method, path) in [
+        ("POST", "/task/killed/stop?force=yes"),
+        ("POST", "/task/killed/stop?forced=true"),
+        ("DELETE", "/task/killed?force=1"),
+    ] {
+        let answer = director.call(method, path).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
+        assert!(answer.error().contains("`force"), "{}", answer.error());
+    }
+    let answer = director.call("POST", "/task/killed/stop?force=true").await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED);
+    director
+        .until("killed", |task| task["step"] == "done")
+        .await;
+    let events = director.get("/task/killed/events").await.json();
+    let mut events = events["events"].as_array().unwrap().iter();
+    assert!(events.any(|one| one["event"] == "forced"));
+    let answer = director.call("DELETE", "/task/killed?force=true").await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT);
+}
+
 #[tokio::test]
 async fn health_and_readiness() {
     let director = Director::new().await;

@@ -137,3 +137,21 @@ async fn what_get_returns_can_be_sent_back() {
     let same = director.put(&manifest["definition"]).await;
     assert_eq!(same.status, StatusCode::OK, "{}", same.text());
 }
+
+#[tokio::test]
+async fn the_operator_bounds_the_grace_period() {
+    let director = Director::with("limits: {stopGracePeriod: 60}\n").await;
+    let mut task = payload("patient");
+    task["master"]["stopGracePeriod"] = json!(61);
+    let refused = director.put(&task).await;
+    assert_eq!(refused.status, StatusCode::EXPECTATION_FAILED);
+    assert_eq!(
+        refused.json()["errors"],
+        json!([{
+            "field": "master.stopGracePeriod",
+            "message": "is 61; expected a whole number from 0 to 60"
+        }])
+    );
+    task["master"]["stopGracePeriod"] = json!(60);
+    assert_eq!(director.put(&task).await.status, StatusCode::OK);
+}

@@ -54,6 +54,7 @@ on_both!(
         an_unsatisfiable_constraint_leaves_it_pending_with_a_reason,
         a_constraint_that_makes_no_sense_is_refused,
         containers_told_to_end_keep_their_exit_codes_and_last_words,
+        a_killed_container_ends_at_once_whatever_its_grace_period,
         who_has_ended_stays_as_it_is_when_told_to_end,
         results_can_be_read_after_the_end_and_leave_no_volume,
         what_a_container_uses_is_counted,

@@ -165,6 +165,53 @@ pub async fn containers_told_to_end_keep_their_exit_codes_and_last_words(stage: 
     assert_eq!(stage.swarm.services(&stage.labels).await.unwrap().len(), 1);
 }
 
+pub async fn a_killed_container_ends_at_once_whatever_its_grace_period(stage: &Stage) {
+    let mut plan = stage.service("worker", Does::IgnoreTheEnd, None);
+    plan.stop_grace = Duration::from_secs(3600);
+    let id = stage.swarm.create_service(&plan).await.unwrap();
+    let container = |tasks: Vec<SwarmTask>| tasks[0].container_id.clone().unwrap();
+    let ended = |tasks: &[SwarmTask]| {
+        let first = tasks.first().filter(|task| task.state.is_terminal())?;
+        Some((first.state, first.exit_code))
+    };
+    // Told to end before.
+    let told = container(stage.running(1).await);
+    stage.swarm.end_service(&id).await.unwrap();
+    stage
+        .until("one that is told to end", |tasks| {
+            let first = tasks.first()?;
+            (first.desired == TaskState::Shutdown).then_some(())
+        })
+        .await;
+    stage.swarm.kill_container(&told).await.unwrap();
+    let end = stage.until("an end", ended).await;
+    assert_eq!(end, (TaskState::Shutdown, Some(137)));
+    // One that does not run stays as it is; one that is not there is named.
+    stage.swarm.kill_container(&told).await.unwrap();
+    assert_eq!(ended(&stage.tasks().await), Some(end));
+    let gone = stage.swarm.kill_container("0123456789ab").await;
+    assert!(matches!(gone, Err(SwarmError::NotFound { .. })), "{gone:?}");
+    stage.swarm.remove_service(&id).await.unwrap();
+    stage.nothing_runs().await;
+
+    // Not told, and in the middle of its removal.
+    let mut again = plan.clone();
+    again.name += "-2";
+    let id = stage.swarm.create_service(&again).await.unwrap();
+    let removed = container(stage.running(1).await);
+    stage.swarm.remove_service(&id).await.unwrap();
+    stage.swarm.kill_container(&removed).await.unwrap();
+    stage.nothing_runs().await;
+
+    let mut third = plan;
+    third.name += "-3";
+    stage.swarm.create_service(&third).await.unwrap();
+    let surprised = container(stage.running(1).await);
+    stage.swarm.kill_container(&surprised).await.unwrap();
+    let end = stage.until("an end", ended).await;
+    assert_eq!(end, (TaskState::Failed, Some(137)));
+}
+
 pub async fn who_has_ended_stays_as_it_is_when_told_to_end(stage: &Stage) {
     let task = stage.ended(Does::Exit(3), "worker").await;
     stage.swarm.end_service(&task.service_id).await.unwrap();

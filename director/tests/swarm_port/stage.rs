@@ -37,6 +37,8 @@ pub enum Does {
     NotStart,
     /// Runs until it is told to end; then it writes `bye` and exits with 7.
     EndWhenTold,
+    /// Runs until it is killed.
+    IgnoreTheEnd,
     /// Leaves a file in `/atq/results`, and ends.
     LeaveResults,
 }
@@ -54,6 +56,7 @@ impl Does {
             Self::LeaveResults => {
                 "mkdir /atq/results/deep && echo a,b >/atq/results/deep/own.csv".to_owned()
             }
+            Self::IgnoreTheEnd => "trap '' TERM; while :; do sleep 0.1; done".to_owned(),
             Self::EndWhenTold => {
                 "trap 'echo bye; exit 7' TERM; echo up; while :; do sleep 0.1; done".to_owned()
             }
@@ -64,6 +67,7 @@ impl Does {
         let image = fake.image(image);
         match self {
             Self::Sleep => image,
+            Self::IgnoreTheEnd => image.ends_when_told(&[], Duration::from_secs(7200), 0),
             Self::Exit(code) => image.exits(code),
             Self::LeaveResults => image.leaves("deep/own.csv", b"a,b\n").exits(0),
             Self::EndWhenTold => {

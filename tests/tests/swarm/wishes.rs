@@ -186,7 +186,7 @@ async fn a_task_that_waits_is_stopped_and_deleted_without_a_trace() -> Result<()
 }
 
 #[tokio::test]
-async fn a_master_has_its_grace_period_to_end() -> Result<()> {
+async fn a_master_has_its_grace_period_to_end_unless_it_is_forced() -> Result<()> {
     let stage = Stage::open("test-grace").await?;
     let client = stage.client();
     let image = Image::shell("atq-test-grace-shell:1").await?;
@@ -218,7 +218,54 @@ async fn a_master_has_its_grace_period_to_end() -> Result<()> {
             Ok(())
         }
     });
-    let results: Vec<Result<()>> = join_all(played).await;
+    let (results, forced) = tokio::join!(join_all(played), ends_by_force(&client, &image));
     results.into_iter().collect::<Result<()>>()?;
+    forced?;
     stage.close().await
+}
+
+/// Master and worker ignore SIGTERM and have an hour of grace: without force nothing of this ends in time.
+async fn ends_by_force(client: &Client, image: &Image) -> Result<()> {
+    let script =
+        "trap '' TERM; echo half >/atq/results/half.csv; echo begun; while :; do sleep 0.1; done";
+    let stubborn = |name: &str| {
+        let mut task = small_task(name, 1);
+        for role in ["master", "worker"] {
+            task = with(task, &format!("/{role}/image"), image.name.as_str());
+            task = with(task, &format!("/{role}/args"), json!([script]));
+            task = with(task, &format!("/{role}/stopGracePeriod"), 3600);
+        }
+        task
+    };
+    let (stopped, deleted) = ("force-stop", "force-delete");
+    for name in [stopped, deleted] {
+        client.start(&stubborn(name)).await?;
+    }
+    for name in [stopped, deleted] {
+        let reached = client.until(name, PATIENCE, |task| task.step == Step::Running);
+        reached.await?;
+    }
+    // Without force at first: the end that is under way is hastened.
+    ensure!(client.stop(stopped).await? == 202);
+    let collects = client.until(stopped, PATIENCE, |task| task.step == Step::Collect);
+    collects.await?;
+    ensure!(client.stop_by_force(stopped).await? == 202);
+    let task = client.done(stopped, PATIENCE).await?;
+    ensure!(
+        task.status == TaskStatus::Stopped && task.exit_code == Some(137),
+        "{task:#?}"
+    );
+    ensure!(task.workers[0].exit_code == Some(137), "{task:#?}");
+    ensure!(!client.events(stopped, "forced").await?.is_empty());
+    let log = client.logs(stopped, "").await?;
+    ensure!(log.matches("begun").count() == 2, "{log}");
+    let results = client.get(&format!("/task/{stopped}/results")).await?;
+    ensure!(results.status() == 200, "{results:?}");
+
+    let removed = client.delete_by_force(deleted).await?;
+    ensure!(removed.0 == 204, "{removed:?}");
+    let left = labelled(&format!("com.atq.task={deleted}")).await?;
+    ensure!(left.is_empty(), "{left:?}");
+    println!("by force: {:?}", task.timings);
+    Ok(())
 }

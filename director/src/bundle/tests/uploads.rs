@@ -7,6 +7,7 @@ use atq_parcel::raw::{Item, archive};
 use insta::assert_snapshot;
 
 use super::*;
+use crate::disk::tests::SmallDisk;
 
 fn sample() -> Vec<u8> {
     archive(&[
@@ -157,40 +158,37 @@ async fn file_name_must_be_a_zips() {
 
 #[tokio::test]
 async fn full_disk_leaves_nothing() {
-    let mount = tempfile::tempdir().unwrap();
-    let Some(_disk) = TinyDisk::mount(mount.path()) else {
+    let Some(disk) = SmallDisk::mount(2) else {
         return;
     };
-    let store = BundleStore::open(mount.path(), Limits::default()).unwrap();
-    // Fills the disk while it arrives; then while it is unpacked.
+    let store = BundleStore::open(disk.path(), Limits::default()).unwrap();
+    // There is no room left while it arrives; then none to unpack it.
     for size in [3 << 20, 1200 << 10] {
         let zip = archive(&[Item::stored("big", &vec![7; size])]);
         let error = upload(&store, &zip).await.unwrap_err();
         assert!(error.to_string().contains("the disk is full"), "{error}");
         assert!(matches!(error, BundleError::Storage { .. }));
-        assert_eq!(everything(mount.path()), Vec::<String>::new());
+        assert_eq!(everything(disk.path()), Vec::<String>::new());
     }
     upload(&store, &sample()).await.unwrap();
 }
 
-/// A file system of 2 MiB; only root can have one, others skip the test.
-struct TinyDisk<'a>(&'a Path);
-
-impl<'a> TinyDisk<'a> {
-    fn mount(at: &'a Path) -> Option<Self> {
-        let done = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
-            .arg(at)
-            .output();
-        done.is_ok_and(|out| out.status.success())
-            .then_some(Self(at))
-    }
-}
-
-impl Drop for TinyDisk<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0).status();
-    }
+#[tokio::test]
+async fn a_nearly_full_disk_takes_no_upload_until_there_is_room() {
+    let Some(disk) = SmallDisk::mount(16) else {
+        return;
+    };
+    let store = BundleStore::open(disk.path(), Limits::default()).unwrap();
+    // Room for the upload itself, and none for the tasks that would use it.
+    disk.fill_but(4096);
+    store.check_room(1).await.unwrap_err();
+    let error = upload(&store, &sample()).await.unwrap_err().to_string();
+    assert!(error.contains("MiB are free, 7 MiB are needed"), "{error}");
+    assert_eq!(everything(disk.path()), ["ballast"]);
+    disk.free();
+    store.check_room(1 << 20).await.unwrap();
+    store.check_room(11 << 20).await.unwrap_err();
+    upload(&store, &sample()).await.unwrap();
 }
 
 #[tokio::test]

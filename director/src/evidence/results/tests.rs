@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::disk::tests::SmallDisk;
 use crate::task::plan::Role;
 use futures_util::{StreamExt, stream};
 use std::io::Cursor;
@@ -186,6 +187,35 @@ async fn what_has_room_is_kept_and_the_limit_named() {
     let (kept, stop) = other.keep(&tar, few).await;
     assert_eq!(stop.unwrap().text(), "the run left more than 1 files");
     assert_eq!(kept.files, 1);
+}
+
+#[tokio::test]
+async fn a_file_for_which_the_disk_has_no_room_is_not_begun() {
+    let Some(disk) = SmallDisk::mount(16) else {
+        return;
+    };
+    let evidence = Evidence::new(disk.path());
+    let keep = async |tar: &[u8]| {
+        let limits = ResultsLimits {
+            bytes: 1 << 30,
+            ..LIMITS
+        };
+        let (task, budget) = (task(), budget(limits));
+        let kept = evidence.keep_results(&task, RUN, worker(), pieces(tar), budget);
+        kept.await.unwrap()
+    };
+    let large = vec![b'b'; 2 << 20];
+    let tar = tar(&[("a", &[b'a'; 600]), ("b", &large)]).await;
+    disk.fill_but(2048);
+    let (kept, stop) = keep(&tar).await;
+    assert!(matches!(stop, Some(Stop::Disk(_))), "{stop:?}");
+    let problem = kept.problem.unwrap();
+    assert!(problem.contains("3 MiB are needed"), "{problem}");
+    let dir = evidence.results_dir(&task(), RUN, worker());
+    assert!(dir.join("a").is_file() && !dir.join("b").exists());
+    disk.free();
+    let (kept, stop) = keep(&tar).await;
+    assert_eq!((kept.files, kept.problem, stop), (2, None, None));
 }
 
 #[tokio::test]

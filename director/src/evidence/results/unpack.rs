@@ -2,6 +2,7 @@
 //! directory in which there is never a symbolic link. A hard link is one more name of a file that came before it.
 
 use super::{Budget, Stop};
+use crate::disk::{self, Content};
 use futures_util::StreamExt;
 use std::fs::Metadata;
 use std::io;
@@ -40,6 +41,8 @@ async fn all(
     let mut archive = Archive::new(tar);
     let mut entries = archive.entries().map_err(broken)?;
     let mut piece = vec![0; PIECE];
+    // The directory itself is not there yet.
+    let room = into.parent().unwrap_or(into);
     while let Some(entry) = entries.next().await {
         let mut entry = entry.map_err(broken)?;
         let kind = entry.header().entry_type();
@@ -49,7 +52,7 @@ async fn all(
             (EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse, Some(path)) => {
                 budget.take_file()?;
                 let path = into.join(path);
-                file(&mut entry, &path, &mut piece, budget, unpacked).await?;
+                file(&mut entry, &path, room, &mut piece, budget, unpacked).await?;
             }
             (EntryType::Link, Some(path)) => {
                 let target = entry.link_name().ok().flatten();
@@ -116,24 +119,26 @@ async fn link(
             unpacked.left_out += 1;
             Ok(())
         }
-        Err(error) => Err(disk(&error)),
+        Err(error) => Err(refused(&error)),
     }
 }
 
 async fn file<R: AsyncRead + Unpin>(
     entry: &mut Entry<R>,
     path: &Path,
+    room: &Path,
     piece: &mut [u8],
     budget: &Budget,
     unpacked: &mut Unpacked,
 ) -> Result<(), Stop> {
+    check_room(entry, room)?;
     let mut file = match create(path).await {
         Ok(file) => file,
         Err(error) if is_about_its_name(&error) => {
             unpacked.left_out += 1;
             return Ok(());
         }
-        Err(error) => return Err(disk(&error)),
+        Err(error) => return Err(refused(&error)),
     };
     unpacked.files += 1;
     let modified = entry.header().mtime().unwrap_or_default();
@@ -143,19 +148,27 @@ async fn file<R: AsyncRead + Unpin>(
         let (filled, end) = fill(entry, piece).await;
         if let Some(part) = piece.get(..filled).filter(|part| !part.is_empty()) {
             budget.take_bytes(filled as u64)?;
-            file.write_all(part).await.map_err(|error| disk(&error))?;
+            file.write_all(part)
+                .await
+                .map_err(|error| refused(&error))?;
             unpacked.bytes += filled as u64;
         }
         match end {
             None => {}
             Some(end) => {
-                file.flush().await.map_err(|error| disk(&error))?;
+                file.flush().await.map_err(|error| refused(&error))?;
                 // Best effort: the content is what counts.
                 drop(file.into_std().await.set_modified(modified));
                 return end.map_err(broken);
             }
         }
     }
+}
+
+/// A file is kept whole or not begun: a disk without room for it is full before it is written.
+fn check_room<R: AsyncRead + Unpin>(entry: &Entry<R>, room: &Path) -> Result<(), Stop> {
+    let bytes = entry.header().raw_entry_size().unwrap_or_default();
+    disk::check(room, bytes, Content::Results).map_err(|error| refused(&error))
 }
 
 /// Bytes from a socket come in small parts: reads until `piece` is full, or there is an end.
@@ -194,7 +207,7 @@ fn is_about_its_name(error: &io::Error) -> bool {
     )
 }
 
-fn disk(error: &io::Error) -> Stop {
+fn refused(error: &io::Error) -> Stop {
     Stop::Disk(format!("the Director's disk does not take them: {error}"))
 }
 

@@ -1,7 +1,7 @@
 //! Evidence: the logs of all containers and the last words of Docker about them, before anything is
 //! removed. What cannot be kept is named; it never holds up the end.
 
-use super::{judge, of_service, results, wind_down};
+use super::{StepResult, judge, of_service, results, wind_down};
 use crate::evidence::{LogLines, Source};
 use crate::orchestrator::containers::{self, Logged};
 use crate::orchestrator::run::Run;
@@ -29,10 +29,13 @@ const AT_ONCE: usize = 8;
 
 /// Keeps the logs and says what was kept. A test that still runs is told to end first, so that what
 /// its tools write then is kept too.
-pub async fn collect(run: &mut Run) -> Event {
+///
+/// # Errors
+/// When grace periods are to be skipped from now on: the step is to be begun again.
+pub async fn collect(run: &mut Run) -> StepResult {
     run.keep_load().await;
-    wind_down::end_test(run).await;
-    keep_all(run, PATIENCE).await
+    wind_down::end_test(run).await?;
+    Ok(keep_all(run, PATIENCE).await)
 }
 
 /// Keeps the logs of all containers there are, or what of them can be read within `patience`, and

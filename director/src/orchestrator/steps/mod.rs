@@ -69,9 +69,9 @@ fn work(run: &mut Run, step: Step) -> BoxFuture<'_, StepResult> {
         Step::Delay => delay::delay(run).boxed(),
         Step::Master => master::master(run).boxed(),
         Step::Running => running::running(run).boxed(),
-        Step::Collect => collect::collect(run).map(Ok).boxed(),
-        Step::Report => report::report(run).map(Ok).boxed(),
-        Step::Cleanup => cleanup::cleanup(run).map(Ok).boxed(),
+        Step::Collect => collect::collect(run).boxed(),
+        Step::Report => report::report(run).boxed(),
+        Step::Cleanup => cleanup::cleanup(run).boxed(),
         Step::Done => ready(Err(StepError::Interrupted)).boxed(),
     }
 }

@@ -3,7 +3,7 @@
 //! All of it can be done again: after a restart in the middle the results are read once more, and the
 //! report takes the place of the earlier one.
 
-use super::wind_down;
+use super::{StepResult, wind_down};
 use crate::evidence::Source;
 use crate::evidence::load::{BUSY_PERCENT, Busy, Load};
 use crate::orchestrator::Steering;
@@ -12,7 +12,6 @@ use crate::orchestrator::run::Run;
 use crate::task::event::Event;
 use crate::task::judge::{Facts, Machines, Measured, judge};
 use crate::task::plan::Role;
-use crate::task::state::Desired;
 use crate::task::verdict::Judgement;
 use atq_report::{Figures, Report};
 use std::time::Duration;
@@ -28,14 +27,17 @@ const LOCUST_AT_ITS_LIMIT: [&str; 2] = [
 
 /// What still runs is told to end and heard out first, unless nobody wants to know. That it was heard
 /// is recorded, so that a restart does not wait again.
-pub async fn report(run: &mut Run) -> Event {
+///
+/// # Errors
+/// When grace periods are to be skipped from now on: the step is to be begun again.
+pub async fn report(run: &mut Run) -> StepResult {
     if wind_down::is_due(run)
-        && let Some(event) = wind_down::last_words(run).await
+        && let Some(event) = wind_down::last_words(run).await?
     {
-        return event;
+        return Ok(event);
     }
-    if run.desired() == Desired::Deleted {
-        return deleted(run);
+    if run.desired().is_deleted() {
+        return Ok(deleted(run));
     }
     let mut wishes = run.wishes.clone();
     let run = &*run;
@@ -46,13 +48,13 @@ pub async fn report(run: &mut Run) -> Event {
             Err(problem) => unread(run, problem),
         }
     };
-    tokio::select! {
+    Ok(tokio::select! {
         event = worked_out => event,
         // Its sender lives as long as the run: an error means the end of the process.
         _ = wishes.wait_for(Steering::is_deleted) => {
             deleted(run)
         }
-    }
+    })
 }
 
 async fn read(run: &Run, mut report: Report, measured: &Measured) -> Event {

@@ -11,7 +11,7 @@ use crate::orchestrator::run::Run;
 use crate::swarm::{Manager, SwarmError};
 use crate::task::event::ResultsSeen;
 use crate::task::plan::{RESULTS_TARGET, keeps_results};
-use crate::task::state::{Desired, Step};
+use crate::task::state::Step;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeMap;
 use std::io;
@@ -47,7 +47,7 @@ pub async fn fetch(run: &Run, containers: &[Logged]) -> Fetched {
     let mut missing: Vec<String> = lost
         .map(|one| unread(one.source, "its node was lost"))
         .collect();
-    if !wanted.is_empty() && run.desired() != Desired::Deleted {
+    if !wanted.is_empty() && !run.desired().is_deleted() {
         let sources = wanted.iter().map(|one| one.source).collect();
         let intake = Intake::new(run.shared.settings.results, &kept, sources);
         missing.extend(look(run, wanted, Arc::new(intake)).await);

@@ -1,13 +1,13 @@
-//! The end of containers that still run when the outcome is fixed: SIGTERM, their grace period, and
-//! their last words. Their services stay until that is kept, because Docker forgets exit codes and
+//! The end of containers that still run when the outcome is fixed: SIGTERM, their grace period unless it is to be
+//! skipped, and their last words. Their services stay until that is kept, because Docker forgets exit codes and
 //! logs with the service (ARCHITECTURE.md, How Docker Swarm behaves).
 
 use super::{collect, of_service};
+use crate::orchestrator::kill;
 use crate::orchestrator::run::Run;
-use crate::orchestrator::wait::Deadline;
+use crate::orchestrator::wait::{Deadline, StepError};
 use crate::swarm::{SwarmError, SwarmTask, TaskState};
 use crate::task::event::Event;
-use crate::task::state::Desired;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -21,17 +21,21 @@ const REPORT: Duration = Duration::from_secs(5);
 /// Ends a test that still runs: first the master, which may have to hear from its workers while it
 /// writes its results, then the workers. A master that does not run yet is kept from starting; nothing
 /// happens when it has ended.
-pub async fn end_test(run: &mut Run) {
+///
+/// # Errors
+/// [`StepError::Interrupted`] when grace periods are to be skipped from now on.
+pub async fn end_test(run: &mut Run) -> Result<(), StepError> {
     let (Some(master), Some(worker)) = (run.state.master.clone(), run.state.worker.clone()) else {
-        return;
+        return Ok(());
     };
     let begun = still_running(run, &master).await;
     let runs = begun.map_or(true, |running| running > 0);
     if runs || may_start(run, &master).await {
-        end(run, &master, run.spec.master.stop_grace()).await;
+        end(run, &master, run.spec.master.stop_grace()).await?;
     }
-    if runs {
-        end(run, &worker, run.spec.worker.stop_grace()).await;
+    match runs {
+        true => end(run, &worker, run.spec.worker.stop_grace()).await,
+        false => Ok(()),
     }
 }
 
@@ -48,22 +52,27 @@ pub fn is_due(run: &Run) -> bool {
 
 /// Ends the workers and keeps their logs once more, now with their last words; `None` when nobody
 /// wants them.
-pub async fn last_words(run: &mut Run) -> Option<Event> {
-    let worker = run.state.worker.clone()?;
-    if run.desired() == Desired::Deleted {
-        return None;
+///
+/// # Errors
+/// As [`end_test`].
+pub async fn last_words(run: &mut Run) -> Result<Option<Event>, StepError> {
+    let Some(worker) = run.state.worker.clone() else {
+        return Ok(None);
+    };
+    if run.desired().is_deleted() {
+        return Ok(None);
     }
-    end(run, &worker, run.spec.worker.stop_grace()).await;
-    if run.desired() == Desired::Deleted {
-        return None;
+    end(run, &worker, run.spec.worker.stop_grace()).await?;
+    if run.desired().is_deleted() {
+        return Ok(None);
     }
-    Some(collect::keep_all(run, PATIENCE).await)
+    Ok(Some(collect::keep_all(run, PATIENCE).await))
 }
 
-/// Tells the containers of `service` to end and waits until they have. A delete cuts the wait short:
-/// then nobody wants to hear them.
-async fn end(run: &mut Run, service: &str, grace: Duration) {
-    let deadline = Deadline::after(grace + REPORT);
+/// Tells the containers of `service` to end and waits until they have; when grace periods are skipped, it kills all
+/// containers of the run. A delete cuts the wait short: then nobody wants to hear them, and clean-up kills.
+async fn end(run: &mut Run, service: &str, grace: Duration) -> Result<(), StepError> {
+    let mut deadline = Deadline::after(grace + REPORT);
     let mut told = false;
     let begun = Instant::now();
     loop {
@@ -72,21 +81,28 @@ async fn end(run: &mut Run, service: &str, grace: Duration) {
                 Ok(told) => told,
                 Err(error) => {
                     tracing::warn!(task = %run.spec.name, %error, "containers cannot be told to end before they are removed");
-                    return;
+                    return Ok(());
                 }
             };
+            if told && run.state.forced && !run.desired().is_deleted() {
+                kill::everywhere(run).await;
+                deadline = Deadline::after(REPORT);
+            }
         }
         let seen = still_running(run, service).await;
         if told && seen.as_ref().is_ok_and(|running| *running == 0) {
             tracing::debug!(task = %run.spec.name, took = ?begun.elapsed(), "containers ended");
-            return;
+            return Ok(());
         }
         if deadline.passed() {
             tracing::warn!(task = %run.spec.name, ?seen, "containers did not end within {} s", deadline.seconds());
-            return;
+            return Ok(());
         }
-        if run.pause_unless_deleted(PAUSE).await.is_err() {
-            return;
+        if let Err(interrupted) = run.pause_in_grace(PAUSE).await {
+            return match run.steering().hastens(&run.state) {
+                true => Err(interrupted),
+                false => Ok(()),
+            };
         }
     }
 }

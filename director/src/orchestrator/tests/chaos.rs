@@ -2,6 +2,7 @@
 //! any deaths of the Director and any wishes, comes to an end with a legal history and leaves nothing.
 
 use super::stage::{Director, Stage, name, task, with_bundle};
+use crate::orchestrator::wishes;
 use crate::swarm::SwarmError;
 use crate::task::plan::Role;
 use crate::task::state::Outcome;
@@ -23,9 +24,12 @@ enum Ending {
     /// It dies so many milliseconds after its start.
     Death(u64),
     /// Before it dies somebody wishes the task's end.
-    StopAndDeath(u64),
-    DeleteAndDeath(u64),
+    StopAndDeath(u64, Force),
+    DeleteAndDeath(u64, Force),
 }
+
+/// Whether grace periods are skipped.
+type Force = bool;
 
 fn tasks() -> impl Strategy<Value = Value> {
     let readiness = prop_oneof![
@@ -75,8 +79,8 @@ fn endings() -> impl Strategy<Value = Vec<Ending>> {
     let after = 0..9_000_u64;
     let ending = prop_oneof![
         3 => after.clone().prop_map(Ending::Death),
-        1 => after.clone().prop_map(Ending::StopAndDeath),
-        1 => after.prop_map(Ending::DeleteAndDeath),
+        1 => (after.clone(), any::<Force>()).prop_map(|(after, force)| Ending::StopAndDeath(after, force)),
+        1 => (after, any::<Force>()).prop_map(|(after, force)| Ending::DeleteAndDeath(after, force)),
     ];
     prop::collection::vec(ending, 0..4)
 }
@@ -126,17 +130,19 @@ fn stage(task: &Value, faults: &[(usize, Fault)], lost_worker: Option<u64>) -> S
 /// One life. A wish may come when there is no task any more, or find Docker away: only the end counts.
 async fn live(director: Director, ending: Ending) {
     let name = name("load");
-    let (Ending::Death(after) | Ending::StopAndDeath(after) | Ending::DeleteAndDeath(after)) =
+    let (Ending::Death(after) | Ending::StopAndDeath(after, _) | Ending::DeleteAndDeath(after, _)) =
         ending;
     tokio::time::sleep(Duration::from_millis(after)).await;
     let moment = Duration::from_millis(after % 700);
     match ending {
         Ending::Death(_) => {}
-        Ending::StopAndDeath(_) => {
-            let _ = tokio::time::timeout(moment, director.it.stop(&name)).await;
+        Ending::StopAndDeath(_, force) => {
+            let ending = wishes::Ending { key: None, force };
+            let _ = tokio::time::timeout(moment, director.it.stop_by(&name, &ending)).await;
         }
-        Ending::DeleteAndDeath(_) => {
-            let _ = tokio::time::timeout(moment, director.it.delete(&name)).await;
+        Ending::DeleteAndDeath(_, force) => {
+            let ending = wishes::Ending { key: None, force };
+            let _ = tokio::time::timeout(moment, director.it.delete_by(&name, &ending)).await;
         }
     }
 }
@@ -174,8 +180,8 @@ proptest! {
                 None => None,
             }
         });
-        let deleted = endings.iter().any(|ending| matches!(ending, Ending::DeleteAndDeath(_)));
-        let wished = deleted || endings.iter().any(|ending| matches!(ending, Ending::StopAndDeath(_)));
+        let deleted = endings.iter().any(|ending| matches!(ending, Ending::DeleteAndDeath(..)));
+        let wished = deleted || endings.iter().any(|ending| matches!(ending, Ending::StopAndDeath(..)));
         prop_assert!(taken || outcome.is_none());
         prop_assert!(outcome.is_some() || !taken || deleted);
         prop_assert!(outcome != Some(Outcome::Stopped) || wished);

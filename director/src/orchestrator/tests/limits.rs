@@ -2,7 +2,7 @@
 
 use super::stage::{Director, Stage, name, simple, task};
 use crate::orchestrator::submit::{SubmitError, Submitted};
-use crate::orchestrator::wishes::WishError;
+use crate::orchestrator::wishes::{Ending, WishError};
 use crate::task::event::FailureCode;
 use crate::task::spec::TaskName;
 use crate::task::state::{Outcome, State, Step};
@@ -179,22 +179,25 @@ fn a_client_ends_only_what_it_has_started() {
             panic!("{second:?}");
         };
         assert_eq!(view.state.terms.key, Some(key("first")));
-        let other = Some(key("second"));
+        let with = |name| Ending {
+            key: Some(key(name)),
+            force: false,
+        };
+        let other = with("second");
         assert!(matches!(
-            director.it.stop_by(&name, other.as_ref()).await,
+            director.it.stop_by(&name, &other).await,
             Err(WishError::StartedByOther { .. })
         ));
         assert!(matches!(
-            director.it.delete_by(&name, other.as_ref()).await,
+            director.it.delete_by(&name, &other).await,
             Err(WishError::StartedByOther { .. })
         ));
         director.until_step(&name, Step::Running).await;
-        let own = Some(key("first"));
-        director.it.stop_by(&name, own.as_ref()).await.unwrap();
+        director.it.stop_by(&name, &with("first")).await.unwrap();
         let state = director.ended(&name).await;
         assert_eq!(state.outcome, Some(Outcome::Stopped));
         // What is over may be removed by everybody.
-        director.it.delete_by(&name, other.as_ref()).await.unwrap();
+        director.it.delete_by(&name, &other).await.unwrap();
     });
 }
 

@@ -2,6 +2,7 @@
 //! section 6: 4 to 7). After each: an end, a legal history, nothing left.
 
 use super::stage::{Director, Stage, name, task, with_bundle};
+use crate::orchestrator::wishes::Ending;
 use crate::store::tests::CrashPoint;
 use crate::swarm::SwarmError;
 use crate::task::state::{Outcome, Step};
@@ -157,23 +158,34 @@ fn docker_goes_away_for_a_minute_at_every_call() {
 enum Wish {
     None,
     Stop,
+    StopByForce,
     Delete,
+    DeleteByForce,
 }
 
 impl Wish {
+    fn ending(self) -> Ending {
+        Ending {
+            key: None,
+            force: matches!(self, Self::StopByForce | Self::DeleteByForce),
+        }
+    }
+
     /// Utters it, twice, and looks at the end; `None` when nothing is left to look at.
     async fn come_true(self, director: Director) -> Option<Outcome> {
         let name = name("load");
         director.it.get(&name).await.unwrap()?;
         match self {
             Self::None => {}
-            Self::Stop => {
+            Self::Stop | Self::StopByForce => {
                 for _ in 0..2 {
-                    director.it.stop(&name).await.unwrap();
+                    director.it.stop_by(&name, &self.ending()).await.unwrap();
                 }
             }
-            Self::Delete => {
-                let (one, two) = tokio::join!(director.it.delete(&name), director.it.delete(&name));
+            Self::Delete | Self::DeleteByForce => {
+                let ending = self.ending();
+                let delete = || director.it.delete_by(&name, &ending);
+                let (one, two) = tokio::join!(delete(), delete());
                 one.and(two).unwrap();
                 assert!(director.it.get(&name).await.unwrap().is_none());
                 assert_eq!(director.fake.leftovers(), Default::default());
@@ -238,6 +250,16 @@ fn delete_after_every_record() {
 }
 
 #[test]
+fn stop_by_force_after_every_record() {
+    wish_after_record(Wish::StopByForce);
+}
+
+#[test]
+fn delete_by_force_after_every_record() {
+    wish_after_record(Wish::DeleteByForce);
+}
+
+#[test]
 fn crash_after_every_record_and_go_on() {
     for_each(records, |task, seq| {
         let stage = crash_after_record(task, seq);
@@ -251,6 +273,18 @@ fn crash_after_every_record_and_stop() {
     for_each(records, |task, seq| {
         let stage = crash_after_record(task, seq);
         let outcome = stage.life(|director| Wish::Stop.come_true(director));
+        assert!(
+            matches!(outcome, Some(Outcome::Stopped | Outcome::Finished)),
+            "record {seq}: {outcome:?}"
+        );
+    });
+}
+
+#[test]
+fn crash_after_every_record_and_stop_by_force() {
+    for_each(records, |task, seq| {
+        let stage = crash_after_record(task, seq);
+        let outcome = stage.life(|director| Wish::StopByForce.come_true(director));
         assert!(
             matches!(outcome, Some(Outcome::Stopped | Outcome::Finished)),
             "record {seq}: {outcome:?}"

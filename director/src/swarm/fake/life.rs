@@ -173,6 +173,13 @@ impl FakeTask {
         format!("c{}", self.id)
     }
 
+    /// Whether its process runs, whatever is reported of it.
+    pub fn runs(&self, at: Instant) -> bool {
+        let ends = self.removed.map(|removed| removed + self.dying(removed));
+        matches!(self.state(at), TaskState::Starting | TaskState::Running)
+            && ends.is_none_or(|ends| at < ends)
+    }
+
     pub fn state(&self, now: Instant) -> TaskState {
         self.seen(now).state
     }
@@ -192,7 +199,9 @@ impl FakeTask {
     fn running(&self, exit: Option<(Duration, i64)>, age: Duration, now: Instant) -> Seen {
         let started = self.born + Self::time_to_run();
         let by_itself = exit.map(|(after, code)| (started + after, code, false));
-        let killed = self.killed.map(|(at, code)| (at, code, false));
+        // One that was told to end before counts as told.
+        let was_told = |at: Instant| self.told.is_some_and(|told| told <= at);
+        let killed = self.killed.map(|(at, code)| (at, code, was_told(at)));
         let told = self.told.map(|told| {
             let (after, code) = self.service.script.on_term;
             let grace = self.service.plan.stop_grace;
@@ -248,7 +257,8 @@ impl FakeTask {
     /// What a process that still runs `at` its removal takes to end.
     fn dying(&self, at: Instant) -> Duration {
         let (after, _) = self.service.script.on_term;
-        let ends = self.told.unwrap_or(at) + after.min(self.service.plan.stop_grace);
+        let told = self.told.unwrap_or(at) + after.min(self.service.plan.stop_grace);
+        let ends = self.killed.map_or(told, |(killed, _)| killed.min(told));
         match self.state(at) {
             TaskState::Starting | TaskState::Running => ends.saturating_duration_since(at),
             _ => Duration::ZERO,
@@ -269,7 +279,10 @@ impl FakeTask {
     /// What a carrier says when it has ended, unless its image is told to say something else.
     pub fn last_words(&self, now: Instant) -> Option<String> {
         let work = self.service.plan.args.first()?;
-        let carries = matches!(self.service.plan.role, Role::Delivery | Role::Collector);
+        let carries = matches!(
+            self.service.plan.role,
+            Role::Delivery | Role::Collector | Role::Killer
+        );
         if !carries || !self.service.script.lines.is_empty() {
             return None;
         }

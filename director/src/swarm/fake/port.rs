@@ -132,6 +132,15 @@ impl Swarm for FakeSwarm {
         .await
     }
 
+    async fn kill_container(&self, id: &str) -> Result<(), SwarmError> {
+        self.call("kill_container", id, |world, now| {
+            on_the_manager(world, now, id)?;
+            world.kill(now, |task| task.container_id() == id);
+            Ok(())
+        })
+        .await
+    }
+
     async fn volumes(&self, labels: &Labels) -> Result<Vec<String>, SwarmError> {
         self.call("volumes", "", |world, _| {
             let found = world.volumes.iter().filter(|(_, own)| carries(own, labels));

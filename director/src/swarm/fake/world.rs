@@ -6,7 +6,9 @@ use self::network::FakeNetwork;
 use super::life::{FakeService, FakeTask, Fate, HEARTBEATS};
 use super::script::{Key, Script, Trouble};
 use crate::swarm::{Container, Machine, Node, NodeTraits, SwarmError, with_tag};
-use crate::task::plan::{Endpoint, HOST_NETWORK, Labels, MountSource, Role, Scale, ServicePlan};
+use crate::task::plan::{
+    Endpoint, HOST_NETWORK, LABEL_RUN, Labels, MountSource, Role, Scale, ServicePlan,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -299,6 +301,31 @@ impl World {
             forgotten: false,
         };
         self.tasks.push(task);
+        if service.plan.role == Role::Killer
+            && let Some(node) = nodes.get(place)
+        {
+            self.carry_out_kill(&service.plan, node, now + FakeTask::time_to_run());
+        }
+    }
+
+    /// What a carrier kills on its node.
+    fn carry_out_kill(&mut self, plan: &ServicePlan, node: &str, at: Instant) {
+        if self
+            .scripts
+            .get(&(plan.image.clone(), Some(plan.role)))
+            .is_some_and(|script| script.fails_on.contains_key(node))
+        {
+            return;
+        }
+        let order = order(plan);
+        let run = order["run"].as_str().unwrap_or_default().to_owned();
+        let roles = order["roles"].as_array().cloned().unwrap_or_default();
+        self.kill(at, |task| {
+            let own = &task.service.plan;
+            task.node.as_deref() == Some(node)
+                && own.labels.get(LABEL_RUN) == Some(&run)
+                && roles.iter().any(|role| role == own.role.as_str())
+        });
     }
 
     /// Makes the volumes of a container; whether all were there. What a carrier removes is gone at once.
@@ -316,13 +343,7 @@ impl World {
             };
         }
         if plan.role == Role::Delivery && plan.args == ["remove"] {
-            let order = plan
-                .environment
-                .iter()
-                .find_map(|variable| variable.strip_prefix("ATQ_CARRIER_ORDER="));
-            let order: serde_json::Value =
-                serde_json::from_str(order.unwrap_or_default()).unwrap_or_default();
-            for name in order["volumes"].as_array().into_iter().flatten() {
+            for name in order(plan)["volumes"].as_array().into_iter().flatten() {
                 let name = name.as_str().unwrap_or_default().to_owned();
                 self.other_volumes.remove(&(node.to_owned(), name));
             }
@@ -334,6 +355,15 @@ impl World {
         let port = self.next_port;
         self.next_port = port.checked_add(1).unwrap_or(32769);
         port
+    }
+
+    /// SIGKILL for the processes of these Swarm tasks that run at the time `at`.
+    pub fn kill(&mut self, at: Instant, wanted: impl Fn(&FakeTask) -> bool) {
+        for task in self.tasks.iter_mut().filter(|task| wanted(task)) {
+            if task.killed.is_none() && task.lost.is_none() && task.runs(at) {
+                task.killed = Some((at, 137));
+            }
+        }
     }
 
     /// The service stays, and its Swarm tasks stay in the list.
@@ -393,4 +423,11 @@ impl World {
             task.removed = task.removed.map(|_| now);
         }
     }
+}
+
+/// What a carrier is told.
+fn order(plan: &ServicePlan) -> serde_json::Value {
+    let mut variables = plan.environment.iter();
+    let order = variables.find_map(|variable| variable.strip_prefix("ATQ_CARRIER_ORDER="));
+    serde_json::from_str(order.unwrap_or_default()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Services of carriers: they bring bundles to the nodes, fetch results from there, and watch their load.
+//! Services of carriers: they bring bundles to the nodes, fetch results from there, watch their load, and kill containers.
 
 use super::{
     Endpoint, HOST_NETWORK, Labels, Mount, MountSource, NetworkJoin, Role, RunPlan, Scale,
@@ -10,13 +10,13 @@ use std::time::Duration;
 /// A service of carriers to create ([`RunPlan::carrier`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CarrierPlan<'a> {
-    /// [`Role::Delivery`], [`Role::Collector`] or [`Role::Watcher`].
+    /// [`Role::Delivery`], [`Role::Collector`], [`Role::Watcher`] or [`Role::Killer`].
     pub role: Role,
     /// Number of the service among those of its role in the run, from 1.
     pub number: u32,
     /// Image of the carrier.
     pub image: &'a str,
-    /// What it does: `fetch`, `remove`, `collect` or `watch`.
+    /// What it does: `fetch`, `remove`, `collect`, `watch` or `kill`.
     pub work: &'a str,
     /// What that needs to know, as JSON.
     pub order: String,
@@ -90,7 +90,7 @@ impl RunPlan<'_> {
         let role = plan.role.as_str();
         let name = match plan.number {
             0 | 1 => self.name(role),
-            number => self.name(&format!("{}-{number}", &role[..7])),
+            number => self.name(&format!("{}-{number}", role.get(..7).unwrap_or(role))),
         };
         carrier(name, self.labels(plan.role), plan, &carrier_token(token))
     }

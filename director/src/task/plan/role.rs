@@ -25,6 +25,8 @@ pub enum Role {
     Collector,
     /// What watches the load of the nodes while the test runs.
     Watcher,
+    /// What kills containers of the run on the nodes.
+    Killer,
 }
 
 impl Role {
@@ -40,6 +42,7 @@ impl Role {
             Self::Delivery => "delivery",
             Self::Collector => "collector",
             Self::Watcher => "watcher",
+            Self::Killer => "killer",
         }
     }
 }

@@ -166,6 +166,40 @@ fn decisions() {
     }
 }
 
+#[test]
+fn force_is_recorded_once_whatever_the_step_and_changes_no_outcome() {
+    let spec = spec(&[]);
+    let over = [running(), vec![ended(Some(0)), enter(Step::Collect)]].concat();
+    for history in [vec![], running(), over] {
+        let before = state(&history);
+        let forced = Action::Record(Event::Forced);
+        for desired in [Desired::StoppedByForce, Desired::DeletedByForce] {
+            assert_eq!(decide(&before, &spec, desired), forced);
+            let after = state(&[history.clone(), vec![Event::Forced]].concat());
+            assert_eq!(after.outcome, before.outcome);
+            assert_ne!(decide(&after, &spec, desired), forced);
+        }
+    }
+}
+
+#[test]
+fn two_wishes_together_take_nothing_back() {
+    use Desired::{Deleted, DeletedByForce, Run, Stopped, StoppedByForce};
+    for (one, two, both) in [
+        (Run, Stopped, Stopped),
+        (Stopped, StoppedByForce, StoppedByForce),
+        (StoppedByForce, Deleted, DeletedByForce),
+        (Deleted, Stopped, Deleted),
+        (DeletedByForce, Run, DeletedByForce),
+    ] {
+        assert_eq!((one.and(two), two.and(one)), (both, both));
+    }
+    assert_eq!(Run.by_force(true), Run);
+    // A store of an earlier version has these words.
+    let old: Desired = serde_json::from_str("\"deleted\"").unwrap();
+    assert_eq!(old, Deleted);
+}
+
 fn ended(exit_code: Option<i64>) -> Event {
     Event::MasterEnded {
         exit_code,

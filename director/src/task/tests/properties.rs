@@ -178,7 +178,9 @@ fn wishes() -> impl Strategy<Value = Desired> {
     prop_oneof![
         Just(Desired::Run),
         Just(Desired::Stopped),
-        Just(Desired::Deleted)
+        Just(Desired::StoppedByForce),
+        Just(Desired::Deleted),
+        Just(Desired::DeletedByForce)
     ]
 }
 
@@ -224,12 +226,13 @@ proptest! {
 
     #[test]
     fn a_stop_or_delete_reaches_the_end_in_bounded_steps(
-        spec in specs(), mut dice in prop::collection::vec(any::<Dice>(), 0..60), deleted: bool, seed: u8,
+        spec in specs(), mut dice in prop::collection::vec(any::<Dice>(), 0..60), deleted: bool, forced: bool, seed: u8,
     ) {
         let wish = if deleted { Desired::Deleted } else { Desired::Stopped };
+        let wish = wish.by_force(forced);
         let at = dice.len();
-        // Stopped, collect, kept, cleanup, heard out, the tries, done.
-        let bound = 6 + MAX_CLEANUPS as usize;
+        // Forced, stopped, collect, kept, cleanup, heard out, the tries, done.
+        let bound = 7 + MAX_CLEANUPS as usize;
         dice.extend((0..bound).map(|index| seed.wrapping_mul(31).wrapping_add(index as u8) % 235));
         let (_, states) = drive(&spec, &dice, at, wish);
         prop_assert!(states.last().unwrap().is_done(), "{:?}", states.last());

@@ -1,0 +1,47 @@
+//! Killing the containers of a run on this node.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::docker::{Docker, Listed, ROLE, RUN};
+use crate::order;
+use crate::problem::Problem;
+use crate::words::Done;
+
+/// How long it is tried: the Engine lists a container that was killed for a moment.
+const TRY_FOR: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Kills what runs of the order, until nothing does.
+///
+/// # Errors
+/// Names the containers that still run, or why Docker does not kill them.
+pub fn run(docker: &Docker, order: &order::Kill) -> Result<Done, Problem> {
+    let label = format!("{RUN}={}", order.run);
+    let until = Instant::now() + TRY_FOR;
+    loop {
+        let passed = Instant::now() >= until;
+        match pass(docker, &label, order) {
+            Ok(left) if left.is_empty() => return Ok(Done::default()),
+            Ok(left) if passed => {
+                let text = format!("still running after SIGKILL: {}", left.join(", "));
+                return Err(Problem::lasting(text));
+            }
+            Err(problem) if passed || !problem.is_passing() => return Err(problem),
+            Ok(_) | Err(_) => thread::sleep(PAUSE),
+        }
+    }
+}
+
+/// Kills each once; gives the ids of those that ran.
+fn pass(docker: &Docker, label: &str, order: &order::Kill) -> Result<Vec<String>, Problem> {
+    let is_meant = |one: &Listed| {
+        let role = one.labels.get(ROLE);
+        role.is_some_and(|role| order.roles.contains(role))
+    };
+    let running = docker.running(label)?;
+    let meant = running.into_iter().filter(is_meant);
+    meant
+        .map(|one| docker.kill(&one.id).map(|()| one.id))
+        .collect()
+}
