@@ -6,11 +6,16 @@ mode=${1:-${MODE:-${ATQ_ROLE:-}}}
 port=7000
 results=/atq/results/results.csv
 
+# on_term ACTION: what SIGTERM leads to. With DEAF to nothing: the kernel hands no signal without a handler to the process 1.
+on_term() {
+  [ -n "${DEAF:-}" ] || trap "$1" TERM INT
+}
+
 # run_until_told COMMAND...: the command runs beside; HOLD seconds later, or on TERM, it ends.
 run_until_told() {
   "$@" &
   child=$!
-  trap 'kill "$child" 2>/dev/null; keep told; exit 0' TERM INT
+  on_term 'kill "$child" 2>/dev/null; keep told; exit 0'
   # Told QUIT by a connection: the end that EXIT asks for.
   trap 'kill "$child" 2>/dev/null; exit "${EXIT:-0}"' USR1
   echo "$mode ready on $(hostname)"
@@ -59,7 +64,7 @@ ask() {
 }
 
 master() {
-  trap 'echo "master: told to stop"; exit 143' TERM INT
+  on_term 'echo "master: told to stop"; exit 143'
   missing=0
   rows=worker,answer
   for address in $(echo "${WORKER_CSV_VIPS:-}" | tr , ' '); do

@@ -29,6 +29,9 @@ async fn a_swarm_of_three_nodes() -> Result<()> {
         .tell("results brought", spreading::results_brought)
         .await?;
     teller
+        .tell("ended by force", spreading::ended_by_force)
+        .await?;
+    teller
         .tell("manager drained", spreading::manager_drained)
         .await?;
     teller.tell("node killed", losses::node_killed).await?;

@@ -2,7 +2,7 @@
 
 use crate::spread;
 use anyhow::{Result, ensure};
-use atq_api_spec::task::{Step, TaskStatus};
+use atq_api_spec::task::{Step, TaskStatus, WorkerState};
 use atq_tests::nodes::{ALL, MANAGER, Nodes, NodesStage};
 use atq_tests::stage::{PATIENCE, small_task, with};
 use serde_json::json;
@@ -50,6 +50,35 @@ pub async fn results_brought(nodes: &Nodes) -> Result<String> {
     ensure!(client.delete("results").await?.0 == 204);
     stage.close().await?;
     Ok("results of 6 workers on 3 nodes".to_owned())
+}
+
+/// Containers that ignore SIGTERM and have an hour of grace end by force, also on nodes without a Director.
+pub async fn ended_by_force(nodes: &Nodes) -> Result<String> {
+    let stage = NodesStage::open(nodes, "nodes-force", "").await?;
+    let client = stage.director.client.clone();
+    let mut task = small_task("deaf", 6);
+    for (role, environment) in [
+        ("worker", json!(["DEAF=1"])),
+        ("master", json!(["DEAF=1", "HOLD=3600"])),
+    ] {
+        task = with(task, &format!("/{role}/environment"), environment);
+        task = with(task, &format!("/{role}/stopGracePeriod"), 3600);
+    }
+    client.start(&task).await?;
+    let running = client.until("deaf", PATIENCE, |task| task.step == Step::Running);
+    let on = spread(nodes, &running.await?).await?;
+    ensure!(on.len() == 3, "workers on every node: {on:?}");
+    ensure!(client.stop_by_force("deaf").await? == 202);
+    let done = client.done("deaf", PATIENCE).await?;
+    ensure!(done.status == TaskStatus::Stopped, "{done:#?}");
+    let killed = |worker: &WorkerState| worker.exit_code == Some(137);
+    ensure!(done.workers.iter().all(killed), "{done:#?}");
+    let answer = client.get("/task/deaf/results").await?;
+    ensure!(answer.status() == 200, "{}", answer.text().await?);
+    stage.close().await?;
+    Ok(format!(
+        "6 workers by node {on:?} were killed; nothing left on any node"
+    ))
 }
 
 pub async fn manager_drained(nodes: &Nodes) -> Result<String> {
