@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use atq_node_protocol::order::{Work, variable};
+use clap::Parser;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 /// Does one piece of work of the Director's on this node, and says how it went in one line of JSON on stdout.
 ///
@@ -12,14 +14,14 @@ use clap::{Parser, ValueEnum};
 #[command(name = "atq-carrier", version)]
 pub struct Args {
     /// What to do
-    #[arg(value_enum)]
+    #[arg(value_parser = work())]
     pub work: Work,
 
     /// The details, as JSON
     #[arg(
         long,
         value_name = "JSON",
-        env = "ATQ_CARRIER_ORDER",
+        env = variable::ORDER,
         default_value = "",
         hide_env_values = true
     )]
@@ -29,7 +31,7 @@ pub struct Args {
     #[arg(
         long,
         value_name = "SECRET",
-        env = "ATQ_CARRIER_TOKEN",
+        env = variable::TOKEN,
         default_value = "",
         hide_env_values = true,
         hide_default_value = true
@@ -40,7 +42,7 @@ pub struct Args {
     #[arg(
         long,
         value_name = "ID",
-        env = "ATQ_CARRIER_NODE",
+        env = variable::NODE,
         default_value = "",
         hide_default_value = true
     )]
@@ -83,30 +85,23 @@ pub struct Args {
     pub ca_file: PathBuf,
 }
 
-/// What a carrier can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Work {
-    /// Bring a bundle into the volume at the bundle's directory
-    Fetch,
-    /// Remove volumes
-    Remove,
-    /// Take what containers have left in `/atq/results` to the Director
-    Collect,
-    /// Tell the Director how busy this node and its containers are, until SIGTERM
-    Watch,
-    /// Kill containers of a run
-    Kill,
+/// The words for the work, with their help.
+fn work() -> impl TypedValueParser<Value = Work> {
+    let words = Work::ALL.map(|work| PossibleValue::new(work.as_str()).help(help(work)));
+    PossibleValuesParser::new(words).try_map(|word| {
+        let mut all = Work::ALL.into_iter();
+        all.find(|work| work.as_str() == word).ok_or("unknown work")
+    })
 }
 
-impl Work {
-    /// Its name on the command line.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Fetch => "fetch",
-            Self::Remove => "remove",
-            Self::Collect => "collect",
-            Self::Watch => "watch",
-            Self::Kill => "kill",
+fn help(work: Work) -> &'static str {
+    match work {
+        Work::Fetch => "Bring a bundle into the volume at the bundle's directory",
+        Work::Remove => "Remove volumes",
+        Work::Collect => "Take what containers have left in `/atq/results` to the Director",
+        Work::Watch => {
+            "Report to the Director how busy this node and its containers are, until SIGTERM"
         }
+        Work::Kill => "Kill containers of a run",
     }
 }

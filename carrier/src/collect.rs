@@ -4,9 +4,10 @@ use std::io::{self, Read};
 use std::time::Instant;
 
 use crate::args::Args;
+use atq_node_protocol::order::{Collect, Container};
+
 use crate::docker::Docker;
 use crate::http::{Director, query_text};
-use crate::order::{self, Container};
 use crate::problem::{Problem, reason, tried};
 use crate::words::Done;
 
@@ -17,7 +18,7 @@ const RESULTS: &str = "/atq/results";
 ///
 /// # Errors
 /// Names the containers whose results the Director does not have, and why.
-pub fn run(args: &Args, order: &order::Collect, until: Instant) -> Result<Done, Problem> {
+pub fn run(args: &Args, order: &Collect, until: Instant) -> Result<Done, Problem> {
     let docker = Docker::at(&args.docker_socket);
     let director = Director::at(&order.url, args, until)?;
     let mut done = Done::default();

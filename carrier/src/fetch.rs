@@ -13,13 +13,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use atq_node_protocol::order::{ArchiveLimits, Fetch, Split, SplitFile};
 use atq_parcel::{BundleError, BundleId, Limits, Totals, flush_tree, scan, unpack};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::args::Args;
 use crate::http::{Director, Offset};
-use crate::order::{self, Split, SplitFile};
+use crate::order;
 use crate::problem::{Problem, reason, size, tried};
 use crate::split::{SplitError, deal};
 use crate::volume::{self, Marker, Volume};
@@ -38,10 +39,10 @@ const FILE: u32 = 0o644;
 ///
 /// # Errors
 /// Why it is not there now; the volume then has no marker.
-pub fn run(args: &Args, order: &order::Fetch, until: Instant) -> Result<Done, Problem> {
+pub fn run(args: &Args, order: &Fetch, until: Instant) -> Result<Done, Problem> {
     let director = Director::at(&order.url, args, until)?;
     let volume = Volume::lock(&args.bundle_dir, until)?;
-    let delivery = Delivery::new(args, order, &volume);
+    let delivery = Delivery::new(args, order, order::bundle(order)?, &volume);
     let mut done = Done::default();
     let mut offset = None;
     if !delivery.is_complete() {
@@ -53,7 +54,8 @@ pub fn run(args: &Args, order: &order::Fetch, until: Instant) -> Result<Done, Pr
 }
 
 struct Delivery<'a> {
-    order: &'a order::Fetch,
+    order: &'a Fetch,
+    bundle: BundleId,
     root: &'a Path,
     split_key: Option<String>,
     /// Whether the bundle's own volume has its marker.
@@ -75,9 +77,9 @@ struct Fetched {
 }
 
 impl<'a> Delivery<'a> {
-    fn new(args: &Args, order: &'a order::Fetch, volume: &'a Volume) -> Self {
+    fn new(args: &Args, order: &'a Fetch, bundle: BundleId, volume: &'a Volume) -> Self {
         let split_key = order.split.as_ref().map(Split::key);
-        let is_here = |root: &Path| volume::is_whole(root, &order.bundle, split_key.as_deref());
+        let is_here = |root: &Path| volume::is_whole(root, &bundle, split_key.as_deref());
         let replicas = order.split.as_ref().map_or(0, |split| split.replicas);
         let parts = (1..=replicas).map(|slot| {
             let root = args.parts_dir.join(slot.to_string());
@@ -86,6 +88,7 @@ impl<'a> Delivery<'a> {
         });
         Self {
             order,
+            bundle: bundle.clone(),
             root: volume.root(),
             is_here: is_here(volume.root()),
             parts: parts.collect(),
@@ -132,7 +135,7 @@ impl<'a> Delivery<'a> {
         let packed = zip.metadata().map_or(0, |metadata| metadata.len());
         let zip = Arc::new(zip);
         let totals =
-            scan(&zip, &Limits::from(self.order.limits)).map_err(|e| refused(&e, room, packed))?;
+            scan(&zip, &limits(self.order.limits)).map_err(|e| refused(&e, room, packed))?;
         let needed = packed.saturating_add(totals.bytes);
         room.has(needed)?;
         unpack(&zip, root).map_err(|e| refused(&e, room, needed))?;
@@ -203,7 +206,7 @@ impl<'a> Delivery<'a> {
             flush_tree(root, *files).map_err(Problem::disk("flush", root))?;
         }
         let marker = Marker {
-            bundle: self.order.bundle.clone(),
+            bundle: self.bundle.clone(),
             split: self.split_key.clone(),
             files: totals.files,
             bytes: totals.bytes,
@@ -242,7 +245,7 @@ fn beside(root: &Path) -> Result<TempDir, Problem> {
 /// The zip into a file without a name, hashed on the way.
 fn download(
     director: &Director,
-    order: &order::Fetch,
+    order: &Fetch,
     into: &Path,
     room: &Room,
 ) -> Result<Fetched, Problem> {
@@ -280,7 +283,7 @@ fn download(
         return Err(broken_off(order, bytes, announced, "it ended too early"));
     }
     let seen = BundleId::of(hash);
-    if seen != order.bundle {
+    if seen.as_str() != order.bundle {
         let text = format!("the bundle's hash is `{seen}`, wanted `{}`", order.bundle);
         return Err(Problem::lasting(text));
     }
@@ -288,11 +291,19 @@ fn download(
     Ok(Fetched { zip, bytes, offset })
 }
 
+fn limits(ordered: ArchiveLimits) -> Limits {
+    Limits {
+        upload_bytes: ordered.upload_bytes,
+        unpacked_bytes: ordered.unpacked_bytes,
+        entries: ordered.entries,
+    }
+}
+
 fn too_large(limit: u64) -> Problem {
     Problem::lasting(format!("the bundle is larger than {limit} bytes"))
 }
 
-fn broken_off(order: &order::Fetch, bytes: u64, of: Option<u64>, why: &str) -> Problem {
+fn broken_off(order: &Fetch, bytes: u64, of: Option<u64>, why: &str) -> Problem {
     let of = of.map_or_else(String::new, |of| format!(" of {of}"));
     Problem::passing(format!(
         "the download from the Director at `{}` broke off after {bytes}{of} bytes: {why}",

@@ -3,8 +3,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use atq_node_protocol::order::Kill;
+
 use crate::docker::{Docker, Listed, ROLE, RUN};
-use crate::order;
 use crate::problem::Problem;
 use crate::words::Done;
 
@@ -16,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// Names the containers that still run, or why Docker does not kill them.
-pub fn run(docker: &Docker, order: &order::Kill) -> Result<Done, Problem> {
+pub fn run(docker: &Docker, order: &Kill) -> Result<Done, Problem> {
     let label = format!("{RUN}={}", order.run);
     let until = Instant::now() + TRY_FOR;
     loop {
@@ -34,7 +35,7 @@ pub fn run(docker: &Docker, order: &order::Kill) -> Result<Done, Problem> {
 }
 
 /// Kills each once; gives the ids of those that ran.
-fn pass(docker: &Docker, label: &str, order: &order::Kill) -> Result<Vec<String>, Problem> {
+fn pass(docker: &Docker, label: &str, order: &Kill) -> Result<Vec<String>, Problem> {
     let is_meant = |one: &Listed| {
         let role = one.labels.get(ROLE);
         role.is_some_and(|role| order.roles.contains(role))

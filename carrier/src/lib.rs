@@ -2,7 +2,7 @@
 //!
 //! The Director starts it as a service on the nodes, on Docker's `host` network, with an order in the environment. What it
 //! does is one of five: [`fetch`] brings a bundle into a volume, [`remove`] removes volumes, [`collect`] takes results to the Director,
-//! [`watch`] tells how busy the node is, [`kill`] kills containers. Its last line on stdout is one line of JSON, the [`words::Words`].
+//! [`watch`] tells how busy the node is, [`kill`] kills containers. Its last line on stdout is one line of JSON, a [`CarrierOutcome`](atq_node_protocol::outcome::CarrierOutcome).
 //!
 //! Nothing here is asynchronous: a carrier does one thing after the other, and must be small and lean.
 
@@ -24,8 +24,8 @@ pub mod words;
 
 use std::time::{Duration, Instant};
 
-use args::{Args, Work};
-use order::Order;
+use args::Args;
+use atq_node_protocol::order::Order;
 use problem::Problem;
 use words::Done;
 
@@ -36,23 +36,12 @@ use words::Done;
 pub fn run(args: &Args) -> Result<Done, Problem> {
     let began = Instant::now();
     let within = |seconds: u64| began + Duration::from_secs(seconds);
-    match args.work {
-        Work::Fetch => {
-            let order = order::Fetch::read(&args.order)?;
-            fetch::run(args, &order, within(order.seconds))
-        }
-        Work::Remove => {
-            let order = order::Remove::read(&args.order)?;
-            remove::run(&docker::Docker::at(&args.docker_socket), &order)
-        }
-        Work::Collect => {
-            let order = order::Collect::read(&args.order)?;
-            collect::run(args, &order, within(order.seconds))
-        }
-        Work::Watch => watch::run(args, &order::Watch::read(&args.order)?),
-        Work::Kill => {
-            let order = order::Kill::read(&args.order)?;
-            kill::run(&docker::Docker::at(&args.docker_socket), &order)
-        }
+    let docker = || docker::Docker::at(&args.docker_socket);
+    match order::read(args.work, &args.order)? {
+        Order::Fetch(order) => fetch::run(args, &order, within(order.seconds)),
+        Order::Remove(order) => remove::run(&docker(), &order),
+        Order::Collect(order) => collect::run(args, &order, within(order.seconds)),
+        Order::Watch(order) => watch::run(args, &order),
+        Order::Kill(order) => kill::run(&docker(), &order),
     }
 }

@@ -5,9 +5,10 @@ use std::process::{ExitCode, exit};
 use std::sync::Arc;
 use std::thread;
 
-use atq_carrier::args::{Args, Work};
+use atq_carrier::args::Args;
 use atq_carrier::problem::Problem;
 use atq_carrier::words::{Done, Teller};
+use atq_node_protocol::order::Work;
 use clap::Parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;

@@ -3,8 +3,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use atq_node_protocol::order::Remove;
+
 use crate::docker::{Docker, Removed};
-use crate::order;
 use crate::problem::Problem;
 use crate::words::Done;
 
@@ -16,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// Names those that are left.
-pub fn run(docker: &Docker, order: &order::Remove) -> Result<Done, Problem> {
+pub fn run(docker: &Docker, order: &Remove) -> Result<Done, Problem> {
     let until = Instant::now() + PATIENCE;
     let mut left: Vec<&str> = order.volumes.iter().map(String::as_str).collect();
     loop {

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use atq_node_protocol::load::{ContainerLoad, Load};
+use atq_node_protocol::order::Watch;
 
 use crate::args::Args;
 use crate::docker::{CpuStats, Docker, Listed, ROLE, RUN};
 use crate::http::{Director, now_ms};
 use crate::load::{Ticks, rounded};
-use crate::order;
 use crate::problem::Problem;
 use crate::words::Done;
 
@@ -19,30 +19,11 @@ const TASK_NAME: &str = "com.docker.swarm.task.name";
 /// A Director that takes longer gets the next one.
 const POST: Duration = Duration::from_secs(2);
 
-/// What is posted.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Load {
-    /// When, by this node's clock: milliseconds since 1970.
-    at: i64,
-    cpus: u32,
-    node_percent: f64,
-    containers: Vec<Busy>,
-}
-
-/// 100 percent is one processor.
-#[derive(Debug, PartialEq, Serialize)]
-struct Busy {
-    id: String,
-    source: String,
-    percent: f64,
-}
-
 /// Looks and tells until the process is ended; whoever does not answer is passed over.
 ///
 /// # Errors
 /// Only before the first look: when the counters of this node cannot be read, or the URL cannot be used.
-pub fn run(args: &Args, order: &order::Watch) -> Result<Done, Problem> {
+pub fn run(args: &Args, order: &Watch) -> Result<Done, Problem> {
     // Far enough away to be never.
     let director = Director::at(
         &order.url,
@@ -93,7 +74,7 @@ impl Watcher {
     }
 
     /// Those that were there at the last look, too. One that has just ended is no problem, nor is Docker in a hurry.
-    fn look_at_containers(&mut self) -> Vec<Busy> {
+    fn look_at_containers(&mut self) -> Vec<ContainerLoad> {
         let listed = self.docker.running(&self.label).unwrap_or_else(|problem| {
             eprintln!("{problem}");
             Vec::new()
@@ -110,7 +91,7 @@ impl Watcher {
             let before = self.counters.get(&container.id);
             if let Some(percent) = before.and_then(|before| percent(before, &stats.cpu_stats)) {
                 let id = container.id.clone();
-                found.push(Busy {
+                found.push(ContainerLoad {
                     id,
                     source,
                     percent,

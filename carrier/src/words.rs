@@ -4,41 +4,19 @@ use std::io::{self, Write as _};
 use std::sync::Mutex;
 use std::time::Instant;
 
-use serde::Serialize;
+use atq_node_protocol::order::Work;
+use atq_node_protocol::outcome::CarrierOutcome;
 
-use crate::args::Work;
 use crate::problem::Problem;
-
-/// One line of JSON, the last on stdout.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Words<'a> {
-    /// Whether all of the order was carried out.
-    pub done: bool,
-    /// Which work it was.
-    pub work: &'static str,
-    /// The node's id.
-    pub node: &'a str,
-    /// Whether the bundle was fetched; false when it was there.
-    pub fetched: bool,
-    /// Bytes that went between Director and node.
-    pub bytes: u64,
-    /// How long it took, in milliseconds.
-    pub millis: u64,
-    /// The node's clock minus the Director's, in milliseconds.
-    pub clock_offset_ms: Option<i64>,
-    /// Why it is not done.
-    pub problem: Option<String>,
-}
 
 /// What the work came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Done {
-    /// See [`Words::fetched`].
+    /// See [`CarrierOutcome::fetched`].
     pub fetched: bool,
-    /// See [`Words::bytes`].
+    /// See [`CarrierOutcome::bytes`].
     pub bytes: u64,
-    /// See [`Words::clock_offset_ms`].
+    /// See [`CarrierOutcome::clock_offset_ms`].
     pub clock_offset_ms: Option<i64>,
 }
 
@@ -65,10 +43,10 @@ impl Teller {
     /// Says how it went, unless that was said before.
     pub fn tell(&self, outcome: &Result<Done, Problem>) {
         let done = outcome.as_ref().copied().unwrap_or_default();
-        let words = Words {
+        let words = CarrierOutcome {
             done: outcome.is_ok(),
-            work: self.work.as_str(),
-            node: &self.node,
+            work: self.work.as_str().to_owned(),
+            node: self.node.clone(),
             fetched: done.fetched,
             bytes: done.bytes,
             millis: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),

@@ -2,8 +2,10 @@
 
 pub mod fake;
 
+pub use atq_node_protocol::probe::Probe;
+
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
+use atq_node_protocol::probe::{ProbeOrder, ProbeOutcome};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 use thiserror::Error;
@@ -21,23 +23,6 @@ pub struct DiscoveryError {
     pub endpoint: String,
     /// What happened; fits after "the sidecar at ...".
     pub reason: String,
-}
-
-/// What an address must do to be ready.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Probe {
-    /// Accept a TCP connection on this port, within 1 s.
-    Tcp(u16),
-    /// Answer a GET with this status, within 1 s.
-    Http {
-        /// Where it is asked.
-        port: u16,
-        /// Begins with `/`; with query, if any.
-        path: String,
-        /// From 100 to 599; redirects are not followed.
-        status: u16,
-    },
 }
 
 /// How an address did.
@@ -79,25 +64,8 @@ pub trait Discovery: Send + Sync + 'static {
     ) -> Result<Vec<Probed>, DiscoveryError>;
 }
 
-/// The body of `POST /probe`.
-#[derive(Serialize)]
-struct Order<'a> {
-    addresses: &'a [Ipv4Addr],
-    #[serde(flatten)]
-    probe: &'a Probe,
-    timeout: f64,
-}
-
-/// One entry of the answer to it.
-#[derive(Deserialize)]
-struct Outcome {
-    address: Ipv4Addr,
-    ready: bool,
-    reason: Option<String>,
-}
-
-impl From<Outcome> for Probed {
-    fn from(outcome: Outcome) -> Self {
+impl From<ProbeOutcome> for Probed {
+    fn from(outcome: ProbeOutcome) -> Self {
         let unsaid = || "the sidecar does not say why".to_owned();
         Self {
             address: outcome.address,
@@ -187,9 +155,9 @@ impl Discovery for HttpDiscovery {
         if addresses.is_empty() {
             return Ok(Vec::new());
         }
-        let order = Order {
-            addresses,
-            probe,
+        let order = ProbeOrder {
+            addresses: addresses.to_vec(),
+            probe: probe.clone(),
             timeout: timeout.as_secs_f64(),
         };
         let answer = self
@@ -204,7 +172,7 @@ impl Discovery for HttpDiscovery {
         if !answer.status().is_success() {
             return Err(unexpected(endpoint, answer.status(), "200"));
         }
-        let outcomes: Vec<Outcome> = answer
+        let outcomes: Vec<ProbeOutcome> = answer
             .json()
             .await
             .map_err(|error| unreachable(endpoint, &error))?;
@@ -217,7 +185,7 @@ impl Discovery for HttpDiscovery {
 fn complete(
     endpoint: &str,
     addresses: &[Ipv4Addr],
-    outcomes: Vec<Outcome>,
+    outcomes: Vec<ProbeOutcome>,
 ) -> Result<Vec<Probed>, DiscoveryError> {
     let answered = outcomes.iter().map(|outcome| outcome.address);
     if answered.eq(addresses.iter().copied()) {

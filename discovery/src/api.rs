@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use atq_node_protocol::probe::ProbeOutcome;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
@@ -17,7 +18,7 @@ use subtle::ConstantTimeEq;
 
 use crate::error::Refusal;
 use crate::options::Options;
-use crate::probe::{self, Order, Outcome};
+use crate::probe::{self, Order};
 use crate::query::Question;
 use crate::wait;
 
@@ -87,7 +88,7 @@ async fn no_name() -> Result<(), Refusal> {
     Question::parse("", &[]).map(|_| ())
 }
 
-async fn tried(body: Result<Bytes, BytesRejection>) -> Result<Json<Vec<Outcome>>, Refusal> {
+async fn tried(body: Result<Bytes, BytesRejection>) -> Result<Json<Vec<ProbeOutcome>>, Refusal> {
     let body = body.map_err(|e| match e.status() {
         StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLarge(LONGEST_BODY),
         _ => Refusal::BadInput(format!("body: {}", e.body_text())),

@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use serde::Serialize;
+use atq_node_protocol::probe::ProbeOutcome;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -21,17 +21,8 @@ const AT_ONCE: usize = 64;
 /// An address, and what a try of it gave.
 type Tried = (Ipv4Addr, Result<(), String>);
 
-/// How one address did.
-#[derive(Debug, Serialize)]
-pub(crate) struct Outcome {
-    address: Ipv4Addr,
-    ready: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-}
-
 /// Tries the addresses of `order` until each has succeeded once or time is up. In the order asked for.
-pub(crate) async fn answer(order: &Order) -> Vec<Outcome> {
+pub(crate) async fn answer(order: &Order) -> Vec<ProbeOutcome> {
     let deadline = Instant::now() + order.timeout;
     let mut probe = Probe::new(order.check.clone());
     // Time is up or all have succeeded: either way the probe holds what there is to say.
@@ -106,14 +97,14 @@ impl Probe {
         }
     }
 
-    fn outcome(&self, address: Ipv4Addr) -> Outcome {
+    fn outcome(&self, address: Ipv4Addr) -> ProbeOutcome {
         let ready = self.passed.contains(&address);
         let reason = || match self.failed.get(&address) {
             Some(Some(reason)) => reason.clone(),
             Some(None) => "no answer before the time was up".to_owned(),
             None => "not tried before the time was up".to_owned(),
         };
-        Outcome {
+        ProbeOutcome {
             address,
             ready,
             reason: (!ready).then(reason),

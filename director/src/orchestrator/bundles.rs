@@ -13,7 +13,7 @@ use crate::task::plan::{
     Scale, carrier as carrier_plan, socket_mount,
 };
 use crate::task::volumes::LABEL_BUNDLE;
-use serde_json::json;
+use atq_node_protocol::order::{Order, Remove};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use thiserror::Error;
@@ -277,8 +277,9 @@ async fn remove_there(
         role: Role::Delivery,
         number: 1,
         image: &settings.carrier_image,
-        work: "remove",
-        order: json!({"volumes": held.volumes}).to_string(),
+        order: Order::Remove(Remove {
+            volumes: held.volumes.iter().cloned().collect(),
+        }),
         mounts: vec![socket_mount(&settings.node_docker_socket)],
         scale: Scale::EveryNode,
         constraints: vec![format!("node.id!={own}")],

@@ -11,9 +11,9 @@ use super::wait::Deadline;
 use crate::swarm::{LogQuery, LogStream, Node, Swarm, SwarmError, SwarmTask, TaskState};
 use crate::task::exit_code;
 use crate::task::plan::{Scale, ServicePlan};
+use atq_node_protocol::outcome::CarrierOutcome;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
-use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -33,28 +33,6 @@ const LOG_TAIL: u32 = 20;
 /// Characters of a line that is not understood.
 const SHOWN: usize = 200;
 
-/// What a carrier says at its end.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct LastWords {
-    /// Whether it did its work.
-    pub done: bool,
-    /// Its work, for example `fetch`.
-    pub work: String,
-    /// Id of its node.
-    pub node: String,
-    /// Whether it had to fetch something; if not, it was there.
-    pub fetched: bool,
-    /// Bytes that came or went over the network.
-    pub bytes: u64,
-    /// Milliseconds that it worked.
-    pub millis: u64,
-    /// Milliseconds that its node's clock is ahead of the Director's.
-    pub clock_offset_ms: Option<i64>,
-    /// What went wrong, for people.
-    pub problem: Option<String>,
-}
-
 /// What became of one carrier.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Carried {
@@ -63,7 +41,7 @@ pub struct Carried {
     /// Host name of its node, or its id when that has none.
     pub host: String,
     /// Its last words, or why there are none.
-    pub words: Result<LastWords, Silence>,
+    pub words: Result<CarrierOutcome, Silence>,
 }
 
 /// Why a carrier said nothing.
@@ -306,7 +284,7 @@ async fn last_words(
     swarm: &dyn Swarm,
     plan: &ServicePlan,
     task: &SwarmTask,
-) -> Result<LastWords, Silence> {
+) -> Result<CarrierOutcome, Silence> {
     let never_started = task.exit_code.is_none() || task.state == TaskState::Rejected;
     if never_started {
         let reason = explain_with(swarm, &plan.image, judge::reason(task)).await;
@@ -315,7 +293,7 @@ async fn last_words(
     let mut seen = None;
     for attempt in 1..=LOG_TRIES {
         match last_line(swarm, task).await {
-            Ok(Some(line)) => match serde_json::from_str::<LastWords>(&line) {
+            Ok(Some(line)) => match serde_json::from_str::<CarrierOutcome>(&line) {
                 Ok(words) => return Ok(words),
                 Err(_) => seen = Some(format!("its last line is `{}`", shorten(&line))),
             },

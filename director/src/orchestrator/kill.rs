@@ -8,8 +8,8 @@ use super::wait::Deadline;
 use crate::swarm::{Container, Manager, Node, Swarm, SwarmError, SwarmTask, role_of};
 use crate::task::plan::{CarrierPlan, Labels, Role, Scale, ServicePlan, socket_mount};
 use crate::task::state::Step;
+use atq_node_protocol::order::{Kill, Order};
 use futures_util::future::join_all;
-use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -88,13 +88,14 @@ fn constraints(tasks: &[SwarmTask], nodes: &[Node], manager: &Manager) -> Option
 
 fn plan(run: &Run, constraints: Vec<String>) -> ServicePlan {
     let settings = &run.shared.settings;
-    let order = json!({"run": run.state.run, "roles": ROLES});
     let plan = CarrierPlan {
         role: Role::Killer,
         number: number(run.state.step, run.state.cleanups),
         image: &settings.carrier_image,
-        work: "kill",
-        order: order.to_string(),
+        order: Order::Kill(Kill {
+            run: run.state.run.clone(),
+            roles: ROLES.map(|role| role.as_str().to_owned()).into(),
+        }),
         mounts: vec![socket_mount(&settings.node_docker_socket)],
         scale: Scale::EveryNode,
         constraints,

@@ -4,8 +4,8 @@
 use super::plan::{
     BUNDLE_TARGET, LABEL_DIRECTOR, LABEL_PLACE, Labels, Mount, MountSource, RunPlan,
 };
-use super::spec::{ServiceSpec, SplitFile};
-use serde::Serialize;
+use super::spec::{self, ServiceSpec};
+use atq_node_protocol::order::{Split, SplitFile};
 use sha2::{Digest, Sha256};
 
 /// Label with the id of the bundle that a volume holds.
@@ -17,15 +17,6 @@ const CARRIER_BUNDLE: &str = "/bundle";
 const CARRIER_PARTS: &str = "/part";
 /// Digits of the Director's id in the names.
 const DIRECTOR_DIGITS: usize = 8;
-
-/// Files that are dealt out, and to how many replicas.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Split {
-    /// Number of parts.
-    pub replicas: u32,
-    /// The files, by path.
-    pub files: Vec<SplitFile>,
-}
 
 /// The volumes of a bundle for one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +45,7 @@ impl RunPlan<'_> {
             bundle: service.fileid.clone()?,
             split: (!service.split.is_empty()).then(|| Split {
                 replicas: service.replicas,
-                files: service.split.clone(),
+                files: service.split.iter().map(split_file).collect(),
             }),
             director: self.director.to_owned(),
             place: self.place.to_owned(),
@@ -97,7 +88,7 @@ impl BundleVolumes {
         let name = format!("atq-bundle-{director}-{}", self.bundle);
         match &self.split {
             None => name,
-            Some(split) => format!("{name}-{}", digits(&json(split), 8)),
+            Some(split) => format!("{name}-{}", split.key()),
         }
     }
 
@@ -170,6 +161,13 @@ impl BundleVolumes {
 /// Whether a container with this mount reads a bundle that was brought to its node.
 pub fn is_bundle(mount: &Mount) -> bool {
     matches!(&mount.source, MountSource::Volume { labels, .. } if labels.contains_key(LABEL_BUNDLE))
+}
+
+fn split_file(file: &spec::SplitFile) -> SplitFile {
+    SplitFile {
+        path: file.path.clone(),
+        header: file.header,
+    }
 }
 
 fn json(split: &Split) -> String {

@@ -7,12 +7,12 @@ use crate::api::query::Query;
 use crate::api::to_its_end;
 use crate::evidence::Source;
 use crate::orchestrator::receive::NodeSample;
+use atq_node_protocol::load::{ContainerLoad, Load};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use futures_util::TryStreamExt;
-use serde::Deserialize;
 use std::io;
 
 /// A tar with what a container left; instead of it, a problem.
@@ -38,21 +38,6 @@ pub async fn results(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// How busy a node is, and the run's containers on it.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Load {
-    cpus: u32,
-    node_percent: f64,
-    containers: Vec<Busy>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Busy {
-    source: String,
-    percent: f64,
-}
-
 /// Notes how busy a node is.
 pub async fn load(
     State(app): State<App>,
@@ -61,7 +46,7 @@ pub async fn load(
     Json(load): Json<Load>,
 ) -> Result<StatusCode, ApiError> {
     let token = token(&headers)?;
-    let named = |one: Busy| Source::parse(&one.source).map(|source| (source, one.percent));
+    let named = |one: ContainerLoad| Source::parse(&one.source).map(|source| (source, one.percent));
     let sample = NodeSample {
         node: node(&headers),
         processors: load.cpus,

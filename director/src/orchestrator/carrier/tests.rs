@@ -4,6 +4,7 @@ use crate::swarm::fake::FakeSwarm;
 use crate::task::plan::{
     CarrierPlan, LABEL_DIRECTOR, LABEL_PLACE, LABEL_RUN, Labels, Role, Scale, ServicePlan, carrier,
 };
+use atq_node_protocol::order::{Order, Remove};
 
 const IMAGE: &str = "atq-carrier:test";
 
@@ -23,8 +24,9 @@ fn plan() -> ServicePlan {
         role: Role::Delivery,
         number: 1,
         image: IMAGE,
-        work: "fetch",
-        order: "{}".into(),
+        order: Order::Remove(Remove {
+            volumes: Vec::new(),
+        }),
         mounts: Vec::new(),
         scale: Scale::EveryNode,
         constraints: Vec::new(),

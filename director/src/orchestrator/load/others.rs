@@ -8,7 +8,7 @@ use crate::orchestrator::steps::create_or_find;
 use crate::swarm::{Manager, Swarm, SwarmError};
 use crate::task::plan::{CarrierPlan, Role, RunPlan, Scale, ServicePlan, socket_mount};
 use crate::task::spec::TaskSpec;
-use serde_json::json;
+use atq_node_protocol::order::{Order, Watch};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -83,13 +83,15 @@ impl Others {
 
     fn plan(&self, shared: &Shared, url: &str, constraints: Vec<String>) -> ServicePlan {
         let settings = &shared.settings;
-        let order = json!({"url": url, "run": self.run, "seconds": SECONDS});
         let plan = CarrierPlan {
             role: Role::Watcher,
             number: 1,
             image: &settings.carrier_image,
-            work: "watch",
-            order: order.to_string(),
+            order: Order::Watch(Watch {
+                url: url.to_owned(),
+                run: self.run.clone(),
+                seconds: SECONDS,
+            }),
             mounts: vec![socket_mount(&settings.node_docker_socket)],
             scale: Scale::EveryNode,
             constraints,

@@ -13,8 +13,8 @@ use crate::orchestrator::wait::Deadline;
 use crate::swarm::{Manager, SwarmError, role_of};
 use crate::task::plan::{CarrierPlan, Role, Scale, ServicePlan, socket_mount};
 use crate::task::state::Step;
+use atq_node_protocol::order::{Collect, Container, Order};
 use futures_util::future::join_all;
-use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,23 +98,23 @@ async fn remove_old(run: &Run) {
 }
 
 fn plan(run: &Run, url: &str, number: u32, node: &str, wanted: &[Logged]) -> ServicePlan {
-    let containers: Vec<_> = wanted
-        .iter()
-        .map(|one| json!({"id": one.task.container_id, "source": one.source.to_string()}))
-        .collect();
-    let order = json!({
-        "url": url,
-        "run": run.state.run,
-        "containers": containers,
-        "seconds": LONGEST.as_secs(),
+    let containers = wanted.iter().filter_map(|one| {
+        Some(Container {
+            id: one.task.container_id.clone()?,
+            source: one.source.to_string(),
+        })
     });
     let settings = &run.shared.settings;
     let plan = CarrierPlan {
         role: Role::Collector,
         number,
         image: &settings.carrier_image,
-        work: "collect",
-        order: order.to_string(),
+        order: Order::Collect(Collect {
+            url: url.to_owned(),
+            run: run.state.run.clone(),
+            containers: containers.collect(),
+            seconds: LONGEST.as_secs(),
+        }),
         mounts: vec![socket_mount(&settings.node_docker_socket)],
         scale: Scale::Replicas(1),
         constraints: vec![format!("node.id=={node}")],

@@ -11,8 +11,8 @@ use crate::swarm::{Node, SwarmError};
 use crate::task::event::{Event, FailureCode, NodeDelivery};
 use crate::task::plan::{CarrierPlan, Role, Scale, ServicePlan};
 use crate::task::volumes::{Errand, is_bundle};
+use atq_node_protocol::order::{ArchiveLimits, Fetch, Order};
 use futures_util::future::join_all;
-use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -181,26 +181,23 @@ fn plans(run: &Run, errands: &[Errand], url: &str, deadline: Deadline) -> Vec<Se
     let limits = run.shared.bundles.limits();
     let numbered = errands.iter().zip(1..);
     let plans = numbered.map(|(errand, number)| {
-        let mut order = json!({
-            "url": url,
-            "run": run.state.run,
-            "bundle": errand.volumes.bundle,
-            "limits": {
-                "uploadBytes": limits.upload_bytes,
-                "unpackedBytes": limits.unpacked_bytes,
-                "entries": limits.entries,
+        let order = Fetch {
+            url: url.to_owned(),
+            run: run.state.run.clone(),
+            bundle: errand.volumes.bundle.clone(),
+            limits: ArchiveLimits {
+                upload_bytes: limits.upload_bytes,
+                unpacked_bytes: limits.unpacked_bytes,
+                entries: limits.entries,
             },
-            "seconds": deadline.seconds(),
-        });
-        if let Some(split) = &errand.volumes.split {
-            order["split"] = json!(split);
-        }
+            split: errand.volumes.split.clone(),
+            seconds: deadline.seconds(),
+        };
         let plan = CarrierPlan {
             role: Role::Delivery,
             number,
             image: &run.shared.settings.carrier_image,
-            work: "fetch",
-            order: order.to_string(),
+            order: Order::Fetch(order),
             mounts: errand.volumes.carrier_mounts(),
             scale: Scale::EveryNode,
             constraints: errand.constraints.clone(),

@@ -5,6 +5,8 @@ use super::script::Trouble;
 use crate::swarm::{SwarmTask, TaskState};
 use crate::task::plan::{Role, ServicePlan};
 use crate::task::timestamp::Timestamp;
+use atq_node_protocol::order::Work;
+use atq_node_protocol::outcome::CarrierOutcome;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -289,17 +291,17 @@ impl FakeTask {
         let node = self.node.as_deref().unwrap_or_default();
         let problem = self.service.script.fails_on.get(node);
         let code = self.seen(now).exit_code?;
-        let words = serde_json::json!({
-            "done": code == 0,
-            "work": work,
-            "node": node,
-            "fetched": work == "fetch" && !self.had_volumes,
-            "bytes": if self.had_volumes { 0 } else { 1000 },
-            "millis": 20,
-            "clockOffsetMs": 1,
-            "problem": problem,
-        });
-        Some(words.to_string())
+        let outcome = CarrierOutcome {
+            done: code == 0,
+            work: work.clone(),
+            node: node.to_owned(),
+            fetched: work == Work::Fetch.as_str() && !self.had_volumes,
+            bytes: if self.had_volumes { 0 } else { 1000 },
+            millis: 20,
+            clock_offset_ms: Some(1),
+            problem: problem.cloned(),
+        };
+        serde_json::to_string(&outcome).ok()
     }
 
     /// For how long its process has run, or ran.

@@ -4,7 +4,8 @@ use super::{
     Endpoint, HOST_NETWORK, Labels, Mount, MountSource, NetworkJoin, Role, RunPlan, Scale,
     ServicePlan, escape_template,
 };
-use crate::task::spec::{RESERVED_PREFIX, Resources};
+use crate::task::spec::Resources;
+use atq_node_protocol::order::{Order, variable};
 use std::time::Duration;
 
 /// A service of carriers to create ([`RunPlan::carrier`]).
@@ -16,10 +17,8 @@ pub struct CarrierPlan<'a> {
     pub number: u32,
     /// Image of the carrier.
     pub image: &'a str,
-    /// What it does: `fetch`, `remove`, `collect`, `watch` or `kill`.
-    pub work: &'a str,
-    /// What that needs to know, as JSON.
-    pub order: String,
+    /// What they do.
+    pub order: Order,
     /// Volumes and files that it works with.
     pub mounts: Vec<Mount>,
     /// On which nodes.
@@ -50,10 +49,10 @@ pub fn socket_mount(node_docker_socket: &std::path::Path) -> Mount {
 /// node reaches.
 pub fn carrier(name: String, labels: Labels, plan: CarrierPlan<'_>, token: &str) -> ServicePlan {
     let environment = [
-        ("ORDER", escape_template(&plan.order)),
-        ("TOKEN", escape_template(token)),
+        (variable::ORDER, escape_template(&plan.order.to_json())),
+        (variable::TOKEN, escape_template(token)),
         // Docker fills in the node of each container.
-        ("NODE", "{{.Node.ID}}".to_owned()),
+        (variable::NODE, "{{.Node.ID}}".to_owned()),
     ];
     ServicePlan {
         name,
@@ -61,9 +60,9 @@ pub fn carrier(name: String, labels: Labels, plan: CarrierPlan<'_>, token: &str)
         labels,
         image: plan.image.to_owned(),
         entrypoint: None,
-        args: vec![plan.work.to_owned()],
+        args: vec![plan.order.work().as_str().to_owned()],
         environment: environment
-            .map(|(name, value)| format!("{RESERVED_PREFIX}CARRIER_{name}={value}"))
+            .map(|(name, value)| format!("{name}={value}"))
             .into(),
         mounts: plan.mounts,
         networks: vec![NetworkJoin {

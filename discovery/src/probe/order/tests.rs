@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use atq_node_protocol::probe::{Probe, ProbeOrder};
 use serde_json::{Value, json};
 
 use super::Order;
@@ -10,6 +11,35 @@ use crate::probe::check::{Check, Get};
 
 fn parse(body: &Value) -> Result<Order, Refusal> {
     Order::parse(body.to_string().as_bytes())
+}
+
+#[test]
+fn what_the_director_sends_is_understood() {
+    let (addresses, timeout) = (vec!["10.0.0.2".parse().unwrap()], 0.5);
+    let http = Probe::Http {
+        port: 8080,
+        path: "/ready?deep=1".to_owned(),
+        status: 204,
+    };
+    for probe in [Probe::Tcp(1099), http] {
+        let sent = ProbeOrder {
+            addresses: addresses.clone(),
+            probe: probe.clone(),
+            timeout,
+        };
+        let order = Order::parse(&serde_json::to_vec(&sent).unwrap()).unwrap();
+        assert_eq!(order.addresses, addresses);
+        assert_eq!(order.timeout, Duration::from_millis(500));
+        let read = match &order.check {
+            Check::Tcp(port) => Probe::Tcp(port.get()),
+            Check::Http(get) => Probe::Http {
+                port: get.port.get(),
+                path: get.path.clone(),
+                status: get.status,
+            },
+        };
+        assert_eq!(read, probe);
+    }
 }
 
 fn refusal(body: &[u8]) -> String {
