@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use atq_bundle_archive::{BundleError, BundleId, Limits, Totals, flush_tree, scan, unpack};
 use atq_node_protocol::order::{ArchiveLimits, Fetch, Split, SplitFile};
-use atq_parcel::{BundleError, BundleId, Limits, Totals, flush_tree, scan, unpack};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 

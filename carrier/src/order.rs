@@ -1,7 +1,7 @@
 //! Reading the Director's order. Names in it become parts of paths, so they are checked.
 
+use atq_bundle_archive::{BundleId, relative_path};
 use atq_node_protocol::order::{Collect, Fetch, Kill, Order, Remove, Split, Watch, Work, variable};
-use atq_parcel::{BundleId, relative_path};
 
 use crate::problem::Problem;
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use atq_parcel::{BundleId, LOCK, MARKER, flush};
+use atq_bundle_archive::{BundleId, LOCK, MARKER, flush};
 use serde::{Deserialize, Serialize};
 
 use crate::problem::{Problem, reason};

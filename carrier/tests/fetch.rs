@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use atq_parcel::raw::{Item, archive};
+use atq_bundle_archive::raw::{Item, archive};
 use serde_json::{Value, json};
 
 use stage::server::{Reply, Server};

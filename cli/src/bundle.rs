@@ -17,7 +17,7 @@ use crate::Context;
 use crate::director::segment;
 use crate::out::Out;
 use crate::trouble::Trouble;
-use atq_parcel::{BundleError, BundleId, Limits, scan};
+use atq_bundle_archive::{BundleError, BundleId, Limits, scan};
 use indicatif::HumanBytes;
 use meter::Meter;
 use reqwest::Method;

@@ -45,7 +45,7 @@ const DOORS: &[Door] = &[
         of: &[],
     },
     Door {
-        words: &["atq_parcel"],
+        words: &["atq_bundle_archive"],
         open_to: &["bundle", "evidence/results"],
         of: &[],
     },
@@ -75,7 +75,7 @@ const DOORS: &[Door] = &[
         open_to: &["api/serve/limits", "disk", "private", "store/room"],
         of: &[],
     },
-    // Reading zips is `atq-parcel`'s work alone; results come as a tar and go as a zip.
+    // Reading zips is `atq-bundle-archive`'s work alone; results come as a tar and go as a zip.
     Door {
         words: &["zip"],
         open_to: &["evidence/results/zipped"],
@@ -389,7 +389,10 @@ fn a_forced_door_is_found() {
         ("evidence", "fn f(x: axum::Router) {}"),
         ("bundle/store", "use crate::task::spec::TaskName;"),
         ("config", "use crate::orchestrator::Settings;"),
-        ("config", "let limits = atq_parcel::Limits::default();"),
+        (
+            "config",
+            "let limits = atq_bundle_archive::Limits::default();",
+        ),
         ("bundle/store", "use zip::ZipArchive;"),
         ("orchestrator/run", "use crate::registry::Credential;"),
         ("swarm", "use crate::registry::Secret;"),
@@ -423,7 +426,7 @@ fn what_is_allowed_is_not_found() {
             "use crate::swarm::Swarm; self.zip(); a.iter().zip(b)",
         ),
         ("discovery", "use reqwest::Client;"),
-        ("bundle/store", "use atq_parcel::{Limits, scan};"),
+        ("bundle/store", "use atq_bundle_archive::{Limits, scan};"),
     ] {
         assert_eq!(forced(room, text), Vec::<String>::new(), "{room}");
     }

@@ -8,7 +8,7 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use atq_parcel::BundleId;
+use atq_bundle_archive::BundleId;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -115,12 +115,12 @@ impl Stage {
 
 pub fn found(root: &Path) -> Vec<String> {
     let mut paths = Vec::new();
-    atq_parcel::walk(root, |path, _| {
+    atq_bundle_archive::walk(root, |path, _| {
         paths.push(path.strip_prefix(root).unwrap().display().to_string());
         Ok(())
     })
     .unwrap();
-    paths.retain(|path| path != atq_parcel::LOCK);
+    paths.retain(|path| path != atq_bundle_archive::LOCK);
     paths.sort();
     paths
 }

@@ -6,7 +6,7 @@ use super::pick::Picked;
 use super::{CHUNK, Meter, UNLIMITED};
 use crate::out::Out;
 use crate::trouble::Trouble;
-use atq_parcel::{BundleError, scan};
+use atq_bundle_archive::{BundleError, scan};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::sync::Arc;

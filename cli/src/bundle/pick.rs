@@ -101,7 +101,7 @@ fn name(root: &Path, path: &Path) -> Result<String, Trouble> {
         let lossy = relative.to_string_lossy();
         return Err(unfit(&lossy, "has a name that is not UTF-8", ""));
     };
-    match atq_parcel::relative_path(name) {
+    match atq_bundle_archive::relative_path(name) {
         Ok(name) => Ok(name),
         Err(reason) => {
             let (reason, hint) = reason.split_once("\nhint: ").unwrap_or((&reason, ""));

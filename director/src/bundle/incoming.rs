@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::mem;
 
-use atq_parcel::{BundleError, BundleId};
+use atq_bundle_archive::{BundleError, BundleId};
 use sha2::{Digest, Sha256};
 use tokio::task::{JoinHandle, spawn_blocking};
 

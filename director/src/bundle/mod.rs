@@ -1,7 +1,7 @@
 //! Bundles: the zip archives that users upload and tasks mount at `/atq/data`.
 //!
 //! An upload streams through [`BundleStore::begin`] and [`Incoming`]; nothing here knows HTTP or Docker.
-//! What may be in a zip, and how it is unpacked, is the crate `atq-parcel`, which the carrier uses as well.
+//! What may be in a zip, and how it is unpacked, is the crate `atq-bundle-archive`, which the carrier uses as well.
 //!
 //! # Layout under `glusterpath`
 //! ```text
@@ -28,6 +28,6 @@ mod store;
 mod tests;
 mod workdir;
 
-pub use atq_parcel::{BundleError, BundleId, InvalidBundleId, Limits};
+pub use atq_bundle_archive::{BundleError, BundleId, InvalidBundleId, Limits};
 pub use incoming::{Incoming, Uploaded, check_file_name};
 pub use store::{BundleContent, BundleEntry, BundleInfo, BundleStore};

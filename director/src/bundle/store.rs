@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use atq_parcel::{BundleError, BundleId, Limits, Totals, flush, flush_tree, scan, unpack, walk};
+use atq_bundle_archive::{
+    BundleError, BundleId, Limits, Totals, flush, flush_tree, scan, unpack, walk,
+};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::task::spawn_blocking;

@@ -15,7 +15,7 @@ mod zipped;
 
 use super::{Evidence, Source};
 use crate::task::spec::TaskName;
-use atq_parcel::{flush, flush_tree};
+use atq_bundle_archive::{flush, flush_tree};
 use futures_util::Stream;
 use serde::{Deserialize, Serialize};
 use std::io;

@@ -27,7 +27,8 @@ async fn report(client: &Client, name: &str) -> Result<Report> {
 async fn figures_of_reported_files_are_right_through_a_real_run() -> Result<()> {
     let stage = Stage::open("test-result-files").await?;
     let client = stage.client();
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../report/tests/fixtures/cases");
+    let root =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../crates/report/tests/fixtures/cases");
     let cases = [
         ("06-jtl-sample-count", 120, 4),
         ("08a-jtl-and-errors-jtl", 120, 12),

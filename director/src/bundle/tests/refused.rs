@@ -1,6 +1,6 @@
-//! What is refused leaves nothing on the disk. The attacks themselves are tested where archives are read, in `atq-parcel`.
+//! What is refused leaves nothing on the disk. The attacks themselves are tested where archives are read, in `atq-bundle-archive`.
 
-use atq_parcel::raw::{Item, archive};
+use atq_bundle_archive::raw::{Item, archive};
 use insta::assert_snapshot;
 
 use super::*;

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use atq_parcel::raw::{Item, archive};
+use atq_bundle_archive::raw::{Item, archive};
 use insta::assert_snapshot;
 
 use super::*;
