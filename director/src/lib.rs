@@ -15,13 +15,14 @@ pub mod evidence;
 pub mod identity;
 pub mod logging;
 pub mod orchestrator;
+pub mod plan;
 pub mod private;
 pub mod reach;
 pub mod registry;
 pub mod store;
 pub mod storekeeper;
 pub mod swarm;
-pub mod task;
+pub use atq_task as task;
 
 use anyhow::Context;
 use bundle::BundleStore;

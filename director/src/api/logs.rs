@@ -6,7 +6,7 @@ use super::query::Query;
 use super::task::find;
 use super::{App, media, view};
 use crate::orchestrator::logs::{LogError, LogFilter, SourcedLine};
-use crate::task::plan::Role;
+use crate::plan::Role;
 use atq_api_spec::error::Problem;
 use atq_api_spec::task::LogEntry;
 use axum::body::{Body, Bytes};

@@ -5,6 +5,7 @@ use super::path::TaskId;
 use super::query::{Query, unexpected};
 use super::results::over;
 use super::task::find;
+use super::view::judgement;
 use super::{App, media};
 use crate::orchestrator::View;
 use crate::task::event::Event;
@@ -98,7 +99,7 @@ async fn kept(app: &App, view: &View) -> Result<Option<Report>, ApiError> {
     let report = evidence.report(&view.spec.name, &view.state.run).await;
     let report = report.map_err(|error| ApiError::Evidence(error.to_string()))?;
     Ok(report.map(|report| Report {
-        judgement: view.state.judgement.as_ref().map(Into::into),
+        judgement: view.state.judgement.as_ref().map(judgement::judgement),
         ..report
     }))
 }
@@ -116,7 +117,7 @@ async fn without_figures(app: &App, view: &View) -> Result<Report, ApiError> {
     Ok(Report {
         task: view.spec.name.to_string(),
         run: view.state.run.clone(),
-        judgement: view.state.judgement.as_ref().map(Into::into),
+        judgement: view.state.judgement.as_ref().map(judgement::judgement),
         notes: problem
             .map(|problem| format!("there are no figures: {problem}"))
             .into_iter()

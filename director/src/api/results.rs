@@ -8,7 +8,7 @@ use super::task::find;
 use crate::evidence::Source;
 use crate::orchestrator::View;
 use crate::orchestrator::reported::REPORT_PATIENCE;
-use crate::task::plan::Role;
+use crate::plan::Role;
 use atq_api_spec::bundle::ZipFile;
 use atq_api_spec::error::Problem;
 use axum::body::Body;

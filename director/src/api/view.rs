@@ -1,6 +1,6 @@
 //! From our words to those of the wire. Environments and tokens have no words there.
 
-mod judgement;
+pub mod judgement;
 mod manifest;
 mod service;
 
@@ -73,8 +73,11 @@ pub fn task(view: &View) -> Task {
         requests_per_second: state
             .milli_requests_per_second
             .map(|milli| milli as f64 / 1000.0),
-        verdict: state.judgement.as_ref().map(|given| given.verdict.into()),
-        judgement: state.judgement.as_ref().map(Into::into),
+        verdict: state
+            .judgement
+            .as_ref()
+            .map(|given| judgement::verdict(given.verdict)),
+        judgement: state.judgement.as_ref().map(judgement::judgement),
         leftovers: state.leftovers.clone(),
     }
 }

@@ -2,8 +2,8 @@
 //! names of its own network only.
 
 use super::{Discovery, DiscoveryError, Probe, Probed};
+use crate::plan::{DISCOVERY_TOKEN_VARIABLE, ServicePlan};
 use crate::swarm::fake::FakeSwarm;
-use crate::task::plan::{DISCOVERY_TOKEN_VARIABLE, ServicePlan};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

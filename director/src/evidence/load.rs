@@ -187,7 +187,7 @@ impl Evidence {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::task::plan::Role;
+    use crate::plan::Role;
 
     const WORKER: Source = Source {
         role: Role::Worker,

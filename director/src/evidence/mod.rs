@@ -23,8 +23,8 @@ mod seen;
 pub use log_file::{LastLines, LogLines};
 pub use observed::{Observed, SeenBundle, SeenContainer, SeenImage, SeenNode, SeenSettings};
 
+use crate::plan::Role;
 use crate::swarm::{LogLine, LogStream, SwarmError};
-use crate::task::plan::Role;
 use crate::task::spec::TaskName;
 use futures_util::Stream;
 use log_file::Caps;

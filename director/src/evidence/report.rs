@@ -9,8 +9,8 @@ mod attempts;
 mod figures;
 
 use super::Evidence;
+use crate::plan::Role;
 use crate::task::judge::Measured;
-use crate::task::plan::Role;
 use crate::task::spec::{TaskName, TaskSpec};
 use atq_report::{Report, Tally};
 use attempts::Attempt;

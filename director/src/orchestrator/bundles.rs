@@ -6,13 +6,13 @@ use super::ledger::Held;
 use super::wait::Deadline;
 use super::{Orchestrator, Shared};
 use crate::bundle::{BundleError, BundleId};
-use crate::store::StoreError;
-use crate::swarm::{Node, SwarmError};
-use crate::task::plan::{
+use crate::plan::volumes::LABEL_BUNDLE;
+use crate::plan::{
     CarrierPlan, LABEL_DIRECTOR, LABEL_PLACE, LABEL_ROLE, LABEL_RUN, LABEL_TASK, Labels, Role,
     Scale, carrier as carrier_plan, socket_mount,
 };
-use crate::task::volumes::LABEL_BUNDLE;
+use crate::store::StoreError;
+use crate::swarm::{Node, SwarmError};
 use atq_node_protocol::order::{Order, Remove};
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -8,9 +8,9 @@
 use super::steps::image_reason::explain_with;
 use super::steps::{create_or_find, judge, of_run};
 use super::wait::Deadline;
+use crate::plan::{Scale, ServicePlan};
 use crate::swarm::{LogQuery, LogStream, Node, Swarm, SwarmError, SwarmTask, TaskState};
 use crate::task::exit_code;
-use crate::task::plan::{Scale, ServicePlan};
 use atq_node_protocol::outcome::CarrierOutcome;
 use futures_util::StreamExt;
 use futures_util::future::join_all;

@@ -1,7 +1,7 @@
 //! Who may call the Director from the nodes: the carriers of the runs that are driven now. Each run has
 //! a token of its own, and what it opens is closed again at the end of the step that needs it.
 
-use crate::task::plan::carrier_token;
+use crate::plan::carrier_token;
 use crate::task::spec::TaskName;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

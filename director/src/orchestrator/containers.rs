@@ -2,8 +2,8 @@
 //! commands that ran beside them.
 
 use crate::evidence::Source;
+use crate::plan::{Labels, Role, attempt_of};
 use crate::swarm::{Service, Swarm, SwarmError, SwarmTask, role_of};
-use crate::task::plan::{Labels, Role, attempt_of};
 use crate::task::spec::TaskSpec;
 use std::collections::{HashMap, HashSet};
 

@@ -6,8 +6,8 @@ use super::cleanup::remove_all;
 use super::kill;
 use super::wait::Deadline;
 use super::wishes::{DELETE_PATIENCE, WishError, not_found};
+use crate::plan::{LABEL_DIRECTOR, LABEL_TASK, Labels};
 use crate::store::StoreError;
-use crate::task::plan::{LABEL_DIRECTOR, LABEL_TASK, Labels};
 use crate::task::spec::TaskName;
 use crate::task::state::Desired;
 

@@ -5,8 +5,8 @@
 use super::carrier::{self, Carried};
 use super::run::Run;
 use super::wait::Deadline;
+use crate::plan::{CarrierPlan, Labels, Role, Scale, ServicePlan, socket_mount};
 use crate::swarm::{Container, Manager, Node, Swarm, SwarmError, SwarmTask, role_of};
-use crate::task::plan::{CarrierPlan, Labels, Role, Scale, ServicePlan, socket_mount};
 use crate::task::state::Step;
 use atq_node_protocol::order::{Kill, Order};
 use futures_util::future::join_all;

@@ -2,9 +2,9 @@
 
 use super::{Orchestrator, View, containers};
 use crate::evidence::{KeptLog, Source};
+use crate::plan::{LABEL_RUN, Role};
 use crate::store::StoreError;
 use crate::swarm::{LogLine, LogQuery, SwarmError};
-use crate::task::plan::{LABEL_RUN, Role};
 use crate::task::state::Step;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};

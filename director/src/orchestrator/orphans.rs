@@ -6,10 +6,10 @@
 
 use super::cleanup::remove_all;
 use super::{Orchestrator, Shared};
+use crate::plan::volumes::LABEL_BUNDLE;
+use crate::plan::{LABEL_DIRECTOR, LABEL_PLACE, LABEL_RUN, LABEL_TASK, Labels};
 use crate::store::{KnownRuns, StoreError};
 use crate::swarm::{Kind, Object, SwarmError};
-use crate::task::plan::{LABEL_DIRECTOR, LABEL_PLACE, LABEL_RUN, LABEL_TASK, Labels};
-use crate::task::volumes::LABEL_BUNDLE;
 use futures_util::stream::{self, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

@@ -5,7 +5,7 @@ use super::intake::Intake;
 use super::{Orchestrator, Shared};
 use crate::evidence::Source;
 use crate::evidence::results::Stop;
-use crate::task::plan::Role;
+use crate::plan::Role;
 use futures_util::Stream;
 use std::io;
 use std::sync::Arc;

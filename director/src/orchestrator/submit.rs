@@ -2,10 +2,10 @@
 
 use super::{Orchestrator, View};
 use crate::bundle::BundleStore;
+use crate::plan::LABEL_PREFIX;
 use crate::store::{StoreError, Stored};
 use crate::swarm::{Network, SwarmError};
 use crate::task::event::{Event, Record};
-use crate::task::plan::LABEL_PREFIX;
 use crate::task::spec::{Delivery, Fault, Surroundings, TaskName, TaskSpec};
 use crate::task::terms::Terms;
 use crate::task::timestamp::Timestamp;

@@ -2,7 +2,7 @@
 //! second one then never gives an address (ARCHITECTURE.md, How Docker Swarm behaves), so the Director chooses itself, and
 //! two tasks that choose at the same time must not choose the same.
 
-use crate::task::plan::free_subnet;
+use crate::plan::free_subnet;
 use ipnet::Ipv4Net;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

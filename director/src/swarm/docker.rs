@@ -30,8 +30,8 @@ use super::{
     Container, CpuUsage, ImageDigests, JoinTokens, LogLine, LogQuery, Manager, Network, Node,
     Object, Service, Swarm, SwarmError, SwarmTask, with_tag,
 };
+use crate::plan::{Labels, NetworkPlan, ServicePlan};
 use crate::registry::Credentials;
-use crate::task::plan::{Labels, NetworkPlan, ServicePlan};
 use async_trait::async_trait;
 use bollard::Docker;
 use bollard::errors::Error;

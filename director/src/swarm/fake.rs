@@ -18,8 +18,8 @@ pub use self::script::ImageScript;
 
 use self::world::World;
 use super::{SwarmError, TaskState};
-use crate::task::plan::{Endpoint, Labels, ServicePlan};
-use crate::task::volumes::LABEL_BUNDLE;
+use crate::plan::volumes::LABEL_BUNDLE;
+use crate::plan::{Endpoint, Labels, ServicePlan};
 use ipnet::Ipv4Net;
 use std::collections::BTreeMap;
 use std::fmt;

@@ -14,7 +14,7 @@ mod problem;
 pub use error::SwarmError;
 pub use machine::{ImageDigests, Machine};
 
-use crate::task::plan::{Labels, NetworkPlan, Role, ServicePlan};
+use crate::plan::{Labels, NetworkPlan, Role, ServicePlan};
 use crate::task::timestamp::Timestamp;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -427,7 +427,7 @@ pub fn role_of(labels: &Labels) -> Option<Role> {
         Role::Watcher,
         Role::Killer,
     ];
-    let name = labels.get(crate::task::plan::LABEL_ROLE)?;
+    let name = labels.get(crate::plan::LABEL_ROLE)?;
     roles.into_iter().find(|role| role.as_str() == name)
 }
 

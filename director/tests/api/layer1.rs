@@ -1,9 +1,9 @@
 //! The contract of 2018.
 
 use crate::fixture::{Director, IMAGE, SECRET, payload, request, zip};
+use atq_director::plan::Role;
 use atq_director::swarm::SwarmError;
 use atq_director::swarm::fake::FakeSwarm;
-use atq_director::task::plan::Role;
 use axum::body::Body;
 use axum::http::{StatusCode, header};
 use futures_util::FutureExt;

@@ -1,8 +1,8 @@
 //! What this project adds.
 
 use crate::fixture::{Director, IMAGE, payload};
+use atq_director::plan::{Role, carrier_token};
 use atq_director::swarm::fake::FakeSwarm;
-use atq_director::task::plan::{Role, carrier_token};
 use atq_director::task::spec::TaskName;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};

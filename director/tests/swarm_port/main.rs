@@ -9,8 +9,8 @@ mod networks;
 mod services;
 mod stage;
 
+use atq_director::plan::{Mount, MountSource};
 use atq_director::swarm::LogQuery;
-use atq_director::task::plan::{Mount, MountSource};
 use stage::{Does, Stage};
 
 /// Plays each story on both.

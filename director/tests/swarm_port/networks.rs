@@ -1,8 +1,8 @@
 //! Networks, their addresses, and ports.
 
 use crate::stage::{self, Does, Stage};
+use atq_director::plan::{Endpoint, NetworkJoin};
 use atq_director::swarm::{SwarmError, TaskState};
-use atq_director::task::plan::{Endpoint, NetworkJoin};
 use std::collections::BTreeSet;
 
 pub async fn a_network_is_made_once_listed_and_removed(stage: &Stage) {

@@ -1,8 +1,8 @@
 //! Services: their containers, ends and results.
 
 use crate::stage::{Does, Stage};
+use atq_director::plan::{Endpoint, Mount, MountSource, Scale};
 use atq_director::swarm::{LogQuery, LogStream, SwarmError, SwarmTask, TaskState};
-use atq_director::task::plan::{Endpoint, Mount, MountSource, Scale};
 use futures_util::StreamExt;
 use std::collections::BTreeSet;
 use std::io::Cursor;

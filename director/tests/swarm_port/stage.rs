@@ -1,13 +1,13 @@
 //! Where the stories of the suite are played: a Swarm, names that are nobody else's, and a clean-up
 //! that also comes after a failure and ends with proof that nothing is left.
 
-use atq_director::swarm::docker::DockerSwarm;
-use atq_director::swarm::fake::{FakeSwarm, Leftovers};
-use atq_director::swarm::{LogLine, LogQuery, Swarm, SwarmError, SwarmTask};
-use atq_director::task::plan::{
+use atq_director::plan::{
     Endpoint, LABEL_DIRECTOR, LABEL_ROLE, LABEL_RUN, LABEL_TASK, Labels, NetworkJoin, NetworkPlan,
     Role, Scale, ServicePlan, free_subnet,
 };
+use atq_director::swarm::docker::DockerSwarm;
+use atq_director::swarm::fake::{FakeSwarm, Leftovers};
+use atq_director::swarm::{LogLine, LogQuery, Swarm, SwarmError, SwarmTask};
 use atq_director::task::spec::Resources;
 use futures_util::{FutureExt, StreamExt};
 use ipnet::Ipv4Net;

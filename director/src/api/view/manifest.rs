@@ -1,6 +1,6 @@
 //! The manifest.
 
-use super::service;
+use super::{judgement, service};
 use crate::evidence::{Observed, SeenBundle, SeenContainer, SeenImage, SeenNode};
 use crate::orchestrator::View;
 use crate::task::spec::{ServiceSpec, TaskSpec};
@@ -43,7 +43,7 @@ pub fn manifest(view: &View, seen: Observed, environment: Vec<EnvironmentValue>)
             .failure
             .as_ref()
             .map(|failed| super::failure(failed, &view.spec.name, &state.last_lines)),
-        judgement: state.judgement.as_ref().map(Into::into),
+        judgement: state.judgement.as_ref().map(judgement::judgement),
     }
 }
 

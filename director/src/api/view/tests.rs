@@ -151,7 +151,7 @@ fn the_token_is_no_part_of_the_history() {
 #[test]
 fn a_line_without_a_time_keeps_its_columns() {
     let source = Source {
-        role: crate::task::plan::Role::Worker,
+        role: crate::plan::Role::Worker,
         replica: 2,
     };
     let line = LogLine {

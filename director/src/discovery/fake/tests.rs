@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::plan::{Role, RunPlan};
 use crate::swarm::Swarm;
-use crate::task::plan::{Role, RunPlan};
 use crate::task::spec::{Surroundings, TaskSpec};
 use serde_json::json;
 

@@ -4,8 +4,8 @@
 use super::*;
 use crate::evidence::Source;
 use crate::task::judge::Reading;
-use crate::task::tests::{parse, payload};
 use crate::task::timestamp::Timestamp;
+use atq_definition::examples::{parse, payload};
 use serde_json::{Value, json};
 
 const RUN: &str = "0a1b2c3d";

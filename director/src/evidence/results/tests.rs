@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::disk::tests::SmallDisk;
-use crate::task::plan::Role;
+use crate::plan::Role;
 use futures_util::{StreamExt, stream};
 use std::io::Cursor;
 use std::os::unix::ffi::OsStrExt;

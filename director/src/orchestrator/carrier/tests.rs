@@ -1,9 +1,9 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::swarm::fake::FakeSwarm;
-use crate::task::plan::{
+use crate::plan::{
     CarrierPlan, LABEL_DIRECTOR, LABEL_PLACE, LABEL_RUN, Labels, Role, Scale, ServicePlan, carrier,
 };
+use crate::swarm::fake::FakeSwarm;
 use atq_node_protocol::order::{Order, Remove};
 
 const IMAGE: &str = "atq-carrier:test";

@@ -4,7 +4,7 @@ use super::Following;
 use crate::evidence::Source;
 use crate::orchestrator::containers::{self, Logged};
 use crate::orchestrator::logs::LogError;
-use crate::task::plan::{LABEL_RUN, Role};
+use crate::plan::{LABEL_RUN, Role};
 use crate::task::state::{State, Step};
 use std::collections::BTreeMap;
 use std::time::Duration;

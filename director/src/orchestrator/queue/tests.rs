@@ -14,7 +14,7 @@ fn spec(text: &str) -> TaskSpec {
         Some((name, exclusive)) => (name, Some(exclusive)),
         None => (text, None),
     };
-    let mut spec = crate::task::tests::spec(&[("/name", name.into())]);
+    let mut spec = atq_definition::examples::spec(&[("/name", name.into())]);
     spec.exclusive = exclusive.map(str::to_owned);
     spec
 }

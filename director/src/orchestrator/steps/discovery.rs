@@ -4,9 +4,9 @@
 use super::{StepResult, ensure_service, judge, look_up, network, of_service, tasks_of_run};
 use crate::orchestrator::run::Run;
 use crate::orchestrator::wait::{Deadline, StepError};
+use crate::plan::Role;
 use crate::swarm::{SwarmError, TaskState};
 use crate::task::event::{Event, FailureCode};
-use crate::task::plan::Role;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;

@@ -3,9 +3,9 @@
 use super::{StepResult, is_ours};
 use crate::orchestrator::run::Run;
 use crate::orchestrator::wait::{Deadline, StepError};
+use crate::plan::{Labels, NetworkPlan, prefix_for};
 use crate::swarm::{Swarm, SwarmError};
 use crate::task::event::{Event, FailureCode};
-use crate::task::plan::{Labels, NetworkPlan, prefix_for};
 use ipnet::Ipv4Net;
 use std::sync::Arc;
 

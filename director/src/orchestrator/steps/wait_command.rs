@@ -7,9 +7,9 @@ use super::{StepResult, ensure_service};
 use crate::evidence::Source;
 use crate::orchestrator::run::Run;
 use crate::orchestrator::wait::{Deadline, StepError};
+use crate::plan::Role;
 use crate::swarm::SwarmTask;
 use crate::task::event::{Event, FailureCode};
-use crate::task::plan::Role;
 use crate::task::spec::WaitSpec;
 use std::time::Duration;
 

@@ -3,8 +3,8 @@
 use super::{StepResult, ensure_service};
 use crate::orchestrator::run::Run;
 use crate::orchestrator::wait::{Deadline, StepError};
+use crate::plan::{Mount, shared_bundle};
 use crate::task::event::{Event, FailureCode};
-use crate::task::plan::{Mount, shared_bundle};
 use crate::task::spec::{Delivery, ServiceSpec};
 use ipnet::Ipv4Net;
 

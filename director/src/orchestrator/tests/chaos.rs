@@ -3,8 +3,8 @@
 
 use super::stage::{Director, Stage, name, task, with_bundle};
 use crate::orchestrator::wishes;
+use crate::plan::Role;
 use crate::swarm::SwarmError;
-use crate::task::plan::Role;
 use crate::task::state::Outcome;
 use proptest::prelude::*;
 use serde_json::{Value, json};

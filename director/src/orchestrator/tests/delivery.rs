@@ -2,9 +2,9 @@
 
 use super::stage::{BUNDLE, CARRIER, Director, Stage, name, simple, with_bundle};
 use crate::orchestrator::bundles::RemoveError;
+use crate::plan::{MountSource, Role, ServicePlan};
 use crate::swarm::fake::FakeSwarm;
 use crate::task::event::{Event, NodeDelivery};
-use crate::task::plan::{MountSource, Role, ServicePlan};
 use crate::task::state::{Outcome, Step};
 use serde_json::{Value, json};
 use std::time::Duration;

@@ -3,7 +3,7 @@
 use super::stage::{Director, Stage, name, simple, task};
 use crate::orchestrator::events::News;
 use crate::orchestrator::logs::{LogFilter, SourcedLine};
-use crate::task::plan::Role;
+use crate::plan::Role;
 use crate::task::spec::TaskName;
 use crate::task::state::Step;
 use futures_util::StreamExt;

@@ -2,9 +2,9 @@
 
 use super::stage::{CARRIER, Director, Stage, name, simple};
 use crate::orchestrator::wishes::Ending;
+use crate::plan::Role;
 use crate::swarm::SwarmError;
 use crate::task::event::Event;
-use crate::task::plan::Role;
 use crate::task::spec::TaskName;
 use crate::task::state::{Outcome, State, Step};
 use serde_json::{Value, json};

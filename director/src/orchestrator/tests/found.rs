@@ -2,9 +2,9 @@
 
 use super::stage::{Director, Stage, simple};
 use crate::orchestrator::View;
+use crate::plan::{Labels, Role, RunPlan, ServicePlan};
 use crate::swarm::{Swarm, SwarmTask, TaskState};
 use crate::task::event::Event;
-use crate::task::plan::{Labels, Role, RunPlan, ServicePlan};
 use crate::task::spec::TaskName;
 use crate::task::state::{Outcome, Step};
 use insta::assert_snapshot;

@@ -1,10 +1,10 @@
 //! Docker goes away in the middle of a step, or loses sight of something.
 
 use super::stage::{Stage, simple, task};
+use crate::plan::{Labels, Role};
 use crate::swarm::fake::PortCall;
 use crate::swarm::{Swarm, SwarmError};
 use crate::task::event::{Event, FailureCode};
-use crate::task::plan::{Labels, Role};
 use crate::task::state::{Outcome, Step};
 use insta::assert_snapshot;
 use serde_json::json;

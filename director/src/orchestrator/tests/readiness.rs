@@ -2,7 +2,7 @@
 
 use super::stage::{Director, Stage, simple};
 use crate::discovery::Probe;
-use crate::task::plan::Role;
+use crate::plan::Role;
 use crate::task::state::{Outcome, Step};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -193,7 +193,7 @@ fn a_worker_that_dies_is_seen_also_when_the_sidecar_answers_nothing() {
 fn asked(shell: &[&str], command: &str) -> String {
     let run = std::process::Command::new(shell[0])
         .args(&shell[1..])
-        .args(["-c", include_str!("../../task/ask_each_worker.sh")])
+        .args(["-c", include_str!("../../plan/ask_each_worker.sh")])
         .env("ATQ_READINESS_COMMAND", command)
         .env("ATQ_READINESS_SECONDS", "0")
         .env("WORKER_CSV_VIPS", "10.0.0.2,10.0.0.3")

@@ -3,9 +3,9 @@
 
 use super::stage::{CARRIER, Director, Stage, simple};
 use crate::evidence::results::KeptResults;
+use crate::plan::{Role, carrier_token};
 use crate::swarm::{Swarm, SwarmError};
 use crate::task::event::{Event, ResultsSeen};
-use crate::task::plan::{Role, carrier_token};
 use crate::task::spec::TaskName;
 use crate::task::state::{Outcome, State, Step};
 use futures_util::stream;

@@ -4,9 +4,9 @@ use super::stage::{Stage, name, simple, task};
 use crate::evidence::Source;
 use crate::orchestrator::logs::LogFilter;
 use crate::orchestrator::submit::SubmitError;
+use crate::plan::Role;
 use crate::swarm::SwarmError;
 use crate::task::event::Event;
-use crate::task::plan::Role;
 use crate::task::state::{Outcome, Step};
 use futures_util::TryStreamExt;
 use insta::assert_snapshot;
@@ -94,7 +94,7 @@ fn a_bundle_is_mounted_and_must_be_there() {
         let worker = plans.iter().find(|plan| plan.role == Role::Worker).unwrap();
         assert_eq!(
             worker.mounts[0].source,
-            crate::task::plan::MountSource::Path(path.clone())
+            crate::plan::MountSource::Path(path.clone())
         );
         assert_eq!(director.ended(&name).await.outcome, Some(Outcome::Finished));
 

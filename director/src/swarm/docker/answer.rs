@@ -2,11 +2,11 @@
 //! addresses there.
 
 use super::body::NO_NODE;
+use crate::plan::Labels;
 use crate::swarm::{
     Container, CpuUsage, JoinTokens, Kind, Machine, Manager, Network, Node, NodeTraits, Object,
     Service, SwarmError, SwarmTask, TaskState,
 };
-use crate::task::plan::Labels;
 use crate::task::timestamp::Timestamp;
 use bollard::models;
 use bollard::models::{

@@ -1,7 +1,7 @@
 //! What is sent to Docker: from plans to the bodies of its API. They are bollard's types, so that no
 //! key can be misspelt: Docker ignores the keys that it does not know.
 
-use crate::task::plan::{
+use crate::plan::{
     self, Endpoint, Labels, MountSource, NetworkJoin, NetworkPlan, Scale, ServicePlan,
 };
 use crate::task::spec::Resources;

@@ -2,8 +2,8 @@
 //! is told what would be seen now. The times are those measured (ARCHITECTURE.md, How Docker Swarm behaves).
 
 use super::script::Trouble;
+use crate::plan::{Role, ServicePlan};
 use crate::swarm::{SwarmTask, TaskState};
-use crate::task::plan::{Role, ServicePlan};
 use crate::task::timestamp::Timestamp;
 use atq_node_protocol::order::Work;
 use atq_node_protocol::outcome::CarrierOutcome;

@@ -3,12 +3,12 @@
 use super::FakeSwarm;
 use super::life::FakeTask;
 use super::world::World;
+use crate::plan::{Labels, NetworkPlan, RESULTS_TARGET, ServicePlan};
 use crate::swarm::problem::{Problem, Sent};
 use crate::swarm::{
     Container, CpuUsage, ImageDigests, JoinTokens, Kind, LogLine, LogQuery, Manager, Network, Node,
     Object, Service, Swarm, SwarmError, SwarmTask, TaskState,
 };
-use crate::task::plan::{Labels, NetworkPlan, RESULTS_TARGET, ServicePlan};
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::stream::{self, BoxStream, StreamExt};

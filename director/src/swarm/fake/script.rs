@@ -1,8 +1,8 @@
 //! What the containers of an image do once Swarm starts them.
 
 use super::FakeSwarm;
+use crate::plan::Role;
 use crate::swarm::LogStream;
-use crate::task::plan::Role;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

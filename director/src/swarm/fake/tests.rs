@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::plan::{LABEL_RUN, NetworkJoin, NetworkPlan, Role, Scale};
 use crate::swarm::{LogQuery, Swarm, SwarmTask, TaskState};
-use crate::task::plan::{LABEL_RUN, NetworkJoin, NetworkPlan, Role, Scale};
 use crate::task::spec::Resources;
 use futures_util::StreamExt;
 

@@ -5,10 +5,10 @@ mod network;
 use self::network::FakeNetwork;
 use super::life::{FakeService, FakeTask, Fate, HEARTBEATS};
 use super::script::{Key, Script, Trouble};
-use crate::swarm::{Container, Machine, Node, NodeTraits, SwarmError, with_tag};
-use crate::task::plan::{
+use crate::plan::{
     Endpoint, HOST_NETWORK, LABEL_RUN, Labels, MountSource, Role, Scale, ServicePlan,
 };
+use crate::swarm::{Container, Machine, Node, NodeTraits, SwarmError, with_tag};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! The networks of the fake Swarm, and the addresses that they give.
 
 use super::World;
+use crate::plan::{Labels, NetworkPlan};
 use crate::swarm::fake::life::{FakeTask, Fate};
 use crate::swarm::{Network, SwarmError};
-use crate::task::plan::{Labels, NetworkPlan};
 use ipnet::Ipv4Net;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;

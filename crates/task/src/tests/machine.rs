@@ -1,12 +1,10 @@
 //! Tables of the machine.
 
 use super::spec;
-use crate::task::event::{Event, Failure, FailureCode, Record};
-use crate::task::machine::{
-    Action, BadHistory, MAX_CLEANUPS, begin, decide, fold, following, next,
-};
-use crate::task::state::{Desired, Outcome, State, Step};
-use crate::task::timestamp::Timestamp;
+use crate::event::{Event, Failure, FailureCode, Record};
+use crate::machine::{Action, BadHistory, MAX_CLEANUPS, begin, decide, fold, following, next};
+use crate::state::{Desired, Outcome, State, Step};
+use crate::timestamp::Timestamp;
 use serde_json::{Value, json};
 
 fn record(seq: u64, event: Event) -> Record {

@@ -1,10 +1,8 @@
 //! The volumes in which bundles are brought to the nodes: their names, labels and mounts. Pure. A name
 //! says the content: the same bundle in the same parts is in the same volume for every run.
 
-use super::plan::{
-    BUNDLE_TARGET, LABEL_DIRECTOR, LABEL_PLACE, Labels, Mount, MountSource, RunPlan,
-};
-use super::spec::{self, ServiceSpec};
+use super::{BUNDLE_TARGET, LABEL_DIRECTOR, LABEL_PLACE, Labels, Mount, MountSource, RunPlan};
+use crate::task::spec::{self, ServiceSpec};
 use atq_node_protocol::order::{Split, SplitFile};
 use sha2::{Digest, Sha256};
 

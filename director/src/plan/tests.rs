@@ -1,11 +1,11 @@
 //! What is created in Docker.
 
-use super::{BUNDLE, spec};
-use crate::task::plan::{
+use crate::plan::{
     LABEL_DIRECTOR, LABEL_RUN, MountSource, NetworkJoin, Role, RunPlan, Scale, ServicePlan,
     free_subnet, prefix_for, shared_bundle,
 };
 use crate::task::spec::{Amounts, PROBED_ADDRESS, READINESS_COMMAND, Resources, TaskSpec};
+use atq_definition::examples::{BUNDLE, spec};
 use insta::assert_snapshot;
 use ipnet::Ipv4Net;
 use serde_json::json;

@@ -2,11 +2,10 @@
 //! Tables, snapshots and properties of the pure part.
 
 mod machine;
-mod plans;
 mod properties;
 
 use super::timestamp::Timestamp;
-pub(crate) use atq_definition::examples::{BUNDLE, parse, payload, spec};
+use atq_definition::examples::spec;
 use std::time::Duration;
 use time::macros::datetime;
 

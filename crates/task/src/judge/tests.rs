@@ -2,10 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::task::event::Failure;
-use crate::task::state::LostWorker;
-use crate::task::tests::{parse, payload};
+use crate::event::Failure;
+use crate::state::LostWorker;
 use atq_definition::examples::any_criterion;
+use atq_definition::examples::{parse, payload};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

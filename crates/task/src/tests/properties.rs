@@ -11,12 +11,12 @@
 //! 4 and 7 need a Swarm: `orchestrator/tests/sweeps.rs`.
 
 use super::spec;
-use crate::task::event::{Event, Failure, FailureCode, Record};
-use crate::task::machine::{Action, MAX_CLEANUPS, begin, decide, fold, next};
-use crate::task::spec::{ReadinessProbe, ReadinessSpec, TaskName, TaskSpec};
-use crate::task::state::{Desired, Outcome, State, Step};
-use crate::task::timestamp::Timestamp;
-use crate::task::verdict::{Judgement, Verdict};
+use crate::event::{Event, Failure, FailureCode, Record};
+use crate::machine::{Action, MAX_CLEANUPS, begin, decide, fold, next};
+use crate::spec::{ReadinessProbe, ReadinessSpec, TaskName, TaskSpec};
+use crate::state::{Desired, Outcome, State, Step};
+use crate::timestamp::Timestamp;
+use crate::verdict::{Judgement, Verdict};
 use proptest::prelude::*;
 use serde_json::json;
 

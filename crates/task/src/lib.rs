@@ -5,7 +5,6 @@
 //! - [`state`]: the fold of a history;
 //! - [`machine`]: `next` (state and event to state) and `decide` (state to action);
 //! - [`terms`]: what its client asked for beside the definition;
-//! - [`plan`]: the names, labels and descriptions of everything that is created in Docker.
 
 pub use atq_definition::{criteria, image, spec};
 
@@ -13,12 +12,10 @@ pub mod event;
 pub mod exit_code;
 pub mod judge;
 pub mod machine;
-pub mod plan;
 pub mod state;
 pub mod terms;
 pub mod timestamp;
 pub mod verdict;
-pub mod volumes;
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

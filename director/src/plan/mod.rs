@@ -4,12 +4,16 @@
 mod carrier;
 mod role;
 mod subnet;
+pub mod volumes;
+
+#[cfg(test)]
+mod tests;
 
 pub use carrier::{CarrierPlan, carrier, carrier_token, socket_mount};
 pub use role::Role;
 pub use subnet::{free_subnet, prefix_for};
 
-use super::spec::{
+use crate::task::spec::{
     READINESS_COMMAND, REMOTES, RESERVED_PREFIX, Resources, STOP_GRACE, ServiceSpec, TaskSpec,
     WORKER_ADDRESSES, WORKERS_NAME,
 };
