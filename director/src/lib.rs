@@ -19,9 +19,9 @@ pub mod plan;
 pub mod private;
 pub mod reach;
 pub mod registry;
-pub mod store;
 pub mod storekeeper;
 pub mod swarm;
+pub use atq_store as store;
 pub use atq_task as task;
 
 use anyhow::Context;

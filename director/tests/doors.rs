@@ -72,7 +72,7 @@ const DOORS: &[Door] = &[
     // What `std` has no words for: the limit of descriptors, the room on a disk.
     Door {
         words: &["rustix"],
-        open_to: &["api/serve/limits", "disk", "private", "store/room"],
+        open_to: &["api/serve/limits", "disk", "private"],
         of: &[],
     },
     // Reading zips is `atq-bundle-archive`'s work alone; results come as a tar and go as a zip.

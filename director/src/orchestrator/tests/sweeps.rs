@@ -3,7 +3,7 @@
 
 use super::stage::{Director, Stage, name, task, with_bundle};
 use crate::orchestrator::wishes::Ending;
-use crate::store::tests::CrashPoint;
+use crate::store::testing::CrashPoint;
 use crate::swarm::SwarmError;
 use crate::task::state::{Outcome, Step};
 use serde_json::{Value, json};

@@ -39,6 +39,8 @@ mod handle;
 mod panics;
 mod rescue;
 mod room;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod threads;
 mod transfer;
 mod values;
@@ -55,10 +57,10 @@ use self::panics::caught;
 use self::room::{Need, Room};
 use self::threads::Threads;
 use self::watch::Watchers;
-use crate::task::event::Record;
-use crate::task::machine;
-use crate::task::spec::{TaskName, TaskSpec};
-use crate::task::state::{Desired, State};
+use atq_task::event::Record;
+use atq_task::machine;
+use atq_task::spec::{TaskName, TaskSpec};
+use atq_task::state::{Desired, State};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,8 +108,9 @@ pub struct Store {
     /// What [`Store::repair`] found and could not repair: reasons by name.
     damaged: Arc<Mutex<BTreeMap<String, String>>>,
     watchers: Watchers,
-    #[cfg(test)]
-    pub(crate) crash: tests::CrashPoint,
+    /// Where a driver crashes.
+    #[cfg(any(test, feature = "testing"))]
+    pub crash: testing::CrashPoint,
 }
 
 impl Store {
@@ -131,8 +134,8 @@ impl Store {
             looking: Arc::default(),
             damaged: Arc::default(),
             watchers: Watchers::default(),
-            #[cfg(test)]
-            crash: tests::CrashPoint::default(),
+            #[cfg(any(test, feature = "testing"))]
+            crash: testing::CrashPoint::default(),
         };
         store.check_format(dir.to_path_buf())?;
         // Whoever cannot even list the tasks cannot go on with the others.
@@ -243,7 +246,7 @@ impl Store {
         })
         .await?;
         self.watchers.wake(name);
-        #[cfg(test)]
+        #[cfg(any(test, feature = "testing"))]
         self.crash.after(record.seq).await;
         Ok(())
     }
@@ -676,4 +679,4 @@ fn decode<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, StoreError>
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

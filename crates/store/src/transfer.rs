@@ -6,10 +6,10 @@
 
 use super::damage::{Whole, put};
 use super::{Damage, Store, StoreError};
-use crate::task::event::Record;
-use crate::task::machine;
-use crate::task::spec::{TaskName, TaskSpec};
-use crate::task::state::Desired;
+use atq_task::event::Record;
+use atq_task::machine;
+use atq_task::spec::{TaskName, TaskSpec};
+use atq_task::state::Desired;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::io::{BufRead, Write};

@@ -1,7 +1,7 @@
 //! Who waits for news of a task. Whoever is woken reads the store again from where it was, so that a
 //! wake-up which comes early, late or twice loses nothing and doubles nothing.
 
-use crate::task::spec::TaskName;
+use atq_task::spec::TaskName;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;

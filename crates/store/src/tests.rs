@@ -7,63 +7,15 @@ mod full;
 mod transfer;
 
 use super::*;
-use crate::task::event::Event;
-use crate::task::spec::{Fault, Surroundings};
-use crate::task::state::Step;
-use crate::task::timestamp::Timestamp;
+use atq_task::event::Event;
+use atq_task::spec::{Fault, Surroundings};
+use atq_task::state::Step;
+use atq_task::timestamp::Timestamp;
 use serde_json::json;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
-
-/// Stops a driver for ever right after a record is on the disk, as a crash would; the test then drops
-/// the runtime with all that is in it.
-#[derive(Clone, Default)]
-pub(crate) struct CrashPoint {
-    seq: Arc<AtomicU64>,
-    reached: Arc<Notify>,
-    go_on: Arc<Notify>,
-}
-
-impl CrashPoint {
-    /// Crashes after the record with this number.
-    pub(crate) fn set(&self, seq: u64) {
-        self.seq.store(seq, Ordering::SeqCst);
-    }
-
-    /// Returns when the record is written.
-    pub(crate) async fn reached(&self) {
-        self.reached.notified().await;
-    }
-
-    /// Lets the driver go on, as if nothing had been.
-    pub(crate) fn go_on(&self) {
-        self.go_on.notify_one();
-    }
-
-    pub(super) async fn after(&self, seq: u64) {
-        if self.seq.load(Ordering::SeqCst) == seq {
-            self.reached.notify_one();
-            self.go_on.notified().await;
-        }
-    }
-}
-
-impl Store {
-    /// Adds an event to the history that cannot follow.
-    pub(crate) fn damage(&self, name: &TaskName) {
-        let record = record(999, Event::Stopped);
-        let value = encode(&record).unwrap();
-        self.db()
-            .unwrap()
-            .insert(event_key(name, 999), value)
-            .unwrap();
-        self.sync().unwrap();
-    }
-}
 
 struct Anything;
 
@@ -475,7 +427,7 @@ async fn what_was_acknowledged_survives_kill_9() {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
-                "store::tests::child_that_appends_until_it_is_killed",
+                "tests::child_that_appends_until_it_is_killed",
                 "--nocapture",
             ])
             .env(CHILD_DIR, dir.path())

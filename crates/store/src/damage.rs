@@ -6,10 +6,10 @@ use super::{
     Store, StoreError, brief_key, brief_value, encode, event_key, event_prefix, spec_key,
     state_key, values, wish_key,
 };
-use crate::task::event::Record;
-use crate::task::machine;
-use crate::task::spec::{TaskName, TaskSpec};
-use crate::task::state::{Desired, State};
+use atq_task::event::Record;
+use atq_task::machine;
+use atq_task::spec::{TaskName, TaskSpec};
+use atq_task::state::{Desired, State};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 

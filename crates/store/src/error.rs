@@ -1,7 +1,7 @@
 //! Why the store cannot be used.
 
 use super::FORMAT;
-use crate::task::machine::BadHistory;
+use atq_task::machine::BadHistory;
 use std::path::PathBuf;
 use thiserror::Error;
 

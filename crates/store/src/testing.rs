@@ -1,0 +1,60 @@
+#![allow(clippy::unwrap_used)]
+//! What tests do to a store.
+
+use super::{Store, encode, event_key};
+use atq_task::event::{Event, Record};
+use atq_task::spec::TaskName;
+use atq_task::timestamp::Timestamp;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::Notify;
+
+/// Stops a driver for ever right after a record is on the disk, as a crash would; the test then drops
+/// the runtime with all that is in it.
+#[derive(Clone, Default)]
+pub struct CrashPoint {
+    seq: Arc<AtomicU64>,
+    reached: Arc<Notify>,
+    go_on: Arc<Notify>,
+}
+
+impl CrashPoint {
+    /// Crashes after the record with this number.
+    pub fn set(&self, seq: u64) {
+        self.seq.store(seq, Ordering::SeqCst);
+    }
+
+    /// Returns when the record is written.
+    pub async fn reached(&self) {
+        self.reached.notified().await;
+    }
+
+    /// Lets the driver go on, as if nothing had been.
+    pub fn go_on(&self) {
+        self.go_on.notify_one();
+    }
+
+    pub(super) async fn after(&self, seq: u64) {
+        if self.seq.load(Ordering::SeqCst) == seq {
+            self.reached.notify_one();
+            self.go_on.notified().await;
+        }
+    }
+}
+
+impl Store {
+    /// Adds an event to the history that cannot follow.
+    pub fn damage(&self, name: &TaskName) {
+        let record = Record {
+            seq: 999,
+            at: Timestamp(1999),
+            event: Event::Stopped,
+        };
+        let value = encode(&record).unwrap();
+        self.db()
+            .unwrap()
+            .insert(event_key(name, 999), value)
+            .unwrap();
+        self.sync().unwrap();
+    }
+}
