@@ -30,9 +30,10 @@ def failed(code, **more):
             "failure": {"step": "running", "code": code, "message": f"it was {code}", "hint": "look there"}, **more}
 
 
-def heed_interrupts():
-    """A shell lets what it starts in the background ignore SIGINT, and that is handed down."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def heed_signals():
+    """The script is started in the background, or below `nohup`, in some runners, which ignores these signals for all below."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 class Director:
@@ -156,7 +157,7 @@ class Client(unittest.TestCase):
         environment = {"PATH": self.path, "http_proxy": os.environ.get("http_proxy", ""), "ATQ_URL": url, "ATQ_POLL": "0.05", "ATQ_PATIENCE": self.patience_seconds,
                        "TMPDIR": str(self.temporary), "LC_ALL": "C.UTF-8"}
         return subprocess.Popen([*self.command, *arguments], cwd=self.dir, env=environment, text=True,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_interrupts)
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_signals)
 
     def call(self, director, *arguments):
         with serving(director) as url, self.start(url, *arguments) as process:
