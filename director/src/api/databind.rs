@@ -38,7 +38,7 @@ const FILE: &str = "file";
         (status = 415, description = "Not a form with a file, or the file is not a zip by its name or content.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json"))),
         (status = 422, description = "The archive is broken, or holds what no honest bundle needs; the answer names the entry.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json"))),
         (status = 500, description = "It cannot be stored.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json"))),
-        (status = 503, description = "`busy`: too many uploads and downloads are under way; `Retry-After` says when to try again.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json"))),
+        (status = 503, description = "`busy`: too many uploads and downloads are under way; `Retry-After` has the seconds until the next try.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json"))),
         (status = 507, description = "`disk_full`: the disk has no room for it.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json")))
     )
 )]

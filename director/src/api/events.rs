@@ -55,7 +55,7 @@ const RETRY: Duration = Duration::from_secs(2);
         )),
         (status = 400, description = "A parameter or `Last-Event-ID` means nothing.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such task.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "`busy`: too many follow events or logs; `Retry-After` says when to try again.", body = Problem, content_type = "application/problem+json")
+        (status = 503, description = "`busy`: too many follow events or logs; `Retry-After` has the seconds until the next try.", body = Problem, content_type = "application/problem+json")
     )
 )]
 pub async fn events(

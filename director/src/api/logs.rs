@@ -56,7 +56,7 @@ const TRUTHS: [(&str, bool); 4] = [("1", true), ("true", true), ("0", false), ("
         (status = 400, description = "A parameter means nothing.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such task.", body = Problem, content_type = "application/problem+json"),
         (status = 500, description = "The kept lines cannot be read.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Docker does not give the lines; or `busy`: too many logs are being read or followed, and `Retry-After` says when to try again.", body = Problem, content_type = "application/problem+json")
+        (status = 503, description = "Docker does not give the lines; or `busy`: too many logs are being read or followed, and `Retry-After` has the seconds until the next try.", body = Problem, content_type = "application/problem+json")
     )
 )]
 pub async fn logs(

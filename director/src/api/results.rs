@@ -41,7 +41,7 @@ const SERVICES: [(&str, Role); 2] = [("worker", Role::Worker), ("master", Role::
         (status = 404, description = "There is no such task, or it left no results.", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The run is not over.", body = Problem, content_type = "application/problem+json"),
         (status = 500, description = "The kept results cannot be read.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "`busy`: too many downloads are under way; `Retry-After` says when to try again.", body = Problem, content_type = "application/problem+json")
+        (status = 503, description = "`busy`: too many downloads are under way; `Retry-After` has the seconds until the next try.", body = Problem, content_type = "application/problem+json")
     )
 )]
 pub async fn results(

@@ -2,7 +2,6 @@
 
 use crate::fixture::{Answer, Director, payload, request, zip};
 use atq_director::plan::carrier_token;
-use atq_director::task::spec::TaskName;
 use axum::body::Body;
 use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use serde_json::json;
@@ -29,14 +28,7 @@ async fn a_bundle_is_for_the_carriers_of_its_run_while_it_is_delivered() {
     director
         .until("carried", |task| task["step"] == "delivery")
         .await;
-    let name = TaskName::parse("carried").unwrap();
-    let state = director
-        .orchestrator
-        .get(&name)
-        .await
-        .unwrap()
-        .unwrap()
-        .state;
+    let state = director.state("carried").await;
     let (run, token) = (&state.run, carrier_token(&state.token));
     let path = format!("/carrier/{run}/bundle/{id}");
     // The step has begun; its carriers come a moment later.

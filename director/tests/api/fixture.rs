@@ -8,6 +8,8 @@ use atq_director::orchestrator::Orchestrator;
 use atq_director::reach::fake::FakeReach;
 use atq_director::swarm::Swarm;
 use atq_director::swarm::fake::FakeSwarm;
+use atq_director::task::spec::TaskName;
+use atq_director::task::state::State;
 use atq_director::{Ports, assemble};
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
@@ -151,6 +153,12 @@ impl Director {
 
     pub async fn upload(&self, name: &str, content: &[u8]) -> Answer {
         self.send(form_request(form(name, content))).await
+    }
+
+    /// What the Director itself knows of a task.
+    pub async fn state(&self, name: &str) -> State {
+        let name = TaskName::parse(name).unwrap();
+        self.orchestrator.get(&name).await.unwrap().unwrap().state
     }
 
     /// Asks for a task until it is as wanted.

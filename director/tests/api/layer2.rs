@@ -401,14 +401,7 @@ async fn carriers_bring_results_and_tell_of_load_with_the_token_of_their_run() {
     director
         .until("carried", |task| task["status"] == "started")
         .await;
-    let name = TaskName::parse("carried").unwrap();
-    let state = director
-        .orchestrator
-        .get(&name)
-        .await
-        .unwrap()
-        .unwrap()
-        .state;
+    let state = director.state("carried").await;
     let send = async |method: &str, path: &str, token: &str, body: &'static str| {
         let request = Request::builder()
             .method(method)
@@ -451,6 +444,7 @@ async fn carriers_bring_results_and_tell_of_load_with_the_token_of_their_run() {
         .await;
     assert_eq!(send("PUT", "results/master.1", &own, "").await, 401);
     let evidence = &director.orchestrator.shared().evidence;
+    let name = TaskName::parse("carried").unwrap();
     let load = evidence.load(&name, &state.run).await.unwrap().unwrap();
     assert_eq!(load.sources["worker.1"].busy.max, 25.0);
 }

@@ -425,7 +425,7 @@ impl World {
     }
 }
 
-/// What a carrier is told.
+/// The order of a carrier.
 fn order(plan: &ServicePlan) -> serde_json::Value {
     let mut variables = plan.environment.iter();
     let order = variables.find_map(|variable| variable.strip_prefix("ATQ_CARRIER_ORDER="));

@@ -1,0 +1,189 @@
+//! What is read of tasks: one or all of them, whole or in part.
+
+use super::panics::caught;
+use super::{
+    Standing, Store, StoreError, Stored, brief, brief_key, event_key, event_prefix, records,
+    spec_key, state_key, wish_key,
+};
+use atq_task::event::Record;
+use atq_task::spec::{TaskName, TaskSpec};
+use atq_task::state::State;
+
+impl Store {
+    /// The task with this name.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when something of it cannot be read.
+    pub fn load(&self, name: &TaskName) -> Result<Option<Stored>, StoreError> {
+        self.guarded(name, || {
+            let spec = self.read(&spec_key(name))?;
+            self.stored(name, spec)
+        })
+    }
+
+    /// The task with this name, its definition without environments: the largest part, which lists need not.
+    ///
+    /// # Errors
+    /// As [`Store::load`].
+    pub fn load_brief(&self, name: &TaskName) -> Result<Option<Stored>, StoreError> {
+        self.guarded(name, || {
+            let spec = match self.read(&brief_key(name))? {
+                Some(spec) => Some(spec),
+                None => self.read(&spec_key(name))?.map(brief),
+            };
+            self.stored(name, spec)
+        })
+    }
+
+    /// How the task with this name stands; its definition is not read.
+    ///
+    /// # Errors
+    /// As [`Store::load`].
+    pub fn standing(&self, name: &TaskName) -> Result<Option<Standing>, StoreError> {
+        self.guarded(name, || {
+            if !self.db()?.contains_key(spec_key(name))? {
+                return Ok(None);
+            }
+            // Not written by this program; `repair` brings the state back from the history.
+            let Some(state) = self.read(&state_key(name))? else {
+                return Ok(None);
+            };
+            let desired = self.read(&wish_key(name))?.unwrap_or_default();
+            Ok(Some(Standing { state, desired }))
+        })
+    }
+
+    /// What `read` gives of a task that is whole.
+    fn guarded<T>(
+        &self,
+        name: &TaskName,
+        read: impl FnOnce() -> Result<Option<T>, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        let damaged = |reason| StoreError::Damaged {
+            task: name.to_string(),
+            reason,
+        };
+        if let Some(reason) = self.damage_of(name) {
+            return Err(damaged(reason));
+        }
+        if self.doubtful().contains(name) {
+            return Ok(None);
+        }
+        match caught(read) {
+            Ok(Err(error @ StoreError::Corrupt { .. })) => Err(damaged(error.to_string())),
+            Ok(loaded) => loaded,
+            Err(panic) => Err(damaged(panic)),
+        }
+    }
+
+    fn stored(
+        &self,
+        name: &TaskName,
+        spec: Option<TaskSpec>,
+    ) -> Result<Option<Stored>, StoreError> {
+        let Some(spec) = spec else {
+            return Ok(None);
+        };
+        let state: Option<State> = self.read(&state_key(name))?;
+        let desired = self.read(&wish_key(name))?.unwrap_or_default();
+        // Without a state it was not written by this program; `repair` brings it back from the history.
+        Ok(state.map(|state| Stored {
+            spec,
+            state,
+            desired,
+        }))
+    }
+
+    /// All tasks that can be read, in the order of their names. Damaged ones are left out: one of
+    /// them must not hide the others.
+    #[cfg(test)]
+    pub fn all(&self) -> Result<Vec<Stored>, StoreError> {
+        let names = self.names()?;
+        Ok(names
+            .iter()
+            .filter_map(|name| self.load(name).ok().flatten())
+            .collect())
+    }
+
+    /// Shows all tasks that can be read, one after the other and without environments, in the order of their names.
+    /// Damaged ones are left out: one of them must not hide the others.
+    ///
+    /// # Errors
+    /// When the tasks cannot be listed.
+    pub fn each_brief(&self, see: impl FnMut(Stored)) -> Result<(), StoreError> {
+        self.each_with(|name| self.load_brief(name), see)
+    }
+
+    /// Shows how all tasks stand, one after the other; otherwise as [`Store::each_brief`].
+    ///
+    /// # Errors
+    /// When the tasks cannot be listed.
+    pub fn each_standing(
+        &self,
+        mut see: impl FnMut(&TaskName, Standing),
+    ) -> Result<(), StoreError> {
+        let read = |name: &TaskName| {
+            let standing = self.standing(name)?;
+            Ok(standing.map(|standing| (name.clone(), standing)))
+        };
+        self.each_with(read, |(name, standing)| see(&name, standing))
+    }
+
+    /// One at a time: a thousand at once would take more memory than all else.
+    fn each_with<T>(
+        &self,
+        read: impl Fn(&TaskName) -> Result<Option<T>, StoreError>,
+        mut see: impl FnMut(T),
+    ) -> Result<(), StoreError> {
+        for name in self.names()? {
+            match read(&name) {
+                Ok(found) => found.into_iter().for_each(&mut see),
+                Err(error @ StoreError::Damaged { .. }) => tracing::debug!(%error, "left out"),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The names of all tasks, ascending.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub fn names(&self) -> Result<Vec<TaskName>, StoreError> {
+        let mut names = Vec::new();
+        for key in self.db()?.scan_prefix("spec/").keys() {
+            let key = key?;
+            let text = String::from_utf8_lossy(&key["spec/".len()..]).into_owned();
+            // What is no name was not written by this program; `repair` speaks of it.
+            names.extend(TaskName::parse(&text));
+        }
+        let doubtful = self.doubtful();
+        names.retain(|name| !doubtful.contains(name));
+        Ok(names)
+    }
+
+    /// The history of a task, oldest event first; empty when there is no such task.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn history(&self, name: &TaskName) -> Result<Vec<Record>, StoreError> {
+        if self.doubtful().contains(name) {
+            return Ok(Vec::new());
+        }
+        let db = self.db()?;
+        records(&db, db.scan_prefix(event_prefix(name)))
+    }
+
+    /// The events of a task after the one with the number `seq`.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn history_after(&self, name: &TaskName, seq: u64) -> Result<Vec<Record>, StoreError> {
+        let Some(next) = seq.checked_add(1) else {
+            return Ok(Vec::new());
+        };
+        let all = event_key(name, next)..=event_key(name, u64::MAX);
+        let db = self.db()?;
+        records(&db, db.range(all))
+    }
+}
