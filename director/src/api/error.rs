@@ -8,7 +8,7 @@ use crate::orchestrator::receive::Refused;
 use crate::orchestrator::submit::SubmitError;
 use crate::orchestrator::wishes::WishError;
 use crate::store::StoreError;
-use crate::swarm::SwarmError;
+use crate::swarm::EngineError;
 use crate::task::spec::{Fault, shorten};
 use atq_api_spec::MEDIA_PROBLEM;
 use atq_api_spec::error::Problem;
@@ -206,7 +206,7 @@ pub enum ApiError {
     Bundle(#[from] BundleError),
     /// Docker failed.
     #[error(transparent)]
-    Swarm(#[from] SwarmError),
+    Swarm(#[from] EngineError),
     /// There are no log lines.
     #[error(transparent)]
     Logs(#[from] LogError),
@@ -361,18 +361,18 @@ fn of_bundle(error: &BundleError) -> Verdict {
 }
 
 /// Whatever Docker's trouble is, the request was fine and may succeed later.
-fn of_swarm(error: &SwarmError) -> Verdict {
+fn of_swarm(error: &EngineError) -> Verdict {
     let code = match error {
-        SwarmError::NotFound { .. } => "docker_object_gone",
-        SwarmError::Conflict { .. } => "docker_conflict",
-        SwarmError::InUse { .. } => "docker_in_use",
-        SwarmError::Unavailable { .. } | SwarmError::NotAnsweredYet => "docker_unavailable",
-        SwarmError::TimedOut { .. } => "docker_timed_out",
-        SwarmError::NotASwarm => "not_a_swarm",
-        SwarmError::NotManager => "not_a_manager",
-        SwarmError::NoLeader { .. } => "no_leader",
-        SwarmError::Rejected { .. } => "docker_refused",
-        SwarmError::Internal { .. } => "docker_failed",
+        EngineError::NotFound { .. } => "docker_object_gone",
+        EngineError::Conflict { .. } => "docker_conflict",
+        EngineError::InUse { .. } => "docker_in_use",
+        EngineError::Unavailable { .. } | EngineError::NotAnsweredYet => "docker_unavailable",
+        EngineError::TimedOut { .. } => "docker_timed_out",
+        EngineError::NotASwarm => "not_a_swarm",
+        EngineError::NotManager => "not_a_manager",
+        EngineError::NoLeader { .. } => "no_leader",
+        EngineError::Rejected { .. } => "docker_refused",
+        EngineError::Internal { .. } => "docker_failed",
     };
     (StatusCode::SERVICE_UNAVAILABLE, code)
 }

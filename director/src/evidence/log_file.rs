@@ -3,7 +3,7 @@
 
 use super::format_line;
 use super::seen::Seen;
-use crate::swarm::{LogLine, SwarmError};
+use crate::swarm::{EngineError, LogLine};
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
@@ -22,11 +22,11 @@ pub(super) struct Caps {
 }
 
 /// A log as Docker gives it.
-pub type LogLines = BoxStream<'static, Result<LogLine, SwarmError>>;
+pub type LogLines = BoxStream<'static, Result<LogLine, EngineError>>;
 
 /// Opens a log once more, so many lines before its end.
 pub type LastLines<'a> =
-    &'a (dyn Fn(u32) -> BoxFuture<'a, Result<LogLines, SwarmError>> + Send + Sync);
+    &'a (dyn Fn(u32) -> BoxFuture<'a, Result<LogLines, EngineError>> + Send + Sync);
 
 /// Beyond the beginning so many times the length of the end is read line by line; in a log that is longer still, what
 /// is between is skipped.
@@ -59,7 +59,7 @@ pub(super) async fn write<S>(
     deadline: Instant,
 ) -> io::Result<Result<(), String>>
 where
-    S: Stream<Item = Result<LogLine, SwarmError>> + Unpin,
+    S: Stream<Item = Result<LogLine, EngineError>> + Unpin,
 {
     let mut writer = Writer::create(path, caps).await?;
     let (until, most) = match last {
@@ -116,7 +116,7 @@ impl Writer {
         deadline: Instant,
     ) -> io::Result<HeadEnd>
     where
-        S: Stream<Item = Result<LogLine, SwarmError>> + Unpin,
+        S: Stream<Item = Result<LogLine, EngineError>> + Unpin,
     {
         let mut beyond = 0;
         loop {
@@ -166,7 +166,7 @@ impl Writer {
         u32::try_from(count).unwrap_or(FEW_LAST_LINES)
     }
 
-    async fn collect_end(&mut self, last: LastLines<'_>, count: u32) -> Result<(), SwarmError> {
+    async fn collect_end(&mut self, last: LastLines<'_>, count: u32) -> Result<(), EngineError> {
         let mut lines = last(count).await?;
         let mut seen = self.seen.replay();
         let mut end = Tail::new(self.caps.tail);

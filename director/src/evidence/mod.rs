@@ -24,7 +24,7 @@ pub use log_file::{LastLines, LogLines};
 pub use observed::{Observed, SeenBundle, SeenContainer, SeenImage, SeenNode, SeenSettings};
 
 use crate::plan::Role;
-use crate::swarm::{LogLine, LogStream, SwarmError};
+use crate::swarm::{EngineError, LogLine, LogStream};
 use crate::task::spec::TaskName;
 use futures_util::Stream;
 use log_file::Caps;
@@ -146,7 +146,7 @@ impl Evidence {
         deadline: Instant,
     ) -> Result<(), String>
     where
-        S: Stream<Item = Result<LogLine, SwarmError>> + Unpin,
+        S: Stream<Item = Result<LogLine, EngineError>> + Unpin,
     {
         let dir = self.logs_dir(task, run);
         let text = |error: io::Error| format!("cannot write the log of {source}: {error}");

@@ -39,14 +39,14 @@ fn line(text: &str) -> LogLine {
     }
 }
 
-fn broken() -> SwarmError {
-    SwarmError::Internal {
+fn broken() -> EngineError {
+    EngineError::Internal {
         what: "the log".into(),
         reason: "node away".into(),
     }
 }
 
-async fn keep(evidence: &Evidence, lines: Vec<Result<LogLine, SwarmError>>) -> Result<(), String> {
+async fn keep(evidence: &Evidence, lines: Vec<Result<LogLine, EngineError>>) -> Result<(), String> {
     evidence
         .keep_log((&task(), "run"), MASTER, stream::iter(lines), None, soon())
         .await

@@ -12,7 +12,7 @@ use crate::plan::{
     Scale, carrier as carrier_plan, socket_mount,
 };
 use crate::store::StoreError;
-use crate::swarm::{Node, SwarmError};
+use crate::swarm::{EngineError, Node};
 use atq_node_protocol::order::{Order, Remove};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -172,7 +172,7 @@ async fn remove_volumes(shared: &Shared, bundle: &str, held: Held) -> Vec<String
     let looked = async {
         let manager = shared.swarm.manager().await?;
         let nodes = shared.swarm.nodes().await?;
-        Ok::<_, SwarmError>((manager.node_id, nodes))
+        Ok::<_, EngineError>((manager.node_id, nodes))
     };
     let (own, nodes) = match looked.await {
         Ok(looked) => looked,
@@ -241,10 +241,10 @@ async fn remove_here(shared: &Shared, bundle: &str, held: &Held) -> Vec<String> 
     left
 }
 
-async fn remove_one(shared: &Shared, name: &str, deadline: Deadline) -> Result<(), SwarmError> {
+async fn remove_one(shared: &Shared, name: &str, deadline: Deadline) -> Result<(), EngineError> {
     loop {
         match shared.swarm.remove_volume(name).await {
-            Ok(()) | Err(SwarmError::NotFound { .. }) => return Ok(()),
+            Ok(()) | Err(EngineError::NotFound { .. }) => return Ok(()),
             Err(error) if error.is_temporary() && !deadline.passed() => {
                 tokio::time::sleep(PAUSE).await;
             }

@@ -9,7 +9,7 @@ use super::steps::image_reason::explain_with;
 use super::steps::{create_or_find, judge, of_run};
 use super::wait::Deadline;
 use crate::plan::{Scale, ServicePlan};
-use crate::swarm::{LogQuery, LogStream, Node, Swarm, SwarmError, SwarmTask, TaskState};
+use crate::swarm::{EngineError, LogQuery, LogStream, Node, Swarm, SwarmTask, TaskState};
 use crate::task::exit_code;
 use atq_node_protocol::outcome::CarrierOutcome;
 use futures_util::StreamExt;
@@ -93,7 +93,7 @@ pub async fn carry(
     swarm: &dyn Swarm,
     plan: &ServicePlan,
     deadline: Deadline,
-) -> Result<Vec<Carried>, SwarmError> {
+) -> Result<Vec<Carried>, EngineError> {
     loop {
         let made = patiently(deadline, || create_or_find(swarm, plan, &plan.labels)).await?;
         let ended = until_ended(swarm, plan, &made.id, deadline).await;
@@ -117,7 +117,7 @@ pub async fn carry(
 /// Removes the service, as far as that can be done now; clean-up does the rest.
 async fn remove(swarm: &dyn Swarm, plan: &ServicePlan, id: &str) {
     match swarm.remove_service(id).await {
-        Ok(()) | Err(SwarmError::NotFound { .. }) => {}
+        Ok(()) | Err(EngineError::NotFound { .. }) => {}
         Err(error) => {
             tracing::debug!(service = %plan.name, %error, "a service of carriers is left to clean-up");
         }
@@ -152,7 +152,7 @@ async fn until_ended(
     plan: &ServicePlan,
     id: &str,
     deadline: Deadline,
-) -> Result<Vec<Seen>, SwarmError> {
+) -> Result<Vec<Seen>, EngineError> {
     let begun = Instant::now();
     let mut wanted = BTreeSet::new();
     let mut pause = PAUSE;
@@ -183,7 +183,7 @@ async fn look(
     swarm: &dyn Swarm,
     plan: &ServicePlan,
     id: &str,
-) -> Result<(Vec<SwarmTask>, Vec<Node>), SwarmError> {
+) -> Result<(Vec<SwarmTask>, Vec<Node>), EngineError> {
     let mut tasks = swarm.tasks(&of_run(&plan.labels)).await?;
     tasks.retain(|task| task.service_id == id);
     Ok((tasks, swarm.nodes().await?))
@@ -331,7 +331,7 @@ async fn last_line(swarm: &dyn Swarm, task: &SwarmTask) -> Result<Option<String>
                 last = Some(line.text);
             }
         }
-        Ok::<_, SwarmError>(last)
+        Ok::<_, EngineError>(last)
     };
     match timeout(LOG_PATIENCE, read).await {
         Ok(read) => read.map_err(|error| error.to_string()),
@@ -340,10 +340,10 @@ async fn last_line(swarm: &dyn Swarm, task: &SwarmTask) -> Result<Option<String>
 }
 
 /// Calls Docker until it answers or refuses for good, at most until `deadline`.
-async fn patiently<T, F, Fut>(deadline: Deadline, call: F) -> Result<T, SwarmError>
+async fn patiently<T, F, Fut>(deadline: Deadline, call: F) -> Result<T, EngineError>
 where
     F: Fn() -> Fut,
-    Fut: Future<Output = Result<T, SwarmError>>,
+    Fut: Future<Output = Result<T, EngineError>>,
 {
     loop {
         match call().await {

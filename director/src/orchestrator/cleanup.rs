@@ -8,7 +8,7 @@ use super::run::Run;
 use super::steps::StepResult;
 use super::wait::{Deadline, StepError};
 use crate::plan::Labels;
-use crate::swarm::{Network, Swarm, SwarmError};
+use crate::swarm::{EngineError, Network, Swarm};
 use crate::task::event::Event;
 use futures_util::future::join_all;
 use std::future::Future;
@@ -123,7 +123,7 @@ struct Present {
     elsewhere: bool,
 }
 
-async fn present(swarm: &dyn Swarm, labels: &Labels) -> Result<Present, SwarmError> {
+async fn present(swarm: &dyn Swarm, labels: &Labels) -> Result<Present, EngineError> {
     let mut tasks = swarm.tasks(labels).await?;
     let containers = swarm.containers(labels).await?.len();
     let mut elsewhere = false;
@@ -159,7 +159,7 @@ async fn remove_networks(swarm: &dyn Swarm, labels: &Labels) -> Vec<String> {
     join_all(removals).await.into_iter().flatten().collect()
 }
 
-async fn remove_network(swarm: &dyn Swarm, id: &str) -> Result<(), SwarmError> {
+async fn remove_network(swarm: &dyn Swarm, id: &str) -> Result<(), EngineError> {
     let deadline = Deadline::after(NETWORK_PATIENCE);
     let mut pause = PAUSE;
     loop {
@@ -172,7 +172,7 @@ async fn remove_network(swarm: &dyn Swarm, id: &str) -> Result<(), SwarmError> {
     }
 }
 
-async fn networks_with(swarm: &dyn Swarm, labels: &Labels) -> Result<Vec<Network>, SwarmError> {
+async fn networks_with(swarm: &dyn Swarm, labels: &Labels) -> Result<Vec<Network>, EngineError> {
     let carries = |network: &Network| {
         labels
             .iter()
@@ -201,9 +201,9 @@ async fn remove_volumes(swarm: &dyn Swarm, labels: &Labels) -> Vec<String> {
 }
 
 /// What is not there any more has been removed.
-async fn gone(removal: impl Future<Output = Result<(), SwarmError>>) -> Result<(), SwarmError> {
+async fn gone(removal: impl Future<Output = Result<(), EngineError>>) -> Result<(), EngineError> {
     match removal.await {
-        Err(SwarmError::NotFound { .. }) => Ok(()),
+        Err(EngineError::NotFound { .. }) => Ok(()),
         other => other,
     }
 }
@@ -235,7 +235,7 @@ async fn still_there(swarm: &dyn Swarm, labels: &Labels, problems: Vec<String>) 
             .await?
             .into_iter()
             .map(|volume| format!("volume `{volume}`"));
-        Ok::<Vec<String>, SwarmError>(
+        Ok::<Vec<String>, EngineError>(
             services
                 .chain(networks)
                 .chain(containers)

@@ -3,7 +3,7 @@
 
 use crate::evidence::Source;
 use crate::plan::{Labels, Role, attempt_of};
-use crate::swarm::{Service, Swarm, SwarmError, SwarmTask, role_of};
+use crate::swarm::{EngineError, Service, Swarm, SwarmTask, role_of};
 use crate::task::spec::TaskSpec;
 use std::collections::{HashMap, HashSet};
 
@@ -28,7 +28,7 @@ pub async fn logged(
     swarm: &dyn Swarm,
     labels: &Labels,
     spec: &TaskSpec,
-) -> Result<Vec<Logged>, SwarmError> {
+) -> Result<Vec<Logged>, EngineError> {
     let services: HashMap<String, Service> = swarm
         .services(labels)
         .await?
@@ -53,7 +53,10 @@ pub async fn logged(
 }
 
 /// Ids of the nodes that are down; none when there are no `tasks` to be on them.
-async fn lost_nodes(swarm: &dyn Swarm, tasks: &[SwarmTask]) -> Result<HashSet<String>, SwarmError> {
+async fn lost_nodes(
+    swarm: &dyn Swarm,
+    tasks: &[SwarmTask],
+) -> Result<HashSet<String>, EngineError> {
     if tasks.is_empty() {
         return Ok(HashSet::new());
     }

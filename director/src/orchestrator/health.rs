@@ -1,6 +1,6 @@
 //! Whether Docker can be used, looked at in the background so that no request waits for it.
 
-use crate::swarm::{Manager, Swarm, SwarmError};
+use crate::swarm::{EngineError, Manager, Swarm};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -13,7 +13,7 @@ const FIRST_ANSWER: Duration = Duration::from_secs(5);
 /// What was last seen of Docker. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Health {
-    seen: watch::Receiver<Option<Result<Manager, SwarmError>>>,
+    seen: watch::Receiver<Option<Result<Manager, EngineError>>>,
 }
 
 impl Health {
@@ -39,10 +39,10 @@ impl Health {
     ///
     /// # Errors
     /// What the last look said; also before the first look is over.
-    pub fn usable(&self) -> Result<Manager, SwarmError> {
+    pub fn usable(&self) -> Result<Manager, EngineError> {
         match &*self.seen.borrow() {
             Some(seen) => seen.clone(),
-            None => Err(SwarmError::NotAnsweredYet),
+            None => Err(EngineError::NotAnsweredYet),
         }
     }
 
@@ -50,7 +50,7 @@ impl Health {
     ///
     /// # Errors
     /// What the last look said; also when the first one is not over in time.
-    pub async fn first_answer(&self) -> Result<Manager, SwarmError> {
+    pub async fn first_answer(&self) -> Result<Manager, EngineError> {
         // Too late is told like any other failure.
         let _ = tokio::time::timeout(FIRST_ANSWER, self.first_look()).await;
         self.usable()
@@ -63,7 +63,7 @@ impl Health {
     }
 }
 
-fn report(now: &Result<Manager, SwarmError>) {
+fn report(now: &Result<Manager, EngineError>) {
     match now {
         Ok(manager) => tracing::info!(
             engine = %manager.engine_version, node = %manager.node_address, "Docker Swarm can be used"
@@ -85,7 +85,7 @@ mod tests {
     async fn before_the_first_look_docker_counts_as_away() {
         let fake = FakeSwarm::new();
         let health = Health::watch(Arc::new(fake));
-        assert_eq!(health.usable(), Err(SwarmError::NotAnsweredYet));
+        assert_eq!(health.usable(), Err(EngineError::NotAnsweredYet));
         health.first_look().await;
         assert_eq!(health.usable().unwrap().node_id, "node-1");
     }
@@ -106,7 +106,7 @@ mod tests {
         let fake = FakeSwarm::new();
         let health = Health::watch(Arc::new(fake.clone()));
         health.first_look().await;
-        for error in [SwarmError::NotASwarm, SwarmError::NotManager] {
+        for error in [EngineError::NotASwarm, EngineError::NotManager] {
             fake.unwell(Some(error.clone()));
             sleep(Duration::from_secs(2)).await;
             assert_eq!(health.usable(), Err(error));

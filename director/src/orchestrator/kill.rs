@@ -6,7 +6,7 @@ use super::carrier::{self, Carried};
 use super::run::Run;
 use super::wait::Deadline;
 use crate::plan::{CarrierPlan, Labels, Role, Scale, ServicePlan, socket_mount};
-use crate::swarm::{Container, Manager, Node, Swarm, SwarmError, SwarmTask, role_of};
+use crate::swarm::{Container, EngineError, Manager, Node, Swarm, SwarmTask, role_of};
 use crate::task::state::Step;
 use atq_node_protocol::order::{Kill, Order};
 use futures_util::future::join_all;
@@ -37,7 +37,7 @@ pub async fn on_this_node(swarm: &dyn Swarm, labels: &Labels) {
     let is_tool = |one: &&Container| role_of(&one.labels).is_some_and(|role| ROLES.contains(&role));
     let killed = containers.iter().filter(is_tool).map(|one| async {
         match swarm.kill_container(&one.id).await {
-            Ok(()) | Err(SwarmError::NotFound { .. }) => {}
+            Ok(()) | Err(EngineError::NotFound { .. }) => {}
             Err(error) => tracing::warn!(%error, "a container cannot be killed"),
         }
     });
@@ -67,7 +67,7 @@ pub async fn on_other_nodes(run: &Run) {
                 tracing::warn!(task = %run.spec.name, problem, "containers of a node are not killed; their grace period runs");
             }
         }
-        Err::<_, SwarmError>(error) => {
+        Err::<_, EngineError>(error) => {
             tracing::warn!(task = %run.spec.name, %error, "containers of other nodes are not killed; their grace period runs");
         }
     }

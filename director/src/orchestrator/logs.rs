@@ -4,7 +4,7 @@ use super::{Orchestrator, View, containers};
 use crate::evidence::{KeptLog, Source};
 use crate::plan::{LABEL_RUN, Role};
 use crate::store::StoreError;
-use crate::swarm::{LogLine, LogQuery, SwarmError};
+use crate::swarm::{EngineError, LogLine, LogQuery};
 use crate::task::state::Step;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
@@ -35,7 +35,7 @@ impl LogFilter {
 pub enum LogError {
     /// Docker does not give them.
     #[error(transparent)]
-    Docker(#[from] SwarmError),
+    Docker(#[from] EngineError),
     /// The evidence cannot be read.
     #[error("the kept logs cannot be read: {0}")]
     Evidence(#[from] io::Error),

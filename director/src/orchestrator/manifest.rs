@@ -5,7 +5,7 @@ use super::containers;
 use super::run::Run;
 use crate::bundle::BundleId;
 use crate::evidence::{Observed, SeenBundle, SeenContainer, SeenImage, SeenNode, SeenSettings};
-use crate::swarm::SwarmError;
+use crate::swarm::EngineError;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -49,7 +49,7 @@ fn kept_at(
     (evidence, run.spec.name.clone(), run.state.run.clone())
 }
 
-async fn look(run: &Run, seen: &mut Observed) -> Result<(), SwarmError> {
+async fn look(run: &Run, seen: &mut Observed) -> Result<(), EngineError> {
     look_at_director(run, seen);
     look_at_bundles(run, seen).await;
     look_at_images(run, seen).await?;
@@ -92,7 +92,7 @@ async fn look_at_bundles(run: &Run, seen: &mut Observed) {
 }
 
 /// Each once: what is pulled later under the same name is not what the test began with.
-async fn look_at_images(run: &Run, seen: &mut Observed) -> Result<(), SwarmError> {
+async fn look_at_images(run: &Run, seen: &mut Observed) -> Result<(), EngineError> {
     let discovery = &run.shared.settings.discovery_image;
     for image in [&run.spec.worker.image, &run.spec.master.image, discovery] {
         let known = seen.images.get(image);
@@ -105,7 +105,7 @@ async fn look_at_images(run: &Run, seen: &mut Observed) -> Result<(), SwarmError
     Ok(())
 }
 
-async fn look_at_containers(run: &Run, seen: &mut Observed) -> Result<(), SwarmError> {
+async fn look_at_containers(run: &Run, seen: &mut Observed) -> Result<(), EngineError> {
     let swarm = &*run.shared.swarm;
     let network = run.state.network.as_deref().unwrap_or_default();
     for logged in containers::logged(swarm, &run.labels(), &run.spec).await? {

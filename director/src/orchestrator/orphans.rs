@@ -9,7 +9,7 @@ use super::{Orchestrator, Shared};
 use crate::plan::volumes::LABEL_BUNDLE;
 use crate::plan::{LABEL_DIRECTOR, LABEL_PLACE, LABEL_RUN, LABEL_TASK, Labels};
 use crate::store::{KnownRuns, StoreError};
-use crate::swarm::{Kind, Object, SwarmError};
+use crate::swarm::{EngineError, Kind, Object};
 use futures_util::stream::{self, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -38,7 +38,7 @@ pub enum Orphans {
 #[derive(Debug, Error)]
 enum LookError {
     #[error(transparent)]
-    Docker(#[from] SwarmError),
+    Docker(#[from] EngineError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -4,7 +4,7 @@ use super::{Orchestrator, View};
 use crate::bundle::BundleStore;
 use crate::plan::LABEL_PREFIX;
 use crate::store::{StoreError, Stored};
-use crate::swarm::{Network, SwarmError};
+use crate::swarm::{EngineError, Network};
 use crate::task::event::{Event, Record};
 use crate::task::spec::{Delivery, Fault, Surroundings, TaskName, TaskSpec};
 use crate::task::terms::Terms;
@@ -60,7 +60,7 @@ pub enum SubmitError {
     },
     /// Docker cannot be used.
     #[error(transparent)]
-    Docker(#[from] SwarmError),
+    Docker(#[from] EngineError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -186,7 +186,7 @@ impl Orchestrator {
         }
         let asked = tokio::time::timeout(NETWORKS_PATIENCE, self.shared.swarm.networks()).await;
         let networks = asked.unwrap_or_else(|_| {
-            Err(SwarmError::TimedOut {
+            Err(EngineError::TimedOut {
                 what: "the list of networks".into(),
                 seconds: NETWORKS_PATIENCE.as_secs(),
             })

@@ -2,7 +2,7 @@
 
 use super::run::Run;
 use super::{Steering, advice};
-use crate::swarm::SwarmError;
+use crate::swarm::EngineError;
 use crate::task::event::{Failure, FailureCode, TASK_ID};
 use crate::task::state::Step;
 use std::future::Future;
@@ -122,7 +122,7 @@ impl Run {
     pub async fn docker<T, F, Fut>(&mut self, deadline: Deadline, call: F) -> Result<T, StepError>
     where
         F: Fn() -> Fut,
-        Fut: Future<Output = Result<T, SwarmError>>,
+        Fut: Future<Output = Result<T, EngineError>>,
     {
         let mut pause = FIRST_PAUSE;
         loop {
@@ -169,7 +169,7 @@ impl Run {
     }
 
     /// The failure that an error of Docker means.
-    pub fn docker_failed(&self, error: &SwarmError) -> StepError {
+    pub fn docker_failed(&self, error: &EngineError) -> StepError {
         match error.is_temporary() {
             true => self.failed(
                 FailureCode::DockerUnavailable,

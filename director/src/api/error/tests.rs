@@ -86,8 +86,8 @@ fn requests() -> Vec<(ApiError, u16, &'static str)> {
         .collect()
 }
 
-fn dockers() -> Vec<(SwarmError, &'static str)> {
-    use SwarmError as E;
+fn dockers() -> Vec<(EngineError, &'static str)> {
+    use EngineError as E;
     let (what, reason) = (text, text);
     vec![
         (E::NotFound { what: what() }, "docker_object_gone"),

@@ -6,7 +6,7 @@ use super::{Following, Lines};
 use crate::evidence::Source;
 use crate::orchestrator::logs::LogError;
 use crate::orchestrator::wait::Deadline;
-use crate::swarm::{LogLine, LogQuery, LogStream, SwarmError};
+use crate::swarm::{EngineError, LogLine, LogQuery, LogStream};
 use futures_util::StreamExt;
 use std::collections::VecDeque;
 use std::io;
@@ -115,7 +115,7 @@ impl Reader<'_> {
     }
 
     /// The last lines may have begun among several of one time.
-    async fn find_the_place(&mut self, task: &str) -> Result<(), SwarmError> {
+    async fn find_the_place(&mut self, task: &str) -> Result<(), EngineError> {
         let Some(floor) = self.place.floor() else {
             return Ok(());
         };
@@ -184,7 +184,7 @@ impl Reader<'_> {
         task: &str,
         query: LogQuery,
         is_wanted: bool,
-    ) -> Result<(), SwarmError> {
+    ) -> Result<(), EngineError> {
         let swarm = &self.following.it.shared.swarm;
         let mut log = swarm.task_logs(task, self.container.tty, query).await?;
         self.place.begin_again();
@@ -247,7 +247,7 @@ impl Reader<'_> {
         let _ = self.lines.send(Ok((self.source, line))).await;
     }
 
-    fn complain(&self, error: &SwarmError) {
+    fn complain(&self, error: &EngineError) {
         let task = &self.following.view.spec.name;
         tracing::debug!(%task, source = %self.source, %error, "a log broke off; taking it up again");
     }

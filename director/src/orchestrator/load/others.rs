@@ -6,7 +6,7 @@ use crate::orchestrator::run::Run;
 use crate::orchestrator::steps::collectors::url_for_nodes;
 use crate::orchestrator::steps::create_or_find;
 use crate::plan::{CarrierPlan, Role, RunPlan, Scale, ServicePlan, socket_mount};
-use crate::swarm::{Manager, Swarm, SwarmError};
+use crate::swarm::{EngineError, Manager, Swarm};
 use crate::task::spec::TaskSpec;
 use atq_node_protocol::order::{Order, Watch};
 use std::collections::BTreeSet;
@@ -74,7 +74,7 @@ impl Others {
             return;
         };
         match swarm.remove_service(&service).await {
-            Ok(()) | Err(SwarmError::NotFound { .. }) => {}
+            Ok(()) | Err(EngineError::NotFound { .. }) => {}
             Err(error) => {
                 tracing::debug!(task = %self.spec.name, %error, "the watchers are removed later")
             }

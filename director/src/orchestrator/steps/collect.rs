@@ -7,7 +7,7 @@ use crate::orchestrator::containers::{self, Logged};
 use crate::orchestrator::run::Run;
 use crate::orchestrator::wait::Deadline;
 use crate::plan::Role;
-use crate::swarm::{LogQuery, SwarmError};
+use crate::swarm::{EngineError, LogQuery};
 use crate::task::event::{Event, FailureCode};
 use crate::task::state::{LostWorker, Outcome};
 use futures_util::future::BoxFuture;
@@ -150,7 +150,7 @@ async fn wanted(run: &Run, deadline: Deadline) -> Result<(Vec<Logged>, Option<i6
             let masters = of_service(&tasks, run.state.master.as_deref());
             let exit_code = judge::end(&masters, run.spec.master.replicas).flatten();
             let logged = containers::logged(swarm, &run.labels(), &run.spec).await?;
-            Ok::<_, SwarmError>((logged, exit_code))
+            Ok::<_, EngineError>((logged, exit_code))
         };
         match looked.await {
             Ok(wanted) => return Ok(wanted),
@@ -195,7 +195,7 @@ pub fn last_lines<'a>(
     task: &'a str,
     tty: bool,
     count: u32,
-) -> BoxFuture<'a, Result<LogLines, SwarmError>> {
+) -> BoxFuture<'a, Result<LogLines, EngineError>> {
     let query = LogQuery {
         tail: Some(count),
         ..LogQuery::default()

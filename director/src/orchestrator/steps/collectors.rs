@@ -11,7 +11,7 @@ use crate::orchestrator::intake::Intake;
 use crate::orchestrator::run::Run;
 use crate::orchestrator::wait::Deadline;
 use crate::plan::{CarrierPlan, Role, Scale, ServicePlan, socket_mount};
-use crate::swarm::{Manager, SwarmError, role_of};
+use crate::swarm::{EngineError, Manager, role_of};
 use crate::task::state::Step;
 use atq_node_protocol::order::{Collect, Container, Order};
 use futures_util::future::join_all;
@@ -89,7 +89,7 @@ async fn remove_old(run: &Run) {
             continue;
         }
         match run.shared.swarm.remove_service(&service.id).await {
-            Ok(()) | Err(SwarmError::NotFound { .. }) => {}
+            Ok(()) | Err(EngineError::NotFound { .. }) => {}
             Err(error) => {
                 tracing::debug!(task = %run.spec.name, %error, "an old collector is left to clean-up");
             }

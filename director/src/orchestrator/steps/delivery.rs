@@ -9,7 +9,7 @@ use crate::orchestrator::run::Run;
 use crate::orchestrator::wait::{Deadline, StepError, interrupted};
 use crate::plan::volumes::{Errand, is_bundle};
 use crate::plan::{CarrierPlan, Role, Scale, ServicePlan};
-use crate::swarm::{Node, SwarmError};
+use crate::swarm::{EngineError, Node};
 use crate::task::event::{Event, FailureCode, NodeDelivery};
 use atq_node_protocol::order::{ArchiveLimits, Fetch, Order};
 use futures_util::future::join_all;
@@ -227,7 +227,7 @@ async fn carry(
         () = interrupted(&mut run.wishes) => return Err(StepError::Interrupted),
         carried = all => carried,
     };
-    let carried: Result<Vec<_>, SwarmError> = carried.into_iter().collect();
+    let carried: Result<Vec<_>, EngineError> = carried.into_iter().collect();
     carried.map_err(|error| run.docker_failed(&error))
 }
 

@@ -5,7 +5,7 @@ use super::{StepResult, ensure_service, judge, look_up, network, of_service, tas
 use crate::orchestrator::run::Run;
 use crate::orchestrator::wait::{Deadline, StepError};
 use crate::plan::Role;
-use crate::swarm::{SwarmError, TaskState};
+use crate::swarm::{EngineError, TaskState};
 use crate::task::event::{Event, FailureCode};
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,7 +103,7 @@ async fn remove(run: &mut Run, service: &str, deadline: Deadline) -> Result<(), 
     let swarm = Arc::clone(&run.shared.swarm);
     run.docker(deadline, || async {
         match swarm.remove_service(service).await {
-            Err(SwarmError::NotFound { .. }) => Ok(()),
+            Err(EngineError::NotFound { .. }) => Ok(()),
             other => other,
         }
     })

@@ -26,7 +26,7 @@ use super::manifest;
 use super::run::Run;
 use super::wait::{Deadline, StepError, interrupted};
 use crate::plan::{LABEL_DIRECTOR, LABEL_RUN, Labels, ServicePlan};
-use crate::swarm::{Swarm, SwarmError, SwarmTask};
+use crate::swarm::{EngineError, Swarm, SwarmTask};
 use crate::task::event::Event;
 use crate::task::machine;
 use crate::task::state::Step;
@@ -129,10 +129,10 @@ pub(super) async fn create_or_find(
     swarm: &dyn Swarm,
     plan: &ServicePlan,
     ours: &Labels,
-) -> Result<Made, SwarmError> {
+) -> Result<Made, EngineError> {
     let made = |id, earlier| Made { id, earlier };
     let (what, reason) = match swarm.create_service(plan).await {
-        Err(SwarmError::Conflict { what, reason }) => (what, reason),
+        Err(EngineError::Conflict { what, reason }) => (what, reason),
         other => return other.map(|id| made(id, false)),
     };
     let services = swarm.services(&Labels::new()).await?;
@@ -141,9 +141,9 @@ pub(super) async fn create_or_find(
         .find(|service| service.name == plan.name)
     {
         Some(service) if is_ours(&service.labels, ours) => Ok(made(service.id, true)),
-        Some(_) => Err(SwarmError::Conflict { what, reason }),
+        Some(_) => Err(EngineError::Conflict { what, reason }),
         // A name is free again only a moment after its service was removed.
-        None => Err(SwarmError::InUse { what, reason }),
+        None => Err(EngineError::InUse { what, reason }),
     }
 }
 

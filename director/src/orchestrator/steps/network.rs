@@ -4,7 +4,7 @@ use super::{StepResult, is_ours};
 use crate::orchestrator::run::Run;
 use crate::orchestrator::wait::{Deadline, StepError};
 use crate::plan::{Labels, NetworkPlan, prefix_for};
-use crate::swarm::{Swarm, SwarmError};
+use crate::swarm::{EngineError, Swarm};
 use crate::task::event::{Event, FailureCode};
 use ipnet::Ipv4Net;
 use std::sync::Arc;
@@ -69,9 +69,9 @@ async fn create_or_find(
     swarm: &dyn Swarm,
     plan: &NetworkPlan,
     ours: &Labels,
-) -> Result<String, SwarmError> {
+) -> Result<String, EngineError> {
     let (what, reason) = match swarm.create_network(plan).await {
-        Err(SwarmError::Conflict { what, reason }) => (what, reason),
+        Err(EngineError::Conflict { what, reason }) => (what, reason),
         other => return other,
     };
     let networks = swarm.networks().await?;
@@ -80,8 +80,8 @@ async fn create_or_find(
         .find(|network| network.name == plan.name)
     {
         Some(network) if is_ours(&network.labels, ours) => Ok(network.id),
-        Some(_) => Err(SwarmError::Conflict { what, reason }),
+        Some(_) => Err(EngineError::Conflict { what, reason }),
         // A name is free again only a moment after its network was removed.
-        None => Err(SwarmError::InUse { what, reason }),
+        None => Err(EngineError::InUse { what, reason }),
     }
 }

@@ -9,7 +9,7 @@ use crate::orchestrator::containers::Logged;
 use crate::orchestrator::intake::Intake;
 use crate::orchestrator::run::Run;
 use crate::plan::{RESULTS_TARGET, keeps_results};
-use crate::swarm::{Manager, SwarmError};
+use crate::swarm::{EngineError, Manager};
 use crate::task::event::ResultsSeen;
 use crate::task::state::Step;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -101,7 +101,7 @@ async fn by_node(run: &Run, wanted: Vec<Logged>, intake: &Arc<Intake>) -> Vec<St
     missing
 }
 
-async fn managers_node(run: &Run, intake: &Intake) -> Result<Manager, SwarmError> {
+async fn managers_node(run: &Run, intake: &Intake) -> Result<Manager, EngineError> {
     loop {
         match run.shared.swarm.manager().await {
             Ok(manager) => return Ok(manager),

@@ -4,7 +4,7 @@ use super::judge;
 use super::{StepResult, of_service};
 use crate::orchestrator::run::Run;
 use crate::orchestrator::wait::StepError;
-use crate::swarm::{SwarmError, SwarmTask};
+use crate::swarm::{EngineError, SwarmTask};
 use crate::task::event::{Event, FailureCode};
 use crate::task::spec::OnWorkerLoss;
 use std::time::Duration;
@@ -65,7 +65,7 @@ async fn remove_sidecar(run: &Run) {
         return;
     };
     match run.shared.swarm.remove_service(service).await {
-        Ok(()) | Err(SwarmError::NotFound { .. }) => {}
+        Ok(()) | Err(EngineError::NotFound { .. }) => {}
         Err(error) => tracing::warn!(task = %run.spec.name, %error, "the sidecar is removed later"),
     }
 }
@@ -136,7 +136,7 @@ async fn give_up_on_master(
     Err(run.failed(FailureCode::MasterLost, words, ""))
 }
 
-fn give_up_on_docker(run: &Run, error: &SwarmError, since: Instant) -> Result<(), StepError> {
+fn give_up_on_docker(run: &Run, error: &EngineError, since: Instant) -> Result<(), StepError> {
     let patience = run.shared.settings.docker_patience;
     if since.elapsed() < patience {
         tracing::debug!(task = %run.spec.name, %error, "Docker is away; the test may still run");

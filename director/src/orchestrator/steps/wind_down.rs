@@ -6,7 +6,7 @@ use super::{collect, of_service};
 use crate::orchestrator::kill;
 use crate::orchestrator::run::Run;
 use crate::orchestrator::wait::{Deadline, StepError};
-use crate::swarm::{SwarmError, SwarmTask, TaskState};
+use crate::swarm::{EngineError, SwarmTask, TaskState};
 use crate::task::event::Event;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -108,9 +108,9 @@ async fn end(run: &mut Run, service: &str, grace: Duration) -> Result<(), StepEr
 }
 
 /// Whether there is nothing more to tell; the error is one for good.
-async fn tell(run: &Run, service: &str) -> Result<bool, SwarmError> {
+async fn tell(run: &Run, service: &str) -> Result<bool, EngineError> {
     match run.shared.swarm.end_service(service).await {
-        Ok(()) | Err(SwarmError::NotFound { .. }) => Ok(true),
+        Ok(()) | Err(EngineError::NotFound { .. }) => Ok(true),
         Err(error) if error.is_temporary() => {
             tracing::debug!(task = %run.spec.name, %error, "cannot tell containers to end; trying again");
             Ok(false)
@@ -129,7 +129,7 @@ async fn may_start(run: &Run, service: &str) -> bool {
 }
 
 /// How many containers of `service` still run, on nodes that can be heard of.
-async fn still_running(run: &Run, service: &str) -> Result<usize, SwarmError> {
+async fn still_running(run: &Run, service: &str) -> Result<usize, EngineError> {
     let tasks = run.shared.swarm.tasks(&run.labels()).await?;
     let tasks = of_service(&tasks, Some(service));
     let started =

@@ -4,7 +4,7 @@
 use super::stage::{Director, Stage, name, task, with_bundle};
 use crate::orchestrator::wishes;
 use crate::plan::Role;
-use crate::swarm::SwarmError;
+use crate::swarm::EngineError;
 use crate::task::state::Outcome;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -98,8 +98,8 @@ fn stage(task: &Value, faults: &[(usize, Fault)], lost_worker: Option<u64>) -> S
         .ends_when_told(&["bye"], Duration::from_secs(2), 143);
     for (call, fault) in faults {
         let (host, reason) = ("unix:///fake.sock".to_owned(), "reset".to_owned());
-        let away = SwarmError::Unavailable { host, reason };
-        let refused = SwarmError::Rejected {
+        let away = EngineError::Unavailable { host, reason };
+        let refused = EngineError::Rejected {
             what: "the call".into(),
             reason: "because".into(),
         };

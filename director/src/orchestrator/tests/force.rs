@@ -3,7 +3,7 @@
 use super::stage::{CARRIER, Director, Stage, name, simple};
 use crate::orchestrator::wishes::Ending;
 use crate::plan::Role;
-use crate::swarm::SwarmError;
+use crate::swarm::EngineError;
 use crate::task::event::Event;
 use crate::task::spec::TaskName;
 use crate::task::state::{Outcome, State, Step};
@@ -152,7 +152,7 @@ fn what_clean_up_has_left_at_the_end_is_deleted_by_force_too() {
     let reason = "not today".to_owned();
     stage
         .fake
-        .refuse("end_service", SwarmError::Rejected { what, reason });
+        .refuse("end_service", EngineError::Rejected { what, reason });
     stage.life(|director| async move {
         let name = running(&director).await;
         director.it.stop(&name).await.unwrap();

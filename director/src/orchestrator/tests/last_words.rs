@@ -5,7 +5,7 @@ use crate::evidence::Source;
 use crate::orchestrator::logs::LogFilter;
 use crate::orchestrator::wishes::WishError;
 use crate::plan::Role;
-use crate::swarm::SwarmError;
+use crate::swarm::EngineError;
 use crate::task::spec::TaskName;
 use crate::task::state::{Outcome, State, Step};
 use futures_util::TryStreamExt;
@@ -142,7 +142,7 @@ fn an_end_that_docker_refuses_is_not_waited_for() {
     let what = "the end of a service".to_owned();
     stage
         .fake
-        .refuse("end_service", SwarmError::Rejected { what, reason });
+        .refuse("end_service", EngineError::Rejected { what, reason });
     stage.life(|director| async move {
         let state = stopped_while_it_runs(&director, Some(600)).await;
         assert!(state.timings[&Step::Collect] < 5_000, "{:?}", state.timings);

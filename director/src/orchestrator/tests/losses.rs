@@ -3,7 +3,7 @@
 use super::stage::{Stage, simple, task};
 use crate::plan::{Labels, Role};
 use crate::swarm::fake::PortCall;
-use crate::swarm::{Swarm, SwarmError};
+use crate::swarm::{EngineError, Swarm};
 use crate::task::event::{Event, FailureCode};
 use crate::task::state::{Outcome, Step};
 use insta::assert_snapshot;
@@ -46,9 +46,9 @@ fn a_manager_that_says_for_a_moment_that_it_is_none_is_waited_for() {
         Step::Running,
     ];
     for (error, step) in steps
-        .map(|step| (SwarmError::NotASwarm, step))
+        .map(|step| (EngineError::NotASwarm, step))
         .into_iter()
-        .chain([(SwarmError::NotManager, Step::Resolve)])
+        .chain([(EngineError::NotManager, Step::Resolve)])
     {
         let stage = Stage::new();
         stage.life(|director| async move {

@@ -7,7 +7,7 @@ use crate::orchestrator::wishes::WishError;
 use crate::plan::{LABEL_DIRECTOR, LABEL_PLACE, LABEL_RUN, LABEL_TASK, Labels};
 use crate::store::{KnownRuns, StoreError};
 use crate::swarm::fake::Leftovers;
-use crate::swarm::{Kind, Object, SwarmError};
+use crate::swarm::{EngineError, Kind, Object};
 use crate::task::state::{Outcome, Step};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -225,7 +225,7 @@ fn a_removal_that_fails_at_any_call_is_tried_again() {
         let stage = with_a_lost_task();
         let calls = stage.fake.calls().len();
         let fails_at = calls + cases + 1;
-        let error = SwarmError::Internal {
+        let error = EngineError::Internal {
             what: "a call".into(),
             reason: "unlucky".into(),
         };

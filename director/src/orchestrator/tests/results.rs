@@ -4,7 +4,7 @@
 use super::stage::{CARRIER, Director, Stage, simple};
 use crate::evidence::results::KeptResults;
 use crate::plan::{Role, carrier_token};
-use crate::swarm::{Swarm, SwarmError};
+use crate::swarm::{EngineError, Swarm};
 use crate::task::event::{Event, ResultsSeen};
 use crate::task::spec::TaskName;
 use crate::task::state::{Outcome, State, Step};
@@ -241,7 +241,7 @@ fn results_beyond_the_limit_are_cut_off_and_named() {
 fn what_docker_refuses_is_named() {
     let stage = stage();
     let what = "container `x`".to_owned();
-    stage.fake.refuse("archive", SwarmError::NotFound { what });
+    stage.fake.refuse("archive", EngineError::NotFound { what });
     stage.life(|director| async move {
         let name = director.accepted(&simple("refused")).await;
         assert_eq!(director.ended(&name).await.outcome, Some(Outcome::Finished));

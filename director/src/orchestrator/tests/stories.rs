@@ -5,7 +5,7 @@ use crate::evidence::Source;
 use crate::orchestrator::logs::LogFilter;
 use crate::orchestrator::submit::SubmitError;
 use crate::plan::Role;
-use crate::swarm::SwarmError;
+use crate::swarm::EngineError;
 use crate::task::event::Event;
 use crate::task::state::{Outcome, Step};
 use futures_util::TryStreamExt;
@@ -402,7 +402,10 @@ fn nothing_is_taken_while_docker_is_down_and_a_queued_task_survives_it() {
     stage.life(|director| async move {
         let refused = director.submit(&task()).await.unwrap_err();
         assert!(
-            matches!(refused, SubmitError::Docker(SwarmError::Unavailable { .. })),
+            matches!(
+                refused,
+                SubmitError::Docker(EngineError::Unavailable { .. })
+            ),
             "{refused}"
         );
         assert!(director.listed().await.is_empty());

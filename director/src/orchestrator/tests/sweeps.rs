@@ -4,7 +4,7 @@
 use super::stage::{Director, Stage, name, task, with_bundle};
 use crate::orchestrator::wishes::Ending;
 use crate::store::testing::CrashPoint;
-use crate::swarm::SwarmError;
+use crate::swarm::EngineError;
 use crate::task::state::{Outcome, Step};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -53,22 +53,22 @@ fn undisturbed(task: &Value) -> (usize, u64) {
     (stage.fake.calls().len(), seq)
 }
 
-fn away() -> SwarmError {
-    SwarmError::Unavailable {
+fn away() -> EngineError {
+    EngineError::Unavailable {
         host: "unix:///fake.sock".into(),
         reason: "connection reset".into(),
     }
 }
 
-fn slow() -> SwarmError {
-    SwarmError::TimedOut {
+fn slow() -> EngineError {
+    EngineError::TimedOut {
         what: "the call".into(),
         seconds: 30,
     }
 }
 
-fn refused() -> SwarmError {
-    SwarmError::Rejected {
+fn refused() -> EngineError {
+    EngineError::Rejected {
         what: "the call".into(),
         reason: "because".into(),
     }

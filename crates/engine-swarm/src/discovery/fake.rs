@@ -1,0 +1,200 @@
+//! A sidecar that answers from a [`FakeSwarm`]: it is there when its service runs, and knows the
+//! names of its own network only.
+
+use super::{Discovery, DiscoveryError, Probe, Probed};
+use crate::fake::FakeSwarm;
+use crate::plan::{DISCOVERY_TOKEN_VARIABLE, ServicePlan};
+use async_trait::async_trait;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// Time between two looks at the names.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// All sidecars of a fake Swarm; clones are the same.
+#[derive(Debug, Clone)]
+pub struct FakeDiscovery {
+    swarm: FakeSwarm,
+    deaf: Arc<AtomicBool>,
+    hidden: Arc<Mutex<Vec<Ipv4Addr>>>,
+    probes: Arc<Mutex<Probes>>,
+}
+
+/// What the workers do when they are probed.
+#[derive(Debug, Default)]
+struct Probes {
+    unready: BTreeMap<Ipv4Addr, String>,
+    /// Questions still to come in which nobody is ready.
+    warming: usize,
+    asked: Vec<(Probe, Vec<Ipv4Addr>)>,
+}
+
+impl Probes {
+    /// Writes a question down; whether everybody is still starting while it is answered.
+    fn ask(&mut self, probe: &Probe, addresses: &[Ipv4Addr]) -> bool {
+        self.asked.push((probe.clone(), addresses.to_vec()));
+        let warming = self.warming > 0;
+        self.warming = self.warming.saturating_sub(1);
+        warming
+    }
+
+    fn outcome(&self, address: Ipv4Addr, warming: bool) -> Probed {
+        let told = self.unready.get(&address).cloned();
+        let reason = told.or_else(|| warming.then(|| "connection refused".to_owned()));
+        Probed { address, reason }
+    }
+
+    /// In no time nothing is tried.
+    fn untried(address: &Ipv4Addr) -> Probed {
+        Probed {
+            address: *address,
+            reason: Some("not tried before the time was up".to_owned()),
+        }
+    }
+}
+
+impl FakeDiscovery {
+    /// Sidecars on `swarm`.
+    pub fn new(swarm: FakeSwarm) -> Self {
+        Self {
+            swarm,
+            deaf: Arc::default(),
+            hidden: Arc::default(),
+            probes: Arc::default(),
+        }
+    }
+
+    /// From here on no sidecar answers, or all do again.
+    pub fn deaf(&self, deaf: bool) {
+        self.deaf.store(deaf, Ordering::Relaxed);
+    }
+
+    /// Addresses that DNS never tells, whatever Swarm says.
+    pub fn hide(&self, addresses: Vec<Ipv4Addr>) {
+        *self.hidden.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+
+    /// From here on these addresses, and no others, fail every probe, each for its reason. Probes
+    /// under way hear of it too.
+    pub fn unready(&self, reasons: &[(Ipv4Addr, &str)]) {
+        let reasons = reasons.iter();
+        self.probes().unready = reasons
+            .map(|(address, reason)| (*address, (*reason).to_owned()))
+            .collect();
+    }
+
+    /// In the next `questions` probes every address refuses connections, for all the time that the
+    /// probe may take; the one after that finds all of them ready.
+    pub fn warm_up(&self, questions: usize) {
+        self.probes().warming = questions;
+    }
+
+    /// What was probed so far, and at which addresses, in the order of the questions.
+    pub fn probed(&self) -> Vec<(Probe, Vec<Ipv4Addr>)> {
+        self.probes().asked.clone()
+    }
+
+    fn probes(&self) -> MutexGuard<'_, Probes> {
+        self.probes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The service whose sidecar is at `endpoint`.
+    fn listener(&self, endpoint: &str) -> Result<ServicePlan, DiscoveryError> {
+        let port = endpoint
+            .rsplit(':')
+            .next()
+            .and_then(|port| port.parse().ok());
+        let plan = port.and_then(|port| self.swarm.listener(port));
+        plan.filter(|_| !self.deaf.load(Ordering::Relaxed))
+            .ok_or_else(|| failed(endpoint, "does not answer: connection refused"))
+    }
+
+    /// The network of the sidecar at `endpoint`, which must have this token.
+    fn network(&self, endpoint: &str, token: &str) -> Result<String, DiscoveryError> {
+        let plan = self.listener(endpoint)?;
+        let guard = format!("{DISCOVERY_TOKEN_VARIABLE}={token}");
+        plan.networks
+            .first()
+            .filter(|_| plan.environment.contains(&guard))
+            .map(|join| join.network.clone())
+            .ok_or_else(|| failed(endpoint, "answered 401 Unauthorized; expected 200 or 204"))
+    }
+
+    fn look_up(&self, name: &str, network: &str) -> Vec<Ipv4Addr> {
+        let hidden = self.hidden.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = self.swarm.addresses_of(name, network);
+        addresses.retain(|address| !hidden.contains(address));
+        addresses
+    }
+}
+
+fn failed(endpoint: &str, reason: &str) -> DiscoveryError {
+    DiscoveryError {
+        endpoint: endpoint.to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+#[async_trait]
+impl Discovery for FakeDiscovery {
+    async fn health(&self, endpoint: &str) -> Result<(), DiscoveryError> {
+        self.listener(endpoint).map(|_| ())
+    }
+
+    async fn addresses(
+        &self,
+        endpoint: &str,
+        token: &str,
+        name: &str,
+        replicas: u32,
+        timeout: Duration,
+    ) -> Result<Vec<Ipv4Addr>, DiscoveryError> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let network = self.network(endpoint, token)?;
+            let found = self.look_up(name, &network);
+            let enough = found.len() as u64 >= u64::from(replicas);
+            if enough || Instant::now() >= deadline {
+                return Ok(found);
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    async fn probe(
+        &self,
+        endpoint: &str,
+        token: &str,
+        addresses: &[Ipv4Addr],
+        probe: &Probe,
+        timeout: Duration,
+    ) -> Result<Vec<Probed>, DiscoveryError> {
+        let deadline = Instant::now() + timeout;
+        self.network(endpoint, token)?;
+        let warming = self.probes().ask(probe, addresses);
+        if timeout.is_zero() {
+            return Ok(addresses.iter().map(Probes::untried).collect());
+        }
+        loop {
+            self.network(endpoint, token)?;
+            let outcomes: Vec<_> = {
+                let probes = self.probes();
+                let each = addresses.iter();
+                each.map(|address| probes.outcome(*address, warming))
+                    .collect()
+            };
+            let ready = outcomes.iter().all(|one| one.reason.is_none());
+            if ready || Instant::now() >= deadline {
+                return Ok(outcomes);
+            }
+            sleep(LOOK).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,406 @@
+//! The real Swarm, over the Docker API.
+//!
+//! bollard makes the calls, but for these, which go over the same address:
+//!
+//! * The list of Swarm tasks: bollard's Swarm task has no addresses.
+//! * The log of a Swarm task: bollard takes a line for complete at its `\n`, and searches all that it
+//!   has again each time more comes. A program that draws its progress on a terminal writes one
+//!   endless line, and would take memory without bound and time that grows with the square of it.
+//!   bollard also hands out a frame with an error of Docker's, of type 3, as the text of a terminal,
+//!   its header included and cut where the length happens to have a byte that is a `\n`.
+//! * Archives and figures of a container: bollard gives a stream that borrows its client, and one that
+//!   has to be taken apart again to see whether the call was refused.
+//!
+//! bollard writes whole requests, passwords included, to the debug log: [`crate::logging`] holds it
+//! at `info`.
+
+mod address;
+mod answer;
+mod archive;
+mod body;
+mod client;
+mod error;
+mod logs;
+mod registry;
+
+use self::address::Address;
+use self::answer::{StatsAnswer, TaskAnswer};
+use self::client::{Call, Client, broken};
+use super::{
+    Container, CpuUsage, EngineError, ImageDigests, JoinTokens, LogLine, LogQuery, Manager,
+    Network, Node, Object, Service, Swarm, SwarmTask, with_tag,
+};
+use crate::plan::{Labels, NetworkPlan, ServicePlan};
+use crate::registry::Credentials;
+use async_trait::async_trait;
+use bollard::Docker;
+use bollard::errors::Error;
+use bollard::query_parameters::{
+    CreateImageOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
+    ListServicesOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptions,
+    UpdateServiceOptionsBuilder,
+};
+use futures_util::stream::{BoxStream, TryStreamExt};
+use serde_json::json;
+use std::collections::HashMap;
+use std::fmt;
+use std::future::{Future, ready};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::bytes::Bytes;
+
+/// Deadline of [`Swarm::manager`], which answers whether Docker is there at all.
+const PROBE: Duration = Duration::from_secs(2);
+/// Deadline of a whole pull.
+const PULL: Duration = Duration::from_secs(15 * 60);
+
+/// A Docker Engine that is a manager of a Swarm.
+#[derive(Clone)]
+pub struct DockerSwarm {
+    client: Arc<Client>,
+    registries: Arc<Credentials>,
+}
+
+impl fmt::Debug for DockerSwarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DockerSwarm").finish_non_exhaustive()
+    }
+}
+
+impl DockerSwarm {
+    /// A client for the Engine at `host` (`unix://`, `tcp://`, `http://`, `https://`), else at
+    /// `DOCKER_HOST`, else at the local socket. `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH` mean what
+    /// they mean to the docker command. Nothing is sent: Docker need not be up. Images are asked for
+    /// without credentials.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`] when the address or the certificates cannot be understood.
+    pub fn connect(host: Option<&str>) -> Result<Self, EngineError> {
+        Ok(Self {
+            client: Arc::new(Client::new(Address::find(host)?)),
+            registries: Arc::new(Credentials::none()),
+        })
+    }
+
+    /// The same with credentials for the registries of images.
+    pub fn with_credentials(self, credentials: Credentials) -> Self {
+        Self {
+            registries: Arc::new(credentials),
+            ..self
+        }
+    }
+
+    async fn read<T, F>(
+        &self,
+        object: &str,
+        request: impl Fn(Docker) -> F,
+    ) -> Result<T, EngineError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        self.client.ask(&Call::read(object), request).await
+    }
+
+    async fn has_image(&self, image: &str) -> Result<bool, EngineError> {
+        Ok(self.image_digests(image).await?.is_some())
+    }
+}
+
+/// Runs a change to its end, also when the caller goes away: a task that is stopped while its
+/// service is being created must be able to find that service afterwards.
+async fn to_the_end<T: Send + 'static>(
+    change: impl Future<Output = Result<T, EngineError>> + Send + 'static,
+) -> Result<T, EngineError> {
+    let ended = tokio::spawn(change).await;
+    ended.unwrap_or_else(|error| {
+        Err(EngineError::Internal {
+            what: "a change".to_owned(),
+            reason: error.to_string(),
+        })
+    })
+}
+
+/// Docker's filter for objects that carry all of `labels`.
+fn carrying(labels: &Labels) -> HashMap<&'static str, Vec<String>> {
+    let pairs = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    HashMap::from([("label", pairs)])
+}
+
+/// Docker's filter for objects that have the label `key`.
+fn having(key: &str) -> HashMap<&'static str, Vec<String>> {
+    HashMap::from([("label", vec![key.to_owned()])])
+}
+
+/// In our words.
+fn all<A, T: From<A>>(answers: Vec<A>) -> Vec<T> {
+    answers.into_iter().map(T::from).collect()
+}
+
+/// Tries to end a service whose version changes between the look and the update.
+const END_TRIES: u32 = 5;
+
+async fn end_once(docker: &Docker, id: &str) -> Result<(), bollard::errors::Error> {
+    let service = docker.inspect_service(id, None).await?;
+    let version = service.version.and_then(|version| version.index);
+    let options = UpdateServiceOptionsBuilder::default()
+        .version(i32::try_from(version.unwrap_or_default()).unwrap_or_default());
+    let spec = body::ended(service.spec.unwrap_or_default());
+    docker
+        .update_service(id, spec, options.build(), None)
+        .await
+        .map(drop)
+}
+
+/// Docker's words for an update of another version than the present one.
+fn is_out_of_sequence(error: &bollard::errors::Error) -> bool {
+    error.to_string().contains("update out of sequence")
+}
+
+#[async_trait]
+impl Swarm for DockerSwarm {
+    async fn manager(&self) -> Result<Manager, EngineError> {
+        let call = Call::read("whether it is a manager").within(PROBE);
+        let info = async |docker: Docker| docker.info().await;
+        answer::manager(self.client.ask(&call, info).await?)
+    }
+
+    async fn join_tokens(&self) -> Result<JoinTokens, EngineError> {
+        let inspect = async |docker: Docker| docker.inspect_swarm().await;
+        let swarm = self.read("the join tokens", inspect).await?;
+        Ok(swarm.join_tokens.unwrap_or_default().into())
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, EngineError> {
+        let list = async |docker: Docker| docker.list_nodes(None).await;
+        Ok(all(self.read("the list of nodes", list).await?))
+    }
+
+    async fn networks(&self) -> Result<Vec<Network>, EngineError> {
+        let list = async |docker: Docker| docker.list_networks(None).await;
+        Ok(all(self.read("the list of networks", list).await?))
+    }
+
+    async fn create_network(&self, plan: &NetworkPlan) -> Result<String, EngineError> {
+        let call = Call::create(format!("network `{}`", plan.name));
+        let (client, body) = (self.client.clone(), body::network(plan));
+        to_the_end(async move {
+            let create = async |docker: Docker| docker.create_network(body.clone()).await;
+            Ok(client.ask(&call, create).await?.id)
+        })
+        .await
+    }
+
+    async fn remove_network(&self, id: &str) -> Result<(), EngineError> {
+        let (client, id) = (self.client.clone(), id.to_owned());
+        to_the_end(async move {
+            let call = Call::remove(format!("network `{id}`"));
+            let remove = async |docker: Docker| docker.remove_network(&id).await;
+            client.ask(&call, remove).await
+        })
+        .await
+    }
+
+    async fn services(&self, labels: &Labels) -> Result<Vec<Service>, EngineError> {
+        let options = ListServicesOptionsBuilder::default().filters(&carrying(labels));
+        let options = Some(options.build());
+        let list = async |docker: Docker| docker.list_services(options.clone()).await;
+        Ok(all(self.read("the list of services", list).await?))
+    }
+
+    async fn create_service(&self, plan: &ServicePlan) -> Result<String, EngineError> {
+        let call = Call::create(format!("service `{}`", plan.name));
+        let (docker, image) = (self.clone(), plan.image.clone());
+        let body = body::service(plan);
+        to_the_end(async move {
+            let credentials = docker.credentials(&image).await;
+            let create = async |docker: Docker| {
+                docker
+                    .create_service(body.clone(), credentials.clone())
+                    .await
+            };
+            let id = docker.client.ask(&call, create).await?.id;
+            id.ok_or_else(|| call.failed("the answer has no id".to_owned()))
+        })
+        .await
+    }
+
+    async fn end_service(&self, id: &str) -> Result<(), EngineError> {
+        let (client, id) = (self.client.clone(), id.to_owned());
+        to_the_end(async move {
+            let call = Call::end(format!("service `{id}`"));
+            let end = async |docker: Docker| {
+                let mut tries = 1;
+                loop {
+                    match end_once(&docker, &id).await {
+                        // Swarm itself writes to a service that has just been made.
+                        Err(error) if tries < END_TRIES && is_out_of_sequence(&error) => tries += 1,
+                        ended => return ended,
+                    }
+                }
+            };
+            client.ask(&call, end).await
+        })
+        .await
+    }
+
+    async fn remove_service(&self, id: &str) -> Result<(), EngineError> {
+        let (client, id) = (self.client.clone(), id.to_owned());
+        to_the_end(async move {
+            let call = Call::remove(format!("service `{id}`"));
+            let remove = async |docker: Docker| docker.delete_service(&id).await;
+            client.ask(&call, remove).await
+        })
+        .await
+    }
+
+    async fn tasks(&self, labels: &Labels) -> Result<Vec<SwarmTask>, EngineError> {
+        let query = [("filters", json!(carrying(labels)).to_string())];
+        let list = async |docker: Docker| {
+            let response = self.client.get(docker, "/tasks", &query).await?;
+            let body = response.bytes().await.map_err(broken)?;
+            Ok(serde_json::from_slice::<Vec<TaskAnswer>>(&body)?)
+        };
+        let mut tasks = self.read("the list of Swarm tasks", list).await?;
+        tasks.retain(|task| !task.is_stand_in());
+        Ok(all(tasks))
+    }
+
+    async fn containers(&self, labels: &Labels) -> Result<Vec<Container>, EngineError> {
+        let options = ListContainersOptionsBuilder::default()
+            .all(true)
+            .filters(&carrying(labels));
+        let options = Some(options.build());
+        let list = async |docker: Docker| docker.list_containers(options.clone()).await;
+        Ok(all(self.read("the list of containers", list).await?))
+    }
+
+    async fn kill_container(&self, id: &str) -> Result<(), EngineError> {
+        let (client, id) = (self.client.clone(), id.to_owned());
+        to_the_end(async move {
+            let call = Call::end(format!("container `{id}`"));
+            let options = KillContainerOptionsBuilder::default().signal("SIGKILL");
+            let options = Some(options.build());
+            let kill = async |docker: Docker| {
+                match docker.kill_container(&id, options.clone()).await {
+                    // It does not run.
+                    Err(Error::DockerResponseServerError {
+                        status_code: 409, ..
+                    }) => Ok(()),
+                    killed => killed,
+                }
+            };
+            client.ask(&call, kill).await
+        })
+        .await
+    }
+
+    async fn volumes(&self, labels: &Labels) -> Result<Vec<String>, EngineError> {
+        let options = ListVolumesOptionsBuilder::default().filters(&carrying(labels));
+        let options = Some(options.build());
+        let list = async |docker: Docker| docker.list_volumes(options.clone()).await;
+        let volumes = self.read("the list of volumes", list).await?.volumes;
+        let names = volumes.unwrap_or_default().into_iter().map(|v| v.name);
+        Ok(names.collect())
+    }
+
+    async fn labelled(&self, key: &str) -> Result<Vec<Object>, EngineError> {
+        let having = having(key);
+        let services = ListServicesOptionsBuilder::default().filters(&having);
+        let services = Some(services.build());
+        let list = async |docker: Docker| docker.list_services(services.clone()).await;
+        let services: Vec<Service> = all(self.read("the list of services", list).await?);
+        let containers = ListContainersOptionsBuilder::default()
+            .all(true)
+            .filters(&having);
+        let containers = Some(containers.build());
+        let list = async |docker: Docker| docker.list_containers(containers.clone()).await;
+        let containers: Vec<Container> = all(self.read("the list of containers", list).await?);
+        let volumes = ListVolumesOptionsBuilder::default().filters(&having);
+        let volumes = Some(volumes.build());
+        let list = async |docker: Docker| docker.list_volumes(volumes.clone()).await;
+        let volumes = self.read("the list of volumes", list).await?.volumes;
+        let mut networks = self.networks().await?;
+        networks.retain(|network| network.labels.contains_key(key));
+        Ok(all::<_, Object>(services)
+            .into_iter()
+            .chain(all(containers))
+            .chain(all(networks))
+            .chain(all(volumes.unwrap_or_default()))
+            .collect())
+    }
+
+    async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
+        let (client, name) = (self.client.clone(), name.to_owned());
+        to_the_end(async move {
+            let call = Call::remove(format!("volume `{name}`"));
+            let options = None::<RemoveVolumeOptions>;
+            let remove = async |docker: Docker| docker.remove_volume(&name, options.clone()).await;
+            client.ask(&call, remove).await
+        })
+        .await
+    }
+
+    async fn task_logs(
+        &self,
+        task_id: &str,
+        tty: bool,
+        query: LogQuery,
+    ) -> Result<BoxStream<'static, Result<LogLine, EngineError>>, EngineError> {
+        logs::open(self.client.clone(), task_id, tty, query).await
+    }
+
+    async fn archive(
+        &self,
+        container_id: &str,
+        path: &str,
+    ) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError> {
+        archive::open(self.client.clone(), container_id, path).await
+    }
+
+    async fn stats(&self, container_id: &str) -> Result<CpuUsage, EngineError> {
+        let path = format!("/containers/{container_id}/stats");
+        let query = [
+            ("stream", "false".to_owned()),
+            ("one-shot", "true".to_owned()),
+        ];
+        let ask = async |docker: Docker| {
+            let response = self.client.get(docker, &path, &query).await?;
+            let body = response.bytes().await.map_err(broken)?;
+            Ok(serde_json::from_slice::<StatsAnswer>(&body)?)
+        };
+        let what = format!("the figures of container `{container_id}`");
+        Ok(self.read(&what, ask).await?.into())
+    }
+
+    /// Unlike other changes, a pull ends when the caller goes away: what it has pulled is kept.
+    async fn pull_image(&self, image: &str) -> Result<(), EngineError> {
+        if self.has_image(image).await? {
+            return Ok(());
+        }
+        let call = Call::pull(format!("image `{image}`")).within(PULL);
+        let options = CreateImageOptionsBuilder::default().from_image(&with_tag(image));
+        let options = Some(options.build());
+        let credentials = self.credentials(image).await;
+        let pull = async |docker: Docker| {
+            let progress = docker.create_image(options.clone(), None, credentials.clone());
+            progress.try_for_each(|_| ready(Ok(()))).await
+        };
+        self.client.ask(&call, pull).await
+    }
+
+    async fn image_digests(&self, image: &str) -> Result<Option<ImageDigests>, EngineError> {
+        let inspect = async |docker: Docker| docker.inspect_image(image).await;
+        match self.read(&format!("image `{image}`"), inspect).await {
+            Ok(found) => Ok(Some(ImageDigests {
+                id: found.id.unwrap_or_default(),
+                repo_digests: found.repo_digests.unwrap_or_default(),
+            })),
+            Err(EngineError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn image_problem(&self, image: &str) -> Option<String> {
+        self.ask_registry(image).await
+    }
+}

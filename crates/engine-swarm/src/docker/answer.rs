@@ -1,0 +1,304 @@
+//! From Docker's answers to our words. All are bollard's types but the Swarm task, which has no
+//! addresses there.
+
+use super::body::NO_NODE;
+use crate::plan::Labels;
+use crate::{
+    Container, CpuUsage, EngineError, JoinTokens, Kind, Machine, Manager, Network, Node,
+    NodeTraits, Object, Service, SwarmTask, TaskState,
+};
+use atq_task::timestamp::Timestamp;
+use bollard::models;
+use bollard::models::{
+    ContainerStatus, EndpointPortConfig, EndpointPortConfigProtocolEnum, LocalNodeState,
+    NodeSpecAvailabilityEnum, NodeSpecRoleEnum, NodeState, TaskStatus,
+};
+use ipnet::Ipv4Net;
+use serde::Deserialize;
+use std::collections::{HashMap, HashSet};
+use std::net::Ipv4Addr;
+
+fn filled(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
+}
+
+fn sorted(labels: Option<HashMap<String, String>>) -> Labels {
+    labels.into_iter().flatten().collect()
+}
+
+/// The manager, unless Docker is something else.
+pub(super) fn manager(info: models::SystemInfo) -> Result<Manager, EngineError> {
+    let swarm = info.swarm.unwrap_or_default();
+    let error = filled(swarm.error);
+    match (swarm.local_node_state, error) {
+        (Some(LocalNodeState::ACTIVE), _) if swarm.control_available != Some(true) => {
+            Err(EngineError::NotManager)
+        }
+        (Some(LocalNodeState::ACTIVE), None) => Ok(Manager {
+            node_id: swarm.node_id.unwrap_or_default(),
+            node_address: swarm.node_addr.unwrap_or_default(),
+            engine_version: info.server_version.unwrap_or_default(),
+        }),
+        (None | Some(LocalNodeState::EMPTY | LocalNodeState::INACTIVE), _) => {
+            Err(EngineError::NotASwarm)
+        }
+        (Some(state), error) => Err(EngineError::NoLeader {
+            reason: error.unwrap_or_else(|| format!("this node is `{state}`")),
+        }),
+    }
+}
+
+/// What is of interest of the figures of a container. Those of one that has ended have no processors.
+#[derive(Deserialize)]
+pub(super) struct StatsAnswer {
+    cpu_stats: CpuAnswer,
+}
+
+#[derive(Deserialize)]
+struct CpuAnswer {
+    cpu_usage: CpuTime,
+    #[serde(default)]
+    system_cpu_usage: u64,
+    #[serde(default)]
+    online_cpus: u32,
+}
+
+#[derive(Deserialize)]
+struct CpuTime {
+    #[serde(default)]
+    total_usage: u64,
+}
+
+impl From<StatsAnswer> for CpuUsage {
+    fn from(answer: StatsAnswer) -> Self {
+        let cpu = answer.cpu_stats;
+        Self {
+            used: cpu.cpu_usage.total_usage,
+            elapsed: cpu.system_cpu_usage,
+            processors: cpu.online_cpus,
+        }
+    }
+}
+
+impl From<models::JoinTokens> for JoinTokens {
+    fn from(answer: models::JoinTokens) -> Self {
+        Self {
+            manager: answer.manager.unwrap_or_default(),
+            worker: answer.worker.unwrap_or_default(),
+        }
+    }
+}
+
+impl From<models::Node> for Node {
+    fn from(answer: models::Node) -> Self {
+        let status = answer.status.unwrap_or_default();
+        let description = answer.description.unwrap_or_default();
+        let spec = answer.spec.unwrap_or_default();
+        let availability = spec.availability;
+        let machine = machine(&description);
+        let engine = description.engine.unwrap_or_default();
+        Self {
+            id: answer.id.unwrap_or_default(),
+            machine,
+            hostname: description.hostname.unwrap_or_default(),
+            address: status.addr.unwrap_or_default(),
+            ready: status.state == Some(NodeState::READY),
+            active: availability == Some(NodeSpecAvailabilityEnum::ACTIVE),
+            traits: NodeTraits {
+                manager: spec.role == Some(NodeSpecRoleEnum::MANAGER),
+                labels: sorted(spec.labels),
+                engine_labels: sorted(engine.labels),
+            },
+        }
+    }
+}
+
+fn machine(description: &models::NodeDescription) -> Machine {
+    let engine = description.engine.as_ref();
+    let platform = description.platform.clone().unwrap_or_default();
+    let resources = description.resources.clone().unwrap_or_default();
+    let amount = |amount: Option<i64>| amount.and_then(|n| n.try_into().ok()).unwrap_or_default();
+    Machine {
+        engine_version: engine
+            .and_then(|engine| engine.engine_version.clone())
+            .unwrap_or_default(),
+        os: platform.os.unwrap_or_default(),
+        architecture: platform.architecture.unwrap_or_default(),
+        nano_cpus: amount(resources.nano_cpus),
+        memory: amount(resources.memory_bytes),
+    }
+}
+
+impl From<models::Network> for Network {
+    fn from(answer: models::Network) -> Self {
+        let configs = answer.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+        let subnets = configs.into_iter().filter_map(|config| config.subnet);
+        Self {
+            overlay: answer.driver.as_deref() == Some("overlay")
+                && answer.scope.as_deref() == Some("swarm")
+                && answer.ingress != Some(true),
+            // IPv6 subnets do not parse and are left out.
+            subnets: subnets.filter_map(|subnet| subnet.parse().ok()).collect(),
+            id: answer.id.unwrap_or_default(),
+            name: answer.name.unwrap_or_default(),
+            labels: sorted(answer.labels),
+        }
+    }
+}
+
+impl From<models::Service> for Service {
+    fn from(answer: models::Service) -> Self {
+        let spec = answer.spec.unwrap_or_default();
+        Self {
+            id: answer.id.unwrap_or_default(),
+            name: spec.name.unwrap_or_default(),
+            labels: sorted(spec.labels),
+        }
+    }
+}
+
+impl From<models::ContainerSummary> for Container {
+    fn from(answer: models::ContainerSummary) -> Self {
+        Self {
+            id: answer.id.unwrap_or_default(),
+            labels: sorted(answer.labels),
+        }
+    }
+}
+
+impl From<models::Volume> for Object {
+    fn from(answer: models::Volume) -> Self {
+        Self {
+            kind: Kind::Volume,
+            name: answer.name,
+            labels: answer.labels.into_iter().collect(),
+        }
+    }
+}
+
+/// A Swarm task with its addresses.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct TaskAnswer {
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(rename = "ServiceID", default)]
+    service_id: String,
+    #[serde(default)]
+    slot: u32,
+    #[serde(rename = "NodeID")]
+    node_id: Option<String>,
+    status: TaskStatus,
+    desired_state: models::TaskState,
+    networks_attachments: Option<Vec<Attachment>>,
+    #[serde(default)]
+    spec: models::TaskSpec,
+}
+
+impl TaskAnswer {
+    /// Whether it was made in the place of one that was told to end, and will never run.
+    pub(super) fn is_stand_in(&self) -> bool {
+        let placement = self.spec.placement.as_ref();
+        let constraints = placement.and_then(|placement| placement.constraints.as_ref());
+        constraints.is_some_and(|all| all.iter().any(|one| one == NO_NODE))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Attachment {
+    #[serde(default)]
+    network: AttachedNetwork,
+    addresses: Option<Vec<String>>,
+}
+
+#[derive(Deserialize, Default)]
+struct AttachedNetwork {
+    #[serde(rename = "ID")]
+    id: String,
+}
+
+impl From<TaskAnswer> for SwarmTask {
+    fn from(answer: TaskAnswer) -> Self {
+        let status = answer.status;
+        let state = status.state.map_or(TaskState::New, state);
+        let container = status.container_status.unwrap_or_default();
+        let ports = status.port_status.and_then(|status| status.ports);
+        let attachments = answer.networks_attachments.into_iter().flatten();
+        Self {
+            id: answer.id,
+            service_id: answer.service_id,
+            slot: answer.slot,
+            node_id: filled(answer.node_id),
+            state,
+            desired: self::state(answer.desired_state),
+            since: status.timestamp.as_deref().and_then(Timestamp::parse),
+            error: filled(status.err),
+            exit_code: exit_code(state, &container),
+            container_id: filled(container.container_id),
+            addresses: attachments.flat_map(pairs).collect(),
+            ports: distinct(ports.unwrap_or_default()),
+        }
+    }
+}
+
+/// Docker sends 0 also for what has not ended, or was never started.
+fn exit_code(state: TaskState, container: &ContainerStatus) -> Option<i64> {
+    let ended = matches!(
+        state,
+        TaskState::Complete | TaskState::Shutdown | TaskState::Failed | TaskState::Remove
+    );
+    let started = container
+        .container_id
+        .as_ref()
+        .is_some_and(|id| !id.is_empty());
+    let code = container.exit_code.unwrap_or_default();
+    // A failure with code 0 is one of Docker's own: the process had no chance to fail.
+    let own = state != TaskState::Failed || code != 0;
+    (ended && started && own).then_some(code)
+}
+
+fn pairs(attachment: Attachment) -> impl Iterator<Item = (String, Ipv4Addr)> {
+    let id = attachment.network.id;
+    let address = |text: String| Some(text.parse::<Ipv4Net>().ok()?.addr());
+    let addresses = attachment.addresses.into_iter().flatten();
+    addresses
+        .filter_map(address)
+        .map(move |address| (id.clone(), address))
+}
+
+/// Docker lists each port twice, for IPv4 and for IPv6, which may have been given another number. It
+/// does not say which is which, so both are kept, in its order.
+fn distinct(ports: Vec<EndpointPortConfig>) -> Vec<(u16, u16)> {
+    let number = |port: Option<i64>| u16::try_from(port?).ok().filter(|port| *port != 0);
+    let mut seen = HashSet::new();
+    ports
+        .into_iter()
+        .filter(|port| port.protocol == Some(EndpointPortConfigProtocolEnum::TCP))
+        .filter_map(|port| Some((number(port.target_port)?, number(port.published_port)?)))
+        .filter(|pair| seen.insert(*pair))
+        .collect()
+}
+
+fn state(state: models::TaskState) -> TaskState {
+    use models::TaskState as Docker;
+    match state {
+        Docker::NEW | Docker::ALLOCATED => TaskState::New,
+        Docker::PENDING => TaskState::Pending,
+        Docker::ASSIGNED => TaskState::Assigned,
+        Docker::ACCEPTED => TaskState::Accepted,
+        Docker::PREPARING => TaskState::Preparing,
+        Docker::READY => TaskState::Ready,
+        Docker::STARTING => TaskState::Starting,
+        Docker::RUNNING => TaskState::Running,
+        Docker::COMPLETE => TaskState::Complete,
+        Docker::SHUTDOWN => TaskState::Shutdown,
+        Docker::FAILED => TaskState::Failed,
+        Docker::REJECTED => TaskState::Rejected,
+        Docker::REMOVE => TaskState::Remove,
+        Docker::ORPHANED => TaskState::Orphaned,
+    }
+}
+
+#[cfg(test)]
+mod tests;

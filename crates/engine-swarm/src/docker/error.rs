@@ -1,0 +1,248 @@
+//! From Docker's refusals to our words. Docker tells many things apart only by text; the texts are
+//! those of ARCHITECTURE.md, How Docker Swarm behaves, and of Engine 20.10 to 29.
+
+use crate::EngineError;
+
+/// What a call does to its object, which decides what a refusal means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Changes nothing.
+    Read,
+    /// Makes the object.
+    Create,
+    /// Ends what runs of the object.
+    End,
+    /// Takes the object away.
+    Remove,
+    /// Gets the object from elsewhere.
+    Pull,
+}
+
+/// What was asked of Docker, in words.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    /// What the call does.
+    pub kind: Kind,
+    /// The object: "service `x`".
+    pub object: String,
+}
+
+impl Asked {
+    /// The whole question: "the removal of service `x`".
+    pub fn text(&self) -> String {
+        match self.kind {
+            Kind::Read => self.object.clone(),
+            Kind::Create => format!("the creation of {}", self.object),
+            Kind::End => format!("the end of {}", self.object),
+            Kind::Remove => format!("the removal of {}", self.object),
+            Kind::Pull => format!("the pull of {}", self.object),
+        }
+    }
+}
+
+/// The error for an answer with the HTTP status `status` and Docker's text `reason`.
+pub(super) fn classify(asked: &Asked, status: u16, reason: &str) -> EngineError {
+    swarm_is_unwell(reason).unwrap_or_else(|| of_status(asked, status, reason))
+}
+
+/// Refusals that have nothing to do with what was asked.
+fn swarm_is_unwell(reason: &str) -> Option<EngineError> {
+    let says = |part: &str| reason.contains(part);
+    if says("is not a swarm manager") {
+        // The rest of the sentence is advice, and differs: a worker is to be promoted.
+        return Some(match says("Worker nodes can't") {
+            true => EngineError::NotManager,
+            false => EngineError::NotASwarm,
+        });
+    }
+    let no_leader = says("does not have a leader")
+        || says("lost leadership")
+        || says("quorum")
+        || says("context deadline exceeded")
+        || says("code = DeadlineExceeded")
+        || says("code = Unavailable")
+        || says("Swarm is encrypted and needs to be unlocked");
+    no_leader.then(|| EngineError::NoLeader {
+        reason: reason.to_owned(),
+    })
+}
+
+fn of_status(asked: &Asked, status: u16, reason: &str) -> EngineError {
+    let (object, what) = (asked.object.clone(), asked.text());
+    let reason = reason.to_owned();
+    let in_use = reason.contains("in use") || reason.contains("has active endpoints");
+    match (asked.kind, status) {
+        (Kind::Remove, 400 | 403 | 409 | 500) if in_use => EngineError::InUse {
+            what: object,
+            reason,
+        },
+        (Kind::Create, 409) => EngineError::Conflict {
+            what: object,
+            reason,
+        },
+        (Kind::Create, _) if reason.contains("code = AlreadyExists") => EngineError::Conflict {
+            what: object,
+            reason,
+        },
+        (Kind::Read | Kind::End | Kind::Remove, 404) => EngineError::NotFound { what: object },
+        (Kind::Pull, 404 | 500) | (_, 400..=499) => EngineError::Rejected { what, reason },
+        _ if blames_the_request(&reason) => EngineError::Rejected { what, reason },
+        _ => EngineError::Internal { what, reason },
+    }
+}
+
+/// Docker answers 500 to some requests that will never succeed.
+fn blames_the_request(reason: &str) -> bool {
+    let network = reason.starts_with("network ") && reason.ends_with(" not found");
+    network
+        || [
+            "code = InvalidArgument",
+            "constraint expected",
+            "message is too large",
+            "message larger than max",
+        ]
+        .iter()
+        .any(|text| reason.contains(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CREATE: Kind = Kind::Create;
+    const READ: Kind = Kind::Read;
+    const REMOVE: Kind = Kind::Remove;
+
+    /// The name of the variant.
+    fn class(kind: Kind, status: u16, reason: &str) -> String {
+        let object = "service `x`".to_owned();
+        let error = classify(&Asked { kind, object }, status, reason);
+        let debug = format!("{error:?}");
+        debug
+            .split([' ', '{'])
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    #[test]
+    fn dockers_answers_are_told_apart() {
+        let table = [
+            (
+                Kind::Pull,
+                404,
+                "pull access denied for x, repository does not exist",
+                "Rejected",
+            ),
+            (
+                Kind::Pull,
+                500,
+                "dial tcp: lookup registry.example: no such host",
+                "Rejected",
+            ),
+            (REMOVE, 404, "service nope not found", "NotFound"),
+            (READ, 404, "No such image: x:1", "NotFound"),
+            (CREATE, 404, "network nonesuch not found", "Rejected"),
+            (CREATE, 500, "network nonesuch not found", "Rejected"),
+            (
+                CREATE,
+                500,
+                "constraint expected one operator from ==, !=",
+                "Rejected",
+            ),
+            (
+                CREATE,
+                500,
+                "raft: raft message is too large and can't be sent",
+                "Rejected",
+            ),
+            (
+                CREATE,
+                400,
+                "rpc error: code = InvalidArgument desc = name must be 63 characters or fewer",
+                "Rejected",
+            ),
+            (
+                CREATE,
+                409,
+                "network with name x-n already exists",
+                "Conflict",
+            ),
+            (
+                CREATE,
+                409,
+                "rpc error: code = AlreadyExists desc = name conflicts with an existing object: service x-c already exists",
+                "Conflict",
+            ),
+            (
+                CREATE,
+                500,
+                "rpc error: code = AlreadyExists desc = name conflicts",
+                "Conflict",
+            ),
+            (
+                REMOVE,
+                400,
+                "rpc error: code = FailedPrecondition desc = network x is in use by service y",
+                "InUse",
+            ),
+            (
+                REMOVE,
+                403,
+                "error while removing network: network x id y has active endpoints",
+                "InUse",
+            ),
+            (
+                REMOVE,
+                409,
+                "remove x-vol: volume is in use - [c1]",
+                "InUse",
+            ),
+            (
+                REMOVE,
+                403,
+                "ingress is a pre-defined network and cannot be removed",
+                "Rejected",
+            ),
+            (
+                READ,
+                503,
+                r#"This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again."#,
+                "NotASwarm",
+            ),
+            (
+                READ,
+                503,
+                "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state. Please run this command on a manager node or promote the current node to a manager.",
+                "NotManager",
+            ),
+            (
+                READ,
+                500,
+                "rpc error: code = Unknown desc = The swarm does not have a leader. It's possible that too few managers are online.",
+                "NoLeader",
+            ),
+            (
+                CREATE,
+                500,
+                "rpc error: code = DeadlineExceeded desc = context deadline exceeded",
+                "NoLeader",
+            ),
+            (
+                CREATE,
+                500,
+                "rpc error: code = Unavailable desc = connection error",
+                "NoLeader",
+            ),
+            (
+                READ,
+                500,
+                "open /var/lib/docker/x: no space left on device",
+                "Internal",
+            ),
+        ];
+        for (kind, status, reason, expected) in table {
+            assert_eq!(class(kind, status, reason), expected, "{status} {reason}");
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! The port, as the fake Swarm answers it.
+
+use super::FakeSwarm;
+use super::life::FakeTask;
+use super::world::World;
+use crate::plan::{Labels, NetworkPlan, RESULTS_TARGET, ServicePlan};
+use crate::problem::{Problem, Sent};
+use crate::{
+    Container, CpuUsage, EngineError, ImageDigests, JoinTokens, Kind, LogLine, LogQuery, Manager,
+    Network, Node, Object, Service, Swarm, SwarmTask, TaskState,
+};
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::bytes::Bytes;
+
+/// Processors of a node.
+const PROCESSORS: u32 = 4;
+
+/// Whether `labels` has all of `wanted`.
+fn carries(labels: &Labels, wanted: &Labels) -> bool {
+    wanted
+        .iter()
+        .all(|(key, value)| labels.get(key) == Some(value))
+}
+
+#[async_trait]
+impl Swarm for FakeSwarm {
+    async fn manager(&self) -> Result<Manager, EngineError> {
+        self.call("manager", "", |world, _| {
+            let node = world.nodes.first().map(|n| n.node.clone());
+            let node = node.ok_or(EngineError::NotASwarm)?;
+            Ok(Manager {
+                node_id: node.id,
+                node_address: node.address,
+                engine_version: "20.10.24".to_owned(),
+            })
+        })
+        .await
+    }
+
+    async fn join_tokens(&self) -> Result<JoinTokens, EngineError> {
+        self.call("join_tokens", "", |_, _| {
+            Ok(JoinTokens {
+                manager: "SWMTKN-1-fake-manager".to_owned(),
+                worker: "SWMTKN-1-fake-worker".to_owned(),
+            })
+        })
+        .await
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, EngineError> {
+        self.call("nodes", "", |world, _| {
+            Ok(world.nodes.iter().map(|n| n.node.clone()).collect())
+        })
+        .await
+    }
+
+    async fn networks(&self) -> Result<Vec<Network>, EngineError> {
+        self.call("networks", "", |world, now| {
+            Ok(world.networks.iter().map(|n| n.observe(now)).collect())
+        })
+        .await
+    }
+
+    async fn create_network(&self, plan: &NetworkPlan) -> Result<String, EngineError> {
+        self.call("create_network", &plan.name, |world, _| {
+            world.create_network(plan)
+        })
+        .await
+    }
+
+    async fn remove_network(&self, id: &str) -> Result<(), EngineError> {
+        self.call("remove_network", id, |world, now| {
+            world.remove_network(id, now)
+        })
+        .await
+    }
+
+    async fn services(&self, labels: &Labels) -> Result<Vec<Service>, EngineError> {
+        self.call("services", "", |world, _| {
+            let found = world
+                .services
+                .iter()
+                .filter(|s| carries(&s.plan.labels, labels));
+            Ok(found
+                .map(|s| Service {
+                    id: s.id.clone(),
+                    name: s.plan.name.clone(),
+                    labels: s.plan.labels.clone(),
+                })
+                .collect())
+        })
+        .await
+    }
+
+    async fn create_service(&self, plan: &ServicePlan) -> Result<String, EngineError> {
+        self.call("create_service", &plan.name, |world, now| {
+            world.create_service(plan, now)
+        })
+        .await
+    }
+
+    async fn end_service(&self, id: &str) -> Result<(), EngineError> {
+        self.call("end_service", id, |world, now| world.end_service(id, now))
+            .await
+    }
+
+    async fn remove_service(&self, id: &str) -> Result<(), EngineError> {
+        self.call("remove_service", id, |world, now| {
+            world.remove_service(id, now)
+        })
+        .await
+    }
+
+    async fn tasks(&self, labels: &Labels) -> Result<Vec<SwarmTask>, EngineError> {
+        self.call("tasks", "", |world, now| {
+            let listed = world.listed(now);
+            let found = listed.filter(|t| carries(&t.service.plan.labels, labels));
+            Ok(found.map(|task| task.observe(now)).collect())
+        })
+        .await
+    }
+
+    async fn containers(&self, labels: &Labels) -> Result<Vec<Container>, EngineError> {
+        self.call("containers", "", |world, now| {
+            let all = world.containers(now);
+            Ok(all.filter(|c| carries(&c.labels, labels)).collect())
+        })
+        .await
+    }
+
+    async fn kill_container(&self, id: &str) -> Result<(), EngineError> {
+        self.call("kill_container", id, |world, now| {
+            on_the_manager(world, now, id)?;
+            world.kill(now, |task| task.container_id() == id);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn volumes(&self, labels: &Labels) -> Result<Vec<String>, EngineError> {
+        self.call("volumes", "", |world, _| {
+            let found = world.volumes.iter().filter(|(_, own)| carries(own, labels));
+            Ok(found.map(|(name, _)| name.clone()).collect())
+        })
+        .await
+    }
+
+    async fn labelled(&self, key: &str) -> Result<Vec<Object>, EngineError> {
+        self.call("labelled", key, |world, now| {
+            let services = world.services.iter().map(|s| Object {
+                kind: Kind::Service,
+                name: s.plan.name.clone(),
+                labels: s.plan.labels.clone(),
+            });
+            let volumes = world.volumes.iter().map(|(name, labels)| Object {
+                kind: Kind::Volume,
+                name: name.clone(),
+                labels: labels.clone(),
+            });
+            let all = services
+                .chain(world.containers(now).map(Object::from))
+                .chain(world.networks.iter().map(|n| n.observe(now).into()))
+                .chain(volumes);
+            Ok(all.filter(|o| o.labels.contains_key(key)).collect())
+        })
+        .await
+    }
+
+    async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
+        self.call("remove_volume", name, |world, _| {
+            match world.volumes.remove(name) {
+                Some(_) => Ok(()),
+                None => Err(EngineError::NotFound {
+                    what: format!("volume `{name}`"),
+                }),
+            }
+        })
+        .await
+    }
+
+    async fn task_logs(
+        &self,
+        task_id: &str,
+        tty: bool,
+        query: LogQuery,
+    ) -> Result<BoxStream<'static, Result<LogLine, EngineError>>, EngineError> {
+        self.log(task_id, tty, query).await
+    }
+
+    async fn archive(
+        &self,
+        container_id: &str,
+        path: &str,
+    ) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError> {
+        let (tar, hangs) = self
+            .call("archive", container_id, |world, now| {
+                let task = on_the_manager(world, now, container_id)?;
+                let tar = tar_of_results(task, now, path)?;
+                Ok((tar, task.service.script.results_hang))
+            })
+            .await?;
+        // In pieces that end anywhere, as they come from a socket.
+        let pieces: Vec<_> = tar.chunks(1000).map(Bytes::copy_from_slice).collect();
+        let pieces = stream::iter(pieces).map(Ok);
+        Ok(match hangs {
+            true => pieces.chain(stream::pending()).boxed(),
+            false => pieces.boxed(),
+        })
+    }
+
+    async fn stats(&self, container_id: &str) -> Result<CpuUsage, EngineError> {
+        self.call("stats", container_id, |world, now| {
+            let task = on_the_manager(world, now, container_id)?;
+            let nothing = CpuUsage {
+                used: 0,
+                elapsed: 0,
+                processors: 0,
+            };
+            if task.state(now) != TaskState::Running {
+                return Ok(nothing);
+            }
+            let age = now.saturating_duration_since(task.service.created);
+            let nanos = |processors: f64| age.mul_f64(processors).as_nanos() as u64;
+            Ok(CpuUsage {
+                used: nanos(task.service.script.busy),
+                elapsed: nanos(PROCESSORS.into()),
+                processors: PROCESSORS,
+            })
+        })
+        .await
+    }
+
+    async fn pull_image(&self, image: &str) -> Result<(), EngineError> {
+        self.call("pull_image", image, |world, _| {
+            match world.scripts.contains_key(&(image.to_owned(), None)) {
+                true => Ok(()),
+                false => Err(EngineError::Rejected {
+                    what: format!("the pull of image `{image}`"),
+                    reason: format!("pull access denied for {image}, repository does not exist"),
+                }),
+            }
+        })
+        .await
+    }
+
+    async fn image_digests(&self, image: &str) -> Result<Option<ImageDigests>, EngineError> {
+        self.call("image_digests", image, |world, _| {
+            let is_known = world.scripts.contains_key(&(image.to_owned(), None));
+            Ok(is_known.then(|| ImageDigests {
+                id: format!("sha256:{image}"),
+                repo_digests: Vec::new(),
+            }))
+        })
+        .await
+    }
+
+    /// The fake's machine reaches no registry but those whose refusal is described.
+    async fn image_problem(&self, image: &str) -> Option<String> {
+        let asked = self.call("image_problem", image, |world, _| {
+            let unreached = || ("dial tcp: connection refused".to_owned(), Duration::ZERO);
+            Ok(world.refusals.get(image).cloned().unwrap_or_else(unreached))
+        });
+        let (said, after) = asked.await.ok()?;
+        tokio::time::sleep(after).await;
+        let said = Some(said);
+        let sent = Sent::Nothing;
+        Some(Problem { image, said, sent }.to_string())
+    }
+}
+
+impl FakeSwarm {
+    /// What a carrier on the container's own node, whichever that is, gets as `/atq/results`.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`] when there is no such container.
+    pub fn results_of(&self, container_id: &str) -> Result<Vec<u8>, EngineError> {
+        self.apply(|world, now| {
+            let own = |task: &&FakeTask| task.container_id() == container_id;
+            let task = world.tasks.iter().find(own);
+            let task = task.ok_or_else(|| EngineError::NotFound {
+                what: format!("container `{container_id}`"),
+            })?;
+            tar_of_results(task, now, RESULTS_TARGET)
+        })
+    }
+}
+
+/// The Swarm task of a container on the manager's node.
+fn on_the_manager<'w>(
+    world: &'w World,
+    now: Instant,
+    container_id: &str,
+) -> Result<&'w FakeTask, EngineError> {
+    let manager = world.nodes.first().map(|node| node.node.id.as_str());
+    let own = |task: &&FakeTask| {
+        task.container_id() == container_id
+            && task.node.as_deref() == manager
+            && task.has_container(now)
+    };
+    let task = world.tasks.iter().find(own);
+    task.ok_or_else(|| EngineError::NotFound {
+        what: format!("container `{container_id}`"),
+    })
+}
+
+/// Only `/atq/results` has something in it, and is there only when something is mounted there.
+fn tar_of_results(task: &FakeTask, now: Instant, path: &str) -> Result<Vec<u8>, EngineError> {
+    let what = format!("`{path}` of container `{}`", task.container_id());
+    let failed = |error: std::io::Error| EngineError::Internal {
+        what: what.clone(),
+        reason: error.to_string(),
+    };
+    if !task.service.plan.mounts.iter().any(|m| m.target == path) {
+        return Err(EngineError::NotFound { what });
+    }
+    let script = &task.service.script;
+    let last = script.last_results.iter();
+    let last = last.filter(|_| task.ended_when_told(now));
+    let files = script.results.iter().chain(last);
+    let root = path.rsplit('/').next().unwrap_or(path);
+    // Into memory: never waits.
+    pack(root, files)
+        .now_or_never()
+        .unwrap_or_else(|| Ok(Vec::new()))
+        .map_err(failed)
+}
+
+async fn pack(
+    root: &str,
+    files: impl Iterator<Item = &(String, Vec<u8>)>,
+) -> std::io::Result<Vec<u8>> {
+    let mut tar = tokio_tar::Builder::new(Vec::new());
+    let mut dir = tokio_tar::Header::new_gnu();
+    dir.set_entry_type(tokio_tar::EntryType::Directory);
+    dir.set_size(0);
+    tar.append_data(&mut dir, format!("{root}/"), &b""[..])
+        .await?;
+    for (name, content) in files {
+        let mut file = tokio_tar::Header::new_gnu();
+        file.set_size(content.len() as u64);
+        tar.append_data(&mut file, format!("{root}/{name}"), content.as_slice())
+            .await?;
+    }
+    tar.into_inner().await
+}

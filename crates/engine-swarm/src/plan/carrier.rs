@@ -1,0 +1,96 @@
+//! Services of carriers: they bring bundles to the nodes, fetch results from there, watch their load, and kill containers.
+
+use super::{
+    Endpoint, HOST_NETWORK, Labels, Mount, MountSource, NetworkJoin, Role, RunPlan, Scale,
+    ServicePlan, escape_template,
+};
+use atq_node_protocol::order::{Order, variable};
+use atq_task::spec::Resources;
+use std::time::Duration;
+
+/// A service of carriers to create ([`RunPlan::carrier`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CarrierPlan<'a> {
+    /// [`Role::Delivery`], [`Role::Collector`], [`Role::Watcher`] or [`Role::Killer`].
+    pub role: Role,
+    /// Number of the service among those of its role in the run, from 1.
+    pub number: u32,
+    /// Image of the carrier.
+    pub image: &'a str,
+    /// What they do.
+    pub order: Order,
+    /// Volumes and files that it works with.
+    pub mounts: Vec<Mount>,
+    /// On which nodes.
+    pub scale: Scale,
+    /// Placement constraints.
+    pub constraints: Vec<String>,
+}
+
+/// The secret that carriers of a run show to the Director; `token` is the run's own. Hexadecimal.
+pub fn carrier_token(token: &str) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(format!("{token}:carrier"))
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// The Docker socket of a node, where a carrier looks for it.
+pub fn socket_mount(node_docker_socket: &std::path::Path) -> Mount {
+    Mount {
+        source: MountSource::Path(node_docker_socket.to_owned()),
+        target: "/var/run/docker.sock".to_owned(),
+        read_only: false,
+    }
+}
+
+/// A service of carriers under this name: on the network of the node itself, so that it reaches what its
+/// node reaches.
+pub fn carrier(name: String, labels: Labels, plan: CarrierPlan<'_>, token: &str) -> ServicePlan {
+    let environment = [
+        (variable::ORDER, escape_template(&plan.order.to_json())),
+        (variable::TOKEN, escape_template(token)),
+        // Docker fills in the node of each container.
+        (variable::NODE, "{{.Node.ID}}".to_owned()),
+    ];
+    ServicePlan {
+        name,
+        role: plan.role,
+        labels,
+        image: plan.image.to_owned(),
+        entrypoint: None,
+        args: vec![plan.order.work().as_str().to_owned()],
+        environment: environment
+            .map(|(name, value)| format!("{name}={value}"))
+            .into(),
+        mounts: plan.mounts,
+        networks: vec![NetworkJoin {
+            network: HOST_NETWORK.to_owned(),
+            aliases: Vec::new(),
+        }],
+        scale: plan.scale,
+        user: None,
+        tty: false,
+        endpoint: Endpoint::DnsRoundRobin,
+        host_port: None,
+        stop_grace: Duration::from_secs(1),
+        constraints: plan.constraints,
+        max_replicas_per_node: None,
+        resources: Resources::default(),
+        pids: None,
+    }
+}
+
+impl RunPlan<'_> {
+    /// A service of carriers; `token` is the run's own secret. Its name is that of its role, and from the
+    /// second on the beginning of that and the number.
+    pub fn carrier(&self, plan: CarrierPlan<'_>, token: &str) -> ServicePlan {
+        let role = plan.role.as_str();
+        let name = match plan.number {
+            0 | 1 => self.name(role),
+            number => self.name(&format!("{}-{number}", role.get(..7).unwrap_or(role))),
+        };
+        carrier(name, self.labels(plan.role), plan, &carrier_token(token))
+    }
+}

@@ -1,0 +1,478 @@
+//! The names, labels and descriptions of everything that a run creates in Docker. Pure: the same
+//! run always gives the same plan, which is what makes every step idempotent.
+
+mod carrier;
+mod subnet;
+pub mod volumes;
+
+#[cfg(test)]
+mod tests;
+
+pub use atq_engine::Role;
+pub use carrier::{CarrierPlan, carrier, carrier_token, socket_mount};
+pub use subnet::{free_subnet, prefix_for};
+
+use atq_task::spec::{
+    READINESS_COMMAND, REMOTES, RESERVED_PREFIX, Resources, STOP_GRACE, ServiceSpec, TaskSpec,
+    WORKER_ADDRESSES, WORKERS_NAME,
+};
+use ipnet::Ipv4Net;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What the labels of a Director begin with.
+pub const LABEL_PREFIX: &str = "com.atq.";
+/// Label with the task's name.
+pub const LABEL_TASK: &str = "com.atq.task";
+/// Label with the run's suffix.
+pub const LABEL_RUN: &str = "com.atq.run";
+/// Label with the [`Role`].
+pub const LABEL_ROLE: &str = "com.atq.role";
+/// Label with the id of the Director that made the object.
+pub const LABEL_DIRECTOR: &str = "com.atq.director";
+
+/// Label with the place of that Director: its host, data directory and port, in which no two can be at
+/// once. Of two that have the same id by mistake it tells which one made the object.
+pub const LABEL_PLACE: &str = "com.atq.place";
+
+/// Where a bundle is found in a container (thesis, Appendix A).
+pub const BUNDLE_TARGET: &str = "/atq/data";
+/// Where workers and masters leave what is to be kept.
+pub const RESULTS_TARGET: &str = "/atq/results";
+/// The port on which the sidecar listens inside its container.
+pub const DISCOVERY_PORT: u16 = 9090;
+/// The variable that tells the sidecar its token.
+pub const DISCOVERY_TOKEN_VARIABLE: &str = "ATQ_DISCOVERY_TOKEN";
+
+/// Tells [`ASK_EACH_WORKER`] for how many seconds it asks again.
+const READINESS_SECONDS: &str = "ATQ_READINESS_SECONDS";
+/// Runs the readiness command for all workers at once, and prints a line for each. Of the image it
+/// needs `date` and `sleep` besides the shell.
+const ASK_EACH_WORKER: &str = include_str!("ask_each_worker.sh");
+
+/// The number of a try of the wait command, from its service's name ([`RunPlan::wait_name`]).
+pub fn attempt_of(service_name: &str) -> Option<u32> {
+    let (_, attempt) = service_name.rsplit_once('-')?;
+    attempt.parse().ok()
+}
+
+/// Labels of a Docker object.
+pub type Labels = BTreeMap<String, String>;
+
+/// An overlay network to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkPlan {
+    /// Unique per run: a name still conflicts for seconds after its removal (ARCHITECTURE.md, How Docker Swarm behaves).
+    pub name: String,
+    /// Always explicit, so that two tasks never overlap.
+    pub subnet: Ipv4Net,
+    /// Labels of the network.
+    pub labels: Labels,
+}
+
+/// How a service's name resolves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    /// DNS round-robin: one address for each container.
+    DnsRoundRobin,
+    /// One virtual address.
+    VirtualIp,
+}
+
+/// Something that is mounted into a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// What.
+    pub source: MountSource,
+    /// Absolute path in the container.
+    pub target: String,
+    /// Whether nothing can be written there.
+    pub read_only: bool,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MountSource {
+    /// A file or directory of the node: its absolute path.
+    Path(PathBuf),
+    /// A volume on the node, made when it is not there. Swarm fills in templates in its name.
+    Volume {
+        /// Its name.
+        name: String,
+        /// Its labels, when it is made.
+        labels: Labels,
+    },
+    /// A volume of the container's own, which Swarm removes together with the container.
+    OwnVolume,
+}
+
+/// How many containers a service has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    /// So many.
+    Replicas(u32),
+    /// One on every node that may run it.
+    EveryNode,
+}
+
+/// Docker's name for the network of the node itself.
+pub const HOST_NETWORK: &str = "host";
+
+/// A network that a service joins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkJoin {
+    /// Name or id of the network.
+    pub network: String,
+    /// Names of the service on that network, besides its own.
+    pub aliases: Vec<String>,
+}
+
+/// A service to create: its containers are never restarted.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ServicePlan {
+    /// At most 63 characters.
+    pub name: String,
+    /// What the service is for.
+    pub role: Role,
+    /// Labels of the service and of its containers (the first do not reach the second by themselves).
+    pub labels: Labels,
+    /// Image reference.
+    pub image: String,
+    /// Replaces the image's entrypoint when given.
+    pub entrypoint: Option<Vec<String>>,
+    /// Arguments of the container.
+    pub args: Vec<String>,
+    /// `NAME=value`; may hold passwords.
+    pub environment: Vec<String>,
+    /// What is mounted.
+    pub mounts: Vec<Mount>,
+    /// Networks to join.
+    pub networks: Vec<NetworkJoin>,
+    /// Number of containers.
+    pub scale: Scale,
+    /// Who the containers run as, as Docker reads it (`uid`, `uid:gid`, a name); `None`: as the image says.
+    pub user: Option<String>,
+    /// Whether the containers get a terminal.
+    pub tty: bool,
+    /// How the service's name resolves.
+    pub endpoint: Endpoint,
+    /// A TCP port that is published on the node, under a port of the node's choice.
+    pub host_port: Option<u16>,
+    /// Time between SIGTERM and SIGKILL.
+    pub stop_grace: Duration,
+    /// Placement constraints in Docker's language, for example `node.id==abc`.
+    pub constraints: Vec<String>,
+    /// At most so many containers on one node.
+    pub max_replicas_per_node: Option<u32>,
+    /// What a container may take, and what its node must have free.
+    pub resources: Resources,
+    /// The most processes and threads of a container; `None`: not limited.
+    pub pids: Option<u64>,
+}
+
+impl fmt::Debug for ServicePlan {
+    /// Without the environment: it may hold passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServicePlan")
+            .field("name", &self.name)
+            .field("image", &self.image)
+            .field("scale", &self.scale)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What identifies one run of a task, and what its objects are made with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunPlan<'a> {
+    /// The definition.
+    pub spec: &'a TaskSpec,
+    /// Six random characters.
+    pub run: &'a str,
+    /// Id of the Director.
+    pub director: &'a str,
+    /// Where that Director lives ([`LABEL_PLACE`]).
+    pub place: &'a str,
+    /// How many subnets were chosen for the run; the second network needs another name, because
+    /// that of the first conflicts for seconds after its removal.
+    pub networks_tried: u32,
+}
+
+/// A bundle that is in this directory on every node.
+pub fn shared_bundle(directory: PathBuf) -> Mount {
+    Mount {
+        source: MountSource::Path(directory),
+        target: BUNDLE_TARGET.to_owned(),
+        read_only: true,
+    }
+}
+
+impl RunPlan<'_> {
+    /// `<task>-<run>-<suffix>`; at most 45 + 1 + 6 + 1 + 10 = 63 characters.
+    fn name(&self, suffix: &str) -> String {
+        format!("{}-{}-{suffix}", self.spec.name, self.run)
+    }
+
+    /// Name of the service with this role. The wait command has one for each try: [`RunPlan::wait_name`].
+    pub fn service_name(&self, role: Role) -> String {
+        self.name(role.as_str())
+    }
+
+    /// Name of the service for the `attempt`-th try of the wait command, from 1.
+    pub fn wait_name(&self, attempt: u32) -> String {
+        self.name(&format!("wait-{attempt}"))
+    }
+
+    /// Name of the run's network.
+    pub fn network_name(&self) -> String {
+        match self.networks_tried {
+            0 | 1 => self.name("net"),
+            tried => self.name(&format!("net-{tried}")),
+        }
+    }
+
+    /// Labels of an object with this role.
+    pub fn labels(&self, role: Role) -> Labels {
+        [
+            (LABEL_TASK, self.spec.name.as_str()),
+            (LABEL_RUN, self.run),
+            (LABEL_ROLE, role.as_str()),
+            (LABEL_DIRECTOR, self.director),
+            (LABEL_PLACE, self.place),
+        ]
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+    }
+
+    /// The run's own network.
+    pub fn network(&self, subnet: Ipv4Net) -> NetworkPlan {
+        NetworkPlan {
+            name: self.network_name(),
+            subnet,
+            labels: self.labels(Role::Network),
+        }
+    }
+
+    /// The sidecar, on the node `node` when that may run containers, else anywhere.
+    pub fn discovery(&self, image: &str, token: &str, node: Option<&str>) -> ServicePlan {
+        ServicePlan {
+            environment: vec![format!("{DISCOVERY_TOKEN_VARIABLE}={token}")],
+            endpoint: Endpoint::DnsRoundRobin,
+            host_port: Some(DISCOVERY_PORT),
+            stop_grace: Duration::from_secs(1),
+            constraints: node
+                .map(|id| format!("node.id=={id}"))
+                .into_iter()
+                .collect(),
+            ..self.service(
+                Role::Discovery,
+                self.service_name(Role::Discovery),
+                image.to_owned(),
+                1,
+            )
+        }
+    }
+
+    /// The workers.
+    pub fn workers(&self, subnet: Ipv4Net, bundle: Vec<Mount>) -> ServicePlan {
+        let name = self.service_name(Role::Worker);
+        let mut plan = self.tool(Role::Worker, name, &self.spec.worker, subnet, bundle);
+        plan.endpoint = Endpoint::DnsRoundRobin;
+        if let Some(own) = plan.networks.first_mut() {
+            own.aliases.push(WORKERS_NAME.to_owned());
+        }
+        plan
+    }
+
+    /// The master, told where the workers are.
+    pub fn master(&self, subnet: Ipv4Net, bundle: Vec<Mount>, workers: &[Ipv4Addr]) -> ServicePlan {
+        let spec = &self.spec.master;
+        let mut plan = self.tool(
+            Role::Master,
+            self.service_name(Role::Master),
+            spec,
+            subnet,
+            bundle,
+        );
+        let addresses = csv(workers);
+        if !spec.sets(REMOTES) {
+            plan.environment.push(format!("{REMOTES}={addresses}"));
+        }
+        plan.environment
+            .push(format!("{WORKER_ADDRESSES}={addresses}"));
+        plan
+    }
+
+    /// The `attempt`-th try of the wait command.
+    pub fn wait(
+        &self,
+        command: &str,
+        attempt: u32,
+        subnet: Ipv4Net,
+        bundle: Vec<Mount>,
+        workers: &[Ipv4Addr],
+    ) -> ServicePlan {
+        let mut plan = self.beside(Role::Wait, self.wait_name(attempt), subnet, bundle);
+        plan.args = vec![command.to_owned()];
+        plan.environment
+            .push(format!("{WORKER_ADDRESSES}={}", csv(workers)));
+        plan
+    }
+
+    /// The readiness command: like the wait command, but once for each worker, again and again, all
+    /// in one container.
+    pub fn readiness(
+        &self,
+        command: &str,
+        seconds: u64,
+        subnet: Ipv4Net,
+        bundle: Vec<Mount>,
+        workers: &[Ipv4Addr],
+    ) -> ServicePlan {
+        let name = self.service_name(Role::Readiness);
+        let mut plan = self.beside(Role::Readiness, name, subnet, bundle);
+        plan.args = vec![ASK_EACH_WORKER.to_owned()];
+        let own = [
+            (READINESS_COMMAND, escape_template(command)),
+            (READINESS_SECONDS, seconds.to_string()),
+            (WORKER_ADDRESSES, csv(workers)),
+        ];
+        plan.environment
+            .extend(own.map(|(name, value)| format!("{name}={value}")));
+        plan
+    }
+
+    /// A container of the worker's image and environment beside the workers, that runs a shell: on
+    /// the task's network only, without a terminal so that its standard output can be told apart.
+    fn beside(&self, role: Role, name: String, subnet: Ipv4Net, bundle: Vec<Mount>) -> ServicePlan {
+        let mut plan = self.tool(role, name, &self.spec.worker, subnet, bundle);
+        plan.entrypoint = Some(vec!["/bin/sh".into(), "-c".into()]);
+        plan.networks.truncate(1);
+        if let Some(own) = plan.networks.first_mut() {
+            own.aliases.clear();
+        }
+        plan.scale = Scale::Replicas(1);
+        plan.tty = false;
+        // It does no work of a worker's.
+        plan.max_replicas_per_node = None;
+        plan.resources = Resources::default();
+        plan
+    }
+
+    /// A service of the user's tool.
+    fn tool(
+        &self,
+        role: Role,
+        name: String,
+        spec: &ServiceSpec,
+        subnet: Ipv4Net,
+        bundle: Vec<Mount>,
+    ) -> ServicePlan {
+        let mut plan = self.service(role, name, spec.image.clone(), spec.replicas);
+        plan.args = spec.args.clone();
+        plan.tty = spec.tty;
+        plan.user.clone_from(&spec.user);
+        plan.stop_grace = spec.stop_grace();
+        plan.resources = spec.resources;
+        plan.constraints = spec.placement.constraints.clone();
+        plan.max_replicas_per_node = spec.placement.max_replicas_per_node;
+        // The Director's own labels stand.
+        let users = spec.labels.iter().map(|(k, v)| (k.clone(), v.clone()));
+        plan.labels = users.chain(std::mem::take(&mut plan.labels)).collect();
+        plan.environment = self.environment(role, spec, subnet);
+        plan.mounts = bundle;
+        plan.mounts.extend(keeps_results(role).then(results_mount));
+        if let Some(own) = plan.networks.first_mut() {
+            own.aliases.push(spec.alias.clone());
+        }
+        plan.networks
+            .extend(spec.networks.iter().map(|name| NetworkJoin {
+                network: name.clone(),
+                aliases: Vec::new(),
+            }));
+        plan
+    }
+
+    fn environment(&self, role: Role, spec: &ServiceSpec, subnet: Ipv4Net) -> Vec<String> {
+        let own = [
+            ("TASK", self.spec.name.as_str().to_owned()),
+            ("ROLE", role.as_str().to_owned()),
+            // Docker fills in the slot of each container.
+            ("REPLICA", "{{.Task.Slot}}".to_owned()),
+            ("SUBNET", subnet.to_string()),
+        ];
+        let results = keeps_results(role).then(|| ("RESULTS", RESULTS_TARGET.to_owned()));
+        let users = spec
+            .environment
+            .iter()
+            .map(|var| escape_template(&format!("{}={}", var.name, var.value)));
+        own.into_iter()
+            .chain(results)
+            .map(|(name, value)| format!("{RESERVED_PREFIX}{name}={value}"))
+            .chain(users)
+            .collect()
+    }
+
+    /// What all services of a run have in common.
+    fn service(&self, role: Role, name: String, image: String, replicas: u32) -> ServicePlan {
+        ServicePlan {
+            name,
+            role,
+            labels: self.labels(role),
+            image,
+            entrypoint: None,
+            args: Vec::new(),
+            environment: Vec::new(),
+            mounts: Vec::new(),
+            networks: vec![NetworkJoin {
+                network: self.network_name(),
+                aliases: Vec::new(),
+            }],
+            scale: Scale::Replicas(replicas),
+            user: None,
+            tty: false,
+            endpoint: Endpoint::VirtualIp,
+            host_port: None,
+            stop_grace: STOP_GRACE,
+            constraints: Vec::new(),
+            max_replicas_per_node: None,
+            resources: Resources::default(),
+            pids: None,
+        }
+    }
+}
+
+/// Whether what a container of this role leaves in [`RESULTS_TARGET`] is kept.
+pub fn keeps_results(role: Role) -> bool {
+    matches!(role, Role::Worker | Role::Master)
+}
+
+/// A volume and not a directory of the container: it can be read after the container's end all the
+/// same, and what is written there does not go through the container's layers.
+fn results_mount() -> Mount {
+    Mount {
+        source: MountSource::OwnVolume,
+        target: RESULTS_TARGET.to_owned(),
+        read_only: false,
+    }
+}
+
+/// Swarm expands Go templates in the environment of a service, names and values. What a user writes
+/// is not a template: its opening braces are written as a template that prints them.
+fn escape_template(value: &str) -> String {
+    value.replace("{{", r#"{{"{{"}}"#)
+}
+
+/// `ip1,ip2`, in ascending order.
+fn csv(addresses: &[Ipv4Addr]) -> String {
+    let mut sorted = addresses.to_vec();
+    sorted.sort_unstable();
+    sorted
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(",")
+}

@@ -1,0 +1,180 @@
+//! The volumes in which bundles are brought to the nodes: their names, labels and mounts. Pure. A name
+//! says the content: the same bundle in the same parts is in the same volume for every run.
+
+use super::{BUNDLE_TARGET, LABEL_DIRECTOR, LABEL_PLACE, Labels, Mount, MountSource, RunPlan};
+use atq_node_protocol::order::{Split, SplitFile};
+use atq_task::spec::{self, ServiceSpec};
+use sha2::{Digest, Sha256};
+
+/// Label with the id of the bundle that a volume holds.
+pub const LABEL_BUNDLE: &str = "com.atq.bundle";
+/// Where a replica finds its part of the files that are dealt out; the bundle has links to it.
+pub const PART_TARGET: &str = "/atq/part";
+/// Where a carrier fills the volumes.
+const CARRIER_BUNDLE: &str = "/bundle";
+const CARRIER_PARTS: &str = "/part";
+/// Digits of the Director's id in the names.
+const DIRECTOR_DIGITS: usize = 8;
+
+/// The volumes of a bundle for one service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BundleVolumes {
+    /// The bundle.
+    pub bundle: String,
+    /// What is dealt out.
+    pub split: Option<Split>,
+    director: String,
+    place: String,
+}
+
+/// A bundle that has to be on the nodes which satisfy some constraints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Errand {
+    /// Where it goes.
+    pub volumes: BundleVolumes,
+    /// On which nodes.
+    pub constraints: Vec<String>,
+}
+
+impl RunPlan<'_> {
+    /// The volumes of the bundle of one of the run's services, if it has one.
+    pub fn volumes(&self, service: &ServiceSpec) -> Option<BundleVolumes> {
+        Some(BundleVolumes {
+            bundle: service.fileid.clone()?,
+            split: (!service.split.is_empty()).then(|| Split {
+                replicas: service.replicas,
+                files: service.split.iter().map(split_file).collect(),
+            }),
+            director: self.director.to_owned(),
+            place: self.place.to_owned(),
+        })
+    }
+
+    /// What has to be brought to which nodes before the run's containers start.
+    pub fn errands(&self) -> Vec<Errand> {
+        let of_service = |service: &ServiceSpec| {
+            Some(Errand {
+                volumes: self.volumes(service)?,
+                constraints: service.placement.constraints.clone(),
+            })
+        };
+        let worker = of_service(&self.spec.worker);
+        let master = of_service(&self.spec.master);
+        match (worker, master) {
+            (Some(worker), Some(master)) if worker.covers(&master) => vec![worker],
+            (Some(worker), Some(master)) if master.covers(&worker) => vec![master],
+            (worker, master) => worker.into_iter().chain(master).collect(),
+        }
+    }
+}
+
+impl Errand {
+    /// Whether it brings the same to all nodes of the other, too: it asks no more of a node.
+    fn covers(&self, other: &Self) -> bool {
+        self.volumes == other.volumes
+            && self
+                .constraints
+                .iter()
+                .all(|constraint| other.constraints.contains(constraint))
+    }
+}
+
+impl BundleVolumes {
+    /// The name of the bundle's own volume.
+    pub fn name(&self) -> String {
+        let director = self.director_digits();
+        let name = format!("atq-bundle-{director}-{}", self.bundle);
+        match &self.split {
+            None => name,
+            Some(split) => format!("{name}-{}", split.key()),
+        }
+    }
+
+    /// The name of the volume with the part of a slot; Swarm fills in a template.
+    fn part(&self, slot: &str) -> Option<String> {
+        let split = json(self.split.as_ref()?);
+        let key = digits(&format!("{}:{split}", self.bundle), 16);
+        let director = self.director_digits();
+        Some(format!("atq-part-{director}-{key}-{slot}"))
+    }
+
+    /// The names of all of them.
+    pub fn names(&self) -> Vec<String> {
+        let parts = self.slots().filter_map(|slot| self.part(&slot));
+        std::iter::once(self.name()).chain(parts).collect()
+    }
+
+    fn slots(&self) -> impl Iterator<Item = String> + use<> {
+        let replicas = self.split.as_ref().map_or(0, |split| split.replicas);
+        (1..=replicas).map(|slot| slot.to_string())
+    }
+
+    fn director_digits(&self) -> String {
+        self.director.chars().take(DIRECTOR_DIGITS).collect()
+    }
+
+    /// They outlive the run: nothing of them says whose it was.
+    fn labels(&self) -> Labels {
+        [
+            (LABEL_DIRECTOR, self.director.as_str()),
+            (LABEL_PLACE, self.place.as_str()),
+            (LABEL_BUNDLE, self.bundle.as_str()),
+        ]
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+    }
+
+    fn mount(&self, name: String, target: String, read_only: bool) -> Mount {
+        Mount {
+            source: MountSource::Volume {
+                name,
+                labels: self.labels(),
+            },
+            target,
+            read_only,
+        }
+    }
+
+    /// The mounts of a container that reads the bundle. Those that run beside the workers have slot 1, and
+    /// see the part of the first worker.
+    pub fn mounts(&self) -> Vec<Mount> {
+        let bundle = self.mount(self.name(), BUNDLE_TARGET.to_owned(), true);
+        let part = self.part("{{.Task.Slot}}");
+        let part = part.map(|name| self.mount(name, PART_TARGET.to_owned(), true));
+        std::iter::once(bundle).chain(part).collect()
+    }
+
+    /// The mounts of a carrier that brings the bundle.
+    pub fn carrier_mounts(&self) -> Vec<Mount> {
+        let bundle = self.mount(self.name(), CARRIER_BUNDLE.to_owned(), false);
+        let parts = self.slots().filter_map(|slot| {
+            let name = self.part(&slot)?;
+            Some(self.mount(name, format!("{CARRIER_PARTS}/{slot}"), false))
+        });
+        std::iter::once(bundle).chain(parts).collect()
+    }
+}
+
+/// Whether a container with this mount reads a bundle that was brought to its node.
+pub fn is_bundle(mount: &Mount) -> bool {
+    matches!(&mount.source, MountSource::Volume { labels, .. } if labels.contains_key(LABEL_BUNDLE))
+}
+
+fn split_file(file: &spec::SplitFile) -> SplitFile {
+    SplitFile {
+        path: file.path.clone(),
+        header: file.header,
+    }
+}
+
+fn json(split: &Split) -> String {
+    serde_json::to_string(split).unwrap_or_default()
+}
+
+/// The first hexadecimal digits of the text's SHA-256.
+fn digits(text: &str, count: usize) -> String {
+    let hash = Sha256::digest(text);
+    let hex = hash.iter().map(|byte| format!("{byte:02x}"));
+    hex.collect::<String>().chars().take(count).collect()
+}
