@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use atq_bundle_archive::{BundleError, BundleId, Limits, Totals, flush_tree, scan, unpack};
+use atq_bundle_archive::{BundleError, BundleId, Limits, Totals, scan, unpack};
+use atq_files::flush_tree;
 use atq_node_protocol::order::{ArchiveLimits, Fetch, Split, SplitFile};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;

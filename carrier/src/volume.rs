@@ -1,20 +1,21 @@
 //! The volume of a bundle on a node: whose turn it is, whether it is whole, and how it becomes empty.
 
-use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use atq_bundle_archive::{BundleId, LOCK, MARKER, flush};
+use atq_bundle_archive::{BundleId, LOCK, MARKER};
+use atq_files::{Mode, flush, write_atomic};
 use serde::{Deserialize, Serialize};
 
 use crate::problem::{Problem, reason};
 
 /// From one look at the lock to the next. A lock that blocks could not be given up.
 const PAUSE: Duration = Duration::from_millis(100);
-/// The content is mounted by containers of any user.
+/// The mode of the lock: containers of any user see it.
 const READABLE: u32 = 0o644;
 
 /// What a marker says: this volume is whole, and of what.
@@ -90,14 +91,9 @@ pub fn is_whole(root: &Path, bundle: &BundleId, split: Option<&str>) -> bool {
 /// # Errors
 /// What the disk says.
 pub fn mark(root: &Path, marker: &Marker) -> io::Result<()> {
-    let mut draft = tempfile::NamedTempFile::new_in(root)?;
-    draft.write_all(&serde_json::to_vec(marker)?)?;
-    draft
-        .as_file()
-        .set_permissions(Permissions::from_mode(READABLE))?;
-    draft.as_file().sync_all()?;
-    draft.persist(root.join(MARKER)).map_err(|e| e.error)?;
-    flush(root)
+    let text = serde_json::to_vec(marker)?;
+    // The content is mounted by containers of any user.
+    write_atomic(&root.join(MARKER), &text, Mode::Readable)
 }
 
 /// Removes what is there, the marker first, but for the lock.

@@ -8,10 +8,11 @@
 //! name, data directory and port, so that only a Director in the very same place takes it over.
 
 use anyhow::Context;
+use atq_files::{Mode, write_atomic};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// The second copies' names begin so. Hidden, and no id of a bundle.
@@ -150,9 +151,7 @@ fn generated() -> String {
 }
 
 fn write(path: &Path, id: &str) -> io::Result<()> {
-    let mut file = fs::File::create(path)?;
-    writeln!(file, "{id}")?;
-    file.sync_all()
+    write_atomic(path, format!("{id}\n").as_bytes(), Mode::Readable)
 }
 
 #[cfg(test)]

@@ -9,8 +9,6 @@ pub mod args;
 pub mod bundle;
 pub mod config;
 pub mod daemon;
-pub mod disk;
-pub mod evidence;
 pub mod identity;
 pub mod logging;
 pub mod orchestrator;
@@ -19,6 +17,7 @@ pub mod reach;
 pub mod storekeeper;
 pub use atq_engine_swarm as swarm;
 pub use atq_engine_swarm::{discovery, plan, registry};
+pub use atq_evidence as evidence;
 pub use atq_store as store;
 pub use atq_task as task;
 

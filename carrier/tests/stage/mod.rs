@@ -115,7 +115,7 @@ impl Stage {
 
 pub fn found(root: &Path) -> Vec<String> {
     let mut paths = Vec::new();
-    atq_bundle_archive::walk(root, |path, _| {
+    atq_files::walk(root, |path, _| {
         paths.push(path.strip_prefix(root).unwrap().display().to_string());
         Ok(())
     })

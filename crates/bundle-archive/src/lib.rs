@@ -1,9 +1,8 @@
-//! Bundles as archives: what is refused, how one is unpacked, how its content gets safely onto the disk.
+//! Bundles as archives: what is refused, how one is unpacked.
 //!
 //! The Director reads an upload with this and the carrier what it has fetched, so both refuse and unpack the same. Memory
 //! does not grow with the archive's content; nothing here knows HTTP, Docker or a runtime.
 
-mod durable;
 mod error;
 mod id;
 mod limits;
@@ -18,7 +17,6 @@ mod tests;
 mod tree;
 mod unpack;
 
-pub use durable::{flush, flush_tree, walk};
 pub use error::BundleError;
 pub use id::{BundleId, InvalidBundleId};
 pub use limits::Limits;

@@ -33,7 +33,7 @@ fn refused(zip: &[u8], limits: Limits) -> BundleError {
 /// Everything below `root` as sorted relative paths.
 fn everything(root: &Path) -> Vec<String> {
     let mut paths = Vec::new();
-    walk(root, |path, _| {
+    atq_files::walk(root, |path, _| {
         let below = path.strip_prefix(root).unwrap();
         paths.push(below.to_str().unwrap().to_owned());
         Ok(())

@@ -3,7 +3,8 @@
 //! disk is full, and what is refused is refused before anything was promised.
 
 use super::StoreError;
-use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use atq_files::disk::Space;
+use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
@@ -40,13 +41,6 @@ impl Need {
     }
 }
 
-/// How full a disk is.
-#[derive(Debug, Clone, Copy)]
-struct Disk {
-    total: u64,
-    free: u64,
-}
-
 /// The disk of a directory. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Room(Arc<PathBuf>);
@@ -62,19 +56,15 @@ impl Room {
     /// # Errors
     /// [`StoreError::Full`].
     pub(super) fn check(&self, need: Need, log: &File) -> Result<(), StoreError> {
-        let Ok(found) = statvfs(self.0.as_path()) else {
+        let Some(disk) = Space::of(&self.0) else {
             return Ok(());
-        };
-        let disk = Disk {
-            total: found.f_blocks.saturating_mul(found.f_frsize),
-            free: found.f_bavail.saturating_mul(found.f_frsize),
         };
         enough(disk, need.free(disk.total))?;
         reserve(log, disk, need.reserve(disk.total))
     }
 }
 
-fn enough(disk: Disk, needed: u64) -> Result<(), StoreError> {
+fn enough(disk: Space, needed: u64) -> Result<(), StoreError> {
     match disk.free < needed {
         true => Err(StoreError::Full {
             free: disk.free,
@@ -85,7 +75,7 @@ fn enough(disk: Disk, needed: u64) -> Result<(), StoreError> {
 }
 
 /// Takes `bytes` of the disk for the end of `log`, unless it has them already. Its length stays.
-fn reserve(log: &File, disk: Disk, bytes: u64) -> Result<(), StoreError> {
+fn reserve(log: &File, disk: Space, bytes: u64) -> Result<(), StoreError> {
     let length = log.metadata().map(|found| found.len());
     let length = length.map_err(|error| StoreError::Io(error.to_string()))?;
     match fallocate(log, FallocateFlags::KEEP_SIZE, length, bytes.max(1)) {
@@ -117,7 +107,7 @@ mod tests {
     #[test]
     fn new_tasks_are_refused_before_those_that_run_have_to_wait() {
         let total = 100 << 30;
-        let disk = |free| Disk { total, free };
+        let disk = |free| Space { total, free };
         let [task, event] = [Need::Task, Need::Event].map(|need| need.free(total));
         assert!(enough(disk(65 * MIB), task).is_ok());
         assert!(enough(disk(63 * MIB), task).is_err());

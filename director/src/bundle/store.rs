@@ -6,16 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use atq_bundle_archive::{
-    BundleError, BundleId, Limits, Totals, flush, flush_tree, scan, unpack, walk,
-};
+use atq_bundle_archive::{BundleError, BundleId, Limits, Totals, scan, unpack};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::task::spawn_blocking;
 
 use super::incoming::{Incoming, Uploaded};
 use super::workdir::{Workdir, sweep};
-use crate::disk::{self, Content};
+use atq_files::disk::{self, Content};
+use atq_files::{Mode, flush, flush_tree, walk, write_atomic};
 
 const INCOMING: &str = ".incoming";
 /// The name of an upload while it has no id.
@@ -254,7 +253,7 @@ impl BundleStore {
             return self.known(id);
         }
         let info = new_info(id, file_name, zip_bytes, totals);
-        self.describe(&workdir, &info);
+        self.describe(&info);
         Ok(Uploaded {
             id: info.id.clone(),
             existed: false,
@@ -320,15 +319,10 @@ impl BundleStore {
     }
 
     /// Writes the description. The bundle is complete without it, so a failure is only worth a warning.
-    fn describe(&self, workdir: &Workdir, info: &BundleInfo) {
-        let draft = workdir.join("meta.json");
-        let write = || {
-            fs::write(&draft, serde_json::to_vec_pretty(info)?)?;
-            flush(&draft)?;
-            fs::rename(&draft, self.meta_path(&info.id))?;
-            flush(&self.join(META))
-        };
-        if let Err(error) = write() {
+    fn describe(&self, info: &BundleInfo) {
+        let text = serde_json::to_vec_pretty(info).map_err(io::Error::from);
+        let path = self.meta_path(&info.id);
+        if let Err(error) = text.and_then(|text| write_atomic(&path, &text, Mode::Readable)) {
             tracing::warn!(bundle = %info.id, %error, "cannot store the description of the bundle");
         }
     }

@@ -28,7 +28,7 @@ async fn upload(store: &BundleStore, zip: &[u8]) -> Result<Uploaded, BundleError
 /// Everything below `root` as sorted relative paths, without the store's own directories.
 fn everything(root: &Path) -> Vec<String> {
     let mut paths = Vec::new();
-    atq_bundle_archive::walk(root, |path, _| {
+    atq_files::walk(root, |path, _| {
         paths.push(
             path.strip_prefix(root)
                 .unwrap()

@@ -5,10 +5,11 @@
 //! <datadir>/volumes/<bundle>.json
 //! ```
 
+use atq_files::{Mode, write_atomic};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
@@ -120,13 +121,7 @@ impl Ledger {
 }
 
 fn write(path: &Path, held: &Held) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(dir)?;
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
-    file.write_all(&serde_json::to_vec_pretty(held)?)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    fs::File::open(dir)?.sync_all()
+    write_atomic(path, &serde_json::to_vec_pretty(held)?, Mode::Private)
 }
 
 fn gone(removed: io::Result<()>) -> io::Result<()> {

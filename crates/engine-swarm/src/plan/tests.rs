@@ -1,4 +1,7 @@
+#![allow(clippy::unwrap_used)]
 //! What is created in Docker.
+
+mod readiness_command;
 
 use crate::plan::{
     LABEL_DIRECTOR, LABEL_RUN, MountSource, NetworkJoin, Role, RunPlan, Scale, ServicePlan,

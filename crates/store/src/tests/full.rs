@@ -1,58 +1,19 @@
 //! A full disk: what is refused, what is still read, and how it goes on once there is room again.
 
 use super::*;
-use tempfile::TempDir;
+use atq_files::disk::SmallDisk;
 
-const SIZE: &str = "size=24m";
-
-/// A small disk of its own.
-struct Disk(TempDir);
-
-impl Disk {
-    /// None where the user may not mount: the rules of `room` are tested everywhere.
-    fn new() -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", SIZE, "tmpfs"])
-            .arg(dir.path())
-            .stderr(Stdio::null())
-            .status();
-        let disk = mounted
-            .is_ok_and(|status| status.success())
-            .then(|| Self(dir));
-        if disk.is_none() {
-            eprintln!("not tested: mounting a file system needs more rights");
-        }
-        disk
-    }
-
-    fn fill(&self) {
-        let mut file = File::create(self.0.path().join("ballast")).unwrap();
-        while file.write_all(&[0; 4096]).is_ok() {}
-    }
-
-    fn free(&self) {
-        std::fs::remove_file(self.0.path().join("ballast")).unwrap();
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Lazily: a database that never closes still has a file open.
-        let _ = Command::new("umount")
-            .arg("--lazy")
-            .arg(self.0.path())
-            .status();
-    }
-}
+const MIB: u64 = 24;
 
 #[tokio::test]
 async fn a_full_disk_refuses_before_anything_is_written_and_goes_on_when_there_is_room() {
-    let Some(disk) = Disk::new() else { return };
-    let store = Store::open(&disk.0.path().join("state")).unwrap();
+    let Some(disk) = SmallDisk::mount(MIB) else {
+        return;
+    };
+    let store = Store::open(&disk.path().join("state")).unwrap();
     let (one, two) = (spec("one"), spec("two"));
     let state = fill(&store, &one, 2).await;
-    disk.fill();
+    disk.fill_but(0);
     for refused in [
         store.create(&two, &first()).await.map(drop),
         store.probe().await,
@@ -70,11 +31,13 @@ async fn a_full_disk_refuses_before_anything_is_written_and_goes_on_when_there_i
 
 #[tokio::test]
 async fn tasks_that_run_are_recorded_on_a_full_disk() {
-    let Some(disk) = Disk::new() else { return };
-    let store = Store::open(&disk.0.path().join("state")).unwrap();
+    let Some(disk) = SmallDisk::mount(MIB) else {
+        return;
+    };
+    let store = Store::open(&disk.path().join("state")).unwrap();
     let (one, two) = (spec("one"), spec("two"));
     let state = fill(&store, &one, 2).await;
-    disk.fill();
+    disk.fill_but(0);
     let refused = store.create(&two, &first()).await.unwrap_err();
     assert!(matches!(refused, StoreError::Full { .. }), "{refused}");
     // More than the segment has room for that sled has open.
@@ -86,19 +49,21 @@ async fn tasks_that_run_are_recorded_on_a_full_disk() {
     }
     store.wish(&one.name, Desired::Stopped).await.unwrap();
     drop(store);
-    let store = reopen(&disk.0.path().join("state"));
+    let store = reopen(&disk.path().join("state"));
     assert_eq!(store.load(&one.name).unwrap().unwrap().state, state);
 }
 
 #[tokio::test]
 async fn a_write_that_meets_a_full_disk_costs_no_acknowledged_task_and_no_restart() {
-    let Some(disk) = Disk::new() else { return };
-    let mut store = Store::open(&disk.0.path().join("state")).unwrap();
+    let Some(disk) = SmallDisk::mount(MIB) else {
+        return;
+    };
+    let mut store = Store::open(&disk.path().join("state")).unwrap();
     // Nothing is known about this disk, so that nothing is refused or reserved.
     store.room = Room::of(Path::new("/nowhere"));
     let mut kept = Vec::new();
     for round in 0..3 {
-        disk.fill();
+        disk.fill_but(0);
         let mut refused = None;
         // What has room in an open segment of sled's file is still taken.
         for number in 0..2000 {

@@ -7,7 +7,7 @@ use atq_bundle_archive::raw::{Item, archive};
 use insta::assert_snapshot;
 
 use super::*;
-use crate::disk::tests::SmallDisk;
+use atq_files::disk::SmallDisk;
 
 fn sample() -> Vec<u8> {
     archive(&[

@@ -1,8 +1,9 @@
 #![allow(clippy::unwrap_used)]
+//! A small disk, for tests.
 
-use super::*;
 use std::fs::{self, File};
 use std::io::Write;
+use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
 
@@ -10,6 +11,7 @@ use tempfile::TempDir;
 pub struct SmallDisk(TempDir);
 
 impl SmallDisk {
+    /// Mounts one of so many MiB.
     pub fn mount(mib: u64) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let size = format!("size={mib}m");
@@ -26,6 +28,7 @@ impl SmallDisk {
         disk
     }
 
+    /// Its directory.
     pub fn path(&self) -> &Path {
         self.0.path()
     }
@@ -38,6 +41,7 @@ impl SmallDisk {
         file.set_len(length - (kib as u64) * 1024).unwrap();
     }
 
+    /// Gives back what [`Self::fill_but`] has taken.
     pub fn free(&self) {
         fs::remove_file(self.ballast()).unwrap();
     }
@@ -51,27 +55,4 @@ impl Drop for SmallDisk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(self.path()).status();
     }
-}
-
-#[test]
-fn uploads_are_refused_before_results_and_small_disks_can_be_used() {
-    let large = 100 << 30;
-    assert!(Content::Upload.reserve(large) > Content::Results.reserve(large));
-    for total in [0, MIB, 16 * MIB] {
-        assert!(Content::Upload.reserve(total) <= total / 2);
-    }
-}
-
-#[test]
-fn what_is_free_and_needed_stands_in_the_error() {
-    enough(10 * MIB, 10 * MIB).unwrap();
-    let error = enough(10 * MIB, 10 * MIB + 1).unwrap_err();
-    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-    let text = "the disk is full: 10 MiB are free, 11 MiB are needed";
-    assert_eq!(error.to_string(), text);
-}
-
-#[test]
-fn a_disk_that_does_not_report_its_room_has_some() {
-    check(Path::new("/nowhere"), u64::MAX, Content::Upload).unwrap();
 }

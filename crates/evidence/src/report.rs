@@ -9,10 +9,10 @@ mod attempts;
 mod figures;
 
 use super::Evidence;
-use crate::plan::Role;
-use crate::task::judge::Measured;
-use crate::task::spec::{TaskName, TaskSpec};
+use atq_engine::Role;
 use atq_report::{Report, Tally};
+use atq_task::judge::Measured;
+use atq_task::spec::{TaskName, TaskSpec};
 use attempts::Attempt;
 use globset::{Glob, GlobSet};
 use std::fs::File;
@@ -88,17 +88,7 @@ impl Evidence {
     /// # Errors
     /// When the disk does not take it.
     pub async fn keep_report(&self, report: &Report, task: &TaskName, run: &str) -> io::Result<()> {
-        let dir = self.run_dir(task, run);
-        let text = serde_json::to_vec(report)?;
-        let write = move || {
-            std::fs::create_dir_all(&dir)?;
-            let mut part = tempfile::NamedTempFile::new_in(&dir)?;
-            io::Write::write_all(&mut part, &text)?;
-            part.as_file().sync_all()?;
-            part.persist(dir.join("report.json"))?;
-            Ok(())
-        };
-        spawn_blocking(write).await.map_err(io::Error::other)?
+        self.keep(task, run, "report.json", report).await
     }
 
     /// The report that is kept of a run.

@@ -3,7 +3,7 @@
 
 use super::format_line;
 use super::seen::Seen;
-use crate::swarm::{EngineError, LogLine};
+use atq_engine::{EngineError, LogLine};
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};

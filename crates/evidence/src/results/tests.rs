@@ -1,8 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::disk::tests::SmallDisk;
-use crate::plan::Role;
+use atq_engine::Role;
+use atq_files::disk::SmallDisk;
 use futures_util::{StreamExt, stream};
 use std::io::Cursor;
 use std::os::unix::ffi::OsStrExt;

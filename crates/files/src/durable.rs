@@ -1,4 +1,4 @@
-//! Walking a bundle's content, and getting it safely onto the disk.
+//! Walking a tree, and flushing it to the disk.
 
 use std::fs::{self, File};
 use std::io;

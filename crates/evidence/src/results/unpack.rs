@@ -2,7 +2,7 @@
 //! directory in which there is never a symbolic link. A hard link is one more name of a file that came before it.
 
 use super::{Budget, Stop};
-use crate::disk::{self, Content};
+use atq_files::disk::{self, Content};
 use futures_util::StreamExt;
 use std::fs::Metadata;
 use std::io;

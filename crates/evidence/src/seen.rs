@@ -1,7 +1,7 @@
 //! Which lines of a log were read already, when it is read once more from another place. Docker gives lines no numbers,
 //! and several may have the same time: they are told apart by that time and by how many had it, for each stream.
 
-use crate::swarm::{LogLine, LogStream};
+use atq_engine::{LogLine, LogStream};
 
 /// The last time of a stream, and how many lines had it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

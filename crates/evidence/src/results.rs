@@ -14,8 +14,8 @@ mod unpack;
 mod zipped;
 
 use super::{Evidence, Source};
-use crate::task::spec::TaskName;
-use atq_bundle_archive::{flush, flush_tree};
+use atq_files::{Mode, flush_tree, write_atomic};
+use atq_task::spec::TaskName;
 use futures_util::Stream;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -227,7 +227,6 @@ fn put(places: &Places, new: KeptResults, from: &Path) -> io::Result<KeptResults
         // Containers go once this is noted: it must outlive the loss of power, too.
         flush_tree(from, new.files)?;
     }
-    std::fs::create_dir_all(&places.kept)?;
     // Without its note, what is there counts for nothing should this be the Director's last moment.
     gone(std::fs::remove_file(&note))?;
     gone(std::fs::remove_dir_all(&to))?;
@@ -235,11 +234,7 @@ fn put(places: &Places, new: KeptResults, from: &Path) -> io::Result<KeptResults
         std::fs::create_dir_all(&places.results)?;
         std::fs::rename(from, &to)?;
     }
-    let part = note.with_extension("part");
-    std::fs::write(&part, serde_json::to_vec(&new)?)?;
-    flush(&part)?;
-    std::fs::rename(&part, &note)?;
-    flush(&places.kept)?;
+    write_atomic(&note, &serde_json::to_vec(&new)?, Mode::Private)?;
     Ok(new)
 }
 

@@ -7,6 +7,26 @@ use std::path::Path;
 
 const MIB: u64 = 1 << 20;
 
+/// How full a file system is, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Its size.
+    pub total: u64,
+    /// What a program without privileges may still write.
+    pub free: u64,
+}
+
+impl Space {
+    /// That of the file system of `path`; `None` when it does not report it.
+    pub fn of(path: &Path) -> Option<Self> {
+        let found = statvfs(path).ok()?;
+        Some(Self {
+            total: found.f_blocks.saturating_mul(found.f_frsize),
+            free: found.f_bavail.saturating_mul(found.f_frsize),
+        })
+    }
+}
+
 /// What is to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
@@ -31,12 +51,10 @@ impl Content {
 /// # Errors
 /// [`io::ErrorKind::StorageFull`], with what is free and what is needed.
 pub fn check(directory: &Path, bytes: u64, content: Content) -> io::Result<()> {
-    let Ok(found) = statvfs(directory) else {
-        return Ok(());
-    };
-    let total = found.f_blocks.saturating_mul(found.f_frsize);
-    let free = found.f_bavail.saturating_mul(found.f_frsize);
-    enough(free, bytes.saturating_add(content.reserve(total)))
+    match Space::of(directory) {
+        Some(Space { total, free }) => enough(free, bytes.saturating_add(content.reserve(total))),
+        None => Ok(()),
+    }
 }
 
 fn enough(free: u64, needed: u64) -> io::Result<()> {
@@ -53,5 +71,10 @@ fn enough(free: u64, needed: u64) -> io::Result<()> {
     }
 }
 
+#[cfg(any(test, feature = "testing"))]
+mod small;
+#[cfg(any(test, feature = "testing"))]
+pub use small::SmallDisk;
+
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

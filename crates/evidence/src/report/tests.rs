@@ -2,10 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::evidence::Source;
-use crate::task::judge::Reading;
-use crate::task::timestamp::Timestamp;
+use crate::Source;
 use atq_definition::examples::{parse, payload};
+use atq_task::judge::Reading;
+use atq_task::timestamp::Timestamp;
 use serde_json::{Value, json};
 
 const RUN: &str = "0a1b2c3d";

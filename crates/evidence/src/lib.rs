@@ -23,15 +23,18 @@ mod seen;
 pub use log_file::{LastLines, LogLines};
 pub use observed::{Observed, SeenBundle, SeenContainer, SeenImage, SeenNode, SeenSettings};
 
-use crate::plan::Role;
-use crate::swarm::{EngineError, LogLine, LogStream};
-use crate::task::spec::TaskName;
+use atq_engine::Role;
+use atq_engine::{EngineError, LogLine, LogStream};
+use atq_files::{Mode, write_atomic};
+use atq_task::spec::TaskName;
 use futures_util::Stream;
 use log_file::Caps;
+use serde::Serialize;
 use std::io;
 use std::path::{Path, PathBuf};
 use tokio::fs::{self, File};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 /// How much is kept of the beginning of a log.
@@ -128,6 +131,20 @@ impl Evidence {
 
     fn logs_dir(&self, task: &TaskName, run: &str) -> PathBuf {
         self.run_dir(task, run).join("logs")
+    }
+
+    /// Keeps a value as a file of the run, whole or not at all.
+    async fn keep<T: Serialize>(
+        &self,
+        task: &TaskName,
+        run: &str,
+        file: &str,
+        value: &T,
+    ) -> io::Result<()> {
+        let path = self.run_dir(task, run).join(file);
+        let text = serde_json::to_vec(value)?;
+        let write = move || write_atomic(&path, &text, Mode::Private);
+        spawn_blocking(write).await.map_err(io::Error::other)?
     }
 
     /// Writes a whole log, or what of it can be read until `deadline`: of one that is too large, or is read too slowly,

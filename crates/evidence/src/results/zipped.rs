@@ -3,8 +3,8 @@
 
 use super::Evidence;
 use super::names::text;
-use crate::evidence::Source;
-use crate::task::spec::TaskName;
+use crate::Source;
+use atq_task::spec::TaskName;
 use futures_util::{Stream, stream};
 use std::fs::{self, DirEntry, File, Metadata};
 use std::io::{self, Read, Write};

@@ -1,10 +1,10 @@
 //! From criteria to questions to the tally, and from its answers to what the criteria are held against.
 
-use crate::task::criteria::{Criterion, Figure, Unit};
-use crate::task::judge::Reading;
-use crate::task::spec::TaskSpec;
-use crate::task::timestamp::Timestamp;
 use atq_report::{Figures, Finished, Metric, Options, Report, Tally, Window, WindowResult};
+use atq_task::criteria::{Criterion, Figure, Unit};
+use atq_task::judge::Reading;
+use atq_task::spec::TaskSpec;
+use atq_task::timestamp::Timestamp;
 
 /// What is told of a run that has no figures.
 const NO_FILES: &str = "no result file was found: what the master, or else every worker, has written \

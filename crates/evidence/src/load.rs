@@ -2,7 +2,7 @@
 //! A generator that has no processor time to spare measures itself, and not what it tests.
 
 use super::{Evidence, Source};
-use crate::task::spec::TaskName;
+use atq_task::spec::TaskName;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
@@ -163,11 +163,7 @@ impl Evidence {
     /// # Errors
     /// When the disk does not take it.
     pub async fn keep_load(&self, task: &TaskName, run: &str, load: &Load) -> io::Result<()> {
-        let dir = self.run_dir(task, run);
-        fs::create_dir_all(&dir).await?;
-        let part = dir.join("load.part");
-        fs::write(&part, serde_json::to_vec(load)?).await?;
-        fs::rename(&part, dir.join("load.json")).await
+        self.keep(task, run, "load.json", load).await
     }
 
     /// How busy a run was; `None` when nobody looked.
@@ -187,7 +183,7 @@ impl Evidence {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::plan::Role;
+    use atq_engine::Role;
 
     const WORKER: Source = Source {
         role: Role::Worker,

@@ -1,11 +1,12 @@
 //! What was seen of Docker while a task ran: what cannot be found out afterwards.
 
 use super::Evidence;
-use crate::swarm::{ImageDigests, Machine};
-use crate::task::spec::TaskName;
+use atq_engine::{ImageDigests, Machine};
+use atq_files::{Mode, write_atomic};
+use atq_task::spec::TaskName;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 
 /// What was seen. Files are kept for years: fields may be added with a default, never renamed.
@@ -118,12 +119,6 @@ impl Evidence {
     /// When the disk does not take it.
     pub fn keep_observed(&self, task: &TaskName, run: &str, seen: &Observed) -> io::Result<()> {
         let path = self.observed_path(task, run);
-        let dir = path.parent().unwrap_or(&self.root);
-        std::fs::create_dir_all(dir)?;
-        let mut draft = tempfile::NamedTempFile::new_in(dir)?;
-        draft.write_all(&serde_json::to_vec_pretty(seen)?)?;
-        draft.as_file().sync_all()?;
-        draft.persist(&path).map_err(|error| error.error)?;
-        Ok(())
+        write_atomic(&path, &serde_json::to_vec_pretty(seen)?, Mode::Private)
     }
 }

@@ -1,0 +1,52 @@
+//! The script that runs a readiness command, in the shells that images have.
+
+use super::super::ASK_EACH_WORKER;
+
+/// What the container of a readiness command prints for two workers.
+fn asked(shell: &[&str], command: &str) -> String {
+    let run = std::process::Command::new(shell[0])
+        .args(&shell[1..])
+        .args(["-c", ASK_EACH_WORKER])
+        .env("ATQ_READINESS_COMMAND", command)
+        .env("ATQ_READINESS_SECONDS", "0")
+        .env("WORKER_CSV_VIPS", "10.0.0.2,10.0.0.3")
+        .output();
+    let output = String::from_utf8(run.unwrap().stdout).unwrap();
+    let mut lines: Vec<_> = output.split_inclusive('\n').collect();
+    lines.sort_unstable();
+    lines.concat()
+}
+
+#[test]
+fn what_a_readiness_command_prints_cannot_pass_for_the_answer_of_another_worker() {
+    let shells: [&[&str]; 3] = [&["/bin/sh"], &["bash"], &["busybox", "sh"]];
+    let there = |shell: &&&[&str]| {
+        let run = std::process::Command::new(shell[0])
+            .args(&shell[1..])
+            .args(["-c", ":"])
+            .output();
+        run.is_ok_and(|run| run.status.success())
+    };
+    for shell in shells.iter().filter(there) {
+        let table = [
+            (
+                r"printf '%s' 'no\nready 10.0.0.9'; exit 3",
+                r"3 no\nready 10.0.0.9",
+            ),
+            (r"printf '%s' 'lost C:\code'; exit 1", r"1 lost C:\code"),
+            ("echo ready 10.0.0.9; cat; printf last; exit 2", "2 last"),
+            ("exit 7", "7 "),
+        ];
+        for (command, said) in table {
+            let both = format!("not-ready 10.0.0.2 {said}\nnot-ready 10.0.0.3 {said}\n");
+            assert_eq!(asked(shell, command), both, "{shell:?}");
+        }
+        assert_eq!(
+            asked(
+                shell,
+                "test $ATQ_WORKER_ADDRESS = 10.0.0.3 || { echo no; exit 1; }"
+            ),
+            "not-ready 10.0.0.2 1 no\nready 10.0.0.3\n"
+        );
+    }
+}
