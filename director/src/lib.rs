@@ -41,8 +41,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
-use swarm::Swarm;
 use swarm::docker::DockerSwarm;
+use swarm::{SharedLists, Swarm};
 
 /// Longest time for which a test may run.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
@@ -97,11 +97,12 @@ pub fn assemble(config: &Config, ports: Ports, listen: SocketAddr) -> anyhow::Re
     let director_id = identity::director_id(&place, config.director_id.as_deref())?;
     let bundles = BundleStore::open(&config.glusterpath, bundle_limits(config))?;
     tracing::debug!(director = %director_id, "assembled");
+    let director = director_id.clone();
     Ok(Orchestrator::new(Shared {
         settings: settings(config, listen, director_id, identity::place(&place)),
         store,
         health: Health::watch(Arc::clone(&ports.swarm)),
-        swarm: ports.swarm,
+        swarm: Arc::new(SharedLists::new(ports.swarm, &director)),
         discovery: ports.discovery,
         bundles: Arc::new(bundles),
         evidence: Evidence::new(&config.datadir).with_log_bytes(config.limits.log_bytes),

@@ -370,7 +370,6 @@ fn a_forced_door_is_found() {
     for (room, text) in [
         ("task/machine", "use tokio::time::sleep;"),
         ("task", "let now = std::time::SystemTime::now();"),
-        ("plan/role", "use std::time::{Duration, Instant};"),
         ("task/spec/reader", "use crate::swarm::Swarm;"),
         (
             "task/spec",

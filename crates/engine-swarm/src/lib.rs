@@ -12,8 +12,11 @@ pub mod fake;
 pub mod plan;
 mod problem;
 pub mod registry;
+mod shared_lists;
 
 pub use atq_engine::{EngineError, ImageDigests, LogLine, LogQuery, LogStream, Machine};
+
+pub use shared_lists::SharedLists;
 
 use crate::plan::{Labels, NetworkPlan, ServicePlan};
 use async_trait::async_trait;
@@ -242,6 +245,8 @@ pub struct SwarmTask {
     pub id: String,
     /// The service it belongs to.
     pub service_id: String,
+    /// Those of its labels that begin with [`plan::LABEL_PREFIX`].
+    pub labels: Labels,
     /// Number of the replica, from 1; 0 for services without one.
     pub slot: u32,
     /// The node it was given to.
@@ -399,6 +404,14 @@ pub fn role_of(labels: &Labels) -> Option<Role> {
     ];
     let name = labels.get(crate::plan::LABEL_ROLE)?;
     roles.into_iter().find(|role| role.as_str() == name)
+}
+
+/// Those of `labels` that a Director has given.
+fn of_a_director(labels: impl IntoIterator<Item = (String, String)>) -> Labels {
+    let labels = labels.into_iter();
+    labels
+        .filter(|(key, _)| key.starts_with(plan::LABEL_PREFIX))
+        .collect()
 }
 
 /// The reference with the tag that Docker assumes. Without tag and digest a pull would mean all tags.

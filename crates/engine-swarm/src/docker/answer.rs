@@ -2,6 +2,7 @@
 //! addresses there.
 
 use super::body::NO_NODE;
+use crate::of_a_director;
 use crate::plan::Labels;
 use crate::{
     Container, CpuUsage, EngineError, JoinTokens, Kind, Machine, Manager, Network, Node,
@@ -225,9 +226,11 @@ impl From<TaskAnswer> for SwarmTask {
         let container = status.container_status.unwrap_or_default();
         let ports = status.port_status.and_then(|status| status.ports);
         let attachments = answer.networks_attachments.into_iter().flatten();
+        let specified = answer.spec.container_spec;
         Self {
             id: answer.id,
             service_id: answer.service_id,
+            labels: of_a_director(specified.and_then(|spec| spec.labels).into_iter().flatten()),
             slot: answer.slot,
             node_id: filled(answer.node_id),
             state,

@@ -142,6 +142,7 @@ impl FakeTask {
         SwarmTask {
             id: self.id.clone(),
             service_id: self.service.id.clone(),
+            labels: crate::of_a_director(self.service.plan.labels.clone()),
             slot: self.slot,
             node_id: (seen.state >= TaskState::Assigned)
                 .then(|| self.node.clone())

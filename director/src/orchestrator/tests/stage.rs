@@ -13,6 +13,7 @@ use crate::orchestrator::{Bounds, Orchestrator, Settings, Shared, View};
 use crate::plan::Role;
 use crate::reach::fake::FakeReach;
 use crate::store::{Store, StoreError};
+use crate::swarm::SharedLists;
 use crate::swarm::fake::{FakeSwarm, Leftovers};
 use crate::task::event::{Event, Record};
 use crate::task::machine;
@@ -163,7 +164,7 @@ impl Stage {
                 settings: self.settings.clone(),
                 store: reopen(&data.join("state")),
                 health: Health::watch(swarm.clone()),
-                swarm,
+                swarm: Arc::new(SharedLists::new(swarm, &self.settings.director_id)),
                 discovery: Arc::new(self.discovery.clone()),
                 bundles: Arc::new(BundleStore::open(&bundles, bundle::Limits::default()).unwrap()),
                 evidence: Evidence::new(&data),

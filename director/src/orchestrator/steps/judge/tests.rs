@@ -16,6 +16,7 @@ fn task(slot: u32, state: TaskState) -> SwarmTask {
     SwarmTask {
         id: format!("t{slot}"),
         service_id: "s".into(),
+        labels: Default::default(),
         slot,
         node_id: Some("node-1".into()),
         state,

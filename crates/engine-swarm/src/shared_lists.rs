@@ -1,0 +1,232 @@
+//! Lists of Docker that all runs share: a run that looks while another one does gets the same answer. So the number
+//! of calls depends on time, and not on the number of runs.
+//!
+//! An answer is never older than the question: it is shared by those only who had asked before its call began. The
+//! driver that makes the call may go away in the middle of it; then the next one in line makes it anew.
+
+use crate::plan::{LABEL_DIRECTOR, Labels, NetworkPlan, ServicePlan};
+use crate::{
+    Container, CpuUsage, EngineError, ImageDigests, JoinTokens, LogQuery, Manager, Network, Node,
+    Object, Service, Swarm, SwarmTask,
+};
+use async_trait::async_trait;
+use atq_engine::LogLines;
+use futures_util::stream::BoxStream;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::bytes::Bytes;
+
+/// Shortest time from one call to the next while they follow each other for long.
+const INTERVAL: Duration = Duration::from_millis(50);
+/// So many calls may come earlier than that, for a driver that looks twice in a step.
+const BURST: u32 = 10;
+/// A call that takes long is made less often: at most in one tenth of the time.
+const TIMES_ITS_DURATION: u32 = 10;
+/// But at least twice in a second.
+const LONGEST_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The last answer of one list.
+struct Latest<T> {
+    /// When its call began.
+    begun: Option<Instant>,
+    answer: Result<Arc<T>, EngineError>,
+    /// When the next call is due once the burst is used up.
+    due: Instant,
+    interval: Duration,
+}
+
+/// One list, whoever asks.
+struct SharedList<T>(Mutex<Latest<T>>);
+
+impl<T> SharedList<T> {
+    fn new() -> Self {
+        Self(Mutex::new(Latest {
+            begun: None,
+            answer: Err(EngineError::NotAnsweredYet),
+            due: Instant::now(),
+            interval: INTERVAL,
+        }))
+    }
+
+    /// The answer of a call that begins now or later.
+    async fn get<F>(&self, list: impl FnOnce() -> F) -> Result<Arc<T>, EngineError>
+    where
+        F: Future<Output = Result<T, EngineError>>,
+    {
+        let asked = Instant::now();
+        let mut latest = self.0.lock().await;
+        if latest.begun.is_some_and(|begun| begun > asked) {
+            return latest.answer.clone();
+        }
+        sleep_until(latest.due - latest.interval * BURST).await;
+        let begun = Instant::now();
+        let answer = list().await.map(Arc::new);
+        latest.interval = (begun.elapsed() * TIMES_ITS_DURATION).clamp(INTERVAL, LONGEST_INTERVAL);
+        latest.due = latest.due.max(begun) + latest.interval;
+        latest.begun = Some(begun);
+        latest.answer = answer;
+        latest.answer.clone()
+    }
+}
+
+/// A Swarm whose lists are shared.
+pub struct SharedLists {
+    swarm: Arc<dyn Swarm>,
+    director: String,
+    nodes: SharedList<Vec<Node>>,
+    networks: SharedList<Vec<Network>>,
+    services: SharedList<Vec<Service>>,
+    tasks: SharedList<Vec<SwarmTask>>,
+    containers: SharedList<Vec<Container>>,
+}
+
+impl SharedLists {
+    /// Shares the lists of all that the Director with this id has made.
+    pub fn new(swarm: Arc<dyn Swarm>, director: &str) -> Self {
+        Self {
+            swarm,
+            director: director.to_owned(),
+            nodes: SharedList::new(),
+            networks: SharedList::new(),
+            services: SharedList::new(),
+            tasks: SharedList::new(),
+            containers: SharedList::new(),
+        }
+    }
+
+    /// The label of all that this Director has made, when only such objects are wanted.
+    fn own(&self, labels: &Labels) -> Option<Labels> {
+        let is_own = labels.get(LABEL_DIRECTOR) == Some(&self.director);
+        is_own.then(|| Labels::from([(LABEL_DIRECTOR.to_owned(), self.director.clone())]))
+    }
+}
+
+/// Those of `all` whose labels have all of `wanted`.
+fn with<T: Clone>(all: &[T], labels: impl Fn(&T) -> &Labels, wanted: &Labels) -> Vec<T> {
+    let carries = |one: &&T| {
+        wanted
+            .iter()
+            .all(|(key, value)| labels(one).get(key) == Some(value))
+    };
+    all.iter().filter(carries).cloned().collect()
+}
+
+#[async_trait]
+impl Swarm for SharedLists {
+    async fn nodes(&self) -> Result<Vec<Node>, EngineError> {
+        let nodes = self.nodes.get(|| self.swarm.nodes()).await?;
+        Ok(nodes.to_vec())
+    }
+
+    async fn networks(&self) -> Result<Vec<Network>, EngineError> {
+        let networks = self.networks.get(|| self.swarm.networks()).await?;
+        Ok(networks.to_vec())
+    }
+
+    async fn services(&self, labels: &Labels) -> Result<Vec<Service>, EngineError> {
+        let Some(own) = self.own(labels) else {
+            return self.swarm.services(labels).await;
+        };
+        let services = self.services.get(|| self.swarm.services(&own)).await?;
+        Ok(with(&services, |service| &service.labels, labels))
+    }
+
+    async fn tasks(&self, labels: &Labels) -> Result<Vec<SwarmTask>, EngineError> {
+        let Some(own) = self.own(labels) else {
+            return self.swarm.tasks(labels).await;
+        };
+        let tasks = self.tasks.get(|| self.swarm.tasks(&own)).await?;
+        Ok(with(&tasks, |task| &task.labels, labels))
+    }
+
+    async fn containers(&self, labels: &Labels) -> Result<Vec<Container>, EngineError> {
+        let Some(own) = self.own(labels) else {
+            return self.swarm.containers(labels).await;
+        };
+        let containers = self.containers.get(|| self.swarm.containers(&own)).await?;
+        Ok(with(&containers, |container| &container.labels, labels))
+    }
+
+    async fn manager(&self) -> Result<Manager, EngineError> {
+        self.swarm.manager().await
+    }
+
+    async fn join_tokens(&self) -> Result<JoinTokens, EngineError> {
+        self.swarm.join_tokens().await
+    }
+
+    async fn create_network(&self, plan: &NetworkPlan) -> Result<String, EngineError> {
+        self.swarm.create_network(plan).await
+    }
+
+    async fn remove_network(&self, id: &str) -> Result<(), EngineError> {
+        self.swarm.remove_network(id).await
+    }
+
+    async fn create_service(&self, plan: &ServicePlan) -> Result<String, EngineError> {
+        self.swarm.create_service(plan).await
+    }
+
+    async fn end_service(&self, id: &str) -> Result<(), EngineError> {
+        self.swarm.end_service(id).await
+    }
+
+    async fn remove_service(&self, id: &str) -> Result<(), EngineError> {
+        self.swarm.remove_service(id).await
+    }
+
+    async fn kill_container(&self, id: &str) -> Result<(), EngineError> {
+        self.swarm.kill_container(id).await
+    }
+
+    async fn volumes(&self, labels: &Labels) -> Result<Vec<String>, EngineError> {
+        self.swarm.volumes(labels).await
+    }
+
+    async fn labelled(&self, key: &str) -> Result<Vec<Object>, EngineError> {
+        self.swarm.labelled(key).await
+    }
+
+    async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
+        self.swarm.remove_volume(name).await
+    }
+
+    async fn task_logs(
+        &self,
+        task_id: &str,
+        tty: bool,
+        query: LogQuery,
+    ) -> Result<LogLines, EngineError> {
+        self.swarm.task_logs(task_id, tty, query).await
+    }
+
+    async fn archive(
+        &self,
+        container_id: &str,
+        path: &str,
+    ) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError> {
+        self.swarm.archive(container_id, path).await
+    }
+
+    async fn stats(&self, container_id: &str) -> Result<CpuUsage, EngineError> {
+        self.swarm.stats(container_id).await
+    }
+
+    async fn pull_image(&self, image: &str) -> Result<(), EngineError> {
+        self.swarm.pull_image(image).await
+    }
+
+    async fn image_digests(&self, image: &str) -> Result<Option<ImageDigests>, EngineError> {
+        self.swarm.image_digests(image).await
+    }
+
+    async fn image_problem(&self, image: &str) -> Option<String> {
+        self.swarm.image_problem(image).await
+    }
+}
+
+#[cfg(test)]
+mod tests;
