@@ -1,8 +1,8 @@
 //! Lists of Docker that all runs share: a run that looks while another one does gets the same answer. So the number
 //! of calls depends on time, and not on the number of runs.
 //!
-//! An answer is never older than the question: it is shared by those only who had asked before its call began. The
-//! driver that makes the call may go away in the middle of it; then the next one in line makes it anew.
+//! An answer is never older than the question: it is shared by those only who had asked before its call began. The call
+//! is a task of its own, because whoever asks may be suspended for long, as a client that reads a log slowly is.
 
 use crate::plan::{LABEL_DIRECTOR, Labels, NetworkPlan, ServicePlan};
 use crate::{
@@ -13,9 +13,9 @@ use async_trait::async_trait;
 use atq_engine::LogLines;
 use futures_util::stream::BoxStream;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Mutex;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::bytes::Bytes;
 
@@ -28,47 +28,105 @@ const TIMES_ITS_DURATION: u32 = 10;
 /// But at least twice in a second.
 const LONGEST_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The last answer of one list.
-struct Latest<T> {
-    /// When its call began.
-    begun: Option<Instant>,
-    answer: Result<Arc<T>, EngineError>,
-    /// When the next call is due once the burst is used up.
+type Answer<T> = Result<Arc<T>, EngineError>;
+type Answered<T> = watch::Receiver<Option<Answer<T>>>;
+
+/// One list, whoever asks. Cheap to clone.
+struct SharedList<T> {
+    /// The call that has not begun yet.
+    next: Arc<Mutex<Option<Answered<T>>>>,
+    /// Held by the call that is made.
+    pace: Arc<tokio::sync::Mutex<Pace>>,
+}
+
+impl<T> Clone for SharedList<T> {
+    fn clone(&self) -> Self {
+        Self {
+            next: Arc::clone(&self.next),
+            pace: Arc::clone(&self.pace),
+        }
+    }
+}
+
+impl<T: Send + Sync + 'static> SharedList<T> {
+    fn new() -> Self {
+        Self {
+            next: Arc::default(),
+            pace: Arc::new(tokio::sync::Mutex::new(Pace::new())),
+        }
+    }
+
+    /// The answer of a call that begins now or later.
+    async fn get<F>(&self, list: F) -> Answer<T>
+    where
+        F: Future<Output = Result<T, EngineError>> + Send + 'static,
+    {
+        let mut answered = self.join(list);
+        let answer = answered.wait_for(Option::is_some).await;
+        answer
+            .ok()
+            .and_then(|answer| answer.clone())
+            .unwrap_or_else(|| {
+                Err(EngineError::Internal {
+                    what: "a list".to_owned(),
+                    reason: "the call was cut off".to_owned(),
+                })
+            })
+    }
+
+    /// Joins the next call, or makes it.
+    fn join<F>(&self, list: F) -> Answered<T>
+    where
+        F: Future<Output = Result<T, EngineError>> + Send + 'static,
+    {
+        let mut next = self.next();
+        if let Some(answered) = &*next {
+            return answered.clone();
+        }
+        let (answer, answered) = watch::channel(None);
+        *next = Some(answered.clone());
+        let this = self.clone();
+        tokio::spawn(async move {
+            let mut pace = this.pace.lock().await;
+            sleep_until(pace.earliest()).await;
+            let begun = Instant::now();
+            *this.next() = None;
+            let listed = list.await;
+            pace.made(begun);
+            answer.send_replace(Some(listed.map(Arc::new)));
+        });
+        answered
+    }
+
+    fn next(&self) -> MutexGuard<'_, Option<Answered<T>>> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// When the next call may be made.
+struct Pace {
+    /// When it is due once the burst is used up.
     due: Instant,
     interval: Duration,
 }
 
-/// One list, whoever asks.
-struct SharedList<T>(Mutex<Latest<T>>);
-
-impl<T> SharedList<T> {
+impl Pace {
     fn new() -> Self {
-        Self(Mutex::new(Latest {
-            begun: None,
-            answer: Err(EngineError::NotAnsweredYet),
+        Self {
             due: Instant::now(),
             interval: INTERVAL,
-        }))
+        }
     }
 
-    /// The answer of a call that begins now or later.
-    async fn get<F>(&self, list: impl FnOnce() -> F) -> Result<Arc<T>, EngineError>
-    where
-        F: Future<Output = Result<T, EngineError>>,
-    {
-        let asked = Instant::now();
-        let mut latest = self.0.lock().await;
-        if latest.begun.is_some_and(|begun| begun > asked) {
-            return latest.answer.clone();
-        }
-        sleep_until(latest.due - latest.interval * BURST).await;
-        let begun = Instant::now();
-        let answer = list().await.map(Arc::new);
-        latest.interval = (begun.elapsed() * TIMES_ITS_DURATION).clamp(INTERVAL, LONGEST_INTERVAL);
-        latest.due = latest.due.max(begun) + latest.interval;
-        latest.begun = Some(begun);
-        latest.answer = answer;
-        latest.answer.clone()
+    fn earliest(&self) -> Instant {
+        self.due - self.interval * BURST
+    }
+
+    /// A call that began at `begun` has ended.
+    fn made(&mut self, begun: Instant) {
+        let interval = begun.elapsed() * TIMES_ITS_DURATION;
+        self.interval = interval.clamp(INTERVAL, LONGEST_INTERVAL);
+        self.due = self.due.max(begun) + self.interval;
     }
 }
 
@@ -117,12 +175,17 @@ fn with<T: Clone>(all: &[T], labels: impl Fn(&T) -> &Labels, wanted: &Labels) ->
 #[async_trait]
 impl Swarm for SharedLists {
     async fn nodes(&self) -> Result<Vec<Node>, EngineError> {
-        let nodes = self.nodes.get(|| self.swarm.nodes()).await?;
+        let swarm = Arc::clone(&self.swarm);
+        let nodes = self.nodes.get(async move { swarm.nodes().await }).await?;
         Ok(nodes.to_vec())
     }
 
     async fn networks(&self) -> Result<Vec<Network>, EngineError> {
-        let networks = self.networks.get(|| self.swarm.networks()).await?;
+        let swarm = Arc::clone(&self.swarm);
+        let networks = self
+            .networks
+            .get(async move { swarm.networks().await })
+            .await?;
         Ok(networks.to_vec())
     }
 
@@ -130,7 +193,11 @@ impl Swarm for SharedLists {
         let Some(own) = self.own(labels) else {
             return self.swarm.services(labels).await;
         };
-        let services = self.services.get(|| self.swarm.services(&own)).await?;
+        let swarm = Arc::clone(&self.swarm);
+        let services = self
+            .services
+            .get(async move { swarm.services(&own).await })
+            .await?;
         Ok(with(&services, |service| &service.labels, labels))
     }
 
@@ -138,7 +205,11 @@ impl Swarm for SharedLists {
         let Some(own) = self.own(labels) else {
             return self.swarm.tasks(labels).await;
         };
-        let tasks = self.tasks.get(|| self.swarm.tasks(&own)).await?;
+        let swarm = Arc::clone(&self.swarm);
+        let tasks = self
+            .tasks
+            .get(async move { swarm.tasks(&own).await })
+            .await?;
         Ok(with(&tasks, |task| &task.labels, labels))
     }
 
@@ -146,7 +217,11 @@ impl Swarm for SharedLists {
         let Some(own) = self.own(labels) else {
             return self.swarm.containers(labels).await;
         };
-        let containers = self.containers.get(|| self.swarm.containers(&own)).await?;
+        let swarm = Arc::clone(&self.swarm);
+        let containers = self
+            .containers
+            .get(async move { swarm.containers(&own).await })
+            .await?;
         Ok(with(&containers, |container| &container.labels, labels))
     }
 
