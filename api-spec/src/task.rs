@@ -177,10 +177,11 @@ pub struct WaitCommand {
 }
 
 /// State of a task, in the words of 2018.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskStatus {
     /// Everything up to the start of the master; also while queued.
+    #[default]
     Initializing,
     /// The master runs.
     Started,
@@ -259,7 +260,7 @@ pub struct FieldError {
 }
 
 /// A task.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Task {
     /// Id: the name given in the definition.
@@ -350,7 +351,7 @@ pub struct Task {
 }
 
 /// A service of a task. The environment is not part of any answer: it may hold passwords.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskService {
     /// Docker's id of the service; empty until it is created.
@@ -395,10 +396,11 @@ pub struct TaskService {
 }
 
 /// What is being done for a task, in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Step {
     /// Waits for its turn.
+    #[default]
     Queued,
     /// Brings the bundles to the nodes.
     Delivery,
