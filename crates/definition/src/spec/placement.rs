@@ -45,9 +45,7 @@ impl Placement {
 
 impl Reader<'_> {
     pub(super) fn placement(&mut self, field: &Field) -> Option<Placement> {
-        let Some(placement) = self.optional_object(field, &PLACEMENT)? else {
-            return Some(Placement::default());
-        };
+        let placement = self.optional_object(field, &PLACEMENT)?;
         let constraints = self.constraints(&placement.field("constraints"));
         let most = self.whole_number(&placement.field("maxReplicasPerNode"));
         Some(Placement {

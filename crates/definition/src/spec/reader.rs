@@ -24,7 +24,8 @@ pub(super) struct Reader<'a> {
 /// An object of a payload.
 pub(super) struct Object<'v> {
     pub(super) path: String,
-    fields: &'v Map<String, Value>,
+    /// None of an object that is absent.
+    fields: Option<&'v Map<String, Value>>,
     declared: &'static Declared,
 }
 
@@ -44,9 +45,10 @@ impl<'v> Object<'v> {
             "" => name.to_owned(),
             path => format!("{path}.{name}"),
         };
+        let value = self.fields.and_then(|fields| fields.get(name));
         Field {
             path,
-            value: self.fields.get(name).filter(|value| !value.is_null()),
+            value: value.filter(|value| !value.is_null()),
             schema: self.declared.schema(name),
             range: self.declared.range(name),
         }
@@ -71,10 +73,8 @@ impl<'v> Field<'v> {
     }
 
     fn limit(&self, keyword: &str) -> usize {
-        let limit = self.schema[keyword].as_u64();
-        limit.map_or(usize::MAX, |limit| {
-            usize::try_from(limit).unwrap_or(usize::MAX)
-        })
+        let limit = self.schema[keyword].as_u64().map(usize::try_from);
+        limit.and_then(Result::ok).unwrap_or(usize::MAX)
     }
 
     /// What the wire type has when the field is absent.
@@ -117,7 +117,7 @@ impl Reader<'_> {
         };
         let object = Object {
             path: path.to_owned(),
-            fields,
+            fields: Some(fields),
             declared,
         };
         for key in fields.keys().map(String::as_str) {
@@ -129,15 +129,19 @@ impl Reader<'_> {
         Some(object)
     }
 
-    /// An object that may be absent.
+    /// An object that may be absent: then it has no fields.
     pub(super) fn optional_object<'v>(
         &mut self,
         field: &Field<'v>,
         declared: &'static Declared,
-    ) -> Option<Option<Object<'v>>> {
+    ) -> Option<Object<'v>> {
         match field.value {
-            None => Some(None),
-            Some(value) => self.object(&field.path, value, declared).map(Some),
+            Some(value) => self.object(&field.path, value, declared),
+            None => Some(Object {
+                path: field.path.clone(),
+                fields: None,
+                declared,
+            }),
         }
     }
 

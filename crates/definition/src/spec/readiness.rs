@@ -112,7 +112,7 @@ impl Reader<'_> {
     }
 
     fn http(&mut self, field: &Field) -> Option<ReadinessProbe> {
-        let http = self.optional_object(field, &HTTP)??;
+        let http = self.optional_object(field, &HTTP)?;
         let port = self.port(&http.field("port"));
         let path = self.path(&http.field("path"));
         let status = self.number(&http.field("status"));

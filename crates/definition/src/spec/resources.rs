@@ -85,9 +85,7 @@ fn processors(nano: u64) -> Option<Number> {
 
 impl Reader<'_> {
     pub(super) fn resources(&mut self, field: &Field) -> Option<Resources> {
-        let Some(resources) = self.optional_object(field, &RESOURCES)? else {
-            return Some(Resources::default());
-        };
+        let resources = self.optional_object(field, &RESOURCES)?;
         let reserved = resources.field("reservations");
         let limits = self.amounts(&resources.field("limits"), &LEAST_LIMITS);
         let reservations = self.amounts(&reserved, &LEAST_RESERVATIONS);
@@ -109,9 +107,7 @@ impl Reader<'_> {
     }
 
     fn amounts(&mut self, field: &Field, least: &Least) -> Option<Amounts> {
-        let Some(amounts) = self.optional_object(field, &AMOUNTS)? else {
-            return Some(Amounts::default());
-        };
+        let amounts = self.optional_object(field, &AMOUNTS)?;
         let nano_cpus = self.cpus(&amounts.field("cpus"), least.nano_cpus);
         let memory = self.memory(&amounts.field("memory"), least.memory);
         Some(Amounts {

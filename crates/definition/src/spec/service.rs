@@ -2,7 +2,7 @@
 
 use super::declared::Declared;
 use super::reader::{Field, Object, Reader, STRING_BYTES};
-use super::words::{shorten, wrong_type};
+use super::words::{is_name, shorten, wrong_type};
 use super::{
     MAX_WORKERS, Placement, REMOTES, RESERVED_PREFIX, Resources, STOP_GRACE, SplitFile,
     WORKER_ADDRESSES, WORKERS_NAME,
@@ -189,12 +189,7 @@ impl Reader<'_> {
 
     fn alias(&mut self, field: &Field) -> Option<String> {
         let alias = self.required_text(field)?;
-        let edges = alias.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && alias.ends_with(|c: char| c.is_ascii_alphanumeric());
-        let inside = alias
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
-        if !edges || !inside || alias.len() > 63 {
+        if !is_name(&alias, 1..=63) {
             let why = format!(
                 "`{}` is not an alias; expected 1 to 63 letters, digits, `_` or `-`, \
                  with a letter or digit at both ends",

@@ -2,7 +2,7 @@
 
 use super::declared::Declared;
 use super::reader::{Field, Object, Reader};
-use super::words::shorten;
+use super::words::{is_name, shorten};
 use super::{Delivery, Fault, OnWorkerLoss, ReadinessSpec, ServiceSpec, Surroundings, WaitSpec};
 use crate::criteria::Criterion;
 use atq_api_spec::task::{ServicePayload, Task, TaskPayload, TaskService};
@@ -23,12 +23,7 @@ pub struct TaskName(String);
 impl TaskName {
     /// Reads a task's name; the error says what is wrong with it and what would be right.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let edges = text.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && text.ends_with(|c: char| c.is_ascii_alphanumeric());
-        let inside = text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
-        match edges && inside && (3..=45).contains(&text.len()) {
+        match is_name(text, 3..=45) {
             true => Ok(Self(text.to_owned())),
             false => Err(format!(
                 "`{}` is not a task name; expected 3 to 45 letters, digits, `_` or `-`, \
@@ -95,12 +90,13 @@ fn before_there_was_a_choice() -> Delivery {
 }
 
 impl TaskSpec {
+    fn has_bundle(&self) -> bool {
+        self.worker.fileid.is_some() || self.master.fileid.is_some()
+    }
+
     /// Whether bundles have to be brought to the nodes first.
     pub fn delivers(&self) -> bool {
-        let has_bundle = [&self.master, &self.worker]
-            .iter()
-            .any(|service| service.fileid.is_some());
-        self.delivery == Delivery::Push && has_bundle
+        self.delivery == Delivery::Push && self.has_bundle()
     }
 
     /// Reads a definition. Unknown fields are faults, with the nearest known name.
@@ -114,38 +110,22 @@ impl TaskSpec {
     /// The fields of the definition as answers show them; those of the run are empty. Docker's ids of the services
     /// come from outside.
     pub fn shown(&self, master: Option<&str>, worker: Option<&str>) -> Task {
-        let Self {
-            name,
-            worker: worker_spec,
-            master: master_spec,
-            wait,
-            delay,
-            readiness,
-            max_duration,
-            delivery,
-            on_worker_loss,
-            exclusive,
-            criteria,
-            min_samples,
-            result_files,
-        } = self;
-        let has_bundle = worker_spec.fileid.is_some() || master_spec.fileid.is_some();
         Task {
-            id: name.to_string(),
-            master: master_spec.shown(master),
+            id: self.name.to_string(),
+            master: self.master.shown(master),
             worker: TaskService {
-                readiness: readiness.as_ref().map(ReadinessSpec::shown),
-                ..worker_spec.shown(worker)
+                readiness: self.readiness.as_ref().map(ReadinessSpec::shown),
+                ..self.worker.shown(worker)
             },
-            wait_command: wait.as_ref().map(WaitSpec::shown),
-            delay: *delay,
-            max_duration: *max_duration,
-            on_worker_loss: *on_worker_loss,
-            exclusive: exclusive.clone(),
-            criteria: criteria.iter().map(ToString::to_string).collect(),
-            min_samples: *min_samples,
-            result_files: result_files.clone(),
-            delivery: has_bundle.then_some(*delivery),
+            wait_command: self.wait.as_ref().map(WaitSpec::shown),
+            delay: self.delay,
+            max_duration: self.max_duration,
+            on_worker_loss: self.on_worker_loss,
+            exclusive: self.exclusive.clone(),
+            criteria: self.criteria.iter().map(ToString::to_string).collect(),
+            min_samples: self.min_samples,
+            result_files: self.result_files.clone(),
+            delivery: self.has_bundle().then_some(self.delivery),
             ..Task::default()
         }
     }

@@ -38,9 +38,7 @@ impl WaitSpec {
 
 impl Reader<'_> {
     pub(super) fn wait(&mut self, field: &Field) -> Option<Option<WaitSpec>> {
-        let Some(wait) = self.optional_object(field, &WAIT)? else {
-            return Some(None);
-        };
+        let wait = self.optional_object(field, &WAIT)?;
         let command = wait.field("command");
         let given = self.optional_text(&command);
         let expected_result = self.optional_text(&wait.field("expectedResult"));
