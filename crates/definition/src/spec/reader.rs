@@ -155,7 +155,20 @@ impl Reader<'_> {
         }
     }
 
+    /// A text that may be absent, at most as long as declared.
     pub(super) fn optional_text(&mut self, field: &Field) -> Option<Option<String>> {
+        let text = self.any_text(field)?;
+        match text
+            .as_ref()
+            .is_some_and(|text| text.len() > field.max_length())
+        {
+            true => self.fault(&field.path, too_long(field.max_length())),
+            false => Some(text),
+        }
+    }
+
+    /// A text that may be absent, and whose length the caller checks.
+    pub(super) fn any_text(&mut self, field: &Field) -> Option<Option<String>> {
         match field.value {
             None => Some(None),
             Some(value) => self.text(&field.path, value).map(Some),

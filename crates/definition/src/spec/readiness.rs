@@ -2,7 +2,7 @@
 
 use super::declared::Declared;
 use super::reader::{Field, Object, Reader};
-use super::words::{MISSING, shorten, too_long};
+use super::words::{MISSING, shorten};
 use atq_api_spec::service::{HttpQuestion, WorkerReadiness};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -124,7 +124,7 @@ impl Reader<'_> {
     }
 
     fn path(&mut self, field: &Field) -> Option<String> {
-        let Some(path) = self.optional_text(field)? else {
+        let Some(path) = self.any_text(field)? else {
             return field.default().as_str().map(str::to_owned);
         };
         let longest = field.max_length();
@@ -151,9 +151,6 @@ impl Reader<'_> {
                 "is empty; expected a command for `/bin/sh -c`".into(),
             );
         }
-        match command.len() > field.max_length() {
-            true => self.fault(&field.path, too_long(field.max_length())),
-            false => Some(command),
-        }
+        Some(command)
     }
 }

@@ -264,7 +264,7 @@ impl Reader<'_> {
     }
 
     fn user(&mut self, field: &Field) -> Option<Option<String>> {
-        let Some(user) = self.optional_text(field)? else {
+        let Some(user) = self.any_text(field)? else {
             return Some(None);
         };
         let visible = |c: char| !c.is_whitespace() && !c.is_control();

@@ -224,7 +224,7 @@ impl Reader<'_> {
     fn exclusive(&mut self, field: &Field) -> Option<Option<String>> {
         // The empty name is a fault: it comes from a variable that was not set, and two tests would
         // meet on one system without a word.
-        let Some(name) = self.optional_text(field)? else {
+        let Some(name) = self.any_text(field)? else {
             return Some(None);
         };
         let inside = name
