@@ -71,7 +71,7 @@ pub struct Placement {
 
 /// A file of the bundle, of which every replica gets a part of its own: CSV, or any text of one record a
 /// line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SplitFile {
     /// Its path in the bundle.

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TaskPayload {
-    /// Id of the task.
+    /// Id of the task: 3 to 45 letters, digits, `_` and `-`, with a letter or digit at both ends.
     #[schema(
         pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{1,43}[A-Za-z0-9]$",
         example = "checkout-nightly"
@@ -20,28 +20,26 @@ pub struct TaskPayload {
     pub master: ServicePayload,
     /// The service that generates load.
     pub worker: ServicePayload,
-    /// A command that has to succeed before the master starts; none or an empty one is skipped.
+    /// A command that has to succeed before the master starts. An empty one is skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait_command: Option<WaitCommand>,
     /// Seconds between ready workers and the master.
     #[serde(default)]
     #[schema(minimum = 0, maximum = 86400)]
     pub delay: u64,
-    /// Seconds for which the test may run, from the start of the master; then it is ended as
-    /// `errored` with the code `max_duration`. None: 24 hours.
+    /// Seconds for which the test may run, from the start of the master; then it ends as `errored` with the code
+    /// `max_duration`. None: 86400 (a day).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 604800, example = 3600)]
     pub max_duration: Option<u64>,
-    /// How bundles come to the containers. None: as the Director is configured, which is `push` unless
-    /// somebody changed that.
+    /// How bundles reach the containers. None: `delivery` of the Director's configuration, which is `push` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Delivery>,
     /// What a worker that is lost while the test runs means.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_worker_loss: OnWorkerLoss,
-    /// A name for what the test has for itself, for example the system under test. Two tasks with the
-    /// same name here never run at the same time: the later one waits in the queue. Letters, digits,
-    /// `_`, `-`, `.` and `:`; none or an empty one claims nothing.
+    /// A name for what the test needs for itself, for example the system under test: 1 to 100 letters, digits, `_`,
+    /// `-`, `.` and `:`. Two tasks with the same name here never run at the same time: the later one waits in the queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(
         max_length = 100,
@@ -49,8 +47,7 @@ pub struct TaskPayload {
         example = "shop-staging"
     )]
     pub exclusive: Option<String>,
-    /// What the run must fulfil to get the verdict `pass`, for example `p95 < 500ms`; at most 100. README
-    /// has the grammar.
+    /// What the run must fulfil to get the verdict `pass`, for example `p95 < 500ms`. README has the grammar.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 100, example = json!(["p95 < 500ms", "errors < 1%", "p99 of Login < 2s"]))]
     pub criteria: Vec<String>,
@@ -58,15 +55,15 @@ pub struct TaskPayload {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, example = 1000)]
     pub min_samples: Option<u64>,
-    /// Patterns of the files that hold samples, relative to `/atq/results` of each container; at most 100.
-    /// None: every file whose format is recognised.
+    /// Patterns of the files that hold samples, relative to `/atq/results` of each container, for example `*.jtl`; `*`
+    /// also matches `/`. Empty: every file whose format is recognised.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 100, example = json!(["*.jtl"]))]
     pub result_files: Vec<String>,
 }
 
 /// What a worker that is lost while the test runs means. Lost: it ended with another code than 0, was
-/// refused by Docker, or its node went away.
+/// refused by Docker, or its node went away. The first word is the default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnWorkerLoss {
@@ -87,7 +84,7 @@ pub enum Delivery {
     Shared,
 }
 
-/// Whether a field need not be told.
+/// Whether a field can be left out.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -96,7 +93,8 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServicePayload {
-    /// Name of the service on the task's network. The two aliases of a task differ, whatever the case.
+    /// Name of the service on the task's network: 1 to 63 letters, digits, `_` and `-`, with a letter or digit at both
+    /// ends. The two aliases of a task differ in more than case.
     #[schema(example = "Minions")]
     pub alias: String,
     /// Image reference.
@@ -108,16 +106,16 @@ pub struct ServicePayload {
     /// `NAME=value` each. `WORKER_CSV_VIPS` and names that start with `ATQ_` belong to the Director.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub environment: Vec<String>,
-    /// Id of an uploaded bundle, mounted read-only at `/atq/data`. `fileId`, as answers have it, is read as well.
+    /// Id of an uploaded bundle, which is mounted read-only at `/atq/data`. `fileId`, the name in answers, is accepted, too.
     #[serde(default, alias = "fileId", skip_serializing_if = "Option::is_none")]
     pub fileid: Option<String>,
-    /// Only of the worker: files of the bundle whose records are dealt out round, so that each replica
-    /// finds a part of its own under the same path.
+    /// Only for the worker: files of the bundle whose records are distributed round-robin. Each replica finds its own
+    /// part under the path of the whole file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 100)]
     pub split: Vec<SplitFile>,
-    /// Who the containers run as, as Docker reads it: a name or number, with or without a group. None:
-    /// as the image says. `/atq/results` belongs to root.
+    /// User that the containers run as, in Docker's notation: a name or number, with or without a group. None: that of
+    /// the image. `/atq/results` belongs to root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(
         max_length = 100,
@@ -125,15 +123,15 @@ pub struct ServicePayload {
         example = "1000:1000"
     )]
     pub user: Option<String>,
-    /// Number of containers.
+    /// Number of containers, at most `limits.replicas` of the Director's configuration.
     #[serde(default = "one")]
     #[schema(minimum = 1, default = 1)]
     pub replicas: u32,
     /// Whether the containers get a terminal.
     #[serde(default)]
     pub tty: bool,
-    /// Names of existing overlay networks to join besides the task's own, for example the one of the
-    /// system under test.
+    /// Names of existing overlay networks to join besides the task's own, for example that of the system under test;
+    /// not the network of another task.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<String>,
     /// What each container may take, and what its node must have free.
@@ -147,11 +145,11 @@ pub struct ServicePayload {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(example = json!({"team": "checkout"}))]
     pub labels: BTreeMap<String, String>,
-    /// Seconds between SIGTERM and SIGKILL. None: 10.
+    /// Seconds between SIGTERM and SIGKILL, at most `limits.stopGracePeriod` of the Director's configuration. None: 10.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 3600, example = 30)]
     pub stop_grace_period: Option<u64>,
-    /// Only of the worker: what each of its containers must answer to before it counts as ready.
+    /// Only for the worker: what each of its containers must answer to before it counts as ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readiness: Option<WorkerReadiness>,
 }
@@ -177,10 +175,11 @@ pub struct WaitCommand {
 }
 
 /// State of a task, in the words of 2018.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskStatus {
     /// Everything up to the start of the master; also while queued.
+    #[default]
     Initializing,
     /// The master runs.
     Started,
@@ -259,7 +258,7 @@ pub struct FieldError {
 }
 
 /// A task.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Task {
     /// Id: the name given in the definition.
@@ -350,7 +349,7 @@ pub struct Task {
 }
 
 /// A service of a task. The environment is not part of any answer: it may hold passwords.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskService {
     /// Docker's id of the service; empty until it is created.
@@ -395,10 +394,13 @@ pub struct TaskService {
 }
 
 /// What is being done for a task, in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum Step {
     /// Waits for its turn.
+    #[default]
     Queued,
     /// Brings the bundles to the nodes.
     Delivery,

@@ -27,7 +27,7 @@ pub use images::{ImageFault, ImageRule, Images, Variable};
 pub use retention::Retention;
 
 use crate::registry::{Password, RegistryAuth};
-use crate::task::spec::{Delivery, MAX_STOP_GRACE};
+use crate::task::spec::{Delivery, max_stop_grace};
 use document::Section;
 
 /// Names that are looked for in the working directory, in this order.
@@ -121,7 +121,7 @@ impl Default for Limits {
             log_bytes: 68 << 20,
             connections: None,
             pids: 16_384,
-            stop_grace_period: MAX_STOP_GRACE,
+            stop_grace_period: max_stop_grace(),
         }
     }
 }
@@ -328,7 +328,7 @@ impl Limits {
         let log_bytes = section.optional("logBytes", |v| fields::integer(v, 65_536, 1 << 40));
         let connections = section.optional("connections", |v| fields::integer(v, 0, 1_000_000));
         let pids = section.optional("pids", |v| fields::integer(v, 0, 1 << 22));
-        let grace = |v: &_| fields::integer(v, 1, MAX_STOP_GRACE);
+        let grace = |v: &_| fields::integer(v, 1, max_stop_grace());
         let stop_grace_period = section.optional("stopGracePeriod", grace);
         section.finish();
         Self {

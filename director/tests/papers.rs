@@ -1,7 +1,6 @@
 //! The papers and samples beside the code say what the code does.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use atq_director::api::openapi::document;
 use atq_director::config::Config;
 use atq_director::task::event::FailureCode;
 use atq_director::task::spec::{Surroundings, TaskSpec};
@@ -90,34 +89,6 @@ fn every_key_of_the_configuration_is_explained() {
         "{keys:?}"
     );
     assert_eq!(first_column(&read("README.md"), "## Configuration"), keys);
-}
-
-/// The fields that the first column of a table names, also several in a row.
-fn fields_of(text: &str, heading: &str) -> BTreeSet<String> {
-    let (_, section) = text.split_once(heading).unwrap();
-    section
-        .lines()
-        .skip_while(|line| !line.starts_with("| ---"))
-        .skip(1)
-        .take_while(|line| line.starts_with('|'))
-        .filter_map(|line| line.split('|').nth(1))
-        .flat_map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned))
-        .collect()
-}
-
-#[test]
-fn every_field_of_a_definition_is_explained() {
-    let document = serde_json::to_value(document()).unwrap();
-    let readme = read("README.md");
-    for (schema, heading) in [
-        ("TaskPayload", "### The definition"),
-        ("ServicePayload", "The fields of each service:"),
-    ] {
-        let properties = &document["components"]["schemas"][schema]["properties"];
-        let fields: BTreeSet<String> = properties.as_object().unwrap().keys().cloned().collect();
-        assert!(fields.len() > 5, "{fields:?}");
-        assert_eq!(fields_of(&readme, heading), fields);
-    }
 }
 
 /// Takes what the papers name.

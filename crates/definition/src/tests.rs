@@ -2,6 +2,7 @@
 //! Tables, snapshots and properties.
 
 mod amounts;
+mod declared;
 mod fields;
 mod images;
 mod parse;

@@ -2,7 +2,6 @@
 
 pub mod judgement;
 mod manifest;
-mod service;
 
 pub use manifest::manifest;
 
@@ -11,14 +10,13 @@ use crate::evidence::Source;
 use crate::orchestrator::{View, limits};
 use crate::swarm::{LogLine, LogStream};
 use crate::task::event::{self, Event, Record, WorkerSeen};
-use crate::task::spec::{self, TaskName, WaitSpec};
+use crate::task::spec::TaskName;
 use crate::task::state::{self, Outcome, State};
 use crate::task::terms::{Key, Terms};
 use crate::task::timestamp::Timestamp;
 use atq_api_spec::bundle::{BundleDetails, BundleFile};
 use atq_api_spec::task::{
-    Delivery, Failure, Lease, LogEntry, OnWorkerLoss, StartedBy, Step, Task, TaskEvent,
-    TaskService, TaskStatus, WaitCommand, WorkerState,
+    Failure, Lease, LogEntry, StartedBy, Step, Task, TaskEvent, TaskStatus, WorkerState,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -35,22 +33,7 @@ const START_SKEW: &str = "startSkew";
 pub fn task(view: &View) -> Task {
     let (spec, state) = (&view.spec, &view.state);
     Task {
-        id: spec.name.to_string(),
         status: status(view),
-        master: service::service(&spec.master, state.master.as_deref()),
-        worker: TaskService {
-            readiness: spec.readiness.as_ref().map(service::readiness),
-            ..service::service(&spec.worker, state.worker.as_deref())
-        },
-        wait_command: spec.wait.as_ref().map(wait_command),
-        delay: spec.delay,
-        max_duration: spec.max_duration,
-        on_worker_loss: on_worker_loss(spec.on_worker_loss),
-        exclusive: spec.exclusive.clone(),
-        criteria: spec.criteria.iter().map(ToString::to_string).collect(),
-        min_samples: spec.min_samples,
-        result_files: spec.result_files.clone(),
-        delivery: delivery(spec),
         timeout_ms: state.terms.timeout_ms,
         deadline_at: limits::deadline(state).map(|at| at.to_string()),
         lease: lease(view),
@@ -79,6 +62,7 @@ pub fn task(view: &View) -> Task {
             .map(|given| judgement::verdict(given.verdict)),
         judgement: state.judgement.as_ref().map(judgement::judgement),
         leftovers: state.leftovers.clone(),
+        ..spec.shown(state.master.as_deref(), state.worker.as_deref())
     }
 }
 
@@ -117,30 +101,6 @@ pub fn lease(view: &View) -> Option<Lease> {
         duration_ms: view.state.terms.lease_ms?,
         expires_at: view.lease_expires.map(|at| at.to_string()),
     })
-}
-
-fn wait_command(spec: &WaitSpec) -> WaitCommand {
-    WaitCommand {
-        command: spec.command.clone(),
-        expected_result: spec.expected_result.clone(),
-        timeout: spec.timeout,
-    }
-}
-
-/// Nothing is said of a task without bundles.
-fn delivery(spec: &spec::TaskSpec) -> Option<Delivery> {
-    let has_bundle = spec.worker.fileid.is_some() || spec.master.fileid.is_some();
-    has_bundle.then_some(match spec.delivery {
-        spec::Delivery::Push => Delivery::Push,
-        spec::Delivery::Shared => Delivery::Shared,
-    })
-}
-
-fn on_worker_loss(policy: spec::OnWorkerLoss) -> OnWorkerLoss {
-    match policy {
-        spec::OnWorkerLoss::Continue => OnWorkerLoss::Continue,
-        spec::OnWorkerLoss::Abort => OnWorkerLoss::Abort,
-    }
 }
 
 fn failure(failure: &event::Failure, task: &TaskName, last_lines: &[String]) -> Failure {

@@ -14,18 +14,26 @@ use std::path::Path;
 
 const UPDATE: &str = "ATQ_UPDATE_OPENAPI";
 
-#[test]
-fn it_is_what_is_committed() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../api-spec/openapi.json");
-    let text = document().to_pretty_json().unwrap() + "\n";
+/// Compares a committed file with what is generated from its present text, or writes it anew.
+pub fn check_committed(file: &str, generate: impl Fn(&str) -> String) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
+    let mut committed = std::fs::read_to_string(&path).unwrap_or_default();
+    let text = generate(&committed);
     if std::env::var(UPDATE).is_ok_and(|value| value == "1") {
         std::fs::write(&path, &text).unwrap();
+        committed.clone_from(&text);
     }
-    let committed = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         committed == text,
-        "api-spec/openapi.json is not what the code says; write it anew with `{UPDATE}=1 cargo test -p atq-director --test api it_is_what_is_committed`"
+        "{file} differs from what the code generates; write it anew with `make openapi`"
     );
+}
+
+#[test]
+fn it_is_what_is_committed() {
+    check_committed("api-spec/openapi.json", |_| {
+        document().to_pretty_json().unwrap() + "\n"
+    });
 }
 
 #[test]

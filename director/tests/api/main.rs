@@ -12,5 +12,6 @@ mod limits;
 mod live;
 mod local;
 mod reports;
+mod tables;
 mod uploads;
 mod wrong;

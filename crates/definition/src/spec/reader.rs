@@ -1,67 +1,96 @@
-//! The way from JSON to a [`TaskSpec`]: walks a payload and collects what is wrong with it.
+//! The way from JSON to a [`TaskSpec`](super::TaskSpec): walks a payload and collects what is wrong with it. How each
+//! object is read stands beside its type; here is what they have in common.
 
-mod bundle;
-mod judging;
-mod readiness;
-mod resources;
-mod service;
-mod value;
-
-pub use value::{nearest, shorten};
-
-use super::{Fault, OnWorkerLoss, Surroundings, TaskName, TaskSpec, WaitSpec};
+use super::declared::{Declared, MAX_WHOLE, names_of};
+use super::words::{MISSING, nearest, shorten, too_long, wrong_type};
+use super::{Fault, Surroundings, TaskSpec};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use value::{MAX_WHOLE, STRING_BYTES, too_long, wrong_type};
+use std::ops::RangeInclusive;
 
-/// Longest delay and time-out in seconds: a day.
-const MAX_SECONDS: u64 = 86_400;
-/// Longest test in seconds: a week.
-const MAX_DURATION: u64 = 604_800;
-/// Longest name of what a task claims for itself.
-const MAX_CLAIM: usize = 100;
-
-const TASK_FIELDS: [&str; 12] = [
-    "name",
-    "master",
-    "worker",
-    "waitCommand",
-    "delay",
-    "maxDuration",
-    "delivery",
-    "onWorkerLoss",
-    "exclusive",
-    "criteria",
-    "minSamples",
-    "resultFiles",
-];
-/// Fields of the answer to `GET /task/{id}` that are none of a definition, which may be sent back as it was received.
-const SHOWN_FIELDS: [&str; 18] = [
-    "id",
-    "status",
-    "step",
-    "error",
-    "failure",
-    "timings",
-    "workers",
-    "queuePosition",
-    "createdAt",
-    "startedAt",
-    "finishedAt",
-    "exitCode",
-    "verdict",
-    "judgement",
-    "leftovers",
-    "timeoutMs",
-    "deadlineAt",
-    "lease",
-];
-const WAIT_FIELDS: [&str; 3] = ["command", "expectedResult", "timeout"];
-const LOSS_POLICIES: [&str; 2] = ["continue", "abort"];
+/// Longest string that a process can be given as an argument or in its environment, in bytes: the
+/// kernel's `MAX_ARG_STRLEN` (execve(2)), without its NUL.
+pub(super) const STRING_BYTES: usize = 131_071;
+/// Most faults that are told. A definition of a mebibyte has room for a hundred thousand, and the
+/// answer would be a hundred times as long as the question.
+const MAX_FAULTS: usize = 1000;
 
 /// A method that gives `None` has recorded why.
 pub(super) struct Reader<'a> {
-    faults: Vec<Fault>,
-    around: &'a dyn Surroundings,
+    pub(super) faults: Vec<Fault>,
+    pub(super) around: &'a dyn Surroundings,
+}
+
+/// An object of a payload.
+pub(super) struct Object<'v> {
+    pub(super) path: String,
+    /// None of an object that is absent.
+    fields: Option<&'v Map<String, Value>>,
+    declared: &'static Declared,
+}
+
+/// A field of a payload, present or not.
+pub(super) struct Field<'v> {
+    pub(super) path: String,
+    /// `null` is treated as absent.
+    pub(super) value: Option<&'v Value>,
+    schema: &'static Value,
+    /// Bounds of a whole number.
+    range: RangeInclusive<u64>,
+}
+
+impl<'v> Object<'v> {
+    pub(super) fn field(&self, name: &str) -> Field<'v> {
+        let path = match self.path.as_str() {
+            "" => name.to_owned(),
+            path => format!("{path}.{name}"),
+        };
+        let value = self.fields.and_then(|fields| fields.get(name));
+        Field {
+            path,
+            value: value.filter(|value| !value.is_null()),
+            schema: self.declared.schema(name),
+            range: self.declared.range(name),
+        }
+    }
+}
+
+impl<'v> Field<'v> {
+    /// Lowers the upper bound of a whole number.
+    pub(super) fn at_most(mut self, max: u64) -> Self {
+        self.range = *self.range.start()..=max.min(*self.range.end());
+        self
+    }
+
+    /// Longest text.
+    pub(super) fn max_length(&self) -> usize {
+        self.limit("maxLength")
+    }
+
+    /// Most items of a list.
+    pub(super) fn max_items(&self) -> usize {
+        self.limit("maxItems")
+    }
+
+    fn limit(&self, keyword: &str) -> usize {
+        let limit = self.schema[keyword].as_u64().map(usize::try_from);
+        limit.and_then(Result::ok).unwrap_or(usize::MAX)
+    }
+
+    /// What the wire type has when the field is absent.
+    pub(super) fn default(&self) -> &'static Value {
+        &self.schema["default"]
+    }
+
+    /// Whether it is absent or the empty string.
+    pub(super) fn is_empty(&self) -> bool {
+        self.value.is_none_or(|value| value.as_str() == Some(""))
+    }
+
+    /// The path of an item of a list.
+    pub(super) fn item(&self, index: usize) -> String {
+        format!("{}[{index}]", self.path)
+    }
 }
 
 impl Reader<'_> {
@@ -76,122 +105,185 @@ impl Reader<'_> {
         }
     }
 
-    fn task(&mut self, payload: &Value) -> Option<TaskSpec> {
-        let fields = self.object_as_shown("", payload, &TASK_FIELDS, &SHOWN_FIELDS)?;
-        let name = self.name(fields);
-        let master = self.service("master", fields);
-        let worker = self.service("worker", fields);
-        let readiness = self.readiness(fields);
-        let wait = self.wait(fields);
-        let delay = self.number("delay", fields.get("delay"), 0, MAX_SECONDS, 0);
-        let longest = fields.get("maxDuration");
-        let max_duration = self.whole_number("maxDuration", longest, 1, MAX_DURATION);
-        let on_worker_loss = self.on_worker_loss(fields.get("onWorkerLoss"));
-        let exclusive = self.exclusive(fields.get("exclusive"));
-        let criteria = self.criteria(fields.get("criteria"));
-        let fewest = fields.get("minSamples");
-        let min_samples = self.whole_number("minSamples", fewest, 1, MAX_WHOLE);
-        let result_files = self.result_files(fields.get("resultFiles"));
-        let delivery = self.delivery(fields.get("delivery"));
-        self.check_split(delivery, fields);
-        self.check_aliases(fields);
-        Some(TaskSpec {
-            name: name?,
-            worker: worker?,
-            master: master?,
-            wait: wait?,
-            delay: delay?,
-            readiness: readiness?,
-            max_duration: max_duration?,
-            delivery: delivery?,
-            on_worker_loss: on_worker_loss?,
-            exclusive: exclusive?,
-            criteria: criteria?,
-            min_samples: min_samples?,
-            result_files: result_files?,
-        })
-    }
-
-    fn name(&mut self, fields: &Map<String, Value>) -> Option<TaskName> {
-        let given = fields.get("name").or_else(|| fields.get("id"));
-        let text = self.required_text("name", given)?;
-        match TaskName::parse(&text) {
-            Ok(name) => Some(name),
-            Err(why) => self.fault("name", why),
-        }
-    }
-
-    /// Looks at the payload itself, so that a clash is told beside the other faults.
-    fn check_aliases(&mut self, fields: &Map<String, Value>) {
-        let alias = |role: &str| fields.get(role)?.get("alias")?.as_str();
-        let (Some(master), Some(worker)) = (alias("master"), alias("worker")) else {
-            return;
+    pub(super) fn object<'v>(
+        &mut self,
+        path: &str,
+        value: &'v Value,
+        declared: &'static Declared,
+    ) -> Option<Object<'v>> {
+        let Some(fields) = value.as_object() else {
+            let path = if path.is_empty() { "body" } else { path };
+            return self.fault(path, wrong_type(value, "an object"));
         };
-        if !worker.is_empty() && master.eq_ignore_ascii_case(worker) {
-            let why = format!(
-                "`{}` is also the master's alias; the two aliases of a task must differ, \
-                 whatever the case",
-                shorten(worker)
-            );
-            self.note("worker.alias", why);
-        }
-    }
-
-    fn wait(&mut self, parent: &Map<String, Value>) -> Option<Option<WaitSpec>> {
-        let Some(value) = parent.get("waitCommand").filter(|value| !value.is_null()) else {
-            return Some(None);
+        let object = Object {
+            path: path.to_owned(),
+            fields: Some(fields),
+            declared,
         };
-        let fields = self.object("waitCommand", value, &WAIT_FIELDS)?;
-        let command = self.text("waitCommand.command", fields.get("command"));
-        let expected_result = self.text("waitCommand.expectedResult", fields.get("expectedResult"));
-        let timeout = self.number(
-            "waitCommand.timeout",
-            fields.get("timeout"),
-            0,
-            MAX_SECONDS,
-            0,
-        );
-        let spec = WaitSpec {
-            command: command?,
-            expected_result: expected_result?,
-            timeout: timeout?,
-        };
-        if spec.command.len() > STRING_BYTES {
-            return self.fault("waitCommand.command", too_long(STRING_BYTES));
-        }
-        Some(Some(spec).filter(|spec| !spec.command.trim().is_empty()))
-    }
-
-    fn on_worker_loss(&mut self, value: Option<&Value>) -> Option<OnWorkerLoss> {
-        match value {
-            None | Some(Value::Null) => Some(OnWorkerLoss::default()),
-            Some(Value::String(word)) if word == "continue" => Some(OnWorkerLoss::Continue),
-            Some(Value::String(word)) if word == "abort" => Some(OnWorkerLoss::Abort),
-            Some(Value::String(word)) => {
-                let why = format!("is `{}`; {}", shorten(word), nearest(word, &LOSS_POLICIES));
-                self.fault("onWorkerLoss", why)
+        for key in fields.keys().map(String::as_str) {
+            if !declared.names.contains(&key) && !declared.shown.contains(&key) {
+                let why = format!("is not a known field; {}", nearest(key, &declared.names));
+                self.note(&object.field(&shorten(key)).path, why);
             }
-            Some(other) => self.fault("onWorkerLoss", wrong_type(other, "a string")),
+        }
+        Some(object)
+    }
+
+    /// An object that may be absent: then it has no fields.
+    pub(super) fn optional_object<'v>(
+        &mut self,
+        field: &Field<'v>,
+        declared: &'static Declared,
+    ) -> Option<Object<'v>> {
+        match field.value {
+            Some(value) => self.object(&field.path, value, declared),
+            None => Some(Object {
+                path: field.path.clone(),
+                fields: None,
+                declared,
+            }),
         }
     }
 
-    fn exclusive(&mut self, value: Option<&Value>) -> Option<Option<String>> {
-        let Some(value) = value.filter(|value| !value.is_null()) else {
-            return Some(None);
-        };
-        // The empty name is a fault: it comes from a variable that was not set, and two tests would
-        // meet on one system without a word.
-        let name = self.text("exclusive", Some(value))?;
-        let inside = name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "_-.:".contains(c));
-        if inside && (1..=MAX_CLAIM).contains(&name.len()) {
-            return Some(Some(name));
+    pub(super) fn required_text(&mut self, field: &Field) -> Option<String> {
+        match field.value {
+            None => self.fault(&field.path, MISSING.into()),
+            Some(Value::String(text)) if text.is_empty() => {
+                self.fault(&field.path, "is empty; it is required".into())
+            }
+            Some(value) => self.text(&field.path, value),
         }
-        let why = format!(
-            "`{}` is not a name; expected 1 to {MAX_CLAIM} letters, digits, `_`, `-`, `.` or `:`",
-            shorten(&name)
-        );
-        self.fault("exclusive", why)
     }
+
+    /// A text that may be absent, at most as long as declared.
+    pub(super) fn optional_text(&mut self, field: &Field) -> Option<Option<String>> {
+        let text = self.any_text(field)?;
+        match text
+            .as_ref()
+            .is_some_and(|text| text.len() > field.max_length())
+        {
+            true => self.fault(&field.path, too_long(field.max_length())),
+            false => Some(text),
+        }
+    }
+
+    /// A text that may be absent, and whose length the caller checks.
+    pub(super) fn any_text(&mut self, field: &Field) -> Option<Option<String>> {
+        match field.value {
+            None => Some(None),
+            Some(value) => self.text(&field.path, value).map(Some),
+        }
+    }
+
+    /// Docker hands texts to `execve`, which ends them at the first NUL.
+    pub(super) fn text(&mut self, path: &str, value: &Value) -> Option<String> {
+        match value {
+            Value::String(text) if text.contains('\0') => self.fault(
+                path,
+                "holds a NUL character, which no container can take".into(),
+            ),
+            Value::String(text) => Some(text.clone()),
+            other => self.fault(path, wrong_type(other, "a string")),
+        }
+    }
+
+    /// A list of texts of at most `longest` bytes each.
+    pub(super) fn texts(&mut self, field: &Field, longest: usize) -> Option<Vec<String>> {
+        let before = self.faults.len();
+        let items = self.list(field, "a list of strings")?.iter().enumerate();
+        let texts: Vec<String> = items
+            .filter_map(|(index, item)| self.text(&field.item(index), item))
+            .collect();
+        for (index, text) in texts.iter().enumerate() {
+            if text.len() > longest {
+                self.note(&field.item(index), too_long(longest));
+            }
+        }
+        (self.faults.len() == before).then_some(texts)
+    }
+
+    /// The items of a list; none when it is absent.
+    pub(super) fn list<'v>(&mut self, field: &Field<'v>, expected: &str) -> Option<&'v [Value]> {
+        match field.value {
+            None => Some(&[]),
+            Some(Value::Array(items)) => Some(items),
+            Some(other) => self.fault(&field.path, wrong_type(other, expected)),
+        }
+    }
+
+    /// A whole number; its default when it is absent: 0 when none is declared, as for serde.
+    pub(super) fn number(&mut self, field: &Field) -> Option<u64> {
+        let default = field.default().as_u64().unwrap_or(0);
+        Some(self.whole_number(field)?.unwrap_or(default))
+    }
+
+    /// A whole number that may be absent.
+    pub(super) fn whole_number(&mut self, field: &Field) -> Option<Option<u64>> {
+        let (min, max) = field.range.clone().into_inner();
+        let expected = format!("a whole number from {min} to {max}");
+        match field.value {
+            None => Some(None),
+            Some(Value::Number(number)) => match whole(number) {
+                Some(number) if field.range.contains(&number) => Some(Some(number)),
+                _ => self.fault(&field.path, format!("is {number}; expected {expected}")),
+            },
+            Some(other) => self.fault(&field.path, wrong_type(other, &expected)),
+        }
+    }
+
+    pub(super) fn boolean(&mut self, field: &Field) -> Option<Option<bool>> {
+        match field.value {
+            None => Some(None),
+            Some(Value::Bool(flag)) => Some(Some(*flag)),
+            Some(other) => self.fault(&field.path, wrong_type(other, "true or false")),
+        }
+    }
+
+    /// One of the words of the enum `W`.
+    pub(super) fn word<W: DeserializeOwned>(&mut self, field: &Field) -> Option<Option<W>> {
+        let (value, word) = match field.value {
+            None => return Some(None),
+            Some(value @ Value::String(word)) => (value, word),
+            Some(other) => return self.fault(&field.path, wrong_type(other, "a string")),
+        };
+        match W::deserialize(value) {
+            Ok(known) => Some(Some(known)),
+            Err(_) => {
+                let hint = nearest(word, names_of::<W>());
+                self.fault(&field.path, format!("is `{}`; {hint}", shorten(word)))
+            }
+        }
+    }
+
+    pub(super) fn note(&mut self, path: &str, message: String) {
+        let (path, message) = match self.faults.len() {
+            0..MAX_FAULTS => (path, message),
+            MAX_FAULTS => (
+                "body",
+                format!(
+                    "has more faults than these {MAX_FAULTS}; they are told when these are mended"
+                ),
+            ),
+            _ => return,
+        };
+        self.faults.push(Fault {
+            field: path.to_owned(),
+            message,
+        });
+    }
+
+    pub(super) fn fault<T>(&mut self, path: &str, message: String) -> Option<T> {
+        self.note(path, message);
+        None
+    }
+}
+
+/// JSON has one kind of number: `3.0` is as whole as `3`.
+pub(super) fn whole(number: &serde_json::Number) -> Option<u64> {
+    number.as_u64().or_else(|| {
+        let value = number.as_f64()?;
+        let is_whole = value.fract() == 0.0 && (0.0..=MAX_WHOLE as f64).contains(&value);
+        // In range and without a fraction: the conversion is exact.
+        is_whole.then_some(value as u64)
+    })
 }

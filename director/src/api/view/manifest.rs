@@ -1,16 +1,14 @@
 //! The manifest.
 
-use super::{judgement, service};
+use super::judgement;
 use crate::evidence::{Observed, SeenBundle, SeenContainer, SeenImage, SeenNode};
 use crate::orchestrator::View;
-use crate::task::spec::{ServiceSpec, TaskSpec};
 use crate::task::state::State;
 use atq_api_spec::bundle::BundleFile;
 use atq_api_spec::manifest::{
     BundleUsed, ContainerUsed, DirectorUsed, EnvironmentValue, ImageUsed, Manifest, NetworkUsed,
     NodeUsed,
 };
-use atq_api_spec::task::{ServicePayload, TaskPayload};
 use std::collections::BTreeMap;
 
 /// What is known of a run: what its record has, and what was seen of Docker.
@@ -22,7 +20,7 @@ pub fn manifest(view: &View, seen: Observed, environment: Vec<EnvironmentValue>)
         task: spec.name.to_string(),
         run: state.run.clone(),
         status: super::status(view),
-        definition: definition(spec),
+        definition: spec.without_values(),
         environment,
         director: director(&seen),
         images: map(seen.images, image),
@@ -51,53 +49,6 @@ fn map<A, B>(of: BTreeMap<String, A>, to: impl Fn(A) -> B) -> BTreeMap<String, B
     of.into_iter()
         .map(|(key, value)| (key, to(value)))
         .collect()
-}
-
-/// The definition as it may be sent, but for the values of variables. An entry without `=` is a fault
-/// there: nobody starts a test with a password that is missing.
-fn definition(spec: &TaskSpec) -> TaskPayload {
-    TaskPayload {
-        name: spec.name.to_string(),
-        master: payload(&spec.master),
-        worker: ServicePayload {
-            readiness: spec.readiness.as_ref().map(service::readiness),
-            ..payload(&spec.worker)
-        },
-        wait_command: spec.wait.as_ref().map(super::wait_command),
-        delay: spec.delay,
-        max_duration: spec.max_duration,
-        on_worker_loss: super::on_worker_loss(spec.on_worker_loss),
-        exclusive: spec.exclusive.clone(),
-        criteria: spec.criteria.iter().map(ToString::to_string).collect(),
-        min_samples: spec.min_samples,
-        result_files: spec.result_files.clone(),
-        delivery: super::delivery(spec),
-    }
-}
-
-fn payload(spec: &ServiceSpec) -> ServicePayload {
-    let shown = service::service(spec, None);
-    let names = spec
-        .environment
-        .iter()
-        .map(|variable| variable.name.clone());
-    ServicePayload {
-        alias: shown.alias,
-        image: shown.image,
-        args: shown.args,
-        environment: names.collect(),
-        fileid: spec.fileid.clone(),
-        replicas: shown.replicas,
-        tty: shown.tty,
-        networks: shown.networks,
-        resources: shown.resources,
-        placement: shown.placement,
-        labels: shown.labels,
-        stop_grace_period: shown.stop_grace_period,
-        readiness: None,
-        split: shown.split,
-        user: shown.user,
-    }
 }
 
 fn director(seen: &Observed) -> DirectorUsed {

@@ -1,43 +1,34 @@
 //! What a run is judged by.
 
-use super::Reader;
-use super::value::{shorten, wrong_type};
+use super::reader::{Field, Reader};
+use super::words::{shorten, wrong_type};
 use crate::criteria::Criterion;
-use serde_json::Value;
 use std::path::{Component, Path};
 
-/// Most criteria, and most patterns, of a task.
-const MAX_ITEMS: usize = 100;
 /// Longest pattern in bytes.
 const MAX_PATTERN: usize = 1000;
 
 impl Reader<'_> {
-    pub(super) fn criteria(&mut self, value: Option<&Value>) -> Option<Vec<Criterion>> {
-        self.items("criteria", value, |text| {
+    pub(super) fn criteria(&mut self, field: &Field) -> Option<Vec<Criterion>> {
+        self.items(field, |text| {
             Criterion::parse(text).map_err(|error| format!("`{}`: {error}", shorten(text)))
         })
     }
 
-    pub(super) fn result_files(&mut self, value: Option<&Value>) -> Option<Vec<String>> {
-        self.items("resultFiles", value, |text| {
-            pattern(text).map(|()| text.to_owned())
-        })
+    pub(super) fn result_files(&mut self, field: &Field) -> Option<Vec<String>> {
+        self.items(field, |text| pattern(text).map(|()| text.to_owned()))
     }
 
     fn items<T>(
         &mut self,
-        field: &str,
-        value: Option<&Value>,
+        field: &Field,
         read: impl Fn(&str) -> Result<T, String>,
     ) -> Option<Vec<T>> {
-        let texts = match value {
-            None | Some(Value::Null) => return Some(Vec::new()),
-            Some(Value::Array(texts)) => texts,
-            Some(other) => return self.fault(field, wrong_type(other, "a list of strings")),
-        };
-        if texts.len() > MAX_ITEMS {
-            let why = format!("has {} items; expected at most {MAX_ITEMS}", texts.len());
-            return self.fault(field, why);
+        let texts = self.list(field, "a list of strings")?;
+        let most = field.max_items();
+        if texts.len() > most {
+            let why = format!("has {} items; expected at most {most}", texts.len());
+            return self.fault(&field.path, why);
         }
         let before = self.faults.len();
         let mut items = Vec::new();
@@ -48,7 +39,7 @@ impl Reader<'_> {
             };
             match item {
                 Ok(item) => items.push(item),
-                Err(why) => self.note(&format!("{field}[{index}]"), why),
+                Err(why) => self.note(&field.item(index), why),
             }
         }
         (self.faults.len() == before).then_some(items)
