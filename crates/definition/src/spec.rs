@@ -3,11 +3,10 @@
 
 mod reader;
 
+pub use crate::wording::{nearest, shorten};
+
 use crate::criteria::Criterion;
-use reader::Reader;
-pub use reader::{nearest, shorten};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -334,13 +333,5 @@ impl TaskSpec {
             .iter()
             .any(|service| service.fileid.is_some());
         self.delivery == Delivery::Push && has_bundle
-    }
-
-    /// Reads a definition. Unknown fields are faults, with the nearest known name.
-    ///
-    /// # Errors
-    /// Every fault of the definition, in the order of its fields.
-    pub fn parse(payload: &Value, around: &dyn Surroundings) -> Result<Self, Vec<Fault>> {
-        Reader::read(payload, around)
     }
 }

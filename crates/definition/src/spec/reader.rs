@@ -7,11 +7,9 @@ mod resources;
 mod service;
 mod value;
 
-pub use value::{nearest, shorten};
-
 use super::{Fault, OnWorkerLoss, Surroundings, TaskName, TaskSpec, WaitSpec};
 use serde_json::{Map, Value};
-use value::{MAX_WHOLE, STRING_BYTES, too_long, wrong_type};
+use value::{MAX_WHOLE, STRING_BYTES, nearest, shorten, too_long, wrong_type};
 
 /// Longest delay and time-out in seconds: a day.
 const MAX_SECONDS: u64 = 86_400;
@@ -57,6 +55,16 @@ const SHOWN_FIELDS: [&str; 18] = [
 ];
 const WAIT_FIELDS: [&str; 3] = ["command", "expectedResult", "timeout"];
 const LOSS_POLICIES: [&str; 2] = ["continue", "abort"];
+
+impl TaskSpec {
+    /// Reads a definition. Unknown fields are faults, with the nearest known name.
+    ///
+    /// # Errors
+    /// Every fault of the definition, in the order of its fields.
+    pub fn parse(payload: &Value, around: &dyn Surroundings) -> Result<Self, Vec<Fault>> {
+        Reader::read(payload, around)
+    }
+}
 
 /// A method that gives `None` has recorded why.
 pub(super) struct Reader<'a> {
