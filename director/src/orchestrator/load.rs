@@ -17,9 +17,8 @@ use futures_util::{StreamExt, stream};
 use host::HostTime;
 use others::Others;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use watch::{Target, Targets, Watch};
 
