@@ -19,7 +19,11 @@ fn workspace() -> Workspace {
 /// The code of the workspace, read once for all tests.
 fn code() -> &'static Code {
     static CODE: LazyLock<Code> = LazyLock::new(|| Code::of(&workspace()).unwrap());
-    assert!(CODE.modules.len() > 200, "only {} modules", CODE.modules.len());
+    assert!(
+        CODE.modules.len() > 200,
+        "only {} modules",
+        CODE.modules.len()
+    );
     &CODE
 }
 
