@@ -139,7 +139,7 @@ impl Code {
             "super" => self.below(&module[..module.len().saturating_sub(1)], rest),
             _ if self
                 .modules
-                .contains_key(&[module, &[first.clone()]].concat()) =>
+                .contains_key(&[module, std::slice::from_ref(first)].concat()) =>
             {
                 [module, written].concat()
             }
