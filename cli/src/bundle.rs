@@ -13,7 +13,7 @@ mod send;
 #[cfg(test)]
 mod tests;
 
-use crate::Context;
+use crate::context::Context;
 use crate::director::segment;
 use crate::out::Out;
 use crate::trouble::Trouble;

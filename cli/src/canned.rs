@@ -1,7 +1,7 @@
 //! A Director that plays back what tests give it.
 #![allow(clippy::unwrap_used)]
 
-use crate::Context;
+use crate::context::Context;
 use crate::director::Director;
 use crate::out::Out;
 use axum::Router;

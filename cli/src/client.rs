@@ -1,7 +1,6 @@
 //! The HTTP client for a Director: its resolver, its proxy, its certificates.
 
-use crate::director::innermost;
-use crate::trouble::Trouble;
+use crate::trouble::{Trouble, innermost};
 use crate::trust::Trust;
 use atq_resolver::{SystemResolver, is_loopback};
 use reqwest::{Client, Url};

@@ -7,7 +7,7 @@
 mod around;
 mod change;
 mod json;
-mod places;
+pub mod places;
 mod source;
 mod warnings;
 mod yaml;

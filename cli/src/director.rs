@@ -3,7 +3,7 @@
 
 use crate::again::may_pass;
 use crate::run::invocation::Invocation;
-use crate::trouble::Trouble;
+use crate::trouble::{Trouble, innermost};
 use crate::trust::{Trust, explain};
 use atq_api_spec::task::{FieldError, Task};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
@@ -406,15 +406,6 @@ impl Pauses {
 fn retry_after(response: &Response) -> Option<Duration> {
     let value = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
     value.trim().parse().ok().map(Duration::from_secs)
-}
-
-/// What an error comes from; what wraps it says only where it came through.
-pub fn innermost(error: &dyn std::error::Error) -> &dyn std::error::Error {
-    let mut reason = error;
-    while let Some(source) = reason.source() {
-        reason = source;
-    }
-    reason
 }
 
 /// A name as one segment of a path.

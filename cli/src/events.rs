@@ -1,7 +1,7 @@
 //! The events of a task, each once, as they are recorded, also over a lost connection.
 
-use crate::Context;
 use crate::again::{Again, FOLLOWING};
+use crate::context::Context;
 use crate::director::segment;
 use crate::fetch::cut;
 use crate::trouble::Trouble;

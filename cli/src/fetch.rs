@@ -1,10 +1,10 @@
 //! Answers that are kept as files.
 
 use crate::again::{ASKING, Again};
-use crate::director::{Director, PIECE, innermost};
+use crate::director::{Director, PIECE};
 use crate::output::draft::Draft;
 use crate::output::{named, unwritten};
-use crate::trouble::Trouble;
+use crate::trouble::{Trouble, innermost};
 use futures_util::{Stream, StreamExt};
 use reqwest::{Method, Response, header};
 use std::error::Error;

@@ -1,10 +1,10 @@
 //! What a run has left, on this machine's disk: result files, report, logs, manifest.
 
-use crate::Context;
 use crate::args::Logs;
-use crate::commands::{ZIP, tell_renamed};
+use crate::context::Context;
 use crate::director::segment;
 use crate::fetch::transfer;
+use crate::out::Out;
 use crate::output::draft::Draft;
 use crate::output::named::probe_dir;
 use crate::output::owned::{LIST, Name, Owned};
@@ -23,6 +23,8 @@ use std::path::Path;
 #[cfg(test)]
 mod tests;
 
+/// Media type of the archive.
+pub const ZIP: &str = "application/zip";
 const TASK: &str = "task.json";
 /// The verdict.
 pub const JUNIT: &str = "junit.xml";
@@ -234,4 +236,11 @@ impl<'a> LogFiles<'a> {
         }
         Ok(())
     }
+}
+
+/// Says that a file got another name than that of the archive.
+pub fn tell_renamed(out: Out, wanted: &str, got: &str) {
+    out.progress(format_args!(
+        "the name `{wanted}` is taken or too long: the file is `{got}`"
+    ));
 }

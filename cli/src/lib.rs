@@ -2,6 +2,7 @@
 //! and ends with an exit code that a pipeline can trust.
 //!
 //! - [`args`]: what can be asked for; [`exit`]: how it can end; [`trouble`]: what can go wrong;
+//! - [`context`]: what every command has at hand;
 //! - [`settings`]: where the Director is; [`director`]: the calls to it; [`client`] and [`trust`]: connections;
 //! - [`out`], [`table`] and [`terminal`]: lines, JSON, columns, colours; nothing that a terminal would obey;
 //! - [`output`]: files that are written, and nobody else's file is lost;
@@ -18,6 +19,7 @@ pub mod bundle;
 mod canned;
 pub mod client;
 pub mod commands;
+pub mod context;
 pub mod definition;
 pub mod director;
 pub mod events;
@@ -37,20 +39,13 @@ pub mod trouble;
 pub mod trust;
 pub mod unpack;
 
+pub use context::Context;
+
 use args::Args;
 use director::Director;
 use exit::Exit;
 use out::Out;
 use trouble::Trouble;
-
-/// What every command has at hand.
-#[derive(Debug)]
-pub struct Context {
-    /// The Director.
-    pub director: Director,
-    /// Where to write.
-    pub out: Out,
-}
 
 /// Does what was asked for, and says how it ended.
 pub async fn run(args: Args) -> Exit {

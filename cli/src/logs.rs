@@ -1,8 +1,8 @@
 //! The log lines of a task, each once, also over a lost connection.
 
-use crate::Context;
 use crate::again::{Again, FOLLOWING};
 use crate::args::Logs;
+use crate::context::Context;
 use crate::director::{PIECE, segment};
 use crate::fetch::cut;
 use crate::trouble::Trouble;

@@ -1,6 +1,6 @@
 //! What can go wrong, each with what to do about it and the exit code that it leads to.
 
-use crate::definition::PlacedFault;
+use crate::definition::places::PlacedFault;
 use crate::exit::Exit;
 use atq_api_spec::task::FieldError;
 use std::time::Duration;
@@ -144,4 +144,13 @@ impl Trouble {
             }
         }
     }
+}
+
+/// What an error comes from; what wraps it says only where it came through.
+pub fn innermost(error: &dyn std::error::Error) -> &dyn std::error::Error {
+    let mut reason = error;
+    while let Some(source) = reason.source() {
+        reason = source;
+    }
+    reason
 }

@@ -1,8 +1,8 @@
 //! ATQ Director: runs distributed load tests on Docker Swarm.
 //!
 //! Dependencies point one way: `main` -> `lib` -> [`api`] -> [`orchestrator`] -> { [`task`],
-//! [`swarm`], [`discovery`], [`bundle`], [`evidence`], [`store`] }. [`task`] is pure; a test keeps
-//! the doors shut. This file is the only wiring.
+//! [`swarm`], [`discovery`], [`bundle`], [`evidence`], [`store`] }. [`task`] is pure; the tests of
+//! `atq-layering` check this. This file is the only wiring.
 
 pub mod api;
 pub mod args;

@@ -1,8 +1,8 @@
 //! The upload. It may be repeated: the id says the content, so twice the same is once.
 
 use super::{CHUNK, Meter, Positioned, Zip, has};
-use crate::Context;
 use crate::again::may_pass;
+use crate::context::Context;
 use crate::trouble::Trouble;
 use atq_api_spec::bundle::Upload;
 use futures_util::{Stream, stream};

@@ -1,9 +1,9 @@
 //! `atq bundles`.
 
 use super::ps;
-use crate::Context;
 use crate::args::Bundles;
 use crate::bundle::size;
+use crate::context::Context;
 use crate::director::segment;
 use crate::exit::Exit;
 use crate::table::{NOTHING, table};

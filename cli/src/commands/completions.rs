@@ -1,7 +1,7 @@
 //! `atq completions`.
 
-use crate::Context;
 use crate::args::{Args, Completions, Shell};
+use crate::context::Context;
 use crate::exit::Exit;
 use crate::trouble::Trouble;
 use clap::CommandFactory;

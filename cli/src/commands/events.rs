@@ -1,9 +1,9 @@
 //! `atq events`.
 
-use crate::Context;
 use crate::args::Events;
 use crate::commands::sentence::sentence;
 use crate::commands::stdout::{Colours, Lines};
+use crate::context::Context;
 use crate::director::segment;
 use crate::events::{End, follow};
 use crate::exit::Exit;

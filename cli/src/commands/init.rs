@@ -1,7 +1,7 @@
 //! `atq init`: writes an example of `deploy/examples`, which is part of this program.
 
-use crate::Context;
 use crate::args::{Example, Init};
+use crate::context::Context;
 use crate::exit::Exit;
 use crate::trouble::Trouble;
 use serde::Serialize;

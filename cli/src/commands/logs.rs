@@ -1,8 +1,8 @@
 //! `atq logs`.
 
-use crate::Context;
 use crate::args::Logs;
 use crate::commands::stdout::{Colours, Lines};
+use crate::context::Context;
 use crate::exit::Exit;
 use crate::logs::read;
 use crate::out::ASIDE;

@@ -19,10 +19,8 @@ mod upload;
 mod validate;
 mod version;
 
-pub use results::{ZIP, tell_renamed};
-
-use crate::Context;
 use crate::args::Command;
+use crate::context::Context;
 use crate::exit::Exit;
 use crate::trouble::Trouble;
 

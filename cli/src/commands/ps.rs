@@ -1,7 +1,7 @@
 //! `atq ps`.
 
-use crate::Context;
 use crate::args::Ps;
+use crate::context::Context;
 use crate::director::segment;
 use crate::exit::Exit;
 use crate::table::{NOTHING, age, millis, table, word};

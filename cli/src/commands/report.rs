@@ -1,7 +1,7 @@
 //! `atq report`.
 
-use crate::Context;
 use crate::args::Report as Args;
+use crate::context::Context;
 use crate::director::segment;
 use crate::exit::Exit;
 use crate::fetch::{bytes, save};

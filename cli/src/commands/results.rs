@@ -1,10 +1,11 @@
 //! `atq results`.
 
-use crate::Context;
 use crate::args::Results;
+use crate::context::Context;
 use crate::director::segment;
 use crate::exit::Exit;
 use crate::fetch::{save, transfer};
+use crate::keep::{ZIP, tell_renamed};
 use crate::out::Out;
 use crate::output::draft::Draft;
 use crate::output::{named, unwritten};
@@ -14,9 +15,6 @@ use serde::Serialize;
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
-
-/// Media type of the archive.
-pub const ZIP: &str = "application/zip";
 
 /// What was brought.
 #[derive(Debug, Serialize)]
@@ -138,13 +136,6 @@ async fn bring(context: &Context, name: &str, dir: &Path) -> Result<Unpacked, Tr
         tell_renamed(context.out, wanted, got);
     }
     Ok(unpacked)
-}
-
-/// Says that a file got another name than that of the archive.
-pub fn tell_renamed(out: Out, wanted: &str, got: &str) {
-    out.progress(format_args!(
-        "the name `{wanted}` is taken or too long: the file is `{got}`"
-    ));
 }
 
 fn tell_replaced(context: &Context, replaced: usize) {

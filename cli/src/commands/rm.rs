@@ -1,8 +1,8 @@
 //! `atq rm`.
 
 use super::stop::query;
-use crate::Context;
 use crate::args::Rm;
+use crate::context::Context;
 use crate::director::{CLEAN_UP, segment};
 use crate::exit::Exit;
 use crate::out::Out;

@@ -2,6 +2,7 @@
 
 use crate::again::may_pass;
 use crate::args::Run;
+use crate::context::Context;
 use crate::definition::Loaded;
 use crate::director::segment;
 use crate::exit::Exit;
@@ -15,7 +16,7 @@ use crate::run::outputs::Outputs;
 use crate::run::watch::{Patience, Watched, Wishes, watch};
 use crate::table::word;
 use crate::trouble::Trouble;
-use crate::{Context, bundle, definition};
+use crate::{bundle, definition};
 use atq_api_spec::report::Verdict;
 use atq_api_spec::task::{StartedBy, Step, Task, TaskAccepted, TaskStatus};
 use reqwest::Method;

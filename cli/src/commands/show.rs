@@ -1,7 +1,7 @@
 //! `atq show`.
 
-use crate::Context;
 use crate::args::Named;
+use crate::context::Context;
 use crate::director::segment;
 use crate::exit::Exit;
 use crate::out::{ASIDE, BAD, DOUBT, GOOD};

@@ -1,8 +1,8 @@
 //! `atq stop`.
 
-use crate::Context;
 use crate::again::may_pass;
 use crate::args::Stop;
+use crate::context::Context;
 use crate::director::segment;
 use crate::exit::Exit;
 use crate::run::closing;

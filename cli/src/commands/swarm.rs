@@ -1,6 +1,6 @@
 //! `atq swarm`.
 
-use crate::Context;
+use crate::context::Context;
 use crate::exit::Exit;
 use crate::out::{BAD, GOOD};
 use crate::table::NOTHING;

@@ -1,8 +1,8 @@
 //! `atq upload`.
 
-use crate::Context;
 use crate::args::Upload;
 use crate::bundle::carry;
+use crate::context::Context;
 use crate::exit::Exit;
 use crate::trouble::Trouble;
 

@@ -1,8 +1,8 @@
 //! `atq validate`.
 
-use crate::Context;
 use crate::args::Validate;
 use crate::bundle;
+use crate::context::Context;
 use crate::definition::{self, Checked, PlacedFault};
 use crate::exit::Exit;
 use crate::trouble::Trouble;

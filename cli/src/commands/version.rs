@@ -1,6 +1,6 @@
 //! `atq version`.
 
-use crate::Context;
+use crate::context::Context;
 use crate::exit::Exit;
 use crate::trouble::Trouble;
 use serde::{Deserialize, Serialize};

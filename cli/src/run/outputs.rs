@@ -1,10 +1,11 @@
 //! What is written when a test is over: tried before it begins, and each whatever becomes of the others.
 
 use crate::args::Run;
+use crate::context::Context;
 use crate::director::segment;
 use crate::output::named;
 use crate::trouble::Trouble;
-use crate::{Context, fetch, gitlab, junit, keep};
+use crate::{fetch, gitlab, junit, keep};
 use atq_api_spec::report::Report;
 use atq_api_spec::task::Task;
 use std::fs;

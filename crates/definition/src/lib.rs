@@ -10,6 +10,7 @@ pub mod criteria;
 pub mod examples;
 pub mod image;
 pub mod spec;
+mod wording;
 
 #[cfg(test)]
 mod tests;

@@ -14,8 +14,8 @@ mod service;
 mod split;
 mod task;
 mod wait;
-mod words;
 
+pub use crate::wording::{nearest, shorten};
 pub use atq_api_spec::service::SplitFile;
 pub use atq_api_spec::task::{Delivery, OnWorkerLoss};
 pub use placement::Placement;
@@ -25,7 +25,6 @@ pub use service::{EnvVar, ServiceSpec, max_stop_grace};
 use std::time::Duration;
 pub use task::{TaskName, TaskSpec};
 pub use wait::WaitSpec;
-pub use words::{nearest, shorten};
 
 /// The variable that carries the workers' addresses to the master (thesis, section 5.3.1).
 pub const WORKER_ADDRESSES: &str = "WORKER_CSV_VIPS";

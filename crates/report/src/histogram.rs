@@ -187,6 +187,20 @@ pub fn to_u64(value: f64) -> u64 {
     value as u64
 }
 
+/// Where the curve is drawn, in percent: finer where it is steep.
+pub(crate) fn curve_percentiles() -> impl Iterator<Item = f64> {
+    let coarse = (0..18).map(|step| f64::from(step) * 5.0);
+    let fine = (90..99).map(f64::from);
+    let finer = (990..999).map(|step| f64::from(step) / 10.0);
+    let finest = (9990..10_000).map(|step| f64::from(step) / 100.0);
+    let percentiles = [0.0, 1.0]
+        .into_iter()
+        .chain(coarse.skip(1))
+        .chain([85.0 + 2.5]);
+    let percentiles = percentiles.chain(fine).chain(finer).chain(finest);
+    percentiles.chain([99.995, 99.999, 100.0])
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::float_cmp)]

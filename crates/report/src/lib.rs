@@ -34,6 +34,7 @@
 pub mod compare;
 mod errors;
 mod file;
+mod file_tally;
 mod fingerprint;
 mod format;
 mod found;

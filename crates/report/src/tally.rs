@@ -10,7 +10,7 @@
 use crate::errors::Errors;
 use crate::file::{FinishedFile, ResultFile};
 use crate::fingerprint::Relation;
-use crate::histogram::{Distribution, to_f64};
+use crate::histogram::{Distribution, curve_percentiles, to_f64};
 use crate::overlap::{self, Counted};
 use crate::samples::Samples;
 use crate::summary::{self, History, Summary};
@@ -450,20 +450,6 @@ impl Tally {
 /// The container that a file is from.
 fn container(name: &str) -> &str {
     name.split_once('/').map_or("", |(container, _)| container)
-}
-
-/// Where the curve is drawn, in percent: finer where it is steep.
-pub(crate) fn curve_percentiles() -> impl Iterator<Item = f64> {
-    let coarse = (0..18).map(|step| f64::from(step) * 5.0);
-    let fine = (90..99).map(f64::from);
-    let finer = (990..999).map(|step| f64::from(step) / 10.0);
-    let finest = (9990..10_000).map(|step| f64::from(step) / 100.0);
-    let percentiles = [0.0, 1.0]
-        .into_iter()
-        .chain(coarse.skip(1))
-        .chain([85.0 + 2.5]);
-    let percentiles = percentiles.chain(fine).chain(finer).chain(finest);
-    percentiles.chain([99.995, 99.999, 100.0])
 }
 
 fn curve(times: &Distribution) -> Vec<PercentilePoint> {

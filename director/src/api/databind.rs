@@ -1,9 +1,11 @@
 //! Bundles, under the name that they had in 2018.
 
+use super::app::App;
+use super::detached::to_its_end;
 use super::error::{ApiError, RequestError};
 use super::form::{self, Form};
 use super::path::BundlePath;
-use super::{App, body, to_its_end, view};
+use super::{body, view};
 use crate::bundle::{BundleError, BundleId, Incoming, check_file_name};
 use atq_api_spec::bundle::{BundleDetails, Upload, UploadPayload};
 use atq_api_spec::error::Problem;

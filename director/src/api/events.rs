@@ -1,6 +1,6 @@
 //! What was recorded about a task: as a list, or live.
 
-use super::App;
+use super::app::App;
 use super::error::{ApiError, RequestError};
 use super::path::TaskId;
 use super::query::Query;

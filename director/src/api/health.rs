@@ -1,6 +1,6 @@
 //! Whether the Director is alive, and whether it can do its work.
 
-use super::App;
+use super::app::App;
 use super::error::readiness_status;
 use atq_api_spec::health::Readiness;
 use axum::Json;

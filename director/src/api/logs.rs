@@ -1,10 +1,11 @@
 //! What the containers of a task wrote.
 
+use super::app::App;
 use super::error::ApiError;
 use super::path::TaskId;
 use super::query::Query;
 use super::task::find;
-use super::{App, media, view};
+use super::{media, view};
 use crate::orchestrator::logs::{LogError, LogFilter, SourcedLine};
 use crate::plan::Role;
 use atq_api_spec::error::Problem;

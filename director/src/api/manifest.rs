@@ -1,10 +1,12 @@
 //! What has to be known to run a test again.
 
+use super::app::App;
+use super::detached::to_its_end;
 use super::error::{ApiError, RequestError};
 use super::path::TaskId;
 use super::query::Query;
 use super::task::find;
-use super::{App, to_its_end, view};
+use super::view;
 use crate::orchestrator::View;
 use atq_api_spec::error::Problem;
 use atq_api_spec::manifest::{EnvironmentValue, Manifest};

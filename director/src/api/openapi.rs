@@ -1,7 +1,10 @@
 //! The description of the API, made from the handlers, and the pages that show it. The pages are part
 //! of the binary: no internet is needed.
 
-use super::{App, SWAGGER_UI, error, resources};
+use super::app::App;
+use super::error;
+use super::router::SWAGGER_UI;
+use super::router::resources;
 use axum::Router;
 use axum::middleware::from_fn;
 use utoipa::OpenApi;

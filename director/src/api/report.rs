@@ -1,12 +1,13 @@
 //! What a run says: figures, charts and the verdict.
 
+use super::app::App;
 use super::error::{ApiError, RequestError};
+use super::media;
 use super::path::TaskId;
 use super::query::{Query, unexpected};
 use super::results::over;
 use super::task::find;
 use super::view::judgement;
-use super::{App, media};
 use crate::orchestrator::View;
 use crate::task::event::Event;
 use crate::task::spec::TaskName;

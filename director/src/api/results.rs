@@ -1,6 +1,6 @@
 //! What the tools of a task left in `/atq/results`.
 
-use super::App;
+use super::app::App;
 use super::error::{ApiError, RequestError};
 use super::path::TaskId;
 use super::query::Query;

@@ -3,14 +3,15 @@
 
 mod activity;
 mod gate;
-mod limits;
+pub(super) mod limits;
 mod socket;
 
 pub use limits::Limits;
 
+use super::app::App;
 use super::body::holding;
 use super::error::TURNED_AWAY;
-use super::{App, router};
+use super::router::router;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;

@@ -3,7 +3,7 @@
 
 use super::body::holding;
 use super::error::RequestError;
-use super::serve::Limits;
+use super::serve::limits::Limits;
 use axum::response::Response;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};

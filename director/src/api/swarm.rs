@@ -1,6 +1,6 @@
 //! The Swarm.
 
-use super::App;
+use super::app::App;
 use super::error::{ApiError, RequestError};
 use atq_api_spec::error::Problem;
 use atq_api_spec::swarm::{JoinTokens, SwarmDetails};

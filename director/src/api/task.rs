@@ -1,9 +1,11 @@
 //! Tasks.
 
+use super::app::App;
+use super::detached::to_its_end;
 use super::error::{ApiError, RequestError, task_status};
 use super::path::TaskId;
 use super::query::{Query, unexpected};
-use super::{App, body, json, terms, to_its_end, view};
+use super::{body, json, terms, view};
 use crate::orchestrator::submit::{Known, SubmitError, Submitted};
 use crate::orchestrator::{Listed, View};
 use crate::task::spec::TaskName;

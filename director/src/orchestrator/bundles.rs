@@ -1,10 +1,11 @@
 //! The removal of bundles: from the disk, and from the volumes on the nodes. A node that is away keeps
 //! its volumes until it is back; that is noted, and looked after.
 
+use super::Orchestrator;
 use super::carrier::{self, Carried};
 use super::ledger::Held;
+use super::shared::Shared;
 use super::wait::Deadline;
-use super::{Orchestrator, Shared};
 use crate::bundle::{BundleError, BundleId};
 use crate::plan::volumes::LABEL_BUNDLE;
 use crate::plan::{

@@ -5,8 +5,9 @@
 //! its name and followed on, and made anew if its carriers have failed; whoever does not wait to the end
 //! leaves it to clean-up, by its labels.
 
-use super::steps::image_reason::explain_with;
-use super::steps::{create_or_find, judge, of_run};
+use super::image_reason::explain_with;
+use super::services::{create_or_find, of_run};
+use super::steps::judge;
 use super::wait::Deadline;
 use crate::plan::{Scale, ServicePlan};
 use crate::swarm::{EngineError, LogQuery, LogStream, Node, Swarm, SwarmTask, TaskState};

@@ -5,7 +5,7 @@
 
 use super::kill;
 use super::run::Run;
-use super::steps::StepResult;
+use super::wait::StepResult;
 use super::wait::{Deadline, StepError};
 use crate::plan::Labels;
 use crate::swarm::{EngineError, Network, Swarm};

@@ -1,9 +1,10 @@
 //! The limits that the client of a run has set: a timeout, and a lease that it renews. They hold in the Director, so
 //! that a run ends also when its client has died.
 
+use super::Orchestrator;
 use super::clock::Clock;
+use super::steering::Steering;
 use super::wishes::{WishError, not_found};
-use super::{Orchestrator, Steering};
 use crate::task::event::{Failure, FailureCode};
 use crate::task::spec::TaskName;
 use crate::task::state::{Desired, State};

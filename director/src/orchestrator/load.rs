@@ -4,10 +4,11 @@
 
 mod host;
 mod others;
+pub(super) mod watch;
 
-use super::Shared;
 use super::arrivals::{Book, Watched, with_book};
 use super::run::Run;
+use super::shared::Shared;
 use crate::evidence::Source;
 use crate::plan::Role;
 use crate::swarm::{CpuUsage, SwarmTask};
@@ -16,10 +17,10 @@ use futures_util::{StreamExt, stream};
 use host::HostTime;
 use others::Others;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
+use watch::{Target, Targets, Watch};
 
 /// Time between two samples,
 const PERIOD: Duration = Duration::from_secs(2);
@@ -31,32 +32,6 @@ const AT_ONCE: usize = 4;
 /// Whether it matters for this task how busy its generators were.
 pub fn watches_load(spec: &TaskSpec) -> bool {
     !spec.criteria.is_empty() || spec.min_samples.is_some()
-}
-
-/// A container that is watched.
-#[derive(Debug, Clone, PartialEq)]
-struct Target {
-    source: Source,
-    node: String,
-    container: String,
-    /// Processors that it may use at most.
-    limit: Option<f64>,
-}
-
-type Targets = Arc<Mutex<Vec<Target>>>;
-
-/// The watch over one run; it ends when this is dropped.
-pub struct Watch {
-    book: Book,
-    targets: Targets,
-    work: JoinHandle<()>,
-    others: Others,
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.work.abort();
-    }
 }
 
 impl Run {
@@ -108,7 +83,7 @@ fn begin(run: &Run) -> Watch {
     };
     run.shared.arrivals.open_book(&run.state.run, watched);
     let targets = Targets::default();
-    let others = Others::of(run);
+    let others = Others::of(&run.spec, &run.state);
     let work = watch(
         Arc::clone(&run.shared),
         Arc::clone(&book),

@@ -25,6 +25,7 @@ pub mod driver;
 pub mod events;
 pub mod follow;
 pub mod health;
+mod image_reason;
 pub mod intake;
 mod kill;
 pub mod ledger;
@@ -32,6 +33,7 @@ pub mod limits;
 pub mod load;
 pub mod logs;
 mod manifest;
+mod node_url;
 pub mod orphans;
 pub mod queue;
 pub mod receive;
@@ -39,152 +41,32 @@ pub mod recover;
 pub mod reported;
 pub mod retention;
 pub mod run;
+mod services;
+pub mod settings;
+pub mod shared;
+pub mod steering;
 pub mod steps;
 pub mod submit;
 pub mod subnets;
 pub mod wait;
 pub mod wishes;
 
-use crate::bundle::BundleStore;
-use crate::discovery::Discovery;
-use crate::evidence::Evidence;
-use crate::evidence::results::ResultsLimits;
-use crate::reach::Reach;
-use crate::store::{Standing, Store, StoreError, Stored};
-use crate::swarm::Swarm;
+pub use settings::{Bounds, Settings};
+pub use shared::Shared;
+pub use steering::Steering;
+
+use crate::store::{Standing, StoreError, Stored};
 use crate::task::event::{Event, Failure, FailureCode, Record, WorkerSeen};
 use crate::task::machine;
 use crate::task::spec::{TaskName, TaskSpec};
-use crate::task::state::{Desired, State, Step};
-use crate::task::terms::Expiry;
+use crate::task::state::{State, Step};
 use crate::task::timestamp::Timestamp;
-use arrivals::Arrivals;
-use carriers::Carriers;
-use clock::Clock;
 use futures_util::FutureExt;
-use health::Health;
-use ipnet::Ipv4Net;
-use ledger::Ledger;
 use limits::Limits;
-use queue::Queue;
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-use subnets::Subnets;
 use tokio::sync::watch;
-
-/// What the orchestrator is told by the configuration.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Id of this Director, in the labels of everything it creates.
-    pub director_id: String,
-    /// Where this Director lives, in the labels too: no other can be there at the same time.
-    pub place: String,
-    /// How many tasks run at once.
-    pub max_concurrent_tasks: usize,
-    /// Bound of each part of the preparation; `None`: 60 s and 1 s for each replica.
-    pub orchestration_timeout: Option<Duration>,
-    /// Longest time for which a test may run.
-    pub max_duration: Duration,
-    /// How long Docker may be away while a test runs.
-    pub docker_patience: Duration,
-    /// Where the subnets of tasks are taken from.
-    pub subnet_pool: Ipv4Net,
-    /// Image of the sidecar.
-    pub discovery_image: String,
-    /// Host under which sidecars are reached; `None`: found.
-    pub discovery_host: Option<String>,
-    /// How much is kept of what the containers of a run leave in `/atq/results`.
-    pub results: ResultsLimits,
-    /// What every container of a task is bound to.
-    pub bounds: Bounds,
-    /// Where the Director listens.
-    pub listen: SocketAddr,
-    /// URL under which the nodes reach the Director, without a slash at its end; `None`: found.
-    pub advertise_url: Option<String>,
-    /// Image of the carrier.
-    pub carrier_image: String,
-    /// Docker's socket on the nodes.
-    pub node_docker_socket: PathBuf,
-}
-
-/// What every container of a task is bound to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bounds {
-    /// The most processes and threads; `None`: not limited.
-    pub pids: Option<u64>,
-    /// The longest time between SIGTERM and SIGKILL.
-    pub stop_grace: Duration,
-}
-
-impl Settings {
-    /// Bound of each part of the preparation of a service with `replicas` containers.
-    pub fn orchestration_timeout(&self, replicas: u32) -> Duration {
-        self.orchestration_timeout
-            .unwrap_or(Duration::from_secs(60 + u64::from(replicas)))
-    }
-}
-
-/// Everything that drivers share.
-pub struct Shared {
-    /// What the configuration says.
-    pub settings: Settings,
-    /// What is remembered.
-    pub store: Store,
-    /// Docker.
-    pub swarm: Arc<dyn Swarm>,
-    /// The sidecars.
-    pub discovery: Arc<dyn Discovery>,
-    /// Uploads.
-    pub bundles: Arc<BundleStore>,
-    /// Logs.
-    pub evidence: Evidence,
-    /// The time.
-    pub clock: Clock,
-    /// Whose turn it is.
-    pub queue: Arc<Queue>,
-    /// Subnets that are being taken.
-    pub subnets: Subnets,
-    /// Whether Docker can be used.
-    pub health: Health,
-    /// What carriers send.
-    pub arrivals: Arrivals,
-    /// Who may call from the nodes.
-    pub carriers: Arc<Carriers>,
-    /// Which volumes of bundles are on which nodes.
-    pub ledger: Ledger,
-    /// Who is at a URL.
-    pub reach: Arc<dyn Reach>,
-}
-
-/// Where a run is steered now.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Steering {
-    /// What somebody wishes.
-    pub desired: Desired,
-    /// The limit of its client that is reached.
-    pub expired: Option<Expiry>,
-}
-
-impl Steering {
-    /// Whether the run is to end.
-    pub fn ends(&self) -> bool {
-        self.desired != Desired::Run || self.expired.is_some()
-    }
-
-    /// Whether grace periods are to be skipped, of a run in which they are not yet.
-    pub fn hastens(&self, state: &State) -> bool {
-        self.desired.is_forced() && !state.forced
-    }
-
-    /// Whether nobody wants to know anything of it any more.
-    pub fn is_deleted(&self) -> bool {
-        self.desired.is_deleted()
-    }
-}
 
 /// A task that has a driver.
 struct Live {

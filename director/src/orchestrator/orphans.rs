@@ -4,8 +4,9 @@
 //! A task's record is written before anything of it exists. So Docker is asked first and the store
 //! after it: then no new task is taken for an orphan.
 
+use super::Orchestrator;
 use super::cleanup::remove_all;
-use super::{Orchestrator, Shared};
+use super::shared::Shared;
 use crate::plan::volumes::LABEL_BUNDLE;
 use crate::plan::{LABEL_DIRECTOR, LABEL_PLACE, LABEL_RUN, LABEL_TASK, Labels};
 use crate::store::{KnownRuns, StoreError};

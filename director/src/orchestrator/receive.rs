@@ -1,8 +1,9 @@
 //! What the API does with what carriers send.
 
+use super::Orchestrator;
 use super::arrivals::with_book;
 use super::intake::Intake;
-use super::{Orchestrator, Shared};
+use super::shared::Shared;
 use crate::evidence::Source;
 use crate::evidence::results::Stop;
 use crate::plan::Role;

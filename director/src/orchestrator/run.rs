@@ -1,11 +1,12 @@
 //! One run and what its driver holds: the definition, the state, and the way to record events.
 
 use super::carriers::Admission;
-use super::load::Watch;
+use super::load::watch::Watch;
 use super::queue::{Claim, Turn};
+use super::shared::Shared;
+use super::steering::Steering;
 use super::subnets::Held;
 use super::wait::StepError;
-use super::{Shared, Steering};
 use crate::plan::{LABEL_DIRECTOR, LABEL_RUN, Labels, RunPlan};
 use crate::store::Stored;
 use crate::swarm::{SwarmTask, TaskState};

@@ -1,9 +1,10 @@
 //! Waits. Every one has a deadline, gives way to a stop, and says at the end what was seen.
 
+use super::advice;
 use super::run::Run;
-use super::{Steering, advice};
+use super::steering::Steering;
 use crate::swarm::EngineError;
-use crate::task::event::{Failure, FailureCode, TASK_ID};
+use crate::task::event::{Event, Failure, FailureCode, TASK_ID};
 use crate::task::state::Step;
 use std::future::Future;
 use std::time::Duration;
@@ -22,6 +23,9 @@ pub enum StepError {
     /// The run failed.
     Failed(Failure),
 }
+
+/// What a step gives: the event that says what it did.
+pub type StepResult = Result<Event, StepError>;
 
 /// The end of a wait, with its length for the message.
 #[derive(Debug, Clone, Copy)]

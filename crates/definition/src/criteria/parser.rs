@@ -1,7 +1,7 @@
 //! The way from text to a [`Criterion`]: one pass, which stops at the first thing that it cannot read.
 
 use super::{Criterion, CriterionError, Figure, Operator, Unit};
-use crate::spec::{nearest, shorten};
+use crate::wording::{nearest, shorten};
 
 /// Largest amount: far above anything that is measured, far below where whole numbers get lost.
 const MAX_AMOUNT: f64 = 1e12;

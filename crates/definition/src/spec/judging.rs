@@ -1,8 +1,8 @@
 //! What a run is judged by.
 
 use super::reader::{Field, Reader};
-use super::words::{shorten, wrong_type};
 use crate::criteria::Criterion;
+use crate::wording::{shorten, wrong_type};
 use std::path::{Component, Path};
 
 /// Longest pattern in bytes.

@@ -3,7 +3,7 @@
 
 use super::declared::Declared;
 use super::reader::{Field, Reader, STRING_BYTES};
-use super::words::{nearest, shorten};
+use crate::wording::{nearest, shorten};
 use atq_api_spec::service as wire;
 use serde::{Deserialize, Serialize};
 use std::sync::LazyLock;

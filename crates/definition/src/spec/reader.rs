@@ -2,8 +2,8 @@
 //! object is read stands beside its type; here is what they have in common.
 
 use super::declared::{Declared, MAX_WHOLE, names_of};
-use super::words::{MISSING, nearest, shorten, too_long, wrong_type};
 use super::{Fault, Surroundings, TaskSpec};
+use crate::wording::{MISSING, nearest, shorten, too_long, wrong_type};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::ops::RangeInclusive;

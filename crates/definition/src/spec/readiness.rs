@@ -2,7 +2,7 @@
 
 use super::declared::Declared;
 use super::reader::{Field, Object, Reader};
-use super::words::{MISSING, shorten};
+use crate::wording::{MISSING, shorten};
 use atq_api_spec::service::{HttpQuestion, WorkerReadiness};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

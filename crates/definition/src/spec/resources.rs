@@ -3,7 +3,7 @@
 
 use super::declared::{Declared, MAX_WHOLE};
 use super::reader::{Field, Reader, whole};
-use super::words::{shorten, wrong_type};
+use crate::wording::{shorten, wrong_type};
 use atq_api_spec::service::{self as wire, Cpus, Memory};
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};

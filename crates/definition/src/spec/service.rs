@@ -2,12 +2,12 @@
 
 use super::declared::Declared;
 use super::reader::{Field, Object, Reader, STRING_BYTES};
-use super::words::{is_name, shorten, wrong_type};
 use super::{
     MAX_WORKERS, Placement, REMOTES, RESERVED_PREFIX, Resources, STOP_GRACE, SplitFile,
     WORKER_ADDRESSES, WORKERS_NAME,
 };
 use crate::image;
+use crate::wording::{is_name, shorten, wrong_type};
 use atq_api_spec::task::{ServicePayload, TaskService};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -2,8 +2,8 @@
 
 use super::declared::Declared;
 use super::reader::{Field, Object, Reader};
-use super::words::shorten;
 use super::{Delivery, SplitFile};
+use crate::wording::shorten;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;

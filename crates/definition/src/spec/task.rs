@@ -2,9 +2,9 @@
 
 use super::declared::Declared;
 use super::reader::{Field, Object, Reader};
-use super::words::{is_name, shorten};
 use super::{Delivery, Fault, OnWorkerLoss, ReadinessSpec, ServiceSpec, Surroundings, WaitSpec};
 use crate::criteria::Criterion;
+use crate::wording::{is_name, shorten};
 use atq_api_spec::task::{ServicePayload, Task, TaskPayload, TaskService};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

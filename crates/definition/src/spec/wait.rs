@@ -2,7 +2,7 @@
 
 use super::declared::Declared;
 use super::reader::{Field, Reader, STRING_BYTES};
-use super::words::too_long;
+use crate::wording::too_long;
 use atq_api_spec::task::WaitCommand;
 use serde::{Deserialize, Serialize};
 use std::sync::LazyLock;

@@ -5,7 +5,7 @@ use super::Decoder;
 use super::known_figures::KnownFigures;
 use super::whole::{self, LARGEST, number_or_none};
 use crate::errors::MOST_KINDS;
-use crate::file::FileTally;
+use crate::file_tally::FileTally;
 use crate::histogram::{Distribution, Times, to_f64, to_u64};
 use crate::labels::OTHER;
 use crate::summary::Summary;

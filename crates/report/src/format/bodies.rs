@@ -2,7 +2,7 @@
 //! nothing in them is a figure.
 
 use super::Decoder;
-use crate::file::FileTally;
+use crate::file_tally::FileTally;
 
 /// Tells byte by byte what stays. It must not depend on what it told to leave out.
 pub trait Filter: std::fmt::Debug + Send {

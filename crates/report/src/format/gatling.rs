@@ -6,7 +6,7 @@
 //! of groups sum up requests and are no samples. Neither form tells bytes or response codes.
 
 use super::numbers::{EARLIEST, LATEST};
-use crate::file::FileTally;
+use crate::file_tally::FileTally;
 use crate::found::BadRow;
 use crate::sample::Sample;
 

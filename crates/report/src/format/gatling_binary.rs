@@ -4,7 +4,7 @@
 use super::detect::Detected;
 use super::gatling::{self, Log, Request, extend_label, micros};
 use super::{Decoder, Format};
-use crate::file::FileTally;
+use crate::file_tally::FileTally;
 use crate::found::BadRow;
 use crate::labels::OTHER;
 

@@ -6,7 +6,7 @@ use super::gatling::{self, Log, Request, extend_label, micros};
 use super::lines::{Line, Lines};
 use super::numbers::{whole, without_mark};
 use super::{Decoder, Format};
-use crate::file::FileTally;
+use crate::file_tally::FileTally;
 use crate::found::BadRow;
 
 /// The end of a message of the server to which no request belongs: the lowest number of Java's `long`.

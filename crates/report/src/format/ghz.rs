@@ -10,7 +10,7 @@ use super::members::{Members, Piece};
 use super::missing::Missing;
 use super::numbers::{EARLIEST, LATEST, millis, rfc3339, without_mark};
 use super::vegeta::nanos;
-use crate::file::FileTally;
+use crate::file_tally::FileTally;
 use crate::found::BadRow;
 use crate::histogram::{to_f64, to_u64};
 use crate::sample::Sample;

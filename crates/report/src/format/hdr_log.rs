@@ -10,12 +10,12 @@ use super::known_figures::KnownFigures;
 use super::lines::{Line, Lines};
 use super::numbers::{number, without_mark};
 use super::{Decoder, Format};
-use crate::file::FileTally;
+use crate::file_tally::FileTally;
 use crate::found::BadRow;
+use crate::histogram::curve_percentiles;
 use crate::histogram::{to_f64, to_u64};
 use crate::labels::OTHER;
 use crate::summary::Summary;
-use crate::tally::curve_percentiles;
 use atq_api_spec::report::{Figures, NamedFigures, PercentilePoint};
 use std::collections::BTreeMap;
 

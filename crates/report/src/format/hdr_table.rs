@@ -5,7 +5,7 @@ use super::detect::Detected;
 use super::known_figures::KnownFigures;
 use super::numbers::{number, whole, without_mark};
 use super::{Decoder, Format, whole as document};
-use crate::file::FileTally;
+use crate::file_tally::FileTally;
 use crate::summary::Summary;
 use atq_api_spec::report::PercentilePoint;
 

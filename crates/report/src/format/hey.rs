@@ -8,7 +8,7 @@ use super::numbers::{digits, number, seconds_of};
 use super::rows::Rows;
 use super::table::{self, Table};
 use super::{Decoder, whole};
-use crate::file::FileTally;
+use crate::file_tally::FileTally;
 use crate::found::BadRow;
 use crate::histogram::{to_f64, to_u64};
 use crate::sample::Sample;

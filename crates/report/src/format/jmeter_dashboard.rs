@@ -3,7 +3,7 @@
 use super::Decoder;
 use super::known_figures::KnownFigures;
 use super::whole::{self, LARGEST, number_or_none};
-use crate::file::FileTally;
+use crate::file_tally::FileTally;
 use crate::histogram::to_f64;
 use crate::summary::{JMETER_DASHBOARD, Summary};
 use atq_api_spec::report::{Figures, PercentilePoint};

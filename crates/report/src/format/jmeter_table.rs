@@ -6,7 +6,7 @@ use super::known_figures::KnownFigures;
 use super::numbers::{number, whole};
 use super::rows::Rows;
 use super::table::{self, Table};
-use crate::file::FileTally;
+use crate::file_tally::FileTally;
 use crate::found::BadRow;
 use crate::histogram::{to_f64, to_u64};
 use crate::summary::{JMETER_AGGREGATE, JMETER_SUMMARY, Summary};

@@ -6,7 +6,7 @@ use super::rows::Rows;
 use super::sub_results::SubResults;
 use super::table::{self, Table};
 use super::{Decoder, numbers};
-use crate::file::FileTally;
+use crate::file_tally::FileTally;
 use crate::found::BadRow;
 use crate::sample::Sample;
 

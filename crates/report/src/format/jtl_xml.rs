@@ -7,7 +7,7 @@ use super::jtl_csv::{
 };
 use super::numbers::{bytes, millis, whole};
 use super::xml_tags::{Piece, Tags};
-use crate::file::FileTally;
+use crate::file_tally::FileTally;
 use crate::found::BadRow;
 use crate::sample::Sample;
 use quick_xml::events::attributes::Attributes as Raw;

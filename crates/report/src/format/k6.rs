@@ -2,7 +2,7 @@
 //! them), and the machine-readable one of k6 1.5 and later (a list of metrics).
 
 use super::{Decoder, whole};
-use crate::file::FileTally;
+use crate::file_tally::FileTally;
 use crate::histogram::{to_f64, to_u64};
 use crate::samples::MOST_LABELS;
 use crate::summary::Summary;

@@ -7,7 +7,7 @@ use super::lines::{Line, Lines};
 use super::numbers::{LATEST, millis, millis_of, number, rfc3339, whole};
 use super::rows::Rows;
 use super::table::{self, Table};
-use crate::file::FileTally;
+use crate::file_tally::FileTally;
 use crate::found::BadRow;
 use crate::histogram::to_u64;
 use crate::sample::Sample;

@@ -5,7 +5,7 @@ use super::known_figures::KnownFigures;
 use super::locust::label;
 use super::whole::{self, LARGEST};
 use super::{Decoder, numbers};
-use crate::file::FileTally;
+use crate::file_tally::FileTally;
 use crate::histogram::{to_f64, to_u64};
 use crate::summary::{LOCUST_JSON, Summary};
 use atq_api_spec::report::{Figures, PercentilePoint};

@@ -40,7 +40,7 @@ mod whole;
 mod wrk;
 mod xml_tags;
 
-use crate::file::FileTally;
+use crate::file_tally::FileTally;
 pub use detect::{Detected, detect};
 
 /// What of a file is looked at to know its format, in bytes.

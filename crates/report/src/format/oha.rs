@@ -10,7 +10,7 @@ use super::numbers::whole as whole_number;
 use super::rows::Rows;
 use super::table::{self, Table};
 use super::{Decoder, whole};
-use crate::file::FileTally;
+use crate::file_tally::FileTally;
 use crate::found::BadRow;
 use crate::histogram::to_f64;
 use crate::sample::Sample;

@@ -9,7 +9,7 @@ use super::known_figures::KnownFigures;
 use super::numbers::number;
 use super::rows::Rows;
 use super::table::{self, Table};
-use crate::file::FileTally;
+use crate::file_tally::FileTally;
 use crate::found::BadRow;
 use crate::histogram::to_u64;
 use crate::summary::Summary;

@@ -5,7 +5,7 @@ use super::jtl_csv::start;
 use super::numbers::{bytes, millis_between, whole};
 use super::rows::Rows;
 use super::table::{self, Table};
-use crate::file::FileTally;
+use crate::file_tally::FileTally;
 use crate::found::BadRow;
 use crate::sample::Sample;
 

@@ -2,7 +2,7 @@
 
 use super::rows::{Row, Rows};
 use super::{Decoder, numbers};
-use crate::file::FileTally;
+use crate::file_tally::FileTally;
 use crate::found::BadRow;
 use memchr::memchr;
 

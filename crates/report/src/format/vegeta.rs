@@ -13,7 +13,7 @@ use super::rows::{Row, Rows};
 use super::table::{self, Table};
 use super::{Decoder, whole};
 use crate::errors::Errors;
-use crate::file::FileTally;
+use crate::file_tally::FileTally;
 use crate::found::BadRow;
 use crate::histogram::to_f64;
 use crate::sample::Sample;

@@ -7,7 +7,7 @@
 
 use super::Decoder;
 use super::vegeta::{Hit, nanos};
-use crate::file::FileTally;
+use crate::file_tally::FileTally;
 use crate::found::BadRow;
 use std::collections::HashMap;
 

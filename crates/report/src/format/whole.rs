@@ -1,7 +1,7 @@
 //! Files that are read when all of them is there: documents in JSON, which tools write at their end.
 
 use super::{Decoder, numbers};
-use crate::file::FileTally;
+use crate::file_tally::FileTally;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;

@@ -8,7 +8,7 @@ use super::hdr_table::Table;
 use super::known_figures::KnownFigures;
 use super::numbers::{number, whole, without_mark};
 use super::{Decoder, Format, whole as document};
-use crate::file::FileTally;
+use crate::file_tally::FileTally;
 use crate::histogram::{to_f64, to_u64};
 use crate::summary::Summary;
 use atq_api_spec::report::PercentilePoint;

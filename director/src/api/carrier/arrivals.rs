@@ -1,10 +1,10 @@
 //! What carriers send: results, and how busy a node is.
 
 use super::{node, token};
-use crate::api::App;
+use crate::api::app::App;
+use crate::api::detached::to_its_end;
 use crate::api::error::{ApiError, RequestError};
 use crate::api::query::Query;
-use crate::api::to_its_end;
 use crate::evidence::Source;
 use crate::orchestrator::receive::NodeSample;
 use atq_node_protocol::load::{ContainerLoad, Load};

@@ -1,7 +1,7 @@
 //! A bundle, for a node that is to get it.
 
 use super::{node, token};
-use crate::api::App;
+use crate::api::app::App;
 use crate::api::error::{ApiError, RequestError};
 use crate::bundle::BundleId;
 use crate::orchestrator::carriers::{Carriers, Refusal};

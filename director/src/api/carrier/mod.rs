@@ -4,7 +4,7 @@
 mod arrivals;
 mod bundle;
 
-use super::App;
+use super::app::App;
 use super::error::RequestError;
 use crate::orchestrator::receive::Refused;
 use crate::reach::{GREETING, READY};

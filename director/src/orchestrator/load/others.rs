@@ -1,13 +1,13 @@
 //! The watch over other nodes than the manager's: one carrier on each of them that has generators.
 
-use super::Targets;
-use crate::orchestrator::Shared;
-use crate::orchestrator::run::Run;
-use crate::orchestrator::steps::collectors::url_for_nodes;
-use crate::orchestrator::steps::create_or_find;
+use super::watch::Targets;
+use crate::orchestrator::node_url::url_for_nodes;
+use crate::orchestrator::services::create_or_find;
+use crate::orchestrator::shared::Shared;
 use crate::plan::{CarrierPlan, Role, RunPlan, Scale, ServicePlan, socket_mount};
 use crate::swarm::{EngineError, Manager, Swarm};
 use crate::task::spec::TaskSpec;
+use crate::task::state::State;
 use atq_node_protocol::order::{Order, Watch};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,11 +26,11 @@ pub(super) struct Others {
 }
 
 impl Others {
-    pub fn of(run: &Run) -> Self {
+    pub fn of(spec: &Arc<TaskSpec>, state: &State) -> Self {
         Self {
-            spec: Arc::clone(&run.spec),
-            run: run.state.run.clone(),
-            token: run.state.token.clone(),
+            spec: Arc::clone(spec),
+            run: state.run.clone(),
+            token: state.token.clone(),
             service: Arc::default(),
         }
     }

@@ -1,11 +1,11 @@
 //! Evidence: the logs of all containers and the last words of Docker about them, before anything is
 //! removed. What cannot be kept is named; it never holds up the end.
 
-use super::{StepResult, judge, of_service, results, wind_down};
+use super::{judge, of_service, results, wind_down};
 use crate::evidence::{LogLines, Source};
 use crate::orchestrator::containers::{self, Logged};
 use crate::orchestrator::run::Run;
-use crate::orchestrator::wait::Deadline;
+use crate::orchestrator::wait::{Deadline, StepResult};
 use crate::plan::Role;
 use crate::swarm::{EngineError, LogQuery};
 use crate::task::event::{Event, FailureCode};

@@ -1,13 +1,12 @@
 //! Results from other nodes than the manager's: Docker gives files of a container only on its own
 //! node, so one carrier on each of these nodes sends them to the Director.
 
-use super::delivery::url::derive;
 use super::results::{kept, unread, what_is_missing};
 use crate::evidence::Source;
-use crate::orchestrator::Settings;
 use crate::orchestrator::carrier::{self, Carried};
 use crate::orchestrator::containers::Logged;
 use crate::orchestrator::intake::Intake;
+use crate::orchestrator::node_url::url_for_nodes;
 use crate::orchestrator::run::Run;
 use crate::orchestrator::wait::Deadline;
 use crate::plan::{CarrierPlan, Role, Scale, ServicePlan, socket_mount};
@@ -30,22 +29,6 @@ const SECOND_LOOK: u32 = 50;
 const BEYOND: Duration = Duration::from_secs(5);
 /// Longest look there can be; the intake ends it before.
 const LONGEST: Duration = Duration::from_secs(20 * 60);
-
-/// Where carriers on other nodes find the Director.
-///
-/// # Errors
-/// When they cannot, in words.
-pub fn url_for_nodes(settings: &Settings, manager: &Manager) -> Result<String, String> {
-    if let Some(url) = &settings.advertise_url {
-        return Ok(url.clone());
-    }
-    let listen = settings.listen;
-    derive(listen, &manager.node_address, false).ok_or_else(|| {
-        format!(
-            "its node cannot reach the Director, which listens on `{listen}`; set `bind`, or `advertiseUrl`"
-        )
-    })
-}
 
 /// Fetches from all these nodes at once, and says what is missing.
 pub async fn fetch(

@@ -2,9 +2,9 @@
 //! a restart does not sleep again.
 
 use super::judge;
-use super::{StepResult, of_service};
+use super::of_service;
 use crate::orchestrator::run::Run;
-use crate::orchestrator::wait::StepError;
+use crate::orchestrator::wait::{StepError, StepResult};
 use crate::swarm::SwarmTask;
 use crate::task::event::{Event, FailureCode};
 use std::time::Duration;

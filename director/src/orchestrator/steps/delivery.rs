@@ -3,10 +3,9 @@
 
 pub(super) mod url;
 
-use super::StepResult;
 use crate::orchestrator::carrier::{self, Carried};
 use crate::orchestrator::run::Run;
-use crate::orchestrator::wait::{Deadline, StepError, interrupted};
+use crate::orchestrator::wait::{Deadline, StepError, StepResult, interrupted};
 use crate::plan::volumes::{Errand, is_bundle};
 use crate::plan::{CarrierPlan, Role, Scale, ServicePlan};
 use crate::swarm::{EngineError, Node};

@@ -1,9 +1,9 @@
 //! The sidecar of a run: started first, because in the crowd of the workers it would get its turn
 //! last (ARCHITECTURE.md, How Docker Swarm behaves).
 
-use super::{StepResult, ensure_service, judge, look_up, network, of_service, tasks_of_run};
+use super::{ensure_service, judge, look_up, network, of_service, tasks_of_run};
 use crate::orchestrator::run::Run;
-use crate::orchestrator::wait::{Deadline, StepError};
+use crate::orchestrator::wait::{Deadline, StepError, StepResult};
 use crate::plan::Role;
 use crate::swarm::{EngineError, TaskState};
 use crate::task::event::{Event, FailureCode};

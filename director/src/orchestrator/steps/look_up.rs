@@ -1,8 +1,8 @@
 //! Questions to the sidecar, one after the other, beside the look at Swarm.
 
-use super::image_reason::explain;
 use super::{discovery, judge, of_service};
 use crate::discovery::DiscoveryError;
+use crate::orchestrator::image_reason::explain;
 use crate::orchestrator::run::Run;
 use crate::orchestrator::wait::{Deadline, StepError};
 use crate::plan::DISCOVERY_PORT;

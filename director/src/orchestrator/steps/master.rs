@@ -1,12 +1,12 @@
 //! The start of the master.
 
 use super::delay::still_those_that_were_ready;
-use super::image_reason::explain;
 use super::judge::{self, Start};
 use super::workers::{bundle_of, subnet_of};
-use super::{StepResult, ensure_service, of_service, tasks_of_run};
+use super::{ensure_service, of_service, tasks_of_run};
+use crate::orchestrator::image_reason::explain;
 use crate::orchestrator::run::Run;
-use crate::orchestrator::wait::Deadline;
+use crate::orchestrator::wait::{Deadline, StepResult};
 use crate::task::event::{Event, FailureCode};
 use std::sync::Arc;
 use std::time::Duration;

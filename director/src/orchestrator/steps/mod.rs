@@ -7,7 +7,6 @@ mod command;
 mod delay;
 mod delivery;
 mod discovery;
-pub(super) mod image_reason;
 pub(super) mod judge;
 mod look_up;
 mod master;
@@ -24,18 +23,16 @@ mod workers;
 use super::cleanup;
 use super::manifest;
 use super::run::Run;
-use super::wait::{Deadline, StepError, interrupted};
-use crate::plan::{LABEL_DIRECTOR, LABEL_RUN, Labels, ServicePlan};
-use crate::swarm::{EngineError, Swarm, SwarmTask};
+use super::services::create_or_find;
+use super::wait::{Deadline, StepError, StepResult, interrupted};
+use crate::plan::ServicePlan;
+use crate::swarm::SwarmTask;
 use crate::task::event::Event;
 use crate::task::machine;
 use crate::task::state::Step;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use std::sync::Arc;
-
-/// What a step gives: the event that says what it did.
-pub type StepResult = Result<Event, StepError>;
 
 /// Does the work of `step`.
 ///
@@ -115,52 +112,6 @@ async fn ensure_service(
         .docker(deadline, || create_or_find(&*swarm, &plan, &ours))
         .await?;
     Ok(made.id)
-}
-
-/// A service that is there now.
-pub(super) struct Made {
-    pub id: String,
-    /// An earlier try has created it.
-    pub earlier: bool,
-}
-
-/// Creates the service, or finds it when an earlier try of the run that `ours` tells has created it.
-pub(super) async fn create_or_find(
-    swarm: &dyn Swarm,
-    plan: &ServicePlan,
-    ours: &Labels,
-) -> Result<Made, EngineError> {
-    let made = |id, earlier| Made { id, earlier };
-    let (what, reason) = match swarm.create_service(plan).await {
-        Err(EngineError::Conflict { what, reason }) => (what, reason),
-        other => return other.map(|id| made(id, false)),
-    };
-    let services = swarm.services(&Labels::new()).await?;
-    match services
-        .into_iter()
-        .find(|service| service.name == plan.name)
-    {
-        Some(service) if is_ours(&service.labels, ours) => Ok(made(service.id, true)),
-        Some(_) => Err(EngineError::Conflict { what, reason }),
-        // A name is free again only a moment after its service was removed.
-        None => Err(EngineError::InUse { what, reason }),
-    }
-}
-
-/// Whether an object carries the labels of this run and this Director.
-fn is_ours(labels: &Labels, ours: &Labels) -> bool {
-    of_run(labels) == of_run(ours)
-}
-
-/// Those of `labels` that tell the run and the Director. The others may be different after a restart,
-/// for example on another port.
-pub(super) fn of_run(labels: &Labels) -> Labels {
-    let keys = [LABEL_RUN, LABEL_DIRECTOR];
-    let kept = labels
-        .iter()
-        .filter(|(key, _)| keys.contains(&key.as_str()));
-    kept.map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
 }
 
 /// The Swarm tasks of this run, all services together. Docker being away gives `None` until the

@@ -1,8 +1,8 @@
 //! The network of a run.
 
-use super::{StepResult, is_ours};
 use crate::orchestrator::run::Run;
-use crate::orchestrator::wait::{Deadline, StepError};
+use crate::orchestrator::services::is_ours;
+use crate::orchestrator::wait::{Deadline, StepError, StepResult};
 use crate::plan::{Labels, NetworkPlan, prefix_for};
 use crate::swarm::{EngineError, Swarm};
 use crate::task::event::{Event, FailureCode};

@@ -3,12 +3,13 @@
 //! All of it can be done again: after a restart in the middle the results are read once more, and the
 //! report takes the place of the earlier one.
 
-use super::{StepResult, wind_down};
+use super::wind_down;
 use crate::evidence::Source;
 use crate::evidence::load::{BUSY_PERCENT, Busy, Load};
-use crate::orchestrator::Steering;
 use crate::orchestrator::load::watches_load;
 use crate::orchestrator::run::Run;
+use crate::orchestrator::steering::Steering;
+use crate::orchestrator::wait::StepResult;
 use crate::plan::Role;
 use crate::task::event::Event;
 use crate::task::judge::{Facts, Machines, Measured, judge};

@@ -1,12 +1,12 @@
 //! The wait for the workers: ready are they when Swarm says that all run *and* the sidecar sees the
 //! same addresses in DNS. Neither is proof alone (ARCHITECTURE.md, How Docker Swarm behaves).
 
-use super::image_reason::explain;
 use super::judge::{self, Workers};
 use super::look_up::Sidecar;
-use super::{StepResult, of_service, tasks_of_run};
+use super::{of_service, tasks_of_run};
+use crate::orchestrator::image_reason::explain;
 use crate::orchestrator::run::Run;
-use crate::orchestrator::wait::{Deadline, StepError};
+use crate::orchestrator::wait::{Deadline, StepError, StepResult};
 use crate::task::event::{Event, FailureCode};
 use std::time::Duration;
 use tokio::time::Instant;

@@ -4,10 +4,10 @@
 use super::collectors;
 use crate::evidence::Source;
 use crate::evidence::results::KeptResults;
-use crate::orchestrator::Steering;
 use crate::orchestrator::containers::Logged;
 use crate::orchestrator::intake::Intake;
 use crate::orchestrator::run::Run;
+use crate::orchestrator::steering::Steering;
 use crate::plan::{RESULTS_TARGET, keeps_results};
 use crate::swarm::{EngineError, Manager};
 use crate::task::event::ResultsSeen;

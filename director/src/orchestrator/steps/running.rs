@@ -1,9 +1,9 @@
 //! The test runs: follow it to its end, whatever that is.
 
 use super::judge;
-use super::{StepResult, of_service};
+use super::of_service;
 use crate::orchestrator::run::Run;
-use crate::orchestrator::wait::StepError;
+use crate::orchestrator::wait::{StepError, StepResult};
 use crate::swarm::{EngineError, SwarmTask};
 use crate::task::event::{Event, FailureCode};
 use crate::task::spec::OnWorkerLoss;

@@ -1,12 +1,12 @@
 //! The wait command: each try is a service of its own.
 
 use super::command::{self, Ended, Output, shown};
-use super::image_reason::explain;
+use super::ensure_service;
 use super::workers::{bundle_of, subnet_of};
-use super::{StepResult, ensure_service};
 use crate::evidence::Source;
+use crate::orchestrator::image_reason::explain;
 use crate::orchestrator::run::Run;
-use crate::orchestrator::wait::{Deadline, StepError};
+use crate::orchestrator::wait::{Deadline, StepError, StepResult};
 use crate::plan::Role;
 use crate::swarm::SwarmTask;
 use crate::task::event::{Event, FailureCode};

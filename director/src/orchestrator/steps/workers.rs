@@ -1,8 +1,8 @@
 //! The workers' service.
 
-use super::{StepResult, ensure_service};
+use super::ensure_service;
 use crate::orchestrator::run::Run;
-use crate::orchestrator::wait::{Deadline, StepError};
+use crate::orchestrator::wait::{Deadline, StepError, StepResult};
 use crate::plan::{Mount, shared_bundle};
 use crate::task::event::{Event, FailureCode};
 use crate::task::spec::{Delivery, ServiceSpec};

@@ -1,22 +1,22 @@
-//! The words of faults.
+//! The wording of faults.
 
 use serde_json::Value;
 use std::ops::RangeInclusive;
 
-pub(super) const MISSING: &str = "is missing; it is required";
+pub(crate) const MISSING: &str = "is missing; it is required";
 
 /// Whether it has so many letters, digits, `_` and `-`, with a letter or digit at both ends.
-pub(super) fn is_name(text: &str, length: RangeInclusive<usize>) -> bool {
+pub(crate) fn is_name(text: &str, length: RangeInclusive<usize>) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric();
     let inside = text.chars().all(|c| plain(c) || "_-".contains(c));
     inside && text.starts_with(plain) && text.ends_with(plain) && length.contains(&text.len())
 }
 
-pub(super) fn too_long(bytes: usize) -> String {
+pub(crate) fn too_long(bytes: usize) -> String {
     format!("is longer than {bytes} bytes")
 }
 
-pub(super) fn wrong_type(seen: &Value, expected: &str) -> String {
+pub(crate) fn wrong_type(seen: &Value, expected: &str) -> String {
     let seen = match seen {
         Value::Null => "null",
         Value::Bool(_) => "true or false",

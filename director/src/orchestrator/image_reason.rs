@@ -1,6 +1,6 @@
 //! What a registry says about an image that a node could not get: Docker keeps that to itself.
 
-use crate::orchestrator::run::Run;
+use super::run::Run;
 use crate::swarm::Swarm;
 use crate::task::image;
 use std::time::Duration;

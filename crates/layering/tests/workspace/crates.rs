@@ -1,0 +1,259 @@
+//! Dependencies between crates, and on libraries that belong to few of them.
+
+use crate::{check, workspace};
+use atq_layering::crates::{Row, faults};
+use atq_layering::workspace::{Crate, Workspace};
+use std::path::PathBuf;
+
+/// Libraries that only the crates that name them in the table below may depend on.
+const GUARDED: &[&str] = &[
+    "async-trait",
+    "astral-tokio-tar",
+    "axum",
+    "bollard",
+    "clap",
+    "docker_credential",
+    "futures-util",
+    "hyper",
+    "hyper-util",
+    "reqwest",
+    "serde-saphyr",
+    "sled",
+    "tokio",
+    "tokio-util",
+    "tower",
+    "tower-http",
+    "tracing",
+    "tracing-subscriber",
+    "ureq",
+    "utoipa",
+    "utoipa-axum",
+    "utoipa-swagger-ui",
+    "uuid",
+    "zip",
+];
+
+/// From the leaves to the programs.
+const CRATES: &[Row] = &[
+    Row {
+        name: "atq-api-spec",
+        crates: &[],
+        libraries: &["utoipa"],
+    },
+    Row {
+        name: "atq-files",
+        crates: &[],
+        libraries: &[],
+    },
+    Row {
+        name: "atq-node-protocol",
+        crates: &[],
+        libraries: &[],
+    },
+    Row {
+        name: "atq-resolver",
+        crates: &[],
+        libraries: &["reqwest", "tokio"],
+    },
+    Row {
+        name: "atq-layering",
+        crates: &[],
+        libraries: &[],
+    },
+    Row {
+        name: "atq-bundle-archive",
+        crates: &["atq-files"],
+        libraries: &["zip"],
+    },
+    Row {
+        name: "atq-report",
+        crates: &["atq-api-spec"],
+        libraries: &[],
+    },
+    // Pure: no runtime, no random numbers, no log.
+    Row {
+        name: "atq-definition",
+        crates: &[],
+        libraries: &[],
+    },
+    Row {
+        name: "atq-task",
+        crates: &["atq-definition"],
+        libraries: &[],
+    },
+    Row {
+        name: "atq-engine",
+        crates: &["atq-definition", "atq-task"],
+        libraries: &["async-trait", "futures-util"],
+    },
+    Row {
+        name: "atq-engine-swarm",
+        crates: &[
+            "atq-definition",
+            "atq-engine",
+            "atq-files",
+            "atq-node-protocol",
+            "atq-resolver",
+            "atq-task",
+        ],
+        libraries: &[
+            "astral-tokio-tar",
+            "async-trait",
+            "bollard",
+            "docker_credential",
+            "futures-util",
+            "reqwest",
+            "tokio",
+            "tokio-util",
+            "tracing",
+        ],
+    },
+    Row {
+        name: "atq-store",
+        crates: &["atq-files", "atq-task"],
+        libraries: &["sled", "tokio", "tracing", "uuid"],
+    },
+    Row {
+        name: "atq-evidence",
+        crates: &["atq-engine", "atq-files", "atq-report", "atq-task"],
+        libraries: &[
+            "astral-tokio-tar",
+            "futures-util",
+            "tokio",
+            "tokio-util",
+            "tracing",
+            "uuid",
+            "zip",
+        ],
+    },
+    Row {
+        name: "atq-carrier",
+        crates: &["atq-bundle-archive", "atq-files", "atq-node-protocol"],
+        libraries: &["clap", "ureq"],
+    },
+    Row {
+        name: "atq-discovery",
+        crates: &["atq-node-protocol", "atq-resolver"],
+        libraries: &["axum", "clap", "tokio"],
+    },
+    Row {
+        name: "atq-cli",
+        crates: &[
+            "atq-api-spec",
+            "atq-bundle-archive",
+            "atq-definition",
+            "atq-files",
+            "atq-resolver",
+        ],
+        libraries: &[
+            "clap",
+            "futures-util",
+            "reqwest",
+            "serde-saphyr",
+            "tokio",
+            "tokio-util",
+            "uuid",
+            "zip",
+        ],
+    },
+    // Not on sled, bollard or docker_credential.
+    Row {
+        name: "atq-director",
+        crates: &[
+            "atq-api-spec",
+            "atq-bundle-archive",
+            "atq-definition",
+            "atq-engine",
+            "atq-engine-swarm",
+            "atq-evidence",
+            "atq-files",
+            "atq-node-protocol",
+            "atq-report",
+            "atq-resolver",
+            "atq-store",
+            "atq-task",
+        ],
+        libraries: &[
+            "astral-tokio-tar",
+            "async-trait",
+            "axum",
+            "clap",
+            "futures-util",
+            "hyper",
+            "hyper-util",
+            "reqwest",
+            "serde-saphyr",
+            "tokio",
+            "tokio-util",
+            "tower",
+            "tower-http",
+            "tracing",
+            "tracing-subscriber",
+            "utoipa",
+            "utoipa-axum",
+            "utoipa-swagger-ui",
+            "uuid",
+            "zip",
+        ],
+    },
+    Row {
+        name: "atq-tests",
+        crates: &["atq-api-spec", "atq-report"],
+        libraries: &["axum", "clap", "futures-util", "reqwest", "tokio", "zip"],
+    },
+];
+
+#[test]
+fn crates_depend_only_on_what_the_table_allows() {
+    check(&faults(&workspace(), CRATES, GUARDED));
+}
+
+#[test]
+fn a_forbidden_dependency_is_found() {
+    let member = |name: &str, dependencies: &[&str]| Crate {
+        name: name.to_owned(),
+        manifest: PathBuf::from(format!("{name}/Cargo.toml")),
+        dependencies: dependencies.iter().map(|name| (*name).to_owned()).collect(),
+        roots: Vec::new(),
+    };
+    let workspace = Workspace {
+        root: PathBuf::new(),
+        crates: vec![
+            member("leaf", &["serde", "sled"]),
+            member("low", &["leaf", "top"]),
+            member("top", &["leaf"]),
+        ],
+    };
+    let row = |name, crates| Row {
+        name,
+        crates,
+        libraries: &[],
+    };
+    let rows = [row("leaf", &[]), row("low", &["leaf"]), row("gone", &[])];
+    assert_eq!(
+        faults(&workspace, &rows, &["sled"]),
+        [
+            "leaf/Cargo.toml: `leaf` may not depend on the library `sled`; allowed: none",
+            "low/Cargo.toml: `low` may not depend on the crate `top`; allowed: leaf",
+            "top/Cargo.toml: the crate `top` has no row in the table of crates; add one",
+            "the table of crates has a row for `gone`, which is no crate; remove the row",
+        ]
+    );
+}
+
+#[test]
+fn cargo_lists_normal_dependencies_only() {
+    let workspace = workspace();
+    let names = workspace.crates.iter().map(|member| member.name.as_str());
+    assert!(
+        names.clone().any(|name| name == "atq-director"),
+        "{names:?}"
+    );
+    let task = workspace
+        .crates
+        .iter()
+        .find(|member| member.name == "atq-task")
+        .unwrap();
+    assert!(task.dependencies.contains("atq-definition"), "{task:?}");
+    assert!(!task.dependencies.contains("proptest"), "{task:?}");
+}

@@ -1,0 +1,423 @@
+//! Imports between rooms, and what only some rooms may name.
+
+use crate::{check, code, sample, workspace};
+use atq_layering::imports::{Barred, Reserved, Room, barred, reserved, rooms};
+
+/// What is neither a decision nor a value: input, output, time, chance.
+const IMPURE: &[&str] = &[
+    "std::env",
+    "std::fs",
+    "std::net::Tcp*",
+    "std::net::Udp*",
+    "std::process",
+    "std::thread",
+    "async_trait",
+    "futures_util",
+    "tokio",
+    "tracing",
+    "uuid",
+    "::Instant",
+    "::SystemTime",
+    "::now_local",
+    "::now_utc",
+];
+
+const BARRED: &[Barred] = &[
+    Barred {
+        module: "atq_definition",
+        paths: IMPURE,
+    },
+    Barred {
+        module: "atq_task",
+        paths: IMPURE,
+    },
+    // What a run creates is derived from its definition alone.
+    Barred {
+        module: "atq_engine_swarm::plan",
+        paths: IMPURE,
+    },
+    Barred {
+        module: "atq_engine_swarm::plan",
+        paths: &[
+            "atq_engine_swarm::discovery",
+            "atq_engine_swarm::docker",
+            "atq_engine_swarm::fake",
+            "atq_engine_swarm::registry",
+        ],
+    },
+    Barred {
+        module: "atq_engine_swarm::discovery",
+        paths: &["atq_engine_swarm::docker", "atq_engine_swarm::registry"],
+    },
+    Barred {
+        module: "atq_engine_swarm::registry",
+        paths: &["atq_engine_swarm::docker", "atq_engine_swarm::discovery"],
+    },
+];
+
+const RESERVED: &[Reserved] = &[
+    Reserved {
+        paths: &["bollard"],
+        only_for: &["atq_engine_swarm::docker"],
+    },
+    Reserved {
+        paths: &["docker_credential"],
+        only_for: &["atq_engine_swarm::registry"],
+    },
+    Reserved {
+        paths: &["sled"],
+        only_for: &["atq_store"],
+    },
+    Reserved {
+        paths: &["axum", "hyper", "hyper_util", "tower", "tower_http"],
+        only_for: &["atq_director::api", "atq_discovery", "atq_tests"],
+    },
+    Reserved {
+        paths: &["utoipa", "utoipa_axum", "utoipa_swagger_ui"],
+        only_for: &["atq_director::api", "atq_api_spec"],
+    },
+    Reserved {
+        paths: &["atq_api_spec"],
+        only_for: &[
+            "atq_director::api",
+            "atq_director::orchestrator::steps::report",
+            "atq_api_spec",
+            "atq_cli",
+            "atq_evidence",
+            "atq_report",
+            "atq_tests",
+        ],
+    },
+    Reserved {
+        paths: &["reqwest"],
+        only_for: &[
+            "atq_director::reach",
+            "atq_engine_swarm::discovery",
+            "atq_engine_swarm::docker",
+            "atq_cli",
+            "atq_resolver",
+            "atq_tests",
+        ],
+    },
+    Reserved {
+        paths: &["serde_saphyr"],
+        only_for: &["atq_director::config", "atq_cli"],
+    },
+    // Results come as a tar and go as a zip; bundles are read by one crate.
+    Reserved {
+        paths: &["tokio_tar"],
+        only_for: &["atq_evidence::results::unpack"],
+    },
+    Reserved {
+        paths: &["zip"],
+        only_for: &[
+            "atq_bundle_archive",
+            "atq_evidence::results::zipped",
+            "atq_cli",
+            "atq_tests",
+        ],
+    },
+    // The limit of descriptors and the umask, for which `std` has nothing.
+    Reserved {
+        paths: &["rustix"],
+        only_for: &[
+            "atq_director::api::serve::limits",
+            "atq_director::private",
+            "atq_bundle_archive",
+            "atq_carrier",
+            "atq_cli",
+            "atq_files",
+            "atq_store",
+        ],
+    },
+    Reserved {
+        paths: &["clap"],
+        only_for: &[
+            "atq_director::args",
+            "atq_director::main",
+            "atq_carrier",
+            "atq_cli",
+            "atq_discovery",
+            "atq_tests",
+        ],
+    },
+    // Passwords: read by the configuration, sent by the engine.
+    Reserved {
+        paths: &["atq_engine_swarm::registry"],
+        only_for: &["=atq_director", "atq_director::config", "atq_engine_swarm"],
+    },
+    // The orchestrator knows the ports. The root of the Director brings them together.
+    Reserved {
+        paths: &[
+            "atq_engine_swarm::docker",
+            "::DockerSwarm",
+            "::HttpDiscovery",
+        ],
+        only_for: &["=atq_director", "atq_engine_swarm"],
+    },
+];
+
+/// What the rooms of the Director may import of each other and of the workspace. The root, `lib.rs`, imports all.
+const DIRECTOR: &[Room] = &[
+    Room {
+        name: "main",
+        may_import: &[
+            "args",
+            "config",
+            "daemon",
+            "logging",
+            "orchestrator",
+            "private",
+            "storekeeper",
+        ],
+    },
+    Room {
+        name: "daemon",
+        may_import: &[
+            "api",
+            "config",
+            "orchestrator",
+            "private",
+            "atq_engine_swarm",
+        ],
+    },
+    Room {
+        name: "args",
+        may_import: &["orchestrator"],
+    },
+    Room {
+        name: "storekeeper",
+        may_import: &["args", "atq_store"],
+    },
+    Room {
+        name: "api",
+        may_import: &[
+            "bundle",
+            "config",
+            "orchestrator",
+            "reach",
+            "atq_api_spec",
+            "atq_bundle_archive",
+            "atq_definition",
+            "atq_engine",
+            "atq_engine_swarm",
+            "atq_evidence",
+            "atq_node_protocol",
+            "atq_report",
+            "atq_store",
+            "atq_task",
+        ],
+    },
+    Room {
+        name: "orchestrator",
+        may_import: &[
+            "bundle",
+            "reach",
+            "atq_api_spec",
+            "atq_bundle_archive",
+            "atq_definition",
+            "atq_engine",
+            "atq_engine_swarm",
+            "atq_evidence",
+            "atq_files",
+            "atq_node_protocol",
+            "atq_store",
+            "atq_task",
+        ],
+    },
+    Room {
+        name: "bundle",
+        may_import: &["atq_bundle_archive", "atq_files"],
+    },
+    Room {
+        name: "config",
+        may_import: &["atq_definition", "atq_engine_swarm"],
+    },
+    Room {
+        name: "identity",
+        may_import: &["atq_files"],
+    },
+    Room {
+        name: "logging",
+        may_import: &["config"],
+    },
+    Room {
+        name: "private",
+        may_import: &["config"],
+    },
+    Room {
+        name: "reach",
+        may_import: &["atq_resolver"],
+    },
+];
+
+fn members() -> Vec<String> {
+    let crates = workspace().crates;
+    crates
+        .iter()
+        .map(|member| member.name.replace('-', "_"))
+        .collect()
+}
+
+#[test]
+fn pure_rooms_have_no_clock_and_no_input_or_output() {
+    check(&barred(code(), BARRED));
+}
+
+#[test]
+fn what_is_reserved_is_imported_by_nobody_else() {
+    check(&reserved(code(), RESERVED));
+}
+
+#[test]
+fn the_rooms_of_the_director_import_only_what_the_table_allows() {
+    check(&rooms(code(), "atq_director", &members(), DIRECTOR));
+}
+
+/// Whether a file of a crate breaks a rule for modules.
+fn is_found(root: &str, module: &str, text: &str) -> bool {
+    let declared = format!("pub mod {module};");
+    let file = format!("src/{module}.rs");
+    let code = sample(root, &[("src/lib.rs", &declared), (&file, text)]);
+    !barred(&code, BARRED).is_empty() || !reserved(&code, RESERVED).is_empty()
+}
+
+#[test]
+fn an_import_of_what_is_barred_or_reserved_is_found() {
+    for (root, module, text) in [
+        ("atq_task", "machine", "use tokio::time::sleep;"),
+        (
+            "atq_task",
+            "machine",
+            "fn f() { std::time::SystemTime::now(); }",
+        ),
+        ("atq_task", "machine", "use std::time::{Duration, Instant};"),
+        (
+            "atq_task",
+            "machine",
+            "fn f() { time::OffsetDateTime::now_utc(); }",
+        ),
+        (
+            "atq_task",
+            "machine",
+            "fn f() { println!(\"{:?}\", std::fs::read(\"x\")); }",
+        ),
+        ("atq_task", "machine", "use std::fs as files;"),
+        ("atq_task", "machine", "use std::{net::{self, TcpStream}};"),
+        (
+            "atq_task",
+            "machine",
+            "use std::net; fn f(x: net::TcpListener) {}",
+        ),
+        (
+            "atq_engine_swarm",
+            "plan",
+            "use crate::docker::DockerSwarm;",
+        ),
+        ("atq_engine_swarm", "plan", "use super::registry;"),
+        ("atq_engine_swarm", "registry", "use bollard::Docker;"),
+        ("atq_engine_swarm", "discovery", "fn f(x: sled::Db) {}"),
+        (
+            "atq_director",
+            "orchestrator",
+            "use atq_engine_swarm::docker::connect;",
+        ),
+        (
+            "atq_director",
+            "orchestrator",
+            "use crate::discovery::HttpDiscovery;",
+        ),
+        ("atq_director", "orchestrator", "type R = axum::Router;"),
+        (
+            "atq_director",
+            "bundle",
+            "mod inner { use zip::ZipArchive; }",
+        ),
+    ] {
+        assert!(is_found(root, module, text), "{root}::{module}: {text}");
+    }
+}
+
+#[test]
+fn what_is_allowed_is_not_found() {
+    for (root, module, text) in [
+        (
+            "atq_task",
+            "machine",
+            "//! no tokio::time here\nuse std::time::Duration; // not tokio::x",
+        ),
+        (
+            "atq_task",
+            "machine",
+            "const TEXT: &str = \"tokio::time std::fs\";",
+        ),
+        (
+            "atq_task",
+            "machine",
+            "#[cfg(test)] mod tests { use tokio::time; }",
+        ),
+        (
+            "atq_task",
+            "machine",
+            "#[cfg(any(test, feature = \"testing\"))] use tokio::time;",
+        ),
+        ("atq_engine_swarm", "docker", "use bollard::Docker;"),
+        ("atq_store", "watch", "use sled::Db;"),
+        ("atq_director", "api", "use axum::Router;"),
+        (
+            "atq_director",
+            "orchestrator",
+            "fn f(a: A) { a.iter().zip(a.b()); }",
+        ),
+    ] {
+        assert!(!is_found(root, module, text), "{root}::{module}: {text}");
+    }
+}
+
+#[test]
+fn code_behind_a_feature_that_is_not_for_tests_is_read() {
+    let text = "#[cfg(feature = \"fast\")] use tokio::time; #[cfg(not(test))] use tokio::fs;";
+    let code = sample("atq_task", &[("src/lib.rs", text)]);
+    assert_eq!(
+        barred(&code, BARRED),
+        [
+            "src/lib.rs:1: `tokio::time`: `atq_task` may not use `tokio`",
+            "src/lib.rs:1: `tokio::fs`: `atq_task` may not use `tokio`",
+        ]
+    );
+}
+
+#[test]
+fn a_forbidden_import_between_rooms_is_found() {
+    let code = sample(
+        "app",
+        &[
+            (
+                "src/lib.rs",
+                "mod api; mod core; mod new; pub use engine_crate as engine; pub use core::Core;",
+            ),
+            (
+                "src/api.rs",
+                "use crate::core::Core; use crate::engine::Engine;",
+            ),
+            ("src/core/mod.rs", "pub mod inner; pub struct Core;"),
+            (
+                "src/core/inner.rs",
+                "use serde::Serialize;\nfn f() { crate::api::g(); }",
+            ),
+            ("src/new.rs", ""),
+        ],
+    );
+    let room = |name, may_import| Room { name, may_import };
+    let rows = [room("api", &["core"]), room("core", &[]), room("gone", &[])];
+    let members = ["app", "engine_crate"].map(str::to_owned);
+    assert_eq!(
+        rooms(&code, "app", &members, &rows),
+        [
+            "the room `app::new` has no row in the table of rooms; add one",
+            "the table of rooms has a row for `gone`, which is no room of `app`; remove the row",
+            "src/api.rs:1: `crate::engine::Engine` (`engine_crate::Engine`): the room `api` may import only core",
+            "src/core/inner.rs:2: `crate::api::g` (`app::api::g`): the room `core` may import only none",
+        ]
+    );
+}

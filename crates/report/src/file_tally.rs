@@ -1,0 +1,83 @@
+//! The figures of one result file while it is read.
+
+use crate::errors::Errors;
+use crate::fingerprint::Growing;
+use crate::found::Found;
+use crate::sample::Sample;
+use crate::samples::Samples;
+use crate::summary::{History, Summary};
+use crate::windows::Window;
+
+/// What one file has told so far.
+#[derive(Debug)]
+pub struct FileTally {
+    worker: String,
+    pub(crate) samples: Samples,
+    pub(crate) found: Found,
+    pub(crate) summary: Option<Summary>,
+    pub(crate) summary_errors: Errors,
+    pub(crate) history: History,
+    pub(crate) notes: Vec<String>,
+    pub(crate) fingerprint: Growing,
+    /// Whether its times count from the start of the test instead of 1970.
+    pub(crate) has_relative_times: bool,
+}
+
+impl FileTally {
+    pub(crate) fn new(worker: &str, windows: &[Window]) -> Self {
+        Self {
+            worker: worker.to_owned(),
+            samples: Samples::new(windows),
+            found: Found::default(),
+            summary: None,
+            summary_errors: Errors::default(),
+            history: History::default(),
+            notes: Vec::new(),
+            fingerprint: Growing::default(),
+            has_relative_times: false,
+        }
+    }
+
+    /// The worker whose file it is; may be empty.
+    pub(crate) fn worker(&self) -> &str {
+        &self.worker
+    }
+
+    /// Adds a sample; one without a worker is of the worker whose file it is.
+    pub(crate) fn add(&mut self, sample: &Sample<'_>) {
+        let worker = match sample.worker {
+            b"" => self.worker.as_bytes(),
+            named => named,
+        };
+        self.found.samples += sample.samples;
+        self.found.rows += 1;
+        let label = self.samples.add(&Sample { worker, ..*sample });
+        // A copy has the same samples whatever container it is in.
+        self.fingerprint.add(sample, label);
+    }
+
+    /// Notes how many users were active at a time, in microseconds since 1970.
+    pub(crate) fn active(&mut self, at: u64, users: u32) {
+        self.samples.active(at, self.worker.as_bytes(), users);
+    }
+
+    /// An empty one for other samples of the same file.
+    pub(crate) fn alike(&self) -> Self {
+        Self::new(&self.worker, self.samples.windows())
+    }
+
+    /// Takes over the samples of another one.
+    pub(crate) fn take_samples(&mut self, other: Self) {
+        self.found.samples += other.found.samples;
+        self.samples.merge(&other.samples);
+        self.fingerprint = other.fingerprint;
+    }
+
+    /// Adds a note, once.
+    pub(crate) fn note(&mut self, text: impl Into<String>) {
+        let text = text.into();
+        if !self.notes.contains(&text) {
+            self.notes.push(text);
+        }
+    }
+}
