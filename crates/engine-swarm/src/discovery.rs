@@ -1,5 +1,6 @@
 //! The port to the sidecar that looks names up inside a task's network.
 
+#[cfg(any(test, feature = "model"))]
 pub mod fake;
 
 pub use atq_node_protocol::probe::Probe;

@@ -73,8 +73,9 @@ const CRATES: &[Row] = &[
     // Pure: no runtime, no random numbers, no log.
     Row {
         name: "atq-definition",
-        crates: &[],
-        libraries: &[],
+        // The wire types declare the fields of a definition.
+        crates: &["atq-api-spec"],
+        libraries: &["utoipa"],
     },
     Row {
         name: "atq-task",

@@ -74,15 +74,30 @@ const RESERVED: &[Reserved] = &[
     },
     Reserved {
         paths: &["utoipa", "utoipa_axum", "utoipa_swagger_ui"],
-        only_for: &["atq_director::api", "atq_api_spec"],
+        only_for: &[
+            "atq_director::api",
+            "atq_api_spec",
+            "atq_definition::spec::declared",
+        ],
     },
     Reserved {
-        paths: &["atq_api_spec"],
+        // Not the words of a definition, which its crate hands on.
+        paths: &[
+            "atq_api_spec::bundle",
+            "atq_api_spec::error",
+            "atq_api_spec::health",
+            "atq_api_spec::manifest",
+            "atq_api_spec::report",
+            "atq_api_spec::swarm",
+            "atq_api_spec::task::Task",
+            "atq_api_spec::task::TaskService",
+        ],
         only_for: &[
             "atq_director::api",
             "atq_director::orchestrator::steps::report",
             "atq_api_spec",
             "atq_cli",
+            "atq_definition::spec",
             "atq_evidence",
             "atq_report",
             "atq_tests",
@@ -231,7 +246,7 @@ const DIRECTOR: &[Room] = &[
     },
     Room {
         name: "config",
-        may_import: &["atq_definition", "atq_engine_swarm"],
+        may_import: &["atq_api_spec", "atq_definition", "atq_engine_swarm"],
     },
     Room {
         name: "identity",
