@@ -146,7 +146,7 @@ impl Trouble {
     }
 }
 
-/// What an error comes from; what wraps it says only where it came through.
+/// The innermost cause of an error. Its wrappers only name the layers that it passed.
 pub fn innermost(error: &dyn std::error::Error) -> &dyn std::error::Error {
     let mut reason = error;
     while let Some(source) = reason.source() {

@@ -1,4 +1,4 @@
-//! What the orchestrator is told by the configuration.
+//! The part of the configuration that the orchestrator uses.
 
 use crate::evidence::results::ResultsLimits;
 use ipnet::Ipv4Net;
@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What the orchestrator is told by the configuration.
+/// The part of the configuration that the orchestrator uses.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Id of this Director, in the labels of everything it creates.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 /// Everything that drivers share.
 pub struct Shared {
-    /// What the configuration says.
+    /// The part of the configuration that drivers use.
     pub settings: Settings,
     /// What is remembered.
     pub store: Store,

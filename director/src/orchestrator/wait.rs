@@ -24,7 +24,7 @@ pub enum StepError {
     Failed(Failure),
 }
 
-/// What a step gives: the event that says what it did.
+/// The result of a step: the event to record.
 pub type StepResult = Result<Event, StepError>;
 
 /// The end of a wait, with its length for the message.

@@ -73,7 +73,7 @@ pub struct ServiceSpec {
     /// Files of the bundle that are dealt out to the replicas.
     #[serde(default)]
     pub split: Vec<SplitFile>,
-    /// Who the containers run as, as Docker reads it; `None`: as the image says.
+    /// The user of the containers, in Docker's notation; `None`: the user of the image.
     #[serde(default)]
     pub user: Option<String>,
 }

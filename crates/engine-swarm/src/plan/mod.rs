@@ -153,7 +153,7 @@ pub struct ServicePlan {
     pub networks: Vec<NetworkJoin>,
     /// Number of containers.
     pub scale: Scale,
-    /// Who the containers run as, as Docker reads it (`uid`, `uid:gid`, a name); `None`: as the image says.
+    /// The user of the containers, in Docker's notation (`uid`, `uid:gid`, a name); `None`: the user of the image.
     pub user: Option<String>,
     /// Whether the containers get a terminal.
     pub tty: bool,
