@@ -6,11 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ureq::http::Response;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{Connector as _, RustlsConnector, TcpConnector};
-use ureq::{Agent, Body, SendBody, Timeout};
+use ureq::{Agent, Body, RequestBuilder, SendBody, Timeout};
 
 use crate::args::Args;
 use crate::deaf::Deaf;
@@ -98,14 +99,8 @@ impl Director {
     pub fn get(&self, path: &str) -> Result<Answer, Problem> {
         let left = self.left()?;
         self.asked(|| {
-            self.agent
-                .get(format!("{}/carrier/{path}", self.url))
-                .config()
-                .timeout_global(Some(left))
-                .build()
-                .header("Authorization", format!("Bearer {}", self.token))
-                .header("X-Atq-Node", &self.node)
-                .call()
+            let request = self.agent.get(format!("{}/carrier/{path}", self.url));
+            self.signed(request, left).call()
         })
     }
 
@@ -121,13 +116,8 @@ impl Director {
             deaf: &self.deaf,
         };
         let answer = self.asked(|| {
-            self.agent
-                .put(format!("{}/carrier/{path}", self.url))
-                .config()
-                .timeout_global(Some(left))
-                .build()
-                .header("Authorization", format!("Bearer {}", self.token))
-                .header("X-Atq-Node", &self.node)
+            let request = self.agent.put(format!("{}/carrier/{path}", self.url));
+            self.signed(request, left)
                 .header("Content-Type", "application/x-tar")
                 // Refused before it is sent, if it is refused.
                 .header("Expect", "100-continue")
@@ -146,13 +136,8 @@ impl Director {
     /// As for [`Director::get`].
     pub fn post(&self, path: &str, json: &[u8], within: Duration) -> Result<Answer, Problem> {
         self.asked(|| {
-            self.agent
-                .post(format!("{}/carrier/{path}", self.url))
-                .config()
-                .timeout_global(Some(within))
-                .build()
-                .header("Authorization", format!("Bearer {}", self.token))
-                .header("X-Atq-Node", &self.node)
+            let request = self.agent.post(format!("{}/carrier/{path}", self.url));
+            self.signed(request, within)
                 .header("Content-Type", "application/json")
                 .send(json)
         })
@@ -176,6 +161,15 @@ impl Director {
         };
         let first = ask()?;
         Offset::better(Some(first), ask())
+    }
+
+    fn signed<B>(&self, request: RequestBuilder<B>, within: Duration) -> RequestBuilder<B> {
+        request
+            .config()
+            .timeout_global(Some(within))
+            .build()
+            .header("Authorization", format!("Bearer {}", self.token))
+            .header("X-Atq-Node", &self.node)
     }
 
     fn left(&self) -> Result<Duration, Problem> {
@@ -320,15 +314,14 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// The bytes of a query that are escaped: all but the unreserved ones of RFC 3986.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
 /// A text as a part of a URL's query.
 pub fn query_text(text: &str) -> String {
-    let mut query = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            query.push(char::from(byte));
-        } else {
-            query.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    query
+    utf8_percent_encode(text, RESERVED).to_string()
 }

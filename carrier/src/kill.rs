@@ -1,9 +1,10 @@
 //! Killing the containers of a run on this node.
 
-use std::thread;
+use std::ops::ControlFlow::{Break, Continue};
 use std::time::{Duration, Instant};
 
 use atq_node_protocol::order::Kill;
+use atq_patience::blocking::poll_until;
 
 use crate::docker::{Docker, Listed, ROLE, RUN};
 use crate::problem::Problem;
@@ -20,18 +21,16 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub fn run(docker: &Docker, order: &Kill) -> Result<Done, Problem> {
     let label = format!("{RUN}={}", order.run);
     let until = Instant::now() + TRY_FOR;
-    loop {
-        let passed = Instant::now() >= until;
-        match pass(docker, &label, order) {
-            Ok(left) if left.is_empty() => return Ok(Done::default()),
-            Ok(left) if passed => {
-                let text = format!("still running after SIGKILL: {}", left.join(", "));
-                return Err(Problem::lasting(text));
-            }
-            Err(problem) if passed || !problem.is_passing() => return Err(problem),
-            Ok(_) | Err(_) => thread::sleep(PAUSE),
+    let ended = poll_until(until, PAUSE, || match pass(docker, &label, order) {
+        Ok(left) if left.is_empty() => Break(Ok(Done::default())),
+        Ok(left) => {
+            let text = format!("still running after SIGKILL: {}", left.join(", "));
+            Continue(Problem::lasting(text))
         }
-    }
+        Err(problem) if problem.is_passing() => Continue(problem),
+        Err(problem) => Break(Err(problem)),
+    });
+    ended.flatten()
 }
 
 /// Kills each once; gives the ids of those that ran.

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::thread;
 use std::time::{Duration, Instant};
+
+use atq_patience::blocking::retry;
 
 /// Between one try and the next.
 const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
@@ -64,20 +65,16 @@ pub fn reason(error: &io::Error) -> String {
 ///
 /// # Errors
 /// The last problem.
-pub fn tried<T>(
-    until: Instant,
-    mut work: impl FnMut() -> Result<T, Problem>,
-) -> Result<T, Problem> {
-    for pause in PAUSES {
-        match work() {
-            Err(problem) if problem.is_passing() && Instant::now() + pause < until => {
-                eprintln!("{problem}; another try in {} ms", pause.as_millis());
-                thread::sleep(pause);
-            }
-            other => return other,
-        }
-    }
-    work()
+pub fn tried<T>(until: Instant, work: impl FnMut() -> Result<T, Problem>) -> Result<T, Problem> {
+    retry(
+        PAUSES,
+        until,
+        work,
+        Problem::is_passing,
+        |problem, pause| {
+            eprintln!("{problem}; another try in {} ms", pause.as_millis());
+        },
+    )
 }
 
 /// A size in the unit in which people think of it.

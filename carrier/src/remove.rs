@@ -1,9 +1,10 @@
 //! Removing volumes on this node.
 
-use std::thread;
+use std::ops::ControlFlow::{Break, Continue};
 use std::time::{Duration, Instant};
 
 use atq_node_protocol::order::Remove;
+use atq_patience::blocking::poll_until;
 
 use crate::docker::{Docker, Removed};
 use crate::problem::Problem;
@@ -20,18 +21,19 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub fn run(docker: &Docker, order: &Remove) -> Result<Done, Problem> {
     let until = Instant::now() + PATIENCE;
     let mut left: Vec<&str> = order.volumes.iter().map(String::as_str).collect();
-    loop {
+    let ended = poll_until(until, PAUSE, || {
         let reasons = pass(docker, &mut left);
         if left.is_empty() {
-            return Ok(Done::default());
+            return Break(Ok(Done::default()));
         }
-        if Instant::now() >= until || reasons.iter().all(|reason| !reason.is_passing()) {
-            let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
-            let text = format!("{} of the volumes are left: ", left.len()) + &reasons.join("; ");
-            return Err(Problem::lasting(text));
+        let texts: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+        let text = format!("{} of the volumes are left: ", left.len()) + &texts.join("; ");
+        match reasons.iter().any(Problem::is_passing) {
+            true => Continue(Problem::lasting(text)),
+            false => Break(Err(Problem::lasting(text))),
         }
-        thread::sleep(PAUSE);
-    }
+    });
+    ended.flatten()
 }
 
 /// Tries each once; gives the reasons why the rest is `left`.

@@ -2,13 +2,14 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+use std::ops::ControlFlow::{Break, Continue};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use atq_bundle_archive::{BundleId, LOCK, MARKER};
 use atq_files::{Mode, flush, write_atomic};
+use atq_patience::blocking::poll_until;
 use serde::{Deserialize, Serialize};
 
 use crate::problem::{Problem, reason};
@@ -56,18 +57,14 @@ impl Volume {
             .mode(READABLE)
             .open(&path)
             .map_err(|e| cannot(&e))?;
-        loop {
-            match lock.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::Error(e)) => return Err(cannot(&e)),
-                Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(PAUSE),
-                Err(TryLockError::WouldBlock) => {
-                    return Err(Problem::lasting(
-                        "another carrier is still at work in this bundle's volume on this node",
-                    ));
-                }
-            }
-        }
+        let locked = poll_until(until, PAUSE, || match lock.try_lock() {
+            Ok(()) => Break(Ok(())),
+            Err(TryLockError::Error(e)) => Break(Err(cannot(&e))),
+            Err(TryLockError::WouldBlock) => Continue(Problem::lasting(
+                "another carrier is still at work in this bundle's volume on this node",
+            )),
+        });
+        locked.flatten()?;
         Ok(Self {
             root: root.to_owned(),
             _lock: lock,

@@ -2,6 +2,7 @@
 
 use crate::out::Out;
 use crate::trouble::Trouble;
+use atq_patience::{Backoff, Pauses};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -11,17 +12,18 @@ pub const FOLLOWING: Duration = Duration::from_secs(300);
 pub const ASKING: Duration = Duration::from_secs(10);
 /// A stream that has held for so long was a connection that worked, also when nothing was said on it.
 const HELD: Duration = Duration::from_secs(10);
-/// The first pause; each further one is twice as long.
-const FIRST: Duration = Duration::from_millis(200);
-/// The longest pause.
-const LONGEST: Duration = Duration::from_secs(10);
+/// The pauses between tries.
+const PAUSES: Pauses = Pauses {
+    first: Duration::from_millis(200),
+    longest: Duration::from_secs(10),
+};
 
 /// Tries again after what may pass, until patience ends.
 #[derive(Debug)]
 pub struct Again {
     patience: Duration,
     lost: Option<Instant>,
-    pauses: u32,
+    backoff: Backoff,
 }
 
 impl Again {
@@ -30,14 +32,14 @@ impl Again {
         Self {
             patience,
             lost: None,
-            pauses: 0,
+            backoff: Backoff::new(PAUSES),
         }
     }
 
     /// The connection works: what is lost from now on is lost anew.
     pub fn reached(&mut self) {
         self.lost = None;
-        self.pauses = 0;
+        self.backoff.reset();
     }
 
     /// A stream that was open since `since` has broken off, which is said at the first loss.
@@ -56,18 +58,16 @@ impl Again {
     /// The trouble itself, when another try is of no use, or patience has ended.
     pub async fn after(&mut self, trouble: Trouble) -> Result<(), Trouble> {
         let lost = *self.lost.get_or_insert_with(Instant::now);
-        let pause = pause(self.pauses).max(trouble.retry_after().unwrap_or_default());
+        let pause = self
+            .backoff
+            .next_pause()
+            .max(trouble.retry_after().unwrap_or_default());
         if !may_pass(&trouble) || lost.elapsed() + pause > self.patience {
             return Err(trouble);
         }
-        self.pauses += 1;
         sleep(pause).await;
         Ok(())
     }
-}
-
-fn pause(number: u32) -> Duration {
-    FIRST.saturating_mul(1 << number.min(16)).min(LONGEST)
 }
 
 /// Whether the same request may get an answer later: nobody answers, or a Director or proxy that is busy.
@@ -92,14 +92,6 @@ mod tests {
             url: String::new(),
             reason: String::new(),
         }
-    }
-
-    #[test]
-    fn pauses_grow_up_to_a_limit() {
-        let pauses: Vec<u128> = [0, 1, 5, 6, 40, u32::MAX]
-            .map(|number| pause(number).as_millis())
-            .into();
-        assert_eq!(pauses, [200, 400, 6400, 10_000, 10_000, 10_000]);
     }
 
     #[tokio::test]

@@ -6,12 +6,13 @@ use crate::run::invocation::Invocation;
 use crate::trouble::{Trouble, innermost};
 use crate::trust::{Trust, explain};
 use atq_api_spec::task::{FieldError, Task};
+use atq_patience::retry_with;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::time::sleep;
 
 mod route;
 
@@ -34,6 +35,12 @@ const PAUSES: [Duration; 5] = [
 const LOST: usize = 3;
 /// The longest `Retry-After` that a command waits for.
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
+/// The bytes of a segment of a path that are escaped: all but the unreserved ones of RFC 3986.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 /// Redirects that are followed for one request.
 const HOPS: usize = 5;
 
@@ -116,20 +123,11 @@ impl Director {
     /// When there is none, the Director refuses, or cannot be reached.
     pub async fn task(&self, name: &str) -> Result<Task, Trouble> {
         let request = self.request(Method::GET, &format!("task/{}", segment(name)))?;
-        let read = async |request| {
-            let response = self.exchange(request, ANSWER).await?;
+        retried(async || {
+            let response = self.exchange(copy(&request)?, ANSWER).await?;
             self.read_task(response).await
-        };
-        let mut pauses = Pauses::default();
-        loop {
-            let copy = request
-                .try_clone()
-                .ok_or_else(|| Trouble::failed("the request cannot be said twice", ""))?;
-            match read(copy).await {
-                Ok(task) => return Ok(task),
-                Err(trouble) => pauses.after(trouble).await?,
-            }
-        }
+        })
+        .await
     }
 
     /// A task that could not be started comes with the status 500, as in 2018.
@@ -183,15 +181,9 @@ impl Director {
     /// # Errors
     /// When the Director refuses, or no answer comes.
     pub async fn send_again(&self, request: RequestBuilder) -> Result<Response, Trouble> {
-        let mut pauses = Pauses::default();
-        loop {
-            let Some(copy) = request.try_clone() else {
-                return self.send(request).await;
-            };
-            match self.send(copy).await {
-                Ok(response) => return Ok(response),
-                Err(trouble) => pauses.after(trouble).await?,
-            }
+        match request.try_clone() {
+            Some(_) => retried(async || self.send(copy(&request)?).await).await,
+            None => self.send(request).await,
         }
     }
 
@@ -355,17 +347,18 @@ impl Director {
         patience: Duration,
         sign: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<(), Trouble> {
-        let mut pauses = Pauses::default();
-        let mut may_be_done = false;
-        loop {
-            let request = sign(self.request(Method::DELETE, path)?);
-            match self.send_within(request, patience).await {
-                Ok(_) => return Ok(()),
-                Err(trouble) if may_be_done && trouble.is_absence() => return Ok(()),
-                Err(trouble) => pauses.after(trouble).await?,
+        let mut is_retry = false;
+        retried(|| {
+            let may_be_done = std::mem::replace(&mut is_retry, true);
+            let request = self.request(Method::DELETE, path).map(&sign);
+            async move {
+                match self.send_within(request?, patience).await {
+                    Err(trouble) if may_be_done && trouble.is_absence() => Ok(()),
+                    sent => sent.map(drop),
+                }
             }
-            may_be_done = true;
-        }
+        })
+        .await
     }
 
     /// No Director answers.
@@ -375,31 +368,33 @@ impl Director {
     }
 }
 
-/// How often something was tried, and how long to wait.
-#[derive(Debug, Default)]
-struct Pauses(usize);
-
-impl Pauses {
-    /// Waits before the next try.
-    ///
-    /// # Errors
-    /// The trouble itself, when another try is of no use.
-    async fn after(&mut self, trouble: Trouble) -> Result<(), Trouble> {
+/// Repeats a call that is safe to repeat.
+///
+/// # Errors
+/// The last error, when no retry is left or another one cannot help.
+async fn retried<T, Fut>(call: impl FnMut() -> Fut) -> Result<T, Trouble>
+where
+    Fut: Future<Output = Result<T, Trouble>>,
+{
+    let mut failures = 0;
+    retry_with(PAUSES, call, |trouble, pause| {
+        failures += 1;
         let most = match trouble {
             Trouble::Unreachable { .. } => LOST,
             _ => PAUSES.len(),
         };
-        let pause = PAUSES
-            .get(self.0)
-            .filter(|_| self.0 < most && may_pass(&trouble));
         let wanted = trouble.retry_after().unwrap_or_default();
-        match pause {
-            Some(pause) if wanted <= LONGEST_RETRY => sleep((*pause).max(wanted)).await,
-            _ => return Err(trouble),
-        }
-        self.0 += 1;
-        Ok(())
-    }
+        let may_help = failures <= most && may_pass(trouble) && wanted <= LONGEST_RETRY;
+        may_help.then(|| pause.max(wanted))
+    })
+    .await
+}
+
+/// The same request again.
+fn copy(request: &RequestBuilder) -> Result<RequestBuilder, Trouble> {
+    request
+        .try_clone()
+        .ok_or_else(|| Trouble::failed("the request cannot be said twice", ""))
 }
 
 /// How long to wait, in seconds; a date is not understood.
@@ -410,16 +405,7 @@ fn retry_after(response: &Response) -> Option<Duration> {
 
 /// A name as one segment of a path.
 pub fn segment(name: &str) -> String {
-    let mut url = String::new();
-    for byte in name.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                url.push(char::from(byte));
-            }
-            _ => url += &format!("%{byte:02X}"),
-        }
-    }
-    url
+    utf8_percent_encode(name, RESERVED).to_string()
 }
 
 #[cfg(test)]

@@ -15,8 +15,6 @@
 pub mod again;
 pub mod args;
 pub mod bundle;
-#[cfg(test)]
-mod canned;
 pub mod client;
 pub mod commands;
 pub mod context;
@@ -38,6 +36,9 @@ pub mod terminal;
 pub mod trouble;
 pub mod trust;
 pub mod unpack;
+
+#[cfg(test)]
+mod tests;
 
 pub use context::Context;
 

@@ -29,6 +29,14 @@ impl Out {
         }
     }
 
+    /// The same for people alone, beside the one JSON document.
+    pub fn aside(self) -> Self {
+        Self {
+            json: false,
+            ..self
+        }
+    }
+
     /// A line of the result, unless that is JSON.
     pub fn line(&self, line: impl Display) {
         if !self.json {

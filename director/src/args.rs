@@ -1,7 +1,6 @@
 //! The command line.
 
-use crate::orchestrator::orphans::Orphans;
-use clap::builder::PossibleValue;
+use atq_run::orphans::Orphans;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::io::Write;
 use std::path::PathBuf;
@@ -27,7 +26,7 @@ pub struct Args {
         env = "ATQ_ADOPT_ORPHANS",
         default_value = "remove"
     )]
-    pub adopt_orphans: Orphans,
+    pub adopt_orphans: AdoptOrphans,
     /// What to do instead of serving.
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -74,18 +73,24 @@ pub enum StoreCommand {
     Check,
 }
 
-impl ValueEnum for Orphans {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[Self::Remove, Self::RemoveAll, Self::Keep]
-    }
+/// What becomes of objects that no stored task knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AdoptOrphans {
+    /// Remove those that were made with this host name, data directory and port
+    Remove,
+    /// Remove the others, too
+    RemoveAll,
+    /// Only say what there is
+    Keep,
+}
 
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(match self {
-            Self::Remove => PossibleValue::new("remove")
-                .help("Remove those that were made with this host name, data directory and port"),
-            Self::RemoveAll => PossibleValue::new("remove-all").help("Remove the others, too"),
-            Self::Keep => PossibleValue::new("keep").help("Only say what there is"),
-        })
+impl From<AdoptOrphans> for Orphans {
+    fn from(adopt: AdoptOrphans) -> Self {
+        match adopt {
+            AdoptOrphans::Remove => Self::Remove,
+            AdoptOrphans::RemoveAll => Self::RemoveAll,
+            AdoptOrphans::Keep => Self::Keep,
+        }
     }
 }
 

@@ -26,8 +26,8 @@ pub use error::{ConfigError, Fault, Place};
 pub use images::{ImageFault, ImageRule, Images, Variable};
 pub use retention::Retention;
 
-use crate::registry::{Password, RegistryAuth};
-use crate::task::spec::{Delivery, max_stop_grace};
+use atq_engine_swarm::registry::{Password, RegistryAuth};
+use atq_task::spec::{Delivery, max_stop_grace};
 use document::Section;
 
 /// Names that are looked for in the working directory, in this order.

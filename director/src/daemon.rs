@@ -3,11 +3,12 @@
 
 use crate::api::{self, App, Limits, Slots};
 use crate::config::Config;
-use crate::orchestrator::Orchestrator;
-use crate::orchestrator::orphans::Orphans;
-use crate::orchestrator::retention::Policy;
-use crate::{Ports, assemble, private, retention};
+use crate::{Assembled, Ports, assemble, private, retention};
 use anyhow::Context;
+use atq_engine::Engine;
+use atq_run::Orchestrator;
+use atq_run::orphans::Orphans;
+use atq_run::retention::Policy;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -63,9 +64,11 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
-    let swarm = Arc::clone(&ports.swarm);
     let config = Arc::new(config);
-    let orchestrator = {
+    let Assembled {
+        orchestrator,
+        inbound,
+    } = {
         let config = Arc::clone(&config);
         tokio::task::spawn_blocking(move || assemble(&config, ports, address)).await??
     };
@@ -77,10 +80,12 @@ pub async fn run(
     let (recovered, recovery) = watch::channel(false);
     let retention = retention(&config);
     tokio::spawn(take_up(orchestrator.clone(), orphans, retention, recovered));
-    tokio::spawn(pull_images(Arc::clone(&config), Arc::clone(&swarm)));
+    let engine = Arc::clone(&orchestrator.shared().engine);
+    tokio::spawn(pull_images(Arc::clone(&config), engine));
     let limits = Limits::of_process(config.limits.connections);
     let app = App {
         orchestrator,
+        inbound,
         config,
         recovered: recovery,
         slots: Slots::new(&limits),
@@ -112,9 +117,9 @@ async fn take_up(
 }
 
 /// Best effort: a task whose image is not there fails with Docker's own reason.
-async fn pull_images(config: Arc<Config>, swarm: Arc<dyn crate::swarm::Swarm>) {
+async fn pull_images(config: Arc<Config>, engine: Arc<dyn Engine>) {
     for rule in config.images.rules() {
-        if let Err(error) = swarm.pull_image(&rule.image_name).await {
+        if let Err(error) = engine.pull_image(&rule.image_name).await {
             tracing::warn!(image = %rule.image_name, %error, "cannot get an image that the configuration names");
         }
     }

@@ -8,11 +8,10 @@
 //! name, data directory and port, so that only a Director in the very same place takes it over.
 
 use anyhow::Context;
-use atq_files::{Mode, write_atomic};
+use atq_files::{Mode, if_there, write_atomic};
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The second copies' names begin so. Hidden, and no id of a bundle.
@@ -90,12 +89,8 @@ fn hash(host: &str, place: &Place<'_>) -> Option<String> {
         hash.update(part);
         hash.update([0]);
     }
-    let mut name = String::new();
-    for byte in &hash.finalize()[..8] {
-        // Writing to a text does not fail.
-        let _ = write!(name, "{byte:02x}");
-    }
-    Some(name)
+    let hash = format!("{:x}", hash.finalize());
+    Some(format!("{hash:.16}"))
 }
 
 /// The id that an earlier Director of this place had.
@@ -134,11 +129,10 @@ fn keep_copy(copy: &Path, id: &str) {
 
 /// The id in a file; none when it is not there or holds none, as after a crash in the middle of writing it.
 fn read(path: &Path) -> io::Result<Option<String>> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text.trim().to_owned()).filter(|id| is_id(id))),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+    let text = if_there(fs::read_to_string(path))?;
+    Ok(text
+        .map(|text| text.trim().to_owned())
+        .filter(|id| is_id(id)))
 }
 
 fn is_id(text: &str) -> bool {
@@ -158,7 +152,7 @@ fn write(path: &Path, id: &str) -> io::Result<()> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::bundle::{BundleStore, Limits};
+    use atq_bundle_store::{BundleStore, Limits};
 
     struct Home(tempfile::TempDir);
 

@@ -1,53 +1,44 @@
 //! ATQ Director: runs distributed load tests on Docker Swarm.
 //!
-//! Dependencies point one way: `main` -> `lib` -> [`api`] -> [`orchestrator`] -> { [`task`],
-//! [`swarm`], [`discovery`], [`bundle`], [`evidence`], [`store`] }. [`task`] is pure; the tests of
+//! Dependencies point one way: `main` -> `lib` -> [`api`] -> [`atq_run`] -> { [`atq_task`], [`atq_engine`],
+//! [`atq_bundle_store`], [`atq_evidence`], [`atq_store`] }. [`atq_task`] is pure; the tests of
 //! `atq-layering` check this. This file is the only wiring.
 
 pub mod api;
 pub mod args;
-pub mod bundle;
 pub mod config;
 pub mod daemon;
 pub mod identity;
 pub mod logging;
-pub mod orchestrator;
 pub mod private;
-pub mod reach;
 pub mod storekeeper;
-pub use atq_engine_swarm as swarm;
-pub use atq_engine_swarm::{discovery, plan, registry};
-pub use atq_evidence as evidence;
-pub use atq_store as store;
-pub use atq_task as task;
 
 use anyhow::Context;
-use bundle::BundleStore;
+use atq_bundle_store::BundleStore;
+use atq_engine::Engine;
+use atq_engine_swarm::discovery::{Discovery, HttpDiscovery};
+use atq_engine_swarm::docker::DockerSwarm;
+use atq_engine_swarm::inbound::Inbound;
+use atq_engine_swarm::reach::{HttpReach, Reach};
+use atq_engine_swarm::registry::Credentials;
+use atq_engine_swarm::{Bounds, SharedLists, Swarm, SwarmEngine, SwarmSettings};
+use atq_evidence::Evidence;
+use atq_run::clock::Clock;
+use atq_run::health::Health;
+use atq_run::queue::Queue;
+use atq_run::retention::Policy;
+use atq_run::{Orchestrator, Settings, Shared};
+use atq_store::Store;
 use config::Config;
-use discovery::{Discovery, HttpDiscovery};
-use evidence::Evidence;
 use identity::Place;
-use orchestrator::arrivals::Arrivals;
-use orchestrator::clock::Clock;
-use orchestrator::health::Health;
-use orchestrator::ledger::Ledger;
-use orchestrator::queue::Queue;
-use orchestrator::retention::Policy;
-use orchestrator::subnets::Subnets;
-use orchestrator::{Bounds, Orchestrator, Settings, Shared};
-use reach::{HttpReach, Reach};
-use registry::Credentials;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use store::Store;
-use swarm::docker::DockerSwarm;
-use swarm::{SharedLists, Swarm};
 
 /// Longest time for which a test may run.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
-/// How long Docker may be away while a test runs.
-const DOCKER_PATIENCE: Duration = Duration::from_secs(300);
+/// How long the engine may be away while a test runs.
+const ENGINE_PATIENCE: Duration = Duration::from_secs(300);
 
 /// How many files are kept of `/atq/results` of all containers of a run.
 const RESULTS_FILES: u64 = 100_000;
@@ -81,11 +72,19 @@ impl Ports {
     }
 }
 
+/// The parts of a Director, put together.
+pub struct Assembled {
+    /// The tasks.
+    pub orchestrator: Orchestrator,
+    /// The door for carriers.
+    pub inbound: Inbound,
+}
+
 /// Puts the parts together for a Director that listens on `listen`. Opens the store and the bundles; drives nothing yet. Blocks.
 ///
 /// # Errors
 /// When a directory cannot be used, or another Director uses it.
-pub fn assemble(config: &Config, ports: Ports, listen: SocketAddr) -> anyhow::Result<Orchestrator> {
+pub fn assemble(config: &Config, ports: Ports, listen: SocketAddr) -> anyhow::Result<Assembled> {
     config.prepare()?;
     // The lock comes first: a second Director on the same data must not touch anything.
     let store = Store::open(&config.datadir.join("state"))?;
@@ -97,40 +96,64 @@ pub fn assemble(config: &Config, ports: Ports, listen: SocketAddr) -> anyhow::Re
     let director_id = identity::director_id(&place, config.director_id.as_deref())?;
     let bundles = BundleStore::open(&config.glusterpath, bundle_limits(config))?;
     tracing::debug!(director = %director_id, "assembled");
-    let director = director_id.clone();
-    Ok(Orchestrator::new(Shared {
-        settings: settings(config, listen, director_id, identity::place(&place)),
+    let bundles = Arc::new(bundles);
+    let place = identity::place(&place);
+    let engine = SwarmEngine::new(
+        swarm_settings(config, listen, &director_id, place),
+        atq_engine_swarm::Ports {
+            swarm: Arc::new(SharedLists::new(ports.swarm, &director_id)),
+            discovery: ports.discovery,
+            reach: ports.reach,
+            bundles: Arc::clone(&bundles) as _,
+        },
+        &config.datadir,
+    );
+    let inbound = engine.inbound();
+    let engine: Arc<dyn Engine> = Arc::new(engine);
+    let orchestrator = Orchestrator::new(Shared {
+        settings: settings(config, director_id),
         store,
-        health: Health::watch(Arc::clone(&ports.swarm)),
-        swarm: Arc::new(SharedLists::new(ports.swarm, &director)),
-        discovery: ports.discovery,
-        bundles: Arc::new(bundles),
+        health: Health::watch(Arc::clone(&engine)),
+        engine,
+        bundles,
         evidence: Evidence::new(&config.datadir).with_log_bytes(config.limits.log_bytes),
         clock: Clock::System,
         queue: Queue::new(config.max_concurrent_tasks),
-        subnets: Subnets::default(),
-        arrivals: Arrivals::default(),
-        carriers: Arc::default(),
-        ledger: Ledger::new(&config.datadir),
-        reach: ports.reach,
-    }))
+    });
+    Ok(Assembled {
+        orchestrator,
+        inbound,
+    })
 }
 
-fn settings(config: &Config, listen: SocketAddr, director_id: String, place: String) -> Settings {
+fn settings(config: &Config, director_id: String) -> Settings {
     Settings {
         director_id,
-        place,
         max_concurrent_tasks: config.max_concurrent_tasks,
         orchestration_timeout: config.fixed_orchestration_timeout,
         max_duration: MAX_DURATION,
-        docker_patience: DOCKER_PATIENCE,
-        subnet_pool: config.subnet_pool,
+        engine_patience: ENGINE_PATIENCE,
+        subnet_pool: config.subnet_pool.to_string(),
         discovery_image: config.discovery_image.clone(),
-        discovery_host: config.discovery_host.clone(),
-        results: evidence::results::ResultsLimits {
+        results: atq_evidence::results::ResultsLimits {
             bytes: config.limits.results_bytes,
             files: RESULTS_FILES,
         },
+    }
+}
+
+fn swarm_settings(
+    config: &Config,
+    listen: SocketAddr,
+    director_id: &str,
+    place: String,
+) -> SwarmSettings {
+    SwarmSettings {
+        director_id: director_id.to_owned(),
+        place,
+        subnet_pool: config.subnet_pool,
+        discovery_image: config.discovery_image.clone(),
+        discovery_host: config.discovery_host.clone(),
         bounds: Bounds {
             pids: Some(config.limits.pids).filter(|pids| *pids > 0),
             stop_grace: Duration::from_secs(config.limits.stop_grace_period),
@@ -153,8 +176,8 @@ fn retention(config: &Config) -> Policy {
     }
 }
 
-fn bundle_limits(config: &Config) -> bundle::Limits {
-    bundle::Limits {
+fn bundle_limits(config: &Config) -> atq_bundle_store::Limits {
+    atq_bundle_store::Limits {
         upload_bytes: config.limits.upload_bytes,
         unpacked_bytes: config.limits.unpacked_bytes,
         entries: config.limits.entries,

@@ -2,8 +2,8 @@
 
 use atq_director::args::{Args, Command, ConfigCommand, StoreCommand, print};
 use atq_director::config::Config;
-use atq_director::orchestrator::orphans::Orphans;
 use atq_director::{Ports, daemon, logging, private, storekeeper};
+use atq_run::orphans::Orphans;
 use clap::Parser;
 use std::path::Path;
 use std::process::ExitCode;
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
             command: ConfigCommand::Check,
         }) => check(args.config.as_deref()),
         Some(Command::Store { command }) => store(args.config.as_deref(), &command),
-        None => serve(args.config.as_deref(), args.adopt_orphans),
+        None => serve(args.config.as_deref(), args.adopt_orphans.into()),
     }
 }
 

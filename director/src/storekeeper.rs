@@ -2,8 +2,8 @@
 //! runs.
 
 use crate::args::{StoreCommand, print};
-use crate::store::{Damage, Exported, Rescued, Store, StoreError};
 use anyhow::{Context, bail};
+use atq_store::{Damage, Exported, Rescued, Store, StoreError};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;

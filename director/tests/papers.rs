@@ -2,8 +2,8 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use atq_director::config::Config;
-use atq_director::task::event::FailureCode;
-use atq_director::task::spec::{Surroundings, TaskSpec};
+use atq_task::event::FailureCode;
+use atq_task::spec::{Surroundings, TaskSpec};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

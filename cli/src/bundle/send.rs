@@ -5,6 +5,7 @@ use crate::again::may_pass;
 use crate::context::Context;
 use crate::trouble::Trouble;
 use atq_api_spec::bundle::Upload;
+use atq_patience::retry_with;
 use futures_util::{Stream, stream};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Body, Method, Response};
@@ -37,20 +38,24 @@ const LONG: Duration = Duration::from_secs(7 * 24 * 3600);
 /// # Errors
 /// When the Director refuses it, or cannot be reached.
 pub async fn send(context: &Context, zip: &Zip) -> Result<(), Trouble> {
-    for pause in PAUSES {
-        match try_to_send(context, zip).await {
-            Err(lost) if may_pass(&lost) => {
-                context.out.progress(format!("{lost}; trying again"));
-                sleep(pause.max(lost.retry_after().unwrap_or_default().min(LONGEST))).await;
-                // Perhaps only the answer was lost.
-                if matches!(has(context, &zip.id).await, Ok(true)) {
-                    return Ok(());
-                }
+    let mut is_retry = false;
+    let call = || {
+        let is_retry = std::mem::replace(&mut is_retry, true);
+        async move {
+            // Perhaps only the answer was lost.
+            if is_retry && matches!(has(context, &zip.id).await, Ok(true)) {
+                return Ok(());
             }
-            ended => return ended,
+            try_to_send(context, zip).await
         }
-    }
-    try_to_send(context, zip).await
+    };
+    retry_with(PAUSES, call, |lost: &Trouble, pause| {
+        may_pass(lost).then(|| {
+            context.out.progress(format!("{lost}; trying again"));
+            pause.max(lost.retry_after().unwrap_or_default().min(LONGEST))
+        })
+    })
+    .await
 }
 
 async fn try_to_send(context: &Context, zip: &Zip) -> Result<(), Trouble> {

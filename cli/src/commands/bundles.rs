@@ -178,7 +178,7 @@ fn zip_size(bundle: &BundleDetails) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::canned;
+    use crate::tests;
     use atq_api_spec::bundle::BundleFile;
 
     fn bundle() -> BundleDetails {
@@ -203,7 +203,7 @@ mod tests {
 
     /// A task whose master and worker have these bundles.
     fn task(name: &str, step: Step, master: &str, worker: &str) -> Task {
-        let mut task = canned::task(json!({"id": name, "step": step}));
+        let mut task = tests::task(json!({"id": name, "step": step}));
         task["master"]["fileId"] = json!(master);
         task["worker"]["fileId"] = json!(worker);
         serde_json::from_value(task).unwrap()

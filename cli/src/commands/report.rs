@@ -5,7 +5,6 @@ use crate::context::Context;
 use crate::director::segment;
 use crate::exit::Exit;
 use crate::fetch::{bytes, save};
-use crate::out::Out;
 use crate::output::named;
 use crate::trouble::Trouble;
 use crate::{gitlab, junit};
@@ -43,11 +42,7 @@ pub async fn report(context: &Context, args: &Args) -> Result<Exit, Trouble> {
             .progress(format_args!("wrote {}", file.display())),
         Err(trouble) => {
             // There is one JSON document, the report.
-            Out {
-                json: false,
-                ..context.out
-            }
-            .trouble(&trouble);
+            context.out.aside().trouble(&trouble);
             exit = match exit {
                 Exit::Pass => trouble.exit(),
                 earlier => earlier,

@@ -6,7 +6,6 @@ use crate::director::segment;
 use crate::exit::Exit;
 use crate::fetch::{save, transfer};
 use crate::keep::{ZIP, tell_renamed};
-use crate::out::Out;
 use crate::output::draft::Draft;
 use crate::output::{named, unwritten};
 use crate::trouble::Trouble;
@@ -151,10 +150,7 @@ fn tell_replaced(context: &Context, replaced: usize) {
 /// The exit code of what is there, after why the rest is missing was told.
 fn told(context: &Context, troubles: &[Trouble]) -> Exit {
     // There is one JSON document, the list of what is there.
-    let aside = Out {
-        json: false,
-        ..context.out
-    };
+    let aside = context.out.aside();
     for trouble in troubles {
         aside.trouble(trouble);
     }

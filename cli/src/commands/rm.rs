@@ -5,7 +5,6 @@ use crate::args::Rm;
 use crate::context::Context;
 use crate::director::{CLEAN_UP, segment};
 use crate::exit::Exit;
-use crate::out::Out;
 use crate::trouble::Trouble;
 use serde::Serialize;
 
@@ -30,10 +29,7 @@ pub async fn rm(context: &Context, args: &Rm) -> Result<Exit, Trouble> {
     let mut exit = Exit::Pass;
     let mut removals = Vec::new();
     // There is one JSON document for all of them.
-    let aside = Out {
-        json: false,
-        ..context.out
-    };
+    let aside = context.out.aside();
     for name in &args.names {
         let path = format!("task/{}{}", segment(name), query(args.force));
         let failed = context.director.remove(&path, CLEAN_UP).await.err();

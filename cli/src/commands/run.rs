@@ -258,7 +258,7 @@ async fn finish(context: &Context, args: &Run, watched: &Watched, human: &mut Hu
     let brought = bring_unless_told(context, &outputs, task, human).await;
     for trouble in brought.troubles.iter().filter(|_| outputs.any()) {
         // The one JSON document is the outcome.
-        Out { json: false, ..out }.trouble(trouble);
+        out.aside().trouble(trouble);
     }
     let kept = args.results.as_deref().filter(|_| brought.is_over);
     // The verdict comes first; that an output is missing counts when there is nothing worse.

@@ -11,7 +11,9 @@ use crate::trouble::Trouble;
 use anstyle::Style;
 use atq_api_spec::manifest::Manifest;
 use atq_api_spec::report::{CriterionResult, Judgement, Verdict};
-use atq_api_spec::task::{Failure, Task, TaskService, TaskStatus, WorkerState};
+use atq_api_spec::task::{Failure, Step, Task, TaskService, TaskStatus, WorkerState};
+use serde::Deserialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Prints the task.
@@ -167,31 +169,15 @@ fn service(service: &TaskService) -> String {
 
 /// In the order of the steps, which is not that of their names.
 fn timings(task: &Task) -> Vec<String> {
-    use atq_api_spec::task::Step as S;
-    let steps = [
-        S::Queued,
-        S::Delivery,
-        S::Network,
-        S::Discovery,
-        S::Workers,
-        S::Resolve,
-        S::Readiness,
-        S::WaitCommand,
-        S::Delay,
-        S::Master,
-        S::Running,
-        S::Collect,
-        S::Report,
-        S::Cleanup,
-    ];
-    let mut rows = Vec::new();
-    let names = steps.iter().map(word).chain(["startSkew".to_owned()]);
-    for name in names {
-        if let Some(time) = task.timings.get(&name) {
-            rows.push(format!("{name:<11}  {:>10}", millis(*time)));
-        }
-    }
-    rows
+    let shown = task.timings.iter().filter_map(|(name, time)| {
+        let step = Step::deserialize(Value::from(name.as_str())).ok();
+        let is_shown = name == "startSkew" || step.is_some_and(|step| step < Step::Done);
+        let row = format!("{name:<11}  {:>10}", millis(*time));
+        is_shown.then_some((step.is_none(), step, row))
+    });
+    let mut rows: Vec<_> = shown.collect();
+    rows.sort();
+    rows.into_iter().map(|(.., row)| row).collect()
 }
 
 fn workers(workers: &[WorkerState], hosts: &Hosts) -> Vec<String> {

@@ -10,9 +10,12 @@ use crate::run::invocation::{given_key, sign};
 use crate::table::word;
 use crate::trouble::Trouble;
 use atq_api_spec::task::{Step, Task, TaskStatus};
+use atq_patience::{Deadline, poll_until};
 use reqwest::Method;
+use std::cell::Cell;
+use std::ops::ControlFlow::{Break, Continue};
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 /// How often the task is looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -58,19 +61,20 @@ pub(super) fn query(force: bool) -> &'static str {
 }
 
 async fn until_done(context: &Context, name: &str) -> Result<Task, Trouble> {
-    let begun = Instant::now();
-    let mut heard = begun;
-    loop {
-        let patient = heard.elapsed() < AWAY;
+    let heard = Cell::new(Instant::now());
+    let ended = poll_until(Deadline::after(PATIENCE), LOOK, async || {
+        let patient = heard.get().elapsed() < AWAY;
         match context.director.task(name).await {
-            Ok(task) if task.step == Step::Done => return Ok(task),
-            Ok(task) if begun.elapsed() > PATIENCE => return Err(endless(&task)),
-            Ok(_) => heard = Instant::now(),
-            Err(trouble) if patient && may_pass(&trouble) => {}
-            Err(trouble) => return Err(trouble),
+            Ok(task) if task.step == Step::Done => Break(Ok(task)),
+            Ok(task) => {
+                heard.set(Instant::now());
+                Continue(endless(&task))
+            }
+            Err(trouble) if patient && may_pass(&trouble) => Continue(trouble),
+            Err(trouble) => Break(Err(trouble)),
         }
-        sleep(LOOK).await;
-    }
+    });
+    ended.await.flatten()
 }
 
 fn endless(task: &Task) -> Trouble {

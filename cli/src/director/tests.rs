@@ -94,7 +94,7 @@ fn a_director_may_move_but_not_become_something_else() {
 
 mod answers {
     use super::*;
-    use crate::canned::{Answer, Script, director};
+    use crate::tests::{Answer, Script, director};
     use axum::Router;
     use axum::extract::Request;
     use axum::http::{HeaderMap, StatusCode};

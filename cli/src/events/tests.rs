@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::canned::{Answer, Script, director, task};
+use crate::tests::{Answer, Script, director, task};
 use axum::http::HeaderMap;
 use axum::routing::get;
 use axum::{Json, Router};

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::canned::{Answer, Script, director};
+use crate::tests::{Answer, Script, director};
 use axum::Router;
 use axum::routing::get;
 

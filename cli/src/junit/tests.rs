@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::canned::task;
+use crate::tests::task;
 use serde_json::{Value, json};
 
 fn document_of(changes: Value) -> String {

@@ -110,6 +110,5 @@ pub fn digest_of(path: &Path) -> io::Result<String> {
 }
 
 fn hex(hash: Sha256) -> String {
-    let digest = hash.finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:x}", hash.finalize())
 }

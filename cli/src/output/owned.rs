@@ -363,12 +363,8 @@ fn shortened(name: &str, end: &str) -> String {
 /// A short one.
 fn digest(text: &str) -> String {
     use sha2::{Digest, Sha256};
-    let digest = Sha256::digest(text.as_bytes());
-    digest
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let digest = format!("{:x}", Sha256::digest(text.as_bytes()));
+    format!("{digest:.16}")
 }
 
 /// As `sha256sum` writes it: a name with a line break is escaped, and a backslash at the beginning says so.

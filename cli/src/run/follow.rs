@@ -6,6 +6,7 @@ use crate::director::{Director, segment};
 use crate::logs::seen::Seen;
 use crate::trouble::Trouble;
 use atq_api_spec::task::{LogEntry, Step, Task, TaskEvent};
+use atq_patience::{Backoff, Pauses};
 use eventsource_stream::{Event, Eventsource};
 use futures_util::{Stream, StreamExt, stream};
 use reqwest::{Method, Response, header};
@@ -13,10 +14,11 @@ use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 use tokio::time::{sleep, timeout};
 
-/// The first pause before a connection is tried again; each further one is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// The longest.
-const LAST_PAUSE: Duration = Duration::from_secs(5);
+/// The pauses before a connection is tried again.
+const PAUSES: Pauses = Pauses {
+    first: Duration::from_millis(200),
+    longest: Duration::from_secs(5),
+};
 /// A stream of events that is silent for so long is dead: the Director sends a sign every 15 s.
 const DEAD: Duration = Duration::from_secs(45);
 
@@ -37,20 +39,6 @@ pub enum Sign {
 
 /// Nobody listens any more, or there is nothing more to be heard.
 struct Over;
-
-/// Pauses between tries.
-struct Pauses(Duration);
-
-impl Pauses {
-    fn new() -> Self {
-        Self(FIRST_PAUSE)
-    }
-
-    async fn wait(&mut self) {
-        sleep(self.0).await;
-        self.0 = (self.0 * 2).min(LAST_PAUSE);
-    }
-}
 
 async fn say(signs: &Sender<Sign>, sign: Sign) -> Result<(), Over> {
     signs.send(sign).await.map_err(|_| Over)
@@ -93,7 +81,7 @@ async fn look(director: &Director, name: &str, signs: &Sender<Sign>) -> Result<O
 /// Says the task's events, each once, until it is at its end.
 pub async fn events(director: Director, name: String, signs: Sender<Sign>) {
     let mut last = String::new();
-    let mut pauses = Pauses::new();
+    let mut backoff = Backoff::new(PAUSES);
     loop {
         match open_events(&director, &name, &last).await {
             Ok(response) => {
@@ -102,7 +90,7 @@ pub async fn events(director: Director, name: String, signs: Sender<Sign>) {
                     return;
                 }
                 if before != last {
-                    pauses = Pauses::new();
+                    backoff.reset();
                 }
             }
             Err(trouble) if is_missing(&trouble) => {
@@ -114,7 +102,7 @@ pub async fn events(director: Director, name: String, signs: Sender<Sign>) {
         // The stream also ends when the task does.
         match look(&director, &name, &signs).await {
             Ok(Some(Step::Done)) | Err(Over) => return,
-            Ok(_) => pauses.wait().await,
+            Ok(_) => sleep(backoff.next_pause()).await,
         }
     }
 }
@@ -170,13 +158,13 @@ fn while_alive<T>(stream: impl Stream<Item = T> + Unpin) -> impl Stream<Item = T
 /// Says the lines of the master, each once, until it has ended.
 pub async fn lines(director: Director, name: String, lines: Sender<LogEntry>) {
     let mut seen = Seen::default();
-    let mut pauses = Pauses::new();
+    let mut backoff = Backoff::new(PAUSES);
     loop {
         let is_whole = match open_lines(&director, &name).await {
             Ok(response) => match hear_lines(response, &mut seen, &lines).await {
                 Ok(heard) => {
                     if heard.any {
-                        pauses = Pauses::new();
+                        backoff.reset();
                     }
                     heard.is_whole
                 }
@@ -188,7 +176,7 @@ pub async fn lines(director: Director, name: String, lines: Sender<LogEntry>) {
         match director.task(&name).await {
             Ok(task) if is_whole && task.step > Step::Running => return,
             Err(trouble) if is_missing(&trouble) => return,
-            _ => pauses.wait().await,
+            _ => sleep(backoff.next_pause()).await,
         }
         if lines.is_closed() {
             return;

@@ -66,7 +66,8 @@ fn parts(text: &str) -> Option<(&str, &str, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Machine, NodeTraits};
+    use crate::port::NodeTraits;
+    use atq_engine::Machine;
 
     #[test]
     fn a_constraint_is_read_as_swarm_reads_it() {

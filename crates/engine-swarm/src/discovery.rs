@@ -3,6 +3,7 @@
 #[cfg(any(test, feature = "model"))]
 pub mod fake;
 
+pub use atq_engine::Probed;
 pub use atq_node_protocol::probe::Probe;
 
 use async_trait::async_trait;
@@ -24,15 +25,6 @@ pub struct DiscoveryError {
     pub endpoint: String,
     /// What happened; fits after "the sidecar at ...".
     pub reason: String,
-}
-
-/// How an address did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Probed {
-    /// The address that was asked for.
-    pub address: Ipv4Addr,
-    /// Why it is not ready, as in `connection refused`; `None` when it is.
-    pub reason: Option<String>,
 }
 
 /// What the Director asks a sidecar.
@@ -65,13 +57,11 @@ pub trait Discovery: Send + Sync + 'static {
     ) -> Result<Vec<Probed>, DiscoveryError>;
 }
 
-impl From<ProbeOutcome> for Probed {
-    fn from(outcome: ProbeOutcome) -> Self {
-        let unsaid = || "the sidecar does not say why".to_owned();
-        Self {
-            address: outcome.address,
-            reason: (!outcome.ready).then(|| outcome.reason.unwrap_or_else(unsaid)),
-        }
+fn probed(outcome: ProbeOutcome) -> Probed {
+    let unsaid = || "the sidecar does not say why".to_owned();
+    Probed {
+        address: outcome.address,
+        reason: (!outcome.ready).then(|| outcome.reason.unwrap_or_else(unsaid)),
     }
 }
 
@@ -190,7 +180,7 @@ fn complete(
 ) -> Result<Vec<Probed>, DiscoveryError> {
     let answered = outcomes.iter().map(|outcome| outcome.address);
     if answered.eq(addresses.iter().copied()) {
-        return Ok(outcomes.into_iter().map(Probed::from).collect());
+        return Ok(outcomes.into_iter().map(probed).collect());
     }
     let (seen, expected) = (outcomes.len(), addresses.len());
     Err(DiscoveryError {

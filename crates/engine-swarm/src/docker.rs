@@ -26,13 +26,13 @@ mod registry;
 use self::address::Address;
 use self::answer::{StatsAnswer, TaskAnswer};
 use self::client::{Call, Client, broken};
-use super::{
-    Container, CpuUsage, EngineError, ImageDigests, JoinTokens, LogLine, LogQuery, Manager,
-    Network, Node, Object, Service, Swarm, SwarmTask, with_tag,
-};
 use crate::plan::{Labels, NetworkPlan, ServicePlan};
+use crate::port::{
+    Container, CpuUsage, Manager, Network, Node, Object, Service, Swarm, SwarmTask, with_tag,
+};
 use crate::registry::Credentials;
 use async_trait::async_trait;
+use atq_engine::{EngineError, ImageDigests, JoinTokens, LogLine, LogQuery};
 use bollard::Docker;
 use bollard::errors::Error;
 use bollard::query_parameters::{
@@ -167,7 +167,7 @@ impl Swarm for DockerSwarm {
     async fn join_tokens(&self) -> Result<JoinTokens, EngineError> {
         let inspect = async |docker: Docker| docker.inspect_swarm().await;
         let swarm = self.read("the join tokens", inspect).await?;
-        Ok(swarm.join_tokens.unwrap_or_default().into())
+        Ok(answer::join_tokens(swarm.join_tokens.unwrap_or_default()))
     }
 
     async fn nodes(&self) -> Result<Vec<Node>, EngineError> {

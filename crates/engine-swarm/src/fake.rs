@@ -12,14 +12,17 @@ mod port;
 mod script;
 #[cfg(test)]
 mod tests;
+mod whole;
 mod world;
 
 pub use self::script::ImageScript;
+pub use self::whole::{NoBundles, engine, settings};
 
 use self::world::World;
-use super::{EngineError, TaskState};
 use crate::plan::volumes::LABEL_BUNDLE;
 use crate::plan::{Endpoint, Labels, ServicePlan};
+use crate::port::TaskState;
+use atq_engine::EngineError;
 use ipnet::Ipv4Net;
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,424 +1,50 @@
-//! The port to Docker Swarm, in our words. [`docker`] is the real one, [`fake`] a model of a Swarm
-//! for tests; one suite of tests runs on both.
-//!
-//! Every call is idempotent from the caller's view: "is gone already" and "is there already" are
-//! answers ([`EngineError::NotFound`], [`EngineError::Conflict`]), not surprises.
+//! Docker Swarm as an engine: [`SwarmEngine`]. Behind it is the port to Docker, [`Swarm`]: [`docker`] is the real one,
+//! [`fake`] a model of a Swarm for tests; one suite of tests runs on both.
 
+pub mod admission;
+mod advice;
+mod bundle_volumes;
+mod check;
 mod constraint;
+mod core;
+mod delivery;
 pub mod discovery;
 pub mod docker;
+mod engine;
+mod errand;
 #[cfg(any(test, feature = "model"))]
 pub mod fake;
+mod image_reason;
+pub mod inbound;
+mod kill;
+mod ledger;
+mod load;
+mod lookout;
+pub mod members;
+mod network;
+mod node_url;
+mod owned;
 pub mod plan;
+mod port;
 mod problem;
+pub mod reach;
 pub mod registry;
+mod removal;
+mod results;
+mod services;
 mod shared_lists;
+mod sidecar;
+mod start;
+mod subnets;
 
-pub use atq_engine::{EngineError, ImageDigests, LogLine, LogQuery, LogStream, Machine};
+pub use crate::core::{Bounds, SwarmSettings};
+pub use atq_engine::{
+    EngineError, ImageDigests, JoinTokens, LogLine, LogQuery, LogStream, Machine,
+};
+pub use engine::{Ports, SwarmEngine};
 
+pub use port::{
+    Container, CpuUsage, Kind, Manager, Network, Node, NodeTraits, Object, Service, Swarm,
+    SwarmTask, TaskState, role_of,
+};
 pub use shared_lists::SharedLists;
-
-use crate::plan::{Labels, NetworkPlan, ServicePlan};
-use async_trait::async_trait;
-use atq_engine::Role;
-use atq_task::timestamp::Timestamp;
-use futures_util::stream::BoxStream;
-use ipnet::Ipv4Net;
-use std::net::Ipv4Addr;
-use tokio_util::bytes::Bytes;
-
-/// The manager that the Director talks to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Manager {
-    /// Its node id.
-    pub node_id: String,
-    /// Its address in the Swarm, as other nodes see it.
-    pub node_address: String,
-    /// Version of the Docker Engine.
-    pub engine_version: String,
-}
-
-/// Tokens with which machines join the Swarm.
-#[derive(Clone, PartialEq, Eq)]
-pub struct JoinTokens {
-    /// For managers.
-    pub manager: String,
-    /// For workers.
-    pub worker: String,
-}
-
-/// A node of the Swarm.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
-    /// Node id.
-    pub id: String,
-    /// What it is made of.
-    pub machine: Machine,
-    /// Host name.
-    pub hostname: String,
-    /// Address in the Swarm.
-    pub address: String,
-    /// Whether it answers its managers.
-    pub ready: bool,
-    /// Whether it takes new containers (availability `active`, neither paused nor drained).
-    pub active: bool,
-    /// What placement constraints may ask about it besides id and host name.
-    pub traits: NodeTraits,
-}
-
-/// What placement constraints may ask about a node besides its id, its host name and its [`Machine`].
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NodeTraits {
-    /// Whether it is a manager of the Swarm.
-    pub manager: bool,
-    /// Labels that the Swarm's manager gave it.
-    pub labels: Labels,
-    /// Labels of its Engine.
-    pub engine_labels: Labels,
-}
-
-/// A network of any kind.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Network {
-    /// Network id.
-    pub id: String,
-    /// Name.
-    pub name: String,
-    /// Whether it is an overlay network of the Swarm that services can join.
-    pub overlay: bool,
-    /// Its IPv4 subnets.
-    pub subnets: Vec<Ipv4Net>,
-    /// Its labels.
-    pub labels: Labels,
-}
-
-/// A service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Service {
-    /// Service id.
-    pub id: String,
-    /// Name.
-    pub name: String,
-    /// Its labels.
-    pub labels: Labels,
-}
-
-/// A container on the node that the Director talks to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Container {
-    /// Container id.
-    pub id: String,
-    /// Its labels.
-    pub labels: Labels,
-}
-
-/// Kinds of objects that a run creates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// A service.
-    Service,
-    /// A container on the node that the Director talks to.
-    Container,
-    /// A network.
-    Network,
-    /// A volume on the node that the Director talks to.
-    Volume,
-}
-
-impl Kind {
-    /// Docker's word for the kind, also in its commands.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Service => "service",
-            Self::Container => "container",
-            Self::Network => "network",
-            Self::Volume => "volume",
-        }
-    }
-}
-
-/// An object of any kind.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Object {
-    /// What it is.
-    pub kind: Kind,
-    /// Its name; of a container the beginning of its id.
-    pub name: String,
-    /// Its labels.
-    pub labels: Labels,
-}
-
-impl From<Service> for Object {
-    fn from(service: Service) -> Self {
-        Self {
-            kind: Kind::Service,
-            name: service.name,
-            labels: service.labels,
-        }
-    }
-}
-
-impl From<Container> for Object {
-    fn from(container: Container) -> Self {
-        Self {
-            kind: Kind::Container,
-            name: container.id.chars().take(12).collect(),
-            labels: container.labels,
-        }
-    }
-}
-
-impl From<Network> for Object {
-    fn from(network: Network) -> Self {
-        Self {
-            kind: Kind::Network,
-            name: network.name,
-            labels: network.labels,
-        }
-    }
-}
-
-/// States of a Swarm task, in the order in which Swarm goes through them; states only grow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum TaskState {
-    /// Waits for addresses.
-    New,
-    /// Waits for a node.
-    Pending,
-    /// Has a node.
-    Assigned,
-    /// The node knows of it.
-    Accepted,
-    /// The node gets image, networks and mounts ready.
-    Preparing,
-    /// Can be started.
-    Ready,
-    /// Is being started.
-    Starting,
-    /// Its process runs.
-    Running,
-    /// Ended with exit code 0.
-    Complete,
-    /// Was told to end and did.
-    Shutdown,
-    /// Ended with another exit code, or could not be started.
-    Failed,
-    /// The node refused it before it was started.
-    Rejected,
-    /// Is being removed.
-    Remove,
-    /// Its node has been away for a day.
-    Orphaned,
-}
-
-impl TaskState {
-    /// Whether it will never run (again).
-    pub fn is_terminal(self) -> bool {
-        self >= Self::Complete
-    }
-
-    /// Docker's word for the state.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::New => "new",
-            Self::Pending => "pending",
-            Self::Assigned => "assigned",
-            Self::Accepted => "accepted",
-            Self::Preparing => "preparing",
-            Self::Ready => "ready",
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::Complete => "complete",
-            Self::Shutdown => "shutdown",
-            Self::Failed => "failed",
-            Self::Rejected => "rejected",
-            Self::Remove => "remove",
-            Self::Orphaned => "orphaned",
-        }
-    }
-}
-
-/// A Swarm task: one container of a service, as Swarm sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SwarmTask {
-    /// Swarm task id.
-    pub id: String,
-    /// The service it belongs to.
-    pub service_id: String,
-    /// Those of its labels that begin with [`plan::LABEL_PREFIX`].
-    pub labels: Labels,
-    /// Number of the replica, from 1; 0 for services without one.
-    pub slot: u32,
-    /// The node it was given to.
-    pub node_id: Option<String>,
-    /// What was observed.
-    pub state: TaskState,
-    /// Where Swarm steers it: [`TaskState::Running`] while it is meant to run.
-    pub desired: TaskState,
-    /// When it came into this state, by the clock of its node (of the manager before it has one).
-    pub since: Option<Timestamp>,
-    /// Docker's own reason when something is wrong.
-    pub error: Option<String>,
-    /// Exit code; only once the state is terminal and the container was started.
-    pub exit_code: Option<i64>,
-    /// Its container on its node.
-    pub container_id: Option<String>,
-    /// Addresses by network id.
-    pub addresses: Vec<(String, Ipv4Addr)>,
-    /// Published TCP ports: (port in the container, port on the node), without doubles. One port in the
-    /// container may have two on the node, one for IPv4 and one for IPv6, and Docker does not say which
-    /// is which.
-    pub ports: Vec<(u16, u16)>,
-}
-
-impl SwarmTask {
-    /// Running and meant to run. A task whose node is lost stays `running` for ever, and only what
-    /// it is meant to be changes (ARCHITECTURE.md, How Docker Swarm behaves).
-    pub fn is_alive(&self) -> bool {
-        self.state == TaskState::Running && self.desired == TaskState::Running
-    }
-
-    /// Its address in the network `network_id`.
-    pub fn address_in(&self, network_id: &str) -> Option<Ipv4Addr> {
-        self.addresses
-            .iter()
-            .find(|(id, _)| id == network_id)
-            .map(|(_, address)| *address)
-    }
-}
-
-/// How much processor time a container has had, at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CpuUsage {
-    /// Nanoseconds of all processors together that the container used since its start.
-    pub used: u64,
-    /// Nanoseconds of all processors of its node together, idle ones included, since the node's start.
-    pub elapsed: u64,
-    /// Processors of its node.
-    pub processors: u32,
-}
-
-/// What the Director needs of Docker Swarm.
-#[async_trait]
-pub trait Swarm: Send + Sync + 'static {
-    /// Whether Docker answers and is a manager of a Swarm.
-    async fn manager(&self) -> Result<Manager, EngineError>;
-
-    /// The tokens with which machines join.
-    async fn join_tokens(&self) -> Result<JoinTokens, EngineError>;
-
-    /// All nodes.
-    async fn nodes(&self) -> Result<Vec<Node>, EngineError>;
-
-    /// All networks, whoever made them.
-    async fn networks(&self) -> Result<Vec<Network>, EngineError>;
-
-    /// Creates an attachable overlay network; gives its id.
-    async fn create_network(&self, plan: &NetworkPlan) -> Result<String, EngineError>;
-
-    /// Removes a network. [`EngineError::InUse`] while something is attached to it.
-    async fn remove_network(&self, id: &str) -> Result<(), EngineError>;
-
-    /// The services that carry all of `labels`.
-    async fn services(&self, labels: &Labels) -> Result<Vec<Service>, EngineError>;
-
-    /// Creates a service; gives its id.
-    async fn create_service(&self, plan: &ServicePlan) -> Result<String, EngineError>;
-
-    /// Tells the containers of a service to end: SIGTERM, and SIGKILL after the grace period of its
-    /// plan. The service and its Swarm tasks stay, so that logs and exit codes can still be read. To
-    /// do so twice changes nothing.
-    async fn end_service(&self, id: &str) -> Result<(), EngineError>;
-
-    /// Removes a service by id or name. Its containers end later.
-    async fn remove_service(&self, id: &str) -> Result<(), EngineError>;
-
-    /// The Swarm tasks of all services that carry, or carried, all of `labels`.
-    async fn tasks(&self, labels: &Labels) -> Result<Vec<SwarmTask>, EngineError>;
-
-    /// The containers on the manager's node, also those that have ended, that carry all of `labels`.
-    async fn containers(&self, labels: &Labels) -> Result<Vec<Container>, EngineError>;
-
-    /// Ends the processes of a container on the manager's node at once, by SIGKILL. One that does not run stays as
-    /// it is.
-    async fn kill_container(&self, id: &str) -> Result<(), EngineError>;
-
-    /// The names of the volumes on the manager's node that carry all of `labels`.
-    async fn volumes(&self, labels: &Labels) -> Result<Vec<String>, EngineError>;
-
-    /// All objects that have the label `key`, whatever its value: services and networks, and containers
-    /// and volumes on the manager's node.
-    async fn labelled(&self, key: &str) -> Result<Vec<Object>, EngineError>;
-
-    /// Removes a volume on the manager's node.
-    async fn remove_volume(&self, name: &str) -> Result<(), EngineError>;
-
-    /// The log of one Swarm task up to now, oldest line first; ends when it has been read, unless it is
-    /// to be followed. Works for every node, and until the service is removed. `tty` as in the
-    /// service's plan. Dropping the stream ends the reading at Docker.
-    async fn task_logs(
-        &self,
-        task_id: &str,
-        tty: bool,
-        query: LogQuery,
-    ) -> Result<BoxStream<'static, Result<LogLine, EngineError>>, EngineError>;
-
-    /// The file or directory `path` of a container on the manager's node as a tar, also when the
-    /// container has ended and when `path` is in a volume of its own.
-    /// [`EngineError::NotFound`] when there is no such container on that node, or no such path in it.
-    async fn archive(
-        &self,
-        container_id: &str,
-        path: &str,
-    ) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError>;
-
-    /// What a container on the manager's node has used so far; zeroes once it has ended.
-    async fn stats(&self, container_id: &str) -> Result<CpuUsage, EngineError>;
-
-    /// Pulls an image to the manager's node unless it is there.
-    async fn pull_image(&self, image: &str) -> Result<(), EngineError>;
-
-    /// What identifies an image on the manager's node; `None` when it is not there.
-    async fn image_digests(&self, image: &str) -> Result<Option<ImageDigests>, EngineError>;
-
-    /// Why a node may not have got an image, once it has said that there is no such image: Docker's
-    /// own text about the registry, and which credentials were sent, never a password. None when
-    /// Docker itself does not answer.
-    /// Takes 5 s at most, and as long again when credentials come from a helper program that hangs.
-    async fn image_problem(&self, image: &str) -> Option<String>;
-}
-
-/// The role that the labels of an object name.
-pub fn role_of(labels: &Labels) -> Option<Role> {
-    let roles = [
-        Role::Network,
-        Role::Discovery,
-        Role::Worker,
-        Role::Readiness,
-        Role::Wait,
-        Role::Master,
-        Role::Delivery,
-        Role::Collector,
-        Role::Watcher,
-        Role::Killer,
-    ];
-    let name = labels.get(crate::plan::LABEL_ROLE)?;
-    roles.into_iter().find(|role| role.as_str() == name)
-}
-
-/// Those of `labels` that a Director has given.
-fn of_a_director(labels: impl IntoIterator<Item = (String, String)>) -> Labels {
-    let labels = labels.into_iter();
-    labels
-        .filter(|(key, _)| key.starts_with(plan::LABEL_PREFIX))
-        .collect()
-}
-
-/// The reference with the tag that Docker assumes. Without tag and digest a pull would mean all tags.
-fn with_tag(image: &str) -> String {
-    let name = image.rsplit('/').next().unwrap_or(image);
-    match name.contains([':', '@']) {
-        true => image.to_owned(),
-        false => format!("{image}:latest"),
-    }
-}

@@ -5,12 +5,10 @@
 //! is a task of its own, because whoever asks may be suspended for long, as a client that reads a log slowly is.
 
 use crate::plan::{LABEL_DIRECTOR, Labels, NetworkPlan, ServicePlan};
-use crate::{
-    Container, CpuUsage, EngineError, ImageDigests, JoinTokens, LogQuery, Manager, Network, Node,
-    Object, Service, Swarm, SwarmTask,
-};
+use crate::port::{Container, CpuUsage, Manager, Network, Node, Object, Service, Swarm, SwarmTask};
 use async_trait::async_trait;
 use atq_engine::LogLines;
+use atq_engine::{EngineError, ImageDigests, JoinTokens, LogQuery};
 use futures_util::stream::BoxStream;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

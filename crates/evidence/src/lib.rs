@@ -23,7 +23,7 @@ mod seen;
 pub use log_file::{LastLines, LogLines};
 pub use observed::{Observed, SeenBundle, SeenContainer, SeenImage, SeenNode, SeenSettings};
 
-use atq_engine::Role;
+pub use atq_engine::Source;
 use atq_engine::{EngineError, LogLine, LogStream};
 use atq_files::{Mode, write_atomic};
 use atq_task::spec::TaskName;
@@ -41,36 +41,6 @@ use tokio::time::Instant;
 pub const HEAD_BYTES: usize = 64 << 20;
 /// How much is kept of the end of a log.
 pub const TAIL_BYTES: usize = 4 << 20;
-
-/// The container that a log is from.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
-pub struct Source {
-    /// The service's role.
-    pub role: Role,
-    /// Number of the replica; of the try for the wait command.
-    pub replica: u32,
-}
-
-impl std::fmt::Display for Source {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}", self.role, self.replica)
-    }
-}
-
-impl Source {
-    /// Reads what `Display` writes: `worker.3`.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (role, replica) = text.split_once('.')?;
-        let roles = [Role::Master, Role::Worker, Role::Readiness, Role::Wait];
-        let role = roles.into_iter().find(|known| known.as_str() == role)?;
-        let replica = replica.parse().ok()?;
-        let source = Self { role, replica };
-        // One name for each: not `+3`, not `03`.
-        (source.to_string() == text).then_some(source)
-    }
-}
 
 /// The evidence of all runs.
 #[derive(Debug, Clone)]

@@ -2,10 +2,13 @@
 //! A generator that has no processor time to spare measures itself, and not what it tests.
 
 use super::{Evidence, Source};
+use atq_engine::Gauge;
+use atq_files::if_there;
 use atq_task::spec::TaskName;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::{Mutex, PoisonError};
 use tokio::fs;
 
 /// From so many percent on a sample counts as busy.
@@ -171,11 +174,8 @@ impl Evidence {
     /// # Errors
     /// When it cannot be read.
     pub async fn load(&self, task: &TaskName, run: &str) -> io::Result<Option<Load>> {
-        match fs::read(self.run_dir(task, run).join("load.json")).await {
-            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let text = if_there(fs::read(self.run_dir(task, run).join("load.json")).await)?;
+        Ok(text.map(|text| serde_json::from_slice(&text)).transpose()?)
     }
 }
 
@@ -229,5 +229,26 @@ mod tests {
         evidence.keep_load(&task, "a1b2c3", &load).await.unwrap();
         let read = evidence.load(&task, "a1b2c3").await.unwrap();
         assert_eq!(read, Some(load));
+    }
+}
+
+/// The same for many who measure at once.
+#[derive(Debug, Default)]
+pub struct SharedBook(Mutex<LoadBook>);
+
+impl SharedBook {
+    /// Works with the samples.
+    pub fn with<T>(&self, work: impl FnOnce(&mut LoadBook) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Gauge for SharedBook {
+    fn container(&self, source: Source, node: &str, used: f64, processors: f64, seconds: f64) {
+        self.with(|book| book.container(source, node, used, processors, seconds));
+    }
+
+    fn node(&self, node: &str, percent: f64, seconds: f64) {
+        self.with(|book| book.node(node, percent, seconds));
     }
 }

@@ -10,6 +10,7 @@ mod figures;
 
 use super::Evidence;
 use atq_engine::Role;
+use atq_files::if_there;
 use atq_report::{Report, Tally};
 use atq_task::judge::Measured;
 use atq_task::spec::{TaskName, TaskSpec};
@@ -97,11 +98,8 @@ impl Evidence {
     /// When it cannot be read; one that is not there is `None`.
     pub async fn report(&self, task: &TaskName, run: &str) -> io::Result<Option<Report>> {
         let path = self.run_dir(task, run).join("report.json");
-        match tokio::fs::read(path).await {
-            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let text = if_there(tokio::fs::read(path).await)?;
+        Ok(text.map(|text| serde_json::from_slice(&text)).transpose()?)
     }
 }
 

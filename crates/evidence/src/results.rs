@@ -14,7 +14,8 @@ mod unpack;
 mod zipped;
 
 use super::{Evidence, Source};
-use atq_files::{Mode, flush_tree, write_atomic};
+pub use atq_engine::Stop;
+use atq_files::{Mode, flush_tree, if_there, write_atomic};
 use atq_task::spec::TaskName;
 use futures_util::Stream;
 use serde::{Deserialize, Serialize};
@@ -79,26 +80,6 @@ fn take(left: &AtomicU64, amount: u64) -> Result<(), ()> {
         .map_err(drop)
 }
 
-/// Why not everything of a container is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stop {
-    /// The limits of the run were reached.
-    TooLarge(String),
-    /// The Director's disk does not take it.
-    Disk(String),
-    /// It did not arrive to its end.
-    Broken(String),
-}
-
-impl Stop {
-    /// The reason in words.
-    pub fn text(&self) -> &str {
-        match self {
-            Self::TooLarge(text) | Self::Disk(text) | Self::Broken(text) => text,
-        }
-    }
-}
-
 /// What is kept of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -144,9 +125,9 @@ impl Evidence {
     /// # Errors
     /// When the directory cannot be read; one that is not there is empty.
     pub async fn results(&self, task: &TaskName, run: &str) -> io::Result<Vec<KeptResults>> {
-        let mut entries = match fs::read_dir(self.places(task, run).kept).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other?,
+        let kept = fs::read_dir(self.places(task, run).kept).await;
+        let Some(mut entries) = if_there(kept)? else {
+            return Ok(Vec::new());
         };
         let mut all: Vec<KeptResults> = Vec::new();
         while let Some(entry) = entries.next_entry().await? {
@@ -228,21 +209,14 @@ fn put(places: &Places, new: KeptResults, from: &Path) -> io::Result<KeptResults
         flush_tree(from, new.files)?;
     }
     // Without its note, what is there counts for nothing should this be the Director's last moment.
-    gone(std::fs::remove_file(&note))?;
-    gone(std::fs::remove_dir_all(&to))?;
+    if_there(std::fs::remove_file(&note))?;
+    if_there(std::fs::remove_dir_all(&to))?;
     if new.files > 0 {
         std::fs::create_dir_all(&places.results)?;
         std::fs::rename(from, &to)?;
     }
     write_atomic(&note, &serde_json::to_vec(&new)?, Mode::Private)?;
     Ok(new)
-}
-
-fn gone(removed: io::Result<()>) -> io::Result<()> {
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }
 
 #[cfg(test)]

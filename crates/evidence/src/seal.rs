@@ -4,7 +4,6 @@
 use super::Evidence;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
-use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
@@ -21,12 +20,7 @@ impl Evidence {
         let key = key(self.root.parent().unwrap_or(&self.root))?;
         let mut mac = Hmac::<Sha256>::new_from_slice(&key).map_err(io::Error::other)?;
         mac.update(secret.as_bytes());
-        let mut text = "hmac-sha256:".to_owned();
-        for byte in mac.finalize().into_bytes() {
-            // Writing to a text does not fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        Ok(text)
+        Ok(format!("hmac-sha256:{:x}", mac.finalize().into_bytes()))
     }
 }
 

@@ -2,6 +2,7 @@
 //! What is kept of logs.
 
 use super::*;
+use atq_engine::Role;
 use futures_util::{FutureExt, StreamExt, stream};
 
 const CAPS: Caps = Caps {

@@ -172,8 +172,8 @@ impl Split {
     /// Distinguishes one split from another, in 8 hexadecimal digits. Names of volumes hold it, so it never changes.
     pub fn key(&self) -> String {
         let json = serde_json::to_vec(self).unwrap_or_default();
-        let hash = Sha256::digest(json);
-        hash[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+        let hash = format!("{:x}", Sha256::digest(json));
+        format!("{hash:.8}")
     }
 }
 

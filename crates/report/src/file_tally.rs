@@ -73,6 +73,15 @@ impl FileTally {
         self.fingerprint = other.fingerprint;
     }
 
+    /// Takes a tool's own summary; one without samples is none.
+    pub(crate) fn summarise(&mut self, summary: Summary) {
+        self.found.samples = summary.total.samples;
+        if summary.total.samples > 0 {
+            let worker = self.worker.clone();
+            self.summary = Some(Summary { worker, ..summary });
+        }
+    }
+
     /// Adds a note, once.
     pub(crate) fn note(&mut self, text: impl Into<String>) {
         let text = text.into();

@@ -246,7 +246,7 @@ impl Watch {
         second.longest = second.longest.max(sample.elapsed);
         self.whole &= sample.elapsed.is_multiple_of(1000);
         if self.percentiles {
-            self.counts += usize::from(second.count(bucket(sample.elapsed, self.bits)));
+            self.counts += usize::from(second.count(bucket(sample.elapsed, self.bits), 1));
         }
     }
 
@@ -388,13 +388,7 @@ impl Second {
         self.elapsed = self.elapsed.saturating_add(other.elapsed);
         self.longest = self.longest.max(other.longest);
         for (bucket, count) in &other.times {
-            match self
-                .times
-                .binary_search_by_key(bucket, |(number, _)| *number)
-            {
-                Ok(at) => self.times[at].1 = self.times[at].1.saturating_add(*count),
-                Err(at) => self.times.insert(at, (*bucket, *count)),
-            }
+            self.count(*bucket, *count);
         }
     }
 
@@ -415,22 +409,15 @@ impl Second {
     }
 
     /// Gives whether the bucket is a new one.
-    fn count(&mut self, bucket: u16) -> bool {
-        match self
+    fn count(&mut self, bucket: u16, count: u32) -> bool {
+        let found = self
             .times
-            .binary_search_by_key(&bucket, |(number, _)| *number)
-        {
-            Ok(at) => {
-                if let Some((_, count)) = self.times.get_mut(at) {
-                    *count = count.saturating_add(1);
-                }
-                false
-            }
-            Err(at) => {
-                self.times.insert(at, (bucket, 1));
-                true
-            }
+            .binary_search_by_key(&bucket, |(number, _)| *number);
+        match found {
+            Ok(at) => self.times[at].1 = self.times[at].1.saturating_add(count),
+            Err(at) => self.times.insert(at, (bucket, count)),
         }
+        found.is_err()
     }
 }
 

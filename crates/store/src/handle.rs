@@ -7,8 +7,10 @@
 use super::error::{in_words, is_locked};
 use super::panics::caught;
 use super::{StoreError, config, room};
+use atq_patience::blocking::poll_until;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::ops::ControlFlow::{Break, Continue};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -180,12 +182,9 @@ impl Handle {
 
 fn reopened(dir: &Path) -> Result<Open, String> {
     let deadline = Instant::now() + CLOSING;
-    loop {
-        match Open::new(dir) {
-            Err(reason) if is_locked(&reason) && Instant::now() < deadline => {
-                thread::sleep(LOCK_POLL);
-            }
-            other => return other,
-        }
-    }
+    let opened = poll_until(deadline, LOCK_POLL, || match Open::new(dir) {
+        Err(reason) if is_locked(&reason) => Continue(reason),
+        other => Break(other),
+    });
+    opened.flatten()
 }

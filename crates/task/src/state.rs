@@ -10,10 +10,13 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 /// The steps of a run, in the order in which they are taken; some are skipped, none is taken twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum Step {
     /// Waits for its turn.
+    #[default]
     Queued,
     /// Brings the bundles to the nodes.
     Delivery,
@@ -153,7 +156,7 @@ pub struct LostWorker {
 }
 
 /// What is known about a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// Number of the last event.
     pub seq: u64,
@@ -260,43 +263,18 @@ impl State {
     ) -> Self {
         Self {
             seq,
-            step: Step::Queued,
-            step_done: false,
             step_started_at: at,
-            timings: BTreeMap::new(),
             run,
             token,
             terms,
-            carried: false,
-            delivered: Vec::new(),
-            subnet: None,
-            subnets_tried: 0,
-            network: None,
-            discovery: None,
-            worker: None,
-            addresses: Vec::new(),
-            start_skew: None,
-            wait_attempts: 0,
-            wait_seen: String::new(),
-            delay_until: None,
-            master: None,
-            lost: Vec::new(),
-            workers: Vec::new(),
-            forced: false,
-            heard_out: false,
-            unlooked: false,
-            judgement: None,
-            milli_requests_per_second: None,
-            outcome: None,
-            failure: None,
-            last_lines: Vec::new(),
-            exit_code: None,
-            leftovers: Vec::new(),
-            cleanups: 0,
             created_at: at,
-            started_at: None,
-            finished_at: None,
+            ..Self::default()
         }
+    }
+
+    /// Whether the engine may have anything of the run: its first calls come after these records.
+    pub fn may_have_objects(&self) -> bool {
+        self.subnets_tried > 0 || self.carried
     }
 
     /// Whether nothing will happen any more.

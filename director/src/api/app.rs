@@ -1,17 +1,20 @@
 //! What the handlers work with.
 
 use super::slots::Slots;
-use crate::bundle::BundleStore;
 use crate::config::Config;
-use crate::orchestrator::Orchestrator;
+use atq_bundle_store::BundleStore;
+use atq_engine_swarm::inbound::Inbound;
+use atq_run::Orchestrator;
 use std::sync::Arc;
 use tokio::sync::watch;
 
 /// What the handlers work with. Cheap to clone.
 #[derive(Clone)]
 pub struct App {
-    /// The tasks; also the way to bundles and Docker.
+    /// The tasks; also the way to bundles and the engine.
     pub orchestrator: Orchestrator,
+    /// The door for carriers.
+    pub inbound: Inbound,
     /// The configuration.
     pub config: Arc<Config>,
     /// Whether the tasks of an earlier life are taken up again.

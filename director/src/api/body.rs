@@ -188,7 +188,7 @@ pub fn check_json(headers: &HeaderMap) -> Result<(), RequestError> {
     match is_json {
         true => Ok(()),
         false => Err(RequestError::NotJsonType {
-            seen: crate::task::spec::shorten(&seen),
+            seen: atq_task::spec::shorten(&seen),
         }),
     }
 }

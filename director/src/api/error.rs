@@ -1,18 +1,18 @@
 //! From what went wrong to what is answered. The only place that knows the status codes of errors:
 //! one exhaustive match for each kind of error, so that a new one cannot be forgotten.
 
-use crate::bundle::BundleError;
-use crate::orchestrator::bundles::RemoveError;
-use crate::orchestrator::logs::LogError;
-use crate::orchestrator::receive::Refused;
-use crate::orchestrator::submit::SubmitError;
-use crate::orchestrator::wishes::WishError;
-use crate::store::StoreError;
-use crate::swarm::EngineError;
-use crate::task::spec::{Fault, shorten};
 use atq_api_spec::MEDIA_PROBLEM;
 use atq_api_spec::error::Problem;
 use atq_api_spec::task::{FieldError, TaskRefused, TaskStatus};
+use atq_bundle_store::BundleError;
+use atq_engine::EngineError;
+use atq_engine_swarm::inbound::Refused;
+use atq_run::bundles::RemoveError;
+use atq_run::logs::LogError;
+use atq_run::submit::SubmitError;
+use atq_run::wishes::WishError;
+use atq_store::StoreError;
+use atq_task::spec::{Fault, shorten};
 use axum::Json;
 use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -244,7 +244,7 @@ impl ApiError {
             Self::Remove(error) => of_remove(error),
             Self::Bundle(error) => of_bundle(error),
             Self::Swarm(error) => of_swarm(error),
-            Self::Logs(LogError::Docker(error)) => of_swarm(error),
+            Self::Logs(LogError::Engine(error)) => of_swarm(error),
             Self::Logs(LogError::Evidence(_)) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "evidence_failed")
             }
@@ -321,7 +321,7 @@ fn of_submit(error: &SubmitError) -> Verdict {
         SubmitError::Faulty { .. } => (StatusCode::EXPECTATION_FAILED, "definition_faulty"),
         SubmitError::Different { .. } => (StatusCode::CONFLICT, "task_differs"),
         SubmitError::Ended { .. } => (StatusCode::CONFLICT, "task_ended"),
-        SubmitError::Docker(error) => of_swarm(error),
+        SubmitError::Engine(error) => of_swarm(error),
         SubmitError::Store(error) => of_store(error),
         SubmitError::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
     }

@@ -1,7 +1,7 @@
 //! Forms, as far as one is needed: a file that streams through, and little else.
 
 use super::error::RequestError;
-use crate::task::spec::shorten;
+use atq_task::spec::shorten;
 use axum::body::{Body, BodyDataStream, Bytes};
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request};

@@ -1,6 +1,6 @@
 //! JSON as people mean it: a field that stands twice is a mistake, not a later wish.
 
-use crate::task::spec::shorten;
+use atq_task::spec::shorten;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::fmt;

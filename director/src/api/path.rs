@@ -1,8 +1,8 @@
 //! Names in paths. What cannot be a name names nothing: that is a 404, not a fault of the request.
 
 use super::error::RequestError;
-use crate::bundle::BundleId;
-use crate::task::spec::{TaskName, shorten};
+use atq_bundle_store::BundleId;
+use atq_task::spec::{TaskName, shorten};
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 

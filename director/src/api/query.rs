@@ -2,7 +2,7 @@
 //! means something.
 
 use super::error::RequestError;
-use crate::task::spec::{nearest, shorten};
+use atq_task::spec::{nearest, shorten};
 use axum::http::Uri;
 use std::ops::RangeInclusive;
 use std::time::Duration;

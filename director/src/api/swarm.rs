@@ -25,7 +25,7 @@ use axum::extract::State;
     )
 )]
 pub async fn status(State(app): State<App>) -> Result<Json<SwarmDetails>, ApiError> {
-    let tokens = app.orchestrator.shared().swarm.join_tokens().await?;
+    let tokens = app.orchestrator.shared().engine.join_tokens().await?;
     if !may_show_tokens(&app) {
         return Err(RequestError::TokensHidden {
             bind: app.config.bind,

@@ -6,16 +6,16 @@ use super::error::{ApiError, RequestError, task_status};
 use super::path::TaskId;
 use super::query::{Query, unexpected};
 use super::{body, json, terms, view};
-use crate::orchestrator::submit::{Known, SubmitError, Submitted};
-use crate::orchestrator::{Listed, View};
-use crate::task::spec::TaskName;
-use crate::task::state;
-use crate::task::terms::Terms;
-use crate::task::timestamp::Timestamp;
 use atq_api_spec::error::Problem;
 use atq_api_spec::task::{
     Lease, Task, TaskAccepted, TaskList, TaskPayload, TaskRefused, TaskStatus,
 };
+use atq_run::submit::{Known, SubmitError, Submitted};
+use atq_run::{Listed, View};
+use atq_task::spec::TaskName;
+use atq_task::state;
+use atq_task::terms::Terms;
+use atq_task::timestamp::Timestamp;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};

@@ -3,9 +3,9 @@
 
 use super::error::RequestError;
 use super::query::Query;
-use crate::orchestrator::wishes::Ending;
-use crate::task::spec::shorten;
-use crate::task::terms::{Key, Terms};
+use atq_run::wishes::Ending;
+use atq_task::spec::shorten;
+use atq_task::terms::{Key, Terms};
 use axum::http::{HeaderMap, Uri};
 use std::ops::RangeInclusive;
 use std::time::Duration;

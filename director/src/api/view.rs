@@ -5,19 +5,19 @@ mod manifest;
 
 pub use manifest::manifest;
 
-use crate::bundle::BundleContent;
-use crate::evidence::Source;
-use crate::orchestrator::{View, limits};
-use crate::swarm::{LogLine, LogStream};
-use crate::task::event::{self, Event, Record, WorkerSeen};
-use crate::task::spec::TaskName;
-use crate::task::state::{self, Outcome, State};
-use crate::task::terms::{Key, Terms};
-use crate::task::timestamp::Timestamp;
 use atq_api_spec::bundle::{BundleDetails, BundleFile};
 use atq_api_spec::task::{
     Failure, Lease, LogEntry, StartedBy, Step, Task, TaskEvent, TaskStatus, WorkerState,
 };
+use atq_bundle_store::BundleContent;
+use atq_engine::{LogLine, LogStream};
+use atq_evidence::Source;
+use atq_run::{View, limits};
+use atq_task::event::{self, Event, Record, WorkerSeen};
+use atq_task::spec::TaskName;
+use atq_task::state::{self, Outcome, State};
+use atq_task::terms::{Key, Terms};
+use atq_task::timestamp::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;

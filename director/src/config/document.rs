@@ -197,21 +197,28 @@ impl<'a> Section<'a> {
             }
             None => Vec::new(),
         };
+        let env = self.env;
+        self.below(key, entries, env)
+    }
+
+    fn below(
+        &mut self,
+        name: &str,
+        entries: Vec<(String, Located)>,
+        env: Option<Environment<'a>>,
+    ) -> Section<'_> {
         Section {
-            prefix: format!("{}{key}.", self.prefix),
+            prefix: format!("{}{name}.", self.prefix),
             entries,
             known: Vec::new(),
-            env: self.env,
+            env,
             faults: self.faults,
         }
     }
 
     /// The mappings in the list under a key, none if it is absent. The environment has no say in lists.
     pub(super) fn list(&mut self, key: &'static str) -> Option<Vec<Located>> {
-        let env = self.env.take();
-        let taken = self.take(key);
-        self.env = env;
-        match taken? {
+        match self.take_from_file(key)? {
             (_, Value::List(items)) => Some(items),
             (place, other) => {
                 self.fault(key, place, expected("a list", &other));
@@ -223,10 +230,7 @@ impl<'a> Section<'a> {
     /// The entries of a mapping whose keys are the user's own, none if it is absent. The environment
     /// has no say in them, and a fault, which says `what` is expected, does not show the value.
     pub(super) fn entries(&mut self, key: &'static str, what: &str) -> Vec<(String, Located)> {
-        let env = self.env.take();
-        let taken = self.take(key);
-        self.env = env;
-        match taken {
+        match self.take_from_file(key) {
             Some((_, Value::Map(entries))) => entries,
             Some((place, _)) => {
                 self.fault(key, place, format!("must be {what}"));
@@ -259,13 +263,7 @@ impl<'a> Section<'a> {
         let Value::Map(entries) = item.value else {
             return None;
         };
-        Some(Section {
-            prefix: format!("{}{name}.", self.prefix),
-            entries,
-            known: Vec::new(),
-            env: None,
-            faults: self.faults,
-        })
+        Some(self.below(name, entries, None))
     }
 
     pub(super) fn optional<T>(
@@ -323,6 +321,13 @@ impl<'a> Section<'a> {
             let shown: String = key.chars().take(60).flat_map(char::escape_debug).collect();
             self.fault(&shown, Place::Line(located.line), message);
         }
+    }
+
+    fn take_from_file(&mut self, key: &'static str) -> Option<(Place, Value)> {
+        let env = self.env.take();
+        let taken = self.take(key);
+        self.env = env;
+        taken
     }
 
     /// The value of a key, the environment first. A key without a value counts as absent.

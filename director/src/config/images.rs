@@ -3,7 +3,7 @@
 use super::document::{Located, Section, Value, nearest};
 use super::error::Place;
 use super::fields;
-use crate::task::image::normalise;
+use atq_task::image::normalise;
 
 /// The images that may run: any, unless the configuration lists some.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use super::document::{Environment, Located, Section, Value};
 use super::error::Place;
 use super::fields;
-use crate::registry::{Login, Password, RegistryAuth, Secret};
-use crate::task::image::{HUB, is_registry};
+use atq_engine_swarm::registry::{Login, Password, RegistryAuth, Secret};
+use atq_task::image::{HUB, is_registry};
 
 const KEY: &str = "registryAuth";
 const USERNAME: &str = "username";

@@ -1,7 +1,7 @@
 //! What carriers ask for.
 
 use crate::fixture::{Answer, Director, payload, request, zip};
-use atq_director::plan::carrier_token;
+use atq_engine_swarm::plan::carrier_token;
 use axum::body::Body;
 use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use serde_json::json;

@@ -3,14 +3,14 @@
 use async_trait::async_trait;
 use atq_director::api::{App, Slots, router};
 use atq_director::config::Config;
-use atq_director::discovery::{Discovery, DiscoveryError, Probe, Probed};
-use atq_director::orchestrator::Orchestrator;
-use atq_director::reach::fake::FakeReach;
-use atq_director::swarm::Swarm;
-use atq_director::swarm::fake::FakeSwarm;
-use atq_director::task::spec::TaskName;
-use atq_director::task::state::State;
 use atq_director::{Ports, assemble};
+use atq_engine_swarm::Swarm;
+use atq_engine_swarm::discovery::{Discovery, DiscoveryError, Probe, Probed};
+use atq_engine_swarm::fake::FakeSwarm;
+use atq_engine_swarm::reach::fake::FakeReach;
+use atq_run::Orchestrator;
+use atq_task::spec::TaskName;
+use atq_task::state::State;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode, header};
@@ -100,12 +100,14 @@ impl Director {
             swarm: Arc::new(swarm.clone()),
             discovery: Arc::new(Names(swarm.clone())),
         };
-        let orchestrator = assemble(&config, ports, "127.0.0.1:8080".parse().unwrap()).unwrap();
+        let assembled = assemble(&config, ports, "127.0.0.1:8080".parse().unwrap()).unwrap();
+        let orchestrator = assembled.orchestrator;
         orchestrator.shared().health.first_look().await;
         orchestrator.recover().await.unwrap();
         let (recovered, seen) = watch::channel(true);
         let app = App {
             orchestrator: orchestrator.clone(),
+            inbound: assembled.inbound,
             config: Arc::new(config),
             recovered: seen,
             slots: Slots::default(),

@@ -1,9 +1,9 @@
 //! The contract of 2018.
 
 use crate::fixture::{Director, IMAGE, SECRET, payload, request, zip};
-use atq_director::plan::Role;
-use atq_director::swarm::EngineError;
-use atq_director::swarm::fake::FakeSwarm;
+use atq_engine::Role;
+use atq_engine_swarm::EngineError;
+use atq_engine_swarm::fake::FakeSwarm;
 use axum::body::Body;
 use axum::http::{StatusCode, header};
 use futures_util::FutureExt;

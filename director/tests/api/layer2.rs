@@ -1,9 +1,10 @@
 //! What this project adds.
 
 use crate::fixture::{Director, IMAGE, payload};
-use atq_director::plan::{Role, carrier_token};
-use atq_director::swarm::fake::FakeSwarm;
-use atq_director::task::spec::TaskName;
+use atq_engine::Role;
+use atq_engine_swarm::fake::FakeSwarm;
+use atq_engine_swarm::plan::carrier_token;
+use atq_task::spec::TaskName;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! Terms of a run that stand beside the definition, and the answers of the API to them.
 
 use crate::fixture::{Answer, Director, IMAGE, payload, request};
-use atq_director::plan::Role;
+use atq_engine::Role;
 use axum::body::Body;
 use axum::http::StatusCode;
 use serde_json::{Value, json};

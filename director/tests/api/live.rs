@@ -1,7 +1,7 @@
 //! Events and log lines as they come, and the manifest.
 
 use crate::fixture::{Director, IMAGE, SECRET, payload, request, zip};
-use atq_director::plan::Role;
+use atq_engine::Role;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderValue, StatusCode};
 use futures_util::StreamExt;

@@ -1,7 +1,7 @@
 //! Reports and verdicts.
 
 use crate::fixture::{Director, IMAGE, payload};
-use atq_director::plan::Role;
+use atq_engine::Role;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::canned::{Answer, director, task};
 use crate::exit::Exit;
+use crate::tests::{Answer, director, task};
 use axum::Router;
 use serde_json::json;
 

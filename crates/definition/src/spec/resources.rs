@@ -57,6 +57,13 @@ pub struct Amounts {
     pub memory: Option<u64>,
 }
 
+impl Amounts {
+    /// Processors, as a number of them.
+    pub fn processors(&self) -> Option<f64> {
+        Some(self.nano_cpus? as f64 / BILLION)
+    }
+}
+
 impl Resources {
     pub(super) fn shown(&self) -> Option<wire::Resources> {
         (*self != Self::default()).then(|| wire::Resources {

@@ -2,12 +2,13 @@
 //! addresses there.
 
 use super::body::NO_NODE;
-use crate::of_a_director;
 use crate::plan::Labels;
-use crate::{
-    Container, CpuUsage, EngineError, JoinTokens, Kind, Machine, Manager, Network, Node,
-    NodeTraits, Object, Service, SwarmTask, TaskState,
+use crate::port::of_a_director;
+use crate::port::{
+    Container, CpuUsage, Kind, Manager, Network, Node, NodeTraits, Object, Service, SwarmTask,
+    TaskState,
 };
+use atq_engine::{EngineError, JoinTokens, Machine};
 use atq_task::timestamp::Timestamp;
 use bollard::models;
 use bollard::models::{
@@ -81,12 +82,10 @@ impl From<StatsAnswer> for CpuUsage {
     }
 }
 
-impl From<models::JoinTokens> for JoinTokens {
-    fn from(answer: models::JoinTokens) -> Self {
-        Self {
-            manager: answer.manager.unwrap_or_default(),
-            worker: answer.worker.unwrap_or_default(),
-        }
+pub(super) fn join_tokens(answer: models::JoinTokens) -> JoinTokens {
+    JoinTokens {
+        manager: answer.manager.unwrap_or_default(),
+        worker: answer.worker.unwrap_or_default(),
     }
 }
 

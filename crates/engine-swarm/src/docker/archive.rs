@@ -1,7 +1,7 @@
 //! Files of a container, as Docker packs them.
 
 use super::client::{Call, Client, broken};
-use crate::EngineError;
+use atq_engine::EngineError;
 use bollard::Docker;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 use super::address::{Address, root_cause};
 use super::error::{Asked, Kind, classify};
-use crate::EngineError;
+use atq_engine::EngineError;
 use bollard::errors::Error;
 use bollard::{BollardRequest, ClientVersion, Docker};
 use reqwest::Response;

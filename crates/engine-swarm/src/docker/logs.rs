@@ -6,7 +6,7 @@
 //! with `\r\n`. Either way a line longer than 16 KiB comes in pieces, each with a time of its own.
 
 use super::client::{Call, Client, broken};
-use crate::{EngineError, LogLine, LogQuery, LogStream};
+use atq_engine::{EngineError, LogLine, LogQuery, LogStream};
 use bollard::Docker;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use std::collections::VecDeque;

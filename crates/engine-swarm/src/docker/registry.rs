@@ -3,9 +3,9 @@
 
 use super::DockerSwarm;
 use super::client::Call;
-use crate::EngineError;
 use crate::problem::{Problem, Sent};
 use crate::registry::{Credential, CredentialError, Proof, Source};
+use atq_engine::EngineError;
 use bollard::Docker;
 use bollard::auth::DockerCredentials;
 use std::time::Duration;

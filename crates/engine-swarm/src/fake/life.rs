@@ -3,7 +3,7 @@
 
 use super::script::Trouble;
 use crate::plan::{Role, ServicePlan};
-use crate::{SwarmTask, TaskState};
+use crate::port::{SwarmTask, TaskState};
 use atq_node_protocol::order::Work;
 use atq_node_protocol::outcome::CarrierOutcome;
 use atq_task::timestamp::Timestamp;
@@ -142,7 +142,7 @@ impl FakeTask {
         SwarmTask {
             id: self.id.clone(),
             service_id: self.service.id.clone(),
-            labels: crate::of_a_director(self.service.plan.labels.clone()),
+            labels: crate::port::of_a_director(self.service.plan.labels.clone()),
             slot: self.slot,
             node_id: (seen.state >= TaskState::Assigned)
                 .then(|| self.node.clone())

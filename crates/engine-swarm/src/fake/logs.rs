@@ -3,7 +3,8 @@
 use super::FakeSwarm;
 use super::life::FakeTask;
 use super::world::World;
-use crate::{EngineError, LogLine, LogQuery, LogStream, TaskState};
+use crate::port::TaskState;
+use atq_engine::{EngineError, LogLine, LogQuery, LogStream};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use std::sync::Arc;
 use std::time::Duration;

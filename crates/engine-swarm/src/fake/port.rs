@@ -4,12 +4,12 @@ use super::FakeSwarm;
 use super::life::FakeTask;
 use super::world::World;
 use crate::plan::{Labels, NetworkPlan, RESULTS_TARGET, ServicePlan};
-use crate::problem::{Problem, Sent};
-use crate::{
-    Container, CpuUsage, EngineError, ImageDigests, JoinTokens, Kind, LogLine, LogQuery, Manager,
-    Network, Node, Object, Service, Swarm, SwarmTask, TaskState,
+use crate::port::{
+    Container, CpuUsage, Kind, Manager, Network, Node, Object, Service, Swarm, SwarmTask, TaskState,
 };
+use crate::problem::{Problem, Sent};
 use async_trait::async_trait;
+use atq_engine::{EngineError, ImageDigests, JoinTokens, LogLine, LogQuery};
 use futures_util::FutureExt;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use std::time::Duration;

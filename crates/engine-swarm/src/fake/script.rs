@@ -1,8 +1,8 @@
 //! What the containers of an image do once Swarm starts them.
 
 use super::FakeSwarm;
-use crate::LogStream;
 use crate::plan::Role;
+use atq_engine::LogStream;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

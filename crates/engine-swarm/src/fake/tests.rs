@@ -3,7 +3,8 @@
 
 use super::*;
 use crate::plan::{LABEL_RUN, NetworkJoin, NetworkPlan, Role, Scale};
-use crate::{LogQuery, Swarm, SwarmTask, TaskState};
+use crate::port::{Swarm, SwarmTask, TaskState};
+use atq_engine::LogQuery;
 use atq_task::spec::Resources;
 use futures_util::StreamExt;
 

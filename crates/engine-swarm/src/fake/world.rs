@@ -8,7 +8,9 @@ use super::script::{Key, Script, Trouble};
 use crate::plan::{
     Endpoint, HOST_NETWORK, LABEL_RUN, Labels, MountSource, Role, Scale, ServicePlan,
 };
-use crate::{Container, EngineError, Machine, Node, NodeTraits, with_tag};
+use crate::port::with_tag;
+use crate::port::{Container, Node, NodeTraits};
+use atq_engine::{EngineError, Machine};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;

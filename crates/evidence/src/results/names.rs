@@ -51,10 +51,8 @@ fn shortened(text: String, name: &[u8]) -> String {
     }
     let extension = text.rsplit_once('.').map(|(_, extension)| extension);
     let extension = extension.filter(|extension| extension.len() <= EXTENSION);
-    let mut end = String::from("~");
-    for byte in Sha256::digest(name).iter().take(8) {
-        let _ = write!(end, "{byte:02x}");
-    }
+    let digest = format!("{:x}", Sha256::digest(name));
+    let mut end = format!("~{digest:.16}");
     if let Some(extension) = extension {
         end.push('.');
         end.push_str(extension);

@@ -1,8 +1,8 @@
 //! Dependencies between crates, and on libraries that belong to few of them.
 
+use crate::checker::crates::{Row, faults};
+use crate::checker::workspace::{Crate, Workspace};
 use crate::{check, workspace};
-use atq_layering::crates::{Row, faults};
-use atq_layering::workspace::{Crate, Workspace};
 use std::path::PathBuf;
 
 /// Libraries that only the crates that name them in the table below may depend on.
@@ -10,6 +10,7 @@ const GUARDED: &[&str] = &[
     "async-trait",
     "astral-tokio-tar",
     "axum",
+    "backon",
     "bollard",
     "clap",
     "docker_credential",
@@ -51,6 +52,11 @@ const CRATES: &[Row] = &[
         libraries: &[],
     },
     Row {
+        name: "atq-patience",
+        crates: &[],
+        libraries: &["backon", "tokio"],
+    },
+    Row {
         name: "atq-resolver",
         crates: &[],
         libraries: &["reqwest", "tokio"],
@@ -84,8 +90,14 @@ const CRATES: &[Row] = &[
     },
     Row {
         name: "atq-engine",
-        crates: &["atq-definition", "atq-task"],
-        libraries: &["async-trait", "futures-util"],
+        crates: &["atq-patience", "atq-task"],
+        libraries: &[
+            "async-trait",
+            "futures-util",
+            "tokio",
+            "tokio-util",
+            "tracing",
+        ],
     },
     Row {
         name: "atq-engine-swarm",
@@ -94,6 +106,7 @@ const CRATES: &[Row] = &[
             "atq-engine",
             "atq-files",
             "atq-node-protocol",
+            "atq-patience",
             "atq-resolver",
             "atq-task",
         ],
@@ -107,11 +120,12 @@ const CRATES: &[Row] = &[
             "tokio",
             "tokio-util",
             "tracing",
+            "uuid",
         ],
     },
     Row {
         name: "atq-store",
-        crates: &["atq-files", "atq-task"],
+        crates: &["atq-files", "atq-patience", "atq-task"],
         libraries: &["sled", "tokio", "tracing", "uuid"],
     },
     Row {
@@ -129,7 +143,12 @@ const CRATES: &[Row] = &[
     },
     Row {
         name: "atq-carrier",
-        crates: &["atq-bundle-archive", "atq-files", "atq-node-protocol"],
+        crates: &[
+            "atq-bundle-archive",
+            "atq-files",
+            "atq-node-protocol",
+            "atq-patience",
+        ],
         libraries: &["clap", "ureq"],
     },
     Row {
@@ -144,6 +163,7 @@ const CRATES: &[Row] = &[
             "atq-bundle-archive",
             "atq-definition",
             "atq-files",
+            "atq-patience",
             "atq-resolver",
         ],
         libraries: &[
@@ -157,19 +177,48 @@ const CRATES: &[Row] = &[
             "zip",
         ],
     },
+    Row {
+        name: "atq-bundle-store",
+        crates: &["atq-bundle-archive", "atq-engine", "atq-files"],
+        libraries: &["async-trait", "tokio", "tracing"],
+    },
+    // Not on an engine.
+    Row {
+        name: "atq-run",
+        crates: &[
+            "atq-bundle-store",
+            "atq-engine",
+            "atq-evidence",
+            "atq-patience",
+            "atq-report",
+            "atq-store",
+            "atq-task",
+        ],
+        libraries: &[
+            "async-trait",
+            "futures-util",
+            "tokio",
+            "tokio-util",
+            "tracing",
+            "uuid",
+        ],
+    },
     // Not on sled, bollard or docker_credential.
     Row {
         name: "atq-director",
         crates: &[
             "atq-api-spec",
             "atq-bundle-archive",
+            "atq-bundle-store",
             "atq-definition",
             "atq-engine",
             "atq-engine-swarm",
             "atq-evidence",
             "atq-files",
             "atq-node-protocol",
+            "atq-patience",
             "atq-report",
+            "atq-run",
             "atq-resolver",
             "atq-store",
             "atq-task",

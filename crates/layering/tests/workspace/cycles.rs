@@ -1,7 +1,7 @@
 //! Import cycles between files of different rooms.
 
+use crate::checker::cycles::{compare, cycles};
 use crate::{check, code, sample};
-use atq_layering::cycles::{compare, cycles};
 
 /// Cycles that are known. The list may only shrink.
 const KNOWN: &[&[&str]] = &[];

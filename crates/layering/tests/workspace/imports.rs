@@ -1,7 +1,7 @@
 //! Imports between rooms, and what only some rooms may name.
 
+use crate::checker::imports::{Barred, Reserved, Room, barred, reserved, rooms};
 use crate::{check, code, sample, workspace};
-use atq_layering::imports::{Barred, Reserved, Room, barred, reserved, rooms};
 
 /// What is neither a decision nor a value: input, output, time, chance.
 const IMPURE: &[&str] = &[
@@ -94,7 +94,7 @@ const RESERVED: &[Reserved] = &[
         ],
         only_for: &[
             "atq_director::api",
-            "atq_director::orchestrator::steps::report",
+            "atq_run::steps::report",
             "atq_api_spec",
             "atq_cli",
             "atq_definition::spec",
@@ -106,9 +106,9 @@ const RESERVED: &[Reserved] = &[
     Reserved {
         paths: &["reqwest"],
         only_for: &[
-            "atq_director::reach",
             "atq_engine_swarm::discovery",
             "atq_engine_swarm::docker",
+            "atq_engine_swarm::reach",
             "atq_cli",
             "atq_resolver",
             "atq_tests",
@@ -161,7 +161,7 @@ const RESERVED: &[Reserved] = &[
         paths: &["atq_engine_swarm::registry"],
         only_for: &["=atq_director", "atq_director::config", "atq_engine_swarm"],
     },
-    // The orchestrator knows the ports. The root of the Director brings them together.
+    // The drivers know the engine. The root of the Director brings them together.
     Reserved {
         paths: &[
             "atq_engine_swarm::docker",
@@ -172,7 +172,7 @@ const RESERVED: &[Reserved] = &[
     },
 ];
 
-/// What the rooms of the Director may import of each other and of the workspace. The root, `lib.rs`, imports all.
+/// Imports between the rooms of the Director, and of crates of the workspace. The root, `lib.rs`, imports all.
 const DIRECTOR: &[Room] = &[
     Room {
         name: "main",
@@ -181,24 +181,18 @@ const DIRECTOR: &[Room] = &[
             "config",
             "daemon",
             "logging",
-            "orchestrator",
             "private",
             "storekeeper",
+            "atq_run",
         ],
     },
     Room {
         name: "daemon",
-        may_import: &[
-            "api",
-            "config",
-            "orchestrator",
-            "private",
-            "atq_engine_swarm",
-        ],
+        may_import: &["api", "config", "private", "atq_engine", "atq_run"],
     },
     Room {
         name: "args",
-        may_import: &["orchestrator"],
+        may_import: &["atq_run"],
     },
     Room {
         name: "storekeeper",
@@ -207,42 +201,21 @@ const DIRECTOR: &[Room] = &[
     Room {
         name: "api",
         may_import: &[
-            "bundle",
             "config",
-            "orchestrator",
-            "reach",
             "atq_api_spec",
             "atq_bundle_archive",
+            "atq_bundle_store",
             "atq_definition",
             "atq_engine",
+            // The door for its carriers.
             "atq_engine_swarm",
             "atq_evidence",
             "atq_node_protocol",
             "atq_report",
+            "atq_run",
             "atq_store",
             "atq_task",
         ],
-    },
-    Room {
-        name: "orchestrator",
-        may_import: &[
-            "bundle",
-            "reach",
-            "atq_api_spec",
-            "atq_bundle_archive",
-            "atq_definition",
-            "atq_engine",
-            "atq_engine_swarm",
-            "atq_evidence",
-            "atq_files",
-            "atq_node_protocol",
-            "atq_store",
-            "atq_task",
-        ],
-    },
-    Room {
-        name: "bundle",
-        may_import: &["atq_bundle_archive", "atq_files"],
     },
     Room {
         name: "config",
@@ -259,10 +232,6 @@ const DIRECTOR: &[Room] = &[
     Room {
         name: "private",
         may_import: &["config"],
-    },
-    Room {
-        name: "reach",
-        may_import: &["atq_resolver"],
     },
 ];
 

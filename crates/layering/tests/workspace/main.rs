@@ -1,13 +1,14 @@
 //! The walls of the workspace. Each table says what is allowed; a test below each shows that a violation is found.
 #![allow(clippy::unwrap_used)]
 
+mod checker;
 mod crates;
 mod cycles;
 mod imports;
 mod words;
 
-use atq_layering::code::Code;
-use atq_layering::workspace::{Root, Workspace};
+use crate::checker::code::Code;
+use crate::checker::workspace::{Root, Workspace};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;

@@ -1,7 +1,7 @@
 //! Words of Docker outside the engine's crate. They show how much of it is still known elsewhere.
 
+use crate::checker::words::{Search, Uses, compare, format, parse, uses};
 use crate::{check, code, sample};
-use atq_layering::words::{Search, Uses, compare, format, parse, uses};
 use std::path::PathBuf;
 
 const SEARCH: Search = Search {

@@ -2,12 +2,13 @@
 //! writes them, or in the layout of Artillery 1, which Artillery 2 can write as well.
 
 use super::Decoder;
-use super::known_figures::KnownFigures;
-use super::whole::{self, LARGEST, number_or_none};
+use super::known_figures::{KnownFigures, curve};
+use super::whole::{self, LARGEST, Number};
 use crate::errors::MOST_KINDS;
 use crate::file_tally::FileTally;
-use crate::histogram::{Distribution, Times, to_f64, to_u64};
+use crate::histogram::{to_f64, to_u64};
 use crate::labels::OTHER;
+use crate::sample::{Sample, Sums, figures, together};
 use crate::summary::Summary;
 use atq_api_spec::report::{Figures, PercentilePoint, SeriesPoint};
 use serde::Deserialize;
@@ -44,13 +45,10 @@ struct Part<'a> {
     counters: Option<&'a RawValue>,
     #[serde(borrow)]
     summaries: Option<&'a RawValue>,
-    #[serde(default, deserialize_with = "number_or_none")]
-    first_metric_at: Option<f64>,
-    #[serde(default, deserialize_with = "number_or_none")]
-    last_metric_at: Option<f64>,
+    first_metric_at: Number,
+    last_metric_at: Number,
     // The layout of Artillery 1.
-    #[serde(default, deserialize_with = "number_or_none")]
-    requests_completed: Option<f64>,
+    requests_completed: Number,
     latency: Option<Latency>,
     rps: Option<Rate>,
     #[serde(borrow)]
@@ -64,66 +62,48 @@ struct Part<'a> {
 
 #[derive(Deserialize)]
 struct Rate {
-    #[serde(default, deserialize_with = "number_or_none")]
-    count: Option<f64>,
-    #[serde(default, deserialize_with = "number_or_none")]
-    mean: Option<f64>,
+    count: Number,
+    mean: Number,
 }
 
 #[derive(Deserialize, Default, Clone, Copy)]
 struct Latency {
-    #[serde(default, deserialize_with = "number_or_none")]
-    min: Option<f64>,
-    #[serde(default, deserialize_with = "number_or_none")]
-    max: Option<f64>,
-    #[serde(default, deserialize_with = "number_or_none")]
-    mean: Option<f64>,
-    #[serde(default, deserialize_with = "number_or_none")]
-    median: Option<f64>,
-    #[serde(default, deserialize_with = "number_or_none")]
-    p75: Option<f64>,
-    #[serde(default, deserialize_with = "number_or_none")]
-    p90: Option<f64>,
-    #[serde(default, deserialize_with = "number_or_none")]
-    p95: Option<f64>,
-    #[serde(default, deserialize_with = "number_or_none")]
-    p99: Option<f64>,
-    #[serde(default, deserialize_with = "number_or_none")]
-    p999: Option<f64>,
+    min: Number,
+    max: Number,
+    mean: Number,
+    median: Number,
+    p75: Number,
+    p90: Number,
+    p95: Number,
+    p99: Number,
+    p999: Number,
 }
 
 impl Latency {
     fn told(self) -> KnownFigures {
         KnownFigures {
-            min: self.min,
-            mean: self.mean,
-            p50: self.median,
-            p90: self.p90,
-            p95: self.p95,
-            p99: self.p99,
-            max: self.max,
+            min: self.min.0,
+            mean: self.mean.0,
+            p50: self.median.0,
+            p90: self.p90.0,
+            p95: self.p95.0,
+            p99: self.p99.0,
+            max: self.max.0,
             ..KnownFigures::default()
         }
     }
 
     fn distribution(self) -> Vec<PercentilePoint> {
-        let points = [
-            (0.0, self.min),
-            (50.0, self.median),
-            (75.0, self.p75),
-            (90.0, self.p90),
-            (95.0, self.p95),
-            (99.0, self.p99),
-            (99.9, self.p999),
-            (100.0, self.max),
-        ];
-        let points = points.into_iter().filter_map(|(percentile, millis)| {
-            Some(PercentilePoint {
-                percentile,
-                millis: millis?,
-            })
-        });
-        points.collect()
+        curve([
+            (0.0, self.min.0),
+            (50.0, self.median.0),
+            (75.0, self.p75.0),
+            (90.0, self.p90.0),
+            (95.0, self.p95.0),
+            (99.0, self.p99.0),
+            (99.9, self.p999.0),
+            (100.0, self.max.0),
+        ])
     }
 }
 
@@ -167,15 +147,11 @@ fn is_bad(code: &str) -> bool {
 fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
     let wrong = |error| format!("not a report of Artillery: {error}");
     let document: Document<'_> = serde_json::from_slice(text).map_err(wrong)?;
-    let summary = match document.aggregate.requests_completed {
+    let summary = match document.aggregate.requests_completed.0 {
         Some(_) => of_first(&document, into),
         None => of_second(&document, into),
     };
-    let summary = summary.map_err(wrong)?;
-    into.found.samples = summary.total.samples;
-    if summary.total.samples > 0 {
-        into.summary = Some(summary);
-    }
+    into.summarise(summary.map_err(wrong)?);
     Ok(())
 }
 
@@ -199,8 +175,8 @@ impl Counters {
         let Some(counters) = counters else {
             return Ok(all);
         };
-        whole::each_named(counters.get().as_bytes(), |name, value: Count| {
-            all.add(name, value.0);
+        whole::each_named(counters.get().as_bytes(), |name, value: Number| {
+            all.add(name, value.0.unwrap_or_default());
         })?;
         Ok(all)
     }
@@ -255,14 +231,6 @@ impl Counters {
             requests.errors = requests.errors.saturating_add(count);
         }
     }
-}
-
-/// A counter; scripts may put anything into the report.
-#[derive(Deserialize)]
-struct Count(#[serde(deserialize_with = "count")] f64);
-
-fn count<'de, D: serde::Deserializer<'de>>(value: D) -> Result<f64, D::Error> {
-    Ok(number_or_none(value)?.unwrap_or_default())
 }
 
 /// The times of Artillery 2 that are of use.
@@ -320,7 +288,6 @@ fn of_second(document: &Document<'_>, into: &mut FileTally) -> Result<Summary, s
     };
     let mut summary = Summary {
         form: "artillery",
-        worker: into.worker().to_owned(),
         total: told.figures(),
         distribution: latency.distribution(),
         duration: seconds,
@@ -361,7 +328,7 @@ fn endpoint(requests: Requests, latency: Latency) -> Figures {
 
 /// The first and the last date, in milliseconds.
 fn span(part: &Part<'_>) -> Option<(f64, f64)> {
-    let (first, last) = (part.first_metric_at?, part.last_metric_at?);
+    let (first, last) = (part.first_metric_at.0?, part.last_metric_at.0?);
     (0.0 <= first && first <= last && last < LATEST).then_some((first, last))
 }
 
@@ -413,12 +380,12 @@ fn point(part: &Part<'_>) -> Result<Option<(u64, SeriesPoint)>, serde_json::Erro
     let point = SeriesPoint {
         samples: counters.http.sent,
         errors: counters.http.failed(),
-        mean: latency.mean.unwrap_or_default(),
-        p50: latency.median.unwrap_or_default(),
-        p90: latency.p90.unwrap_or_default(),
-        p95: latency.p95.unwrap_or_default(),
-        p99: latency.p99.unwrap_or_default(),
-        max: latency.max.unwrap_or_default(),
+        mean: latency.mean.0.unwrap_or_default(),
+        p50: latency.median.0.unwrap_or_default(),
+        p90: latency.p90.0.unwrap_or_default(),
+        p95: latency.p95.0.unwrap_or_default(),
+        p99: latency.p99.0.unwrap_or_default(),
+        max: latency.max.0.unwrap_or_default(),
         received_bytes: to_u64(counters.received.unwrap_or_default()),
         ..SeriesPoint::default()
     };
@@ -430,7 +397,7 @@ fn of_first(document: &Document<'_>, into: &mut FileTally) -> Result<Summary, se
     let aggregate = &document.aggregate;
     let requests = first_requests(aggregate, into)?;
     let latency = aggregate.latency.unwrap_or_default();
-    let rate = aggregate.rps.as_ref().and_then(|rate| rate.mean);
+    let rate = aggregate.rps.as_ref().and_then(|rate| rate.mean.0);
     // Artillery 2 writes zero here.
     let rate = rate.filter(|rate| *rate > 0.0);
     let mut told = KnownFigures {
@@ -441,9 +408,12 @@ fn of_first(document: &Document<'_>, into: &mut FileTally) -> Result<Summary, se
     };
     if told.mean.is_none() || told.p90.is_none() {
         let times = document.intermediate.map(single_times).transpose()?;
-        if let Some(times) = times.filter(|times| times.count == requests.responses) {
-            told.mean = told.mean.or(times.mean());
-            told.p90 = told.p90.or(times.p90());
+        if let Some(times) = times.filter(|times| times.samples == requests.responses) {
+            let (sums, times) = together(&[&times]);
+            let times = figures(&sums, &times);
+            let is_any = sums.samples > 0;
+            told.mean = told.mean.or(is_any.then_some(times.mean));
+            told.p90 = told.p90.or(is_any.then_some(times.p90));
             into.note(
                 "mean and p90 are calculated from the latencies in Artillery's intermediate reports",
             );
@@ -453,7 +423,6 @@ fn of_first(document: &Document<'_>, into: &mut FileTally) -> Result<Summary, se
     into.note("this layout of Artillery's report has no labels, and no figures over time are taken from it");
     Ok(Summary {
         form: "artillery",
-        worker: into.worker().to_owned(),
         total: told.figures(),
         distribution: latency.distribution(),
         duration: rate.map(|rate| to_f64(requests.sent) / rate),
@@ -465,13 +434,13 @@ fn of_first(document: &Document<'_>, into: &mut FileTally) -> Result<Summary, se
 /// instead, but tells the system errors, of which there is no response.
 fn first_requests(part: &Part<'_>, into: &mut FileTally) -> Result<Requests, serde_json::Error> {
     let mut requests = Requests {
-        responses: to_u64(part.requests_completed.unwrap_or_default()),
+        responses: to_u64(part.requests_completed.0.unwrap_or_default()),
         ..Requests::default()
     };
     let mut without_response = 0_u64;
     if let Some(codes) = part.codes {
-        whole::each_named(codes.get().as_bytes(), |code, value: Count| {
-            let count = to_u64(value.0);
+        whole::each_named(codes.get().as_bytes(), |code, value: Number| {
+            let count = to_u64(value.0.unwrap_or_default());
             requests.code(code, count);
             if is_bad(code) {
                 into.summary_errors.add(code.as_bytes(), b"", count);
@@ -479,8 +448,8 @@ fn first_requests(part: &Part<'_>, into: &mut FileTally) -> Result<Requests, ser
         })?;
     }
     if let Some(errors) = part.errors {
-        whole::each_named(errors.get().as_bytes(), |error, value: Count| {
-            let count = to_u64(value.0);
+        whole::each_named(errors.get().as_bytes(), |error, value: Number| {
+            let count = to_u64(value.0.unwrap_or_default());
             requests.errors = requests.errors.saturating_add(count);
             if is_system_error(error) {
                 without_response = without_response.saturating_add(count);
@@ -488,7 +457,7 @@ fn first_requests(part: &Part<'_>, into: &mut FileTally) -> Result<Requests, ser
             into.summary_errors.add(error.as_bytes(), b"", count);
         })?;
     }
-    let sent = part.rps.as_ref().and_then(|rate| rate.count);
+    let sent = part.rps.as_ref().and_then(|rate| rate.count.0);
     let sent = to_u64(sent.unwrap_or_default());
     requests.sent = match sent > requests.responses {
         true => sent,
@@ -503,45 +472,20 @@ fn is_system_error(name: &str) -> bool {
     name.starts_with('E') && name.bytes().all(is_code)
 }
 
-/// The latencies of single responses, in microseconds.
-#[derive(Default)]
-struct Singles {
-    times: Times,
-    count: u64,
-    sum: u64,
-    shortest: u64,
-    longest: u64,
-}
-
-impl Singles {
-    fn mean(&self) -> Option<f64> {
-        (self.count > 0).then(|| to_f64(self.sum) / to_f64(self.count) / 1000.0)
-    }
-
-    fn p90(&self) -> Option<f64> {
-        let all = Distribution::of([&self.times], self.shortest, self.longest);
-        (self.count > 0).then(|| all.percentile(90.0))
-    }
-}
-
-fn single_times(intermediate: &RawValue) -> Result<Singles, serde_json::Error> {
-    let mut all = Singles {
-        shortest: u64::MAX,
-        ..Singles::default()
-    };
+/// The latencies of single responses.
+fn single_times(intermediate: &RawValue) -> Result<Sums, serde_json::Error> {
+    let mut all = Sums::default();
     let mut failed = Ok(());
     whole::each(intermediate.get().as_bytes(), |part: Part<'_>| {
         let Some(latencies) = part.latencies else {
             return;
         };
-        let read = whole::each(latencies.get().as_bytes(), |nanos: Count| {
+        let read = whole::each(latencies.get().as_bytes(), |nanos: Number| {
             // Longer than any response takes.
-            let micros = to_u64(nanos.0.min(1e18) / 1000.0);
-            all.times.record(micros);
-            all.count += 1;
-            all.sum = all.sum.saturating_add(micros);
-            all.shortest = all.shortest.min(micros);
-            all.longest = all.longest.max(micros);
+            all.add(&Sample {
+                elapsed: to_u64(nanos.0.unwrap_or_default().min(1e18) / 1000.0),
+                ..Sample::default()
+            });
         });
         if let Err(error) = read {
             failed = Err(error);

@@ -3,7 +3,7 @@
 
 use super::detect::Detected;
 use super::gatling::{self, Log, Request, extend_label, micros};
-use super::lines::{Line, Lines};
+use super::lines::{self, LineReader};
 use super::numbers::{whole, without_mark};
 use super::{Decoder, Format};
 use crate::file_tally::FileTally;
@@ -61,13 +61,11 @@ fn time(text: &[u8]) -> Option<i64> {
 
 /// A file of this format.
 pub fn decoder() -> Box<dyn Decoder> {
-    Box::new(Text::default())
+    lines::decoder(Text::default())
 }
 
 #[derive(Debug, Default)]
 struct Text {
-    lines: Lines,
-    number: u64,
     log: Log,
     /// Whether records have the number of the user; none: not known yet.
     with_user: Option<bool>,
@@ -75,20 +73,6 @@ struct Text {
 }
 
 impl Text {
-    fn line(&mut self, line: Line<'_>, into: &mut FileTally) {
-        self.number += 1;
-        let (read, cut) = match line {
-            Line::TooLong => (Err(BadRow::Malformed), false),
-            // Gatling ends each record with a line end: without one its last column may be cut.
-            Line::Text(_, false) => (Err(BadRow::Malformed), true),
-            Line::Text(text, true) => (self.record(text, into), false),
-        };
-        if let Err(bad) = read {
-            let damaged = matches!(line, Line::Text(text, _) if text.contains(&0));
-            into.found.bad_row(self.number, bad, cut, damaged);
-        }
-    }
-
     fn record(&mut self, line: &[u8], into: &mut FileTally) -> Result<(), BadRow> {
         let columns = columns(without_mark(line));
         match columns.as_slice() {
@@ -185,16 +169,14 @@ fn is_event(text: &[u8]) -> bool {
     matches!(text, b"START" | b"END")
 }
 
-impl Decoder for Text {
-    fn push(&mut self, bytes: &[u8], into: &mut FileTally) {
-        let mut lines = std::mem::take(&mut self.lines);
-        lines.push(bytes, |line| self.line(line, into));
-        self.lines = lines;
+impl LineReader for Text {
+    const ENDS_EVERY_LINE: bool = true;
+
+    fn line(&mut self, line: &[u8], into: &mut FileTally) -> Result<(), BadRow> {
+        self.record(line, into)
     }
 
     fn finish(&mut self, into: &mut FileTally) {
-        let mut lines = std::mem::take(&mut self.lines);
-        lines.finish(|line| self.line(line, into));
         self.log.finish(into);
     }
 }

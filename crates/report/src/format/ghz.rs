@@ -5,9 +5,9 @@
 //! The document is read as it comes: its details may be of any number.
 
 use super::Decoder;
-use super::lines::{Line, Lines};
+use super::known_figures::KnownFigures;
+use super::lines::{self, LineReader};
 use super::members::{Members, Piece};
-use super::missing::Missing;
 use super::numbers::{EARLIEST, LATEST, millis, rfc3339, without_mark};
 use super::vegeta::nanos;
 use crate::file_tally::FileTally;
@@ -170,8 +170,8 @@ impl Document {
     }
 
     fn figures(&self) -> Figures {
-        let mut missing = Missing::default();
-        let samples = missing.count("samples", self.count);
+        let count = self.count.filter(|count| *count >= 0.0);
+        let samples = to_u64(count.unwrap_or_default());
         let errors = self.errors(samples);
         let timed = match (self.options.count_errors, errors) {
             (false, Some(errors)) => samples.saturating_sub(errors),
@@ -183,28 +183,24 @@ impl Document {
             let found = latencies.find(|latency| (latency.percentage - wanted).abs() < 1e-9);
             millis(found.map(|latency| latency.latency))
         };
-        let figures = Figures {
+        let told = KnownFigures {
             samples,
-            errors: missing.count("errors", errors.map(to_f64)),
-            error_percent: missing.figure(
-                "errorPercent",
-                errors.map(|errors| to_f64(errors) / to_f64(samples.max(1)) * 100.0),
-            ),
-            throughput: missing.figure("throughput", self.rate),
-            min: missing.figure("min", millis(self.fastest)),
-            mean: missing.figure("mean", self.average.map(|nanos| nanos / 1e6)),
-            p50: missing.figure("p50", percentile(50.0)),
-            p90: missing.figure("p90", percentile(90.0)),
-            p95: missing.figure("p95", percentile(95.0)),
-            p99: missing.figure("p99", percentile(99.0)),
-            max: missing.figure("max", millis(self.slowest)),
-            ..Figures::default()
+            errors,
+            throughput: self.rate,
+            min: millis(self.fastest),
+            mean: self.average.map(|nanos| nanos / 1e6),
+            p50: percentile(50.0),
+            p90: percentile(90.0),
+            p95: percentile(95.0),
+            p99: percentile(99.0),
+            max: millis(self.slowest),
+            ..KnownFigures::default()
         };
-        missing.lacks(["receivedBytes", "sentBytes"]);
-        Figures {
-            missing: missing.names(),
-            ..figures
+        let mut figures = told.figures();
+        if count.is_none() {
+            figures.missing.insert(0, "samples".to_owned());
         }
+        figures
     }
 
     fn summary(self, into: &mut FileTally) {
@@ -225,10 +221,8 @@ impl Document {
             percentile: latency.percentage,
             millis: latency.latency / 1e6,
         });
-        into.found.samples = total.samples;
-        into.summary = Some(Summary {
+        into.summarise(Summary {
             form: "ghz",
-            worker: into.worker().to_owned(),
             labels: vec![NamedFigures {
                 name: self.options.call.clone(),
                 figures: total.clone(),
@@ -236,6 +230,7 @@ impl Document {
             distribution: points.collect(),
             duration: self.total.map(|nanos| nanos / 1e9),
             total,
+            ..Summary::default()
         });
     }
 }
@@ -294,29 +289,22 @@ impl Decoder for Json {
 
 /// `-O csv`.
 pub fn csv() -> Box<dyn Decoder> {
-    Box::new(Csv::default())
+    lines::decoder(Csv)
 }
 
 /// ghz does not quote the texts of errors: they go up to the end of the line, whatever is in them.
-#[derive(Debug, Default)]
-struct Csv {
-    lines: Lines,
-    number: u64,
-}
+#[derive(Debug)]
+struct Csv;
 
-impl Csv {
-    fn line(&mut self, line: Line<'_>, into: &mut FileTally) {
-        self.number += 1;
-        let (read, cut) = match line {
-            Line::TooLong => (Err(BadRow::Malformed), false),
-            // ghz ends every row: what the last one lacks cannot be seen.
-            Line::Text(_, false) => (Err(BadRow::Malformed), true),
-            Line::Text(text, true) => (row(text, into), false),
-        };
-        if let Err(bad) = read {
-            let damaged = matches!(line, Line::Text(text, _) if text.contains(&0));
-            into.found.bad_row(self.number, bad, cut, damaged);
-        }
+impl LineReader for Csv {
+    const ENDS_EVERY_LINE: bool = true;
+
+    fn line(&mut self, line: &[u8], into: &mut FileTally) -> Result<(), BadRow> {
+        row(line, into)
+    }
+
+    fn finish(&mut self, into: &mut FileTally) {
+        into.note("ghz's CSV has no dates, labels or bytes; `-O json` has dates and the call");
     }
 }
 
@@ -338,19 +326,4 @@ fn row(line: &[u8], into: &mut FileTally) -> Result<(), BadRow> {
         ..Sample::default()
     });
     Ok(())
-}
-
-impl Decoder for Csv {
-    fn push(&mut self, bytes: &[u8], into: &mut FileTally) {
-        let mut lines = std::mem::take(&mut self.lines);
-        lines.push(bytes, |line| self.line(line, into));
-        self.lines = lines;
-    }
-
-    fn finish(&mut self, into: &mut FileTally) {
-        let mut lines = std::mem::take(&mut self.lines);
-        lines.finish(|line| self.line(line, into));
-        self.lines = lines;
-        into.note("ghz's CSV has no dates, labels or bytes; `-O json` has dates and the call");
-    }
 }

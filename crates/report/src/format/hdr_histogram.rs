@@ -1,9 +1,12 @@
 //! A histogram in a line of HdrHistogram's log: Base64 of a compressed histogram, version 2.
 //!
 //! It is decoded by hand: `hdrhistogram::serialization` allocates what the header claims, up to
-//! gigabytes, and needs further crates for Base64 and logs. Here nothing is allocated beyond the line
+//! gigabytes, and needs further crates for logs. Here nothing is allocated beyond the line
 //! itself, because buckets are handed on while they are unpacked.
 
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use flate2::read::ZlibDecoder;
 use std::io::{BufRead, BufReader, Read};
 
@@ -12,6 +15,13 @@ const PACKED: u32 = 0x1c84_9304;
 const UNPACKED: u32 = 0x1c84_9303;
 /// The size of words in them, which version 2 does not have.
 const WORDS: u32 = 0xf0;
+/// With padding or without.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 /// No value is as large as two to this.
 const BITS: u32 = 63;
 
@@ -31,7 +41,7 @@ pub struct Bucket {
 /// # Errors
 /// Why it cannot be decoded, maybe after some of its buckets were handed on.
 pub fn decode(text: &[u8], each: impl FnMut(Bucket)) -> Result<(), &'static str> {
-    let bytes = base64(text).ok_or("it is no Base64")?;
+    let bytes = BASE64.decode(text).map_err(|_| "it is no Base64")?;
     let (header, packed) = bytes.split_first_chunk::<8>().ok_or(SHORT)?;
     let [a, b, c, d, e, f, g, h] = *header;
     if u32::from_be_bytes([a, b, c, d]) & !WORDS != PACKED {
@@ -152,40 +162,6 @@ fn zigzag(bytes: &mut impl Read) -> Result<Option<i64>, &'static str> {
     Ok(Some(
         (number >> 1).cast_signed() ^ -(number & 1).cast_signed(),
     ))
-}
-
-/// Base64 of the standard alphabet, with or without padding.
-fn base64(text: &[u8]) -> Option<Vec<u8>> {
-    let text = text
-        .strip_suffix(b"==")
-        .or_else(|| text.strip_suffix(b"="))
-        .unwrap_or(text);
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 3);
-    for four in text.chunks(4) {
-        let mut bits = 0_u32;
-        for byte in four {
-            bits = bits << 6 | u32::from(sextet(*byte)?);
-        }
-        let [_, a, b, c] = (bits << (6 * (4 - four.len()))).to_be_bytes();
-        match four.len() {
-            4 => bytes.extend([a, b, c]),
-            3 => bytes.extend([a, b]),
-            2 => bytes.push(a),
-            _ => return None,
-        }
-    }
-    Some(bytes)
-}
-
-fn sextet(byte: u8) -> Option<u8> {
-    Some(match byte {
-        b'A'..=b'Z' => byte - b'A',
-        b'a'..=b'z' => byte - b'a' + 26,
-        b'0'..=b'9' => byte - b'0' + 52,
-        b'+' => 62,
-        b'/' => 63,
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@
 
 use super::detect::Detected;
 use super::hdr_histogram::{Bucket, decode};
-use super::known_figures::KnownFigures;
-use super::lines::{Line, Lines};
+use super::known_figures::{KnownFigures, curve};
+use super::lines::{self, LineReader};
 use super::numbers::{number, without_mark};
 use super::{Decoder, Format};
 use crate::file_tally::FileTally;
@@ -16,7 +16,7 @@ use crate::histogram::curve_percentiles;
 use crate::histogram::{to_f64, to_u64};
 use crate::labels::OTHER;
 use crate::summary::Summary;
-use atq_api_spec::report::{Figures, NamedFigures, PercentilePoint};
+use atq_api_spec::report::{Figures, NamedFigures};
 use std::collections::BTreeMap;
 
 /// Tags beyond these are counted as one.
@@ -212,13 +212,11 @@ fn to_three_digits(value: u64) -> u64 {
 
 /// A file of this format.
 pub fn decoder() -> Box<dyn Decoder> {
-    Box::new(Log::default())
+    lines::decoder(Log::default())
 }
 
 #[derive(Debug, Default)]
 struct Log {
-    lines: Lines,
-    number: u64,
     /// Lines with a histogram.
     intervals: u64,
     all: Values,
@@ -232,18 +230,6 @@ struct Log {
 }
 
 impl Log {
-    fn line(&mut self, line: Line<'_>, into: &mut FileTally) {
-        self.number += 1;
-        let (read, cut) = match line {
-            Line::TooLong => (Err(BadRow::Malformed), false),
-            Line::Text(text, ended) => (self.interval(without_mark(text).trim_ascii()), !ended),
-        };
-        if let Err(bad) = read {
-            let damaged = matches!(line, Line::Text(text, _) if text.contains(&0));
-            into.found.bad_row(self.number, bad, cut, damaged);
-        }
-    }
-
     fn interval(&mut self, line: &[u8]) -> Result<(), BadRow> {
         // Comments, and the names of the columns.
         if line.is_empty() || line.starts_with(b"#") || line.starts_with(b"\"") {
@@ -320,7 +306,7 @@ impl Log {
         }
     }
 
-    fn summary(&self, into: &FileTally) -> Summary {
+    fn summary(&self) -> Summary {
         let per_milli = self.unit().map(|(per_milli, _)| per_milli);
         let tags = self
             .by_tag
@@ -330,39 +316,32 @@ impl Log {
             name: tag.clone(),
             figures: values.figures(per_milli),
         });
-        let points = curve_percentiles().filter_map(|percentile| {
-            Some(PercentilePoint {
-                percentile,
-                millis: self.all.percentile(percentile)? / per_milli?,
-            })
-        });
+        let millis = |percentile| Some(self.all.percentile(percentile)? / per_milli?);
+        let points = curve_percentiles().map(|percentile| (percentile, millis(percentile)));
         Summary {
             form: "hdr-log",
-            worker: into.worker().to_owned(),
             total: self.all.figures(per_milli),
             labels: labels.collect(),
-            distribution: points.collect(),
+            distribution: curve(points),
             duration: self.all.seconds(),
+            ..Summary::default()
         }
     }
 }
 
-impl Decoder for Log {
-    fn push(&mut self, bytes: &[u8], into: &mut FileTally) {
-        let mut lines = std::mem::take(&mut self.lines);
-        lines.push(bytes, |line| self.line(line, into));
-        self.lines = lines;
+impl LineReader for Log {
+    const ENDS_EVERY_LINE: bool = false;
+
+    fn line(&mut self, line: &[u8], _: &mut FileTally) -> Result<(), BadRow> {
+        self.interval(without_mark(line).trim_ascii())
     }
 
     fn finish(&mut self, into: &mut FileTally) {
-        let mut lines = std::mem::take(&mut self.lines);
-        lines.finish(|line| self.line(line, into));
         into.found.rows = self.intervals;
         // Intervals without a sample are what is left of a test that did nothing.
         if self.all.samples > 0 {
             self.note(self.unit().map(|(_, unit)| unit), into);
-            into.found.samples = self.all.samples;
-            into.summary = Some(self.summary(into));
+            into.summarise(self.summary());
         }
     }
 }

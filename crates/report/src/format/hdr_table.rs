@@ -2,7 +2,7 @@
 //! the same text with `--latency`.
 
 use super::detect::Detected;
-use super::known_figures::KnownFigures;
+use super::known_figures::{KnownFigures, curve};
 use super::numbers::{number, whole, without_mark};
 use super::{Decoder, Format, whole as document};
 use crate::file_tally::FileTally;
@@ -151,13 +151,10 @@ impl Table {
     /// Its rows, and the usual percentiles that have none.
     pub fn distribution(&self) -> Vec<PercentilePoint> {
         let usual = [50.0, 90.0, 95.0, 99.0, 99.9, 99.99].into_iter();
-        let usual = usual.filter_map(|usual| Some((self.percentile(usual)?, usual)));
-        let rows = self.rows.iter().map(|(value, at, _)| (*value, *at));
-        let points = rows
-            .chain(usual)
-            .map(|(millis, percentile)| PercentilePoint { percentile, millis });
-        let mut points: Vec<PercentilePoint> = points.collect();
-        points.sort_by(|a, b| a.percentile.total_cmp(&b.percentile));
+        let usual = usual.map(|usual| (usual, self.percentile(usual)));
+        let rows = self.rows.iter();
+        let rows = rows.map(|(value, percentile, _)| (*percentile, Some(*value)));
+        let mut points = curve(rows.chain(usual));
         points.dedup_by(|a, b| (a.percentile - b.percentile).abs() < 1e-9);
         points
     }
@@ -185,11 +182,9 @@ fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
     }
     into.note("HdrHistogram's table of percentiles does not contain the unit of its values: milliseconds are assumed");
     into.note("HdrHistogram's table of percentiles contains neither failures nor times of the test; a percentile without a row is that of the next row");
-    into.found.samples = table.samples();
-    into.summary = Some(Summary {
+    into.summarise(Summary {
         // The one has a mean and the other does not: they are told apart by the form.
         form: if table.is_csv { "hdr-csv" } else { "hdr-text" },
-        worker: into.worker().to_owned(),
         total: table.told().figures(),
         distribution: table.distribution(),
         ..Summary::default()

@@ -3,10 +3,10 @@
 //! hey calls no status an error; here one outside 200-399 is one, as well as a request without a response.
 
 use super::jtl_csv::is_success;
-use super::missing::Missing;
+use super::known_figures::{KnownFigures, at_percentile};
 use super::numbers::{digits, number, seconds_of};
 use super::rows::Rows;
-use super::table::{self, Table};
+use super::table::{self, Header, Table};
 use super::{Decoder, whole};
 use crate::file_tally::FileTally;
 use crate::found::BadRow;
@@ -39,19 +39,16 @@ pub fn csv() -> Box<dyn Decoder> {
 #[derive(Debug, Default)]
 struct Csv {
     /// How many there are, and where each of [`COLUMNS`] is.
-    columns: Option<(usize, [usize; 3])>,
+    header: Header<3>,
 }
 
 impl Table for Csv {
     fn row(&mut self, rows: &Rows, into: &mut FileTally) -> Result<(), BadRow> {
-        let Some((count, columns)) = &self.columns else {
-            self.columns = Some((rows.len(), table::columns(rows, COLUMNS)));
+        let find = |rows: &Rows| table::columns(rows, COLUMNS);
+        let Some(columns) = self.header.columns(rows, find)? else {
             return Ok(());
         };
-        if rows.len() != *count {
-            return Err(BadRow::Fields(rows.len(), *count));
-        }
-        let sample = sample(rows, columns)?;
+        let sample = sample(rows, &columns)?;
         into.has_relative_times |= sample.start.is_some();
         into.add(&sample);
         Ok(())
@@ -225,44 +222,30 @@ impl Lines {
     }
 
     fn figures(&self) -> Figures {
-        let mut missing = Missing::default();
         let is_capped = self.is_capped();
         let by_rate = self.by_rate().filter(|_| is_capped);
         let samples = by_rate.map_or(self.samples(), |(rate, _)| to_u64(rate.round()));
-        let failures = (!is_capped).then(|| to_f64(self.failures()));
         let millis = |seconds: Option<f64>| {
             seconds
                 .filter(|_| self.responses() > 0)
                 .map(|seconds| seconds * 1000.0)
         };
-        let percentile = |wanted: f64| {
-            let mut points = self.percentiles.iter();
-            let point = points.find(|point| (point.percentile - wanted).abs() < 1e-9);
-            point.map(|point| point.millis)
-        };
-        let figures = Figures {
+        let percentile = |wanted: f64| at_percentile(&self.percentiles, wanted);
+        let told = KnownFigures {
             samples,
-            errors: missing.count("errors", failures),
-            error_percent: missing.figure(
-                "errorPercent",
-                failures.map(|failures| failures / to_f64(samples.max(1)) * 100.0),
-            ),
-            throughput: missing.figure("throughput", self.rate),
-            min: missing.figure("min", millis(self.fastest)),
-            mean: missing.figure("mean", millis(self.average).filter(|_| !is_capped)),
-            p50: missing.figure("p50", percentile(50.0)),
-            p90: missing.figure("p90", percentile(90.0)),
-            p95: missing.figure("p95", percentile(95.0)),
-            p99: missing.figure("p99", percentile(99.0)),
-            max: missing.figure("max", millis(self.slowest)),
-            received_bytes: missing.count("receivedBytes", self.bytes),
-            ..Figures::default()
+            errors: (!is_capped).then(|| self.failures()),
+            throughput: self.rate,
+            min: millis(self.fastest),
+            mean: millis(self.average).filter(|_| !is_capped),
+            p50: percentile(50.0),
+            p90: percentile(90.0),
+            p95: percentile(95.0),
+            p99: percentile(99.0),
+            max: millis(self.slowest),
+            received: self.bytes,
+            sent: None,
         };
-        missing.lacks(["sentBytes"]);
-        Figures {
-            missing: missing.names(),
-            ..figures
-        }
+        told.figures()
     }
 }
 
@@ -324,14 +307,12 @@ fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
         ));
     }
     into.note("times are hey's own, in steps of 0.1 ms, and of requests with a response only; its summary has no labels and no figures over time");
-    into.found.samples = total.samples;
-    into.summary = Some(Summary {
+    into.summarise(Summary {
         form: "hey",
-        worker: into.worker().to_owned(),
         distribution: lines.percentiles,
         duration: lines.total,
-        labels: Vec::new(),
         total,
+        ..Summary::default()
     });
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! `statistics.json` of JMeter's HTML dashboard: the figures of each label, and `Total`.
 
 use super::Decoder;
-use super::known_figures::KnownFigures;
-use super::whole::{self, LARGEST, number_or_none};
+use super::known_figures::{KnownFigures, curve};
+use super::whole::{self, LARGEST, Number};
 use crate::file_tally::FileTally;
 use crate::histogram::to_f64;
 use crate::summary::{JMETER_DASHBOARD, Summary};
@@ -23,41 +23,24 @@ pub fn decoder() -> Box<dyn Decoder> {
 struct Statistics {
     sample_count: u64,
     error_count: u64,
-    #[serde(default, deserialize_with = "number_or_none")]
-    mean_res_time: Option<f64>,
+    mean_res_time: Number,
     /// Since JMeter 5.2.
-    #[serde(default, deserialize_with = "number_or_none")]
-    median_res_time: Option<f64>,
-    #[serde(default, deserialize_with = "number_or_none")]
-    min_res_time: Option<f64>,
-    #[serde(default, deserialize_with = "number_or_none")]
-    max_res_time: Option<f64>,
-    #[serde(default, deserialize_with = "number_or_none")]
-    pct1_res_time: Option<f64>,
-    #[serde(default, deserialize_with = "number_or_none")]
-    pct2_res_time: Option<f64>,
-    #[serde(default, deserialize_with = "number_or_none")]
-    pct3_res_time: Option<f64>,
-    #[serde(default, deserialize_with = "number_or_none")]
-    throughput: Option<f64>,
-    #[serde(
-        rename = "receivedKBytesPerSec",
-        default,
-        deserialize_with = "number_or_none"
-    )]
-    received: Option<f64>,
-    #[serde(
-        rename = "sentKBytesPerSec",
-        default,
-        deserialize_with = "number_or_none"
-    )]
-    sent: Option<f64>,
+    median_res_time: Number,
+    min_res_time: Number,
+    max_res_time: Number,
+    pct1_res_time: Number,
+    pct2_res_time: Number,
+    pct3_res_time: Number,
+    throughput: Number,
+    #[serde(rename = "receivedKBytesPerSec")]
+    received: Number,
+    #[serde(rename = "sentKBytesPerSec")]
+    sent: Number,
 }
 
 fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
     let mut summary = Summary {
         form: JMETER_DASHBOARD,
-        worker: into.worker().to_owned(),
         ..Summary::default()
     };
     let mut total = None;
@@ -79,17 +62,14 @@ fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
     into.note(
         "the dashboard does not name its percentiles: they are taken as 90, 95 and 99, which are JMeter's defaults (`aggregate_rpt_pct1` to `aggregate_rpt_pct3`)",
     );
-    into.found.samples = summary.total.samples;
-    if summary.total.samples > 0 {
-        into.summary = Some(summary);
-    }
+    into.summarise(summary);
     Ok(())
 }
 
 impl Statistics {
     /// From the first start to the last end, which JMeter divides by.
     fn seconds(&self) -> Option<f64> {
-        let rate = self.throughput.filter(|rate| *rate > 0.0)?;
+        let rate = self.throughput.0.filter(|rate| *rate > 0.0)?;
         Some(to_f64(self.sample_count) / rate)
     }
 
@@ -99,35 +79,28 @@ impl Statistics {
         let told = KnownFigures {
             samples: self.sample_count,
             errors: Some(self.error_count),
-            throughput: self.throughput,
-            min: self.min_res_time,
-            mean: self.mean_res_time,
-            p50: self.median_res_time,
-            p90: self.pct1_res_time,
-            p95: self.pct2_res_time,
-            p99: self.pct3_res_time,
-            max: self.max_res_time,
-            received: bytes(self.received),
-            sent: bytes(self.sent),
+            throughput: self.throughput.0,
+            min: self.min_res_time.0,
+            mean: self.mean_res_time.0,
+            p50: self.median_res_time.0,
+            p90: self.pct1_res_time.0,
+            p95: self.pct2_res_time.0,
+            p99: self.pct3_res_time.0,
+            max: self.max_res_time.0,
+            received: bytes(self.received.0),
+            sent: bytes(self.sent.0),
         };
         told.figures()
     }
 
     fn distribution(&self) -> Vec<PercentilePoint> {
-        let points = [
-            (0.0, self.min_res_time),
-            (50.0, self.median_res_time),
-            (90.0, self.pct1_res_time),
-            (95.0, self.pct2_res_time),
-            (99.0, self.pct3_res_time),
-            (100.0, self.max_res_time),
-        ];
-        let points = points.into_iter().filter_map(|(percentile, millis)| {
-            Some(PercentilePoint {
-                percentile,
-                millis: millis?,
-            })
-        });
-        points.collect()
+        curve([
+            (0.0, self.min_res_time.0),
+            (50.0, self.median_res_time.0),
+            (90.0, self.pct1_res_time.0),
+            (95.0, self.pct2_res_time.0),
+            (99.0, self.pct3_res_time.0),
+            (100.0, self.max_res_time.0),
+        ])
     }
 }

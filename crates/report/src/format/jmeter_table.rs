@@ -2,7 +2,7 @@
 //! The listeners' `Save Table Data` writes them, and JMeter's plugin for the command line.
 
 use super::Decoder;
-use super::known_figures::KnownFigures;
+use super::known_figures::{KnownFigures, curve};
 use super::numbers::{number, whole};
 use super::rows::Rows;
 use super::table::{self, Table};
@@ -95,7 +95,7 @@ struct Report {
 }
 
 impl Table for Report {
-    fn row(&mut self, rows: &Rows, into: &mut FileTally) -> Result<(), BadRow> {
+    fn row(&mut self, rows: &Rows, _: &mut FileTally) -> Result<(), BadRow> {
         let Some(columns) = &self.columns else {
             self.columns = Columns::of(&rows.fields().collect::<Vec<_>>());
             return Ok(());
@@ -107,7 +107,6 @@ impl Table for Report {
         let (figures, about) = figures(rows, columns)?;
         self.about |= about;
         if label == TOTAL {
-            into.found.samples = figures.samples;
             let distribution = distribution(rows, columns);
             if let Some((figures, _)) = self.total.replace((figures, distribution)) {
                 self.summary.add_label("TOTAL", figures);
@@ -129,7 +128,6 @@ impl Table for Report {
             true => JMETER_AGGREGATE,
             false => JMETER_SUMMARY,
         };
-        summary.worker = into.worker().to_owned();
         match self.total.take() {
             Some((total, distribution)) => {
                 let rate = Some(total.throughput).filter(|rate| *rate > 0.0);
@@ -140,16 +138,13 @@ impl Table for Report {
             None if summary.labels.is_empty() => return,
             None => {
                 summary.total = without_total(&summary);
-                into.found.samples = summary.total.samples;
                 into.found.wrong.get_or_insert_with(|| {
                     "it has no row `TOTAL`, which is its last: rows may be missing".to_owned()
                 });
             }
         }
         self.note(is_aggregate, into);
-        if summary.total.samples > 0 {
-            into.summary = Some(summary);
-        }
+        into.summarise(summary);
     }
 }
 
@@ -263,13 +258,5 @@ fn rate(text: &[u8]) -> Option<f64> {
 fn distribution(rows: &Rows, columns: &Columns) -> Vec<PercentilePoint> {
     let ends = [(columns.min, 0.0), (columns.max, 100.0)];
     let columns = columns.percentiles.iter().copied().chain(ends);
-    let points = columns.filter_map(|(column, percentile)| {
-        Some(PercentilePoint {
-            percentile,
-            millis: number(rows.get(column))?,
-        })
-    });
-    let mut points: Vec<PercentilePoint> = points.collect();
-    points.sort_by(|one, other| one.percentile.total_cmp(&other.percentile));
-    points
+    curve(columns.map(|(column, percentile)| (percentile, number(rows.get(column)))))
 }

@@ -1,6 +1,7 @@
 //! k6's summary in JSON: of `--summary-export`, of `handleSummary` (the same figures with `values` around
 //! them), and the machine-readable one of k6 1.5 and later (a list of metrics).
 
+use super::known_figures::{KnownFigures, curve};
 use super::{Decoder, whole};
 use crate::file_tally::FileTally;
 use crate::histogram::{to_f64, to_u64};
@@ -103,10 +104,7 @@ fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
             .map_err(|_| format!("not a summary of k6: {error}"))
     })?;
     let summary = summary(&document, into);
-    into.found.samples = summary.total.samples;
-    if summary.total.samples > 0 {
-        into.summary = Some(summary);
-    }
+    into.summarise(summary);
     Ok(())
 }
 
@@ -115,23 +113,21 @@ fn summary(document: &Document, into: &mut FileTally) -> Summary {
     if !http {
         into.note("there are no HTTP requests in k6's summary: samples are its iterations");
     }
-    let (counter, trend, failed) = if http {
-        ("http_reqs", "http_req_duration", "http_req_failed")
-    } else {
-        ("iterations", "iteration_duration", "")
+    let metrics = match http {
+        true => ["http_reqs", "http_req_duration", "http_req_failed"],
+        false => ["iterations", "iteration_duration", ""],
     };
-    let mut total = figures(document, counter, trend, failed);
-    total.received_bytes = document.count("data_received", "count").unwrap_or_default();
-    total.sent_bytes = document.count("data_sent", "count").unwrap_or_default();
+    let bytes = |name| Some(document.value(name, "count").unwrap_or_default());
+    let total = figures(document, metrics, ["data_received", "data_sent"].map(bytes));
     note(document, &total, into);
     let rate = (total.throughput > 0.0).then(|| to_f64(total.samples) / total.throughput);
     Summary {
         form: "k6",
-        worker: into.worker().to_owned(),
         labels: labels(document),
-        distribution: distribution(document, trend),
+        distribution: distribution(document, metrics[1]),
         duration: document.seconds().or(rate),
         total,
+        ..Summary::default()
     }
 }
 
@@ -160,40 +156,36 @@ fn note(document: &Document, total: &Figures, into: &mut FileTally) {
     }
 }
 
-fn figures(document: &Document, counter: &str, trend: &str, failed: &str) -> Figures {
-    let mut missing = Vec::new();
-    let mut need = |name: &str, value: Option<f64>| {
-        if value.is_none() {
-            missing.push(name.to_owned());
-        }
-        value.unwrap_or_default()
-    };
-    let samples = to_u64(need("samples", document.value(counter, "count")));
-    let throughput = need("throughput", document.rate(counter));
+fn figures(
+    document: &Document,
+    [counter, trend, failed]: [&str; 3],
+    [received, sent]: [Option<f64>; 2],
+) -> Figures {
+    let samples = document.value(counter, "count");
     // The rate is of failures, so what `passes` in it has failed.
     let failures = document
         .value(failed, "passes")
         .or_else(|| document.value(failed, "matches"));
-    let errors = need("errors", failures);
     let times = |name| document.value(trend, name);
-    let figures = Figures {
-        samples,
-        errors: to_u64(errors),
-        error_percent: errors / to_f64(samples.max(1)) * 100.0,
-        throughput,
-        min: need("min", times("min")),
-        mean: need("mean", times("avg")),
-        p50: need("p50", times("med").or_else(|| times("p(50)"))),
-        p90: need("p90", times("p(90)")),
-        p95: need("p95", times("p(95)")),
-        p99: need("p99", times("p(99)")),
-        max: need("max", times("max")),
-        ..Figures::default()
+    let told = KnownFigures {
+        samples: to_u64(samples.unwrap_or_default()),
+        errors: failures.map(to_u64),
+        throughput: document.rate(counter),
+        min: times("min"),
+        mean: times("avg"),
+        p50: times("med").or_else(|| times("p(50)")),
+        p90: times("p(90)"),
+        p95: times("p(95)"),
+        p99: times("p(99)"),
+        max: times("max"),
+        received,
+        sent,
     };
-    if missing.iter().any(|name| name == "errors") {
-        missing.push("errorPercent".to_owned());
+    let mut figures = told.figures();
+    if samples.is_none() {
+        figures.missing.push("samples".to_owned());
     }
-    Figures { missing, ..figures }
+    figures
 }
 
 /// Parts of the requests: k6 writes those that a threshold names, as `http_req_duration{name:Login}`.
@@ -207,13 +199,9 @@ fn labels(document: &Document) -> Vec<NamedFigures> {
         }
         let of = |metric: &str| format!("{metric}{{{tags}}}");
         let (counter, failed) = (of("http_reqs"), of("http_req_failed"));
-        let mut figures = figures(document, &counter, metric, &failed);
-        figures
-            .missing
-            .extend(["receivedBytes", "sentBytes"].map(str::to_owned));
         Some(NamedFigures {
             name: tags.strip_prefix("name:").unwrap_or(tags).to_owned(),
-            figures,
+            figures: figures(document, [&counter, metric, &failed], [None; 2]),
         })
     });
     parts.take(MOST_LABELS).collect()
@@ -224,18 +212,16 @@ fn distribution(document: &Document, trend: &str) -> Vec<PercentilePoint> {
         return Vec::new();
     };
     let values = metric.get("values").unwrap_or(metric).as_object();
-    let points = values.into_iter().flatten().filter_map(|(name, value)| {
+    let named = values.into_iter().flatten().filter_map(|(name, value)| {
         let percentile = match name.as_str() {
             "min" => 0.0,
             "med" => 50.0,
             "max" => 100.0,
             _ => name.strip_prefix("p(")?.strip_suffix(')')?.parse().ok()?,
         };
-        let millis = value.as_f64()?;
-        Some(PercentilePoint { percentile, millis })
+        Some((percentile, value.as_f64()))
     });
-    let mut points: Vec<PercentilePoint> = points.collect();
-    points.sort_by(|a, b| a.percentile.total_cmp(&b.percentile));
+    let mut points = curve(named);
     points.dedup_by(|a, b| (a.percentile - b.percentile).abs() < 1e-9);
     points
 }

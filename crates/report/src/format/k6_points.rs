@@ -3,10 +3,10 @@
 
 use super::Decoder;
 use super::jtl_csv::is_success;
-use super::lines::{Line, Lines};
+use super::lines::{self, LineReader};
 use super::numbers::{LATEST, millis, millis_of, number, rfc3339, whole};
 use super::rows::Rows;
-use super::table::{self, Table};
+use super::table::{self, Header, Table};
 use crate::file_tally::FileTally;
 use crate::found::BadRow;
 use crate::histogram::to_u64;
@@ -233,7 +233,7 @@ pub fn csv(_: &[u8]) -> Box<dyn Decoder> {
 
 #[derive(Debug, Default)]
 struct Csv {
-    columns: Option<(usize, [usize; 6])>,
+    header: Header<6>,
     points: Points,
 }
 
@@ -248,17 +248,14 @@ const COLUMNS: [&str; 6] = [
 
 impl Table for Csv {
     fn row(&mut self, rows: &Rows, into: &mut FileTally) -> Result<(), BadRow> {
-        let (count, columns) = match &self.columns {
-            Some(columns) if rows.get(0) != b"metric_name" => columns,
-            // Also of a file that was appended.
-            _ => {
-                self.columns = Some((rows.len(), table::columns(rows, COLUMNS)));
-                return Ok(());
-            }
-        };
-        if rows.len() != *count {
-            return Err(BadRow::Fields(rows.len(), *count));
+        // Also of a file that was appended.
+        if rows.get(0) == b"metric_name" {
+            self.header = Header::default();
         }
+        let find = |rows: &Rows| table::columns(rows, COLUMNS);
+        let Some(columns) = self.header.columns(rows, find)? else {
+            return Ok(());
+        };
         let bad = |name, column| BadRow::value(name, rows.get(column));
         let metric = std::str::from_utf8(rows.get(0)).map_err(|_| bad("metric_name", 0))?;
         if !is_read(metric) {
@@ -322,30 +319,18 @@ struct Data<'a> {
 
 /// `--out json`: an object in each line.
 pub fn json() -> Box<dyn Decoder> {
-    Box::new(Json::default())
+    lines::decoder(Json::default())
 }
 
 #[derive(Debug, Default)]
 struct Json {
-    lines: Lines,
-    number: u64,
     points: Points,
 }
 
-impl Json {
-    fn line(&mut self, line: Line<'_>, into: &mut FileTally) {
-        self.number += 1;
-        let (read, cut) = match line {
-            Line::TooLong => (Err(BadRow::Malformed), false),
-            Line::Text(text, ended) => (self.point(text, into), !ended),
-        };
-        if let Err(bad) = read {
-            let damaged = matches!(line, Line::Text(text, _) if text.contains(&0));
-            into.found.bad_row(self.number, bad, cut, damaged);
-        }
-    }
+impl LineReader for Json {
+    const ENDS_EVERY_LINE: bool = false;
 
-    fn point(&mut self, line: &[u8], into: &mut FileTally) -> Result<(), BadRow> {
+    fn line(&mut self, line: &[u8], into: &mut FileTally) -> Result<(), BadRow> {
         let line = super::numbers::without_mark(line).trim_ascii();
         if line.is_empty() {
             return Ok(());
@@ -365,18 +350,8 @@ impl Json {
         };
         self.points.add(&point, into)
     }
-}
-
-impl Decoder for Json {
-    fn push(&mut self, bytes: &[u8], into: &mut FileTally) {
-        let mut lines = std::mem::take(&mut self.lines);
-        lines.push(bytes, |line| self.line(line, into));
-        self.lines = lines;
-    }
 
     fn finish(&mut self, into: &mut FileTally) {
-        let mut lines = std::mem::take(&mut self.lines);
-        lines.finish(|line| self.line(line, into));
         self.points.finish(into);
     }
 }

@@ -1,8 +1,7 @@
 //! Figures of a tool of which some may not be told.
 
-use super::missing::Missing;
 use crate::histogram::{to_f64, to_u64};
-use atq_api_spec::report::Figures;
+use atq_api_spec::report::{Figures, PercentilePoint};
 
 /// Figures as a file tells them. `None`, negative and infinite ones are not told.
 #[derive(Debug, Default, Clone, Copy)]
@@ -24,8 +23,14 @@ pub struct KnownFigures {
 impl KnownFigures {
     /// The figures, with the names of those that are missing.
     pub fn figures(self) -> Figures {
-        let mut missing = Missing::default();
-        let mut need = |name: &str, value: Option<f64>| missing.figure(name, value);
+        let mut missing = Vec::new();
+        let mut need = |name: &str, value: Option<f64>| {
+            let value = value.filter(|value| value.is_finite() && *value >= 0.0);
+            if value.is_none() {
+                missing.push(name.to_owned());
+            }
+            value.unwrap_or_default()
+        };
         let percent = |errors: u64| to_f64(errors) / to_f64(self.samples.max(1)) * 100.0;
         need("errors", self.errors.map(to_f64));
         let figures = Figures {
@@ -44,9 +49,26 @@ impl KnownFigures {
             sent_bytes: to_u64(need("sentBytes", self.sent).round()),
             missing: Vec::new(),
         };
-        Figures {
-            missing: missing.names(),
-            ..figures
-        }
+        Figures { missing, ..figures }
     }
+}
+
+/// The percentiles of which the time is known, in their order.
+pub fn curve(percentiles: impl IntoIterator<Item = (f64, Option<f64>)>) -> Vec<PercentilePoint> {
+    let points = percentiles.into_iter().filter_map(|(percentile, millis)| {
+        Some(PercentilePoint {
+            percentile,
+            millis: millis?,
+        })
+    });
+    let mut points: Vec<PercentilePoint> = points.collect();
+    points.sort_by(|one, other| one.percentile.total_cmp(&other.percentile));
+    points
+}
+
+/// The time of a percentile that is one of the points.
+pub fn at_percentile(points: &[PercentilePoint], wanted: f64) -> Option<f64> {
+    let mut points = points.iter();
+    let found = points.find(|point| (point.percentile - wanted).abs() < 1e-9);
+    found.map(|point| point.millis)
 }

@@ -1,5 +1,8 @@
 //! Splits text into lines, as the bytes come.
 
+use super::Decoder;
+use crate::file_tally::FileTally;
+use crate::found::BadRow;
 use memchr::memchr;
 
 /// The longest line that is read, in bytes.
@@ -55,5 +58,69 @@ impl Lines {
             each(Line::Text(&self.rest, false));
             self.rest.clear();
         }
+    }
+}
+
+/// Reads a text line by line.
+pub trait LineReader: std::fmt::Debug + Send {
+    /// Whether the tool ends every line. Without its end a line may then be cut, and it is not read.
+    const ENDS_EVERY_LINE: bool;
+
+    /// Takes the next line, without its end.
+    ///
+    /// # Errors
+    /// When its values are not sound.
+    fn line(&mut self, line: &[u8], into: &mut FileTally) -> Result<(), BadRow>;
+
+    /// There are no more lines.
+    fn finish(&mut self, _into: &mut FileTally) {}
+}
+
+/// A decoder for a text that is read line by line.
+pub fn decoder<T: LineReader + 'static>(reader: T) -> Box<dyn Decoder> {
+    Box::new(ByLine {
+        lines: Lines::default(),
+        numbered: Numbered { number: 0, reader },
+    })
+}
+
+#[derive(Debug)]
+struct ByLine<T> {
+    lines: Lines,
+    numbered: Numbered<T>,
+}
+
+#[derive(Debug)]
+struct Numbered<T> {
+    /// Of the latest line, from 1.
+    number: u64,
+    reader: T,
+}
+
+impl<T: LineReader> Numbered<T> {
+    fn line(&mut self, line: Line<'_>, into: &mut FileTally) {
+        self.number += 1;
+        let (read, cut) = match line {
+            Line::TooLong => (Err(BadRow::Malformed), false),
+            Line::Text(_, false) if T::ENDS_EVERY_LINE => (Err(BadRow::Malformed), true),
+            Line::Text(text, ended) => (self.reader.line(text, into), !ended),
+        };
+        if let Err(bad) = read {
+            let damaged = matches!(line, Line::Text(text, _) if text.contains(&0));
+            into.found.bad_row(self.number, bad, cut, damaged);
+        }
+    }
+}
+
+impl<T: LineReader> Decoder for ByLine<T> {
+    fn push(&mut self, bytes: &[u8], into: &mut FileTally) {
+        let Self { lines, numbered } = self;
+        lines.push(bytes, |line| numbered.line(line, into));
+    }
+
+    fn finish(&mut self, into: &mut FileTally) {
+        let Self { lines, numbered } = self;
+        lines.finish(|line| numbered.line(line, into));
+        numbered.reader.finish(into);
     }
 }

@@ -1,9 +1,10 @@
 //! Locust's CSV files: figures that Locust has summed up, not samples.
 
 use super::Decoder;
+use super::known_figures::{KnownFigures, curve};
 use super::numbers::{number, whole};
 use super::rows::Rows;
-use super::table::{self, Table};
+use super::table::{self, Header, Table};
 use crate::file_tally::FileTally;
 use crate::found::BadRow;
 use crate::histogram::{to_f64, to_u64};
@@ -25,27 +26,23 @@ pub fn stats(_: &[u8]) -> Box<dyn Decoder> {
 
 #[derive(Debug, Default)]
 struct Stats {
-    columns: Option<(usize, [usize; 11])>,
+    header: Header<11>,
     percentiles: Vec<(usize, f64)>,
     summary: Summary,
 }
 
 impl Table for Stats {
     fn row(&mut self, rows: &Rows, into: &mut FileTally) -> Result<(), BadRow> {
-        let Some((count, columns)) = &self.columns else {
-            self.columns = Some((rows.len(), stats_columns(rows)));
+        let find = |rows: &Rows| stats_columns(rows);
+        let Some(columns) = self.header.columns(rows, find)? else {
             self.percentiles = percentile_columns(rows);
             return Ok(());
         };
-        if rows.len() != *count {
-            return Err(BadRow::Fields(rows.len(), *count));
-        }
-        let figures = figures(rows, columns)?;
+        let figures = figures(rows, &columns)?;
         if is_total(rows.get(0), rows.get(1)) {
             if self.summary.total.samples > 0 {
                 into.found.wrong = Some("it has the totals of two runs".to_owned());
             }
-            into.found.samples = figures.samples;
             self.summary.duration = duration(&figures);
             self.summary.total = figures;
             self.summary.distribution = distribution(rows, &self.percentiles);
@@ -65,14 +62,10 @@ impl Table for Stats {
             into.found.wrong = Some("it has no row `Aggregated`".to_owned());
             let labels = summary.labels.iter().map(|label| &label.figures);
             summary.total = crate::summary::merge(labels);
-            into.found.samples = summary.total.samples;
         }
         summary.form = LOCUST_CSV;
-        summary.worker = into.worker().to_owned();
         // Headers alone are what Locust leaves when it did not get to the first request.
-        if summary.total.samples > 0 {
-            into.summary = Some(summary);
-        }
+        into.summarise(summary);
     }
 }
 
@@ -139,38 +132,22 @@ fn figures(rows: &Rows, columns: &[usize; 11]) -> Result<Figures, BadRow> {
         count("Failure Count", errors)?,
     );
     // What is not told must not be taken for zero, which holds every limit.
-    let named = [
-        ("min", min),
-        ("mean", mean),
-        ("p50", p50),
-        ("p90", p90),
-        ("p95", p95),
-        ("p99", p99),
-        ("max", max),
-        ("throughput", rate),
-    ];
-    let missing = named
-        .iter()
-        .filter(|(_, text)| samples > 0 && number(text).is_none());
-    let or_zero = |text| number(text).unwrap_or_default();
-    let mut missing: Vec<String> = missing.map(|(name, _)| (*name).to_owned()).collect();
-    missing.push("sentBytes".to_owned());
-    Ok(Figures {
+    let told = |text| number(text).or((samples == 0).then_some(0.0));
+    let figures = KnownFigures {
         samples,
-        errors,
-        error_percent: to_f64(errors) / to_f64(samples.max(1)) * 100.0,
-        throughput: or_zero(rate),
-        min: or_zero(min),
-        mean: or_zero(mean),
-        p50: or_zero(p50),
-        p90: or_zero(p90),
-        p95: or_zero(p95),
-        p99: or_zero(p99),
-        max: or_zero(max),
-        received_bytes: to_u64((or_zero(size) * to_f64(samples)).round()),
-        sent_bytes: 0,
-        missing,
-    })
+        errors: Some(errors),
+        throughput: told(rate),
+        min: told(min),
+        mean: told(mean),
+        p50: told(p50),
+        p90: told(p90),
+        p95: told(p95),
+        p99: told(p99),
+        max: told(max),
+        received: Some(number(size).unwrap_or_default() * to_f64(samples)),
+        sent: None,
+    };
+    Ok(figures.figures())
 }
 
 fn duration(figures: &Figures) -> Option<f64> {
@@ -202,13 +179,8 @@ fn percentile_columns(rows: &Rows) -> Vec<(usize, f64)> {
 }
 
 fn distribution(rows: &Rows, percentiles: &[(usize, f64)]) -> Vec<PercentilePoint> {
-    let points = percentiles.iter().filter_map(|(column, percentile)| {
-        Some(PercentilePoint {
-            percentile: *percentile,
-            millis: number(rows.get(*column))?,
-        })
-    });
-    points.collect()
+    let columns = percentiles.iter();
+    curve(columns.map(|(column, percentile)| (*percentile, number(rows.get(*column)))))
 }
 
 const HISTORY: [&str; 12] = [
@@ -242,23 +214,20 @@ pub fn history(_: &[u8]) -> Box<dyn Decoder> {
 
 #[derive(Debug, Default)]
 struct History {
-    columns: Option<(usize, [usize; 12])>,
+    header: Header<12>,
     before: Totals,
 }
 
 impl Table for History {
     fn row(&mut self, rows: &Rows, into: &mut FileTally) -> Result<(), BadRow> {
-        let Some((count, columns)) = &self.columns else {
-            self.columns = Some((rows.len(), table::columns(rows, HISTORY)));
+        let find = |rows: &Rows| table::columns(rows, HISTORY);
+        let Some(columns) = self.header.columns(rows, find)? else {
             return Ok(());
         };
-        if rows.len() != *count {
-            return Err(BadRow::Fields(rows.len(), *count));
-        }
         if !is_total(rows.get(columns[3]), rows.get(columns[2])) {
             return Ok(());
         }
-        let (second, point, totals) = point(rows, columns, &self.before)
+        let (second, point, totals) = point(rows, &columns, &self.before)
             .ok_or_else(|| BadRow::value("Timestamp", rows.get(0)))?;
         self.before = totals;
         into.history.add(second, point);
@@ -328,17 +297,13 @@ pub fn failures(_: &[u8]) -> Box<dyn Decoder> {
 
 #[derive(Debug, Default)]
 struct Failures {
-    count: Option<usize>,
+    header: Header<0>,
 }
 
 impl Table for Failures {
     fn row(&mut self, rows: &Rows, into: &mut FileTally) -> Result<(), BadRow> {
-        let Some(count) = self.count else {
-            self.count = Some(rows.len());
+        if self.header.columns(rows, |_| [])?.is_none() {
             return Ok(());
-        };
-        if rows.len() != count {
-            return Err(BadRow::Fields(rows.len(), count));
         }
         let occurrences =
             whole(rows.get(3)).ok_or_else(|| BadRow::value("Occurrences", rows.get(3)))?;

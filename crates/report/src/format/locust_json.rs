@@ -1,7 +1,7 @@
 //! Locust's JSON (`--json`, `--json-file`): a list with the sums of each name and method, and how often
 //! there was each response time. There is no entry for all of them together.
 
-use super::known_figures::KnownFigures;
+use super::known_figures::{KnownFigures, curve};
 use super::locust::label;
 use super::whole::{self, LARGEST};
 use super::{Decoder, numbers};
@@ -81,7 +81,6 @@ fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
     let seconds = all.seconds();
     let mut summary = Summary {
         form: LOCUST_JSON,
-        worker: into.worker().to_owned(),
         total: all.figures(seconds),
         distribution: all.distribution(),
         duration: seconds,
@@ -99,8 +98,7 @@ fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
     into.note(
         "Locust's JSON has no messages of failures and no response times over time; throughput counts from the first response to the last",
     );
-    into.found.samples = summary.total.samples;
-    into.summary = Some(summary);
+    into.summarise(summary);
     Ok(())
 }
 
@@ -176,13 +174,7 @@ impl Entry {
     }
 
     fn distribution(&self) -> Vec<PercentilePoint> {
-        let points = PERCENTILES.iter().filter_map(|(percentile, part)| {
-            Some(PercentilePoint {
-                percentile: *percentile,
-                millis: self.percentile(*part)?,
-            })
-        });
-        points.collect()
+        curve(PERCENTILES.map(|(percentile, part)| (percentile, self.percentile(part))))
     }
 }
 

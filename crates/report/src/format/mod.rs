@@ -26,7 +26,6 @@ mod lines;
 mod locust;
 mod locust_json;
 mod members;
-mod missing;
 mod numbers;
 mod oha;
 mod perftest;
@@ -123,49 +122,37 @@ pub enum Format {
 impl Format {
     /// The name in a report.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::JtlCsv => "jtl-csv",
-            Self::JtlXml => "jtl-xml",
-            Self::JmeterDashboard | Self::JmeterTable => "jmeter-summary",
-            Self::LocustStats
-            | Self::LocustHistory
-            | Self::LocustFailures
-            | Self::LocustExceptions
-            | Self::LocustJson => "locust",
-            Self::K6Summary | Self::K6Csv | Self::K6Json => "k6",
-            Self::Artillery => "artillery",
-            Self::PerfTest => "perftest",
-            Self::VegetaGob | Self::VegetaJson | Self::VegetaCsv | Self::VegetaReport => "vegeta",
-            Self::HeyCsv | Self::HeySummary => "hey",
-            Self::GhzJson | Self::GhzCsv => "ghz",
-            Self::OhaJson | Self::OhaCsv => "oha",
-            Self::GatlingText | Self::GatlingBinary => "gatling",
-            Self::HdrLog | Self::HdrTable => "hdr",
-            Self::Wrk => "wrk",
-            Self::Csv => "csv",
-        }
+        self.names().0
     }
 
     /// The tool that writes it; files of several tools in one container are of several tests.
     pub fn tool(self) -> &'static str {
+        self.names().1
+    }
+
+    fn names(self) -> (&'static str, &'static str) {
         match self {
-            Self::JtlCsv | Self::JtlXml | Self::JmeterDashboard | Self::JmeterTable => "JMeter",
+            Self::JtlCsv => ("jtl-csv", "JMeter"),
+            Self::JtlXml => ("jtl-xml", "JMeter"),
+            Self::JmeterDashboard | Self::JmeterTable => ("jmeter-summary", "JMeter"),
             Self::LocustStats
             | Self::LocustHistory
             | Self::LocustFailures
             | Self::LocustExceptions
-            | Self::LocustJson => "Locust",
-            Self::K6Summary | Self::K6Csv | Self::K6Json => "k6",
-            Self::Artillery => "Artillery",
-            Self::PerfTest => "RabbitMQ PerfTest",
-            Self::VegetaGob | Self::VegetaJson | Self::VegetaCsv | Self::VegetaReport => "Vegeta",
-            Self::HeyCsv | Self::HeySummary => "hey",
-            Self::GhzJson | Self::GhzCsv => "ghz",
-            Self::OhaJson | Self::OhaCsv => "oha",
-            Self::GatlingText | Self::GatlingBinary => "Gatling",
-            Self::HdrLog | Self::HdrTable => "HdrHistogram",
-            Self::Wrk => "wrk",
-            Self::Csv => "simple CSV",
+            | Self::LocustJson => ("locust", "Locust"),
+            Self::K6Summary | Self::K6Csv | Self::K6Json => ("k6", "k6"),
+            Self::Artillery => ("artillery", "Artillery"),
+            Self::PerfTest => ("perftest", "RabbitMQ PerfTest"),
+            Self::VegetaGob | Self::VegetaJson | Self::VegetaCsv | Self::VegetaReport => {
+                ("vegeta", "Vegeta")
+            }
+            Self::HeyCsv | Self::HeySummary => ("hey", "hey"),
+            Self::GhzJson | Self::GhzCsv => ("ghz", "ghz"),
+            Self::OhaJson | Self::OhaCsv => ("oha", "oha"),
+            Self::GatlingText | Self::GatlingBinary => ("gatling", "Gatling"),
+            Self::HdrLog | Self::HdrTable => ("hdr", "HdrHistogram"),
+            Self::Wrk => ("wrk", "wrk"),
+            Self::Csv => ("csv", "simple CSV"),
         }
     }
 

@@ -5,10 +5,10 @@
 
 use super::hey::{failed, seconds};
 use super::jtl_csv::is_success;
-use super::missing::Missing;
+use super::known_figures::{KnownFigures, curve};
 use super::numbers::whole as whole_number;
 use super::rows::Rows;
-use super::table::{self, Table};
+use super::table::{self, Header, Table};
 use super::{Decoder, whole};
 use crate::file_tally::FileTally;
 use crate::found::BadRow;
@@ -42,19 +42,16 @@ pub fn csv() -> Box<dyn Decoder> {
 #[derive(Debug, Default)]
 struct Csv {
     /// How many there are, and where each of [`HEADER`] is.
-    columns: Option<(usize, [usize; 7])>,
+    header: Header<7>,
 }
 
 impl Table for Csv {
     fn row(&mut self, rows: &Rows, into: &mut FileTally) -> Result<(), BadRow> {
-        let Some((count, columns)) = &self.columns else {
-            self.columns = Some((rows.len(), table::columns(rows, HEADER)));
+        let find = |rows: &Rows| table::columns(rows, HEADER);
+        let Some(columns) = self.header.columns(rows, find)? else {
             into.has_relative_times = true;
             return Ok(());
         };
-        if rows.len() != *count {
-            return Err(BadRow::Fields(rows.len(), *count));
-        }
         let [start, _, _, _, elapsed, bytes, code] = columns.map(|column| rows.get(column));
         into.add(&Sample {
             start: Some(seconds(rows, "request-start", start)?),
@@ -135,47 +132,34 @@ impl Document {
     }
 
     fn figures(&self) -> Figures {
-        let mut missing = Missing::default();
         let samples = self.samples();
         let errors = self.errors();
         let errors = errors.fold(0_u64, |sum, (_, _, count)| sum.saturating_add(count));
         let millis = |seconds: Option<f64>| seconds.map(|seconds| seconds * 1000.0);
         let percentile = |name: &str| millis(self.latency_percentiles.get(name).copied().flatten());
-        let figures = Figures {
+        let told = KnownFigures {
             samples,
-            errors,
-            error_percent: to_f64(errors) / to_f64(samples.max(1)) * 100.0,
-            throughput: missing.figure("throughput", self.rate(samples)),
-            min: missing.figure("min", millis(self.summary.fastest)),
-            mean: missing.figure("mean", millis(self.summary.average)),
-            p50: missing.figure("p50", percentile("p50")),
-            p90: missing.figure("p90", percentile("p90")),
-            p95: missing.figure("p95", percentile("p95")),
-            p99: missing.figure("p99", percentile("p99")),
-            max: missing.figure("max", millis(self.summary.slowest)),
-            received_bytes: missing.count("receivedBytes", self.summary.total_data),
-            ..Figures::default()
+            errors: Some(errors),
+            throughput: self.rate(samples),
+            min: millis(self.summary.fastest),
+            mean: millis(self.summary.average),
+            p50: percentile("p50"),
+            p90: percentile("p90"),
+            p95: percentile("p95"),
+            p99: percentile("p99"),
+            max: millis(self.summary.slowest),
+            received: self.summary.total_data,
+            sent: None,
         };
-        missing.lacks(["sentBytes"]);
-        Figures {
-            missing: missing.names(),
-            ..figures
-        }
+        told.figures()
     }
 
     fn distribution(&self) -> Vec<PercentilePoint> {
-        let points = self
-            .latency_percentiles
-            .iter()
-            .filter_map(|(name, seconds)| {
-                Some(PercentilePoint {
-                    percentile: name.strip_prefix('p')?.parse().ok()?,
-                    millis: (*seconds)? * 1000.0,
-                })
-            });
-        let mut points: Vec<PercentilePoint> = points.collect();
-        points.sort_by(|one, other| one.percentile.total_cmp(&other.percentile));
-        points
+        let named = self.latency_percentiles.iter();
+        curve(named.filter_map(|(name, seconds)| {
+            let percentile = name.strip_prefix('p')?.parse().ok()?;
+            Some((percentile, seconds.map(|seconds| seconds * 1000.0)))
+        }))
     }
 }
 
@@ -197,14 +181,12 @@ fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
         return Ok(());
     }
     into.note("times are oha's own, and of requests with a response only; its summary has no labels and no figures over time");
-    into.found.samples = total.samples;
-    into.summary = Some(Summary {
+    into.summarise(Summary {
         form: "oha",
-        worker: into.worker().to_owned(),
         distribution: document.distribution(),
         duration: document.summary.total,
-        labels: Vec::new(),
         total,
+        ..Summary::default()
     });
     Ok(())
 }

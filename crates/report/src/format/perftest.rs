@@ -5,7 +5,7 @@
 //! `consume`. The total is that of the last of them that was measured.
 
 use super::Decoder;
-use super::known_figures::KnownFigures;
+use super::known_figures::{KnownFigures, curve};
 use super::numbers::number;
 use super::rows::Rows;
 use super::table::{self, Table};
@@ -290,14 +290,7 @@ impl Latency {
     }
 
     fn distribution(&self) -> Vec<PercentilePoint> {
-        let points = [0.0, 50.0, 75.0, 95.0, 99.0].into_iter().zip(self.0);
-        let points = points.filter_map(|(percentile, millis)| {
-            Some(PercentilePoint {
-                percentile,
-                millis: millis?,
-            })
-        });
-        points.collect()
+        curve([0.0, 50.0, 75.0, 95.0, 99.0].into_iter().zip(self.0))
     }
 }
 

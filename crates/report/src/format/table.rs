@@ -127,6 +127,37 @@ pub fn columns<const N: usize>(rows: &Rows, names: [&str; N]) -> [usize; N] {
     })
 }
 
+/// The header of a table, whose rows have as many fields as it has.
+#[derive(Debug)]
+pub struct Header<const N: usize>(Option<(usize, [usize; N])>);
+
+impl<const N: usize> Default for Header<N> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<const N: usize> Header<N> {
+    /// Where the columns of a row are; none for the header itself, in which `find` looks them up.
+    ///
+    /// # Errors
+    /// When the row has another number of fields than the header.
+    pub fn columns(
+        &mut self,
+        rows: &Rows,
+        find: impl FnOnce(&Rows) -> [usize; N],
+    ) -> Result<Option<[usize; N]>, BadRow> {
+        match self.0 {
+            None => {
+                self.0 = Some((rows.len(), find(rows)));
+                Ok(None)
+            }
+            Some((count, _)) if rows.len() != count => Err(BadRow::Fields(rows.len(), count)),
+            Some((_, columns)) => Ok(Some(columns)),
+        }
+    }
+}
+
 /// Whether a header has a column of this name, whatever its case.
 pub fn has(names: &[&[u8]], name: &str) -> bool {
     let same = |other: &[u8]| other.trim_ascii().eq_ignore_ascii_case(name.as_bytes());

@@ -6,8 +6,8 @@
 //! an error, and a request without a response has status 0.
 
 use super::bodies::{self, CsvColumns, JsonBodies};
-use super::lines::{Line, Lines};
-use super::missing::Missing;
+use super::known_figures::KnownFigures;
+use super::lines::{self, LineReader};
 use super::numbers::{EARLIEST, LATEST, digits, rfc3339, without_mark};
 use super::rows::{Row, Rows};
 use super::table::{self, Table};
@@ -15,7 +15,7 @@ use super::{Decoder, whole};
 use crate::errors::Errors;
 use crate::file_tally::FileTally;
 use crate::found::BadRow;
-use crate::histogram::to_f64;
+use crate::histogram::{to_f64, to_u64};
 use crate::sample::Sample;
 use crate::summary::Summary;
 use atq_api_spec::report::{Figures, PercentilePoint};
@@ -106,14 +106,11 @@ fn micros(nanos: u64) -> u64 {
 
 /// `vegeta encode -to json`: an object in each line.
 pub fn json() -> Box<dyn Decoder> {
-    bodies::without(JsonBodies::default(), Box::new(Json::default()))
+    bodies::without(JsonBodies::default(), lines::decoder(Json))
 }
 
-#[derive(Debug, Default)]
-struct Json {
-    lines: Lines,
-    number: u64,
-}
+#[derive(Debug)]
+struct Json;
 
 #[derive(Deserialize)]
 struct JsonHit<'a> {
@@ -133,17 +130,11 @@ struct JsonHit<'a> {
     url: Cow<'a, str>,
 }
 
-impl Json {
-    fn line(&mut self, line: Line<'_>, into: &mut FileTally) {
-        self.number += 1;
-        let (read, cut) = match line {
-            Line::TooLong => (Err(BadRow::Malformed), false),
-            Line::Text(text, ended) => (json_hit(text, into), !ended),
-        };
-        if let Err(bad) = read {
-            let damaged = matches!(line, Line::Text(text, _) if text.contains(&0));
-            into.found.bad_row(self.number, bad, cut, damaged);
-        }
+impl LineReader for Json {
+    const ENDS_EVERY_LINE: bool = false;
+
+    fn line(&mut self, line: &[u8], into: &mut FileTally) -> Result<(), BadRow> {
+        json_hit(line, into)
     }
 }
 
@@ -166,20 +157,6 @@ fn json_hit(line: &[u8], into: &mut FileTally) -> Result<(), BadRow> {
         error: hit.error.as_bytes(),
     };
     hit.add(into)
-}
-
-impl Decoder for Json {
-    fn push(&mut self, bytes: &[u8], into: &mut FileTally) {
-        let mut lines = std::mem::take(&mut self.lines);
-        lines.push(bytes, |line| self.line(line, into));
-        self.lines = lines;
-    }
-
-    fn finish(&mut self, into: &mut FileTally) {
-        let mut lines = std::mem::take(&mut self.lines);
-        lines.finish(|line| self.line(line, into));
-        self.lines = lines;
-    }
 }
 
 /// The columns of bodies and headers in the CSV.
@@ -299,31 +276,25 @@ impl Report<'_> {
     }
 
     fn figures(&self) -> Figures {
-        let mut missing = Missing::default();
         let millis = |nanos: Option<f64>| nanos.map(|nanos| nanos / 1e6);
         let (latencies, samples) = (&self.latencies, to_f64(self.requests));
         let failed = ((1.0 - self.success) * samples).round();
         let rate = (self.seconds() > 0.0).then(|| samples / self.seconds());
-        let figures = Figures {
+        let told = KnownFigures {
             samples: self.requests,
-            errors: missing.count("errors", Some(failed)),
-            error_percent: failed / samples.max(1.0) * 100.0,
-            throughput: missing.figure("throughput", rate),
-            min: missing.figure("min", millis(latencies.min)),
-            mean: missing.figure("mean", millis(latencies.mean)),
-            p50: missing.figure("p50", millis(latencies.p50)),
-            p90: missing.figure("p90", millis(latencies.p90)),
-            p95: missing.figure("p95", millis(latencies.p95)),
-            p99: missing.figure("p99", millis(latencies.p99)),
-            max: missing.figure("max", millis(latencies.max)),
-            received_bytes: missing.count("receivedBytes", self.bytes_in.total),
-            sent_bytes: missing.count("sentBytes", self.bytes_out.total),
-            missing: Vec::new(),
+            errors: Some(to_u64(failed)),
+            throughput: rate,
+            min: millis(latencies.min),
+            mean: millis(latencies.mean),
+            p50: millis(latencies.p50),
+            p90: millis(latencies.p90),
+            p95: millis(latencies.p95),
+            p99: millis(latencies.p99),
+            max: millis(latencies.max),
+            received: self.bytes_in.total,
+            sent: self.bytes_out.total,
         };
-        Figures {
-            missing: missing.names(),
-            ..figures
-        }
+        told.figures()
     }
 
     /// Errors by status; of each status the first text that begins with it.
@@ -356,14 +327,12 @@ fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
     let total = report.figures();
     report.add_errors(&mut into.summary_errors);
     into.note("percentiles are Vegeta's own estimates; its report has no labels and no figures over time. `vegeta attack -output` or `vegeta encode` gives single samples");
-    into.found.samples = total.samples;
-    into.summary = Some(Summary {
+    into.summarise(Summary {
         form: "vegeta",
-        worker: into.worker().to_owned(),
         distribution: distribution(&total),
         duration: Some(report.seconds()),
-        labels: Vec::new(),
         total,
+        ..Summary::default()
     });
     Ok(())
 }

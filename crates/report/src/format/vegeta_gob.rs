@@ -94,41 +94,23 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A field of Vegeta's result that is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Name {
-    Attack,
-    Code,
-    Timestamp,
-    Latency,
-    BytesOut,
-    BytesIn,
-    Error,
-    Method,
-    Url,
-}
-
-impl Name {
-    fn of(name: &[u8]) -> Option<Self> {
-        Some(match name {
-            b"Attack" => Self::Attack,
-            b"Code" => Self::Code,
-            b"Timestamp" => Self::Timestamp,
-            b"Latency" => Self::Latency,
-            b"BytesOut" => Self::BytesOut,
-            b"BytesIn" => Self::BytesIn,
-            b"Error" => Self::Error,
-            b"Method" => Self::Method,
-            b"URL" => Self::Url,
-            _ => return None,
-        })
-    }
-}
+/// The fields of Vegeta's result that are read.
+const READ: [&[u8]; 9] = [
+    b"Attack",
+    b"Code",
+    b"Timestamp",
+    b"Latency",
+    b"BytesOut",
+    b"BytesIn",
+    b"Error",
+    b"Method",
+    b"URL",
+];
 
 #[derive(Debug)]
 struct Field {
     /// None: it is passed over.
-    name: Option<Name>,
+    name: Option<&'static [u8]>,
     /// The number of its type.
     kind: i64,
 }
@@ -187,7 +169,7 @@ fn structure(reader: &mut Reader<'_>) -> Outcome<Type> {
             (0, 2) | (1, 1) => {
                 for _ in 0..reader.uint()? {
                     let (name, kind) = named(reader)?;
-                    let name = Name::of(&name);
+                    let name = READ.into_iter().find(|read| *read == name);
                     fields.push(Field { name, kind });
                 }
                 number = 2;
@@ -195,8 +177,8 @@ fn structure(reader: &mut Reader<'_>) -> Outcome<Type> {
             _ => return Err(Stop::Broken),
         }
     }
-    let has = |name| fields.iter().any(|field| field.name == Some(name));
-    let is_result = name == b"Result" && has(Name::Timestamp) && has(Name::Latency);
+    let has = |name: &[u8]| fields.iter().any(|field| field.name == Some(name));
+    let is_result = name == b"Result" && has(b"Timestamp") && has(b"Latency");
     let last = fields.iter().rposition(|field| field.name.is_some());
     Ok(match is_result {
         true => Type::Result(fields, last.map_or(0, |last| last + 1)),
@@ -252,25 +234,25 @@ struct Value {
 }
 
 impl Value {
-    fn set_uint(&mut self, name: Option<Name>, value: u64) {
+    fn set_uint(&mut self, name: Option<&[u8]>, value: u64) {
         match name {
-            Some(Name::Code) => self.code = value,
-            Some(Name::BytesOut) => self.sent = value,
-            Some(Name::BytesIn) => self.received = value,
+            Some(b"Code") => self.code = value,
+            Some(b"BytesOut") => self.sent = value,
+            Some(b"BytesIn") => self.received = value,
             _ => {}
         }
     }
 
-    fn set_text(&mut self, name: Name, text: &[u8]) {
+    fn set_text(&mut self, name: &[u8], text: &[u8]) {
         let field = match name {
-            Name::Timestamp => {
+            b"Timestamp" => {
                 self.start = time(text);
                 return;
             }
-            Name::Attack => &mut self.attack,
-            Name::Error => &mut self.error,
-            Name::Method => &mut self.method,
-            Name::Url => &mut self.url,
+            b"Attack" => &mut self.attack,
+            b"Error" => &mut self.error,
+            b"Method" => &mut self.method,
+            b"URL" => &mut self.url,
             _ => return,
         };
         text.clone_into(field);
@@ -390,7 +372,7 @@ fn field(
         }
         Kind::Int => {
             let number = reader.int()?;
-            if field.name == Some(Name::Latency) {
+            if field.name == Some(b"Latency") {
                 value.latency = number;
             }
         }

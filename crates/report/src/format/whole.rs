@@ -84,12 +84,15 @@ pub fn each_named<'de, T: Deserialize<'de>>(
     json.end()
 }
 
-/// A number; anything else is none: tools write `null`, `"NaN"` and `"Infinity"` for what they do not know.
-///
-/// # Errors
-/// When it is no JSON.
-pub fn number_or_none<'de, D: Deserializer<'de>>(value: D) -> Result<Option<f64>, D::Error> {
-    Ok(serde_json::Value::deserialize(value)?.as_f64())
+/// A number. Anything else, and nothing at all, is none.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Number(pub Option<f64>);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Option::<serde_json::Value>::deserialize(deserializer)?;
+        Ok(Self(value.and_then(|value| value.as_f64())))
+    }
 }
 
 struct List<F, T>(F, PhantomData<T>);

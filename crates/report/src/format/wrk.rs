@@ -5,7 +5,7 @@
 
 use super::detect::Detected;
 use super::hdr_table::Table;
-use super::known_figures::KnownFigures;
+use super::known_figures::{KnownFigures, at_percentile};
 use super::numbers::{number, whole, without_mark};
 use super::{Decoder, Format, whole as document};
 use crate::file_tally::FileTally;
@@ -60,17 +60,13 @@ fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
         }
     }
     let total = output.told().figures();
-    into.found.samples = total.samples;
-    if total.samples > 0 {
-        into.summary = Some(Summary {
-            form: "wrk",
-            worker: into.worker().to_owned(),
-            distribution: output.distribution(),
-            duration: output.seconds,
-            labels: Vec::new(),
-            total,
-        });
-    }
+    into.summarise(Summary {
+        form: "wrk",
+        distribution: output.distribution(),
+        duration: output.seconds,
+        total,
+        ..Summary::default()
+    });
     Ok(())
 }
 
@@ -250,11 +246,7 @@ impl Output {
         let samples = self.samples();
         let errors = self.errors.named().into_iter().map(|(_, count)| count);
         let errors = errors.fold(0_u64, u64::saturating_add).min(samples);
-        let percentile = |wanted: f64| {
-            let mut points = self.percentiles.iter();
-            let found = points.find(|point| (point.percentile - wanted).abs() < 1e-9);
-            found.map(|point| point.millis)
-        };
+        let percentile = |wanted| at_percentile(&self.percentiles, wanted);
         let spectrum = self
             .spectrum
             .as_ref()

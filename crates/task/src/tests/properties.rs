@@ -8,7 +8,7 @@
 //! 5. at the end clean-up was tried and its result recorded;
 //! 6. a failure always has a message and the step that failed.
 //!
-//! 4 and 7 need a Swarm: `orchestrator/tests/sweeps.rs`.
+//! 4 and 7 need a Swarm: `crates/run/src/tests/sweeps.rs`.
 
 use super::spec;
 use crate::event::{Event, Failure, FailureCode, Record};

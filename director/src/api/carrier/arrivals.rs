@@ -5,14 +5,14 @@ use crate::api::app::App;
 use crate::api::detached::to_its_end;
 use crate::api::error::{ApiError, RequestError};
 use crate::api::query::Query;
-use crate::evidence::Source;
-use crate::orchestrator::receive::NodeSample;
+use atq_engine_swarm::inbound::NodeSample;
+use atq_evidence::Source;
 use atq_node_protocol::load::{ContainerLoad, Load};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use std::io;
 
 /// A tar with what a container left; instead of it, a problem.
@@ -25,13 +25,13 @@ pub async fn results(
 ) -> Result<StatusCode, ApiError> {
     let token = token(&headers)?.to_owned();
     let query = Query::read(&uri, &["problem"])?;
-    let it = app.orchestrator;
+    let it = app.inbound;
     if let Some(problem) = query.text("problem") {
         it.note_results(&run, &token, &source, problem)
             .map_err(RequestError::Carrier)?;
         return Ok(StatusCode::NO_CONTENT);
     }
-    let tar = body.into_data_stream().map_err(io::Error::other);
+    let tar = body.into_data_stream().map_err(io::Error::other).boxed();
     // What has arrived is kept also when its sender goes away.
     let taken = to_its_end(async move { it.take_results(&run, &token, &source, tar).await });
     taken.await?.map_err(RequestError::Carrier)?;
@@ -53,7 +53,7 @@ pub async fn load(
         percent: load.node_percent,
         containers: load.containers.into_iter().filter_map(named).collect(),
     };
-    let taken = app.orchestrator.take_load(&run, token, &sample);
+    let taken = app.inbound.take_load(&run, token, &sample);
     taken.map_err(RequestError::Carrier)?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -3,10 +3,10 @@
 use super::{node, token};
 use crate::api::app::App;
 use crate::api::error::{ApiError, RequestError};
-use crate::bundle::BundleId;
-use crate::orchestrator::carriers::{Carriers, Refusal};
-use crate::orchestrator::receive::Refused;
-use crate::task::spec::shorten;
+use atq_bundle_store::BundleId;
+use atq_engine_swarm::admission::Refusal;
+use atq_engine_swarm::inbound::{Inbound, Refused};
+use atq_task::spec::shorten;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
@@ -14,7 +14,6 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt};
 use std::io;
-use std::sync::Arc;
 use tokio_util::io::ReaderStream;
 
 /// Bytes that are read from the disk at once, for each node that fetches.
@@ -26,11 +25,8 @@ pub async fn fetch(
     Path((run, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let shared = app.orchestrator.shared();
     let node = node(&headers);
-    let may = shared
-        .carriers
-        .may_fetch(&run, token(&headers)?, &node, &id);
+    let may = app.inbound.may_fetch(&run, token(&headers)?, &node, &id);
     may.map_err(|refusal| match refusal {
         Refusal::Token => RequestError::Carrier(Refused::Stranger),
         Refusal::Closed => RequestError::NotDelivered { id: shorten(&id) },
@@ -41,7 +37,7 @@ pub async fn fetch(
     let (zip, bytes) = app.bundles().zip(&bundle).await?.ok_or_else(gone)?;
     let pieces = ReaderStream::with_capacity(tokio::fs::File::from_std(zip), PIECE);
     let receipt = Receipt {
-        carriers: Arc::clone(&shared.carriers),
+        inbound: app.inbound.clone(),
         run,
         node,
         bundle: id,
@@ -56,7 +52,7 @@ pub async fn fetch(
 
 /// Notes that a node has got all of it.
 struct Receipt {
-    carriers: Arc<Carriers>,
+    inbound: Inbound,
     run: String,
     node: String,
     bundle: String,
@@ -74,7 +70,7 @@ where
         receipt.left = before.saturating_sub(bytes);
         if before > 0 && receipt.left == 0 {
             receipt
-                .carriers
+                .inbound
                 .served(&receipt.run, &receipt.node, &receipt.bundle);
         }
     })

@@ -6,9 +6,9 @@ mod bundle;
 
 use super::app::App;
 use super::error::RequestError;
-use crate::orchestrator::receive::Refused;
-use crate::reach::{GREETING, READY};
-use crate::task::spec::shorten;
+use atq_engine_swarm::inbound::Refused;
+use atq_engine_swarm::reach::{GREETING, READY};
+use atq_task::spec::shorten;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::AUTHORIZATION;

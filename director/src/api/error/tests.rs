@@ -1,8 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::task::machine::BadHistory;
-use crate::task::spec::TaskName;
+use atq_task::machine::BadHistory;
+use atq_task::spec::TaskName;
 use axum::body::to_bytes;
 use std::io;
 use std::path::PathBuf;

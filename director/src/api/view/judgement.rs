@@ -1,7 +1,7 @@
 //! A judgement in the words of the wire.
 
-use crate::task::verdict::{CriterionResult, Judgement, NotEvaluated, Verdict};
 use atq_api_spec::report as wire;
+use atq_task::verdict::{CriterionResult, Judgement, NotEvaluated, Verdict};
 
 /// A verdict.
 pub fn verdict(verdict: Verdict) -> wire::Verdict {

@@ -1,14 +1,14 @@
 //! The manifest.
 
 use super::judgement;
-use crate::evidence::{Observed, SeenBundle, SeenContainer, SeenImage, SeenNode};
-use crate::orchestrator::View;
-use crate::task::state::State;
 use atq_api_spec::bundle::BundleFile;
 use atq_api_spec::manifest::{
     BundleUsed, ContainerUsed, DirectorUsed, EnvironmentValue, ImageUsed, Manifest, NetworkUsed,
     NodeUsed,
 };
+use atq_evidence::{Observed, SeenBundle, SeenContainer, SeenImage, SeenNode};
+use atq_run::View;
+use atq_task::state::State;
 use std::collections::BTreeMap;
 
 /// What is known of a run: what its record has, and what was seen of Docker.

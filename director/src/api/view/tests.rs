@@ -1,8 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::task::machine;
-use crate::task::spec::{Surroundings, TaskSpec};
+use atq_task::machine;
+use atq_task::spec::{Surroundings, TaskSpec};
 
 struct Anything;
 
@@ -151,7 +151,7 @@ fn the_token_is_no_part_of_the_history() {
 #[test]
 fn a_line_without_a_time_keeps_its_columns() {
     let source = Source {
-        role: crate::plan::Role::Worker,
+        role: atq_engine::Role::Worker,
         replica: 2,
     };
     let line = LogLine {

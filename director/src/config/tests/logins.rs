@@ -15,7 +15,7 @@ fn logins_at_registries_are_read_and_not_shown() {
         let login = config.registry_auth.get(host).unwrap();
         (login.username.as_str(), login.password.clone())
     };
-    let text = |secret: &str| Password::Text(crate::registry::Secret::new(secret));
+    let text = |secret: &str| Password::Text(atq_engine_swarm::registry::Secret::new(secret));
     assert_eq!(of("r.example:5000"), ("robot", text("hunter2")));
     assert_eq!(
         of("docker.io"),

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::Swarm;
 use crate::plan::{Role, RunPlan};
+use crate::port::Swarm;
 use atq_task::spec::{Surroundings, TaskSpec};
 use serde_json::json;
 

@@ -3,7 +3,8 @@
 use super::World;
 use crate::fake::life::{FakeTask, Fate};
 use crate::plan::{Labels, NetworkPlan};
-use crate::{EngineError, Network};
+use crate::port::Network;
+use atq_engine::EngineError;
 use ipnet::Ipv4Net;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;

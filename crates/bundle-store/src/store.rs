@@ -1,0 +1,430 @@
+//! The bundles that are there.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use atq_bundle_archive::{BundleError, BundleId, Limits, Totals, scan, unpack};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use tokio::task::spawn_blocking;
+
+use super::incoming::{Incoming, Uploaded};
+use super::workdir::{Workdir, sweep};
+use atq_files::disk::{self, Content};
+use atq_files::{Mode, flush, flush_tree, if_there, walk, write_atomic};
+
+const INCOMING: &str = ".incoming";
+/// The name of an upload while it has no id.
+const ZIP: &str = "upload.zip";
+const META: &str = ".meta";
+const ZIPS: &str = ".zips";
+/// A zip without its bundle may belong to an upload that another Director is about to finish.
+const ZIP_AGE: Duration = Duration::from_secs(3600);
+
+/// What is known of a bundle without looking inside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BundleInfo {
+    /// The bundle's id.
+    pub id: BundleId,
+    /// The name of the zip as it was uploaded first; none if the description was lost.
+    pub file_name: Option<String>,
+    /// The size of the zip in bytes; none if the description was lost.
+    pub zip_bytes: Option<u64>,
+    /// Files in it, without directories.
+    pub files: u64,
+    /// Their sizes together, in bytes.
+    pub unpacked_bytes: u64,
+    /// When it was uploaded first.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created: OffsetDateTime,
+}
+
+/// One file of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BundleEntry {
+    /// Its path below `/atq/data`, with `/` between components.
+    pub path: String,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// A bundle with its files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BundleContent {
+    /// The bundle as in a listing.
+    pub info: BundleInfo,
+    /// Its files by path.
+    pub entries: Vec<BundleEntry>,
+}
+
+/// All bundles below one directory. Cheap to clone; clones are the same store.
+#[derive(Debug, Clone)]
+pub struct BundleStore {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    root: PathBuf,
+    limits: Limits,
+}
+
+impl BundleStore {
+    /// Opens the store, makes its directories if need be and sweeps what an earlier crash left. Blocks: for start-up.
+    ///
+    /// # Errors
+    /// [`BundleError::Storage`] when `glusterpath` is relative or cannot be used.
+    pub fn open(glusterpath: &Path, limits: Limits) -> Result<Self, BundleError> {
+        let open = || {
+            if !glusterpath.is_absolute() {
+                // Docker takes only absolute sources of bind mounts.
+                return Err(io::Error::other("the path must be absolute"));
+            }
+            fs::create_dir_all(glusterpath.join(INCOMING))?;
+            fs::create_dir_all(glusterpath.join(META))?;
+            fs::create_dir_all(glusterpath.join(ZIPS))?;
+            sweep(&glusterpath.join(INCOMING))?;
+            let root = glusterpath.to_owned();
+            let store = Self {
+                shared: Arc::new(Shared { root, limits }),
+            };
+            store.sweep_zips()?;
+            Ok(store)
+        };
+        let action = format!("use `glusterpath` `{}`", glusterpath.display());
+        open().map_err(BundleError::storage(action))
+    }
+
+    /// The limits it was opened with.
+    pub fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    /// Makes sure that there is room for an upload of so many bytes, before anything of it is taken.
+    ///
+    /// # Errors
+    /// [`BundleError::Storage`] when there is not.
+    pub async fn check_room(&self, bytes: u64) -> Result<(), BundleError> {
+        let store = self.clone();
+        blocking("take the upload", move || store.room_for(bytes)).await
+    }
+
+    /// The same. Blocks.
+    pub(super) fn room_for(&self, bytes: u64) -> io::Result<()> {
+        disk::check(&self.shared.root, bytes, Content::Upload)
+    }
+
+    /// Begins an upload.
+    ///
+    /// # Errors
+    /// [`BundleError::Storage`] when no file can be made.
+    pub async fn begin(&self) -> Result<Incoming, BundleError> {
+        let store = self.clone();
+        let begun = blocking("begin the upload", move || {
+            let workdir = Workdir::create(&store.join(INCOMING))?;
+            let zip = File::options()
+                .read(true)
+                .write(true)
+                .create_new(true)
+                .open(workdir.join(ZIP))?;
+            Ok((workdir, zip))
+        });
+        let (workdir, zip) = begun.await?;
+        Ok(Incoming::new(self.clone(), workdir, zip))
+    }
+
+    /// All bundles, the newest first.
+    ///
+    /// # Errors
+    /// [`BundleError::Storage`] when the directory cannot be read.
+    pub async fn list(&self) -> Result<Vec<BundleInfo>, BundleError> {
+        let store = self.clone();
+        blocking("list the bundles", move || store.list_blocking()).await
+    }
+
+    /// One bundle with its files; none if it does not exist.
+    ///
+    /// # Errors
+    /// [`BundleError::Storage`] when it cannot be read.
+    pub async fn get(&self, id: &BundleId) -> Result<Option<BundleContent>, BundleError> {
+        let (store, id) = (self.clone(), id.clone());
+        blocking("read the bundle", move || if_there(store.content(id))).await
+    }
+
+    /// Removes a bundle; false if it did not exist. That no live task uses it is for the caller to know.
+    ///
+    /// # Errors
+    /// [`BundleError::Storage`]; the bundle is gone from listings or untouched.
+    pub async fn remove(&self, id: &BundleId) -> Result<bool, BundleError> {
+        let (store, id) = (self.clone(), id.clone());
+        blocking("remove the bundle", move || store.remove_blocking(&id)).await
+    }
+
+    /// Whether there is such a bundle: one look at the file system.
+    pub fn exists(&self, id: &BundleId) -> bool {
+        self.path_of(id).is_dir()
+    }
+
+    /// When the bundle was uploaded last; none if it does not exist.
+    pub fn uploaded_at(&self, id: &BundleId) -> Option<SystemTime> {
+        fs::metadata(self.path_of(id)).ok()?.modified().ok()
+    }
+
+    /// Where the content of a bundle lies or would lie: the absolute source of the bind mount.
+    pub fn path_of(&self, id: &BundleId) -> PathBuf {
+        self.join(id.as_str())
+    }
+
+    /// The zip of a bundle as it was uploaded, and its size in bytes; none if the bundle does not exist, or
+    /// was uploaded before zips were kept.
+    ///
+    /// # Errors
+    /// [`BundleError::Storage`] when it cannot be read.
+    pub async fn zip(&self, id: &BundleId) -> Result<Option<(File, u64)>, BundleError> {
+        let (store, id) = (self.clone(), id.clone());
+        blocking("read the zip of the bundle", move || {
+            let open = || {
+                let zip = File::open(store.zip_path(&id))?;
+                let bytes = zip.metadata()?.len();
+                Ok((zip, bytes))
+            };
+            match store.exists(&id) {
+                true => if_there(open()),
+                false => Ok(None),
+            }
+        })
+        .await
+    }
+
+    fn zip_path(&self, id: &BundleId) -> PathBuf {
+        self.join(ZIPS).join(format!("{id}.zip"))
+    }
+
+    fn join(&self, name: &str) -> PathBuf {
+        self.shared.root.join(name)
+    }
+
+    fn meta_path(&self, id: &BundleId) -> PathBuf {
+        self.join(META).join(format!("{id}.json"))
+    }
+
+    /// Makes a bundle of a complete upload. Blocks.
+    pub(super) fn keep(
+        &self,
+        workdir: Workdir,
+        zip: File,
+        id: BundleId,
+        file_name: &str,
+        zip_bytes: u64,
+    ) -> Result<Uploaded, BundleError> {
+        let keep_zip = || {
+            self.keep_zip(&workdir, &zip, &id)
+                .map_err(BundleError::storage("keep the zip"))
+        };
+        if self.exists(&id) {
+            keep_zip()?;
+            return self.known(id);
+        }
+        let zip = Arc::new(
+            zip.try_clone()
+                .map_err(BundleError::storage("read the upload"))?,
+        );
+        let totals = scan(&zip, &self.shared.limits)?;
+        self.room_for(totals.bytes)
+            .map_err(BundleError::storage("unpack the upload"))?;
+        let content = workdir.join("content");
+        fs::create_dir(&content).map_err(BundleError::storage("make room for the upload"))?;
+        // The zip goes to the disk meanwhile, so that nobody waits for it afterwards.
+        std::thread::scope(|scope| {
+            scope.spawn(|| zip.sync_data());
+            unpack(&zip, &content)
+        })?;
+        flush_tree(&content, totals.files).map_err(BundleError::storage("flush the bundle"))?;
+        // Before the bundle is there: whoever sees one finds its zip.
+        keep_zip()?;
+        let published = self
+            .publish(&content, &id)
+            .map_err(BundleError::storage("publish the bundle"))?;
+        if !published {
+            return self.known(id);
+        }
+        let info = new_info(id, file_name, zip_bytes, totals);
+        self.describe(&info);
+        Ok(Uploaded {
+            id: info.id.clone(),
+            existed: false,
+            info,
+        })
+    }
+
+    /// Moves the zip to its place, unless it is there.
+    fn keep_zip(&self, workdir: &Workdir, zip: &File, id: &BundleId) -> io::Result<()> {
+        let place = self.zip_path(id);
+        if place.is_file() {
+            return Ok(());
+        }
+        zip.sync_data()?;
+        fs::rename(workdir.join(ZIP), place)?;
+        flush(&self.join(ZIPS))
+    }
+
+    /// Removes zips whose bundle is gone: what a crash in the middle of an upload or a removal has left.
+    fn sweep_zips(&self) -> io::Result<()> {
+        for entry in fs::read_dir(self.join(ZIPS))? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let id = name.to_str().and_then(|name| name.strip_suffix(".zip"));
+            let Some(Ok(id)) = id.map(str::parse::<BundleId>) else {
+                continue;
+            };
+            let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+            if !self.exists(&id) && age >= ZIP_AGE {
+                if_there(fs::remove_file(entry.path()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn known(&self, id: BundleId) -> Result<Uploaded, BundleError> {
+        // Whoever uploads it again is about to use it. Without the note it counts as older than it is.
+        let noted =
+            File::open(self.path_of(&id)).and_then(|dir| dir.set_modified(SystemTime::now()));
+        if let Err(error) = noted {
+            tracing::debug!(bundle = %id, %error, "cannot note the upload of a bundle that is there");
+        }
+        let info = self
+            .info(id.clone())
+            .map_err(BundleError::storage("read the bundle"))?;
+        Ok(Uploaded {
+            id,
+            existed: true,
+            info,
+        })
+    }
+
+    /// Renames the content into place; false if the same upload was quicker elsewhere.
+    fn publish(&self, content: &Path, id: &BundleId) -> io::Result<bool> {
+        match fs::rename(content, self.path_of(id)) {
+            Ok(()) => {}
+            // A directory that holds something is never replaced, and a bundle always holds something.
+            Err(e) if is_taken(&e) => return Ok(false),
+            Err(e) => return Err(e),
+        }
+        flush(&self.shared.root)?;
+        Ok(true)
+    }
+
+    /// Writes the description. The bundle is complete without it, so a failure is only worth a warning.
+    fn describe(&self, info: &BundleInfo) {
+        let text = serde_json::to_vec_pretty(info).map_err(io::Error::from);
+        let path = self.meta_path(&info.id);
+        if let Err(error) = text.and_then(|text| write_atomic(&path, &text, Mode::Readable)) {
+            tracing::warn!(bundle = %info.id, %error, "cannot store the description of the bundle");
+        }
+    }
+
+    fn list_blocking(&self) -> io::Result<Vec<BundleInfo>> {
+        let mut bundles = Vec::new();
+        for entry in fs::read_dir(&self.shared.root)? {
+            let name = entry?.file_name();
+            let Some(Ok(id)) = name.to_str().map(str::parse::<BundleId>) else {
+                continue;
+            };
+            if self.exists(&id) {
+                bundles.extend(if_there(self.info(id))?);
+            }
+        }
+        bundles.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+        Ok(bundles)
+    }
+
+    fn content(&self, id: BundleId) -> io::Result<BundleContent> {
+        let root = self.path_of(&id);
+        let mut entries = Vec::new();
+        walk(&root, |path, metadata| {
+            if metadata.is_file() {
+                let relative = path.strip_prefix(&root).unwrap_or(path);
+                entries.push(BundleEntry {
+                    path: relative.to_string_lossy().into_owned(),
+                    size: metadata.len(),
+                });
+            }
+            Ok(())
+        })?;
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        let info = self.info(id)?;
+        Ok(BundleContent { info, entries })
+    }
+
+    fn info(&self, id: BundleId) -> io::Result<BundleInfo> {
+        let stored = fs::read(self.meta_path(&id))
+            .ok()
+            .and_then(|bytes| serde_json::from_slice::<BundleInfo>(&bytes).ok())
+            .filter(|info| info.id == id);
+        stored.map_or_else(|| self.info_from_content(id), Ok)
+    }
+
+    fn info_from_content(&self, id: BundleId) -> io::Result<BundleInfo> {
+        let root = self.path_of(&id);
+        let (mut files, mut unpacked_bytes) = (0, 0);
+        walk(&root, |_, metadata| {
+            if metadata.is_file() {
+                files += 1;
+                unpacked_bytes += metadata.len();
+            }
+            Ok(())
+        })?;
+        Ok(BundleInfo {
+            id,
+            file_name: None,
+            zip_bytes: None,
+            files,
+            unpacked_bytes,
+            created: fs::metadata(&root)?.modified()?.into(),
+        })
+    }
+
+    fn remove_blocking(&self, id: &BundleId) -> io::Result<bool> {
+        let workdir = Workdir::create(&self.join(INCOMING))?;
+        if let Err(e) = fs::rename(self.path_of(id), workdir.join("content")) {
+            return if_there(Err(e)).map(|found: Option<()>| found.is_some());
+        }
+        if_there(fs::remove_file(self.zip_path(id)))?;
+        if_there(fs::remove_file(self.meta_path(id)))?;
+        flush(&self.shared.root)?;
+        Ok(true)
+    }
+}
+
+fn new_info(id: BundleId, file_name: &str, zip_bytes: u64, totals: Totals) -> BundleInfo {
+    BundleInfo {
+        id,
+        file_name: Some(file_name.to_owned()),
+        zip_bytes: Some(zip_bytes),
+        files: totals.files,
+        unpacked_bytes: totals.bytes,
+        created: OffsetDateTime::now_utc(),
+    }
+}
+
+fn is_taken(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty
+    )
+}
+
+async fn blocking<T: Send + 'static>(
+    action: &str,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, BundleError> {
+    spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)
+        .and_then(|done| done)
+        .map_err(BundleError::storage(action))
+}

@@ -1,0 +1,54 @@
+//! The faults of a definition that only the Swarm can know.
+
+use crate::core::Core;
+use crate::plan::LABEL_PREFIX;
+use crate::port::Network;
+use atq_engine::EngineError;
+use atq_task::spec::{Fault, TaskSpec};
+use std::time::Duration;
+
+/// How long a definition with `networks` waits for Docker (ARCHITECTURE.md, Walk-throughs).
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Networks that the services cannot join.
+pub(crate) async fn check(core: &Core, spec: &TaskSpec) -> Result<Vec<Fault>, EngineError> {
+    if spec.master.networks.is_empty() && spec.worker.networks.is_empty() {
+        return Ok(Vec::new());
+    }
+    let asked = tokio::time::timeout(PATIENCE, core.swarm.networks()).await;
+    let networks = asked.unwrap_or_else(|_| {
+        Err(EngineError::TimedOut {
+            what: "the list of networks".into(),
+            seconds: PATIENCE.as_secs(),
+        })
+    })?;
+    let services = [("master", &spec.master), ("worker", &spec.worker)].into_iter();
+    let faults = services.flat_map(|(role, service)| unusable(role, &service.networks, &networks));
+    Ok(faults.collect())
+}
+
+fn unusable(role: &str, wanted: &[String], networks: &[Network]) -> Vec<Fault> {
+    let faults = wanted.iter().enumerate().filter_map(|(index, name)| {
+        Some(Fault {
+            field: format!("{role}.networks[{index}]"),
+            message: fault(name, networks)?,
+        })
+    });
+    faults.collect()
+}
+
+/// Why a task cannot join the network. Those of a Director belong to its tasks: another one would be among their
+/// workers, and would be in the way of their removal.
+fn fault(name: &str, networks: &[Network]) -> Option<String> {
+    let found = networks
+        .iter()
+        .find(|network| network.overlay && network.name == name);
+    let Some(network) = found else {
+        return Some(format!("`{name}` is not an overlay network of this swarm"));
+    };
+    let own = |key: &&String| key.starts_with(LABEL_PREFIX);
+    let label = network.labels.keys().find(own)?;
+    Some(format!(
+        "`{name}` belongs to a task (label `{label}`), and no other can join it; expected a network of the system under test"
+    ))
+}

@@ -1,0 +1,63 @@
+//! Under which URL the nodes reach the Director.
+
+use crate::core::Core;
+use crate::node_url::derive;
+use crate::port::Node;
+use atq_engine::{Course, Deadline, StepError};
+use atq_task::event::FailureCode;
+
+/// What helps when it cannot be found.
+const WAYS: &str = "set `bind: 0.0.0.0` (see Security first) or `advertiseUrl` in the configuration of the Director, \
+    or `delivery: shared` where all nodes have `glusterpath`";
+
+/// The URL that is configured, or else found; the Director itself must be there.
+pub(super) async fn find(
+    core: &Core,
+    run: &mut dyn Course,
+    deadline: Deadline,
+    nodes: &[Node],
+) -> Result<String, StepError> {
+    let settings = &core.settings;
+    let (url, source) = match settings.advertise_url.clone() {
+        Some(url) => (url, "`advertiseUrl`"),
+        None => (
+            found(core, run, deadline, nodes).await?,
+            "found from `bind`",
+        ),
+    };
+    let own = &settings.director_id;
+    let problem = match core.reach.director_at(&url).await {
+        Ok(id) if id == *own => return Ok(url),
+        Ok(id) => format!("is another Director: its id is `{id}`, and this one's is `{own}`"),
+        Err(problem) => problem,
+    };
+    let message = format!(
+        "the nodes are to reach the Director at `{url}` ({source}), but what is there {problem}"
+    );
+    let hint = "`advertiseUrl` names another URL";
+    Err(run.failed(FailureCode::DeliveryFailed, message, hint))
+}
+
+async fn found(
+    core: &Core,
+    run: &mut dyn Course,
+    deadline: Deadline,
+    nodes: &[Node],
+) -> Result<String, StepError> {
+    let manager = run.patiently(deadline, || core.swarm.manager()).await?;
+    let listen = core.settings.listen;
+    let elsewhere: Vec<String> = nodes
+        .iter()
+        .filter(|node| node.id != manager.node_id)
+        .map(|node| format!("`{}`", node.hostname))
+        .collect();
+    derive(listen, &manager.node_address, elsewhere.is_empty()).ok_or_else(|| {
+        let message = format!(
+            "{} cannot reach the Director: it listens on {listen} (`bind: {}`), and the manager's address in the Swarm is `{}`",
+            elsewhere.join(", "),
+            listen.ip(),
+            manager.node_address
+        );
+        run.failed(FailureCode::DeliveryFailed, message, WAYS)
+    })
+}

@@ -1,0 +1,267 @@
+//! Docker Swarm as an [`Engine`].
+
+use crate::admission::{Admission, Admissions};
+use crate::core::{Core, SwarmSettings, gone};
+use crate::discovery::Discovery;
+use crate::inbound::Inbound;
+use crate::ledger::Ledger;
+use crate::lookout::Sidecar;
+use crate::plan::{LABEL_RUN, LABEL_TASK};
+use crate::port::Swarm;
+use crate::reach::Reach;
+use crate::subnets::Subnets;
+use crate::{
+    advice, bundle_volumes, check, delivery, image_reason, kill, load, members, network, owned,
+    removal, results, sidecar, start,
+};
+use async_trait::async_trait;
+use atq_engine::{
+    Bundles, Cleared, Course, Deadline, Engine, EngineError, Facts, Fetched, Gauge, Holding,
+    ImageDigests, JoinTokens, LogLines, LogQuery, Lookout, Member, Node, Owned, Part, Status,
+    StepError, StepResult, Taker, Targets, UsageWatch,
+};
+use atq_task::event::FailureCode;
+use atq_task::spec::{Fault, TaskName, TaskSpec};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The world around the engine.
+pub struct Ports {
+    /// Docker.
+    pub swarm: Arc<dyn Swarm>,
+    /// The sidecars.
+    pub discovery: Arc<dyn Discovery>,
+    /// The Director itself, from outside.
+    pub reach: Arc<dyn Reach>,
+    /// The bundles that were uploaded.
+    pub bundles: Arc<dyn Bundles>,
+}
+
+/// Docker Swarm as an engine. Cheap to clone.
+#[derive(Clone)]
+pub struct SwarmEngine(Arc<Core>);
+
+impl SwarmEngine {
+    /// An engine that keeps its notes about bundles below `datadir`. Touches nothing.
+    pub fn new(settings: SwarmSettings, ports: Ports, datadir: &Path) -> Self {
+        Self(Arc::new(Core {
+            settings,
+            swarm: ports.swarm,
+            discovery: ports.discovery,
+            reach: ports.reach,
+            bundles: ports.bundles,
+            admissions: Arc::new(Admissions::default()),
+            arrivals: Arc::default(),
+            ledger: Ledger::new(datadir),
+            subnets: Subnets::default(),
+        }))
+    }
+
+    /// The door for its carriers.
+    pub fn inbound(&self) -> Inbound {
+        Inbound {
+            admissions: Arc::clone(&self.0.admissions),
+            arrivals: Arc::clone(&self.0.arrivals),
+        }
+    }
+}
+
+/// Keeps the subnets of a run, and lets its carriers in.
+struct Adopted {
+    core: Arc<Core>,
+    run: String,
+    _admission: Admission,
+}
+
+impl Drop for Adopted {
+    fn drop(&mut self) {
+        self.core.subnets.let_go(&self.run);
+    }
+}
+
+#[async_trait]
+impl Engine for SwarmEngine {
+    fn name(&self) -> &'static str {
+        "Docker"
+    }
+
+    async fn status(&self) -> Result<Status, EngineError> {
+        let manager = self.0.swarm.manager().await?;
+        Ok(Status {
+            node_id: manager.node_id,
+            node_address: manager.node_address,
+            engine_version: manager.engine_version,
+        })
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, EngineError> {
+        let nodes = self.0.swarm.nodes().await?.into_iter();
+        Ok(nodes
+            .map(|node| Node {
+                id: node.id,
+                hostname: node.hostname,
+                address: node.address,
+                machine: node.machine,
+                ready: node.ready,
+            })
+            .collect())
+    }
+
+    async fn join_tokens(&self) -> Result<JoinTokens, EngineError> {
+        self.0.swarm.join_tokens().await
+    }
+
+    async fn pull_image(&self, image: &str) -> Result<(), EngineError> {
+        self.0.swarm.pull_image(image).await
+    }
+
+    async fn image_digests(&self, image: &str) -> Result<Option<ImageDigests>, EngineError> {
+        self.0.swarm.image_digests(image).await
+    }
+
+    fn own_images(&self) -> Vec<String> {
+        vec![self.0.settings.discovery_image.clone()]
+    }
+
+    async fn check(&self, spec: &TaskSpec) -> Result<Vec<Fault>, EngineError> {
+        check::check(&self.0, spec).await
+    }
+
+    fn adopt(&self, run: Facts<'_>) -> Holding {
+        let state = run.state;
+        if let Some(subnet) = state.subnet {
+            self.0.subnets.hold(&state.run, subnet);
+        }
+        Box::new(Adopted {
+            core: Arc::clone(&self.0),
+            run: state.run.clone(),
+            _admission: self.0.admissions.admit(&state.run, &state.token),
+        })
+    }
+
+    async fn distribute(&self, run: &mut dyn Course) -> StepResult {
+        delivery::distribute(&self.0, run).await
+    }
+
+    async fn prepare(&self, run: &mut dyn Course) -> StepResult {
+        network::prepare(&self.0, run).await
+    }
+
+    async fn start_discovery(&self, run: &mut dyn Course) -> StepResult {
+        sidecar::start(&self.0, run).await
+    }
+
+    async fn end_discovery(&self, run: Facts<'_>) -> Result<(), EngineError> {
+        match &run.state.discovery {
+            Some(service) => self.0.remove_service(service).await,
+            None => Ok(()),
+        }
+    }
+
+    fn lookout(&self) -> Box<dyn Lookout> {
+        Box::new(Sidecar::new(Arc::clone(&self.0)))
+    }
+
+    async fn start(
+        &self,
+        run: &mut dyn Course,
+        part: Part<'_>,
+        deadline: Deadline,
+    ) -> Result<String, StepError> {
+        start::start(&self.0, run, part, deadline).await
+    }
+
+    async fn observe(&self, run: Facts<'_>) -> Result<Vec<Member>, EngineError> {
+        members::observe(&self.0, run).await
+    }
+
+    async fn logged(&self, run: Facts<'_>) -> Result<Vec<Member>, EngineError> {
+        members::logged(&self.0, run).await
+    }
+
+    async fn logs(&self, id: &str, tty: bool, query: LogQuery) -> Result<LogLines, EngineError> {
+        self.0.swarm.task_logs(id, tty, query).await
+    }
+
+    async fn results(
+        &self,
+        run: Facts<'_>,
+        wanted: Vec<Member>,
+        taker: Arc<dyn Taker>,
+    ) -> Result<Fetched, EngineError> {
+        results::hand_over(&self.0, run, wanted, taker).await
+    }
+
+    fn watch(
+        &self,
+        run: Facts<'_>,
+        targets: Targets,
+        gauge: Arc<dyn Gauge>,
+    ) -> Box<dyn UsageWatch> {
+        load::begin(&self.0, run, targets, gauge)
+    }
+
+    async fn stop(&self, group: &str) -> Result<(), EngineError> {
+        gone(self.0.swarm.end_service(group).await)
+    }
+
+    async fn kill(&self, run: Facts<'_>) {
+        kill::everywhere(&self.0, run).await;
+    }
+
+    async fn dismiss(&self, group: &str) -> Result<(), EngineError> {
+        self.0.remove_service(group).await
+    }
+
+    async fn release(&self, run: Facts<'_>) -> Vec<String> {
+        removal::of_run(&self.0, run).await
+    }
+
+    async fn release_task(&self, task: &TaskName, force: bool) -> Vec<String> {
+        let labels = self.0.labels_with([(LABEL_TASK, task.as_str())]);
+        if force {
+            // Where the containers of other nodes are is not known without the history.
+            kill::on_this_node(&*self.0.swarm, &labels).await;
+        }
+        removal::remove_all(&*self.0.swarm, &labels).await
+    }
+
+    async fn owned(&self) -> Result<Vec<Owned>, EngineError> {
+        owned::list(&self.0).await
+    }
+
+    async fn release_owned(&self, task: &str, run: &str) -> Vec<String> {
+        // With the task, too: a run of a task that is stored might have the same six characters.
+        let labels = self.0.labels_with([(LABEL_TASK, task), (LABEL_RUN, run)]);
+        removal::remove_all(&*self.0.swarm, &labels).await
+    }
+
+    fn by_hand(&self, owned: &[(&'static str, String)]) -> String {
+        owned::by_hand(owned)
+    }
+
+    async fn hold_bundles(&self) -> Holding {
+        Box::new(Arc::clone(&self.0.ledger.removing).lock_owned().await)
+    }
+
+    async fn forget_bundle(&self, bundle: &str) -> io::Result<()> {
+        bundle_volumes::forget(&self.0, bundle).await
+    }
+
+    async fn clear_bundle(&self, bundle: &str) -> io::Result<Cleared> {
+        bundle_volumes::clear(&self.0, bundle).await
+    }
+
+    async fn forgotten_bundles(&self) -> io::Result<Vec<String>> {
+        bundle_volumes::forgotten(&self.0).await
+    }
+
+    async fn explain(&self, image: &str, message: String) -> String {
+        image_reason::explain(&self.0, image, message).await
+    }
+
+    fn advice(&self, code: FailureCode, message: &str, spec: &TaskSpec) -> String {
+        advice::of(code, message, spec)
+    }
+}

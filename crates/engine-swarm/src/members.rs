@@ -1,0 +1,219 @@
+//! Swarm tasks in the words of a run.
+
+use crate::core::Core;
+use crate::plan::attempt_of;
+use crate::port::{Service, SwarmTask, TaskState, role_of};
+use atq_engine::EngineError;
+use atq_engine::{Facts, Member, Phase, Role, Source};
+use atq_task::exit_code;
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+/// How long a Swarm task may find no node before that counts: Swarm looks again within this time.
+const UNPLACEABLE: Duration = Duration::from_millis(500);
+/// How long all nodes may be unavailable before that counts: after a restart of the manager all of them are unknown
+/// to it for some seconds.
+const UNAVAILABLE: Duration = Duration::from_secs(15);
+
+/// All of the run, in one look: the parts of the user's tools and the commands beside them.
+pub(crate) async fn observe(core: &Core, run: Facts<'_>) -> Result<Vec<Member>, EngineError> {
+    let tasks = core.swarm.tasks(&core.labels(run)).await?;
+    Ok(of_tools(&tasks, run))
+}
+
+/// Those of `tasks` that belong to the user's tools and commands.
+pub(crate) fn of_tools(tasks: &[SwarmTask], run: Facts<'_>) -> Vec<Member> {
+    let network = run.state.network.as_deref();
+    let of = |task: &SwarmTask| {
+        let role = role_of(&task.labels)?;
+        let source = Source {
+            role,
+            replica: task.slot,
+        };
+        let tty = has_terminal(role, run)?;
+        Some(Member {
+            tty,
+            ..member(task, source, network)
+        })
+    };
+    tasks.iter().filter_map(of).collect()
+}
+
+/// The containers that were started, and whose logs Docker still has.
+pub(crate) async fn logged(core: &Core, run: Facts<'_>) -> Result<Vec<Member>, EngineError> {
+    let labels = core.labels(run);
+    let services: HashMap<String, Service> = core
+        .swarm
+        .services(&labels)
+        .await?
+        .into_iter()
+        .map(|service| (service.id.clone(), service))
+        .collect();
+    let tasks = core.swarm.tasks(&labels).await?;
+    let lost = lost_nodes(core, &tasks).await?;
+    let network = run.state.network.as_deref();
+    let logged = tasks.iter().filter_map(|task| {
+        let service = services.get(&task.service_id)?;
+        task.container_id.as_ref()?;
+        let (source, tty) = source_of(service, task.slot, run)?;
+        let lost = task.node_id.as_ref().is_some_and(|id| lost.contains(id));
+        Some(Member {
+            tty,
+            lost,
+            ..member(task, source, network)
+        })
+    });
+    Ok(logged.collect())
+}
+
+/// Ids of the nodes that are down; none when there are no `tasks` to be on them.
+async fn lost_nodes(core: &Core, tasks: &[SwarmTask]) -> Result<HashSet<String>, EngineError> {
+    if tasks.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let nodes = core.swarm.nodes().await?.into_iter();
+    Ok(nodes
+        .filter(|node| !node.ready)
+        .map(|node| node.id)
+        .collect())
+}
+
+fn source_of(service: &Service, slot: u32, run: Facts<'_>) -> Option<(Source, bool)> {
+    let role = role_of(&service.labels)?;
+    let tty = has_terminal(role, run)?;
+    let replica = match role {
+        Role::Wait => attempt_of(&service.name)?,
+        _ => slot,
+    };
+    Some((Source { role, replica }, tty))
+}
+
+/// Whether containers of the role have a terminal; `None`: they are the engine's own.
+fn has_terminal(role: Role, run: Facts<'_>) -> Option<bool> {
+    match role {
+        Role::Worker => Some(run.spec.worker.tty),
+        Role::Master => Some(run.spec.master.tty),
+        Role::Wait | Role::Readiness => Some(false),
+        Role::Discovery
+        | Role::Network
+        | Role::Delivery
+        | Role::Collector
+        | Role::Watcher
+        | Role::Killer => None,
+    }
+}
+
+/// A Swarm task in the words of a run; `network` is the id of the run's own.
+pub fn member(task: &SwarmTask, source: Source, network: Option<&str>) -> Member {
+    Member {
+        id: task.id.clone(),
+        group: task.service_id.clone(),
+        source,
+        tty: false,
+        node: task.node_id.clone(),
+        lost: false,
+        phase: phase(task.state),
+        state: task.state.as_str(),
+        leaving: task.desired > TaskState::Running,
+        began: has_run(task),
+        failed: matches!(
+            task.state,
+            TaskState::Failed | TaskState::Rejected | TaskState::Orphaned
+        ),
+        homeless_for: homeless_for(task),
+        since: task.since,
+        error: task.error.clone(),
+        reason: reason(task),
+        exit_code: task.exit_code,
+        container: task.container_id.clone(),
+        address: network.and_then(|id| task.address_in(id)),
+    }
+}
+
+fn phase(state: TaskState) -> Phase {
+    match state {
+        TaskState::Starting => Phase::Starting,
+        TaskState::Running => Phase::Running,
+        state if state.is_terminal() => Phase::Ended,
+        _ => Phase::Waiting,
+    }
+}
+
+fn homeless_for(task: &SwarmTask) -> Option<Duration> {
+    let error = task.error.as_deref();
+    let error = error.filter(|_| task.state == TaskState::Pending)?;
+    match error.contains("not available for new tasks") {
+        true => Some(UNAVAILABLE),
+        false => Some(UNPLACEABLE),
+    }
+}
+
+/// Whether no node takes it, `age` after its service was created.
+pub(crate) fn is_unplaceable(task: &SwarmTask, age: Duration) -> bool {
+    homeless_for(task).is_some_and(|longest| age >= longest)
+}
+
+/// Ended, or meant to: a task whose node is lost stays `running` for ever.
+pub(crate) fn is_gone(task: &SwarmTask) -> bool {
+    task.state.is_terminal() || task.desired > TaskState::Running
+}
+
+/// Why a Swarm task is not running, in Docker's own words where there are any.
+pub(crate) fn reason(task: &SwarmTask) -> String {
+    let state = task.state.as_str();
+    match (&task.error, task.exit_code) {
+        // With an init process in the container Docker says no more than the number.
+        (Some(error), Some(code @ (126 | 127))) if error.ends_with(&format!("({code})")) => {
+            let meaning = exit_code::meaning(code).unwrap_or_default();
+            format!("{state}: {error}: {meaning}")
+        }
+        (Some(error), _) => format!("{state}: {error}"),
+        (None, Some(code)) => format!("{state}: exit code {code}"),
+        (None, None) if task.state == TaskState::Running && is_gone(task) => {
+            "its node was lost or drained".to_owned()
+        }
+        (None, None) => state.to_owned(),
+    }
+}
+
+/// Whether the process of an ended Swarm task was started at all: Docker tells a failed start and a
+/// failed process apart in its text only (ARCHITECTURE.md, How Docker Swarm behaves).
+fn has_run(task: &SwarmTask) -> bool {
+    let by_itself = task
+        .error
+        .as_deref()
+        .is_none_or(|error| error.starts_with("task: non-zero exit"));
+    match task.state {
+        TaskState::Complete | TaskState::Shutdown => true,
+        TaskState::Failed => by_itself,
+        _ => false,
+    }
+}
+
+/// Those of `tasks` that belong to `service`, by replica.
+pub(crate) fn of_service(tasks: &[SwarmTask], service: Option<&str>) -> Vec<SwarmTask> {
+    let mut own: Vec<SwarmTask> = tasks
+        .iter()
+        .filter(|task| Some(task.service_id.as_str()) == service)
+        .cloned()
+        .collect();
+    own.sort_by_key(|task| task.slot);
+    own
+}
+
+/// The Swarm tasks of this run, all services together. Docker being away gives `None` until the
+/// deadline; then it is what the wait fails for.
+pub(crate) async fn tasks_of_run(
+    core: &Core,
+    run: Facts<'_>,
+    deadline: atq_engine::Deadline,
+) -> Result<Option<Vec<SwarmTask>>, atq_engine::StepError> {
+    match core.swarm.tasks(&core.labels(run)).await {
+        Ok(tasks) => Ok(Some(tasks)),
+        Err(error) if error.is_temporary() && !deadline.passed() => {
+            tracing::debug!(task = %run.spec.name, %error, "cannot list Swarm tasks; trying again");
+            Ok(None)
+        }
+        Err(error) => Err(run.engine_failed(&error)),
+    }
+}

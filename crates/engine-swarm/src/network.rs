@@ -1,0 +1,85 @@
+//! The network of a run.
+
+use crate::core::Core;
+use crate::plan::{Labels, NetworkPlan, prefix_for};
+use crate::port::Swarm;
+use crate::services::is_ours;
+use atq_engine::EngineError;
+use atq_engine::{Course, Deadline, StepError, StepResult};
+use atq_task::event::{Event, FailureCode};
+use ipnet::Ipv4Net;
+
+/// Creates the run's network.
+pub(crate) async fn prepare(core: &Core, run: &mut dyn Course) -> StepResult {
+    let deadline = Deadline::after(run.patience(1));
+    let subnet = run.facts().state.subnet;
+    let id = create(core, run, deadline, subnet).await?;
+    Ok(Event::NetworkCreated { id })
+}
+
+/// Creates a network in `subnet`, or in a free one that is recorded first; gives its id.
+pub(crate) async fn create(
+    core: &Core,
+    run: &mut dyn Course,
+    deadline: Deadline,
+    subnet: Option<Ipv4Net>,
+) -> Result<String, StepError> {
+    let subnet = match subnet {
+        Some(subnet) => subnet,
+        None => choose(core, run, deadline).await?,
+    };
+    let plan = core.plan(run.facts()).network(subnet);
+    let ours = core.labels(run.facts());
+    run.patiently(deadline, || create_or_find(&*core.swarm, &plan, &ours))
+        .await
+}
+
+/// Chooses a subnet and records it, before anything is created with it.
+async fn choose(
+    core: &Core,
+    run: &mut dyn Course,
+    deadline: Deadline,
+) -> Result<Ipv4Net, StepError> {
+    let networks = run.patiently(deadline, || core.swarm.networks()).await?;
+    let nodes = run.patiently(deadline, || core.swarm.nodes()).await?;
+    let taken: Vec<Ipv4Net> = networks
+        .into_iter()
+        .flat_map(|network| network.subnets)
+        .collect();
+    let pool = core.settings.subnet_pool;
+    let spec = run.facts().spec;
+    let containers = spec.worker.replicas.saturating_add(spec.master.replicas);
+    let prefix = prefix_for(containers, u32::try_from(nodes.len()).unwrap_or(u32::MAX));
+    let holder = &run.facts().state.run;
+    let Some(subnet) = core.subnets.choose(holder, pool, prefix, &taken) else {
+        let message = format!("no free /{prefix} is left in the pool `{pool}`");
+        return Err(run.failed(
+            FailureCode::SubnetsExhausted,
+            message,
+            "remove networks that nobody needs, or widen `subnetPool`",
+        ));
+    };
+    run.note(Event::SubnetChosen { subnet }).await?;
+    Ok(subnet)
+}
+
+async fn create_or_find(
+    swarm: &dyn Swarm,
+    plan: &NetworkPlan,
+    ours: &Labels,
+) -> Result<String, EngineError> {
+    let (what, reason) = match swarm.create_network(plan).await {
+        Err(EngineError::Conflict { what, reason }) => (what, reason),
+        other => return other,
+    };
+    let networks = swarm.networks().await?;
+    match networks
+        .into_iter()
+        .find(|network| network.name == plan.name)
+    {
+        Some(network) if is_ours(&network.labels, ours) => Ok(network.id),
+        Some(_) => Err(EngineError::Conflict { what, reason }),
+        // A name is free again only a moment after its network was removed.
+        None => Err(EngineError::InUse { what, reason }),
+    }
+}

@@ -1,0 +1,58 @@
+//! Docker Swarm passes the suite that every engine passes: on the model of a Swarm, and with `ATQ_TEST_SWARM=1` on the
+//! real one of this machine, with the images `atq-testload:dev`, `atq-discovery:dev` and `atq-carrier:dev`.
+#![allow(clippy::unwrap_used)]
+
+use atq_definition::examples::Around;
+use atq_engine::contract::{Ground, play};
+use atq_engine_swarm::discovery::HttpDiscovery;
+use atq_engine_swarm::docker::DockerSwarm;
+use atq_engine_swarm::fake::{FakeSwarm, Leftovers, NoBundles, engine, settings};
+use atq_engine_swarm::reach::HttpReach;
+use atq_engine_swarm::{Ports, SharedLists, SwarmEngine, SwarmSettings};
+use std::sync::Arc;
+use std::time::Duration;
+
+const AROUND: Around = Around { max_replicas: 10 };
+
+#[tokio::test(start_paused = true)]
+async fn the_model_of_a_swarm_passes_the_contract() {
+    let fake = FakeSwarm::new();
+    fake.image("atq-discovery:test");
+    fake.image("tool:1").prints(&["worker ready"]);
+    fake.image("boss:1")
+        .prints(&["master done"])
+        .leaves("results.csv", b"a,b\n")
+        .exits(0)
+        .after(Duration::from_secs(3));
+    let engine = Arc::new(engine(&fake));
+    play(&Ground::new(engine, "tool:1", "boss:1", &AROUND).unwrap()).await;
+    assert_eq!(fake.leftovers(), Leftovers::default());
+}
+
+#[tokio::test]
+async fn a_real_swarm_passes_the_contract() {
+    if std::env::var("ATQ_TEST_SWARM").as_deref() != Ok("1") {
+        return;
+    }
+    // An error means that one is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let director = "contract-suite";
+    let settings = SwarmSettings {
+        director_id: director.to_owned(),
+        subnet_pool: "10.231.0.0/16".parse().unwrap(),
+        discovery_image: "atq-discovery:dev".to_owned(),
+        carrier_image: "atq-carrier:dev".to_owned(),
+        ..settings()
+    };
+    let docker = DockerSwarm::connect(None).unwrap();
+    let notes = tempfile::tempdir().unwrap();
+    let ports = Ports {
+        swarm: Arc::new(SharedLists::new(Arc::new(docker), director)),
+        discovery: Arc::new(HttpDiscovery::new().unwrap()),
+        reach: Arc::new(HttpReach),
+        bundles: Arc::new(NoBundles),
+    };
+    let engine = Arc::new(SwarmEngine::new(settings, ports, notes.path()));
+    let image = "atq-testload:dev";
+    play(&Ground::new(engine, image, image, &AROUND).unwrap()).await;
+}

@@ -1,0 +1,452 @@
+//! One suite that every engine passes: [`play`] drives a small run by the verbs and looks at each answer.
+
+use crate::{
+    Course, Deadline, Engine, Facts, LogQuery, Member, Part, Source, StepError, StepResult, Stop,
+    Taker, Tar,
+};
+use async_trait::async_trait;
+use atq_task::event::{Event, Record};
+use atq_task::machine::{self, Action};
+use atq_task::spec::{Fault, Surroundings, TaskSpec};
+use atq_task::state::{Desired, State, Step};
+use atq_task::timestamp::Timestamp;
+use futures_util::future::{BoxFuture, pending};
+use futures_util::{FutureExt, StreamExt};
+use serde_json::json;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// Nothing takes longer.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// An engine and tools for it: workers whose first line has `ready` and that run until they are told to end,
+/// a master whose last line has `done`, and that leaves a file among its results, and ends with 0.
+pub struct Ground {
+    /// The engine.
+    pub engine: Arc<dyn Engine>,
+    /// Two workers and a master.
+    pub spec: TaskSpec,
+    /// The same with an image for the workers that is nowhere.
+    pub without_image: TaskSpec,
+    /// The same in a network that does not exist.
+    pub without_network: TaskSpec,
+}
+
+impl Ground {
+    /// The ground for tools with these images.
+    ///
+    /// # Errors
+    /// When the names are none.
+    pub fn new(
+        engine: Arc<dyn Engine>,
+        worker: &str,
+        master: &str,
+        around: &dyn Surroundings,
+    ) -> Result<Self, Vec<Fault>> {
+        let spec = |image: &str, networks: &[&str]| {
+            let payload = json!({
+                "name": "contract",
+                "worker": {"alias": "w", "image": image, "args": ["worker"], "replicas": 2, "networks": networks},
+                "master": {"alias": "m", "image": master, "args": ["master"]},
+            });
+            TaskSpec::parse(&payload, around)
+        };
+        Ok(Self {
+            engine,
+            spec: spec(worker, &[])?,
+            without_image: spec("atq-contract-nowhere:1", &[])?,
+            without_network: spec(worker, &["atq-contract-nowhere"])?,
+        })
+    }
+}
+
+/// A run in the hands of the suite.
+struct Played {
+    spec: TaskSpec,
+    state: State,
+    history: Vec<Record>,
+}
+
+impl Played {
+    fn new(spec: &TaskSpec, run: &str) -> Self {
+        let queued = Record {
+            seq: 1,
+            at: Timestamp(1),
+            event: Event::Queued {
+                run: run.to_owned(),
+                token: format!("token-of-{run}"),
+                terms: Default::default(),
+            },
+        };
+        let history = vec![queued];
+        Self {
+            spec: spec.clone(),
+            state: machine::fold(&history).unwrap_or_else(|bad| panic!("{bad:?}")),
+            history,
+        }
+    }
+
+    fn record(&mut self, event: Event) {
+        let record = Record {
+            seq: self.state.seq + 1,
+            at: Timestamp(1),
+            event,
+        };
+        self.state = machine::next(self.state.clone(), &record)
+            .unwrap_or_else(|bad| panic!("{bad} after {:#?}", self.history));
+        self.history.push(record);
+    }
+
+    /// Goes on until the step `until` is about to be performed.
+    async fn go(&mut self, engine: &dyn Engine, until: Step) -> Result<(), StepError> {
+        loop {
+            match machine::decide(&self.state, &self.spec, Desired::Run) {
+                Action::Rest => return Ok(()),
+                Action::Record(event) => self.record(event),
+                Action::Perform(step) if step == until => return Ok(()),
+                Action::Perform(step) => {
+                    let event = self.perform(engine, step).await?;
+                    self.record(event);
+                }
+            }
+        }
+    }
+
+    async fn perform(&mut self, engine: &dyn Engine, step: Step) -> StepResult {
+        let deadline = Deadline::after(PATIENCE);
+        match step {
+            Step::Queued => Ok(Event::StepStarted {
+                step: machine::following(step, &self.spec),
+            }),
+            Step::Network => engine.prepare(self).await,
+            Step::Discovery => engine.start_discovery(self).await,
+            Step::Workers => {
+                let service = engine.start(self, Part::Workers, deadline).await?;
+                Ok(Event::WorkersCreated { service })
+            }
+            Step::Resolve => self.resolve(engine, deadline).await,
+            Step::Master if self.state.master.is_none() => {
+                let service = engine.start(self, Part::Master, deadline).await?;
+                Ok(Event::MasterCreated { service })
+            }
+            Step::Master => Ok(Event::MasterStarted),
+            Step::Running => {
+                let master = self.state.master.clone();
+                let ended = self.until(engine, master, Member::has_ended, 1).await;
+                Ok(Event::MasterEnded {
+                    exit_code: ended.first().and_then(|master| master.exit_code),
+                    memory_limit: None,
+                })
+            }
+            other => panic!("the contract has no step {other:?}"),
+        }
+    }
+
+    /// The workers are ready when all run and their name resolves to them.
+    async fn resolve(&mut self, engine: &dyn Engine, deadline: Deadline) -> StepResult {
+        let mut lookout = engine.lookout();
+        loop {
+            if let Some(members) = lookout.observe(self, deadline).await? {
+                let mut alive: Vec<_> = members
+                    .iter()
+                    .filter(|member| member.is_alive())
+                    .filter_map(|member| member.address)
+                    .collect();
+                alive.sort_unstable();
+                let is_known = lookout.looked_up().addresses == alive;
+                if alive.len() == self.spec.worker.replicas as usize && is_known {
+                    return Ok(Event::WorkersReady {
+                        addresses: alive,
+                        start_skew: None,
+                    });
+                }
+                lookout.look(self, deadline).await?;
+            }
+            assert!(
+                !deadline.passed(),
+                "the workers are not ready: {members:?}",
+                members = engine.observe(self.facts()).await
+            );
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Waits until so many members of a group are as wanted.
+    async fn until(
+        &self,
+        engine: &dyn Engine,
+        group: Option<String>,
+        wanted: impl Fn(&Member) -> bool,
+        count: usize,
+    ) -> Vec<Member> {
+        let begun = Instant::now();
+        loop {
+            let mut members = engine.observe(self.facts()).await.unwrap_or_default();
+            members.retain(|member| Some(&member.group) == group.as_ref());
+            if members.len() == count && members.iter().all(&wanted) {
+                return members;
+            }
+            assert!(begun.elapsed() < PATIENCE, "still {members:#?}");
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn log(&self, engine: &dyn Engine, source: &str) -> Vec<String> {
+        let logged = engine.logged(self.facts()).await;
+        let logged = logged.unwrap_or_else(|error| panic!("{error}"));
+        let member = logged.iter().find(|one| one.source.to_string() == source);
+        let member = member.unwrap_or_else(|| panic!("no {source} among {logged:#?}"));
+        let lines = engine.logs(&member.id, member.tty, LogQuery::default());
+        let lines = lines.await.unwrap_or_else(|error| panic!("{error}"));
+        let texts = lines.map(|line| line.map(|line| line.text).unwrap_or_default());
+        texts.collect().await
+    }
+
+    async fn is_ready(&self, engine: &dyn Engine, source: &str) -> bool {
+        let log = self.log(engine, source).await;
+        log.first().is_some_and(|line| line.contains("ready"))
+    }
+
+    /// Releases the run, twice, and looks that nothing of it is left.
+    async fn is_released(&self, engine: &dyn Engine) {
+        until_nothing_is_left(async || engine.release(self.facts()).await).await;
+        assert_eq!(engine.release(self.facts()).await, Vec::<String>::new());
+        assert_eq!(self.owned(engine).await, 0);
+    }
+
+    async fn owned(&self, engine: &dyn Engine) -> usize {
+        let owned = engine.owned().await;
+        let owned = owned.unwrap_or_else(|error| panic!("{error}")).into_iter();
+        let key = (self.spec.name.to_string(), self.state.run.clone());
+        owned.filter(|one| one.run.as_ref() == Some(&key)).count()
+    }
+}
+
+/// An engine may need more than one try; each names what is left.
+async fn until_nothing_is_left(release: impl AsyncFn() -> Vec<String>) {
+    let begun = Instant::now();
+    loop {
+        let left = release().await;
+        if left.is_empty() {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "still {left:#?}");
+        sleep(PAUSE).await;
+    }
+}
+
+#[async_trait]
+impl Course for Played {
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            spec: &self.spec,
+            state: &self.state,
+        }
+    }
+
+    fn patience(&self, _: u32) -> Duration {
+        PATIENCE
+    }
+
+    async fn note(&mut self, event: Event) -> Result<(), StepError> {
+        self.record(event);
+        Ok(())
+    }
+
+    async fn pause(&mut self, length: Duration) -> Result<(), StepError> {
+        sleep(length).await;
+        Ok(())
+    }
+
+    fn interruption(&self) -> BoxFuture<'static, ()> {
+        pending().boxed()
+    }
+}
+
+/// Counts the bytes of results.
+struct Counting {
+    end: Instant,
+    seen: Mutex<Vec<(Source, Result<usize, String>)>>,
+}
+
+impl Counting {
+    fn saw(&self, source: Source, seen: Result<usize, String>) {
+        let mut all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push((source, seen));
+    }
+}
+
+#[async_trait]
+impl Taker for Counting {
+    fn expects(&self, _: Source) -> bool {
+        true
+    }
+
+    fn end(&self) -> Instant {
+        self.end
+    }
+
+    fn too_late(&self) -> String {
+        "too late".to_owned()
+    }
+
+    fn note(&self, source: Source, problem: String) {
+        self.saw(source, Err(problem));
+    }
+
+    async fn take(&self, source: Source, mut tar: Tar) -> Result<Option<Stop>, String> {
+        let mut bytes = 0;
+        while let Some(piece) = tar.next().await {
+            bytes += piece.map_err(|error| error.to_string())?.len();
+        }
+        self.saw(source, Ok(bytes));
+        Ok(None)
+    }
+}
+
+/// Plays all stories. Panics where the engine breaks the contract.
+pub async fn play(ground: &Ground) {
+    a_run_goes_its_way_and_leaves_nothing(ground).await;
+    a_run_that_is_killed_leaves_nothing(ground).await;
+    a_run_that_nobody_knows_is_found_and_released(ground).await;
+    a_worker_that_cannot_be_started_has_a_reason(ground).await;
+    faults_that_only_the_engine_knows_are_told(ground).await;
+    an_engine_that_can_be_used_has_its_node(ground).await;
+}
+
+async fn a_run_goes_its_way_and_leaves_nothing(ground: &Ground) {
+    let engine = &*ground.engine;
+    let mut run = Played::new(&ground.spec, "c0ffe1");
+    let holding = engine.adopt(run.facts());
+    run.go(engine, Step::Master)
+        .await
+        .unwrap_or_else(|error| panic!("{error:?}"));
+    let again = engine.start(&mut run, Part::Workers, Deadline::after(PATIENCE));
+    assert_eq!(
+        again.await.ok(),
+        run.state.worker,
+        "a part was started twice"
+    );
+    run.go(engine, Step::Collect)
+        .await
+        .unwrap_or_else(|error| panic!("{error:?}"));
+    assert_eq!(run.state.exit_code, Some(0), "{:#?}", run.state);
+    assert_eq!(engine.end_discovery(run.facts()).await, Ok(()));
+    assert_eq!(engine.end_discovery(run.facts()).await, Ok(()));
+    for source in ["worker.1", "worker.2"] {
+        assert!(run.is_ready(engine, source).await);
+    }
+    let log = run.log(engine, "master.1").await;
+    assert!(
+        log.last().is_some_and(|line| line.contains("done")),
+        "{log:?}"
+    );
+    let workers = run.state.worker.clone();
+    for _ in 0..2 {
+        let group = workers.as_deref().unwrap_or_default();
+        assert_eq!(engine.stop(group).await, Ok(()));
+    }
+    let ended = run.until(engine, workers, Member::has_ended, 2).await;
+    assert!(ended.iter().all(|worker| worker.began), "{ended:#?}");
+    assert!(
+        run.is_ready(engine, "worker.2").await,
+        "a log went with its container"
+    );
+    results_are_handed_over(engine, &run).await;
+    run.is_released(engine).await;
+    drop(holding);
+}
+
+async fn results_are_handed_over(engine: &dyn Engine, run: &Played) {
+    let logged = engine.logged(run.facts()).await.unwrap_or_default();
+    let counting = Arc::new(Counting {
+        end: Instant::now() + PATIENCE,
+        seen: Mutex::default(),
+    });
+    let taker: Arc<dyn Taker> = Arc::clone(&counting) as _;
+    let masters = logged
+        .into_iter()
+        .filter(|one| Some(&one.group) == run.state.master.as_ref());
+    let handed = engine.results(run.facts(), masters.collect(), taker).await;
+    assert!(handed.is_ok(), "{:?}", handed.err());
+    let seen = counting.seen.lock().unwrap_or_else(PoisonError::into_inner);
+    let bytes: Vec<_> = seen.iter().map(|(_, bytes)| bytes.clone()).collect();
+    assert!(matches!(bytes[..], [Ok(1..)]), "{bytes:?}");
+}
+
+async fn a_run_that_is_killed_leaves_nothing(ground: &Ground) {
+    let engine = &*ground.engine;
+    let mut run = Played::new(&ground.spec, "c0ffe2");
+    let _holding = engine.adopt(run.facts());
+    run.go(engine, Step::Master)
+        .await
+        .unwrap_or_else(|error| panic!("{error:?}"));
+    engine.kill(run.facts()).await;
+    run.until(engine, run.state.worker.clone(), Member::is_gone, 2)
+        .await;
+    run.is_released(engine).await;
+}
+
+async fn a_run_that_nobody_knows_is_found_and_released(ground: &Ground) {
+    let engine = &*ground.engine;
+    let mut run = Played::new(&ground.spec, "c0ffe3");
+    let _holding = engine.adopt(run.facts());
+    run.go(engine, Step::Resolve)
+        .await
+        .unwrap_or_else(|error| panic!("{error:?}"));
+    assert!(run.owned(engine).await > 0);
+    let name = run.spec.name.to_string();
+    until_nothing_is_left(async || engine.release_owned(&name, "c0ffe3").await).await;
+    assert_eq!(run.owned(engine).await, 0);
+}
+
+async fn a_worker_that_cannot_be_started_has_a_reason(ground: &Ground) {
+    let engine = &*ground.engine;
+    let mut run = Played::new(&ground.without_image, "c0ffe4");
+    let _holding = engine.adopt(run.facts());
+    run.go(engine, Step::Resolve)
+        .await
+        .unwrap_or_else(|error| panic!("{error:?}"));
+    let seen = run
+        .until(engine, run.state.worker.clone(), Member::has_ended, 2)
+        .await;
+    for worker in seen {
+        assert!(
+            worker.failed && !worker.began && !worker.reason.is_empty(),
+            "{worker:#?}"
+        );
+    }
+    run.is_released(engine).await;
+}
+
+async fn faults_that_only_the_engine_knows_are_told(ground: &Ground) {
+    assert_eq!(ground.engine.check(&ground.spec).await, Ok(Vec::new()));
+    let faults = ground.engine.check(&ground.without_network).await;
+    let fields: Vec<_> = faults
+        .into_iter()
+        .flatten()
+        .map(|fault| fault.field)
+        .collect();
+    assert_eq!(fields, ["worker.networks[0]"]);
+}
+
+async fn an_engine_that_can_be_used_has_its_node(ground: &Ground) {
+    let status = ground
+        .engine
+        .status()
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
+    let nodes = ground
+        .engine
+        .nodes()
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert!(
+        nodes
+            .iter()
+            .any(|node| node.id == status.node_id && node.ready),
+        "{nodes:?}"
+    );
+}

@@ -1,0 +1,202 @@
+//! The modules of the workspace: what each one names, and where a path leads.
+
+use super::Segments;
+use super::collect::collect;
+use super::workspace::{Root, Workspace};
+use anyhow::{Context, bail};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A re-export of a re-export is followed this often; more can only be a loop.
+const MAX_REEXPORTS: usize = 8;
+
+/// A path in the code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mention {
+    /// As it is written.
+    pub path: Segments,
+    /// The line in the file.
+    pub line: usize,
+}
+
+/// An identifier or a text in the code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    /// As it is written.
+    pub text: String,
+    /// The line in the file.
+    pub line: usize,
+    /// Whether it is a string literal.
+    pub is_text: bool,
+}
+
+/// A module without its submodules.
+#[derive(Debug, Clone)]
+pub struct Module {
+    /// The module that `crate` means here.
+    pub root: Segments,
+    /// Its file, from the root of the workspace.
+    pub file: PathBuf,
+    /// Names that `use` brings in, with the path of each as it is written.
+    pub names: BTreeMap<String, Segments>,
+    /// Paths of two and more segments, and all that `use` imports.
+    pub mentions: Vec<Mention>,
+    /// Identifiers and texts, without comments.
+    pub words: Vec<Word>,
+}
+
+impl Module {
+    pub(crate) fn new(root: Segments, file: PathBuf) -> Self {
+        Self {
+            root,
+            file,
+            names: BTreeMap::new(),
+            mentions: Vec::new(),
+            words: Vec::new(),
+        }
+    }
+}
+
+/// All code that is not for tests.
+#[derive(Debug, Default)]
+pub struct Code {
+    /// Each module under its whole path, for example `atq_store::watch`.
+    pub modules: BTreeMap<Segments, Module>,
+}
+
+impl Code {
+    /// Reads all crates of the workspace.
+    ///
+    /// # Errors
+    /// When a file is missing or is not Rust.
+    pub fn of(workspace: &Workspace) -> anyhow::Result<Self> {
+        let read = |file: &Path| std::fs::read_to_string(workspace.root.join(file)).ok();
+        let mut code = Self::default();
+        for root in workspace.crates.iter().flat_map(|member| &member.roots) {
+            code.add(root, &read)?;
+        }
+        Ok(code)
+    }
+
+    /// Reads one crate, from its first file on.
+    ///
+    /// # Errors
+    /// When a file is missing or is not Rust.
+    pub fn add(
+        &mut self,
+        root: &Root,
+        read: &dyn Fn(&Path) -> Option<String>,
+    ) -> anyhow::Result<()> {
+        let path = super::segments(&root.module);
+        let text = read(&root.file).with_context(|| format!("no file {}", root.file.display()))?;
+        let mut open = vec![(path.clone(), root.file.clone(), text)];
+        while let Some((module, file, text)) = open.pop() {
+            let parsed = syn::parse_file(&text).with_context(|| file.display().to_string())?;
+            let found = collect(&path, &module, file.clone(), &parsed);
+            self.modules.extend(found.modules);
+            for child in found.children {
+                let below = child[module.len()..].join("/");
+                let directory = directory_of(&file, file == root.file);
+                let Some((file, text)) = first_of(&directory, &below, read) else {
+                    bail!(
+                        "{} declares `mod {below}`, which has no file",
+                        file.display()
+                    );
+                };
+                open.push((child, file, text));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a path leads that is written in `module`: whole, and through re-exports of other crates.
+    /// The path of an external library stays as it is.
+    pub fn resolve(&self, module: &[String], written: &[String]) -> Segments {
+        let mut path = self.absolute(module, written);
+        for _ in 0..MAX_REEXPORTS {
+            match self.leads_outside(&path) {
+                Some(elsewhere) => path = elsewhere,
+                None => break,
+            }
+        }
+        path
+    }
+
+    /// The module of a path: the longest beginning of it that is one.
+    pub fn module_of(&self, path: &[String]) -> Option<(&Segments, &Module)> {
+        (1..=path.len())
+            .rev()
+            .find_map(|length| self.modules.get_key_value(&path[..length]))
+    }
+
+    fn absolute(&self, module: &[String], written: &[String]) -> Segments {
+        let Some((first, rest)) = written.split_first() else {
+            return Segments::new();
+        };
+        match first.as_str() {
+            "crate" => [&self.root_of(module)[..], rest].concat(),
+            "self" => self.below(module, rest),
+            "super" => self.below(&module[..module.len().saturating_sub(1)], rest),
+            _ if self
+                .modules
+                .contains_key(&[module, std::slice::from_ref(first)].concat()) =>
+            {
+                [module, written].concat()
+            }
+            _ => match self.name(module, first) {
+                Some(bound) => [self.absolute(module, bound), rest.to_vec()].concat(),
+                None => written.to_vec(),
+            },
+        }
+    }
+
+    /// A path after `self` or `super`, which may go on with `super`.
+    fn below(&self, module: &[String], rest: &[String]) -> Segments {
+        match rest.first().map(String::as_str) {
+            Some("super") => self.absolute(module, rest),
+            _ => [module, rest].concat(),
+        }
+    }
+
+    fn root_of(&self, module: &[String]) -> Segments {
+        self.modules
+            .get(module)
+            .map_or_else(|| module.to_vec(), |found| found.root.clone())
+    }
+
+    /// What `use` binds a name to. `use x::x` binds nothing that leads further.
+    fn name(&self, module: &[String], name: &str) -> Option<&Segments> {
+        let bound = self.modules.get(module)?.names.get(name)?;
+        (bound.first()? != name).then_some(bound)
+    }
+
+    /// The same path past a name that its module only re-exports from another crate.
+    fn leads_outside(&self, path: &[String]) -> Option<Segments> {
+        let (module, found) = self.module_of(path)?;
+        let (name, rest) = path[module.len()..].split_first()?;
+        let bound = self.absolute(module, found.names.get(name)?);
+        let is_outside = bound.first() != module.first();
+        is_outside.then(|| [bound, rest.to_vec()].concat())
+    }
+}
+
+/// Where the files of the submodules are.
+fn directory_of(file: &Path, is_root: bool) -> PathBuf {
+    if is_root || file.ends_with("mod.rs") {
+        file.with_file_name("")
+    } else {
+        file.with_extension("")
+    }
+}
+
+fn first_of(
+    directory: &Path,
+    module: &str,
+    read: &dyn Fn(&Path) -> Option<String>,
+) -> Option<(PathBuf, String)> {
+    let files = [format!("{module}.rs"), format!("{module}/mod.rs")];
+    files.into_iter().find_map(|name| {
+        let file = directory.join(name);
+        read(&file).map(|text| (file, text))
+    })
+}

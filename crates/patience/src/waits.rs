@@ -1,0 +1,121 @@
+//! Retries and polls on tokio's clock.
+
+use super::Deadline;
+use backon::Retryable;
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// Calls until the call succeeds, its error is permanent, or the deadline has passed. The call itself is never cut short.
+///
+/// # Errors
+/// The last error.
+pub async fn retry<T, E, Fut>(
+    pauses: impl IntoIterator<Item = Duration, IntoIter: Send + Sync + Unpin>,
+    deadline: Deadline,
+    call: impl FnMut() -> Fut,
+    is_temporary: impl Fn(&E) -> bool,
+) -> Result<T, E>
+where
+    Fut: Future<Output = Result<T, E>>,
+{
+    retry_with(pauses, call, |error, pause| {
+        (is_temporary(error) && !deadline.passed()).then_some(pause)
+    })
+    .await
+}
+
+/// Calls until the call succeeds, the pauses are used up, or `next_pause` returns `None`. `next_pause` gets the error
+/// and the pause that is due, and may lengthen the pause.
+///
+/// # Errors
+/// The last error.
+pub async fn retry_with<T, E, Fut>(
+    pauses: impl IntoIterator<Item = Duration, IntoIter: Send + Sync + Unpin>,
+    call: impl FnMut() -> Fut,
+    mut next_pause: impl FnMut(&E, Duration) -> Option<Duration>,
+) -> Result<T, E>
+where
+    Fut: Future<Output = Result<T, E>>,
+{
+    call.retry(pauses.into_iter())
+        .sleep(sleep)
+        .adjust(|error, pause| next_pause(error, pause?))
+        .await
+}
+
+/// Looks each `interval` until `look` breaks or the deadline has passed. The last look begins after the deadline.
+///
+/// # Errors
+/// The state that the last look found.
+pub async fn poll_until<T, S, Fut>(
+    deadline: Deadline,
+    interval: Duration,
+    mut look: impl FnMut() -> Fut,
+) -> Result<T, S>
+where
+    Fut: Future<Output = ControlFlow<T, S>>,
+{
+    loop {
+        let has_passed = deadline.passed();
+        match look().await {
+            ControlFlow::Break(found) => return Ok(found),
+            ControlFlow::Continue(state) if has_passed => return Err(state),
+            ControlFlow::Continue(_) => sleep(interval).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Pauses;
+    use std::future::ready;
+
+    const PAUSES: Pauses = Pauses {
+        first: Duration::from_secs(1),
+        longest: Duration::from_secs(4),
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_retry_ends_after_the_deadline() {
+        let deadline = Deadline::after(Duration::from_secs(10));
+        let mut calls = 0;
+        let call = || {
+            calls += 1;
+            async { Err::<(), _>("busy") }
+        };
+        let ended = retry(PAUSES, deadline, call, |_| true).await;
+        // At 0, 1, 3, 7 and 11 seconds.
+        assert_eq!((ended, calls), (Err("busy"), 5));
+        assert_eq!((deadline.left(), deadline.seconds()), (Duration::ZERO, 10));
+        let call = || async { Err::<(), _>("refused") };
+        let later = Deadline::after(Duration::from_secs(10));
+        let ended = retry(PAUSES, later, call, |error| *error == "busy").await;
+        assert_eq!(ended, Err("refused"));
+        assert_eq!(later.left(), Duration::from_secs(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_poll_returns_the_last_state_after_the_deadline() {
+        let deadline = Deadline::after(Duration::from_secs(10));
+        let mut looks = 0;
+        let ended = poll_until(deadline, PAUSES.longest, || {
+            looks += 1;
+            ready(ControlFlow::<(), _>::Continue(looks))
+        });
+        // At 0, 4, 8 and 12 seconds.
+        assert_eq!(ended.await, Err(4));
+        let later = Deadline::after(Duration::from_secs(10));
+        let found = poll_until(later, PAUSES.first, || {
+            looks += 1;
+            ready(match looks {
+                7 => ControlFlow::Break("found"),
+                _ => ControlFlow::Continue(()),
+            })
+        });
+        assert_eq!(found.await, Ok("found"));
+        assert_eq!(deadline.at().elapsed(), Duration::from_secs(4));
+    }
+}

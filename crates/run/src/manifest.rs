@@ -1,0 +1,132 @@
+//! What has to be known to run a test again, looked at while it can be seen: images are pulled anew and
+//! nodes go. Best effort: it fails nothing, and holds nothing up for longer than [`PATIENCE`].
+
+use super::run::Run;
+use atq_bundle_store::BundleId;
+use atq_engine::{Course, EngineError};
+use atq_evidence::{Observed, SeenBundle, SeenContainer, SeenImage, SeenNode, SeenSettings};
+use std::time::Duration;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+/// Longest look.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Looks at what the run uses, and keeps what was seen with the evidence. What was seen before stays,
+/// if it cannot be seen any more.
+pub async fn observe(run: &Run) {
+    let (evidence, name, id) = kept_at(run);
+    let Ok(before) = spawn_blocking(move || evidence.observed(&name, &id)).await else {
+        return;
+    };
+    let mut seen = before.clone();
+    match timeout(PATIENCE, look(run, &mut seen)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::debug!(task = %run.spec.name, %error, "the manifest may lack something");
+        }
+        Err(_) => tracing::debug!(task = %run.spec.name, "the manifest may lack something"),
+    }
+    if seen == before {
+        return;
+    }
+    let (evidence, name, id) = kept_at(run);
+    let kept = spawn_blocking(move || evidence.keep_observed(&name, &id, &seen)).await;
+    if let Ok(Err(error)) = kept {
+        tracing::warn!(task = %run.spec.name, %error, "the manifest cannot be kept");
+    }
+}
+
+fn kept_at(run: &Run) -> (atq_evidence::Evidence, atq_task::spec::TaskName, String) {
+    let evidence = run.shared.evidence.clone();
+    (evidence, run.spec.name.clone(), run.state.run.clone())
+}
+
+async fn look(run: &Run, seen: &mut Observed) -> Result<(), EngineError> {
+    look_at_director(run, seen);
+    look_at_bundles(run, seen).await;
+    look_at_images(run, seen).await?;
+    look_at_containers(run, seen).await
+}
+
+fn look_at_director(run: &Run, seen: &mut Observed) {
+    let settings = &run.shared.settings;
+    seen.director = settings.director_id.clone();
+    seen.version = env!("CARGO_PKG_VERSION").to_owned();
+    seen.settings = SeenSettings {
+        orchestration_timeout: settings.orchestration_timeout.map(|time| time.as_secs()),
+        max_duration: settings.max_duration.as_secs(),
+        subnet_pool: settings.subnet_pool.clone(),
+        discovery_image: settings.discovery_image.clone(),
+    };
+}
+
+async fn look_at_bundles(run: &Run, seen: &mut Observed) {
+    let named = [&run.spec.master.fileid, &run.spec.worker.fileid];
+    for id in named.into_iter().flatten() {
+        if seen.bundles.contains_key(id) {
+            continue;
+        }
+        let Ok(known) = id.parse::<BundleId>() else {
+            continue;
+        };
+        let Ok(Some(content)) = run.shared.bundles.get(&known).await else {
+            continue;
+        };
+        let files = content.entries.into_iter();
+        let bundle = SeenBundle {
+            file_name: content.info.file_name,
+            zip_bytes: content.info.zip_bytes,
+            unpacked_bytes: content.info.unpacked_bytes,
+            files: files.map(|entry| (entry.path, entry.size)).collect(),
+        };
+        seen.bundles.insert(id.clone(), bundle);
+    }
+}
+
+/// Each once: what is pulled later under the same name is not what the test began with.
+async fn look_at_images(run: &Run, seen: &mut Observed) -> Result<(), EngineError> {
+    let engine = &run.shared.engine;
+    let of_tools = [run.spec.worker.image.clone(), run.spec.master.image.clone()];
+    for image in of_tools.into_iter().chain(engine.own_images()) {
+        let known = seen.images.get(&image);
+        if known.is_some_and(|known| known.digests.is_some()) {
+            continue;
+        }
+        let digests = engine.image_digests(&image).await?;
+        seen.images.insert(image, SeenImage { digests });
+    }
+    Ok(())
+}
+
+async fn look_at_containers(run: &Run, seen: &mut Observed) -> Result<(), EngineError> {
+    let engine = &run.shared.engine;
+    for member in engine.logged(run.facts()).await? {
+        let container = SeenContainer {
+            address: member.address.map(|address| address.to_string()),
+            state: member.state.to_owned(),
+            node: member.node,
+            container: member.container,
+            exit_code: member.exit_code,
+        };
+        seen.containers.insert(member.source.to_string(), container);
+    }
+    if seen.manager.is_empty() {
+        seen.manager = engine.status().await?.node_id;
+    }
+    let used = |id: &String| {
+        let mut containers = seen.containers.values();
+        *id == seen.manager || containers.any(|container| container.node.as_ref() == Some(id))
+    };
+    for node in engine.nodes().await? {
+        if used(&node.id) {
+            let known = SeenNode {
+                hostname: node.hostname,
+                address: node.address,
+                machine: node.machine,
+            };
+            seen.nodes.insert(node.id, known);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,218 @@
+//! The removal of what is old: tasks that are over, with their evidence, and bundles that nobody names.
+//! A task goes as it does with DELETE: first its record, then its evidence. Evidence without a record,
+//! after a crash in between, is removed at the next start ([`super::orphans`]).
+
+use super::Orchestrator;
+use atq_bundle_store::BundleInfo;
+use atq_store::StoreError;
+use atq_task::spec::{TaskName, TaskSpec};
+use atq_task::timestamp::Timestamp;
+use std::collections::HashSet;
+use std::fmt;
+use std::time::Duration;
+
+/// Time between two looks.
+const INTERVAL: Duration = Duration::from_secs(600);
+
+/// What is kept. `None` is no bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Number of tasks that are over.
+    pub tasks: Option<u64>,
+    /// Time since a task was over.
+    pub task_age: Option<Duration>,
+    /// Bytes of the evidence of tasks that are over.
+    pub evidence_bytes: Option<u64>,
+    /// Time since the last upload of a bundle that no task names.
+    pub bundle_age: Option<Duration>,
+}
+
+/// A task that is over, and of which nothing is left in the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// The task.
+    pub name: TaskName,
+    /// Its run.
+    pub run: String,
+    /// When it was over.
+    pub at: Timestamp,
+    /// Bytes of its evidence.
+    pub bytes: u64,
+}
+
+/// Why something is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// It is older than this.
+    Age(Duration),
+    /// So many that are newer are kept.
+    Number(u64),
+    /// With those that are newer, it has more bytes than this.
+    Size(u64),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Age(age) => write!(f, "older than {} s", age.as_secs()),
+            Self::Number(number) => write!(f, "not one of the newest {number}"),
+            Self::Size(bytes) => write!(f, "beyond {bytes} bytes of evidence"),
+        }
+    }
+}
+
+/// What of `tasks` is to go, the oldest first. Bytes are freed from the oldest end too: a small old
+/// task does not outlive a large new one.
+pub fn expired(tasks: &[Ended], policy: &Policy, now: Timestamp) -> Vec<(Ended, Reason)> {
+    let mut newest: Vec<&Ended> = tasks.iter().collect();
+    newest.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.name.cmp(&b.name)));
+    let mut gone = Vec::new();
+    let mut bytes = 0_u64;
+    let mut is_full = false;
+    for (number, task) in (1_u64..).zip(newest) {
+        bytes = bytes.saturating_add(task.bytes);
+        let most = policy.evidence_bytes.unwrap_or(u64::MAX);
+        is_full |= bytes > most;
+        let too_old = policy.task_age.filter(|age| now.since(task.at) > *age);
+        let too_many = policy.tasks.filter(|tasks| number > *tasks);
+        // The newest is kept whatever its size: its user has not had the time to fetch it.
+        let too_large = (is_full && number > 1).then_some(most);
+        let reason = too_old
+            .map(Reason::Age)
+            .or(too_many.map(Reason::Number))
+            .or(too_large.map(Reason::Size));
+        gone.extend(reason.map(|reason| (task.clone(), reason)));
+    }
+    gone.reverse();
+    gone
+}
+
+/// Which of `bundles` are to go: those that no task names and nobody has uploaded for a while.
+pub fn unused<'a>(
+    bundles: &'a [BundleInfo],
+    named: &HashSet<String>,
+    policy: &Policy,
+    now: Timestamp,
+) -> Vec<(&'a BundleInfo, Reason)> {
+    let Some(age) = policy.bundle_age else {
+        return Vec::new();
+    };
+    let is_old = |bundle: &&BundleInfo| now.since(Timestamp::from(bundle.created)) > age;
+    bundles
+        .iter()
+        .filter(|bundle| !named.contains(bundle.id.as_str()))
+        .filter(is_old)
+        .map(|bundle| (bundle, Reason::Age(age)))
+        .collect()
+}
+
+impl Orchestrator {
+    /// Removes what is beyond the bounds, now and every ten minutes. Never returns.
+    pub async fn retain(self, policy: Policy) {
+        loop {
+            self.retain_once(&policy).await;
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+
+    /// Removes what is beyond the bounds now. What fails is tried again the next time.
+    pub async fn retain_once(&self, policy: &Policy) {
+        if let Err(error) = self.remove_tasks(policy).await {
+            tracing::error!(%error, "retention: tasks cannot be removed");
+        }
+        if let Err(error) = self.remove_bundles(policy).await {
+            tracing::error!(%error, "retention: bundles cannot be removed");
+        }
+    }
+
+    async fn remove_tasks(&self, policy: &Policy) -> anyhow::Result<()> {
+        let this = self.clone();
+        let tasks = tokio::task::spawn_blocking(move || this.ended_tasks()).await??;
+        for (task, reason) in expired(&tasks, policy, self.shared.clock.now()) {
+            let Ended {
+                name, run, bytes, ..
+            } = task;
+            if !self.shared.store.remove_ended(&name, &run).await? {
+                continue;
+            }
+            self.shared.evidence.remove_run(&name, &run).await?;
+            tracing::info!(task = %name, %reason, bytes, "retention: task removed");
+        }
+        Ok(())
+    }
+
+    /// Blocks.
+    fn ended_tasks(&self) -> anyhow::Result<Vec<Ended>> {
+        let mut ended = Vec::new();
+        self.shared.store.each_standing(|name, task| {
+            let state = task.state;
+            if state.is_done() && state.leftovers.is_empty() {
+                ended.push(Ended {
+                    bytes: 0,
+                    name: name.clone(),
+                    run: state.run,
+                    at: state.finished_at.unwrap_or(state.created_at),
+                });
+            }
+        })?;
+        for task in &mut ended {
+            task.bytes = self.shared.evidence.size(&task.name)?;
+        }
+        Ok(ended)
+    }
+
+    async fn remove_bundles(&self, policy: &Policy) -> anyhow::Result<()> {
+        if policy.bundle_age.is_none() {
+            return Ok(());
+        }
+        // The description has the first upload, the disk the last one. Listed before the tasks, so
+        // that a task which comes in between is seen.
+        let bundles = self.shared.bundles.list().await?.into_iter();
+        let bundles: Vec<BundleInfo> = bundles
+            .filter_map(|bundle| {
+                let last = self.shared.bundles.uploaded_at(&bundle.id)?.into();
+                let created = bundle.created.max(last);
+                Some(BundleInfo { created, ..bundle })
+            })
+            .collect();
+        let this = self.clone();
+        let Some(named) = tokio::task::spawn_blocking(move || this.named_bundles()).await?? else {
+            return Ok(());
+        };
+        for (bundle, reason) in unused(&bundles, &named, policy, self.shared.clock.now()) {
+            let bytes = bundle.unpacked_bytes;
+            match self.remove_bundle(&bundle.id).await {
+                Ok(()) => {
+                    tracing::info!(bundle = %bundle.id, %reason, bytes, "retention: bundle removed");
+                }
+                // Nodes that are away give up their volumes when they are back.
+                Err(error) => {
+                    tracing::warn!(bundle = %bundle.id, %reason, %error, "retention: bundle not removed everywhere");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Orchestrator {
+    /// The bundles that tasks name; `None` when there is a damaged task, which may name any of them.
+    /// Blocks.
+    fn named_bundles(&self) -> Result<Option<HashSet<String>>, StoreError> {
+        let (mut named, mut seen) = (HashSet::new(), 0);
+        self.shared.store.each_brief(|task| {
+            seen += 1;
+            named.extend(named_by(&task.spec));
+        })?;
+        let all = self.shared.store.names()?.len();
+        Ok((all <= seen).then_some(named))
+    }
+}
+
+fn named_by(spec: &TaskSpec) -> impl Iterator<Item = String> + use<> {
+    let ids = [spec.master.fileid.clone(), spec.worker.fileid.clone()];
+    ids.into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests;
