@@ -117,6 +117,7 @@ fn resources(wanted: &Resources, pids: Option<u64>) -> Option<TaskSpecResources>
 }
 
 fn container(plan: &ServicePlan) -> TaskSpecContainerSpec {
+    let defined = plan.defined.as_deref();
     TaskSpecContainerSpec {
         image: Some(plan.image.clone()),
         labels: Some(labels(&plan.labels)),
@@ -124,7 +125,7 @@ fn container(plan: &ServicePlan) -> TaskSpecContainerSpec {
         args: Some(plan.args.clone()),
         env: Some(plan.environment.clone()),
         mounts: Some(plan.mounts.iter().map(mount).collect()),
-        user: plan.user.clone(),
+        user: defined.and_then(|service| service.user.clone()),
         tty: Some(plan.tty),
         // Without an init process SIGTERM is lost on most programs, and every stop takes the whole
         // grace period.

@@ -37,7 +37,7 @@ fn service(name: &str, replicas: u32) -> ServicePlan {
             aliases: vec!["workers".to_owned()],
         }],
         scale: Scale::Replicas(replicas),
-        user: None,
+        defined: None,
         tty: false,
         endpoint: Endpoint::DnsRoundRobin,
         host_port: None,

@@ -70,7 +70,7 @@ pub fn carrier(name: String, labels: Labels, plan: CarrierPlan<'_>, token: &str)
             aliases: Vec::new(),
         }],
         scale: plan.scale,
-        user: None,
+        defined: None,
         tty: false,
         endpoint: Endpoint::DnsRoundRobin,
         host_port: None,

@@ -153,8 +153,9 @@ pub struct ServicePlan {
     pub networks: Vec<NetworkJoin>,
     /// Number of containers.
     pub scale: Scale,
-    /// The user of the containers, in Docker's notation (`uid`, `uid:gid`, a name); `None`: the user of the image.
-    pub user: Option<String>,
+    /// The service of the definition that it is for: Docker gets its options as they are (`user`). `None`: it is one of
+    /// the Director's own.
+    pub defined: Option<Box<ServiceSpec>>,
     /// Whether the containers get a terminal.
     pub tty: bool,
     /// How the service's name resolves.
@@ -374,7 +375,7 @@ impl RunPlan<'_> {
         let mut plan = self.service(role, name, spec.image.clone(), spec.replicas);
         plan.args = spec.args.clone();
         plan.tty = spec.tty;
-        plan.user.clone_from(&spec.user);
+        plan.defined = Some(Box::new(spec.clone()));
         plan.stop_grace = spec.stop_grace();
         plan.resources = spec.resources;
         plan.constraints = spec.placement.constraints.clone();
@@ -432,7 +433,7 @@ impl RunPlan<'_> {
                 aliases: Vec::new(),
             }],
             scale: Scale::Replicas(replicas),
-            user: None,
+            defined: None,
             tty: false,
             endpoint: Endpoint::VirtualIp,
             host_port: None,

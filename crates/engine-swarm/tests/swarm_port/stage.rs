@@ -235,7 +235,7 @@ impl Stage {
             mounts: Vec::new(),
             networks: network.into_iter().map(join).collect(),
             scale: Scale::Replicas(1),
-            user: None,
+            defined: None,
             tty: false,
             endpoint: Endpoint::VirtualIp,
             host_port: None,
