@@ -61,11 +61,13 @@ pub(super) fn query(force: bool) -> &'static str {
 }
 
 async fn until_done(context: &Context, name: &str) -> Result<Task, Trouble> {
-    let heard = Cell::new(Instant::now());
-    let ended = poll_until(Deadline::after(PATIENCE), LOOK, async || {
+    let begun = Instant::now();
+    let heard = Cell::new(begun);
+    let ended = poll_until(Deadline::after(PATIENCE + AWAY), LOOK, async || {
         let patient = heard.get().elapsed() < AWAY;
         match context.director.task(name).await {
             Ok(task) if task.step == Step::Done => Break(Ok(task)),
+            Ok(task) if begun.elapsed() > PATIENCE => Break(Err(endless(&task))),
             Ok(task) => {
                 heard.set(Instant::now());
                 Continue(endless(&task))

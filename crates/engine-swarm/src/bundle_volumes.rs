@@ -9,8 +9,8 @@ use crate::plan::{
     CarrierPlan, LABEL_PLACE, LABEL_ROLE, LABEL_RUN, LABEL_TASK, Role, Scale, carrier, socket_mount,
 };
 use crate::port::Node;
+use atq_engine::Deadline;
 use atq_engine::EngineError;
-use atq_engine::{Cleared, Deadline};
 use atq_node_protocol::order::{Order, Remove};
 use atq_patience::{Pauses, retry};
 use std::collections::BTreeSet;
@@ -30,14 +30,15 @@ const IN_USE: Pauses = Pauses {
 /// them takes them for what they are: left over.
 const NO_TASK: &str = "removal";
 
-/// Notes that the volumes of a bundle are to go.
-pub(crate) async fn forget(core: &Core, bundle: &str) -> io::Result<()> {
+/// Notes that the volumes of a bundle are to go; `false` when nothing was noted of it.
+pub(crate) async fn forget(core: &Core, bundle: &str) -> io::Result<bool> {
     let to_go = |held: &mut Held| held.removing = !held.nodes.is_empty();
-    core.ledger.change(bundle, to_go).await
+    core.ledger.change(bundle, to_go).await?;
+    Ok(core.ledger.get(bundle).await?.is_some())
 }
 
 /// Removes the volumes of a bundle on all nodes, and says what is left.
-pub(crate) async fn clear(core: &Core, bundle: &str) -> io::Result<Cleared> {
+pub(crate) async fn clear(core: &Core, bundle: &str) -> io::Result<Vec<String>> {
     let Some(held) = core.ledger.get(bundle).await? else {
         // Never brought anywhere, or by a Director whose data were lost: then this node alone can
         // tell. That Docker is away must not keep a bundle from being removed.
@@ -45,12 +46,9 @@ pub(crate) async fn clear(core: &Core, bundle: &str) -> io::Result<Cleared> {
         if !left.is_empty() {
             tracing::warn!(bundle, left = %left.join("; "), "cannot look for volumes of the bundle");
         }
-        return Ok(Cleared::default());
+        return Ok(Vec::new());
     };
-    Ok(Cleared {
-        was_known: true,
-        left: remove_volumes(core, bundle, held).await,
-    })
+    Ok(remove_volumes(core, bundle, held).await)
 }
 
 /// Bundles whose volumes are to go, and are left on some node.

@@ -1,4 +1,4 @@
-//! The faults of a definition that only the Swarm can know.
+//! Checks of a definition against the Swarm.
 
 use crate::core::Core;
 use crate::plan::LABEL_PREFIX;

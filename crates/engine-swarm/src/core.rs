@@ -1,4 +1,4 @@
-//! Everything that the verbs of the engine work with.
+//! State shared by all operations of the engine.
 
 use crate::admission::Admissions;
 use crate::discovery::Discovery;
@@ -50,7 +50,7 @@ pub struct Bounds {
     pub stop_grace: Duration,
 }
 
-/// Everything that the verbs of the engine work with.
+/// State shared by all operations of the engine.
 pub struct Core {
     pub(crate) settings: SwarmSettings,
     pub(crate) swarm: Arc<dyn Swarm>,

@@ -16,9 +16,9 @@ use crate::{
 };
 use async_trait::async_trait;
 use atq_engine::{
-    Bundles, Cleared, Course, Deadline, Engine, EngineError, Facts, Fetched, Gauge, Holding,
-    ImageDigests, JoinTokens, LogLines, LogQuery, Lookout, Member, Node, Owned, Part, Status,
-    StepError, StepResult, Taker, Targets, UsageWatch,
+    Bundles, Course, Deadline, Engine, EngineError, Facts, Fetched, Gauge, Holding, ImageDigests,
+    JoinTokens, LogLines, LogQuery, Lookout, Member, Node, Owned, Part, Status, StepError,
+    StepResult, Taker, Targets, UsageWatch,
 };
 use atq_task::event::FailureCode;
 use atq_task::spec::{Fault, TaskName, TaskSpec};
@@ -26,7 +26,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The world around the engine.
+/// External services of the engine.
 pub struct Ports {
     /// Docker.
     pub swarm: Arc<dyn Swarm>,
@@ -58,7 +58,7 @@ impl SwarmEngine {
         }))
     }
 
-    /// The door for its carriers.
+    /// The endpoint for its carriers.
     pub fn inbound(&self) -> Inbound {
         Inbound {
             admissions: Arc::clone(&self.0.admissions),
@@ -70,13 +70,13 @@ impl SwarmEngine {
 /// Keeps the subnets of a run, and lets its carriers in.
 struct Adopted {
     core: Arc<Core>,
-    run: String,
+    holder: String,
     _admission: Admission,
 }
 
 impl Drop for Adopted {
     fn drop(&mut self) {
-        self.core.subnets.let_go(&self.run);
+        self.core.subnets.let_go(&self.holder);
     }
 }
 
@@ -131,11 +131,11 @@ impl Engine for SwarmEngine {
     fn adopt(&self, run: Facts<'_>) -> Holding {
         let state = run.state;
         if let Some(subnet) = state.subnet {
-            self.0.subnets.hold(&state.run, subnet);
+            self.0.subnets.hold(&network::holder(run), subnet);
         }
         Box::new(Adopted {
             core: Arc::clone(&self.0),
-            run: state.run.clone(),
+            holder: network::holder(run),
             _admission: self.0.admissions.admit(&state.run, &state.token),
         })
     }
@@ -245,11 +245,11 @@ impl Engine for SwarmEngine {
         Box::new(Arc::clone(&self.0.ledger.removing).lock_owned().await)
     }
 
-    async fn forget_bundle(&self, bundle: &str) -> io::Result<()> {
+    async fn forget_bundle(&self, bundle: &str) -> io::Result<bool> {
         bundle_volumes::forget(&self.0, bundle).await
     }
 
-    async fn clear_bundle(&self, bundle: &str) -> io::Result<Cleared> {
+    async fn clear_bundle(&self, bundle: &str) -> io::Result<Vec<String>> {
         bundle_volumes::clear(&self.0, bundle).await
     }
 

@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep, timeout};
 /// Pauses between two looks: short at first, since most carriers find that there is nothing to do.
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-/// After calls that failed for a while only.
+/// Backoff after temporary errors.
 const TROUBLE: Pauses = Pauses {
     first: Duration::from_secs(1),
     longest: Duration::from_secs(1),

@@ -1,4 +1,4 @@
-//! The door for carriers: whom it lets in, and where it puts what they bring. In memory only: after a restart
+//! The endpoint for carriers: authorization, and routing of uploads. In memory only: after a restart
 //! the run begins anew.
 
 use crate::admission::{Admissions, Refusal};
@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
 
+/// Characters of a carrier's reason that are kept.
+const SHOWN: usize = 300;
 /// Seconds that a sample covers when it is not known: the watchers' own pace.
 const PACE: f64 = 2.0;
 
@@ -60,7 +62,7 @@ pub(crate) struct Arrivals {
 }
 
 impl Arrivals {
-    /// The run waits for results until the answer is dropped.
+    /// The run waits for results until the guard is dropped.
     pub(crate) fn wait(self: &Arc<Self>, run: &str, taker: Arc<dyn Taker>) -> Waiting {
         lock(&self.takers).insert(run.to_owned(), taker);
         Waiting {
@@ -92,7 +94,7 @@ impl Drop for Waiting {
     }
 }
 
-/// The door for carriers. Cheap to clone.
+/// The endpoint for carriers. Cheap to clone.
 #[derive(Clone)]
 pub struct Inbound {
     pub(crate) admissions: Arc<Admissions>,
@@ -151,7 +153,7 @@ impl Inbound {
         problem: &str,
     ) -> Result<(), Refused> {
         let (taker, expected) = self.expected(run, token, source)?;
-        taker.note(expected, problem.to_owned());
+        taker.note(expected, problem.chars().take(SHOWN).collect());
         Ok(())
     }
 

@@ -164,7 +164,7 @@ impl Lookout for Sidecar {
         run: &mut dyn Course,
         addresses: &[Ipv4Addr],
         probe: &ReadinessProbe,
-        patience: Duration,
+        (shortest, longest): (Duration, Duration),
         deadline: Deadline,
     ) -> Result<Result<Vec<Asking>, String>, StepError> {
         let Some(probe) = of_definition(probe) else {
@@ -194,6 +194,7 @@ impl Lookout for Sidecar {
             let (discovery, token) = (Arc::clone(&self.core.discovery), token.clone());
             let (addresses, probe) = (addresses.to_vec(), probe.clone());
             let asking: Asking = Box::pin(async move {
+                let patience = deadline.left().clamp(shortest, longest);
                 let asked = discovery.probe(&endpoint, &token, &addresses, &probe, patience);
                 asked.await.map_err(|silence| silence.to_string())
             });

@@ -1,4 +1,4 @@
-//! Swarm tasks in the words of a run.
+//! Maps Swarm tasks to members of a run.
 
 use crate::core::Core;
 use crate::plan::attempt_of;
@@ -103,7 +103,7 @@ fn has_terminal(role: Role, run: Facts<'_>) -> Option<bool> {
     }
 }
 
-/// A Swarm task in the words of a run; `network` is the id of the run's own.
+/// Maps a Swarm task to a member of a run; `network` is the id of the run's own.
 pub fn member(task: &SwarmTask, source: Source, network: Option<&str>) -> Member {
     Member {
         id: task.id.clone(),

@@ -5,7 +5,7 @@ use crate::plan::{Labels, NetworkPlan, prefix_for};
 use crate::port::Swarm;
 use crate::services::is_ours;
 use atq_engine::EngineError;
-use atq_engine::{Course, Deadline, StepError, StepResult};
+use atq_engine::{Course, Deadline, Facts, StepError, StepResult};
 use atq_task::event::{Event, FailureCode};
 use ipnet::Ipv4Net;
 
@@ -50,8 +50,8 @@ async fn choose(
     let spec = run.facts().spec;
     let containers = spec.worker.replicas.saturating_add(spec.master.replicas);
     let prefix = prefix_for(containers, u32::try_from(nodes.len()).unwrap_or(u32::MAX));
-    let holder = &run.facts().state.run;
-    let Some(subnet) = core.subnets.choose(holder, pool, prefix, &taken) else {
+    let holder = holder(run.facts());
+    let Some(subnet) = core.subnets.choose(&holder, pool, prefix, &taken) else {
         let message = format!("no free /{prefix} is left in the pool `{pool}`");
         return Err(run.failed(
             FailureCode::SubnetsExhausted,
@@ -61,6 +61,11 @@ async fn choose(
     };
     run.note(Event::SubnetChosen { subnet }).await?;
     Ok(subnet)
+}
+
+/// The name under which a run holds subnets: two tasks may have runs with the same six characters.
+pub(crate) fn holder(run: Facts<'_>) -> String {
+    format!("{}/{}", run.spec.name, run.state.run)
 }
 
 async fn create_or_find(

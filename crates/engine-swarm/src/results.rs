@@ -1,4 +1,4 @@
-//! Results of containers: from the manager's node through Docker's own door, from others by [`collectors`].
+//! Results of containers: from the manager's node through Docker's archive API, from others by [`collectors`].
 
 mod collectors;
 
@@ -44,7 +44,7 @@ pub(crate) async fn hand_over(
     Ok(others)
 }
 
-/// Calls Docker until it answers, refuses for good, or nobody waits for results any more.
+/// Calls Docker until it answers, refuses for good, or the deadline of the collection passes.
 async fn patiently<T, Fut>(taker: &dyn Taker, call: impl FnMut() -> Fut) -> Result<T, EngineError>
 where
     Fut: Future<Output = Result<T, EngineError>>,
@@ -68,7 +68,7 @@ async fn from_container(core: &Core, one: Member, taker: &dyn Taker) {
     match patiently(taker, || core.swarm.archive(id, RESULTS_TARGET)).await {
         Ok(tar) => {
             let tar = tar.map_err(io::Error::other).boxed();
-            // The taker knows how it went.
+            // The taker records the outcome.
             let _ = taker.take(one.source, tar).await;
         }
         Err(error) => taker.note(one.source, error.to_string()),

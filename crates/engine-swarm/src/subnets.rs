@@ -15,7 +15,7 @@ pub struct Subnets {
 }
 
 impl Subnets {
-    /// Holds a subnet of `pool` for `run` that meets none of `existing` and none that is held.
+    /// Holds a subnet of `pool` for the run `run` (with its task: `task/run`) that meets none of `existing` and none that is held.
     pub fn choose(
         &self,
         run: &str,

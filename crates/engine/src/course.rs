@@ -1,4 +1,4 @@
-//! The run that an engine works for, and the ways in which its work may be cut short.
+//! The run that an engine works on, and how the driver interrupts that work.
 
 use crate::{Deadline, EngineError};
 use async_trait::async_trait;
@@ -9,7 +9,7 @@ use atq_task::state::{State, Step};
 use futures_util::future::BoxFuture;
 use std::time::Duration;
 
-/// Between two tries of a call that failed for a while only.
+/// Backoff after temporary errors.
 const PAUSES: Pauses = Pauses {
     first: Duration::from_millis(200),
     longest: Duration::from_secs(2),
@@ -76,7 +76,7 @@ impl Facts<'_> {
     }
 }
 
-/// A run whose driver waits for the engine. The engine may have facts recorded before it acts.
+/// A run whose driver awaits the engine. The engine records events through it before it acts.
 #[async_trait]
 pub trait Course: Send {
     /// The run as it is known now.

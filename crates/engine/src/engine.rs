@@ -18,13 +18,13 @@ use std::sync::Arc;
 pub enum Part<'a> {
     /// The workers.
     Workers,
-    /// The master. It is told the addresses of the workers.
+    /// The master, which receives the addresses of the workers.
     Master,
     /// The command of the definition's `readiness`, asked again for so many seconds.
     Readiness {
         /// For the shell.
         command: &'a str,
-        /// How long it asks.
+        /// Time limit in seconds.
         seconds: u64,
     },
     /// A try of the wait command.
@@ -48,22 +48,13 @@ impl Part<'_> {
     }
 }
 
-/// What came of a look for results.
+/// The outcome of one collection of results.
 #[derive(Debug, Default)]
 pub struct Fetched {
-    /// Why the results of a container did not come.
+    /// Reasons for missing results, by container.
     pub problems: BTreeMap<Source, String>,
     /// Milliseconds by which the clocks of nodes are ahead of the Director's.
     pub clocks: Vec<(String, i64)>,
-}
-
-/// What is left of a bundle on the nodes.
-#[derive(Debug, Default)]
-pub struct Cleared {
-    /// Whether the engine had noted that it is anywhere.
-    pub was_known: bool,
-    /// Nodes and names, with the reasons.
-    pub left: Vec<String>,
 }
 
 /// Keeps what an engine holds for a run in this process, until it is dropped.
@@ -94,10 +85,10 @@ pub trait Engine: Send + Sync + 'static {
     /// Images of the engine's own that take part in every run.
     fn own_images(&self) -> Vec<String>;
 
-    /// The faults of a definition that only the engine can know.
+    /// Checks a definition against the engine; the faults.
     async fn check(&self, spec: &TaskSpec) -> Result<Vec<Fault>, EngineError>;
 
-    /// Takes up a run in this process. What it holds is not given to others until that is dropped.
+    /// Registers a run in this process; its resources stay reserved until the guard is dropped.
     fn adopt(&self, run: Facts<'_>) -> Holding;
 
     /// Brings the bundles to every node that may run containers of the task.
@@ -106,13 +97,13 @@ pub trait Engine: Send + Sync + 'static {
     /// Makes the isolated network of the run.
     async fn prepare(&self, run: &mut dyn Course) -> StepResult;
 
-    /// Starts what resolves the workers' name within that network.
+    /// Starts the resolver of the workers' name in that network.
     async fn start_discovery(&self, run: &mut dyn Course) -> StepResult;
 
-    /// Ends it early. The release of the run does so otherwise.
+    /// Stops the resolver early; [`Engine::release`] stops it otherwise.
     async fn end_discovery(&self, run: Facts<'_>) -> Result<(), EngineError>;
 
-    /// Asks it. Nothing is sent yet.
+    /// A client of the resolver. Nothing is sent yet.
     fn lookout(&self) -> Box<dyn Lookout>;
 
     /// Starts a part of the run, or finds it; gives the id of its group.
@@ -123,7 +114,7 @@ pub trait Engine: Send + Sync + 'static {
         deadline: Deadline,
     ) -> Result<String, StepError>;
 
-    /// The containers of all parts, as far as they are known at once.
+    /// A snapshot of the containers of all parts.
     async fn observe(&self, run: Facts<'_>) -> Result<Vec<Member>, EngineError>;
 
     /// The containers that were started and whose logs the engine still has.
@@ -144,7 +135,7 @@ pub trait Engine: Send + Sync + 'static {
     fn watch(&self, run: Facts<'_>, targets: Targets, gauge: Arc<dyn Gauge>)
     -> Box<dyn UsageWatch>;
 
-    /// Tells the containers of a group to end, within their grace period. Logs and exit codes stay.
+    /// Stops the containers of a group within their grace period; logs and exit codes are kept.
     async fn stop(&self, group: &str) -> Result<(), EngineError>;
 
     /// Kills the containers of the run on all nodes. One that cannot be killed keeps its grace period.
@@ -162,20 +153,20 @@ pub trait Engine: Send + Sync + 'static {
     /// Everything that Directors have made, by its labels.
     async fn owned(&self) -> Result<Vec<Owned>, EngineError>;
 
-    /// Removes everything of a run that nobody knows and names what is left.
+    /// Removes everything of a run that is not in the store and names what is left.
     async fn release_owned(&self, task: &str, run: &str) -> Vec<String>;
 
     /// Commands with which these things can be removed by hand.
     fn by_hand(&self, owned: &[(&'static str, String)]) -> String;
 
-    /// Lets no bundle be brought or forgotten by others until that is dropped.
+    /// Blocks removals and new deliveries until the guard is dropped; running deliveries continue.
     async fn hold_bundles(&self) -> Holding;
 
-    /// Notes that a bundle is to go from all nodes.
-    async fn forget_bundle(&self, bundle: &str) -> io::Result<()>;
+    /// Notes that a bundle is to go from all nodes; `false` when nothing was noted of it.
+    async fn forget_bundle(&self, bundle: &str) -> io::Result<bool>;
 
-    /// Removes a bundle from all nodes. Needs [`Engine::hold_bundles`].
-    async fn clear_bundle(&self, bundle: &str) -> io::Result<Cleared>;
+    /// Removes a bundle from all nodes and names what is left. Needs [`Engine::hold_bundles`].
+    async fn clear_bundle(&self, bundle: &str) -> io::Result<Vec<String>>;
 
     /// Bundles that were to go, and of which something may be left.
     async fn forgotten_bundles(&self) -> io::Result<Vec<String>>;
@@ -183,6 +174,6 @@ pub trait Engine: Send + Sync + 'static {
     /// The message, with the registry's own reason if it is about an image that is missing.
     async fn explain(&self, image: &str, message: String) -> String;
 
-    /// A hint for a failure whose finder has none, from the engine's own words in the message.
+    /// The default hint for a failure, from its code and the engine's own text in the message.
     fn advice(&self, code: FailureCode, message: &str, spec: &TaskSpec) -> String;
 }

@@ -1,4 +1,4 @@
-//! What an engine of containers gives the Director, in the words of a run: [`Engine`].
+//! The interface to a container engine, in terms of runs: [`Engine`].
 
 #[cfg(any(test, feature = "model"))]
 pub mod contract;
@@ -15,7 +15,7 @@ mod role;
 
 pub use atq_patience::Deadline;
 pub use course::{Course, Facts, StepError, StepResult};
-pub use engine::{Cleared, Engine, Fetched, Holding, Part};
+pub use engine::{Engine, Fetched, Holding, Part};
 pub use error::EngineError;
 pub use log::{LogLine, LogLines, LogQuery, LogStream};
 pub use machine::{ImageDigests, Machine};

@@ -1,4 +1,4 @@
-//! The containers of a run, whatever an engine calls them.
+//! The containers of a run, independent of the engine.
 
 use crate::Role;
 use atq_task::timestamp::Timestamp;
@@ -53,9 +53,10 @@ pub enum Phase {
 pub struct Member {
     /// The engine's id, for [`crate::Engine::logs`].
     pub id: String,
-    /// What [`crate::Engine::start`] answered.
+    /// Id of the group, from [`crate::Engine::start`].
     pub group: String,
-    /// The role and the number of the replica, from 1; the number of the try for the wait command.
+    /// The role and the number of the replica, from 1. [`crate::Engine::logged`] has the number of the try for the
+    /// wait command.
     pub source: Source,
     /// Whether its output is that of a terminal.
     pub tty: bool,
@@ -65,15 +66,15 @@ pub struct Member {
     pub lost: bool,
     /// How far it has come.
     pub phase: Phase,
-    /// The engine's own word for that.
+    /// The engine's name of the state.
     pub state: &'static str,
     /// Whether it is told to end, or its node is lost or drained.
     pub leaving: bool,
     /// Whether its process ran at all.
     pub began: bool,
-    /// Whether it ended in another way than a process does that has done its work or was told to end.
+    /// Whether it failed, was rejected or orphaned: it neither completed nor was stopped.
     pub failed: bool,
-    /// Whether no node takes it, and for how long that must stay so before it counts.
+    /// Set while no node accepts it: the time after which it counts as unplaceable.
     pub homeless_for: Option<Duration>,
     /// When it came into this phase, by the clock of its node.
     pub since: Option<Timestamp>,

@@ -1,7 +1,7 @@
 //! An engine in memory, for tests: one node, containers that follow a script.
 
 use crate::{
-    Cleared, Course, Deadline, Engine, EngineError, Facts, Fetched, Gauge, Holding, ImageDigests,
+    Course, Deadline, Engine, EngineError, Facts, Fetched, Gauge, Holding, ImageDigests,
     JoinTokens, LogLine, LogLines, LogQuery, LogStream, LookedUp, Lookout, Machine, Member, Node,
     Owned, Part, Phase, Role, Source, Status, StepError, StepResult, Taker, Targets, UsageWatch,
 };
@@ -202,7 +202,7 @@ impl Lookout for Looking {
         _: &mut dyn Course,
         _: &[Ipv4Addr],
         _: &ReadinessProbe,
-        _: Duration,
+        _: (Duration, Duration),
         _: Deadline,
     ) -> Result<Result<Vec<crate::Asking>, String>, StepError> {
         Ok(Err("the model asks nobody".to_owned()))
@@ -447,12 +447,12 @@ impl Engine for Model {
         Box::new(())
     }
 
-    async fn forget_bundle(&self, _: &str) -> io::Result<()> {
-        Ok(())
+    async fn forget_bundle(&self, _: &str) -> io::Result<bool> {
+        Ok(false)
     }
 
-    async fn clear_bundle(&self, _: &str) -> io::Result<Cleared> {
-        Ok(Cleared::default())
+    async fn clear_bundle(&self, _: &str) -> io::Result<Vec<String>> {
+        Ok(Vec::new())
     }
 
     async fn forgotten_bundles(&self) -> io::Result<Vec<String>> {

@@ -1,4 +1,4 @@
-//! Nodes, owners, and the long conversations with an engine.
+//! Nodes, owned objects and long-running operations.
 
 use crate::{Course, Deadline, Facts, Machine, Member, Source, StepError};
 use async_trait::async_trait;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::bytes::Bytes;
 
-/// An engine that can be used.
+/// Status of a usable engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// Id of the node that the Director talks to.
@@ -71,7 +71,7 @@ pub struct Probed {
     pub reason: Option<String>,
 }
 
-/// A question that is under way: the answers of all workers, or why nobody could ask them.
+/// A running probe: one answer for each worker, or why it could not be sent.
 pub type Asking = BoxFuture<'static, Result<Vec<Probed>, String>>;
 
 /// The addresses under which the workers' name resolves.
@@ -85,7 +85,7 @@ pub struct LookedUp {
     pub error: Option<String>,
 }
 
-/// A conversation with what resolves names in the network of a run.
+/// A client of the resolver of names in the network of a run.
 #[async_trait]
 pub trait Lookout: Send {
     /// The containers of the run; `None` while the engine is away. [`Lookout::look`] looks at the same answer.
@@ -95,7 +95,7 @@ pub trait Lookout: Send {
         deadline: Deadline,
     ) -> Result<Option<Vec<Member>>, StepError>;
 
-    /// Begins to ask for names as soon as that can be done, and replaces what has gone out of sight.
+    /// Starts polling once the resolver is reachable, and replaces a resolver that is lost.
     async fn look(&mut self, run: &mut dyn Course, deadline: Deadline) -> Result<(), StepError>;
 
     /// The last answer.
@@ -104,17 +104,18 @@ pub trait Lookout: Send {
     /// Returns when there is a new answer.
     async fn answered(&mut self);
 
-    /// The state of it as long as it is not asked yet, in words.
+    /// The state of the resolver until polling starts, for messages.
     fn not_ready(&self) -> Option<String>;
 
-    /// Ways to ask the workers at `addresses`, to be tried one after the other; the inner error is why there
-    /// is none now. Each takes up to `patience`. Looks at the last answer of [`Lookout::observe`].
+    /// Probes of the workers at `addresses`, one for each endpoint of the resolver, to be tried in order; the inner error
+    /// explains why there is no endpoint. Each takes the time that is left, but not less and not
+    /// more than `patience`. Looks at the last answer of [`Lookout::observe`].
     async fn probes(
         &mut self,
         run: &mut dyn Course,
         addresses: &[Ipv4Addr],
         probe: &ReadinessProbe,
-        patience: Duration,
+        patience: (Duration, Duration),
         deadline: Deadline,
     ) -> Result<Result<Vec<Asking>, String>, StepError>;
 
@@ -124,7 +125,7 @@ pub trait Lookout: Send {
     /// Failure code, step and hint of what resolves names.
     fn failed(&self, run: Facts<'_>, message: String, hint: &str) -> StepError;
 
-    /// Helps when it is not reached.
+    /// The hint for a resolver that is not reached.
     fn unreached_hint(&self) -> &'static str;
 }
 
@@ -133,7 +134,7 @@ pub trait Lookout: Send {
 pub enum Stop {
     /// The limits of the run were reached.
     TooLarge(String),
-    /// The disk took no more.
+    /// Writing to the disk failed.
     Disk(String),
     /// They ended early.
     Broken(String),
@@ -151,19 +152,19 @@ impl Stop {
 /// A tar, piece by piece.
 pub type Tar = BoxStream<'static, io::Result<Bytes>>;
 
-/// Takes the results of a run, as long as it waits for them.
+/// Receives the results of a run until its deadline.
 #[async_trait]
 pub trait Taker: Send + Sync {
     /// Whether the results of `source` are waited for.
     fn expects(&self, source: Source) -> bool;
 
-    /// When nothing more is waited for, as far as can be said now.
+    /// The deadline, as it is now.
     fn end(&self) -> Instant;
 
-    /// Describes results that come after that.
+    /// The message for results after the deadline.
     fn too_late(&self) -> String;
 
-    /// Notes why the results of `source` cannot come.
+    /// Records why the results of `source` are missing.
     fn note(&self, source: Source, problem: String);
 
     /// Keeps the results of `source`; the inner value is why not all were kept.

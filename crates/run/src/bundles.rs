@@ -61,19 +61,15 @@ impl Orchestrator {
             let id = id.to_string();
             return Err(RemoveError::InUse { id, task });
         }
-        let noted = engine.forget_bundle(id.as_str()).await;
-        noted.map_err(BundleError::storage(
-            "note that the bundle's volumes are to go",
-        ))?;
+        let failed = BundleError::storage("note that the bundle's volumes are to go");
+        let noted = engine.forget_bundle(id.as_str()).await.map_err(failed)?;
         let was_there = self.shared.bundles.remove(id).await?;
-        let cleared = engine.clear_bundle(id.as_str()).await;
-        let cleared =
-            cleared.map_err(BundleError::storage("read where the bundle's volumes are"))?;
-        if !was_there && !cleared.was_known {
+        if !was_there && !noted {
             let id = id.to_string();
             return Err(RemoveError::NotFound { id });
         }
-        let left = cleared.left;
+        let cleared = engine.clear_bundle(id.as_str()).await;
+        let left = cleared.map_err(BundleError::storage("read where the bundle's volumes are"))?;
         match left.is_empty() {
             true => Ok(()),
             false => Err(RemoveError::Remains {
@@ -123,13 +119,13 @@ impl Orchestrator {
             if is_there {
                 continue;
             }
-            let Ok(cleared) = engine.clear_bundle(&bundle).await else {
+            let Ok(left) = engine.clear_bundle(&bundle).await else {
                 continue;
             };
-            match cleared.left.is_empty() {
+            match left.is_empty() {
                 true => tracing::info!(%bundle, "removed the rest of the bundle's volumes"),
                 false => {
-                    tracing::debug!(%bundle, left = %cleared.left.join("; "), "volumes are left")
+                    tracing::debug!(%bundle, left = %left.join("; "), "volumes are left")
                 }
             }
         }

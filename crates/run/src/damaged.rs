@@ -1,5 +1,5 @@
-//! The way out for a task of which the store cannot read everything: the engine's things of it are known
-//! by its labels, and that is enough to remove it.
+//! The way out for a task of which the store cannot read everything: its objects are found
+//! by their labels, and that is enough to remove them.
 
 use super::Orchestrator;
 use super::wait::Deadline;
@@ -7,6 +7,10 @@ use super::wishes::{DELETE_PATIENCE, WishError, not_found};
 use atq_store::StoreError;
 use atq_task::spec::TaskName;
 use atq_task::state::Desired;
+use std::time::Duration;
+
+/// The driver may have used up the patience of the client; containers are killed all the same.
+const SHORTEST: Duration = Duration::from_secs(10);
 
 impl Orchestrator {
     /// Removes everything of a damaged task and forgets it.
@@ -33,7 +37,7 @@ impl Orchestrator {
             return Ok(());
         }
         let removed = self.shared.engine.release_task(name, force);
-        let left = tokio::time::timeout(deadline.left(), removed)
+        let left = tokio::time::timeout(deadline.left().max(SHORTEST), removed)
             .await
             .unwrap_or_else(|_| vec!["its removal is not over".to_owned()]);
         let remains = |what: String| WishError::Remains {

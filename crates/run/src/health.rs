@@ -25,7 +25,7 @@ impl Health {
             while !sender.is_closed() {
                 let now = engine.status().await;
                 if usable != Some(now.is_ok()) {
-                    report(&now);
+                    report(engine.name(), &now);
                     usable = Some(now.is_ok());
                 }
                 sender.send_replace(Some(now));
@@ -35,7 +35,7 @@ impl Health {
         Self { seen }
     }
 
-    /// The manager, or why the engine cannot be used.
+    /// The status of the engine, or why it cannot be used.
     ///
     /// # Errors
     /// What the last look said; also before the first look is over.
@@ -63,13 +63,13 @@ impl Health {
     }
 }
 
-fn report(now: &Result<Status, EngineError>) {
+fn report(name: &str, now: &Result<Status, EngineError>) {
     match now {
         Ok(status) => tracing::info!(
-            engine = %status.engine_version, node = %status.node_address, "the engine can be used"
+            engine = %status.engine_version, node = %status.node_address, "{name} can be used"
         ),
         Err(error) => {
-            tracing::warn!(%error, "the engine cannot be used; tasks are refused until it can")
+            tracing::warn!(%error, "{name} cannot be used; tasks are refused until it can")
         }
     }
 }

@@ -150,6 +150,8 @@ pub struct RunIntake {
     intake: Arc<Intake>,
     /// Results that could not be kept at all, with the reasons.
     unkept: Mutex<BTreeMap<Source, String>>,
+    /// Results that were kept.
+    kept: Mutex<BTreeMap<Source, KeptResults>>,
 }
 
 impl RunIntake {
@@ -161,12 +163,19 @@ impl RunIntake {
             run: run.state.run.clone(),
             intake: Arc::new(intake),
             unkept: Mutex::default(),
+            kept: Mutex::default(),
         }
     }
 
     /// Nothing more is taken; what has arrived is kept.
     pub fn close(&self) {
         self.intake.close();
+    }
+
+    /// The results of `source` as this look has kept them.
+    pub fn kept(&self, source: Source) -> Option<KeptResults> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.get(&source).cloned()
     }
 
     /// Why nothing is kept of `source`, as a sentence.
@@ -205,6 +214,9 @@ impl Taker for RunIntake {
             let mut unkept = self.unkept.lock().unwrap_or_else(PoisonError::into_inner);
             unkept.insert(source, error.clone());
         });
-        Ok(kept?.1)
+        let (kept, stop) = kept?;
+        let mut all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(source, kept);
+        Ok(stop)
     }
 }

@@ -7,7 +7,7 @@
 //! - [`bundles`]: the removal of bundles;
 //! - [`limits`]: the timeout and the lease that the client of a run has set;
 //! - [`queue`]: whose turn it is; [`health`]: whether the engine can be used; [`recover`]: the
-//!   start; [`orphans`]: things of tasks that nobody knows; `damaged`: the way out for
+//!   start; [`orphans`]: objects of tasks that are not in the store; `damaged`: the way out for
 //!   tasks that cannot be read.
 
 pub mod bundles;

@@ -1,4 +1,4 @@
-//! Watches how busy the generators of a run are while its test runs. Whatever fails here, the run does not mind.
+//! Watches how busy the generators of a run are while its test runs. Failures here never fail the run.
 
 use super::run::Run;
 use atq_engine::{Course, Member, Role, Source, Target, Targets, UsageWatch};

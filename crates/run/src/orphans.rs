@@ -1,4 +1,4 @@
-//! Things in the engine, and logs, of tasks that the store does not know. A Director forgets a
+//! Objects in the engine, and logs, of tasks that are not in the store. A Director forgets a
 //! task only when nothing of it is left, so there is something only when its data directory was lost.
 //!
 //! A task's record is written before anything of it exists. So the engine is asked first and the store
@@ -51,10 +51,10 @@ pub(super) struct OrphanRun {
     pub run: String,
 }
 
-/// Kind and name of a thing.
+/// Kind and name of an object.
 type Item = (&'static str, String);
 
-/// Things that were found in the engine.
+/// Objects that were found in the engine.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Found {
     /// This Director's, of runs that its store does not know.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// Time between two tries at what clean-up has left.
 const SWEEP: Duration = Duration::from_secs(300);
-const WAY_OUT: &str = "`atq-director store check` says more while no Director runs, DELETE removes it with everything of it";
+const WAY_OUT: &str = "`atq-director store check` says more while no Director runs, DELETE removes the task with all its objects";
 
 impl Orchestrator {
     /// Takes up all tasks that are not at their end; gives their number. Those that are damaged are

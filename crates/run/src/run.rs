@@ -33,7 +33,7 @@ pub struct Run {
     pub(super) turn: Option<Turn>,
     /// What it has claimed, until nothing of it can run any more.
     pub(super) claim: Option<Claim>,
-    /// Kept for it by the engine, until nothing of it can run any more.
+    /// Guard of the engine's resources; dropped at `done`.
     pub(super) holding: Option<Holding>,
     /// The watch over its load, while the test runs.
     pub(super) watch: Option<Watch>,

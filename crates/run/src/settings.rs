@@ -18,7 +18,7 @@ pub struct Settings {
     pub engine_patience: Duration,
     /// Where the networks of tasks come from, for the manifest.
     pub subnet_pool: String,
-    /// Image of what resolves names, for the manifest.
+    /// Image of the resolver of names, for the manifest.
     pub discovery_image: String,
     /// How much is kept of what the containers of a run leave in `/atq/results`.
     pub results: ResultsLimits,

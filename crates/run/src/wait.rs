@@ -69,7 +69,7 @@ impl Run {
         self.facts().engine_failed(error)
     }
 
-    /// The same with a hint: one without gets what can be said in general.
+    /// Adds a default hint to a failure that has none.
     pub fn with_hint(&self, failure: Failure) -> Failure {
         let hint = match failure.hint.is_empty() {
             true => {

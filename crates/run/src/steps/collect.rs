@@ -91,14 +91,15 @@ fn found_lost(run: &Run, wanted: &[Member]) -> Vec<LostWorker> {
         };
         wanted.iter().find(|container| container.source == own)
     };
+    let engine = run.shared.engine.name();
     let reason = |container: Option<&Member>| match container {
-        None => Some("the engine does not know its container any more"),
-        Some(known) if known.lost && !known.has_ended() => Some("its node was lost"),
+        None => Some(format!("{engine} does not list its container any more")),
+        Some(known) if known.lost && !known.has_ended() => Some("its node was lost".to_owned()),
         Some(_) => None,
     };
     (1..=run.spec.worker.replicas)
         .filter_map(|replica| {
-            let reason = reason(of(replica))?.to_owned();
+            let reason = reason(of(replica))?;
             Some(LostWorker { replica, reason })
         })
         .collect()

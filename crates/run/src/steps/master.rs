@@ -6,13 +6,17 @@ use super::{engine_of, members_of_run, of_group, start};
 use crate::run::Run;
 use crate::wait::{Deadline, StepResult};
 use atq_engine::{Course, Part};
+use atq_patience::{Backoff, Pauses};
 use atq_task::event::{Event, FailureCode};
 use std::time::Duration;
 use tokio::time::Instant;
 
 const PAUSE: Duration = Duration::from_millis(50);
-/// Pause before an engine that is away is asked again.
-const AWAY: Duration = Duration::from_millis(200);
+/// Before an engine that is away is asked again.
+const AWAY: Pauses = Pauses {
+    first: Duration::from_millis(200),
+    longest: Duration::from_secs(2),
+};
 
 /// Starts the master, then waits until it runs. The first event says that it exists, the
 /// second that it runs.
@@ -22,11 +26,12 @@ pub async fn master(run: &mut Run) -> StepResult {
     let Some(service) = run.state.master.clone() else {
         // The addresses that it is told must be those of workers that are there, also when the engine was
         // away and has just come back.
+        let mut backoff = Backoff::new(AWAY);
         let members = loop {
             if let Some(members) = members_of_run(run, deadline).await? {
                 break members;
             }
-            run.pause(AWAY).await?;
+            run.pause(backoff.next_pause()).await?;
         };
         still_those_that_were_ready(run, &members)?;
         let service = start(run, Part::Master, deadline).await?;

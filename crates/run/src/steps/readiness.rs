@@ -79,11 +79,11 @@ async fn ask(
     deadline: Deadline,
 ) -> Result<Result<Vec<NotReady>, String>, StepError> {
     let Some(members) = lookout.observe(run, deadline).await? else {
-        return Ok(Err("the engine did not answer".to_owned()));
+        let silence = format!("{} did not answer", run.shared.engine.name());
+        return Ok(Err(silence));
     };
     still_those_that_were_ready(run, &members)?;
-    let patience = deadline.left().clamp(ONE_TRY, LONG_POLL);
-    let probes = lookout.probes(run, addresses, probe, patience, deadline);
+    let probes = lookout.probes(run, addresses, probe, (ONE_TRY, LONG_POLL), deadline);
     let ways = match probes.await? {
         Ok(ways) => ways,
         Err(silence) => return Ok(Err(silence)),

@@ -51,7 +51,7 @@ pub async fn resolve(run: &mut Run) -> StepResult {
     }
 }
 
-/// An engine that is busy starting containers is not asked more often than it answers with ease.
+/// A busy engine is polled less often.
 fn pause_after(answer: Duration, replicas: u32) -> Duration {
     let base = if replicas <= 30 { 50 } else { 250 };
     Duration::from_millis(base).max(answer * 3)

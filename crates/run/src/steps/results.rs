@@ -53,7 +53,7 @@ fn keeps_results(role: Role) -> bool {
     matches!(role, Role::Worker | Role::Master)
 }
 
-/// A look that ends when the task is to be deleted: then nobody wants to know. Gives what is missing.
+/// A look that ends when the task is to be deleted: it is cut off. Gives what is missing.
 async fn look(run: &Run, wanted: Vec<Member>, intake: Intake) -> Vec<String> {
     let mut wishes = run.wishes.clone();
     let taker = Arc::new(RunIntake::new(run, intake));
@@ -74,12 +74,18 @@ async fn look(run: &Run, wanted: Vec<Member>, intake: Intake) -> Vec<String> {
         }
     };
     let kept = kept(run).await;
-    let missing = |source: Source| match kept.iter().find(|kept| kept.source == source) {
-        Some(kept) => what_is_missing(kept),
+    let known = |source: Source| {
+        let stored = kept.iter().find(|kept| kept.source == source).cloned();
+        stored.or_else(|| taker.kept(source))
+    };
+    let missing = |source: Source| match known(source) {
+        Some(kept) => what_is_missing(&kept),
         None => Some(
             match (taker.problem(source), fetched.problems.get(&source)) {
                 (Some(problem), _) => problem,
-                (None, problem) => unread(source, problem.map_or("it sent none", String::as_str)),
+                (None, problem) => {
+                    unread(source, problem.map_or("no results arrived", String::as_str))
+                }
             },
         ),
     };

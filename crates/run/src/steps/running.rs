@@ -62,7 +62,7 @@ pub async fn running(run: &mut Run) -> StepResult {
 /// Nobody needs to resolve names any more (thesis, section 5.3.3). Clean-up ends it if this fails.
 async fn end_discovery(run: &Run) {
     if let Err(error) = run.shared.engine.end_discovery(run.facts()).await {
-        tracing::warn!(task = %run.spec.name, %error, "discovery is ended later");
+        tracing::warn!(task = %run.spec.name, %error, "cannot stop discovery now; clean-up tries again");
     }
 }
 

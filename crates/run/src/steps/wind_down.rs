@@ -40,7 +40,7 @@ pub async fn end_test(run: &mut Run) -> Result<(), StepError> {
     }
 }
 
-/// Whether a worker was still running when the evidence was kept, or the engine told nothing then.
+/// Whether a worker was still running when the evidence was kept, or the engine did not answer.
 pub fn is_due(run: &Run) -> bool {
     let state = &run.state;
     let still_ran = || state.workers.iter().any(|worker| worker.state == RUNNING);

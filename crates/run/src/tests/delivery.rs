@@ -442,3 +442,17 @@ fn a_bundle_that_was_never_brought_anywhere_needs_no_docker_to_go() {
         director.fake.down(false);
     });
 }
+
+#[test]
+fn an_unknown_bundle_is_refused_without_a_call_of_docker() {
+    let stage = Stage::new();
+    stage.life(|director| async move {
+        let asked = |director: &Director| {
+            let calls = director.fake.calls();
+            calls.iter().filter(|call| call.method == "volumes").count()
+        };
+        let unknown = director.it.remove_bundle(&BUNDLE.parse().unwrap()).await;
+        assert!(matches!(unknown, Err(RemoveError::NotFound { .. })));
+        assert_eq!(asked(&director), 0);
+    });
+}
