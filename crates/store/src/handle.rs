@@ -63,7 +63,10 @@ fn make_way(dir: &Path) -> io::Result<()> {
             fs::remove_file(path)?;
         }
     }
-    room::give_back(&log)
+    let given_back = room::give_back(&log);
+    // A process that is being started at this moment has a copy of the descriptor: closing would not be enough.
+    log.unlock()?;
+    given_back
 }
 
 #[derive(Clone)]
