@@ -26,8 +26,8 @@ const IN_USE: Pauses = Pauses {
     first: Duration::from_millis(500),
     longest: Duration::from_millis(500),
 };
-/// What stands for the task in the labels of carriers that belong to none. A start that finds some of
-/// them takes them for what they are: left over.
+/// The name of the task in the labels of carriers that belong to no task. A start that finds such carriers removes
+/// them as orphans.
 const NO_TASK: &str = "removal";
 
 /// Notes that the volumes of a bundle are to go; `false` when nothing was noted of it.
