@@ -1,9 +1,9 @@
 //! The volumes of bundles on the nodes, and their removal. A node that is away keeps
 //! its volumes until it is back; that is noted, and looked after.
 
-use crate::SwarmError;
 use crate::core::{Core, gone};
 use crate::errand::{self, Carried};
+use crate::error::SwarmError;
 use crate::ledger::Held;
 use crate::plan::volumes::LABEL_BUNDLE;
 use crate::plan::{

@@ -1,7 +1,7 @@
 //! Checks of a definition against the Swarm.
 
-use crate::SwarmError;
 use crate::core::Core;
+use crate::error::SwarmError;
 use crate::plan::LABEL_PREFIX;
 use crate::port::Network;
 use atq_task::spec::{Fault, TaskSpec};

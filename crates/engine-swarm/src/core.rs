@@ -1,8 +1,8 @@
 //! State shared by all operations of the engine.
 
-use crate::SwarmError;
 use crate::admission::Admissions;
 use crate::discovery::Discovery;
+use crate::error::SwarmError;
 use crate::inbound::Arrivals;
 use crate::ledger::Ledger;
 use crate::plan::{LABEL_DIRECTOR, LABEL_RUN, Labels, RunPlan};

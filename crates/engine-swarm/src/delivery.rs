@@ -3,9 +3,9 @@
 
 mod url;
 
-use crate::SwarmError;
 use crate::core::Core;
 use crate::errand::{self, Carried};
+use crate::error::SwarmError;
 use crate::plan::volumes::{Errand, is_bundle};
 use crate::plan::{CarrierPlan, Scale, ServicePlan};
 use crate::port::Node;

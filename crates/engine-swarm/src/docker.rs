@@ -26,7 +26,7 @@ mod registry;
 use self::address::Address;
 use self::answer::{StatsAnswer, TaskAnswer};
 use self::client::{Call, Client, broken};
-use crate::SwarmError;
+use crate::error::SwarmError;
 use crate::plan::{Labels, NetworkPlan, ServicePlan};
 use crate::port::{
     Container, CpuUsage, Manager, Network, Node, Object, Service, Swarm, SwarmTask, with_tag,

@@ -1,10 +1,10 @@
 //! Docker Swarm as an [`Engine`].
 
-use crate::SwarmError;
 use crate::admission::{Admission, Admissions};
 use crate::core::{Core, SwarmSettings, gone};
 use crate::discovery::Discovery;
-use crate::inbound::{self, Inbound};
+use crate::error::SwarmError;
+use crate::inbound::Inbound;
 use crate::ledger::Ledger;
 use crate::lookout::Sidecar;
 use crate::plan::{LABEL_RUN, LABEL_TASK};
@@ -13,7 +13,7 @@ use crate::reach::Reach;
 use crate::subnets::Subnets;
 use crate::{
     advice, bundle_volumes, check, delivery, image_reason, kill, load, members, network, owned,
-    removal, results, sidecar, start,
+    removal, results, routes, sidecar, start,
 };
 use async_trait::async_trait;
 use atq_engine::{
@@ -63,7 +63,7 @@ impl SwarmEngine {
     /// The routes for its carriers, below `/carrier`.
     pub fn router(&self) -> axum::Router {
         let bundles = Arc::clone(&self.0.bundles);
-        inbound::router(self.inbound(), bundles, &self.0.settings.director_id)
+        routes::router(self.inbound(), bundles, &self.0.settings.director_id)
     }
 
     /// The endpoint behind [`SwarmEngine::router`].

@@ -5,7 +5,7 @@
 //! its name and followed on, and made anew if its carriers have failed; whoever does not wait to the end
 //! leaves it to clean-up, by its labels.
 
-use crate::SwarmError;
+use crate::error::SwarmError;
 use crate::image_reason::explain_with;
 use crate::members;
 use crate::plan::{Scale, ServicePlan};

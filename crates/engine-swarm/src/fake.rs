@@ -19,7 +19,7 @@ pub use self::script::ImageScript;
 pub use self::whole::{NoBundles, engine, settings};
 
 use self::world::World;
-use crate::SwarmError;
+use crate::error::SwarmError;
 use crate::plan::volumes::LABEL_BUNDLE;
 use crate::plan::{Endpoint, Labels, ServicePlan};
 use crate::port::TaskState;

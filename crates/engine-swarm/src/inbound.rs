@@ -1,15 +1,11 @@
 //! The endpoint for carriers: authorization, and routing of uploads. In memory only: after a restart
 //! the run begins anew.
 
-mod routes;
-
 use crate::admission::{Admissions, Refusal};
 use atq_engine::{Gauge, Role, Source, Stop, Taker, Tar};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
-
-pub(crate) use routes::router;
 
 /// Characters of a carrier's reason that are kept.
 const SHOWN: usize = 300;

@@ -2,9 +2,9 @@
 //! Swarm task, and an update of its service does not reach a task that runs. So the containers are killed by Docker on
 //! their own node: by the Director on the manager's node, by carriers on the others.
 
-use crate::SwarmError;
 use crate::core::Core;
 use crate::errand::{self, Carried};
+use crate::error::SwarmError;
 use crate::plan::{CarrierPlan, Labels, Scale, ServicePlan, socket_mount};
 use crate::port::{Container, Manager, Node, Swarm, SwarmTask, role_of};
 use atq_engine::{Deadline, Facts, Role};

@@ -32,6 +32,7 @@ pub mod reach;
 pub mod registry;
 mod removal;
 mod results;
+mod routes;
 mod services;
 mod shared_lists;
 mod sidecar;

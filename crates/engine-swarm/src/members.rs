@@ -1,7 +1,7 @@
 //! Maps Swarm tasks to members of a run.
 
-use crate::SwarmError;
 use crate::core::Core;
+use crate::error::SwarmError;
 use crate::plan::attempt_of;
 use crate::port::{Service, SwarmTask, TaskState, role_of};
 use atq_engine::{Facts, Member, Phase, Role, Source};

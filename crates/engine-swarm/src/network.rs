@@ -1,7 +1,7 @@
 //! The network of a run.
 
-use crate::SwarmError;
 use crate::core::Core;
+use crate::error::SwarmError;
 use crate::plan::{Labels, NetworkPlan, prefix_for};
 use crate::port::Swarm;
 use crate::services::is_ours;

@@ -1,7 +1,7 @@
 //! Everything that Directors have made in Docker, by its labels.
 
-use crate::SwarmError;
 use crate::core::Core;
+use crate::error::SwarmError;
 use crate::plan::volumes::LABEL_BUNDLE;
 use crate::plan::{LABEL_DIRECTOR, LABEL_PLACE, LABEL_RUN, LABEL_TASK};
 use crate::port::{Kind, Object};

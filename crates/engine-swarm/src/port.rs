@@ -3,7 +3,7 @@
 //! Every call is idempotent from the caller's view: "is gone already" and "is there already" are
 //! answers ([`SwarmError::NotFound`], [`SwarmError::Conflict`]), not surprises.
 
-use crate::SwarmError;
+use crate::error::SwarmError;
 use crate::plan::{Labels, NetworkPlan, ServicePlan};
 use async_trait::async_trait;
 use atq_engine::{ImageDigests, JoinTokens, LogLine, LogQuery, Machine, Role};

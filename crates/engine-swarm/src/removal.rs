@@ -3,8 +3,8 @@
 //! that is removed while its containers still stop leaves addresses allocated until the manager
 //! restarts (moby#37338), and Docker allows it.
 
-use crate::SwarmError;
 use crate::core::{Core, gone};
+use crate::error::SwarmError;
 use crate::plan::Labels;
 use crate::port::{Network, Swarm};
 use atq_engine::{Deadline, Facts};

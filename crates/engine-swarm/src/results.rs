@@ -2,8 +2,8 @@
 
 mod collectors;
 
-use crate::SwarmError;
 use crate::core::Core;
+use crate::error::SwarmError;
 use crate::plan::RESULTS_TARGET;
 use atq_engine::{Facts, Fetched, Member, Taker};
 use atq_patience::{Pauses, retry_with};

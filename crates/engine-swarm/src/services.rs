@@ -1,6 +1,6 @@
 //! Services of a run: created once, and found again by what an earlier try has created.
 
-use crate::SwarmError;
+use crate::error::SwarmError;
 use crate::plan::{LABEL_DIRECTOR, LABEL_RUN, Labels, ServicePlan};
 use crate::port::Swarm;
 

@@ -4,7 +4,7 @@
 //! An answer is never older than the question: it is shared by those only who had asked before its call began. The call
 //! is a task of its own, because whoever asks may be suspended for long, as a client that reads a log slowly is.
 
-use crate::SwarmError;
+use crate::error::SwarmError;
 use crate::plan::{LABEL_DIRECTOR, Labels, NetworkPlan, ServicePlan};
 use crate::port::{Container, CpuUsage, Manager, Network, Node, Object, Service, Swarm, SwarmTask};
 use async_trait::async_trait;

@@ -1,6 +1,6 @@
 //! Where Docker is: from the configuration or the environment to clients. Nothing is sent.
 
-use crate::SwarmError;
+use crate::error::SwarmError;
 use bollard::errors::Error;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use reqwest::{Certificate, Client, ClientBuilder, Identity, Url};

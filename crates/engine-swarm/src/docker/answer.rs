@@ -2,7 +2,7 @@
 //! addresses there.
 
 use super::body::NO_NODE;
-use crate::SwarmError;
+use crate::error::SwarmError;
 use crate::plan::Labels;
 use crate::port::of_a_director;
 use crate::port::{

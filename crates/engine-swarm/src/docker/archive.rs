@@ -1,7 +1,7 @@
 //! Files of a container, as Docker packs them.
 
 use super::client::{Call, Client, broken};
-use crate::SwarmError;
+use crate::error::SwarmError;
 use bollard::Docker;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use std::sync::Arc;

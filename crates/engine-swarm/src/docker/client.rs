@@ -2,7 +2,7 @@
 
 use super::address::{Address, root_cause};
 use super::error::{Asked, Kind, classify};
-use crate::SwarmError;
+use crate::error::SwarmError;
 use bollard::errors::Error;
 use bollard::{BollardRequest, ClientVersion, Docker};
 use reqwest::Response;

@@ -1,7 +1,7 @@
 //! From Docker's refusals to our words. Docker tells many things apart only by text; the texts are
 //! those of ARCHITECTURE.md, How Docker Swarm behaves, and of Engine 20.10 to 29.
 
-use crate::SwarmError;
+use crate::error::SwarmError;
 
 /// What a call does to its object, which decides what a refusal means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 //! with `\r\n`. Either way a line longer than 16 KiB comes in pieces, each with a time of its own.
 
 use super::client::{Call, Client, broken};
-use crate::SwarmError;
+use crate::error::SwarmError;
 use atq_engine::{LogLine, LogQuery, LogStream};
 use bollard::Docker;
 use futures_util::stream::{self, BoxStream, StreamExt};

@@ -3,7 +3,7 @@
 
 use super::DockerSwarm;
 use super::client::Call;
-use crate::SwarmError;
+use crate::error::SwarmError;
 use crate::problem::{Problem, Sent};
 use crate::registry::{Credential, CredentialError, Proof, Source};
 use bollard::Docker;

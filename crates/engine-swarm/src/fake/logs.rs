@@ -3,7 +3,7 @@
 use super::FakeSwarm;
 use super::life::FakeTask;
 use super::world::World;
-use crate::SwarmError;
+use crate::error::SwarmError;
 use crate::port::TaskState;
 use atq_engine::{LogLine, LogQuery, LogStream};
 use futures_util::stream::{self, BoxStream, StreamExt};

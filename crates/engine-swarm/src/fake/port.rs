@@ -3,7 +3,7 @@
 use super::FakeSwarm;
 use super::life::FakeTask;
 use super::world::World;
-use crate::SwarmError;
+use crate::error::SwarmError;
 use crate::plan::{Labels, NetworkPlan, RESULTS_TARGET, ServicePlan};
 use crate::port::{
     Container, CpuUsage, Kind, Manager, Network, Node, Object, Service, Swarm, SwarmTask, TaskState,

@@ -5,7 +5,7 @@ mod network;
 use self::network::FakeNetwork;
 use super::life::{FakeService, FakeTask, Fate, HEARTBEATS};
 use super::script::{Key, Script, Trouble};
-use crate::SwarmError;
+use crate::error::SwarmError;
 use crate::plan::{
     Endpoint, HOST_NETWORK, LABEL_RUN, Labels, MountSource, Role, Scale, ServicePlan,
 };

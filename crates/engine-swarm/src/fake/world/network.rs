@@ -1,7 +1,7 @@
 //! The networks of the fake Swarm, and the addresses that they give.
 
 use super::World;
-use crate::SwarmError;
+use crate::error::SwarmError;
 use crate::fake::life::{FakeTask, Fate};
 use crate::plan::{Labels, NetworkPlan};
 use crate::port::Network;

@@ -76,3 +76,41 @@ impl IntoResponse for Refusal {
         (status, Json(problem)).into_response()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text() -> String {
+        "x".to_owned()
+    }
+
+    #[test]
+    fn every_refusal_has_its_status_and_code() {
+        let of_bundle = |refusal| Refusal::of_bundle(refusal, text());
+        let disk = Refusal::Disk {
+            bundle: text(),
+            reason: text(),
+        };
+        for (refusal, status, code) in [
+            (Refused::Stranger.into(), 401, "no_carrier"),
+            (Refused::Closed(text()).into(), 409, "results_closed"),
+            (Refused::TooLarge(text()).into(), 413, "results_too_large"),
+            (Refused::Unkept(text()).into(), 409, "results_unkept"),
+            (Refused::Broken(text()).into(), 400, "results_cut_off"),
+            (of_bundle(admission::Refusal::Token), 401, "no_carrier"),
+            (of_bundle(admission::Refusal::Closed), 403, "not_delivered"),
+            (
+                of_bundle(admission::Refusal::Again),
+                403,
+                "delivered_already",
+            ),
+            (Refusal::NoBundle(text()), 404, "bundle_not_found"),
+            (disk, 500, "storage_failed"),
+            (Refusal::ShuttingDown, 503, "shutting_down"),
+        ] {
+            let seen: (StatusCode, &str) = Refusal::verdict(&refusal);
+            assert_eq!((seen.0.as_u16(), seen.1), (status, code), "{refusal}");
+        }
+    }
+}

@@ -4,7 +4,7 @@
 mod bundle;
 mod refusal;
 
-use super::{Inbound, NodeSample};
+use crate::inbound::{Inbound, NodeSample, Refused};
 use crate::reach::{GREETING, READY};
 use atq_engine::{Bundles, Source};
 use atq_node_protocol::load::{ContainerLoad, Load};
@@ -131,7 +131,7 @@ fn token(headers: &HeaderMap) -> Result<&str, Refusal> {
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.strip_prefix("Bearer "))
-        .ok_or(Refusal::Carrier(super::Refused::Stranger))
+        .ok_or(Refusal::Carrier(Refused::Stranger))
 }
 
 /// The node of the carrier.
