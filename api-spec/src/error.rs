@@ -20,3 +20,17 @@ pub struct Problem {
     /// The same as `error`.
     pub detail: String,
 }
+
+impl Problem {
+    /// The body for an HTTP status, the words of that status, a stable code and a sentence.
+    pub fn new(status: u16, title: &str, code: &str, text: String) -> Self {
+        Self {
+            error: text.clone(),
+            code: code.to_owned(),
+            kind: "about:blank".to_owned(),
+            title: title.to_owned(),
+            status,
+            detail: text,
+        }
+    }
+}

@@ -85,13 +85,12 @@ pub async fn run(
     let limits = Limits::of_process(config.limits.connections);
     let app = App {
         orchestrator,
-        inbound,
         config,
         recovered: recovery,
         slots: Slots::new(&limits),
     };
     announce(address);
-    api::serve(listener, app, limits, shutdown).await
+    api::serve(listener, app, inbound, limits, shutdown).await
 }
 
 /// Takes up earlier tasks, then looks after what clean-up, or a Director that lost its data, has left.

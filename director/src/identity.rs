@@ -121,7 +121,7 @@ fn keep_copy(copy: &Path, id: &str) {
     if let Err(error) = write(copy, id) {
         tracing::warn!(
             %error,
-            "cannot keep a second copy of this Director's id in `{}`; if `datadir` is lost, what is in Docker then will not be found",
+            "cannot keep a second copy of this Director's id in `{}`; if `datadir` is lost, the containers and networks of its tasks will not be found",
             copy.display()
         );
     }

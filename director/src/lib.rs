@@ -2,26 +2,20 @@
 //!
 //! Dependencies point one way: `main` -> `lib` -> [`api`] -> [`atq_run`] -> { [`atq_task`], [`atq_engine`],
 //! [`atq_bundle_store`], [`atq_evidence`], [`atq_store`] }. [`atq_task`] is pure; the tests of
-//! `atq-layering` check this. This file is the only wiring.
+//! `atq-layering` check this. This file and [`engine`] are the only wiring.
 
 pub mod api;
 pub mod args;
 pub mod config;
 pub mod daemon;
+pub mod engine;
 pub mod identity;
 pub mod logging;
 pub mod private;
 pub mod storekeeper;
 
-use anyhow::Context;
 use atq_bundle_store::BundleStore;
 use atq_engine::Engine;
-use atq_engine_swarm::discovery::{Discovery, HttpDiscovery};
-use atq_engine_swarm::docker::DockerSwarm;
-use atq_engine_swarm::inbound::Inbound;
-use atq_engine_swarm::reach::{HttpReach, Reach};
-use atq_engine_swarm::registry::Credentials;
-use atq_engine_swarm::{Bounds, SharedLists, Swarm, SwarmEngine, SwarmSettings};
 use atq_evidence::Evidence;
 use atq_run::clock::Clock;
 use atq_run::health::Health;
@@ -30,6 +24,7 @@ use atq_run::retention::Policy;
 use atq_run::{Orchestrator, Settings, Shared};
 use atq_store::Store;
 use config::Config;
+pub use engine::Ports;
 use identity::Place;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,41 +38,12 @@ const ENGINE_PATIENCE: Duration = Duration::from_secs(300);
 /// How many files are kept of `/atq/results` of all containers of a run.
 const RESULTS_FILES: u64 = 100_000;
 
-/// The outside world, so that tests can bring their own.
-pub struct Ports {
-    /// Docker.
-    pub swarm: Arc<dyn Swarm>,
-    /// The sidecars.
-    pub discovery: Arc<dyn Discovery>,
-    /// The Director itself, from outside.
-    pub reach: Arc<dyn Reach>,
-}
-
-impl Ports {
-    /// The real ones. Nothing is sent yet.
-    ///
-    /// # Errors
-    /// When the address of Docker or its certificates cannot be understood.
-    pub fn real(config: &Config) -> anyhow::Result<Self> {
-        // Only one provider is compiled in; an error means that it is installed already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let docker = DockerSwarm::connect(config.docker_host.as_deref())?;
-        let credentials =
-            Credentials::new(config.registry_auth.clone(), config.docker_config.clone());
-        Ok(Self {
-            swarm: Arc::new(docker.with_credentials(credentials)),
-            discovery: Arc::new(HttpDiscovery::new().context("cannot set up the HTTP client")?),
-            reach: Arc::new(HttpReach),
-        })
-    }
-}
-
 /// The parts of a Director, put together.
 pub struct Assembled {
     /// The tasks.
     pub orchestrator: Orchestrator,
-    /// The door for carriers.
-    pub inbound: Inbound,
+    /// The routes of the engine for its own programs on the nodes.
+    pub inbound: axum::Router,
 }
 
 /// Puts the parts together for a Director that listens on `listen`. Opens the store and the bundles; drives nothing yet. Blocks.
@@ -98,17 +64,15 @@ pub fn assemble(config: &Config, ports: Ports, listen: SocketAddr) -> anyhow::Re
     tracing::debug!(director = %director_id, "assembled");
     let bundles = Arc::new(bundles);
     let place = identity::place(&place);
-    let engine = SwarmEngine::new(
-        swarm_settings(config, listen, &director_id, place),
-        atq_engine_swarm::Ports {
-            swarm: Arc::new(SharedLists::new(ports.swarm, &director_id)),
-            discovery: ports.discovery,
-            reach: ports.reach,
-            bundles: Arc::clone(&bundles) as _,
-        },
-        &config.datadir,
+    let engine = engine::new(
+        config,
+        ports,
+        listen,
+        &director_id,
+        place,
+        Arc::clone(&bundles),
     );
-    let inbound = engine.inbound();
+    let inbound = engine.router();
     let engine: Arc<dyn Engine> = Arc::new(engine);
     let orchestrator = Orchestrator::new(Shared {
         settings: settings(config, director_id),
@@ -139,29 +103,6 @@ fn settings(config: &Config, director_id: String) -> Settings {
             bytes: config.limits.results_bytes,
             files: RESULTS_FILES,
         },
-    }
-}
-
-fn swarm_settings(
-    config: &Config,
-    listen: SocketAddr,
-    director_id: &str,
-    place: String,
-) -> SwarmSettings {
-    SwarmSettings {
-        director_id: director_id.to_owned(),
-        place,
-        subnet_pool: config.subnet_pool,
-        discovery_image: config.discovery_image.clone(),
-        discovery_host: config.discovery_host.clone(),
-        bounds: Bounds {
-            pids: Some(config.limits.pids).filter(|pids| *pids > 0),
-            stop_grace: Duration::from_secs(config.limits.stop_grace_period),
-        },
-        listen,
-        advertise_url: config.advertise_url.clone(),
-        carrier_image: config.carrier_image.clone(),
-        node_docker_socket: config.node_docker_socket.clone(),
     }
 }
 

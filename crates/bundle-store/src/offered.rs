@@ -2,16 +2,18 @@
 
 use super::{BundleId, BundleStore};
 use atq_engine::{BundleLimits, Bundles};
+use std::fs::File;
 use std::path::PathBuf;
 
 #[async_trait::async_trait]
 impl Bundles for BundleStore {
-    async fn zip_bytes(&self, bundle: &str) -> Result<Option<u64>, String> {
+    async fn zip(&self, bundle: &str) -> Result<Option<(File, u64)>, String> {
         let Ok(id) = bundle.parse::<BundleId>() else {
             return Ok(None);
         };
-        let zip = self.zip(&id).await.map_err(|error| error.to_string())?;
-        Ok(zip.map(|(_, bytes)| bytes))
+        Self::zip(self, &id)
+            .await
+            .map_err(|error| error.to_string())
     }
 
     fn directory(&self, bundle: &str) -> Option<PathBuf> {

@@ -76,7 +76,7 @@ pub(crate) fn of(code: FailureCode, message: &str, spec: &TaskSpec) -> String {
         FailureCode::DiscoveryFailed => {
             found(&CONTAINERS).unwrap_or("`orchestrationTimeout` sets how long is waited")
         }
-        FailureCode::DockerRefused => {
+        FailureCode::EngineRefused => {
             "the text after the colon is Docker's own; \
             what it speaks of comes from the definition or from the configuration"
         }

@@ -3,6 +3,7 @@
 
 use crate::core::{Core, gone};
 use crate::errand::{self, Carried};
+use crate::error::SwarmError;
 use crate::ledger::Held;
 use crate::plan::volumes::LABEL_BUNDLE;
 use crate::plan::{
@@ -10,7 +11,6 @@ use crate::plan::{
 };
 use crate::port::Node;
 use atq_engine::Deadline;
-use atq_engine::EngineError;
 use atq_node_protocol::order::{Order, Remove};
 use atq_patience::{Pauses, retry};
 use std::collections::BTreeSet;
@@ -68,7 +68,7 @@ async fn remove_volumes(core: &Core, bundle: &str, held: Held) -> Vec<String> {
     let looked = async {
         let manager = core.swarm.manager().await?;
         let nodes = core.swarm.nodes().await?;
-        Ok::<_, EngineError>((manager.node_id, nodes))
+        Ok::<_, SwarmError>((manager.node_id, nodes))
     };
     let (own, nodes) = match looked.await {
         Ok(looked) => looked,
@@ -132,9 +132,9 @@ async fn remove_here(core: &Core, bundle: &str, held: &Held) -> Vec<String> {
     left
 }
 
-async fn remove_one(core: &Core, name: &str, deadline: Deadline) -> Result<(), EngineError> {
+async fn remove_one(core: &Core, name: &str, deadline: Deadline) -> Result<(), SwarmError> {
     let remove = async || gone(core.swarm.remove_volume(name).await);
-    retry(IN_USE, deadline, remove, EngineError::is_temporary).await
+    retry(IN_USE, deadline, remove, SwarmError::is_temporary).await
 }
 
 /// Sends a carrier to all other nodes. Gives the ids of those of `wanted` on which nothing is left, and

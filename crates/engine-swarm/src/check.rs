@@ -1,9 +1,9 @@
 //! Checks of a definition against the Swarm.
 
 use crate::core::Core;
+use crate::error::SwarmError;
 use crate::plan::LABEL_PREFIX;
 use crate::port::Network;
-use atq_engine::EngineError;
 use atq_task::spec::{Fault, TaskSpec};
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Networks that the services cannot join.
-pub(crate) async fn check(core: &Core, spec: &TaskSpec) -> Result<Vec<Fault>, EngineError> {
+pub(crate) async fn check(core: &Core, spec: &TaskSpec) -> Result<Vec<Fault>, SwarmError> {
     if spec.master.networks.is_empty() && spec.worker.networks.is_empty() {
         return Ok(Vec::new());
     }
     let asked = tokio::time::timeout(PATIENCE, core.swarm.networks()).await;
     let networks = asked.unwrap_or_else(|_| {
-        Err(EngineError::TimedOut {
+        Err(SwarmError::TimedOut {
             what: "the list of networks".into(),
             seconds: PATIENCE.as_secs(),
         })

@@ -2,13 +2,13 @@
 
 use crate::admission::Admissions;
 use crate::discovery::Discovery;
+use crate::error::SwarmError;
 use crate::inbound::Arrivals;
 use crate::ledger::Ledger;
 use crate::plan::{LABEL_DIRECTOR, LABEL_RUN, Labels, RunPlan};
 use crate::port::Swarm;
 use crate::reach::Reach;
 use crate::subnets::Subnets;
-use atq_engine::EngineError;
 use atq_engine::{Bundles, Facts};
 use ipnet::Ipv4Net;
 use std::net::SocketAddr;
@@ -90,15 +90,15 @@ impl Core {
     }
 
     /// Removes a service; one that is gone already is no error.
-    pub(crate) async fn remove_service(&self, id: &str) -> Result<(), EngineError> {
+    pub(crate) async fn remove_service(&self, id: &str) -> Result<(), SwarmError> {
         gone(self.swarm.remove_service(id).await)
     }
 }
 
 /// What is not there any more has been removed.
-pub(crate) fn gone(removed: Result<(), EngineError>) -> Result<(), EngineError> {
+pub(crate) fn gone(removed: Result<(), SwarmError>) -> Result<(), SwarmError> {
     match removed {
-        Err(EngineError::NotFound { .. }) => Ok(()),
+        Err(SwarmError::NotFound { .. }) => Ok(()),
         other => other,
     }
 }

@@ -5,10 +5,10 @@ mod url;
 
 use crate::core::Core;
 use crate::errand::{self, Carried};
+use crate::error::SwarmError;
 use crate::plan::volumes::{Errand, is_bundle};
 use crate::plan::{CarrierPlan, Scale, ServicePlan};
 use crate::port::Node;
-use atq_engine::EngineError;
 use atq_engine::{Course, Deadline, Facts, Role, StepError, StepResult};
 use atq_node_protocol::order::{ArchiveLimits, Fetch, Order};
 use atq_task::event::{Event, FailureCode, NodeDelivery};
@@ -64,8 +64,8 @@ async fn zip_bytes(core: &Core, run: Facts<'_>, errands: &[Errand]) -> Result<u6
             let message = format!("the bundle `{id}` cannot be brought to the nodes: {why}");
             run.failed(FailureCode::BundleMissing, message, "upload it again")
         };
-        match core.bundles.zip_bytes(id).await {
-            Ok(Some(size)) => bytes += size,
+        match core.bundles.zip(id).await {
+            Ok(Some((_, size))) => bytes += size,
             Ok(None) => return Err(missing("its zip is gone from `glusterpath`".to_owned())),
             Err(error) => return Err(missing(error)),
         }
@@ -240,8 +240,8 @@ async fn carry(
         () = run.interruption() => return Err(StepError::Interrupted),
         carried = all => carried,
     };
-    let carried: Result<Vec<_>, EngineError> = carried.into_iter().collect();
-    carried.map_err(|error| run.facts().engine_failed(&error))
+    let carried: Result<Vec<_>, SwarmError> = carried.into_iter().collect();
+    carried.map_err(|error| run.facts().engine_failed(&error.into()))
 }
 
 fn judge(core: &Core, run: Facts<'_>, carried: &[Vec<Carried>]) -> StepResult {

@@ -26,13 +26,14 @@ mod registry;
 use self::address::Address;
 use self::answer::{StatsAnswer, TaskAnswer};
 use self::client::{Call, Client, broken};
+use crate::error::SwarmError;
 use crate::plan::{Labels, NetworkPlan, ServicePlan};
 use crate::port::{
     Container, CpuUsage, Manager, Network, Node, Object, Service, Swarm, SwarmTask, with_tag,
 };
 use crate::registry::Credentials;
 use async_trait::async_trait;
-use atq_engine::{EngineError, ImageDigests, JoinTokens, LogLine, LogQuery};
+use atq_engine::{ImageDigests, JoinTokens, LogLine, LogQuery};
 use bollard::Docker;
 use bollard::errors::Error;
 use bollard::query_parameters::{
@@ -74,8 +75,8 @@ impl DockerSwarm {
     /// without credentials.
     ///
     /// # Errors
-    /// [`EngineError::Unavailable`] when the address or the certificates cannot be understood.
-    pub fn connect(host: Option<&str>) -> Result<Self, EngineError> {
+    /// [`SwarmError::Unavailable`] when the address or the certificates cannot be understood.
+    pub fn connect(host: Option<&str>) -> Result<Self, SwarmError> {
         Ok(Self {
             client: Arc::new(Client::new(Address::find(host)?)),
             registries: Arc::new(Credentials::none()),
@@ -90,18 +91,14 @@ impl DockerSwarm {
         }
     }
 
-    async fn read<T, F>(
-        &self,
-        object: &str,
-        request: impl Fn(Docker) -> F,
-    ) -> Result<T, EngineError>
+    async fn read<T, F>(&self, object: &str, request: impl Fn(Docker) -> F) -> Result<T, SwarmError>
     where
         F: Future<Output = Result<T, Error>>,
     {
         self.client.ask(&Call::read(object), request).await
     }
 
-    async fn has_image(&self, image: &str) -> Result<bool, EngineError> {
+    async fn has_image(&self, image: &str) -> Result<bool, SwarmError> {
         Ok(self.image_digests(image).await?.is_some())
     }
 }
@@ -109,11 +106,11 @@ impl DockerSwarm {
 /// Runs a change to its end, also when the caller goes away: a task that is stopped while its
 /// service is being created must be able to find that service afterwards.
 async fn to_the_end<T: Send + 'static>(
-    change: impl Future<Output = Result<T, EngineError>> + Send + 'static,
-) -> Result<T, EngineError> {
+    change: impl Future<Output = Result<T, SwarmError>> + Send + 'static,
+) -> Result<T, SwarmError> {
     let ended = tokio::spawn(change).await;
     ended.unwrap_or_else(|error| {
-        Err(EngineError::Internal {
+        Err(SwarmError::Internal {
             what: "a change".to_owned(),
             reason: error.to_string(),
         })
@@ -158,29 +155,29 @@ fn is_out_of_sequence(error: &bollard::errors::Error) -> bool {
 
 #[async_trait]
 impl Swarm for DockerSwarm {
-    async fn manager(&self) -> Result<Manager, EngineError> {
+    async fn manager(&self) -> Result<Manager, SwarmError> {
         let call = Call::read("whether it is a manager").within(PROBE);
         let info = async |docker: Docker| docker.info().await;
         answer::manager(self.client.ask(&call, info).await?)
     }
 
-    async fn join_tokens(&self) -> Result<JoinTokens, EngineError> {
+    async fn join_tokens(&self) -> Result<JoinTokens, SwarmError> {
         let inspect = async |docker: Docker| docker.inspect_swarm().await;
         let swarm = self.read("the join tokens", inspect).await?;
         Ok(answer::join_tokens(swarm.join_tokens.unwrap_or_default()))
     }
 
-    async fn nodes(&self) -> Result<Vec<Node>, EngineError> {
+    async fn nodes(&self) -> Result<Vec<Node>, SwarmError> {
         let list = async |docker: Docker| docker.list_nodes(None).await;
         Ok(all(self.read("the list of nodes", list).await?))
     }
 
-    async fn networks(&self) -> Result<Vec<Network>, EngineError> {
+    async fn networks(&self) -> Result<Vec<Network>, SwarmError> {
         let list = async |docker: Docker| docker.list_networks(None).await;
         Ok(all(self.read("the list of networks", list).await?))
     }
 
-    async fn create_network(&self, plan: &NetworkPlan) -> Result<String, EngineError> {
+    async fn create_network(&self, plan: &NetworkPlan) -> Result<String, SwarmError> {
         let call = Call::create(format!("network `{}`", plan.name));
         let (client, body) = (self.client.clone(), body::network(plan));
         to_the_end(async move {
@@ -190,7 +187,7 @@ impl Swarm for DockerSwarm {
         .await
     }
 
-    async fn remove_network(&self, id: &str) -> Result<(), EngineError> {
+    async fn remove_network(&self, id: &str) -> Result<(), SwarmError> {
         let (client, id) = (self.client.clone(), id.to_owned());
         to_the_end(async move {
             let call = Call::remove(format!("network `{id}`"));
@@ -200,14 +197,14 @@ impl Swarm for DockerSwarm {
         .await
     }
 
-    async fn services(&self, labels: &Labels) -> Result<Vec<Service>, EngineError> {
+    async fn services(&self, labels: &Labels) -> Result<Vec<Service>, SwarmError> {
         let options = ListServicesOptionsBuilder::default().filters(&carrying(labels));
         let options = Some(options.build());
         let list = async |docker: Docker| docker.list_services(options.clone()).await;
         Ok(all(self.read("the list of services", list).await?))
     }
 
-    async fn create_service(&self, plan: &ServicePlan) -> Result<String, EngineError> {
+    async fn create_service(&self, plan: &ServicePlan) -> Result<String, SwarmError> {
         let call = Call::create(format!("service `{}`", plan.name));
         let (docker, image) = (self.clone(), plan.image.clone());
         let body = body::service(plan);
@@ -224,7 +221,7 @@ impl Swarm for DockerSwarm {
         .await
     }
 
-    async fn end_service(&self, id: &str) -> Result<(), EngineError> {
+    async fn end_service(&self, id: &str) -> Result<(), SwarmError> {
         let (client, id) = (self.client.clone(), id.to_owned());
         to_the_end(async move {
             let call = Call::end(format!("service `{id}`"));
@@ -243,7 +240,7 @@ impl Swarm for DockerSwarm {
         .await
     }
 
-    async fn remove_service(&self, id: &str) -> Result<(), EngineError> {
+    async fn remove_service(&self, id: &str) -> Result<(), SwarmError> {
         let (client, id) = (self.client.clone(), id.to_owned());
         to_the_end(async move {
             let call = Call::remove(format!("service `{id}`"));
@@ -253,7 +250,7 @@ impl Swarm for DockerSwarm {
         .await
     }
 
-    async fn tasks(&self, labels: &Labels) -> Result<Vec<SwarmTask>, EngineError> {
+    async fn tasks(&self, labels: &Labels) -> Result<Vec<SwarmTask>, SwarmError> {
         let query = [("filters", json!(carrying(labels)).to_string())];
         let list = async |docker: Docker| {
             let response = self.client.get(docker, "/tasks", &query).await?;
@@ -265,7 +262,7 @@ impl Swarm for DockerSwarm {
         Ok(all(tasks))
     }
 
-    async fn containers(&self, labels: &Labels) -> Result<Vec<Container>, EngineError> {
+    async fn containers(&self, labels: &Labels) -> Result<Vec<Container>, SwarmError> {
         let options = ListContainersOptionsBuilder::default()
             .all(true)
             .filters(&carrying(labels));
@@ -274,7 +271,7 @@ impl Swarm for DockerSwarm {
         Ok(all(self.read("the list of containers", list).await?))
     }
 
-    async fn kill_container(&self, id: &str) -> Result<(), EngineError> {
+    async fn kill_container(&self, id: &str) -> Result<(), SwarmError> {
         let (client, id) = (self.client.clone(), id.to_owned());
         to_the_end(async move {
             let call = Call::end(format!("container `{id}`"));
@@ -294,7 +291,7 @@ impl Swarm for DockerSwarm {
         .await
     }
 
-    async fn volumes(&self, labels: &Labels) -> Result<Vec<String>, EngineError> {
+    async fn volumes(&self, labels: &Labels) -> Result<Vec<String>, SwarmError> {
         let options = ListVolumesOptionsBuilder::default().filters(&carrying(labels));
         let options = Some(options.build());
         let list = async |docker: Docker| docker.list_volumes(options.clone()).await;
@@ -303,7 +300,7 @@ impl Swarm for DockerSwarm {
         Ok(names.collect())
     }
 
-    async fn labelled(&self, key: &str) -> Result<Vec<Object>, EngineError> {
+    async fn labelled(&self, key: &str) -> Result<Vec<Object>, SwarmError> {
         let having = having(key);
         let services = ListServicesOptionsBuilder::default().filters(&having);
         let services = Some(services.build());
@@ -329,7 +326,7 @@ impl Swarm for DockerSwarm {
             .collect())
     }
 
-    async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
+    async fn remove_volume(&self, name: &str) -> Result<(), SwarmError> {
         let (client, name) = (self.client.clone(), name.to_owned());
         to_the_end(async move {
             let call = Call::remove(format!("volume `{name}`"));
@@ -345,7 +342,7 @@ impl Swarm for DockerSwarm {
         task_id: &str,
         tty: bool,
         query: LogQuery,
-    ) -> Result<BoxStream<'static, Result<LogLine, EngineError>>, EngineError> {
+    ) -> Result<BoxStream<'static, Result<LogLine, SwarmError>>, SwarmError> {
         logs::open(self.client.clone(), task_id, tty, query).await
     }
 
@@ -353,11 +350,11 @@ impl Swarm for DockerSwarm {
         &self,
         container_id: &str,
         path: &str,
-    ) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError> {
+    ) -> Result<BoxStream<'static, Result<Bytes, SwarmError>>, SwarmError> {
         archive::open(self.client.clone(), container_id, path).await
     }
 
-    async fn stats(&self, container_id: &str) -> Result<CpuUsage, EngineError> {
+    async fn stats(&self, container_id: &str) -> Result<CpuUsage, SwarmError> {
         let path = format!("/containers/{container_id}/stats");
         let query = [
             ("stream", "false".to_owned()),
@@ -373,7 +370,7 @@ impl Swarm for DockerSwarm {
     }
 
     /// Unlike other changes, a pull ends when the caller goes away: what it has pulled is kept.
-    async fn pull_image(&self, image: &str) -> Result<(), EngineError> {
+    async fn pull_image(&self, image: &str) -> Result<(), SwarmError> {
         if self.has_image(image).await? {
             return Ok(());
         }
@@ -388,14 +385,14 @@ impl Swarm for DockerSwarm {
         self.client.ask(&call, pull).await
     }
 
-    async fn image_digests(&self, image: &str) -> Result<Option<ImageDigests>, EngineError> {
+    async fn image_digests(&self, image: &str) -> Result<Option<ImageDigests>, SwarmError> {
         let inspect = async |docker: Docker| docker.inspect_image(image).await;
         match self.read(&format!("image `{image}`"), inspect).await {
             Ok(found) => Ok(Some(ImageDigests {
                 id: found.id.unwrap_or_default(),
                 repo_digests: found.repo_digests.unwrap_or_default(),
             })),
-            Err(EngineError::NotFound { .. }) => Ok(None),
+            Err(SwarmError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }

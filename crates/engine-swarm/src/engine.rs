@@ -3,6 +3,7 @@
 use crate::admission::{Admission, Admissions};
 use crate::core::{Core, SwarmSettings, gone};
 use crate::discovery::Discovery;
+use crate::error::SwarmError;
 use crate::inbound::Inbound;
 use crate::ledger::Ledger;
 use crate::lookout::Sidecar;
@@ -12,7 +13,7 @@ use crate::reach::Reach;
 use crate::subnets::Subnets;
 use crate::{
     advice, bundle_volumes, check, delivery, image_reason, kill, load, members, network, owned,
-    removal, results, sidecar, start,
+    removal, results, routes, sidecar, start,
 };
 use async_trait::async_trait;
 use atq_engine::{
@@ -22,6 +23,7 @@ use atq_engine::{
 };
 use atq_task::event::FailureCode;
 use atq_task::spec::{Fault, TaskName, TaskSpec};
+use futures_util::{StreamExt, TryStreamExt};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -58,7 +60,13 @@ impl SwarmEngine {
         }))
     }
 
-    /// The endpoint for its carriers.
+    /// The routes for its carriers, below `/carrier`.
+    pub fn router(&self) -> axum::Router {
+        let bundles = Arc::clone(&self.0.bundles);
+        routes::router(self.inbound(), bundles, &self.0.settings.director_id)
+    }
+
+    /// The endpoint behind [`SwarmEngine::router`].
     pub fn inbound(&self) -> Inbound {
         Inbound {
             admissions: Arc::clone(&self.0.admissions),
@@ -86,6 +94,10 @@ impl Engine for SwarmEngine {
         "Docker"
     }
 
+    fn unanswered(&self) -> EngineError {
+        SwarmError::NotAnsweredYet.into()
+    }
+
     async fn status(&self) -> Result<Status, EngineError> {
         let manager = self.0.swarm.manager().await?;
         Ok(Status {
@@ -109,15 +121,15 @@ impl Engine for SwarmEngine {
     }
 
     async fn join_tokens(&self) -> Result<JoinTokens, EngineError> {
-        self.0.swarm.join_tokens().await
+        Ok(self.0.swarm.join_tokens().await?)
     }
 
     async fn pull_image(&self, image: &str) -> Result<(), EngineError> {
-        self.0.swarm.pull_image(image).await
+        Ok(self.0.swarm.pull_image(image).await?)
     }
 
     async fn image_digests(&self, image: &str) -> Result<Option<ImageDigests>, EngineError> {
-        self.0.swarm.image_digests(image).await
+        Ok(self.0.swarm.image_digests(image).await?)
     }
 
     fn own_images(&self) -> Vec<String> {
@@ -125,7 +137,7 @@ impl Engine for SwarmEngine {
     }
 
     async fn check(&self, spec: &TaskSpec) -> Result<Vec<Fault>, EngineError> {
-        check::check(&self.0, spec).await
+        Ok(check::check(&self.0, spec).await?)
     }
 
     fn adopt(&self, run: Facts<'_>) -> Holding {
@@ -154,7 +166,7 @@ impl Engine for SwarmEngine {
 
     async fn end_discovery(&self, run: Facts<'_>) -> Result<(), EngineError> {
         match &run.state.discovery {
-            Some(service) => self.0.remove_service(service).await,
+            Some(service) => Ok(self.0.remove_service(service).await?),
             None => Ok(()),
         }
     }
@@ -173,15 +185,16 @@ impl Engine for SwarmEngine {
     }
 
     async fn observe(&self, run: Facts<'_>) -> Result<Vec<Member>, EngineError> {
-        members::observe(&self.0, run).await
+        Ok(members::observe(&self.0, run).await?)
     }
 
     async fn logged(&self, run: Facts<'_>) -> Result<Vec<Member>, EngineError> {
-        members::logged(&self.0, run).await
+        Ok(members::logged(&self.0, run).await?)
     }
 
     async fn logs(&self, id: &str, tty: bool, query: LogQuery) -> Result<LogLines, EngineError> {
-        self.0.swarm.task_logs(id, tty, query).await
+        let lines = self.0.swarm.task_logs(id, tty, query).await?;
+        Ok(lines.map_err(EngineError::from).boxed())
     }
 
     async fn results(
@@ -190,7 +203,7 @@ impl Engine for SwarmEngine {
         wanted: Vec<Member>,
         taker: Arc<dyn Taker>,
     ) -> Result<Fetched, EngineError> {
-        results::hand_over(&self.0, run, wanted, taker).await
+        Ok(results::hand_over(&self.0, run, wanted, taker).await?)
     }
 
     fn watch(
@@ -203,7 +216,7 @@ impl Engine for SwarmEngine {
     }
 
     async fn stop(&self, group: &str) -> Result<(), EngineError> {
-        gone(self.0.swarm.end_service(group).await)
+        Ok(gone(self.0.swarm.end_service(group).await)?)
     }
 
     async fn kill(&self, run: Facts<'_>) {
@@ -211,7 +224,7 @@ impl Engine for SwarmEngine {
     }
 
     async fn dismiss(&self, group: &str) -> Result<(), EngineError> {
-        self.0.remove_service(group).await
+        Ok(self.0.remove_service(group).await?)
     }
 
     async fn release(&self, run: Facts<'_>) -> Vec<String> {
@@ -228,7 +241,7 @@ impl Engine for SwarmEngine {
     }
 
     async fn owned(&self) -> Result<Vec<Owned>, EngineError> {
-        owned::list(&self.0).await
+        Ok(owned::list(&self.0).await?)
     }
 
     async fn release_owned(&self, task: &str, run: &str) -> Vec<String> {

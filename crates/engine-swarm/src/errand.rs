@@ -5,13 +5,14 @@
 //! its name and followed on, and made anew if its carriers have failed; whoever does not wait to the end
 //! leaves it to clean-up, by its labels.
 
+use crate::error::SwarmError;
 use crate::image_reason::explain_with;
 use crate::members;
 use crate::plan::{Scale, ServicePlan};
 use crate::port::{Node, Swarm, SwarmTask, TaskState};
 use crate::services::{create_or_find, of_run};
 use atq_engine::Deadline;
-use atq_engine::{EngineError, LogQuery, LogStream};
+use atq_engine::{LogQuery, LogStream};
 use atq_node_protocol::outcome::CarrierOutcome;
 use atq_patience::{Pauses, retry};
 use atq_task::exit_code;
@@ -99,7 +100,7 @@ pub async fn carry(
     swarm: &dyn Swarm,
     plan: &ServicePlan,
     deadline: Deadline,
-) -> Result<Vec<Carried>, EngineError> {
+) -> Result<Vec<Carried>, SwarmError> {
     loop {
         let made = patiently(deadline, || create_or_find(swarm, plan, &plan.labels)).await?;
         let ended = until_ended(swarm, plan, &made.id, deadline).await;
@@ -123,7 +124,7 @@ pub async fn carry(
 /// Removes the service, as far as that can be done now; clean-up does the rest.
 async fn remove(swarm: &dyn Swarm, plan: &ServicePlan, id: &str) {
     match swarm.remove_service(id).await {
-        Ok(()) | Err(EngineError::NotFound { .. }) => {}
+        Ok(()) | Err(SwarmError::NotFound { .. }) => {}
         Err(error) => {
             tracing::debug!(service = %plan.name, %error, "a service of carriers is left to clean-up");
         }
@@ -158,7 +159,7 @@ async fn until_ended(
     plan: &ServicePlan,
     id: &str,
     deadline: Deadline,
-) -> Result<Vec<Seen>, EngineError> {
+) -> Result<Vec<Seen>, SwarmError> {
     let begun = Instant::now();
     let mut wanted = BTreeSet::new();
     let mut pause = PAUSE;
@@ -189,7 +190,7 @@ async fn look(
     swarm: &dyn Swarm,
     plan: &ServicePlan,
     id: &str,
-) -> Result<(Vec<SwarmTask>, Vec<Node>), EngineError> {
+) -> Result<(Vec<SwarmTask>, Vec<Node>), SwarmError> {
     let mut tasks = swarm.tasks(&of_run(&plan.labels)).await?;
     tasks.retain(|task| task.service_id == id);
     Ok((tasks, swarm.nodes().await?))
@@ -337,7 +338,7 @@ async fn last_line(swarm: &dyn Swarm, task: &SwarmTask) -> Result<Option<String>
                 last = Some(line.text);
             }
         }
-        Ok::<_, EngineError>(last)
+        Ok::<_, SwarmError>(last)
     };
     match timeout(LOG_PATIENCE, read).await {
         Ok(read) => read.map_err(|error| error.to_string()),
@@ -346,11 +347,11 @@ async fn last_line(swarm: &dyn Swarm, task: &SwarmTask) -> Result<Option<String>
 }
 
 /// Calls Docker until it answers or refuses for good, at most until `deadline`.
-async fn patiently<T, Fut>(deadline: Deadline, call: impl Fn() -> Fut) -> Result<T, EngineError>
+async fn patiently<T, Fut>(deadline: Deadline, call: impl Fn() -> Fut) -> Result<T, SwarmError>
 where
-    Fut: Future<Output = Result<T, EngineError>>,
+    Fut: Future<Output = Result<T, SwarmError>>,
 {
-    retry(TROUBLE, deadline, call, EngineError::is_temporary).await
+    retry(TROUBLE, deadline, call, SwarmError::is_temporary).await
 }
 
 #[cfg(test)]

@@ -19,10 +19,10 @@ pub use self::script::ImageScript;
 pub use self::whole::{NoBundles, engine, settings};
 
 use self::world::World;
+use crate::error::SwarmError;
 use crate::plan::volumes::LABEL_BUNDLE;
 use crate::plan::{Endpoint, Labels, ServicePlan};
 use crate::port::TaskState;
-use atq_engine::EngineError;
 use ipnet::Ipv4Net;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -73,9 +73,9 @@ pub struct Leftovers {
 #[derive(Debug, Clone)]
 enum Fault {
     /// Nothing happens.
-    Refused(EngineError),
+    Refused(SwarmError),
     /// It happens, and the caller does not learn of it.
-    AnswerLost(EngineError),
+    AnswerLost(SwarmError),
 }
 
 type Hook = Arc<dyn Fn(usize, &PortCall) + Send + Sync>;
@@ -85,11 +85,11 @@ struct Behaviour {
     latency: Duration,
     name_lag: Duration,
     /// What every call is answered with.
-    unwell: Option<EngineError>,
+    unwell: Option<SwarmError>,
     calls: Vec<PortCall>,
     faults: BTreeMap<usize, Fault>,
     /// What calls of a method are answered with.
-    refused: BTreeMap<&'static str, EngineError>,
+    refused: BTreeMap<&'static str, SwarmError>,
     hook: Option<Hook>,
 }
 
@@ -325,30 +325,30 @@ impl FakeSwarm {
 
     /// Docker is stopped, or started again. Containers do not mind.
     pub fn down(&self, down: bool) {
-        self.unwell(down.then(|| EngineError::Unavailable {
+        self.unwell(down.then(|| SwarmError::Unavailable {
             host: HOST.to_owned(),
             reason: "connection refused".to_owned(),
         }));
     }
 
-    /// Answers every call with this error, for example [`EngineError::NotASwarm`]; `None` ends that.
-    pub fn unwell(&self, error: Option<EngineError>) {
+    /// Answers every call with this error, for example [`SwarmError::NotASwarm`]; `None` ends that.
+    pub fn unwell(&self, error: Option<SwarmError>) {
         self.behaviour().unwell = error;
     }
 
     /// From here on every call of this method fails with `error`, without effect.
-    pub fn refuse(&self, method: &'static str, error: EngineError) {
+    pub fn refuse(&self, method: &'static str, error: SwarmError) {
         self.behaviour().refused.insert(method, error);
     }
 
     /// The `k`-th call from the very first, counted from 1, fails without effect.
-    pub fn fail_at(&self, k: usize, error: EngineError) {
+    pub fn fail_at(&self, k: usize, error: SwarmError) {
         self.behaviour().faults.insert(k, Fault::Refused(error));
     }
 
     /// The `k`-th call from the very first, counted from 1, has its effect and fails nevertheless: the
     /// answer was lost on the way.
-    pub fn lose_answer_at(&self, k: usize, error: EngineError) {
+    pub fn lose_answer_at(&self, k: usize, error: SwarmError) {
         self.behaviour().faults.insert(k, Fault::AnswerLost(error));
     }
 
@@ -373,8 +373,8 @@ impl FakeSwarm {
         &self,
         method: &'static str,
         object: &str,
-        effect: impl FnOnce(&mut World, Instant) -> Result<T, EngineError>,
-    ) -> Result<T, EngineError> {
+        effect: impl FnOnce(&mut World, Instant) -> Result<T, SwarmError>,
+    ) -> Result<T, SwarmError> {
         let call = PortCall {
             method,
             object: object.to_owned(),
@@ -394,8 +394,8 @@ impl FakeSwarm {
 
     fn apply<T>(
         &self,
-        effect: impl FnOnce(&mut World, Instant) -> Result<T, EngineError>,
-    ) -> Result<T, EngineError> {
+        effect: impl FnOnce(&mut World, Instant) -> Result<T, SwarmError>,
+    ) -> Result<T, SwarmError> {
         let (mut world, now) = self.now();
         effect(&mut world, now)
     }

@@ -4,9 +4,9 @@
 
 use crate::core::Core;
 use crate::errand::{self, Carried};
+use crate::error::SwarmError;
 use crate::plan::{CarrierPlan, Labels, Scale, ServicePlan, socket_mount};
 use crate::port::{Container, Manager, Node, Swarm, SwarmTask, role_of};
-use atq_engine::EngineError;
 use atq_engine::{Deadline, Facts, Role};
 use atq_node_protocol::order::{Kill, Order};
 use atq_task::state::Step;
@@ -38,7 +38,7 @@ pub(crate) async fn on_this_node(swarm: &dyn Swarm, labels: &Labels) {
     let is_tool = |one: &&Container| role_of(&one.labels).is_some_and(|role| ROLES.contains(&role));
     let killed = containers.iter().filter(is_tool).map(|one| async {
         match swarm.kill_container(&one.id).await {
-            Ok(()) | Err(EngineError::NotFound { .. }) => {}
+            Ok(()) | Err(SwarmError::NotFound { .. }) => {}
             Err(error) => tracing::warn!(%error, "a container cannot be killed"),
         }
     });
@@ -68,7 +68,7 @@ async fn on_other_nodes(core: &Core, run: Facts<'_>) {
                 tracing::warn!(task = %run.spec.name, problem, "containers of a node are not killed; their grace period runs");
             }
         }
-        Err::<_, EngineError>(error) => {
+        Err::<_, SwarmError>(error) => {
             tracing::warn!(task = %run.spec.name, %error, "containers of other nodes are not killed; their grace period runs");
         }
     }

@@ -12,6 +12,7 @@ pub mod discovery;
 pub mod docker;
 mod engine;
 mod errand;
+mod error;
 #[cfg(any(test, feature = "model"))]
 pub mod fake;
 mod image_reason;
@@ -31,6 +32,7 @@ pub mod reach;
 pub mod registry;
 mod removal;
 mod results;
+mod routes;
 mod services;
 mod shared_lists;
 mod sidecar;
@@ -38,10 +40,9 @@ mod start;
 mod subnets;
 
 pub use crate::core::{Bounds, SwarmSettings};
-pub use atq_engine::{
-    EngineError, ImageDigests, JoinTokens, LogLine, LogQuery, LogStream, Machine,
-};
+pub use atq_engine::{ImageDigests, JoinTokens, LogLine, LogQuery, LogStream, Machine};
 pub use engine::{Ports, SwarmEngine};
+pub use error::SwarmError;
 
 pub use port::{
     Container, CpuUsage, Kind, Manager, Network, Node, NodeTraits, Object, Service, Swarm,

@@ -1,9 +1,9 @@
 //! Maps Swarm tasks to members of a run.
 
 use crate::core::Core;
+use crate::error::SwarmError;
 use crate::plan::attempt_of;
 use crate::port::{Service, SwarmTask, TaskState, role_of};
-use atq_engine::EngineError;
 use atq_engine::{Facts, Member, Phase, Role, Source};
 use atq_task::exit_code;
 use std::collections::{HashMap, HashSet};
@@ -16,7 +16,7 @@ const UNPLACEABLE: Duration = Duration::from_millis(500);
 const UNAVAILABLE: Duration = Duration::from_secs(15);
 
 /// All of the run, in one look: the parts of the user's tools and the commands beside them.
-pub(crate) async fn observe(core: &Core, run: Facts<'_>) -> Result<Vec<Member>, EngineError> {
+pub(crate) async fn observe(core: &Core, run: Facts<'_>) -> Result<Vec<Member>, SwarmError> {
     let tasks = core.swarm.tasks(&core.labels(run)).await?;
     Ok(of_tools(&tasks, run))
 }
@@ -40,7 +40,7 @@ pub(crate) fn of_tools(tasks: &[SwarmTask], run: Facts<'_>) -> Vec<Member> {
 }
 
 /// The containers that were started, and whose logs Docker still has.
-pub(crate) async fn logged(core: &Core, run: Facts<'_>) -> Result<Vec<Member>, EngineError> {
+pub(crate) async fn logged(core: &Core, run: Facts<'_>) -> Result<Vec<Member>, SwarmError> {
     let labels = core.labels(run);
     let services: HashMap<String, Service> = core
         .swarm
@@ -67,7 +67,7 @@ pub(crate) async fn logged(core: &Core, run: Facts<'_>) -> Result<Vec<Member>, E
 }
 
 /// Ids of the nodes that are down; none when there are no `tasks` to be on them.
-async fn lost_nodes(core: &Core, tasks: &[SwarmTask]) -> Result<HashSet<String>, EngineError> {
+async fn lost_nodes(core: &Core, tasks: &[SwarmTask]) -> Result<HashSet<String>, SwarmError> {
     if tasks.is_empty() {
         return Ok(HashSet::new());
     }
@@ -214,6 +214,6 @@ pub(crate) async fn tasks_of_run(
             tracing::debug!(task = %run.spec.name, %error, "cannot list Swarm tasks; trying again");
             Ok(None)
         }
-        Err(error) => Err(run.engine_failed(&error)),
+        Err(error) => Err(run.engine_failed(&error.into())),
     }
 }

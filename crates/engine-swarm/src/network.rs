@@ -1,10 +1,10 @@
 //! The network of a run.
 
 use crate::core::Core;
+use crate::error::SwarmError;
 use crate::plan::{Labels, NetworkPlan, prefix_for};
 use crate::port::Swarm;
 use crate::services::is_ours;
-use atq_engine::EngineError;
 use atq_engine::{Course, Deadline, Facts, StepError, StepResult};
 use atq_task::event::{Event, FailureCode};
 use ipnet::Ipv4Net;
@@ -72,9 +72,9 @@ async fn create_or_find(
     swarm: &dyn Swarm,
     plan: &NetworkPlan,
     ours: &Labels,
-) -> Result<String, EngineError> {
+) -> Result<String, SwarmError> {
     let (what, reason) = match swarm.create_network(plan).await {
-        Err(EngineError::Conflict { what, reason }) => (what, reason),
+        Err(SwarmError::Conflict { what, reason }) => (what, reason),
         other => return other,
     };
     let networks = swarm.networks().await?;
@@ -83,8 +83,8 @@ async fn create_or_find(
         .find(|network| network.name == plan.name)
     {
         Some(network) if is_ours(&network.labels, ours) => Ok(network.id),
-        Some(_) => Err(EngineError::Conflict { what, reason }),
+        Some(_) => Err(SwarmError::Conflict { what, reason }),
         // A name is free again only a moment after its network was removed.
-        None => Err(EngineError::InUse { what, reason }),
+        None => Err(SwarmError::InUse { what, reason }),
     }
 }

@@ -1,15 +1,15 @@
 //! Everything that Directors have made in Docker, by its labels.
 
 use crate::core::Core;
+use crate::error::SwarmError;
 use crate::plan::volumes::LABEL_BUNDLE;
 use crate::plan::{LABEL_DIRECTOR, LABEL_PLACE, LABEL_RUN, LABEL_TASK};
 use crate::port::{Kind, Object};
-use atq_engine::EngineError;
 use atq_engine::Owned;
 use std::collections::BTreeSet;
 
 /// All of it but the volumes of bundles: these outlive every run, and go with their bundle.
-pub(crate) async fn list(core: &Core) -> Result<Vec<Owned>, EngineError> {
+pub(crate) async fn list(core: &Core) -> Result<Vec<Owned>, SwarmError> {
     let objects = core.swarm.labelled(LABEL_DIRECTOR).await?;
     let of_bundle =
         |object: &Object| object.kind == Kind::Volume && object.labels.contains_key(LABEL_BUNDLE);

@@ -1,11 +1,12 @@
 //! The port to Docker, in our words.
 //!
 //! Every call is idempotent from the caller's view: "is gone already" and "is there already" are
-//! answers ([`EngineError::NotFound`], [`EngineError::Conflict`]), not surprises.
+//! answers ([`SwarmError::NotFound`], [`SwarmError::Conflict`]), not surprises.
 
+use crate::error::SwarmError;
 use crate::plan::{Labels, NetworkPlan, ServicePlan};
 use async_trait::async_trait;
-use atq_engine::{EngineError, ImageDigests, JoinTokens, LogLine, LogQuery, Machine, Role};
+use atq_engine::{ImageDigests, JoinTokens, LogLine, LogQuery, Machine, Role};
 use atq_task::timestamp::Timestamp;
 use futures_util::stream::BoxStream;
 use ipnet::Ipv4Net;
@@ -278,56 +279,56 @@ pub struct CpuUsage {
 #[async_trait]
 pub trait Swarm: Send + Sync + 'static {
     /// Whether Docker answers and is a manager of a Swarm.
-    async fn manager(&self) -> Result<Manager, EngineError>;
+    async fn manager(&self) -> Result<Manager, SwarmError>;
 
     /// The tokens with which machines join.
-    async fn join_tokens(&self) -> Result<JoinTokens, EngineError>;
+    async fn join_tokens(&self) -> Result<JoinTokens, SwarmError>;
 
     /// All nodes.
-    async fn nodes(&self) -> Result<Vec<Node>, EngineError>;
+    async fn nodes(&self) -> Result<Vec<Node>, SwarmError>;
 
     /// All networks, whoever made them.
-    async fn networks(&self) -> Result<Vec<Network>, EngineError>;
+    async fn networks(&self) -> Result<Vec<Network>, SwarmError>;
 
     /// Creates an attachable overlay network; gives its id.
-    async fn create_network(&self, plan: &NetworkPlan) -> Result<String, EngineError>;
+    async fn create_network(&self, plan: &NetworkPlan) -> Result<String, SwarmError>;
 
-    /// Removes a network. [`EngineError::InUse`] while something is attached to it.
-    async fn remove_network(&self, id: &str) -> Result<(), EngineError>;
+    /// Removes a network. [`SwarmError::InUse`] while something is attached to it.
+    async fn remove_network(&self, id: &str) -> Result<(), SwarmError>;
 
     /// The services that carry all of `labels`.
-    async fn services(&self, labels: &Labels) -> Result<Vec<Service>, EngineError>;
+    async fn services(&self, labels: &Labels) -> Result<Vec<Service>, SwarmError>;
 
     /// Creates a service; gives its id.
-    async fn create_service(&self, plan: &ServicePlan) -> Result<String, EngineError>;
+    async fn create_service(&self, plan: &ServicePlan) -> Result<String, SwarmError>;
 
     /// Tells the containers of a service to end: SIGTERM, and SIGKILL after the grace period of its
     /// plan. The service and its Swarm tasks stay, so that logs and exit codes can still be read. To
     /// do so twice changes nothing.
-    async fn end_service(&self, id: &str) -> Result<(), EngineError>;
+    async fn end_service(&self, id: &str) -> Result<(), SwarmError>;
 
     /// Removes a service by id or name. Its containers end later.
-    async fn remove_service(&self, id: &str) -> Result<(), EngineError>;
+    async fn remove_service(&self, id: &str) -> Result<(), SwarmError>;
 
     /// The Swarm tasks of all services that carry, or carried, all of `labels`.
-    async fn tasks(&self, labels: &Labels) -> Result<Vec<SwarmTask>, EngineError>;
+    async fn tasks(&self, labels: &Labels) -> Result<Vec<SwarmTask>, SwarmError>;
 
     /// The containers on the manager's node, also those that have ended, that carry all of `labels`.
-    async fn containers(&self, labels: &Labels) -> Result<Vec<Container>, EngineError>;
+    async fn containers(&self, labels: &Labels) -> Result<Vec<Container>, SwarmError>;
 
     /// Ends the processes of a container on the manager's node at once, by SIGKILL. One that does not run stays as
     /// it is.
-    async fn kill_container(&self, id: &str) -> Result<(), EngineError>;
+    async fn kill_container(&self, id: &str) -> Result<(), SwarmError>;
 
     /// The names of the volumes on the manager's node that carry all of `labels`.
-    async fn volumes(&self, labels: &Labels) -> Result<Vec<String>, EngineError>;
+    async fn volumes(&self, labels: &Labels) -> Result<Vec<String>, SwarmError>;
 
     /// All objects that have the label `key`, whatever its value: services and networks, and containers
     /// and volumes on the manager's node.
-    async fn labelled(&self, key: &str) -> Result<Vec<Object>, EngineError>;
+    async fn labelled(&self, key: &str) -> Result<Vec<Object>, SwarmError>;
 
     /// Removes a volume on the manager's node.
-    async fn remove_volume(&self, name: &str) -> Result<(), EngineError>;
+    async fn remove_volume(&self, name: &str) -> Result<(), SwarmError>;
 
     /// The log of one Swarm task up to now, oldest line first; ends when it has been read, unless it is
     /// to be followed. Works for every node, and until the service is removed. `tty` as in the
@@ -337,25 +338,25 @@ pub trait Swarm: Send + Sync + 'static {
         task_id: &str,
         tty: bool,
         query: LogQuery,
-    ) -> Result<BoxStream<'static, Result<LogLine, EngineError>>, EngineError>;
+    ) -> Result<BoxStream<'static, Result<LogLine, SwarmError>>, SwarmError>;
 
     /// The file or directory `path` of a container on the manager's node as a tar, also when the
     /// container has ended and when `path` is in a volume of its own.
-    /// [`EngineError::NotFound`] when there is no such container on that node, or no such path in it.
+    /// [`SwarmError::NotFound`] when there is no such container on that node, or no such path in it.
     async fn archive(
         &self,
         container_id: &str,
         path: &str,
-    ) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError>;
+    ) -> Result<BoxStream<'static, Result<Bytes, SwarmError>>, SwarmError>;
 
     /// What a container on the manager's node has used so far; zeroes once it has ended.
-    async fn stats(&self, container_id: &str) -> Result<CpuUsage, EngineError>;
+    async fn stats(&self, container_id: &str) -> Result<CpuUsage, SwarmError>;
 
     /// Pulls an image to the manager's node unless it is there.
-    async fn pull_image(&self, image: &str) -> Result<(), EngineError>;
+    async fn pull_image(&self, image: &str) -> Result<(), SwarmError>;
 
     /// What identifies an image on the manager's node; `None` when it is not there.
-    async fn image_digests(&self, image: &str) -> Result<Option<ImageDigests>, EngineError>;
+    async fn image_digests(&self, image: &str) -> Result<Option<ImageDigests>, SwarmError>;
 
     /// Why a node may not have got an image, once it has said that there is no such image: Docker's
     /// own text about the registry, and which credentials were sent, never a password. None when

@@ -4,9 +4,9 @@
 //! restarts (moby#37338), and Docker allows it.
 
 use crate::core::{Core, gone};
+use crate::error::SwarmError;
 use crate::plan::Labels;
 use crate::port::{Network, Swarm};
-use atq_engine::EngineError;
 use atq_engine::{Deadline, Facts};
 use atq_patience::{Pauses, retry};
 use futures_util::future::join_all;
@@ -105,7 +105,7 @@ struct Present {
     elsewhere: bool,
 }
 
-async fn present(swarm: &dyn Swarm, labels: &Labels) -> Result<Present, EngineError> {
+async fn present(swarm: &dyn Swarm, labels: &Labels) -> Result<Present, SwarmError> {
     let mut tasks = swarm.tasks(labels).await?;
     let containers = swarm.containers(labels).await?.len();
     let mut elsewhere = false;
@@ -141,13 +141,13 @@ async fn remove_networks(swarm: &dyn Swarm, labels: &Labels) -> Vec<String> {
     join_all(removals).await.into_iter().flatten().collect()
 }
 
-async fn remove_network(swarm: &dyn Swarm, id: &str) -> Result<(), EngineError> {
+async fn remove_network(swarm: &dyn Swarm, id: &str) -> Result<(), SwarmError> {
     let deadline = Deadline::after(NETWORK_PATIENCE);
     let remove = async || gone(swarm.remove_network(id).await);
-    retry(IN_USE, deadline, remove, EngineError::is_temporary).await
+    retry(IN_USE, deadline, remove, SwarmError::is_temporary).await
 }
 
-async fn networks_with(swarm: &dyn Swarm, labels: &Labels) -> Result<Vec<Network>, EngineError> {
+async fn networks_with(swarm: &dyn Swarm, labels: &Labels) -> Result<Vec<Network>, SwarmError> {
     let carries = |network: &Network| {
         labels
             .iter()
@@ -201,7 +201,7 @@ async fn still_there(swarm: &dyn Swarm, labels: &Labels, problems: Vec<String>) 
             .await?
             .into_iter()
             .map(|volume| format!("volume `{volume}`"));
-        Ok::<Vec<String>, EngineError>(
+        Ok::<Vec<String>, SwarmError>(
             services
                 .chain(networks)
                 .chain(containers)

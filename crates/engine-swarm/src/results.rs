@@ -3,8 +3,8 @@
 mod collectors;
 
 use crate::core::Core;
+use crate::error::SwarmError;
 use crate::plan::RESULTS_TARGET;
-use atq_engine::EngineError;
 use atq_engine::{Facts, Fetched, Member, Taker};
 use atq_patience::{Pauses, retry_with};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -28,7 +28,7 @@ pub(crate) async fn hand_over(
     run: Facts<'_>,
     wanted: Vec<Member>,
     taker: Arc<dyn Taker>,
-) -> Result<Fetched, EngineError> {
+) -> Result<Fetched, SwarmError> {
     let _waiting = core.arrivals.wait(&run.state.run, Arc::clone(&taker));
     let manager = patiently(&*taker, || core.swarm.manager()).await?;
     let mut nodes: BTreeMap<String, Vec<Member>> = BTreeMap::new();
@@ -45,11 +45,11 @@ pub(crate) async fn hand_over(
 }
 
 /// Calls Docker until it answers, refuses for good, or the deadline of the collection passes.
-async fn patiently<T, Fut>(taker: &dyn Taker, call: impl FnMut() -> Fut) -> Result<T, EngineError>
+async fn patiently<T, Fut>(taker: &dyn Taker, call: impl FnMut() -> Fut) -> Result<T, SwarmError>
 where
-    Fut: Future<Output = Result<T, EngineError>>,
+    Fut: Future<Output = Result<T, SwarmError>>,
 {
-    let is_worth_it = |error: &EngineError| error.is_temporary() && Instant::now() < taker.end();
+    let is_worth_it = |error: &SwarmError| error.is_temporary() && Instant::now() < taker.end();
     retry_with(TROUBLE, call, |error, pause| {
         is_worth_it(error).then_some(pause)
     })

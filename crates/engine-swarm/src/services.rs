@@ -1,8 +1,8 @@
 //! Services of a run: created once, and found again by what an earlier try has created.
 
+use crate::error::SwarmError;
 use crate::plan::{LABEL_DIRECTOR, LABEL_RUN, Labels, ServicePlan};
 use crate::port::Swarm;
-use atq_engine::EngineError;
 
 /// A service that is there now.
 pub(crate) struct Made {
@@ -16,10 +16,10 @@ pub(crate) async fn create_or_find(
     swarm: &dyn Swarm,
     plan: &ServicePlan,
     ours: &Labels,
-) -> Result<Made, EngineError> {
+) -> Result<Made, SwarmError> {
     let made = |id, earlier| Made { id, earlier };
     let (what, reason) = match swarm.create_service(plan).await {
-        Err(EngineError::Conflict { what, reason }) => (what, reason),
+        Err(SwarmError::Conflict { what, reason }) => (what, reason),
         other => return other.map(|id| made(id, false)),
     };
     let services = swarm.services(&Labels::new()).await?;
@@ -28,9 +28,9 @@ pub(crate) async fn create_or_find(
         .find(|service| service.name == plan.name)
     {
         Some(service) if is_ours(&service.labels, ours) => Ok(made(service.id, true)),
-        Some(_) => Err(EngineError::Conflict { what, reason }),
+        Some(_) => Err(SwarmError::Conflict { what, reason }),
         // A name is free again only a moment after its service was removed.
-        None => Err(EngineError::InUse { what, reason }),
+        None => Err(SwarmError::InUse { what, reason }),
     }
 }
 

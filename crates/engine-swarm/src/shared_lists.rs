@@ -4,11 +4,11 @@
 //! An answer is never older than the question: it is shared by those only who had asked before its call began. The call
 //! is a task of its own, because whoever asks may be suspended for long, as a client that reads a log slowly is.
 
+use crate::error::SwarmError;
 use crate::plan::{LABEL_DIRECTOR, Labels, NetworkPlan, ServicePlan};
 use crate::port::{Container, CpuUsage, Manager, Network, Node, Object, Service, Swarm, SwarmTask};
 use async_trait::async_trait;
-use atq_engine::LogLines;
-use atq_engine::{EngineError, ImageDigests, JoinTokens, LogQuery};
+use atq_engine::{ImageDigests, JoinTokens, LogLine, LogQuery};
 use futures_util::stream::BoxStream;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +26,7 @@ const TIMES_ITS_DURATION: u32 = 10;
 /// But at least twice in a second.
 const LONGEST_INTERVAL: Duration = Duration::from_millis(500);
 
-type Answer<T> = Result<Arc<T>, EngineError>;
+type Answer<T> = Result<Arc<T>, SwarmError>;
 type Answered<T> = watch::Receiver<Option<Answer<T>>>;
 
 /// One list, whoever asks. Cheap to clone.
@@ -57,7 +57,7 @@ impl<T: Send + Sync + 'static> SharedList<T> {
     /// The answer of a call that begins now or later.
     async fn get<F>(&self, list: F) -> Answer<T>
     where
-        F: Future<Output = Result<T, EngineError>> + Send + 'static,
+        F: Future<Output = Result<T, SwarmError>> + Send + 'static,
     {
         let mut answered = self.join(list);
         let answer = answered.wait_for(Option::is_some).await;
@@ -65,7 +65,7 @@ impl<T: Send + Sync + 'static> SharedList<T> {
             .ok()
             .and_then(|answer| answer.clone())
             .unwrap_or_else(|| {
-                Err(EngineError::Internal {
+                Err(SwarmError::Internal {
                     what: "a list".to_owned(),
                     reason: "the call was cut off".to_owned(),
                 })
@@ -75,7 +75,7 @@ impl<T: Send + Sync + 'static> SharedList<T> {
     /// Joins the next call, or makes it.
     fn join<F>(&self, list: F) -> Answered<T>
     where
-        F: Future<Output = Result<T, EngineError>> + Send + 'static,
+        F: Future<Output = Result<T, SwarmError>> + Send + 'static,
     {
         let mut next = self.next();
         if let Some(answered) = &*next {
@@ -172,13 +172,13 @@ fn with<T: Clone>(all: &[T], labels: impl Fn(&T) -> &Labels, wanted: &Labels) ->
 
 #[async_trait]
 impl Swarm for SharedLists {
-    async fn nodes(&self) -> Result<Vec<Node>, EngineError> {
+    async fn nodes(&self) -> Result<Vec<Node>, SwarmError> {
         let swarm = Arc::clone(&self.swarm);
         let nodes = self.nodes.get(async move { swarm.nodes().await }).await?;
         Ok(nodes.to_vec())
     }
 
-    async fn networks(&self) -> Result<Vec<Network>, EngineError> {
+    async fn networks(&self) -> Result<Vec<Network>, SwarmError> {
         let swarm = Arc::clone(&self.swarm);
         let networks = self
             .networks
@@ -187,7 +187,7 @@ impl Swarm for SharedLists {
         Ok(networks.to_vec())
     }
 
-    async fn services(&self, labels: &Labels) -> Result<Vec<Service>, EngineError> {
+    async fn services(&self, labels: &Labels) -> Result<Vec<Service>, SwarmError> {
         let Some(own) = self.own(labels) else {
             return self.swarm.services(labels).await;
         };
@@ -199,7 +199,7 @@ impl Swarm for SharedLists {
         Ok(with(&services, |service| &service.labels, labels))
     }
 
-    async fn tasks(&self, labels: &Labels) -> Result<Vec<SwarmTask>, EngineError> {
+    async fn tasks(&self, labels: &Labels) -> Result<Vec<SwarmTask>, SwarmError> {
         let Some(own) = self.own(labels) else {
             return self.swarm.tasks(labels).await;
         };
@@ -211,7 +211,7 @@ impl Swarm for SharedLists {
         Ok(with(&tasks, |task| &task.labels, labels))
     }
 
-    async fn containers(&self, labels: &Labels) -> Result<Vec<Container>, EngineError> {
+    async fn containers(&self, labels: &Labels) -> Result<Vec<Container>, SwarmError> {
         let Some(own) = self.own(labels) else {
             return self.swarm.containers(labels).await;
         };
@@ -223,47 +223,47 @@ impl Swarm for SharedLists {
         Ok(with(&containers, |container| &container.labels, labels))
     }
 
-    async fn manager(&self) -> Result<Manager, EngineError> {
+    async fn manager(&self) -> Result<Manager, SwarmError> {
         self.swarm.manager().await
     }
 
-    async fn join_tokens(&self) -> Result<JoinTokens, EngineError> {
+    async fn join_tokens(&self) -> Result<JoinTokens, SwarmError> {
         self.swarm.join_tokens().await
     }
 
-    async fn create_network(&self, plan: &NetworkPlan) -> Result<String, EngineError> {
+    async fn create_network(&self, plan: &NetworkPlan) -> Result<String, SwarmError> {
         self.swarm.create_network(plan).await
     }
 
-    async fn remove_network(&self, id: &str) -> Result<(), EngineError> {
+    async fn remove_network(&self, id: &str) -> Result<(), SwarmError> {
         self.swarm.remove_network(id).await
     }
 
-    async fn create_service(&self, plan: &ServicePlan) -> Result<String, EngineError> {
+    async fn create_service(&self, plan: &ServicePlan) -> Result<String, SwarmError> {
         self.swarm.create_service(plan).await
     }
 
-    async fn end_service(&self, id: &str) -> Result<(), EngineError> {
+    async fn end_service(&self, id: &str) -> Result<(), SwarmError> {
         self.swarm.end_service(id).await
     }
 
-    async fn remove_service(&self, id: &str) -> Result<(), EngineError> {
+    async fn remove_service(&self, id: &str) -> Result<(), SwarmError> {
         self.swarm.remove_service(id).await
     }
 
-    async fn kill_container(&self, id: &str) -> Result<(), EngineError> {
+    async fn kill_container(&self, id: &str) -> Result<(), SwarmError> {
         self.swarm.kill_container(id).await
     }
 
-    async fn volumes(&self, labels: &Labels) -> Result<Vec<String>, EngineError> {
+    async fn volumes(&self, labels: &Labels) -> Result<Vec<String>, SwarmError> {
         self.swarm.volumes(labels).await
     }
 
-    async fn labelled(&self, key: &str) -> Result<Vec<Object>, EngineError> {
+    async fn labelled(&self, key: &str) -> Result<Vec<Object>, SwarmError> {
         self.swarm.labelled(key).await
     }
 
-    async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
+    async fn remove_volume(&self, name: &str) -> Result<(), SwarmError> {
         self.swarm.remove_volume(name).await
     }
 
@@ -272,7 +272,7 @@ impl Swarm for SharedLists {
         task_id: &str,
         tty: bool,
         query: LogQuery,
-    ) -> Result<LogLines, EngineError> {
+    ) -> Result<BoxStream<'static, Result<LogLine, SwarmError>>, SwarmError> {
         self.swarm.task_logs(task_id, tty, query).await
     }
 
@@ -280,19 +280,19 @@ impl Swarm for SharedLists {
         &self,
         container_id: &str,
         path: &str,
-    ) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError> {
+    ) -> Result<BoxStream<'static, Result<Bytes, SwarmError>>, SwarmError> {
         self.swarm.archive(container_id, path).await
     }
 
-    async fn stats(&self, container_id: &str) -> Result<CpuUsage, EngineError> {
+    async fn stats(&self, container_id: &str) -> Result<CpuUsage, SwarmError> {
         self.swarm.stats(container_id).await
     }
 
-    async fn pull_image(&self, image: &str) -> Result<(), EngineError> {
+    async fn pull_image(&self, image: &str) -> Result<(), SwarmError> {
         self.swarm.pull_image(image).await
     }
 
-    async fn image_digests(&self, image: &str) -> Result<Option<ImageDigests>, EngineError> {
+    async fn image_digests(&self, image: &str) -> Result<Option<ImageDigests>, SwarmError> {
         self.swarm.image_digests(image).await
     }
 

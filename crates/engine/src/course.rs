@@ -67,11 +67,11 @@ impl Facts<'_> {
     pub fn engine_failed(&self, error: &EngineError) -> StepError {
         match error.is_temporary() {
             true => self.failed(
-                FailureCode::DockerUnavailable,
+                FailureCode::EngineUnavailable,
                 error.to_string(),
                 "see GET /readyz, and the engine's own log",
             ),
-            false => self.failed(FailureCode::DockerRefused, error.to_string(), ""),
+            false => self.failed(FailureCode::EngineRefused, error.to_string(), ""),
         }
     }
 }
@@ -100,18 +100,19 @@ impl dyn Course + '_ {
     ///
     /// # Errors
     /// When it refused, was away until the deadline, or the task is to end.
-    pub async fn patiently<T, F, Fut>(
+    pub async fn patiently<T, E, F, Fut>(
         &mut self,
         deadline: Deadline,
         call: F,
     ) -> Result<T, StepError>
     where
         F: Fn() -> Fut,
-        Fut: Future<Output = Result<T, EngineError>>,
+        Fut: Future<Output = Result<T, E>>,
+        E: Into<EngineError>,
     {
         let mut backoff = Backoff::new(PAUSES);
         loop {
-            match call().await {
+            match call().await.map_err(Into::into) {
                 Ok(value) => return Ok(value),
                 Err(error) if error.is_temporary() && !deadline.passed() => {
                     tracing::debug!(task = %self.facts().spec.name, %error, "a call failed; trying again");

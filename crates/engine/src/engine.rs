@@ -67,6 +67,9 @@ pub trait Engine: Send + Sync + 'static {
     /// Its name in messages.
     fn name(&self) -> &'static str;
 
+    /// The error of a request that comes before the engine's first answer.
+    fn unanswered(&self) -> EngineError;
+
     /// Whether it can be used.
     async fn status(&self) -> Result<Status, EngineError>;
 

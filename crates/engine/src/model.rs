@@ -234,6 +234,14 @@ impl Engine for Model {
         "the model"
     }
 
+    fn unanswered(&self) -> EngineError {
+        EngineError {
+            code: "unanswered",
+            temporary: true,
+            message: "the model has not answered yet".to_owned(),
+        }
+    }
+
     async fn status(&self) -> Result<Status, EngineError> {
         Ok(Status {
             node_id: NODE.to_owned(),
@@ -358,8 +366,10 @@ impl Engine for Model {
             .groups
             .get(group)
             .and_then(|group| group.script.clone());
-        let script = script.ok_or_else(|| EngineError::NotFound {
-            what: format!("the log of `{id}`"),
+        let script = script.ok_or_else(|| EngineError {
+            code: "group_gone",
+            temporary: false,
+            message: format!("the log of `{id}` does not exist"),
         })?;
         let lines = script.lines.into_iter().map(|text| {
             Ok(LogLine {

@@ -220,11 +220,11 @@ pub struct BundleLimits {
 /// The bundles that were uploaded.
 #[async_trait]
 pub trait Bundles: Send + Sync {
-    /// Bytes of the zip; `None` when it is gone.
+    /// The zip and its length in bytes; `None` when it is gone.
     ///
     /// # Errors
     /// When the disk cannot be read, in words.
-    async fn zip_bytes(&self, bundle: &str) -> Result<Option<u64>, String>;
+    async fn zip(&self, bundle: &str) -> Result<Option<(std::fs::File, u64)>, String>;
 
     /// Its unpacked files on the Director's node; `None` for an id that cannot be one.
     fn directory(&self, bundle: &str) -> Option<std::path::PathBuf>;

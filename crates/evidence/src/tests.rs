@@ -41,9 +41,10 @@ fn line(text: &str) -> LogLine {
 }
 
 fn broken() -> EngineError {
-    EngineError::Internal {
-        what: "the log".into(),
-        reason: "node away".into(),
+    EngineError {
+        code: "failed",
+        temporary: true,
+        message: "Docker failed at the log: node away".into(),
     }
 }
 

@@ -14,12 +14,14 @@ const FIRST_ANSWER: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct Health {
     seen: watch::Receiver<Option<Result<Status, EngineError>>>,
+    unanswered: EngineError,
 }
 
 impl Health {
     /// Looks again and again, until the last clone is dropped.
     pub fn watch(engine: Arc<dyn Engine>) -> Self {
         let (sender, seen) = watch::channel(None);
+        let unanswered = engine.unanswered();
         tokio::spawn(async move {
             let mut usable = None;
             while !sender.is_closed() {
@@ -32,7 +34,7 @@ impl Health {
                 tokio::time::sleep(INTERVAL).await;
             }
         });
-        Self { seen }
+        Self { seen, unanswered }
     }
 
     /// The status of the engine, or why it cannot be used.
@@ -42,7 +44,7 @@ impl Health {
     pub fn usable(&self) -> Result<Status, EngineError> {
         match &*self.seen.borrow() {
             Some(seen) => seen.clone(),
-            None => Err(EngineError::NotAnsweredYet),
+            None => Err(self.unanswered.clone()),
         }
     }
 
@@ -78,6 +80,7 @@ fn report(name: &str, now: &Result<Status, EngineError>) {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use atq_engine_swarm::SwarmError;
     use atq_engine_swarm::fake::{FakeSwarm, engine};
     use tokio::time::sleep;
 
@@ -85,7 +88,7 @@ mod tests {
     async fn before_the_first_look_the_engine_counts_as_away() {
         let fake = FakeSwarm::new();
         let health = Health::watch(Arc::new(engine(&fake)));
-        assert_eq!(health.usable(), Err(EngineError::NotAnsweredYet));
+        assert_eq!(health.usable(), Err(SwarmError::NotAnsweredYet.into()));
         health.first_look().await;
         assert_eq!(health.usable().unwrap().node_id, "node-1");
     }
@@ -106,10 +109,10 @@ mod tests {
         let fake = FakeSwarm::new();
         let health = Health::watch(Arc::new(engine(&fake)));
         health.first_look().await;
-        for error in [EngineError::NotASwarm, EngineError::NotManager] {
+        for error in [SwarmError::NotASwarm, SwarmError::NotManager] {
             fake.unwell(Some(error.clone()));
             sleep(Duration::from_secs(2)).await;
-            assert_eq!(health.usable(), Err(error));
+            assert_eq!(health.usable(), Err(error.into()));
         }
         fake.unwell(None);
         sleep(Duration::from_secs(2)).await;

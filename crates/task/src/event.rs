@@ -43,10 +43,12 @@ pub struct Failure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureCode {
-    /// Docker did not answer until the deadline.
-    DockerUnavailable,
-    /// Docker refused what the task needs.
-    DockerRefused,
+    /// The engine did not answer until the deadline.
+    #[serde(rename = "docker_unavailable")]
+    EngineUnavailable,
+    /// The engine refused what the task needs.
+    #[serde(rename = "docker_refused")]
+    EngineRefused,
     /// No free subnet is left in `subnetPool`.
     SubnetsExhausted,
     /// Swarm handed out no addresses.

@@ -301,7 +301,7 @@ fn master_exit(exit_code: Option<i64>, memory_limit: Option<u64>, lost: &[LostWo
             let meaning = meaning.map_or(String::new(), |meaning| format!(" ({meaning})"));
             format!("the master ended with exit code {code}{meaning}")
         }
-        None => "the master ended, and Docker told no exit code".to_owned(),
+        None => "the master ended without an exit code".to_owned(),
     };
     let mut log = "its log says more: GET /task/{id}/logs?service=master".to_owned();
     // What a master says then is that it cannot reach its worker; why is in the worker's log.

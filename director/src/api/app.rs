@@ -3,7 +3,6 @@
 use super::slots::Slots;
 use crate::config::Config;
 use atq_bundle_store::BundleStore;
-use atq_engine_swarm::inbound::Inbound;
 use atq_run::Orchestrator;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -13,8 +12,6 @@ use tokio::sync::watch;
 pub struct App {
     /// The tasks; also the way to bundles and the engine.
     pub orchestrator: Orchestrator,
-    /// The door for carriers.
-    pub inbound: Inbound,
     /// The configuration.
     pub config: Arc<Config>,
     /// Whether the tasks of an earlier life are taken up again.

@@ -6,7 +6,6 @@ use atq_api_spec::error::Problem;
 use atq_api_spec::task::{FieldError, TaskRefused, TaskStatus};
 use atq_bundle_store::BundleError;
 use atq_engine::EngineError;
-use atq_engine_swarm::inbound::Refused;
 use atq_run::bundles::RemoveError;
 use atq_run::logs::LogError;
 use atq_run::submit::SubmitError;
@@ -55,9 +54,6 @@ pub enum RequestError {
         /// Its step.
         step: &'static str,
     },
-    /// What a carrier sends is not taken.
-    #[error(transparent)]
-    Carrier(Refused),
     /// The containers left nothing.
     #[error(
         "there are no such results of the task `{name}`\n(what is to be kept must be in `/atq/results` of a worker or of the master when its container ends)"
@@ -145,18 +141,6 @@ pub enum RequestError {
         /// Where it listens.
         bind: IpAddr,
     },
-    /// The bundle is not delivered now.
-    #[error("the bundle `{id}` is not delivered now")]
-    NotDelivered {
-        /// The bundle.
-        id: String,
-    },
-    /// The node has the bundle.
-    #[error("the bundle `{id}` was delivered to this node")]
-    Delivered {
-        /// The bundle.
-        id: String,
-    },
     /// The body comes too slowly.
     #[error("the body did not arrive within {seconds} s")]
     BodyTooSlow {
@@ -204,9 +188,9 @@ pub enum ApiError {
     /// An upload was not kept, or a bundle not found.
     #[error(transparent)]
     Bundle(#[from] BundleError),
-    /// Docker failed.
+    /// The engine failed.
     #[error(transparent)]
-    Swarm(#[from] EngineError),
+    Engine(#[from] EngineError),
     /// There are no log lines.
     #[error(transparent)]
     Logs(#[from] LogError),
@@ -243,8 +227,8 @@ impl ApiError {
             Self::Wish(error) => of_wish(error),
             Self::Remove(error) => of_remove(error),
             Self::Bundle(error) => of_bundle(error),
-            Self::Swarm(error) => of_swarm(error),
-            Self::Logs(LogError::Engine(error)) => of_swarm(error),
+            Self::Engine(error) => of_engine(error),
+            Self::Logs(LogError::Engine(error)) => of_engine(error),
             Self::Logs(LogError::Evidence(_)) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "evidence_failed")
             }
@@ -288,12 +272,6 @@ fn of_request(error: &RequestError) -> Verdict {
         E::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
         E::NoTask { .. } => (StatusCode::NOT_FOUND, "task_not_found"),
         E::NotOver { .. } => (StatusCode::CONFLICT, "not_over"),
-        E::Carrier(Refused::Stranger) => (StatusCode::UNAUTHORIZED, "no_carrier"),
-        E::Carrier(Refused::Closed(_)) => (StatusCode::CONFLICT, "results_closed"),
-        E::Carrier(Refused::TooLarge(_)) => (StatusCode::PAYLOAD_TOO_LARGE, "results_too_large"),
-        // Not a status of the 500s: a carrier would send all of it again.
-        E::Carrier(Refused::Unkept(_)) => (StatusCode::CONFLICT, "results_unkept"),
-        E::Carrier(Refused::Broken(_)) => (StatusCode::BAD_REQUEST, "results_cut_off"),
         E::NoResults { .. } => (StatusCode::NOT_FOUND, "no_results"),
         E::NoReport { .. } => (StatusCode::NOT_FOUND, "no_report"),
         E::NoBundle { .. } => (StatusCode::NOT_FOUND, "bundle_not_found"),
@@ -310,8 +288,6 @@ fn of_request(error: &RequestError) -> Verdict {
         E::BadQuery { .. } => (StatusCode::BAD_REQUEST, "bad_query"),
         E::BadHeader { .. } => (StatusCode::BAD_REQUEST, "bad_header"),
         E::TokensHidden { .. } => (StatusCode::SERVICE_UNAVAILABLE, "tokens_hidden"),
-        E::NotDelivered { .. } => (StatusCode::FORBIDDEN, "not_delivered"),
-        E::Delivered { .. } => (StatusCode::FORBIDDEN, "delivered_already"),
         E::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
     }
 }
@@ -321,7 +297,7 @@ fn of_submit(error: &SubmitError) -> Verdict {
         SubmitError::Faulty { .. } => (StatusCode::EXPECTATION_FAILED, "definition_faulty"),
         SubmitError::Different { .. } => (StatusCode::CONFLICT, "task_differs"),
         SubmitError::Ended { .. } => (StatusCode::CONFLICT, "task_ended"),
-        SubmitError::Engine(error) => of_swarm(error),
+        SubmitError::Engine(error) => of_engine(error),
         SubmitError::Store(error) => of_store(error),
         SubmitError::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
     }
@@ -360,21 +336,9 @@ fn of_bundle(error: &BundleError) -> Verdict {
     }
 }
 
-/// Whatever Docker's trouble is, the request was fine and may succeed later.
-fn of_swarm(error: &EngineError) -> Verdict {
-    let code = match error {
-        EngineError::NotFound { .. } => "docker_object_gone",
-        EngineError::Conflict { .. } => "docker_conflict",
-        EngineError::InUse { .. } => "docker_in_use",
-        EngineError::Unavailable { .. } | EngineError::NotAnsweredYet => "docker_unavailable",
-        EngineError::TimedOut { .. } => "docker_timed_out",
-        EngineError::NotASwarm => "not_a_swarm",
-        EngineError::NotManager => "not_a_manager",
-        EngineError::NoLeader { .. } => "no_leader",
-        EngineError::Rejected { .. } => "docker_refused",
-        EngineError::Internal { .. } => "docker_failed",
-    };
-    (StatusCode::SERVICE_UNAVAILABLE, code)
+/// Whatever the engine's error is, the request was valid and may succeed later.
+fn of_engine(error: &EngineError) -> Verdict {
+    (StatusCode::SERVICE_UNAVAILABLE, error.code)
 }
 
 fn of_store(error: &StoreError) -> Verdict {
@@ -432,14 +396,7 @@ impl IntoResponse for ApiError {
 struct IsProblem;
 
 fn problem(status: StatusCode, code: &str, text: String) -> Response {
-    let body = Problem {
-        error: text.clone(),
-        code: code.to_owned(),
-        kind: "about:blank".to_owned(),
-        title: title(status),
-        status: status.as_u16(),
-        detail: text,
-    };
+    let body = Problem::new(status.as_u16(), &title(status), code, text);
     let mut response = (status, Json(body)).into_response();
     response.extensions_mut().insert(IsProblem);
     response

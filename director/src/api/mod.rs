@@ -1,8 +1,7 @@
 //! The HTTP contract, and nothing but HTTP: from requests to calls, from what they give to answers.
 //!
 //! - one file for each resource: [`task`], [`databind`], [`swarm`], [`monitoring`], [`health`], [`logs`],
-//!   [`results`], [`report`];
-//! - [`carrier`]: what carriers ask for, which nobody else needs to know;
+//!   [`results`], [`report`],
 //!   [`events`], [`manifest`];
 //! - [`error`]: the only place that knows status codes;
 //! - [`view`]: from our words to those of the wire; [`media`]: what the client wants to read;
@@ -17,7 +16,6 @@
 
 mod app;
 mod body;
-mod carrier;
 mod databind;
 mod detached;
 mod error;

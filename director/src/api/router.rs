@@ -2,8 +2,8 @@
 
 use super::app::App;
 use super::{
-    body, carrier, databind, error, events, health, logs, manifest, media, monitoring, openapi,
-    report, results, swarm, task,
+    body, databind, error, events, health, logs, manifest, media, monitoring, openapi, report,
+    results, swarm, task,
 };
 use atq_api_spec::{MEDIA_SWARM, MEDIA_TASK, MEDIA_UPLOAD, MEDIA_UPLOADS};
 use axum::Router;
@@ -26,12 +26,12 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// Where people look at the API.
 pub(super) const SWAGGER_UI: &str = "/swagger-ui";
 
-/// Everything that the Director answers.
-pub fn router(app: App) -> Router {
+/// All routes of the Director, with those of the engine: `inbound`.
+pub fn router(app: App, inbound: Router) -> Router {
     let (routes, document) = resources().split_for_parts();
     let inner = routes
         .merge(openapi::pages(document))
-        .merge(carrier::routes(app.clone()))
+        .merge(inbound.with_state(()))
         .method_not_allowed_fallback(error::method_not_allowed)
         .fallback(error::unknown_path)
         .layer(DefaultBodyLimit::disable())

@@ -54,11 +54,12 @@ const REFUSAL_TIME: Duration = Duration::from_secs(1);
 pub async fn serve(
     listener: TcpListener,
     app: App,
+    inbound: Router,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let orchestrator = app.orchestrator.clone();
-    let router = router(app);
+    let router = router(app, inbound);
     let graceful = GracefulShutdown::new();
     tokio::select! {
         () = accept_all(&listener, &router, &graceful, limits) => {}

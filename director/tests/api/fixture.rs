@@ -107,13 +107,12 @@ impl Director {
         let (recovered, seen) = watch::channel(true);
         let app = App {
             orchestrator: orchestrator.clone(),
-            inbound: assembled.inbound,
             config: Arc::new(config),
             recovered: seen,
             slots: Slots::default(),
         };
         Self {
-            router: router(app),
+            router: router(app, assembled.inbound),
             swarm,
             orchestrator,
             recovered,

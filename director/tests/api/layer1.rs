@@ -2,7 +2,7 @@
 
 use crate::fixture::{Director, IMAGE, SECRET, payload, request, zip};
 use atq_engine::Role;
-use atq_engine_swarm::EngineError;
+use atq_engine_swarm::SwarmError;
 use atq_engine_swarm::fake::FakeSwarm;
 use axum::body::Body;
 use axum::http::{StatusCode, header};
@@ -49,15 +49,15 @@ async fn each_trouble_of_docker_is_told_in_its_own_words() {
     let director = Director::new().await;
     let troubles = [
         (
-            EngineError::NotASwarm,
+            SwarmError::NotASwarm,
             "Docker is not part of a swarm; run `docker swarm init` on it first",
         ),
         (
-            EngineError::NotManager,
+            SwarmError::NotManager,
             "Docker is a worker of its swarm; the Director needs a manager",
         ),
         (
-            EngineError::Unavailable {
+            SwarmError::Unavailable {
                 host: "unix:///x.sock".into(),
                 reason: "no such file".into(),
             },
@@ -236,7 +236,7 @@ async fn the_same_definition_again_is_a_safe_repetition() {
 #[tokio::test]
 async fn without_docker_nothing_is_stored() {
     let swarm = FakeSwarm::new();
-    swarm.unwell(Some(EngineError::NotASwarm));
+    swarm.unwell(Some(SwarmError::NotASwarm));
     let director = Director::on(swarm, "").await;
     let answer = director.put(&payload("nowhere")).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);

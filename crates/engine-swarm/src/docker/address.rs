@@ -1,6 +1,6 @@
 //! Where Docker is: from the configuration or the environment to clients. Nothing is sent.
 
-use atq_engine::EngineError;
+use crate::error::SwarmError;
 use bollard::errors::Error;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use reqwest::{Certificate, Client, ClientBuilder, Identity, Url};
@@ -43,14 +43,14 @@ enum Way {
 impl Address {
     /// `host`, else `DOCKER_HOST`, else the local socket. As with the docker command, a variable that
     /// is set but empty counts as not set.
-    pub fn find(host: Option<&str>) -> Result<Self, EngineError> {
+    pub fn find(host: Option<&str>) -> Result<Self, SwarmError> {
         let host = host
             .map(str::to_owned)
             .or_else(|| variable("DOCKER_HOST"))
             .unwrap_or_else(|| LOCAL_SOCKET.to_owned());
         let tls = variable("DOCKER_TLS_VERIFY").is_some();
         let certificates = variable("DOCKER_CERT_PATH").map(PathBuf::from);
-        Self::open(&host, tls, certificates).map_err(|reason| EngineError::Unavailable {
+        Self::open(&host, tls, certificates).map_err(|reason| SwarmError::Unavailable {
             host: host.clone(),
             reason,
         })

@@ -2,13 +2,14 @@
 //! addresses there.
 
 use super::body::NO_NODE;
+use crate::error::SwarmError;
 use crate::plan::Labels;
 use crate::port::of_a_director;
 use crate::port::{
     Container, CpuUsage, Kind, Manager, Network, Node, NodeTraits, Object, Service, SwarmTask,
     TaskState,
 };
-use atq_engine::{EngineError, JoinTokens, Machine};
+use atq_engine::{JoinTokens, Machine};
 use atq_task::timestamp::Timestamp;
 use bollard::models;
 use bollard::models::{
@@ -29,12 +30,12 @@ fn sorted(labels: Option<HashMap<String, String>>) -> Labels {
 }
 
 /// The manager, unless Docker is something else.
-pub(super) fn manager(info: models::SystemInfo) -> Result<Manager, EngineError> {
+pub(super) fn manager(info: models::SystemInfo) -> Result<Manager, SwarmError> {
     let swarm = info.swarm.unwrap_or_default();
     let error = filled(swarm.error);
     match (swarm.local_node_state, error) {
         (Some(LocalNodeState::ACTIVE), _) if swarm.control_available != Some(true) => {
-            Err(EngineError::NotManager)
+            Err(SwarmError::NotManager)
         }
         (Some(LocalNodeState::ACTIVE), None) => Ok(Manager {
             node_id: swarm.node_id.unwrap_or_default(),
@@ -42,9 +43,9 @@ pub(super) fn manager(info: models::SystemInfo) -> Result<Manager, EngineError> 
             engine_version: info.server_version.unwrap_or_default(),
         }),
         (None | Some(LocalNodeState::EMPTY | LocalNodeState::INACTIVE), _) => {
-            Err(EngineError::NotASwarm)
+            Err(SwarmError::NotASwarm)
         }
-        (Some(state), error) => Err(EngineError::NoLeader {
+        (Some(state), error) => Err(SwarmError::NoLeader {
             reason: error.unwrap_or_else(|| format!("this node is `{state}`")),
         }),
     }

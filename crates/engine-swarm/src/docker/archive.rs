@@ -1,7 +1,7 @@
 //! Files of a container, as Docker packs them.
 
 use super::client::{Call, Client, broken};
-use atq_engine::EngineError;
+use crate::error::SwarmError;
 use bollard::Docker;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub(super) async fn open(
     client: Arc<Client>,
     container_id: &str,
     path: &str,
-) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError> {
+) -> Result<BoxStream<'static, Result<Bytes, SwarmError>>, SwarmError> {
     // Docker has the container's file systems mounted before it answers.
     let call = Call::read(format!("`{path}` of container `{container_id}`")).within(STALL);
     let url = format!("/containers/{container_id}/archive");

@@ -2,7 +2,7 @@
 
 use super::address::{Address, root_cause};
 use super::error::{Asked, Kind, classify};
-use atq_engine::EngineError;
+use crate::error::SwarmError;
 use bollard::errors::Error;
 use bollard::{BollardRequest, ClientVersion, Docker};
 use reqwest::Response;
@@ -61,17 +61,17 @@ impl Call {
         self
     }
 
-    pub fn timed_out(&self) -> EngineError {
-        EngineError::TimedOut {
+    pub fn timed_out(&self) -> SwarmError {
+        SwarmError::TimedOut {
             what: self.asked.text(),
             seconds: self.deadline.as_secs(),
         }
     }
 
     /// An answer that cannot be understood.
-    pub fn failed(&self, reason: String) -> EngineError {
+    pub fn failed(&self, reason: String) -> SwarmError {
         let what = self.asked.text();
-        EngineError::Internal { what, reason }
+        SwarmError::Internal { what, reason }
     }
 }
 
@@ -101,7 +101,7 @@ impl Client {
         &self,
         call: &Call,
         request: impl Fn(Docker) -> F,
-    ) -> Result<T, EngineError>
+    ) -> Result<T, SwarmError>
     where
         F: Future<Output = Result<T, Error>>,
     {
@@ -168,14 +168,14 @@ impl Client {
     }
 
     /// In our words, what went wrong at `call`.
-    pub fn explain(&self, call: &Call, error: Error) -> EngineError {
+    pub fn explain(&self, call: &Call, error: Error) -> SwarmError {
         let what = call.asked.text();
         match error {
             Error::DockerResponseServerError {
                 status_code,
                 message,
             } => classify(&call.asked, status_code, message.trim()),
-            Error::DockerStreamError { error: reason } => EngineError::Rejected { what, reason },
+            Error::DockerStreamError { error: reason } => SwarmError::Rejected { what, reason },
             Error::JsonDataError { .. } | Error::JsonSerdeError { .. } => {
                 call.failed(root_cause(&error))
             }
@@ -191,8 +191,8 @@ impl Client {
         }
     }
 
-    fn unavailable(&self, reason: String) -> EngineError {
-        EngineError::Unavailable {
+    fn unavailable(&self, reason: String) -> SwarmError {
+        SwarmError::Unavailable {
             host: self.address.host.clone(),
             reason,
         }

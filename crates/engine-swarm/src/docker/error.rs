@@ -1,7 +1,7 @@
 //! From Docker's refusals to our words. Docker tells many things apart only by text; the texts are
 //! those of ARCHITECTURE.md, How Docker Swarm behaves, and of Engine 20.10 to 29.
 
-use atq_engine::EngineError;
+use crate::error::SwarmError;
 
 /// What a call does to its object, which decides what a refusal means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,18 +41,18 @@ impl Asked {
 }
 
 /// The error for an answer with the HTTP status `status` and Docker's text `reason`.
-pub(super) fn classify(asked: &Asked, status: u16, reason: &str) -> EngineError {
+pub(super) fn classify(asked: &Asked, status: u16, reason: &str) -> SwarmError {
     swarm_is_unwell(reason).unwrap_or_else(|| of_status(asked, status, reason))
 }
 
 /// Refusals that have nothing to do with what was asked.
-fn swarm_is_unwell(reason: &str) -> Option<EngineError> {
+fn swarm_is_unwell(reason: &str) -> Option<SwarmError> {
     let says = |part: &str| reason.contains(part);
     if says("is not a swarm manager") {
         // The rest of the sentence is advice, and differs: a worker is to be promoted.
         return Some(match says("Worker nodes can't") {
-            true => EngineError::NotManager,
-            false => EngineError::NotASwarm,
+            true => SwarmError::NotManager,
+            false => SwarmError::NotASwarm,
         });
     }
     let no_leader = says("does not have a leader")
@@ -62,32 +62,32 @@ fn swarm_is_unwell(reason: &str) -> Option<EngineError> {
         || says("code = DeadlineExceeded")
         || says("code = Unavailable")
         || says("Swarm is encrypted and needs to be unlocked");
-    no_leader.then(|| EngineError::NoLeader {
+    no_leader.then(|| SwarmError::NoLeader {
         reason: reason.to_owned(),
     })
 }
 
-fn of_status(asked: &Asked, status: u16, reason: &str) -> EngineError {
+fn of_status(asked: &Asked, status: u16, reason: &str) -> SwarmError {
     let (object, what) = (asked.object.clone(), asked.text());
     let reason = reason.to_owned();
     let in_use = reason.contains("in use") || reason.contains("has active endpoints");
     match (asked.kind, status) {
-        (Kind::Remove, 400 | 403 | 409 | 500) if in_use => EngineError::InUse {
+        (Kind::Remove, 400 | 403 | 409 | 500) if in_use => SwarmError::InUse {
             what: object,
             reason,
         },
-        (Kind::Create, 409) => EngineError::Conflict {
+        (Kind::Create, 409) => SwarmError::Conflict {
             what: object,
             reason,
         },
-        (Kind::Create, _) if reason.contains("code = AlreadyExists") => EngineError::Conflict {
+        (Kind::Create, _) if reason.contains("code = AlreadyExists") => SwarmError::Conflict {
             what: object,
             reason,
         },
-        (Kind::Read | Kind::End | Kind::Remove, 404) => EngineError::NotFound { what: object },
-        (Kind::Pull, 404 | 500) | (_, 400..=499) => EngineError::Rejected { what, reason },
-        _ if blames_the_request(&reason) => EngineError::Rejected { what, reason },
-        _ => EngineError::Internal { what, reason },
+        (Kind::Read | Kind::End | Kind::Remove, 404) => SwarmError::NotFound { what: object },
+        (Kind::Pull, 404 | 500) | (_, 400..=499) => SwarmError::Rejected { what, reason },
+        _ if blames_the_request(&reason) => SwarmError::Rejected { what, reason },
+        _ => SwarmError::Internal { what, reason },
     }
 }
 

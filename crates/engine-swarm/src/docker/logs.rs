@@ -6,7 +6,8 @@
 //! with `\r\n`. Either way a line longer than 16 KiB comes in pieces, each with a time of its own.
 
 use super::client::{Call, Client, broken};
-use atq_engine::{EngineError, LogLine, LogQuery, LogStream};
+use crate::error::SwarmError;
+use atq_engine::{LogLine, LogQuery, LogStream};
 use bollard::Docker;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use std::collections::VecDeque;
@@ -234,7 +235,7 @@ struct Reading {
     /// Whether silence means nothing.
     follows: bool,
     /// What is left to say once the lines are out.
-    ended: Option<Option<EngineError>>,
+    ended: Option<Option<SwarmError>>,
 }
 
 /// The lines of the log of the Swarm task `task_id`.
@@ -243,7 +244,7 @@ pub(super) async fn open(
     task_id: &str,
     tty: bool,
     query: LogQuery,
-) -> Result<BoxStream<'static, Result<LogLine, EngineError>>, EngineError> {
+) -> Result<BoxStream<'static, Result<LogLine, SwarmError>>, SwarmError> {
     let call = Call::read(format!("the log of Swarm task `{task_id}`"));
     let path = format!("/tasks/{task_id}/logs");
     let tail = query.tail.map_or("all".to_owned(), |n| n.to_string());
@@ -278,7 +279,7 @@ fn seconds(nanos: u64) -> String {
     format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000)
 }
 
-async fn next(mut reading: Reading) -> Option<(Result<LogLine, EngineError>, Reading)> {
+async fn next(mut reading: Reading) -> Option<(Result<LogLine, SwarmError>, Reading)> {
     loop {
         if let Some(line) = reading.decoder.line() {
             return Some((Ok(line), reading));
@@ -307,7 +308,7 @@ impl Reading {
         }
     }
 
-    fn end(&mut self, error: Option<EngineError>) {
+    fn end(&mut self, error: Option<SwarmError>) {
         let reason = self.decoder.finish();
         let own = reason.map(|reason| self.call.failed(reason));
         self.ended = Some(error.or(own));

@@ -3,9 +3,9 @@
 
 use super::DockerSwarm;
 use super::client::Call;
+use crate::error::SwarmError;
 use crate::problem::{Problem, Sent};
 use crate::registry::{Credential, CredentialError, Proof, Source};
-use atq_engine::EngineError;
 use bollard::Docker;
 use bollard::auth::DockerCredentials;
 use std::time::Duration;
@@ -59,11 +59,11 @@ impl DockerSwarm {
         };
         let said = match self.client.ask(&call, question).await {
             Err(
-                EngineError::Rejected { reason, .. }
-                | EngineError::Internal { reason, .. }
-                | EngineError::NoLeader { reason },
+                SwarmError::Rejected { reason, .. }
+                | SwarmError::Internal { reason, .. }
+                | SwarmError::NoLeader { reason },
             ) => Some(reason),
-            Err(error @ EngineError::TimedOut { .. }) => Some(error.to_string()),
+            Err(error @ SwarmError::TimedOut { .. }) => Some(error.to_string()),
             Ok(_) => None,
             Err(_) => return None,
         };

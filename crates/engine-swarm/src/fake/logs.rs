@@ -3,8 +3,9 @@
 use super::FakeSwarm;
 use super::life::FakeTask;
 use super::world::World;
+use crate::error::SwarmError;
 use crate::port::TaskState;
-use atq_engine::{EngineError, LogLine, LogQuery, LogStream};
+use atq_engine::{LogLine, LogQuery, LogStream};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ const FIRST: u64 = 1_767_225_600_000_000_001;
 /// How soon somebody who follows gets a line.
 const LOOK: Duration = Duration::from_millis(10);
 
-type Line = Result<LogLine, EngineError>;
+type Line = Result<LogLine, SwarmError>;
 
 /// Somebody who follows. While it is there, somebody else has a handle to what it counts in.
 struct Follower {
@@ -36,7 +37,7 @@ impl FakeSwarm {
         task_id: &str,
         tty: bool,
         query: LogQuery,
-    ) -> Result<BoxStream<'static, Line>, EngineError> {
+    ) -> Result<BoxStream<'static, Line>, SwarmError> {
         let read = |world: &mut World, now| {
             let lines = log(world, now, task_id, tty, query)?;
             let mut own = world.tasks.iter().filter(|task| task.id == task_id);
@@ -128,11 +129,11 @@ fn log(
     task_id: &str,
     tty: bool,
     query: LogQuery,
-) -> Result<Vec<Line>, EngineError> {
+) -> Result<Vec<Line>, SwarmError> {
     let what = format!("the log of Swarm task `{task_id}`");
     let task = world.listed(now).find(|t| t.id == task_id);
     let Some(task) = task else {
-        return Err(EngineError::NotFound { what });
+        return Err(SwarmError::NotFound { what });
     };
     let lost = task.lost.map(|_| {
         let node = task.node.clone().unwrap_or_default();
@@ -158,7 +159,7 @@ fn log(
             text,
         })
     });
-    let error = error.map(|reason| Err(EngineError::Internal { what, reason }));
+    let error = error.map(|reason| Err(SwarmError::Internal { what, reason }));
     Ok(lines.chain(error).collect())
 }
 

@@ -3,13 +3,14 @@
 use super::FakeSwarm;
 use super::life::FakeTask;
 use super::world::World;
+use crate::error::SwarmError;
 use crate::plan::{Labels, NetworkPlan, RESULTS_TARGET, ServicePlan};
 use crate::port::{
     Container, CpuUsage, Kind, Manager, Network, Node, Object, Service, Swarm, SwarmTask, TaskState,
 };
 use crate::problem::{Problem, Sent};
 use async_trait::async_trait;
-use atq_engine::{EngineError, ImageDigests, JoinTokens, LogLine, LogQuery};
+use atq_engine::{ImageDigests, JoinTokens, LogLine, LogQuery};
 use futures_util::FutureExt;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use std::time::Duration;
@@ -28,10 +29,10 @@ fn carries(labels: &Labels, wanted: &Labels) -> bool {
 
 #[async_trait]
 impl Swarm for FakeSwarm {
-    async fn manager(&self) -> Result<Manager, EngineError> {
+    async fn manager(&self) -> Result<Manager, SwarmError> {
         self.call("manager", "", |world, _| {
             let node = world.nodes.first().map(|n| n.node.clone());
-            let node = node.ok_or(EngineError::NotASwarm)?;
+            let node = node.ok_or(SwarmError::NotASwarm)?;
             Ok(Manager {
                 node_id: node.id,
                 node_address: node.address,
@@ -41,7 +42,7 @@ impl Swarm for FakeSwarm {
         .await
     }
 
-    async fn join_tokens(&self) -> Result<JoinTokens, EngineError> {
+    async fn join_tokens(&self) -> Result<JoinTokens, SwarmError> {
         self.call("join_tokens", "", |_, _| {
             Ok(JoinTokens {
                 manager: "SWMTKN-1-fake-manager".to_owned(),
@@ -51,35 +52,35 @@ impl Swarm for FakeSwarm {
         .await
     }
 
-    async fn nodes(&self) -> Result<Vec<Node>, EngineError> {
+    async fn nodes(&self) -> Result<Vec<Node>, SwarmError> {
         self.call("nodes", "", |world, _| {
             Ok(world.nodes.iter().map(|n| n.node.clone()).collect())
         })
         .await
     }
 
-    async fn networks(&self) -> Result<Vec<Network>, EngineError> {
+    async fn networks(&self) -> Result<Vec<Network>, SwarmError> {
         self.call("networks", "", |world, now| {
             Ok(world.networks.iter().map(|n| n.observe(now)).collect())
         })
         .await
     }
 
-    async fn create_network(&self, plan: &NetworkPlan) -> Result<String, EngineError> {
+    async fn create_network(&self, plan: &NetworkPlan) -> Result<String, SwarmError> {
         self.call("create_network", &plan.name, |world, _| {
             world.create_network(plan)
         })
         .await
     }
 
-    async fn remove_network(&self, id: &str) -> Result<(), EngineError> {
+    async fn remove_network(&self, id: &str) -> Result<(), SwarmError> {
         self.call("remove_network", id, |world, now| {
             world.remove_network(id, now)
         })
         .await
     }
 
-    async fn services(&self, labels: &Labels) -> Result<Vec<Service>, EngineError> {
+    async fn services(&self, labels: &Labels) -> Result<Vec<Service>, SwarmError> {
         self.call("services", "", |world, _| {
             let found = world
                 .services
@@ -96,26 +97,26 @@ impl Swarm for FakeSwarm {
         .await
     }
 
-    async fn create_service(&self, plan: &ServicePlan) -> Result<String, EngineError> {
+    async fn create_service(&self, plan: &ServicePlan) -> Result<String, SwarmError> {
         self.call("create_service", &plan.name, |world, now| {
             world.create_service(plan, now)
         })
         .await
     }
 
-    async fn end_service(&self, id: &str) -> Result<(), EngineError> {
+    async fn end_service(&self, id: &str) -> Result<(), SwarmError> {
         self.call("end_service", id, |world, now| world.end_service(id, now))
             .await
     }
 
-    async fn remove_service(&self, id: &str) -> Result<(), EngineError> {
+    async fn remove_service(&self, id: &str) -> Result<(), SwarmError> {
         self.call("remove_service", id, |world, now| {
             world.remove_service(id, now)
         })
         .await
     }
 
-    async fn tasks(&self, labels: &Labels) -> Result<Vec<SwarmTask>, EngineError> {
+    async fn tasks(&self, labels: &Labels) -> Result<Vec<SwarmTask>, SwarmError> {
         self.call("tasks", "", |world, now| {
             let listed = world.listed(now);
             let found = listed.filter(|t| carries(&t.service.plan.labels, labels));
@@ -124,7 +125,7 @@ impl Swarm for FakeSwarm {
         .await
     }
 
-    async fn containers(&self, labels: &Labels) -> Result<Vec<Container>, EngineError> {
+    async fn containers(&self, labels: &Labels) -> Result<Vec<Container>, SwarmError> {
         self.call("containers", "", |world, now| {
             let all = world.containers(now);
             Ok(all.filter(|c| carries(&c.labels, labels)).collect())
@@ -132,7 +133,7 @@ impl Swarm for FakeSwarm {
         .await
     }
 
-    async fn kill_container(&self, id: &str) -> Result<(), EngineError> {
+    async fn kill_container(&self, id: &str) -> Result<(), SwarmError> {
         self.call("kill_container", id, |world, now| {
             on_the_manager(world, now, id)?;
             world.kill(now, |task| task.container_id() == id);
@@ -141,7 +142,7 @@ impl Swarm for FakeSwarm {
         .await
     }
 
-    async fn volumes(&self, labels: &Labels) -> Result<Vec<String>, EngineError> {
+    async fn volumes(&self, labels: &Labels) -> Result<Vec<String>, SwarmError> {
         self.call("volumes", "", |world, _| {
             let found = world.volumes.iter().filter(|(_, own)| carries(own, labels));
             Ok(found.map(|(name, _)| name.clone()).collect())
@@ -149,7 +150,7 @@ impl Swarm for FakeSwarm {
         .await
     }
 
-    async fn labelled(&self, key: &str) -> Result<Vec<Object>, EngineError> {
+    async fn labelled(&self, key: &str) -> Result<Vec<Object>, SwarmError> {
         self.call("labelled", key, |world, now| {
             let services = world.services.iter().map(|s| Object {
                 kind: Kind::Service,
@@ -170,11 +171,11 @@ impl Swarm for FakeSwarm {
         .await
     }
 
-    async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
+    async fn remove_volume(&self, name: &str) -> Result<(), SwarmError> {
         self.call("remove_volume", name, |world, _| {
             match world.volumes.remove(name) {
                 Some(_) => Ok(()),
-                None => Err(EngineError::NotFound {
+                None => Err(SwarmError::NotFound {
                     what: format!("volume `{name}`"),
                 }),
             }
@@ -187,7 +188,7 @@ impl Swarm for FakeSwarm {
         task_id: &str,
         tty: bool,
         query: LogQuery,
-    ) -> Result<BoxStream<'static, Result<LogLine, EngineError>>, EngineError> {
+    ) -> Result<BoxStream<'static, Result<LogLine, SwarmError>>, SwarmError> {
         self.log(task_id, tty, query).await
     }
 
@@ -195,7 +196,7 @@ impl Swarm for FakeSwarm {
         &self,
         container_id: &str,
         path: &str,
-    ) -> Result<BoxStream<'static, Result<Bytes, EngineError>>, EngineError> {
+    ) -> Result<BoxStream<'static, Result<Bytes, SwarmError>>, SwarmError> {
         let (tar, hangs) = self
             .call("archive", container_id, |world, now| {
                 let task = on_the_manager(world, now, container_id)?;
@@ -212,7 +213,7 @@ impl Swarm for FakeSwarm {
         })
     }
 
-    async fn stats(&self, container_id: &str) -> Result<CpuUsage, EngineError> {
+    async fn stats(&self, container_id: &str) -> Result<CpuUsage, SwarmError> {
         self.call("stats", container_id, |world, now| {
             let task = on_the_manager(world, now, container_id)?;
             let nothing = CpuUsage {
@@ -234,11 +235,11 @@ impl Swarm for FakeSwarm {
         .await
     }
 
-    async fn pull_image(&self, image: &str) -> Result<(), EngineError> {
+    async fn pull_image(&self, image: &str) -> Result<(), SwarmError> {
         self.call("pull_image", image, |world, _| {
             match world.scripts.contains_key(&(image.to_owned(), None)) {
                 true => Ok(()),
-                false => Err(EngineError::Rejected {
+                false => Err(SwarmError::Rejected {
                     what: format!("the pull of image `{image}`"),
                     reason: format!("pull access denied for {image}, repository does not exist"),
                 }),
@@ -247,7 +248,7 @@ impl Swarm for FakeSwarm {
         .await
     }
 
-    async fn image_digests(&self, image: &str) -> Result<Option<ImageDigests>, EngineError> {
+    async fn image_digests(&self, image: &str) -> Result<Option<ImageDigests>, SwarmError> {
         self.call("image_digests", image, |world, _| {
             let is_known = world.scripts.contains_key(&(image.to_owned(), None));
             Ok(is_known.then(|| ImageDigests {
@@ -276,12 +277,12 @@ impl FakeSwarm {
     /// What a carrier on the container's own node, whichever that is, gets as `/atq/results`.
     ///
     /// # Errors
-    /// [`EngineError::NotFound`] when there is no such container.
-    pub fn results_of(&self, container_id: &str) -> Result<Vec<u8>, EngineError> {
+    /// [`SwarmError::NotFound`] when there is no such container.
+    pub fn results_of(&self, container_id: &str) -> Result<Vec<u8>, SwarmError> {
         self.apply(|world, now| {
             let own = |task: &&FakeTask| task.container_id() == container_id;
             let task = world.tasks.iter().find(own);
-            let task = task.ok_or_else(|| EngineError::NotFound {
+            let task = task.ok_or_else(|| SwarmError::NotFound {
                 what: format!("container `{container_id}`"),
             })?;
             tar_of_results(task, now, RESULTS_TARGET)
@@ -294,7 +295,7 @@ fn on_the_manager<'w>(
     world: &'w World,
     now: Instant,
     container_id: &str,
-) -> Result<&'w FakeTask, EngineError> {
+) -> Result<&'w FakeTask, SwarmError> {
     let manager = world.nodes.first().map(|node| node.node.id.as_str());
     let own = |task: &&FakeTask| {
         task.container_id() == container_id
@@ -302,20 +303,20 @@ fn on_the_manager<'w>(
             && task.has_container(now)
     };
     let task = world.tasks.iter().find(own);
-    task.ok_or_else(|| EngineError::NotFound {
+    task.ok_or_else(|| SwarmError::NotFound {
         what: format!("container `{container_id}`"),
     })
 }
 
 /// Only `/atq/results` has something in it, and is there only when something is mounted there.
-fn tar_of_results(task: &FakeTask, now: Instant, path: &str) -> Result<Vec<u8>, EngineError> {
+fn tar_of_results(task: &FakeTask, now: Instant, path: &str) -> Result<Vec<u8>, SwarmError> {
     let what = format!("`{path}` of container `{}`", task.container_id());
-    let failed = |error: std::io::Error| EngineError::Internal {
+    let failed = |error: std::io::Error| SwarmError::Internal {
         what: what.clone(),
         reason: error.to_string(),
     };
     if !task.service.plan.mounts.iter().any(|m| m.target == path) {
-        return Err(EngineError::NotFound { what });
+        return Err(SwarmError::NotFound { what });
     }
     let script = &task.service.script;
     let last = script.last_results.iter();

@@ -61,8 +61,8 @@ async fn tasks(fake: &FakeSwarm) -> Vec<SwarmTask> {
     fake.tasks(&labels()).await.unwrap()
 }
 
-fn lost() -> EngineError {
-    EngineError::Unavailable {
+fn lost() -> SwarmError {
+    SwarmError::Unavailable {
         host: HOST.to_owned(),
         reason: "connection reset".to_owned(),
     }
@@ -146,7 +146,7 @@ async fn removing_a_network_before_its_swarm_tasks_are_gone_leaks() {
     assert_eq!(fake.leftovers().leaked_addresses, 3);
     // The node still has the network, and with it the name is taken.
     let again = fake.create_network(&network()).await.unwrap_err();
-    assert!(matches!(again, EngineError::Conflict { .. }));
+    assert!(matches!(again, SwarmError::Conflict { .. }));
     sleep(10 * SECOND).await;
     fake.create_network(&network()).await.unwrap();
 }
@@ -183,7 +183,7 @@ async fn a_lost_node_is_noticed_late_and_its_containers_never_end() {
     assert!(!fake.nodes().await.unwrap()[1].ready);
     let log = fake.task_logs(&second.id, false, LogQuery::default()).await;
     let lines: Vec<_> = log.unwrap().collect().await;
-    assert!(matches!(lines[..], [Err(EngineError::Internal { .. })]));
+    assert!(matches!(lines[..], [Err(SwarmError::Internal { .. })]));
 
     // Removal waits for the node.
     fake.remove_service("w").await.unwrap();
@@ -235,13 +235,13 @@ async fn docker_can_be_away_while_containers_run_on() {
     fake.down(true);
     assert!(matches!(
         fake.manager().await,
-        Err(EngineError::Unavailable { .. })
+        Err(SwarmError::Unavailable { .. })
     ));
     sleep(SECOND).await;
     fake.down(false);
     assert!(tasks(&fake).await[0].is_alive());
-    fake.unwell(Some(EngineError::NotASwarm));
-    assert_eq!(fake.manager().await, Err(EngineError::NotASwarm));
+    fake.unwell(Some(SwarmError::NotASwarm));
+    assert_eq!(fake.manager().await, Err(SwarmError::NotASwarm));
 }
 
 #[tokio::test(start_paused = true)]

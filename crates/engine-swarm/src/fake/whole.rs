@@ -6,6 +6,7 @@ use crate::reach::fake::FakeReach;
 use crate::{Bounds, Ports, SwarmEngine, SwarmSettings};
 use async_trait::async_trait;
 use atq_engine::{BundleLimits, Bundles};
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ pub struct NoBundles;
 
 #[async_trait]
 impl Bundles for NoBundles {
-    async fn zip_bytes(&self, _: &str) -> Result<Option<u64>, String> {
+    async fn zip(&self, _: &str) -> Result<Option<(File, u64)>, String> {
         Ok(None)
     }
 

@@ -5,12 +5,13 @@ mod network;
 use self::network::FakeNetwork;
 use super::life::{FakeService, FakeTask, Fate, HEARTBEATS};
 use super::script::{Key, Script, Trouble};
+use crate::error::SwarmError;
 use crate::plan::{
     Endpoint, HOST_NETWORK, LABEL_RUN, Labels, MountSource, Role, Scale, ServicePlan,
 };
 use crate::port::with_tag;
 use crate::port::{Container, Node, NodeTraits};
-use atq_engine::{EngineError, Machine};
+use atq_engine::Machine;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -150,7 +151,7 @@ impl World {
         &mut self,
         plan: &ServicePlan,
         now: Instant,
-    ) -> Result<String, EngineError> {
+    ) -> Result<String, SwarmError> {
         self.refuse(plan)?;
         let networks: Vec<String> = plan
             .networks
@@ -183,9 +184,9 @@ impl World {
     }
 
     /// What Docker looks at when a service is created; all else shows only in its Swarm tasks.
-    fn refuse(&self, plan: &ServicePlan) -> Result<(), EngineError> {
+    fn refuse(&self, plan: &ServicePlan) -> Result<(), SwarmError> {
         let object = format!("service `{}`", plan.name);
-        let refused = |reason: String| EngineError::Rejected {
+        let refused = |reason: String| SwarmError::Rejected {
             what: format!("the creation of {object}"),
             reason,
         };
@@ -203,7 +204,7 @@ impl World {
             ));
         }
         match self.services.iter().any(|s| s.plan.name == plan.name) {
-            true => Err(EngineError::Conflict {
+            true => Err(SwarmError::Conflict {
                 reason: format!(
                     "rpc error: code = AlreadyExists desc = name conflicts with an existing object: {object} already exists"
                 ),
@@ -369,11 +370,11 @@ impl World {
     }
 
     /// The service stays, and its Swarm tasks stay in the list.
-    pub fn end_service(&mut self, id: &str, now: Instant) -> Result<(), EngineError> {
+    pub fn end_service(&mut self, id: &str, now: Instant) -> Result<(), SwarmError> {
         let named = |s: &FakeService| s.id == id || s.plan.name == id;
         if !self.services.iter().any(|service| named(service)) {
             let what = format!("service `{id}`");
-            return Err(EngineError::NotFound { what });
+            return Err(SwarmError::NotFound { what });
         }
         for task in self.tasks.iter_mut().filter(|task| named(&task.service)) {
             task.told = task.told.or(Some(now));
@@ -381,11 +382,11 @@ impl World {
         Ok(())
     }
 
-    pub fn remove_service(&mut self, id: &str, now: Instant) -> Result<(), EngineError> {
+    pub fn remove_service(&mut self, id: &str, now: Instant) -> Result<(), SwarmError> {
         let is_it = |s: &Arc<FakeService>| s.id == id || s.plan.name == id;
         let Some(at) = self.services.iter().position(is_it) else {
             let what = format!("service `{id}`");
-            return Err(EngineError::NotFound { what });
+            return Err(SwarmError::NotFound { what });
         };
         let service = self.services.remove(at);
         for task in &mut self.tasks {

@@ -96,7 +96,7 @@ async fn a_failure_is_shared_as_well_and_ends_with_its_cause() {
     let fake = FakeSwarm::new();
     let lists = lists(&fake);
     lists.nodes().await.unwrap();
-    let gone = EngineError::Unavailable {
+    let gone = SwarmError::Unavailable {
         host: "unix:///nowhere".to_owned(),
         reason: "gone".to_owned(),
     };

@@ -1,7 +1,7 @@
 //! The manager, images, and objects that are nobody's.
 
 use crate::stage::{Does, Stage};
-use atq_engine_swarm::{EngineError, LogQuery};
+use atq_engine_swarm::{LogQuery, SwarmError};
 
 pub async fn the_manager_is_a_node(stage: &Stage) {
     let manager = stage.swarm.manager().await.unwrap();
@@ -18,8 +18,8 @@ pub async fn the_manager_is_a_node(stage: &Stage) {
 
 pub async fn what_nobody_has_does_not_exist(stage: &Stage) {
     let name = format!("{}-nobody", stage.run);
-    let is_missing = |result: Result<(), EngineError>| match result {
-        Err(EngineError::NotFound { what }) => assert!(what.contains(&name), "{what}"),
+    let is_missing = |result: Result<(), SwarmError>| match result {
+        Err(SwarmError::NotFound { what }) => assert!(what.contains(&name), "{what}"),
         other => panic!("{other:?}"),
     };
     is_missing(stage.swarm.remove_service(&name).await);
@@ -47,7 +47,7 @@ pub async fn an_image_is_pulled_only_when_it_is_missing(stage: &Stage) {
         .pull_image("127.0.0.1:1/atq-nobody:1")
         .await
         .unwrap_err();
-    assert!(matches!(error, EngineError::Rejected { .. }), "{error:?}");
+    assert!(matches!(error, SwarmError::Rejected { .. }), "{error:?}");
 }
 
 pub async fn a_registry_that_is_not_reached_is_named(stage: &Stage) {

@@ -1,7 +1,7 @@
 //! What containers write.
 
 use crate::stage::{self, Does, Stage};
-use atq_engine_swarm::{EngineError, LogQuery, LogStream};
+use atq_engine_swarm::{LogQuery, LogStream, SwarmError};
 
 pub async fn logs_tell_the_streams_apart(stage: &Stage) {
     let task = stage.ended(Does::Print, "worker").await;
@@ -68,5 +68,5 @@ pub async fn logs_go_with_the_swarm_task(stage: &Stage) {
         .task_logs(&task.id, false, LogQuery::default())
         .await;
     let error = result.err().unwrap();
-    assert!(matches!(error, EngineError::NotFound { .. }), "{error:?}");
+    assert!(matches!(error, SwarmError::NotFound { .. }), "{error:?}");
 }

@@ -2,7 +2,7 @@
 
 use crate::stage::{self, Does, Stage};
 use atq_engine_swarm::plan::{Endpoint, NetworkJoin};
-use atq_engine_swarm::{EngineError, TaskState};
+use atq_engine_swarm::{SwarmError, TaskState};
 use std::collections::BTreeSet;
 
 pub async fn a_network_is_made_once_listed_and_removed(stage: &Stage) {
@@ -28,10 +28,10 @@ pub async fn a_network_is_made_once_listed_and_removed(stage: &Stage) {
     assert!(!bridge.overlay && !bridge.subnets.is_empty());
 
     let again = stage.swarm.create_network(&plan).await.unwrap_err();
-    assert!(matches!(again, EngineError::Conflict { .. }), "{again:?}");
+    assert!(matches!(again, SwarmError::Conflict { .. }), "{again:?}");
     stage.swarm.remove_network(&id).await.unwrap();
     let gone = stage.swarm.remove_network(&id).await.unwrap_err();
-    assert!(matches!(gone, EngineError::NotFound { .. }), "{gone:?}");
+    assert!(matches!(gone, SwarmError::NotFound { .. }), "{gone:?}");
 }
 
 pub async fn an_unknown_network_is_refused(stage: &Stage) {
@@ -41,7 +41,7 @@ pub async fn an_unknown_network_is_refused(stage: &Stage) {
         aliases: Vec::new(),
     }];
     let error = stage.swarm.create_service(&plan).await.unwrap_err();
-    let EngineError::Rejected { reason, .. } = &error else {
+    let SwarmError::Rejected { reason, .. } = &error else {
         panic!("{error:?}");
     };
     assert_eq!(reason, "network atq-no-such-network not found");
@@ -53,7 +53,7 @@ pub async fn a_network_is_in_use_while_a_service_is_on_it(stage: &Stage) {
     let id = stage.swarm.create_service(&plan).await.unwrap();
     stage.running(1).await;
     let error = stage.swarm.remove_network(&network.id).await.unwrap_err();
-    let EngineError::InUse { reason, .. } = &error else {
+    let SwarmError::InUse { reason, .. } = &error else {
         panic!("{error:?}");
     };
     assert!(reason.contains(&id), "{reason}");

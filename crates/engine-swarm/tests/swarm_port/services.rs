@@ -2,7 +2,7 @@
 
 use crate::stage::{Does, Stage};
 use atq_engine_swarm::plan::{Endpoint, Mount, MountSource, Scale};
-use atq_engine_swarm::{EngineError, LogQuery, LogStream, SwarmTask, TaskState};
+use atq_engine_swarm::{LogQuery, LogStream, SwarmError, SwarmTask, TaskState};
 use futures_util::StreamExt;
 use std::collections::BTreeSet;
 use std::io::Cursor;
@@ -13,7 +13,7 @@ pub async fn a_service_is_made_once_listed_by_label_and_removed(stage: &Stage) {
     let plan = stage.service("worker", Does::Sleep, None);
     let id = stage.swarm.create_service(&plan).await.unwrap();
     let again = stage.swarm.create_service(&plan).await.unwrap_err();
-    assert!(matches!(again, EngineError::Conflict { .. }), "{again:?}");
+    assert!(matches!(again, SwarmError::Conflict { .. }), "{again:?}");
 
     let found = stage.swarm.services(&stage.labels).await.unwrap();
     assert_eq!(found.len(), 1);
@@ -27,7 +27,7 @@ pub async fn a_service_is_made_once_listed_by_label_and_removed(stage: &Stage) {
     stage.swarm.remove_service(&id).await.unwrap();
     assert_eq!(stage.swarm.services(&stage.labels).await.unwrap(), []);
     let gone = stage.swarm.remove_service(&id).await.unwrap_err();
-    assert!(matches!(gone, EngineError::NotFound { .. }), "{gone:?}");
+    assert!(matches!(gone, SwarmError::NotFound { .. }), "{gone:?}");
     // Its Swarm tasks are still found by the labels of the service that is gone, until they go too.
     // What becomes of their processes is not reported.
     let removed = |tasks: &[SwarmTask]| {
@@ -137,7 +137,7 @@ pub async fn a_constraint_that_makes_no_sense_is_refused(stage: &Stage) {
     let mut plan = stage.service("worker", Does::Sleep, None);
     plan.constraints = vec!["near the window".to_owned()];
     let error = stage.swarm.create_service(&plan).await.unwrap_err();
-    assert!(matches!(error, EngineError::Rejected { .. }), "{error:?}");
+    assert!(matches!(error, SwarmError::Rejected { .. }), "{error:?}");
     assert!(!error.is_temporary());
 }
 
@@ -190,10 +190,7 @@ pub async fn a_killed_container_ends_at_once_whatever_its_grace_period(stage: &S
     stage.swarm.kill_container(&told).await.unwrap();
     assert_eq!(ended(&stage.tasks().await), Some(end));
     let gone = stage.swarm.kill_container("0123456789ab").await;
-    assert!(
-        matches!(gone, Err(EngineError::NotFound { .. })),
-        "{gone:?}"
-    );
+    assert!(matches!(gone, Err(SwarmError::NotFound { .. })), "{gone:?}");
     stage.swarm.remove_service(&id).await.unwrap();
     stage.nothing_runs().await;
 
@@ -225,7 +222,7 @@ pub async fn who_has_ended_stays_as_it_is_when_told_to_end(stage: &Stage) {
         (TaskState::Failed, Some(3))
     );
     let nobody = stage.swarm.end_service("nobody").await.unwrap_err();
-    assert!(matches!(nobody, EngineError::NotFound { .. }), "{nobody:?}");
+    assert!(matches!(nobody, SwarmError::NotFound { .. }), "{nobody:?}");
 }
 
 pub async fn results_can_be_read_after_the_end_and_leave_no_volume(stage: &Stage) {
@@ -256,10 +253,7 @@ pub async fn results_can_be_read_after_the_end_and_leave_no_volume(stage: &Stage
     assert_eq!(found.as_deref(), Some("a,b\n"));
     for (id, path) in [(id.as_str(), "/nowhere"), ("0123456789ab", "/atq/results")] {
         let gone = stage.swarm.archive(id, path).await.map(drop);
-        assert!(
-            matches!(gone, Err(EngineError::NotFound { .. })),
-            "{gone:?}"
-        );
+        assert!(matches!(gone, Err(SwarmError::NotFound { .. })), "{gone:?}");
     }
 }
 
@@ -281,7 +275,7 @@ pub async fn what_a_container_uses_is_counted(stage: &Stage) {
     assert!(later.used >= first.used, "{later:?}");
     assert!(later.used - first.used <= later.elapsed - first.elapsed);
     let gone = stage.swarm.stats("0123456789ab").await.unwrap_err();
-    assert!(matches!(gone, EngineError::NotFound { .. }), "{gone:?}");
+    assert!(matches!(gone, SwarmError::NotFound { .. }), "{gone:?}");
 }
 
 pub async fn a_creation_happens_although_the_caller_went_away(stage: &Stage) {

@@ -7,7 +7,7 @@ use atq_engine_swarm::plan::{
     Endpoint, LABEL_DIRECTOR, LABEL_ROLE, LABEL_RUN, LABEL_TASK, Labels, NetworkJoin, NetworkPlan,
     Role, Scale, ServicePlan, free_subnet,
 };
-use atq_engine_swarm::{EngineError, LogLine, LogQuery, Swarm, SwarmTask};
+use atq_engine_swarm::{LogLine, LogQuery, Swarm, SwarmError, SwarmTask};
 use atq_task::spec::Resources;
 use futures_util::{FutureExt, StreamExt};
 use ipnet::Ipv4Net;
@@ -156,7 +156,7 @@ impl Stage {
         let own = self.swarm.networks().await.unwrap().into_iter();
         for network in own.filter(|n| n.labels.get(LABEL_RUN) == Some(&self.run)) {
             match self.swarm.remove_network(&network.id).await {
-                Ok(()) | Err(EngineError::NotFound { .. }) => {}
+                Ok(()) | Err(SwarmError::NotFound { .. }) => {}
                 Err(error) => panic!("{error}"),
             }
         }

@@ -102,6 +102,7 @@ const CRATES: &[Row] = &[
     Row {
         name: "atq-engine-swarm",
         crates: &[
+            "atq-api-spec",
             "atq-definition",
             "atq-engine",
             "atq-files",
@@ -113,6 +114,7 @@ const CRATES: &[Row] = &[
         libraries: &[
             "astral-tokio-tar",
             "async-trait",
+            "axum",
             "bollard",
             "docker_credential",
             "futures-util",

@@ -70,7 +70,15 @@ const RESERVED: &[Reserved] = &[
     },
     Reserved {
         paths: &["axum", "hyper", "hyper_util", "tower", "tower_http"],
-        only_for: &["atq_director::api", "atq_discovery", "atq_tests"],
+        only_for: &[
+            // Hands the engine's routes to `api`.
+            "=atq_director",
+            "atq_director::api",
+            "atq_discovery",
+            "atq_engine_swarm::engine",
+            "atq_engine_swarm::routes",
+            "atq_tests",
+        ],
     },
     Reserved {
         paths: &["utoipa", "utoipa_axum", "utoipa_swagger_ui"],
@@ -98,6 +106,7 @@ const RESERVED: &[Reserved] = &[
             "atq_api_spec",
             "atq_cli",
             "atq_definition::spec",
+            "atq_engine_swarm::routes",
             "atq_evidence",
             "atq_report",
             "atq_tests",
@@ -159,16 +168,20 @@ const RESERVED: &[Reserved] = &[
     // Passwords: read by the configuration, sent by the engine.
     Reserved {
         paths: &["atq_engine_swarm::registry"],
-        only_for: &["=atq_director", "atq_director::config", "atq_engine_swarm"],
+        only_for: &[
+            "atq_director::config",
+            "atq_director::engine",
+            "atq_engine_swarm",
+        ],
     },
-    // The drivers know the engine. The root of the Director brings them together.
+    // One room of the Director names its engine.
     Reserved {
         paths: &[
             "atq_engine_swarm::docker",
             "::DockerSwarm",
             "::HttpDiscovery",
         ],
-        only_for: &["=atq_director", "atq_engine_swarm"],
+        only_for: &["atq_director::engine", "atq_engine_swarm"],
     },
 ];
 
@@ -191,6 +204,10 @@ const DIRECTOR: &[Room] = &[
         may_import: &["api", "config", "private", "atq_engine", "atq_run"],
     },
     Room {
+        name: "engine",
+        may_import: &["config", "atq_bundle_store", "atq_engine_swarm"],
+    },
+    Room {
         name: "args",
         may_import: &["atq_run"],
     },
@@ -207,10 +224,7 @@ const DIRECTOR: &[Room] = &[
             "atq_bundle_store",
             "atq_definition",
             "atq_engine",
-            // The door for its carriers.
-            "atq_engine_swarm",
             "atq_evidence",
-            "atq_node_protocol",
             "atq_report",
             "atq_run",
             "atq_store",

@@ -137,7 +137,7 @@ fn give_up_on_engine(run: &Run, error: &EngineError, since: Instant) -> Result<(
         patience.as_secs()
     );
     Err(run.failed(
-        FailureCode::DockerUnavailable,
+        FailureCode::EngineUnavailable,
         message,
         "see GET /readyz, and the engine's own log",
     ))

@@ -4,7 +4,7 @@
 use super::stage::{Director, Stage, name, task, with_bundle};
 use crate::wishes;
 use atq_engine::Role;
-use atq_engine_swarm::EngineError;
+use atq_engine_swarm::SwarmError;
 use atq_task::state::Outcome;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -98,8 +98,8 @@ fn stage(task: &Value, faults: &[(usize, Fault)], lost_worker: Option<u64>) -> S
         .ends_when_told(&["bye"], Duration::from_secs(2), 143);
     for (call, fault) in faults {
         let (host, reason) = ("unix:///fake.sock".to_owned(), "reset".to_owned());
-        let away = EngineError::Unavailable { host, reason };
-        let refused = EngineError::Rejected {
+        let away = SwarmError::Unavailable { host, reason };
+        let refused = SwarmError::Rejected {
             what: "the call".into(),
             reason: "because".into(),
         };

@@ -3,7 +3,7 @@
 use super::stage::{CARRIER, Director, Stage, name, simple};
 use crate::wishes::Ending;
 use atq_engine::Role;
-use atq_engine_swarm::EngineError;
+use atq_engine_swarm::SwarmError;
 use atq_task::event::Event;
 use atq_task::spec::TaskName;
 use atq_task::state::{Outcome, State, Step};
@@ -152,7 +152,7 @@ fn what_clean_up_has_left_at_the_end_is_deleted_by_force_too() {
     let reason = "not today".to_owned();
     stage
         .fake
-        .refuse("end_service", EngineError::Rejected { what, reason });
+        .refuse("end_service", SwarmError::Rejected { what, reason });
     stage.life(|director| async move {
         let name = running(&director).await;
         director.it.stop(&name).await.unwrap();

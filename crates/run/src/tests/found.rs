@@ -40,7 +40,7 @@ fn a_service_name_that_somebody_else_has_is_a_failure_and_theirs_is_left_alone()
         let name = director.accepted(&simple("load")).await;
         let theirs = foreign(&director.view(&name));
         director.fake.create_service(&theirs).await.unwrap();
-        assert_snapshot!(told(&director, &name).await, @"workers: DockerRefused: service `load-RUN-worker` exists already: rpc error: code = AlreadyExists desc = name conflicts with an existing object: service `load-RUN-worker` already exists; hint: the text after the colon is Docker's own; what it speaks of comes from the definition or from the configuration");
+        assert_snapshot!(told(&director, &name).await, @"workers: EngineRefused: service `load-RUN-worker` exists already: rpc error: code = AlreadyExists desc = name conflicts with an existing object: service `load-RUN-worker` already exists; hint: the text after the colon is Docker's own; what it speaks of comes from the definition or from the configuration");
         assert_eq!(director.fake.plans(), [theirs]);
     });
 }
@@ -52,7 +52,7 @@ fn a_network_name_that_somebody_else_has_is_a_failure_and_theirs_is_left_alone()
         let theirs = format!("load-{}-net", director.state(&name).run);
         let subnet = "10.9.0.0/24".parse().unwrap();
         let id = director.fake.add_network(&theirs, subnet);
-        assert_snapshot!(told(&director, &name).await, @"network: DockerRefused: network `load-RUN-net` exists already: network with name load-RUN-net already exists; hint: the text after the colon is Docker's own; what it speaks of comes from the definition or from the configuration");
+        assert_snapshot!(told(&director, &name).await, @"network: EngineRefused: network `load-RUN-net` exists already: network with name load-RUN-net already exists; hint: the text after the colon is Docker's own; what it speaks of comes from the definition or from the configuration");
         let networks = director.fake.networks().await.unwrap();
         assert!(networks.iter().any(|network| network.id == id));
     });

@@ -4,7 +4,7 @@ use super::stage::{Director, Stage, simple};
 use crate::logs::LogFilter;
 use crate::wishes::WishError;
 use atq_engine::Role;
-use atq_engine_swarm::EngineError;
+use atq_engine_swarm::SwarmError;
 use atq_evidence::Source;
 use atq_task::spec::TaskName;
 use atq_task::state::{Outcome, State, Step};
@@ -143,7 +143,7 @@ fn an_end_that_docker_refuses_is_not_waited_for() {
     let what = "the end of a service".to_owned();
     stage
         .fake
-        .refuse("end_service", EngineError::Rejected { what, reason });
+        .refuse("end_service", SwarmError::Rejected { what, reason });
     stage.life(|director| async move {
         let state = stopped_while_it_runs(&director, Some(600)).await;
         assert!(state.timings[&Step::Collect] < 5_000, "{:?}", state.timings);

@@ -3,7 +3,7 @@
 use super::stage::{Stage, simple, task};
 use atq_engine_swarm::fake::PortCall;
 use atq_engine_swarm::plan::{Labels, Role};
-use atq_engine_swarm::{EngineError, Swarm};
+use atq_engine_swarm::{Swarm, SwarmError};
 use atq_task::event::{Event, FailureCode};
 use atq_task::state::{Outcome, Step};
 use insta::assert_snapshot;
@@ -27,7 +27,7 @@ fn docker_away_until_the_deadline_is_what_the_wait_fails_for() {
             let state = director.until(&name, |state| state.failure.is_some()).await;
             let failure = state.failure.unwrap();
             assert_eq!(failure.step, step);
-            assert_eq!(failure.code, FailureCode::DockerUnavailable);
+            assert_eq!(failure.code, FailureCode::EngineUnavailable);
             let words = "cannot reach Docker at `unix:///fake.sock`: connection refused";
             assert_eq!(failure.message, words);
             director.fake.down(false);
@@ -46,9 +46,9 @@ fn a_manager_that_says_for_a_moment_that_it_is_none_is_waited_for() {
         Step::Running,
     ];
     for (error, step) in steps
-        .map(|step| (EngineError::NotASwarm, step))
+        .map(|step| (SwarmError::NotASwarm, step))
         .into_iter()
-        .chain([(EngineError::NotManager, Step::Resolve)])
+        .chain([(SwarmError::NotManager, Step::Resolve)])
     {
         let stage = Stage::new();
         stage.life(|director| async move {

@@ -4,7 +4,8 @@ use super::stage::{Director, Stage, name, simple};
 use crate::orphans::{Found, OrphanRun, Orphans, sort};
 use crate::submit::SubmitError;
 use crate::wishes::WishError;
-use atq_engine::{EngineError, Owned};
+use atq_engine::Owned;
+use atq_engine_swarm::SwarmError;
 use atq_engine_swarm::fake::Leftovers;
 use atq_engine_swarm::plan::{LABEL_DIRECTOR, LABEL_RUN, LABEL_TASK, Labels};
 use atq_store::{KnownRuns, StoreError};
@@ -216,7 +217,7 @@ fn a_removal_that_fails_at_any_call_is_tried_again() {
         let stage = with_a_lost_task();
         let calls = stage.fake.calls().len();
         let fails_at = calls + cases + 1;
-        let error = EngineError::Internal {
+        let error = SwarmError::Internal {
             what: "a call".into(),
             reason: "unlucky".into(),
         };

@@ -3,7 +3,7 @@
 
 use super::stage::{CARRIER, Director, Stage, simple};
 use atq_engine_swarm::plan::{Role, carrier_token};
-use atq_engine_swarm::{EngineError, Swarm};
+use atq_engine_swarm::{Swarm, SwarmError};
 use atq_evidence::results::KeptResults;
 use atq_task::event::{Event, ResultsSeen};
 use atq_task::spec::TaskName;
@@ -241,7 +241,7 @@ fn results_beyond_the_limit_are_cut_off_and_named() {
 fn what_docker_refuses_is_named() {
     let stage = stage();
     let what = "container `x`".to_owned();
-    stage.fake.refuse("archive", EngineError::NotFound { what });
+    stage.fake.refuse("archive", SwarmError::NotFound { what });
     stage.life(|director| async move {
         let name = director.accepted(&simple("refused")).await;
         assert_eq!(director.ended(&name).await.outcome, Some(Outcome::Finished));

@@ -3,7 +3,7 @@
 
 use super::stage::{Director, Stage, name, task, with_bundle};
 use crate::wishes::Ending;
-use atq_engine_swarm::EngineError;
+use atq_engine_swarm::SwarmError;
 use atq_store::testing::CrashPoint;
 use atq_task::state::{Outcome, Step};
 use serde_json::{Value, json};
@@ -53,22 +53,22 @@ fn undisturbed(task: &Value) -> (usize, u64) {
     (stage.fake.calls().len(), seq)
 }
 
-fn away() -> EngineError {
-    EngineError::Unavailable {
+fn away() -> SwarmError {
+    SwarmError::Unavailable {
         host: "unix:///fake.sock".into(),
         reason: "connection reset".into(),
     }
 }
 
-fn slow() -> EngineError {
-    EngineError::TimedOut {
+fn slow() -> SwarmError {
+    SwarmError::TimedOut {
         what: "the call".into(),
         seconds: 30,
     }
 }
 
-fn refused() -> EngineError {
-    EngineError::Rejected {
+fn refused() -> SwarmError {
+    SwarmError::Rejected {
         what: "the call".into(),
         reason: "because".into(),
     }

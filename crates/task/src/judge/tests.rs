@@ -369,7 +369,7 @@ fn any_state() -> impl Strategy<Value = State> {
         Just(FailureCode::MasterExit),
         Just(FailureCode::MaxDuration),
         Just(FailureCode::WorkerLost),
-        Just(FailureCode::DockerUnavailable),
+        Just(FailureCode::EngineUnavailable),
     ];
     (0u8..4, codes, proptest::option::of(0i64..200), 0u32..3).prop_map(
         |(ending, code, exit_code, lost)| {

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use atq_engine_swarm::SwarmError;
 use atq_task::machine::BadHistory;
 use atq_task::spec::TaskName;
 use axum::body::to_bytes;
@@ -24,7 +25,6 @@ fn requests() -> Vec<(ApiError, u16, &'static str)> {
         (E::Method { method: text() }, 405, "method_not_allowed"),
         (E::NoTask { name: text() }, 404, "task_not_found"),
         (E::NoBundle { id: text() }, 404, "bundle_not_found"),
-        (E::NotDelivered { id: text() }, 403, "not_delivered"),
         (E::BodyTooSlow { seconds: 60 }, 408, "body_too_slow"),
         (
             E::Busy {
@@ -34,7 +34,6 @@ fn requests() -> Vec<(ApiError, u16, &'static str)> {
             503,
             "busy",
         ),
-        (E::Delivered { id: text() }, 403, "delivered_already"),
         (
             E::NotOver {
                 name: text(),
@@ -43,15 +42,6 @@ fn requests() -> Vec<(ApiError, u16, &'static str)> {
             409,
             "not_over",
         ),
-        (E::Carrier(Refused::Stranger), 401, "no_carrier"),
-        (E::Carrier(Refused::Closed(text())), 409, "results_closed"),
-        (
-            E::Carrier(Refused::TooLarge(text())),
-            413,
-            "results_too_large",
-        ),
-        (E::Carrier(Refused::Unkept(text())), 409, "results_unkept"),
-        (E::Carrier(Refused::Broken(text())), 400, "results_cut_off"),
         (E::NoResults { name: text() }, 404, "no_results"),
         (E::BodyTooLarge { limit: 1 }, 413, "body_too_large"),
         (E::BodyCutOff, 400, "body_cut_off"),
@@ -86,8 +76,8 @@ fn requests() -> Vec<(ApiError, u16, &'static str)> {
         .collect()
 }
 
-fn dockers() -> Vec<(EngineError, &'static str)> {
-    use EngineError as E;
+fn dockers() -> Vec<(SwarmError, &'static str)> {
+    use SwarmError as E;
     let (what, reason) = (text, text);
     vec![
         (E::NotFound { what: what() }, "docker_object_gone"),
@@ -302,6 +292,7 @@ fn tasks() -> Vec<(ApiError, u16, &'static str)> {
 
 fn all() -> Vec<(ApiError, u16, &'static str)> {
     let docker = dockers().into_iter().flat_map(|(error, code)| {
+        let error = EngineError::from(error);
         let submit = ApiError::from(SubmitError::from(error.clone()));
         let logs = ApiError::from(LogError::from(error.clone()));
         [submit, logs, error.into()].map(|error| (error, 503, code))

@@ -84,7 +84,7 @@ fn an_unknown_state_is_an_error_with_its_name() {
     assert!(error.to_string().contains("`dreaming`"), "{error}");
 }
 
-fn manager(swarm: Value) -> Result<Manager, EngineError> {
+fn manager(swarm: Value) -> Result<Manager, SwarmError> {
     let info = json!({"ServerVersion": "28.2.2", "Swarm": swarm});
     super::manager(serde_json::from_value(info).unwrap())
 }
@@ -98,19 +98,19 @@ fn only_an_active_manager_with_a_leader_will_do() {
     assert_eq!(manager(swarm("active", true, "")).unwrap().node_id, "n1");
     assert_eq!(
         manager(swarm("active", false, "")),
-        Err(EngineError::NotManager)
+        Err(SwarmError::NotManager)
     );
     assert_eq!(
         manager(swarm("inactive", false, "")),
-        Err(EngineError::NotASwarm)
+        Err(SwarmError::NotASwarm)
     );
-    assert_eq!(manager(Value::Null), Err(EngineError::NotASwarm));
+    assert_eq!(manager(Value::Null), Err(SwarmError::NotASwarm));
     for unwell in [
         swarm("active", true, "no leader"),
         swarm("locked", false, "locked"),
         swarm("pending", false, ""),
     ] {
-        assert!(matches!(manager(unwell), Err(EngineError::NoLeader { .. })));
+        assert!(matches!(manager(unwell), Err(SwarmError::NoLeader { .. })));
     }
 }
 

@@ -44,13 +44,13 @@ async fn client(router: Router) -> Client {
 }
 
 /// What bollard asked for.
-async fn ping(client: &Client) -> Result<String, EngineError> {
+async fn ping(client: &Client) -> Result<String, SwarmError> {
     let ping = async |docker: Docker| docker.ping().await;
     client.ask(&Call::read("x"), ping).await
 }
 
 /// What we asked for ourselves.
-async fn get_x(client: &Client) -> Result<String, EngineError> {
+async fn get_x(client: &Client) -> Result<String, SwarmError> {
     let get = async |docker: Docker| {
         let response = client.get(docker, "/x", &[]).await?;
         response.text().await.map_err(broken)
@@ -80,7 +80,7 @@ async fn docker_may_come_up_after_the_client() {
     let host = format!("unix://{}", socket.display());
     let client = Client::new(Address::find(Some(&host)).unwrap());
     let error = ping(&client).await.unwrap_err();
-    let EngineError::Unavailable {
+    let SwarmError::Unavailable {
         host: named,
         reason,
     } = error
@@ -103,7 +103,7 @@ async fn what_is_not_docker_is_named_and_asked_again() {
     for _ in 0..2 {
         let error = ping(&client).await.unwrap_err();
         assert!(
-            matches!(&error, EngineError::Unavailable { reason, .. } if reason.contains("as Docker does")),
+            matches!(&error, SwarmError::Unavailable { reason, .. } if reason.contains("as Docker does")),
             "{error:?}"
         );
     }
@@ -118,7 +118,7 @@ async fn a_refusal_is_classified_whoever_asks() {
         .fallback(refuse);
     let client = client(router).await;
     let what = "x".to_owned();
-    let missing = Err(EngineError::NotFound { what });
+    let missing = Err(SwarmError::NotFound { what });
     assert_eq!(ping(&client).await, missing);
     assert_eq!(get_x(&client).await, missing);
 }
@@ -132,7 +132,7 @@ async fn an_engine_that_accepts_and_says_nothing_runs_into_the_deadline() {
     let what = "the list of x".to_owned();
     assert_eq!(
         client.ask(&call, async |docker| docker.ping().await).await,
-        Err(EngineError::TimedOut { what, seconds: 1 })
+        Err(SwarmError::TimedOut { what, seconds: 1 })
     );
 }
 

@@ -1,10 +1,10 @@
 //! The networks of the fake Swarm, and the addresses that they give.
 
 use super::World;
+use crate::error::SwarmError;
 use crate::fake::life::{FakeTask, Fate};
 use crate::plan::{Labels, NetworkPlan};
 use crate::port::Network;
-use atq_engine::EngineError;
 use ipnet::Ipv4Net;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -110,9 +110,9 @@ impl World {
         self.networks.iter().filter(|n| !n.removed).find(is_it)
     }
 
-    pub fn create_network(&mut self, plan: &NetworkPlan) -> Result<String, EngineError> {
+    pub fn create_network(&mut self, plan: &NetworkPlan) -> Result<String, SwarmError> {
         if self.networks.iter().any(|n| n.network.name == plan.name) {
-            return Err(EngineError::Conflict {
+            return Err(SwarmError::Conflict {
                 what: format!("network `{}`", plan.name),
                 reason: format!("network with name {} already exists", plan.name),
             });
@@ -120,16 +120,16 @@ impl World {
         Ok(self.push_network(&plan.name, vec![plan.subnet], plan.labels.clone(), true))
     }
 
-    pub fn remove_network(&mut self, id: &str, now: Instant) -> Result<(), EngineError> {
+    pub fn remove_network(&mut self, id: &str, now: Instant) -> Result<(), SwarmError> {
         let what = format!("network `{id}`");
         let Some(id) = self.network(id).map(|n| n.network.id.clone()) else {
-            return Err(EngineError::NotFound { what });
+            return Err(SwarmError::NotFound { what });
         };
         if let Some(user) = self.user_of(&id, now) {
             let reason = format!(
                 "rpc error: code = FailedPrecondition desc = network {id} is in use by {user}"
             );
-            return Err(EngineError::InUse { what, reason });
+            return Err(SwarmError::InUse { what, reason });
         }
         self.leaked += self
             .listed(now)

@@ -1,11 +1,8 @@
-//! A bundle, for a node that is to get it.
+//! Bundles for nodes.
 
-use super::{node, token};
-use crate::api::app::App;
-use crate::api::error::{ApiError, RequestError};
-use atq_bundle_store::BundleId;
-use atq_engine_swarm::admission::Refusal;
-use atq_engine_swarm::inbound::{Inbound, Refused};
+use super::refusal::Refusal;
+use super::{Door, node, token};
+use crate::inbound::Inbound;
 use atq_task::spec::shorten;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
@@ -16,28 +13,27 @@ use futures_util::{Stream, StreamExt};
 use std::io;
 use tokio_util::io::ReaderStream;
 
-/// Bytes that are read from the disk at once, for each node that fetches.
+/// Bytes of one read from the disk, for each node that fetches.
 const PIECE: usize = 256 << 10;
 
 /// The zip of a bundle, as it was uploaded.
-pub async fn fetch(
-    State(app): State<App>,
+pub(super) async fn fetch(
+    State(door): State<Door>,
     Path((run, id)): Path<(String, String)>,
     headers: HeaderMap,
-) -> Result<Response, ApiError> {
-    let node = node(&headers);
-    let may = app.inbound.may_fetch(&run, token(&headers)?, &node, &id);
-    may.map_err(|refusal| match refusal {
-        Refusal::Token => RequestError::Carrier(Refused::Stranger),
-        Refusal::Closed => RequestError::NotDelivered { id: shorten(&id) },
-        Refusal::Again => RequestError::Delivered { id: shorten(&id) },
+) -> Result<Response, Refusal> {
+    let (node, token) = (node(&headers), token(&headers)?);
+    let may = door.inbound.may_fetch(&run, token, &node, &id);
+    may.map_err(|refusal| Refusal::of_bundle(refusal, shorten(&id)))?;
+    let found = door.bundles.zip(&id).await;
+    let found = found.map_err(|reason| Refusal::Disk {
+        bundle: shorten(&id),
+        reason,
     })?;
-    let gone = || RequestError::NoBundle { id: shorten(&id) };
-    let bundle: BundleId = id.parse().map_err(|_| gone())?;
-    let (zip, bytes) = app.bundles().zip(&bundle).await?.ok_or_else(gone)?;
+    let (zip, bytes) = found.ok_or_else(|| Refusal::NoBundle(shorten(&id)))?;
     let pieces = ReaderStream::with_capacity(tokio::fs::File::from_std(zip), PIECE);
     let receipt = Receipt {
-        inbound: app.inbound.clone(),
+        inbound: door.inbound,
         run,
         node,
         bundle: id,
@@ -50,7 +46,7 @@ pub async fn fetch(
     Ok((headers, Body::from_stream(receipted(pieces, receipt))).into_response())
 }
 
-/// Notes that a node has got all of it.
+/// Records that a node has received all of it.
 struct Receipt {
     inbound: Inbound,
     run: String,
@@ -59,7 +55,7 @@ struct Receipt {
     left: u64,
 }
 
-/// The same pieces; once the last byte has been handed over, that is noted.
+/// The same pieces; the receipt is recorded with the last byte.
 fn receipted<S>(pieces: S, mut receipt: Receipt) -> impl Stream<Item = io::Result<Bytes>>
 where
     S: Stream<Item = io::Result<Bytes>>,

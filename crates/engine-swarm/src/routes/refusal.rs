@@ -1,0 +1,116 @@
+//! Answers to carriers whose request is refused.
+
+use crate::admission;
+use crate::inbound::Refused;
+use atq_api_spec::error::Problem;
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use thiserror::Error;
+
+/// Reason why a request of a carrier is refused.
+#[derive(Debug, Error)]
+pub(super) enum Refusal {
+    /// By [`crate::inbound::Inbound`].
+    #[error(transparent)]
+    Carrier(#[from] Refused),
+    /// The bundle is not delivered now.
+    #[error("the bundle `{0}` is not delivered now")]
+    NotDelivered(String),
+    /// The node has the bundle.
+    #[error("the bundle `{0}` was delivered to this node")]
+    Delivered(String),
+    /// The bundle is gone.
+    #[error("there is no bundle `{0}`")]
+    NoBundle(String),
+    /// The disk cannot be read.
+    #[error("the bundle `{bundle}` cannot be read: {reason}")]
+    Disk {
+        /// The bundle.
+        bundle: String,
+        /// Reason of the store.
+        reason: String,
+    },
+    /// The Director is about to end.
+    #[error("the Director is shutting down")]
+    ShuttingDown,
+}
+
+impl Refusal {
+    /// The refusal of a bundle.
+    pub fn of_bundle(refusal: admission::Refusal, bundle: String) -> Self {
+        match refusal {
+            admission::Refusal::Token => Self::Carrier(Refused::Stranger),
+            admission::Refusal::Closed => Self::NotDelivered(bundle),
+            admission::Refusal::Again => Self::Delivered(bundle),
+        }
+    }
+
+    fn verdict(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Carrier(Refused::Stranger) => (StatusCode::UNAUTHORIZED, "no_carrier"),
+            Self::Carrier(Refused::Closed(_)) => (StatusCode::CONFLICT, "results_closed"),
+            Self::Carrier(Refused::TooLarge(_)) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "results_too_large")
+            }
+            // Not a status of the 500s: a carrier would send all of it again.
+            Self::Carrier(Refused::Unkept(_)) => (StatusCode::CONFLICT, "results_unkept"),
+            Self::Carrier(Refused::Broken(_)) => (StatusCode::BAD_REQUEST, "results_cut_off"),
+            Self::NotDelivered(_) => (StatusCode::FORBIDDEN, "not_delivered"),
+            Self::Delivered(_) => (StatusCode::FORBIDDEN, "delivered_already"),
+            Self::NoBundle(_) => (StatusCode::NOT_FOUND, "bundle_not_found"),
+            Self::Disk { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "storage_failed"),
+            Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, code) = self.verdict();
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!(code, error = %self, "request of a carrier failed");
+        }
+        let title = status.canonical_reason().unwrap_or_default();
+        let problem = Problem::new(status.as_u16(), title, code, self.to_string());
+        (status, Json(problem)).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text() -> String {
+        "x".to_owned()
+    }
+
+    #[test]
+    fn every_refusal_has_its_status_and_code() {
+        let of_bundle = |refusal| Refusal::of_bundle(refusal, text());
+        let disk = Refusal::Disk {
+            bundle: text(),
+            reason: text(),
+        };
+        for (refusal, status, code) in [
+            (Refused::Stranger.into(), 401, "no_carrier"),
+            (Refused::Closed(text()).into(), 409, "results_closed"),
+            (Refused::TooLarge(text()).into(), 413, "results_too_large"),
+            (Refused::Unkept(text()).into(), 409, "results_unkept"),
+            (Refused::Broken(text()).into(), 400, "results_cut_off"),
+            (of_bundle(admission::Refusal::Token), 401, "no_carrier"),
+            (of_bundle(admission::Refusal::Closed), 403, "not_delivered"),
+            (
+                of_bundle(admission::Refusal::Again),
+                403,
+                "delivered_already",
+            ),
+            (Refusal::NoBundle(text()), 404, "bundle_not_found"),
+            (disk, 500, "storage_failed"),
+            (Refusal::ShuttingDown, 503, "shutting_down"),
+        ] {
+            let seen: (StatusCode, &str) = Refusal::verdict(&refusal);
+            assert_eq!((seen.0.as_u16(), seen.1), (status, code), "{refusal}");
+        }
+    }
+}

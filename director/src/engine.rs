@@ -1,0 +1,87 @@
+//! The engine of this Director, as its configuration describes it: Docker Swarm. No other room of the
+//! program names it.
+
+use crate::config::Config;
+use anyhow::Context;
+use atq_bundle_store::BundleStore;
+use atq_engine_swarm::discovery::{Discovery, HttpDiscovery};
+use atq_engine_swarm::docker::DockerSwarm;
+use atq_engine_swarm::reach::{HttpReach, Reach};
+use atq_engine_swarm::registry::Credentials;
+use atq_engine_swarm::{Bounds, SharedLists, Swarm, SwarmEngine, SwarmSettings};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The outside world, so that tests can bring their own.
+pub struct Ports {
+    /// Docker.
+    pub swarm: Arc<dyn Swarm>,
+    /// The sidecars.
+    pub discovery: Arc<dyn Discovery>,
+    /// The Director itself, from outside.
+    pub reach: Arc<dyn Reach>,
+}
+
+impl Ports {
+    /// The real ones. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// When the address of Docker or its certificates cannot be understood.
+    pub fn real(config: &Config) -> anyhow::Result<Self> {
+        // Only one provider is compiled in; an error means that it is installed already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let docker = DockerSwarm::connect(config.docker_host.as_deref())?;
+        let credentials =
+            Credentials::new(config.registry_auth.clone(), config.docker_config.clone());
+        Ok(Self {
+            swarm: Arc::new(docker.with_credentials(credentials)),
+            discovery: Arc::new(HttpDiscovery::new().context("cannot set up the HTTP client")?),
+            reach: Arc::new(HttpReach),
+        })
+    }
+}
+
+/// The engine of a Director that listens on `listen`. Touches nothing.
+pub(crate) fn new(
+    config: &Config,
+    ports: Ports,
+    listen: SocketAddr,
+    director_id: &str,
+    place: String,
+    bundles: Arc<BundleStore>,
+) -> SwarmEngine {
+    SwarmEngine::new(
+        settings(config, listen, director_id, place),
+        atq_engine_swarm::Ports {
+            swarm: Arc::new(SharedLists::new(ports.swarm, director_id)),
+            discovery: ports.discovery,
+            reach: ports.reach,
+            bundles,
+        },
+        &config.datadir,
+    )
+}
+
+fn settings(
+    config: &Config,
+    listen: SocketAddr,
+    director_id: &str,
+    place: String,
+) -> SwarmSettings {
+    SwarmSettings {
+        director_id: director_id.to_owned(),
+        place,
+        subnet_pool: config.subnet_pool,
+        discovery_image: config.discovery_image.clone(),
+        discovery_host: config.discovery_host.clone(),
+        bounds: Bounds {
+            pids: Some(config.limits.pids).filter(|pids| *pids > 0),
+            stop_grace: Duration::from_secs(config.limits.stop_grace_period),
+        },
+        listen,
+        advertise_url: config.advertise_url.clone(),
+        carrier_image: config.carrier_image.clone(),
+        node_docker_socket: config.node_docker_socket.clone(),
+    }
+}
