@@ -99,7 +99,7 @@ stack: ## deploy the Director as a stack on this Swarm, run a task from inside i
 fmt: ## format the code
 	cargo fmt --all
 
-openapi: ## write api-spec/openapi.json and README's tables of fields anew from the code
+openapi: ## write api-spec/openapi.json and the tables in docs/reference/definition.md anew from the code
 	ATQ_UPDATE_OPENAPI=1 cargo test --locked -p atq-director --test api it_is_what_is_committed
 
 clean: ## remove what was built

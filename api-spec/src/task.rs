@@ -47,7 +47,7 @@ pub struct TaskPayload {
         example = "shop-staging"
     )]
     pub exclusive: Option<String>,
-    /// What the run must fulfil to get the verdict `pass`, for example `p95 < 500ms`. README has the grammar.
+    /// What the run must fulfil to get the verdict `pass`, for example `p95 < 500ms`. docs/reference/criteria.md has the grammar.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 100, example = json!(["p95 < 500ms", "errors < 1%", "p99 of Login < 2s"]))]
     pub criteria: Vec<String>,

@@ -6,6 +6,9 @@ use atq_cli::exit::Exit;
 use clap::CommandFactory;
 use std::path::Path;
 
+/// The reference of the command line.
+const PAGE: &str = "docs/reference/atq.md";
+
 fn paper(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
     std::fs::read_to_string(path).unwrap()
@@ -13,16 +16,16 @@ fn paper(name: &str) -> String {
 
 #[test]
 fn the_exit_codes_are_written_down() {
-    let readme = paper("README.md");
+    let page = paper(PAGE);
     for exit in Exit::ALL {
         let row = format!("| {} | {} |", exit.code(), exit.meaning());
-        assert!(readme.contains(&row), "README.md lacks `{row}`");
+        assert!(page.contains(&row), "{PAGE} lacks `{row}`");
     }
 }
 
 #[test]
 fn every_command_and_option_is_written_down() {
-    let page = paper("docs/atq.md");
+    let page = paper(PAGE);
     let command = Args::command();
     let rows: Vec<&str> = page
         .lines()
@@ -36,19 +39,19 @@ fn every_command_and_option_is_written_down() {
         });
         assert!(
             has_row,
-            "docs/atq.md does not say what `{named} --json` gives"
+            "{PAGE} does not describe the output of `{named} --json`"
         );
         let heading = format!("\n### `atq {}", sub.get_name());
         let begin = page
             .find(&heading)
-            .unwrap_or_else(|| panic!("docs/atq.md lacks `{heading}`"));
+            .unwrap_or_else(|| panic!("{PAGE} lacks `{heading}`"));
         let rest = &page[begin + 1..];
         let section = rest.find("\n### ").map_or(rest, |end| &rest[..end]);
         for option in sub.get_arguments().filter_map(clap::Arg::get_long) {
             let known = ["help", "version", "url", "json"].contains(&option);
             assert!(
                 known || section.contains(&format!("`--{option}")),
-                "docs/atq.md, `atq {}`, lacks `--{option}`",
+                "{PAGE}, `atq {}`, lacks `--{option}`",
                 sub.get_name()
             );
         }

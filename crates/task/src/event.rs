@@ -39,7 +39,7 @@ pub struct Failure {
     pub hint: String,
 }
 
-/// Causes of failure. Their wire names are stable; README lists them.
+/// Causes of failure. Their wire names are stable; `docs/reference/failures.md` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureCode {

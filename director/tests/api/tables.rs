@@ -1,10 +1,12 @@
-//! README's tables of the fields of a definition, generated from the description of the API.
+//! The tables of the fields of a definition in `docs/`, generated from the description of the API.
 
 use crate::document::check_committed;
 use atq_definition::examples::{BUNDLE, parse, payload};
 use atq_director::api::openapi::document;
 use serde_json::{Value, json};
 
+/// The page with the tables.
+const PAGE: &str = "docs/reference/definition.md";
 /// Types that have a table, and where a definition has an object of each.
 const TABLES: [(&str, &str); 2] = [("TaskPayload", ""), ("ServicePayload", "/worker")];
 /// The fields of larger objects are not listed in a cell.
@@ -155,7 +157,7 @@ fn with_table(text: &str, object: &str, table: &str) -> String {
 #[test]
 fn it_is_what_is_committed() {
     let schemas = Schemas::new();
-    check_committed("README.md", |text| {
+    check_committed(PAGE, |text| {
         let tables = TABLES
             .iter()
             .map(|(object, _)| (object, schemas.table(object)));
