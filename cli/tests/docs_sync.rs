@@ -1,19 +1,19 @@
 #![allow(missing_docs, clippy::unwrap_used)]
-//! What is written about the program is what the program is.
+//! The documentation matches the program.
 
 use atq_cli::args::Args;
 use atq_cli::exit::Exit;
 use clap::CommandFactory;
 use std::path::Path;
 
-fn paper(name: &str) -> String {
+fn document(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
     std::fs::read_to_string(path).unwrap()
 }
 
 #[test]
-fn the_exit_codes_are_written_down() {
-    let readme = paper("README.md");
+fn the_exit_codes_are_documented() {
+    let readme = document("README.md");
     for exit in Exit::ALL {
         let row = format!("| {} | {} |", exit.code(), exit.meaning());
         assert!(readme.contains(&row), "README.md lacks `{row}`");
@@ -21,8 +21,8 @@ fn the_exit_codes_are_written_down() {
 }
 
 #[test]
-fn every_command_and_option_is_written_down() {
-    let page = paper("docs/atq.md");
+fn every_command_and_option_is_documented() {
+    let page = document("docs/atq.md");
     let command = Args::command();
     let rows: Vec<&str> = page
         .lines()
@@ -36,7 +36,7 @@ fn every_command_and_option_is_written_down() {
         });
         assert!(
             has_row,
-            "docs/atq.md does not say what `{named} --json` gives"
+            "docs/atq.md lacks the `--json` output of `{named}`"
         );
         let heading = format!("\n### `atq {}", sub.get_name());
         let begin = page
