@@ -6,18 +6,17 @@ use atq_node_protocol::order::{Work, variable};
 use clap::Parser;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
-/// Does one piece of work of the Director's on this node, and says how it went in one line of JSON on stdout.
+/// Performs one job for the Director on this node and reports the outcome as one line of JSON on stdout.
 ///
-/// Ends with 0 when it is done, with 1 when it is not, with 143 when SIGTERM came before the end (`watch` always
-/// ends by SIGTERM, with 0).
+/// Exit codes: 0 on success, 1 on failure, 143 after SIGTERM (`watch` runs until SIGTERM and exits with 0).
 #[derive(Debug, Parser)]
 #[command(name = "atq-carrier", version)]
 pub struct Args {
-    /// What to do
-    #[arg(value_parser = work())]
+    /// Work to perform
+    #[arg(value_parser = work_parser())]
     pub work: Work,
 
-    /// The details, as JSON
+    /// Order with the details, as JSON
     #[arg(
         long,
         value_name = "JSON",
@@ -27,7 +26,7 @@ pub struct Args {
     )]
     pub order: String,
 
-    /// Secret for the Director. Prefer the environment: arguments show in the list of processes
+    /// Secret for the Director. Prefer the environment variable: arguments are visible in the process list
     #[arg(
         long,
         value_name = "SECRET",
@@ -38,7 +37,7 @@ pub struct Args {
     )]
     pub token: String,
 
-    /// The id of the node on which this runs
+    /// Id of this node
     #[arg(
         long,
         value_name = "ID",
@@ -48,7 +47,7 @@ pub struct Args {
     )]
     pub node: String,
 
-    /// Where the bundle's volume is mounted
+    /// Mount point of the bundle's volume
     #[arg(
         long,
         value_name = "DIR",
@@ -57,7 +56,7 @@ pub struct Args {
     )]
     pub bundle_dir: PathBuf,
 
-    /// Where the volumes of the parts are mounted, each in a directory with the replica's number
+    /// Directory with the mount points of the parts' volumes, one per replica, named by its number
     #[arg(
         long,
         value_name = "DIR",
@@ -66,7 +65,7 @@ pub struct Args {
     )]
     pub parts_dir: PathBuf,
 
-    /// Docker's socket on this node
+    /// Docker socket of this node
     #[arg(
         long,
         value_name = "PATH",
@@ -75,7 +74,7 @@ pub struct Args {
     )]
     pub docker_socket: PathBuf,
 
-    /// The authorities' certificates, needed when the Director is reached by `https`
+    /// CA certificates, required when the Director's URL is `https`
     #[arg(
         long,
         value_name = "PEM",
@@ -85,23 +84,23 @@ pub struct Args {
     pub ca_file: PathBuf,
 }
 
-/// The words for the work, with their help.
-fn work() -> impl TypedValueParser<Value = Work> {
-    let words = Work::ALL.map(|work| PossibleValue::new(work.as_str()).help(help(work)));
-    PossibleValuesParser::new(words).try_map(|word| {
+/// Parses the kind of work; lists all kinds with their help.
+fn work_parser() -> impl TypedValueParser<Value = Work> {
+    let names = Work::ALL.map(|work| PossibleValue::new(work.as_str()).help(help(work)));
+    PossibleValuesParser::new(names).try_map(|name| {
         let mut all = Work::ALL.into_iter();
-        all.find(|work| work.as_str() == word).ok_or("unknown work")
+        all.find(|work| work.as_str() == name).ok_or("unknown work")
     })
 }
 
 fn help(work: Work) -> &'static str {
     match work {
-        Work::Fetch => "Bring a bundle into the volume at the bundle's directory",
+        Work::Fetch => "Download a bundle into the volume at the bundle directory",
         Work::Remove => "Remove volumes",
-        Work::Collect => "Take what containers have left in `/atq/results` to the Director",
+        Work::Collect => "Upload the content of `/atq/results` of containers to the Director",
         Work::Watch => {
-            "Report to the Director how busy this node and its containers are, until SIGTERM"
+            "Report CPU usage of this node and its containers to the Director, until SIGTERM"
         }
-        Work::Kill => "Kill containers of a run",
+        Work::Kill => "Kill the containers of a run",
     }
 }

@@ -1,4 +1,4 @@
-//! Taking results to the Director.
+//! Uploading results to the Director.
 
 use std::io::{self, Read};
 use std::time::Instant;
@@ -7,99 +7,99 @@ use crate::args::Args;
 use atq_node_protocol::order::{Collect, Container};
 
 use crate::docker::Docker;
-use crate::http::{Director, query_text};
-use crate::problem::{Problem, reason, tried};
-use crate::words::Done;
+use crate::http::{Director, encode_query};
+use crate::problem::{Problem, reason, with_retries};
+use crate::report::Summary;
 
-/// Where master and workers leave their results.
-const RESULTS: &str = "/atq/results";
+/// Directory of the results in master and workers.
+const RESULTS_DIR: &str = "/atq/results";
 
-/// Takes the results of all containers of the order that are on this node. One that fails holds up no other.
+/// Uploads the results of the order's containers on this node. A failed container does not stop the others.
 ///
 /// # Errors
-/// Names the containers whose results the Director does not have, and why.
-pub fn run(args: &Args, order: &Collect, until: Instant) -> Result<Done, Problem> {
+/// Names the containers whose results were not uploaded, with the reasons.
+pub fn run(args: &Args, order: &Collect, until: Instant) -> Result<Summary, Problem> {
     let docker = Docker::at(&args.docker_socket);
     let director = Director::at(&order.url, args, until)?;
-    let mut done = Done::default();
+    let mut summary = Summary::default();
     let mut problems = Vec::new();
     for container in &order.containers {
-        let mut unread = false;
-        let outcome = tried(until, || {
-            one(&docker, &director, &order.run, container, &mut unread)
+        let mut unreadable = false;
+        let outcome = with_retries(until, || {
+            upload(&docker, &director, &order.run, container, &mut unreadable)
         });
         match outcome {
-            Ok(bytes) => done.bytes += bytes,
+            Ok(bytes) => summary.bytes += bytes,
             Err(problem) => {
-                if unread {
-                    confess(&director, &order.run, container, &problem);
+                if unreadable {
+                    report_unreadable(&director, &order.run, container, &problem);
                 }
                 problems.push(format!("{}: {problem}", container.source));
             }
         }
     }
     if problems.is_empty() {
-        return Ok(done);
+        return Ok(summary);
     }
-    Err(Problem::lasting(problems.join("; ")))
+    Err(Problem::permanent(problems.join("; ")))
 }
 
-/// Takes the results of one container; 0 bytes when it is not here or has left none. `unread` tells afterwards whether it
-/// was Docker that failed.
-fn one(
+/// Uploads the results of one container; 0 bytes when it is not on this node or has no results. Afterwards `unreadable`
+/// is true when reading from Docker failed.
+fn upload(
     docker: &Docker,
     director: &Director,
     run: &str,
     container: &Container,
-    unread: &mut bool,
+    unreadable: &mut bool,
 ) -> Result<u64, Problem> {
-    *unread = true;
-    let Some(tar) = docker.archive(&container.id, RESULTS)? else {
+    *unreadable = true;
+    let Some(tar) = docker.archive(&container.id, RESULTS_DIR)? else {
         return Ok(0);
     };
-    let mut tar = Counted {
-        from: tar,
+    let mut tar = CountingReader {
+        source: tar,
         bytes: 0,
-        failed: None,
+        error: None,
     };
     let path = format!("{run}/results/{}", container.source);
     let sent = director.put(&path, &mut tar);
-    // Who fails at the reader is Docker, whatever the Director's client makes of it.
-    if let Some(why) = tar.failed {
-        return Err(Problem::passing(format!(
-            "cannot read `{RESULTS}` of container `{}`: {why}",
+    // A failed read is Docker's error, although the HTTP client returns it as its own.
+    if let Some(why) = tar.error {
+        return Err(Problem::temporary(format!(
+            "cannot read `{RESULTS_DIR}` of container `{}`: {why}",
             container.id
         )));
     }
-    *unread = false;
+    *unreadable = false;
     sent.map(|_| tar.bytes)
 }
 
-/// Tells the Director that there is something which could not be read. The last words say it anyway.
-fn confess(director: &Director, run: &str, container: &Container, problem: &Problem) {
-    let text = query_text(&problem.to_string());
+/// Reports to the Director that results exist but cannot be read. Best effort: the final report names the problem, too.
+fn report_unreadable(director: &Director, run: &str, container: &Container, problem: &Problem) {
+    let text = encode_query(&problem.to_string());
     let path = format!("{run}/results/{}?problem={text}", container.source);
     if let Err(problem) = director.put(&path, &mut io::empty()) {
         eprintln!("{problem}");
     }
 }
 
-/// Counts what passes, and keeps what went wrong.
-struct Counted<R> {
-    from: R,
+/// Counts the bytes read, and keeps the error of a failed read.
+struct CountingReader<R> {
+    source: R,
     bytes: u64,
-    failed: Option<String>,
+    error: Option<String>,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for CountingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.from.read(buffer) {
+        match self.source.read(buffer) {
             Ok(count) => {
                 self.bytes += count as u64;
                 Ok(count)
             }
             Err(error) => {
-                self.failed = Some(reason(&error));
+                self.error = Some(reason(&error));
                 Err(error)
             }
         }

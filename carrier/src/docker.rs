@@ -1,4 +1,4 @@
-//! Docker on this node, by its socket: the few calls that a carrier makes.
+//! Client for the Docker API on this node, over its socket, with the calls that a carrier needs.
 
 use std::io::{Read, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,17 +16,17 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, Body, Error};
 
-use crate::http::query_text;
+use crate::http::encode_query;
 use crate::problem::{Problem, reason};
 
-/// An Engine that starts many containers may take a while to answer.
-const SILENCE: Duration = Duration::from_secs(30);
+/// Generous: the Engine responds slowly while it starts many containers.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const BUFFER: usize = 256 * 1024;
 
-/// The label with the run of a container.
-pub const RUN: &str = "com.atq.run";
-/// The label with its role.
-pub const ROLE: &str = "com.atq.role";
+/// Label with the run of a container.
+pub const RUN_LABEL: &str = "com.atq.run";
+/// Label with the role of a container.
+pub const ROLE_LABEL: &str = "com.atq.role";
 
 /// The Engine of this node.
 #[derive(Debug)]
@@ -35,60 +35,60 @@ pub struct Docker {
     socket: PathBuf,
 }
 
-/// What came of the removal of a volume.
+/// Result of removing a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Removed {
-    /// It is not there any more, or never was.
+pub enum VolumeRemoval {
+    /// The volume was removed, or did not exist.
     Gone,
-    /// A container holds it; with Docker's words.
+    /// A container uses the volume; with Docker's message.
     InUse(String),
 }
 
-/// A container as Docker lists it.
+/// An entry of Docker's container list.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Listed {
-    /// Its id.
+pub struct ContainerSummary {
+    /// Container id.
     #[serde(rename = "Id")]
     pub id: String,
-    /// Its labels.
+    /// Container labels.
     #[serde(rename = "Labels", default)]
     pub labels: std::collections::HashMap<String, String>,
 }
 
-/// One look at a container's counters.
+/// A snapshot of a container's resource counters.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Stats {
-    /// Of its processors.
+    /// CPU counters.
     pub cpu_stats: CpuStats,
 }
 
-/// Counters of processors.
+/// CPU counters.
 #[derive(Debug, Clone, Deserialize)]
 pub struct CpuStats {
-    /// Of the container.
+    /// CPU time of the container.
     pub cpu_usage: CpuUsage,
-    /// Of the whole node, over all its processors, in nanoseconds.
+    /// CPU time of the whole node, over all its CPUs, in nanoseconds.
     #[serde(default)]
     pub system_cpu_usage: u64,
-    /// How many processors there are.
+    /// Number of CPUs.
     #[serde(default)]
     pub online_cpus: u32,
 }
 
-/// What a container has used.
+/// CPU time of a container.
 #[derive(Debug, Clone, Deserialize)]
 pub struct CpuUsage {
-    /// In nanoseconds, over all processors.
+    /// In nanoseconds, over all CPUs.
     pub total_usage: u64,
 }
 
 #[derive(Deserialize)]
-struct Message {
+struct ErrorBody {
     message: String,
 }
 
 impl Docker {
-    /// The Engine behind this socket; nothing is asked yet.
+    /// A client for the Engine at this socket. Does not connect yet.
     pub fn at(socket: &Path) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -96,12 +96,12 @@ impl Docker {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .input_buffer_size(BUFFER)
-            .timeout_per_read(Some(SILENCE))
-            .timeout_per_write(Some(SILENCE))
+            .timeout_per_read(Some(IDLE_TIMEOUT))
+            .timeout_per_write(Some(IDLE_TIMEOUT))
             .build();
-        let connector = ToSocket(socket.to_owned());
+        let connector = UnixConnector(socket.to_owned());
         Self {
-            agent: Agent::with_parts(config, connector, NoNames),
+            agent: Agent::with_parts(config, connector, PlaceholderResolver),
             socket: socket.to_owned(),
         }
     }
@@ -109,30 +109,30 @@ impl Docker {
     /// Removes a volume.
     ///
     /// # Errors
-    /// When Docker does not answer, or refuses for another reason than that it is in use.
-    pub fn remove_volume(&self, name: &str) -> Result<Removed, Problem> {
+    /// When Docker does not respond, or refuses for a reason other than a volume in use.
+    pub fn remove_volume(&self, name: &str) -> Result<VolumeRemoval, Problem> {
         let answer = self
             .agent
             .delete(format!("http://docker/volumes/{name}"))
             .call();
         let response = answer.map_err(|e| self.unreachable(&e))?;
         match response.status().as_u16() {
-            200..=299 | 404 => Ok(Removed::Gone),
-            409 => Ok(Removed::InUse(said(response))),
+            200..=299 | 404 => Ok(VolumeRemoval::Gone),
+            409 => Ok(VolumeRemoval::InUse(error_message(response))),
             _ => Err(refused(&format!("remove the volume `{name}`"), response)),
         }
     }
 
-    /// What a container has at `path`, as a tar; none when there is no such container here, or nothing at that path.
+    /// The content of a container at `path`, as a tar; `None` when the node has no such container, or the path does not exist.
     ///
     /// # Errors
-    /// When Docker does not answer, or refuses.
+    /// When Docker does not respond, or refuses.
     pub fn archive(
         &self,
         container: &str,
         path: &str,
     ) -> Result<Option<impl Read + use<>>, Problem> {
-        let path = query_text(path);
+        let path = encode_query(path);
         let url = format!("http://docker/containers/{container}/archive?path={path}");
         let response = self
             .agent
@@ -149,23 +149,23 @@ impl Docker {
         }
     }
 
-    /// The running containers that have this label.
+    /// The running containers with this label.
     ///
     /// # Errors
-    /// When Docker does not answer, or refuses.
-    pub fn running(&self, label: &str) -> Result<Vec<Listed>, Problem> {
+    /// When Docker does not respond, or refuses.
+    pub fn running_containers(&self, label: &str) -> Result<Vec<ContainerSummary>, Problem> {
         let filters = serde_json::json!({ "label": [label], "status": ["running"] });
-        let filters = query_text(&filters.to_string());
+        let filters = encode_query(&filters.to_string());
         self.json(
             &format!("containers/json?filters={filters}"),
-            "list the containers",
+            "list containers",
         )
     }
 
-    /// Kills a container; one that is gone or does not run is fine.
+    /// Kills a container; an absent or stopped container is not an error.
     ///
     /// # Errors
-    /// When Docker does not answer, or refuses.
+    /// When Docker does not respond, or refuses.
     pub fn kill(&self, container: &str) -> Result<(), Problem> {
         let url = format!("http://docker/containers/{container}/kill?signal=SIGKILL");
         let answer = self.agent.post(url).send_empty();
@@ -176,10 +176,10 @@ impl Docker {
         }
     }
 
-    /// A container's counters now.
+    /// The current counters of a container.
     ///
     /// # Errors
-    /// When Docker does not answer, or refuses: the container may have ended.
+    /// When Docker does not respond, or refuses, for example because the container has ended.
     pub fn stats(&self, container: &str) -> Result<Stats, Problem> {
         let path = format!("containers/{container}/stats?stream=false&one-shot=true");
         self.json(
@@ -195,18 +195,21 @@ impl Docker {
             return Err(refused(action, response));
         }
         let body = response.into_body().into_reader();
-        serde_json::from_reader(body)
-            .map_err(|e| Problem::passing(format!("cannot {action}: Docker's answer is odd: {e}")))
+        serde_json::from_reader(body).map_err(|e| {
+            Problem::temporary(format!(
+                "cannot {action}: invalid response from Docker: {e}"
+            ))
+        })
     }
 
     fn unreachable(&self, error: &Error) -> Problem {
         let why = match error {
             Error::Io(e) => reason(e),
-            Error::Timeout(_) => format!("no answer within {} s", SILENCE.as_secs()),
+            Error::Timeout(_) => format!("no response within {} s", IDLE_TIMEOUT.as_secs()),
             other => other.to_string(),
         };
         let socket = self.socket.display();
-        Problem::passing(format!("cannot reach Docker at `{socket}`: {why}"))
+        Problem::temporary(format!("cannot reach Docker at `{socket}`: {why}"))
     }
 }
 
@@ -215,38 +218,38 @@ fn refused(action: &str, response: Response<Body>) -> Problem {
     let text = format!(
         "cannot {action}: Docker answered {}: {}",
         status.as_u16(),
-        said(response)
+        error_message(response)
     );
     if status.is_server_error() {
-        Problem::passing(text)
+        Problem::temporary(text)
     } else {
-        Problem::lasting(text)
+        Problem::permanent(text)
     }
 }
 
-fn said(mut response: Response<Body>) -> String {
+fn error_message(mut response: Response<Body>) -> String {
     let text = response.body_mut().read_to_string().unwrap_or_default();
-    serde_json::from_str::<Message>(&text).map_or(text, |said| said.message)
+    serde_json::from_str::<ErrorBody>(&text).map_or(text, |body| body.message)
 }
 
-/// A new connection for each call: they cost nothing here, and none is found dead.
+/// Opens a new connection for each call: this is cheap on a Unix socket, and avoids stale connections.
 #[derive(Debug)]
-struct ToSocket(PathBuf);
+struct UnixConnector(PathBuf);
 
-impl Connector for ToSocket {
-    type Out = Socket;
+impl Connector for UnixConnector {
+    type Out = UnixTransport;
 
     fn connect(
         &self,
         details: &ConnectionDetails<'_>,
         _chained: Option<()>,
-    ) -> Result<Option<Socket>, Error> {
+    ) -> Result<Option<UnixTransport>, Error> {
         let stream = UnixStream::connect(&self.0)?;
         let (input, output) = (
             details.config.input_buffer_size(),
             details.config.output_buffer_size(),
         );
-        Ok(Some(Socket {
+        Ok(Some(UnixTransport {
             stream,
             buffers: LazyBuffers::new(input, output),
         }))
@@ -254,12 +257,12 @@ impl Connector for ToSocket {
 }
 
 #[derive(Debug)]
-struct Socket {
+struct UnixTransport {
     stream: UnixStream,
     buffers: LazyBuffers,
 }
 
-impl Transport for Socket {
+impl Transport for UnixTransport {
     fn buffers(&mut self) -> &mut dyn Buffers {
         &mut self.buffers
     }
@@ -270,7 +273,7 @@ impl Transport for Socket {
             .set_write_timeout(timeout.not_zero().map(|t| *t))?;
         let output = &self.buffers.output()[..amount];
         let written = self.stream.write_all(output);
-        written.map_err(|e| in_time(e, timeout))
+        written.map_err(|e| map_timeout(e, timeout))
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
@@ -281,7 +284,7 @@ impl Transport for Socket {
         let count = loop {
             match self.stream.read(buffer) {
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                other => break other.map_err(|e| in_time(e, timeout))?,
+                other => break other.map_err(|e| map_timeout(e, timeout))?,
             }
         };
         self.buffers.input_appended(count);
@@ -293,8 +296,8 @@ impl Transport for Socket {
     }
 }
 
-/// A socket that is too slow says that it would block.
-fn in_time(error: std::io::Error, timeout: NextTimeout) -> Error {
+/// Maps the errors of a socket timeout, which include `WouldBlock`.
+fn map_timeout(error: std::io::Error, timeout: NextTimeout) -> Error {
     match error.kind() {
         std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => {
             Error::Timeout(timeout.reason)
@@ -303,11 +306,11 @@ fn in_time(error: std::io::Error, timeout: NextTimeout) -> Error {
     }
 }
 
-/// There is nothing to look up; one address must be given.
+/// Returns a placeholder: the client requires an address, the connector does not use it.
 #[derive(Debug)]
-struct NoNames;
+struct PlaceholderResolver;
 
-impl Resolver for NoNames {
+impl Resolver for PlaceholderResolver {
     fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
         let mut one = self.empty();
         one.push(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));

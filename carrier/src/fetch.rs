@@ -1,10 +1,10 @@
-//! Bringing a bundle into its volume on this node.
+//! Downloading a bundle into its volume on this node.
 //!
-//! # Crash story
-//! The marker is written last, when all else is on the disk. Whatever is found without it is rubbish of a carrier that was
-//! ended, and is removed first. The zip is a file without a name in the volume itself: on the disk and not in memory, and gone
-//! with the process. Parts have markers of their own, so that one whose volume was lost is made anew while containers still
-//! read the others.
+//! # Crash safety
+//! The marker is written last, after all other content was flushed. Content without a marker is left over from an interrupted
+//! carrier and is removed first. The zip is an unnamed temporary file in the volume itself: it uses no memory, and the kernel
+//! removes it with the process. Each part has its own marker, so that a lost part is restored while containers still read
+//! the others.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, Read as _, Write};
@@ -20,38 +20,39 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::args::Args;
-use crate::http::{Director, Offset};
+use crate::http::{ClockOffset, Director};
 use crate::order;
-use crate::problem::{Problem, reason, size, tried};
-use crate::split::{SplitError, deal};
+use crate::problem::{Problem, format_size, reason, with_retries};
+use crate::report::Summary;
+use crate::split::{SplitError, split_rows};
 use crate::volume::{self, Marker, Volume};
-use crate::words::Done;
 
 const BUFFER: usize = 1024 * 1024;
-/// All buffers of a file's parts together.
+/// Total size of the write buffers of all parts of a file.
 const PART_BUFFERS: usize = 16 * BUFFER;
-const LEAST_PART_BUFFER: usize = 8 * 1024;
-/// Where a worker's containers see their part.
-const PART_IN_CONTAINERS: &str = "/atq/part";
-const DIRECTORY: u32 = 0o755;
-const FILE: u32 = 0o644;
+const MIN_PART_BUFFER: usize = 8 * 1024;
+/// Mount point of a part in a worker's container.
+const PART_MOUNT: &str = "/atq/part";
+const DIRECTORY_MODE: u32 = 0o755;
+const FILE_MODE: u32 = 0o644;
 
-/// Brings the bundle, unless it is there.
+/// Downloads the bundle, unless the volume has it already.
 ///
 /// # Errors
-/// Why it is not there now; the volume then has no marker.
-pub fn run(args: &Args, order: &Fetch, until: Instant) -> Result<Done, Problem> {
+/// The reason of the failure; the volume then has no marker.
+pub fn run(args: &Args, order: &Fetch, until: Instant) -> Result<Summary, Problem> {
     let director = Director::at(&order.url, args, until)?;
     let volume = Volume::lock(&args.bundle_dir, until)?;
     let delivery = Delivery::new(args, order, order::bundle(order)?, &volume);
-    let mut done = Done::default();
+    let mut summary = Summary::default();
     let mut offset = None;
     if !delivery.is_complete() {
-        (done.bytes, offset) = delivery.bring(&director, until)?;
-        done.fetched = true;
+        (summary.bytes, offset) = delivery.fetch_missing(&director, until)?;
+        summary.fetched = true;
     }
-    done.clock_offset_ms = Offset::better(offset, director.offset()).map(|offset| offset.ms);
-    Ok(done)
+    summary.clock_offset_ms =
+        ClockOffset::better(offset, director.offset()).map(|offset| offset.ms);
+    Ok(summary)
 }
 
 struct Delivery<'a> {
@@ -60,108 +61,113 @@ struct Delivery<'a> {
     root: &'a Path,
     split_key: Option<String>,
     /// Whether the bundle's own volume has its marker.
-    is_here: bool,
+    is_present: bool,
     parts: Vec<Part>,
 }
 
-/// The volume of one replica's part.
+/// The volume with the part of one replica.
 struct Part {
     root: PathBuf,
-    is_here: bool,
+    is_present: bool,
 }
 
-/// A zip on the disk.
-struct Fetched {
+/// A downloaded zip.
+struct Download {
     zip: File,
     bytes: u64,
-    offset: Option<Offset>,
+    offset: Option<ClockOffset>,
 }
 
 impl<'a> Delivery<'a> {
     fn new(args: &Args, order: &'a Fetch, bundle: BundleId, volume: &'a Volume) -> Self {
         let split_key = order.split.as_ref().map(Split::key);
-        let is_here = |root: &Path| volume::is_whole(root, &bundle, split_key.as_deref());
+        let is_present = |root: &Path| volume::is_complete(root, &bundle, split_key.as_deref());
         let replicas = order.split.as_ref().map_or(0, |split| split.replicas);
         let parts = (1..=replicas).map(|slot| {
             let root = args.parts_dir.join(slot.to_string());
-            let is_here = is_here(&root);
-            Part { root, is_here }
+            let is_present = is_present(&root);
+            Part { root, is_present }
         });
         Self {
             order,
             bundle: bundle.clone(),
             root: volume.root(),
-            is_here: is_here(volume.root()),
+            is_present: is_present(volume.root()),
             parts: parts.collect(),
             split_key: split_key.clone(),
         }
     }
 
     fn is_complete(&self) -> bool {
-        self.is_here && self.missing().next().is_none()
+        self.is_present && self.missing().next().is_none()
     }
 
     fn missing(&self) -> impl Iterator<Item = &Part> {
-        self.parts.iter().filter(|part| !part.is_here)
+        self.parts.iter().filter(|part| !part.is_present)
     }
 
-    /// Brings what is missing; bytes and clock of the download.
-    fn bring(&self, director: &Director, until: Instant) -> Result<(u64, Option<Offset>), Problem> {
+    /// Downloads and unpacks what is missing. Returns the bytes of the download and the measured clock offset.
+    fn fetch_missing(
+        &self,
+        director: &Director,
+        until: Instant,
+    ) -> Result<(u64, Option<ClockOffset>), Problem> {
         self.clear()?;
-        // What others read is not touched: when only parts are missing, the content lies beside them for a while.
-        let aside = match self.missing().next() {
-            Some(part) if self.is_here => Some(beside(&part.root)?),
+        // Containers may be reading a complete volume: when only parts are missing, the bundle is unpacked to a temporary
+        // directory instead.
+        let temporary = match self.missing().next() {
+            Some(part) if self.is_present => Some(temp_dir_in(&part.root)?),
             _ => None,
         };
-        let root = aside.as_ref().map_or(self.root, TempDir::path);
-        let room = Room::of(root);
-        let fetched = tried(until, || download(director, self.order, root, &room))?;
-        let totals = self.open(fetched.zip, root, &room)?;
-        self.deal(root, &room, totals.bytes)?;
-        drop(aside);
-        self.seal(totals)?;
-        Ok((fetched.bytes, fetched.offset))
+        let root = temporary.as_ref().map_or(self.root, TempDir::path);
+        let space = FreeSpace::of(root);
+        let download = with_retries(until, || download(director, self.order, root, &space))?;
+        let totals = self.unpack(download.zip, root, &space)?;
+        self.split(root, &space, totals.bytes)?;
+        drop(temporary);
+        self.commit(totals)?;
+        Ok((download.bytes, download.offset))
     }
 
     fn clear(&self) -> Result<(), Problem> {
         let missing = self.missing().map(|part| part.root.as_path());
-        let own = (!self.is_here).then_some(self.root);
+        let own = (!self.is_present).then_some(self.root);
         for root in own.into_iter().chain(missing) {
-            volume::empty(root).map_err(Problem::disk("empty the volume at", root))?;
+            volume::clear(root).map_err(Problem::disk("clear the volume at", root))?;
         }
         Ok(())
     }
 
-    fn open(&self, zip: File, root: &Path, room: &Room) -> Result<Totals, Problem> {
+    fn unpack(&self, zip: File, root: &Path, space: &FreeSpace) -> Result<Totals, Problem> {
         let packed = zip.metadata().map_or(0, |metadata| metadata.len());
         let zip = Arc::new(zip);
         let totals =
-            scan(&zip, &limits(self.order.limits)).map_err(|e| refused(&e, room, packed))?;
+            scan(&zip, &limits(self.order.limits)).map_err(|e| archive_error(&e, space, packed))?;
         let needed = packed.saturating_add(totals.bytes);
-        room.has(needed)?;
-        unpack(&zip, root).map_err(|e| refused(&e, room, needed))?;
+        space.check(needed)?;
+        unpack(&zip, root).map_err(|e| archive_error(&e, space, needed))?;
         Ok(totals)
     }
 
-    /// Deals out the files of the order to the parts that are missing.
-    fn deal(&self, root: &Path, room: &Room, unpacked: u64) -> Result<(), Problem> {
+    /// Splits the files of the order into the missing parts.
+    fn split(&self, root: &Path, space: &FreeSpace, unpacked: u64) -> Result<(), Problem> {
         let Some(split) = &self.order.split else {
             return Ok(());
         };
         for file in &split.files {
             let from = root.join(&file.path);
-            let named = |text: String| Problem::lasting(format!("`{}` {text}", file.path));
+            let named = |text: String| Problem::permanent(format!("`{}` {text}", file.path));
             if !fs::symlink_metadata(&from).is_ok_and(|metadata| metadata.is_file()) {
                 return Err(named(
-                    "is to be split and is no file of the bundle".to_owned(),
+                    "is listed in `split` but is not a file of the bundle".to_owned(),
                 ));
             }
-            self.deal_one(&from, file).map_err(|e| match e {
+            self.split_file(&from, file).map_err(|e| match e {
                 SplitError::TooFew(rows) => named(format!(
                     "has {rows} rows for {} replicas\nhint: each replica needs at least one",
                     split.replicas
                 )),
-                SplitError::Write(e) if is_full(&e) => room.full(unpacked.saturating_mul(2)),
+                SplitError::Write(e) if is_full(&e) => space.error(unpacked.saturating_mul(2)),
                 other => named(other.to_string()),
             })?;
             if root == self.root {
@@ -172,26 +178,26 @@ impl<'a> Delivery<'a> {
         Ok(())
     }
 
-    fn deal_one(&self, from: &Path, file: &SplitFile) -> Result<(), SplitError> {
+    fn split_file(&self, from: &Path, file: &SplitFile) -> Result<(), SplitError> {
         let source = File::open(from).map_err(SplitError::Read)?;
-        let buffer = (PART_BUFFERS / self.parts.len().max(1)).clamp(LEAST_PART_BUFFER, BUFFER);
+        let buffer = (PART_BUFFERS / self.parts.len().max(1)).clamp(MIN_PART_BUFFER, BUFFER);
         let writers: io::Result<Vec<Box<dyn Write>>> = self
             .parts
             .iter()
             .map(|part| part.writer(&file.path, buffer))
             .collect();
         let mut writers = writers.map_err(SplitError::Write)?;
-        deal(source, file.header, &mut writers).map(|_| ())
+        split_rows(source, file.header, &mut writers).map(|_| ())
     }
 
-    /// Puts a link to the part in place of the file.
+    /// Replaces the file by a link to the part.
     fn link(&self, at: &Path, path: &str) -> io::Result<()> {
         fs::remove_file(at)?;
-        symlink(Path::new(PART_IN_CONTAINERS).join(path), at)
+        symlink(Path::new(PART_MOUNT).join(path), at)
     }
 
-    /// Gets all of it onto the disk, then says so.
-    fn seal(&self, totals: Totals) -> Result<(), Problem> {
+    /// Flushes all content to the disk, then writes the markers.
+    fn commit(&self, totals: Totals) -> Result<(), Problem> {
         let split_files = self
             .order
             .split
@@ -200,8 +206,8 @@ impl<'a> Delivery<'a> {
         let parts = self
             .missing()
             .map(|part| (part.root.as_path(), split_files));
-        let own = (!self.is_here).then_some((self.root, totals.files));
-        // The bundle's own marker comes last.
+        let own = (!self.is_present).then_some((self.root, totals.files));
+        // The marker of the bundle itself is written last.
         let all: Vec<(&Path, u64)> = parts.chain(own).collect();
         for (root, files) in &all {
             flush_tree(root, *files).map_err(Problem::disk("flush", root))?;
@@ -213,53 +219,54 @@ impl<'a> Delivery<'a> {
             bytes: totals.bytes,
         };
         for (root, _) in &all {
-            volume::mark(root, &marker).map_err(Problem::disk("put the marker into", root))?;
+            volume::write_marker(root, &marker)
+                .map_err(Problem::disk("write the marker to", root))?;
         }
         Ok(())
     }
 }
 
 impl Part {
-    /// Where rows for this part go; nowhere when it is complete.
+    /// The writer for rows of this part; discards them when the part is complete.
     fn writer(&self, path: &str, buffer: usize) -> io::Result<Box<dyn Write>> {
-        if self.is_here {
+        if self.is_present {
             return Ok(Box::new(io::sink()));
         }
-        set_mode(&self.root, DIRECTORY)?;
+        set_mode(&self.root, DIRECTORY_MODE)?;
         for (end, _) in path.match_indices('/') {
             let directory = self.root.join(&path[..end]);
             match fs::create_dir(&directory) {
                 Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-                _ => set_mode(&directory, DIRECTORY)?,
+                _ => set_mode(&directory, DIRECTORY_MODE)?,
             }
         }
         let file = File::create_new(self.root.join(path))?;
-        file.set_permissions(Permissions::from_mode(FILE))?;
+        file.set_permissions(Permissions::from_mode(FILE_MODE))?;
         Ok(Box::new(BufWriter::with_capacity(buffer, file)))
     }
 }
 
-fn beside(root: &Path) -> Result<TempDir, Problem> {
+fn temp_dir_in(root: &Path) -> Result<TempDir, Problem> {
     TempDir::new_in(root).map_err(Problem::disk("make a directory in", root))
 }
 
-/// The zip into a file without a name, hashed on the way.
+/// Downloads the zip to an unnamed file and checks its hash.
 fn download(
     director: &Director,
     order: &Fetch,
     into: &Path,
-    room: &Room,
-) -> Result<Fetched, Problem> {
+    space: &FreeSpace,
+) -> Result<Download, Problem> {
     let answer = director.get(&format!("{}/bundle/{}", order.run, order.bundle))?;
     let body = answer.response.into_body();
-    let announced = body.content_length();
+    let expected = body.content_length();
     let limit = order.limits.upload_bytes;
-    if announced.is_some_and(|bytes| bytes > limit) {
+    if expected.is_some_and(|bytes| bytes > limit) {
         return Err(too_large(limit));
     }
-    room.has(announced.unwrap_or(0))?;
+    space.check(expected.unwrap_or(0))?;
     let mut from = body.into_reader();
-    let cannot = |e: io::Error| disk(e, room, announced.unwrap_or(0));
+    let cannot = |e: io::Error| write_error(e, space, expected.unwrap_or(0));
     let mut zip = tempfile::tempfile_in(into).map_err(cannot)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; BUFFER];
@@ -268,7 +275,7 @@ fn download(
         let count = match from.read(&mut buffer) {
             Ok(count) => count,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(broken_off(order, bytes, announced, &reason(&e))),
+            Err(e) => return Err(interrupted(order, bytes, expected, &reason(&e))),
         };
         if count == 0 {
             break;
@@ -280,64 +287,72 @@ fn download(
         hash.update(&buffer[..count]);
         zip.write_all(&buffer[..count]).map_err(cannot)?;
     }
-    if announced.is_some_and(|announced| announced != bytes) {
-        return Err(broken_off(order, bytes, announced, "it ended too early"));
+    if expected.is_some_and(|expected| expected != bytes) {
+        return Err(interrupted(
+            order,
+            bytes,
+            expected,
+            "unexpected end of the body",
+        ));
     }
-    let seen = BundleId::of(hash);
-    if seen.as_str() != order.bundle {
-        let text = format!("the bundle's hash is `{seen}`, wanted `{}`", order.bundle);
-        return Err(Problem::lasting(text));
+    let actual = BundleId::of(hash);
+    if actual.as_str() != order.bundle {
+        let text = format!(
+            "the bundle's hash is `{actual}`, expected `{}`",
+            order.bundle
+        );
+        return Err(Problem::permanent(text));
     }
     let offset = answer.offset;
-    Ok(Fetched { zip, bytes, offset })
+    Ok(Download { zip, bytes, offset })
 }
 
-fn limits(ordered: ArchiveLimits) -> Limits {
+fn limits(limits: ArchiveLimits) -> Limits {
     Limits {
-        upload_bytes: ordered.upload_bytes,
-        unpacked_bytes: ordered.unpacked_bytes,
-        entries: ordered.entries,
+        upload_bytes: limits.upload_bytes,
+        unpacked_bytes: limits.unpacked_bytes,
+        entries: limits.entries,
     }
 }
 
 fn too_large(limit: u64) -> Problem {
-    Problem::lasting(format!("the bundle is larger than {limit} bytes"))
+    Problem::permanent(format!("the bundle is larger than {limit} bytes"))
 }
 
-fn broken_off(order: &Fetch, bytes: u64, of: Option<u64>, why: &str) -> Problem {
+fn interrupted(order: &Fetch, bytes: u64, of: Option<u64>, why: &str) -> Problem {
     let of = of.map_or_else(String::new, |of| format!(" of {of}"));
-    Problem::passing(format!(
-        "the download from the Director at `{}` broke off after {bytes}{of} bytes: {why}",
+    Problem::temporary(format!(
+        "the download from the Director at `{}` was interrupted after {bytes}{of} bytes: {why}",
         order.url
     ))
 }
 
-/// What was free before the work began.
-struct Room {
-    free: Option<u64>,
+/// Free space before the work began; `None` when the file system does not report it.
+struct FreeSpace {
+    bytes: Option<u64>,
 }
 
-impl Room {
+impl FreeSpace {
     fn of(path: &Path) -> Self {
-        let free = volume::free(path).ok();
-        Self { free }
+        let bytes = volume::free_bytes(path).ok();
+        Self { bytes }
     }
 
-    /// Says so at once when it will not do.
-    fn has(&self, needed: u64) -> Result<(), Problem> {
-        if self.free.is_some_and(|free| free < needed) {
-            return Err(self.full(needed));
+    /// Fails early when the space does not suffice.
+    fn check(&self, needed: u64) -> Result<(), Problem> {
+        if self.bytes.is_some_and(|free| free < needed) {
+            return Err(self.error(needed));
         }
         Ok(())
     }
 
-    fn full(&self, needed: u64) -> Problem {
-        let free = self
-            .free
-            .map_or_else(String::new, |free| format!(", {} are free", size(free)));
-        Problem::lasting(format!(
+    fn error(&self, needed: u64) -> Problem {
+        let free = self.bytes.map_or_else(String::new, |free| {
+            format!(", {} are free", format_size(free))
+        });
+        Problem::permanent(format!(
             "no space left on the device: {} are needed{free}",
-            size(needed)
+            format_size(needed)
         ))
     }
 }
@@ -349,17 +364,17 @@ fn is_full(error: &io::Error) -> bool {
     )
 }
 
-fn disk(error: io::Error, room: &Room, needed: u64) -> Problem {
+fn write_error(error: io::Error, space: &FreeSpace, needed: u64) -> Problem {
     if is_full(&error) {
-        return room.full(needed);
+        return space.error(needed);
     }
-    Problem::lasting(format!("cannot write the download: {}", reason(&error)))
+    Problem::permanent(format!("cannot write the download: {}", reason(&error)))
 }
 
-fn refused(error: &BundleError, room: &Room, needed: u64) -> Problem {
+fn archive_error(error: &BundleError, space: &FreeSpace, needed: u64) -> Problem {
     match error {
-        BundleError::Storage { source, .. } if is_full(source) => room.full(needed),
-        other => Problem::lasting(other.to_string()),
+        BundleError::Storage { source, .. } if is_full(source) => space.error(needed),
+        other => Problem::permanent(other.to_string()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The Director, as a carrier calls it.
+//! HTTP client for the Director.
 
 use std::fs;
 use std::io::Read;
@@ -14,20 +14,20 @@ use ureq::unversioned::transport::{Connector as _, RustlsConnector, TcpConnector
 use ureq::{Agent, Body, RequestBuilder, SendBody, Timeout};
 
 use crate::args::Args;
-use crate::deaf::Deaf;
+use crate::early_response::PeerClosed;
 use crate::problem::{Problem, reason};
 
-/// What it takes to connect; the kernel knocks four times meanwhile.
-const CONNECT: Duration = Duration::from_secs(9);
-/// A peer that is silent for so long is gone.
-const SILENCE: Duration = Duration::from_secs(60);
-/// How long the clock may be asked for.
-const CLOCK: Duration = Duration::from_secs(3);
+/// Enough for four SYN attempts of the kernel.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(9);
+/// A peer without any traffic for this long is considered dead.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Timeout of a clock request.
+const CLOCK_TIMEOUT: Duration = Duration::from_secs(3);
 const BUFFER: usize = 256 * 1024;
-/// Of the text that an error answers with.
-const SHOWN: u64 = 300;
+/// Maximum length of an error response in a message.
+const MAX_ERROR_TEXT: u64 = 300;
 
-/// The Director at one address.
+/// A client for the Director at one URL.
 #[derive(Debug)]
 pub struct Director {
     agent: Agent,
@@ -35,56 +35,56 @@ pub struct Director {
     token: String,
     node: String,
     until: Instant,
-    deaf: Deaf,
+    peer_closed: PeerClosed,
 }
 
-/// An answer that has begun.
+/// A response whose body is not read yet.
 pub struct Answer {
-    /// Its head, and a body that is still to be read.
+    /// Status, headers and unread body.
     pub response: Response<Body>,
-    /// This node's clock minus the Director's, in milliseconds; and how far that may be off.
-    pub offset: Option<Offset>,
+    /// Offset of this node's clock from the Director's.
+    pub offset: Option<ClockOffset>,
 }
 
-/// How far two clocks are apart.
+/// A measured clock offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Offset {
-    /// This one minus the other, in milliseconds.
+pub struct ClockOffset {
+    /// This node's clock minus the Director's, in milliseconds.
     pub ms: i64,
-    /// How long the question took: the offset is off by half of it at most.
-    pub took: Duration,
+    /// Round-trip time of the request: the error is at most half of it.
+    pub round_trip: Duration,
 }
 
 impl Director {
-    /// Nothing is sent yet; `until` bounds all calls together.
+    /// Creates the client without connecting. `until` is the deadline of all requests together.
     ///
     /// # Errors
-    /// With `https`, when there are no certificates of authorities.
+    /// With `https`, when the CA certificates cannot be read.
     pub fn at(url: &str, args: &Args, until: Instant) -> Result<Self, Problem> {
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .proxy(None)
-            // The token is for the Director alone.
+            // A redirect must not carry the token to another host.
             .max_redirects(0)
             .max_redirects_will_error(false)
             .user_agent(concat!("atq-carrier/", env!("CARGO_PKG_VERSION")))
             .input_buffer_size(BUFFER)
             .output_buffer_size(BUFFER)
-            .timeout_connect(Some(CONNECT))
-            .timeout_resolve(Some(CONNECT))
-            .timeout_per_read(Some(SILENCE))
-            .timeout_per_write(Some(SILENCE));
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_resolve(Some(CONNECT_TIMEOUT))
+            .timeout_per_read(Some(IDLE_TIMEOUT))
+            .timeout_per_write(Some(IDLE_TIMEOUT));
         if url.starts_with("https:") {
             config = config.tls_config(tls(&args.ca_file)?);
         }
-        let deaf = Deaf::default();
+        let peer_closed = PeerClosed::default();
         let connector =
             ().chain(TcpConnector::default())
-                .chain(deaf.clone())
+                .chain(peer_closed.clone())
                 .chain(RustlsConnector::default());
         Ok(Self {
             agent: Agent::with_parts(config.build(), connector, DefaultResolver::default()),
-            deaf,
+            peer_closed,
             url: url.trim_end_matches('/').to_owned(),
             token: args.token.clone(),
             node: args.node.clone(),
@@ -92,81 +92,84 @@ impl Director {
         })
     }
 
-    /// Asks for something below `{url}/carrier/`.
+    /// Sends a GET request below `{url}/carrier/`.
     ///
     /// # Errors
-    /// When there is no answer, or one that is not a success.
+    /// When there is no response, or its status is not a success.
     pub fn get(&self, path: &str) -> Result<Answer, Problem> {
         let left = self.left()?;
-        self.asked(|| {
+        self.send(|| {
             let request = self.agent.get(format!("{}/carrier/{path}", self.url));
-            self.signed(request, left).call()
+            self.authorized(request, left).call()
         })
     }
 
-    /// Sends a body to something below `{url}/carrier/`, in chunks.
+    /// Uploads a body below `{url}/carrier/`, in chunks.
     ///
     /// # Errors
-    /// As for [`Director::get`]; also when the body cannot be read, or the Director has not taken all of it.
+    /// As for [`Director::get`]; also when the body cannot be read, or the Director closed the connection early.
     pub fn put(&self, path: &str, body: &mut dyn Read) -> Result<Answer, Problem> {
         let left = self.left()?;
-        self.deaf.forget();
-        let body = &mut Said {
-            from: body,
-            deaf: &self.deaf,
+        self.peer_closed.reset();
+        let body = &mut UploadBody {
+            source: body,
+            peer_closed: &self.peer_closed,
         };
-        let answer = self.asked(|| {
+        let answer = self.send(|| {
             let request = self.agent.put(format!("{}/carrier/{path}", self.url));
-            self.signed(request, left)
+            self.authorized(request, left)
                 .header("Content-Type", "application/x-tar")
-                // Refused before it is sent, if it is refused.
+                // A refusal then arrives before the body is sent.
                 .header("Expect", "100-continue")
                 .send(SendBody::from_reader(body))
         })?;
-        if self.deaf.is_so() {
-            let text = format!("the Director at `{}` has not taken all of it", self.url);
-            return Err(Problem::passing(text));
+        if self.peer_closed.is_set() {
+            let text = format!(
+                "the Director at `{}` closed the connection before the upload was complete",
+                self.url
+            );
+            return Err(Problem::temporary(text));
         }
         Ok(answer)
     }
 
-    /// Sends some JSON; gives up soon.
+    /// Sends JSON with a timeout of its own.
     ///
     /// # Errors
     /// As for [`Director::get`].
-    pub fn post(&self, path: &str, json: &[u8], within: Duration) -> Result<Answer, Problem> {
-        self.asked(|| {
+    pub fn post(&self, path: &str, json: &[u8], timeout: Duration) -> Result<Answer, Problem> {
+        self.send(|| {
             let request = self.agent.post(format!("{}/carrier/{path}", self.url));
-            self.signed(request, within)
+            self.authorized(request, timeout)
                 .header("Content-Type", "application/json")
                 .send(json)
         })
     }
 
-    /// How far the clocks are apart: asked twice, because the first question also has to connect.
-    pub fn offset(&self) -> Option<Offset> {
-        let ask = || {
-            let answer = self.asked(|| {
+    /// Measures the clock offset. Sends two requests, because the first one includes the connection setup.
+    pub fn offset(&self) -> Option<ClockOffset> {
+        let measure = || {
+            let answer = self.send(|| {
                 self.agent
                     .get(format!("{}/carrier/ready", self.url))
                     .config()
-                    .timeout_global(Some(CLOCK))
+                    .timeout_global(Some(CLOCK_TIMEOUT))
                     .build()
                     .call()
             });
             let mut answer = answer.ok()?;
-            // Read to its end, the connection serves once more.
+            // A connection is reused only when the body was read to its end.
             let _ = answer.response.body_mut().read_to_vec();
             answer.offset
         };
-        let first = ask()?;
-        Offset::better(Some(first), ask())
+        let first = measure()?;
+        ClockOffset::better(Some(first), measure())
     }
 
-    fn signed<B>(&self, request: RequestBuilder<B>, within: Duration) -> RequestBuilder<B> {
+    fn authorized<B>(&self, request: RequestBuilder<B>, timeout: Duration) -> RequestBuilder<B> {
         request
             .config()
-            .timeout_global(Some(within))
+            .timeout_global(Some(timeout))
             .build()
             .header("Authorization", format!("Bearer {}", self.token))
             .header("X-Atq-Node", &self.node)
@@ -175,21 +178,21 @@ impl Director {
     fn left(&self) -> Result<Duration, Problem> {
         let left = self.until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(Problem::lasting("the time for this order is over"));
+            return Err(Problem::permanent("the deadline of this order has passed"));
         }
         Ok(left)
     }
 
-    fn asked(
+    fn send(
         &self,
         ask: impl FnOnce() -> Result<Response<Body>, ureq::Error>,
     ) -> Result<Answer, Problem> {
         let (wall, began) = (now_ms(), Instant::now());
         let response = ask().map_err(|e| self.unreachable(&e))?;
-        let took = began.elapsed();
-        let offset = theirs(&response).map(|theirs| Offset {
-            ms: wall + millis(took) / 2 - theirs,
-            took,
+        let round_trip = began.elapsed();
+        let offset = director_time_ms(&response).map(|director_ms| ClockOffset {
+            ms: wall + millis(round_trip) / 2 - director_ms,
+            round_trip,
         });
         if response.status().is_success() {
             return Ok(Answer { response, offset });
@@ -197,7 +200,7 @@ impl Director {
         Err(self.refused(response))
     }
 
-    /// The problem when a call did not get through.
+    /// The problem for a failed request.
     pub fn unreachable(&self, error: &ureq::Error) -> Problem {
         let url = &self.url;
         let text = match error {
@@ -205,26 +208,26 @@ impl Director {
                 format!("cannot reach the Director at `{url}`: {}", reason(e))
             }
             ureq::Error::HostNotFound => {
-                format!("cannot reach the Director at `{url}`: its name has no address")
+                format!("cannot reach the Director at `{url}`: its host name does not resolve")
             }
             ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => {
-                let seconds = CONNECT.as_secs();
-                // Whoever did not let us in for so long does not in the next second.
-                return Problem::lasting(format!(
+                let seconds = CONNECT_TIMEOUT.as_secs();
+                // Permanent: a retry within seconds would time out, too.
+                return Problem::permanent(format!(
                     "cannot reach the Director at `{url}`: no connection within {seconds} s\nhint: `advertiseUrl` in the Director's configuration is the address that nodes use"
                 ));
             }
-            ureq::Error::Timeout(_) => format!("the Director at `{url}` is silent"),
-            other => format!("cannot talk to the Director at `{url}`: {other}"),
+            ureq::Error::Timeout(_) => format!("timed out waiting for the Director at `{url}`"),
+            other => format!("request to the Director at `{url}` failed: {other}"),
         };
-        Problem::passing(text)
+        Problem::temporary(text)
     }
 
     fn refused(&self, response: Response<Body>) -> Problem {
         let status = response.status();
         let mut text = String::new();
-        let said = response.into_body().into_reader().take(SHOWN);
-        let _ = io_text(said, &mut text);
+        let body = response.into_body().into_reader().take(MAX_ERROR_TEXT);
+        let _ = read_lossy(body, &mut text);
         let text = format!(
             "the Director at `{}` answered {}{}",
             self.url,
@@ -236,49 +239,49 @@ impl Director {
             }
         );
         if status.is_server_error() || status.as_u16() == 429 {
-            return Problem::passing(text);
+            return Problem::temporary(text);
         }
-        Problem::lasting(text)
+        Problem::permanent(text)
     }
 }
 
-/// A body that ends as soon as nobody listens.
-struct Said<'a> {
-    from: &'a mut dyn Read,
-    deaf: &'a Deaf,
+/// A request body that ends as soon as the peer has closed its read side.
+struct UploadBody<'a> {
+    source: &'a mut dyn Read,
+    peer_closed: &'a PeerClosed,
 }
 
-impl Read for Said<'_> {
+impl Read for UploadBody<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if self.deaf.is_so() {
+        if self.peer_closed.is_set() {
             return Ok(0);
         }
-        self.from.read(buffer)
+        self.source.read(buffer)
     }
 }
 
-impl Offset {
-    /// The one that was measured in the shorter time.
+impl ClockOffset {
+    /// The offset with the shorter round trip.
     pub fn better(one: Option<Self>, other: Option<Self>) -> Option<Self> {
-        one.into_iter().chain(other).min_by_key(|o| o.took)
+        one.into_iter().chain(other).min_by_key(|o| o.round_trip)
     }
 }
 
-fn io_text(mut from: impl Read, to: &mut String) -> std::io::Result<usize> {
+fn read_lossy(mut from: impl Read, to: &mut String) -> std::io::Result<usize> {
     let mut bytes = Vec::new();
     let count = from.read_to_end(&mut bytes)?;
     to.push_str(&String::from_utf8_lossy(&bytes));
     Ok(count)
 }
 
-/// The image has no certificates of its own.
+/// Reads the CA certificates from `ca_file`: the image contains none.
 fn tls(ca_file: &Path) -> Result<TlsConfig, Problem> {
     let shown = ca_file.display();
-    let hint = "hint: mount the node's certificates there, or let `advertiseUrl` be `http`";
+    let hint = "hint: mount the node's certificates there, or use `http` in `advertiseUrl`";
     let pem = fs::read(ca_file).map_err(|e| {
         let why = reason(&e);
-        Problem::lasting(format!(
-            "`https` needs the authorities' certificates at `{shown}`: {why}\n{hint}"
+        Problem::permanent(format!(
+            "`https` needs CA certificates at `{shown}`: {why}\n{hint}"
         ))
     })?;
     let certificates: Vec<_> = parse_pem(&pem)
@@ -288,8 +291,8 @@ fn tls(ca_file: &Path) -> Result<TlsConfig, Problem> {
         })
         .collect();
     if certificates.is_empty() {
-        return Err(Problem::lasting(format!(
-            "`https` needs the authorities' certificates: none in `{shown}`\n{hint}"
+        return Err(Problem::permanent(format!(
+            "`https` needs CA certificates: none in `{shown}`\n{hint}"
         )));
     }
     Ok(TlsConfig::builder()
@@ -298,12 +301,12 @@ fn tls(ca_file: &Path) -> Result<TlsConfig, Problem> {
         .build())
 }
 
-fn theirs(response: &Response<Body>) -> Option<i64> {
+fn director_time_ms(response: &Response<Body>) -> Option<i64> {
     let value = response.headers().get("X-Atq-Now")?;
     value.to_str().ok()?.trim().parse().ok()
 }
 
-/// Milliseconds since 1970.
+/// Milliseconds since the Unix epoch.
 pub fn now_ms() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -314,14 +317,14 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// The bytes of a query that are escaped: all but the unreserved ones of RFC 3986.
+/// Characters to percent-encode in a query: all except the unreserved ones of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
 
-/// A text as a part of a URL's query.
-pub fn query_text(text: &str) -> String {
+/// Percent-encodes a text for the query of a URL.
+pub fn encode_query(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }

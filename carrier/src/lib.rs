@@ -1,39 +1,40 @@
-//! The carrier: one short piece of work on one node, for the Director.
+//! The carrier: a short-lived program that performs one job on one node for the Director.
 //!
-//! The Director starts it as a service on the nodes, on Docker's `host` network, with an order in the environment. What it
-//! does is one of five: [`fetch`] brings a bundle into a volume, [`remove`] removes volumes, [`collect`] takes results to the Director,
-//! [`watch`] tells how busy the node is, [`kill`] kills containers. Its last line on stdout is one line of JSON, a [`CarrierOutcome`](atq_node_protocol::outcome::CarrierOutcome).
+//! The Director starts it as a service on the nodes, on Docker's `host` network, with an order in the environment. There are
+//! five kinds of work: [`fetch`] downloads a bundle into a volume, [`remove`] removes volumes, [`collect`] uploads results to the
+//! Director, [`watch`] reports CPU usage, [`kill`] kills containers. The last line on stdout is a
+//! [`CarrierOutcome`](atq_node_protocol::outcome::CarrierOutcome) as JSON.
 //!
-//! Nothing here is asynchronous: a carrier does one thing after the other, and must be small and lean.
+//! The carrier has no asynchronous code: it performs its work in sequence, and its image stays small.
 
 pub mod args;
 pub mod collect;
-pub mod deaf;
+pub mod cpu_usage;
 pub mod docker;
+pub mod early_response;
 pub mod fetch;
 pub mod http;
 pub mod kill;
-pub mod load;
 pub mod order;
 pub mod problem;
 pub mod remove;
+pub mod report;
 pub mod split;
 pub mod volume;
 pub mod watch;
-pub mod words;
 
 use std::time::{Duration, Instant};
 
 use args::Args;
 use atq_node_protocol::order::Order;
 use problem::Problem;
-use words::Done;
+use report::Summary;
 
-/// Does the work that the arguments name.
+/// Performs the work given by the arguments.
 ///
 /// # Errors
-/// What kept it from being done, as a sentence for people.
-pub fn run(args: &Args) -> Result<Done, Problem> {
+/// The reason why the work failed, as a readable sentence.
+pub fn run(args: &Args) -> Result<Summary, Problem> {
     let began = Instant::now();
     let within = |seconds: u64| began + Duration::from_secs(seconds);
     let docker = || docker::Docker::at(&args.docker_socket);

@@ -1,4 +1,4 @@
-//! The carrier's program: arguments, signals, exit codes. What it does is in the library.
+//! The carrier program: arguments, signals and exit codes. The work itself is in the library.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{ExitCode, exit};
@@ -7,7 +7,7 @@ use std::thread;
 
 use atq_carrier::args::Args;
 use atq_carrier::problem::Problem;
-use atq_carrier::words::{Done, Teller};
+use atq_carrier::report::{Reporter, Summary};
 use atq_node_protocol::order::Work;
 use clap::Parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -15,9 +15,9 @@ use signal_hook::iterator::Signals;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let teller = Arc::new(Teller::new(args.work, &args.node));
-    let outcome = end_at_signals(args.work, Arc::clone(&teller)).and_then(|()| work(&args));
-    teller.tell(&outcome);
+    let reporter = Arc::new(Reporter::new(args.work, &args.node));
+    let outcome = handle_signals(args.work, Arc::clone(&reporter)).and_then(|()| work(&args));
+    reporter.report(&outcome);
     if outcome.is_ok() {
         ExitCode::SUCCESS
     } else {
@@ -25,26 +25,27 @@ fn main() -> ExitCode {
     }
 }
 
-/// A bug is a problem like any other: the Director must read of it.
-fn work(args: &Args) -> Result<Done, Problem> {
+/// Turns a panic into a problem, so that the Director gets a report of it.
+fn work(args: &Args) -> Result<Summary, Problem> {
     catch_unwind(AssertUnwindSafe(|| atq_carrier::run(args))).unwrap_or_else(|_| {
-        Err(Problem::lasting(
-            "the carrier panicked; its log on stderr says where",
+        Err(Problem::permanent(
+            "the carrier panicked; see its log on stderr",
         ))
     })
 }
 
-/// The first process of a container has no default for signals, so SIGTERM would be ignored. It ends this one wherever it
-/// is: what is not finished has no marker.
-fn end_at_signals(work: Work, teller: Arc<Teller>) -> Result<(), Problem> {
-    let cannot = |e: std::io::Error| Problem::lasting(format!("cannot listen for signals: {e}"));
+/// Ends the process at SIGTERM or SIGINT. The first process of a container has no default signal handlers, so it would ignore
+/// them. Ending at any point is safe: an incomplete volume has no marker.
+fn handle_signals(work: Work, reporter: Arc<Reporter>) -> Result<(), Problem> {
+    let cannot =
+        |e: std::io::Error| Problem::permanent(format!("cannot install signal handlers: {e}"));
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(cannot)?;
     let wait = move || {
         let Some(signal) = signals.forever().next() else {
             return;
         };
         if work == Work::Watch {
-            teller.tell(&Ok(Done::default()));
+            reporter.report(&Ok(Summary::default()));
             exit(0);
         }
         let name = if signal == SIGTERM {
@@ -52,7 +53,7 @@ fn end_at_signals(work: Work, teller: Arc<Teller>) -> Result<(), Problem> {
         } else {
             "SIGINT"
         };
-        teller.tell(&Err(Problem::lasting(format!("ended by {name}"))));
+        reporter.report(&Err(Problem::permanent(format!("ended by {name}"))));
         exit(128 + signal);
     };
     thread::Builder::new()

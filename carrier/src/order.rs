@@ -1,4 +1,4 @@
-//! Reading the Director's order. Names in it become parts of paths, so they are checked.
+//! Parsing and validating the Director's order. Names in it become parts of paths.
 
 use atq_bundle_archive::{BundleId, relative_path};
 use atq_node_protocol::order::{Collect, Fetch, Kill, Order, Remove, Split, Watch, Work, variable};
@@ -8,63 +8,70 @@ use crate::problem::Problem;
 /// Reads the order for `work`.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The first fault in the order.
 pub fn read(work: Work, text: &str) -> Result<Order, Problem> {
-    let order = Order::from_json(work, text).map_err(wrong)?;
+    let order = Order::from_json(work, text).map_err(invalid)?;
     match &order {
         Order::Fetch(order) => {
             bundle(order)?;
             order.split.as_ref().map_or(Ok(()), check_split)?;
         }
-        Order::Remove(Remove { volumes }) => volumes.iter().try_for_each(|name| plain(name))?,
+        Order::Remove(Remove { volumes }) => {
+            volumes.iter().try_for_each(|name| check_name(name))?
+        }
         Order::Collect(Collect {
             run, containers, ..
         }) => {
-            plain(run)?;
+            check_name(run)?;
             let mut containers = containers.iter();
-            containers.try_for_each(|one| plain(&one.id).and(plain(&one.source)))?;
+            containers.try_for_each(|one| check_name(&one.id).and(check_name(&one.source)))?;
         }
-        Order::Watch(Watch { run, .. }) | Order::Kill(Kill { run, .. }) => plain(run)?,
+        Order::Watch(Watch { run, .. }) | Order::Kill(Kill { run, .. }) => check_name(run)?,
     }
     Ok(order)
 }
 
-/// The bundle that is to be fetched.
+/// The bundle to fetch.
 ///
 /// # Errors
-/// When what the order names is no id.
+/// When the order does not have a valid bundle id.
 pub fn bundle(order: &Fetch) -> Result<BundleId, Problem> {
-    order.bundle.parse().map_err(wrong)
+    order.bundle.parse().map_err(invalid)
 }
 
-fn wrong(reason: impl std::fmt::Display) -> Problem {
-    Problem::lasting(format!(
-        "the order in `{}` is wrong: {reason}",
+fn invalid(reason: impl std::fmt::Display) -> Problem {
+    Problem::permanent(format!(
+        "the order in `{}` is invalid: {reason}",
         variable::ORDER
     ))
 }
 
 fn check_split(split: &Split) -> Result<(), Problem> {
     if split.replicas == 0 {
-        return Err(Problem::lasting("the order splits for 0 replicas"));
+        return Err(Problem::permanent(
+            "`split.replicas` in the order is 0, expected at least 1",
+        ));
     }
     for file in &split.files {
         if relative_path(&file.path).as_ref() != Ok(&file.path) {
-            let text = format!("the order splits `{}`: not a path in a bundle", file.path);
-            return Err(Problem::lasting(text));
+            let text = format!(
+                "`split` in the order has the path `{}`, expected a path within the bundle",
+                file.path
+            );
+            return Err(Problem::permanent(text));
         }
     }
     Ok(())
 }
 
-/// Names become parts of paths of requests.
-fn plain(name: &str) -> Result<(), Problem> {
+/// Names become parts of request paths.
+fn check_name(name: &str) -> Result<(), Problem> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
     if !name.is_empty() && !name.starts_with('.') && name.bytes().all(fits) {
         return Ok(());
     }
     let shown = name.escape_debug();
-    Err(Problem::lasting(format!(
-        "the order names `{shown}`: expected letters, digits, `.`, `_` and `-`"
+    Err(Problem::permanent(format!(
+        "the order has the name `{shown}`, expected letters, digits, `.`, `_` and `-`"
     )))
 }

@@ -1,4 +1,4 @@
-//! What goes wrong, as one sentence for people.
+//! Errors of a carrier, each as one readable sentence.
 
 use std::fmt;
 use std::io;
@@ -7,42 +7,42 @@ use std::time::{Duration, Instant};
 
 use atq_patience::blocking::retry;
 
-/// Between one try and the next.
-const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
+/// Delays before the second and the third attempt.
+const RETRY_DELAYS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 
-/// Why the work is not done.
+/// The reason why the work failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     text: String,
-    passing: bool,
+    temporary: bool,
 }
 
 impl Problem {
-    /// One that another try would meet again.
-    pub fn lasting(text: impl Into<String>) -> Self {
+    /// A permanent problem: a retry would fail, too.
+    pub fn permanent(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
-            passing: false,
+            temporary: false,
         }
     }
 
-    /// One that may be gone at the next try.
-    pub fn passing(text: impl Into<String>) -> Self {
+    /// A temporary problem: a retry may succeed.
+    pub fn temporary(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
-            passing: true,
+            temporary: true,
         }
     }
 
-    /// The disk failed while `action` (a verb with its object) was done to `path`.
+    /// An I/O error during `action` (a verb with its object) on `path`.
     pub fn disk(action: &str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let subject = format!("cannot {action} `{}`", path.display());
-        move |error| Self::lasting(format!("{subject}: {}", reason(&error)))
+        move |error| Self::permanent(format!("{subject}: {}", reason(&error)))
     }
 
-    /// Whether another try may help.
-    pub fn is_passing(&self) -> bool {
-        self.passing
+    /// Whether a retry may succeed.
+    pub fn is_temporary(&self) -> bool {
+        self.temporary
     }
 }
 
@@ -52,7 +52,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What the operating system said, without its number.
+/// The message of the operating system, without the error number.
 pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
@@ -61,24 +61,27 @@ pub fn reason(error: &io::Error) -> String {
     first.into_iter().chain(chars).collect()
 }
 
-/// Tries three times, as long as the problem may pass and there is time.
+/// Runs `work` up to three times, while its problem is temporary and the deadline is not reached.
 ///
 /// # Errors
 /// The last problem.
-pub fn tried<T>(until: Instant, work: impl FnMut() -> Result<T, Problem>) -> Result<T, Problem> {
+pub fn with_retries<T>(
+    until: Instant,
+    work: impl FnMut() -> Result<T, Problem>,
+) -> Result<T, Problem> {
     retry(
-        PAUSES,
+        RETRY_DELAYS,
         until,
         work,
-        Problem::is_passing,
-        |problem, pause| {
-            eprintln!("{problem}; another try in {} ms", pause.as_millis());
+        Problem::is_temporary,
+        |problem, delay| {
+            eprintln!("{problem}; retrying in {} ms", delay.as_millis());
         },
     )
 }
 
-/// A size in the unit in which people think of it.
-pub fn size(bytes: u64) -> String {
+/// A size in the largest fitting binary unit.
+pub fn format_size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1024 {
         return format!("{bytes} bytes");

@@ -6,43 +6,44 @@ use std::time::{Duration, Instant};
 use atq_node_protocol::order::Remove;
 use atq_patience::blocking::poll_until;
 
-use crate::docker::{Docker, Removed};
+use crate::docker::{Docker, VolumeRemoval};
 use crate::problem::Problem;
-use crate::words::Done;
+use crate::report::Summary;
 
-/// A container holds its volumes for some seconds after its service is gone.
-const PATIENCE: Duration = Duration::from_secs(20);
-const PAUSE: Duration = Duration::from_millis(500);
+/// A container may hold its volumes for some seconds after its service is removed.
+const RETRY_FOR: Duration = Duration::from_secs(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Removes what the order names; volumes that are not there are fine.
+/// Removes the volumes of the order; absent volumes count as removed.
 ///
 /// # Errors
-/// Names those that are left.
-pub fn run(docker: &Docker, order: &Remove) -> Result<Done, Problem> {
-    let until = Instant::now() + PATIENCE;
+/// Names the volumes that could not be removed, with the reasons.
+pub fn run(docker: &Docker, order: &Remove) -> Result<Summary, Problem> {
+    let until = Instant::now() + RETRY_FOR;
     let mut left: Vec<&str> = order.volumes.iter().map(String::as_str).collect();
-    let ended = poll_until(until, PAUSE, || {
-        let reasons = pass(docker, &mut left);
+    let ended = poll_until(until, POLL_INTERVAL, || {
+        let reasons = remove_once(docker, &mut left);
         if left.is_empty() {
-            return Break(Ok(Done::default()));
+            return Break(Ok(Summary::default()));
         }
         let texts: Vec<String> = reasons.iter().map(ToString::to_string).collect();
-        let text = format!("{} of the volumes are left: ", left.len()) + &texts.join("; ");
-        match reasons.iter().any(Problem::is_passing) {
-            true => Continue(Problem::lasting(text)),
-            false => Break(Err(Problem::lasting(text))),
+        let (failed, all) = (left.len(), order.volumes.len());
+        let text = format!("{failed} of {all} volumes not removed: ") + &texts.join("; ");
+        match reasons.iter().any(Problem::is_temporary) {
+            true => Continue(Problem::permanent(text)),
+            false => Break(Err(Problem::permanent(text))),
         }
     });
     ended.flatten()
 }
 
-/// Tries each once; gives the reasons why the rest is `left`.
-fn pass(docker: &Docker, left: &mut Vec<&str>) -> Vec<Problem> {
+/// Tries to remove each volume once; keeps the others in `left` and returns the reasons.
+fn remove_once(docker: &Docker, left: &mut Vec<&str>) -> Vec<Problem> {
     let mut reasons = Vec::new();
     left.retain(|name| match docker.remove_volume(name) {
-        Ok(Removed::Gone) => false,
-        Ok(Removed::InUse(said)) => {
-            reasons.push(Problem::passing(format!("`{name}`: {said}")));
+        Ok(VolumeRemoval::Gone) => false,
+        Ok(VolumeRemoval::InUse(message)) => {
+            reasons.push(Problem::temporary(format!("`{name}`: {message}")));
             true
         }
         Err(problem) => {

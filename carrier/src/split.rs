@@ -1,36 +1,36 @@
-//! Dealing the rows of a CSV file round to several parts, like cards.
+//! Splitting the rows of a CSV file into several parts, round-robin.
 //!
-//! A row is a CSV record: a quoted field may hold line breaks. Bytes are kept as they are, whatever the line ends are, and the
-//! last row may have none: it is the last of its part, too. A quote counts only where a field begins; fields end with `,`, `;`,
-//! `|` or a tab. A mark of the byte order belongs to the first record, so it goes to all parts with the header. Empty lines
-//! are rows, but not at the end of the file.
+//! A row is a CSV record: a quoted field may contain line breaks. Bytes are copied unchanged, with any kind of line ending; the
+//! last row may lack one. A quote is special only at the start of a field; fields end with `,`, `;`, `|` or a tab. A byte
+//! order mark belongs to the first record, so with a header it goes to all parts. Empty lines are rows, except at the end
+//! of the file.
 //!
-//! Memory does not grow with the file, nor with its rows: bytes pass through one buffer.
+//! Memory use is constant: bytes pass through one buffer, whatever the size of the file and its rows.
 
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::mem;
 
 const BUFFER: usize = 256 * 1024;
-const MARK: &[u8] = b"\xef\xbb\xbf";
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What was dealt.
+/// Totals of a split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dealt {
+pub struct SplitTotals {
     /// Rows, without the header.
     pub rows: u64,
-    /// Bytes that were written, with the header as often as it was.
+    /// Bytes written, including every copy of the header.
     pub bytes: u64,
 }
 
-/// Why a file cannot be dealt out.
+/// The reason why a file cannot be split.
 #[derive(Debug)]
 pub enum SplitError {
     /// The file cannot be read.
     Read(io::Error),
     /// A part cannot be written.
     Write(io::Error),
-    /// A quote is opened in this record and never closed. The first record of the file is 1.
+    /// This record has a quote that is never closed. The first record of the file is 1.
     Unclosed(u64),
     /// Fewer rows than parts.
     TooFew(u64),
@@ -40,60 +40,57 @@ impl fmt::Display for SplitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read(e) => write!(f, "cannot be read: {e}"),
-            Self::Write(e) => write!(f, "cannot be dealt out: {e}"),
+            Self::Write(e) => write!(f, "cannot be split: {e}"),
             Self::Unclosed(record) => {
-                write!(
-                    f,
-                    "opens a quote in record {record} that is not closed before the end"
-                )
+                write!(f, "has a quote in record {record} that is never closed")
             }
             Self::TooFew(rows) => write!(f, "has {rows} rows"),
         }
     }
 }
 
-/// Deals row i to part i modulo their number, beginning with the first; a `header` goes to all.
+/// Writes row i to part i modulo the number of parts, starting with the first; a `header` goes to all parts.
 ///
 /// # Errors
-/// [`SplitError`]; then the parts are of no use.
-pub fn deal<W: Write>(
+/// [`SplitError`]; the parts are then incomplete.
+pub fn split_rows<W: Write>(
     mut from: impl Read,
     header: bool,
     parts: &mut [W],
-) -> Result<Dealt, SplitError> {
-    let mut dealer = Dealer::new(header, parts);
+) -> Result<SplitTotals, SplitError> {
+    let mut splitter = Splitter::new(header, parts);
     let mut buffer = vec![0; BUFFER];
-    let mut kept = 0;
+    let mut pending = 0;
     let mut first = true;
     loop {
-        let count = fill(&mut from, &mut buffer[kept..]).map_err(SplitError::Read)?;
-        let end = kept + count;
+        let count = fill(&mut from, &mut buffer[pending..]).map_err(SplitError::Read)?;
+        let end = pending + count;
         let mut bytes = &buffer[..end];
-        if first && bytes.starts_with(MARK) {
-            dealer.piece(MARK)?;
-            bytes = &bytes[MARK.len()..];
+        if first && bytes.starts_with(BYTE_ORDER_MARK) {
+            splitter.write_piece(BYTE_ORDER_MARK)?;
+            bytes = &bytes[BYTE_ORDER_MARK.len()..];
         }
         first = false;
-        kept = dealer.feed(bytes)?;
+        pending = splitter.write_chunk(bytes)?;
         if count == 0 {
-            return dealer.end();
+            return splitter.finish();
         }
-        buffer.copy_within(end - kept..end, 0);
+        buffer.copy_within(end - pending..end, 0);
     }
 }
 
-/// Where in a record the scanner is.
+/// Position of the scanner within a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
+enum ScanState {
     FieldStart,
     Plain,
     Quoted,
-    /// Behind a quote in a quoted field: its end, or the first of two that mean one.
+    /// After a quote in a quoted field: the end of the field, or the first half of an escaped quote.
     Quote,
 }
 
-impl At {
-    /// Goes on to the end of the record; how many bytes that is, if it is here.
+impl ScanState {
+    /// Advances to the end of the record. Returns its length, if the end is within `bytes`.
     fn record_end(&mut self, bytes: &[u8]) -> Option<usize> {
         for (index, byte) in bytes.iter().enumerate() {
             *self = match (*self, byte) {
@@ -111,108 +108,108 @@ impl At {
     }
 }
 
-struct Dealer<'a, W> {
+struct Splitter<'a, W> {
     parts: &'a mut [W],
-    at: At,
+    state: ScanState,
     in_header: bool,
-    /// Nothing of the record at hand was dealt yet.
-    fresh: bool,
-    /// Empty lines that are rows if another row follows: of which kind, and how many in a row.
-    blanks: Vec<(&'static [u8], u64)>,
+    /// Nothing of the current record was written yet.
+    at_record_start: bool,
+    /// Empty lines that are rows only if another row follows: the line ending, and the number of consecutive lines.
+    pending_blanks: Vec<(&'static [u8], u64)>,
     records: u64,
     rows: u64,
     bytes: u64,
 }
 
-impl<'a, W: Write> Dealer<'a, W> {
+impl<'a, W: Write> Splitter<'a, W> {
     fn new(header: bool, parts: &'a mut [W]) -> Self {
         Self {
             parts,
-            at: At::FieldStart,
+            state: ScanState::FieldStart,
             in_header: header,
-            fresh: true,
-            blanks: Vec::new(),
+            at_record_start: true,
+            pending_blanks: Vec::new(),
             records: 0,
             rows: 0,
             bytes: 0,
         }
     }
 
-    /// Deals these bytes, but for as many at their end as it returns: half of what may be an empty line.
-    fn feed(&mut self, bytes: &[u8]) -> Result<usize, SplitError> {
+    /// Writes a chunk, except for as many bytes at its end as it returns: the first half of a possible empty line.
+    fn write_chunk(&mut self, bytes: &[u8]) -> Result<usize, SplitError> {
         let mut rest = bytes;
-        while let Some(end) = self.at.record_end(rest) {
+        while let Some(end) = self.state.record_end(rest) {
             let (record, others) = rest.split_at(end);
-            self.end_of_record(record)?;
+            self.finish_record(record)?;
             rest = others;
         }
-        if self.fresh && rest == b"\r" {
-            self.at = At::FieldStart;
+        if self.at_record_start && rest == b"\r" {
+            self.state = ScanState::FieldStart;
             return Ok(1);
         }
         if !rest.is_empty() {
-            self.piece(rest)?;
+            self.write_piece(rest)?;
         }
         Ok(0)
     }
 
-    fn end_of_record(&mut self, bytes: &[u8]) -> Result<(), SplitError> {
-        if self.fresh && !self.in_header && matches!(bytes, b"\n" | b"\r\n") {
+    fn finish_record(&mut self, bytes: &[u8]) -> Result<(), SplitError> {
+        if self.at_record_start && !self.in_header && matches!(bytes, b"\n" | b"\r\n") {
             let kind: &[u8] = if bytes.len() == 1 { b"\n" } else { b"\r\n" };
-            match self.blanks.last_mut() {
+            match self.pending_blanks.last_mut() {
                 Some((last, count)) if *last == kind => *count += 1,
-                _ => self.blanks.push((kind, 1)),
+                _ => self.pending_blanks.push((kind, 1)),
             }
             return Ok(());
         }
-        self.piece(bytes)?;
-        self.next();
+        self.write_piece(bytes)?;
+        self.start_record();
         Ok(())
     }
 
-    /// A part of a record, or all of it.
-    fn piece(&mut self, bytes: &[u8]) -> Result<(), SplitError> {
-        if self.fresh {
-            self.fresh = false;
-            for (kind, count) in mem::take(&mut self.blanks) {
+    /// Writes a piece of a record, or a whole one.
+    fn write_piece(&mut self, bytes: &[u8]) -> Result<(), SplitError> {
+        if self.at_record_start {
+            self.at_record_start = false;
+            for (kind, count) in mem::take(&mut self.pending_blanks) {
                 for _ in 0..count {
                     self.write(kind)?;
-                    self.next();
+                    self.start_record();
                 }
             }
-            self.fresh = false;
+            self.at_record_start = false;
         }
         self.write(bytes)
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), SplitError> {
         let count = self.parts.len();
-        let whom = if self.in_header {
+        let targets = if self.in_header {
             0..count
         } else {
             let index = (self.rows % count.max(1) as u64) as usize;
             index..index + 1
         };
-        for part in self.parts.get_mut(whom).into_iter().flatten() {
+        for part in self.parts.get_mut(targets).into_iter().flatten() {
             part.write_all(bytes).map_err(SplitError::Write)?;
             self.bytes += bytes.len() as u64;
         }
         Ok(())
     }
 
-    fn next(&mut self) {
-        self.fresh = true;
+    fn start_record(&mut self) {
+        self.at_record_start = true;
         self.records += 1;
         self.rows += u64::from(!self.in_header);
         self.in_header = false;
     }
 
-    fn end(mut self) -> Result<Dealt, SplitError> {
-        if self.at == At::Quoted {
+    fn finish(mut self) -> Result<SplitTotals, SplitError> {
+        if self.state == ScanState::Quoted {
             return Err(SplitError::Unclosed(self.records + 1));
         }
-        if !self.fresh {
-            self.next();
+        if !self.at_record_start {
+            self.start_record();
         }
         if self.rows < self.parts.len() as u64 {
             return Err(SplitError::TooFew(self.rows));
@@ -220,14 +217,14 @@ impl<'a, W: Write> Dealer<'a, W> {
         for part in self.parts.iter_mut() {
             part.flush().map_err(SplitError::Write)?;
         }
-        Ok(Dealt {
+        Ok(SplitTotals {
             rows: self.rows,
             bytes: self.bytes,
         })
     }
 }
 
-/// Reads until the buffer is full, or there is no more.
+/// Reads until the buffer is full, or the input ends.
 fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut count = 0;
     while count < buffer.len() {

@@ -1,4 +1,4 @@
-//! The volume of a bundle on a node: whose turn it is, whether it is whole, and how it becomes empty.
+//! The volume of a bundle on a node: its lock, its completion marker, and clearing it.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -14,25 +14,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::problem::{Problem, reason};
 
-/// From one look at the lock to the next. A lock that blocks could not be given up.
-const PAUSE: Duration = Duration::from_millis(100);
-/// The mode of the lock: containers of any user see it.
-const READABLE: u32 = 0o644;
+/// The lock is polled, because a blocking lock has no timeout.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Mode of the lock file: it must be readable for containers of any user.
+const LOCK_MODE: u32 = 0o644;
 
-/// What a marker says: this volume is whole, and of what.
+/// The completion marker of a volume, with its content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marker {
     /// The bundle.
     pub bundle: BundleId,
-    /// How it is dealt out, if it is.
+    /// Key of the split, if there is one.
     pub split: Option<String>,
-    /// Files in it.
+    /// Number of files.
     pub files: u64,
-    /// Their sizes together.
+    /// Total size of the files.
     pub bytes: u64,
 }
 
-/// A volume in which no other carrier is at work.
+/// A volume that is locked by this carrier.
 #[derive(Debug)]
 pub struct Volume {
     root: PathBuf,
@@ -40,28 +40,28 @@ pub struct Volume {
 }
 
 impl Volume {
-    /// Waits for its turn.
+    /// Waits for the lock of the volume.
     ///
     /// # Errors
-    /// When there is no such directory, or the time is over.
+    /// When the directory does not exist, or the lock is still held at `until`.
     pub fn lock(root: &Path, until: Instant) -> Result<Self, Problem> {
         let path = root.join(LOCK);
         let cannot = |e: &io::Error| {
             let shown = path.display();
-            Problem::lasting(format!("cannot lock `{shown}`: {}", reason(e)))
+            Problem::permanent(format!("cannot lock `{shown}`: {}", reason(e)))
         };
         let lock = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(false)
-            .mode(READABLE)
+            .mode(LOCK_MODE)
             .open(&path)
             .map_err(|e| cannot(&e))?;
-        let locked = poll_until(until, PAUSE, || match lock.try_lock() {
+        let locked = poll_until(until, POLL_INTERVAL, || match lock.try_lock() {
             Ok(()) => Break(Ok(())),
             Err(TryLockError::Error(e)) => Break(Err(cannot(&e))),
-            Err(TryLockError::WouldBlock) => Continue(Problem::lasting(
-                "another carrier is still at work in this bundle's volume on this node",
+            Err(TryLockError::WouldBlock) => Continue(Problem::permanent(
+                "another carrier still holds the lock of this bundle's volume on this node",
             )),
         });
         locked.flatten()?;
@@ -71,33 +71,33 @@ impl Volume {
         })
     }
 
-    /// Where its content lies.
+    /// Directory of the content.
     pub fn root(&self) -> &Path {
         &self.root
     }
 }
 
-/// Whether the directory has the marker of this content.
-pub fn is_whole(root: &Path, bundle: &BundleId, split: Option<&str>) -> bool {
+/// Whether the directory has the marker of this bundle and split.
+pub fn is_complete(root: &Path, bundle: &BundleId, split: Option<&str>) -> bool {
     let read = || serde_json::from_slice::<Marker>(&fs::read(root.join(MARKER)).ok()?).ok();
     read().is_some_and(|marker| &marker.bundle == bundle && marker.split.as_deref() == split)
 }
 
-/// Puts the marker where everything else is on the disk already.
+/// Writes the marker. All other content must have been flushed before.
 ///
 /// # Errors
-/// What the disk says.
-pub fn mark(root: &Path, marker: &Marker) -> io::Result<()> {
+/// An I/O error.
+pub fn write_marker(root: &Path, marker: &Marker) -> io::Result<()> {
     let text = serde_json::to_vec(marker)?;
     // The content is mounted by containers of any user.
     write_atomic(&root.join(MARKER), &text, Mode::Readable)
 }
 
-/// Removes what is there, the marker first, but for the lock.
+/// Removes everything except the lock, the marker first.
 ///
 /// # Errors
-/// What the disk says.
-pub fn empty(root: &Path) -> io::Result<()> {
+/// An I/O error.
+pub fn clear(root: &Path) -> io::Result<()> {
     match fs::remove_file(root.join(MARKER)) {
         Ok(()) => flush(root)?,
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -117,11 +117,11 @@ pub fn empty(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Bytes that are free where `path` lies.
+/// Free bytes of the file system of `path`.
 ///
 /// # Errors
-/// What the disk says.
-pub fn free(path: &Path) -> io::Result<u64> {
+/// An I/O error.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statvfs(path)?;
     Ok(stat.f_bfree.saturating_mul(stat.f_frsize))
 }

@@ -1,4 +1,4 @@
-//! Telling the Director how busy this node and the run's containers are.
+//! Reporting CPU usage of this node and of the run's containers to the Director.
 
 use std::collections::HashMap;
 use std::thread;
@@ -8,63 +8,63 @@ use atq_node_protocol::load::{ContainerLoad, Load};
 use atq_node_protocol::order::Watch;
 
 use crate::args::Args;
-use crate::docker::{CpuStats, Docker, Listed, ROLE, RUN};
+use crate::cpu_usage::{CpuTicks, round_percent};
+use crate::docker::{ContainerSummary, CpuStats, Docker, ROLE_LABEL, RUN_LABEL};
 use crate::http::{Director, now_ms};
-use crate::load::{Ticks, rounded};
 use crate::problem::Problem;
-use crate::words::Done;
+use crate::report::Summary;
 
-/// `<service>.<slot>.<id>`, given by Swarm.
-const TASK_NAME: &str = "com.docker.swarm.task.name";
-/// A Director that takes longer gets the next one.
-const POST: Duration = Duration::from_secs(2);
+/// Label with `<service>.<slot>.<id>`, set by Swarm.
+const TASK_NAME_LABEL: &str = "com.docker.swarm.task.name";
+/// A report that takes longer is dropped; the next one follows.
+const POST_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Looks and tells until the process is ended; whoever does not answer is passed over.
+/// Samples and reports until the process is ended. A sample that cannot be sent is dropped.
 ///
 /// # Errors
-/// Only before the first look: when the counters of this node cannot be read, or the URL cannot be used.
-pub fn run(args: &Args, order: &Watch) -> Result<Done, Problem> {
-    // Far enough away to be never.
+/// When the counters of this node cannot be read, or the URL cannot be used.
+pub fn run(args: &Args, order: &Watch) -> Result<Summary, Problem> {
+    // In effect no deadline.
     let director = Director::at(
         &order.url,
         args,
         Instant::now() + Duration::from_secs(1 << 32),
     )?;
     let docker = Docker::at(&args.docker_socket);
-    let pause = Duration::from_secs(order.seconds.clamp(1, 60));
+    let interval = Duration::from_secs(order.seconds.clamp(1, 60));
     let path = format!("{}/load", order.run);
-    let mut watcher = Watcher {
+    let mut sampler = Sampler {
         docker,
-        label: format!("{RUN}={}", order.run),
-        before: ticks()?,
+        label: format!("{RUN_LABEL}={}", order.run),
+        previous: ticks()?,
         counters: HashMap::new(),
     };
-    watcher.look_at_containers();
+    sampler.sample_containers();
     loop {
-        thread::sleep(pause);
-        if let Some(load) = watcher.look()? {
+        thread::sleep(interval);
+        if let Some(load) = sampler.sample()? {
             let json = serde_json::to_vec(&load).unwrap_or_default();
-            if let Err(problem) = director.post(&path, &json, POST) {
+            if let Err(problem) = director.post(&path, &json, POST_TIMEOUT) {
                 eprintln!("{problem}");
             }
         }
     }
 }
 
-struct Watcher {
+struct Sampler {
     docker: Docker,
     label: String,
-    before: Ticks,
-    /// By container, as they were at the last look.
+    previous: CpuTicks,
+    /// By container, from the previous sample.
     counters: HashMap<String, CpuStats>,
 }
 
-impl Watcher {
-    fn look(&mut self) -> Result<Option<Load>, Problem> {
+impl Sampler {
+    fn sample(&mut self) -> Result<Option<Load>, Problem> {
         let now = ticks()?;
-        let percent = now.percent_since(&self.before);
-        self.before = now;
-        let containers = self.look_at_containers();
+        let percent = now.percent_since(&self.previous);
+        self.previous = now;
+        let containers = self.sample_containers();
         Ok(percent.map(|node_percent| Load {
             at: now_ms(),
             cpus: now.cpus,
@@ -73,14 +73,17 @@ impl Watcher {
         }))
     }
 
-    /// Those that were there at the last look, too. One that has just ended is no problem, nor is Docker in a hurry.
-    fn look_at_containers(&mut self) -> Vec<ContainerLoad> {
-        let listed = self.docker.running(&self.label).unwrap_or_else(|problem| {
-            eprintln!("{problem}");
-            Vec::new()
-        });
+    /// CPU usage of containers that were also in the previous sample. Containers that have ended meanwhile are ignored.
+    fn sample_containers(&mut self) -> Vec<ContainerLoad> {
+        let listed = self
+            .docker
+            .running_containers(&self.label)
+            .unwrap_or_else(|problem| {
+                eprintln!("{problem}");
+                Vec::new()
+            });
         let mut counters = HashMap::new();
-        let mut found = Vec::new();
+        let mut usages = Vec::new();
         for container in listed {
             let Some(source) = source(&container) else {
                 continue;
@@ -88,10 +91,11 @@ impl Watcher {
             let Ok(stats) = self.docker.stats(&container.id) else {
                 continue;
             };
-            let before = self.counters.get(&container.id);
-            if let Some(percent) = before.and_then(|before| percent(before, &stats.cpu_stats)) {
+            let previous = self.counters.get(&container.id);
+            let now = &stats.cpu_stats;
+            if let Some(percent) = previous.and_then(|previous| percent(previous, now)) {
                 let id = container.id.clone();
-                found.push(ContainerLoad {
+                usages.push(ContainerLoad {
                     id,
                     source,
                     percent,
@@ -100,21 +104,21 @@ impl Watcher {
             counters.insert(container.id, stats.cpu_stats);
         }
         self.counters = counters;
-        found
+        usages
     }
 }
 
-fn ticks() -> Result<Ticks, Problem> {
-    Ticks::now().map_err(|e| Problem::lasting(format!("cannot read `/proc/stat`: {e}")))
+fn ticks() -> Result<CpuTicks, Problem> {
+    CpuTicks::now().map_err(|e| Problem::permanent(format!("cannot read `/proc/stat`: {e}")))
 }
 
-/// For example `worker.3`; none for other roles.
-fn source(container: &Listed) -> Option<String> {
-    let role = container.labels.get(ROLE)?;
+/// The source of a container, for example `worker.3`; `None` for other roles.
+fn source(container: &ContainerSummary) -> Option<String> {
+    let role = container.labels.get(ROLE_LABEL)?;
     if role != "worker" && role != "master" {
         return None;
     }
-    let slot = container.labels.get(TASK_NAME)?.rsplit('.').nth(1)?;
+    let slot = container.labels.get(TASK_NAME_LABEL)?.rsplit('.').nth(1)?;
     Some(format!("{role}.{slot}"))
 }
 
@@ -123,12 +127,12 @@ fn percent(before: &CpuStats, now: &CpuStats) -> Option<f64> {
         .cpu_usage
         .total_usage
         .checked_sub(before.cpu_usage.total_usage)?;
-    let passed = now.system_cpu_usage.checked_sub(before.system_cpu_usage)?;
-    if passed == 0 || now.online_cpus == 0 {
+    let elapsed = now.system_cpu_usage.checked_sub(before.system_cpu_usage)?;
+    if elapsed == 0 || now.online_cpus == 0 {
         return None;
     }
-    Some(rounded(
-        100.0 * used as f64 / passed as f64 * f64::from(now.online_cpus),
+    Some(round_percent(
+        100.0 * used as f64 / elapsed as f64 * f64::from(now.online_cpus),
     ))
 }
 
@@ -146,8 +150,8 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_percent_is_one_processor() {
-        // One second on four processors, of which two were used.
+    fn one_fully_used_cpu_is_a_hundred_percent() {
+        // One second on four CPUs, two of them in use.
         let (before, now) = (stats(0, 0), stats(2_000_000_000, 4_000_000_000));
         assert_eq!(percent(&before, &now), Some(200.0));
         assert_eq!(percent(&now, &now), None);
@@ -156,9 +160,9 @@ mod tests {
 
     #[test]
     fn only_masters_and_workers_have_a_source() {
-        let labelled = |role: &str, name: &str| Listed {
+        let labelled = |role: &str, name: &str| ContainerSummary {
             id: "x".to_owned(),
-            labels: [(ROLE, role), (TASK_NAME, name)]
+            labels: [(ROLE_LABEL, role), (TASK_NAME_LABEL, name)]
                 .map(|(k, v)| (k.to_owned(), v.to_owned()))
                 .into(),
         };

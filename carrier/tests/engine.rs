@@ -1,8 +1,8 @@
 #![allow(clippy::unwrap_used)]
-//! The real program and the real Docker of this machine. Needs the images `atq-testload:dev` and
+//! The compiled program against the Docker Engine of this machine. Needs the images `atq-testload:dev` and
 //! `atq-discovery:dev`; runs when `ATQ_TEST_SWARM` is 1.
 
-mod stage;
+mod fixture;
 
 use std::fs;
 use std::io::Write as _;
@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use stage::server::{Reply, Server};
-use stage::{Ended, Stage};
+use fixture::server::{Reply, Server};
+use fixture::{Finished, Fixture};
 
 const SOCKET: &str = "/var/run/docker.sock";
 const IMAGE: &str = "atq-testload:dev";
-/// It has no `/atq/results`.
-const BARE: &str = "atq-discovery:dev";
+/// An image without `/atq/results`.
+const IMAGE_WITHOUT_RESULTS: &str = "atq-discovery:dev";
 
 fn docker(args: &[&str]) -> String {
     let output = Command::new("docker")
@@ -26,8 +26,8 @@ fn docker(args: &[&str]) -> String {
         .env_remove("DOCKER_HOST")
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "docker {args:?}: {said}");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "docker {args:?}: {stderr}");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
@@ -39,12 +39,12 @@ fn is_wanted() -> bool {
     wanted
 }
 
-/// A container that goes with this value.
+/// A container that is removed on drop.
 struct Container(String);
 
 impl Container {
-    fn new(how: &[&str], image: &str, arguments: &[&str]) -> Self {
-        let mut args = how.to_vec();
+    fn new(command: &[&str], image: &str, arguments: &[&str]) -> Self {
+        let mut args = command.to_vec();
         args.extend(["--label", "com.atq.test=carrier", image]);
         args.extend(arguments);
         Self(docker(&args))
@@ -58,17 +58,17 @@ impl Drop for Container {
     }
 }
 
-/// A volume that goes with this value, if the test has not removed it.
+/// A volume that is removed on drop, unless the test has removed it.
 struct Volume(String);
 
 impl Volume {
-    fn new(what: &str) -> Self {
-        let name = format!("atq-test-{what}-{}", std::process::id());
+    fn new(suffix: &str) -> Self {
+        let name = format!("atq-test-{suffix}-{}", std::process::id());
         docker(&["volume", "create", "--label", "com.atq.test=carrier", &name]);
         Self(name)
     }
 
-    fn is_there(&self) -> bool {
+    fn exists(&self) -> bool {
         let filter = format!("name=^{}$", self.0);
         !docker(&["volume", "ls", "-q", "--filter", &filter]).is_empty()
     }
@@ -83,13 +83,13 @@ impl Drop for Volume {
     }
 }
 
-fn command(stage: &Stage, work: &str, order: &Value) -> Command {
-    let mut command = stage.command(work, order);
+fn command(fixture: &Fixture, work: &str, order: &Value) -> Command {
+    let mut command = fixture.command(work, order);
     command.env("ATQ_CARRIER_DOCKER_SOCKET", SOCKET);
     command
 }
 
-fn until(mut met: impl FnMut() -> bool) {
+fn wait_until(mut met: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !met() {
         assert!(
@@ -101,23 +101,23 @@ fn until(mut met: impl FnMut() -> bool) {
 }
 
 #[test]
-fn volumes_are_removed_as_soon_as_no_container_holds_them() {
+fn volumes_are_removed_as_soon_as_no_container_uses_them() {
     if !is_wanted() {
         return;
     }
     let (free, held) = (Volume::new("free"), Volume::new("held"));
     let mount = format!("{}:/held", held.0);
     let holder = Container::new(&["create", "-v", &mount], IMAGE, &["worker"]);
-    let stage = Stage::new();
+    let fixture = Fixture::new();
     let order = json!({ "volumes": [free.0, "atq-test-never-there", held.0] });
-    let child = command(&stage, "remove", &order).spawn().unwrap();
-    // By then the held one was tried, too, or is about to be.
-    until(|| !free.is_there());
-    assert!(held.is_there());
+    let child = command(&fixture, "remove", &order).spawn().unwrap();
+    // By now the held volume was tried, or is next.
+    wait_until(|| !free.exists());
+    assert!(held.exists());
     drop(holder);
-    let ended = Ended::of(&child.wait_with_output().unwrap());
-    assert_eq!(ended.is_done().words["work"], "remove");
-    assert!(!held.is_there());
+    let ended = Finished::of(&child.wait_with_output().unwrap());
+    assert_eq!(ended.assert_done().report["work"], "remove");
+    assert!(!held.exists());
 }
 
 fn names(tar: &[u8]) -> Vec<String> {
@@ -138,13 +138,13 @@ fn results_are_collected_from_ended_containers() {
     if !is_wanted() {
         return;
     }
-    let stage = Stage::new();
-    let results = stage.dir.path().join("atq/results/deep");
+    let fixture = Fixture::new();
+    let results = fixture.dir.path().join("atq/results/deep");
     fs::create_dir_all(&results).unwrap();
     fs::write(results.join("figures.csv"), vec![b'1'; 2 << 20]).unwrap();
     let with = Container::new(&["create"], IMAGE, &["worker"]);
-    let without = Container::new(&["create"], BARE, &[]);
-    let from = stage.dir.path().join("atq").display().to_string();
+    let without = Container::new(&["create"], IMAGE_WITHOUT_RESULTS, &[]);
+    let from = fixture.dir.path().join("atq").display().to_string();
     docker(&["cp", &from, &format!("{}:/", with.0)]);
 
     let director = Server::tcp(|_| Reply::Full(204, Vec::new()));
@@ -153,11 +153,11 @@ fn results_are_collected_from_ended_containers() {
         { "id": with.0, "source": "worker.2" },
         { "id": without.0, "source": "worker.3" },
     ]});
-    let ended = Ended::of(&command(&stage, "collect", &order).output().unwrap());
-    let puts = director.seen("PUT");
+    let ended = Finished::of(&command(&fixture, "collect", &order).output().unwrap());
+    let puts = director.requests("PUT");
     assert_eq!(puts.len(), 1, "{ended:?}");
     assert_eq!(puts[0].line, "PUT /carrier/r1/results/worker.2");
-    assert_eq!(ended.is_done().words["bytes"], puts[0].body.len());
+    assert_eq!(ended.assert_done().report["bytes"], puts[0].body.len());
     assert_eq!(
         names(&puts[0].body),
         ["results/", "results/deep/", "results/deep/figures.csv"]
@@ -165,7 +165,7 @@ fn results_are_collected_from_ended_containers() {
 }
 
 #[test]
-fn a_busy_container_is_seen() {
+fn a_busy_container_is_reported() {
     if !is_wanted() {
         return;
     }
@@ -187,23 +187,23 @@ fn a_busy_container_is_seen() {
         IMAGE,
         &["-c", "while :; do :; done"],
     );
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let director = Server::tcp(move |request| {
-        let _ = tell.send(serde_json::from_slice::<Value>(&request.body).unwrap());
+        let _ = sender.send(serde_json::from_slice::<Value>(&request.body).unwrap());
         Reply::Full(204, Vec::new())
     });
-    let stage = Stage::new();
+    let fixture = Fixture::new();
     let order = json!({ "url": director.url, "run": run, "seconds": 1 });
-    let child = command(&stage, "watch", &order).spawn().unwrap();
-    let load = told.recv_timeout(Duration::from_secs(60)).unwrap();
+    let child = command(&fixture, "watch", &order).spawn().unwrap();
+    let load = receiver.recv_timeout(Duration::from_secs(60)).unwrap();
     let killed = Command::new("kill").arg(child.id().to_string()).status();
     assert!(killed.unwrap().success());
-    Ended::of(&child.wait_with_output().unwrap()).is_done();
-    let seen = &load["containers"][0];
+    Finished::of(&child.wait_with_output().unwrap()).assert_done();
+    let reported = &load["containers"][0];
     assert_eq!(
-        (&seen["id"], &seen["source"]),
+        (&reported["id"], &reported["source"]),
         (&json!(busy.0), &json!("worker.4"))
     );
-    assert!(seen["percent"].as_f64().unwrap() > 1.0, "{load}");
+    assert!(reported["percent"].as_f64().unwrap() > 1.0, "{load}");
     assert!(load["nodePercent"].as_f64().unwrap() > 0.0, "{load}");
 }

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
-//! The real program fetches bundles from a server of the test's.
+//! The compiled program fetches bundles from a test server.
 
-mod stage;
+mod fixture;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use atq_bundle_archive::raw::{Item, archive};
 use serde_json::{Value, json};
 
-use stage::server::{Reply, Server};
-use stage::{Ended, Stage, big_zip, found, id, order};
+use fixture::server::{Reply, Server};
+use fixture::{Finished, Fixture, big_zip, id, order, paths};
 
 const USERS: &[u8] = b"name,word\nann,\"a\nb\"\nbob,2\ncid,3\ndan,4\n";
 
@@ -26,7 +26,7 @@ fn sample() -> Vec<u8> {
     ])
 }
 
-/// A Director that has one bundle.
+/// A fake Director with one bundle.
 fn director(zip: Vec<u8>) -> Server {
     Server::tcp(move |request| match request.line.as_str() {
         "GET /carrier/ready" => Reply::Full(200, b"atq-director d1".to_vec()),
@@ -42,22 +42,22 @@ fn split(order: &Value, replicas: u32, path: &str) -> Value {
 }
 
 #[test]
-fn a_bundle_is_brought_once() {
-    let (stage, zip) = (Stage::new(), sample());
+fn a_bundle_is_downloaded_once() {
+    let (fixture, zip) = (Fixture::new(), sample());
     let server = director(zip.clone());
     let order = order(&server.url, &id(&zip));
-    // What an earlier carrier has left without a marker.
-    fs::create_dir_all(stage.bundle().join("old/deep")).unwrap();
-    fs::write(stage.bundle().join("old/deep/file"), "x").unwrap();
-    fs::write(stage.bundle().join("plan.jmx"), "half").unwrap();
+    // Leftovers of an interrupted carrier, without a marker.
+    fs::create_dir_all(fixture.bundle().join("old/deep")).unwrap();
+    fs::write(fixture.bundle().join("old/deep/file"), "x").unwrap();
+    fs::write(fixture.bundle().join("plan.jmx"), "half").unwrap();
 
-    let first = stage.run("fetch", &order);
-    let words = &first.is_done().words;
-    assert_eq!(words["work"], "fetch");
-    assert_eq!(words["node"], stage::NODE);
-    assert_eq!(words["fetched"], true);
-    assert_eq!(words["bytes"], zip.len());
-    let offset = words["clockOffsetMs"].as_i64().unwrap();
+    let first = fixture.run("fetch", &order);
+    let report = &first.assert_done().report;
+    assert_eq!(report["work"], "fetch");
+    assert_eq!(report["node"], fixture::NODE);
+    assert_eq!(report["fetched"], true);
+    assert_eq!(report["bytes"], zip.len());
+    let offset = report["clockOffsetMs"].as_i64().unwrap();
     assert!((1500..5000).contains(&offset), "{offset}");
     let expected = [
         ".atq-bundle",
@@ -67,9 +67,9 @@ fn a_bundle_is_brought_once() {
         "data/users.csv",
         "plan.jmx",
     ];
-    assert_eq!(stage.found(), expected);
+    assert_eq!(fixture.bundle_paths(), expected);
     let mode = |path: &str| {
-        let metadata = fs::metadata(stage.bundle().join(path)).unwrap();
+        let metadata = fs::metadata(fixture.bundle().join(path)).unwrap();
         metadata.permissions().mode() & 0o777
     };
     assert_eq!(
@@ -85,15 +85,15 @@ fn a_bundle_is_brought_once() {
         [0o755, 0o755, 0o755, 0o644, 0o644, 0o644]
     );
 
-    let second = stage.run("fetch", &order);
-    assert_eq!(second.is_done().words["fetched"], false);
-    assert_eq!(second.words["bytes"], 0);
-    assert!(second.words["clockOffsetMs"].is_i64());
-    let asked = server.seen("GET /carrier/r1/bundle/");
-    assert_eq!(asked.len(), 1);
-    assert_eq!(asked[0].headers["authorization"], "Bearer 5ec8e7");
-    assert_eq!(asked[0].headers["x-atq-node"], stage::NODE);
-    let ready = server.seen("GET /carrier/ready");
+    let second = fixture.run("fetch", &order);
+    assert_eq!(second.assert_done().report["fetched"], false);
+    assert_eq!(second.report["bytes"], 0);
+    assert!(second.report["clockOffsetMs"].is_i64());
+    let downloads = server.requests("GET /carrier/r1/bundle/");
+    assert_eq!(downloads.len(), 1);
+    assert_eq!(downloads[0].headers["authorization"], "Bearer 5ec8e7");
+    assert_eq!(downloads[0].headers["x-atq-node"], fixture::NODE);
+    let ready = server.requests("GET /carrier/ready");
     assert!(
         ready
             .iter()
@@ -102,33 +102,42 @@ fn a_bundle_is_brought_once() {
 }
 
 #[test]
-fn rows_are_dealt_to_the_parts() {
-    let (stage, zip) = (Stage::new(), sample());
+fn rows_are_split_into_the_parts() {
+    let (fixture, zip) = (Fixture::new(), sample());
     let server = director(zip.clone());
     let order = split(&order(&server.url, &id(&zip)), 3, "data/users.csv");
-    assert_eq!(stage.run("fetch", &order).is_done().words["fetched"], true);
-    let part = |slot| fs::read_to_string(stage.part(slot).join("data/users.csv")).unwrap();
+    assert_eq!(
+        fixture.run("fetch", &order).assert_done().report["fetched"],
+        true
+    );
+    let part = |slot| fs::read_to_string(fixture.part(slot).join("data/users.csv")).unwrap();
     assert_eq!(part(1), "name,word\nann,\"a\nb\"\ndan,4\n");
     assert_eq!(part(2), "name,word\nbob,2\n");
     assert_eq!(part(3), "name,word\ncid,3\n");
-    let link = fs::read_link(stage.bundle().join("data/users.csv")).unwrap();
+    let link = fs::read_link(fixture.bundle().join("data/users.csv")).unwrap();
     assert_eq!(link, Path::new("/atq/part/data/users.csv"));
-    assert_eq!(stage.run("fetch", &order).is_done().words["fetched"], false);
+    assert_eq!(
+        fixture.run("fetch", &order).assert_done().report["fetched"],
+        false
+    );
 
-    // A part's volume is lost: it is made anew, and nothing else is touched.
+    // A lost part is restored; everything else stays untouched.
     let untouched = [
-        stage.bundle().join("plan.jmx"),
-        stage.part(1).join("data/users.csv"),
+        fixture.bundle().join("plan.jmx"),
+        fixture.part(1).join("data/users.csv"),
     ];
     let times = untouched
         .clone()
         .map(|path| fs::metadata(path).unwrap().modified().unwrap());
-    fs::remove_dir_all(stage.part(2)).unwrap();
-    fs::create_dir(stage.part(2)).unwrap();
-    assert_eq!(stage.run("fetch", &order).is_done().words["fetched"], true);
+    fs::remove_dir_all(fixture.part(2)).unwrap();
+    fs::create_dir(fixture.part(2)).unwrap();
+    assert_eq!(
+        fixture.run("fetch", &order).assert_done().report["fetched"],
+        true
+    );
     assert_eq!(part(2), "name,word\nbob,2\n");
     assert_eq!(
-        found(&stage.part(2)),
+        paths(&fixture.part(2)),
         [".atq-bundle", "data", "data/users.csv"]
     );
     assert_eq!(
@@ -138,11 +147,11 @@ fn rows_are_dealt_to_the_parts() {
 }
 
 #[test]
-fn what_cannot_be_split_is_named() {
+fn an_invalid_split_is_reported() {
     let zip = sample();
     let server = director(zip.clone());
     let plain = order(&server.url, &id(&zip));
-    for (replicas, path, words) in [
+    for (replicas, path, expected) in [
         (
             5,
             "data/users.csv",
@@ -151,40 +160,44 @@ fn what_cannot_be_split_is_named() {
         (
             1,
             "data/nobody.csv",
-            "`data/nobody.csv` is to be split and is no file of the bundle",
+            "`data/nobody.csv` is listed in `split` but is not a file of the bundle",
         ),
         (
             1,
             "../etc/passwd",
-            "the order splits `../etc/passwd`: not a path in a bundle",
+            "`split` in the order has the path `../etc/passwd`, expected a path within the bundle",
         ),
-        (0, "data/users.csv", "the order splits for 0 replicas"),
+        (
+            0,
+            "data/users.csv",
+            "`split.replicas` in the order is 0, expected at least 1",
+        ),
     ] {
-        let stage = Stage::new();
+        let fixture = Fixture::new();
         for slot in 4..=5 {
-            fs::create_dir(stage.part(slot)).unwrap();
+            fs::create_dir(fixture.part(slot)).unwrap();
         }
-        let ended = stage.run("fetch", &split(&plain, replicas, path));
-        assert!(ended.problem().starts_with(words), "{}", ended.problem());
-        assert!(!stage.bundle().join(".atq-bundle").exists());
+        let ended = fixture.run("fetch", &split(&plain, replicas, path));
+        assert!(ended.problem().starts_with(expected), "{}", ended.problem());
+        assert!(!fixture.bundle().join(".atq-bundle").exists());
     }
 }
 
 #[test]
-fn other_bytes_than_wanted_and_archives_that_are_refused() {
-    let stage = Stage::new();
+fn a_wrong_hash_and_invalid_archives_are_refused() {
+    let fixture = Fixture::new();
     let server = director(sample());
     let wanted = "0123456789abcdef0123456789abcdef";
-    let ended = stage.run("fetch", &order(&server.url, wanted));
+    let ended = fixture.run("fetch", &order(&server.url, wanted));
     let expected = format!(
-        "the bundle's hash is `{}`, wanted `{wanted}`",
+        "the bundle's hash is `{}`, expected `{wanted}`",
         id(&sample())
     );
     assert_eq!(ended.problem(), expected);
 
     let hostile = archive(&[Item::stored("../evil", b"x")]);
     let server = director(hostile.clone());
-    let ended = stage.run("fetch", &order(&server.url, &id(&hostile)));
+    let ended = fixture.run("fetch", &order(&server.url, &id(&hostile)));
     assert_eq!(
         ended.problem(),
         "archive refused: entry `../evil` leads out of the archive by `..`"
@@ -195,24 +208,24 @@ fn other_bytes_than_wanted_and_archives_that_are_refused() {
     let mut small = order(&server.url, &id(&zip));
     small["limits"]["unpackedBytes"] = json!(10);
     assert!(
-        stage
+        fixture
             .run("fetch", &small)
             .problem()
             .contains("more than 10")
     );
     small["limits"]["uploadBytes"] = json!(100);
     assert_eq!(
-        stage.run("fetch", &small).problem(),
+        fixture.run("fetch", &small).problem(),
         "the bundle is larger than 100 bytes"
     );
-    assert_eq!(stage.found(), Vec::<String>::new());
+    assert_eq!(fixture.bundle_paths(), Vec::<String>::new());
 }
 
 #[test]
-fn a_broken_connection_is_tried_again() {
+fn an_interrupted_download_is_retried() {
     let zip = archive(&[Item::stored("noise", &vec![7; 3 << 20])]);
     for (breaks, done) in [(2, true), (3, false)] {
-        let stage = Stage::new();
+        let fixture = Fixture::new();
         let (tries, body) = (AtomicUsize::new(0), zip.clone());
         let server = Server::tcp(move |request| {
             if !request.line.contains("/bundle/") {
@@ -223,60 +236,62 @@ fn a_broken_connection_is_tried_again() {
                 _ => Reply::Full(200, body.clone()),
             }
         });
-        let ended = stage.run("fetch", &order(&server.url, &id(&zip)));
-        assert_eq!(server.seen("GET /carrier/r1/bundle/").len(), 3);
+        let ended = fixture.run("fetch", &order(&server.url, &id(&zip)));
+        assert_eq!(server.requests("GET /carrier/r1/bundle/").len(), 3);
         if done {
-            assert_eq!(ended.is_done().words["bytes"], zip.len());
+            assert_eq!(ended.assert_done().report["bytes"], zip.len());
         } else {
-            let words = "broke off after 2097152 of";
-            assert!(ended.problem().contains(words), "{}", ended.problem());
-            assert_eq!(stage.found(), Vec::<String>::new());
+            let expected = "was interrupted after 2097152 of";
+            assert!(ended.problem().contains(expected), "{}", ended.problem());
+            assert_eq!(fixture.bundle_paths(), Vec::<String>::new());
         }
     }
 }
 
 #[test]
-fn a_director_that_is_not_there_or_refuses() {
-    let stage = Stage::new();
+fn an_unreachable_or_refusing_director_is_reported() {
+    let fixture = Fixture::new();
     let wanted = "0123456789abcdef0123456789abcdef";
     // A port that was free a moment ago.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", free.local_addr().unwrap());
     drop(free);
-    let ended = stage.run("fetch", &order(&url, wanted));
+    let ended = fixture.run("fetch", &order(&url, wanted));
     let expected = format!("cannot reach the Director at `{url}`: connection refused");
     assert_eq!(ended.problem(), expected);
 
     for (status, tries) in [(403, 1), (404, 1), (503, 3)] {
         let server = Server::tcp(move |_| Reply::Full(status, b"the token is used".to_vec()));
-        let ended = stage.run("fetch", &order(&server.url, wanted));
+        let ended = fixture.run("fetch", &order(&server.url, wanted));
         let url = &server.url;
         let expected = format!("the Director at `{url}` answered {status}: the token is used");
         assert_eq!(ended.problem(), expected);
-        assert_eq!(server.seen("GET /carrier/r1/bundle/").len(), tries);
+        assert_eq!(server.requests("GET /carrier/r1/bundle/").len(), tries);
     }
 
-    let mut secure = stage.command("fetch", &order("https://127.0.0.1:1", wanted));
-    let ended = Ended::of(&secure.env("SSL_CERT_FILE", "/nowhere").output().unwrap());
-    let words = "`https` needs the authorities' certificates at `/nowhere`: no such file";
-    assert!(ended.problem().starts_with(words), "{}", ended.problem());
-    let ended = stage.run("fetch", &json!({}));
+    let mut secure = fixture.command("fetch", &order("https://127.0.0.1:1", wanted));
+    let ended = Finished::of(&secure.env("SSL_CERT_FILE", "/nowhere").output().unwrap());
+    let expected = "`https` needs CA certificates at `/nowhere`: no such file";
+    assert!(ended.problem().starts_with(expected), "{}", ended.problem());
+    let ended = fixture.run("fetch", &json!({}));
     assert!(
         ended
             .problem()
-            .starts_with("the order in `ATQ_CARRIER_ORDER` is wrong: missing field")
+            .starts_with("the order in `ATQ_CARRIER_ORDER` is invalid: missing field")
     );
 }
 
 #[test]
-fn patience_is_bounded_by_the_order() {
-    let stage = Stage::new();
+fn the_order_sets_the_deadline() {
+    let fixture = Fixture::new();
     let server = Server::tcp(|_| Reply::Hang(vec![0; 1000], 10));
     let mut order = order(&server.url, "0123456789abcdef0123456789abcdef");
     order["seconds"] = json!(1);
-    let ended = stage.run("fetch", &order);
+    let ended = fixture.run("fetch", &order);
     assert!(
-        ended.problem().contains("broke off after 10 of 1000 bytes"),
+        ended
+            .problem()
+            .contains("was interrupted after 10 of 1000 bytes"),
         "{}",
         ended.problem()
     );
@@ -289,7 +304,7 @@ fn terminate(pid: u32) {
     assert!(done.unwrap().success());
 }
 
-fn until(mut met: impl FnMut() -> bool) {
+fn wait_until(mut met: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !met() {
         assert!(
@@ -303,7 +318,7 @@ fn until(mut met: impl FnMut() -> bool) {
 #[test]
 fn sigterm_ends_it_at_once_and_a_second_run_completes() {
     let zip = archive(&[Item::stored("noise", &vec![7; 3 << 20])]);
-    let (stage, first) = (Stage::new(), AtomicUsize::new(0));
+    let (fixture, first) = (Fixture::new(), AtomicUsize::new(0));
     let (body, wanted) = (zip.clone(), id(&zip));
     let server = Server::tcp(move |request| match request.line.as_str() {
         "GET /carrier/ready" => Reply::Full(200, Vec::new()),
@@ -311,20 +326,23 @@ fn sigterm_ends_it_at_once_and_a_second_run_completes() {
         _ => Reply::Full(200, body.clone()),
     });
     let order = order(&server.url, &wanted);
-    let child = stage.start("fetch", &order);
-    until(|| !server.seen("GET /carrier/r1/bundle/").is_empty());
+    let child = fixture.start("fetch", &order);
+    wait_until(|| !server.requests("GET /carrier/r1/bundle/").is_empty());
     terminate(child.id());
-    let ended = Ended::of(&child.wait_with_output().unwrap());
+    let ended = Finished::of(&child.wait_with_output().unwrap());
     assert_eq!(ended.code, Some(143));
-    assert_eq!(ended.words["problem"], "ended by SIGTERM");
-    assert_eq!(stage.found(), Vec::<String>::new());
-    assert_eq!(stage.run("fetch", &order).is_done().words["fetched"], true);
-    assert_eq!(stage.found(), [".atq-bundle", "noise"]);
+    assert_eq!(ended.report["problem"], "ended by SIGTERM");
+    assert_eq!(fixture.bundle_paths(), Vec::<String>::new());
+    assert_eq!(
+        fixture.run("fetch", &order).assert_done().report["fetched"],
+        true
+    );
+    assert_eq!(fixture.bundle_paths(), [".atq-bundle", "noise"]);
 }
 
 #[test]
-fn two_at_once_take_turns() {
-    let (stage, zip) = (Stage::new(), sample());
+fn concurrent_carriers_wait_for_the_lock() {
+    let (fixture, zip) = (Fixture::new(), sample());
     let (body, wanted) = (zip.clone(), id(&zip));
     let (go, wait) = std::sync::mpsc::channel::<()>();
     let wait = std::sync::Mutex::new(wait);
@@ -335,26 +353,26 @@ fn two_at_once_take_turns() {
         Reply::Full(200, body.clone())
     });
     let order = order(&server.url, &wanted);
-    let one = stage.start("fetch", &order);
-    until(|| !server.seen("GET /carrier/r1/bundle/").is_empty());
-    let mut two = stage.start("fetch", &order);
-    // The second is at the lock when it has opened it.
-    let lock = stage.bundle().canonicalize().unwrap().join(".atq-lock");
-    until(|| {
+    let one = fixture.start("fetch", &order);
+    wait_until(|| !server.requests("GET /carrier/r1/bundle/").is_empty());
+    let mut two = fixture.start("fetch", &order);
+    // The second carrier waits for the lock as soon as it has opened it.
+    let lock = fixture.bundle().canonicalize().unwrap().join(".atq-lock");
+    wait_until(|| {
         let open = fs::read_dir(format!("/proc/{}/fd", two.id())).unwrap();
         let mut links = open.filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
         links.any(|link| link == lock)
     });
     assert!(two.try_wait().unwrap().is_none());
     go.send(()).unwrap();
-    let one = Ended::of(&one.wait_with_output().unwrap());
-    let two = Ended::of(&two.wait_with_output().unwrap());
-    assert_eq!(one.is_done().words["fetched"], true);
-    assert_eq!(two.is_done().words["fetched"], false);
-    assert_eq!(server.seen("GET /carrier/r1/bundle/").len(), 1);
+    let one = Finished::of(&one.wait_with_output().unwrap());
+    let two = Finished::of(&two.wait_with_output().unwrap());
+    assert_eq!(one.assert_done().report["fetched"], true);
+    assert_eq!(two.assert_done().report["fetched"], false);
+    assert_eq!(server.requests("GET /carrier/r1/bundle/").len(), 1);
 }
 
-/// A file system of its own; only root can have one, others skip the test.
+/// A mounted file system. Mounting requires root; otherwise the test is skipped.
 struct Disk<'a>(&'a Path);
 
 impl<'a> Disk<'a> {
@@ -375,31 +393,31 @@ impl Drop for Disk<'_> {
 }
 
 #[test]
-fn a_full_disk_is_named_with_what_is_needed() {
-    let stage = Stage::new();
-    let bundle = stage.bundle();
+fn a_full_disk_is_reported_with_the_needed_space() {
+    let fixture = Fixture::new();
+    let bundle = fixture.bundle();
     let Some(_disk) = Disk::mount(&bundle, "2m") else {
         return;
     };
-    // Too large to be downloaded; then to be unpacked beside its zip.
+    // First too large to download, then too large to unpack beside its zip.
     for (size, needed) in [(3 << 20, "3.0 MiB"), (1200 << 10, "2.3 MiB")] {
         let zip = archive(&[Item::stored("big", &vec![7; size])]);
         let server = director(zip.clone());
-        let ended = stage.run("fetch", &order(&server.url, &id(&zip)));
+        let ended = fixture.run("fetch", &order(&server.url, &id(&zip)));
         let expected =
             format!("no space left on the device: {needed} are needed, 2.0 MiB are free");
         assert_eq!(ended.problem(), expected);
-        assert_eq!(stage.found(), Vec::<String>::new());
+        assert_eq!(fixture.bundle_paths(), Vec::<String>::new());
     }
-    // The disk is full although there seemed to be room: a part lies on another, smaller one.
-    let part = stage.part(1);
+    // The early check passes, but a part is on a smaller file system, which runs full.
+    let part = fixture.part(1);
     let _small = Disk::mount(&part, "64k").unwrap();
     let rows: Vec<u8> = (0..20_000)
         .flat_map(|i| format!("row {i}\n").into_bytes())
         .collect();
     let zip = archive(&[Item::stored("rows.csv", &rows)]);
     let server = director(zip.clone());
-    let ended = stage.run(
+    let ended = fixture.run(
         "fetch",
         &split(&order(&server.url, &id(&zip)), 1, "rows.csv"),
     );
@@ -411,7 +429,7 @@ fn a_full_disk_is_named_with_what_is_needed() {
     assert!(!bundle.join(".atq-bundle").exists() && !part.join(".atq-bundle").exists());
 }
 
-/// The most memory that a process has held, in KiB, as long as it is there.
+/// Peak memory of a running process, in KiB.
 fn high_water(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status
@@ -420,12 +438,12 @@ fn high_water(pid: u32) -> Option<u64> {
     line.trim().trim_end_matches(" kB").parse().ok()
 }
 
-/// `ATQ_TEST_BIG_MIB` makes it larger than 256 MiB, `ATQ_TEST_BIG_DIR` puts it elsewhere.
+/// `ATQ_TEST_BIG_MIB` sets the size of the bundle; the default is 256 MiB.
 #[test]
-fn memory_stays_flat() {
+fn memory_use_does_not_grow_with_the_bundle() {
     let mib: u64 = std::env::var("ATQ_TEST_BIG_MIB").map_or(256, |mib| mib.parse().unwrap());
-    let stage = Stage::new();
-    let zip = stage.dir.path().join("big.zip");
+    let fixture = Fixture::new();
+    let zip = fixture.dir.path().join("big.zip");
     let wanted = big_zip(&zip, mib << 20);
     let file = zip.clone();
     let server = Server::tcp(move |request| match request.line.as_str() {
@@ -433,21 +451,21 @@ fn memory_stays_flat() {
         _ => Reply::File(file.clone()),
     });
     let begun = Instant::now();
-    let mut child = stage.start("fetch", &order(&server.url, &wanted));
-    let mut most = 0;
+    let mut child = fixture.start("fetch", &order(&server.url, &wanted));
+    let mut peak = 0;
     while child.try_wait().unwrap().is_none() {
-        most = most.max(high_water(child.id()).unwrap_or(0));
+        peak = peak.max(high_water(child.id()).unwrap_or(0));
         std::thread::sleep(Duration::from_millis(1));
     }
-    let ended = Ended::of(&child.wait_with_output().unwrap());
-    assert_eq!(ended.is_done().words["fetched"], true);
+    let ended = Finished::of(&child.wait_with_output().unwrap());
+    assert_eq!(ended.assert_done().report["fetched"], true);
     assert_eq!(
-        fs::metadata(stage.bundle().join("noise")).unwrap().len(),
+        fs::metadata(fixture.bundle().join("noise")).unwrap().len(),
         mib << 20
     );
     println!(
-        "{mib} MiB: at most {most} KiB of memory, {} ms",
+        "{mib} MiB: at most {peak} KiB of memory, {} ms",
         begun.elapsed().as_millis()
     );
-    assert!((1..40 * 1024).contains(&most), "{most} KiB");
+    assert!((1..40 * 1024).contains(&peak), "{peak} KiB");
 }

@@ -1,4 +1,4 @@
-//! The command line.
+//! Command line arguments.
 
 use crate::exit::Exit;
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
@@ -9,8 +9,8 @@ use std::time::Duration;
 #[derive(Debug, Parser)]
 #[command(name = "atq", version, after_help = exit_codes())]
 pub struct Args {
-    /// Where the Director is; else `url` of the configuration file, else http://127.0.0.1:8080.
-    // A value of the environment is not shown in the help, since it may hold a password.
+    /// URL of the Director [default: `url` of the configuration file, else http://127.0.0.1:8080].
+    // The help does not show the value of the variable, since it may contain a password.
     #[arg(
         long,
         global = true,
@@ -19,19 +19,18 @@ pub struct Args {
         hide_env_values = true
     )]
     pub url: Option<String>,
-    /// Certificates (PEM) to trust besides those of the machine: the Director's own, or its authority's; else `ca` of
-    /// the configuration file.
+    /// Additional trusted certificates (PEM): the Director's own or its CA [default: `ca` of the configuration file].
     #[arg(long, global = true, value_name = "FILE", env = "ATQ_CA")]
     pub ca: Option<PathBuf>,
     /// Write the result as JSON.
     #[arg(long, global = true)]
     pub json: bool,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// The table of exit codes, for the help.
+/// The table of exit codes for the help.
 fn exit_codes() -> String {
     let lines = Exit::ALL
         .iter()
@@ -42,49 +41,49 @@ fn exit_codes() -> String {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run a test, show it, bring its results, and end with its verdict.
+    /// Run a test, show its progress, download its results, and exit with its verdict.
     Run(Run),
-    /// Write an example that works.
+    /// Write a working example.
     Init(Init),
-    /// Look for faults in a definition, without running it.
+    /// Validate a definition without running it.
     ///
-    /// No Director is asked. What only a Director knows is checked by `atq run`: whether a bundle was
-    /// uploaded and has the files that are dealt out, which images may run, which networks there are. As
-    /// the largest number of replicas counts 1000, which a Director may be configured to exceed.
+    /// Does not contact a Director. Only `atq run` can check whether a bundle was uploaded and contains the files to
+    /// split, which images are allowed, and which networks exist. The limit of replicas is 1000, unless the Director is
+    /// configured otherwise.
     ///
-    /// In YAML, which is that of version 1.2, anchors, aliases and `<<` are followed.
+    /// YAML is version 1.2; anchors, aliases and `<<` are supported.
     Validate(Validate),
-    /// Upload a bundle, unless the Director has its content.
+    /// Upload a bundle, unless the Director has it already.
     Upload(Upload),
-    /// List the bundles, show one, or remove one.
+    /// List bundles, show one, or remove one.
     Bundles(Bundles),
-    /// List the tasks, newest first.
+    /// List tasks, newest first.
     #[command(visible_alias = "ls")]
     Ps(Ps),
     /// Show a task.
     Show(Named),
-    /// Show what the containers of a task wrote.
+    /// Show the logs of a task.
     Logs(Logs),
-    /// Show what happened to a task.
+    /// Show the events of a task.
     Events(Events),
-    /// Stop a task; its logs and results are kept.
+    /// Stop a task; keep its logs and results.
     Stop(Stop),
-    /// Remove tasks with all that is kept of them.
+    /// Remove tasks with their logs and results.
     Rm(Rm),
-    /// Bring the result files of a task.
+    /// Download the result files of a task.
     Results(Results),
     /// Show the figures of a task, or write its report.
     Report(Report),
-    /// Show the Swarm, and whether the Director is ready.
+    /// Show whether the Director is ready, and its Swarm.
     Swarm,
     /// Show the versions of this program and of the Director.
     Version,
-    /// Print a script that completes this program's arguments in a shell.
+    /// Print a shell completion script.
     Completions(Completions),
 }
 
 impl Command {
-    /// Whether it calls a Director; the others work with any configuration.
+    /// Whether the command needs a Director. Other commands work with any configuration.
     pub fn needs_director(&self) -> bool {
         !matches!(
             self,
@@ -93,23 +92,23 @@ impl Command {
     }
 }
 
-/// A definition and what is changed in it.
+/// A definition and changes to it.
 #[derive(Debug, Clone, Default, Group)]
 pub struct Definition {
-    /// The definition, JSON or YAML; `-` is standard input.
+    /// Definition in JSON or YAML; `-` for standard input.
     #[arg(value_name = "TASK")]
     pub task: PathBuf,
-    /// Sets a field, for example `worker.replicas=5` or `criteria[0]=p95 < 2s`; the value is JSON where
-    /// the field takes something else than text.
+    /// Set a field, for example `worker.replicas=5` or `criteria[0]=p95 < 2s`; the value is JSON unless the field is a
+    /// string.
     #[arg(long = "set", value_name = "FIELD=VALUE")]
     pub set: Vec<String>,
-    /// Sets a variable of the environment of master and workers.
+    /// Set an environment variable of master and workers.
     #[arg(long = "env", short = 'e', value_name = "NAME=VALUE")]
     pub env: Vec<String>,
-    /// The task's name, instead of that of the definition.
+    /// Override the task's name.
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// Adds a criterion, for example `p95 < 500ms`.
+    /// Add a criterion, for example `p95 < 500ms`.
     #[arg(long = "criterion", value_name = "CRITERION")]
     pub criteria: Vec<String>,
 }
@@ -117,33 +116,32 @@ pub struct Definition {
 /// `atq run`.
 #[derive(Debug, Clone, Default, Group)]
 pub struct Run {
-    /// The definition and what is changed in it.
+    /// The definition and changes to it.
     #[command(flatten)]
     pub definition: Definition,
-    /// A directory or a zip for the services whose `fileid` is missing; `.atqignore` in a directory
-    /// says what is left out.
+    /// Bundle (directory or zip) for services without a `fileid`; `.atqignore` in the directory excludes files.
     #[arg(long, value_name = "DIR|ZIP")]
     pub bundle: Option<PathBuf>,
-    /// Also show the lines that the master writes.
+    /// Also show the log of the master.
     #[arg(long, short = 'f')]
     pub follow: bool,
-    /// Start the test, and do not wait for it.
+    /// Start the test without waiting for its end.
     #[arg(long, conflicts_with_all = ["follow", "results", "junit", "gitlab", "lease"])]
     pub detach: bool,
-    /// Where to put result files, report, logs and manifest.
+    /// Directory for result files, report, logs and manifest.
     #[arg(long, value_name = "DIR")]
     pub results: Option<PathBuf>,
-    /// Writes the verdict as JUnit XML.
+    /// Write the verdict as JUnit XML.
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
-    /// Writes the figures as GitLab's load performance report.
+    /// Write the figures as a load performance report for GitLab.
     #[arg(long, value_name = "FILE")]
     pub gitlab: Option<PathBuf>,
-    /// Ends the test when it is not over after this time, that in the queue included, for example `30m`. The
-    /// Director sees to it, also when this program has died.
+    /// Stop the test after this time, including the time in the queue, for example `30m`. The Director enforces it, even if
+    /// this program is killed.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub timeout: Option<Duration>,
-    /// Ends the test when this program has not been heard of for this time; it renews the lease while it watches.
+    /// Stop the test if this program does not renew its lease within this time, for example because it was killed.
     #[arg(
         long,
         value_name = "TIME",
@@ -153,10 +151,11 @@ pub struct Run {
         default_missing_value = "60s"
     )]
     pub lease: Option<Duration>,
-    /// Names this invocation, instead of a random key: another one with the same definition only watches the test.
+    /// Key of this invocation instead of a random one. An invocation with another key and the same definition only watches
+    /// the test.
     #[arg(long, value_name = "KEY", env = "ATQ_IDEMPOTENCY_KEY")]
     pub idempotency_key: Option<String>,
-    /// Removes a task of this name that is over, before the start.
+    /// Remove a finished task of this name before the start.
     #[arg(long)]
     pub replace: bool,
 }
@@ -179,10 +178,10 @@ pub enum Example {
 /// `atq init`.
 #[derive(Debug, Clone, Group)]
 pub struct Init {
-    /// Which example.
+    /// Name of the example.
     #[arg(value_enum)]
     pub example: Example,
-    /// Where to write it: a directory that does not exist, or is empty; else one of the example's name.
+    /// Target directory, new or empty [default: the name of the example].
     #[arg(value_name = "DIR")]
     pub dir: Option<PathBuf>,
 }
@@ -190,10 +189,10 @@ pub struct Init {
 /// `atq validate`.
 #[derive(Debug, Clone, Default, Group)]
 pub struct Validate {
-    /// The definition and what is changed in it.
+    /// The definition and changes to it.
     #[command(flatten)]
     pub definition: Definition,
-    /// The bundle of `run`: a `fileid` that is missing is no fault then.
+    /// Bundle for `run`; a missing `fileid` is then not a fault.
     #[arg(long, value_name = "DIR|ZIP")]
     pub bundle: Option<PathBuf>,
 }
@@ -201,7 +200,7 @@ pub struct Validate {
 /// `atq upload`.
 #[derive(Debug, Clone, Group)]
 pub struct Upload {
-    /// A directory, or a zip.
+    /// Directory or zip.
     #[arg(value_name = "DIR|ZIP")]
     pub bundle: PathBuf,
 }
@@ -209,10 +208,10 @@ pub struct Upload {
 /// `atq bundles`.
 #[derive(Debug, Clone, Default, Group)]
 pub struct Bundles {
-    /// Show what this one holds.
+    /// Show the files of this bundle.
     #[arg(value_name = "ID")]
     pub id: Option<String>,
-    /// Remove it.
+    /// Remove the bundle.
     #[arg(long, requires = "id")]
     pub rm: bool,
 }
@@ -220,10 +219,10 @@ pub struct Bundles {
 /// `atq ps`.
 #[derive(Debug, Clone, Default, Group)]
 pub struct Ps {
-    /// Only those with this status: initializing, started, stopped, finished, errored.
+    /// Only tasks with this status: initializing, started, stopped, finished, errored.
     #[arg(long, value_name = "STATUS")]
     pub status: Option<String>,
-    /// At most so many.
+    /// Maximum number of tasks.
     #[arg(long, value_name = "NUMBER", default_value_t = 20)]
     pub limit: u32,
 }
@@ -242,16 +241,16 @@ pub struct Logs {
     /// Name of the task.
     #[arg(value_name = "NAME")]
     pub name: String,
-    /// Go on until the containers have ended.
+    /// Follow until the containers have ended.
     #[arg(long, short = 'f')]
     pub follow: bool,
-    /// Only of this service: worker, master, wait, readiness.
+    /// Only this service: worker, master, wait, readiness.
     #[arg(long, value_name = "SERVICE")]
     pub service: Option<String>,
-    /// Only of this replica.
+    /// Only this replica.
     #[arg(long, value_name = "NUMBER")]
     pub replica: Option<u32>,
-    /// Only so many last lines of each container.
+    /// Only this number of last lines of each container.
     #[arg(long, value_name = "NUMBER")]
     pub tail: Option<u32>,
 }
@@ -262,7 +261,7 @@ pub struct Events {
     /// Name of the task.
     #[arg(value_name = "NAME")]
     pub name: String,
-    /// Go on until the task is over.
+    /// Follow until the task is over.
     #[arg(long, short = 'f')]
     pub follow: bool,
 }
@@ -273,10 +272,10 @@ pub struct Stop {
     /// Name of the task.
     #[arg(value_name = "NAME")]
     pub name: String,
-    /// Wait until it is over.
+    /// Wait until the task is over.
     #[arg(long)]
     pub wait: bool,
-    /// Kill its containers at once, without their grace period; also when it is being stopped already.
+    /// Kill the containers without a grace period, even if the task is stopping already.
     #[arg(long)]
     pub force: bool,
     /// Stop the task only if `atq run` started it with this key.
@@ -290,7 +289,7 @@ pub struct Rm {
     /// Names of the tasks.
     #[arg(value_name = "NAME", required = true)]
     pub names: Vec<String>,
-    /// Kill containers that still run at once, without their grace period.
+    /// Kill running containers without a grace period.
     #[arg(long)]
     pub force: bool,
 }
@@ -301,8 +300,8 @@ pub struct Results {
     /// Name of the task.
     #[arg(value_name = "NAME")]
     pub name: String,
-    /// Where to put the files; a name that ends with `.zip` is the archive itself, `-` standard output. By default
-    /// a directory of the task's name.
+    /// Target directory; a name that ends with `.zip` stores the archive itself, `-` writes it to standard output [default: the
+    /// name of the task].
     #[arg(long, short = 'o', value_name = "DIR|ZIP")]
     pub output: Option<PathBuf>,
 }
@@ -313,16 +312,16 @@ pub struct Report {
     /// Name of the task.
     #[arg(value_name = "NAME")]
     pub name: String,
-    /// Compare it with the run of this task.
+    /// Compare with the run of this task.
     #[arg(long, value_name = "NAME")]
     pub baseline: Option<String>,
-    /// Write the page with figures and charts here.
+    /// Write a page with figures and charts.
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
-    /// Write the verdict as JUnit XML here.
+    /// Write the verdict as JUnit XML.
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
-    /// Write the figures as GitLab's load performance report here.
+    /// Write the figures as a load performance report for GitLab.
     #[arg(long, value_name = "FILE")]
     pub gitlab: Option<PathBuf>,
 }
@@ -330,7 +329,7 @@ pub struct Report {
 /// `atq completions`.
 #[derive(Debug, Clone, Group)]
 pub struct Completions {
-    /// The shell.
+    /// Shell.
     #[arg(value_enum)]
     pub shell: Shell,
 }
@@ -352,7 +351,7 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_is_consistent() {
         Args::command().debug_assert();
     }
 }

@@ -1,13 +1,13 @@
-//! Bundles: a directory or a zip on its way to the Director.
+//! Uploading bundles from a directory or a zip.
 //!
-//! The id of a bundle is made of the zip's content, so it is known before anything is sent: what the Director has
-//! is not sent again, and an upload may safely be repeated when the connection is lost. A directory is packed in
-//! such a way that the same files always make the same zip: [`pick`] says which files, [`pack`] how. The zip is a
-//! file without a name, so nothing of it is left however this program ends.
+//! The id of a bundle is a hash of the zip, so it is known before the upload: existing bundles are not uploaded again, and
+//! an upload can be repeated safely after a lost connection. A directory is packed reproducibly, so that the same files always
+//! give the same zip: [`pick`] selects the files, [`pack`] packs them. The zip is an unnamed temporary file, which the
+//! kernel removes with the process.
 
-mod meter;
 mod pack;
 mod pick;
+mod progress;
 mod script;
 mod send;
 #[cfg(test)]
@@ -15,11 +15,11 @@ mod tests;
 
 use crate::context::Context;
 use crate::director::segment;
+use crate::error::CliError;
 use crate::out::Out;
-use crate::trouble::Trouble;
 use atq_bundle_archive::{BundleError, BundleId, Limits, scan};
 use indicatif::HumanBytes;
-use meter::Meter;
+use progress::Progress;
 use reqwest::Method;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -29,22 +29,22 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Everything: what is too large is for the Director to say, whose limits are its own.
+/// No limits here: the Director enforces its own.
 const UNLIMITED: Limits = Limits {
     upload_bytes: u64::MAX,
     unpacked_bytes: u64::MAX,
     entries: u64::MAX,
 };
-/// Read at once.
+/// Size of a read.
 const CHUNK: usize = 256 * 1024;
 
-/// A bundle that the Director has.
+/// A bundle at the Director.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Brought {
-    /// Its id.
+pub struct UploadResult {
+    /// The bundle's id.
     pub id: String,
-    /// Whether it was sent: not, when the Director had it.
+    /// Whether it was uploaded; `false` if the Director had it already.
     pub uploaded: bool,
     /// Size of the zip in bytes.
     pub bytes: u64,
@@ -52,93 +52,92 @@ pub struct Brought {
     pub files: u64,
 }
 
-/// A zip that is ready to be sent.
+/// A zip that is ready to upload.
 #[derive(Debug)]
 struct Zip {
     file: Arc<File>,
-    /// What the Director is told as the file's name; ends with `.zip`.
+    /// The file name for the upload; ends with `.zip`.
     name: String,
     id: String,
     bytes: u64,
     files: u64,
 }
 
-/// Brings `path`, a directory or a zip, to the Director, unless it has that content. Gives the bundle's id.
+/// Uploads `path`, a directory or a zip, unless the Director has its content. Returns the bundle's id.
 ///
 /// # Errors
-/// When it cannot be read or packed, or the Director does not take it.
-pub async fn bring(context: &Context, path: &Path) -> Result<String, Trouble> {
-    Ok(carry(context, path).await?.id)
+/// When it cannot be read or packed, or the Director rejects it.
+pub async fn upload(context: &Context, path: &Path) -> Result<String, CliError> {
+    Ok(upload_details(context, path).await?.id)
 }
 
-/// The same, and tells more about it.
+/// Like [`upload`], but returns details.
 ///
 /// # Errors
-/// When it cannot be read or packed, or the Director does not take it.
-pub async fn carry(context: &Context, path: &Path) -> Result<Brought, Trouble> {
+/// When it cannot be read or packed, or the Director rejects it.
+pub async fn upload_details(context: &Context, path: &Path) -> Result<UploadResult, CliError> {
     let (out, owned) = (context.out, path.to_owned());
     let (source, name) = blocking(move || open(&owned)).await?;
-    knock(context).await?;
+    check_reachable(context).await?;
     let zip = blocking(move || prepare(source, name, out)).await?;
-    let had = has(context, &zip.id).await?;
-    if had {
-        context.out.progress(format!(
-            "the Director has this bundle: {}, nothing is uploaded",
-            zip.id
-        ));
+    let exists = exists(context, &zip.id).await?;
+    if exists {
+        context
+            .out
+            .progress(format!("bundle {} is unchanged; upload skipped", zip.id));
     } else {
         send::send(context, &zip).await?;
     }
-    Ok(Brought {
+    Ok(UploadResult {
         id: zip.id,
-        uploaded: !had,
+        uploaded: !exists,
         bytes: zip.bytes,
         files: zip.files,
     })
 }
 
-/// Nobody wants to wait for the packing of a gigabyte to learn that no Director is there.
-async fn knock(context: &Context) -> Result<(), Trouble> {
+/// Fails early when the Director is unreachable, before a large directory is packed.
+async fn check_reachable(context: &Context) -> Result<(), CliError> {
     let ping = context.director.request(Method::GET, "monitoring/ping")?;
-    match context.director.send_again(ping).await {
-        Err(away @ (Trouble::Unreachable { .. } | Trouble::Untrusted { .. })) => Err(away),
+    match context.director.send_with_retries(ping).await {
+        Err(error @ (CliError::Unreachable { .. } | CliError::Untrusted { .. })) => Err(error),
         _ => Ok(()),
     }
 }
 
 /// Whether the Director has the bundle.
-async fn has(context: &Context, id: &str) -> Result<bool, Trouble> {
+async fn exists(context: &Context, id: &str) -> Result<bool, CliError> {
     let path = format!("databind/{}", segment(id));
     let request = context.director.request(Method::GET, &path)?;
-    match context.director.send_again(request).await {
+    match context.director.send_with_retries(request).await {
         Ok(_) => Ok(true),
-        Err(trouble) if trouble.is_absence() => Ok(false),
-        Err(trouble) => Err(trouble),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Trouble> + Send + 'static,
-) -> Result<T, Trouble> {
-    let crashed = |error| Trouble::failed(format!("packing was cut off: {error}"), "");
+    work: impl FnOnce() -> Result<T, CliError> + Send + 'static,
+) -> Result<T, CliError> {
+    let crashed = |error| CliError::failed(format!("packing was aborted: {error}"), "");
     tokio::task::spawn_blocking(work).await.map_err(crashed)?
 }
 
-/// What is to be sent.
+/// The source of an upload.
 #[derive(Debug)]
 enum Source {
-    /// These files of a directory.
-    Files(Vec<pick::Picked>),
-    /// This zip, as it is.
+    /// Files of a directory.
+    Files(Vec<pick::SourceFile>),
+    /// An existing zip, unchanged.
     Zip(File),
 }
 
-/// What is at `path`, and the name under which it is sent.
-fn open(path: &Path) -> Result<(Source, String), Trouble> {
+/// Opens `path`; also returns the file name for the upload.
+fn open(path: &Path) -> Result<(Source, String), CliError> {
     let shown = path.display();
     let root = path.canonicalize().map_err(|error| {
         let hint = "`--bundle` and `upload` take a directory or a zip";
-        Trouble::usage(format!("`{shown}` cannot be read: {error}"), hint)
+        CliError::usage(format!("`{shown}` cannot be read: {error}"), hint)
     })?;
     let name = root.file_name().map(|name| name.to_string_lossy());
     let name = zip_name(name.as_deref().unwrap_or("bundle"));
@@ -146,30 +145,30 @@ fn open(path: &Path) -> Result<(Source, String), Trouble> {
         return Ok((Source::Files(pick::pick(&root, path)?), name));
     }
     let file = File::open(&root)
-        .map_err(|error| Trouble::usage(format!("`{shown}` cannot be read: {error}"), ""))?;
+        .map_err(|error| CliError::usage(format!("`{shown}` cannot be read: {error}"), ""))?;
     Ok((Source::Zip(file), name))
 }
 
-/// A bundle is given, and every service has one.
-pub fn no_place(path: &Path) -> Trouble {
-    Trouble::usage(
+/// An error for a bundle that no service can use.
+pub fn unused_bundle(path: &Path) -> CliError {
+    CliError::usage(
         format!(
-            "`--bundle {}` has no place: no service lacks a `fileid`",
+            "`--bundle {}` is not used: every service has a `fileid`",
             path.display()
         ),
-        "remove `fileid` from `master` or `worker`, or leave `--bundle` out",
+        "remove `fileid` from `master` or `worker`, or omit `--bundle`",
     )
 }
 
-/// Looks whether there is a bundle at `path` that can be read.
+/// Checks that `path` is a readable bundle.
 ///
 /// # Errors
-/// When there is none.
-pub fn may_use(path: &Path) -> Result<(), Trouble> {
+/// When it is not.
+pub fn check_usable(path: &Path) -> Result<(), CliError> {
     open(path).map(drop)
 }
 
-/// The Director takes nothing else than `.zip`.
+/// The Director accepts only names that end with `.zip`.
 fn zip_name(name: &str) -> String {
     match name.to_ascii_lowercase().ends_with(".zip") {
         true => name.to_owned(),
@@ -177,8 +176,8 @@ fn zip_name(name: &str) -> String {
     }
 }
 
-/// Packs what is no zip yet, and looks at it as the Director will.
-fn prepare(source: Source, name: String, out: Out) -> Result<Zip, Trouble> {
+/// Packs a directory, and validates the zip like the Director does.
+fn prepare(source: Source, name: String, out: Out) -> Result<Zip, CliError> {
     let file = match source {
         Source::Files(files) => {
             for warning in script::warnings(&files) {
@@ -191,7 +190,7 @@ fn prepare(source: Source, name: String, out: Out) -> Result<Zip, Trouble> {
     let refused = |error: BundleError| refused(&name, &error);
     let totals = scan(&file, &UNLIMITED).map_err(refused)?;
     let (id, bytes) = identify(&file)
-        .map_err(|error| Trouble::failed(format!("`{name}` cannot be read: {error}"), ""))?;
+        .map_err(|error| CliError::failed(format!("`{name}` cannot be read: {error}"), ""))?;
     Ok(Zip {
         file,
         name,
@@ -201,13 +200,13 @@ fn prepare(source: Source, name: String, out: Out) -> Result<Zip, Trouble> {
     })
 }
 
-fn refused(name: &str, error: &BundleError) -> Trouble {
+fn refused(name: &str, error: &BundleError) -> CliError {
     let text = error.to_string();
     let (message, hint) = text.split_once("\nhint: ").unwrap_or((&text, ""));
-    Trouble::usage(format!("`{name}` cannot be sent: {message}"), hint)
+    CliError::usage(format!("`{name}` cannot be uploaded: {message}"), hint)
 }
 
-/// The id of a zip, and its size in bytes.
+/// The id and the size of a zip.
 fn identify(file: &Arc<File>) -> io::Result<(String, u64)> {
     let mut reader = Positioned::new(Arc::clone(file));
     let (mut hash, mut buffer, mut bytes) = (Sha256::new(), vec![0; CHUNK], 0);
@@ -222,7 +221,7 @@ fn identify(file: &Arc<File>) -> io::Result<(String, u64)> {
     }
 }
 
-/// A reader with a place of its own: the body of a try that was given up does not move that of the next.
+/// A reader with its own position, so that an aborted attempt does not affect the next one.
 #[derive(Debug)]
 struct Positioned {
     file: Arc<File>,
@@ -230,7 +229,7 @@ struct Positioned {
 }
 
 impl Positioned {
-    /// At the beginning of the file.
+    /// Starts at the beginning of the file.
     fn new(file: Arc<File>) -> Self {
         Self { file, position: 0 }
     }
@@ -244,7 +243,7 @@ impl Read for Positioned {
     }
 }
 
-/// A size as people read it.
-pub fn size(bytes: u64) -> String {
+/// A human-readable size.
+pub fn format_size(bytes: u64) -> String {
     HumanBytes(bytes).to_string()
 }

@@ -1,40 +1,43 @@
-//! The HTTP client for a Director: its resolver, its proxy, its certificates.
+//! The HTTP client for a Director: resolver, proxy and certificates.
 
-use crate::trouble::{Trouble, innermost};
+use crate::error::{CliError, innermost};
 use crate::trust::Trust;
 use atq_resolver::{SystemResolver, is_loopback};
 use reqwest::{Client, Url};
 use std::time::Duration;
 
-/// Until there is a connection, with the look-up of the name: a server of DNS that is down costs some seconds.
-const CONNECT: Duration = Duration::from_secs(10);
+/// Connect timeout, including name resolution: a DNS server that is down takes some seconds.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A client for the Director at `base`.
 ///
 /// # Errors
-/// When `https` is wanted and there is no certificate to trust.
-pub fn client(base: &Url, trust: &Trust) -> Result<Client, Trouble> {
+/// With `https`, when there is no trusted certificate.
+pub fn client(base: &Url, trust: &Trust) -> Result<Client, CliError> {
     let mut client = Client::builder()
         .user_agent(concat!("atq/", env!("CARGO_PKG_VERSION")))
         .dns_resolver(SystemResolver)
-        // The client's own way makes a GET of a POST.
+        // The default policy turns a POST into a GET.
         .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT);
+        .connect_timeout(CONNECT_TIMEOUT);
     if is_direct(base.host_str().unwrap_or_default(), variable) {
         client = client.no_proxy();
     }
     client = match base.scheme() {
         "https" => client.tls_backend_preconfigured(trust.config()?),
-        // A container with nothing but this program has no certificates, and could not call at all.
+        // An empty container image has no certificates; loading them would fail.
         _ => client.tls_certs_only(Vec::<reqwest::Certificate>::new()),
     };
-    client
-        .build()
-        .map_err(|error| Trouble::failed(format!("no HTTP client: {}", innermost(&error)), ""))
+    client.build().map_err(|error| {
+        CliError::failed(
+            format!("cannot create the HTTP client: {}", innermost(&error)),
+            "",
+        )
+    })
 }
 
-/// Whether no proxy may be used, whatever the environment says of proxies. A proxy would look for this machine on
-/// its own. `*` in `NO_PROXY` is meant for addresses, too, and for either spelling of the variable.
+/// Whether proxies of the environment are ignored for this host. A proxy would resolve `localhost` to itself. `*` in
+/// `NO_PROXY` also covers addresses, in either spelling of the variable.
 fn is_direct(host: &str, variable: impl Fn(&str) -> Option<String>) -> bool {
     let excluded = ["NO_PROXY", "no_proxy"].into_iter().filter_map(variable);
     let is_everything = |list: String| {
@@ -53,7 +56,9 @@ mod tests {
     use super::*;
 
     fn direct(host: &str, name: &str, value: &str) -> bool {
-        is_direct(host, |asked| (asked == name).then(|| value.to_owned()))
+        is_direct(host, |variable| {
+            (variable == name).then(|| value.to_owned())
+        })
     }
 
     #[test]
@@ -66,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_means_every_host() {
+    fn a_star_matches_every_host() {
         for name in ["NO_PROXY", "no_proxy"] {
             for value in ["*", "a.test, *", "*,a.test", " * "] {
                 for host in ["10.0.0.1", "[fd00::1]", "director.example.com"] {

@@ -1,13 +1,13 @@
-//! What every command has at hand.
+//! Shared state of all commands.
 
 use crate::director::Director;
 use crate::out::Out;
 
-/// What every command has at hand.
+/// Shared state of all commands.
 #[derive(Debug)]
 pub struct Context {
     /// The Director.
     pub director: Director,
-    /// Where to write.
+    /// Output streams.
     pub out: Out,
 }

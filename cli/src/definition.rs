@@ -1,11 +1,10 @@
-//! Definitions: read from a file, changed by the command line, looked through for faults.
+//! Definitions: read from a file, modified by the command line, and validated.
 //!
-//! The faults are those of the Director, found by the same code, each with its place in the file. What
-//! only a Director knows is left to it: which bundles were uploaded and what is in them, which images
-//! may run, which networks there are.
+//! Validation uses the code of the Director and adds the place of each fault in the file. The Director alone can check
+//! whether bundles exist and what they contain, which images are allowed, and which networks exist.
 
-mod around;
 mod change;
+mod defaults;
 mod json;
 pub mod places;
 mod source;
@@ -19,14 +18,14 @@ pub use places::{Place, PlacedFault};
 pub use warnings::warnings;
 
 use crate::args::Definition;
-use crate::trouble::Trouble;
-use around::{Anywhere, depends_on_the_limit};
+use crate::error::CliError;
 use atq_definition::spec::{Fault, TaskSpec};
 use change::ROLES;
+use defaults::{DefaultDirector, depends_on_the_limit};
 use serde_json::{Map, Value};
 use source::Source;
 
-/// A definition that is ready to be sent.
+/// A valid definition.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     /// The body of `PUT /task`.
@@ -36,7 +35,7 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Sets `fileid` of master and worker where it is missing; gives whether there was such a place.
+    /// Sets `fileid` of master and worker where it is missing. Returns whether one of them was missing.
     pub fn use_bundle(&mut self, id: &str) -> bool {
         use_bundle(&mut self.payload, id)
     }
@@ -56,7 +55,7 @@ fn use_bundle(payload: &mut Value, id: &str) -> bool {
     used
 }
 
-/// Answers have `fileId`.
+/// Accepts both spellings: responses of the API have `fileId`.
 fn lacks_bundle(service: &Map<String, Value>) -> bool {
     ["fileid", "fileId"].into_iter().all(|key| {
         let id = service.get(key);
@@ -68,12 +67,12 @@ fn has_no_bundle(service: &Value) -> bool {
     service.as_object().is_some_and(lacks_bundle)
 }
 
-/// Reads the definition, makes the changes, and looks for every fault that can be seen without the
-/// Director. Whether there are more replicas than it allows, the Director says.
+/// Reads and modifies the definition, and finds every fault that can be found without the Director. The limit of replicas
+/// is left to the Director.
 ///
 /// # Errors
-/// When it cannot be read, a change is none, or it has faults: each with its line and column.
-pub fn load(args: &Definition) -> Result<Loaded, Trouble> {
+/// When the definition cannot be read, a change is invalid, or there are faults, each with line and column.
+pub fn load(args: &Definition) -> Result<Loaded, CliError> {
     let source = read(args)?;
     loaded(source, |payload| {
         let mut faults = faults(payload);
@@ -82,12 +81,12 @@ pub fn load(args: &Definition) -> Result<Loaded, Trouble> {
     })
 }
 
-/// [`load`] for a definition that gets its bundle later, with [`Loaded::use_bundle`]: a `fileid` that is
-/// missing is no fault.
+/// Like [`load`], for a definition that gets its bundle later by [`Loaded::use_bundle`]: a missing `fileid` is not a
+/// fault.
 ///
 /// # Errors
 /// Those of [`load`].
-pub fn load_for_bundle(args: &Definition) -> Result<Loaded, Trouble> {
+pub fn load_for_bundle(args: &Definition) -> Result<Loaded, CliError> {
     let source = read(args)?;
     loaded(source, |payload| {
         let mut faults = faults(&with_bundle(payload));
@@ -96,34 +95,33 @@ pub fn load_for_bundle(args: &Definition) -> Result<Loaded, Trouble> {
     })
 }
 
-/// The definition as it is with a bundle for the services that have none.
+/// The definition with a placeholder bundle for services without one.
 fn with_bundle(payload: &Value) -> Value {
     let mut complete = payload.clone();
-    use_bundle(&mut complete, &around::some_id());
+    use_bundle(&mut complete, &defaults::placeholder_id());
     complete
 }
 
-/// What a look at a definition shows.
+/// The result of validating a definition.
 #[derive(Debug)]
 pub struct Checked {
-    /// What its file is called in messages.
+    /// Name of the file in messages.
     pub file: String,
-    /// Every fault that a Director would find which is not configured otherwise, has every bundle, and allows every
-    /// image.
+    /// Every fault for a Director with default configuration that has every bundle and allows every image.
     pub faults: Vec<PlacedFault>,
-    /// What is no fault, and most likely not meant.
+    /// Probable mistakes that are not faults.
     pub warnings: Vec<String>,
     /// Whether a service lacks a bundle.
     pub takes_bundle: bool,
 }
 
-/// Looks at a definition as `run` does, with or without `--bundle`.
+/// Validates a definition like `run` does, with or without `--bundle`.
 ///
 /// # Errors
-/// When it cannot be read, or a change is none.
-pub fn check(args: &Definition, for_bundle: bool) -> Result<Checked, Trouble> {
+/// When the definition cannot be read, or a change is invalid.
+pub fn check(args: &Definition, for_bundle: bool) -> Result<Checked, CliError> {
     let source = match read(args) {
-        Err(Trouble::Faults { file, faults }) => {
+        Err(CliError::Faults { file, faults }) => {
             return Ok(Checked {
                 file,
                 faults,
@@ -147,21 +145,21 @@ pub fn check(args: &Definition, for_bundle: bool) -> Result<Checked, Trouble> {
     })
 }
 
-fn read(args: &Definition) -> Result<Source, Trouble> {
+fn read(args: &Definition) -> Result<Source, CliError> {
     let mut source = source::read(&args.task)?;
     change::apply(args, &mut source.payload, &mut source.places)?;
     Ok(source)
 }
 
-/// Every fault of the definition, as a Director says it.
+/// Every fault of the definition, as reported by a Director.
 pub fn faults(payload: &Value) -> Vec<Fault> {
-    TaskSpec::parse(payload, &Anywhere)
+    TaskSpec::parse(payload, &DefaultDirector)
         .err()
         .unwrap_or_default()
 }
 
-fn loaded(source: Source, look: impl Fn(&Value) -> Vec<Fault>) -> Result<Loaded, Trouble> {
-    let faults = look(&source.payload);
+fn loaded(source: Source, validate: impl Fn(&Value) -> Vec<Fault>) -> Result<Loaded, CliError> {
+    let faults = validate(&source.payload);
     let name = ["name", "id"]
         .iter()
         .find_map(|field| source.payload.get(field)?.as_str());
@@ -174,7 +172,7 @@ fn loaded(source: Source, look: impl Fn(&Value) -> Vec<Fault>) -> Result<Loaded,
         });
     }
     let faults = faults.into_iter();
-    Err(Trouble::Faults {
+    Err(CliError::Faults {
         faults: faults.map(|fault| source.places.placed(fault)).collect(),
         file: source.file,
     })

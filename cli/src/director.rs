@@ -1,9 +1,9 @@
-//! The calls to the Director. What only asks is tried again for a moment when no answer comes; so is what
-//! may safely be said twice. Everything else is said once.
+//! Requests to the Director. Reads and other idempotent requests are retried for a few seconds; other requests are sent
+//! once.
 
-use crate::again::may_pass;
+use crate::error::{CliError, innermost};
+use crate::retry::is_temporary;
 use crate::run::invocation::Invocation;
-use crate::trouble::{Trouble, innermost};
 use crate::trust::{Trust, explain};
 use atq_api_spec::task::{FieldError, Task};
 use atq_patience::retry_with;
@@ -16,43 +16,43 @@ use std::time::Duration;
 
 mod route;
 
-use route::{Route, new_base, shown};
+use route::{Route, new_base, redacted};
 
-/// Until the answer begins.
-const ANSWER: Duration = Duration::from_secs(30);
-/// The Director waits up to 90 s for the clean-up before it says what is left.
-pub const CLEAN_UP: Duration = Duration::from_secs(100);
-/// Between two pieces of an answer.
-pub const PIECE: Duration = Duration::from_secs(60);
-/// Backoff between retries. An unreachable Director is retried [`LOST`] times.
-const PAUSES: [Duration; 5] = [
+/// Timeout until the response begins.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Timeout of a removal: the Director waits up to 90 s for the clean-up before it reports leftovers.
+pub const CLEAN_UP_TIMEOUT: Duration = Duration::from_secs(100);
+/// Timeout between two chunks of a response.
+pub const CHUNK_TIMEOUT: Duration = Duration::from_secs(60);
+/// Pauses between retries. An unreachable Director is retried [`MAX_UNREACHABLE_RETRIES`] times.
+const RETRY_PAUSES: [Duration; 5] = [
     Duration::from_millis(200),
     Duration::from_millis(500),
     Duration::from_secs(1),
     Duration::from_secs(2),
     Duration::from_secs(4),
 ];
-const LOST: usize = 3;
-/// The longest `Retry-After` that a command waits for.
-const LONGEST_RETRY: Duration = Duration::from_secs(30);
-/// The bytes of a segment of a path that are escaped: all but the unreserved ones of RFC 3986.
+const MAX_UNREACHABLE_RETRIES: usize = 3;
+/// Maximum `Retry-After` that a command waits for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
+/// Characters to percent-encode in a path segment: all except the unreserved ones of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
-/// Redirects that are followed for one request.
-const HOPS: usize = 5;
+/// Maximum number of redirects of one request.
+const MAX_REDIRECTS: usize = 5;
 
-/// A Director somewhere. Copies share where it is: a redirect is found out once.
+/// A client for a Director. Clones share the route, so a redirect is resolved once.
 #[derive(Debug, Clone)]
 pub struct Director {
     route: Arc<Mutex<Route>>,
-    /// Where it was looked for, without what is a secret in it.
-    shown: String,
+    /// The given URL without credentials.
+    redacted_url: String,
 }
 
-/// What an error's body has; anything may be missing when something else than a Director answers.
+/// The body of an error response. Any field may be missing when the response is not from a Director.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Refusal {
@@ -62,149 +62,152 @@ struct Refusal {
 }
 
 impl Director {
-    /// The Director at `url`, with or without `/api` at its end.
+    /// A client for the Director at `url`, with or without a trailing `/api`.
     ///
     /// # Errors
-    /// When that is no URL.
-    pub fn at(url: &str) -> Result<Self, Trouble> {
+    /// When the URL is invalid.
+    pub fn at(url: &str) -> Result<Self, CliError> {
         Self::trusting(url, &Trust::default())
     }
 
-    /// [`Director::at`], with certificates that are trusted besides those of the machine.
+    /// [`Director::at`] with additional trusted certificates.
     ///
     /// # Errors
-    /// When that is no URL, or there is no certificate to trust.
-    pub fn trusting(url: &str, trust: &Trust) -> Result<Self, Trouble> {
+    /// When the URL is invalid, or there is no trusted certificate at all.
+    pub fn trusting(url: &str, trust: &Trust) -> Result<Self, CliError> {
         let route = Route::to(url, trust)?;
         Ok(Self {
-            shown: shown(&route.base),
+            redacted_url: redacted(&route.base),
             route: Arc::new(Mutex::new(route)),
         })
     }
 
-    /// Where it is, for people: without user and password.
+    /// The URL for messages, without user and password.
     pub fn url(&self) -> &str {
-        &self.shown
+        &self.redacted_url
     }
 
-    /// A request; `path` is relative to the base, for example `task/load`, with its query.
+    /// Builds a request. `path` is relative to the base and includes the query, for example `task/load`.
     ///
     /// # Errors
-    /// When that is no path.
-    pub fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Trouble> {
+    /// When the path is invalid.
+    pub fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, CliError> {
         let route = self.route();
         let url = route.base.join(path).map_err(|error| {
-            Trouble::usage(format!("`{path}` cannot be asked for: {error}"), "")
+            CliError::usage(format!("`{path}` is not a valid path: {error}"), "")
         })?;
         Ok(route.client.request(method, url))
     }
 
     fn route(&self) -> Route {
-        // Nothing panics while it is held.
+        // No code panics while the lock is held.
         let route = self.route.lock().unwrap_or_else(PoisonError::into_inner);
         route.clone()
     }
 
-    /// What is at `path`, as JSON.
+    /// Gets `path` as JSON.
     ///
     /// # Errors
-    /// When the Director refuses, cannot be reached, or says something else.
-    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Trouble> {
+    /// When the Director rejects the request or is unreachable, or the response is invalid.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
         let request = self
             .request(Method::GET, path)?
             .header(header::ACCEPT, "application/json");
-        let response = self.send_again(request).await?;
+        let response = self.send_with_retries(request).await?;
         self.read(response).await
     }
 
-    /// The task with this name, also one that could not be started.
+    /// Gets a task, including one that could not be started.
     ///
     /// # Errors
-    /// When there is none, the Director refuses, or cannot be reached.
-    pub async fn task(&self, name: &str) -> Result<Task, Trouble> {
+    /// When the task does not exist, or the Director rejects the request or is unreachable.
+    pub async fn task(&self, name: &str) -> Result<Task, CliError> {
         let request = self.request(Method::GET, &format!("task/{}", segment(name)))?;
-        retried(async || {
-            let response = self.exchange(copy(&request)?, ANSWER).await?;
+        with_retries(async || {
+            let response = self.exchange(copy(&request)?, RESPONSE_TIMEOUT).await?;
             self.read_task(response).await
         })
         .await
     }
 
-    /// A task that could not be started comes with the status 500, as in 2018.
-    async fn read_task(&self, response: Response) -> Result<Task, Trouble> {
+    /// A task that could not be started has the status 500, for compatibility with the 2018 version.
+    async fn read_task(&self, response: Response) -> Result<Task, CliError> {
         let (status, retry_after) = (response.status(), retry_after(&response));
         let body = self.body(response).await?;
         match serde_json::from_slice(&body) {
             Ok(task) => Ok(task),
             Err(_) if !status.is_success() => Err(self.refused(status, retry_after, &body)),
-            Err(error) => Err(self.stranger(&error)),
+            Err(error) => Err(self.invalid_body(&error)),
         }
     }
 
-    /// The body as JSON.
+    /// Parses the body as JSON.
     ///
     /// # Errors
-    /// When it is something else.
-    pub async fn read<T: DeserializeOwned>(&self, response: Response) -> Result<T, Trouble> {
+    /// When the body is invalid.
+    pub async fn read<T: DeserializeOwned>(&self, response: Response) -> Result<T, CliError> {
         let body = self.body(response).await?;
-        serde_json::from_slice(&body).map_err(|error| self.stranger(&error))
+        serde_json::from_slice(&body).map_err(|error| self.invalid_body(&error))
     }
 
-    /// All of the body, as long as it goes on.
-    async fn body(&self, mut response: Response) -> Result<Vec<u8>, Trouble> {
+    /// Reads the whole body, with a timeout between chunks.
+    async fn body(&self, mut response: Response) -> Result<Vec<u8>, CliError> {
         let mut body = Vec::new();
         loop {
-            match tokio::time::timeout(PIECE, response.chunk()).await {
-                Ok(Ok(Some(piece))) => body.extend_from_slice(&piece),
+            match tokio::time::timeout(CHUNK_TIMEOUT, response.chunk()).await {
+                Ok(Ok(Some(chunk))) => body.extend_from_slice(&chunk),
                 Ok(Ok(None)) => return Ok(body),
-                Ok(Err(error)) => return Err(self.silent(&error)),
-                Err(_) => return Err(self.stuck()),
+                Ok(Err(error)) => return Err(self.request_error(&error)),
+                Err(_) => return Err(self.stalled_response()),
             }
         }
     }
 
-    /// An answer has begun, and does not go on.
-    pub fn stuck(&self) -> Trouble {
+    /// A response that has begun and then stalled.
+    pub fn stalled_response(&self) -> CliError {
         self.unreachable(format!(
-            "the answer does not go on for {} s",
-            PIECE.as_secs()
+            "the response stalled for {} s",
+            CHUNK_TIMEOUT.as_secs()
         ))
     }
 
-    fn stranger(&self, error: &serde_json::Error) -> Trouble {
-        let message = format!("`{}` answers, but not as a Director: {error}", self.url());
-        Trouble::failed(message, "do the versions fit? `atq version` shows them")
+    fn invalid_body(&self, error: &serde_json::Error) -> CliError {
+        let message = format!(
+            "the response of `{}` is not that of a Director: {error}",
+            self.url()
+        );
+        CliError::failed(message, "check that the versions match: `atq version`")
     }
 
-    /// Sends what may be said twice, at most four times; six times to one who is busy.
+    /// Sends an idempotent request, with up to three retries; up to five while the Director is busy.
     ///
     /// # Errors
-    /// When the Director refuses, or no answer comes.
-    pub async fn send_again(&self, request: RequestBuilder) -> Result<Response, Trouble> {
+    /// When the Director rejects the request, or does not respond.
+    pub async fn send_with_retries(&self, request: RequestBuilder) -> Result<Response, CliError> {
         match request.try_clone() {
-            Some(_) => retried(async || self.send(copy(&request)?).await).await,
+            Some(_) => with_retries(async || self.send(copy(&request)?).await).await,
             None => self.send(request).await,
         }
     }
 
-    /// Sends it once, and waits half a minute for the answer to begin.
+    /// Sends a request once, with a timeout of 30 s for the start of the response.
     ///
     /// # Errors
-    /// When the Director refuses, or no answer comes.
-    pub async fn send(&self, request: RequestBuilder) -> Result<Response, Trouble> {
-        self.send_within(request, ANSWER).await
+    /// When the Director rejects the request, or does not respond.
+    pub async fn send(&self, request: RequestBuilder) -> Result<Response, CliError> {
+        self.send_within(request, RESPONSE_TIMEOUT).await
     }
 
-    /// Sends it once, and waits so long for the answer to begin.
+    /// Sends a request once, with this timeout for the start of the response.
     ///
     /// # Errors
-    /// When the Director refuses, or no answer comes.
+    /// When the Director rejects the request, or does not respond.
     pub async fn send_within(
         &self,
         request: RequestBuilder,
-        patience: Duration,
-    ) -> Result<Response, Trouble> {
-        let response = self.exchange(request, patience).await?;
+        timeout: Duration,
+    ) -> Result<Response, CliError> {
+        let response = self.exchange(request, timeout).await?;
         match response.status() {
             status if status.is_success() => Ok(response),
             status => {
@@ -215,23 +218,25 @@ impl Director {
         }
     }
 
-    /// The answer, whatever it is. A redirect is followed with the same method and body; it counts for all requests
-    /// after it.
+    /// Sends a request once and returns the response with any status. A redirect is followed with the same method and body;
+    /// later requests go to the new location directly.
     ///
     /// # Errors
-    /// When none comes, or it redirects to where no Director can be.
+    /// When there is no response, or a redirect cannot lead to a Director.
     pub async fn exchange(
         &self,
         request: RequestBuilder,
-        patience: Duration,
-    ) -> Result<Response, Trouble> {
-        let built = request.build().map_err(|error| self.silent(&error))?;
+        timeout: Duration,
+    ) -> Result<Response, CliError> {
+        let built = request
+            .build()
+            .map_err(|error| self.request_error(&error))?;
         let exchange = async {
             let mut request = built;
-            for _ in 0..HOPS {
+            for _ in 0..MAX_REDIRECTS {
                 let (url, copy) = (request.url().clone(), request.try_clone());
-                let answer = self.route().client.execute(request).await;
-                let response = answer.map_err(|error| self.silent(&error))?;
+                let result = self.route().client.execute(request).await;
+                let response = result.map_err(|error| self.request_error(&error))?;
                 if !response.status().is_redirection() {
                     return Ok(response);
                 }
@@ -239,24 +244,24 @@ impl Director {
                 request =
                     copy.ok_or_else(|| self.unreachable(format!("it redirects to `{to}`")))?;
                 if to.origin() != url.origin() {
-                    // A password is for the host that it was given for.
+                    // Credentials are sent only to the host that they were given for.
                     request.headers_mut().remove(header::AUTHORIZATION);
                 }
                 *request.url_mut() = to;
             }
-            Err(Trouble::failed(
-                format!("`{}` redirects in a circle", self.url()),
-                "give the Director's own URL with `--url`",
+            Err(CliError::failed(
+                format!("too many redirects from `{}`", self.url()),
+                "set the Director's own URL with `--url`",
             ))
         };
-        match tokio::time::timeout(patience, exchange).await {
-            Ok(answered) => answered,
-            Err(_) => Err(self.unreachable(format!("no answer within {} s", patience.as_secs()))),
+        match tokio::time::timeout(timeout, exchange).await {
+            Ok(result) => result,
+            Err(_) => Err(self.unreachable(format!("no response within {} s", timeout.as_secs()))),
         }
     }
 
-    /// Where the request to `url` is to go instead. From now on everything goes there.
-    fn redirected(&self, url: &Url, response: &Response) -> Result<Url, Trouble> {
+    /// The new URL of a redirected request. Later requests use the new location.
+    fn redirected(&self, url: &Url, response: &Response) -> Result<Url, CliError> {
         let location = response.headers().get(header::LOCATION);
         let location = location.and_then(|location| location.to_str().ok());
         let to = location.and_then(|location| url.join(location).ok());
@@ -264,13 +269,13 @@ impl Director {
             to.and_then(|to| Some((to.clone(), new_base(&self.route().base, url, &to)?)))
         else {
             let status = response.status();
-            return Err(Trouble::failed(
+            return Err(CliError::failed(
                 format!(
-                    "`{}` answers {status} and redirects to `{}`, which is no place of a Director",
+                    "`{}` responded {status} with a redirect to `{}`, which is not a URL of a Director",
                     self.url(),
                     location.unwrap_or("nowhere").escape_debug()
                 ),
-                "is a login in between? `--url` takes the URL of the Director itself",
+                "is there a login page in between? set the URL of the Director itself with `--url`",
             ));
         };
         let route = Route::to(base.as_str(), &self.route().trust)?;
@@ -278,24 +283,24 @@ impl Director {
         Ok(to)
     }
 
-    fn refused(&self, status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Trouble {
+    fn refused(&self, status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> CliError {
         let refusal: Refusal = serde_json::from_slice(body).unwrap_or_default();
         let message = match refusal.error.is_empty() {
             true => format!(
-                "`{}` answers {status}, but not as a Director: is a proxy in between, or the URL another one?",
+                "`{}` responded {status}, but not as a Director: is there a proxy in between, or is the URL wrong?",
                 self.url()
             ),
             false => refusal.error,
         };
         let (status, code) = (status.as_u16(), refusal.code);
         match status {
-            429 | 502..=504 => Trouble::Busy {
+            429 | 502..=504 => CliError::Busy {
                 status,
                 code,
                 message,
                 retry_after,
             },
-            _ => Trouble::Rejected {
+            _ => CliError::Rejected {
                 status,
                 code,
                 message,
@@ -304,9 +309,9 @@ impl Director {
         }
     }
 
-    fn silent(&self, error: &reqwest::Error) -> Trouble {
+    fn request_error(&self, error: &reqwest::Error) -> CliError {
         match explain(error) {
-            Some((reason, hint)) => Trouble::Untrusted {
+            Some((reason, hint)) => CliError::Untrusted {
                 url: self.url().to_owned(),
                 reason,
                 hint,
@@ -315,45 +320,44 @@ impl Director {
         }
     }
 
-    /// Removes a task with all that is kept of it; of an invocation only if it may.
+    /// Removes a task with its logs and results. With an invocation, only if that invocation may end the run.
     ///
     /// # Errors
-    /// When there is no such task, it is of another invocation, or something is left of it.
+    /// When the task does not exist, belongs to another invocation, or could not be removed completely.
     pub async fn remove_task(
         &self,
         name: &str,
         invocation: Option<&Invocation>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), CliError> {
         let path = format!("task/{}", segment(name));
         let sign = |request| match invocation {
             Some(invocation) => invocation.sign(request),
             None => request,
         };
-        self.remove_with(&path, CLEAN_UP, sign).await
+        self.remove_with(&path, CLEAN_UP_TIMEOUT, sign).await
     }
 
-    /// Removes what is at `path`. When an answer is lost it is asked again: that nothing is there then is what was
-    /// wanted.
+    /// Removes the object at `path`. After a lost response the request is repeated, and "not found" then counts as success.
     ///
     /// # Errors
-    /// When there is nothing, or it cannot be removed.
-    pub async fn remove(&self, path: &str, patience: Duration) -> Result<(), Trouble> {
-        self.remove_with(path, patience, |request| request).await
+    /// When the object does not exist, or cannot be removed.
+    pub async fn remove(&self, path: &str, timeout: Duration) -> Result<(), CliError> {
+        self.remove_with(path, timeout, |request| request).await
     }
 
     async fn remove_with(
         &self,
         path: &str,
-        patience: Duration,
+        timeout: Duration,
         sign: impl Fn(RequestBuilder) -> RequestBuilder,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), CliError> {
         let mut is_retry = false;
-        retried(|| {
+        with_retries(|| {
             let may_be_done = std::mem::replace(&mut is_retry, true);
             let request = self.request(Method::DELETE, path).map(&sign);
             async move {
-                match self.send_within(request?, patience).await {
-                    Err(trouble) if may_be_done && trouble.is_absence() => Ok(()),
+                match self.send_within(request?, timeout).await {
+                    Err(error) if may_be_done && error.is_not_found() => Ok(()),
                     sent => sent.map(drop),
                 }
             }
@@ -361,49 +365,49 @@ impl Director {
         .await
     }
 
-    /// No Director answers.
-    pub fn unreachable(&self, reason: String) -> Trouble {
+    /// An error for an unreachable Director.
+    pub fn unreachable(&self, reason: String) -> CliError {
         let url = self.url().to_owned();
-        Trouble::Unreachable { url, reason }
+        CliError::Unreachable { url, reason }
     }
 }
 
-/// Repeats a call that is safe to repeat.
+/// Retries a call that is safe to repeat.
 ///
 /// # Errors
-/// The last error, when no retry is left or another one cannot help.
-async fn retried<T, Fut>(call: impl FnMut() -> Fut) -> Result<T, Trouble>
+/// The last error, when no retry is left or a retry cannot help.
+async fn with_retries<T, Fut>(call: impl FnMut() -> Fut) -> Result<T, CliError>
 where
-    Fut: Future<Output = Result<T, Trouble>>,
+    Fut: Future<Output = Result<T, CliError>>,
 {
     let mut failures = 0;
-    retry_with(PAUSES, call, |trouble, pause| {
+    retry_with(RETRY_PAUSES, call, |error, pause| {
         failures += 1;
-        let most = match trouble {
-            Trouble::Unreachable { .. } => LOST,
-            _ => PAUSES.len(),
+        let max_retries = match error {
+            CliError::Unreachable { .. } => MAX_UNREACHABLE_RETRIES,
+            _ => RETRY_PAUSES.len(),
         };
-        let wanted = trouble.retry_after().unwrap_or_default();
-        let may_help = failures <= most && may_pass(trouble) && wanted <= LONGEST_RETRY;
+        let wanted = error.retry_after().unwrap_or_default();
+        let may_help = failures <= max_retries && is_temporary(error) && wanted <= MAX_RETRY_AFTER;
         may_help.then(|| pause.max(wanted))
     })
     .await
 }
 
-/// The same request again.
-fn copy(request: &RequestBuilder) -> Result<RequestBuilder, Trouble> {
+/// A copy of the request.
+fn copy(request: &RequestBuilder) -> Result<RequestBuilder, CliError> {
     request
         .try_clone()
-        .ok_or_else(|| Trouble::failed("the request cannot be said twice", ""))
+        .ok_or_else(|| CliError::failed("the request cannot be repeated", ""))
 }
 
-/// How long to wait, in seconds; a date is not understood.
+/// The value of `Retry-After` in seconds; a date is ignored.
 fn retry_after(response: &Response) -> Option<Duration> {
     let value = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
     value.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// A name as one segment of a path.
+/// Percent-encodes a name as a path segment.
 pub fn segment(name: &str) -> String {
     utf8_percent_encode(name, RESERVED).to_string()
 }

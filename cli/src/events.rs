@@ -1,10 +1,10 @@
-//! The events of a task, each once, as they are recorded, also over a lost connection.
+//! The events of a task, each once, as they are recorded, resumed after lost connections.
 
-use crate::again::{Again, FOLLOWING};
 use crate::context::Context;
 use crate::director::segment;
-use crate::fetch::cut;
-use crate::trouble::Trouble;
+use crate::error::CliError;
+use crate::fetch::interrupted;
+use crate::retry::{FOLLOW_RETRY_FOR, Retry};
 use atq_api_spec::task::{Step, TaskEvent, TaskEvents};
 use eventsource_stream::Eventsource;
 use futures_util::{Stream, StreamExt, stream};
@@ -18,121 +18,120 @@ use tokio::time::{Instant, timeout};
 mod tests;
 
 const LAST_EVENT_ID: &str = "last-event-id";
-/// The Director says something every 15 s, if only a comment.
-const SILENCE: Duration = Duration::from_secs(60);
+/// The Director sends at least a comment every 15 s.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Why there are no more events.
+/// The reason why there are no more events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// The task is over: the last event was given.
-    Over,
+    /// The task is over, and the last event was passed.
+    Finished,
     /// The task was removed.
     Deleted,
-    /// `each` broke off.
-    Left,
+    /// `each` returned a break.
+    Cancelled,
 }
 
-/// How a connection ended.
-enum Ended {
+/// The end of a connection.
+enum StreamEnd {
     For(End),
-    /// In good order, but it is not said that this was all.
+    /// Properly closed, but possibly incomplete.
     Closed,
 }
 
-/// Gives the events after the one with the number `after` to `each`, until the task is over, is removed,
-/// or `each` breaks off.
+/// Passes the events after number `after` to `each`, until the task is over or removed, or `each` breaks.
 ///
 /// # Errors
-/// When the Director refuses, or stays away for five minutes; at the first try, for a moment.
+/// When the Director rejects the request, or is unreachable for five minutes (a few seconds at the first attempt).
 pub async fn follow(
     context: &Context,
     name: &str,
     after: u64,
     mut each: impl FnMut(&TaskEvent) -> ControlFlow<()>,
-) -> Result<End, Trouble> {
-    let mut again = Again::within(FOLLOWING);
+) -> Result<End, CliError> {
+    let mut retry = Retry::within(FOLLOW_RETRY_FOR);
     let mut last = after;
     let mut response = open(context, name, last, false).await?;
     loop {
         let since = Instant::now();
         let ended = read(context, response, &mut last, |event| {
-            again.reached();
+            retry.connected();
             each(event)
         })
         .await;
         let ended = match ended {
-            Ok(Ended::Closed) => rest(context, name, &mut last, &mut each).await,
+            Ok(StreamEnd::Closed) => rest(context, name, &mut last, &mut each).await,
             other => other,
         };
-        let mut trouble = match ended {
-            Ok(Ended::For(end)) => return Ok(end),
-            Ok(Ended::Closed) => context
+        let mut error = match ended {
+            Ok(StreamEnd::For(end)) => return Ok(end),
+            Ok(StreamEnd::Closed) => context
                 .director
-                .unreachable("it ended the stream before the task was over".to_owned()),
-            Err(trouble) if is_gone(&trouble) => return Ok(End::Deleted),
-            Err(trouble) => trouble,
+                .unreachable("the stream ended before the task was over".to_owned()),
+            Err(error) if is_removed(&error) => return Ok(End::Deleted),
+            Err(error) => error,
         };
-        again.broke_off(context.out, since, &trouble);
+        retry.disconnected(context.out, since, &error);
         response = loop {
-            again.after(trouble).await?;
+            retry.wait(error).await?;
             match open(context, name, last, true).await {
                 Ok(response) => break response,
-                Err(other) if is_gone(&other) => return Ok(End::Deleted),
-                Err(other) => trouble = other,
+                Err(other) if is_removed(&other) => return Ok(End::Deleted),
+                Err(other) => error = other,
             }
         };
     }
 }
 
-fn is_gone(trouble: &Trouble) -> bool {
-    trouble.is_no_task()
+fn is_removed(error: &CliError) -> bool {
+    error.is_task_not_found()
 }
 
 async fn open(
     context: &Context,
     name: &str,
     last: u64,
-    is_again: bool,
-) -> Result<Response, Trouble> {
+    is_retry: bool,
+) -> Result<Response, CliError> {
     let request = context
         .director
         .request(Method::GET, &format!("task/{}/events", segment(name)))?
         .header(header::ACCEPT, "text/event-stream")
         .header(LAST_EVENT_ID, last);
-    match is_again {
+    match is_retry {
         true => context.director.send(request).await,
-        false => context.director.send_again(request).await,
+        false => context.director.send_with_retries(request).await,
     }
 }
 
-/// Reads one stream to its end.
+/// Reads one stream until its end.
 async fn read(
     context: &Context,
     response: Response,
     last: &mut u64,
     mut each: impl FnMut(&TaskEvent) -> ControlFlow<()>,
-) -> Result<Ended, Trouble> {
+) -> Result<StreamEnd, CliError> {
     let mut events = Box::pin(bytes(response).eventsource());
     let mut is_over = false;
     while let Some(event) = events.next().await {
-        let event = event.map_err(|error| cut(&context.director, &error))?;
+        let event = event.map_err(|error| interrupted(&context.director, &error))?;
         if event.event == "deleted" {
-            return Ok(Ended::For(End::Deleted));
+            return Ok(StreamEnd::For(End::Deleted));
         }
-        let event = serde_json::from_str(&event.data).map_err(stranger)?;
+        let event = serde_json::from_str(&event.data).map_err(invalid_body)?;
         is_over = is_last(&event);
-        if give(&event, last, &mut each).is_break() {
-            return Ok(Ended::For(End::Left));
+        if pass(&event, last, &mut each).is_break() {
+            return Ok(StreamEnd::For(End::Cancelled));
         }
     }
     Ok(match is_over {
-        true => Ended::For(End::Over),
-        false => Ended::Closed,
+        true => StreamEnd::For(End::Finished),
+        false => StreamEnd::Closed,
     })
 }
 
-/// Gives an event that was not given before.
-fn give(
+/// Passes an event that was not passed before.
+fn pass(
     event: &TaskEvent,
     last: &mut u64,
     each: &mut impl FnMut(&TaskEvent) -> ControlFlow<()>,
@@ -148,32 +147,32 @@ fn is_last(event: &TaskEvent) -> bool {
     event.step == Step::Done
 }
 
-/// A stream ends in good order when the task is over, and when the Director shuts down. In the first case
-/// the rest is a list, which is complete because the task was over before it was asked for.
+/// Passes the remaining events after a closed stream. A stream closes when the task is over, and when the Director shuts
+/// down. In the first case the list of events is complete, because the task was over before the request.
 async fn rest(
     context: &Context,
     name: &str,
     last: &mut u64,
     each: &mut impl FnMut(&TaskEvent) -> ControlFlow<()>,
-) -> Result<Ended, Trouble> {
+) -> Result<StreamEnd, CliError> {
     if context.director.task(name).await?.step != Step::Done {
-        return Ok(Ended::Closed);
+        return Ok(StreamEnd::Closed);
     }
     let path = format!("task/{}/events?after={last}", segment(name));
     let history: TaskEvents = context.director.get(&path).await?;
     for event in &history.events {
-        if give(event, last, each).is_break() {
-            return Ok(Ended::For(End::Left));
+        if pass(event, last, each).is_break() {
+            return Ok(StreamEnd::For(End::Cancelled));
         }
     }
-    Ok(Ended::For(End::Over))
+    Ok(StreamEnd::For(End::Finished))
 }
 
-/// The body, which breaks when it is silent for too long.
+/// The body as a stream with an idle timeout.
 fn bytes(response: Response) -> impl Stream<Item = io::Result<impl AsRef<[u8]>>> {
     stream::unfold(Some(response), |response| async {
         let mut response = response?;
-        match timeout(SILENCE, response.chunk()).await {
+        match timeout(IDLE_TIMEOUT, response.chunk()).await {
             Ok(Ok(Some(chunk))) => Some((Ok(chunk), Some(response))),
             Ok(Ok(None)) => None,
             Ok(Err(error)) => Some((Err(io::Error::other(error)), None)),
@@ -182,7 +181,7 @@ fn bytes(response: Response) -> impl Stream<Item = io::Result<impl AsRef<[u8]>>>
     })
 }
 
-fn stranger(error: serde_json::Error) -> Trouble {
-    let message = format!("the Director sends an event that cannot be read: {error}");
-    Trouble::failed(message, "do the versions fit? `atq version` shows them")
+fn invalid_body(error: serde_json::Error) -> CliError {
+    let message = format!("invalid event from the Director: {error}");
+    CliError::failed(message, "check that the versions match: `atq version`")
 }

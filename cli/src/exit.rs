@@ -1,4 +1,4 @@
-//! How the program can end. Scripts and pipelines rely on these numbers: they never change.
+//! Exit codes. Scripts and pipelines rely on these numbers: they never change.
 
 use serde::Serialize;
 use std::process::ExitCode;
@@ -8,30 +8,30 @@ use std::process::ExitCode;
 #[serde(rename_all = "camelCase")]
 #[repr(u8)]
 pub enum Exit {
-    /// What was asked for is done; for a test: it passed.
+    /// The command succeeded; for a test: it passed.
     Pass = 0,
-    /// The test ran, and a criterion does not hold.
+    /// The test ran, but a criterion does not hold.
     CriteriaFailed = 1,
     /// The command line, or a file that it names, cannot be used.
     Usage = 2,
-    /// The master ended with an exit code of its own that is not 0.
+    /// The master ended with an exit code other than 0.
     ToolFailed = 3,
-    /// The test could not be run, or what was asked for could not be done.
+    /// The test could not be run, or the command failed.
     InfrastructureFailed = 4,
-    /// The test took longer than it may.
+    /// The test exceeded a time limit.
     TimedOut = 5,
-    /// The test was stopped, or left to itself.
+    /// The test was stopped, or left running unattended.
     Stopped = 6,
-    /// The test ran, and says nothing about what it tested.
+    /// The test ran, but its result is inconclusive.
     Invalid = 7,
-    /// The Director refuses what was asked for.
+    /// The Director rejected the request.
     Rejected = 8,
-    /// No Director answers.
+    /// The Director does not respond.
     Unreachable = 9,
 }
 
 impl Exit {
-    /// All of them, in the order of their numbers.
+    /// All exit codes, in numerical order.
     pub const ALL: [Self; 10] = [
         Self::Pass,
         Self::CriteriaFailed,
@@ -45,12 +45,12 @@ impl Exit {
         Self::Unreachable,
     ];
 
-    /// The number.
+    /// The numeric code.
     pub const fn code(self) -> u8 {
         self as u8
     }
 
-    /// What it means, in a few words.
+    /// A short description.
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Pass => "done; for a test: passed",
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_numbers_are_those_that_scripts_know() {
+    fn the_numbers_never_change() {
         let codes: Vec<u8> = Exit::ALL.iter().map(|exit| exit.code()).collect();
         assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
     }

@@ -1,10 +1,10 @@
-//! Answers that are kept as files.
+//! Downloads.
 
-use crate::again::{ASKING, Again};
-use crate::director::{Director, PIECE};
+use crate::director::{CHUNK_TIMEOUT, Director};
+use crate::error::{CliError, innermost};
 use crate::output::draft::Draft;
-use crate::output::{named, unwritten};
-use crate::trouble::{Trouble, innermost};
+use crate::output::{named, write_error};
+use crate::retry::{REQUEST_RETRY_FOR, Retry};
 use futures_util::{Stream, StreamExt};
 use reqwest::{Method, Response, header};
 use std::error::Error;
@@ -13,105 +13,114 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Until an answer begins: the Director waits up to a minute for figures that are being worked out.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// Timeout until a response begins: the Director waits up to a minute until the figures are computed.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// Asks for `path` once, in the given media type.
+/// Requests `path` once, in the given media type.
 ///
 /// # Errors
-/// When the Director refuses, or cannot be reached.
-pub async fn ask(director: &Director, path: &str, accept: &str) -> Result<Response, Trouble> {
+/// When the Director rejects the request, or is unreachable.
+pub async fn request(director: &Director, path: &str, accept: &str) -> Result<Response, CliError> {
     let request = director
         .request(Method::GET, path)?
         .header(header::ACCEPT, accept);
-    director.send_within(request, PATIENCE).await
+    director.send_within(request, REPORT_TIMEOUT).await
 }
 
-/// Asks for `path` until there is a whole answer, for a moment.
+/// Downloads `path` to memory, with retries.
 ///
 /// # Errors
-/// When the Director refuses, or cannot be reached.
-pub async fn bytes(director: &Director, path: &str, accept: &str) -> Result<Vec<u8>, Trouble> {
-    let mut again = Again::within(ASKING);
+/// When the Director rejects the request, or is unreachable.
+pub async fn bytes(director: &Director, path: &str, accept: &str) -> Result<Vec<u8>, CliError> {
+    let mut retry = Retry::within(REQUEST_RETRY_FOR);
     loop {
-        let answered = match ask(director, path, accept).await {
-            Ok(response) => whole(director, response).await,
-            Err(trouble) => Err(trouble),
+        let result = match request(director, path, accept).await {
+            Ok(response) => read_all(director, response).await,
+            Err(error) => Err(error),
         };
-        match answered {
+        match result {
             Ok(bytes) => return Ok(bytes),
-            Err(trouble) => again.after(trouble).await?,
+            Err(error) => retry.wait(error).await?,
         }
     }
 }
 
-async fn whole(director: &Director, response: Response) -> Result<Vec<u8>, Trouble> {
+async fn read_all(director: &Director, response: Response) -> Result<Vec<u8>, CliError> {
     let mut all = Vec::new();
     let mut body = response.bytes_stream();
-    while let Some(piece) = next(director, &mut body).await? {
-        all.extend_from_slice(&piece.map_err(|error| cut(director, &error))?);
+    while let Some(chunk) = next_chunk(director, &mut body).await? {
+        all.extend_from_slice(&chunk.map_err(|error| interrupted(director, &error))?);
     }
     Ok(all)
 }
 
-/// The next piece of a body, if it goes on.
-async fn next<T>(
+/// The next chunk of a body.
+async fn next_chunk<T>(
     director: &Director,
     body: &mut (impl Stream<Item = T> + Unpin),
-) -> Result<Option<T>, Trouble> {
-    timeout(PIECE, body.next())
+) -> Result<Option<T>, CliError> {
+    timeout(CHUNK_TIMEOUT, body.next())
         .await
-        .map_err(|_| director.stuck())
+        .map_err(|_| director.stalled_response())
 }
 
-/// Puts what is at `path` into the file `to`, which is there whole or not at all.
+/// Downloads `path` to the file `to`, atomically.
 ///
 /// # Errors
-/// When the Director refuses or cannot be reached, or the file cannot be written.
-pub async fn save(director: &Director, path: &str, accept: &str, to: &Path) -> Result<(), Trouble> {
+/// When the Director rejects the request or is unreachable, or the file cannot be written.
+pub async fn save(
+    director: &Director,
+    path: &str,
+    accept: &str,
+    to: &Path,
+) -> Result<(), CliError> {
     let draft = transfer(director, path, accept, || named::begin(to)).await?;
     named::finish(draft, to)
 }
 
-/// Puts what is at `path` into a file that `begin` creates, when there is something to put. A transfer that breaks is
-/// begun anew, for a moment.
+/// Downloads `path` to a draft created by `begin`, which is called only after a successful response. An interrupted download
+/// is restarted.
 ///
 /// # Errors
-/// When the Director refuses or cannot be reached, or the file cannot be written.
+/// When the Director rejects the request or is unreachable, or the file cannot be written.
 pub async fn transfer(
     director: &Director,
     path: &str,
     accept: &str,
-    mut begin: impl FnMut() -> Result<Draft, Trouble>,
-) -> Result<Draft, Trouble> {
-    let mut again = Again::within(ASKING);
+    mut begin: impl FnMut() -> Result<Draft, CliError>,
+) -> Result<Draft, CliError> {
+    let mut retry = Retry::within(REQUEST_RETRY_FOR);
     loop {
-        let response = ask(director, path, accept).await;
-        let taken = match response {
-            Ok(response) => take(director, response, begin()?).await,
-            Err(trouble) => Err(trouble),
+        let response = request(director, path, accept).await;
+        let result = match response {
+            Ok(response) => write_body(director, response, begin()?).await,
+            Err(error) => Err(error),
         };
-        match taken {
+        match result {
             Ok(draft) => return Ok(draft),
-            Err(trouble) => again.after(trouble).await?,
+            Err(error) => retry.wait(error).await?,
         }
     }
 }
 
-async fn take(director: &Director, response: Response, mut draft: Draft) -> Result<Draft, Trouble> {
+async fn write_body(
+    director: &Director,
+    response: Response,
+    mut draft: Draft,
+) -> Result<Draft, CliError> {
     let mut body = response.bytes_stream();
-    while let Some(piece) = next(director, &mut body).await? {
-        let piece = piece.map_err(|error| cut(director, &error))?;
-        let written = draft.write_all(&piece);
-        written.map_err(unwritten(draft.path()))?;
+    while let Some(chunk) = next_chunk(director, &mut body).await? {
+        let chunk = chunk.map_err(|error| interrupted(director, &error))?;
+        let written = draft.write_all(&chunk);
+        written.map_err(write_error(draft.path()))?;
     }
     Ok(draft)
 }
 
-/// The connection broke; the trouble names the innermost cause.
-pub fn cut(director: &Director, error: &dyn Error) -> Trouble {
+/// An error for an interrupted response, with the innermost cause.
+pub fn interrupted(director: &Director, error: &dyn Error) -> CliError {
     let reason = innermost(error);
-    director.unreachable(format!("the answer was cut off: {reason}"))
+    director.unreachable(format!("the response was interrupted: {reason}"))
 }
 
 #[cfg(test)]

@@ -6,21 +6,20 @@ use serde_json::{Map, Value, json};
 #[cfg(test)]
 mod tests;
 
-/// The document, in the form of a k6 summary (`k6 run --summary-export`), which is what GitLab reads from
+/// The document in the format of a k6 summary (`k6 run --summary-export`), which GitLab reads from
 /// `artifacts:reports:load_performance`.
 ///
-/// GitLab's widget in a merge request shows four figures of it:
+/// GitLab's widget in a merge request shows four of its figures:
 ///
 /// | widget | read from | here |
 /// | --- | --- | --- |
 /// | Checks | `checks.passes`, `checks.fails` | samples without and with an error |
 /// | RPS | `http_reqs.rate` | samples per second |
-/// | TTFB P90, TTFB P95 | `http_req_waiting` | left out: result files tell when a response was complete, not when it began |
+/// | TTFB P90, TTFB P95 | `http_req_waiting` | omitted: result files have the end of a response, not its first byte |
 ///
-/// Beside them there are, for other readers of k6's summaries, what has a counterpart there: response times
-/// in `http_req_duration` (milliseconds), failed samples in `http_req_failed`, bytes in `data_received` and
-/// `data_sent`. A figure that the tool does not tell is left out, never made up; a run without samples has
-/// no metrics, and GitLab shows nothing then.
+/// For other readers of k6 summaries, the document also has response times in `http_req_duration` (milliseconds), failed samples
+/// in `http_req_failed`, and bytes in `data_received` and `data_sent`. Figures that the tool does not report are omitted; a
+/// run without samples has no metrics, and GitLab then shows nothing.
 pub fn document(report: &Report) -> String {
     let mut text = format!(
         "{:#}",
@@ -35,29 +34,29 @@ fn metrics(total: &Figures, seconds: f64) -> Map<String, Value> {
     if total.samples == 0 {
         return metrics;
     }
-    let tells = |name: &str| !total.missing.iter().any(|missing| missing == name);
+    let has = |name: &str| !total.missing.iter().any(|missing| missing == name);
     let mut add = |name: &str, metric: Map<String, Value>| {
         if !metric.is_empty() {
             metrics.insert(name.to_owned(), metric.into());
         }
     };
-    if tells("errors") {
+    if has("errors") {
         let good = total.samples.saturating_sub(total.errors);
         add("checks", rate(good, total.errors));
-        // Of what this counts, a pass is a failed request.
+        // In this metric, a pass is a failed request.
         add("http_req_failed", rate(total.errors, good));
     }
     let mut requests = object(&[("count", json!(total.samples))]);
-    if tells("throughput") {
+    if has("throughput") {
         requests.insert("rate".to_owned(), json!(total.throughput));
     }
     add("http_reqs", requests);
-    add("http_req_duration", trend(total, tells));
+    add("http_req_duration", trend(total, has));
     for (name, key, bytes) in [
         ("data_received", "receivedBytes", total.received_bytes),
         ("data_sent", "sentBytes", total.sent_bytes),
     ] {
-        if tells(key) {
+        if has(key) {
             add(name, amount(bytes, seconds));
         }
     }
@@ -81,7 +80,7 @@ fn rate(passes: u64, fails: u64) -> Map<String, Value> {
     ])
 }
 
-fn trend(total: &Figures, tells: impl Fn(&str) -> bool) -> Map<String, Value> {
+fn trend(total: &Figures, has: impl Fn(&str) -> bool) -> Map<String, Value> {
     let all = [
         ("min", "min", total.min),
         ("avg", "mean", total.mean),
@@ -92,7 +91,7 @@ fn trend(total: &Figures, tells: impl Fn(&str) -> bool) -> Map<String, Value> {
         ("max", "max", total.max),
     ];
     all.into_iter()
-        .filter(|(_, ours, _)| tells(ours))
+        .filter(|(_, ours, _)| has(ours))
         .map(|(theirs, _, value)| (theirs.to_owned(), json!(value)))
         .collect()
 }

@@ -1,4 +1,4 @@
-//! The verdict as JUnit XML, which Jenkins, GitLab and others show.
+//! The verdict as JUnit XML, for Jenkins, GitLab and others.
 
 use atq_api_spec::report::{CriterionResult, Judgement, NotEvaluated, Verdict};
 use atq_api_spec::task::{Task, TaskStatus};
@@ -10,15 +10,14 @@ use time::format_description::well_known::Rfc3339;
 #[cfg(test)]
 mod tests;
 
-/// The code of a failure that is the tool's own: the master ended with another code than 0.
+/// The failure code of the tool: the master ended with an exit code other than 0.
 const MASTER_EXIT: &str = "master_exit";
 
-/// The document for a task that is over: a test case for the run itself, and one for each criterion.
+/// The document for a finished task: a test case for the run itself, and one per criterion.
 ///
-/// The run is a *failure* when the test tool failed, an *error* when the test could not be run, took too
-/// long or says nothing, and *skipped* when it was stopped. A criterion is a *failure* when it does not
-/// hold, and *skipped* when it was not looked at. Characters that XML cannot have are left out or
-/// replaced.
+/// The run is a *failure* when the test tool failed, an *error* when the test could not be run, exceeded a time limit or is
+/// inconclusive, and *skipped* when it was stopped. A criterion is a *failure* when it does not hold, and *skipped* when
+/// it was not evaluated. Characters that are invalid in XML are replaced.
 pub fn document(task: &Task) -> String {
     let time = duration(task);
     let mut suite = TestSuite::new(task.id.as_str());
@@ -33,12 +32,12 @@ pub fn document(task: &Task) -> String {
     report.timestamp = suite.timestamp;
     report.time = time;
     report.add_test_suite(suite);
-    // What is written goes to memory, and is UTF-8.
+    // Writing UTF-8 to memory cannot fail.
     let document = report.to_string().unwrap_or_default();
     document.chars().map(clean).collect()
 }
 
-/// What a program printed may have any characters; XML 1.0 may not, not even escaped.
+/// Replaces characters that are invalid in XML 1.0, even escaped.
 fn clean(c: char) -> char {
     match c {
         '\u{0}'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => {
@@ -64,7 +63,7 @@ fn duration(task: &Task) -> Option<Duration> {
 fn run_status(task: &Task) -> TestCaseStatus {
     let reasons = reasons(task.judgement.as_ref());
     match (task.status, &task.failure) {
-        (TaskStatus::Stopped, _) => skipped("it was stopped"),
+        (TaskStatus::Stopped, _) => skipped("the test was stopped"),
         (TaskStatus::Errored, Some(failure)) => {
             let kind = match failure.code.as_str() {
                 MASTER_EXIT => NonSuccessKind::Failure,
@@ -73,11 +72,14 @@ fn run_status(task: &Task) -> TestCaseStatus {
             let body = lines(&[&failure.message, &hint(&failure.hint), &reasons]);
             unsuccessful(kind, &failure.code, &failure.message, &body)
         }
-        (TaskStatus::Errored, None) => {
-            unsuccessful(NonSuccessKind::Error, "errored", "it errored", &reasons)
-        }
+        (TaskStatus::Errored, None) => unsuccessful(
+            NonSuccessKind::Error,
+            "errored",
+            "the test errored",
+            &reasons,
+        ),
         _ if task.verdict == Some(Verdict::Invalid) => {
-            let message = first_line(&reasons, "the run says nothing about what it tested");
+            let message = first_line(&reasons, "the run is inconclusive");
             unsuccessful(NonSuccessKind::Error, "invalid", message, &reasons)
         }
         _ if task.verdict == Some(Verdict::Fail) && !reasons.is_empty() => {
@@ -85,23 +87,23 @@ fn run_status(task: &Task) -> TestCaseStatus {
             unsuccessful(NonSuccessKind::Failure, "fail", message, &reasons)
         }
         (TaskStatus::Finished, _) => TestCaseStatus::success(),
-        (TaskStatus::Initializing | TaskStatus::Started, _) => skipped("it is not over"),
+        (TaskStatus::Initializing | TaskStatus::Started, _) => skipped("the test is not over"),
     }
 }
 
 fn criteria(task: &Task) -> Vec<TestCase> {
-    let judged = task
+    let evaluated = task
         .judgement
         .as_ref()
         .map_or(&[][..], |given| &given.criteria);
-    let is_judged = |wanted: &String| judged.iter().any(|one| one.criterion == *wanted);
-    let unjudged = task.criteria.iter().filter(|one| !is_judged(one));
-    let status = || skipped("the run was not judged by it");
-    let judged = judged
+    let is_evaluated = |criterion: &String| evaluated.iter().any(|one| one.criterion == *criterion);
+    let unevaluated = task.criteria.iter().filter(|one| !is_evaluated(one));
+    let status = || skipped("the criterion was not evaluated");
+    let evaluated = evaluated
         .iter()
         .map(|one| case(task, &one.criterion, criterion_status(one)));
-    judged
-        .chain(unjudged.map(|one| case(task, one, status())))
+    evaluated
+        .chain(unevaluated.map(|one| case(task, one, status())))
         .collect()
 }
 
@@ -109,9 +111,9 @@ fn criterion_status(one: &CriterionResult) -> TestCaseStatus {
     if one.holds {
         return TestCaseStatus::success();
     }
-    // The verdict of a run without samples is `invalid`, which the test case of the run shows.
+    // The test case of the run shows the verdict `invalid` of a run without samples.
     if one.not_evaluated == Some(NotEvaluated::NoSamples) {
-        return skipped("the run was not judged by it: it has no sample");
+        return skipped("the criterion was not evaluated: the run has no samples");
     }
     let message = format!("{}: seen {}", one.criterion, one.seen);
     let body = format!("seen {}, wanted {}", one.seen, one.wanted);

@@ -1,18 +1,16 @@
-//! The command line of the ATQ Director: one line that runs a load test, shows it, brings its results,
-//! and ends with an exit code that a pipeline can trust.
+//! The command line client of the ATQ Director: runs a load test with one command, shows its progress, downloads its
+//! results, and exits with a code that a pipeline can rely on.
 //!
-//! - [`args`]: what can be asked for; [`exit`]: how it can end; [`trouble`]: what can go wrong;
-//! - [`context`]: what every command has at hand;
-//! - [`settings`]: where the Director is; [`director`]: the calls to it; [`client`] and [`trust`]: connections;
-//! - [`out`], [`table`] and [`terminal`]: lines, JSON, columns, colours; nothing that a terminal would obey;
-//! - [`output`]: files that are written, and nobody else's file is lost;
-//! - [`definition`] and [`bundle`]: what is sent; [`keep`], [`junit`], [`gitlab`]: what is brought back;
-//! - [`logs`] and [`events`]: what is followed; [`again`]: patience with lost connections; [`fetch`] and
-//!   [`unpack`]: files;
-//! - [`mod@run`]: watching a test to its end;
-//! - [`commands`]: one module for each command.
+//! - [`args`]: arguments; [`exit`]: exit codes; [`error`]: errors;
+//! - [`context`]: shared state of all commands;
+//! - [`settings`]: the URL of the Director; [`director`]: requests to it; [`client`] and [`trust`]: connections;
+//! - [`out`], [`table`] and [`terminal`]: lines, JSON, columns and colours, without control sequences of others;
+//! - [`output`]: output files, which never replace files of other programs;
+//! - [`definition`] and [`bundle`]: uploads; [`save`], [`junit`], [`gitlab`]: outputs of a run;
+//! - [`logs`] and [`events`]: streams; [`retry`]: the retry policy; [`fetch`] and [`unpack`]: downloads;
+//! - [`mod@run`]: watching a test until its end;
+//! - [`commands`]: one module per command.
 
-pub mod again;
 pub mod args;
 pub mod bundle;
 pub mod client;
@@ -20,20 +18,21 @@ pub mod commands;
 pub mod context;
 pub mod definition;
 pub mod director;
+pub mod error;
 pub mod events;
 pub mod exit;
 pub mod fetch;
 pub mod gitlab;
 pub mod junit;
-pub mod keep;
 pub mod logs;
 pub mod out;
 pub mod output;
+pub mod retry;
 pub mod run;
+pub mod save;
 pub mod settings;
 pub mod table;
 pub mod terminal;
-pub mod trouble;
 pub mod trust;
 pub mod unpack;
 
@@ -44,34 +43,34 @@ pub use context::Context;
 
 use args::Args;
 use director::Director;
+use error::CliError;
 use exit::Exit;
 use out::Out;
-use trouble::Trouble;
 
-/// Does what was asked for, and says how it ended.
+/// Runs the command and returns the exit code.
 pub async fn run(args: Args) -> Exit {
     let out = Out::new(args.json);
     match perform(args, out).await {
         Ok(exit) => exit,
-        Err(trouble) => {
-            out.trouble(&trouble);
-            trouble.exit()
+        Err(error) => {
+            out.error(&error);
+            error.exit()
         }
     }
 }
 
-/// Writes what clap has to say about the command line: help and version to standard output, errors to standard error,
-/// and with `--json` also the JSON document about an error. Gives the exit code.
-pub fn misunderstood(fault: &clap::Error) -> u8 {
+/// Prints clap's output: help and version to standard output, errors to standard error, and with `--json` also the JSON
+/// document of an error. Returns the exit code.
+pub fn report_usage_error(fault: &clap::Error) -> u8 {
     let out = Out::new(wants_json());
     if fault.use_stderr() {
-        out.failure(&Trouble::usage(
+        out.failure(&CliError::usage(
             summary(fault),
-            "`--help` shows what there is",
+            "`--help` lists commands and options",
         ));
     }
-    // An error quotes arguments, which may hold control sequences; help has none, and keeps clap's colours.
-    match fault.use_stderr() && out.watched {
+    // An error quotes arguments, which may contain control sequences. Help does not, so it keeps clap's colours.
+    match fault.use_stderr() && out.is_interactive {
         true => out.progress(fault.render().to_string().trim_end()),
         false => drop(fault.print()),
     }
@@ -79,8 +78,8 @@ pub fn misunderstood(fault: &clap::Error) -> u8 {
 }
 
 fn wants_json() -> bool {
-    let words = std::env::args_os().take_while(|word| word != "--");
-    words.skip(1).any(|word| word == "--json")
+    let args = std::env::args_os().take_while(|arg| arg != "--");
+    args.skip(1).any(|arg| arg == "--json")
 }
 
 fn summary(fault: &clap::Error) -> String {
@@ -94,7 +93,7 @@ fn summary(fault: &clap::Error) -> String {
     }
 }
 
-async fn perform(args: Args, out: Out) -> Result<Exit, Trouble> {
+async fn perform(args: Args, out: Out) -> Result<Exit, CliError> {
     let director = match args.command.needs_director() {
         true => settings::director(args.url.as_deref(), args.ca.as_deref())?,
         false => Director::at(settings::DEFAULT_URL)?,

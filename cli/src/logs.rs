@@ -1,15 +1,15 @@
-//! The log lines of a task, each once, also over a lost connection.
+//! The log lines of a task, each once, resumed after lost connections.
 
-use crate::again::{Again, FOLLOWING};
 use crate::args::Logs;
 use crate::context::Context;
-use crate::director::{PIECE, segment};
-use crate::fetch::cut;
-use crate::trouble::Trouble;
+use crate::director::{CHUNK_TIMEOUT, segment};
+use crate::error::CliError;
+use crate::fetch::interrupted;
+use crate::retry::{FOLLOW_RETRY_FOR, Retry};
 use atq_api_spec::task::LogEntry;
 use futures_util::TryStreamExt;
+use position::{LogPosition, Replay};
 use reqwest::{Method, Response, header};
-use seen::{Replay, Seen};
 use std::io;
 use std::ops::ControlFlow;
 use time::OffsetDateTime;
@@ -18,73 +18,80 @@ use tokio::io::AsyncBufReadExt;
 use tokio::time::{Instant, timeout};
 use tokio_util::io::StreamReader;
 
-pub(crate) mod seen;
+pub(crate) mod position;
 #[cfg(test)]
 mod tests;
 
 const NDJSON: &str = "application/x-ndjson";
 
-/// Gives the wanted lines to `each`, until they end or `each` breaks off.
+/// Passes the selected lines to `each`, until they end or `each` breaks.
 ///
-/// When the connection is lost the Director is asked again, and of what it says then only the lines are
-/// given that were not given before: each line once, none left out.
+/// After a lost connection the lines are requested again, and those that were passed before are skipped: each line is passed
+/// exactly once.
 ///
 /// # Errors
-/// When the Director refuses, or stays away for five minutes; at the first try, for a moment.
+/// When the Director rejects the request, or is unreachable for five minutes (a few seconds at the first attempt).
 pub async fn read(
     context: &Context,
     wanted: &Logs,
     mut each: impl FnMut(&LogEntry) -> ControlFlow<()>,
-) -> Result<(), Trouble> {
-    let mut seen = Seen::default();
-    let mut again = Again::within(FOLLOWING);
-    let mut response = open(context, wanted, false, &mut seen).await?;
+) -> Result<(), CliError> {
+    let mut position = LogPosition::default();
+    let mut retry = Retry::within(FOLLOW_RETRY_FOR);
+    let mut response = open(context, wanted, false, &mut position).await?;
     let mut replay = Replay::first();
     loop {
         let since = Instant::now();
-        let ended = lines(context, wanted, response, &mut seen, &mut replay, |entry| {
-            again.reached();
-            each(entry)
-        })
+        let ended = lines(
+            context,
+            wanted,
+            response,
+            &mut position,
+            &mut replay,
+            |entry| {
+                retry.connected();
+                each(entry)
+            },
+        )
         .await;
-        let Err(mut trouble) = ended else {
+        let Err(mut error) = ended else {
             return Ok(());
         };
-        again.broke_off(context.out, since, &trouble);
+        retry.disconnected(context.out, since, &error);
         response = loop {
-            again.after(trouble).await?;
-            match open(context, wanted, true, &mut seen).await {
+            retry.wait(error).await?;
+            match open(context, wanted, true, &mut position).await {
                 Ok(response) => break response,
-                Err(other) => trouble = other,
+                Err(other) => error = other,
             }
         };
-        replay = seen.replay();
+        replay = position.replay();
     }
 }
 
 async fn open(
     context: &Context,
     wanted: &Logs,
-    is_again: bool,
-    seen: &mut Seen,
-) -> Result<Response, Trouble> {
+    is_retry: bool,
+    position: &mut LogPosition,
+) -> Result<Response, CliError> {
     let request = context
         .director
-        .request(Method::GET, &path(wanted, is_again))?
+        .request(Method::GET, &path(wanted, is_retry))?
         .header(header::ACCEPT, NDJSON);
-    let response = match is_again {
+    let response = match is_retry {
         true => context.director.send(request).await?,
-        false => context.director.send_again(request).await?,
+        false => context.director.send_with_retries(request).await?,
     };
-    if wanted.tail == Some(0) && !is_again {
-        seen.nothing_before(date(&response));
+    if wanted.tail == Some(0) && !is_retry {
+        position.skip_before(date(&response));
     }
     Ok(response)
 }
 
-/// Where the lines are. Who comes again asks for all that were written: the last so many are others now.
-fn path(wanted: &Logs, is_again: bool) -> String {
-    let tail = wanted.tail.filter(|_| !(is_again && wanted.follow));
+/// The path of the lines. A retry requests all lines, because `tail` would now select different ones.
+fn path(wanted: &Logs, is_retry: bool) -> String {
+    let tail = wanted.tail.filter(|_| !(is_retry && wanted.follow));
     let query: Vec<String> = [
         wanted.follow.then(|| "follow=1".to_owned()),
         wanted
@@ -105,40 +112,40 @@ fn path(wanted: &Logs, is_again: bool) -> String {
     )
 }
 
-/// The Director's time, whole seconds.
+/// The time of the Director, in whole seconds.
 fn date(response: &Response) -> Option<OffsetDateTime> {
     let date = response.headers().get(header::DATE)?.to_str().ok()?;
     OffsetDateTime::parse(date, &Rfc2822).ok()
 }
 
-/// Reads one answer. Its end is the end of the lines; a part of a line before a break counts as nothing.
+/// Reads one response. Its end is the end of the lines; an incomplete line before an interruption is ignored.
 async fn lines(
     context: &Context,
     wanted: &Logs,
     response: Response,
-    seen: &mut Seen,
+    position: &mut LogPosition,
     replay: &mut Replay,
     mut each: impl FnMut(&LogEntry) -> ControlFlow<()>,
-) -> Result<(), Trouble> {
+) -> Result<(), CliError> {
     let body = response.bytes_stream().map_err(io::Error::other);
     let mut lines = StreamReader::new(body).lines();
     loop {
         let next = match wanted.follow {
-            // Nobody knows when the next line is written.
+            // The next line may be written at any time.
             true => lines.next_line().await,
-            false => match timeout(PIECE, lines.next_line()).await {
+            false => match timeout(CHUNK_TIMEOUT, lines.next_line()).await {
                 Ok(next) => next,
-                Err(_) => return Err(context.director.stuck()),
+                Err(_) => return Err(context.director.stalled_response()),
             },
         };
         let line = match next {
             Ok(Some(line)) => line,
             Ok(None) => return Ok(()),
-            Err(error) => return Err(cut(&context.director, &error)),
+            Err(error) => return Err(interrupted(&context.director, &error)),
         };
-        let entry: LogEntry = serde_json::from_str(&line).map_err(stranger)?;
+        let entry: LogEntry = serde_json::from_str(&line).map_err(invalid_body)?;
         if replay.is_new(&entry) {
-            seen.note(&entry);
+            position.record(&entry);
             if each(&entry).is_break() {
                 return Ok(());
             }
@@ -146,7 +153,7 @@ async fn lines(
     }
 }
 
-fn stranger(error: serde_json::Error) -> Trouble {
-    let message = format!("the Director sends a log line that cannot be read: {error}");
-    Trouble::failed(message, "do the versions fit? `atq version` shows them")
+fn invalid_body(error: serde_json::Error) -> CliError {
+    let message = format!("invalid log line from the Director: {error}");
+    CliError::failed(message, "check that the versions match: `atq version`")
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 async fn main() -> ExitCode {
     match Args::try_parse() {
         Ok(args) => atq_cli::run(args).await.into(),
-        // Faults of the command line itself end the program with exit code 2.
-        Err(fault) => atq_cli::misunderstood(&fault).into(),
+        // Errors of the command line itself exit with code 2.
+        Err(fault) => atq_cli::report_usage_error(&fault).into(),
     }
 }

@@ -1,23 +1,23 @@
-//! What is written where: results to standard output, everything about the way there to standard error;
-//! as JSON when asked for. Colours are left out where they would only disturb (`NO_COLOR`, no terminal).
+//! Output streams: results go to standard output, progress and errors to standard error; optionally as JSON. Colours are
+//! disabled by `NO_COLOR` and without a terminal.
 
+use crate::error::CliError;
 use crate::terminal;
-use crate::trouble::Trouble;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write};
 
-pub use terminal::{ASIDE, BAD, DOUBT, GOOD};
+pub use terminal::{DIM, FAILURE, SUCCESS, WARNING};
 
-/// Where to write.
+/// The output streams.
 #[derive(Debug, Clone, Copy)]
 pub struct Out {
     /// Whether results are JSON.
     pub json: bool,
-    /// Whether somebody watches: standard error is a terminal.
-    pub watched: bool,
+    /// Whether standard error is a terminal.
+    pub is_interactive: bool,
 }
 
 impl Out {
@@ -25,108 +25,107 @@ impl Out {
     pub fn new(json: bool) -> Self {
         Self {
             json,
-            watched: std::io::stderr().is_terminal(),
+            is_interactive: std::io::stderr().is_terminal(),
         }
     }
 
-    /// The same for people alone, beside the one JSON document.
-    pub fn aside(self) -> Self {
+    /// The same streams without JSON, for messages in addition to the one JSON document.
+    pub fn without_json(self) -> Self {
         Self {
             json: false,
             ..self
         }
     }
 
-    /// A line of the result, unless that is JSON.
+    /// Prints a line of the result, unless the result is JSON.
     pub fn line(&self, line: impl Display) {
         if !self.json {
-            told(format_args!("{line}"));
+            write_stdout(format_args!("{line}"));
         }
     }
 
-    /// The result as JSON, if that is wanted.
+    /// Prints the result as JSON, if requested.
     pub fn result(&self, result: &impl Serialize) {
         if self.json {
             match serde_json::to_string_pretty(result) {
-                Ok(text) => told(format_args!("{text}")),
-                Err(error) => aside(format_args!(
-                    "the result cannot be written as JSON: {error}"
-                )),
+                Ok(text) => write_stdout(format_args!("{text}")),
+                Err(error) => {
+                    write_stderr(format_args!("cannot serialize the result as JSON: {error}"))
+                }
             }
         }
     }
 
-    /// A line about the way to the result.
+    /// Prints a progress message.
     pub fn progress(&self, line: impl Display) {
-        aside(format_args!("{line}"));
+        write_stderr(format_args!("{line}"));
     }
 
-    /// Says what went wrong: in words, and for `--json` as an object with the member `error`.
-    pub fn trouble(&self, trouble: &Trouble) {
-        aside(format_args!("{BAD}error:{BAD:#} {trouble}"));
-        if let Trouble::Rejected { faults, .. } = trouble {
+    /// Prints an error: as text, and with `--json` also as an object with the member `error`.
+    pub fn error(&self, error: &CliError) {
+        write_stderr(format_args!("{FAILURE}error:{FAILURE:#} {error}"));
+        if let CliError::Rejected { faults, .. } = error {
             for fault in faults {
-                aside(format_args!("  `{}` {}", fault.field, fault.message));
+                write_stderr(format_args!("  `{}` {}", fault.field, fault.message));
             }
         }
-        if let Trouble::Faults { file, faults } = trouble {
+        if let CliError::Faults { file, faults } = error {
             for fault in faults {
-                aside(format_args!("{}", fault.told(file)));
+                write_stderr(format_args!("{}", fault.line(file)));
             }
         }
-        if !trouble.hint().is_empty() {
-            aside(format_args!("{ASIDE}hint: {}{ASIDE:#}", trouble.hint()));
+        if !error.hint().is_empty() {
+            write_stderr(format_args!("{DIM}hint: {}{DIM:#}", error.hint()));
         }
-        self.failure(trouble);
+        self.failure(error);
     }
 
-    /// Trouble as JSON, if that is wanted: in one line, since it may follow others of `logs` or `events`.
-    pub fn failure(&self, trouble: &Trouble) {
+    /// Prints an error as JSON, if requested: in one line, since it may follow lines of `logs` or `events`.
+    pub fn failure(&self, error: &CliError) {
         if self.json {
-            told(format_args!("{}", as_json(trouble)));
+            write_stdout(format_args!("{}", as_json(error)));
         }
     }
 }
 
-/// What `--json` says of trouble: `error`, `hint`, `exitCode`, `exit`, and for a definition `faults`.
-fn as_json(trouble: &Trouble) -> Value {
-    let mut told = json!({
-        "error": trouble.to_string(),
-        "hint": trouble.hint(),
-        "exitCode": trouble.exit().code(),
-        "exit": trouble.exit(),
+/// An error as JSON: `error`, `hint`, `exitCode`, `exit`, and for a definition `faults`.
+fn as_json(error: &CliError) -> Value {
+    let mut document = json!({
+        "error": error.to_string(),
+        "hint": error.hint(),
+        "exitCode": error.exit().code(),
+        "exit": error.exit(),
     });
-    match trouble {
-        Trouble::Faults { faults, .. } => told["faults"] = json!(faults),
-        Trouble::Rejected { faults, .. } => told["faults"] = json!(faults),
+    match error {
+        CliError::Faults { faults, .. } => document["faults"] = json!(faults),
+        CliError::Rejected { faults, .. } => document["faults"] = json!(faults),
         _ => {}
     }
-    told
+    document
 }
 
-/// A line to standard error. When nobody can read it any more, the program has better things to do than to break
-/// down: a test may have to be stopped.
-fn aside(line: std::fmt::Arguments<'_>) {
+/// Writes a line to standard error. A write error is ignored, because the program may have to stop a test.
+fn write_stderr(line: std::fmt::Arguments<'_>) {
     let line = line.to_string();
-    let line = safe(&line, std::io::stderr().is_terminal());
+    let line = sanitized(&line, std::io::stderr().is_terminal());
     drop(writeln!(anstream::stderr(), "{line}"));
 }
 
-/// Text for a terminal carries no control sequences; piped text is unchanged.
-fn safe(line: &str, is_terminal: bool) -> Cow<'_, str> {
+/// Sanitizes a line for a terminal; piped text is unchanged.
+fn sanitized(line: &str, is_terminal: bool) -> Cow<'_, str> {
     match is_terminal {
-        true => terminal::line(line),
+        true => terminal::sanitize_line(line),
         false => Cow::Borrowed(line),
     }
 }
 
-/// A line to standard output; who reads a pipe may have gone.
-fn told(line: std::fmt::Arguments<'_>) {
+/// Writes a line to standard output. A closed pipe is ignored.
+fn write_stdout(line: std::fmt::Arguments<'_>) {
     let line = line.to_string();
-    let line = safe(&line, std::io::stdout().is_terminal());
+    let line = sanitized(&line, std::io::stdout().is_terminal());
     match writeln!(anstream::stdout(), "{line}") {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            aside(format_args!("standard output cannot be written: {error}"));
+            write_stderr(format_args!("cannot write to standard output: {error}"));
         }
         _ => {}
     }
@@ -138,7 +137,7 @@ mod tests {
     use crate::definition::PlacedFault;
 
     #[test]
-    fn trouble_with_a_definition_names_every_fault() {
+    fn an_error_of_a_definition_names_every_fault() {
         let placed = PlacedFault {
             field: "worker.image".into(),
             message: "is missing; it is required".into(),
@@ -154,19 +153,19 @@ mod tests {
             option: Some("--name".into()),
         };
         assert_eq!(
-            placed.told("load.yaml"),
+            placed.line("load.yaml"),
             "load.yaml:12:5: worker.image: is missing; it is required"
         );
         assert_eq!(
-            by_option.told("load.yaml"),
+            by_option.line("load.yaml"),
             "load.yaml (--name): name: is empty; it is required"
         );
-        let trouble = Trouble::Faults {
+        let error = CliError::Faults {
             file: "load.yaml".into(),
             faults: vec![placed, by_option],
         };
         assert_eq!(
-            as_json(&trouble),
+            as_json(&error),
             json!({
                 "error": "`load.yaml` has 2 faults",
                 "hint": "",

@@ -1,16 +1,15 @@
-//! Where the Director is: the command line, else the environment, else the configuration file, else
-//! this machine.
+//! The URL of the Director: from the command line, else the environment, else the configuration file, else the default.
 
 use crate::director::Director;
-use crate::trouble::Trouble;
+use crate::error::CliError;
 use crate::trust::Trust;
 use etcetera::BaseStrategy;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
-/// Where a Director listens that is not configured otherwise.
+/// URL of a Director with default configuration on this machine.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:8080";
-/// What a configuration file may say.
+/// An example of a configuration file.
 const EXAMPLE: &str = "url: https://director.example.com:8443\nca: /etc/ssl/director.pem";
 
 /// The configuration file.
@@ -21,11 +20,11 @@ struct File {
     ca: Option<PathBuf>,
 }
 
-/// The Director; `url` and `ca` are what the command line or the environment say.
+/// A client for the Director. `url` and `ca` are from the command line or the environment.
 ///
 /// # Errors
-/// When the configuration file or the certificates cannot be used, or that is no URL.
-pub fn director(url: Option<&str>, ca: Option<&Path>) -> Result<Director, Trouble> {
+/// When the configuration file, the certificates or the URL are invalid.
+pub fn director(url: Option<&str>, ca: Option<&Path>) -> Result<Director, CliError> {
     let url = url.filter(|url| !url.is_empty());
     let ca = ca.filter(|ca| !ca.as_os_str().is_empty());
     let file = match (url, ca, path()) {
@@ -39,8 +38,7 @@ pub fn director(url: Option<&str>, ca: Option<&Path>) -> Result<Director, Troubl
     Director::trusting(url.or(file.url.as_deref()).unwrap_or(DEFAULT_URL), &trust)
 }
 
-/// Where the configuration file is looked for: `ATQ_CLI_CONFIG`, else `atq/config.yaml` in the user's
-/// directory for configurations.
+/// Path of the configuration file: `ATQ_CLI_CONFIG`, else `atq/config.yaml` in the user's configuration directory.
 pub fn path() -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("ATQ_CLI_CONFIG").filter(|path| !path.is_empty()) {
         return Some(path.into());
@@ -49,7 +47,7 @@ pub fn path() -> Option<PathBuf> {
     Some(base.config_dir().join("atq").join("config.yaml"))
 }
 
-fn read(path: &Path) -> Result<File, Trouble> {
+fn read(path: &Path) -> Result<File, CliError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(File::default()),
@@ -58,7 +56,7 @@ fn read(path: &Path) -> Result<File, Trouble> {
                 "the configuration file `{}` cannot be read: {error}",
                 path.display()
             );
-            return Err(Trouble::usage(message, ""));
+            return Err(CliError::usage(message, ""));
         }
     };
     if text.trim().is_empty() {
@@ -66,12 +64,12 @@ fn read(path: &Path) -> Result<File, Trouble> {
     }
     let mut file: File = serde_saphyr::from_str(&text).map_err(|error| {
         let message = format!(
-            "the configuration file `{}` cannot be used: {error}",
+            "the configuration file `{}` is invalid: {error}",
             path.display()
         );
-        Trouble::usage(message, format!("a whole one:\n{EXAMPLE}"))
+        CliError::usage(message, format!("example:\n{EXAMPLE}"))
     })?;
-    // A path is meant from where it is written.
+    // A relative path is relative to the configuration file.
     file.ca = file
         .ca
         .map(|ca| path.parent().unwrap_or(Path::new("")).join(ca));
@@ -83,7 +81,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn file(text: &str) -> Result<File, Trouble> {
+    fn file(text: &str) -> Result<File, CliError> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.yaml");
         std::fs::write(&path, text).unwrap();
@@ -91,18 +89,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_wins() {
+    fn arguments_override_the_file() {
         let given = director(Some("http://a:1"), None).unwrap();
         assert_eq!(given.url(), "http://a:1");
-        let trouble = director(Some("http://a:1"), Some(Path::new("/no/such.pem"))).unwrap_err();
-        assert!(trouble.to_string().contains("/no/such.pem"), "{trouble}");
+        let error = director(Some("http://a:1"), Some(Path::new("/no/such.pem"))).unwrap_err();
+        assert!(error.to_string().contains("/no/such.pem"), "{error}");
     }
 
     #[test]
-    fn the_file_says_where_the_director_is() {
-        let whole = file(EXAMPLE).unwrap();
-        assert_eq!(whole.url.unwrap(), "https://director.example.com:8443");
-        assert_eq!(whole.ca.unwrap(), Path::new("/etc/ssl/director.pem"));
+    fn the_file_sets_url_and_ca() {
+        let complete = file(EXAMPLE).unwrap();
+        assert_eq!(complete.url.unwrap(), "https://director.example.com:8443");
+        assert_eq!(complete.ca.unwrap(), Path::new("/etc/ssl/director.pem"));
         let beside = file("ca: director.pem").unwrap().ca.unwrap();
         assert!(
             beside.is_absolute() && beside.ends_with("director.pem"),
@@ -113,9 +111,9 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_used_is_named() {
-        let trouble = file("ulr: http://a:1").unwrap_err();
-        assert!(trouble.to_string().contains("config.yaml"), "{trouble}");
-        assert!(trouble.hint().contains("url:"), "{trouble:?}");
+    fn an_invalid_file_is_named() {
+        let error = file("ulr: http://a:1").unwrap_err();
+        assert!(error.to_string().contains("config.yaml"), "{error}");
+        assert!(error.hint().contains("url:"), "{error:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Columns, and the words for what stands in them.
+//! Tables, and the format of their cells.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -7,10 +7,10 @@ use time::format_description::well_known::Rfc3339;
 
 /// Between columns.
 const GAP: &str = "  ";
-/// What stands where nothing is known.
-pub const NOTHING: &str = "-";
+/// Cell without a value.
+pub const NO_VALUE: &str = "-";
 
-/// The lines of a table: every column as wide as its widest cell, nothing behind the last one.
+/// The lines of a table. Columns are as wide as their widest cell; there is no trailing space.
 pub fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> Vec<String> {
     let head = head.map(str::to_owned);
     let mut widths = [0; N];
@@ -29,18 +29,18 @@ pub fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> Vec<Strin
     std::iter::once(&head).chain(rows).map(line).collect()
 }
 
-/// The word that stands for `value` in the API.
-pub fn word(value: &impl Serialize) -> String {
+/// The name of `value` in the API.
+pub fn api_name(value: &impl Serialize) -> String {
     match serde_json::to_value(value) {
-        Ok(Value::String(word)) => word,
-        _ => NOTHING.to_owned(),
+        Ok(Value::String(name)) => name,
+        _ => NO_VALUE.to_owned(),
     }
 }
 
-/// How long ago something was, in one unit; `at` is RFC 3339.
+/// The age in a single unit; `at` is RFC 3339.
 pub fn age(at: &str, now: OffsetDateTime) -> String {
     let Ok(at) = OffsetDateTime::parse(at, &Rfc3339) else {
-        return NOTHING.to_owned();
+        return NO_VALUE.to_owned();
     };
     let seconds = (now - at).whole_seconds().max(0);
     match seconds {
@@ -51,7 +51,7 @@ pub fn age(at: &str, now: OffsetDateTime) -> String {
     }
 }
 
-/// Milliseconds as people read them.
+/// A readable duration.
 pub fn millis(millis: u64) -> String {
     match millis {
         0..=999 => format!("{millis} ms"),
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn ages_have_one_unit() {
+    fn ages_have_a_single_unit() {
         let now = OffsetDateTime::parse("2026-03-04T12:00:00Z", &Rfc3339).unwrap();
         for (at, expected) in [
             ("2026-03-04T12:00:05Z", "0 s"),
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn times_have_the_precision_that_matters() {
+    fn durations_have_a_suitable_precision() {
         let seen = [0, 999, 1000, 61_250, 120_000, 3_725_000].map(millis);
         assert_eq!(
             seen,
@@ -108,9 +108,12 @@ mod tests {
     }
 
     #[test]
-    fn words_are_those_of_the_api() {
-        assert_eq!(word(&atq_api_spec::task::Step::WaitCommand), "waitCommand");
-        assert_eq!(word(&Some(atq_api_spec::report::Verdict::Pass)), "pass");
-        assert_eq!(word(&None::<atq_api_spec::report::Verdict>), "-");
+    fn names_are_those_of_the_api() {
+        assert_eq!(
+            api_name(&atq_api_spec::task::Step::WaitCommand),
+            "waitCommand"
+        );
+        assert_eq!(api_name(&Some(atq_api_spec::report::Verdict::Pass)), "pass");
+        assert_eq!(api_name(&None::<atq_api_spec::report::Verdict>), "-");
     }
 }

@@ -1,18 +1,18 @@
-//! Text for a terminal. Container names, log lines and messages come from elsewhere, and a terminal obeys what it
-//! reads: it moves its cursor, changes its title, or turns text around. What it would obey is shown instead.
+//! Text for a terminal. Container names, log lines and messages are untrusted and may contain control sequences, which move
+//! the cursor, change the title or reverse text. They are escaped.
 
 use anstyle::{AnsiColor, Style};
 use std::borrow::Cow;
 
-/// Good news.
-pub const GOOD: Style = AnsiColor::Green.on_default().bold();
-/// Bad news.
-pub const BAD: Style = AnsiColor::Red.on_default().bold();
-/// What should be looked at.
-pub const DOUBT: Style = AnsiColor::Yellow.on_default().bold();
-/// What is said by the way.
-pub const ASIDE: Style = Style::new().dimmed();
-/// Where log lines come from.
+/// Success.
+pub const SUCCESS: Style = AnsiColor::Green.on_default().bold();
+/// Failure.
+pub const FAILURE: Style = AnsiColor::Red.on_default().bold();
+/// A warning.
+pub const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+/// Secondary text.
+pub const DIM: Style = Style::new().dimmed();
+/// Sources of log lines.
 pub const SOURCES: [Style; 5] = [
     AnsiColor::Yellow.on_default(),
     AnsiColor::Cyan.on_default(),
@@ -21,18 +21,18 @@ pub const SOURCES: [Style; 5] = [
     AnsiColor::Blue.on_default(),
 ];
 
-/// Text of unknown origin: every control character but line break and tab, and every character that changes the
-/// direction of what follows, as `\u001b`.
-pub fn foreign(text: &str) -> Cow<'_, str> {
-    match text.chars().any(is_obeyed) {
+/// Escapes untrusted text: every control character except line break and tab, and every bidirectional control character,
+/// as `\u001b`.
+pub fn sanitize(text: &str) -> Cow<'_, str> {
+    match text.chars().any(is_control) {
         false => Cow::Borrowed(text),
-        true => Cow::Owned(text.chars().fold(String::new(), shown)),
+        true => Cow::Owned(text.chars().fold(String::new(), push_escaped)),
     }
 }
 
-/// A line of this program with such text in it: only its own colours stay.
-pub fn line(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_obeyed) {
+/// Escapes a line of this program that contains untrusted text, but keeps the program's own colours.
+pub fn sanitize_line(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_control) {
         return Cow::Borrowed(text);
     }
     let own = own_styles();
@@ -45,7 +45,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
                 style.len()
             }
             None => {
-                out = shown(out, c);
+                out = push_escaped(out, c);
                 c.len_utf8()
             }
         };
@@ -54,24 +54,24 @@ pub fn line(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// As they are written, and what ends them all.
+/// The escape sequences of the program's own styles, including the reset.
 fn own_styles() -> Vec<String> {
-    let styles = [GOOD, BAD, DOUBT, ASIDE].into_iter().chain(SOURCES);
+    let styles = [SUCCESS, FAILURE, WARNING, DIM].into_iter().chain(SOURCES);
     let mut written: Vec<String> = styles.map(|style| style.to_string()).collect();
-    written.push(format!("{GOOD:#}"));
+    written.push(format!("{SUCCESS:#}"));
     written
 }
 
-fn shown(mut text: String, c: char) -> String {
-    match is_obeyed(c) {
+fn push_escaped(mut text: String, c: char) -> String {
+    match is_control(c) {
         true => text += &format!("\\u{:04x}", u32::from(c)),
         false => text.push(c),
     }
     text
 }
 
-/// C0 and C1 with DEL, separators of lines and paragraphs, and what sets the direction of text.
-fn is_obeyed(c: char) -> bool {
+/// C0, C1 and DEL, line and paragraph separators, and bidirectional control characters.
+fn is_control(c: char) -> bool {
     match c {
         '\n' | '\t' => false,
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
@@ -86,8 +86,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_obeys_is_shown() {
-        for (text, seen) in [
+    fn control_characters_are_escaped() {
+        for (text, expected) in [
             ("plain ä😀\t\n", "plain ä😀\t\n"),
             ("a\u{1b}[2Jb", "a\\u001b[2Jb"),
             ("\u{1b}]0;title\u{7}", "\\u001b]0;title\\u0007"),
@@ -95,26 +95,27 @@ mod tests {
             ("a\rb\u{8}\u{0}", "a\\u000db\\u0008\\u0000"),
             ("\u{202e}evil\u{2066}\u{200f}", "\\u202eevil\\u2066\\u200f"),
         ] {
-            assert_eq!(foreign(text), seen);
-            assert_eq!(line(text), seen);
+            assert_eq!(sanitize(text), expected);
+            assert_eq!(sanitize_line(text), expected);
         }
     }
 
     #[test]
-    fn the_colours_of_this_program_stay_and_no_others() {
-        let text = format!("{BAD}error:{BAD:#} \u{1b}[8mhidden\u{1b}[1A {ASIDE}x{ASIDE:#}");
-        let seen = format!("{BAD}error:{BAD:#} \\u001b[8mhidden\\u001b[1A {ASIDE}x{ASIDE:#}");
-        assert_eq!(line(&text), seen);
-        // In what comes from elsewhere not even those.
-        assert!(!foreign(&format!("{BAD}x{BAD:#}")).contains('\u{1b}'));
+    fn only_the_colours_of_this_program_are_kept() {
+        let text = format!("{FAILURE}error:{FAILURE:#} \u{1b}[8mhidden\u{1b}[1A {DIM}x{DIM:#}");
+        let seen = format!("{FAILURE}error:{FAILURE:#} \\u001b[8mhidden\\u001b[1A {DIM}x{DIM:#}");
+        assert_eq!(sanitize_line(&text), seen);
+        // In untrusted text even those are escaped.
+        assert!(!sanitize(&format!("{FAILURE}x{FAILURE:#}")).contains('\u{1b}'));
     }
 
     #[test]
-    fn json_stays_json() {
+    fn escaped_json_is_still_json() {
         let value = serde_json::json!({"name": "a\u{1b}\u{9b}\u{202e}b"});
         let text = value.to_string();
-        let seen: serde_json::Value = serde_json::from_str(&line(&text)).unwrap_or_default();
+        let seen: serde_json::Value =
+            serde_json::from_str(&sanitize_line(&text)).unwrap_or_default();
         assert_eq!(seen, value);
-        assert!(!line(&text).chars().any(is_obeyed));
+        assert!(!sanitize_line(&text).chars().any(is_control));
     }
 }

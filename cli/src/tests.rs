@@ -1,4 +1,4 @@
-//! A Director that plays back what tests give it.
+//! A fake Director with scripted responses.
 #![allow(clippy::unwrap_used)]
 
 use crate::context::Context;
@@ -14,7 +14,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 
-/// Serves the routes on a port of its own, below `/api`.
+/// Serves the routes below `/api` on a free port.
 pub async fn director(routes: Router) -> Context {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -26,18 +26,18 @@ pub async fn director(routes: Router) -> Context {
     }
 }
 
-/// Answers that are given one after the other, the last one for ever.
+/// Responses in sequence; the last one is repeated.
 #[derive(Clone)]
 pub struct Script(Arc<Mutex<VecDeque<Answer>>>);
 
-/// An answer.
+/// A response.
 #[derive(Clone)]
 pub enum Answer {
-    /// A whole body.
+    /// A complete body.
     Whole(String),
-    /// A body that breaks off.
+    /// An interrupted body.
     Broken(String),
-    /// A refusal.
+    /// A rejection.
     Refused(u16),
 }
 

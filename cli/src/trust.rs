@@ -1,9 +1,9 @@
-//! Whose certificates are trusted: those of this machine, and those of `--ca`.
+//! Trusted certificates: those of this machine, and those of `--ca`.
 //!
-//! A certificate that is in the list itself is trusted for its names while it is valid. That is how self-signed ones are
-//! used; webpki alone accepts them only when they are not marked as an authority, which `openssl req -x509` does.
+//! A certificate in the list is itself trusted for its names while it is valid. This allows self-signed certificates; webpki
+//! alone rejects those that are marked as a CA, as `openssl req -x509` does.
 
-use crate::trouble::Trouble;
+use crate::error::CliError;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_name;
@@ -18,55 +18,53 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// What helps when there are no certificates to trust.
-const NO_CERTIFICATES: &str = "`https` needs certificates to trust: the package `ca-certificates`, `--ca FILE`, \
-                               or `SSL_CERT_FILE`";
-/// What helps when one is not trusted.
-const UNTRUSTED: &str = "`--ca FILE` (or `ATQ_CA`, or `ca:` of the configuration file) trusts the certificate, or its \
-                         authority, that is in FILE as PEM; so does `SSL_CERT_FILE`";
+/// Hint when there are no trusted certificates.
+const NO_CERTIFICATES: &str = "`https` needs trusted certificates: install `ca-certificates`, or set `--ca FILE` or \
+                               `SSL_CERT_FILE`";
+/// Hint when a certificate is not trusted.
+const UNTRUSTED: &str = "trust the certificate or its CA with a PEM file: `--ca FILE`, `ATQ_CA`, `ca` in the \
+                         configuration file, or `SSL_CERT_FILE`";
 
-/// Certificates that are trusted besides those of the machine.
+/// Certificates that are trusted in addition to those of the machine.
 #[derive(Debug, Clone, Default)]
 pub struct Trust(Vec<CertificateDer<'static>>);
 
 impl Trust {
-    /// The certificates of a PEM file.
+    /// Reads the certificates of a PEM file.
     ///
     /// # Errors
-    /// When it cannot be read, or holds none.
-    pub fn read(path: &Path) -> Result<Self, Trouble> {
-        let wrong = |why: String| {
-            Trouble::usage(
+    /// When the file cannot be read, or has no valid certificate.
+    pub fn read(path: &Path) -> Result<Self, CliError> {
+        let invalid = |why: String| {
+            CliError::usage(
                 format!("`--ca {}`: {why}", path.display()),
                 "expected a file with certificates in PEM: `-----BEGIN CERTIFICATE-----`; \
-                 `openssl x509 -inform der -in FILE` makes one of DER",
+                 `openssl x509 -inform der -in FILE` converts DER",
             )
         };
         let text =
-            std::fs::read(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+            std::fs::read(path).map_err(|error| invalid(format!("cannot be read: {error}")))?;
         let certificates = CertificateDer::pem_slice_iter(&text)
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| wrong(format!("is not PEM: {error}")))?;
+            .map_err(|error| invalid(format!("is not PEM: {error}")))?;
         if certificates.is_empty() {
-            return Err(wrong("holds no certificate".to_owned()));
+            return Err(invalid("has no certificate".to_owned()));
         }
         for certificate in &certificates {
             RootCertStore::empty()
                 .add(certificate.clone())
-                .map_err(|error| {
-                    wrong(format!("holds a certificate that cannot be used: {error}"))
-                })?;
+                .map_err(|error| invalid(format!("has an invalid certificate: {error}")))?;
         }
         Ok(Self(certificates))
     }
 
-    /// How connections are encrypted.
+    /// The TLS configuration.
     ///
     /// # Errors
-    /// When there is no certificate to trust at all.
-    pub fn config(&self) -> Result<ClientConfig, Trouble> {
+    /// When there is no trusted certificate at all.
+    pub fn config(&self) -> Result<ClientConfig, CliError> {
         let unusable = |error: &dyn std::error::Error| {
-            Trouble::failed(format!("`https` cannot be used: {error}"), NO_CERTIFICATES)
+            CliError::failed(format!("`https` cannot be used: {error}"), NO_CERTIFICATES)
         };
         let mut trusted = rustls_native_certs::load_native_certs().certs;
         trusted.extend(self.0.iter().cloned());
@@ -88,15 +86,15 @@ impl Trust {
     }
 }
 
-/// Trusts chains to an authority, and the trusted certificates themselves.
+/// Trusts chains to a CA, and the trusted certificates themselves.
 #[derive(Debug)]
 struct Verifier {
     chains: Arc<WebPkiServerVerifier>,
     trusted: Vec<CertificateDer<'static>>,
 }
 
-/// Signatures are verified as for any other chain.
-macro_rules! as_of_chains {
+/// Verifies signatures like for any other chain.
+macro_rules! delegate_to_chains {
     ($($verify:ident),*) => {$(
         fn $verify(
             &self,
@@ -126,7 +124,7 @@ impl ServerCertVerifier for Verifier {
             now,
         );
         match verified {
-            // webpki looks at the dates before anything else.
+            // webpki checks the validity dates first.
             Err(Error::InvalidCertificate(reason))
                 if !is_out_of_date(&reason) && self.trusted.contains(end_entity) =>
             {
@@ -137,7 +135,7 @@ impl ServerCertVerifier for Verifier {
         }
     }
 
-    as_of_chains!(verify_tls12_signature, verify_tls13_signature);
+    delegate_to_chains!(verify_tls12_signature, verify_tls13_signature);
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.chains.supported_verify_schemes()
@@ -162,47 +160,43 @@ fn is_early(reason: &CertificateError) -> bool {
     )
 }
 
-/// Why no encrypted connection came about, and what to do; nothing when the error is of another kind.
+/// The reason of a TLS error with a hint; `None` for other errors.
 pub fn explain(error: &reqwest::Error) -> Option<(String, &'static str)> {
-    let told = match tls_error(error)? {
+    let explanation = match tls_error(error)? {
         Error::InvalidCertificate(reason) => explain_certificate(reason),
         Error::InvalidMessage(_) => (
-            "what answers there does not speak TLS".to_owned(),
-            "is the URL one with `http://`?",
+            "the server does not use TLS".to_owned(),
+            "should the URL start with `http://`?",
         ),
         _ => return None,
     };
-    Some(told)
+    Some(explanation)
 }
 
 fn explain_certificate(reason: &CertificateError) -> (String, &'static str) {
     match reason {
-        // The other one is webpki's word for a self-signed one.
+        // webpki reports a self-signed certificate as `Other`.
         CertificateError::UnknownIssuer | CertificateError::Other(_) => (
-            "its certificate is not trusted: it is self-signed, or its authority is unknown here"
-                .to_owned(),
+            "its certificate is not trusted: it is self-signed, or its CA is unknown".to_owned(),
             UNTRUSTED,
         ),
         reason if is_expired(reason) => (
             format!("its certificate has expired ({reason})"),
-            "it has to be renewed; is the clock of this machine right?",
+            "renew it; is the clock of this machine correct?",
         ),
         reason if is_early(reason) => (
             format!("its certificate is not valid yet ({reason})"),
-            "is the clock of this machine right?",
+            "is the clock of this machine correct?",
         ),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
             format!("its certificate is for another host ({reason})"),
-            "the URL needs a host that is among the certificate's subject alternative names",
+            "use a host of the certificate's subject alternative names in the URL",
         ),
-        reason => (
-            format!("its certificate cannot be used: {reason}"),
-            UNTRUSTED,
-        ),
+        reason => (format!("its certificate is invalid: {reason}"), UNTRUSTED),
     }
 }
 
-/// The error of TLS among the causes; an `io::Error` shows what is in it only when it is asked.
+/// The TLS error among the causes. The inner error of an `io::Error` is not its source and needs `get_ref`.
 fn tls_error(error: &reqwest::Error) -> Option<&Error> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {

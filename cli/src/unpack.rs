@@ -1,13 +1,12 @@
-//! Result archives to disk.
+//! Unpacking result archives.
 //!
-//! What is refused is less than for bundles: result files may have names that no bundle may have, be as
-//! large and shrink as much as they like, because they come from one's own Director. Only what would lie
-//! outside the directory, and what is no file, is never unpacked. An entry that cannot be unpacked is no reason to
-//! lose the others.
+//! The checks are less strict than for bundles, because the archive is from the user's own Director: there are no limits for
+//! names, sizes and compression ratios. Entries outside the directory and entries that are not files are never unpacked. An
+//! entry that cannot be unpacked does not affect the others.
 
+use crate::error::CliError;
 use crate::output::owned::{Name, Owned, Placed};
-use crate::output::unwritten;
-use crate::trouble::Trouble;
+use crate::output::write_error;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -15,58 +14,58 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use zip::read::ZipFile;
 use zip::{ExtraField, ZipArchive};
 
-/// What was done.
+/// The result of unpacking.
 #[derive(Debug, Default)]
 pub struct Unpacked {
     /// The files, with `/` in their paths, in the order of the archive.
     pub files: Vec<String>,
-    /// How many of them this program had written before, and replaced.
+    /// Number of files that replaced files of an earlier call.
     pub replaced: usize,
-    /// Files whose names were taken: the wanted name, and the one that each has now.
+    /// Files whose names were taken: the requested and the final name.
     pub renamed: Vec<(String, String)>,
-    /// Why entries are missing.
-    pub troubles: Vec<Trouble>,
+    /// Errors of missing entries.
+    pub errors: Vec<CliError>,
 }
 
-/// Unpacks the archive `zip` into `dir`, which is made if it is missing. Each file is there whole or not
-/// at all; one that this program wrote before is replaced, and one of somebody else kept.
+/// Unpacks the archive `zip` to `dir`, which is created if it is missing. Each file is written atomically; files of an earlier
+/// call are replaced, foreign files are kept.
 ///
 /// # Errors
-/// When the archive is broken as a whole, or the directory cannot be made.
-pub fn unpack(zip: &Path, dir: &Path) -> Result<Unpacked, Trouble> {
-    fs::create_dir_all(dir).map_err(unwritten(dir))?;
+/// When the archive as a whole is invalid, or the directory cannot be created.
+pub fn unpack(zip: &Path, dir: &Path) -> Result<Unpacked, CliError> {
+    fs::create_dir_all(dir).map_err(write_error(dir))?;
     unpack_below(zip, &mut Owned::open(dir)?, None)
 }
 
-/// The same into the directory `below` of one that is open.
+/// Like [`unpack`], to the subdirectory `below` of an open directory.
 ///
 /// # Errors
-/// When the archive is broken as a whole.
+/// When the archive as a whole is invalid.
 pub fn unpack_below(
     zip: &Path,
     owned: &mut Owned,
     below: Option<&str>,
-) -> Result<Unpacked, Trouble> {
-    let file = File::open(zip).map_err(|error| broken(error.to_string()))?;
-    let mut archive = ZipArchive::new(file).map_err(|error| broken(error.to_string()))?;
+) -> Result<Unpacked, CliError> {
+    let file = File::open(zip).map_err(|error| invalid_archive(error.to_string()))?;
+    let mut archive = ZipArchive::new(file).map_err(|error| invalid_archive(error.to_string()))?;
     let mut unpacked = Unpacked::default();
     for index in 0..archive.len() {
         let entry = archive.by_index(index);
         let done = entry
-            .map_err(|error| broken(error.to_string()))
-            .and_then(|mut entry| one(&mut entry, owned, below, &mut unpacked));
-        unpacked.troubles.extend(done.err());
+            .map_err(|error| invalid_archive(error.to_string()))
+            .and_then(|mut entry| unpack_entry(&mut entry, owned, below, &mut unpacked));
+        unpacked.errors.extend(done.err());
     }
     Ok(unpacked)
 }
 
-fn one<R: io::Read>(
+fn unpack_entry<R: io::Read>(
     entry: &mut ZipFile<'_, R>,
     owned: &mut Owned,
     below: Option<&str>,
     unpacked: &mut Unpacked,
-) -> Result<(), Trouble> {
-    let own_name = checked(entry)?;
+) -> Result<(), CliError> {
+    let own_name = entry_name(entry)?;
     let name = match below {
         Some(dir) => own_name.below(dir),
         None => own_name,
@@ -98,22 +97,22 @@ fn write<R: io::Read>(
     entry: &mut ZipFile<'_, R>,
     owned: &mut Owned,
     name: &Name,
-) -> Result<Placed, Trouble> {
+) -> Result<Placed, CliError> {
     let (name, mut draft) = owned.begin(name)?;
     io::copy(entry, &mut draft).map_err(|error| {
-        Trouble::failed(
+        CliError::failed(
             format!("`{}` cannot be unpacked: {error}", name.as_str()),
             "",
         )
     })?;
     if let Some(time) = modified(entry) {
-        // Best effort: the content is what counts.
+        // Best effort: only the content matters.
         drop(draft.set_modified(time));
     }
     owned.put(&name, draft)
 }
 
-/// When the file was last changed, if the archive has it to the second.
+/// The modification time of an entry, if the archive has it in UTC.
 fn modified<R: io::Read>(entry: &ZipFile<'_, R>) -> Option<SystemTime> {
     let seconds = entry.extra_data_fields().find_map(|field| match field {
         ExtraField::ExtendedTimestamp(times) => times.mod_time(),
@@ -122,15 +121,15 @@ fn modified<R: io::Read>(entry: &ZipFile<'_, R>) -> Option<SystemTime> {
     Some(UNIX_EPOCH + Duration::from_secs(u64::from(seconds?)))
 }
 
-/// Where the entry goes.
-fn checked<R: io::Read>(entry: &ZipFile<'_, R>) -> Result<Name, Trouble> {
+/// The validated name of an entry.
+fn entry_name<R: io::Read>(entry: &ZipFile<'_, R>) -> Result<Name, CliError> {
     let name = entry
         .name()
-        .map_err(|error| broken(format!("an entry has no usable name: {error}")))?;
+        .map_err(|error| invalid_archive(format!("an entry has no usable name: {error}")))?;
     let refused = |why: &str| {
         let name = name.escape_debug();
-        Trouble::failed(
-            format!("the entry `{name}` of the results is left out: it {why}"),
+        CliError::failed(
+            format!("the entry `{name}` of the results is skipped: it {why}"),
             "",
         )
     };
@@ -140,10 +139,10 @@ fn checked<R: io::Read>(entry: &ZipFile<'_, R>) -> Result<Name, Trouble> {
     Name::parse(&name).map_err(refused)
 }
 
-fn broken(why: String) -> Trouble {
-    Trouble::failed(
+fn invalid_archive(why: String) -> CliError {
+    CliError::failed(
         format!("the archive of the results cannot be unpacked: {why}"),
-        "`-o results.zip` brings it as it is",
+        "`-o results.zip` downloads it unchanged",
     )
 }
 

@@ -1,4 +1,4 @@
-//! The plain commands of the built program, against a Director with canned answers.
+//! The simple commands of the compiled program, against a fake Director.
 #![allow(clippy::unwrap_used)]
 
 use axum::extract::{Request, State};
@@ -10,17 +10,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-/// Answers by method and path with its query: the next one each time, the last one for ever.
+/// Responses by method and path with query, in sequence; the last one is repeated.
 type Answers = BTreeMap<String, Vec<(u16, Value)>>;
 
 #[derive(Clone)]
 struct Canned {
     answers: Arc<Answers>,
-    asked: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<String>>>,
     url: String,
 }
 
-/// How the program ended.
+/// The output of the program.
 struct Ended {
     code: i32,
     out: String,
@@ -37,9 +37,9 @@ impl Ended {
 async fn answer(State(canned): State<Canned>, request: Request) -> Response {
     let key = format!("{} {}", request.method(), request.uri());
     let before = {
-        let mut asked = canned.asked.lock().unwrap();
-        let before = asked.iter().filter(|asked| **asked == key).count();
-        asked.push(key.clone());
+        let mut requests = canned.requests.lock().unwrap();
+        let before = requests.iter().filter(|request| **request == key).count();
+        requests.push(key.clone());
         before
     };
     match canned.answers.get(&key) {
@@ -72,7 +72,7 @@ async fn director<const N: usize>(answers: [(&str, Vec<(u16, Value)>); N]) -> Ca
     let prefixed = answers.map(|(key, answers)| (key.replace(" /", " /api/"), answers));
     let canned = Canned {
         answers: Arc::new(prefixed.into_iter().collect()),
-        asked: Arc::default(),
+        requests: Arc::default(),
         url: format!("http://{}", listener.local_addr().unwrap()),
     };
     let routes = Router::new().fallback(answer).with_state(canned.clone());
@@ -100,8 +100,8 @@ impl Canned {
         ended
     }
 
-    fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
+    fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
     }
 }
 
@@ -118,7 +118,7 @@ fn ok(body: Value) -> Vec<(u16, Value)> {
 }
 
 #[tokio::test]
-async fn ps_puts_pages_together() {
+async fn ps_combines_pages() {
     let (one, two, three) = (
         task("one", "started", "running"),
         task("two", "started", "running"),
@@ -152,7 +152,7 @@ async fn ps_puts_pages_together() {
 }
 
 #[tokio::test]
-async fn ps_knows_the_words_for_a_status() {
+async fn ps_validates_the_status() {
     let director = director([]).await;
     let ended = director.atq(&["ps", "--status", "finnished"]).await;
     assert_eq!(ended.code, 2);
@@ -162,17 +162,17 @@ async fn ps_knows_the_words_for_a_status() {
         ended.err
     );
     assert_eq!(director.atq(&["ps", "--limit", "0"]).await.code, 2);
-    assert!(director.asked().is_empty());
+    assert!(director.requests().is_empty());
 }
 
 #[tokio::test]
-async fn show_gives_what_the_director_says() {
+async fn show_prints_the_response_of_the_director() {
     let mut failed = task("load", "errored", "done");
     failed["failure"] =
         json!({"step": "workers", "code": "worker_failed", "message": "a worker failed"});
     let missing = vec![(404, problem("there is no task `other`"))];
     let director = director([
-        // As in 2018: with the task in its body.
+        // Compatible with the 2018 version: the status is 500, and the body has the task.
         ("GET /task/load", vec![(500, failed.clone())]),
         ("GET /task/other", missing),
     ])
@@ -192,7 +192,7 @@ async fn show_gives_what_the_director_says() {
 }
 
 #[tokio::test]
-async fn stop_waits_for_the_end_when_told_to() {
+async fn stop_can_wait_for_the_end() {
     let stopping = task("load", "started", "running");
     let stopped = task("load", "stopped", "cleanup");
     let done = task("load", "stopped", "done");
@@ -206,7 +206,7 @@ async fn stop_waits_for_the_end_when_told_to() {
     .await;
     let ended = director.atq(&["stop", "load", "--json"]).await;
     assert_eq!((ended.code, ended.json()), (0, stopping));
-    assert_eq!(director.asked(), ["POST /api/task/load/stop"]);
+    assert_eq!(director.requests(), ["POST /api/task/load/stop"]);
     let ended = director.atq(&["stop", "load", "--wait", "--json"]).await;
     assert_eq!((ended.code, ended.json()), (0, done));
     let plain = director.atq(&["stop", "load", "--wait"]).await;
@@ -214,7 +214,7 @@ async fn stop_waits_for_the_end_when_told_to() {
 }
 
 #[tokio::test]
-async fn force_travels_to_the_director() {
+async fn force_is_sent_to_the_director() {
     let director = director([
         (
             "POST /task/load/stop?force=true",
@@ -226,7 +226,7 @@ async fn force_travels_to_the_director() {
     assert_eq!(director.atq(&["stop", "load", "--force"]).await.code, 0);
     assert_eq!(director.atq(&["rm", "load", "--force"]).await.code, 0);
     assert_eq!(
-        director.asked(),
+        director.requests(),
         [
             "POST /api/task/load/stop?force=true",
             "DELETE /api/task/load?force=true"
@@ -235,7 +235,7 @@ async fn force_travels_to_the_director() {
 }
 
 #[tokio::test]
-async fn stop_shows_why_the_run_had_failed_before() {
+async fn stop_shows_the_failure_of_a_failed_run() {
     let mut failed = task("load", "errored", "done");
     failed["failure"] = json!({
         "step": "running", "code": "master_exit", "message": "the master ended with exit code 3",
@@ -253,7 +253,7 @@ async fn stop_shows_why_the_run_had_failed_before() {
 }
 
 #[tokio::test]
-async fn rm_goes_on_after_a_failure_and_ends_with_the_first_one() {
+async fn rm_continues_after_a_failure_and_exits_with_the_first_one() {
     let left = "the clean-up is not over: a network is left";
     let director = director([
         ("DELETE /task/one", vec![(500, problem(left))]),
@@ -277,7 +277,7 @@ async fn rm_goes_on_after_a_failure_and_ends_with_the_first_one() {
     let plain = director.atq(&["rm", "two", "three", "one"]).await;
     assert_eq!((plain.code, plain.out.as_str()), (8, "three\n"));
     assert!(plain.err.contains(left), "{}", plain.err);
-    assert_eq!(director.asked().len(), 6);
+    assert_eq!(director.requests().len(), 6);
 }
 
 fn bundle(id: &str) -> Value {
@@ -323,8 +323,8 @@ async fn bundles_are_listed_shown_and_removed() {
         bundle
     };
     assert_eq!(ended.json(), json!([used("a", &[]), used("b", &["load"])]));
-    let lists = director.asked().into_iter();
-    assert_eq!(lists.filter(|asked| asked.contains("task?")).count(), 1);
+    let lists = director.requests().into_iter();
+    assert_eq!(lists.filter(|request| request.contains("task?")).count(), 1);
     let none = director.atq(&["bundles", "--json"]).await;
     assert_eq!((none.code, none.json()), (0, json!([])));
     let one = director.atq(&["bundles", "a"]).await;
@@ -345,7 +345,7 @@ async fn bundles_are_listed_shown_and_removed() {
 }
 
 #[tokio::test]
-async fn swarm_keeps_the_tokens_off_the_screen() {
+async fn swarm_prints_tokens_only_as_json() {
     let ready = json!({"ready": true, "docker": "ok", "store": "ok", "recovery": "ok"});
     let tokens = json!({"joinTokens": {"manager": "SECRET-M", "worker": "SECRET-W"}});
     let up = director([
@@ -379,7 +379,7 @@ async fn swarm_keeps_the_tokens_off_the_screen() {
 }
 
 #[tokio::test]
-async fn there_is_always_one_document_in_one_place() {
+async fn json_output_is_always_one_document() {
     let director = director([]).await;
     for args in [
         &["run", "--json"][..],
@@ -390,7 +390,7 @@ async fn there_is_always_one_document_in_one_place() {
         assert_eq!(ended.code, 2, "{}", ended.err);
         assert_eq!(ended.json()["exitCode"], 2);
     }
-    // The lines before it may be many; it is one of them.
+    // With `logs`, the error is one of the lines.
     let ended = director.atq(&["logs", "load", "--json"]).await;
     assert_eq!(ended.out.lines().count(), 1, "{}", ended.out);
     assert_eq!(ended.json()["exit"], "rejected");
@@ -433,17 +433,17 @@ async fn version_needs_no_director() {
 }
 
 #[tokio::test]
-async fn upload_prints_the_id_alone() {
+async fn upload_prints_only_the_id() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("x"), "1").unwrap();
     let path = dir.path().to_str().unwrap();
-    // Asks the program itself for the id: a Director that takes nothing names it in what is asked.
+    // The id is in the request of the program to an empty Director.
     let empty = director([]).await;
     assert_eq!(empty.atq(&["upload", path]).await.code, 8);
-    let asked = empty.asked();
-    let id = asked
+    let requests = empty.requests();
+    let id = requests
         .iter()
-        .find_map(|asked| asked.strip_prefix("GET /api/databind/"))
+        .find_map(|request| request.strip_prefix("GET /api/databind/"))
         .unwrap();
     let there = director([
         (
@@ -462,13 +462,13 @@ async fn upload_prints_the_id_alone() {
         (&first.json()["id"], &first.json()["uploaded"]),
         (&json!(id), &json!(true))
     );
-    let again = there.atq(&["upload", path]).await;
-    assert_eq!((again.code, again.out), (0, format!("{id}\n")));
-    assert!(again.err.contains("nothing is uploaded"), "{}", again.err);
+    let second = there.atq(&["upload", path]).await;
+    assert_eq!((second.code, second.out), (0, format!("{id}\n")));
+    assert!(second.err.contains("upload skipped"), "{}", second.err);
     let uploads = there
-        .asked()
+        .requests()
         .iter()
-        .filter(|asked| asked.starts_with("POST"))
+        .filter(|request| request.starts_with("POST"))
         .count();
     assert_eq!(uploads, 1);
     let missing = there.atq(&["upload", "/no/such/directory"]).await;
@@ -476,7 +476,7 @@ async fn upload_prints_the_id_alone() {
 }
 
 #[tokio::test]
-async fn completions_are_scripts_that_their_shell_reads() {
+async fn completions_are_valid_scripts() {
     let director = director([]).await;
     let mut read = 0;
     for shell in ["bash", "zsh", "fish"] {
@@ -487,10 +487,10 @@ async fn completions_are_scripts_that_their_shell_reads() {
         read += usize::from(reads(shell, place.path()));
     }
     assert!(read > 0, "none of the shells is installed");
-    assert!(director.asked().is_empty());
+    assert!(director.requests().is_empty());
 }
 
-/// Whether the shell is there; then it must find no fault.
+/// Checks the syntax of a script; returns false when the shell is not installed.
 fn reads(shell: &str, script: &Path) -> bool {
     match std::process::Command::new(shell)
         .arg("-n")
@@ -505,7 +505,7 @@ fn reads(shell: &str, script: &Path) -> bool {
     }
 }
 
-/// A container with nothing but the program has no certificates.
+/// An empty container image has no certificates.
 #[tokio::test]
 async fn only_https_needs_the_certificates_of_the_machine() {
     let missing = tempfile::tempdir().unwrap();
@@ -544,7 +544,7 @@ async fn help_and_ls_are_commands() {
 }
 
 #[tokio::test]
-async fn results_go_into_a_directory_of_the_name_and_none_is_left_without_them() {
+async fn a_failed_download_of_results_leaves_no_directory() {
     let director = director([(
         "GET /task/gone/results",
         vec![(404, absent("no_task", "no task"))],

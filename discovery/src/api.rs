@@ -1,4 +1,4 @@
-//! Routes, the token, status codes and bodies.
+//! Routes, authentication, status codes and bodies.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -17,47 +17,49 @@ use axum::{Json, Router};
 use subtle::ConstantTimeEq;
 
 use crate::error::Refusal;
+use crate::long_poll;
 use crate::options::Options;
 use crate::probe::{self, Order};
-use crate::query::Question;
-use crate::wait;
+use crate::query::AddressQuery;
 
-/// Longest body of `/probe`: room for 4,000 addresses, more than one DNS message holds with the workers' short name.
-const LONGEST_BODY: usize = 128 * 1024;
+/// Maximum size of the body of `/probe`: enough for 4,000 addresses, about as many as fit in a DNS message.
+const MAX_BODY: usize = 128 * 1024;
 
 pub(crate) fn router(options: Options) -> Router {
     let options = Arc::new(options);
     Router::new()
         .route("/api/{hostname}", get(addresses))
-        .route("/api/", get(no_name))
-        .route("/probe", post(tried))
+        .route("/api/", get(missing_hostname))
+        .route("/probe", post(probe_addresses))
         .route("/healthz", get(|| async { "ok" }))
         .fallback(|uri: Uri| async move { Refusal::UnknownPath(uri.path().to_owned()) })
-        .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(LONGEST_BODY))
-        .layer(from_fn_with_state(options.clone(), guard))
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(from_fn_with_state(options.clone(), require_token))
         .with_state(options)
 }
 
-/// Lets requests to `/api` and `/probe` pass that carry the token, and all others.
-async fn guard(
+/// Requires the token for `/api` and `/probe`; other paths are open.
+async fn require_token(
     State(options): State<Arc<Options>>,
     request: Request,
     next: Next,
 ) -> Result<Response, Refusal> {
     let path = request.uri().path();
-    let guarded = ["/api", "/probe"].into_iter().any(|room| {
-        path.strip_prefix(room)
+    let is_protected = ["/api", "/probe"].into_iter().any(|prefix| {
+        path.strip_prefix(prefix)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     });
     match &options.token {
-        Some(token) if guarded && !carries(request.headers(), token) => Err(Refusal::Unauthorized),
+        Some(token) if is_protected && !has_token(request.headers(), token) => {
+            Err(Refusal::Unauthorized)
+        }
         _ => Ok(next.run(request).await),
     }
 }
 
-/// Compares in constant time, so that response times do not give the token away byte by byte.
-fn carries(headers: &HeaderMap, token: &str) -> bool {
+/// Compares in constant time, so that response times do not reveal the token byte by byte.
+fn has_token(headers: &HeaderMap, token: &str) -> bool {
     let Some(value) = headers.get(AUTHORIZATION).map(|v| v.as_bytes()) else {
         return false;
     };
@@ -79,26 +81,28 @@ async fn addresses(
         hostname.map_err(|e| Refusal::BadInput(format!("`hostname`: {}", e.body_text())))?;
     let Query(pairs) =
         query.map_err(|e| Refusal::BadInput(format!("query string: {}", e.body_text())))?;
-    let question = Question::parse(&hostname, &pairs)?;
-    let found = wait::answer(&options.name_servers, &question).await;
+    let query = AddressQuery::parse(&hostname, &pairs)?;
+    let found = long_poll::answer(&options.name_servers, &query).await;
     Ok(body(&found, wants_csv(&headers)))
 }
 
-async fn no_name() -> Result<(), Refusal> {
-    Question::parse("", &[]).map(|_| ())
+async fn missing_hostname() -> Result<(), Refusal> {
+    AddressQuery::parse("", &[]).map(|_| ())
 }
 
-async fn tried(body: Result<Bytes, BytesRejection>) -> Result<Json<Vec<ProbeOutcome>>, Refusal> {
+async fn probe_addresses(
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Vec<ProbeOutcome>>, Refusal> {
     let body = body.map_err(|e| match e.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLarge(LONGEST_BODY),
+        StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLarge(MAX_BODY),
         _ => Refusal::BadInput(format!("body: {}", e.body_text())),
     })?;
     Ok(Json(probe::answer(&Order::parse(&body)?).await))
 }
 
-async fn wrong_method(method: Method, uri: Uri) -> Refusal {
+async fn method_not_allowed(method: Method, uri: Uri) -> Refusal {
     Refusal::MethodNotAllowed {
-        seen: method.to_string(),
+        method: method.to_string(),
         expected: if uri.path() == "/probe" {
             "POST"
         } else {
@@ -118,7 +122,7 @@ fn body(addresses: &BTreeSet<Ipv4Addr>, csv: bool) -> Response {
     }
 }
 
-/// Whether `text/csv` stands in `Accept`, and before `application/json` if both do.
+/// Whether `Accept` has `text/csv`, and before `application/json` if it has both.
 fn wants_csv(headers: &HeaderMap) -> bool {
     let values = headers
         .get_all(ACCEPT)

@@ -1,4 +1,4 @@
-//! One look-up: A records, over TCP, from no cache.
+//! A single lookup of A records, over TCP, without a cache.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,26 +13,26 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
-/// Docker's DNS asks the outside world for a name that no container has yet, which can stall for seconds. By then the
-/// name may well be there, so asking again soon beats waiting.
+/// Docker's DNS forwards a name that no container has yet to external servers, which can stall for seconds. Meanwhile the
+/// name may appear, so an early retry is faster than waiting.
 const QUERY_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// The DNS servers to ask.
+/// The DNS servers to query.
 #[derive(Clone)]
 pub struct NameServers(Vec<NameServerConfig>);
 
 impl NameServers {
-    /// Asks this one only.
+    /// Queries only this server.
     pub fn one(address: SocketAddr) -> Self {
         Self(vec![over_tcp(address)])
     }
 
-    /// Asks those of the `nameserver` lines of `/etc/resolv.conf`. Names are asked for as they are, so that nothing
-    /// else in the file matters.
+    /// Queries the servers of the `nameserver` lines of `/etc/resolv.conf`. Names are fully qualified, so no other setting
+    /// in the file matters.
     ///
     /// # Errors
     ///
-    /// When the file names none.
+    /// When the file names no server.
     pub fn from_system() -> Result<Self, String> {
         Self::of(&ResolvConf::from_system())
     }
@@ -42,13 +42,13 @@ impl NameServers {
         let servers: Vec<_> = servers.map(|ip| over_tcp((*ip, 53).into())).collect();
         match servers.is_empty() {
             true => Err("no DNS server in `/etc/resolv.conf`; expected a line such as `nameserver 127.0.0.11`\n\
-                         hint: name one with `--nameserver IP:PORT`".to_owned()),
+                         hint: set one with `--nameserver IP:PORT`".to_owned()),
             false => Ok(Self(servers)),
         }
     }
 
-    /// Opens a session. Each request has one, with a connection of its own: over a name that it does not know, Docker's
-    /// DNS may end the connection, which would take the queries of other requests with it.
+    /// Opens a session. Each request has a session with its own connection: Docker's DNS may close the connection over an
+    /// unknown name, which would abort the queries of other requests.
     pub(crate) fn session(&self) -> Result<Session, NetError> {
         let config = ResolverConfig::from_name_servers(self.0.clone());
         let provider = TokioRuntimeProvider::default();
@@ -58,7 +58,7 @@ impl NameServers {
     }
 }
 
-/// TCP alone: by UDP, answers above the buffer's size arrive cut.
+/// TCP only: over UDP, large responses are truncated.
 fn over_tcp(address: SocketAddr) -> NameServerConfig {
     let mut connection = ConnectionConfig::tcp();
     connection.port = address.port();
@@ -68,7 +68,7 @@ fn over_tcp(address: SocketAddr) -> NameServerConfig {
 fn options() -> ResolverOpts {
     let mut options = ResolverOpts::default();
     options.timeout = QUERY_TIMEOUT;
-    // Counts repetitions, not attempts; whoever waits looks again anyway.
+    // Counts retries, not attempts; long-polls retry anyway.
     options.attempts = 0;
     options.cache_size = 0;
     options.positive_max_ttl = Some(Duration::ZERO);
@@ -79,12 +79,12 @@ fn options() -> ResolverOpts {
     options
 }
 
-/// A connection to the name servers, opened by the first look-up and opened anew after a failed one.
+/// A connection to the DNS servers, opened by the first lookup and reopened after a failed one.
 pub(crate) struct Session(TokioResolver);
 
 impl Session {
-    /// Asks once. An error means that nothing is known, which is how Docker's DNS answers for a name that is not there
-    /// yet (NXDOMAIN, end of connection, silence) and, rarely and under load, for one that is.
+    /// Sends one query. An error does not prove that the name is absent: Docker's DNS fails (NXDOMAIN, closed connection, no
+    /// response) for a name that does not exist yet and, rarely and under load, for an existing one.
     pub(crate) async fn look_up(&self, name: &Name) -> Result<BTreeSet<Ipv4Addr>, NetError> {
         let found = self.0.lookup(name.clone(), RecordType::A).await?;
         let addresses = found
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_lines_with_a_server_matter() {
+    fn only_nameserver_lines_matter() {
         let text = "search .corp.test ${DOMAIN}\noptions nonsense:x\nnameserver 127.0.0.11\n\\";
         assert_eq!(servers(text), Ok(1));
         let error = servers("search corp.test\nnameserver nowhere\n");

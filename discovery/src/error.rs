@@ -1,4 +1,4 @@
-//! What a client gets when its request cannot be answered.
+//! Error responses.
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -6,31 +6,31 @@ use axum::http::header::{HeaderValue, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-/// A refused request. DNS trouble is none: to the client that is "no address yet".
+/// A refused request. A DNS failure is not an error: the client gets "no address yet".
 #[derive(Debug, PartialEq)]
 pub(crate) enum Refusal {
-    /// A host name or parameter that makes no sense; the text names it, what was seen and what is expected.
+    /// An invalid host name or parameter; the text has its name, its value and the expected value.
     BadInput(String),
-    /// The token is missing or another.
+    /// The token is missing or wrong.
     Unauthorized,
-    /// No such path.
+    /// The path does not exist.
     UnknownPath(String),
-    /// A method other than the one that the path has.
+    /// A method that the path does not support.
     MethodNotAllowed {
-        /// What the client used.
-        seen: String,
-        /// What there is.
+        /// The method of the request.
+        method: String,
+        /// The supported method.
         expected: &'static str,
     },
-    /// A body of more than so many bytes.
+    /// The body exceeds this many bytes.
     TooLarge(usize),
 }
 
 impl Refusal {
-    /// `seen` comes from the client and is cut, so that an answer never grows with it.
-    pub(crate) fn bad(what: &str, seen: &str, expected: &str) -> Self {
-        let seen = shorten(seen);
-        Self::BadInput(format!("`{what}` is `{seen}`, expected {expected}"))
+    /// `value` comes from the client and is truncated, to bound the size of the response.
+    pub(crate) fn bad(what: &str, value: &str, expected: &str) -> Self {
+        let value = truncate(value);
+        Self::BadInput(format!("`{what}` is `{value}`, expected {expected}"))
     }
 
     pub(crate) fn missing(what: &str, expected: &str) -> Self {
@@ -49,24 +49,24 @@ impl Refusal {
                 StatusCode::NOT_FOUND,
                 format!(
                     "no such path `{}`, expected `/api/{{hostname}}`, `/probe` or `/healthz`",
-                    shorten(path)
+                    truncate(path)
                 ),
             ),
-            Self::MethodNotAllowed { seen, expected } => (
+            Self::MethodNotAllowed { method, expected } => (
                 StatusCode::METHOD_NOT_ALLOWED,
-                format!("method is `{}`, expected `{expected}`", shorten(seen)),
+                format!("method is `{}`, expected `{expected}`", truncate(method)),
             ),
-            Self::TooLarge(most) => (
+            Self::TooLarge(limit) => (
                 StatusCode::PAYLOAD_TOO_LARGE,
-                format!("the body is larger than expected, which is {most} bytes at most"),
+                format!("the body is too large, expected at most {limit} bytes"),
             ),
         }
     }
 }
 
-fn shorten(text: &str) -> String {
-    const LONGEST: usize = 80;
-    match text.char_indices().nth(LONGEST) {
+fn truncate(text: &str) -> String {
+    const MAX_CHARS: usize = 80;
+    match text.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text.to_owned(),
     }

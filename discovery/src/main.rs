@@ -1,4 +1,4 @@
-//! The sidecar's program: arguments, signals, exit codes. What it does is in the library.
+//! The sidecar program: arguments, signals and exit codes. The service itself is in the library.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use clap::Parser;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// One thread: the work is waiting, and the image must stay small and lean.
+/// A single thread suffices, as the sidecar mostly waits.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     match serve(Args::parse()).await {
@@ -21,10 +21,10 @@ async fn main() -> ExitCode {
 
 async fn serve(args: Args) -> Result<(), String> {
     let options = args.options()?;
-    let wish = args.listen;
-    let listener = TcpListener::bind(wish)
+    let listen = args.listen;
+    let listener = TcpListener::bind(listen)
         .await
-        .map_err(|e| format!("cannot listen on `{wish}`: {e}"))?;
+        .map_err(|e| format!("cannot listen on `{listen}`: {e}"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
     let address = listener.local_addr().map_err(|e| e.to_string())?;

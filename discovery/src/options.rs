@@ -7,11 +7,11 @@ use clap::builder::NonEmptyStringValueParser;
 
 use crate::dns::NameServers;
 
-/// Says over HTTP which IPv4 addresses a name has inside this network.
+/// Resolves names inside this network and serves their IPv4 addresses over HTTP.
 #[derive(Debug, Parser)]
 #[command(name = "atq-discovery", version)]
 pub struct Args {
-    /// Address and port to serve on
+    /// Address and port to listen on
     #[arg(
         long,
         value_name = "IP:PORT",
@@ -20,28 +20,28 @@ pub struct Args {
     )]
     pub listen: SocketAddr,
 
-    /// DNS server to ask instead of those in /etc/resolv.conf
+    /// DNS server to query instead of those in /etc/resolv.conf
     #[arg(long, value_name = "IP:PORT", env = "ATQ_DISCOVERY_NAMESERVER")]
     pub nameserver: Option<SocketAddr>,
 
-    /// Token that requests to /api and /probe must carry as `Authorization: Bearer`; without one, anyone may ask.
-    /// Prefer the environment: arguments show in the list of processes
+    /// Token that requests to /api and /probe must send as `Authorization: Bearer`; without it, access is open.
+    /// Prefer the environment variable: arguments are visible in the process list
     #[arg(
         long,
         env = "ATQ_DISCOVERY_TOKEN",
         hide_env_values = true,
-        // An empty variable is more likely a mistake than a wish to be open to everyone.
+        // An empty variable is probably a mistake and must not open access.
         value_parser = NonEmptyStringValueParser::new()
     )]
     pub token: Option<String>,
 }
 
 impl Args {
-    /// What the server needs of the arguments, with the name servers settled.
+    /// The options of the server, with the DNS servers resolved.
     ///
     /// # Errors
     ///
-    /// Says what is wrong with `/etc/resolv.conf` when it is needed and names no server.
+    /// When `/etc/resolv.conf` is needed and names no server.
     pub fn options(&self) -> Result<Options, String> {
         let name_servers = match self.nameserver {
             Some(address) => NameServers::one(address),
@@ -54,11 +54,11 @@ impl Args {
     }
 }
 
-/// How a sidecar works.
+/// Options of the sidecar.
 #[derive(Clone)]
 pub struct Options {
-    /// Whom to ask.
+    /// The DNS servers to query.
     pub name_servers: NameServers,
-    /// The token that requests to `/api` and `/probe` must carry; `None` leaves them open.
+    /// The token that requests to `/api` and `/probe` must send; `None` leaves access open.
     pub token: Option<String>,
 }

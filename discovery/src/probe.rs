@@ -1,4 +1,4 @@
-//! Which addresses have succeeded, and why the others have not.
+//! Probing addresses and collecting the outcomes.
 
 mod check;
 mod order;
@@ -15,29 +15,28 @@ use tokio::time::{Instant, sleep, timeout_at};
 pub(crate) use check::Check;
 pub(crate) use order::Order;
 
-/// Tries under way at once: leaves room under the usual limit of 1024 open files.
-const AT_ONCE: usize = 64;
+/// Maximum number of concurrent attempts, well below the usual limit of 1024 open files.
+const MAX_CONCURRENT: usize = 64;
 
-/// An address, and what a try of it gave.
-type Tried = (Ipv4Addr, Result<(), String>);
+/// An address and the result of an attempt.
+type Attempt = (Ipv4Addr, Result<(), String>);
 
-/// Tries the addresses of `order` until each has succeeded once or time is up. In the order asked for.
+/// Probes the addresses of `order` until each has succeeded once or the timeout passes. Keeps the order of the request.
 pub(crate) async fn answer(order: &Order) -> Vec<ProbeOutcome> {
     let deadline = Instant::now() + order.timeout;
     let mut probe = Probe::new(order.check.clone());
-    // Time is up or all have succeeded: either way the probe holds what there is to say.
-    let _ = timeout_at(deadline, probe.until_all(&order.addresses)).await;
+    // At the deadline the probe has the outcomes so far.
+    let _ = timeout_at(deadline, probe.wait_for_all(&order.addresses)).await;
     let addresses = order.addresses.iter();
     addresses.map(|address| probe.outcome(*address)).collect()
 }
 
-/// What was learnt over the rounds of one request: a worker that is ready is left alone then, rather than connected to
-/// forty times a second.
+/// The outcomes over the rounds of one request. A worker that is ready is not probed again.
 pub(crate) struct Probe {
     check: Check,
     passed: BTreeSet<Ipv4Addr>,
-    /// Why the latest try failed; `None` while the first is under way.
-    failed: BTreeMap<Ipv4Addr, Option<String>>,
+    /// The reason why the latest attempt failed; `None` during the first attempt.
+    failures: BTreeMap<Ipv4Addr, Option<String>>,
 }
 
 impl Probe {
@@ -45,16 +44,16 @@ impl Probe {
         Self {
             check,
             passed: BTreeSet::new(),
-            failed: BTreeMap::new(),
+            failures: BTreeMap::new(),
         }
     }
 
-    /// Those of `addresses` that have succeeded so far.
+    /// The `addresses` that have succeeded so far.
     pub(crate) fn accepted(&self, addresses: &BTreeSet<Ipv4Addr>) -> BTreeSet<Ipv4Addr> {
         addresses.intersection(&self.passed).copied().collect()
     }
 
-    async fn until_all(&mut self, addresses: &[Ipv4Addr]) {
+    async fn wait_for_all(&mut self, addresses: &[Ipv4Addr]) {
         let addresses = addresses.iter().copied().collect();
         loop {
             self.round(&addresses).await;
@@ -62,36 +61,36 @@ impl Probe {
             if missing == 0 {
                 return;
             }
-            sleep(pause(missing)).await;
+            sleep(poll_interval(missing)).await;
         }
     }
 
-    /// Tries each of `addresses` that has not succeeded yet. May be dropped half way: what was learnt stays, and the
-    /// tries under way end.
+    /// Probes each of `addresses` that has not succeeded yet. Cancel safe: outcomes are kept, and pending attempts are
+    /// aborted.
     pub(crate) async fn round(&mut self, addresses: &BTreeSet<Ipv4Addr>) {
         let mut missing: Vec<_> = addresses.difference(&self.passed).copied().collect();
-        start_anywhere(&mut missing);
-        let mut under_way = JoinSet::new();
+        rotate_randomly(&mut missing);
+        let mut attempts = JoinSet::new();
         for address in missing {
-            if under_way.len() == AT_ONCE {
-                self.note(under_way.join_next().await);
+            if attempts.len() == MAX_CONCURRENT {
+                self.record(attempts.join_next().await);
             }
-            self.failed.entry(address).or_default();
+            self.failures.entry(address).or_default();
             let check = self.check.clone();
-            under_way.spawn(async move { (address, check.attempt(address).await) });
+            attempts.spawn(async move { (address, check.attempt(address).await) });
         }
-        while !under_way.is_empty() {
-            self.note(under_way.join_next().await);
+        while !attempts.is_empty() {
+            self.record(attempts.join_next().await);
         }
     }
 
-    fn note<E>(&mut self, ended: Option<Result<Tried, E>>) {
+    fn record<E>(&mut self, ended: Option<Result<Attempt, E>>) {
         match ended {
             Some(Ok((address, Ok(())))) => {
                 self.passed.insert(address);
             }
             Some(Ok((address, Err(reason)))) => {
-                self.failed.insert(address, Some(reason));
+                self.failures.insert(address, Some(reason));
             }
             _ => {}
         }
@@ -99,7 +98,7 @@ impl Probe {
 
     fn outcome(&self, address: Ipv4Addr) -> ProbeOutcome {
         let ready = self.passed.contains(&address);
-        let reason = || match self.failed.get(&address) {
+        let reason = || match self.failures.get(&address) {
             Some(Some(reason)) => reason.clone(),
             Some(None) => "no answer before the time was up".to_owned(),
             None => "not tried before the time was up".to_owned(),
@@ -112,17 +111,17 @@ impl Probe {
     }
 }
 
-/// Silent addresses keep the others waiting. With a start that differs from round to round, those at the end get their
-/// turn also where the time never suffices for all.
-fn start_anywhere(addresses: &mut [Ipv4Addr]) {
+/// Addresses that do not respond delay the others. A random start per round gives every address a chance, even if a
+/// round is never completed.
+fn rotate_randomly(addresses: &mut [Ipv4Addr]) {
     let random = usize::try_from(RandomState::new().hash_one(())).unwrap_or_default();
     addresses.rotate_left(random.checked_rem(addresses.len()).unwrap_or_default());
 }
 
-/// Connects cost the workers, which are about to start.
-fn pause(missing: usize) -> Duration {
-    const SHORTEST: u64 = 100;
-    const LONGEST: u64 = 500;
-    let more = u64::try_from(missing / 4).unwrap_or(LONGEST);
-    Duration::from_millis(LONGEST.min(SHORTEST + more))
+/// Connections take CPU time from the workers, which are starting.
+fn poll_interval(missing: usize) -> Duration {
+    const MIN_MS: u64 = 100;
+    const MAX_MS: u64 = 500;
+    let more = u64::try_from(missing / 4).unwrap_or(MAX_MS);
+    Duration::from_millis(MAX_MS.min(MIN_MS + more))
 }

@@ -4,20 +4,20 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn dealt(text: &[u8], header: bool, parts: usize) -> Result<Vec<Vec<u8>>, SplitError> {
+fn split(text: &[u8], header: bool, parts: usize) -> Result<Vec<Vec<u8>>, SplitError> {
     let mut out = vec![Vec::new(); parts];
-    deal(text, header, &mut out).map(|_| out)
+    split_rows(text, header, &mut out).map(|_| out)
 }
 
 fn texts(text: &str, header: bool, parts: usize) -> Vec<String> {
-    let out = dealt(text.as_bytes(), header, parts).unwrap();
+    let out = split(text.as_bytes(), header, parts).unwrap();
     out.into_iter()
         .map(|part| String::from_utf8(part).unwrap())
         .collect()
 }
 
 #[test]
-fn rows_go_round_and_the_header_to_all() {
+fn rows_are_distributed_round_robin_and_the_header_goes_to_all() {
     assert_eq!(
         texts("h\n1\n2\n3\n4\n5\n", true, 3),
         ["h\n1\n4\n", "h\n2\n5\n", "h\n3\n"]
@@ -27,7 +27,7 @@ fn rows_go_round_and_the_header_to_all() {
 }
 
 #[test]
-fn line_ends_stay_as_they_are() {
+fn line_endings_are_preserved() {
     assert_eq!(
         texts("h\r\n1\r\n2\r\n3", true, 2),
         ["h\r\n1\r\n3", "h\r\n2\r\n"]
@@ -36,7 +36,7 @@ fn line_ends_stay_as_they_are() {
 }
 
 #[test]
-fn a_quoted_field_may_hold_anything() {
+fn a_quoted_field_may_contain_anything() {
     let text = "a,\"x\ny\"\n\"he said \"\"no\n\"\"\",b\nc,d\n";
     assert_eq!(
         texts(text, false, 3),
@@ -46,7 +46,7 @@ fn a_quoted_field_may_hold_anything() {
 }
 
 #[test]
-fn a_quote_within_a_field_is_a_character() {
+fn a_quote_within_a_field_is_an_ordinary_character() {
     assert_eq!(
         texts("pipe 5\",a\nb\"\nc\n", false, 3),
         ["pipe 5\",a\n", "b\"\n", "c\n"]
@@ -68,7 +68,7 @@ fn empty_lines_are_rows_but_not_at_the_end() {
 }
 
 #[test]
-fn the_mark_stays_with_the_first_record() {
+fn the_byte_order_mark_belongs_to_the_first_record() {
     let mark = "\u{feff}";
     assert_eq!(
         texts(&format!("{mark}\"h\nh\"\n1\n2\n"), true, 2),
@@ -84,9 +84,9 @@ fn the_mark_stays_with_the_first_record() {
 }
 
 #[test]
-fn fewer_rows_than_parts() {
+fn fewer_rows_than_parts_are_an_error() {
     for (text, header, rows) in [("h\n1\n2\n", true, 2), ("h\n", true, 0), ("", false, 0)] {
-        let error = dealt(text.as_bytes(), header, 3).unwrap_err();
+        let error = split(text.as_bytes(), header, 3).unwrap_err();
         assert!(
             matches!(error, SplitError::TooFew(seen) if seen == rows),
             "{text:?}: {error}"
@@ -95,15 +95,15 @@ fn fewer_rows_than_parts() {
 }
 
 #[test]
-fn a_quote_that_is_never_closed() {
-    let error = dealt(b"h\n1\n\"2\n3\n", true, 1).unwrap_err();
+fn an_unclosed_quote_is_an_error() {
+    let error = split(b"h\n1\n\"2\n3\n", true, 1).unwrap_err();
     assert!(matches!(error, SplitError::Unclosed(3)), "{error}");
 }
 
-/// Gives as many bytes at once as it is told to.
-struct Drops<'a>(&'a [u8], usize);
+/// Returns at most the given number of bytes per read.
+struct ChunkedReader<'a>(&'a [u8], usize);
 
-impl Read for Drops<'_> {
+impl Read for ChunkedReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.0.len().min(self.1).min(buffer.len());
         buffer[..count].copy_from_slice(&self.0[..count]);
@@ -113,7 +113,7 @@ impl Read for Drops<'_> {
 }
 
 #[test]
-fn records_longer_than_the_buffer_and_ends_across_its_border() {
+fn records_and_line_endings_may_span_buffers() {
     for shift in 0..4 {
         let long = "x".repeat(BUFFER - 2 + shift);
         let text = format!("{long}\r\n\r\n\"{long}\n\"\r\n1\r\n");
@@ -126,7 +126,7 @@ fn records_longer_than_the_buffer_and_ends_across_its_border() {
         assert!(texts(&text, false, 4) == expected, "shift {shift}");
     }
     let mut out = vec![Vec::new(); 2];
-    deal(Drops(b"\xef\xbb\xbfh\n1\n2\n", 1), true, &mut out).unwrap();
+    split_rows(ChunkedReader(b"\xef\xbb\xbfh\n1\n2\n", 1), true, &mut out).unwrap();
     assert_eq!(out[1], b"\xef\xbb\xbfh\n2\n");
 }
 
@@ -139,7 +139,7 @@ fn field() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A record with its line end; never an empty line.
+/// A record with its line ending; never an empty line.
 fn record() -> impl Strategy<Value = String> {
     let end = prop_oneof![Just("\n"), Just("\r\n")];
     (proptest::collection::vec(field(), 1..4), end).prop_map(|(fields, end)| {
@@ -156,9 +156,9 @@ fn record() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// None is lost, none is doubled, each part keeps the order, the header is in each.
+    /// No row is lost or duplicated, each part keeps the order, and each has the header.
     #[test]
-    fn the_parts_together_are_the_rows(
+    fn the_parts_together_contain_exactly_the_rows(
         rows in proptest::collection::vec(prop_oneof![8 => record(), 1 => Just("\n".to_owned())], 1..40),
         header in proptest::option::of(record()),
         last in record(),
@@ -168,10 +168,10 @@ proptest! {
     ) {
         let mut rows = rows;
         rows.push(if ends { last } else { last.trim_end_matches(['\r', '\n']).to_owned() });
-        // Without an end, the empty lines after it would be its end.
+        // After a row without a line ending, an empty line would end that row.
         let blanks = if ends { "\n".repeat(blanks) } else { String::new() };
         let text = header.clone().unwrap_or_default() + &rows.concat() + &blanks;
-        let outcome = dealt(text.as_bytes(), header.is_some(), parts);
+        let outcome = split(text.as_bytes(), header.is_some(), parts);
         if rows.len() < parts {
             prop_assert!(matches!(outcome, Err(SplitError::TooFew(seen)) if seen == rows.len() as u64));
             return Ok(());
@@ -184,10 +184,10 @@ proptest! {
         }
     }
 
-    /// Whatever the bytes: an answer, and without a header no byte is changed but for empty lines at the end.
+    /// Any input is handled; with one part and no header only empty lines at the end are dropped.
     #[test]
-    fn any_bytes(bytes in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b'\n'), Just(b'"')], 0..200)) {
-        if let Ok(out) = dealt(&bytes, false, 1) {
+    fn arbitrary_bytes_are_preserved(bytes in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b'\n'), Just(b'"')], 0..200)) {
+        if let Ok(out) = split(&bytes, false, 1) {
             let rest = bytes.strip_prefix(out[0].as_slice()).unwrap();
             prop_assert!(rest.iter().all(|b| matches!(b, b'\r' | b'\n')));
         }

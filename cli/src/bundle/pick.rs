@@ -1,56 +1,58 @@
-//! Which files of a directory are sent.
+//! Selecting the files of a directory for a bundle.
 //!
-//! All of them, hidden ones too, in the order of their names' bytes, without what `.atqignore` files leave out.
-//! Those work like `.gitignore`, one in each directory if need be; nothing outside of the directory matters, so that
-//! the same files are the same bundle wherever they lie. Never sent are the `.atqignore` files themselves and `.git`:
-//! it differs from clone to clone, and holds credentials. A directory without files is not sent either, as Git has
-//! none.
+//! All files are included, also hidden ones, in byte order of their names, except those excluded by `.atqignore` files. These
+//! work like `.gitignore` and may be in any directory. Files outside the directory have no effect, so that the same files
+//! give the same bundle anywhere. `.atqignore` files and `.git` are always excluded: `.git` differs between clones and
+//! contains credentials. Empty directories are excluded, as in Git.
 
-use crate::trouble::Trouble;
+use crate::error::CliError;
 use ignore::{DirEntry, WalkBuilder};
 use std::fs::Metadata;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// Says what is left out.
+/// Name of the ignore files.
 const IGNORE: &str = ".atqignore";
-/// Left out at any depth.
-const NEVER: [&str; 2] = [IGNORE, ".git"];
+/// Excluded at any depth.
+const ALWAYS_EXCLUDED: [&str; 2] = [IGNORE, ".git"];
 const EXECUTABLE: u32 = 0o111;
 
-/// A file that is sent.
+/// A file of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picked {
-    /// Its name in the zip.
+pub struct SourceFile {
+    /// Name in the zip.
     pub name: String,
-    /// Where it is.
+    /// Path on this machine.
     pub path: PathBuf,
-    /// Size in bytes when it was looked at.
+    /// Size in bytes at the time of the selection.
     pub bytes: u64,
-    /// Whether somebody may execute it.
+    /// Whether any execute bit is set.
     pub executable: bool,
 }
 
-/// The files of the directory at `root`, an absolute path without links, which the user calls `shown`.
+/// The files of the directory `root`, an absolute path without links. `shown` is the path for messages.
 ///
 /// # Errors
-/// When something in it cannot be sent, or nothing is left of it.
-pub fn pick(root: &Path, shown: &Path) -> Result<Vec<Picked>, Trouble> {
+/// When a file cannot be part of a bundle, or there is no file.
+pub fn pick(root: &Path, shown: &Path) -> Result<Vec<SourceFile>, CliError> {
     let mut walk = WalkBuilder::new(root);
     walk.standard_filters(false)
         .add_custom_ignore_filename(IGNORE)
         .filter_entry(|entry| {
-            entry.depth() == 0 || !NEVER.iter().any(|never| entry.file_name() == *never)
+            entry.depth() == 0
+                || !ALWAYS_EXCLUDED
+                    .iter()
+                    .any(|name| entry.file_name() == *name)
         });
     let mut files = Vec::new();
     for entry in walk.build() {
         let entry = entry.map_err(|error| unusable(shown, &error))?;
-        // A line of an `.atqignore` that means nothing.
+        // An invalid line of an `.atqignore`.
         if let Some(error) = entry.error() {
             return Err(unusable(shown, error));
         }
         if !entry.file_type().is_some_and(|kind| kind.is_dir()) {
-            files.push(look(root, &entry)?);
+            files.push(source_file(root, &entry)?);
         }
     }
     if files.is_empty() {
@@ -60,33 +62,36 @@ pub fn pick(root: &Path, shown: &Path) -> Result<Vec<Picked>, Trouble> {
     Ok(files)
 }
 
-fn unusable(shown: &Path, error: &ignore::Error) -> Trouble {
+fn unusable(shown: &Path, error: &ignore::Error) -> CliError {
     let message = format!("`{}` cannot be packed: {error}", shown.display());
-    Trouble::usage(message, "")
+    CliError::usage(message, "")
 }
 
-fn empty(root: &Path, shown: &Path) -> Trouble {
+fn empty(root: &Path, shown: &Path) -> CliError {
     let hint = match root.join(IGNORE).exists() {
-        true => "its `.atqignore` leaves everything out",
+        true => "its `.atqignore` excludes everything",
         false => "expected at least one file",
     };
-    Trouble::usage(format!("`{}` holds no file to send", shown.display()), hint)
+    CliError::usage(
+        format!("`{}` has no files to upload", shown.display()),
+        hint,
+    )
 }
 
-fn look(root: &Path, entry: &DirEntry) -> Result<Picked, Trouble> {
+fn source_file(root: &Path, entry: &DirEntry) -> Result<SourceFile, CliError> {
     let name = name(root, entry.path())?;
     let metadata = match entry.path_is_symlink() {
         true => follow(root, entry.path(), &name)?,
         false => entry
             .path()
             .symlink_metadata()
-            .map_err(|error| unfit(&name, &format!("cannot be read: {error}"), ""))?,
+            .map_err(|error| invalid(&name, &format!("cannot be read: {error}"), ""))?,
     };
     if !metadata.is_file() {
         let reason = "is a device, a pipe or a socket";
-        return Err(unfit(&name, reason, leave_out(&name).as_str()));
+        return Err(invalid(&name, reason, exclude_hint(&name).as_str()));
     }
-    Ok(Picked {
+    Ok(SourceFile {
         path: entry.path().to_owned(),
         bytes: metadata.len(),
         executable: metadata.permissions().mode() & EXECUTABLE != 0,
@@ -94,33 +99,33 @@ fn look(root: &Path, entry: &DirEntry) -> Result<Picked, Trouble> {
     })
 }
 
-/// The name in the zip, if that is one that the Director takes.
-fn name(root: &Path, path: &Path) -> Result<String, Trouble> {
+/// The name in the zip, if the Director accepts it.
+fn name(root: &Path, path: &Path) -> Result<String, CliError> {
     let relative = path.strip_prefix(root).unwrap_or(path);
     let Some(name) = relative.to_str() else {
         let lossy = relative.to_string_lossy();
-        return Err(unfit(&lossy, "has a name that is not UTF-8", ""));
+        return Err(invalid(&lossy, "has a name that is not UTF-8", ""));
     };
     match atq_bundle_archive::relative_path(name) {
         Ok(name) => Ok(name),
         Err(reason) => {
             let (reason, hint) = reason.split_once("\nhint: ").unwrap_or((&reason, ""));
-            Err(unfit(name, reason, hint))
+            Err(invalid(name, reason, hint))
         }
     }
 }
 
-/// What a link leads to. Bundles have no links: the file goes in its place, if it is one of the directory's own.
-fn follow(root: &Path, path: &Path, name: &str) -> Result<Metadata, Trouble> {
-    let hint = format!("put the file itself there, or {}", leave_out(name));
-    let refuse = |reason: String| unfit(name, &reason, &hint);
+/// The target of a link. Bundles have no links: the link is replaced by its target, which must be within the directory.
+fn follow(root: &Path, path: &Path, name: &str) -> Result<Metadata, CliError> {
+    let hint = format!("replace the link by the file, or {}", exclude_hint(name));
+    let refuse = |reason: String| invalid(name, &reason, &hint);
     let target = path
         .canonicalize()
-        .map_err(|error| refuse(format!("is a symbolic link that leads nowhere: {error}")))?;
+        .map_err(|error| refuse(format!("is a broken symbolic link: {error}")))?;
     if !target.starts_with(root) {
         let target = target.display();
         return Err(refuse(format!(
-            "is a symbolic link that leads out of the directory, to `{target}`"
+            "is a symbolic link to `{target}`, which is outside the directory"
         )));
     }
     let metadata = target
@@ -132,10 +137,10 @@ fn follow(root: &Path, path: &Path, name: &str) -> Result<Metadata, Trouble> {
     }
 }
 
-fn leave_out(name: &str) -> String {
-    format!("leave it out with the line `/{name}` in `{IGNORE}`")
+fn exclude_hint(name: &str) -> String {
+    format!("exclude it with the line `/{name}` in `{IGNORE}`")
 }
 
-fn unfit(name: &str, reason: &str, hint: &str) -> Trouble {
-    Trouble::usage(format!("`{}` {reason}", name.escape_debug()), hint)
+fn invalid(name: &str, reason: &str, hint: &str) -> CliError {
+    CliError::usage(format!("`{}` {reason}", name.escape_debug()), hint)
 }

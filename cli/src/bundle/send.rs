@@ -1,9 +1,9 @@
-//! The upload. It may be repeated: the id says the content, so twice the same is once.
+//! The upload. It is safe to repeat, because the id is a hash of the content.
 
-use super::{CHUNK, Meter, Positioned, Zip, has};
-use crate::again::may_pass;
+use super::{CHUNK, Positioned, Progress, Zip, exists};
 use crate::context::Context;
-use crate::trouble::Trouble;
+use crate::error::CliError;
+use crate::retry::is_temporary;
 use atq_api_spec::bundle::Upload;
 use atq_patience::retry_with;
 use futures_util::{Stream, stream};
@@ -16,118 +16,121 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Pauses between tries.
-const PAUSES: [Duration; 3] = [
+/// Pauses between attempts.
+const RETRY_PAUSES: [Duration; 3] = [
     Duration::from_secs(1),
     Duration::from_secs(2),
     Duration::from_secs(5),
 ];
-/// The longest pause that a busy Director may ask for.
-const LONGEST: Duration = Duration::from_secs(60);
-/// For so long nothing of the zip may be taken before the connection counts as lost.
-const SILENCE: Duration = Duration::from_secs(60);
-/// Once all is sent, the Director unpacks it and brings it safely to its disk: at least so many bytes a second.
-const UNPACKED_PER_SECOND: u64 = 2 << 20;
-/// How often it is looked whether it goes on.
-const LOOK: Duration = Duration::from_secs(1);
-/// The real limits are [`SILENCE`] and [`patience`].
-const LONG: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Maximum `Retry-After` of a busy Director.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+/// Without progress for this long, the connection counts as lost.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// After the upload, the Director unpacks and flushes the zip, at this rate or faster.
+const MIN_UNPACKED_PER_SECOND: u64 = 2 << 20;
+/// Interval of the progress checks.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// In effect no timeout: [`idle_timeout`] applies instead.
+const NO_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Sends the zip, again after a lost connection.
+/// Uploads the zip, with retries after a lost connection.
 ///
 /// # Errors
-/// When the Director refuses it, or cannot be reached.
-pub async fn send(context: &Context, zip: &Zip) -> Result<(), Trouble> {
+/// When the Director rejects the zip, or is unreachable.
+pub async fn send(context: &Context, zip: &Zip) -> Result<(), CliError> {
     let mut is_retry = false;
     let call = || {
         let is_retry = std::mem::replace(&mut is_retry, true);
         async move {
-            // Perhaps only the answer was lost.
-            if is_retry && matches!(has(context, &zip.id).await, Ok(true)) {
+            // Perhaps only the response was lost.
+            if is_retry && matches!(exists(context, &zip.id).await, Ok(true)) {
                 return Ok(());
             }
-            try_to_send(context, zip).await
+            send_once(context, zip).await
         }
     };
-    retry_with(PAUSES, call, |lost: &Trouble, pause| {
-        may_pass(lost).then(|| {
-            context.out.progress(format!("{lost}; trying again"));
-            pause.max(lost.retry_after().unwrap_or_default().min(LONGEST))
+    retry_with(RETRY_PAUSES, call, |error: &CliError, pause| {
+        is_temporary(error).then(|| {
+            context.out.progress(format!("{error}; retrying"));
+            pause.max(error.retry_after().unwrap_or_default().min(MAX_RETRY_AFTER))
         })
     })
     .await
 }
 
-async fn try_to_send(context: &Context, zip: &Zip) -> Result<(), Trouble> {
+async fn send_once(context: &Context, zip: &Zip) -> Result<(), CliError> {
     let what = format!("uploading `{}`", zip.name);
-    let meter = Meter::begin(context.out, &what, zip.bytes);
+    let progress = Progress::begin(context.out, &what, zip.bytes);
     let sent = Arc::new(AtomicU64::new(0));
-    let body = Body::wrap_stream(chunks(&zip.file, Arc::clone(&sent), meter.clone()));
+    let body = Body::wrap_stream(chunks(&zip.file, Arc::clone(&sent), progress.clone()));
     let part = Part::stream_with_length(body, zip.bytes).file_name(zip.name.clone());
     let request = context
         .director
         .request(Method::POST, "databind/upload")?
         .multipart(Form::new().part("file", part));
-    let answered = tokio::select! {
-        answered = context.director.send_within(request, LONG) => answered,
+    let result = tokio::select! {
+        result = context.director.send_within(request, NO_TIMEOUT) => result,
         reason = stalled(&sent, zip.bytes) => Err(context.director.unreachable(reason)),
     };
-    meter.end();
-    confirm(context, answered?, &zip.id).await
+    progress.end();
+    confirm(context, result?, &zip.id).await
 }
 
-/// The Director has what was meant.
-async fn confirm(context: &Context, response: Response, id: &str) -> Result<(), Trouble> {
+/// Checks that the Director has the expected content.
+async fn confirm(context: &Context, response: Response, id: &str) -> Result<(), CliError> {
     let upload: Upload = context.director.read(response).await?;
     if upload.id == id {
         return Ok(());
     }
     let message = format!(
-        "the Director keeps the bundle as `{}`, expected `{id}`: something else arrived than was sent",
+        "the Director stored the bundle as `{}`, expected `{id}`: the content differs from the file",
         upload.id
     );
-    Err(Trouble::failed(message, "did the zip change meanwhile?"))
+    Err(CliError::failed(
+        message,
+        "was the zip modified during the upload?",
+    ))
 }
 
-/// Ends, with the reason, when nothing moves any more.
+/// Returns the reason when the upload makes no progress any more.
 async fn stalled(sent: &AtomicU64, bytes: u64) -> String {
-    let (mut seen, mut since) = (0, Instant::now());
+    let (mut last, mut since) = (0, Instant::now());
     loop {
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
         let now = sent.load(Ordering::Relaxed);
-        if now != seen {
-            (seen, since) = (now, Instant::now());
+        if now != last {
+            (last, since) = (now, Instant::now());
         }
-        let patience = patience(seen, bytes);
-        if since.elapsed() > patience {
-            let seconds = patience.as_secs();
-            return match seen < bytes {
-                true => format!(
-                    "it takes no more of the upload since {seconds} s, after {seen} of {bytes} bytes"
-                ),
-                false => format!("no answer to the upload within {seconds} s"),
+        let timeout = idle_timeout(last, bytes);
+        if since.elapsed() > timeout {
+            let seconds = timeout.as_secs();
+            return match last < bytes {
+                true => {
+                    format!("the upload stalled for {seconds} s, after {last} of {bytes} bytes")
+                }
+                false => format!("no response to the upload within {seconds} s"),
             };
         }
     }
 }
 
-/// How long nothing may happen after so many bytes.
-fn patience(sent: u64, bytes: u64) -> Duration {
+/// The idle timeout after this number of bytes.
+fn idle_timeout(sent: u64, bytes: u64) -> Duration {
     match sent < bytes {
-        true => SILENCE,
-        false => SILENCE + Duration::from_secs(bytes / UNPACKED_PER_SECOND),
+        true => IDLE_TIMEOUT,
+        false => IDLE_TIMEOUT + Duration::from_secs(bytes / MIN_UNPACKED_PER_SECOND),
     }
 }
 
-/// The content from its beginning, read when it is wanted.
+/// The content as a stream of chunks, read on demand.
 fn chunks(
     file: &Arc<File>,
     sent: Arc<AtomicU64>,
-    meter: Meter,
+    progress: Progress,
 ) -> impl Stream<Item = io::Result<Vec<u8>>> + use<> {
     let reader = Positioned::new(Arc::clone(file));
     stream::try_unfold(reader, move |mut reader| {
-        let (sent, meter) = (Arc::clone(&sent), meter.clone());
+        let (sent, progress) = (Arc::clone(&sent), progress.clone());
         async move {
             let read = tokio::task::spawn_blocking(move || {
                 let mut chunk = vec![0; CHUNK];
@@ -137,7 +140,7 @@ fn chunks(
             });
             let (chunk, reader) = read.await.map_err(io::Error::other)??;
             sent.fetch_add(chunk.len() as u64, Ordering::Relaxed);
-            meter.add(chunk.len() as u64);
+            progress.add(chunk.len() as u64);
             Ok((!chunk.is_empty()).then_some((chunk, reader)))
         }
     })
@@ -148,14 +151,14 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn an_upload_that_stands_still_is_given_up_after_a_time_that_fits_its_size() {
+    async fn a_stalled_upload_fails_after_a_timeout_that_depends_on_its_size() {
         let sent = AtomicU64::new(5);
         let begun = Instant::now();
         let reason = stalled(&sent, 10).await;
-        insta::assert_snapshot!(reason, @"it takes no more of the upload since 60 s, after 5 of 10 bytes");
-        assert!(begun.elapsed() >= SILENCE);
+        insta::assert_snapshot!(reason, @"the upload stalled for 60 s, after 5 of 10 bytes");
+        assert!(begun.elapsed() >= IDLE_TIMEOUT);
         let all = 1 << 30;
         sent.store(all, Ordering::Relaxed);
-        insta::assert_snapshot!(stalled(&sent, all).await, @"no answer to the upload within 572 s");
+        insta::assert_snapshot!(stalled(&sent, all).await, @"no response to the upload within 572 s");
     }
 }

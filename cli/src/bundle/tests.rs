@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
-/// A directory with these files; those whose content begins with `#!` are executable.
+/// A directory with these files; those that start with `#!` are executable.
 fn directory<N: AsRef<Path>, C: AsRef<[u8]>>(files: impl IntoIterator<Item = (N, C)>) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     for (name, content) in files {
@@ -30,10 +30,10 @@ fn directory<N: AsRef<Path>, C: AsRef<[u8]>>(files: impl IntoIterator<Item = (N,
 
 const QUIET: Out = Out {
     json: false,
-    watched: false,
+    is_interactive: false,
 };
 
-fn zip_of(path: &Path) -> Result<Zip, Trouble> {
+fn zip_of(path: &Path) -> Result<Zip, CliError> {
     let (source, name) = open(path)?;
     prepare(source, name, QUIET)
 }
@@ -42,7 +42,7 @@ fn id_of(path: &Path) -> String {
     zip_of(path).unwrap().id
 }
 
-/// What a zip holds: content and mode by name.
+/// The files of a zip: content and mode by name.
 fn content(zip: &Zip) -> BTreeMap<String, (Vec<u8>, u32)> {
     let reader = zip.file.try_clone().unwrap();
     let mut archive = zip::ZipArchive::new(reader).unwrap();
@@ -67,7 +67,7 @@ fn names(files: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
-fn times_owners_permissions_and_the_order_of_creation_do_not_matter() {
+fn times_owners_permissions_and_creation_order_have_no_effect() {
     let files = [("b", "two"), ("a/deep/x.sh", "#!/bin/sh"), ("a/y", "")];
     let one = directory(files);
     let two = directory(files.into_iter().rev());
@@ -78,14 +78,14 @@ fn times_owners_permissions_and_the_order_of_creation_do_not_matter() {
     std::fs::create_dir(two.path().join("empty")).unwrap();
     assert_eq!(id_of(one.path()), id_of(one.path()));
     assert_eq!(id_of(one.path()), id_of(two.path()));
-    // The executable bit is no such thing.
+    // The executable bit has an effect.
     std::fs::set_permissions(two.path().join("a/y"), PermissionsExt::from_mode(0o755)).unwrap();
     assert_ne!(id_of(one.path()), id_of(two.path()));
 }
 
 #[test]
 fn the_bytes_of_a_bundle_are_fixed() {
-    // The first local header, which no version of a library can write in another way.
+    // The first local header, which is the same in every version of the library.
     let dir = directory([("run.sh", "#!/bin/sh\necho hello\n"), ("a.txt", "a")]);
     let zip = zip_of(dir.path()).unwrap();
     let mut head = [0; 35];
@@ -102,7 +102,7 @@ fn the_bytes_of_a_bundle_are_fixed() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
-    fn a_bundle_holds_the_directory_whatever_is_in_it(
+    fn a_bundle_contains_exactly_the_directory(
         files in proptest::collection::btree_map(
             "[a-zäA-Z0-9 ._-]{0,6}[a-z]/[a-z][a-z ]{0,5}[a-z]",
             proptest::collection::vec(any::<u8>(), 0..600),
@@ -121,7 +121,7 @@ proptest! {
 }
 
 #[test]
-fn ignore_files_leave_out_what_they_name() {
+fn ignore_files_exclude_matching_files() {
     let tree = |rules| {
         vec![
             (".atqignore", rules),
@@ -153,7 +153,7 @@ fn ignore_files_leave_out_what_they_name() {
 }
 
 #[test]
-fn an_ignore_file_outside_says_nothing() {
+fn an_ignore_file_outside_has_no_effect() {
     let outer = directory([(".atqignore", "*"), ("inner/x", "")]);
     assert_eq!(zip_of(&outer.path().join("inner")).unwrap().files, 1);
 }
@@ -164,45 +164,45 @@ fn links_to_own_files_become_files() {
     symlink("a/real", dir.path().join("link")).unwrap();
     let seen = content(&zip_of(dir.path()).unwrap());
     assert_eq!(seen["link"], seen["a/real"]);
-    // Neither does it matter that the directory itself is named by one.
+    // The directory itself may be given by a link.
     let beside = tempfile::tempdir().unwrap();
     symlink(dir.path(), beside.path().join("bundle")).unwrap();
     assert_eq!(id_of(&beside.path().join("bundle")), id_of(dir.path()));
 }
 
-/// What is said of a directory with this in it, besides one good file.
+/// The error for a directory with this content and one valid file.
 fn refusal(add: impl FnOnce(&Path)) -> String {
     let dir = directory([("good", "")]);
     add(dir.path());
-    let trouble = zip_of(dir.path()).unwrap_err();
-    assert_eq!(trouble.exit(), Exit::Usage, "{trouble}");
+    let error = zip_of(dir.path()).unwrap_err();
+    assert_eq!(error.exit(), Exit::Usage, "{error}");
     let place = dir.path().to_str().unwrap();
-    format!("{trouble}; {}", trouble.hint()).replace(place, "DIR")
+    format!("{error}; {}", error.hint()).replace(place, "DIR")
 }
 
 #[test]
-fn what_cannot_be_sent_is_named() {
+fn files_that_cannot_be_uploaded_are_named() {
     let link = |to: &'static str| refusal(move |dir| symlink(to, dir.join("link")).unwrap());
-    insta::assert_snapshot!(link("/etc/hostname"), @"`link` is a symbolic link that leads out of the directory, to `/etc/hostname`; put the file itself there, or leave it out with the line `/link` in `.atqignore`");
-    insta::assert_snapshot!(link("nowhere"), @"`link` is a symbolic link that leads nowhere: No such file or directory (os error 2); put the file itself there, or leave it out with the line `/link` in `.atqignore`");
-    insta::assert_snapshot!(link("."), @"`link` is a symbolic link to a directory; put the file itself there, or leave it out with the line `/link` in `.atqignore`");
+    insta::assert_snapshot!(link("/etc/hostname"), @"`link` is a symbolic link to `/etc/hostname`, which is outside the directory; replace the link by the file, or exclude it with the line `/link` in `.atqignore`");
+    insta::assert_snapshot!(link("nowhere"), @"`link` is a broken symbolic link: No such file or directory (os error 2); replace the link by the file, or exclude it with the line `/link` in `.atqignore`");
+    insta::assert_snapshot!(link("."), @"`link` is a symbolic link to a directory; replace the link by the file, or exclude it with the line `/link` in `.atqignore`");
     let file = |name: &'static str| refusal(move |dir| std::fs::write(dir.join(name), "").unwrap());
     insta::assert_snapshot!(file("back\\slash"), @r"`back\\slash` has a backslash in its name; zip names separate directories by `/`");
     insta::assert_snapshot!(file("new\nline"), @r"`new\nline` has a control character in its name; ");
-    insta::assert_snapshot!(file(".atq-bundle"), @"`.atq-bundle` lies at the root of the archive under a name that is kept for the delivery to the nodes; give it another name, or put it into a directory");
+    insta::assert_snapshot!(file(".atq-bundle"), @"`.atq-bundle` has a name that is reserved at the root of the archive; rename it or move it into a directory");
     let socket =
         refusal(|dir| drop(std::os::unix::net::UnixListener::bind(dir.join("s")).unwrap()));
-    insta::assert_snapshot!(socket, @"`s` is a device, a pipe or a socket; leave it out with the line `/s` in `.atqignore`");
+    insta::assert_snapshot!(socket, @"`s` is a device, a pipe or a socket; exclude it with the line `/s` in `.atqignore`");
     let rules = refusal(|dir| std::fs::write(dir.join(".atqignore"), "a{b\n").unwrap());
     insta::assert_snapshot!(rules, @"`DIR` cannot be packed: DIR/.atqignore: line 1: error parsing glob 'a{b': unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?); ");
     let nothing = refusal(|dir| std::fs::write(dir.join(".atqignore"), "*").unwrap());
-    insta::assert_snapshot!(nothing, @"`DIR` holds no file to send; its `.atqignore` leaves everything out");
+    insta::assert_snapshot!(nothing, @"`DIR` has no files to upload; its `.atqignore` excludes everything");
     let empty = refusal(|dir| std::fs::remove_file(dir.join("good")).unwrap());
-    insta::assert_snapshot!(empty, @"`DIR` holds no file to send; expected at least one file");
+    insta::assert_snapshot!(empty, @"`DIR` has no files to upload; expected at least one file");
 }
 
 #[test]
-fn a_zip_goes_as_it_is_if_it_is_one() {
+fn a_zip_is_uploaded_unchanged() {
     let dir = directory([("x", "1"), ("bad.zip", "no zip")]);
     let made = zip_of(dir.path()).unwrap();
     let mut bytes = Vec::new();
@@ -214,47 +214,47 @@ fn a_zip_goes_as_it_is_if_it_is_one() {
     let given = zip_of(&path).unwrap();
     assert_eq!((given.id, given.name), (made.id, "bundle.zip".to_owned()));
 
-    let trouble = zip_of(&dir.path().join("bad.zip")).unwrap_err();
-    assert_eq!(trouble.exit(), Exit::Usage);
-    assert!(trouble.to_string().contains("bad.zip"), "{trouble}");
-    let trouble = zip_of(&dir.path().join("missing")).unwrap_err();
-    assert_eq!(trouble.exit(), Exit::Usage);
-    assert!(trouble.to_string().contains("missing"), "{trouble}");
+    let error = zip_of(&dir.path().join("bad.zip")).unwrap_err();
+    assert_eq!(error.exit(), Exit::Usage);
+    assert!(error.to_string().contains("bad.zip"), "{error}");
+    let error = zip_of(&dir.path().join("missing")).unwrap_err();
+    assert_eq!(error.exit(), Exit::Usage);
+    assert!(error.to_string().contains("missing"), "{error}");
 }
 
 #[test]
-fn what_looks_like_a_bomb_when_it_is_compressed_goes_uncompressed() {
+fn content_that_compresses_like_a_zip_bomb_is_stored() {
     let dir = directory([("zeros", vec![0; 20 << 20])]);
     let zip = zip_of(dir.path()).unwrap();
     assert!(zip.bytes > 20 << 20, "{}", zip.bytes);
     assert_eq!(zip.id, id_of(dir.path()));
 }
 
-/// A Director that keeps what it gets, after it has lost the first connections in one way or the other.
+/// A fake Director that stores uploads and can drop connections.
 #[derive(Default)]
 struct Canned {
-    /// So many connections are cut off before the upload is read.
-    cut: usize,
-    /// So many answers are lost after the upload is kept.
-    mute: usize,
-    /// Uploads by id, and the names that came with them.
-    kept: BTreeMap<String, String>,
+    /// Number of connections dropped before the upload is read.
+    drop_before: usize,
+    /// Number of connections dropped after the upload is stored.
+    drop_after: usize,
+    /// File names of the uploads by id.
+    stored: BTreeMap<String, String>,
     uploads: usize,
-    lies: bool,
+    wrong_id: bool,
 }
 
 type Shared = Arc<Mutex<Canned>>;
 
-async fn take(State(canned): State<Shared>, mut form: Multipart) -> Json<serde_json::Value> {
-    let cut = {
+async fn store(State(canned): State<Shared>, mut form: Multipart) -> Json<serde_json::Value> {
+    let dropped = {
         let mut canned = canned.lock().unwrap();
         canned.uploads += 1;
-        let cut = canned.cut > 0;
-        canned.cut = canned.cut.saturating_sub(1);
-        cut
+        let dropped = canned.drop_before > 0;
+        canned.drop_before = canned.drop_before.saturating_sub(1);
+        dropped
     };
-    if cut {
-        // Ends the connection without a word, here and there.
+    if dropped {
+        // Closes the connection without a response.
         std::panic::resume_unwind(Box::new(()));
     }
     let field = form.next_field().await.unwrap().unwrap();
@@ -264,22 +264,22 @@ async fn take(State(canned): State<Shared>, mut form: Multipart) -> Json<serde_j
     hash.update(field.bytes().await.unwrap());
     let id = BundleId::of(hash).to_string();
     let mut canned = canned.lock().unwrap();
-    canned.kept.insert(id.clone(), name);
-    if canned.mute > 0 {
-        canned.mute -= 1;
+    canned.stored.insert(id.clone(), name);
+    if canned.drop_after > 0 {
+        canned.drop_after -= 1;
         drop(canned);
         std::panic::resume_unwind(Box::new(()));
     }
-    let id = if canned.lies { "0".repeat(32) } else { id };
+    let id = if canned.wrong_id { "0".repeat(32) } else { id };
     Json(serde_json::json!({ "id": id }))
 }
 
-async fn look(
+async fn show(
     State(canned): State<Shared>,
     axum::extract::Path(id): axum::extract::Path<String>,
 ) -> (StatusCode, Json<serde_json::Value>) {
     let absent = serde_json::json!({"error": "no such bundle", "code": "bundle_not_found"});
-    match canned.lock().unwrap().kept.contains_key(&id) {
+    match canned.lock().unwrap().stored.contains_key(&id) {
         true => (StatusCode::OK, Json(serde_json::json!({}))),
         false => (StatusCode::NOT_FOUND, Json(absent)),
     }
@@ -288,8 +288,8 @@ async fn look(
 async fn serve(canned: Canned) -> (Context, Shared) {
     let shared = Arc::new(Mutex::new(canned));
     let routes = Router::new()
-        .route("/api/databind/upload", post(take))
-        .route("/api/databind/{id}", get(look))
+        .route("/api/databind/upload", post(store))
+        .route("/api/databind/{id}", get(show))
         .with_state(Arc::clone(&shared));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -302,55 +302,58 @@ async fn serve(canned: Canned) -> (Context, Shared) {
 }
 
 #[tokio::test]
-async fn what_the_director_has_is_not_sent_again() {
+async fn an_existing_bundle_is_not_uploaded_again() {
     let (context, canned) = serve(Canned::default()).await;
     let dir = directory([("x", "1")]);
-    let first = carry(&context, dir.path()).await.unwrap();
+    let first = upload_details(&context, dir.path()).await.unwrap();
     assert!(first.uploaded, "{first:?}");
-    let again = carry(&context, dir.path()).await.unwrap();
-    let expected = Brought {
+    let second = upload_details(&context, dir.path()).await.unwrap();
+    let expected = UploadResult {
         uploaded: false,
         ..first
     };
-    assert_eq!(again, expected);
+    assert_eq!(second, expected);
     let canned = canned.lock().unwrap();
     assert_eq!(canned.uploads, 1);
     let name = dir.path().file_name().unwrap().to_str().unwrap();
-    assert_eq!(canned.kept[&again.id], format!("{name}.zip"));
+    assert_eq!(canned.stored[&second.id], format!("{name}.zip"));
 }
 
 #[tokio::test]
-async fn a_lost_connection_is_tried_again_with_the_whole_zip() {
-    for (cut, mute, uploads) in [(1, 0, 2), (0, 1, 1)] {
+async fn an_upload_is_retried_after_a_lost_connection() {
+    for (drop_before, drop_after, uploads) in [(1, 0, 2), (0, 1, 1)] {
         let (context, canned) = serve(Canned {
-            cut,
-            mute,
+            drop_before,
+            drop_after,
             ..Canned::default()
         })
         .await;
         let dir = directory([("x", "some content")]);
-        let id = bring(&context, dir.path()).await.unwrap();
+        let id = upload(&context, dir.path()).await.unwrap();
         let canned = canned.lock().unwrap();
-        assert_eq!(canned.uploads, uploads, "cut {cut}, mute {mute}");
-        // The Director makes the id of what it got.
-        assert!(canned.kept.contains_key(&id), "{:?}", canned.kept);
+        assert_eq!(
+            canned.uploads, uploads,
+            "{drop_before} before, {drop_after} after"
+        );
+        // The fake computes the id from the received content.
+        assert!(canned.stored.contains_key(&id), "{:?}", canned.stored);
     }
 }
 
 #[tokio::test]
-async fn another_id_than_expected_is_no_success() {
+async fn an_unexpected_id_is_an_error() {
     let (context, _) = serve(Canned {
-        lies: true,
+        wrong_id: true,
         ..Canned::default()
     })
     .await;
     let dir = directory([("x", "1")]);
-    let trouble = bring(&context, dir.path()).await.unwrap_err();
-    assert_eq!(trouble.exit(), Exit::InfrastructureFailed, "{trouble}");
+    let error = upload(&context, dir.path()).await.unwrap_err();
+    assert_eq!(error.exit(), Exit::InfrastructureFailed, "{error}");
 }
 
 #[tokio::test]
-async fn nobody_there_is_told_before_anything_is_packed() {
+async fn an_unreachable_director_is_reported_before_packing() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
@@ -359,6 +362,6 @@ async fn nobody_there_is_told_before_anything_is_packed() {
         out: QUIET,
     };
     let dir = directory([("x", "1")]);
-    let trouble = bring(&context, dir.path()).await.unwrap_err();
-    assert_eq!(trouble.exit(), Exit::Unreachable, "{trouble}");
+    let error = upload(&context, dir.path()).await.unwrap_err();
+    assert_eq!(error.exit(), Exit::Unreachable, "{error}");
 }

@@ -2,12 +2,12 @@
 
 use super::ps;
 use crate::args::Bundles;
-use crate::bundle::size;
+use crate::bundle::format_size;
 use crate::context::Context;
 use crate::director::segment;
+use crate::error::CliError;
 use crate::exit::Exit;
-use crate::table::{NOTHING, table};
-use crate::trouble::Trouble;
+use crate::table::{NO_VALUE, table};
 use atq_api_spec::bundle::{BundleDetails, Upload};
 use atq_api_spec::task::{Step, Task};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -16,14 +16,14 @@ use serde::Serialize;
 use serde_json::json;
 use std::time::Duration;
 
-/// Bundles looked at at the same time.
-const AT_ONCE: usize = 4;
-/// Most tasks that the list names for a bundle.
-const MAX_NAMED: usize = 3;
-/// A bundle is removed from all nodes before the answer comes.
-const REMOVAL: Duration = Duration::from_secs(100);
+/// Maximum number of concurrent requests.
+const MAX_CONCURRENT: usize = 4;
+/// Maximum number of task names per bundle in the list.
+const MAX_TASK_NAMES: usize = 3;
+/// Timeout of a removal: the Director removes the bundle from all nodes before it responds.
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(100);
 
-/// A bundle, and the tasks for which the Director keeps it.
+/// A bundle with the tasks that use it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct UsedBundle {
@@ -49,8 +49,8 @@ impl UsedBundle {
 /// Lists all bundles, shows one, or removes one.
 ///
 /// # Errors
-/// When there is no such bundle, a task uses it, or no Director answers.
-pub async fn bundles(context: &Context, args: &Bundles) -> Result<Exit, Trouble> {
+/// When the bundle does not exist or is in use, or the Director is unreachable.
+pub async fn bundles(context: &Context, args: &Bundles) -> Result<Exit, CliError> {
     match (&args.id, args.rm) {
         (Some(id), true) => remove(context, id).await?,
         (Some(id), false) => show(context, id).await?,
@@ -59,14 +59,14 @@ pub async fn bundles(context: &Context, args: &Bundles) -> Result<Exit, Trouble>
     Ok(Exit::Pass)
 }
 
-async fn remove(context: &Context, id: &str) -> Result<(), Trouble> {
-    context.director.remove(&path(id), REMOVAL).await?;
+async fn remove(context: &Context, id: &str) -> Result<(), CliError> {
+    context.director.remove(&path(id), REMOVAL_TIMEOUT).await?;
     context.out.line(id);
     context.out.result(&json!({ "id": id, "removed": true }));
     Ok(())
 }
 
-async fn show(context: &Context, id: &str) -> Result<(), Trouble> {
+async fn show(context: &Context, id: &str) -> Result<(), CliError> {
     let bundle = context.director.get(&path(id)).await?;
     let bundle = UsedBundle::new(bundle, &ps::all(context).await?);
     for line in description(&bundle) {
@@ -76,22 +76,22 @@ async fn show(context: &Context, id: &str) -> Result<(), Trouble> {
     Ok(())
 }
 
-async fn list(context: &Context) -> Result<(), Trouble> {
+async fn list(context: &Context) -> Result<(), CliError> {
     let request = context.director.request(Method::GET, "databind/list")?;
-    let response = context.director.send_again(request).await?;
+    let response = context.director.send_with_retries(request).await?;
     let uploads: Vec<Upload> = match response.status() {
         StatusCode::NO_CONTENT => Vec::new(),
         _ => context.director.read(response).await?,
     };
     if uploads.is_empty() {
-        context.out.progress("the Director has no bundle");
+        context.out.progress("no bundles");
         context.out.result(&uploads);
         return Ok(());
     }
     let tasks = ps::all(context).await?;
     let bundles: Vec<UsedBundle> = stream::iter(uploads)
         .map(|upload| details(context, upload.id))
-        .buffered(AT_ONCE)
+        .buffered(MAX_CONCURRENT)
         .try_filter_map(async |bundle| Ok(bundle.map(|bundle| UsedBundle::new(bundle, &tasks))))
         .try_collect()
         .await?;
@@ -102,10 +102,10 @@ async fn list(context: &Context) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// Nothing, when it was removed since the list was made.
-async fn details(context: &Context, id: String) -> Result<Option<BundleDetails>, Trouble> {
+/// Details of a bundle; `None` when it was removed meanwhile.
+async fn details(context: &Context, id: String) -> Result<Option<BundleDetails>, CliError> {
     match context.director.get(&path(&id)).await {
-        Err(trouble) if trouble.is_absence() => Ok(None),
+        Err(error) if error.is_not_found() => Ok(None),
         answered => answered.map(Some),
     }
 }
@@ -124,7 +124,7 @@ fn overview(bundles: &[UsedBundle]) -> Vec<String> {
                 zip_size(bundle),
                 bundle.files.len().to_string(),
                 bundle.created_at.clone(),
-                in_short(used_by),
+                abbreviate(used_by),
             ]
         })
         .collect();
@@ -134,11 +134,11 @@ fn overview(bundles: &[UsedBundle]) -> Vec<String> {
     )
 }
 
-/// The first few tasks, and how many more there are.
-fn in_short(tasks: &[String]) -> String {
-    let (named, more) = tasks.split_at(tasks.len().min(MAX_NAMED));
+/// The first task names, and the number of others.
+fn abbreviate(tasks: &[String]) -> String {
+    let (named, more) = tasks.split_at(tasks.len().min(MAX_TASK_NAMES));
     match (named.is_empty(), more.len()) {
-        (true, _) => NOTHING.to_owned(),
+        (true, _) => NO_VALUE.to_owned(),
         (false, 0) => named.join(", "),
         (false, more) => format!("{} and {more} more", named.join(", ")),
     }
@@ -151,7 +151,7 @@ fn description(UsedBundle { bundle, used_by }: &UsedBundle) -> Vec<String> {
             "uploaded {}, {}, unpacked {}",
             bundle.created_at,
             zip_size(bundle),
-            size(bundle.unpacked_bytes)
+            format_size(bundle.unpacked_bytes)
         ),
     ];
     lines.extend((!used_by.is_empty()).then(|| format!("used by {}", used_by.join(", "))));
@@ -159,7 +159,7 @@ fn description(UsedBundle { bundle, used_by }: &UsedBundle) -> Vec<String> {
     let rows: Vec<_> = bundle
         .files
         .iter()
-        .map(|file| [size(file.bytes), file.path.clone()])
+        .map(|file| [format_size(file.bytes), file.path.clone()])
         .collect();
     lines.extend(table(["SIZE", "FILE"], &rows));
     lines
@@ -167,11 +167,13 @@ fn description(UsedBundle { bundle, used_by }: &UsedBundle) -> Vec<String> {
 
 fn file_name(bundle: &BundleDetails) -> String {
     let name = bundle.file_name.clone();
-    name.unwrap_or_else(|| NOTHING.to_owned())
+    name.unwrap_or_else(|| NO_VALUE.to_owned())
 }
 
 fn zip_size(bundle: &BundleDetails) -> String {
-    bundle.bytes.map_or_else(|| NOTHING.to_owned(), size)
+    bundle
+        .bytes
+        .map_or_else(|| NO_VALUE.to_owned(), format_size)
 }
 
 #[cfg(test)]
@@ -227,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn all_bundles_are_a_table() {
+    fn bundles_are_listed_in_a_table() {
         let lost = BundleDetails {
             file_name: None,
             bytes: None,

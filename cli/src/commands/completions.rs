@@ -2,8 +2,8 @@
 
 use crate::args::{Args, Completions, Shell};
 use crate::context::Context;
+use crate::error::CliError;
 use crate::exit::Exit;
-use crate::trouble::Trouble;
 use clap::CommandFactory;
 use clap_complete::generate;
 use serde_json::json;
@@ -12,7 +12,7 @@ use serde_json::json;
 ///
 /// # Errors
 /// None.
-pub async fn completions(context: &Context, args: &Completions) -> Result<Exit, Trouble> {
+pub async fn completions(context: &Context, args: &Completions) -> Result<Exit, CliError> {
     let script = script(args.shell);
     context.out.line(script.trim_end());
     context.out.result(&json!({ "script": script }));
@@ -35,12 +35,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_command_is_known_to_every_shell() {
+    fn every_script_has_every_command() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let script = script(shell);
             for command in Args::command().get_subcommands() {
                 let name = command.get_name();
-                assert!(script.contains(name), "{shell:?} does not know `{name}`");
+                assert!(script.contains(name), "{shell:?} lacks `{name}`");
             }
         }
     }

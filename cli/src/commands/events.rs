@@ -5,19 +5,19 @@ use crate::commands::sentence::sentence;
 use crate::commands::stdout::{Colours, Lines};
 use crate::context::Context;
 use crate::director::segment;
+use crate::error::CliError;
 use crate::events::{End, follow};
 use crate::exit::Exit;
-use crate::out::ASIDE;
-use crate::trouble::Trouble;
+use crate::out::DIM;
 use atq_api_spec::task::{TaskEvent, TaskEvents};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Writes the history of a task. As JSON: the Director's list; followed, one event on each line.
+/// Prints the history of a task. With `--json`: the list of the Director, or with `--follow` one event per line.
 ///
 /// # Errors
-/// When the Director refuses, or cannot be reached.
-pub async fn events(context: &Context, args: &Events) -> Result<Exit, Trouble> {
+/// When the Director rejects the request, or is unreachable.
+pub async fn events(context: &Context, args: &Events) -> Result<Exit, CliError> {
     let colours = Colours::of_stdout();
     if args.follow {
         let json = context.out.json;
@@ -34,7 +34,7 @@ pub async fn events(context: &Context, args: &Events) -> Result<Exit, Trouble> {
                 .out
                 .progress(format_args!("the task `{}` was removed", args.name));
         }
-        return lines.end();
+        return lines.finish();
     }
     let path = format!("task/{}/events", segment(&args.name));
     let history: TaskEvents = context.director.get(&path).await?;
@@ -47,7 +47,7 @@ pub async fn events(context: &Context, args: &Events) -> Result<Exit, Trouble> {
 
 /// `12:00:01.250  network q6py created`, in UTC.
 fn line(event: &TaskEvent, colours: Colours) -> String {
-    let time = colours.paint(ASIDE, &clock(&event.at));
+    let time = colours.paint(DIM, &clock(&event.at));
     format!("{time}  {}", sentence(event))
 }
 
@@ -68,7 +68,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_line_has_the_time_and_what_happened() {
+    fn a_line_has_the_time_and_the_event() {
         let event = json!({
             "id": 3, "at": "2026-01-31T12:00:01.25Z", "event": "stopped", "step": "running", "data": null
         });
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_is_none_is_shown_as_it_is() {
+    fn an_invalid_time_is_shown_unchanged() {
         assert_eq!(clock("soon"), "soon");
         assert_eq!(clock("2026-01-31T12:00:00Z"), "12:00:00.000");
     }

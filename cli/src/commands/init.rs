@@ -2,8 +2,8 @@
 
 use crate::args::{Example, Init};
 use crate::context::Context;
+use crate::error::CliError;
 use crate::exit::Exit;
-use crate::trouble::Trouble;
 use serde::Serialize;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ const PLAIN: &[File] = files!(
 );
 
 impl Example {
-    /// Its name on the command line, and of its directory.
+    /// The name on the command line, and of the directory.
     const fn name(self) -> &'static str {
         match self {
             Self::Jmeter => "jmeter",
@@ -53,35 +53,35 @@ impl Example {
         }
     }
 
-    /// Whether its README begins with something to load.
+    /// Whether the README starts with a system under test.
     const fn wants_target(self) -> bool {
         !matches!(self, Self::Plain)
     }
 }
 
-/// What was written, for `--json`.
+/// The `--json` document.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Written {
     /// The example's name.
     example: &'static str,
-    /// The directory, as it was given.
+    /// The directory, as given.
     directory: PathBuf,
-    /// Paths in the directory.
+    /// Paths within the directory.
     files: Vec<&'static str>,
 }
 
-/// Writes the example, and says what to do next.
+/// Writes the example, and prints the next steps.
 ///
 /// # Errors
 /// When the directory is not empty, or cannot be written.
-pub async fn init(context: &Context, args: &Init) -> Result<Exit, Trouble> {
+pub async fn init(context: &Context, args: &Init) -> Result<Exit, CliError> {
     let example = args.example;
     let dir = match &args.dir {
         Some(dir) => dir.clone(),
         None => PathBuf::from(example.name()),
     };
-    must_be_free(&dir)?;
+    check_empty(&dir)?;
     write(example, &dir)?;
     for line in next_steps(example, &dir) {
         context.out.line(line);
@@ -94,27 +94,27 @@ pub async fn init(context: &Context, args: &Init) -> Result<Exit, Trouble> {
     Ok(Exit::Pass)
 }
 
-/// Nothing of the user's is overwritten, and nothing of theirs becomes part of the example.
-fn must_be_free(dir: &Path) -> Result<(), Trouble> {
+/// Checks that the directory is absent or empty, so that no file of the user is overwritten or becomes part of the example.
+fn check_empty(dir: &Path) -> Result<(), CliError> {
     match std::fs::read_dir(dir).map(|mut entries| entries.next().is_none()) {
         Ok(true) => Ok(()),
-        Ok(false) => Err(Trouble::usage(
+        Ok(false) => Err(CliError::usage(
             format!("the directory `{}` is not empty", dir.display()),
-            "name another one: it is made when it does not exist",
+            "choose another directory; it is created if it does not exist",
         )),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Trouble::usage(
+        Err(error) => Err(CliError::usage(
             format!("`{}` cannot be used as a directory: {error}", dir.display()),
             "",
         )),
     }
 }
 
-fn write(example: Example, dir: &Path) -> Result<(), Trouble> {
+fn write(example: Example, dir: &Path) -> Result<(), CliError> {
     for file in example.files() {
         let path = dir.join(file.path);
         write_file(&path, file.content).map_err(|error| {
-            Trouble::failed(format!("cannot write `{}`: {error}", path.display()), "")
+            CliError::failed(format!("cannot write `{}`: {error}", path.display()), "")
         })?;
     }
     Ok(())
@@ -125,14 +125,14 @@ fn write_file(path: &Path, content: &str) -> std::io::Result<()> {
         std::fs::create_dir_all(parent)?;
     }
     std::fs::write(path, content)?;
-    // The mode of a file is no part of what is compiled in; a script is known by its first line.
+    // Embedded files have no mode; a script is recognized by its first line.
     match content.starts_with("#!") {
         true => make_executable(path),
         false => Ok(()),
     }
 }
 
-/// Who may read it may also run it.
+/// Sets the execute bit wherever the read bit is set.
 #[cfg(unix)]
 fn make_executable(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
@@ -150,13 +150,13 @@ fn next_steps(example: Example, dir: &Path) -> Vec<String> {
     let mut lines = vec![format!("wrote `{}`; next:", dir.display())];
     lines.push(format!("  cd {}", quoted(dir)));
     if example.wants_target() {
-        lines.push("  # README.md: the two commands that start something to load".to_owned());
+        lines.push("  # README.md: two commands that start a system under test".to_owned());
     }
     lines.push("  atq run task.json --bundle bundle".to_owned());
     lines
 }
 
-/// The path so that a shell takes it as one word.
+/// The path, quoted for a shell.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);

@@ -3,31 +3,31 @@
 use crate::args::Logs;
 use crate::commands::stdout::{Colours, Lines};
 use crate::context::Context;
+use crate::error::CliError;
 use crate::exit::Exit;
 use crate::logs::read;
-use crate::out::ASIDE;
+use crate::out::DIM;
 use crate::terminal::SOURCES;
-use crate::trouble::Trouble;
 use anstyle::Style;
 use atq_api_spec::task::LogEntry;
 
-/// Writes the lines: as the Director's text, or as NDJSON with `--json`.
+/// Prints the lines, with `--json` as NDJSON.
 ///
 /// # Errors
-/// When the Director refuses, or cannot be reached.
-pub async fn logs(context: &Context, args: &Logs) -> Result<Exit, Trouble> {
+/// When the Director rejects the request, or is unreachable.
+pub async fn logs(context: &Context, args: &Logs) -> Result<Exit, CliError> {
     let colours = Colours::of_stdout();
     let json = context.out.json;
     let mut lines = Lines::to_stdout();
     read(context, args, |entry| {
         let line = match json {
             true => serde_json::to_string(entry).unwrap_or_default(),
-            false => line(entry, &lines.foreign(&entry.text), colours),
+            false => line(entry, &lines.untrusted(&entry.text), colours),
         };
         lines.put(&line)
     })
     .await?;
-    lines.end()
+    lines.finish()
 }
 
 /// `<time> worker.2 <text>`.
@@ -35,10 +35,10 @@ fn line(entry: &LogEntry, text: &str, colours: Colours) -> String {
     let at = if entry.at.is_empty() { "-" } else { &entry.at };
     let source = format!("{}.{}", entry.service, entry.replica);
     let source = colours.paint(colour(entry), &source);
-    format!("{} {source} {}", colours.paint(ASIDE, at), text)
+    format!("{} {source} {}", colours.paint(DIM, at), text)
 }
 
-/// Of the master always the same, of the workers one after the other.
+/// A fixed colour for the master, alternating colours for the workers.
 fn colour(entry: &LogEntry) -> Style {
     let [master, workers @ ..] = SOURCES;
     match entry.service.as_str() {
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_that_of_the_director() {
+    fn a_line_has_the_format_of_the_director() {
         let plain = shown("2026-01-31T12:00:00.250000000Z", Colours::Off);
         assert_eq!(
             plain,
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn the_source_is_coloured_where_that_is_of_use() {
+    fn the_source_is_coloured_on_a_terminal() {
         let coloured = shown("-", Colours::On);
         assert!(
             coloured.contains("\u{1b}[35mworker.2\u{1b}[0m ready"),

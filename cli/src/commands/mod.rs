@@ -1,4 +1,4 @@
-//! What is done, one module for each command.
+//! One module per command.
 
 mod bundles;
 mod completions;
@@ -21,14 +21,14 @@ mod version;
 
 use crate::args::Command;
 use crate::context::Context;
+use crate::error::CliError;
 use crate::exit::Exit;
-use crate::trouble::Trouble;
 
-/// Does what `command` says.
+/// Runs a command.
 ///
 /// # Errors
-/// What went wrong.
-pub async fn perform(context: &Context, command: &Command) -> Result<Exit, Trouble> {
+/// The error of the command.
+pub async fn perform(context: &Context, command: &Command) -> Result<Exit, CliError> {
     match command {
         Command::Run(args) => run::run(context, args).await,
         Command::Init(args) => init::init(context, args).await,

@@ -3,16 +3,16 @@
 use crate::args::Ps;
 use crate::context::Context;
 use crate::director::segment;
+use crate::error::CliError;
 use crate::exit::Exit;
-use crate::table::{NOTHING, age, millis, table, word};
-use crate::trouble::Trouble;
+use crate::table::{NO_VALUE, age, api_name, millis, table};
 use atq_api_spec::task::{Task, TaskList, TaskStatus};
 use atq_definition::spec::nearest;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Most tasks of one page.
-const PAGE: u32 = 1000;
+/// Maximum number of tasks per page.
+const PAGE_SIZE: u32 = 1000;
 const STATUSES: [TaskStatus; 5] = [
     TaskStatus::Initializing,
     TaskStatus::Started,
@@ -21,25 +21,27 @@ const STATUSES: [TaskStatus; 5] = [
     TaskStatus::Errored,
 ];
 
-/// Prints the tasks, newest first; with `--json` as one page, whose `next` says that there are more.
+/// Prints the tasks, newest first; with `--json` as one page, whose `next` is set if there are more.
 ///
 /// # Errors
-/// When the status is none, or no Director answers.
-pub async fn ps(context: &Context, args: &Ps) -> Result<Exit, Trouble> {
-    let status = args.status.as_deref().map(known).transpose()?;
+/// When the status is unknown, or the Director is unreachable.
+pub async fn ps(context: &Context, args: &Ps) -> Result<Exit, CliError> {
+    let status = args.status.as_deref().map(parse_status).transpose()?;
     if args.limit == 0 {
-        return Err(Trouble::usage("`--limit` is 0", "expected at least 1"));
+        return Err(CliError::usage("`--limit` is 0", "expected at least 1"));
     }
     let list = collect(context, status.as_deref(), args.limit).await?;
     if list.tasks.is_empty() {
-        context.out.progress("no such task");
+        context.out.progress("no tasks");
     } else {
         for line in lines(&list.tasks, OffsetDateTime::now_utc()) {
             context.out.line(line);
         }
     }
     if list.next.is_some() && !context.out.json {
-        context.out.progress("there are more; `--limit` shows them");
+        context
+            .out
+            .progress("there are more tasks; increase `--limit` to show them");
     }
     context.out.result(&list);
     Ok(Exit::Pass)
@@ -48,33 +50,37 @@ pub async fn ps(context: &Context, args: &Ps) -> Result<Exit, Trouble> {
 /// All tasks.
 ///
 /// # Errors
-/// When no Director answers.
-pub async fn all(context: &Context) -> Result<Vec<Task>, Trouble> {
+/// When the Director is unreachable.
+pub async fn all(context: &Context) -> Result<Vec<Task>, CliError> {
     Ok(collect(context, None, u32::MAX).await?.tasks)
 }
 
-/// Page after page, until there are `limit` tasks or no more.
-async fn collect(context: &Context, status: Option<&str>, limit: u32) -> Result<TaskList, Trouble> {
+/// Reads pages until there are `limit` tasks or no more.
+async fn collect(
+    context: &Context,
+    status: Option<&str>,
+    limit: u32,
+) -> Result<TaskList, CliError> {
     let mut list = TaskList {
         tasks: Vec::new(),
         next: None,
     };
     loop {
         let missing = limit.saturating_sub(u32::try_from(list.tasks.len()).unwrap_or(limit));
-        let path = path(status, missing.min(PAGE), list.next.as_deref());
+        let path = path(status, missing.min(PAGE_SIZE), list.next.as_deref());
         let page: TaskList = context.director.get(&path).await?;
-        let stuck = page.tasks.is_empty();
+        let is_last = page.tasks.is_empty();
         list.tasks.extend(page.tasks);
         list.next = page.next;
-        if stuck || list.next.is_none() || list.tasks.len() >= limit as usize {
+        if is_last || list.next.is_none() || list.tasks.len() >= limit as usize {
             return Ok(list);
         }
     }
 }
 
 fn path(status: Option<&str>, limit: u32, after: Option<&str>) -> String {
-    let status = status.map(|word| format!("&status={word}"));
-    let after = after.map(|place| format!("&after={}", segment(place)));
+    let status = status.map(|status| format!("&status={status}"));
+    let after = after.map(|position| format!("&after={}", segment(position)));
     format!(
         "task?limit={limit}{}{}",
         status.unwrap_or_default(),
@@ -82,15 +88,15 @@ fn path(status: Option<&str>, limit: u32, after: Option<&str>) -> String {
     )
 }
 
-/// The status, if it is one.
-fn known(text: &str) -> Result<String, Trouble> {
-    let words = STATUSES.map(|status| word(&status));
-    if words.iter().any(|word| word == text) {
+/// Validates a status.
+fn parse_status(text: &str) -> Result<String, CliError> {
+    let names = STATUSES.map(|status| api_name(&status));
+    if names.iter().any(|name| name == text) {
         return Ok(text.to_owned());
     }
-    let known: Vec<&str> = words.iter().map(String::as_str).collect();
-    Err(Trouble::usage(
-        format!("`{}` is no status", text.escape_debug()),
+    let known: Vec<&str> = names.iter().map(String::as_str).collect();
+    Err(CliError::usage(
+        format!("`{}` is not a status", text.escape_debug()),
         nearest(text, &known),
     ))
 }
@@ -101,10 +107,10 @@ fn lines(tasks: &[Task], now: OffsetDateTime) -> Vec<String> {
         .map(|task| {
             [
                 task.id.clone(),
-                word(&task.status),
+                api_name(&task.status),
                 step(task),
                 run_time(task, now),
-                word(&task.verdict),
+                api_name(&task.verdict),
                 rate(task),
                 age(&task.created_at, now),
             ]
@@ -126,19 +132,19 @@ fn run_time(task: &Task, now: OffsetDateTime) -> String {
         };
         u64::try_from((to - from).whole_milliseconds()).ok()
     });
-    time.map_or_else(|| NOTHING.to_owned(), millis)
+    time.map_or_else(|| NO_VALUE.to_owned(), millis)
 }
 
-/// Requests per second, of a run whose report has them.
+/// Requests per second, if the report has them.
 fn rate(task: &Task) -> String {
     let rate = task.requests_per_second.map(|rate| format!("{rate:.1}/s"));
-    rate.unwrap_or_else(|| NOTHING.to_owned())
+    rate.unwrap_or_else(|| NO_VALUE.to_owned())
 }
 
 fn step(task: &Task) -> String {
     match task.queue_position {
-        Some(position) => format!("{} ({position})", word(&task.step)),
-        None => word(&task.step),
+        Some(position) => format!("{} ({position})", api_name(&task.step)),
+        None => api_name(&task.step),
     }
 }
 
@@ -191,22 +197,22 @@ mod tests {
     }
 
     #[test]
-    fn a_status_that_is_none_is_told_with_the_nearest() {
-        assert_eq!(known("started").unwrap(), "started");
-        let told = ["startet", "done"].map(|text| {
-            let trouble = known(text).unwrap_err();
-            format!("{trouble}; {}", trouble.hint())
+    fn an_unknown_status_is_reported_with_the_nearest() {
+        assert_eq!(parse_status("started").unwrap(), "started");
+        let errors = ["startet", "done"].map(|text| {
+            let error = parse_status(text).unwrap_err();
+            format!("{error}; {}", error.hint())
         });
-        insta::assert_snapshot!(told.join("\n"), @"
-        `startet` is no status; did you mean `started`?
-        `done` is no status; known are `initializing`, `started`, `stopped`, `finished`, `errored`
+        insta::assert_snapshot!(errors.join("\n"), @"
+        `startet` is not a status; did you mean `started`?
+        `done` is not a status; expected one of `initializing`, `started`, `stopped`, `finished`, `errored`
         ");
     }
 
     #[test]
-    fn pages_are_asked_for_by_their_place() {
-        let seen = path(Some("errored"), 20, Some("17.a b"));
-        assert_eq!(seen, "task?limit=20&status=errored&after=17.a%20b");
+    fn the_next_page_is_requested_by_its_position() {
+        let next = path(Some("errored"), 20, Some("17.a b"));
+        assert_eq!(next, "task?limit=20&status=errored&after=17.a%20b");
         assert_eq!(path(None, 5, None), "task?limit=5");
     }
 }

@@ -3,22 +3,21 @@
 use crate::args::Report as Args;
 use crate::context::Context;
 use crate::director::segment;
+use crate::error::CliError;
 use crate::exit::Exit;
 use crate::fetch::{bytes, save};
 use crate::output::named;
-use crate::trouble::Trouble;
 use crate::{gitlab, junit};
 use atq_api_spec::report::Report;
 use std::path::Path;
 
 mod table;
 
-/// Shows the figures of a task, and writes the files that are wanted.
+/// Shows the figures of a task, and writes the requested files.
 ///
 /// # Errors
-/// When the task is not over, there is no report of the baseline, the Director cannot be reached, or a
-/// file cannot be written.
-pub async fn report(context: &Context, args: &Args) -> Result<Exit, Trouble> {
+/// When the task is not over, the baseline has no report, the Director is unreachable, or a file cannot be written.
+pub async fn report(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let director = &context.director;
     for (option, file) in [
         ("--html", &args.html),
@@ -32,19 +31,19 @@ pub async fn report(context: &Context, args: &Args) -> Result<Exit, Trouble> {
     let path = path(args);
     let report = bytes(director, &path, "application/json").await?;
     let report: Report = serde_json::from_slice(&report).map_err(|error| {
-        let message = format!("`{}` answers, but with no report: {error}", director.url());
-        Trouble::failed(message, "do the versions fit? `atq version` shows them")
+        let message = format!("invalid report from `{}`: {error}", director.url());
+        CliError::failed(message, "check that the versions match: `atq version`")
     })?;
     let mut exit = Exit::Pass;
-    let mut wrote = |file: &Path, written: Result<(), Trouble>| match written {
+    let mut wrote = |file: &Path, written: Result<(), CliError>| match written {
         Ok(()) => context
             .out
             .progress(format_args!("wrote {}", file.display())),
-        Err(trouble) => {
-            // There is one JSON document, the report.
-            context.out.aside().trouble(&trouble);
+        Err(error) => {
+            // The only JSON document is the report.
+            context.out.without_json().error(&error);
             exit = match exit {
-                Exit::Pass => trouble.exit(),
+                Exit::Pass => error.exit(),
                 earlier => earlier,
             };
         }

@@ -3,42 +3,42 @@
 use super::stop::query;
 use crate::args::Rm;
 use crate::context::Context;
-use crate::director::{CLEAN_UP, segment};
+use crate::director::{CLEAN_UP_TIMEOUT, segment};
+use crate::error::CliError;
 use crate::exit::Exit;
-use crate::trouble::Trouble;
 use serde::Serialize;
 
-/// How it went with one task; printed in an array with `--json`.
+/// The result for one task; printed in an array with `--json`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Removal<'a> {
     /// Name of the task.
     name: &'a str,
-    /// Whether nothing is left of it.
+    /// Whether the task was removed completely.
     removed: bool,
-    /// Why something is.
+    /// The reason, if not.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
-/// Removes one after the other, whatever becomes of those before; ends with the exit code of the first failure.
+/// Removes the tasks one after the other, and continues after failures. Returns the exit code of the first failure.
 ///
 /// # Errors
-/// None: they are told on the way.
-pub async fn rm(context: &Context, args: &Rm) -> Result<Exit, Trouble> {
+/// None: failures are printed.
+pub async fn rm(context: &Context, args: &Rm) -> Result<Exit, CliError> {
     let mut exit = Exit::Pass;
     let mut removals = Vec::new();
-    // There is one JSON document for all of them.
-    let aside = context.out.aside();
+    // There is one JSON document for all tasks.
+    let out = context.out.without_json();
     for name in &args.names {
         let path = format!("task/{}{}", segment(name), query(args.force));
-        let failed = context.director.remove(&path, CLEAN_UP).await.err();
+        let failed = context.director.remove(&path, CLEAN_UP_TIMEOUT).await.err();
         match &failed {
             None => context.out.line(name),
-            Some(trouble) => {
-                aside.trouble(trouble);
+            Some(error) => {
+                out.error(error);
                 exit = if exit == Exit::Pass {
-                    trouble.exit()
+                    error.exit()
                 } else {
                     exit
                 };
@@ -47,7 +47,7 @@ pub async fn rm(context: &Context, args: &Rm) -> Result<Exit, Trouble> {
         removals.push(Removal {
             name,
             removed: failed.is_none(),
-            error: failed.map(|trouble| trouble.to_string()),
+            error: failed.map(|error| error.to_string()),
         });
     }
     context.out.result(&removals);

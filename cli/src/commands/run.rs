@@ -1,21 +1,21 @@
 //! `atq run`.
 
-use crate::again::may_pass;
 use crate::args::Run;
 use crate::context::Context;
 use crate::definition::Loaded;
 use crate::director::segment;
+use crate::error::CliError;
 use crate::exit::Exit;
 use crate::out::Out;
-use crate::run::closing;
-use crate::run::ending::{self, Cut};
-use crate::run::human::Human;
+use crate::retry::is_temporary;
+use crate::run::display::LiveDisplay;
+use crate::run::ending::{self, EarlyEnd};
+use crate::run::interrupt::Interrupts;
 use crate::run::invocation::Invocation;
-use crate::run::live::Live;
 use crate::run::outputs::Outputs;
-use crate::run::watch::{Patience, Watched, Wishes, watch};
-use crate::table::word;
-use crate::trouble::Trouble;
+use crate::run::summary;
+use crate::run::watch::{Timeouts, WatchOptions, WatchResult, watch};
+use crate::table::api_name;
 use crate::{bundle, definition};
 use atq_api_spec::report::Verdict;
 use atq_api_spec::task::{StartedBy, Step, Task, TaskAccepted, TaskStatus};
@@ -26,32 +26,32 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// How long a signal waits for the answer to the start, and the Director then has to hear of the stop.
-const MOMENT: Duration = Duration::from_secs(4);
+/// After a signal during the start: the timeout for the response to the start, and then for the stop request.
+const SIGNAL_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// What `--json` tells at the end of a test.
+/// The `--json` document at the end of a test.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Outcome<'a> {
-    /// The task as last seen; none when it was removed before it was seen.
+    /// The last known state of the task; `None` when the task was removed before.
     task: Option<&'a Task>,
-    /// Its verdict, if there is one.
+    /// The verdict, if there is one.
     verdict: Option<Verdict>,
-    /// How this program ends.
+    /// The exit code by name.
     exit: Exit,
-    /// The same as the number.
+    /// The numeric exit code.
     exit_code: u8,
-    /// Where the results are, if they were wanted and brought.
+    /// The directory of the results, if they were requested and saved.
     #[serde(skip_serializing_if = "Option::is_none")]
     results: Option<&'a Path>,
 }
 
-/// Runs a test, and watches it to its end unless it is detached.
+/// Runs a test and watches it until its end, unless it is detached.
 ///
 /// # Errors
-/// When it cannot be started, or the Director is gone for too long. Everything after that is an exit code.
-pub async fn run(context: &Context, args: &Run) -> Result<Exit, Trouble> {
-    // Now, and not when the test is over.
+/// When the test cannot be started, or the Director is unreachable for too long. Later failures only set the exit code.
+pub async fn run(context: &Context, args: &Run) -> Result<Exit, CliError> {
+    // Before the test, not after it.
     Outputs::of(args).probe()?;
     let invocation = Invocation::new(args)?;
     let loaded = prepare(context, args).await?;
@@ -65,33 +65,40 @@ pub async fn run(context: &Context, args: &Run) -> Result<Exit, Trouble> {
         }
         context
             .out
-            .line(format!("{} {}", accepted.id, word(&accepted.status)));
+            .line(format!("{} {}", accepted.id, api_name(&accepted.status)));
         context.out.result(&accepted);
         return Ok(Exit::Pass);
     }
-    // Before the start: whoever ends this program from now on must not leave a test behind.
-    let mut human = Human::listen()?;
-    let Some(accepted) = begin(context, &loaded, &invocation, &mut human).await? else {
-        tell(context.out, None, Exit::Stopped, None);
+    // Before the start, so that a signal does not leave a running test behind.
+    let mut interrupts = Interrupts::install()?;
+    let Some(accepted) = begin(context, &loaded, &invocation, &mut interrupts).await? else {
+        print_outcome(context.out, None, Exit::Stopped, None);
         return Ok(Exit::Stopped);
     };
     if is_attached(&accepted) {
         context.out.progress(attached(&loaded.name));
     }
-    let wishes = Wishes {
+    let options = WatchOptions {
         follow: args.follow,
         timeout: args.timeout,
         attached: is_attached(&accepted),
         invocation,
-        patience: Patience::default(),
+        timeouts: Timeouts::default(),
     };
-    let live = Live::new(context.out, &loaded.name);
-    let watched = watch(&context.director, &loaded.name, wishes, &mut human, live).await?;
-    Ok(finish(context, args, &watched, &mut human).await)
+    let display = LiveDisplay::new(context.out, &loaded.name);
+    let watched = watch(
+        &context.director,
+        &loaded.name,
+        options,
+        &mut interrupts,
+        display,
+    )
+    .await?;
+    Ok(finish(context, args, &watched, &mut interrupts).await)
 }
 
-/// The definition, with its bundle at the Director.
-async fn prepare(context: &Context, args: &Run) -> Result<Loaded, Trouble> {
+/// Loads the definition and uploads its bundle.
+async fn prepare(context: &Context, args: &Run) -> Result<Loaded, CliError> {
     let mut loaded = match args.bundle.is_some() {
         true => definition::load_for_bundle(&args.definition)?,
         false => definition::load(&args.definition)?,
@@ -102,54 +109,53 @@ async fn prepare(context: &Context, args: &Run) -> Result<Loaded, Trouble> {
         }
     }
     if let Some(path) = &args.bundle {
-        // Asked before anything is sent.
+        // Before the upload.
         if !loaded.clone().use_bundle("") {
-            return Err(bundle::no_place(path));
+            return Err(bundle::unused_bundle(path));
         }
-        let id = bundle::bring(context, path).await?;
+        let id = bundle::upload(context, path).await?;
         loaded.use_bundle(&id);
     }
     Ok(loaded)
 }
 
-/// Removes the task of this name if there is one and it is over; one that is not is left to the Director's
-/// answer.
+/// Removes a finished task of this name. A running one is left; the Director then rejects the start.
 async fn remove_ended(
     context: &Context,
     name: &str,
     invocation: &Invocation,
-) -> Result<(), Trouble> {
+) -> Result<(), CliError> {
     let status = match context.director.task(name).await {
         Ok(task) => task.status,
-        Err(trouble) if trouble.is_no_task() => return Ok(()),
-        Err(trouble) => return Err(trouble),
+        Err(error) if error.is_task_not_found() => return Ok(()),
+        Err(error) => return Err(error),
     };
     if matches!(status, TaskStatus::Initializing | TaskStatus::Started) {
         return Ok(());
     }
     match context.director.remove_task(name, Some(invocation)).await {
-        Err(trouble) if !trouble.is_no_task() => Err(trouble),
+        Err(error) if !error.is_task_not_found() => Err(error),
         _ => {
             context
                 .out
-                .progress(format!("removed the `{name}` of before"));
+                .progress(format!("removed the finished task `{name}`"));
             Ok(())
         }
     }
 }
 
-/// Starts it. Safe to say twice: an equal definition of a task that lives is the same task.
+/// Starts the test. Safe to repeat: an equal definition of a running task is the same task.
 async fn start(
     context: &Context,
     loaded: &Loaded,
     invocation: &Invocation,
-) -> Result<TaskAccepted, Trouble> {
+) -> Result<TaskAccepted, CliError> {
     let director = &context.director;
     let request = director.request(Method::PUT, &invocation.path())?;
     let request = invocation.sign(request).json(&loaded.payload);
-    match director.send_again(request).await {
+    match director.send_with_retries(request).await {
         Ok(response) => director.read(response).await,
-        Err(trouble) => Err(taken(trouble)),
+        Err(error) => Err(with_advice(error)),
     }
 }
 
@@ -160,50 +166,51 @@ fn is_attached(accepted: &TaskAccepted) -> bool {
 
 fn attached(name: &str) -> String {
     format!(
-        "`{name}` is already under way, started by another client with the same definition; neither Ctrl-C nor \
-         `--timeout` stops it here (`atq stop {name}` does)"
+        "`{name}` is already running, started by another client with the same definition; Ctrl-C and `--timeout` do \
+         not stop it, use `atq stop {name}`"
     )
 }
 
-/// Starts it; gives the answer if it is to be watched. A signal meanwhile is for who watches it, unless the answer does
-/// not come soon: then it is stopped at once. That it may have been started without an answer is said.
+/// Starts the test; returns the response, or `None` after a signal. A signal during the start is re-queued for the watch. When
+/// the response takes too long, the test is stopped at once. If the test may be running without a response, a message
+/// reports this.
 async fn begin(
     context: &Context,
     loaded: &Loaded,
     invocation: &Invocation,
-    human: &mut Human,
-) -> Result<Option<TaskAccepted>, Trouble> {
+    interrupts: &mut Interrupts,
+) -> Result<Option<TaskAccepted>, CliError> {
     let (out, name) = (context.out, &loaded.name);
     let mut starting = pin!(start(context, loaded, invocation));
     let started = tokio::select! {
         started = &mut starting => Some(started),
-        word = human.word() => match timeout(MOMENT, &mut starting).await {
+        input = interrupts.next() => match timeout(SIGNAL_TIMEOUT, &mut starting).await {
             Ok(started) => {
-                human.repeat(word);
+                interrupts.requeue(input);
                 Some(started)
             }
             Err(_) => None,
         },
     };
     let may_run = format!(
-        "`{name}` may have been started: `atq show {name}` says so, `atq stop {name}` stops it"
+        "`{name}` may have been started: check with `atq show {name}`, stop it with `atq stop {name}`"
     );
     match started {
         Some(Ok(accepted)) => Ok(Some(accepted)),
-        Some(Err(trouble)) => {
-            if may_pass(&trouble) {
+        Some(Err(error)) => {
+            if is_temporary(&error) {
                 out.progress(may_run);
             }
-            Err(trouble)
+            Err(error)
         }
         None => {
             let path = format!("task/{}/stop", segment(name));
             let request = context.director.request(Method::POST, &path)?;
             let stop = context
                 .director
-                .send_within(invocation.sign(request), MOMENT);
+                .send_within(invocation.sign(request), SIGNAL_TIMEOUT);
             match stop.await {
-                Ok(_) => out.progress(format!("`{name}` is asked to stop")),
+                Ok(_) => out.progress(format!("stopping `{name}`")),
                 Err(_) => out.progress(may_run),
             }
             Ok(None)
@@ -211,22 +218,22 @@ async fn begin(
     }
 }
 
-/// The refusal of a name that is taken also says what this program can do about it.
-fn taken(trouble: Trouble) -> Trouble {
-    match trouble {
-        Trouble::Rejected {
+/// Adds advice to the rejection of a name that is taken.
+fn with_advice(error: CliError) -> CliError {
+    match error {
+        CliError::Rejected {
             status: 409,
             code,
             message,
             faults,
         } => {
-            let way = match code.as_str() {
+            let advice = match code.as_str() {
                 "task_ended" => "`--replace` removes it first, `--name` chooses another name",
                 _ => "`atq stop` ends it, `--name` chooses another name",
             };
-            Trouble::Rejected {
+            CliError::Rejected {
                 status: 409,
-                message: format!("{message} ({way})"),
+                message: format!("{message} ({advice})"),
                 code,
                 faults,
             }
@@ -235,84 +242,89 @@ fn taken(trouble: Trouble) -> Trouble {
     }
 }
 
-/// Brings everything back, and tells how it ended.
-async fn finish(context: &Context, args: &Run, watched: &Watched, human: &mut Human) -> Exit {
+/// Writes the outputs and prints the result.
+async fn finish(
+    context: &Context,
+    args: &Run,
+    watched: &WatchResult,
+    interrupts: &mut Interrupts,
+) -> Exit {
     let out = context.out;
-    let task = match (watched.cut, watched.task.as_deref()) {
-        (cut, Some(task)) if !matches!(cut, Some(Cut::Left | Cut::Removed)) => task,
-        (cut, task) => {
-            if cut == Some(Cut::Removed) {
-                out.progress("somebody removed the task");
+    let task = match (watched.early_end, watched.task.as_deref()) {
+        (end, Some(task)) if !matches!(end, Some(EarlyEnd::Detached | EarlyEnd::Removed)) => task,
+        (end, task) => {
+            if end == Some(EarlyEnd::Removed) {
+                out.progress("the task was removed");
             }
-            // Also when the Director went away before the task was seen.
-            let exit = match cut {
-                Some(Cut::TimedOut) => Exit::TimedOut,
+            // Also when the Director became unreachable before the first response.
+            let exit = match end {
+                Some(EarlyEnd::TimedOut) => Exit::TimedOut,
                 _ => Exit::Stopped,
             };
-            tell(out, task, exit, None);
+            print_outcome(out, task, exit, None);
             return exit;
         }
     };
-    let ended = ending::exit(task, watched.cut);
+    let ended = ending::exit(task, watched.early_end);
     let outputs = Outputs::of(args);
-    let brought = bring_unless_told(context, &outputs, task, human).await;
-    for trouble in brought.troubles.iter().filter(|_| outputs.any()) {
-        // The one JSON document is the outcome.
-        out.aside().trouble(trouble);
+    let written = write_outputs(context, &outputs, task, interrupts).await;
+    for error in written.errors.iter().filter(|_| outputs.any()) {
+        // The only JSON document is the outcome.
+        out.without_json().error(error);
     }
-    let kept = args.results.as_deref().filter(|_| brought.is_over);
-    // The verdict comes first; that an output is missing counts when there is nothing worse.
-    let exit = match (ended, brought.troubles.first()) {
-        (Exit::Pass, Some(trouble)) if brought.is_over => trouble.exit(),
+    let saved = args.results.as_deref().filter(|_| written.is_complete);
+    // A missing output changes the exit code only if the test passed.
+    let exit = match (ended, written.errors.first()) {
+        (Exit::Pass, Some(error)) if written.is_complete => error.exit(),
         (Exit::Pass, Some(_)) => Exit::Stopped,
         (ended, _) => ended,
     };
-    for line in closing::lines(task, ended, exit, kept) {
+    for line in summary::lines(task, ended, exit, saved) {
         out.line(line);
     }
-    tell(out, Some(task), exit, kept);
+    print_outcome(out, Some(task), exit, saved);
     exit
 }
 
-/// What came of the outputs.
-struct Brought {
-    /// Why some are missing.
-    troubles: Vec<Trouble>,
-    /// Whether all of them were tried.
-    is_over: bool,
+/// The result of writing the outputs.
+struct OutputResult {
+    /// The errors of missing outputs.
+    errors: Vec<CliError>,
+    /// Whether writing was not interrupted.
+    is_complete: bool,
 }
 
-impl Brought {
-    fn nothing(trouble: Trouble) -> Self {
+impl OutputResult {
+    fn none(error: CliError) -> Self {
         Self {
-            troubles: vec![trouble],
-            is_over: false,
+            errors: vec![error],
+            is_complete: false,
         }
     }
 }
 
-/// Brings everything back, unless a signal comes.
-async fn bring_unless_told(
+/// Writes the outputs, unless a signal interrupts.
+async fn write_outputs(
     context: &Context,
     outputs: &Outputs<'_>,
     task: &Task,
-    human: &mut Human,
-) -> Brought {
+    interrupts: &mut Interrupts,
+) -> OutputResult {
     if task.step != Step::Done {
-        // Already told that it goes on.
-        return Brought::nothing(Trouble::failed("there are no results yet", ""));
+        // The message that the task keeps running was printed already.
+        return OutputResult::none(CliError::failed("there are no results yet", ""));
     }
     tokio::select! {
         biased;
-        troubles = outputs.write(context, task) => Brought { troubles, is_over: true },
-        () = human.signal() => {
-            let hint = format!("`atq results {}` brings them", task.id);
-            Brought::nothing(Trouble::failed("the results were not waited for", hint))
+        errors = outputs.write(context, task) => OutputResult { errors, is_complete: true },
+        () = interrupts.signal() => {
+            let hint = format!("download them with `atq results {}`", task.id);
+            OutputResult::none(CliError::failed("interrupted while downloading the results", hint))
         }
     }
 }
 
-fn tell(out: Out, task: Option<&Task>, exit: Exit, results: Option<&Path>) {
+fn print_outcome(out: Out, task: Option<&Task>, exit: Exit, results: Option<&Path>) {
     out.result(&Outcome {
         task,
         verdict: task.and_then(|task| task.verdict),
@@ -328,27 +340,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_taken_name_comes_with_a_way_out() {
-        let refused = |status: u16, code: &str| Trouble::Rejected {
+    fn the_rejection_of_a_taken_name_has_advice() {
+        let refused = |status: u16, code: &str| CliError::Rejected {
             status,
             code: code.to_owned(),
             message: "no".to_owned(),
             faults: Vec::new(),
         };
-        for (status, code, words) in [
+        for (status, code, advice) in [
             (409, "task_ended", "--replace"),
             (409, "task_exists", "atq stop"),
         ] {
-            let trouble = taken(refused(status, code));
-            assert!(trouble.to_string().contains(words), "{trouble}");
-            assert_eq!(trouble.exit(), Exit::Rejected);
+            let error = with_advice(refused(status, code));
+            assert!(error.to_string().contains(advice), "{error}");
+            assert_eq!(error.exit(), Exit::Rejected);
         }
-        assert_eq!(taken(refused(417, "definition_faulty")).to_string(), "no");
+        assert_eq!(
+            with_advice(refused(417, "definition_faulty")).to_string(),
+            "no"
+        );
     }
 
-    /// A Director that accepts connections, and never answers.
+    /// A Director that accepts connections but never responds.
     #[tokio::test(start_paused = true)]
-    async fn a_signal_is_heard_while_the_start_is_not_answered() {
+    async fn a_signal_is_handled_during_the_start() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let context = Context {
@@ -359,14 +374,14 @@ mod tests {
             payload: serde_json::json!({}),
             name: "load".to_owned(),
         };
-        let (mut human, words) = Human::new(false, drop);
-        words
-            .send(crate::run::human::Word::Terminate)
+        let (mut interrupts, sender) = Interrupts::new(false, drop);
+        sender
+            .send(crate::run::interrupt::Input::Terminate)
             .await
             .unwrap();
         let begun = tokio::time::Instant::now();
         let invocation = Invocation::default();
-        let begun_with = begin(&context, &loaded, &invocation, &mut human).await;
+        let begun_with = begin(&context, &loaded, &invocation, &mut interrupts).await;
         assert!(begun_with.unwrap().is_none());
         assert!(begun.elapsed() < Duration::from_secs(10));
     }

@@ -1,16 +1,16 @@
-//! The events of a task in words.
+//! The events of a task as sentences.
 
-use crate::table::{millis, word};
+use crate::table::{api_name, millis};
 use atq_api_spec::task::TaskEvent;
 use serde_json::Value;
 
-/// What happened, in one line. An event that this program does not know is shown with its data.
+/// An event as one line. An unknown event is shown with its data.
 pub fn sentence(event: &TaskEvent) -> String {
     let data = &event.data;
     let text = |name: &str| text(data, name);
     let known = match event.event.as_str() {
         "queued" => Some("definition accepted, task queued".to_owned()),
-        "stepStarted" => Some(format!("step {} started", word(&event.step))),
+        "stepStarted" => Some(format!("step {} started", api_name(&event.step))),
         "bundlesDelivered" => Some(delivered(data)),
         "subnetChosen" => text("subnet").map(|subnet| format!("subnet {subnet} reserved")),
         "networkCreated" => text("id").map(|id| format!("network {id} created")),
@@ -47,7 +47,7 @@ fn unknown(event: &TaskEvent) -> String {
     }
 }
 
-/// A text on one line: a control character would break it.
+/// A text without control characters, which would break the line.
 fn text(data: &Value, name: &str) -> Option<String> {
     data[name].as_str().map(one_line)
 }
@@ -81,7 +81,7 @@ fn delivered(data: &Value) -> String {
     let nodes = data["nodes"].as_array().into_iter().flatten();
     let fetched = nodes.filter(|node| node["fetched"] == true).count();
     format!(
-        "bundles are on {}; {fetched} had to fetch them",
+        "bundles are on {}; {fetched} downloaded them",
         count(length(data, "nodes"), "node")
     )
 }
@@ -115,7 +115,7 @@ fn lost(data: &Value) -> Option<String> {
     Some(format!("worker {} lost: {reason}", data["replica"]))
 }
 
-/// Without the hint, which `atq show` has.
+/// A failure without its hint, which `atq show` prints.
 fn failed(data: &Value) -> Option<String> {
     let failure = &data["failure"];
     let message = text(failure, "message")?;
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn told(event: &str, data: Value) -> String {
+    fn line(event: &str, data: Value) -> String {
         let event = json!({
             "id": 3, "at": "2026-01-31T12:00:01.25Z", "event": event, "step": "network", "data": data
         });
@@ -174,55 +174,55 @@ mod tests {
     #[test]
     fn every_event_is_one_sentence() {
         let failure = json!({"step": "workers", "code": "worker_failed", "message": "no\nimage", "hint": "pull it"});
-        let told = [
-            told("queued", json!({"run": "x1"})),
-            told("stepStarted", json!({"step": "network"})),
-            told(
+        let lines = [
+            line("queued", json!({"run": "x1"})),
+            line("stepStarted", json!({"step": "network"})),
+            line(
                 "bundlesDelivered",
                 json!({"nodes": [{"node": "a", "fetched": true}, {"node": "b", "fetched": false}]}),
             ),
-            told("subnetChosen", json!({"subnet": "10.224.3.0/24"})),
-            told("networkCreated", json!({"id": "q6py"})),
-            told("discoveryPlaced", json!({"service": "s"})),
-            told("workersCreated", json!({"service": "w1"})),
-            told(
+            line("subnetChosen", json!({"subnet": "10.224.3.0/24"})),
+            line("networkCreated", json!({"id": "q6py"})),
+            line("discoveryPlaced", json!({"service": "s"})),
+            line("workersCreated", json!({"service": "w1"})),
+            line(
                 "workersReady",
                 json!({"addresses": ["10.224.3.2", "10.224.3.3"], "startSkew": 214}),
             ),
-            told("workersProbed", Value::Null),
-            told(
+            line("workersProbed", Value::Null),
+            line(
                 "waitTried",
                 json!({"attempt": 2, "exitCode": 1, "succeeded": false, "seen": "exit code 1"}),
             ),
-            told("delayStarted", json!({"until": "2026-01-31T12:00:09Z"})),
-            told("delayEnded", Value::Null),
-            told("masterCreated", json!({"service": "m1"})),
-            told("masterStarted", Value::Null),
-            told("workerLost", json!({"replica": 2, "reason": "killed"})),
-            told("masterEnded", json!({"exitCode": 3})),
-            told("failed", json!({"failure": failure})),
-            told("stopped", Value::Null),
-            told(
+            line("delayStarted", json!({"until": "2026-01-31T12:00:09Z"})),
+            line("delayEnded", Value::Null),
+            line("masterCreated", json!({"service": "m1"})),
+            line("masterStarted", Value::Null),
+            line("workerLost", json!({"replica": 2, "reason": "killed"})),
+            line("masterEnded", json!({"exitCode": 3})),
+            line("failed", json!({"failure": failure})),
+            line("stopped", Value::Null),
+            line(
                 "evidenceKept",
                 json!({"logs": 1, "missing": ["worker.2: gone"], "results": [{"files": 2}, {"files": 1}]}),
             ),
-            told(
+            line(
                 "reported",
                 json!({"judgement": {"verdict": "invalid", "reasons": ["worker 2 was lost"]}, "samples": 10}),
             ),
-            told("cleanUpTried", json!({"leftovers": []})),
-            told("cleanUpTried", json!({"leftovers": ["network `x`"]})),
+            line("cleanUpTried", json!({"leftovers": []})),
+            line("cleanUpTried", json!({"leftovers": ["network `x`"]})),
         ];
-        insta::assert_snapshot!(told.join("\n"));
+        insta::assert_snapshot!(lines.join("\n"));
     }
 
     #[test]
-    fn an_event_of_a_later_version_is_shown_with_its_data() {
-        assert_eq!(told("paused", json!({"by": "x"})), r#"paused: {"by":"x"}"#);
+    fn an_unknown_event_is_shown_with_its_data() {
+        assert_eq!(line("paused", json!({"by": "x"})), r#"paused: {"by":"x"}"#);
         assert_eq!(
-            told("networkCreated", json!({"name": 3})),
+            line("networkCreated", json!({"name": 3})),
             r#"networkCreated: {"name":3}"#
         );
-        assert_eq!(told("paused", json!({})), "paused");
+        assert_eq!(line("paused", json!({})), "paused");
     }
 }

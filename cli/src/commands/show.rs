@@ -3,11 +3,11 @@
 use crate::args::Named;
 use crate::context::Context;
 use crate::director::segment;
+use crate::error::CliError;
 use crate::exit::Exit;
-use crate::out::{ASIDE, BAD, DOUBT, GOOD};
-use crate::run::closing::{log_line, reasons};
-use crate::table::{NOTHING, millis, table, word};
-use crate::trouble::Trouble;
+use crate::out::{DIM, FAILURE, SUCCESS, WARNING};
+use crate::run::summary::{log_line, reasons};
+use crate::table::{NO_VALUE, api_name, millis, table};
 use anstyle::Style;
 use atq_api_spec::manifest::Manifest;
 use atq_api_spec::report::{CriterionResult, Judgement, Verdict};
@@ -16,11 +16,11 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Prints the task.
+/// Prints a task.
 ///
 /// # Errors
-/// When there is none, or no Director answers.
-pub async fn show(context: &Context, args: &Named) -> Result<Exit, Trouble> {
+/// When the task does not exist, or the Director is unreachable.
+pub async fn show(context: &Context, args: &Named) -> Result<Exit, CliError> {
     let task = context.director.task(&args.name).await?;
     let hosts = match task.workers.iter().any(|worker| worker.node.is_some()) {
         true if !context.out.json => hosts(context, &args.name).await,
@@ -36,16 +36,16 @@ pub async fn show(context: &Context, args: &Named) -> Result<Exit, Trouble> {
 /// Host names by Docker's id of the node.
 type Hosts = BTreeMap<String, String>;
 
-/// The host names of the nodes that ran the task. A task without a manifest has none: its nodes are shown by id.
+/// The host names of the nodes of the task. Without a manifest, nodes are shown by id.
 async fn hosts(context: &Context, name: &str) -> Hosts {
     let path = format!("task/{}/manifest", segment(name));
-    let manifest: Result<Manifest, Trouble> = context.director.get(&path).await;
+    let manifest: Result<Manifest, CliError> = context.director.get(&path).await;
     let nodes = manifest.map(|manifest| manifest.nodes).unwrap_or_default();
     let named = nodes.into_iter().map(|(id, node)| (id, node.hostname));
     named.filter(|(_, host)| !host.is_empty()).collect()
 }
 
-/// A task as people read it; with colours.
+/// The lines of a task, with colours.
 fn lines(task: &Task, hosts: &Hosts) -> Vec<String> {
     let mut lines = vec![headline(task)];
     lines.extend(task.judgement.iter().flat_map(|given| verdict(given, task)));
@@ -61,7 +61,7 @@ fn lines(task: &Task, hosts: &Hosts) -> Vec<String> {
     lines
 }
 
-/// Lines under a title; nothing when there are none.
+/// Lines below a title; empty without lines.
 fn section(title: &str, lines: Vec<String>) -> Vec<String> {
     if lines.is_empty() {
         return lines;
@@ -79,30 +79,30 @@ fn section(title: &str, lines: Vec<String>) -> Vec<String> {
 
 fn headline(task: &Task) -> String {
     let style = match task.status {
-        TaskStatus::Finished => GOOD,
-        TaskStatus::Errored => BAD,
-        TaskStatus::Stopped => DOUBT,
+        TaskStatus::Finished => SUCCESS,
+        TaskStatus::Errored => FAILURE,
+        TaskStatus::Stopped => WARNING,
         TaskStatus::Initializing | TaskStatus::Started => Style::new(),
     };
-    let place = task
+    let position = task
         .queue_position
-        .map(|place| format!(", place {place} in the queue"));
+        .map(|position| format!(", position {position} in the queue"));
     format!(
         "`{}` {style}{}{style:#}; step {}{}",
         task.id,
-        word(&task.status),
-        word(&task.step),
-        place.unwrap_or_default()
+        api_name(&task.status),
+        api_name(&task.step),
+        position.unwrap_or_default()
     )
 }
 
 fn verdict(judgement: &Judgement, task: &Task) -> Vec<String> {
     let style = match judgement.verdict {
-        Verdict::Pass => GOOD,
-        Verdict::Fail => BAD,
-        Verdict::Invalid => DOUBT,
+        Verdict::Pass => SUCCESS,
+        Verdict::Fail => FAILURE,
+        Verdict::Invalid => WARNING,
     };
-    let verdict = format!("verdict: {style}{}{style:#}", word(&judgement.verdict));
+    let verdict = format!("verdict: {style}{}{style:#}", api_name(&judgement.verdict));
     let reasons = reasons(task).map(|reason| format!("  {reason}"));
     let criteria = judgement.criteria.iter().map(criterion);
     std::iter::once(verdict)
@@ -113,8 +113,8 @@ fn verdict(judgement: &Judgement, task: &Task) -> Vec<String> {
 
 fn criterion(result: &CriterionResult) -> String {
     let (style, mark) = match result.holds {
-        true => (GOOD, "holds"),
-        false => (BAD, "fails"),
+        true => (SUCCESS, "holds"),
+        false => (FAILURE, "fails"),
     };
     let CriterionResult {
         criterion, seen, ..
@@ -130,13 +130,13 @@ fn failure(failure: &Failure) -> Vec<String> {
         hint,
         last_lines,
     } = failure;
-    let told = format!(
-        "{BAD}failed{BAD:#} in step {}: {message} ({code})",
-        word(step)
+    let line = format!(
+        "{FAILURE}failed{FAILURE:#} in step {}: {message} ({code})",
+        api_name(step)
     );
-    let hint = (!hint.is_empty()).then(|| format!("{ASIDE}hint: {hint}{ASIDE:#}"));
+    let hint = (!hint.is_empty()).then(|| format!("{DIM}hint: {hint}{DIM:#}"));
     let last = last_lines.iter().map(|line| log_line(line));
-    std::iter::once(told).chain(last).chain(hint).collect()
+    std::iter::once(line).chain(last).chain(hint).collect()
 }
 
 fn facts(task: &Task) -> Vec<String> {
@@ -184,7 +184,7 @@ fn workers(workers: &[WorkerState], hosts: &Hosts) -> Vec<String> {
     if workers.is_empty() {
         return Vec::new();
     }
-    let or_nothing = |text: &Option<String>| text.clone().unwrap_or_else(|| NOTHING.to_owned());
+    let or_nothing = |text: &Option<String>| text.clone().unwrap_or_else(|| NO_VALUE.to_owned());
     let host = |worker: &WorkerState| {
         let node = worker.node.as_ref()?;
         Some(hosts.get(node).unwrap_or(node).clone())
@@ -230,9 +230,9 @@ mod tests {
     }
 
     #[test]
-    fn one_that_waits() {
+    fn a_queued_task() {
         insta::assert_snapshot!(shown(json!({"queuePosition": 3})), @"
-        `load` initializing; step queued, place 3 in the queue
+        `load` initializing; step queued, position 3 in the queue
 
         created    2026-03-04T12:00:00Z
         master     boss, 2 x jmeter:5
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_failed_its_criteria() {
+    fn a_task_with_failed_criteria() {
         insta::assert_snapshot!(shown(json!({
             "status": "finished", "step": "done", "exitCode": 0, "verdict": "fail",
             "startedAt": "2026-03-04T12:00:05Z", "finishedAt": "2026-03-04T12:03:05Z",
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_could_not_be_started() {
+    fn a_task_that_could_not_be_started() {
         insta::assert_snapshot!(shown(json!({
             "status": "errored", "step": "cleanup", "error": "a worker failed",
             "failure": {"step": "workers", "code": "worker_failed", "message": "a worker failed", "hint": "look at its log"},

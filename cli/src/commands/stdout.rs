@@ -1,14 +1,14 @@
-//! Streams to standard output: line by line, and quiet when nobody reads on.
+//! Streaming lines to standard output; ends quietly when the reader closes the pipe.
 
+use crate::error::CliError;
 use crate::exit::Exit;
 use crate::terminal;
-use crate::trouble::Trouble;
 use anstyle::Style;
 use std::borrow::Cow;
 use std::io::{ErrorKind, IsTerminal, Write, stdout};
 use std::ops::ControlFlow;
 
-/// Whether what is our own is coloured. What comes from elsewhere is written as it came.
+/// Whether text of this program is coloured. Text of others is not changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Colours {
     /// A terminal.
@@ -35,15 +35,15 @@ impl Colours {
     }
 }
 
-/// Lines to standard output, as long as they can be written.
+/// Lines on standard output, until a write fails.
 #[derive(Debug)]
 pub struct Lines {
     is_terminal: bool,
-    failed: Option<Trouble>,
+    failed: Option<CliError>,
 }
 
 impl Lines {
-    /// Of this process.
+    /// The standard output of this process.
     pub fn to_stdout() -> Self {
         Self {
             is_terminal: stdout().is_terminal(),
@@ -51,19 +51,19 @@ impl Lines {
         }
     }
 
-    /// Text from elsewhere, as it may be part of a line: as it came, unless a terminal would obey it.
-    pub fn foreign<'a>(&self, text: &'a str) -> Cow<'a, str> {
+    /// Untrusted text as a part of a line; sanitized on a terminal.
+    pub fn untrusted<'a>(&self, text: &'a str) -> Cow<'a, str> {
         match self.is_terminal {
-            // The end of a line as Windows has it.
-            true => terminal::foreign(text.strip_suffix('\r').unwrap_or(text)),
+            // Remove the CR of a Windows line ending.
+            true => terminal::sanitize(text.strip_suffix('\r').unwrap_or(text)),
             false => Cow::Borrowed(text),
         }
     }
 
-    /// Writes a line. Breaks off when it cannot be written.
+    /// Writes a line. Breaks when the write fails.
     pub fn put(&mut self, line: &str) -> ControlFlow<()> {
         let written = match self.is_terminal {
-            true => writeln!(stdout(), "{}", terminal::line(line)),
+            true => writeln!(stdout(), "{}", terminal::sanitize_line(line)),
             false => writeln!(stdout(), "{line}"),
         };
         self.wrote(written)
@@ -72,21 +72,21 @@ impl Lines {
     fn wrote(&mut self, written: std::io::Result<()>) -> ControlFlow<()> {
         match written {
             Ok(()) => return ControlFlow::Continue(()),
-            // Who reads has gone, as `head` does.
+            // The reader has closed the pipe, like `head`.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
             Err(error) => {
-                let message = format!("standard output cannot be written: {error}");
-                self.failed = Some(Trouble::failed(message, ""));
+                let message = format!("cannot write to standard output: {error}");
+                self.failed = Some(CliError::failed(message, ""));
             }
         }
         ControlFlow::Break(())
     }
 
-    /// How it went.
+    /// The result of the writes.
     ///
     /// # Errors
-    /// When a line could not be written for another reason than that nobody reads on.
-    pub fn end(self) -> Result<Exit, Trouble> {
+    /// When a line could not be written, except for a closed pipe.
+    pub fn finish(self) -> Result<Exit, CliError> {
         self.failed.map_or(Ok(Exit::Pass), Err)
     }
 }
@@ -97,19 +97,19 @@ mod tests {
     use std::io::Error;
 
     #[test]
-    fn a_pipe_gets_what_was_written_and_a_terminal_sees_it() {
+    fn text_is_sanitized_only_on_a_terminal() {
         let text = "ready \u{1b}[1mnow\r";
-        for (is_terminal, seen) in [(false, text), (true, "ready \\u001b[1mnow")] {
+        for (is_terminal, expected) in [(false, text), (true, "ready \\u001b[1mnow")] {
             let lines = Lines {
                 is_terminal,
                 failed: None,
             };
-            assert_eq!(lines.foreign(text), seen);
+            assert_eq!(lines.untrusted(text), expected);
         }
     }
 
     #[test]
-    fn a_reader_that_goes_is_no_failure_and_a_full_disk_is_one() {
+    fn a_closed_pipe_is_no_failure_but_a_full_disk_is() {
         for (kind, fails) in [
             (ErrorKind::BrokenPipe, false),
             (ErrorKind::StorageFull, true),
@@ -120,7 +120,7 @@ mod tests {
             };
             assert!(lines.wrote(Ok(())).is_continue());
             assert!(lines.wrote(Err(Error::from(kind))).is_break());
-            assert_eq!(lines.end().is_err(), fails, "{kind}");
+            assert_eq!(lines.finish().is_err(), fails, "{kind}");
         }
     }
 }

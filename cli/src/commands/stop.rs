@@ -1,14 +1,14 @@
 //! `atq stop`.
 
-use crate::again::may_pass;
 use crate::args::Stop;
 use crate::context::Context;
 use crate::director::segment;
+use crate::error::CliError;
 use crate::exit::Exit;
-use crate::run::closing;
+use crate::retry::is_temporary;
 use crate::run::invocation::{given_key, sign};
-use crate::table::word;
-use crate::trouble::Trouble;
+use crate::run::summary;
+use crate::table::api_name;
 use atq_api_spec::task::{Step, Task, TaskStatus};
 use atq_patience::{Deadline, poll_until};
 use reqwest::Method;
@@ -17,34 +17,34 @@ use std::ops::ControlFlow::{Break, Continue};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How often the task is looked at.
-const LOOK: Duration = Duration::from_millis(500);
-/// The Director gives clean-up up after about ten minutes.
-const PATIENCE: Duration = Duration::from_secs(20 * 60);
-/// For so long the Director may be away.
-const AWAY: Duration = Duration::from_secs(60);
+/// Interval of polling the task.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// Timeout of the wait: the Director ends the clean-up after about ten minutes.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(20 * 60);
+/// How long an unreachable Director is retried.
+const UNREACHABLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Asks the task to stop, and waits for its end when told to.
+/// Requests the stop of a task, and optionally waits for its end.
 ///
 /// # Errors
-/// When there is no such task, or its end cannot be seen.
-pub async fn stop(context: &Context, args: &Stop) -> Result<Exit, Trouble> {
+/// When the task does not exist, or its end cannot be observed.
+pub async fn stop(context: &Context, args: &Stop) -> Result<Exit, CliError> {
     let path = format!("task/{}/stop{}", segment(&args.name), query(args.force));
     let key = given_key(args.idempotency_key.as_deref())?;
     let request = sign(
         context.director.request(Method::POST, &path)?,
         key.as_deref(),
     );
-    // Asking twice changes nothing.
-    let response = context.director.send_again(request).await?;
+    // Repeated requests have no further effect.
+    let response = context.director.send_with_retries(request).await?;
     let mut task: Task = context.director.read(response).await?;
     if args.wait && task.step != Step::Done {
-        context.out.progress(sentence(&task));
+        context.out.progress(status_line(&task));
         task = until_done(context, &args.name).await?;
     }
-    context.out.line(sentence(&task));
+    context.out.line(status_line(&task));
     if task.step == Step::Done {
-        for line in closing::failure(&task) {
+        for line in summary::failure(&task) {
             context.out.line(line);
         }
     }
@@ -60,40 +60,44 @@ pub(super) fn query(force: bool) -> &'static str {
     }
 }
 
-async fn until_done(context: &Context, name: &str) -> Result<Task, Trouble> {
+async fn until_done(context: &Context, name: &str) -> Result<Task, CliError> {
     let begun = Instant::now();
-    let heard = Cell::new(begun);
-    let ended = poll_until(Deadline::after(PATIENCE + AWAY), LOOK, async || {
-        let patient = heard.get().elapsed() < AWAY;
-        match context.director.task(name).await {
-            Ok(task) if task.step == Step::Done => Break(Ok(task)),
-            Ok(task) if begun.elapsed() > PATIENCE => Break(Err(endless(&task))),
-            Ok(task) => {
-                heard.set(Instant::now());
-                Continue(endless(&task))
+    let last_response = Cell::new(begun);
+    let ended = poll_until(
+        Deadline::after(WAIT_TIMEOUT + UNREACHABLE_TIMEOUT),
+        POLL_INTERVAL,
+        async || {
+            let may_retry = last_response.get().elapsed() < UNREACHABLE_TIMEOUT;
+            match context.director.task(name).await {
+                Ok(task) if task.step == Step::Done => Break(Ok(task)),
+                Ok(task) if begun.elapsed() > WAIT_TIMEOUT => Break(Err(timed_out(&task))),
+                Ok(task) => {
+                    last_response.set(Instant::now());
+                    Continue(timed_out(&task))
+                }
+                Err(error) if may_retry && is_temporary(&error) => Continue(error),
+                Err(error) => Break(Err(error)),
             }
-            Err(trouble) if patient && may_pass(&trouble) => Continue(trouble),
-            Err(trouble) => Break(Err(trouble)),
-        }
-    });
+        },
+    );
     ended.await.flatten()
 }
 
-fn endless(task: &Task) -> Trouble {
-    let (minutes, seen) = (PATIENCE.as_secs() / 60, sentence(task));
-    Trouble::failed(
-        format!("no end within {minutes} minutes: {seen}"),
-        "`atq events` shows what happens",
+fn timed_out(task: &Task) -> CliError {
+    let (minutes, state) = (WAIT_TIMEOUT.as_secs() / 60, status_line(task));
+    CliError::failed(
+        format!("the task is not over after {minutes} minutes: {state}"),
+        "see `atq events`",
     )
 }
 
-fn sentence(task: &Task) -> String {
-    let (name, step) = (&task.id, word(&task.step));
+fn status_line(task: &Task) -> String {
+    let (name, step) = (&task.id, api_name(&task.step));
     match (task.step, task.status) {
-        (Step::Done, status) => format!("`{name}` is over: {}", word(&status)),
+        (Step::Done, status) => format!("`{name}` is over: {}", api_name(&status)),
         (_, TaskStatus::Initializing | TaskStatus::Started) => {
             format!("`{name}` is being stopped; step {step}")
         }
-        (_, status) => format!("`{name}` is {}; step {step}", word(&status)),
+        (_, status) => format!("`{name}` is {}; step {step}", api_name(&status)),
     }
 }

@@ -1,43 +1,43 @@
 //! `atq swarm`.
 
 use crate::context::Context;
+use crate::error::CliError;
 use crate::exit::Exit;
-use crate::out::{BAD, GOOD};
-use crate::table::NOTHING;
-use crate::trouble::Trouble;
+use crate::out::{FAILURE, SUCCESS};
+use crate::table::NO_VALUE;
 use atq_api_spec::health::Readiness;
 use atq_api_spec::swarm::SwarmDetails;
 use reqwest::Method;
 use serde::Serialize;
 use std::time::Duration;
 
-/// The Director writes to its disk before it answers.
-const ANSWER: Duration = Duration::from_secs(30);
+/// Timeout of the readiness request: the Director writes to its disk before it responds.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What is printed with `--json`.
+/// The `--json` document.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct State {
     /// Whether tasks can be run.
     readiness: Readiness,
-    /// The tokens with which machines join; null when they are not given.
+    /// The join tokens; null when the Director does not disclose them.
     swarm: Option<SwarmDetails>,
-    /// Why they are not.
+    /// The reason, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
 
-/// Prints whether tasks can be run; ends with [`Exit::InfrastructureFailed`] when not.
+/// Prints whether tasks can be run; returns [`Exit::InfrastructureFailed`] if not.
 ///
 /// # Errors
-/// When no Director answers.
-pub async fn swarm(context: &Context) -> Result<Exit, Trouble> {
+/// When the Director is unreachable.
+pub async fn swarm(context: &Context) -> Result<Exit, CliError> {
     let (swarm, reason) = match context.director.get("swarm").await {
         Ok(swarm) => (Some(swarm), None),
-        Err(Trouble::Rejected { message, .. } | Trouble::Busy { message, .. }) => {
+        Err(CliError::Rejected { message, .. } | CliError::Busy { message, .. }) => {
             (None, Some(message))
         }
-        Err(trouble) => return Err(trouble),
+        Err(error) => return Err(error),
     };
     let state = State {
         readiness: readiness(context).await?,
@@ -54,26 +54,26 @@ pub async fn swarm(context: &Context) -> Result<Exit, Trouble> {
     })
 }
 
-/// Comes with the status 503 when something is missing.
-async fn readiness(context: &Context) -> Result<Readiness, Trouble> {
+/// The readiness. The response has the status 503 when the Director is not ready.
+async fn readiness(context: &Context) -> Result<Readiness, CliError> {
     let director = &context.director;
     let request = director.request(Method::GET, "readyz")?;
-    let response = director.exchange(request, ANSWER).await?;
+    let response = director.exchange(request, RESPONSE_TIMEOUT).await?;
     director.read(response).await
 }
 
-/// Who has a token can add machines to the Swarm, so it does not belong on a screen or into the log of a pipeline:
-/// here it is only said whether there are any.
+/// The lines for the terminal. Join tokens allow adding machines to the Swarm, so they are not printed to a screen or the
+/// log of a pipeline, only whether they are available.
 fn lines(state: &State) -> Vec<String> {
     let readiness = &state.readiness;
     let ready = match readiness.ready {
-        true => format!("{GOOD}yes{GOOD:#}"),
-        false => format!("{BAD}no{BAD:#}"),
+        true => format!("{SUCCESS}yes{SUCCESS:#}"),
+        false => format!("{FAILURE}no{FAILURE:#}"),
     };
     let tokens = match (&state.swarm, &state.reason) {
-        (Some(_), _) => "given; `--json` prints them",
+        (Some(_), _) => "available; `--json` prints them",
         (None, Some(reason)) => reason,
-        (None, None) => NOTHING,
+        (None, None) => NO_VALUE,
     };
     vec![
         format!("ready        {ready}"),
@@ -91,7 +91,7 @@ mod tests {
     use atq_api_spec::swarm::JoinTokens;
 
     #[test]
-    fn tokens_are_not_for_the_screen() {
+    fn tokens_are_not_printed() {
         let ok = || "ok".to_owned();
         let readiness = Readiness {
             ready: true,
@@ -115,12 +115,12 @@ mod tests {
         docker       ok
         store        ok
         recovery     ok
-        join tokens  given; `--json` prints them
+        join tokens  available; `--json` prints them
         ");
     }
 
     #[test]
-    fn what_is_missing_is_told() {
+    fn missing_parts_are_shown() {
         let readiness = Readiness {
             ready: false,
             docker: "Docker is not part of a swarm".to_owned(),

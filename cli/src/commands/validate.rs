@@ -4,31 +4,31 @@ use crate::args::Validate;
 use crate::bundle;
 use crate::context::Context;
 use crate::definition::{self, Checked, PlacedFault};
+use crate::error::CliError;
 use crate::exit::Exit;
-use crate::trouble::Trouble;
 use serde::Serialize;
 
-/// What `--json` says.
+/// The `--json` document.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Validated {
-    /// The file, as it was given.
+    /// The file, as given.
     file: String,
     /// Whether there are no faults.
     valid: bool,
     /// All faults.
     faults: Vec<PlacedFault>,
-    /// What is no fault, and most likely not meant.
+    /// Probable mistakes that are not faults.
     warnings: Vec<String>,
 }
 
-/// Does it.
+/// Validates a definition and prints its faults.
 ///
 /// # Errors
-/// What went wrong.
-pub async fn validate(context: &Context, args: &Validate) -> Result<Exit, Trouble> {
+/// When the definition or the bundle cannot be read.
+pub async fn validate(context: &Context, args: &Validate) -> Result<Exit, CliError> {
     if let Some(bundle) = &args.bundle {
-        bundle::may_use(bundle)?;
+        bundle::check_usable(bundle)?;
     }
     let Checked {
         file,
@@ -41,7 +41,7 @@ pub async fn validate(context: &Context, args: &Validate) -> Result<Exit, Troubl
         .as_deref()
         .filter(|_| faults.is_empty() && !takes_bundle)
     {
-        return Err(bundle::no_place(bundle));
+        return Err(bundle::unused_bundle(bundle));
     }
     for warning in &warnings {
         context.out.progress(format!("warning: {warning}"));
@@ -62,7 +62,7 @@ pub async fn validate(context: &Context, args: &Validate) -> Result<Exit, Troubl
 fn lines(file: &str, faults: &[PlacedFault]) -> Vec<String> {
     match faults {
         [] => vec![format!("{file}: no faults")],
-        faults => faults.iter().map(|fault| fault.told(file)).collect(),
+        faults => faults.iter().map(|fault| fault.line(file)).collect(),
     }
 }
 
@@ -74,7 +74,7 @@ mod tests {
     use crate::director::Director;
     use crate::out::Out;
 
-    /// Nobody answers at the port of this Director.
+    /// Validates with an unreachable Director.
     async fn validated(text: &str, bundled: bool) -> Exit {
         let dir = tempfile::tempdir().unwrap();
         let task = dir.path().join("load.yaml");
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_exit_code_says_whether_there_are_faults() {
+    async fn faults_set_the_exit_code() {
         let good = "{name: load, master: {alias: m, image: a}, worker: {alias: w, image: b}}";
         assert_eq!(validated(good, false).await, Exit::Pass);
         assert_eq!(validated("name: load", false).await, Exit::Usage);
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_runs_with_a_bundle_is_valid_with_a_bundle() {
+    async fn a_bundle_makes_a_missing_fileid_valid() {
         let split = "{name: load, master: {alias: m, image: a}, worker: {alias: w, image: b, split: [{path: a.csv, header: true}]}}";
         assert_eq!(validated(split, true).await, Exit::Pass);
         assert_eq!(validated(split, false).await, Exit::Usage);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told() {
+    fn the_output_for_a_valid_definition() {
         assert_eq!(lines("load.yaml", &[]), ["load.yaml: no faults"]);
         let json = serde_json::to_value(Validated {
             file: "load.yaml".into(),

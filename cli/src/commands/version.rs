@@ -1,29 +1,29 @@
 //! `atq version`.
 
 use crate::context::Context;
+use crate::error::CliError;
 use crate::exit::Exit;
-use crate::trouble::Trouble;
 use serde::{Deserialize, Serialize};
 
-/// This program's.
-const OWN: &str = env!("CARGO_PKG_VERSION");
+/// The version of this program.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What is printed with `--json`.
+/// The `--json` document.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Versions {
-    /// Of this program.
+    /// Version of this program.
     atq: &'static str,
-    /// Of the Director; null when none answers.
+    /// Version of the Director; null when it does not respond.
     director: Option<String>,
-    /// Where it was asked.
+    /// URL of the Director.
     url: String,
-    /// Why the Director's is missing.
+    /// The reason, if the Director's version is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
 
-/// As much of the description of the API as is needed: its version is that of the Director.
+/// The part of the OpenAPI document that has the version of the Director.
 #[derive(Debug, Deserialize)]
 struct Document {
     info: Info,
@@ -34,19 +34,19 @@ struct Info {
     version: String,
 }
 
-/// Prints both versions, or its own one and why the other is missing.
+/// Prints both versions; without a response, the reason instead of the Director's version.
 ///
 /// # Errors
-/// None: who asks for a version may have no Director yet.
-pub async fn version(context: &Context) -> Result<Exit, Trouble> {
-    let asked = context.director.get::<Document>("api-docs/openapi.json");
-    let (director, reason) = match asked.await {
+/// None: the version of this program is available without a Director.
+pub async fn version(context: &Context) -> Result<Exit, CliError> {
+    let request = context.director.get::<Document>("api-docs/openapi.json");
+    let (director, reason) = match request.await {
         Ok(document) => (Some(document.info.version), None),
-        Err(trouble) => (None, Some(trouble.to_string())),
+        Err(error) => (None, Some(error.to_string())),
     };
     let url = context.director.url().to_owned();
     let versions = Versions {
-        atq: OWN,
+        atq: VERSION,
         director,
         url,
         reason,

@@ -1,24 +1,24 @@
-//! What the command line changes in a definition.
+//! Changes of a definition by the command line.
 
 use super::faults;
 use super::places::{Places, field, item};
 use crate::args::Definition;
-use crate::trouble::Trouble;
+use crate::error::CliError;
 use atq_definition::spec::{Fault, shorten};
 use serde_json::{Map, Value};
 
 /// The services of a task.
 pub(super) const ROLES: [&str; 2] = ["master", "worker"];
-/// How a field is set.
+/// Hint with the syntax of `--set`.
 const EXAMPLE: &str = "expected `FIELD=VALUE`, for example `--set worker.replicas=5` or \
                        `--set worker.environment[0]=MODE=node`";
 
-/// Makes the changes: `--set` first, in the order of the command line.
+/// Applies the changes: `--set` first, in the order of the command line.
 pub(super) fn apply(
     args: &Definition,
     payload: &mut Value,
     places: &mut Places,
-) -> Result<(), Trouble> {
+) -> Result<(), CliError> {
     for change in &args.set {
         set(change, payload, places)?;
     }
@@ -27,9 +27,9 @@ pub(super) fn apply(
             .split_once('=')
             .filter(|(name, _)| !name.is_empty())
         else {
-            // What has no name may be a password.
+            // The value is not shown, since it may be a password.
             let why = format!("`--env` number {} is not a variable", index + 1);
-            return Err(Trouble::usage(why, "expected `--env NAME=VALUE`"));
+            return Err(CliError::usage(why, "expected `--env NAME=VALUE`"));
         };
         for role in ROLES {
             set_variable(role, name, variable, payload, places);
@@ -48,24 +48,24 @@ pub(super) fn apply(
     Ok(())
 }
 
-/// A step on the way to a field.
+/// A step of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Step<'a> {
     Field(&'a str),
     Item(usize),
 }
 
-fn set(change: &str, payload: &mut Value, places: &mut Places) -> Result<(), Trouble> {
+fn set(change: &str, payload: &mut Value, places: &mut Places) -> Result<(), CliError> {
     let Some((path, text)) = change.split_once('=') else {
         let why = format!("`--set {}` has no `=`", shorten(change));
-        return Err(Trouble::usage(why, EXAMPLE));
+        return Err(CliError::usage(why, EXAMPLE));
     };
     let option = format!("--set {}", shorten(path));
-    let refuse = |why: String| Trouble::usage(format!("`{option}`: {why}"), EXAMPLE);
+    let refuse = |why: String| CliError::usage(format!("`{option}`: {why}"), EXAMPLE);
     let steps = steps(path).map_err(refuse)?;
     let value = serde_json::from_str(text).unwrap_or_else(|_| text.into());
     let at = put(&steps, value, payload, places, &option).map_err(refuse)?;
-    // What looks like a number, or like anything else of JSON, stays text where the definition takes text.
+    // A value that looks like JSON stays a string where the definition expects a string.
     let is_text = |fault: &Fault| fault.field == at && fault.wants_text();
     if faults(payload).iter().any(is_text) {
         put(&steps, text.into(), payload, places, &option).map_err(refuse)?;
@@ -73,7 +73,7 @@ fn set(change: &str, payload: &mut Value, places: &mut Places) -> Result<(), Tro
     Ok(())
 }
 
-/// Puts a value at a place, which is created when it is missing; gives its path.
+/// Sets the value at a path, which is created if it is missing. Returns the path as in faults.
 fn put(
     steps: &[Step<'_>],
     value: Value,
@@ -84,8 +84,8 @@ fn put(
     let mut at = String::new();
     let mut place = payload;
     for (index, step) in steps.iter().enumerate() {
-        (place, at) = go(place, step, &at)?;
-        if index + 1 < steps.len() && !places.knows(&at) {
+        (place, at) = descend(place, step, &at)?;
+        if index + 1 < steps.len() && !places.contains(&at) {
             places.replace(&at, option);
         }
     }
@@ -94,7 +94,7 @@ fn put(
     Ok(at)
 }
 
-/// Reads a path as faults name it. Below `labels` everything is the name of a label, with its dots.
+/// Parses a path as in faults. Below `labels`, the rest is the name of a label, including dots.
 fn steps(path: &str) -> Result<Vec<Step<'_>>, String> {
     let mut steps = Vec::new();
     let mut rest = path;
@@ -116,7 +116,7 @@ fn steps(path: &str) -> Result<Vec<Step<'_>>, String> {
             let (number, after) = inside.split_once(']').ok_or("`[` without `]`")?;
             let index = number.parse().map_err(|_| {
                 let number = shorten(number);
-                format!("`{number}` is not the number of an item; expected one from 0")
+                format!("`{number}` is not an item index; expected a number from 0")
             })?;
             steps.push(Step::Item(index));
             rest = after;
@@ -129,8 +129,8 @@ fn steps(path: &str) -> Result<Vec<Step<'_>>, String> {
     }
 }
 
-/// One step further, into what is there, or is created for it.
-fn go<'v>(
+/// Descends one step; creates the field or item if it is missing.
+fn descend<'v>(
     place: &'v mut Value,
     step: &Step<'_>,
     at: &str,
@@ -174,8 +174,7 @@ fn named(path: &str) -> String {
     }
 }
 
-/// Puts the variable in the place of one with its name, else at the end. A service that is none is told
-/// as a fault later.
+/// Replaces the variable of the same name, or appends it. An invalid service is reported as a fault later.
 fn set_variable(role: &str, name: &str, variable: &str, payload: &mut Value, places: &mut Places) {
     let Some(Value::Object(fields)) = payload.get_mut(role) else {
         return;
@@ -195,7 +194,7 @@ fn set_variable(role: &str, name: &str, variable: &str, payload: &mut Value, pla
     append(fields, "environment", role, variable, &option, places);
 }
 
-/// Adds a text to a list; what is no list is told as a fault later.
+/// Appends a text to a list. An invalid list is reported as a fault later.
 fn append(
     fields: &mut Map<String, Value>,
     name: &str,
@@ -225,12 +224,12 @@ mod tests {
     fn changed(payload: Value, change: &str) -> Result<Value, String> {
         let mut payload = payload;
         let done = set(change, &mut payload, &mut Places::default());
-        done.map_err(|trouble| trouble.to_string())?;
+        done.map_err(|error| error.to_string())?;
         Ok(payload)
     }
 
     #[test]
-    fn text_stays_text_where_the_definition_takes_text() {
+    fn text_stays_text_where_the_definition_expects_text() {
         let base = json!({"worker": {"args": ["a"]}, "waitCommand": {"command": "true"}});
         for (path, pointer) in [
             ("name", "/name"),
@@ -263,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set() {
+    fn valid_changes() {
         let table = [
             (json!({}), "delay=5", json!({"delay": 5})),
             (json!({"delay": 1}), "delay=null", json!({"delay": null})),
@@ -327,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_set() {
+    fn invalid_changes() {
         let told =
             |change: &str| changed(json!({"name": "a", "criteria": ["x"]}), change).unwrap_err();
         let changes = [
@@ -357,9 +356,9 @@ mod tests {
     `--set a.`: a name is missing at the end
     `--set a..b`: a name is missing before `.b`
     `--set a[`: `[` without `]`
-    `--set a[]`: `` is not the number of an item; expected one from 0
-    `--set a[-1]`: `-1` is not the number of an item; expected one from 0
-    `--set a[x]`: `x` is not the number of an item; expected one from 0
+    `--set a[]`: `` is not an item index; expected a number from 0
+    `--set a[-1]`: `-1` is not an item index; expected a number from 0
+    `--set a[x]`: `x` is not an item index; expected a number from 0
     `--set a]`: expected `.` or `[` before `]`
     `--set a[0]b`: expected `.` or `[` before `b`
     `--set [0]`: a name is missing before `[0]`

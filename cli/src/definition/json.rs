@@ -1,5 +1,5 @@
-//! Definitions in JSON. What is JSON and what it means is decided by the same library that the Director
-//! uses; another one, which keeps the places, tells where its fields stand.
+//! Definitions in JSON. The values are parsed by the same library as in the Director; a second library provides the places
+//! of the fields.
 
 use super::places::{Place, PlacedFault, Places, field, item};
 use atq_definition::spec::shorten;
@@ -9,7 +9,7 @@ use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use serde_json::Value;
 use std::collections::HashMap;
 
-/// Reads a definition; as with the Director, a field that stands twice is a fault.
+/// Parses a definition. As at the Director, a duplicate field is a fault.
 pub(super) fn read(text: &str) -> Result<(Value, Places), PlacedFault> {
     let payload = serde_json::from_str(text).map_err(|error| syntax(text, &error))?;
     let read = parse_to_ast(text, &CollectOptions::default(), &ParseOptions::default());
@@ -20,8 +20,8 @@ pub(super) fn read(text: &str) -> Result<(Value, Places), PlacedFault> {
     match read.map(|read| read.value) {
         Ok(Some(root)) => {
             let start = walk.lines.place(root.start());
-            walk.places.note(String::new(), start);
-            walk.through(&root, "")?;
+            walk.places.record(String::new(), start);
+            walk.visit(&root, "")?;
         }
         Ok(None) => {}
         Err(error) => {
@@ -32,12 +32,12 @@ pub(super) fn read(text: &str) -> Result<(Value, Places), PlacedFault> {
     Ok((payload, walk.places))
 }
 
-/// The library counts bytes, and says the place once more in its message.
+/// Converts a syntax error. The library counts columns in bytes and repeats the place in its message.
 fn syntax(text: &str, error: &serde_json::Error) -> PlacedFault {
     let (line, column) = (error.line().max(1), error.column());
-    let told = error.to_string();
+    let full = error.to_string();
     let suffix = format!(" at line {} column {}", error.line(), error.column());
-    let message = told.strip_suffix(&suffix).unwrap_or(&told);
+    let message = full.strip_suffix(&suffix).unwrap_or(&full);
     let content = text.split('\n').nth(line - 1).unwrap_or_default();
     let before = content
         .char_indices()
@@ -56,8 +56,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// The depth is bounded by that of the first library.
-    fn through(&mut self, node: &Node<'_>, path: &str) -> Result<(), PlacedFault> {
+    /// Visits a node. The depth is limited by the first library.
+    fn visit(&mut self, node: &Node<'_>, path: &str) -> Result<(), PlacedFault> {
         match node {
             Node::Object(object) => {
                 let mut seen = HashMap::new();
@@ -68,21 +68,21 @@ impl Walk<'_> {
                     if let Some(first) = seen.insert(name, place) {
                         let name = shorten(name);
                         let why = format!(
-                            "the field `{name}` stands twice; the first is in line {}",
+                            "the field `{name}` is a duplicate; the first is in line {}",
                             first.line
                         );
                         return Err(PlacedFault::at("", why, place));
                     }
-                    self.places.note(at.clone(), place);
-                    self.through(&property.value, &at)?;
+                    self.places.record(at.clone(), place);
+                    self.visit(&property.value, &at)?;
                 }
             }
             Node::Array(array) => {
                 for (index, element) in array.elements.iter().enumerate() {
                     let at = item(path, index);
                     let place = self.lines.place(element.start());
-                    self.places.note(at.clone(), place);
-                    self.through(element, &at)?;
+                    self.places.record(at.clone(), place);
+                    self.visit(element, &at)?;
                 }
             }
             _ => {}
@@ -91,7 +91,7 @@ impl Walk<'_> {
     }
 }
 
-/// Where the lines of a text begin.
+/// Start offsets of the lines of a text.
 struct Lines<'a> {
     text: &'a str,
     starts: Vec<usize>,

@@ -1,10 +1,10 @@
-//! Where each field of a definition comes from: a place in its source, or an option of the command line.
+//! The origin of each field of a definition: a place in the file, or an option of the command line.
 
 use atq_definition::spec::{Fault, shorten};
 use serde::Serialize;
 use std::collections::HashMap;
 
-/// A place in a text; both count from 1, columns in characters.
+/// A line and column in a text; both count from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// Line.
@@ -25,21 +25,21 @@ impl Place {
     }
 }
 
-/// What a field comes from.
+/// The origin of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// The source, where the field's name or the list's item begins.
+    /// The file: the start of the field's name or of the list item.
     Source(Place),
-    /// An option, without its value: that may be a password.
+    /// An option, without its value, which may be a password.
     Option(String),
 }
 
-/// One thing that is wrong with a definition, and where.
+/// A fault of a definition with its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PlacedFault {
-    /// Path of the field, for example `worker.environment[2]`; empty for a text that cannot be read.
+    /// Path of the field, for example `worker.environment[2]`; empty for a file that cannot be parsed.
     pub field: String,
-    /// What was seen and what would be right.
+    /// The actual and the expected value.
     pub message: String,
     /// Line in the file, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,13 +47,13 @@ pub struct PlacedFault {
     /// Column in the line, in characters, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub column: Option<usize>,
-    /// The option of the command line that the field comes from, for example `--set worker.replicas`.
+    /// The command line option that set the field, for example `--set worker.replicas`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub option: Option<String>,
 }
 
 impl PlacedFault {
-    /// A fault at a place of the source.
+    /// A fault at a place of the file.
     pub(super) fn at(field: &str, message: String, place: Place) -> Self {
         Self {
             field: field.to_owned(),
@@ -65,34 +65,34 @@ impl PlacedFault {
     }
 
     /// The fault as a line: `load.yaml:12:5: worker.image: is missing; it is required`.
-    pub fn told(&self, file: &str) -> String {
-        let mut told = match (self.line, self.column, &self.option) {
+    pub fn line(&self, file: &str) -> String {
+        let mut text = match (self.line, self.column, &self.option) {
             (Some(line), Some(column), _) => format!("{file}:{line}:{column}: "),
             (_, _, Some(option)) => format!("{file} ({option}): "),
             _ => format!("{file}: "),
         };
         if !self.field.is_empty() {
-            told.push_str(&self.field);
-            told.push_str(": ");
+            text.push_str(&self.field);
+            text.push_str(": ");
         }
-        told + &self.message
+        text + &self.message
     }
 }
 
-/// The origin of every field, by its path as faults name it; that of the whole has the empty path.
+/// The origin of every field by its path, as in faults. The root has the empty path.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Places(HashMap<String, Origin>);
 
 impl Places {
-    pub(super) fn note(&mut self, path: String, place: Place) {
+    pub(super) fn record(&mut self, path: String, place: Place) {
         self.0.insert(path, Origin::Source(place));
     }
 
-    pub(super) fn knows(&self, path: &str) -> bool {
+    pub(super) fn contains(&self, path: &str) -> bool {
         self.0.contains_key(path)
     }
 
-    /// From now on the field and all that is in it comes from an option.
+    /// Records that the field with all its content comes from an option.
     pub(super) fn replace(&mut self, path: &str, option: &str) {
         self.0.retain(|known, _| {
             let inside = known
@@ -104,7 +104,7 @@ impl Places {
         self.0.insert(path.to_owned(), origin);
     }
 
-    /// A field that is not there has the origin of the object that it should be in.
+    /// The origin of a missing field is that of its parent.
     fn origin(&self, path: &str) -> Option<&Origin> {
         let mut path = path;
         loop {
@@ -135,7 +135,7 @@ impl Places {
     }
 }
 
-/// The path of a field of the object at `path`, as faults name it.
+/// The path of a field of the object at `path`, as in faults.
 pub(super) fn field(path: &str, name: &str) -> String {
     let name = shorten(name);
     match path.is_empty() {

@@ -1,18 +1,18 @@
-//! The text of a definition: where it is read from, and in which language it is.
+//! Reading the text of a definition and detecting its format.
 
 use super::places::{Place, PlacedFault, Places};
 use super::{json, yaml};
-use crate::trouble::Trouble;
+use crate::error::CliError;
 use serde_json::Value;
 use std::io::Read;
 use std::path::Path;
 
-/// Largest file in bytes. The Director takes a mebibyte, in which there are no comments.
+/// Maximum file size in bytes. The Director accepts 1 MiB, without comments.
 const MAX_BYTES: u64 = 8 << 20;
-/// What standard input is called in messages.
+/// Name of standard input in messages.
 const STDIN: &str = "<stdin>";
 
-/// A definition as it was found.
+/// A parsed definition.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) file: String,
@@ -21,29 +21,29 @@ pub(super) struct Source {
 }
 
 /// Reads the file, or standard input for `-`.
-pub(super) fn read(path: &Path) -> Result<Source, Trouble> {
+pub(super) fn read(path: &Path) -> Result<Source, CliError> {
     let file = match path == Path::new("-") {
         true => STDIN.to_owned(),
         false => path.display().to_string(),
     };
     let bytes = bytes(path).map_err(|error| {
         let hint = "the definition is a file in JSON or YAML, or `-` for standard input";
-        Trouble::usage(format!("`{file}` cannot be read: {error}"), hint)
+        CliError::usage(format!("`{file}` cannot be read: {error}"), hint)
     })?;
     if bytes.len() as u64 > MAX_BYTES {
         let why = format!("`{file}` is larger than {MAX_BYTES} bytes");
-        return Err(Trouble::usage(why, "large data belongs into the bundle"));
+        return Err(CliError::usage(why, "put large data into the bundle"));
     }
     let is_json = path
         .extension()
         .is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-    match understand(&bytes, is_json) {
+    match parse(&bytes, is_json) {
         Ok((payload, places)) => Ok(Source {
             file,
             payload,
             places,
         }),
-        Err(fault) => Err(Trouble::Faults {
+        Err(fault) => Err(CliError::Faults {
             file,
             faults: vec![fault],
         }),
@@ -65,9 +65,9 @@ fn bytes(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What a definition says. YAML is a superset of JSON, but for oddities (tabs, for one): what looks like
-/// JSON is tried as JSON first, whatever its extension.
-pub(super) fn understand(bytes: &[u8], is_json: bool) -> Result<(Value, Places), PlacedFault> {
+/// Parses a definition. YAML is nearly a superset of JSON (tabs are an exception), so text that looks like JSON is parsed
+/// as JSON first, regardless of the extension.
+pub(super) fn parse(bytes: &[u8], is_json: bool) -> Result<(Value, Places), PlacedFault> {
     if is_utf16(bytes) {
         let why = "is UTF-16; expected UTF-8 (in PowerShell: `Out-File -Encoding utf8`)";
         return Err(PlacedFault::at(
@@ -77,8 +77,8 @@ pub(super) fn understand(bytes: &[u8], is_json: bool) -> Result<(Value, Places),
         ));
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        let sound = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-        let place = Place::of(&sound, sound.len());
+        let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+        let place = Place::of(&valid, valid.len());
         PlacedFault::at("", "is not UTF-8".to_owned(), place)
     })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -86,12 +86,12 @@ pub(super) fn understand(bytes: &[u8], is_json: bool) -> Result<(Value, Places),
     match (is_json, looks_like_json) {
         (true, _) => json::read(text),
         (false, false) => yaml::read(text),
-        // Of two complaints, that about JSON is the one that helps.
+        // If both fail, the JSON error is more helpful.
         (false, true) => json::read(text).or_else(|fault| yaml::read(text).map_err(|_| fault)),
     }
 }
 
-/// With a byte order mark, or by the zero that is half of the first character: both languages begin in ASCII.
+/// Detects UTF-16 by a byte order mark, or by a zero byte in the first character, which is ASCII in both formats.
 fn is_utf16(bytes: &[u8]) -> bool {
     matches!(
         bytes,

@@ -6,20 +6,20 @@ use proptest::prelude::*;
 use serde_json::json;
 use std::path::PathBuf;
 
-/// What a text means, or the faults of one that cannot be read, as lines.
-fn read_as(text: &str, is_json: bool) -> Result<(Value, Places), String> {
-    source::understand(text.as_bytes(), is_json).map_err(|fault| fault.told("load"))
+/// The value of a text, or its syntax faults as lines.
+fn parse(text: &str, is_json: bool) -> Result<(Value, Places), String> {
+    source::parse(text.as_bytes(), is_json).map_err(|fault| fault.line("load"))
 }
 
-/// The faults of a text that can be read, one a line.
-fn told(text: &str, is_json: bool) -> String {
-    let (payload, places) = match read_as(text, is_json) {
+/// The faults of a text, one per line.
+fn faults_in(text: &str, is_json: bool) -> String {
+    let (payload, places) = match parse(text, is_json) {
         Ok(read) => read,
-        Err(told) => return told,
+        Err(fault) => return fault,
     };
     let faults = faults(&payload).into_iter();
     let lines: Vec<String> = faults
-        .map(|fault| places.placed(fault).told("load"))
+        .map(|fault| places.placed(fault).line("load"))
         .collect();
     lines.join("\n")
 }
@@ -37,11 +37,11 @@ fn args(name: &str, text: &str) -> (tempfile::TempDir, Definition) {
 }
 
 /// The faults of a file and a command line, without the directory.
-fn faults_of(trouble: &Trouble) -> String {
-    let Trouble::Faults { faults, .. } = trouble else {
-        return format!("{trouble}");
+fn faults_of(error: &CliError) -> String {
+    let CliError::Faults { faults, .. } = error else {
+        return format!("{error}");
     };
-    let lines: Vec<String> = faults.iter().map(|fault| fault.told("load.yaml")).collect();
+    let lines: Vec<String> = faults.iter().map(|fault| fault.line("load.yaml")).collect();
     lines.join("\n")
 }
 
@@ -59,9 +59,9 @@ worker:
 #[test]
 fn places_in_json() {
     let text = "{\n\t\"name\": \"x\",\t\"dely\": 5,\n\t\"é\": 1, \"delay\": -1,\n  \"master\": {\"alias\": \"m\",\t\"image\": \"A\"},\n  \"worker\": {\n    \"alias\": \"w\",\n    \"environment\": [\"A=1\",\n      \"B\"],\n    \"split\": [{\"path\": \"a\"}]\n  }\n}";
-    insta::assert_snapshot!(told(text, true), @r#"
+    insta::assert_snapshot!(faults_in(text, true), @r#"
     load:2:15: dely: is not a known field; did you mean `delay`?
-    load:3:2: é: is not a known field; known are `name`, `master`, `worker`, `waitCommand`, `delay`, `maxDuration`, `delivery`, `onWorkerLoss`, `exclusive`, `criteria`, `minSamples`, `resultFiles`
+    load:3:2: é: is not a known field; expected one of `name`, `master`, `worker`, `waitCommand`, `delay`, `maxDuration`, `delivery`, `onWorkerLoss`, `exclusive`, `criteria`, `minSamples`, `resultFiles`
     load:2:2: name: `x` is not a task name; expected 3 to 45 letters, digits, `_` or `-`, with a letter or digit at both ends
     load:4:28: master.image: `A` has the part `A`; expected lower-case letters and digits, with single `.`, `_` or `-` between them
     load:5:3: worker.image: is missing; it is required
@@ -94,7 +94,7 @@ worker:
     http:
       port: 0
 ";
-    insta::assert_snapshot!(told(text, false), @r#"
+    insta::assert_snapshot!(faults_in(text, false), @r#"
     load:3:1: dely: is not a known field; did you mean `delay`?
     load:2:1: name: `x` is not a task name; expected 3 to 45 letters, digits, `_` or `-`, with a letter or digit at both ends
     load:4:20: master.image: `A` has the part `A`; expected lower-case letters and digits, with single `.`, `_` or `-` between them
@@ -110,7 +110,7 @@ worker:
 }
 
 #[test]
-fn anchors_are_followed() {
+fn anchors_are_resolved() {
     let text = "\
 name: load
 master: &base
@@ -122,12 +122,12 @@ worker:
   environment: &env [B]
 waitCommand: *base
 ";
-    insta::assert_snapshot!(told(text, false), @r#"
+    insta::assert_snapshot!(faults_in(text, false), @r#"
     load:4:3: master.image: `A` has the part `A`; expected lower-case letters and digits, with single `.`, `_` or `-` between them
     load:4:3: worker.image: `A` has the part `A`; expected lower-case letters and digits, with single `.`, `_` or `-` between them
     load:8:22: worker.environment[0]: has no `=`; expected `NAME=value`
-    load:3:3: waitCommand.alias: is not a known field; known are `command`, `expectedResult`, `timeout`
-    load:4:3: waitCommand.image: is not a known field; known are `command`, `expectedResult`, `timeout`
+    load:3:3: waitCommand.alias: is not a known field; expected one of `command`, `expectedResult`, `timeout`
+    load:4:3: waitCommand.image: is not a known field; expected one of `command`, `expectedResult`, `timeout`
     "#);
     let bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n".to_owned()
         + &('b'..='j').fold(String::new(), |text, name| {
@@ -135,12 +135,12 @@ waitCommand: *base
             let ten = vec![format!("*{last}"); 10].join(", ");
             text + &format!("{name}: &{name} [{ten}]\n")
         });
-    let refused = told(&bomb, false);
+    let refused = faults_in(&bomb, false);
     assert!(refused.contains("is not YAML"), "{refused}");
 }
 
 #[test]
-fn what_cannot_be_read() {
+fn syntax_errors() {
     let json = [
         "",
         "{",
@@ -174,18 +174,18 @@ fn what_cannot_be_read() {
     ];
     let all = json
         .iter()
-        .map(|text| format!("{text:?} {}", told(text, true)));
+        .map(|text| format!("{text:?} {}", faults_in(text, true)));
     let all = all.chain(
         yaml.iter()
-            .map(|text| format!("{text:?} {}", told(text, false))),
+            .map(|text| format!("{text:?} {}", faults_in(text, false))),
     );
     insta::assert_snapshot!(all.collect::<Vec<_>>().join("\n"), @r#"
     "" load:1:1: is not JSON: EOF while parsing a value
     "{" load:1:1: is not JSON: EOF while parsing an object
     "{\"name\" 5}" load:1:9: is not JSON: expected `:`
     "{\n  \"é\": \"é\" 5\n}" load:2:12: is not JSON: expected `,` or `}`
-    "{\"name\": 1,\n \"name\": 2}" load:2:2: the field `name` stands twice; the first is in line 1
-    "{\"a\": [{\"b\": 1, \"b\": 2}]}" load:1:17: the field `b` stands twice; the first is in line 1
+    "{\"name\": 1,\n \"name\": 2}" load:2:2: the field `name` is a duplicate; the first is in line 1
+    "{\"a\": [{\"b\": 1, \"b\": 2}]}" load:1:17: the field `b` is a duplicate; the first is in line 1
     "{\"a\": 1e999}" load:1:11: is not JSON: number out of range
     "{} {}" load:1:4: is not JSON: trailing characters
     "{\"a\": 'b'}" load:1:7: is not JSON: expected value
@@ -198,41 +198,41 @@ fn what_cannot_be_read() {
     "" load:1:1: body: is null; expected an object
     "a: b: c" load:1:5: is not YAML: mapping values are not allowed in this context
     "a:\n\t- b" load:2:2: is not YAML: tabs disallowed within this context (block indentation)
-    "name: 1\nname: 2" load:2:1: the field `name` stands twice
-    "{\"a\": 1, \"a\": 2}" load:1:10: the field `a` stands twice; the first is in line 1
-    "1: a\n\"1\": b" load:1:1: is not YAML: the field `1` stands twice
+    "name: 1\nname: 2" load:2:1: the field `name` is a duplicate
+    "{\"a\": 1, \"a\": 2}" load:1:10: the field `a` is a duplicate; the first is in line 1
+    "1: a\n\"1\": b" load:1:1: is not YAML: the field `1` is a duplicate
     "a: .nan" load:1:4: is not YAML: value `.nan` is not a finite number
     "a: *b" load:1:4: is not YAML: reference to unknown value
     "a: [" load:1:4: is not YAML: unclosed bracket '['
     "--- 1\n--- 2" load:2:5: is not YAML: only single YAML document expected but multiple found
-    "a: !x b" load:1:1: a: is not a known field; known are `name`, `master`, `worker`, `waitCommand`, `delay`, `maxDuration`, `delivery`, `onWorkerLoss`, `exclusive`, `criteria`, `minSamples`, `resultFiles`
+    "a: !x b" load:1:1: a: is not a known field; expected one of `name`, `master`, `worker`, `waitCommand`, `delay`, `maxDuration`, `delivery`, `onWorkerLoss`, `exclusive`, `criteria`, `minSamples`, `resultFiles`
     load:1:1: name: is missing; it is required
     load:1:1: master: is missing; expected an object with `alias` and `image`
     load:1:1: worker: is missing; expected an object with `alias` and `image`
     "5" load:1:1: body: is a number; expected an object
     "#);
-    let latin = source::understand(b"name: a\nb: \xe9", false).unwrap_err();
-    assert_eq!(latin.told("load"), "load:2:4: is not UTF-8");
+    let latin = source::parse(b"name: a\nb: \xe9", false).unwrap_err();
+    assert_eq!(latin.line("load"), "load:2:4: is not UTF-8");
 }
 
 #[test]
 fn json_and_yaml_mean_the_same() {
     let yaml = "{\"a\": \"\\ud83d\\ude00\\/\",\t\"b\": [1, 1.5, -2, true, null], \"c\": {}}";
     let wanted = json!({"a": "😀/", "b": [1, 1.5, -2, true, null], "c": {}});
-    assert_eq!(read_as(yaml, true).unwrap().0, wanted);
-    assert_eq!(read_as(yaml, false).unwrap().0, wanted);
+    assert_eq!(parse(yaml, true).unwrap().0, wanted);
+    assert_eq!(parse(yaml, false).unwrap().0, wanted);
     let block = "\u{feff}a: 😀/\nb: [1, 1.5, -2, true, ~]\nc: {}\n";
-    assert_eq!(read_as(block, false).unwrap().0, wanted);
+    assert_eq!(parse(block, false).unwrap().0, wanted);
     let texts =
         "user: 1000:1000\na: yes\nb: NO\nc: 1_000\nd: 2026-11-21\ne: 'null'\nf: |\n  x\n  y\n";
     let wanted = json!({
         "user": "1000:1000", "a": "yes", "b": "NO", "c": 1000, "d": "2026-11-21", "e": "null", "f": "x\ny\n",
     });
-    assert_eq!(read_as(texts, false).unwrap().0, wanted);
+    assert_eq!(parse(texts, false).unwrap().0, wanted);
 }
 
 #[test]
-fn what_the_command_line_changes() {
+fn changes_by_the_command_line() {
     let (_dir, mut args) = args("load.yaml", SMALL);
     args.set = vec![
         "worker.replicas=5".into(),
@@ -263,7 +263,7 @@ fn what_the_command_line_changes() {
 }
 
 #[test]
-fn faults_of_the_command_line_name_the_option_and_no_value() {
+fn faults_of_the_command_line_name_the_option_without_its_value() {
     let (_dir, mut args) = args("load.yaml", SMALL);
     args.set = vec![
         "worker.replicas=0".into(),
@@ -273,31 +273,28 @@ fn faults_of_the_command_line_name_the_option_and_no_value() {
     args.env = vec!["ATQ_B=hunter4".into()];
     args.name = Some("x".into());
     args.criteria = vec!["p95 << 500ms".into()];
-    let trouble = load(&args).unwrap_err();
-    assert_eq!(trouble.exit(), crate::exit::Exit::Usage);
-    insta::assert_snapshot!(faults_of(&trouble), @r#"
+    let error = load(&args).unwrap_err();
+    assert_eq!(error.exit(), crate::exit::Exit::Usage);
+    insta::assert_snapshot!(faults_of(&error), @r#"
     load.yaml (--name): name: `x` is not a task name; expected 3 to 45 letters, digits, `_` or `-`, with a letter or digit at both ends
     load.yaml (--env ATQ_B): master.environment[0]: sets `ATQ_B`; names that start with `ATQ_` belong to the Director
     load.yaml (--set worker.environment[0]): worker.environment[0]: sets `ATQ_A`; names that start with `ATQ_` belong to the Director
     load.yaml (--env ATQ_B): worker.environment[2]: sets `ATQ_B`; names that start with `ATQ_` belong to the Director
     load.yaml (--set worker.replicas): worker.replicas: is 0; expected a whole number from 1 to 1000
     load.yaml (--set worker.labels.com.atq.x): worker.labels.com.atq.x: cannot be set; labels that start with `com.atq.` belong to the Director
-    load.yaml (--criterion): criteria[0]: `p95 << 500ms`: column 5: saw `<<`; expected an operator (`<`, `<=`, `>`, `>=`) after `p95`, or `of` and a label
+    load.yaml (--criterion): criteria[0]: `p95 << 500ms`: column 5: found `<<`; expected an operator (`<`, `<=`, `>`, `>=`) after `p95`, or `of` and a label
     "#);
     args.env = vec!["hunter5".into()];
-    let trouble = load(&args).unwrap_err();
-    assert_eq!(trouble.to_string(), "`--env` number 1 is not a variable");
+    let error = load(&args).unwrap_err();
+    assert_eq!(error.to_string(), "`--env` number 1 is not a variable");
 }
 
 #[test]
-fn a_bundle_may_be_still_to_come() {
+fn a_bundle_may_be_added_later() {
     let (_dir, mut args) = args("load.yaml", SMALL);
     args.set = vec![r#"worker.split=[{"path": "a.csv", "header": true}]"#.into()];
-    let trouble = load(&args).unwrap_err();
-    assert!(
-        faults_of(&trouble).contains("needs `fileid`"),
-        "{trouble:?}"
-    );
+    let error = load(&args).unwrap_err();
+    assert!(faults_of(&error).contains("needs `fileid`"), "{error:?}");
     let loaded = load_for_bundle(&args).unwrap();
     assert_eq!(
         loaded.payload["worker"].get("fileid"),
@@ -307,7 +304,7 @@ fn a_bundle_may_be_still_to_come() {
 }
 
 #[test]
-fn the_limit_of_replicas_is_the_directors_but_for_validate() {
+fn only_validate_checks_the_limit_of_replicas() {
     let (_dir, mut args) = args("load.yaml", SMALL);
     args.set = vec!["worker.replicas=1001".into()];
     assert_eq!(load(&args).unwrap().payload["worker"]["replicas"], 1001);
@@ -321,16 +318,16 @@ fn the_limit_of_replicas_is_the_directors_but_for_validate() {
 }
 
 #[test]
-fn files_that_cannot_be_read() {
+fn unreadable_files() {
     let args = Definition {
         task: "/no/such/load.yaml".into(),
         ..Definition::default()
     };
-    let trouble = load(&args).unwrap_err();
-    assert!(matches!(trouble, Trouble::Usage { .. }), "{trouble:?}");
+    let error = load(&args).unwrap_err();
+    assert!(matches!(error, CliError::Usage { .. }), "{error:?}");
     assert!(
-        trouble.to_string().contains("`/no/such/load.yaml`"),
-        "{trouble}"
+        error.to_string().contains("`/no/such/load.yaml`"),
+        "{error}"
     );
 }
 
@@ -366,9 +363,9 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn any_json_is_read_as_it_is(value in any_json()) {
+    fn any_json_is_preserved(value in any_json()) {
         let text = serde_json::to_string_pretty(&value).unwrap();
-        let (read, places) = read_as(&text, true).unwrap();
+        let (read, places) = parse(&text, true).unwrap();
         prop_assert_eq!(&read, &value);
         for fault in faults(&value) {
             let placed = places.placed(fault);
@@ -378,12 +375,12 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_it_panic(text in "[\\[\\]{}\",:\\\\a-c0-9 \n\t&*<é-]{0,60}", is_json: bool) {
-        told(&text, is_json);
+    fn no_text_causes_a_panic(text in "[\\[\\]{}\",:\\\\a-c0-9 \n\t&*<é-]{0,60}", is_json: bool) {
+        faults_in(&text, is_json);
     }
 
     #[test]
-    fn no_change_makes_it_panic(value in any_json(), change in "(worker|criteria|a|\\.|\\[|\\]|0|1|=|labels){0,8}") {
+    fn no_change_causes_a_panic(value in any_json(), change in "(worker|criteria|a|\\.|\\[|\\]|0|1|=|labels){0,8}") {
         let mut payload = value;
         let args = Definition { set: vec![change], env: vec!["A=b".into()], criteria: vec!["x".into()], ..Definition::default() };
         let _ = change::apply(&args, &mut payload, &mut Places::default());
@@ -391,7 +388,7 @@ proptest! {
 }
 
 #[test]
-fn utf_16_is_named() {
+fn utf_16_is_reported() {
     let text = r#"{"name": "load"}"#;
     let wide = |endian: fn(u16) -> [u8; 2], mark: &str| {
         let units = mark.encode_utf16().chain(text.encode_utf16());
@@ -399,19 +396,19 @@ fn utf_16_is_named() {
     };
     for mark in ["\u{feff}", ""] {
         for bytes in [wide(u16::to_le_bytes, mark), wide(u16::to_be_bytes, mark)] {
-            let fault = source::understand(&bytes, true).unwrap_err();
+            let fault = source::parse(&bytes, true).unwrap_err();
             assert!(fault.message.contains("UTF-16"), "{}", fault.message);
         }
     }
 }
 
 #[test]
-fn the_deepest_definition_is_read_or_refused() {
+fn deep_definitions_are_accepted_or_rejected() {
     for depth in [30, 33, 100, 127, 128, 1000, 100_000] {
         let text = "[".repeat(depth) + &"]".repeat(depth);
-        assert_eq!(read_as(&text, true).is_ok(), depth < 128, "{depth}");
-        assert_eq!(read_as(&text, false).is_ok(), depth < 128, "{depth}");
+        assert_eq!(parse(&text, true).is_ok(), depth < 128, "{depth}");
+        assert_eq!(parse(&text, false).is_ok(), depth < 128, "{depth}");
         let text = "- ".repeat(depth);
-        assert_eq!(read_as(&text, false).is_ok(), depth <= 32, "{depth}");
+        assert_eq!(parse(&text, false).is_ok(), depth <= 32, "{depth}");
     }
 }

@@ -1,14 +1,14 @@
-//! What is no fault, and most likely not meant.
+//! Warnings about probable mistakes.
 
 use super::change::ROLES;
 use super::has_no_bundle;
 use super::places::{field, item};
 use serde_json::Value;
 
-/// Where the files of a bundle are in a container.
-const BUNDLE: &str = "/atq/data";
+/// Mount point of a bundle in a container.
+const BUNDLE_MOUNT: &str = "/atq/data";
 
-/// Warns of services that name a file of a bundle and have none: most likely `--bundle` was forgotten.
+/// Warnings for services that reference a file of a bundle but have no bundle: `--bundle` was probably forgotten.
 pub fn warnings(payload: &Value) -> Vec<String> {
     let without = ROLES.into_iter().filter_map(|role| {
         let service = payload.get(role)?;
@@ -18,13 +18,13 @@ pub fn warnings(payload: &Value) -> Vec<String> {
         .filter_map(|(role, service)| {
             let named = names_bundle(payload, role, service)?;
             Some(format!(
-                "`{named}` names {BUNDLE}, and `{role}` has no `fileid`: is `--bundle DIR` missing?"
+                "`{named}` refers to {BUNDLE_MOUNT}, but `{role}` has no `fileid`: is `--bundle DIR` missing?"
             ))
         })
         .collect()
 }
 
-/// The first field that names a file of a bundle. Wait command and readiness command run with the worker's bundle.
+/// The first field that refers to a file of a bundle. Wait command and readiness command run with the worker's bundle.
 fn names_bundle(payload: &Value, role: &str, service: &Value) -> Option<String> {
     let lists = ["args", "environment"].into_iter().flat_map(|name| {
         let items = service.get(name).and_then(Value::as_array);
@@ -40,7 +40,11 @@ fn names_bundle(payload: &Value, role: &str, service: &Value) -> Option<String> 
         Some((path.to_owned(), value))
     });
     let mut texts = lists.chain(commands);
-    let found = texts.find(|(_, value)| value.as_str().is_some_and(|text| text.contains(BUNDLE)));
+    let found = texts.find(|(_, value)| {
+        value
+            .as_str()
+            .is_some_and(|text| text.contains(BUNDLE_MOUNT))
+    });
     found.map(|(path, _)| path)
 }
 
@@ -50,7 +54,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_forgotten_bundle_is_noticed() {
+    fn a_forgotten_bundle_is_detected() {
         let named = |payload: Value| warnings(&payload).join("\n");
         let args = json!(["/bin/sh", "/atq/data/run.sh"]);
         for (payload, field) in [

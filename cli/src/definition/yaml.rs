@@ -1,5 +1,5 @@
-//! Definitions in YAML 1.2: `yes` is a text. Anchors, aliases and `<<` are followed, within bounds; what
-//! comes from an anchor has the place of the anchor.
+//! Definitions in YAML 1.2, where `yes` is a string. Anchors, aliases and `<<` are resolved, within limits; a value of an
+//! anchor has the place of the anchor.
 
 use super::places::{Place, PlacedFault, Places, field, item};
 use atq_definition::spec::shorten;
@@ -8,41 +8,41 @@ use serde_json::{Map, Number, Value};
 use serde_saphyr::{Error, Location, RenderOptions, SnippetMode, Spanned, UserMessageFormatter};
 use std::fmt;
 
-/// Deepest nesting. A definition needs six; the stack of a thread bears about a hundred.
-const DEPTH: usize = 32;
-/// Most tokens that come from aliases.
-const REPLAYED: usize = 20_000;
+/// Maximum nesting. A definition needs six levels; the stack of a thread allows about a hundred.
+const MAX_DEPTH: usize = 32;
+/// Maximum number of tokens from aliases.
+const MAX_ALIAS_TOKENS: usize = 20_000;
 
-/// Reads a definition; a field that stands twice is a fault.
+/// Parses a definition. A duplicate field is a fault.
 pub(super) fn read(text: &str) -> Result<(Value, Places), PlacedFault> {
     let options = serde_saphyr::options! {
         strict_booleans: true,
-        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: REPLAYED },
-        budget: serde_saphyr::budget! { max_depth: DEPTH },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_ALIAS_TOKENS },
+        budget: serde_saphyr::budget! { max_depth: MAX_DEPTH },
     };
     let root: Spanned<Node> =
         serde_saphyr::from_str_with_options(text, options).map_err(|error| syntax(&error))?;
     let mut places = Places::default();
-    places.note(String::new(), place(root.defined));
+    places.record(String::new(), place(root.defined));
     let payload = root.value.flatten("", &mut places);
     Ok((payload, places))
 }
 
-/// The library says the place once more in its message.
+/// Converts a syntax error. The library repeats the place in its message.
 fn syntax(error: &serde_saphyr::Error) -> PlacedFault {
     let error = error.without_snippet();
     let location = error.location().unwrap_or(Location::UNKNOWN);
     let message = match error {
         Error::DuplicateMappingKey { key: Some(key), .. } => {
-            format!("the field `{}` stands twice", shorten(key))
+            format!("the field `{}` is a duplicate", shorten(key))
         }
         error => {
             let mut options = RenderOptions::new(&UserMessageFormatter);
             options.snippets = SnippetMode::Off;
-            let told = error.render_with_options(options);
+            let full = error.render_with_options(options);
             let (line, column) = (location.line(), location.column());
             let suffix = format!(" at line {line}, column {column}");
-            let message = told.strip_suffix(&suffix).unwrap_or(&told);
+            let message = full.strip_suffix(&suffix).unwrap_or(&full);
             format!("is not YAML: {message}")
         }
     };
@@ -57,7 +57,7 @@ fn place(location: Location) -> Place {
     }
 }
 
-/// A value, and where its parts stand.
+/// A value with the places of its parts.
 enum Node {
     Scalar(Value),
     List(Vec<Spanned<Node>>),
@@ -71,7 +71,7 @@ impl Node {
             Self::List(items) => {
                 let items = items.into_iter().enumerate().map(|(index, node)| {
                     let at = item(path, index);
-                    places.note(at.clone(), place(node.defined));
+                    places.record(at.clone(), place(node.defined));
                     node.value.flatten(&at, places)
                 });
                 Value::Array(items.collect())
@@ -80,7 +80,7 @@ impl Node {
                 let mut object = Map::new();
                 for (name, node) in fields {
                     let at = field(path, &name.value);
-                    places.note(at.clone(), place(name.defined));
+                    places.record(at.clone(), place(name.defined));
                     object.insert(name.value, node.flatten(&at, places));
                 }
                 Value::Object(object)
@@ -101,7 +101,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
     type Value = Node;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value that JSON also has")
+        f.write_str("a value that exists in JSON, too")
     }
 
     fn visit_unit<E>(self) -> Result<Node, E> {
@@ -150,11 +150,11 @@ impl<'de> Visitor<'de> for NodeVisitor {
         let mut object: Vec<(Spanned<String>, Node)> = Vec::new();
         let mut seen = std::collections::HashSet::new();
         while let Some(name) = fields.next_key::<Spanned<String>>()? {
-            // The library compares keys as they are meant: `1` and `"1"` are two to it.
+            // The library compares typed keys, so `1` and `"1"` differ for it.
             if !seen.insert(name.value.clone()) {
                 let name = shorten(&name.value);
                 return Err(de::Error::custom(format!(
-                    "the field `{name}` stands twice"
+                    "the field `{name}` is a duplicate"
                 )));
             }
             object.push((name, fields.next_value()?));

@@ -2,7 +2,7 @@
 use super::*;
 
 #[test]
-fn urls_may_have_the_base_path_or_not() {
+fn the_base_path_of_a_url_is_optional() {
     for url in [
         "http://a:1",
         "http://a:1/",
@@ -28,10 +28,10 @@ fn urls_may_have_the_base_path_or_not() {
 fn a_password_is_not_shown() {
     let director = Director::at("http://me:secret@a:1/api").unwrap();
     assert_eq!(director.url(), "http://a:1");
-    let trouble = director.unreachable("no".to_owned()).to_string();
-    assert!(!trouble.contains("secret"), "{trouble}");
-    let trouble = Director::at("ftp://me:secret@a").unwrap_err().to_string();
-    assert!(!trouble.contains("secret"), "{trouble}");
+    let error = director.unreachable("no".to_owned()).to_string();
+    assert!(!error.contains("secret"), "{error}");
+    let error = Director::at("ftp://me:secret@a").unwrap_err().to_string();
+    assert!(!error.contains("secret"), "{error}");
 }
 
 #[test]
@@ -47,13 +47,13 @@ fn no_part_of_a_password_is_shown() {
     ] {
         match Director::at(url) {
             Ok(director) => assert!(!director.url().contains("cret"), "{url}"),
-            Err(trouble) => assert!(!trouble.to_string().contains("cret"), "{trouble}"),
+            Err(error) => assert!(!error.to_string().contains("cret"), "{error}"),
         }
     }
 }
 
 #[test]
-fn what_is_no_url_is_told() {
+fn invalid_urls_are_rejected() {
     for url in [
         "127.0.0.1:8080",
         "director",
@@ -62,13 +62,13 @@ fn what_is_no_url_is_told() {
         "http://a:1?x",
         "http://a:1#x",
     ] {
-        let trouble = Director::at(url).unwrap_err();
-        assert_eq!(trouble.exit(), crate::exit::Exit::Usage, "{url}");
+        let error = Director::at(url).unwrap_err();
+        assert_eq!(error.exit(), crate::exit::Exit::Usage, "{url}");
     }
 }
 
 #[test]
-fn a_director_may_move_but_not_become_something_else() {
+fn a_redirect_must_keep_the_path() {
     let moved = |from: &str, to: &str| {
         let base = Url::parse("https://me:secret@a/atq/api/").unwrap();
         let from = base.join(from).unwrap();
@@ -76,7 +76,7 @@ fn a_director_may_move_but_not_become_something_else() {
     };
     let same = "https://me:secret@a/x/api/";
     assert_eq!(moved("task/l?y=1", "/x/api/task/l?y=1").unwrap(), same);
-    // The password stays with its host.
+    // The password is not sent to another host.
     assert_eq!(
         moved("task", "https://b/api/task").unwrap(),
         "https://b/api/"
@@ -92,7 +92,7 @@ fn a_director_may_move_but_not_become_something_else() {
     }
 }
 
-mod answers {
+mod responses {
     use super::*;
     use crate::tests::{Answer, Script, director};
     use axum::Router;
@@ -140,16 +140,16 @@ mod answers {
     }
 
     #[tokio::test]
-    async fn a_redirect_to_a_login_or_in_a_circle_is_told() {
+    async fn a_redirect_to_a_login_and_a_redirect_loop_are_errors() {
         let login = || async { (StatusCode::FOUND, [(header::LOCATION, "https://sso/login")]) };
         let away = director(Router::new().fallback(login)).await.director;
         let request = away.request(Method::POST, "task/x/stop").unwrap();
-        let trouble = away.send(request).await.unwrap_err();
+        let error = away.send(request).await.unwrap_err();
         assert!(
-            trouble
+            error
                 .to_string()
-                .contains("redirects to `https://sso/login`"),
-            "{trouble}"
+                .contains("with a redirect to `https://sso/login`"),
+            "{error}"
         );
         let circle = |headers: HeaderMap, request: Request| async move {
             let host = headers[header::HOST].to_str().unwrap().to_owned();
@@ -157,15 +157,15 @@ mod answers {
             (StatusCode::FOUND, [(header::LOCATION, to)])
         };
         let circle = director(Router::new().fallback(circle)).await.director;
-        let trouble = circle.get::<Task>("task/x").await.unwrap_err();
-        assert!(trouble.to_string().contains("in a circle"), "{trouble}");
+        let error = circle.get::<Task>("task/x").await.unwrap_err();
+        assert!(error.to_string().contains("too many redirects"), "{error}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_is_busy_is_asked_again() {
+    async fn a_busy_director_is_retried() {
         let body = json!({"x": 1}).to_string();
         for status in [429, 502, 503, 504] {
-            let mut answers = vec![Answer::Refused(status); PAUSES.len()];
+            let mut answers = vec![Answer::Refused(status); RETRY_PAUSES.len()];
             answers.push(Answer::Whole(body.clone()));
             let script = Script::new(answers);
             let routes = Router::new().route("/x", any(|| async move { script.next() }));
@@ -180,15 +180,15 @@ mod answers {
             )
         };
         let director = director(Router::new().fallback(refuse)).await.director;
-        let trouble = director.get::<Task>("x").await.unwrap_err();
+        let error = director.get::<Task>("x").await.unwrap_err();
         assert!(
-            matches!(trouble, Trouble::Busy { status: 503, .. }),
-            "{trouble:?}"
+            matches!(error, CliError::Busy { status: 503, .. }),
+            "{error:?}"
         );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_removal_whose_answer_was_lost_is_asked_again() {
+    async fn a_removal_with_a_lost_response_is_repeated() {
         let script = Script::new([Answer::Refused(502), Answer::Refused(404)]);
         let routes = Router::new().route("/task/x", any(|| async move { script.next() }));
         let director = director(routes).await.director;
@@ -198,19 +198,16 @@ mod answers {
                 .remove_task("x", None)
                 .await
                 .unwrap_err()
-                .is_no_task()
+                .is_task_not_found()
         );
     }
 
     #[tokio::test]
-    async fn a_gateway_that_finds_nothing_is_no_director() {
+    async fn a_404_of_a_gateway_is_not_from_a_director() {
         let page = || async { (StatusCode::NOT_FOUND, "<h1>404</h1>").into_response() };
         let director = director(Router::new().fallback(page)).await.director;
-        let trouble = director.task("x").await.unwrap_err();
-        assert!(!trouble.is_absence() && !trouble.is_no_task());
-        assert!(
-            trouble.to_string().contains("not as a Director"),
-            "{trouble}"
-        );
+        let error = director.task("x").await.unwrap_err();
+        assert!(!error.is_not_found() && !error.is_task_not_found());
+        assert!(error.to_string().contains("not as a Director"), "{error}");
     }
 }

@@ -19,17 +19,17 @@ fn sse(events: &[Value]) -> String {
     format!("retry: 2000\n\n{}", texts.collect::<String>())
 }
 
-struct Told {
-    ended: Result<End, Trouble>,
+struct Followed {
+    ended: Result<End, CliError>,
     ids: Vec<u64>,
     /// `Last-Event-ID` of each stream.
     after: Vec<String>,
 }
 
-/// Follows a Director with this script of streams, whose task has this step and these events at the end.
-async fn followed(after: u64, script: Script, step: &str, list: Vec<Value>) -> Told {
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&asked);
+/// Follows a Director with this script of streams; afterwards the task has this step and these events.
+async fn followed(after: u64, script: Script, step: &str, list: Vec<Value>) -> Followed {
+    let received = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&received);
     let events = move |headers: HeaderMap| async move {
         let is_stream = headers["accept"] == "text/event-stream";
         if !is_stream {
@@ -38,7 +38,7 @@ async fn followed(after: u64, script: Script, step: &str, list: Vec<Value>) -> T
             ));
         }
         let last = headers[LAST_EVENT_ID].to_str().unwrap().to_owned();
-        seen.lock().unwrap().push(last);
+        log.lock().unwrap().push(last);
         script.next()
     };
     let task = task(json!({"step": step}));
@@ -52,12 +52,12 @@ async fn followed(after: u64, script: Script, step: &str, list: Vec<Value>) -> T
         ControlFlow::Continue(())
     })
     .await;
-    let after = asked.lock().unwrap().clone();
-    Told { ended, ids, after }
+    let after = received.lock().unwrap().clone();
+    Followed { ended, ids, after }
 }
 
 #[tokio::test]
-async fn a_lost_connection_is_taken_up_where_it_was() {
+async fn a_lost_stream_resumes_at_its_position() {
     let all = [
         event(1, "queued"),
         event(2, "network"),
@@ -69,55 +69,55 @@ async fn a_lost_connection_is_taken_up_where_it_was() {
     let script = Script::new([
         Answer::Broken(half),
         Answer::Refused(503),
-        // In good order, as when a Director shuts down.
+        // Closed properly, like at a shutdown of the Director.
         Answer::Whole(sse(&all[2..3])),
-        // One that does not look at the number.
+        // Ignores `Last-Event-ID`.
         Answer::Whole(sse(&all)),
     ]);
-    let told = followed(0, script, "running", vec![]).await;
-    assert_eq!(told.ended.unwrap(), End::Over);
-    assert_eq!(told.ids, [1, 2, 3, 4, 5]);
-    assert_eq!(told.after, ["0", "2", "2", "3"]);
+    let result = followed(0, script, "running", vec![]).await;
+    assert_eq!(result.ended.unwrap(), End::Finished);
+    assert_eq!(result.ids, [1, 2, 3, 4, 5]);
+    assert_eq!(result.after, ["0", "2", "2", "3"]);
 }
 
 #[tokio::test]
-async fn a_stream_that_has_nothing_more_ends_with_the_task() {
+async fn a_stream_without_further_events_ends_with_the_task() {
     let script = Script::new([Answer::Whole(sse(&[]))]);
-    let told = followed(5, script, "done", vec![event(6, "done")]).await;
-    assert_eq!(told.ended.unwrap(), End::Over);
-    assert_eq!(told.ids, [6]);
-    assert_eq!(told.after, ["5"]);
+    let result = followed(5, script, "done", vec![event(6, "done")]).await;
+    assert_eq!(result.ended.unwrap(), End::Finished);
+    assert_eq!(result.ids, [6]);
+    assert_eq!(result.after, ["5"]);
 }
 
 #[tokio::test]
-async fn a_task_that_is_removed_ends_it() {
+async fn a_removed_task_ends_the_stream() {
     let text = sse(&[event(1, "queued")]) + "event: deleted\ndata: {}\n\n";
-    let told = followed(0, Script::new([Answer::Whole(text)]), "queued", vec![]).await;
-    assert_eq!(told.ended.unwrap(), End::Deleted);
-    assert_eq!(told.ids, [1]);
+    let result = followed(0, Script::new([Answer::Whole(text)]), "queued", vec![]).await;
+    assert_eq!(result.ended.unwrap(), End::Deleted);
+    assert_eq!(result.ids, [1]);
     let script = Script::new([
         Answer::Broken(sse(&[event(1, "queued")])),
         Answer::Refused(404),
     ]);
-    let told = followed(0, script, "queued", vec![]).await;
-    assert_eq!(told.ended.unwrap(), End::Deleted);
+    let result = followed(0, script, "queued", vec![]).await;
+    assert_eq!(result.ended.unwrap(), End::Deleted);
 }
 
 #[tokio::test]
-async fn a_task_that_is_not_there_is_a_refusal() {
-    let told = followed(0, Script::new([Answer::Refused(404)]), "done", vec![]).await;
-    assert_eq!(told.ended.unwrap_err().to_string(), "there is none");
+async fn a_missing_task_is_an_error() {
+    let result = followed(0, Script::new([Answer::Refused(404)]), "done", vec![]).await;
+    assert_eq!(result.ended.unwrap_err().to_string(), "there is none");
 }
 
 #[tokio::test]
-async fn who_has_enough_ends_it() {
+async fn the_caller_can_stop() {
     let text = sse(&[event(1, "queued"), event(2, "done")]);
     let context = director(Router::new().route("/task/load/events", get(|| async { text }))).await;
-    let mut given = 0;
+    let mut count = 0;
     let left = follow(&context, "load", 0, |_| {
-        given += 1;
+        count += 1;
         ControlFlow::Break(())
     });
-    assert_eq!(left.await.unwrap(), End::Left);
-    assert_eq!(given, 1);
+    assert_eq!(left.await.unwrap(), End::Cancelled);
+    assert_eq!(count, 1);
 }

@@ -4,7 +4,7 @@ use crate::tests::{Answer, Script, director};
 use axum::Router;
 use axum::routing::get;
 
-async fn saved(answers: Vec<Answer>, to: &Path) -> Result<(), Trouble> {
+async fn saved(answers: Vec<Answer>, to: &Path) -> Result<(), CliError> {
     let script = Script::new(answers);
     let routes = Router::new().route("/file", get(|| async move { script.next() }));
     let context = director(routes).await;
@@ -12,7 +12,7 @@ async fn saved(answers: Vec<Answer>, to: &Path) -> Result<(), Trouble> {
 }
 
 #[tokio::test]
-async fn a_transfer_that_breaks_is_begun_anew() {
+async fn an_interrupted_download_is_restarted() {
     let dir = tempfile::tempdir().unwrap();
     let to = dir.path().join("file");
     let answers = vec![
@@ -26,24 +26,24 @@ async fn a_transfer_that_breaks_is_begun_anew() {
 }
 
 #[tokio::test]
-async fn what_is_refused_leaves_nothing() {
+async fn a_rejected_download_leaves_no_file() {
     let dir = tempfile::tempdir().unwrap();
     let to = dir.path().join("file");
     std::fs::write(&to, "before").unwrap();
-    let trouble = saved(vec![Answer::Refused(404)], &to).await.unwrap_err();
-    assert_eq!(trouble.to_string(), "there is none");
+    let error = saved(vec![Answer::Refused(404)], &to).await.unwrap_err();
+    assert_eq!(error.to_string(), "there is none");
     assert_eq!(std::fs::read_to_string(&to).unwrap(), "before");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_written_is_named() {
-    let trouble = saved(
+async fn an_unwritable_file_is_named() {
+    let error = saved(
         vec![Answer::Whole(String::new())],
         Path::new("/proc/none/file"),
     )
     .await;
-    let message = trouble.unwrap_err().to_string();
+    let message = error.unwrap_err().to_string();
     assert!(
         message.starts_with("`/proc/none/file` cannot be written: "),
         "{message}"

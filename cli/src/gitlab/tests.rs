@@ -37,7 +37,7 @@ fn without_samples_there_is_nothing_to_compare() {
 }
 
 #[test]
-fn what_the_tool_does_not_tell_is_left_out() {
+fn figures_missing_in_the_tool_are_omitted() {
     let mut report = report();
     report.total.missing = ["errors", "throughput", "receivedBytes", "sentBytes"]
         .map(str::to_owned)

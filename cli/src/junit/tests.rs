@@ -41,7 +41,7 @@ fn a_tool_that_failed() {
 }
 
 #[test]
-fn how_the_run_ended_is_told_by_the_kind() {
+fn the_kind_of_the_test_case_shows_the_outcome() {
     let failure = |code: &str| json!({"step": "workers", "code": code, "message": "m"});
     let invalid = json!({"verdict": "invalid", "reasons": ["worker 2 was lost", "10 samples"]});
     let failed = json!({"verdict": "fail", "reasons": ["a worker failed"]});
@@ -52,7 +52,7 @@ fn how_the_run_ended_is_told_by_the_kind() {
         ),
         (
             json!({"status": "stopped"}),
-            "<skipped message=\"it was stopped\"/>",
+            "<skipped message=\"the test was stopped\"/>",
         ),
         (
             json!({"status": "errored", "failure": failure("worker_failed")}),
@@ -76,7 +76,7 @@ fn how_the_run_ended_is_told_by_the_kind() {
         ),
         (
             json!({"status": "stopped", "criteria": ["max < 1s"]}),
-            "<skipped message=\"the run was not judged by it\"/>",
+            "<skipped message=\"the criterion was not evaluated\"/>",
         ),
     ] {
         let document = document_of(changes.clone());
@@ -85,7 +85,7 @@ fn how_the_run_ended_is_told_by_the_kind() {
 }
 
 #[test]
-fn a_criterion_that_was_not_looked_at_is_skipped_beside_those_that_were() {
+fn a_criterion_without_evaluation_is_skipped() {
     let nothing = json!({
         "criterion": "p99 < 2s", "holds": false, "seen": "no sample", "wanted": "< 2 s", "notEvaluated": "noSamples",
     });
@@ -96,14 +96,14 @@ fn a_criterion_that_was_not_looked_at_is_skipped_beside_those_that_were() {
     assert_eq!(text.matches("<testcase").count(), 4, "{text}");
     assert_eq!(text.matches("<failure").count(), 1, "{text}");
     assert!(
-        text.contains("<skipped message=\"the run was not judged by it\"/>"),
+        text.contains("<skipped message=\"the criterion was not evaluated\"/>"),
         "{text}"
     );
-    assert!(text.contains("it has no sample\"/>"), "{text}");
+    assert!(text.contains("the run has no samples\"/>"), "{text}");
 }
 
 #[test]
-fn without_times_there_is_a_document_too() {
+fn a_document_without_times_is_valid() {
     let text = document_of(json!({"startedAt": null, "finishedAt": null, "status": "stopped"}));
     assert!(!text.contains("timestamp="), "{text}");
     let text = document_of(json!({"startedAt": "2026-01-31T12:02:00Z"}));
@@ -111,7 +111,7 @@ fn without_times_there_is_a_document_too() {
 }
 
 #[test]
-fn whatever_was_printed_it_is_xml() {
+fn any_text_gives_valid_xml() {
     let odd: String = (0..=0x2fff)
         .chain(0xd7f0..0x10_ffff)
         .filter_map(char::from_u32)

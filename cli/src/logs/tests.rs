@@ -27,11 +27,11 @@ fn ndjson(entries: &[LogEntry]) -> String {
     lines.collect()
 }
 
-/// What is given, and what was asked for.
+/// Returns the passed lines and the requests.
 async fn followed(
     script: Script,
     wanted: &Logs,
-) -> (Result<(), Trouble>, Vec<String>, Vec<String>) {
+) -> (Result<(), CliError>, Vec<String>, Vec<String>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let queries = Arc::clone(&asked);
     let answer = move |RawQuery(query): RawQuery| async move {
@@ -62,15 +62,15 @@ fn load(follow: bool, tail: Option<u32>) -> Logs {
 }
 
 #[tokio::test]
-async fn a_lost_connection_neither_loses_nor_doubles_lines() {
+async fn no_line_is_lost_or_duplicated_after_a_lost_connection() {
     let lines = [
         entry(1, "worker", 1, "one"),
         entry(1, "worker", 2, "one"),
         entry(2, "worker", 1, "two"),
-        // The same time and the same text: two lines all the same.
+        // Two different lines with the same time and text.
         entry(2, "worker", 1, "two"),
         entry(2, "worker", 1, "three"),
-        entry(0, "master", 1, "late to be told"),
+        entry(0, "master", 1, "late"),
         entry(3, "worker", 2, "two"),
     ];
     let half = ndjson(&lines[..3]) + &ndjson(&lines[3..4])[..30];
@@ -90,7 +90,7 @@ async fn a_lost_connection_neither_loses_nor_doubles_lines() {
             "worker.1 two",
             "worker.1 two",
             "worker.1 three",
-            "master.1 late to be told",
+            "master.1 late",
             "worker.2 two"
         ]
     );
@@ -98,7 +98,7 @@ async fn a_lost_connection_neither_loses_nor_doubles_lines() {
 }
 
 #[tokio::test]
-async fn the_tail_is_that_of_the_first_time() {
+async fn tail_applies_to_the_first_connection() {
     let lines: Vec<LogEntry> = (0..6)
         .map(|n| entry(n, "master", 1, &n.to_string()))
         .collect();
@@ -120,7 +120,7 @@ async fn the_tail_is_that_of_the_first_time() {
 }
 
 #[tokio::test]
-async fn who_wants_nothing_old_gets_nothing_old_afterwards() {
+async fn without_a_tail_no_old_lines_appear_later() {
     let now = OffsetDateTime::now_utc();
     let mut late = entry(0, "master", 1, "new");
     late.at = (now + Duration::seconds(5)).format(&Rfc3339).unwrap();
@@ -134,7 +134,7 @@ async fn who_wants_nothing_old_gets_nothing_old_afterwards() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_told() {
+async fn a_rejection_is_returned() {
     let (ended, given, asked) =
         followed(Script::new([Answer::Refused(404)]), &load(true, None)).await;
     assert_eq!(ended.unwrap_err().to_string(), "there is none");
@@ -144,12 +144,12 @@ async fn a_refusal_is_told() {
         Answer::Refused(404),
     ]);
     let (ended, given, _) = followed(gone, &load(true, None)).await;
-    assert!(matches!(ended, Err(Trouble::Rejected { status: 404, .. })));
+    assert!(matches!(ended, Err(CliError::Rejected { status: 404, .. })));
     assert_eq!(given.len(), 1);
 }
 
 #[tokio::test]
-async fn who_has_enough_ends_it() {
+async fn the_caller_can_stop() {
     let lines = [entry(0, "master", 1, "a"), entry(1, "master", 1, "b")];
     let text = ndjson(&lines);
     let routes = Router::new().route("/task/load/logs", get(|| async { text }));
@@ -164,7 +164,7 @@ async fn who_has_enough_ends_it() {
 }
 
 #[test]
-fn every_filter_is_asked_for() {
+fn every_filter_is_sent() {
     let wanted = Logs {
         name: "a b".to_owned(),
         follow: true,
@@ -177,7 +177,7 @@ fn every_filter_is_asked_for() {
     assert_eq!(path(&load(false, None), false), "task/load/logs");
 }
 
-/// What a container writes: steps in time, some of them zero, one back, and lines without a time.
+/// Lines of a container: time steps, also of zero and one backwards, and lines without a time.
 fn written() -> impl Strategy<Value = Vec<LogEntry>> {
     let line = (0..3u32, 1..3u32, prop::bool::ANY, -1..3i64, 0..10u8);
     prop::collection::vec(line, 0..40).prop_map(|lines| {
@@ -201,22 +201,22 @@ fn written() -> impl Strategy<Value = Vec<LogEntry>> {
 
 proptest! {
     #[test]
-    fn wherever_it_breaks_each_line_comes_once(
+    fn each_line_is_passed_once_wherever_the_connection_breaks(
         lines in written(),
         cuts in prop::collection::vec(0..41usize, 0..5),
     ) {
-        let mut seen = Seen::default();
+        let mut position = LogPosition::default();
         let mut given = Vec::new();
         for cut in cuts.into_iter().chain([lines.len()]) {
-            let mut replay = seen.replay();
-            // Others come in another order, each container in its own.
+            let mut replay = position.replay();
+            // Containers may be interleaved differently.
             let mut sorted: Vec<&LogEntry> = lines.iter().take(cut).collect();
             if cut % 2 == 0 {
                 sorted.sort_by_key(|line| (&line.service, line.replica));
             }
             for line in sorted {
                 if replay.is_new(line) {
-                    seen.note(line);
+                    position.record(line);
                     given.push(line.text.parse::<usize>().unwrap());
                 }
             }

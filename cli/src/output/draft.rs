@@ -1,4 +1,4 @@
-//! A file that is being written beside its place, and takes it when it is whole.
+//! A temporary file that is moved to its final path when it is complete.
 
 use sha2::{Digest, Sha256};
 use std::fs::{File, Permissions};
@@ -8,10 +8,10 @@ use std::path::Path;
 use std::time::SystemTime;
 use tempfile::{Builder, NamedTempFile};
 
-/// Read at once.
+/// Size of a read.
 const CHUNK: usize = 256 * 1024;
 
-/// The file, under a short name that no other file has; it is removed unless it takes its place.
+/// A temporary file with a unique name. It is removed on drop, unless it was moved to its final path.
 #[derive(Debug)]
 pub struct Draft {
     file: NamedTempFile,
@@ -19,7 +19,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// An empty one.
+    /// Creates an empty draft.
     ///
     /// # Errors
     /// When no file can be created in `dir`.
@@ -27,53 +27,53 @@ impl Draft {
         let file = Builder::new()
             .prefix(".atq-")
             .suffix(".part")
-            // As of any other file: the umask takes from it.
+            // The umask applies, like for any other file.
             .permissions(Permissions::from_mode(0o666))
             .tempfile_in(dir)?;
         let hash = Sha256::new();
         Ok(Self { file, hash })
     }
 
-    /// One with this content.
+    /// Creates a draft with this content.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When the file cannot be written.
     pub fn with(dir: &Path, content: &[u8]) -> io::Result<Self> {
         let mut draft = Self::create_in(dir)?;
         draft.write_all(content)?;
         Ok(draft)
     }
 
-    /// Where it is until it takes its place.
+    /// The temporary path.
     pub fn path(&self) -> &Path {
         self.file.path()
     }
 
-    /// SHA-256 of what was written, in hexadecimal.
+    /// SHA-256 of the content, in hexadecimal.
     pub fn digest(&self) -> String {
         hex(self.hash.clone())
     }
 
-    /// Sets the time of its last change.
+    /// Sets the modification time.
     ///
     /// # Errors
-    /// When the file system does not take it.
+    /// When the file system rejects it.
     pub fn set_modified(&self, time: SystemTime) -> io::Result<()> {
         self.file.as_file().set_modified(time)
     }
 
-    /// Takes its place; a file that is there is replaced.
+    /// Moves the file to its final path and replaces an existing file.
     ///
     /// # Errors
-    /// When it cannot.
+    /// When the file cannot be moved.
     pub fn replace(self, to: &Path) -> io::Result<()> {
         self.file.persist(to).map(drop).map_err(|error| error.error)
     }
 
-    /// Takes its place, unless something is there.
+    /// Moves the file to its final path, unless that exists.
     ///
     /// # Errors
-    /// When something is there, or it cannot.
+    /// When the path exists, or the file cannot be moved.
     pub fn place(self, to: &Path) -> io::Result<()> {
         let placed = self.file.persist_noclobber(to);
         placed.map(drop).map_err(|error| error.error)
@@ -97,12 +97,12 @@ impl Write for Draft {
 /// SHA-256 of a file in hexadecimal.
 ///
 /// # Errors
-/// When it cannot be read.
+/// When the file cannot be read.
 pub fn digest_of(path: &Path) -> io::Result<String> {
-    let (mut file, mut hash, mut piece) = (File::open(path)?, Sha256::new(), vec![0; CHUNK]);
+    let (mut file, mut hash, mut chunk) = (File::open(path)?, Sha256::new(), vec![0; CHUNK]);
     loop {
-        let count = file.read(&mut piece)?;
-        match piece.get(..count) {
+        let count = file.read(&mut chunk)?;
+        match chunk.get(..count) {
             Some(read) if count > 0 => hash.update(read),
             _ => return Ok(hex(hash)),
         }

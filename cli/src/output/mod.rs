@@ -1,21 +1,21 @@
-//! Files on this machine's disk: each is there whole or not at all, and nobody else's file is lost.
+//! Output files: each is written atomically, and files of other programs are never lost.
 //!
-//! - [`draft`]: a file that is being written beside its place;
-//! - [`named`]: files that the command line names, tried before a test and written after it;
-//! - [`owned`]: directories of results, with the list of the files in them that this program wrote.
+//! - [`draft`]: a temporary file that is moved to its final path when it is complete;
+//! - [`named`]: files given on the command line, checked before a test and written after it;
+//! - [`owned`]: result directories, with a list of the files written by this program.
 
 pub mod draft;
 pub mod named;
 pub mod owned;
 
-use crate::trouble::Trouble;
+use crate::error::CliError;
 use std::fmt::Display;
 use std::path::Path;
 
-/// The file cannot be written.
-pub fn unwritten<E: Display>(path: &Path) -> impl FnOnce(E) -> Trouble {
+/// An error for a file that cannot be written.
+pub fn write_error<E: Display>(path: &Path) -> impl FnOnce(E) -> CliError {
     move |error| {
         let message = format!("`{}` cannot be written: {error}", path.display());
-        Trouble::failed(message, "")
+        CliError::failed(message, "")
     }
 }

@@ -1,36 +1,36 @@
-//! Files that the command line names. They are tried before a test begins, since nobody wants to learn after an hour
-//! that there is no place for the verdict.
+//! Files given on the command line. They are checked before a test, so that an unwritable path does not fail after an
+//! hour.
 
 use super::draft::Draft;
-use super::unwritten;
-use crate::trouble::Trouble;
+use super::write_error;
+use crate::error::CliError;
 use rustix::fs::OFlags;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// What is where a file is to be.
+/// The current object at the path of a file.
 enum Occupant {
-    /// Nothing, or a file that is replaced.
+    /// Nothing, or a file to replace.
     File,
-    /// A device or a pipe, which is written to: replacing `/dev/null` would harm the machine.
+    /// A device or a pipe. It is written to, never replaced: replacing `/dev/null` would break the machine.
     Device,
 }
 
-/// Makes sure that the file `path`, which `option` names, can be written. Missing directories are made.
+/// Checks that the file `path` of `option` can be written. Creates missing directories.
 ///
 /// # Errors
-/// When it cannot; the command line is wrong then.
-pub fn probe(option: &str, path: &Path) -> Result<(), Trouble> {
+/// A usage error, when it cannot be written.
+pub fn probe(option: &str, path: &Path) -> Result<(), CliError> {
     attempt(path).map_err(|error| unusable(option, path, &error))
 }
 
-/// Makes sure that files can be written into the directory `path`, which `option` names. It is made if it is missing.
+/// Checks that files can be written to the directory `path` of `option`. Creates the directory if it is missing.
 ///
 /// # Errors
-/// When they cannot; the command line is wrong then.
-pub fn probe_dir(option: &str, path: &Path) -> Result<(), Trouble> {
+/// A usage error, when they cannot be written.
+pub fn probe_dir(option: &str, path: &Path) -> Result<(), CliError> {
     let attempt = || {
         fs::create_dir_all(path)?;
         Draft::create_in(path).map(drop)
@@ -38,10 +38,10 @@ pub fn probe_dir(option: &str, path: &Path) -> Result<(), Trouble> {
     attempt().map_err(|error| unusable(option, path, &error))
 }
 
-fn unusable(option: &str, path: &Path, error: &io::Error) -> Trouble {
-    Trouble::usage(
+fn unusable(option: &str, path: &Path, error: &io::Error) -> CliError {
+    CliError::usage(
         format!("`{option} {}` cannot be written: {error}", path.display()),
-        "name another place",
+        "choose another path",
     )
 }
 
@@ -49,7 +49,7 @@ fn attempt(path: &Path) -> io::Result<()> {
     match occupant(path)? {
         Occupant::Device => open_device(path).map(drop),
         Occupant::File => {
-            let dir = made_parent(path)?;
+            let dir = create_parent(path)?;
             Draft::create_in(&dir).map(drop)
         }
     }
@@ -69,7 +69,7 @@ fn occupant(path: &Path) -> io::Result<Occupant> {
     }
 }
 
-/// A pipe that nobody reads is refused, instead of waited for.
+/// Opens a device without blocking: a pipe without a reader is an error.
 fn open_device(path: &Path) -> io::Result<File> {
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).map_err(io::Error::other)?;
     OpenOptions::new()
@@ -78,7 +78,7 @@ fn open_device(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-fn made_parent(path: &Path) -> io::Result<PathBuf> {
+fn create_parent(path: &Path) -> io::Result<PathBuf> {
     let parent = path.parent().unwrap_or(Path::new(""));
     let dir = match parent.as_os_str().is_empty() {
         true => Path::new("."),
@@ -88,28 +88,28 @@ fn made_parent(path: &Path) -> io::Result<PathBuf> {
     Ok(dir.to_owned())
 }
 
-/// Begins the file `path`. It is in its place after [`finish`].
+/// Starts to write the file `path`, which is complete after [`finish`].
 ///
 /// # Errors
-/// When it cannot be written.
-pub fn begin(path: &Path) -> Result<Draft, Trouble> {
+/// When the file cannot be written.
+pub fn begin(path: &Path) -> Result<Draft, CliError> {
     let begin = || match occupant(path)? {
         Occupant::Device => Draft::create_in(&std::env::temp_dir()),
-        Occupant::File => Draft::create_in(&made_parent(path)?),
+        Occupant::File => Draft::create_in(&create_parent(path)?),
     };
-    begin().map_err(unwritten(path))
+    begin().map_err(write_error(path))
 }
 
-/// Puts what was begun in its place.
+/// Moves the draft to `path`.
 ///
 /// # Errors
-/// When it cannot be written.
-pub fn finish(draft: Draft, path: &Path) -> Result<(), Trouble> {
+/// When the file cannot be written.
+pub fn finish(draft: Draft, path: &Path) -> Result<(), CliError> {
     let finish = || match occupant(path)? {
         Occupant::Device => copy(draft.path(), &mut open_device(path)?),
         Occupant::File => draft.replace(path),
     };
-    finish().map_err(unwritten(path))
+    finish().map_err(write_error(path))
 }
 
 fn copy(from: &Path, to: &mut File) -> io::Result<()> {
@@ -118,13 +118,15 @@ fn copy(from: &Path, to: &mut File) -> io::Result<()> {
     to.write_all(&content)
 }
 
-/// Writes a file that is there whole or not at all, in a directory that is made if it is missing.
+/// Writes a file atomically. Creates the directory if it is missing.
 ///
 /// # Errors
-/// When it cannot be written.
-pub fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), Trouble> {
+/// When the file cannot be written.
+pub fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), CliError> {
     let mut draft = begin(path)?;
-    draft.write_all(content.as_ref()).map_err(unwritten(path))?;
+    draft
+        .write_all(content.as_ref())
+        .map_err(write_error(path))?;
     finish(draft, path)
 }
 
@@ -135,7 +137,7 @@ mod tests {
     use crate::exit::Exit;
 
     #[test]
-    fn files_are_put_into_new_directories_and_replaced() {
+    fn files_are_written_to_new_directories_and_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/b/junit.xml");
         probe("--junit", &path).unwrap();
@@ -148,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_named_before_and_after() {
+    fn unwritable_files_are_reported_before_and_after() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();
@@ -161,15 +163,15 @@ mod tests {
             PathBuf::new(),
             PathBuf::from("/proc/none/x"),
         ] {
-            let trouble = probe("--junit", &path).unwrap_err();
-            assert_eq!(trouble.exit(), Exit::Usage);
+            let error = probe("--junit", &path).unwrap_err();
+            assert_eq!(error.exit(), Exit::Usage);
             let shown = format!("`--junit {}` cannot be written", path.display());
-            assert!(trouble.to_string().contains(&shown), "{trouble}");
-            let trouble = write(&path, "").unwrap_err();
-            assert_eq!(trouble.exit(), Exit::InfrastructureFailed);
+            assert!(error.to_string().contains(&shown), "{error}");
+            let error = write(&path, "").unwrap_err();
+            assert_eq!(error.exit(), Exit::InfrastructureFailed);
         }
-        let trouble = probe_dir("--results", &file).unwrap_err();
-        assert_eq!(trouble.exit(), Exit::Usage);
+        let error = probe_dir("--results", &file).unwrap_err();
+        assert_eq!(error.exit(), Exit::Usage);
         assert!(probe_dir("--results", &file.join("x")).is_err());
     }
 

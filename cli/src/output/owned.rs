@@ -1,10 +1,10 @@
-//! A directory in which other people's files may lie. This program replaces and removes only what it wrote itself:
-//! the file `.atq-files` lists that, in the form of `sha256sum`. A file that was changed since, a link and a directory
-//! count as somebody else's.
+//! A directory that may contain files of other programs. This program replaces and removes only its own files, which are
+//! listed in `.atq-files` in the format of `sha256sum`. A file that was modified since, a link and a directory count as
+//! foreign.
 
 use super::draft::{Draft, digest_of};
-use super::unwritten;
-use crate::trouble::Trouble;
+use super::write_error;
+use crate::error::CliError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
@@ -14,20 +14,20 @@ use std::path::{Component, Path, PathBuf};
 #[cfg(test)]
 mod tests;
 
-/// The list.
+/// Name of the list.
 pub const LIST: &str = ".atq-files";
-/// Most bytes of a name, as of nearly all file systems.
-const LONGEST: usize = 255;
+/// Maximum length of a name in bytes, as in nearly all file systems.
+const MAX_NAME_LENGTH: usize = 255;
 
-/// A path below the directory: nothing in it leads elsewhere.
+/// A relative path that stays within the directory.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name(String);
 
 impl Name {
-    /// The name, unless it leads out of the directory.
+    /// Parses a name.
     ///
     /// # Errors
-    /// Why it is none.
+    /// The reason, when the name is invalid or leads out of the directory.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         if text.contains('\0') {
             return Err("has a NUL character in its name");
@@ -47,62 +47,62 @@ impl Name {
         }
     }
 
-    /// The text, with `/` between its parts.
+    /// The path, with `/` as separator.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The same below the directory `dir`.
+    /// The path below the directory `dir`.
     #[must_use]
     pub fn below(&self, dir: &str) -> Self {
         Self(format!("{dir}/{}", self.0))
     }
 }
 
-/// What is at a name.
+/// The current object at a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Occupant {
     Nothing,
-    /// As this program wrote it, before.
+    /// A file that this program wrote earlier, unmodified.
     Own,
     Foreign,
 }
 
-/// Where a file went.
+/// The final name of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placed {
-    /// Its name, which differs from the wanted one if that was taken.
+    /// The name; differs from the requested one if that was taken.
     pub name: String,
     /// Whether a file of this program was replaced.
     pub replaced: bool,
 }
 
-/// The directory.
+/// A directory with its list.
 #[derive(Debug)]
 pub struct Owned {
     dir: PathBuf,
     /// Digests of the files on the list.
     files: BTreeMap<String, String>,
-    /// What was written since [`Self::open`]: no other file of the same archive may replace it.
-    fresh: BTreeSet<String>,
-    /// Whether the list ends within a line.
-    is_cut: bool,
+    /// Files written since [`Self::open`], which no other file of the same archive may replace.
+    written: BTreeSet<String>,
+    /// Whether the last line of the list is incomplete.
+    is_truncated: bool,
 }
 
 impl Owned {
-    /// Reads the list, if there is one.
+    /// Opens a directory and reads its list, if there is one.
     ///
     /// # Errors
-    /// When there is something of its name that is no list.
-    pub fn open(dir: &Path) -> Result<Self, Trouble> {
+    /// When `.atq-files` exists but is not a valid list.
+    pub fn open(dir: &Path) -> Result<Self, CliError> {
         let path = dir.join(LIST);
         let foreign = |why: String| {
-            Trouble::usage(
+            CliError::usage(
                 format!(
-                    "`{}` is no list of files that `atq` wrote: {why}",
+                    "`{}` is not a valid list of files written by `atq`: {why}",
                     path.display()
                 ),
-                "remove it, or name another directory",
+                "remove it, or choose another directory",
             )
         };
         let text = match fs::symlink_metadata(&path) {
@@ -116,29 +116,29 @@ impl Owned {
         Ok(Self {
             dir: dir.to_owned(),
             files: parse(&text).map_err(foreign)?,
-            fresh: BTreeSet::new(),
-            is_cut: !(text.is_empty() || text.ends_with('\n')),
+            written: BTreeSet::new(),
+            is_truncated: !(text.is_empty() || text.ends_with('\n')),
         })
     }
 
-    /// Fails when something that this program did not write is at `name`.
+    /// Checks that there is no foreign file at `name`.
     ///
     /// # Errors
-    /// Names it.
-    pub fn must_be_free(&self, name: &str) -> Result<(), Trouble> {
+    /// Names the foreign file.
+    pub fn check_free(&self, name: &str) -> Result<(), CliError> {
         match self.occupant(name) {
             Occupant::Foreign => {
-                Err(self.taken(name, "was not written by `atq`, or was changed since"))
+                Err(self.taken(name, "was not written by `atq`, or was modified since"))
             }
             Occupant::Nothing | Occupant::Own => Ok(()),
         }
     }
 
-    /// Fails when `name` is something else than a directory, or cannot be written into.
+    /// Checks that `name` is absent or a writable directory.
     ///
     /// # Errors
-    /// Names it.
-    pub fn must_take_files(&self, name: &str) -> Result<(), Trouble> {
+    /// Names the path.
+    pub fn check_writable_dir(&self, name: &str) -> Result<(), CliError> {
         let path = self.dir.join(name);
         match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -150,22 +150,22 @@ impl Owned {
         }
     }
 
-    fn taken(&self, name: &str, why: &str) -> Trouble {
-        Trouble::usage(
+    fn taken(&self, name: &str, why: &str) -> CliError {
+        CliError::usage(
             format!("`{}` {why}", self.dir.join(name).display()),
-            "nothing of yours is overwritten: move it away, or name another directory",
+            "files of others are not overwritten: move it away, or choose another directory",
         )
     }
 
-    /// Removes the files on the list of which `is_meant`, and the directories that are empty then.
+    /// Removes the selected files on the list, and directories that become empty.
     ///
     /// # Errors
-    /// When one cannot be removed, or the list not be written.
-    pub fn clear(&mut self, is_meant: impl Fn(&str) -> bool) -> Result<(), Trouble> {
+    /// When a file cannot be removed, or the list cannot be written.
+    pub fn clear(&mut self, is_selected: impl Fn(&str) -> bool) -> Result<(), CliError> {
         let listed: Vec<String> = self
             .files
             .keys()
-            .filter(|name| is_meant(name))
+            .filter(|name| is_selected(name))
             .cloned()
             .collect();
         let mut cleared = Ok(());
@@ -173,17 +173,17 @@ impl Owned {
             if self.occupant(&name) == Occupant::Own {
                 let path = self.dir.join(&name);
                 if let Err(error) = fs::remove_file(&path) {
-                    cleared = cleared.and(Err(unwritten(&path)(error)));
+                    cleared = cleared.and(Err(write_error(&path)(error)));
                     continue;
                 }
                 self.remove_empty_parents(&name);
             }
             self.files.remove(&name);
         }
-        cleared.and(self.store().map_err(unwritten(&self.dir.join(LIST))))
+        cleared.and(self.store().map_err(write_error(&self.dir.join(LIST))))
     }
 
-    /// Those at the top stay: they may be there on purpose.
+    /// Top-level directories stay, since the user may have created them.
     fn remove_empty_parents(&self, name: &str) {
         let parents = Path::new(name).ancestors().skip(1);
         for parent in parents.filter(|parent| parent.components().count() > 1) {
@@ -193,63 +193,63 @@ impl Owned {
         }
     }
 
-    /// Writes the list anew.
+    /// Rewrites the list.
     fn store(&self) -> io::Result<()> {
         let lines = self.files.iter().map(|(name, digest)| line(name, digest));
         let lines: String = lines.collect();
         Draft::with(&self.dir, lines.as_bytes())?.replace(&self.dir.join(LIST))
     }
 
-    /// Before the file is in its place: whatever ends this program, there is no file that it forgot.
-    fn note(&mut self, name: &str, digest: &str) -> io::Result<()> {
+    /// Adds a file to the list. Must precede moving the file, so that a crash leaves no unlisted file.
+    fn record(&mut self, name: &str, digest: &str) -> io::Result<()> {
         let path = self.dir.join(LIST);
-        if std::mem::take(&mut self.is_cut) {
+        if std::mem::take(&mut self.is_truncated) {
             self.store()?;
         }
         let mut list = OpenOptions::new().create(true).append(true).open(path)?;
         list.write_all(line(name, digest).as_bytes())?;
         self.files.insert(name.to_owned(), digest.to_owned());
-        self.fresh.insert(name.to_owned());
+        self.written.insert(name.to_owned());
         Ok(())
     }
 
-    /// Says that this program has just written `name` by another way.
+    /// Adds a file that this program has written in another way.
     ///
     /// # Errors
-    /// When it cannot be read, or the list not be written.
-    pub fn adopt(&mut self, name: &str) -> Result<(), Trouble> {
+    /// When the file cannot be read, or the list cannot be written.
+    pub fn adopt(&mut self, name: &str) -> Result<(), CliError> {
         let path = self.dir.join(name);
-        let noted = digest_of(&path).and_then(|digest| self.note(name, &digest));
-        noted.map_err(unwritten(&path))
+        let recorded = digest_of(&path).and_then(|digest| self.record(name, &digest));
+        recorded.map_err(write_error(&path))
     }
 
-    /// Makes the directories of `name`, beside what is there already, and begins a file in the last one.
+    /// Creates the directories of `name`, under other names if these are taken, and starts a file in the last one.
     ///
     /// # Errors
     /// When they cannot be written.
-    pub fn begin(&mut self, name: &Name) -> Result<(Name, Draft), Trouble> {
+    pub fn begin(&mut self, name: &Name) -> Result<(Name, Draft), CliError> {
         let (parents, last) = match name.0.rsplit_once('/') {
             Some((parents, last)) => (self.make_dir(parents)?, last),
             None => (String::new(), name.0.as_str()),
         };
         let dir = self.dir.join(&parents);
-        let draft = Draft::create_in(&dir).map_err(unwritten(&dir))?;
+        let draft = Draft::create_in(&dir).map_err(write_error(&dir))?;
         Ok((Name(join(&parents, last)), draft))
     }
 
-    /// Makes a directory with all above it, and says its name.
+    /// Creates a directory with its parents; returns its name.
     ///
     /// # Errors
-    /// When it cannot be made.
-    pub fn make_dir(&mut self, name: &str) -> Result<String, Trouble> {
-        let mut made = String::new();
+    /// When it cannot be created.
+    pub fn make_dir(&mut self, name: &str) -> Result<String, CliError> {
+        let mut created = String::new();
         for part in name.split('/') {
-            made = self.make_one(&join(&made, part))?;
+            created = self.make_one(&join(&created, part))?;
         }
-        Ok(made)
+        Ok(created)
     }
 
-    fn make_one(&mut self, wanted: &str) -> Result<String, Trouble> {
+    fn make_one(&mut self, wanted: &str) -> Result<String, CliError> {
         for name in names(wanted) {
             let path = self.dir.join(&name);
             if fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir()) {
@@ -257,45 +257,45 @@ impl Owned {
             }
             match self.occupant(&name) {
                 Occupant::Foreign => continue,
-                Occupant::Own => fs::remove_file(&path).map_err(unwritten(&path))?,
+                Occupant::Own => fs::remove_file(&path).map_err(write_error(&path))?,
                 Occupant::Nothing => {}
             }
-            fs::create_dir(&path).map_err(unwritten(&path))?;
+            fs::create_dir(&path).map_err(write_error(&path))?;
             return Ok(name);
         }
-        Err(unwritten(&self.dir.join(wanted))("no free name"))
+        Err(write_error(&self.dir.join(wanted))("no free name"))
     }
 
-    /// Gives `draft`, from [`Self::begin`], its place, or one beside it if that is somebody else's.
+    /// Moves `draft`, from [`Self::begin`], to its name, or to another name if that is taken.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub fn put(&mut self, name: &Name, draft: Draft) -> Result<Placed, Trouble> {
+    /// When the file cannot be written.
+    pub fn put(&mut self, name: &Name, draft: Draft) -> Result<Placed, CliError> {
         let digest = draft.digest();
         for candidate in names(&name.0) {
             let path = self.dir.join(&candidate);
             let occupant = self.occupant(&candidate);
             if occupant == Occupant::Foreign {
                 if is_file_with(&path, &digest) {
-                    // There already.
+                    // The same content exists already.
                     return Ok(placed(candidate, false));
                 }
                 continue;
             }
             let put = self
-                .note(&candidate, &digest)
+                .record(&candidate, &digest)
                 .and_then(|()| match occupant {
                     Occupant::Own => draft.replace(&path),
                     _ => draft.place(&path),
                 });
-            put.map_err(unwritten(&path))?;
+            put.map_err(write_error(&path))?;
             return Ok(placed(candidate, occupant == Occupant::Own));
         }
-        Err(unwritten(&self.dir.join(&name.0))("no free name"))
+        Err(write_error(&self.dir.join(&name.0))("no free name"))
     }
 
     fn occupant(&self, name: &str) -> Occupant {
-        // What is behind a link is not in this directory.
+        // A path through a link is outside this directory.
         let mut above = Path::new(name).ancestors().skip(1);
         let leads_away = above.any(|dir| {
             let found = fs::symlink_metadata(self.dir.join(dir));
@@ -305,7 +305,7 @@ impl Owned {
         match fs::symlink_metadata(&path) {
             _ if leads_away => Occupant::Foreign,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Occupant::Nothing,
-            _ if self.fresh.contains(name) => Occupant::Foreign,
+            _ if self.written.contains(name) => Occupant::Foreign,
             _ => match self.files.get(name) {
                 Some(digest) if is_file_with(&path, digest) => Occupant::Own,
                 _ => Occupant::Foreign,
@@ -330,8 +330,7 @@ fn is_file_with(path: &Path, digest: &str) -> bool {
         && digest_of(path).is_ok_and(|found| found == digest)
 }
 
-/// The name, and those that are tried when it is taken: `x`, `x.atq-1`, `x.atq-2`, ... A part that is too long for a
-/// file system loses its middle.
+/// The name and its alternatives when it is taken: `x`, `x.atq-1`, `x.atq-2`, ... A name that is too long is shortened.
 fn names(wanted: &str) -> impl Iterator<Item = String> {
     let (dir, last) = wanted.rsplit_once('/').unwrap_or(("", wanted));
     let (dir, last) = (dir.to_owned(), last.to_owned());
@@ -344,30 +343,30 @@ fn names(wanted: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// `name` with `end`, in at most 255 bytes. Different long names stay different by a digest.
+/// `name` with `end`, in at most 255 bytes. A digest distinguishes long names.
 fn shortened(name: &str, end: &str) -> String {
-    if name.len() + end.len() <= LONGEST {
+    if name.len() + end.len() <= MAX_NAME_LENGTH {
         return format!("{name}{end}");
     }
     let extension = Path::new(name).extension().and_then(OsStr::to_str);
     let extension = extension.filter(|text| text.len() <= 16);
     let extension = extension.map_or_else(String::new, |text| format!(".{text}"));
     let end = format!("~{}{extension}{end}", digest(name));
-    let mut kept = LONGEST.saturating_sub(end.len());
-    while !name.is_char_boundary(kept) {
-        kept -= 1;
+    let mut length = MAX_NAME_LENGTH.saturating_sub(end.len());
+    while !name.is_char_boundary(length) {
+        length -= 1;
     }
-    format!("{}{end}", name.get(..kept).unwrap_or_default())
+    format!("{}{end}", name.get(..length).unwrap_or_default())
 }
 
-/// A short one.
+/// A short digest.
 fn digest(text: &str) -> String {
     use sha2::{Digest, Sha256};
     let digest = format!("{:x}", Sha256::digest(text.as_bytes()));
     format!("{digest:.16}")
 }
 
-/// As `sha256sum` writes it: a name with a line break is escaped, and a backslash at the beginning says so.
+/// A line in the format of `sha256sum`: a leading backslash marks an escaped name.
 fn line(name: &str, digest: &str) -> String {
     let escaped = name
         .replace('\\', "\\\\")
@@ -377,7 +376,7 @@ fn line(name: &str, digest: &str) -> String {
     format!("{mark}{digest}  {escaped}\n")
 }
 
-/// The files on a list. A last line without an end was cut off: its file was never put in its place.
+/// Parses a list. An incomplete last line is ignored: its file was never moved to its name.
 fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
     let mut files = BTreeMap::new();
     for (index, line) in text.split_inclusive('\n').enumerate() {
@@ -402,7 +401,7 @@ fn entry(line: &str) -> Option<(String, String)> {
     } else {
         name.to_owned()
     };
-    // Whoever wrote it: nothing outside the directory is ever touched.
+    // Never touch files outside the directory, even with a manipulated list.
     let is_below = Name::parse(&name).is_ok_and(|parsed| parsed.0 == name);
     (is_digest && is_below).then(|| (name, digest.to_ascii_lowercase()))
 }

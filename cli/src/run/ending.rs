@@ -1,52 +1,51 @@
-//! The exit code that the end of a test leads to.
+//! The exit code for the end of a test.
 
 use crate::exit::Exit;
 use atq_api_spec::report::Verdict;
 use atq_api_spec::task::{Task, TaskStatus};
 
-/// Why watching a test ended before, or beside, the test itself.
+/// The reason why watching ended before the test, or why the test was ended from here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cut {
-    /// The time of `--timeout` was over, and the test was asked to stop.
+pub enum EarlyEnd {
+    /// `--timeout` passed, and the stop of the test was requested.
     TimedOut,
-    /// Somebody at this side asked it to stop.
+    /// The user or a signal requested the stop.
     Interrupted,
-    /// It was left to itself.
-    Left,
-    /// Somebody removed it.
+    /// The test was left running.
+    Detached,
+    /// The task was removed.
     Removed,
 }
 
-/// What the end of `task` means. Of several things that are true at once the first of these counts:
+/// The exit code for the end of `task`. The first rule that applies counts:
 ///
-/// 1. The test is not over: [`Exit::TimedOut`] after `--timeout`, else [`Exit::Stopped`].
-/// 2. It was stopped: the same. `--timeout` and Ctrl-C count only here: a test that came to its own end
-///    just before is told by that end.
-/// 3. It failed: the code of its failure decides, see [`failed`]. A tool that ended with a code of its
-///    own is [`Exit::ToolFailed`] whatever the verdict is: also when it was killed, or a worker was lost
-///    as well (verdict `invalid`), and when criteria do not hold either (verdict `fail`), since figures
-///    of a tool that failed are no ground to blame the system under test.
-/// 4. It finished: the verdict decides. Without one a test that demands something of its figures is
-///    [`Exit::Invalid`], since nobody looked at them; one that demands nothing has passed.
-pub fn exit(task: &Task, cut: Option<Cut>) -> Exit {
+/// 1. The test is not finished: [`Exit::TimedOut`] after `--timeout`, else [`Exit::Stopped`].
+/// 2. It was stopped: the same. `--timeout` and Ctrl-C count only here; a test that ended by itself just before is
+///    reported by its own result.
+/// 3. It failed: the failure code decides, see [`failed`]. A tool that ended with an exit code other than 0 is
+///    [`Exit::ToolFailed`] regardless of the verdict: also when it was killed or a worker was lost (verdict `invalid`), and
+///    when criteria do not hold (verdict `fail`), since the figures of a failed tool do not prove a fault of the system
+///    under test.
+/// 4. It finished: the verdict decides. Without a verdict, a test with criteria or `minSamples` is [`Exit::Invalid`], since
+///    they were not evaluated; other tests have passed.
+pub fn exit(task: &Task, early_end: Option<EarlyEnd>) -> Exit {
     match task.status {
-        TaskStatus::Initializing | TaskStatus::Started | TaskStatus::Stopped => match cut {
-            Some(Cut::TimedOut) => Exit::TimedOut,
+        TaskStatus::Initializing | TaskStatus::Started | TaskStatus::Stopped => match early_end {
+            Some(EarlyEnd::TimedOut) => Exit::TimedOut,
             _ => Exit::Stopped,
         },
         TaskStatus::Errored => match &task.failure {
             Some(failure) => failed(&failure.code),
             None => Exit::InfrastructureFailed,
         },
-        TaskStatus::Finished => judged(task),
+        TaskStatus::Finished => by_verdict(task),
     }
 }
 
-/// What a failure means. Only what is called a time that ran out on the wire is [`Exit::TimedOut`]: the
-/// test's own time, and the deadline for its start. A test that was ended because a worker was lost says
-/// nothing, as one that went on without it. One whose client did not renew its lease was stopped. A probe or a wait command that did not succeed in its
-/// time has failed (the time is part of what was asked of it), and so has a Docker that does not answer.
-/// Codes that this program does not know are failures of the infrastructure.
+/// The exit code for a failure code. Only codes that name a time limit of the test or of its start are
+/// [`Exit::TimedOut`]. A test that ended because a worker was lost is inconclusive, like one that continued without the
+/// worker. A test whose lease expired was stopped. A probe or wait command that did not succeed in time has failed, as has
+/// a Docker that does not respond. Unknown codes are infrastructure failures.
 fn failed(code: &str) -> Exit {
     match code {
         "master_exit" => Exit::ToolFailed,
@@ -57,13 +56,13 @@ fn failed(code: &str) -> Exit {
     }
 }
 
-fn judged(task: &Task) -> Exit {
-    let demands = !task.criteria.is_empty() || task.min_samples.is_some();
+fn by_verdict(task: &Task) -> Exit {
+    let has_requirements = !task.criteria.is_empty() || task.min_samples.is_some();
     match task.verdict {
         Some(Verdict::Pass) => Exit::Pass,
         Some(Verdict::Fail) => Exit::CriteriaFailed,
         Some(Verdict::Invalid) => Exit::Invalid,
-        None if demands => Exit::Invalid,
+        None if has_requirements => Exit::Invalid,
         None => Exit::Pass,
     }
 }
@@ -100,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn every_failure_has_its_exit() {
+    fn every_failure_code_has_an_exit_code() {
         let infrastructure = [
             "docker_unavailable",
             "docker_refused",
@@ -140,12 +139,12 @@ mod tests {
             let exit = exit(&errored("master_exit", verdict), None);
             assert_eq!(exit, Exit::ToolFailed, "{verdict:?}");
         }
-        let untold = with(TaskStatus::Errored, None);
-        assert_eq!(exit(&untold, None), Exit::InfrastructureFailed);
+        let unknown = with(TaskStatus::Errored, None);
+        assert_eq!(exit(&unknown, None), Exit::InfrastructureFailed);
     }
 
     #[test]
-    fn of_what_finished_the_verdict_decides() {
+    fn the_verdict_decides_for_a_finished_test() {
         let finished = |verdict| with(TaskStatus::Finished, verdict);
         for (verdict, expected) in [
             (Some(Verdict::Pass), Exit::Pass),
@@ -153,9 +152,9 @@ mod tests {
             (Some(Verdict::Invalid), Exit::Invalid),
             (None, Exit::Pass),
         ] {
-            for cut in [None, Some(Cut::TimedOut), Some(Cut::Interrupted)] {
-                let exit = exit(&finished(verdict), cut);
-                assert_eq!(exit, expected, "{verdict:?} {cut:?}");
+            for early_end in [None, Some(EarlyEnd::TimedOut), Some(EarlyEnd::Interrupted)] {
+                let exit = exit(&finished(verdict), early_end);
+                assert_eq!(exit, expected, "{verdict:?} {early_end:?}");
             }
         }
         let mut demanding = finished(None);
@@ -167,21 +166,21 @@ mod tests {
     }
 
     #[test]
-    fn what_was_stopped_says_who_did_it() {
+    fn a_stopped_test_has_the_exit_code_of_its_cause() {
         for status in [
             TaskStatus::Stopped,
             TaskStatus::Started,
             TaskStatus::Initializing,
         ] {
             let task = with(status, Some(Verdict::Invalid));
-            for (cut, expected) in [
+            for (early_end, expected) in [
                 (None, Exit::Stopped),
-                (Some(Cut::Interrupted), Exit::Stopped),
-                (Some(Cut::Left), Exit::Stopped),
-                (Some(Cut::Removed), Exit::Stopped),
-                (Some(Cut::TimedOut), Exit::TimedOut),
+                (Some(EarlyEnd::Interrupted), Exit::Stopped),
+                (Some(EarlyEnd::Detached), Exit::Stopped),
+                (Some(EarlyEnd::Removed), Exit::Stopped),
+                (Some(EarlyEnd::TimedOut), Exit::TimedOut),
             ] {
-                assert_eq!(exit(&task, cut), expected, "{status:?} {cut:?}");
+                assert_eq!(exit(&task, early_end), expected, "{status:?} {early_end:?}");
             }
         }
     }

@@ -1,10 +1,10 @@
-//! What is heard of a task while it runs: its events, its state, the lines of its master. Each goes on
-//! where it was after a lost connection, until nobody listens any more.
+//! Streams of a running task: its events, its state, and the lines of its master. Each stream resumes at its position after
+//! a lost connection, until the receiver is closed.
 
-use crate::again::may_pass;
 use crate::director::{Director, segment};
-use crate::logs::seen::Seen;
-use crate::trouble::Trouble;
+use crate::error::CliError;
+use crate::logs::position::LogPosition;
+use crate::retry::is_temporary;
 use atq_api_spec::task::{LogEntry, Step, Task, TaskEvent};
 use atq_patience::{Backoff, Pauses};
 use eventsource_stream::{Event, Eventsource};
@@ -14,100 +14,109 @@ use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 use tokio::time::{sleep, timeout};
 
-/// The pauses before a connection is tried again.
-const PAUSES: Pauses = Pauses {
+/// The pauses before a reconnect.
+const BACKOFF: Pauses = Pauses {
     first: Duration::from_millis(200),
     longest: Duration::from_secs(5),
 };
-/// A stream of events that is silent for so long is dead: the Director sends a sign every 15 s.
-const DEAD: Duration = Duration::from_secs(45);
+/// An event stream without data for this long is dead: the Director sends a comment every 15 s.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// Something that was heard.
+/// An update about a task.
 #[derive(Debug)]
-pub enum Sign {
-    /// An event of its history.
+pub enum Update {
+    /// An event of the history.
     Event(Box<TaskEvent>),
-    /// Its present state.
+    /// The current state.
     Task(Box<Task>),
-    /// There is no such task any more.
+    /// The task does not exist any more.
     Removed,
-    /// The Director does not answer.
-    Silence(String),
-    /// It was asked to stop: what became of that.
-    Asked(Result<(), Trouble>),
+    /// The Director does not respond.
+    Unreachable(String),
+    /// The result of a stop request.
+    StopResult(Result<(), CliError>),
 }
 
-/// Nobody listens any more, or there is nothing more to be heard.
-struct Over;
+/// The receiver is closed, or the stream is complete.
+struct Finished;
 
-async fn say(signs: &Sender<Sign>, sign: Sign) -> Result<(), Over> {
-    signs.send(sign).await.map_err(|_| Over)
+async fn send(updates: &Sender<Update>, update: Update) -> Result<(), Finished> {
+    updates.send(update).await.map_err(|_| Finished)
 }
 
-/// Whether that means that there is no such task.
-fn is_missing(trouble: &Trouble) -> bool {
-    trouble.is_no_task()
+/// Whether the error means that the task does not exist.
+fn is_missing(error: &CliError) -> bool {
+    error.is_task_not_found()
 }
 
-/// Says the task's state each `pause`, until it is at its end.
-pub async fn state(director: Director, name: String, pause: Duration, signs: Sender<Sign>) {
+/// Sends the state of the task at each interval, until the task is done.
+pub async fn state(
+    director: Director,
+    name: String,
+    poll_interval: Duration,
+    updates: Sender<Update>,
+) {
     loop {
-        match look(&director, &name, &signs).await {
-            Ok(Some(Step::Done)) | Err(Over) => return,
-            Ok(_) => sleep(pause).await,
+        match poll(&director, &name, &updates).await {
+            Ok(Some(Step::Done)) | Err(Finished) => return,
+            Ok(_) => sleep(poll_interval).await,
         }
     }
 }
 
-/// Says the task's state once; gives its step.
-async fn look(director: &Director, name: &str, signs: &Sender<Sign>) -> Result<Option<Step>, Over> {
+/// Sends the state of the task once; returns its step.
+async fn poll(
+    director: &Director,
+    name: &str,
+    updates: &Sender<Update>,
+) -> Result<Option<Step>, Finished> {
     match director.task(name).await {
         Ok(task) => {
             let step = task.step;
-            say(signs, Sign::Task(Box::new(task))).await?;
+            send(updates, Update::Task(Box::new(task))).await?;
             Ok(Some(step))
         }
-        Err(trouble) if is_missing(&trouble) => {
-            say(signs, Sign::Removed).await?;
-            Err(Over)
+        Err(error) if is_missing(&error) => {
+            send(updates, Update::Removed).await?;
+            Err(Finished)
         }
-        Err(trouble) => {
-            say(signs, Sign::Silence(trouble.to_string())).await?;
+        Err(error) => {
+            send(updates, Update::Unreachable(error.to_string())).await?;
             Ok(None)
         }
     }
 }
 
-/// Says the task's events, each once, until it is at its end.
-pub async fn events(director: Director, name: String, signs: Sender<Sign>) {
+/// Sends the events of the task, each once, until the task is done.
+pub async fn events(director: Director, name: String, updates: Sender<Update>) {
     let mut last = String::new();
-    let mut backoff = Backoff::new(PAUSES);
+    let mut backoff = Backoff::new(BACKOFF);
     loop {
         match open_events(&director, &name, &last).await {
             Ok(response) => {
                 let before = last.clone();
-                if hear_events(response, &mut last, &signs).await.is_err() {
+                if read_events(response, &mut last, &updates).await.is_err() {
                     return;
                 }
                 if before != last {
                     backoff.reset();
                 }
             }
-            Err(trouble) if is_missing(&trouble) => {
-                drop(say(&signs, Sign::Removed).await);
+            Err(error) if is_missing(&error) => {
+                drop(send(&updates, Update::Removed).await);
                 return;
             }
-            Err(trouble) => drop(say(&signs, Sign::Silence(trouble.to_string())).await),
+            Err(error) => drop(send(&updates, Update::Unreachable(error.to_string())).await),
         }
-        // The stream also ends when the task does.
-        match look(&director, &name, &signs).await {
-            Ok(Some(Step::Done)) | Err(Over) => return,
+        // The stream also ends with the task.
+        match poll(&director, &name, &updates).await {
+            Ok(Some(Step::Done)) | Err(Finished) => return,
             Ok(_) => sleep(backoff.next_pause()).await,
         }
     }
 }
 
-async fn open_events(director: &Director, name: &str, last: &str) -> Result<Response, Trouble> {
+async fn open_events(director: &Director, name: &str, last: &str) -> Result<Response, CliError> {
     let path = format!("task/{}/events", segment(name));
     let mut request = director
         .request(Method::GET, &path)?
@@ -118,19 +127,19 @@ async fn open_events(director: &Director, name: &str, last: &str) -> Result<Resp
     director.send(request).await
 }
 
-/// Says what comes on one connection, until it is lost or at its end.
-async fn hear_events(
+/// Sends the events of one connection, until it is lost or ends.
+async fn read_events(
     response: Response,
     last: &mut String,
-    signs: &Sender<Sign>,
-) -> Result<(), Over> {
-    let bytes = while_alive(response.bytes_stream()).boxed();
+    updates: &Sender<Update>,
+) -> Result<(), Finished> {
+    let bytes = with_idle_timeout(response.bytes_stream()).boxed();
     let mut events = bytes.eventsource();
     while let Some(Ok(event)) = events.next().await {
-        if let Some(sign) = sign(&event) {
-            say(signs, sign).await?;
+        if let Some(update) = parse_event(&event) {
+            send(updates, update).await?;
         }
-        // Only now: what was not said is wanted again.
+        // Only now: an event that was not sent is requested again.
         if !event.id.is_empty() {
             *last = event.id;
         }
@@ -138,44 +147,44 @@ async fn hear_events(
     Ok(())
 }
 
-fn sign(event: &Event) -> Option<Sign> {
+fn parse_event(event: &Event) -> Option<Update> {
     if event.event == "deleted" {
-        return Some(Sign::Removed);
+        return Some(Update::Removed);
     }
-    // Events of a later version that cannot be read are passed over: the state says the same.
+    // Unknown events of later versions are ignored: the state has the same information.
     let event = serde_json::from_str(&event.data).ok()?;
-    Some(Sign::Event(Box::new(event)))
+    Some(Update::Event(Box::new(event)))
 }
 
-/// The stream, which ends when nothing comes for too long.
-fn while_alive<T>(stream: impl Stream<Item = T> + Unpin) -> impl Stream<Item = T> {
+/// Ends the stream after the idle timeout.
+fn with_idle_timeout<T>(stream: impl Stream<Item = T> + Unpin) -> impl Stream<Item = T> {
     stream::unfold(stream, |mut stream| async {
-        let next = timeout(DEAD, stream.next()).await.ok().flatten()?;
+        let next = timeout(IDLE_TIMEOUT, stream.next()).await.ok().flatten()?;
         Some((next, stream))
     })
 }
 
-/// Says the lines of the master, each once, until it has ended.
+/// Sends the lines of the master, each once, until it has ended.
 pub async fn lines(director: Director, name: String, lines: Sender<LogEntry>) {
-    let mut seen = Seen::default();
-    let mut backoff = Backoff::new(PAUSES);
+    let mut position = LogPosition::default();
+    let mut backoff = Backoff::new(BACKOFF);
     loop {
-        let is_whole = match open_lines(&director, &name).await {
-            Ok(response) => match hear_lines(response, &mut seen, &lines).await {
-                Ok(heard) => {
-                    if heard.any {
+        let is_complete = match open_lines(&director, &name).await {
+            Ok(response) => match read_lines(response, &mut position, &lines).await {
+                Ok(read) => {
+                    if read.any_new {
                         backoff.reset();
                     }
-                    heard.is_whole
+                    read.is_complete
                 }
-                Err(Over) => return,
+                Err(Finished) => return,
             },
-            Err(trouble) => !may_pass(&trouble),
+            Err(error) => !is_temporary(&error),
         };
-        // What breaks off, as when a Director is shut down, was not all, even if the master has ended since.
+        // An interrupted stream is incomplete, even if the master has ended meanwhile.
         match director.task(&name).await {
-            Ok(task) if is_whole && task.step > Step::Running => return,
-            Err(trouble) if is_missing(&trouble) => return,
+            Ok(task) if is_complete && task.step > Step::Running => return,
+            Err(error) if is_missing(&error) => return,
             _ => sleep(backoff.next_pause()).await,
         }
         if lines.is_closed() {
@@ -184,7 +193,7 @@ pub async fn lines(director: Director, name: String, lines: Sender<LogEntry>) {
     }
 }
 
-async fn open_lines(director: &Director, name: &str) -> Result<Response, Trouble> {
+async fn open_lines(director: &Director, name: &str) -> Result<Response, CliError> {
     let path = format!("task/{}/logs?service=master&follow=1", segment(name));
     let request = director
         .request(Method::GET, &path)?
@@ -192,49 +201,52 @@ async fn open_lines(director: &Director, name: &str) -> Result<Response, Trouble
     director.send(request).await
 }
 
-/// What came on one connection.
-struct HeardLines {
+/// The result of reading one connection.
+struct ReadLines {
     /// Whether there were new lines.
-    any: bool,
-    /// Whether it ended in good order.
-    is_whole: bool,
+    any_new: bool,
+    /// Whether the stream ended properly.
+    is_complete: bool,
 }
 
-/// Says the lines of one connection.
-async fn hear_lines(
+/// Sends the new lines of one connection.
+async fn read_lines(
     response: Response,
-    seen: &mut Seen,
+    position: &mut LogPosition,
     lines: &Sender<LogEntry>,
-) -> Result<HeardLines, Over> {
-    let mut replay = seen.replay();
+) -> Result<ReadLines, Finished> {
+    let mut replay = position.replay();
     let mut bytes = response.bytes_stream();
     let mut rest = Vec::new();
-    let (mut any, mut is_whole) = (false, true);
+    let (mut any_new, mut is_complete) = (false, true);
     while let Some(piece) = bytes.next().await {
         let Ok(piece) = piece else {
-            is_whole = false;
+            is_complete = false;
             break;
         };
         rest.extend_from_slice(&piece);
         for entry in entries(&mut rest) {
             if replay.is_new(&entry) {
-                any = true;
-                seen.note(&entry);
-                lines.send(entry).await.map_err(|_| Over)?;
+                any_new = true;
+                position.record(&entry);
+                lines.send(entry).await.map_err(|_| Finished)?;
             }
         }
     }
-    Ok(HeardLines { any, is_whole })
+    Ok(ReadLines {
+        any_new,
+        is_complete,
+    })
 }
 
-/// Takes whole lines out of the buffer.
+/// Removes complete lines from the buffer and parses them.
 fn entries(buffer: &mut Vec<u8>) -> Vec<LogEntry> {
     let Some(end) = buffer.iter().rposition(|byte| *byte == b'\n') else {
         return Vec::new();
     };
     let rest = buffer.split_off(end + 1);
-    let whole = std::mem::replace(buffer, rest);
-    whole
+    let complete = std::mem::replace(buffer, rest);
+    complete
         .split(|byte| *byte == b'\n')
         .filter_map(|line| serde_json::from_slice(line).ok())
         .collect()
@@ -247,7 +259,7 @@ mod tests {
     use crate::run::tests::entry;
 
     #[test]
-    fn lines_may_come_in_pieces() {
+    fn lines_may_arrive_in_pieces() {
         let text: String = (1..=3)
             .map(|second| serde_json::to_string(&entry(second, "x")).unwrap() + "\n")
             .collect();

@@ -1,44 +1,44 @@
-//! One invocation of `atq run`, as the Director knows it: the key that tells it from other clients, and the limits
-//! that hold also when this program has died.
+//! One invocation of `atq run`: its idempotency key, which distinguishes it from other clients, and the limits that the
+//! Director enforces even if this program is killed.
 
 use crate::args::Run;
-use crate::trouble::Trouble;
+use crate::error::CliError;
 use reqwest::RequestBuilder;
 use std::time::Duration;
 
 /// The header with the key.
-const KEY: &str = "Idempotency-Key";
-/// Longest key in bytes.
-const LONGEST_KEY: usize = 255;
-/// The Director knows no shorter limits.
-const SHORTEST: Duration = Duration::from_secs(1);
+const KEY_HEADER: &str = "Idempotency-Key";
+/// Maximum length of a key in bytes.
+const MAX_KEY_LENGTH: usize = 255;
+/// Minimum of the limits at the Director.
+const MIN_LIMIT: Duration = Duration::from_secs(1);
 
 /// One invocation of `atq run`.
 #[derive(Debug, Clone, Default)]
 pub struct Invocation {
-    /// Names it; the same in each of its requests.
+    /// The key, the same in all requests.
     key: Option<String>,
     timeout: Option<Duration>,
-    /// The lease that it has to renew.
+    /// The lease to renew.
     pub lease: Option<Duration>,
 }
 
 impl Invocation {
-    /// That of these arguments, with the key that they give, or one of its own.
+    /// The invocation for these arguments, with the given key or a random one.
     ///
     /// # Errors
-    /// When the key cannot be one.
-    pub fn new(args: &Run) -> Result<Self, Trouble> {
-        let own = || uuid::Uuid::new_v4().to_string();
+    /// When the given key is invalid.
+    pub fn new(args: &Run) -> Result<Self, CliError> {
+        let random = || uuid::Uuid::new_v4().to_string();
         let given = given_key(args.idempotency_key.as_deref())?;
         Ok(Self {
-            key: Some(given.unwrap_or_else(own)),
-            timeout: args.timeout.map(|time| time.max(SHORTEST)),
-            lease: args.lease.map(|time| time.max(SHORTEST)),
+            key: Some(given.unwrap_or_else(random)),
+            timeout: args.timeout.map(|time| time.max(MIN_LIMIT)),
+            lease: args.lease.map(|time| time.max(MIN_LIMIT)),
         })
     }
 
-    /// Where the definition is sent to.
+    /// The path for the definition, with the limits in the query.
     pub fn path(&self) -> String {
         let limits = [("timeout", self.timeout), ("lease", self.lease)];
         let given = limits.iter().filter_map(|(name, time)| {
@@ -51,37 +51,34 @@ impl Invocation {
         }
     }
 
-    /// The request as one of this invocation: it ends nothing that another client has started.
+    /// Adds the key to a request, so that it does not end a run started by another client.
     pub fn sign(&self, request: RequestBuilder) -> RequestBuilder {
         sign(request, self.key.as_deref())
     }
 }
 
-/// The request with the key, if there is one.
+/// Adds the key to a request, if there is one.
 pub fn sign(request: RequestBuilder, key: Option<&str>) -> RequestBuilder {
     match key {
-        Some(key) => request.header(KEY, key),
+        Some(key) => request.header(KEY_HEADER, key),
         None => request,
     }
 }
 
-/// The key that somebody gave; an empty one is none.
+/// The given key; an empty one is treated as absent.
 ///
 /// # Errors
-/// When it cannot be one.
-pub fn given_key(text: Option<&str>) -> Result<Option<String>, Trouble> {
+/// When the key is invalid.
+pub fn given_key(text: Option<&str>) -> Result<Option<String>, CliError> {
     let Some(text) = text.filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
     let is_visible = |byte: u8| byte.is_ascii_graphic() && byte != b'"';
-    match text.bytes().all(is_visible) && text.len() <= LONGEST_KEY {
+    match text.bytes().all(is_visible) && text.len() <= MAX_KEY_LENGTH {
         true => Ok(Some(text.to_owned())),
-        false => Err(Trouble::usage(
-            format!(
-                "the idempotency key `{}` cannot be used",
-                text.escape_debug()
-            ),
-            format!("expected 1 to {LONGEST_KEY} visible ASCII characters, for example a UUID"),
+        false => Err(CliError::usage(
+            format!("the idempotency key `{}` is invalid", text.escape_debug()),
+            format!("expected 1 to {MAX_KEY_LENGTH} visible ASCII characters, for example a UUID"),
         )),
     }
 }
@@ -96,14 +93,14 @@ mod tests {
     }
 
     #[test]
-    fn each_invocation_has_a_key_of_its_own_unless_one_is_given() {
-        let own = |invocation: Invocation| invocation.key.unwrap();
-        assert_ne!(own(of(Run::default())), own(of(Run::default())));
+    fn each_invocation_has_a_random_key_unless_one_is_given() {
+        let key = |invocation: Invocation| invocation.key.unwrap();
+        assert_ne!(key(of(Run::default())), key(of(Run::default())));
         let given = Run {
             idempotency_key: Some("build-7".to_owned()),
             ..Run::default()
         };
-        assert_eq!(own(of(given)), "build-7");
+        assert_eq!(key(of(given)), "build-7");
         for wrong in ["a b", "\u{e9}", "a\nb", &"x".repeat(256)] {
             assert!(given_key(Some(wrong)).is_err(), "{wrong:?}");
         }
@@ -111,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_travel_beside_the_definition() {
+    fn limits_are_sent_in_the_query() {
         assert_eq!(of(Run::default()).path(), "task");
         let limited = Run {
             timeout: Some(Duration::from_secs(90)),

@@ -1,27 +1,27 @@
-//! The lease of a run, renewed while it is watched, whatever becomes of the connection in between.
+//! Renewing the lease of a run while it is watched, also over lost connections.
 
 use super::invocation::Invocation;
 use crate::director::{Director, segment};
-use crate::trouble::Trouble;
+use crate::error::CliError;
 use reqwest::Method;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// A lease is renewed so often within its length: one renewal, or its answer, may be lost.
-const RENEWALS: u32 = 3;
-/// Pause after a renewal that failed.
+/// Renewals within the length of a lease: one of them, or its response, may be lost.
+const RENEWALS_PER_LEASE: u32 = 3;
+/// Pause after a failed renewal.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Renews the lease until the Director refuses: then the run is over, or has none.
-pub async fn keep(director: Director, name: String, invocation: Invocation) {
+/// Renews the lease until the Director rejects the renewal, because the run is over or has no lease.
+pub async fn keep_renewing(director: Director, name: String, invocation: Invocation) {
     let Some(lease) = invocation.lease else {
         return;
     };
-    let interval = lease / RENEWALS;
+    let interval = lease / RENEWALS_PER_LEASE;
     loop {
         let pause = match renew(&director, &name, &invocation, interval).await {
             Ok(()) => interval,
-            Err(Trouble::Rejected {
+            Err(CliError::Rejected {
                 status: 400..=428, ..
             }) => return,
             Err(_) => interval.min(RETRY_INTERVAL),
@@ -34,10 +34,10 @@ async fn renew(
     director: &Director,
     name: &str,
     invocation: &Invocation,
-    patience: Duration,
-) -> Result<(), Trouble> {
+    timeout: Duration,
+) -> Result<(), CliError> {
     let path = format!("task/{}/lease", segment(name));
     let request = director.request(Method::POST, &path)?;
-    let sent = director.send_within(invocation.sign(request), patience);
+    let sent = director.send_within(invocation.sign(request), timeout);
     sent.await.map(drop)
 }

@@ -1,21 +1,20 @@
-//! Watching a test to its end: what is heard of it, what is shown of it, what a human says about it, and
-//! what its end means.
+//! Watching a test until its end.
 //!
-//! - [`watch`]: the loop; [`follow`]: events, state and log lines as they come, over lost connections;
-//! - [`load`]: throughput and errors in the lines of test tools; [`live`]: what is shown meanwhile;
-//! - [`invocation`]: the key and the limits of this run; [`lease`]: its renewal;
-//! - [`human`]: Ctrl-C and signals; [`ending`]: the exit code; [`closing`]: the last lines;
-//! - [`outputs`]: the files that are written in the end.
+//! - [`watch`]: the main loop; [`follow`]: streams of events, state and log lines, resumed after lost connections;
+//! - [`throughput`]: parsing throughput and errors from the output of test tools; [`display`]: the live display;
+//! - [`invocation`]: the idempotency key and the limits of this run; [`lease`]: renewing the lease;
+//! - [`interrupt`]: Ctrl-C and signals; [`ending`]: the exit code; [`summary`]: the final lines;
+//! - [`outputs`]: the files written at the end.
 
-pub mod closing;
+pub mod display;
 pub mod ending;
 pub mod follow;
-pub mod human;
+pub mod interrupt;
 pub mod invocation;
 mod lease;
-pub mod live;
-pub mod load;
 pub mod outputs;
+pub mod summary;
+pub mod throughput;
 pub mod watch;
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! What is written when a test is over: tried before it begins, and each whatever becomes of the others.
+//! Output files of a test: checked before the start, and each written independently of the others.
 
 use crate::args::Run;
 use crate::context::Context;
 use crate::director::segment;
+use crate::error::CliError;
 use crate::output::named;
-use crate::trouble::Trouble;
-use crate::{fetch, gitlab, junit, keep};
+use crate::{fetch, gitlab, junit, save};
 use atq_api_spec::report::Report;
 use atq_api_spec::task::Task;
 use std::fs;
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 #[cfg(test)]
 mod tests;
 
-/// The outputs that the command line names.
+/// The outputs given on the command line.
 #[derive(Debug, Clone, Copy)]
 pub struct Outputs<'a> {
     junit: Option<&'a Path>,
@@ -23,7 +23,7 @@ pub struct Outputs<'a> {
 }
 
 impl<'a> Outputs<'a> {
-    /// Those of `atq run`.
+    /// The outputs of `atq run`.
     pub fn of(args: &'a Run) -> Self {
         Self {
             junit: args.junit.as_deref(),
@@ -32,7 +32,7 @@ impl<'a> Outputs<'a> {
         }
     }
 
-    /// Whether there is any.
+    /// Whether there are any outputs.
     pub fn any(&self) -> bool {
         self.results.is_some() || self.files().next().is_some()
     }
@@ -44,11 +44,11 @@ impl<'a> Outputs<'a> {
             .filter_map(|(option, path)| Some((option, path?)))
     }
 
-    /// Makes sure, before the test, that all of them can be written.
+    /// Checks before the test that all outputs can be written.
     ///
     /// # Errors
-    /// When one cannot, or two are the same file. The command line is wrong then.
-    pub fn probe(&self) -> Result<(), Trouble> {
+    /// A usage error when an output cannot be written, or two are the same file.
+    pub fn probe(&self) -> Result<(), CliError> {
         if let Some(dir) = self.results {
             named::probe_dir("--results", dir)?;
         }
@@ -57,82 +57,79 @@ impl<'a> Outputs<'a> {
         }
         if let (Some(junit), Some(gitlab)) = (self.junit, self.gitlab)
             && is_file(junit)
-            && place(junit) == place(gitlab)
+            && resolved(junit) == resolved(gitlab)
         {
-            return Err(both("--junit", "--gitlab", junit));
+            return Err(conflict("--junit", "--gitlab", junit));
         }
         let Some(dir) = self.results else {
             return Ok(());
         };
         for (option, path) in self.files() {
-            let clashes = name_in(dir, path).is_some_and(|name| keep::is_own_name(&name));
-            if clashes && !self.is_kept_junit(option, path) {
-                return Err(both(option, "--results", path));
+            let clashes = name_in(dir, path).is_some_and(|name| save::is_reserved(&name));
+            if clashes && !self.is_junit_in_results(option, path) {
+                return Err(conflict(option, "--results", path));
             }
         }
-        keep::may_use(dir, self.named())
+        save::check_usable(dir, self.named())
     }
 
-    /// `--junit` names the file that `--results` writes anyway, with the same content.
-    fn is_kept_junit(&self, option: &str, path: &Path) -> bool {
+    /// Whether `--junit` names the file that `--results` writes anyway, with the same content.
+    fn is_junit_in_results(&self, option: &str, path: &Path) -> bool {
         let name = self.results.and_then(|dir| name_in(dir, path));
-        option == "--junit" && name.as_deref() == Some(keep::JUNIT)
+        option == "--junit" && name.as_deref() == Some(save::JUNIT)
     }
 
     fn named(&self) -> &'static [&'static str] {
         match self.junit {
-            Some(path) if self.is_kept_junit("--junit", path) => &[keep::JUNIT],
+            Some(path) if self.is_junit_in_results("--junit", path) => &[save::JUNIT],
             _ => &[],
         }
     }
 
-    /// Writes everything; the small files first, so that a pipeline has them whatever comes. Gives what went wrong.
-    pub async fn write(&self, context: &Context, task: &Task) -> Vec<Trouble> {
-        let mut troubles = Vec::new();
+    /// Writes all outputs, the small files first, so that a pipeline gets them in any case. Returns the errors.
+    pub async fn write(&self, context: &Context, task: &Task) -> Vec<CliError> {
+        let mut errors = Vec::new();
         let mut named = self.named();
         if let Some(path) = self.junit {
             let written = named::write(path, junit::document(task));
             if written.is_err() {
                 named = &[];
             }
-            troubles.extend(written.err());
+            errors.extend(written.err());
         }
         if let Some(path) = self.gitlab {
-            troubles.extend(bring_figures(context, &task.id, path).await.err());
+            errors.extend(write_figures(context, &task.id, path).await.err());
         }
         if let Some(dir) = self.results {
-            troubles.extend(keep::keep(context, task, dir, named).await);
+            errors.extend(save::save(context, task, dir, named).await);
         }
-        troubles
+        errors
     }
 }
 
-async fn bring_figures(context: &Context, name: &str, path: &Path) -> Result<(), Trouble> {
+async fn write_figures(context: &Context, name: &str, path: &Path) -> Result<(), CliError> {
     let from = format!("task/{}/report?format=json", segment(name));
     let report = fetch::bytes(&context.director, &from, "application/json").await?;
     let report: Report = serde_json::from_slice(&report).map_err(|error| {
-        Trouble::failed(
-            format!("the report of `{name}` cannot be read: {error}"),
-            "",
-        )
+        CliError::failed(format!("the report of `{name}` is invalid: {error}"), "")
     })?;
     named::write(path, gitlab::document(&report))
 }
 
-fn both(one: &str, other: &str, path: &Path) -> Trouble {
-    Trouble::usage(
+fn conflict(one: &str, other: &str, path: &Path) -> CliError {
+    CliError::usage(
         format!("`{one}` and `{other}` both write `{}`", path.display()),
-        "name another file",
+        "choose another file",
     )
 }
 
-/// `/dev/null` may be named as often as one likes.
+/// Devices such as `/dev/null` may be given several times.
 fn is_file(path: &Path) -> bool {
     fs::metadata(path).map_or(true, |found| found.is_file())
 }
 
-/// The file, by whatever way it is named.
-fn place(path: &Path) -> Option<PathBuf> {
+/// The path with its parent resolved.
+fn resolved(path: &Path) -> Option<PathBuf> {
     let parent = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
@@ -142,8 +139,8 @@ fn place(path: &Path) -> Option<PathBuf> {
 
 /// The name of `path` if it is directly in `dir`.
 fn name_in(dir: &Path, path: &Path) -> Option<String> {
-    let place = place(path)?;
+    let path = resolved(path)?;
     let dir = fs::canonicalize(dir).ok()?;
-    let name = place.file_name()?.to_str()?;
-    (place.parent() == Some(&dir)).then(|| name.to_owned())
+    let name = path.file_name()?.to_str()?;
+    (path.parent() == Some(&dir)).then(|| name.to_owned())
 }

@@ -1,14 +1,14 @@
-//! Watching a Director that gives canned answers.
+//! Watching a test at a fake Director.
 #![allow(clippy::unwrap_used)]
 
 mod limits;
 
-use super::ending::Cut;
-use super::human::{Human, Word};
-use super::live::Live;
-use super::watch::{Patience, Watched, Wishes, watch};
+use super::display::LiveDisplay;
+use super::ending::EarlyEnd;
+use super::interrupt::{Input, Interrupts};
+use super::watch::{Timeouts, WatchOptions, WatchResult, watch};
 use crate::director::Director;
-use crate::trouble::Trouble;
+use crate::error::CliError;
 use atq_api_spec::task::{LogEntry, Step, Task, TaskEvent, TaskStatus};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -36,7 +36,7 @@ pub fn task(name: &str) -> Task {
     serde_json::from_value(task).unwrap()
 }
 
-/// The event that a step began.
+/// The event of a started step.
 pub fn event(id: u64, step: Step) -> TaskEvent {
     TaskEvent {
         id,
@@ -47,7 +47,7 @@ pub fn event(id: u64, step: Step) -> TaskEvent {
     }
 }
 
-/// A line of the master, written in that second.
+/// A line of the master with this second.
 pub fn entry(second: u32, text: &str) -> LogEntry {
     LogEntry {
         at: format!("2026-01-31T12:00:0{second}.000000001Z"),
@@ -58,26 +58,26 @@ pub fn entry(second: u32, text: &str) -> LogEntry {
     }
 }
 
-/// What the canned Director does and has seen.
+/// Script and records of the fake Director.
 #[derive(Debug, Default)]
 struct Canned {
-    /// The task now; none: 404.
+    /// The current task; `None` responds with 404.
     task: Option<Task>,
-    /// Streams of events, one for each connection: numbers and steps. The last one stays open.
+    /// Event streams, one per connection: numbers and steps. The last one stays open.
     streams: Vec<Vec<(u64, Step)>>,
-    /// Cuts the other ones off.
+    /// Interrupts the other streams.
     cut: Arc<Notify>,
     /// `Last-Event-ID` of each connection.
     last_ids: Vec<String>,
-    /// Lines of the master, one list for each connection.
+    /// Lines of the master, one list per connection.
     lines: Vec<Vec<LogEntry>>,
-    /// Times that it was asked to stop.
+    /// Number of stop requests.
     stops: u32,
-    /// Whether a stop is obeyed.
-    obeys: bool,
-    /// So many stops are not heard.
-    deaf: u32,
-    /// The keys with which the lease was renewed.
+    /// Whether a stop request ends the task.
+    stops_on_request: bool,
+    /// Number of stop requests that fail.
+    failing_stops: u32,
+    /// The keys of the lease renewals.
     renewals: Vec<String>,
 }
 
@@ -97,16 +97,16 @@ async fn show(State(canned): State<Shared>) -> Response {
 async fn stop(State(canned): State<Shared>) -> StatusCode {
     let mut canned = canned.lock().unwrap();
     canned.stops += 1;
-    if canned.stops <= canned.deaf {
+    if canned.stops <= canned.failing_stops {
         return StatusCode::BAD_GATEWAY;
     }
-    if let (true, Some(task)) = (canned.obeys, &mut canned.task) {
+    if let (true, Some(task)) = (canned.stops_on_request, &mut canned.task) {
         (task.status, task.step) = (TaskStatus::Stopped, Step::Done);
     }
     StatusCode::ACCEPTED
 }
 
-/// The first two renewals are not answered as they should be.
+/// The first two renewals fail.
 async fn renew(State(canned): State<Shared>, headers: HeaderMap) -> StatusCode {
     let mut canned = canned.lock().unwrap();
     let key = headers
@@ -124,7 +124,7 @@ fn wire(id: u64, step: Step) -> String {
     format!("id: {id}\nevent: stepStarted\ndata: {data}\n\n")
 }
 
-/// The first connections break in the middle of an event; the last one stays open.
+/// All connections except the last one break in the middle of an event.
 async fn events(State(canned): State<Shared>, headers: HeaderMap) -> Response {
     let mut canned = canned.lock().unwrap();
     let last = headers.get("last-event-id").map(|id| id.to_str().unwrap());
@@ -160,7 +160,7 @@ async fn logs(State(canned): State<Shared>) -> String {
     lines.iter().map(json).collect()
 }
 
-/// A Director with these answers.
+/// Starts a fake Director.
 async fn canned(canned: Canned) -> (Director, Shared) {
     let shared = Arc::new(Mutex::new(canned));
     let router = Router::new()
@@ -184,47 +184,47 @@ fn at(step: Step) -> Task {
     }
 }
 
-fn wishes() -> Wishes {
-    Wishes {
-        patience: Patience {
-            look: Duration::from_millis(20),
-            ..Patience::default()
+fn options() -> WatchOptions {
+    WatchOptions {
+        timeouts: Timeouts {
+            poll_interval: Duration::from_millis(20),
+            ..Timeouts::default()
         },
-        ..Wishes::default()
+        ..WatchOptions::default()
     }
 }
 
-/// Watches in the background; gives the lines that are shown as well.
+/// Watches in the background; also returns the displayed lines.
 fn watching(
     director: Director,
-    wishes: Wishes,
-    mut human: Human,
+    options: WatchOptions,
+    mut interrupts: Interrupts,
 ) -> (
-    tokio::task::JoinHandle<Result<Watched, Trouble>>,
+    tokio::task::JoinHandle<Result<WatchResult, CliError>>,
     UnboundedReceiver<String>,
 ) {
     let (sender, lines) = unbounded_channel();
-    let live = Live::kept(sender, "t");
+    let display = LiveDisplay::captured(sender, "t");
     let watched =
-        tokio::spawn(async move { watch(&director, "t", wishes, &mut human, live).await });
+        tokio::spawn(async move { watch(&director, "t", options, &mut interrupts, display).await });
     (watched, lines)
 }
 
-/// The next line that has these words; everything before it is added to `seen`.
-async fn line(lines: &mut UnboundedReceiver<String>, words: &str, seen: &mut Vec<String>) {
+/// Waits for a line that contains `text`; adds all lines to `seen`.
+async fn line(lines: &mut UnboundedReceiver<String>, text: &str, seen: &mut Vec<String>) {
     loop {
         let next = tokio::time::timeout(Duration::from_secs(20), lines.recv()).await;
         let line = next.ok().flatten();
-        let line = line.unwrap_or_else(|| panic!("no line with `{words}` after {seen:#?}"));
+        let line = line.unwrap_or_else(|| panic!("no line with `{text}` after {seen:#?}"));
         seen.push(line.clone());
-        if line.contains(words) {
+        if line.contains(text) {
             return;
         }
     }
 }
 
 #[tokio::test]
-async fn a_lost_stream_goes_on_where_it_was() {
+async fn a_lost_stream_resumes_at_its_position() {
     let (director, canned) = canned(Canned {
         task: Some(at(Step::Queued)),
         streams: vec![
@@ -235,8 +235,8 @@ async fn a_lost_stream_goes_on_where_it_was() {
         ..Canned::default()
     })
     .await;
-    let (human, _words) = Human::new(false, drop);
-    let (watched, mut lines) = watching(director, wishes(), human);
+    let (interrupts, _sender) = Interrupts::new(false, drop);
+    let (watched, mut lines) = watching(director, options(), interrupts);
     let mut seen = Vec::new();
     let cut = canned.lock().unwrap().cut.clone();
     line(&mut lines, "creates the network", &mut seen).await;
@@ -248,14 +248,14 @@ async fn a_lost_stream_goes_on_where_it_was() {
     assert_eq!(canned.lock().unwrap().last_ids, ["", "3", "4"]);
     canned.lock().unwrap().task = Some(task("t"));
     let watched = watched.await.unwrap().unwrap();
-    assert_eq!(watched.cut, None);
+    assert_eq!(watched.early_end, None);
     assert_eq!(watched.task.unwrap().status, TaskStatus::Finished);
     let again = seen.iter().filter(|line| line.contains("network"));
     assert_eq!(again.count(), 1, "{seen:#?}");
 }
 
 #[tokio::test]
-async fn the_place_in_the_queue_is_shown_as_it_changes() {
+async fn changes_of_the_queue_position_are_shown() {
     let queued = |place| Task {
         queue_position: Some(place),
         ..at(Step::Queued)
@@ -266,19 +266,19 @@ async fn the_place_in_the_queue_is_shown_as_it_changes() {
         ..Canned::default()
     })
     .await;
-    let (human, _words) = Human::new(false, drop);
-    let (watched, mut lines) = watching(director, wishes(), human);
+    let (interrupts, _sender) = Interrupts::new(false, drop);
+    let (watched, mut lines) = watching(director, options(), interrupts);
     let mut seen = Vec::new();
     line(&mut lines, "2nd in the queue", &mut seen).await;
     canned.lock().unwrap().task = Some(queued(1));
     line(&mut lines, "1st in the queue", &mut seen).await;
     canned.lock().unwrap().task = Some(task("t"));
     watched.await.unwrap().unwrap();
-    assert_eq!(seen.len(), 2, "told once each: {seen:#?}");
+    assert_eq!(seen.len(), 2, "shown once each: {seen:#?}");
 }
 
 #[tokio::test]
-async fn each_line_of_the_master_is_shown_once_and_the_last_ones_too() {
+async fn each_line_of_the_master_is_shown_once_including_the_last_ones() {
     let (director, canned) = canned(Canned {
         task: Some(at(Step::Running)),
         streams: vec![vec![]],
@@ -289,12 +289,12 @@ async fn each_line_of_the_master_is_shown_once_and_the_last_ones_too() {
         ..Canned::default()
     })
     .await;
-    let (human, _words) = Human::new(false, drop);
-    let follow = Wishes {
+    let (interrupts, _sender) = Interrupts::new(false, drop);
+    let follow = WatchOptions {
         follow: true,
-        ..wishes()
+        ..options()
     };
-    let (watched, mut lines) = watching(director, follow, human);
+    let (watched, mut lines) = watching(director, follow, interrupts);
     let mut seen = Vec::new();
     line(&mut lines, "three", &mut seen).await;
     canned.lock().unwrap().lines = vec![vec![entry(4, "four")]];
@@ -310,9 +310,9 @@ async fn each_line_of_the_master_is_shown_once_and_the_last_ones_too() {
     assert_eq!(lines, ["one", "two", "three", "four"]);
 }
 
-/// The times of standard output and standard error go forward each for itself, and lines may share one.
+/// Times increase per stream only, and lines may have the same time.
 #[tokio::test]
-async fn lines_of_one_time_and_of_two_streams_are_each_shown_once() {
+async fn lines_with_equal_times_and_of_two_streams_are_shown_once() {
     let error = LogEntry {
         stream: "stderr".to_owned(),
         ..entry(3, "error")
@@ -332,12 +332,12 @@ async fn lines_of_one_time_and_of_two_streams_are_each_shown_once() {
         ..Canned::default()
     })
     .await;
-    let (human, _words) = Human::new(false, drop);
-    let follow = Wishes {
+    let (interrupts, _sender) = Interrupts::new(false, drop);
+    let follow = WatchOptions {
         follow: true,
-        ..wishes()
+        ..options()
     };
-    let (watched, mut lines) = watching(director, follow, human);
+    let (watched, mut lines) = watching(director, follow, interrupts);
     let mut seen = Vec::new();
     line(&mut lines, "two", &mut seen).await;
     canned.lock().unwrap().task = Some(task("t"));
@@ -352,127 +352,127 @@ async fn lines_of_one_time_and_of_two_streams_are_each_shown_once() {
 }
 
 #[tokio::test]
-async fn where_nobody_can_be_asked_a_signal_stops_the_test() {
-    for word in [Word::Interrupt, Word::Terminate] {
+async fn without_a_terminal_a_signal_stops_the_test() {
+    for input in [Input::Interrupt, Input::Terminate] {
         let (director, canned) = canned(Canned {
             task: Some(at(Step::Running)),
             streams: vec![vec![]],
-            obeys: true,
+            stops_on_request: true,
             ..Canned::default()
         })
         .await;
-        let (human, words) = Human::new(false, drop);
-        let (watched, mut lines) = watching(director, wishes(), human);
+        let (interrupts, sender) = Interrupts::new(false, drop);
+        let (watched, mut lines) = watching(director, options(), interrupts);
         line(&mut lines, "the test runs", &mut Vec::new()).await;
-        words.send(word).await.unwrap();
+        sender.send(input).await.unwrap();
         let watched = watched.await.unwrap().unwrap();
-        assert_eq!(watched.cut, Some(Cut::Interrupted));
+        assert_eq!(watched.early_end, Some(EarlyEnd::Interrupted));
         assert_eq!(watched.task.unwrap().status, TaskStatus::Stopped);
         assert_eq!(canned.lock().unwrap().stops, 1);
     }
 }
 
 #[tokio::test]
-async fn a_stop_that_is_not_heard_is_said_again() {
+async fn a_failed_stop_request_is_retried() {
     let (director, canned) = canned(Canned {
         task: Some(at(Step::Running)),
         streams: vec![vec![]],
-        obeys: true,
-        deaf: 2,
+        stops_on_request: true,
+        failing_stops: 2,
         ..Canned::default()
     })
     .await;
-    let (human, words) = Human::new(false, drop);
-    let (watched, mut lines) = watching(director, wishes(), human);
+    let (interrupts, sender) = Interrupts::new(false, drop);
+    let (watched, mut lines) = watching(director, options(), interrupts);
     line(&mut lines, "the test runs", &mut Vec::new()).await;
-    words.send(Word::Terminate).await.unwrap();
+    sender.send(Input::Terminate).await.unwrap();
     let watched = watched.await.unwrap().unwrap();
-    assert_eq!(watched.cut, Some(Cut::Interrupted));
+    assert_eq!(watched.early_end, Some(EarlyEnd::Interrupted));
     assert_eq!(watched.task.unwrap().status, TaskStatus::Stopped);
     assert_eq!(canned.lock().unwrap().stops, 3);
 }
 
 #[tokio::test]
-async fn at_a_terminal_the_answer_decides() {
-    for (answer, cut, stops) in [
-        (Word::Answer("s\n".to_owned()), Cut::Interrupted, 1),
-        (Word::Answer("l\n".to_owned()), Cut::Left, 0),
-        (Word::Interrupt, Cut::Left, 0),
+async fn on_a_terminal_the_answer_decides() {
+    for (answer, early_end, stops) in [
+        (Input::Answer("s\n".to_owned()), EarlyEnd::Interrupted, 1),
+        (Input::Answer("l\n".to_owned()), EarlyEnd::Detached, 0),
+        (Input::Interrupt, EarlyEnd::Detached, 0),
     ] {
         let (director, canned) = canned(Canned {
             task: Some(at(Step::Running)),
             streams: vec![vec![]],
-            obeys: true,
+            stops_on_request: true,
             ..Canned::default()
         })
         .await;
-        let (human, words) = Human::new(true, drop);
-        let (watched, mut lines) = watching(director, wishes(), human);
-        words.send(Word::Interrupt).await.unwrap();
+        let (interrupts, sender) = Interrupts::new(true, drop);
+        let (watched, mut lines) = watching(director, options(), interrupts);
+        sender.send(Input::Interrupt).await.unwrap();
         line(&mut lines, "[s/l]", &mut Vec::new()).await;
-        words.send(answer.clone()).await.unwrap();
+        sender.send(answer.clone()).await.unwrap();
         let watched = watched.await.unwrap().unwrap();
-        assert_eq!(watched.cut, Some(cut), "{answer:?}");
+        assert_eq!(watched.early_end, Some(early_end), "{answer:?}");
         assert_eq!(canned.lock().unwrap().stops, stops, "{answer:?}");
     }
 }
 
 #[tokio::test]
-async fn the_time_limit_stops_the_test_and_what_does_not_stop_is_left() {
-    for (obeys, status) in [
+async fn the_timeout_stops_the_test_and_a_test_that_does_not_stop_is_left_running() {
+    for (stops_on_request, status) in [
         (true, TaskStatus::Stopped),
         (false, TaskStatus::Initializing),
     ] {
         let (director, canned) = canned(Canned {
             task: Some(at(Step::Running)),
             streams: vec![vec![]],
-            obeys,
+            stops_on_request,
             ..Canned::default()
         })
         .await;
-        let mut wishes = Wishes {
+        let mut options = WatchOptions {
             timeout: Some(Duration::from_millis(100)),
-            ..wishes()
+            ..options()
         };
-        wishes.patience.stop = match obeys {
+        options.timeouts.stop = match stops_on_request {
             true => Duration::from_secs(60),
             false => Duration::from_millis(100),
         };
-        let (human, _words) = Human::new(false, drop);
-        let (watched, _lines) = watching(director, wishes, human);
+        let (interrupts, _sender) = Interrupts::new(false, drop);
+        let (watched, _lines) = watching(director, options, interrupts);
         let watched = watched.await.unwrap().unwrap();
-        assert_eq!(watched.cut, Some(Cut::TimedOut));
+        assert_eq!(watched.early_end, Some(EarlyEnd::TimedOut));
         assert_eq!(watched.task.unwrap().status, status);
         assert_eq!(canned.lock().unwrap().stops, 1);
     }
 }
 
 #[tokio::test]
-async fn a_task_that_somebody_removes_is_not_waited_for() {
+async fn a_removed_task_ends_the_watch() {
     let (director, canned) = canned(Canned {
         task: Some(at(Step::Running)),
         streams: vec![vec![]],
         ..Canned::default()
     })
     .await;
-    let (human, _words) = Human::new(false, drop);
-    let (watched, mut lines) = watching(director, wishes(), human);
+    let (interrupts, _sender) = Interrupts::new(false, drop);
+    let (watched, mut lines) = watching(director, options(), interrupts);
     line(&mut lines, "the test runs", &mut Vec::new()).await;
     canned.lock().unwrap().task = None;
     let watched = watched.await.unwrap().unwrap();
-    assert_eq!(watched.cut, Some(Cut::Removed));
+    assert_eq!(watched.early_end, Some(EarlyEnd::Removed));
 }
 
 #[tokio::test]
-async fn a_director_that_is_gone_for_too_long_is_unreachable() {
+async fn a_director_without_response_for_too_long_is_unreachable() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let mut wishes = wishes();
-    wishes.patience.silence = Duration::from_millis(100);
-    let (human, _words) = Human::new(false, drop);
-    let (watched, mut lines) = watching(Director::at(&url).unwrap(), wishes, human);
+    let mut options = options();
+    options.timeouts.unreachable = Duration::from_millis(100);
+    let (interrupts, _sender) = Interrupts::new(false, drop);
+    let (watched, mut lines) = watching(Director::at(&url).unwrap(), options, interrupts);
     line(&mut lines, "atq events -f t", &mut Vec::new()).await;
-    let trouble = watched.await.unwrap().unwrap_err();
-    assert!(matches!(trouble, Trouble::Unreachable { .. }), "{trouble}");
+    let error = watched.await.unwrap().unwrap_err();
+    assert!(matches!(error, CliError::Unreachable { .. }), "{error}");
 }

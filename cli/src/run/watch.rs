@@ -1,14 +1,14 @@
-//! The loop that watches a test to its end.
+//! The main loop that watches a test until its end.
 
-use super::ending::Cut;
-use super::follow::{self, Sign};
-use super::human::{Act, Human, QUESTION, Talk, Word, act};
+use super::display::{LiveDisplay, RunState};
+use super::ending::EarlyEnd;
+use super::follow::{self, Update};
+use super::interrupt::{Action, Input, Interrupts, PROMPT, StopState, decide};
 use super::invocation::Invocation;
 use super::lease;
-use super::live::{Live, View};
-use crate::again::Again;
 use crate::director::{Director, segment};
-use crate::trouble::Trouble;
+use crate::error::CliError;
+use crate::retry::Retry;
 use atq_api_spec::task::{LogEntry, Step, Task};
 use reqwest::Method;
 use std::time::Duration;
@@ -16,394 +16,403 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
-/// How long the last lines of a master that has ended are waited for.
-const LAST_LINES: Duration = Duration::from_secs(10);
-/// How long the Director may take to hear of a stop when nobody waits for the test any more.
-const LAST_WORD: Duration = Duration::from_secs(5);
-/// After so long without an answer it is said that there is none.
-const DOUBT: Duration = Duration::from_secs(3);
-/// What is left to a client that did not start the test.
-const OTHERS_RUN: &str = "the task goes on, since another client started it";
-/// How often time itself is looked at.
+/// Timeout for the last lines of an ended master.
+const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(10);
+/// Timeout for a pending stop request before this program exits.
+const STOP_REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// A lost connection is reported after this time.
+const REPORT_UNREACHABLE_AFTER: Duration = Duration::from_secs(3);
+/// Message of a client that did not start the test.
+const STARTED_BY_OTHER: &str = "the task keeps running, since another client started it";
+/// Interval of the checks of timeouts.
 const TICK: Duration = Duration::from_millis(500);
 
-/// How long to wait for what.
+/// Timeouts and intervals of watching.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// Between two looks at the task.
-    pub look: Duration,
-    /// Without any answer, before the Director is taken for gone.
-    pub silence: Duration,
-    /// For a test that was asked to stop, beside its own grace periods.
+pub struct Timeouts {
+    /// Interval of polling the task.
+    pub poll_interval: Duration,
+    /// Time without any response after which watching fails.
+    pub unreachable: Duration,
+    /// Time for a stop, in addition to the grace periods of the test.
     pub stop: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            look: Duration::from_secs(1),
-            silence: Duration::from_secs(300),
+            poll_interval: Duration::from_secs(1),
+            unreachable: Duration::from_secs(300),
             stop: Duration::from_secs(120),
         }
     }
 }
 
-/// What is wished for.
+/// Options of watching.
 #[derive(Debug, Clone, Default)]
-pub struct Wishes {
+pub struct WatchOptions {
     /// Also show the lines of the master.
     pub follow: bool,
     /// Stop the test after this time.
     pub timeout: Option<Duration>,
-    /// Whether another client started the test: then it is only watched.
+    /// Whether another client started the test. Then it is only watched.
     pub attached: bool,
-    /// Which invocation this is.
+    /// This invocation.
     pub invocation: Invocation,
-    /// How long to wait for what.
-    pub patience: Patience,
+    /// Timeouts and intervals.
+    pub timeouts: Timeouts,
 }
 
-/// How it ended.
+/// The result of watching.
 #[derive(Debug)]
-pub struct Watched {
-    /// The task as last seen; at its end unless it was cut.
+pub struct WatchResult {
+    /// The last known state of the task; final unless watching ended early.
     pub task: Option<Box<Task>>,
-    /// What ended it beside itself.
-    pub cut: Option<Cut>,
+    /// The reason of an early end.
+    pub early_end: Option<EarlyEnd>,
 }
 
-/// Watches the test `name` to its end.
+/// Watches the test `name` until its end.
 ///
 /// # Errors
-/// When the Director is gone for too long; the test goes on.
+/// When the Director is unreachable for too long; the test keeps running.
 pub async fn watch(
     director: &Director,
     name: &str,
-    wishes: Wishes,
-    human: &mut Human,
-    live: Live,
-) -> Result<Watched, Trouble> {
-    let (sender, mut signs) = channel(256);
-    let mut helpers = JoinSet::new();
-    let pause = wishes.patience.look;
-    helpers.spawn(follow::events(
+    options: WatchOptions,
+    interrupts: &mut Interrupts,
+    display: LiveDisplay,
+) -> Result<WatchResult, CliError> {
+    let (sender, mut updates) = channel(256);
+    let mut tasks = JoinSet::new();
+    let poll_interval = options.timeouts.poll_interval;
+    tasks.spawn(follow::events(
         director.clone(),
         name.to_owned(),
         sender.clone(),
     ));
-    helpers.spawn(follow::state(
+    tasks.spawn(follow::state(
         director.clone(),
         name.to_owned(),
-        pause,
+        poll_interval,
         sender.clone(),
     ));
-    if !wishes.attached {
-        helpers.spawn(lease::keep(
+    if !options.attached {
+        tasks.spawn(lease::keep_renewing(
             director.clone(),
             name.to_owned(),
-            wishes.invocation.clone(),
+            options.invocation.clone(),
         ));
     }
-    let (mut watcher, mut lines) = Watcher::new(director, name, wishes, live, sender, helpers);
+    let (mut watcher, mut lines) = Watcher::new(director, name, options, display, sender, tasks);
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let end = tokio::select! {
-            Some(sign) = signs.recv() => watcher.hear(sign),
+            Some(update) = updates.recv() => watcher.update(update),
             Some(line) = lines.recv() => watcher.line(&line),
-            word = human.word() => watcher.word(&word, human).await,
-            () = until(watcher.deadline) => watcher.late(),
+            input = interrupts.next() => watcher.input(&input, interrupts).await,
+            () = sleep_until_deadline(watcher.deadline) => watcher.deadline_passed(),
             _ = ticks.tick() => watcher.tick()?,
         };
-        watcher.live.show(&watcher.view);
-        if let Some(cut) = end {
+        watcher.display.show(&watcher.state);
+        if let Some(early_end) = end {
             watcher.last_lines(&mut lines).await;
             let task = watcher.task.take();
-            return Ok(Watched { task, cut });
+            return Ok(WatchResult { task, early_end });
         }
     }
 }
 
-async fn until(deadline: Option<Instant>) {
+async fn sleep_until_deadline(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
     }
 }
 
-/// The end, and what cut it; `None`: it goes on.
-type End = Option<Option<Cut>>;
+/// The end of watching, with the reason of an early end; `None` to continue.
+type End = Option<Option<EarlyEnd>>;
 
-/// Who watches.
+/// State of the main loop.
 struct Watcher<'a> {
     director: &'a Director,
     name: &'a str,
-    wishes: Wishes,
-    live: Live,
-    view: View,
+    options: WatchOptions,
+    display: LiveDisplay,
+    state: RunState,
     task: Option<Box<Task>>,
-    /// Why it was asked to stop.
-    cut: Option<Cut>,
-    talk: Talk,
-    /// When the patience with the test is at its end.
+    /// The reason of a requested stop.
+    early_end: Option<EarlyEnd>,
+    stop_state: StopState,
+    /// Deadline of the test, or of its stop.
     deadline: Option<Instant>,
-    last_sign: Instant,
-    /// Why the Director does not answer.
-    silence: Option<String>,
-    /// Whether that was told.
-    is_told: bool,
-    /// Whether the Director has heard that it is to stop.
-    is_heard: bool,
-    /// Tells the Director to stop it.
-    asking: Option<JoinHandle<bool>>,
-    sender: Sender<Sign>,
-    /// Until somebody listens to the master.
+    last_update: Instant,
+    /// The reason why the Director is unreachable.
+    unreachable: Option<String>,
+    /// Whether the lost connection was reported.
+    is_reported: bool,
+    /// Whether the Director has accepted the stop request.
+    is_stop_accepted: bool,
+    /// The pending stop request.
+    stop_request: Option<JoinHandle<bool>>,
+    sender: Sender<Update>,
+    /// Present until the log of the master is followed.
     line_sender: Option<Sender<LogEntry>>,
-    helpers: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl<'a> Watcher<'a> {
     fn new(
         director: &'a Director,
         name: &'a str,
-        wishes: Wishes,
-        live: Live,
-        sender: Sender<Sign>,
-        helpers: JoinSet<()>,
+        options: WatchOptions,
+        display: LiveDisplay,
+        sender: Sender<Update>,
+        tasks: JoinSet<()>,
     ) -> (Self, Receiver<LogEntry>) {
         let (line_sender, lines) = channel(256);
         let now = Instant::now();
         let watcher = Self {
             director,
             name,
-            deadline: wishes.timeout.and_then(|time| now.checked_add(time)),
-            wishes,
-            live,
-            view: View::default(),
+            deadline: options.timeout.and_then(|time| now.checked_add(time)),
+            options,
+            display,
+            state: RunState::default(),
             task: None,
-            cut: None,
-            talk: Talk::Silent,
-            last_sign: now,
-            silence: None,
-            is_told: false,
-            is_heard: false,
-            asking: None,
+            early_end: None,
+            stop_state: StopState::Running,
+            last_update: now,
+            unreachable: None,
+            is_reported: false,
+            is_stop_accepted: false,
+            stop_request: None,
             sender,
             line_sender: Some(line_sender),
-            helpers,
+            tasks,
         };
         (watcher, lines)
     }
 
-    fn hear(&mut self, sign: Sign) -> End {
-        match sign {
-            Sign::Silence(reason) => {
-                self.silence = Some(reason);
+    fn update(&mut self, update: Update) -> End {
+        match update {
+            Update::Unreachable(reason) => {
+                self.unreachable = Some(reason);
                 return None;
             }
-            Sign::Asked(Err(trouble)) => {
-                self.live.say(format!("the stop failed: {trouble}"));
+            Update::StopResult(Err(error)) => {
+                self.display
+                    .print(format!("the stop request failed: {error}"));
                 return None;
             }
-            Sign::Asked(Ok(())) => self.is_heard = true,
-            Sign::Removed => return Some(Some(Cut::Removed)),
-            Sign::Event(event) => self.view.event(&event),
-            Sign::Task(task) => {
-                self.view.task(&task);
+            Update::StopResult(Ok(())) => self.is_stop_accepted = true,
+            Update::Removed => return Some(Some(EarlyEnd::Removed)),
+            Update::Event(event) => self.state.event(&event),
+            Update::Task(task) => {
+                self.state.task(&task);
                 self.task = Some(task);
             }
         }
-        self.answered();
-        if self.view.step() >= Some(Step::Running) {
-            self.listen();
+        self.responded();
+        if self.state.step() >= Some(Step::Running) {
+            self.follow_lines();
         }
         let is_done = self.task.as_ref().map(|task| task.step) == Some(Step::Done);
-        is_done.then_some(self.cut)
+        is_done.then_some(self.early_end)
     }
 
-    /// The Director lives.
-    fn answered(&mut self) {
-        self.last_sign = Instant::now();
-        self.silence = None;
-        if std::mem::take(&mut self.is_told) {
-            self.live.say("the Director answers again");
+    /// Records a response of the Director.
+    fn responded(&mut self) {
+        self.last_update = Instant::now();
+        self.unreachable = None;
+        if std::mem::take(&mut self.is_reported) {
+            self.display.print("reconnected to the Director");
         }
     }
 
-    /// Begins to listen to the master.
-    fn listen(&mut self) {
+    /// Starts to follow the log of the master.
+    fn follow_lines(&mut self) {
         if let Some(sender) = self.line_sender.take() {
             let (director, name) = (self.director.clone(), self.name.to_owned());
-            self.helpers.spawn(follow::lines(director, name, sender));
+            self.tasks.spawn(follow::lines(director, name, sender));
         }
     }
 
     fn line(&mut self, entry: &LogEntry) -> End {
-        self.view.line(&entry.text);
-        if self.wishes.follow {
-            self.live.line(entry);
+        self.state.line(&entry.text);
+        if self.options.follow {
+            self.display.line(entry);
         }
         None
     }
 
-    /// What the master wrote last may come after the end is known.
+    /// The last lines of the master may arrive after the end of the test.
     async fn last_lines(&mut self, lines: &mut Receiver<LogEntry>) {
         self.line_sender = None;
-        if !self.wishes.follow {
+        if !self.options.follow {
             return;
         }
-        let end = Instant::now() + LAST_LINES;
+        let end = Instant::now() + LAST_LINES_TIMEOUT;
         while let Ok(Some(entry)) = tokio::time::timeout_at(end, lines.recv()).await {
-            self.live.line(&entry);
+            self.display.line(&entry);
         }
     }
 
-    async fn word(&mut self, word: &Word, human: &Human) -> End {
-        if self.wishes.attached {
-            self.live.say(self.come_back(OTHERS_RUN));
-            return Some(Some(Cut::Left));
+    async fn input(&mut self, input: &Input, interrupts: &Interrupts) -> End {
+        if self.options.attached {
+            self.display.print(self.detached(STARTED_BY_OTHER));
+            return Some(Some(EarlyEnd::Detached));
         }
-        match act(self.talk, word, human.attended) {
-            Act::Ask => {
-                self.talk = Talk::Asked;
-                self.live.say(QUESTION);
-                human.ask();
+        match decide(self.stop_state, input, interrupts.is_interactive) {
+            Action::Prompt => {
+                self.stop_state = StopState::Prompted;
+                self.display.print(PROMPT);
+                interrupts.start_reading();
                 None
             }
-            Act::Stop => {
-                self.stop(Cut::Interrupted, "it is asked to stop; once more leaves it");
+            Action::Stop => {
+                self.stop(
+                    EarlyEnd::Interrupted,
+                    "stopping the test; interrupt again to leave it running",
+                );
                 None
             }
-            Act::Leave => {
-                self.be_heard().await;
-                let what = match self.talk {
-                    Talk::Stopping if self.is_heard => {
-                        "the task was asked to stop, and is left to itself"
+            Action::Detach => {
+                self.finish_stop_request().await;
+                let what = match self.stop_state {
+                    StopState::Stopping if self.is_stop_accepted => {
+                        "the stop was requested; no longer watching the task"
                     }
-                    Talk::Stopping => {
-                        "the Director did not hear that the task is to stop; it goes on"
+                    StopState::Stopping => {
+                        "the stop request did not reach the Director; the task keeps running"
                     }
-                    Talk::Silent | Talk::Asked => "the task goes on",
+                    StopState::Running | StopState::Prompted => "the task keeps running",
                 };
-                self.live.say(self.come_back(what));
-                Some(Some(Cut::Left))
+                self.display.print(self.detached(what));
+                Some(Some(EarlyEnd::Detached))
             }
-            Act::GoOn => {
-                if self.talk == Talk::Asked {
-                    self.live
-                        .say("neither `s` nor `l`: watched further; Ctrl-C leaves it");
+            Action::Continue => {
+                if self.stop_state == StopState::Prompted {
+                    self.display.print(
+                        "expected `s` or `l`; still watching, Ctrl-C leaves the task running",
+                    );
                 }
                 None
             }
         }
     }
 
-    fn come_back(&self, what: &str) -> String {
-        let lease = match (self.wishes.attached, self.wishes.invocation.lease) {
+    fn detached(&self, what: &str) -> String {
+        let lease = match (self.options.attached, self.options.invocation.lease) {
             (false, Some(lease)) => format!(
-                " (its lease ends it unless it is over within {})",
+                " (its lease expires in {})",
                 humantime::format_duration(lease)
             ),
             _ => String::new(),
         };
-        format!("{what}{lease}: `atq events -f {}` shows it", self.name)
+        format!(
+            "{what}{lease}; follow it with `atq events -f {}`",
+            self.name
+        )
     }
 
-    /// A stop that was just asked for must reach the Director before this program ends.
-    async fn be_heard(&mut self) {
-        if let Some(asking) = self.asking.take() {
-            let asked = timeout(LAST_WORD, asking).await;
-            self.is_heard |= matches!(asked, Ok(Ok(true)));
+    /// Waits for a pending stop request before this program exits.
+    async fn finish_stop_request(&mut self) {
+        if let Some(request) = self.stop_request.take() {
+            let accepted = timeout(STOP_REQUEST_TIMEOUT, request).await;
+            self.is_stop_accepted |= matches!(accepted, Ok(Ok(true)));
         }
     }
 
-    fn stop(&mut self, cut: Cut, why: &str) {
-        self.cut = Some(cut);
-        self.talk = Talk::Stopping;
-        self.live.say(why);
+    fn stop(&mut self, reason: EarlyEnd, message: &str) {
+        self.early_end = Some(reason);
+        self.stop_state = StopState::Stopping;
+        self.display.print(message);
         let services = self
             .task
             .iter()
             .flat_map(|task| [&task.master, &task.worker]);
         let grace = services.filter_map(|service| service.stop_grace_period);
         let grace = Duration::from_secs(grace.max().unwrap_or(0));
-        let patience = self.wishes.patience.stop + grace;
-        self.deadline = Some(Instant::now() + patience);
-        if cut == Cut::TimedOut && self.director_keeps_time() {
-            self.is_heard = true;
+        let retry_for = self.options.timeouts.stop + grace;
+        self.deadline = Some(Instant::now() + retry_for);
+        if reason == EarlyEnd::TimedOut && self.director_enforces_timeout() {
+            self.is_stop_accepted = true;
             return;
         }
         let (director, name) = (self.director.clone(), self.name.to_owned());
-        let (sender, invocation) = (self.sender.clone(), self.wishes.invocation.clone());
-        self.asking = Some(tokio::spawn(async move {
-            let asked = stop(&director, &name, &invocation, patience).await;
-            let is_heard = asked.is_ok();
-            drop(sender.send(Sign::Asked(asked)).await);
-            is_heard
+        let (sender, invocation) = (self.sender.clone(), self.options.invocation.clone());
+        self.stop_request = Some(tokio::spawn(async move {
+            let result = stop(&director, &name, &invocation, retry_for).await;
+            let is_accepted = result.is_ok();
+            drop(sender.send(Update::StopResult(result)).await);
+            is_accepted
         }));
     }
 
-    /// Whether the Director itself ends the test at its timeout. Two who do so would leave it to chance how the test
-    /// ends.
-    fn director_keeps_time(&self) -> bool {
+    /// Whether the Director itself enforces the timeout. A second stop request from here would make the outcome of the test
+    /// depend on which of them arrives first.
+    fn director_enforces_timeout(&self) -> bool {
         let task = self.task.as_ref();
         task.is_some_and(|task| task.deadline_at.is_some())
     }
 
-    /// The time is over: that of the test, or that for its end.
-    fn late(&mut self) -> End {
-        if self.talk == Talk::Stopping {
-            let what = match self.is_heard {
-                true => "the task was asked to stop, and is not over yet",
-                false => "the Director does not hear that the task is to stop; it goes on",
+    /// Handles the deadline of the test, or of its stop.
+    fn deadline_passed(&mut self) -> End {
+        if self.stop_state == StopState::Stopping {
+            let what = match self.is_stop_accepted {
+                true => "the stop was requested, but the task is still running",
+                false => "the stop request did not reach the Director; the task keeps running",
             };
-            self.live.say(self.come_back(what));
-            return Some(self.cut);
+            self.display.print(self.detached(what));
+            return Some(self.early_end);
         }
-        if self.wishes.attached {
-            self.live.say(self.come_back(OTHERS_RUN));
-            return Some(Some(Cut::TimedOut));
+        if self.options.attached {
+            self.display.print(self.detached(STARTED_BY_OTHER));
+            return Some(Some(EarlyEnd::TimedOut));
         }
+        let timeout = self.options.timeout.unwrap_or_default();
+        let timeout = humantime::format_duration(timeout);
         self.stop(
-            Cut::TimedOut,
-            "the time of `--timeout` is over: it is asked to stop",
+            EarlyEnd::TimedOut,
+            &format!("timeout of {timeout} reached (`--timeout`); stopping the test"),
         );
         None
     }
 
-    fn tick(&mut self) -> Result<End, Trouble> {
-        let silent = self.last_sign.elapsed();
-        let Some(reason) = &self.silence else {
+    fn tick(&mut self) -> Result<End, CliError> {
+        let elapsed = self.last_update.elapsed();
+        let Some(reason) = &self.unreachable else {
             return Ok(None);
         };
-        if silent >= self.wishes.patience.silence {
-            self.live
-                .say(self.come_back("the task goes on without being watched"));
+        if elapsed >= self.options.timeouts.unreachable {
+            self.display
+                .print(self.detached("the task keeps running unattended"));
             return Err(self.director.unreachable(reason.clone()));
         }
-        if silent >= DOUBT && !self.is_told {
-            self.is_told = true;
-            self.live.say(format!(
-                "no answer from the Director: {reason}; tried again"
-            ));
+        if elapsed >= REPORT_UNREACHABLE_AFTER && !self.is_reported {
+            self.is_reported = true;
+            self.display
+                .print(format!("no response from the Director: {reason}; retrying"));
         }
         Ok(None)
     }
 }
 
-/// Asks a task to stop, for so long as nobody hears it. Safe to say twice.
+/// Requests the stop of a task, with retries. Repeated requests have no further effect.
 async fn stop(
     director: &Director,
     name: &str,
     invocation: &Invocation,
-    patience: Duration,
-) -> Result<(), Trouble> {
-    let mut again = Again::within(patience);
+    retry_for: Duration,
+) -> Result<(), CliError> {
+    let mut retry = Retry::within(retry_for);
     loop {
         let request = director.request(Method::POST, &format!("task/{}/stop", segment(name)))?;
         match director.send(invocation.sign(request)).await {
             Ok(_) => return Ok(()),
-            Err(trouble) => again.after(trouble).await?,
+            Err(error) => retry.wait(error).await?,
         }
     }
 }

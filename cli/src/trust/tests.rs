@@ -15,7 +15,7 @@ const KEY: &[u8] = include_bytes!("tests/localhost.key");
 /// Another of this kind, for `other.test`.
 const OTHER: &[u8] = include_bytes!("tests/other.pem");
 
-fn trust(pem: &[u8]) -> Result<Trust, Trouble> {
+fn trust(pem: &[u8]) -> Result<Trust, CliError> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), pem).unwrap();
     Trust::read(file.path())
@@ -38,7 +38,7 @@ fn verified(trusted: &[u8], host: &str, year: u64) -> Result<(), Error> {
 }
 
 #[test]
-fn a_trusted_self_signed_certificate_counts_for_its_names_while_it_is_valid() {
+fn a_trusted_self_signed_certificate_is_valid_for_its_names_and_dates() {
     assert_eq!(verified(LOCALHOST, "localhost", 2028), Ok(()));
     assert_eq!(verified(LOCALHOST, "127.0.0.1", 2028), Ok(()));
     assert!(verified(OTHER, "localhost", 2028).is_err());
@@ -49,22 +49,22 @@ fn a_trusted_self_signed_certificate_counts_for_its_names_while_it_is_valid() {
 }
 
 #[test]
-fn a_file_without_certificates_is_told() {
+fn a_file_without_certificates_is_an_error() {
     for (pem, why) in [
         (&b""[..], "no certificate"),
         (KEY, "no certificate"),
         (b"\x30\x82", "no certificate"),
     ] {
-        let trouble = trust(pem).unwrap_err();
-        assert!(trouble.to_string().contains(why), "{trouble}");
-        assert_eq!(trouble.exit(), Exit::Usage);
+        let error = trust(pem).unwrap_err();
+        assert!(error.to_string().contains(why), "{error}");
+        assert_eq!(error.exit(), Exit::Usage);
     }
     let broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    let trouble = trust(broken).unwrap_err().to_string();
-    assert!(trouble.contains("cannot be used"), "{trouble}");
+    let error = trust(broken).unwrap_err().to_string();
+    assert!(error.contains("invalid certificate"), "{error}");
 }
 
-/// A server with this certificate that says `pong` to whoever trusts it; gives its port.
+/// Starts a server with this certificate that responds `pong`; returns its port.
 fn server() -> u16 {
     let certificate = CertificateDer::from_pem_slice(LOCALHOST).unwrap();
     let key = PrivateKeyDer::from_pem_slice(KEY).unwrap();
@@ -82,7 +82,7 @@ fn server() -> u16 {
         for stream in listener.incoming() {
             let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
             let mut stream = StreamOwned::new(connection, stream.unwrap());
-            // Who does not trust the certificate goes away.
+            // A client that does not trust the certificate disconnects.
             if stream.read(&mut [0; 1024]).is_ok() {
                 let answer =
                     b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\n\"pong\"";
@@ -93,7 +93,7 @@ fn server() -> u16 {
     port
 }
 
-async fn asked(url: &str, trust: &Trust) -> Result<String, Trouble> {
+async fn asked(url: &str, trust: &Trust) -> Result<String, CliError> {
     Director::trusting(url, trust)?.get("monitoring/ping").await
 }
 
@@ -103,11 +103,11 @@ async fn a_director_with_a_self_signed_certificate_is_reached_or_explained() {
     let url = format!("https://localhost:{port}");
     let trusting = trust(LOCALHOST).unwrap();
     assert_eq!(asked(&url, &trusting).await.unwrap(), "pong");
-    let trouble = asked(&url, &trust(OTHER).unwrap()).await.unwrap_err();
-    assert_eq!(trouble.exit(), Exit::Unreachable);
-    assert!(trouble.to_string().contains("self-signed"), "{trouble}");
-    assert!(trouble.hint().contains("--ca FILE"), "{}", trouble.hint());
-    assert!(!crate::again::may_pass(&trouble));
+    let error = asked(&url, &trust(OTHER).unwrap()).await.unwrap_err();
+    assert_eq!(error.exit(), Exit::Unreachable);
+    assert!(error.to_string().contains("self-signed"), "{error}");
+    assert!(error.hint().contains("--ca FILE"), "{}", error.hint());
+    assert!(!crate::retry::is_temporary(&error));
 }
 
 #[tokio::test]
@@ -121,10 +121,10 @@ async fn a_server_without_tls_is_explained() {
                 .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
         }
     });
-    let trouble = asked(&url, &trust(LOCALHOST).unwrap()).await.unwrap_err();
+    let error = asked(&url, &trust(LOCALHOST).unwrap()).await.unwrap_err();
     assert!(
-        trouble.hint().contains("http://"),
-        "{trouble}: {}",
-        trouble.hint()
+        error.hint().contains("http://"),
+        "{error}: {}",
+        error.hint()
     );
 }

@@ -29,7 +29,7 @@ fn read(path: PathBuf) -> String {
 }
 
 #[test]
-fn files_come_as_they_are_and_replaced_ones_are_counted() {
+fn files_are_unpacked_unchanged_and_replacements_are_counted() {
     let dir = tempfile::tempdir().unwrap();
     // Names that containers may choose, and zeros that shrink as much as a bomb's.
     let odd = "worker.2/a\\b .csv";
@@ -49,7 +49,7 @@ fn files_come_as_they_are_and_replaced_ones_are_counted() {
     let names = ["master.1/results.jtl", odd, &long, "master.1/sub/zeros"];
     assert_eq!(first.files, names);
     assert_eq!(
-        (first.replaced, first.renamed, first.troubles.len()),
+        (first.replaced, first.renamed, first.errors.len()),
         (0, vec![], 0)
     );
     assert_eq!(read(to.join("master.1/results.jtl")), "a,b");
@@ -70,7 +70,7 @@ fn files_come_as_they_are_and_replaced_ones_are_counted() {
 }
 
 #[test]
-fn a_bad_name_costs_nothing_but_its_file() {
+fn an_invalid_name_skips_only_its_file() {
     let dir = tempfile::tempdir().unwrap();
     let bad = [
         ("../out", "leads out of the archive by `..`"),
@@ -86,16 +86,16 @@ fn a_bad_name_costs_nothing_but_its_file() {
     let to = dir.path().join("to");
     let unpacked = unpack(&zip, &to).unwrap();
     assert_eq!(unpacked.files, ["master.1/good", "master.1/last"]);
-    let troubles: Vec<String> = unpacked.troubles.iter().map(ToString::to_string).collect();
-    assert_eq!(troubles.len(), bad.len());
-    for (trouble, (name, why)) in troubles.iter().zip(bad) {
-        assert!(trouble.contains(why), "{name}: {trouble}");
+    let errors: Vec<String> = unpacked.errors.iter().map(ToString::to_string).collect();
+    assert_eq!(errors.len(), bad.len());
+    for (error, (name, why)) in errors.iter().zip(bad) {
+        assert!(error.contains(why), "{name}: {error}");
     }
     assert!(!dir.path().join("out").exists());
 }
 
 #[test]
-fn a_file_and_a_directory_of_one_name_both_come() {
+fn a_file_and_a_directory_of_the_same_name_are_both_unpacked() {
     let dir = tempfile::tempdir().unwrap();
     let zip = archive(
         dir.path(),
@@ -108,25 +108,22 @@ fn a_file_and_a_directory_of_one_name_both_come() {
     );
     let unpacked = unpack(&zip, &dir.path().join("to")).unwrap();
     assert_eq!(unpacked.files, ["w/a", "w/a.atq-1/b", "w/c/d", "w/c.atq-1"]);
-    assert!(unpacked.troubles.is_empty());
+    assert!(unpacked.errors.is_empty());
     assert_eq!(unpacked.renamed.len(), 2);
 }
 
 #[test]
-fn what_is_no_archive_is_told() {
+fn an_invalid_archive_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let zip = dir.path().join("results.zip");
     fs::write(&zip, "nonsense").unwrap();
-    let trouble = unpack(&zip, dir.path()).unwrap_err();
-    assert!(
-        trouble.to_string().contains("cannot be unpacked"),
-        "{trouble}"
-    );
-    assert!(trouble.hint().contains("-o results.zip"));
+    let error = unpack(&zip, dir.path()).unwrap_err();
+    assert!(error.to_string().contains("cannot be unpacked"), "{error}");
+    assert!(error.hint().contains("-o results.zip"));
 }
 
 #[test]
-fn files_keep_their_times() {
+fn files_keep_their_modification_times() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("results.zip");
     let mut zip = ZipWriter::new(File::create(&path).unwrap());

@@ -1,24 +1,24 @@
-//! What is kept of a run after its containers are gone: files under `datadir/evidence`.
+//! Files kept of each run after its containers are removed, under `datadir/evidence`.
 //!
 //! ```text
 //! evidence/<task>/<run>/logs/master.1.log     one file for each container
 //!                            worker.3.log
 //!                            readiness.1.log  the readiness command
 //!                            wait.2.log       the second try of the wait command
-//!                       manifest.json         what was seen of Docker: images, nodes, containers
+//!                       manifest.json         state observed in Docker: images, nodes, containers
 //! ```
 //!
 //! A line is `<time> <stream> <text>`. A log larger than `limits.logBytes` ([`HEAD_BYTES`] and [`TAIL_BYTES`]) keeps its
-//! beginning and its end, with a line between them that says what is missing. What containers
-//! leave in `/atq/results` is the matter of [`results`], how busy they were that of [`load`].
+//! beginning and its end, with a line between them that describes the gap. [`results`] has the files that containers
+//! leave in `/atq/results`, [`load`] the CPU usage of containers and nodes.
 
+mod fingerprint;
 pub mod load;
 mod log_file;
+mod log_position;
 mod observed;
 pub mod report;
 pub mod results;
-mod seal;
-mod seen;
 
 pub use log_file::{LastLines, LogLines};
 pub use observed::{Observed, SeenBundle, SeenContainer, SeenImage, SeenNode, SeenSettings};
@@ -37,9 +37,9 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-/// How much is kept of the beginning of a log.
+/// Bytes kept of the beginning of a log.
 pub const HEAD_BYTES: usize = 64 << 20;
-/// How much is kept of the end of a log.
+/// Bytes kept of the end of a log.
 pub const TAIL_BYTES: usize = 4 << 20;
 
 /// The evidence of all runs.
@@ -65,7 +65,7 @@ impl Evidence {
         self.root.join(task.as_str()).join(run)
     }
 
-    /// Keeps at most so many bytes of a log, its beginning and a seventeenth of them for its end.
+    /// Limits a kept log to `bytes`; one seventeenth of them is for its end.
     pub fn with_log_bytes(mut self, bytes: u64) -> Self {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         let tail = bytes / 17;
@@ -76,7 +76,7 @@ impl Evidence {
         self
     }
 
-    /// How many bytes are kept of a task. Blocks.
+    /// The bytes kept of a task. Blocks.
     ///
     /// # Errors
     /// When a directory cannot be read.
@@ -84,7 +84,7 @@ impl Evidence {
         size_of(&self.root.join(task.as_str()))
     }
 
-    /// Forgets one run of a task.
+    /// Removes all files of one run of a task.
     ///
     /// # Errors
     /// When the files cannot be removed.
@@ -94,7 +94,7 @@ impl Evidence {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => other?,
         }
-        // Another task of this name may have something there by now.
+        // Fails if another run of a task with this name has files there.
         let _ = fs::remove_dir(dir).await;
         Ok(())
     }
@@ -103,7 +103,7 @@ impl Evidence {
         self.run_dir(task, run).join("logs")
     }
 
-    /// Keeps a value as a file of the run, whole or not at all.
+    /// Writes a value atomically as a JSON file of the run.
     async fn keep<T: Serialize>(
         &self,
         task: &TaskName,
@@ -117,13 +117,11 @@ impl Evidence {
         spawn_blocking(write).await.map_err(io::Error::other)?
     }
 
-    /// Writes a whole log, or what of it can be read until `deadline`: of one that is too large, or is read too slowly,
-    /// the beginning and the end. A file that was there is
-    /// replaced only when the new one is complete, so that a log which was kept once is not lost to a
-    /// later, poorer look.
+    /// Writes a log up to `deadline`. If it is too large or too slow to read, only its beginning and its end are kept.
+    /// An existing file is replaced only by a complete log, so that a later partial read never overwrites it.
     ///
     /// # Errors
-    /// When the disk does not take it, or the log ends early; what was read so far is then kept.
+    /// If writing fails, or if the log ends early; the lines read so far are kept.
     pub async fn keep_log<S>(
         &self,
         (task, run): (&TaskName, &str),
@@ -197,7 +195,7 @@ impl Evidence {
         texts.unwrap_or_default()
     }
 
-    /// The tasks of which something is kept.
+    /// The tasks with kept files.
     ///
     /// # Errors
     /// When the directory cannot be read; one that is not there is empty.
@@ -214,7 +212,7 @@ impl Evidence {
         Ok(tasks)
     }
 
-    /// Forgets everything about a task.
+    /// Removes all files of a task.
     ///
     /// # Errors
     /// When the files cannot be removed.
@@ -226,7 +224,7 @@ impl Evidence {
     }
 }
 
-/// A kept log.
+/// A reader of a kept log.
 pub struct KeptLog {
     lines: Lines<BufReader<File>>,
 }
@@ -241,7 +239,7 @@ impl KeptLog {
     }
 }
 
-/// Bytes of all files below `path`; what goes meanwhile counts as nothing.
+/// The size of all files below `path`; files removed during the walk count as zero.
 fn size_of(path: &Path) -> io::Result<u64> {
     let entries = match std::fs::read_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),

@@ -1,5 +1,5 @@
-//! How busy the containers of a run and their nodes were while the test ran: `evidence/<task>/<run>/load.json`.
-//! A generator that has no processor time to spare measures itself, and not what it tests.
+//! CPU usage of the containers of a run and of their nodes during the test: `evidence/<task>/<run>/load.json`.
+//! The response times of a saturated generator measure the generator instead of the system under test.
 
 use super::{Evidence, Source};
 use atq_engine::Gauge;
@@ -11,14 +11,14 @@ use std::io;
 use std::sync::{Mutex, PoisonError};
 use tokio::fs;
 
-/// From so many percent on a sample counts as busy.
+/// A sample at or above this percentage counts as busy.
 pub const BUSY_PERCENT: f64 = 90.0;
-/// So many samples are needed to say anything.
+/// Fewer samples are not enough to detect saturation.
 const ENOUGH_SAMPLES: u32 = 5;
-/// Busy in such a share of its samples, something is saturated.
+/// The share of busy samples at which a container or node counts as saturated.
 const SATURATED_SHARE: f64 = 0.25;
 
-/// How busy something was, in percent of what it may use.
+/// CPU usage of a container or node, in percent of its limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Busy {
@@ -35,37 +35,37 @@ pub struct Busy {
 }
 
 impl Busy {
-    /// Whether it had so little to spare, and so often, that its figures cannot be trusted.
+    /// True if CPU usage was high so often that the measured figures cannot be trusted.
     pub fn is_saturated(&self) -> bool {
         self.samples >= ENOUGH_SAMPLES && self.busy_share >= SATURATED_SHARE
     }
 }
 
-/// How busy a container was.
+/// CPU usage of a container.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceLoad {
-    /// Docker's id of its node.
+    /// Docker's node id.
     pub node: String,
-    /// Processors that it may use: its limit, else those of its node.
+    /// The container's CPU limit, else the processors of its node.
     pub processors: f64,
-    /// In percent of these.
+    /// Usage in percent of `processors`.
     pub busy: Busy,
 }
 
-/// How busy the generators of a run and their nodes were.
+/// CPU usage of the generators of a run and of their nodes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Load {
     /// By container, for example `worker.3`.
     pub sources: BTreeMap<String, SourceLoad>,
-    /// Whole nodes, by Docker's id.
+    /// Whole nodes, by Docker's node id.
     pub nodes: BTreeMap<String, Busy>,
-    /// Milliseconds that the clocks of nodes are ahead of the Director's, by Docker's id.
+    /// Milliseconds by which the clock of a node is ahead of the Director's, by Docker's node id.
     pub clock_offsets: BTreeMap<String, i64>,
 }
 
-/// Samples of one thing.
+/// Aggregates the samples of one container or node.
 #[derive(Debug, Clone, Copy, Default)]
 struct Meter {
     samples: u32,
@@ -96,7 +96,7 @@ impl Meter {
     }
 }
 
-/// Samples of a run, while they come in.
+/// Collects the samples of a run.
 #[derive(Debug, Default)]
 pub struct LoadBook {
     sources: BTreeMap<Source, (String, f64, Meter)>,
@@ -105,7 +105,7 @@ pub struct LoadBook {
 }
 
 impl LoadBook {
-    /// A container on `node`, which may use so many `processors`, used `used` of them for `seconds`.
+    /// Adds a sample: a container on `node` with a limit of `processors` used `used` of them for `seconds`.
     pub fn container(
         &mut self,
         source: Source,
@@ -123,7 +123,7 @@ impl LoadBook {
         meter.add(used / processors * 100.0, seconds);
     }
 
-    /// All processors of a node together were so busy for `seconds`.
+    /// Adds a sample: average usage of all processors of `node` for `seconds`.
     pub fn node(&mut self, node: &str, percent: f64, seconds: f64) {
         if percent.is_finite() {
             let meter = self.nodes.entry(node.to_owned()).or_default();
@@ -131,12 +131,12 @@ impl LoadBook {
         }
     }
 
-    /// The clock of a node is so many milliseconds ahead of the Director's.
+    /// Sets the milliseconds by which the clock of `node` is ahead of the Director's.
     pub fn clock_offset(&mut self, node: &str, millis: i64) {
         self.clock_offsets.insert(node.to_owned(), millis);
     }
 
-    /// What it comes to so far.
+    /// The usage so far.
     pub fn load(&self) -> Load {
         let sources = self
             .sources
@@ -161,18 +161,18 @@ impl LoadBook {
 }
 
 impl Evidence {
-    /// Keeps how busy a run was.
+    /// Writes the CPU usage of a run.
     ///
     /// # Errors
-    /// When the disk does not take it.
+    /// If writing fails.
     pub async fn keep_load(&self, task: &TaskName, run: &str, load: &Load) -> io::Result<()> {
         self.keep(task, run, "load.json", load).await
     }
 
-    /// How busy a run was; `None` when nobody looked.
+    /// The CPU usage of a run; `None` if it was not measured.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// If the file cannot be read.
     pub async fn load(&self, task: &TaskName, run: &str) -> io::Result<Option<Load>> {
         let text = if_there(fs::read(self.run_dir(task, run).join("load.json")).await)?;
         Ok(text.map(|text| serde_json::from_slice(&text)).transpose()?)
@@ -232,12 +232,12 @@ mod tests {
     }
 }
 
-/// The same for many who measure at once.
+/// A [`LoadBook`] for concurrent use.
 #[derive(Debug, Default)]
 pub struct SharedBook(Mutex<LoadBook>);
 
 impl SharedBook {
-    /// Works with the samples.
+    /// Calls `work` with the samples locked.
     pub fn with<T>(&self, work: impl FnOnce(&mut LoadBook) -> T) -> T {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -1,8 +1,8 @@
-//! The file of a log: the whole log, or its beginning and its end. Of a huge log only these are read: what is between
-//! them would take minutes, and the end says how a test came out.
+//! Writes the file of a log: the whole log, or its beginning and its end. The middle of a huge log is not read, because
+//! that would take minutes; its end usually holds the outcome of the test.
 
 use super::format_line;
-use super::seen::Seen;
+use super::log_position::LogPosition;
 use atq_engine::{EngineError, LogLine};
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -14,43 +14,43 @@ use tokio::fs::File;
 use tokio::io::{AsyncWriteExt, BufWriter};
 use tokio::time::{Instant, timeout_at};
 
-/// How much is kept of a log, in bytes.
+/// Size limits of a kept log, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Caps {
     pub(super) head: usize,
     pub(super) tail: usize,
 }
 
-/// A log as Docker gives it.
+/// A log stream from the engine.
 pub type LogLines = BoxStream<'static, Result<LogLine, EngineError>>;
 
-/// Opens a log once more, so many lines before its end.
+/// Reopens a log at the given number of lines before its end.
 pub type LastLines<'a> =
     &'a (dyn Fn(u32) -> BoxFuture<'a, Result<LogLines, EngineError>> + Send + Sync);
 
-/// Beyond the beginning so many times the length of the end is read line by line; in a log that is longer still, what
-/// is between is skipped.
+/// After the beginning, up to this many times the size of the tail is read line by line; in a longer log the rest up
+/// to the tail is skipped.
 const READ_AFTER_HEAD: usize = 4;
-/// Docker counts a line of more than 16 KiB as several.
-const PIECE_BYTES: usize = 16 << 10;
-/// How many lines are asked for at first, at most; many of them may be long.
-const MOST_LAST_LINES: usize = 50_000;
-/// How many when those could not be read in time.
-const FEW_LAST_LINES: u32 = 200;
+/// Docker splits a line of more than 16 KiB into several.
+const SPLIT_BYTES: usize = 16 << 10;
+/// Upper bound of the lines requested first; many of them may be long.
+const MAX_LAST_LINES: usize = 50_000;
+/// Lines requested if the first request timed out.
+const RETRY_LAST_LINES: u32 = 200;
 
-const TOO_SLOW: &str = "it could not be read to its end in time";
+const TIMED_OUT: &str = "reading it timed out";
 
-/// How the reading of the beginning ended.
+/// The result of reading the beginning of a log.
 enum HeadEnd {
-    /// The log is whole.
+    /// The whole log was read.
     Whole,
-    /// There is more, and time or size forbid to read all of it.
+    /// The log continues, but the time or size limit was reached.
     More,
-    /// Docker failed.
-    Broken(String),
+    /// The engine returned an error.
+    Failed(String),
 }
 
-/// Writes a log. The outer error is the disk's, the inner one Docker's, or that of the clock.
+/// Writes a log. The outer error is an I/O error, the inner one an error of the engine or a timeout.
 pub(super) async fn write<S>(
     path: &Path,
     mut lines: S,
@@ -62,27 +62,27 @@ where
     S: Stream<Item = Result<LogLine, EngineError>> + Unpin,
 {
     let mut writer = Writer::create(path, caps).await?;
-    let (until, most) = match last {
+    let (until, max_beyond) = match last {
         Some(_) => (
-            half_way(deadline),
+            half_of_time(deadline),
             caps.tail.saturating_mul(READ_AFTER_HEAD),
         ),
         None => (deadline, usize::MAX),
     };
-    let head = writer.read_head(&mut lines, most, until).await?;
-    // Docker ends the reading when its stream is dropped.
+    let head = writer.read_head(&mut lines, max_beyond, until).await?;
+    // Dropping the stream ends the request to Docker.
     drop(lines);
     let result = match (head, last) {
         (HeadEnd::Whole, _) => Ok(()),
-        (HeadEnd::Broken(reason), _) => Err(reason),
+        (HeadEnd::Failed(reason), _) => Err(reason),
         (HeadEnd::More, Some(last)) => writer.read_end(last, deadline).await,
-        (HeadEnd::More, None) => Err(TOO_SLOW.to_owned()),
+        (HeadEnd::More, None) => Err(TIMED_OUT.to_owned()),
     };
     writer.finish().await?;
     Ok(result)
 }
 
-fn half_way(deadline: Instant) -> Instant {
+fn half_of_time(deadline: Instant) -> Instant {
     let now = Instant::now();
     now + deadline.saturating_duration_since(now) / 2
 }
@@ -93,7 +93,7 @@ struct Writer {
     head: usize,
     lines: usize,
     tail: Tail,
-    seen: Seen,
+    position: LogPosition,
 }
 
 impl Writer {
@@ -104,15 +104,15 @@ impl Writer {
             head: 0,
             lines: 0,
             tail: Tail::new(caps.tail),
-            seen: Seen::default(),
+            position: LogPosition::default(),
         })
     }
 
-    /// Reads until the log ends, or at most so many bytes beyond the beginning.
+    /// Reads until the end of the log, or at max_beyond `max_beyond` bytes beyond the beginning.
     async fn read_head<S>(
         &mut self,
         lines: &mut S,
-        most: usize,
+        max_beyond: usize,
         deadline: Instant,
     ) -> io::Result<HeadEnd>
     where
@@ -123,10 +123,10 @@ impl Writer {
             let line = match timeout_at(deadline, lines.next()).await {
                 Ok(None) => return Ok(HeadEnd::Whole),
                 Ok(Some(Ok(line))) => line,
-                Ok(Some(Err(error))) => return Ok(HeadEnd::Broken(error.to_string())),
+                Ok(Some(Err(error))) => return Ok(HeadEnd::Failed(error.to_string())),
                 Err(_) => return Ok(HeadEnd::More),
             };
-            self.seen.note(&line);
+            self.position.advance(&line);
             self.lines += 1;
             let text = format_line(&line);
             if self.head < self.caps.head {
@@ -136,18 +136,18 @@ impl Writer {
             }
             beyond += text.len();
             self.tail.push(text);
-            if beyond > most {
+            if beyond > max_beyond {
                 return Ok(HeadEnd::More);
             }
         }
     }
 
-    /// Fewer lines are asked for when many cannot be read in time.
+    /// Reads the end of the log; requests fewer lines if the first request times out.
     async fn read_end(&mut self, last: LastLines<'_>, deadline: Instant) -> Result<(), String> {
-        let mut problem = Err(TOO_SLOW.to_owned());
+        let mut problem = Err(TIMED_OUT.to_owned());
         for (count, until) in [
-            (self.last_lines(), half_way(deadline)),
-            (FEW_LAST_LINES, deadline),
+            (self.last_lines(), half_of_time(deadline)),
+            (RETRY_LAST_LINES, deadline),
         ] {
             match timeout_at(until, self.collect_end(last, count)).await {
                 Ok(Ok(())) => return Ok(()),
@@ -158,23 +158,23 @@ impl Writer {
         problem
     }
 
-    /// How many lines the end has, as the lines so far are long.
+    /// The number of lines that fill the tail, estimated from the average length so far.
     fn last_lines(&self) -> u32 {
         let read = self.head + self.tail.all_bytes();
-        let usual = (read / self.lines.max(1)).clamp(1, PIECE_BYTES);
-        let count = (self.caps.tail / usual).clamp(FEW_LAST_LINES as usize, MOST_LAST_LINES);
-        u32::try_from(count).unwrap_or(FEW_LAST_LINES)
+        let average = (read / self.lines.max(1)).clamp(1, SPLIT_BYTES);
+        let count = (self.caps.tail / average).clamp(RETRY_LAST_LINES as usize, MAX_LAST_LINES);
+        u32::try_from(count).unwrap_or(RETRY_LAST_LINES)
     }
 
     async fn collect_end(&mut self, last: LastLines<'_>, count: u32) -> Result<(), EngineError> {
         let mut lines = last(count).await?;
-        let mut seen = self.seen.replay();
+        let mut skip = self.position.skip_read_lines();
         let mut end = Tail::new(self.caps.tail);
-        let (mut meets, mut first) = (false, String::new());
+        let (mut overlaps, mut first) = (false, String::new());
         while let Some(line) = lines.next().await {
             let line = line?;
-            if !seen.is_new(&line) {
-                meets = true;
+            if !skip.is_new(&line) {
+                overlaps = true;
                 continue;
             }
             if first.is_empty() {
@@ -182,9 +182,9 @@ impl Writer {
             }
             end.push(format_line(&line));
         }
-        self.tail = match meets {
+        self.tail = match overlaps {
             true => std::mem::replace(&mut self.tail, Tail::new(0)).followed_by(end),
-            false => end.after_a_gap(self.seen.last(), first),
+            false => end.after_a_gap(self.position.last(), first),
         };
         Ok(())
     }
@@ -203,9 +203,9 @@ struct Tail {
     bytes: usize,
     dropped_lines: u64,
     dropped_bytes: u64,
-    /// Time of the line that was dropped last.
+    /// Time of the last dropped line.
     dropped_at: String,
-    /// The time of the last line before a part that was not read, and that of the first line behind it.
+    /// Times of the last line before a gap and of the first line after it.
     gap: Option<(String, String)>,
 }
 
@@ -241,7 +241,7 @@ impl Tail {
         self.bytes.saturating_add(dropped)
     }
 
-    /// The lines of `end` come next.
+    /// Appends the lines of `end`.
     fn followed_by(mut self, end: Self) -> Self {
         if end.dropped_lines > 0 {
             self.dropped_lines += self.lines.len() as u64 + end.dropped_lines;
@@ -254,7 +254,7 @@ impl Tail {
         self
     }
 
-    /// What was written between the two times was not read.
+    /// Marks a gap between the two times.
     fn after_a_gap(self, before: String, after: String) -> Self {
         Self {
             gap: Some((before, after)),
@@ -265,7 +265,7 @@ impl Tail {
     fn finish(self) -> String {
         let note = match (self.gap, self.dropped_lines) {
             (Some((before, after)), _) => format!(
-                "{before} stderr ... the log is too large: what was written between {before} and {after} is left out ...\n"
+                "{before} stderr ... the log is too large: lines between {before} and {after} left out ...\n"
             ),
             (None, 0) => String::new(),
             (None, lines) => format!(
@@ -277,13 +277,13 @@ impl Tail {
     }
 }
 
-/// The last lines of a file of a log, without their times: at most `count`, each of at most `chars` characters.
+/// The last lines of a log file, without their times: at max_beyond `count`, each of at max_beyond `chars` characters.
 ///
 /// # Errors
 /// When the file cannot be read.
 pub(super) async fn last_texts(path: &Path, count: usize, chars: usize) -> io::Result<Vec<String>> {
     use tokio::io::{AsyncReadExt, AsyncSeekExt, SeekFrom};
-    /// What is read of the end.
+    /// Bytes read from the end of the file.
     const BYTES: u64 = 64 << 10;
     let mut file = File::open(path).await?;
     let length = file.metadata().await?.len();
@@ -294,7 +294,7 @@ pub(super) async fn last_texts(path: &Path, count: usize, chars: usize) -> io::R
     let text = String::from_utf8_lossy(&bytes);
     let mut lines: Vec<&str> = text.lines().collect();
     if length > BYTES && lines.len() > 1 {
-        // It begins in the middle.
+        // The first line is cut off.
         lines.remove(0);
     }
     let texts = lines.iter().map(|line| super::parse_line(line).text);

@@ -1,4 +1,4 @@
-//! What was seen of Docker while a task ran: what cannot be found out afterwards.
+//! State observed in Docker while a task runs, because it cannot be queried afterwards.
 
 use super::Evidence;
 use atq_engine::{ImageDigests, Machine};
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
-/// What was seen. Files are kept for years: fields may be added with a default, never renamed.
+/// The observed state. Files are kept for years: fields may be added with a default, never renamed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Observed {
@@ -17,7 +17,7 @@ pub struct Observed {
     pub director: String,
     /// Its version.
     pub version: String,
-    /// What its configuration said.
+    /// Relevant settings of its configuration.
     pub settings: SeenSettings,
     /// The manager's node.
     pub manager: String,
@@ -31,15 +31,15 @@ pub struct Observed {
     pub containers: BTreeMap<String, SeenContainer>,
 }
 
-/// What the configuration said of how tasks are run.
+/// Settings that affect how tasks run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SeenSettings {
-    /// Seconds for each phase of bringing up a task; `None`: by its replicas.
+    /// Seconds for each phase of bringing up a task; `None`: derived from the number of replicas.
     pub orchestration_timeout: Option<u64>,
-    /// Seconds for which a test may run, unless its definition says otherwise.
+    /// Default limit of a test's duration, in seconds.
     pub max_duration: u64,
-    /// Where subnets are taken from.
+    /// The pool that subnets are allocated from.
     pub subnet_pool: String,
     /// Image of the sidecar.
     pub discovery_image: String,
@@ -49,7 +49,7 @@ pub struct SeenSettings {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SeenImage {
-    /// What it was on the manager's node; `None`: it was not there.
+    /// Digests on the manager's node; `None` if the image was not there.
     pub digests: Option<ImageDigests>,
 }
 
@@ -75,11 +75,11 @@ pub struct SeenNode {
     pub hostname: String,
     /// Address in the Swarm.
     pub address: String,
-    /// What it is made of.
+    /// Hardware and operating system.
     pub machine: Machine,
 }
 
-/// A container of the user's.
+/// A master or worker container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SeenContainer {
@@ -89,9 +89,9 @@ pub struct SeenContainer {
     pub address: Option<String>,
     /// Docker's id.
     pub container: Option<String>,
-    /// Docker's word for its state when it was seen last.
+    /// Docker's state at the last observation.
     pub state: String,
-    /// Its exit code, if it had ended.
+    /// The exit code, if the container has ended.
     pub exit_code: Option<i64>,
 }
 
@@ -101,7 +101,7 @@ impl Evidence {
         dir.join("manifest.json")
     }
 
-    /// What was seen of a run; nothing when nothing was kept, or it cannot be read. Blocks.
+    /// The observed state of a run; empty if there is none or the file cannot be read. Blocks.
     pub fn observed(&self, task: &TaskName, run: &str) -> Observed {
         let path = self.observed_path(task, run);
         let read = std::fs::read(&path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
@@ -113,10 +113,10 @@ impl Evidence {
         })
     }
 
-    /// Keeps what was seen of a run, whole or not at all. Blocks.
+    /// Writes the observed state of a run atomically. Blocks.
     ///
     /// # Errors
-    /// When the disk does not take it.
+    /// If writing fails.
     pub fn keep_observed(&self, task: &TaskName, run: &str, seen: &Observed) -> io::Result<()> {
         let path = self.observed_path(task, run);
         write_atomic(&path, &serde_json::to_vec_pretty(seen)?, Mode::Private)

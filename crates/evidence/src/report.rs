@@ -1,9 +1,9 @@
-//! Figures from what the containers of a run left in `/atq/results`, and the report that is kept of them:
+//! Computes figures from the results of a run, and stores the report:
 //! `evidence/<task>/<run>/report.json`.
 //!
-//! The master's files are read if there are samples in them: a coordinator has those of all its workers.
-//! Else every worker's are read, and added up. Reading is streaming, off the runtime, and ends at its
-//! deadline or when nobody wants it any more; a file that cannot be read is told, and never fails a run.
+//! The master's files are read first; if they hold samples, those cover all workers. Otherwise the files of all workers
+//! are read and merged. Reading streams on a blocking thread until its deadline or until it is cancelled. A file that
+//! cannot be read is reported and never fails a run.
 
 mod attempts;
 mod figures;
@@ -24,78 +24,78 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::spawn_blocking;
 
-/// How long the result files of a run are read.
+/// Time limit for reading the result files of a run.
 pub const READING_TIME: Duration = Duration::from_secs(15 * 60);
 
-/// Ends the reading when it is dropped.
-struct Unwanted(Arc<AtomicBool>);
+/// Cancels the reading when it is dropped.
+struct CancelOnDrop(Arc<AtomicBool>);
 
-impl Drop for Unwanted {
+impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
-/// What a container left.
-struct Left {
+/// The results of one container.
+struct ContainerResults {
     /// The container, for example `worker.3`.
     name: String,
     role: Role,
     dir: PathBuf,
-    /// Why it is not all.
+    /// The reason for incomplete results.
     problem: Option<String>,
 }
 
-/// The work of reading all results of a run.
-struct Work {
-    left: Vec<Left>,
+/// A job that reads all results of a run.
+struct ReadJob {
+    results: Vec<ContainerResults>,
     spec: TaskSpec,
     run: String,
     patterns: Option<GlobSet>,
-    unwanted: Arc<AtomicBool>,
+    cancelled: Arc<AtomicBool>,
     deadline: Instant,
 }
 
 impl Evidence {
-    /// Works out the figures of a run. Dropped, it ends soon.
+    /// Computes the figures of a run. Dropping the future cancels the reading.
     ///
     /// # Errors
-    /// When the results cannot be read at all, or reading them has ended the process twice.
+    /// If the results cannot be read, or if reading them has crashed the process twice.
     pub async fn figures(&self, spec: &TaskSpec, run: &str) -> Result<(Report, Measured), String> {
         let text = |error: io::Error| format!("the results cannot be read: {error}");
         let kept = self.results(&spec.name, run).await.map_err(text)?;
-        let left = kept.into_iter().map(|kept| Left {
+        let results = kept.into_iter().map(|kept| ContainerResults {
             name: kept.source.to_string(),
             role: kept.source.role,
             dir: self.results_dir(&spec.name, run, kept.source),
             problem: kept.problem,
         });
-        let unwanted = Unwanted(Arc::default());
-        let work = Work {
-            left: left.collect(),
+        let cancelled = CancelOnDrop(Arc::default());
+        let job = ReadJob {
+            results: results.collect(),
             spec: spec.clone(),
             run: run.to_owned(),
             patterns: patterns(&spec.result_files)?,
-            unwanted: Arc::clone(&unwanted.0),
+            cancelled: Arc::clone(&cancelled.0),
             deadline: Instant::now() + READING_TIME,
         };
         let _attempt = Attempt::begin(&self.run_dir(&spec.name, run))?;
-        let done = spawn_blocking(move || work.all()).await;
+        let done = spawn_blocking(move || job.run()).await;
         done.map_err(|error| format!("reading the results failed; this is a bug: {error}"))
     }
 
-    /// Keeps the report of a run.
+    /// Stores the report of a run.
     ///
     /// # Errors
-    /// When the disk does not take it.
+    /// If writing fails.
     pub async fn keep_report(&self, report: &Report, task: &TaskName, run: &str) -> io::Result<()> {
         self.keep(task, run, "report.json", report).await
     }
 
-    /// The report that is kept of a run.
+    /// The stored report of a run, if there is one.
     ///
     /// # Errors
-    /// When it cannot be read; one that is not there is `None`.
+    /// If it cannot be read.
     pub async fn report(&self, task: &TaskName, run: &str) -> io::Result<Option<Report>> {
         let path = self.run_dir(task, run).join("report.json");
         let text = if_there(tokio::fs::read(path).await)?;
@@ -103,7 +103,7 @@ impl Evidence {
     }
 }
 
-/// `None`: no pattern, so that every file fits.
+/// Compiles the patterns; `None` if there are none, so that every file matches.
 fn patterns(texts: &[String]) -> Result<Option<GlobSet>, String> {
     let mut set = GlobSet::builder();
     for text in texts {
@@ -115,32 +115,32 @@ fn patterns(texts: &[String]) -> Result<Option<GlobSet>, String> {
     Ok((!set.is_empty()).then_some(set))
 }
 
-impl Work {
-    fn all(self) -> (Report, Measured) {
+impl ReadJob {
+    fn run(self) -> (Report, Measured) {
         let mut read = self.read(Role::Master);
-        let mut beside = None;
+        let mut master = None;
         if read.samples == 0 {
             let workers = self.read(Role::Worker);
             if workers.samples > 0 || read.files == 0 {
-                beside = Some(std::mem::replace(&mut read, workers));
+                master = Some(std::mem::replace(&mut read, workers));
             }
         }
         let incomplete = std::mem::take(&mut read.gaps);
-        let silent = self.silent(&read);
+        let missing = self.without_samples(&read);
         let (finished, readings) =
             figures::finish(read.tally, &self.spec, &self.run, self.patterns.is_some());
         let (mut report, mut doubts) = (finished.report, finished.doubts);
         let mut gaps = finished.gaps;
-        gaps.extend(incomplete.into_iter().chain(silent));
-        if let Some(beside) = beside {
-            // What is missing of the master may have been the samples of all.
-            let master = beside.tally.finish("", "");
-            let troubled = master.report.sources.into_iter();
+        gaps.extend(incomplete.into_iter().chain(missing));
+        if let Some(master) = master {
+            // Gaps in the master's files may concern samples of all workers.
+            let finished = master.tally.finish("", "");
+            let unreadable = finished.report.sources.into_iter();
             report
                 .sources
-                .extend(troubled.filter(|source| source.problem.is_some()));
-            doubts.extend(master.doubts);
-            gaps.extend(beside.gaps.into_iter().chain(master.gaps));
+                .extend(unreadable.filter(|source| source.problem.is_some()));
+            doubts.extend(finished.doubts);
+            gaps.extend(master.gaps.into_iter().chain(finished.gaps));
         }
         let measured = Measured {
             files: read.files,
@@ -154,34 +154,35 @@ impl Work {
         (report, measured)
     }
 
-    fn read(&self, role: Role) -> Told {
-        let mut told = Told {
+    fn read(&self, role: Role) -> RoleFigures {
+        let mut figures = RoleFigures {
             tally: Tally::new(figures::options(&self.spec.criteria)),
             role,
             files: 0,
             samples: 0,
-            tellers: Vec::new(),
+            with_samples: Vec::new(),
             gaps: Vec::new(),
         };
-        for left in self.left.iter().filter(|left| left.role == role) {
-            let before = told.samples;
-            for path in files_below(&left.dir) {
-                self.file(left, &path, &mut told);
+        for results in self.results.iter().filter(|results| results.role == role) {
+            let before = figures.samples;
+            for path in files_below(&results.dir) {
+                self.file(results, &path, &mut figures);
             }
-            if told.samples > before {
-                told.tellers.push(left.name.clone());
+            if figures.samples > before {
+                figures.with_samples.push(results.name.clone());
             }
-            if let Some(problem) = &left.problem {
-                let name = &left.name;
-                told.gaps
+            if let Some(problem) = &results.problem {
+                let name = &results.name;
+                figures
+                    .gaps
                     .push(format!("the results of `{name}` are incomplete: {problem}"));
             }
         }
-        told
+        figures
     }
 
-    fn file(&self, left: &Left, path: &Path, told: &mut Told) {
-        let inner = path.strip_prefix(&left.dir).unwrap_or(path);
+    fn file(&self, results: &ContainerResults, path: &Path, figures: &mut RoleFigures) {
+        let inner = path.strip_prefix(&results.dir).unwrap_or(path);
         if self
             .patterns
             .as_ref()
@@ -189,76 +190,80 @@ impl Work {
         {
             return;
         }
-        let name = format!("{}/{}", left.name, inner.display());
-        let worker = (left.role == Role::Worker).then_some(left.name.as_str());
+        let name = format!("{}/{}", results.name, inner.display());
+        let worker = (results.role == Role::Worker).then_some(results.name.as_str());
         let bounded = |file| Bounded {
             file,
-            unwanted: &self.unwanted,
+            cancelled: &self.cancelled,
             deadline: self.deadline,
         };
         let read = match File::open(path) {
-            Ok(file) => told.tally.read(&name, worker, bounded(file)),
-            Err(error) => told.tally.read(&name, worker, Unopened(error.to_string())),
+            Ok(file) => figures.tally.read(&name, worker, bounded(file)),
+            Err(error) => figures
+                .tally
+                .read(&name, worker, Unopened(error.to_string())),
         };
         match read {
             Ok(source) if source.format.is_empty() && source.problem.is_none() => {
                 if self.patterns.is_some() {
-                    told.gaps.push(format!(
-                        "the result file `{name}`: it fits `resultFiles`, but is in none of the known formats"
+                    figures.gaps.push(format!(
+                        "the result file `{name}` matches `resultFiles`, but its format is not recognised"
                     ));
                 }
             }
             Ok(source) => {
-                told.files += 1;
-                told.samples += source.samples;
+                figures.files += 1;
+                figures.samples += source.samples;
             }
             Err(_) => {
-                told.files += 1;
-                // It may have some, whose place nobody else's take.
-                told.samples += 1;
+                figures.files += 1;
+                // It may hold samples, so the workers' files must not replace it.
+                figures.samples += 1;
             }
         }
     }
 
-    /// Containers without a sample, when others of their role have some: theirs are missing.
-    fn silent(&self, told: &Told) -> Vec<String> {
-        if told.samples == 0 {
+    /// Reports containers without samples, if others of their role have some.
+    fn without_samples(&self, figures: &RoleFigures) -> Vec<String> {
+        if figures.samples == 0 {
             return Vec::new();
         }
-        let replicas = match told.role {
+        let replicas = match figures.role {
             Role::Master => self.spec.master.replicas,
             _ => self.spec.worker.replicas,
         };
-        let all = (1..=replicas).map(|replica| format!("{}.{replica}", told.role));
-        let silent: Vec<String> = all.filter(|name| !told.tellers.contains(name)).collect();
-        let named: Vec<String> = silent
+        let all = (1..=replicas).map(|replica| format!("{}.{replica}", figures.role));
+        let missing: Vec<String> = all
+            .filter(|name| !figures.with_samples.contains(name))
+            .collect();
+        let named: Vec<String> = missing
             .iter()
             .take(10)
             .map(|name| format!("`{name}`"))
             .collect();
-        match silent.len() - named.len() {
-            _ if silent.is_empty() => Vec::new(),
-            0 => vec![format!("there is no sample of {}", named.join(", "))],
+        match missing.len() - named.len() {
+            _ if missing.is_empty() => Vec::new(),
+            0 => vec![format!("no samples from {}", named.join(", "))],
             more => vec![format!(
-                "there is no sample of {} and {more} more",
+                "no samples from {} and {more} more",
                 named.join(", ")
             )],
         }
     }
 }
 
-/// What the files of a role have told.
-struct Told {
+/// The figures from the files of one role.
+struct RoleFigures {
     tally: Tally,
     role: Role,
     files: usize,
     samples: u64,
-    /// The containers that have samples.
-    tellers: Vec<String>,
+    /// The containers with samples.
+    with_samples: Vec<String>,
     gaps: Vec<String>,
 }
 
-/// The files below a directory in the order of their paths; links are not followed.
+/// The files below a directory, sorted by path; links are not followed.
 fn files_below(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut open = vec![dir.to_owned()];
@@ -276,29 +281,29 @@ fn files_below(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// A file that is read until the deadline, and as long as somebody wants it.
+/// Reads a file until the deadline, unless the reading is cancelled.
 struct Bounded<'a> {
     file: File,
-    unwanted: &'a AtomicBool,
+    cancelled: &'a AtomicBool,
     deadline: Instant,
 }
 
 impl Read for Bounded<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.unwanted.load(Ordering::Relaxed) {
-            return Err(io::Error::other("nobody wants the figures any more"));
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(io::Error::other("the reading was cancelled"));
         }
         if Instant::now() >= self.deadline {
             let minutes = READING_TIME.as_secs() / 60;
             return Err(io::Error::other(format!(
-                "the results of a run are read for {minutes} minutes at most"
+                "reading the results timed out after {minutes} minutes"
             )));
         }
         self.file.read(into)
     }
 }
 
-/// A file that cannot be opened.
+/// A reader for a file that cannot be opened.
 struct Unopened(String);
 
 impl Read for Unopened {

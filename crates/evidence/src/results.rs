@@ -1,17 +1,17 @@
-//! What the containers of a run left in `/atq/results`.
+//! Files from `/atq/results` of the containers of a run.
 //!
 //! ```text
-//! evidence/<task>/<run>/results/worker.3/...   what one container left
-//!                       kept/worker.3.json     how much that is, and whether it is all
-//!                       incoming/...           what is on its way
+//! evidence/<task>/<run>/results/worker.3/...   files of one container
+//!                       kept/worker.3.json     their number and size, and whether they are complete
+//!                       incoming/...           a transfer in progress
 //! ```
 //!
-//! Files arrive in `incoming` and get their place all at once, so that a look which is cut off, or
-//! finds less, never replaces one that was complete. A container without files has no directory.
+//! Files are received in `incoming` and moved into place by one rename, so that an interrupted or smaller transfer never
+//! replaces a complete one. A container without files has no directory.
 
 mod names;
 mod unpack;
-mod zipped;
+mod zip_stream;
 
 use super::{Evidence, Source};
 pub use atq_engine::Stop;
@@ -28,7 +28,7 @@ use tokio::task::spawn_blocking;
 use tokio_util::bytes::Bytes;
 use tokio_util::io::StreamReader;
 
-/// How much is kept of all containers of a run together.
+/// Limits for the results of all containers of a run together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResultsLimits {
     /// Bytes.
@@ -37,7 +37,7 @@ pub struct ResultsLimits {
     pub files: u64,
 }
 
-/// What is left of the limits of a run, for all that arrives at the same time.
+/// The remaining part of a run's limits, shared by concurrent transfers.
 #[derive(Debug)]
 pub struct Budget {
     limits: ResultsLimits,
@@ -46,7 +46,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// What `limits` leave beside what is `kept` already.
+    /// The part of `limits` that the `kept` results leave free.
     pub fn new(limits: ResultsLimits, kept: &[KeptResults]) -> Self {
         let bytes = kept.iter().map(|kept| kept.bytes).sum();
         let files = kept.iter().map(|kept| kept.files).sum();
@@ -60,14 +60,14 @@ impl Budget {
     fn take_file(&self) -> Result<(), Stop> {
         let limit = self.limits.files;
         take(&self.files, 1)
-            .map_err(|()| Stop::TooLarge(format!("the run left more than {limit} files")))
+            .map_err(|()| Stop::TooLarge(format!("the run has more than {limit} result files")))
     }
 
     fn take_bytes(&self, bytes: u64) -> Result<(), Stop> {
         let limit = self.limits.bytes;
         take(&self.bytes, bytes).map_err(|()| {
             Stop::TooLarge(format!(
-                "the run left more than {limit} bytes (`limits.resultsBytes`)"
+                "the results of the run exceed {limit} bytes (`limits.resultsBytes`)"
             ))
         })
     }
@@ -80,7 +80,7 @@ fn take(left: &AtomicU64, amount: u64) -> Result<(), ()> {
         .map_err(drop)
 }
 
-/// What is kept of a container.
+/// The kept results of one container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeptResults {
@@ -90,34 +90,36 @@ pub struct KeptResults {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Symbolic links, devices and files with impossible names, which are not kept.
+    /// Skipped entries: symbolic links, devices and files with invalid names.
     #[serde(default)]
     pub left_out: u64,
-    /// Why this is not all; `None`: it is.
+    /// The reason for an incomplete copy; `None` if it is complete.
     #[serde(default)]
     pub problem: Option<String>,
 }
 
-/// Where the results of one run are.
-struct Places {
+/// Paths of the results of one run.
+struct ResultPaths {
     results: PathBuf,
     kept: PathBuf,
     incoming: PathBuf,
 }
 
 impl Evidence {
-    fn places(&self, task: &TaskName, run: &str) -> Places {
+    fn result_paths(&self, task: &TaskName, run: &str) -> ResultPaths {
         let run = self.run_dir(task, run);
-        Places {
+        ResultPaths {
             results: run.join("results"),
             kept: run.join("kept"),
             incoming: run.join("incoming"),
         }
     }
 
-    /// The directory with what a container left; it is there only if there is a file in it.
+    /// The directory with the files of a container; it exists only if there is at least one file.
     pub fn results_dir(&self, task: &TaskName, run: &str, source: Source) -> PathBuf {
-        self.places(task, run).results.join(source.to_string())
+        self.result_paths(task, run)
+            .results
+            .join(source.to_string())
     }
 
     /// What is kept of each container, in order.
@@ -125,7 +127,7 @@ impl Evidence {
     /// # Errors
     /// When the directory cannot be read; one that is not there is empty.
     pub async fn results(&self, task: &TaskName, run: &str) -> io::Result<Vec<KeptResults>> {
-        let kept = fs::read_dir(self.places(task, run).kept).await;
+        let kept = fs::read_dir(self.result_paths(task, run).kept).await;
         let Some(mut entries) = if_there(kept)? else {
             return Ok(Vec::new());
         };
@@ -133,7 +135,7 @@ impl Evidence {
         while let Some(entry) = entries.next_entry().await? {
             let path = entry.path();
             if path.extension().is_some_and(|end| end == "json") {
-                // One that cannot be read was cut off by a crash: its container is looked at again.
+                // A file that cannot be parsed was truncated by a crash; the results of its container are fetched again.
                 all.extend(serde_json::from_slice::<KeptResults>(&fs::read(path).await?).ok());
             }
         }
@@ -141,11 +143,11 @@ impl Evidence {
         Ok(all)
     }
 
-    /// Keeps what comes in `tar`, whose entries are below one directory, or what of it arrives and
-    /// has room. What was kept of this container before is replaced only by more.
+    /// Keeps the files of the archive `tar`, whose entries are below one directory, as far as they arrive and fit into
+    /// `budget`. Results kept earlier are replaced only by more complete ones.
     ///
     /// # Errors
-    /// When the disk does not take even what was there.
+    /// If writing the metadata or moving the files fails.
     pub async fn keep_results<S>(
         &self,
         task: &TaskName,
@@ -157,10 +159,10 @@ impl Evidence {
     where
         S: Stream<Item = io::Result<Bytes>> + Send + 'static,
     {
-        let places = self.places(task, run);
+        let paths = self.result_paths(task, run);
         let text = |error: io::Error| format!("cannot write the results of {source}: {error}");
-        fs::create_dir_all(&places.incoming).await.map_err(text)?;
-        let arriving = tempfile::tempdir_in(&places.incoming).map_err(text)?;
+        fs::create_dir_all(&paths.incoming).await.map_err(text)?;
+        let arriving = tempfile::tempdir_in(&paths.incoming).map_err(text)?;
         let into = arriving.path().join(source.to_string());
         let reader = StreamReader::new(Box::pin(tar));
         let unpacked = unpack::unpack(reader, &into, &budget).await;
@@ -171,19 +173,19 @@ impl Evidence {
             left_out: unpacked.left_out,
             problem: unpacked.stop.as_ref().map(|stop| stop.text().to_owned()),
         };
-        let put = spawn_blocking(move || {
-            let put = put(&places, kept, &into);
-            // What did not get its place may be large: not on a thread that others wait for.
+        let moved = spawn_blocking(move || {
+            let moved = move_into_place(&paths, kept, &into);
+            // Removing a rejected transfer can take long, so it runs on a blocking thread.
             drop(arriving);
-            put
+            moved
         });
-        let put = put.await.map_err(|error| text(io::Error::other(error)))?;
-        Ok((put.map_err(text)?, unpacked.stop))
+        let moved = moved.await.map_err(|error| text(io::Error::other(error)))?;
+        Ok((moved.map_err(text)?, unpacked.stop))
     }
 
-    /// Throws away what is left of results that never arrived.
+    /// Removes the remains of interrupted transfers.
     pub async fn forget_incoming(&self, task: &TaskName, run: &str) {
-        let incoming = self.places(task, run).incoming;
+        let incoming = self.result_paths(task, run).incoming;
         if let Err(error) = fs::remove_dir_all(&incoming).await
             && error.kind() != io::ErrorKind::NotFound
         {
@@ -192,11 +194,11 @@ impl Evidence {
     }
 }
 
-/// Gives what has arrived in `from` its place, and says what is kept then.
-fn put(places: &Places, new: KeptResults, from: &Path) -> io::Result<KeptResults> {
-    let note = places.kept.join(format!("{}.json", new.source));
-    let to = places.results.join(new.source.to_string());
-    let old = std::fs::read(&note)
+/// Moves the files received in `from` into place, unless the existing ones are more complete. Returns the metadata in effect.
+fn move_into_place(paths: &ResultPaths, new: KeptResults, from: &Path) -> io::Result<KeptResults> {
+    let metadata = paths.kept.join(format!("{}.json", new.source));
+    let to = paths.results.join(new.source.to_string());
+    let old = std::fs::read(&metadata)
         .ok()
         .and_then(|text| serde_json::from_slice::<KeptResults>(&text).ok());
     if let Some(old) = old
@@ -205,17 +207,17 @@ fn put(places: &Places, new: KeptResults, from: &Path) -> io::Result<KeptResults
         return Ok(old);
     }
     if new.files > 0 {
-        // Containers go once this is noted: it must outlive the loss of power, too.
+        // Containers are removed once this is recorded, so the files must survive a power failure.
         flush_tree(from, new.files)?;
     }
-    // Without its note, what is there counts for nothing should this be the Director's last moment.
-    if_there(std::fs::remove_file(&note))?;
+    // Without metadata, files are ignored after a crash at this point.
+    if_there(std::fs::remove_file(&metadata))?;
     if_there(std::fs::remove_dir_all(&to))?;
     if new.files > 0 {
-        std::fs::create_dir_all(&places.results)?;
+        std::fs::create_dir_all(&paths.results)?;
         std::fs::rename(from, &to)?;
     }
-    write_atomic(&note, &serde_json::to_vec(&new)?, Mode::Private)?;
+    write_atomic(&metadata, &serde_json::to_vec(&new)?, Mode::Private)?;
     Ok(new)
 }
 

@@ -1,4 +1,4 @@
-//! The one way in which a small file is written that must be read again.
+//! Atomic writes of small files.
 
 use crate::flush;
 use std::fs::{self, Permissions};
@@ -7,12 +7,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use tempfile::NamedTempFile;
 
-/// The users that may read a file.
+/// Access mode of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Its owner (0600).
+    /// Only the owner can read it (0600).
     Private,
-    /// Everybody (0644).
+    /// Every user can read it (0644).
     Readable,
 }
 
@@ -25,11 +25,11 @@ impl Mode {
     }
 }
 
-/// Replaces the file `path` by `content`: after a crash either the old content is there or the new one. The directory
-/// is created when it is missing. Blocks.
+/// Replaces the file `path` by `content`: after a crash, the file has either the old or the new content. Creates the
+/// directory if it is missing. Blocks.
 ///
 /// # Errors
-/// What the operating system reports; the old file is then unchanged.
+/// An I/O error; the old file is then unchanged.
 pub fn write_atomic(path: &Path, content: &[u8], mode: Mode) -> io::Result<()> {
     let dir = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -1,5 +1,5 @@
-//! The room on a disk, looked at before much is written. A disk that is full to its last byte stops everything that is
-//! written there, so uploads and results leave a part of it free.
+//! Checks of the free space before large writes. A completely full disk blocks every writer, so uploads and results leave
+//! a reserve.
 
 use rustix::fs::statvfs;
 use std::io;
@@ -7,17 +7,17 @@ use std::path::Path;
 
 const MIB: u64 = 1 << 20;
 
-/// How full a file system is, in bytes.
+/// Size and free space of a file system, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
-    /// Its size.
+    /// Total size.
     pub total: u64,
-    /// What a program without privileges may still write.
+    /// Space that is available to unprivileged programs.
     pub free: u64,
 }
 
 impl Space {
-    /// That of the file system of `path`; `None` when it does not report it.
+    /// The space of the file system of `path`; `None` when it does not report it.
     pub fn of(path: &Path) -> Option<Self> {
         let found = statvfs(path).ok()?;
         Some(Self {
@@ -27,17 +27,17 @@ impl Space {
     }
 }
 
-/// What is to be written.
+/// Kind of the content to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
-    /// An upload. After it there must be room for the tasks that use it.
+    /// An upload. It must leave space for the tasks that use it.
     Upload,
-    /// Results of a run that was accepted: they may use more of the disk.
+    /// Results of an accepted run: they may use more of the disk.
     Results,
 }
 
 impl Content {
-    /// Bytes that stay free on a disk of `total` bytes: small disks are used, too.
+    /// Bytes that stay free on a disk of `total` bytes. Scaled down on small disks, so that they remain usable.
     fn reserve(self, total: u64) -> u64 {
         match self {
             Self::Upload => (total / 8 * 3).min(128 * MIB),
@@ -46,18 +46,20 @@ impl Content {
     }
 }
 
-/// Makes sure that `bytes` can be written below `directory`. A disk that does not report its room counts as one with room.
+/// Checks that `bytes` can be written below `directory`. A disk that does not report its free space passes the check.
 ///
 /// # Errors
-/// [`io::ErrorKind::StorageFull`], with what is free and what is needed.
+/// [`io::ErrorKind::StorageFull`], with the free and the needed space.
 pub fn check(directory: &Path, bytes: u64, content: Content) -> io::Result<()> {
     match Space::of(directory) {
-        Some(Space { total, free }) => enough(free, bytes.saturating_add(content.reserve(total))),
+        Some(Space { total, free }) => {
+            check_free(free, bytes.saturating_add(content.reserve(total)))
+        }
         None => Ok(()),
     }
 }
 
-fn enough(free: u64, needed: u64) -> io::Result<()> {
+fn check_free(free: u64, needed: u64) -> io::Result<()> {
     match free < needed {
         true => Err(io::Error::new(
             io::ErrorKind::StorageFull,
@@ -72,9 +74,9 @@ fn enough(free: u64, needed: u64) -> io::Result<()> {
 }
 
 #[cfg(any(test, feature = "testing"))]
-mod small;
+mod small_disk;
 #[cfg(any(test, feature = "testing"))]
-pub use small::SmallDisk;
+pub use small_disk::SmallDisk;
 
 #[cfg(test)]
 mod tests;

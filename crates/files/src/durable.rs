@@ -4,19 +4,19 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Up to this many files are flushed one by one; beyond it, flushing the whole file system once is quicker.
-const FLUSHED_ONE_BY_ONE: u64 = 32;
+/// Up to this many files are flushed individually; for more, a single flush of the whole file system is faster.
+const MAX_INDIVIDUAL_FLUSHES: u64 = 32;
 
 /// Flushes the tree below `root`, which holds `files` files, to the disk.
 ///
 /// # Errors
-/// What the operating system said.
+/// An I/O error.
 pub fn flush_tree(root: &Path, files: u64) -> io::Result<()> {
-    if files > FLUSHED_ONE_BY_ONE {
+    if files > MAX_INDIVIDUAL_FLUSHES {
         rustix::fs::syncfs(File::open(root)?)?;
         return Ok(());
     }
-    // A link is flushed with its directory; what it points to is not ours.
+    // A link is flushed with its directory; its target is outside the tree.
     walk(root, |path, metadata| match metadata.is_symlink() {
         true => Ok(()),
         false => flush(path),
@@ -27,28 +27,28 @@ pub fn flush_tree(root: &Path, files: u64) -> io::Result<()> {
 /// Flushes one file or directory; for a directory, that makes renames within it permanent.
 ///
 /// # Errors
-/// What the operating system said.
+/// An I/O error.
 pub fn flush(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Calls `visit` with everything below `root`, links unfollowed, in no particular order.
+/// Calls `visit` for each entry below `root`, in no particular order. Symbolic links are not followed.
 ///
 /// # Errors
-/// What the operating system said, or `visit`.
+/// An I/O error, or an error of `visit`.
 pub fn walk(
     root: &Path,
     mut visit: impl FnMut(&Path, &fs::Metadata) -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut waiting: Vec<PathBuf> = vec![root.to_owned()];
-    while let Some(directory) = waiting.pop() {
+    let mut pending: Vec<PathBuf> = vec![root.to_owned()];
+    while let Some(directory) = pending.pop() {
         for entry in fs::read_dir(directory)? {
             let entry = entry?;
             let metadata = entry.metadata()?;
             let path = entry.path();
             visit(&path, &metadata)?;
             if metadata.is_dir() {
-                waiting.push(path);
+                pending.push(path);
             }
         }
     }

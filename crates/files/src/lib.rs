@@ -1,4 +1,4 @@
-//! Files that outlive a crash: atomic writes, flushing, and the space on the disk.
+//! Durable files: atomic writes, flushing, and checks of the disk space.
 
 mod atomic;
 pub mod disk;
@@ -9,10 +9,10 @@ pub use durable::{flush, flush_tree, walk};
 
 use std::io;
 
-/// The result of a read or a removal; `None` when the file is not there.
+/// The result of a read or a removal; `None` when the file does not exist.
 ///
 /// # Errors
-/// Any other error.
+/// Any other I/O error.
 pub fn if_there<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     match read {
         Ok(value) => Ok(Some(value)),

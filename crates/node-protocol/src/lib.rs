@@ -1,12 +1,12 @@
-//! The messages between the Director and its two helpers, declared once for both sides:
+//! Messages between the Director, the carrier and the sidecar, declared once for both sides:
 //!
-//! - [`order`]: what a carrier is to do on its node, in its command line and environment;
-//! - [`outcome`]: its last line on stdout;
-//! - [`load`]: how busy a node is, which a carrier posts to the Director;
-//! - [`probe`]: the question whether workers are ready, which the Director asks the sidecar in the task's network.
+//! - [`order`]: the order for a carrier, in its command line and environment;
+//! - [`outcome`]: the final report of a carrier on stdout;
+//! - [`load`]: CPU usage of a node, posted by a carrier to the Director;
+//! - [`probe`]: readiness probes of workers, sent by the Director to the sidecar in the task's network.
 //!
-//! The images of carrier and sidecar may be older or newer than the Director: new members are optional, and unknown ones are
-//! ignored.
+//! The images of carrier and sidecar may be older or newer than the Director. New fields are therefore optional, and unknown
+//! fields are ignored.
 
 pub mod load;
 pub mod order;

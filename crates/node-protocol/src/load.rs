@@ -1,30 +1,30 @@
-//! How busy a node is: the body of `POST /carrier/{run}/load`. 100 percent is one processor.
+//! CPU usage of a node: the body of `POST /carrier/{run}/load`. 100 percent of a container is one CPU.
 
 use serde::{Deserialize, Serialize};
 
-/// How busy a node is, and the run's containers on it.
+/// CPU usage of a node and of the run's containers on it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Load {
-    /// When, by the node's clock: milliseconds since 1970.
+    /// Time of the sample by the node's clock, in milliseconds since the Unix epoch.
     #[serde(default)]
     pub at: i64,
-    /// Its processors.
+    /// Number of CPUs.
     pub cpus: u32,
-    /// Of all its processors together, from 0 to 100.
+    /// Usage of all CPUs together, from 0 to 100.
     pub node_percent: f64,
     /// Masters and workers of the run.
     pub containers: Vec<ContainerLoad>,
 }
 
-/// How busy a container is.
+/// CPU usage of a container.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ContainerLoad {
-    /// Docker's id.
+    /// Docker's container id.
     #[serde(default)]
     pub id: String,
     /// For example `worker.3`.
     pub source: String,
-    /// More than 100 when it uses more than one processor.
+    /// Usage in percent of one CPU; more than 100 with several CPUs in use.
     pub percent: f64,
 }

@@ -1,9 +1,9 @@
-//! What a carrier is to do: the name of the work in its command line, the order as JSON in its environment.
+//! Orders for a carrier: the kind of work is in its command line, the order as JSON in its environment.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// Variables of a carrier's environment.
+/// Environment variables of a carrier.
 pub mod variable {
     /// The order, as JSON.
     pub const ORDER: &str = "ATQ_CARRIER_ORDER";
@@ -13,36 +13,36 @@ pub mod variable {
     pub const NODE: &str = "ATQ_CARRIER_NODE";
 }
 
-/// How long a carrier tries, in seconds, unless the order has a time.
-const PATIENCE: u64 = 600;
-/// Time between two looks at the load of a node, in seconds.
-const LOOK: u64 = 2;
+/// Default deadline of an order, in seconds.
+const DEFAULT_DEADLINE: u64 = 600;
+/// Default interval of CPU usage samples, in seconds.
+const DEFAULT_SAMPLE_INTERVAL: u64 = 2;
 
-fn patience() -> u64 {
-    PATIENCE
+fn default_deadline() -> u64 {
+    DEFAULT_DEADLINE
 }
 
-fn look() -> u64 {
-    LOOK
+fn default_sample_interval() -> u64 {
+    DEFAULT_SAMPLE_INTERVAL
 }
 
-/// The kinds of work, by the words of the command line.
+/// The kinds of work, named as in the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
-    /// Bring a bundle into a volume.
+    /// Download a bundle into a volume.
     Fetch,
     /// Remove volumes.
     Remove,
-    /// Take what containers have left in `/atq/results` to the Director.
+    /// Upload the content of `/atq/results` of containers to the Director.
     Collect,
-    /// Report how busy the node and its containers are, until SIGTERM.
+    /// Report CPU usage of the node and its containers, until SIGTERM.
     Watch,
-    /// Kill containers of a run.
+    /// Kill the containers of a run.
     Kill,
 }
 
 impl Work {
-    /// All of them.
+    /// All kinds of work.
     pub const ALL: [Self; 5] = [
         Self::Fetch,
         Self::Remove,
@@ -51,7 +51,7 @@ impl Work {
         Self::Kill,
     ];
 
-    /// Its word.
+    /// The name in the command line.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Fetch => "fetch",
@@ -63,7 +63,7 @@ impl Work {
     }
 }
 
-/// An order.
+/// An order for a carrier.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
     /// [`Work::Fetch`]
@@ -82,7 +82,7 @@ impl Order {
     /// Reads the order for `work`.
     ///
     /// # Errors
-    /// When it is no JSON, or not of that work.
+    /// When the text is not valid JSON for this kind of work.
     pub fn from_json(work: Work, text: &str) -> serde_json::Result<Self> {
         Ok(match work {
             Work::Fetch => Self::Fetch(serde_json::from_str(text)?),
@@ -102,11 +102,11 @@ impl Order {
             Self::Watch(order) => serde_json::to_string(order),
             Self::Kill(order) => serde_json::to_string(order),
         };
-        // Structs of texts and numbers can always be written.
+        // Serializing strings and numbers cannot fail.
         written.unwrap_or_default()
     }
 
-    /// The work that it orders.
+    /// The kind of work.
     pub fn work(&self) -> Work {
         match self {
             Self::Fetch(_) => Work::Fetch,
@@ -118,39 +118,39 @@ impl Order {
     }
 }
 
-/// Bring a bundle.
+/// Downloads a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fetch {
-    /// Where the Director is, for example `http://10.77.0.1:8080`.
+    /// URL of the Director, for example `http://10.77.0.1:8080`.
     pub url: String,
-    /// The run for which it is.
+    /// The run that needs the bundle.
     pub run: String,
     /// The bundle's id.
     pub bundle: String,
-    /// The Director's limits.
+    /// The limits for archives.
     pub limits: ArchiveLimits,
-    /// Files of which every replica gets a part.
+    /// Files that are split among the replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<Split>,
-    /// How long to try, in seconds.
-    #[serde(default = "patience")]
+    /// Deadline, in seconds.
+    #[serde(default = "default_deadline")]
     pub seconds: u64,
 }
 
-/// Limits of an archive, in bytes and in number.
+/// Limits for an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ArchiveLimits {
-    /// Size of the zip itself.
+    /// Size of the zip, in bytes.
     pub upload_bytes: u64,
-    /// Size of all its files together, unpacked.
+    /// Total size of the unpacked files, in bytes.
     pub unpacked_bytes: u64,
-    /// Files and directories.
+    /// Number of files and directories.
     pub entries: u64,
 }
 
-/// The files of which every replica gets a part.
+/// Files that are split among the replicas.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Split {
     /// Number of parts; at least 1.
@@ -159,17 +159,17 @@ pub struct Split {
     pub files: Vec<SplitFile>,
 }
 
-/// A file of which every replica gets a part.
+/// A file that is split among the replicas.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SplitFile {
-    /// Its path in the bundle.
+    /// Path in the bundle.
     pub path: String,
-    /// Whether its first record goes to all.
+    /// Whether every part starts with the first record.
     pub header: bool,
 }
 
 impl Split {
-    /// Distinguishes one split from another, in 8 hexadecimal digits. Names of volumes hold it, so it never changes.
+    /// A key of the split, of 8 hexadecimal digits. It is part of volume names, so the algorithm never changes.
     pub fn key(&self) -> String {
         let json = serde_json::to_vec(self).unwrap_or_default();
         let hash = format!("{:x}", Sha256::digest(json));
@@ -177,54 +177,54 @@ impl Split {
     }
 }
 
-/// Remove volumes.
+/// Removes volumes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remove {
-    /// Their names.
+    /// Names of the volumes.
     pub volumes: Vec<String>,
 }
 
-/// Take results to the Director.
+/// Uploads results to the Director.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Collect {
-    /// Where the Director is.
+    /// URL of the Director.
     pub url: String,
-    /// The run that has left them.
+    /// The run of the containers.
     pub run: String,
-    /// The containers; those on other nodes are passed over.
+    /// The containers; those on other nodes are ignored.
     pub containers: Vec<Container>,
-    /// How long to try, in seconds.
-    #[serde(default = "patience")]
+    /// Deadline, in seconds.
+    #[serde(default = "default_deadline")]
     pub seconds: u64,
 }
 
-/// A container and the Director's name for it.
+/// A container and its source name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
-    /// Docker's id.
+    /// Docker's container id.
     pub id: String,
     /// For example `worker.3`.
     pub source: String,
 }
 
-/// Report how busy the node is.
+/// Reports CPU usage of the node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watch {
-    /// Where the Director is.
+    /// URL of the Director.
     pub url: String,
-    /// The run whose containers are watched.
+    /// The run whose containers are reported.
     pub run: String,
-    /// From one look to the next.
-    #[serde(default = "look")]
+    /// Interval between samples, in seconds.
+    #[serde(default = "default_sample_interval")]
     pub seconds: u64,
 }
 
-/// Kill containers.
+/// Kills containers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kill {
-    /// The run whose containers they are.
+    /// The run of the containers.
     pub run: String,
-    /// Their roles, as they stand in the label `com.atq.role`.
+    /// Roles of the containers, as in the label `com.atq.role`.
     pub roles: Vec<String>,
 }
 
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_is_read_as_it_was_written() {
+    fn an_order_survives_a_round_trip() {
         assert_eq!(orders().map(|order| order.work()), Work::ALL);
         for order in orders() {
             let read = Order::from_json(order.work(), &order.to_json()).unwrap();
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn orders_of_the_first_version_are_read() {
+    fn orders_of_the_first_version_are_accepted() {
         let old = [
             (
                 Work::Fetch,

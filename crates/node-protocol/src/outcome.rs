@@ -1,4 +1,4 @@
-//! What a carrier reports at its end.
+//! The final report of a carrier.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,20 +6,20 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CarrierOutcome {
-    /// Whether all of the order was carried out.
+    /// Whether the order was completed.
     pub done: bool,
-    /// The name of its work, for example `fetch`.
+    /// The kind of work, for example `fetch`.
     pub work: String,
-    /// Id of its node.
+    /// Id of the node.
     pub node: String,
-    /// Whether it had to fetch something; if not, it was there.
+    /// Whether something was downloaded; `false` if the volume was complete already.
     pub fetched: bool,
-    /// Bytes that went between Director and node.
+    /// Bytes transferred between Director and node.
     pub bytes: u64,
-    /// How long it took, in milliseconds.
+    /// Duration, in milliseconds.
     pub millis: u64,
     /// The node's clock minus the Director's, in milliseconds.
     pub clock_offset_ms: Option<i64>,
-    /// Why it is not done, for people.
+    /// The reason of the failure, as readable text.
     pub problem: Option<String>,
 }

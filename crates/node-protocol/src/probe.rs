@@ -1,4 +1,4 @@
-//! `POST /probe` of the sidecar: whether addresses are ready.
+//! `POST /probe` of the sidecar: readiness of addresses.
 
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
@@ -6,40 +6,40 @@ use std::net::Ipv4Addr;
 /// The body of the request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProbeOrder {
-    /// At least one.
+    /// The addresses; at least one.
     pub addresses: Vec<Ipv4Addr>,
-    /// What each of them must do.
+    /// The condition for each address.
     #[serde(flatten)]
     pub probe: Probe,
-    /// The sidecar answers after so many seconds at the latest.
+    /// The sidecar responds after this number of seconds at the latest.
     pub timeout: f64,
 }
 
-/// What an address must do to be ready.
+/// The condition for an address to be ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Probe {
-    /// Accept a TCP connection on this port, within 1 s.
+    /// It accepts a TCP connection on this port within 1 s.
     Tcp(u16),
-    /// Answer a GET with this status, within 1 s.
+    /// It responds to a GET with this status within 1 s.
     Http {
-        /// Where it is asked.
+        /// The port of the request.
         port: u16,
-        /// Begins with `/`; with query, if any.
+        /// Starts with `/`; includes the query, if any.
         path: String,
         /// From 100 to 599; redirects are not followed.
         status: u16,
     },
 }
 
-/// One entry of the answer, in the order of the addresses.
+/// An entry of the response, in the order of the addresses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeOutcome {
     /// The address.
     pub address: Ipv4Addr,
-    /// Whether it has passed.
+    /// Whether the probe succeeded.
     pub ready: bool,
-    /// Why it has not, as in `connection refused`.
+    /// The reason of the failure, for example `connection refused`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

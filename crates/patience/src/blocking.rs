@@ -1,4 +1,4 @@
-//! For programs and threads without a runtime.
+//! Blocking retries and polling, without a runtime.
 
 use backon::BlockingRetryable;
 use std::ops::ControlFlow;
@@ -25,18 +25,18 @@ pub fn retry<T, E>(
         .call()
 }
 
-/// Looks each `interval` until `look` breaks or the deadline has passed. The last look begins after the deadline.
+/// Polls at each `interval` until `poll` breaks or the deadline has passed. The last poll starts after the deadline.
 ///
 /// # Errors
-/// The state that the last look found.
+/// The state returned by the last poll.
 pub fn poll_until<T, S>(
     deadline: Instant,
     interval: Duration,
-    mut look: impl FnMut() -> ControlFlow<T, S>,
+    mut poll: impl FnMut() -> ControlFlow<T, S>,
 ) -> Result<T, S> {
     loop {
         let has_passed = Instant::now() >= deadline;
-        match look() {
+        match poll() {
             ControlFlow::Break(found) => return Ok(found),
             ControlFlow::Continue(state) if has_passed => return Err(state),
             ControlFlow::Continue(_) => thread::sleep(interval),
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_retry_ends_with_the_pauses_the_deadline_or_a_permanent_error() {
+    fn a_retry_ends_after_the_last_pause_at_the_deadline_or_with_a_permanent_error() {
         let failing = |error: &'static str, seconds: u64| {
             let (mut calls, mut notified) = (0, 0);
             let deadline = Instant::now() + Duration::from_secs(60);
@@ -69,17 +69,17 @@ mod tests {
     }
 
     #[test]
-    fn a_poll_ends_with_the_last_state() {
-        let mut looks = 0;
+    fn a_poll_returns_the_last_state() {
+        let mut polls = 0;
         let ended = poll_until(Instant::now(), Duration::ZERO, || {
-            looks += 1;
-            ControlFlow::<(), _>::Continue(looks)
+            polls += 1;
+            ControlFlow::<(), _>::Continue(polls)
         });
         assert_eq!(ended, Err(1));
         let later = Instant::now() + Duration::from_secs(60);
         let ended = poll_until(later, Duration::ZERO, || {
-            looks += 1;
-            match looks {
+            polls += 1;
+            match polls {
                 5 => ControlFlow::Break("found"),
                 _ => ControlFlow::Continue(()),
             }

@@ -1,9 +1,9 @@
-//! The end of a wait.
+//! Deadlines.
 
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The end of a wait, with its length for the message.
+/// A deadline; keeps its length for messages.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline {
     at: Instant,
@@ -11,7 +11,7 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// `length` from now.
+    /// A deadline `length` from now.
     pub fn after(length: Duration) -> Self {
         Self {
             at: Instant::now() + length,
@@ -19,22 +19,22 @@ impl Deadline {
         }
     }
 
-    /// Whether it has passed.
+    /// Whether the deadline has passed.
     pub fn passed(&self) -> bool {
         Instant::now() >= self.at
     }
 
-    /// When it passes.
+    /// The instant of the deadline.
     pub fn at(&self) -> Instant {
         self.at
     }
 
-    /// The time that is left until it passes.
+    /// The remaining time.
     pub fn left(&self) -> Duration {
         self.at.saturating_duration_since(Instant::now())
     }
 
-    /// Its whole length in seconds, for messages.
+    /// The total length in seconds, for messages.
     pub fn seconds(&self) -> u64 {
         self.length.as_secs()
     }

@@ -1,5 +1,5 @@
-//! One retry policy and one poller for every program. The blocking part needs no runtime; the asynchronous part is behind
-//! the feature `tokio`.
+//! Retries with exponential backoff, and polling with a deadline. The blocking functions need no runtime; the asynchronous
+//! functions require the feature `tokio`.
 //!
 //! ```
 //! use atq_patience::{Pauses, blocking};
@@ -20,21 +20,21 @@
 //! assert_eq!(answer, Ok(3));
 //! ```
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 pub mod blocking;
 #[cfg(feature = "tokio")]
 mod deadline;
-#[cfg(feature = "tokio")]
-mod waits;
 
 #[cfg(feature = "tokio")]
-pub use deadline::Deadline;
+pub use asynchronous::{poll_until, retry, retry_with};
 #[cfg(feature = "tokio")]
-pub use waits::{poll_until, retry, retry_with};
+pub use deadline::Deadline;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use std::time::Duration;
 
-/// Exponential backoff without an end: each pause is twice as long as the one before.
+/// Exponential backoff without an end: each pause is twice as long as the previous one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pauses {
     /// The first pause.
@@ -56,7 +56,7 @@ impl IntoIterator for Pauses {
     }
 }
 
-/// The pauses of a loop that starts again with the first one after progress.
+/// The pauses of a loop that restarts the backoff after progress.
 #[derive(Debug)]
 pub struct Backoff {
     pauses: Pauses,
@@ -70,7 +70,7 @@ impl Backoff {
         Self { pauses, rest }
     }
 
-    /// Starts again with the first pause.
+    /// Restarts with the first pause.
     pub fn reset(&mut self) {
         *self = Self::new(self.pauses);
     }

@@ -1,27 +1,27 @@
-//! `/etc/hosts`. Names are compared as text, since those with `_` are valid there.
+//! `/etc/hosts`. Names are compared as text, because names with `_` are valid in this file.
 
 use std::net::IpAddr;
 
 const PATH: &str = "/etc/hosts";
 
-/// The lines of a hosts file.
+/// The entries of a hosts file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hosts(Vec<(IpAddr, Vec<String>)>);
 
 impl Hosts {
-    /// The file of this machine; a file that cannot be read counts as empty.
+    /// Reads the file of this machine; an unreadable file is treated as empty.
     pub fn from_system() -> Self {
         Self::parse(&std::fs::read(PATH).unwrap_or_default())
     }
 
-    /// Reads an address and its names from each line. A line that does not begin with an address is ignored.
+    /// Parses an address and its names from each line. A line without a valid address is ignored.
     pub fn parse(text: &[u8]) -> Self {
         let text = String::from_utf8_lossy(text);
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-        Self(text.lines().filter_map(line).collect())
+        Self(text.lines().filter_map(parse_line).collect())
     }
 
-    /// The addresses of a host, in the order of the lines; none when it is not in the file.
+    /// The addresses of a host, in the order of the lines; empty when it is not in the file.
     pub fn addresses(&self, host: &str) -> Vec<IpAddr> {
         let host = host.strip_suffix('.').unwrap_or(host);
         let lines = self.0.iter();
@@ -32,7 +32,7 @@ impl Hosts {
     }
 }
 
-fn line(line: &str) -> Option<(IpAddr, Vec<String>)> {
+fn parse_line(line: &str) -> Option<(IpAddr, Vec<String>)> {
     let line = line.split('#').next().unwrap_or_default();
     let mut words = line.split_whitespace();
     let address = words.next()?.parse().ok()?;
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_found_whatever_they_look_like() {
+    fn any_form_of_name_is_found() {
         let text = "127.0.0.1 localhost\n10.0.0.1\tatq_director my_team.director.corp -a- # 10.0.0.9 x\r\n::1 atq_director";
         assert_eq!(addresses(text, "atq_director"), ["10.0.0.1", "::1"]);
         assert_eq!(addresses(text, "My_Team.Director.Corp"), ["10.0.0.1"]);

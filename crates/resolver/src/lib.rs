@@ -1,10 +1,10 @@
 //! Resolves host names as the C library does: `/etc/hosts` first, then the DNS servers of `/etc/resolv.conf`.
 //!
-//! The programs are static, and the C library's resolver does not work in a static program. Files are read line by
-//! line, and a line that makes no sense is ignored. No server is asked that is not configured.
+//! The programs are static binaries, in which the C library's resolver does not work. Files are parsed line by line, and an
+//! invalid line is ignored. Only configured servers are queried.
 //!
 //! - [`hosts`]: `/etc/hosts`; [`resolv_conf`]: `/etc/resolv.conf`;
-//! - `lookup`: which names are asked for, and which server is asked when.
+//! - `lookup`: the search list, and the order and timeouts of the queries.
 
 pub mod hosts;
 mod lookup;
@@ -18,10 +18,10 @@ use resolv_conf::ResolvConf;
 use std::net::SocketAddr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The addresses of a host. The files are read each time, so that a change needs no restart.
+/// Resolves a host. The files are read each time, so a change requires no restart.
 ///
 /// # Errors
-/// When there is no such host, or no DNS server answers.
+/// When the host does not exist, or no DNS server responds.
 pub async fn resolve(host: &str) -> Result<Vec<IpAddr>, ResolveError> {
     match local(host, &Hosts::from_system()) {
         Some(addresses) => Ok(addresses),
@@ -29,7 +29,7 @@ pub async fn resolve(host: &str) -> Result<Vec<IpAddr>, ResolveError> {
     }
 }
 
-/// The addresses that are known without asking a DNS server.
+/// The addresses of a host that are known without a DNS query.
 fn local(host: &str, hosts: &Hosts) -> Option<Vec<IpAddr>> {
     let found = hosts.addresses(host);
     match found.is_empty() {
@@ -41,7 +41,7 @@ fn local(host: &str, hosts: &Hosts) -> Option<Vec<IpAddr>> {
     }
 }
 
-/// Whether a host of a URL is this machine, as far as it is known without asking a DNS server.
+/// Whether the host of a URL is this machine, as far as known without a DNS query.
 pub fn is_loopback(host: &str) -> bool {
     is_loopback_with(host, &Hosts::from_system())
 }
@@ -56,19 +56,19 @@ fn is_loopback_with(host: &str, hosts: &Hosts) -> bool {
     }
 }
 
-/// A connection to the unspecified address goes to this machine, too.
+/// The unspecified address also connects to this machine.
 fn is_this_machine(address: IpAddr) -> bool {
     let address = address.to_canonical();
     address.is_loopback() || address.is_unspecified()
 }
 
-/// RFC 6761: `localhost` and the names below it.
+/// `localhost` and its subdomains (RFC 6761).
 fn is_localhost(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     host == "localhost" || host.ends_with(".localhost")
 }
 
-/// [`resolve`] for an HTTP client.
+/// [`resolve`] as the resolver of an HTTP client.
 #[cfg(feature = "reqwest")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemResolver;
@@ -78,7 +78,7 @@ impl reqwest::dns::Resolve for SystemResolver {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
         Box::pin(async move {
             let addresses = resolve(name.as_str()).await?;
-            // Port 0 stands for that of the URL.
+            // Port 0 is replaced by the port of the URL.
             let sockets = addresses
                 .into_iter()
                 .map(|address| SocketAddr::new(address, 0));

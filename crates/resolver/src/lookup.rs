@@ -1,4 +1,4 @@
-//! Which names are asked for, and which server is asked when.
+//! DNS lookups: the search list, and the order and timeouts of the queries.
 
 use crate::resolv_conf::ResolvConf;
 use hickory_resolver::TokioResolver;
@@ -13,42 +13,42 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use thiserror::Error;
 
-/// In the first round a server has at most so long, so that one that is down does not use up the caller's patience.
-const FIRST_ROUND: Duration = Duration::from_secs(1);
+/// Maximum timeout of a server in the first round, so that a server that is down does not use up the caller's timeout.
+const FIRST_ROUND_TIMEOUT: Duration = Duration::from_secs(1);
 const PORT: u16 = 53;
 
-/// Why a host has no address.
+/// The reason why a host cannot be resolved.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum ResolveError {
-    /// The servers know no such name.
-    #[error("no such host `{host}` (asked {servers})")]
+    /// The name does not exist.
+    #[error("no such host `{host}` (queried {servers})")]
     NoSuchHost {
         /// The name.
         host: String,
-        /// Who was asked.
+        /// The queried servers.
         servers: String,
     },
-    /// No server gives an answer.
+    /// No server responds.
     #[error("cannot resolve `{host}`: no DNS server of /etc/resolv.conf answers ({reason})")]
     NoAnswer {
         /// The name.
         host: String,
-        /// What was seen of each server.
+        /// The error of each server.
         reason: String,
     },
-    /// DNS has no such names.
+    /// The name is not valid in DNS.
     #[error("`{0}` is not a host name")]
     NotAName(String),
 }
 
-/// Whom to ask, and how.
+/// The servers, search list and timeouts of a lookup.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     servers: Vec<SocketAddr>,
     search: Vec<Name>,
     ndots: usize,
-    /// How long a server may take, round by round.
-    rounds: Vec<Duration>,
+    /// Timeout of each server, per round.
+    timeouts: Vec<Duration>,
     tcp: bool,
 }
 
@@ -56,11 +56,11 @@ impl From<ResolvConf> for Plan {
     fn from(conf: ResolvConf) -> Self {
         let mut servers = conf.nameservers;
         if servers.is_empty() {
-            // As the C library: a server of this machine, and never a public one.
+            // Like the C library: the server of this machine, never a public one.
             servers.push(Ipv4Addr::LOCALHOST.into());
         }
         let search = conf.search.iter();
-        let rounds = std::iter::once(conf.timeout.min(FIRST_ROUND))
+        let timeouts = std::iter::once(conf.timeout.min(FIRST_ROUND_TIMEOUT))
             .chain(std::iter::repeat_n(conf.timeout, conf.attempts));
         Self {
             servers: servers.into_iter().map(|ip| (ip, PORT).into()).collect(),
@@ -68,32 +68,32 @@ impl From<ResolvConf> for Plan {
                 .filter_map(|domain| Name::from_str_relaxed(domain).ok())
                 .collect(),
             ndots: conf.ndots,
-            rounds: rounds.collect(),
+            timeouts: timeouts.collect(),
             tcp: conf.tcp,
         }
     }
 }
 
-/// What one question came to.
+/// The result of one query.
 enum Answer {
     Addresses(Vec<IpAddr>),
     /// The name does not exist, or has no addresses.
     Nothing,
-    /// A server answered that it cannot tell; another name may do.
+    /// A server reported a failure; another candidate may succeed.
     Failure(String),
-    /// No server answered.
-    Silence(String),
+    /// No server responded.
+    NoResponse(String),
 }
 
 pub(crate) async fn lookup(host: &str, plan: &Plan) -> Result<Vec<IpAddr>, ResolveError> {
     let name = Name::from_ascii(host).map_err(|_| ResolveError::NotAName(host.to_owned()))?;
     let mut failure = None;
     for candidate in candidates(&name, plan) {
-        match ask(&candidate, plan).await {
+        match query(&candidate, plan).await {
             Answer::Addresses(addresses) => return Ok(addresses),
             Answer::Nothing => {}
             Answer::Failure(reason) => failure = Some(reason),
-            Answer::Silence(reason) => {
+            Answer::NoResponse(reason) => {
                 failure = Some(reason);
                 break;
             }
@@ -110,56 +110,56 @@ pub(crate) async fn lookup(host: &str, plan: &Plan) -> Result<Vec<IpAddr>, Resol
     })
 }
 
-/// The complete names that a name may stand for, in the order in which they are asked for.
+/// The fully qualified candidates for a name, in query order.
 fn candidates(name: &Name, plan: &Plan) -> Vec<Name> {
-    let mut as_it_is = name.clone();
-    as_it_is.set_fqdn(true);
+    let mut unchanged = name.clone();
+    unchanged.set_fqdn(true);
     if name.is_fqdn() {
-        return vec![as_it_is];
+        return vec![unchanged];
     }
-    // A domain with which the name gets too long is ignored.
+    // A domain that makes the name too long is ignored.
     let searched = plan.search.iter().filter_map(|domain| {
         let mut name = name.clone().append_domain(domain).ok()?;
         name.set_fqdn(true);
         Some(name)
     });
-    let mut names: Vec<_> = searched.filter(|name| *name != as_it_is).collect();
+    let mut names: Vec<_> = searched.filter(|name| *name != unchanged).collect();
     let dots = usize::from(name.num_labels()).saturating_sub(1);
-    let place = if dots >= plan.ndots { 0 } else { names.len() };
-    names.insert(place, as_it_is);
+    let position = if dots >= plan.ndots { 0 } else { names.len() };
+    names.insert(position, unchanged);
     names
 }
 
-/// Asks one server after the other, as often as there are rounds.
-async fn ask(name: &Name, plan: &Plan) -> Answer {
-    let mut seen = Answer::Silence("none is configured".to_owned());
-    for limit in &plan.rounds {
-        let mut silent = Vec::new();
+/// Queries the servers in sequence, in each round.
+async fn query(name: &Name, plan: &Plan) -> Answer {
+    let mut result = Answer::NoResponse("none is configured".to_owned());
+    for timeout in &plan.timeouts {
+        let mut errors = Vec::new();
         for server in &plan.servers {
-            match ask_one(name, *server, *limit, plan.tcp).await {
+            match query_server(name, *server, *timeout, plan.tcp).await {
                 Ok(addresses) if addresses.is_empty() => return Answer::Nothing,
                 Ok(addresses) => return Answer::Addresses(addresses),
                 Err(error) => {
-                    let told = format!("{}: {error}", server.ip());
+                    let text = format!("{}: {error}", server.ip());
                     if matches!(error, NetError::Dns(_)) {
-                        seen = Answer::Failure(told.clone());
+                        result = Answer::Failure(text.clone());
                     }
-                    silent.push(told);
+                    errors.push(text);
                 }
             }
         }
-        if let Answer::Silence(reason) = &mut seen {
-            *reason = silent.join("; ");
+        if let Answer::NoResponse(reason) = &mut result {
+            *reason = errors.join("; ");
         }
     }
-    seen
+    result
 }
 
-/// The addresses that one server gives; none when it says that there are none.
-async fn ask_one(
+/// Queries one server; an empty list means that the name has no addresses.
+async fn query_server(
     name: &Name,
     server: SocketAddr,
-    limit: Duration,
+    timeout: Duration,
     tcp: bool,
 ) -> Result<Vec<IpAddr>, NetError> {
     let mut connections = vec![ConnectionConfig::tcp()];
@@ -173,8 +173,8 @@ async fn ask_one(
     let config = ResolverConfig::from_name_servers(vec![server]);
     let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
     let options = builder.options_mut();
-    options.timeout = limit;
-    // Counts repetitions.
+    options.timeout = timeout;
+    // Counts retries, not attempts.
     options.attempts = 0;
     options.use_hosts_file = ResolveHosts::Never;
     options.ip_strategy = LookupIpStrategy::Ipv6AndIpv4;

@@ -1,33 +1,33 @@
-//! `/etc/resolv.conf`, read as glibc does: keywords stand at the beginning of a line, the last `search` or `domain` wins,
-//! and whatever makes no sense is ignored.
+//! `/etc/resolv.conf`, parsed like glibc: keywords start at the beginning of a line, the last `search` or `domain` wins,
+//! and invalid lines are ignored.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 const PATH: &str = "/etc/resolv.conf";
-/// Where the kernel keeps the host name; its domain is searched when the file names none.
-const HOST_NAME: &str = "/proc/sys/kernel/hostname";
+/// The kernel's host name. Its domain is the search list when the file has none.
+const HOST_NAME_PATH: &str = "/proc/sys/kernel/hostname";
 /// Further servers are ignored, as in glibc.
 const MAX_NAMESERVERS: usize = 3;
-/// Largest values of the options, as in glibc.
+/// Maximum values of the options, as in glibc.
 const MAX_NDOTS: usize = 15;
 const MAX_TIMEOUT: usize = 30;
 const MAX_ATTEMPTS: usize = 5;
 
-/// Which DNS servers are asked, and how.
+/// DNS servers and resolver options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolvConf {
-    /// The servers in the order in which they are asked.
+    /// The servers, in query order.
     pub nameservers: Vec<IpAddr>,
     /// Domains that are appended to short names.
     pub search: Vec<String>,
-    /// A name with fewer dots is searched before it is asked for as it is.
+    /// A name with fewer dots is tried with the search list first.
     pub ndots: usize,
-    /// How long one server may take to answer.
+    /// Timeout of a query to one server.
     pub timeout: Duration,
-    /// How often the list of servers is gone through.
+    /// Number of rounds through the list of servers.
     pub attempts: usize,
-    /// Whether servers are asked over TCP only.
+    /// Whether queries use TCP only.
     pub tcp: bool,
 }
 
@@ -45,26 +45,26 @@ impl Default for ResolvConf {
 }
 
 impl ResolvConf {
-    /// The file of this machine; a file that cannot be read counts as empty.
+    /// Reads the file of this machine; an unreadable file is treated as empty.
     pub fn from_system() -> Self {
         let mut conf = Self::parse(&std::fs::read(PATH).unwrap_or_default());
         if conf.search.is_empty() {
-            let host = std::fs::read_to_string(HOST_NAME).unwrap_or_default();
+            let host = std::fs::read_to_string(HOST_NAME_PATH).unwrap_or_default();
             conf.search.extend(domain_of(host.trim()));
         }
         conf
     }
 
-    /// Reads the text of a file.
+    /// Parses the text of a file.
     pub fn parse(text: &[u8]) -> Self {
         let mut conf = Self::default();
         for line in text.split(|byte| *byte == b'\n') {
-            conf.read_line(&String::from_utf8_lossy(line));
+            conf.parse_line(&String::from_utf8_lossy(line));
         }
         conf
     }
 
-    fn read_line(&mut self, line: &str) {
+    fn parse_line(&mut self, line: &str) {
         let Some((keyword, rest)) = line.split_once([' ', '\t']) else {
             return;
         };
@@ -72,15 +72,16 @@ impl ResolvConf {
         let mut words = rest.split_whitespace();
         match keyword {
             "nameserver" if self.nameservers.len() < MAX_NAMESERVERS => {
-                self.nameservers.extend(words.next().and_then(address));
+                self.nameservers
+                    .extend(words.next().and_then(parse_address));
             }
             "domain" | "search" => self.search = words.map(str::to_owned).collect(),
-            "options" => words.for_each(|word| self.read_option(word)),
+            "options" => words.for_each(|word| self.parse_option(word)),
             _ => {}
         }
     }
 
-    fn read_option(&mut self, option: &str) {
+    fn parse_option(&mut self, option: &str) {
         let (name, value) = option.split_once(':').unwrap_or((option, ""));
         match (name, value.parse::<usize>()) {
             ("ndots", Ok(number)) => self.ndots = number.min(MAX_NDOTS),
@@ -94,8 +95,8 @@ impl ResolvConf {
     }
 }
 
-/// An address; the zone of a link-local one is dropped.
-fn address(word: &str) -> Option<IpAddr> {
+/// Parses an address; drops the zone of a link-local address.
+fn parse_address(word: &str) -> Option<IpAddr> {
     word.split('%').next()?.parse().ok()
 }
 
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn nameservers_are_read_line_by_line() {
+    fn nameservers_are_parsed_line_by_line() {
         let text = "# generated\n; old\nnameserver 10.0.0.1\r\nnameserver\t::1 # the second\nnameserver fe80::1%eth0\n";
         assert_eq!(nameservers(text), ["10.0.0.1", "::1", "fe80::1"]);
         let text = "nameserver 10.0.0.1;x\nnameserver ${DNS}\nnameserver\nnameserver 10.0.0.256\nnameserver 10.0.0.2";
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_c_library_ignores_is_ignored() {
+    fn invalid_lines_are_ignored_as_in_the_c_library() {
         let text = " nameserver 8.8.8.8\nNameserver 8.8.8.8\nnameservers 8.8.8.8\nnameserver=8.8.8.8\nserver 8.8.8.8\n";
         assert_eq!(parse(text), ResolvConf::default());
         let conf =
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_search_domain_leaves_the_rest() {
+    fn an_invalid_search_domain_keeps_the_rest() {
         let conf = parse("nameserver 10.0.0.1\nsearch corp.test .other.test ${DOMAIN} # why\n");
         assert_eq!(conf.search, ["corp.test", ".other.test", "${DOMAIN}"]);
         assert_eq!(conf.nameservers.len(), 1);
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn options_are_bounded() {
+    fn options_are_limited() {
         let conf =
             parse("options ndots:99 timeout:999 attempts:0 rotate edns0 nonsense: :5 use-vc\n");
         assert_eq!((conf.ndots, conf.attempts, conf.tcp), (15, 1, true));

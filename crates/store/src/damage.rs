@@ -1,7 +1,7 @@
-//! Tasks of which something in the store cannot be read. One of them must not keep the others from
-//! being taken up, listed or run.
+//! Finds and repairs damaged tasks. One damaged task must not prevent the others from being loaded, listed
+//! or run.
 
-use super::panics::caught;
+use super::panics::catch_panic;
 use super::{
     Store, StoreError, brief_key, brief_value, encode, event_key, event_prefix, spec_key,
     state_key, values, wish_key,
@@ -13,33 +13,33 @@ use atq_task::state::{Desired, State};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 
-/// A task that is damaged.
+/// A damaged task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
-    /// Its name, as it stands in the keys.
+    /// Its name as stored in the keys.
     pub task: String,
     /// What is wrong.
     pub reason: String,
 }
 
-/// A task of which everything could be read.
-pub(super) struct Whole {
+/// A task that was read completely.
+pub(super) struct IntactTask {
     pub spec: TaskSpec,
     pub desired: Desired,
     pub history: Vec<Record>,
     /// The fold of the history.
     pub state: State,
-    /// Whether the stored state is that fold.
-    pub is_folded: bool,
+    /// True if the stored state equals `state`.
+    pub state_is_current: bool,
 }
 
-/// Task and run, as in the labels of its objects.
+/// The run of each task, by its name.
 pub type KnownRuns = BTreeMap<String, Option<String>>;
 
 impl Store {
-    /// Removes definitions without a history, and rebuilds states that are not the fold of theirs.
-    /// Neither is left by a crash; but a task must not be lost to a damaged copy of what it has twice.
-    /// Gives the tasks that stay damaged; from now on [`Store::load`] refuses them.
+    /// Removes definitions without a history, and rebuilds states that differ from the fold of their history.
+    /// A crash causes neither, but a damaged copy must not cost a task that is still readable.
+    /// Returns the tasks that stay damaged; [`Store::load`] returns an error for them from now on.
     ///
     /// # Errors
     /// When the tasks cannot be listed, or something cannot be written.
@@ -47,15 +47,15 @@ impl Store {
         let mut damages = Vec::new();
         for task in self.all_names()? {
             match self.examine(&task) {
-                Ok(Some(whole)) if whole.is_folded => {}
-                Ok(Some(whole)) => {
-                    tracing::warn!(%task, "the stored state was not the fold of its history; rebuilt");
+                Ok(Some(intact)) if intact.state_is_current => {}
+                Ok(Some(intact)) => {
+                    tracing::warn!(%task, "the stored state differed from the history; rebuilt");
                     let (db, mut batch) = (self.db()?, sled::Batch::default());
-                    let key = state_key(&whole.spec.name);
-                    values::put(&db, &mut batch, key.as_bytes(), encode(&whole.state)?)?;
+                    let key = state_key(&intact.spec.name);
+                    values::put(&db, &mut batch, key.as_bytes(), encode(&intact.state)?)?;
                     db.apply_batch(batch)?;
                 }
-                Ok(None) => self.forget_remnant(&task)?,
+                Ok(None) => self.remove_remnant(&task)?,
                 Err(reason) => damages.push(Damage { task, reason }),
             }
         }
@@ -65,13 +65,13 @@ impl Store {
         Ok(damages)
     }
 
-    /// Reads and folds everything of a task; `None` when it has no event, so that it is none.
-    pub(super) fn examine(&self, task: &str) -> Result<Option<Whole>, String> {
-        caught(|| self.examine_unguarded(task))
+    /// Reads all of a task and folds its history; `None` if it has no event, so that it does not exist.
+    pub(super) fn examine(&self, task: &str) -> Result<Option<IntactTask>, String> {
+        catch_panic(|| self.examine_uncaught(task))
             .and_then(|examined| examined.map_err(|error| error.to_string()))
     }
 
-    fn examine_unguarded(&self, task: &str) -> Result<Option<Whole>, StoreError> {
+    fn examine_uncaught(&self, task: &str) -> Result<Option<IntactTask>, StoreError> {
         let corrupt = |reason: String| StoreError::Corrupt {
             key: format!("spec/{task}"),
             reason,
@@ -93,26 +93,26 @@ impl Store {
             reason,
         })?;
         let stored = self.read::<State>(&state_key(&name)).ok().flatten();
-        let is_folded = stored.as_ref() == Some(&state);
-        Ok(Some(Whole {
+        let state_is_current = stored.as_ref() == Some(&state);
+        Ok(Some(IntactTask {
             spec,
             desired,
             history,
             state,
-            is_folded,
+            state_is_current,
         }))
     }
 
-    fn forget_remnant(&self, task: &str) -> Result<(), StoreError> {
+    fn remove_remnant(&self, task: &str) -> Result<(), StoreError> {
         let Ok(name) = TaskName::parse(task) else {
             return Ok(());
         };
-        tracing::warn!(%task, "the store has no event of this task; what is there of it is forgotten");
+        tracing::warn!(%task, "the store has no event of this task; its other values are removed");
         self.db()?.apply_batch(self.everything_of(&name)?)?;
         Ok(())
     }
 
-    /// Why the task was found damaged by [`Store::repair`].
+    /// The reason for which [`Store::repair`] found the task damaged.
     pub(super) fn damage_of(&self, name: &TaskName) -> Option<String> {
         let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
         damaged.get(name.as_str()).cloned()
@@ -123,7 +123,7 @@ impl Store {
         damaged.remove(name.as_str());
     }
 
-    /// The runs of all tasks. One that cannot be read has no run, but is known by its name.
+    /// The runs of all tasks. A task that cannot be read is listed without its run.
     ///
     /// # Errors
     /// When the tasks cannot be listed.
@@ -142,15 +142,15 @@ impl Store {
             .collect())
     }
 
-    /// The names in the keys of all kinds, also those that can be no task's.
+    /// The task names in keys of all kinds, including invalid names.
     pub(super) fn all_names(&self) -> Result<BTreeSet<String>, StoreError> {
         let mut names = BTreeSet::new();
         let db = self.db()?;
         for key in db.scan_prefix("spec/").keys() {
             names.extend(task_of(&key?));
         }
-        // A part of the events that cannot be read is found again with its task.
-        let others = caught(|| {
+        // Keys that cannot be read are reported when their task is examined.
+        let others = catch_panic(|| {
             let keys = db.iter().keys().map_while(Result::ok);
             keys.filter_map(|key| task_of(&key)).collect::<Vec<_>>()
         });
@@ -181,7 +181,7 @@ fn task_of(key: &[u8]) -> Option<String> {
     if let Some(owner) = values::owner(key) {
         return task_of(owner);
     }
-    /// `/` and the number.
+    /// Length of `/` and the event number.
     const EVENT_TAIL: usize = 1 + size_of::<u64>();
     let slash = key.iter().position(|byte| *byte == b'/')?;
     let (kind, rest) = (&key[..slash], &key[slash + 1..]);
@@ -194,16 +194,25 @@ fn task_of(key: &[u8]) -> Option<String> {
 }
 
 /// Adds all keys of a task to a batch.
-pub(super) fn put(db: &sled::Db, batch: &mut sled::Batch, whole: &Whole) -> Result<(), StoreError> {
-    let name = &whole.spec.name;
-    let spec = encode(&whole.spec)?;
-    if let Some(brief) = brief_value(&whole.spec, spec.len())? {
+pub(super) fn put(
+    db: &sled::Db,
+    batch: &mut sled::Batch,
+    intact: &IntactTask,
+) -> Result<(), StoreError> {
+    let name = &intact.spec.name;
+    let spec = encode(&intact.spec)?;
+    if let Some(brief) = brief_value(&intact.spec, spec.len())? {
         values::put(db, batch, brief_key(name).as_bytes(), brief)?;
     }
     values::put(db, batch, spec_key(name).as_bytes(), spec)?;
-    values::put(db, batch, state_key(name).as_bytes(), encode(&whole.state)?)?;
-    batch.insert(wish_key(name).as_bytes(), encode(&whole.desired)?);
-    for record in &whole.history {
+    values::put(
+        db,
+        batch,
+        state_key(name).as_bytes(),
+        encode(&intact.state)?,
+    )?;
+    batch.insert(wish_key(name).as_bytes(), encode(&intact.desired)?);
+    for record in &intact.history {
         values::put(db, batch, &event_key(name, record.seq), encode(record)?)?;
     }
     Ok(())

@@ -1,11 +1,11 @@
-//! Why the store cannot be used.
+//! Errors of the store.
 
 use super::FORMAT;
 use atq_task::machine::BadHistory;
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// Why the store cannot be used.
+/// An error of the store.
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// Another process has it open.
@@ -17,16 +17,16 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// It cannot be opened.
-    #[error("cannot open the store in `{path}`: {reason}\n{}", way_out())]
+    #[error("cannot open the store in `{path}`: {reason}\n{}", recovery_hint())]
     Open {
         /// Its directory.
         path: PathBuf,
         /// The cause.
         reason: String,
     },
-    /// It was written by another version.
+    /// It has another format version.
     #[error(
-        "the store in `{path}` has format `{found}`; this Director reads format `{FORMAT}`\n(start the version that wrote it, or move the directory away to begin with an empty store)"
+        "the store in `{path}` has format `{found}`; this Director reads format `{FORMAT}`\n(start the version that wrote it, or move the directory away to start with an empty store)"
     )]
     Format {
         /// Its directory.
@@ -35,11 +35,11 @@ pub enum StoreError {
         found: String,
     },
     /// Reading or writing failed.
-    #[error("the store failed: {0}\n(is the disk full? it is opened again by itself)")]
+    #[error("the store failed: {0}\n(is the disk full? the store reopens automatically)")]
     Io(String),
-    /// There is too little room on the disk.
+    /// Too little free space on the disk.
     #[error(
-        "the disk of `datadir` is full: {} MiB are free, {} MiB are needed\n(free some space; the Director goes on by itself)",
+        "the disk of `datadir` is full: {} MiB are free, {} MiB are needed\n(free some space; the Director then continues automatically)",
         free >> 20,
         needed.div_ceil(1 << 20)
     )]
@@ -49,15 +49,15 @@ pub enum StoreError {
         /// Bytes that are needed.
         needed: u64,
     },
-    /// A value cannot be understood.
+    /// A value cannot be parsed.
     #[error("the store's value `{key}` cannot be read: {reason}")]
     Corrupt {
         /// Its key.
         key: String,
-        /// The cause, without anything of the value.
+        /// The cause; never contains the value.
         reason: String,
     },
-    /// A history does not fold.
+    /// A history cannot be folded.
     #[error("the history of `{task}` cannot be read: {reason}")]
     History {
         /// The task.
@@ -65,9 +65,9 @@ pub enum StoreError {
         /// The cause.
         reason: BadHistory,
     },
-    /// Of this task something cannot be read; others are not concerned.
+    /// Something of this task cannot be read; other tasks are not affected.
     #[error(
-        "the stored task `{task}` is damaged: {reason}\n(`atq-director store check` shows all such tasks while no Director runs; DELETE removes this one with everything of it in Docker)"
+        "the stored task `{task}` is damaged: {reason}\n(`atq-director store check` lists damaged tasks while no Director runs; DELETE removes this task with all its Docker objects)"
     )]
     Damaged {
         /// The task.
@@ -79,12 +79,12 @@ pub enum StoreError {
 
 impl From<sled::Error> for StoreError {
     fn from(error: sled::Error) -> Self {
-        Self::Io(in_words(&error))
+        Self::Io(error_text(&error))
     }
 }
 
-/// sled's own text for damaged files ends in `None backtrace ()`.
-pub(super) fn in_words(error: &sled::Error) -> String {
+/// Replaces sled's own text for damaged files, which ends in `None backtrace ()`.
+pub(super) fn error_text(error: &sled::Error) -> String {
     match error {
         sled::Error::Corruption { at: Some(at), .. } => {
             format!("its files are damaged at {at:?}")
@@ -108,8 +108,8 @@ pub(super) fn open_error(path: PathBuf, reason: String) -> StoreError {
     }
 }
 
-fn way_out() -> &'static str {
-    "(`atq-director store export FILE` saves the tasks that can still be read; then move the directory away to begin \
-     with an empty store, into which `atq-director store import FILE` brings them back. What is left in Docker of \
-     tasks that the new store does not know is found by its label and removed, or kept with `--adopt-orphans=keep`)"
+fn recovery_hint() -> &'static str {
+    "(`atq-director store export FILE` saves the tasks that can still be read. Then move the directory away to start \
+     with an empty store, and restore the tasks with `atq-director store import FILE`. Docker objects of tasks that \
+     are missing in the new store are found by their labels and removed, or kept with `--adopt-orphans=keep`)"
 }

@@ -1,12 +1,12 @@
-//! sled's database, opened again when it has failed. After its first failed write sled refuses everything, for as long as
-//! it is open; reads may go on meanwhile, as it knows what it had.
+//! Reopens sled's database after a failure. After its first failed write sled rejects every write until it is reopened;
+//! reads still succeed.
 //!
-//! A thread that waits for a write is not always woken when that fails: sled's own error handling forgets it in one
-//! place. Another call of `flush` wakes it.
+//! When a write fails, sled does not always wake the threads that wait for it; calling `flush` again
+//! wakes them.
 
-use super::error::{in_words, is_locked};
-use super::panics::caught;
-use super::{StoreError, config, room};
+use super::error::{error_text, is_locked};
+use super::panics::catch_panic;
+use super::{StoreError, config, disk_space};
 use atq_patience::blocking::poll_until;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -17,24 +17,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a failed database may take to give its lock back.
-const CLOSING: Duration = Duration::from_secs(5);
-/// Time between two tries to get the lock.
-const LOCK_POLL: Duration = Duration::from_millis(20);
+/// Timeout for a failed database to release its lock.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Interval between attempts to take the lock.
+const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// An open database.
 #[derive(Clone)]
 pub(super) struct Open {
     db: sled::Db,
-    /// Its log, to be synced, and to reserve room for.
+    /// Its log file, for syncing and for reserving disk space.
     file: Arc<File>,
 }
 
 impl Open {
     pub(super) fn new(dir: &Path) -> Result<Self, String> {
-        make_way(dir).map_err(|error| error.to_string())?;
-        let opened = caught(|| config(dir).open())?;
-        let db = opened.map_err(|error| in_words(&error))?;
+        prepare_files(dir).map_err(|error| error.to_string())?;
+        let opened = catch_panic(|| config(dir).open())?;
+        let db = opened.map_err(|error| error_text(&error))?;
         let file = OpenOptions::new().write(true).open(dir.join("db"));
         let file = file.map_err(|error| error.to_string())?;
         Ok(Self {
@@ -44,15 +44,15 @@ impl Open {
     }
 }
 
-/// sled writes a short cut to the end of its log while it opens. On a full disk it needs what the log has reserved; and
-/// one that was not finished, for example because the disk was full, it takes for damage.
-fn make_way(dir: &Path) -> io::Result<()> {
+/// Prepares the files for sled. sled writes a snapshot while it opens and, on a full disk, needs the reserved space for it.
+/// It also treats an unfinished snapshot as damage, so this removes one.
+fn prepare_files(dir: &Path) -> io::Result<()> {
     let log = match OpenOptions::new().write(true).open(dir.join("db")) {
         Ok(log) => log,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
-    // The lock that sled takes as well: the files of another Director stay as they are.
+    // sled takes the same lock; the files of a running Director stay unchanged.
     if log.try_lock().is_err() {
         return Ok(());
     }
@@ -63,10 +63,10 @@ fn make_way(dir: &Path) -> io::Result<()> {
             fs::remove_file(path)?;
         }
     }
-    let given_back = room::give_back(&log);
-    // A process that is being started at this moment has a copy of the descriptor: closing would not be enough.
+    let released = disk_space::release_reserved(&log);
+    // Closing is not enough: a child process that is being started may hold a copy of the descriptor.
     log.unlock()?;
-    given_back
+    released
 }
 
 #[derive(Clone)]
@@ -74,7 +74,7 @@ enum State {
     Usable(Open),
     /// Writes fail, reads may succeed.
     Failed(Open),
-    /// The last try to open it failed.
+    /// The last attempt to open it failed.
     Closed(String),
 }
 
@@ -82,7 +82,7 @@ enum State {
 pub(super) struct Handle {
     dir: PathBuf,
     state: Mutex<State>,
-    /// Whether a thread is waking others.
+    /// True while a thread runs [`Handle::wake`].
     waking: Arc<AtomicBool>,
 }
 
@@ -99,7 +99,7 @@ impl Handle {
         Ok(self.open()?.db)
     }
 
-    /// To the platter, not only to the page cache.
+    /// Syncs to the disk, not only to the page cache.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
         let open = self.open()?;
         open.db.flush()?;
@@ -114,14 +114,14 @@ impl Handle {
         }
     }
 
-    /// Its log.
+    /// The log file.
     pub(super) fn log(&self) -> Result<Arc<File>, StoreError> {
         Ok(self.open()?.file)
     }
 
-    /// Wakes threads that wait for a write that has failed. Returns at once.
+    /// Wakes threads that wait for a failed write. Returns immediately.
     pub(super) fn wake(&self) {
-        // Locked only while it is being opened again: then nobody waits for the old one.
+        // The lock is taken only while the database is reopened; then no thread waits for the old one.
         let Ok(State::Usable(open) | State::Failed(open)) =
             self.state.try_lock().as_deref().cloned()
         else {
@@ -131,14 +131,14 @@ impl Handle {
             return;
         }
         let waking = Arc::clone(&self.waking);
-        // On a disk that is only slow this waits as well.
+        // If the disk is merely slow, this call waits as well.
         thread::spawn(move || {
-            let _ = caught(|| open.db.flush());
+            let _ = catch_panic(|| open.db.flush());
             waking.store(false, Ordering::Release);
         });
     }
 
-    /// A write has failed.
+    /// Marks the database as failed after a failed write.
     pub(super) fn failed(&self) {
         let mut state = self.lock();
         if let State::Usable(open) = &*state {
@@ -146,20 +146,20 @@ impl Handle {
         }
     }
 
-    /// Opens the database again if a write has failed; whether it had to. What was not acknowledged may be lost. Blocks.
+    /// Reopens the database if a write has failed, and returns true if it did. Unacknowledged writes may be lost. Blocks.
     ///
     /// # Errors
-    /// When it cannot be opened; the next call tries again.
+    /// If it cannot be opened; the next call retries.
     pub(super) fn reopen_if_failed(&self) -> Result<bool, StoreError> {
         let mut state = self.lock();
         if matches!(*state, State::Usable(_)) {
             return Ok(false);
         }
-        let closed = State::Closed("it is being opened again".to_owned());
-        // Its lock is given back when the last thread that reads from it is done.
+        let closed = State::Closed("the store is being reopened".to_owned());
+        // The lock is released when the last reading thread has finished.
         let failed = std::mem::replace(&mut *state, closed);
         thread::spawn(move || drop(failed));
-        match reopened(&self.dir) {
+        match reopen(&self.dir) {
             Ok(open) => {
                 *state = State::Usable(open);
                 Ok(true)
@@ -183,9 +183,9 @@ impl Handle {
     }
 }
 
-fn reopened(dir: &Path) -> Result<Open, String> {
-    let deadline = Instant::now() + CLOSING;
-    let opened = poll_until(deadline, LOCK_POLL, || match Open::new(dir) {
+fn reopen(dir: &Path) -> Result<Open, String> {
+    let deadline = Instant::now() + LOCK_TIMEOUT;
+    let opened = poll_until(deadline, LOCK_POLL_INTERVAL, || match Open::new(dir) {
         Err(reason) if is_locked(&reason) => Continue(reason),
         other => Break(other),
     });

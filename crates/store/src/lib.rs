@@ -1,4 +1,4 @@
-//! The embedded store: what is remembered about tasks.
+//! The embedded store for tasks and their histories.
 //!
 //! # Layout
 //!
@@ -8,38 +8,37 @@
 //! | --- | --- | --- |
 //! | `meta/format` | version of this layout | `open` |
 //! | `spec/<task>` | the definition, with its secrets | the API, once |
-//! | `brief/<task>` | the definition without environments, for lists; absent when it is hardly smaller, and in stores of earlier versions | the API, once |
-//! | `wish/<task>` | where the task is steered ([`Desired`]) | the API |
-//! | `event/<task>/<seq>` | a fact of the history; `seq` as 8 bytes, big-endian, so that they sort | the task's driver |
-//! | `state/<task>` | the fold of the history, so that a look needs not to fold | the task's driver |
-//! | `part/<key>/<number>` | a part of a value beyond 4 KiB ([`values`]); the number as 4 bytes, big-endian | as the value |
+//! | `brief/<task>` | the definition without environments, for lists; absent if it is hardly smaller, and in stores of earlier versions | the API, once |
+//! | `wish/<task>` | the desired state ([`Desired`]) | the API |
+//! | `event/<task>/<seq>` | an event of the history; `seq` as 8 bytes, big-endian, so that keys sort by it | the task's driver |
+//! | `state/<task>` | the fold of the history, cached | the task's driver |
+//! | `part/<key>/<number>` | a part of a value above 4 KiB ([`values`]); the number as 4 bytes, big-endian | as the value |
 //!
 //! A task's name has no `/`, so no key is a prefix of another task's key.
 //!
 //! # Crashes
 //!
-//! A definition and its first event are one batch; an event and its state are one batch. So after a
-//! crash a task is there whole or not at all, and its state is the fold of its history. Writes that
-//! depend on what is there (a name is free, a wish only grows) hold a lock of this process, which is
-//! the only one that has the store open. Nothing is
-//! acknowledged before it is on the disk: on Linux sled 0.34 flushes with `sync_file_range`, which
-//! survives the end of the process but not a power cut, so each flush is followed by `fdatasync` on
-//! sled's file.
+//! A definition and its first event are written in one batch, and so are an event and its state. After a
+//! crash a task exists completely or not at all, and its state is the fold of its history. Writes that
+//! depend on existing values (a name must be free, a desired state never goes back) hold a lock of this process, which
+//! is the only one that has the store open. Writes are acknowledged only after they are durable: on Linux sled 0.34
+//! flushes with `sync_file_range`, which survives a crash of the process but not a power failure, so each flush is
+//! followed by `fdatasync` on sled's file.
 //!
 //! # A full disk
 //!
-//! sled refuses everything after its first failed write. So the room for the next writes is reserved before they are made
-//! ([`room`]); should a write fail all the same, the store is opened again ([`handle`]).
+//! sled rejects every write after its first failed one. Disk space for the next writes is therefore reserved in advance
+//! ([`disk_space`]); if a write fails anyway, the store is reopened ([`handle`]).
 //!
-//! Logs and results are files elsewhere: sled keeps values in its page cache, and they are large.
+//! Logs and results are large and sled caches values in memory, so they are stored as separate files.
 
 mod damage;
+mod disk_space;
 mod error;
 mod handle;
 mod panics;
 mod read;
 mod rescue;
-mod room;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod threads;
@@ -52,10 +51,10 @@ pub use self::error::StoreError;
 pub use self::rescue::Rescued;
 pub use self::transfer::{Checked, Exported, ImportError};
 
-use self::error::{in_words, open_error};
+use self::disk_space::{Disk, WriteKind};
+use self::error::{error_text, open_error};
 use self::handle::{Handle, Open};
-use self::panics::caught;
-use self::room::{Need, Room};
+use self::panics::catch_panic;
 use self::threads::Threads;
 use self::watch::Watchers;
 use atq_task::event::Record;
@@ -71,28 +70,28 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 const FORMAT: &str = "1";
-/// Tasks are small; a large cache would only make the Director's memory grow.
+/// Tasks are small; a larger cache would only increase memory usage.
 const CACHE_BYTES: u64 = 256 << 10;
-/// A write that takes so long may be one that sled has forgotten; see [`handle`].
-const STUCK: Duration = Duration::from_secs(5);
+/// After this time sled may have missed the failure of a write; see [`handle`].
+const SLOW_WRITE: Duration = Duration::from_secs(5);
 
-/// A task as it is stored.
+/// A stored task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
     /// The definition.
     pub spec: TaskSpec,
-    /// What is known about the run.
+    /// The state of its run.
     pub state: State,
-    /// Where it is steered.
+    /// The desired state.
     pub desired: Desired,
 }
 
-/// What is known about a task, without its definition.
+/// The state of a task without its definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
-    /// What is known about the run.
+    /// The state of its run.
     pub state: State,
-    /// Where it is steered.
+    /// The desired state.
     pub desired: Desired,
 }
 
@@ -100,38 +99,38 @@ pub struct Standing {
 #[derive(Clone)]
 pub struct Store {
     handle: Arc<Handle>,
-    room: Room,
+    disk: Disk,
     threads: Threads,
-    /// Tasks whose creation failed half-way: they count as not there, and are removed once that is possible.
-    doubtful: Arc<Mutex<BTreeSet<TaskName>>>,
-    /// Held from a look to the write that depends on it.
+    /// Tasks whose creation failed midway: they are treated as absent and removed by the next write.
+    failed_creations: Arc<Mutex<BTreeSet<TaskName>>>,
+    /// Held between a read and the write that depends on it.
     looking: Arc<Mutex<()>>,
-    /// What [`Store::repair`] found and could not repair: reasons by name.
+    /// Damaged tasks found by [`Store::repair`]: reasons by name.
     damaged: Arc<Mutex<BTreeMap<String, String>>>,
     watchers: Watchers,
-    /// Where a driver crashes.
+    /// The point at which a driver crashes.
     #[cfg(any(test, feature = "testing"))]
     pub crash: testing::CrashPoint,
 }
 
 impl Store {
-    /// Opens the store in `dir`, which is created if it is not there. Blocks.
+    /// Opens the store in `dir`, creating the directory if necessary. Blocks.
     ///
     /// # Errors
-    /// When it is in use, unreadable or of another format.
+    /// If it is in use, unreadable or has another format.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        caught(|| Self::open_unguarded(dir))
+        catch_panic(|| Self::open_uncaught(dir))
             .unwrap_or_else(|panic| Err(open_error(dir.to_path_buf(), panic)))
     }
 
-    fn open_unguarded(dir: &Path) -> Result<Self, StoreError> {
+    fn open_uncaught(dir: &Path) -> Result<Self, StoreError> {
         let refused = |reason| open_error(dir.to_path_buf(), reason);
         let open = Open::new(dir).map_err(refused)?;
         let store = Self {
             handle: Arc::new(Handle::new(dir, open)),
-            room: Room::of(dir),
+            disk: Disk::of(dir),
             threads: Threads::default(),
-            doubtful: Arc::default(),
+            failed_creations: Arc::default(),
             looking: Arc::default(),
             damaged: Arc::default(),
             watchers: Watchers::default(),
@@ -139,9 +138,9 @@ impl Store {
             crash: testing::CrashPoint::default(),
         };
         store.check_format(dir.to_path_buf())?;
-        // Whoever cannot even list the tasks cannot go on with the others.
+        // If the tasks cannot be listed, the store is unusable.
         for key in store.db()?.scan_prefix("spec/").keys() {
-            key.map_err(|error| refused(in_words(&error)))?;
+            key.map_err(|error| refused(error_text(&error)))?;
         }
         Ok(store)
     }
@@ -156,15 +155,12 @@ impl Store {
             }),
             None if !db.is_empty() => Err(open_error(
                 path,
-                "it holds values, but not the number of their format".to_owned(),
+                "it has values, but no format version".to_owned(),
             )),
             None => {
                 if db.was_recovered() {
-                    // sled takes a damaged end for one that was never written.
-                    tracing::warn!(
-                        "the store in `{}` was there, but nothing is left in it",
-                        path.display()
-                    );
+                    // sled treats a damaged end of its log as never written.
+                    tracing::warn!("the store in `{}` exists, but is empty", path.display());
                 }
                 db.insert("meta/format", FORMAT)?;
                 self.sync()
@@ -172,18 +168,18 @@ impl Store {
         }
     }
 
-    /// From now on, calls that wait for the disk have threads of their own: nobody else's work keeps them waiting.
+    /// Runs blocking calls on dedicated threads from now on, so that other work does not delay them.
     ///
     /// # Errors
-    /// When the system gives no threads.
+    /// If the threads cannot be started.
     pub fn use_own_threads(&self) -> std::io::Result<()> {
         self.threads.start()
     }
 
-    /// Stores a new task with its first event, unless there is one with this name: then gives it.
+    /// Stores a new task with its first event; if the name is in use, returns the existing task instead.
     ///
     /// # Errors
-    /// When the disk does not take it; then nothing is stored.
+    /// If writing fails; then nothing is stored.
     pub async fn create(
         &self,
         spec: &TaskSpec,
@@ -197,12 +193,12 @@ impl Store {
         let (event, state) = (encode(first)?, encode(&state)?);
         let brief_value = brief_value(spec, spec_value.len())?;
         let seq = first.seq;
-        self.writing(Need::Task, move |store| {
-            let _looking = store.look();
+        self.writing(WriteKind::Task, move |store| {
+            let _lock = store.lock_writes();
             if store.db()?.contains_key(spec_key(&name))? {
                 return store.load(&name);
             }
-            // Of a damaged task without its definition, events might be there.
+            // A damaged task without its definition may have left events.
             let mut batch = store.everything_of(&name)?;
             let db = store.db()?;
             values::put(&db, &mut batch, spec_key(&name).as_bytes(), spec_value)?;
@@ -213,8 +209,8 @@ impl Store {
             values::put(&db, &mut batch, state_key(&name).as_bytes(), state)?;
             let written = store.db()?.apply_batch(batch).map_err(StoreError::from);
             if let Err(error) = written.and_then(|_| store.sync()) {
-                // Whoever asked is told that nothing is stored, so nothing may be.
-                store.doubtful().insert(name);
+                // The caller gets an error, so the task must not appear later.
+                store.failed_creations().insert(name);
                 return Err(error);
             }
             Ok(None)
@@ -222,14 +218,16 @@ impl Store {
         .await
     }
 
-    fn doubtful(&self) -> MutexGuard<'_, BTreeSet<TaskName>> {
-        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner)
+    fn failed_creations(&self) -> MutexGuard<'_, BTreeSet<TaskName>> {
+        self.failed_creations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds an event and the state that it leads to. Returns when both are on the disk.
+    /// Appends an event and the resulting state. Returns when both are durable.
     ///
     /// # Errors
-    /// When the disk does not take it.
+    /// If writing fails.
     pub async fn append(
         &self,
         name: &TaskName,
@@ -238,7 +236,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let (event, state) = (encode(record)?, encode(state)?);
         let (event_key, state_key) = (event_key(name, record.seq), state_key(name));
-        self.writing(Need::Event, move |store| {
+        self.writing(WriteKind::Event, move |store| {
             let (db, mut batch) = (store.db()?, sled::Batch::default());
             values::put(&db, &mut batch, &event_key, event)?;
             values::put(&db, &mut batch, state_key.as_bytes(), state)?;
@@ -252,24 +250,24 @@ impl Store {
         Ok(())
     }
 
-    /// Steers a task. Returns when that is on the disk. A wish only grows: a task that is to be
-    /// deleted stays so. `None` when there is no such task: a wish that came too late must not
-    /// steer the next task of that name.
+    /// Sets the desired state of a task. Returns when it is durable. A desired state never goes back: a task to be
+    /// deleted stays so. Returns `None` if there is no such task: a late request must not
+    /// affect the next task of that name.
     ///
     /// # Errors
-    /// When the disk does not take it.
+    /// If writing fails.
     pub async fn wish(
         &self,
         name: &TaskName,
         desired: Desired,
     ) -> Result<Option<Desired>, StoreError> {
         let (task, key) = (spec_key(name), wish_key(name));
-        self.writing(Need::Event, move |store| {
-            let _looking = store.look();
+        self.writing(WriteKind::Event, move |store| {
+            let _lock = store.lock_writes();
             if !store.db()?.contains_key(&task)? {
                 return Ok(None);
             }
-            // A wish that cannot be read is replaced by one that can.
+            // An unreadable value is replaced.
             let present: Desired = store.read(&key).ok().flatten().unwrap_or_default();
             let wish = present.max(desired);
             store.db()?.insert(&key, encode(&wish)?)?;
@@ -279,14 +277,14 @@ impl Store {
         .await
     }
 
-    /// Forgets a task. Returns when that is on the disk.
+    /// Removes a task. Returns when the removal is durable.
     ///
     /// # Errors
-    /// When the disk does not take it.
+    /// If writing fails.
     pub async fn remove(&self, name: &TaskName) -> Result<(), StoreError> {
         let name = name.clone();
-        self.writing(Need::Event, move |store| {
-            let _looking = store.look();
+        self.writing(WriteKind::Event, move |store| {
+            let _lock = store.lock_writes();
             store.db()?.apply_batch(store.everything_of(&name)?)?;
             store.sync()?;
             store.forget_damage(&name);
@@ -296,15 +294,15 @@ impl Store {
         .await
     }
 
-    /// Forgets a task, but only that run of it and only at its end: another one with the same name may
-    /// have taken its place. Whether it was there. Returns when that is on the disk.
+    /// Removes a task only if `run` is its current run and has ended, because another task with the same name may
+    /// have replaced it. Returns true if it was removed. Returns when the removal is durable.
     ///
     /// # Errors
-    /// When the disk does not take it.
+    /// If writing fails.
     pub async fn remove_ended(&self, name: &TaskName, run: &str) -> Result<bool, StoreError> {
         let (name, run) = (name.clone(), run.to_owned());
-        self.writing(Need::Event, move |store| {
-            let _looking = store.look();
+        self.writing(WriteKind::Event, move |store| {
+            let _lock = store.lock_writes();
             let stored = store.load(&name)?;
             let is_it = |stored: &Stored| stored.state.run == run && stored.state.is_done();
             if !stored.as_ref().is_some_and(is_it) {
@@ -318,31 +316,31 @@ impl Store {
         .await
     }
 
-    /// Wakes at every event that is added to a task from now on, and when it is forgotten.
+    /// Notifies of every event added to a task from now on, and of its removal.
     pub fn watch(&self, name: &TaskName) -> tokio::sync::watch::Receiver<()> {
         self.watchers.watch(name)
     }
 
-    fn look(&self) -> MutexGuard<'_, ()> {
+    fn lock_writes(&self) -> MutexGuard<'_, ()> {
         self.looking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a value, to see whether the disk would take a new task.
+    /// Writes a value to check that the disk accepts a new task.
     ///
     /// # Errors
-    /// When it would not.
+    /// If it does not.
     pub async fn probe(&self) -> Result<(), StoreError> {
-        self.writing(Need::Task, |store| {
+        self.writing(WriteKind::Task, |store| {
             store.db()?.insert("meta/probe", FORMAT)?;
             store.sync()
         })
         .await
     }
 
-    /// Does work that reads much, away from the threads that serve requests.
+    /// Runs reads that take long on a blocking thread.
     ///
     /// # Errors
-    /// Those of the work.
+    /// The errors of `work`.
     pub async fn reading<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -352,15 +350,15 @@ impl Store {
         self.threads.run(move || work(&store)).await?
     }
 
-    /// Does work that writes, if there is room for it.
-    async fn writing<T, F>(&self, need: Need, work: F) -> Result<T, StoreError>
+    /// Runs writes if there is enough disk space.
+    async fn writing<T, F>(&self, kind: WriteKind, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
     {
-        let mut written = pin!(self.reading(move |store| store.write(need, work)));
+        let mut written = pin!(self.reading(move |store| store.write(kind, work)));
         loop {
-            match tokio::time::timeout(STUCK, &mut written).await {
+            match tokio::time::timeout(SLOW_WRITE, &mut written).await {
                 Ok(written) => return written,
                 Err(_) => self.handle.wake(),
             }
@@ -369,33 +367,33 @@ impl Store {
 
     fn write<T>(
         &self,
-        need: Need,
+        kind: WriteKind,
         work: impl FnOnce(&Self) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         if self.handle.reopen_if_failed()? {
-            tracing::info!("the store is open again");
+            tracing::info!("the store was reopened");
         }
-        self.room.check(need, &*self.handle.log()?)?;
-        let done = caught(|| {
-            self.remove_doubtful()?;
+        self.disk.check(kind, &*self.handle.log()?)?;
+        let done = catch_panic(|| {
+            self.remove_failed_creations()?;
             work(self)
         });
         let done = done.unwrap_or_else(|panic| Err(StoreError::Io(panic)));
         if let Err(StoreError::Io(reason)) = &done {
-            tracing::error!(%reason, "the store failed; it is opened again at the next write");
+            tracing::error!(%reason, "the store failed; the next write reopens it");
             self.handle.failed();
         }
         done
     }
 
-    /// Removes what was refused half-way.
-    fn remove_doubtful(&self) -> Result<(), StoreError> {
-        let doubtful = self.doubtful().clone();
-        for name in doubtful {
-            let _looking = self.look();
+    /// Removes tasks whose creation failed midway.
+    fn remove_failed_creations(&self) -> Result<(), StoreError> {
+        let failed_creations = self.failed_creations().clone();
+        for name in failed_creations {
+            let _lock = self.lock_writes();
             self.db()?.apply_batch(self.everything_of(&name)?)?;
             self.sync()?;
-            self.doubtful().remove(&name);
+            self.failed_creations().remove(&name);
         }
         Ok(())
     }
@@ -409,7 +407,7 @@ impl Store {
         value.map(|value| decode(key, &value)).transpose()
     }
 
-    /// To the platter, not only to the page cache; see the top of this module.
+    /// Syncs to the disk, not only to the page cache; see the module documentation.
     fn sync(&self) -> Result<(), StoreError> {
         self.handle.sync()
     }
@@ -432,8 +430,8 @@ fn records(db: &sled::Db, pairs: sled::Iter) -> Result<Vec<Record>, StoreError> 
     let mut records = Vec::new();
     for pair in pairs {
         let (key, found) = pair?;
-        if let Some(value) = values::whole(db, &key, found)? {
-            records.push(decode(&in_text(&key), &value)?);
+        if let Some(value) = values::resolve(db, &key, found)? {
+            records.push(decode(&key_text(&key), &value)?);
         }
     }
     Ok(records)
@@ -470,8 +468,8 @@ fn event_key(name: &TaskName, seq: u64) -> Vec<u8> {
     [event_prefix(name).as_bytes(), &seq.to_be_bytes()].concat()
 }
 
-/// A key; of an event, with its number in digits.
-fn in_text(key: &[u8]) -> String {
+/// A key as text, with the number of an event in digits.
+fn key_text(key: &[u8]) -> String {
     match key.split_last_chunk::<8>() {
         Some((prefix, seq)) if key.starts_with(b"event/") => format!(
             "{}{}",
@@ -486,14 +484,14 @@ fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
     serde_json::to_vec(value).map_err(|error| StoreError::Io(error.to_string()))
 }
 
-/// The parser's own words may quote the value, and definitions hold passwords.
+/// Omits the parser's message, which may quote the value: definitions hold passwords.
 fn decode<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, StoreError> {
     serde_json::from_slice(value).map_err(|error| StoreError::Corrupt {
         key: key.to_owned(),
         reason: format!(
             "{} at byte {} of {}",
             match error.classify() {
-                serde_json::error::Category::Data => "not what is expected there",
+                serde_json::error::Category::Data => "unexpected content",
                 _ => "not valid JSON",
             },
             error.column(),

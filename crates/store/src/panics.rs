@@ -1,5 +1,5 @@
-//! Panics of sled. On damaged files it panics here and there instead of giving an error, and a
-//! user should read what is wrong, not a trace.
+//! Catches panics of sled. On damaged files it sometimes panics instead of returning an error; users need
+//! an error message, not a backtrace.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -7,27 +7,27 @@ use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
 thread_local! {
-    /// Whether this thread's panics are caught by [`caught`].
-    static EXPECTED: Cell<bool> = const { Cell::new(false) };
+    /// True while [`catch_panic`] runs on this thread.
+    static SILENCED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Does the work; when it panics, gives the panic's text and prints nothing.
+/// Runs `work`; if it panics, returns the panic message as an error and prints nothing.
 ///
 /// # Errors
-/// When the work panicked.
-pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+/// If `work` panicked.
+pub(super) fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let print = take_hook();
         set_hook(Box::new(move |panic| {
-            if !EXPECTED.get() {
+            if !SILENCED.get() {
                 print(panic);
             }
         }));
     });
-    let outer = EXPECTED.replace(true);
+    let outer = SILENCED.replace(true);
     let done = catch_unwind(AssertUnwindSafe(work));
-    EXPECTED.set(outer);
+    SILENCED.set(outer);
     done.map_err(|panic| text(&*panic))
 }
 
@@ -38,6 +38,6 @@ fn text(panic: &(dyn Any + Send)) -> String {
         .or_else(|| panic.downcast_ref::<&str>().copied());
     format!(
         "its files are damaged ({})",
-        text.unwrap_or("sled gave up without a word")
+        text.unwrap_or("sled panicked without a message")
     )
 }

@@ -1,6 +1,6 @@
-//! What is read of tasks: one or all of them, whole or in part.
+//! Reads tasks: single ones or all, completely or partly.
 
-use super::panics::caught;
+use super::panics::catch_panic;
 use super::{
     Standing, Store, StoreError, Stored, brief, brief_key, event_key, event_prefix, records,
     spec_key, state_key, wish_key,
@@ -13,7 +13,7 @@ impl Store {
     /// The task with this name.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] when something of it cannot be read.
+    /// [`StoreError::Damaged`] if a part of it cannot be read.
     pub fn load(&self, name: &TaskName) -> Result<Option<Stored>, StoreError> {
         self.guarded(name, || {
             let spec = self.read(&spec_key(name))?;
@@ -21,7 +21,7 @@ impl Store {
         })
     }
 
-    /// The task with this name, its definition without environments: the largest part, which lists need not.
+    /// The task with this name, without environments: they are the largest part of a definition, and lists do not show them.
     ///
     /// # Errors
     /// As [`Store::load`].
@@ -35,7 +35,7 @@ impl Store {
         })
     }
 
-    /// How the task with this name stands; its definition is not read.
+    /// The state of the task with this name; its definition is not read.
     ///
     /// # Errors
     /// As [`Store::load`].
@@ -44,7 +44,7 @@ impl Store {
             if !self.db()?.contains_key(spec_key(name))? {
                 return Ok(None);
             }
-            // Not written by this program; `repair` brings the state back from the history.
+            // Another program wrote this; `repair` restores the state from the history.
             let Some(state) = self.read(&state_key(name))? else {
                 return Ok(None);
             };
@@ -53,7 +53,7 @@ impl Store {
         })
     }
 
-    /// What `read` gives of a task that is whole.
+    /// Calls `read` unless the task is known to be damaged, and reports damage that it finds.
     fn guarded<T>(
         &self,
         name: &TaskName,
@@ -66,10 +66,10 @@ impl Store {
         if let Some(reason) = self.damage_of(name) {
             return Err(damaged(reason));
         }
-        if self.doubtful().contains(name) {
+        if self.failed_creations().contains(name) {
             return Ok(None);
         }
-        match caught(read) {
+        match catch_panic(read) {
             Ok(Err(error @ StoreError::Corrupt { .. })) => Err(damaged(error.to_string())),
             Ok(loaded) => loaded,
             Err(panic) => Err(damaged(panic)),
@@ -86,7 +86,7 @@ impl Store {
         };
         let state: Option<State> = self.read(&state_key(name))?;
         let desired = self.read(&wish_key(name))?.unwrap_or_default();
-        // Without a state it was not written by this program; `repair` brings it back from the history.
+        // Without a state another program wrote this; `repair` restores the state from the history.
         Ok(state.map(|state| Stored {
             spec,
             state,
@@ -94,8 +94,8 @@ impl Store {
         }))
     }
 
-    /// All tasks that can be read, in the order of their names. Damaged ones are left out: one of
-    /// them must not hide the others.
+    /// All readable tasks, sorted by name. Damaged ones are skipped, so that they do not
+    /// hide the others.
     #[cfg(test)]
     pub fn all(&self) -> Result<Vec<Stored>, StoreError> {
         let names = self.names()?;
@@ -105,8 +105,8 @@ impl Store {
             .collect())
     }
 
-    /// Shows all tasks that can be read, one after the other and without environments, in the order of their names.
-    /// Damaged ones are left out: one of them must not hide the others.
+    /// Calls `see` with each readable task, without environments, sorted by name. Damaged tasks are skipped, so that they
+    /// do not hide the others.
     ///
     /// # Errors
     /// When the tasks cannot be listed.
@@ -114,7 +114,7 @@ impl Store {
         self.each_with(|name| self.load_brief(name), see)
     }
 
-    /// Shows how all tasks stand, one after the other; otherwise as [`Store::each_brief`].
+    /// Calls `see` with the state of each readable task; otherwise as [`Store::each_brief`].
     ///
     /// # Errors
     /// When the tasks cannot be listed.
@@ -129,7 +129,7 @@ impl Store {
         self.each_with(read, |(name, standing)| see(&name, standing))
     }
 
-    /// One at a time: a thousand at once would take more memory than all else.
+    /// Loads one task at a time: a thousand at once would dominate the memory usage.
     fn each_with<T>(
         &self,
         read: impl Fn(&TaskName) -> Result<Option<T>, StoreError>,
@@ -138,7 +138,7 @@ impl Store {
         for name in self.names()? {
             match read(&name) {
                 Ok(found) => found.into_iter().for_each(&mut see),
-                Err(error @ StoreError::Damaged { .. }) => tracing::debug!(%error, "left out"),
+                Err(error @ StoreError::Damaged { .. }) => tracing::debug!(%error, "skipped"),
                 Err(error) => return Err(error),
             }
         }
@@ -154,11 +154,11 @@ impl Store {
         for key in self.db()?.scan_prefix("spec/").keys() {
             let key = key?;
             let text = String::from_utf8_lossy(&key["spec/".len()..]).into_owned();
-            // What is no name was not written by this program; `repair` speaks of it.
+            // An invalid name was written by another program; `repair` reports it.
             names.extend(TaskName::parse(&text));
         }
-        let doubtful = self.doubtful();
-        names.retain(|name| !doubtful.contains(name));
+        let failed_creations = self.failed_creations();
+        names.retain(|name| !failed_creations.contains(name));
         Ok(names)
     }
 
@@ -167,7 +167,7 @@ impl Store {
     /// # Errors
     /// When it cannot be read.
     pub fn history(&self, name: &TaskName) -> Result<Vec<Record>, StoreError> {
-        if self.doubtful().contains(name) {
+        if self.failed_creations().contains(name) {
             return Ok(Vec::new());
         }
         let db = self.db()?;

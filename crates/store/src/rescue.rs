@@ -1,7 +1,7 @@
-//! What can be read of a store that cannot be opened. Besides the log `db`, which holds everything,
-//! sled has two small files: `conf` with its settings, the same for all our stores, and `snap.*`, a
-//! short cut to the end of the log. The start refuses when any of the three is damaged. A copy of the
-//! log with new settings and without the short cut can often be opened nevertheless: sled then reads
+//! Reads what is left of a store that cannot be opened. Besides the log `db`, which holds all data,
+//! sled has two small files: `conf` with its settings, identical in all stores of the Director, and `snap.*`, a
+//! snapshot of the log's index. sled fails to open if any of the three is damaged. A copy of the
+//! log with new settings and without the snapshot can often be opened: sled then reads
 //! it from its beginning up to the first damage.
 
 use super::error::open_error;
@@ -11,19 +11,19 @@ use std::io;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// A copy of a store, opened; the copy goes with it.
+/// An open copy of a store; the copy is removed on drop.
 pub struct Rescued {
-    /// What could be opened.
+    /// The tasks that could be read.
     pub store: Store,
     /// Removed after the store is closed.
     _copy: TempDir,
 }
 
 impl Rescued {
-    /// Opens a copy of the log in `dir`, made beside `dir`. The store itself stays as it is. Blocks.
+    /// Opens a copy of the log in `dir`, created in the parent directory. The store itself is not changed. Blocks.
     ///
     /// # Errors
-    /// When there is no room for the copy, or nothing of the log can be read.
+    /// If there is not enough disk space for the copy, or if nothing of the log can be read.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         let refused = |error: io::Error| open_error(dir.to_path_buf(), error.to_string());
         let beside = dir.parent().unwrap_or(dir);
@@ -42,7 +42,7 @@ impl Rescued {
     }
 }
 
-/// New settings in `log`, taken from a new store.
+/// Copies the settings of a new store into `log`.
 fn settings(copy: &Path, log: &Path) -> io::Result<()> {
     let new = copy.join("new");
     drop(config(&new).open().map_err(io::Error::other)?);

@@ -1,5 +1,5 @@
 #![allow(clippy::unwrap_used)]
-//! What tests do to a store.
+//! Test access to a store.
 
 use super::{Store, encode, event_key};
 use atq_task::event::{Event, Record};
@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Notify;
 
-/// Stops a driver for ever right after a record is on the disk, as a crash would; the test then drops
-/// the runtime with all that is in it.
+/// Blocks a driver forever right after a record is durable, as a crash would; the test then drops
+/// the runtime.
 #[derive(Clone, Default)]
 pub struct CrashPoint {
     seq: Arc<AtomicU64>,
@@ -24,12 +24,12 @@ impl CrashPoint {
         self.seq.store(seq, Ordering::SeqCst);
     }
 
-    /// Returns when the record is written.
+    /// Returns when the record is durable.
     pub async fn reached(&self) {
         self.reached.notified().await;
     }
 
-    /// Lets the driver go on, as if nothing had been.
+    /// Lets the driver continue.
     pub fn go_on(&self) {
         self.go_on.notify_one();
     }
@@ -43,7 +43,7 @@ impl CrashPoint {
 }
 
 impl Store {
-    /// Adds an event to the history that cannot follow.
+    /// Adds an event that cannot follow to the history.
     pub fn damage(&self, name: &TaskName) {
         let record = Record {
             seq: 999,

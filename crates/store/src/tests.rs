@@ -1,5 +1,5 @@
 #![allow(clippy::unwrap_used)]
-//! The store on a real disk: what is acknowledged is there after every kind of end.
+//! Tests the store on a real disk: acknowledged writes survive every kind of termination.
 
 mod broken;
 mod damage;
@@ -17,9 +17,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-struct Anything;
+struct EveryBundle;
 
-impl Surroundings for Anything {
+impl Surroundings for EveryBundle {
     fn max_replicas(&self) -> u64 {
         10
     }
@@ -39,7 +39,7 @@ fn spec(name: &str) -> TaskSpec {
         "worker": {"alias": "w", "image": "tool", "environment": ["A=secret"]},
         "master": {"alias": "m", "image": "boss"},
     });
-    TaskSpec::parse(&payload, &Anything)
+    TaskSpec::parse(&payload, &EveryBundle)
         .map_err(|faults: Vec<Fault>| format!("{faults:?}"))
         .unwrap()
 }
@@ -64,7 +64,7 @@ fn first() -> Record {
 }
 
 /// The records of a run that was stopped at once.
-fn short_life() -> Vec<Record> {
+fn stopped_run() -> Vec<Record> {
     let kept = Event::EvidenceKept {
         logs: 0,
         missing: Vec::new(),
@@ -98,26 +98,26 @@ fn short_life() -> Vec<Record> {
 async fn fill(store: &Store, spec: &TaskSpec, count: usize) -> State {
     assert_eq!(store.create(spec, &first()).await.unwrap(), None);
     let mut state = store.load(&spec.name).unwrap().unwrap().state;
-    for record in short_life().iter().take(count) {
+    for record in stopped_run().iter().take(count) {
         state = machine::next(state, record).unwrap();
         store.append(&spec.name, record, &state).await.unwrap();
     }
     state
 }
 
-/// The lock of a store that was dropped is let go by a thread of sled's, a moment later.
+/// Reopens a store; sled releases the lock of a dropped store on another thread, with a short delay.
 fn reopen(dir: &Path) -> Store {
-    let patience = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         match Store::open(dir) {
-            Err(StoreError::Locked { .. }) if Instant::now() < patience => std::thread::yield_now(),
+            Err(StoreError::Locked { .. }) if Instant::now() < deadline => std::thread::yield_now(),
             opened => return opened.unwrap(),
         }
     }
 }
 
 #[tokio::test]
-async fn what_is_stored_is_there_after_a_restart() {
+async fn stored_tasks_survive_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let (one, two) = (spec("one"), spec("two"));
     let state = {
@@ -140,7 +140,7 @@ async fn what_is_stored_is_there_after_a_restart() {
     );
     assert!(stored.state.is_done());
     let history = store.history(&one.name).unwrap();
-    assert_eq!(history, [vec![first()], short_life()].concat());
+    assert_eq!(history, [vec![first()], stopped_run()].concat());
     let all: Vec<_> = store
         .all()
         .unwrap()
@@ -154,7 +154,7 @@ async fn what_is_stored_is_there_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_history_stays_in_order_beyond_what_one_byte_counts() {
+async fn a_history_stays_in_order_beyond_255_events() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     let spec = spec("long");
@@ -179,7 +179,7 @@ async fn a_history_stays_in_order_beyond_what_one_byte_counts() {
 }
 
 #[tokio::test]
-async fn names_that_begin_alike_do_not_mix() {
+async fn names_with_a_common_prefix_do_not_mix() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     fill(&store, &spec("abc"), 0).await;
@@ -191,7 +191,7 @@ async fn names_that_begin_alike_do_not_mix() {
 }
 
 #[tokio::test]
-async fn a_name_is_given_once() {
+async fn a_name_is_used_once() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     let spec = spec("one");
@@ -210,7 +210,7 @@ async fn a_name_is_given_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_creations_at_once_one_succeeds() {
+async fn one_of_many_concurrent_creations_succeeds() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     for round in 0..10 {
@@ -229,7 +229,7 @@ async fn of_many_creations_at_once_one_succeeds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wish_only_grows_whoever_comes_last() {
+async fn a_desired_state_never_goes_back() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     for round in 0..20 {
@@ -248,7 +248,7 @@ async fn a_wish_only_grows_whoever_comes_last() {
 }
 
 #[tokio::test]
-async fn a_removed_task_leaves_no_key_and_a_late_wish_none_either() {
+async fn neither_a_removed_task_nor_a_late_wish_leaves_a_key() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     let spec = spec("one");
@@ -280,14 +280,14 @@ async fn a_removed_task_leaves_no_key_and_a_late_wish_none_either() {
 async fn a_creation_that_fails_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    // A file that cannot be synced stands for a disk that takes nothing.
+    // A file that cannot be synced simulates a failing disk.
     store.handle.replace_file(unsyncable());
     let spec = spec("one");
     let error = store.create(&spec, &first()).await.unwrap_err();
     assert!(matches!(error, StoreError::Io(_)), "{error}");
     assert_eq!(store.load(&spec.name).unwrap(), None);
     assert!(store.names().unwrap().is_empty() && store.history(&spec.name).unwrap().is_empty());
-    // The store is opened again by the next write, and what was refused is gone from the disk, too.
+    // The next write reopens the store; the refused task is removed from the disk, too.
     store.probe().await.unwrap();
     let keys: Vec<_> = store
         .db()
@@ -300,11 +300,11 @@ async fn a_creation_that_fails_leaves_nothing() {
     fill(&store, &spec, 0).await;
 }
 
-/// The write end of a pipe: `fdatasync` answers EINVAL.
+/// The write end of a pipe: `fdatasync` fails with EINVAL.
 fn unsyncable() -> File {
     let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
     let file = File::from(std::os::fd::OwnedFd::from(child.stdin.take().unwrap()));
-    // The child ends when the test's file is closed.
+    // The child exits when the test's file is closed.
     std::thread::spawn(move || child.wait());
     file
 }
@@ -350,7 +350,7 @@ async fn repair_removes_a_definition_without_history_and_rebuilds_states() {
 }
 
 #[test]
-fn a_store_in_use_is_told_apart_from_one_that_is_broken() {
+fn a_store_in_use_and_a_broken_one_cause_different_errors() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     let error = Store::open(dir.path()).map(|_| ()).unwrap_err();
@@ -392,7 +392,7 @@ fn a_store_of_another_format_is_left_alone() {
 
 const CHILD_DIR: &str = "ATQ_TEST_STORE_CHILD";
 
-/// Not a test of its own: what the child of the next test does. It says each record on standard
+/// The child process of the next test, not a test of its own. It prints each record on standard
 /// output once `append` has returned.
 #[tokio::test]
 async fn child_that_appends_until_it_is_killed() {
@@ -414,13 +414,13 @@ async fn child_that_appends_until_it_is_killed() {
         );
         state = machine::next(state, &record).unwrap();
         store.append(&spec.name, &record, &state).await.unwrap();
-        // Past the capture of the test harness.
+        // Bypasses the output capture of the test harness.
         writeln!(std::io::stderr(), "acknowledged {}", state.seq).unwrap();
     }
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_survives_kill_9() {
+async fn acknowledged_writes_survive_kill_9() {
     let dir = tempfile::tempdir().unwrap();
     let mut last = 0;
     for round in 0..8_u32 {
@@ -436,13 +436,13 @@ async fn what_was_acknowledged_survives_kill_9() {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        // A different moment each time; what is said between the last line and the kill is read too.
+        // At a different moment each time; lines printed before the kill are read too.
         let enough = 3 + round * 17 % 40;
-        let mut said = 0;
-        while said < enough {
-            let line = lines.next().expect("the child ended by itself").unwrap();
+        let mut printed = 0;
+        while printed < enough {
+            let line = lines.next().expect("the child exited early").unwrap();
             last = acknowledged(&line).unwrap_or(last);
-            said += 1;
+            printed += 1;
         }
         child.kill().unwrap();
         for line in lines {

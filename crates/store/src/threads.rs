@@ -1,4 +1,4 @@
-//! The threads on which calls wait for the disk. tokio's own are shared with everybody who reads and writes files.
+//! Threads for blocking calls of the store. tokio's own ones are shared with all other file access.
 
 use super::StoreError;
 use std::io;
@@ -6,16 +6,16 @@ use std::sync::{Arc, OnceLock};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::spawn_blocking;
 
-/// sled and the disk serve few at once; whoever comes later waits for a turn.
+/// sled and the disk serve few calls at once; further ones are queued.
 const THREADS: usize = 4;
 
-/// Threads of one's own once they are started, until then those of the runtime (tests with a clock of their own need
-/// these). Cheap to clone.
+/// Dedicated threads after [`Threads::start`], before that those of the runtime, which tests with a paused clock
+/// need. Cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct Threads(Arc<OnceLock<Own>>);
+pub(super) struct Threads(Arc<OnceLock<OwnRuntime>>);
 
-/// A runtime of which only the threads for blocking work are used; they are started when there is work.
-struct Own(Option<Runtime>);
+/// A runtime of which only the blocking threads are used; they are started on demand.
+struct OwnRuntime(Option<Runtime>);
 
 impl Threads {
     pub(super) fn start(&self) -> io::Result<()> {
@@ -23,8 +23,8 @@ impl Threads {
             .max_blocking_threads(THREADS)
             .thread_name("atq-store")
             .build()?;
-        // When they are started already, those stay.
-        let _ = self.0.set(Own(Some(runtime)));
+        // If they were started before, this does nothing.
+        let _ = self.0.set(OwnRuntime(Some(runtime)));
         Ok(())
     }
 
@@ -43,10 +43,10 @@ impl Threads {
     }
 }
 
-impl Drop for Own {
+impl Drop for OwnRuntime {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
-            // Nothing may wait here: the last clone may go on a thread that serves others.
+            // Must not block: the last clone may be dropped on an asynchronous thread.
             runtime.shutdown_background();
         }
     }
@@ -60,7 +60,7 @@ mod tests {
     use std::thread;
 
     #[tokio::test]
-    async fn work_has_threads_of_its_own_however_busy_the_others_are() {
+    async fn busy_runtime_threads_do_not_delay_work() {
         let threads = Threads::default();
         threads.start().unwrap();
         let name = || thread::current().name().map(str::to_owned);

@@ -1,10 +1,10 @@
-//! Tasks out of a store and into another one, and a look at all of them: what `atq-director store`
-//! does.
+//! Exports tasks from a store, imports them into another one, and checks all tasks: the implementation of
+//! `atq-director store`.
 //!
-//! The form is one JSON object a line, `{"format":1,"task":..,"spec":..,"desired":..,"history":[..]}`.
-//! The state is not in it: it is the fold of the history.
+//! The format is one JSON object per line, `{"format":1,"task":..,"spec":..,"desired":..,"history":[..]}`.
+//! The state is not exported: it is the fold of the history.
 
-use super::damage::{Whole, put};
+use super::damage::{IntactTask, put};
 use super::{Damage, Store, StoreError};
 use atq_task::event::Record;
 use atq_task::machine;
@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, Write};
 use thiserror::Error;
 
-/// Version of the form.
+/// Version of the format.
 const LINE_FORMAT: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
@@ -28,33 +28,33 @@ struct Line {
     history: Vec<Record>,
 }
 
-/// What an export has done.
+/// The result of an export.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Exported {
     /// Number of tasks written.
     pub tasks: usize,
-    /// Tasks left out, because an import would refuse them.
+    /// Tasks skipped, because an import would refuse them.
     pub skipped: Vec<Damage>,
 }
 
-/// What a look at all tasks has shown.
+/// The result of a check.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Checked {
     /// Number of tasks.
     pub tasks: usize,
-    /// Those with something wrong.
+    /// Tasks with problems.
     pub problems: Vec<Damage>,
 }
 
-/// Why an import was refused. Nothing has been stored then.
+/// The reason for which an import was refused. Nothing has been stored then.
 #[derive(Debug, Error)]
 pub enum ImportError {
-    /// There are tasks already.
+    /// The store has tasks.
     #[error(
-        "the store is not empty, it holds {tasks} task(s); tasks are imported into an empty store only\n(move the directory away first)"
+        "the store is not empty: it has {tasks} task(s), and tasks can be imported only into an empty store\n(move the directory away first)"
     )]
     NotEmpty {
-        /// How many.
+        /// Number of tasks.
         tasks: usize,
     },
     /// A line is not a task.
@@ -62,7 +62,7 @@ pub enum ImportError {
     Line {
         /// Its number, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The problem.
         reason: String,
     },
     /// The file cannot be read.
@@ -74,16 +74,16 @@ pub enum ImportError {
 }
 
 impl Store {
-    /// Writes all tasks that can be read. Blocks.
+    /// Writes all readable tasks. Blocks.
     ///
     /// # Errors
-    /// When the tasks cannot be listed, or `out` takes no more.
+    /// If the tasks cannot be listed, or if writing to `out` fails.
     pub fn export(&self, out: &mut impl Write) -> anyhow::Result<Exported> {
         let mut exported = Exported::default();
         for task in self.all_names()? {
             match self.examine(&task) {
-                Ok(Some(whole)) => {
-                    write_line(out, whole)?;
+                Ok(Some(intact)) => {
+                    write_line(out, intact)?;
                     exported.tasks += 1;
                 }
                 Ok(None) => {}
@@ -94,10 +94,10 @@ impl Store {
         Ok(exported)
     }
 
-    /// Stores all tasks of `lines`, or none; gives their number. Blocks.
+    /// Stores all tasks of `lines`, or none; returns their number. Blocks.
     ///
     /// # Errors
-    /// When the store is not empty, a line is wrong, or the disk does not take it.
+    /// If the store is not empty, a line is invalid, or writing fails.
     pub fn import(&self, lines: impl BufRead) -> Result<usize, ImportError> {
         let tasks = self.all_names()?.len();
         if tasks > 0 {
@@ -114,11 +114,11 @@ impl Store {
                 line: number,
                 reason,
             };
-            let whole = read_line(&line).map_err(wrong)?;
-            put(&db, &mut batch, &whole)?;
-            let name = whole.spec.name;
+            let intact = read_line(&line).map_err(wrong)?;
+            put(&db, &mut batch, &intact)?;
+            let name = intact.spec.name;
             if !names.insert(name.clone()) {
-                return Err(wrong(format!("the task `{name}` is there twice")));
+                return Err(wrong(format!("the task `{name}` is listed twice")));
             }
         }
         db.apply_batch(batch).map_err(StoreError::from)?;
@@ -126,7 +126,7 @@ impl Store {
         Ok(names.len())
     }
 
-    /// Folds every history and compares with the stored states. Changes nothing. Blocks.
+    /// Folds every history and compares the result with the stored state. Changes nothing. Blocks.
     ///
     /// # Errors
     /// When the tasks cannot be listed.
@@ -134,12 +134,12 @@ impl Store {
         let mut checked = Checked::default();
         for task in self.all_names()? {
             let reason = match self.examine(&task) {
-                Ok(Some(whole)) if whole.is_folded => None,
+                Ok(Some(intact)) if intact.state_is_current => None,
                 Ok(Some(_)) => Some(
-                    "the stored state is not the fold of its history; the next start rebuilds it"
+                    "the stored state differs from the history; the next start rebuilds it"
                         .to_owned(),
                 ),
-                Ok(None) => Some("it has no event; the next start forgets it".to_owned()),
+                Ok(None) => Some("it has no event; the next start removes it".to_owned()),
                 Err(reason) => Some(reason),
             };
             checked.tasks += 1;
@@ -151,23 +151,23 @@ impl Store {
     }
 }
 
-fn write_line(out: &mut impl Write, whole: Whole) -> anyhow::Result<()> {
+fn write_line(out: &mut impl Write, intact: IntactTask) -> anyhow::Result<()> {
     let line = Line {
         format: LINE_FORMAT,
-        task: whole.spec.name.clone(),
-        spec: whole.spec,
-        desired: whole.desired,
-        history: whole.history,
+        task: intact.spec.name.clone(),
+        spec: intact.spec,
+        desired: intact.desired,
+        history: intact.history,
     };
     serde_json::to_writer(&mut *out, &line)?;
     out.write_all(b"\n")?;
     Ok(())
 }
 
-/// Reads a line as far as the store relies on it: the definition was checked when it was accepted.
-fn read_line(text: &str) -> Result<Whole, String> {
+/// Parses a line. The definition is not checked again: it was checked when it was accepted.
+fn read_line(text: &str) -> Result<IntactTask, String> {
     let line: Line = serde_json::from_str(text)
-        .map_err(|error| format!("it is not a task of an export: {error}"))?;
+        .map_err(|error| format!("it is not an exported task: {error}"))?;
     if line.format != LINE_FORMAT {
         return Err(format!(
             "it has format {}; this Director reads format {LINE_FORMAT}",
@@ -177,17 +177,17 @@ fn read_line(text: &str) -> Result<Whole, String> {
     TaskName::parse(line.task.as_str())?;
     if line.spec.name != line.task {
         return Err(format!(
-            "it is the task `{}`, but the definition of `{}`",
+            "it is the task `{}` with the definition of `{}`",
             line.task, line.spec.name
         ));
     }
     let state = machine::fold(&line.history)
         .map_err(|reason| format!("the history of `{}` cannot be read: {reason}", line.task))?;
-    Ok(Whole {
+    Ok(IntactTask {
         spec: line.spec,
         desired: line.desired,
         history: line.history,
         state,
-        is_folded: true,
+        state_is_current: true,
     })
 }

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use super::{Question, parse_timeout};
+use super::{AddressQuery, parse_timeout};
 use crate::error::Refusal;
 
-fn parse(hostname: &str, pairs: &[(&str, &str)]) -> Result<Question, Refusal> {
+fn parse(hostname: &str, pairs: &[(&str, &str)]) -> Result<AddressQuery, Refusal> {
     let pairs: Vec<_> = pairs
         .iter()
         .map(|(k, v)| ((*k).into(), (*v).into()))
         .collect();
-    Question::parse(hostname, &pairs)
+    AddressQuery::parse(hostname, &pairs)
 }
 
 fn refusal(hostname: &str, pairs: &[(&str, &str)]) -> String {
@@ -21,7 +21,7 @@ fn refusal(hostname: &str, pairs: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn names_are_taken_as_they_are_and_fully_qualified() {
+fn names_are_unchanged_and_fully_qualified() {
     let long = "a".repeat(63);
     for name in [
         "w",
@@ -44,7 +44,7 @@ fn names_are_taken_as_they_are_and_fully_qualified() {
 }
 
 #[test]
-fn names_that_dns_cannot_carry_are_refused() {
+fn names_that_are_invalid_in_dns_are_refused() {
     let label = "a".repeat(63);
     let four = [label.as_str(); 4].join(".");
     let cases = [
@@ -59,7 +59,7 @@ fn names_that_dns_cannot_carry_are_refused() {
         ("größe", "only ASCII letters"),
         (&"a".repeat(64), "at most 63"),
         (&"a.".repeat(128), "at most 255"),
-        (&four, "a name that DNS can carry"),
+        (&four, "a name that fits in a DNS message"),
     ];
     for (name, expected) in cases {
         let text = refusal(name, &[]);
@@ -69,15 +69,15 @@ fn names_that_dns_cannot_carry_are_refused() {
 }
 
 #[test]
-fn defaults_are_one_look_without_probe() {
-    let question = parse("w", &[]).unwrap();
-    assert_eq!(question.replicas, None);
-    assert_eq!(question.probe, None);
-    assert_eq!(question.timeout, Duration::from_secs(5));
+fn the_default_is_a_single_lookup_without_probe() {
+    let query = parse("w", &[]).unwrap();
+    assert_eq!(query.replicas, None);
+    assert_eq!(query.probe, None);
+    assert_eq!(query.timeout, Duration::from_secs(5));
 }
 
 #[test]
-fn replicas_are_bounded_by_what_a_dns_message_holds() {
+fn replicas_are_limited_by_the_size_of_a_dns_message() {
     assert_eq!(parse("w", &[("replicas", "1")]).unwrap().replicas, Some(1));
     // Header 12, question 1 + 60 + 1 + 4, then 16 bytes for each address: 65534 of 65535 bytes at 4091.
     let name = "w".repeat(60);
@@ -101,7 +101,7 @@ fn replicas_are_bounded_by_what_a_dns_message_holds() {
 }
 
 #[test]
-fn timeouts_have_units_and_a_cap() {
+fn timeouts_have_units_and_a_maximum() {
     let cases = [
         ("5", 5_000),
         ("5s", 5_000),
@@ -131,7 +131,7 @@ fn timeouts_have_units_and_a_cap() {
 }
 
 #[test]
-fn probes_name_a_port() {
+fn probes_need_a_port() {
     let port = parse("w", &[("probe", "tcp:1099")]).unwrap().probe;
     assert_eq!(port.map(u16::from), Some(1099));
     for seen in [
@@ -160,6 +160,6 @@ fn unknown_and_repeated_parameters_are_refused() {
 }
 
 #[test]
-fn what_was_seen_is_cut() {
+fn the_value_in_an_error_is_truncated() {
     assert!(refusal("w", &[("probe", &"x".repeat(10_000))]).len() < 200);
 }

@@ -1,4 +1,4 @@
-//! A sidecar on a port of its own, and requests to it.
+//! A running sidecar and requests to it.
 
 use std::net::SocketAddr;
 
@@ -29,7 +29,7 @@ impl Sidecar {
     }
 
     pub fn at(base: String) -> Self {
-        // reqwest wants a provider for TLS although nothing here speaks it; whoever comes second finds it there.
+        // reqwest requires a TLS provider, although TLS is not used. It may be installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Self {
             base,
@@ -47,12 +47,12 @@ impl Sidecar {
 
     /// Status and body; an empty body is null.
     pub async fn get(&self, path: &str) -> (StatusCode, Value) {
-        parts(self.request(path)).await
+        status_and_body(self.request(path)).await
     }
 
-    /// Status and body of an order to probe.
+    /// Status and body of a probe request.
     pub async fn probe(&self, order: &Value) -> (StatusCode, Value) {
-        parts(self.post("/probe").body(order.to_string())).await
+        status_and_body(self.post("/probe").body(order.to_string())).await
     }
 
     /// The addresses of a 200, nothing for a 204.
@@ -65,7 +65,7 @@ impl Sidecar {
     }
 }
 
-pub async fn parts(request: reqwest::RequestBuilder) -> (StatusCode, Value) {
+pub async fn status_and_body(request: reqwest::RequestBuilder) -> (StatusCode, Value) {
     let response = request.send().await.unwrap();
     let status = response.status();
     let text = response.text().await.unwrap();
@@ -77,8 +77,8 @@ pub async fn parts(request: reqwest::RequestBuilder) -> (StatusCode, Value) {
     (status, body)
 }
 
-/// A DNS server that gives `answer`, and an open sidecar that asks it.
-pub async fn pair(answer: Answer) -> (Dns, Sidecar) {
+/// A DNS server that returns `answer`, and a sidecar without a token that queries it.
+pub async fn dns_and_sidecar(answer: Answer) -> (Dns, Sidecar) {
     let dns = Dns::start(answer).await;
     let sidecar = Sidecar::start(dns.address, None).await;
     (dns, sidecar)

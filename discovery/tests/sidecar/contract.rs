@@ -1,25 +1,25 @@
-//! Paths, bodies, status codes, the token.
+//! Paths, bodies, status codes and authentication.
 
 use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
-use crate::client::{Sidecar, pair, parts};
+use crate::client::{Sidecar, dns_and_sidecar, status_and_body};
 use crate::dns::{Answer, Dns, ordered, shuffled};
 
 #[tokio::test]
-async fn addresses_are_sorted_by_number_and_distinct() {
+async fn addresses_are_sorted_numerically_and_distinct() {
     let records = ["10.0.0.10", "10.0.0.9", "10.0.0.10", "9.0.0.255"];
     let records = records.map(|a| a.parse().unwrap()).to_vec();
-    let (_dns, sidecar) = pair(Answer::Records(records)).await;
+    let (_dns, sidecar) = dns_and_sidecar(Answer::Records(records)).await;
     let expected = json!(["9.0.0.255", "10.0.0.9", "10.0.0.10"]);
     assert_eq!(sidecar.get("/api/w").await, (StatusCode::OK, expected));
 }
 
 #[tokio::test]
 async fn the_body_is_json_unless_csv_is_asked_for() {
-    let (_dns, sidecar) = pair(Answer::Records(shuffled(3))).await;
+    let (_dns, sidecar) = dns_and_sidecar(Answer::Records(shuffled(3))).await;
     let csv = ("text/csv", "10.0.0.2,10.0.0.3,10.0.0.4");
     let json = ("application/json", r#"["10.0.0.2","10.0.0.3","10.0.0.4"]"#);
     let cases = [
@@ -41,8 +41,8 @@ async fn the_body_is_json_unless_csv_is_asked_for() {
 }
 
 #[tokio::test]
-async fn every_kind_of_no_is_204_without_a_body() {
-    let (dns, sidecar) = pair(Answer::Empty).await;
+async fn every_dns_failure_is_204_without_a_body() {
+    let (dns, sidecar) = dns_and_sidecar(Answer::Empty).await;
     let kinds = [
         Answer::Empty,
         Answer::NxDomain,
@@ -58,15 +58,15 @@ async fn every_kind_of_no_is_204_without_a_body() {
         assert_eq!(answer, (StatusCode::NO_CONTENT, Value::Null));
         assert_eq!(dns.questions().len(), before + 1, "one attempt");
     }
-    dns.always(Answer::Cut(shuffled(3)));
+    dns.always(Answer::Truncated(shuffled(3)));
     assert_eq!(sidecar.addresses("/api/w").await, ordered(0));
     dns.always(Answer::Records(shuffled(3)));
     assert_eq!(sidecar.addresses("/api/w").await, ordered(3));
 }
 
 #[tokio::test]
-async fn no_name_server_at_all_is_204_too() {
-    // Bound but not listening: connections are refused, and nobody else gets the port.
+async fn an_unreachable_dns_server_is_204() {
+    // Bound but not listening: connections are refused, and the port stays reserved.
     let closed = TcpSocket::new_v4().unwrap();
     closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = closed.local_addr().unwrap();
@@ -78,17 +78,17 @@ async fn no_name_server_at_all_is_204_too() {
 }
 
 #[tokio::test]
-async fn one_look_is_one_query_for_a_over_tcp_with_the_name_as_it_is() {
-    let (dns, sidecar) = pair(Answer::NxDomain).await;
+async fn a_lookup_is_one_a_query_over_tcp_with_the_name_unchanged() {
+    let (dns, sidecar) = dns_and_sidecar(Answer::NxDomain).await;
     sidecar.addresses("/api/Task_Workers-1").await;
     let question = [b"\x0eTask_Workers-1".as_slice(), &[0, 0, 1, 0, 1]].concat();
     assert_eq!(dns.questions(), [question]);
-    assert!(!dns.heard_udp());
+    assert!(!dns.received_udp());
 }
 
 #[tokio::test]
 async fn nothing_is_cached() {
-    let (dns, sidecar) = pair(Answer::Records(shuffled(3))).await;
+    let (dns, sidecar) = dns_and_sidecar(Answer::Records(shuffled(3))).await;
     assert_eq!(sidecar.addresses("/api/w").await, ordered(3));
     dns.always(Answer::Records(shuffled(2)));
     assert_eq!(sidecar.addresses("/api/w").await, ordered(2));
@@ -99,30 +99,30 @@ async fn nothing_is_cached() {
 }
 
 #[tokio::test]
-async fn a_stalled_name_does_not_hold_up_another_request() {
-    let (dns, sidecar) = pair(Answer::Records(shuffled(3))).await;
+async fn a_stalled_lookup_does_not_delay_another_request() {
+    let (dns, sidecar) = dns_and_sidecar(Answer::Records(shuffled(3))).await;
     dns.once(Answer::Stall);
     let waiting = sidecar.clone();
     let stalled = tokio::spawn(async move { waiting.addresses("/api/absent").await });
-    dns.asked(1).await;
+    dns.wait_for_questions(1).await;
     assert_eq!(sidecar.addresses("/api/w").await, ordered(3));
     assert_eq!(stalled.await.unwrap(), ordered(0));
 }
 
 #[tokio::test]
 async fn connections_to_the_name_server_end_with_the_request() {
-    let (dns, sidecar) = pair(Answer::Records(shuffled(3))).await;
+    let (dns, sidecar) = dns_and_sidecar(Answer::Records(shuffled(3))).await;
     for _ in 0..20 {
         sidecar.addresses("/api/w?replicas=3").await;
     }
     dns.always(Answer::Stall);
     sidecar.addresses("/api/w?replicas=3&timeout=0.4").await;
-    dns.left().await;
+    dns.wait_until_disconnected().await;
 }
 
 #[tokio::test]
-async fn bad_input_is_400_and_names_what_is_wrong() {
-    let (dns, sidecar) = pair(Answer::Records(shuffled(3))).await;
+async fn bad_input_is_400_and_names_the_parameter() {
+    let (dns, sidecar) = dns_and_sidecar(Answer::Records(shuffled(3))).await;
     let long = format!("/api/{}", "a".repeat(64));
     let cases = [
         ("/api/", "`hostname`"),
@@ -149,7 +149,7 @@ async fn bad_input_is_400_and_names_what_is_wrong() {
 
 #[tokio::test]
 async fn other_paths_and_methods_are_refused_in_json() {
-    let (_dns, sidecar) = pair(Answer::Empty).await;
+    let (_dns, sidecar) = dns_and_sidecar(Answer::Empty).await;
     for path in ["/", "/api", "/api/a/b", "/healthz/", "/probe/", "/metrics"] {
         let (status, body) = sidecar.get(path).await;
         assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
@@ -160,7 +160,7 @@ async fn other_paths_and_methods_are_refused_in_json() {
                 .contains(&format!("`{path}`"))
         );
     }
-    let (status, body) = parts(sidecar.post("/api/w")).await;
+    let (status, body) = status_and_body(sidecar.post("/api/w")).await;
     let error = json!({"error": "method is `POST`, expected `GET`"});
     assert_eq!((status, body), (StatusCode::METHOD_NOT_ALLOWED, error));
     let error = json!({"error": "method is `GET`, expected `POST`"});
@@ -169,7 +169,7 @@ async fn other_paths_and_methods_are_refused_in_json() {
 }
 
 #[tokio::test]
-async fn with_a_token_the_api_wants_it_and_health_does_not() {
+async fn the_api_requires_the_token_and_healthz_does_not() {
     let dns = Dns::start(Answer::Records(shuffled(3))).await;
     let sidecar = Sidecar::start(dns.address, Some("s3cret")).await;
     let wrong = [
@@ -213,7 +213,8 @@ async fn with_a_token_the_api_wants_it_and_health_does_not() {
     }
     assert!(dns.questions().is_empty());
     for value in ["Bearer s3cret", "bearer s3cret"] {
-        let (status, body) = parts(sidecar.request("/api/w").header(AUTHORIZATION, value)).await;
+        let (status, body) =
+            status_and_body(sidecar.request("/api/w").header(AUTHORIZATION, value)).await;
         assert_eq!((status, body), (StatusCode::OK, json!(ordered(3))));
     }
     let health = sidecar.request("/healthz").send().await.unwrap();

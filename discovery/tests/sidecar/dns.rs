@@ -1,4 +1,4 @@
-//! A DNS server over TCP that answers as it is told, and says what it was asked.
+//! A scripted DNS server over TCP that records its questions.
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,15 +17,15 @@ pub enum Answer {
     Empty,
     NxDomain,
     ServerFailure,
-    /// Some records and the flag that says there are more.
-    Cut(Vec<Ipv4Addr>),
-    /// Ends the connection.
+    /// Some records and the truncation flag.
+    Truncated(Vec<Ipv4Addr>),
+    /// Closes the connection.
     Close,
-    /// Ends the connection in the middle of an answer.
+    /// Closes the connection in the middle of a response.
     HalfThenClose,
-    /// Bytes that are no DNS message.
+    /// Bytes that are not a DNS message.
     Garbage,
-    /// Says nothing, on this connection, for ever.
+    /// Never responds on this connection.
     Stall,
 }
 
@@ -48,13 +48,13 @@ impl Dns {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let udp = UdpSocket::bind(address).await.unwrap();
-        let (asked, questions) = watch::channel(Vec::new());
+        let (received, questions) = watch::channel(Vec::new());
         let (open, connections) = watch::channel(0);
         let script = Arc::new(Mutex::new(Script {
             then: Some(then),
             ..Script::default()
         }));
-        tokio::spawn(accept(listener, Arc::clone(&script), asked, open));
+        tokio::spawn(accept(listener, Arc::clone(&script), received, open));
         Self {
             address,
             script,
@@ -64,44 +64,44 @@ impl Dns {
         }
     }
 
-    /// From now on, and after what `once` has queued.
+    /// Sets the answer after those queued by `once`.
     pub fn always(&self, answer: Answer) {
         self.script.lock().unwrap().then = Some(answer);
     }
 
-    /// The next answer, after those queued before.
+    /// Queues an answer.
     pub fn once(&self, answer: Answer) {
         self.script.lock().unwrap().next.push_back(answer);
     }
 
-    /// Waits until `n` questions in all have come in.
-    pub async fn asked(&self, n: usize) {
-        until(&self.questions, |all| all.len() >= n).await;
+    /// Waits until `n` questions in total were received.
+    pub async fn wait_for_questions(&self, n: usize) {
+        wait_until(&self.questions, |all| all.len() >= n).await;
     }
 
-    /// Waits until `n` connections are open at once.
-    pub async fn visited(&self, n: usize) {
-        until(&self.connections, |open| *open >= n).await;
+    /// Waits until `n` connections are open at the same time.
+    pub async fn wait_for_connections(&self, n: usize) {
+        wait_until(&self.connections, |open| *open >= n).await;
     }
 
     /// Waits until no connection is open.
-    pub async fn left(&self) {
-        until(&self.connections, |open| *open == 0).await;
+    pub async fn wait_until_disconnected(&self) {
+        wait_until(&self.connections, |open| *open == 0).await;
     }
 
-    /// The questions so far: each the labels with their lengths, the root, type and class.
+    /// The questions so far, each as labels with their lengths, root, type and class.
     pub fn questions(&self) -> Vec<Vec<u8>> {
         self.questions.borrow().clone()
     }
 
-    /// Whether anything came in over UDP.
-    pub fn heard_udp(&self) -> bool {
+    /// Whether anything was received over UDP.
+    pub fn received_udp(&self) -> bool {
         self.udp.try_recv(&mut [0; 512]).is_ok()
     }
 }
 
-/// Fails, rather than hangs, when what must come does not come.
-async fn until<T>(value: &watch::Receiver<T>, condition: impl FnMut(&T) -> bool) {
+/// Waits for a condition; fails after a timeout.
+async fn wait_until<T>(value: &watch::Receiver<T>, condition: impl FnMut(&T) -> bool) {
     let mut value = value.clone();
     let met = timeout(Duration::from_secs(20), value.wait_for(condition)).await;
     assert!(met.expect("not within 20 s").is_ok());
@@ -110,24 +110,24 @@ async fn until<T>(value: &watch::Receiver<T>, condition: impl FnMut(&T) -> bool)
 async fn accept(
     listener: TcpListener,
     script: Arc<Mutex<Script>>,
-    asked: watch::Sender<Vec<Vec<u8>>>,
+    received: watch::Sender<Vec<Vec<u8>>>,
     open: watch::Sender<usize>,
 ) {
     while let Ok((stream, _)) = listener.accept().await {
-        let (script, asked, open) = (Arc::clone(&script), asked.clone(), open.clone());
+        let (script, received, open) = (Arc::clone(&script), received.clone(), open.clone());
         open.send_modify(|n| *n += 1);
         tokio::spawn(async move {
-            serve(stream, script, asked).await;
+            serve(stream, script, received).await;
             open.send_modify(|n| *n -= 1);
         });
     }
 }
 
-/// `None` ends the connection.
+/// `None` closes the connection.
 async fn serve(
     mut stream: TcpStream,
     script: Arc<Mutex<Script>>,
-    asked: watch::Sender<Vec<Vec<u8>>>,
+    received: watch::Sender<Vec<Vec<u8>>>,
 ) -> Option<()> {
     loop {
         let length = stream.read_u16().await.ok()?;
@@ -137,8 +137,8 @@ async fn serve(
             let mut script = script.lock().unwrap();
             script.next.pop_front().or_else(|| script.then.clone())?
         };
-        // The query was complete and its answer is settled before the test hears of it.
-        asked.send_modify(|all| all.push(query[12..].to_vec()));
+        // The test is notified after the query is complete and its answer is chosen.
+        received.send_modify(|all| all.push(query[12..].to_vec()));
         match answer {
             Answer::Records(records) => {
                 send(&mut stream, &message(&query, 0x8180, &records)).await?
@@ -146,14 +146,16 @@ async fn serve(
             Answer::Empty => send(&mut stream, &message(&query, 0x8180, &[])).await?,
             Answer::NxDomain => send(&mut stream, &message(&query, 0x8183, &[])).await?,
             Answer::ServerFailure => send(&mut stream, &message(&query, 0x8182, &[])).await?,
-            Answer::Cut(records) => send(&mut stream, &message(&query, 0x8380, &records)).await?,
+            Answer::Truncated(records) => {
+                send(&mut stream, &message(&query, 0x8380, &records)).await?
+            }
             Answer::Garbage => send(&mut stream, &[0xff; 40]).await?,
             Answer::Close => return None,
             Answer::HalfThenClose => {
                 stream.write_all(&[0x40, 0, 1, 2, 3]).await.ok()?;
                 return None;
             }
-            // Ends when the other side does.
+            // Ends when the peer disconnects.
             Answer::Stall => drop(stream.read_u8().await.ok()?),
         }
     }
@@ -182,16 +184,16 @@ fn message(query: &[u8], flags: u16, records: &[Ipv4Addr]) -> Vec<u8> {
     bytes
 }
 
-/// `count` addresses from 10.0.0.2 on, in an order like Docker's: none.
+/// `count` addresses starting with 10.0.0.2, unordered as in Docker's responses.
 pub fn shuffled(count: u32) -> Vec<Ipv4Addr> {
     let first = u32::from(Ipv4Addr::new(10, 0, 0, 2));
-    // 7919 is prime and divides no count used here, so that every address comes up once.
+    // 7919 is prime and divides no count used here, so every address occurs once.
     (0..count)
         .map(|i| Ipv4Addr::from(first + (i * 7919 + 13) % count))
         .collect()
 }
 
-/// The same in order, as the sidecar must give them.
+/// The same addresses in order, as the sidecar must return them.
 pub fn ordered(count: u32) -> Vec<String> {
     let first = u32::from(Ipv4Addr::new(10, 0, 0, 2));
     (0..count)

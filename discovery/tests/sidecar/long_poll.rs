@@ -2,18 +2,18 @@
 
 use tokio::task::JoinHandle;
 
-use crate::client::{Sidecar, pair};
+use crate::client::{Sidecar, dns_and_sidecar};
 use crate::dns::{Answer, ordered, shuffled};
 
-/// A request that nobody has to wait for yet.
+/// Starts a request in the background.
 fn start(sidecar: &Sidecar, path: &'static str) -> JoinHandle<Vec<String>> {
     let sidecar = sidecar.clone();
     tokio::spawn(async move { sidecar.addresses(path).await })
 }
 
 #[tokio::test]
-async fn answers_at_once_when_enough_are_there() {
-    let (dns, sidecar) = pair(Answer::Records(shuffled(5))).await;
+async fn responds_at_once_with_enough_addresses() {
+    let (dns, sidecar) = dns_and_sidecar(Answer::Records(shuffled(5))).await;
     assert_eq!(
         sidecar.addresses("/api/w?replicas=3&timeout=30").await,
         ordered(5)
@@ -22,21 +22,21 @@ async fn answers_at_once_when_enough_are_there() {
 }
 
 #[tokio::test]
-async fn answers_when_the_last_one_appears() {
-    let (dns, sidecar) = pair(Answer::NxDomain).await;
+async fn responds_when_the_last_address_appears() {
+    let (dns, sidecar) = dns_and_sidecar(Answer::NxDomain).await;
     let request = start(&sidecar, "/api/w?replicas=3&timeout=30s");
-    dns.asked(2).await;
+    dns.wait_for_questions(2).await;
     dns.always(Answer::Records(shuffled(2)));
-    // The second question from now on was answered with two at the latest.
-    dns.asked(dns.questions().len() + 2).await;
+    // After two more questions, at least one answer had two addresses.
+    dns.wait_for_questions(dns.questions().len() + 2).await;
     assert!(!request.is_finished());
     dns.always(Answer::Records(shuffled(3)));
     assert_eq!(request.await.unwrap(), ordered(3));
 }
 
 #[tokio::test]
-async fn waits_through_every_kind_of_bad_answer() {
-    let (dns, sidecar) = pair(Answer::Records(shuffled(3))).await;
+async fn retries_after_every_kind_of_failure() {
+    let (dns, sidecar) = dns_and_sidecar(Answer::Records(shuffled(3))).await;
     let bad = [
         Answer::Stall,
         Answer::Close,
@@ -44,7 +44,7 @@ async fn waits_through_every_kind_of_bad_answer() {
         Answer::HalfThenClose,
         Answer::Garbage,
         Answer::ServerFailure,
-        Answer::Cut(shuffled(9)),
+        Answer::Truncated(shuffled(9)),
         Answer::Empty,
     ];
     let count = bad.len();
@@ -57,8 +57,8 @@ async fn waits_through_every_kind_of_bad_answer() {
 }
 
 #[tokio::test]
-async fn a_part_is_the_answer_when_time_is_up() {
-    let (_dns, sidecar) = pair(Answer::Records(shuffled(2))).await;
+async fn a_timeout_returns_the_addresses_so_far() {
+    let (_dns, sidecar) = dns_and_sidecar(Answer::Records(shuffled(2))).await;
     assert_eq!(
         sidecar.addresses("/api/w?replicas=3&timeout=100ms").await,
         ordered(2)
@@ -66,8 +66,8 @@ async fn a_part_is_the_answer_when_time_is_up() {
 }
 
 #[tokio::test]
-async fn nothing_is_204_when_time_is_up() {
-    let (dns, sidecar) = pair(Answer::NxDomain).await;
+async fn a_timeout_without_addresses_is_204() {
+    let (dns, sidecar) = dns_and_sidecar(Answer::NxDomain).await;
     assert_eq!(
         sidecar.addresses("/api/w?replicas=3&timeout=0.1").await,
         ordered(0)
@@ -80,8 +80,8 @@ async fn nothing_is_204_when_time_is_up() {
 }
 
 #[tokio::test]
-async fn no_time_at_all_is_enough_for_one_look() {
-    let (_dns, sidecar) = pair(Answer::Records(shuffled(3))).await;
+async fn a_timeout_of_zero_allows_one_lookup() {
+    let (_dns, sidecar) = dns_and_sidecar(Answer::Records(shuffled(3))).await;
     assert_eq!(
         sidecar.addresses("/api/w?replicas=4&timeout=0").await,
         ordered(3)
@@ -89,8 +89,8 @@ async fn no_time_at_all_is_enough_for_one_look() {
 }
 
 #[tokio::test]
-async fn one_bad_answer_does_not_hide_a_part() {
-    let (dns, sidecar) = pair(Answer::Stall).await;
+async fn one_failure_keeps_the_addresses_so_far() {
+    let (dns, sidecar) = dns_and_sidecar(Answer::Stall).await;
     dns.once(Answer::Records(shuffled(2)));
     assert_eq!(
         sidecar.addresses("/api/w?replicas=3&timeout=0.2").await,
@@ -99,8 +99,8 @@ async fn one_bad_answer_does_not_hide_a_part() {
 }
 
 #[tokio::test]
-async fn addresses_of_different_looks_are_never_put_together() {
-    let (dns, sidecar) = pair(Answer::Empty).await;
+async fn addresses_of_different_lookups_are_never_combined() {
+    let (dns, sidecar) = dns_and_sidecar(Answer::Empty).await;
     let all = shuffled(4);
     for _ in 0..200 {
         dns.once(Answer::Records(all[..2].to_vec()));
@@ -112,31 +112,31 @@ async fn addresses_of_different_looks_are_never_put_together() {
 }
 
 #[tokio::test]
-async fn addresses_that_went_away_are_not_in_the_answer() {
-    let (dns, sidecar) = pair(Answer::Records(shuffled(2))).await;
+async fn addresses_that_disappeared_are_not_returned() {
+    let (dns, sidecar) = dns_and_sidecar(Answer::Records(shuffled(2))).await;
     let request = start(&sidecar, "/api/w?replicas=3&timeout=1");
-    dns.asked(2).await;
+    dns.wait_for_questions(2).await;
     dns.always(Answer::Close);
     assert_eq!(request.await.unwrap(), ordered(0));
 }
 
 #[tokio::test]
-async fn a_silent_look_is_joined_by_another() {
-    let (dns, sidecar) = pair(Answer::Stall).await;
+async fn a_lookup_without_response_is_hedged() {
+    let (dns, sidecar) = dns_and_sidecar(Answer::Stall).await;
     let request = start(&sidecar, "/api/w?replicas=3&timeout=30");
-    dns.visited(3).await;
+    dns.wait_for_connections(3).await;
     dns.always(Answer::Records(shuffled(3)));
     assert_eq!(request.await.unwrap(), ordered(3));
-    dns.left().await;
+    dns.wait_until_disconnected().await;
 }
 
 #[tokio::test]
-async fn many_requests_wait_side_by_side() {
-    let (dns, sidecar) = pair(Answer::NxDomain).await;
+async fn many_requests_wait_concurrently() {
+    let (dns, sidecar) = dns_and_sidecar(Answer::NxDomain).await;
     let requests: Vec<_> = (0..40)
         .map(|_| start(&sidecar, "/api/w?replicas=3&timeout=30"))
         .collect();
-    dns.asked(100).await;
+    dns.wait_for_questions(100).await;
     dns.always(Answer::Records(shuffled(3)));
     for request in requests {
         assert_eq!(request.await.unwrap(), ordered(3));

@@ -1,4 +1,4 @@
-//! The sidecar against a DNS server of the test's own.
+//! The sidecar against a scripted DNS server.
 #![allow(clippy::unwrap_used)]
 
 mod client;
@@ -7,7 +7,7 @@ mod workers;
 
 mod contract;
 mod long_poll;
-mod order;
 mod probe;
+mod probe_request;
 mod program;
 mod scale;

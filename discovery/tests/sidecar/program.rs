@@ -19,7 +19,7 @@ fn program() -> Command {
     command
 }
 
-/// Starts it and waits for the line that says where it listens.
+/// Starts the program and waits for its listening address.
 async fn listening(mut command: Command) -> (Child, Sidecar) {
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -45,7 +45,7 @@ async fn text(arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[tokio::test]
-async fn sigterm_ends_it_with_0_even_while_requests_wait() {
+async fn sigterm_ends_the_program_with_0_despite_pending_requests() {
     let dns = Dns::start(Answer::NxDomain).await;
     let mut command = program();
     command.args([
@@ -57,14 +57,14 @@ async fn sigterm_ends_it_with_0_even_while_requests_wait() {
     let (mut child, sidecar) = listening(command).await;
     let request = sidecar.request("/api/w?replicas=1&timeout=30").send();
     let request = tokio::spawn(request);
-    dns.asked(1).await;
+    dns.wait_for_questions(1).await;
     terminate(&child).await;
     assert_eq!(child.wait().await.unwrap().code(), Some(0));
     assert!(request.await.unwrap().is_err());
 }
 
 #[tokio::test]
-async fn the_environment_sets_everything() {
+async fn the_environment_sets_every_option() {
     let dns = Dns::start(Answer::Records(shuffled(3))).await;
     let mut command = program();
     command
@@ -83,23 +83,23 @@ async fn the_environment_sets_everything() {
 }
 
 #[tokio::test]
-async fn help_and_version_say_what_it_is() {
+async fn help_and_version_are_printed() {
     let (code, help) = text(&["--help"]).await;
     assert_eq!(code, Some(0));
-    for word in [
+    for part in [
         "--listen",
         "0.0.0.0:9090",
         "--nameserver",
         "ATQ_DISCOVERY_TOKEN",
     ] {
-        assert!(help.contains(word), "{word}: {help}");
+        assert!(help.contains(part), "{part}: {help}");
     }
     let version = format!("atq-discovery {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(text(&["--version"]).await, (Some(0), version));
 }
 
 #[tokio::test]
-async fn a_start_that_cannot_work_ends_with_2_and_a_reason() {
+async fn a_failed_start_exits_with_2_and_a_reason() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     let (code, output) = text(&["--listen", &taken, "--nameserver", "127.0.0.1:1"]).await;

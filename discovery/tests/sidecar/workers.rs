@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 
-/// A port held on all addresses, and open on none until `listen` is called: nobody else gets it meanwhile.
-pub fn hold<const N: usize>(addresses: [Ipv4Addr; N]) -> ([TcpSocket; N], u16) {
+/// Reserves a port on all addresses. It stays closed until `listen` is called.
+pub fn reserve_port<const N: usize>(addresses: [Ipv4Addr; N]) -> ([TcpSocket; N], u16) {
     loop {
         let sockets = [(); N].map(|()| TcpSocket::new_v4().unwrap());
         sockets[0].bind((addresses[0], 0).into()).unwrap();
@@ -19,22 +19,22 @@ pub fn hold<const N: usize>(addresses: [Ipv4Addr; N]) -> ([TcpSocket; N], u16) {
     }
 }
 
-/// Accepts for the whole loopback network.
-pub async fn everywhere() -> u16 {
+/// Accepts connections on the whole loopback network.
+pub async fn accept_everywhere() -> u16 {
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move { while listener.accept().await.is_ok() {} });
     port
 }
 
-/// The requests that a worker has got.
+/// The requests that a worker has received.
 pub type Requests = Arc<Mutex<Vec<String>>>;
 
-/// Reads one request from each connection, sends the next of `answers` (the last one again and again) and closes.
-pub fn answering(socket: TcpSocket, answers: &[&'static [u8]]) -> Requests {
+/// Reads one request from each connection, sends the next of `answers` (the last one repeatedly) and closes.
+pub fn serve(socket: TcpSocket, answers: &[&'static [u8]]) -> Requests {
     let listener = socket.listen(64).unwrap();
     let (requests, answers) = (Requests::default(), answers.to_vec());
-    let seen = requests.clone();
+    let log = requests.clone();
     tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -45,9 +45,9 @@ pub fn answering(socket: TcpSocket, answers: &[&'static [u8]]) -> Requests {
                 }
             }
             let turn = {
-                let mut seen = seen.lock().unwrap();
-                seen.push(String::from_utf8(request).unwrap());
-                seen.len() - 1
+                let mut log = log.lock().unwrap();
+                log.push(String::from_utf8(request).unwrap());
+                log.len() - 1
             };
             let answer = answers[turn.min(answers.len() - 1)];
             stream.write_all(answer).await.unwrap();

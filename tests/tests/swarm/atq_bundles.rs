@@ -111,7 +111,7 @@ async fn what_is_unpacked_is_the_directory_and_nothing_is_sent_twice() -> Result
     let again = atq(&stage, &["upload", &path, "--json"]).await?;
     let told: Value = serde_json::from_str(&again.out)?;
     ensure!(told["uploaded"] == false && told["id"] == id, "{again:?}");
-    ensure!(again.err.contains("nothing is uploaded"), "{again:?}");
+    ensure!(again.err.contains("upload skipped"), "{again:?}");
 
     let list = atq(&stage, &["bundles"]).await?;
     ensure!(

@@ -42,18 +42,18 @@ fn source(example: Example) -> PathBuf {
 }
 
 #[test]
-fn what_is_written_is_the_folder() {
+fn the_written_files_match_the_folder() {
     for example in Example::value_variants() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("new/example");
-        must_be_free(&dir).unwrap();
+        check_empty(&dir).unwrap();
         write(*example, &dir).unwrap();
         assert_eq!(tree(&dir), tree(&source(*example)));
     }
 }
 
 #[test]
-fn every_definition_is_free_of_faults() {
+fn every_definition_is_valid() {
     for example in Example::value_variants() {
         let text = std::fs::read_to_string(source(*example).join("task.json")).unwrap();
         let mut payload: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -68,20 +68,20 @@ fn every_definition_is_free_of_faults() {
 }
 
 #[test]
-fn a_directory_with_something_in_it_is_refused_and_left_alone() {
+fn a_non_empty_directory_is_rejected_and_unchanged() {
     let dir = tempfile::tempdir().unwrap();
-    must_be_free(dir.path()).unwrap();
+    check_empty(dir.path()).unwrap();
     let mine = dir.path().join("task.json");
     std::fs::write(&mine, "mine").unwrap();
-    let refused = must_be_free(dir.path()).unwrap_err();
+    let refused = check_empty(dir.path()).unwrap_err();
     assert_eq!(refused.exit(), Exit::Usage);
     assert!(refused.to_string().contains("is not empty"), "{refused}");
-    assert_eq!(must_be_free(&mine).unwrap_err().exit(), Exit::Usage);
+    assert_eq!(check_empty(&mine).unwrap_err().exit(), Exit::Usage);
     assert_eq!(std::fs::read_to_string(&mine).unwrap(), "mine");
 }
 
 #[test]
-fn the_next_steps_can_be_pasted() {
+fn the_next_steps_are_valid_shell_commands() {
     let plain = next_steps(Example::Plain, Path::new("plain"));
     assert_eq!(
         plain[1..],

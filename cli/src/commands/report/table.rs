@@ -1,6 +1,6 @@
-//! A report as lines for people.
+//! A report as readable lines.
 
-use crate::out::{ASIDE, BAD, DOUBT, GOOD};
+use crate::out::{DIM, FAILURE, SUCCESS, WARNING};
 use atq_api_spec::report::{
     Comparison, CriterionResult, ErrorKind, Figures, FiguresPair, Judgement, Report, Verdict,
 };
@@ -8,11 +8,11 @@ use atq_api_spec::report::{
 #[cfg(test)]
 mod tests;
 
-/// Labels are cut off after so many characters.
-const LABEL: usize = 48;
-/// Kinds of errors that are shown.
-const ERRORS: usize = 5;
-/// The columns after the label: what they are called, and the name of the figure.
+/// Maximum length of labels in characters.
+const MAX_LABEL: usize = 48;
+/// Maximum number of error kinds shown.
+const MAX_ERRORS: usize = 5;
+/// The columns after the label: title and name of the figure.
 const COLUMNS: [(&str, &str); 9] = [
     ("samples", "samples"),
     ("errors", "errorPercent"),
@@ -25,7 +25,7 @@ const COLUMNS: [(&str, &str); 9] = [
     ("max", "max"),
 ];
 
-/// The lines.
+/// The lines of a report.
 pub fn lines(report: &Report) -> Vec<String> {
     let mut lines = vec![title(report)];
     if let Some(judgement) = &report.judgement {
@@ -59,17 +59,17 @@ pub fn lines(report: &Report) -> Vec<String> {
     if !report.notes.is_empty() {
         lines.push(String::new());
         let notes = report.notes.iter().map(|note| clean(note));
-        lines.extend(notes.map(|note| format!("{ASIDE}note: {note}{ASIDE:#}")));
+        lines.extend(notes.map(|note| format!("{DIM}note: {note}{DIM:#}")));
     }
     lines
 }
 
 fn title(report: &Report) -> String {
     let verdict = match report.judgement.as_ref().map(|given| given.verdict) {
-        Some(Verdict::Pass) => format!("{GOOD}pass{GOOD:#}"),
-        Some(Verdict::Fail) => format!("{BAD}fail{BAD:#}"),
-        Some(Verdict::Invalid) => format!("{DOUBT}invalid{DOUBT:#}"),
-        None => "not judged".to_owned(),
+        Some(Verdict::Pass) => format!("{SUCCESS}pass{SUCCESS:#}"),
+        Some(Verdict::Fail) => format!("{FAILURE}fail{FAILURE:#}"),
+        Some(Verdict::Invalid) => format!("{WARNING}invalid{WARNING:#}"),
+        None => "no verdict".to_owned(),
     };
     let summary = match report.total.samples {
         0 => "no samples".to_owned(),
@@ -114,7 +114,7 @@ fn cells(figures: &Figures) -> Vec<String> {
         .collect()
 }
 
-/// With as many digits as are of use.
+/// Milliseconds with a suitable number of digits.
 fn millis(millis: f64) -> String {
     match millis {
         small if small < 10.0 => format!("{small:.2}"),
@@ -133,13 +133,13 @@ fn compared(comparison: &Comparison) -> Vec<String> {
     let title = format!("compared with {}", comparison.baseline);
     let differences = comparison.differences.iter().map(|difference| {
         let difference = clean(difference);
-        format!("{DOUBT}the runs differ:{DOUBT:#} {difference}")
+        format!("{WARNING}the runs differ:{WARNING:#} {difference}")
     });
     let lines = std::iter::once(title).chain(differences);
     lines.chain(aligned(&rows)).collect()
 }
 
-/// The change of each figure; one word for a label that only one of the runs has.
+/// The change of each figure; `new` or `gone` for a label that only one run has.
 fn changes(pair: &FiguresPair) -> Vec<String> {
     match (&pair.baseline, &pair.current) {
         (None, Some(_)) => return vec!["new".to_owned()],
@@ -159,11 +159,15 @@ fn changes(pair: &FiguresPair) -> Vec<String> {
 
 fn errors(errors: &[ErrorKind]) -> Vec<String> {
     let mut lines = vec!["errors".to_owned()];
-    for error in errors.iter().take(ERRORS) {
+    for error in errors.iter().take(MAX_ERRORS) {
         let what = format!("{} {}", error.code, error.message);
         lines.push(format!("  {:>8}  {}", error.count, clean(what.trim())));
     }
-    if let Some(more) = errors.len().checked_sub(ERRORS).filter(|more| *more > 0) {
+    if let Some(more) = errors
+        .len()
+        .checked_sub(MAX_ERRORS)
+        .filter(|more| *more > 0)
+    {
         lines.push(format!("  and {more} more kinds"));
     }
     lines
@@ -176,24 +180,24 @@ fn criteria(judgement: &Judgement) -> Vec<String> {
 }
 
 fn criterion(one: &CriterionResult) -> String {
-    let (style, word) = match one.holds {
-        true => (GOOD, "holds"),
-        false => (BAD, "fails"),
+    let (style, mark) = match one.holds {
+        true => (SUCCESS, "holds"),
+        false => (FAILURE, "fails"),
     };
     let (criterion, seen, wanted) = (clean(&one.criterion), clean(&one.seen), clean(&one.wanted));
-    format!("  {style}{word}{style:#}  {criterion}: seen {seen}, wanted {wanted}")
+    format!("  {style}{mark}{style:#}  {criterion}: seen {seen}, wanted {wanted}")
 }
 
-/// A label in its column.
+/// A label, shortened for its column.
 fn name(label: &str) -> String {
     let label = clean(label);
-    match label.char_indices().nth(LABEL) {
+    match label.char_indices().nth(MAX_LABEL) {
         Some((end, _)) => format!("{}...", &label[..end]),
         None => label,
     }
 }
 
-/// Labels and messages come from result files: they must not steer a terminal.
+/// Escapes control characters, since labels and messages come from result files.
 fn clean(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for c in text.chars() {
@@ -205,7 +209,7 @@ fn clean(text: &str) -> String {
     clean
 }
 
-/// The first column to the left, the others to the right.
+/// Aligns the first column to the left, the others to the right.
 fn aligned(rows: &[Vec<String>]) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {

@@ -14,7 +14,7 @@ fn read(dir: &Path, name: &str) -> String {
 }
 
 #[test]
-fn own_files_are_replaced_and_those_of_others_are_not() {
+fn own_files_are_replaced_and_foreign_files_are_kept() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path();
     fs::write(dir.join("theirs"), "theirs").unwrap();
@@ -31,10 +31,10 @@ fn own_files_are_replaced_and_those_of_others_are_not() {
     assert_eq!(read(dir, "edited"), "by hand");
     assert_eq!(read(dir, "theirs"), "theirs");
     assert_eq!(read(dir, "theirs.atq-1"), "2");
-    assert!(second.must_be_free("a/x").is_ok() || second.fresh.contains("a/x"));
+    assert!(second.check_free("a/x").is_ok() || second.written.contains("a/x"));
     let third = Owned::open(dir).unwrap();
-    assert!(third.must_be_free("a/x").is_ok());
-    let taken = third.must_be_free("theirs").unwrap_err();
+    assert!(third.check_free("a/x").is_ok());
+    let taken = third.check_free("theirs").unwrap_err();
     assert_eq!(taken.exit(), crate::exit::Exit::Usage);
     assert!(
         taken
@@ -44,7 +44,7 @@ fn own_files_are_replaced_and_those_of_others_are_not() {
 }
 
 #[test]
-fn names_that_collide_all_come_home() {
+fn colliding_names_are_all_saved() {
     let temp = tempfile::tempdir().unwrap();
     let mut owned = Owned::open(temp.path()).unwrap();
     let names = ["a", "a/x", "a", "a/x/y", "b/x", "b", "same", "same"];
@@ -53,7 +53,7 @@ fn names_that_collide_all_come_home() {
         .enumerate()
         .map(|(index, name)| put(&mut owned, name, &format!("{}", index.min(6))).name)
         .collect();
-    // The last one has the content of the one before it.
+    // The last one has the same content as the previous one.
     let expected = [
         "a",
         "a.atq-1/x",
@@ -71,7 +71,7 @@ fn names_that_collide_all_come_home() {
 }
 
 #[test]
-fn long_names_stay_different_and_fit() {
+fn long_names_are_shortened_and_stay_distinct() {
     let temp = tempfile::tempdir().unwrap();
     let mut owned = Owned::open(temp.path()).unwrap();
     let fits = "ä".repeat(127) + "x";
@@ -85,18 +85,21 @@ fn long_names_stay_different_and_fit() {
         let got = put(&mut owned, &name, &name).name;
         assert_eq!(read(temp.path(), &got), name);
         assert_eq!(got == name, name == fits);
-        assert!(got.split('/').all(|part| part.len() <= LONGEST), "{got}");
+        assert!(
+            got.split('/').all(|part| part.len() <= MAX_NAME_LENGTH),
+            "{got}"
+        );
     }
-    assert_eq!(put(&mut owned, &fits, "other").name.len(), LONGEST);
+    assert_eq!(put(&mut owned, &fits, "other").name.len(), MAX_NAME_LENGTH);
     let again = shortened(&fits, ".atq-1");
     assert!(
-        again.ends_with(".atq-1") && again.len() <= LONGEST,
+        again.ends_with(".atq-1") && again.len() <= MAX_NAME_LENGTH,
         "{again}"
     );
 }
 
 #[test]
-fn only_what_is_listed_and_unchanged_is_removed() {
+fn only_listed_and_unmodified_files_are_removed() {
     let temp = tempfile::tempdir().unwrap();
     let (dir, away) = (temp.path().join("dir"), temp.path().join("away"));
     fs::create_dir_all(&dir).unwrap();
@@ -112,7 +115,7 @@ fn only_what_is_listed_and_unchanged_is_removed() {
     ] {
         put(&mut owned, name, "text");
     }
-    // What somebody did since.
+    // Changes by the user.
     fs::write(dir.join("results/w/2"), "changed").unwrap();
     fs::remove_file(dir.join("results/v/1")).unwrap();
     fs::create_dir(dir.join("results/v/1")).unwrap();
@@ -138,7 +141,7 @@ fn only_what_is_listed_and_unchanged_is_removed() {
         list.ends_with("  top\n") && list.lines().count() == 1,
         "{list}"
     );
-    // Nothing is written through the link either.
+    // Nothing is written through a link.
     assert_eq!(
         put(&mut Owned::open(&dir).unwrap(), "results/u/3", "x").name,
         "results/u.atq-1/3"
@@ -146,7 +149,7 @@ fn only_what_is_listed_and_unchanged_is_removed() {
 }
 
 #[test]
-fn a_list_of_somebody_else_is_refused() {
+fn an_invalid_list_is_rejected() {
     let digest = "0".repeat(64);
     for text in [
         "my files\n".to_owned(),
@@ -158,8 +161,8 @@ fn a_list_of_somebody_else_is_refused() {
     ] {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(LIST), &text).unwrap();
-        let trouble = Owned::open(dir.path()).unwrap_err();
-        assert_eq!(trouble.exit(), crate::exit::Exit::Usage, "{text}");
+        let error = Owned::open(dir.path()).unwrap_err();
+        assert_eq!(error.exit(), crate::exit::Exit::Usage, "{text}");
     }
     let dir = tempfile::tempdir().unwrap();
     symlink("/dev/zero", dir.path().join(LIST)).unwrap();
@@ -167,7 +170,7 @@ fn a_list_of_somebody_else_is_refused() {
 }
 
 #[test]
-fn a_list_that_was_cut_off_is_completed() {
+fn a_truncated_list_is_completed() {
     let dir = tempfile::tempdir().unwrap();
     put(&mut Owned::open(dir.path()).unwrap(), "a", "1");
     let path = dir.path().join(LIST);
@@ -179,7 +182,7 @@ fn a_list_that_was_cut_off_is_completed() {
 }
 
 #[test]
-fn the_list_is_that_of_sha256sum() {
+fn the_list_has_the_format_of_sha256sum() {
     let dir = tempfile::tempdir().unwrap();
     let mut owned = Owned::open(dir.path()).unwrap();
     put(&mut owned, "a b", "1");
@@ -194,7 +197,7 @@ fn the_list_is_that_of_sha256sum() {
 
 proptest! {
     #[test]
-    fn every_name_is_read_as_it_was_written(name in "[a-z\\\\\n\r ä/]{1,20}") {
+    fn every_name_survives_a_round_trip(name in "[a-z\\\\\n\r ä/]{1,20}") {
         if let Ok(name) = Name::parse(&name) {
             let digest = "a".repeat(64);
             let files = parse(&line(name.as_str(), &digest)).unwrap();

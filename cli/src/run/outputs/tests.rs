@@ -15,7 +15,7 @@ fn outputs<'a>(junit: &'a Path, gitlab: &'a Path, results: &'a Path) -> Outputs<
 }
 
 #[test]
-fn what_cannot_be_written_is_found_before_the_test() {
+fn unwritable_outputs_are_found_before_the_test() {
     let temp = tempfile::tempdir().unwrap();
     let none = Path::new("");
     let (file, dir, new) = (
@@ -41,30 +41,30 @@ fn what_cannot_be_written_is_found_before_the_test() {
         (outputs(&x, &same, none), "`--junit` and `--gitlab`"),
         (outputs(&new, none, &new), "--junit"),
     ] {
-        let trouble = outputs.probe().unwrap_err();
-        assert_eq!(trouble.exit(), Exit::Usage);
-        assert!(trouble.to_string().contains(option), "{option}: {trouble}");
+        let error = outputs.probe().unwrap_err();
+        assert_eq!(error.exit(), Exit::Usage);
+        assert!(error.to_string().contains(option), "{option}: {error}");
     }
     let (junit, gitlab) = (new.join("junit.xml"), new.join("load.json"));
     outputs(&junit, &gitlab, &new).probe().unwrap();
 }
 
 #[tokio::test]
-async fn each_output_is_written_whatever_becomes_of_the_others() {
+async fn each_output_is_written_independently_of_the_others() {
     let context = director(Router::new().fallback(|| async { Answer::Refused(404) })).await;
     let task: Task = serde_json::from_value(task(json!({}))).unwrap();
     let temp = tempfile::tempdir().unwrap();
     let (junit, results) = (temp.path().join("dir"), temp.path().join("out"));
     fs::create_dir(&junit).unwrap();
-    let troubles = outputs(&junit, &junit, &results)
+    let errors = outputs(&junit, &junit, &results)
         .write(&context, &task)
         .await;
-    assert_eq!(troubles.len(), 2, "{troubles:?}");
+    assert_eq!(errors.len(), 2, "{errors:?}");
     assert!(results.join("task.json").exists() && results.join("junit.xml").exists());
 }
 
 #[tokio::test]
-async fn a_junit_file_among_the_results_is_of_both() {
+async fn junit_may_name_the_file_within_the_results() {
     let context = director(Router::new().fallback(|| async { Answer::Refused(404) })).await;
     let task: Task = serde_json::from_value(task(json!({}))).unwrap();
     let temp = tempfile::tempdir().unwrap();
@@ -74,7 +74,7 @@ async fn a_junit_file_among_the_results_is_of_both() {
         both.probe().unwrap();
         assert_eq!(both.write(&context, &task).await.len(), 0);
     }
-    // Without `--junit` it is one of the results, which the list knows.
+    // Without `--junit` it is one of the results, and is in the list.
     let alone = outputs(Path::new(""), Path::new(""), &dir);
     alone.probe().unwrap();
     assert_eq!(alone.write(&context, &task).await.len(), 0);

@@ -1,4 +1,4 @@
-//! Who may end a run, and the lease that is renewed.
+//! The permission to end a run, and renewing the lease.
 
 use super::*;
 use crate::args::Run;
@@ -8,31 +8,31 @@ async fn running() -> (Director, Shared) {
     canned(Canned {
         task: Some(at(Step::Running)),
         streams: vec![vec![]],
-        obeys: true,
+        stops_on_request: true,
         ..Canned::default()
     })
     .await
 }
 
 #[tokio::test]
-async fn what_another_client_has_started_is_left_and_never_stopped() {
-    for (word, attended) in [
-        (Word::Interrupt, false),
-        (Word::Interrupt, true),
-        (Word::Terminate, false),
+async fn a_run_of_another_client_is_never_stopped() {
+    for (input, is_interactive) in [
+        (Input::Interrupt, false),
+        (Input::Interrupt, true),
+        (Input::Terminate, false),
     ] {
         let (director, canned) = running().await;
-        let attached = Wishes {
+        let attached = WatchOptions {
             attached: true,
-            ..wishes()
+            ..options()
         };
-        let (human, words) = Human::new(attended, drop);
-        let (watched, mut lines) = watching(director, attached, human);
+        let (interrupts, sender) = Interrupts::new(is_interactive, drop);
+        let (watched, mut lines) = watching(director, attached, interrupts);
         line(&mut lines, "the test runs", &mut Vec::new()).await;
-        words.send(word).await.unwrap();
+        sender.send(input).await.unwrap();
         line(&mut lines, "another client", &mut Vec::new()).await;
         let watched = watched.await.unwrap().unwrap();
-        assert_eq!(watched.cut, Some(Cut::Left));
+        assert_eq!(watched.early_end, Some(EarlyEnd::Detached));
         assert_eq!(canned.lock().unwrap().stops, 0);
     }
 }
@@ -40,53 +40,53 @@ async fn what_another_client_has_started_is_left_and_never_stopped() {
 #[tokio::test]
 async fn the_timeout_of_one_client_does_not_stop_the_run_of_another() {
     let (director, canned) = running().await;
-    let attached = Wishes {
+    let attached = WatchOptions {
         attached: true,
         timeout: Some(Duration::from_millis(100)),
-        ..wishes()
+        ..options()
     };
-    let (human, _words) = Human::new(false, drop);
-    let (watched, _lines) = watching(director, attached, human);
+    let (interrupts, _sender) = Interrupts::new(false, drop);
+    let (watched, _lines) = watching(director, attached, interrupts);
     let watched = watched.await.unwrap().unwrap();
-    assert_eq!(watched.cut, Some(Cut::TimedOut));
+    assert_eq!(watched.early_end, Some(EarlyEnd::TimedOut));
     assert_eq!(canned.lock().unwrap().stops, 0);
 }
 
 #[tokio::test]
-async fn a_director_that_keeps_the_time_is_not_asked_to_stop() {
+async fn a_timeout_enforced_by_the_director_sends_no_stop_request() {
     let (director, canned) = running().await;
-    let kept = Task {
+    let limited_task = Task {
         deadline_at: Some("2026-01-31T12:00:01Z".to_owned()),
         ..at(Step::Running)
     };
-    canned.lock().unwrap().task = Some(kept);
-    let limited = Wishes {
+    canned.lock().unwrap().task = Some(limited_task);
+    let limited = WatchOptions {
         timeout: Some(Duration::from_millis(500)),
-        ..wishes()
+        ..options()
     };
-    let (human, _words) = Human::new(false, drop);
-    let (watched, mut lines) = watching(director, limited, human);
+    let (interrupts, _sender) = Interrupts::new(false, drop);
+    let (watched, mut lines) = watching(director, limited, interrupts);
     line(&mut lines, "--timeout", &mut Vec::new()).await;
     canned.lock().unwrap().task = Some(task("t"));
     let watched = watched.await.unwrap().unwrap();
-    assert_eq!(watched.cut, Some(Cut::TimedOut));
+    assert_eq!(watched.early_end, Some(EarlyEnd::TimedOut));
     assert_eq!(canned.lock().unwrap().stops, 0);
 }
 
 #[tokio::test]
-async fn the_lease_is_renewed_while_the_run_is_watched_also_over_failures() {
+async fn the_lease_is_renewed_while_the_run_is_watched_despite_failures() {
     let (director, canned) = running().await;
     let args = Run {
         lease: Some(Duration::from_secs(1)),
         ..Run::default()
     };
-    let leased = Wishes {
+    let leased = WatchOptions {
         invocation: Invocation::new(&args).unwrap(),
-        ..wishes()
+        ..options()
     };
-    let (human, _words) = Human::new(false, drop);
-    let (watched, _lines) = watching(director, leased, human);
-    // The first renewals are refused by something in between.
+    let (interrupts, _sender) = Interrupts::new(false, drop);
+    let (watched, _lines) = watching(director, leased, interrupts);
+    // The first renewals fail with a gateway error.
     let begun = std::time::Instant::now();
     while canned.lock().unwrap().renewals.len() < 4 {
         assert!(begun.elapsed() < Duration::from_secs(20));

@@ -1,4 +1,4 @@
-//! From criteria to questions to the tally, and from its answers to what the criteria are held against.
+//! Translates criteria into options of the tally, and its report into the values of the criteria.
 
 use atq_report::{Figures, Finished, Metric, Options, Report, Tally, Window, WindowResult};
 use atq_task::criteria::{Criterion, Figure, Unit};
@@ -6,12 +6,11 @@ use atq_task::judge::Reading;
 use atq_task::spec::TaskSpec;
 use atq_task::timestamp::Timestamp;
 
-/// What is told of a run that has no figures.
-const NO_FILES: &str = "no result file was found: what the master, or else every worker, has written \
-    into `/atq/results` when it ends is read";
+/// A note for a run without figures.
+const NO_FILES: &str = "no result file was found in `/atq/results` of the master or a worker";
 
-/// What has to be watched while the files are read: one window for each criterion that has one or has a
-/// label, in their order. The tally keeps a label that is asked for, however many there are.
+/// The windows to compute while the files are read: one for each criterion with a window or a
+/// label, in their order. The tally always keeps a label that is named here.
 pub(super) fn options(criteria: &[Criterion]) -> Options {
     Options {
         windows: criteria.iter().filter_map(window).collect(),
@@ -37,18 +36,18 @@ fn metric(figure: Figure) -> Metric {
         Figure::Mean => Metric::Mean,
         Figure::Min => Metric::Min,
         Figure::Max => Metric::Max,
-        // Counts have no window.
+        // Counts have no window, so this value is not used.
         Figure::Errors => Metric::ErrorPercent,
         Figure::Throughput | Figure::Samples => Metric::Throughput,
     }
 }
 
-/// The report with what else is known of the files, and what it says about each criterion.
+/// Finishes the report and computes the value of each criterion.
 pub(super) fn finish(
     mut tally: Tally,
     spec: &TaskSpec,
     run: &str,
-    tells_strangers: bool,
+    keep_unrecognised: bool,
 ) -> (Finished, Vec<Reading>) {
     let percentiles: Vec<Option<f64>> = spec
         .criteria
@@ -60,10 +59,10 @@ pub(super) fn finish(
         .collect();
     let mut finished = tally.finish(spec.name.as_str(), run);
     let report = &mut finished.report;
-    // What else a tool leaves is no source of figures, unless it was said to be.
-    report
-        .sources
-        .retain(|source| tells_strangers || !source.format.is_empty() || source.problem.is_some());
+    // Other files of a tool are not sources of figures, unless `resultFiles` names them.
+    report.sources.retain(|source| {
+        keep_unrecognised || !source.format.is_empty() || source.problem.is_some()
+    });
     if report.sources.is_empty() {
         report.notes.push(NO_FILES.to_owned());
     }
@@ -106,7 +105,7 @@ fn reading(
     }
 }
 
-/// The value of the worst window; of the whole run, which has no beginning to tell, when that is shorter.
+/// The value of the worst window, or of the whole run if that is shorter than a window; then without a time.
 fn worst(criterion: &Criterion, window: &WindowResult) -> Option<(f64, Option<Timestamp>)> {
     let worst = match criterion.wants_little() {
         true => window.max,
@@ -118,8 +117,10 @@ fn worst(criterion: &Criterion, window: &WindowResult) -> Option<(f64, Option<Ti
 
 fn whole(criterion: &Criterion, figures: &Figures, percentile: Option<f64>) -> Option<f64> {
     let (name, value) = match criterion.figure {
-        // Percentiles of every kind come from the tally itself; those of a tool's own summary from here.
-        Figure::Percentile(percent) => return percentile.or_else(|| summed(figures, percent)),
+        // The tally computes any percentile of samples; percentiles of a tool's summary are in the report.
+        Figure::Percentile(percent) => {
+            return percentile.or_else(|| from_summary(figures, percent));
+        }
         Figure::Mean => ("mean", figures.mean),
         Figure::Min => ("min", figures.min),
         Figure::Max => ("max", figures.max),
@@ -130,10 +131,10 @@ fn whole(criterion: &Criterion, figures: &Figures, percentile: Option<f64>) -> O
         Figure::Throughput => ("throughput", figures.throughput),
         Figure::Samples => ("samples", figures.samples as f64),
     };
-    tells(figures, name).then_some(value)
+    is_known(figures, name).then_some(value)
 }
 
-fn summed(figures: &Figures, percent: f64) -> Option<f64> {
+fn from_summary(figures: &Figures, percent: f64) -> Option<f64> {
     let all = [
         (50.0, "p50", figures.p50),
         (90.0, "p90", figures.p90),
@@ -143,13 +144,13 @@ fn summed(figures: &Figures, percent: f64) -> Option<f64> {
     ];
     let found = all
         .iter()
-        .find(|(known, name, _)| *known == percent && tells(figures, name));
+        .find(|(known, name, _)| *known == percent && is_known(figures, name));
     found.map(|(_, _, value)| *value)
 }
 
-fn tells(figures: &Figures, name: &str) -> bool {
+fn is_known(figures: &Figures, name: &str) -> bool {
     let same = |missing: &String| missing.eq_ignore_ascii_case(name);
-    // An error rate is as good as the count that it is made of.
+    // The error rate is computed from the errors.
     let made_of = |missing: &String| name == "errorPercent" && missing == "errors";
     !figures
         .missing

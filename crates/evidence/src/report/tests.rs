@@ -1,4 +1,4 @@
-//! Which files are read, what is told of them, and what they answer to criteria.
+//! Selection of files, reported problems, and values for criteria.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
@@ -28,12 +28,12 @@ fn jtl_at(millis: u64) -> String {
     std::iter::once(head.to_owned()).chain(rows).collect()
 }
 
-struct Kept {
+struct Fixture {
     dir: tempfile::TempDir,
     evidence: Evidence,
 }
 
-impl Kept {
+impl Fixture {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         Self {
@@ -42,12 +42,12 @@ impl Kept {
         }
     }
 
-    /// A container that left these files.
-    fn left(self, role: Role, replica: u32, files: &[(&str, &str)]) -> Self {
-        self.left_with(role, replica, files, None)
+    /// Adds a container with these result files.
+    fn with_results(self, role: Role, replica: u32, files: &[(&str, &str)]) -> Self {
+        self.with_partial_results(role, replica, files, None)
     }
 
-    fn left_with(
+    fn with_partial_results(
         self,
         role: Role,
         replica: u32,
@@ -85,15 +85,15 @@ fn sources(report: &Report) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn the_masters_samples_are_those_of_all_workers() {
-    let kept = Kept::new()
-        .left(
+async fn the_masters_samples_cover_all_workers() {
+    let fixture = Fixture::new()
+        .with_results(
             Role::Master,
             1,
             &[("results.jtl", &jtl()), ("jmeter.log", "hello\n")],
         )
-        .left(Role::Worker, 1, &[("results.jtl", &jtl())]);
-    let (report, measured) = kept.figures(&[]).await;
+        .with_results(Role::Worker, 1, &[("results.jtl", &jtl())]);
+    let (report, measured) = fixture.figures(&[]).await;
     assert_eq!(sources(&report), ["master.1/results.jtl"]);
     assert_eq!(
         (measured.samples, measured.files, measured.of_master),
@@ -109,11 +109,11 @@ async fn the_masters_samples_are_those_of_all_workers() {
 
 #[tokio::test]
 async fn without_samples_of_the_master_those_of_all_workers_are_added_up() {
-    let kept = Kept::new()
-        .left(Role::Master, 1, &[("jmeter.log", "hello\n")])
-        .left(Role::Worker, 1, &[("a/results.jtl", &jtl())])
-        .left(Role::Worker, 2, &[("results.jtl", &jtl_at(7))]);
-    let (report, measured) = kept.figures(&[("/worker/replicas", json!(3))]).await;
+    let fixture = Fixture::new()
+        .with_results(Role::Master, 1, &[("jmeter.log", "hello\n")])
+        .with_results(Role::Worker, 1, &[("a/results.jtl", &jtl())])
+        .with_results(Role::Worker, 2, &[("results.jtl", &jtl_at(7))]);
+    let (report, measured) = fixture.figures(&[("/worker/replicas", json!(3))]).await;
     assert_eq!(
         sources(&report),
         ["worker.1/a/results.jtl", "worker.2/results.jtl"]
@@ -125,12 +125,12 @@ async fn without_samples_of_the_master_those_of_all_workers_are_added_up() {
         .map(|worker| worker.name.as_str())
         .collect();
     assert_eq!(workers, ["worker.1", "worker.2"]);
-    assert_eq!(measured.gaps, ["there is no sample of `worker.3`"]);
+    assert_eq!(measured.gaps, ["no samples from `worker.3`"]);
 }
 
 #[tokio::test]
-async fn patterns_say_which_files_are_read() {
-    let kept = Kept::new().left(
+async fn patterns_select_the_files() {
+    let fixture = Fixture::new().with_results(
         Role::Master,
         1,
         &[
@@ -139,7 +139,7 @@ async fn patterns_say_which_files_are_read() {
             ("c.txt", "no samples\n"),
         ],
     );
-    let (report, measured) = kept
+    let (report, measured) = fixture
         .figures(&[("/resultFiles", json!(["run/*", "*.txt"]))])
         .await;
     assert_eq!(sources(&report), ["master.1/c.txt", "master.1/run/a.jtl"]);
@@ -147,32 +147,32 @@ async fn patterns_say_which_files_are_read() {
     assert_eq!(
         measured.gaps,
         [
-            "the result file `master.1/c.txt`: it fits `resultFiles`, but is in none of the known formats"
+            "the result file `master.1/c.txt` matches `resultFiles`, but its format is not recognised"
         ]
     );
 }
 
 #[tokio::test]
-async fn what_is_not_all_there_is_told() {
+async fn incomplete_results_are_reported() {
     let cut = jtl();
     let cut = &cut[..cut.len() - 9];
-    let kept = Kept::new().left_with(
+    let fixture = Fixture::new().with_partial_results(
         Role::Master,
         1,
         &[("results.jtl", cut)],
-        Some("the run left more than 5 bytes"),
+        Some("the results of the run exceed 5 bytes"),
     );
-    let (_, measured) = kept.figures(&[]).await;
+    let (_, measured) = fixture.figures(&[]).await;
     assert_eq!(measured.gaps.len(), 2, "{:?}", measured.gaps);
     assert_eq!(
         measured.gaps[1],
-        "the results of `master.1` are incomplete: the run left more than 5 bytes"
+        "the results of `master.1` are incomplete: the results of the run exceed 5 bytes"
     );
 }
 
 #[tokio::test]
-async fn every_figure_answers_its_criterion() {
-    let kept = Kept::new().left(Role::Master, 1, &[("results.jtl", &jtl())]);
+async fn every_criterion_gets_its_value() {
+    let fixture = Fixture::new().with_results(Role::Master, 1, &[("results.jtl", &jtl())]);
     let criteria = [
         "p50 < 1s",
         "p33.3 of Login < 1s",
@@ -189,8 +189,8 @@ async fn every_figure_answers_its_criterion() {
         "errors of Login < 60% for 1s",
         "p95 of Logn < 1s",
     ];
-    let (_, measured) = kept.figures(&[("/criteria", json!(criteria))]).await;
-    let told: Vec<String> = criteria
+    let (_, measured) = fixture.figures(&[("/criteria", json!(criteria))]).await;
+    let values: Vec<String> = criteria
         .iter()
         .zip(&measured.readings)
         .map(|(criterion, reading)| match reading {
@@ -201,7 +201,7 @@ async fn every_figure_answers_its_criterion() {
             other => format!("{criterion:<30} {other:?}"),
         })
         .collect();
-    insta::assert_snapshot!(told.join("\n"), @r#"
+    insta::assert_snapshot!(values.join("\n"), @r#"
     p50 < 1s                       550.00
     p33.3 of Login < 1s            366.30
     mean < 1s                      550.00
@@ -221,53 +221,54 @@ async fn every_figure_answers_its_criterion() {
 
 #[tokio::test]
 async fn a_report_is_kept_and_read_again() {
-    let kept = Kept::new().left(Role::Master, 1, &[("results.jtl", &jtl())]);
-    let (report, _) = kept.figures(&[]).await;
+    let fixture = Fixture::new().with_results(Role::Master, 1, &[("results.jtl", &jtl())]);
+    let (report, _) = fixture.figures(&[]).await;
     let name = TaskName::parse("load").unwrap();
-    assert_eq!(kept.evidence.report(&name, RUN).await.unwrap(), None);
+    assert_eq!(fixture.evidence.report(&name, RUN).await.unwrap(), None);
     for _ in 0..2 {
-        kept.evidence
+        fixture
+            .evidence
             .keep_report(&report, &name, RUN)
             .await
             .unwrap();
     }
-    let read = kept.evidence.report(&name, RUN).await.unwrap().unwrap();
+    let read = fixture.evidence.report(&name, RUN).await.unwrap().unwrap();
     assert_eq!((read.total, read.sources), (report.total, report.sources));
 }
 
 #[test]
-fn reading_ends_at_the_deadline_and_when_nobody_wants_it() {
+fn reading_ends_at_the_deadline_and_when_it_is_cancelled() {
     let mut into = [0; 8];
-    let unwanted = AtomicBool::new(false);
+    let cancelled = AtomicBool::new(false);
     let mut bounded = Bounded {
         file: tempfile::tempfile().unwrap(),
-        unwanted: &unwanted,
+        cancelled: &cancelled,
         deadline: Instant::now(),
     };
     let late = bounded.read(&mut into).unwrap_err().to_string();
-    assert_eq!(late, "the results of a run are read for 15 minutes at most");
+    assert_eq!(late, "reading the results timed out after 15 minutes");
     bounded.deadline += READING_TIME;
     assert_eq!(bounded.read(&mut into).unwrap(), 0);
-    unwanted.store(true, Ordering::Relaxed);
+    cancelled.store(true, Ordering::Relaxed);
     assert!(bounded.read(&mut into).is_err());
 }
 
 #[tokio::test]
 async fn a_worker_with_a_header_alone_is_a_gap() {
     let head = jtl().lines().next().unwrap().to_owned() + "\n";
-    let kept = Kept::new()
-        .left(Role::Worker, 1, &[("a.jtl", &jtl())])
-        .left(Role::Worker, 2, &[("a.jtl", &head)]);
-    let (_, measured) = kept.figures(&[("/worker/replicas", json!(2))]).await;
-    assert_eq!(measured.gaps, ["there is no sample of `worker.2`"]);
+    let fixture = Fixture::new()
+        .with_results(Role::Worker, 1, &[("a.jtl", &jtl())])
+        .with_results(Role::Worker, 2, &[("a.jtl", &head)]);
+    let (_, measured) = fixture.figures(&[("/worker/replicas", json!(2))]).await;
+    assert_eq!(measured.gaps, ["no samples from `worker.2`"]);
 }
 
 #[tokio::test]
 async fn an_empty_file_of_the_master_does_not_hide_the_workers_samples() {
-    let kept = Kept::new()
-        .left_with(Role::Master, 1, &[("a.jtl", "")], Some("cut off"))
-        .left(Role::Worker, 1, &[("a.jtl", &jtl())]);
-    let (report, measured) = kept.figures(&[]).await;
+    let fixture = Fixture::new()
+        .with_partial_results(Role::Master, 1, &[("a.jtl", "")], Some("cut off"))
+        .with_results(Role::Worker, 1, &[("a.jtl", &jtl())]);
+    let (report, measured) = fixture.figures(&[]).await;
     assert_eq!(report.total.samples, 10);
     assert!(
         measured.gaps.iter().any(|gap| gap.contains("cut off")),
@@ -277,9 +278,9 @@ async fn an_empty_file_of_the_master_does_not_hide_the_workers_samples() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_meant_to_hold_results_and_cannot_be_read_is_named_without_criteria_too() {
-    let kept = Kept::new()
-        .left(
+async fn an_unreadable_result_file_is_reported_even_without_criteria() {
+    let fixture = Fixture::new()
+        .with_results(
             Role::Master,
             1,
             &[
@@ -287,8 +288,8 @@ async fn a_file_that_is_meant_to_hold_results_and_cannot_be_read_is_named_withou
                 ("notes.txt", "hello\n"),
             ],
         )
-        .left(Role::Worker, 1, &[("results.jtl", &jtl())]);
-    let (report, measured) = kept.figures(&[]).await;
+        .with_results(Role::Worker, 1, &[("results.jtl", &jtl())]);
+    let (report, measured) = fixture.figures(&[]).await;
     assert_eq!(report.total.samples, 10);
     assert_eq!(
         measured.doubts,
@@ -298,18 +299,18 @@ async fn a_file_that_is_meant_to_hold_results_and_cannot_be_read_is_named_withou
 }
 
 #[tokio::test]
-async fn samples_that_stand_in_several_files_are_counted_once() {
+async fn samples_in_several_files_are_counted_once() {
     let errors: String = jtl()
         .lines()
         .filter(|line| !line.contains(",true,"))
         .map(|line| line.to_owned() + "\n")
         .collect();
-    let kept = Kept::new().left(
+    let fixture = Fixture::new().with_results(
         Role::Master,
         1,
         &[("errors.jtl", &errors), ("results.jtl", &jtl())],
     );
-    let (report, measured) = kept.figures(&[]).await;
+    let (report, measured) = fixture.figures(&[]).await;
     assert_eq!((report.total.samples, report.total.errors), (10, 1));
     assert!(measured.doubts.is_empty(), "{:?}", measured.doubts);
     assert_eq!(
@@ -327,12 +328,12 @@ async fn samples_that_stand_in_several_files_are_counted_once() {
         .skip(6)
         .map(|line| line.to_owned() + "\n")
         .collect::<String>();
-    let kept = Kept::new().left(
+    let fixture = Fixture::new().with_results(
         Role::Master,
         1,
         &[("a.jtl", &(half + &rest)), ("b.jtl", &jtl_at(1))],
     );
-    let (_, measured) = kept.figures(&[]).await;
+    let (_, measured) = fixture.figures(&[]).await;
     assert_eq!(
         measured.doubts,
         [
@@ -343,8 +344,8 @@ async fn samples_that_stand_in_several_files_are_counted_once() {
 
 #[tokio::test]
 async fn results_whose_reading_ended_the_director_twice_are_not_read_again() {
-    let kept = Kept::new().left(Role::Master, 1, &[("results.jtl", &jtl())]);
-    let note = kept
+    let fixture = Fixture::new().with_results(Role::Master, 1, &[("results.jtl", &jtl())]);
+    let note = fixture
         .dir
         .path()
         .join("evidence/load")
@@ -353,7 +354,7 @@ async fn results_whose_reading_ended_the_director_twice_are_not_read_again() {
     let spec = parse(&payload(&[])).unwrap();
     for (before, is_read) in [("1", true), ("2", false)] {
         std::fs::write(&note, before).unwrap();
-        let figures = kept.evidence.figures(&spec, RUN).await;
+        let figures = fixture.evidence.figures(&spec, RUN).await;
         assert_eq!(figures.is_ok(), is_read, "{figures:?}");
         // A reading that ends leaves no note.
         assert_eq!(note.exists(), !is_read);

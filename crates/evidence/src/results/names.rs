@@ -1,18 +1,18 @@
-//! Names of result files as text. Containers choose any bytes; a zip has UTF-8, and whoever unpacks it has at most 255
-//! bytes for a name. Different names stay different.
+//! Converts names of result files to text. Containers may use any bytes; names in a zip are UTF-8 and, for unpacking,
+//! at most 255 bytes long. Different names stay different.
 
 use sha2::{Digest, Sha256};
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 
-/// Most bytes of a name.
-const LONGEST: usize = 255;
-/// Bytes of an extension that is kept at the end of a name that had to be shortened.
-const EXTENSION: usize = 16;
+/// Maximum length of a name in bytes.
+const MAX_NAME_BYTES: usize = 255;
+/// Maximum length of an extension that is preserved when a name is shortened.
+const MAX_EXTENSION_BYTES: usize = 16;
 
-/// The name as it is, unless it is not UTF-8: then each other byte is `%` and two hexadecimal digits, always at least
-/// `%80`. What looks like such a byte, or like `%25`, has its `%` written as `%25`, so that each text is of one name.
+/// Returns a UTF-8 name unchanged. In other names each invalid byte becomes `%` and two hexadecimal digits, always at
+/// least `%80`. An existing `%` before such digits or before `25` is escaped as `%25`, so that the mapping is injective.
 pub fn text(name: &OsStr) -> String {
     let bytes = name.as_bytes();
     let mut text = String::with_capacity(bytes.len());
@@ -44,20 +44,20 @@ fn is_escape(digits: &[u8]) -> bool {
         )
 }
 
-/// The beginning, a digest of the whole, and the extension.
+/// Joins the beginning of the name, a digest of the whole name, and the extension.
 fn shortened(text: String, name: &[u8]) -> String {
-    if text.len() <= LONGEST {
+    if text.len() <= MAX_NAME_BYTES {
         return text;
     }
     let extension = text.rsplit_once('.').map(|(_, extension)| extension);
-    let extension = extension.filter(|extension| extension.len() <= EXTENSION);
+    let extension = extension.filter(|extension| extension.len() <= MAX_EXTENSION_BYTES);
     let digest = format!("{:x}", Sha256::digest(name));
     let mut end = format!("~{digest:.16}");
     if let Some(extension) = extension {
         end.push('.');
         end.push_str(extension);
     }
-    let mut kept = LONGEST - end.len();
+    let mut kept = MAX_NAME_BYTES - end.len();
     while !text.is_char_boundary(kept) {
         kept -= 1;
     }
@@ -101,11 +101,14 @@ mod tests {
         let two = of(&[&[0xe9; 250][..], b"2.csv"].concat());
         assert_ne!(one, two);
         for name in [one, two] {
-            assert!(name.len() <= LONGEST && name.ends_with(".csv"), "{name}");
+            assert!(
+                name.len() <= MAX_NAME_BYTES && name.ends_with(".csv"),
+                "{name}"
+            );
         }
     }
 
-    /// The name that a text which was not shortened is of.
+    /// Decodes a name that was not shortened.
     fn name_of(text: &str) -> Vec<u8> {
         let (bytes, mut name, mut at) = (text.as_bytes(), Vec::new(), 0);
         while at < bytes.len() {

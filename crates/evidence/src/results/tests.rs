@@ -29,7 +29,7 @@ fn budget(limits: ResultsLimits) -> Arc<Budget> {
     Arc::new(Budget::new(limits, &[]))
 }
 
-/// Names as they stand, also those that the builder itself would refuse.
+/// Appends an entry with an unchanged name, even if the builder itself would refuse it.
 async fn raw(tar: &mut Builder<Vec<u8>>, kind: EntryType, name: &str, content: &[u8]) {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
@@ -106,7 +106,7 @@ async fn files_are_kept_with_their_paths_and_counted() {
 }
 
 #[tokio::test]
-async fn nothing_is_written_beside_the_place_of_the_results() {
+async fn nothing_is_written_outside_the_results_directory() {
     let fixture = Fixture::new();
     let mut tar = Builder::new(Vec::new());
     raw(&mut tar, EntryType::Regular, "results/../../out", b"x").await;
@@ -170,7 +170,7 @@ async fn a_container_without_files_is_noted_and_has_no_directory() {
 }
 
 #[tokio::test]
-async fn what_has_room_is_kept_and_the_limit_named() {
+async fn files_within_the_limit_are_kept_and_the_limit_is_reported() {
     let fixture = Fixture::new();
     let tar = tar(&[("a", &[b'a'; 600]), ("b", &[b'b'; 600])]).await;
     let tight = ResultsLimits {
@@ -178,19 +178,19 @@ async fn what_has_room_is_kept_and_the_limit_named() {
         ..LIMITS
     };
     let (kept, stop) = fixture.keep(&tar, tight).await;
-    let text = "the run left more than 1000 bytes (`limits.resultsBytes`)";
+    let text = "the results of the run exceed 1000 bytes (`limits.resultsBytes`)";
     assert_eq!(stop, Some(Stop::TooLarge(text.into())));
     assert_eq!((kept.bytes, kept.problem.as_deref()), (600, Some(text)));
     assert_eq!(fixture.read("a").unwrap().len(), 600);
     let few = ResultsLimits { files: 1, ..LIMITS };
     let other = Fixture::new();
     let (kept, stop) = other.keep(&tar, few).await;
-    assert_eq!(stop.unwrap().text(), "the run left more than 1 files");
+    assert_eq!(stop.unwrap().text(), "the run has more than 1 result files");
     assert_eq!(kept.files, 1);
 }
 
 #[tokio::test]
-async fn a_file_for_which_the_disk_has_no_room_is_not_begun() {
+async fn a_file_larger_than_the_free_space_is_not_created() {
     let Some(disk) = SmallDisk::mount(16) else {
         return;
     };
@@ -219,7 +219,7 @@ async fn a_file_for_which_the_disk_has_no_room_is_not_begun() {
 }
 
 #[tokio::test]
-async fn a_poorer_look_never_replaces_a_better_one() {
+async fn a_less_complete_transfer_never_replaces_a_better_one() {
     let fixture = Fixture::new();
     let whole = tar(&[("a", &[b'a'; 5000]), ("b", &[b'b'; 5000])]).await;
     // Cut off twice, the second time later; then whole; then cut off, and empty.
@@ -282,7 +282,7 @@ async fn a_zip_has_every_file_under_its_container() {
 }
 
 #[tokio::test]
-async fn hard_links_bring_their_content_and_nothing_from_elsewhere() {
+async fn hard_links_are_kept_if_they_stay_in_the_archive() {
     let fixture = Fixture::new();
     let mut tar = Builder::new(Vec::new());
     raw(&mut tar, EntryType::Regular, "results/a", b"text").await;

@@ -1,5 +1,5 @@
-//! From a tar to files. Whoever made it is not trusted: only regular files are made, below one
-//! directory in which there is never a symbolic link. A hard link is one more name of a file that came before it.
+//! Unpacks a tar archive. The archive is untrusted: only regular files are created, below one directory that never
+//! contains a symbolic link. A hard link is another name of an earlier file.
 
 use super::{Budget, Stop};
 use atq_files::disk::{self, Content};
@@ -12,10 +12,10 @@ use tokio::fs::{self, File};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio_tar::{Archive, Entry, EntryType};
 
-/// Bytes that are written at once.
-const PIECE: usize = 256 << 10;
+/// Bytes per write.
+const CHUNK_BYTES: usize = 256 << 10;
 
-/// What came of a tar.
+/// The result of unpacking an archive.
 #[derive(Debug, Default)]
 pub struct Unpacked {
     pub files: u64,
@@ -24,8 +24,8 @@ pub struct Unpacked {
     pub stop: Option<Stop>,
 }
 
-/// Unpacks what is below the one directory at the root of `tar` into the directory `into`, which is
-/// made for the first file.
+/// Unpacks the content of the one directory at the root of `tar` into the directory `into`, which is
+/// created with the first file.
 pub async fn unpack(tar: impl AsyncRead + Unpin + Send, into: &Path, budget: &Budget) -> Unpacked {
     let mut unpacked = Unpacked::default();
     unpacked.stop = all(tar, into, budget, &mut unpacked).await.err();
@@ -39,12 +39,12 @@ async fn all(
     unpacked: &mut Unpacked,
 ) -> Result<(), Stop> {
     let mut archive = Archive::new(tar);
-    let mut entries = archive.entries().map_err(broken)?;
-    let mut piece = vec![0; PIECE];
-    // The directory itself is not there yet.
-    let room = into.parent().unwrap_or(into);
+    let mut entries = archive.entries().map_err(transfer_error)?;
+    let mut buffer = vec![0; CHUNK_BYTES];
+    // `into` does not exist yet.
+    let disk_path = into.parent().unwrap_or(into);
     while let Some(entry) = entries.next().await {
-        let mut entry = entry.map_err(broken)?;
+        let mut entry = entry.map_err(transfer_error)?;
         let kind = entry.header().entry_type();
         let path = entry.path().ok().and_then(|path| below_its_root(&path));
         match (kind, path) {
@@ -52,7 +52,7 @@ async fn all(
             (EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse, Some(path)) => {
                 budget.take_file()?;
                 let path = into.join(path);
-                file(&mut entry, &path, room, &mut piece, budget, unpacked).await?;
+                file(&mut entry, &path, disk_path, &mut buffer, budget, unpacked).await?;
             }
             (EntryType::Link, Some(path)) => {
                 let target = entry.link_name().ok().flatten();
@@ -68,15 +68,15 @@ async fn all(
         }
     }
     drop(entries);
-    // A tar ends with empty blocks, and its sender with its last byte.
+    // Read the padding after the last entry, so that the sender can finish.
     if let Ok(mut rest) = archive.into_inner() {
         let end = tokio::io::copy(&mut rest, &mut tokio::io::sink()).await;
-        end.map_err(broken)?;
+        end.map_err(transfer_error)?;
     }
     Ok(())
 }
 
-/// A path without its first part; `None` when it leads elsewhere.
+/// The path without its first component; `None` if it is invalid or would leave the directory.
 fn below_its_root(path: &Path) -> Option<PathBuf> {
     let mut parts = path.components().filter(|part| *part != Component::CurDir);
     let root = parts.next()?;
@@ -86,23 +86,23 @@ fn below_its_root(path: &Path) -> Option<PathBuf> {
             _ => None,
         })
         .collect();
-    let starts_well = matches!(root, Component::Normal(_));
-    below.filter(|below| starts_well && !below.as_os_str().is_empty())
+    let valid_root = matches!(root, Component::Normal(_));
+    below.filter(|below| valid_root && !below.as_os_str().is_empty())
 }
 
-/// One more name of the file `target`. It counts as a file of its own, since it is one in the zip.
+/// Creates a hard link to `target`. It counts as a separate file, because it is one in the zip.
 async fn link(
     target: &Path,
     path: &Path,
     budget: &Budget,
     unpacked: &mut Unpacked,
 ) -> Result<(), Stop> {
-    let Some(found) = fs::metadata(target).await.ok().filter(Metadata::is_file) else {
+    let Some(metadata) = fs::metadata(target).await.ok().filter(Metadata::is_file) else {
         unpacked.left_out += 1;
         return Ok(());
     };
     budget.take_file()?;
-    budget.take_bytes(found.len())?;
+    budget.take_bytes(metadata.len())?;
     let linked = async {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).await?;
@@ -112,72 +112,72 @@ async fn link(
     match linked.await {
         Ok(()) => {
             unpacked.files += 1;
-            unpacked.bytes += found.len();
+            unpacked.bytes += metadata.len();
             Ok(())
         }
-        Err(error) if is_about_its_name(&error) => {
+        Err(error) if concerns_this_entry(&error) => {
             unpacked.left_out += 1;
             Ok(())
         }
-        Err(error) => Err(refused(&error)),
+        Err(error) => Err(disk_error(&error)),
     }
 }
 
 async fn file<R: AsyncRead + Unpin>(
     entry: &mut Entry<R>,
     path: &Path,
-    room: &Path,
-    piece: &mut [u8],
+    disk_path: &Path,
+    buffer: &mut [u8],
     budget: &Budget,
     unpacked: &mut Unpacked,
 ) -> Result<(), Stop> {
-    check_room(entry, room)?;
+    check_disk_space(entry, disk_path)?;
     let mut file = match create(path).await {
         Ok(file) => file,
-        Err(error) if is_about_its_name(&error) => {
+        Err(error) if concerns_this_entry(&error) => {
             unpacked.left_out += 1;
             return Ok(());
         }
-        Err(error) => return Err(refused(&error)),
+        Err(error) => return Err(disk_error(&error)),
     };
     unpacked.files += 1;
     let modified = entry.header().mtime().unwrap_or_default();
     let modified = UNIX_EPOCH + Duration::from_secs(modified.min(u64::from(u32::MAX)));
     loop {
-        // What came before an error is kept too.
-        let (filled, end) = fill(entry, piece).await;
-        if let Some(part) = piece.get(..filled).filter(|part| !part.is_empty()) {
+        // Data received before an error is kept.
+        let (filled, end) = fill(entry, buffer).await;
+        if let Some(part) = buffer.get(..filled).filter(|part| !part.is_empty()) {
             budget.take_bytes(filled as u64)?;
             file.write_all(part)
                 .await
-                .map_err(|error| refused(&error))?;
+                .map_err(|error| disk_error(&error))?;
             unpacked.bytes += filled as u64;
         }
         match end {
             None => {}
             Some(end) => {
-                file.flush().await.map_err(|error| refused(&error))?;
-                // Best effort: the content is what counts.
+                file.flush().await.map_err(|error| disk_error(&error))?;
+                // Best effort: the time is not essential.
                 drop(file.into_std().await.set_modified(modified));
-                return end.map_err(broken);
+                return end.map_err(transfer_error);
             }
         }
     }
 }
 
-/// A file is kept whole or not begun: a disk without room for it is full before it is written.
-fn check_room<R: AsyncRead + Unpin>(entry: &Entry<R>, room: &Path) -> Result<(), Stop> {
+/// Checks the free disk space before a file is created, so that files are kept whole.
+fn check_disk_space<R: AsyncRead + Unpin>(entry: &Entry<R>, disk_path: &Path) -> Result<(), Stop> {
     let bytes = entry.header().raw_entry_size().unwrap_or_default();
-    disk::check(room, bytes, Content::Results).map_err(|error| refused(&error))
+    disk::check(disk_path, bytes, Content::Results).map_err(|error| disk_error(&error))
 }
 
-/// Bytes from a socket come in small parts: reads until `piece` is full, or there is an end.
+/// Sockets deliver small parts: reads until `buffer` is full, or until the end.
 async fn fill<R: AsyncRead + Unpin>(
     entry: &mut Entry<R>,
-    piece: &mut [u8],
+    buffer: &mut [u8],
 ) -> (usize, Option<io::Result<()>>) {
     let mut filled = 0;
-    while let Some(free) = piece.get_mut(filled..).filter(|free| !free.is_empty()) {
+    while let Some(free) = buffer.get_mut(filled..).filter(|free| !free.is_empty()) {
         match entry.read(free).await {
             Ok(0) => return (filled, Some(Ok(()))),
             Ok(read) => filled += read,
@@ -194,8 +194,8 @@ async fn create(path: &Path) -> io::Result<File> {
     File::create(path).await
 }
 
-/// A file where a directory should be, a name that is too long: no other entry is the worse for it.
-fn is_about_its_name(error: &io::Error) -> bool {
+/// True for errors that concern only this entry, for example a name that is too long.
+fn concerns_this_entry(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     matches!(
         error.kind(),
@@ -207,10 +207,10 @@ fn is_about_its_name(error: &io::Error) -> bool {
     )
 }
 
-fn refused(error: &io::Error) -> Stop {
-    Stop::Disk(format!("the Director's disk does not take them: {error}"))
+fn disk_error(error: &io::Error) -> Stop {
+    Stop::Disk(format!("the Director cannot write them: {error}"))
 }
 
-fn broken(error: io::Error) -> Stop {
-    Stop::Broken(format!("they did not arrive to their end: {error}"))
+fn transfer_error(error: io::Error) -> Stop {
+    Stop::Broken(format!("the transfer was interrupted: {error}"))
 }

@@ -136,7 +136,7 @@ const RESERVED: &[Reserved] = &[
         paths: &["zip"],
         only_for: &[
             "atq_bundle_archive",
-            "atq_evidence::results::zipped",
+            "atq_evidence::results::zip_stream",
             "atq_cli",
             "atq_tests",
         ],

@@ -8,17 +8,17 @@ use tokio::net::UdpSocket;
 /// A DNS server on a port of loopback.
 struct Server {
     at: SocketAddr,
-    asked: Arc<Mutex<Vec<String>>>,
+    queries: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
-    /// Knows these names, and refuses with `code` whatever else is asked.
+    /// Resolves these names, and responds with `code` to any other query.
     async fn with(code: u8, names: &[(&str, [u8; 4])]) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let at = socket.local_addr().unwrap();
-        let asked = Arc::new(Mutex::new(Vec::new()));
+        let queries = Arc::new(Mutex::new(Vec::new()));
         let names: HashMap<_, _> = names.iter().map(|(n, a)| ((*n).to_owned(), *a)).collect();
-        let log = Arc::clone(&asked);
+        let log = Arc::clone(&queries);
         tokio::spawn(async move {
             let mut query = [0; 512];
             loop {
@@ -28,12 +28,12 @@ impl Server {
                 socket.send_to(&answer, from).await.unwrap();
             }
         });
-        Self { at, asked }
+        Self { at, queries }
     }
 
-    fn asked(&self) -> Vec<String> {
-        let mut names = self.asked.lock().unwrap().clone();
-        // A and AAAA are asked for at once.
+    fn queried_names(&self) -> Vec<String> {
+        let mut names = self.queries.lock().unwrap().clone();
+        // A and AAAA are queried concurrently.
         names.dedup();
         names
     }
@@ -68,7 +68,7 @@ fn plan(servers: &[SocketAddr], search: &[&str]) -> Plan {
     };
     Plan {
         servers: servers.to_vec(),
-        rounds: vec![Duration::from_millis(300), Duration::from_secs(5)],
+        timeouts: vec![Duration::from_millis(300), Duration::from_secs(5)],
         ..conf.into()
     }
 }
@@ -85,7 +85,7 @@ async fn names_with_underscores_resolve() {
 }
 
 #[tokio::test]
-async fn a_bad_search_domain_does_no_harm() {
+async fn an_invalid_search_domain_is_ignored() {
     let long = "x".repeat(70);
     let server = Server::with(NO_SUCH_NAME, &[("director.corp.test", HERE)]).await;
     for bad in [".other.test", "${DOMAIN}", &long, "--", "a..b"] {
@@ -95,7 +95,7 @@ async fn a_bad_search_domain_does_no_harm() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_down_is_passed_over() {
+async fn a_server_that_is_down_is_skipped() {
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let server = Server::with(NO_SUCH_NAME, &[("director", HERE)]).await;
     let failing = Server::with(SERVER_FAILURE, &[]).await;
@@ -107,7 +107,7 @@ async fn a_server_that_is_down_is_passed_over() {
 }
 
 #[tokio::test]
-async fn the_first_server_that_answers_is_believed() {
+async fn the_first_response_is_final() {
     let inside = Server::with(NO_SUCH_NAME, &[]).await;
     let outside = Server::with(NO_SUCH_NAME, &[("director", HERE)]).await;
     let error = lookup("director", &plan(&[inside.at, outside.at], &[]))
@@ -115,16 +115,16 @@ async fn the_first_server_that_answers_is_believed() {
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "no such host `director` (asked 127.0.0.1, 127.0.0.1)"
+        "no such host `director` (queried 127.0.0.1, 127.0.0.1)"
     );
-    assert!(outside.asked().is_empty());
+    assert!(outside.queried_names().is_empty());
 }
 
 #[tokio::test]
-async fn silence_is_told_apart_from_an_unknown_name() {
+async fn no_response_differs_from_an_unknown_name() {
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let mut plan = plan(&[silent.local_addr().unwrap()], &["corp.test"]);
-    plan.rounds = vec![Duration::from_millis(50)];
+    plan.timeouts = vec![Duration::from_millis(50)];
     let error = lookup("director", &plan).await.unwrap_err();
     assert!(matches!(error, ResolveError::NoAnswer { .. }), "{error}");
     let failing = Server::with(SERVER_FAILURE, &[]).await;
@@ -134,7 +134,7 @@ async fn silence_is_told_apart_from_an_unknown_name() {
 }
 
 #[test]
-fn the_search_list_is_used_as_the_c_library_does() {
+fn the_search_list_is_used_as_in_the_c_library() {
     let mut plan = plan(&[], &["corp.test", "."]);
     let mut names = |host: &str, ndots: usize| {
         plan.ndots = ndots;
@@ -151,7 +151,7 @@ fn the_search_list_is_used_as_the_c_library_does() {
 }
 
 #[test]
-fn without_a_server_only_this_machine_is_asked() {
+fn without_a_server_only_this_machine_is_queried() {
     let plan = Plan::from(ResolvConf::parse(b"search corp.test .other.test\n"));
     assert_eq!(plan.servers, [SocketAddr::from((Ipv4Addr::LOCALHOST, 53))]);
 }

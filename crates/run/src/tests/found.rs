@@ -74,7 +74,7 @@ fn logs_that_hang_do_not_hold_up_the_end_and_are_named() {
             Event::EvidenceKept { missing, .. } => Some(missing.join("; ")),
             _ => None,
         });
-        assert_snapshot!(missing.unwrap(), @"the log of worker.1 is incomplete: it could not be read to its end in time; the log of worker.2 is incomplete: it could not be read to its end in time; the log of worker.3 is incomplete: it could not be read to its end in time");
+        assert_snapshot!(missing.unwrap(), @"the log of worker.1 is incomplete: reading it timed out; the log of worker.2 is incomplete: reading it timed out; the log of worker.3 is incomplete: reading it timed out");
     });
 }
 

@@ -197,7 +197,7 @@ fn results_that_docker_never_ends_are_cut_off_and_named() {
         assert!((59_000..75_000).contains(&collected), "{collected}");
         let said = director.events(&name);
         let said = format!("{said:?}");
-        let text = "the results of master.1 are incomplete: they did not arrive to their end: there was no more of them within 60 s";
+        let text = "the results of master.1 are incomplete: the transfer was interrupted: there was no more of them within 60 s";
         assert!(said.contains(text), "{said}");
         // What came is kept.
         assert!(counts(&director, &name).await.ends_with("master.1 1"));
@@ -231,7 +231,7 @@ fn results_beyond_the_limit_are_cut_off_and_named() {
         let name = director.accepted(&simple("large")).await;
         assert_eq!(director.ended(&name).await.outcome, Some(Outcome::Finished));
         let said = format!("{:?}", director.events(&name));
-        let text = "the results of master.1 are incomplete: the run left more than 20 bytes (`limits.resultsBytes`)";
+        let text = "the results of master.1 are incomplete: the results of the run exceed 20 bytes (`limits.resultsBytes`)";
         assert!(said.contains(text), "{said}");
         assert!(counts(&director, &name).await.ends_with("master.1 2"));
     });

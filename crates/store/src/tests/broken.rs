@@ -1,9 +1,9 @@
-//! Files of sled's with damage in them: an error in words or a store that can be used, never a panic.
+//! Damaged files of sled cause an error message or a usable store, never a panic.
 
 use super::*;
 use std::path::PathBuf;
 
-/// A closed store with `tasks` tasks; with sled's short cut to the end of its log, or without.
+/// A closed store with `tasks` tasks, with or without sled's snapshot.
 async fn closed(dir: &Path, tasks: u64, with_snapshot: bool) {
     {
         let store = Store::open(dir).unwrap();
@@ -17,12 +17,12 @@ async fn closed(dir: &Path, tasks: u64, with_snapshot: bool) {
     drop(reopen_lock(dir));
 }
 
-/// Waits until sled has let go of the files.
+/// Waits until sled has released the files.
 fn reopen_lock(dir: &Path) -> File {
     let file = File::open(dir.join("db")).unwrap();
-    let patience = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(30);
     while file.try_lock().is_err() {
-        assert!(Instant::now() < patience, "the store is still open");
+        assert!(Instant::now() < deadline, "the store is still open");
         std::thread::yield_now();
     }
     file
@@ -52,7 +52,7 @@ fn overwrite(path: &Path, at: usize, bytes: &[u8]) {
     std::fs::write(path, content).unwrap();
 }
 
-/// Everything that a start does, and an export besides.
+/// Runs all reads of a start, and an export.
 async fn use_all(dir: &Path) -> Result<usize, StoreError> {
     let store = Store::open(dir)?;
     store.repair()?;
@@ -63,18 +63,18 @@ async fn use_all(dir: &Path) -> Result<usize, StoreError> {
 }
 
 #[tokio::test]
-async fn damage_anywhere_in_the_files_is_an_error_or_costs_only_tasks() {
+async fn damage_anywhere_in_the_files_causes_an_error_or_loses_only_tasks() {
     let (mut refused, mut opened) = (0, 0);
     for with_snapshot in [false, true] {
-        let whole = tempfile::tempdir().unwrap();
-        closed(whole.path(), 4, with_snapshot).await;
-        for path in files(whole.path()) {
+        let original = tempfile::tempdir().unwrap();
+        closed(original.path(), 4, with_snapshot).await;
+        for path in files(original.path()) {
             let content = std::fs::read(&path).unwrap();
             let used = content.iter().rposition(|byte| *byte != 0).unwrap_or(0) + 1;
             for part in 0..24 {
                 for bytes in [[0u8; 48], [0xa5; 48]] {
                     let dir = tempfile::tempdir().unwrap();
-                    copy(whole.path(), dir.path());
+                    copy(original.path(), dir.path());
                     let damaged = dir.path().join(path.file_name().unwrap());
                     overwrite(&damaged, used * part / 24, &bytes);
                     match use_all(dir.path()).await {
@@ -98,7 +98,7 @@ async fn damage_anywhere_in_the_files_is_an_error_or_costs_only_tasks() {
 }
 
 #[tokio::test]
-async fn a_copy_saves_what_stands_before_the_damage() {
+async fn a_copy_saves_the_tasks_before_the_damage() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("state");
     closed(&state, 4, true).await;

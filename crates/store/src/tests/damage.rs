@@ -1,9 +1,9 @@
-//! One task that cannot be read, among others that can.
+//! One unreadable task among readable ones.
 
 use super::*;
 
-/// A store with the tasks `good`, `folds`, `event`, `spec`, `wish` and `lost`, each but the first
-/// damaged in another way.
+/// A store with the tasks `good`, `folds`, `event`, `spec`, `wish` and `lost`; each except the first is
+/// damaged in a different way.
 async fn damaged(dir: &Path) -> Store {
     let store = Store::open(dir).unwrap();
     for name in ["good", "folds", "event", "spec", "wish", "lost"] {
@@ -37,7 +37,7 @@ async fn damaged(dir: &Path) -> Store {
 }
 
 #[tokio::test]
-async fn damaged_tasks_are_named_and_others_are_not_concerned() {
+async fn damaged_tasks_are_reported_and_others_are_not_affected() {
     let dir = tempfile::tempdir().unwrap();
     let store = damaged(dir.path()).await;
     let damages = store.repair().unwrap();
@@ -52,8 +52,8 @@ async fn damaged_tasks_are_named_and_others_are_not_concerned() {
             "folds: the history of `folds` cannot be read: event 9 (`Stopped`) cannot follow in step `cleanup`",
             "lost: the store's value `spec/lost` cannot be read: it is missing",
             "no name!: the store's value `spec/no name!` cannot be read: `no name!` is not a task name; expected 3 to 45 letters, digits, `_` or `-`, with a letter or digit at both ends",
-            "spec: the store's value `spec/spec` cannot be read: not what is expected there at byte 17 of 17",
-            "wish: the store's value `wish/wish` cannot be read: not what is expected there at byte 5 of 5",
+            "spec: the store's value `spec/spec` cannot be read: unexpected content at byte 17 of 17",
+            "wish: the store's value `wish/wish` cannot be read: unexpected content at byte 5 of 5",
         ]
     );
     let all: Vec<_> = store.all().unwrap();
@@ -79,7 +79,7 @@ async fn a_damaged_task_is_known_by_its_name_alone() {
 }
 
 #[tokio::test]
-async fn a_damaged_task_that_was_removed_leaves_a_free_name() {
+async fn the_name_of_a_removed_damaged_task_is_free() {
     let dir = tempfile::tempdir().unwrap();
     let store = damaged(dir.path()).await;
     store.repair().unwrap();
@@ -90,7 +90,7 @@ async fn a_damaged_task_that_was_removed_leaves_a_free_name() {
         fill(&store, &spec(name.as_str()), 2).await;
         assert_eq!(store.history(&name).unwrap().len(), 3);
     }
-    assert_eq!(store.repair().unwrap().len(), 1, "the name that is none");
+    assert_eq!(store.repair().unwrap().len(), 1, "the invalid name");
 }
 
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn a_new_task_does_not_inherit_events() {
 }
 
 #[tokio::test]
-async fn a_wish_that_cannot_be_read_is_replaced() {
+async fn an_unreadable_wish_is_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let store = damaged(dir.path()).await;
     let name = TaskName::parse("wish").unwrap();
@@ -118,7 +118,7 @@ async fn a_wish_that_cannot_be_read_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_check_says_what_the_next_start_will_do_and_changes_nothing() {
+async fn a_check_predicts_the_next_start_and_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = damaged(dir.path()).await;
     let (stale, empty) = (spec("stale"), spec("empty"));
@@ -138,7 +138,7 @@ async fn a_check_says_what_the_next_start_will_do_and_changes_nothing() {
         found.unwrap().reason.clone()
     };
     assert!(reason("stale").contains("rebuilds it"));
-    assert!(reason("empty").contains("forgets it"));
+    assert!(reason("empty").contains("removes it"));
     let after: Vec<_> = store.db().unwrap().iter().map(Result::unwrap).collect();
     assert_eq!(before, after);
 }

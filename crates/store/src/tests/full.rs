@@ -1,4 +1,4 @@
-//! A full disk: what is refused, what is still read, and how it goes on once there is room again.
+//! A full disk: refused writes, reads, and recovery after space is freed.
 
 use super::*;
 use atq_files::disk::SmallDisk;
@@ -6,7 +6,7 @@ use atq_files::disk::SmallDisk;
 const MIB: u64 = 24;
 
 #[tokio::test]
-async fn a_full_disk_refuses_before_anything_is_written_and_goes_on_when_there_is_room() {
+async fn a_full_disk_refuses_writes_in_advance_and_recovers_after_space_is_freed() {
     let Some(disk) = SmallDisk::mount(MIB) else {
         return;
     };
@@ -30,7 +30,7 @@ async fn a_full_disk_refuses_before_anything_is_written_and_goes_on_when_there_i
 }
 
 #[tokio::test]
-async fn tasks_that_run_are_recorded_on_a_full_disk() {
+async fn running_tasks_are_recorded_on_a_full_disk() {
     let Some(disk) = SmallDisk::mount(MIB) else {
         return;
     };
@@ -40,7 +40,7 @@ async fn tasks_that_run_are_recorded_on_a_full_disk() {
     disk.fill_but(0);
     let refused = store.create(&two, &first()).await.unwrap_err();
     assert!(matches!(refused, StoreError::Full { .. }), "{refused}");
-    // More than the segment has room for that sled has open.
+    // More than the open segment of sled can hold.
     let mut state = state;
     for seq in 3..200 {
         let record = record(seq, Event::MasterStarted);
@@ -54,18 +54,18 @@ async fn tasks_that_run_are_recorded_on_a_full_disk() {
 }
 
 #[tokio::test]
-async fn a_write_that_meets_a_full_disk_costs_no_acknowledged_task_and_no_restart() {
+async fn a_failed_write_on_a_full_disk_loses_no_acknowledged_task_and_needs_no_restart() {
     let Some(disk) = SmallDisk::mount(MIB) else {
         return;
     };
     let mut store = Store::open(&disk.path().join("state")).unwrap();
-    // Nothing is known about this disk, so that nothing is refused or reserved.
-    store.room = Room::of(Path::new("/nowhere"));
+    // Without knowledge of the free space, nothing is refused or reserved.
+    store.disk = Disk::of(Path::new("/nowhere"));
     let mut kept = Vec::new();
     for round in 0..3 {
         disk.fill_but(0);
         let mut refused = None;
-        // What has room in an open segment of sled's file is still taken.
+        // An open segment of sled's file still accepts small writes.
         for number in 0..2000 {
             let spec = spec(&format!("full-{round}-{number}"));
             match store.create(&spec, &first()).await {
@@ -79,7 +79,7 @@ async fn a_write_that_meets_a_full_disk_costs_no_acknowledged_task_and_no_restar
         let error = refused.unwrap();
         assert!(matches!(error, StoreError::Io(_)), "{error}");
         kept.sort();
-        assert_eq!(store.names().unwrap(), kept, "the refused one is not there");
+        assert_eq!(store.names().unwrap(), kept, "the refused task exists");
         disk.free();
         store.probe().await.unwrap();
         assert_eq!(store.names().unwrap(), kept);
@@ -90,7 +90,7 @@ async fn a_write_that_meets_a_full_disk_costs_no_acknowledged_task_and_no_restar
 }
 
 #[tokio::test]
-async fn what_a_start_on_a_full_disk_has_left_is_no_damage() {
+async fn files_left_by_a_start_on_a_full_disk_are_no_damage() {
     let dir = tempfile::tempdir().unwrap();
     let one = spec("one");
     let store = Store::open(dir.path()).unwrap();

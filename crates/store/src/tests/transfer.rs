@@ -1,4 +1,4 @@
-//! Out of one store and into another.
+//! Export and import.
 
 use super::*;
 
@@ -15,7 +15,7 @@ async fn two_tasks(dir: &Path) -> (Store, String) {
 }
 
 #[tokio::test]
-async fn what_is_exported_is_imported() {
+async fn an_export_can_be_imported() {
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (store, text) = two_tasks(from.path()).await;
     assert_eq!(text.lines().count(), 2);
@@ -35,7 +35,7 @@ async fn what_is_exported_is_imported() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_left_out_and_told() {
+async fn unreadable_tasks_are_skipped_and_reported() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = two_tasks(dir.path()).await;
     let one = TaskName::parse("one").unwrap();
@@ -53,7 +53,7 @@ async fn what_cannot_be_read_is_left_out_and_told() {
 }
 
 #[tokio::test]
-async fn an_import_is_whole_or_not_at_all() {
+async fn an_import_is_atomic() {
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (_, text) = two_tasks(from.path()).await;
     let (one, two) = text.split_once('\n').unwrap();
@@ -63,7 +63,7 @@ async fn an_import_is_whole_or_not_at_all() {
     let mut renamed = serde_json::from_str::<serde_json::Value>(two).unwrap();
     renamed["task"] = json!("else");
     for (bad, why) in [
-        ("?".to_owned(), "it is not a task of an export"),
+        ("?".to_owned(), "it is not an exported task"),
         (
             two.replace("\"format\":1", "\"format\":2"),
             "it has format 2",
@@ -75,9 +75,9 @@ async fn an_import_is_whole_or_not_at_all() {
         ),
         (
             renamed.to_string(),
-            "it is the task `else`, but the definition of `two`",
+            "it is the task `else` with the definition of `two`",
         ),
-        (one.to_owned(), "the task `one` is there twice"),
+        (one.to_owned(), "the task `one` is listed twice"),
         (two.replace("\"two\"", "\"..\""), "is not a task name"),
     ] {
         let error = store.import(format!("{one}\n{bad}\n").as_bytes());
@@ -92,7 +92,7 @@ async fn an_import_is_whole_or_not_at_all() {
     assert_eq!(store.import(text.as_bytes()).unwrap(), 2);
     let error = store.import(text.as_bytes()).unwrap_err().to_string();
     assert!(
-        error.starts_with("the store is not empty, it holds 2 task(s)"),
+        error.starts_with("the store is not empty: it has 2 task(s)"),
         "{error}"
     );
 }

@@ -14,7 +14,7 @@ fn parse(body: &Value) -> Result<Order, Refusal> {
 }
 
 #[test]
-fn what_the_director_sends_is_understood() {
+fn the_message_of_the_director_is_parsed() {
     let (addresses, timeout) = (vec!["10.0.0.2".parse().unwrap()], 0.5);
     let http = Probe::Http {
         port: 8080,
@@ -49,8 +49,8 @@ fn refusal(body: &[u8]) -> String {
     }
 }
 
-/// What is said when this one field of an otherwise good body is like that.
-fn with(pointer: &str, value: Value) -> String {
+/// The error for an otherwise valid body with this value of one field.
+fn refusal_with(pointer: &str, value: Value) -> String {
     let get = json!({"port": 8080, "path": "/", "status": 200});
     let mut body = json!({"addresses": ["10.0.0.2"], "http": get, "timeout": 1});
     parse(&body).unwrap();
@@ -63,7 +63,7 @@ fn with(pointer: &str, value: Value) -> String {
 }
 
 #[test]
-fn orders_keep_their_addresses_as_they_are() {
+fn orders_keep_the_addresses_unchanged() {
     let order = parse(&json!({"addresses": ["10.0.0.3", "10.0.0.2", "10.0.0.3"], "tcp": 1099}));
     let order = order.unwrap();
     let addresses: Vec<_> = order.addresses.iter().map(ToString::to_string).collect();
@@ -85,7 +85,7 @@ fn orders_for_http_have_a_port_a_path_and_a_status() {
 }
 
 #[test]
-fn timeouts_are_seconds_with_a_cap() {
+fn timeouts_are_seconds_with_a_maximum() {
     let cases = [
         (json!(0), 0),
         (json!(0.25), 250),
@@ -101,7 +101,7 @@ fn timeouts_are_seconds_with_a_cap() {
         assert!(difference < Duration::from_micros(1), "{seen}");
     }
     for seen in [json!(-1), json!("5"), json!(null), json!([5])] {
-        let text = with("/timeout", seen.clone());
+        let text = refusal_with("/timeout", seen.clone());
         let expected = format!("`timeout` is `{seen}`, expected seconds, as in");
         assert!(text.starts_with(&expected), "{text}");
     }
@@ -111,12 +111,18 @@ fn timeouts_are_seconds_with_a_cap() {
 fn ports_paths_and_statuses_are_checked() {
     for seen in [json!(0), json!(65_536), json!(-1), json!(1.5), json!("80")] {
         let expected = format!("is `{seen}`, expected a port from 1 to 65535");
-        assert_eq!(with("/tcp", seen.clone()), format!("`tcp` {expected}"));
-        assert_eq!(with("/http/port", seen), format!("`http.port` {expected}"));
+        assert_eq!(
+            refusal_with("/tcp", seen.clone()),
+            format!("`tcp` {expected}")
+        );
+        assert_eq!(
+            refusal_with("/http/port", seen),
+            format!("`http.port` {expected}")
+        );
     }
     let long = format!("/{}", "x".repeat(2000));
     for seen in ["", "health", "/a b", "/\r\nHost: x", "/ä", &long] {
-        let text = with("/http/path", json!(seen));
+        let text = refusal_with("/http/path", json!(seen));
         assert!(text.starts_with("`http.path` is `\""), "{text}");
         assert!(
             text.contains("expected a path that begins with `/`"),
@@ -124,7 +130,7 @@ fn ports_paths_and_statuses_are_checked() {
         );
     }
     for seen in [json!(99), json!(600), json!("200"), json!(null)] {
-        let text = with("/http/status", seen.clone());
+        let text = refusal_with("/http/status", seen.clone());
         let expected = format!("`http.status` is `{seen}`, expected a status from 100 to 599");
         assert_eq!(text, expected);
     }
@@ -133,19 +139,19 @@ fn ports_paths_and_statuses_are_checked() {
 #[test]
 fn addresses_are_ipv4_and_at_least_one() {
     for seen in [json!([]), json!("10.0.0.2"), json!(null), json!({})] {
-        let text = with("/addresses", seen.clone());
+        let text = refusal_with("/addresses", seen.clone());
         let expected = format!("`addresses` is `{seen}`, expected a list of IPv4 addresses");
         assert!(text.starts_with(&expected), "{text}");
     }
     for seen in [json!("10.0.0"), json!("::1"), json!("worker"), json!(1)] {
-        let text = with("/addresses", json!(["10.0.0.2", seen]));
+        let text = refusal_with("/addresses", json!(["10.0.0.2", seen]));
         let expected = format!("`addresses[1]` is `{seen}`, expected an IPv4 address");
         assert_eq!(text, expected);
     }
 }
 
 #[test]
-fn what_is_missing_or_unknown_is_named() {
+fn missing_and_unknown_fields_are_named() {
     let cases = [
         ("", "`body`: EOF"),
         ("{", "`body`: EOF"),
@@ -157,7 +163,7 @@ fn what_is_missing_or_unknown_is_named() {
         ),
         (
             r#"{"addresses":["10.0.0.2"],"tcp":1,"http":{}}"#,
-            "`http` is `{}`, expected not to be there beside `tcp`",
+            "`http` is `{}`, expected only one of `tcp` and `http`",
         ),
         (
             r#"{"addresses":["10.0.0.2"],"http":{"path":"/","status":200}}"#,
@@ -184,6 +190,6 @@ fn what_is_missing_or_unknown_is_named() {
 }
 
 #[test]
-fn what_was_seen_is_cut() {
-    assert!(with("/tcp", json!("x".repeat(10_000))).len() < 200);
+fn the_value_in_an_error_is_truncated() {
+    assert!(refusal_with("/tcp", json!("x".repeat(10_000))).len() < 200);
 }

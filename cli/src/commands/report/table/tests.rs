@@ -92,7 +92,7 @@ fn the_change_is_shown() {
 }
 
 #[test]
-fn runs_that_differ_are_told_first() {
+fn differences_of_the_runs_come_first() {
     let comparison = Comparison {
         differences: vec!["this run had 2 workers, the baseline 4".to_owned()],
         ..Comparison::default()

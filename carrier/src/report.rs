@@ -1,4 +1,4 @@
-//! The last words: what the Director reads of a carrier.
+//! The final report of a carrier: one line of JSON on stdout, read by the Director.
 
 use std::io::{self, Write as _};
 use std::sync::Mutex;
@@ -9,9 +9,9 @@ use atq_node_protocol::outcome::CarrierOutcome;
 
 use crate::problem::Problem;
 
-/// What the work came to.
+/// Figures of completed work.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Done {
+pub struct Summary {
     /// See [`CarrierOutcome::fetched`].
     pub fetched: bool,
     /// See [`CarrierOutcome::bytes`].
@@ -20,50 +20,50 @@ pub struct Done {
     pub clock_offset_ms: Option<i64>,
 }
 
-/// Who says the last words, once.
+/// Writes the final report, once.
 #[derive(Debug)]
-pub struct Teller {
+pub struct Reporter {
     work: Work,
     node: String,
     began: Instant,
-    told: Mutex<bool>,
+    reported: Mutex<bool>,
 }
 
-impl Teller {
-    /// The teller of a carrier that begins now.
+impl Reporter {
+    /// The reporter of a carrier that starts now.
     pub fn new(work: Work, node: &str) -> Self {
         Self {
             work,
             node: node.to_owned(),
             began: Instant::now(),
-            told: Mutex::new(false),
+            reported: Mutex::new(false),
         }
     }
 
-    /// Says how it went, unless that was said before.
-    pub fn tell(&self, outcome: &Result<Done, Problem>) {
-        let done = outcome.as_ref().copied().unwrap_or_default();
-        let words = CarrierOutcome {
+    /// Writes the report, unless it was written before.
+    pub fn report(&self, outcome: &Result<Summary, Problem>) {
+        let summary = outcome.as_ref().copied().unwrap_or_default();
+        let report = CarrierOutcome {
             done: outcome.is_ok(),
             work: self.work.as_str().to_owned(),
             node: self.node.clone(),
-            fetched: done.fetched,
-            bytes: done.bytes,
+            fetched: summary.fetched,
+            bytes: summary.bytes,
             millis: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            clock_offset_ms: done.clock_offset_ms,
+            clock_offset_ms: summary.clock_offset_ms,
             problem: outcome.as_ref().err().map(ToString::to_string),
         };
-        let Ok(mut told) = self.told.lock() else {
+        let Ok(mut reported) = self.reported.lock() else {
             return;
         };
-        if *told {
+        if *reported {
             return;
         }
-        *told = true;
-        if let Ok(mut line) = serde_json::to_vec(&words) {
+        *reported = true;
+        if let Ok(mut line) = serde_json::to_vec(&report) {
             line.push(b'\n');
             let mut out = io::stdout().lock();
-            // Nobody listens any more: the exit code is all that is left.
+            // With stdout closed, the exit code is the only report.
             let _ = out.write_all(&line).and_then(|()| out.flush());
         }
     }

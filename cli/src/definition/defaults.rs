@@ -1,17 +1,17 @@
-//! What is known of a Director without asking it.
+//! Assumptions about the Director for validation without it.
 
 use atq_definition::spec::{Fault, Surroundings};
 use serde_json::Value;
 
 /// Digits of a bundle's id.
 const ID_DIGITS: usize = 32;
-/// Largest number of replicas that a Director allows which is not configured otherwise.
+/// Default limit of replicas.
 const MAX_REPLICAS: u64 = 1000;
 
-/// A Director that is not configured otherwise, and has every bundle with every file.
-pub(super) struct Anywhere;
+/// A Director with default configuration that has every bundle with every file.
+pub(super) struct DefaultDirector;
 
-impl Surroundings for Anywhere {
+impl Surroundings for DefaultDirector {
     fn max_replicas(&self) -> u64 {
         MAX_REPLICAS
     }
@@ -25,7 +25,7 @@ impl Surroundings for Anywhere {
     }
 }
 
-/// Whether the fault may be none for a Director with a higher limit of replicas.
+/// Whether the fault depends on the configured limit of replicas.
 pub(super) fn depends_on_the_limit(fault: &Fault, payload: &Value) -> bool {
     let Some(role) = fault.field.strip_suffix(".replicas") else {
         return false;
@@ -36,7 +36,7 @@ pub(super) fn depends_on_the_limit(fault: &Fault, payload: &Value) -> bool {
         .is_some_and(|number| number > MAX_REPLICAS)
 }
 
-/// An id of the right shape, for a definition whose bundle is still to come.
-pub(super) fn some_id() -> String {
+/// A syntactically valid id, for a definition that gets its bundle later.
+pub(super) fn placeholder_id() -> String {
     "0".repeat(ID_DIGITS)
 }

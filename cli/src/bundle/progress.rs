@@ -1,19 +1,19 @@
-//! How far it is: a bar where somebody watches, one line elsewhere.
+//! Progress of packing and uploading: a progress bar on a terminal, a single line elsewhere.
 
 use crate::out::Out;
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Progress in bytes. The bar goes away when this is dropped.
+/// Progress in bytes. The bar is removed on drop.
 #[derive(Debug, Clone)]
-pub struct Meter {
+pub struct Progress {
     bar: Option<ProgressBar>,
 }
 
-impl Meter {
-    /// Begins; `what` says in a few words what is being done, and `bytes` how much of it there is.
+impl Progress {
+    /// Starts the progress; `what` is a short description, `bytes` the total.
     pub fn begin(out: Out, what: &str, bytes: u64) -> Self {
-        if !out.watched {
-            out.progress(format!("{what}, {}", super::size(bytes)));
+        if !out.is_interactive {
+            out.progress(format!("{what}, {}", super::format_size(bytes)));
             return Self { bar: None };
         }
         let style = ProgressStyle::with_template(
@@ -25,14 +25,14 @@ impl Meter {
         Self { bar: Some(bar) }
     }
 
-    /// So many bytes more.
+    /// Advances by this number of bytes.
     pub fn add(&self, bytes: u64) {
         if let Some(bar) = &self.bar {
             bar.inc(bytes);
         }
     }
 
-    /// The end.
+    /// Removes the bar.
     pub fn end(self) {
         if let Some(bar) = self.bar {
             bar.finish_and_clear();

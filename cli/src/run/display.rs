@@ -1,32 +1,32 @@
-//! What is shown while a test is watched: one line that changes on a terminal; elsewhere a line for each
-//! step and place in the queue, and one each ten seconds while the test runs.
+//! The live display of a test: a status line on a terminal; elsewhere a line for each step and queue position, and a line
+//! every ten seconds while the test runs.
 
-use super::load::Load;
-use crate::out::{ASIDE, Out};
+use super::throughput::Throughput;
+use crate::out::{DIM, Out};
 use crate::terminal;
 use atq_api_spec::task::{LogEntry, Step, Task, TaskEvent};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-/// How often a summary is told where nobody watches.
-const SUMMARY: Duration = Duration::from_secs(10);
-/// How often the line changes by itself.
-const TICK: Duration = Duration::from_millis(100);
+/// Interval of status lines without a terminal.
+const STATUS_INTERVAL: Duration = Duration::from_secs(10);
+/// Refresh interval of the spinner.
+const SPINNER_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What is known of the test.
+/// The known state of the test.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct View {
+pub struct RunState {
     step: Option<Step>,
-    /// Place in the queue, from 1.
+    /// Queue position, from 1.
     queue: Option<u32>,
-    /// Workers that run, and that are wanted.
+    /// Running workers, and all workers of the test.
     workers: Option<(u32, u32)>,
-    load: Option<Load>,
+    throughput: Option<Throughput>,
 }
 
-impl View {
-    /// Takes a state in. Steps never go back: answers may overtake each other.
+impl RunState {
+    /// Updates from a task. The step never goes back, because responses may arrive out of order.
     pub fn task(&mut self, task: &Task) {
         self.step = self.step.max(Some(task.step));
         self.queue = task.queue_position;
@@ -35,7 +35,7 @@ impl View {
         self.workers = Some((running, task.worker.replicas));
     }
 
-    /// Takes an event in.
+    /// Updates from an event.
     pub fn event(&mut self, event: &TaskEvent) {
         if event.event == "stepStarted"
             && let Ok(step) = serde_json::from_value(event.data["step"].clone())
@@ -44,66 +44,66 @@ impl View {
         }
     }
 
-    /// Takes a line of the master in.
+    /// Updates from a line of the master.
     pub fn line(&mut self, line: &str) {
-        let mut load = self.load.unwrap_or_default();
-        if load.hear(line) {
-            self.load = Some(load);
+        let mut throughput = self.throughput.unwrap_or_default();
+        if throughput.update(line) {
+            self.throughput = Some(throughput);
         }
     }
 
-    /// The step.
+    /// The current step.
     pub fn step(&self) -> Option<Step> {
         self.step
     }
 
-    /// All of it in words.
-    pub fn words(&self) -> String {
+    /// The status text.
+    pub fn text(&self) -> String {
         let Some(step) = self.step else {
             return "waits for the Director".to_owned();
         };
-        let mut words = step_words(step).to_owned();
-        if let (Step::Queued, Some(place)) = (step, self.queue) {
-            words += &format!(": {} in the queue", ordinal(place));
+        let mut text = step_text(step).to_owned();
+        if let (Step::Queued, Some(position)) = (step, self.queue) {
+            text += &format!(": {} in the queue", ordinal(position));
         }
         let is_starting = (Step::Workers..=Step::Readiness).contains(&step);
         if let (true, Some((running, wanted))) = (is_starting, self.workers) {
-            words += &format!(": {running}/{wanted} workers run");
+            text += &format!(": {running}/{wanted} workers running");
         }
         if step == Step::Running {
             if let Some((_, wanted)) = self.workers {
                 let ending = if wanted == 1 { "" } else { "s" };
-                words += &format!(": {wanted} worker{ending}");
+                text += &format!(": {wanted} worker{ending}");
             }
-            if let Some(load) = &self.load {
-                words += &format!(", {}", load.words());
+            if let Some(throughput) = &self.throughput {
+                text += &format!(", {}", throughput.text());
             }
         }
-        words
+        text
     }
 
-    /// What was told already, and would not be told again.
+    /// The part of the state whose changes are always shown.
     fn headline(&self) -> (Option<Step>, Option<u32>) {
         let queue = self.queue.filter(|_| self.step == Some(Step::Queued));
         (self.step, queue)
     }
 }
 
-fn step_words(step: Step) -> &'static str {
+fn step_text(step: Step) -> &'static str {
     match step {
         Step::Queued => "waits for its turn",
-        Step::Delivery => "brings the bundles to the nodes",
+        Step::Delivery => "delivers the bundles to the nodes",
         Step::Network => "creates the network",
         Step::Discovery => "starts the discovery",
         Step::Workers => "creates the workers",
         Step::Resolve => "waits for the workers",
         Step::Readiness => "waits until the workers accept connections",
         Step::WaitCommand => "runs the wait command",
-        Step::Delay => "sleeps the delay",
+        Step::Delay => "waits for the delay",
         Step::Master => "starts the master",
         Step::Running => "the test runs",
-        Step::Collect => "keeps logs and results",
-        Step::Report => "works out figures and verdict",
+        Step::Collect => "collects logs and results",
+        Step::Report => "computes figures and verdict",
         Step::Cleanup => "cleans up",
         Step::Done => "done",
     }
@@ -131,94 +131,94 @@ pub fn clock(time: Duration) -> String {
     }
 }
 
-/// Where it is shown.
+/// Where the display is written.
 #[derive(Debug)]
-enum Pen {
+enum Sink {
     Bar(ProgressBar, Out),
     Lines(Out),
     #[cfg(test)]
-    Kept(tokio::sync::mpsc::UnboundedSender<String>),
+    Captured(tokio::sync::mpsc::UnboundedSender<String>),
 }
 
-/// What is shown.
+/// The live display of a test.
 #[derive(Debug)]
-pub struct Live {
-    pen: Pen,
+pub struct LiveDisplay {
+    sink: Sink,
     name: String,
     begun: Instant,
-    told: (Option<Step>, Option<u32>),
-    told_at: Instant,
+    shown: (Option<Step>, Option<u32>),
+    shown_at: Instant,
 }
 
-impl Live {
-    /// Shows the test `name`.
+impl LiveDisplay {
+    /// A display for the test `name`.
     pub fn new(out: Out, name: &str) -> Self {
-        let pen = match out.watched {
-            true => Pen::Bar(bar(), out),
-            false => Pen::Lines(out),
+        let sink = match out.is_interactive {
+            true => Sink::Bar(bar(), out),
+            false => Sink::Lines(out),
         };
-        Self::with(pen, name)
+        Self::with(sink, name)
     }
 
-    /// Keeps all lines for a test.
+    /// Sends all lines to a unit test.
     #[cfg(test)]
-    pub fn kept(sender: tokio::sync::mpsc::UnboundedSender<String>, name: &str) -> Self {
-        Self::with(Pen::Kept(sender), name)
+    pub fn captured(sender: tokio::sync::mpsc::UnboundedSender<String>, name: &str) -> Self {
+        Self::with(Sink::Captured(sender), name)
     }
 
-    fn with(pen: Pen, name: &str) -> Self {
+    fn with(sink: Sink, name: &str) -> Self {
         let now = Instant::now();
         Self {
-            pen,
+            sink,
             name: name.to_owned(),
             begun: now,
-            told: (None, None),
-            told_at: now,
+            shown: (None, None),
+            shown_at: now,
         }
     }
 
-    /// Shows what is new.
-    pub fn show(&mut self, view: &View) {
+    /// Updates the display.
+    pub fn show(&mut self, state: &RunState) {
         let now = Instant::now();
         let elapsed = clock(now.duration_since(self.begun));
-        if let Pen::Bar(bar, _) = &self.pen {
-            bar.set_message(format!("{} {elapsed} {}", self.name, view.words()));
+        if let Sink::Bar(bar, _) = &self.sink {
+            bar.set_message(format!("{} {elapsed} {}", self.name, state.text()));
             return;
         }
-        let is_new = self.told != view.headline();
-        let is_due = view.step == Some(Step::Running) && now - self.told_at >= SUMMARY;
+        let is_new = self.shown != state.headline();
+        let is_due = state.step == Some(Step::Running) && now - self.shown_at >= STATUS_INTERVAL;
         if is_new || is_due {
-            self.told = view.headline();
-            self.told_at = now;
-            self.say(format!("{} {elapsed} {}", self.name, view.words()));
+            self.shown = state.headline();
+            self.shown_at = now;
+            self.print(format!("{} {elapsed} {}", self.name, state.text()));
         }
     }
 
-    /// Says something beside.
-    pub fn say(&self, line: impl Display) {
-        match &self.pen {
-            Pen::Bar(bar, out) => bar.suspend(|| out.progress(line)),
-            Pen::Lines(out) => out.progress(line),
+    /// Prints a message.
+    pub fn print(&self, line: impl Display) {
+        match &self.sink {
+            Sink::Bar(bar, out) => bar.suspend(|| out.progress(line)),
+            Sink::Lines(out) => out.progress(line),
             #[cfg(test)]
-            Pen::Kept(sender) => drop(sender.send(line.to_string())),
+            Sink::Captured(sender) => drop(sender.send(line.to_string())),
         }
     }
 
-    /// Shows a line of the master.
+    /// Prints a line of the master.
     pub fn line(&self, entry: &LogEntry) {
         let from = format!("{}.{}", entry.service, entry.replica);
-        let text = match &self.pen {
-            Pen::Bar(..) => terminal::foreign(entry.text.trim_end_matches('\r')),
+        let text = match &self.sink {
+            Sink::Bar(..) => terminal::sanitize(entry.text.trim_end_matches('\r')),
             _ => entry.text.as_str().into(),
         };
-        self.say(format!("{ASIDE}{from} |{ASIDE:#} {text}"));
+        self.print(format!("{DIM}{from} |{DIM:#} {text}"));
     }
 }
 
-impl Drop for Live {
-    /// However watching ends, the terminal is left tidy.
+impl Drop for LiveDisplay {
+    /// Clears the status line, however watching ends.
     fn drop(&mut self) {
-        if let Pen::Bar(bar, _) = &self.pen {
+        if let Sink::Bar(bar, _) = &self.sink {
             bar.finish_and_clear();
         }
     }
@@ -227,7 +227,7 @@ impl Drop for Live {
 fn bar() -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} {wide_msg}");
     let bar = ProgressBar::new_spinner();
-    bar.enable_steady_tick(TICK);
+    bar.enable_steady_tick(SPINNER_INTERVAL);
     match style {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
@@ -253,16 +253,16 @@ mod tests {
     }
 
     #[test]
-    fn each_step_has_its_words() {
-        let mut view = View::default();
-        assert_eq!(view.words(), "waits for the Director");
-        view.task(&Task {
+    fn each_step_has_a_status_text() {
+        let mut state = RunState::default();
+        assert_eq!(state.text(), "waits for the Director");
+        state.task(&Task {
             step: Step::Queued,
             queue_position: Some(2),
             ..task("t")
         });
-        assert_eq!(view.words(), "waits for its turn: 2nd in the queue");
-        view.event(&event(4, Step::Resolve));
+        assert_eq!(state.text(), "waits for its turn: 2nd in the queue");
+        state.event(&event(4, Step::Resolve));
         let mut resolving = Task {
             step: Step::Resolve,
             ..task("t")
@@ -273,26 +273,26 @@ mod tests {
             worker(2, "running"),
             worker(3, "preparing"),
         ];
-        view.task(&resolving);
-        assert_eq!(view.words(), "waits for the workers: 2/5 workers run");
-        view.event(&event(6, Step::Running));
-        assert_eq!(view.words(), "the test runs: 5 workers");
-        view.line("hello");
-        view.line("summary =    300 in   7.2s =   41.8/s Avg: 3 Min: 1 Max: 113 Err: 3 (1.00%)");
+        state.task(&resolving);
+        assert_eq!(state.text(), "waits for the workers: 2/5 workers running");
+        state.event(&event(6, Step::Running));
+        assert_eq!(state.text(), "the test runs: 5 workers");
+        state.line("hello");
+        state.line("summary =    300 in   7.2s =   41.8/s Avg: 3 Min: 1 Max: 113 Err: 3 (1.00%)");
         assert_eq!(
-            view.words(),
+            state.text(),
             "the test runs: 5 workers, 41.8/s, 3 of 300 failed (1.00 %)"
         );
-        view.task(&resolving);
+        state.task(&resolving);
         assert_eq!(
-            view.step(),
+            state.step(),
             Some(Step::Running),
-            "an old answer changes nothing"
+            "an outdated response changes nothing"
         );
     }
 
     #[test]
-    fn numbers_are_written_as_people_do() {
+    fn ordinals_and_times_are_readable() {
         for (number, expected) in [
             (1, "1st"),
             (2, "2nd"),

@@ -1,38 +1,39 @@
-//! The last lines: how the test came out, and why.
+//! The final lines: the result of the test, and its reasons.
 
 use crate::exit::Exit;
-use crate::out::{ASIDE, BAD, DOUBT, GOOD};
+use crate::out::{DIM, FAILURE, SUCCESS, WARNING};
 use crate::terminal;
 use anstyle::Style;
 use atq_api_spec::report::CriterionResult;
 use atq_api_spec::task::Task;
 use std::path::Path;
 
-/// How it came out, in a word or two.
+/// The result in one or two words.
 fn headline(exit: Exit) -> (Style, &'static str) {
     match exit {
-        Exit::Pass => (GOOD, "PASS"),
-        Exit::CriteriaFailed => (BAD, "FAIL"),
-        Exit::ToolFailed => (BAD, "TOOL FAILED"),
-        Exit::TimedOut => (BAD, "TIMED OUT"),
-        Exit::Stopped => (DOUBT, "STOPPED"),
-        Exit::Invalid => (DOUBT, "INVALID"),
-        _ => (BAD, "NOT RUN"),
+        Exit::Pass => (SUCCESS, "PASS"),
+        Exit::CriteriaFailed => (FAILURE, "FAIL"),
+        Exit::ToolFailed => (FAILURE, "TOOL FAILED"),
+        Exit::TimedOut => (FAILURE, "TIMED OUT"),
+        Exit::Stopped => (WARNING, "STOPPED"),
+        Exit::Invalid => (WARNING, "INVALID"),
+        _ => (FAILURE, "NOT RUN"),
     }
 }
 
-/// Why a test that passed does not end with 0.
-const INCOMPLETE: &str = "the test is over, and not all of its outputs could be written";
+/// The reason why a passed test does not exit with 0.
+const INCOMPLETE: &str = "the test is over, but not all outputs could be written";
 
-/// All of it; `ended` is how the test ended, `exit` how this program will, and `kept` where the results are.
-pub fn lines(task: &Task, ended: Exit, exit: Exit, kept: Option<&Path>) -> Vec<String> {
+/// All lines. `ended` is the exit code of the test alone, `exit` the exit code of this program, `saved` the directory of the
+/// results.
+pub fn lines(task: &Task, ended: Exit, exit: Exit, saved: Option<&Path>) -> Vec<String> {
     let (style, word) = headline(ended);
     let meaning = match ended == exit {
         true => exit.meaning(),
         false => INCOMPLETE,
     };
     let mut lines = vec![format!(
-        "{style}{word}{style:#} {} {ASIDE}(exit code {}: {meaning}){ASIDE:#}",
+        "{style}{word}{style:#} {} {DIM}(exit code {}: {meaning}){DIM:#}",
         task.id,
         exit.code(),
     )];
@@ -44,7 +45,7 @@ pub fn lines(task: &Task, ended: Exit, exit: Exit, kept: Option<&Path>) -> Vec<S
     );
     lines.extend(reasons(task).map(|reason| format!("  {reason}")));
     lines.extend(failure(task));
-    lines.extend(kept.map(|dir| format!("results: {}", dir.display())));
+    lines.extend(saved.map(|dir| format!("results: {}", dir.display())));
     lines
 }
 
@@ -53,8 +54,8 @@ fn criteria(results: &[CriterionResult]) -> Vec<String> {
     let width = results.iter().map(width).max().unwrap_or(0);
     let line = |one: &CriterionResult| {
         let (style, mark) = match one.holds {
-            true => (GOOD, "ok    "),
-            false => (BAD, "FAILED"),
+            true => (SUCCESS, "ok    "),
+            false => (FAILURE, "FAILED"),
         };
         format!(
             "  {style}{mark}{style:#} {:width$}  seen {}, wanted {}",
@@ -64,7 +65,7 @@ fn criteria(results: &[CriterionResult]) -> Vec<String> {
     results.iter().map(line).collect()
 }
 
-/// The reasons of the verdict, without those that repeat the failure, which is shown beside them.
+/// The reasons of the verdict, without those that repeat the failure, which is shown separately.
 pub fn reasons(task: &Task) -> impl Iterator<Item = &str> {
     let message = task
         .failure
@@ -82,12 +83,12 @@ pub fn reasons(task: &Task) -> impl Iterator<Item = &str> {
         .filter(move |reason| !repeats(reason))
 }
 
-/// A line of a log of the tool. It has no colours of its own: nothing in it steers a terminal.
+/// A log line of the tool, without control sequences.
 pub fn log_line(text: &str) -> String {
-    format!("  | {}", terminal::foreign(text))
+    format!("  | {}", terminal::sanitize(text))
 }
 
-/// Why the run failed, with the last lines of its master.
+/// The failure of the run, with the last lines of its master.
 pub fn failure(task: &Task) -> Vec<String> {
     let Some(failure) = &task.failure else {
         return Vec::new();
@@ -95,7 +96,7 @@ pub fn failure(task: &Task) -> Vec<String> {
     let mut lines = vec![format!("  `{}`: {}", failure.code, failure.message)];
     lines.extend(failure.last_lines.iter().map(|line| log_line(line)));
     if !failure.hint.is_empty() {
-        lines.push(format!("  {ASIDE}hint: {}{ASIDE:#}", failure.hint));
+        lines.push(format!("  {DIM}hint: {}{DIM:#}", failure.hint));
     }
     lines
 }
@@ -108,8 +109,8 @@ mod tests {
     use atq_api_spec::report::{Judgement, Verdict};
     use atq_api_spec::task::{Failure, Step};
 
-    fn plain(task: &Task, exit: Exit, kept: Option<&Path>) -> String {
-        let text = lines(task, exit, exit, kept).join("\n");
+    fn plain(task: &Task, exit: Exit, saved: Option<&Path>) -> String {
+        let text = lines(task, exit, exit, saved).join("\n");
         anstream::adapter::strip_str(&text).to_string()
     }
 
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn criteria_stand_below_each_other() {
+    fn criteria_are_aligned() {
         let judgement = Judgement {
             verdict: Verdict::Fail,
             reasons: Vec::new(),
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_told_once_with_its_last_lines_and_its_hint() {
+    fn a_failure_is_shown_once_with_its_last_lines_and_its_hint() {
         let task = Task {
             failure: Some(Failure {
                 step: Step::Resolve,
@@ -181,12 +182,12 @@ mod tests {
     fn a_missing_output_does_not_hide_the_verdict() {
         let lines = lines(&task("t"), Exit::Pass, Exit::InfrastructureFailed, None);
         let text = anstream::adapter::strip_str(&lines.join("\n")).to_string();
-        insta::assert_snapshot!(text, @"PASS t (exit code 4: the test is over, and not all of its outputs could be written)");
+        insta::assert_snapshot!(text, @"PASS t (exit code 4: the test is over, but not all outputs could be written)");
     }
 
     #[test]
-    fn each_end_of_a_test_has_its_headline() {
-        let words: Vec<&str> = Exit::ALL.iter().map(|exit| headline(*exit).1).collect();
-        insta::assert_snapshot!(words.join(", "), @"PASS, FAIL, NOT RUN, TOOL FAILED, NOT RUN, TIMED OUT, STOPPED, INVALID, NOT RUN, NOT RUN");
+    fn each_exit_code_has_a_headline() {
+        let headlines: Vec<&str> = Exit::ALL.iter().map(|exit| headline(*exit).1).collect();
+        insta::assert_snapshot!(headlines.join(", "), @"PASS, FAIL, NOT RUN, TOOL FAILED, NOT RUN, TIMED OUT, STOPPED, INVALID, NOT RUN, NOT RUN");
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong, each with what to do about it and the exit code that it leads to.
+//! Errors, each with a hint and an exit code.
 
 use crate::definition::places::PlacedFault;
 use crate::exit::Exit;
@@ -6,8 +6,8 @@ use atq_api_spec::task::FieldError;
 use std::time::Duration;
 use thiserror::Error;
 
-/// Error codes of the Director for a missing object; the status is 404.
-const ABSENT: [&str; 5] = [
+/// Error codes of the Director for a missing object (status 404).
+const NOT_FOUND_CODES: [&str; 5] = [
     "task_not_found",
     "bundle_not_found",
     "no_results",
@@ -15,97 +15,96 @@ const ABSENT: [&str; 5] = [
     "unknown_path",
 ];
 
-/// Why a command did not do what was asked for.
+/// An error of a command.
 #[derive(Debug, Error)]
-pub enum Trouble {
+pub enum CliError {
     /// The command line, or a file that it names, cannot be used.
     #[error("{message}")]
     Usage {
-        /// What is wrong.
+        /// The problem.
         message: String,
-        /// What would be right; may be empty.
+        /// The expected input; may be empty.
         hint: String,
     },
-    /// A definition cannot be used.
+    /// A definition has faults.
     #[error("`{file}` has {} fault{}", faults.len(), if faults.len() == 1 { "" } else { "s" })]
     Faults {
-        /// The file, as it was given.
+        /// The file, as given.
         file: String,
-        /// What is wrong with it.
+        /// The faults.
         faults: Vec<PlacedFault>,
     },
-    /// The Director refuses.
+    /// The Director rejected the request.
     #[error("{message}")]
     Rejected {
         /// HTTP status.
         status: u16,
-        /// Stable name of the cause; may be empty.
+        /// Stable error code; may be empty.
         code: String,
         /// The message of the Director.
         message: String,
         /// Faults of a definition.
         faults: Vec<FieldError>,
     },
-    /// The Director, or what is between it and this program, is busy or away (429, 502 to 504): the same request may
-    /// be answered later.
+    /// The Director or a proxy in between is busy or unavailable (429, 502 to 504): the same request may succeed later.
     #[error("{message}")]
     Busy {
         /// HTTP status.
         status: u16,
-        /// Stable name of the cause; may be empty.
+        /// Stable error code; may be empty.
         code: String,
         /// The message of the Director.
         message: String,
-        /// How long to wait, if that was said.
+        /// The value of `Retry-After`, if present.
         retry_after: Option<Duration>,
     },
-    /// No Director answers.
+    /// The Director does not respond.
     #[error("no Director answers at `{url}`: {reason}")]
     Unreachable {
-        /// Where it was looked for.
+        /// URL of the Director.
         url: String,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
-    /// The Director's certificate is not trusted, or there is no encryption. Nothing was sent, and another try is of
-    /// no use.
+    /// The Director's certificate is not trusted, or the connection is not encrypted. Nothing was sent, and a retry cannot
+    /// help.
     #[error("no encrypted connection to `{url}`: {reason}")]
     Untrusted {
-        /// Where the Director is.
+        /// URL of the Director.
         url: String,
-        /// Why not.
+        /// The reason.
         reason: String,
-        /// What to do.
+        /// A hint.
         hint: &'static str,
     },
-    /// Something on this machine, or between it and the Director, does not work.
+    /// A failure on this machine, or between it and the Director.
     #[error("{message}")]
     Failed {
-        /// What happened.
+        /// The failure.
         message: String,
-        /// What to do; may be empty.
+        /// A hint; may be empty.
         hint: String,
     },
 }
 
-impl Trouble {
-    /// What is wrong with the command line, and what would be right.
+impl CliError {
+    /// An error of the command line, with the expected input as a hint.
     pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
         let (message, hint) = (message.into(), hint.into());
         Self::Usage { message, hint }
     }
 
-    /// What happened, and what to do about it.
+    /// A failure with a hint.
     pub fn failed(message: impl Into<String>, hint: impl Into<String>) -> Self {
         let (message, hint) = (message.into(), hint.into());
         Self::Failed { message, hint }
     }
 
-    /// The exit code that it leads to.
+    /// The exit code.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage { .. } | Self::Faults { .. } => Exit::Usage,
-            // The Director itself works, but not what it needs.
+            // The Director works, but something that it needs does not.
             Self::Rejected { status, .. } | Self::Busy { status, .. } if *status >= 500 => {
                 Exit::InfrastructureFailed
             }
@@ -115,17 +114,17 @@ impl Trouble {
         }
     }
 
-    /// Whether the Director says that there is no such task. A proxy's 404, while the Director is away, says nothing.
-    pub fn is_no_task(&self) -> bool {
+    /// Whether the Director reports that the task does not exist. The 404 of a proxy does not count.
+    pub fn is_task_not_found(&self) -> bool {
         matches!(self, Self::Rejected { status: 404, code, .. } if code == "task_not_found")
     }
 
-    /// Whether the Director says that what was asked for is not there. A proxy's 404 says nothing of the kind.
-    pub fn is_absence(&self) -> bool {
-        matches!(self, Self::Rejected { status: 404, code, .. } if ABSENT.contains(&code.as_str()))
+    /// Whether the Director reports that the requested object does not exist. The 404 of a proxy does not count.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Rejected { status: 404, code, .. } if NOT_FOUND_CODES.contains(&code.as_str()))
     }
 
-    /// How long to wait before another try, if that was said.
+    /// The value of `Retry-After`, if present.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Busy { retry_after, .. } => *retry_after,
@@ -133,20 +132,20 @@ impl Trouble {
         }
     }
 
-    /// What to do about it; may be empty.
+    /// A hint; may be empty.
     pub fn hint(&self) -> &str {
         match self {
             Self::Usage { hint, .. } | Self::Failed { hint, .. } => hint,
             Self::Untrusted { hint, .. } => hint,
             Self::Rejected { .. } | Self::Busy { .. } | Self::Faults { .. } => "",
             Self::Unreachable { .. } => {
-                "is it running? `--url`, `ATQ_URL` or the configuration file say where it is"
+                "is it running? set its URL by `--url`, `ATQ_URL` or `url` in the configuration file"
             }
         }
     }
 }
 
-/// The innermost cause of an error. Its wrappers only name the layers that it passed.
+/// The innermost cause of an error, without the wrappers of the layers in between.
 pub fn innermost(error: &dyn std::error::Error) -> &dyn std::error::Error {
     let mut reason = error;
     while let Some(source) = reason.source() {

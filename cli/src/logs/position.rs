@@ -1,5 +1,5 @@
-//! Which lines somebody has. A container's lines have times that never go back, on each of its two
-//! streams; so the last time on each, and how many lines had it, say where to go on.
+//! The position in the log of a task. Times never decrease within a stream of a container, so the last time of each stream and
+//! the number of lines with that time identify the position.
 
 use atq_api_spec::task::LogEntry;
 use std::collections::HashMap;
@@ -9,24 +9,24 @@ use time::format_description::well_known::Rfc3339;
 /// Service, replica, stream.
 type Key = (String, u32, String);
 
-/// How far a stream was read.
+/// The position in a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
-    /// Time of its last line.
+struct StreamPosition {
+    /// Time of the last line.
     at: OffsetDateTime,
-    /// Lines with this time.
+    /// Number of lines with this time.
     count: u64,
 }
 
-/// Before every line.
-const START: Place = Place {
+/// The position before the first line.
+const START: StreamPosition = StreamPosition {
     at: OffsetDateTime::UNIX_EPOCH,
     count: 0,
 };
 
-impl Place {
-    /// After one more line. A line without a time belongs to the one before it, and so does one whose
-    /// time goes back: a replay meets them in the same order.
+impl StreamPosition {
+    /// The position after another line. A line without a time, or with an earlier time, counts as part of the previous time: a
+    /// replay has the same order.
     fn after(self, entry: &LogEntry) -> Self {
         let at = OffsetDateTime::parse(&entry.at, &Rfc3339).unwrap_or(self.at);
         match at > self.at {
@@ -43,37 +43,37 @@ impl Place {
     }
 }
 
-/// Every line that was given.
+/// The position after all passed lines.
 #[derive(Debug, Default)]
-pub struct Seen {
-    places: HashMap<Key, Place>,
+pub struct LogPosition {
+    positions: HashMap<Key, StreamPosition>,
     since: Option<OffsetDateTime>,
 }
 
-/// The lines of one connection: which of them are new.
+/// Detects the new lines of a repeated connection.
 #[derive(Debug, Default)]
 pub struct Replay {
-    before: HashMap<Key, Place>,
-    now: HashMap<Key, Place>,
+    before: HashMap<Key, StreamPosition>,
+    now: HashMap<Key, StreamPosition>,
     since: Option<OffsetDateTime>,
 }
 
-impl Seen {
-    /// Older lines of a container of which nothing was seen are not wanted.
-    pub fn nothing_before(&mut self, time: Option<OffsetDateTime>) {
+impl LogPosition {
+    /// Skips older lines of containers without any line so far.
+    pub fn skip_before(&mut self, time: Option<OffsetDateTime>) {
         self.since = time;
     }
 
-    /// The line was given.
-    pub fn note(&mut self, entry: &LogEntry) {
-        let place = self.places.entry(key(entry)).or_insert(START);
-        *place = place.after(entry);
+    /// Records a passed line.
+    pub fn record(&mut self, entry: &LogEntry) {
+        let position = self.positions.entry(key(entry)).or_insert(START);
+        *position = position.after(entry);
     }
 
-    /// For a connection that begins at the first line again.
+    /// For a connection that starts at the first line again.
     pub fn replay(&self) -> Replay {
         Replay {
-            before: self.places.clone(),
+            before: self.positions.clone(),
             now: HashMap::new(),
             since: self.since,
         }
@@ -86,7 +86,7 @@ impl Replay {
         Self::default()
     }
 
-    /// Whether the line, the next of this connection, was not given before.
+    /// Whether the next line of this connection was not passed before.
     pub fn is_new(&mut self, entry: &LogEntry) -> bool {
         let key = key(entry);
         let now = self.now.entry(key.clone()).or_insert(START);

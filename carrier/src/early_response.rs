@@ -1,7 +1,8 @@
-//! A connection to somebody who answers before all was said.
+//! Responses that arrive before the request body was sent completely.
 //!
-//! A server that has read enough of a body, because it is too large, answers and closes. Writing then fails, but the answer has
-//! arrived and says more than "connection reset". So a failed write is only noted, and what can be read decides.
+//! A server that refuses a body as too large responds and closes the connection. The next write then fails, but the response
+//! has arrived and is more precise than "connection reset". A failed write is therefore only recorded, and the response
+//! decides the outcome.
 
 use std::io;
 use std::sync::Arc;
@@ -10,43 +11,43 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ureq::Error;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
-/// Whether the peer has stopped to listen.
+/// Whether the peer has closed its read side.
 #[derive(Debug, Clone, Default)]
-pub struct Deaf(Arc<AtomicBool>);
+pub struct PeerClosed(Arc<AtomicBool>);
 
-impl Deaf {
-    /// Whether whatever is said now is lost.
-    pub fn is_so(&self) -> bool {
+impl PeerClosed {
+    /// Whether bytes that are sent now are lost.
+    pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Begins anew, for the next call.
-    pub fn forget(&self) {
+    /// Clears the flag for the next request.
+    pub fn reset(&self) {
         self.0.store(false, Ordering::Relaxed);
     }
 }
 
-impl<In: Transport> Connector<In> for Deaf {
-    type Out = MaybeDeaf<In>;
+impl<In: Transport> Connector<In> for PeerClosed {
+    type Out = EarlyResponse<In>;
 
     fn connect(
         &self,
         _: &ConnectionDetails<'_>,
         chained: Option<In>,
     ) -> Result<Option<Self::Out>, Error> {
-        let deaf = self.clone();
-        Ok(chained.map(|inner| MaybeDeaf { inner, deaf }))
+        let peer_closed = self.clone();
+        Ok(chained.map(|inner| EarlyResponse { inner, peer_closed }))
     }
 }
 
-/// See the module.
+/// A transport that records failed writes instead of reporting them. See the module.
 #[derive(Debug)]
-pub struct MaybeDeaf<T> {
+pub struct EarlyResponse<T> {
     inner: T,
-    deaf: Deaf,
+    peer_closed: PeerClosed,
 }
 
-impl<T: Transport> Transport for MaybeDeaf<T> {
+impl<T: Transport> Transport for EarlyResponse<T> {
     fn buffers(&mut self) -> &mut dyn Buffers {
         self.inner.buffers()
     }
@@ -54,7 +55,7 @@ impl<T: Transport> Transport for MaybeDeaf<T> {
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         match self.inner.transmit_output(amount, timeout) {
             Err(Error::Io(e)) if is_closed(&e) => {
-                self.deaf.0.store(true, Ordering::Relaxed);
+                self.peer_closed.0.store(true, Ordering::Relaxed);
                 Ok(())
             }
             other => other,

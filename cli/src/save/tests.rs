@@ -33,8 +33,8 @@ fn zip() -> Vec<u8> {
     zip.finish().unwrap().into_inner()
 }
 
-/// A Director that has all, or nothing but the task.
-async fn stage(has_all: bool) -> Context {
+/// A Director with all outputs, or with the task only.
+async fn fixture(has_all: bool) -> Context {
     let routes = Router::new().route("/task/load", get(|| async { Json(task(json!({}))) }));
     if !has_all {
         return director(routes.fallback(|| async { Answer::Refused(404) })).await;
@@ -70,10 +70,10 @@ fn files(dir: &Path) -> Vec<String> {
     found
 }
 
-/// What is brought, without trouble.
-async fn kept(context: &Context, dir: &Path) {
-    let troubles = keep(context, &load(), dir, &[]).await;
-    assert!(troubles.is_empty(), "{troubles:?}");
+/// Saves everything without an error.
+async fn save_ok(context: &Context, dir: &Path) {
+    let errors = save(context, &load(), dir, &[]).await;
+    assert!(errors.is_empty(), "{errors:?}");
 }
 
 fn load() -> Task {
@@ -81,12 +81,12 @@ fn load() -> Task {
 }
 
 #[tokio::test]
-async fn all_that_is_there_is_kept() {
+async fn all_outputs_are_saved() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("a/b");
-    let context = stage(true).await;
-    may_use(&dir, &[]).unwrap();
-    kept(&context, &dir).await;
+    let context = fixture(true).await;
+    check_usable(&dir, &[]).unwrap();
+    save_ok(&context, &dir).await;
     assert_eq!(files(&dir), ALL);
     let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap();
     assert_eq!(read("results/master.1/r.csv"), "a,b");
@@ -94,12 +94,12 @@ async fn all_that_is_there_is_kept() {
     assert_eq!(read("report.html"), "text/html");
     let master = "2026-01-31T12:00:00Z one\n2026-01-31T12:00:00Z two\n";
     assert_eq!(read("logs/master.1.log"), master);
-    let kept: Task = serde_json::from_str(&read("task.json")).unwrap();
-    assert_eq!(kept.id, "load");
+    let saved: Task = serde_json::from_str(&read("task.json")).unwrap();
+    assert_eq!(saved.id, "load");
 }
 
 #[tokio::test]
-async fn what_an_earlier_run_left_is_removed_and_nothing_else() {
+async fn only_files_of_an_earlier_run_are_removed() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path();
     let theirs = ["results/baseline.csv", "logs/app.log", "mine"];
@@ -108,16 +108,16 @@ async fn what_an_earlier_run_left_is_removed_and_nothing_else() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, "mine").unwrap();
     }
-    // Of an earlier run with more replicas.
+    // An earlier run had more replicas.
     let mut earlier = Owned::open(dir).unwrap();
     for name in ["results/worker.9/old", "logs/worker.9.log"] {
         let (name, draft) = earlier.begin(&super::name(name).unwrap()).unwrap();
         earlier.put(&name, draft).unwrap();
     }
-    let context = stage(true).await;
+    let context = fixture(true).await;
     for _ in 0..2 {
-        may_use(dir, &[]).unwrap();
-        kept(&context, dir).await;
+        check_usable(dir, &[]).unwrap();
+        save_ok(&context, dir).await;
         let mut expected = [&ALL[..], &theirs].concat();
         expected.sort_unstable();
         assert_eq!(files(dir), expected);
@@ -129,7 +129,7 @@ async fn what_an_earlier_run_left_is_removed_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_is_in_the_way_is_named_before_the_test() {
+async fn conflicting_files_are_reported_before_the_test() {
     for (name, is_dir) in [
         ("task.json", false),
         ("report.html", false),
@@ -142,21 +142,21 @@ async fn what_is_in_the_way_is_named_before_the_test() {
             true => fs::create_dir(&path).unwrap(),
             false => fs::write(&path, "mine").unwrap(),
         }
-        let trouble = may_use(dir.path(), &[]).unwrap_err();
-        assert_eq!(trouble.exit(), crate::exit::Exit::Usage);
-        assert!(trouble.to_string().contains(name), "{trouble}");
+        let error = check_usable(dir.path(), &[]).unwrap_err();
+        assert_eq!(error.exit(), crate::exit::Exit::Usage);
+        assert!(error.to_string().contains(name), "{error}");
     }
 }
 
 #[tokio::test]
-async fn what_came_in_the_way_during_the_test_is_kept_beside() {
+async fn conflicting_files_created_during_the_test_are_kept() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path();
-    let context = stage(true).await;
-    may_use(dir, &[]).unwrap();
+    let context = fixture(true).await;
+    check_usable(dir, &[]).unwrap();
     fs::write(dir.join("task.json"), "mine").unwrap();
     fs::write(dir.join("results"), "mine").unwrap();
-    kept(&context, dir).await;
+    save_ok(&context, dir).await;
     assert_eq!(fs::read_to_string(dir.join("task.json")).unwrap(), "mine");
     assert_eq!(fs::read_to_string(dir.join("results")).unwrap(), "mine");
     assert!(dir.join("task.json.atq-1").exists());
@@ -164,24 +164,24 @@ async fn what_came_in_the_way_during_the_test_is_kept_beside() {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_no_trouble() {
+async fn missing_outputs_are_no_error() {
     let dir = tempfile::tempdir().unwrap();
-    kept(&stage(false).await, dir.path()).await;
+    save_ok(&fixture(false).await, dir.path()).await;
     assert_eq!(files(dir.path()), [".atq-files", "junit.xml", "task.json"]);
 }
 
 #[tokio::test]
-async fn a_place_that_cannot_be_written_is_trouble() {
+async fn an_unwritable_directory_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
-    let troubles = keep(&stage(true).await, &load(), &file.join("x"), &[]).await;
-    let trouble = troubles.first().unwrap().to_string();
-    assert!(trouble.contains("cannot be written"), "{trouble}");
+    let errors = save(&fixture(true).await, &load(), &file.join("x"), &[]).await;
+    let error = errors.first().unwrap().to_string();
+    assert!(error.contains("cannot be written"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_brought_holds_up_nothing_else() {
+async fn a_failed_download_does_not_stop_the_others() {
     let gateway = || async { axum::http::StatusCode::BAD_GATEWAY };
     let not_found = || async { (axum::http::StatusCode::NOT_FOUND, "<h1>404</h1>") };
     let routes = Router::new()
@@ -191,13 +191,14 @@ async fn what_cannot_be_brought_holds_up_nothing_else() {
         .route("/task/load/events", get(|| async { "e" }))
         .route("/task/load/logs", get(|| async { "" }));
     let dir = tempfile::tempdir().unwrap();
-    let troubles = keep(&director(routes).await, &load(), dir.path(), &[]).await;
-    let told: Vec<String> = troubles.iter().map(ToString::to_string).collect();
-    assert_eq!(told.len(), 3, "{told:?}");
+    let errors = save(&director(routes).await, &load(), dir.path(), &[]).await;
+    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(texts.len(), 3, "{texts:?}");
     assert!(
-        told.iter()
-            .all(|trouble| trouble.contains("not as a Director")),
-        "{told:?}"
+        texts
+            .iter()
+            .all(|error| error.contains("not as a Director")),
+        "{texts:?}"
     );
     let expected = [
         ".atq-files",

@@ -1,4 +1,4 @@
-//! Retries and polls on tokio's clock.
+//! Asynchronous retries and polling, with tokio timers.
 
 use super::Deadline;
 use backon::Retryable;
@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Calls until the call succeeds, its error is permanent, or the deadline has passed. The call itself is never cut short.
+/// Calls until the call succeeds, its error is permanent, or the deadline has passed. A call is never cancelled.
 ///
 /// # Errors
 /// The last error.
@@ -45,21 +45,21 @@ where
         .await
 }
 
-/// Looks each `interval` until `look` breaks or the deadline has passed. The last look begins after the deadline.
+/// Polls at each `interval` until `poll` breaks or the deadline has passed. The last poll starts after the deadline.
 ///
 /// # Errors
-/// The state that the last look found.
+/// The state returned by the last poll.
 pub async fn poll_until<T, S, Fut>(
     deadline: Deadline,
     interval: Duration,
-    mut look: impl FnMut() -> Fut,
+    mut poll: impl FnMut() -> Fut,
 ) -> Result<T, S>
 where
     Fut: Future<Output = ControlFlow<T, S>>,
 {
     loop {
         let has_passed = deadline.passed();
-        match look().await {
+        match poll().await {
             ControlFlow::Break(found) => return Ok(found),
             ControlFlow::Continue(state) if has_passed => return Err(state),
             ControlFlow::Continue(_) => sleep(interval).await,
@@ -100,17 +100,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_poll_returns_the_last_state_after_the_deadline() {
         let deadline = Deadline::after(Duration::from_secs(10));
-        let mut looks = 0;
+        let mut polls = 0;
         let ended = poll_until(deadline, PAUSES.longest, || {
-            looks += 1;
-            ready(ControlFlow::<(), _>::Continue(looks))
+            polls += 1;
+            ready(ControlFlow::<(), _>::Continue(polls))
         });
         // At 0, 4, 8 and 12 seconds.
         assert_eq!(ended.await, Err(4));
         let later = Deadline::after(Duration::from_secs(10));
         let found = poll_until(later, PAUSES.first, || {
-            looks += 1;
-            ready(match looks {
+            polls += 1;
+            ready(match polls {
                 7 => ControlFlow::Break("found"),
                 _ => ControlFlow::Continue(()),
             })

@@ -1,5 +1,5 @@
-//! Fingerprints of secrets. A plain hash of a short password is soon guessed; these are keyed with
-//! what never leaves the data directory, and so tell only whether two values are the same.
+//! Fingerprints of secrets. A plain hash of a short password is easily guessed, so these are keyed. The key
+//! never leaves the data directory; a fingerprint reveals only whether two values are equal.
 
 use super::Evidence;
 use hmac::{Hmac, Mac};
@@ -11,11 +11,10 @@ use std::path::Path;
 const KEY: &str = "manifest-key";
 
 impl Evidence {
-    /// The fingerprint of `secret`: HMAC-SHA256, the same for the same text as long as the data
-    /// directory is there. Blocks.
+    /// The fingerprint of `secret`: HMAC-SHA256, stable as long as the data directory exists. Blocks.
     ///
     /// # Errors
-    /// When the key cannot be read or made.
+    /// If the key cannot be read or created.
     pub fn fingerprint(&self, secret: &str) -> io::Result<String> {
         let key = key(self.root.parent().unwrap_or(&self.root))?;
         let mut mac = Hmac::<Sha256>::new_from_slice(&key).map_err(io::Error::other)?;
@@ -24,7 +23,7 @@ impl Evidence {
     }
 }
 
-/// The key of a data directory, made at the first use.
+/// The key of a data directory, created on first use.
 fn key(datadir: &Path) -> io::Result<Vec<u8>> {
     let path = datadir.join(KEY);
     match fs::read(&path) {
@@ -32,14 +31,14 @@ fn key(datadir: &Path) -> io::Result<Vec<u8>> {
         read => return read,
     }
     fs::create_dir_all(datadir)?;
-    // Only its owner may read a file of this kind.
+    // Temporary files are readable only by their owner.
     let mut draft = tempfile::NamedTempFile::new_in(datadir)?;
     for _ in 0..2 {
         draft.write_all(uuid::Uuid::new_v4().as_bytes())?;
     }
     draft.as_file().sync_all()?;
     match draft.persist_noclobber(&path) {
-        // Somebody else was quicker.
+        // Another process created the key first.
         Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(error.error),
         _ => fs::read(&path),
     }

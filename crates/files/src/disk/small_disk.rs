@@ -1,5 +1,5 @@
 #![allow(clippy::unwrap_used)]
-//! A small disk, for tests.
+//! A small file system for tests.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -7,11 +7,11 @@ use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
 
-/// A file system of some MiB; only root can have one, others skip the test.
+/// A mounted file system of a few MiB. Mounting requires root; otherwise the test is skipped.
 pub struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    /// Mounts one of so many MiB.
+    /// Mounts a file system of `mib` MiB.
     pub fn mount(mib: u64) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let size = format!("size={mib}m");
@@ -23,17 +23,17 @@ impl SmallDisk {
             .is_ok_and(|out| out.status.success())
             .then(|| Self(dir));
         if disk.is_none() {
-            eprintln!("not tested: mounting a file system needs more rights");
+            eprintln!("skipped: mounting a file system requires root");
         }
         disk
     }
 
-    /// Its directory.
+    /// Mount point.
     pub fn path(&self) -> &Path {
         self.0.path()
     }
 
-    /// Takes everything but so many KiB.
+    /// Fills the disk except for `kib` KiB.
     pub fn fill_but(&self, kib: usize) {
         let mut file = File::create(self.ballast()).unwrap();
         while file.write_all(&[0; 4096]).is_ok() {}
@@ -41,7 +41,7 @@ impl SmallDisk {
         file.set_len(length - (kib as u64) * 1024).unwrap();
     }
 
-    /// Gives back what [`Self::fill_but`] has taken.
+    /// Frees the space taken by [`Self::fill_but`].
     pub fn free(&self) {
         fs::remove_file(self.ballast()).unwrap();
     }

@@ -1,39 +1,39 @@
-//! Throughput and errors, read from the lines that test tools write while they run.
+//! Throughput and errors, parsed from the output of test tools while they run.
 
-/// What is known of the load so far.
+/// Throughput and errors so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Load {
-    /// Requests in a second, just now.
+pub struct Throughput {
+    /// Current requests per second.
     pub rate: f64,
     /// Samples so far.
     pub samples: u64,
-    /// Those that failed; `None` when the tool does not tell.
+    /// Failed samples; `None` when the tool does not report them.
     pub errors: Option<u64>,
 }
 
-/// What a line says.
+/// The figures of a line.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Said {
-    /// About the time since the last such line.
-    Since(Load),
-    /// About everything so far; its rate is that of now.
-    Now(Load),
-    /// About everything so far; its rate is an average.
-    Whole(Load),
+enum Reading {
+    /// Since the previous line.
+    Interval(Throughput),
+    /// Since the start, with the current rate.
+    Current(Throughput),
+    /// Since the start, with the average rate.
+    Total(Throughput),
 }
 
-impl Load {
-    /// Takes a line of a tool in; gives whether it says something about the load.
-    pub fn hear(&mut self, line: &str) -> bool {
-        let said = jmeter(line).or_else(|| locust(line)).or_else(|| k6(line));
-        match said {
-            Some(Said::Since(part)) => {
+impl Throughput {
+    /// Updates the figures from a line of a tool. Returns whether the line has figures.
+    pub fn update(&mut self, line: &str) -> bool {
+        let reading = jmeter(line).or_else(|| locust(line)).or_else(|| k6(line));
+        match reading {
+            Some(Reading::Interval(part)) => {
                 self.rate = part.rate;
                 self.samples += part.samples;
                 self.errors = Some(self.errors.unwrap_or(0) + part.errors.unwrap_or(0));
             }
-            Some(Said::Now(all)) => *self = all,
-            Some(Said::Whole(all)) => {
+            Some(Reading::Current(all)) => *self = all,
+            Some(Reading::Total(all)) => {
                 let rate = match self.rate > 0.0 {
                     true => self.rate,
                     false => all.rate,
@@ -45,8 +45,8 @@ impl Load {
         true
     }
 
-    /// In words.
-    pub fn words(&self) -> String {
+    /// The figures as text.
+    pub fn text(&self) -> String {
         let rate = format!("{:.1}/s", self.rate);
         let samples = self.samples;
         match self.errors {
@@ -61,8 +61,8 @@ impl Load {
 
 /// JMeter's summariser, 2.13 to 5.6:
 /// `summary +    197 in 00:00:01 =  319.3/s Avg:     2 Min:     1 Max:    14 Err:     0 (0.00%) ...`.
-/// With `+` it speaks of the time since the last line, with `=` of the whole test.
-fn jmeter(line: &str) -> Option<Said> {
+/// `+` is the time since the last line, `=` the whole test.
+fn jmeter(line: &str) -> Option<Reading> {
     let mut words = line.split_whitespace().skip(1);
     let sign = words.next()?;
     let samples = words.next()?.parse().ok()?;
@@ -72,42 +72,42 @@ fn jmeter(line: &str) -> Option<Said> {
     }
     let rate = words.next()?.strip_suffix("/s")?.parse().ok()?;
     let errors = words.skip_while(|word| *word != "Err:").nth(1)?;
-    let load = Load {
+    let throughput = Throughput {
         rate,
         samples,
         errors: Some(errors.parse().ok()?),
     };
     match sign {
-        "+" => Some(Said::Since(load)),
-        "=" => Some(Said::Whole(load)),
+        "+" => Some(Reading::Interval(throughput)),
+        "=" => Some(Reading::Total(throughput)),
         _ => None,
     }
 }
 
 /// The last row of Locust's table:
 /// `         Aggregated      1176     0(0.00%) |     12       3      54     10 |   78.50        0.00`.
-fn locust(line: &str) -> Option<Said> {
+fn locust(line: &str) -> Option<Reading> {
     let row = line.trim_start().strip_prefix("Aggregated")?;
     let mut parts = row.split('|');
     let (counts, _times, rates) = (parts.next()?, parts.next()?, parts.next()?);
     let (samples, errors) = counts.trim().split_once(char::is_whitespace)?;
     let (errors, _percent) = errors.split_once('(')?;
-    Some(Said::Now(Load {
+    Some(Reading::Current(Throughput {
         rate: rates.split_whitespace().next()?.parse().ok()?,
         samples: samples.parse().ok()?,
         errors: Some(errors.trim().parse().ok()?),
     }))
 }
 
-/// k6 where no terminal is:
+/// k6 without a terminal:
 /// `running (0m05.0s), 10/10 VUs, 45 complete and 0 interrupted iterations`.
-fn k6(line: &str) -> Option<Said> {
+fn k6(line: &str) -> Option<Reading> {
     let (time, rest) = line.trim().strip_prefix("running (")?.split_once("),")?;
     let (before, _) = rest.split_once(" complete and ")?;
     let samples: u64 = before.rsplit(' ').next()?.parse().ok()?;
     let seconds = k6_seconds(time)?;
     (seconds > 0.0).then(|| {
-        Said::Now(Load {
+        Reading::Current(Throughput {
             rate: samples as f64 / seconds,
             samples,
             errors: None,
@@ -132,59 +132,59 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn heard(lines: &[&str]) -> Load {
-        let mut load = Load::default();
+    fn parsed(lines: &[&str]) -> Throughput {
+        let mut throughput = Throughput::default();
         for line in lines {
-            assert!(load.hear(line), "{line}");
+            assert!(throughput.update(line), "{line}");
         }
-        load
+        throughput
     }
 
     #[test]
-    fn jmeter_is_understood() {
+    fn jmeter_lines_are_parsed() {
         let first = "summary +    197 in 00:00:01 =  319.3/s Avg:     2 Min:     1 Max:    14 Err:     2 (1.02%) Active: 0 Started: 4 Finished: 4";
         let second = "summary +      3 in 00:00:06 =    0.5/s Avg:    40 Min:     1 Max:   113 Err:     1 (33.33%) Active: 0 Started: 4 Finished: 4";
         let whole = "summary =    200 in 00:00:07 =   30.1/s Avg:     3 Min:     1 Max:   113 Err:     3 (1.50%)";
-        assert_eq!(heard(&[first]).words(), "319.3/s, 2 of 197 failed (1.02 %)");
-        let load = heard(&[first, second]);
+        assert_eq!(parsed(&[first]).text(), "319.3/s, 2 of 197 failed (1.02 %)");
+        let load = parsed(&[first, second]);
         assert_eq!(
             (load.rate, load.samples, load.errors),
             (0.5, 200, Some(3)),
             "the sum of both"
         );
         assert_eq!(
-            heard(&[first, second, whole]),
+            parsed(&[first, second, whole]),
             load,
-            "the rate is that of now, not the average"
+            "the current rate, not the average"
         );
         let old = "summary =    300 in   7.2s =   41.8/s Avg:     3 Min:     1 Max:   113 Err:     0 (0.00%)";
-        assert_eq!(heard(&[old]).words(), "41.8/s, 0 of 300 failed (0.00 %)");
+        assert_eq!(parsed(&[old]).text(), "41.8/s, 0 of 300 failed (0.00 %)");
     }
 
     #[test]
-    fn locust_is_understood() {
+    fn locust_lines_are_parsed() {
         let begun = "         Aggregated                                                                        35     0(0.00%) |     77       3     288     45 |    0.00        0.00";
         let later = "         Aggregated                                                                        41     0(0.00%) |     98       3     288     63 |   17.44        0.00";
-        assert_eq!(heard(&[begun]).words(), "0.0/s, 0 of 35 failed (0.00 %)");
+        assert_eq!(parsed(&[begun]).text(), "0.0/s, 0 of 35 failed (0.00 %)");
         assert_eq!(
-            heard(&[begun, later]).words(),
+            parsed(&[begun, later]).text(),
             "17.4/s, 0 of 41 failed (0.00 %)",
             "not the sum"
         );
         let failing = later.replace(" 0(0.00%)", " 7(17.07%)");
-        assert_eq!(heard(&[&failing]).errors, Some(7));
+        assert_eq!(parsed(&[&failing]).errors, Some(7));
     }
 
     #[test]
-    fn k6_is_understood() {
+    fn k6_lines_are_parsed() {
         let line = "running (0m05.0s), 10/10 VUs, 45 complete and 0 interrupted iterations";
-        assert_eq!(heard(&[line]).words(), "9.0/s, 45 samples");
+        assert_eq!(parsed(&[line]).text(), "9.0/s, 45 samples");
         let line = "running (1h01m00.0s), 00/10 VUs, 3660 complete and 1 interrupted iterations";
-        assert_eq!(heard(&[line]).words(), "1.0/s, 3660 samples");
+        assert_eq!(parsed(&[line]).text(), "1.0/s, 3660 samples");
     }
 
     #[test]
-    fn other_lines_say_nothing() {
+    fn other_lines_are_ignored() {
         for line in [
             "",
             "master done",
@@ -198,9 +198,9 @@ mod tests {
             "running (0m00.0s), 00/10 VUs, 0 complete and 0 interrupted iterations",
             "running (soon), 10 complete and 0 interrupted iterations",
         ] {
-            let mut load = Load::default();
-            assert!(!load.hear(line), "{line}");
-            assert_eq!(load, Load::default());
+            let mut throughput = Throughput::default();
+            assert!(!throughput.update(line), "{line}");
+            assert_eq!(throughput, Throughput::default());
         }
     }
 }

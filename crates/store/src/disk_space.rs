@@ -1,6 +1,6 @@
-//! Whether there is room on the disk. sled cannot go on after a failed write, so it is not let run into a full disk: the
-//! blocks that it will write next are its own beforehand. Like that the tasks that run are recorded also while the
-//! disk is full, and what is refused is refused before anything was promised.
+//! Checks and reserves disk space. sled cannot continue after a failed write, so the blocks for its next writes are
+//! reserved in advance. Running tasks are then recorded even on a full disk, and new ones are refused before anything
+//! is acknowledged.
 
 use super::StoreError;
 use atq_files::disk::Space;
@@ -13,18 +13,18 @@ use std::sync::Arc;
 
 const MIB: u64 = 1 << 20;
 
-/// What is to be written.
+/// The kind of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Need {
+pub(super) enum WriteKind {
     /// A new task: its run will write events, logs and results.
     Task,
-    /// An event or a wish of a task that is there: it must come to its end even when new ones are refused.
+    /// An event or a desired state of an existing task, which must be able to finish even when new ones are refused.
     Event,
 }
 
-impl Need {
-    /// Bytes that the store's log must be able to grow by on a disk of `total` bytes: small disks are used, too. A
-    /// definition of a megabyte takes five of the log.
+impl WriteKind {
+    /// Bytes to reserve at the end of the log on a disk of `total` bytes; less on a small disk. A
+    /// definition of 1 MB takes 5 MB of the log.
     fn reserve(self, total: u64) -> u64 {
         match self {
             Self::Task => (total / 4).min(16 * MIB),
@@ -32,7 +32,7 @@ impl Need {
         }
     }
 
-    /// Bytes that must be free besides.
+    /// Bytes that must be free in addition.
     fn free(self, total: u64) -> u64 {
         match self {
             Self::Task => (total / 8).min(64 * MIB),
@@ -41,26 +41,26 @@ impl Need {
     }
 }
 
-/// The disk of a directory. Cheap to clone.
+/// The disk that holds a directory. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Room(Arc<PathBuf>);
+pub(super) struct Disk(Arc<PathBuf>);
 
-impl Room {
+impl Disk {
     pub(super) fn of(dir: &Path) -> Self {
         Self(Arc::new(dir.to_path_buf()))
     }
 
-    /// Makes sure that there is room, in `log` and besides. A disk that does not say how full it is counts as one with
-    /// room.
+    /// Checks the free space and reserves space for `log`. If the free space is unknown, it is assumed to be
+    /// sufficient.
     ///
     /// # Errors
     /// [`StoreError::Full`].
-    pub(super) fn check(&self, need: Need, log: &File) -> Result<(), StoreError> {
+    pub(super) fn check(&self, kind: WriteKind, log: &File) -> Result<(), StoreError> {
         let Some(disk) = Space::of(&self.0) else {
             return Ok(());
         };
-        enough(disk, need.free(disk.total))?;
-        reserve(log, disk, need.reserve(disk.total))
+        enough(disk, kind.free(disk.total))?;
+        reserve(log, disk, kind.reserve(disk.total))
     }
 }
 
@@ -74,7 +74,7 @@ fn enough(disk: Space, needed: u64) -> Result<(), StoreError> {
     }
 }
 
-/// Takes `bytes` of the disk for the end of `log`, unless it has them already. Its length stays.
+/// Reserves `bytes` for the end of `log`. Its length stays unchanged.
 fn reserve(log: &File, disk: Space, bytes: u64) -> Result<(), StoreError> {
     let length = log.metadata().map(|found| found.len());
     let length = length.map_err(|error| StoreError::Io(error.to_string()))?;
@@ -84,17 +84,17 @@ fn reserve(log: &File, disk: Space, bytes: u64) -> Result<(), StoreError> {
             free: disk.free,
             needed: bytes,
         }),
-        // Some file systems cannot reserve: then what is free has to do.
+        // Not every file system can reserve space; then the free space must suffice.
         Err(_) => enough(disk, bytes),
     }
 }
 
-/// Gives back to the disk what `log`, to which nobody writes, has reserved.
-pub(super) fn give_back(log: &File) -> io::Result<()> {
+/// Releases the reserved space of `log`; nothing may be writing to it.
+pub(super) fn release_reserved(log: &File) -> io::Result<()> {
     let length = log.metadata()?.len();
     let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-    // Some file systems do it for the one, some for the other.
-    let _ = fallocate(log, hole, length, Need::Task.reserve(u64::MAX));
+    // Which of the two calls releases the space depends on the file system.
+    let _ = fallocate(log, hole, length, WriteKind::Task.reserve(u64::MAX));
     log.set_len(length)
 }
 
@@ -105,20 +105,20 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     #[test]
-    fn new_tasks_are_refused_before_those_that_run_have_to_wait() {
+    fn new_tasks_are_refused_before_running_ones_are_affected() {
         let total = 100 << 30;
         let disk = |free| Space { total, free };
-        let [task, event] = [Need::Task, Need::Event].map(|need| need.free(total));
+        let [task, event] = [WriteKind::Task, WriteKind::Event].map(|kind| kind.free(total));
         assert!(enough(disk(65 * MIB), task).is_ok());
         assert!(enough(disk(63 * MIB), task).is_err());
         assert!(enough(disk(0), event).is_ok());
-        assert!(Need::Task.reserve(total) > Need::Event.reserve(total));
+        assert!(WriteKind::Task.reserve(total) > WriteKind::Event.reserve(total));
     }
 
     #[test]
-    fn a_small_disk_and_one_without_a_size_can_be_used() {
+    fn a_small_disk_and_one_of_unknown_size_can_be_used() {
         for total in [0, 16 * MIB] {
-            let needed = Need::Task.free(total) + Need::Task.reserve(total);
+            let needed = WriteKind::Task.free(total) + WriteKind::Task.reserve(total);
             assert!(needed <= total / 2);
         }
     }
@@ -128,7 +128,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = File::create(dir.path().join("log")).unwrap();
         log.set_len(100).unwrap();
-        Room::of(dir.path()).check(Need::Event, &log).unwrap();
+        Disk::of(dir.path()).check(WriteKind::Event, &log).unwrap();
         let found = log.metadata().unwrap();
         assert_eq!(found.len(), 100);
         assert!(found.blocks() > 0, "nothing is reserved");

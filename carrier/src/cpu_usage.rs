@@ -1,4 +1,4 @@
-//! How busy this node is, from the kernel's counters.
+//! CPU usage of this node, from the kernel's counters.
 
 use std::fs;
 use std::io;
@@ -8,25 +8,25 @@ const STAT: &str = "/proc/stat";
 const FIELDS: usize = 8;
 const IDLE: [usize; 2] = [3, 4];
 
-/// The counters of all processors together at one moment, in ticks.
+/// A snapshot of the counters of all CPUs together, in ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ticks {
-    /// How many processors there are.
+pub struct CpuTicks {
+    /// Number of CPUs.
     pub cpus: u32,
     total: u64,
     idle: u64,
 }
 
-impl Ticks {
-    /// The counters now. A container sees those of its node.
+impl CpuTicks {
+    /// Reads the current counters. In a container, these are the counters of the node.
     ///
     /// # Errors
-    /// When they cannot be read or understood.
+    /// When `/proc/stat` cannot be read or parsed.
     pub fn now() -> io::Result<Self> {
-        Self::read(&fs::read_to_string(STAT)?).ok_or_else(|| io::ErrorKind::InvalidData.into())
+        Self::parse(&fs::read_to_string(STAT)?).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
-    fn read(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Option<Self> {
         let all = text.lines().find_map(|line| line.strip_prefix("cpu "))?;
         let mut fields = [0; FIELDS];
         for (field, word) in fields.iter_mut().zip(all.split_whitespace()) {
@@ -41,17 +41,17 @@ impl Ticks {
         })
     }
 
-    /// How much of the node was busy since `before`: 0 to 100. Time that another guest of the host took away counts as busy.
+    /// CPU usage of the node since `before`, from 0 to 100 percent. Steal time counts as busy.
     pub fn percent_since(&self, before: &Self) -> Option<f64> {
         let total = self.total.checked_sub(before.total).filter(|&t| t > 0)?;
-        // The counter of waiting may go backwards a little.
+        // The iowait counter may decrease slightly.
         let idle = self.idle.saturating_sub(before.idle).min(total);
-        Some(rounded(100.0 * (total - idle) as f64 / total as f64))
+        Some(round_percent(100.0 * (total - idle) as f64 / total as f64))
     }
 }
 
-/// To a tenth: nobody needs more digits.
-pub fn rounded(percent: f64) -> f64 {
+/// Rounds to a tenth of a percent.
+pub fn round_percent(percent: f64) -> f64 {
     (percent * 10.0).round() / 10.0
 }
 
@@ -64,8 +64,11 @@ mod tests {
     const AFTER: &str = "cpu  180 0 110 705 103 0 0 2 90 0\ncpu0 1 2\ncpu1 1 2\nintr 6\n";
 
     #[test]
-    fn busy_is_what_is_neither_idle_nor_waiting() {
-        let (before, after) = (Ticks::read(BEFORE).unwrap(), Ticks::read(AFTER).unwrap());
+    fn idle_and_iowait_do_not_count_as_busy() {
+        let (before, after) = (
+            CpuTicks::parse(BEFORE).unwrap(),
+            CpuTicks::parse(AFTER).unwrap(),
+        );
         assert_eq!(after.cpus, 2);
         assert_eq!(after.percent_since(&before), Some(92.0));
         assert_eq!(after.percent_since(&after), None);
@@ -73,9 +76,9 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_can_be_read() {
-        let ticks = Ticks::now().unwrap();
+    fn the_counters_of_this_machine_can_be_parsed() {
+        let ticks = CpuTicks::now().unwrap();
         assert!(ticks.cpus > 0 && ticks.total >= ticks.idle);
-        assert_eq!(Ticks::read("nothing"), None);
+        assert_eq!(CpuTicks::parse("nothing"), None);
     }
 }

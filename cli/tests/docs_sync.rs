@@ -1,5 +1,5 @@
 #![allow(missing_docs, clippy::unwrap_used)]
-//! What is written about the program is what the program is.
+//! The documentation matches the program.
 
 use atq_cli::args::Args;
 use atq_cli::exit::Exit;
@@ -9,14 +9,14 @@ use std::path::Path;
 /// The reference of the command line.
 const PAGE: &str = "docs/reference/atq.md";
 
-fn paper(name: &str) -> String {
+fn document(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
     std::fs::read_to_string(path).unwrap()
 }
 
 #[test]
-fn the_exit_codes_are_written_down() {
-    let page = paper(PAGE);
+fn the_exit_codes_are_documented() {
+    let page = document(PAGE);
     for exit in Exit::ALL {
         let row = format!("| {} | {} |", exit.code(), exit.meaning());
         assert!(page.contains(&row), "{PAGE} lacks `{row}`");
@@ -24,8 +24,8 @@ fn the_exit_codes_are_written_down() {
 }
 
 #[test]
-fn every_command_and_option_is_written_down() {
-    let page = paper(PAGE);
+fn every_command_and_option_is_documented() {
+    let page = document(PAGE);
     let command = Args::command();
     let rows: Vec<&str> = page
         .lines()

@@ -1,0 +1,72 @@
+//! Skips lines that were already read when a log is read again from another position. Docker does not number lines, and
+//! several may have the same time: a position is the last time and the number of lines with it, for each stream.
+
+use atq_engine::{LogLine, LogStream};
+
+/// The last time of a stream, and the number of lines with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct StreamPosition {
+    at: String,
+    count: u32,
+}
+
+/// The position up to which a log was read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LogPosition {
+    stdout: StreamPosition,
+    stderr: StreamPosition,
+}
+
+impl LogPosition {
+    /// Advances the position by one line.
+    pub(super) fn advance(&mut self, line: &LogLine) {
+        let position = match line.stream {
+            LogStream::Stdout => &mut self.stdout,
+            LogStream::Stderr => &mut self.stderr,
+        };
+        match position.at == line.at {
+            true => position.count += 1,
+            false => {
+                position.at.clone_from(&line.at);
+                position.count = 1;
+            }
+        }
+    }
+
+    /// The time of the last line.
+    pub(super) fn last(&self) -> String {
+        self.stdout.at.clone().max(self.stderr.at.clone())
+    }
+
+    /// A filter for reading the log again from an earlier position.
+    pub(super) fn skip_read_lines(&self) -> SkipReadLines {
+        SkipReadLines {
+            stdout: self.stdout.clone(),
+            stderr: self.stderr.clone(),
+        }
+    }
+}
+
+/// Filters out lines that were read before; expects lines in order.
+#[derive(Debug)]
+pub(super) struct SkipReadLines {
+    stdout: StreamPosition,
+    stderr: StreamPosition,
+}
+
+impl SkipReadLines {
+    /// True if the line was not read before. Docker's times have nine digits and sort as text. Of the lines
+    /// with the last time, the first ones count as read; if the second reading starts among them, some
+    /// lines are treated as read although they were not.
+    pub(super) fn is_new(&mut self, line: &LogLine) -> bool {
+        let position = match line.stream {
+            LogStream::Stdout => &mut self.stdout,
+            LogStream::Stderr => &mut self.stderr,
+        };
+        if line.at == position.at && position.count > 0 {
+            position.count -= 1;
+            return false;
+        }
+        line.at >= position.at
+    }
+}
