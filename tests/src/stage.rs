@@ -2,7 +2,7 @@
 //! the end that nothing of it is left in Docker.
 
 use crate::director::{Director, binary};
-use crate::docker::until_nothing;
+use crate::docker::{labelled, until_nothing};
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
@@ -63,6 +63,7 @@ impl Stage {
     }
 
     async fn open_in(dir: TempDir, id: &str, more: &str, binary: PathBuf) -> Result<Self> {
+        remove_earlier(id).await?;
         let more = match more.contains("subnetPool:") {
             true => format!("directorId: {id}\n{more}"),
             false => format!("directorId: {id}\nsubnetPool: {}\n{more}", own_pool()),
@@ -130,6 +131,21 @@ impl Stage {
     }
 }
 
+/// Removes the objects of an earlier run of the same test, which was killed: they would count as those of this
+/// run.
+///
+/// # Errors
+/// When something of it is still in Docker at the deadline.
+pub async fn remove_earlier(id: &str) -> Result<()> {
+    let label = format!("com.atq.director={id}");
+    if labelled(&label).await?.is_empty() {
+        return Ok(());
+    }
+    let sweeper = Sweeper(label.clone());
+    tokio::task::spawn_blocking(move || drop(sweeper)).await?;
+    until_nothing(&label, PATIENCE).await
+}
+
 /// Directors beside each other would choose the same subnets, and have to choose again.
 fn own_pool() -> String {
     static OPENED: AtomicU8 = AtomicU8::new(0);
@@ -153,6 +169,7 @@ impl Drop for Sweeper {
     fn drop(&mut self) {
         let label = format!("label={}", self.0);
         let remove = "docker service ls -q --filter \"$0\" | xargs -r docker service rm; \
+                      docker ps -q --filter \"$0\" | xargs -r docker kill; \
                       for i in 1 2 3 4 5 6 7 8 9 10; do \
                         ids=$(docker network ls -q --filter \"$0\"); [ -n \"$ids\" ] || break; \
                         sleep 1; docker ps -aq --filter \"$0\" | grep -q . || docker network rm $ids; \

@@ -7,7 +7,7 @@ use atq_api_spec::task::{LogEntry, Step, TaskEvent};
 use atq_tests::director::{Director, binary, free_port};
 use atq_tests::docker::until_nothing;
 use atq_tests::image::Image;
-use atq_tests::stage::{PATIENCE, Sweeper, small_task, with};
+use atq_tests::stage::{PATIENCE, Sweeper, remove_earlier, small_task, with};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::{Cursor, Read};
@@ -89,6 +89,7 @@ fn task(image: &Image) -> Value {
 async fn what_a_run_leaves_comes_back_whole() -> Result<()> {
     let image = Image::shell("atq-test-evidence:1").await?;
     let dir = tempfile::tempdir()?;
+    remove_earlier("test-atq-evidence").await?;
     let _sweeper = Sweeper(LABEL.to_owned());
     let port = free_port()?;
     let more = "directorId: test-atq-evidence\n";

@@ -99,7 +99,7 @@ async fn credentials_travel_with_the_services() -> Result<()> {
     let task = run("registry-none", &registry, &more, &secrets).await?;
     ensure!(task.status == TaskStatus::Errored, "{task:#?}");
     let hint =
-        format!("no credentials were sent: `docker login {HOST}` or `registryAuth` gives them");
+        format!("no credentials were sent: `docker login {HOST}` or `registryAuth`");
     ensure!(message(&task).contains(&hint), "{}", message(&task));
 
     let path = registry.docker_config("broken", AUTH)?;

@@ -29,10 +29,10 @@ const WORKER: &str = "trap 'echo worker: told to stop; exit 7' TERM; echo worker
                       nc -ll -p 7000 -e /bin/sh /testload.sh answer & while :; do wait; done";
 
 /// A task that passes through every step. It holds on while it runs, unless what is to be hit comes
-/// after that.
-fn task_for(step: Step, image: &Image) -> Value {
+/// after that. `verb` keeps its name apart from that of a test that runs beside this one.
+fn task_for(verb: &str, step: Step, image: &Image) -> Value {
     let hold = if step > Step::Running { 1 } else { 600 };
-    let name = format!("in-{step:?}").to_lowercase();
+    let name = format!("{verb}-in-{step:?}").to_lowercase();
     let task = with(small_task(&name, 2), "/worker/image", image.name.as_str());
     let task = with(task, "/worker/args", json!([WORKER]));
     let hold = json!([format!("HOLD={hold}")]);
@@ -42,6 +42,7 @@ fn task_for(step: Step, image: &Image) -> Value {
 }
 
 async fn in_every_step<F>(
+    verb: &str,
     hit: impl Fn(Client, String, Step) -> F,
     client: &Client,
     image: &Image,
@@ -50,7 +51,7 @@ where
     F: Future<Output = Result<String>>,
 {
     let played = STEPS.map(|step| {
-        let task = task_for(step, image);
+        let task = task_for(verb, step, image);
         let name = task["name"].as_str().unwrap().to_owned();
         let (hit, client) = (&hit, client.clone());
         async move {
@@ -75,7 +76,7 @@ where
 async fn a_stop_ends_the_task_in_every_step_and_keeps_the_last_words() -> Result<()> {
     let stage = Stage::open_with("test-stop", AT_ONCE).await?;
     let image = Image::shell("atq-test-stop-shell:1").await?;
-    in_every_step(stop, &stage.client(), &image).await?;
+    in_every_step("stop", stop, &stage.client(), &image).await?;
     stage.close().await
 }
 
@@ -134,7 +135,7 @@ fn workers_were_heard_out(task: &Task, log: &str) -> Result<()> {
 async fn a_delete_removes_everything_in_every_step() -> Result<()> {
     let stage = Stage::open_with("test-delete", AT_ONCE).await?;
     let image = Image::shell("atq-test-delete-shell:1").await?;
-    in_every_step(delete, &stage.client(), &image).await?;
+    in_every_step("delete", delete, &stage.client(), &image).await?;
     stage.close().await
 }
 

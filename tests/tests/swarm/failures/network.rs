@@ -49,7 +49,7 @@ async fn full_pool() -> Result<()> {
         Step::Network,
         "subnets_exhausted",
     )
-    .says("no free /24 is left in the pool `10.199.8.0/24`")
+    .says("the pool `10.199.8.0/24` has no free /24")
     .hints("`subnetPool`");
     play(&stage, &witness, &[case]).await?;
     stage.close().await
@@ -89,7 +89,7 @@ async fn no_addresses() -> Result<()> {
         Step::Discovery,
         "subnets_exhausted",
     )
-    .says("no free /24 is left in the pool `10.199.10.0/23`");
+    .says("the pool `10.199.10.0/23` has no free /24");
     let (named, exhausted) = tokio::join!(
         play(&all, &witness, std::slice::from_ref(&case)),
         play(&one, &witness, std::slice::from_ref(&full)),

@@ -123,7 +123,7 @@ async fn gone_bundle() -> Result<()> {
         let task = with(small_task(&name, 1), &pointer, fileid.as_str());
         let task = with(task, "/delivery", "shared");
         Case::new(with(task, "/delay", 3), step, "bundle_missing")
-            .says(&format!("the bundle `{fileid}` is gone from `/"))
+            .says(&format!("the bundle `{fileid}` is missing in `/"))
             .hints("upload it again")
     };
     let cases = [case("master", Step::Master), case("worker", Step::Workers)];
