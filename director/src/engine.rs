@@ -6,7 +6,7 @@ use anyhow::Context;
 use atq_bundle_store::BundleStore;
 use atq_engine_swarm::discovery::{Discovery, HttpDiscovery};
 use atq_engine_swarm::docker::DockerSwarm;
-use atq_engine_swarm::reach::{HttpReach, Reach};
+use atq_engine_swarm::self_check::{HttpSelfCheck, SelfCheck};
 use atq_engine_swarm::registry::Credentials;
 use atq_engine_swarm::{Bounds, SharedLists, Swarm, SwarmEngine, SwarmSettings};
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ pub struct Ports {
     /// The sidecars.
     pub discovery: Arc<dyn Discovery>,
     /// The Director itself, from outside.
-    pub reach: Arc<dyn Reach>,
+    pub self_check: Arc<dyn SelfCheck>,
 }
 
 impl Ports {
@@ -37,7 +37,7 @@ impl Ports {
         Ok(Self {
             swarm: Arc::new(docker.with_credentials(credentials)),
             discovery: Arc::new(HttpDiscovery::new().context("cannot set up the HTTP client")?),
-            reach: Arc::new(HttpReach),
+            self_check: Arc::new(HttpSelfCheck),
         })
     }
 }
@@ -56,7 +56,7 @@ pub(crate) fn new(
         atq_engine_swarm::Ports {
             swarm: Arc::new(SharedLists::new(ports.swarm, director_id)),
             discovery: ports.discovery,
-            reach: ports.reach,
+            self_check: ports.self_check,
             bundles,
         },
         &config.datadir,

@@ -52,14 +52,14 @@ impl Health {
     ///
     /// # Errors
     /// What the last look said; also when the first one is not over in time.
-    pub async fn first_answer(&self) -> Result<Status, EngineError> {
+    pub async fn first_status(&self) -> Result<Status, EngineError> {
         // Too late is told like any other failure.
-        let _ = tokio::time::timeout(FIRST_ANSWER, self.first_look()).await;
+        let _ = tokio::time::timeout(FIRST_ANSWER, self.wait_for_check()).await;
         self.usable()
     }
 
     /// Waits until the first look is over.
-    pub async fn first_look(&self) {
+    pub async fn wait_for_check(&self) {
         // An error means that the watcher is gone; then there is nothing to wait for.
         let _ = self.seen.clone().wait_for(Option::is_some).await;
     }
@@ -89,7 +89,7 @@ mod tests {
         let fake = FakeSwarm::new();
         let health = Health::watch(Arc::new(engine(&fake)));
         assert_eq!(health.usable(), Err(SwarmError::NotAnsweredYet.into()));
-        health.first_look().await;
+        health.wait_for_check().await;
         assert_eq!(health.usable().unwrap().node_id, "node-1");
     }
 
@@ -99,7 +99,7 @@ mod tests {
             let fake = FakeSwarm::new();
             fake.set_latency(Duration::from_millis(latency));
             let health = Health::watch(Arc::new(engine(&fake)));
-            let answer = health.first_answer().await;
+            let answer = health.first_status().await;
             assert_eq!(answer.is_ok(), answers, "{answer:?}");
         }
     }
@@ -108,13 +108,13 @@ mod tests {
     async fn it_follows_the_engine_within_two_seconds_and_in_its_own_words() {
         let fake = FakeSwarm::new();
         let health = Health::watch(Arc::new(engine(&fake)));
-        health.first_look().await;
+        health.wait_for_check().await;
         for error in [SwarmError::NotASwarm, SwarmError::NotManager] {
-            fake.unwell(Some(error.clone()));
+            fake.fail_all(Some(error.clone()));
             sleep(Duration::from_secs(2)).await;
             assert_eq!(health.usable(), Err(error.into()));
         }
-        fake.unwell(None);
+        fake.fail_all(None);
         sleep(Duration::from_secs(2)).await;
         assert!(health.usable().is_ok());
     }
@@ -123,7 +123,7 @@ mod tests {
     async fn nobody_asks_the_engine_once_nobody_wants_to_know() {
         let fake = FakeSwarm::new();
         let health = Health::watch(Arc::new(engine(&fake)));
-        health.first_look().await;
+        health.wait_for_check().await;
         drop(health);
         sleep(Duration::from_secs(5)).await;
         let asked = fake.calls().len();

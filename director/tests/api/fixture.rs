@@ -7,7 +7,7 @@ use atq_director::{Ports, assemble};
 use atq_engine_swarm::Swarm;
 use atq_engine_swarm::discovery::{Discovery, DiscoveryError, Probe, Probed};
 use atq_engine_swarm::fake::FakeSwarm;
-use atq_engine_swarm::reach::fake::FakeReach;
+use atq_engine_swarm::self_check::fake::FakeSelfCheck;
 use atq_run::Orchestrator;
 use atq_task::spec::TaskName;
 use atq_task::state::State;
@@ -96,13 +96,13 @@ impl Director {
             format!("port: 0\nglusterpath: {path}/bundles\ndatadir: {path}/data\n{id}{more}");
         let config = Config::parse(&text, |_| None).unwrap();
         let ports = Ports {
-            reach: Arc::new(FakeReach::new("any")),
+            self_check: Arc::new(FakeSelfCheck::new("any")),
             swarm: Arc::new(swarm.clone()),
             discovery: Arc::new(Names(swarm.clone())),
         };
         let assembled = assemble(&config, ports, "127.0.0.1:8080".parse().unwrap()).unwrap();
         let orchestrator = assembled.orchestrator;
-        orchestrator.shared().health.first_look().await;
+        orchestrator.shared().health.wait_for_check().await;
         orchestrator.recover().await.unwrap();
         let (recovered, seen) = watch::channel(true);
         let app = App {

@@ -65,7 +65,7 @@ async fn each_trouble_of_docker_is_told_in_its_own_words() {
         ),
     ];
     for (trouble, words) in troubles {
-        director.swarm.unwell(Some(trouble));
+        director.swarm.fail_all(Some(trouble));
         let answer = director.get("/swarm/").await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(answer.error(), words);
@@ -236,7 +236,7 @@ async fn the_same_definition_again_is_a_safe_repetition() {
 #[tokio::test]
 async fn without_docker_nothing_is_stored() {
     let swarm = FakeSwarm::new();
-    swarm.unwell(Some(SwarmError::NotASwarm));
+    swarm.fail_all(Some(SwarmError::NotASwarm));
     let director = Director::on(swarm, "").await;
     let answer = director.put(&payload("nowhere")).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);

@@ -120,7 +120,7 @@ async fn log_lines_are_there_during_the_run_and_after() {
     image(Role::Worker).prints(&["ready", "busy"]);
     image(Role::Master)
         .prints(&["12 samples"])
-        .complains(&["slow"])
+        .prints_to_stderr(&["slow"])
         .exits(0)
         .after(Duration::from_secs(60));
     director.put(&payload("logged")).await;
@@ -315,10 +315,10 @@ async fn parameters_that_mean_nothing_are_refused() {
 async fn results_come_as_a_zip_once_the_run_is_over() {
     let director = Director::new().await;
     let image = |role| director.swarm.image(IMAGE).in_role(role);
-    image(Role::Worker).leaves("own.csv", b"1,2\n");
+    image(Role::Worker).writes_result("own.csv", b"1,2\n");
     image(Role::Master)
-        .leaves("results.jtl", b"a,b\n")
-        .leaves("report/index.html", b"<html>")
+        .writes_result("results.jtl", b"a,b\n")
+        .writes_result("report/index.html", b"<html>")
         .exits(0)
         .after(Duration::from_secs(60));
     director.put(&payload("kept")).await;
@@ -393,7 +393,7 @@ async fn carriers_bring_results_and_tell_of_load_with_the_token_of_their_run() {
     let director = Director::new().await;
     let master = director.swarm.image(IMAGE).in_role(Role::Master);
     master
-        .hangs_its_results()
+        .hangs_on_results()
         .exits(0)
         .after(Duration::from_secs(5));
     let mut task = payload("carried");

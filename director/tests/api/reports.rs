@@ -21,7 +21,7 @@ async fn with_results(millis: &[u64]) -> Director {
     let director = Director::new().await;
     let master = director.swarm.image(IMAGE).in_role(Role::Master);
     master
-        .leaves("results.jtl", jtl(millis).as_bytes())
+        .writes_result("results.jtl", jtl(millis).as_bytes())
         .exits(0)
         .after(Duration::from_millis(800));
     director

@@ -117,7 +117,7 @@ const RESERVED: &[Reserved] = &[
         only_for: &[
             "atq_engine_swarm::discovery",
             "atq_engine_swarm::docker",
-            "atq_engine_swarm::reach",
+            "atq_engine_swarm::self_check",
             "atq_cli",
             "atq_resolver",
             "atq_tests",

@@ -2,7 +2,7 @@
 //! any deaths of the Director and any wishes, comes to an end with a legal history and leaves nothing.
 
 use super::stage::{Director, Stage, name, task, with_bundle};
-use crate::wishes;
+use crate::stop_and_delete;
 use atq_engine::Role;
 use atq_engine_swarm::SwarmError;
 use atq_task::state::Outcome;
@@ -95,7 +95,7 @@ fn stage(task: &Value, faults: &[(usize, Fault)], lost_worker: Option<u64>) -> S
     stage
         .fake
         .image("endless:1")
-        .ends_when_told(&["bye"], Duration::from_secs(2), 143);
+        .on_sigterm(&["bye"], Duration::from_secs(2), 143);
     for (call, fault) in faults {
         let (host, reason) = ("unix:///fake.sock".to_owned(), "reset".to_owned());
         let away = SwarmError::Unavailable { host, reason };
@@ -137,11 +137,11 @@ async fn live(director: Director, ending: Ending) {
     match ending {
         Ending::Death(_) => {}
         Ending::StopAndDeath(_, force) => {
-            let ending = wishes::Ending { key: None, force };
+            let ending = StopOptions { key: None, force };
             let _ = tokio::time::timeout(moment, director.it.stop_by(&name, &ending)).await;
         }
         Ending::DeleteAndDeath(_, force) => {
-            let ending = wishes::Ending { key: None, force };
+            let ending = StopOptions { key: None, force };
             let _ = tokio::time::timeout(moment, director.it.delete_by(&name, &ending)).await;
         }
     }

@@ -246,14 +246,14 @@ fn the_way_to_the_director_is_checked_before_use() {
     for (answer, expected) in [
         (
             Err("does not answer: connection refused".to_owned()),
-            "but what is there does not answer: connection refused",
+            "but that URL does not answer: connection refused",
         ),
         (
             Ok("somebody".to_owned()),
-            "is another Director: its id is `somebody`",
+            "belongs to another Director: its id is `somebody`",
         ),
     ] {
-        stage.reach.answers(answer);
+        stage.reach.set_outcome(answer);
         stage.life(|director| async move {
             let name = director.accepted(task).await;
             let failure = director.failed(&name).await;
@@ -276,7 +276,7 @@ fn the_way_to_the_director_is_checked_before_use() {
             assert!(hint.contains(way), "{hint}");
         }
     });
-    assert_eq!(stage.reach.asked().len(), 2);
+    assert_eq!(stage.reach.checked_urls().len(), 2);
 }
 
 #[test]
@@ -287,7 +287,7 @@ fn the_managers_node_alone_needs_no_configuration() {
     stage.life(|director| async move {
         assert_eq!(delivered(&director, &task).await.len(), 1);
     });
-    assert_eq!(stage.reach.asked(), ["http://127.0.0.1:8080"]);
+    assert_eq!(stage.reach.checked_urls(), ["http://127.0.0.1:8080"]);
 }
 
 #[test]

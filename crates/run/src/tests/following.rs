@@ -1,7 +1,7 @@
 //! Those who follow a test: its events and its log lines.
 
 use super::stage::{Director, Stage, name, simple, task};
-use crate::events::News;
+use crate::events::HistoryUpdate;
 use crate::logs::{LogFilter, SourcedLine};
 use atq_engine::Role;
 use atq_task::spec::TaskName;
@@ -42,7 +42,7 @@ fn talking(stage: &Stage) {
         .prints(&["ready"]);
     worker
         .prints_after(Duration::from_secs(2), "busy")
-        .ends_when_told(&["sum"], Duration::from_millis(500), 0);
+        .on_sigterm(&["sum"], Duration::from_millis(500), 0);
     let master = stage.fake.image("boss:1");
     master
         .prints_after(Duration::from_secs(1), "half")
@@ -217,7 +217,7 @@ fn followers_end_with_a_delete_and_with_the_director() {
             lines.collect::<Vec<_>>()
         );
         deleted.unwrap();
-        assert_eq!(events.last().unwrap().as_ref().unwrap(), &News::Deleted);
+        assert_eq!(events.last().unwrap().as_ref().unwrap(), &HistoryUpdate::Deleted);
         assert!(lines.iter().all(Result::is_ok), "{lines:?}");
 
         let name = director.accepted(&simple("closing")).await;
@@ -249,7 +249,7 @@ fn events_come_once_each_until_the_run_is_done() {
         let history = director.it.history(&name).await.unwrap();
         for news in heard {
             let news: Vec<_> = news.into_iter().map(Result::unwrap).collect();
-            let all: Vec<_> = history.iter().cloned().map(News::Event).collect();
+            let all: Vec<_> = history.iter().cloned().map(HistoryUpdate::Event).collect();
             assert_eq!(news, all);
         }
         let late: Vec<_> = director.it.follow_events(&name, &run).collect().await;
@@ -260,6 +260,6 @@ fn events_come_once_each_until_the_run_is_done() {
             .collect()
             .await;
         assert_eq!(other.len(), 1);
-        assert_eq!(other[0].as_ref().unwrap(), &News::Deleted);
+        assert_eq!(other[0].as_ref().unwrap(), &HistoryUpdate::Deleted);
     });
 }

@@ -1,7 +1,7 @@
 //! Ends by force: containers are killed without their grace period, and what they left is kept all the same.
 
 use super::stage::{CARRIER, Director, Stage, name, simple};
-use crate::wishes::Ending;
+use crate::stop_and_delete::StopOptions;
 use atq_engine::Role;
 use atq_engine_swarm::SwarmError;
 use atq_task::event::Event;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
 
-const FORCE: Ending = Ending {
+const FORCE: StopOptions = StopOptions {
     key: None,
     force: true,
 };
@@ -27,8 +27,8 @@ fn stage() -> Stage {
             .fake
             .image(image)
             .prints(&["hello"])
-            .leaves("results.jtl", b"a,b\n")
-            .ends_when_told(&["too late"], 2 * HOUR, 0);
+            .writes_result("results.jtl", b"a,b\n")
+            .on_sigterm(&["too late"], 2 * HOUR, 0);
     }
     stage
 }

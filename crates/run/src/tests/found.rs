@@ -40,7 +40,7 @@ fn a_service_name_that_somebody_else_has_is_a_failure_and_theirs_is_left_alone()
         let name = director.accepted(&simple("load")).await;
         let theirs = foreign(&director.view(&name));
         director.fake.create_service(&theirs).await.unwrap();
-        assert_snapshot!(told(&director, &name).await, @"workers: EngineRefused: service `load-RUN-worker` exists already: rpc error: code = AlreadyExists desc = name conflicts with an existing object: service `load-RUN-worker` already exists; hint: the text after the colon is Docker's own; what it speaks of comes from the definition or from the configuration");
+        assert_snapshot!(told(&director, &name).await, @"workers: EngineRefused: service `load-RUN-worker` already exists: rpc error: code = AlreadyExists desc = name conflicts with an existing object: service `load-RUN-worker` already exists; hint: the text after the colon is Docker's own; what it speaks of comes from the definition or from the configuration");
         assert_eq!(director.fake.plans(), [theirs]);
     });
 }
@@ -52,7 +52,7 @@ fn a_network_name_that_somebody_else_has_is_a_failure_and_theirs_is_left_alone()
         let theirs = format!("load-{}-net", director.state(&name).run);
         let subnet = "10.9.0.0/24".parse().unwrap();
         let id = director.fake.add_network(&theirs, subnet);
-        assert_snapshot!(told(&director, &name).await, @"network: EngineRefused: network `load-RUN-net` exists already: network with name load-RUN-net already exists; hint: the text after the colon is Docker's own; what it speaks of comes from the definition or from the configuration");
+        assert_snapshot!(told(&director, &name).await, @"network: EngineRefused: network `load-RUN-net` already exists: network with name load-RUN-net already exists; hint: the text after the colon is Docker's own; what it speaks of comes from the definition or from the configuration");
         let networks = director.fake.networks().await.unwrap();
         assert!(networks.iter().any(|network| network.id == id));
     });
@@ -61,7 +61,7 @@ fn a_network_name_that_somebody_else_has_is_a_failure_and_theirs_is_left_alone()
 #[test]
 fn logs_that_hang_do_not_hold_up_the_end_and_are_named() {
     let stage = Stage::new();
-    stage.fake.image("tool:1").hangs_its_log();
+    stage.fake.image("tool:1").hangs_on_log();
     stage.life(|director| async move {
         let name = director.accepted(&simple("load")).await;
         let begun = Instant::now();
@@ -86,7 +86,7 @@ fn the_log_of_a_wait_command_that_hangs_does_not_hold_up_its_end() {
         .image("tool:1")
         .in_role(Role::Wait)
         .exits(4)
-        .hangs_its_log();
+        .hangs_on_log();
     stage.life(|director| async move {
         let mut task = simple("load");
         task["waitCommand"] = json!({"command": "check", "timeout": 0});
@@ -208,7 +208,7 @@ fn the_masters_exit_code_is_known_after_a_stop() {
     stage
         .fake
         .image("endless:1")
-        .ends_when_told(&["bye"], second, 143);
+        .on_sigterm(&["bye"], second, 143);
     stage.life(|director| async move {
         let mut task = simple("load");
         task["master"]["image"] = json!("endless:1");

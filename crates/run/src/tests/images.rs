@@ -17,9 +17,9 @@ fn the_registrys_own_reason_is_told_with_the_way_out() {
             task[role]["image"] = json!(IMAGE);
             let name = director.accepted(&task).await;
             let failure = director.failed(&name).await;
-            let expected = "No such image: r.example:5000/tool:1; the registry `r.example:5000` says: \
+            let expected = "No such image: r.example:5000/tool:1; the registry `r.example:5000` reports: \
                             unauthorized: authentication required; no credentials were sent: \
-                            `docker login r.example:5000` or `registryAuth` gives them";
+                            set them with `docker login r.example:5000` or `registryAuth`";
             assert!(failure.ends_with(expected), "{role}: {failure}");
         });
     }

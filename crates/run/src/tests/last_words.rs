@@ -2,7 +2,7 @@
 
 use super::stage::{Director, Stage, simple};
 use crate::logs::LogFilter;
-use crate::wishes::WishError;
+use crate::stop_and_delete::ControlError;
 use atq_engine::Role;
 use atq_engine_swarm::SwarmError;
 use atq_evidence::Source;
@@ -19,12 +19,12 @@ fn stage() -> Stage {
     stage
         .fake
         .image("tool:1")
-        .ends_when_told(&["worker told"], tenth, 0);
+        .on_sigterm(&["worker told"], tenth, 0);
     stage
         .fake
         .image("endless:1")
         .prints(&["hello"])
-        .ends_when_told(&["results written"], Duration::from_secs(4), 143);
+        .on_sigterm(&["results written"], Duration::from_secs(4), 143);
     stage
 }
 
@@ -114,7 +114,7 @@ fn a_delete_waits_for_no_last_words_and_no_network_goes_before_its_containers() 
     stage
         .fake
         .image("endless:1")
-        .ends_when_told(&["x"], Duration::from_secs(500), 0);
+        .on_sigterm(&["x"], Duration::from_secs(500), 0);
     stage.life(|director| async move {
         let mut task = simple("endless");
         task["master"]["image"] = json!("endless:1");
@@ -125,7 +125,7 @@ fn a_delete_waits_for_no_last_words_and_no_network_goes_before_its_containers() 
         director.it.stop(&name).await.unwrap();
         director.until_step(&name, Step::Collect).await;
         let left = director.it.delete(&name).await.unwrap_err();
-        assert!(matches!(left, WishError::Remains { .. }), "{left}");
+        assert!(matches!(left, ControlError::Remains { .. }), "{left}");
         assert_eq!(director.fake.leftovers().services, 0);
         assert_eq!(director.fake.leftovers().networks, 1);
         tokio::time::sleep(Duration::from_secs(450)).await;
@@ -229,7 +229,7 @@ fn a_master_that_is_about_to_start_when_the_task_is_stopped_never_does() {
     stage
         .fake
         .image("tool:1")
-        .ends_when_told(&["told"], slowly, 0);
+        .on_sigterm(&["told"], slowly, 0);
     stage.life(|director| async move {
         let mut task = simple("early");
         task["master"]["image"] = json!("endless:1");

@@ -2,7 +2,7 @@
 
 use super::stage::{Director, Stage, name, simple, task};
 use crate::submit::{SubmitError, Submitted};
-use crate::wishes::{Ending, WishError};
+use crate::stop_and_delete::{StopOptions, ControlError};
 use atq_task::event::FailureCode;
 use atq_task::spec::TaskName;
 use atq_task::state::{Outcome, State, Step};
@@ -57,7 +57,7 @@ fn long() -> Stage {
 async fn accepted(director: &Director, terms: Terms) -> TaskName {
     match director.submit_with(&task(), terms).await.unwrap() {
         Submitted::Accepted(view) => view.spec.name,
-        Submitted::Present(_) => panic!("it is there already"),
+        Submitted::Existing(_) => panic!("it is there already"),
     }
 }
 
@@ -164,7 +164,7 @@ fn a_run_without_a_lease_has_none_to_renew() {
         let name = director.accepted(&task()).await;
         assert!(matches!(
             director.it.renew_lease(&name, None).await,
-            Err(WishError::NoLease { .. })
+            Err(ControlError::NoLease { .. })
         ));
         director.ended(&name).await;
     });
@@ -175,22 +175,22 @@ fn a_client_ends_only_what_it_has_started() {
     long().life(|director| async move {
         let name = accepted(&director, keyed("first")).await;
         let second = director.submit_with(&task(), keyed("second")).await;
-        let Ok(Submitted::Present(view)) = second else {
+        let Ok(Submitted::Existing(view)) = second else {
             panic!("{second:?}");
         };
         assert_eq!(view.state.terms.key, Some(key("first")));
-        let with = |name| Ending {
+        let with = |name| StopOptions {
             key: Some(key(name)),
             force: false,
         };
         let other = with("second");
         assert!(matches!(
             director.it.stop_by(&name, &other).await,
-            Err(WishError::StartedByOther { .. })
+            Err(ControlError::StartedByOther { .. })
         ));
         assert!(matches!(
             director.it.delete_by(&name, &other).await,
-            Err(WishError::StartedByOther { .. })
+            Err(ControlError::StartedByOther { .. })
         ));
         director.until_step(&name, Step::Running).await;
         director.it.stop_by(&name, &with("first")).await.unwrap();
@@ -207,7 +207,7 @@ fn a_repeated_request_is_answered_also_when_the_test_is_over() {
         let name = accepted(&director, keyed("one")).await;
         director.ended(&name).await;
         let again = director.submit_with(&task(), keyed("one")).await;
-        assert!(matches!(again, Ok(Submitted::Present(_))), "{again:?}");
+        assert!(matches!(again, Ok(Submitted::Existing(_))), "{again:?}");
         for other in [keyed("two"), Terms::default()] {
             let other = director.submit_with(&task(), other).await;
             assert!(matches!(other, Err(SubmitError::Ended { .. })), "{other:?}");
@@ -220,7 +220,7 @@ fn terms_are_no_part_of_the_definition() {
     long().life(|director| async move {
         accepted(&director, timeout(3000)).await;
         let again = director.submit_with(&task(), lease(5)).await;
-        assert!(matches!(again, Ok(Submitted::Present(_))), "{again:?}");
+        assert!(matches!(again, Ok(Submitted::Existing(_))), "{again:?}");
         let view = director.view(&name("load"));
         // Those of the first request stand.
         assert_eq!(view.state.terms, timeout(3000));

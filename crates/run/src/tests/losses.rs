@@ -54,9 +54,9 @@ fn a_manager_that_says_for_a_moment_that_it_is_none_is_waited_for() {
         stage.life(|director| async move {
             let name = director.accepted(&task()).await;
             director.until_step(&name, step).await;
-            director.fake.unwell(Some(error));
+            director.fake.fail_all(Some(error));
             sleep(Duration::from_secs(10)).await;
-            director.fake.unwell(None);
+            director.fake.fail_all(None);
             let outcome = director.ended(&name).await.outcome;
             assert_eq!(outcome, Some(Outcome::Finished), "in {step:?}");
         });

@@ -1,9 +1,9 @@
 //! A Director whose data directory was lost, and what it does about what is in Docker.
 
 use super::stage::{Director, Stage, name, simple};
-use crate::orphans::{Found, OrphanRun, Orphans, sort};
+use crate::orphans::{Found, OrphanRun, OrphanPolicy, sort};
 use crate::submit::SubmitError;
-use crate::wishes::WishError;
+use crate::stop_and_delete::ControlError;
 use atq_engine::Owned;
 use atq_engine_swarm::SwarmError;
 use atq_engine_swarm::fake::Leftovers;
@@ -105,7 +105,7 @@ fn orphans_are_removed_without_a_leak() {
         director
             .it
             .clone()
-            .look_after_orphans(Orphans::Remove)
+            .handle_orphans(OrphanPolicy::Remove)
             .await;
         assert_eq!(director.fake.leftovers(), Leftovers::default());
     });
@@ -120,14 +120,14 @@ fn a_director_that_has_the_id_of_another_one_by_mistake_leaves_its_tests_alone()
         director
             .it
             .clone()
-            .look_after_orphans(Orphans::Remove)
+            .handle_orphans(OrphanPolicy::Remove)
             .await;
         assert_eq!(director.fake.leftovers(), before);
         // Unless it is told that the other one is gone.
         director
             .it
             .clone()
-            .look_after_orphans(Orphans::RemoveAll)
+            .handle_orphans(OrphanPolicy::RemoveAll)
             .await;
         assert_eq!(director.fake.leftovers(), Leftovers::default());
     });
@@ -138,7 +138,7 @@ fn orphans_stay_when_they_are_to_be_kept() {
     let stage = with_a_lost_task();
     stage.life(async |director| {
         let (before, calls) = (director.fake.leftovers(), director.fake.calls().len());
-        director.it.clone().look_after_orphans(Orphans::Keep).await;
+        director.it.clone().handle_orphans(OrphanPolicy::Keep).await;
         sleep(Duration::from_secs(60)).await;
         assert_eq!(director.fake.leftovers(), before);
         let mut calls = director.fake.calls().into_iter().skip(calls);
@@ -148,7 +148,7 @@ fn orphans_stay_when_they_are_to_be_kept() {
         director
             .it
             .clone()
-            .look_after_orphans(Orphans::Remove)
+            .handle_orphans(OrphanPolicy::Remove)
             .await;
         assert_eq!(director.fake.leftovers(), Leftovers::default());
     });
@@ -165,7 +165,7 @@ fn orphans_of_the_name_of_a_new_task_are_told_apart_from_it() {
         director
             .it
             .clone()
-            .look_after_orphans(Orphans::Remove)
+            .handle_orphans(OrphanPolicy::Remove)
             .await;
         let with_one = director.fake.leftovers();
         assert_eq!(with_both.networks, with_one.networks + 1);
@@ -188,7 +188,7 @@ fn objects_of_others_and_of_no_run_stay() {
         director
             .it
             .clone()
-            .look_after_orphans(Orphans::Remove)
+            .handle_orphans(OrphanPolicy::Remove)
             .await;
         let left = director.fake.leftovers();
         assert_eq!((left.volumes, left.services, left.networks), (2, 0, 0));
@@ -200,7 +200,7 @@ fn docker_may_be_away_at_first_and_nobody_waits_for_it() {
     let stage = with_a_lost_task();
     stage.fake.down(true);
     stage.life(async |director| {
-        let looking = tokio::spawn(director.it.clone().look_after_orphans(Orphans::Remove));
+        let looking = tokio::spawn(director.it.clone().handle_orphans(OrphanPolicy::Remove));
         sleep(Duration::from_secs(1800)).await;
         assert!(!looking.is_finished());
         director.fake.down(false);
@@ -226,7 +226,7 @@ fn a_removal_that_fails_at_any_call_is_tried_again() {
             director
                 .it
                 .clone()
-                .look_after_orphans(Orphans::Remove)
+                .handle_orphans(OrphanPolicy::Remove)
                 .await;
             assert_eq!(director.fake.leftovers(), Leftovers::default());
             director.fake.calls().len() >= fails_at
@@ -247,7 +247,7 @@ fn logs_of_tasks_that_are_not_stored_are_removed() {
         std::fs::create_dir_all(lost.join("aaaaaa/logs")).unwrap();
         let foreign = stage.evidence("no task!");
         std::fs::create_dir_all(&foreign).unwrap();
-        director.it.clone().look_after_orphans(Orphans::Keep).await;
+        director.it.clone().handle_orphans(OrphanPolicy::Keep).await;
         assert!(!lost.exists());
         assert!(stage.evidence("kept").exists());
         assert!(foreign.exists(), "what is no task's is nobody's business");
@@ -294,7 +294,7 @@ fn a_damaged_task_holds_up_no_other_and_can_be_deleted() {
         director
             .it
             .clone()
-            .look_after_orphans(Orphans::Remove)
+            .handle_orphans(OrphanPolicy::Remove)
             .await;
         assert_eq!(
             director.fake.leftovers(),
@@ -306,7 +306,7 @@ fn a_damaged_task_holds_up_no_other_and_can_be_deleted() {
         assert_eq!(director.fake.leftovers().networks, 1);
         assert!(director.it.get(&bad).await.unwrap().is_none());
         let gone = director.it.delete(&bad).await.unwrap_err();
-        assert!(matches!(gone, WishError::NotFound { .. }), "{gone}");
+        assert!(matches!(gone, ControlError::NotFound { .. }), "{gone}");
         let good = director.ended(&name("good")).await;
         assert_eq!(good.outcome, Some(Outcome::Finished));
         let again = director.accepted(&simple("bad")).await;
@@ -324,7 +324,7 @@ fn a_damaged_task_is_not_forgotten_before_all_of_it_is_gone() {
         let bad = name("bad");
         director.fake.down(true);
         let error = director.it.delete(&bad).await.unwrap_err();
-        assert!(matches!(error, WishError::Remains { .. }), "{error}");
+        assert!(matches!(error, ControlError::Remains { .. }), "{error}");
         assert!(is_damaged(director.it.get(&bad).await));
         director.fake.down(false);
         director.it.delete(&bad).await.unwrap();

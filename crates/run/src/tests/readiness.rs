@@ -131,7 +131,7 @@ fn a_sidecar_that_falls_silent_ends_the_wait_at_its_deadline() {
         let task = probed(json!({"tcp": 1099, "timeout": 30}));
         let name = director.accepted(&task).await;
         director.until_step(&name, Step::Readiness).await;
-        discovery.deaf(true);
+        discovery.set_unreachable(true);
         assert_snapshot!(director.failed(&name).await, @"discovery: DiscoveryFailed: the sidecar could not be asked whether the workers are ready: the sidecar at `http://127.0.0.1:32769` does not answer: connection refused");
     });
 }
@@ -183,7 +183,7 @@ fn a_worker_that_dies_is_seen_also_when_the_sidecar_answers_nothing() {
         let task = probed(json!({"tcp": 1099, "timeout": 600}));
         let name = director.accepted(&task).await;
         let state = director.until_step(&name, Step::Readiness).await;
-        discovery.deaf(true);
+        discovery.set_unreachable(true);
         director.fake.kill(&state.worker.unwrap(), 3, 1);
         assert_snapshot!(director.failed(&name).await, @"readiness: WorkerFailed: 2 of 3 workers run; replica 3: failed: task: non-zero exit (1)");
     });

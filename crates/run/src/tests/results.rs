@@ -5,7 +5,7 @@ use super::stage::{CARRIER, Director, Stage, simple};
 use atq_engine_swarm::plan::{Role, carrier_token};
 use atq_engine_swarm::{Swarm, SwarmError};
 use atq_evidence::results::KeptResults;
-use atq_task::event::{Event, ResultsSeen};
+use atq_task::event::{Event, ResultsSummary};
 use atq_task::spec::TaskName;
 use atq_task::state::{Outcome, State, Step};
 use futures_util::{StreamExt, stream};
@@ -21,20 +21,20 @@ fn stage() -> Stage {
         stage
             .fake
             .image(image)
-            .leaves("own.csv", b"1,2\n")
-            .ends_when_told(&[], tenth, 0)
-            .leaves_when_told("last.txt", b"bye")
+            .writes_result("own.csv", b"1,2\n")
+            .on_sigterm(&[], tenth, 0)
+            .writes_result_on_sigterm("last.txt", b"bye")
             .in_role(Role::Wait)
             .exits(0);
     };
     leaves("tool:1");
-    stage.fake.image("boss:1").leaves("results.jtl", b"a,b\n");
+    stage.fake.image("boss:1").writes_result("results.jtl", b"a,b\n");
     stage
         .fake
         .image("endless:1")
-        .leaves("results.jtl", b"a,b\n")
-        .ends_when_told(&[], tenth, 143)
-        .leaves_when_told("end/summary", b"all");
+        .writes_result("results.jtl", b"a,b\n")
+        .on_sigterm(&[], tenth, 143)
+        .writes_result_on_sigterm("end/summary", b"all");
     stage
 }
 
@@ -58,7 +58,7 @@ async fn counts(director: &Director, name: &TaskName) -> String {
     kept.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
-fn told(director: &Director, name: &TaskName) -> (Vec<ResultsSeen>, Vec<String>) {
+fn told(director: &Director, name: &TaskName) -> (Vec<ResultsSummary>, Vec<String>) {
     let mut kept = director.events(name).into_iter().filter_map(|event| {
         let Event::EvidenceKept {
             results, missing, ..
@@ -90,7 +90,7 @@ fn a_test_that_ends_by_itself_leaves_its_results() {
             "worker.1 2, worker.2 2, worker.3 2, master.1 1"
         );
         let (seen, missing) = told(&director, &name);
-        let worker = ResultsSeen {
+        let worker = ResultsSummary {
             source: "worker.1".into(),
             files: 2,
             bytes: 7,
@@ -151,7 +151,7 @@ fn workers_that_end_before_there_is_a_master_leave_their_results() {
     stage
         .fake
         .image("broken:1")
-        .leaves("crash.txt", b"why")
+        .writes_result("crash.txt", b"why")
         .exits(3)
         .after(Duration::from_secs(1));
     stage.life(|director| async move {
@@ -188,7 +188,7 @@ fn a_director_that_was_away_fetches_them_all_the_same() {
 #[test]
 fn results_that_docker_never_ends_are_cut_off_and_named() {
     let stage = stage();
-    stage.fake.image("boss:1").hangs_its_results();
+    stage.fake.image("boss:1").hangs_on_results();
     stage.life(|director| async move {
         let name = director.accepted(&simple("hangs")).await;
         let state = director.ended(&name).await;
@@ -207,7 +207,7 @@ fn results_that_docker_never_ends_are_cut_off_and_named() {
 #[test]
 fn a_delete_waits_for_no_results() {
     let stage = stage();
-    stage.fake.image("boss:1").hangs_its_results();
+    stage.fake.image("boss:1").hangs_on_results();
     stage.life(|director| async move {
         let name = director.accepted(&simple("unwanted")).await;
         director.until_step(&name, Step::Collect).await;
@@ -226,7 +226,7 @@ fn a_delete_waits_for_no_results() {
 fn results_beyond_the_limit_are_cut_off_and_named() {
     let mut stage = stage();
     stage.settings.results.bytes = 20;
-    stage.fake.image("boss:1").leaves("large", &[b'x'; 100]);
+    stage.fake.image("boss:1").writes_result("large", &[b'x'; 100]);
     stage.life(|director| async move {
         let name = director.accepted(&simple("large")).await;
         assert_eq!(director.ended(&name).await.outcome, Some(Outcome::Finished));
@@ -281,7 +281,7 @@ fn collectors_work(director: &Director, except_on: &'static str) {
                 let tar = Bytes::from(fake.results_of(id).unwrap());
                 let tar = stream::iter([Ok(tar)]).boxed();
                 let source = container["source"].as_str().unwrap();
-                it.take_results(run, &token, source, tar).await.unwrap();
+                it.receive_results(run, &token, source, tar).await.unwrap();
             }
         });
     });
@@ -396,17 +396,17 @@ fn a_lost_node_is_named_and_holds_up_nothing() {
 #[test]
 fn only_carriers_of_the_run_are_listened_to_and_only_when_it_waits() {
     let stage = stage();
-    stage.fake.image("boss:1").hangs_its_results();
+    stage.fake.image("boss:1").hangs_on_results();
     stage.life(|director| async move {
         let name = director.accepted(&simple("guarded")).await;
         let state = director.until_step(&name, Step::Running).await;
         let (run, token) = (state.run.clone(), carrier_token(&state.token));
         let send = async |token: &str, source: &str| {
             let nothing = stream::empty().boxed();
-            let sent = director.inbound.take_results(&run, token, source, nothing);
+            let sent = director.inbound.receive_results(&run, token, source, nothing);
             sent.await.map_err(|refused| refused.to_string())
         };
-        let closed = "the results of `master.1` are not waited for";
+        let closed = "results of `master.1` are not expected";
         assert_eq!(send(&token, "master.1").await, Err(closed.to_owned()));
         director.until_step(&name, Step::Collect).await;
         tokio::time::sleep(Duration::from_secs(2)).await;
@@ -425,7 +425,7 @@ fn only_carriers_of_the_run_are_listened_to_and_only_when_it_waits() {
 #[test]
 fn the_load_of_generators_is_kept() {
     let stage = stage();
-    stage.fake.image("tool:1").keeps_busy(3.0);
+    stage.fake.image("tool:1").uses_cpus(3.0);
     stage.fake.image("boss:1").after(Duration::from_secs(21));
     stage.life(|director| async move {
         let mut task = simple("busy");

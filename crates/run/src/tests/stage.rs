@@ -3,14 +3,14 @@
 use crate::clock::Clock;
 use crate::health::Health;
 use crate::queue::Queue;
-use crate::submit::{Known, SubmitError, Submitted};
+use crate::submit::{SubmitContext, SubmitError, Submitted};
 use crate::{Orchestrator, Settings, Shared, View};
 use atq_bundle_store::{self as bundle, BundleStore};
 use atq_engine::{Engine, Role};
 use atq_engine_swarm::discovery::fake::FakeDiscovery;
 use atq_engine_swarm::fake::{FakeSwarm, Leftovers};
-use atq_engine_swarm::inbound::Inbound;
-use atq_engine_swarm::reach::fake::FakeReach;
+use atq_engine_swarm::carrier_endpoint::CarrierEndpoint;
+use atq_engine_swarm::self_check::fake::FakeSelfCheck;
 use atq_engine_swarm::{self as swarm, Ports, SharedLists, SwarmEngine, SwarmSettings};
 use atq_evidence::Evidence;
 use atq_store::{Store, StoreError};
@@ -37,7 +37,7 @@ pub struct Stage {
     dir: tempfile::TempDir,
     pub fake: FakeSwarm,
     pub discovery: FakeDiscovery,
-    pub reach: FakeReach,
+    pub reach: FakeSelfCheck,
     pub settings: Settings,
     pub swarm: SwarmSettings,
     /// The clock of the first Director and where the last one stopped it.
@@ -65,13 +65,13 @@ impl Stage {
             dir: directory(),
             discovery: FakeDiscovery::new(fake.clone()),
             fake,
-            reach: FakeReach::new("director-1"),
+            reach: FakeSelfCheck::new("director-1"),
             settings: Settings {
                 director_id: "director-1".into(),
                 max_concurrent_tasks: 4,
                 orchestration_timeout: None,
                 max_duration: Duration::from_secs(24 * 3600),
-                engine_patience: Duration::from_secs(300),
+                engine_timeout: Duration::from_secs(300),
                 subnet_pool: "10.224.0.0/12".into(),
                 discovery_image: SIDECAR.into(),
                 results: atq_evidence::results::ResultsLimits {
@@ -155,11 +155,11 @@ impl Stage {
         let ports = Ports {
             swarm: Arc::new(SharedLists::new(Arc::new(self.fake.clone()), director)),
             discovery: Arc::new(self.discovery.clone()),
-            reach: Arc::new(self.reach.clone()),
+            self_check: Arc::new(self.reach.clone()),
             bundles: Arc::clone(&bundles) as _,
         };
         let engine = SwarmEngine::new(self.swarm.clone(), ports, &data);
-        let inbound = engine.inbound();
+        let inbound = engine.carrier_endpoint();
         let engine: Arc<dyn Engine> = Arc::new(engine);
         Director {
             it: Orchestrator::new(Shared {
@@ -222,7 +222,7 @@ fn reopen(dir: &std::path::Path) -> Store {
 #[derive(Clone)]
 pub struct Director {
     pub it: Orchestrator,
-    pub inbound: Inbound,
+    pub inbound: CarrierEndpoint,
     pub fake: FakeSwarm,
 }
 
@@ -242,8 +242,8 @@ impl Director {
         payload: &Value,
         terms: Terms,
     ) -> Result<Submitted, SubmitError> {
-        self.it.shared().health.first_look().await;
-        let known = Known {
+        self.it.shared().health.wait_for_check().await;
+        let known = SubmitContext {
             max_replicas: 1000,
             max_stop_grace: 3600,
             bundles: &self.it.shared().bundles,
@@ -256,7 +256,7 @@ impl Director {
     pub async fn accepted(&self, payload: &Value) -> TaskName {
         match self.submit(payload).await.unwrap() {
             Submitted::Accepted(view) => view.spec.name,
-            Submitted::Present(view) => panic!("`{}` is there already", view.spec.name),
+            Submitted::Existing(view) => panic!("`{}` is there already", view.spec.name),
         }
     }
 

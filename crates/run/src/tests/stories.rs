@@ -118,7 +118,7 @@ fn a_missing_image_ends_the_wait_with_dockers_reason() {
         task["worker"]["image"] = json!("nowhere:9");
         let name = director.accepted(&task).await;
         let begun = Instant::now();
-        assert_snapshot!(director.failed(&name).await, @"resolve: WorkerFailed: 0 of 3 workers run; replica 1: rejected: No such image: nowhere:9; no registry at `docker.io` could be asked: dial tcp: connection refused; no credentials were sent");
+        assert_snapshot!(director.failed(&name).await, @"resolve: WorkerFailed: 0 of 3 workers run; replica 1: rejected: No such image: nowhere:9; cannot reach a registry at `docker.io`: dial tcp: connection refused; no credentials were sent");
         assert!(begun.elapsed() < Duration::from_secs(20));
     });
 }
@@ -130,7 +130,7 @@ fn a_missing_image_of_the_master() {
         let mut task = simple("load");
         task["master"]["image"] = json!("nowhere:9");
         let name = director.accepted(&task).await;
-        assert_snapshot!(director.failed(&name).await, @"master: MasterFailed: the master did not start: rejected: No such image: nowhere:9; no registry at `docker.io` could be asked: dial tcp: connection refused; no credentials were sent");
+        assert_snapshot!(director.failed(&name).await, @"master: MasterFailed: the master did not start: rejected: No such image: nowhere:9; cannot reach a registry at `docker.io`: dial tcp: connection refused; no credentials were sent");
     });
 }
 
@@ -140,7 +140,7 @@ fn a_missing_sidecar_names_the_setting() {
     stage.swarm.discovery_image = "no-sidecar:1".into();
     stage.life(|director| async move {
         let name = director.accepted(&task()).await;
-        assert_snapshot!(director.failed(&name).await, @"discovery: DiscoveryFailed: the sidecar does not run: rejected: No such image: no-sidecar:1; no registry at `docker.io` could be asked: dial tcp: connection refused; no credentials were sent");
+        assert_snapshot!(director.failed(&name).await, @"discovery: DiscoveryFailed: the sidecar does not run: rejected: No such image: no-sidecar:1; cannot reach a registry at `docker.io`: dial tcp: connection refused; no credentials were sent");
         let hint = director.state(&name).failure.unwrap().hint;
         assert!(hint.contains("`discoveryImage`"), "{hint}");
     });
@@ -149,7 +149,7 @@ fn a_missing_sidecar_names_the_setting() {
 #[test]
 fn a_sidecar_that_never_answers_ends_at_the_deadline() {
     let stage = Stage::new();
-    stage.discovery.deaf(true);
+    stage.discovery.set_unreachable(true);
     stage.life(|director| async move {
         let name = director.accepted(&task()).await;
         // It has two ports, which are tried in turn.
@@ -451,7 +451,7 @@ fn the_same_definition_again_is_the_same_task_and_another_one_is_refused() {
     stage.life(|director| async move {
         let name = director.accepted(&task()).await;
         let again = director.submit(&task()).await.unwrap();
-        assert!(matches!(again, crate::submit::Submitted::Present(_)));
+        assert!(matches!(again, crate::submit::Submitted::Existing(_)));
         let mut other = task();
         other["delay"] = json!(3);
         let refused = director.submit(&other).await.unwrap_err();

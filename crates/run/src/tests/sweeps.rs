@@ -2,7 +2,7 @@
 //! section 6: 4 to 7). After each: an end, a legal history, nothing left.
 
 use super::stage::{Director, Stage, name, task, with_bundle};
-use crate::wishes::Ending;
+use crate::stop_and_delete::StopOptions;
 use atq_engine_swarm::SwarmError;
 use atq_store::testing::CrashPoint;
 use atq_task::state::{Outcome, Step};
@@ -164,8 +164,8 @@ enum Wish {
 }
 
 impl Wish {
-    fn ending(self) -> Ending {
-        Ending {
+    fn ending(self) -> StopOptions {
+        StopOptions {
             key: None,
             force: matches!(self, Self::StopByForce | Self::DeleteByForce),
         }

@@ -39,7 +39,7 @@ async fn run(director: &Director, task: &Value, results: &[u64]) -> (TaskName, S
         director
             .fake
             .image("boss:1")
-            .leaves("results.jtl", &content);
+            .writes_result("results.jtl", &content);
     }
     let state = director.ended(&name).await;
     (name, state)
@@ -171,7 +171,7 @@ fn a_director_that_starts_again_reports_what_the_last_one_did_not() {
         director
             .fake
             .image("boss:1")
-            .leaves("results.jtl", &content);
+            .writes_result("results.jtl", &content);
         director.until_step(&name, Step::Report).await;
         name
     });
@@ -212,7 +212,7 @@ fn workers_that_vanish_without_a_loss_being_seen_make_the_run_invalid() {
         director.until_step(&name, Step::Delay).await;
         let content = jtl(&director, &[100]);
         let boss = director.fake.image("boss:1");
-        boss.leaves("results.jtl", &content);
+        boss.writes_result("results.jtl", &content);
         let running = director.until_step(&name, Step::Running).await;
         // Swarm forgets the tasks of a service that somebody removes.
         let service = running.worker.unwrap();

@@ -1,7 +1,7 @@
 //! Stops and deletes, at every point of a run.
 
 use super::stage::{Stage, name, simple, task};
-use crate::wishes::WishError;
+use crate::stop_and_delete::ControlError;
 use atq_task::state::{Desired, Outcome, Step};
 use std::time::Duration;
 
@@ -111,7 +111,7 @@ fn a_delete_with_docker_away_says_what_is_left_and_goes_on_by_itself() {
         director.until_step(&name, Step::Running).await;
         director.fake.down(true);
         let error = director.it.delete(&name).await.unwrap_err();
-        assert!(matches!(error, WishError::Remains { .. }), "{error}");
+        assert!(matches!(error, ControlError::Remains { .. }), "{error}");
         director.fake.down(false);
         for _ in 0..600 {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -132,7 +132,7 @@ fn a_second_delete_cuts_the_pause_between_two_clean_ups_short() {
         director.until_step(&name, Step::Running).await;
         director.fake.down(true);
         let remains = director.it.delete(&name).await.unwrap_err();
-        assert!(matches!(remains, WishError::Remains { .. }), "{remains}");
+        assert!(matches!(remains, ControlError::Remains { .. }), "{remains}");
         director.until(&name, |state| state.cleanups >= 6).await;
         director.fake.down(false);
         let begun = tokio::time::Instant::now();
@@ -167,11 +167,11 @@ fn what_is_not_there_cannot_be_stopped_or_deleted() {
         let name = name("nobody");
         assert!(matches!(
             director.it.stop(&name).await,
-            Err(WishError::NotFound { .. })
+            Err(ControlError::NotFound { .. })
         ));
         assert!(matches!(
             director.it.delete(&name).await,
-            Err(WishError::NotFound { .. })
+            Err(ControlError::NotFound { .. })
         ));
     });
 }

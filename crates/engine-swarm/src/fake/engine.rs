@@ -1,8 +1,8 @@
-//! The engine on a model of a Swarm.
+//! The engine on a simulated Swarm.
 
 use super::FakeSwarm;
 use crate::discovery::fake::FakeDiscovery;
-use crate::reach::fake::FakeReach;
+use crate::self_check::fake::FakeSelfCheck;
 use crate::{Bounds, Ports, SwarmEngine, SwarmSettings};
 use async_trait::async_trait;
 use atq_engine::{BundleLimits, Bundles};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Nothing was uploaded.
+/// A store without bundles.
 pub struct NoBundles;
 
 #[async_trait]
@@ -34,7 +34,7 @@ impl Bundles for NoBundles {
     }
 }
 
-/// Settings of a Director `director-1` whose images are called `atq-discovery:test` and `atq-carrier:test`.
+/// Settings of a Director `director-1` with the images `atq-discovery:test` and `atq-carrier:test`.
 pub fn settings() -> SwarmSettings {
     SwarmSettings {
         director_id: "director-1".to_owned(),
@@ -53,12 +53,12 @@ pub fn settings() -> SwarmSettings {
     }
 }
 
-/// An engine on this Swarm. It can keep no notes about bundles.
+/// An engine on this Swarm. It cannot store an index of bundle volumes.
 pub fn engine(swarm: &FakeSwarm) -> SwarmEngine {
     let ports = Ports {
         swarm: Arc::new(swarm.clone()),
         discovery: Arc::new(FakeDiscovery::new(swarm.clone())),
-        reach: Arc::new(FakeReach::new("director-1")),
+        self_check: Arc::new(FakeSelfCheck::new("director-1")),
         bundles: Arc::new(NoBundles),
     };
     SwarmEngine::new(settings(), ports, Path::new("/nonexistent"))

@@ -1,5 +1,5 @@
-//! What is sent to Docker: from plans to the bodies of its API. They are bollard's types, so that no
-//! key can be misspelt: Docker ignores the keys that it does not know.
+//! Request bodies for Docker, made from plans. They are bollard's types, so that keys cannot be misspelt: Docker
+//! ignores unknown keys.
 
 use crate::plan::{
     self, Endpoint, Labels, MountSource, NetworkJoin, NetworkPlan, Scale, ServicePlan,
@@ -40,7 +40,7 @@ pub(super) fn service(plan: &ServicePlan) -> ServiceSpec {
         labels: Some(labels(&plan.labels)),
         task_template: Some(TaskSpec {
             container_spec: Some(container(plan)),
-            // A generator of load that ends is not started again: its part of the test is lost.
+            // A load generator that ends is not restarted: its part of the test is lost.
             restart_policy: Some(TaskSpecRestartPolicy {
                 condition: Some(TaskSpecRestartPolicyConditionEnum::NONE),
                 max_attempts: Some(0),
@@ -69,7 +69,7 @@ fn mode(scale: Scale) -> ServiceSpecMode {
             }),
             ..Default::default()
         },
-        // Not Swarm's job modes: their tasks and containers stay for ever (moby#42789).
+        // Not Swarm's job modes: their tasks and containers are never removed (moby#42789).
         Scale::EveryNode => ServiceSpecMode {
             global: Some(HashMap::new()),
             ..Default::default()
@@ -77,12 +77,12 @@ fn mode(scale: Scale) -> ServiceSpecMode {
     }
 }
 
-/// No node has this id: what must run there never runs.
-pub(super) const NO_NODE: &str = "node.id==ended";
+/// No node has this id, so that a task with this constraint never runs.
+pub(super) const NO_NODE: &str = "node.id==stopped";
 
-/// The same service, but with containers that find no node: Swarm ends those that run, all at once,
-/// and keeps them in its lists.
-pub(super) fn ended(mut spec: ServiceSpec) -> ServiceSpec {
+/// The same service with a constraint that no node satisfies: Swarm stops the running containers, all at once, and
+/// keeps their tasks listed.
+pub(super) fn stopped(mut spec: ServiceSpec) -> ServiceSpec {
     let template = spec.task_template.get_or_insert_default();
     let placement = template.placement.get_or_insert_default();
     let constraints = placement.constraints.get_or_insert_default();
@@ -127,8 +127,7 @@ fn container(plan: &ServicePlan) -> TaskSpecContainerSpec {
         mounts: Some(plan.mounts.iter().map(mount).collect()),
         user: defined.and_then(|service| service.user.clone()),
         tty: Some(plan.tty),
-        // Without an init process SIGTERM is lost on most programs, and every stop takes the whole
-        // grace period.
+        // Without an init process, most programs ignore SIGTERM, and every stop takes the whole grace period.
         init: Some(true),
         stop_grace_period: Some(nanoseconds(plan.stop_grace)),
         ..Default::default()
@@ -142,7 +141,7 @@ fn endpoint(plan: &ServicePlan) -> EndpointSpec {
             Endpoint::VirtualIp => EndpointSpecModeEnum::VIP,
         }),
         ports: plan.host_port.map(|port| {
-            // No published port: the node chooses one.
+            // No published port is set: the node chooses one.
             vec![EndpointPortConfig {
                 protocol: Some(EndpointPortConfigProtocolEnum::TCP),
                 target_port: Some(port.into()),
@@ -174,7 +173,7 @@ fn mount(plan: &plan::Mount) -> Mount {
             };
             (MountType::VOLUME, Some(name.clone()), Some(options))
         }
-        MountSource::OwnVolume => (MountType::VOLUME, None, None),
+        MountSource::AnonymousVolume => (MountType::VOLUME, None, None),
     };
     Mount {
         typ: Some(typ),

@@ -1,7 +1,7 @@
-//! From Docker's answers to our words. All are bollard's types but the Swarm task, which has no
+//! Converts Docker's responses to the types of the port. All are bollard's types except the Swarm task, which has no
 //! addresses there.
 
-use super::body::NO_NODE;
+use super::request::NO_NODE;
 use crate::error::SwarmError;
 use crate::plan::Labels;
 use crate::port::of_a_director;
@@ -21,7 +21,7 @@ use serde::Deserialize;
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 
-fn filled(text: Option<String>) -> Option<String> {
+fn non_empty(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 
@@ -29,10 +29,10 @@ fn sorted(labels: Option<HashMap<String, String>>) -> Labels {
     labels.into_iter().flatten().collect()
 }
 
-/// The manager, unless Docker is something else.
+/// The manager; an error if Docker is not an active manager with a leader.
 pub(super) fn manager(info: models::SystemInfo) -> Result<Manager, SwarmError> {
     let swarm = info.swarm.unwrap_or_default();
-    let error = filled(swarm.error);
+    let error = non_empty(swarm.error);
     match (swarm.local_node_state, error) {
         (Some(LocalNodeState::ACTIVE), _) if swarm.control_available != Some(true) => {
             Err(SwarmError::NotManager)
@@ -51,14 +51,14 @@ pub(super) fn manager(info: models::SystemInfo) -> Result<Manager, SwarmError> {
     }
 }
 
-/// What is of interest of the figures of a container. Those of one that has ended have no processors.
+/// The relevant statistics of a container. A container that has ended has no CPUs.
 #[derive(Deserialize)]
-pub(super) struct StatsAnswer {
-    cpu_stats: CpuAnswer,
+pub(super) struct StatsResponse {
+    cpu_stats: CpuResponse,
 }
 
 #[derive(Deserialize)]
-struct CpuAnswer {
+struct CpuResponse {
     cpu_usage: CpuTime,
     #[serde(default)]
     system_cpu_usage: u64,
@@ -72,9 +72,9 @@ struct CpuTime {
     total_usage: u64,
 }
 
-impl From<StatsAnswer> for CpuUsage {
-    fn from(answer: StatsAnswer) -> Self {
-        let cpu = answer.cpu_stats;
+impl From<StatsResponse> for CpuUsage {
+    fn from(response: StatsResponse) -> Self {
+        let cpu = response.cpu_stats;
         Self {
             used: cpu.cpu_usage.total_usage,
             elapsed: cpu.system_cpu_usage,
@@ -83,23 +83,23 @@ impl From<StatsAnswer> for CpuUsage {
     }
 }
 
-pub(super) fn join_tokens(answer: models::JoinTokens) -> JoinTokens {
+pub(super) fn join_tokens(response: models::JoinTokens) -> JoinTokens {
     JoinTokens {
-        manager: answer.manager.unwrap_or_default(),
-        worker: answer.worker.unwrap_or_default(),
+        manager: response.manager.unwrap_or_default(),
+        worker: response.worker.unwrap_or_default(),
     }
 }
 
 impl From<models::Node> for Node {
-    fn from(answer: models::Node) -> Self {
-        let status = answer.status.unwrap_or_default();
-        let description = answer.description.unwrap_or_default();
-        let spec = answer.spec.unwrap_or_default();
+    fn from(response: models::Node) -> Self {
+        let status = response.status.unwrap_or_default();
+        let description = response.description.unwrap_or_default();
+        let spec = response.spec.unwrap_or_default();
         let availability = spec.availability;
         let machine = machine(&description);
         let engine = description.engine.unwrap_or_default();
         Self {
-            id: answer.id.unwrap_or_default(),
+            id: response.id.unwrap_or_default(),
             machine,
             hostname: description.hostname.unwrap_or_default(),
             address: status.addr.unwrap_or_default(),
@@ -131,27 +131,30 @@ fn machine(description: &models::NodeDescription) -> Machine {
 }
 
 impl From<models::Network> for Network {
-    fn from(answer: models::Network) -> Self {
-        let configs = answer.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+    fn from(response: models::Network) -> Self {
+        let configs = response
+            .ipam
+            .and_then(|ipam| ipam.config)
+            .unwrap_or_default();
         let subnets = configs.into_iter().filter_map(|config| config.subnet);
         Self {
-            overlay: answer.driver.as_deref() == Some("overlay")
-                && answer.scope.as_deref() == Some("swarm")
-                && answer.ingress != Some(true),
+            overlay: response.driver.as_deref() == Some("overlay")
+                && response.scope.as_deref() == Some("swarm")
+                && response.ingress != Some(true),
             // IPv6 subnets do not parse and are left out.
             subnets: subnets.filter_map(|subnet| subnet.parse().ok()).collect(),
-            id: answer.id.unwrap_or_default(),
-            name: answer.name.unwrap_or_default(),
-            labels: sorted(answer.labels),
+            id: response.id.unwrap_or_default(),
+            name: response.name.unwrap_or_default(),
+            labels: sorted(response.labels),
         }
     }
 }
 
 impl From<models::Service> for Service {
-    fn from(answer: models::Service) -> Self {
-        let spec = answer.spec.unwrap_or_default();
+    fn from(response: models::Service) -> Self {
+        let spec = response.spec.unwrap_or_default();
         Self {
-            id: answer.id.unwrap_or_default(),
+            id: response.id.unwrap_or_default(),
             name: spec.name.unwrap_or_default(),
             labels: sorted(spec.labels),
         }
@@ -159,20 +162,20 @@ impl From<models::Service> for Service {
 }
 
 impl From<models::ContainerSummary> for Container {
-    fn from(answer: models::ContainerSummary) -> Self {
+    fn from(response: models::ContainerSummary) -> Self {
         Self {
-            id: answer.id.unwrap_or_default(),
-            labels: sorted(answer.labels),
+            id: response.id.unwrap_or_default(),
+            labels: sorted(response.labels),
         }
     }
 }
 
 impl From<models::Volume> for Object {
-    fn from(answer: models::Volume) -> Self {
+    fn from(response: models::Volume) -> Self {
         Self {
             kind: Kind::Volume,
-            name: answer.name,
-            labels: answer.labels.into_iter().collect(),
+            name: response.name,
+            labels: response.labels.into_iter().collect(),
         }
     }
 }
@@ -180,7 +183,7 @@ impl From<models::Volume> for Object {
 /// A Swarm task with its addresses.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct TaskAnswer {
+pub(super) struct TaskResponse {
     #[serde(rename = "ID")]
     id: String,
     #[serde(rename = "ServiceID", default)]
@@ -196,9 +199,9 @@ pub(super) struct TaskAnswer {
     spec: models::TaskSpec,
 }
 
-impl TaskAnswer {
-    /// Whether it was made in the place of one that was told to end, and will never run.
-    pub(super) fn is_stand_in(&self) -> bool {
+impl TaskResponse {
+    /// Whether the task replaces one that was stopped, and will never run.
+    pub(super) fn is_placeholder(&self) -> bool {
         let placement = self.spec.placement.as_ref();
         let constraints = placement.and_then(|placement| placement.constraints.as_ref());
         constraints.is_some_and(|all| all.iter().any(|one| one == NO_NODE))
@@ -219,33 +222,33 @@ struct AttachedNetwork {
     id: String,
 }
 
-impl From<TaskAnswer> for SwarmTask {
-    fn from(answer: TaskAnswer) -> Self {
-        let status = answer.status;
+impl From<TaskResponse> for SwarmTask {
+    fn from(response: TaskResponse) -> Self {
+        let status = response.status;
         let state = status.state.map_or(TaskState::New, state);
         let container = status.container_status.unwrap_or_default();
         let ports = status.port_status.and_then(|status| status.ports);
-        let attachments = answer.networks_attachments.into_iter().flatten();
-        let specified = answer.spec.container_spec;
+        let attachments = response.networks_attachments.into_iter().flatten();
+        let specified = response.spec.container_spec;
         Self {
-            id: answer.id,
-            service_id: answer.service_id,
+            id: response.id,
+            service_id: response.service_id,
             labels: of_a_director(specified.and_then(|spec| spec.labels).into_iter().flatten()),
-            slot: answer.slot,
-            node_id: filled(answer.node_id),
+            slot: response.slot,
+            node_id: non_empty(response.node_id),
             state,
-            desired: self::state(answer.desired_state),
+            desired: self::state(response.desired_state),
             since: status.timestamp.as_deref().and_then(Timestamp::parse),
-            error: filled(status.err),
+            error: non_empty(status.err),
             exit_code: exit_code(state, &container),
-            container_id: filled(container.container_id),
+            container_id: non_empty(container.container_id),
             addresses: attachments.flat_map(pairs).collect(),
             ports: distinct(ports.unwrap_or_default()),
         }
     }
 }
 
-/// Docker sends 0 also for what has not ended, or was never started.
+/// Docker sends 0 also for tasks that have not ended or were never started.
 fn exit_code(state: TaskState, container: &ContainerStatus) -> Option<i64> {
     let ended = matches!(
         state,
@@ -256,7 +259,7 @@ fn exit_code(state: TaskState, container: &ContainerStatus) -> Option<i64> {
         .as_ref()
         .is_some_and(|id| !id.is_empty());
     let code = container.exit_code.unwrap_or_default();
-    // A failure with code 0 is one of Docker's own: the process had no chance to fail.
+    // A failure with code 0 comes from Docker: the process did not fail.
     let own = state != TaskState::Failed || code != 0;
     (ended && started && own).then_some(code)
 }
@@ -270,8 +273,8 @@ fn pairs(attachment: Attachment) -> impl Iterator<Item = (String, Ipv4Addr)> {
         .map(move |address| (id.clone(), address))
 }
 
-/// Docker lists each port twice, for IPv4 and for IPv6, which may have been given another number. It
-/// does not say which is which, so both are kept, in its order.
+/// Removes duplicates. Docker lists each port twice, for IPv4 and for IPv6, which may have different numbers. It does
+/// not show which is which, so both are kept, in Docker's order.
 fn distinct(ports: Vec<EndpointPortConfig>) -> Vec<(u16, u16)> {
     let number = |port: Option<i64>| u16::try_from(port?).ok().filter(|port| *port != 0);
     let mut seen = HashSet::new();

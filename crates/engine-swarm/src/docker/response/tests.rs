@@ -2,12 +2,12 @@
 use super::*;
 use serde_json::{Value, json};
 
-fn task(answer: Value) -> SwarmTask {
-    let answer: TaskAnswer = serde_json::from_value(answer).unwrap();
-    answer.into()
+fn task(response: Value) -> SwarmTask {
+    let response: TaskResponse = serde_json::from_value(response).unwrap();
+    response.into()
 }
 
-/// Shortened from what Engine 20.10 sends.
+/// Shortened from a response of Engine 20.10.
 fn running() -> Value {
     json!({
         "ID": "t1", "ServiceID": "s1", "Slot": 2, "NodeID": "n1", "DesiredState": "running",
@@ -39,19 +39,19 @@ fn a_running_task_has_addresses_and_ports_but_no_exit_code() {
 
 #[test]
 fn another_port_for_ipv6_is_kept_beside_the_one_for_ipv4() {
-    let mut answer = running();
-    let ports = &mut answer["Status"]["PortStatus"]["Ports"];
+    let mut response = running();
+    let ports = &mut response["Status"]["PortStatus"]["Ports"];
     ports[0]["PublishedPort"] = json!(32770);
-    assert_eq!(task(answer).ports, [(9090, 32770), (9090, 32768)]);
+    assert_eq!(task(response).ports, [(9090, 32770), (9090, 32768)]);
 }
 
 #[test]
-fn exit_codes_are_those_of_processes_that_ended() {
+fn only_ended_processes_have_an_exit_code() {
     let with = |state: &str, container: Value| {
-        let mut answer = running();
-        answer["Status"]["State"] = json!(state);
-        answer["Status"]["ContainerStatus"] = container;
-        task(answer).exit_code
+        let mut response = running();
+        response["Status"]["State"] = json!(state);
+        response["Status"]["ContainerStatus"] = container;
+        task(response).exit_code
     };
     let exited = |code: i64| json!({"ContainerID": "c1", "ExitCode": code});
     assert_eq!(with("complete", exited(0)), Some(0));
@@ -67,7 +67,7 @@ fn exit_codes_are_those_of_processes_that_ended() {
 }
 
 #[test]
-fn a_task_without_a_node_is_read() {
+fn a_task_without_a_node_is_parsed() {
     let task = task(json!({
         "ID": "t1", "ServiceID": "s1", "Slot": 1, "DesiredState": "running",
         "Status": {"State": "pending", "Err": "no suitable node", "PortStatus": {}}
@@ -78,9 +78,11 @@ fn a_task_without_a_node_is_read() {
 
 #[test]
 fn an_unknown_state_is_an_error_with_its_name() {
-    let mut answer = running();
-    answer["DesiredState"] = json!("dreaming");
-    let error = serde_json::from_value::<TaskAnswer>(answer).err().unwrap();
+    let mut response = running();
+    response["DesiredState"] = json!("dreaming");
+    let error = serde_json::from_value::<TaskResponse>(response)
+        .err()
+        .unwrap();
     assert!(error.to_string().contains("`dreaming`"), "{error}");
 }
 
@@ -90,7 +92,7 @@ fn manager(swarm: Value) -> Result<Manager, SwarmError> {
 }
 
 #[test]
-fn only_an_active_manager_with_a_leader_will_do() {
+fn only_an_active_manager_with_a_leader_is_accepted() {
     let swarm = |state: &str, control: bool, error: &str| {
         json!({"NodeID": "n1", "NodeAddr": "10.0.0.1", "LocalNodeState": state,
                "ControlAvailable": control, "Error": error})
@@ -105,21 +107,24 @@ fn only_an_active_manager_with_a_leader_will_do() {
         Err(SwarmError::NotASwarm)
     );
     assert_eq!(manager(Value::Null), Err(SwarmError::NotASwarm));
-    for unwell in [
+    for unhealthy in [
         swarm("active", true, "no leader"),
         swarm("locked", false, "locked"),
         swarm("pending", false, ""),
     ] {
-        assert!(matches!(manager(unwell), Err(SwarmError::NoLeader { .. })));
+        assert!(matches!(
+            manager(unhealthy),
+            Err(SwarmError::NoLeader { .. })
+        ));
     }
 }
 
 #[test]
 fn only_overlays_that_services_can_join_count_as_overlay() {
     let network = |driver: &str, scope: &str, ingress: bool| {
-        let answer = json!({"Id": "x", "Name": "x", "Driver": driver, "Scope": scope, "Ingress": ingress,
+        let response = json!({"Id": "x", "Name": "x", "Driver": driver, "Scope": scope, "Ingress": ingress,
             "IPAM": {"Config": [{"Subnet": "10.0.0.0/24"}, {"Subnet": "fd00::/64"}]}, "Labels": null});
-        Network::from(serde_json::from_value::<models::Network>(answer).unwrap())
+        Network::from(serde_json::from_value::<models::Network>(response).unwrap())
     };
     assert!(network("overlay", "swarm", false).overlay);
     assert!(!network("overlay", "swarm", true).overlay);

@@ -1,10 +1,10 @@
-//! What exists in the fake Swarm, and the rules by which Swarm changes it.
+//! The state of the simulated Swarm, and the rules by which Swarm changes it.
 
 mod network;
 
 use self::network::FakeNetwork;
-use super::life::{FakeService, FakeTask, Fate, HEARTBEATS};
-use super::script::{Key, Script, Trouble};
+use super::script::{Key, Script, StartFailure};
+use super::task_lifecycle::{FakeService, FakeTask, Fate, HEARTBEAT_TIMEOUT};
 use crate::error::SwarmError;
 use crate::plan::{
     Endpoint, HOST_NETWORK, LABEL_RUN, Labels, MountSource, Role, Scale, ServicePlan,
@@ -17,9 +17,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Everything there is.
+/// The state of a simulated Swarm.
 #[derive(Debug)]
-pub(super) struct World {
+pub(super) struct Cluster {
     pub nodes: Vec<FakeNode>,
     pub networks: Vec<FakeNetwork>,
     pub services: Vec<Arc<FakeService>>,
@@ -29,13 +29,13 @@ pub(super) struct World {
     /// On other nodes, by node and name.
     pub other_volumes: BTreeSet<(String, String)>,
     pub scripts: BTreeMap<Key, Script>,
-    /// Why a registry does not give an image, and how long it takes to say so.
+    /// Registries' refusals by image: the reason and the delay.
     pub refusals: BTreeMap<String, (String, Duration)>,
-    /// Addresses that Swarm has lost for ever: their network went before their Swarm task.
+    /// Leaked addresses: their network was removed before their Swarm task.
     pub leaked: usize,
     /// Time between two containers of a service.
     pub stagger: Duration,
-    /// As many handles as logs are being followed, and this one.
+    /// One handle for each followed log, plus this one.
     pub following: Arc<()>,
     ids: u64,
     next_port: u16,
@@ -47,10 +47,10 @@ pub(super) struct FakeNode {
     pub lost: Option<Instant>,
 }
 
-impl World {
-    /// One node, which is the manager, and the networks that every Swarm has.
+impl Cluster {
+    /// A Swarm of one node, the manager, with Swarm's default networks.
     pub fn new() -> Self {
-        let mut world = Self {
+        let mut cluster = Self {
             nodes: Vec::new(),
             networks: Vec::new(),
             services: Vec::new(),
@@ -65,10 +65,10 @@ impl World {
             ids: 0,
             next_port: 32769,
         };
-        world.add_node("node-1");
-        world.insert_network("bridge", "172.17.0.0/16", false);
-        world.insert_network("ingress", "10.0.0.0/24", false);
-        world
+        cluster.add_node("node-1");
+        cluster.insert_network("bridge", "172.17.0.0/16", false);
+        cluster.insert_network("ingress", "10.0.0.0/24", false);
+        cluster
     }
 
     fn id(&mut self, kind: &str) -> String {
@@ -104,7 +104,7 @@ impl World {
         });
     }
 
-    /// Takes away what has had its time.
+    /// Removes what is gone at the time `now`.
     pub fn settle(&mut self, now: Instant) {
         let gone = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         for task in self.tasks.iter().filter(|task| gone(task.gone_at())) {
@@ -115,7 +115,7 @@ impl World {
                 }
             }
         }
-        // A Swarm task whose container is still there is kept, and no longer listed.
+        // A Swarm task whose container still exists is kept, but no longer listed.
         self.tasks.retain(|task| !gone(task.container_gone_at()));
         let tasks = &self.tasks;
         self.networks.retain(|n| {
@@ -125,7 +125,7 @@ impl World {
                     .any(|t| t.service.networks.contains(&n.network.id))
         });
         for node in &mut self.nodes {
-            node.node.ready = node.lost.is_none_or(|at| now < at + HEARTBEATS);
+            node.node.ready = node.lost.is_none_or(|at| now < at + HEARTBEAT_TIMEOUT);
         }
     }
 
@@ -183,7 +183,7 @@ impl World {
         Ok(service.id.clone())
     }
 
-    /// What Docker looks at when a service is created; all else shows only in its Swarm tasks.
+    /// Checks of Docker at the creation of a service; other faults show only in its Swarm tasks.
     fn refuse(&self, plan: &ServicePlan) -> Result<(), SwarmError> {
         let object = format!("service `{}`", plan.name);
         let refused = |reason: String| SwarmError::Rejected {
@@ -221,9 +221,9 @@ impl World {
             false => (plan.image.clone(), None),
         };
         let script = self.scripts.get_mut(&key)?;
-        let mut this_time = script.clone();
-        this_time.exits = script.next_exit().into_iter().collect();
-        Some(this_time)
+        let mut own_script = script.clone();
+        own_script.exits = script.next_exit().into_iter().collect();
+        Some(own_script)
     }
 
     fn fate(&self, plan: &ServicePlan, script: Option<Script>) -> Fate {
@@ -234,17 +234,17 @@ impl World {
             };
             let reason =
                 format!("no suitable node (scheduling constraints not satisfied on {nodes})");
-            return Fate::Trouble(Trouble::Pending(reason));
+            return Fate::StartFailure(StartFailure::Pending(reason));
         }
         match script {
-            None => Fate::Trouble(Trouble::Rejected(format!(
+            None => Fate::StartFailure(StartFailure::Rejected(format!(
                 "No such image: {}",
                 with_tag(&plan.image)
             ))),
             Some(Script {
-                trouble: Some(trouble),
+                start_failure: Some(start_failure),
                 ..
-            }) => Fate::Trouble(trouble),
+            }) => Fate::StartFailure(start_failure),
             Some(script) => Fate::Runs(script.exits.first().map(|code| (script.after, *code))),
         }
     }
@@ -259,7 +259,7 @@ impl World {
             .collect()
     }
 
-    /// `turn`: its place among the tasks of its service, from 0.
+    /// `turn`: its index among the tasks of its service, from 0.
     fn create_task(
         &mut self,
         service: &Arc<FakeService>,
@@ -298,21 +298,21 @@ impl World {
             addresses: addresses.unwrap_or_default(),
             port,
             killed: None,
-            told: None,
+            stop_sent: None,
             removed: None,
             lost: None,
-            forgotten: false,
+            port_forgotten: false,
         };
         self.tasks.push(task);
         if service.plan.role == Role::Killer
             && let Some(node) = nodes.get(place)
         {
-            self.carry_out_kill(&service.plan, node, now + FakeTask::time_to_run());
+            self.perform_kill(&service.plan, node, now + FakeTask::time_to_run());
         }
     }
 
-    /// What a carrier kills on its node.
-    fn carry_out_kill(&mut self, plan: &ServicePlan, node: &str, at: Instant) {
+    /// Performs the order of a killing carrier on its node.
+    fn perform_kill(&mut self, plan: &ServicePlan, node: &str, at: Instant) {
         if self
             .scripts
             .get(&(plan.image.clone(), Some(plan.role)))
@@ -331,7 +331,8 @@ impl World {
         });
     }
 
-    /// Makes the volumes of a container; whether all were there. What a carrier removes is gone at once.
+    /// Creates the volumes of a container; returns whether all existed. Volumes that a carrier removes are gone at
+    /// once.
     fn use_volumes(&mut self, plan: &ServicePlan, slot: u32, node: &str) -> bool {
         let is_manager = self.nodes.first().is_some_and(|n| n.node.id == node);
         let mut had = true;
@@ -360,7 +361,7 @@ impl World {
         port
     }
 
-    /// SIGKILL for the processes of these Swarm tasks that run at the time `at`.
+    /// Sends SIGKILL to the processes of these Swarm tasks that run at the time `at`.
     pub fn kill(&mut self, at: Instant, wanted: impl Fn(&FakeTask) -> bool) {
         for task in self.tasks.iter_mut().filter(|task| wanted(task)) {
             if task.killed.is_none() && task.lost.is_none() && task.runs(at) {
@@ -369,7 +370,7 @@ impl World {
         }
     }
 
-    /// The service stays, and its Swarm tasks stay in the list.
+    /// Stops a service; it stays, and its Swarm tasks stay listed.
     pub fn end_service(&mut self, id: &str, now: Instant) -> Result<(), SwarmError> {
         let named = |s: &FakeService| s.id == id || s.plan.name == id;
         if !self.services.iter().any(|service| named(service)) {
@@ -377,7 +378,7 @@ impl World {
             return Err(SwarmError::NotFound { what });
         }
         for task in self.tasks.iter_mut().filter(|task| named(&task.service)) {
-            task.told = task.told.or(Some(now));
+            task.stop_sent = task.stop_sent.or(Some(now));
         }
         Ok(())
     }
@@ -410,7 +411,7 @@ impl World {
         }
     }
 
-    /// Whatever ran on the node has ended with it.
+    /// The containers that ran on the node have ended.
     pub fn return_node(&mut self, id: &str, now: Instant) {
         for node in self.nodes.iter_mut().filter(|n| n.node.id == id) {
             node.lost = None;
@@ -422,7 +423,7 @@ impl World {
         {
             task.lost = None;
             task.killed = task.killed.or(Some((now, 137)));
-            // The clean-up of what was removed meanwhile begins now.
+            // The removal of tasks that were removed meanwhile starts now.
             task.removed = task.removed.map(|_| now);
         }
     }

@@ -1,5 +1,5 @@
-//! Which volumes were made of which bundle, and on which nodes they may be: noted before the first of
-//! them is made, so that none is forgotten.
+//! Index of the volumes of each bundle and of the nodes that may have them. An entry is written before the first
+//! volume is created, so that no volume is forgotten.
 //!
 //! ```text
 //! <datadir>/volumes/<bundle>.json
@@ -15,29 +15,29 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
-/// What may be there of one bundle.
+/// Volumes that may exist of one bundle.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Held {
-    /// Names of volumes.
+pub struct IndexedVolumes {
+    /// Names of the volumes.
     pub volumes: BTreeSet<String>,
-    /// Host names of nodes, by id.
+    /// Host names of the nodes, by node id.
     pub nodes: BTreeMap<String, String>,
-    /// Whether they are to go.
+    /// Whether they are to be removed.
     pub removing: bool,
 }
 
-/// The volumes of all bundles.
+/// The index of all bundles.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct VolumeIndex {
     dir: PathBuf,
     writing: Mutex<()>,
-    /// Held while volumes are removed: two removals would wait for each other's containers.
+    /// Locked while volumes are removed: two concurrent removals would block each other with their containers.
     pub(crate) removing: Arc<Mutex<()>>,
 }
 
-impl Ledger {
-    /// The ledger below `datadir`. Touches nothing.
+impl VolumeIndex {
+    /// The index below `datadir`. Does not access the disk.
     pub fn new(datadir: &Path) -> Self {
         Self {
             dir: datadir.join("volumes"),
@@ -46,50 +46,54 @@ impl Ledger {
         }
     }
 
-    /// Notes that these volumes may now come to be on these nodes, in addition to what is noted.
+    /// Adds volumes and nodes to the entry of a bundle, before the volumes are created.
     ///
     /// # Errors
     /// When the disk does not take it.
-    pub async fn note(
+    pub async fn add(
         &self,
         bundle: &str,
         volumes: impl IntoIterator<Item = String>,
         nodes: impl IntoIterator<Item = (String, String)>,
     ) -> io::Result<()> {
-        self.change(bundle, |held| {
-            held.volumes.extend(volumes);
-            held.nodes.extend(nodes);
-            held.removing = false;
+        self.change(bundle, |entry| {
+            entry.volumes.extend(volumes);
+            entry.nodes.extend(nodes);
+            entry.removing = false;
         })
         .await
     }
 
-    /// Changes what is noted of a bundle. What is on no node any more is forgotten.
+    /// Changes the entry of a bundle. An entry without nodes is removed.
     ///
     /// # Errors
     /// When the disk does not take it.
-    pub async fn change(&self, bundle: &str, change: impl FnOnce(&mut Held)) -> io::Result<()> {
+    pub async fn change(
+        &self,
+        bundle: &str,
+        change: impl FnOnce(&mut IndexedVolumes),
+    ) -> io::Result<()> {
         let _writing = self.writing.lock().await;
         let before = self.get(bundle).await?;
-        let mut held = before.clone().unwrap_or_default();
-        change(&mut held);
-        if before.as_ref() == Some(&held) {
+        let mut entry = before.clone().unwrap_or_default();
+        change(&mut entry);
+        if before.as_ref() == Some(&entry) {
             return Ok(());
         }
         let path = self.path(bundle);
-        spawn_blocking(move || match held.nodes.is_empty() {
-            true => gone(fs::remove_file(path)),
-            false => write(&path, &held),
+        spawn_blocking(move || match entry.nodes.is_empty() {
+            true => ignore_missing(fs::remove_file(path)),
+            false => write(&path, &entry),
         })
         .await
         .map_err(io::Error::other)?
     }
 
-    /// What is noted of a bundle.
+    /// The entry of a bundle.
     ///
     /// # Errors
-    /// When it cannot be read.
-    pub async fn get(&self, bundle: &str) -> io::Result<Option<Held>> {
+    /// When the entry cannot be read.
+    pub async fn get(&self, bundle: &str) -> io::Result<Option<IndexedVolumes>> {
         match tokio::fs::read(self.path(bundle)).await {
             Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -97,7 +101,7 @@ impl Ledger {
         }
     }
 
-    /// The bundles of which something is noted.
+    /// The ids of all bundles with an entry.
     ///
     /// # Errors
     /// When the directory cannot be read.
@@ -121,11 +125,11 @@ impl Ledger {
     }
 }
 
-fn write(path: &Path, held: &Held) -> io::Result<()> {
-    write_atomic(path, &serde_json::to_vec_pretty(held)?, Mode::Private)
+fn write(path: &Path, entry: &IndexedVolumes) -> io::Result<()> {
+    write_atomic(path, &serde_json::to_vec_pretty(entry)?, Mode::Private)
 }
 
-fn gone(removed: io::Result<()>) -> io::Result<()> {
+fn ignore_missing(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,

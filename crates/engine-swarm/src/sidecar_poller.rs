@@ -1,4 +1,4 @@
-//! Questions to the sidecar, one after the other, beside the look at Swarm.
+//! Polls the sidecar for the addresses of the workers, while the driver lists Swarm tasks.
 
 use crate::core::Core;
 use crate::discovery::DiscoveryError;
@@ -17,52 +17,52 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Longest single question.
+/// Longest single request.
 const LONG_POLL: Duration = Duration::from_secs(5);
-/// Pause between two questions: an answer may come at once and still settle nothing.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Pause between two requests: a response may come at once and still be incomplete.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Pause before the next endpoint is tried, or the only one again.
-const NEXT_ENDPOINT: Duration = Duration::from_millis(30);
+const ENDPOINT_RETRY_PAUSE: Duration = Duration::from_millis(30);
 
-/// How long a sidecar may be out of sight before another one takes its place.
-const OUT_OF_SIGHT: Duration = Duration::from_secs(3);
+/// How long a sidecar may be missing before it is replaced.
+const REPLACE_AFTER: Duration = Duration::from_secs(3);
 
-/// The sidecar of a run: not there yet, or asked all the time.
-pub(crate) struct Sidecar {
+/// Client of a run's sidecar. Polling starts once its endpoints are known.
+pub(crate) struct SidecarPoller {
     core: Arc<Core>,
     /// The last list of Swarm tasks.
     tasks: Vec<SwarmTask>,
-    questions: Option<Questions>,
-    seen: String,
-    lost_sight: LostSight,
+    poll_task: Option<PollTask>,
+    last_state: String,
+    absence: Absence,
 }
 
-/// Since when the sidecar cannot be found: Docker forgets the ports of containers that run when a
-/// manager restarts (ARCHITECTURE.md, How Docker Swarm behaves), or somebody has removed the service.
+/// How long the sidecar has been missing: Docker forgets the ports of running containers when a manager restarts
+/// (ARCHITECTURE.md, How Docker Swarm behaves), or somebody has removed the service.
 #[derive(Debug, Default)]
-struct LostSight {
+struct Absence {
     since: Option<Instant>,
     replaced: bool,
 }
 
-impl LostSight {
-    /// It is there.
-    fn no(&mut self) {
+impl Absence {
+    /// The sidecar was found.
+    fn reset(&mut self) {
         self.since = None;
     }
 
-    /// It is not; after a while another one takes its place, once. Gives whether that was so now.
+    /// The sidecar was not found. Replaces it after [`REPLACE_AFTER`], once; returns whether it was replaced now.
     ///
     /// # Errors
-    /// When Docker takes no other one.
-    async fn yes(
+    /// When the new sidecar cannot be created.
+    async fn note_missing(
         &mut self,
         core: &Core,
         run: &mut dyn Course,
         deadline: Deadline,
     ) -> Result<bool, StepError> {
         let since = *self.since.get_or_insert_with(Instant::now);
-        if self.replaced || since.elapsed() < OUT_OF_SIGHT {
+        if self.replaced || since.elapsed() < REPLACE_AFTER {
             return Ok(false);
         }
         self.replaced = true;
@@ -71,37 +71,37 @@ impl LostSight {
     }
 }
 
-struct Questions {
+struct PollTask {
     answers: watch::Receiver<LookedUp>,
-    _asking: AbortOnDropHandle<()>,
+    _task: AbortOnDropHandle<()>,
 }
 
-impl Sidecar {
-    /// A sidecar that has not been seen yet.
+impl SidecarPoller {
+    /// A client for a sidecar that has not been found yet.
     pub(crate) fn new(core: Arc<Core>) -> Self {
         Self {
             core,
             tasks: Vec::new(),
-            questions: None,
-            seen: "no Swarm task yet".to_owned(),
-            lost_sight: LostSight::default(),
+            poll_task: None,
+            last_state: "no Swarm task yet".to_owned(),
+            absence: Absence::default(),
         }
     }
 
-    async fn out_of_sight(
+    async fn handle_absence(
         &mut self,
         run: &mut dyn Course,
         deadline: Deadline,
     ) -> Result<(), StepError> {
-        if self.lost_sight.yes(&self.core, run, deadline).await? {
-            self.questions = None;
+        if self.absence.note_missing(&self.core, run, deadline).await? {
+            self.poll_task = None;
         }
         Ok(())
     }
 }
 
 #[async_trait]
-impl Lookout for Sidecar {
+impl Lookout for SidecarPoller {
     async fn observe(
         &mut self,
         run: &mut dyn Course,
@@ -116,47 +116,47 @@ impl Lookout for Sidecar {
 
     async fn look(&mut self, run: &mut dyn Course, deadline: Deadline) -> Result<(), StepError> {
         let Some(task) = sidecar_of(run.facts(), &self.tasks) else {
-            self.seen = "its service is gone".to_owned();
-            return self.out_of_sight(run, deadline).await;
+            self.last_state = "its service was removed".to_owned();
+            return self.handle_absence(run, deadline).await;
         };
-        self.seen = members::reason(&task);
+        self.last_state = members::reason(&task);
         if is_gone(&task) {
-            return Err(ended(&self.core, run.facts(), &self.seen).await);
+            return Err(ended(&self.core, run.facts(), &self.last_state).await);
         }
-        if self.questions.is_some() {
-            self.lost_sight.no();
+        if self.poll_task.is_some() {
+            self.absence.reset();
             return Ok(());
         }
         let endpoints = endpoints(&self.core, run, &task, deadline).await?;
         if !endpoints.is_empty() {
-            let questions = Questions::start(&self.core, run.facts(), endpoints);
-            self.questions = Some(questions);
+            let poll_task = PollTask::start(&self.core, run.facts(), endpoints);
+            self.poll_task = Some(poll_task);
         } else if task.is_alive() {
-            self.seen = "it runs, but Docker does not tell its port".to_owned();
-            return self.out_of_sight(run, deadline).await;
+            self.last_state = "it runs, but Docker does not list its port".to_owned();
+            return self.handle_absence(run, deadline).await;
         }
         Ok(())
     }
 
     fn looked_up(&mut self) -> LookedUp {
-        match &mut self.questions {
-            Some(questions) => questions.answers.borrow_and_update().clone(),
+        match &mut self.poll_task {
+            Some(poll_task) => poll_task.answers.borrow_and_update().clone(),
             None => LookedUp::default(),
         }
     }
 
     async fn answered(&mut self) {
-        let told = match &mut self.questions {
-            Some(questions) => questions.answers.changed().await.is_ok(),
+        let changed = match &mut self.poll_task {
+            Some(poll_task) => poll_task.answers.changed().await.is_ok(),
             None => false,
         };
-        if !told {
+        if !changed {
             std::future::pending::<()>().await;
         }
     }
 
     fn not_ready(&self) -> Option<String> {
-        self.questions.is_none().then(|| self.seen.clone())
+        self.poll_task.is_none().then(|| self.last_state.clone())
     }
 
     async fn probes(
@@ -168,11 +168,11 @@ impl Lookout for Sidecar {
         deadline: Deadline,
     ) -> Result<Result<Vec<Asking>, String>, StepError> {
         let Some(probe) = of_definition(probe) else {
-            return Ok(Err("the sidecar runs no commands".to_owned()));
+            return Ok(Err("the sidecar cannot run commands".to_owned()));
         };
         let Some(task) = sidecar_of(run.facts(), &self.tasks) else {
-            self.lost_sight.yes(&self.core, run, deadline).await?;
-            return Ok(Err("the sidecar is gone".to_owned()));
+            self.absence.note_missing(&self.core, run, deadline).await?;
+            return Ok(Err("the sidecar was removed".to_owned()));
         };
         if is_gone(&task) {
             return Err(ended(&self.core, run.facts(), &members::reason(&task)).await);
@@ -180,27 +180,27 @@ impl Lookout for Sidecar {
         let endpoints = endpoints(&self.core, run, &task, deadline).await?;
         match endpoints.is_empty() && task.is_alive() {
             true => self
-                .lost_sight
-                .yes(&self.core, run, deadline)
+                .absence
+                .note_missing(&self.core, run, deadline)
                 .await
                 .map(drop)?,
-            false => self.lost_sight.no(),
+            false => self.absence.reset(),
         }
         if endpoints.is_empty() {
-            return Ok(Err("the sidecar's port is not known".to_owned()));
+            return Ok(Err("the sidecar's port is unknown".to_owned()));
         }
         let token = &run.facts().state.token;
-        let asking = endpoints.into_iter().map(|endpoint| {
+        let requests = endpoints.into_iter().map(|endpoint| {
             let (discovery, token) = (Arc::clone(&self.core.discovery), token.clone());
             let (addresses, probe) = (addresses.to_vec(), probe.clone());
-            let asking: Asking = Box::pin(async move {
-                let patience = deadline.left().clamp(shortest, longest);
-                let asked = discovery.probe(&endpoint, &token, &addresses, &probe, patience);
-                asked.await.map_err(|silence| silence.to_string())
+            let request: Asking = Box::pin(async move {
+                let timeout = deadline.left().clamp(shortest, longest);
+                let response = discovery.probe(&endpoint, &token, &addresses, &probe, timeout);
+                response.await.map_err(|error| error.to_string())
             });
-            asking
+            request
         });
-        Ok(Ok(asking.collect()))
+        Ok(Ok(requests.collect()))
     }
 
     fn noun(&self) -> &'static str {
@@ -217,7 +217,7 @@ impl Lookout for Sidecar {
     }
 }
 
-/// The question of a definition, if it is one for the sidecar.
+/// The probe of a definition, if the sidecar can perform it.
 fn of_definition(probe: &ReadinessProbe) -> Option<Probe> {
     match probe.clone() {
         ReadinessProbe::Tcp(port) => Some(Probe::Tcp(port)),
@@ -226,28 +226,27 @@ fn of_definition(probe: &ReadinessProbe) -> Option<Probe> {
     }
 }
 
-impl Questions {
-    /// `endpoints` are not empty; one of them is the sidecar's.
+impl PollTask {
+    /// Polls `endpoints` in turn; one of them is the sidecar's. Must not be empty.
     fn start(core: &Core, run: Facts<'_>, endpoints: Vec<String>) -> Self {
         let (sender, answers) = watch::channel(LookedUp::default());
         let discovery = Arc::clone(&core.discovery);
         let token = run.state.token.clone();
         let replicas = run.spec.worker.replicas;
-        let asking = tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             for endpoint in endpoints.iter().cycle() {
-                // A long poll may outlast the deadline. This answer comes at once.
+                // A long poll may outlast the deadline; a health check returns at once.
                 if discovery.health(endpoint).await.is_ok() {
                     sender.send_modify(|last| {
                         last.answered = true;
                         last.error = None;
                     });
                 }
-                // One that answers is asked for as long as it does.
+                // An endpoint that responds is polled until it fails.
                 while let Ok(addresses) = discovery
                     .addresses(endpoint, &token, WORKERS_NAME, replicas, LONG_POLL)
                     .await
-                    // The error stays beside the addresses of the last good answer: one bad one
-                    // proves nothing.
+                    // The addresses of the last good response are kept beside the error: one failure proves nothing.
                     .inspect_err(|error| {
                         sender.send_modify(|last| {
                             last.error = Some(DiscoveryError::to_string(error))
@@ -259,28 +258,28 @@ impl Questions {
                         answered: true,
                         error: None,
                     });
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(POLL_INTERVAL).await;
                 }
-                tokio::time::sleep(NEXT_ENDPOINT).await;
+                tokio::time::sleep(ENDPOINT_RETRY_PAUSE).await;
             }
         });
         Self {
             answers,
-            _asking: AbortOnDropHandle::new(asking),
+            _task: AbortOnDropHandle::new(task),
         }
     }
 }
 
-/// The Swarm task of the sidecar. That of one whose service was removed stays listed for a while.
+/// The Swarm task of the sidecar. The task of a removed service stays listed for a while.
 fn sidecar_of(run: Facts<'_>, tasks: &[SwarmTask]) -> Option<SwarmTask> {
     let own = of_service(tasks, run.state.discovery.as_deref());
     own.into_iter()
         .find(|task| task.desired != TaskState::Remove)
 }
 
-/// Base URLs under which a sidecar that runs may be: on this node the loopback, else the node's
-/// address. There are several when Docker has published its port under one number for IPv4 and
-/// another one for IPv6: it tells both, but not which is which.
+/// Base URLs under which a running sidecar may be reached: the loopback address if it is on this node, else the
+/// node's address. There are several when Docker has published the port under different numbers for IPv4 and IPv6:
+/// Docker lists both, without saying which is which.
 async fn endpoints(
     core: &Core,
     run: &mut dyn Course,

@@ -1,18 +1,18 @@
-//! What to do about a failure, where the step that found it has nothing better to say: from the code
-//! and from Docker's own text in the message.
+//! Default hints for failures, derived from the code and from Docker's own text in the message. Used when the step
+//! gives no better hint.
 
 use atq_task::event::FailureCode;
 use atq_task::exit_code::{self, bytes};
 use atq_task::spec::TaskSpec;
 
-/// A part of a message, and what helps then. The first one that is found counts.
-type Advice = (&'static str, &'static str);
+/// A part of a message, and the hint for it. The first match counts.
+type Hint = (&'static str, &'static str);
 
-/// Containers that were not started, or have ended.
-const CONTAINERS: [Advice; 9] = [
+/// Containers that did not start, or have ended.
+const CONTAINERS: [Hint; 9] = [
     (
         "No such image",
-        "is the image on every node, or can every node pull it? `docker pull` on a node says more",
+        "is the image on every node, or can every node pull it? `docker pull` on a node shows the reason",
     ),
     (
         "bind source path does not exist",
@@ -20,7 +20,7 @@ const CONTAINERS: [Advice; 9] = [
     ),
     (
         "exec format error",
-        "the image is for another kind of processor than that of the node",
+        "the image is for another processor architecture than that of the node",
     ),
     ("(127)", exit_code::NOT_FOUND),
     ("(126)", exit_code::NOT_EXECUTABLE),
@@ -30,24 +30,24 @@ const CONTAINERS: [Advice; 9] = [
     ),
     (
         "network",
-        "the node has trouble with the network of the task; its Engine's log says more",
+        "the node failed to set up the network of the task; see its Engine's log",
     ),
     (
         "node was lost",
-        "see `docker node ls`, and the node's Engine",
+        "see `docker node ls` and the log of the node's Engine",
     ),
-    ("(137)", "it was killed: out of memory, or by somebody"),
+    ("(137)", "it was killed: out of memory, or from outside"),
 ];
 
-/// Containers that no node takes.
-const PLACES: [Advice; 4] = [
+/// Containers that no node accepts.
+const PLACEMENT: [Hint; 4] = [
     (
         "insufficient resources",
-        "`resources` ask for more than any node has free: ask for less, or add nodes",
+        "`resources` request more than any node has free: request less, or add nodes",
     ),
     (
         "scheduling constraints",
-        "no active node fits `placement.constraints`; `docker node ls` shows the nodes",
+        "no active node satisfies `placement.constraints`; `docker node ls` lists the nodes",
     ),
     (
         "max replicas per node",
@@ -55,40 +55,42 @@ const PLACES: [Advice; 4] = [
     ),
     (
         "unsupported platform",
-        "the image is for another kind of processor than those of the nodes",
+        "the image is for another processor architecture than those of the nodes",
     ),
 ];
 
-/// What to do about a failure with this code and message.
-pub(crate) fn of(code: FailureCode, message: &str, spec: &TaskSpec) -> String {
-    let found = |table: &[Advice]| {
-        let fits = |(part, _): &&Advice| message.contains(part);
-        table.iter().find(fits).map(|(_, advice)| *advice)
+/// The hint for a failure with this code and message.
+pub(crate) fn hint_for(code: FailureCode, message: &str, spec: &TaskSpec) -> String {
+    let found = |table: &[Hint]| {
+        let fits = |(part, _): &&Hint| message.contains(part);
+        table.iter().find(fits).map(|(_, hint)| *hint)
     };
-    let advice = match code {
+    let hint = match code {
         FailureCode::WorkerFailed | FailureCode::MasterFailed => {
-            let advice = found(&CONTAINERS).unwrap_or("workers have to run until the test is over");
-            return format!("{advice}{}", more(code, message, spec));
+            let hint = found(&CONTAINERS).unwrap_or("workers must run until the test ends");
+            return format!("{hint}{}", limit_and_log(code, message, spec));
         }
         FailureCode::WorkerUnplaceable | FailureCode::MasterUnplaceable => {
-            found(&PLACES).unwrap_or("add nodes, or ask for less")
+            found(&PLACEMENT).unwrap_or("add nodes, or request less")
         }
         FailureCode::DiscoveryFailed => {
-            found(&CONTAINERS).unwrap_or("`orchestrationTimeout` sets how long is waited")
+            found(&CONTAINERS).unwrap_or("`orchestrationTimeout` sets the timeout")
         }
         FailureCode::EngineRefused => {
             "the text after the colon is Docker's own; \
-            what it speaks of comes from the definition or from the configuration"
+            the rejected value comes from the definition or from the configuration"
         }
-        FailureCode::MasterLost => "see `docker node ls`, and who else works on this Swarm",
-        FailureCode::Internal => "this is a bug; the Director's log says more",
+        FailureCode::MasterLost => {
+            "see `docker node ls`; another user of this Swarm may have removed it"
+        }
+        FailureCode::Internal => "this is a bug; see the Director's log",
         _ => "",
     };
-    advice.to_owned()
+    hint.to_owned()
 }
 
-/// The limit that may have killed the container, and where its log is.
-fn more(code: FailureCode, message: &str, spec: &TaskSpec) -> String {
+/// The memory limit that may have killed the container, and the location of its log.
+fn limit_and_log(code: FailureCode, message: &str, spec: &TaskSpec) -> String {
     let (role, service) = match code {
         FailureCode::MasterFailed => ("master", &spec.master),
         _ => ("worker", &spec.worker),
@@ -101,7 +103,7 @@ fn more(code: FailureCode, message: &str, spec: &TaskSpec) -> String {
     };
     let has_log = message.contains("exit");
     let log = match has_log {
-        true => format!("; GET /task/{{id}}/logs?service={role} shows what it wrote"),
+        true => format!("; GET /task/{{id}}/logs?service={role} shows its output"),
         false => String::new(),
     };
     format!("{limit}{log}")
@@ -137,12 +139,12 @@ mod tests {
     }
 
     #[test]
-    fn dockers_own_text_decides() {
-        let worker = |message: &str| of(FailureCode::WorkerFailed, message, &spec(None));
+    fn the_hint_follows_from_dockers_own_text() {
+        let worker = |message: &str| hint_for(FailureCode::WorkerFailed, message, &spec(None));
         let ended = "0 of 1 workers run; replica 1: failed: task: non-zero exit (1)";
         assert_eq!(
             worker(ended),
-            "workers have to run until the test is over; GET /task/{id}/logs?service=worker shows what it wrote"
+            "workers have to run until the test is over; GET /task/{id}/logs?service=worker shows its output"
         );
         let missing = "replica 1: rejected: No such image: x:1";
         assert!(worker(missing).starts_with("is the image on every node"));
@@ -151,16 +153,16 @@ mod tests {
             "rejected: invalid mount config for type \"bind\": bind source path does not exist: /x";
         assert!(worker(mount).contains("`glusterpath`"));
         let full = "pending: no suitable node (insufficient resources on 1 node)";
-        let place = of(FailureCode::WorkerUnplaceable, full, &spec(None));
+        let place = hint_for(FailureCode::WorkerUnplaceable, full, &spec(None));
         assert!(place.starts_with("`resources`"), "{place}");
     }
 
     #[test]
     fn a_limit_that_may_have_killed_a_worker_is_named() {
         let killed = "replica 1: failed: task: non-zero exit (137)";
-        let hint = of(FailureCode::WorkerFailed, killed, &spec(Some(16 << 20)));
+        let hint = hint_for(FailureCode::WorkerFailed, killed, &spec(Some(16 << 20)));
         assert!(hint.contains("its memory limit is 16 MiB"), "{hint}");
-        let hint = of(FailureCode::WorkerFailed, killed, &spec(None));
+        let hint = hint_for(FailureCode::WorkerFailed, killed, &spec(None));
         assert!(!hint.contains("limit"), "{hint}");
     }
 }

@@ -1,13 +1,13 @@
-//! The processor time of the machine on which the Director runs.
+//! CPU time of the machine on which the Director runs.
 
 use crate::port::CpuUsage;
 
-/// Linux counts processor time in hundredths of a second.
-const NANOS_A_TICK: u64 = 10_000_000;
-/// Time from the one look to the other, in nanoseconds of one processor.
-const APART: u64 = 5_000_000_000;
+/// Linux counts CPU time in hundredths of a second.
+const NANOS_PER_TICK: u64 = 10_000_000;
+/// Maximum difference between two readings of the same machine, in nanoseconds of one CPU.
+const MAX_DIFFERENCE: u64 = 5_000_000_000;
 
-/// Processor time of all processors together since the machine's start, in nanoseconds.
+/// CPU time of all CPUs together since the start of the machine, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostTime {
     all: u64,
@@ -16,18 +16,18 @@ pub struct HostTime {
 }
 
 impl HostTime {
-    /// As the kernel tells it; `None` where there is no such file.
+    /// Reads the kernel's counters; `None` where `/proc/stat` does not exist.
     pub fn now() -> Option<Self> {
         parse(&std::fs::read_to_string("/proc/stat").ok()?)
     }
 
-    /// Whether Docker counts the same machine: no two have run for the same time.
+    /// Whether Docker's figures are those of this machine: no two machines have the same CPU time.
     pub fn is_of(self, usage: &CpuUsage) -> bool {
         u64::from(usage.processors) == self.processors
-            && self.all.abs_diff(usage.elapsed) < APART * self.processors
+            && self.all.abs_diff(usage.elapsed) < MAX_DIFFERENCE * self.processors
     }
 
-    /// Percent of all processors that were busy since `earlier`, and for how many seconds.
+    /// CPU usage since `earlier` in percent of all CPUs, and the length of the interval in seconds.
     pub fn since(self, earlier: Self) -> Option<(f64, f64)> {
         let all = self.all.checked_sub(earlier.all).filter(|all| *all > 0)?;
         let idle = self.idle.checked_sub(earlier.idle)?.min(all);
@@ -36,8 +36,8 @@ impl HostTime {
     }
 }
 
-/// `cpu  user nice system idle iowait irq softirq steal guest ...`; guests are counted in `user`. Time
-/// that another machine on the same hardware stole is not to be had: it counts as busy.
+/// `cpu  user nice system idle iowait irq softirq steal guest ...`; `guest` is included in `user`. Steal time counts
+/// as busy.
 fn parse(text: &str) -> Option<HostTime> {
     let line = text.lines().find_map(|line| line.strip_prefix("cpu "))?;
     let ticks: Vec<u64> = line
@@ -51,8 +51,8 @@ fn parse(text: &str) -> Option<HostTime> {
         .filter(|line| line.starts_with("cpu") && !line.starts_with("cpu "));
     let idle = ticks.get(3)? + ticks.get(4)?;
     Some(HostTime {
-        all: ticks.iter().sum::<u64>() * NANOS_A_TICK,
-        idle: idle * NANOS_A_TICK,
+        all: ticks.iter().sum::<u64>() * NANOS_PER_TICK,
+        idle: idle * NANOS_PER_TICK,
         processors: processors.count() as u64,
     })
 }
@@ -63,11 +63,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn busy_is_what_is_not_idle() {
+    fn time_that_is_not_idle_counts_as_busy() {
         let time = |line: &str| parse(&format!("cpu  {line}\ncpu0 1\ncpu1 1\nintr 5\n")).unwrap();
         let earlier = time("100 0 100 700 100 0 0 0 50 0");
         let later = time("200 0 150 850 100 0 0 100 99 0");
-        // 400 ticks of two processors, of which 150 idle.
+        // 400 ticks of two CPUs, 150 of them idle.
         assert_eq!(later.since(earlier), Some((62.5, 2.0)));
         assert_eq!(earlier.since(later), None);
         let usage = CpuUsage {

@@ -1,5 +1,5 @@
-//! Where the stories of the suite are played: a Swarm, names that are nobody else's, and a clean-up
-//! that also comes after a failure and ends with proof that nothing is left.
+//! Fixture for the scenarios of the suite: a Swarm, unique names, and a clean-up that also runs after a failure and
+//! asserts that nothing is left.
 
 use atq_engine_swarm::docker::DockerSwarm;
 use atq_engine_swarm::fake::{FakeSwarm, Leftovers};
@@ -17,14 +17,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Length of the line that [`Does::PrintLong`] writes: more than two of Docker's pieces.
+/// Length of the line of [`Program::PrintLong`]: more than two of Docker's pieces.
 pub const LONG_LINE: usize = 40_000;
-/// Longest wait for anything; Docker needs a tenth of it.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Timeout of every wait; Docker needs a tenth of it.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// What the containers of a service do.
+/// Behaviour of the containers of a service.
 #[derive(Debug, Clone, Copy)]
-pub enum Does {
+pub enum Program {
     /// Runs until it is removed.
     Sleep,
     /// Ends at once with this code.
@@ -33,17 +33,17 @@ pub enum Does {
     Print,
     /// Writes a very long line, and `end`.
     PrintLong,
-    /// Its program is not there.
-    NotStart,
-    /// Runs until it is told to end; then it writes `bye` and exits with 7.
-    EndWhenTold,
+    /// Its program does not exist.
+    Missing,
+    /// Runs until SIGTERM; then it writes `bye` and exits with 7.
+    ExitOnSigterm,
     /// Runs until it is killed.
-    IgnoreTheEnd,
-    /// Leaves a file in `/atq/results`, and ends.
-    LeaveResults,
+    IgnoreSigterm,
+    /// Writes a file in `/atq/results`, and ends.
+    WriteResults,
 }
 
-impl Does {
+impl Program {
     fn script(self) -> String {
         match self {
             Self::Sleep => "exec sleep 600".to_owned(),
@@ -52,12 +52,12 @@ impl Does {
             Self::PrintLong => {
                 format!("head -c {LONG_LINE} /dev/zero | tr '\\0' x; echo; echo end")
             }
-            Self::NotStart => String::new(),
-            Self::LeaveResults => {
+            Self::Missing => String::new(),
+            Self::WriteResults => {
                 "mkdir /atq/results/deep && echo a,b >/atq/results/deep/own.csv".to_owned()
             }
-            Self::IgnoreTheEnd => "trap '' TERM; while :; do sleep 0.1; done".to_owned(),
-            Self::EndWhenTold => {
+            Self::IgnoreSigterm => "trap '' TERM; while :; do sleep 0.1; done".to_owned(),
+            Self::ExitOnSigterm => {
                 "trap 'echo bye; exit 7' TERM; echo up; while :; do sleep 0.1; done".to_owned()
             }
         }
@@ -67,22 +67,22 @@ impl Does {
         let image = fake.image(image);
         match self {
             Self::Sleep => image,
-            Self::IgnoreTheEnd => image.ends_when_told(&[], Duration::from_secs(7200), 0),
+            Self::IgnoreSigterm => image.on_sigterm(&[], Duration::from_secs(7200), 0),
             Self::Exit(code) => image.exits(code),
-            Self::LeaveResults => image.leaves("deep/own.csv", b"a,b\n").exits(0),
-            Self::EndWhenTold => {
+            Self::WriteResults => image.writes_result("deep/own.csv", b"a,b\n").exits(0),
+            Self::ExitOnSigterm => {
                 image
                     .prints(&["up"])
-                    .ends_when_told(&["bye"], Duration::from_millis(100), 7)
+                    .on_sigterm(&["bye"], Duration::from_millis(100), 7)
             }
             Self::Print => image
                 .prints(&["one", "", " three "])
-                .complains(&["alas"])
+                .prints_to_stderr(&["alas"])
                 .exits(0),
             Self::PrintLong => image.prints(&[&"x".repeat(LONG_LINE), "end"]).exits(0),
-            // The init process is there; what it should start is not.
-            Self::NotStart => image
-                .complains(&[
+            // The init process exists; its program does not.
+            Self::Missing => image
+                .prints_to_stderr(&[
                     "[FATAL tini (7)] exec /nonexistent failed: No such file or directory",
                 ])
                 .exits(127),
@@ -90,40 +90,42 @@ impl Does {
     }
 }
 
-/// A network of a story.
+/// A network of a scenario.
 pub struct TestNetwork {
     pub id: String,
     pub name: String,
     pub subnet: Ipv4Net,
 }
 
-/// Where one story is played.
-pub struct Stage {
+/// Fixture of one scenario.
+pub struct Fixture {
     pub swarm: Arc<dyn Swarm>,
     fake: Option<FakeSwarm>,
-    /// Is part of all names.
+    /// Part of all names.
     pub run: String,
-    /// Labels that all objects of this story have, and nothing else.
+    /// Labels of all objects of this scenario, and of no others.
     pub labels: Labels,
     number: usize,
 }
 
-pub async fn on_the_fake(story: impl AsyncFnOnce(&Stage)) {
+pub async fn on_the_fake(scenario: impl AsyncFnOnce(&Fixture)) {
     let fake = FakeSwarm::new();
-    let stage = Stage::new(Arc::new(fake.clone()), Some(fake));
-    stage.play(story).await;
+    let fixture = Fixture::new(Arc::new(fake.clone()), Some(fake));
+    fixture.run_scenario(scenario).await;
 }
 
-pub async fn on_docker(story: impl AsyncFnOnce(&Stage)) {
+pub async fn on_docker(scenario: impl AsyncFnOnce(&Fixture)) {
     if std::env::var("ATQ_TEST_SWARM").as_deref() != Ok("1") {
         println!("skipped: no Swarm (ATQ_TEST_SWARM is not set)");
         return;
     }
     let docker = DockerSwarm::connect(None).unwrap();
-    Stage::new(Arc::new(docker), None).play(story).await;
+    Fixture::new(Arc::new(docker), None)
+        .run_scenario(scenario)
+        .await;
 }
 
-impl Stage {
+impl Fixture {
     fn new(swarm: Arc<dyn Swarm>, fake: Option<FakeSwarm>) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -139,10 +141,10 @@ impl Stage {
         }
     }
 
-    async fn play(self, story: impl AsyncFnOnce(&Self)) {
-        let result = AssertUnwindSafe(story(&self)).catch_unwind().await;
+    async fn run_scenario(self, scenario: impl AsyncFnOnce(&Self)) {
+        let result = AssertUnwindSafe(scenario(&self)).catch_unwind().await;
         let cleaned = AssertUnwindSafe(self.clean_up()).catch_unwind().await;
-        // The story's failure says more than that of the clean-up.
+        // The scenario's failure is more informative than that of the clean-up.
         if let Err(panic) = result.and(cleaned) {
             resume_unwind(panic);
         }
@@ -152,7 +154,7 @@ impl Stage {
         for service in self.swarm.services(&self.labels).await.unwrap() {
             self.swarm.remove_service(&service.id).await.unwrap();
         }
-        self.nothing_runs().await;
+        self.wait_until_nothing_runs().await;
         let own = self.swarm.networks().await.unwrap().into_iter();
         for network in own.filter(|n| n.labels.get(LABEL_RUN) == Some(&self.run)) {
             match self.swarm.remove_network(&network.id).await {
@@ -186,12 +188,12 @@ impl Stage {
         labels
     }
 
-    /// A network with addresses that are nobody else's.
+    /// A network with unused addresses.
     pub async fn network_plan(&self, name: &str) -> NetworkPlan {
         let networks = self.swarm.networks().await.unwrap();
         let taken: Vec<_> = networks.into_iter().flat_map(|n| n.subnets).collect();
         let pool = "10.199.0.0/16".parse().unwrap();
-        // Stories that are played at the same time look in different places.
+        // Concurrent scenarios try different subnets.
         let skip = std::process::id() as usize * 37 + self.number * 5;
         NetworkPlan {
             name: format!("atq-{}-{name}", self.run),
@@ -211,7 +213,7 @@ impl Stage {
     }
 
     /// One container that does `does`.
-    pub fn service(&self, name: &str, does: Does, network: Option<&TestNetwork>) -> ServicePlan {
+    pub fn service(&self, name: &str, does: Program, network: Option<&TestNetwork>) -> ServicePlan {
         let image = match &self.fake {
             Some(fake) => {
                 let image = format!("test/{name}:1");
@@ -221,7 +223,7 @@ impl Stage {
             None => std::env::var("ATQ_TEST_IMAGE").unwrap_or("atq-testload:dev".to_owned()),
         };
         let entrypoint = match does {
-            Does::NotStart => vec!["/nonexistent".to_owned()],
+            Program::Missing => vec!["/nonexistent".to_owned()],
             _ => vec!["/bin/sh".to_owned(), "-c".to_owned()],
         };
         ServicePlan {
@@ -247,7 +249,7 @@ impl Stage {
         }
     }
 
-    /// All Swarm tasks of this story.
+    /// All Swarm tasks of this scenario.
     pub async fn tasks(&self) -> Vec<SwarmTask> {
         self.swarm.tasks(&self.labels).await.unwrap()
     }
@@ -268,7 +270,7 @@ impl Stage {
     }
 
     /// The only Swarm task of a new service, once it has ended.
-    pub async fn ended(&self, does: Does, name: &str) -> SwarmTask {
+    pub async fn ended(&self, does: Program, name: &str) -> SwarmTask {
         self.create_and_end(&self.service(name, does, None)).await
     }
 
@@ -287,8 +289,8 @@ impl Stage {
         stream.map(Result::unwrap).collect().await
     }
 
-    /// Waits until no Swarm task and no container of this story is left.
-    pub async fn nothing_runs(&self) {
+    /// Waits until no Swarm task and no container of this scenario is left.
+    pub async fn wait_until_nothing_runs(&self) {
         self.wait("neither Swarm task nor container", async || {
             let left = (
                 self.tasks().await,
@@ -301,7 +303,7 @@ impl Stage {
         .await;
     }
 
-    /// Waits for Swarm tasks of which `found` gives something.
+    /// Waits until `found` returns a value for the Swarm tasks.
     pub async fn until<T>(&self, what: &str, found: impl Fn(&[SwarmTask]) -> Option<T>) -> T {
         self.wait(what, async || {
             let tasks = self.tasks().await;
@@ -310,9 +312,9 @@ impl Stage {
         .await
     }
 
-    /// Asks again and again until `probe` gives something other than what it saw.
+    /// Polls `probe` until it succeeds; its error is the last observation.
     pub async fn wait<T>(&self, what: &str, probe: impl AsyncFn() -> Result<T, String>) -> T {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             match probe().await {
                 Ok(found) => return found,

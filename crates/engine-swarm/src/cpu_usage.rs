@@ -1,36 +1,35 @@
-//! Watches how busy the generators of a run are while its test runs: those on the manager's node
-//! through Docker's own figures, those on other nodes through a carrier on each. Whatever
-//! fails here, the run does not mind.
+//! Samples the CPU usage of a run's load generators during its test: containers on the manager's node through
+//! Docker's statistics, those on other nodes through a carrier on each. Failures do not affect the run.
 
 mod host;
-mod others;
+mod other_nodes;
 
+use crate::carrier_endpoint::WatchedRun;
 use crate::core::Core;
-use crate::inbound::Watched;
 use crate::port::CpuUsage;
 use async_trait::async_trait;
 use atq_engine::{Facts, Gauge, Target, Targets, UsageWatch};
 use atq_task::spec::ServiceSpec;
 use futures_util::{StreamExt, stream};
 use host::HostTime;
-use others::Others;
+use other_nodes::NodeWatchers;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
-/// Time between two samples,
-const PERIOD: Duration = Duration::from_secs(2);
-/// or so many times what taking them needs: who watches must not be what keeps the node busy.
-const SHARE: u32 = 20;
-/// How many containers are asked for at once.
-const AT_ONCE: usize = 4;
+/// Minimum interval between two samples.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(2);
+/// The interval is at least this many times the duration of a sample, so that sampling does not load the node.
+const DURATION_FACTOR: u32 = 20;
+/// Number of containers that are sampled concurrently.
+const CONCURRENCY: usize = 4;
 
 struct Watch {
     core: Arc<Core>,
     run: String,
-    others: Others,
+    watchers: NodeWatchers,
     work: AbortOnDropHandle<()>,
 }
 
@@ -38,52 +37,57 @@ struct Watch {
 impl UsageWatch for Watch {
     async fn end(&self) {
         self.work.abort();
-        self.others.end(&self.core).await;
+        self.watchers.stop(&self.core).await;
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.core.arrivals.unwatch(&self.run);
+        self.core.ingest.unwatch(&self.run);
     }
 }
 
-/// Nothing is sampled until there are targets.
-pub(crate) fn begin(
+/// Starts sampling; nothing is sampled until there are targets.
+pub(crate) fn watch(
     core: &Arc<Core>,
     run: Facts<'_>,
     targets: Targets,
     gauge: Arc<dyn Gauge>,
 ) -> Box<dyn UsageWatch> {
-    let watched = Watched {
+    let watched = WatchedRun {
         limits: [&run.spec.worker, &run.spec.master].map(limit_of),
         gauge: Arc::clone(&gauge),
     };
-    core.arrivals.watch(&run.state.run, watched);
-    let others = Others::of(run);
-    let work = watch(Arc::clone(core), gauge, targets, others.clone());
+    core.ingest.watch(&run.state.run, watched);
+    let watchers = NodeWatchers::new(run);
+    let work = sample_forever(Arc::clone(core), gauge, targets, watchers.clone());
     Box::new(Watch {
         core: Arc::clone(core),
         run: run.state.run.clone(),
-        others,
+        watchers,
         work: AbortOnDropHandle::new(tokio::spawn(work)),
     })
 }
 
-/// Processors that a container of this service may use.
+/// CPU limit of a container of this service.
 fn limit_of(spec: &ServiceSpec) -> Option<f64> {
     spec.resources.limits.processors()
 }
 
-/// Takes samples for ever.
-async fn watch(core: Arc<Core>, gauge: Arc<dyn Gauge>, targets: Targets, others: Others) {
+/// Samples until it is cancelled.
+async fn sample_forever(
+    core: Arc<Core>,
+    gauge: Arc<dyn Gauge>,
+    targets: Targets,
+    watchers: NodeWatchers,
+) {
     let manager = loop {
         match core.swarm.manager().await {
             Ok(manager) => break manager,
-            Err(_) => sleep(PERIOD).await,
+            Err(_) => sleep(SAMPLE_INTERVAL).await,
         }
     };
-    others.begin(&core, &manager, &targets).await;
+    watchers.start(&core, &manager, &targets).await;
     let own = manager.node_id;
     let mut before = BTreeMap::new();
     let mut host_before = None;
@@ -115,22 +119,22 @@ async fn watch(core: Arc<Core>, gauge: Arc<dyn Gauge>, targets: Targets, others:
         }
         before = now;
         host_before = host;
-        sleep(PERIOD.max(begun.elapsed() * SHARE)).await;
+        sleep(SAMPLE_INTERVAL.max(begun.elapsed() * DURATION_FACTOR)).await;
     }
 }
 
-/// By container, since a replica is not the container it was.
+/// One sample by container, because the container of a replica may change.
 async fn sample(core: &Core, targets: Vec<Target>) -> BTreeMap<String, (Target, CpuUsage)> {
     let each = stream::iter(targets).map(async |target: Target| {
         let usage = core.swarm.stats(&target.container).await.ok()?;
-        // One that has ended meanwhile has none.
+        // A container that has ended has no usage.
         (usage.processors > 0).then(|| (target.container.clone(), (target, usage)))
     });
-    let all = each.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
+    let all = each.buffer_unordered(CONCURRENCY).collect::<Vec<_>>().await;
     all.into_iter().flatten().collect()
 }
 
-/// Processors used in the mean, and for how many seconds.
+/// Mean number of CPUs used, and the length of the interval in seconds.
 fn since(earlier: &CpuUsage, now: &CpuUsage) -> Option<(f64, f64)> {
     let elapsed = now.elapsed.checked_sub(earlier.elapsed)?;
     let used = now.used.checked_sub(earlier.used)?;

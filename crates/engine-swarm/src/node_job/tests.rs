@@ -34,109 +34,113 @@ fn plan() -> ServicePlan {
     carrier("load-abc123-delivery".into(), labels, plan, "secret")
 }
 
-async fn carried(fake: &FakeSwarm) -> Vec<Carried> {
+async fn outcomes(fake: &FakeSwarm) -> Vec<NodeOutcome> {
     let deadline = Deadline::after(Duration::from_secs(60));
-    let carried = carry(fake, &plan(), deadline).await.unwrap();
+    let outcomes = run(fake, &plan(), deadline).await.unwrap();
     assert!(fake.plans().is_empty(), "the service is still there");
-    carried
+    outcomes
 }
 
-fn told(carried: &[Carried]) -> Vec<String> {
-    carried.iter().filter_map(Carried::told).collect()
+fn problems(outcomes: &[NodeOutcome]) -> Vec<String> {
+    let described = outcomes.iter().map(NodeOutcome::describe_problem);
+    described.flatten().collect()
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_node_is_heard() {
+async fn every_node_reports() {
     let fake = three_nodes();
-    let carried = carried(&fake).await;
-    assert_eq!(told(&carried), Vec::<String>::new());
-    let nodes: Vec<_> = carried
+    let outcomes = outcomes(&fake).await;
+    assert_eq!(problems(&outcomes), Vec::<String>::new());
+    let nodes: Vec<_> = outcomes
         .iter()
-        .map(|carried| carried.node.as_str())
+        .map(|outcome| outcome.node.as_str())
         .collect();
     assert_eq!(nodes, ["node-1", "node-2", "node-3"]);
-    assert_eq!(carried[1].words.as_ref().unwrap().node, "node-2");
+    assert_eq!(outcomes[1].report.as_ref().unwrap().node, "node-2");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_of_before_is_followed_on() {
+async fn an_existing_service_is_reused() {
     let fake = three_nodes();
     fake.create_service(&plan()).await.unwrap();
-    assert_eq!(carried(&fake).await.len(), 3);
+    assert_eq!(outcomes(&fake).await.len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_of_before_is_followed_on_from_another_place() {
+async fn an_existing_service_of_another_place_is_reused() {
     let fake = three_nodes();
     let mut earlier = plan();
     earlier
         .labels
         .insert(LABEL_PLACE.into(), "port 8080".into());
     fake.create_service(&earlier).await.unwrap();
-    assert_eq!(told(&carried(&fake).await), Vec::<String>::new());
+    assert_eq!(problems(&outcomes(&fake).await), Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]
-async fn carriers_of_before_that_have_failed_are_sent_again() {
+async fn failed_carriers_of_an_existing_service_are_created_again() {
     let fake = three_nodes();
     fake.image(IMAGE).exits_in_turn(&[1, 0]);
     fake.create_service(&plan()).await.unwrap();
-    assert_eq!(told(&carried(&fake).await), Vec::<String>::new());
+    assert_eq!(problems(&outcomes(&fake).await), Vec::<String>::new());
 
     fake.image(IMAGE).exits_in_turn(&[1, 1]);
-    assert_eq!(told(&carried(&fake).await).len(), 3, "but not for ever");
+    assert_eq!(problems(&outcomes(&fake).await).len(), 3, "only once");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_fails_is_named_with_its_own_words() {
+async fn a_failed_node_is_named_with_the_reported_problem() {
     let fake = three_nodes();
     fake.image(IMAGE).fails_on("node-2", "no space left");
     let expected = "node `host-node-2` (node-2): no space left";
-    assert_eq!(told(&carried(&fake).await), [expected]);
+    assert_eq!(problems(&outcomes(&fake).await), [expected]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_missing_image_is_told_with_what_the_registry_says() {
+async fn a_missing_image_is_reported_with_the_reason_of_the_registry() {
     let fake = FakeSwarm::new();
-    let problems = told(&carried(&fake).await);
+    let found = problems(&outcomes(&fake).await);
     assert!(
-        problems[0].contains("No such image: atq-carrier:test"),
-        "{problems:?}"
+        found[0].contains("No such image: atq-carrier:test"),
+        "{found:?}"
     );
-    assert!(problems[0].contains("connection refused"), "{problems:?}");
+    assert!(found[0].contains("connection refused"), "{found:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_line_that_is_none_and_the_deadline_are_told() {
+async fn a_missing_report_and_a_passed_deadline_are_problems() {
     let fake = FakeSwarm::new();
-    fake.image(IMAGE).exits(2).complains(&["panicked"]);
-    let problems = told(&carried(&fake).await);
+    fake.image(IMAGE).exits(2).prints_to_stderr(&["panicked"]);
+    let found = problems(&outcomes(&fake).await);
     assert!(
-        problems[0].ends_with("ended with exit code 2; it wrote nothing"),
-        "{problems:?}"
+        found[0].ends_with("ended with exit code 2; it wrote nothing"),
+        "{found:?}"
     );
     let fake = FakeSwarm::new();
     fake.image(IMAGE);
-    let problems = told(&carried(&fake).await);
+    let found = problems(&outcomes(&fake).await);
     assert!(
-        problems[0].ends_with("not done after 60 s; Docker says `running`"),
-        "{problems:?}"
+        found[0].ends_with("not done after 60 s; state in Docker: `running`"),
+        "{found:?}"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_goes_away_is_not_waited_for() {
+async fn a_node_that_becomes_unavailable_is_not_waited_for() {
     let fake = three_nodes();
     fake.image(IMAGE).after(Duration::from_secs(30));
     fake.lose_node("node-3");
     fake.set_active("node-2", false);
-    let carried = carried(&fake).await;
-    let away: Vec<_> = carried.iter().filter(|c| c.is_away()).collect();
-    assert_eq!(away.len(), 1, "{carried:?}");
-    assert_eq!(away[0].node, "node-3");
+    let outcomes = outcomes(&fake).await;
+    let unavailable: Vec<_> = outcomes
+        .iter()
+        .filter(|outcome| outcome.is_unavailable())
+        .collect();
+    assert_eq!(unavailable.len(), 1, "{outcomes:?}");
+    assert_eq!(unavailable[0].node, "node-3");
     assert_eq!(
-        carried.len(),
+        outcomes.len(),
         2,
-        "one that is drained at the start is not waited for"
+        "a node that is drained at the start is not waited for"
     );
 }

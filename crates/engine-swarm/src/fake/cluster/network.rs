@@ -1,8 +1,8 @@
-//! The networks of the fake Swarm, and the addresses that they give.
+//! The networks of the simulated Swarm and their addresses.
 
-use super::World;
+use super::Cluster;
 use crate::error::SwarmError;
-use crate::fake::life::{FakeTask, Fate};
+use crate::fake::task_lifecycle::{FakeTask, Fate};
 use crate::plan::{Labels, NetworkPlan};
 use crate::port::Network;
 use ipnet::Ipv4Net;
@@ -14,17 +14,17 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(in crate::fake) struct FakeNetwork {
     pub network: Network,
-    /// Another network has these addresses already. Docker accepts that, and then can give none.
+    /// Whether another network has these addresses. Docker accepts that, and then assigns none.
     overlaps: bool,
-    /// Removed from the Swarm; nodes still have it until their last container on it is gone, and so
-    /// long its name is taken.
+    /// Whether it was removed from the Swarm. Nodes keep it until their last container on it is gone; its name stays
+    /// taken until then.
     pub(super) removed: bool,
     created: Instant,
     pub(super) used: BTreeSet<Ipv4Addr>,
     cursor: u32,
 }
 
-/// A network is listed without its subnet until Swarm has got round to it.
+/// A new network is listed without its subnet for this time.
 const SUBNET_LAG: Duration = Duration::from_millis(10);
 
 impl FakeNetwork {
@@ -37,8 +37,7 @@ impl FakeNetwork {
         network
     }
 
-    /// Addresses that no container gets: the network's, the gateway's, one for each node, and the
-    /// broadcast's.
+    /// Reserves the addresses of the network, the gateway, each node, and the broadcast.
     fn reserve(&mut self, nodes: usize) {
         let reserved = self.network.subnets.iter().flat_map(|subnet| {
             let first = u32::from(subnet.network());
@@ -48,7 +47,7 @@ impl FakeNetwork {
         self.used.extend(reserved.map(Ipv4Addr::from));
     }
 
-    /// Swarm hands addresses out in order and comes back to free ones only at the end.
+    /// Swarm assigns addresses in order and reuses free ones only at the end.
     fn take_address(&mut self) -> Option<Ipv4Addr> {
         let subnet = *self.network.subnets.first()?;
         let size = 1u32 << (32 - subnet.prefix_len());
@@ -64,7 +63,7 @@ impl FakeNetwork {
     }
 }
 
-impl World {
+impl Cluster {
     pub(super) fn insert_network(&mut self, name: &str, subnet: &str, overlay: bool) {
         let subnets = subnet.parse().into_iter().collect();
         self.push_network(name, subnets, Labels::new(), overlay);
@@ -104,7 +103,7 @@ impl World {
         id
     }
 
-    /// By id or name, among those that can be joined and removed.
+    /// Finds a network that can be joined and removed, by id or name.
     pub fn network(&self, id: &str) -> Option<&FakeNetwork> {
         let is_it = |n: &&FakeNetwork| n.network.id == id || n.network.name == id;
         self.networks.iter().filter(|n| !n.removed).find(is_it)
@@ -141,8 +140,8 @@ impl World {
         Ok(())
     }
 
-    /// Services, and Swarm tasks that wait for an address. Swarm does not wait for others that are
-    /// on their way out, which is how addresses are lost.
+    /// The user of a network: a service, or a Swarm task that waits for an address. Swarm ignores tasks that are
+    /// shutting down, which leaks their addresses.
     fn user_of(&self, network: &String, now: Instant) -> Option<String> {
         let service = self.services.iter().find(|s| s.networks.contains(network));
         if let Some(service) = service {
@@ -155,7 +154,7 @@ impl World {
         Some(format!("task {}", task.id))
     }
 
-    /// One address in each network, or none at all.
+    /// One address in each network, or `None` if one has no address.
     pub(super) fn take_addresses(
         &mut self,
         networks: &[String],

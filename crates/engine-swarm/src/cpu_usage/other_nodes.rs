@@ -1,4 +1,4 @@
-//! The watch over other nodes than the manager's: one carrier on each of them that has generators.
+//! Sampling on nodes other than the manager's: one carrier on each of them that has load generators.
 
 use crate::core::Core;
 use crate::node_url::url_for_nodes;
@@ -11,21 +11,21 @@ use atq_task::spec::TaskSpec;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Seconds between two samples.
-const SECONDS: u64 = 2;
+/// Sample interval in seconds.
+const SAMPLE_SECONDS: u64 = 2;
 
-/// The carriers of one run.
+/// The carriers of one run that sample CPU usage.
 #[derive(Clone)]
-pub(super) struct Others {
+pub(super) struct NodeWatchers {
     spec: Arc<TaskSpec>,
     run: String,
     token: String,
-    /// Docker's id of their service, once there is one.
+    /// Docker's id of their service, once it is created.
     service: Arc<Mutex<Option<String>>>,
 }
 
-impl Others {
-    pub(super) fn of(run: Facts<'_>) -> Self {
+impl NodeWatchers {
+    pub(super) fn new(run: Facts<'_>) -> Self {
         Self {
             spec: Arc::new(run.spec.clone()),
             run: run.state.run.clone(),
@@ -34,8 +34,8 @@ impl Others {
         }
     }
 
-    /// Starts them, if any node needs one.
-    pub(super) async fn begin(&self, core: &Core, manager: &Manager, targets: &Targets) {
+    /// Starts the carriers if a node needs one.
+    pub(super) async fn start(&self, core: &Core, manager: &Manager, targets: &Targets) {
         let busy: BTreeSet<String> = {
             let targets = targets.lock().unwrap_or_else(PoisonError::into_inner);
             targets.iter().map(|target| target.node.clone()).collect()
@@ -43,10 +43,10 @@ impl Others {
         if busy.iter().all(|node| *node == manager.node_id) {
             return;
         }
-        let begun = async {
+        let created = async {
             let url = url_for_nodes(&core.settings, manager)?;
             let nodes = core.swarm.nodes().await.map_err(|e| e.to_string())?;
-            // Constraints cannot say "one of these", only "none of those".
+            // Constraints cannot express "one of these nodes", only "none of those".
             let idle = nodes
                 .iter()
                 .filter(|node| node.id == manager.node_id || !busy.contains(&node.id));
@@ -55,25 +55,25 @@ impl Others {
             let created = create_or_find(&*core.swarm, &plan, &plan.labels).await;
             created.map_err(|error| error.to_string())
         };
-        match begun.await {
+        match created.await {
             Ok(made) => {
                 *self.service.lock().unwrap_or_else(PoisonError::into_inner) = Some(made.id);
             }
             Err(error) => {
-                tracing::warn!(task = %self.spec.name, error, "nobody watches how busy the other nodes are");
+                tracing::warn!(task = %self.spec.name, error, "cannot sample the CPU usage of other nodes");
             }
         }
     }
 
-    /// Ends them; clean-up does so if this fails.
-    pub(super) async fn end(&self, core: &Core) {
+    /// Removes the carriers; clean-up does so if this fails.
+    pub(super) async fn stop(&self, core: &Core) {
         let service = self.service.lock();
         let service = service.unwrap_or_else(PoisonError::into_inner).take();
         let Some(service) = service else {
             return;
         };
         if let Err(error) = core.remove_service(&service).await {
-            tracing::debug!(task = %self.spec.name, %error, "the watchers are removed later");
+            tracing::debug!(task = %self.spec.name, %error, "cannot remove the watchers; clean-up will remove them");
         }
     }
 
@@ -86,7 +86,7 @@ impl Others {
             order: Order::Watch(Watch {
                 url: url.to_owned(),
                 run: self.run.clone(),
-                seconds: SECONDS,
+                seconds: SAMPLE_SECONDS,
             }),
             mounts: vec![socket_mount(&settings.node_docker_socket)],
             scale: Scale::EveryNode,
