@@ -42,9 +42,9 @@ pub(crate) async fn clear(core: &Core, bundle: &str) -> io::Result<Vec<String>> 
     let Some(entry) = core.volume_index.get(bundle).await? else {
         // Never delivered, or by a Director whose data was lost: then only this node can be checked. The bundle is
         // removed even if Docker is unavailable.
-        let left = remove_here(core, bundle, &IndexedVolumes::default()).await;
-        if !left.is_empty() {
-            tracing::warn!(bundle, left = %left.join("; "), "cannot list the volumes of the bundle");
+        let leftovers = remove_here(core, bundle, &IndexedVolumes::default()).await;
+        if !leftovers.is_empty() {
+            tracing::warn!(bundle, left = %leftovers.join("; "), "cannot list the volumes of the bundle");
         }
         return Ok(Vec::new());
     };
@@ -74,35 +74,35 @@ async fn remove_volumes(core: &Core, bundle: &str, entry: IndexedVolumes) -> Vec
         Ok(listed) => listed,
         Err(error) => return vec![error.to_string()],
     };
-    let mut left = Vec::new();
+    let mut leftovers = Vec::new();
     let mut cleared: BTreeSet<String> = BTreeSet::new();
     let here = remove_here(core, bundle, &entry).await;
     match here.is_empty() {
         true => drop(cleared.insert(own.clone())),
-        false => left.extend(here),
+        false => leftovers.extend(here),
     }
     let elsewhere: Vec<_> = entry.nodes.iter().filter(|(id, _)| **id != own).collect();
     let mut reachable = Vec::new();
     for (id, host) in elsewhere {
         match nodes.iter().find(|node| node.id == *id) {
-            // The node has left the Swarm.
+            // The node has leftovers the Swarm.
             None => drop(cleared.insert(id.clone())),
             Some(node) if node.may_run(&[]) => reachable.push(node),
-            Some(node) => left.push(format!("node `{host}` {}", describe_unavailable(node))),
+            Some(node) => leftovers.push(format!("node `{host}` {}", describe_unavailable(node))),
         }
     }
     if !reachable.is_empty() {
         let (removed, problems) = remove_elsewhere(core, &entry, &own, &reachable).await;
         cleared.extend(removed);
-        left.extend(problems);
+        leftovers.extend(problems);
     }
     let changed = core.volume_index.change(bundle, |entry| {
         entry.nodes.retain(|id, _| !cleared.contains(id));
     });
     if let Err(error) = changed.await {
-        left.push(format!("cannot record what is left: {error}"));
+        leftovers.push(format!("cannot record what is left: {error}"));
     }
-    left
+    leftovers
 }
 
 fn describe_unavailable(node: &Node) -> &'static str {
@@ -121,13 +121,13 @@ async fn remove_here(core: &Core, bundle: &str, entry: &IndexedVolumes) -> Vec<S
         Err(error) => return vec![format!("volumes: {error}")],
     }
     let deadline = Deadline::after(RETRY_FOR);
-    let mut left = Vec::new();
+    let mut leftovers = Vec::new();
     for name in names {
         if let Err(error) = remove_one(core, &name, deadline).await {
-            left.push(format!("volume `{name}` on the manager's node: {error}"));
+            leftovers.push(format!("volume `{name}` on the manager's node: {error}"));
         }
     }
-    left
+    leftovers
 }
 
 async fn remove_one(core: &Core, name: &str, deadline: Deadline) -> Result<(), SwarmError> {
@@ -170,13 +170,14 @@ async fn remove_elsewhere(
         Err(error) => return (Vec::new(), vec![error.to_string()]),
     };
     let is_wanted = |one: &&NodeOutcome| wanted.iter().any(|node| node.id == one.node);
-    let (removed, left): (Vec<_>, Vec<_>) = outcomes
+    let (removed, leftovers): (Vec<_>, Vec<_>) = outcomes
         .iter()
         .filter(is_wanted)
         .partition(|one| one.problem().is_none());
     (
         removed.into_iter().map(|one| one.node.clone()).collect(),
-        left.into_iter()
+        leftovers
+            .into_iter()
             .filter_map(NodeOutcome::describe_problem)
             .collect(),
     )

@@ -92,7 +92,7 @@ async fn sample_forever(
     let mut before = BTreeMap::new();
     let mut host_before = None;
     loop {
-        let begun = Instant::now();
+        let started = Instant::now();
         let mut wanted = targets
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -119,7 +119,7 @@ async fn sample_forever(
         }
         before = now;
         host_before = host;
-        sleep(SAMPLE_INTERVAL.max(begun.elapsed() * DURATION_FACTOR)).await;
+        sleep(SAMPLE_INTERVAL.max(started.elapsed() * DURATION_FACTOR)).await;
     }
 }
 

@@ -84,7 +84,7 @@ async fn nodes_for(
     deadline: Deadline,
     deliveries: &[BundleDelivery],
 ) -> Result<Vec<Node>, StepError> {
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
         let mut nodes = run.patiently(deadline, || core.swarm.nodes()).await?;
         let unplaceable = deliveries
@@ -98,7 +98,7 @@ async fn nodes_for(
         let may_return = nodes
             .iter()
             .any(|node| !node.ready && node.satisfies(&unplaceable.constraints));
-        if !may_return || begun.elapsed() >= NODES_TIMEOUT || deadline.passed() {
+        if !may_return || started.elapsed() >= NODES_TIMEOUT || deadline.passed() {
             let message = format!(
                 "none of the {} nodes can run the containers that need the bundle `{}`: {}",
                 nodes.len(),

@@ -1,5 +1,5 @@
 //! Default hints for failures, derived from the code and from Docker's own text in the message. Used when the step
-//! gives no better hint.
+//! has no better hint.
 
 use atq_task::event::FailureCode;
 use atq_task::exit_code::{self, bytes};

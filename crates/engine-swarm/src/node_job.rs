@@ -165,7 +165,7 @@ async fn wait_until_ended(
     id: &str,
     deadline: Deadline,
 ) -> Result<Vec<NodeStatus>, SwarmError> {
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut wanted = BTreeSet::new();
     let mut interval = FIRST_POLL_INTERVAL;
     loop {
@@ -175,7 +175,7 @@ async fn wait_until_ended(
             let may_run = nodes.iter().filter(|node| node.may_run(&plan.constraints));
             wanted.extend(may_run.map(|node| node.id.clone()));
         }
-        let mut statuses = node_statuses(plan, &tasks, &nodes, &wanted, begun.elapsed());
+        let mut statuses = node_statuses(plan, &tasks, &nodes, &wanted, started.elapsed());
         let complete = match plan.scale {
             Scale::Replicas(replicas) => u32::try_from(statuses.len()) == Ok(replicas),
             Scale::EveryNode => true,

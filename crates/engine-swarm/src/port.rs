@@ -103,7 +103,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Docker's word for the kind, also in its commands.
+    /// Docker's name of the kind, also in its commands.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Service => "service",
@@ -184,7 +184,7 @@ pub enum TaskState {
     Rejected,
     /// Is being removed.
     Remove,
-    /// Its node has been away for a day.
+    /// Its node has been down for a day.
     Orphaned,
 }
 
@@ -194,7 +194,7 @@ impl TaskState {
         self >= Self::Complete
     }
 
-    /// Docker's word for the state.
+    /// Docker's name of the state.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::New => "new",

@@ -102,19 +102,19 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_registry_and_what_was_sent() {
-        let said = "errors:\nunauthorized: authentication required\n";
+        let reason = "errors:\nunauthorized: authentication required\n";
         let image = "r.example:5000/a/b:1";
         assert_eq!(
             problem(
                 image,
-                said,
+                reason,
                 SentCredentials::From("registryAuth".to_owned())
             ),
             "the registry `r.example:5000` reports: unauthorized: authentication required; \
              the credentials of `registryAuth` were sent"
         );
         assert_eq!(
-            problem(image, said, SentCredentials::Nothing),
+            problem(image, reason, SentCredentials::Nothing),
             "the registry `r.example:5000` reports: unauthorized: authentication required; \
              no credentials were sent: set them with `docker login r.example:5000` or `registryAuth`"
         );
@@ -130,10 +130,10 @@ mod tests {
 
     #[test]
     fn an_unreachable_registry_is_reported_as_such() {
-        let said = "Get \"https://registry-1.docker.io/v2/\": dial tcp: lookup registry-1.docker.io: no such host";
+        let reason = "Get \"https://registry-1.docker.io/v2/\": dial tcp: lookup registry-1.docker.io: no such host";
         assert_eq!(
-            problem("x", said, SentCredentials::Nothing),
-            format!("cannot reach a registry at `docker.io`: {said}; no credentials were sent")
+            problem("x", reason, SentCredentials::Nothing),
+            format!("cannot reach a registry at `docker.io`: {reason}; no credentials were sent")
         );
     }
 

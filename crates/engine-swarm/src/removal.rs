@@ -37,7 +37,7 @@ pub(crate) async fn of_run(core: &Core, run: Facts<'_>) -> Vec<String> {
 
 /// Removes everything that carries `labels` and returns what is left.
 pub(crate) async fn remove_all(swarm: &dyn Swarm, labels: &Labels) -> Vec<String> {
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut problems = remove_services(swarm, labels).await;
     match wait_for_containers(swarm, labels).await {
         // The grace period may be longer than the timeout. The next attempt removes the rest.
@@ -47,7 +47,7 @@ pub(crate) async fn remove_all(swarm: &dyn Swarm, labels: &Labels) -> Vec<String
             problems.extend(remove_volumes(swarm, labels).await);
         }
     }
-    tokio::time::sleep(LATE_CREATION.saturating_sub(begun.elapsed())).await;
+    tokio::time::sleep(LATE_CREATION.saturating_sub(started.elapsed())).await;
     leftovers(swarm, labels, problems).await
 }
 

@@ -87,10 +87,10 @@ impl<T: Send + Sync + 'static> SharedList<T> {
         tokio::spawn(async move {
             let mut pace = this.pace.lock().await;
             sleep_until(pace.earliest()).await;
-            let begun = Instant::now();
+            let started = Instant::now();
             *this.next() = None;
             let listed = list.await;
-            pace.record(begun);
+            pace.record(started);
             answer.send_replace(Some(listed.map(Arc::new)));
         });
         pending
@@ -120,11 +120,11 @@ impl Pace {
         self.due - self.interval * BURST
     }
 
-    /// Records the end of a call that started at `begun`.
-    fn record(&mut self, begun: Instant) {
-        let interval = begun.elapsed() * DURATION_FACTOR;
+    /// Records the end of a call that started at `started`.
+    fn record(&mut self, started: Instant) {
+        let interval = started.elapsed() * DURATION_FACTOR;
         self.interval = interval.clamp(MIN_INTERVAL, MAX_INTERVAL);
-        self.due = self.due.max(begun) + self.interval;
+        self.due = self.due.max(started) + self.interval;
     }
 }
 

@@ -64,7 +64,7 @@ async fn wait(
     service: &str,
     deadline: Deadline,
 ) -> Result<Start, StepError> {
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut last_state = "no Swarm task yet".to_owned();
     loop {
         let tasks = tasks_of_run(core, run.facts(), deadline).await?;
@@ -79,11 +79,11 @@ async fn wait(
             }
             if task.state == TaskState::New
                 && task.error.is_none()
-                && begun.elapsed() >= NO_ADDRESS_AFTER
+                && started.elapsed() >= NO_ADDRESS_AFTER
             {
                 return Ok(Start::NoAddress);
             }
-            if members::is_unplaceable(&task, begun.elapsed()) {
+            if members::is_unplaceable(&task, started.elapsed()) {
                 let message = format!("no node accepts the sidecar: {last_state}");
                 return Err(failed(run.facts(), message, ""));
             }

@@ -49,7 +49,7 @@ pub(super) fn classify(operation: &Operation, status: u16, reason: &str) -> Swar
 fn swarm_error(reason: &str) -> Option<SwarmError> {
     let has = |part: &str| reason.contains(part);
     if has("is not a swarm manager") {
-        // Only the second part of the text tells a worker from a node outside any Swarm.
+        // Only the second part of the text distinguishes a worker from a node outside any Swarm.
         return Some(match has("Worker nodes can't") {
             true => SwarmError::NotManager,
             false => SwarmError::NotASwarm,

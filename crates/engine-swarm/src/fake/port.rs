@@ -278,12 +278,19 @@ impl Swarm for FakeSwarm {
         tokio::time::sleep(after).await;
         let reason = Some(reason);
         let sent = SentCredentials::Nothing;
-        Some(RegistryProblem { image, reason, sent }.to_string())
+        Some(
+            RegistryProblem {
+                image,
+                reason,
+                sent,
+            }
+            .to_string(),
+        )
     }
 }
 
 impl FakeSwarm {
-    /// What a carrier on the container's own node, whichever that is, gets as `/atq/results`.
+    /// The content of `/atq/results` for a carrier on the container's node.
     ///
     /// # Errors
     /// [`SwarmError::NotFound`] when there is no such container.

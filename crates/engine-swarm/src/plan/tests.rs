@@ -1,5 +1,5 @@
 #![allow(clippy::unwrap_used)]
-//! What is created in Docker.
+//! Tests of the plans.
 
 mod readiness_command;
 

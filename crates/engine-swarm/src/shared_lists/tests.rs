@@ -58,11 +58,11 @@ async fn twenty_runs_need_no_more_calls_than_two() {
 #[tokio::test(start_paused = true)]
 async fn a_burst_of_one_driver_does_not_wait() {
     let lists = lists(&FakeSwarm::new());
-    let begun = Instant::now();
+    let started = Instant::now();
     for _ in 0..BURST {
         lists.nodes().await.unwrap();
     }
-    assert_eq!(begun.elapsed(), Duration::from_millis(2) * BURST);
+    assert_eq!(started.elapsed(), Duration::from_millis(2) * BURST);
 }
 
 #[tokio::test(start_paused = true)]
@@ -111,8 +111,8 @@ async fn a_slow_list_is_requested_less_often() {
     let fake = FakeSwarm::new();
     fake.set_latency(Duration::from_millis(40));
     let lists = lists(&fake);
-    let begun = Instant::now();
-    while begun.elapsed() < SECOND * 20 {
+    let started = Instant::now();
+    while started.elapsed() < SECOND * 20 {
         lists.nodes().await.unwrap();
     }
     let calls = fake.calls().len();

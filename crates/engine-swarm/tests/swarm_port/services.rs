@@ -28,8 +28,7 @@ pub async fn a_service_is_created_once_listed_by_label_and_removed(fixture: &Fix
     assert_eq!(fixture.swarm.services(&fixture.labels).await.unwrap(), []);
     let gone = fixture.swarm.remove_service(&id).await.unwrap_err();
     assert!(matches!(gone, SwarmError::NotFound { .. }), "{gone:?}");
-    // Its Swarm tasks are still found by the labels of the service that is gone, until they go too.
-    // What becomes of their processes is not reported.
+    // Its Swarm tasks are still found by the labels of the removed service, until they are removed too.
     let removed = |tasks: &[SwarmTask]| {
         let first = tasks.first()?;
         (first.desired == TaskState::Remove).then(|| first.clone())
