@@ -85,7 +85,7 @@ async fn remove_volumes(core: &Core, bundle: &str, entry: IndexedVolumes) -> Vec
     let mut reachable = Vec::new();
     for (id, host) in elsewhere {
         match nodes.iter().find(|node| node.id == *id) {
-            // The node has leftovers the Swarm.
+            // The node has left the Swarm.
             None => drop(cleared.insert(id.clone())),
             Some(node) if node.may_run(&[]) => reachable.push(node),
             Some(node) => leftovers.push(format!("node `{host}` {}", describe_unavailable(node))),
