@@ -1,4 +1,4 @@
-//! Wrong requests: each gets its own answer, in JSON, and none is the Director's fault.
+//! Tests of invalid requests: each gets its own JSON error, and none is an internal error.
 
 use crate::fixture::{Answer, Director, payload, request};
 use axum::body::Body;
@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 
-/// Every error has these, whatever it is about.
+/// Checks the members that every error has.
 fn check(answer: &Answer, what: &str) {
     assert!(
         answer.status.is_client_error(),
@@ -54,7 +54,7 @@ async fn unknown_paths() {
 }
 
 #[tokio::test]
-async fn names_that_cannot_be() {
+async fn invalid_names() {
     let director = Director::new().await;
     for name in [
         "x",
@@ -90,7 +90,7 @@ async fn names_that_cannot_be() {
 }
 
 #[tokio::test]
-async fn methods_that_cannot_be_used() {
+async fn unsupported_methods() {
     let director = Director::new().await;
     let paths = [
         ("/task", "GET,HEAD,PUT"),
@@ -130,7 +130,7 @@ async fn methods_that_cannot_be_used() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_no_definition() {
+async fn invalid_definitions() {
     let director = Director::new().await;
     let twice = payload("twice")
         .to_string()
@@ -361,20 +361,20 @@ async fn problems_of_the_original_routes_are_json() {
 }
 
 #[tokio::test]
-async fn a_handler_that_panics_shows_no_insides() {
+async fn a_panicking_handler_shows_no_internal_details() {
     let director = Director::new().await;
     director
         .swarm
         .on_call(|_, call| assert_ne!(call.method, "join_tokens", "insides"));
     let answer = director.get("/swarm").await;
     assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
-    assert_eq!(answer.error(), "the Director failed; its log says why");
+    assert_eq!(answer.error(), "the Director failed; see its log");
     assert!(!answer.text().contains("insides"));
     assert_eq!(director.get("/monitoring/ping").await.text(), "pong");
 }
 
 #[tokio::test]
-async fn a_client_that_falls_silent_in_the_middle_of_its_body_gets_an_answer() {
+async fn a_client_that_stops_sending_its_body_gets_a_response() {
     let director = Director::new().await;
     tokio::time::pause();
     let started = stream::once(async { Ok::<_, std::io::Error>("{\"name\":") });

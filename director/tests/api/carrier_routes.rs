@@ -1,4 +1,4 @@
-//! What carriers ask for.
+//! Tests of the routes for carriers.
 
 use crate::fixture::{Answer, Director, payload, request, zip};
 use atq_engine_swarm::plan::carrier_token;
@@ -15,9 +15,9 @@ async fn fetch(director: &Director, path: &str, token: &str, node: &str) -> Answ
 }
 
 #[tokio::test]
-async fn a_bundle_is_for_the_carriers_of_its_run_while_it_is_delivered() {
+async fn only_the_carriers_of_a_run_get_its_bundle_during_delivery() {
     let director = Director::with("directorId: any").await;
-    // Its carriers come and stay.
+    // Its carriers start and keep running.
     director.swarm.image("atq-carrier:dev");
     let content = zip(&[("plan.jmx", "<x/>")]);
     let id = director.upload("plan.zip", &content).await.json()["id"].clone();
@@ -31,7 +31,7 @@ async fn a_bundle_is_for_the_carriers_of_its_run_while_it_is_delivered() {
     let state = director.state("carried").await;
     let (run, token) = (&state.run, carrier_token(&state.token));
     let path = format!("/carrier/{run}/bundle/{id}");
-    // The step has begun; its carriers come a moment later.
+    // The step has started; its carriers follow a moment later.
     while director.swarm.plans().is_empty() {
         tokio::task::yield_now().await;
     }
@@ -69,7 +69,7 @@ async fn a_bundle_is_for_the_carriers_of_its_run_while_it_is_delivered() {
 }
 
 #[tokio::test]
-async fn a_director_says_who_it_is_and_nothing_of_it_is_described() {
+async fn a_director_returns_its_id_and_the_routes_are_not_documented() {
     let director = Director::with("directorId: somebody").await;
     let answer = director.get("/carrier/ready").await;
     assert_eq!(answer.text(), "atq-director somebody\n");
@@ -84,7 +84,7 @@ async fn a_director_says_who_it_is_and_nothing_of_it_is_described() {
 }
 
 #[tokio::test]
-async fn a_load_without_end_is_refused_before_it_fills_the_memory() {
+async fn an_oversized_usage_report_is_refused() {
     let director = Director::new().await;
     let body = Body::from(vec![b' '; 2 << 20]);
     let mut request = request("POST", "/carrier/aaaaaa/load", body);

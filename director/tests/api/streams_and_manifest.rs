@@ -1,4 +1,4 @@
-//! Events and log lines as they come, and the manifest.
+//! Tests of streams of events and log lines, and of the manifest.
 
 use crate::fixture::{Director, IMAGE, SECRET, payload, request, zip};
 use atq_engine::Role;
@@ -10,21 +10,21 @@ use std::time::Duration;
 
 /// One event of a stream.
 #[derive(Debug, PartialEq)]
-struct Sent {
+struct StreamEvent {
     id: Option<u64>,
     name: String,
     data: Value,
 }
 
-/// What a stream says, without its comments and its hint.
-fn sent(stream: &str) -> Vec<Sent> {
+/// The events of a stream, without its comments and its retry hint.
+fn parse_stream(stream: &str) -> Vec<StreamEvent> {
     let field = |block: &str, name: &str| {
         let mut lines = block.lines();
         lines.find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(": ")?.to_owned()))
     };
     let blocks = stream.split("\n\n").filter(|block| block.contains("data:"));
     blocks
-        .map(|block| Sent {
+        .map(|block| StreamEvent {
             id: field(block, "id").map(|id| id.parse().unwrap()),
             name: field(block, "event").unwrap(),
             data: serde_json::from_str(&field(block, "data").unwrap()).unwrap(),
@@ -46,7 +46,7 @@ async fn stream(director: &Director, path: &str, last: Option<&'static str>) -> 
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_come_live_and_are_taken_up_where_they_were() {
+async fn events_are_streamed_and_resumed() {
     let director = Director::new().await;
     let master = director.swarm.image(IMAGE).in_role(Role::Master);
     master.exits(0).after(Duration::from_secs(40));
@@ -55,11 +55,11 @@ async fn events_come_live_and_are_taken_up_where_they_were() {
     assert!(whole.starts_with("retry: 2000\n\n"), "{whole}");
     assert!(
         whole.contains("\n\n:\n\n") || whole.contains("\n\n: "),
-        "no sign of life in 40 s: {whole}"
+        "no keep-alive in 40 s: {whole}"
     );
     let list = director.get("/task/live/events").await.json();
     let list = list["events"].as_array().unwrap();
-    let events = sent(&whole);
+    let events = parse_stream(&whole);
     assert_eq!(events.len(), list.len());
     for (event, listed) in events.iter().zip(list) {
         assert_eq!(event.id, listed["id"].as_u64());
@@ -70,13 +70,13 @@ async fn events_come_live_and_are_taken_up_where_they_were() {
     }
     assert_eq!(list.last().unwrap()["data"], json!({"step": "done"}));
 
-    // The header wins: a browser comes back to the same address.
-    let rest = sent(&stream(&director, "/task/live/events?after=1", Some("4")).await);
-    assert_eq!(rest, sent(&whole)[4..]);
-    let rest = sent(&stream(&director, "/api/task/live/events?after=2", None).await);
-    assert_eq!(rest, sent(&whole)[2..]);
+    // The header takes precedence: a browser resumes the same URL.
+    let rest = parse_stream(&stream(&director, "/task/live/events?after=1", Some("4")).await);
+    assert_eq!(rest, parse_stream(&whole)[4..]);
+    let rest = parse_stream(&stream(&director, "/api/task/live/events?after=2", None).await);
+    assert_eq!(rest, parse_stream(&whole)[2..]);
     assert_eq!(
-        sent(&stream(&director, "/task/live/events", Some("9999")).await),
+        parse_stream(&stream(&director, "/task/live/events", Some("9999")).await),
         []
     );
     let listed = director.get("/task/live/events?after=2").await.json();
@@ -84,7 +84,7 @@ async fn events_come_live_and_are_taken_up_where_they_were() {
 }
 
 #[tokio::test]
-async fn a_last_event_that_is_no_number_is_a_fault() {
+async fn an_invalid_last_event_id_is_refused() {
     let director = Director::new().await;
     director.put(&payload("bad")).await;
     for bad in ["x", "-1", "1.5"] {
@@ -115,11 +115,11 @@ async fn a_deleted_task_is_the_last_event() {
     director
         .until("gone", |task| task["step"] == "running")
         .await;
-    let heard = stream(&director, "/task/gone/events", None);
+    let received = stream(&director, "/task/gone/events", None);
     let deleted = director.call("DELETE", "/task/gone");
-    let (heard, deleted) = tokio::join!(heard, deleted);
+    let (received, deleted) = tokio::join!(received, deleted);
     assert_eq!(deleted.status, StatusCode::NO_CONTENT);
-    let last = sent(&heard).pop().unwrap();
+    let last = parse_stream(&received).pop().unwrap();
     assert_eq!((last.name.as_str(), last.id), ("deleted", None));
 }
 
@@ -172,7 +172,7 @@ async fn log_lines_are_followed_as_text_and_as_json() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_goes_away_leaves_nothing_behind() {
+async fn a_disconnected_client_leaves_no_followed_log() {
     let director = Director::new().await;
     director.swarm.image(IMAGE).prints(&["on"]);
     director.put(&payload("left")).await;
@@ -184,9 +184,9 @@ async fn a_client_that_goes_away_leaves_nothing_behind() {
         .await
         .unwrap();
     let mut body = response.into_body().into_data_stream();
-    let mut heard = String::new();
-    while heard.lines().count() < 3 {
-        heard.push_str(std::str::from_utf8(&body.next().await.unwrap().unwrap()).unwrap());
+    let mut received = String::new();
+    while received.lines().count() < 3 {
+        received.push_str(std::str::from_utf8(&body.next().await.unwrap().unwrap()).unwrap());
     }
     assert_eq!(director.swarm.followed_logs(), 3);
     drop(body);
@@ -197,13 +197,13 @@ async fn a_client_that_goes_away_leaves_nothing_behind() {
         .await
         .unwrap();
     director.orchestrator.close();
-    // Cut off, so that nobody takes it for all.
+    // The body is aborted, so that it is not mistaken for the whole.
     assert!(to_bytes(response.into_body(), usize::MAX).await.is_err());
     assert_eq!(director.swarm.followed_logs(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_manifest_has_all_to_run_it_again_and_no_secret() {
+async fn the_manifest_suffices_to_repeat_the_run_and_has_no_secret() {
     let director = Director::new().await;
     let master = director.swarm.image(IMAGE).in_role(Role::Master);
     master.exits(0).after(Duration::from_secs(5));
@@ -277,7 +277,7 @@ async fn the_manifest_has_all_to_run_it_again_and_no_secret() {
         definition[service]["environment"] = payload[service]["environment"].clone();
     }
     assert_eq!(director.put(&definition).await.status, StatusCode::OK);
-    // The very same test: what is sent again is known.
+    // The definition equals the original one.
     assert_eq!(director.put(&payload).await.status, StatusCode::OK);
 }
 

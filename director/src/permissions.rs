@@ -1,6 +1,7 @@
-//! Who may read what the Director keeps: nobody but its own user. Definitions, logs and results hold passwords.
+//! Restricts the Director's files to its own user. Definitions, logs and results may contain passwords.
 //!
-//! `glusterpath` is closed at its top only: unpacked bundles are mounted for the users of all kinds of containers.
+//! Only the top directory of `glusterpath` is restricted: unpacked bundles are mounted for the users of arbitrary
+//! containers.
 
 use crate::config::Config;
 use rustix::fs::Mode;
@@ -12,66 +13,67 @@ use std::path::Path;
 
 const DIRECTORY: u32 = 0o700;
 const FILE: u32 = 0o600;
-/// What others have no right to.
+/// Permission bits of other users.
 const OTHERS: u32 = 0o077;
-/// So many are named in the log.
-const NAMED: u64 = 10;
+/// Number of changed files that are logged individually.
+const MAX_LOGGED: u64 = 10;
 
-/// From now on, what the process makes is for its own user; unpacking sets the modes of bundles itself.
+/// Restricts all files that the process creates from now on to its own user. Unpacking sets the modes of bundles
+/// itself.
 pub fn keep_new_files_private() {
     umask(Mode::from_bits_truncate(OTHERS));
 }
 
-/// Closes the two directories of the Director to others. The mode of one that belongs to somebody else stays.
-pub fn close_directories(config: &Config) {
+/// Restricts the two directories of the Director. The mode of a directory that belongs to another user is kept.
+pub fn restrict_directories(config: &Config) {
     for path in [&config.datadir, &config.glusterpath] {
-        match closed(path) {
+        match restrict(path) {
             Ok(true) => tracing::warn!(
-                "`{}` was open to other users of this machine; now it is not",
+                "`{}` was readable for other users of this machine; access is now restricted",
                 path.display()
             ),
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!(%error, "`{}` cannot be closed to other users", path.display());
+                tracing::warn!(%error, "cannot restrict access to `{}`", path.display());
             }
         }
     }
 }
 
-/// Closes everything in `datadir`, which earlier versions left open. Blocks.
-pub fn close_contents(config: &Config) {
-    let mut mended = Mended::default();
-    walk(&config.datadir, &config.glusterpath, &mut mended);
-    if mended.changed > 0 {
+/// Restricts everything in `datadir`, for data of earlier versions. Blocks the thread.
+pub fn restrict_contents(config: &Config) {
+    let mut summary = Summary::default();
+    walk(&config.datadir, &config.glusterpath, &mut summary);
+    if summary.changed > 0 {
         tracing::warn!(
-            "{} file(s) and directories in `{}` were readable for other users of this machine; now they are not",
-            mended.changed,
+            "{} file(s) and directories in `{}` were readable for other users of this machine; access is now restricted",
+            summary.changed,
             config.datadir.display()
         );
     }
-    if let Some(error) = mended.failed {
-        tracing::warn!(%error, "some files in `{}` cannot be closed to other users", config.datadir.display());
+    if let Some(error) = summary.failed {
+        tracing::warn!(%error, "cannot restrict access to some files in `{}`", config.datadir.display());
     }
 }
 
 #[derive(Default)]
-struct Mended {
+struct Summary {
     changed: u64,
     /// The first failure.
     failed: Option<io::Error>,
 }
 
-impl Mended {
-    fn note(&mut self, path: &Path, closed: io::Result<bool>) {
-        match closed {
+impl Summary {
+    fn note(&mut self, path: &Path, restricted: io::Result<bool>) {
+        match restricted {
             Ok(true) => {
                 self.changed += 1;
-                if self.changed <= NAMED {
-                    tracing::info!("closed to other users: `{}`", path.display());
+                if self.changed <= MAX_LOGGED {
+                    tracing::info!("access restricted: `{}`", path.display());
                 }
             }
             Ok(false) => {}
-            // It went meanwhile.
+            // It was removed meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
                 self.failed.get_or_insert(error);
@@ -80,25 +82,25 @@ impl Mended {
     }
 }
 
-fn walk(dir: &Path, except: &Path, mended: &mut Mended) {
+fn walk(dir: &Path, except: &Path, summary: &mut Summary) {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
-        Err(error) => return mended.note(dir, Err(error)),
+        Err(error) => return summary.note(dir, Err(error)),
     };
     for entry in entries.filter_map(Result::ok) {
         let path = entry.path();
         if path == except {
             continue;
         }
-        mended.note(&path, closed(&path));
+        summary.note(&path, restrict(&path));
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            walk(&path, except, mended);
+            walk(&path, except, summary);
         }
     }
 }
 
-/// Closes one file or directory; whether it was open. Links and what is neither stay as they are.
-fn closed(path: &Path) -> io::Result<bool> {
+/// Restricts one file or directory; returns whether its mode changed. Links and special files are skipped.
+fn restrict(path: &Path) -> io::Result<bool> {
     let found = fs::symlink_metadata(path)?;
     let Some(mode) = wanted(&found) else {
         return Ok(false);
@@ -107,7 +109,7 @@ fn closed(path: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// The mode that a file or directory is to get, if others have any right to it.
+/// The restricted mode of a file or directory; `None` if other users have no access.
 fn wanted(found: &Metadata) -> Option<u32> {
     let mode = match (found.is_dir(), found.is_file()) {
         (true, _) => DIRECTORY,
@@ -128,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_data_is_closed_to_its_ground_and_bundles_stay_as_they_are() {
+    fn data_is_restricted_recursively_and_bundles_are_unchanged() {
         let home = tempfile::tempdir().unwrap();
         let path = |below: &str| home.path().join(below);
         for dir in ["data/evidence/one", "data/bundles/b1", "elsewhere"] {
@@ -155,16 +157,16 @@ mod tests {
         );
         let config = Config::parse(&text, |_| None).unwrap();
 
-        close_directories(&config);
-        close_contents(&config);
+        restrict_directories(&config);
+        restrict_contents(&config);
         assert_eq!(mode(&data), DIRECTORY);
         assert_eq!(mode(&path("data/evidence/one")), DIRECTORY);
         assert_eq!(mode(&path("data/evidence/one/log")), FILE);
-        assert_eq!(mode(&bundles), DIRECTORY, "its top");
+        assert_eq!(mode(&bundles), DIRECTORY, "the top directory");
         assert_eq!(mode(&path("data/bundles/b1")), 0o755);
         assert_eq!(mode(&path("data/bundles/b1/plan.jmx")), 0o755);
         assert_eq!(mode(&path("elsewhere/file")), 0o755, "behind a link");
-        let mut again = Mended::default();
+        let mut again = Summary::default();
         walk(&data, &bundles, &mut again);
         assert_eq!(again.changed, 0);
     }

@@ -1,5 +1,4 @@
-//! `atq-director store`: looks at the store and carries tasks from one to another while no Director
-//! runs.
+//! `atq-director store`: checks, exports and imports the store while no Director runs.
 
 use crate::args::{StoreCommand, print};
 use anyhow::{Context, bail};
@@ -10,25 +9,25 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Does what `command` says with the store of `datadir`. Blocks.
+/// Runs `command` on the store of `datadir`. Blocks the thread.
 pub fn run(datadir: &Path, command: &StoreCommand) -> ExitCode {
     let dir = datadir.join("state");
-    let done = match command {
+    let result = match command {
         StoreCommand::Export { file } => export(&dir, file.as_deref()),
         StoreCommand::Import { file } => import(datadir, &dir, file),
         StoreCommand::Check => check(&dir),
     };
-    done.unwrap_or_else(|error| {
+    result.unwrap_or_else(|error| {
         eprintln!("atq-director: {error:#}");
         ExitCode::FAILURE
     })
 }
 
-/// A look must not make a store where there is none.
+/// Fails if there is no store, because opening would create one.
 fn open(dir: &Path) -> anyhow::Result<Store> {
     if !dir.join("db").exists() {
         bail!(
-            "there is no store in `{}`\n(it is looked for in `state` below the `datadir` of the configuration)",
+            "there is no store in `{}`\n(expected in `state` below the `datadir` of the configuration)",
             dir.display()
         );
     }
@@ -37,17 +36,17 @@ fn open(dir: &Path) -> anyhow::Result<Store> {
 
 fn export(dir: &Path, file: Option<&Path>) -> anyhow::Result<ExitCode> {
     match open(dir) {
-        Ok(store) => write(&store, file).map(|exported| verdict(&exported, true)),
+        Ok(store) => write(&store, file).map(|exported| report(&exported, true)),
         Err(error) => match error.downcast_ref() {
             Some(StoreError::Open { .. }) => {
-                eprintln!("atq-director: {error:#}\nwhat follows is what can be read of a copy");
+                eprintln!("atq-director: {error:#}\nexporting the readable tasks from a copy");
                 let rescued = Rescued::open(dir)?;
                 let exported = write(&rescued.store, file)?;
                 if let (0, Some(path)) = (exported.tasks, file) {
-                    // An empty file would only be in the way of the next try.
+                    // An empty file would block the next attempt.
                     std::fs::remove_file(path)?;
                 }
-                Ok(verdict(&exported, false))
+                Ok(report(&exported, false))
             }
             _ => Err(error),
         },
@@ -58,7 +57,7 @@ fn write(store: &Store, file: Option<&Path>) -> anyhow::Result<Exported> {
     let Some(path) = file else {
         return store.export(&mut BufWriter::new(io::stdout().lock()));
     };
-    // The definitions hold passwords, so nobody else may read them.
+    // Definitions may contain passwords: only the owner can read the file.
     let file = File::options()
         .write(true)
         .create_new(true)
@@ -72,8 +71,8 @@ fn write(store: &Store, file: Option<&Path>) -> anyhow::Result<Exported> {
     Ok(exported)
 }
 
-/// On standard error, because standard output may be the export.
-fn verdict(exported: &Exported, whole: bool) -> ExitCode {
+/// Reports on standard error, because standard output may be the export.
+fn report(exported: &Exported, complete: bool) -> ExitCode {
     for damage in &exported.skipped {
         eprintln!("skipped {}", line(damage));
     }
@@ -82,7 +81,7 @@ fn verdict(exported: &Exported, whole: bool) -> ExitCode {
         exported.tasks,
         exported.skipped.len()
     );
-    match whole && exported.skipped.is_empty() {
+    match complete && exported.skipped.is_empty() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }

@@ -1,11 +1,11 @@
-//! The fields of a definition that came after 2018: sent, and read back.
+//! Fields of a definition that were added after 2018.
 
 use crate::fixture::{Director, payload};
 use atq_api_spec::task::{Task, TaskPayload};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-/// A definition with all of them.
+/// A definition with all of these fields.
 fn full(name: &str) -> Value {
     let mut full = payload(name);
     full["worker"]["readiness"] = json!({"http": {"port": 8080}});
@@ -24,16 +24,16 @@ fn full(name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn all_fields_are_told_back() {
+async fn all_fields_are_returned() {
     let director = Director::new().await;
     let sent = full("told");
-    // What is sent is what the description's types describe.
+    // The definition matches the wire types.
     serde_json::from_value::<TaskPayload>(sent.clone()).unwrap();
     let answer = director.put(&sent).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
     let mut task = director.get("/task/told").await.json();
     for role in ["worker", "master"] {
-        // Whether Docker has it already is another matter.
+        // The ids depend on the progress of the task.
         task[role]["id"] = json!("");
     }
     insta::assert_json_snapshot!(json!({"worker": task["worker"], "master": task["master"]}), @r#"
@@ -104,7 +104,7 @@ async fn all_fields_are_told_back() {
 }
 
 #[tokio::test]
-async fn what_was_read_may_be_sent_again() {
+async fn returned_fields_can_be_sent_again() {
     let director = Director::new().await;
     director.put(&full("twice")).await;
     let task = director.get("/task/twice").await.json();
@@ -118,15 +118,15 @@ async fn what_was_read_may_be_sent_again() {
     ] {
         again["worker"][field] = task["worker"][field].clone();
     }
-    // The same amounts in other words are the same definition.
+    // The same amounts in another notation are the same definition.
     assert_eq!(director.put(&again).await.status, StatusCode::OK);
     again["worker"]["resources"]["limits"]["cpus"] = json!(1.25);
     assert_eq!(director.put(&again).await.status, StatusCode::CONFLICT);
 }
 
-/// Who wrote a client in 2018 sees the objects of 2018, with what was there from the first version.
+/// Clients of 2018 get the objects of 2018, plus fields of the first version.
 #[tokio::test]
-async fn nothing_is_told_of_what_was_not_defined() {
+async fn undefined_fields_are_omitted() {
     let director = Director::new().await;
     let mut plain = payload("plain");
     plain["onWorkerLoss"] = json!("continue");
@@ -154,7 +154,7 @@ async fn nothing_is_told_of_what_was_not_defined() {
 }
 
 #[tokio::test]
-async fn all_their_faults_are_told_at_once() {
+async fn all_faults_of_these_fields_are_reported_at_once() {
     let director = Director::new().await;
     let mut faulty = payload("faulty");
     faulty["maxDuration"] = json!(0);

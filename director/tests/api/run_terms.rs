@@ -1,4 +1,4 @@
-//! Terms of a run that stand beside the definition, and the answers of the API to them.
+//! Tests of the terms of a run besides its definition.
 
 use crate::fixture::{Answer, Director, IMAGE, payload, request};
 use atq_engine::Role;
@@ -21,7 +21,7 @@ async fn put(director: &Director, query: &str, key: &str, payload: &Value) -> An
 }
 
 #[tokio::test]
-async fn who_started_a_run_is_told_to_clients_with_a_key() {
+async fn clients_with_a_key_learn_who_started_the_run() {
     let director = Director::new().await;
     let task = payload("shared-run");
     let first = put(&director, "", "\"pipeline-1\"", &task).await;
@@ -34,7 +34,7 @@ async fn who_started_a_run_is_told_to_clients_with_a_key() {
     let second = put(&director, "", "pipeline-2", &task).await;
     assert_eq!(second.status, StatusCode::OK);
     assert_eq!(second.json()["startedBy"], "other");
-    // Clients of 2018 get what they got.
+    // Clients of 2018 get the response of 2018.
     let plain = put(&director, "", "", &task).await.json();
     assert_eq!(plain.as_object().unwrap().len(), 2, "{plain}");
     for (method, path) in [
@@ -60,7 +60,7 @@ async fn who_started_a_run_is_told_to_clients_with_a_key() {
 }
 
 #[tokio::test]
-async fn limits_are_read_shown_and_renewed() {
+async fn limits_are_parsed_returned_and_renewed() {
     let director = Director::new().await;
     let answer = put(
         &director,
@@ -113,7 +113,7 @@ async fn limits_are_read_shown_and_renewed() {
 }
 
 #[tokio::test]
-async fn what_get_returns_can_be_sent_back() {
+async fn the_response_of_get_can_be_sent_back() {
     let director = Director::new().await;
     director.swarm.image(IMAGE).in_role(Role::Master).exits(0);
     let mut task = payload("mirror");
@@ -139,7 +139,7 @@ async fn what_get_returns_can_be_sent_back() {
 }
 
 #[tokio::test]
-async fn the_operator_bounds_the_grace_period() {
+async fn the_configuration_limits_the_grace_period() {
     let director = Director::with("limits: {stopGracePeriod: 60}\n").await;
     let mut task = payload("patient");
     task["master"]["stopGracePeriod"] = json!(61);

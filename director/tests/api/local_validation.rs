@@ -1,4 +1,4 @@
-//! The command line finds without a Director the faults that this one finds, word for word.
+//! The command line reports the same faults without a Director as this Director does.
 
 use crate::fixture::{Director, payload, request};
 use atq_cli::args::Definition;
@@ -7,8 +7,8 @@ use axum::body::Body;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-/// Fields with a wrong value each: a pointer, and what is there.
-fn wrong() -> Vec<(&'static str, Value)> {
+/// Invalid fields: a JSON pointer and a value.
+fn invalid_fields() -> Vec<(&'static str, Value)> {
     let long = "x".repeat(131_072);
     vec![
         ("/name", json!(null)),
@@ -86,7 +86,7 @@ fn wrong() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// A definition with one more field.
+/// A definition with one changed field.
 fn with(pointer: &str, value: &Value) -> Value {
     let mut payload = payload("local");
     let keys = pointer.split('/').skip(1);
@@ -94,8 +94,8 @@ fn with(pointer: &str, value: &Value) -> Value {
     payload
 }
 
-/// What the Director says: path and message of each fault.
-async fn said(director: &Director, payload: &Value) -> Vec<(String, String)> {
+/// The faults reported by the Director: path and message of each.
+async fn from_director(director: &Director, payload: &Value) -> Vec<(String, String)> {
     let answer = director.put(payload).await;
     assert_eq!(answer.status, StatusCode::EXPECTATION_FAILED, "{payload}");
     let errors = answer.json()["errors"].as_array().unwrap().clone();
@@ -106,7 +106,7 @@ async fn said(director: &Director, payload: &Value) -> Vec<(String, String)> {
     pairs.collect()
 }
 
-/// What the command line says of a file with this text; every fault has a place.
+/// The faults reported by the command line for a file with this text; every fault has a position.
 fn found(text: &str, name: &str) -> Vec<(String, String)> {
     let dir = tempfile::tempdir().unwrap();
     let task = dir.path().join(name);
@@ -126,7 +126,7 @@ fn found(text: &str, name: &str) -> Vec<(String, String)> {
 #[tokio::test]
 async fn every_fault_is_the_same() {
     let director = Director::new().await;
-    let single: Vec<Value> = wrong()
+    let single: Vec<Value> = invalid_fields()
         .iter()
         .map(|(pointer, value)| with(pointer, value))
         .collect();
@@ -138,17 +138,21 @@ async fn every_fault_is_the_same() {
         json!({"worker": 5}),
     ];
     for payload in single.iter().chain(&whole) {
-        let said = said(&director, payload).await;
+        let expected = from_director(&director, payload).await;
         let text = serde_json::to_string_pretty(payload).unwrap();
-        assert_eq!(found(&text, "load.json"), said, "{payload}");
-        assert_eq!(found(&payload.to_string(), "load.yaml"), said, "{payload}");
+        assert_eq!(found(&text, "load.json"), expected, "{payload}");
+        assert_eq!(
+            found(&payload.to_string(), "load.yaml"),
+            expected,
+            "{payload}"
+        );
         let block = serde_saphyr::to_string(payload).unwrap();
-        assert_eq!(found(&block, "load.yaml"), said, "{block}");
+        assert_eq!(found(&block, "load.yaml"), expected, "{block}");
     }
 }
 
 #[tokio::test]
-async fn what_has_no_fault_is_taken() {
+async fn a_valid_definition_is_accepted() {
     let director = Director::new().await;
     let payload = payload("local");
     assert_eq!(found(&payload.to_string(), "load.json"), []);
@@ -156,7 +160,7 @@ async fn what_has_no_fault_is_taken() {
 }
 
 #[tokio::test]
-async fn what_is_not_json_is_told_with_the_same_words() {
+async fn invalid_json_is_reported_with_the_same_message() {
     let director = Director::new().await;
     let texts = [
         "{\"name\": \"a\", \"name\": \"b\"}",
@@ -175,10 +179,10 @@ async fn what_is_not_json_is_told_with_the_same_words() {
             panic!("{text}: {found:?}");
         };
         assert_eq!(field, "", "{text}");
-        let words = message.trim_start_matches("is not JSON: ");
-        let words = words.split("; the first is").next().unwrap();
+        let reason = message.trim_start_matches("is not JSON: ");
+        let reason = reason.split("; the first is").next().unwrap();
         assert!(
-            answer.error().contains(words),
+            answer.error().contains(reason),
             "{text}: {message}, {}",
             answer.error()
         );

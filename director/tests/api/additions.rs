@@ -58,7 +58,7 @@ async fn tasks_are_listed_page_by_page() {
 }
 
 #[tokio::test]
-async fn who_waits_knows_the_place_in_the_queue() {
+async fn a_queued_task_shows_its_position() {
     let director = Director::with("maxConcurrentTasks: 1\n").await;
     director.put(&payload("runs")).await;
     director
@@ -75,7 +75,7 @@ async fn who_waits_knows_the_place_in_the_queue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_history_is_told() {
+async fn the_history_is_returned() {
     let director = Director::new().await;
     director.swarm.image(IMAGE).in_role(Role::Master).exits(0);
     let mut payload = payload("told");
@@ -114,7 +114,7 @@ async fn the_history_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn log_lines_are_there_during_the_run_and_after() {
+async fn log_lines_are_available_during_and_after_the_run() {
     let director = Director::new().await;
     let image = |role| director.swarm.image(IMAGE).in_role(role);
     image(Role::Worker).prints(&["ready", "busy"]);
@@ -195,7 +195,7 @@ async fn a_stopped_task_keeps_its_record() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn force_is_true_or_false_and_stands_in_the_history() {
+async fn force_is_a_boolean_and_recorded_in_the_history() {
     let director = Director::new().await;
     director.put(&payload("killed")).await;
     director
@@ -235,26 +235,23 @@ async fn health_and_readiness() {
     director.recovered.send_replace(false);
     let early = director.get("/readyz").await;
     assert_eq!(early.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(
-        early.json()["recovery"],
-        "earlier tasks are still being taken up"
-    );
+    assert_eq!(early.json()["recovery"], "resuming earlier tasks");
     let swarm = FakeSwarm::new();
     swarm.down(true);
-    let away = Director::on(swarm, "").await.get("/api/readyz").await;
-    assert_eq!(away.status, StatusCode::SERVICE_UNAVAILABLE);
+    let unavailable = Director::on(swarm, "").await.get("/api/readyz").await;
+    assert_eq!(unavailable.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(
-        away.json()["docker"]
+        unavailable.json()["docker"]
             .as_str()
             .unwrap()
             .starts_with("cannot reach Docker at"),
         "{}",
-        away.text()
+        unavailable.text()
     );
 }
 
 #[tokio::test]
-async fn parameters_that_mean_nothing_are_refused() {
+async fn invalid_parameters_are_refused() {
     let director = Director::new().await;
     director.put(&payload("asked")).await;
     let cases = [
@@ -272,11 +269,11 @@ async fn parameters_that_mean_nothing_are_refused() {
         ),
         (
             "/task?limit=1&limit=2",
-            "`limit` stands twice; expected it once",
+            "`limit` is given twice; expected once",
         ),
         (
             "/task?after=none-such",
-            "`after` is `none-such`; expected `next` of the page before, or the id of a task",
+            "`after` is `none-such`; expected `next` of the previous page, or the id of a task",
         ),
         (
             "/task?stauts=errored",
@@ -312,7 +309,7 @@ async fn parameters_that_mean_nothing_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn results_come_as_a_zip_once_the_run_is_over() {
+async fn results_are_returned_as_a_zip_once_the_run_has_ended() {
     let director = Director::new().await;
     let image = |role| director.swarm.image(IMAGE).in_role(role);
     image(Role::Worker).writes_result("own.csv", b"1,2\n");
@@ -330,7 +327,7 @@ async fn results_come_as_a_zip_once_the_run_is_over() {
         (early.status, early.json()["code"].clone()),
         (StatusCode::CONFLICT, json!("not_over"))
     );
-    // Who sees the outcome and asks at once gets everything.
+    // A request right after the outcome gets all results.
     director
         .until("kept", |task| task["status"] == "finished")
         .await;
@@ -364,7 +361,7 @@ fn names(zip: &[u8]) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_left_no_results_is_told_where_they_belong() {
+async fn the_error_without_results_names_their_directory() {
     let director = Director::new().await;
     director.swarm.image(IMAGE).in_role(Role::Master).exits(0);
     director.put(&payload("bare")).await;
@@ -389,7 +386,7 @@ async fn who_left_no_results_is_told_where_they_belong() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn carriers_bring_results_and_tell_of_load_with_the_token_of_their_run() {
+async fn carriers_upload_results_and_usage_with_the_token_of_their_run() {
     let director = Director::new().await;
     let master = director.swarm.image(IMAGE).in_role(Role::Master);
     master
@@ -425,7 +422,7 @@ async fn carriers_bring_results_and_tell_of_load_with_the_token_of_their_run() {
         .await;
     assert_eq!(send("PUT", "results/master.1", "wrong", "").await, 401);
     assert_eq!(send("PUT", "results/worker.99", &own, "").await, 409);
-    // The step begins a moment before results are taken.
+    // The step starts a moment before results are accepted.
     let taken = async {
         loop {
             match send("PUT", "results/master.1", &own, "no tar").await {

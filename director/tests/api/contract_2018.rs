@@ -1,4 +1,4 @@
-//! The contract of 2018.
+//! Tests of the contract of 2018.
 
 use crate::fixture::{Director, IMAGE, SECRET, payload, request, zip};
 use atq_engine::Role;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 #[tokio::test]
-async fn ping_says_pong() {
+async fn ping_returns_pong() {
     let director = Director::new().await;
     for path in [
         "/monitoring/ping",
@@ -30,7 +30,7 @@ async fn ping_says_pong() {
 }
 
 #[tokio::test]
-async fn the_swarm_shows_its_tokens() {
+async fn the_swarm_returns_its_tokens() {
     let director = Director::new().await;
     for path in ["/swarm", "/swarm/", "/api/swarm", "/api/swarm/"] {
         let answer = director.get(path).await;
@@ -45,12 +45,12 @@ async fn the_swarm_shows_its_tokens() {
 }
 
 #[tokio::test]
-async fn each_trouble_of_docker_is_told_in_its_own_words() {
+async fn each_error_of_docker_has_its_own_message() {
     let director = Director::new().await;
-    let troubles = [
+    let errors = [
         (
             SwarmError::NotASwarm,
-            "Docker is not part of a swarm; run `docker swarm init` on it first",
+            "Docker is not part of a swarm; run `docker swarm init` first",
         ),
         (
             SwarmError::NotManager,
@@ -64,16 +64,16 @@ async fn each_trouble_of_docker_is_told_in_its_own_words() {
             "cannot reach Docker at `unix:///x.sock`: no such file",
         ),
     ];
-    for (trouble, words) in troubles {
-        director.swarm.fail_all(Some(trouble));
+    for (error, message) in errors {
+        director.swarm.fail_all(Some(error));
         let answer = director.get("/swarm/").await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(answer.error(), words);
+        assert_eq!(answer.error(), message);
     }
 }
 
 #[tokio::test]
-async fn tokens_are_not_shown_to_everybody() {
+async fn tokens_are_protected_beyond_loopback() {
     let closed = Director::with("bind: 0.0.0.0\n").await.get("/swarm").await;
     assert_eq!(closed.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(
@@ -120,7 +120,7 @@ async fn the_example_of_the_manual_is_accepted() {
         }
     });
     let mut request = request("PUT", "/api/task/", Body::from(manual.to_string()));
-    // What `curl -d` says.
+    // The default of `curl -d`.
     request.headers_mut().insert(
         header::CONTENT_TYPE,
         "application/x-www-form-urlencoded".parse().unwrap(),
@@ -142,7 +142,7 @@ async fn the_example_of_the_manual_is_accepted() {
 }
 
 #[tokio::test]
-async fn all_faults_are_told_at_once() {
+async fn all_faults_are_reported_at_once() {
     let director = Director::new().await;
     let payload = json!({"name": "x!", "master": {"alias": "a", "image": "UPPER"}, "worker": {"image": "w"}, "dellay": 3});
     let answer = director.put(&payload).await;
@@ -179,7 +179,7 @@ async fn all_faults_are_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_refused_definition_keeps_its_usable_name() {
+async fn the_refusal_of_a_definition_contains_its_valid_name() {
     let director = Director::new().await;
     let mut payload = payload("usable");
     payload["worker"]["fileid"] = json!("1530553166");
@@ -194,7 +194,7 @@ async fn a_refused_definition_keeps_its_usable_name() {
 }
 
 #[tokio::test]
-async fn configured_images_bind() {
+async fn only_configured_images_are_allowed() {
     let rules =
         "images:\n  - imageName: load:1\n    variables:\n      - {name: MODE, required: true}\n";
     let director = Director::with(rules).await;
@@ -310,7 +310,7 @@ async fn a_task_that_could_not_be_created_is_a_500() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_master_that_fails_is_no_500() {
+async fn a_failed_master_is_not_a_500() {
     let director = Director::new().await;
     director.swarm.image(IMAGE).in_role(Role::Master).exits(3);
     director.put(&payload("exits")).await;
@@ -323,7 +323,7 @@ async fn a_master_that_fails_is_no_500() {
 }
 
 #[tokio::test]
-async fn media_types_are_the_vendors_when_they_are_asked_for() {
+async fn vendor_media_types_are_returned_on_request() {
     let director = Director::new().await;
     director.upload("a.zip", &zip(&[("a", "b")])).await;
     director.put(&payload("media")).await;
@@ -381,7 +381,7 @@ async fn media_types_are_the_vendors_when_they_are_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn values_of_variables_appear_nowhere() {
+async fn values_of_variables_are_never_returned() {
     let director = Director::new().await;
     director.swarm.image(IMAGE).in_role(Role::Master).exits(0);
     director.put(&payload("quiet")).await;

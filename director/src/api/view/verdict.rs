@@ -1,9 +1,9 @@
-//! A judgement in the words of the wire.
+//! Converts verdicts.
 
 use atq_api_spec::report as wire;
 use atq_task::verdict::{CriterionResult, Judgement, NotEvaluated, Verdict};
 
-/// A verdict.
+/// Converts a verdict.
 pub fn verdict(verdict: Verdict) -> wire::Verdict {
     match verdict {
         Verdict::Pass => wire::Verdict::Pass,
@@ -12,7 +12,7 @@ pub fn verdict(verdict: Verdict) -> wire::Verdict {
     }
 }
 
-/// A judgement.
+/// Converts a verdict with its reasons.
 pub fn judgement(judgement: &Judgement) -> wire::Judgement {
     wire::Judgement {
         verdict: verdict(judgement.verdict),
