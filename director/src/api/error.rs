@@ -183,7 +183,7 @@ pub enum ApiError {
     },
     /// A task was not stopped, deleted or renewed.
     #[error(transparent)]
-    Wish(#[from] ControlError),
+    Control(#[from] ControlError),
     /// A bundle was not removed.
     #[error(transparent)]
     Remove(#[from] RemoveError),
@@ -226,7 +226,7 @@ impl ApiError {
             Self::Request(error) => of_request(error),
             Self::Submit(error) => of_submit(error),
             Self::Refused { .. } => (StatusCode::EXPECTATION_FAILED, "definition_faulty"),
-            Self::Wish(error) => of_wish(error),
+            Self::Control(error) => of_control(error),
             Self::Remove(error) => of_remove(error),
             Self::Bundle(error) => of_bundle(error),
             Self::Engine(error) => of_engine(error),
@@ -248,18 +248,20 @@ impl ApiError {
             Self::Store(damaged @ StoreError::Damaged { .. })
             | Self::Remove(RemoveError::Store(damaged @ StoreError::Damaged { .. }))
             | Self::Submit(SubmitError::Store(damaged @ StoreError::Damaged { .. }))
-            | Self::Wish(ControlError::Store(damaged @ StoreError::Damaged { .. })) => {
+            | Self::Control(ControlError::Store(damaged @ StoreError::Damaged { .. })) => {
                 damaged.to_string()
             }
             // The client can act on it.
             Self::Store(full @ StoreError::Full { .. })
             | Self::Remove(RemoveError::Store(full @ StoreError::Full { .. }))
             | Self::Submit(SubmitError::Store(full @ StoreError::Full { .. }))
-            | Self::Wish(ControlError::Store(full @ StoreError::Full { .. })) => full.to_string(),
+            | Self::Control(ControlError::Store(full @ StoreError::Full { .. })) => {
+                full.to_string()
+            }
             Self::Store(_)
             | Self::Remove(RemoveError::Store(_))
             | Self::Submit(SubmitError::Store(_))
-            | Self::Wish(ControlError::Store(_))
+            | Self::Control(ControlError::Store(_))
             | Self::Evidence(_)
             | Self::Logs(LogError::Evidence(_) | LogError::Store(_)) => INTERNAL.to_owned(),
             shown => shown.to_string(),
@@ -305,7 +307,7 @@ fn of_submit(error: &SubmitError) -> StatusAndCode {
     }
 }
 
-fn of_wish(error: &ControlError) -> StatusAndCode {
+fn of_control(error: &ControlError) -> StatusAndCode {
     match error {
         ControlError::NotFound { .. } => (StatusCode::NOT_FOUND, "task_not_found"),
         ControlError::Remains { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "clean_up_not_over"),

@@ -62,8 +62,8 @@ fn read(app: &App, task: &View, clocks: BTreeMap<String, i64>) -> Result<Manifes
             });
         }
     }
-    let seen = evidence.observed(&task.spec.name, &task.state.run);
-    let mut manifest = view::manifest(task, seen, environment);
+    let observed = evidence.observed(&task.spec.name, &task.state.run);
+    let mut manifest = view::manifest(task, observed, environment);
     // Measured during the test, after the delivery.
     manifest.clock_offsets.extend(clocks);
     Ok(manifest)

@@ -1,4 +1,4 @@
-//! What this project adds.
+//! Tests of the additions to the contract of 2018.
 
 use crate::fixture::{Director, IMAGE, payload};
 use atq_engine::Role;
@@ -253,7 +253,7 @@ async fn health_and_readiness() {
 #[tokio::test]
 async fn invalid_parameters_are_refused() {
     let director = Director::new().await;
-    director.put(&payload("asked")).await;
+    director.put(&payload("queried")).await;
     let cases = [
         (
             "/task?status=done",
@@ -280,19 +280,19 @@ async fn invalid_parameters_are_refused() {
             "`stauts` is not a parameter; did you mean `status`?",
         ),
         (
-            "/task/asked/logs?service=masters",
+            "/task/queried/logs?service=masters",
             "`service` is `masters`; expected one of `worker`, `master`, `readiness`, `wait`",
         ),
         (
-            "/task/asked/logs?replica=0",
+            "/task/queried/logs?replica=0",
             "`replica` is `0`; expected a whole number from 1 to 4294967295",
         ),
         (
-            "/task/asked/logs?tail=-1",
+            "/task/queried/logs?tail=-1",
             "`tail` is `-1`; expected a whole number from 0 to 4294967295",
         ),
         (
-            "/task/asked/logs?services=master",
+            "/task/queried/logs?services=master",
             "`services` is not a parameter; did you mean `service`?",
         ),
     ];

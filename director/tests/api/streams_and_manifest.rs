@@ -233,29 +233,29 @@ async fn the_manifest_suffices_to_repeat_the_run_and_has_no_secret() {
     let answer = director.get("/task/again/manifest").await;
     assert!(!answer.text().contains(SECRET));
     let manifest = answer.json();
-    let seen = |pointer: &str| manifest.pointer(pointer).cloned().unwrap_or_default();
-    assert_eq!(seen("/status"), "finished");
-    assert_eq!(seen("/images/load:1/id"), "sha256:load:1");
+    let value = |pointer: &str| manifest.pointer(pointer).cloned().unwrap_or_default();
+    assert_eq!(value("/status"), "finished");
+    assert_eq!(value("/images/load:1/id"), "sha256:load:1");
     assert_eq!(
-        seen("/images/atq-discovery:dev/id"),
+        value("/images/atq-discovery:dev/id"),
         "sha256:atq-discovery:dev"
     );
-    assert_eq!(seen("/nodes/node-1/engineVersion"), "20.10.24");
-    assert_eq!(seen("/nodes/node-1/cpus"), 2.0);
-    assert_eq!(seen("/containers/master.1/node"), "node-1");
-    assert_eq!(seen("/containers/master.1/exitCode"), 0);
-    assert_eq!(seen("/network/subnet"), "10.224.0.0/24");
-    assert_eq!(seen("/workerAddresses").as_array().unwrap().len(), 2);
+    assert_eq!(value("/nodes/node-1/engineVersion"), "20.10.24");
+    assert_eq!(value("/nodes/node-1/cpus"), 2.0);
+    assert_eq!(value("/containers/master.1/node"), "node-1");
+    assert_eq!(value("/containers/master.1/exitCode"), 0);
+    assert_eq!(value("/network/subnet"), "10.224.0.0/24");
+    assert_eq!(value("/workerAddresses").as_array().unwrap().len(), 2);
     assert_eq!(
-        seen(&format!("/bundles/{}/files", fileid.as_str().unwrap())),
+        value(&format!("/bundles/{}/files", fileid.as_str().unwrap())),
         json!([{"path": "plan.jmx", "bytes": 5}])
     );
-    assert_eq!(seen("/director/version"), env!("CARGO_PKG_VERSION"));
+    assert_eq!(value("/director/version"), env!("CARGO_PKG_VERSION"));
     for field in ["/startSkew", "/timings/running"] {
-        assert!(seen(field).is_u64(), "{field}: {manifest:#}");
+        assert!(value(field).is_u64(), "{field}: {manifest:#}");
     }
-    assert!(seen("/finishedAt").is_string());
-    let environment = seen("/environment");
+    assert!(value("/finishedAt").is_string());
+    let environment = value("/environment");
     assert_eq!(environment[0]["name"], "PASSWORD");
     assert_eq!(environment[0]["fingerprint"], environment[1]["fingerprint"]);
     assert!(
@@ -266,7 +266,7 @@ async fn the_manifest_suffices_to_repeat_the_run_and_has_no_secret() {
     );
 
     director.call("DELETE", "/task/again").await;
-    let mut definition = seen("/definition");
+    let mut definition = value("/definition");
     let refused = director.put(&definition).await;
     assert_eq!(
         refused.status,

@@ -301,12 +301,12 @@ fn all() -> Vec<(ApiError, u16, &'static str)> {
     let submit = stores()
         .into_iter()
         .map(|error| SubmitError::from(error).into());
-    let wish = stores()
+    let control = stores()
         .into_iter()
         .map(|error| ControlError::from(error).into());
     let store = store()
         .chain(submit)
-        .chain(wish)
+        .chain(control)
         .map(|error| (error, 500, "store_failed"));
     let mut all: Vec<_> = docker.chain(store).collect();
     all.extend(requests());
