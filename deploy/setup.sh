@@ -350,7 +350,7 @@ venv_works() { has python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; }
 # The tests find it in `tools` of the build directory, which points to it. Made anew when the list of
 # versions changes; the list is copied last, so that an environment cut off half-way is not taken for whole.
 setup_strangers() {
-  local list=$ROOT/tests/tests/swarm/strangers/requirements.txt dir=$STATE/strangers
+  local list=$ROOT/tests/tests/swarm/openapi_clients/requirements.txt dir=$STATE/strangers
   venv_works || apt_install "Python's \`venv\`" python3 python3-venv
   python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     die "\`python3\` is $(python3 --version 2>&1); expected 3.11 or later" "install a later one and put it first on PATH"
