@@ -34,24 +34,24 @@ async fn a_failed_wait_command_is_named() -> Result<()> {
     );
     let cases = [
         case(task("wait-exit", "echo broken; exit 3", "", 0))
-            .message("did not succeed in 0 s, tried 1 time; the last try: it exited 3 and printed `broken`")
+            .message("did not succeed within 0 s (1 attempt); last attempt: it exited 3 and printed `broken`")
             .hint("?service=wait"),
         case(task("wait-again", "exit 1", "", 3))
-            .message("did not succeed in 3 s, tried ")
-            .message("; the last try: it exited 1 and printed nothing")
+            .message("did not succeed within 3 s (")
+            .message("; last attempt: it exited 1 and printed nothing")
             .hint("?service=wait"),
         case(task("wait-stderr", "no-such-program", "", 0))
-            .message("the last try: it exited 127 and wrote `")
+            .message("last attempt: it exited 127 and wrote `")
             .message("no-such-program: not found` to standard error")
             .hint("?service=wait"),
         case(task("wait-text", "echo yes", "no", 0))
-            .message("the last try: it exited 0 and printed `yes`; expected `no`")
+            .message("last attempt: it exited 0 and printed `yes`; expected `no`")
             .hint("`expectedResult`"),
         case(task("wait-hangs", "echo asking; sleep 600", "", 2))
-            .message("try 1 of the wait command did not end in time: it was still running, and printed `asking`")
+            .message("attempt 1 of the wait command did not end in time: it was still running, and printed `asking`")
             .hint("`timeout`"),
         case(no_shell)
-            .message("the last try: it exited 127 and wrote `")
+            .message("last attempt: it exited 127 and wrote `")
             .message("/bin/sh failed: No such file or directory")
             .hint("the worker's image"),
     ];

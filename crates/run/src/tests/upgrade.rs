@@ -1,6 +1,6 @@
-//! The data directory of an earlier version is taken up: its tasks are listed, reported, ended and deleted.
+//! Takes over the data directory of an earlier version: its tasks are listed, reported, completed and deleted.
 
-use super::stage::{Stage, name};
+use super::simulation::{Simulation, name};
 use atq_task::machine;
 use atq_task::state::{Outcome, Step};
 use atq_task::verdict::Verdict;
@@ -15,21 +15,21 @@ const TASKS: [(&str, Step, Option<Outcome>); 6] = [
     ("measured", Step::Done, Some(Outcome::Finished)),
 ];
 
-/// A Director that finds what one of version 0.1 has left (`tests/data/README.md`).
-fn stage() -> Stage {
-    let stage = Stage::new();
+/// A Director with the data of version 0.1 (`tests/data/README.md`).
+fn simulation() -> Simulation {
+    let simulation = Simulation::new();
     let unpacked = Command::new("tar")
         .args(["-xzf", "tests/data/datadir-0.1.tar.gz", "-C"])
-        .arg(stage.data().parent().unwrap())
+        .arg(simulation.data().parent().unwrap())
         .status();
     assert!(unpacked.unwrap().success());
-    stage.fake.image("atq-testload:dev");
-    stage
+    simulation.fake.image("atq-testload:dev");
+    simulation
 }
 
 #[test]
 fn every_history_of_version_0_1_folds_to_its_state() {
-    stage().life_from_the_start(|director| async move {
+    simulation().run_without_recovery(|director| async move {
         let listed = director.listed().await;
         assert_eq!(listed, TASKS.map(|(task, _, _)| name(task)));
         for (task, step, outcome) in TASKS {
@@ -43,8 +43,8 @@ fn every_history_of_version_0_1_folds_to_its_state() {
 
 #[test]
 fn a_report_of_version_0_1_is_read() {
-    stage().life(|director| async move {
-        let (task, shared) = (name("measured"), director.it.shared().clone());
+    simulation().run(|director| async move {
+        let (task, shared) = (name("measured"), director.orchestrator.shared().clone());
         let state = director.state(&task);
         assert_eq!(state.judgement.unwrap().verdict, Verdict::Invalid);
         let report = shared.evidence.report(&task, &state.run).await.unwrap();
@@ -58,15 +58,17 @@ fn a_report_of_version_0_1_is_read() {
 }
 
 #[test]
-fn tasks_of_version_0_1_come_to_their_end_and_can_be_deleted() {
-    stage().life(|director| async move {
+fn tasks_of_version_0_1_complete_and_can_be_deleted() {
+    simulation().run(|director| async move {
         for task in ["also", "under-way"] {
-            // Their containers are gone together with the Swarm of then.
-            let failure = director.until(&name(task), |state| state.is_done()).await;
+            // Their containers do not exist in this Swarm.
+            let failure = director
+                .wait_until(&name(task), |state| state.is_done())
+                .await;
             assert_eq!(failure.outcome, Some(Outcome::Errored), "{failure:#?}");
         }
         for (task, _, _) in TASKS {
-            director.it.delete(&name(task)).await.unwrap();
+            director.orchestrator.delete(&name(task)).await.unwrap();
         }
         assert!(director.listed().await.is_empty());
     });

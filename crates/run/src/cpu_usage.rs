@@ -1,4 +1,4 @@
-//! Watches how busy the generators of a run are while its test runs. Failures here never fail the run.
+//! Samples the CPU usage of the load generators while the test runs. Errors never fail the run.
 
 use super::run::Run;
 use atq_engine::{Course, Member, Role, Source, Target, Targets, UsageWatch};
@@ -6,35 +6,35 @@ use atq_evidence::load::SharedBook;
 use atq_task::spec::{ServiceSpec, TaskSpec};
 use std::sync::{Arc, PoisonError};
 
-/// The watch over one run; it ends when this is dropped.
-pub struct Watch {
+/// The sampling of one run; dropping it ends the sampling.
+pub struct CpuUsageWatch {
     book: Arc<SharedBook>,
     targets: Targets,
     usage: Box<dyn UsageWatch>,
 }
 
-/// Whether it matters for this task how busy its generators were.
-pub fn watches_load(spec: &TaskSpec) -> bool {
+/// Whether the verdict on this task depends on the CPU usage of its load generators.
+pub fn requires_cpu_usage(spec: &TaskSpec) -> bool {
     !spec.criteria.is_empty() || spec.min_samples.is_some()
 }
 
 impl Run {
-    /// Watches these containers of the run from now on.
-    pub(super) fn watch_load(&mut self, members: &[Member]) {
-        if !watches_load(&self.spec) {
+    /// Samples these containers from now on.
+    pub(super) fn watch_cpu_usage(&mut self, members: &[Member]) {
+        if !requires_cpu_usage(&self.spec) {
             return;
         }
         let targets = targets(self, members);
         if self.watch.is_none() {
-            self.watch = Some(begin(self));
+            self.watch = Some(start(self));
         }
         if let Some(watch) = &self.watch {
             *watch.targets.lock().unwrap_or_else(PoisonError::into_inner) = targets;
         }
     }
 
-    /// Ends the watch and keeps what it saw.
-    pub(super) async fn keep_load(&mut self) {
+    /// Ends the sampling and stores the result.
+    pub(super) async fn keep_cpu_usage(&mut self) {
         let Some(watch) = self.watch.take() else {
             return;
         };
@@ -50,12 +50,12 @@ impl Run {
         let evidence = &self.shared.evidence;
         let kept = evidence.keep_load(&self.spec.name, &self.state.run, &load);
         if let Err(error) = kept.await {
-            tracing::warn!(task = %self.spec.name, %error, "cannot keep how busy the run was");
+            tracing::warn!(task = %self.spec.name, %error, "cannot store the CPU usage");
         }
     }
 
-    /// Adds what carriers found about the clocks of nodes, in milliseconds ahead of the Director's.
-    pub(super) async fn note_clocks(&self, clocks: Vec<(String, i64)>) {
+    /// Adds clock offsets of nodes, reported by carriers, in milliseconds ahead of the Director's clock.
+    pub(super) async fn record_clock_offsets(&self, clocks: Vec<(String, i64)>) {
         let (evidence, suffix) = (&self.shared.evidence, &self.state.run);
         let known = evidence.load(&self.spec.name, suffix).await;
         let mut load = known.ok().flatten().unwrap_or_default();
@@ -64,16 +64,16 @@ impl Run {
         if load.clock_offsets != before
             && let Err(error) = evidence.keep_load(&self.spec.name, suffix, &load).await
         {
-            tracing::warn!(task = %self.spec.name, %error, "cannot keep what the clocks of the nodes show");
+            tracing::warn!(task = %self.spec.name, %error, "cannot store the clock offsets of the nodes");
         }
     }
 }
 
-fn begin(run: &Run) -> Watch {
+fn start(run: &Run) -> CpuUsageWatch {
     let book = Arc::new(SharedBook::default());
     let targets = Targets::default();
     let engine = &run.shared.engine;
-    Watch {
+    CpuUsageWatch {
         usage: engine.watch(run.facts(), Arc::clone(&targets), Arc::clone(&book) as _),
         book,
         targets,

@@ -1,7 +1,7 @@
-//! One run, played again and again, with something going wrong at every point of it (DESIGN,
-//! section 6: 4 to 7). After each: an end, a legal history, nothing left.
+//! One run, repeated with a fault at every point of it (ARCHITECTURE.md, Invariants: 4 to 7). Each time the run must
+//! complete with a legal history and leave no objects.
 
-use super::stage::{Director, Stage, name, task, with_bundle};
+use super::simulation::{Director, Simulation, name, task, with_bundle};
 use crate::stop_and_delete::StopOptions;
 use atq_engine_swarm::SwarmError;
 use atq_store::testing::CrashPoint;
@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// The tasks that are played: one with a wait command and a delay, one with everything else that
-/// makes a difference to the steps, and one with bundles.
+/// The tasks: one with a wait command and a delay, one with the other options that affect the steps, and one with
+/// bundles.
 fn tasks() -> [Value; 3] {
     let mut other = task();
     other["waitCommand"] = Value::Null;
@@ -22,12 +22,12 @@ fn tasks() -> [Value; 3] {
     [task(), other, with_bundle()]
 }
 
-/// Plays `case` for each task and each number up to the one that `most` takes from the calls and
-/// records of a run in which nothing goes wrong. Prints how many cases there were.
-fn for_each(most: impl Fn((usize, u64)) -> usize, mut case: impl FnMut(&Value, usize)) {
+/// Runs `case` for each task and each number up to `max`, which derives it from the calls and records of an
+/// undisturbed run. Prints the number of cases.
+fn for_each(max: impl Fn((usize, u64)) -> usize, mut case: impl FnMut(&Value, usize)) {
     let mut cases = 0;
     for task in tasks() {
-        for k in 1..=most(undisturbed(&task)) {
+        for k in 1..=max(undisturbed(&task)) {
             case(&task, k);
             cases += 1;
         }
@@ -43,24 +43,24 @@ fn records((_, records): (usize, u64)) -> usize {
     usize::try_from(records).unwrap()
 }
 
-/// Calls and records of the run when nothing goes wrong.
+/// The numbers of calls and records of an undisturbed run.
 fn undisturbed(task: &Value) -> (usize, u64) {
-    let stage = Stage::for_task(task);
-    let seq = stage.life(|director| async move {
+    let simulation = Simulation::for_task(task);
+    let seq = simulation.run(|director| async move {
         let name = director.accepted(task).await;
-        director.ended(&name).await.seq
+        director.wait_done(&name).await.seq
     });
-    (stage.fake.calls().len(), seq)
+    (simulation.fake.calls().len(), seq)
 }
 
-fn away() -> SwarmError {
+fn unavailable() -> SwarmError {
     SwarmError::Unavailable {
         host: "unix:///fake.sock".into(),
         reason: "connection reset".into(),
     }
 }
 
-fn slow() -> SwarmError {
+fn timed_out() -> SwarmError {
     SwarmError::TimedOut {
         what: "the call".into(),
         seconds: 30,
@@ -74,10 +74,10 @@ fn refused() -> SwarmError {
     }
 }
 
-/// Plays the run once. The definition may be refused when Docker fails just then; then nothing is there.
-async fn play(director: Director, task: &Value) -> Option<Outcome> {
+/// Runs the task once. If Docker fails during the submission, the definition is refused and nothing exists.
+async fn run_task(director: Director, task: &Value) -> Option<Outcome> {
     match director.submit(task).await {
-        Ok(_) => director.ended(&name("load")).await.outcome,
+        Ok(_) => director.wait_done(&name("load")).await.outcome,
         Err(_) => {
             assert!(director.listed().await.is_empty());
             None
@@ -86,11 +86,11 @@ async fn play(director: Director, task: &Value) -> Option<Outcome> {
 }
 
 #[test]
-fn every_call_fails_once_for_a_while() {
+fn every_call_fails_once_with_a_temporary_error() {
     for_each(calls, |task, k| {
-        let stage = Stage::for_task(task);
-        stage.fake.fail_at(k, away());
-        let outcome = stage.life(|director| play(director, task));
+        let simulation = Simulation::for_task(task);
+        simulation.fake.fail_at(k, unavailable());
+        let outcome = simulation.run(|director| run_task(director, task));
         assert!(
             matches!(outcome, None | Some(Outcome::Finished)),
             "call {k}: {outcome:?}"
@@ -99,11 +99,11 @@ fn every_call_fails_once_for_a_while() {
 }
 
 #[test]
-fn every_call_succeeds_and_its_answer_is_lost() {
+fn every_call_succeeds_and_its_response_is_lost() {
     for_each(calls, |task, k| {
-        let stage = Stage::for_task(task);
-        stage.fake.lose_answer_at(k, slow());
-        let outcome = stage.life(|director| play(director, task));
+        let simulation = Simulation::for_task(task);
+        simulation.fake.lose_answer_at(k, timed_out());
+        let outcome = simulation.run(|director| run_task(director, task));
         assert!(
             matches!(outcome, None | Some(Outcome::Finished)),
             "call {k}: {outcome:?}"
@@ -112,12 +112,12 @@ fn every_call_succeeds_and_its_answer_is_lost() {
 }
 
 #[test]
-fn every_call_is_refused_for_good() {
+fn every_call_fails_once_with_a_permanent_error() {
     let mut errored = 0;
     for_each(calls, |task, k| {
-        let stage = Stage::for_task(task);
-        stage.fake.fail_at(k, refused());
-        let outcome = stage.life(|director| play(director, task));
+        let simulation = Simulation::for_task(task);
+        simulation.fake.fail_at(k, refused());
+        let outcome = simulation.run(|director| run_task(director, task));
         errored += u32::from(outcome == Some(Outcome::Errored));
     });
     println!("{errored} ended errored");
@@ -125,37 +125,37 @@ fn every_call_is_refused_for_good() {
 }
 
 #[test]
-fn docker_goes_away_for_a_minute_at_every_call() {
+fn docker_is_unavailable_for_a_minute_from_every_call() {
     for_each(calls, |task, k| {
-        let stage = Stage::for_task(task);
-        let fake = stage.fake.clone();
+        let simulation = Simulation::for_task(task);
+        let fake = simulation.fake.clone();
         let gone = Arc::new(Notify::new());
         let notify = Arc::clone(&gone);
-        stage.fake.on_call(move |number, _| {
+        simulation.fake.on_call(move |number, _| {
             if number == k {
                 fake.down(true);
                 notify.notify_one();
             }
         });
-        let fake = stage.fake.clone();
-        stage.life(|director| async move {
-            let back = async {
+        let fake = simulation.fake.clone();
+        simulation.run(|director| async move {
+            let restore = async {
                 gone.notified().await;
                 tokio::time::sleep(std::time::Duration::from_secs(60)).await;
                 fake.down(false);
                 std::future::pending::<()>().await;
             };
             tokio::select! {
-                _ = play(director, task) => {}
-                () = back => {}
+                _ = run_task(director, task) => {}
+                () = restore => {}
             }
         });
     });
 }
 
-/// A wish for the run.
+/// A request to end the run.
 #[derive(Debug, Clone, Copy)]
-enum Wish {
+enum Request {
     None,
     Stop,
     StopByForce,
@@ -163,49 +163,53 @@ enum Wish {
     DeleteByForce,
 }
 
-impl Wish {
-    fn ending(self) -> StopOptions {
+impl Request {
+    fn options(self) -> StopOptions {
         StopOptions {
             key: None,
             force: matches!(self, Self::StopByForce | Self::DeleteByForce),
         }
     }
 
-    /// Utters it, twice, and looks at the end; `None` when nothing is left to look at.
-    async fn come_true(self, director: Director) -> Option<Outcome> {
+    /// Sends the request twice and waits for the end of the run; `None` if the task is deleted.
+    async fn send(self, director: Director) -> Option<Outcome> {
         let name = name("load");
-        director.it.get(&name).await.unwrap()?;
+        director.orchestrator.get(&name).await.unwrap()?;
         match self {
             Self::None => {}
             Self::Stop | Self::StopByForce => {
                 for _ in 0..2 {
-                    director.it.stop_by(&name, &self.ending()).await.unwrap();
+                    director
+                        .orchestrator
+                        .stop_with(&name, &self.options())
+                        .await
+                        .unwrap();
                 }
             }
             Self::Delete | Self::DeleteByForce => {
-                let ending = self.ending();
-                let delete = || director.it.delete_by(&name, &ending);
+                let options = self.options();
+                let delete = || director.orchestrator.delete_with(&name, &options);
                 let (one, two) = tokio::join!(delete(), delete());
                 one.and(two).unwrap();
-                assert!(director.it.get(&name).await.unwrap().is_none());
+                assert!(director.orchestrator.get(&name).await.unwrap().is_none());
                 assert_eq!(director.fake.leftovers(), Default::default());
                 return None;
             }
         }
-        director.ended(&name).await.outcome
+        director.wait_done(&name).await.outcome
     }
 }
 
-/// Plays until the record is on the disk, and then `then`.
+/// Runs the task until the record is on the disk, then calls `then`.
 fn after_record<T>(
-    stage: &Stage,
+    simulation: &Simulation,
     task: &Value,
     seq: usize,
     then: impl AsyncFnOnce(Director, CrashPoint) -> T,
 ) -> T {
     let seq = u64::try_from(seq).unwrap();
-    stage.life(|director| async move {
-        let point = director.it.shared().store.crash.clone();
+    simulation.run(|director| async move {
+        let point = director.orchestrator.shared().store.crash.clone();
         point.set(seq);
         director.accepted(task).await;
         if seq > 1 {
@@ -216,54 +220,54 @@ fn after_record<T>(
     })
 }
 
-/// A stage whose Director has died right after the record.
-fn crash_after_record(task: &Value, seq: usize) -> Stage {
-    let stage = Stage::for_task(task);
-    after_record(&stage, task, seq, async |_, _| ());
-    stage
+/// A simulation whose Director was killed right after the record.
+fn crash_after_record(task: &Value, seq: usize) -> Simulation {
+    let simulation = Simulation::for_task(task);
+    after_record(&simulation, task, seq, async |_, _| ());
+    simulation
 }
 
-fn wish_after_record(wish: Wish) {
+fn request_after_record(request: Request) {
     for_each(records, |task, seq| {
-        let stage = Stage::for_task(task);
-        let outcome = after_record(&stage, task, seq, async |director, point| {
-            let go_on = async {
-                // The wish is there before the driver goes on.
+        let simulation = Simulation::for_task(task);
+        let outcome = after_record(&simulation, task, seq, async |director, point| {
+            let resume = async {
+                // The request arrives before the driver continues.
                 tokio::time::sleep(std::time::Duration::from_millis(1)).await;
                 point.go_on();
             };
-            tokio::join!(wish.come_true(director), go_on).0
+            tokio::join!(request.send(director), resume).0
         });
         let stopped = matches!(outcome, None | Some(Outcome::Stopped | Outcome::Finished));
-        assert!(stopped, "record {seq}, {wish:?}: {outcome:?}");
+        assert!(stopped, "record {seq}, {request:?}: {outcome:?}");
     });
 }
 
 #[test]
 fn stop_after_every_record() {
-    wish_after_record(Wish::Stop);
+    request_after_record(Request::Stop);
 }
 
 #[test]
 fn delete_after_every_record() {
-    wish_after_record(Wish::Delete);
+    request_after_record(Request::Delete);
 }
 
 #[test]
 fn stop_by_force_after_every_record() {
-    wish_after_record(Wish::StopByForce);
+    request_after_record(Request::StopByForce);
 }
 
 #[test]
 fn delete_by_force_after_every_record() {
-    wish_after_record(Wish::DeleteByForce);
+    request_after_record(Request::DeleteByForce);
 }
 
 #[test]
-fn crash_after_every_record_and_go_on() {
+fn crash_after_every_record_and_resume() {
     for_each(records, |task, seq| {
-        let stage = crash_after_record(task, seq);
-        let outcome = stage.life(|director| Wish::None.come_true(director));
+        let simulation = crash_after_record(task, seq);
+        let outcome = simulation.run(|director| Request::None.send(director));
         assert_eq!(outcome, Some(Outcome::Finished), "record {seq}");
     });
 }
@@ -271,8 +275,8 @@ fn crash_after_every_record_and_go_on() {
 #[test]
 fn crash_after_every_record_and_stop() {
     for_each(records, |task, seq| {
-        let stage = crash_after_record(task, seq);
-        let outcome = stage.life(|director| Wish::Stop.come_true(director));
+        let simulation = crash_after_record(task, seq);
+        let outcome = simulation.run(|director| Request::Stop.send(director));
         assert!(
             matches!(outcome, Some(Outcome::Stopped | Outcome::Finished)),
             "record {seq}: {outcome:?}"
@@ -283,8 +287,8 @@ fn crash_after_every_record_and_stop() {
 #[test]
 fn crash_after_every_record_and_stop_by_force() {
     for_each(records, |task, seq| {
-        let stage = crash_after_record(task, seq);
-        let outcome = stage.life(|director| Wish::StopByForce.come_true(director));
+        let simulation = crash_after_record(task, seq);
+        let outcome = simulation.run(|director| Request::StopByForce.send(director));
         assert!(
             matches!(outcome, Some(Outcome::Stopped | Outcome::Finished)),
             "record {seq}: {outcome:?}"
@@ -295,29 +299,29 @@ fn crash_after_every_record_and_stop_by_force() {
 #[test]
 fn crash_after_every_record_and_delete() {
     for_each(records, |task, seq| {
-        crash_after_record(task, seq).life(|director| Wish::Delete.come_true(director));
+        crash_after_record(task, seq).run(|director| Request::Delete.send(director));
     });
 }
 
 #[test]
 fn crash_after_every_call_before_it_is_recorded() {
     for_each(calls, |task, k| {
-        let stage = Stage::for_task(task);
+        let simulation = Simulation::for_task(task);
         let reached = Arc::new(Notify::new());
         let notify = Arc::clone(&reached);
-        stage.fake.on_call(move |number, _| {
+        simulation.fake.on_call(move |number, _| {
             if number == k {
                 notify.notify_one();
             }
         });
-        stage.life(|director| async move {
+        simulation.run(|director| async move {
             tokio::select! {
                 biased;
                 () = reached.notified() => {}
-                outcome = play(director, task) => assert_eq!(outcome, Some(Outcome::Finished)),
+                outcome = run_task(director, task) => assert_eq!(outcome, Some(Outcome::Finished)),
             }
         });
-        let outcome = stage.life(|director| Wish::None.come_true(director));
+        let outcome = simulation.run(|director| Request::None.send(director));
         assert!(
             matches!(outcome, None | Some(Outcome::Finished)),
             "call {k}: {outcome:?}"
@@ -331,19 +335,19 @@ fn crash_twice() {
         if seq % 3 != 2 {
             return;
         }
-        let stage = crash_after_record(task, seq);
+        let simulation = crash_after_record(task, seq);
         let first = u64::try_from(seq).unwrap();
-        let second = stage.life(|director| async move {
-            // The first record of the second life, or its end.
+        let second = simulation.run(|director| async move {
+            // The first record of the second Director, or the end of the run.
             director
-                .until(&name("load"), |state| {
+                .wait_until(&name("load"), |state| {
                     state.seq > first || state.step == Step::Done
                 })
                 .await
                 .seq
         });
         assert!(second >= first);
-        let outcome = stage.life(|director| Wish::None.come_true(director));
+        let outcome = simulation.run(|director| Request::None.send(director));
         assert_eq!(outcome, Some(Outcome::Finished), "record {seq}");
     });
 }

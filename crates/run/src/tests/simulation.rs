@@ -1,4 +1,4 @@
-//! Where the stories are played.
+//! A simulated Swarm with Directors, and helpers for tests.
 
 use crate::clock::Clock;
 use crate::health::Health;
@@ -7,9 +7,9 @@ use crate::submit::{SubmitContext, SubmitError, Submitted};
 use crate::{Orchestrator, Settings, Shared, View};
 use atq_bundle_store::{self as bundle, BundleStore};
 use atq_engine::{Engine, Role};
+use atq_engine_swarm::carrier_endpoint::CarrierEndpoint;
 use atq_engine_swarm::discovery::fake::FakeDiscovery;
 use atq_engine_swarm::fake::{FakeSwarm, Leftovers};
-use atq_engine_swarm::carrier_endpoint::CarrierEndpoint;
 use atq_engine_swarm::self_check::fake::FakeSelfCheck;
 use atq_engine_swarm::{self as swarm, Ports, SharedLists, SwarmEngine, SwarmSettings};
 use atq_evidence::Evidence;
@@ -29,23 +29,23 @@ use tokio::time::{Instant, sleep};
 
 pub const SIDECAR: &str = "atq-discovery:test";
 pub const CARRIER: &str = "atq-carrier:test";
-/// Nothing that a story waits for takes longer than this.
-const PATIENCE: Duration = Duration::from_secs(3600);
+/// Timeout of every wait in a test.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// A Swarm, a data directory, and Directors on them, one after the other.
-pub struct Stage {
+/// A Swarm and a data directory, with Directors that run one after the other.
+pub struct Simulation {
     dir: tempfile::TempDir,
     pub fake: FakeSwarm,
     pub discovery: FakeDiscovery,
-    pub reach: FakeSelfCheck,
+    pub self_check: FakeSelfCheck,
     pub settings: Settings,
     pub swarm: SwarmSettings,
-    /// The clock of the first Director and where the last one stopped it.
+    /// The clock of the first Director, and the time at which the last one ended.
     time: Cell<Option<(Clock, Instant)>>,
 }
 
-impl Stage {
-    /// A Swarm that knows the images of [`task`]: the test takes 3 s and ends well.
+impl Simulation {
+    /// A Swarm with the images of [`task`]: the test takes 3 s and succeeds.
     pub fn new() -> Self {
         let fake = FakeSwarm::new();
         fake.image(SIDECAR);
@@ -65,7 +65,7 @@ impl Stage {
             dir: directory(),
             discovery: FakeDiscovery::new(fake.clone()),
             fake,
-            reach: FakeSelfCheck::new("director-1"),
+            self_check: FakeSelfCheck::new("director-1"),
             settings: Settings {
                 director_id: "director-1".into(),
                 max_concurrent_tasks: 4,
@@ -86,32 +86,30 @@ impl Stage {
 
     /// A Swarm of three nodes, with the bundle that `task` needs, if it needs one.
     pub fn for_task(task: &Value) -> Self {
-        let mut stage = Self::new();
+        let mut simulation = Self::new();
         if let Some(id) = task["worker"]["fileid"].as_str() {
-            stage.fake.add_node("node-2");
-            stage.fake.add_node("node-3");
-            stage.swarm.advertise_url = Some("http://director:8080".into());
-            stage.add_bundle(id);
+            simulation.fake.add_node("node-2");
+            simulation.fake.add_node("node-3");
+            simulation.swarm.advertise_url = Some("http://director:8080".into());
+            simulation.add_bundle(id);
         }
-        stage
+        simulation
     }
 
-    /// One life of a Director: it starts, takes up what there is, and is gone in an instant when the
-    /// story ends, whatever it was doing.
-    pub fn life<T, F, Fut>(&self, story: F) -> T
+    /// Runs a Director: it starts, resumes earlier tasks, and is killed when the scenario ends.
+    pub fn run<T, F, Fut>(&self, scenario: F) -> T
     where
         F: FnOnce(Director) -> Fut,
         Fut: Future<Output = T>,
     {
-        self.life_from_the_start(|director| async move {
-            director.it.recover().await.unwrap();
-            story(director).await
+        self.run_without_recovery(|director| async move {
+            director.orchestrator.recover().await.unwrap();
+            scenario(director).await
         })
     }
 
-    /// The same, but the story begins when the Director already answers and has not looked at what
-    /// there is yet.
-    pub fn life_from_the_start<T, F, Fut>(&self, story: F) -> T
+    /// As [`Simulation::run`], but the scenario begins before the Director resumes earlier tasks.
+    pub fn run_without_recovery<T, F, Fut>(&self, scenario: F) -> T
     where
         F: FnOnce(Director) -> Fut,
         Fut: Future<Output = T>,
@@ -123,24 +121,24 @@ impl Stage {
             .unwrap();
         runtime.block_on(async {
             let director = self.start().await;
-            let told = story(director).await;
+            let result = scenario(director).await;
             let clock = self.time.get().unwrap().0;
             self.time.set(Some((clock, Instant::now())));
-            told
+            result
         })
     }
 
-    /// No Director runs for this time.
-    pub fn away(&self, time: Duration) {
-        let (clock, stopped) = self.time.get().unwrap();
-        self.time.set(Some((clock, stopped + time)));
+    /// Lets this time pass without a Director.
+    pub fn downtime(&self, time: Duration) {
+        let (clock, ended) = self.time.get().unwrap();
+        self.time.set(Some((clock, ended + time)));
     }
 
     async fn start(&self) -> Director {
         let clock = match self.time.get() {
             None => Clock::tokio(Timestamp(1_750_000_000_000)),
-            Some((clock, stopped)) => {
-                tokio::time::advance(stopped.saturating_duration_since(Instant::now())).await;
+            Some((clock, ended)) => {
+                tokio::time::advance(ended.saturating_duration_since(Instant::now())).await;
                 clock
             }
         };
@@ -155,14 +153,14 @@ impl Stage {
         let ports = Ports {
             swarm: Arc::new(SharedLists::new(Arc::new(self.fake.clone()), director)),
             discovery: Arc::new(self.discovery.clone()),
-            self_check: Arc::new(self.reach.clone()),
+            self_check: Arc::new(self.self_check.clone()),
             bundles: Arc::clone(&bundles) as _,
         };
         let engine = SwarmEngine::new(self.swarm.clone(), ports, &data);
-        let inbound = engine.carrier_endpoint();
+        let carrier_endpoint = engine.carrier_endpoint();
         let engine: Arc<dyn Engine> = Arc::new(engine);
         Director {
-            it: Orchestrator::new(Shared {
+            orchestrator: Orchestrator::new(Shared {
                 settings: self.settings.clone(),
                 store: reopen(&data.join("state")),
                 health: Health::watch(Arc::clone(&engine)),
@@ -172,12 +170,12 @@ impl Stage {
                 clock,
                 queue: Queue::new(self.settings.max_concurrent_tasks),
             }),
-            inbound,
+            carrier_endpoint,
             fake: self.fake.clone(),
         }
     }
 
-    /// A directory that stands for the bundle `id`.
+    /// Creates the bundle `id`.
     pub fn add_bundle(&self, id: &str) -> std::path::PathBuf {
         let path = self.dir.path().join("bundles").join(id);
         std::fs::create_dir_all(&path).unwrap();
@@ -188,7 +186,7 @@ impl Stage {
         path
     }
 
-    /// The Directors' data directory.
+    /// The data directory of the Directors.
     pub fn data(&self) -> std::path::PathBuf {
         self.dir.path().join("data")
     }
@@ -199,18 +197,17 @@ impl Stage {
     }
 }
 
-/// In memory where that is to be had: a thousand runs are played here, and what survives on a disk is
-/// the matter of the store's own tests.
+/// A directory in memory if possible: the tests make thousands of runs, and durability is tested by the store.
 fn directory() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
 
-/// The store of a life that was cut off is let go by a thread of sled's, a moment later.
+/// Opens the store. A thread of sled releases the store of a killed Director a moment later.
 fn reopen(dir: &std::path::Path) -> Store {
-    let patience = std::time::Instant::now() + Duration::from_secs(30);
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
     loop {
         match Store::open(dir) {
-            Err(StoreError::Locked { .. }) if std::time::Instant::now() < patience => {
+            Err(StoreError::Locked { .. }) if std::time::Instant::now() < deadline => {
                 std::thread::yield_now();
             }
             opened => return opened.unwrap(),
@@ -218,18 +215,18 @@ fn reopen(dir: &std::path::Path) -> Store {
     }
 }
 
-/// A Director in one of its lives.
+/// A running Director.
 #[derive(Clone)]
 pub struct Director {
-    pub it: Orchestrator,
-    pub inbound: CarrierEndpoint,
+    pub orchestrator: Orchestrator,
+    pub carrier_endpoint: CarrierEndpoint,
     pub fake: FakeSwarm,
 }
 
 impl Director {
-    /// The names of all tasks that can be read, newest first.
+    /// The names of all readable tasks, newest first.
     pub async fn listed(&self) -> Vec<TaskName> {
-        let listed = self.it.list(|_, _| true).await.unwrap();
+        let listed = self.orchestrator.list(|_, _| true).await.unwrap();
         listed.into_iter().map(|task| task.name).collect()
     }
 
@@ -242,57 +239,61 @@ impl Director {
         payload: &Value,
         terms: Terms,
     ) -> Result<Submitted, SubmitError> {
-        self.it.shared().health.wait_for_check().await;
-        let known = SubmitContext {
+        self.orchestrator.shared().health.wait_for_check().await;
+        let context = SubmitContext {
             max_replicas: 1000,
             max_stop_grace: 3600,
-            bundles: &self.it.shared().bundles,
+            bundles: &self.orchestrator.shared().bundles,
             delivery: Delivery::Push,
             images: &|_| Ok(Vec::new()),
         };
-        self.it.submit(payload, &known, terms).await
+        self.orchestrator.submit(payload, &context, terms).await
     }
 
     pub async fn accepted(&self, payload: &Value) -> TaskName {
         match self.submit(payload).await.unwrap() {
             Submitted::Accepted(view) => view.spec.name,
-            Submitted::Existing(view) => panic!("`{}` is there already", view.spec.name),
+            Submitted::Existing(view) => panic!("`{}` already exists", view.spec.name),
         }
     }
 
     pub fn view(&self, name: &TaskName) -> View {
-        let stored = self.it.shared.store.load(name).unwrap();
-        self.it.view(stored.unwrap())
+        let stored = self.orchestrator.shared.store.load(name).unwrap();
+        self.orchestrator.view(stored.unwrap())
     }
 
     pub fn state(&self, name: &TaskName) -> State {
         self.view(name).state
     }
 
-    /// Waits until the state is as wanted.
-    pub async fn until(&self, name: &TaskName, wanted: impl Fn(&State) -> bool) -> State {
+    /// Waits until the state satisfies the condition.
+    pub async fn wait_until(&self, name: &TaskName, condition: impl Fn(&State) -> bool) -> State {
         let begun = Instant::now();
         loop {
             let state = self.state(name);
-            if wanted(&state) {
+            if condition(&state) {
                 return state;
             }
-            assert!(begun.elapsed() < PATIENCE, "still {state:#?}");
-            // Closely at first, so that no step is missed.
-            let closely = begun.elapsed() < Duration::from_secs(60);
-            sleep(Duration::from_millis(if closely { 10 } else { 1000 })).await;
+            assert!(begun.elapsed() < WAIT_TIMEOUT, "still {state:#?}");
+            // Short intervals at first, so that no step is missed.
+            let is_early = begun.elapsed() < Duration::from_secs(60);
+            sleep(Duration::from_millis(if is_early { 10 } else { 1000 })).await;
         }
     }
 
-    pub async fn until_step(&self, name: &TaskName, step: Step) -> State {
-        self.until(name, |state| state.step >= step).await
+    pub async fn wait_for_step(&self, name: &TaskName, step: Step) -> State {
+        self.wait_until(name, |state| state.step >= step).await
     }
 
-    /// Waits for the end and looks at everything that holds for every end.
-    pub async fn ended(&self, name: &TaskName) -> State {
+    /// Waits until the run is complete, and checks the conditions for every complete run.
+    pub async fn wait_done(&self, name: &TaskName) -> State {
         let begun = Instant::now();
         while !self.state(name).is_done() {
-            assert!(begun.elapsed() < PATIENCE, "still {:#?}", self.state(name));
+            assert!(
+                begun.elapsed() < WAIT_TIMEOUT,
+                "still {:#?}",
+                self.state(name)
+            );
             sleep(Duration::from_millis(500)).await;
         }
         let state = self.state(name);
@@ -302,9 +303,9 @@ impl Director {
         state
     }
 
-    /// The code of the failure and its message.
-    pub async fn failed(&self, name: &TaskName) -> String {
-        let state = self.ended(name).await;
+    /// Waits for a failed run; returns step, code and message of the failure.
+    pub async fn wait_failed(&self, name: &TaskName) -> String {
+        let state = self.wait_done(name).await;
         assert_eq!(state.outcome, Some(Outcome::Errored), "{state:#?}");
         let failure = state.failure.unwrap();
         format!(
@@ -316,7 +317,7 @@ impl Director {
     }
 
     pub fn history(&self, name: &TaskName) -> Vec<Record> {
-        self.it.shared.store.history(name).unwrap()
+        self.orchestrator.shared.store.history(name).unwrap()
     }
 
     pub fn events(&self, name: &TaskName) -> Vec<Event> {
@@ -325,11 +326,11 @@ impl Director {
     }
 }
 
-/// What must hold at every end (DESIGN, section 6: 3, 5 and the message of a failure).
+/// Checks the conditions for every complete run (ARCHITECTURE.md, Invariants: 3, 5, and the message of a failure).
 pub fn check_end(state: &State, history: &[Record]) {
     assert_eq!(&machine::fold(history).unwrap(), state);
     assert!(state.is_done());
-    let outcome = state.outcome.expect("an end has an outcome");
+    let outcome = state.outcome.expect("a complete run has an outcome");
     assert_eq!(
         outcome == Outcome::Errored,
         state.failure.is_some(),
@@ -353,10 +354,10 @@ pub fn task() -> Value {
     })
 }
 
-/// A bundle of [`Stage::for_task`].
+/// A bundle of [`Simulation::for_task`].
 pub const BUNDLE: &str = "0123456789abcdef0123456789abcdef";
 
-/// A task whose workers and master have the bundle, and whose workers get a part of a file each.
+/// A task with a bundle for workers and master; each worker gets a part of a file.
 pub fn with_bundle() -> Value {
     let mut task = simple("load");
     task["worker"]["fileid"] = json!(BUNDLE);
@@ -379,9 +380,9 @@ pub fn name(text: &str) -> TaskName {
 }
 
 impl Director {
-    /// Waits for the end of one task while others still run.
-    pub async fn ended_by_itself(&self, name: &TaskName) -> State {
-        let state = self.until(name, State::is_done).await;
+    /// As [`Director::wait_done`], while other tasks still run.
+    pub async fn wait_done_with_others(&self, name: &TaskName) -> State {
+        let state = self.wait_until(name, State::is_done).await;
         check_end(&state, &self.history(name));
         state
     }

@@ -1,6 +1,6 @@
-//! Single runs: the good one, and every way in which one goes wrong.
+//! Single runs: success, and every kind of failure.
 
-use super::stage::{Stage, name, simple, task};
+use super::simulation::{Simulation, name, simple, task};
 use crate::logs::LogFilter;
 use crate::submit::SubmitError;
 use atq_engine::Role;
@@ -14,11 +14,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 #[test]
-fn a_test_runs_to_its_end_and_leaves_nothing() {
-    let stage = Stage::new();
-    stage.life(|director| async move {
+fn a_test_completes_and_leaves_nothing() {
+    let simulation = Simulation::new();
+    simulation.run(|director| async move {
         let name = director.accepted(&task()).await;
-        let running = director.until_step(&name, Step::Running).await;
+        let running = director.wait_for_step(&name, Step::Running).await;
         assert_eq!(running.addresses.len(), 3);
         assert_eq!(running.outcome, None);
         let plans = director.fake.plans();
@@ -27,7 +27,7 @@ fn a_test_runs_to_its_end_and_leaves_nothing() {
         let csv = format!("WORKER_CSV_VIPS={}", addresses.join(","));
         assert!(master.environment.contains(&csv), "{:?}", master.environment);
 
-        let state = director.ended(&name).await;
+        let state = director.wait_done(&name).await;
         assert_eq!((state.outcome, state.exit_code), (Some(Outcome::Finished), Some(0)));
         assert!(state.timings[&Step::Delay] >= 2000, "{:?}", state.timings);
         assert!(state.timings[&Step::Running] >= 2400, "{:?}", state.timings);
@@ -49,15 +49,15 @@ fn a_test_runs_to_its_end_and_leaves_nothing() {
 
 #[test]
 fn logs_can_be_read_while_it_runs_and_afterwards() {
-    let stage = Stage::new();
-    stage.life(|director| async move {
+    let simulation = Simulation::new();
+    simulation.run(|director| async move {
         let name = director.accepted(&task()).await;
         let read = |filter: LogFilter| {
             let director = director.clone();
             let name = name.clone();
             async move {
                 let view = director.view(&name);
-                let lines = director.it.logs(&view, filter).await.unwrap();
+                let lines = director.orchestrator.logs(&view, filter).await.unwrap();
                 let lines: Vec<_> = lines.try_collect().await.unwrap();
                 lines
                     .into_iter()
@@ -66,10 +66,10 @@ fn logs_can_be_read_while_it_runs_and_afterwards() {
                     .join("\n")
             }
         };
-        director.until_step(&name, Step::Running).await;
+        director.wait_for_step(&name, Step::Running).await;
         let all = "worker.1 ready\nworker.2 ready\nworker.3 ready\nwait.1 ok\nmaster.1 hello\nmaster.1 bye";
         assert_eq!(read(LogFilter::default()).await, all);
-        director.ended(&name).await;
+        director.wait_done(&name).await;
         assert_eq!(read(LogFilter::default()).await, all);
         let last = LogFilter { role: Some(Role::Master), replica: None, tail: Some(1) };
         assert_eq!(read(last).await, "master.1 bye");
@@ -79,28 +79,31 @@ fn logs_can_be_read_while_it_runs_and_afterwards() {
 }
 
 #[test]
-fn a_bundle_is_mounted_and_must_be_there() {
-    let stage = Stage::new();
+fn a_bundle_is_mounted_and_must_exist() {
+    let simulation = Simulation::new();
     let id = "0123456789abcdef0123456789abcdef";
-    let path = stage.add_bundle(id);
+    let path = simulation.add_bundle(id);
     let mut task = simple("with-bundle");
     task["worker"]["fileid"] = json!(id);
     task["delivery"] = json!("shared");
-    stage.life(|director| async move {
+    simulation.run(|director| async move {
         let name = director.accepted(&task).await;
-        director.until_step(&name, Step::Resolve).await;
+        director.wait_for_step(&name, Step::Resolve).await;
         let plans = director.fake.plans();
         let worker = plans.iter().find(|plan| plan.role == Role::Worker).unwrap();
         assert_eq!(
             worker.mounts[0].source,
             atq_engine_swarm::plan::MountSource::Path(path.clone())
         );
-        assert_eq!(director.ended(&name).await.outcome, Some(Outcome::Finished));
+        assert_eq!(
+            director.wait_done(&name).await.outcome,
+            Some(Outcome::Finished)
+        );
 
         task["name"] = json!("without");
         let name = director.accepted(&task).await;
         std::fs::remove_dir_all(&path).unwrap();
-        let failure = director.failed(&name).await;
+        let failure = director.wait_failed(&name).await;
         assert!(
             failure.starts_with(
                 "workers: BundleMissing: the bundle `0123456789abcdef0123456789abcdef` is gone"
@@ -112,104 +115,104 @@ fn a_bundle_is_mounted_and_must_be_there() {
 
 #[test]
 fn a_missing_image_ends_the_wait_with_dockers_reason() {
-    let stage = Stage::new();
-    stage.life(|director| async move {
+    let simulation = Simulation::new();
+    simulation.run(|director| async move {
         let mut task = task();
         task["worker"]["image"] = json!("nowhere:9");
         let name = director.accepted(&task).await;
         let begun = Instant::now();
-        assert_snapshot!(director.failed(&name).await, @"resolve: WorkerFailed: 0 of 3 workers run; replica 1: rejected: No such image: nowhere:9; cannot reach a registry at `docker.io`: dial tcp: connection refused; no credentials were sent");
+        assert_snapshot!(director.wait_failed(&name).await, @"resolve: WorkerFailed: 0 of 3 workers run; replica 1: rejected: No such image: nowhere:9; cannot reach a registry at `docker.io`: dial tcp: connection refused; no credentials were sent");
         assert!(begun.elapsed() < Duration::from_secs(20));
     });
 }
 
 #[test]
 fn a_missing_image_of_the_master() {
-    let stage = Stage::new();
-    stage.life(|director| async move {
+    let simulation = Simulation::new();
+    simulation.run(|director| async move {
         let mut task = simple("load");
         task["master"]["image"] = json!("nowhere:9");
         let name = director.accepted(&task).await;
-        assert_snapshot!(director.failed(&name).await, @"master: MasterFailed: the master did not start: rejected: No such image: nowhere:9; cannot reach a registry at `docker.io`: dial tcp: connection refused; no credentials were sent");
+        assert_snapshot!(director.wait_failed(&name).await, @"master: MasterFailed: the master did not start: rejected: No such image: nowhere:9; cannot reach a registry at `docker.io`: dial tcp: connection refused; no credentials were sent");
     });
 }
 
 #[test]
 fn a_missing_sidecar_names_the_setting() {
-    let mut stage = Stage::new();
-    stage.swarm.discovery_image = "no-sidecar:1".into();
-    stage.life(|director| async move {
+    let mut simulation = Simulation::new();
+    simulation.swarm.discovery_image = "no-sidecar:1".into();
+    simulation.run(|director| async move {
         let name = director.accepted(&task()).await;
-        assert_snapshot!(director.failed(&name).await, @"discovery: DiscoveryFailed: the sidecar does not run: rejected: No such image: no-sidecar:1; cannot reach a registry at `docker.io`: dial tcp: connection refused; no credentials were sent");
+        assert_snapshot!(director.wait_failed(&name).await, @"discovery: DiscoveryFailed: the sidecar does not run: rejected: No such image: no-sidecar:1; cannot reach a registry at `docker.io`: dial tcp: connection refused; no credentials were sent");
         let hint = director.state(&name).failure.unwrap().hint;
         assert!(hint.contains("`discoveryImage`"), "{hint}");
     });
 }
 
 #[test]
-fn a_sidecar_that_never_answers_ends_at_the_deadline() {
-    let stage = Stage::new();
-    stage.discovery.set_unreachable(true);
-    stage.life(|director| async move {
+fn a_sidecar_that_never_responds_ends_at_the_deadline() {
+    let simulation = Simulation::new();
+    simulation.discovery.set_unreachable(true);
+    simulation.run(|director| async move {
         let name = director.accepted(&task()).await;
-        // It has two ports, which are tried in turn.
-        let failed = director.failed(&name).await.replace("32768", "32769");
+        // It has two ports, which are tried alternately.
+        let failed = director.wait_failed(&name).await.replace("32768", "32769");
         assert_snapshot!(failed, @"discovery: DiscoveryFailed: the sidecar was not reached within 63 s; the sidecar at `http://127.0.0.1:32769` does not answer: connection refused");
     });
 }
 
 #[test]
-fn workers_that_no_node_takes() {
-    let stage = Stage::new();
-    stage
+fn workers_that_no_node_accepts() {
+    let simulation = Simulation::new();
+    simulation
         .fake
         .image("tool:1")
         .stays_pending("no suitable node (insufficient resources on 1 node)");
-    stage.life(|director| async move {
+    simulation.run(|director| async move {
         let name = director.accepted(&task()).await;
-        assert_snapshot!(director.failed(&name).await, @"resolve: WorkerUnplaceable: 0 of 3 workers run; replica 1: pending: no suitable node (insufficient resources on 1 node); replica 2: pending: no suitable node (insufficient resources on 1 node); replica 3: pending: no suitable node (insufficient resources on 1 node)");
+        assert_snapshot!(director.wait_failed(&name).await, @"resolve: WorkerUnplaceable: 0 of 3 workers run; replica 1: pending: no suitable node (insufficient resources on 1 node); replica 2: pending: no suitable node (insufficient resources on 1 node); replica 3: pending: no suitable node (insufficient resources on 1 node)");
     });
 }
 
 #[test]
-fn workers_that_dns_does_not_know_end_at_the_deadline() {
-    let stage = Stage::new();
-    stage.fake.set_name_lag(Duration::from_secs(100_000));
-    stage.life(|director| async move {
+fn workers_missing_in_dns_end_at_the_deadline() {
+    let simulation = Simulation::new();
+    simulation.fake.set_name_lag(Duration::from_secs(100_000));
+    simulation.run(|director| async move {
         let name = director.accepted(&task()).await;
-        assert_snapshot!(director.failed(&name).await, @"resolve: WorkersTimedOut: the workers were not ready after 63 s: 3 of 3 workers run, 0 of 3 addresses resolve; not in DNS: 10.224.0.4, 10.224.0.5, 10.224.0.6");
+        assert_snapshot!(director.wait_failed(&name).await, @"resolve: WorkersTimedOut: the workers were not ready after 63 s: 3 of 3 workers run, 0 of 3 addresses resolve; not in DNS: 10.224.0.4, 10.224.0.5, 10.224.0.6");
     });
 }
 
 #[test]
-fn a_sidecar_reached_shortly_before_the_deadline_is_not_called_unreachable() {
-    let mut stage = Stage::new();
+fn a_sidecar_reached_shortly_before_the_deadline_is_not_reported_as_unreachable() {
+    let mut simulation = Simulation::new();
     // Shorter than a long poll of the sidecar.
-    stage.settings.orchestration_timeout = Some(Duration::from_secs(3));
-    stage.fake.set_name_lag(Duration::from_secs(100_000));
-    stage.life(|director| async move {
+    simulation.settings.orchestration_timeout = Some(Duration::from_secs(3));
+    simulation.fake.set_name_lag(Duration::from_secs(100_000));
+    simulation.run(|director| async move {
         let name = director.accepted(&task()).await;
-        assert_snapshot!(director.failed(&name).await, @"resolve: WorkersTimedOut: the workers were not ready after 3 s: 3 of 3 workers run, 0 of 3 addresses resolve; not in DNS: 10.224.0.4, 10.224.0.5, 10.224.0.6");
+        assert_snapshot!(director.wait_failed(&name).await, @"resolve: WorkersTimedOut: the workers were not ready after 3 s: 3 of 3 workers run, 0 of 3 addresses resolve; not in DNS: 10.224.0.4, 10.224.0.5, 10.224.0.6");
     });
 }
 
 #[test]
-fn a_worker_that_ends_before_the_master_starts_is_an_error_also_with_code_0() {
+fn a_worker_that_ends_before_the_master_starts_is_an_error_even_with_code_0() {
     for (code, seen) in [
         (0, "complete: exit code 0"),
         (9, "failed: task: non-zero exit (9)"),
     ] {
-        let stage = Stage::new();
-        stage.life(|director| async move {
+        let simulation = Simulation::new();
+        simulation.run(|director| async move {
             let mut task = task();
             task["delay"] = json!(60);
             let name = director.accepted(&task).await;
-            director.until_step(&name, Step::Delay).await;
+            director.wait_for_step(&name, Step::Delay).await;
             let plans = director.fake.plans();
             let worker = plans.iter().find(|plan| plan.role == Role::Worker).unwrap();
             director.fake.kill(&worker.name, 2, code);
             assert_eq!(
-                director.failed(&name).await,
+                director.wait_failed(&name).await,
                 format!("delay: WorkerFailed: 2 of 3 workers run; replica 2: {seen}")
             );
         });
@@ -217,20 +220,20 @@ fn a_worker_that_ends_before_the_master_starts_is_an_error_also_with_code_0() {
 }
 
 #[test]
-fn a_wait_command_that_fails_is_tried_until_its_time_is_up() {
-    let stage = Stage::new();
-    stage.fake.image("tool:1").in_role(Role::Wait).exits(7);
-    stage.life(|director| async move {
+fn a_failing_wait_command_is_retried_until_its_timeout() {
+    let simulation = Simulation::new();
+    simulation.fake.image("tool:1").in_role(Role::Wait).exits(7);
+    simulation.run(|director| async move {
         let name = director.accepted(&task()).await;
-        let failure = director.failed(&name).await;
+        let failure = director.wait_failed(&name).await;
         assert!(
             failure.starts_with(
-                "waitCommand: WaitCommandFailed: the wait command did not succeed in 10 s, tried "
+                "waitCommand: WaitCommandFailed: the wait command did not succeed within 10 s ("
             ),
             "{failure}"
         );
         assert!(
-            failure.ends_with("the last try: it exited 7 and printed `ok`"),
+            failure.ends_with("last attempt: it exited 7 and printed `ok`"),
             "{failure}"
         );
         let tries = director.state(&name).wait_attempts;
@@ -239,89 +242,92 @@ fn a_wait_command_that_fails_is_tried_until_its_time_is_up() {
 }
 
 #[test]
-fn a_wait_command_that_succeeds_at_the_third_try() {
-    let stage = Stage::new();
-    stage
+fn a_wait_command_that_succeeds_at_the_third_attempt() {
+    let simulation = Simulation::new();
+    simulation
         .fake
         .image("tool:1")
         .in_role(Role::Wait)
         .exits_in_turn(&[1, 1, 0]);
-    stage.life(|director| async move {
+    simulation.run(|director| async move {
         let name = director.accepted(&task()).await;
-        let state = director.ended(&name).await;
+        let state = director.wait_done(&name).await;
         assert_eq!(
             (state.outcome, state.wait_attempts),
             (Some(Outcome::Finished), 3)
         );
-        let evidence = &director.it.shared().evidence;
+        let evidence = &director.orchestrator.shared().evidence;
         let logs = evidence.logs(&name, &state.run).await.unwrap();
         assert_eq!(logs.iter().filter(|log| log.role == Role::Wait).count(), 3);
     });
 }
 
 #[test]
-fn a_wait_command_with_timeout_0_is_tried_once_and_its_output_compared() {
-    let stage = Stage::new();
-    stage.life(|director| async move {
+fn a_wait_command_with_timeout_0_runs_once_and_its_output_is_compared() {
+    let simulation = Simulation::new();
+    simulation.run(|director| async move {
         let mut task = task();
         task["waitCommand"] = json!({"command": "check", "expectedResult": "fine", "timeout": 0});
         let name = director.accepted(&task).await;
-        assert_snapshot!(director.failed(&name).await, @"waitCommand: WaitCommandFailed: the wait command did not succeed in 0 s, tried 1 time; the last try: it exited 0 and printed `ok`; expected `fine`");
+        assert_snapshot!(director.wait_failed(&name).await, @"waitCommand: WaitCommandFailed: the wait command did not succeed within 0 s (1 attempt); last attempt: it exited 0 and printed `ok`; expected `fine`");
     });
 }
 
 #[test]
-fn a_try_of_the_wait_command_that_began_in_time_may_finish() {
-    let stage = Stage::new();
-    stage
+fn an_attempt_of_the_wait_command_that_began_in_time_may_finish() {
+    let simulation = Simulation::new();
+    simulation
         .fake
         .image("tool:1")
         .in_role(Role::Wait)
         .after(Duration::from_secs(4));
-    stage.life(|director| async move {
+    simulation.run(|director| async move {
         let mut task = task();
         task["waitCommand"]["timeout"] = json!(2);
         let name = director.accepted(&task).await;
-        assert_eq!(director.ended(&name).await.outcome, Some(Outcome::Finished));
+        assert_eq!(
+            director.wait_done(&name).await.outcome,
+            Some(Outcome::Finished)
+        );
     });
 }
 
 #[test]
 fn a_wait_command_that_never_ends_is_bounded() {
-    let stage = Stage::new();
-    stage
+    let simulation = Simulation::new();
+    simulation
         .fake
         .image("tool:1")
         .in_role(Role::Wait)
         .after(Duration::from_secs(1_000_000));
-    stage.life(|director| async move {
+    simulation.run(|director| async move {
         let name = director.accepted(&task()).await;
-        assert_snapshot!(director.failed(&name).await, @"waitCommand: WaitCommandFailed: try 1 of the wait command did not end in time: it was still running, and printed `ok`");
+        assert_snapshot!(director.wait_failed(&name).await, @"waitCommand: WaitCommandFailed: attempt 1 of the wait command did not end in time: it was still running, and printed `ok`");
     });
 }
 
 #[test]
 fn a_master_that_fails_makes_the_task_errored_with_its_code() {
-    let stage = Stage::new();
-    stage.fake.image("boss:1").exits(3);
-    stage.life(|director| async move {
+    let simulation = Simulation::new();
+    simulation.fake.image("boss:1").exits(3);
+    simulation.run(|director| async move {
         let name = director.accepted(&task()).await;
-        assert_snapshot!(director.failed(&name).await, @"running: MasterExit: the master ended with exit code 3");
+        assert_snapshot!(director.wait_failed(&name).await, @"running: MasterExit: the master ended with exit code 3");
         assert_eq!(director.state(&name).exit_code, Some(3));
     });
 }
 
 #[test]
-fn a_worker_that_is_lost_while_the_test_runs_is_recorded_and_the_test_goes_on() {
-    let stage = Stage::new();
-    stage.life(|director| async move {
+fn a_worker_lost_while_the_test_runs_is_recorded_and_the_test_continues() {
+    let simulation = Simulation::new();
+    simulation.run(|director| async move {
         let name = director.accepted(&task()).await;
-        director.until_step(&name, Step::Running).await;
+        director.wait_for_step(&name, Step::Running).await;
         let plans = director.fake.plans();
         let worker = plans.iter().find(|plan| plan.role == Role::Worker).unwrap();
         director.fake.kill(&worker.name, 3, 137);
         director.fake.kill(&worker.name, 1, 0);
-        let state = director.ended(&name).await;
+        let state = director.wait_done(&name).await;
         assert_eq!(state.outcome, Some(Outcome::Finished));
         assert_eq!(state.lost.len(), 1, "{:?}", state.lost);
         assert_eq!(
@@ -333,74 +339,83 @@ fn a_worker_that_is_lost_while_the_test_runs_is_recorded_and_the_test_goes_on() 
 
 #[test]
 fn a_test_that_never_ends_is_bounded() {
-    let mut stage = Stage::new();
-    stage.settings.max_duration = Duration::from_secs(120);
-    stage
+    let mut simulation = Simulation::new();
+    simulation.settings.max_duration = Duration::from_secs(120);
+    simulation
         .fake
         .image("boss:1")
         .after(Duration::from_secs(1_000_000));
-    stage.life(|director| async move {
+    simulation.run(|director| async move {
         let name = director.accepted(&task()).await;
-        assert_snapshot!(director.failed(&name).await, @"running: MaxDuration: the test ran longer than 120 s");
+        assert_snapshot!(director.wait_failed(&name).await, @"running: MaxDuration: the test ran longer than 120 s");
     });
 }
 
 #[test]
-fn a_master_service_that_somebody_removes() {
-    let stage = Stage::new();
-    stage
+fn a_master_service_that_is_removed_from_outside() {
+    let simulation = Simulation::new();
+    simulation
         .fake
         .image("boss:1")
         .after(Duration::from_secs(1_000_000));
-    stage.life(|director| async move {
+    simulation.run(|director| async move {
         let name = director.accepted(&task()).await;
-        let state = director.until_step(&name, Step::Running).await;
+        let state = director.wait_for_step(&name, Step::Running).await;
         use atq_engine_swarm::Swarm;
         director
             .fake
             .remove_service(&state.master.unwrap())
             .await
             .unwrap();
-        let failure = director.failed(&name).await;
+        let failure = director.wait_failed(&name).await;
         assert!(failure.starts_with("running: Master"), "{failure}");
     });
 }
 
 #[test]
-fn docker_away_while_the_test_runs_is_unknown_and_not_lost() {
-    let stage = Stage::new();
-    stage.fake.image("boss:1").after(Duration::from_secs(100));
-    stage.life(|director| async move {
+fn docker_may_be_unavailable_while_the_test_runs() {
+    let simulation = Simulation::new();
+    simulation
+        .fake
+        .image("boss:1")
+        .after(Duration::from_secs(100));
+    simulation.run(|director| async move {
         let name = director.accepted(&task()).await;
-        director.until_step(&name, Step::Running).await;
+        director.wait_for_step(&name, Step::Running).await;
         director.fake.down(true);
         sleep(Duration::from_secs(290)).await;
         assert_eq!(director.state(&name).outcome, None);
         director.fake.down(false);
-        assert_eq!(director.ended(&name).await.outcome, Some(Outcome::Finished));
+        assert_eq!(
+            director.wait_done(&name).await.outcome,
+            Some(Outcome::Finished)
+        );
     });
 }
 
 #[test]
-fn docker_away_for_long_while_the_test_runs() {
-    let stage = Stage::new();
-    stage.fake.image("boss:1").after(Duration::from_secs(100));
-    stage.life(|director| async move {
+fn docker_unavailable_for_too_long_fails_the_test() {
+    let simulation = Simulation::new();
+    simulation
+        .fake
+        .image("boss:1")
+        .after(Duration::from_secs(100));
+    simulation.run(|director| async move {
         let name = director.accepted(&task()).await;
-        director.until_step(&name, Step::Running).await;
+        director.wait_for_step(&name, Step::Running).await;
         director.fake.down(true);
-        director.until(&name, |state| state.outcome.is_some()).await;
+        director.wait_until(&name, |state| state.outcome.is_some()).await;
         sleep(Duration::from_secs(60)).await;
         director.fake.down(false);
-        assert_snapshot!(director.failed(&name).await, @"running: EngineUnavailable: Docker has been away for 300 s while the test ran: cannot reach Docker at `unix:///fake.sock`: connection refused");
+        assert_snapshot!(director.wait_failed(&name).await, @"running: EngineUnavailable: Docker was unavailable for 300 s while the test ran: cannot reach Docker at `unix:///fake.sock`: connection refused");
     });
 }
 
 #[test]
-fn nothing_is_taken_while_docker_is_down_and_a_queued_task_survives_it() {
-    let stage = Stage::new();
-    stage.fake.down(true);
-    stage.life(|director| async move {
+fn no_definition_is_accepted_while_docker_is_down_and_a_queued_task_survives() {
+    let simulation = Simulation::new();
+    simulation.fake.down(true);
+    simulation.run(|director| async move {
         let refused = director.submit(&task()).await.unwrap_err();
         assert!(
             matches!(&refused, SubmitError::Engine(error) if error.code == "docker_unavailable"),
@@ -412,12 +427,12 @@ fn nothing_is_taken_while_docker_is_down_and_a_queued_task_survives_it() {
         director.accepted(&task()).await;
         director.fake.down(true);
     });
-    stage.life(|director| async move {
+    simulation.run(|director| async move {
         sleep(Duration::from_secs(20)).await;
         assert_eq!(director.state(&name("load")).outcome, None);
         director.fake.down(false);
         assert_eq!(
-            director.ended(&name("load")).await.outcome,
+            director.wait_done(&name("load")).await.outcome,
             Some(Outcome::Finished)
         );
     });
@@ -425,19 +440,19 @@ fn nothing_is_taken_while_docker_is_down_and_a_queued_task_survives_it() {
 
 #[test]
 fn a_subnet_that_gives_no_addresses_is_replaced_once() {
-    let mut stage = Stage::new();
-    stage.swarm.subnet_pool = "10.224.0.0/20".parse().unwrap();
-    // Somebody else takes the subnet between the look and the creation.
-    let fake = stage.fake.clone();
-    stage.fake.on_call(move |_, call| {
+    let mut simulation = Simulation::new();
+    simulation.swarm.subnet_pool = "10.224.0.0/20".parse().unwrap();
+    // Another network takes the subnet between the check and the creation.
+    let fake = simulation.fake.clone();
+    simulation.fake.on_call(move |_, call| {
         let choosing = call.method == "networks" && fake.plans().is_empty();
         if choosing && fake.leftovers().networks == 0 {
             fake.add_network("others", "10.224.0.0/24".parse().unwrap());
         }
     });
-    stage.life(|director| async move {
+    simulation.run(|director| async move {
         let name = director.accepted(&task()).await;
-        let state = director.ended(&name).await;
+        let state = director.wait_done(&name).await;
         assert_eq!(
             (state.outcome, state.subnets_tried),
             (Some(Outcome::Finished), 2)
@@ -446,9 +461,9 @@ fn a_subnet_that_gives_no_addresses_is_replaced_once() {
 }
 
 #[test]
-fn the_same_definition_again_is_the_same_task_and_another_one_is_refused() {
-    let stage = Stage::new();
-    stage.life(|director| async move {
+fn a_repeated_definition_is_the_same_task_and_another_one_is_refused() {
+    let simulation = Simulation::new();
+    simulation.run(|director| async move {
         let name = director.accepted(&task()).await;
         let again = director.submit(&task()).await.unwrap();
         assert!(matches!(again, crate::submit::Submitted::Existing(_)));
@@ -459,16 +474,16 @@ fn the_same_definition_again_is_the_same_task_and_another_one_is_refused() {
             matches!(refused, SubmitError::Different { .. }),
             "{refused}"
         );
-        director.ended(&name).await;
+        director.wait_done(&name).await;
         let late = director.submit(&task()).await.unwrap_err();
         assert!(matches!(late, SubmitError::Ended { .. }), "{late}");
     });
 }
 
 #[test]
-fn two_puts_of_one_name_at_once_make_one_task() {
-    let stage = Stage::new();
-    stage.life(|director| async move {
+fn two_concurrent_submissions_of_a_name_create_one_task() {
+    let simulation = Simulation::new();
+    simulation.run(|director| async move {
         let payload = task();
         let (one, two) = tokio::join!(director.submit(&payload), director.submit(&payload));
         let accepted = [one.unwrap(), two.unwrap()]
@@ -476,77 +491,80 @@ fn two_puts_of_one_name_at_once_make_one_task() {
             .filter(|submitted| matches!(submitted, crate::submit::Submitted::Accepted(_)))
             .count();
         assert_eq!(accepted, 1);
-        director.ended(&name("load")).await;
+        director.wait_done(&name("load")).await;
     });
 }
 
 #[test]
 fn an_unknown_network_is_a_fault_with_its_path() {
-    let stage = Stage::new();
-    stage
+    let simulation = Simulation::new();
+    simulation
         .fake
         .add_network("target", "10.99.0.0/24".parse().unwrap());
-    stage.life(|director| async move {
+    simulation.run(|director| async move {
         let mut task = task();
         task["worker"]["networks"] = json!(["target", "bridge", "nowhere"]);
         let Err(SubmitError::Faulty { faults }) = director.submit(&task).await else {
-            panic!("taken");
+            panic!("accepted");
         };
         let paths: Vec<&str> = faults.iter().map(|fault| fault.field.as_str()).collect();
         assert_eq!(paths, ["worker.networks[1]", "worker.networks[2]"]);
         task["worker"]["networks"] = json!(["target"]);
         let name = director.accepted(&task).await;
-        assert_eq!(director.ended(&name).await.outcome, Some(Outcome::Finished));
+        assert_eq!(
+            director.wait_done(&name).await.outcome,
+            Some(Outcome::Finished)
+        );
     });
 }
 
 #[test]
 fn the_network_of_another_task_cannot_be_joined() {
-    Stage::new().life(|director| async move {
+    Simulation::new().run(|director| async move {
         let first = director.accepted(&simple("first")).await;
-        let state = director.until_step(&first, Step::Running).await;
+        let state = director.wait_for_step(&first, Step::Running).await;
         let network = format!("first-{}-net", state.run);
         let mut other = simple("other");
         other["master"]["networks"] = json!([network]);
         let Err(SubmitError::Faulty { faults }) = director.submit(&other).await else {
-            panic!("taken");
+            panic!("accepted");
         };
         assert_eq!(faults[0].field, "master.networks[0]");
         assert!(faults[0].message.contains("com.atq."), "{faults:?}");
-        director.ended(&first).await;
+        director.wait_done(&first).await;
     });
 }
 
 #[test]
-fn every_container_of_a_task_is_bound() {
-    let mut stage = Stage::new();
-    stage.swarm.bounds.stop_grace = Duration::from_secs(3);
-    stage.life(|director| async move {
+fn every_container_of_a_task_is_limited() {
+    let mut simulation = Simulation::new();
+    simulation.swarm.bounds.stop_grace = Duration::from_secs(3);
+    simulation.run(|director| async move {
         let name = director.accepted(&task()).await;
-        director.until_step(&name, Step::Running).await;
+        director.wait_for_step(&name, Step::Running).await;
         for plan in director.fake.plans() {
             assert_eq!(plan.pids, Some(100), "{}", plan.name);
             assert!(plan.stop_grace <= Duration::from_secs(3), "{}", plan.name);
         }
-        director.ended(&name).await;
+        director.wait_done(&name).await;
     });
 }
 
 #[test]
-fn the_last_lines_of_a_master_that_failed_stand_with_the_failure() {
-    let stage = Stage::new();
+fn the_last_lines_of_a_failed_master_are_stored_with_the_failure() {
+    let simulation = Simulation::new();
     let lines: Vec<String> = (1..=30).map(|number| format!("line {number}")).collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-    stage.fake.image("boss:1").prints(&lines).exits(2);
-    stage.life(|director| async move {
+    simulation.fake.image("boss:1").prints(&lines).exits(2);
+    simulation.run(|director| async move {
         let name = director.accepted(&task()).await;
-        let state = director.ended(&name).await;
+        let state = director.wait_done(&name).await;
         assert_eq!(state.last_lines.len(), 10);
         assert_eq!(state.last_lines[9], "line 30");
     });
-    let stage = Stage::new();
-    stage.life(|director| async move {
+    let simulation = Simulation::new();
+    simulation.run(|director| async move {
         let name = director.accepted(&task()).await;
-        assert!(director.ended(&name).await.last_lines.is_empty());
+        assert!(director.wait_done(&name).await.last_lines.is_empty());
     });
 }

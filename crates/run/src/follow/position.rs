@@ -1,20 +1,20 @@
-//! Where in a log somebody is. An engine can be asked for lines from a time on, and several lines may have
-//! the same time: so what is read again is told by its position among the lines of that time. Standard
-//! output and standard error each keep their order; between the two, times may be out of it.
+//! The position of a reader in a log. An engine returns lines from a given time on, and several lines may have the same
+//! time. Repeated lines are therefore recognized by their number among the lines of that time. Standard output and
+//! standard error are each ordered by time; lines of one may be out of order with lines of the other.
 
 use atq_engine::{LogLine, LogStream};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// How much older than the last line one of the other stream may be that came after it, in nanoseconds.
-const DISORDER: u64 = 10_000_000_000;
+/// How much older, in nanoseconds, than the last line a later line of the other stream may be.
+const MAX_DISORDER: u64 = 10_000_000_000;
 
-/// How far one stream was read.
+/// The last line read from one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Point {
     /// Nanoseconds since the Unix epoch.
     at: u64,
-    /// How many lines of this very time there were.
+    /// Number of lines read with exactly this time.
     count: u32,
 }
 
@@ -22,81 +22,81 @@ struct Point {
 #[derive(Debug, Default)]
 struct Track {
     last: Option<Point>,
-    /// The last line of the reading before; none once this one has come past it.
+    /// The last line of the previous reading; `None` once the current reading has passed it.
     resume: Option<Point>,
-    /// How many lines of that time this reading has brought.
-    again: u32,
-    /// The time of the first line, if it was not the beginning of the log.
+    /// Number of lines of that time in the current reading.
+    repeated: u32,
+    /// The time of the first line if earlier lines were not requested.
     first: Option<u64>,
 }
 
-/// How far a log was read.
+/// The position of a reader in a log.
 #[derive(Debug, Default)]
-pub struct Place {
+pub struct LogPosition {
     stdout: Track,
     stderr: Track,
-    /// What is older was not asked for.
+    /// Lines before this time were not requested.
     floor: Option<u64>,
 }
 
-impl Place {
-    /// Whether the line was not seen in an earlier reading. Lines without a time always count as new.
-    pub fn passes(&mut self, line: &LogLine) -> bool {
+impl LogPosition {
+    /// Whether the line is new. Lines without a time always count as new.
+    pub fn is_new(&mut self, line: &LogLine) -> bool {
         let Some(at) = nanos(&line.at) else {
             return true;
         };
         let floor = self.floor;
         let track = self.track(line.stream);
         let is_too_old = track.last.is_none() && floor.is_some_and(|floor| at < floor);
-        !is_too_old && track.passes(at)
+        !is_too_old && track.is_new(at)
     }
 
-    /// The log is read once more, from [`Place::since`] on.
-    pub fn begin_again(&mut self) {
+    /// Starts another reading, from [`LogPosition::since`] on.
+    pub fn restart(&mut self) {
         for track in [&mut self.stdout, &mut self.stderr] {
             track.resume = track.last;
-            track.again = 0;
+            track.repeated = 0;
         }
     }
 
-    /// The time from which on there may be unseen lines; none: from the beginning.
+    /// The time from which on there may be new lines; `None`: the beginning.
     pub fn since(&self) -> Option<u64> {
         let last = [&self.stdout, &self.stderr].map(|track| track.last.map(|point| point.at));
         let last = last.into_iter().flatten().max()?;
-        let since = last.saturating_sub(DISORDER);
+        let since = last.saturating_sub(MAX_DISORDER);
         Some(self.floor.map_or(since, |floor| floor.max(since)))
     }
 
-    /// The log is read from `line` on, or from an older one on that this is told of too.
-    pub fn begin_at(&mut self, line: &LogLine) {
+    /// Marks `line` as requested. The log is read from the oldest such line on.
+    pub fn start_at(&mut self, line: &LogLine) {
         let at = nanos(&line.at);
         self.floor = self.floor.into_iter().chain(at).min();
         let track = self.track(line.stream);
         track.first = track.first.or(at);
     }
 
-    /// The time of the oldest line, if it was not the beginning of the log. Other lines may have had the
-    /// same time; what tells that is a reading from there on, line by line for [`Place::also_at`].
+    /// The time of the oldest requested line, if earlier lines were not requested. Unrequested lines may have the same
+    /// time; a reading from there on, with [`LogPosition::count_same_time`] for each line, counts them.
     pub fn floor(&self) -> Option<u64> {
         self.floor
     }
 
-    /// Counts a line that has the time of the first one; `false` when no such line can follow.
-    pub fn also_at(&mut self, line: &LogLine) -> bool {
+    /// Counts a line with the time of the first one; `false` if no such line can follow.
+    pub fn count_same_time(&mut self, line: &LogLine) -> bool {
         let (Some(floor), Some(at)) = (self.floor, nanos(&line.at)) else {
             return true;
         };
         let track = self.track(line.stream);
         if at == track.first.unwrap_or(floor) {
-            track.again += 1;
-            let count = track.again;
+            track.repeated += 1;
+            let count = track.repeated;
             match &mut track.last {
                 Some(last) if last.at == at => last.count = last.count.max(count),
                 Some(_) => {}
                 none => *none = Some(Point { at, count }),
             }
         }
-        at <= floor.saturating_add(DISORDER)
+        at <= floor.saturating_add(MAX_DISORDER)
     }
 
     fn track(&mut self, stream: LogStream) -> &mut Track {
@@ -108,11 +108,11 @@ impl Place {
 }
 
 impl Track {
-    fn passes(&mut self, at: u64) -> bool {
+    fn is_new(&mut self, at: u64) -> bool {
         if let Some(resume) = self.resume {
-            self.again += u32::from(at == resume.at);
-            let known = at < resume.at || (at == resume.at && self.again <= resume.count);
-            if known {
+            self.repeated += u32::from(at == resume.at);
+            let is_known = at < resume.at || (at == resume.at && self.repeated <= resume.count);
+            if is_known {
                 return false;
             }
             self.resume = None;
@@ -147,16 +147,16 @@ mod tests {
         }
     }
 
-    /// A log of two streams, each with times that never go back, mixed.
+    /// A log of two interleaved streams with non-decreasing times.
     fn logs() -> impl Strategy<Value = Vec<LogLine>> {
         let step = (any::<bool>(), 0..3u64);
         prop::collection::vec(step, 0..40).prop_map(|steps| {
             let mut clocks = [0, 1];
             let steps = steps.into_iter().enumerate();
             steps
-                .map(|(number, (is_error, later))| {
+                .map(|(number, (is_error, step))| {
                     let clock = &mut clocks[usize::from(is_error)];
-                    *clock += later;
+                    *clock += step;
                     let stream = match is_error {
                         true => LogStream::Stderr,
                         false => LogStream::Stdout,
@@ -175,49 +175,49 @@ mod tests {
 
     proptest! {
         #[test]
-        fn however_often_it_is_cut_off_each_line_is_seen_once(log in logs(), cuts in prop::collection::vec(0..40usize, 0..6)) {
-            let mut place = Place::default();
-            let mut seen = Vec::new();
+        fn each_line_is_new_once_however_often_reading_is_interrupted(log in logs(), cuts in prop::collection::vec(0..40usize, 0..6)) {
+            let mut position = LogPosition::default();
+            let mut lines = Vec::new();
             for cut in cuts.into_iter().chain([usize::MAX]) {
-                place.begin_again();
-                let from = place.since();
+                position.restart();
+                let from = position.since();
                 for line in since(&log, from).take(cut) {
-                    if place.passes(line) {
-                        seen.push(line.text.clone());
+                    if position.is_new(line) {
+                        lines.push(line.text.clone());
                     }
                 }
             }
-            seen.sort_by_key(|text| text.parse::<usize>().unwrap());
+            lines.sort_by_key(|text| text.parse::<usize>().unwrap());
             let all: Vec<String> = (0..log.len()).map(|number| number.to_string()).collect();
-            prop_assert_eq!(seen, all);
+            prop_assert_eq!(lines, all);
         }
 
         #[test]
-        fn after_the_last_lines_come_only_those_that_were_not_there(log in logs(), there in 0..40usize, tail in 1..5usize) {
-            let there = there.min(log.len());
-            let mut place = Place::default();
-            let mut seen = Vec::new();
-            for line in &log[there.saturating_sub(tail)..there] {
-                place.begin_at(line);
-                prop_assert!(place.passes(line));
+        fn only_new_lines_follow_the_requested_last_lines(log in logs(), existing in 0..40usize, tail in 1..5usize) {
+            let existing = existing.min(log.len());
+            let mut position = LogPosition::default();
+            let mut lines = Vec::new();
+            for line in &log[existing.saturating_sub(tail)..existing] {
+                position.start_at(line);
+                prop_assert!(position.is_new(line));
             }
-            place.begin_again();
-            for line in since(&log[..there], place.floor()) {
-                prop_assert!(place.also_at(line));
+            position.restart();
+            for line in since(&log[..existing], position.floor()) {
+                prop_assert!(position.count_same_time(line));
             }
-            place.begin_again();
-            let from = place.since();
+            position.restart();
+            let from = position.since();
             for line in since(&log, from) {
-                if place.passes(line) {
-                    seen.push(line.text.clone());
+                if position.is_new(line) {
+                    lines.push(line.text.clone());
                 }
             }
-            let floor = place.floor.unwrap_or_default();
-            let late = log[there..].iter().filter(|line| nanos(&line.at).unwrap() >= floor);
+            let floor = position.floor.unwrap_or_default();
+            let late = log[existing..].iter().filter(|line| nanos(&line.at).unwrap() >= floor);
             let late: Vec<String> = late.map(|line| line.text.clone()).collect();
-            // Lines of the other stream that came before, with a later time, may come after.
-            seen.retain(|text| text.parse::<usize>().unwrap() >= there.saturating_sub(tail));
-            prop_assert_eq!(seen, late);
+            // Earlier lines of the other stream with a later time may follow.
+            lines.retain(|text| text.parse::<usize>().unwrap() >= existing.saturating_sub(tail));
+            prop_assert_eq!(lines, late);
         }
     }
 }

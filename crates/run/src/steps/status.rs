@@ -1,27 +1,32 @@
-//! Decides from a list of containers how far a run is. Pure.
+//! Derives the status of workers and master from a list of containers. Pure.
 
 use atq_engine::Member;
 use atq_task::event::FailureCode;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-/// How many replicas a message names one by one.
-const NAMED: usize = 3;
+/// Maximum number of replicas listed in a message.
+const MAX_LISTED: usize = 3;
 
-/// What the workers look like before the master exists.
+/// The status of the workers before the master exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Workers {
-    /// All run, and DNS agrees.
+pub enum WorkersStatus {
+    /// All run, and DNS resolves to their addresses.
     Ready(Vec<Ipv4Addr>),
-    /// Not yet; the words say what was seen.
+    /// Not yet ready; with a description.
     Waiting(String),
-    /// It cannot become better.
+    /// Permanently failed; with a description.
     Failed(FailureCode, String),
 }
 
-/// Judges the workers, `age` after their service was created. `dns` are the addresses that the
-/// name of the workers resolved to last.
-pub fn workers(members: &[Member], replicas: u32, dns: &[Ipv4Addr], age: Duration) -> Workers {
+/// The status of the workers, `age` after their service was created. `dns` are the last addresses to which their
+/// name resolved.
+pub fn workers_status(
+    members: &[Member],
+    replicas: u32,
+    dns: &[Ipv4Addr],
+    age: Duration,
+) -> WorkersStatus {
     if let Some(failed) = failed(members, replicas, age) {
         return failed;
     }
@@ -34,13 +39,12 @@ pub fn workers(members: &[Member], replicas: u32, dns: &[Ipv4Addr], age: Duratio
     alive.dedup();
     let complete = u32::try_from(alive.len()) == Ok(replicas);
     match complete && alive == dns {
-        true => Workers::Ready(alive),
-        false => Workers::Waiting(seen(members, replicas, &alive, dns)),
+        true => WorkersStatus::Ready(alive),
+        false => WorkersStatus::Waiting(describe_waiting(members, replicas, &alive, dns)),
     }
 }
 
-/// Milliseconds from the start of the first of `members` to that of the last; `None` when one does not
-/// run.
+/// Milliseconds from the start of the first of `members` to that of the last; `None` if one does not run.
 pub fn start_skew(members: &[Member]) -> Option<u64> {
     if !members.iter().all(Member::is_alive) {
         return None;
@@ -51,18 +55,17 @@ pub fn start_skew(members: &[Member]) -> Option<u64> {
     u64::try_from(skew.as_millis()).ok()
 }
 
-/// A worker that cannot become ready any more, whichever it is. Before the master exists also one
-/// that exited 0 is lost.
-fn failed(members: &[Member], replicas: u32, age: Duration) -> Option<Workers> {
+/// The failure if a worker cannot become ready any more. Before the master exists, exit code 0 is a failure, too.
+fn failed(members: &[Member], replicas: u32, age: Duration) -> Option<WorkersStatus> {
     if members.iter().any(Member::is_gone) {
-        Some(Workers::Failed(
+        Some(WorkersStatus::Failed(
             FailureCode::WorkerFailed,
-            named(members, replicas, Member::is_gone),
+            describe_failed(members, replicas, Member::is_gone),
         ))
     } else if members.iter().any(|member| member.is_unplaceable(age)) {
-        Some(Workers::Failed(
+        Some(WorkersStatus::Failed(
             FailureCode::WorkerUnplaceable,
-            named(members, replicas, |member| member.is_unplaceable(age)),
+            describe_failed(members, replicas, |member| member.is_unplaceable(age)),
         ))
     } else {
         None
@@ -70,7 +73,7 @@ fn failed(members: &[Member], replicas: u32, age: Duration) -> Option<Workers> {
 }
 
 /// "2 of 3 workers run; replica 3: rejected: No such image `x:1`".
-fn named(members: &[Member], replicas: u32, wanted: impl Fn(&Member) -> bool) -> String {
+fn describe_failed(members: &[Member], replicas: u32, wanted: impl Fn(&Member) -> bool) -> String {
     let bad: Vec<&Member> = members.iter().filter(|member| wanted(member)).collect();
     let mut parts = vec![format!(
         "{} of {replicas} workers run",
@@ -78,16 +81,21 @@ fn named(members: &[Member], replicas: u32, wanted: impl Fn(&Member) -> bool) ->
     )];
     parts.extend(
         bad.iter()
-            .take(NAMED)
+            .take(MAX_LISTED)
             .map(|member| format!("replica {}: {}", member.source.replica, member.reason)),
     );
-    if bad.len() > NAMED {
-        parts.push(format!("and {} more", bad.len() - NAMED));
+    if bad.len() > MAX_LISTED {
+        parts.push(format!("and {} more", bad.len() - MAX_LISTED));
     }
     parts.join("; ")
 }
 
-fn seen(members: &[Member], replicas: u32, alive: &[Ipv4Addr], dns: &[Ipv4Addr]) -> String {
+fn describe_waiting(
+    members: &[Member],
+    replicas: u32,
+    alive: &[Ipv4Addr],
+    dns: &[Ipv4Addr],
+) -> String {
     let head = format!(
         "{} of {replicas} workers run, {} of {replicas} addresses resolve",
         count_alive(members),
@@ -97,11 +105,11 @@ fn seen(members: &[Member], replicas: u32, alive: &[Ipv4Addr], dns: &[Ipv4Addr])
     let mut parts = vec![head];
     parts.extend(
         late.iter()
-            .take(NAMED)
+            .take(MAX_LISTED)
             .map(|member| format!("replica {}: {}", member.source.replica, member.reason)),
     );
-    if late.len() > NAMED {
-        parts.push(format!("and {} more", late.len() - NAMED));
+    if late.len() > MAX_LISTED {
+        parts.push(format!("and {} more", late.len() - MAX_LISTED));
     }
     parts.extend(only_in(alive, dns, "not in DNS"));
     parts.extend(only_in(dns, alive, "in DNS only"));
@@ -109,7 +117,7 @@ fn seen(members: &[Member], replicas: u32, alive: &[Ipv4Addr], dns: &[Ipv4Addr])
 }
 
 /// "not in DNS: 10.224.0.4"; nothing when there are none.
-fn only_in(here: &[Ipv4Addr], there: &[Ipv4Addr], words: &str) -> Option<String> {
+fn only_in(here: &[Ipv4Addr], there: &[Ipv4Addr], label: &str) -> Option<String> {
     let only: Vec<String> = here
         .iter()
         .filter(|address| !there.contains(address))
@@ -117,14 +125,16 @@ fn only_in(here: &[Ipv4Addr], there: &[Ipv4Addr], words: &str) -> Option<String>
         .collect();
     let shown = only
         .iter()
-        .take(NAMED)
+        .take(MAX_LISTED)
         .cloned()
         .collect::<Vec<_>>()
         .join(", ");
     match only.len() {
         0 => None,
-        count if count > NAMED => Some(format!("{words}: {shown} and {} more", count - NAMED)),
-        _ => Some(format!("{words}: {shown}")),
+        count if count > MAX_LISTED => {
+            Some(format!("{label}: {shown} and {} more", count - MAX_LISTED))
+        }
+        _ => Some(format!("{label}: {shown}")),
     }
 }
 
@@ -132,30 +142,30 @@ fn count_alive(members: &[Member]) -> usize {
     members.iter().filter(|member| member.is_alive()).count()
 }
 
-/// What the master looks like while it starts.
+/// The status of the master while it starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Start {
-    /// All replicas run, or have run.
+pub enum MasterStatus {
+    /// All replicas run or have run.
     Started,
-    /// Not yet; the words say what was seen.
+    /// Not yet started; with a description.
     Waiting(String),
-    /// It cannot be started.
+    /// Permanently failed; with a description.
     Failed(FailureCode, String),
 }
 
-/// Judges the start of the master, `age` after its service was created.
-pub fn start(members: &[Member], replicas: u32, age: Duration) -> Start {
-    let stillborn = |member: &&Member| member.is_gone() && !member.began;
-    if let Some(member) = members.iter().find(stillborn) {
-        return Start::Failed(
+/// The status of the starting master, `age` after its service was created.
+pub fn master_status(members: &[Member], replicas: u32, age: Duration) -> MasterStatus {
+    let never_ran = |member: &&Member| member.is_gone() && !member.began;
+    if let Some(member) = members.iter().find(never_ran) {
+        return MasterStatus::Failed(
             FailureCode::MasterFailed,
             format!("the master did not start: {}", member.reason),
         );
     }
     if let Some(member) = members.iter().find(|member| member.is_unplaceable(age)) {
-        return Start::Failed(
+        return MasterStatus::Failed(
             FailureCode::MasterUnplaceable,
-            format!("the master finds no node: {}", member.reason),
+            format!("no node accepts the master: {}", member.reason),
         );
     }
     let started = members
@@ -163,22 +173,22 @@ pub fn start(members: &[Member], replicas: u32, age: Duration) -> Start {
         .filter(|member| member.is_alive() || member.began)
         .count();
     match u32::try_from(started) == Ok(replicas) {
-        true => Start::Started,
+        true => MasterStatus::Started,
         false => {
             let mut parts = vec![format!("{started} of {replicas} run")];
             parts.extend(
                 members
                     .iter()
-                    .take(NAMED)
+                    .take(MAX_LISTED)
                     .map(|member| member.reason.clone()),
             );
-            Start::Waiting(parts.join("; "))
+            MasterStatus::Waiting(parts.join("; "))
         }
     }
 }
 
-/// Worst exit code of the master's replicas once all have ended; `None` while one has not.
-pub fn end(members: &[Member], replicas: u32) -> Option<Option<i64>> {
+/// The worst exit code of the master's replicas once all have ended; `None` until then.
+pub fn master_exit(members: &[Member], replicas: u32) -> Option<Option<i64>> {
     let all = u32::try_from(members.len()) == Ok(replicas)
         && members.iter().all(|member| member.has_ended());
     if !all {
@@ -195,9 +205,9 @@ pub fn end(members: &[Member], replicas: u32) -> Option<Option<i64>> {
     }
 }
 
-/// Why a worker counts as lost while the test runs. Workers of many tools exit 0 before their
-/// master, so that is no loss.
-pub fn loss(member: &Member) -> Option<String> {
+/// The reason if a worker was lost while the test runs. Exit code 0 is no loss: the workers of many tools exit before
+/// their master.
+pub fn worker_loss(member: &Member) -> Option<String> {
     let node_lost = !member.has_ended() && member.leaving;
     (node_lost || member.failed).then(|| member.reason.clone())
 }

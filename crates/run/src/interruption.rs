@@ -1,7 +1,7 @@
-//! Waits. Every one has a deadline, gives way to a stop, and says at the end what was seen.
+//! Interruptible sleeps of a run, default hints, and the run as a [`Course`] for the engine.
 
+use super::control::RunControl;
 use super::run::Run;
-use super::steering::Steering;
 use async_trait::async_trait;
 use atq_engine::{Course, EngineError, Facts};
 use atq_task::event::{Event, Failure, FailureCode, TASK_ID};
@@ -13,48 +13,47 @@ use std::time::Duration;
 pub use atq_engine::{Deadline, StepError, StepResult};
 
 impl Run {
-    /// Sleeps while a grace period runs, but not beyond the moment at which the task is to be deleted, or the
-    /// grace period is to be skipped.
+    /// Sleeps during a grace period. A delete, or a request to skip grace periods, interrupts it.
     ///
     /// # Errors
-    /// [`StepError::Interrupted`] when one of them is.
+    /// [`StepError::Interrupted`] when it is interrupted.
     pub async fn pause_in_grace(&mut self, length: Duration) -> Result<(), StepError> {
-        let mut wishes = self.wishes.clone();
-        let ends = |steering: &Steering| steering.is_deleted() || steering.hastens(&self.state);
+        let mut control = self.control.clone();
+        let interrupts =
+            |control: &RunControl| control.is_deleted() || control.is_newly_forced(&self.state);
         tokio::select! {
             biased;
-            Ok(_) = wishes.wait_for(ends) => Err(StepError::Interrupted),
+            Ok(_) = control.wait_for(interrupts) => Err(StepError::Interrupted),
             () = tokio::time::sleep(length) => Ok(()),
         }
     }
 
-    /// Returns when grace periods are to be skipped from now on.
-    pub fn hastened(&self) -> impl Future<Output = ()> + use<> {
-        let (mut wishes, state) = (self.wishes.clone(), self.state.clone());
+    /// Returns when skipping grace periods is newly requested.
+    pub fn newly_forced(&self) -> impl Future<Output = ()> + use<> {
+        let (mut control, state) = (self.control.clone(), self.state.clone());
         async move {
-            if wishes
-                .wait_for(|steering| steering.hastens(&state))
+            if control
+                .wait_for(|control| control.is_newly_forced(&state))
                 .await
                 .is_err()
             {
-                // Nobody can wish any more.
+                // The sender is gone: no further requests.
                 std::future::pending::<()>().await;
             }
         }
     }
 
-    /// Sleeps, but not beyond the next wish, also one that changes nothing: who deletes again wants it
-    /// tried again.
-    pub async fn pause_until_wished(&mut self, length: Duration) {
-        let mut wishes = self.wishes.clone();
-        wishes.mark_unchanged();
+    /// Sleeps until the next request, even one that changes nothing: a repeated delete retries the removal at once.
+    pub async fn pause_until_request(&mut self, length: Duration) {
+        let mut control = self.control.clone();
+        control.mark_unchanged();
         tokio::select! {
-            Ok(()) = wishes.changed() => {}
+            Ok(()) = control.changed() => {}
             () = tokio::time::sleep(length) => {}
         }
     }
 
-    /// A failure of the present step.
+    /// A failure of the current step.
     pub fn failed(
         &self,
         code: FailureCode,
@@ -64,7 +63,7 @@ impl Run {
         self.facts().failed(code, message, hint)
     }
 
-    /// The failure that an error of the engine means.
+    /// Converts an error of the engine to a failure of the current step.
     pub fn engine_failed(&self, error: &EngineError) -> StepError {
         self.facts().engine_failed(error)
     }
@@ -113,15 +112,15 @@ impl Course for Run {
     }
 
     fn interruption(&self) -> BoxFuture<'static, ()> {
-        let mut wishes = self.wishes.clone();
-        async move { interrupted(&mut wishes).await }.boxed()
+        let mut control = self.control.clone();
+        async move { interrupted(&mut control).await }.boxed()
     }
 }
 
-/// Returns when the task is to end.
-pub async fn interrupted(wishes: &mut tokio::sync::watch::Receiver<Steering>) {
-    if wishes.wait_for(Steering::ends).await.is_err() {
-        // Nobody can wish any more: the wait is bounded by its deadline alone.
+/// Returns when the run is to end early.
+pub async fn interrupted(control: &mut tokio::sync::watch::Receiver<RunControl>) {
+    if control.wait_for(RunControl::should_end).await.is_err() {
+        // The sender is gone, no further requests: only the deadline bounds the wait.
         std::future::pending::<()>().await;
     }
 }

@@ -1,4 +1,4 @@
-//! The verdict, cause by cause, and that an invalid run is never a pass.
+//! The verdict for each cause; an invalid run never passes.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
@@ -72,19 +72,24 @@ fn value(value: f64) -> Reading {
     Reading::Value { value, at: None }
 }
 
-fn judged(spec: &TaskSpec, state: &State, measured: &Measured, machines: &Machines) -> Judgement {
-    judge(&Facts {
+fn judgement(
+    spec: &TaskSpec,
+    state: &State,
+    measured: &Measured,
+    generators: &LoadGenerators,
+) -> Judgement {
+    evaluate(&Inputs {
         spec,
         state,
         measured,
-        machines,
+        generators,
         now: second(75),
     })
 }
 
-/// Verdict and reasons of a run that is sound but for what is given.
-fn told(spec: &TaskSpec, state: &State, measured: &Measured) -> (Verdict, String) {
-    let judgement = judged(spec, state, measured, &Machines::default());
+/// Verdict and reasons of a run that is valid except for the given inputs.
+fn verdict(spec: &TaskSpec, state: &State, measured: &Measured) -> (Verdict, String) {
+    let judgement = judgement(spec, state, measured, &LoadGenerators::default());
     (judgement.verdict, judgement.reasons.join("; "))
 }
 
@@ -93,12 +98,12 @@ fn p95() -> TaskSpec {
 }
 
 #[test]
-fn a_sound_run_passes_or_fails_by_its_criteria() {
-    let judgement = judged(
+fn a_valid_run_passes_or_fails_by_its_criteria() {
+    let judgement = judgement(
         &spec(&[("/criteria", json!(["P95<500ms", "errors < 1%"]))]),
         &finished(),
         &measured(vec![value(612.0), value(0.25)]),
-        &Machines::default(),
+        &LoadGenerators::default(),
     );
     assert_eq!(judgement.verdict, Verdict::Fail);
     assert!(judgement.reasons.is_empty());
@@ -116,24 +121,24 @@ fn a_sound_run_passes_or_fails_by_its_criteria() {
             result("errors < 1%", true, "0.25 %", "< 1 %"),
         ]
     );
-    let pass = told(&p95(), &finished(), &measured(vec![value(499.0)]));
+    let pass = verdict(&p95(), &finished(), &measured(vec![value(499.0)]));
     assert_eq!(pass, (Verdict::Pass, String::new()));
 }
 
 #[test]
-fn without_criteria_and_files_the_exit_code_alone_counts() {
+fn without_criteria_and_files_only_the_exit_code_counts() {
     let nothing = Measured::default();
     let plain = spec(&[]);
-    assert_eq!(told(&plain, &finished(), &nothing).0, Verdict::Pass);
+    assert_eq!(verdict(&plain, &finished(), &nothing).0, Verdict::Pass);
     let failed = errored(Step::Running, FailureCode::MasterExit, Some(1));
     assert_eq!(
-        told(&plain, &failed, &nothing),
+        verdict(&plain, &failed, &nothing),
         (Verdict::Fail, "the master ended with exit code 1".into())
     );
 }
 
 #[test]
-fn every_cause_of_an_invalid_run_has_its_words() {
+fn every_cause_of_an_invalid_run_has_its_own_reason() {
     let good = measured(vec![value(1.0)]);
     let lost = State {
         lost: vec![LostWorker {
@@ -149,31 +154,31 @@ fn every_cause_of_an_invalid_run_has_its_words() {
     };
     let too_few = spec(&[("/minSamples", json!(1001))]);
     let cases = [
-        told(&p95(), &lost, &good),
-        told(&p95(), &stopped, &good),
-        told(
+        verdict(&p95(), &lost, &good),
+        verdict(&p95(), &stopped, &good),
+        verdict(
             &p95(),
             &errored(Step::Running, FailureCode::MaxDuration, None),
             &good,
         ),
-        told(
+        verdict(
             &p95(),
             &errored(Step::Resolve, FailureCode::WorkersTimedOut, None),
             &good,
         ),
-        told(
+        verdict(
             &p95(),
             &errored(Step::Running, FailureCode::MasterExit, Some(137)),
             &good,
         ),
-        told(&too_few, &finished(), &measured(Vec::new())),
-        told(&p95(), &finished(), &Measured::default()),
-        told(
+        verdict(&too_few, &finished(), &measured(Vec::new())),
+        verdict(&p95(), &finished(), &Measured::default()),
+        verdict(
             &spec(&[("/resultFiles", json!(["*.jtl"]))]),
             &finished(),
             &Measured::default(),
         ),
-        told(
+        verdict(
             &spec(&[]),
             &finished(),
             &Measured {
@@ -181,7 +186,7 @@ fn every_cause_of_an_invalid_run_has_its_words() {
                 ..Measured::default()
             },
         ),
-        told(
+        verdict(
             &p95(),
             &finished(),
             &Measured {
@@ -189,7 +194,7 @@ fn every_cause_of_an_invalid_run_has_its_words() {
                 ..good.clone()
             },
         ),
-        told(
+        verdict(
             &p95(),
             &finished(),
             &Measured {
@@ -197,8 +202,8 @@ fn every_cause_of_an_invalid_run_has_its_words() {
                 ..good.clone()
             },
         ),
-        told(&p95(), &finished(), &measured(vec![Reading::Untold])),
-        told(
+        verdict(&p95(), &finished(), &measured(vec![Reading::Untold])),
+        verdict(
             &spec(&[("/criteria", json!(["p95 of Logn < 1s"]))]),
             &finished(),
             &measured(vec![Reading::NoLabel(vec!["Cart".into(), "Login".into()])]),
@@ -215,27 +220,27 @@ fn every_cause_of_an_invalid_run_has_its_words() {
     worker 3 was lost while the test ran: task: non-zero exit (137)
     the run was stopped after 59.0 s
     the run was ended after 59.0 s by `maxDuration`
-    the run failed in the step `resolve`: it broke
-    the master ended with exit code 137 (killed: out of memory, or it did not end after SIGTERM), which is not a result of its own
-    there are 1000 samples; `minSamples` demands 1001
+    the run failed in step `resolve`: it broke
+    the master ended with exit code 137 (killed: out of memory, or it did not end after SIGTERM), which is not an exit code of the test tool
+    there are 1000 samples; `minSamples` requires 1001
     there is no sample: no result file was found in `/atq/results` of the master or a worker
-    there is no sample: no result file in `/atq/results` fits `resultFiles`
+    there is no sample: no result file in `/atq/results` matches `resultFiles`
     there is no sample in the 2 result files
     `master.1/a.jtl` ends in the middle of a line
-    the first sample is dated 3.0 s before the beginning of the run by the Director's clock; the last sample is dated 3.0 s after the end of the run by the Director's clock
-    the result files do not tell what `p95 < 500ms` asks for
-    no sample is named `Logn`, which `p95 of Logn < 1s` asks for; did you mean `Login`?
+    the first sample is dated 3.0 s before the start of the run by the Director's clock; the last sample is dated 3.0 s after the end of the run by the Director's clock
+    the result files lack the figure for the criterion `p95 < 500ms`
+    no sample has the label `Logn` of the criterion `p95 of Logn < 1s`; did you mean `Login`?
     "#);
 }
 
 #[test]
-fn a_criterion_without_a_figure_names_why_it_was_not_evaluated() {
+fn a_criterion_without_a_figure_has_a_reason() {
     let reason = |reading| {
-        let judgement = judged(
+        let judgement = judgement(
             &p95(),
             &finished(),
             &measured(vec![reading]),
-            &Machines::default(),
+            &LoadGenerators::default(),
         );
         let result = judgement.criteria.into_iter().next().unwrap();
         assert!(result.not_evaluated.is_none() || !result.holds);
@@ -249,40 +254,45 @@ fn a_criterion_without_a_figure_names_why_it_was_not_evaluated() {
 }
 
 #[test]
-fn clocks_and_generators_at_their_limit_make_a_run_invalid() {
-    let machines = Machines {
-        clocks: vec![("a".into(), 900), ("b".into(), -3200), ("c".into(), 1001)],
+fn clock_offsets_and_saturated_generators_make_a_run_invalid() {
+    let generators = LoadGenerators {
+        clock_offsets: vec![("a".into(), 900), ("b".into(), -3200), ("c".into(), 1001)],
         saturated: vec!["worker.2 was at its limit".into()],
     };
-    let judgement = judged(&p95(), &finished(), &measured(vec![value(1.0)]), &machines);
+    let judgement = judgement(
+        &p95(),
+        &finished(),
+        &measured(vec![value(1.0)]),
+        &generators,
+    );
     assert_eq!(judgement.verdict, Verdict::Invalid);
     assert_eq!(
         judgement.reasons,
         [
             "worker.2 was at its limit",
-            "the clock of `b` is 3.2 s behind the Director's; at most 1.0 s are fine",
-            "the clock of `c` is 1.0 s ahead of the Director's; at most 1.0 s are fine",
+            "the clock of `b` is 3.2 s behind the Director's; at most 1.0 s is allowed",
+            "the clock of `c` is 1.0 s ahead of the Director's; at most 1.0 s is allowed",
         ]
     );
 }
 
 #[test]
-fn workers_may_be_at_work_before_and_after_the_master() {
+fn workers_may_generate_load_before_and_after_the_master() {
     let of_workers = Measured {
         of_master: false,
         dates: Some((second(5), second(75))),
         ..measured(vec![value(1.0)])
     };
-    assert_eq!(told(&p95(), &finished(), &of_workers).0, Verdict::Pass);
+    assert_eq!(verdict(&p95(), &finished(), &of_workers).0, Verdict::Pass);
     let too_early = Measured {
         dates: Some((second(2), second(75))),
         ..of_workers
     };
-    assert_eq!(told(&p95(), &finished(), &too_early).0, Verdict::Invalid);
+    assert_eq!(verdict(&p95(), &finished(), &too_early).0, Verdict::Invalid);
 }
 
 #[test]
-fn the_last_samples_of_a_master_that_was_told_to_end_do_not_accuse_its_clock() {
+fn the_last_samples_of_a_stopped_master_are_no_clock_offset() {
     let spec = spec(&[
         ("/criteria", json!(["p95 < 500ms"])),
         ("/master/stopGracePeriod", json!(30)),
@@ -295,20 +305,20 @@ fn the_last_samples_of_a_master_that_was_told_to_end_do_not_accuse_its_clock() {
         dates: Some((second(12), second(last))),
         ..measured(vec![value(1.0)])
     };
-    let dated = |state: &State, last| told(&spec, state, &until(last)).1.contains("is dated");
+    let dated = |state: &State, last| verdict(&spec, state, &until(last)).1.contains("is dated");
     assert!(!dated(&stopped, 100));
     assert!(dated(&stopped, 104));
     assert!(dated(&finished(), 100));
 }
 
 #[test]
-fn a_doubt_about_the_files_needs_no_criteria() {
-    let doubtful = Measured {
+fn unreadable_files_invalidate_a_run_without_criteria() {
+    let unreadable = Measured {
         doubts: vec!["`a.jtl` cannot be read".into()],
         gaps: vec!["a row is missing".into()],
         ..measured(Vec::new())
     };
-    let (verdict, text) = told(&spec(&[]), &finished(), &doubtful);
+    let (verdict, text) = verdict(&spec(&[]), &finished(), &unreadable);
     assert_eq!(
         (verdict, text.as_str()),
         (Verdict::Invalid, "`a.jtl` cannot be read")
@@ -316,7 +326,7 @@ fn a_doubt_about_the_files_needs_no_criteria() {
 }
 
 #[test]
-fn an_invalid_run_lists_its_criteria_and_its_exit_code_all_the_same() {
+fn an_invalid_run_still_lists_its_criteria_and_its_exit_code() {
     let state = State {
         lost: vec![LostWorker {
             replica: 1,
@@ -324,11 +334,11 @@ fn an_invalid_run_lists_its_criteria_and_its_exit_code_all_the_same() {
         }],
         ..errored(Step::Running, FailureCode::MasterExit, Some(2))
     };
-    let judgement = judged(
+    let judgement = judgement(
         &p95(),
         &state,
         &measured(vec![value(1.0)]),
-        &Machines::default(),
+        &LoadGenerators::default(),
     );
     assert_eq!(judgement.verdict, Verdict::Invalid);
     assert_eq!(judgement.reasons.len(), 2);
@@ -336,7 +346,7 @@ fn an_invalid_run_lists_its_criteria_and_its_exit_code_all_the_same() {
 }
 
 #[test]
-fn a_hundred_lost_workers_are_told_in_short() {
+fn a_long_list_of_lost_workers_is_truncated() {
     let lost = (1..=100).map(|replica| LostWorker {
         replica,
         reason: "gone".into(),
@@ -345,11 +355,11 @@ fn a_hundred_lost_workers_are_told_in_short() {
         lost: lost.collect(),
         ..finished()
     };
-    let judgement = judged(
+    let judgement = judgement(
         &spec(&[]),
         &state,
         &Measured::default(),
-        &Machines::default(),
+        &LoadGenerators::default(),
     );
     assert_eq!(judgement.reasons.len(), 11);
     assert_eq!(judgement.reasons[10], "90 more workers were lost");
@@ -394,7 +404,7 @@ fn any_state() -> impl Strategy<Value = State> {
 
 proptest! {
     #[test]
-    fn only_a_sound_run_whose_criteria_all_hold_passes(
+    fn only_a_valid_run_whose_criteria_all_hold_passes(
         criteria in proptest::collection::vec(any_criterion(), 0..4),
         readings in proptest::collection::vec(any_reading(), 0..5),
         state in any_state(),
@@ -412,29 +422,29 @@ proptest! {
             gaps: gap.then(|| "cut".to_owned()).into_iter().collect(),
             ..measured(readings)
         };
-        let machines = Machines {
-            clocks: vec![("n".into(), ahead)],
+        let generators = LoadGenerators {
+            clock_offsets: vec![("n".into(), ahead)],
             saturated: saturated.then(|| "at its limit".to_owned()).into_iter().collect(),
         };
-        let judgement = judged(&spec, &state, &measured, &machines);
-        let demands = !spec.criteria.is_empty() || least.is_some();
-        let sound = state.lost.is_empty()
+        let judgement = judgement(&spec, &state, &measured, &generators);
+        let is_required = !spec.criteria.is_empty() || least.is_some();
+        let is_valid = state.lost.is_empty()
             && state.outcome != Some(Outcome::Stopped)
             && state.failure.as_ref().is_none_or(|failure| failure.code == FailureCode::MasterExit)
             && samples >= least.unwrap_or(0).max(1)
-            && !(gap && demands)
+            && !(gap && is_required)
             && ahead.abs() <= 1000
             && !saturated
             && early >= 8
             && late <= 72;
         match judgement.verdict {
             Verdict::Pass => {
-                prop_assert!(sound && state.outcome == Some(Outcome::Finished));
+                prop_assert!(is_valid && state.outcome == Some(Outcome::Finished));
                 prop_assert!(judgement.reasons.is_empty());
                 prop_assert!(judgement.criteria.iter().all(|result| result.holds));
             }
             Verdict::Fail => {
-                prop_assert!(sound);
+                prop_assert!(is_valid);
                 prop_assert!(
                     !judgement.reasons.is_empty() || judgement.criteria.iter().any(|result| !result.holds)
                 );

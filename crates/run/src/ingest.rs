@@ -1,4 +1,4 @@
-//! Results of a run on their way to the Director, from wherever they come.
+//! Receives the results of a run: time limit, size limit, and storage.
 
 use super::run::Run;
 use async_trait::async_trait;
@@ -16,32 +16,32 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::bytes::Bytes;
 
-/// How long it is waited for the results of a run,
-const PATIENCE: Duration = Duration::from_secs(60);
-/// a second longer for each so many bytes that have arrived,
-const BYTES_A_SECOND: u64 = 20_000_000;
-/// but never longer than this.
-const LONGEST: Duration = Duration::from_secs(15 * 60);
+/// Timeout for the results of a run,
+const BASE_TIMEOUT: Duration = Duration::from_secs(60);
+/// extended by one second for each so many bytes received,
+const BYTES_PER_SECOND: u64 = 20_000_000;
+/// up to this maximum.
+const MAX_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
-/// One look for the results of a run. All that arrives shares one limit and one clock.
+/// One collection of the results of a run. All results share one time limit and one size limit.
 #[derive(Debug)]
-pub struct Intake {
-    begun: Instant,
+pub struct IngestSession {
+    started: Instant,
     bytes: AtomicU64,
     closed: AtomicBool,
     closing: Notify,
     budget: Arc<Budget>,
-    /// Why results cannot be sent, as their nodes say.
+    /// Reasons for missing results, as reported by the nodes.
     problems: Mutex<BTreeMap<Source, String>>,
-    /// Whose results may arrive.
+    /// Containers whose results are expected.
     expected: Vec<Source>,
 }
 
-impl Intake {
-    /// Begins now; `kept` are kept already.
+impl IngestSession {
+    /// Starts a collection; `kept` are already stored.
     pub fn new(limits: ResultsLimits, kept: &[KeptResults], expected: Vec<Source>) -> Self {
         Self {
-            begun: Instant::now(),
+            started: Instant::now(),
             bytes: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             closing: Notify::new(),
@@ -51,41 +51,41 @@ impl Intake {
         }
     }
 
-    /// Notes why the results of `source` cannot be sent.
-    pub fn note(&self, source: Source, problem: String) {
+    /// Records the reason why the results of `source` cannot be sent.
+    pub fn record_problem(&self, source: Source, problem: String) {
         let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
         problems.insert(source, problem);
     }
 
-    /// Why results cannot be sent.
+    /// Reasons for results that cannot be sent.
     pub fn problems(&self) -> BTreeMap<Source, String> {
         let problems = self.problems.lock();
         problems.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What may still be kept.
+    /// The remaining size limit.
     pub fn budget(&self) -> Arc<Budget> {
         Arc::clone(&self.budget)
     }
 
-    /// Whether the results of `source` are waited for.
+    /// Whether the results of `source` are expected.
     pub fn expects(&self, source: Source) -> bool {
         !self.closed.load(Ordering::Acquire) && self.expected.contains(&source)
     }
 
-    /// When it is over, as far as can be said now: what arrives puts it off.
-    pub fn end(&self) -> Instant {
-        let seconds = self.bytes.load(Ordering::Relaxed) / BYTES_A_SECOND;
-        self.begun + (PATIENCE + Duration::from_secs(seconds)).min(LONGEST)
+    /// The current deadline. Received bytes extend it.
+    pub fn deadline(&self) -> Instant {
+        let seconds = self.bytes.load(Ordering::Relaxed) / BYTES_PER_SECOND;
+        self.started + (BASE_TIMEOUT + Duration::from_secs(seconds)).min(MAX_TIMEOUT)
     }
 
-    /// Nothing more is taken; what has arrived is kept.
+    /// Accepts no further results; received ones are kept.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.closing.notify_waiters();
     }
 
-    /// The same bytes, up to the end of the look: an error then says so.
+    /// Limits a stream to the deadline; after it, the stream yields an error.
     pub fn bounded<S>(
         self: &Arc<Self>,
         bytes: S,
@@ -112,17 +112,17 @@ impl Intake {
         S: Stream<Item = io::Result<Bytes>> + Unpin,
     {
         loop {
-            // Registered before the look, so that no closing is missed in between.
+            // Registered before the check, so that no closing is missed in between.
             let closing = self.closing.notified();
             if self.closed.load(Ordering::Acquire) {
-                return Some(Err(io::Error::other("nobody waits for them any more")));
+                return Some(Err(io::Error::other("they are not expected any more")));
             }
             tokio::select! {
                 biased;
-                next = timeout_at(self.end(), bytes.next()) => match next {
+                next = timeout_at(self.deadline(), bytes.next()) => match next {
                     Ok(next) => return next,
-                    // Others may have put it off.
-                    Err(_) if Instant::now() < self.end() => {}
+                    // Other results may have extended the deadline.
+                    Err(_) if Instant::now() < self.deadline() => {}
                     Err(_) => return Some(Err(io::Error::other(self.too_late()))),
                 },
                 () = closing => {}
@@ -130,58 +130,58 @@ impl Intake {
         }
     }
 
-    /// What is said of results that come no more.
+    /// The message for results after the deadline.
     pub fn too_late(&self) -> String {
-        let seconds = self.end().duration_since(self.begun).as_secs();
-        format!("there was no more of them within {seconds} s")
+        let seconds = self.deadline().duration_since(self.started).as_secs();
+        format!("timeout after {seconds} s")
     }
 }
 
-/// The sentence for results that cannot be had.
+/// The message for results that cannot be read.
 pub(super) fn unread(source: Source, reason: &str) -> String {
     format!("the results of {source} could not be read: {reason}")
 }
 
-/// The look of one run, and where its results are kept.
-pub struct RunIntake {
+/// Receives the results of one run and stores them as evidence.
+pub struct ResultsIngest {
     evidence: Evidence,
     task: TaskName,
     run: String,
-    intake: Arc<Intake>,
-    /// Results that could not be kept at all, with the reasons.
+    session: Arc<IngestSession>,
+    /// Reasons for results that could not be stored at all.
     unkept: Mutex<BTreeMap<Source, String>>,
-    /// Results that were kept.
+    /// Stored results.
     kept: Mutex<BTreeMap<Source, KeptResults>>,
 }
 
-impl RunIntake {
-    /// The look of `run`.
-    pub(super) fn new(run: &Run, intake: Intake) -> Self {
+impl ResultsIngest {
+    /// The collection of `run`.
+    pub(super) fn new(run: &Run, session: IngestSession) -> Self {
         Self {
             evidence: run.shared.evidence.clone(),
             task: run.spec.name.clone(),
             run: run.state.run.clone(),
-            intake: Arc::new(intake),
+            session: Arc::new(session),
             unkept: Mutex::default(),
             kept: Mutex::default(),
         }
     }
 
-    /// Nothing more is taken; what has arrived is kept.
+    /// Accepts no further results; received ones are kept.
     pub fn close(&self) {
-        self.intake.close();
+        self.session.close();
     }
 
-    /// The results of `source` as this look has kept them.
+    /// The results of `source` stored by this collection.
     pub fn kept(&self, source: Source) -> Option<KeptResults> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.get(&source).cloned()
     }
 
-    /// Why nothing is kept of `source`, as a sentence.
+    /// The reason, as a sentence, why no results of `source` are stored.
     pub fn problem(&self, source: Source) -> Option<String> {
-        if let Some(noted) = self.intake.problems().get(&source) {
-            return Some(unread(source, noted));
+        if let Some(problem) = self.session.problems().get(&source) {
+            return Some(unread(source, problem));
         }
         let unkept = self.unkept.lock().unwrap_or_else(PoisonError::into_inner);
         unkept.get(&source).cloned()
@@ -189,25 +189,25 @@ impl RunIntake {
 }
 
 #[async_trait]
-impl Taker for RunIntake {
+impl Taker for ResultsIngest {
     fn expects(&self, source: Source) -> bool {
-        self.intake.expects(source)
+        self.session.expects(source)
     }
 
     fn end(&self) -> Instant {
-        self.intake.end()
+        self.session.deadline()
     }
 
     fn too_late(&self) -> String {
-        self.intake.too_late()
+        self.session.too_late()
     }
 
     fn note(&self, source: Source, problem: String) {
-        self.intake.note(source, problem);
+        self.session.record_problem(source, problem);
     }
 
     async fn take(&self, source: Source, tar: Tar) -> Result<Option<Stop>, String> {
-        let (tar, budget) = (self.intake.bounded(tar), self.intake.budget());
+        let (tar, budget) = (self.session.bounded(tar), self.session.budget());
         let evidence = &self.evidence;
         let kept = evidence.keep_results(&self.task, &self.run, source, tar, budget);
         let kept = kept.await.inspect_err(|error| {

@@ -1,5 +1,5 @@
 #![allow(clippy::unwrap_used)]
-//! Every branch, and the words that users read.
+//! Every branch, and the messages for users.
 
 use super::*;
 use atq_engine::{Role, Source};
@@ -61,7 +61,7 @@ fn exited(slot: u32, code: i64) -> SwarmTask {
     }
 }
 
-/// Runs for ever in Swarm's eyes, but is not meant to.
+/// Swarm reports it as running for ever, but its desired state is shutdown.
 fn on_a_lost_node(slot: u32) -> SwarmTask {
     SwarmTask {
         desired: TaskState::Shutdown,
@@ -77,12 +77,12 @@ fn dns(slots: std::ops::RangeInclusive<u32>) -> Vec<Ipv4Addr> {
     slots.map(address).collect()
 }
 
-/// The same as the driver sees them.
-fn seen(tasks: &[SwarmTask]) -> Vec<Member> {
-    tasks.iter().map(seen_one).collect()
+/// The tasks as members.
+fn members(tasks: &[SwarmTask]) -> Vec<Member> {
+    tasks.iter().map(member_of).collect()
 }
 
-fn seen_one(task: &SwarmTask) -> Member {
+fn member_of(task: &SwarmTask) -> Member {
     let source = Source {
         role: Role::Worker,
         replica: task.slot,
@@ -90,43 +90,43 @@ fn seen_one(task: &SwarmTask) -> Member {
     member(task, source, Some("net"))
 }
 
-fn judged(tasks: &[SwarmTask], dns: &[Ipv4Addr], age: Duration) -> String {
-    format!("{:?}", workers(&seen(tasks), 3, dns, age))
+fn status(tasks: &[SwarmTask], dns: &[Ipv4Addr], age: Duration) -> String {
+    format!("{:?}", workers_status(&members(tasks), 3, dns, age))
 }
 
 #[test]
-fn ready_are_all_workers_when_swarm_and_dns_agree() {
+fn workers_are_ready_when_swarm_and_dns_agree() {
     assert_eq!(
-        workers(&seen(&run(1..=3)), 3, &dns(1..=3), SOON),
-        Workers::Ready(dns(1..=3))
+        workers_status(&members(&run(1..=3)), 3, &dns(1..=3), SOON),
+        WorkersStatus::Ready(dns(1..=3))
     );
-    // In whatever order Swarm lists them.
+    // In any order of Swarm's list.
     let mut shuffled = run(1..=3);
     shuffled.reverse();
     assert_eq!(
-        workers(&seen(&shuffled), 3, &dns(1..=3), SOON),
-        Workers::Ready(dns(1..=3))
+        workers_status(&members(&shuffled), 3, &dns(1..=3), SOON),
+        WorkersStatus::Ready(dns(1..=3))
     );
 }
 
 #[test]
-fn neither_alone_is_proof() {
+fn swarm_or_dns_alone_is_not_sufficient() {
     let mut starting = run(1..=2);
     starting.push(task(3, TaskState::Starting));
     let mut elsewhere = run(1..=3);
     elsewhere[0].addresses.clear();
     let all = [
-        judged(&[], &[], SOON),
-        judged(&run(1..=3), &[], SOON),
-        judged(&run(1..=3), &dns(1..=2), SOON),
-        judged(&run(1..=3), &dns(2..=4), SOON),
-        judged(&run(1..=3), &dns(1..=4), SOON),
-        judged(&starting, &dns(1..=3), SOON),
-        judged(&elsewhere, &dns(1..=3), SOON),
-        judged(&run(1..=4), &dns(1..=4), SOON),
+        status(&[], &[], SOON),
+        status(&run(1..=3), &[], SOON),
+        status(&run(1..=3), &dns(1..=2), SOON),
+        status(&run(1..=3), &dns(2..=4), SOON),
+        status(&run(1..=3), &dns(1..=4), SOON),
+        status(&starting, &dns(1..=3), SOON),
+        status(&elsewhere, &dns(1..=3), SOON),
+        status(&run(1..=4), &dns(1..=4), SOON),
     ];
     assert!(
-        all.iter().all(|judged| judged.starts_with("Waiting")),
+        all.iter().all(|status| status.starts_with("Waiting")),
         "{all:#?}"
     );
     assert_snapshot!(all.join("\n"), @r#"
@@ -142,7 +142,7 @@ fn neither_alone_is_proof() {
 }
 
 #[test]
-fn a_worker_that_ended_ends_the_wait_also_with_code_0() {
+fn a_worker_that_ended_fails_even_with_code_0() {
     let bad = [
         exited(2, 0),
         exited(2, 137),
@@ -154,7 +154,7 @@ fn a_worker_that_ended_ends_the_wait_also_with_code_0() {
     let all: Vec<String> = bad
         .into_iter()
         .map(|bad| {
-            judged(
+            status(
                 &[
                     task(1, TaskState::Running),
                     bad,
@@ -176,31 +176,31 @@ fn a_worker_that_ended_ends_the_wait_also_with_code_0() {
 }
 
 #[test]
-fn a_message_names_three_and_counts_the_rest() {
+fn a_message_lists_three_replicas_and_counts_the_rest() {
     let tasks: Vec<_> = (1..=30)
         .map(|slot| with(slot, TaskState::Rejected, "no"))
         .collect();
-    assert_snapshot!(format!("{:?}", workers(&seen(&tasks), 30, &[], SOON)), @r#"Failed(WorkerFailed, "0 of 30 workers run; replica 1: rejected: no; replica 2: rejected: no; replica 3: rejected: no; and 27 more")"#);
+    assert_snapshot!(format!("{:?}", workers_status(&members(&tasks), 30, &[], SOON)), @r#"Failed(WorkerFailed, "0 of 30 workers run; replica 1: rejected: no; replica 2: rejected: no; replica 3: rejected: no; and 27 more")"#);
     let tasks: Vec<_> = (1..=5)
         .map(|slot| task(slot, TaskState::Preparing))
         .collect();
-    assert_snapshot!(format!("{:?}", workers(&seen(&tasks), 5, &[], SOON)), @r#"Waiting("0 of 5 workers run, 0 of 5 addresses resolve; replica 1: preparing; replica 2: preparing; replica 3: preparing; and 2 more")"#);
+    assert_snapshot!(format!("{:?}", workers_status(&members(&tasks), 5, &[], SOON)), @r#"Waiting("0 of 5 workers run, 0 of 5 addresses resolve; replica 1: preparing; replica 2: preparing; replica 3: preparing; and 2 more")"#);
 }
 
 #[test]
-fn a_worker_without_a_node_counts_when_swarm_has_looked_twice() {
+fn an_unplaceable_worker_fails_after_a_while() {
     let mut tasks = run(1..=2);
     tasks.push(with(3, TaskState::Pending, "no suitable node"));
-    assert!(judged(&tasks, &[], SOON).starts_with("Waiting"));
-    assert_snapshot!(judged(&tasks, &[], LATER), @r#"Failed(WorkerUnplaceable, "2 of 3 workers run; replica 3: pending: no suitable node")"#);
-    // Pending without a reason is only late.
+    assert!(status(&tasks, &[], SOON).starts_with("Waiting"));
+    assert_snapshot!(status(&tasks, &[], LATER), @r#"Failed(WorkerUnplaceable, "2 of 3 workers run; replica 3: pending: no suitable node")"#);
+    // Pending without a reason is not yet a failure.
     tasks[2] = task(3, TaskState::Pending);
-    assert!(judged(&tasks, &[], LATER).starts_with("Waiting"));
+    assert!(status(&tasks, &[], LATER).starts_with("Waiting"));
 }
 
 #[test]
 fn the_start_of_the_master() {
-    let judged = |tasks: &[SwarmTask], age| format!("{:?}", start(&seen(tasks), 1, age));
+    let status = |tasks: &[SwarmTask], age| format!("{:?}", master_status(&members(tasks), 1, age));
     let failed_start = SwarmTask {
         exit_code: Some(127),
         ..with(
@@ -210,17 +210,17 @@ fn the_start_of_the_master() {
         )
     };
     let all = [
-        judged(&[], SOON),
-        judged(&[task(1, TaskState::Preparing)], LATER),
-        judged(&run(1..=1), SOON),
-        judged(&[exited(1, 0)], SOON),
-        judged(&[exited(1, 3)], SOON),
-        judged(&[task(1, TaskState::Shutdown)], SOON),
-        judged(&[failed_start], SOON),
-        judged(&[with(1, TaskState::Rejected, "No such image: x:1")], SOON),
-        judged(&[on_a_lost_node(1)], SOON),
-        judged(&[with(1, TaskState::Pending, "no suitable node")], SOON),
-        judged(&[with(1, TaskState::Pending, "no suitable node")], LATER),
+        status(&[], SOON),
+        status(&[task(1, TaskState::Preparing)], LATER),
+        status(&run(1..=1), SOON),
+        status(&[exited(1, 0)], SOON),
+        status(&[exited(1, 3)], SOON),
+        status(&[task(1, TaskState::Shutdown)], SOON),
+        status(&[failed_start], SOON),
+        status(&[with(1, TaskState::Rejected, "No such image: x:1")], SOON),
+        status(&[on_a_lost_node(1)], SOON),
+        status(&[with(1, TaskState::Pending, "no suitable node")], SOON),
+        status(&[with(1, TaskState::Pending, "no suitable node")], LATER),
     ];
     assert_snapshot!(all.join("\n"), @r#"
     Waiting("0 of 1 run")
@@ -233,20 +233,24 @@ fn the_start_of_the_master() {
     Failed(MasterFailed, "the master did not start: rejected: No such image: x:1")
     Failed(MasterFailed, "the master did not start: its node was lost or drained")
     Waiting("0 of 1 run; pending: no suitable node")
-    Failed(MasterUnplaceable, "the master finds no node: pending: no suitable node")
+    Failed(MasterUnplaceable, "no node accepts the master: pending: no suitable node")
     "#);
     assert_eq!(
-        start(&seen(&[task(1, TaskState::Running), exited(2, 0)]), 2, SOON),
-        Start::Started
+        master_status(
+            &members(&[task(1, TaskState::Running), exited(2, 0)]),
+            2,
+            SOON
+        ),
+        MasterStatus::Started
     );
     assert!(matches!(
-        start(&seen(&run(1..=1)), 2, SOON),
-        Start::Waiting(_)
+        master_status(&members(&run(1..=1)), 2, SOON),
+        MasterStatus::Waiting(_)
     ));
 }
 
 #[test]
-fn the_end_is_the_worst_code_once_all_have_ended() {
+fn the_exit_code_is_the_worst_once_all_replicas_have_ended() {
     for (tasks, replicas, expected) in [
         (vec![], 1, None),
         (run(1..=1), 1, None),
@@ -272,20 +276,24 @@ fn the_end_is_the_worst_code_once_all_have_ended() {
         (vec![task(1, TaskState::Rejected)], 1, Some(None)),
         (vec![exited(1, -1), exited(2, 0)], 2, Some(Some(-1))),
     ] {
-        assert_eq!(end(&seen(&tasks), replicas), expected, "{tasks:?}");
+        assert_eq!(
+            master_exit(&members(&tasks), replicas),
+            expected,
+            "{tasks:?}"
+        );
     }
 }
 
 #[test]
 fn losses_while_the_test_runs() {
     let all = [
-        loss(&seen_one(&task(1, TaskState::Running))),
-        loss(&seen_one(&exited(1, 0))),
-        loss(&seen_one(&task(1, TaskState::Shutdown))),
-        loss(&seen_one(&exited(1, 1))),
-        loss(&seen_one(&with(1, TaskState::Rejected, "no"))),
-        loss(&seen_one(&task(1, TaskState::Orphaned))),
-        loss(&seen_one(&on_a_lost_node(1))),
+        worker_loss(&member_of(&task(1, TaskState::Running))),
+        worker_loss(&member_of(&exited(1, 0))),
+        worker_loss(&member_of(&task(1, TaskState::Shutdown))),
+        worker_loss(&member_of(&exited(1, 1))),
+        worker_loss(&member_of(&with(1, TaskState::Rejected, "no"))),
+        worker_loss(&member_of(&task(1, TaskState::Orphaned))),
+        worker_loss(&member_of(&on_a_lost_node(1))),
     ];
     assert_debug_snapshot!(all, @r#"
     [
@@ -309,19 +317,19 @@ fn losses_while_the_test_runs() {
 }
 
 #[test]
-fn nodes_that_a_restarted_manager_does_not_know_yet_are_waited_for() {
+fn nodes_unknown_to_a_restarted_manager_have_time_to_connect() {
     let error = "no suitable node (3 nodes not available for new tasks)";
     let pending = SwarmTask {
         error: Some(error.into()),
         ..task(1, TaskState::Pending)
     };
-    assert!(!seen_one(&pending).is_unplaceable(Duration::from_secs(10)));
-    assert!(seen_one(&pending).is_unplaceable(Duration::from_secs(20)));
+    assert!(!member_of(&pending).is_unplaceable(Duration::from_secs(10)));
+    assert!(member_of(&pending).is_unplaceable(Duration::from_secs(20)));
     let constraint = "no suitable node (scheduling constraints not satisfied on 3 nodes)";
     let pending = SwarmTask {
         error: Some(constraint.into()),
         ..pending
     };
-    assert!(seen_one(&pending).is_unplaceable(Duration::from_secs(1)));
-    assert!(!seen_one(&task(1, TaskState::Pending)).is_unplaceable(Duration::MAX));
+    assert!(member_of(&pending).is_unplaceable(Duration::from_secs(1)));
+    assert!(!member_of(&task(1, TaskState::Pending)).is_unplaceable(Duration::MAX));
 }
