@@ -57,10 +57,10 @@ impl Orchestrator {
 
     /// Ends the driver of a task that was damaged while it ran. Such a driver cannot read the request from the store.
     async fn end_driver(&self, name: &TaskName, desired: Desired, deadline: &Deadline) {
-        let ended = self.lock().get(name).map(|live| {
-            live.control
+        let ended = self.lock().get(name).map(|active| {
+            active.control
                 .send_modify(|control| control.desired = control.desired.and(desired));
-            live.ended.clone()
+            active.ended.clone()
         });
         if let Some(mut ended) = ended {
             // An error means that the driver has ended, which is the condition.

@@ -149,9 +149,9 @@ impl Orchestrator {
         let Some(stored) = store.wish(name, standing.desired.and(desired)).await? else {
             return Ok(());
         };
-        if let Some(live) = self.lock().get(name) {
+        if let Some(active) = self.lock().get(name) {
             // Two concurrent requests may arrive here in another order than in the store.
-            live.control.send_modify(|control| {
+            active.control.send_modify(|control| {
                 control.desired = stored.and(control.desired);
             });
         }

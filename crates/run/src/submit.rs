@@ -19,7 +19,7 @@ pub enum Submitted {
     /// The task is queued.
     Accepted(Box<View>),
     /// A task with the same definition already exists.
-    Present(Box<View>),
+    Existing(Box<View>),
 }
 
 impl Submitted {
