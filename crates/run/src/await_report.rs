@@ -6,7 +6,7 @@ use atq_task::state::Step;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How long a request waits for evidence, figures and verdict of a run that has ended.
+/// Timeout of a request that waits for evidence, figures and verdict of a run that has ended.
 pub const REPORT_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 

@@ -58,7 +58,8 @@ impl Orchestrator {
     /// Ends the driver of a task that was damaged while it ran. Such a driver cannot read the request from the store.
     async fn end_driver(&self, name: &TaskName, desired: Desired, deadline: &Deadline) {
         let ended = self.lock().get(name).map(|active| {
-            active.control
+            active
+                .control
                 .send_modify(|control| control.desired = control.desired.and(desired));
             active.ended.clone()
         });

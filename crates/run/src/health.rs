@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 /// A status is never older than this and the timeout of a check.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a request waits for the first check.
+/// Timeout of a request that waits for the first check.
 const FIRST_CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The last known status of the engine. Cheap to clone.

@@ -82,7 +82,7 @@ async fn observe_bundles(run: &Run, seen: &mut Observed) {
     }
 }
 
-/// Each image once: an image pulled later under the same name is not the one that the test uses.
+/// Observes each image once: an image pulled later under the same name is not the one that the test uses.
 async fn observe_images(run: &Run, seen: &mut Observed) -> Result<(), EngineError> {
     let engine = &run.shared.engine;
     let of_tools = [run.spec.worker.image.clone(), run.spec.master.image.clone()];

@@ -20,7 +20,7 @@ const BACKOFF: Pauses = Pauses {
     first: Duration::from_secs(5),
     longest: Duration::from_secs(300),
 };
-/// Each removal takes seconds, most of which the engine waits for containers.
+/// Limits concurrent removals. Each takes seconds, most of which the engine waits for containers.
 const MAX_CONCURRENT_REMOVALS: usize = 4;
 /// Maximum number of names in a log line.
 const MAX_NAMES: usize = 50;

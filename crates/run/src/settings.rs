@@ -14,7 +14,7 @@ pub struct Settings {
     pub orchestration_timeout: Option<Duration>,
     /// Maximum duration of a test.
     pub max_duration: Duration,
-    /// How long the engine may be unavailable while a test runs.
+    /// Maximum time for which the engine may be unavailable while a test runs.
     pub engine_timeout: Duration,
     /// Address pool of the networks, for the manifest.
     pub subnet_pool: String,

@@ -10,7 +10,7 @@ use atq_task::terms::Key;
 use std::time::Duration;
 use thiserror::Error;
 
-/// How long a delete waits for the clean-up (ARCHITECTURE.md, Walk-throughs).
+/// Timeout of a delete that waits for the clean-up (ARCHITECTURE.md, Walk-throughs).
 pub const DELETE_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Errors of requests that control a run: stop, delete, renewal of the lease.

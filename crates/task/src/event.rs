@@ -15,9 +15,9 @@ use std::net::Ipv4Addr;
 pub struct Record {
     /// Number in the history, from 1, without gaps.
     pub seq: u64,
-    /// When it was recorded.
+    /// Time of the recording.
     pub at: Timestamp,
-    /// What happened.
+    /// The event.
     #[serde(flatten)]
     pub event: Event,
 }

@@ -90,7 +90,7 @@ impl Step {
     }
 }
 
-/// How a run ended.
+/// The outcome of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Outcome {
@@ -183,7 +183,7 @@ pub struct State {
     pub delivered: Vec<NodeDelivery>,
     /// Subnet of the run's network.
     pub subnet: Option<Ipv4Net>,
-    /// How many subnets were tried.
+    /// Number of subnets that were tried.
     pub subnets_tried: u32,
     /// Docker's id of the run's network.
     pub network: Option<String>,
@@ -237,11 +237,11 @@ pub struct State {
     pub leftovers: Vec<String>,
     /// Number of clean-up attempts.
     pub cleanups: u32,
-    /// When the definition was accepted.
+    /// Time at which the definition was accepted.
     pub created_at: Timestamp,
-    /// When the master was seen running.
+    /// Time at which the master was first seen running.
     pub started_at: Option<Timestamp>,
-    /// When the outcome was fixed.
+    /// Time at which the outcome was fixed.
     pub finished_at: Option<Timestamp>,
 }
 

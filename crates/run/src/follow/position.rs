@@ -6,7 +6,7 @@ use atq_engine::{LogLine, LogStream};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// How much older, in nanoseconds, than the last line a later line of the other stream may be.
+/// Maximum age difference, in nanoseconds, between the last line and a later line of the other stream.
 const MAX_DISORDER: u64 = 10_000_000_000;
 
 /// The last line read from one stream.

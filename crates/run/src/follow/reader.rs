@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 
 /// Pause before reading resumes after an error.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// How long reading the rest of a log is retried.
+/// Maximum time for retries of reading the rest of a log.
 const RETRY_FOR: Duration = Duration::from_secs(30);
 
 /// A log that is being read.

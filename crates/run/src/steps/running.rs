@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 /// The end of the test must be detected within a second.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
-/// How long a master may take to end beyond its grace period, or be missing from the list, before it counts as lost.
+/// Time beyond the grace period after which a stopped or missing master counts as lost.
 const MASTER_LOSS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Watches the test until the master has ended. The loss of a worker is a separate event, after which the step is

@@ -239,7 +239,7 @@ fn a_master_does_not_start_after_a_stop() {
     simulation
         .fake
         .image("tool:1")
-        .on_sigterm(&["told"], slowly, 0);
+        .on_sigterm(&["stopped"], slowly, 0);
     simulation.run(|director| async move {
         let mut task = simple("early");
         task["master"]["image"] = json!("endless:1");
@@ -251,7 +251,7 @@ fn a_master_does_not_start_after_a_stop() {
         let state = director.wait_done(&name).await;
         assert_eq!(state.outcome, Some(Outcome::Stopped));
         let log = log(&director, &name).await;
-        assert!(log.contains("worker.3 told"), "{log}");
+        assert!(log.contains("worker.3 stopped"), "{log}");
         assert!(!log.contains("master"), "{log}");
     });
 }
