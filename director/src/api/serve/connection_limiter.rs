@@ -238,13 +238,13 @@ mod tests {
     #[tokio::test]
     async fn an_address_with_only_busy_connections_is_refused_and_others_are_not() {
         let limiter = ConnectionLimiter::new(LIMITS);
-        let passes = [(); 3].map(|()| acquire(&limiter, 1).unwrap());
-        let requests = passes.each_ref().map(|permit| permit.activity.request());
+        let permits = [(); 3].map(|()| acquire(&limiter, 1).unwrap());
+        let requests = permits.each_ref().map(|permit| permit.activity.request());
         assert!(acquire(&limiter, 1).is_none());
         let other = acquire(&limiter, 2).unwrap();
         let _busy = other.activity.request();
         assert!(acquire(&limiter, 2).is_none(), "all are busy");
-        drop((requests, passes));
+        drop((requests, permits));
         assert!(acquire(&limiter, 1).is_some());
     }
 
