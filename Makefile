@@ -1,19 +1,19 @@
-# The daily verbs. `make help` lists them.
+# Common tasks. `make help` lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .PHONY: help demo down test check unit jenkins swarm swarm-together swarm-alone swarm-nodes nodes soak bench build release dist images image-director stack fmt openapi clean
 
-help: ## list the verbs
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## set up what is missing and run a distributed JMeter test, from upload to figures
+demo: ## set up the prerequisites and run a distributed JMeter test, from upload to figures
 	@deploy/setup.sh all
 	@deploy/setup.sh image-shell
 	@deploy/run-long.sh "building the Director and atq" cargo build --locked --quiet
 	@exec target/debug/demo
 
-down: ## undo all that `make demo` and `make test` have set up
+down: ## undo everything that `make demo` and `make test` have set up
 	@deploy/down.sh
 
 test: ## everything: formatting, lints, unit, property, contract tests, and tests on the real Swarm
@@ -25,10 +25,10 @@ check: ## formatting and lints
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
-unit: ## tests that need no Docker; with a running Swarm also the suites that run on both
+unit: ## tests without Docker; with a running Swarm also the suites that run on both
 	ATQ_TEST_SWARM=$$(deploy/has-swarm.sh && echo 1 || true) cargo test --locked --no-fail-fast --workspace --exclude atq-tests
 
-swarm: ## tests on the real Swarm of this machine, and on one of three nodes
+swarm: ## tests on the real Swarm of this machine, and on a Swarm of three nodes
 	@deploy/setup.sh image-director
 	@deploy/setup.sh image-locust
 	@deploy/setup.sh image-shell
@@ -42,8 +42,8 @@ swarm: ## tests on the real Swarm of this machine, and on one of three nodes
 	cargo test --locked -p atq-tests --lib --bins
 	@$(MAKE) --no-print-directory --keep-going swarm-together swarm-alone swarm-nodes
 
-# They count all that is on the machine, or load it for a few seconds only: nothing may run beside them.
-ALONE := fifteen_tasks_and_four_kills_leave_nothing no_volume_is_left_and_large_results_come_whole \
+# These tests count all objects on the machine or are sensitive to its load, so no other test may run at the same time.
+ALONE := fifteen_tasks_and_four_kills_leave_nothing no_volume_is_left_and_large_results_are_complete \
   every_example_passes_as_its_readme_says
 
 swarm-together:
@@ -55,7 +55,7 @@ swarm-alone:
 swarm-nodes:
 	cargo test --locked -p atq-tests --test nodes
 
-jenkins: ## tests of the step for Jenkins, and of the script for agents without atq
+jenkins: ## tests of the Jenkins step, and of the script for agents without atq
 	@deploy/jenkins/test.sh
 
 nodes: ## the tests on a three-node Swarm in network namespaces (about 7 minutes)
@@ -66,12 +66,12 @@ nodes: ## the tests on a three-node Swarm in network namespaces (about 7 minutes
 	cargo build --locked -p atq-director
 	cargo test --locked -p atq-tests --test nodes -- --test-threads=1
 
-soak: ## 100 short tasks while the Director is killed 20 times, then counts what is left (about 7 minutes)
+soak: ## 100 short tasks while the Director is killed 20 times, then a check for leftovers (about 7 minutes)
 	@deploy/setup.sh all
 	@deploy/run-long.sh "building the Director" cargo build --locked --quiet
 	@exec target/debug/soak $(SOAK)
 
-bench: ## measure against the raw Docker API; prints a table (about 15 minutes)
+bench: ## compare with direct calls of Docker's API; prints a table (about 15 minutes)
 	@deploy/setup.sh all
 	@deploy/run-long.sh "building with optimisation" cargo build --release --locked --quiet
 	@exec target/release/bench
@@ -85,10 +85,10 @@ release: ## build target/release/atq-director
 dist: ## static binaries with link-time optimisation, in target/dist-bin
 	deploy/dist.sh
 
-images: ## the images that tests and the demo use
+images: ## build the images for tests and the demo
 	@deploy/setup.sh images
 
-image-director: ## the image of the Director itself, from a static binary
+image-director: ## build the image of the Director, from a static binary
 	@deploy/setup.sh image-director
 
 stack: ## deploy the Director as a stack on this Swarm, run a task from inside its container, remove it
@@ -102,5 +102,5 @@ fmt: ## format the code
 openapi: ## write api-spec/openapi.json and the tables in docs/reference/definition.md anew from the code
 	ATQ_UPDATE_OPENAPI=1 cargo test --locked -p atq-director --test api it_is_what_is_committed
 
-clean: ## remove what was built
+clean: ## remove build output
 	cargo clean

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds what is handed to users: static binaries with link-time optimisation, their checksums and sizes.
-# usage: deploy/dist.sh      (CARGO_BUILD_JOBS limits how much is compiled at once, ATQ_DIST_DIR says where to put it)
+# Builds the released files: static binaries with link-time optimisation, and their checksums.
+# usage: deploy/dist.sh      (CARGO_BUILD_JOBS limits parallel jobs, ATQ_DIST_DIR is the output directory)
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -8,7 +8,7 @@ PROGRAMS=(atq-director atq-discovery atq-carrier atq)
 
 host_triple() { rustc -vV | sed -n 's/^host: //p'; }
 
-# is_static FILE: no dynamic linker is asked for, so it runs where there is no C library, or an older one.
+# is_static FILE: whether the binary needs no dynamic linker, so that it does not depend on a C library.
 is_static() { ! grep -qaE '/(lib|lib64)/ld-(linux|musl)[^/]*\.so' <(head -c 4096 "$1"); }
 
 main() {
@@ -16,7 +16,7 @@ main() {
   cd "$ROOT"
   local host out=${ATQ_DIST_DIR:-$TARGET/dist-bin} program built
   host=$(host_triple)
-  # With an explicit target the flag does not reach build scripts and procedural macros, which cannot be static.
+  # With an explicit target the flag does not apply to build scripts and procedural macros, which cannot be static.
   RUSTFLAGS="-C target-feature=+crt-static" run_long "cargo build with link-time optimisation" \
     cargo build --locked --profile dist --target "$host" --package=atq-director --package=atq-discovery --package=atq-carrier --package=atq-cli
   rm -rf "$out"

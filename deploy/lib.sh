@@ -1,4 +1,4 @@
-# Shared by setup.sh and teardown.sh: paths, messages, and the few questions asked of Docker.
+# Shared by the scripts in this directory: paths, messages, and queries of Docker's state.
 # shellcheck shell=bash
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -14,7 +14,7 @@ PUBLIC_BASE=debian:bookworm-slim
 
 say() { printf '%s\n' "$*"; }
 
-# die WHAT [HINT]: says what is wrong, then what to do about it, and ends with 1.
+# die MESSAGE [HINT]: prints an error and an optional hint, and exits with 1.
 die() {
   printf 'error: %s\n' "$1" >&2
   [ $# -lt 2 ] || printf '  %s\n' "$2" >&2
@@ -25,24 +25,24 @@ is_root() { [ "$(id -u)" -eq 0 ]; }
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
-# An Engine is there when it answers; a client alone proves nothing.
+# Whether an Engine responds; an installed client is not enough.
 engine_answers() {
   has docker && [ -n "$(timeout 10 docker info --format '{{.ServerVersion}}' 2>/dev/null)" ]
 }
 
-# state and "is this node a manager", for example `active true`.
+# State of the Swarm, and whether this node is a manager, for example `active true`.
 swarm_state() {
   timeout 10 docker info --format '{{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}}' 2>/dev/null
 }
 
-# is_running NAME PID: guards every use of a pid that was written down earlier. A process that
-# ended and was not yet collected by its parent (state Z) does not run.
+# is_running NAME PID: must be checked before every use of a stored pid, which may have been reused. Zombies (state Z)
+# do not count as running.
 is_running() {
   [ -n "${2:-}" ] && [ "$(cat "/proc/$2/comm" 2>/dev/null)" = "$1" ] &&
     ! grep -q '^State:[[:space:]]*Z' "/proc/$2/status" 2>/dev/null
 }
 
-# wait_until SECONDS TEXT COMMAND...: polls; a progress line every five seconds.
+# wait_until SECONDS TEXT COMMAND...: polls until COMMAND succeeds; prints a progress line every five seconds.
 wait_until() {
   local limit=$1 text=$2 start=$SECONDS shown=0
   shift 2
@@ -57,8 +57,8 @@ wait_until() {
   done
 }
 
-# run_long TEXT COMMAND...: output goes to a log, progress lines to the screen; on failure
-# the end of the log is shown.
+# run_long TEXT COMMAND...: writes the output to a log and progress lines to the terminal. On failure it prints the end
+# of the log.
 run_long() {
   local text=$1 start=$SECONDS log pid rc=0
   shift
@@ -67,7 +67,7 @@ run_long() {
   say "$text ..."
   "$@" >"$log" 2>&1 &
   pid=$!
-  # Ctrl-C reaches the child too: it is in our process group.
+  # Ctrl-C also reaches the child, which is in the same process group.
   while kill -0 "$pid" 2>/dev/null; do
     sleep 0.3
     local spent=$((SECONDS - start))
@@ -79,16 +79,16 @@ run_long() {
   wait "$pid" || rc=$?
   if [ "$rc" -ne 0 ]; then
     tail -n 25 "$log" >&2
-    die "\`$text\` failed with exit code $rc after $((SECONDS - start)) s" "the whole output is in $log"
+    die "\`$text\` failed with exit code $rc after $((SECONDS - start)) s" "the full output is in $log"
   fi
   say "$text: done in $((SECONDS - start)) s"
 }
 
-# Two set-ups side by side would start two Engines. Whoever starts a process that outlives
-# the script closes descriptor 9 for it.
+# Two concurrent set-ups would start two Engines. A process that outlives the script must be started with descriptor 9
+# closed.
 one_at_a_time() {
   mkdir -p "$STATE" || die "cannot write the state directory \`$STATE\`" "set ATQ_STATE to a directory of this user"
   exec 9>"$STATE/lock"
-  flock -n 9 || { say "waiting for another setup or teardown to end ..." && flock -w 1800 9; } ||
-    die "another setup or teardown still runs after 30 minutes"
+  flock -n 9 || { say "waiting for another setup or teardown to finish ..." && flock -w 1800 9; } ||
+    die "another setup or teardown is still running after 30 minutes"
 }

@@ -7,29 +7,28 @@ usage() {
   cat <<'HELP'
 usage: deploy/nodes.sh up [--for PID] | down | VERB NODE
 
-Three Engines, each in namespaces of its own (network, processes, mounts, host name), joined by a
-bridge: node 1 is the manager, nodes 2 and 3 are workers. The host's own Engine only gives the
-images.
+Three Engines, each in its own namespaces (network, processes, mounts, host name), connected by a
+bridge: node 1 is the manager, nodes 2 and 3 are workers. The host's Engine only provides the images.
 
-  up          bring them up, in place of what an earlier run has left, and wait until all are ready;
-              with --for they are taken down as soon as process PID has ended, however that was
-  down        remove all of it: processes, namespaces, bridge, firewall rule, data
-  kill N      node N is lost like a machine that loses its power: silence, then nothing runs there
-  stop N      the Engine of node N is stopped in good order (SIGTERM)
-  start N     the Engine of a node that was killed or stopped is started again on its data
-  unplug N    node N runs on, but nobody reaches it
-  plug N      it is reached again
+  up          creates the nodes, replaces leftovers of an earlier run, and waits until all are ready;
+              with --for they are removed as soon as process PID has exited for any reason
+  down        removes everything: processes, namespaces, bridge, firewall rule, data
+  kill N      simulates a power loss of node N: disconnects it and kills all of its processes
+  stop N      stops the Engine of node N gracefully (SIGTERM)
+  start N     starts the Engine of a killed or stopped node again on its data
+  unplug N    disconnects node N from the network; its containers continue to run
+  plug N      reconnects node N
   host N      prints the address of node N's Engine, for DOCKER_HOST
   address N   prints the address of node N on the bridge
-  vxlans N    prints how many vxlan interfaces there are on node N, besides that of `ingress`
+  vxlans N    prints the number of vxlan interfaces on node N, without that of `ingress`
   exec N CMD  runs CMD in the network namespace of node N
 
-A container on node N that mounts /var/run/docker.sock talks to the Engine of node N.
+A container on node N that mounts /var/run/docker.sock uses the Engine of node N.
 
 environment:
-  ATQ_STATE       where the nodes keep their data, below `nodes` (as for setup.sh)
+  ATQ_STATE       directory of the nodes' data, below `nodes` (as for setup.sh)
   ATQ_NODES_NET   the first three numbers of their /24 network (10.77.0)
-  ATQ_NODES_IMAGES  images that each node gets from the host (atq-testload:dev atq-discovery:dev
+  ATQ_NODES_IMAGES  images that are copied from the host to each node (atq-testload:dev atq-discovery:dev
                     atq-carrier:dev)
 HELP
 }
@@ -38,17 +37,17 @@ NODES=(1 2 3)
 DIR=$STATE/nodes
 BRIDGE=atq-nodes
 NET=${ATQ_NODES_NET:-10.77.0}
-# Node N has <NET>.<N>, the host this one.
+# Node N has the address <NET>.<N>, the host has this one.
 HOST_ADDRESS=$NET.254
 read -ra IMAGES <<<"${ATQ_NODES_IMAGES:-atq-testload:dev atq-discovery:dev atq-carrier:dev}"
 
-# ---------------------------------------------------------------- questions
+# ---------------------------------------------------------------- queries
 
 netns() { echo "atq-node$1"; }
 link() { echo "atq-node$1"; }
 socket() { echo "unix://$DIR/$1/docker.sock"; }
 
-# on NODE ARGS...: docker there, whatever the environment says about other Engines.
+# on NODE ARGS...: runs docker against the node, regardless of Docker variables in the environment.
 on() {
   local node=$1
   shift
@@ -57,12 +56,12 @@ on() {
 
 netns_exists() { [ -e "/run/netns/$(netns "$1")" ]; }
 
-# Processes are found by the namespace that they are in, never by a number that was written down:
-# no other process can be meant by mistake, the host's own Engine least of all.
+# Finds processes by their namespace and never by a stored pid, so that no other process can be affected, such as the
+# host's Engine.
 processes() { ! netns_exists "$1" || ip netns pids "$(netns "$1")"; }
 
-# Process ids of the node's Engine as the host numbers them; inside it is the first process, so
-# that everything of the node ends with it.
+# Process ids of the node's Engine on the host. It is the first process in its namespace, so all processes of the node
+# end with it.
 engine_of() {
   local pid
   for pid in $(processes "$1"); do
@@ -76,8 +75,7 @@ node_answers() { [ -n "$(on "$1" info --format '{{.ServerVersion}}' 2>/dev/null)
 node_is_in_the_swarm() { [ "$(on "$1" info --format '{{.Swarm.LocalNodeState}}' 2>/dev/null)" = active ]; }
 all_ready() { [ "$(on 1 node ls --format '{{.Status}}' 2>/dev/null | grep -c Ready)" -eq "${#NODES[@]}" ]; }
 
-# birth PID: when it began, in ticks; nothing when there is none. A number that was given to
-# another process has another birth.
+# birth PID: start time in ticks, or nothing without such a process. It tells a reused pid apart.
 birth() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | awk '$1 != "Z" { print $20 }'; }
 
 # ---------------------------------------------------------------- down
@@ -96,7 +94,7 @@ end_processes() {
   nothing_runs "$node"
 }
 
-# Whoever waits to take the nodes down is not needed any more; it may be who calls this.
+# Ends the guard process, unless it is the caller.
 dismiss_guard() {
   local pid
   pid=$(cat "$DIR/guard" 2>/dev/null || true)
@@ -110,15 +108,15 @@ remove_all() {
   local node
   dismiss_guard
   for node in "${NODES[@]}"; do
-    wait_until 20 "nodes: waiting for the processes of node $node to end" end_processes "$node" ||
-      die "processes of node $node do not end: $(processes "$node" | tr '\n' ' ')"
+    wait_until 20 "nodes: waiting for the processes of node $node to exit" end_processes "$node" ||
+      die "processes of node $node do not exit: $(processes "$node" | tr '\n' ' ')"
     if netns_exists "$node"; then ip netns del "$(netns "$node")"; fi
     ip link del "$(link "$node")" 2>/dev/null || true
   done
   ip link del "$BRIDGE" 2>/dev/null || true
   while iptables -D FORWARD -i "$BRIDGE" -o "$BRIDGE" -j ACCEPT 2>/dev/null; do :; done
-  # They are freed a moment after the last process.
-  wait_until 10 "nodes: waiting for their control groups" cgroups_removed ||
+  # They become removable shortly after the last process has exited.
+  wait_until 10 "nodes: waiting for the removal of their control groups" cgroups_removed ||
     say "warning: control groups of the nodes are left: $(cgroups | head -n 3 | tr '\n' ' ')"
   rm -rf "$DIR"
 }
@@ -129,25 +127,25 @@ check_machine() {
   is_root || die "three nodes need network namespaces and this user is not root" "run as root"
   local tool
   for tool in ip nsenter unshare iptables docker dockerd; do
-    has "$tool" || die "\`$tool\` is missing" "deploy/setup.sh nodes installs what the nodes need"
+    has "$tool" || die "\`$tool\` is missing" "deploy/setup.sh nodes installs the required tools"
   done
-  engine_answers || die "no Docker Engine answers on the host; it gives the images" "deploy/setup.sh engine"
+  engine_answers || die "no Docker Engine responds on the host; it provides the images" "deploy/setup.sh engine"
   for tool in "${IMAGES[@]}"; do
     docker image inspect "$tool" >/dev/null 2>&1 || die "the host's Engine has no image \`$tool\`" "deploy/setup.sh images"
   done
 }
 
-# The nodes of a run that is still alive are not taken from it.
+# Refuses to replace the nodes of a run that is still in progress.
 check_owner() {
   local pid born
   read -r pid born 2>/dev/null <"$DIR/owner" || return 0
   if [ "$(birth "$pid")" = "$born" ] && [ "$pid" != "${1:-}" ]; then
     die "the three nodes are in use by process $pid ($(cat "/proc/$pid/comm"))" \
-      "wait until it has ended, or take them from it: deploy/nodes.sh down"
+      "wait until it has exited, or remove them: deploy/nodes.sh down"
   fi
 }
 
-# A route into our network, or over it to somewhere else than the default, belongs to somebody.
+# Any route into the network, or a route other than the default that contains it, means that it is in use.
 check_network() {
   local taken
   taken=$(
@@ -155,14 +153,14 @@ check_network() {
     ip -4 route show match "$NET.0/24" | grep -v '^default' || true
   )
   [ -z "$taken" ] || die "the network $NET.0/24 is in use: $(head -n 1 <<<"$taken")" \
-    "ATQ_NODES_NET names another one, for example ATQ_NODES_NET=10.78.0"
+    "choose another one with ATQ_NODES_NET, for example ATQ_NODES_NET=10.78.0"
 }
 
 make_bridge() {
   ip link add "$BRIDGE" type bridge
   ip addr add "$HOST_ADDRESS/24" dev "$BRIDGE"
   ip link set "$BRIDGE" up
-  # The host's Engine forbids forwarding between interfaces that are not its own, and bridges count.
+  # The host's Engine blocks forwarding between other interfaces, including bridges.
   iptables -I FORWARD -i "$BRIDGE" -o "$BRIDGE" -j ACCEPT
 }
 
@@ -177,39 +175,39 @@ make_netns() {
   ip -n "$name" link set eth0 up
 }
 
-# The Engine of a node, in namespaces of its own. `ip netns exec` would hide the control groups.
+# Starts the Engine of a node in its own namespaces. `ip netns exec` would hide the control groups.
 start_engine() {
   local node=$1 dir=$DIR/$1
   mkdir -p "$dir/data"
   echo 'nameserver 127.0.0.1' >"$dir/resolv.conf"
-  # With the variable set, tasks start without asking a registry for images that are there.
+  # With this variable set, tasks start without a registry lookup for local images.
   DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1 setsid nohup nsenter --net="/run/netns/$(netns "$node")" \
     unshare --mount --uts --pid --fork --mount-proc --kill-child \
     "$ROOT/deploy/nodes.sh" inside "$node" </dev/null >>"$dir/dockerd.log" 2>&1 9>&- &
 }
 
-# The first process of a node. Its /run is its own: sockets and state of another Engine or containerd
-# on this machine are out of sight.
+# The first process of a node. It has its own /run, so that sockets and state of other Engines or containerds on this
+# machine are not visible.
 inside() {
   local node=$1 dir=$DIR/$1 resolver
   hostname "$(netns "$node")"
   mount -t tmpfs tmpfs /run
-  # Often a link to /run; where it is none, it shall be out of sight as well.
+  # Often a link to /run; otherwise it is hidden separately.
   [ -L /var/run ] || mount -t tmpfs tmpfs /var/run
   [ ! -d /etc/docker ] || mount -t tmpfs tmpfs /etc/docker
   resolver=$(readlink -m /etc/resolv.conf)
   mkdir -p "$(dirname "$resolver")"
   [ -e "$resolver" ] || : >"$resolver"
   mount --bind "$dir/resolv.conf" "$resolver"
-  # Also where containers on this node look for it, when they mount Docker's socket.
+  # Also listens on the default socket, which containers on this node mount.
   exec dockerd --host "$(socket "$node")" --host unix:///var/run/docker.sock --data-root "$dir/data" --bip "172.31.$node.1/24" \
     --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/atq-nodes/$node"
 }
 
-# Why the Engine of a node does not answer.
+# Reports that the Engine of a node does not respond.
 engine_failed() {
   tail -n 15 "$DIR/$1/dockerd.log" >&2
-  die "the Engine of node $1 does not answer" "the last lines of $DIR/$1/dockerd.log are above"
+  die "the Engine of node $1 does not respond" "the last lines of $DIR/$1/dockerd.log are above"
 }
 
 answers_or_dead() { node_answers "$1" || { [ $((SECONDS - begun)) -gt 2 ] && engine_is_gone "$1"; }; }
@@ -226,8 +224,8 @@ join() {
   on "$node" swarm join --token "$token" --advertise-addr "$NET.$node" "$NET.1:2377" >/dev/null
 }
 
-# side_by_side COMMAND NODE...: fails when one of them does.
-side_by_side() {
+# in_parallel COMMAND NODE...: runs COMMAND for all nodes concurrently; fails if one fails.
+in_parallel() {
   local command=$1 node pids=() pid
   shift
   for node in "$@"; do
@@ -243,14 +241,14 @@ guard() {
   local pid=$1 born=$2
   while [ "$(birth "$pid")" = "$born" ]; do sleep 0.5; done
   lock
-  # Another run may have taken over meanwhile.
+  # Another run may have replaced the nodes meanwhile.
   if [ "$(cat "$DIR/guard" 2>/dev/null)" = "$$" ]; then remove_all; fi
 }
 
 set_guard() {
   local owner=$1 born
   born=$(birth "$owner")
-  [ -n "$born" ] || die "there is no process $owner for which the nodes could be brought up"
+  [ -n "$born" ] || die "process $owner of \`--for\` does not exist"
   echo "$owner $born" >"$DIR/owner"
   setsid nohup "$ROOT/deploy/nodes.sh" guard "$owner" "$born" </dev/null >/dev/null 2>&1 9>&- &
   echo $! >"$DIR/guard"
@@ -273,8 +271,8 @@ up() {
   docker save -o "$DIR/images.tar" "${IMAGES[@]}"
   for node in "${NODES[@]}"; do await_engine "$node"; done
   on 1 swarm init --advertise-addr "$NET.1" >/dev/null
-  side_by_side join "${NODES[@]:1}"
-  side_by_side load_images "${NODES[@]}"
+  in_parallel join "${NODES[@]:1}"
+  in_parallel load_images "${NODES[@]}"
   rm -f "$DIR/images.tar"
   wait_until 30 "nodes: waiting until all are ready" all_ready ||
     die "the nodes are not ready after 30 s: $(on 1 node ls 2>&1)"
@@ -288,7 +286,7 @@ kill_node() {
   local pid
   ip link set "$(link "$1")" down
   for pid in $(engine_of "$1"); do kill -KILL "$pid"; done
-  wait_until 20 "nodes: waiting for the end of node $1" engine_is_gone "$1" || die "node $1 does not end"
+  wait_until 20 "nodes: waiting for node $1 to end" engine_is_gone "$1" || die "node $1 does not end"
 }
 
 stop_node() {
@@ -304,11 +302,11 @@ start_node() {
   start_engine "$1"
   await_engine "$1"
   wait_until 60 "nodes: waiting until node $1 is in the Swarm" node_is_in_the_swarm "$1" ||
-    die "node $1 does not find back into the Swarm" "see $DIR/$1/dockerd.log"
+    die "node $1 does not rejoin the Swarm" "see $DIR/$1/dockerd.log"
 }
 
-# Overlays live in namespaces that only the node's Engine sees, named by the begin of the network's
-# id. The one of `ingress` comes some time after the Engine and stays.
+# Overlay networks are in namespaces that only the node's Engine sees, named by a prefix of the network's id. The one of
+# `ingress` is created some time after the start of the Engine and is permanent.
 vxlans() {
   local pid ingress
   pid=$(engine_of "$1")
@@ -328,12 +326,12 @@ vxlans() {
 lock() {
   mkdir -p "$STATE" || die "cannot write the state directory \`$STATE\`" "set ATQ_STATE to a directory of this user"
   exec 9>"$STATE/nodes.lock"
-  flock -w 300 9 || die "another deploy/nodes.sh still runs after 5 minutes"
+  flock -w 300 9 || die "another deploy/nodes.sh is still running after 5 minutes"
 }
 
 node_given() {
   case "${1:-}" in
-    1 | 2 | 3) netns_exists "$1" || die "node $1 is not there" "bring the nodes up: deploy/nodes.sh up" ;;
+    1 | 2 | 3) netns_exists "$1" || die "node $1 does not exist" "create the nodes: deploy/nodes.sh up" ;;
     *) die "no node \`${1:-}\`; expected 1, 2 or 3" ;;
   esac
 }
@@ -351,7 +349,7 @@ up_verb() {
 }
 
 down_verb() {
-  # Who is not root cannot have brought any up.
+  # Only root can have created nodes.
   is_root || return 0
   lock
   if [ -d "$DIR" ] || netns_exists 1; then

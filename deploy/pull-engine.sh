@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# An Engine that pulls, for tests of private images. See --help.
+# An Engine that pulls images, for tests of private registries. See --help.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -7,14 +7,14 @@ usage() {
   cat <<'HELP'
 usage: deploy/pull-engine.sh up DIR | down DIR
 
-One more Engine, the only node of a Swarm of its own, in namespaces of its own (network, processes,
-mounts, host name). Unlike the one that deploy/setup.sh starts, it pulls images for services: an
-Engine with DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1 never does. The host's own Engine only gives it
-the images atq-testload:dev, atq-discovery:dev and atq-carrier:dev.
+An additional Engine in its own namespaces (network, processes, mounts, host name), the only node of
+its own Swarm. Unlike the Engine that deploy/setup.sh starts, it pulls images for services: an Engine
+with DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1 never does. The host's Engine only provides the images
+atq-testload:dev, atq-discovery:dev and atq-carrier:dev.
 
-  up DIR      brings it up, in place of what an earlier run has left, with its data in DIR; its
-              socket is DIR/docker.sock, its network namespace atq-puller, its address 10.78.78.2
-  down DIR    removes all of it
+  up DIR      starts it with its data in DIR and replaces leftovers of an earlier run; its socket is
+              DIR/docker.sock, its network namespace atq-puller, its address 10.78.78.2
+  down DIR    removes everything
 HELP
 }
 
@@ -26,7 +26,7 @@ on() { env -u DOCKER_CONTEXT -u DOCKER_TLS_VERIFY DOCKER_HOST="unix://$DIR/docke
 
 netns_exists() { [ -e "/run/netns/$NETNS" ]; }
 
-# Processes are found by the namespace that they are in: no other can be meant by mistake.
+# Finds processes by their namespace, so that no other process can be affected.
 end_processes() {
   local pid
   netns_exists || return 0
@@ -40,14 +40,14 @@ cgroups_removed() {
 }
 
 down() {
-  wait_until 20 "puller: waiting for its processes to end" end_processes || die "processes of the puller do not end"
+  wait_until 20 "puller: waiting for its processes to exit" end_processes || die "processes of the puller do not exit"
   if netns_exists; then ip netns del "$NETNS"; fi
   ip link del "$NETNS" 2>/dev/null || true
   wait_until 10 "puller: waiting for its control groups" cgroups_removed || say "warning: control groups of the puller are left"
   rm -rf "$DIR/data" "$DIR/docker.sock" "$DIR/resolv.conf"
 }
 
-# The first process. Its /run is its own: what belongs to other Engines is out of sight.
+# The first process. It has its own /run, so that files of other Engines are not visible.
 inside() {
   local resolver
   hostname "$NETNS"
@@ -64,7 +64,7 @@ inside() {
 answers() { [ -n "$(on info --format '{{.ServerVersion}}' 2>/dev/null)" ]; }
 
 up() {
-  is_root || die "an Engine of its own needs network namespaces and this user is not root" "run as root"
+  is_root || die "an additional Engine needs network namespaces and this user is not root" "run as root"
   local tool taken
   for tool in ip nsenter unshare dockerd; do has "$tool" || die "\`$tool\` is missing"; done
   down
@@ -74,7 +74,7 @@ up() {
   )
   [ -z "$taken" ] || die "the network of $ADDRESS is in use: $(head -n 1 <<<"$taken")"
   mkdir -p "$DIR/data"
-  # There is no other registry than the test's own: nobody shall wait for names of others.
+  # The test's registry is the only one: lookups of other names must fail immediately.
   echo 'nameserver 127.0.0.1' >"$DIR/resolv.conf"
   ip netns add "$NETNS"
   ip link add "$NETNS" type veth peer name eth0 netns "$NETNS"
@@ -88,7 +88,7 @@ up() {
     "$ROOT/deploy/pull-engine.sh" inside "$DIR" </dev/null >"$DIR/dockerd.log" 2>&1 &
   if ! wait_until 60 "puller: waiting for the Engine" answers; then
     tail -n 15 "$DIR/dockerd.log" >&2
-    die "the Engine of the puller does not answer" "the last lines of its log are above"
+    die "the Engine of the puller does not respond" "the last lines of its log are above"
   fi
   on swarm init --advertise-addr "$ADDRESS" >/dev/null
   docker save atq-testload:dev atq-discovery:dev atq-carrier:dev | on load --quiet >/dev/null

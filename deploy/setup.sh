@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up what ATQ Director needs on this machine. See --help.
+# Sets up the prerequisites of ATQ Director on this machine. See --help.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -7,32 +7,32 @@ usage() {
   cat <<'HELP'
 usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|registry|browser|gitlab-ci-local|strangers|nodes|all]
 
-  engine           a Docker Engine that answers (installed and started when missing)
+  engine           a running Docker Engine (installed and started if missing)
   swarm            engine, and an active Swarm with this node as a manager
-  base             engine, and the base image that the other images are built on
+  base             engine, and the base image of the other images
   images           base, and the images testload, discovery, carrier and jmeter
   image-<name>     base, and one image: testload, discovery, carrier, jmeter, locust, shell or
                    director (the last three are not among `images`)
-  nodes            engine, and the tools that deploy/nodes.sh needs for more nodes on this machine
+  nodes            engine, and the tools that deploy/nodes.sh needs for additional nodes on this machine
   registry         the program `docker-registry` for tests, from Debian's package; unpacked
-                   and not installed, so that no service of it is ever started
-  browser          the program `chromium` for tests of the pages, from Debian's package
-  gitlab-ci-local  the program of that name for tests of the GitLab template, in the version that
-                   deploy/gitlab/test names, by npm into ATQ_STATE; nothing is installed globally
-  strangers        a Python environment with a public generator of clients and schemathesis, in
-                   exact versions, for the tests of the API's description
+                   and not installed, so that its service is never started
+  browser          the program `chromium` for tests of the report pages, from Debian's package
+  gitlab-ci-local  the program of that name for tests of the GitLab template, in the version pinned in
+                   deploy/gitlab/test, installed by npm into ATQ_STATE; nothing is installed globally
+  strangers        a Python environment with a client generator and schemathesis, in pinned versions,
+                   for the tests of the OpenAPI description
   all              swarm and images (the default)
 
-A running Engine, an active Swarm and images that exist are used as they are. What this
-script does itself is written down in ATQ_STATE, so that deploy/teardown.sh undoes exactly that.
+A running Engine, an active Swarm and existing images are used as they are. The script records
+its changes in ATQ_STATE, so that deploy/teardown.sh undoes exactly these.
 
 environment:
-  ATQ_STATE             where state, logs and the cached base are kept
+  ATQ_STATE             directory for state, logs and the cached base image
                         (/var/lib/atq-setup; without root ~/.local/state/atq-setup)
   ATQ_DEBIAN_MIRROR     mirror for the base image (default: Debian's own)
-  ATQ_DISCOVERY_BIN     a static atq-discovery to use instead of building one
-  ATQ_CARRIER_BIN       a static atq-carrier to use instead of building one
-  ATQ_DIRECTOR_BIN      an atq-director to use instead of building one
+  ATQ_DISCOVERY_BIN     a static atq-discovery to use instead of building it
+  ATQ_CARRIER_BIN       a static atq-carrier to use instead of building it
+  ATQ_DIRECTOR_BIN      an atq-director to use instead of building it
   CARGO_TARGET_DIR      as for cargo
 HELP
 }
@@ -46,12 +46,12 @@ apt_update() {
   touch "$STATE/apt-updated"
 }
 
-# apt_install WHAT PACKAGE...
+# apt_install DESCRIPTION PACKAGE...
 apt_install() {
   local what=$1
   shift
-  has apt-get || die "$what is missing and there is no apt-get" \
-    "install it (Debian's name: $*) by this system's own means, then run this again"
+  has apt-get || die "$what is missing and apt-get is not available" \
+    "install it (Debian package: $*) with this system's package manager, then run this again"
   is_root || die "$what is missing and this user is not root" "run as root: apt-get install --no-install-recommends $*"
   apt_update
   run_long "apt-get install $*" env DEBIAN_FRONTEND=noninteractive \
@@ -61,19 +61,19 @@ apt_install() {
 
 # ---------------------------------------------------------------- engine
 
-# An Engine that is there but not for this user is not repaired by starting another one.
+# If the Engine denies access to this user, starting another one does not help.
 refuse_if_forbidden() {
   has docker || return 0
   local answer
   answer=$(timeout 10 docker version 2>&1 || true)
   if grep -qi 'permission denied' <<<"$answer"; then
-    die "the Docker Engine refuses this user: permission denied on its socket" \
+    die "the Docker Engine denies access to this user: permission denied on its socket" \
       "run as root, or add the user to the group \`docker\`"
   fi
 }
 
-# A pid file whose process is gone makes the Engine refuse to start, or wait in vain for its
-# containerd, once the number belongs to some other process.
+# A stale pid file whose pid was reused prevents the Engine from starting, or makes it wait for a containerd that does
+# not exist.
 drop_stale_pid_files() {
   local file pid
   for file in /var/run/docker.pid /var/run/docker/containerd/containerd.pid; do
@@ -90,7 +90,7 @@ start_dockerd() {
   local log=$STATE/dockerd.log
   drop_stale_pid_files
   say "docker: starting dockerd (log: $log)"
-  # With the variable set, tasks start without asking a registry for images that are here.
+  # With this variable set, tasks start without a registry lookup for local images.
   DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1 setsid nohup dockerd </dev/null >>"$log" 2>&1 9>&- &
   local pid=$!
   echo "$pid" >"$STATE/started-dockerd"
@@ -100,17 +100,17 @@ start_dockerd() {
     tail -n 15 "$log" >&2
     if is_running dockerd "$pid"; then kill "$pid"; fi
     rm -f "$STATE/started-dockerd"
-    die "dockerd ended, or did not answer within 90 s" "the last lines of $log are above"
+    die "dockerd exited or did not respond within 90 s" "the last lines of $log are above"
   fi
 }
 
 start_engine() {
-  is_root || die "no Docker Engine answers and this user is not root" "start it as root: systemctl start docker, or dockerd"
+  is_root || die "no Docker Engine responds and this user is not root" "start it as root: systemctl start docker, or dockerd"
   mkdir -p "$STATE"
   if [ -d /run/systemd/system ] && systemctl start docker 2>/dev/null; then
     touch "$STATE/started-docker-unit"
     wait_until 60 "docker: waiting for the Engine" engine_answers ||
-      die "the unit \`docker\` was started but the Engine does not answer" "see: journalctl -u docker"
+      die "the unit \`docker\` was started but the Engine does not respond" "see: journalctl -u docker"
     return
   fi
   start_dockerd
@@ -120,27 +120,27 @@ setup_engine() {
   if ! engine_answers; then
     refuse_if_forbidden
     if [ -n "${DOCKER_HOST:-}" ]; then
-      die "no Docker Engine answers at DOCKER_HOST=\`$DOCKER_HOST\`" "start it there, or unset DOCKER_HOST"
+      die "no Docker Engine responds at DOCKER_HOST=\`$DOCKER_HOST\`" "start it there, or unset DOCKER_HOST"
     fi
     if ! has dockerd || ! has docker; then
       apt_install "a Docker Engine" docker.io
     fi
-    # dockerd does not start without iptables; docker.io only recommends it.
+    # dockerd requires iptables, which docker.io only recommends.
     has iptables || apt_install "\`iptables\`" iptables
     # The package may have started its own unit already.
     engine_answers || start_engine
   fi
-  # The tests look at network interfaces with it, as root.
+  # Used by the tests to list network interfaces, as root.
   has ip || ! is_root || apt_install "\`ip\`" iproute2
-  say "docker: Engine $(docker info --format '{{.ServerVersion}}') answers"
+  say "docker: Engine $(docker info --format '{{.ServerVersion}}') is running"
 }
 
 # ---------------------------------------------------------------- nodes
 
-# The other tools that deploy/nodes.sh needs are in Debian's essential packages, or came with the Engine.
+# The other tools of deploy/nodes.sh are in Debian's essential packages or installed with the Engine.
 setup_nodes() {
   has dockerd || die "\`dockerd\` is missing: the Engine is on another machine" \
-    "the nodes are Engines of their own on this machine; install Debian's docker.io"
+    "each node is a separate Engine on this machine; install Debian's docker.io"
   has ip || apt_install "\`ip\`" iproute2
 }
 
@@ -149,7 +149,7 @@ setup_nodes() {
 swarm_settled() { case "$(swarm_state)" in active\ true | inactive\ * | locked\ *) true ;; *) false ;; esac; }
 
 setup_swarm() {
-  # Just after a start with Swarm state on disk, the node is `pending` or not yet a manager.
+  # Shortly after a start with an existing Swarm, the node is `pending` or not yet a manager.
   wait_until 30 "swarm: waiting for its state" swarm_settled || true
   case "$(swarm_state)" in
     active\ true) ;;
@@ -164,7 +164,7 @@ setup_swarm() {
     locked\ *) die "the Swarm on this node is locked" "docker swarm unlock" ;;
     *)
       die "the Swarm on this node is in state \`$(swarm_state)\`; expected \`active true\` (a manager)" \
-        "see docker info; if nothing of it is needed: docker swarm leave --force"
+        "see docker info; if the Swarm is not needed: docker swarm leave --force"
       ;;
   esac
   say "swarm: active, node $(docker info --format '{{.Swarm.NodeID}}')"
@@ -175,9 +175,9 @@ setup_swarm() {
 image_exists() { docker image inspect "$1" >/dev/null 2>&1; }
 
 make_base_tar() {
-  # mmdebstrap picks the format by the end of the name, so the unfinished file ends in .tar too.
+  # mmdebstrap selects the format by the file extension, so the unfinished file ends in .tar, too.
   local tar=$1 part=$STATE/base-unfinished.tar
-  is_root || die "the base image must be made and this user is not root" "run as root, or: docker pull $PUBLIC_BASE"
+  is_root || die "the base image must be built and this user is not root" "run as root, or: docker pull $PUBLIC_BASE"
   has mmdebstrap || apt_install "\`mmdebstrap\`" mmdebstrap
   run_long "base image: running mmdebstrap" mmdebstrap --variant=minbase \
     --aptopt='APT::Install-Recommends "0"' \
@@ -188,13 +188,13 @@ make_base_tar() {
   mv "$part" "$tar"
 }
 
-# Sets BASE_IMAGE: the public image where it is at hand, else one made here.
+# Sets BASE_IMAGE: the public image if available, otherwise one built locally.
 setup_base() {
   BASE_IMAGE=$BASE_TAG
   if image_exists "$PUBLIC_BASE"; then
     BASE_IMAGE=$PUBLIC_BASE
   elif ! image_exists "$BASE_TAG"; then
-    say "base image: asking a registry for $PUBLIC_BASE (at most 20 s)"
+    say "base image: pulling $PUBLIC_BASE (at most 20 s)"
     if timeout 20 docker pull -q "$PUBLIC_BASE" >/dev/null 2>&1; then
       mkdir -p "$STATE" && touch "$STATE/pulled-base"
       BASE_IMAGE=$PUBLIC_BASE
@@ -213,7 +213,7 @@ setup_base() {
 
 # ---------------------------------------------------------------- images
 
-# stage NAME: an empty directory with what images/NAME holds; the context of its build.
+# stage NAME: creates a build context with the files of images/NAME.
 stage() {
   local dir=$TARGET/images/$1
   rm -rf "$dir"
@@ -222,17 +222,17 @@ stage() {
   STAGED=$dir
 }
 
-# build NAME CONTEXT TAG...: the layer cache makes a repeat quick.
+# build NAME CONTEXT TAG...: the layer cache makes repeated builds fast.
 build() {
   local name=$1 context=$2 tags=() tag
   shift 2
   for tag in "$@"; do tags+=(-t "$tag"); done
   run_long "image $name" docker build --build-arg "BASE_IMAGE=$BASE_IMAGE" "${tags[@]}" "$context"
-  # What the tags pointed to before is of no more use.
+  # Removes the images that had these tags before.
   docker image prune -f --filter "label=com.atq.image=$name" >/dev/null
 }
 
-# cargo_build ARGS...: cargo itself knows what is up to date.
+# cargo_build ARGS...: Cargo skips targets that are up to date.
 cargo_build() {
   has cargo || die "\`cargo\` is missing" "install Rust: https://rustup.rs"
   run_long "cargo build $*" env -C "$ROOT" cargo build "$@"
@@ -242,10 +242,10 @@ image_testload() { build testload "$ROOT/images/testload" atq-testload:dev; }
 
 image_jmeter() {
   if ! has mvn && ! "$ROOT/images/jmeter/fetch.sh" --check; then
-    # mvn brings a JRE of its own; it is needed once.
+    # Needed once, with a JRE.
     apt_install "\`mvn\`" maven default-jre-headless
   fi
-  run_long "jmeter: fetching and checking the jars" "$ROOT/images/jmeter/fetch.sh"
+  run_long "jmeter: downloading and verifying the jars" "$ROOT/images/jmeter/fetch.sh"
   build jmeter "$ROOT/images/jmeter" atq-jmeter:5.6.3 tenrero/jmeterdistributed:latest
 }
 
@@ -253,16 +253,15 @@ image_locust() {
   if ! "$ROOT/images/locust/fetch.sh" --check && ! python3 -m pip --version >/dev/null 2>&1; then
     apt_install "\`pip\`" python3-pip
   fi
-  run_long "locust: fetching and checking the wheels" "$ROOT/images/locust/fetch.sh"
+  run_long "locust: downloading and verifying the wheels" "$ROOT/images/locust/fetch.sh"
   build locust "$ROOT/images/locust" atq-locust:2.32.4
 }
 
 image_shell() { build shell "$ROOT/images/shell" atq-shell:dev; }
 
-# image_of_binary NAME BIN PROFILE: an image around a static binary, which is built unless BIN
-# names one. Static, so that the C library of this machine and that of the image need not agree;
-# the images of sidecar and carrier have none at all. The explicit target keeps the flag away from build scripts
-# and procedural macros.
+# image_of_binary NAME BIN PROFILE: builds an image with a static binary, which is built unless BIN names one. A static
+# binary does not depend on the C library of the image; the images of sidecar and carrier have none. With an explicit
+# target, the flag does not apply to build scripts and procedural macros.
 image_of_binary() {
   local name=$1 bin=$2 profile=$3 host optimised=()
   if [ -z "$bin" ]; then
@@ -284,7 +283,7 @@ image_discovery() { image_of_binary discovery "${ATQ_DISCOVERY_BIN:-}" release; 
 
 image_carrier() { image_of_binary carrier "${ATQ_CARRIER_BIN:-}" release; }
 
-# The profile of the tests, so that their image is there soon; `make dist` builds what is handed out.
+# Uses the profile of the tests, because it is built quickly; `make dist` builds the released binary.
 image_director() { image_of_binary director "${ATQ_DIRECTOR_BIN:-}" debug; }
 
 setup_images() {
@@ -296,12 +295,12 @@ setup_images() {
 
 # ---------------------------------------------------------------- registry
 
-# The tests find it on PATH or in `tools` of the build directory.
+# The tests look for it on PATH and in `tools` of the build directory.
 setup_registry() {
   local dir=$TARGET/tools
   if ! has docker-registry && [ ! -x "$dir/docker-registry" ]; then
-    has apt-get || die "\`docker-registry\` is missing and there is no apt-get" \
-      "install it by this system's own means, then run this again"
+    has apt-get || die "\`docker-registry\` is missing and apt-get is not available" \
+      "install it with this system's package manager, then run this again"
     ! is_root || apt_update
     rm -rf "$dir/unpacked"
     mkdir -p "$dir/unpacked"
@@ -315,7 +314,7 @@ setup_registry() {
 
 # ---------------------------------------------------------------- browser
 
-# The tests find it on PATH. It brings the fonts that pages are measured with.
+# The tests look for it on PATH. The package includes the fonts for the page measurements.
 setup_browser() {
   has chromium || apt_install "\`chromium\`" chromium
   say "browser: $(chromium --version 2>/dev/null)"
@@ -323,7 +322,7 @@ setup_browser() {
 
 # ---------------------------------------------------------------- gitlab-ci-local
 
-# The tests find it on PATH or in `tools` of the build directory. npm checks what it fetches against the lock file.
+# The tests look for it on PATH and in `tools` of the build directory. npm verifies downloads against the lock file.
 setup_gitlab-ci-local() {
   local lock=$ROOT/deploy/gitlab/test dir=$STATE/gitlab-ci-local program
   # It copies artifacts with rsync.
@@ -347,17 +346,17 @@ setup_gitlab-ci-local() {
 
 venv_works() { has python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; }
 
-# The tests find it in `tools` of the build directory, which points to it. Made anew when the list of
-# versions changes; the list is copied last, so that an environment cut off half-way is not taken for whole.
+# The tests look for it in `tools` of the build directory, which links to it. It is recreated when the list of versions
+# changes. The list is copied last, so that an incomplete environment is not used.
 setup_strangers() {
-  local list=$ROOT/tests/tests/swarm/strangers/requirements.txt dir=$STATE/strangers
+  local list=$ROOT/tests/tests/swarm/openapi_clients/requirements.txt dir=$STATE/strangers
   venv_works || apt_install "Python's \`venv\`" python3 python3-venv
   python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     die "\`python3\` is $(python3 --version 2>&1); expected 3.11 or later" "install a later one and put it first on PATH"
   if ! cmp -s "$list" "$dir/requirements.txt"; then
     rm -rf "$dir"
-    run_long "strangers: making a Python environment" python3 -m venv "$dir"
-    run_long "strangers: fetching packages" "$dir/bin/python" -m pip install \
+    run_long "strangers: creating a Python environment" python3 -m venv "$dir"
+    run_long "strangers: installing packages" "$dir/bin/python" -m pip install \
       --disable-pip-version-check --require-hashes --only-binary :all: -r "$list"
     cp "$list" "$dir/requirements.txt"
   fi
@@ -382,7 +381,7 @@ main() {
       ;;
   esac
   one_at_a_time
-  # What needs no Engine.
+  # Verbs that do not need an Engine.
   case "$verb" in
     registry | browser | gitlab-ci-local | strangers)
       "setup_$verb"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Deploys deploy/stack.yml on this Swarm under a name and a port of its own, runs a small task through the Director in
-# its container, restarts it, removes everything, and looks that nothing is left. See --help.
+# Deploys deploy/stack.yml on this Swarm with a unique name and port, runs a small task through the Director in its
+# container, restarts the Director, removes everything, and checks for leftovers. See --help.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -9,8 +9,8 @@ usage() {
 usage: deploy/stack-check.sh
 
 Needs a Swarm with this node as a manager, and the images atq-director:dev, atq-discovery:dev, atq-carrier:dev and
-atq-testload:dev (`make stack` sets all of this up and then runs this script).
-Exit codes: 0 everything as expected and nothing left, 1 not, 130 interrupted (what was made is removed).
+atq-testload:dev (`make stack` sets these up and runs this script).
+Exit codes: 0 passed and nothing left, 1 failed, 130 interrupted (the stack is removed).
 
 environment:
   ATQ_IMAGE   the Director's image (atq-director:dev)
@@ -35,7 +35,7 @@ check_needs() {
   done
 }
 
-# A port that nobody listens on now; a connection that is refused says so.
+# Finds a free port: one that refuses connections.
 free_port() {
   local port
   for _ in $(seq 50); do
@@ -49,32 +49,32 @@ prepare() {
   local suffix=$$-$RANDOM port
   port=$(free_port)
   STACK=atq-check-$suffix
-  # Docker mounts bundles from here, so it is a path of the host.
+  # Docker mounts bundles from this directory, so it must be a path of the host.
   DIR=$(mktemp -d /var/tmp/atq-stack-check.XXXXXX)
   mkdir "$DIR/bundles"
   URL=http://127.0.0.1:$port
   export ATQ_PORT=$port ATQ_BUNDLES=$DIR/bundles ATQ_CONFIG_NAME=$STACK-config ATQ_DIRECTOR_ID=$STACK
-  # This node, so that its port, its volume and its bundles are the ones that are looked at.
+  # Runs the Director on this node, so that its port, volume and bundles can be checked here.
   ATQ_NODE_CONSTRAINT="node.id == $(docker info --format '{{.Swarm.NodeID}}')"
   export ATQ_NODE_CONSTRAINT
 }
 
 # ---------------------------------------------------------------- HTTP
 
-# call STATUS CURL-ARGS... PATH: fails unless the answer has that status; its body goes to $DIR/answer.
+# call STATUS CURL-ARGS... PATH: fails unless the response has that status; writes its body to $DIR/response.
 call() {
   local expected=$1 path=${*: -1} status
   shift
   set -- "${@:1:$#-1}"
-  status=$(curl -s -m 100 -o "$DIR/answer" -w '%{http_code}' "$@" "$URL$path" || true)
+  status=$(curl -s -m 100 -o "$DIR/response" -w '%{http_code}' "$@" "$URL$path" || true)
   [ "$status" = "$expected" ] && return
-  printf 'error: %s answered %s; expected %s\n' "$path" "$status" "$expected" >&2
-  cat "$DIR/answer" >&2 2>/dev/null && echo >&2
+  printf 'error: %s returned %s; expected %s\n' "$path" "$status" "$expected" >&2
+  cat "$DIR/response" >&2 2>/dev/null && echo >&2
   return 1
 }
 
-# member NAME: the first member of the last answer with that name, if it is a string.
-member() { sed -n "s/^[^\"]*\"$1\":\"\([^\"]*\)\".*/\1/p; s/.*[,{]\"$1\":\"\([^\"]*\)\".*/\1/p" "$DIR/answer" | head -n 1; }
+# member NAME: the first string member with that name in the last response.
+member() { sed -n "s/^[^\"]*\"$1\":\"\([^\"]*\)\".*/\1/p; s/.*[,{]\"$1\":\"\([^\"]*\)\".*/\1/p" "$DIR/response" | head -n 1; }
 
 ready() { [ "$(curl -s -m 5 -o /dev/null -w '%{http_code}' "$URL/readyz" || true)" = 200 ]; }
 
@@ -82,11 +82,11 @@ task_done() {
   call 200 "/api/task/$TASK" && [ "$(member step)" = done ]
 }
 
-contains() { grep -q -- "$1" "$DIR/answer" || { cat "$DIR/answer" >&2 && die "the answer lacks \`$1\`"; }; }
+contains() { grep -q -- "$1" "$DIR/response" || { cat "$DIR/response" >&2 && die "the response lacks \`$1\`"; }; }
 
-# ---------------------------------------------------------------- what is there
+# ---------------------------------------------------------------- leftovers
 
-# left LABEL: everything in Docker with that label, one line each.
+# left LABEL: lists all objects in Docker with that label, one per line.
 left() {
   docker service ls --filter "label=$1" --format 'service {{.Name}}'
   docker container ls -a --filter "label=$1" --format 'container {{.Names}}'
@@ -108,7 +108,7 @@ director_log() { docker service logs --raw "${STACK}_director" 2>&1 | tail -n 30
 deploy() {
   docker stack deploy -c "$ROOT/deploy/stack.yml" "$STACK" >"$DIR/deploy.log" 2>&1 ||
     { cat "$DIR/deploy.log" >&2 && die "\`docker stack deploy\` failed"; }
-  step "stack \`$STACK\` deployed; the Director is to answer at $URL"
+  step "stack \`$STACK\` deployed; waiting for the Director at $URL"
   wait_until 60 "waiting for the Director" ready || { director_log >&2 && die "the Director is not ready after 60 s"; }
   step "ready: $(curl -s "$URL/readyz")"
 }
@@ -121,19 +121,19 @@ run_task() {
     "waitCommand": {"command": "cat /atq/data/hello.txt", "expectedResult": "carried by a bundle", "timeout": 10},
     "worker": {"alias": "workers", "image": "atq-testload:dev", "args": ["worker"], "replicas": 2, "fileid": "'"$BUNDLE"'"},
     "master": {"alias": "master", "image": "atq-testload:dev", "args": ["master"]}}' /api/task/
-  step "task \`$TASK\` accepted: $(cat "$DIR/answer")"
+  step "task \`$TASK\` accepted: $(cat "$DIR/response")"
   wait_until 180 "waiting for the end of the task" task_done ||
-    { cat "$DIR/answer" >&2 && director_log >&2 && die "the task is not done after 180 s"; }
+    { cat "$DIR/response" >&2 && director_log >&2 && die "the task is not done after 180 s"; }
   step "task done: status $(member status)"
-  [ "$(member status)" = finished ] || { cat "$DIR/answer" >&2 && die "the task ended \`$(member status)\`; expected \`finished\`"; }
+  [ "$(member status)" = finished ] || { cat "$DIR/response" >&2 && die "the task ended \`$(member status)\`; expected \`finished\`"; }
   call 200 "/api/task/$TASK/logs"
   contains ' wait\.1 carried by a bundle$'
   contains ' worker\.2 worker ready on '
   contains ' master\.1 worker .* answered 2/'
   contains ' master\.1 master done$'
-  step "logs of workers, wait command and master are kept: $(wc -l <"$DIR/answer") lines"
-  nothing_left "com.atq.task=$TASK" || die "of the task there is still in Docker: $(left "com.atq.task=$TASK" | tr '\n' ' ')"
-  step "nothing of the task is left in Docker"
+  step "logs of workers, wait command and master are kept: $(wc -l <"$DIR/response") lines"
+  nothing_left "com.atq.task=$TASK" || die "objects of the task are left in Docker: $(left "com.atq.task=$TASK" | tr '\n' ' ')"
+  step "no object of the task is left in Docker"
 }
 
 restart() {
@@ -141,44 +141,44 @@ restart() {
   wait_until 60 "waiting for the Director" ready || { director_log >&2 && die "the Director is not ready 60 s after its restart"; }
   call 200 "/api/task/$TASK"
   [ "$(member status)" = finished ] || die "after a restart the task is \`$(member status)\`; expected \`finished\`"
-  step "the container was replaced; the task is still known"
+  step "the container was replaced; the task still exists"
 }
 
 delete_task() {
   call 204 -X DELETE "/api/task/$TASK"
   call 404 "/api/task/$TASK"
   step "task deleted"
-  # It is in a volume of its own on the nodes.
+  # The bundle has its own volume on the nodes.
   call 204 -X DELETE "/api/databind/$BUNDLE"
   step "bundle deleted"
 }
 
-# remove: everything of the stack, also its volume, which `docker stack rm` leaves. Fails when something stays.
+# remove: removes the stack and its volume, which `docker stack rm` keeps. Fails if an object remains.
 remove() {
-  # A Director that is still there ends its task properly.
+  # A running Director cleans up its task itself.
   if ready; then call 204 -X DELETE "/api/task/$TASK" >/dev/null 2>&1 || true; fi
   docker stack rm "$STACK" >/dev/null 2>&1 || true
-  wait_until 60 "waiting for the Director's container to end" containers_gone || return 1
+  wait_until 60 "waiting for the Director's container to stop" containers_gone || return 1
   docker volume ls -q --filter "label=$(stack_label)" | xargs -r docker volume rm >/dev/null || return 1
-  # The label of the Director's tasks, in case it could not remove them itself.
+  # Objects of the Director's tasks, in case the Director could not remove them.
   docker service ls -q --filter "label=com.atq.director=$STACK" | xargs -r docker service rm >/dev/null || return 1
-  wait_until 30 "waiting for the stack to be gone" nothing_left "$(stack_label)" || return 1
-  wait_until 60 "waiting for the tasks of its Director" nothing_left "com.atq.director=$STACK"
+  wait_until 30 "waiting for the removal of the stack" nothing_left "$(stack_label)" || return 1
+  wait_until 60 "waiting for the removal of the Director's tasks" nothing_left "com.atq.director=$STACK"
 }
 
-# Runs at every end, also after Ctrl-C.
+# Runs on every exit, also after Ctrl-C.
 finish() {
   local code=$?
   trap - EXIT
   trap '' INT TERM
   if [ -n "$STACK" ] && ! remove; then
-    echo "error: of the stack \`$STACK\` there is still:" >&2
+    echo "error: objects of the stack \`$STACK\` are left:" >&2
     left "$(stack_label)" >&2
     left "com.atq.director=$STACK" >&2
     [ "$code" -ne 0 ] || code=1
   fi
   [ -z "$DIR" ] || rm -rf "$DIR"
-  if [ "$code" -eq 0 ]; then step "stack removed; nothing with its labels is left"; fi
+  if [ "$code" -eq 0 ]; then step "stack removed; no object with its labels is left"; fi
   exit "$code"
 }
 

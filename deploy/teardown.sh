@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Undoes what deploy/setup.sh and the tasks of a Director left on this machine. See --help.
+# Removes everything that deploy/setup.sh and the tasks of a Director have created on this machine. See --help.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -7,20 +7,20 @@ usage() {
   cat <<'HELP'
 usage: deploy/teardown.sh [--objects | --cache]
 
-Removes the services, containers, networks and volumes labelled com.atq.*, then the images
-labelled com.atq.image. Leaves the Swarm only if setup.sh made it, and stops the Engine only
-if setup.sh started it. Installed packages stay; they are listed at the end.
+Removes the services, containers, networks and volumes with the labels com.atq.*, then the images
+with the label com.atq.image. Leaves the Swarm only if setup.sh created it, and stops the Engine only
+if setup.sh started it. Installed packages are kept and listed at the end.
 
-  --objects   only services, containers, networks and volumes
-  --cache     also the cached base image, the logs, gitlab-ci-local and the Python environment in ATQ_STATE
+  --objects   removes only services, containers, networks and volumes
+  --cache     also removes the cached base image, the logs, gitlab-ci-local and the Python environment in ATQ_STATE
 HELP
 }
 
-# Docker filters labels by whole names only, so these are all that the project gives.
+# All labels of the project, because Docker filters labels by complete names only.
 LABELS=(com.atq.task com.atq.run com.atq.role com.atq.director com.atq.test com.atq.demo
   atq.test atq.demo)
 
-# labelled KIND-COMMAND...: ids of the objects that have any of our labels.
+# labelled KIND-COMMAND...: prints the ids of objects with any of these labels.
 labelled() {
   local label
   for label in "${LABELS[@]}"; do
@@ -28,7 +28,7 @@ labelled() {
   done | sort -u
 }
 
-# each TEXT IDS COMMAND...: one call for each id, so that one failure does not hide the others.
+# each TEXT IDS COMMAND...: calls COMMAND for each id, so that one failure does not affect the others.
 each() {
   local text=$1 ids=$2 id count=0
   shift 2
@@ -40,7 +40,7 @@ each() {
 
 is_manager() { [ "$(swarm_state)" = "active true" ]; }
 
-# Containers that belong to no service: nothing else would end them.
+# Containers without a service, which must be removed explicitly.
 standalone() {
   local label
   for label in "${LABELS[@]}"; do
@@ -50,7 +50,7 @@ standalone() {
 
 tasks_gone() { [ -z "$(labelled container ls -a)" ]; }
 
-# A network is removable some seconds after the last container of it has ended.
+# A network can be removed some seconds after its last container has ended.
 networks_gone() {
   local ids
   ids=$(labelled network ls)
@@ -59,14 +59,14 @@ networks_gone() {
   [ -z "$(labelled network ls)" ]
 }
 
-# Earlier than the networks: a network that goes while containers still stop leaks addresses.
+# Removes networks last: removing a network while containers are stopping leaks addresses.
 remove_objects() {
   if is_manager; then
     each services "$(labelled service ls)" docker service rm
   fi
   each containers "$(standalone)" docker container rm -f
-  # Containers of services go by themselves; those that do not are removed after a while.
-  wait_until 40 "waiting for containers to end" tasks_gone ||
+  # Swarm removes the containers of services; remaining ones are removed after a timeout.
+  wait_until 40 "waiting for containers to stop" tasks_gone ||
     each containers "$(labelled container ls -a)" docker container rm -f
   wait_until 60 "waiting for networks to become free" networks_gone ||
     say "warning: these networks are still in use: $(labelled network ls | tr '\n' ' ')"
@@ -77,7 +77,7 @@ remove_objects() {
 }
 
 remove_images() {
-  # Children first: an image that others are built on can only go after them.
+  # Repeated, because an image can only be removed after the images built on it.
   local ids
   for _ in 1 2 3; do
     ids=$(docker images -aq --filter label=com.atq.image | sort -u)
@@ -109,8 +109,8 @@ stop_engine() {
   if is_running dockerd "$pid"; then
     kill "$pid"
     engine_gone() { ! is_running dockerd "$pid"; }
-    wait_until 60 "docker: waiting for dockerd to end" engine_gone ||
-      die "dockerd (pid $pid) did not end within 60 s" "see $STATE/dockerd.log"
+    wait_until 60 "docker: waiting for dockerd to exit" engine_gone ||
+      die "dockerd (pid $pid) did not exit within 60 s" "see $STATE/dockerd.log"
     say "docker: dockerd (pid $pid) stopped"
   fi
   rm -f "$STATE/started-dockerd"
@@ -118,7 +118,7 @@ stop_engine() {
 
 forget() {
   if [ -s "$STATE/installed-packages" ]; then
-    say "packages that were installed and stay: $(sort -u "$STATE/installed-packages" | tr '\n' ' ')"
+    say "installed packages, which are kept: $(sort -u "$STATE/installed-packages" | tr '\n' ' ')"
   fi
   [ "$1" = --cache ] || return 0
   rm -rf "$STATE/log" "$STATE/gitlab-ci-local" "$STATE/strangers" "$STATE/dockerd.log" "$STATE/apt-updated" "$STATE"/base-*.tar
@@ -144,7 +144,7 @@ main() {
     remove_images
     leave_swarm
   else
-    say "docker: no Engine answers; nothing to remove in it"
+    say "docker: no Engine responds; no objects to remove"
     [ "${1:-}" != --objects ] || return 0
   fi
   stop_engine

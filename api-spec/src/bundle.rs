@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A bundle in layer 1's words.
+/// A bundle, as in layer 1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Upload {
-    /// Id to be used as `fileid`: the first 32 hex digits of the content's SHA-256.
+    /// Id of the bundle, used as `fileid`: the first 32 hex digits of the content's SHA-256.
     pub id: String,
 }
 
@@ -18,16 +18,16 @@ pub struct UploadPayload {
     pub file: Vec<u8>,
 }
 
-/// A zip as the body of an answer.
+/// A zip as response body.
 #[derive(Debug, ToSchema)]
 #[schema(value_type = String, format = Binary)]
 pub struct ZipFile(pub Vec<u8>);
 
-/// What a bundle holds.
+/// Details of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BundleDetails {
-    /// Its id.
+    /// Id of the bundle.
     pub id: String,
     /// Name of the uploaded file; absent when it was lost in a crash.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,9 +37,9 @@ pub struct BundleDetails {
     pub bytes: Option<u64>,
     /// Size of its content in bytes.
     pub unpacked_bytes: u64,
-    /// When it was uploaded.
+    /// Time of the upload.
     pub created_at: String,
-    /// Its files, by path.
+    /// Files of the bundle, by path.
     pub files: Vec<BundleFile>,
 }
 

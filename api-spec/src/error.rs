@@ -3,17 +3,17 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Body of every error: layer 1's `error` beside the members of RFC 9457.
+/// Body of every error: `error` as in layer 1, and the members of RFC 9457.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
-    /// What went wrong, in one sentence.
+    /// Description of the error, in one sentence.
     pub error: String,
-    /// Stable name of the cause, for scripts.
+    /// Stable code of the cause, for scripts.
     pub code: String,
-    /// Always `about:blank`: the cause is named by `code`.
+    /// Always `about:blank`; `code` identifies the cause.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Words of the HTTP status.
+    /// Reason phrase of the HTTP status.
     pub title: String,
     /// HTTP status.
     pub status: u16,
@@ -22,7 +22,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// The body for an HTTP status, the words of that status, a stable code and a sentence.
+    /// The body for an HTTP status, its reason phrase, a stable code and a description.
     pub fn new(status: u16, title: &str, code: &str, text: String) -> Self {
         Self {
             error: text.clone(),

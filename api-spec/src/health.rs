@@ -3,15 +3,15 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Whether the Director can do its work.
+/// Readiness of the Director.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Readiness {
-    /// Whether everything below is usable.
+    /// Whether all components below are ready.
     pub ready: bool,
-    /// `ok`, or why Docker cannot be used.
+    /// `ok`, or the reason why Docker cannot be used.
     pub docker: String,
-    /// `ok`, or why the store cannot be used.
+    /// `ok`, or the reason why the store cannot be used.
     pub store: String,
-    /// `ok`, or what of the earlier tasks is still being taken up.
+    /// `ok`, or the state of the recovery of earlier tasks.
     pub recovery: String,
 }

@@ -1,8 +1,7 @@
-//! The wire types of the Director's HTTP API: what stands in requests and answers, with no logic.
+//! Wire types of the Director's HTTP API: the content of requests and responses, without logic.
 //!
-//! Layer 1 is the contract of 2018 (thesis, section 5.3.1 and appendices A and C); its names and
-//! shapes never change. Everything else is an addition. Times are RFC 3339 in UTC; durations say
-//! their unit.
+//! Layer 1 is the contract of 2018 (thesis, section 5.3.1 and appendices A and C); its names and shapes never change.
+//! Everything else is an addition. Times are RFC 3339 in UTC; names of durations contain the unit.
 
 pub mod bundle;
 pub mod error;
@@ -15,7 +14,7 @@ pub mod task;
 
 /// Vendor media type of a task (layer 1).
 pub const MEDIA_TASK: &str = "application/atq.task+json";
-/// Vendor media type of an upload's answer (layer 1).
+/// Vendor media type of the response to an upload (layer 1).
 pub const MEDIA_UPLOAD: &str = "application/atq.databind.upload+json";
 /// Vendor media type of a list of uploads (layer 1).
 pub const MEDIA_UPLOADS: &str = "application/atq.databind.upload+json; type=collection";

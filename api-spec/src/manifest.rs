@@ -1,4 +1,4 @@
-//! The manifest: what has to be known to run a test again exactly.
+//! The manifest: everything needed to run a test again exactly.
 
 use crate::bundle::BundleFile;
 use crate::report::Judgement;
@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
-/// What a run was, and what it ran on. What comes from Docker was recorded while the run was under way,
-/// and grows until its containers have ended.
+/// Everything needed to run a test again: its definition and its environment. Data from Docker is recorded during the
+/// run, and grows until its containers have ended.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
@@ -16,12 +16,12 @@ pub struct Manifest {
     pub task: String,
     /// Suffix of the run in Docker names.
     pub run: String,
-    /// How it stands.
+    /// Status of the task.
     pub status: TaskStatus,
-    /// The definition. Values of `environment` are left out: filled in (`NAME=value`), it can be sent
+    /// The definition, without the values of `environment`. With the values filled in (`NAME=value`), it can be sent
     /// to start the same test again.
     pub definition: TaskPayload,
-    /// Fingerprints of those values.
+    /// Fingerprints of the omitted values.
     pub environment: Vec<EnvironmentValue>,
     /// The Director.
     pub director: DirectorUsed,
@@ -31,35 +31,36 @@ pub struct Manifest {
     pub bundles: BTreeMap<String, BundleUsed>,
     /// The nodes that had containers of the test, and the manager, by Docker's id.
     pub nodes: BTreeMap<String, NodeUsed>,
-    /// Docker's id of the manager that the Director talked to.
+    /// Docker's id of the manager that the Director used.
     pub manager: String,
     /// The containers, by name.
     #[schema(example = json!({"worker.1": {"node": "q6pyd6dtvx5j", "address": "10.224.0.4", "state": "complete", "exitCode": 0}}))]
     pub containers: BTreeMap<String, ContainerUsed>,
-    /// The task's network; absent before it exists.
+    /// The task's network; absent until it is created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<NetworkUsed>,
-    /// The workers' addresses as the master was told them.
+    /// Addresses of the workers, as given to the master.
     pub worker_addresses: Vec<String>,
-    /// Milliseconds by step.
+    /// Duration of each step in milliseconds.
     pub timings: BTreeMap<String, u64>,
-    /// Milliseconds from the start of the first worker to that of the last.
+    /// Milliseconds between the starts of the first and the last worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_skew: Option<u64>,
-    /// Milliseconds that a node's clock was ahead of the Director's, by Docker's id of the node.
+    /// Offset of each node's clock from the Director's in milliseconds, positive if ahead, by Docker's id of the
+    /// node.
     pub clock_offsets: BTreeMap<String, i64>,
-    /// When the definition was accepted.
+    /// Time at which the definition was accepted.
     pub created_at: String,
-    /// When the master was seen running.
+    /// Time at which the master was first observed running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<String>,
-    /// When the outcome was fixed.
+    /// Time at which the outcome was determined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<String>,
-    /// The master's worst exit code.
+    /// Exit code of the master; the worst one of several replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i64>,
-    /// Why it errored.
+    /// Reason of the failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
     /// The verdict with its reasons.
@@ -67,7 +68,7 @@ pub struct Manifest {
     pub judgement: Option<Judgement>,
 }
 
-/// The value of a variable, without telling it.
+/// Fingerprint of the value of an environment variable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EnvironmentValue {
@@ -75,39 +76,39 @@ pub struct EnvironmentValue {
     pub service: String,
     /// Name of the variable.
     pub name: String,
-    /// HMAC-SHA256 of the value with a key that never leaves the Director's data directory: the same for
-    /// the same value in all tasks of a Director, and of no use for guessing it.
+    /// HMAC-SHA256 of the value with a key that never leaves the Director's data directory. Equal values have equal
+    /// fingerprints in all tasks of a Director; the value cannot be guessed from it.
     #[schema(example = "hmac-sha256:5f0c...")]
     pub fingerprint: String,
 }
 
-/// The Director and what its configuration said of how tasks are run.
+/// The Director and the settings that affected the run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DirectorUsed {
-    /// Its id.
+    /// Id of the Director.
     pub id: String,
-    /// Its version.
+    /// Version of the Director.
     pub version: String,
-    /// Seconds for each phase of bringing up a task; absent: 60 and 1 for each replica.
+    /// Timeout of each preparation phase in seconds; absent for the default: 60, and 1 for each replica.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub orchestration_timeout: Option<u64>,
-    /// Seconds for which a test may run, unless its definition says otherwise.
+    /// Default maximum duration of a test in seconds.
     pub max_duration: u64,
-    /// Where subnets are taken from.
+    /// Pool of subnets.
     pub subnet_pool: String,
     /// Image of the sidecar.
     pub discovery_image: String,
 }
 
-/// An image as it was on the manager's node when the test began.
+/// An image on the manager's node at the start of the test.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageUsed {
-    /// Digest of its configuration; absent: the manager's node did not have it.
+    /// Digest of its configuration; absent if the manager's node did not have the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// What registries know it by; empty for an image that was never pushed or pulled.
+    /// Repository digests; empty for an image that was never pushed or pulled.
     pub repo_digests: Vec<String>,
 }
 
@@ -123,7 +124,7 @@ pub struct BundleUsed {
     pub bytes: Option<u64>,
     /// Size of its content in bytes.
     pub unpacked_bytes: u64,
-    /// Its files, by path.
+    /// Files of the bundle, by path.
     pub files: Vec<BundleFile>,
 }
 
@@ -140,9 +141,9 @@ pub struct NodeUsed {
     /// Operating system and architecture.
     #[schema(example = "linux/x86_64")]
     pub platform: String,
-    /// Processors.
+    /// Number of CPUs.
     pub cpus: f64,
-    /// Bytes of memory.
+    /// Memory in bytes.
     pub memory: u64,
 }
 
@@ -156,12 +157,12 @@ pub struct ContainerUsed {
     /// Its address on the task's network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// Docker's id of it.
+    /// Docker's id of the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
-    /// Docker's word for its state when it was seen last.
+    /// Last observed state, as named by Docker.
     pub state: String,
-    /// Its exit code, if it had ended.
+    /// Exit code, if the container had ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i64>,
 }
@@ -170,7 +171,7 @@ pub struct ContainerUsed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkUsed {
-    /// Docker's id of it; absent before it exists.
+    /// Docker's id of the network; absent until it is created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// Its subnet.

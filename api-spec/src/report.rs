@@ -1,4 +1,4 @@
-//! What a run's result files say: figures, charts' data, a comparison, and the judgement on them.
+//! Reports on the result files of a run: figures, data of charts, a comparison, and the verdict.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -11,38 +11,38 @@ pub struct Report {
     pub task: String,
     /// Suffix of the run in Docker names.
     pub run: String,
-    /// The files that were read.
+    /// The result files.
     pub sources: Vec<ReportSource>,
-    /// Time of the first sample's start, RFC 3339; absent without samples or without times in the files.
+    /// Start time of the first sample, RFC 3339; absent without samples or without times in the files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<String>,
-    /// Time of the last sample's end.
+    /// End time of the last sample.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<String>,
-    /// Seconds from the one to the other.
+    /// Seconds between `startedAt` and `endedAt`.
     pub duration: f64,
-    /// All samples together.
+    /// Figures of all samples.
     pub total: Figures,
-    /// By label, in the order of the labels' names.
+    /// Figures by label, sorted by name.
     pub labels: Vec<NamedFigures>,
-    /// By worker, as far as the files tell them apart.
+    /// Figures by worker, if the files identify workers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub workers: Vec<NamedFigures>,
-    /// Kinds of errors, the most frequent first.
+    /// Kinds of errors, most frequent first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<ErrorKind>,
-    /// The distribution of all response times, for a curve.
+    /// Distribution of all response times, for a curve.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub distribution: Vec<PercentilePoint>,
-    /// The figures over time.
+    /// Figures over time.
     pub series: Series,
-    /// What a reader of the figures must know: what was left out, approximated, not told by the tool.
+    /// Notes on the figures: omissions, approximations, figures that the tool does not report.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
-    /// What the figures mean for the task; absent until the run is judged.
+    /// The verdict with its reasons; absent until the run is evaluated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judgement: Option<Judgement>,
-    /// The difference from another run, when one was asked for.
+    /// Comparison with another run, if requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Comparison>,
 }
@@ -53,41 +53,42 @@ pub struct Report {
 pub struct ReportSource {
     /// The container and the path in its `/atq/results`, for example `master.1/results.jtl`.
     pub path: String,
-    /// Its format, for example `jtl-csv`, `locust`, `k6`, `gatling` or `csv`; empty when it is none of the known ones.
+    /// Format, for example `jtl-csv`, `locust`, `k6`, `gatling` or `csv`; empty if unknown.
     pub format: String,
-    /// Samples in it.
+    /// Number of samples in the file.
     pub samples: u64,
-    /// Why they are not counted: they are in another file as well, or it is a summary beside single samples.
+    /// Reason why the samples are not counted: they are in another file as well, or the file is a summary beside
+    /// individual samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ignored: Option<String>,
-    /// Why it could not be read, or not to its end.
+    /// Reason why the file could not be read, or not completely.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
 
-/// Figures of a set of samples. Times are milliseconds; zeros when there is no sample.
+/// Figures of a set of samples. Times are in milliseconds; all figures are zero without samples.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Figures {
     /// Number of samples.
     pub samples: u64,
-    /// Those that failed.
+    /// Number of failed samples.
     pub errors: u64,
-    /// Those that failed, in percent.
+    /// Failed samples in percent.
     pub error_percent: f64,
-    /// Samples per second, from the start of the first to the end of the last.
+    /// Samples per second, between the start of the first and the end of the last sample.
     pub throughput: f64,
     /// Shortest response time.
     pub min: f64,
     /// Arithmetic mean.
     pub mean: f64,
-    /// Half of the samples took no longer.
+    /// Median response time.
     pub p50: f64,
-    /// 90 % took no longer.
+    /// 90th percentile.
     pub p90: f64,
-    /// 95 % took no longer.
+    /// 95th percentile.
     pub p95: f64,
-    /// 99 % took no longer.
+    /// 99th percentile.
     pub p99: f64,
     /// Longest response time.
     pub max: f64,
@@ -95,7 +96,7 @@ pub struct Figures {
     pub received_bytes: u64,
     /// Bytes sent.
     pub sent_bytes: u64,
-    /// Names of the figures above that the tool does not tell; they are zero here and mean nothing.
+    /// Names of figures above that the tool does not report; their value is zero and has no meaning.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(example = json!(["p99"]))]
     pub missing: Vec<String>,
@@ -107,20 +108,20 @@ pub struct Figures {
 pub struct NamedFigures {
     /// Name of the label or of the worker.
     pub name: String,
-    /// Its figures.
+    /// The figures.
     #[serde(flatten)]
     pub figures: Figures,
 }
 
-/// Samples that failed in the same way.
+/// Samples with the same error.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ErrorKind {
-    /// Response code, or the tool's own word for the error.
+    /// Response code, or the tool's name of the error.
     pub code: String,
-    /// The message that came with it; may be empty.
+    /// Error message; may be empty.
     pub message: String,
-    /// How many samples.
+    /// Number of samples.
     pub count: u64,
 }
 
@@ -128,9 +129,9 @@ pub struct ErrorKind {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PercentilePoint {
-    /// From 0 to 100.
+    /// Percentile, from 0 to 100.
     pub percentile: f64,
-    /// Milliseconds that this part of the samples did not exceed.
+    /// Response time in milliseconds at this percentile.
     pub millis: f64,
 }
 
@@ -138,11 +139,11 @@ pub struct PercentilePoint {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Series {
-    /// Seconds of one point.
+    /// Length of an interval in seconds.
     pub interval: f64,
-    /// The points in order; one without samples has zeros.
+    /// The points in order; a point without samples has zeros.
     pub points: Vec<SeriesPoint>,
-    /// Names of the figures of points that the files do not tell; they are zero there and mean nothing.
+    /// Names of figures that the files do not contain; their value is zero and has no meaning.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
 }
@@ -151,40 +152,40 @@ pub struct Series {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SeriesPoint {
-    /// Beginning of the interval: milliseconds since 1970, UTC.
+    /// Start of the interval, in milliseconds since the Unix epoch.
     pub at: u64,
     /// Number of samples.
     pub samples: u64,
-    /// Those that failed.
+    /// Number of failed samples.
     pub errors: u64,
-    /// Milliseconds on average.
+    /// Arithmetic mean in milliseconds.
     pub mean: f64,
-    /// 50 % took no longer, in milliseconds.
+    /// Median in milliseconds.
     pub p50: f64,
-    /// 90 % took no longer.
+    /// 90th percentile.
     pub p90: f64,
-    /// 95 % took no longer.
+    /// 95th percentile.
     pub p95: f64,
-    /// 99 % took no longer.
+    /// 99th percentile.
     pub p99: f64,
     /// Longest response time.
     pub max: f64,
     /// Bytes received.
     pub received_bytes: u64,
-    /// Active threads or users of all workers, if the tool tells.
+    /// Active threads or users of all workers, if the tool reports them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active: Option<f64>,
 }
 
-/// What can be said of a run.
+/// Verdict on a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// The run is sound and every criterion holds.
+    /// The run is valid and every criterion holds.
     Pass,
-    /// The run is sound and a criterion does not hold.
+    /// The run is valid and a criterion does not hold.
     Fail,
-    /// The run says nothing about what it tested.
+    /// The run is inconclusive, for example because a worker was lost.
     Invalid,
 }
 
@@ -194,15 +195,15 @@ pub enum Verdict {
 pub struct Judgement {
     /// The verdict.
     pub verdict: Verdict,
-    /// Why the run is invalid, or failed beside its criteria; empty: no reason.
+    /// Reasons why the run is invalid, or failed apart from its criteria.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
-    /// Every criterion of the task, in its order.
+    /// Result of every criterion, in the order of the definition.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub criteria: Vec<CriterionResult>,
 }
 
-/// How a criterion came out.
+/// Result of a criterion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CriterionResult {
@@ -211,18 +212,18 @@ pub struct CriterionResult {
     pub criterion: String,
     /// Whether it holds.
     pub holds: bool,
-    /// What was seen.
+    /// Observed value.
     #[schema(example = "612 ms")]
     pub seen: String,
-    /// What was wanted.
+    /// Required value.
     #[schema(example = "< 500 ms")]
     pub wanted: String,
-    /// Why the criterion was not evaluated; absent when it was.
+    /// Reason why the criterion was not evaluated; absent if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_evaluated: Option<NotEvaluated>,
 }
 
-/// Why a criterion was not evaluated: there was no figure to compare.
+/// Reason why a criterion was not evaluated: there was no figure to compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum NotEvaluated {
@@ -234,34 +235,33 @@ pub enum NotEvaluated {
     NotReported,
 }
 
-/// The difference from another run.
+/// Comparison with another run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Comparison {
     /// Id of the other task.
     pub baseline: String,
-    /// All samples together.
+    /// Figures of all samples.
     pub total: FiguresPair,
-    /// By label; one that a run does not have has no figures there.
+    /// Figures by label; a label that a run lacks has no figures there.
     pub labels: Vec<NamedPair>,
-    /// Why the figures of the two runs cannot simply be compared: a run is invalid, they took different times, or had
-    /// different numbers of workers.
+    /// Reasons why the two runs are not directly comparable: a run is invalid, or durations or numbers of workers
+    /// differ.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<String>,
 }
 
-/// Figures of the same thing in two runs.
+/// The same figures in two runs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FiguresPair {
-    /// In the baseline.
+    /// Figures of the baseline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Figures>,
-    /// In this run.
+    /// Figures of this run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current: Option<Figures>,
-    /// Change of each figure in percent of the baseline, by the figure's name; one that was zero in the
-    /// baseline is missing.
+    /// Change of each figure in percent of the baseline, by name; omitted if the baseline is zero.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub change_percent: std::collections::BTreeMap<String, f64>,
 }
@@ -272,7 +272,7 @@ pub struct FiguresPair {
 pub struct NamedPair {
     /// The label.
     pub name: String,
-    /// Its figures.
+    /// The figures.
     #[serde(flatten)]
     pub pair: FiguresPair,
 }

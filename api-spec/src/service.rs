@@ -1,27 +1,26 @@
-//! What a service of a task may take, where it may run, and when its containers are ready.
+//! Resources, placement and readiness of a service.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What each container may take, and what its node must have free for it.
+/// Resource limits and reservations of each container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Resources {
-    /// The most that a container may take: at least 0.01 processors and 6 MiB. One that takes more
-    /// memory is killed.
+    /// Limits of a container: at least 0.01 CPUs and 6 MiB. A container that exceeds its memory limit is killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Amounts>,
-    /// What a node must have free, and sets aside: at least 0.001 processors and 4 MiB, at most the
-    /// limit. Without such a node the task fails with `worker_unplaceable` or `master_unplaceable`.
+    /// Resources that a node must have free and reserves: at least 0.001 CPUs and 4 MiB, at most the limit. Without
+    /// such a node the task fails with `worker_unplaceable` or `master_unplaceable`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reservations: Option<Amounts>,
 }
 
-/// Processor time and memory.
+/// Amounts of CPU and memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Amounts {
-    /// Processors, at most 1024, also in parts.
+    /// Number of CPUs, at most 1024; fractions are allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 0.5)]
     pub cpus: Option<Cpus>,
@@ -31,19 +30,19 @@ pub struct Amounts {
     pub memory: Option<Memory>,
 }
 
-/// Processors: a number, or the same as text. Answers have the number.
+/// CPUs: a number, or a number as text. Responses contain a number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum Cpus {
-    /// As a number.
+    /// A number.
     #[schema(value_type = f64)]
     Number(serde_json::Number),
-    /// In digits, with or without a point.
+    /// A decimal number as text.
     Text(String),
 }
 
-/// Memory: bytes as a whole number, or text with a unit, all powers of 1024: `b`, `k`, `m`, `g`, `t`,
-/// `p`, in any case, with or without `B` or `iB` (`512m`, `512MiB`, `2g`, `1GB`). Answers have bytes.
+/// Memory: a whole number of bytes, or text with a unit, all powers of 1024: `b`, `k`, `m`, `g`, `t`, `p`,
+/// case-insensitive, with or without `B` or `iB` (`512m`, `512MiB`, `2g`, `1GB`). Responses contain bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum Memory {
@@ -53,54 +52,52 @@ pub enum Memory {
     Text(String),
 }
 
-/// Where the containers of a service may run.
+/// Placement of the containers of a service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Placement {
-    /// What a node must be like, all of it, in Docker's language: `==` or `!=` between a key and a
-    /// value. Keys are `node.id`, `node.hostname`, `node.role`, `node.ip`, `node.platform.os`,
-    /// `node.platform.arch`, `node.labels.NAME` and `engine.labels.NAME`.
+    /// Constraints that a node must satisfy, in Docker's syntax: `==` or `!=` between a key and a value. Keys are
+    /// `node.id`, `node.hostname`, `node.role`, `node.ip`, `node.platform.os`, `node.platform.arch`,
+    /// `node.labels.NAME` and `engine.labels.NAME`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(example = json!(["node.labels.zone==a"]))]
     pub constraints: Vec<String>,
-    /// At most so many containers of the service on one node. None: as Swarm likes.
+    /// Maximum number of containers of the service on one node. Default: unlimited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 100000)]
     pub max_replicas_per_node: Option<u32>,
 }
 
-/// A file of the bundle, of which every replica gets a part of its own: CSV, or any text of one record a
-/// line.
+/// A file of the bundle that is split among the replicas: CSV, or any text with one record per line.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SplitFile {
-    /// Its path in the bundle.
+    /// Path in the bundle.
     #[schema(example = "data/users.csv")]
     pub path: String,
-    /// Whether its first record names the columns; then every part begins with it.
+    /// Whether the first record contains the column names, which every part then begins with.
     pub header: bool,
 }
 
-/// What every worker must answer to, asked from inside the task's network, before it counts as ready:
-/// exactly one of `tcp`, `http` and `exec`.
+/// Readiness check of every worker, performed inside the task's network: exactly one of `tcp`, `http` and `exec`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WorkerReadiness {
-    /// It accepts a connection on this TCP port.
+    /// TCP port that must accept a connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 65535, example = 1099)]
     pub tcp: Option<u16>,
-    /// It answers a GET.
+    /// GET request that the worker must answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpQuestion>,
-    /// A command, given to `/bin/sh -c` in a container beside the workers that has the worker's image
-    /// and environment. It succeeds when it exits 0; `ATQ_WORKER_ADDRESS` names the worker. It is run
-    /// for all workers at once, and again until it succeeds.
+    /// Command for `/bin/sh -c` in a separate container with the worker's image and environment. It succeeds with
+    /// exit code 0; `ATQ_WORKER_ADDRESS` contains the worker's address. It runs for all workers concurrently, and is
+    /// retried until it succeeds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 131049)]
     pub exec: Option<String>,
-    /// Seconds for which is asked again. Then the task fails with `workers_not_ready`, and a reason
-    /// for each worker.
+    /// Timeout in seconds, during which the check is retried. Then the task fails with `workers_not_ready`, and a
+    /// reason for each worker.
     #[serde(default = "a_minute")]
     #[schema(minimum = 1, maximum = 86400, default = 60)]
     pub timeout: u64,
@@ -113,11 +110,11 @@ pub struct HttpQuestion {
     /// TCP port.
     #[schema(minimum = 1, maximum = 65535, example = 8080)]
     pub port: u16,
-    /// Path, and query if there is one: visible ASCII without `#`.
+    /// Path with optional query: visible ASCII without `#`.
     #[serde(default = "root")]
     #[schema(pattern = "^/", max_length = 2000, default = "/", example = "/health")]
     pub path: String,
-    /// The status that it must answer with; redirects are not followed.
+    /// Expected status; redirects are not followed.
     #[serde(default = "ok")]
     #[schema(minimum = 100, maximum = 599, default = 200)]
     pub status: u16,

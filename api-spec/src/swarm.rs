@@ -7,11 +7,11 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SwarmDetails {
-    /// Tokens with which machines join.
+    /// Join tokens.
     pub join_tokens: JoinTokens,
 }
 
-/// Tokens with which machines join the Swarm.
+/// Join tokens of the Swarm.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JoinTokens {
     /// For managers.

@@ -1,4 +1,4 @@
-//! Tasks: what is sent to start one, and what is told about it.
+//! Tasks: definitions and their state.
 
 use crate::report::{Judgement, Verdict};
 use crate::service::{Placement, Resources, SplitFile, WorkerReadiness};
@@ -16,30 +16,31 @@ pub struct TaskPayload {
         example = "checkout-nightly"
     )]
     pub name: String,
-    /// The service that coordinates the workers. It gets their addresses in `WORKER_CSV_VIPS`.
+    /// The service that coordinates the workers. It receives their addresses in `WORKER_CSV_VIPS`.
     pub master: ServicePayload,
     /// The service that generates load.
     pub worker: ServicePayload,
-    /// A command that has to succeed before the master starts. An empty one is skipped.
+    /// Command that must succeed before the master starts. An empty command is skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait_command: Option<WaitCommand>,
-    /// Seconds between ready workers and the master.
+    /// Delay in seconds between the readiness of the workers and the start of the master.
     #[serde(default)]
     #[schema(minimum = 0, maximum = 86400)]
     pub delay: u64,
-    /// Seconds for which the test may run, from the start of the master; then it ends as `errored` with the code
-    /// `max_duration`. None: 86400 (a day).
+    /// Maximum duration of the test in seconds, from the start of the master; then it ends as `errored` with the code
+    /// `max_duration`. Default: 86400 (a day).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 604800, example = 3600)]
     pub max_duration: Option<u64>,
-    /// How bundles reach the containers. None: `delivery` of the Director's configuration, which is `push` by default.
+    /// How bundles reach the containers. Default: `delivery` of the Director's configuration, which is `push` by
+    /// default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Delivery>,
-    /// What a worker that is lost while the test runs means.
+    /// Reaction to a worker that is lost while the test runs.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_worker_loss: OnWorkerLoss,
-    /// A name for what the test needs for itself, for example the system under test: 1 to 100 letters, digits, `_`,
-    /// `-`, `.` and `:`. Two tasks with the same name here never run at the same time: the later one waits in the queue.
+    /// Name of an exclusively used resource, for example the system under test: 1 to 100 letters, digits, `_`, `-`,
+    /// `.` and `:`. Two tasks with the same name never run at the same time: the later one waits in the queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(
         max_length = 100,
@@ -47,44 +48,44 @@ pub struct TaskPayload {
         example = "shop-staging"
     )]
     pub exclusive: Option<String>,
-    /// What the run must fulfil to get the verdict `pass`, for example `p95 < 500ms`. docs/reference/criteria.md has the grammar.
+    /// Criteria for the verdict `pass`, for example `p95 < 500ms`. The documentation has the grammar.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 100, example = json!(["p95 < 500ms", "errors < 1%", "p99 of Login < 2s"]))]
     pub criteria: Vec<String>,
-    /// With fewer samples the verdict is `invalid`.
+    /// Minimum number of samples; with fewer samples the verdict is `invalid`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, example = 1000)]
     pub min_samples: Option<u64>,
-    /// Patterns of the files that hold samples, relative to `/atq/results` of each container, for example `*.jtl`; `*`
-    /// also matches `/`. Empty: every file whose format is recognised.
+    /// Patterns of the files with samples, relative to `/atq/results` of each container, for example `*.jtl`; `*`
+    /// also matches `/`. Default: every file with a known format.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 100, example = json!(["*.jtl"]))]
     pub result_files: Vec<String>,
 }
 
-/// What a worker that is lost while the test runs means. Lost: it ended with another code than 0, was
-/// refused by Docker, or its node went away. The first word is the default.
+/// Reaction to a worker that is lost while the test runs. A worker is lost if it ends with an exit code other than 0,
+/// is rejected by Docker, or its node goes down.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnWorkerLoss {
-    /// It is recorded, and the test goes on.
+    /// The loss is recorded and the test continues. This is the default.
     #[default]
     Continue,
-    /// The test is ended as `errored` with the code `worker_lost`.
+    /// The test ends as `errored` with the code `worker_lost`.
     Abort,
 }
 
-/// How bundles come to the containers.
+/// How bundles reach the containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Delivery {
-    /// The Director brings them to every node that may run the containers, into volumes.
+    /// The Director delivers bundles to volumes on every node that may run the containers.
     Push,
-    /// Every node has the Director's `glusterpath`, and they are mounted from there.
+    /// Bundles are mounted from the Director's `glusterpath`, which every node must share.
     Shared,
 }
 
-/// Whether a field can be left out.
+/// Whether a field can be omitted.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -93,28 +94,29 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServicePayload {
-    /// Name of the service on the task's network: 1 to 63 letters, digits, `_` and `-`, with a letter or digit at both
-    /// ends. The two aliases of a task differ in more than case.
+    /// Name of the service on the task's network: 1 to 63 letters, digits, `_` and `-`, with a letter or digit at
+    /// both ends. The two aliases of a task must differ in more than case.
     #[schema(example = "Minions")]
     pub alias: String,
     /// Image reference.
     #[schema(example = "atq-jmeter:5.6.3")]
     pub image: String,
-    /// Arguments of the container; the image's entrypoint stays.
+    /// Arguments of the container; the image's entrypoint is kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
-    /// `NAME=value` each. `WORKER_CSV_VIPS` and names that start with `ATQ_` belong to the Director.
+    /// Environment variables as `NAME=value`. `WORKER_CSV_VIPS` and names that start with `ATQ_` are reserved for the
+    /// Director.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub environment: Vec<String>,
-    /// Id of an uploaded bundle, which is mounted read-only at `/atq/data`. `fileId`, the name in answers, is accepted, too.
+    /// Id of an uploaded bundle, mounted read-only at `/atq/data`. `fileId`, the name in responses, is also accepted.
     #[serde(default, alias = "fileId", skip_serializing_if = "Option::is_none")]
     pub fileid: Option<String>,
-    /// Only for the worker: files of the bundle whose records are distributed round-robin. Each replica finds its own
-    /// part under the path of the whole file.
+    /// Worker only: files of the bundle whose records are distributed round-robin. Each replica finds its own part
+    /// under the path of the whole file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 100)]
     pub split: Vec<SplitFile>,
-    /// User that the containers run as, in Docker's notation: a name or number, with or without a group. None: that of
+    /// User of the containers, in Docker's notation: a name or number, with an optional group. Default: the user of
     /// the image. `/atq/results` belongs to root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(
@@ -130,26 +132,27 @@ pub struct ServicePayload {
     /// Whether the containers get a terminal.
     #[serde(default)]
     pub tty: bool,
-    /// Names of existing overlay networks to join besides the task's own, for example that of the system under test;
-    /// not the network of another task.
+    /// Names of existing overlay networks to join in addition to the task's own, for example that of the system under
+    /// test; networks of other tasks are not allowed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<String>,
-    /// What each container may take, and what its node must have free.
+    /// Resource limits and reservations of each container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
-    /// Where the containers may run.
+    /// Placement of the containers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<Placement>,
-    /// Labels for the service and its containers. Keys have no blanks; those that start with
-    /// `com.atq.` or `com.docker.` belong to the Director and to Docker.
+    /// Labels for the service and its containers. Keys contain no whitespace; keys that start with `com.atq.` or
+    /// `com.docker.` are reserved.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(example = json!({"team": "checkout"}))]
     pub labels: BTreeMap<String, String>,
-    /// Seconds between SIGTERM and SIGKILL, at most `limits.stopGracePeriod` of the Director's configuration. None: 10.
+    /// Seconds between SIGTERM and SIGKILL, at most `limits.stopGracePeriod` of the Director's configuration.
+    /// Default: 10.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 3600, example = 30)]
     pub stop_grace_period: Option<u64>,
-    /// Only for the worker: what each of its containers must answer to before it counts as ready.
+    /// Worker only: readiness check of each container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readiness: Option<WorkerReadiness>,
 }
@@ -158,74 +161,75 @@ fn one() -> u32 {
     1
 }
 
-/// A command that runs in a container of its own on the task's network.
+/// A command that runs in a separate container on the task's network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WaitCommand {
-    /// Given to `/bin/sh -c` in the worker's image.
+    /// Command for `/bin/sh -c` in the worker's image.
     #[serde(default)]
     pub command: String,
-    /// What its trimmed standard output must equal; empty: anything.
+    /// Expected standard output, without surrounding whitespace; empty: any output.
     #[serde(default)]
     pub expected_result: String,
-    /// Seconds for which a new try may begin; 0: one try.
+    /// Time in seconds within which a new attempt may start; 0: one attempt.
     #[serde(default)]
     #[schema(minimum = 0, maximum = 86400)]
     pub timeout: u64,
 }
 
-/// State of a task, in the words of 2018.
+/// Status of a task, as defined in 2018.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskStatus {
-    /// Everything up to the start of the master; also while queued.
+    /// The master has not started yet; also while queued.
     #[default]
     Initializing,
     /// The master runs.
     Started,
-    /// Ended because somebody asked for it.
+    /// Stopped on request.
     Stopped,
     /// Ended with exit code 0.
     Finished,
-    /// Ended in another way; `failure` says which.
+    /// Failed; `failure` has the reason.
     Errored,
 }
 
-/// Answer to a definition that was accepted.
+/// Response to an accepted definition.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct TaskAccepted {
     /// Id of the task.
     pub id: String,
-    /// Its status.
+    /// Status of the task.
     pub status: TaskStatus,
-    /// Whether this invocation started the run; only when the request has an `Idempotency-Key`.
+    /// Whether this invocation started the run; only for requests with an `Idempotency-Key`.
     #[serde(default, rename = "startedBy", skip_serializing_if = "Option::is_none")]
     pub started_by: Option<StartedBy>,
 }
 
-/// Who started a run.
+/// The client that started a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum StartedBy {
     /// A request with the same `Idempotency-Key`.
     This,
-    /// A request with another key, or without one: the definitions are equal, and this client attaches to that run.
+    /// A request with another key, or without one: the definitions are equal, and this client attaches to the
+    /// existing run.
     Other,
 }
 
-/// The lease of a run: its client renews it, or the run is ended.
+/// The lease of a run: the run ends unless its client renews the lease.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Lease {
-    /// Its length in milliseconds.
+    /// Length in milliseconds.
     #[schema(example = 60000)]
     pub duration_ms: u64,
-    /// When it expires unless it is renewed; absent once the outcome is fixed.
+    /// Time of expiry unless renewed; absent once the outcome is determined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
 }
 
-/// Answer to a definition that was not accepted.
+/// Response to a refused definition.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct TaskRefused {
     /// Id of the task; empty when the name is unusable.
@@ -236,24 +240,24 @@ pub struct TaskRefused {
     pub error: String,
     /// Every fault of the definition.
     pub errors: Vec<FieldError>,
-    /// Stable name of the cause: `definition_faulty`.
+    /// Stable code of the cause: `definition_faulty`.
     pub code: String,
-    /// Always `about:blank`: the cause is named by `code`.
+    /// Always `about:blank`; `code` identifies the cause.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Words of the HTTP status.
+    /// Reason phrase of the HTTP status.
     pub title: String,
     /// The same as `error`.
     pub detail: String,
 }
 
-/// One thing that is wrong with a definition.
+/// A fault of a definition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FieldError {
     /// Path of the field.
     #[schema(example = "worker.image")]
     pub field: String,
-    /// What was seen and what would be right.
+    /// The found and the expected value.
     pub message: String,
 }
 
@@ -261,94 +265,94 @@ pub struct FieldError {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Task {
-    /// Id: the name given in the definition.
+    /// Id of the task: the name in the definition.
     pub id: String,
-    /// State in the words of 2018.
+    /// Status, as defined in 2018.
     pub status: TaskStatus,
-    /// The coordinator.
+    /// The master.
     pub master: TaskService,
-    /// The generators of load.
+    /// The workers.
     pub worker: TaskService,
     /// The wait command, as defined.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait_command: Option<WaitCommand>,
-    /// Seconds between ready workers and the master.
+    /// Delay in seconds between the readiness of the workers and the start of the master.
     pub delay: u64,
-    /// Seconds for which the test may run, as defined.
+    /// Maximum duration of the test in seconds, as defined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_duration: Option<u64>,
-    /// What a lost worker means, unless it is `continue`.
+    /// Reaction to a lost worker; absent for `continue`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_worker_loss: OnWorkerLoss,
-    /// The name that the task has for itself, as defined.
+    /// Name of the exclusively used resource, as defined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exclusive: Option<String>,
-    /// What the run must fulfil, in canonical form.
+    /// Criteria, in canonical form.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub criteria: Vec<String>,
-    /// With fewer samples the verdict is `invalid`, as defined.
+    /// Minimum number of samples, as defined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_samples: Option<u64>,
-    /// Patterns of the files that hold samples, as defined.
+    /// Patterns of the files with samples, as defined.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub result_files: Vec<String>,
-    /// How bundles come to the containers, if there are any.
+    /// How bundles reach the containers; absent without bundles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Delivery>,
-    /// Milliseconds after which the Director ends the run, counted from its acceptance, as its client set it.
+    /// Timeout of the run in milliseconds from its acceptance, as set by its client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 1800000)]
     pub timeout_ms: Option<u64>,
-    /// When that is.
+    /// Time at which the timeout expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_at: Option<String>,
-    /// The lease that the run's client renews, if it asked for one.
+    /// The lease of the run, if its client requested one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
-    /// What is being done.
+    /// Current step.
     pub step: Step,
-    /// Why the task errored, in one sentence: the message of `failure`.
+    /// Reason of the failure in one sentence: the message of `failure`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Why the task errored.
+    /// Reason of the failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
-    /// Milliseconds by step, for the steps that were taken. Beside them, once all workers run,
-    /// `startSkew`: milliseconds from the start of the first worker to that of the last.
+    /// Duration of each step so far in milliseconds. Once all workers run, also `startSkew`: milliseconds between the
+    /// starts of the first and the last worker.
     #[schema(example = json!({"queued": 1, "network": 48, "discovery": 690, "workers": 31, "resolve": 1010, "startSkew": 214}))]
     pub timings: BTreeMap<String, u64>,
-    /// The workers as last seen.
+    /// Last observed state of the workers.
     pub workers: Vec<WorkerState>,
-    /// Place in the queue, from 1, while the task waits.
+    /// Position in the queue, from 1, while the task waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue_position: Option<u32>,
-    /// When the definition was accepted.
+    /// Time at which the definition was accepted.
     pub created_at: String,
-    /// When the master was seen running.
+    /// Time at which the master was first observed running.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<String>,
-    /// When the outcome was fixed.
+    /// Time at which the outcome was determined.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<String>,
-    /// Exit code of the master: the worst one when it has several replicas.
+    /// Exit code of the master; the worst one of several replicas.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i64>,
-    /// Requests per second: the `throughput` of the report, in thousandths; absent without a report that has it.
+    /// Requests per second: the `throughput` of the report, with three decimals; absent without a report that has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 41.84)]
     pub requests_per_second: Option<f64>,
-    /// What the run says of what it tested, in one word; absent until the step `report` is over.
+    /// Verdict on the run; absent until the step `report` is complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
     /// The verdict with its reasons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judgement: Option<Judgement>,
-    /// What clean-up could not remove yet; it is tried again.
+    /// Objects that clean-up could not remove yet; the removal is retried.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leftovers: Vec<String>,
 }
 
-/// A service of a task. The environment is not part of any answer: it may hold passwords.
+/// A service of a task. Responses never contain the environment: it may contain passwords.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskService {
@@ -369,40 +373,39 @@ pub struct TaskService {
     /// Networks besides the task's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<String>,
-    /// What each container may take, and what its node must have free: processors as a number, memory
-    /// in bytes.
+    /// Resource limits and reservations of each container: CPUs as a number, memory in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
-    /// Where the containers may run.
+    /// Placement of the containers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<Placement>,
-    /// Labels of the user.
+    /// Labels set by the user.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// Seconds between SIGTERM and SIGKILL, as defined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_grace_period: Option<u64>,
-    /// What each worker must answer to before it counts as ready.
+    /// Readiness check of each worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readiness: Option<WorkerReadiness>,
-    /// Files of the bundle that are dealt out to the replicas.
+    /// Files of the bundle that are split among the replicas.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub split: Vec<SplitFile>,
-    /// Who the containers run as, as defined.
+    /// User of the containers, as defined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
 }
 
-/// What is being done for a task, in this order.
+/// Steps of a task, in their order.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
 )]
 #[serde(rename_all = "camelCase")]
 pub enum Step {
-    /// Waits for its turn.
+    /// Waits in the queue.
     #[default]
     Queued,
-    /// Brings the bundles to the nodes.
+    /// Delivers the bundles to the nodes.
     Delivery,
     /// Creates the network.
     Network,
@@ -412,45 +415,45 @@ pub enum Step {
     Workers,
     /// Waits until all workers run and all their addresses resolve.
     Resolve,
-    /// Waits until the workers accept connections.
+    /// Waits until the workers pass their readiness check.
     Readiness,
     /// Runs the wait command.
     WaitCommand,
-    /// Sleeps the delay.
+    /// Waits for the delay.
     Delay,
     /// Starts the master.
     Master,
     /// The test runs.
     Running,
-    /// Keeps logs and exit codes.
+    /// Collects logs, exit codes and results.
     Collect,
-    /// Hears the workers out, and works out figures and verdict.
+    /// Waits for the workers, and computes figures and verdict.
     Report,
     /// Removes everything from Docker.
     Cleanup,
-    /// The end.
+    /// Complete.
     Done,
 }
 
-/// Why a task errored.
+/// Reason why a task failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Failure {
     /// The step that failed.
     pub step: Step,
-    /// Stable name of the cause, for scripts.
+    /// Stable code of the cause, for scripts.
     #[schema(example = "worker_failed")]
     pub code: String,
-    /// What happened, with Docker's own reason.
+    /// Description of the failure, with Docker's own reason.
     pub message: String,
-    /// What to do about it; may be empty.
+    /// Suggested remedy; may be empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub hint: String,
-    /// The last lines of the log of a master that failed, at most 10 of at most 500 characters each.
+    /// Last lines of the log of a failed master, at most 10 of at most 500 characters each.
     #[serde(default, rename = "lastLines", skip_serializing_if = "Vec::is_empty")]
     pub last_lines: Vec<String>,
 }
 
-/// A worker as last seen.
+/// Last observed state of a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkerState {
@@ -462,12 +465,12 @@ pub struct WorkerState {
     /// Its address on the task's network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// Docker's word for its state, for example `running`.
+    /// State as named by Docker, for example `running`.
     pub state: String,
-    /// Its exit code, once it has ended.
+    /// Exit code, once the worker has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i64>,
-    /// Docker's own reason when something is wrong.
+    /// Docker's own text for an error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -475,35 +478,35 @@ pub struct WorkerState {
 /// A page of tasks, newest first.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct TaskList {
-    /// The tasks of this page.
+    /// Tasks of this page.
     pub tasks: Vec<Task>,
     /// Value of `after` for the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 
-/// A recorded fact of a task's history.
+/// An event of a task's history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TaskEvent {
     /// Number in the history, from 1.
     pub id: u64,
-    /// When it was recorded.
+    /// Time of the event.
     pub at: String,
-    /// What happened, for example `stepStarted`.
+    /// Name of the event, for example `stepStarted`.
     pub event: String,
-    /// The step during which it happened.
+    /// Step during the event.
     pub step: Step,
     /// Details; their names depend on `event`.
     #[schema(value_type = Object)]
     pub data: serde_json::Value,
 }
 
-/// An event of the stream, in the words of Server-Sent Events.
+/// An event of the stream, with the fields of Server-Sent Events.
 #[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
 pub struct StreamedEvent {
-    /// Number in the history: what goes into `Last-Event-ID`. `deleted` has none.
+    /// Number in the history, for `Last-Event-ID`. `deleted` has none.
     pub id: Option<String>,
-    /// What happened; `deleted` ends the stream of a task that is deleted.
+    /// Name of the event; `deleted` ends the stream of a deleted task.
     pub event: String,
     /// The `TaskEvent` as JSON; `{}` for `deleted`.
     pub data: String,
@@ -521,11 +524,11 @@ pub struct TaskEvents {
 /// A log line, as one line of NDJSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LogEntry {
-    /// When it was written.
+    /// Time at which the line was written.
     pub at: String,
     /// `master`, `worker` or `wait`.
     pub service: String,
-    /// Number of the replica; of the try for `wait`.
+    /// Number of the replica; for `wait`, number of the attempt.
     pub replica: u32,
     /// `stdout` or `stderr`; `stdout` for containers with a terminal.
     pub stream: String,

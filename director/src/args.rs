@@ -1,6 +1,6 @@
 //! The command line.
 
-use atq_run::orphans::Orphans;
+use atq_run::orphans::OrphanPolicy;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::io::Write;
 use std::path::PathBuf;
@@ -8,17 +8,17 @@ use std::process::ExitCode;
 
 /// Runs distributed load tests on Docker Swarm.
 ///
-/// Without a command it serves the HTTP API until SIGTERM or Ctrl-C. The configuration is read from
-/// `controller-config.yaml` (or `.yml`) in the working directory; `config example` prints a complete
-/// one. Exit codes: 0 ended by a signal, 1 failed, 2 the configuration or the arguments are wrong.
+/// Without a command, serves the HTTP API until SIGTERM or Ctrl-C. The configuration is read from
+/// `controller-config.yaml` (or `.yml`) in the working directory; `config example` prints a complete one. Exit codes:
+/// 0 ended by a signal, 1 failed, 2 invalid configuration or arguments.
 #[derive(Debug, Parser)]
 #[command(name = "atq-director", version)]
 pub struct Args {
-    /// The configuration file.
+    /// Configuration file.
     #[arg(long, global = true, value_name = "FILE", env = "ATQ_CONFIG")]
     pub config: Option<PathBuf>,
-    /// What becomes of objects in Docker that carry this Director's id, but belong to no task in its
-    /// store, because its data directory was lost.
+    /// Handling of Docker objects with this Director's id that belong to no stored task, for example after a loss of
+    /// the data directory.
     #[arg(
         long,
         value_enum,
@@ -27,64 +27,64 @@ pub struct Args {
         default_value = "remove"
     )]
     pub adopt_orphans: AdoptOrphans,
-    /// What to do instead of serving.
+    /// Command to run instead of the server.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// What to do instead of serving.
+/// Commands besides the server.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Look at the configuration.
+    /// Inspect the configuration.
     Config {
-        /// What to do with it.
+        /// Command for the configuration.
         #[command(subcommand)]
         command: ConfigCommand,
     },
-    /// Look at the store of tasks, or carry its tasks to another one, while no Director runs.
+    /// Check, export or import the store of tasks, while no Director runs.
     ///
-    /// The store is in `state` below the `datadir` of the configuration. Exit codes: 0 all is well, 1
-    /// failed or something is wrong with a task, 2 the configuration or the arguments are wrong.
+    /// The store is in `state` below the `datadir` of the configuration. Exit codes: 0 success, 1 failed or a task
+    /// has a problem, 2 invalid configuration or arguments.
     Store {
-        /// What to do with it.
+        /// Command for the store.
         #[command(subcommand)]
         command: StoreCommand,
     },
 }
 
-/// What to do with the store.
+/// Commands for the store.
 #[derive(Debug, Subcommand)]
 pub enum StoreCommand {
-    /// Write all tasks that can be read, one JSON object a line.
+    /// Export all readable tasks, one JSON object per line.
     ///
-    /// The definitions hold the values of `environment`, so passwords too: keep the file as you keep
-    /// those. What cannot be read is told on standard error and left out; the exit code is then 1. Of a
-    /// store that cannot be opened a copy is made and read as far as possible.
+    /// Definitions contain the values of `environment`, including passwords: protect the file accordingly. Unreadable
+    /// tasks are skipped and reported on standard error; the exit code is then 1. If the store cannot be opened, a
+    /// copy is made and read as far as possible.
     Export {
-        /// Where to, a file that does not exist yet; only its owner may read it. Default: standard output.
+        /// Output file; it must not exist, and only its owner can read it. Default: standard output.
         file: Option<PathBuf>,
     },
-    /// Read tasks that `export` has written into an empty store: all of them, or none.
+    /// Import exported tasks into an empty store: all of them, or none.
     Import {
-        /// The file.
+        /// Exported file.
         file: PathBuf,
     },
-    /// Say of every task what is wrong with it; exit code 1 if anything is.
+    /// Report problems of stored tasks; exit code 1 if there are any.
     Check,
 }
 
-/// What becomes of objects that no stored task knows.
+/// Handling of Docker objects that belong to no stored task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum AdoptOrphans {
-    /// Remove those that were made with this host name, data directory and port
+    /// Remove objects created with this host name, data directory and port
     Remove,
-    /// Remove the others, too
+    /// Remove all such objects
     RemoveAll,
-    /// Only say what there is
+    /// Only report them
     Keep,
 }
 
-impl From<AdoptOrphans> for Orphans {
+impl From<AdoptOrphans> for OrphanPolicy {
     fn from(adopt: AdoptOrphans) -> Self {
         match adopt {
             AdoptOrphans::Remove => Self::Remove,
@@ -94,16 +94,16 @@ impl From<AdoptOrphans> for Orphans {
     }
 }
 
-/// What to do with the configuration.
+/// Commands for the configuration.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Say everything that is wrong with it; exit code 0 when nothing is, else 2.
+    /// Report all faults; exit code 0 if there are none, else 2.
     Check,
-    /// Print a complete one with explanations.
+    /// Print a complete example with comments.
     Example,
 }
 
-/// Prints `text`. A reader that has gone (`| head -1`) or a full disk is no reason to panic, as `print!` does.
+/// Prints `text`. A closed reader (`| head -1`) or a full disk is a failure, not a panic as with `print!`.
 pub fn print(text: &str) -> ExitCode {
     let mut out = std::io::stdout();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

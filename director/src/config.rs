@@ -1,9 +1,9 @@
-//! `controller-config.yaml` and the environment, validated once and as a whole.
+//! Reads `controller-config.yaml` and the environment, and validates them as a whole.
 //!
-//! The file is read into a plain tree first and then field by field, so that every fault is reported at once, each
-//! with its key and line. Each key except `images` and `registryAuth` can be overridden by an environment variable: `ATQ_` and the key in
-//! upper case with `_` between words (`ATQ_PORT`, `ATQ_DOCKER_HOST`, `ATQ_LIMITS_UPLOAD_BYTES`). An empty variable
-//! counts as unset.
+//! The file is parsed into a tree first, then field by field, so that all faults are reported at once, each with its
+//! key and line. Each key except `images` and `registryAuth` can be overridden by an environment variable: `ATQ_` and
+//! the key in upper case with `_` between words (`ATQ_PORT`, `ATQ_DOCKER_HOST`, `ATQ_LIMITS_UPLOAD_BYTES`). An empty
+//! variable counts as unset.
 
 mod document;
 mod error;
@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-pub use error::{ConfigError, Fault, Place};
+pub use error::{ConfigError, Fault, Origin};
 pub use images::{ImageFault, ImageRule, Images, Variable};
 pub use retention::Retention;
 
@@ -30,9 +30,9 @@ use atq_engine_swarm::registry::{Password, RegistryAuth};
 use atq_task::spec::{Delivery, max_stop_grace};
 use document::Section;
 
-/// Names that are looked for in the working directory, in this order.
+/// Names of the default configuration file in the working directory, in order of precedence.
 pub const FILE_NAMES: [&str; 2] = ["controller-config.yaml", "controller-config.yml"];
-/// A configuration file has no reason to be larger than this many bytes.
+/// Maximum size of a configuration file in bytes.
 const MAX_BYTES: usize = 1024 * 1024;
 
 const SMALLEST: &str = "port: 8080\nglusterpath: /var/lib/atq/bundles\n";
@@ -42,71 +42,71 @@ const SMALLEST: &str = "port: 8080\nglusterpath: /var/lib/atq/bundles\n";
 pub struct Config {
     /// TCP port of the HTTP API; 0 lets the system choose.
     pub port: u16,
-    /// Where bundles live; absolute after [`Config::load`], since Docker takes only absolute bind sources.
+    /// Directory of bundles; absolute after [`Config::load`], since Docker accepts only absolute bind sources.
     pub glusterpath: PathBuf,
     /// Address to listen on.
     pub bind: IpAddr,
-    /// Where the Director keeps its own state; absolute after [`Config::load`].
+    /// Directory of the Director's own data; absolute after [`Config::load`].
     pub datadir: PathBuf,
-    /// URL of the Docker Engine; none: from Docker's own environment, then the local socket.
+    /// URL of the Docker Engine; `None`: from Docker's environment variables, else the local socket.
     pub docker_host: Option<String>,
     /// Image of the discovery sidecar.
     pub discovery_image: String,
-    /// Host under which the sidecar's port is reached; none: found out.
+    /// Host under which the sidecar's port is reached; `None`: determined automatically.
     pub discovery_host: Option<String>,
-    /// Under which URL the nodes reach the Director, without a slash at its end; none: found out.
+    /// URL under which the nodes reach the Director, without a trailing slash; `None`: derived from `bind`.
     pub advertise_url: Option<String>,
-    /// Image of the carrier, which brings bundles to the nodes and fetches results.
+    /// Image of the carrier, which delivers bundles to the nodes and fetches results.
     pub carrier_image: String,
-    /// Docker's socket on the nodes, which some carriers work with; absolute.
+    /// Docker's socket on the nodes, used by some carriers; absolute.
     pub node_docker_socket: PathBuf,
-    /// How bundles come to the containers of tasks that do not say it.
+    /// Default delivery of bundles, for tasks that do not set it.
     pub delivery: Delivery,
-    /// Id that marks this Director's objects in Docker; none: generated and kept in `datadir`.
+    /// Id in the labels of this Director's objects in Docker; `None`: generated and stored in `datadir`.
     pub director_id: Option<String>,
-    /// How many tasks may be under way at once; at least 1.
+    /// Maximum number of concurrent tasks; at least 1.
     pub max_concurrent_tasks: usize,
-    /// A fixed bound for each phase of orchestration; see [`Config::orchestration_timeout`].
+    /// Fixed timeout of each phase of orchestration; see [`Config::orchestration_timeout`].
     pub fixed_orchestration_timeout: Option<Duration>,
-    /// Bounds on what users may ask for.
+    /// Limits for users.
     pub limits: Limits,
-    /// What is kept, and for how long.
+    /// Retention of tasks and bundles.
     pub retention: Retention,
-    /// Private range from which the tasks' networks take their subnets; at least a /24.
+    /// Private range for the subnets of the tasks' networks; at least a /24.
     pub subnet_pool: Ipv4Net,
-    /// Whether `GET /swarm` answers while the Director listens beyond loopback.
+    /// Whether `GET /swarm` returns the join tokens while the Director listens beyond loopback.
     pub expose_join_tokens: bool,
-    /// How log lines look.
+    /// Format of log lines.
     pub log_format: LogFormat,
-    /// Which images may run.
+    /// Allowed images.
     pub images: Images,
-    /// Logins at registries, which win over `docker_config`. A password in a file is not read yet.
+    /// Logins at registries, which take precedence over `docker_config`. Password files are read at use.
     pub registry_auth: RegistryAuth,
-    /// Docker's `config.json` with further logins, which must be there; none: the one that the docker
-    /// command would use, if it is there.
+    /// Docker's `config.json` with further logins, which must exist; `None`: the file that the docker command would
+    /// use, if it exists.
     pub docker_config: Option<PathBuf>,
 }
 
-/// Bounds on what users may ask for. Sizes are in bytes.
+/// Limits for users. Sizes are in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Size of an uploaded zip.
+    /// Maximum size of an uploaded zip.
     pub upload_bytes: u64,
-    /// Size of a bundle's files together.
+    /// Maximum total size of a bundle's files.
     pub unpacked_bytes: u64,
-    /// Files and directories in a bundle.
+    /// Maximum number of files and directories in a bundle.
     pub entries: u64,
-    /// Replicas of one service.
+    /// Maximum number of replicas of one service.
     pub replicas: u32,
-    /// What is kept of `/atq/results` of all containers of a run.
+    /// Maximum size of stored results of all containers of a run.
     pub results_bytes: u64,
-    /// What is kept of the log of a container.
+    /// Maximum size of a stored container log.
     pub log_bytes: u64,
-    /// Connections of clients at once; none: as many as the descriptors of the process allow.
+    /// Maximum number of client connections; `None`: as many as the descriptors of the process allow.
     pub connections: Option<u64>,
-    /// Processes and threads of a container of a task; 0: not limited.
+    /// Maximum number of processes and threads of a container of a task; 0: unlimited.
     pub pids: u64,
-    /// Seconds that a definition may ask for between SIGTERM and SIGKILL.
+    /// Maximum time between SIGTERM and SIGKILL in definitions, in seconds.
     pub stop_grace_period: u64,
 }
 
@@ -126,19 +126,19 @@ impl Default for Limits {
     }
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
-    /// Lines for people.
+    /// Text lines.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
 impl Config {
     /// Reads the given file, or the first of [`FILE_NAMES`] in the working directory, with the overrides of the
-    /// process' environment. Relative paths count from the working directory. Blocks.
+    /// process' environment. Relative paths are resolved against the working directory. Blocks the thread.
     ///
     /// # Errors
     /// [`ConfigError`] with every fault of the file.
@@ -160,10 +160,10 @@ impl Config {
         Ok(config)
     }
 
-    /// Parses the text of a configuration file. `env` gives the value of an environment variable by its full name.
+    /// Parses the text of a configuration file. `env` returns the value of an environment variable.
     ///
     /// # Errors
-    /// [`ConfigError::Syntax`] when it is not YAML, [`ConfigError::Faults`] with everything else that is wrong.
+    /// [`ConfigError::Syntax`] when it is not YAML, [`ConfigError::Faults`] with all other faults.
     pub fn parse(text: &str, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         if text.len() > MAX_BYTES {
             return Err(ConfigError::TooBig { limit: MAX_BYTES });
@@ -173,10 +173,10 @@ impl Config {
         let mut section = Section::new(root, &env, &mut faults);
         let config = Self::read(&mut section);
         section.finish();
-        // As a reader meets them in the file, what is missing first.
+        // In the order of the file, missing keys first.
         faults.sort_by_key(|fault| match fault.place {
-            Place::Line(line) => line,
-            Place::Environment(_) | Place::Nowhere => 0,
+            Origin::Line(line) => line,
+            Origin::Environment(_) | Origin::Nowhere => 0,
         });
         match config {
             Some(config) if faults.is_empty() => Ok(config),
@@ -184,7 +184,7 @@ impl Config {
         }
     }
 
-    /// Reads every field, so that all faults are found; none if a required one is unusable.
+    /// Reads every field, so that all faults are found; `None` if a required one is missing or invalid.
     fn read(section: &mut Section<'_>) -> Option<Self> {
         let port = section.required("port", fields::port);
         let glusterpath = section.required("glusterpath", fields::path);
@@ -241,7 +241,7 @@ impl Config {
         (port.is_some() && glusterpath.is_some()).then_some(config)
     }
 
-    /// All paths, to be made absolute.
+    /// All paths that are made absolute.
     fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let logins = self.registry_auth.values_mut();
         let files = logins.filter_map(|login| match &mut login.password {
@@ -254,7 +254,7 @@ impl Config {
             .chain(files)
     }
 
-    /// Whether the files that somebody named can be read now. They are read again at each use.
+    /// Checks that configured credential files are readable. They are read again at each use.
     fn check_secrets(&self) -> Result<(), ConfigError> {
         let files = self.registry_auth.iter().filter_map(|(host, login)| {
             let Password::File(path) = &login.password else {
@@ -274,7 +274,8 @@ impl Config {
         Ok(())
     }
 
-    /// Makes `glusterpath` and `datadir` if need be and checks that files can be made in them. Blocks.
+    /// Creates `glusterpath` and `datadir` if missing, and checks that files can be created in them. Blocks the
+    /// thread.
     ///
     /// # Errors
     /// [`ConfigError::Unusable`] names the key and the path.
@@ -294,8 +295,8 @@ impl Config {
         Ok(())
     }
 
-    /// How long each phase of bringing up a task with so many replicas may take: `orchestrationTimeout` if it is
-    /// set, else a minute and a second for each replica.
+    /// Timeout of each phase of the preparation of a task with this number of replicas: `orchestrationTimeout` if
+    /// set, else one minute and one second per replica.
     pub fn orchestration_timeout(&self, replicas: u32) -> Duration {
         self.fixed_orchestration_timeout
             .unwrap_or_else(|| Duration::from_secs(60 + u64::from(replicas)))
@@ -306,7 +307,7 @@ impl Config {
         SMALLEST
     }
 
-    /// A complete file with comments: every key, each at its default.
+    /// A complete file with comments: every key with its default.
     pub fn example() -> String {
         include_str!("config/example.yaml").to_owned()
     }
@@ -365,7 +366,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
         source,
     };
     let mut text = String::new();
-    // One byte more than allowed, so that `parse` sees what is too large.
+    // Reads one byte more than allowed, so that `parse` detects files that are too large.
     File::open(path)
         .and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_string(&mut text))
         .map_err(unreadable)?;

@@ -1,48 +1,48 @@
-//! The engine of this Director, as its configuration describes it: Docker Swarm. No other room of the
-//! program names it.
+//! The engine of this Director, created from its configuration: Docker Swarm. No other module of the program names
+//! it.
 
 use crate::config::Config;
 use anyhow::Context;
 use atq_bundle_store::BundleStore;
 use atq_engine_swarm::discovery::{Discovery, HttpDiscovery};
 use atq_engine_swarm::docker::DockerSwarm;
-use atq_engine_swarm::reach::{HttpReach, Reach};
 use atq_engine_swarm::registry::Credentials;
+use atq_engine_swarm::self_check::{HttpSelfCheck, SelfCheck};
 use atq_engine_swarm::{Bounds, SharedLists, Swarm, SwarmEngine, SwarmSettings};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The outside world, so that tests can bring their own.
+/// External services, replaceable in tests.
 pub struct Ports {
     /// Docker.
     pub swarm: Arc<dyn Swarm>,
     /// The sidecars.
     pub discovery: Arc<dyn Discovery>,
-    /// The Director itself, from outside.
-    pub reach: Arc<dyn Reach>,
+    /// Access to the Director itself from outside.
+    pub self_check: Arc<dyn SelfCheck>,
 }
 
 impl Ports {
-    /// The real ones. Nothing is sent yet.
+    /// The real services. Nothing is sent yet.
     ///
     /// # Errors
-    /// When the address of Docker or its certificates cannot be understood.
+    /// When the address or the certificates of Docker are invalid.
     pub fn real(config: &Config) -> anyhow::Result<Self> {
-        // Only one provider is compiled in; an error means that it is installed already.
+        // Only one provider is compiled in; an error means that it is already installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let docker = DockerSwarm::connect(config.docker_host.as_deref())?;
         let credentials =
             Credentials::new(config.registry_auth.clone(), config.docker_config.clone());
         Ok(Self {
             swarm: Arc::new(docker.with_credentials(credentials)),
-            discovery: Arc::new(HttpDiscovery::new().context("cannot set up the HTTP client")?),
-            reach: Arc::new(HttpReach),
+            discovery: Arc::new(HttpDiscovery::new().context("cannot create the HTTP client")?),
+            self_check: Arc::new(HttpSelfCheck),
         })
     }
 }
 
-/// The engine of a Director that listens on `listen`. Touches nothing.
+/// The engine of a Director that listens on `listen`. Has no side effects.
 pub(crate) fn new(
     config: &Config,
     ports: Ports,
@@ -56,7 +56,7 @@ pub(crate) fn new(
         atq_engine_swarm::Ports {
             swarm: Arc::new(SharedLists::new(ports.swarm, director_id)),
             discovery: ports.discovery,
-            reach: ports.reach,
+            self_check: ports.self_check,
             bundles,
         },
         &config.datadir,

@@ -1,11 +1,11 @@
-//! Which Director this is. Everything that it creates in Docker carries the id, so that two
-//! Directors on one Swarm never remove each other's objects.
+//! Identity of this Director. Everything that it creates in Docker is labelled with its id, so that two Directors on
+//! one Swarm never remove each other's objects.
 //!
-//! The id is in `datadir/director-id`. When the whole data directory is lost, the objects of the tests
-//! that ran can be recognised by nothing but the id, and would stay for ever. So there is a second
-//! copy beside the bundles, the only other directory that a Director has. Directors on several
-//! machines may share that one, and several of one machine too: the copy's name holds a hash of host
-//! name, data directory and port, so that only a Director in the very same place takes it over.
+//! The id is stored in `datadir/director-id`. After a loss of the whole data directory, the objects of running tests
+//! can be recognised only by the id, and would stay for ever. Therefore a second copy is kept beside the bundles, the
+//! only other directory of a Director. Several Directors, on one or more machines, may share that directory: the name
+//! of the copy contains a hash of host name, data directory and port, so that only a Director in the same place
+//! reuses the id.
 
 use anyhow::Context;
 use atq_files::{Mode, if_there, write_atomic};
@@ -14,22 +14,22 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The second copies' names begin so. Hidden, and no id of a bundle.
+/// Prefix of the names of second copies. Hidden, and never the id of a bundle.
 const COPY_PREFIX: &str = ".director-id-";
 
-/// Where a Director lives.
+/// The place of a Director: its directories and its port.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
     /// Its data directory, absolute.
     pub datadir: &'a Path,
-    /// Where its bundles are.
+    /// Its directory of bundles.
     pub glusterpath: &'a Path,
-    /// The port of the configuration. 0, which is any, is no place that is found again.
+    /// The configured port. 0 means any port, so that the place cannot be recognised later.
     pub port: u16,
 }
 
-/// The configured id, or the one in `datadir/director-id`, which is generated at the first start. To
-/// be called while the store's lock is held: a second Director must not change any of this.
+/// The configured id, or the one in `datadir/director-id`, which is generated at the first start. Must be called with
+/// the store's lock held: a second Director must not change any of this.
 ///
 /// # Errors
 /// When the file cannot be read or written.
@@ -37,8 +37,8 @@ pub fn director_id(place: &Place<'_>, configured: Option<&str>) -> anyhow::Resul
     on_host(&host(), place, configured)
 }
 
-/// A name for the place, in which no two Directors can be at once. One that cannot be told from others
-/// gets a name that is never found again.
+/// An identifier of the place, unique to one running Director. A place that cannot be distinguished from others gets
+/// a random identifier.
 pub fn place(place: &Place<'_>) -> String {
     hash(&host(), place).unwrap_or_else(generated)
 }
@@ -59,7 +59,7 @@ fn on_host(host: &str, place: &Place<'_>, configured: Option<&str>) -> anyhow::R
         Some(id) => id,
         None => {
             let id = copied(&path, copy.as_deref()).unwrap_or_else(generated);
-            // Objects in Docker are found by it after a crash, so it must be on the disk first.
+            // The id must be on disk before objects are created: it identifies them after a crash.
             write(&path, &id).with_context(|| format!("cannot write `{}`", path.display()))?;
             id
         }
@@ -70,7 +70,7 @@ fn on_host(host: &str, place: &Place<'_>, configured: Option<&str>) -> anyhow::R
     Ok(id)
 }
 
-/// Where the second copy is; none when the place cannot be told from others.
+/// Path of the second copy; `None` if the place cannot be distinguished from others.
 fn copy_path(host: &str, place: &Place<'_>) -> Option<PathBuf> {
     let hash = hash(host, place)?;
     Some(place.glusterpath.join(format!("{COPY_PREFIX}{hash}")))
@@ -93,27 +93,27 @@ fn hash(host: &str, place: &Place<'_>) -> Option<String> {
     Some(format!("{hash:.16}"))
 }
 
-/// The id that an earlier Director of this place had.
+/// The id of an earlier Director in this place.
 fn copied(path: &Path, copy: Option<&Path>) -> Option<String> {
     let copy = copy?;
     match read(copy) {
         Ok(id) => {
             let id = id?;
             tracing::warn!(
-                "`{}` is missing; the Director of this place had the id `{id}` before, as `{}` says, and goes on with it",
+                "`{}` is missing; continuing with the id `{id}` from the copy `{}`",
                 path.display(),
                 copy.display()
             );
             Some(id)
         }
         Err(error) => {
-            tracing::warn!(%error, "cannot read `{}`; this Director gets a new id", copy.display());
+            tracing::warn!(%error, "cannot read `{}`; generating a new id for this Director", copy.display());
             None
         }
     }
 }
 
-/// Only worth a warning: the Director works without it.
+/// A failure is only logged: the Director works without the copy.
 fn keep_copy(copy: &Path, id: &str) {
     if read(copy).is_ok_and(|present| present.as_deref() == Some(id)) {
         return;
@@ -121,13 +121,13 @@ fn keep_copy(copy: &Path, id: &str) {
     if let Err(error) = write(copy, id) {
         tracing::warn!(
             %error,
-            "cannot keep a second copy of this Director's id in `{}`; if `datadir` is lost, the containers and networks of its tasks will not be found",
+            "cannot write a second copy of this Director's id to `{}`; if `datadir` is lost, the containers and networks of its tasks cannot be found",
             copy.display()
         );
     }
 }
 
-/// The id in a file; none when it is not there or holds none, as after a crash in the middle of writing it.
+/// The id in a file; `None` if the file is missing or has no valid id, as after a crash while it was written.
 fn read(path: &Path) -> io::Result<Option<String>> {
     let text = if_there(fs::read_to_string(path))?;
     Ok(text
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_id_comes_back_in_the_same_place_only() {
+    fn a_lost_id_is_restored_in_the_same_place_only() {
         let home = Home::new();
         let id = home.id("host", "one", 80);
         assert_eq!(home.id("host", "one", 80), id);
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_id_is_not_taken_over() {
+    fn an_invalid_id_is_not_reused() {
         let home = Home::new();
         home.id("host", "one", 80);
         fs::write(&home.copies()[0], "A B\n").unwrap();
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn no_copy_is_kept_of_a_place_that_is_not_found_again() {
+    fn no_copy_is_written_for_a_place_that_cannot_be_recognised() {
         let home = Home::new();
         home.id("host", "one", 0);
         home.id("", "two", 80);
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_bundles_do_not_mind_the_copy() {
+    async fn the_copy_is_not_listed_as_a_bundle() {
         let home = Home::new();
         let id = home.id("host", "one", 80);
         let bundles = BundleStore::open(&home.0.path().join("bundles"), Limits::default()).unwrap();

@@ -1,8 +1,8 @@
 //! ATQ Director: runs distributed load tests on Docker Swarm.
 //!
 //! Dependencies point one way: `main` -> `lib` -> [`api`] -> [`atq_run`] -> { [`atq_task`], [`atq_engine`],
-//! [`atq_bundle_store`], [`atq_evidence`], [`atq_store`] }. [`atq_task`] is pure; the tests of
-//! `atq-layering` check this. This file and [`engine`] are the only wiring.
+//! [`atq_bundle_store`], [`atq_evidence`], [`atq_store`] }. [`atq_task`] is pure; the tests of `atq-layering` check
+//! this. This file and [`engine`] are the only wiring.
 
 pub mod api;
 pub mod args;
@@ -11,8 +11,8 @@ pub mod daemon;
 pub mod engine;
 pub mod identity;
 pub mod logging;
-pub mod private;
-pub mod storekeeper;
+pub mod permissions;
+pub mod store_cli;
 
 use atq_bundle_store::BundleStore;
 use atq_engine::Engine;
@@ -30,29 +30,30 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Longest time for which a test may run.
+/// Default maximum duration of a test.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
-/// How long the engine may be away while a test runs.
-const ENGINE_PATIENCE: Duration = Duration::from_secs(300);
+/// How long the engine may be unavailable while a test runs.
+const ENGINE_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// How many files are kept of `/atq/results` of all containers of a run.
-const RESULTS_FILES: u64 = 100_000;
+/// Maximum number of stored files from `/atq/results` of all containers of a run.
+const MAX_RESULT_FILES: u64 = 100_000;
 
-/// The parts of a Director, put together.
+/// The components of a Director.
 pub struct Assembled {
-    /// The tasks.
+    /// Management of tasks.
     pub orchestrator: Orchestrator,
-    /// The routes of the engine for its own programs on the nodes.
-    pub inbound: axum::Router,
+    /// Routes of the engine for its own programs on the nodes.
+    pub engine_routes: axum::Router,
 }
 
-/// Puts the parts together for a Director that listens on `listen`. Opens the store and the bundles; drives nothing yet. Blocks.
+/// Creates the components of a Director that listens on `listen`. Opens the store and the bundles; starts no task
+/// yet. Blocks the thread.
 ///
 /// # Errors
 /// When a directory cannot be used, or another Director uses it.
 pub fn assemble(config: &Config, ports: Ports, listen: SocketAddr) -> anyhow::Result<Assembled> {
     config.prepare()?;
-    // The lock comes first: a second Director on the same data must not touch anything.
+    // The store's lock comes first: a second Director on the same data must not change anything.
     let store = Store::open(&config.datadir.join("state"))?;
     let place = Place {
         datadir: &config.datadir,
@@ -72,7 +73,7 @@ pub fn assemble(config: &Config, ports: Ports, listen: SocketAddr) -> anyhow::Re
         place,
         Arc::clone(&bundles),
     );
-    let inbound = engine.router();
+    let engine_routes = engine.router();
     let engine: Arc<dyn Engine> = Arc::new(engine);
     let orchestrator = Orchestrator::new(Shared {
         settings: settings(config, director_id),
@@ -86,7 +87,7 @@ pub fn assemble(config: &Config, ports: Ports, listen: SocketAddr) -> anyhow::Re
     });
     Ok(Assembled {
         orchestrator,
-        inbound,
+        engine_routes,
     })
 }
 
@@ -96,17 +97,17 @@ fn settings(config: &Config, director_id: String) -> Settings {
         max_concurrent_tasks: config.max_concurrent_tasks,
         orchestration_timeout: config.fixed_orchestration_timeout,
         max_duration: MAX_DURATION,
-        engine_patience: ENGINE_PATIENCE,
+        engine_timeout: ENGINE_TIMEOUT,
         subnet_pool: config.subnet_pool.to_string(),
         discovery_image: config.discovery_image.clone(),
         results: atq_evidence::results::ResultsLimits {
             bytes: config.limits.results_bytes,
-            files: RESULTS_FILES,
+            files: MAX_RESULT_FILES,
         },
     }
 }
 
-/// What the configuration says about what is kept.
+/// Retention policy from the configuration.
 fn retention(config: &Config) -> Policy {
     let retention = config.retention;
     Policy {

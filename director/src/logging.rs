@@ -1,20 +1,20 @@
-//! Log lines on standard error: plain ones for people, JSON for collectors.
+//! Log lines on standard error: as text, or as JSON for log collectors.
 
 use crate::config::LogFormat;
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
-/// Appended to what is chosen: the last word about a target counts.
-const HELD: &str = "bollard=info,bollard::docker=info";
-/// Libraries that write request bodies, and so passwords, at lower levels are held at `info`.
+/// Appended to the configured filter: the last directive for a target takes precedence.
+const FORCED_FILTER: &str = "bollard=info,bollard::docker=info";
+/// Libraries that log request bodies, including passwords, at lower levels are limited to `info`.
 const DEFAULT_FILTER: &str = "info,bollard=info,hyper=warn,reqwest=warn,sled=warn";
 
-/// Starts logging. `ATQ_LOG` chooses what is logged, for example `debug` or `atq_director=debug`.
+/// Initialises logging. `ATQ_LOG` sets the filter, for example `debug` or `atq_director=debug`.
 pub fn init(format: LogFormat) {
-    let chosen = std::env::var("ATQ_LOG").unwrap_or_default();
-    let filter = match chosen.is_empty() {
+    let configured = std::env::var("ATQ_LOG").unwrap_or_default();
+    let filter = match configured.is_empty() {
         true => EnvFilter::new(DEFAULT_FILTER),
-        false => EnvFilter::new(format!("{chosen},{HELD}")),
+        false => EnvFilter::new(format!("{configured},{FORCED_FILTER}")),
     };
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)

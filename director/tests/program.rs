@@ -1,4 +1,4 @@
-//! The program itself, as a shell sees it.
+//! Tests of the program `atq-director`.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::fs::{self, OpenOptions};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/config/example.yaml");
 
 #[test]
-fn a_disk_without_room_for_the_output_is_a_failure_and_no_panic() {
+fn a_full_disk_for_the_output_is_a_failure_and_not_a_panic() {
     for command in ["example", "check"] {
         let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
         let output = Command::new(env!("CARGO_BIN_EXE_atq-director"))
@@ -21,18 +21,18 @@ fn a_disk_without_room_for_the_output_is_a_failure_and_no_panic() {
             .stdout(full)
             .output()
             .unwrap();
-        let told = told(&output);
-        assert_eq!(output.status.code(), Some(1), "{command}: {told}");
-        assert!(!told.contains("panicked"), "{command}: {told}");
+        let stderr = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{command}: {stderr}");
+        assert!(!stderr.contains("panicked"), "{command}: {stderr}");
     }
 }
 
 /// Standard error.
-fn told(output: &Output) -> String {
+fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// A directory with a configuration. No Docker is needed for what is done in it.
+/// A directory with a configuration. Docker is not needed.
 struct Home(tempfile::TempDir);
 
 impl Home {
@@ -65,14 +65,14 @@ impl Home {
         self.command(args).output().unwrap()
     }
 
-    /// The line of a task in an export, as the first version would write it.
+    /// The line of a task in an export, in the format of the first version.
     fn line(name: &str) -> String {
         format!(
             r#"{{"format":1,"task":"{name}","spec":{{"name":"{name}","worker":{SERVICE},"master":{SERVICE},"wait":null,"delay":0}},"desired":"run","history":[{{"seq":1,"at":1750000000000,"event":"queued","data":{{"run":"a1b2c3","token":"t"}}}}]}}"#
         )
     }
 
-    /// With these tasks in its store.
+    /// A home with these tasks in its store.
     fn with_tasks(names: &[&str]) -> Self {
         let home = Self::new();
         let lines: String = names
@@ -81,16 +81,16 @@ impl Home {
             .collect();
         fs::write(home.path("tasks.ndjson"), lines).unwrap();
         let output = home.run(&["store", "import", "tasks.ndjson"]);
-        assert!(output.status.success(), "{}", told(&output));
+        assert!(output.status.success(), "{}", stderr(&output));
         home
     }
 
-    /// A Director, once its log says that it listens.
+    /// Starts a Director and waits until it listens.
     fn serve(&self) -> Serving {
         self.served_by(self.command(&[]))
     }
 
-    /// One that may have only so many descriptors.
+    /// Starts a Director with a limit of descriptors.
     fn serve_with(&self, descriptors: u32) -> Serving {
         let mut command = Command::new("sh");
         let script = format!("ulimit -n {descriptors}; exec \"$0\"");
@@ -110,9 +110,9 @@ impl Home {
         serving
     }
 
-    fn until_logged(&self, words: &str) {
+    fn until_logged(&self, text: &str) {
         let begun = Instant::now();
-        while !self.log().contains(words) {
+        while !self.log().contains(text) {
             assert!(begun.elapsed() < Duration::from_secs(30), "{}", self.log());
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -128,7 +128,7 @@ impl Home {
         stream
     }
 
-    /// The whole answer to a GET.
+    /// The whole response to a GET.
     fn get(&self, path: &str) -> String {
         let mut stream = self.connect();
         write!(
@@ -152,68 +152,68 @@ struct Serving(Child);
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-fn assert_said(output: &Output, code: i32, words: &[&str]) {
-    let told = told(output);
-    assert_eq!(output.status.code(), Some(code), "{told}");
+fn assert_stderr(output: &Output, code: i32, words: &[&str]) {
+    let stderr = stderr(output);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
     for word in words {
-        assert!(told.contains(word), "no `{word}` in: {told}");
+        assert!(stderr.contains(word), "no `{word}` in: {stderr}");
     }
-    assert!(!told.contains("panicked"), "{told}");
+    assert!(!stderr.contains("panicked"), "{stderr}");
 }
 
 #[test]
-fn tasks_go_out_of_a_store_and_into_another_one() {
+fn tasks_are_exported_and_imported() {
     let home = Home::with_tasks(&["one", "two"]);
     let output = home.run(&["store", "check"]);
-    assert_said(&output, 0, &[]);
+    assert_stderr(&output, 0, &[]);
     assert_eq!(output.stdout, b"2 task(s), 0 with a problem\n");
 
     let output = home.run(&["store", "export", "out.ndjson"]);
-    assert_said(&output, 0, &["2 task(s) exported, 0 skipped"]);
+    assert_stderr(&output, 0, &["2 task(s) exported, 0 skipped"]);
     let file = fs::metadata(home.path("out.ndjson")).unwrap();
     assert_eq!(file.permissions().mode() & 0o777, 0o600);
     let exported = fs::read(home.path("out.ndjson")).unwrap();
     assert_eq!(home.run(&["store", "export"]).stdout, exported);
     let again = home.run(&["store", "export", "out.ndjson"]);
-    assert_said(&again, 1, &["cannot create `out.ndjson`"]);
+    assert_stderr(&again, 1, &["cannot create `out.ndjson`"]);
 
     let again = home.run(&["store", "import", "out.ndjson"]);
-    assert_said(&again, 1, &["the store is not empty, it holds 2 task(s)"]);
+    assert_stderr(&again, 1, &["the store is not empty, it holds 2 task(s)"]);
     fs::remove_dir_all(home.path("data")).unwrap();
     let output = home.run(&["store", "import", "out.ndjson"]);
-    assert_said(&output, 0, &[]);
+    assert_stderr(&output, 0, &[]);
     assert_eq!(output.stdout, b"2 task(s) imported\n");
     assert_eq!(home.run(&["store", "export"]).stdout, exported);
 }
 
 #[test]
-fn a_look_makes_no_store_and_a_bad_line_no_task() {
+fn a_check_creates_no_store_and_an_invalid_line_no_task() {
     let home = Home::new();
     for command in ["check", "export"] {
         let output = home.run(&["store", command]);
-        assert_said(&output, 1, &["there is no store in `"]);
+        assert_stderr(&output, 1, &["there is no store in `"]);
         assert!(!home.path("data").exists());
     }
     let lines = format!("{}\n{{}}\n", Home::line("one"));
     fs::write(home.path("bad.ndjson"), lines).unwrap();
     let output = home.run(&["store", "import", "bad.ndjson"]);
-    assert_said(&output, 1, &["line 2: ", "nothing was imported"]);
+    assert_stderr(&output, 1, &["line 2: ", "nothing was imported"]);
     let output = home.run(&["store", "check"]);
     assert_eq!(output.stdout, b"0 task(s), 0 with a problem\n");
     let output = home.run(&["store", "import", "none.ndjson"]);
-    assert_said(&output, 1, &["cannot read `none.ndjson`"]);
+    assert_stderr(&output, 1, &["cannot read `none.ndjson`"]);
     fs::write(home.path("controller-config.yaml"), "port: x\n").unwrap();
-    assert_said(&home.run(&["store", "check"]), 2, &["`port`"]);
+    assert_stderr(&home.run(&["store", "check"]), 2, &["`port`"]);
 }
 
 #[test]
-fn a_store_in_use_is_left_alone() {
+fn a_store_in_use_is_not_opened() {
     let home = Home::with_tasks(&["one"]);
     let _serving = home.serve();
     for args in [
@@ -221,11 +221,11 @@ fn a_store_in_use_is_left_alone() {
         &["store", "export"],
         &["store", "import", "tasks.ndjson"],
     ] {
-        assert_said(&home.run(args), 1, &["is in use by another process"]);
+        assert_stderr(&home.run(args), 1, &["is in use by another process"]);
     }
     let id = home.path("data/director-id");
     fs::remove_file(&id).unwrap();
-    assert_said(&home.run(&[]), 1, &["is in use by another process"]);
+    assert_stderr(&home.run(&[]), 1, &["is in use by another process"]);
     assert!(!id.exists(), "a second Director touches nothing");
 }
 
@@ -235,7 +235,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     paths.filter(|path| path.is_file()).collect()
 }
 
-/// Overwrites a part of each of sled's files, a share of its used length from its beginning.
+/// Overwrites a part of each of sled's files, at a share of its used length.
 fn damage(dir: &Path, share: f64) {
     for path in files(dir) {
         let mut content = fs::read(&path).unwrap();
@@ -248,10 +248,10 @@ fn damage(dir: &Path, share: f64) {
 }
 
 #[test]
-fn a_damaged_store_is_refused_in_words_with_the_way_out() {
+fn the_error_of_a_damaged_store_contains_the_remedy() {
     for share in [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0] {
         let home = Home::with_tasks(&["one", "two", "three"]);
-        // A second opening writes sled's short cut to the end of its log.
+        // A second opening writes sled's snapshot.
         home.run(&["store", "check"]);
         let state = home.path("data/state");
         damage(&state, share);
@@ -260,30 +260,30 @@ fn a_damaged_store_is_refused_in_words_with_the_way_out() {
             "`atq-director store export FILE`",
             "--adopt-orphans=keep",
         ];
-        assert_said(&home.run(&[]), 1, &words);
-        assert_said(&home.run(&["store", "check"]), 1, &words);
+        assert_stderr(&home.run(&[]), 1, &words);
+        assert_stderr(&home.run(&["store", "check"]), 1, &words);
         assert!(!home.path("data/director-id").exists());
 
         let output = home.run(&["store", "export", "out.ndjson"]);
-        assert_said(&output, 1, &["cannot open the store in `"]);
+        assert_stderr(&output, 1, &["cannot open the store in `"]);
         assert!(
             files(&home.path("data")).is_empty(),
             "the copy is removed: {share}"
         );
-        // The way out, to its end.
+        // Follows the remedy to its end.
         fs::rename(&state, home.path("data/state.broken")).unwrap();
         if home.path("out.ndjson").exists() {
-            // A file without tasks would only be in the way of the next try.
+            // An empty file would block the next attempt.
             assert!(fs::metadata(home.path("out.ndjson")).unwrap().len() > 0);
             let output = home.run(&["store", "import", "out.ndjson"]);
-            assert_said(&output, 0, &[]);
+            assert_stderr(&output, 0, &[]);
         }
         drop(home.serve());
     }
 }
 
 #[test]
-fn a_damaged_short_cut_costs_no_task() {
+fn a_damaged_snapshot_loses_no_task() {
     let home = Home::with_tasks(&["one", "two"]);
     let exported = home.run(&["store", "export"]).stdout;
     for path in files(&home.path("data/state")) {
@@ -292,16 +292,16 @@ fn a_damaged_short_cut_costs_no_task() {
         }
     }
     let output = home.run(&["store", "export", "out.ndjson"]);
-    assert_said(&output, 1, &["2 task(s) exported, 0 skipped"]);
+    assert_stderr(&output, 1, &["2 task(s) exported, 0 skipped"]);
     assert_eq!(fs::read(home.path("out.ndjson")).unwrap(), exported);
 }
 
 #[test]
-fn a_directory_that_cannot_be_read_is_named() {
+fn an_unreadable_directory_is_named() {
     let home = Home::new();
     fs::create_dir(home.path("data")).unwrap();
     fs::write(home.path("data/state"), "a file").unwrap();
-    assert_said(
+    assert_stderr(
         &home.run(&[]),
         1,
         &["cannot open the store in `", "data/state`"],
@@ -309,20 +309,20 @@ fn a_directory_that_cannot_be_read_is_named() {
 }
 
 #[test]
-fn what_becomes_of_orphans_is_chosen_by_option_or_variable() {
+fn the_handling_of_orphans_is_set_by_option_or_variable() {
     let home = Home::new();
     let output = home.run(&["--adopt-orphans=maybe"]);
-    assert_said(&output, 2, &["remove", "keep"]);
+    assert_stderr(&output, 2, &["remove", "keep"]);
     let output = home
         .command(&[])
         .env("ATQ_ADOPT_ORPHANS", "maybe")
         .output()
         .unwrap();
-    assert_said(&output, 2, &["remove", "keep"]);
+    assert_stderr(&output, 2, &["remove", "keep"]);
 }
 
 #[test]
-fn half_requests_of_any_number_keep_nobody_out() {
+fn many_incomplete_requests_do_not_block_others() {
     let home = Home::new();
     let _serving = home.serve_with(256);
     let mut halves = Vec::new();
@@ -340,13 +340,13 @@ fn half_requests_of_any_number_keep_nobody_out() {
 }
 
 #[test]
-fn what_the_director_keeps_is_for_its_own_user_also_what_was_open_before() {
+fn data_is_restricted_to_its_own_user_even_if_it_was_readable_before() {
     let home = Home::with_tasks(&["one"]);
     let mode = |below: &str| {
         let found = fs::metadata(home.path(below)).unwrap();
         found.permissions().mode() & 0o777
     };
-    assert_eq!(mode("data"), 0o700, "as it is made");
+    assert_eq!(mode("data"), 0o700, "after creation");
     let open = |below: &str, mode| {
         fs::set_permissions(home.path(below), fs::Permissions::from_mode(mode)).unwrap();
     };
@@ -355,7 +355,7 @@ fn what_the_director_keeps_is_for_its_own_user_also_what_was_open_before() {
     open("data/state/db", 0o644);
     let _serving = home.serve();
     home.until_logged("were readable for other users");
-    assert!(home.log().contains("closed to other users: `"));
+    assert!(home.log().contains("access restricted: `"));
     for (below, expected) in [
         ("data", 0o700),
         ("data/state", 0o700),

@@ -1,4 +1,4 @@
-//! Chromium without a window, to look at pages with.
+//! Headless Chromium for tests of report pages.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -8,24 +8,25 @@ use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-/// How long one look may take.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// How long loading or printing one page may take.
+const TIMEOUT: Duration = Duration::from_secs(90);
 
-/// A browser with files and a profile of its own.
+/// A browser with its own files and profile.
 pub struct Browser {
     dir: TempDir,
 }
 
-/// What a look gave.
-pub struct Look {
-    /// The document after all was loaded.
+/// A loaded page.
+pub struct LoadedPage {
+    /// The document after everything was loaded.
     pub dom: String,
-    /// What was written on the console, scripts' errors and breaches of the policy among it.
+    /// Lines of the console, including script errors and violations of the content security policy.
     pub console: Vec<String>,
 }
 
 impl Browser {
-    /// Fails where there is no `chromium`.
+    /// # Errors
+    /// When `chromium` is not installed.
     pub fn new() -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let found = std::process::Command::new("chromium")
@@ -44,30 +45,30 @@ impl Browser {
         }
     }
 
-    /// Where the browser's files are.
+    /// Path of a file in the browser's directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// Puts a file there.
+    /// Writes a file into that directory.
     pub fn write(&self, name: &str, text: &str) -> Result<()> {
         std::fs::write(self.path(name), text).with_context(|| format!("cannot write `{name}`"))
     }
 
-    /// Loads one of its files, with further flags, and gives the document as it then is.
-    pub async fn look(&self, name: &str, flags: &[&str]) -> Result<Look> {
+    /// Loads one of the files with additional flags and returns the resulting document.
+    pub async fn load(&self, name: &str, flags: &[&str]) -> Result<LoadedPage> {
         let mut flags = flags.to_vec();
         flags.push("--dump-dom");
         let (dom, log) = self.run(name, &flags).await?;
-        ensure!(dom.contains("</html>"), "no document came out:\n{log}");
+        ensure!(dom.contains("</html>"), "the page has no document:\n{log}");
         let console = log.lines().filter(|line| line.contains("CONSOLE"));
-        Ok(Look {
+        Ok(LoadedPage {
             dom,
             console: console.map(str::to_owned).collect(),
         })
     }
 
-    /// Prints one of its files and gives the PDF.
+    /// Prints one of the files and returns the PDF.
     pub async fn print(&self, name: &str) -> Result<Vec<u8>> {
         let pdf = self.path("printed.pdf");
         let flag = format!("--print-to-pdf={}", pdf.display());
@@ -77,7 +78,7 @@ impl Browser {
 
     async fn run(&self, name: &str, flags: &[&str]) -> Result<(String, String)> {
         let mut command = Command::new("chromium");
-        // Chromium's own sandbox refuses root, and what is loaded is ours.
+        // Chromium's sandbox does not run as root; only trusted pages are loaded.
         command
             .args(["--headless", "--no-sandbox", "--disable-gpu"])
             .args(["--disable-dev-shm-usage", "--no-first-run"])
@@ -96,9 +97,9 @@ impl Browser {
             .env("HOME", self.dir.path())
             .stdin(Stdio::null())
             .kill_on_drop(true);
-        let output = tokio::time::timeout(PATIENCE, command.output())
+        let output = tokio::time::timeout(TIMEOUT, command.output())
             .await
-            .with_context(|| format!("`chromium` does not end within {PATIENCE:?}"))??;
+            .with_context(|| format!("`chromium` did not exit within {TIMEOUT:?}"))??;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let log = text(&output.stderr);
         ensure!(output.status.success(), "`chromium` failed:\n{log}");

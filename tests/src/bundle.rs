@@ -1,11 +1,11 @@
-//! Zips for uploads.
+//! Zip archives for uploads.
 
 use anyhow::{Context, Result};
 use std::io::{Cursor, Write};
 use std::path::Path;
 use zip::write::SimpleFileOptions;
 
-/// A zip of these files, in memory.
+/// Packs the files into a zip in memory.
 ///
 /// # Errors
 /// When a name cannot be stored.
@@ -18,7 +18,7 @@ pub fn zip(files: &[(&str, &[u8])]) -> Result<Vec<u8>> {
     Ok(writer.finish()?.into_inner())
 }
 
-/// A zip of the files in `dir`, without its sub-directories.
+/// Packs the files in `dir`, without subdirectories, into a zip.
 ///
 /// # Errors
 /// When a file cannot be read.

@@ -1,4 +1,4 @@
-//! The command line as a process of its own, without a terminal, as in a pipeline.
+//! Runs `atq` as a child process without a terminal, as in a pipeline.
 
 use crate::director::built;
 use anyhow::{Context, Result, bail};
@@ -9,18 +9,18 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
 
-/// The command line with definitions in a directory of its own.
+/// The `atq` binary with its own directory for definitions.
 #[derive(Debug)]
 pub struct Atq {
     binary: PathBuf,
     url: String,
-    /// Where it runs.
+    /// Its working directory.
     pub dir: TempDir,
 }
 
-/// How it ended.
+/// Exit code and output of one invocation.
 #[derive(Debug)]
-pub struct Ended {
+pub struct AtqOutput {
     /// Exit code.
     pub code: Option<i32>,
     /// Standard output.
@@ -29,21 +29,21 @@ pub struct Ended {
     pub err: String,
 }
 
-impl Ended {
-    /// Standard output, which must be one JSON document.
+impl AtqOutput {
+    /// Parses standard output as one JSON document.
     ///
     /// # Errors
-    /// When it is not.
+    /// When it is not valid JSON.
     pub fn json(&self) -> Result<Value> {
         serde_json::from_str(&self.out).with_context(|| format!("{self:#?}"))
     }
 }
 
 impl Atq {
-    /// One that asks the Director at `url`.
+    /// An `atq` for the Director at `url`.
     ///
     /// # Errors
-    /// When it is not built.
+    /// When the binary is not built.
     pub fn at(url: &str) -> Result<Self> {
         Ok(Self {
             binary: built("atq")?,
@@ -52,7 +52,7 @@ impl Atq {
         })
     }
 
-    /// Writes a definition, named as the task; gives its path.
+    /// Writes a definition to a file named after the task and returns its path.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -63,26 +63,26 @@ impl Atq {
         Ok(file)
     }
 
-    /// Runs it to its end.
+    /// Runs `atq` until it exits.
     ///
     /// # Errors
-    /// When it cannot be run.
-    pub async fn run(&self, args: &[&str]) -> Result<Ended> {
+    /// When it cannot be started.
+    pub async fn run(&self, args: &[&str]) -> Result<AtqOutput> {
         let output = self.command(args).output().await?;
-        Ok(Ended {
+        Ok(AtqOutput {
             code: output.status.code(),
             out: String::from_utf8(output.stdout)?,
             err: String::from_utf8(output.stderr)?,
         })
     }
 
-    /// Runs it, and sends `signal` as soon as a line of standard error has `words`.
+    /// Runs `atq` and sends `signal` as soon as a line of standard error contains `text`.
     ///
     /// # Errors
-    /// When it ends before.
-    pub async fn run_until(&self, args: &[&str], words: &str, signal: &str) -> Result<Ended> {
+    /// When it exits without writing such a line.
+    pub async fn run_until(&self, args: &[&str], text: &str, signal: &str) -> Result<AtqOutput> {
         let mut child = self.command(args).spawn()?;
-        let pid = child.id().context("it has ended")?.to_string();
+        let pid = child.id().context("the process has exited")?.to_string();
         let mut out = child.stdout.take().context("no standard output")?;
         let errors = child.stderr.take().context("no standard error")?;
         let mut lines = BufReader::new(errors).lines();
@@ -90,19 +90,19 @@ impl Atq {
         let mut is_sent = false;
         while let Some(line) = lines.next_line().await? {
             err += &format!("{line}\n");
-            if !is_sent && line.contains(words) {
+            if !is_sent && line.contains(text) {
                 let mut kill = Command::new("kill");
                 is_sent = kill.args(["-s", signal, &pid]).status().await?.success();
             }
         }
         if !is_sent {
-            bail!("no line with `{words}` in\n{err}");
+            bail!("no line contains `{text}`:\n{err}");
         }
-        let mut text = String::new();
-        out.read_to_string(&mut text).await?;
-        Ok(Ended {
+        let mut stdout = String::new();
+        out.read_to_string(&mut stdout).await?;
+        Ok(AtqOutput {
             code: child.wait().await?.code(),
-            out: text,
+            out: stdout,
             err,
         })
     }

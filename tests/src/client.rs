@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
-    /// Base URL, without a slash at its end.
+    /// Base URL, without a trailing slash.
     pub url: String,
 }
 
 /// A client that uses no proxy.
 pub(crate) fn direct() -> reqwest::ClientBuilder {
-    // An error means that a provider is installed already.
+    // An error means that a provider is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy()
 }
@@ -28,26 +28,26 @@ impl Client {
     /// # Errors
     /// When the HTTP client cannot be set up.
     pub fn new(url: impl Into<String>) -> Result<Self> {
-        Self::keeping(usize::MAX, url.into())
+        Self::with_idle_connections(usize::MAX, url.into())
     }
 
-    /// One that closes its connection after each answer.
+    /// A client that closes its connection after each response.
     ///
     /// # Errors
     /// When the HTTP client cannot be set up.
     pub fn closing(url: impl Into<String>) -> Result<Self> {
-        Self::keeping(0, url.into())
+        Self::with_idle_connections(0, url.into())
     }
 
-    fn keeping(connections: usize, url: String) -> Result<Self> {
+    fn with_idle_connections(connections: usize, url: String) -> Result<Self> {
         let http = direct().pool_max_idle_per_host(connections).build()?;
         Ok(Self { http, url })
     }
 
-    /// Sends a GET.
+    /// Sends a GET request.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// When no response arrives.
     pub async fn get(&self, path: &str) -> Result<Response> {
         let url = format!("{}{path}", self.url);
         self.http
@@ -57,10 +57,10 @@ impl Client {
             .with_context(|| format!("GET {url}"))
     }
 
-    /// Follows a task's events as a stream, after the one with the number `last`.
+    /// Opens a task's event stream, after the event with the number `last`.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// When no response arrives.
     pub async fn stream_events(&self, id: &str, last: Option<u64>) -> Result<Response> {
         let url = format!("{}/api/task/{id}/events", self.url);
         let mut request = self.http.get(&url).header("accept", "text/event-stream");
@@ -70,43 +70,43 @@ impl Client {
         request.send().await.with_context(|| format!("GET {url}"))
     }
 
-    /// Uploads a zip; gives the bundle's id.
+    /// Uploads a zip and returns the bundle's id.
     ///
     /// # Errors
-    /// When it is not taken.
+    /// When the Director rejects it.
     pub async fn upload(&self, zip: Vec<u8>) -> Result<String> {
         let part = reqwest::multipart::Part::bytes(zip).file_name("bundle.zip");
         let form = reqwest::multipart::Form::new().part("file", part);
         let url = format!("{}/api/databind/upload", self.url);
-        let answer = self
+        let response = self
             .http
             .post(&url)
             .multipart(form)
             .send()
             .await
             .context("POST /databind/upload")?;
-        Ok(expect::<Upload>(answer, StatusCode::OK).await?.id)
+        Ok(expect::<Upload>(response, StatusCode::OK).await?.id)
     }
 
-    /// Uploads the zip at `path` without holding it in memory; gives the bundle's id.
+    /// Uploads the zip at `path` as a stream and returns the bundle's id.
     ///
     /// # Errors
-    /// When it is not taken.
+    /// When the Director rejects it.
     pub async fn upload_file(&self, path: &std::path::Path) -> Result<String> {
         let file = tokio::fs::File::open(path).await?;
         let bytes = file.metadata().await?.len();
         let part = reqwest::multipart::Part::stream_with_length(file, bytes);
         let form = reqwest::multipart::Form::new().part("file", part.file_name("bundle.zip"));
         let url = format!("{}/api/databind/upload", self.url);
-        let answer = self.http.post(&url).multipart(form).send().await;
-        let answer = answer.context("POST /databind/upload")?;
-        Ok(expect::<Upload>(answer, StatusCode::OK).await?.id)
+        let response = self.http.post(&url).multipart(form).send().await;
+        let response = response.context("POST /databind/upload")?;
+        Ok(expect::<Upload>(response, StatusCode::OK).await?.id)
     }
 
-    /// Sends a definition and gives the answer, whatever it is.
+    /// Sends a definition and returns the response, whatever its status.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// When no response arrives.
     pub async fn put(&self, payload: &Value) -> Result<Response> {
         let url = format!("{}/api/task/", self.url);
         self.http
@@ -120,19 +120,19 @@ impl Client {
     /// Starts a task.
     ///
     /// # Errors
-    /// When it is not taken.
+    /// When the Director rejects it.
     pub async fn start(&self, payload: &Value) -> Result<TaskAccepted> {
         expect(self.put(payload).await?, StatusCode::OK).await
     }
 
-    /// The task, also when it could not be created (500 with the task object).
+    /// Reads the task, also when it could not be created (500 with the task object).
     ///
     /// # Errors
-    /// When there is none.
+    /// When it does not exist.
     pub async fn task(&self, id: &str) -> Result<Task> {
-        let answer = self.get(&format!("/api/task/{id}")).await?;
-        let status = answer.status();
-        let body = answer.text().await?;
+        let response = self.get(&format!("/api/task/{id}")).await?;
+        let status = response.status();
+        let body = response.text().await?;
         match status {
             StatusCode::OK | StatusCode::INTERNAL_SERVER_ERROR => {
                 serde_json::from_str(&body).with_context(|| format!("task `{id}`: {body}"))
@@ -141,14 +141,14 @@ impl Client {
         }
     }
 
-    /// Waits until `reached` holds.
+    /// Polls the task until `reached` returns true.
     ///
     /// # Errors
-    /// When it does not within `patience`; the message has the task as last seen.
+    /// On a timeout; the message contains the last state of the task.
     pub async fn until(
         &self,
         id: &str,
-        patience: Duration,
+        timeout: Duration,
         reached: impl Fn(&Task) -> bool,
     ) -> Result<Task> {
         let begun = Instant::now();
@@ -157,41 +157,43 @@ impl Client {
             if reached(&task) {
                 return Ok(task);
             }
-            if begun.elapsed() > patience {
-                bail!("task `{id}` did not get there within {patience:?}; it is {task:#?}");
+            if begun.elapsed() > timeout {
+                bail!(
+                    "task `{id}` did not reach the expected state within {timeout:?}; it is {task:#?}"
+                );
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
-    /// Waits until the task's outcome is told.
+    /// Waits until the task has an outcome.
     ///
     /// # Errors
-    /// When it is not within `patience`.
-    pub async fn outcome(&self, id: &str, patience: Duration) -> Result<Task> {
-        self.until(id, patience, |task| {
+    /// On a timeout.
+    pub async fn outcome(&self, id: &str, timeout: Duration) -> Result<Task> {
+        self.until(id, timeout, |task| {
             !matches!(task.status, TaskStatus::Initializing | TaskStatus::Started)
         })
         .await
     }
 
-    /// Waits until nothing more happens to the task.
+    /// Waits until the task is in the step `done`.
     ///
     /// # Errors
-    /// When that is not so within `patience`.
-    pub async fn done(&self, id: &str, patience: Duration) -> Result<Task> {
-        self.until(id, patience, |task| task.step == Step::Done)
+    /// On a timeout.
+    pub async fn done(&self, id: &str, timeout: Duration) -> Result<Task> {
+        self.until(id, timeout, |task| task.step == Step::Done)
             .await
     }
 
-    /// Log lines as text; `query` begins with `?` or is empty.
+    /// Reads log lines as text; `query` begins with `?` or is empty.
     ///
     /// # Errors
-    /// When there are none to be had.
+    /// When the response is not 200.
     pub async fn logs(&self, id: &str, query: &str) -> Result<String> {
-        let answer = self.get(&format!("/api/task/{id}/logs{query}")).await?;
-        let status = answer.status();
-        let body = answer.text().await?;
+        let response = self.get(&format!("/api/task/{id}/logs{query}")).await?;
+        let status = response.status();
+        let body = response.text().await?;
         match status {
             StatusCode::OK => Ok(body),
             _ => bail!("logs of `{id}`: {status}: {body}"),
@@ -201,7 +203,7 @@ impl Client {
     /// The steps that a task has begun, in order.
     ///
     /// # Errors
-    /// When there is no such task.
+    /// When the task does not exist.
     pub async fn steps(&self, id: &str) -> Result<Vec<String>> {
         let begun = self.events(id, "stepStarted").await?;
         Ok(begun
@@ -213,93 +215,96 @@ impl Client {
     /// The events of one kind in a task's history, oldest first.
     ///
     /// # Errors
-    /// When there is no such task.
+    /// When the task does not exist.
     pub async fn events(&self, id: &str, kind: &str) -> Result<Vec<TaskEvent>> {
-        let answer = self.get(&format!("/api/task/{id}/events")).await?;
-        let mut history: TaskEvents = expect(answer, StatusCode::OK).await?;
+        let response = self.get(&format!("/api/task/{id}/events")).await?;
+        let mut history: TaskEvents = expect(response, StatusCode::OK).await?;
         history.events.retain(|event| event.event == kind);
         Ok(history.events)
     }
 
-    /// Asks a task to stop.
+    /// Requests a stop of a task.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// When no response arrives.
     pub async fn stop(&self, id: &str) -> Result<StatusCode> {
         self.post(&format!("task/{id}/stop")).await
     }
 
-    /// Asks a task to stop without grace periods.
+    /// Requests a stop without grace periods.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// When no response arrives.
     pub async fn stop_by_force(&self, id: &str) -> Result<StatusCode> {
         self.post(&format!("task/{id}/stop?force=true")).await
     }
 
     async fn post(&self, path: &str) -> Result<StatusCode> {
         let url = format!("{}/api/{path}", self.url);
-        let answer = self.http.post(&url).send().await;
-        Ok(answer.with_context(|| format!("POST {path}"))?.status())
+        let response = self.http.post(&url).send().await;
+        Ok(response.with_context(|| format!("POST {path}"))?.status())
     }
 
-    /// Deletes a task, and gives the status and body of the answer.
+    /// Deletes a task and returns status and body of the response.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// When no response arrives.
     pub async fn delete(&self, id: &str) -> Result<(StatusCode, String)> {
         self.delete_at(&format!("task/{id}")).await
     }
 
-    /// Deletes a task without grace periods, and gives the status and body of the answer.
+    /// Deletes a task without grace periods and returns status and body of the response.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// When no response arrives.
     pub async fn delete_by_force(&self, id: &str) -> Result<(StatusCode, String)> {
         self.delete_at(&format!("task/{id}?force=true")).await
     }
 
     async fn delete_at(&self, path: &str) -> Result<(StatusCode, String)> {
         let url = format!("{}/api/{path}", self.url);
-        let answer = self.http.delete(&url).send().await.context("DELETE task")?;
-        Ok((answer.status(), answer.text().await?))
+        let response = self.http.delete(&url).send().await.context("DELETE task")?;
+        Ok((response.status(), response.text().await?))
     }
 
-    /// Removes all bundles.
+    /// Deletes all bundles.
     ///
     /// # Errors
-    /// When one stays.
+    /// When one cannot be deleted.
     pub async fn delete_bundles(&self) -> Result<()> {
-        let answer = self.get("/api/databind/list").await?;
-        if answer.status() == StatusCode::NO_CONTENT {
+        let response = self.get("/api/databind/list").await?;
+        if response.status() == StatusCode::NO_CONTENT {
             return Ok(());
         }
-        for bundle in expect::<Vec<Upload>>(answer, StatusCode::OK).await? {
-            let (status, words) = self.delete_bundle(&bundle.id).await?;
+        for bundle in expect::<Vec<Upload>>(response, StatusCode::OK).await? {
+            let (status, body) = self.delete_bundle(&bundle.id).await?;
             if status != StatusCode::NO_CONTENT {
-                bail!("DELETE bundle: {status} {words}");
+                bail!("DELETE bundle: {status} {body}");
             }
         }
         Ok(())
     }
 
-    /// Deletes a bundle, and gives the status and body of the answer.
+    /// Deletes a bundle and returns status and body of the response.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// When no response arrives.
     pub async fn delete_bundle(&self, id: &str) -> Result<(StatusCode, String)> {
         let url = format!("{}/api/databind/{id}", self.url);
-        let answer = self.http.delete(&url).send().await;
-        let answer = answer.context("DELETE bundle")?;
-        Ok((answer.status(), answer.text().await?))
+        let response = self.http.delete(&url).send().await;
+        let response = response.context("DELETE bundle")?;
+        Ok((response.status(), response.text().await?))
     }
 }
 
-async fn expect<T: serde::de::DeserializeOwned>(answer: Response, wanted: StatusCode) -> Result<T> {
-    let (status, url) = (answer.status(), answer.url().clone());
-    let body = answer.text().await?;
-    if status != wanted {
-        bail!("{url}: {status} instead of {wanted}: {body}");
+async fn expect<T: serde::de::DeserializeOwned>(
+    response: Response,
+    expected: StatusCode,
+) -> Result<T> {
+    let (status, url) = (response.status(), response.url().clone());
+    let body = response.text().await?;
+    if status != expected {
+        bail!("{url}: {status} instead of {expected}: {body}");
     }
     serde_json::from_str(&body).with_context(|| format!("{url}: {body}"))
 }

@@ -1,4 +1,4 @@
-//! A Director as a process of its own.
+//! Runs the Director as a child process.
 
 use crate::client::Client;
 use anyhow::{Context, Result, bail};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A Director. Killed when dropped.
+/// A running Director. Killed when dropped.
 #[derive(Debug)]
 pub struct Director {
     child: Child,
@@ -19,28 +19,28 @@ pub struct Director {
 }
 
 impl Director {
-    /// Starts `binary` in `dir` on a free port of the loopback, with `more` lines of configuration,
-    /// and waits until it is ready. What `dir` holds of an earlier one is taken up.
+    /// Starts `binary` in `dir` on a free loopback port, with `more` lines of configuration, and waits until it is
+    /// ready. It continues with existing data in `dir`.
     ///
     /// # Errors
-    /// When it is not ready within 30 s; the message has its log.
+    /// When it is not ready within 30 s; the message contains its log.
     pub async fn start(binary: &Path, dir: &Path, more: &str) -> Result<Self> {
         let port = free_port()?;
         Self::start_on(binary, dir, port, more).await
     }
 
-    /// The same on the given port.
+    /// Like [`Self::start`], on the given port.
     ///
     /// # Errors
-    /// When it is not ready within 30 s; the message has its log.
+    /// When it is not ready within 30 s; the message contains its log.
     pub async fn start_on(binary: &Path, dir: &Path, port: u16, more: &str) -> Result<Self> {
         Self::launch(Command::new(binary), dir, "127.0.0.1", port, more).await
     }
 
-    /// The same for a `command` that becomes the Director, and is asked at `host`.
+    /// Like [`Self::start_on`], for a `command` that becomes the Director and is reached at `host`.
     ///
     /// # Errors
-    /// When it is not ready within 30 s; the message has its log.
+    /// When it is not ready within 30 s; the message contains its log.
     pub async fn launch(
         mut command: Command,
         dir: &Path,
@@ -72,20 +72,23 @@ impl Director {
         Ok(director)
     }
 
-    async fn until_ready(&mut self, patience: Duration) -> Result<()> {
+    async fn until_ready(&mut self, timeout: Duration) -> Result<()> {
         let begun = Instant::now();
         loop {
-            let seen = match self.client.get("/readyz").await {
-                Ok(answer) if answer.status().is_success() => return Ok(()),
-                Ok(answer) => answer.text().await.unwrap_or_default(),
+            let status = match self.client.get("/readyz").await {
+                Ok(response) if response.status().is_success() => return Ok(()),
+                Ok(response) => response.text().await.unwrap_or_default(),
                 Err(error) => format!("{error:#}"),
             };
             if let Some(status) = self.child.try_wait()? {
-                bail!("the Director ended with {status}; its log:\n{}", self.log());
-            }
-            if begun.elapsed() > patience {
                 bail!(
-                    "the Director is not ready after {patience:?}: {seen}\nits log:\n{}",
+                    "the Director exited with {status}; its log:\n{}",
+                    self.log()
+                );
+            }
+            if begun.elapsed() > timeout {
+                bail!(
+                    "the Director is not ready after {timeout:?}: {status}\nits log:\n{}",
                     self.log()
                 );
             }
@@ -93,17 +96,17 @@ impl Director {
         }
     }
 
-    /// Its log so far.
+    /// The log written so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.join("director.log")).unwrap_or_default()
     }
 
-    /// Its process id.
+    /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// `kill -9`, as a crash.
+    /// Kills the process with SIGKILL, as in a crash.
     ///
     /// # Errors
     /// When the process cannot be waited for.
@@ -113,16 +116,16 @@ impl Director {
         Ok(self.dir.clone())
     }
 
-    /// SIGTERM; gives the exit code and how long the end took.
+    /// Sends SIGTERM and returns the exit code and the duration of the shutdown.
     ///
     /// # Errors
-    /// When it does not end within 10 s.
+    /// When it does not exit within 10 s.
     pub fn terminate(mut self) -> Result<(Option<i32>, Duration)> {
         let begun = Instant::now();
-        let told = Command::new("kill")
+        let sent = Command::new("kill")
             .args(["-TERM", &self.pid().to_string()])
             .status()?;
-        if !told.success() {
+        if !sent.success() {
             bail!("cannot send SIGTERM to process {}", self.pid());
         }
         while begun.elapsed() < Duration::from_secs(10) {
@@ -131,10 +134,10 @@ impl Director {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        bail!("the Director does not end; its log:\n{}", self.log())
+        bail!("the Director does not exit; its log:\n{}", self.log())
     }
 
-    /// Lets the process live on when this is dropped.
+    /// Detaches from the process, so that it outlives this value, and returns its id.
     pub fn leave_running(self) -> u32 {
         let pid = self.pid();
         std::mem::forget(self);
@@ -144,32 +147,32 @@ impl Director {
 
 impl Drop for Director {
     fn drop(&mut self) {
-        // It may have ended already.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A port that nobody listens on just now.
+/// Finds a free port.
 ///
 /// # Errors
-/// When the system gives none.
+/// When there is none.
 pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// The Director's binary.
+/// Path of the Director's binary.
 ///
 /// # Errors
-/// When it is not there; `cargo build` makes it.
+/// When it is not built.
 pub fn binary() -> Result<PathBuf> {
     built("atq-director")
 }
 
-/// A binary beside the running test or tool: Cargo puts all of a profile in one directory.
+/// Path of a binary from the same Cargo profile as the running test or tool.
 ///
 /// # Errors
-/// When it is not there; `cargo build` makes it.
+/// When it is not built.
 pub fn built(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let found = own

@@ -1,5 +1,4 @@
-//! Docker's own lists and commands, by its command line: another way to Docker than the Director's,
-//! so that a mistake there does not hide itself.
+//! Docker through its command line: independent of the Director's client, so that a bug there cannot hide itself.
 
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;
@@ -7,18 +6,18 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::process::Command;
 
-/// Runs `docker ARGS` and gives its standard output, trimmed.
+/// Runs `docker ARGS` and returns its standard output, trimmed.
 ///
 /// # Errors
-/// When it fails; the message has its standard error.
+/// When it fails; the message contains its standard error.
 pub async fn docker(args: &[&str]) -> Result<String> {
     run(Command::new("docker").args(args)).await
 }
 
-/// The same for the Engine at `host`, for example `unix:///run/docker.sock`.
+/// Like [`docker`], for the Engine at `host`, for example `unix:///run/docker.sock`.
 ///
 /// # Errors
-/// When it fails; the message has its standard error.
+/// When it fails; the message contains its standard error.
 pub async fn docker_at(host: &str, args: &[&str]) -> Result<String> {
     let mut command = Command::new("docker");
     command.args(args).env("DOCKER_HOST", host);
@@ -39,10 +38,10 @@ async fn run(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// What is in Docker under a label, by kind and name.
+/// Lists the objects in Docker with a label, by kind and name.
 ///
 /// # Errors
-/// When Docker cannot be asked.
+/// When Docker does not respond.
 pub async fn labelled(label: &str) -> Result<BTreeSet<String>> {
     let filter = format!("label={label}");
     let kinds: [(&str, &[&str]); 4] = [
@@ -64,35 +63,34 @@ pub async fn labelled(label: &str) -> Result<BTreeSet<String>> {
     Ok(found)
 }
 
-/// Waits until nothing is under a label.
+/// Waits until no object has the label.
 ///
 /// # Errors
-/// When something still is after `patience`.
-pub async fn until_nothing(label: &str, patience: Duration) -> Result<()> {
+/// On a timeout; the message lists the remaining objects.
+pub async fn until_nothing(label: &str, timeout: Duration) -> Result<()> {
     let begun = Instant::now();
     loop {
-        let left = labelled(label).await?;
-        if left.is_empty() {
+        let remaining = labelled(label).await?;
+        if remaining.is_empty() {
             return Ok(());
         }
-        if begun.elapsed() > patience {
-            bail!("still in Docker under `{label}`: {left:?}");
+        if begun.elapsed() > timeout {
+            bail!("still in Docker with the label `{label}`: {remaining:?}");
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
-/// An overlay network with one HTTP target on it (image `atq-testload:dev`, port 8080), as a stand-in
-/// for a system under test.
+/// An overlay network with one HTTP server (image `atq-testload:dev`, port 8080): a simulated system under test.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// Name of the network and of the service on it.
+    /// Name of the network and of its service.
     pub name: String,
     label: String,
 }
 
 impl Target {
-    /// The target of this name and label, whether it is there or not.
+    /// The target with this name and label, whether or not it exists.
     pub fn known(name: &str, label: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -100,10 +98,10 @@ impl Target {
         }
     }
 
-    /// Creates both, in place of those that an earlier, interrupted start has left.
+    /// Creates both and replaces leftovers of an interrupted run.
     ///
     /// # Errors
-    /// When Docker refuses.
+    /// When Docker rejects a request.
     pub async fn start(name: &str, label: &str) -> Result<Self> {
         let target = Self::known(name, label);
         target.remove().await?;
@@ -145,7 +143,7 @@ impl Target {
         Ok(target)
     }
 
-    async fn until_running(&self, patience: Duration) -> Result<()> {
+    async fn until_running(&self, timeout: Duration) -> Result<()> {
         let begun = Instant::now();
         loop {
             let states = docker(&[
@@ -159,8 +157,8 @@ impl Target {
             if states.starts_with("Running") {
                 return Ok(());
             }
-            if begun.elapsed() > patience {
-                bail!("the target does not run after {patience:?}: {states}");
+            if begun.elapsed() > timeout {
+                bail!("the target does not run after {timeout:?}: {states}");
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -169,21 +167,24 @@ impl Target {
     /// Removes both and waits until they are gone.
     ///
     /// # Errors
-    /// When something is left after a while.
+    /// When something remains after a minute.
     pub async fn remove(&self) -> Result<()> {
-        // "Is not there" is what is wanted.
+        // A missing service is fine.
         let _ = docker(&["service", "rm", &self.name]).await;
         let begun = Instant::now();
         loop {
-            let left = labelled(&self.label).await?;
-            if left.is_empty() {
+            let remaining = labelled(&self.label).await?;
+            if remaining.is_empty() {
                 return Ok(());
             }
-            if left.iter().all(|object| object.starts_with("network ")) {
+            if remaining
+                .iter()
+                .all(|object| object.starts_with("network "))
+            {
                 let _ = docker(&["network", "rm", &self.name]).await;
             }
             if begun.elapsed() > Duration::from_secs(60) {
-                bail!("cannot remove the target: {left:?}");
+                bail!("cannot remove the target: {remaining:?}");
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }

@@ -1,5 +1,5 @@
-//! The way to the Engine's own API, past the Director: a client of its socket, and a proxy before it
-//! that can be stopped and can keep things to itself.
+//! Direct access to the Engine's API: a client of its socket, and a proxy that can be stopped and can hide networks
+//! from the Director.
 
 use anyhow::{Context, Result, bail};
 use axum::Router;
@@ -13,14 +13,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-/// Largest body of a request that is passed on.
+/// Maximum size of a forwarded request body.
 const MAX_BODY: usize = 16 << 20;
 
-/// A client of the Engine of this machine: of the socket in `DOCKER_HOST`, else of the usual one.
-/// Paths go after `http://docker`.
+/// A client of the local Engine, through the socket in `DOCKER_HOST` or the default one. Paths are appended to
+/// `http://docker`.
 ///
 /// # Errors
-/// When `DOCKER_HOST` names no socket.
+/// When `DOCKER_HOST` is not a socket.
 pub fn client() -> Result<reqwest::Client> {
     let host = std::env::var("DOCKER_HOST").unwrap_or_default();
     let socket = match host.strip_prefix("unix://") {
@@ -28,37 +28,37 @@ pub fn client() -> Result<reqwest::Client> {
         None if host.is_empty() => PathBuf::from("/var/run/docker.sock"),
         None => bail!("DOCKER_HOST is `{host}`; expected `unix://...`"),
     };
-    // An error means that a provider is installed already.
+    // An error means that a provider is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Ok(reqwest::Client::builder().unix_socket(socket).build()?)
 }
 
-/// A Docker that answers on a port of the loopback: the real one behind a door that can be shut.
+/// A TCP proxy of the local Engine on a loopback port that can be stopped and resumed.
 pub struct Proxy {
     port: u16,
-    door: Door,
+    state: ProxyState,
     runtime: Option<Runtime>,
 }
 
 #[derive(Clone)]
-struct Door {
+struct ProxyState {
     engine: reqwest::Client,
     hidden: Arc<Mutex<Vec<String>>>,
 }
 
 impl Proxy {
-    /// A proxy that listens.
+    /// Starts a proxy.
     ///
     /// # Errors
     /// When there is no free port.
     pub fn start() -> Result<Self> {
-        let door = Door {
+        let state = ProxyState {
             engine: client()?,
             hidden: Arc::default(),
         };
         let mut proxy = Self {
             port: crate::director::free_port()?,
-            door,
+            state,
             runtime: None,
         };
         proxy.resume()?;
@@ -70,14 +70,14 @@ impl Proxy {
         format!("tcp://127.0.0.1:{}", self.port)
     }
 
-    /// From now on the network of this name is in no list.
+    /// Omits the network of this name from all lists from now on.
     pub fn hide_network(&self, name: &str) {
-        let hidden = &self.door.hidden;
+        let hidden = &self.state.hidden;
         let mut hidden = hidden.lock().unwrap_or_else(PoisonError::into_inner);
         hidden.push(name.to_owned());
     }
 
-    /// Cuts all connections and refuses new ones, as an Engine that was stopped.
+    /// Closes all connections and refuses new ones, like a stopped Engine.
     pub fn stop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -87,7 +87,7 @@ impl Proxy {
     /// Listens again.
     ///
     /// # Errors
-    /// When the port was taken meanwhile.
+    /// When the port is in use.
     pub fn resume(&mut self) -> Result<()> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -97,8 +97,8 @@ impl Proxy {
             .with_context(|| format!("port {}", self.port))?;
         socket.set_nonblocking(true)?;
         let app = Router::new()
-            .fallback(pass_on)
-            .with_state(self.door.clone());
+            .fallback(handle)
+            .with_state(self.state.clone());
         runtime.spawn(async move {
             if let Ok(listener) = TcpListener::from_std(socket) {
                 let _ = axum::serve(listener, app).await;
@@ -115,39 +115,42 @@ impl Drop for Proxy {
     }
 }
 
-async fn pass_on(State(door): State<Door>, request: Request) -> Response {
-    match answer(&door, request).await {
-        Ok(answer) => answer,
+async fn handle(State(state): State<ProxyState>, request: Request) -> Response {
+    match forward(&state, request).await {
+        Ok(response) => response,
         Err(error) => (StatusCode::BAD_GATEWAY, format!("{error:#}")).into_response(),
     }
 }
 
-async fn answer(door: &Door, request: Request) -> Result<Response> {
+async fn forward(state: &ProxyState, request: Request) -> Result<Response> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path_and_query().context("no path")?.as_str();
     let lists_networks = parts.method == Method::GET && parts.uri.path().ends_with("/networks");
-    let mut passed = door
+    let mut forwarded = state
         .engine
         .request(parts.method, format!("http://docker{path}"));
     if let Some(kind) = parts.headers.get(header::CONTENT_TYPE) {
-        passed = passed.header(header::CONTENT_TYPE, kind);
+        forwarded = forwarded.header(header::CONTENT_TYPE, kind);
     }
-    let answer = passed.body(to_bytes(body, MAX_BODY).await?).send().await?;
-    let mut response = Response::builder().status(answer.status());
-    for (name, value) in answer.headers() {
-        // Hyper frames the body anew.
+    let received = forwarded
+        .body(to_bytes(body, MAX_BODY).await?)
+        .send()
+        .await?;
+    let mut response = Response::builder().status(received.status());
+    for (name, value) in received.headers() {
+        // Hyper sets the framing headers itself.
         if ![header::TRANSFER_ENCODING, header::CONTENT_LENGTH].contains(name) {
             response = response.header(name, value);
         }
     }
     let body = match lists_networks {
-        true => Body::from(door.without_hidden(&answer.text().await?)?),
-        false => Body::from_stream(answer.bytes_stream()),
+        true => Body::from(state.without_hidden(&received.text().await?)?),
+        false => Body::from_stream(received.bytes_stream()),
     };
     Ok(response.body(body)?)
 }
 
-impl Door {
+impl ProxyState {
     fn without_hidden(&self, list: &str) -> Result<String> {
         let hidden = self.hidden.lock().unwrap_or_else(PoisonError::into_inner);
         let mut networks: Vec<Value> = serde_json::from_str(list)?;

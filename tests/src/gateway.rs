@@ -1,4 +1,4 @@
-//! A gateway before a Director, as companies have them: it answers some requests itself, and passes the rest on.
+//! A reverse proxy in front of a Director: it answers some requests itself and forwards the others.
 
 use crate::client::direct;
 use anyhow::{Context, Result, ensure};
@@ -13,59 +13,60 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// Requests that the gateway answers itself.
+/// A response of the gateway itself to matching requests.
 #[derive(Debug)]
 pub struct Rule {
-    /// The method of the requests.
+    /// Method of the requests.
     method: &'static str,
-    /// A part of their path.
+    /// Substring of their path.
     path: &'static str,
     status: StatusCode,
-    /// How many of them the gateway still answers.
-    left: AtomicUsize,
+    /// How many matching requests the gateway still answers.
+    remaining: AtomicUsize,
 }
 
 impl Rule {
-    /// The first `times` requests of `method` whose path contains `path` are answered with `status`. A status of
-    /// redirects leads to the Director itself.
+    /// Answers the first `times` requests with `method` and a path that contains `path` with `status`. Redirects
+    /// point to the Director itself.
     pub fn new(method: &'static str, path: &'static str, status: StatusCode, times: usize) -> Self {
         Self {
             method,
             path,
             status,
-            left: AtomicUsize::new(times),
+            remaining: AtomicUsize::new(times),
         }
     }
 
-    /// Whether the rule is for this request, which then is one of its number.
-    fn takes(&self, request: &Request) -> bool {
-        let fits = request.method() == self.method && request.uri().path().contains(self.path);
-        let one_less = |left: usize| left.checked_sub(1);
-        fits && self
-            .left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less)
-            .is_ok()
+    /// Whether the rule applies to this request; if so, counts it.
+    fn take(&self, request: &Request) -> bool {
+        let matches = request.method() == self.method && request.uri().path().contains(self.path);
+        let decrement = |remaining: usize| remaining.checked_sub(1);
+        matches
+            && self
+                .remaining
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, decrement)
+                .is_ok()
     }
 }
 
-/// A gateway. Ends when dropped.
+/// A running gateway. Stops when dropped.
 #[derive(Debug)]
 pub struct Gateway {
-    /// Where it answers.
+    /// Its base URL.
     pub url: String,
     rules: Arc<[Rule]>,
-    serving: JoinHandle<()>,
+    server: JoinHandle<()>,
 }
 
 #[derive(Clone)]
-struct Way {
+struct GatewayState {
     director: String,
     client: reqwest::Client,
     rules: Arc<[Rule]>,
 }
 
 impl Gateway {
-    /// One before the Director at the URL `director`.
+    /// Starts a gateway in front of the Director at the URL `director`.
     ///
     /// # Errors
     /// When no port is free.
@@ -73,53 +74,53 @@ impl Gateway {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
         let rules: Arc<[Rule]> = rules.into_iter().collect();
-        let way = Way {
+        let state = GatewayState {
             director: director.to_owned(),
             client: direct().redirect(Policy::none()).build()?,
             rules: Arc::clone(&rules),
         };
-        let routes = Router::new().fallback(answer).with_state(way);
-        let serving = tokio::spawn(async move {
+        let routes = Router::new().fallback(handle).with_state(state);
+        let server = tokio::spawn(async move {
             let _ = serve(listener, routes).await;
         });
-        Ok(Self {
-            url,
-            rules,
-            serving,
-        })
+        Ok(Self { url, rules, server })
     }
 
-    /// Whether each rule answered all of its requests.
+    /// Checks that each rule answered all of its requests.
     ///
     /// # Errors
-    /// Names those that did not.
-    pub fn is_used_up(&self) -> Result<()> {
-        let unused = |rule: &&Rule| rule.left.load(Ordering::Relaxed) > 0;
+    /// When some did not; the message lists them.
+    pub fn check_all_rules_used(&self) -> Result<()> {
+        let unused = |rule: &&Rule| rule.remaining.load(Ordering::Relaxed) > 0;
         let unused: Vec<&Rule> = self.rules.iter().filter(unused).collect();
-        ensure!(unused.is_empty(), "not asked for: {unused:?}");
+        ensure!(unused.is_empty(), "unused rules: {unused:?}");
         Ok(())
     }
 }
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        self.serving.abort();
+        self.server.abort();
     }
 }
 
-async fn answer(State(way): State<Way>, request: Request) -> Response {
+async fn handle(State(state): State<GatewayState>, request: Request) -> Response {
     let path = request.uri().path_and_query();
-    let to = format!("{}{}", way.director, path.map_or("/", |path| path.as_str()));
-    match way.rules.iter().find(|rule| rule.takes(&request)) {
+    let to = format!(
+        "{}{}",
+        state.director,
+        path.map_or("/", |path| path.as_str())
+    );
+    match state.rules.iter().find(|rule| rule.take(&request)) {
         Some(rule) => (rule.status, [(header::LOCATION, to)], "<h1>gateway</h1>").into_response(),
-        None => way.pass_on(to, request).await.unwrap_or_else(|error| {
+        None => state.forward(to, request).await.unwrap_or_else(|error| {
             (StatusCode::BAD_GATEWAY, format!("{error:#}")).into_response()
         }),
     }
 }
 
-impl Way {
-    async fn pass_on(&self, to: String, request: Request) -> Result<Response> {
+impl GatewayState {
+    async fn forward(&self, to: String, request: Request) -> Result<Response> {
         let (mut parts, body) = request.into_parts();
         parts.headers.remove(header::HOST);
         let sent = self
@@ -127,9 +128,9 @@ impl Way {
             .request(parts.method, to)
             .headers(parts.headers)
             .body(reqwest::Body::wrap_stream(body.into_data_stream()));
-        let given = sent.send().await.context("the Director does not answer")?;
-        let (status, headers) = (given.status(), given.headers().clone());
-        let mut response = Response::new(Body::from_stream(given.bytes_stream()));
+        let received = sent.send().await.context("the Director does not respond")?;
+        let (status, headers) = (received.status(), received.headers().clone());
+        let mut response = Response::new(Body::from_stream(received.bytes_stream()));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response.headers_mut().remove(header::TRANSFER_ENCODING);

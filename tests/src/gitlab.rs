@@ -1,5 +1,5 @@
-//! A project whose pipelines `gitlab-ci-local` runs as GitLab would, with this machine's shell.
-//! `deploy/setup.sh gitlab-ci-local` fetches the program.
+//! A project whose pipelines `gitlab-ci-local` runs with the local shell, as a GitLab runner would.
+//! `deploy/setup.sh gitlab-ci-local` installs the program.
 
 use anyhow::{Context, Result, ensure};
 use std::fs;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 /// How long one pipeline may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 /// The template, as projects include it.
 const TEMPLATE: &str = "atq-load-test.yml";
 
@@ -21,15 +21,15 @@ pub struct Project {
     dir: TempDir,
 }
 
-/// How a pipeline ended.
+/// A finished pipeline.
 #[derive(Debug)]
 pub struct Pipeline {
-    /// All that was written.
+    /// Its output.
     pub output: String,
 }
 
 impl Pipeline {
-    /// Whether the job was run and did not fail.
+    /// Whether the job ran and did not fail.
     pub fn passed(&self, job: &str) -> bool {
         self.line(job, "") && !self.line(job, " FAIL ") && !self.line(job, " WARN ")
     }
@@ -39,20 +39,20 @@ impl Pipeline {
         self.line(job, &format!(" FAIL {code} "))
     }
 
-    /// Whether the job had this exit code, and is a warning only.
+    /// Whether the job had this exit code and counts as a warning.
     pub fn warned(&self, job: &str, code: u8) -> bool {
         self.line(job, &format!(" WARN {code} "))
     }
 
-    /// Whether the text was written.
-    pub fn says(&self, text: &str) -> bool {
+    /// Whether the output contains the text.
+    pub fn contains(&self, text: &str) -> bool {
         self.output.contains(text)
     }
 
-    /// Whether the line about the job's end has this text.
+    /// Whether the line about the job's end contains this text.
     fn line(&self, job: &str, end: &str) -> bool {
         self.output.lines().any(|line| {
-            // Names are padded to the longest.
+            // Names are padded to the length of the longest.
             let rest = line.strip_prefix(job).map(str::trim_start);
             rest.is_some_and(|rest| rest.starts_with("finished in") && rest.contains(end))
         })
@@ -60,17 +60,17 @@ impl Pipeline {
 }
 
 impl Project {
-    /// Makes it.
+    /// Creates the project.
     ///
     /// # Errors
-    /// When a file cannot be copied, or Git does not take them.
+    /// When a file cannot be copied or a Git command fails.
     pub async fn new() -> Result<Self> {
         let gitlab = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/gitlab");
         let project = Self {
             dir: tempfile::tempdir()?,
         };
         copy(&gitlab.join("test/project"), &project.path(""))?;
-        // Included as a file, and as a component.
+        // The template is included both as a file and as a component.
         fs::create_dir(project.path("templates"))?;
         for place in [TEMPLATE.to_owned(), format!("templates/{TEMPLATE}")] {
             fs::copy(gitlab.join(TEMPLATE), project.path(&place))?;
@@ -91,17 +91,17 @@ impl Project {
         Ok(project)
     }
 
-    /// Where something of it is.
+    /// Path of a file in the project.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// Where an artifact of a job is.
+    /// Path of a job's artifact.
     pub fn artifact(&self, job: &str, name: &str) -> PathBuf {
         self.path(&format!(".gitlab-ci-local/artifacts/{job}/{name}"))
     }
 
-    /// Writes a program that jobs find on their PATH, under the name `atq`.
+    /// Writes a shell script named `atq` to a directory on the jobs' PATH.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -116,13 +116,13 @@ impl Project {
         )?)
     }
 
-    /// Runs a pipeline, `variables` being what the project's settings say.
+    /// Runs a pipeline with `variables` as the project's CI/CD variables.
     ///
     /// # Errors
-    /// When `gitlab-ci-local` is missing, or does not come to an end.
+    /// When `gitlab-ci-local` is missing or does not exit in time.
     pub async fn pipeline(&self, file: &str, variables: &[(&str, &str)]) -> Result<Pipeline> {
         let mut command = Command::new(program()?);
-        // Without its isolation, which empties the directory before `after_script`; GitLab does not.
+        // Its isolation would empty the directory before `after_script`; GitLab does not do that.
         command.args(["--file", file, "--no-shell-isolation"]);
         for (name, value) in variables {
             command.args(["--variable", &format!("{name}={value}")]);
@@ -130,24 +130,24 @@ impl Project {
         let search = std::env::var_os("PATH").unwrap_or_default();
         let dirs = std::iter::once(self.path(".bin")).chain(std::env::split_paths(&search));
         command.env("PATH", std::env::join_paths(dirs)?);
-        // What it writes says more than its exit code.
+        // The output has the exit code of each job.
         let (output, _) = self.run(&mut command).await?;
         Ok(Pipeline { output })
     }
 
-    /// What it wrote, and whether it succeeded.
+    /// Runs a command and returns its output and whether it succeeded.
     async fn run(&self, command: &mut Command) -> Result<(String, bool)> {
         command
             .current_dir(self.dir.path())
-            // Nothing of this user's own settings.
+            // Ignores the settings of the user who runs the tests.
             .env("HOME", self.dir.path())
             .env_remove("ATQ_URL")
             .stdin(Stdio::null())
             .kill_on_drop(true);
         let what = format!("{:?}", command.as_std().get_program());
-        let output = tokio::time::timeout(PATIENCE, command.output())
+        let output = tokio::time::timeout(TIMEOUT, command.output())
             .await
-            .with_context(|| format!("{what} does not end within {PATIENCE:?}"))?
+            .with_context(|| format!("{what} did not exit within {TIMEOUT:?}"))?
             .with_context(|| format!("cannot run {what}"))?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let text = text(&output.stdout) + &text(&output.stderr);
@@ -155,7 +155,7 @@ impl Project {
     }
 }
 
-/// Copies a directory with all that is in it.
+/// Copies a directory recursively.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from).with_context(|| format!("cannot read `{}`", from.display()))? {
@@ -170,7 +170,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// On the PATH, or where the set-up has put it: in `tools` of Cargo's directory.
+/// Finds the program on the PATH or in `tools` of Cargo's target directory, where the set-up script installs it.
 fn program() -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let own = std::env::current_exe()?;

@@ -1,4 +1,4 @@
-//! Images that a test makes for itself, on top of the test image.
+//! Images that a test builds for itself, based on the test image.
 
 use crate::docker::docker;
 use anyhow::{Context, Result, bail};
@@ -14,13 +14,13 @@ pub struct Image {
 }
 
 impl Image {
-    /// The test image with more lines of a Dockerfile, as `name`, which no other test uses.
+    /// Builds the test image with additional Dockerfile lines as `name`, which must be unique among the tests.
     ///
     /// # Errors
     /// When it cannot be built.
     pub async fn build(name: &str, lines: &str) -> Result<Self> {
         let mut child = Command::new("docker")
-            // The lines need nothing of BuildKit, which is not part of every client.
+            // BuildKit is not part of every client, and is not needed.
             .env("DOCKER_BUILDKIT", "0")
             .args(["build", "--quiet", "--force-rm", "--tag", name, "-"])
             .stdin(Stdio::piped())
@@ -42,7 +42,7 @@ impl Image {
         })
     }
 
-    /// One whose arguments are a shell script.
+    /// Builds an image whose first argument is a shell script.
     ///
     /// # Errors
     /// When it cannot be built.
@@ -53,7 +53,7 @@ impl Image {
 
 impl Drop for Image {
     fn drop(&mut self) {
-        // Another try of the same test makes it anew.
+        // The next run of the test builds it again.
         let _ = std::process::Command::new("docker")
             .args(["image", "rm", "--force", &self.name])
             .stdout(Stdio::null())
@@ -62,7 +62,7 @@ impl Drop for Image {
     }
 }
 
-/// The container of one replica of a task's service, by its role (`worker`, `master`, `discovery`).
+/// The container id of one replica of a task's service, by role (`worker`, `master`, `discovery`).
 ///
 /// # Errors
 /// When there is none.

@@ -1,4 +1,4 @@
-//! JMeter's own report generator, in the image of the example.
+//! JMeter's report generator, in the JMeter image.
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -9,11 +9,11 @@ use tokio::process::Command;
 /// The image with JMeter.
 pub const IMAGE: &str = "atq-jmeter:5.6.3";
 
-/// The `statistics.json` of the dashboard of `results.jtl` in this directory. `properties` are JMeter's,
-/// as `name=value`.
+/// Generates the dashboard of `results.jtl` in this directory and returns its `statistics.json`. `properties` are
+/// JMeter properties as `name=value`.
 ///
 /// # Errors
-/// When JMeter makes no dashboard.
+/// When JMeter fails.
 pub async fn dashboard(dir: &Path, name: &str, properties: &[&str]) -> Result<Value> {
     let mount = format!("{}:/figures", dir.display());
     let mut command = Command::new("docker");
@@ -26,7 +26,7 @@ pub async fn dashboard(dir: &Path, name: &str, properties: &[&str]) -> Result<Va
         "com.atq.test=figures",
     ]);
     command.args(["--name", name, "--volume", &mount]);
-    // The dashboard itself belongs to root, so only its figures come out, through standard output.
+    // The dashboard is owned by root, so only its statistics are passed out, through standard output.
     let script = r#"java "$@" >&2 && cat /tmp/dashboard/statistics.json"#;
     command.args(["--entrypoint", "/bin/sh", IMAGE, "-c", script, "java"]);
     command.args(["-Xmx1g", "-Djava.awt.headless=true"]);

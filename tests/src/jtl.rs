@@ -1,9 +1,9 @@
-//! Result files in the form of JMeter 5.6, made from a seed.
+//! Generates result files in the format of JMeter 5.6 from a seed.
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 
-/// The first line: 17 columns, as they are by default.
+/// The header: the 17 default columns.
 pub const HEADER: &str = "timeStamp,elapsed,label,responseCode,responseMessage,threadName,dataType,success,failureMessage,bytes,sentBytes,grpThreads,allThreads,URL,Latency,IdleTime,Connect\n";
 /// Time of the first sample, in milliseconds since 1970.
 const START: u64 = 1_760_000_000_000;
@@ -16,7 +16,7 @@ const LABELS: [&str; 6] = [
     "Ünïcode",
 ];
 
-/// Makes rows.
+/// A generator of rows.
 #[derive(Debug)]
 pub struct Rows {
     random: fastrand::Rng,
@@ -25,7 +25,7 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// The same rows for the same seed.
+    /// A generator that returns the same rows for the same seed.
     pub fn new(seed: u64) -> Self {
         Self {
             random: fastrand::Rng::with_seed(seed),
@@ -34,12 +34,12 @@ impl Rows {
         }
     }
 
-    /// Appends a row of about 150 bytes. Three in a hundred are errors, one in 50 is a transaction.
+    /// Appends a row of about 150 bytes. 3 % of the rows are errors, 2 % are transactions.
     pub fn push(&mut self, text: &mut String) {
         let random = &mut self.random;
         self.time += u64::from(random.u8(..4) == 0);
         self.number += 1;
-        // A product of chances: few are long, as with response times.
+        // A product of random numbers is skewed like response times: few values are large.
         let elapsed = random.u64(1..40) * random.u64(1..20) * random.u64(1..4);
         let (mut label, mut url) = (
             LABELS[random.usize(..LABELS.len())],
@@ -75,7 +75,7 @@ impl Rows {
         );
     }
 
-    /// Writes a file of so many samples.
+    /// Writes a file with this number of samples.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -91,11 +91,11 @@ impl Rows {
     }
 }
 
-/// A file of any size that is nowhere: the rows of a block again and again, each time later.
+/// A result file of any size that is generated while it is read: one block of rows is repeated with later times.
 #[derive(Debug)]
 pub struct Endless {
     block: Vec<u8>,
-    /// Where the times are in the block.
+    /// Offsets of the times in the block.
     times: Vec<usize>,
     at: usize,
     rounds: u64,
@@ -103,7 +103,7 @@ pub struct Endless {
 }
 
 impl Endless {
-    /// At least so many bytes, up to the end of a block.
+    /// A file of at least this many bytes, rounded up to a whole block.
     pub fn new(bytes: u64) -> Self {
         let (mut rows, mut text, mut times) = (Rows::new(1), HEADER.to_owned(), Vec::new());
         for _ in 0..10_000 {
@@ -119,12 +119,12 @@ impl Endless {
         }
     }
 
-    /// The next block. The header comes again as well, as when a second run is appended.
-    fn turn(&mut self) {
+    /// Advances to the next block. The header is repeated, as when a second run is appended to a file.
+    fn next_block(&mut self) {
         self.rounds += 1;
         self.at = 0;
         for at in &self.times {
-            // 2.5 s are in a block: the rounds follow each other.
+            // A block spans 2.5 s.
             let time = (START + self.rounds * 2500).to_string();
             self.block[*at..*at + time.len()].copy_from_slice(time.as_bytes());
         }
@@ -137,7 +137,7 @@ impl Read for Endless {
             if self.left == 0 {
                 return Ok(0);
             }
-            self.turn();
+            self.next_block();
         }
         let rest = &self.block[self.at..];
         let length = rest.len().min(buffer.len());

@@ -1,5 +1,5 @@
-//! A Swarm of three nodes on this machine, brought up and down by `deploy/nodes.sh`: node 1 is the
-//! manager, nodes 2 and 3 are workers. The Director of a test runs beside the manager's Engine.
+//! A Swarm of three nodes on this machine, created and removed by `deploy/nodes.sh`: node 1 is the manager, nodes 2
+//! and 3 are workers. The Director of a test runs in the network namespace of the manager.
 
 use crate::director::{Director, binary};
 use crate::docker::docker_at;
@@ -10,16 +10,16 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// The node on which the Director and the Swarm's manager are.
+/// The node of the Swarm manager and of the Director.
 pub const MANAGER: u8 = 1;
 /// All nodes.
 pub const ALL: [u8; 3] = [1, 2, 3];
-/// Where the Director listens. Nobody else is in the manager's network namespace.
+/// Port of the Director. Nothing else uses the manager's network namespace.
 const PORT: u16 = 8080;
-/// Networks that an Engine in a Swarm has by itself.
-const OWN_NETWORKS: [&str; 5] = ["bridge", "docker_gwbridge", "host", "ingress", "none"];
+/// Networks that every Engine in a Swarm has.
+const BUILT_IN_NETWORKS: [&str; 5] = ["bridge", "docker_gwbridge", "host", "ingress", "none"];
 
-/// The nodes. They are taken down when this is dropped, or its process ends in another way.
+/// The nodes. They are removed when this value is dropped or its process exits.
 #[derive(Debug)]
 pub struct Nodes {
     hosts: BTreeMap<u8, String>,
@@ -27,10 +27,10 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// Brings the nodes up, in place of those that an earlier run has left.
+    /// Creates the nodes and replaces leftovers of an earlier run.
     ///
     /// # Errors
-    /// When this machine cannot do that; the script says on standard error what is missing.
+    /// When the script fails; it writes the reason to standard error.
     pub async fn up() -> Result<Self> {
         let nodes = Self {
             hosts: ALL
@@ -39,30 +39,30 @@ impl Nodes {
                 .collect::<Result<_>>()?,
             address: script(&["address", &MANAGER.to_string()])?,
         };
-        nodes.anew()?;
+        nodes.recreate()?;
         Ok(nodes)
     }
 
-    /// Brings them up again, with nothing of before.
-    ///
-    /// # Errors
-    /// When they do not come up.
-    pub fn anew(&self) -> Result<()> {
-        script(&["up", "--for", &std::process::id().to_string()]).map(drop)
-    }
-
-    /// Does to a node what a verb of the script says: `kill`, `stop`, `start`, `unplug`, `plug`.
+    /// Creates the nodes again, without any earlier state.
     ///
     /// # Errors
     /// When the script fails.
-    pub fn tell(&self, verb: &str, node: u8) -> Result<()> {
+    pub fn recreate(&self) -> Result<()> {
+        script(&["up", "--for", &std::process::id().to_string()]).map(drop)
+    }
+
+    /// Applies a verb of the script to a node: `kill`, `stop`, `start`, `unplug`, `plug`.
+    ///
+    /// # Errors
+    /// When the script fails.
+    pub fn control(&self, verb: &str, node: u8) -> Result<()> {
         script(&[verb, &node.to_string()]).map(drop)
     }
 
     /// Address of a node's Engine, for `DOCKER_HOST`.
     ///
     /// # Panics
-    /// When there is no such node.
+    /// When the node does not exist.
     pub fn host(&self, node: u8) -> &str {
         &self.hosts[&node]
     }
@@ -75,24 +75,30 @@ impl Nodes {
         docker_at(self.host(node), args).await
     }
 
-    /// Sets whether a node takes containers: `active` or `drain`.
+    /// Sets the availability of a node: `active` or `drain`.
     ///
     /// # Errors
-    /// When the manager refuses.
-    pub async fn availability(&self, node: u8, word: &str) -> Result<()> {
+    /// When the manager rejects it.
+    pub async fn set_availability(&self, node: u8, availability: &str) -> Result<()> {
         let name = name_of(node);
         self.docker(
             MANAGER,
-            &["node", "update", "--availability", word, name.as_str()],
+            &[
+                "node",
+                "update",
+                "--availability",
+                availability,
+                name.as_str(),
+            ],
         )
         .await
         .map(drop)
     }
 
-    /// The nodes by Docker's ids.
+    /// The nodes by Docker's node ids.
     ///
     /// # Errors
-    /// When the manager cannot be asked.
+    /// When the manager does not respond.
     pub async fn by_id(&self) -> Result<BTreeMap<String, u8>> {
         let format = "{{.ID}} {{.Hostname}}";
         let list = self
@@ -106,26 +112,26 @@ impl Nodes {
         Ok(list.lines().filter_map(entry).collect())
     }
 
-    /// Waits until the manager says `status` of a node: `Ready` or `Down`.
+    /// Waits until the manager reports `status` for a node: `Ready` or `Down`.
     ///
     /// # Errors
-    /// When it does not within a minute.
+    /// On a timeout of a minute.
     pub async fn until_status(&self, node: u8, status: &str) -> Result<()> {
         let format = "{{.Hostname}} {{.Status}}";
-        let wanted = format!("{} {status}", name_of(node));
-        let look = || async {
+        let expected = format!("{} {status}", name_of(node));
+        let has_status = || async {
             let list = self
                 .docker(MANAGER, &["node", "ls", "--format", format])
                 .await?;
-            Ok(list.lines().any(|line| line == wanted))
+            Ok(list.lines().any(|line| line == expected))
         };
-        until(&wanted, Duration::from_secs(60), look).await
+        until(&expected, Duration::from_secs(60), has_status).await
     }
 
-    /// The nodes on which replicas of a service are, by Docker's list of its Swarm tasks.
+    /// The nodes that run replicas of a service, by Docker's list of its Swarm tasks.
     ///
     /// # Errors
-    /// When the manager cannot be asked.
+    /// When the manager does not respond.
     pub async fn of_service(&self, service: &str) -> Result<Vec<u8>> {
         let args = ["service", "ps", service, "--format", "{{.Node}}"];
         let names = self.docker(MANAGER, &args).await?;
@@ -133,11 +139,11 @@ impl Nodes {
         Ok(names.lines().filter_map(found).collect())
     }
 
-    /// What there is on a node that is not there by itself.
+    /// Objects on a node, except those that every Engine has.
     ///
     /// # Errors
-    /// When it cannot be asked.
-    pub async fn present(&self, node: u8) -> Result<Vec<String>> {
+    /// When the node does not respond.
+    pub async fn objects(&self, node: u8) -> Result<Vec<String>> {
         let mut kinds: Vec<(&str, &[&str])> = vec![
             ("container", &["ps", "-a", "--format", "{{.Names}}"]),
             ("network", &["network", "ls", "--format", "{{.Name}}"]),
@@ -152,7 +158,7 @@ impl Nodes {
             found.extend(
                 names
                     .lines()
-                    .filter(|name| !OWN_NETWORKS.contains(name))
+                    .filter(|name| !BUILT_IN_NETWORKS.contains(name))
                     .map(|name| format!("{kind} {name} on node {node}")),
             );
         }
@@ -163,22 +169,22 @@ impl Nodes {
         Ok(found)
     }
 
-    /// Waits until there is nothing on any of the nodes but what is there by itself.
+    /// Waits until no node has objects except those that every Engine has.
     ///
     /// # Errors
-    /// When something still is after a minute.
+    /// When some remain after a minute.
     pub async fn until_nothing(&self) -> Result<()> {
         let begun = Instant::now();
         loop {
-            let mut left = Vec::new();
+            let mut remaining = Vec::new();
             for node in ALL {
-                left.extend(self.present(node).await?);
+                remaining.extend(self.objects(node).await?);
             }
-            if left.is_empty() {
+            if remaining.is_empty() {
                 return Ok(());
             }
             if begun.elapsed() > Duration::from_secs(60) {
-                bail!("still there: {left:?}");
+                bail!("still on the nodes: {remaining:?}");
             }
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
@@ -188,7 +194,7 @@ impl Nodes {
 impl Drop for Nodes {
     fn drop(&mut self) {
         if let Err(error) = script(&["down"]) {
-            eprintln!("the nodes are not down: {error:#}");
+            eprintln!("cannot remove the nodes: {error:#}");
         }
     }
 }
@@ -198,29 +204,26 @@ pub fn name_of(node: u8) -> String {
     format!("atq-node{node}")
 }
 
-/// Waits until `look` says yes.
+/// Polls `condition` until it returns true.
 ///
 /// # Errors
-/// When it does not within `patience`, or cannot be asked.
-pub async fn until<F, Fut>(what: &str, patience: Duration, look: F) -> Result<()>
+/// On a timeout, or when the condition fails.
+pub async fn until<F, Fut>(what: &str, timeout: Duration, condition: F) -> Result<()>
 where
     F: Fn() -> Fut,
     Fut: Future<Output = Result<bool>>,
 {
     let begun = Instant::now();
-    while !look().await? {
-        ensure!(
-            begun.elapsed() < patience,
-            "not within {patience:?}: {what}"
-        );
+    while !condition().await? {
+        ensure!(begun.elapsed() < timeout, "timeout of {timeout:?}: {what}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok(())
 }
 
-/// The Director of a test, beside the Engine of the manager; the nodes have nothing else to do.
+/// The Director of a test, in the network namespace of the manager. The nodes run nothing else.
 #[derive(Debug)]
-pub struct NodesStage<'n> {
+pub struct NodesFixture<'n> {
     /// The nodes.
     pub nodes: &'n Nodes,
     /// The Director.
@@ -228,16 +231,16 @@ pub struct NodesStage<'n> {
     _dir: TempDir,
 }
 
-impl<'n> NodesStage<'n> {
-    /// A Director with more lines of configuration.
+impl<'n> NodesFixture<'n> {
+    /// Starts a Director with more lines of configuration.
     ///
     /// # Errors
     /// When it does not start.
-    pub async fn open(nodes: &'n Nodes, id: &str, more: &str) -> Result<Self> {
+    pub async fn start(nodes: &'n Nodes, id: &str, more: &str) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let host = nodes.host(MANAGER);
         let more = format!("bind: 0.0.0.0\ndockerHost: {host}\ndirectorId: {id}\n{more}");
-        // The script becomes the Director: same process.
+        // The script replaces itself by the Director, which keeps the process id.
         let mut command = Command::new(script_path());
         command
             .args(["exec", &MANAGER.to_string()])
@@ -250,33 +253,33 @@ impl<'n> NodesStage<'n> {
         })
     }
 
-    /// Waits until the Director says that it can use Docker, or that it cannot; gives its words.
+    /// Waits until the Director is ready (or not ready) and returns the body of `/readyz`.
     ///
     /// # Errors
-    /// When it does not within half a minute.
+    /// On a timeout of 30 s.
     pub async fn until_ready(&self, ready: bool) -> Result<String> {
         let begun = Instant::now();
         loop {
-            let answer = self.director.client.get("/readyz").await?;
-            let (status, words) = (answer.status(), answer.text().await?);
+            let response = self.director.client.get("/readyz").await?;
+            let (status, body) = (response.status(), response.text().await?);
             if status.is_success() == ready {
-                return Ok(words);
+                return Ok(body);
             }
             ensure!(
                 begun.elapsed() < Duration::from_secs(30),
-                "readiness is not {ready}: {status} {words}"
+                "readiness is not {ready}: {status} {body}"
             );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
-    /// Ends the master of a task well: its image goes on when its `sleep` ends.
+    /// Ends the master of a task with exit code 0: its script continues when its `sleep` is killed.
     ///
     /// # Errors
     /// When its container is not found.
     pub async fn end_master(&self, service: &str) -> Result<()> {
         let nodes = self.nodes.of_service(service).await?;
-        let node = *nodes.first().context("the master is on no node")?;
+        let node = *nodes.first().context("no node runs the master")?;
         let filter = format!("label=com.docker.swarm.service.id={service}");
         let container = self
             .nodes
@@ -288,11 +291,11 @@ impl<'n> NodesStage<'n> {
             .map(drop)
     }
 
-    /// Ends the stage.
+    /// Deletes the bundles and checks that no object is left on any node.
     ///
     /// # Errors
-    /// When something is left on a node.
-    pub async fn close(self) -> Result<()> {
+    /// When one is left.
+    pub async fn finish(self) -> Result<()> {
         self.director.client.delete_bundles().await?;
         self.nodes.until_nothing().await
     }
@@ -302,7 +305,7 @@ fn script_path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/nodes.sh")
 }
 
-/// Runs the script and gives what it prints. What it complains about goes to standard error.
+/// Runs the script and returns its standard output. Its errors go to standard error.
 fn script(args: &[&str]) -> Result<String> {
     let output = Command::new(script_path())
         .args(args)

@@ -1,5 +1,5 @@
-//! Readers of the API: they ask all the time while something else happens, check every answer, and
-//! note how long it took.
+//! Readers of the API: they send requests while other work is in progress, check every response, and measure its
+//! latency.
 
 use crate::client::Client;
 use crate::stats::ms;
@@ -10,22 +10,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-/// What is asked, by one reader each.
+/// The request of a reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Read {
     /// `GET /monitoring/ping`.
     Ping,
-    /// `GET /task/{id}`, one task after the other.
+    /// `GET /task/{id}`, for each task in turn.
     Task,
     /// `GET /task?limit=20`.
     List,
 }
 
 impl Read {
-    /// Every kind.
+    /// All requests.
     pub const ALL: [Self; 3] = [Self::Ping, Self::Task, Self::List];
 
-    /// As it is asked.
+    /// Method and path, for output.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ping => "GET /monitoring/ping",
@@ -47,7 +47,7 @@ impl Read {
             Self::Ping => ensure!(body == "pong", "`{body}`"),
             Self::Task => {
                 let task: Task = serde_json::from_str(body)?;
-                ensure!(task.id == id, "it is `{}`", task.id);
+                ensure!(task.id == id, "the task is `{}`", task.id);
             }
             Self::List => {
                 let list: TaskList = serde_json::from_str(body)?;
@@ -58,72 +58,72 @@ impl Read {
     }
 }
 
-/// Milliseconds of each answer, by what was asked.
-pub type Answers = Vec<(Read, Vec<f64>)>;
+/// Latencies in milliseconds, by request.
+pub type Latencies = Vec<(Read, Vec<f64>)>;
 
-/// Does `work`, and meanwhile asks for the tasks `ids`, which must be there, with `pause` between two
-/// questions of the same kind.
+/// Runs `work` while readers request the tasks `ids`, which must exist, with `interval` between two requests of a
+/// reader.
 ///
 /// # Errors
-/// When the work fails or an answer is not good.
+/// When the work fails or a response is not as expected.
 pub async fn while_reading<T>(
     client: &Client,
     ids: &[String],
-    pause: Duration,
+    interval: Duration,
     work: impl Future<Output = Result<T>>,
-) -> Result<(T, Answers)> {
-    let over = Arc::new(AtomicBool::new(false));
-    // Tasks of their own, so that the work does not hold them up. Aborted when dropped.
+) -> Result<(T, Latencies)> {
+    let stop = Arc::new(AtomicBool::new(false));
+    // Separate tasks, so that the work does not delay them. Aborted when dropped.
     let mut readers: JoinSet<Result<(Read, Vec<f64>)>> = JoinSet::new();
     for read in Read::ALL {
         let reader = Reader {
             client: client.clone(),
             ids: ids.to_vec(),
-            pause,
-            over: Arc::clone(&over),
+            interval,
+            stop: Arc::clone(&stop),
         };
         readers.spawn(async move { Ok((read, reader.read(read).await?)) });
     }
     let work = async {
         let done = work.await;
-        over.store(true, Ordering::Relaxed);
+        stop.store(true, Ordering::Relaxed);
         done
     };
-    let answers = async {
-        let mut answers: Answers = Vec::new();
+    let latencies = async {
+        let mut latencies: Latencies = Vec::new();
         while let Some(read) = readers.join_next().await {
-            answers.push(read??);
+            latencies.push(read??);
         }
-        answers.sort_by_key(|(read, _)| *read);
-        Ok(answers)
+        latencies.sort_by_key(|(read, _)| *read);
+        Ok(latencies)
     };
-    tokio::try_join!(work, answers)
+    tokio::try_join!(work, latencies)
 }
 
 struct Reader {
     client: Client,
     ids: Vec<String>,
-    pause: Duration,
-    over: Arc<AtomicBool>,
+    interval: Duration,
+    stop: Arc<AtomicBool>,
 }
 
 impl Reader {
     async fn read(&self, read: Read) -> Result<Vec<f64>> {
-        let mut answers = Vec::new();
+        let mut latencies = Vec::new();
         for id in self.ids.iter().cycle() {
-            if self.over.load(Ordering::Relaxed) {
+            if self.stop.load(Ordering::Relaxed) {
                 break;
             }
             let begun = Instant::now();
-            let answer = self.client.get(&read.path(id)).await?;
-            let status = answer.status();
-            let body = answer.text().await?;
-            answers.push(ms(begun.elapsed()));
+            let response = self.client.get(&read.path(id)).await?;
+            let status = response.status();
+            let body = response.text().await?;
+            latencies.push(ms(begun.elapsed()));
             ensure!(status == 200, "{}: {status}: {body}", read.name());
             read.check(id, &body)
                 .with_context(|| format!("{}: {body}", read.name()))?;
-            tokio::time::sleep(self.pause).await;
+            tokio::time::sleep(self.interval).await;
         }
-        Ok(answers)
+        Ok(latencies)
     }
 }

@@ -1,6 +1,6 @@
-//! A registry that wants a password: Debian's `docker-registry` as a process on the loopback of an
-//! Engine that pulls, which Docker speaks plain HTTP to. `deploy/setup.sh registry` fetches the program,
-//! `deploy/pull-engine.sh` starts the Engine.
+//! A registry with authentication: Debian's `docker-registry` on the loopback of an Engine that pulls images, which
+//! Docker reaches over plain HTTP. `deploy/setup.sh registry` installs the program, `deploy/pull-engine.sh` starts the
+//! Engine.
 
 use crate::docker::docker;
 use anyhow::{Context, Result, bail};
@@ -13,24 +13,23 @@ use tempfile::TempDir;
 
 /// The only user.
 pub const USER: &str = "robot";
-/// Its password. In base64 it needs the characters that are not the same in all of its alphabets.
+/// Its password. Its base64 form contains the characters that differ between base64 alphabets.
 pub const PASSWORD: &str = r#"pa:ss~~~???>>>"word"#;
 /// `USER:PASSWORD` in base64, as `docker login` writes it.
 pub const AUTH: &str = "cm9ib3Q6cGE6c3N+fn4/Pz8+Pj4id29yZA==";
-/// What `htpasswd -B` makes of the two.
+/// Output of `htpasswd -B` for user and password.
 const HTPASSWD: &str = "robot:$2b$05$abcdefghijklmnopqrstuuuc49XU3OUxihJpEHW7rlIxrNsoX7Xeu\n";
 
-/// The registry as its Engine names it.
+/// Address of the registry from its Engine.
 pub const HOST: &str = "127.0.0.1:5000";
-/// The registry's only image, which no node has.
+/// The only image in the registry; no node has it.
 pub const IMAGE: &str = "127.0.0.1:5000/private/testload:1";
-/// The Engine's address as this machine sees it.
+/// Address of the Engine from this machine.
 pub const ADDRESS: &str = "10.78.78.2";
-/// The Engine's network.
+/// The Engine's network namespace, for `nsenter`.
 const NETNS: &str = "--net=/run/netns/atq-puller";
 
-/// A running registry with one private image, and the Engine beside it. Both are ended when this is
-/// dropped.
+/// A running registry with one private image, and its Engine. Both are stopped when this value is dropped.
 #[derive(Debug)]
 pub struct Registry {
     child: Option<Child>,
@@ -38,10 +37,10 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Starts a registry and gives it a small image that is nowhere else.
+    /// Starts a registry and pushes a small image that exists nowhere else.
     ///
     /// # Errors
-    /// When the program is missing, does not answer within 20 s, or does not take the image.
+    /// When the program is missing, does not respond within 20 s, or rejects the image.
     pub async fn start() -> Result<Self> {
         let program = program()?;
         let dir = tempfile::tempdir()?;
@@ -68,7 +67,7 @@ impl Registry {
         Ok(registry)
     }
 
-    /// Has the script bring its Engine up or down.
+    /// Starts (`up`) or removes (`down`) the Engine with the script.
     fn engine(&self, verb: &str) -> Result<()> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/pull-engine.sh");
         let output = Command::new(script)
@@ -89,10 +88,10 @@ impl Registry {
         format!("unix://{}/docker.sock", self.dir.path().display())
     }
 
-    /// Runs `docker ARGS` with its Engine.
+    /// Runs `docker ARGS` against this Engine.
     ///
     /// # Errors
-    /// When it fails; the message has its standard error.
+    /// When it fails; the message contains its standard error.
     pub async fn docker(&self, args: &[&str]) -> Result<String> {
         let host = self.docker_host();
         let args: Vec<&str> = ["--host", &host]
@@ -102,7 +101,7 @@ impl Registry {
         docker(&args).await
     }
 
-    async fn until_ready(&mut self, patience: Duration) -> Result<()> {
+    async fn until_ready(&mut self, timeout: Duration) -> Result<()> {
         let begun = Instant::now();
         let port = HOST.rsplit(':').next().unwrap_or_default();
         let address = format!("{ADDRESS}:{port}");
@@ -111,22 +110,22 @@ impl Registry {
                 Some(child) => child.try_wait()?,
                 None => None,
             };
-            if ended.is_some() || begun.elapsed() > patience {
+            if ended.is_some() || begun.elapsed() > timeout {
                 let log = std::fs::read_to_string(self.dir.path().join("registry.log"))?;
-                bail!("the registry does not answer ({ended:?}); its log:\n{log}");
+                bail!("the registry does not respond ({ended:?}); its log:\n{log}");
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok(())
     }
 
-    /// An image with a layer of its own, so that no node can put it together from what it has.
+    /// Pushes an image with a unique layer, so that no node can assemble it from existing layers.
     async fn publish(&self) -> Result<()> {
         let context = self.dir.path().join("context");
         std::fs::create_dir(&context)?;
-        std::fs::write(context.join("mark"), format!("{}\n", self.docker_host()))?;
-        let recipe = "FROM atq-testload:dev\nCOPY mark /mark\n";
-        std::fs::write(context.join("Dockerfile"), recipe)?;
+        std::fs::write(context.join("marker"), format!("{}\n", self.docker_host()))?;
+        let dockerfile = "FROM atq-testload:dev\nCOPY marker /marker\n";
+        std::fs::write(context.join("Dockerfile"), dockerfile)?;
         let context = context.to_string_lossy();
         self.docker(&["build", "--quiet", "--tag", IMAGE, &context])
             .await?;
@@ -134,30 +133,30 @@ impl Registry {
         let login = config.parent().context("no directory")?.to_string_lossy();
         self.docker(&["--config", &login, "push", "--quiet", IMAGE])
             .await?;
-        self.forget_image().await
+        self.remove_image().await
     }
 
-    /// Removes the image from this node, so that the next who wants it must pull it.
+    /// Removes the image from the node, so that the next task must pull it.
     ///
     /// # Errors
-    /// When it is still there afterwards.
-    pub async fn forget_image(&self) -> Result<()> {
+    /// When it still exists after 30 s.
+    pub async fn remove_image(&self) -> Result<()> {
         let begun = Instant::now();
         loop {
-            // "Is not there" is what is wanted; a container that just ended may still hold it.
+            // A missing image is fine; a container that just ended may still use it.
             let _ = self.docker(&["rmi", IMAGE]).await;
-            let left = self.docker(&["images", "--quiet", IMAGE]).await?;
-            if left.is_empty() {
+            let remaining = self.docker(&["images", "--quiet", IMAGE]).await?;
+            if remaining.is_empty() {
                 return Ok(());
             }
             if begun.elapsed() > Duration::from_secs(30) {
-                bail!("`{IMAGE}` cannot be removed from its node");
+                bail!("cannot remove `{IMAGE}` from its node");
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 
-    /// A `config.json` of its own, with this `auth` for the registry.
+    /// Writes a Docker `config.json` with this `auth` for the registry and returns its path.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -174,7 +173,7 @@ impl Registry {
 impl Drop for Registry {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
-            // It may have ended already.
+            // It may have exited already.
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -184,7 +183,7 @@ impl Drop for Registry {
     }
 }
 
-/// YAML that happens to be JSON.
+/// Configuration of the registry. JSON is valid YAML.
 fn configuration(dir: &Path) -> serde_json::Value {
     json!({
         "version": 0.1,
@@ -195,7 +194,7 @@ fn configuration(dir: &Path) -> serde_json::Value {
     })
 }
 
-/// On the PATH, or where the set-up has put it: in `tools` of Cargo's directory.
+/// Finds the program on the PATH or in `tools` of Cargo's target directory, where the set-up script installs it.
 fn program() -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let own = std::env::current_exe()?;

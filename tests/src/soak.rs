@@ -1,66 +1,66 @@
-//! The soak: many short tasks of all kinds, several at once, while the Director is killed again and
-//! again at random moments and started on the same data. At the end each task must have ended as it
-//! had to, and what can be counted must be as before.
+//! Soak test: runs many short tasks of all kinds concurrently while the Director is repeatedly killed at random moments
+//! and restarted on the same data. At the end, each task must have the expected outcome, and no object, file or process
+//! may be left over.
 
-mod board;
-mod census;
-mod killer;
-mod life;
+mod container_starts;
+mod inventory;
+mod kills;
 pub mod plan;
-mod post;
 mod process;
+mod progress;
 pub mod report;
-mod witness;
+mod retrying_client;
+mod scenario;
 
 use crate::client::Client;
 use crate::docker::{docker, labelled};
-use crate::stage::Stage;
+use crate::fixture::Fixture;
 use anyhow::{Context, Result, anyhow, ensure};
-use board::Board;
-use census::Census;
+use container_starts::ContainerStarts;
 use futures_util::StreamExt;
 use futures_util::future::try_join_all;
 use futures_util::stream;
-use killer::Killed;
-use plan::{Plan, Want};
-use post::Post;
+use inventory::Inventory;
+use kills::KillRecord;
+use plan::{ExpectedEnd, Plan};
+use progress::Progress;
 use report::Report;
+use retrying_client::RetryingClient;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
-use witness::Witness;
 
-/// More than run at once, so that there always is a queue.
-const ROOM: usize = 7;
-/// A pool of its own: other Directors on this Swarm choose at the same time.
+/// More than `maxConcurrentTasks`, so that the queue is never empty.
+const CONCURRENT_TASKS: usize = 7;
+/// With its own subnet pool, because other Directors on this Swarm choose subnets at the same time.
 const CONFIGURATION: &str = "maxConcurrentTasks: 4\nsubnetPool: 10.238.0.0/16\n";
-/// The kernel's part of a network goes a moment after Docker's.
-const SETTLES: Duration = Duration::from_secs(90);
+/// The kernel removes a network's interfaces later than Docker removes the network.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// What to do.
+/// Parameters of a soak test.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Marks the Director's objects; of no other test.
+    /// Id of the Director, which labels its objects; unique among the tests.
     pub id: String,
-    /// Decides about everything that is random.
+    /// Seed of all random choices.
     pub seed: u64,
     /// Number of tasks.
     pub tasks: usize,
     /// Number of kills.
     pub kills: usize,
-    /// How long tasks and deletions may take in all.
+    /// Deadline of all tasks and deletions together.
     pub deadline: Duration,
 }
 
-/// A soak on its way.
+/// A running soak test.
 struct Soak {
     plan: Plan,
-    board: Board,
-    post: Post,
-    witness: Witness,
-    room: Semaphore,
+    progress: Progress,
+    client: RetryingClient,
+    starts: ContainerStarts,
+    permits: Semaphore,
     notes: Mutex<Notes>,
     begun: Instant,
 }
@@ -68,13 +68,13 @@ struct Soak {
 #[derive(Debug, Default)]
 struct Notes {
     outcomes: BTreeMap<String, usize>,
-    kills: Vec<Killed>,
+    kills: Vec<KillRecord>,
     problems: Vec<String>,
 }
 
 impl Soak {
     fn problem(&self, text: String) {
-        say(self, &format!("WRONG  {text}"));
+        print(self, &format!("WRONG  {text}"));
         self.notes().problems.push(text);
     }
 
@@ -83,8 +83,8 @@ impl Soak {
         *notes.outcomes.entry(outcome.to_owned()).or_insert(0) += 1;
     }
 
-    /// Notes a kill; gives the number of those before it.
-    fn killed(&self, kill: Killed) -> usize {
+    /// Records a kill and returns the number of earlier kills.
+    fn record_kill(&self, kill: KillRecord) -> usize {
         let mut notes = self.notes();
         notes.kills.push(kill);
         notes.kills.len() - 1
@@ -95,39 +95,39 @@ impl Soak {
     }
 }
 
-/// Prints a line of progress.
-fn say(soak: &Soak, text: &str) {
+/// Prints a progress line.
+fn print(soak: &Soak, text: &str) {
     println!("{:>7.1} s {text}", soak.begun.elapsed().as_secs_f64());
 }
 
-/// Runs a soak.
+/// Runs a soak test.
 ///
 /// # Errors
-/// When it cannot be run to its end; the message says what was missing. Tasks that ended wrong and
-/// things that are left are in the report.
+/// When it cannot be completed; the message names the unfinished tasks. The report has the tasks with an unexpected
+/// outcome and the leftovers.
 pub async fn run(options: &Options) -> Result<Report> {
-    let mut stage = Stage::open_with(&options.id, CONFIGURATION).await?;
-    let dir = stage.director().dir.clone();
-    let before = Census::take(&dir, &options.id).await?;
-    let open_files = process::open_files(stage.director().pid())?;
-    let soak = begin(&stage, options)?;
-    let worked = tokio::time::timeout(options.deadline, work(&mut stage, &soak)).await;
-    let in_time = worked.unwrap_or_else(|_| Err(late(&soak, options)));
-    in_time.with_context(|| {
+    let mut fixture = Fixture::start_with(&options.id, CONFIGURATION).await?;
+    let dir = fixture.director().dir.clone();
+    let before = Inventory::take(&dir, &options.id).await?;
+    let open_files = process::open_files(fixture.director().pid())?;
+    let soak = begin(&fixture, options)?;
+    let result = tokio::time::timeout(options.deadline, work(&mut fixture, &soak)).await;
+    let result = result.unwrap_or_else(|_| Err(deadline_exceeded(&soak, options)));
+    result.with_context(|| {
         let log = process::log(&dir);
         format!("the Director's log ends with\n{}", process::tail(&log))
     })?;
     let tasks = soak.begun.elapsed().as_secs_f64();
-    say(&soak, "all tasks are deleted; counting what is left");
-    let pid = stage.director().pid();
+    print(&soak, "all tasks are deleted; taking an inventory");
+    let pid = fixture.director().pid();
     let open_files = (
         open_files,
-        process::open_files_at_rest(pid, open_files).await?,
+        process::settled_open_files(pid, open_files).await?,
     );
     let children = process::children(pid)?;
-    let (code, _) = stage.take().terminate()?;
+    let (code, _) = fixture.take().terminate()?;
     ensure!(code == Some(0), "the Director's exit code is {code:?}");
-    let (after, differences) = settled(&before, &dir, &options.id).await?;
+    let (after, differences) = await_settled(&before, &dir, &options.id).await?;
     let notes = std::mem::take(&mut *soak.notes());
     let mut report = Report {
         seed: options.seed,
@@ -138,101 +138,112 @@ pub async fn run(options: &Options) -> Result<Report> {
         children,
         outcomes: notes.outcomes,
         kills: notes.kills,
-        containers: soak.witness.total(),
+        containers: soak.starts.total(),
         problems: notes.problems,
         seconds: (tasks, soak.begun.elapsed().as_secs_f64()),
         log: process::log(&dir),
     };
-    report.judge(options.kills);
+    report.check(options.kills);
     Ok(report)
 }
 
-fn begin(stage: &Stage, options: &Options) -> Result<Soak> {
-    let plan = Plan::draw(options.seed, options.tasks, options.kills);
+fn begin(fixture: &Fixture, options: &Options) -> Result<Soak> {
+    let plan = Plan::generate(options.seed, options.tasks, options.kills);
     Ok(Soak {
-        board: Board::new(plan.tasks.iter().map(|task| task.name.as_str())),
+        progress: Progress::new(plan.tasks.iter().map(|task| task.name.as_str())),
         plan,
-        post: Post::new(client(stage)?),
-        witness: Witness::begin(&options.id)?,
-        room: Semaphore::new(ROOM),
+        client: RetryingClient::new(client(fixture)?),
+        starts: ContainerStarts::begin(&options.id)?,
+        permits: Semaphore::new(CONCURRENT_TASKS),
         notes: Mutex::default(),
         begun: Instant::now(),
     })
 }
 
-fn late(soak: &Soak, options: &Options) -> anyhow::Error {
-    let (missing, kills) = (soak.board.missing(), soak.notes().kills.len());
+fn deadline_exceeded(soak: &Soak, options: &Options) -> anyhow::Error {
+    let (unfinished, kills) = (soak.progress.unfinished(), soak.notes().kills.len());
     let deadline = options.deadline;
-    anyhow!("not over after {deadline:?}; {kills} kills are done; missing: {missing:#?}")
+    anyhow!(
+        "deadline of {deadline:?} exceeded after {kills} kills; unfinished tasks: {unfinished:#?}"
+    )
 }
 
-/// All tasks beside all kills; then every task that is still there is deleted.
-async fn work(stage: &mut Stage, soak: &Soak) -> Result<()> {
-    let lives = try_join_all(soak.plan.tasks.iter().map(|task| life::live(soak, task)));
-    tokio::try_join!(lives, killer::kill(stage, soak))?;
-    let kept = soak
+/// Runs all tasks and all kills concurrently, then deletes every remaining task.
+async fn work(fixture: &mut Fixture, soak: &Soak) -> Result<()> {
+    let tasks = try_join_all(soak.plan.tasks.iter().map(|task| scenario::run(soak, task)));
+    tokio::try_join!(tasks, kills::run(fixture, soak))?;
+    let remaining = soak
         .plan
         .tasks
         .iter()
-        .filter(|task| task.want() != Want::Gone);
-    let deletions = stream::iter(kept).for_each_concurrent(ROOM, |task| async {
-        if let Err(error) = life::delete(soak, &task.name).await {
+        .filter(|task| task.expected_end() != ExpectedEnd::Gone);
+    let deletions = stream::iter(remaining).for_each_concurrent(CONCURRENT_TASKS, |task| async {
+        if let Err(error) = scenario::delete(soak, &task.name).await {
             soak.problem(format!("{}: {error:#}", task.name));
         }
-        soak.board.enter(&task.name, plan::Phase::Ended);
+        soak.progress.enter(&task.name, plan::Phase::Ended);
     });
     deletions.await;
     Ok(())
 }
 
-/// Its connections must not count as open files of the Director.
-fn client(stage: &Stage) -> Result<Client> {
-    Client::closing(stage.director().client.url.as_str())
+/// A client without kept-alive connections, which would count as open files of the Director.
+fn client(fixture: &Fixture) -> Result<Client> {
+    Client::closing(fixture.director().client.url.as_str())
 }
 
-/// Counts until all is as before, or for a while. A difference is one that was there all that time.
-async fn settled(before: &Census, dir: &Path, id: &str) -> Result<(Census, BTreeSet<String>)> {
+/// Takes inventories until there is no difference or the timeout expires. Only differences that persist are returned.
+async fn await_settled(
+    before: &Inventory,
+    dir: &Path,
+    id: &str,
+) -> Result<(Inventory, BTreeSet<String>)> {
     let begun = Instant::now();
-    let mut lasting: Option<BTreeSet<String>> = None;
+    let mut persistent: Option<BTreeSet<String>> = None;
     loop {
-        let after = Census::take(dir, id).await?;
-        let mut now = after.differences(before);
-        if let Some(earlier) = &lasting {
-            now.retain(|difference| earlier.contains(difference));
+        let after = Inventory::take(dir, id).await?;
+        let mut differences = after.differences(before);
+        if let Some(earlier) = &persistent {
+            differences.retain(|difference| earlier.contains(difference));
         }
-        if now.is_empty() || begun.elapsed() > SETTLES {
-            return Ok((after, now));
+        if differences.is_empty() || begun.elapsed() > SETTLE_TIMEOUT {
+            return Ok((after, differences));
         }
-        lasting = Some(now);
+        persistent = Some(differences);
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
-/// Removes what an interrupted soak has left in Docker.
+/// Removes the objects of an interrupted soak test from Docker.
 ///
 /// # Errors
-/// When something is still there after a minute or two.
-pub async fn undo(id: &str) -> Result<()> {
+/// When some remain after the timeout.
+pub async fn clean_up(id: &str) -> Result<()> {
     let label = format!("com.atq.director={id}");
     let begun = Instant::now();
     loop {
-        let left = labelled(&label).await?;
-        if left.is_empty() {
+        let remaining = labelled(&label).await?;
+        if remaining.is_empty() {
             return Ok(());
         }
-        let running = left.iter().any(|object| object.starts_with("container "));
-        for object in &left {
+        let running = remaining
+            .iter()
+            .any(|object| object.starts_with("container "));
+        for object in &remaining {
             let removed = match object.split_once(' ').context("kind and name")? {
                 ("service", name) => docker(&["service", "rm", name]).await,
-                // Removed too early it leaks addresses.
+                // Removing a network too early leaks addresses.
                 ("network", name) if !running => docker(&["network", "rm", name]).await,
                 ("volume", name) if !running => docker(&["volume", "rm", name]).await,
                 _ => continue,
             };
-            // It is looked at again.
+            // After an error, the next iteration retries.
             drop(removed);
         }
-        ensure!(begun.elapsed() < SETTLES, "still in Docker: {left:?}");
+        ensure!(
+            begun.elapsed() < SETTLE_TIMEOUT,
+            "still in Docker: {remaining:?}"
+        );
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The middle one (the mean of the two middle ones); 0 when there is none.
+/// The median (the mean of the two middle values for an even number); 0 for an empty slice.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
@@ -14,7 +14,7 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// The value that `percent` of all do not exceed (nearest rank); 0 when there is none.
+/// The percentile by nearest rank; 0 for an empty slice.
 pub fn percentile(values: &[f64], percent: usize) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
@@ -22,13 +22,13 @@ pub fn percentile(values: &[f64], percent: usize) -> f64 {
     sorted.get(rank - 1).copied().unwrap_or_default()
 }
 
-/// p50, p99 and the largest, in the unit of the values.
+/// p50, p99 and maximum of values in milliseconds, as text.
 pub fn spread(values: &[f64]) -> String {
     let [p50, p99, max] = [50, 99, 100].map(|percent| percentile(values, percent));
     format!("p50 {p50:.1} ms, p99 {p99:.1} ms, max {max:.1} ms")
 }
 
-/// Milliseconds.
+/// The duration in milliseconds.
 pub fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }

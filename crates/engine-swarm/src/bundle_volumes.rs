@@ -1,15 +1,15 @@
-//! The volumes of bundles on the nodes, and their removal. A node that is away keeps
-//! its volumes until it is back; that is noted, and looked after.
+//! Removal of the volumes of bundles from the nodes. A node that is unavailable keeps its volumes until it returns;
+//! the index records that, and the removal is retried.
 
-use crate::core::{Core, gone};
-use crate::errand::{self, Carried};
+use crate::core::{Core, ignore_missing};
 use crate::error::SwarmError;
-use crate::ledger::Held;
+use crate::node_job::{self, NodeOutcome};
 use crate::plan::volumes::LABEL_BUNDLE;
 use crate::plan::{
     CarrierPlan, LABEL_PLACE, LABEL_ROLE, LABEL_RUN, LABEL_TASK, Role, Scale, carrier, socket_mount,
 };
 use crate::port::Node;
+use crate::volume_index::IndexedVolumes;
 use atq_engine::Deadline;
 use atq_node_protocol::order::{Order, Remove};
 use atq_patience::{Pauses, retry};
@@ -17,46 +17,46 @@ use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
-/// How long carriers may take to remove volumes: they try for 20 s.
-const CARRIERS_PATIENCE: Duration = Duration::from_secs(60);
-/// How long a volume may be in use on the manager's node: containers outlive their run by seconds.
-const USE_PATIENCE: Duration = Duration::from_secs(20);
-/// Between two tries to remove a volume that is in use.
-const IN_USE: Pauses = Pauses {
+/// Timeout of the carriers that remove volumes: they retry for 20 s.
+const CARRIERS_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the removal of a used volume on the manager's node is retried: containers outlive their run by seconds.
+const RETRY_FOR: Duration = Duration::from_secs(20);
+/// Pauses between attempts to remove a volume that is in use.
+const RETRY_PAUSES: Pauses = Pauses {
     first: Duration::from_millis(500),
     longest: Duration::from_millis(500),
 };
-/// The name of the task in the labels of carriers that belong to no task. A start that finds such carriers removes
-/// them as orphans.
+/// Task name in the labels of carriers that belong to no task. The Director removes such carriers as orphans at
+/// start.
 const NO_TASK: &str = "removal";
 
-/// Notes that the volumes of a bundle are to go; `false` when nothing was noted of it.
+/// Marks the volumes of a bundle for removal; `false` when the index has no entry.
 pub(crate) async fn forget(core: &Core, bundle: &str) -> io::Result<bool> {
-    let to_go = |held: &mut Held| held.removing = !held.nodes.is_empty();
-    core.ledger.change(bundle, to_go).await?;
-    Ok(core.ledger.get(bundle).await?.is_some())
+    let mark = |entry: &mut IndexedVolumes| entry.removing = !entry.nodes.is_empty();
+    core.volume_index.change(bundle, mark).await?;
+    Ok(core.volume_index.get(bundle).await?.is_some())
 }
 
-/// Removes the volumes of a bundle on all nodes, and says what is left.
+/// Removes the volumes of a bundle on all nodes and returns what is left.
 pub(crate) async fn clear(core: &Core, bundle: &str) -> io::Result<Vec<String>> {
-    let Some(held) = core.ledger.get(bundle).await? else {
-        // Never brought anywhere, or by a Director whose data were lost: then this node alone can
-        // tell. That Docker is away must not keep a bundle from being removed.
-        let left = remove_here(core, bundle, &Held::default()).await;
-        if !left.is_empty() {
-            tracing::warn!(bundle, left = %left.join("; "), "cannot look for volumes of the bundle");
+    let Some(entry) = core.volume_index.get(bundle).await? else {
+        // Never delivered, or by a Director whose data was lost: then only this node can be checked. The bundle is
+        // removed even if Docker is unavailable.
+        let leftovers = remove_here(core, bundle, &IndexedVolumes::default()).await;
+        if !leftovers.is_empty() {
+            tracing::warn!(bundle, left = %leftovers.join("; "), "cannot list the volumes of the bundle");
         }
         return Ok(Vec::new());
     };
-    Ok(remove_volumes(core, bundle, held).await)
+    Ok(remove_volumes(core, bundle, entry).await)
 }
 
-/// Bundles whose volumes are to go, and are left on some node.
+/// Bundles whose volumes are marked for removal and remain on some node.
 pub(crate) async fn forgotten(core: &Core) -> io::Result<Vec<String>> {
     let mut forgotten = Vec::new();
-    for bundle in core.ledger.bundles().await? {
-        if let Ok(Some(held)) = core.ledger.get(&bundle).await
-            && held.removing
+    for bundle in core.volume_index.bundles().await? {
+        if let Ok(Some(entry)) = core.volume_index.get(&bundle).await
+            && entry.removing
         {
             forgotten.push(bundle);
         }
@@ -64,84 +64,82 @@ pub(crate) async fn forgotten(core: &Core) -> io::Result<Vec<String>> {
     Ok(forgotten)
 }
 
-async fn remove_volumes(core: &Core, bundle: &str, held: Held) -> Vec<String> {
-    let looked = async {
+async fn remove_volumes(core: &Core, bundle: &str, entry: IndexedVolumes) -> Vec<String> {
+    let listed = async {
         let manager = core.swarm.manager().await?;
         let nodes = core.swarm.nodes().await?;
         Ok::<_, SwarmError>((manager.node_id, nodes))
     };
-    let (own, nodes) = match looked.await {
-        Ok(looked) => looked,
+    let (own, nodes) = match listed.await {
+        Ok(listed) => listed,
         Err(error) => return vec![error.to_string()],
     };
-    let mut left = Vec::new();
-    let mut free: BTreeSet<String> = BTreeSet::new();
-    let here = remove_here(core, bundle, &held).await;
+    let mut leftovers = Vec::new();
+    let mut cleared: BTreeSet<String> = BTreeSet::new();
+    let here = remove_here(core, bundle, &entry).await;
     match here.is_empty() {
-        true => drop(free.insert(own.clone())),
-        false => left.extend(here),
+        true => drop(cleared.insert(own.clone())),
+        false => leftovers.extend(here),
     }
-    let elsewhere: Vec<_> = held.nodes.iter().filter(|(id, _)| **id != own).collect();
+    let elsewhere: Vec<_> = entry.nodes.iter().filter(|(id, _)| **id != own).collect();
     let mut reachable = Vec::new();
     for (id, host) in elsewhere {
         match nodes.iter().find(|node| node.id == *id) {
-            // It has left the Swarm for good.
-            None => drop(free.insert(id.clone())),
+            // The node has left the Swarm.
+            None => drop(cleared.insert(id.clone())),
             Some(node) if node.may_run(&[]) => reachable.push(node),
-            Some(node) => left.push(format!("node `{host}` {}", absence(node))),
+            Some(node) => leftovers.push(format!("node `{host}` {}", describe_unavailable(node))),
         }
     }
     if !reachable.is_empty() {
-        let (gone, problems) = remove_there(core, &held, &own, &reachable).await;
-        free.extend(gone);
-        left.extend(problems);
+        let (removed, problems) = remove_elsewhere(core, &entry, &own, &reachable).await;
+        cleared.extend(removed);
+        leftovers.extend(problems);
     }
-    let noted = core.ledger.change(bundle, |held| {
-        held.nodes.retain(|id, _| !free.contains(id));
+    let changed = core.volume_index.change(bundle, |entry| {
+        entry.nodes.retain(|id, _| !cleared.contains(id));
     });
-    if let Err(error) = noted.await {
-        left.push(format!("it cannot be noted what is left: {error}"));
+    if let Err(error) = changed.await {
+        leftovers.push(format!("cannot record what is left: {error}"));
     }
-    left
+    leftovers
 }
 
-fn absence(node: &Node) -> &'static str {
+fn describe_unavailable(node: &Node) -> &'static str {
     match node.ready {
-        true => {
-            "takes no containers now (drained or paused), so that its volumes cannot be reached"
-        }
+        true => "is drained or paused, so that its volumes cannot be removed",
         false => "is down",
     }
 }
 
-/// On the manager's node there is no need for a carrier.
-async fn remove_here(core: &Core, bundle: &str, held: &Held) -> Vec<String> {
+/// Removes the volumes on the manager's node, where no carrier is needed.
+async fn remove_here(core: &Core, bundle: &str, entry: &IndexedVolumes) -> Vec<String> {
     let labels = core.labels_with([(LABEL_BUNDLE, bundle)]);
-    let mut names = held.volumes.clone();
+    let mut names = entry.volumes.clone();
     match core.swarm.volumes(&labels).await {
         Ok(found) => names.extend(found),
         Err(error) => return vec![format!("volumes: {error}")],
     }
-    let deadline = Deadline::after(USE_PATIENCE);
-    let mut left = Vec::new();
+    let deadline = Deadline::after(RETRY_FOR);
+    let mut leftovers = Vec::new();
     for name in names {
         if let Err(error) = remove_one(core, &name, deadline).await {
-            left.push(format!("volume `{name}` on the manager's node: {error}"));
+            leftovers.push(format!("volume `{name}` on the manager's node: {error}"));
         }
     }
-    left
+    leftovers
 }
 
 async fn remove_one(core: &Core, name: &str, deadline: Deadline) -> Result<(), SwarmError> {
-    let remove = async || gone(core.swarm.remove_volume(name).await);
-    retry(IN_USE, deadline, remove, SwarmError::is_temporary).await
+    let remove = async || ignore_missing(core.swarm.remove_volume(name).await);
+    retry(RETRY_PAUSES, deadline, remove, SwarmError::is_temporary).await
 }
 
-/// Sends a carrier to all other nodes. Gives the ids of those of `wanted` on which nothing is left, and
-/// what is left on others.
-async fn remove_there(
+/// Runs a carrier on all other nodes. Returns the ids of the nodes in `wanted` on which nothing is left, and the
+/// problems of the others.
+async fn remove_elsewhere(
     core: &Core,
-    held: &Held,
+    entry: &IndexedVolumes,
     own: &str,
     wanted: &[&Node],
 ) -> (Vec<String>, Vec<String>) {
@@ -159,25 +157,28 @@ async fn remove_there(
         number: 1,
         image: &settings.carrier_image,
         order: Order::Remove(Remove {
-            volumes: held.volumes.iter().cloned().collect(),
+            volumes: entry.volumes.iter().cloned().collect(),
         }),
         mounts: vec![socket_mount(&settings.node_docker_socket)],
         scale: Scale::EveryNode,
         constraints: vec![format!("node.id!={own}")],
     };
     let plan = carrier(format!("atq-{NO_TASK}-{run}"), labels, plan, "");
-    let deadline = Deadline::after(CARRIERS_PATIENCE);
-    let carried = match errand::carry(&*core.swarm, &plan, deadline).await {
-        Ok(carried) => carried,
+    let deadline = Deadline::after(CARRIERS_TIMEOUT);
+    let outcomes = match node_job::run(&*core.swarm, &plan, deadline).await {
+        Ok(outcomes) => outcomes,
         Err(error) => return (Vec::new(), vec![error.to_string()]),
     };
-    let is_wanted = |one: &&Carried| wanted.iter().any(|node| node.id == one.node);
-    let (gone, left): (Vec<_>, Vec<_>) = carried
+    let is_wanted = |one: &&NodeOutcome| wanted.iter().any(|node| node.id == one.node);
+    let (removed, leftovers): (Vec<_>, Vec<_>) = outcomes
         .iter()
         .filter(is_wanted)
         .partition(|one| one.problem().is_none());
     (
-        gone.into_iter().map(|one| one.node.clone()).collect(),
-        left.into_iter().filter_map(Carried::told).collect(),
+        removed.into_iter().map(|one| one.node.clone()).collect(),
+        leftovers
+            .into_iter()
+            .filter_map(NodeOutcome::describe_problem)
+            .collect(),
     )
 }

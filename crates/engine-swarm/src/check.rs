@@ -7,19 +7,19 @@ use crate::port::Network;
 use atq_task::spec::{Fault, TaskSpec};
 use std::time::Duration;
 
-/// How long a definition with `networks` waits for Docker (ARCHITECTURE.md, Walk-throughs).
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Timeout of the request for a definition with `networks` (ARCHITECTURE.md, Walk-throughs).
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Networks that the services cannot join.
+/// Finds networks that the services cannot join.
 pub(crate) async fn check(core: &Core, spec: &TaskSpec) -> Result<Vec<Fault>, SwarmError> {
     if spec.master.networks.is_empty() && spec.worker.networks.is_empty() {
         return Ok(Vec::new());
     }
-    let asked = tokio::time::timeout(PATIENCE, core.swarm.networks()).await;
-    let networks = asked.unwrap_or_else(|_| {
+    let listed = tokio::time::timeout(TIMEOUT, core.swarm.networks()).await;
+    let networks = listed.unwrap_or_else(|_| {
         Err(SwarmError::TimedOut {
             what: "the list of networks".into(),
-            seconds: PATIENCE.as_secs(),
+            seconds: TIMEOUT.as_secs(),
         })
     })?;
     let services = [("master", &spec.master), ("worker", &spec.worker)].into_iter();
@@ -37,8 +37,8 @@ fn unusable(role: &str, wanted: &[String], networks: &[Network]) -> Vec<Fault> {
     faults.collect()
 }
 
-/// Why a task cannot join the network. Those of a Director belong to its tasks: another one would be among their
-/// workers, and would be in the way of their removal.
+/// The reason why a task cannot join the network. Networks of a Director belong to its tasks: another task would
+/// appear among their workers and would block their removal.
 fn fault(name: &str, networks: &[Network]) -> Option<String> {
     let found = networks
         .iter()
@@ -49,6 +49,6 @@ fn fault(name: &str, networks: &[Network]) -> Option<String> {
     let own = |key: &&String| key.starts_with(LABEL_PREFIX);
     let label = network.labels.keys().find(own)?;
     Some(format!(
-        "`{name}` belongs to a task (label `{label}`), and no other can join it; expected a network of the system under test"
+        "`{name}` belongs to another task (label `{label}`) and cannot be joined; expected a network of the system under test"
     ))
 }

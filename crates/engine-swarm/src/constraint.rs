@@ -1,16 +1,16 @@
-//! Which nodes a placement constraint means. Swarm decides that by itself; the Director has to know it
-//! beforehand, to see for which nodes it has to wait.
+//! Evaluates placement constraints. Swarm decides on placement itself; the Director evaluates constraints beforehand
+//! to find out which nodes to wait for.
 
 use super::Node;
 
 impl Node {
-    /// Whether it may run containers now that are placed with `constraints`.
+    /// Whether the node can run containers now that are placed with `constraints`.
     pub fn may_run(&self, constraints: &[String]) -> bool {
         self.ready && self.active && self.satisfies(constraints)
     }
 
-    /// Whether it satisfies all of `constraints`, as Swarm reads them: keys and values in upper or lower
-    /// case, names of labels as they are. A key that Swarm does not know is satisfied by no node.
+    /// Whether the node satisfies all of `constraints`. As in Swarm, keys and values are case-insensitive, names of
+    /// labels are case-sensitive, and no node satisfies a constraint with an unknown key.
     pub fn satisfies(&self, constraints: &[String]) -> bool {
         constraints.iter().all(|text| self.satisfies_one(text))
     }
@@ -48,12 +48,12 @@ impl Node {
     }
 }
 
-/// Key, value, and whether they are to be equal.
+/// Splits a constraint into key, value, and whether they must be equal.
 fn parts(text: &str) -> Option<(&str, &str, bool)> {
     let (key, value, equal) = match (text.split_once("=="), text.split_once("!=")) {
         (Some((key, value)), None) => (key, value, true),
         (None, Some((key, value))) => (key, value, false),
-        // Whichever comes first.
+        // The operator that comes first counts.
         (Some((a, rest_a)), Some((b, rest_b))) => match a.len() < b.len() {
             true => (a, rest_a, true),
             false => (b, rest_b, false),
@@ -70,7 +70,7 @@ mod tests {
     use atq_engine::Machine;
 
     #[test]
-    fn a_constraint_is_read_as_swarm_reads_it() {
+    fn constraints_are_evaluated_as_in_swarm() {
         let node = Node {
             id: "abc".into(),
             machine: Machine {
@@ -107,10 +107,10 @@ mod tests {
         for (text, fits) in cases {
             assert_eq!(node.satisfies(&[text.to_owned()]), fits, "{text}");
         }
-        let away = Node {
+        let drained = Node {
             active: false,
             ..node
         };
-        assert!(!away.may_run(&[]));
+        assert!(!drained.may_run(&[]));
     }
 }

@@ -1,14 +1,14 @@
 //! State shared by all operations of the engine.
 
-use crate::admission::Admissions;
+use crate::carrier_endpoint::IngestRegistry;
 use crate::discovery::Discovery;
 use crate::error::SwarmError;
-use crate::inbound::Arrivals;
-use crate::ledger::Ledger;
+use crate::node_auth::NodeAuth;
 use crate::plan::{LABEL_DIRECTOR, LABEL_RUN, Labels, RunPlan};
 use crate::port::Swarm;
-use crate::reach::Reach;
+use crate::self_check::SelfCheck;
 use crate::subnets::Subnets;
+use crate::volume_index::VolumeIndex;
 use atq_engine::{Bundles, Facts};
 use ipnet::Ipv4Net;
 use std::net::SocketAddr;
@@ -16,24 +16,26 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The part of the configuration that is about Docker Swarm.
+/// The part of the configuration that concerns Docker Swarm.
 #[derive(Debug, Clone)]
 pub struct SwarmSettings {
-    /// Id of this Director, in the labels of everything that it makes.
+    /// Id of this Director, in the labels of everything that it creates.
     pub director_id: String,
-    /// Where this Director lives, in the labels too: no other can be there at the same time.
+    /// Identifies this Director's host, data directory and port, in the labels too: no other Director can have the
+    /// same at the same time.
     pub place: String,
-    /// Where the subnets of tasks are taken from.
+    /// Pool of the subnets of tasks.
     pub subnet_pool: Ipv4Net,
     /// Image of the sidecar.
     pub discovery_image: String,
-    /// Host under which sidecars are reached; `None`: found.
+    /// Host under which sidecars are reached; `None`: determined from the node.
     pub discovery_host: Option<String>,
-    /// What every container of a task is bound to.
+    /// Limits of every container of a task.
     pub bounds: Bounds,
-    /// Where the Director listens.
+    /// Listen address of the Director.
     pub listen: SocketAddr,
-    /// URL under which the nodes reach the Director, without a slash at its end; `None`: found.
+    /// URL under which the nodes reach the Director, without a trailing slash; `None`: derived from the listen
+    /// address.
     pub advertise_url: Option<String>,
     /// Image of the carrier.
     pub carrier_image: String,
@@ -41,12 +43,12 @@ pub struct SwarmSettings {
     pub node_docker_socket: PathBuf,
 }
 
-/// What every container of a task is bound to.
+/// Limits of every container of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// The most processes and threads; `None`: not limited.
+    /// Maximum number of processes and threads; `None`: unlimited.
     pub pids: Option<u64>,
-    /// The longest time between SIGTERM and SIGKILL.
+    /// Maximum time between SIGTERM and SIGKILL.
     pub stop_grace: Duration,
 }
 
@@ -55,11 +57,11 @@ pub struct Core {
     pub(crate) settings: SwarmSettings,
     pub(crate) swarm: Arc<dyn Swarm>,
     pub(crate) discovery: Arc<dyn Discovery>,
-    pub(crate) reach: Arc<dyn Reach>,
+    pub(crate) self_check: Arc<dyn SelfCheck>,
     pub(crate) bundles: Arc<dyn Bundles>,
-    pub(crate) admissions: Arc<Admissions>,
-    pub(crate) arrivals: Arc<Arrivals>,
-    pub(crate) ledger: Ledger,
+    pub(crate) node_auth: Arc<NodeAuth>,
+    pub(crate) ingest: Arc<IngestRegistry>,
+    pub(crate) volume_index: VolumeIndex,
     pub(crate) subnets: Subnets,
 }
 
@@ -75,7 +77,7 @@ impl Core {
         }
     }
 
-    /// Labels that all objects of this run carry, and no others.
+    /// Labels that identify the objects of this run.
     pub(crate) fn labels(&self, run: Facts<'_>) -> Labels {
         self.labels_with([(LABEL_RUN, run.state.run.as_str())])
     }
@@ -89,14 +91,14 @@ impl Core {
             .collect()
     }
 
-    /// Removes a service; one that is gone already is no error.
+    /// Removes a service; succeeds if it does not exist.
     pub(crate) async fn remove_service(&self, id: &str) -> Result<(), SwarmError> {
-        gone(self.swarm.remove_service(id).await)
+        ignore_missing(self.swarm.remove_service(id).await)
     }
 }
 
-/// What is not there any more has been removed.
-pub(crate) fn gone(removed: Result<(), SwarmError>) -> Result<(), SwarmError> {
+/// Treats a missing object as removed.
+pub(crate) fn ignore_missing(removed: Result<(), SwarmError>) -> Result<(), SwarmError> {
     match removed {
         Err(SwarmError::NotFound { .. }) => Ok(()),
         other => other,

@@ -1,12 +1,12 @@
-//! The delivery of bundles to the nodes: a carrier on each node that may run containers of the task
-//! fetches them from here, into volumes that outlive the run.
+//! Delivery of bundles to the nodes: a carrier on each node that may run containers of the task downloads them from
+//! the Director into volumes, which outlive the run.
 
 mod url;
 
 use crate::core::Core;
-use crate::errand::{self, Carried};
 use crate::error::SwarmError;
-use crate::plan::volumes::{Errand, is_bundle};
+use crate::node_job::{self, NodeOutcome};
+use crate::plan::volumes::{BundleDelivery, is_bundle};
 use crate::plan::{CarrierPlan, Scale, ServicePlan};
 use crate::port::Node;
 use atq_engine::{Course, Deadline, Facts, Role, StepError, StepResult};
@@ -17,103 +17,106 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What a delivery may take besides the time for all parts of the preparation: a second for so many
-/// bytes of the zips.
-const BYTES_A_SECOND: u64 = 5_000_000;
-/// After a restart of the manager all nodes are unknown to it for some seconds.
-const NODES_PATIENCE: Duration = Duration::from_secs(15);
-const PAUSE: Duration = Duration::from_millis(500);
+/// A delivery may take one second for this many bytes of the zips, in addition to the timeout of all preparation
+/// steps.
+const BYTES_PER_SECOND: u64 = 5_000_000;
+/// Waiting time for nodes: after a restart of the manager, all nodes are unknown for some seconds.
+const NODES_TIMEOUT: Duration = Duration::from_secs(15);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Brings the bundles to every node that may run the task's containers.
+/// Delivers the bundles to every node that may run the task's containers.
 pub(crate) async fn distribute(core: &Core, run: &mut dyn Course) -> StepResult {
-    let errands = core.plan(run.facts()).errands();
-    let bytes = zip_bytes(core, run.facts(), &errands).await?;
-    until_nothing_is_removed(core, run).await?;
-    let allowance = Duration::from_secs(bytes / BYTES_A_SECOND);
+    let deliveries = core.plan(run.facts()).deliveries();
+    let bytes = zip_bytes(core, run.facts(), &deliveries).await?;
+    wait_for_removals(core, run).await?;
+    let allowance = Duration::from_secs(bytes / BYTES_PER_SECOND);
     let deadline = Deadline::after(run.patience(1) + allowance);
-    let nodes = nodes_for(core, run, deadline, &errands).await?;
+    let nodes = nodes_for(core, run, deadline, &deliveries).await?;
     let url = url::find(core, run, deadline, &nodes).await?;
-    note(core, run.facts(), &errands, &nodes).await?;
-    let plans = plans(core, run.facts(), &errands, &url, deadline);
-    let carried = carry(core, run, &errands, plans, deadline).await?;
-    let late = late(&carried);
-    // A node that has come meanwhile has it, too.
-    note_late(core, run.facts(), &errands, &late).await?;
-    judge(core, run.facts(), &carried)
+    index_volumes(core, run.facts(), &deliveries, &nodes).await?;
+    let plans = plans(core, run.facts(), &deliveries, &url, deadline);
+    let outcomes = run_carriers(core, run, &deliveries, plans, deadline).await?;
+    let late = late_nodes(&outcomes);
+    // A node that has joined meanwhile has the bundle, too.
+    index_late_nodes(core, run.facts(), &deliveries, &late).await?;
+    evaluate(core, run.facts(), &outcomes)
 }
 
-/// A removal that is under way might take the volumes between the carriers' end and the first container:
-/// their names are the same for every run. One that begins later sees the task, or the bundle.
-async fn until_nothing_is_removed(core: &Core, run: &mut dyn Course) -> Result<(), StepError> {
+/// Waits for a removal in progress: it could remove the volumes between the carriers' end and the first container,
+/// since their names are the same for every run. A removal that starts later finds the task or the bundle.
+async fn wait_for_removals(core: &Core, run: &mut dyn Course) -> Result<(), StepError> {
     tokio::select! {
         biased;
         () = run.interruption() => Err(StepError::Interrupted),
-        removing = core.ledger.removing.lock() => {
+        removing = core.volume_index.removing.lock() => {
             drop(removing);
             Ok(())
         }
     }
 }
 
-/// Bytes of the zips, all of which must be there.
-async fn zip_bytes(core: &Core, run: Facts<'_>, errands: &[Errand]) -> Result<u64, StepError> {
+/// Total size of the zips in bytes. Fails when a zip is missing.
+async fn zip_bytes(
+    core: &Core,
+    run: Facts<'_>,
+    deliveries: &[BundleDelivery],
+) -> Result<u64, StepError> {
     let mut bytes = 0;
-    for errand in errands {
-        let id = &errand.volumes.bundle;
-        let missing = |why: String| {
-            let message = format!("the bundle `{id}` cannot be brought to the nodes: {why}");
+    for delivery in deliveries {
+        let id = &delivery.volumes.bundle;
+        let missing = |reason: String| {
+            let message = format!("the bundle `{id}` cannot be delivered to the nodes: {reason}");
             run.failed(FailureCode::BundleMissing, message, "upload it again")
         };
         match core.bundles.zip(id).await {
             Ok(Some((_, size))) => bytes += size,
-            Ok(None) => return Err(missing("its zip is gone from `glusterpath`".to_owned())),
+            Ok(None) => return Err(missing("its zip is missing in `glusterpath`".to_owned())),
             Err(error) => return Err(missing(error)),
         }
     }
     Ok(bytes)
 }
 
-/// The nodes that need a bundle, which are at least one for each errand.
+/// The nodes that need a bundle: at least one for each delivery.
 async fn nodes_for(
     core: &Core,
     run: &mut dyn Course,
     deadline: Deadline,
-    errands: &[Errand],
+    deliveries: &[BundleDelivery],
 ) -> Result<Vec<Node>, StepError> {
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
         let mut nodes = run.patiently(deadline, || core.swarm.nodes()).await?;
-        let homeless = errands
+        let unplaceable = deliveries
             .iter()
-            .find(|errand| !nodes.iter().any(|node| node.may_run(&errand.constraints)));
-        let Some(homeless) = homeless else {
-            let needs = |node: &Node| errands.iter().any(|e| node.may_run(&e.constraints));
+            .find(|delivery| !nodes.iter().any(|node| node.may_run(&delivery.constraints)));
+        let Some(unplaceable) = unplaceable else {
+            let needs = |node: &Node| deliveries.iter().any(|e| node.may_run(&e.constraints));
             nodes.retain(needs);
             return Ok(nodes);
         };
-        let may_come = nodes
+        let may_return = nodes
             .iter()
-            .any(|node| !node.ready && node.satisfies(&homeless.constraints));
-        if !may_come || begun.elapsed() >= NODES_PATIENCE || deadline.passed() {
+            .any(|node| !node.ready && node.satisfies(&unplaceable.constraints));
+        if !may_return || started.elapsed() >= NODES_TIMEOUT || deadline.passed() {
             let message = format!(
-                "none of the {} nodes may run what needs the bundle `{}`: {}",
+                "none of the {} nodes can run the containers that need the bundle `{}`: {}",
                 nodes.len(),
-                homeless.volumes.bundle,
-                why_not(&nodes, &homeless.constraints)
+                unplaceable.volumes.bundle,
+                describe_unsuitable(&nodes, &unplaceable.constraints)
             );
-            let hint =
-                "`docker node ls` shows the nodes; `placement.constraints` say which may be used";
+            let hint = "`docker node ls` lists the nodes; `placement.constraints` selects them";
             return Err(run.failed(FailureCode::DeliveryFailed, message, hint));
         }
-        run.pause(PAUSE).await?;
+        run.pause(POLL_INTERVAL).await?;
     }
 }
 
-fn why_not(nodes: &[Node], constraints: &[String]) -> String {
+fn describe_unsuitable(nodes: &[Node], constraints: &[String]) -> String {
     let each = nodes.iter().map(|node| {
         let reason = match (node.ready, node.active) {
             (false, _) => "is down",
-            (true, false) => "takes no new containers",
+            (true, false) => "accepts no new containers",
             (true, true) => "does not satisfy the constraints",
         };
         format!("`{}` {reason}", node.hostname)
@@ -125,35 +128,35 @@ fn why_not(nodes: &[Node], constraints: &[String]) -> String {
     }
 }
 
-/// Notes the volumes before they can come to be.
-async fn note(
+/// Adds the volumes to the index before they are created.
+async fn index_volumes(
     core: &Core,
     run: Facts<'_>,
-    errands: &[Errand],
+    deliveries: &[BundleDelivery],
     nodes: &[Node],
 ) -> Result<(), StepError> {
-    for errand in errands {
-        let held = nodes
+    for delivery in deliveries {
+        let eligible = nodes
             .iter()
-            .filter(|node| node.may_run(&errand.constraints))
+            .filter(|node| node.may_run(&delivery.constraints))
             .map(|node| (node.id.clone(), node.hostname.clone()));
-        note_one(core, run, errand, held.collect()).await?;
+        index_one(core, run, delivery, eligible.collect()).await?;
     }
     Ok(())
 }
 
-async fn note_late(
+async fn index_late_nodes(
     core: &Core,
     run: Facts<'_>,
-    errands: &[Errand],
+    deliveries: &[BundleDelivery],
     late: &[(usize, (String, String))],
 ) -> Result<(), StepError> {
-    for (at, errand) in errands.iter().enumerate() {
+    for (at, delivery) in deliveries.iter().enumerate() {
         let own = late.iter().filter(|(of, _)| *of == at);
-        note_one(
+        index_one(
             core,
             run,
-            errand,
+            delivery,
             own.map(|(_, node)| node.clone()).collect(),
         )
         .await?;
@@ -161,24 +164,26 @@ async fn note_late(
     Ok(())
 }
 
-async fn note_one(
+async fn index_one(
     core: &Core,
     run: Facts<'_>,
-    errand: &Errand,
+    delivery: &BundleDelivery,
     nodes: Vec<(String, String)>,
 ) -> Result<(), StepError> {
-    let names = errand.volumes.names();
-    let noted = core.ledger.note(&errand.volumes.bundle, names, nodes);
-    noted.await.map_err(|error| {
-        let message = format!("the volumes of the bundle cannot be noted in `datadir`: {error}");
+    let names = delivery.volumes.names();
+    let added = core
+        .volume_index
+        .add(&delivery.volumes.bundle, names, nodes);
+    added.await.map_err(|error| {
+        let message = format!("cannot record the volumes of the bundle in `datadir`: {error}");
         run.failed(FailureCode::DeliveryFailed, message, "is its disk full?")
     })
 }
 
-fn late(carried: &[Vec<Carried>]) -> Vec<(usize, (String, String))> {
-    let all = carried.iter().enumerate();
-    all.flat_map(|(at, carried)| {
-        let placed = carried.iter().filter(|one| !one.node.is_empty());
+fn late_nodes(outcomes: &[Vec<NodeOutcome>]) -> Vec<(usize, (String, String))> {
+    let all = outcomes.iter().enumerate();
+    all.flat_map(|(at, outcomes)| {
+        let placed = outcomes.iter().filter(|one| !one.node.is_empty());
         placed.map(move |one| (at, (one.node.clone(), one.host.clone())))
     })
     .collect()
@@ -187,23 +192,23 @@ fn late(carried: &[Vec<Carried>]) -> Vec<(usize, (String, String))> {
 fn plans(
     core: &Core,
     run: Facts<'_>,
-    errands: &[Errand],
+    deliveries: &[BundleDelivery],
     url: &str,
     deadline: Deadline,
 ) -> Vec<ServicePlan> {
     let limits = core.bundles.limits();
-    let numbered = errands.iter().zip(1..);
-    let plans = numbered.map(|(errand, number)| {
+    let numbered = deliveries.iter().zip(1..);
+    let plans = numbered.map(|(delivery, number)| {
         let order = Fetch {
             url: url.to_owned(),
             run: run.state.run.clone(),
-            bundle: errand.volumes.bundle.clone(),
+            bundle: delivery.volumes.bundle.clone(),
             limits: ArchiveLimits {
                 upload_bytes: limits.upload_bytes,
                 unpacked_bytes: limits.unpacked_bytes,
                 entries: limits.entries,
             },
-            split: errand.volumes.split.clone(),
+            split: delivery.volumes.split.clone(),
             seconds: deadline.seconds(),
         };
         let plan = CarrierPlan {
@@ -211,77 +216,82 @@ fn plans(
             number,
             image: &core.settings.carrier_image,
             order: Order::Fetch(order),
-            mounts: errand.volumes.carrier_mounts(),
+            mounts: delivery.volumes.carrier_mounts(),
             scale: Scale::EveryNode,
-            constraints: errand.constraints.clone(),
+            constraints: delivery.constraints.clone(),
         };
         core.plan(run).carrier(plan, &run.state.token)
     });
     plans.collect()
 }
 
-/// All errands at once; a stop does not wait for them, and leaves them to clean-up.
-async fn carry(
+/// Runs all deliveries concurrently. A stop does not wait for them and leaves them to clean-up.
+async fn run_carriers(
     core: &Core,
     run: &mut dyn Course,
-    errands: &[Errand],
+    deliveries: &[BundleDelivery],
     plans: Vec<ServicePlan>,
     deadline: Deadline,
-) -> Result<Vec<Vec<Carried>>, StepError> {
-    let bundles = errands.iter().map(|errand| errand.volumes.bundle.clone());
-    let _opening = core.admissions.open(&run.facts().state.run, bundles);
+) -> Result<Vec<Vec<NodeOutcome>>, StepError> {
+    let bundles = deliveries
+        .iter()
+        .map(|delivery| delivery.volumes.bundle.clone());
+    let _grant = core
+        .node_auth
+        .grant_bundles(&run.facts().state.run, bundles);
     let all = join_all(
         plans
             .iter()
-            .map(|plan| errand::carry(&*core.swarm, plan, deadline)),
+            .map(|plan| node_job::run(&*core.swarm, plan, deadline)),
     );
-    let carried = tokio::select! {
+    let outcomes = tokio::select! {
         biased;
         () = run.interruption() => return Err(StepError::Interrupted),
-        carried = all => carried,
+        outcomes = all => outcomes,
     };
-    let carried: Result<Vec<_>, SwarmError> = carried.into_iter().collect();
-    carried.map_err(|error| run.facts().engine_failed(&error.into()))
+    let outcomes: Result<Vec<_>, SwarmError> = outcomes.into_iter().collect();
+    outcomes.map_err(|error| run.facts().engine_failed(&error.into()))
 }
 
-fn judge(core: &Core, run: Facts<'_>, carried: &[Vec<Carried>]) -> StepResult {
-    let all = || carried.iter().flatten();
-    let away: Vec<&str> = all()
-        .filter(|one| one.is_away())
+fn evaluate(core: &Core, run: Facts<'_>, outcomes: &[Vec<NodeOutcome>]) -> StepResult {
+    let all = || outcomes.iter().flatten();
+    let unavailable: Vec<&str> = all()
+        .filter(|one| one.is_unavailable())
         .map(|one| one.node.as_str())
         .collect();
-    for one in all().filter(|one| one.is_away()) {
-        tracing::warn!(task = %run.spec.name, node = %one.host, "the node went away before it had the bundle; it gets no containers of this task");
+    for one in all().filter(|one| one.is_unavailable()) {
+        tracing::warn!(task = %run.spec.name, node = %one.host, "the node became unavailable before it had the bundle; excluded from this task");
     }
     let mut nodes: BTreeMap<&str, NodeDelivery> = BTreeMap::new();
-    for one in all().filter(|one| !away.contains(&one.node.as_str())) {
-        let Ok(words) = &one.words else { continue };
+    for one in all().filter(|one| !unavailable.contains(&one.node.as_str())) {
+        let Ok(report) = &one.report else { continue };
         tracing::info!(
-            task = %run.spec.name, node = %one.host, done = words.done, fetched = words.fetched,
-            bytes = words.bytes, millis = words.millis, "a carrier has ended"
+            task = %run.spec.name, node = %one.host, done = report.done, fetched = report.fetched,
+            bytes = report.bytes, millis = report.millis, "carrier finished"
         );
-        let seen = nodes.entry(&one.node).or_insert_with(|| NodeDelivery {
+        let node = nodes.entry(&one.node).or_insert_with(|| NodeDelivery {
             node: one.node.clone(),
             fetched: false,
             bytes: 0,
             millis: 0,
             clock_offset: None,
         });
-        seen.fetched |= words.fetched;
-        seen.bytes += words.bytes;
-        seen.millis = seen.millis.max(words.millis);
-        seen.clock_offset = seen.clock_offset.or(words.clock_offset_ms);
+        node.fetched |= report.fetched;
+        node.bytes += report.bytes;
+        node.millis = node.millis.max(report.millis);
+        node.clock_offset = node.clock_offset.or(report.clock_offset_ms);
     }
     let problems: Vec<String> = all()
-        .filter(|one| !one.is_away())
-        .filter_map(Carried::told)
+        .filter(|one| !one.is_unavailable())
+        .filter_map(NodeOutcome::describe_problem)
         .collect();
     if problems.is_empty() && !nodes.is_empty() {
         let nodes = nodes.into_values().collect();
         return Ok(Event::BundlesDelivered { nodes });
     }
     let ids = |good: bool| {
-        let wanted = all().filter(|one| !one.is_away() && (!good || one.problem().is_none()));
+        let wanted =
+            all().filter(|one| !one.is_unavailable() && (!good || one.problem().is_none()));
         let ids: std::collections::BTreeSet<&str> = wanted.map(|one| one.node.as_str()).collect();
         ids
     };
@@ -291,7 +301,7 @@ fn judge(core: &Core, run: Facts<'_>, carried: &[Vec<Carried>]) -> StepResult {
         .collect();
     let have = ids(true).difference(&failed).count();
     let problems = match problems.is_empty() {
-        true => "all went down or take no containers any more".to_owned(),
+        true => "all went down or no longer accept containers".to_owned(),
         false => problems.join("; "),
     };
     let message = format!(
@@ -308,33 +318,33 @@ fn hint(core: &Core, message: &str) -> String {
         (
             "No such image",
             format!(
-                "is the image `{image}` on every node, or can every node pull it? `carrierImage` names another one"
+                "is the image `{image}` on every node, or can every node pull it? `carrierImage` selects another image"
             ),
         ),
         (
             "cannot reach the Director",
-            "`advertiseUrl` says where the nodes find the Director; a firewall may be in between"
+            "`advertiseUrl` sets the URL under which nodes reach the Director; a firewall may block it"
                 .to_owned(),
         ),
         (
             "no space left",
-            "make room on the node, or leave it out with `placement.constraints`".to_owned(),
+            "free disk space on the node, or exclude it with `placement.constraints`".to_owned(),
         ),
         (
             "not done after",
-            "`orchestrationTimeout` and the size of the bundle set how long is waited".to_owned(),
+            "the timeout depends on `orchestrationTimeout` and on the size of the bundle".to_owned(),
         ),
     ];
     let found = hints.into_iter().find(|(part, _)| message.contains(part));
     found.map_or_else(
-        || "leave the node out with `placement.constraints`, or put it right".to_owned(),
+        || "fix the node, or exclude it with `placement.constraints`".to_owned(),
         |(_, hint)| hint,
     )
 }
 
-/// The plan, but not for nodes that do not have the bundle: those that have come, or come back, since
-/// the delivery. Their volume would be empty. They get it before the next task.
-pub(crate) async fn where_it_is(
+/// Excludes nodes without the bundle from the plan: those that have joined or returned since the delivery. Their
+/// volume would be empty. They receive the bundle before the next task.
+pub(crate) async fn exclude_nodes_without_bundle(
     core: &Core,
     run: &mut dyn Course,
     deadline: Deadline,
@@ -345,11 +355,11 @@ pub(crate) async fn where_it_is(
     }
     let nodes = run.patiently(deadline, || core.swarm.nodes()).await?;
     let facts = run.facts();
-    let has_it = |node: &Node| facts.state.delivered.iter().any(|one| one.node == node.id);
-    for node in nodes.iter().filter(|node| !has_it(node)) {
-        // Also those that are down or drained now: they may come before the containers are placed.
+    let has_bundle = |node: &Node| facts.state.delivered.iter().any(|one| one.node == node.id);
+    for node in nodes.iter().filter(|node| !has_bundle(node)) {
+        // Includes nodes that are down or drained now: they may return before the containers are placed.
         if node.satisfies(&plan.constraints) {
-            tracing::debug!(task = %facts.spec.name, node = %node.hostname, "not used: it came after the delivery");
+            tracing::debug!(task = %facts.spec.name, node = %node.hostname, "node excluded: it joined after the delivery");
             plan.constraints.push(format!("node.id!={}", node.id));
         }
     }

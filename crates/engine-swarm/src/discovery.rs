@@ -1,4 +1,4 @@
-//! The port to the sidecar that looks names up inside a task's network.
+//! The port to the sidecar, which resolves names inside a task's network.
 
 #[cfg(any(test, feature = "model"))]
 pub mod fake;
@@ -12,29 +12,29 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 use thiserror::Error;
 
-/// How long a connection to the sidecar may take.
+/// Timeout of a connection to the sidecar.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// What an answer may take beyond the time for which the sidecar was asked to wait.
-const ANSWER_GRACE: Duration = Duration::from_secs(3);
+/// Additional time for a response, beyond the time for which the sidecar was asked to wait.
+const RESPONSE_GRACE: Duration = Duration::from_secs(3);
 
-/// Why the sidecar gave no answer.
+/// A failed request to the sidecar.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the sidecar at `{endpoint}` {reason}")]
 pub struct DiscoveryError {
     /// Its base URL.
     pub endpoint: String,
-    /// What happened; fits after "the sidecar at ...".
+    /// The problem; completes the sentence "the sidecar at ...".
     pub reason: String,
 }
 
-/// What the Director asks a sidecar.
+/// The requests of the Director to a sidecar.
 #[async_trait]
 pub trait Discovery: Send + Sync + 'static {
-    /// Whether the sidecar can be reached; the answer takes no longer than a connection.
+    /// Checks that the sidecar can be reached. Takes no longer than a connection.
     async fn health(&self, endpoint: &str) -> Result<(), DiscoveryError>;
 
-    /// The addresses of `name`, as soon as there are `replicas` of them, or those that are there
-    /// after `timeout`; ascending, without doubles.
+    /// The addresses of `name`: returns as soon as there are `replicas` of them, or after `timeout` with those found
+    /// so far; ascending, without duplicates.
     async fn addresses(
         &self,
         endpoint: &str,
@@ -44,9 +44,9 @@ pub trait Discovery: Send + Sync + 'static {
         timeout: Duration,
     ) -> Result<Vec<Ipv4Addr>, DiscoveryError>;
 
-    /// Whether each of `addresses` passes `probe`, as soon as all have, or how they stand after
-    /// `timeout`; one entry for each address, in the same order. The sidecar tries again and again
-    /// in that time, which it cuts to 30 s, and leaves those alone that have passed.
+    /// Probes `addresses`: returns as soon as all have passed `probe`, or after `timeout` with the state so far. One
+    /// entry for each address, in the same order. The sidecar retries until the timeout, which it limits to 30 s, and
+    /// skips addresses that have passed.
     async fn probe(
         &self,
         endpoint: &str,
@@ -58,10 +58,10 @@ pub trait Discovery: Send + Sync + 'static {
 }
 
 fn probed(outcome: ProbeOutcome) -> Probed {
-    let unsaid = || "the sidecar does not say why".to_owned();
+    let no_reason = || "the sidecar reported no reason".to_owned();
     Probed {
         address: outcome.address,
-        reason: (!outcome.ready).then(|| outcome.reason.unwrap_or_else(unsaid)),
+        reason: (!outcome.ready).then(|| outcome.reason.unwrap_or_else(no_reason)),
     }
 }
 
@@ -72,18 +72,18 @@ pub struct HttpDiscovery {
 }
 
 impl HttpDiscovery {
-    /// A client that goes through no proxy: the sidecar is on this node or the next.
+    /// A client without proxy: the sidecar is on this node or a neighbour.
     ///
     /// # Errors
-    /// When the HTTP client cannot be set up.
+    /// When the HTTP client cannot be created.
     pub fn new() -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
             .no_proxy()
             .dns_resolver(atq_resolver::SystemResolver)
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
-            // Sidecars speak plain HTTP. The machine's certificates are not read, because an image without any
-            // could not start at all.
+            // Sidecars use plain HTTP. The machine's certificates are not read, because an image without any could
+            // not start at all.
             .tls_certs_only(Vec::<reqwest::Certificate>::new())
             .build()?;
         Ok(Self { client })
@@ -94,9 +94,9 @@ impl HttpDiscovery {
 impl Discovery for HttpDiscovery {
     async fn health(&self, endpoint: &str) -> Result<(), DiscoveryError> {
         let request = self.client.get(format!("{endpoint}/healthz"));
-        let answer = request.timeout(CONNECT_TIMEOUT).send().await;
-        let answer = answer.map_err(|error| unreachable(endpoint, &error))?;
-        match answer.status() {
+        let response = request.timeout(CONNECT_TIMEOUT).send().await;
+        let response = response.map_err(|error| unreachable(endpoint, &error))?;
+        match response.status() {
             status if status.is_success() => Ok(()),
             status => Err(unexpected(endpoint, status, "200")),
         }
@@ -111,19 +111,19 @@ impl Discovery for HttpDiscovery {
         timeout: Duration,
     ) -> Result<Vec<Ipv4Addr>, DiscoveryError> {
         let seconds = format!("{:.3}", timeout.as_secs_f64());
-        let answer = self
+        let response = self
             .client
             .get(format!("{endpoint}/api/{name}"))
             .query(&[("replicas", replicas.to_string()), ("timeout", seconds)])
             .bearer_auth(token)
-            .timeout(timeout + ANSWER_GRACE)
+            .timeout(timeout + RESPONSE_GRACE)
             .send()
             .await
             .map_err(|error| unreachable(endpoint, &error))?;
-        match answer.status() {
+        match response.status() {
             reqwest::StatusCode::NO_CONTENT => Ok(Vec::new()),
             status if status.is_success() => {
-                let mut addresses: Vec<Ipv4Addr> = answer
+                let mut addresses: Vec<Ipv4Addr> = response
                     .json()
                     .await
                     .map_err(|error| unreachable(endpoint, &error))?;
@@ -151,19 +151,19 @@ impl Discovery for HttpDiscovery {
             probe: probe.clone(),
             timeout: timeout.as_secs_f64(),
         };
-        let answer = self
+        let response = self
             .client
             .post(format!("{endpoint}/probe"))
             .json(&order)
             .bearer_auth(token)
-            .timeout(timeout + ANSWER_GRACE)
+            .timeout(timeout + RESPONSE_GRACE)
             .send()
             .await
             .map_err(|error| unreachable(endpoint, &error))?;
-        if !answer.status().is_success() {
-            return Err(unexpected(endpoint, answer.status(), "200"));
+        if !response.status().is_success() {
+            return Err(unexpected(endpoint, response.status(), "200"));
         }
-        let outcomes: Vec<ProbeOutcome> = answer
+        let outcomes: Vec<ProbeOutcome> = response
             .json()
             .await
             .map_err(|error| unreachable(endpoint, &error))?;
@@ -171,22 +171,21 @@ impl Discovery for HttpDiscovery {
     }
 }
 
-/// The outcomes, if there is one for each address: a worker that is not spoken of must not pass for
-/// ready.
+/// The outcomes, if there is one for each address: a missing worker must not count as ready.
 fn complete(
     endpoint: &str,
     addresses: &[Ipv4Addr],
     outcomes: Vec<ProbeOutcome>,
 ) -> Result<Vec<Probed>, DiscoveryError> {
-    let answered = outcomes.iter().map(|outcome| outcome.address);
-    if answered.eq(addresses.iter().copied()) {
+    let probed_addresses = outcomes.iter().map(|outcome| outcome.address);
+    if probed_addresses.eq(addresses.iter().copied()) {
         return Ok(outcomes.into_iter().map(probed).collect());
     }
-    let (seen, expected) = (outcomes.len(), addresses.len());
+    let (found, expected) = (outcomes.len(), addresses.len());
     Err(DiscoveryError {
         endpoint: endpoint.to_owned(),
         reason: format!(
-            "answered a probe for {seen} addresses; expected the {expected} asked for, in their order"
+            "answered a probe for {found} addresses; expected the {expected} requested ones, in their order"
         ),
     })
 }

@@ -1,31 +1,30 @@
 //! The real Swarm, over the Docker API.
 //!
-//! bollard makes the calls, but for these, which go over the same address:
+//! bollard makes the calls, except for these, which use the same address:
 //!
 //! * The list of Swarm tasks: bollard's Swarm task has no addresses.
-//! * The log of a Swarm task: bollard takes a line for complete at its `\n`, and searches all that it
-//!   has again each time more comes. A program that draws its progress on a terminal writes one
-//!   endless line, and would take memory without bound and time that grows with the square of it.
-//!   bollard also hands out a frame with an error of Docker's, of type 3, as the text of a terminal,
-//!   its header included and cut where the length happens to have a byte that is a `\n`.
-//! * Archives and figures of a container: bollard gives a stream that borrows its client, and one that
-//!   has to be taken apart again to see whether the call was refused.
+//! * The log of a Swarm task: bollard treats a line as complete at its `
+//! `, and searches the whole buffer again for each new chunk. A program that draws its progress on a terminal writes
+//! one endless line, which would take unbounded memory and quadratic time. bollard also returns a frame with an error
+//! of Docker's, of type 3, as terminal text with its header, split wherever the length contains a byte that equals `
+//! `.
+//! * Archives and statistics of a container: bollard returns a stream that borrows its client, and whose first item
+//! must be inspected to detect a refusal.
 //!
-//! bollard writes whole requests, passwords included, to the debug log: [`crate::logging`] holds it
-//! at `info`.
+//! bollard logs whole requests, passwords included, at level `debug`: the Director's logging limits it to `info`.
 
 mod address;
-mod answer;
 mod archive;
-mod body;
 mod client;
 mod error;
 mod logs;
 mod registry;
+mod request;
+mod response;
 
 use self::address::Address;
-use self::answer::{StatsAnswer, TaskAnswer};
-use self::client::{Call, Client, broken};
+use self::client::{Call, Client, connection_error};
+use self::response::{StatsResponse, TaskResponse};
 use crate::error::SwarmError;
 use crate::plan::{Labels, NetworkPlan, ServicePlan};
 use crate::port::{
@@ -50,10 +49,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::bytes::Bytes;
 
-/// Deadline of [`Swarm::manager`], which answers whether Docker is there at all.
-const PROBE: Duration = Duration::from_secs(2);
-/// Deadline of a whole pull.
-const PULL: Duration = Duration::from_secs(15 * 60);
+/// Timeout of [`Swarm::manager`], which checks whether Docker answers.
+const MANAGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Timeout of a pull.
+const PULL_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// A Docker Engine that is a manager of a Swarm.
 #[derive(Clone)]
@@ -69,13 +68,12 @@ impl fmt::Debug for DockerSwarm {
 }
 
 impl DockerSwarm {
-    /// A client for the Engine at `host` (`unix://`, `tcp://`, `http://`, `https://`), else at
-    /// `DOCKER_HOST`, else at the local socket. `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH` mean what
-    /// they mean to the docker command. Nothing is sent: Docker need not be up. Images are asked for
-    /// without credentials.
+    /// A client for the Engine at `host` (`unix://`, `tcp://`, `http://`, `https://`), else at `DOCKER_HOST`, else at
+    /// the local socket. `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH` have the same meaning as for the docker command.
+    /// Nothing is sent: Docker need not be up. Images are requested without credentials.
     ///
     /// # Errors
-    /// [`SwarmError::Unavailable`] when the address or the certificates cannot be understood.
+    /// [`SwarmError::Unavailable`] when the address or the certificates are invalid.
     pub fn connect(host: Option<&str>) -> Result<Self, SwarmError> {
         Ok(Self {
             client: Arc::new(Client::new(Address::find(host)?)),
@@ -83,7 +81,7 @@ impl DockerSwarm {
         })
     }
 
-    /// The same with credentials for the registries of images.
+    /// Adds credentials for image registries.
     pub fn with_credentials(self, credentials: Credentials) -> Self {
         Self {
             registries: Arc::new(credentials),
@@ -95,7 +93,7 @@ impl DockerSwarm {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        self.client.ask(&Call::read(object), request).await
+        self.client.send(&Call::read(object), request).await
     }
 
     async fn has_image(&self, image: &str) -> Result<bool, SwarmError> {
@@ -103,9 +101,9 @@ impl DockerSwarm {
     }
 }
 
-/// Runs a change to its end, also when the caller goes away: a task that is stopped while its
-/// service is being created must be able to find that service afterwards.
-async fn to_the_end<T: Send + 'static>(
+/// Runs a change to completion, even if the caller is cancelled: a task that is stopped while its service is being
+/// created must find that service afterwards.
+async fn to_completion<T: Send + 'static>(
     change: impl Future<Output = Result<T, SwarmError>> + Send + 'static,
 ) -> Result<T, SwarmError> {
     let ended = tokio::spawn(change).await;
@@ -117,38 +115,38 @@ async fn to_the_end<T: Send + 'static>(
     })
 }
 
-/// Docker's filter for objects that carry all of `labels`.
-fn carrying(labels: &Labels) -> HashMap<&'static str, Vec<String>> {
+/// Docker's filter for objects with all of `labels`.
+fn with_labels(labels: &Labels) -> HashMap<&'static str, Vec<String>> {
     let pairs = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
     HashMap::from([("label", pairs)])
 }
 
 /// Docker's filter for objects that have the label `key`.
-fn having(key: &str) -> HashMap<&'static str, Vec<String>> {
+fn with_label_key(key: &str) -> HashMap<&'static str, Vec<String>> {
     HashMap::from([("label", vec![key.to_owned()])])
 }
 
-/// In our words.
-fn all<A, T: From<A>>(answers: Vec<A>) -> Vec<T> {
+/// Converts a list to types of the port.
+fn convert<A, T: From<A>>(answers: Vec<A>) -> Vec<T> {
     answers.into_iter().map(T::from).collect()
 }
 
-/// Tries to end a service whose version changes between the look and the update.
-const END_TRIES: u32 = 5;
+/// Attempts to stop a service whose version changes between the inspection and the update.
+const STOP_ATTEMPTS: u32 = 5;
 
-async fn end_once(docker: &Docker, id: &str) -> Result<(), bollard::errors::Error> {
+async fn stop_once(docker: &Docker, id: &str) -> Result<(), bollard::errors::Error> {
     let service = docker.inspect_service(id, None).await?;
     let version = service.version.and_then(|version| version.index);
     let options = UpdateServiceOptionsBuilder::default()
         .version(i32::try_from(version.unwrap_or_default()).unwrap_or_default());
-    let spec = body::ended(service.spec.unwrap_or_default());
+    let spec = request::stopped(service.spec.unwrap_or_default());
     docker
         .update_service(id, spec, options.build(), None)
         .await
         .map(drop)
 }
 
-/// Docker's words for an update of another version than the present one.
+/// Docker's text for an update with an outdated version.
 fn is_out_of_sequence(error: &bollard::errors::Error) -> bool {
     error.to_string().contains("update out of sequence")
 }
@@ -156,66 +154,66 @@ fn is_out_of_sequence(error: &bollard::errors::Error) -> bool {
 #[async_trait]
 impl Swarm for DockerSwarm {
     async fn manager(&self) -> Result<Manager, SwarmError> {
-        let call = Call::read("whether it is a manager").within(PROBE);
+        let call = Call::read("whether it is a manager").with_timeout(MANAGER_TIMEOUT);
         let info = async |docker: Docker| docker.info().await;
-        answer::manager(self.client.ask(&call, info).await?)
+        response::manager(self.client.send(&call, info).await?)
     }
 
     async fn join_tokens(&self) -> Result<JoinTokens, SwarmError> {
         let inspect = async |docker: Docker| docker.inspect_swarm().await;
         let swarm = self.read("the join tokens", inspect).await?;
-        Ok(answer::join_tokens(swarm.join_tokens.unwrap_or_default()))
+        Ok(response::join_tokens(swarm.join_tokens.unwrap_or_default()))
     }
 
     async fn nodes(&self) -> Result<Vec<Node>, SwarmError> {
         let list = async |docker: Docker| docker.list_nodes(None).await;
-        Ok(all(self.read("the list of nodes", list).await?))
+        Ok(convert(self.read("the list of nodes", list).await?))
     }
 
     async fn networks(&self) -> Result<Vec<Network>, SwarmError> {
         let list = async |docker: Docker| docker.list_networks(None).await;
-        Ok(all(self.read("the list of networks", list).await?))
+        Ok(convert(self.read("the list of networks", list).await?))
     }
 
     async fn create_network(&self, plan: &NetworkPlan) -> Result<String, SwarmError> {
         let call = Call::create(format!("network `{}`", plan.name));
-        let (client, body) = (self.client.clone(), body::network(plan));
-        to_the_end(async move {
+        let (client, body) = (self.client.clone(), request::network(plan));
+        to_completion(async move {
             let create = async |docker: Docker| docker.create_network(body.clone()).await;
-            Ok(client.ask(&call, create).await?.id)
+            Ok(client.send(&call, create).await?.id)
         })
         .await
     }
 
     async fn remove_network(&self, id: &str) -> Result<(), SwarmError> {
         let (client, id) = (self.client.clone(), id.to_owned());
-        to_the_end(async move {
+        to_completion(async move {
             let call = Call::remove(format!("network `{id}`"));
             let remove = async |docker: Docker| docker.remove_network(&id).await;
-            client.ask(&call, remove).await
+            client.send(&call, remove).await
         })
         .await
     }
 
     async fn services(&self, labels: &Labels) -> Result<Vec<Service>, SwarmError> {
-        let options = ListServicesOptionsBuilder::default().filters(&carrying(labels));
+        let options = ListServicesOptionsBuilder::default().filters(&with_labels(labels));
         let options = Some(options.build());
         let list = async |docker: Docker| docker.list_services(options.clone()).await;
-        Ok(all(self.read("the list of services", list).await?))
+        Ok(convert(self.read("the list of services", list).await?))
     }
 
     async fn create_service(&self, plan: &ServicePlan) -> Result<String, SwarmError> {
         let call = Call::create(format!("service `{}`", plan.name));
         let (docker, image) = (self.clone(), plan.image.clone());
-        let body = body::service(plan);
-        to_the_end(async move {
+        let body = request::service(plan);
+        to_completion(async move {
             let credentials = docker.credentials(&image).await;
             let create = async |docker: Docker| {
                 docker
                     .create_service(body.clone(), credentials.clone())
                     .await
             };
-            let id = docker.client.ask(&call, create).await?.id;
+            let id = docker.client.send(&call, create).await?.id;
             id.ok_or_else(|| call.failed("the answer has no id".to_owned()))
         })
         .await
@@ -223,76 +221,78 @@ impl Swarm for DockerSwarm {
 
     async fn end_service(&self, id: &str) -> Result<(), SwarmError> {
         let (client, id) = (self.client.clone(), id.to_owned());
-        to_the_end(async move {
+        to_completion(async move {
             let call = Call::end(format!("service `{id}`"));
             let end = async |docker: Docker| {
-                let mut tries = 1;
+                let mut attempts = 1;
                 loop {
-                    match end_once(&docker, &id).await {
-                        // Swarm itself writes to a service that has just been made.
-                        Err(error) if tries < END_TRIES && is_out_of_sequence(&error) => tries += 1,
+                    match stop_once(&docker, &id).await {
+                        // Swarm itself updates a service that has just been created.
+                        Err(error) if attempts < STOP_ATTEMPTS && is_out_of_sequence(&error) => {
+                            attempts += 1
+                        }
                         ended => return ended,
                     }
                 }
             };
-            client.ask(&call, end).await
+            client.send(&call, end).await
         })
         .await
     }
 
     async fn remove_service(&self, id: &str) -> Result<(), SwarmError> {
         let (client, id) = (self.client.clone(), id.to_owned());
-        to_the_end(async move {
+        to_completion(async move {
             let call = Call::remove(format!("service `{id}`"));
             let remove = async |docker: Docker| docker.delete_service(&id).await;
-            client.ask(&call, remove).await
+            client.send(&call, remove).await
         })
         .await
     }
 
     async fn tasks(&self, labels: &Labels) -> Result<Vec<SwarmTask>, SwarmError> {
-        let query = [("filters", json!(carrying(labels)).to_string())];
+        let query = [("filters", json!(with_labels(labels)).to_string())];
         let list = async |docker: Docker| {
             let response = self.client.get(docker, "/tasks", &query).await?;
-            let body = response.bytes().await.map_err(broken)?;
-            Ok(serde_json::from_slice::<Vec<TaskAnswer>>(&body)?)
+            let body = response.bytes().await.map_err(connection_error)?;
+            Ok(serde_json::from_slice::<Vec<TaskResponse>>(&body)?)
         };
         let mut tasks = self.read("the list of Swarm tasks", list).await?;
-        tasks.retain(|task| !task.is_stand_in());
-        Ok(all(tasks))
+        tasks.retain(|task| !task.is_placeholder());
+        Ok(convert(tasks))
     }
 
     async fn containers(&self, labels: &Labels) -> Result<Vec<Container>, SwarmError> {
         let options = ListContainersOptionsBuilder::default()
             .all(true)
-            .filters(&carrying(labels));
+            .filters(&with_labels(labels));
         let options = Some(options.build());
         let list = async |docker: Docker| docker.list_containers(options.clone()).await;
-        Ok(all(self.read("the list of containers", list).await?))
+        Ok(convert(self.read("the list of containers", list).await?))
     }
 
     async fn kill_container(&self, id: &str) -> Result<(), SwarmError> {
         let (client, id) = (self.client.clone(), id.to_owned());
-        to_the_end(async move {
+        to_completion(async move {
             let call = Call::end(format!("container `{id}`"));
             let options = KillContainerOptionsBuilder::default().signal("SIGKILL");
             let options = Some(options.build());
             let kill = async |docker: Docker| {
                 match docker.kill_container(&id, options.clone()).await {
-                    // It does not run.
+                    // The container does not run.
                     Err(Error::DockerResponseServerError {
                         status_code: 409, ..
                     }) => Ok(()),
                     killed => killed,
                 }
             };
-            client.ask(&call, kill).await
+            client.send(&call, kill).await
         })
         .await
     }
 
     async fn volumes(&self, labels: &Labels) -> Result<Vec<String>, SwarmError> {
-        let options = ListVolumesOptionsBuilder::default().filters(&carrying(labels));
+        let options = ListVolumesOptionsBuilder::default().filters(&with_labels(labels));
         let options = Some(options.build());
         let list = async |docker: Docker| docker.list_volumes(options.clone()).await;
         let volumes = self.read("the list of volumes", list).await?.volumes;
@@ -301,38 +301,38 @@ impl Swarm for DockerSwarm {
     }
 
     async fn labelled(&self, key: &str) -> Result<Vec<Object>, SwarmError> {
-        let having = having(key);
-        let services = ListServicesOptionsBuilder::default().filters(&having);
+        let filter = with_label_key(key);
+        let services = ListServicesOptionsBuilder::default().filters(&filter);
         let services = Some(services.build());
         let list = async |docker: Docker| docker.list_services(services.clone()).await;
-        let services: Vec<Service> = all(self.read("the list of services", list).await?);
+        let services: Vec<Service> = convert(self.read("the list of services", list).await?);
         let containers = ListContainersOptionsBuilder::default()
             .all(true)
-            .filters(&having);
+            .filters(&filter);
         let containers = Some(containers.build());
         let list = async |docker: Docker| docker.list_containers(containers.clone()).await;
-        let containers: Vec<Container> = all(self.read("the list of containers", list).await?);
-        let volumes = ListVolumesOptionsBuilder::default().filters(&having);
+        let containers: Vec<Container> = convert(self.read("the list of containers", list).await?);
+        let volumes = ListVolumesOptionsBuilder::default().filters(&filter);
         let volumes = Some(volumes.build());
         let list = async |docker: Docker| docker.list_volumes(volumes.clone()).await;
         let volumes = self.read("the list of volumes", list).await?.volumes;
         let mut networks = self.networks().await?;
         networks.retain(|network| network.labels.contains_key(key));
-        Ok(all::<_, Object>(services)
+        Ok(convert::<_, Object>(services)
             .into_iter()
-            .chain(all(containers))
-            .chain(all(networks))
-            .chain(all(volumes.unwrap_or_default()))
+            .chain(convert(containers))
+            .chain(convert(networks))
+            .chain(convert(volumes.unwrap_or_default()))
             .collect())
     }
 
     async fn remove_volume(&self, name: &str) -> Result<(), SwarmError> {
         let (client, name) = (self.client.clone(), name.to_owned());
-        to_the_end(async move {
+        to_completion(async move {
             let call = Call::remove(format!("volume `{name}`"));
             let options = None::<RemoveVolumeOptions>;
             let remove = async |docker: Docker| docker.remove_volume(&name, options.clone()).await;
-            client.ask(&call, remove).await
+            client.send(&call, remove).await
         })
         .await
     }
@@ -362,19 +362,19 @@ impl Swarm for DockerSwarm {
         ];
         let ask = async |docker: Docker| {
             let response = self.client.get(docker, &path, &query).await?;
-            let body = response.bytes().await.map_err(broken)?;
-            Ok(serde_json::from_slice::<StatsAnswer>(&body)?)
+            let body = response.bytes().await.map_err(connection_error)?;
+            Ok(serde_json::from_slice::<StatsResponse>(&body)?)
         };
-        let what = format!("the figures of container `{container_id}`");
+        let what = format!("the statistics of container `{container_id}`");
         Ok(self.read(&what, ask).await?.into())
     }
 
-    /// Unlike other changes, a pull ends when the caller goes away: what it has pulled is kept.
+    /// Unlike other changes, a pull is cancelled with its caller: layers that are already pulled are kept.
     async fn pull_image(&self, image: &str) -> Result<(), SwarmError> {
         if self.has_image(image).await? {
             return Ok(());
         }
-        let call = Call::pull(format!("image `{image}`")).within(PULL);
+        let call = Call::pull(format!("image `{image}`")).with_timeout(PULL_TIMEOUT);
         let options = CreateImageOptionsBuilder::default().from_image(&with_tag(image));
         let options = Some(options.build());
         let credentials = self.credentials(image).await;
@@ -382,7 +382,7 @@ impl Swarm for DockerSwarm {
             let progress = docker.create_image(options.clone(), None, credentials.clone());
             progress.try_for_each(|_| ready(Ok(()))).await
         };
-        self.client.ask(&call, pull).await
+        self.client.send(&call, pull).await
     }
 
     async fn image_digests(&self, image: &str) -> Result<Option<ImageDigests>, SwarmError> {
@@ -398,6 +398,6 @@ impl Swarm for DockerSwarm {
     }
 
     async fn image_problem(&self, image: &str) -> Option<String> {
-        self.ask_registry(image).await
+        self.check_registry(image).await
     }
 }

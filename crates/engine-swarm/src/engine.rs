@@ -1,18 +1,18 @@
 //! Docker Swarm as an [`Engine`].
 
-use crate::admission::{Admission, Admissions};
-use crate::core::{Core, SwarmSettings, gone};
+use crate::carrier_endpoint::CarrierEndpoint;
+use crate::core::{Core, SwarmSettings, ignore_missing};
 use crate::discovery::Discovery;
 use crate::error::SwarmError;
-use crate::inbound::Inbound;
-use crate::ledger::Ledger;
-use crate::lookout::Sidecar;
+use crate::node_auth::{NodeAuth, RunAuthGuard};
 use crate::plan::{LABEL_RUN, LABEL_TASK};
 use crate::port::Swarm;
-use crate::reach::Reach;
+use crate::self_check::SelfCheck;
+use crate::sidecar_poller::SidecarPoller;
 use crate::subnets::Subnets;
+use crate::volume_index::VolumeIndex;
 use crate::{
-    advice, bundle_volumes, check, delivery, image_reason, kill, load, members, network, owned,
+    bundle_volumes, check, cpu_usage, delivery, hints, image_reason, kill, members, network, owned,
     removal, results, routes, sidecar, start,
 };
 use async_trait::async_trait;
@@ -28,15 +28,15 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// External services of the engine.
+/// External services that the engine uses.
 pub struct Ports {
     /// Docker.
     pub swarm: Arc<dyn Swarm>,
     /// The sidecars.
     pub discovery: Arc<dyn Discovery>,
-    /// The Director itself, from outside.
-    pub reach: Arc<dyn Reach>,
-    /// The bundles that were uploaded.
+    /// Access to the Director itself from outside.
+    pub self_check: Arc<dyn SelfCheck>,
+    /// The uploaded bundles.
     pub bundles: Arc<dyn Bundles>,
 }
 
@@ -45,46 +45,50 @@ pub struct Ports {
 pub struct SwarmEngine(Arc<Core>);
 
 impl SwarmEngine {
-    /// An engine that keeps its notes about bundles below `datadir`. Touches nothing.
+    /// An engine that stores its index of bundle volumes below `datadir`. Does not access the disk.
     pub fn new(settings: SwarmSettings, ports: Ports, datadir: &Path) -> Self {
         Self(Arc::new(Core {
             settings,
             swarm: ports.swarm,
             discovery: ports.discovery,
-            reach: ports.reach,
+            self_check: ports.self_check,
             bundles: ports.bundles,
-            admissions: Arc::new(Admissions::default()),
-            arrivals: Arc::default(),
-            ledger: Ledger::new(datadir),
+            node_auth: Arc::new(NodeAuth::default()),
+            ingest: Arc::default(),
+            volume_index: VolumeIndex::new(datadir),
             subnets: Subnets::default(),
         }))
     }
 
-    /// The routes for its carriers, below `/carrier`.
+    /// The routes for carriers, below `/carrier`.
     pub fn router(&self) -> axum::Router {
         let bundles = Arc::clone(&self.0.bundles);
-        routes::router(self.inbound(), bundles, &self.0.settings.director_id)
+        routes::router(
+            self.carrier_endpoint(),
+            bundles,
+            &self.0.settings.director_id,
+        )
     }
 
     /// The endpoint behind [`SwarmEngine::router`].
-    pub fn inbound(&self) -> Inbound {
-        Inbound {
-            admissions: Arc::clone(&self.0.admissions),
-            arrivals: Arc::clone(&self.0.arrivals),
+    pub fn carrier_endpoint(&self) -> CarrierEndpoint {
+        CarrierEndpoint {
+            node_auth: Arc::clone(&self.0.node_auth),
+            ingest: Arc::clone(&self.0.ingest),
         }
     }
 }
 
-/// Keeps the subnets of a run, and lets its carriers in.
+/// Keeps the subnets of a run reserved and its carriers authorized.
 struct Adopted {
     core: Arc<Core>,
     holder: String,
-    _admission: Admission,
+    _auth: RunAuthGuard,
 }
 
 impl Drop for Adopted {
     fn drop(&mut self) {
-        self.core.subnets.let_go(&self.holder);
+        self.core.subnets.release(&self.holder);
     }
 }
 
@@ -143,12 +147,12 @@ impl Engine for SwarmEngine {
     fn adopt(&self, run: Facts<'_>) -> Holding {
         let state = run.state;
         if let Some(subnet) = state.subnet {
-            self.0.subnets.hold(&network::holder(run), subnet);
+            self.0.subnets.reserve(&network::holder(run), subnet);
         }
         Box::new(Adopted {
             core: Arc::clone(&self.0),
             holder: network::holder(run),
-            _admission: self.0.admissions.admit(&state.run, &state.token),
+            _auth: self.0.node_auth.register(&state.run, &state.token),
         })
     }
 
@@ -172,7 +176,7 @@ impl Engine for SwarmEngine {
     }
 
     fn lookout(&self) -> Box<dyn Lookout> {
-        Box::new(Sidecar::new(Arc::clone(&self.0)))
+        Box::new(SidecarPoller::new(Arc::clone(&self.0)))
     }
 
     async fn start(
@@ -212,11 +216,11 @@ impl Engine for SwarmEngine {
         targets: Targets,
         gauge: Arc<dyn Gauge>,
     ) -> Box<dyn UsageWatch> {
-        load::begin(&self.0, run, targets, gauge)
+        cpu_usage::watch(&self.0, run, targets, gauge)
     }
 
     async fn stop(&self, group: &str) -> Result<(), EngineError> {
-        Ok(gone(self.0.swarm.end_service(group).await)?)
+        Ok(ignore_missing(self.0.swarm.end_service(group).await)?)
     }
 
     async fn kill(&self, run: Facts<'_>) {
@@ -234,7 +238,7 @@ impl Engine for SwarmEngine {
     async fn release_task(&self, task: &TaskName, force: bool) -> Vec<String> {
         let labels = self.0.labels_with([(LABEL_TASK, task.as_str())]);
         if force {
-            // Where the containers of other nodes are is not known without the history.
+            // The nodes of the containers are unknown without the history.
             kill::on_this_node(&*self.0.swarm, &labels).await;
         }
         removal::remove_all(&*self.0.swarm, &labels).await
@@ -245,7 +249,7 @@ impl Engine for SwarmEngine {
     }
 
     async fn release_owned(&self, task: &str, run: &str) -> Vec<String> {
-        // With the task, too: a run of a task that is stored might have the same six characters.
+        // The label of the task is required too: a run of another stored task may have the same six characters.
         let labels = self.0.labels_with([(LABEL_TASK, task), (LABEL_RUN, run)]);
         removal::remove_all(&*self.0.swarm, &labels).await
     }
@@ -255,7 +259,7 @@ impl Engine for SwarmEngine {
     }
 
     async fn hold_bundles(&self) -> Holding {
-        Box::new(Arc::clone(&self.0.ledger.removing).lock_owned().await)
+        Box::new(Arc::clone(&self.0.volume_index.removing).lock_owned().await)
     }
 
     async fn forget_bundle(&self, bundle: &str) -> io::Result<bool> {
@@ -275,6 +279,6 @@ impl Engine for SwarmEngine {
     }
 
     fn advice(&self, code: FailureCode, message: &str, spec: &TaskSpec) -> String {
-        advice::of(code, message, spec)
+        hints::hint_for(code, message, spec)
     }
 }

@@ -1,29 +1,29 @@
-//! Failed calls of Docker, and the errors of the engine that they become.
+//! Failed calls of Docker, and their conversion to errors of the engine.
 
 use atq_engine::EngineError;
 use thiserror::Error;
 
-/// Why Docker did not do what it was asked. `reason` is Docker's own text.
+/// The reason why a call of Docker failed. `reason` is Docker's own text.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SwarmError {
     /// The object does not exist.
     #[error("{what} does not exist")]
     NotFound {
-        /// What was looked for, for example "service `x`".
+        /// The object, for example "service `x`".
         what: String,
     },
     /// The name is taken.
-    #[error("{what} exists already: {reason}")]
+    #[error("{what} already exists: {reason}")]
     Conflict {
-        /// What was to be created.
+        /// The object to create.
         what: String,
         /// Docker's own text.
         reason: String,
     },
-    /// Something else still needs the object; try again later.
+    /// The object is still used; a retry may succeed later.
     #[error("{what} is still in use: {reason}")]
     InUse {
-        /// What was to be removed.
+        /// The object to remove.
         what: String,
         /// Docker's own text.
         reason: String,
@@ -31,12 +31,12 @@ pub enum SwarmError {
     /// Docker does not answer.
     #[error("cannot reach Docker at `{host}`: {reason}")]
     Unavailable {
-        /// Where it was looked for.
+        /// The address of Docker.
         host: String,
-        /// The connection's own text.
+        /// The text of the connection error.
         reason: String,
     },
-    /// No call was answered yet since the Director started.
+    /// No call has been answered since the start of the Director.
     #[error("Docker has not answered yet; the Director has just started")]
     NotAnsweredYet,
     /// Docker did not answer in time.
@@ -44,33 +44,33 @@ pub enum SwarmError {
     TimedOut {
         /// The call.
         what: String,
-        /// How long it was waited for.
+        /// The timeout.
         seconds: u64,
     },
     /// Docker runs, but is not part of a Swarm.
-    #[error("Docker is not part of a swarm; run `docker swarm init` on it first")]
+    #[error("Docker is not part of a swarm; run `docker swarm init` first")]
     NotASwarm,
     /// Docker is part of a Swarm, but only as a worker.
     #[error("Docker is a worker of its swarm; the Director needs a manager")]
     NotManager,
-    /// The managers of the Swarm cannot agree.
+    /// The managers of the Swarm have no leader.
     #[error("the swarm has lost its quorum or leader: {reason}")]
     NoLeader {
         /// Docker's own text.
         reason: String,
     },
-    /// Docker understood and refused.
+    /// Docker refused the request.
     #[error("Docker refused {what}: {reason}")]
     Rejected {
-        /// What was asked.
+        /// The call.
         what: String,
         /// Docker's own text.
         reason: String,
     },
-    /// Docker failed, or its answer could not be understood.
+    /// Docker failed, or its answer is invalid.
     #[error("Docker failed at {what}: {reason}")]
     Internal {
-        /// What was asked.
+        /// The call.
         what: String,
         /// Docker's own text.
         reason: String,
@@ -78,8 +78,8 @@ pub enum SwarmError {
 }
 
 impl SwarmError {
-    /// Whether the same call may succeed later without anybody changing the definition. A manager that
-    /// stops or starts says for a moment that it is none (ARCHITECTURE.md, How Docker Swarm behaves).
+    /// Whether the same call may succeed later with the same definition. A manager that stops or starts reports for a
+    /// moment that it is no manager (ARCHITECTURE.md, How Docker Swarm behaves).
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Unavailable { .. }
@@ -94,7 +94,7 @@ impl SwarmError {
         }
     }
 
-    /// Its name in the API.
+    /// The error code in the API.
     fn code(&self) -> &'static str {
         match self {
             Self::NotFound { .. } => "docker_object_gone",

@@ -1,24 +1,24 @@
-//! A model of a Swarm in memory, which behaves as the real one was measured to (ARCHITECTURE.md): what
-//! Docker refuses at once, what it accepts and never does, what lingers after a removal. The suite in
-//! `tests/swarm_port/` holds it to the real one.
+//! A simulated Swarm in memory that reproduces the measured behaviour of the real one (ARCHITECTURE.md): what Docker
+//! refuses at once, what it accepts and never does, what remains for a while after a removal. The suite in
+//! `tests/swarm_port/` compares it with the real one.
 //!
-//! Time is tokio's, so that with a paused clock a test of hours takes milliseconds. A call has its
-//! effect when it is first polled and answers a little later; as with [`super::docker`], a change
-//! happens even when the caller goes away meanwhile.
+//! Time is tokio's, so that with a paused clock a test of hours takes milliseconds. A call takes effect when it is
+//! first polled and returns a little later. As with [`super::docker`], a change happens even if the caller is
+//! cancelled meanwhile.
 
-mod life;
+mod cluster;
+mod engine;
 mod logs;
 mod port;
 mod script;
+mod task_lifecycle;
 #[cfg(test)]
 mod tests;
-mod whole;
-mod world;
 
+pub use self::engine::{NoBundles, engine, settings};
 pub use self::script::ImageScript;
-pub use self::whole::{NoBundles, engine, settings};
 
-use self::world::World;
+use self::cluster::Cluster;
 use crate::error::SwarmError;
 use crate::plan::volumes::LABEL_BUNDLE;
 use crate::plan::{Endpoint, Labels, ServicePlan};
@@ -31,9 +31,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// The address that errors name.
+/// The address of Docker in errors.
 const HOST: &str = "unix:///fake.sock";
-/// Labels of everything that a Director makes begin so.
+/// Prefix of the labels of a Director.
 const LABEL_PREFIX: &str = "com.atq.";
 
 /// One call of the port, for logs and hooks.
@@ -51,7 +51,7 @@ impl fmt::Display for PortCall {
     }
 }
 
-/// Numbers of objects with labels of a Director that are still there.
+/// Numbers of remaining objects with labels of a Director.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Leftovers {
     /// Networks.
@@ -62,41 +62,41 @@ pub struct Leftovers {
     pub tasks: usize,
     /// Containers on the manager's node.
     pub containers: usize,
-    /// Volumes, without those that hold a bundle and outlive its run.
+    /// Volumes, except those with a bundle, which outlive their run.
     pub volumes: usize,
-    /// Addresses that are lost until the manager restarts, since a network was removed before the
-    /// Swarm tasks on it were gone (ARCHITECTURE.md, How Docker Swarm behaves, 11).
+    /// Addresses that are leaked until the manager restarts, because a network was removed before the Swarm tasks on
+    /// it were gone (ARCHITECTURE.md, How Docker Swarm behaves, 11).
     pub leaked_addresses: usize,
 }
 
-/// When a call fails.
+/// A simulated failure of a call.
 #[derive(Debug, Clone)]
 enum Fault {
-    /// Nothing happens.
-    Refused(SwarmError),
-    /// It happens, and the caller does not learn of it.
+    /// The call has no effect.
+    RequestError(SwarmError),
+    /// The call takes effect, but its answer is lost.
     AnswerLost(SwarmError),
 }
 
 type Hook = Arc<dyn Fn(usize, &PortCall) + Send + Sync>;
 
-/// How the fake answers.
+/// Behaviour of the port.
 struct Behaviour {
     latency: Duration,
     name_lag: Duration,
-    /// What every call is answered with.
-    unwell: Option<SwarmError>,
+    /// The error of every call.
+    error: Option<SwarmError>,
     calls: Vec<PortCall>,
     faults: BTreeMap<usize, Fault>,
-    /// What calls of a method are answered with.
+    /// The errors of calls, by method.
     refused: BTreeMap<&'static str, SwarmError>,
     hook: Option<Hook>,
 }
 
-/// A fake Swarm; clones are the same Swarm.
+/// A simulated Swarm; clones share their state.
 #[derive(Clone)]
 pub struct FakeSwarm {
-    world: Arc<Mutex<World>>,
+    cluster: Arc<Mutex<Cluster>>,
     behaviour: Arc<Mutex<Behaviour>>,
 }
 
@@ -116,11 +116,11 @@ impl FakeSwarm {
     /// A Swarm of one node, `node-1`, without images.
     pub fn new() -> Self {
         Self {
-            world: Arc::new(Mutex::new(World::new())),
+            cluster: Arc::new(Mutex::new(Cluster::new())),
             behaviour: Arc::new(Mutex::new(Behaviour {
                 latency: Duration::from_millis(2),
                 name_lag: Duration::ZERO,
-                unwell: None,
+                error: None,
                 calls: Vec::new(),
                 faults: BTreeMap::new(),
                 refused: BTreeMap::new(),
@@ -129,8 +129,8 @@ impl FakeSwarm {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, World> {
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Cluster> {
+        self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn behaviour(&self) -> MutexGuard<'_, Behaviour> {
@@ -139,65 +139,63 @@ impl FakeSwarm {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The world as it is now.
-    fn now(&self) -> (MutexGuard<'_, World>, Instant) {
+    /// The cluster's current state.
+    fn now(&self) -> (MutexGuard<'_, Cluster>, Instant) {
         let now = Instant::now();
-        let mut world = self.lock();
-        world.settle(now);
-        (world, now)
+        let mut cluster = self.lock();
+        cluster.settle(now);
+        (cluster, now)
     }
 
-    // ---- The world
+    // ---- The cluster
 
-    /// Makes an image known and describes what its containers do; they run until they are removed
-    /// unless told otherwise.
+    /// Adds an image and describes its containers, which run until they are removed by default.
     pub fn image(&self, name: &str) -> ImageScript<'_> {
         let key = (name.to_owned(), None);
         self.lock().scripts.entry(key.clone()).or_default();
         ImageScript { fake: self, key }
     }
 
-    /// Why the registry of an image does not give it, and how long it takes to say so; see
-    /// [`super::Swarm::image_problem`].
+    /// Makes the registry refuse an image with a reason, after a delay; see [`super::Swarm::image_problem`].
     pub fn registry_refuses(&self, image: &str, reason: &str, after: Duration) {
         let refusal = (reason.to_owned(), after);
         self.lock().refusals.insert(image.to_owned(), refusal);
     }
 
-    /// Adds a node. The first one, `node-1`, is there already and is the manager.
+    /// Adds a node. The first one, `node-1`, always exists and is the manager.
     pub fn add_node(&self, id: &str) {
         self.lock().add_node(id);
     }
 
-    /// Whether the node takes new containers (`false`: drained or paused).
+    /// Sets whether the node accepts new containers (`false`: drained or paused).
     pub fn set_active(&self, node: &str, active: bool) {
         for found in self.lock().nodes.iter_mut().filter(|n| n.node.id == node) {
             found.node.active = active;
         }
     }
 
-    /// The node's machine dies: nothing that happens there is reported any more, its names stop to
-    /// resolve after 6 s, and after 13 s it counts as down.
+    /// Simulates the loss of a node: nothing that happens there is reported any more, its names stop resolving after
+    /// 6 s, and after 13 s the node is down.
     pub fn lose_node(&self, id: &str) {
-        let (mut world, now) = self.now();
-        world.lose_node(id, now);
+        let (mut cluster, now) = self.now();
+        cluster.lose_node(id, now);
     }
 
-    /// The node is back, without the containers that ran there.
+    /// Simulates the return of a node, without its containers.
     pub fn return_node(&self, id: &str) {
-        let (mut world, now) = self.now();
-        world.return_node(id, now);
+        let (mut cluster, now) = self.now();
+        cluster.return_node(id, now);
     }
 
-    /// The manager restarts: Docker tells the ports of the containers that are there no more, though
-    /// they can be reached as before.
+    /// Simulates a restart of the manager: Docker no longer lists the ports of existing containers, although they
+    /// remain reachable.
     pub fn forget_ports(&self) {
         for task in &mut self.lock().tasks {
-            task.forgotten = true;
+            task.port_forgotten = true;
         }
     }
 
-    /// Adds an overlay network of the user's own; gives its id.
+    /// Adds an overlay network of the user and returns its id.
     pub fn add_network(&self, name: &str, subnet: Ipv4Net) -> String {
         self.lock()
             .push_network(name, vec![subnet], Labels::new(), true)
@@ -210,21 +208,21 @@ impl FakeSwarm {
 
     /// The names of the volumes on a node.
     pub fn volumes_on(&self, node: &str) -> Vec<String> {
-        let world = self.lock();
-        let is_manager = world.nodes.first().is_some_and(|n| n.node.id == node);
+        let cluster = self.lock();
+        let is_manager = cluster.nodes.first().is_some_and(|n| n.node.id == node);
         match is_manager {
-            true => world.volumes.keys().cloned().collect(),
+            true => cluster.volumes.keys().cloned().collect(),
             false => {
-                let own = world.other_volumes.iter().filter(|(on, _)| on == node);
+                let own = cluster.other_volumes.iter().filter(|(on, _)| on == node);
                 own.map(|(_, name)| name.clone()).collect()
             }
         }
     }
 
-    /// Ends the process of one container now. `service` is a name or an id; slots count from 1.
+    /// Ends the process of a container now. `service` is a name or an id; slots count from 1.
     pub fn kill(&self, service: &str, slot: u32, code: i64) {
-        let (mut world, now) = self.now();
-        for task in &mut world.tasks {
+        let (mut cluster, now) = self.now();
+        for task in &mut cluster.tasks {
             let named = task.service.plan.name == service || task.service.id == service;
             if named && task.slot == slot {
                 task.killed = Some((now, code));
@@ -232,35 +230,35 @@ impl FakeSwarm {
         }
     }
 
-    /// Time between the starts of two containers of a service; 20 ms unless set. For services that
-    /// are created from now on.
+    /// Sets the time between the starts of two containers of a service; default 20 ms. Applies to services that are
+    /// created later.
     pub fn set_stagger(&self, stagger: Duration) {
         self.lock().stagger = stagger;
     }
 
-    /// What listens behind a port of a node, by IPv4.
+    /// The service that listens on a port of a node, by IPv4.
     pub fn listener(&self, port: u16) -> Option<ServicePlan> {
-        let (world, now) = self.now();
-        let task = world
+        let (cluster, now) = self.now();
+        let task = cluster
             .tasks
             .iter()
             .find(|task| task.port == Some(port) && task.state(now) == TaskState::Running);
         task.map(|task| task.service.plan.clone())
     }
 
-    /// What the name `name` resolves to for containers on `network` (name or id): service names and
-    /// aliases, and `tasks.` in front of either. Empty when nobody knows the name.
+    /// The addresses of `name` for containers on `network` (name or id): service names and aliases, and `tasks.` in
+    /// front of either. Empty if the name is unknown.
     pub fn addresses_of(&self, name: &str, network: &str) -> Vec<Ipv4Addr> {
         let lag = self.behaviour().name_lag;
-        let (world, now) = self.now();
-        let Some(id) = world.network(network).map(|n| n.network.id.clone()) else {
+        let (cluster, now) = self.now();
+        let Some(id) = cluster.network(network).map(|n| n.network.id.clone()) else {
             return Vec::new();
         };
         let (name, each) = match name.strip_prefix("tasks.") {
             Some(name) => (name, true),
             None => (name, false),
         };
-        let mut addresses: Vec<_> = world
+        let mut addresses: Vec<_> = cluster
             .tasks
             .iter()
             .filter(|task| task.service.answers_to(name, &id) && task.resolves(now, lag))
@@ -278,12 +276,12 @@ impl FakeSwarm {
         addresses
     }
 
-    /// Names resolve so much later than their containers run; not at all unless set.
+    /// Sets the delay between the start of a container and the resolution of its names; default zero.
     pub fn set_name_lag(&self, lag: Duration) {
         self.behaviour().name_lag = lag;
     }
 
-    /// The plans of the services that exist.
+    /// The plans of all existing services.
     pub fn plans(&self) -> Vec<ServicePlan> {
         self.lock()
             .services
@@ -292,78 +290,79 @@ impl FakeSwarm {
             .collect()
     }
 
-    /// What carries a Director's labels now.
+    /// The current objects with a Director's labels.
     pub fn leftovers(&self) -> Leftovers {
         let ours = |labels: &Labels| labels.keys().any(|key| key.starts_with(LABEL_PREFIX));
-        let (world, now) = self.now();
+        let (cluster, now) = self.now();
         Leftovers {
-            networks: world
+            networks: cluster
                 .networks
                 .iter()
                 .filter(|n| ours(&n.network.labels))
                 .count(),
-            services: world
+            services: cluster
                 .services
                 .iter()
                 .filter(|s| ours(&s.plan.labels))
                 .count(),
-            tasks: world
+            tasks: cluster
                 .listed(now)
                 .filter(|t| ours(&t.service.plan.labels))
                 .count(),
-            containers: world.containers(now).filter(|c| ours(&c.labels)).count(),
-            volumes: world
+            containers: cluster.containers(now).filter(|c| ours(&c.labels)).count(),
+            volumes: cluster
                 .volumes
                 .values()
                 .filter(|labels| ours(labels) && !labels.contains_key(LABEL_BUNDLE))
                 .count(),
-            leaked_addresses: world.leaked,
+            leaked_addresses: cluster.leaked,
         }
     }
 
-    // ---- The way to it
+    // ---- Calls and failures
 
-    /// Docker is stopped, or started again. Containers do not mind.
+    /// Simulates that Docker stops, or starts again. Containers keep running.
     pub fn down(&self, down: bool) {
-        self.unwell(down.then(|| SwarmError::Unavailable {
+        self.fail_all(down.then(|| SwarmError::Unavailable {
             host: HOST.to_owned(),
             reason: "connection refused".to_owned(),
         }));
     }
 
-    /// Answers every call with this error, for example [`SwarmError::NotASwarm`]; `None` ends that.
-    pub fn unwell(&self, error: Option<SwarmError>) {
-        self.behaviour().unwell = error;
+    /// Makes every call fail with this error, for example [`SwarmError::NotASwarm`]; `None` ends that.
+    pub fn fail_all(&self, error: Option<SwarmError>) {
+        self.behaviour().error = error;
     }
 
-    /// From here on every call of this method fails with `error`, without effect.
+    /// Makes every later call of this method fail with `error`, without effect.
     pub fn refuse(&self, method: &'static str, error: SwarmError) {
         self.behaviour().refused.insert(method, error);
     }
 
-    /// The `k`-th call from the very first, counted from 1, fails without effect.
+    /// Makes the `k`-th call since the start, counted from 1, fail without effect.
     pub fn fail_at(&self, k: usize, error: SwarmError) {
-        self.behaviour().faults.insert(k, Fault::Refused(error));
+        self.behaviour()
+            .faults
+            .insert(k, Fault::RequestError(error));
     }
 
-    /// The `k`-th call from the very first, counted from 1, has its effect and fails nevertheless: the
-    /// answer was lost on the way.
+    /// Makes the `k`-th call since the start, counted from 1, fail after its effect: the answer is lost.
     pub fn lose_answer_at(&self, k: usize, error: SwarmError) {
         self.behaviour().faults.insert(k, Fault::AnswerLost(error));
     }
 
-    /// All calls so far, also those that failed.
+    /// All calls so far, including failed ones.
     pub fn calls(&self) -> Vec<PortCall> {
         self.behaviour().calls.clone()
     }
 
-    /// How long an answer takes; 2 ms unless set.
+    /// Sets the latency of a call; default 2 ms.
     pub fn set_latency(&self, latency: Duration) {
         self.behaviour().latency = latency;
     }
 
-    /// Is called after the effect and before the answer of each call, with its number from 1. It may
-    /// use the fake.
+    /// Sets a function that is called after the effect and before the answer of each call, with the number of the
+    /// call, from 1. It may use the fake.
     pub fn on_call(&self, hook: impl Fn(usize, &PortCall) + Send + Sync + 'static) {
         self.behaviour().hook = Some(Arc::new(hook));
     }
@@ -373,7 +372,7 @@ impl FakeSwarm {
         &self,
         method: &'static str,
         object: &str,
-        effect: impl FnOnce(&mut World, Instant) -> Result<T, SwarmError>,
+        effect: impl FnOnce(&mut Cluster, Instant) -> Result<T, SwarmError>,
     ) -> Result<T, SwarmError> {
         let call = PortCall {
             method,
@@ -381,7 +380,7 @@ impl FakeSwarm {
         };
         let (number, fault, latency, hook) = self.register(call.clone());
         let answer = match fault {
-            Some(Fault::Refused(error)) => Err(error),
+            Some(Fault::RequestError(error)) => Err(error),
             Some(Fault::AnswerLost(error)) => self.apply(effect).and(Err(error)),
             None => self.apply(effect),
         };
@@ -394,10 +393,10 @@ impl FakeSwarm {
 
     fn apply<T>(
         &self,
-        effect: impl FnOnce(&mut World, Instant) -> Result<T, SwarmError>,
+        effect: impl FnOnce(&mut Cluster, Instant) -> Result<T, SwarmError>,
     ) -> Result<T, SwarmError> {
-        let (mut world, now) = self.now();
-        effect(&mut world, now)
+        let (mut cluster, now) = self.now();
+        effect(&mut cluster, now)
     }
 
     fn register(&self, call: PortCall) -> (usize, Option<Fault>, Duration, Option<Hook>) {
@@ -406,8 +405,8 @@ impl FakeSwarm {
         behaviour.calls.push(call);
         let number = behaviour.calls.len();
         let planned = behaviour.faults.remove(&number);
-        let refused = behaviour.refused.get(method).or(behaviour.unwell.as_ref());
-        let refused = refused.cloned().map(Fault::Refused);
+        let refused = behaviour.refused.get(method).or(behaviour.error.as_ref());
+        let refused = refused.cloned().map(Fault::RequestError);
         let hook = behaviour.hook.clone();
         (number, planned.or(refused), behaviour.latency, hook)
     }

@@ -1,10 +1,10 @@
-//! The end of containers without their grace period. Swarm has no order for that: the grace period belongs to the
-//! Swarm task, and an update of its service does not reach a task that runs. So the containers are killed by Docker on
-//! their own node: by the Director on the manager's node, by carriers on the others.
+//! Kills containers without their grace period. Swarm cannot do that: the grace period belongs to the Swarm task, and
+//! an update of the service does not reach a running task. Therefore Docker kills the containers on their own node:
+//! called by the Director on the manager's node, by carriers on the others.
 
 use crate::core::Core;
-use crate::errand::{self, Carried};
 use crate::error::SwarmError;
+use crate::node_job::{self, NodeOutcome};
 use crate::plan::{CarrierPlan, Labels, Scale, ServicePlan, socket_mount};
 use crate::port::{Container, Manager, Node, Swarm, SwarmTask, role_of};
 use atq_engine::{Deadline, Facts, Role};
@@ -14,10 +14,10 @@ use futures_util::future::join_all;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// The roles whose containers may have a long grace period: those of the user's images.
+/// The roles whose containers may have a long grace period: they run the user's images.
 const ROLES: [Role; 4] = [Role::Worker, Role::Readiness, Role::Wait, Role::Master];
-/// How long the carriers may take. What they do not reach has its grace period.
-const CARRIERS: Duration = Duration::from_secs(20);
+/// Timeout of the carriers. Containers that they do not reach keep their grace period.
+const CARRIERS_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Kills the run's containers on all nodes. A container that cannot be killed keeps its grace period.
 pub(crate) async fn everywhere(core: &Core, run: Facts<'_>) {
@@ -31,7 +31,7 @@ pub(crate) async fn on_this_node(swarm: &dyn Swarm, labels: &Labels) {
     let containers = match swarm.containers(labels).await {
         Ok(containers) => containers,
         Err(error) => {
-            tracing::warn!(%error, "containers cannot be listed to be killed");
+            tracing::warn!(%error, "cannot list the containers to kill");
             return;
         }
     };
@@ -39,15 +39,15 @@ pub(crate) async fn on_this_node(swarm: &dyn Swarm, labels: &Labels) {
     let killed = containers.iter().filter(is_tool).map(|one| async {
         match swarm.kill_container(&one.id).await {
             Ok(()) | Err(SwarmError::NotFound { .. }) => {}
-            Err(error) => tracing::warn!(%error, "a container cannot be killed"),
+            Err(error) => tracing::warn!(%error, "cannot kill a container"),
         }
     });
     join_all(killed).await;
 }
 
-/// Kills the run's containers on the nodes that the Director cannot reach itself.
+/// Kills the run's containers on nodes other than the manager's.
 async fn on_other_nodes(core: &Core, run: Facts<'_>) {
-    let sent = async {
+    let killed = async {
         let swarm = &*core.swarm;
         let tasks = swarm.tasks(&core.labels(run)).await?;
         if tasks.is_empty() {
@@ -58,23 +58,24 @@ async fn on_other_nodes(core: &Core, run: Facts<'_>) {
             None => Ok(Vec::new()),
             Some(constraints) => {
                 let plan = plan(core, run, constraints);
-                errand::carry(swarm, &plan, Deadline::after(CARRIERS)).await
+                node_job::run(swarm, &plan, Deadline::after(CARRIERS_TIMEOUT)).await
             }
         }
     };
-    match sent.await {
-        Ok(carried) => {
-            for problem in carried.iter().filter_map(Carried::told) {
-                tracing::warn!(task = %run.spec.name, problem, "containers of a node are not killed; their grace period runs");
+    match killed.await {
+        Ok(outcomes) => {
+            for problem in outcomes.iter().filter_map(NodeOutcome::describe_problem) {
+                tracing::warn!(task = %run.spec.name, problem, "cannot kill the containers of a node; they keep their grace period");
             }
         }
         Err::<_, SwarmError>(error) => {
-            tracing::warn!(task = %run.spec.name, %error, "containers of other nodes are not killed; their grace period runs");
+            tracing::warn!(task = %run.spec.name, %error, "cannot kill the containers of other nodes; they keep their grace period");
         }
     }
 }
 
-/// Where carriers are needed; `None`: nowhere. Constraints cannot express "one of these", only "none of those".
+/// Placement constraints of the carriers; `None` when no node needs one. Constraints cannot express "one of these
+/// nodes", only "none of those".
 fn constraints(tasks: &[SwarmTask], nodes: &[Node], manager: &Manager) -> Option<Vec<String>> {
     let open = tasks.iter().filter(|task| !task.state.is_terminal());
     let busy: BTreeSet<&str> = open.filter_map(|task| task.node_id.as_deref()).collect();
@@ -104,7 +105,7 @@ fn plan(core: &Core, run: Facts<'_>, constraints: Vec<String>) -> ServicePlan {
     core.plan(run).carrier(plan, &run.state.token)
 }
 
-/// A name conflicts for seconds after its removal, so that each time has a number of its own.
+/// A service name stays taken for seconds after its removal, so that each attempt uses its own number.
 fn number(step: Step, cleanups: u32) -> u32 {
     match step {
         Step::Collect => 1,

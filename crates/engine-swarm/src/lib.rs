@@ -1,43 +1,43 @@
-//! Docker Swarm as an engine: [`SwarmEngine`]. Behind it is the port to Docker, [`Swarm`]: [`docker`] is the real one,
-//! [`fake`] a model of a Swarm for tests; one suite of tests runs on both.
+//! Docker Swarm as an engine: [`SwarmEngine`]. It calls Docker through the port [`Swarm`]: [`docker`] is the real
+//! implementation, [`fake`] simulates a Swarm for tests. One test suite runs on both.
 
-pub mod admission;
-mod advice;
 mod bundle_volumes;
+pub mod carrier_endpoint;
 mod check;
 mod constraint;
 mod core;
+mod cpu_usage;
 mod delivery;
 pub mod discovery;
 pub mod docker;
 mod engine;
-mod errand;
 mod error;
 #[cfg(any(test, feature = "model"))]
 pub mod fake;
+mod hints;
 mod image_reason;
-pub mod inbound;
 mod kill;
-mod ledger;
-mod load;
-mod lookout;
 pub mod members;
 mod network;
+pub mod node_auth;
+mod node_job;
 mod node_url;
 mod owned;
 pub mod plan;
 mod port;
-mod problem;
-pub mod reach;
 pub mod registry;
+mod registry_problem;
 mod removal;
 mod results;
 mod routes;
+pub mod self_check;
 mod services;
 mod shared_lists;
 mod sidecar;
+mod sidecar_poller;
 mod start;
 mod subnets;
+mod volume_index;
 
 pub use crate::core::{Bounds, SwarmSettings};
 pub use atq_engine::{ImageDigests, JoinTokens, LogLine, LogQuery, LogStream, Machine};

@@ -9,19 +9,18 @@ use atq_task::exit_code;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-/// How long a Swarm task may find no node before that counts: Swarm looks again within this time.
+/// Delay before a Swarm task without a node counts as unplaceable: Swarm retries within this time.
 const UNPLACEABLE: Duration = Duration::from_millis(500);
-/// How long all nodes may be unavailable before that counts: after a restart of the manager all of them are unknown
-/// to it for some seconds.
+/// Delay before unavailable nodes count: after a restart of the manager, all nodes are unknown for some seconds.
 const UNAVAILABLE: Duration = Duration::from_secs(15);
 
-/// All of the run, in one look: the parts of the user's tools and the commands beside them.
+/// A snapshot of all members of the run: the user's tools and the commands beside them.
 pub(crate) async fn observe(core: &Core, run: Facts<'_>) -> Result<Vec<Member>, SwarmError> {
     let tasks = core.swarm.tasks(&core.labels(run)).await?;
     Ok(of_tools(&tasks, run))
 }
 
-/// Those of `tasks` that belong to the user's tools and commands.
+/// Members for the Swarm tasks of the user's tools and commands.
 pub(crate) fn of_tools(tasks: &[SwarmTask], run: Facts<'_>) -> Vec<Member> {
     let network = run.state.network.as_deref();
     let of = |task: &SwarmTask| {
@@ -39,7 +38,7 @@ pub(crate) fn of_tools(tasks: &[SwarmTask], run: Facts<'_>) -> Vec<Member> {
     tasks.iter().filter_map(of).collect()
 }
 
-/// The containers that were started, and whose logs Docker still has.
+/// The members that were started and whose logs Docker still has.
 pub(crate) async fn logged(core: &Core, run: Facts<'_>) -> Result<Vec<Member>, SwarmError> {
     let labels = core.labels(run);
     let services: HashMap<String, Service> = core
@@ -66,7 +65,7 @@ pub(crate) async fn logged(core: &Core, run: Facts<'_>) -> Result<Vec<Member>, S
     Ok(logged.collect())
 }
 
-/// Ids of the nodes that are down; none when there are no `tasks` to be on them.
+/// Ids of the nodes that are down; empty without `tasks`.
 async fn lost_nodes(core: &Core, tasks: &[SwarmTask]) -> Result<HashSet<String>, SwarmError> {
     if tasks.is_empty() {
         return Ok(HashSet::new());
@@ -88,7 +87,7 @@ fn source_of(service: &Service, slot: u32, run: Facts<'_>) -> Option<(Source, bo
     Some((Source { role, replica }, tty))
 }
 
-/// Whether containers of the role have a terminal; `None`: they are the engine's own.
+/// Whether containers of the role have a terminal; `None` for the engine's own containers.
 fn has_terminal(role: Role, run: Facts<'_>) -> Option<bool> {
     match role {
         Role::Worker => Some(run.spec.worker.tty),
@@ -148,21 +147,21 @@ fn homeless_for(task: &SwarmTask) -> Option<Duration> {
     }
 }
 
-/// Whether no node takes it, `age` after its service was created.
+/// Whether no node accepts the task, `age` after its service was created.
 pub(crate) fn is_unplaceable(task: &SwarmTask, age: Duration) -> bool {
     homeless_for(task).is_some_and(|longest| age >= longest)
 }
 
-/// Ended, or meant to: a task whose node is lost stays `running` for ever.
+/// Whether the task has ended or is meant to: a task on a lost node stays `running` for ever.
 pub(crate) fn is_gone(task: &SwarmTask) -> bool {
     task.state.is_terminal() || task.desired > TaskState::Running
 }
 
-/// Why a Swarm task is not running, in Docker's own words where there are any.
+/// The reason why a Swarm task is not running, in Docker's own words if there are any.
 pub(crate) fn reason(task: &SwarmTask) -> String {
     let state = task.state.as_str();
     match (&task.error, task.exit_code) {
-        // With an init process in the container Docker says no more than the number.
+        // With an init process in the container, Docker reports only the number.
         (Some(error), Some(code @ (126 | 127))) if error.ends_with(&format!("({code})")) => {
             let meaning = exit_code::meaning(code).unwrap_or_default();
             format!("{state}: {error}: {meaning}")
@@ -176,8 +175,8 @@ pub(crate) fn reason(task: &SwarmTask) -> String {
     }
 }
 
-/// Whether the process of an ended Swarm task was started at all: Docker tells a failed start and a
-/// failed process apart in its text only (ARCHITECTURE.md, How Docker Swarm behaves).
+/// Whether the process of an ended Swarm task was started at all: Docker distinguishes a failed start from a failed
+/// process only by the text (ARCHITECTURE.md, How Docker Swarm behaves).
 fn has_run(task: &SwarmTask) -> bool {
     let by_itself = task
         .error
@@ -190,7 +189,7 @@ fn has_run(task: &SwarmTask) -> bool {
     }
 }
 
-/// Those of `tasks` that belong to `service`, by replica.
+/// The Swarm tasks of `service`, ordered by replica.
 pub(crate) fn of_service(tasks: &[SwarmTask], service: Option<&str>) -> Vec<SwarmTask> {
     let mut own: Vec<SwarmTask> = tasks
         .iter()
@@ -201,8 +200,8 @@ pub(crate) fn of_service(tasks: &[SwarmTask], service: Option<&str>) -> Vec<Swar
     own
 }
 
-/// The Swarm tasks of this run, all services together. Docker being away gives `None` until the
-/// deadline; then it is what the wait fails for.
+/// The Swarm tasks of this run, of all services. While Docker is unavailable, returns `None` until the deadline, and
+/// an error afterwards.
 pub(crate) async fn tasks_of_run(
     core: &Core,
     run: Facts<'_>,
@@ -211,7 +210,7 @@ pub(crate) async fn tasks_of_run(
     match core.swarm.tasks(&core.labels(run)).await {
         Ok(tasks) => Ok(Some(tasks)),
         Err(error) if error.is_temporary() && !deadline.passed() => {
-            tracing::debug!(task = %run.spec.name, %error, "cannot list Swarm tasks; trying again");
+            tracing::debug!(task = %run.spec.name, %error, "cannot list Swarm tasks; retrying");
             Ok(None)
         }
         Err(error) => Err(run.engine_failed(&error.into())),

@@ -17,7 +17,7 @@ pub(crate) async fn prepare(core: &Core, run: &mut dyn Course) -> StepResult {
     Ok(Event::NetworkCreated { id })
 }
 
-/// Creates a network in `subnet`, or in a free one that is recorded first; gives its id.
+/// Creates a network in `subnet`, or in a free one that is recorded first. Returns its id.
 pub(crate) async fn create(
     core: &Core,
     run: &mut dyn Course,
@@ -34,7 +34,7 @@ pub(crate) async fn create(
         .await
 }
 
-/// Chooses a subnet and records it, before anything is created with it.
+/// Chooses a subnet and records it before it is used.
 async fn choose(
     core: &Core,
     run: &mut dyn Course,
@@ -52,18 +52,18 @@ async fn choose(
     let prefix = prefix_for(containers, u32::try_from(nodes.len()).unwrap_or(u32::MAX));
     let holder = holder(run.facts());
     let Some(subnet) = core.subnets.choose(&holder, pool, prefix, &taken) else {
-        let message = format!("no free /{prefix} is left in the pool `{pool}`");
+        let message = format!("the pool `{pool}` has no free /{prefix}");
         return Err(run.failed(
             FailureCode::SubnetsExhausted,
             message,
-            "remove networks that nobody needs, or widen `subnetPool`",
+            "remove unused networks, or enlarge `subnetPool`",
         ));
     };
     run.note(Event::SubnetChosen { subnet }).await?;
     Ok(subnet)
 }
 
-/// The name under which a run holds subnets: two tasks may have runs with the same six characters.
+/// The key under which a run reserves subnets: runs of two tasks may have the same six characters.
 pub(crate) fn holder(run: Facts<'_>) -> String {
     format!("{}/{}", run.spec.name, run.state.run)
 }
@@ -84,7 +84,7 @@ async fn create_or_find(
     {
         Some(network) if is_ours(&network.labels, ours) => Ok(network.id),
         Some(_) => Err(SwarmError::Conflict { what, reason }),
-        // A name is free again only a moment after its network was removed.
+        // A name stays taken for a moment after its network was removed.
         None => Err(SwarmError::InUse { what, reason }),
     }
 }

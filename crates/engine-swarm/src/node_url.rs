@@ -4,10 +4,10 @@ use crate::core::SwarmSettings;
 use crate::port::Manager;
 use std::net::{IpAddr, SocketAddr};
 
-/// Where carriers on other nodes find the Director.
+/// The URL of the Director for carriers on other nodes.
 ///
 /// # Errors
-/// When they cannot, in words.
+/// A description of the problem when there is none.
 pub(crate) fn url_for_nodes(settings: &SwarmSettings, manager: &Manager) -> Result<String, String> {
     if let Some(url) = &settings.advertise_url {
         return Ok(url.clone());
@@ -15,13 +15,13 @@ pub(crate) fn url_for_nodes(settings: &SwarmSettings, manager: &Manager) -> Resu
     let listen = settings.listen;
     derive(listen, &manager.node_address, false).ok_or_else(|| {
         format!(
-            "its node cannot reach the Director, which listens on `{listen}`; set `bind`, or `advertiseUrl`"
+            "its node cannot reach the Director, which listens on `{listen}`; set `bind` or `advertiseUrl`"
         )
     })
 }
 
-/// The URL for a Director that listens on `listen` on a node with the address `manager`; `alone`: only
-/// this node needs it.
+/// The URL of a Director that listens on `listen` on a node with the address `manager`. With `alone`, only this node
+/// uses the URL.
 pub(crate) fn derive(listen: SocketAddr, manager: &str, alone: bool) -> Option<String> {
     let ip = listen.ip();
     let manager: Option<IpAddr> = manager.parse().ok();

@@ -1,4 +1,4 @@
-//! Everything that Directors have made in Docker, by its labels.
+//! Lists everything that Directors have created in Docker, by its labels.
 
 use crate::core::Core;
 use crate::error::SwarmError;
@@ -8,7 +8,7 @@ use crate::port::{Kind, Object};
 use atq_engine::Owned;
 use std::collections::BTreeSet;
 
-/// All of it but the volumes of bundles: these outlive every run, and go with their bundle.
+/// All objects except the volumes of bundles, which outlive every run and are removed with their bundle.
 pub(crate) async fn list(core: &Core) -> Result<Vec<Owned>, SwarmError> {
     let objects = core.swarm.labelled(LABEL_DIRECTOR).await?;
     let of_bundle =
@@ -28,7 +28,8 @@ fn of(core: &Core, object: Object) -> Owned {
     }
 }
 
-/// The commands in the order that does not leak. Containers of a service go with it.
+/// Commands that remove the objects, in the order that does not leak addresses. Containers of a service are removed
+/// with it.
 pub(crate) fn by_hand(owned: &[(&'static str, String)]) -> String {
     let of_kind = |wanted: Kind| -> BTreeSet<&str> {
         let all = owned.iter().filter(|(kind, _)| *kind == wanted.as_str());
@@ -52,5 +53,5 @@ pub(crate) fn by_hand(owned: &[(&'static str, String)]) -> String {
         format!("`{command} {}`", names.join(" "))
     })
     .collect();
-    commands.join(", then, when their containers are gone, ")
+    commands.join(", then, once their containers are gone, ")
 }

@@ -1,7 +1,7 @@
-//! The port to Docker, in our words.
+//! The port to Docker, in terms of this crate.
 //!
-//! Every call is idempotent from the caller's view: "is gone already" and "is there already" are
-//! answers ([`SwarmError::NotFound`], [`SwarmError::Conflict`]), not surprises.
+//! Every call is idempotent for the caller: objects that are already gone or already exist are reported as
+//! [`SwarmError::NotFound`] and [`SwarmError::Conflict`].
 
 use crate::error::SwarmError;
 use crate::plan::{Labels, NetworkPlan, ServicePlan};
@@ -13,7 +13,7 @@ use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 use tokio_util::bytes::Bytes;
 
-/// The manager that the Director talks to.
+/// The manager that the Director uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manager {
     /// Its node id.
@@ -29,28 +29,28 @@ pub struct Manager {
 pub struct Node {
     /// Node id.
     pub id: String,
-    /// What it is made of.
+    /// Hardware and platform.
     pub machine: Machine,
     /// Host name.
     pub hostname: String,
     /// Address in the Swarm.
     pub address: String,
-    /// Whether it answers its managers.
+    /// Whether the node is connected to the managers.
     pub ready: bool,
-    /// Whether it takes new containers (availability `active`, neither paused nor drained).
+    /// Whether the node accepts new containers (availability `active`, neither paused nor drained).
     pub active: bool,
-    /// What placement constraints may ask about it besides id and host name.
+    /// Other properties for placement constraints.
     pub traits: NodeTraits,
 }
 
-/// What placement constraints may ask about a node besides its id, its host name and its [`Machine`].
+/// Properties of a node for placement constraints, besides its id, its host name and its [`Machine`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeTraits {
     /// Whether it is a manager of the Swarm.
     pub manager: bool,
-    /// Labels that the Swarm's manager gave it.
+    /// Node labels, set on a manager.
     pub labels: Labels,
-    /// Labels of its Engine.
+    /// Labels of the node's Engine.
     pub engine_labels: Labels,
 }
 
@@ -80,7 +80,7 @@ pub struct Service {
     pub labels: Labels,
 }
 
-/// A container on the node that the Director talks to.
+/// A container on the manager's node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Container {
     /// Container id.
@@ -94,16 +94,16 @@ pub struct Container {
 pub enum Kind {
     /// A service.
     Service,
-    /// A container on the node that the Director talks to.
+    /// A container on the manager's node.
     Container,
     /// A network.
     Network,
-    /// A volume on the node that the Director talks to.
+    /// A volume on the manager's node.
     Volume,
 }
 
 impl Kind {
-    /// Docker's word for the kind, also in its commands.
+    /// Docker's name of the kind, also in its commands.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Service => "service",
@@ -117,9 +117,9 @@ impl Kind {
 /// An object of any kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
-    /// What it is.
+    /// The kind of object.
     pub kind: Kind,
-    /// Its name; of a container the beginning of its id.
+    /// Its name; for a container, the beginning of its id.
     pub name: String,
     /// Its labels.
     pub labels: Labels,
@@ -155,7 +155,7 @@ impl From<Network> for Object {
     }
 }
 
-/// States of a Swarm task, in the order in which Swarm goes through them; states only grow.
+/// States of a Swarm task, in Swarm's order; a state never decreases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TaskState {
     /// Waits for addresses.
@@ -164,9 +164,9 @@ pub enum TaskState {
     Pending,
     /// Has a node.
     Assigned,
-    /// The node knows of it.
+    /// The node has accepted it.
     Accepted,
-    /// The node gets image, networks and mounts ready.
+    /// The node prepares image, networks and mounts.
     Preparing,
     /// Can be started.
     Ready,
@@ -176,7 +176,7 @@ pub enum TaskState {
     Running,
     /// Ended with exit code 0.
     Complete,
-    /// Was told to end and did.
+    /// Ended on request.
     Shutdown,
     /// Ended with another exit code, or could not be started.
     Failed,
@@ -184,7 +184,7 @@ pub enum TaskState {
     Rejected,
     /// Is being removed.
     Remove,
-    /// Its node has been away for a day.
+    /// Its node has been down for a day.
     Orphaned,
 }
 
@@ -194,7 +194,7 @@ impl TaskState {
         self >= Self::Complete
     }
 
-    /// Docker's word for the state.
+    /// Docker's name of the state.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::New => "new",
@@ -220,21 +220,21 @@ impl TaskState {
 pub struct SwarmTask {
     /// Swarm task id.
     pub id: String,
-    /// The service it belongs to.
+    /// The service of the task.
     pub service_id: String,
-    /// Those of its labels that begin with [`crate::plan::LABEL_PREFIX`].
+    /// Its labels that begin with [`crate::plan::LABEL_PREFIX`].
     pub labels: Labels,
     /// Number of the replica, from 1; 0 for services without one.
     pub slot: u32,
-    /// The node it was given to.
+    /// The assigned node.
     pub node_id: Option<String>,
-    /// What was observed.
+    /// The observed state.
     pub state: TaskState,
-    /// Where Swarm steers it: [`TaskState::Running`] while it is meant to run.
+    /// The state that Swarm wants: [`TaskState::Running`] while the task is meant to run.
     pub desired: TaskState,
-    /// When it came into this state, by the clock of its node (of the manager before it has one).
+    /// Time of the last state change, by the clock of its node (of the manager before it has one).
     pub since: Option<Timestamp>,
-    /// Docker's own reason when something is wrong.
+    /// Docker's own text for an error.
     pub error: Option<String>,
     /// Exit code; only once the state is terminal and the container was started.
     pub exit_code: Option<i64>,
@@ -242,15 +242,14 @@ pub struct SwarmTask {
     pub container_id: Option<String>,
     /// Addresses by network id.
     pub addresses: Vec<(String, Ipv4Addr)>,
-    /// Published TCP ports: (port in the container, port on the node), without doubles. One port in the
-    /// container may have two on the node, one for IPv4 and one for IPv6, and Docker does not say which
-    /// is which.
+    /// Published TCP ports: (port in the container, port on the node), without duplicates. One port in the container
+    /// may have two on the node, one for IPv4 and one for IPv6; Docker does not show which is which.
     pub ports: Vec<(u16, u16)>,
 }
 
 impl SwarmTask {
-    /// Running and meant to run. A task whose node is lost stays `running` for ever, and only what
-    /// it is meant to be changes (ARCHITECTURE.md, How Docker Swarm behaves).
+    /// Running and meant to run. A task on a lost node stays `running` for ever; only its desired state changes
+    /// (ARCHITECTURE.md, How Docker Swarm behaves).
     pub fn is_alive(&self) -> bool {
         self.state == TaskState::Running && self.desired == TaskState::Running
     }
@@ -264,33 +263,33 @@ impl SwarmTask {
     }
 }
 
-/// How much processor time a container has had, at one moment.
+/// CPU time of a container at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CpuUsage {
-    /// Nanoseconds of all processors together that the container used since its start.
+    /// CPU time that the container has used since its start, in nanoseconds, over all CPUs.
     pub used: u64,
-    /// Nanoseconds of all processors of its node together, idle ones included, since the node's start.
+    /// Elapsed CPU time of all CPUs of its node since the node's start, in nanoseconds, including idle time.
     pub elapsed: u64,
-    /// Processors of its node.
+    /// Number of CPUs of its node.
     pub processors: u32,
 }
 
-/// What the Director needs of Docker Swarm.
+/// The operations of Docker Swarm that the Director uses.
 #[async_trait]
 pub trait Swarm: Send + Sync + 'static {
-    /// Whether Docker answers and is a manager of a Swarm.
+    /// Checks that Docker answers and is a manager of a Swarm.
     async fn manager(&self) -> Result<Manager, SwarmError>;
 
-    /// The tokens with which machines join.
+    /// The join tokens of the Swarm.
     async fn join_tokens(&self) -> Result<JoinTokens, SwarmError>;
 
     /// All nodes.
     async fn nodes(&self) -> Result<Vec<Node>, SwarmError>;
 
-    /// All networks, whoever made them.
+    /// All networks, including those of others.
     async fn networks(&self) -> Result<Vec<Network>, SwarmError>;
 
-    /// Creates an attachable overlay network; gives its id.
+    /// Creates an attachable overlay network and returns its id.
     async fn create_network(&self, plan: &NetworkPlan) -> Result<String, SwarmError>;
 
     /// Removes a network. [`SwarmError::InUse`] while something is attached to it.
@@ -299,12 +298,11 @@ pub trait Swarm: Send + Sync + 'static {
     /// The services that carry all of `labels`.
     async fn services(&self, labels: &Labels) -> Result<Vec<Service>, SwarmError>;
 
-    /// Creates a service; gives its id.
+    /// Creates a service and returns its id.
     async fn create_service(&self, plan: &ServicePlan) -> Result<String, SwarmError>;
 
-    /// Tells the containers of a service to end: SIGTERM, and SIGKILL after the grace period of its
-    /// plan. The service and its Swarm tasks stay, so that logs and exit codes can still be read. To
-    /// do so twice changes nothing.
+    /// Stops the containers of a service: SIGTERM, and SIGKILL after the grace period of its plan. The service and
+    /// its Swarm tasks stay, so that logs and exit codes can still be read. A second call changes nothing.
     async fn end_service(&self, id: &str) -> Result<(), SwarmError>;
 
     /// Removes a service by id or name. Its containers end later.
@@ -316,8 +314,8 @@ pub trait Swarm: Send + Sync + 'static {
     /// The containers on the manager's node, also those that have ended, that carry all of `labels`.
     async fn containers(&self, labels: &Labels) -> Result<Vec<Container>, SwarmError>;
 
-    /// Ends the processes of a container on the manager's node at once, by SIGKILL. One that does not run stays as
-    /// it is.
+    /// Kills the processes of a container on the manager's node with SIGKILL. A container that does not run is left
+    /// unchanged.
     async fn kill_container(&self, id: &str) -> Result<(), SwarmError>;
 
     /// The names of the volumes on the manager's node that carry all of `labels`.
@@ -330,9 +328,9 @@ pub trait Swarm: Send + Sync + 'static {
     /// Removes a volume on the manager's node.
     async fn remove_volume(&self, name: &str) -> Result<(), SwarmError>;
 
-    /// The log of one Swarm task up to now, oldest line first; ends when it has been read, unless it is
-    /// to be followed. Works for every node, and until the service is removed. `tty` as in the
-    /// service's plan. Dropping the stream ends the reading at Docker.
+    /// The log of one Swarm task up to now, oldest line first; with `follow`, new lines follow without end. Works for
+    /// every node, until the service is removed. `tty` as in the service's plan. Dropping the stream stops the
+    /// request to Docker.
     async fn task_logs(
         &self,
         task_id: &str,
@@ -340,32 +338,31 @@ pub trait Swarm: Send + Sync + 'static {
         query: LogQuery,
     ) -> Result<BoxStream<'static, Result<LogLine, SwarmError>>, SwarmError>;
 
-    /// The file or directory `path` of a container on the manager's node as a tar, also when the
-    /// container has ended and when `path` is in a volume of its own.
-    /// [`SwarmError::NotFound`] when there is no such container on that node, or no such path in it.
+    /// The file or directory `path` of a container on the manager's node as a tar, even after the container has
+    /// ended, and also from a volume of its own. [`SwarmError::NotFound`] when there is no such container on that
+    /// node, or no such path in it.
     async fn archive(
         &self,
         container_id: &str,
         path: &str,
     ) -> Result<BoxStream<'static, Result<Bytes, SwarmError>>, SwarmError>;
 
-    /// What a container on the manager's node has used so far; zeroes once it has ended.
+    /// The CPU time of a container on the manager's node; zeroes once it has ended.
     async fn stats(&self, container_id: &str) -> Result<CpuUsage, SwarmError>;
 
-    /// Pulls an image to the manager's node unless it is there.
+    /// Pulls an image to the manager's node unless it exists there.
     async fn pull_image(&self, image: &str) -> Result<(), SwarmError>;
 
-    /// What identifies an image on the manager's node; `None` when it is not there.
+    /// The digests of an image on the manager's node; `None` when it is not there.
     async fn image_digests(&self, image: &str) -> Result<Option<ImageDigests>, SwarmError>;
 
-    /// Why a node may not have got an image, once it has said that there is no such image: Docker's
-    /// own text about the registry, and which credentials were sent, never a password. None when
-    /// Docker itself does not answer.
-    /// Takes 5 s at most, and as long again when credentials come from a helper program that hangs.
+    /// The likely reason why a node could not pull an image: Docker's own text about the registry, and the source of
+    /// the credentials that were sent, never a password. `None` when Docker itself does not answer. Takes 5 s at
+    /// most, and 5 s more when a credential helper hangs.
     async fn image_problem(&self, image: &str) -> Option<String>;
 }
 
-/// The role that the labels of an object name.
+/// The role in the labels of an object.
 pub fn role_of(labels: &Labels) -> Option<Role> {
     let roles = [
         Role::Network,
@@ -383,7 +380,7 @@ pub fn role_of(labels: &Labels) -> Option<Role> {
     roles.into_iter().find(|role| role.as_str() == name)
 }
 
-/// Those of `labels` that a Director has given.
+/// The labels that were set by a Director.
 pub(crate) fn of_a_director(labels: impl IntoIterator<Item = (String, String)>) -> Labels {
     let labels = labels.into_iter();
     labels
@@ -391,7 +388,7 @@ pub(crate) fn of_a_director(labels: impl IntoIterator<Item = (String, String)>) 
         .collect()
 }
 
-/// The reference with the tag that Docker assumes. Without tag and digest a pull would mean all tags.
+/// The reference with Docker's default tag. Without tag and digest, a pull would fetch all tags.
 pub(crate) fn with_tag(image: &str) -> String {
     let name = image.rsplit('/').next().unwrap_or(image);
     match name.contains([':', '@']) {

@@ -1,6 +1,6 @@
-//! Credentials for the registries of private images: from `registryAuth` of the configuration, else
-//! from Docker's `config.json`, as `docker login` writes it. They are looked up anew at each use, so
-//! that a login or a rotated password counts without a restart. Nothing here ever shows a password.
+//! Credentials for the registries of private images: from `registryAuth` of the configuration, else from Docker's
+//! `config.json`, as `docker login` writes it. They are read at each use, so that a login or a rotated password takes
+//! effect without a restart. Passwords never appear in output.
 
 use atq_task::image::{self, HUB};
 use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential_from_reader};
@@ -13,24 +13,24 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-/// What Docker Hub is called in `config.json` and in the credentials that Docker is sent.
+/// The name of Docker Hub in `config.json` and in credentials sent to Docker.
 const HUB_SERVER: &str = "https://index.docker.io/v1/";
-/// Longest wait for `config.json` with the helper programs that it names.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How much of a helper's complaint is shown.
-const SHOWN: usize = 200;
+/// Timeout for reading `config.json`, including the helper programs that it names.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest excerpt of a helper's error message, in characters.
+const MAX_EXCERPT: usize = 200;
 
-/// Text that is never shown.
+/// Text that never appears in output.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes the text.
+    /// Wraps the text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text itself, for the one place that sends it.
+    /// The text itself. Use it only where it is sent.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -54,41 +54,41 @@ pub struct Login {
     pub password: Password,
 }
 
-/// Where a password stands.
+/// The location of a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Password {
-    /// In the configuration, or in a variable that it names.
+    /// In the configuration, or in an environment variable that it names.
     Text(Secret),
-    /// In a file, without the end of the line. Read at each use.
+    /// In a file, without the trailing newline. Read at each use.
     File(PathBuf),
 }
 
-/// What a registry is shown.
+/// A credential for a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credential {
-    /// The registry as Docker wants it named.
+    /// The registry's name as Docker expects it.
     pub server: String,
     /// User and password, or token.
-    pub proof: Proof,
-    /// Where it was found.
+    pub secrets: Secrets,
+    /// The source of the credential.
     pub source: Source,
 }
 
-/// With what a user proves to be one.
+/// The secret part of a credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Proof {
-    /// A name and a password.
+pub enum Secrets {
+    /// A user name and a password.
     Password {
         /// The user.
         username: String,
         /// The password.
         password: Secret,
     },
-    /// A token in place of both.
+    /// A token instead of both.
     IdentityToken(Secret),
 }
 
-/// Where a credential was found.
+/// The source of a credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// In the Director's own configuration.
@@ -106,58 +106,58 @@ impl fmt::Display for Source {
     }
 }
 
-/// Why credentials that may exist could not be had.
+/// The reason why configured credentials cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` cannot be used: {reason}", .path.display())]
 pub struct CredentialError {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong with it; never part of its content.
+    /// The problem; never contains the file's content.
     pub reason: String,
 }
 
-/// Docker's file.
+/// Docker's `config.json`.
 #[derive(Debug, Clone)]
 struct ConfigFile {
     path: PathBuf,
-    /// Whether somebody named it, so that it has to be there.
-    named: bool,
+    /// Whether the file is configured explicitly, so that it must exist.
+    required: bool,
 }
 
-/// All that is known about credentials. Clones are cheap enough to be moved around once.
+/// All configured credentials.
 #[derive(Debug, Clone)]
 pub struct Credentials {
     logins: RegistryAuth,
     file: Option<ConfigFile>,
-    patience: Duration,
-    /// A helper program that hangs holds up one thread, and not one for each image.
-    turn: Arc<Mutex<()>>,
+    timeout: Duration,
+    /// Serializes reads, so that a helper program that hangs blocks one thread, not one for each image.
+    lock: Arc<Mutex<()>>,
 }
 
 impl Credentials {
-    /// None at all.
+    /// No credentials.
     pub fn none() -> Self {
         Self {
             logins: RegistryAuth::new(),
             file: None,
-            patience: PATIENCE,
-            turn: Arc::default(),
+            timeout: TIMEOUT,
+            lock: Arc::default(),
         }
     }
 
-    /// Those of the configuration, and of the named file or else of `$DOCKER_CONFIG/config.json` or
+    /// The credentials of the configuration, and of the configured file, else of `$DOCKER_CONFIG/config.json` or
     /// `~/.docker/config.json`.
     pub fn new(logins: RegistryAuth, docker_config: Option<PathBuf>) -> Self {
-        let named = docker_config.is_some();
+        let required = docker_config.is_some();
         let path = docker_config.or_else(default_file);
         Self {
             logins,
-            file: path.map(|path| ConfigFile { path, named }),
+            file: path.map(|path| ConfigFile { path, required }),
             ..Self::none()
         }
     }
 
-    /// The credential for the registry of an image; none if nobody has given one.
+    /// The credential for the registry of an image; `None` if none is configured.
     ///
     /// # Errors
     /// [`CredentialError`] when a file or a helper program fails.
@@ -176,23 +176,23 @@ impl Credentials {
         registry: &str,
     ) -> Result<Option<Credential>, CredentialError> {
         let (wanted, server) = (file.clone(), server(registry).to_owned());
-        let turn = Arc::clone(&self.turn);
-        // Helper programs block.
-        let looked_up = timeout(self.patience, async {
-            let turn = turn.lock_owned().await;
+        let lock = Arc::clone(&self.lock);
+        // Helper programs block the thread.
+        let read = timeout(self.timeout, async {
+            let lock = lock.lock_owned().await;
             tokio::task::spawn_blocking(move || {
                 let found = wanted.look_up(&server);
-                drop(turn);
+                drop(lock);
                 found
             })
             .await
         });
-        match looked_up.await {
+        match read.await {
             Ok(Ok(found)) => found,
             Ok(Err(error)) => Err(file.fault(error.to_string())),
             Err(_) => Err(file.fault(format!(
                 "neither the file nor a credential helper answered within {} s",
-                self.patience.as_secs()
+                self.timeout.as_secs()
             ))),
         }
     }
@@ -221,7 +221,7 @@ impl Login {
         };
         Ok(Credential {
             server: server(registry).to_owned(),
-            proof: Proof::Password {
+            secrets: Secrets::Password {
                 username: self.username.clone(),
                 password,
             },
@@ -247,22 +247,22 @@ impl ConfigFile {
         }
     }
 
-    /// Blocks.
+    /// Blocks the thread.
     fn look_up(&self, server: &str) -> Result<Option<Credential>, CredentialError> {
         let text = match std::fs::read(&self.path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.named => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.required => {
                 return Ok(None);
             }
             Err(error) => return Err(self.fault(error.to_string())),
         };
-        // The library does not say where it is broken. Values are not part of such an error.
+        // The library does not report the position of an error. Such an error contains no values.
         serde_json::from_slice::<serde::de::IgnoredAny>(&text)
             .map_err(|error| self.fault(format!("it is not JSON: {error}")))?;
         match get_credential_from_reader(text.as_slice(), server) {
             Ok(found) => Ok(Some(Credential {
                 server: server.to_owned(),
-                proof: found.into(),
+                secrets: found.into(),
                 source: Source::DockerConfig(self.path.clone()),
             })),
             Err(error) => explain(error).map_or(Ok(None), |reason| Err(self.fault(reason))),
@@ -270,7 +270,7 @@ impl ConfigFile {
     }
 }
 
-impl From<DockerCredential> for Proof {
+impl From<DockerCredential> for Secrets {
     fn from(found: DockerCredential) -> Self {
         match found {
             DockerCredential::IdentityToken(token) => Self::IdentityToken(Secret(token)),
@@ -282,7 +282,7 @@ impl From<DockerCredential> for Proof {
     }
 }
 
-/// What went wrong; none when there simply is no credential.
+/// The reason of the failure; `None` if there is no credential.
 fn explain(error: CredentialRetrievalError) -> Option<String> {
     use CredentialRetrievalError::{
         CredentialDecodingError, CredentialMismatchError, HelperCommunicationError, HelperFailure,
@@ -291,17 +291,21 @@ fn explain(error: CredentialRetrievalError) -> Option<String> {
     let reason = match error {
         NoCredentialConfigured => return None,
         HelperFailure { helper, stdout, .. } => {
-            // By their protocol helpers complain on standard output, and this is how they say no.
+            // By their protocol, helpers report errors on standard output, and a missing credential with this text.
             if stdout.contains("credentials not found") {
                 return None;
             }
-            format!("the credential helper `{helper}` failed{}", shown(&stdout))
+            format!(
+                "the credential helper `{helper}` failed{}",
+                excerpt(&stdout)
+            )
         }
         HelperCommunicationError => {
-            "the credential helper that it names could not be asked: is `docker-credential-*` on the PATH?".to_owned()
+            "cannot run the credential helper that it names: is `docker-credential-*` on the PATH?"
+                .to_owned()
         }
         MalformedHelperResponse => {
-            "the credential helper that it names did not answer with a username and a secret".to_owned()
+            "the credential helper that it names returned no username and secret".to_owned()
         }
         CredentialDecodingError => {
             "the registry's `auth` is not `user:password` in base64".to_owned()
@@ -314,12 +318,12 @@ fn explain(error: CredentialRetrievalError) -> Option<String> {
     Some(reason)
 }
 
-/// A helper's complaint; nothing if it looks like an answer, which would have the password in it.
-fn shown(stdout: &str) -> String {
+/// A helper's error message; empty if it looks like an answer, which would contain the password.
+fn excerpt(stdout: &str) -> String {
     let text = stdout.trim();
     match text.is_empty() || text.starts_with('{') {
         true => String::new(),
-        false => format!(": {}", text.chars().take(SHOWN).collect::<String>()),
+        false => format!(": {}", text.chars().take(MAX_EXCERPT).collect::<String>()),
     }
 }
 

@@ -1,9 +1,8 @@
-//! The removal of everything that a run has created, in the order that does not leak: services, then
-//! a wait until their Swarm tasks and containers are gone, then the network, then volumes. A network
-//! that is removed while its containers still stop leaves addresses allocated until the manager
-//! restarts (moby#37338), and Docker allows it.
+//! Removes everything that a run has created, in the order that does not leak addresses: services, then, once their
+//! Swarm tasks and containers are ignore_missing, the network, then volumes. Docker allows the removal of a network while its
+//! containers still stop, but leaves addresses allocated until the manager restarts (moby#37338).
 
-use crate::core::{Core, gone};
+use crate::core::{Core, ignore_missing};
 use crate::error::SwarmError;
 use crate::plan::Labels;
 use crate::port::{Network, Swarm};
@@ -13,22 +12,22 @@ use futures_util::future::join_all;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long the containers of a run may take to end.
-const CONTAINERS_PATIENCE: Duration = Duration::from_secs(90);
-/// How long a network may be "in use" (ARCHITECTURE.md, How Docker Swarm behaves).
-const NETWORK_PATIENCE: Duration = Duration::from_secs(30);
-/// Other nodes take their part of the network down a little later than they report.
-const OTHER_NODES: Duration = Duration::from_secs(3);
-/// A call that was under way when the run ended may still create something until then.
+/// How long the end of the containers is waited for.
+const CONTAINERS_TIMEOUT: Duration = Duration::from_secs(90);
+/// How long the removal of a network that is "in use" is retried (ARCHITECTURE.md, How Docker Swarm behaves).
+const NETWORK_RETRY_FOR: Duration = Duration::from_secs(30);
+/// Other nodes remove their part of the network a little after they report the end of their tasks.
+const OTHER_NODES_DELAY: Duration = Duration::from_secs(3);
+/// A call in progress when the run ended may still create something within this time.
 const LATE_CREATION: Duration = Duration::from_secs(2);
-const PAUSE: Duration = Duration::from_millis(200);
-/// Between two tries to remove a network that is in use.
-const IN_USE: Pauses = Pauses {
-    first: PAUSE,
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// Pauses between attempts to remove a network that is in use.
+const RETRY_PAUSES: Pauses = Pauses {
+    first: POLL_INTERVAL,
     longest: Duration::from_secs(4),
 };
 
-/// Removes everything of a run and says what is left.
+/// Removes everything of a run and returns what is left.
 pub(crate) async fn of_run(core: &Core, run: Facts<'_>) -> Vec<String> {
     if !run.state.may_have_objects() {
         return Vec::new();
@@ -36,20 +35,20 @@ pub(crate) async fn of_run(core: &Core, run: Facts<'_>) -> Vec<String> {
     remove_all(&*core.swarm, &core.labels(run)).await
 }
 
-/// Removes everything that carries `labels` and says what is left.
+/// Removes everything that carries `labels` and returns what is left.
 pub(crate) async fn remove_all(swarm: &dyn Swarm, labels: &Labels) -> Vec<String> {
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut problems = remove_services(swarm, labels).await;
-    match until_containers_are_gone(swarm, labels).await {
-        // Their grace period may be longer than the wait. The rest is left to the next try.
+    match wait_for_containers(swarm, labels).await {
+        // The grace period may be longer than the timeout. The next attempt removes the rest.
         Some(problem) => problems.push(problem),
         None => {
             problems.extend(remove_networks(swarm, labels).await);
             problems.extend(remove_volumes(swarm, labels).await);
         }
     }
-    tokio::time::sleep(LATE_CREATION.saturating_sub(begun.elapsed())).await;
-    still_there(swarm, labels, problems).await
+    tokio::time::sleep(LATE_CREATION.saturating_sub(started.elapsed())).await;
+    leftovers(swarm, labels, problems).await
 }
 
 async fn remove_services(swarm: &dyn Swarm, labels: &Labels) -> Vec<String> {
@@ -58,7 +57,7 @@ async fn remove_services(swarm: &dyn Swarm, labels: &Labels) -> Vec<String> {
         Err(error) => return vec![format!("services: {error}")],
     };
     let removals = services.iter().map(|service| async {
-        let removed = gone(swarm.remove_service(&service.id).await);
+        let removed = ignore_missing(swarm.remove_service(&service.id).await);
         removed
             .err()
             .map(|error| format!("service `{}`: {error}", service.name))
@@ -66,13 +65,13 @@ async fn remove_services(swarm: &dyn Swarm, labels: &Labels) -> Vec<String> {
     join_all(removals).await.into_iter().flatten().collect()
 }
 
-/// Waits for Swarm tasks and containers. Tasks on a node that is down end only when it returns, and
-/// must not hold up the rest.
-async fn until_containers_are_gone(swarm: &dyn Swarm, labels: &Labels) -> Option<String> {
-    let deadline = Deadline::after(CONTAINERS_PATIENCE);
+/// Waits until Swarm tasks and containers are ignore_missing. Tasks on a node that is down end only when it returns, and are
+/// not waited for.
+async fn wait_for_containers(swarm: &dyn Swarm, labels: &Labels) -> Option<String> {
+    let deadline = Deadline::after(CONTAINERS_TIMEOUT);
     let mut elsewhere = false;
     loop {
-        let seen = match present(swarm, labels).await {
+        let remaining = match present(swarm, labels).await {
             Ok(present) => {
                 elsewhere |= present.elsewhere;
                 if present.tasks + present.containers == 0 {
@@ -87,14 +86,14 @@ async fn until_containers_are_gone(swarm: &dyn Swarm, labels: &Labels) -> Option
         };
         if deadline.passed() {
             return Some(format!(
-                "after {} s there were still {seen}",
+                "still present after {} s: {remaining}",
                 deadline.seconds()
             ));
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     if elsewhere {
-        tokio::time::sleep(OTHER_NODES).await;
+        tokio::time::sleep(OTHER_NODES_DELAY).await;
     }
     None
 }
@@ -142,9 +141,9 @@ async fn remove_networks(swarm: &dyn Swarm, labels: &Labels) -> Vec<String> {
 }
 
 async fn remove_network(swarm: &dyn Swarm, id: &str) -> Result<(), SwarmError> {
-    let deadline = Deadline::after(NETWORK_PATIENCE);
-    let remove = async || gone(swarm.remove_network(id).await);
-    retry(IN_USE, deadline, remove, SwarmError::is_temporary).await
+    let deadline = Deadline::after(NETWORK_RETRY_FOR);
+    let remove = async || ignore_missing(swarm.remove_network(id).await);
+    retry(RETRY_PAUSES, deadline, remove, SwarmError::is_temporary).await
 }
 
 async fn networks_with(swarm: &dyn Swarm, labels: &Labels) -> Result<Vec<Network>, SwarmError> {
@@ -167,16 +166,16 @@ async fn remove_volumes(swarm: &dyn Swarm, labels: &Labels) -> Vec<String> {
         Err(error) => return vec![format!("volumes: {error}")],
     };
     let removals = volumes.iter().map(|volume| async move {
-        gone(swarm.remove_volume(volume).await)
+        ignore_missing(swarm.remove_volume(volume).await)
             .err()
             .map(|error| format!("volume `{volume}`: {error}"))
     });
     join_all(removals).await.into_iter().flatten().collect()
 }
 
-/// The last look decides: a problem on the way that left nothing is no problem.
-async fn still_there(swarm: &dyn Swarm, labels: &Labels, problems: Vec<String>) -> Vec<String> {
-    let looked = async {
+/// Lists what is left. Earlier problems count only if something is left.
+async fn leftovers(swarm: &dyn Swarm, labels: &Labels, problems: Vec<String>) -> Vec<String> {
+    let listed = async {
         let services = swarm
             .services(labels)
             .await?
@@ -209,12 +208,12 @@ async fn still_there(swarm: &dyn Swarm, labels: &Labels, problems: Vec<String>) 
                 .collect(),
         )
     };
-    match looked.await {
+    match listed.await {
         Ok(left) if left.is_empty() => Vec::new(),
         Ok(left) => left.into_iter().chain(problems).collect(),
         Err(error) => problems
             .into_iter()
-            .chain([format!("what is left cannot be listed: {error}")])
+            .chain([format!("cannot list what is left: {error}")])
             .collect(),
     }
 }

@@ -14,23 +14,25 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How many containers of the manager's node are read at once.
-const AT_ONCE: usize = 8;
-/// Before Docker is asked again.
-const TROUBLE: Pauses = Pauses {
+/// Number of containers on the manager's node that are read concurrently.
+const CONCURRENCY: usize = 8;
+/// Pauses between attempts after a temporary error.
+const RETRY_PAUSES: Pauses = Pauses {
     first: Duration::from_millis(500),
     longest: Duration::from_millis(500),
 };
 
-/// Hands the results of these containers to `taker`: every node's containers, all nodes at once.
+/// Passes the results of these containers to `taker`, from all nodes concurrently.
 pub(crate) async fn hand_over(
     core: &Core,
     run: Facts<'_>,
     wanted: Vec<Member>,
     taker: Arc<dyn Taker>,
 ) -> Result<Fetched, SwarmError> {
-    let _waiting = core.arrivals.wait(&run.state.run, Arc::clone(&taker));
-    let manager = patiently(&*taker, || core.swarm.manager()).await?;
+    let _guard = core
+        .ingest
+        .expect_results(&run.state.run, Arc::clone(&taker));
+    let manager = with_retries(&*taker, || core.swarm.manager()).await?;
     let mut nodes: BTreeMap<String, Vec<Member>> = BTreeMap::new();
     for one in wanted {
         let node = one.node.clone().unwrap_or_default();
@@ -44,28 +46,28 @@ pub(crate) async fn hand_over(
     Ok(others)
 }
 
-/// Calls Docker until it answers, refuses for good, or the deadline of the collection passes.
-async fn patiently<T, Fut>(taker: &dyn Taker, call: impl FnMut() -> Fut) -> Result<T, SwarmError>
+/// Retries a call of Docker after temporary errors, until the deadline of the collection.
+async fn with_retries<T, Fut>(taker: &dyn Taker, call: impl FnMut() -> Fut) -> Result<T, SwarmError>
 where
     Fut: Future<Output = Result<T, SwarmError>>,
 {
-    let is_worth_it = |error: &SwarmError| error.is_temporary() && Instant::now() < taker.end();
-    retry_with(TROUBLE, call, |error, pause| {
-        is_worth_it(error).then_some(pause)
+    let is_retryable = |error: &SwarmError| error.is_temporary() && Instant::now() < taker.end();
+    retry_with(RETRY_PAUSES, call, |error, pause| {
+        is_retryable(error).then_some(pause)
     })
     .await
 }
 
 async fn from_own_node(core: &Core, wanted: Vec<Member>, taker: &dyn Taker) {
     let each = stream::iter(wanted).map(|one| from_container(core, one, taker));
-    each.buffer_unordered(AT_ONCE).collect::<()>().await;
+    each.buffer_unordered(CONCURRENCY).collect::<()>().await;
 }
 
 async fn from_container(core: &Core, one: Member, taker: &dyn Taker) {
     let Some(id) = one.container.as_deref() else {
         return;
     };
-    match patiently(taker, || core.swarm.archive(id, RESULTS_TARGET)).await {
+    match with_retries(taker, || core.swarm.archive(id, RESULTS_TARGET)).await {
         Ok(tar) => {
             let tar = tar.map_err(io::Error::other).boxed();
             // The taker records the outcome.

@@ -1,11 +1,11 @@
-//! The routes for carriers, which the Director mounts. They are not part of its public API: between Director and
-//! carriers of one version they may change at any time. Each request carries the token of its run.
+//! The routes for carriers, mounted by the Director. They are not part of its public API and may change with any
+//! version, because carriers and Director always have the same version. Each request carries the token of its run.
 
 mod bundle;
 mod refusal;
 
-use crate::inbound::{Inbound, NodeSample, Refused};
-use crate::reach::{GREETING, READY};
+use crate::carrier_endpoint::{CarrierEndpoint, NodeSample, RequestError};
+use crate::self_check::{READY_PATH, READY_PREFIX};
 use atq_engine::{Bundles, Source};
 use atq_node_protocol::load::{ContainerLoad, Load};
 use atq_task::spec::shorten;
@@ -25,41 +25,45 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use time::OffsetDateTime;
 
-/// Milliseconds since 1970 by the Director's clock, on every answer: carriers compare it with theirs.
+/// The Director's time in milliseconds since the Unix epoch, in every response: carriers compare it with their clock.
 const NOW: HeaderName = HeaderName::from_static("x-atq-now");
 /// The node that sends the request.
 const NODE: HeaderName = HeaderName::from_static("x-atq-node");
-/// Bytes of a sample of the load: some hundred for each container of a node. It is read before the token
-/// is checked.
-const LOAD_BYTES: usize = 1 << 20;
+/// Size limit of a usage sample in bytes; a container takes some hundred. The body is read before the token is
+/// checked.
+const USAGE_BYTES: usize = 1 << 20;
 
 /// State of the routes. Cheap to clone.
 #[derive(Clone)]
-struct Door {
-    inbound: Inbound,
+struct RouteState {
+    inbound: CarrierEndpoint,
     bundles: Arc<dyn Bundles>,
     director_id: Arc<str>,
 }
 
 /// The routes, below `/carrier`.
-pub(crate) fn router(inbound: Inbound, bundles: Arc<dyn Bundles>, director_id: &str) -> Router {
+pub(crate) fn router(
+    inbound: CarrierEndpoint,
+    bundles: Arc<dyn Bundles>,
+    director_id: &str,
+) -> Router {
     Router::new()
-        .route(READY, get(ready))
+        .route(READY_PATH, get(ready))
         .route("/carrier/{run}/bundle/{id}", get(bundle::fetch))
         .route("/carrier/{run}/results/{source}", put(results))
         .route(
             "/carrier/{run}/load",
-            post(load).layer(DefaultBodyLimit::max(LOAD_BYTES)),
+            post(load).layer(DefaultBodyLimit::max(USAGE_BYTES)),
         )
-        .layer(map_response(dated))
-        .with_state(Door {
+        .layer(map_response(add_time))
+        .with_state(RouteState {
             inbound,
             bundles,
             director_id: director_id.into(),
         })
 }
 
-async fn dated(mut response: Response) -> Response {
+async fn add_time(mut response: Response) -> Response {
     let now = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000;
     if let Ok(now) = HeaderValue::from_str(&now.to_string()) {
         response.headers_mut().insert(NOW, now);
@@ -68,8 +72,8 @@ async fn dated(mut response: Response) -> Response {
 }
 
 /// Identifies the Director, which requests this itself before it sends carriers.
-async fn ready(State(door): State<Door>) -> String {
-    format!("{GREETING}{}\n", door.director_id)
+async fn ready(State(state): State<RouteState>) -> String {
+    format!("{READY_PREFIX}{}\n", state.director_id)
 }
 
 #[derive(Deserialize)]
@@ -81,35 +85,36 @@ struct ResultsQuery {
 
 /// A tar of the results of a container; with a problem, the body is ignored.
 async fn results(
-    State(door): State<Door>,
+    State(state): State<RouteState>,
     Path((run, source)): Path<(String, String)>,
     Query(query): Query<ResultsQuery>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Refusal> {
     let token = token(&headers)?.to_owned();
-    let inbound = door.inbound;
+    let inbound = state.inbound;
     if let Some(problem) = query.problem.filter(|problem| !problem.is_empty()) {
-        inbound.note_results(&run, &token, &source, &problem)?;
+        inbound.record_missing_results(&run, &token, &source, &problem)?;
         return Ok(StatusCode::NO_CONTENT);
     }
     let tar = body.into_data_stream().map_err(io::Error::other).boxed();
-    // In a task of its own: the part that has arrived is kept also when its sender goes away.
-    let taken = tokio::spawn(async move { inbound.take_results(&run, &token, &source, tar).await });
-    match taken.await {
-        Ok(taken) => taken?,
+    // In a separate task: the part that has arrived is kept even when the sender disconnects.
+    let received =
+        tokio::spawn(async move { inbound.receive_results(&run, &token, &source, tar).await });
+    match received.await {
+        Ok(received) => received?,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
-            // Tasks of the runtime are only ever cancelled when the process ends.
+            // Tasks of the runtime are cancelled only when the process ends.
             Err(_) => return Err(Refusal::ShuttingDown),
         },
     }
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Records how busy a node is.
+/// Records the CPU usage of a node.
 async fn load(
-    State(door): State<Door>,
+    State(state): State<RouteState>,
     Path(run): Path<String>,
     headers: HeaderMap,
     Json(load): Json<Load>,
@@ -121,7 +126,9 @@ async fn load(
         percent: load.node_percent,
         containers: load.containers.into_iter().filter_map(named).collect(),
     };
-    door.inbound.take_load(&run, token(&headers)?, &sample)?;
+    state
+        .inbound
+        .record_usage(&run, token(&headers)?, &sample)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -131,7 +138,7 @@ fn token(headers: &HeaderMap) -> Result<&str, Refusal> {
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.strip_prefix("Bearer "))
-        .ok_or(Refusal::Carrier(Refused::Stranger))
+        .ok_or(Refusal::Carrier(RequestError::Unauthorized))
 }
 
 /// The node of the carrier.

@@ -1,23 +1,24 @@
-//! Services of a run: created once, and found again by what an earlier try has created.
+//! Services of a run: created once, and found again when an earlier attempt has created them.
 
 use crate::error::SwarmError;
 use crate::plan::{LABEL_DIRECTOR, LABEL_RUN, Labels, ServicePlan};
 use crate::port::Swarm;
 
-/// A service that is there now.
-pub(crate) struct Made {
+/// A service that exists.
+pub(crate) struct EnsuredService {
     pub id: String,
-    /// An earlier try has created it.
-    pub earlier: bool,
+    /// Whether an earlier attempt has created it.
+    pub existed: bool,
 }
 
-/// Creates the service, or finds it when an earlier try of the run that `ours` tells has created it.
+/// Creates the service, or finds it if an earlier attempt of the same run has created it. The labels `ours` identify
+/// the run.
 pub(crate) async fn create_or_find(
     swarm: &dyn Swarm,
     plan: &ServicePlan,
     ours: &Labels,
-) -> Result<Made, SwarmError> {
-    let made = |id, earlier| Made { id, earlier };
+) -> Result<EnsuredService, SwarmError> {
+    let made = |id, existed| EnsuredService { id, existed };
     let (what, reason) = match swarm.create_service(plan).await {
         Err(SwarmError::Conflict { what, reason }) => (what, reason),
         other => return other.map(|id| made(id, false)),
@@ -29,7 +30,7 @@ pub(crate) async fn create_or_find(
     {
         Some(service) if is_ours(&service.labels, ours) => Ok(made(service.id, true)),
         Some(_) => Err(SwarmError::Conflict { what, reason }),
-        // A name is free again only a moment after its service was removed.
+        // A name stays taken for a moment after its service was removed.
         None => Err(SwarmError::InUse { what, reason }),
     }
 }
@@ -39,8 +40,8 @@ pub(crate) fn is_ours(labels: &Labels, ours: &Labels) -> bool {
     of_run(labels) == of_run(ours)
 }
 
-/// Those of `labels` that tell the run and the Director. The others may be different after a restart,
-/// for example on another port.
+/// The labels that identify the run and the Director. Others may change with a restart, for example when the port
+/// changes.
 pub(crate) fn of_run(labels: &Labels) -> Labels {
     let keys = [LABEL_RUN, LABEL_DIRECTOR];
     let kept = labels

@@ -1,8 +1,8 @@
-//! Lists of Docker that all runs share: a run that looks while another one does gets the same answer. So the number
-//! of calls depends on time, and not on the number of runs.
+//! Lists of Docker objects, shared by all runs: concurrent requests of several runs get the same answer. The number
+//! of calls depends on time, not on the number of runs.
 //!
-//! An answer is never older than the question: it is shared by those only who had asked before its call began. The call
-//! is a task of its own, because whoever asks may be suspended for long, as a client that reads a log slowly is.
+//! An answer is never older than the request: only callers that requested it before the call began share it. The call
+//! is a separate task, because a caller may be suspended for long, for example while a client reads a log slowly.
 
 use crate::error::SwarmError;
 use crate::plan::{LABEL_DIRECTOR, Labels, NetworkPlan, ServicePlan};
@@ -17,23 +17,23 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::bytes::Bytes;
 
-/// Shortest time from one call to the next while they follow each other for long.
-const INTERVAL: Duration = Duration::from_millis(50);
-/// So many calls may come earlier than that, for a driver that looks twice in a step.
+/// Minimum interval between calls under continuous load.
+const MIN_INTERVAL: Duration = Duration::from_millis(50);
+/// Number of calls that may come earlier, for a driver that lists twice in a step.
 const BURST: u32 = 10;
-/// A call that takes long is made less often: at most in one tenth of the time.
-const TIMES_ITS_DURATION: u32 = 10;
-/// But at least twice in a second.
-const LONGEST_INTERVAL: Duration = Duration::from_millis(500);
+/// A slow call is made less often: calls take at most one tenth of the time.
+const DURATION_FACTOR: u32 = 10;
+/// Upper bound of the interval: at least two calls per second.
+const MAX_INTERVAL: Duration = Duration::from_millis(500);
 
 type Answer<T> = Result<Arc<T>, SwarmError>;
-type Answered<T> = watch::Receiver<Option<Answer<T>>>;
+type PendingAnswer<T> = watch::Receiver<Option<Answer<T>>>;
 
-/// One list, whoever asks. Cheap to clone.
+/// One list that all callers share. Cheap to clone.
 struct SharedList<T> {
-    /// The call that has not begun yet.
-    next: Arc<Mutex<Option<Answered<T>>>>,
-    /// Held by the call that is made.
+    /// The call that has not started yet.
+    next: Arc<Mutex<Option<PendingAnswer<T>>>>,
+    /// Locked by the call in progress.
     pace: Arc<tokio::sync::Mutex<Pace>>,
 }
 
@@ -54,56 +54,56 @@ impl<T: Send + Sync + 'static> SharedList<T> {
         }
     }
 
-    /// The answer of a call that begins now or later.
+    /// The answer of a call that starts now or later.
     async fn get<F>(&self, list: F) -> Answer<T>
     where
         F: Future<Output = Result<T, SwarmError>> + Send + 'static,
     {
-        let mut answered = self.join(list);
-        let answer = answered.wait_for(Option::is_some).await;
+        let mut pending = self.join(list);
+        let answer = pending.wait_for(Option::is_some).await;
         answer
             .ok()
             .and_then(|answer| answer.clone())
             .unwrap_or_else(|| {
                 Err(SwarmError::Internal {
                     what: "a list".to_owned(),
-                    reason: "the call was cut off".to_owned(),
+                    reason: "the call was cancelled".to_owned(),
                 })
             })
     }
 
-    /// Joins the next call, or makes it.
-    fn join<F>(&self, list: F) -> Answered<T>
+    /// Joins the next call, or starts it.
+    fn join<F>(&self, list: F) -> PendingAnswer<T>
     where
         F: Future<Output = Result<T, SwarmError>> + Send + 'static,
     {
         let mut next = self.next();
-        if let Some(answered) = &*next {
-            return answered.clone();
+        if let Some(pending) = &*next {
+            return pending.clone();
         }
-        let (answer, answered) = watch::channel(None);
-        *next = Some(answered.clone());
+        let (answer, pending) = watch::channel(None);
+        *next = Some(pending.clone());
         let this = self.clone();
         tokio::spawn(async move {
             let mut pace = this.pace.lock().await;
             sleep_until(pace.earliest()).await;
-            let begun = Instant::now();
+            let started = Instant::now();
             *this.next() = None;
             let listed = list.await;
-            pace.made(begun);
+            pace.record(started);
             answer.send_replace(Some(listed.map(Arc::new)));
         });
-        answered
+        pending
     }
 
-    fn next(&self) -> MutexGuard<'_, Option<Answered<T>>> {
+    fn next(&self) -> MutexGuard<'_, Option<PendingAnswer<T>>> {
         self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// When the next call may be made.
+/// Rate limit of the calls.
 struct Pace {
-    /// When it is due once the burst is used up.
+    /// Earliest time of the next call once the burst is used up.
     due: Instant,
     interval: Duration,
 }
@@ -112,7 +112,7 @@ impl Pace {
     fn new() -> Self {
         Self {
             due: Instant::now(),
-            interval: INTERVAL,
+            interval: MIN_INTERVAL,
         }
     }
 
@@ -120,15 +120,15 @@ impl Pace {
         self.due - self.interval * BURST
     }
 
-    /// A call that began at `begun` has ended.
-    fn made(&mut self, begun: Instant) {
-        let interval = begun.elapsed() * TIMES_ITS_DURATION;
-        self.interval = interval.clamp(INTERVAL, LONGEST_INTERVAL);
-        self.due = self.due.max(begun) + self.interval;
+    /// Records the end of a call that started at `started`.
+    fn record(&mut self, started: Instant) {
+        let interval = started.elapsed() * DURATION_FACTOR;
+        self.interval = interval.clamp(MIN_INTERVAL, MAX_INTERVAL);
+        self.due = self.due.max(started) + self.interval;
     }
 }
 
-/// A Swarm whose lists are shared.
+/// A Swarm with shared lists.
 pub struct SharedLists {
     swarm: Arc<dyn Swarm>,
     director: String,
@@ -140,7 +140,7 @@ pub struct SharedLists {
 }
 
 impl SharedLists {
-    /// Shares the lists of all that the Director with this id has made.
+    /// Shares the lists of the objects of the Director with this id.
     pub fn new(swarm: Arc<dyn Swarm>, director: &str) -> Self {
         Self {
             swarm,
@@ -153,14 +153,14 @@ impl SharedLists {
         }
     }
 
-    /// The label of all that this Director has made, when only such objects are wanted.
+    /// The label of this Director's objects, if `labels` select only such objects.
     fn own(&self, labels: &Labels) -> Option<Labels> {
         let is_own = labels.get(LABEL_DIRECTOR) == Some(&self.director);
         is_own.then(|| Labels::from([(LABEL_DIRECTOR.to_owned(), self.director.clone())]))
     }
 }
 
-/// Those of `all` whose labels have all of `wanted`.
+/// The elements of `all` whose labels include all of `wanted`.
 fn with<T: Clone>(all: &[T], labels: impl Fn(&T) -> &Labels, wanted: &Labels) -> Vec<T> {
     let carries = |one: &&T| {
         wanted

@@ -1,5 +1,5 @@
-//! The sidecar of a run: started first, because in the crowd of the workers it would get its turn
-//! last (ARCHITECTURE.md, How Docker Swarm behaves).
+//! The sidecar of a run. It is started first: a container that is created together with many workers starts last
+//! (ARCHITECTURE.md, How Docker Swarm behaves).
 
 use crate::core::Core;
 use crate::members::{self, of_service, tasks_of_run};
@@ -12,11 +12,11 @@ use atq_task::state::Step;
 use std::time::Duration;
 use tokio::time::Instant;
 
-const PAUSE: Duration = Duration::from_millis(20);
-/// A Swarm task that is `new` for so long gets no address: the subnet overlaps or is exhausted, and
-/// Docker does not say so (ARCHITECTURE.md, How Docker Swarm behaves).
-const NO_ADDRESS: Duration = Duration::from_secs(5);
-/// One network is given up; when the next one is no better, the cause is another.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// A Swarm task that stays `new` for this long gets no address: the subnet overlaps or is exhausted, and Docker
+/// reports no error (ARCHITECTURE.md, How Docker Swarm behaves).
+const NO_ADDRESS_AFTER: Duration = Duration::from_secs(5);
+/// Number of networks that are tried. If the second one fails too, the cause lies elsewhere.
 const MAX_SUBNETS: u32 = 2;
 
 enum Start {
@@ -24,8 +24,8 @@ enum Start {
     NoAddress,
 }
 
-/// Creates the sidecar and waits until it has an address and a node, which takes a tenth of a second.
-/// Then it is the first in the line, and the workers need not wait until it runs.
+/// Creates the sidecar and waits until it has an address and a node, which takes a tenth of a second. From then on it
+/// starts before the workers, which need not wait until it runs.
 pub(crate) async fn start(core: &Core, run: &mut dyn Course) -> StepResult {
     let deadline = Deadline::after(run.patience(1));
     loop {
@@ -35,7 +35,7 @@ pub(crate) async fn start(core: &Core, run: &mut dyn Course) -> StepResult {
         let service = create(core, run, deadline).await?;
         match wait(core, run, &service, deadline).await? {
             Start::Placed => return Ok(Event::DiscoveryPlaced { service }),
-            Start::NoAddress => give_up_network(core, run, &service, deadline).await?,
+            Start::NoAddress => abandon_network(core, run, &service, deadline).await?,
         }
     }
 }
@@ -47,11 +47,11 @@ async fn create(
 ) -> Result<String, StepError> {
     let manager = run.patiently(deadline, || core.swarm.manager()).await?;
     let nodes = run.patiently(deadline, || core.swarm.nodes()).await?;
-    // A drained manager takes no containers; then any node will do.
-    let takes_containers = nodes
+    // A drained manager accepts no containers; then any node is used.
+    let accepts_containers = nodes
         .iter()
         .any(|node| node.id == manager.node_id && node.active);
-    let node = takes_containers.then_some(manager.node_id.as_str());
+    let node = accepts_containers.then_some(manager.node_id.as_str());
     let facts = run.facts();
     let image = &core.settings.discovery_image;
     let plan = core.plan(facts).discovery(image, &facts.state.token, node);
@@ -64,46 +64,48 @@ async fn wait(
     service: &str,
     deadline: Deadline,
 ) -> Result<Start, StepError> {
-    let begun = Instant::now();
-    let mut seen = "no Swarm task yet".to_owned();
+    let started = Instant::now();
+    let mut last_state = "no Swarm task yet".to_owned();
     loop {
         let tasks = tasks_of_run(core, run.facts(), deadline).await?;
         let tasks = tasks.unwrap_or_default();
         if let Some(task) = of_service(&tasks, Some(service)).into_iter().next() {
-            seen = members::reason(&task);
+            last_state = members::reason(&task);
             if task.state.is_terminal() {
-                return Err(ended(core, run.facts(), &seen).await);
+                return Err(ended(core, run.facts(), &last_state).await);
             }
             if task.state > TaskState::Pending {
                 return Ok(Start::Placed);
             }
-            if task.state == TaskState::New && task.error.is_none() && begun.elapsed() >= NO_ADDRESS
+            if task.state == TaskState::New
+                && task.error.is_none()
+                && started.elapsed() >= NO_ADDRESS_AFTER
             {
                 return Ok(Start::NoAddress);
             }
-            if members::is_unplaceable(&task, begun.elapsed()) {
-                let message = format!("the sidecar finds no node: {seen}");
+            if members::is_unplaceable(&task, started.elapsed()) {
+                let message = format!("no node accepts the sidecar: {last_state}");
                 return Err(failed(run.facts(), message, ""));
             }
         }
         if deadline.passed() {
             let message = format!(
-                "the sidecar got no node within {} s: {seen}",
+                "the sidecar got no node within {} s: {last_state}",
                 deadline.seconds()
             );
             return Err(failed(run.facts(), message, ""));
         }
-        run.pause(PAUSE).await?;
+        run.pause(POLL_INTERVAL).await?;
     }
 }
 
-/// Another sidecar in place of one that cannot be found any more.
+/// Replaces a sidecar that cannot be found any more.
 pub(crate) async fn replace(
     core: &Core,
     run: &mut dyn Course,
     deadline: Deadline,
 ) -> Result<(), StepError> {
-    tracing::warn!(task = %run.facts().spec.name, "the sidecar cannot be found; another one takes its place");
+    tracing::warn!(task = %run.facts().spec.name, "cannot find the sidecar; replacing it");
     if let Some(service) = run.facts().state.discovery.clone() {
         remove(core, run, &service, deadline).await?;
     }
@@ -121,15 +123,15 @@ async fn remove(
         .await
 }
 
-async fn give_up_network(
+async fn abandon_network(
     core: &Core,
     run: &mut dyn Course,
     service: &str,
     deadline: Deadline,
 ) -> Result<(), StepError> {
     if run.facts().state.subnets_tried >= MAX_SUBNETS {
-        let message = "Swarm gave the sidecar no address within 5 s, and said no reason";
-        let hint = "usually the subnet overlaps with another network, or its addresses are used up; `subnetPool` names other ones";
+        let message = "Swarm gave the sidecar no address within 5 s and reported no reason";
+        let hint = "usually the subnet overlaps with another network, or its addresses are exhausted; `subnetPool` sets another pool";
         return Err(run.failed(FailureCode::NoAddresses, message, hint));
     }
     remove(core, run, service, deadline).await?;
@@ -137,20 +139,20 @@ async fn give_up_network(
     another_network(core, run, deadline).await
 }
 
-/// The network that is given up is removed with the run.
+/// Creates another network. The abandoned one is removed with the run.
 async fn another_network(
     core: &Core,
     run: &mut dyn Course,
     deadline: Deadline,
 ) -> Result<(), StepError> {
-    // A crash between the choice and the creation: the choice stands.
+    // After a crash between choice and creation, the recorded subnet is used.
     let state = run.facts().state;
     let chosen = state.subnet.filter(|_| state.network.is_none());
     let id = network::create(core, run, deadline, chosen).await?;
     run.note(Event::NetworkCreated { id }).await
 }
 
-/// A failure of the sidecar, whichever step finds it: it starts beside the workers.
+/// A failure of the sidecar. Its step is always `discovery`, although a later step may detect it.
 pub(crate) fn failed(
     run: Facts<'_>,
     message: impl Into<String>,
@@ -159,15 +161,15 @@ pub(crate) fn failed(
     run.failed_in(Step::Discovery, FailureCode::DiscoveryFailed, message, hint)
 }
 
-/// The failure that a sidecar which has ended means.
-pub(crate) async fn ended(core: &Core, run: Facts<'_>, seen: &str) -> StepError {
+/// The failure for a sidecar that has ended.
+pub(crate) async fn ended(core: &Core, run: Facts<'_>, state: &str) -> StepError {
     let image = &core.settings.discovery_image;
-    let hint = match seen.contains("No such image") {
+    let hint = match state.contains("No such image") {
         true => format!(
-            "is the image `{image}` on the node, or can it be pulled? `discoveryImage` names another one"
+            "is the image `{image}` on the node, or can it be pulled? `discoveryImage` selects another image"
         ),
         false => String::new(),
     };
-    let message = format!("the sidecar does not run: {seen}");
+    let message = format!("the sidecar does not run: {state}");
     failed(run, image_reason::explain(core, image, message).await, hint)
 }

@@ -1,7 +1,7 @@
-//! The services of a run's parts.
+//! Starts the services of a run.
 
 use crate::core::Core;
-use crate::delivery::where_it_is;
+use crate::delivery::exclude_nodes_without_bundle;
 use crate::plan::{Mount, ServicePlan, shared_bundle};
 use crate::services::create_or_find;
 use atq_engine::{Course, Deadline, Facts, Part, StepError};
@@ -39,8 +39,7 @@ fn plan(core: &Core, run: Facts<'_>, part: Part<'_>) -> Result<ServicePlan, Step
     })
 }
 
-/// The mounts of a service's bundle: the volumes to which it was brought, or its directory, which must
-/// still be there.
+/// The mounts of a service's bundle: the volumes to which it was delivered, or its directory, which must still exist.
 fn bundle_of(core: &Core, run: Facts<'_>, service: &ServiceSpec) -> Result<Vec<Mount>, StepError> {
     if run.spec.delivery == Delivery::Push {
         let volumes = core.plan(run).volumes(service);
@@ -51,7 +50,7 @@ fn bundle_of(core: &Core, run: Facts<'_>, service: &ServiceSpec) -> Result<Vec<M
     };
     match core.bundles.directory(id) {
         Some(path) if !path.is_dir() => {
-            let message = format!("the bundle `{id}` is gone from `{}`", path.display());
+            let message = format!("the bundle `{id}` is missing in `{}`", path.display());
             Err(run.failed(FailureCode::BundleMissing, message, "upload it again"))
         }
         path => Ok(path.map(shared_bundle).into_iter().collect()),
@@ -65,17 +64,17 @@ fn subnet_of(run: Facts<'_>) -> Result<Ipv4Net, StepError> {
         .ok_or_else(|| run.failed(FailureCode::Internal, "no subnet is recorded", ""))
 }
 
-/// Creates a service, or finds it when an earlier try of this run has created it.
+/// Creates a service, or finds it when an earlier attempt of this run has created it.
 pub(crate) async fn ensure_service(
     core: &Core,
     run: &mut dyn Course,
     deadline: Deadline,
     plan: ServicePlan,
 ) -> Result<String, StepError> {
-    let mut plan = where_it_is(core, run, deadline, plan).await?;
+    let mut plan = exclude_nodes_without_bundle(core, run, deadline, plan).await?;
     let bounds = core.settings.bounds;
     plan.pids = bounds.pids;
-    // Of a definition that is older than the bound.
+    // The definition may be older than the bound.
     plan.stop_grace = plan.stop_grace.min(bounds.stop_grace);
     let ours = core.labels(run.facts());
     let made = run

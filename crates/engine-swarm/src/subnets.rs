@@ -1,21 +1,22 @@
-//! Subnets that are being taken. Docker accepts two overlay networks with the same subnet, and the
-//! second one then never gives an address (ARCHITECTURE.md, How Docker Swarm behaves), so the Director chooses itself, and
-//! two tasks that choose at the same time must not choose the same.
+//! Reservation of subnets. Docker accepts two overlay networks with the same subnet, and the second one then never
+//! assigns addresses (ARCHITECTURE.md, How Docker Swarm behaves). Therefore the Director chooses subnets itself and
+//! reserves them, so that two tasks never choose the same one.
 
 use crate::plan::free_subnet;
 use ipnet::Ipv4Net;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Subnets that runs of this process hold.
+/// Subnets that runs of this process have reserved.
 #[derive(Debug, Clone, Default)]
 pub struct Subnets {
-    held: Arc<Mutex<Vec<(String, Ipv4Net)>>>,
+    reserved: Arc<Mutex<Vec<(String, Ipv4Net)>>>,
     next: Arc<AtomicUsize>,
 }
 
 impl Subnets {
-    /// Holds a subnet of `pool` for the run `run` (with its task: `task/run`) that meets none of `existing` and none that is held.
+    /// Reserves a subnet of `pool` for the run `run` (`task/run`) that overlaps with none of `existing` and no
+    /// reserved one.
     pub fn choose(
         &self,
         run: &str,
@@ -23,27 +24,27 @@ impl Subnets {
         prefix: u8,
         existing: &[Ipv4Net],
     ) -> Option<Ipv4Net> {
-        let mut held = self.lock();
-        let held_ones = held.iter().map(|(_, subnet)| *subnet);
-        let taken: Vec<Ipv4Net> = existing.iter().copied().chain(held_ones).collect();
+        let mut reserved = self.lock();
+        let reserved_by_runs = reserved.iter().map(|(_, subnet)| *subnet);
+        let taken: Vec<Ipv4Net> = existing.iter().copied().chain(reserved_by_runs).collect();
         let skip = self.next.fetch_add(1, Ordering::Relaxed);
         let subnet = free_subnet(pool, prefix, &taken, skip)?;
-        held.push((run.to_owned(), subnet));
+        reserved.push((run.to_owned(), subnet));
         Some(subnet)
     }
 
-    /// Holds a subnet that a run has chosen earlier.
-    pub fn hold(&self, run: &str, subnet: Ipv4Net) {
+    /// Reserves a subnet that a run has chosen earlier.
+    pub fn reserve(&self, run: &str, subnet: Ipv4Net) {
         self.lock().push((run.to_owned(), subnet));
     }
 
-    /// Lets go of all that the run holds.
-    pub fn let_go(&self, run: &str) {
+    /// Releases all subnets of the run.
+    pub fn release(&self, run: &str) {
         self.lock().retain(|(holder, _)| holder != run);
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<(String, Ipv4Net)>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -57,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_is_not_chosen_again_until_it_is_let_go() {
+    fn a_reserved_subnet_is_not_chosen_again_until_it_is_released() {
         let subnets = Subnets::default();
         let pool = net("10.0.0.0/22");
         let runs = ["a", "b", "c", "d"];
@@ -70,31 +71,31 @@ mod tests {
             ["10.0.0.0/24", "10.0.1.0/24", "10.0.2.0/24", "10.0.3.0/24"].map(net)
         );
         assert!(choose("e").is_none());
-        subnets.let_go("c");
+        subnets.release("c");
         assert_eq!(choose("e"), Some(free));
     }
 
     #[test]
-    fn what_exists_or_was_held_before_a_restart_is_not_chosen() {
+    fn an_existing_subnet_or_one_reserved_before_a_restart_is_not_chosen() {
         let subnets = Subnets::default();
         let pool = net("10.0.0.0/23");
-        subnets.hold("a", net("10.0.1.0/24"));
+        subnets.reserve("a", net("10.0.1.0/24"));
         let choose = |existing: &[Ipv4Net]| subnets.choose("b", pool, 24, existing);
         assert!(choose(&[net("10.0.0.0/25")]).is_none());
         assert_eq!(choose(&[]), Some(net("10.0.0.0/24")));
-        subnets.let_go("a");
+        subnets.release("a");
         assert_eq!(choose(&[net("10.0.0.0/25")]), Some(net("10.0.1.0/24")));
     }
 
     #[test]
-    fn the_same_subnet_held_by_two_is_free_once_both_let_go() {
+    fn a_subnet_reserved_twice_is_free_once_both_release_it() {
         let subnets = Subnets::default();
         let pool = net("10.0.0.0/24");
-        subnets.hold("a", pool);
-        subnets.hold("b", pool);
-        subnets.let_go("a");
+        subnets.reserve("a", pool);
+        subnets.reserve("b", pool);
+        subnets.release("a");
         assert!(subnets.choose("c", pool, 24, &[]).is_none());
-        subnets.let_go("b");
+        subnets.release("b");
         assert!(subnets.choose("c", pool, 24, &[]).is_some());
     }
 }

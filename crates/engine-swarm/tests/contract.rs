@@ -1,5 +1,5 @@
-//! Docker Swarm passes the suite that every engine passes: on the model of a Swarm, and with `ATQ_TEST_SWARM=1` on the
-//! real one of this machine, with the images `atq-testload:dev`, `atq-discovery:dev` and `atq-carrier:dev`.
+//! Docker Swarm passes the suite for all engines: on the simulated Swarm, and with `ATQ_TEST_SWARM=1` on the real one
+//! of this machine, with the images `atq-testload:dev`, `atq-discovery:dev` and `atq-carrier:dev`.
 #![allow(clippy::unwrap_used)]
 
 use atq_definition::examples::Around;
@@ -7,7 +7,7 @@ use atq_engine::contract::{Ground, play};
 use atq_engine_swarm::discovery::HttpDiscovery;
 use atq_engine_swarm::docker::DockerSwarm;
 use atq_engine_swarm::fake::{FakeSwarm, Leftovers, NoBundles, engine, settings};
-use atq_engine_swarm::reach::HttpReach;
+use atq_engine_swarm::self_check::HttpSelfCheck;
 use atq_engine_swarm::{Ports, SharedLists, SwarmEngine, SwarmSettings};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ async fn the_model_of_a_swarm_passes_the_contract() {
     fake.image("tool:1").prints(&["worker ready"]);
     fake.image("boss:1")
         .prints(&["master done"])
-        .leaves("results.csv", b"a,b\n")
+        .writes_result("results.csv", b"a,b\n")
         .exits(0)
         .after(Duration::from_secs(3));
     let engine = Arc::new(engine(&fake));
@@ -34,7 +34,7 @@ async fn a_real_swarm_passes_the_contract() {
     if std::env::var("ATQ_TEST_SWARM").as_deref() != Ok("1") {
         return;
     }
-    // An error means that one is installed already.
+    // An error means that a provider is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let director = "contract-suite";
     let settings = SwarmSettings {
@@ -49,7 +49,7 @@ async fn a_real_swarm_passes_the_contract() {
     let ports = Ports {
         swarm: Arc::new(SharedLists::new(Arc::new(docker), director)),
         discovery: Arc::new(HttpDiscovery::new().unwrap()),
-        reach: Arc::new(HttpReach),
+        self_check: Arc::new(HttpSelfCheck),
         bundles: Arc::new(NoBundles),
     };
     let engine = Arc::new(SwarmEngine::new(settings, ports, notes.path()));

@@ -1,4 +1,4 @@
-//! One suite that every engine passes: [`play`] drives a small run by the verbs and looks at each answer.
+//! The contract suite of engines: [`play`] drives small runs through the operations and checks each result.
 
 use crate::{
     Course, Deadline, Engine, Facts, LogQuery, Member, Part, Source, StepError, StepResult, Stop,
@@ -17,28 +17,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Nothing takes longer.
-const PATIENCE: Duration = Duration::from_secs(60);
-const PAUSE: Duration = Duration::from_millis(100);
+/// Timeout of every wait.
+const TIMEOUT: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// An engine and tools for it: workers whose first line has `ready` and that run until they are told to end,
-/// a master whose last line has `done`, and that leaves a file among its results, and ends with 0.
+/// An engine and definitions for it. The first line of a worker contains `ready`; workers run until they are stopped.
+/// The last line of the master contains `done`; it writes a result file and exits with 0.
 pub struct Ground {
     /// The engine.
     pub engine: Arc<dyn Engine>,
     /// Two workers and a master.
     pub spec: TaskSpec,
-    /// The same with an image for the workers that is nowhere.
+    /// As `spec`, with a missing image for the workers.
     pub without_image: TaskSpec,
-    /// The same in a network that does not exist.
+    /// As `spec`, with a missing network.
     pub without_network: TaskSpec,
 }
 
 impl Ground {
-    /// The ground for tools with these images.
+    /// Definitions with these images.
     ///
     /// # Errors
-    /// When the names are none.
+    /// When the images or the definitions are invalid.
     pub fn new(
         engine: Arc<dyn Engine>,
         worker: &str,
@@ -62,14 +62,14 @@ impl Ground {
     }
 }
 
-/// A run in the hands of the suite.
-struct Played {
+/// A run driven by the suite.
+struct TestRun {
     spec: TaskSpec,
     state: State,
     history: Vec<Record>,
 }
 
-impl Played {
+impl TestRun {
     fn new(spec: &TaskSpec, run: &str) -> Self {
         let queued = Record {
             seq: 1,
@@ -99,8 +99,8 @@ impl Played {
         self.history.push(record);
     }
 
-    /// Goes on until the step `until` is about to be performed.
-    async fn go(&mut self, engine: &dyn Engine, until: Step) -> Result<(), StepError> {
+    /// Drives the run until the step `until` is next.
+    async fn drive_until(&mut self, engine: &dyn Engine, until: Step) -> Result<(), StepError> {
         loop {
             match machine::decide(&self.state, &self.spec, Desired::Run) {
                 Action::Rest => return Ok(()),
@@ -115,7 +115,7 @@ impl Played {
     }
 
     async fn perform(&mut self, engine: &dyn Engine, step: Step) -> StepResult {
-        let deadline = Deadline::after(PATIENCE);
+        let deadline = Deadline::after(TIMEOUT);
         match step {
             Step::Queued => Ok(Event::StepStarted {
                 step: machine::following(step, &self.spec),
@@ -134,7 +134,7 @@ impl Played {
             Step::Master => Ok(Event::MasterStarted),
             Step::Running => {
                 let master = self.state.master.clone();
-                let ended = self.until(engine, master, Member::has_ended, 1).await;
+                let ended = self.wait_for(engine, master, Member::has_ended, 1).await;
                 Ok(Event::MasterEnded {
                     exit_code: ended.first().and_then(|master| master.exit_code),
                     memory_limit: None,
@@ -144,7 +144,7 @@ impl Played {
         }
     }
 
-    /// The workers are ready when all run and their name resolves to them.
+    /// Waits until all workers run and their name resolves to their addresses.
     async fn resolve(&mut self, engine: &dyn Engine, deadline: Deadline) -> StepResult {
         let mut lookout = engine.lookout();
         loop {
@@ -155,8 +155,8 @@ impl Played {
                     .filter_map(|member| member.address)
                     .collect();
                 alive.sort_unstable();
-                let is_known = lookout.looked_up().addresses == alive;
-                if alive.len() == self.spec.worker.replicas as usize && is_known {
+                let is_resolved = lookout.looked_up().addresses == alive;
+                if alive.len() == self.spec.worker.replicas as usize && is_resolved {
                     return Ok(Event::WorkersReady {
                         addresses: alive,
                         start_skew: None,
@@ -169,27 +169,27 @@ impl Played {
                 "the workers are not ready: {members:?}",
                 members = engine.observe(self.facts()).await
             );
-            sleep(PAUSE).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Waits until so many members of a group are as wanted.
-    async fn until(
+    /// Waits until `count` members of a group satisfy the condition.
+    async fn wait_for(
         &self,
         engine: &dyn Engine,
         group: Option<String>,
-        wanted: impl Fn(&Member) -> bool,
+        condition: impl Fn(&Member) -> bool,
         count: usize,
     ) -> Vec<Member> {
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             let mut members = engine.observe(self.facts()).await.unwrap_or_default();
             members.retain(|member| Some(&member.group) == group.as_ref());
-            if members.len() == count && members.iter().all(&wanted) {
+            if members.len() == count && members.iter().all(&condition) {
                 return members;
             }
-            assert!(begun.elapsed() < PATIENCE, "still {members:#?}");
-            sleep(PAUSE).await;
+            assert!(started.elapsed() < TIMEOUT, "still {members:#?}");
+            sleep(POLL_INTERVAL).await;
         }
     }
 
@@ -209,8 +209,8 @@ impl Played {
         log.first().is_some_and(|line| line.contains("ready"))
     }
 
-    /// Releases the run, twice, and looks that nothing of it is left.
-    async fn is_released(&self, engine: &dyn Engine) {
+    /// Releases the run twice and checks that nothing is left.
+    async fn release(&self, engine: &dyn Engine) {
         until_nothing_is_left(async || engine.release(self.facts()).await).await;
         assert_eq!(engine.release(self.facts()).await, Vec::<String>::new());
         assert_eq!(self.owned(engine).await, 0);
@@ -224,21 +224,21 @@ impl Played {
     }
 }
 
-/// An engine may need more than one try; each names what is left.
+/// Retries a removal until nothing is left.
 async fn until_nothing_is_left(release: impl AsyncFn() -> Vec<String>) {
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
         let left = release().await;
         if left.is_empty() {
             return;
         }
-        assert!(begun.elapsed() < PATIENCE, "still {left:#?}");
-        sleep(PAUSE).await;
+        assert!(started.elapsed() < TIMEOUT, "still {left:#?}");
+        sleep(POLL_INTERVAL).await;
     }
 }
 
 #[async_trait]
-impl Course for Played {
+impl Course for TestRun {
     fn facts(&self) -> Facts<'_> {
         Facts {
             spec: &self.spec,
@@ -247,7 +247,7 @@ impl Course for Played {
     }
 
     fn patience(&self, _: u32) -> Duration {
-        PATIENCE
+        TIMEOUT
     }
 
     async fn note(&mut self, event: Event) -> Result<(), StepError> {
@@ -266,26 +266,26 @@ impl Course for Played {
 }
 
 /// Counts the bytes of results.
-struct Counting {
-    end: Instant,
-    seen: Mutex<Vec<(Source, Result<usize, String>)>>,
+struct ByteCounter {
+    deadline: Instant,
+    results: Mutex<Vec<(Source, Result<usize, String>)>>,
 }
 
-impl Counting {
-    fn saw(&self, source: Source, seen: Result<usize, String>) {
-        let mut all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        all.push((source, seen));
+impl ByteCounter {
+    fn add(&self, source: Source, result: Result<usize, String>) {
+        let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        results.push((source, result));
     }
 }
 
 #[async_trait]
-impl Taker for Counting {
+impl Taker for ByteCounter {
     fn expects(&self, _: Source) -> bool {
         true
     }
 
     fn end(&self) -> Instant {
-        self.end
+        self.deadline
     }
 
     fn too_late(&self) -> String {
@@ -293,43 +293,43 @@ impl Taker for Counting {
     }
 
     fn note(&self, source: Source, problem: String) {
-        self.saw(source, Err(problem));
+        self.add(source, Err(problem));
     }
 
     async fn take(&self, source: Source, mut tar: Tar) -> Result<Option<Stop>, String> {
         let mut bytes = 0;
-        while let Some(piece) = tar.next().await {
-            bytes += piece.map_err(|error| error.to_string())?.len();
+        while let Some(chunk) = tar.next().await {
+            bytes += chunk.map_err(|error| error.to_string())?.len();
         }
-        self.saw(source, Ok(bytes));
+        self.add(source, Ok(bytes));
         Ok(None)
     }
 }
 
-/// Plays all stories. Panics where the engine breaks the contract.
+/// Runs all scenarios. Panics if the engine violates the contract.
 pub async fn play(ground: &Ground) {
-    a_run_goes_its_way_and_leaves_nothing(ground).await;
-    a_run_that_is_killed_leaves_nothing(ground).await;
-    a_run_that_nobody_knows_is_found_and_released(ground).await;
-    a_worker_that_cannot_be_started_has_a_reason(ground).await;
-    faults_that_only_the_engine_knows_are_told(ground).await;
-    an_engine_that_can_be_used_has_its_node(ground).await;
+    a_run_completes_and_leaves_nothing(ground).await;
+    a_killed_run_leaves_nothing(ground).await;
+    an_orphaned_run_is_found_and_released(ground).await;
+    a_worker_that_does_not_start_has_a_reason(ground).await;
+    faults_detected_by_the_engine_are_reported(ground).await;
+    a_usable_engine_lists_its_node(ground).await;
 }
 
-async fn a_run_goes_its_way_and_leaves_nothing(ground: &Ground) {
+async fn a_run_completes_and_leaves_nothing(ground: &Ground) {
     let engine = &*ground.engine;
-    let mut run = Played::new(&ground.spec, "c0ffe1");
+    let mut run = TestRun::new(&ground.spec, "c0ffe1");
     let holding = engine.adopt(run.facts());
-    run.go(engine, Step::Master)
+    run.drive_until(engine, Step::Master)
         .await
         .unwrap_or_else(|error| panic!("{error:?}"));
-    let again = engine.start(&mut run, Part::Workers, Deadline::after(PATIENCE));
+    let again = engine.start(&mut run, Part::Workers, Deadline::after(TIMEOUT));
     assert_eq!(
         again.await.ok(),
         run.state.worker,
         "a part was started twice"
     );
-    run.go(engine, Step::Collect)
+    run.drive_until(engine, Step::Collect)
         .await
         .unwrap_or_else(|error| panic!("{error:?}"));
     assert_eq!(run.state.exit_code, Some(0), "{:#?}", run.state);
@@ -348,52 +348,55 @@ async fn a_run_goes_its_way_and_leaves_nothing(ground: &Ground) {
         let group = workers.as_deref().unwrap_or_default();
         assert_eq!(engine.stop(group).await, Ok(()));
     }
-    let ended = run.until(engine, workers, Member::has_ended, 2).await;
+    let ended = run.wait_for(engine, workers, Member::has_ended, 2).await;
     assert!(ended.iter().all(|worker| worker.began), "{ended:#?}");
     assert!(
         run.is_ready(engine, "worker.2").await,
-        "a log went with its container"
+        "a log was removed with its container"
     );
-    results_are_handed_over(engine, &run).await;
-    run.is_released(engine).await;
+    results_are_received(engine, &run).await;
+    run.release(engine).await;
     drop(holding);
 }
 
-async fn results_are_handed_over(engine: &dyn Engine, run: &Played) {
+async fn results_are_received(engine: &dyn Engine, run: &TestRun) {
     let logged = engine.logged(run.facts()).await.unwrap_or_default();
-    let counting = Arc::new(Counting {
-        end: Instant::now() + PATIENCE,
-        seen: Mutex::default(),
+    let counter = Arc::new(ByteCounter {
+        deadline: Instant::now() + TIMEOUT,
+        results: Mutex::default(),
     });
-    let taker: Arc<dyn Taker> = Arc::clone(&counting) as _;
+    let taker: Arc<dyn Taker> = Arc::clone(&counter) as _;
     let masters = logged
         .into_iter()
         .filter(|one| Some(&one.group) == run.state.master.as_ref());
-    let handed = engine.results(run.facts(), masters.collect(), taker).await;
-    assert!(handed.is_ok(), "{:?}", handed.err());
-    let seen = counting.seen.lock().unwrap_or_else(PoisonError::into_inner);
-    let bytes: Vec<_> = seen.iter().map(|(_, bytes)| bytes.clone()).collect();
+    let fetched = engine.results(run.facts(), masters.collect(), taker).await;
+    assert!(fetched.is_ok(), "{:?}", fetched.err());
+    let results = counter
+        .results
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let bytes: Vec<_> = results.iter().map(|(_, bytes)| bytes.clone()).collect();
     assert!(matches!(bytes[..], [Ok(1..)]), "{bytes:?}");
 }
 
-async fn a_run_that_is_killed_leaves_nothing(ground: &Ground) {
+async fn a_killed_run_leaves_nothing(ground: &Ground) {
     let engine = &*ground.engine;
-    let mut run = Played::new(&ground.spec, "c0ffe2");
+    let mut run = TestRun::new(&ground.spec, "c0ffe2");
     let _holding = engine.adopt(run.facts());
-    run.go(engine, Step::Master)
+    run.drive_until(engine, Step::Master)
         .await
         .unwrap_or_else(|error| panic!("{error:?}"));
     engine.kill(run.facts()).await;
-    run.until(engine, run.state.worker.clone(), Member::is_gone, 2)
+    run.wait_for(engine, run.state.worker.clone(), Member::is_gone, 2)
         .await;
-    run.is_released(engine).await;
+    run.release(engine).await;
 }
 
-async fn a_run_that_nobody_knows_is_found_and_released(ground: &Ground) {
+async fn an_orphaned_run_is_found_and_released(ground: &Ground) {
     let engine = &*ground.engine;
-    let mut run = Played::new(&ground.spec, "c0ffe3");
+    let mut run = TestRun::new(&ground.spec, "c0ffe3");
     let _holding = engine.adopt(run.facts());
-    run.go(engine, Step::Resolve)
+    run.drive_until(engine, Step::Resolve)
         .await
         .unwrap_or_else(|error| panic!("{error:?}"));
     assert!(run.owned(engine).await > 0);
@@ -402,26 +405,26 @@ async fn a_run_that_nobody_knows_is_found_and_released(ground: &Ground) {
     assert_eq!(run.owned(engine).await, 0);
 }
 
-async fn a_worker_that_cannot_be_started_has_a_reason(ground: &Ground) {
+async fn a_worker_that_does_not_start_has_a_reason(ground: &Ground) {
     let engine = &*ground.engine;
-    let mut run = Played::new(&ground.without_image, "c0ffe4");
+    let mut run = TestRun::new(&ground.without_image, "c0ffe4");
     let _holding = engine.adopt(run.facts());
-    run.go(engine, Step::Resolve)
+    run.drive_until(engine, Step::Resolve)
         .await
         .unwrap_or_else(|error| panic!("{error:?}"));
-    let seen = run
-        .until(engine, run.state.worker.clone(), Member::has_ended, 2)
+    let workers = run
+        .wait_for(engine, run.state.worker.clone(), Member::has_ended, 2)
         .await;
-    for worker in seen {
+    for worker in workers {
         assert!(
             worker.failed && !worker.began && !worker.reason.is_empty(),
             "{worker:#?}"
         );
     }
-    run.is_released(engine).await;
+    run.release(engine).await;
 }
 
-async fn faults_that_only_the_engine_knows_are_told(ground: &Ground) {
+async fn faults_detected_by_the_engine_are_reported(ground: &Ground) {
     assert_eq!(ground.engine.check(&ground.spec).await, Ok(Vec::new()));
     let faults = ground.engine.check(&ground.without_network).await;
     let fields: Vec<_> = faults
@@ -432,7 +435,7 @@ async fn faults_that_only_the_engine_knows_are_told(ground: &Ground) {
     assert_eq!(fields, ["worker.networks[0]"]);
 }
 
-async fn an_engine_that_can_be_used_has_its_node(ground: &Ground) {
+async fn a_usable_engine_lists_its_node(ground: &Ground) {
     let status = ground
         .engine
         .status()

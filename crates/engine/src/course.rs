@@ -1,4 +1,4 @@
-//! The run that an engine works on, and how the driver interrupts that work.
+//! The run as the engine uses it: its state, recording of events, and interruption by the driver.
 
 use crate::{Deadline, EngineError};
 use async_trait::async_trait;
@@ -10,15 +10,15 @@ use futures_util::future::BoxFuture;
 use std::time::Duration;
 
 /// Backoff after temporary errors.
-const PAUSES: Pauses = Pauses {
+const BACKOFF: Pauses = Pauses {
     first: Duration::from_millis(200),
     longest: Duration::from_secs(2),
 };
 
-/// Why a step did not reach its end.
+/// The reason why a step did not complete.
 #[derive(Debug)]
 pub enum StepError {
-    /// The task is to end.
+    /// The run is to end early.
     Interrupted,
     /// The run failed. An empty hint is filled in from [`crate::Engine::advice`].
     Failed(Failure),
@@ -27,7 +27,7 @@ pub enum StepError {
 /// The result of a step: the event to record.
 pub type StepResult = Result<Event, StepError>;
 
-/// A run as it is known now. An engine finds its own notes in the state.
+/// The definition and the current state of a run. An engine finds its own notes in the state.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
     /// The definition.
@@ -37,7 +37,7 @@ pub struct Facts<'a> {
 }
 
 impl Facts<'_> {
-    /// A failure of the present step.
+    /// A failure of the current step.
     pub fn failed(
         &self,
         code: FailureCode,
@@ -47,7 +47,7 @@ impl Facts<'_> {
         self.failed_in(self.state.step, code, message, hint)
     }
 
-    /// A failure of what was begun in another step.
+    /// A failure of another step.
     pub fn failed_in(
         &self,
         step: Step,
@@ -63,7 +63,7 @@ impl Facts<'_> {
         })
     }
 
-    /// The failure that an error of the engine means.
+    /// Converts an error of the engine to a failure of the current step.
     pub fn engine_failed(&self, error: &EngineError) -> StepError {
         match error.is_temporary() {
             true => self.failed(
@@ -76,30 +76,30 @@ impl Facts<'_> {
     }
 }
 
-/// A run whose driver awaits the engine. The engine records events through it before it acts.
+/// A run whose driver waits for the engine. The engine records events through it before it acts.
 #[async_trait]
 pub trait Course: Send {
-    /// The run as it is known now.
+    /// The definition and the current state.
     fn facts(&self) -> Facts<'_>;
 
-    /// Bound of each part of the preparation of `replicas` containers.
+    /// Timeout of each part of the preparation of `replicas` containers.
     fn patience(&self, replicas: u32) -> Duration;
 
-    /// Records a fact. It is on the disk when this returns, and in [`Course::facts`].
+    /// Records an event. It is on the disk and in [`Course::facts`] when this returns.
     async fn note(&mut self, event: Event) -> Result<(), StepError>;
 
-    /// Sleeps, but not beyond the moment at which the task is to end.
+    /// Sleeps until `length` has passed or the run is to end early.
     async fn pause(&mut self, length: Duration) -> Result<(), StepError>;
 
-    /// Returns when the task is to end.
+    /// Returns when the run is to end early.
     fn interruption(&self) -> BoxFuture<'static, ()>;
 }
 
 impl dyn Course + '_ {
-    /// Calls the engine until it answers or refuses for good. The call itself is never cut short.
+    /// Retries a call to the engine after temporary errors. A call in progress is never cancelled.
     ///
     /// # Errors
-    /// When it refused, was away until the deadline, or the task is to end.
+    /// After a permanent error, a temporary error beyond the deadline, or when the run is to end early.
     pub async fn patiently<T, E, F, Fut>(
         &mut self,
         deadline: Deadline,
@@ -110,12 +110,12 @@ impl dyn Course + '_ {
         Fut: Future<Output = Result<T, E>>,
         E: Into<EngineError>,
     {
-        let mut backoff = Backoff::new(PAUSES);
+        let mut backoff = Backoff::new(BACKOFF);
         loop {
             match call().await.map_err(Into::into) {
                 Ok(value) => return Ok(value),
                 Err(error) if error.is_temporary() && !deadline.passed() => {
-                    tracing::debug!(task = %self.facts().spec.name, %error, "a call failed; trying again");
+                    tracing::debug!(task = %self.facts().spec.name, %error, "a call failed; retrying");
                 }
                 Err(error) => return Err(self.facts().engine_failed(&error)),
             }
@@ -123,7 +123,7 @@ impl dyn Course + '_ {
         }
     }
 
-    /// A failure of the present step.
+    /// A failure of the current step.
     pub fn failed(
         &self,
         code: FailureCode,

@@ -6,11 +6,11 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{message}")]
 pub struct EngineError {
-    /// Stable name in the API, which the engine chooses.
+    /// Stable error code in the API, defined by the engine.
     pub code: &'static str,
     /// Whether the same request may succeed later with the same definition.
     pub temporary: bool,
-    /// The reason in the engine's own words.
+    /// The reason reported by the engine.
     pub message: String,
 }
 

@@ -1,5 +1,6 @@
 //! The interface to a container engine, in terms of runs: [`Engine`].
 
+mod bundles;
 #[cfg(any(test, feature = "model"))]
 pub mod contract;
 mod course;
@@ -10,18 +11,22 @@ mod machine;
 mod member;
 #[cfg(any(test, feature = "model"))]
 pub mod model;
-mod parts;
+mod node;
+mod resolver;
+mod results;
 mod role;
+mod usage;
 
 pub use atq_patience::Deadline;
+pub use bundles::{BundleLimits, Bundles};
 pub use course::{Course, Facts, StepError, StepResult};
 pub use engine::{Engine, Fetched, Holding, Part};
 pub use error::EngineError;
 pub use log::{LogLine, LogLines, LogQuery, LogStream};
 pub use machine::{ImageDigests, Machine};
 pub use member::{Member, Phase, Source};
-pub use parts::{
-    Asking, BundleLimits, Bundles, Gauge, JoinTokens, LookedUp, Lookout, Node, Owned, Probed,
-    Status, Stop, Taker, Tar, Target, Targets, UsageWatch,
-};
+pub use node::{JoinTokens, Node, Owned, Status};
+pub use resolver::{Asking, LookedUp, Lookout, Probed};
+pub use results::{Stop, Taker, Tar};
 pub use role::Role;
+pub use usage::{Gauge, Target, Targets, UsageWatch};

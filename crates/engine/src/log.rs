@@ -3,10 +3,10 @@
 use crate::EngineError;
 use futures_util::stream::BoxStream;
 
-/// A log as an engine gives it.
+/// A stream of log lines.
 pub type LogLines = BoxStream<'static, Result<LogLine, EngineError>>;
 
-/// Where a log line was written.
+/// The output stream of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogStream {
     /// Standard output; also all output of a container with a terminal.
@@ -18,22 +18,22 @@ pub enum LogStream {
 /// A line of a container's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
-    /// When it was written, RFC 3339 with nanoseconds, as Docker gives it; empty when it gave none.
+    /// The time of the line, RFC 3339 with nanoseconds; empty if the engine has none.
     pub at: String,
-    /// Where it was written.
+    /// The output stream.
     pub stream: LogStream,
-    /// The line without its end (`\n`, `\r\n`); bytes that are not UTF-8 are replaced.
+    /// The line without its terminator (`\n`, `\r\n`); invalid UTF-8 is replaced.
     pub text: String,
 }
 
-/// Which part of a log is wanted.
+/// Selects a part of a log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LogQuery {
-    /// Only the last so many lines.
+    /// Only this number of last lines.
     pub tail: Option<u32>,
-    /// Only lines of this time and later: nanoseconds since the Unix epoch.
+    /// Only lines from this time on, in nanoseconds since the Unix epoch.
     pub since: Option<u64>,
-    /// Go on with what is written later. Docker never ends such a log by itself, also not when the
-    /// container has ended: whoever reads it has to see to that.
+    /// Whether later lines follow. An engine may never end such a stream, even after the container has ended; the reader
+    /// must stop it.
     pub follow: bool,
 }

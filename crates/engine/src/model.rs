@@ -1,4 +1,4 @@
-//! An engine in memory, for tests: one node, containers that follow a script.
+//! An engine in memory for tests: one node, and containers that follow a script.
 
 use crate::{
     Course, Deadline, Engine, EngineError, Facts, Fetched, Gauge, Holding, ImageDigests,
@@ -21,16 +21,16 @@ use tokio_util::bytes::Bytes;
 /// Id and name of the only node.
 const NODE: &str = "node-1";
 /// Time from the start of a part until its processes run.
-const START: Duration = Duration::from_millis(200);
+const START_DELAY: Duration = Duration::from_millis(200);
 
-/// What the containers of an image do.
+/// The behaviour of the containers of an image.
 #[derive(Debug, Clone, Default)]
 pub struct Script {
     /// Lines on standard output.
     pub lines: Vec<String>,
-    /// After what time, and with what code, the process ends; `None`: when it is told to.
+    /// Duration and exit code of the process; `None`: it runs until it is stopped.
     pub ends: Option<(Duration, i64)>,
-    /// Bytes among its results.
+    /// Content of its results.
     pub results: Vec<u8>,
 }
 
@@ -50,13 +50,13 @@ impl Group {
             None => Some((self.started, None)),
             Some(script) => {
                 let ends = script.ends;
-                ends.map(|(after, code)| (self.started + START + after, Some(code)))
+                ends.map(|(after, code)| (self.started + START_DELAY + after, Some(code)))
             }
         };
-        let told = self.stopped.map(|at| (at, Some(0)));
+        let stopped = self.stopped.map(|at| (at, Some(0)));
         let first = by_itself
             .into_iter()
-            .chain(told)
+            .chain(stopped)
             .min_by_key(|(at, _)| *at)?;
         (first.0 <= Instant::now()).then_some(first)
     }
@@ -66,7 +66,7 @@ impl Group {
         let (phase, state) = match (&ended, &self.script) {
             (Some(_), None) => (Phase::Ended, "rejected"),
             (Some(_), _) => (Phase::Ended, "ended"),
-            (None, _) if self.started.elapsed() < START => (Phase::Waiting, "waiting"),
+            (None, _) if self.started.elapsed() < START_DELAY => (Phase::Waiting, "waiting"),
             (None, _) => (Phase::Running, "running"),
         };
         let error = self.script.is_none().then(|| "no such image".to_owned());
@@ -98,35 +98,35 @@ impl Group {
 }
 
 #[derive(Default)]
-struct World {
+struct ModelState {
     scripts: BTreeMap<String, Script>,
     groups: BTreeMap<String, Group>,
 }
 
-/// The engine; clones are the same.
+/// The engine in memory. Clones share its state.
 #[derive(Clone, Default)]
-pub struct Model(Arc<Mutex<World>>);
+pub struct Model(Arc<Mutex<ModelState>>);
 
 impl Model {
-    /// Makes an image known.
+    /// Adds an image.
     pub fn image(&self, name: &str, script: Script) {
-        self.world().scripts.insert(name.to_owned(), script);
+        self.lock().scripts.insert(name.to_owned(), script);
     }
 
-    fn world(&self) -> MutexGuard<'_, World> {
+    fn lock(&self) -> MutexGuard<'_, ModelState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn members(&self, run: Facts<'_>) -> Vec<Member> {
         let key = (run.spec.name.to_string(), run.state.run.clone());
-        let world = self.world();
-        let own = world.groups.iter().filter(|(_, group)| group.run == key);
+        let state = self.lock();
+        let own = state.groups.iter().filter(|(_, group)| group.run == key);
         own.flat_map(|(id, group)| (1..=group.replicas).map(|replica| group.member(id, replica)))
             .filter(|member| member.source.role != Role::Discovery)
             .collect()
     }
 
-    fn begin(
+    fn start_group(
         &self,
         run: Facts<'_>,
         role: Role,
@@ -135,12 +135,12 @@ impl Model {
         image: Option<&str>,
     ) -> String {
         let id = format!("{}-{}-{suffix}", run.spec.name, run.state.run);
-        let mut world = self.world();
+        let mut state = self.lock();
         let script = match image {
-            Some(image) => world.scripts.get(image).cloned(),
+            Some(image) => state.scripts.get(image).cloned(),
             None => Some(Script::default()),
         };
-        world.groups.entry(id.clone()).or_insert_with(|| Group {
+        state.groups.entry(id.clone()).or_insert_with(|| Group {
             run: (run.spec.name.to_string(), run.state.run.clone()),
             role,
             replicas,
@@ -152,19 +152,19 @@ impl Model {
     }
 
     fn remove(&self, wanted: impl Fn(&Group) -> bool) -> Vec<String> {
-        self.world().groups.retain(|_, group| !wanted(group));
+        self.lock().groups.retain(|_, group| !wanted(group));
         Vec::new()
     }
 }
 
-struct Looking {
+struct ModelResolver {
     engine: Model,
-    asked: bool,
+    polled: bool,
     addresses: Vec<Ipv4Addr>,
 }
 
 #[async_trait]
-impl Lookout for Looking {
+impl Lookout for ModelResolver {
     async fn observe(
         &mut self,
         run: &mut dyn Course,
@@ -177,24 +177,24 @@ impl Lookout for Looking {
         let workers = self.engine.members(run.facts()).into_iter();
         let alive = workers.filter(|one| one.source.role == Role::Worker && one.is_alive());
         self.addresses = alive.filter_map(|one| one.address).collect();
-        self.asked = true;
+        self.polled = true;
         Ok(())
     }
 
     fn looked_up(&mut self) -> LookedUp {
         LookedUp {
             addresses: self.addresses.clone(),
-            answered: self.asked,
+            answered: self.polled,
             error: None,
         }
     }
 
     async fn answered(&mut self) {
-        sleep(START).await;
+        sleep(START_DELAY).await;
     }
 
     fn not_ready(&self) -> Option<String> {
-        (!self.asked).then(|| "not asked yet".to_owned())
+        (!self.polled).then(|| "not polled yet".to_owned())
     }
 
     async fn probes(
@@ -205,11 +205,11 @@ impl Lookout for Looking {
         _: (Duration, Duration),
         _: Deadline,
     ) -> Result<Result<Vec<crate::Asking>, String>, StepError> {
-        Ok(Err("the model asks nobody".to_owned()))
+        Ok(Err("the model has no probes".to_owned()))
     }
 
     fn noun(&self) -> &'static str {
-        "the lookout"
+        "the resolver"
     }
 
     fn failed(&self, run: Facts<'_>, message: String, hint: &str) -> StepError {
@@ -221,10 +221,10 @@ impl Lookout for Looking {
     }
 }
 
-struct Unwatched;
+struct NoSampling;
 
 #[async_trait]
-impl UsageWatch for Unwatched {
+impl UsageWatch for NoSampling {
     async fn end(&self) {}
 }
 
@@ -238,7 +238,7 @@ impl Engine for Model {
         EngineError {
             code: "unanswered",
             temporary: true,
-            message: "the model has not answered yet".to_owned(),
+            message: "the model has not responded yet".to_owned(),
         }
     }
 
@@ -306,7 +306,7 @@ impl Engine for Model {
     }
 
     async fn start_discovery(&self, run: &mut dyn Course) -> StepResult {
-        let service = self.begin(run.facts(), Role::Discovery, "discovery", 1, None);
+        let service = self.start_group(run.facts(), Role::Discovery, "discovery", 1, None);
         Ok(Event::DiscoveryPlaced { service })
     }
 
@@ -318,9 +318,9 @@ impl Engine for Model {
     }
 
     fn lookout(&self) -> Box<dyn Lookout> {
-        Box::new(Looking {
+        Box::new(ModelResolver {
             engine: self.clone(),
-            asked: false,
+            polled: false,
             addresses: Vec::new(),
         })
     }
@@ -346,7 +346,7 @@ impl Engine for Model {
             Part::Readiness { .. } => ("readiness".to_owned(), &facts.spec.worker, 1),
             Part::Wait { attempt, .. } => (format!("wait-{attempt}"), &facts.spec.worker, 1),
         };
-        Ok(self.begin(facts, part.role(), &suffix, replicas, Some(&service.image)))
+        Ok(self.start_group(facts, part.role(), &suffix, replicas, Some(&service.image)))
     }
 
     async fn observe(&self, run: Facts<'_>) -> Result<Vec<Member>, EngineError> {
@@ -361,8 +361,8 @@ impl Engine for Model {
 
     async fn logs(&self, id: &str, _: bool, _: LogQuery) -> Result<LogLines, EngineError> {
         let (group, _) = id.rsplit_once('/').unwrap_or((id, ""));
-        let world = self.world();
-        let script = world
+        let state = self.lock();
+        let script = state
             .groups
             .get(group)
             .and_then(|group| group.script.clone());
@@ -388,24 +388,24 @@ impl Engine for Model {
         taker: Arc<dyn Taker>,
     ) -> Result<Fetched, EngineError> {
         for member in wanted {
-            let group = self.world().groups.get(&member.group).cloned();
+            let group = self.lock().groups.get(&member.group).cloned();
             let bytes = group
                 .and_then(|group| group.script)
                 .unwrap_or_default()
                 .results;
             let tar = stream::iter([Ok(Bytes::from(bytes))]).boxed();
-            // The taker knows how it went.
+            // The taker records the result.
             let _ = taker.take(member.source, tar).await;
         }
         Ok(Fetched::default())
     }
 
     fn watch(&self, _: Facts<'_>, _: Targets, _: Arc<dyn Gauge>) -> Box<dyn UsageWatch> {
-        Box::new(Unwatched)
+        Box::new(NoSampling)
     }
 
     async fn stop(&self, group: &str) -> Result<(), EngineError> {
-        if let Some(group) = self.world().groups.get_mut(group) {
+        if let Some(group) = self.lock().groups.get_mut(group) {
             group.stopped.get_or_insert_with(Instant::now);
         }
         Ok(())
@@ -420,7 +420,7 @@ impl Engine for Model {
     }
 
     async fn dismiss(&self, group: &str) -> Result<(), EngineError> {
-        self.world().groups.remove(group);
+        self.lock().groups.remove(group);
         Ok(())
     }
 
@@ -434,8 +434,8 @@ impl Engine for Model {
     }
 
     async fn owned(&self) -> Result<Vec<Owned>, EngineError> {
-        let world = self.world();
-        let owned = world.groups.iter().map(|(id, group)| Owned {
+        let state = self.lock();
+        let owned = state.groups.iter().map(|(id, group)| Owned {
             kind: "group",
             name: id.clone(),
             director: "director-1".to_owned(),

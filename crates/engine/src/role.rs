@@ -1,9 +1,9 @@
-//! What the objects of a run are for.
+//! The roles of the objects of a run.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What an object of a run is for.
+/// The role of an object of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -11,26 +11,26 @@ pub enum Role {
     Network,
     /// The sidecar.
     Discovery,
-    /// The generators of load.
+    /// The load generators.
     Worker,
     /// The readiness command.
     Readiness,
-    /// One try of the wait command.
+    /// An attempt of the wait command.
     Wait,
     /// The coordinator.
     Master,
-    /// What brings bundles to the nodes.
+    /// Carriers that deliver bundles to nodes.
     Delivery,
-    /// What fetches results from the nodes.
+    /// Carriers that fetch results from nodes.
     Collector,
-    /// What watches the load of the nodes while the test runs.
+    /// Carriers that sample the CPU usage of nodes while the test runs.
     Watcher,
-    /// What kills containers of the run on the nodes.
+    /// Carriers that kill containers of the run on nodes.
     Killer,
 }
 
 impl Role {
-    /// The role as it stands in labels, names and log lines.
+    /// The name of the role in labels, names and log lines.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Network => "network",

@@ -1,4 +1,4 @@
-//! The model passes the suite that every engine passes.
+//! The contract suite on the model.
 #![allow(clippy::unwrap_used)]
 
 use atq_definition::examples::Around;

@@ -1,5 +1,5 @@
-//! The removal of bundles: from the disk, and from the volumes on the nodes. A node that is away keeps
-//! its volumes until it is back; that is noted, and looked after.
+//! Removal of bundles from the disk and from the volumes on the nodes. Volumes on an unreachable node are noted and
+//! removed after the node reconnects.
 
 use super::Orchestrator;
 use atq_bundle_store::{BundleError, BundleId};
@@ -7,10 +7,10 @@ use atq_store::StoreError;
 use std::time::Duration;
 use thiserror::Error;
 
-/// Time between two looks for volumes of nodes that were away.
-const SWEEP: Duration = Duration::from_secs(300);
+/// Interval of retries for volumes on nodes that were unreachable.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(300);
 
-/// Why a bundle was not removed.
+/// Errors of the removal of a bundle.
 #[derive(Debug, Error)]
 pub enum RemoveError {
     /// There is no such bundle.
@@ -19,19 +19,19 @@ pub enum RemoveError {
         /// Its id.
         id: String,
     },
-    /// A task still needs it.
+    /// A task uses it.
     #[error(
         "the bundle `{id}` is in use by the task `{task}`\n(it can be removed once the task is done)"
     )]
     InUse {
         /// The bundle.
         id: String,
-        /// A task that is not done.
+        /// An incomplete task.
         task: String,
     },
-    /// It is gone from the disk, but not from all nodes.
+    /// It is removed from the disk, but not from all nodes.
     #[error(
-        "the bundle `{id}` is removed, but not from all nodes: {}\n(it goes on when they are back; DELETE again tries at once)",
+        "the bundle `{id}` is removed, but not from all nodes: {}\n(the removal continues when these nodes are available; DELETE again retries at once)",
         left.join("; ")
     )]
     Remains {
@@ -49,19 +49,18 @@ pub enum RemoveError {
 }
 
 impl Orchestrator {
-    /// Removes a bundle that no task needs any more, also from all nodes. A repetition goes on with what
-    /// is left.
+    /// Removes a bundle that no incomplete task uses from the disk and all nodes. A repeated call removes what is left.
     ///
     /// # Errors
     /// See [`RemoveError`].
     pub async fn remove_bundle(&self, id: &BundleId) -> Result<(), RemoveError> {
         let engine = &self.shared.engine;
-        let _alone = engine.hold_bundles().await;
+        let _guard = engine.hold_bundles().await;
         if let Some(task) = self.user_of(id)? {
             let id = id.to_string();
             return Err(RemoveError::InUse { id, task });
         }
-        let failed = BundleError::storage("note that the bundle's volumes are to go");
+        let failed = BundleError::storage("note the removal of the bundle's volumes");
         let noted = engine.forget_bundle(id.as_str()).await.map_err(failed)?;
         let was_there = self.shared.bundles.remove(id).await?;
         if !was_there && !noted {
@@ -69,7 +68,9 @@ impl Orchestrator {
             return Err(RemoveError::NotFound { id });
         }
         let cleared = engine.clear_bundle(id.as_str()).await;
-        let left = cleared.map_err(BundleError::storage("read where the bundle's volumes are"))?;
+        let left = cleared.map_err(BundleError::storage(
+            "read the locations of the bundle's volumes",
+        ))?;
         match left.is_empty() {
             true => Ok(()),
             false => Err(RemoveError::Remains {
@@ -79,40 +80,40 @@ impl Orchestrator {
         }
     }
 
-    /// A task that is not done and uses the bundle.
+    /// An incomplete task that uses the bundle.
     ///
     /// # Errors
     /// When the tasks cannot be read.
     pub fn user_of(&self, id: &BundleId) -> Result<Option<String>, StoreError> {
-        let uses = |file: &Option<String>| file.as_deref() == Some(id.as_str());
+        let is_same = |file: &Option<String>| file.as_deref() == Some(id.as_str());
         let mut user = None;
         self.shared.store.each_brief(|task| {
-            let names = uses(&task.spec.worker.fileid) || uses(&task.spec.master.fileid);
-            if user.is_none() && names && !task.state.is_done() {
+            let is_used = is_same(&task.spec.worker.fileid) || is_same(&task.spec.master.fileid);
+            if user.is_none() && is_used && !task.state.is_done() {
                 user = Some(task.spec.name.to_string());
             }
         })?;
         Ok(user)
     }
 
-    /// Removes volumes that were left because their nodes were away, again and again. Never returns.
+    /// Periodically removes volumes that were left on unreachable nodes. Never returns.
     pub async fn sweep_volumes(self) {
         loop {
-            tokio::time::sleep(SWEEP).await;
+            tokio::time::sleep(SWEEP_INTERVAL).await;
             self.sweep_volumes_once().await;
         }
     }
 
-    /// One look for volumes that are to go and whose nodes are back.
+    /// Removes the noted volumes of nodes that are available again.
     pub async fn sweep_volumes_once(&self) {
         let engine = &self.shared.engine;
-        let _alone = engine.hold_bundles().await;
+        let _guard = engine.hold_bundles().await;
         let bundles = engine.forgotten_bundles().await.unwrap_or_else(|error| {
-            tracing::error!(%error, "cannot look for volumes that are to go");
+            tracing::error!(%error, "cannot search for volumes to remove");
             Vec::new()
         });
         for bundle in bundles {
-            // One that was uploaded again is wanted again.
+            // A bundle that was uploaded again is kept.
             let is_there = bundle
                 .parse()
                 .is_ok_and(|id| self.shared.bundles.exists(&id));
@@ -123,9 +124,9 @@ impl Orchestrator {
                 continue;
             };
             match left.is_empty() {
-                true => tracing::info!(%bundle, "removed the rest of the bundle's volumes"),
+                true => tracing::info!(%bundle, "removed the remaining volumes of the bundle"),
                 false => {
-                    tracing::debug!(%bundle, left = %left.join("; "), "volumes are left")
+                    tracing::debug!(%bundle, left = %left.join("; "), "volumes of the bundle remain")
                 }
             }
         }

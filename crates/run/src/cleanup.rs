@@ -1,31 +1,31 @@
-//! The removal of everything that a run has created.
+//! Removal of all objects of a run.
 
+use super::interruption::{StepError, StepResult};
 use super::run::Run;
-use super::wait::{StepError, StepResult};
 use atq_engine::Course;
 use atq_task::event::Event;
 use std::time::Duration;
 
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-/// The step of a run. Tries after the first come after growing pauses.
+/// The step `cleanup`. Retries wait for increasing pauses.
 ///
 /// # Errors
-/// When grace periods are to be skipped from now on: the step is to be begun again.
+/// When skipping grace periods is newly requested; the step is then repeated.
 pub async fn cleanup(run: &mut Run) -> StepResult {
     if run.state.cleanups > 0 {
-        let pause = Duration::from_secs(1 << run.state.cleanups.min(6)).min(LONGEST_PAUSE);
-        run.pause_until_wished(pause).await;
+        let pause = Duration::from_secs(1 << run.state.cleanups.min(6)).min(MAX_PAUSE);
+        run.pause_until_request(pause).await;
     }
     tokio::select! {
         biased;
-        () = run.hastened() => Err(StepError::Interrupted),
-        leftovers = clean_up(run) => Ok(Event::CleanUpTried { leftovers }),
+        () = run.newly_forced() => Err(StepError::Interrupted),
+        leftovers = remove_objects(run) => Ok(Event::CleanUpTried { leftovers }),
     }
 }
 
-/// Removes everything of a run and says what is left.
-pub async fn clean_up(run: &Run) -> Vec<String> {
+/// Removes all objects of a run and returns what is left.
+pub async fn remove_objects(run: &Run) -> Vec<String> {
     let engine = &run.shared.engine;
     if run.state.may_have_objects() && (run.state.forced || run.desired().is_forced()) {
         engine.kill(run.facts()).await;

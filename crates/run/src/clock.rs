@@ -1,25 +1,25 @@
-//! The time, such that paused time in tests moves it too.
+//! The current time. In tests it follows the paused clock of tokio.
 
 use atq_task::timestamp::Timestamp;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-/// Where the time comes from.
+/// A source of time.
 #[derive(Debug, Clone, Copy)]
 pub enum Clock {
-    /// The system's clock.
+    /// The system clock.
     System,
-    /// Tokio's clock, counted from a fixed point: stands still while tokio's time is paused.
+    /// Tokio's clock relative to a fixed point; it stops while tokio's time is paused.
     Tokio {
-        /// The fixed point.
+        /// The time of the fixed point.
         epoch: Timestamp,
-        /// When it was.
+        /// The fixed point on tokio's clock.
         started: Instant,
     },
 }
 
 impl Clock {
-    /// A clock that begins at `epoch` and moves with tokio's time.
+    /// A clock that starts at `epoch` and follows tokio's time.
     pub fn tokio(epoch: Timestamp) -> Self {
         Self::Tokio {
             epoch,
@@ -27,7 +27,7 @@ impl Clock {
         }
     }
 
-    /// Now.
+    /// The current time.
     pub fn now(&self) -> Timestamp {
         match self {
             Self::System => OffsetDateTime::now_utc().into(),

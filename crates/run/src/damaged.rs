@@ -1,29 +1,29 @@
-//! The way out for a task of which the store cannot read everything: its objects are found
-//! by their labels, and that is enough to remove them.
+//! Deletion of damaged tasks, whose records the store cannot read. The labels of their objects suffice to remove
+//! them.
 
 use super::Orchestrator;
-use super::wait::Deadline;
-use super::wishes::{DELETE_PATIENCE, WishError, not_found};
+use super::interruption::Deadline;
+use super::stop_and_delete::{ControlError, DELETE_TIMEOUT, not_found};
 use atq_store::StoreError;
 use atq_task::spec::TaskName;
 use atq_task::state::Desired;
 use std::time::Duration;
 
-/// The driver may have used up the patience of the client; containers are killed all the same.
-const SHORTEST: Duration = Duration::from_secs(10);
+/// Minimum time for the removal, even if the driver has used up the timeout of the request.
+const MIN_REMOVAL_TIME: Duration = Duration::from_secs(10);
 
 impl Orchestrator {
-    /// Removes everything of a damaged task and forgets it.
+    /// Removes all objects and the record of a damaged task.
     ///
     /// # Errors
-    /// When the store failed, or clean-up is not over.
+    /// When the store failed, or clean-up is not complete.
     pub(super) async fn delete_damaged(
         &self,
         name: &TaskName,
         force: bool,
-    ) -> Result<(), WishError> {
-        let deadline = Deadline::after(DELETE_PATIENCE);
-        // One after the other: after the first, the name may be that of a new task.
+    ) -> Result<(), ControlError> {
+        let deadline = Deadline::after(DELETE_TIMEOUT);
+        // Serialized: after the first deletion, the name may belong to a new task.
         let _deleting = self.deleting.lock().await;
         match self.get(name).await {
             Err(StoreError::Damaged { .. }) => {}
@@ -32,15 +32,15 @@ impl Orchestrator {
         }
         self.end_driver(name, Desired::Deleted.by_force(force), &deadline)
             .await;
-        // The driver may have removed and forgotten everything. Then what goes by this name is new.
+        // If the driver has removed everything, a task with this name is new.
         if !matches!(self.get(name).await, Err(StoreError::Damaged { .. })) {
             return Ok(());
         }
         let removed = self.shared.engine.release_task(name, force);
-        let left = tokio::time::timeout(deadline.left().max(SHORTEST), removed)
+        let left = tokio::time::timeout(deadline.left().max(MIN_REMOVAL_TIME), removed)
             .await
-            .unwrap_or_else(|_| vec!["its removal is not over".to_owned()]);
-        let remains = |what: String| WishError::Remains {
+            .unwrap_or_else(|_| vec!["its removal is not complete".to_owned()]);
+        let remains = |what: String| ControlError::Remains {
             name: name.clone(),
             what,
         };
@@ -51,19 +51,20 @@ impl Orchestrator {
             return Err(remains(format!("its logs cannot be removed: {error}")));
         }
         self.shared.store.remove(name).await?;
-        tracing::warn!(task = %name, "a damaged task was deleted");
+        tracing::warn!(task = %name, "damaged task deleted");
         Ok(())
     }
 
-    /// A task may have been under way when it was damaged. Its driver cannot read its wish any more.
+    /// Ends the driver of a task that was damaged while it ran. Such a driver cannot read the request from the store.
     async fn end_driver(&self, name: &TaskName, desired: Desired, deadline: &Deadline) {
-        let ended = self.lock().get(name).map(|live| {
-            live.steering
-                .send_modify(|steering| steering.desired = steering.desired.and(desired));
-            live.ended.clone()
+        let ended = self.lock().get(name).map(|active| {
+            active
+                .control
+                .send_modify(|control| control.desired = control.desired.and(desired));
+            active.ended.clone()
         });
         if let Some(mut ended) = ended {
-            // An error means that the driver is gone, which is what is waited for.
+            // An error means that the driver has ended, which is the condition.
             let _ = tokio::time::timeout(deadline.left(), ended.wait_for(|ended| *ended)).await;
         }
     }

@@ -1,4 +1,4 @@
-//! The history of a task as it grows: what is there first, then what comes, each event once.
+//! Follows the history of a task: the existing events, then new ones, each exactly once.
 
 use super::Orchestrator;
 use atq_store::{Standing, Store, StoreError};
@@ -9,40 +9,40 @@ use futures_util::{StreamExt, TryStreamExt};
 use std::collections::VecDeque;
 use tokio::sync::watch;
 
-/// What is told to somebody who follows a task.
+/// An item of a followed history.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
-    /// An event of its history.
+pub enum HistoryUpdate {
+    /// A recorded event.
     Event(Record),
-    /// There is no such task any more.
+    /// The task was deleted.
     Deleted,
 }
 
-/// Somebody who follows.
+/// A subscription to the history of a run.
 struct Follower {
-    it: Orchestrator,
+    orchestrator: Orchestrator,
     name: TaskName,
     run: String,
     /// Number of the last event that was read.
-    seen: u64,
+    last_seq: u64,
     changes: watch::Receiver<()>,
     closing: watch::Receiver<bool>,
 }
 
 impl Orchestrator {
-    /// The whole history of the run `run` of a task, and what is added to it. Ends when the run is
-    /// done, when the task is gone, and when the process is about to end.
+    /// The whole history of the run `run` of a task, and the events that are added to it. Ends when the run is
+    /// complete, the task is deleted, or the process shuts down.
     pub fn follow_events(
         &self,
         name: &TaskName,
         run: &str,
-    ) -> BoxStream<'static, Result<News, StoreError>> {
+    ) -> BoxStream<'static, Result<HistoryUpdate, StoreError>> {
         let follower = Follower {
-            it: self.clone(),
+            orchestrator: self.clone(),
             name: name.clone(),
             run: run.to_owned(),
-            seen: 0,
-            // Before the first look, so that nothing falls in between.
+            last_seq: 0,
+            // Subscribed before the first read, so that no event is missed.
             changes: self.shared.store.watch(name),
             closing: self.closing.subscribe(),
         };
@@ -52,68 +52,71 @@ impl Orchestrator {
             };
             follower.next().await
         })
-        .map_ok(|news| stream::iter(news.into_iter().map(Ok)))
+        .map_ok(|updates| stream::iter(updates.into_iter().map(Ok)))
         .try_flatten()
         .boxed()
     }
 }
 
 impl Follower {
-    /// The next news, and who waits for those that follow; nobody when these were the last.
-    async fn next(mut self) -> Result<Option<(VecDeque<News>, Option<Self>)>, StoreError> {
+    /// The next updates and the subscription for later ones; `None` for the latter if these were the last.
+    async fn next(mut self) -> Result<Option<(VecDeque<HistoryUpdate>, Option<Self>)>, StoreError> {
         loop {
             self.changes.borrow_and_update();
-            let (news, is_over) = self.look().await?;
+            let (updates, is_over) = self.read_updates().await?;
             if is_over {
-                return Ok(Some((news, None)));
+                return Ok(Some((updates, None)));
             }
-            if !news.is_empty() {
-                return Ok(Some((news, Some(self))));
+            if !updates.is_empty() {
+                return Ok(Some((updates, Some(self))));
             }
             tokio::select! {
-                // An error means that nothing wakes any more.
+                // An error means that there are no further changes.
                 changed = self.changes.changed() => if changed.is_err() { return Ok(None) },
                 _ = self.closing.wait_for(|closing| *closing) => return Ok(None),
             }
         }
     }
 
-    /// What is new, and whether nothing can follow.
-    async fn look(&mut self) -> Result<(VecDeque<News>, bool), StoreError> {
-        let (name, run, seen) = (self.name.clone(), self.run.clone(), self.seen);
-        let store = &self.it.shared.store;
-        let looked = store.reading(move |store| news(store, &name, &run, seen));
-        let (news, is_over) = looked.await?;
-        if let Some(News::Event(last)) = news.back() {
-            self.seen = last.seq;
+    /// The new updates, and whether the history is complete.
+    async fn read_updates(&mut self) -> Result<(VecDeque<HistoryUpdate>, bool), StoreError> {
+        let (name, run, after) = (self.name.clone(), self.run.clone(), self.last_seq);
+        let store = &self.orchestrator.shared.store;
+        let read = store.reading(move |store| updates_after(store, &name, &run, after));
+        let (updates, is_over) = read.await?;
+        if let Some(HistoryUpdate::Event(last)) = updates.back() {
+            self.last_seq = last.seq;
         }
-        Ok((news, is_over))
+        Ok((updates, is_over))
     }
 }
 
-/// What has come to a run after the event with the number `seen`, and whether nothing can follow.
-fn news(
+/// The updates of a run after the event number `after`, and whether the history is complete.
+fn updates_after(
     store: &Store,
     name: &TaskName,
     run: &str,
-    seen: u64,
-) -> Result<(VecDeque<News>, bool), StoreError> {
+    after: u64,
+) -> Result<(VecDeque<HistoryUpdate>, bool), StoreError> {
     let standing = || -> Result<Option<Standing>, StoreError> {
         let found = store.standing(name)?;
         Ok(found.filter(|standing| standing.state.run == run))
     };
-    let records = store.history_after(name, seen)?;
-    // After the history: when the run is still there, what was read is its own, and not that of
-    // another task which has got its name.
+    let records = store.history_after(name, after)?;
+    // Checked after the history was read: if the run still exists, the events are its own and not those of a new
+    // task with the same name.
     let Some(found) = standing()? else {
-        return Ok(([News::Deleted].into(), true));
+        return Ok(([HistoryUpdate::Deleted].into(), true));
     };
-    let seen = records.last().map_or(seen, |last| last.seq);
-    // One that is to be deleted will be gone in a moment. The second look is for one that was
-    // going during the first: its wish was gone already, and the rest not yet.
+    let last_seq = records.last().map_or(after, |last| last.seq);
+    // A task to be deleted disappears soon. The second check is for a task whose deletion was in progress during the
+    // first: its request was already removed, the rest was not.
     let is_over = found.state.is_done()
         && !found.desired.is_deleted()
-        && seen >= found.state.seq
+        && last_seq >= found.state.seq
         && standing()?.is_some();
-    Ok((records.into_iter().map(News::Event).collect(), is_over))
+    Ok((
+        records.into_iter().map(HistoryUpdate::Event).collect(),
+        is_over,
+    ))
 }

@@ -1,11 +1,11 @@
-//! Log lines as they are written. An engine may never end a log that is followed, also not when its container
-//! has ended (ARCHITECTURE.md, How Docker Swarm behaves). So each log is followed beside a look at its
-//! container: when that has ended the rest is read once more, without following, from the last line
-//! that was seen on ([`place`]); when the engine has forgotten it, from the evidence.
+//! Follows log lines as they are written. An engine may never end a followed log, even after its container has ended
+//! (ARCHITECTURE.md, How Docker Swarm behaves). The containers are therefore observed at the same time. When one has
+//! ended, the rest of its log is read without following, starting at the last known line ([`position`]): from the
+//! engine, or from the evidence if the engine has removed the container.
 //!
-//! Nothing here is spawned: when the stream is dropped, so is every connection to the engine.
+//! Nothing here is spawned: dropping the stream drops every connection to the engine.
 
-mod place;
+mod position;
 mod reader;
 mod watcher;
 
@@ -21,28 +21,27 @@ use futures_util::{FutureExt, StreamExt};
 use std::collections::HashSet;
 use std::future::{Future, ready};
 use tokio::sync::{mpsc, watch};
-use watcher::Seen;
+use watcher::Snapshot;
 
-/// Lines that wait for a slow client.
-const WAITING: usize = 64;
+/// Number of lines buffered for a slow client.
+const BUFFERED_LINES: usize = 64;
 
-/// Where lines go.
+/// The sink for lines.
 type Lines = mpsc::Sender<Result<SourcedLine, LogError>>;
 
-/// What is followed.
+/// A request to follow the logs of a run.
 struct Following {
-    it: Orchestrator,
+    orchestrator: Orchestrator,
     view: View,
     filter: LogFilter,
 }
 
 impl Orchestrator {
-    /// The lines of a task in the order in which they are written, beginning with those that are
-    /// there, until all wanted containers have ended, or the run is over. May begin before there is any
-    /// container.
+    /// The lines of a task in the order in which they are written, beginning with the existing ones, until all selected
+    /// containers have ended or the run is complete. May begin before any container exists.
     ///
     /// # Errors
-    /// When the engine or the evidence cannot be read. Later errors end the stream.
+    /// When the engine or the evidence cannot be read; later errors end the stream.
     pub async fn follow_logs(
         &self,
         view: &View,
@@ -52,7 +51,7 @@ impl Orchestrator {
             return self.logs(view, filter).await;
         }
         let following = Following {
-            it: self.clone(),
+            orchestrator: self.clone(),
             view: view.clone(),
             filter,
         };
@@ -60,16 +59,16 @@ impl Orchestrator {
     }
 }
 
-/// What `work` sends. It works only as long as somebody takes that.
+/// A stream of the items that `work` sends. `work` only makes progress while the stream is polled.
 fn generate<T, F>(work: impl FnOnce(mpsc::Sender<T>) -> F) -> BoxStream<'static, T>
 where
     T: Send + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
-    let (sender, mut sent) = mpsc::channel(WAITING);
+    let (sender, mut receiver) = mpsc::channel(BUFFERED_LINES);
     let work = work(sender).into_stream().filter_map(|()| ready(None));
     stream::select(
-        stream::poll_fn(move |context| sent.poll_recv(context)),
+        stream::poll_fn(move |context| receiver.poll_recv(context)),
         work,
     )
     .boxed()
@@ -77,36 +76,36 @@ where
 
 impl Following {
     async fn run(self, lines: Lines) {
-        let mut closing = self.it.closing.subscribe();
-        let (sender, seen) = watch::channel(Seen::default());
+        let mut closing = self.orchestrator.closing.subscribe();
+        let (sender, snapshots) = watch::channel(Snapshot::default());
         let ended = tokio::select! {
-            ended = self.read_all(seen, &lines) => ended,
+            ended = self.read_all(snapshots, &lines) => ended,
             error = self.watch(&sender) => Err(error),
             _ = closing.wait_for(|closing| *closing) => Err(LogError::Closing),
         };
         if let Err(error) = ended {
-            // Nobody takes it only when nobody is there.
+            // Fails only if the receiver is gone.
             let _ = lines.send(Err(error)).await;
         }
     }
 
-    /// Reads each wanted log as it comes into sight, until no other can come.
+    /// Reads the log of each selected container once it exists, until no further container can appear.
     async fn read_all(
         &self,
-        mut seen: watch::Receiver<Seen>,
+        mut snapshots: watch::Receiver<Snapshot>,
         lines: &Lines,
     ) -> Result<(), LogError> {
-        let mut begun = HashSet::new();
+        let mut started = HashSet::new();
         let mut ended = HashSet::new();
         let mut readers = FuturesUnordered::new();
         loop {
-            let present = seen.borrow_and_update().clone();
-            for (source, container) in &present.containers {
-                if begun.insert(*source) {
-                    readers.push(self.read(*source, container.clone(), seen.clone(), lines));
+            let snapshot = snapshots.borrow_and_update().clone();
+            for (source, container) in &snapshot.containers {
+                if started.insert(*source) {
+                    readers.push(self.read(*source, container.clone(), snapshots.clone(), lines));
                 }
             }
-            let is_over = present.is_over || self.has_all(&present, &ended);
+            let is_over = snapshot.is_over || self.has_all(&snapshot, &ended);
             if is_over && readers.is_empty() {
                 return Ok(());
             }
@@ -114,14 +113,14 @@ impl Following {
                 Some(source) = readers.next() => {
                     ended.insert(source?);
                 }
-                changed = seen.changed() => if changed.is_err() { return Ok(()) },
+                changed = snapshots.changed() => if changed.is_err() { return Ok(()) },
             }
         }
     }
 
-    /// Whether every log that is wanted was read to its end.
-    fn has_all(&self, seen: &Seen, ended: &HashSet<Source>) -> bool {
-        let Some(state) = &seen.state else {
+    /// Whether every selected log was read to its end.
+    fn has_all(&self, snapshot: &Snapshot, ended: &HashSet<Source>) -> bool {
+        let Some(state) = &snapshot.state else {
             return false;
         };
         let spec = &self.view.spec;
@@ -138,13 +137,17 @@ impl Following {
     }
 
     fn state(&self) -> Result<Option<State>, StoreError> {
-        let stored = self.it.shared.store.standing(&self.view.spec.name)?;
+        let stored = self
+            .orchestrator
+            .shared
+            .store
+            .standing(&self.view.spec.name)?;
         let own = stored.filter(|stored| stored.state.run == self.view.state.run);
         Ok(own.map(|stored| stored.state))
     }
 }
 
-/// How many containers of the role there will be, if all goes well; none: nobody knows.
+/// The expected number of containers of the role; `None` if it is unknown.
 fn expected(spec: &TaskSpec, role: Role) -> Option<u32> {
     match role {
         Role::Worker => Some(spec.worker.replicas),
@@ -153,15 +156,15 @@ fn expected(spec: &TaskSpec, role: Role) -> Option<u32> {
     }
 }
 
-/// Whether no command of the role will be run any more.
+/// Whether no further command of the role will run.
 fn is_past(spec: &TaskSpec, state: &State, role: Role) -> bool {
     let probe = spec.readiness.as_ref().map(|readiness| &readiness.probe);
-    let (comes, step) = match role {
+    let (is_defined, step) = match role {
         Role::Readiness => (
             matches!(probe, Some(ReadinessProbe::Exec(_))),
             Step::Readiness,
         ),
         _ => (spec.wait.is_some(), Step::WaitCommand),
     };
-    !comes || state.step > step
+    !is_defined || state.step > step
 }

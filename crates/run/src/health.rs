@@ -1,77 +1,77 @@
-//! Whether the engine can be used, looked at in the background so that no request waits for it.
+//! Checks the status of the engine in the background, so that requests do not wait for it.
 
 use atq_engine::{Engine, EngineError, Status};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Time between two looks. An answer is never older than this and the time-out of a look.
-const INTERVAL: Duration = Duration::from_secs(1);
-/// How long a request waits for the first answer.
-const FIRST_ANSWER: Duration = Duration::from_secs(5);
+/// A status is never older than this and the timeout of a check.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// Timeout of a request that waits for the first check.
+const FIRST_CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The engine as it was last seen. Cheap to clone.
+/// The last known status of the engine. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Health {
-    seen: watch::Receiver<Option<Result<Status, EngineError>>>,
+    status: watch::Receiver<Option<Result<Status, EngineError>>>,
     unanswered: EngineError,
 }
 
 impl Health {
-    /// Looks again and again, until the last clone is dropped.
+    /// Checks periodically until the last clone is dropped.
     pub fn watch(engine: Arc<dyn Engine>) -> Self {
-        let (sender, seen) = watch::channel(None);
+        let (sender, status) = watch::channel(None);
         let unanswered = engine.unanswered();
         tokio::spawn(async move {
             let mut usable = None;
             while !sender.is_closed() {
                 let now = engine.status().await;
                 if usable != Some(now.is_ok()) {
-                    report(engine.name(), &now);
+                    log_change(engine.name(), &now);
                     usable = Some(now.is_ok());
                 }
                 sender.send_replace(Some(now));
-                tokio::time::sleep(INTERVAL).await;
+                tokio::time::sleep(CHECK_INTERVAL).await;
             }
         });
-        Self { seen, unanswered }
+        Self { status, unanswered }
     }
 
-    /// The status of the engine, or why it cannot be used.
+    /// The status of the engine.
     ///
     /// # Errors
-    /// What the last look said; also before the first look is over.
+    /// When the last check failed, or the first one is not complete.
     pub fn usable(&self) -> Result<Status, EngineError> {
-        match &*self.seen.borrow() {
-            Some(seen) => seen.clone(),
+        match &*self.status.borrow() {
+            Some(status) => status.clone(),
             None => Err(self.unanswered.clone()),
         }
     }
 
-    /// The same, but a Director that has just started waits for the engine's first answer.
+    /// As [`Health::usable`], but waits for the first check of a Director that has just started.
     ///
     /// # Errors
-    /// What the last look said; also when the first one is not over in time.
-    pub async fn first_answer(&self) -> Result<Status, EngineError> {
-        // Too late is told like any other failure.
-        let _ = tokio::time::timeout(FIRST_ANSWER, self.first_look()).await;
+    /// When the last check failed, or the first one timed out.
+    pub async fn first_status(&self) -> Result<Status, EngineError> {
+        // A timeout is reported like any other failure.
+        let _ = tokio::time::timeout(FIRST_CHECK_TIMEOUT, self.wait_for_check()).await;
         self.usable()
     }
 
-    /// Waits until the first look is over.
-    pub async fn first_look(&self) {
-        // An error means that the watcher is gone; then there is nothing to wait for.
-        let _ = self.seen.clone().wait_for(Option::is_some).await;
+    /// Waits until the first check is complete.
+    pub async fn wait_for_check(&self) {
+        // An error means that the background check has ended; then there is nothing to wait for.
+        let _ = self.status.clone().wait_for(Option::is_some).await;
     }
 }
 
-fn report(name: &str, now: &Result<Status, EngineError>) {
-    match now {
+fn log_change(name: &str, status: &Result<Status, EngineError>) {
+    match status {
         Ok(status) => tracing::info!(
-            engine = %status.engine_version, node = %status.node_address, "{name} can be used"
+            engine = %status.engine_version, node = %status.node_address, "{name} is available"
         ),
         Err(error) => {
-            tracing::warn!(%error, "{name} cannot be used; tasks are refused until it can")
+            tracing::warn!(%error, "{name} is unavailable; tasks are refused until it is available")
         }
     }
 }
@@ -85,49 +85,49 @@ mod tests {
     use tokio::time::sleep;
 
     #[tokio::test(start_paused = true)]
-    async fn before_the_first_look_the_engine_counts_as_away() {
+    async fn before_the_first_check_the_engine_counts_as_unavailable() {
         let fake = FakeSwarm::new();
         let health = Health::watch(Arc::new(engine(&fake)));
         assert_eq!(health.usable(), Err(SwarmError::NotAnsweredYet.into()));
-        health.first_look().await;
+        health.wait_for_check().await;
         assert_eq!(health.usable().unwrap().node_id, "node-1");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_waits_for_the_first_answer_but_not_for_ever() {
+    async fn a_request_waits_for_the_first_check_until_a_timeout() {
         for (latency, answers) in [(1500, true), (60_000, false)] {
             let fake = FakeSwarm::new();
             fake.set_latency(Duration::from_millis(latency));
             let health = Health::watch(Arc::new(engine(&fake)));
-            let answer = health.first_answer().await;
+            let answer = health.first_status().await;
             assert_eq!(answer.is_ok(), answers, "{answer:?}");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_follows_the_engine_within_two_seconds_and_in_its_own_words() {
+    async fn changes_show_within_two_seconds_with_the_error_of_the_engine() {
         let fake = FakeSwarm::new();
         let health = Health::watch(Arc::new(engine(&fake)));
-        health.first_look().await;
+        health.wait_for_check().await;
         for error in [SwarmError::NotASwarm, SwarmError::NotManager] {
-            fake.unwell(Some(error.clone()));
+            fake.fail_all(Some(error.clone()));
             sleep(Duration::from_secs(2)).await;
             assert_eq!(health.usable(), Err(error.into()));
         }
-        fake.unwell(None);
+        fake.fail_all(None);
         sleep(Duration::from_secs(2)).await;
         assert!(health.usable().is_ok());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_asks_the_engine_once_nobody_wants_to_know() {
+    async fn checks_end_when_the_last_clone_is_dropped() {
         let fake = FakeSwarm::new();
         let health = Health::watch(Arc::new(engine(&fake)));
-        health.first_look().await;
+        health.wait_for_check().await;
         drop(health);
         sleep(Duration::from_secs(5)).await;
-        let asked = fake.calls().len();
+        let calls = fake.calls().len();
         sleep(Duration::from_secs(60)).await;
-        assert_eq!(fake.calls().len(), asked);
+        assert_eq!(fake.calls().len(), calls);
     }
 }

@@ -1,49 +1,48 @@
-//! From a valid definition to an end that leaves nothing behind.
+//! Executes tasks: from a valid definition to a complete clean-up.
 //!
-//! - [`Orchestrator`]: the API calls it ([`submit`], [`wishes`]); it stores and looks, and waits for
-//!   the engine only where the contract demands it;
+//! - [`Orchestrator`]: the interface for the API ([`submit`], [`stop_and_delete`]). It reads and writes the store, and
+//!   waits for the engine only where the contract requires it;
 //! - [`driver`]: one loop for each task: decide, act, record;
-//! - [`steps`]: the work of each step; [`wait`]: deadlines; [`cleanup`]: the removal;
+//! - [`steps`]: the work of each step; [`interruption`]: interruptible sleeps; `cleanup`: the removal of objects;
 //! - [`bundles`]: the removal of bundles;
-//! - [`limits`]: the timeout and the lease that the client of a run has set;
-//! - [`queue`]: whose turn it is; [`health`]: whether the engine can be used; [`recover`]: the
-//!   start; [`orphans`]: objects of tasks that are not in the store; `damaged`: the way out for
-//!   tasks that cannot be read.
+//! - [`limits`]: the timeout and the lease set by the client of a run;
+//! - [`queue`]: the queue of tasks; [`health`]: the status of the engine; [`recover`]: resumes tasks at start;
+//!   [`orphans`]: objects of tasks that are not in the store; `damaged`: deletion of unreadable tasks.
 
+pub mod await_report;
 pub mod bundles;
 mod cleanup;
 pub mod clock;
+pub mod control;
+pub mod cpu_usage;
 mod damaged;
 pub mod driver;
 pub mod events;
 pub mod follow;
 pub mod health;
-pub mod intake;
+pub mod ingest;
+pub mod interruption;
 pub mod limits;
-pub mod load;
 pub mod logs;
 mod manifest;
 pub mod orphans;
 pub mod queue;
 pub mod recover;
-pub mod reported;
 pub mod retention;
 pub mod run;
 pub mod settings;
 pub mod shared;
-pub mod steering;
 pub mod steps;
+pub mod stop_and_delete;
 pub mod submit;
-pub mod wait;
-pub mod wishes;
 
+pub use control::RunControl;
 pub use settings::Settings;
 pub use shared::Shared;
-pub use steering::Steering;
 
 use atq_engine::Facts;
 use atq_store::{Standing, StoreError, Stored};
-use atq_task::event::{Event, Failure, FailureCode, Record, WorkerSeen};
+use atq_task::event::{Event, Failure, FailureCode, Record, WorkerStatus};
 use atq_task::machine;
 use atq_task::spec::{TaskName, TaskSpec};
 use atq_task::state::{State, Step};
@@ -55,35 +54,35 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
-/// A task that has a driver.
-struct Live {
-    steering: watch::Sender<Steering>,
+/// A task with a driver.
+struct ActiveTask {
+    control: watch::Sender<RunControl>,
     limits: Arc<Limits>,
-    workers: Arc<Mutex<Vec<WorkerSeen>>>,
+    workers: Arc<Mutex<Vec<WorkerStatus>>>,
     ended: watch::Receiver<bool>,
 }
 
-impl Live {
-    /// Whether the driver is there. One that panicked has not said that it ended.
+impl ActiveTask {
+    /// Whether the driver runs. A driver that panicked has dropped its sender.
     fn is_driven(&self) -> bool {
         !*self.ended.borrow() && self.ended.has_changed().is_ok()
     }
 }
 
-/// A task as the API shows it.
+/// The view of a task for the API.
 #[derive(Debug, Clone)]
 pub struct View {
     /// The definition.
     pub spec: TaskSpec,
-    /// What is known about the run.
+    /// The state of the run.
     pub state: State,
-    /// The workers as last seen.
-    pub workers: Vec<WorkerSeen>,
-    /// Place in the queue, from 1.
+    /// The last known status of the workers.
+    pub workers: Vec<WorkerStatus>,
+    /// Position in the queue, from 1.
     pub queue_position: Option<u32>,
-    /// When the lease of its client expires; `None`: it has none, or is over.
+    /// Expiry of the client's lease; `None` without a lease or when the run has ended.
     pub lease_expires: Option<Timestamp>,
-    /// Now, so that the view can be judged without a clock.
+    /// The time of the view.
     pub now: Timestamp,
 }
 
@@ -97,45 +96,45 @@ impl View {
     }
 }
 
-/// A task in a list.
+/// An entry of the list of tasks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
-    /// When its definition was accepted.
+    /// Time at which the definition was accepted.
     pub created_at: Timestamp,
     /// Its name.
     pub name: TaskName,
 }
 
-/// What the API calls. Cheap to clone.
+/// The interface for the API. Cheap to clone.
 #[derive(Clone)]
 pub struct Orchestrator {
     shared: Arc<Shared>,
-    live: Arc<Mutex<HashMap<TaskName, Live>>>,
-    /// Held while a damaged task is deleted.
+    active: Arc<Mutex<HashMap<TaskName, ActiveTask>>>,
+    /// Locked while a damaged task is deleted.
     deleting: Arc<tokio::sync::Mutex<()>>,
     last_arrival: Arc<Mutex<Timestamp>>,
-    /// Whether the process is about to end.
+    /// Whether the process shuts down.
     closing: Arc<watch::Sender<bool>>,
 }
 
 impl Orchestrator {
-    /// An orchestrator that drives nothing yet; [`Orchestrator::recover`] takes up earlier tasks.
+    /// An orchestrator without drivers; [`Orchestrator::recover`] resumes earlier tasks.
     pub fn new(shared: Shared) -> Self {
         Self {
             shared: Arc::new(shared),
-            live: Arc::default(),
+            active: Arc::default(),
             deleting: Arc::default(),
             last_arrival: Arc::new(Mutex::new(Timestamp(0))),
             closing: Arc::default(),
         }
     }
 
-    /// Sends those away who follow events and logs: the process is about to end.
+    /// Ends the streams of events and logs before shutdown.
     pub fn close(&self) {
         self.closing.send_replace(true);
     }
 
-    /// What drivers share.
+    /// The state shared by drivers.
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
@@ -150,7 +149,7 @@ impl Orchestrator {
         Ok(read.await?.map(|stored| self.view(stored)))
     }
 
-    /// The task with this name as lists show it: without the environments of its services.
+    /// The task with this name for lists: without the environments of its services.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -163,7 +162,7 @@ impl Orchestrator {
         Ok(read.await?.map(|stored| self.view(stored)))
     }
 
-    /// The tasks that can be read and are `wanted`, newest first. No definition is read.
+    /// The readable tasks that match `wanted`, newest first. Definitions are not read.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -202,19 +201,19 @@ impl Orchestrator {
         read.await
     }
 
-    /// Gives a task a driver, unless it has one.
+    /// Starts a driver for a task unless it has one.
     fn drive(&self, name: &TaskName) -> Result<(), StoreError> {
-        let mut live = self.lock();
-        if live.get(name).is_some_and(Live::is_driven) {
+        let mut active = self.lock();
+        if active.get(name).is_some_and(ActiveTask::is_driven) {
             return Ok(());
         }
         let Some(mut stored) = self.shared.store.load(name)? else {
             return Ok(());
         };
         if stored.state.step == Step::Queued {
-            run::leave_in_the_store(&mut stored.spec);
+            run::drop_large_fields(&mut stored.spec);
         }
-        let (steering, wishes) = watch::channel(Steering {
+        let (sender, control) = watch::channel(RunControl {
             desired: stored.desired,
             expired: None,
         });
@@ -226,21 +225,21 @@ impl Orchestrator {
                 .queue
                 .join(&stored.spec, stored.state.created_at);
         }
-        live.insert(
+        active.insert(
             name.clone(),
-            Live {
-                steering: steering.clone(),
+            ActiveTask {
+                control: sender.clone(),
                 limits: Arc::clone(&limits),
                 workers: Arc::clone(&workers),
                 ended,
             },
         );
-        let run = run::Run::new(Arc::clone(&self.shared), stored, wishes, workers);
+        let run = run::Run::new(Arc::clone(&self.shared), stored, control, workers);
         let (name, this) = (name.clone(), self.clone());
         tokio::spawn(async move {
             let driven = tokio::select! {
                 driven = AssertUnwindSafe(driver::drive(run)).catch_unwind() => driven,
-                never = limits.enforce(steering) => match never {},
+                never = limits.enforce(sender) => match never {},
             };
             this.lock().remove(&name);
             end.send_replace(true);
@@ -251,11 +250,10 @@ impl Orchestrator {
         Ok(())
     }
 
-    /// A driver that panics is a bug, but the task must still come to an end, and what it has created
-    /// must go: the failure is recorded, and another driver does the rest. One that panics after that
-    /// is left to the sweep.
+    /// Handles the panic of a driver, which is a bug. The failure is recorded and a new driver ends the task and removes
+    /// its objects. If that one panics, too, the periodic sweep restarts it.
     async fn after_panic(&self, name: &TaskName) {
-        tracing::error!(task = %name, "the task's driver panicked; this is a bug");
+        tracing::error!(task = %name, "the driver of the task panicked; this is a bug");
         let failed = async {
             let Some(stored) = self.shared.store.load(name)? else {
                 return Ok(());
@@ -264,15 +262,15 @@ impl Orchestrator {
             let failure = Failure {
                 step: state.step,
                 code: FailureCode::Internal,
-                message: "the Director itself failed in this step".to_owned(),
-                hint: "this is a bug; the Director's log says more".to_owned(),
+                message: "internal error of the Director in this step".to_owned(),
+                hint: "this is a bug; see the Director's log".to_owned(),
             };
             let record = Record {
                 seq: state.seq + 1,
                 at: self.shared.clock.now(),
                 event: Event::Failed { failure },
             };
-            // Past its outcome a task cannot fail any more.
+            // A task with an outcome cannot fail any more.
             let Ok(after) = machine::next(state, &record) else {
                 return Ok(());
             };
@@ -280,24 +278,24 @@ impl Orchestrator {
             self.drive(name)
         };
         if let Err(error) = failed.await {
-            tracing::error!(task = %name, %error, "the failure cannot be recorded; it is tried again");
+            tracing::error!(task = %name, %error, "the failure cannot be recorded; retrying later");
         }
     }
 
     fn ended(&self, name: &TaskName) -> Option<watch::Receiver<bool>> {
-        self.lock().get(name).map(|live| live.ended.clone())
+        self.lock().get(name).map(|active| active.ended.clone())
     }
 
     fn view(&self, stored: Stored) -> View {
-        let (seen, limits) = match self.lock().get(&stored.spec.name) {
-            Some(live) => (
-                Some(Arc::clone(&live.workers)),
-                Some(Arc::clone(&live.limits)),
+        let (workers, limits) = match self.lock().get(&stored.spec.name) {
+            Some(active) => (
+                Some(Arc::clone(&active.workers)),
+                Some(Arc::clone(&active.limits)),
             ),
             None => (None, None),
         };
         let limits = limits.filter(|_| stored.state.outcome.is_none());
-        let workers = match seen {
+        let workers = match workers {
             Some(workers) => workers
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -318,8 +316,8 @@ impl Orchestrator {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TaskName, Live>> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TaskName, ActiveTask>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

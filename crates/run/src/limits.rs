@@ -1,10 +1,10 @@
-//! The limits that the client of a run has set: a timeout, and a lease that it renews. They hold in the Director, so
-//! that a run ends also when its client has died.
+//! The limits set by the client of a run: a timeout, and a lease that the client renews. The Director enforces them,
+//! so that a run ends even if its client has died.
 
 use super::Orchestrator;
 use super::clock::Clock;
-use super::steering::Steering;
-use super::wishes::{WishError, not_found};
+use super::control::RunControl;
+use super::stop_and_delete::{ControlError, not_found};
 use atq_task::event::{Failure, FailureCode};
 use atq_task::spec::TaskName;
 use atq_task::state::{Desired, State};
@@ -16,11 +16,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// The system's clock may be set while a run waits for its timeout, so it is read again after this time.
-const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+/// The system clock may be adjusted while a run waits for its timeout, so it is read again after this time.
+const MAX_SLEEP: Duration = Duration::from_secs(30);
 
-/// The limits of a run that is driven. The lease begins when the driver does: while no Director runs, nobody can
-/// renew it.
+/// The limits of an active run. The lease begins with the driver, because it cannot be renewed while no Director runs.
 #[derive(Debug)]
 pub struct Limits {
     clock: Clock,
@@ -35,7 +34,7 @@ struct Lease {
 }
 
 impl Limits {
-    /// The limits of a run in this state, from now on.
+    /// The limits of a run in this state. The lease begins now.
     pub fn new(state: &State, clock: Clock) -> Self {
         let lease = state.terms.lease().map(|length| Lease {
             length,
@@ -48,27 +47,27 @@ impl Limits {
         }
     }
 
-    /// Begins the lease anew.
+    /// Renews the lease.
     pub fn renew(&self) {
         if let Some(lease) = &self.lease {
             *lease.expires() = Instant::now() + lease.length;
         }
     }
 
-    /// When the lease expires unless it is renewed.
+    /// Expiry of the lease unless it is renewed.
     pub fn lease_expires(&self) -> Option<Timestamp> {
         let lease = self.lease.as_ref()?;
         let left = lease.expires().saturating_duration_since(Instant::now());
         Some(self.clock.now().plus(left))
     }
 
-    /// Ends the run when one of its limits is reached.
-    pub async fn enforce(&self, steering: watch::Sender<Steering>) -> Infallible {
+    /// Ends the run when one of its limits expires.
+    pub async fn enforce(&self, control: watch::Sender<RunControl>) -> Infallible {
         let expiry = tokio::select! {
             () = self.timeout() => Expiry::Timeout,
             () = self.lease_expiry() => Expiry::Lease,
         };
-        steering.send_modify(|steering| steering.expired = Some(expiry));
+        control.send_modify(|control| control.expired = Some(expiry));
         std::future::pending().await
     }
 
@@ -81,7 +80,7 @@ impl Limits {
             if left.is_zero() {
                 return;
             }
-            sleep(left.min(LONGEST_SLEEP)).await;
+            sleep(left.min(MAX_SLEEP)).await;
         }
     }
 
@@ -105,33 +104,33 @@ impl Lease {
     }
 }
 
-/// When the timeout of a run ends it.
+/// The time at which the timeout ends the run.
 pub fn deadline(state: &State) -> Option<Timestamp> {
     let timeout = state.terms.timeout()?;
     Some(state.created_at.plus(timeout))
 }
 
-/// The failure of a run whose limits are reached; `None`: something else decides what happens.
-pub fn failure(state: &State, steering: Steering) -> Option<Failure> {
-    let is_open = state.outcome.is_none() && steering.desired == Desired::Run;
-    let expiry = steering.expired.filter(|_| is_open)?;
+/// The failure of a run with an expired limit; `None` if none has expired or the run ends for another reason.
+pub fn failure(state: &State, control: RunControl) -> Option<Failure> {
+    let is_open = state.outcome.is_none() && control.desired == Desired::Run;
+    let expiry = control.expired.filter(|_| is_open)?;
     let seconds = |length: Option<Duration>| length.unwrap_or_default().as_secs_f64();
     let (code, message, hint) = match expiry {
         Expiry::Timeout => (
             FailureCode::Timeout,
             format!(
-                "the run was not over {} s after it was accepted, the timeout that its client set",
+                "the run did not complete within the timeout of {} s set by its client",
                 seconds(state.terms.timeout())
             ),
-            "the timeout includes the time in the queue: `timings` shows where it went",
+            "the timeout includes the time in the queue; `timings` shows the duration of each step",
         ),
         Expiry::Lease => (
             FailureCode::LeaseExpired,
             format!(
-                "the client did not renew the lease of the run for {} s; the client has probably died",
+                "the client did not renew the lease of the run within {} s; it has probably died",
                 seconds(state.terms.lease())
             ),
-            "the client that starts a run with a lease renews it with POST /task/{id}/lease",
+            "a client that starts a run with a lease must renew it with POST /task/{id}/lease",
         ),
     };
     Some(Failure {
@@ -142,8 +141,7 @@ pub fn failure(state: &State, steering: Steering) -> Option<Failure> {
     })
 }
 
-/// Whether a request with `key` may end a run with these terms. One without a key comes from somebody who names the
-/// task on purpose.
+/// Whether a request with `key` may end a run with these terms. Requests without a key may end every run.
 pub fn may_end(terms: &Terms, key: Option<&Key>) -> bool {
     key.is_none() || terms.key.as_ref() == key
 }
@@ -157,15 +155,15 @@ impl Orchestrator {
         &self,
         name: &TaskName,
         key: Option<&Key>,
-    ) -> Result<super::View, WishError> {
+    ) -> Result<super::View, ControlError> {
         let view = self.get(name).await?.ok_or_else(|| not_found(name))?;
         let terms = &view.state.terms;
         let name = || name.clone();
         if terms.lease_ms.is_none() {
-            return Err(WishError::NoLease { name: name() });
+            return Err(ControlError::NoLease { name: name() });
         }
         if !may_end(terms, key) {
-            return Err(WishError::StartedByOther { name: name() });
+            return Err(ControlError::StartedByOther { name: name() });
         }
         if let Some(live) = self.lock().get(&view.spec.name) {
             live.limits.renew();

@@ -11,14 +11,14 @@ use std::collections::VecDeque;
 use std::io;
 use thiserror::Error;
 
-/// Which lines are wanted.
+/// Selects log lines.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LogFilter {
     /// Only of this service.
     pub role: Option<Role>,
     /// Only of this replica.
     pub replica: Option<u32>,
-    /// Only the last so many lines of each container.
+    /// Number of last lines of each container.
     pub tail: Option<u32>,
 }
 
@@ -29,27 +29,27 @@ impl LogFilter {
     }
 }
 
-/// Why there are no lines.
+/// Errors of reading logs.
 #[derive(Debug, Error)]
 pub enum LogError {
-    /// The engine does not give them.
+    /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// The evidence cannot be read.
-    #[error("the kept logs cannot be read: {0}")]
+    #[error("the stored logs cannot be read: {0}")]
     Evidence(#[from] io::Error),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The process is about to end.
+    /// The process shuts down.
     #[error("the Director is shutting down")]
     Closing,
 }
 
-/// A line and the container that wrote it.
+/// A line with the container that wrote it.
 pub type SourcedLine = (Source, LogLine);
 
-/// Where the lines of a container come from.
+/// The source of a container's log lines.
 enum Origin {
     Kept(Source),
     Live {

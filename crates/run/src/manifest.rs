@@ -1,5 +1,5 @@
-//! What has to be known to run a test again, looked at while it can be seen: images are pulled anew and
-//! nodes go. Best effort: it fails nothing, and holds nothing up for longer than [`PATIENCE`].
+//! Records what is needed to repeat a test while it can be observed: images change and nodes are removed later. Best
+//! effort: it never fails the run, and delays it by at most [`TIMEOUT`].
 
 use super::run::Run;
 use atq_bundle_store::BundleId;
@@ -9,47 +9,45 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-/// Longest look.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Looks at what the run uses, and keeps what was seen with the evidence. What was seen before stays,
-/// if it cannot be seen any more.
+/// Observes what the run uses and stores it with the evidence. Earlier observations stay if they cannot be repeated.
 pub async fn observe(run: &Run) {
-    let (evidence, name, id) = kept_at(run);
+    let (evidence, name, id) = location(run);
     let Ok(before) = spawn_blocking(move || evidence.observed(&name, &id)).await else {
         return;
     };
     let mut seen = before.clone();
-    match timeout(PATIENCE, look(run, &mut seen)).await {
+    match timeout(TIMEOUT, observe_all(run, &mut seen)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            tracing::debug!(task = %run.spec.name, %error, "the manifest may lack something");
+            tracing::debug!(task = %run.spec.name, %error, "the manifest may be incomplete");
         }
-        Err(_) => tracing::debug!(task = %run.spec.name, "the manifest may lack something"),
+        Err(_) => tracing::debug!(task = %run.spec.name, "the manifest may be incomplete"),
     }
     if seen == before {
         return;
     }
-    let (evidence, name, id) = kept_at(run);
+    let (evidence, name, id) = location(run);
     let kept = spawn_blocking(move || evidence.keep_observed(&name, &id, &seen)).await;
     if let Ok(Err(error)) = kept {
-        tracing::warn!(task = %run.spec.name, %error, "the manifest cannot be kept");
+        tracing::warn!(task = %run.spec.name, %error, "the manifest cannot be stored");
     }
 }
 
-fn kept_at(run: &Run) -> (atq_evidence::Evidence, atq_task::spec::TaskName, String) {
+fn location(run: &Run) -> (atq_evidence::Evidence, atq_task::spec::TaskName, String) {
     let evidence = run.shared.evidence.clone();
     (evidence, run.spec.name.clone(), run.state.run.clone())
 }
 
-async fn look(run: &Run, seen: &mut Observed) -> Result<(), EngineError> {
-    look_at_director(run, seen);
-    look_at_bundles(run, seen).await;
-    look_at_images(run, seen).await?;
-    look_at_containers(run, seen).await
+async fn observe_all(run: &Run, seen: &mut Observed) -> Result<(), EngineError> {
+    observe_director(run, seen);
+    observe_bundles(run, seen).await;
+    observe_images(run, seen).await?;
+    observe_containers(run, seen).await
 }
 
-fn look_at_director(run: &Run, seen: &mut Observed) {
+fn observe_director(run: &Run, seen: &mut Observed) {
     let settings = &run.shared.settings;
     seen.director = settings.director_id.clone();
     seen.version = env!("CARGO_PKG_VERSION").to_owned();
@@ -61,7 +59,7 @@ fn look_at_director(run: &Run, seen: &mut Observed) {
     };
 }
 
-async fn look_at_bundles(run: &Run, seen: &mut Observed) {
+async fn observe_bundles(run: &Run, seen: &mut Observed) {
     let named = [&run.spec.master.fileid, &run.spec.worker.fileid];
     for id in named.into_iter().flatten() {
         if seen.bundles.contains_key(id) {
@@ -84,8 +82,8 @@ async fn look_at_bundles(run: &Run, seen: &mut Observed) {
     }
 }
 
-/// Each once: what is pulled later under the same name is not what the test began with.
-async fn look_at_images(run: &Run, seen: &mut Observed) -> Result<(), EngineError> {
+/// Observes each image once: an image pulled later under the same name is not the one that the test uses.
+async fn observe_images(run: &Run, seen: &mut Observed) -> Result<(), EngineError> {
     let engine = &run.shared.engine;
     let of_tools = [run.spec.worker.image.clone(), run.spec.master.image.clone()];
     for image in of_tools.into_iter().chain(engine.own_images()) {
@@ -99,7 +97,7 @@ async fn look_at_images(run: &Run, seen: &mut Observed) -> Result<(), EngineErro
     Ok(())
 }
 
-async fn look_at_containers(run: &Run, seen: &mut Observed) -> Result<(), EngineError> {
+async fn observe_containers(run: &Run, seen: &mut Observed) -> Result<(), EngineError> {
     let engine = &run.shared.engine;
     for member in engine.logged(run.facts()).await? {
         let container = SeenContainer {

@@ -1,8 +1,8 @@
-//! Objects in the engine, and logs, of tasks that are not in the store. A Director forgets a
-//! task only when nothing of it is left, so there is something only when its data directory was lost.
+//! Objects in the engine, and logs, of tasks that are not in the store. A Director deletes the record of a task only
+//! after all its objects, so orphans exist only if the data directory was lost.
 //!
-//! A task's record is written before anything of it exists. So the engine is asked first and the store
-//! after it: then no new task is taken for an orphan.
+//! The record of a task is written before its first object exists. The engine is therefore read before the store:
+//! a new task is never taken for an orphan.
 
 use super::Orchestrator;
 use super::shared::Shared;
@@ -15,36 +15,36 @@ use std::fmt::Write as _;
 use std::time::Duration;
 use thiserror::Error;
 
-/// After tries that failed.
-const PAUSES: Pauses = Pauses {
+/// After failed attempts.
+const BACKOFF: Pauses = Pauses {
     first: Duration::from_secs(5),
     longest: Duration::from_secs(300),
 };
-/// So many runs are removed at once; each takes seconds, most of which the engine waits for containers.
-const AT_ONCE: usize = 4;
-/// More names would make a log line that nobody reads.
-const NAMES: usize = 50;
+/// Limits concurrent removals. Each takes seconds, most of which the engine waits for containers.
+const MAX_CONCURRENT_REMOVALS: usize = 4;
+/// Maximum number of names in a log line.
+const MAX_NAMES: usize = 50;
 
-/// What becomes of orphans.
+/// The handling of orphans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Orphans {
-    /// Those that were made in this Director's place are removed.
+pub enum OrphanPolicy {
+    /// Removes orphans created with the same host, data directory and port.
     Remove,
-    /// Those of another place are removed as well.
+    /// Removes all orphans of this Director's id.
     RemoveAll,
-    /// They stay, and are spoken of.
+    /// Keeps orphans and logs them.
     Keep,
 }
 
 #[derive(Debug, Error)]
-enum LookError {
+enum SearchError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// One run of a task, as labels name it.
+/// A run of a task, from labels.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct OrphanRun {
     pub task: String,
@@ -54,23 +54,23 @@ pub(super) struct OrphanRun {
 /// Kind and name of an object.
 type Item = (&'static str, String);
 
-/// Objects that were found in the engine.
+/// Objects in the engine that belong to no stored run.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Found {
-    /// This Director's, of runs that its store does not know.
+pub(super) struct FoundObjects {
+    /// Objects of this Director whose runs are not in its store.
     pub runs: BTreeMap<OrphanRun, Vec<Item>>,
-    /// The same, but made in another place: by this Director before it moved, or by another one that
-    /// has the same id by mistake and may be following these very tests.
+    /// As `runs`, but created with another host, data directory or port: by this Director before it moved, or by
+    /// another one that has the same id by mistake and may be running these tests.
     pub elsewhere: BTreeMap<OrphanRun, Vec<Item>>,
-    /// This Director's by its label, but of no run that could be named.
-    pub nameless: Vec<Item>,
-    /// Other Directors', by id.
+    /// Objects with this Director's label but without task and run.
+    pub unassigned: Vec<Item>,
+    /// Number of objects of other Directors, by id.
     pub others: BTreeMap<String, usize>,
 }
 
-/// Sorts the engine's things by what the store knows.
-pub(super) fn sort(objects: Vec<Owned>, known: &KnownRuns, director: &str) -> Found {
-    let mut found = Found::default();
+/// Classifies the objects of the engine by the runs in the store.
+pub(super) fn classify(objects: Vec<Owned>, known: &KnownRuns, director: &str) -> FoundObjects {
+    let mut found = FoundObjects::default();
     for object in objects {
         if object.director != director {
             *found.others.entry(object.director).or_default() += 1;
@@ -88,7 +88,7 @@ pub(super) fn sort(objects: Vec<Owned>, known: &KnownRuns, director: &str) -> Fo
                     items.push(item);
                 }
             }
-            None => found.nameless.push(item),
+            None => found.unassigned.push(item),
         }
     }
     found
@@ -97,40 +97,39 @@ pub(super) fn sort(objects: Vec<Owned>, known: &KnownRuns, director: &str) -> Fo
 fn is_known(known: &KnownRuns, task: &str, run: &str) -> bool {
     match known.get(task) {
         None => false,
-        // Nobody knows the runs of a task whose history cannot be read.
+        // The run of a task with an unreadable history is unknown.
         Some(None) => true,
         Some(Some(present)) => present == run,
     }
 }
 
 impl Orchestrator {
-    /// Looks once for what the store does not know, and removes it or speaks of it. Tries again until
-    /// it has succeeded; holds up nobody.
-    pub async fn look_after_orphans(self, orphans: Orphans) {
-        forget_evidence(&self.shared).await;
-        let found = look_until_seen(&self.shared).await;
+    /// Searches once for orphans, and removes or logs them. Retries until it succeeds; blocks nothing else.
+    pub async fn handle_orphans(self, orphans: OrphanPolicy) {
+        remove_orphaned_evidence(&self.shared).await;
+        let found = search_until_found(&self.shared).await;
         report_others(&self.shared, &found);
         let mut found = found;
         match orphans {
-            Orphans::RemoveAll => found.runs.append(&mut found.elsewhere),
-            Orphans::Remove | Orphans::Keep => report_elsewhere(&found),
+            OrphanPolicy::RemoveAll => found.runs.append(&mut found.elsewhere),
+            OrphanPolicy::Remove | OrphanPolicy::Keep => report_elsewhere(&found),
         }
         if found.runs.is_empty() {
             return;
         }
         match orphans {
-            Orphans::Keep => report_kept(&self.shared, &found),
-            Orphans::Remove | Orphans::RemoveAll => remove(&self.shared, found).await,
+            OrphanPolicy::Keep => report_kept(&self.shared, &found),
+            OrphanPolicy::Remove | OrphanPolicy::RemoveAll => remove(&self.shared, found).await,
         }
     }
 }
 
-/// Removes the logs of tasks that the store does not know.
-async fn forget_evidence(shared: &Shared) {
+/// Removes the evidence of tasks that are not in the store.
+async fn remove_orphaned_evidence(shared: &Shared) {
     let kept = match shared.evidence.tasks().await {
         Ok(kept) => kept,
         Err(error) => {
-            tracing::warn!(%error, "cannot look for logs of tasks that are not stored");
+            tracing::warn!(%error, "cannot search for logs of tasks that are not in the store");
             return;
         }
     };
@@ -140,7 +139,7 @@ async fn forget_evidence(shared: &Shared) {
     let known = match known(shared).await {
         Ok(known) => known,
         Err(error) => {
-            tracing::warn!(%error, "logs of tasks that are not stored are not looked for");
+            tracing::warn!(%error, "cannot read the store; logs of tasks that are not in the store are not removed");
             return;
         }
     };
@@ -150,10 +149,10 @@ async fn forget_evidence(shared: &Shared) {
     {
         match shared.evidence.remove(task).await {
             Ok(()) => {
-                tracing::warn!(%task, "removed the logs of a task that this Director's store does not know")
+                tracing::warn!(%task, "removed the logs of a task that is not in the store")
             }
             Err(error) => {
-                tracing::warn!(%task, %error, "cannot remove the logs of a task that this Director's store does not know")
+                tracing::warn!(%task, %error, "cannot remove the logs of a task that is not in the store")
             }
         }
     }
@@ -163,46 +162,46 @@ async fn known(shared: &Shared) -> Result<KnownRuns, StoreError> {
     shared.store.reading(atq_store::Store::known).await
 }
 
-async fn look_until_seen(shared: &Shared) -> Found {
-    let mut backoff = Backoff::new(PAUSES);
+async fn search_until_found(shared: &Shared) -> FoundObjects {
+    let mut backoff = Backoff::new(BACKOFF);
     loop {
-        match look(shared).await {
+        match search(shared).await {
             Ok(found) => return found,
             Err(error) => {
-                tracing::debug!(%error, "cannot look for objects of tasks that are not stored yet")
+                tracing::debug!(%error, "cannot search for orphans; retrying")
             }
         }
         tokio::time::sleep(backoff.next_pause()).await;
     }
 }
 
-async fn look(shared: &Shared) -> Result<Found, LookError> {
+async fn search(shared: &Shared) -> Result<FoundObjects, SearchError> {
     let objects = shared.engine.owned().await?;
-    // Not before the engine's answer is there; see the top of this module.
+    // After the response of the engine; see the documentation of this module.
     let known = known(shared).await?;
-    Ok(sort(objects, &known, &shared.settings.director_id))
+    Ok(classify(objects, &known, &shared.settings.director_id))
 }
 
-async fn remove(shared: &Shared, found: Found) {
+async fn remove(shared: &Shared, found: FoundObjects) {
     let (objects, runs) = (count(&found), found.runs.len());
     tracing::warn!(
         objects = %names(&found),
-        "found {objects} object(s) of {runs} run(s) that this Director's store does not know (its data directory was lost?): removing them; `--adopt-orphans=keep` keeps them",
+        "found {objects} object(s) of {runs} run(s) that are not in the store (was the data directory lost?): removing them; `--adopt-orphans=keep` keeps them",
     );
     stream::iter(found.runs.into_keys())
-        .for_each_concurrent(AT_ONCE, |run| remove_run(shared, run))
+        .for_each_concurrent(MAX_CONCURRENT_REMOVALS, |run| remove_run(shared, run))
         .await;
-    tracing::info!("removed {objects} object(s) of {runs} run(s) that were not stored");
+    tracing::info!("removal of orphans complete: {objects} object(s) of {runs} run(s)");
 }
 
-/// Tries until nothing is left.
+/// Retries until nothing is left.
 async fn remove_run(shared: &Shared, orphan: OrphanRun) {
     let OrphanRun { task, run } = &orphan;
-    let mut backoff = Backoff::new(PAUSES);
+    let mut backoff = Backoff::new(BACKOFF);
     loop {
         let left = shared.engine.release_owned(task, run).await;
         if left.is_empty() {
-            tracing::info!(%task, %run, "removed a run that was not stored");
+            tracing::info!(%task, %run, "removed a run that is not in the store");
             return;
         }
         let pause = backoff.next_pause();
@@ -210,30 +209,30 @@ async fn remove_run(shared: &Shared, orphan: OrphanRun) {
             %task,
             %run,
             left = %left.join("; "),
-            "a run that is not stored could not be removed whole; tried again in {} s",
+            "a run that is not in the store could not be removed completely; retrying in {} s",
             pause.as_secs()
         );
         tokio::time::sleep(pause).await;
     }
 }
 
-fn report_kept(shared: &Shared, found: &Found) {
+fn report_kept(shared: &Shared, found: &FoundObjects) {
     let all: Vec<Item> = found.runs.values().flatten().cloned().collect();
     tracing::warn!(
         objects = %names(found),
-        "found {} object(s) of {} run(s) that this Director's store does not know (its data directory was lost?): they stay, as `--adopt-orphans=keep` says; a start without it removes them, and so do by hand: {}",
+        "found {} object(s) of {} run(s) that are not in the store (was the data directory lost?): `--adopt-orphans=keep` keeps them; a start without it removes them, or use: {}",
         count(found),
         found.runs.len(),
         shared.engine.by_hand(&all)
     );
 }
 
-fn report_others(shared: &Shared, found: &Found) {
-    if !found.nameless.is_empty() {
+fn report_others(shared: &Shared, found: &FoundObjects) {
+    if !found.unassigned.is_empty() {
         tracing::warn!(
-            objects = %list(&found.nameless),
-            "found {} object(s) with this Director's label, but without task and run; they stay",
-            found.nameless.len()
+            objects = %list(&found.unassigned),
+            "found {} object(s) with this Director's label but without task and run; they are kept",
+            found.unassigned.len()
         );
     }
     if found.others.is_empty() {
@@ -245,43 +244,43 @@ fn report_others(shared: &Shared, found: &Found) {
         .map(|(id, count)| format!("{count} of `{id}`"))
         .collect();
     tracing::info!(
-        "{} holds objects of other Directors, which stay: {}; if the data of one of them was lost, `directorId: <id>` in the configuration adopts its objects",
+        "{} holds objects of other Directors, which are kept: {}; if the data of one of them was lost, `directorId: <id>` in the configuration adopts its objects",
         shared.engine.name(),
         counts.join(", ")
     );
 }
 
-fn report_elsewhere(found: &Found) {
+fn report_elsewhere(found: &FoundObjects) {
     if found.elsewhere.is_empty() {
         return;
     }
     let objects: Vec<_> = found.elsewhere.values().flatten().cloned().collect();
     tracing::warn!(
         objects = %list(&objects),
-        "found {} object(s) of {} run(s) with this Director's id that were made by a Director with another host, data directory or port; they stay. If that one is running, give one of the two another `directorId`; if it is gone, `--adopt-orphans=remove-all` removes them",
+        "found {} object(s) of {} run(s) with this Director's id that were created by a Director with another host, data directory or port; they are kept. If that Director is running, give one of the two another `directorId`; otherwise `--adopt-orphans=remove-all` removes them",
         objects.len(),
         found.elsewhere.len()
     );
 }
 
-fn count(found: &Found) -> usize {
+fn count(found: &FoundObjects) -> usize {
     found.runs.values().map(Vec::len).sum()
 }
 
-fn names(found: &Found) -> String {
+fn names(found: &FoundObjects) -> String {
     let all: Vec<_> = found.runs.values().flatten().cloned().collect();
     list(&all)
 }
 
 fn list(objects: &[Item]) -> String {
     let mut text = String::new();
-    for (kind, name) in objects.iter().take(NAMES) {
+    for (kind, name) in objects.iter().take(MAX_NAMES) {
         let comma = if text.is_empty() { "" } else { ", " };
-        // Writing to a text does not fail.
+        // Writing to a string does not fail.
         let _ = write!(text, "{comma}{kind} {name}");
     }
-    if objects.len() > NAMES {
-        let _ = write!(text, " and {} more", objects.len() - NAMES);
+    if objects.len() > MAX_NAMES {
+        let _ = write!(text, " and {} more", objects.len() - MAX_NAMES);
     }
     text
 }

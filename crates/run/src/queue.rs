@@ -1,8 +1,8 @@
-//! Whose turn it is. Tasks run in the order in which they came, so many at once as configured; one
-//! that was under way before a restart goes on without waiting, even when that makes more.
+//! The queue of tasks. Tasks run in the order of their arrival, up to the configured number at once. A task that ran
+//! before a restart continues without waiting, even if that exceeds the limit.
 //!
-//! A task may claim a name for itself alone ([`TaskSpec::exclusive`]). While another one has the
-//! claim, it is passed over, so that it holds up nobody else.
+//! A task may claim a name exclusively ([`TaskSpec::exclusive`]). While another task holds the claim, the queue skips
+//! it, so that it does not block later tasks.
 
 use atq_task::spec::{TaskName, TaskSpec};
 use atq_task::timestamp::Timestamp;
@@ -19,24 +19,24 @@ pub struct Queue {
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Whether anybody may have a turn yet.
+    /// Whether tasks may start yet.
     open: bool,
     running: usize,
-    /// In the order in which they came.
+    /// In the order of arrival.
     waiting: Vec<Waiting>,
-    /// One entry for each task that holds a claim.
+    /// The claimed names, one entry for each task with a claim.
     claimed: Vec<String>,
 }
 
 #[derive(Debug)]
 struct Waiting {
-    /// Orders the queue in the same way before and after a restart.
-    came: (Timestamp, TaskName),
+    /// The sort key; it is the same after a restart.
+    order: (Timestamp, TaskName),
     exclusive: Option<String>,
 }
 
 impl Inner {
-    /// The first one that is not held up by a claim.
+    /// The first task that is not blocked by a claim.
     fn next(&self) -> Option<usize> {
         let is_free = |waiting: &Waiting| match &waiting.exclusive {
             Some(name) => !self.claimed.contains(name),
@@ -47,7 +47,7 @@ impl Inner {
 }
 
 impl Queue {
-    /// A queue that lets `limit` tasks run at once, but none before [`Queue::open`].
+    /// A queue for `limit` concurrent tasks. None starts before [`Queue::open`].
     pub fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
             limit,
@@ -56,64 +56,63 @@ impl Queue {
         })
     }
 
-    /// From here on there are turns: all tasks that were under way before have theirs, and all that
-    /// waited are in their places.
+    /// Allows tasks to start. Before this call, all tasks of an earlier process have their slots and positions.
     pub fn open(&self) {
         self.lock().open = true;
         self.changed.notify_waiters();
     }
 
-    /// Puts a task that came at `created_at` in its place, unless it waits already.
+    /// Adds a task that arrived at `created_at`, unless it is already waiting.
     pub fn join(&self, spec: &TaskSpec, created_at: Timestamp) {
-        let came = (created_at, spec.name.clone());
+        let order = (created_at, spec.name.clone());
         let mut inner = self.lock();
-        if inner.waiting.iter().any(|one| one.came.1 == spec.name) {
+        if inner.waiting.iter().any(|one| one.order.1 == spec.name) {
             return;
         }
-        let at = inner.waiting.partition_point(|one| one.came < came);
+        let at = inner.waiting.partition_point(|one| one.order < order);
         let waiting = Waiting {
-            came,
+            order,
             exclusive: spec.exclusive.clone(),
         };
         inner.waiting.insert(at, waiting);
     }
 
-    /// Takes a task out, for example because it was stopped.
+    /// Removes a task, for example because it was stopped.
     pub fn leave(&self, name: &TaskName) {
-        self.lock().waiting.retain(|one| one.came.1 != *name);
+        self.lock().waiting.retain(|one| one.order.1 != *name);
         self.changed.notify_waiters();
     }
 
-    /// Place of a waiting task, from 1.
+    /// Position of a waiting task, from 1.
     pub fn position(&self, name: &TaskName) -> Option<u32> {
         let inner = self.lock();
-        let index = inner.waiting.iter().position(|one| one.came.1 == *name)?;
+        let index = inner.waiting.iter().position(|one| one.order.1 == *name)?;
         u32::try_from(index + 1).ok()
     }
 
-    /// Waits until it is the task's turn. Cancel-safe; the task keeps its place.
-    pub async fn turn(self: &Arc<Self>, name: &TaskName) -> (Turn, Claim) {
+    /// Waits for a slot. Cancel-safe; the task keeps its position.
+    pub async fn acquire(self: &Arc<Self>, name: &TaskName) -> (Slot, Claim) {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
-            // Registered before the look, so that no change in between is missed.
+            // Registered before the check, so that no change in between is missed.
             changed.as_mut().enable();
-            if let Some(taken) = self.try_take(name) {
-                return taken;
+            if let Some(acquired) = self.try_acquire(name) {
+                return acquired;
             }
             changed.await;
         }
     }
 
-    /// A turn for a task that runs already.
-    pub fn resume(self: &Arc<Self>) -> Turn {
+    /// A slot for a task that already runs.
+    pub fn resume(self: &Arc<Self>) -> Slot {
         self.lock().running += 1;
-        Turn {
+        Slot {
             queue: Arc::clone(self),
         }
     }
 
-    /// The claim of a task that runs already, or is being cleaned up.
+    /// The claim of a task that already runs or is being cleaned up.
     pub fn claim(self: &Arc<Self>, exclusive: Option<&str>) -> Claim {
         self.lock().claimed.extend(exclusive.map(str::to_owned));
         Claim {
@@ -122,14 +121,14 @@ impl Queue {
         }
     }
 
-    fn try_take(self: &Arc<Self>, name: &TaskName) -> Option<(Turn, Claim)> {
+    fn try_acquire(self: &Arc<Self>, name: &TaskName) -> Option<(Slot, Claim)> {
         let mut inner = self.lock();
         let index = inner.next()?;
-        let is_it = inner
+        let is_next = inner
             .waiting
             .get(index)
-            .is_some_and(|one| one.came.1 == *name);
-        if !is_it || !inner.open || inner.running >= self.limit {
+            .is_some_and(|one| one.order.1 == *name);
+        if !is_next || !inner.open || inner.running >= self.limit {
             return None;
         }
         let taken = inner.waiting.remove(index);
@@ -137,16 +136,16 @@ impl Queue {
         inner.claimed.extend(taken.exclusive.clone());
         drop(inner);
         let queue = Arc::clone(self);
-        let turn = (
-            Turn { queue },
+        let acquired = (
+            Slot { queue },
             Claim {
                 queue: Arc::clone(self),
                 name: taken.exclusive,
             },
         );
-        // The next one may have its turn too.
+        // The next task may start, too.
         self.changed.notify_waiters();
-        Some(turn)
+        Some(acquired)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -154,20 +153,20 @@ impl Queue {
     }
 }
 
-/// The right to run; given back when dropped.
+/// The permission to run; released when dropped.
 #[derive(Debug)]
-pub struct Turn {
+pub struct Slot {
     queue: Arc<Queue>,
 }
 
-impl Drop for Turn {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.queue.lock().running -= 1;
         self.queue.changed.notify_waiters();
     }
 }
 
-/// A name that is claimed, or none; given back when dropped.
+/// A claimed name, if any; released when dropped.
 #[derive(Debug)]
 pub struct Claim {
     queue: Arc<Queue>,

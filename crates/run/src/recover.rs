@@ -1,5 +1,5 @@
-//! What happens at start: every task that is not at its end gets a driver again, in the order in
-//! which they came. Their steps are idempotent, so it does not matter where they were cut off.
+//! Recovery at start: every incomplete task gets a driver, in the order of arrival. Steps are idempotent, so tasks may
+//! have been interrupted at any point.
 
 use super::Orchestrator;
 use atq_store::{Damage, Standing, Store, StoreError};
@@ -8,64 +8,63 @@ use atq_task::state::Step;
 use atq_task::timestamp::Timestamp;
 use std::time::Duration;
 
-/// Time between two tries at what clean-up has left.
-const SWEEP: Duration = Duration::from_secs(300);
-const WAY_OUT: &str = "`atq-director store check` says more while no Director runs, DELETE removes the task with all its objects";
+/// Interval of retries for objects that clean-up has left.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(300);
+const DAMAGED_HINT: &str = "`atq-director store check` shows details while no Director runs; DELETE removes the task with all its objects";
 
 impl Orchestrator {
-    /// Takes up all tasks that are not at their end; gives their number. Those that are damaged are
-    /// named in the log and left alone.
+    /// Resumes all incomplete tasks and returns their number. Damaged tasks are logged and skipped.
     ///
     /// # Errors
     /// When the tasks cannot be listed.
     pub async fn recover(&self) -> Result<usize, StoreError> {
-        let taken_up = self.take_up().await;
-        // Definitions are taken before this, but nobody passes an earlier task or takes its claim. New
-        // ones must get their turn also when the earlier ones cannot be read.
+        let resumed = self.resume_all().await;
+        // Definitions accepted before this wait behind earlier tasks and cannot take their claims. The queue opens even
+        // if earlier tasks cannot be read.
         self.shared.queue.open();
-        taken_up
+        resumed
     }
 
-    async fn take_up(&self) -> Result<usize, StoreError> {
+    async fn resume_all(&self) -> Result<usize, StoreError> {
         let repaired = self.shared.store.reading(|store| {
             for Damage { task, reason } in store.repair()? {
-                tracing::error!(%task, %reason, "a stored task is damaged and not taken up; {WAY_OUT}");
+                tracing::error!(%task, %reason, "a stored task is damaged and not resumed; {DAMAGED_HINT}");
             }
             open_tasks(store)
         });
         let mut open = repaired.await?;
-        // Those that are under way first, so that none that waits takes their place or their claim.
+        // Running tasks first, so that no waiting task takes their slots or claims.
         open.sort_by_key(|task| (task.step == Step::Queued, task.created_at));
         for OpenTask { name, step, .. } in &open {
-            tracing::info!(task = %name, step = step.as_str(), "taking up an earlier task");
-            self.drive_or_say(name);
+            tracing::info!(task = %name, step = step.as_str(), "resuming an earlier task");
+            self.drive_or_log(name);
         }
         Ok(open.len())
     }
 
-    /// Gives a driver again and again to tasks that need one and have none: above all those of which
-    /// clean-up has left something. Never returns.
+    /// Periodically starts drivers for tasks that need one and have none, above all for those with leftovers. Never
+    /// returns.
     pub async fn sweep(self) {
         loop {
-            tokio::time::sleep(SWEEP).await;
+            tokio::time::sleep(SWEEP_INTERVAL).await;
             match self.shared.store.reading(open_tasks).await {
-                Ok(open) => open.iter().for_each(|task| self.drive_or_say(&task.name)),
+                Ok(open) => open.iter().for_each(|task| self.drive_or_log(&task.name)),
                 Err(error) => {
-                    tracing::error!(%error, "cannot look for what clean-up has left");
+                    tracing::error!(%error, "cannot search for tasks with leftovers");
                 }
             }
         }
     }
 
-    /// One task that cannot be driven must not hold up the others.
-    fn drive_or_say(&self, name: &TaskName) {
+    /// A task whose driver cannot start must not block the others.
+    fn drive_or_log(&self, name: &TaskName) {
         if let Err(error) = self.drive(name) {
-            tracing::error!(task = %name, %error, "the task cannot be taken up");
+            tracing::error!(task = %name, %error, "the task cannot be resumed");
         }
     }
 }
 
-/// A task that is not at its end.
+/// An incomplete task.
 struct OpenTask {
     name: TaskName,
     step: Step,

@@ -1,6 +1,6 @@
-//! The removal of what is old: tasks that are over, with their evidence, and bundles that nobody names.
-//! A task goes as it does with DELETE: first its record, then its evidence. Evidence without a record,
-//! after a crash in between, is removed at the next start ([`super::orphans`]).
+//! Removes old data: completed tasks with their evidence, and bundles that no task uses. As with DELETE, the record of
+//! a task is removed before its evidence. Evidence without a record, after a crash in between, is removed at the next
+//! start ([`super::orphans`]).
 
 use super::Orchestrator;
 use atq_bundle_store::BundleInfo;
@@ -11,47 +11,46 @@ use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
-/// Time between two looks.
-const INTERVAL: Duration = Duration::from_secs(600);
+const CHECK_INTERVAL: Duration = Duration::from_secs(600);
 
-/// What is kept. `None` is no bound.
+/// Limits of retained data. `None` is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// Number of tasks that are over.
+    /// Number of completed tasks.
     pub tasks: Option<u64>,
-    /// Time since a task was over.
+    /// Time since the end of a task.
     pub task_age: Option<Duration>,
-    /// Bytes of the evidence of tasks that are over.
+    /// Bytes of the evidence of completed tasks.
     pub evidence_bytes: Option<u64>,
-    /// Time since the last upload of a bundle that no task names.
+    /// Time since the last upload of a bundle that no task uses.
     pub bundle_age: Option<Duration>,
 }
 
-/// A task that is over, and of which nothing is left in the engine.
+/// A completed task without leftovers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
+pub struct EndedTask {
     /// The task.
     pub name: TaskName,
     /// Its run.
     pub run: String,
-    /// When it was over.
+    /// End of the task.
     pub at: Timestamp,
     /// Bytes of its evidence.
     pub bytes: u64,
 }
 
-/// Why something is removed.
+/// The reason for a removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// It is older than this.
+pub enum RemovalReason {
+    /// Older than this.
     Age(Duration),
-    /// So many that are newer are kept.
+    /// Not among this number of newest tasks.
     Number(u64),
-    /// With those that are newer, it has more bytes than this.
+    /// Together with newer tasks, it exceeds this number of bytes.
     Size(u64),
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for RemovalReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Age(age) => write!(f, "older than {} s", age.as_secs()),
@@ -61,39 +60,43 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What of `tasks` is to go, the oldest first. Bytes are freed from the oldest end too: a small old
-/// task does not outlive a large new one.
-pub fn expired(tasks: &[Ended], policy: &Policy, now: Timestamp) -> Vec<(Ended, Reason)> {
-    let mut newest: Vec<&Ended> = tasks.iter().collect();
+/// The tasks to remove, oldest first. The size limit also removes the oldest tasks first: a small old task does not
+/// outlive a large new one.
+pub fn expired(
+    tasks: &[EndedTask],
+    policy: &Policy,
+    now: Timestamp,
+) -> Vec<(EndedTask, RemovalReason)> {
+    let mut newest: Vec<&EndedTask> = tasks.iter().collect();
     newest.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.name.cmp(&b.name)));
     let mut gone = Vec::new();
     let mut bytes = 0_u64;
     let mut is_full = false;
     for (number, task) in (1_u64..).zip(newest) {
         bytes = bytes.saturating_add(task.bytes);
-        let most = policy.evidence_bytes.unwrap_or(u64::MAX);
-        is_full |= bytes > most;
+        let max_bytes = policy.evidence_bytes.unwrap_or(u64::MAX);
+        is_full |= bytes > max_bytes;
         let too_old = policy.task_age.filter(|age| now.since(task.at) > *age);
         let too_many = policy.tasks.filter(|tasks| number > *tasks);
-        // The newest is kept whatever its size: its user has not had the time to fetch it.
-        let too_large = (is_full && number > 1).then_some(most);
+        // The newest task is always kept: its user had no time to fetch it.
+        let too_large = (is_full && number > 1).then_some(max_bytes);
         let reason = too_old
-            .map(Reason::Age)
-            .or(too_many.map(Reason::Number))
-            .or(too_large.map(Reason::Size));
+            .map(RemovalReason::Age)
+            .or(too_many.map(RemovalReason::Number))
+            .or(too_large.map(RemovalReason::Size));
         gone.extend(reason.map(|reason| (task.clone(), reason)));
     }
     gone.reverse();
     gone
 }
 
-/// Which of `bundles` are to go: those that no task names and nobody has uploaded for a while.
+/// The bundles to remove: no task uses them, and their last upload is older than the limit.
 pub fn unused<'a>(
     bundles: &'a [BundleInfo],
     named: &HashSet<String>,
     policy: &Policy,
     now: Timestamp,
-) -> Vec<(&'a BundleInfo, Reason)> {
+) -> Vec<(&'a BundleInfo, RemovalReason)> {
     let Some(age) = policy.bundle_age else {
         return Vec::new();
     };
@@ -102,20 +105,20 @@ pub fn unused<'a>(
         .iter()
         .filter(|bundle| !named.contains(bundle.id.as_str()))
         .filter(is_old)
-        .map(|bundle| (bundle, Reason::Age(age)))
+        .map(|bundle| (bundle, RemovalReason::Age(age)))
         .collect()
 }
 
 impl Orchestrator {
-    /// Removes what is beyond the bounds, now and every ten minutes. Never returns.
+    /// Removes data beyond the limits, now and every ten minutes. Never returns.
     pub async fn retain(self, policy: Policy) {
         loop {
             self.retain_once(&policy).await;
-            tokio::time::sleep(INTERVAL).await;
+            tokio::time::sleep(CHECK_INTERVAL).await;
         }
     }
 
-    /// Removes what is beyond the bounds now. What fails is tried again the next time.
+    /// Removes data beyond the limits once. Failed removals are retried the next time.
     pub async fn retain_once(&self, policy: &Policy) {
         if let Err(error) = self.remove_tasks(policy).await {
             tracing::error!(%error, "retention: tasks cannot be removed");
@@ -129,7 +132,7 @@ impl Orchestrator {
         let this = self.clone();
         let tasks = tokio::task::spawn_blocking(move || this.ended_tasks()).await??;
         for (task, reason) in expired(&tasks, policy, self.shared.clock.now()) {
-            let Ended {
+            let EndedTask {
                 name, run, bytes, ..
             } = task;
             if !self.shared.store.remove_ended(&name, &run).await? {
@@ -142,12 +145,12 @@ impl Orchestrator {
     }
 
     /// Blocks.
-    fn ended_tasks(&self) -> anyhow::Result<Vec<Ended>> {
+    fn ended_tasks(&self) -> anyhow::Result<Vec<EndedTask>> {
         let mut ended = Vec::new();
         self.shared.store.each_standing(|name, task| {
             let state = task.state;
             if state.is_done() && state.leftovers.is_empty() {
-                ended.push(Ended {
+                ended.push(EndedTask {
                     bytes: 0,
                     name: name.clone(),
                     run: state.run,
@@ -165,8 +168,8 @@ impl Orchestrator {
         if policy.bundle_age.is_none() {
             return Ok(());
         }
-        // The description has the first upload, the disk the last one. Listed before the tasks, so
-        // that a task which comes in between is seen.
+        // The description has the date of the first upload, the disk that of the last one. Bundles are listed before
+        // tasks, so that a task that arrives in between is considered.
         let bundles = self.shared.bundles.list().await?.into_iter();
         let bundles: Vec<BundleInfo> = bundles
             .filter_map(|bundle| {
@@ -185,7 +188,7 @@ impl Orchestrator {
                 Ok(()) => {
                     tracing::info!(bundle = %bundle.id, %reason, bytes, "retention: bundle removed");
                 }
-                // Nodes that are away give up their volumes when they are back.
+                // Volumes on unreachable nodes are removed after the nodes reconnect.
                 Err(error) => {
                     tracing::warn!(bundle = %bundle.id, %reason, %error, "retention: bundle not removed everywhere");
                 }
@@ -196,16 +199,15 @@ impl Orchestrator {
 }
 
 impl Orchestrator {
-    /// The bundles that tasks name; `None` when there is a damaged task, which may name any of them.
-    /// Blocks.
+    /// The bundles that tasks use; `None` if there is a damaged task, which may use any of them. Blocks.
     fn named_bundles(&self) -> Result<Option<HashSet<String>>, StoreError> {
-        let (mut named, mut seen) = (HashSet::new(), 0);
+        let (mut named, mut readable) = (HashSet::new(), 0);
         self.shared.store.each_brief(|task| {
-            seen += 1;
+            readable += 1;
             named.extend(named_by(&task.spec));
         })?;
         let all = self.shared.store.names()?.len();
-        Ok((all <= seen).then_some(named))
+        Ok((all <= readable).then_some(named))
     }
 }
 

@@ -1,14 +1,14 @@
-//! One run and what its driver holds: the definition, the state, and the way to record events.
+//! A run with its driver's resources: the definition, the state, and the recording of events.
 
-use super::load::Watch;
-use super::queue::{Claim, Turn};
+use super::control::RunControl;
+use super::cpu_usage::CpuUsageWatch;
+use super::interruption::StepError;
+use super::queue::{Claim, Slot};
 use super::shared::Shared;
-use super::steering::Steering;
-use super::wait::StepError;
 use atq_engine::{Facts, Holding, Member};
 use atq_patience::{Pauses, retry_with};
 use atq_store::{StoreError, Stored};
-use atq_task::event::{Event, FailureCode, Record, WorkerSeen};
+use atq_task::event::{Event, FailureCode, Record, WorkerStatus};
 use atq_task::machine::{self, IllegalEvent};
 use atq_task::spec::TaskSpec;
 use atq_task::state::{Desired, State, Step};
@@ -16,32 +16,31 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Before the store is tried again.
-const STORE_TROUBLE: Pauses = Pauses {
+/// Retries of writes to the store.
+const STORE_BACKOFF: Pauses = Pauses {
     first: Duration::from_secs(2),
     longest: Duration::from_secs(2),
 };
 
-/// A run in the hands of its driver.
+/// A run, owned by its driver.
 pub struct Run {
     pub(super) shared: Arc<Shared>,
     pub(super) spec: Arc<TaskSpec>,
     pub(super) state: State,
-    pub(super) wishes: watch::Receiver<Steering>,
-    pub(super) seen: Arc<Mutex<Vec<WorkerSeen>>>,
-    /// The right to run, until the evidence is kept: reports and removal hold nobody up.
-    pub(super) turn: Option<Turn>,
-    /// What it has claimed, until nothing of it can run any more.
+    pub(super) control: watch::Receiver<RunControl>,
+    pub(super) workers: Arc<Mutex<Vec<WorkerStatus>>>,
+    /// The slot of the queue, until the evidence is kept: report and clean-up do not block other tasks.
+    pub(super) slot: Option<Slot>,
+    /// The exclusive claim, until the run is complete.
     pub(super) claim: Option<Claim>,
     /// Guard of the engine's resources; dropped at `done`.
     pub(super) holding: Option<Holding>,
-    /// The watch over its load, while the test runs.
-    pub(super) watch: Option<Watch>,
+    /// The sampling of CPU usage, while the test runs.
+    pub(super) watch: Option<CpuUsageWatch>,
 }
 
-/// Takes what is large out of a definition that waits for its turn: a thousand may wait, and most of what they
-/// hold is needed only by those that run.
-pub(super) fn leave_in_the_store(spec: &mut TaskSpec) {
+/// Drops the large fields of a queued definition: a thousand tasks may wait, and only running ones need these fields.
+pub(super) fn drop_large_fields(spec: &mut TaskSpec) {
     for service in [&mut spec.master, &mut spec.worker] {
         service.environment = Vec::new();
         service.args = Vec::new();
@@ -49,15 +48,15 @@ pub(super) fn leave_in_the_store(spec: &mut TaskSpec) {
 }
 
 impl Run {
-    /// A run as it is stored.
+    /// A run from its stored form.
     pub(super) fn new(
         shared: Arc<Shared>,
         stored: Stored,
-        wishes: watch::Receiver<Steering>,
-        seen: Arc<Mutex<Vec<WorkerSeen>>>,
+        control: watch::Receiver<RunControl>,
+        workers: Arc<Mutex<Vec<WorkerStatus>>>,
     ) -> Self {
-        // Under way before a restart. Taken here and not by the driver, so that no task that waits
-        // comes first.
+        // For a run that was active before a restart. Acquired here and not by the driver, so that no waiting task comes
+        // first.
         let step = stored.state.step;
         let runs = step != Step::Queued && step < Step::Report;
         let has_objects = step != Step::Queued && step != Step::Done;
@@ -70,22 +69,22 @@ impl Run {
         };
         Self {
             holding: Some(shared.engine.adopt(facts)),
-            turn: runs.then(|| shared.queue.resume()),
+            slot: runs.then(|| shared.queue.resume()),
             claim,
             shared,
             spec,
             state,
-            wishes,
-            seen,
+            control,
+            workers,
             watch: None,
         }
     }
 
-    /// Takes the whole definition out of the store; see [`leave_in_the_store`].
+    /// Loads the complete definition from the store; see [`drop_large_fields`].
     ///
     /// # Errors
-    /// When the store does not give it.
-    pub(super) async fn take_definition(&mut self) -> Result<(), StepError> {
+    /// When the store cannot read it.
+    pub(super) async fn load_definition(&mut self) -> Result<(), StepError> {
         let name = self.spec.name.clone();
         let read = self.shared.store.reading(move |store| store.load(&name));
         match read.await {
@@ -93,27 +92,27 @@ impl Run {
                 self.spec = Arc::new(stored.spec);
                 Ok(())
             }
-            // It is deleted only at its end.
-            Ok(None) => Err(self.failed(FailureCode::Internal, "its definition is gone", "")),
+            // A definition is deleted only when the run is complete.
+            Ok(None) => Err(self.failed(FailureCode::Internal, "the definition is missing", "")),
             Err(error) => Err(self.failed(FailureCode::Internal, error.to_string(), "")),
         }
     }
 
-    /// Where the task is steered now.
+    /// The requested state.
     pub(super) fn desired(&self) -> Desired {
-        self.steering().desired
+        self.control().desired
     }
 
-    /// The same, with the limits of its client.
-    pub(super) fn steering(&self) -> Steering {
-        *self.wishes.borrow()
+    /// The requested state and the expired limit.
+    pub(super) fn control(&self) -> RunControl {
+        *self.control.borrow()
     }
 
-    /// Records an event: on the disk first, then in the state. A disk that takes nothing is waited
-    /// for, because what is not recorded must not be acted upon.
+    /// Records an event: on the disk first, then in the state. A failed write is retried for ever, because the driver
+    /// must not act on an event that is not recorded.
     ///
     /// # Errors
-    /// When the event cannot follow, which is a bug.
+    /// When the event is not allowed in the current state, which is a bug.
     pub(super) async fn record(&mut self, event: Event) -> Result<(), IllegalEvent> {
         let record = Record {
             seq: self.state.seq + 1,
@@ -122,41 +121,41 @@ impl Run {
         };
         let after = machine::next(self.state.clone(), &record)?;
         let append = || self.shared.store.append(&self.spec.name, &record, &after);
-        let told = |error: &StoreError, pause| {
-            tracing::error!(task = %self.spec.name, %error, "an event cannot be recorded; the task waits");
+        let on_error = |error: &StoreError, pause| {
+            tracing::error!(task = %self.spec.name, %error, "an event cannot be recorded; retrying");
             Some(pause)
         };
-        // It ends only with success.
-        let _ = retry_with(STORE_TROUBLE, append, told).await;
+        // The retries end only with success.
+        let _ = retry_with(STORE_BACKOFF, append, on_error).await;
         log(&self.spec, &record);
         self.state = after;
         Ok(())
     }
 
-    /// Remembers the workers for those who ask, until the evidence is kept.
-    pub(super) fn saw_workers(&self, workers: &[Member]) {
-        let mut seen: Vec<WorkerSeen> = workers.iter().map(worker_seen).collect();
-        seen.sort_by_key(|worker| worker.replica);
-        if !seen.is_empty() {
-            *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+    /// Updates the status of the workers for the API, until the evidence is kept.
+    pub(super) fn update_workers(&self, members: &[Member]) {
+        let mut workers: Vec<WorkerStatus> = members.iter().map(worker_status).collect();
+        workers.sort_by_key(|worker| worker.replica);
+        if !workers.is_empty() {
+            *self.workers.lock().unwrap_or_else(PoisonError::into_inner) = workers;
         }
     }
 
-    /// The workers as last seen.
-    pub(super) fn last_seen_workers(&self) -> Vec<WorkerSeen> {
-        self.seen
+    /// The last known status of the workers.
+    pub(super) fn known_workers(&self) -> Vec<WorkerStatus> {
+        self.workers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 }
 
-fn worker_seen(worker: &Member) -> WorkerSeen {
+fn worker_status(worker: &Member) -> WorkerStatus {
     let state = match !worker.has_ended() && worker.leaving {
         true => "lost",
         false => worker.state,
     };
-    WorkerSeen {
+    WorkerStatus {
         replica: worker.source.replica,
         node: worker.node.clone(),
         address: worker.address,

@@ -8,24 +8,24 @@ use std::time::Duration;
 pub struct Settings {
     /// Id of this Director, in the labels of everything it creates.
     pub director_id: String,
-    /// How many tasks run at once.
+    /// Maximum number of concurrent tasks.
     pub max_concurrent_tasks: usize,
-    /// Bound of each part of the preparation; `None`: 60 s and 1 s for each replica.
+    /// Timeout of each part of the preparation; `None`: 60 s plus 1 s for each replica.
     pub orchestration_timeout: Option<Duration>,
-    /// Longest time for which a test may run.
+    /// Maximum duration of a test.
     pub max_duration: Duration,
-    /// How long the engine may be away while a test runs.
-    pub engine_patience: Duration,
-    /// Where the networks of tasks come from, for the manifest.
+    /// Maximum time for which the engine may be unavailable while a test runs.
+    pub engine_timeout: Duration,
+    /// Address pool of the networks, for the manifest.
     pub subnet_pool: String,
-    /// Image of the resolver of names, for the manifest.
+    /// Image of the name resolver, for the manifest.
     pub discovery_image: String,
-    /// How much is kept of what the containers of a run leave in `/atq/results`.
+    /// Limits for the results that a run leaves in `/atq/results`.
     pub results: ResultsLimits,
 }
 
 impl Settings {
-    /// Bound of each part of the preparation of a service with `replicas` containers.
+    /// Timeout of each part of the preparation of a service with `replicas` containers.
     pub fn orchestration_timeout(&self, replicas: u32) -> Duration {
         self.orchestration_timeout
             .unwrap_or(Duration::from_secs(60 + u64::from(replicas)))

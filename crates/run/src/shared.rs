@@ -1,4 +1,4 @@
-//! What the drivers of all tasks share.
+//! State shared by the drivers of all tasks.
 
 use super::clock::Clock;
 use super::health::Health;
@@ -10,22 +10,22 @@ use atq_evidence::Evidence;
 use atq_store::Store;
 use std::sync::Arc;
 
-/// Everything that drivers share.
+/// State shared by all drivers.
 pub struct Shared {
     /// The part of the configuration that drivers use.
     pub settings: Settings,
-    /// What is remembered.
+    /// The store of tasks and events.
     pub store: Store,
-    /// Where the containers run.
+    /// The container engine.
     pub engine: Arc<dyn Engine>,
-    /// Uploads.
+    /// Uploaded bundles.
     pub bundles: Arc<BundleStore>,
-    /// Logs.
+    /// Logs, results and reports.
     pub evidence: Evidence,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// Whose turn it is.
+    /// The queue of tasks.
     pub queue: Arc<Queue>,
-    /// Whether the engine can be used.
+    /// The health of the engine.
     pub health: Health,
 }

@@ -1,4 +1,4 @@
-//! The way in: a definition is looked at from all sides, and stored.
+//! Validates a definition and stores it.
 
 use super::{Orchestrator, View};
 use atq_bundle_store::BundleStore;
@@ -13,36 +13,36 @@ use std::sync::PoisonError;
 use std::time::Duration;
 use thiserror::Error;
 
-/// What became of a definition.
+/// The result of a submission.
 #[derive(Debug)]
 pub enum Submitted {
-    /// It is queued.
+    /// The task is queued.
     Accepted(Box<View>),
-    /// The very same one is under way.
-    Present(Box<View>),
+    /// A task with the same definition already exists.
+    Existing(Box<View>),
 }
 
 impl Submitted {
     /// The task.
     pub fn view(&self) -> &View {
         match self {
-            Self::Accepted(view) | Self::Present(view) => view,
+            Self::Accepted(view) | Self::Existing(view) => view,
         }
     }
 }
 
-/// Why a definition was not taken.
+/// Errors of a submission.
 #[derive(Debug, Error)]
 pub enum SubmitError {
-    /// It has faults.
+    /// The definition has faults.
     #[error("the definition has {} fault(s)", faults.len())]
     Faulty {
-        /// All of them.
+        /// All faults.
         faults: Vec<Fault>,
     },
-    /// A task with this name, but another definition, is under way.
+    /// A task with this name and another definition is active.
     #[error(
-        "a task `{name}` with another definition is under way\n(DELETE it first, or choose another name)"
+        "a task `{name}` with another definition is active\n(DELETE it first, or choose another name)"
     )]
     Different {
         /// The name.
@@ -54,32 +54,32 @@ pub enum SubmitError {
         /// The name.
         name: TaskName,
     },
-    /// The engine cannot be used.
+    /// The engine is unavailable.
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The Director is about to end.
+    /// The Director shuts down.
     #[error("the Director is shutting down")]
     ShuttingDown,
 }
 
-/// A definition is checked against the uploads and the configuration.
-pub struct Known<'a> {
-    /// Largest number of replicas.
+/// The uploads and the configuration against which a definition is checked.
+pub struct SubmitContext<'a> {
+    /// Maximum number of replicas.
     pub max_replicas: u64,
-    /// Most seconds between SIGTERM and SIGKILL.
+    /// Maximum grace period in seconds.
     pub max_stop_grace: u64,
-    /// The uploads.
+    /// The uploaded bundles.
     pub bundles: &'a BundleStore,
-    /// What a definition means that does not say how bundles come to the containers.
+    /// The default of `delivery`.
     pub delivery: Delivery,
-    /// Variables that an image needs, or why it may not run.
+    /// Variables that an image requires, or the reason why it is not allowed.
     pub images: &'a (dyn Fn(&str) -> Result<Vec<String>, String> + Sync),
 }
 
-impl Surroundings for Known<'_> {
+impl Surroundings for SubmitContext<'_> {
     fn max_replicas(&self) -> u64 {
         self.max_replicas
     }
@@ -107,24 +107,24 @@ impl Surroundings for Known<'_> {
 }
 
 impl Orchestrator {
-    /// Takes a definition, or says everything that is wrong with it. Makes nothing in the engine.
+    /// Accepts a definition, or returns all its faults. Creates nothing in the engine.
     ///
     /// # Errors
-    /// See [`SubmitError`]; nothing is stored then.
+    /// See [`SubmitError`]; nothing is stored.
     pub async fn submit(
         &self,
         payload: &Value,
-        around: &Known<'_>,
+        around: &SubmitContext<'_>,
         terms: Terms,
     ) -> Result<Submitted, SubmitError> {
         let spec =
             TaskSpec::parse(payload, around).map_err(|faults| SubmitError::Faulty { faults })?;
         let name = spec.name.clone();
         let known = self.shared.store.reading(move |store| store.load(&name));
-        if let Some(present) = known.await? {
-            return self.present(&spec, &terms, present);
+        if let Some(stored) = known.await? {
+            return self.existing(&spec, &terms, stored);
         }
-        self.shared.health.first_answer().await?;
+        self.shared.health.first_status().await?;
         let faults = self.shared.engine.check(&spec).await?;
         if !faults.is_empty() {
             return Err(SubmitError::Faulty { faults });
@@ -134,8 +134,8 @@ impl Orchestrator {
             at: self.arrival(),
             event: queued(terms.clone()),
         };
-        if let Some(present) = self.shared.store.create(&spec, &first).await? {
-            return self.present(&spec, &terms, present);
+        if let Some(stored) = self.shared.store.create(&spec, &first).await? {
+            return self.existing(&spec, &terms, stored);
         }
         tracing::info!(task = %spec.name, "task accepted");
         self.drive(&spec.name)?;
@@ -146,8 +146,8 @@ impl Orchestrator {
         Ok(Submitted::Accepted(Box::new(view)))
     }
 
-    /// Now, but later than any other arrival: the order of the queue must survive a restart, also that
-    /// of definitions which came within one millisecond.
+    /// The current time, but later than every earlier arrival: the order of the queue must survive a restart, even for
+    /// definitions that arrive within one millisecond.
     fn arrival(&self) -> Timestamp {
         let mut last = self
             .last_arrival
@@ -161,20 +161,20 @@ impl Orchestrator {
         *last
     }
 
-    fn present(
+    fn existing(
         &self,
         spec: &TaskSpec,
         terms: &Terms,
-        present: Stored,
+        stored: Stored,
     ) -> Result<Submitted, SubmitError> {
         let name = spec.name.clone();
-        // An answer that was lost may be asked for again when the test is over already.
-        let is_repeated = terms.key.is_some() && terms.key == present.state.terms.key;
-        if present.state.outcome.is_some() && !is_repeated {
+        // A client may retry after a lost response even when the test has ended.
+        let is_repeated = terms.key.is_some() && terms.key == stored.state.terms.key;
+        if stored.state.outcome.is_some() && !is_repeated {
             return Err(SubmitError::Ended { name });
         }
-        match present.spec == *spec {
-            true => Ok(Submitted::Present(Box::new(self.view(present)))),
+        match stored.spec == *spec {
+            true => Ok(Submitted::Existing(Box::new(self.view(stored)))),
             false => Err(SubmitError::Different { name }),
         }
     }

@@ -1,32 +1,34 @@
 #![allow(clippy::unwrap_used)]
-//! The orchestrator on a Swarm in memory, with a store on a real disk and tokio's paused clock: hours
-//! pass in milliseconds. `stage` sets it up, `stories` are single runs, `wishes` are stops and
-//! deletes, `following` about those who watch, `force` about ends without grace periods, `found` is about failures and how soon they are told, `queueing` about several tasks,
-//! `limits` about the timeout and the lease of a client, `last_words` about what still runs at the end, `losses` about Docker and sidecars that go out of
-//! sight, `delivery` about bundles, `results` about what containers leave behind, `verdicts` about what
-//! that says, `panics` are bugs, `orphans` are lost data, `old` is what is removed with time, `old_data` what an earlier version has written, `images` are those that a registry does not give,
-//! `sweeps` play one run again and again with something going wrong at every point, `chaos` any run
-//! with anything going wrong at any point.
+//! The orchestrator on a Swarm in memory, with a store on a real disk and tokio's paused clock: hours pass in
+//! milliseconds. `simulation` sets it up.
+//!
+//! - `scenarios`: single runs; `stop_and_delete`, `force`: requests to end a run; `final_logs`: logs written at the end;
+//! - `failures`: failures and their latency; `losses`: unavailable Docker and lost sidecars; `images`: missing images;
+//!   `panics`: bugs in a driver; `sidecar_ports`: published ports;
+//! - `queueing`: several tasks; `limits`: timeout and lease of a client; `following`: streams of events and logs;
+//! - `delivery`: bundles; `results`: result files; `verdicts`: verdicts; `readiness`: probes;
+//! - `orphans`: a lost data directory; `retention`: removal of old data; `upgrade`: data of an earlier version;
+//! - `fault_injection`: one run, repeated with a fault at every point; `chaos`: random runs with random faults.
 
 mod chaos;
 mod delivery;
+mod failures;
+mod fault_injection;
+mod final_logs;
 mod following;
 mod force;
-mod found;
 mod images;
-mod last_words;
 mod limits;
 mod losses;
-mod old;
-mod old_data;
 mod orphans;
 mod panics;
-mod ports;
 mod queueing;
 mod readiness;
 mod results;
-mod stage;
-mod stories;
-mod sweeps;
+mod retention;
+mod scenarios;
+mod sidecar_ports;
+mod simulation;
+mod stop_and_delete;
+mod upgrade;
 mod verdicts;
-mod wishes;

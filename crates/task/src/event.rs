@@ -1,5 +1,5 @@
-//! What was recorded about a run, in the past tense. The history of these facts is the truth about
-//! a task; [`super::state::State`] is its fold. Events are kept for ever: fields may be added with a
+//! Recorded events of a run, in the past tense. The history of a task is authoritative;
+//! [`super::state::State`] is its fold. Events are kept for ever: fields may be added with a
 //! default, never renamed.
 
 use super::state::{LostWorker, Step};
@@ -15,26 +15,26 @@ use std::net::Ipv4Addr;
 pub struct Record {
     /// Number in the history, from 1, without gaps.
     pub seq: u64,
-    /// When it was recorded.
+    /// Time of the recording.
     pub at: Timestamp,
-    /// What happened.
+    /// The event.
     #[serde(flatten)]
     pub event: Event,
 }
 
-/// Stands for the name of the task in a hint, until it is known.
+/// Placeholder for the name of the task in a hint.
 pub const TASK_ID: &str = "{id}";
 
-/// Why a task errored.
+/// The cause of an errored task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// The step that failed.
     pub step: Step,
     /// The cause.
     pub code: FailureCode,
-    /// What happened, with Docker's own reason.
+    /// The error message, with Docker's reason.
     pub message: String,
-    /// What to do about it; may be empty.
+    /// A remedy; may be empty.
     #[serde(default)]
     pub hint: String,
 }
@@ -43,29 +43,29 @@ pub struct Failure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureCode {
-    /// The engine did not answer until the deadline.
+    /// The engine did not respond before the deadline.
     #[serde(rename = "docker_unavailable")]
     EngineUnavailable,
-    /// The engine refused what the task needs.
+    /// The engine rejected a request of the task.
     #[serde(rename = "docker_refused")]
     EngineRefused,
     /// No free subnet is left in `subnetPool`.
     SubnetsExhausted,
-    /// Swarm handed out no addresses.
+    /// Swarm assigned no addresses.
     NoAddresses,
-    /// The bundle is gone from the disk.
+    /// The bundle is missing on the disk.
     BundleMissing,
     /// A node did not get the bundle.
     DeliveryFailed,
-    /// The sidecar did not start or does not answer.
+    /// The sidecar did not start or does not respond.
     DiscoveryFailed,
-    /// A worker ended, or could not be started, before the test began.
+    /// A worker ended or could not be started before the test began.
     WorkerFailed,
-    /// A worker finds no node.
+    /// No node accepts a worker.
     WorkerUnplaceable,
-    /// Not all workers were there at the deadline.
+    /// Not all workers were ready at the deadline.
     WorkersTimedOut,
-    /// A worker did not answer its `readiness` probe in time.
+    /// A worker did not pass its `readiness` probe in time.
     WorkersNotReady,
     /// A worker was lost while the test ran, and `onWorkerLoss` is `abort`.
     WorkerLost,
@@ -73,9 +73,9 @@ pub enum FailureCode {
     WaitCommandFailed,
     /// The master could not be started.
     MasterFailed,
-    /// The master finds no node.
+    /// No node accepts the master.
     MasterUnplaceable,
-    /// The master did not start until the deadline.
+    /// The master did not start before the deadline.
     MasterTimedOut,
     /// The master ended with another exit code than 0.
     MasterExit,
@@ -83,15 +83,15 @@ pub enum FailureCode {
     MasterLost,
     /// The test ran longer than allowed.
     MaxDuration,
-    /// The run was not over within the timeout of its client.
+    /// The run did not complete within the timeout of its client.
     Timeout,
     /// The client of the run did not renew its lease.
     LeaseExpired,
-    /// The Director itself failed; a bug.
+    /// An internal error of the Director; a bug.
     Internal,
 }
 
-/// A recorded fact.
+/// A recorded event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     tag = "event",
@@ -104,20 +104,20 @@ pub enum Event {
     Queued {
         /// Suffix of the run in Docker names.
         run: String,
-        /// Guards the run's sidecar; never leaves the Director but to it.
+        /// Authorizes requests to the run's sidecar; sent to no other program.
         token: String,
-        /// What the client asked for beside the definition.
+        /// Options of the client's request that are not part of the definition.
         #[serde(default, skip_serializing_if = "Terms::is_empty")]
         terms: Terms,
     },
-    /// The step is about to be taken. Recorded before anything is done.
+    /// The step begins. Recorded before any of its work is done.
     StepStarted {
         /// The step.
         step: Step,
     },
     /// Every node that may run the task's containers has its bundles.
     BundlesDelivered {
-        /// What the carriers say, node by node.
+        /// The reports of the carriers, one for each node.
         nodes: Vec<NodeDelivery>,
     },
     /// A network with this subnet is about to be created.
@@ -130,7 +130,7 @@ pub enum Event {
         /// Docker's id.
         id: String,
     },
-    /// The sidecar has its address and its node; it gets its turn before the workers.
+    /// The sidecar has its address and its node. It is placed before the workers.
     DiscoveryPlaced {
         /// Docker's id of its service.
         service: String,
@@ -140,7 +140,7 @@ pub enum Event {
         /// Docker's id.
         service: String,
     },
-    /// All workers run, and DNS and Swarm agree about their addresses.
+    /// All workers run, and DNS and Swarm report the same addresses.
     WorkersReady {
         /// The addresses, ascending.
         addresses: Vec<Ipv4Addr>,
@@ -149,20 +149,20 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         start_skew: Option<u64>,
     },
-    /// The workers accept connections, as far as was asked for.
+    /// The workers passed the readiness probe, if there is one.
     WorkersProbed,
-    /// A try of the wait command ended.
+    /// An attempt of the wait command ended.
     WaitTried {
-        /// Number of the try, from 1.
+        /// Number of the attempt, from 1.
         attempt: u32,
         /// Exit code, if the command was started.
         exit_code: Option<i64>,
         /// Whether it succeeded.
         succeeded: bool,
-        /// What was seen, in words.
+        /// Description of the result.
         seen: String,
     },
-    /// The delay runs until then.
+    /// The delay began.
     DelayStarted {
         /// Its end.
         until: Timestamp,
@@ -174,95 +174,95 @@ pub enum Event {
         /// Docker's id.
         service: String,
     },
-    /// All replicas of the master run, or have run already.
+    /// All replicas of the master run or have run.
     MasterStarted,
-    /// A worker ended badly, or its node went away, while the test ran.
+    /// A worker failed, or its node was lost, while the test ran.
     WorkerLost {
         /// Number of the replica.
         replica: u32,
-        /// Docker's own reason.
+        /// Docker's reason.
         reason: String,
     },
     /// All replicas of the master have ended.
     MasterEnded {
-        /// The worst exit code; absent when Docker told none.
+        /// The worst exit code; absent when Docker reported none.
         exit_code: Option<i64>,
-        /// Bytes of memory that each of them was allowed; absent when there was no limit.
+        /// Memory limit of each replica in bytes; absent when there was none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         memory_limit: Option<u64>,
     },
     /// The run failed.
     Failed {
-        /// Why.
+        /// The failure.
         failure: Failure,
     },
-    /// Somebody asked for the end, and the run gave way.
+    /// The run stops on request.
     Stopped,
-    /// Somebody asked for the end without grace periods: containers are killed from now on.
+    /// The run is ended by force: from now on containers are killed without grace period.
     Forced,
     /// Logs and exit codes are on the Director's disk.
     EvidenceKept {
         /// Number of log files.
         logs: u32,
-        /// What could not be kept, in words.
+        /// Descriptions of what could not be kept.
         missing: Vec<String>,
-        /// The workers as last seen.
-        workers: Vec<WorkerSeen>,
+        /// The last known status of the workers.
+        workers: Vec<WorkerStatus>,
         /// The master's worst exit code, if all its replicas have ended.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         exit_code: Option<i64>,
-        /// Workers that were found lost only now.
+        /// Workers whose loss was detected only now.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         lost: Vec<LostWorker>,
-        /// What was left in `/atq/results`, container by container.
+        /// Results kept from `/atq/results`, for each container.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        results: Vec<ResultsSeen>,
+        results: Vec<ResultsSummary>,
         /// The last lines of a master that failed.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         last_lines: Vec<String>,
     },
-    /// Figures and verdict are worked out, and kept with the evidence.
+    /// Figures and verdict are computed and kept with the evidence.
     Reported {
-        /// What the run says of what it tested.
+        /// The verdict and its reasons.
         judgement: Judgement,
         /// Samples in the result files.
         samples: u64,
         /// Thousandths of a request per second, if the report has them.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         milli_requests_per_second: Option<u64>,
-        /// Why there are no figures though there are result files.
+        /// The reason for missing figures when there are result files.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         problem: Option<String>,
     },
     /// Clean-up was tried.
     CleanUpTried {
-        /// What is still there; empty: nothing.
+        /// Objects that remain; empty when clean-up is complete.
         leftovers: Vec<String>,
     },
 }
 
-/// A worker as last seen.
+/// The last known status of a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct WorkerSeen {
+pub struct WorkerStatus {
     /// Number of the replica.
     pub replica: u32,
     /// Docker's id of its node.
     pub node: Option<String>,
     /// Its address on the task's network.
     pub address: Option<Ipv4Addr>,
-    /// Docker's word for its state.
+    /// Docker's name of its state.
     pub state: String,
     /// Its exit code, once it has ended.
     pub exit_code: Option<i64>,
-    /// Docker's own reason when something is wrong.
+    /// Docker's reason when something is wrong.
     pub error: Option<String>,
 }
 
-/// What a container left in `/atq/results`.
+/// Summary of the results that a container left in `/atq/results`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ResultsSeen {
+pub struct ResultsSummary {
     /// The container, for example `worker.3`.
     pub source: String,
     /// Number of files.
@@ -277,13 +277,13 @@ pub struct ResultsSeen {
 pub struct NodeDelivery {
     /// Docker's id of the node.
     pub node: String,
-    /// Whether it had to fetch; if not, it had them.
+    /// Whether the node fetched the bundles; `false` if it had them already.
     pub fetched: bool,
-    /// Bytes that came over the network.
+    /// Bytes transferred over the network.
     pub bytes: u64,
-    /// Milliseconds that the carrier worked.
+    /// Run time of the carrier in milliseconds.
     pub millis: u64,
-    /// Milliseconds that the node's clock is ahead of the Director's.
+    /// Milliseconds by which the node's clock is ahead of the Director's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_offset: Option<i64>,
 }

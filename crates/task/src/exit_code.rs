@@ -1,14 +1,14 @@
-//! Words for the exit codes that shells and Docker give.
+//! Meanings of the exit codes of shells and Docker.
 
-/// What helps against 127. The kernel looks for an interpreter with the CR in its name.
-pub const NOT_FOUND: &str = "does the image have that program? `args` follow the entrypoint of the image; \
-    a script also needs the interpreter that its first line names, and is not found with Windows line ends (CRLF): \
+/// Hint for exit code 127. With CRLF line ends the kernel searches for an interpreter with the CR in its name.
+pub const NOT_FOUND: &str = "check that the image contains the program; `args` are appended to the entrypoint of the image; \
+    a script also needs the interpreter named in its first line, which is not found with Windows line ends (CRLF): \
     `dos2unix` removes them";
-/// What helps against 126.
-pub const NOT_EXECUTABLE: &str = "may that program be executed? A script needs the executable bit (`chmod +x`), \
-    or `/bin/sh` before it in `args`; `args` follow the entrypoint of the image";
+/// Hint for exit code 126.
+pub const NOT_EXECUTABLE: &str = "check that the program is executable; a script needs the executable bit (`chmod +x`), \
+    or `/bin/sh` before it in `args`; `args` are appended to the entrypoint of the image";
 
-/// What the code of a process says beyond its number, if it says something.
+/// The meaning of an exit code that shells or Docker assign; `None` for other codes.
 pub fn meaning(code: i64) -> Option<&'static str> {
     match code {
         126 => Some("its command cannot be executed"),
@@ -19,7 +19,7 @@ pub fn meaning(code: i64) -> Option<&'static str> {
     }
 }
 
-/// A number of bytes in the largest unit that has no remainder: "16 MiB".
+/// Formats a number of bytes in the largest unit that leaves no remainder: "16 MiB".
 pub fn bytes(bytes: u64) -> String {
     let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
     let fits = |(_, shift): &&(&str, u32)| bytes > 0 && bytes.trailing_zeros() >= *shift;
@@ -34,10 +34,10 @@ mod tests {
     use super::bytes;
 
     #[test]
-    fn bytes_are_told_in_the_largest_whole_unit() {
-        let told = [16 << 20, 3 << 30, 1536, 1000, 0].map(bytes);
+    fn bytes_are_formatted_in_the_largest_whole_unit() {
+        let formatted = [16 << 20, 3 << 30, 1536, 1000, 0].map(bytes);
         assert_eq!(
-            told,
+            formatted,
             ["16 MiB", "3 GiB", "1536 bytes", "1000 bytes", "0 bytes"]
         );
     }

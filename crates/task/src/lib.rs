@@ -1,21 +1,24 @@
-//! What a task is and what happens to it next: pure decisions, no IO and no clock.
+//! The model of a task and the decision about its next action: pure, no I/O and no clock.
 //!
-//! - [`spec`]: what the user asked for, valid by construction (crate `atq-definition`);
-//! - [`event`]: what was recorded, past tense; the history of a run is the truth;
+//! - [`spec`]: the definition, valid by construction (crate `atq-definition`);
+//! - [`event`]: recorded events, in the past tense; the history of a run is authoritative;
 //! - [`state`]: the fold of a history;
 //! - [`machine`]: `next` (state and event to state) and `decide` (state to action);
-//! - [`terms`]: what its client asked for beside the definition;
+//! - [`terms`]: options of the client's request that are not part of the definition;
+//! - [`verdict`]: the verdict on a run and the rules that lead to it.
 
 pub use atq_definition::{criteria, image, spec};
 
 pub mod event;
 pub mod exit_code;
-pub mod judge;
 pub mod machine;
 pub mod state;
 pub mod terms;
 pub mod timestamp;
 pub mod verdict;
+/// The earlier name of [`verdict`].
+#[doc(hidden)]
+pub use verdict as judge;
 
 #[cfg(test)]
 mod tests;

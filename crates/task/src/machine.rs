@@ -1,6 +1,6 @@
-//! The machine of a run. [`next`] folds events into a state, [`decide`] turns a state into what is
-//! to be done. Both are pure and total; the same `next` serves the live run and the replay after a
-//! crash, so a resumed run cannot know anything that its history does not say.
+//! The state machine of a run. [`next`] folds events into a state, [`decide`] derives the next action from a
+//! state. Both are pure and total. The live run and the replay after a crash use the same `next`, so a resumed
+//! run depends on nothing but its history.
 
 use super::event::{Event, Failure, Record};
 use super::exit_code;
@@ -8,51 +8,51 @@ use super::spec::TaskSpec;
 use super::state::{Desired, LostWorker, Outcome, State, Step};
 use thiserror::Error;
 
-/// How often clean-up is tried before the run ends with a remainder, which is then tried again in
-/// the background. With the pauses between the tries this takes about ten minutes.
+/// Number of clean-up attempts before the run ends with leftovers, whose removal is then retried in the
+/// background. With the pauses between the attempts this takes about ten minutes.
 pub const MAX_CLEANUPS: u32 = 14;
 
-/// An event that cannot follow.
+/// An event that is not allowed in the current state.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("event {seq} (`{event:?}`) cannot follow in step `{}`", .step.as_str())]
 pub struct IllegalEvent {
     /// Number of the event.
     pub seq: u64,
-    /// The step in which it came.
+    /// The current step.
     pub step: Step,
     /// The event.
     pub event: Box<Event>,
 }
 
-/// A history that is not one.
+/// An invalid history.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BadHistory {
-    /// It has no event.
+    /// There is no event.
     #[error("the history is empty")]
     Empty,
-    /// It does not begin with `queued`.
+    /// The first event is not `queued`.
     #[error("the history does not begin with `queued`")]
     NoBeginning,
-    /// An event cannot follow.
+    /// An event is not allowed in its state.
     #[error(transparent)]
     Illegal(#[from] IllegalEvent),
 }
 
-/// What is to be done now.
+/// The next action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Record this; nothing has to be done for it.
+    /// Record this event; no other work is needed.
     Record(Event),
-    /// Do the work of the present step.
+    /// Do the work of the current step.
     Perform(Step),
-    /// Nothing, ever.
+    /// The run is complete.
     Rest,
 }
 
-/// The state that a history leads to.
+/// Folds a history into its state.
 ///
 /// # Errors
-/// When the history is empty or an event cannot follow.
+/// When the history is empty or an event is not allowed.
 pub fn fold(history: &[Record]) -> Result<State, BadHistory> {
     let (first, rest) = history.split_first().ok_or(BadHistory::Empty)?;
     let mut state = begin(first)?;
@@ -79,11 +79,10 @@ pub fn begin(first: &Record) -> Result<State, BadHistory> {
     }
 }
 
-/// The state after `record`. In `done` every event but a late clean-up is illegal, and that one does
-/// not leave `done`.
+/// The state after `record`. In `done` only a late clean-up is legal; it does not leave `done`.
 ///
 /// # Errors
-/// When the event cannot follow.
+/// When the event is not allowed in `state`.
 pub fn next(state: State, record: &Record) -> Result<State, IllegalEvent> {
     let illegal = IllegalEvent {
         seq: record.seq,
@@ -100,7 +99,7 @@ pub fn next(state: State, record: &Record) -> Result<State, IllegalEvent> {
     Ok(after)
 }
 
-/// Whether `event` may follow in `state`.
+/// Whether `event` is allowed in `state`.
 fn allowed(state: &State, event: &Event) -> bool {
     let open = state.outcome.is_none() && !state.step_done;
     let during = |step: Step| state.step == step && open;
@@ -108,11 +107,11 @@ fn allowed(state: &State, event: &Event) -> bool {
         Event::Queued { .. } => false,
         Event::StepStarted { step } => may_enter(state, *step),
         Event::BundlesDelivered { .. } => during(Step::Delivery),
-        // A second choice is made by the sidecar's step, when the first subnet proved unusable.
+        // The sidecar's step chooses another subnet when the first one is unusable.
         Event::SubnetChosen { .. } | Event::NetworkCreated { .. } => {
             during(Step::Network) || during(Step::Discovery)
         }
-        // Later in place of one that Docker has lost sight of.
+        // Later it replaces a sidecar that Docker does not report any more.
         Event::DiscoveryPlaced { .. } => {
             during(Step::Discovery) || during(Step::Resolve) || during(Step::Readiness)
         }
@@ -127,8 +126,8 @@ fn allowed(state: &State, event: &Event) -> bool {
             state.step < Step::Collect && state.outcome.is_none()
         }
         Event::Forced => state.step < Step::Done && !state.forced,
-        // The second time for the last words of what still ran when the outcome was fixed; in
-        // `cleanup` only in records of before there was the step `report`.
+        // The second time for the final logs of containers that still ran when the outcome was fixed; in
+        // `cleanup` only in records older than the step `report`.
         Event::EvidenceKept { .. } => {
             matches!(state.step, Step::Collect | Step::Report | Step::Cleanup) && !state.step_done
         }
@@ -139,8 +138,7 @@ fn allowed(state: &State, event: &Event) -> bool {
     }
 }
 
-/// Steps are only ever taken forward. A run whose outcome is fixed goes to `collect`, and only such
-/// a run does.
+/// Whether `step` may begin. Steps only move forward. A run enters `collect` exactly when its outcome is fixed.
 fn may_enter(state: &State, step: Step) -> bool {
     if step <= state.step || state.step == Step::Done {
         return false;
@@ -167,7 +165,7 @@ fn apply(state: &mut State, record: &Record) {
             state.step = step;
             state.step_done = step == Step::Done;
             state.step_started_at = at;
-            state.carried |= step == Step::Delivery;
+            state.delivery_started |= step == Step::Delivery;
         }
         Event::BundlesDelivered { nodes } => {
             state.delivered = nodes;
@@ -258,7 +256,7 @@ fn apply(state: &mut State, record: &Record) {
             if !last_lines.is_empty() {
                 state.last_lines = last_lines;
             }
-            state.unlooked = logs == 0 && !missing.is_empty();
+            state.evidence_unavailable = logs == 0 && !missing.is_empty();
             state.workers = workers;
             for worker in lost {
                 if !state
@@ -269,10 +267,10 @@ fn apply(state: &mut State, record: &Record) {
                     state.lost.push(worker);
                 }
             }
-            // That of a test which ended by itself is known already.
+            // The exit code of a test that ended by itself is already known.
             state.exit_code = state.exit_code.or(exit_code);
             state.step_done = state.step == Step::Collect;
-            state.heard_out = state.step > Step::Collect;
+            state.final_logs_kept = state.step > Step::Collect;
         }
         Event::CleanUpTried { leftovers } => {
             state.cleanups += 1;
@@ -303,17 +301,17 @@ fn master_exit(exit_code: Option<i64>, memory_limit: Option<u64>, lost: &[LostWo
         }
         None => "the master ended without an exit code".to_owned(),
     };
-    let mut log = "its log says more: GET /task/{id}/logs?service=master".to_owned();
-    // What a master says then is that it cannot reach its worker; why is in the worker's log.
+    let mut log = "see its log: GET /task/{id}/logs?service=master".to_owned();
+    // The master's log then only shows that a worker is unreachable; the worker's log shows the cause.
     if let Some(first) = lost.first() {
         let (count, replica, reason) = (lost.len(), first.replica, &first.reason);
-        message += &format!("; {count} workers were lost before; replica {replica}: {reason}");
-        log += ", and those of the workers: ?service=worker";
+        message += &format!("; workers lost before that: {count}; replica {replica}: {reason}");
+        log += ", and the logs of the workers: ?service=worker";
     }
     let hint = match exit_code {
-        // The Director itself tells it to end only once the outcome is fixed.
+        // The Director stops the master only after the outcome is fixed.
         Some(143) => format!(
-            "somebody else ended it: its service was removed, or its node was drained; {log}"
+            "it was not stopped by the Director: its service was removed, or its node was drained; {log}"
         ),
         Some(127) => format!("{}; {log}", exit_code::NOT_FOUND),
         Some(126) => format!("{}; {log}", exit_code::NOT_EXECUTABLE),
@@ -327,8 +325,8 @@ fn master_exit(exit_code: Option<i64>, memory_limit: Option<u64>, lost: &[LostWo
     }
 }
 
-/// What is to be done in `state` when the task is steered to `desired`. Waiting for a turn in the
-/// queue is the work of the step `queued`.
+/// The next action in `state` for a requested state `desired`. Waiting in the queue is the work of the step
+/// `queued`.
 pub fn decide(state: &State, spec: &TaskSpec, desired: Desired) -> Action {
     let enter = |step| Action::Record(Event::StepStarted { step });
     if state.step == Step::Done {
@@ -349,7 +347,7 @@ pub fn decide(state: &State, spec: &TaskSpec, desired: Desired) -> Action {
     }
 }
 
-/// The step that follows `step` in a task that has what `spec` says.
+/// The step that follows `step` for the definition `spec`.
 pub fn following(step: Step, spec: &TaskSpec) -> Step {
     match step {
         Step::Queued if spec.delivers() => Step::Delivery,

@@ -1,6 +1,6 @@
-//! What is known about a run: the fold of its history.
+//! The state of a run: the fold of its history.
 
-use super::event::{Failure, NodeDelivery, WorkerSeen};
+use super::event::{Failure, NodeDelivery, WorkerStatus};
 use super::terms::Terms;
 use super::timestamp::Timestamp;
 use super::verdict::Judgement;
@@ -15,7 +15,7 @@ use std::net::Ipv4Addr;
 )]
 #[serde(rename_all = "camelCase")]
 pub enum Step {
-    /// Waits for its turn.
+    /// Waits in the queue.
     #[default]
     Queued,
     /// Brings the bundles to the nodes.
@@ -32,7 +32,7 @@ pub enum Step {
     Readiness,
     /// Runs the wait command.
     WaitCommand,
-    /// Sleeps the delay.
+    /// Waits for the configured delay.
     Delay,
     /// Starts the master.
     Master,
@@ -40,11 +40,11 @@ pub enum Step {
     Running,
     /// Keeps logs and exit codes.
     Collect,
-    /// Hears the workers out, and works out figures and verdict.
+    /// Stops the workers, keeps their final logs, and computes figures and verdict.
     Report,
     /// Removes everything from Docker.
     Cleanup,
-    /// The end.
+    /// The run is complete.
     Done,
 }
 
@@ -68,7 +68,7 @@ impl Step {
         Self::Done,
     ];
 
-    /// The step's name in answers, events and timings.
+    /// The name of the step in responses, events and timings.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -90,37 +90,37 @@ impl Step {
     }
 }
 
-/// How a run ended.
+/// The outcome of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Outcome {
     /// The master ended with exit code 0.
     Finished,
-    /// Anything else that nobody asked for.
+    /// The run failed.
     Errored,
-    /// Somebody asked for it.
+    /// A client stopped the run.
     Stopped,
 }
 
-/// Where a task is steered. Written by the API only.
+/// The requested state of a task. Written by the API only.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Desired {
-    /// To its natural end.
+    /// Runs to completion.
     #[default]
     Run,
-    /// To an early end; what was learnt is kept.
+    /// Stopped early; the evidence is kept.
     Stopped,
-    /// The same without grace periods.
+    /// As [`Desired::Stopped`], without grace periods.
     StoppedByForce,
-    /// To an early end, and nothing is kept.
+    /// Stopped early and deleted; nothing is kept.
     Deleted,
-    /// The same without grace periods.
+    /// As [`Desired::Deleted`], without grace periods.
     DeletedByForce,
 }
 
 impl Desired {
-    /// The same, by force when `force` says so.
+    /// The forced variant if `force` is set.
     pub fn by_force(self, force: bool) -> Self {
         match (self, force) {
             (Self::Stopped, true) => Self::StoppedByForce,
@@ -129,13 +129,13 @@ impl Desired {
         }
     }
 
-    /// What both wish together: nothing that was wished is taken back.
+    /// Merges two requests: the stronger one wins, and force is kept.
     pub fn and(self, other: Self) -> Self {
         self.max(other)
             .by_force(self.is_forced() || other.is_forced())
     }
 
-    /// Whether nothing is to be kept.
+    /// Whether the task is to be deleted.
     pub fn is_deleted(self) -> bool {
         self >= Self::Deleted
     }
@@ -151,39 +151,39 @@ impl Desired {
 pub struct LostWorker {
     /// Number of the replica.
     pub replica: u32,
-    /// Docker's own reason.
+    /// Docker's reason.
     pub reason: String,
 }
 
-/// What is known about a run.
+/// The state of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// Number of the last event.
     pub seq: u64,
-    /// The present step.
+    /// The current step.
     pub step: Step,
-    /// Whether the present step has done its work.
+    /// Whether the work of the current step is complete.
     pub step_done: bool,
-    /// When the present step began.
+    /// Start of the current step.
     pub step_started_at: Timestamp,
-    /// Milliseconds by step, of the steps that are over.
+    /// Duration of each completed step, in milliseconds.
     pub timings: BTreeMap<Step, u64>,
     /// Suffix of the run in Docker names.
     pub run: String,
-    /// Guards the run's sidecar.
+    /// Authorizes requests to the run's sidecar.
     pub token: String,
-    /// What the client asked for beside the definition.
+    /// Options of the client's request that are not part of the definition.
     #[serde(default, skip_serializing_if = "Terms::is_empty")]
     pub terms: Terms,
     /// Whether carriers were, or may have been, sent to the nodes.
-    #[serde(default)]
-    pub carried: bool,
-    /// What the carriers found on the nodes.
+    #[serde(default, rename = "carried")]
+    pub delivery_started: bool,
+    /// The delivery result of each node.
     #[serde(default)]
     pub delivered: Vec<NodeDelivery>,
     /// Subnet of the run's network.
     pub subnet: Option<Ipv4Net>,
-    /// How many subnets were tried.
+    /// Number of subnets that were tried.
     pub subnets_tried: u32,
     /// Docker's id of the run's network.
     pub network: Option<String>,
@@ -196,9 +196,9 @@ pub struct State {
     /// Milliseconds from the start of the first worker to that of the last.
     #[serde(default)]
     pub start_skew: Option<u64>,
-    /// How often the wait command was tried.
+    /// Number of attempts of the wait command.
     pub wait_attempts: u32,
-    /// What the last try of the wait command showed.
+    /// Result of the last attempt of the wait command.
     pub wait_seen: String,
     /// End of the delay.
     pub delay_until: Option<Timestamp>,
@@ -206,46 +206,47 @@ pub struct State {
     pub master: Option<String>,
     /// Workers that were lost while the test ran.
     pub lost: Vec<LostWorker>,
-    /// The workers as they were when the evidence was kept.
-    pub workers: Vec<WorkerSeen>,
+    /// Status of the workers when the evidence was kept.
+    pub workers: Vec<WorkerStatus>,
     /// Whether grace periods are skipped.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forced: bool,
-    /// Whether the last words of what still ran then were kept too.
-    #[serde(default)]
-    pub heard_out: bool,
-    /// Whether Docker told nothing when the evidence was to be kept: then there is a second look.
-    #[serde(default)]
-    pub unlooked: bool,
-    /// What the run says of what it tested; `None` until the step `report` is over.
+    /// Whether the final logs of containers that still ran at that time are kept, too.
+    #[serde(default, rename = "heard_out")]
+    pub final_logs_kept: bool,
+    /// Whether Docker did not respond when the evidence was to be kept; it is then collected a second time.
+    #[serde(default, rename = "unlooked")]
+    pub evidence_unavailable: bool,
+    /// The verdict; `None` until the step `report` is complete.
     #[serde(default)]
     pub judgement: Option<Judgement>,
-    /// Thousandths of a request per second, if the report has them: records hold whole numbers, and lists show the rate without reading reports.
+    /// Thousandths of a request per second, if the report has them. Records hold whole numbers; lists show the rate without
+    /// reading reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub milli_requests_per_second: Option<u64>,
-    /// How the run ended.
+    /// The outcome.
     pub outcome: Option<Outcome>,
-    /// Why it errored.
+    /// The failure, if the outcome is `errored`.
     pub failure: Option<Failure>,
     /// The last lines of a master that failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub last_lines: Vec<String>,
     /// The master's worst exit code.
     pub exit_code: Option<i64>,
-    /// What clean-up left.
+    /// Objects that clean-up could not remove.
     pub leftovers: Vec<String>,
-    /// How often clean-up was tried.
+    /// Number of clean-up attempts.
     pub cleanups: u32,
-    /// When the definition was accepted.
+    /// Time at which the definition was accepted.
     pub created_at: Timestamp,
-    /// When the master was seen running.
+    /// Time at which the master was first seen running.
     pub started_at: Option<Timestamp>,
-    /// When the outcome was fixed.
+    /// Time at which the outcome was fixed.
     pub finished_at: Option<Timestamp>,
 }
 
 impl State {
-    /// By node, milliseconds that its clock was ahead of the Director's when the bundles were brought.
+    /// For each node, the milliseconds by which its clock was ahead of the Director's during the delivery.
     pub fn clocks_at_delivery(&self) -> BTreeMap<String, i64> {
         let delivered = self.delivered.iter();
         delivered
@@ -272,12 +273,12 @@ impl State {
         }
     }
 
-    /// Whether the engine may have anything of the run: its first calls come after these records.
+    /// Whether the engine may have objects of the run: the first calls are made after these records.
     pub fn may_have_objects(&self) -> bool {
-        self.subnets_tried > 0 || self.carried
+        self.subnets_tried > 0 || self.delivery_started
     }
 
-    /// Whether nothing will happen any more.
+    /// Whether the run is complete.
     pub fn is_done(&self) -> bool {
         self.step == Step::Done
     }

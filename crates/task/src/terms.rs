@@ -1,15 +1,15 @@
-//! What the client of a run asked for beside its definition. It is no part of the definition, so that the same
+//! Options of a client's request: timeout, lease and key. They are not part of the definition, so that the same
 //! definition with another timeout is still the same test.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
-/// What a client asked for when it sent the definition.
+/// Options of the request that submitted the definition.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Terms {
-    /// Milliseconds after which the run is ended, counted from its acceptance: the queue is included.
+    /// Milliseconds after which the run is ended, counted from its acceptance; time in the queue is included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
     /// Milliseconds after which the run is ended unless its client renews the lease.
@@ -31,26 +31,26 @@ impl Terms {
         self.lease_ms.map(Duration::from_millis)
     }
 
-    /// Whether nothing was asked for.
+    /// Whether no option is set.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// Names one invocation of a client (`Idempotency-Key`): a request that is repeated carries the same key, and
-/// another client another one.
+/// Identifies one invocation of a client (`Idempotency-Key`). A retried request carries the same key; every client
+/// uses its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Key(String);
 
 impl Key {
-    /// Longest key in bytes.
-    const LONGEST: usize = 255;
+    /// Maximum length in bytes.
+    const MAX_LENGTH: usize = 255;
 
     /// Reads a key: visible ASCII, with or without the quotes of the IETF draft.
     ///
     /// # Errors
-    /// What would be right.
+    /// A description of a valid key.
     pub fn parse(text: &str) -> Result<Self, String> {
         let quoted = text
             .strip_prefix('"')
@@ -59,22 +59,22 @@ impl Key {
         let is_visible = key
             .bytes()
             .all(|byte| byte.is_ascii_graphic() && byte != b'"');
-        match is_visible && (1..=Self::LONGEST).contains(&key.len()) {
+        match is_visible && (1..=Self::MAX_LENGTH).contains(&key.len()) {
             true => Ok(Self(key.to_owned())),
             false => Err(format!(
                 "1 to {} visible ASCII characters, for example a UUID",
-                Self::LONGEST
+                Self::MAX_LENGTH
             )),
         }
     }
 }
 
-/// Why the terms of a run end it.
+/// The limit that ends a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expiry {
-    /// It was not over in time.
+    /// The run did not complete within its timeout.
     Timeout,
-    /// Its client did not renew the lease.
+    /// The client did not renew the lease.
     Lease,
 }
 

@@ -1,5 +1,5 @@
 #![allow(clippy::unwrap_used)]
-//! Tables, snapshots and properties of the pure part.
+//! Tables, snapshots and properties of the state machine.
 
 mod machine;
 mod properties;

@@ -1,4 +1,4 @@
-//! Points in time as they are recorded: milliseconds since the Unix epoch, UTC.
+//! Recorded points in time: milliseconds since the Unix epoch, UTC.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -11,18 +11,18 @@ use time::format_description::well_known::Rfc3339;
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// Reads RFC 3339, in which Docker writes; `None` when it is something else.
+    /// Parses RFC 3339, the format of Docker; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         OffsetDateTime::parse(text, &Rfc3339).ok().map(Self::from)
     }
 
-    /// The point `duration` after this one; saturates at the end of time.
+    /// The time `duration` after this one; saturates.
     pub fn plus(self, duration: Duration) -> Self {
         let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(millis))
     }
 
-    /// How long after `earlier` this is; zero when the clock went backwards in between.
+    /// The time since `earlier`; zero when the clock went backwards in between.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }

@@ -1,17 +1,21 @@
-//! What a run says of what it tested. `status` says how the run ended; a verdict says whether that can
-//! be trusted, and whether the criteria of the task hold.
+//! The verdict on a run. `status` is the way in which the run ended; the verdict states whether its figures can be
+//! trusted and whether the criteria of the task hold. [`evaluate`] applies the rules.
+
+mod rules;
+
+pub use rules::{Inputs, LoadGenerators, Measured, Reading, evaluate};
 
 use serde::{Deserialize, Serialize};
 
-/// What can be said of a run.
+/// The verdict on a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// The run is sound and every criterion holds.
+    /// The run is valid and every criterion holds.
     Pass,
-    /// The run is sound and a criterion does not hold.
+    /// The run is valid, and a criterion does not hold or the master failed.
     Fail,
-    /// The run says nothing about what it tested.
+    /// The run allows no conclusion about the system under test.
     Invalid,
 }
 
@@ -21,15 +25,15 @@ pub enum Verdict {
 pub struct Judgement {
     /// The verdict.
     pub verdict: Verdict,
-    /// Why the run is invalid, or failed beside its criteria.
+    /// Reasons for an invalid run, and for a failed run other than its criteria.
     #[serde(default)]
     pub reasons: Vec<String>,
-    /// Every criterion of the task, in its order.
+    /// The result of every criterion, in the order of the definition.
     #[serde(default)]
     pub criteria: Vec<CriterionResult>,
 }
 
-/// How a criterion came out.
+/// The result of a criterion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CriterionResult {
@@ -37,16 +41,16 @@ pub struct CriterionResult {
     pub criterion: String,
     /// Whether it holds.
     pub holds: bool,
-    /// What was seen, with its unit.
+    /// The measured value, with its unit.
     pub seen: String,
-    /// What was wanted, with its unit.
+    /// The required value, with its unit.
     pub wanted: String,
-    /// Why it was not evaluated; `None` when it was.
+    /// The reason if it was not evaluated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_evaluated: Option<NotEvaluated>,
 }
 
-/// Why a criterion was not evaluated: there was no figure to compare.
+/// The reason why there was no figure to compare with a criterion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum NotEvaluated {

@@ -1,4 +1,4 @@
-//! What the handlers work with.
+//! State of the handlers.
 
 use super::slots::Slots;
 use crate::config::Config;
@@ -7,16 +7,16 @@ use atq_run::Orchestrator;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// What the handlers work with. Cheap to clone.
+/// State of the handlers. Cheap to clone.
 #[derive(Clone)]
 pub struct App {
-    /// The tasks; also the way to bundles and the engine.
+    /// Management of tasks; also the access to bundles and the engine.
     pub orchestrator: Orchestrator,
     /// The configuration.
     pub config: Arc<Config>,
-    /// Whether the tasks of an earlier life are taken up again.
+    /// Whether the recovery of earlier tasks is complete.
     pub recovered: watch::Receiver<bool>,
-    /// How many large answers there are at once.
+    /// Limits of concurrent large responses.
     pub slots: Slots,
 }
 

@@ -1,4 +1,4 @@
-//! Bodies of requests.
+//! Request bodies.
 
 use super::error::RequestError;
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody};
@@ -14,35 +14,35 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// How much of a refused body is read and thrown away.
+/// Maximum number of bytes of a refused body that are read and discarded.
 const DRAIN_BYTES: u64 = 64 << 20;
-/// How long a refused body is read and thrown away.
-const DRAIN_TIME: Duration = Duration::from_secs(10);
-/// How long a definition may take to arrive: one that comes drop by drop would hold a connection for ever.
-const READ_TIME: Duration = Duration::from_secs(60);
+/// Timeout of discarding a refused body.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Timeout for receiving a definition: a client that sends very slowly would hold a connection for ever.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Reads and throws away the rest of a body that was refused before its end: a client that is still
-/// sending when the connection closes sees a broken pipe instead of the answer. One that asked
-/// (`Expect: 100-continue`) and was never told to go on sends nothing.
+/// Reads and discards the rest of a refused body: a client that is still sending when the connection closes would get
+/// a broken pipe instead of the response. A client that sent `Expect: 100-continue` and got no confirmation sends no
+/// body.
 pub async fn drain_refused(request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
     }
-    let asked = request.headers().contains_key(EXPECT);
+    let expects_continue = request.headers().contains_key(EXPECT);
     let (parts, body) = request.into_parts();
     let body = SharedBody::new(body);
     let response = next
         .run(Request::from_parts(parts, Body::from_stream(body.clone())))
         .await;
     let refused = response.status().is_client_error() || response.status().is_server_error();
-    if refused && !(asked && body.is_untouched()) {
-        // Whether its end came in time makes no difference to the answer.
-        let _ = tokio::time::timeout(DRAIN_TIME, body.drain()).await;
+    if refused && !(expects_continue && body.is_untouched()) {
+        // The response does not depend on the outcome.
+        let _ = tokio::time::timeout(DRAIN_TIMEOUT, body.drain()).await;
     }
     response
 }
 
-/// A body that can still be read when the handler has dropped it.
+/// A body that can still be read after the handler has dropped it.
 #[derive(Clone)]
 struct SharedBody(Arc<Mutex<Reading>>);
 
@@ -96,18 +96,23 @@ impl Stream for SharedBody {
     }
 }
 
-/// A body that keeps something until it is sent or given up.
-struct Holding<T> {
+/// A body that keeps a guard until it is sent or cancelled.
+struct GuardedBody<T> {
     body: Body,
-    _held: T,
+    _guard: T,
 }
 
-/// The same response; `held` is dropped with its body.
-pub fn holding<T: Send + Unpin + 'static>(response: Response, held: T) -> Response {
-    response.map(|body| Body::new(Holding { body, _held: held }))
+/// Attaches a guard to the response; it is dropped with the body.
+pub fn with_guard<T: Send + Unpin + 'static>(response: Response, guard: T) -> Response {
+    response.map(|body| {
+        Body::new(GuardedBody {
+            body,
+            _guard: guard,
+        })
+    })
 }
 
-impl<T: Unpin> HttpBody for Holding<T> {
+impl<T: Unpin> HttpBody for GuardedBody<T> {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -127,14 +132,14 @@ impl<T: Unpin> HttpBody for Holding<T> {
     }
 }
 
-/// The whole body, of at most `limit` bytes.
+/// Reads the whole body, of at most `limit` bytes.
 ///
 /// # Errors
-/// When it is larger, was cut off, or takes longer than [`READ_TIME`].
+/// When the body is larger, incomplete, or takes longer than [`READ_TIMEOUT`].
 pub async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Vec<u8>, RequestError> {
-    let read = tokio::time::timeout(READ_TIME, read_all(headers, body, limit)).await;
+    let read = tokio::time::timeout(READ_TIMEOUT, read_all(headers, body, limit)).await;
     read.unwrap_or(Err(RequestError::BodyTooSlow {
-        seconds: READ_TIME.as_secs(),
+        seconds: READ_TIMEOUT.as_secs(),
     }))
 }
 
@@ -155,7 +160,7 @@ async fn read_all(headers: &HeaderMap, body: Body, limit: usize) -> Result<Vec<u
     Ok(bytes)
 }
 
-/// The announced length of the body in bytes.
+/// The declared length of the body in bytes.
 pub fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers
         .get(CONTENT_LENGTH)?
@@ -166,17 +171,16 @@ pub fn content_length(headers: &HeaderMap) -> Option<u64> {
         .ok()
 }
 
-/// Whether the body is meant to be JSON: it is said so, or nothing is said, or only curl's `-d` has
-/// said what it says of everything.
+/// Checks that the content type is JSON, missing, or the default of curl's `-d`.
 ///
 /// # Errors
-/// With the content type that was seen.
+/// When it is another content type.
 pub fn check_json(headers: &HeaderMap) -> Result<(), RequestError> {
     let Some(value) = headers.get(CONTENT_TYPE) else {
         return Ok(());
     };
-    let seen = String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let essence = seen
+    let found = String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let essence = found
         .split(';')
         .next()
         .unwrap_or_default()
@@ -188,7 +192,7 @@ pub fn check_json(headers: &HeaderMap) -> Result<(), RequestError> {
     match is_json {
         true => Ok(()),
         false => Err(RequestError::NotJsonType {
-            seen: atq_task::spec::shorten(&seen),
+            found: atq_task::spec::shorten(&found),
         }),
     }
 }

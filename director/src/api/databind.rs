@@ -1,7 +1,7 @@
-//! Bundles, under the name that they had in 2018.
+//! Bundles, under their name of 2018.
 
 use super::app::App;
-use super::detached::to_its_end;
+use super::detached::to_completion;
 use super::error::{ApiError, RequestError};
 use super::form::{self, Form};
 use super::path::BundlePath;
@@ -15,33 +15,33 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-/// The field of the form that holds the zip.
+/// Form field with the zip.
 const FILE: &str = "file";
 
-/// Uploads a zip, to be named as `fileid` in a definition.
+/// Uploads a zip, which definitions refer to as `fileid`.
 ///
-/// The id is made of the content: the same zip twice gives the same id.
+/// The id is derived from the content: uploading the same zip again returns the same id.
 #[utoipa::path(
     post,
     path = "/databind/upload",
     operation_id = "uploadDatabind",
     tag = "databind",
-    request_body(content((UploadPayload = "multipart/form-data", encoding(("file" = (content_type = "application/zip"))))), description = "A form with the zip in its field `file`; its name ends with `.zip`."),
+    request_body(content((UploadPayload = "multipart/form-data", encoding(("file" = (content_type = "application/zip"))))), description = "A form with the zip in its field `file`; the file name ends with `.zip`."),
     responses(
-        (status = 200, description = "The zip is kept.", content(
+        (status = 200, description = "The zip is stored.", content(
             (Upload = "application/json", example = json!({"id": "0f343b0931126a20f133d67c2b018a3b"})),
             (Upload = "application/atq.databind.upload+json")
         ), links(
-            ("getDatabind" = (operation_id = "getDatabind", parameters(("id" = "$response.body#/id")), description = "What it holds.")),
+            ("getDatabind" = (operation_id = "getDatabind", parameters(("id" = "$response.body#/id")), description = "Show its files.")),
             ("deleteDatabind" = (operation_id = "deleteDatabind", parameters(("id" = "$response.body#/id")), description = "Remove it."))
         )),
-        (status = 400, description = "The form cannot be read, or has more than one file.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json"))),
+        (status = 400, description = "The form is invalid, or has more than one file.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json"))),
         (status = 413, description = "The zip is larger than `limits.uploadBytes`.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json"))),
-        (status = 415, description = "Not a form with a file, or the file is not a zip by its name or content.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json"))),
-        (status = 422, description = "The archive is broken, or holds what no honest bundle needs; the answer names the entry.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json"))),
-        (status = 500, description = "It cannot be stored.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json"))),
-        (status = 503, description = "`busy`: too many uploads and downloads are under way; `Retry-After` has the seconds until the next try.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json"))),
-        (status = 507, description = "`disk_full`: the disk has no room for it.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json")))
+        (status = 415, description = "The request is not a form with a file, or the file is not a zip by its name or content.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json"))),
+        (status = 422, description = "The archive is damaged, or has an unsafe entry, which the response names.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json"))),
+        (status = 500, description = "The bundle cannot be stored.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json"))),
+        (status = 503, description = "`busy`: too many concurrent uploads and downloads; `Retry-After` contains the seconds to wait.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json"))),
+        (status = 507, description = "`disk_full`: not enough free disk space.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json")))
     )
 )]
 pub async fn upload(State(app): State<App>, request: Request) -> Result<Json<Upload>, ApiError> {
@@ -68,10 +68,10 @@ pub async fn upload(State(app): State<App>, request: Request) -> Result<Json<Upl
     }))
 }
 
-/// Takes the file in. Nothing of it is left when this is dropped half-way.
+/// Receives the file. Removes it when dropped early.
 async fn receive(app: &App, mut field: Field<'_>) -> Result<(Incoming, String), ApiError> {
     let name = field.file_name().unwrap_or_default().to_owned();
-    // Some browsers send the whole path.
+    // Some browsers send the full path.
     let name = name
         .rsplit(['/', '\\'])
         .next()
@@ -96,10 +96,10 @@ async fn receive(app: &App, mut field: Field<'_>) -> Result<(Incoming, String), 
             (Vec<Upload> = "application/json", example = json!([{"id": "0f343b0931126a20f133d67c2b018a3b"}])),
             (Vec<Upload> = "application/atq.databind.upload+json; type=collection")
         ), links(
-            ("getDatabind" = (operation_id = "getDatabind", parameters(("id" = "$response.body#/0/id")), description = "What the newest holds."))
+            ("getDatabind" = (operation_id = "getDatabind", parameters(("id" = "$response.body#/0/id")), description = "Show the files of the newest."))
         )),
-        (status = 204, description = "There is none."),
-        (status = 500, description = "They cannot be read.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json; type=collection")))
+        (status = 204, description = "There are no uploads."),
+        (status = 500, description = "The bundles cannot be read.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json; type=collection")))
     )
 )]
 pub async fn list(State(app): State<App>) -> Result<Response, ApiError> {
@@ -114,7 +114,7 @@ pub async fn list(State(app): State<App>) -> Result<Response, ApiError> {
     Ok(Json(uploads).into_response())
 }
 
-/// Says what a bundle holds.
+/// Shows a bundle and its files.
 #[utoipa::path(
     get,
     path = "/databind/{id}",
@@ -124,7 +124,7 @@ pub async fn list(State(app): State<App>) -> Result<Response, ApiError> {
     responses(
         (status = 200, description = "The bundle and its files.", body = BundleDetails),
         (status = 404, description = "There is no such bundle.", body = Problem, content_type = "application/problem+json"),
-        (status = 500, description = "It cannot be read.", body = Problem, content_type = "application/problem+json")
+        (status = 500, description = "The bundle cannot be read.", body = Problem, content_type = "application/problem+json")
     )
 )]
 pub async fn inspect(
@@ -135,7 +135,7 @@ pub async fn inspect(
     Ok(Json(view::bundle(content.ok_or_else(|| no_bundle(&id))?)))
 }
 
-/// Removes a bundle that no task needs any more, also from the nodes to which it was brought.
+/// Removes an unused bundle, also from all nodes.
 #[utoipa::path(
     delete,
     path = "/databind/{id}",
@@ -143,17 +143,17 @@ pub async fn inspect(
     tag = "databind",
     params(("id" = String, Path, description = "Id of the bundle.", example = "0f343b0931126a20f133d67c2b018a3b")),
     responses(
-        (status = 204, description = "It is gone, here and on all nodes."),
+        (status = 204, description = "The bundle is removed, also from all nodes."),
         (status = 404, description = "There is no such bundle.", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "A task that is not done uses it.", body = Problem, content_type = "application/problem+json"),
-        (status = 500, description = "It cannot be removed, or `volumes_left`: not from all nodes, which the answer names; the rest is removed when they are back.", body = Problem, content_type = "application/problem+json")
+        (status = 409, description = "A task that is not complete uses the bundle.", body = Problem, content_type = "application/problem+json"),
+        (status = 500, description = "The bundle cannot be removed, or `volumes_left`: some nodes, which the response names, still have it; it is removed when they return.", body = Problem, content_type = "application/problem+json")
     )
 )]
 pub async fn delete(
     State(app): State<App>,
     BundlePath(id): BundlePath,
 ) -> Result<StatusCode, ApiError> {
-    to_its_end(remove(app, id)).await?
+    to_completion(remove(app, id)).await?
 }
 
 async fn remove(app: App, id: BundleId) -> Result<StatusCode, ApiError> {

@@ -1,5 +1,5 @@
-//! From what went wrong to what is answered. The only place that knows the status codes of errors:
-//! one exhaustive match for each kind of error, so that a new one cannot be forgotten.
+//! Converts errors to responses. The only place with status codes of errors: one exhaustive match for each kind of
+//! error, so that none can be forgotten.
 
 use atq_api_spec::MEDIA_PROBLEM;
 use atq_api_spec::error::Problem;
@@ -8,8 +8,8 @@ use atq_bundle_store::BundleError;
 use atq_engine::EngineError;
 use atq_run::bundles::RemoveError;
 use atq_run::logs::LogError;
+use atq_run::stop_and_delete::ControlError;
 use atq_run::submit::SubmitError;
-use atq_run::wishes::WishError;
 use atq_store::StoreError;
 use atq_task::spec::{Fault, shorten};
 use axum::Json;
@@ -23,30 +23,32 @@ use std::io::ErrorKind;
 use std::net::IpAddr;
 use thiserror::Error;
 
-/// What is wrong with a request, whatever it asks for.
+/// Errors of requests, independent of the resource.
 #[derive(Debug, Error)]
 pub enum RequestError {
-    /// Nothing is at this path.
-    #[error("there is nothing at `{path}`\n(GET /swagger-ui/ shows what there is)")]
+    /// The path does not exist.
+    #[error("unknown path `{path}`\n(see GET /swagger-ui/)")]
     UnknownPath {
         /// The path.
         path: String,
     },
-    /// Something is at this path, but not for this method.
-    #[error("`{method}` cannot be used here\n(the header `allow` names what can)")]
+    /// The path does not support this method.
+    #[error(
+        "method `{method}` is not allowed here\n(the header `allow` lists the allowed methods)"
+    )]
     Method {
         /// The method.
         method: String,
     },
-    /// The path names no task.
+    /// The task does not exist.
     #[error("there is no task `{name}`")]
     NoTask {
-        /// What it names.
+        /// The name in the path.
         name: String,
     },
-    /// The run is not over yet.
+    /// The run has not ended.
     #[error(
-        "the run of the task `{name}` is not over: its step is `{step}`\n(its results are kept when its containers have ended; GET /task/{name} shows its state)"
+        "the run of the task `{name}` has not ended: its step is `{step}`\n(results are collected when its containers have ended; see GET /task/{name})"
     )]
     NotOver {
         /// The task.
@@ -54,29 +56,29 @@ pub enum RequestError {
         /// Its step.
         step: &'static str,
     },
-    /// The containers left nothing.
+    /// There are no results.
     #[error(
-        "there are no such results of the task `{name}`\n(what is to be kept must be in `/atq/results` of a worker or of the master when its container ends)"
+        "the task `{name}` has no such results\n(results must be in `/atq/results` of a worker or of the master when its container ends)"
     )]
     NoResults {
         /// The task.
         name: String,
     },
-    /// A task to compare with has no report.
+    /// The baseline task has no report.
     #[error(
-        "there is no report of the task `{name}` to compare with\n(only a task that is over and left result files has one)"
+        "the task `{name}` has no report to compare with\n(only ended tasks with result files have one)"
     )]
     NoReport {
         /// The task.
         name: String,
     },
-    /// The path names no bundle.
-    #[error("there is no bundle `{id}`\n(GET /databind/list names all)")]
+    /// The bundle does not exist.
+    #[error("there is no bundle `{id}`\n(see GET /databind/list)")]
     NoBundle {
-        /// What it names.
+        /// The id in the path.
         id: String,
     },
-    /// The body is larger than a definition may be.
+    /// The body is too large.
     #[error("the body is larger than {limit} bytes")]
     BodyTooLarge {
         /// The limit in bytes.
@@ -88,27 +90,27 @@ pub enum RequestError {
     /// The body is not JSON.
     #[error("the body is not valid JSON: {reason}")]
     BadJson {
-        /// Where and why.
+        /// Position and reason.
         reason: String,
     },
-    /// The body is said to be something else than JSON.
-    #[error("the content type is `{seen}`; expected `application/json`")]
+    /// The content type is not JSON.
+    #[error("the content type is `{found}`; expected `application/json`")]
     NotJsonType {
-        /// What it is said to be.
-        seen: String,
+        /// The content type of the request.
+        found: String,
     },
-    /// The body is not a form.
+    /// The request is not a form.
     #[error(
-        "the content type is `{seen}`; expected `multipart/form-data` with a boundary and the zip in its field `file`"
+        "the content type is `{found}`; expected `multipart/form-data` with a boundary and the zip in its field `file`"
     )]
     NotAForm {
-        /// What it is said to be.
-        seen: String,
+        /// The content type of the request.
+        found: String,
     },
-    /// The form cannot be read.
+    /// The form is invalid.
     #[error("the form cannot be read: {reason}")]
     BadForm {
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// The form has no zip.
@@ -117,114 +119,114 @@ pub enum RequestError {
     /// The form has more than one zip.
     #[error("the form has more than one field `file`; expected one zip")]
     ManyFiles,
-    /// A query parameter means nothing.
+    /// A query parameter is invalid.
     #[error("{reason}")]
     BadQuery {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// A header means nothing.
-    #[error("the header `{name}` is `{seen}`; expected {expected}")]
+    /// A header is invalid.
+    #[error("the header `{name}` is `{found}`; expected {expected}")]
     BadHeader {
-        /// Its name.
+        /// Name of the header.
         name: &'static str,
-        /// What it is.
-        seen: String,
-        /// What would be right.
+        /// Value of the header.
+        found: String,
+        /// Description of valid values.
         expected: String,
     },
-    /// The tokens with which machines join are not for everybody.
+    /// The join tokens are protected.
     #[error(
-        "the join tokens are not shown while the Director listens on `{bind}`, beyond loopback\n(set `exposeJoinTokens: true` in its configuration to show them to everybody who can reach it)"
+        "the join tokens are not shown while the Director listens on `{bind}`, beyond loopback\n(set `exposeJoinTokens: true` in its configuration to show them to all clients)"
     )]
     TokensHidden {
-        /// Where it listens.
+        /// Listen address.
         bind: IpAddr,
     },
-    /// The body comes too slowly.
+    /// The body was not received in time.
     #[error("the body did not arrive within {seconds} s")]
     BodyTooSlow {
-        /// How long it was waited for.
+        /// The timeout.
         seconds: u64,
     },
-    /// All places for such an answer are taken.
+    /// Too many concurrent requests of this kind.
     #[error(
-        "the Director is busy: {number} {what} are under way, which is the most\n(try again later)"
+        "the Director is busy: {number} {what} in progress, which is the limit\n(try again later)"
     )]
     Busy {
-        /// What is under way.
+        /// Kind of the requests.
         what: &'static str,
-        /// How many.
+        /// Their number.
         number: usize,
     },
-    /// The process is about to end.
+    /// The Director is shutting down.
     #[error("the Director is shutting down")]
     ShuttingDown,
 }
 
-/// Why a request was not fulfilled.
+/// The reason why a request failed.
 #[derive(Debug, Error)]
 pub enum ApiError {
-    /// The request itself is wrong.
+    /// The request is invalid.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// A definition was not taken.
+    /// A definition was refused.
     #[error(transparent)]
     Submit(#[from] SubmitError),
     /// A definition has faults.
-    #[error("{}", sentence(faults))]
+    #[error("{}", join_faults(faults))]
     Refused {
-        /// The task's name; empty when it is unusable.
+        /// The task's name; empty if it is invalid.
         id: String,
-        /// All of them.
+        /// All faults.
         faults: Vec<Fault>,
     },
-    /// A wish was not fulfilled.
+    /// A task was not stopped, deleted or renewed.
     #[error(transparent)]
-    Wish(#[from] WishError),
+    Control(#[from] ControlError),
     /// A bundle was not removed.
     #[error(transparent)]
     Remove(#[from] RemoveError),
-    /// An upload was not kept, or a bundle not found.
+    /// An upload was not stored, or a bundle not found.
     #[error(transparent)]
     Bundle(#[from] BundleError),
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// There are no log lines.
+    /// The log lines are not available.
     #[error(transparent)]
     Logs(#[from] LogError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// What is kept of a run cannot be read.
-    #[error("the kept evidence cannot be read: {0}")]
+    /// The stored evidence of a run cannot be read.
+    #[error("cannot read the stored evidence: {0}")]
     Evidence(String),
 }
 
-/// Status and stable name of an error.
-type Verdict = (StatusCode, &'static str);
+/// Status and stable code of an error.
+type StatusAndCode = (StatusCode, &'static str);
 
-/// Seconds after which a request that met a busy Director may be sent again.
-const SECONDS: HeaderValue = HeaderValue::from_static("5");
+/// Value of `Retry-After` for a busy Director, in seconds.
+const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
-/// The answer to a connection for which there is no room; its request is not looked at.
-pub const TURNED_AWAY: &str = "HTTP/1.1 503 Service Unavailable\r\n\
+/// The response to a connection beyond the limit; its request is not read.
+pub const TOO_MANY_CONNECTIONS: &str = "HTTP/1.1 503 Service Unavailable\r\n\
     content-type: application/problem+json\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 204\r\n\r\n\
     {\"error\":\"the Director is busy: too many connections\",\"code\":\"busy\",\"type\":\"about:blank\",\
     \"title\":\"Service Unavailable\",\"status\":503,\
     \"detail\":\"the Director is busy: too many connections (try again later)\"}";
 
-/// What is said of errors whose own text is for the Director's log only.
-const INTERNAL: &str = "the Director failed; its log says why";
+/// Text for errors whose details are only logged.
+const INTERNAL: &str = "the Director failed; see its log";
 
 impl ApiError {
-    fn verdict(&self) -> Verdict {
+    fn status_and_code(&self) -> StatusAndCode {
         match self {
             Self::Request(error) => of_request(error),
             Self::Submit(error) => of_submit(error),
             Self::Refused { .. } => (StatusCode::EXPECTATION_FAILED, "definition_faulty"),
-            Self::Wish(error) => of_wish(error),
+            Self::Control(error) => of_control(error),
             Self::Remove(error) => of_remove(error),
             Self::Bundle(error) => of_bundle(error),
             Self::Engine(error) => of_engine(error),
@@ -239,33 +241,35 @@ impl ApiError {
         }
     }
 
-    /// What is told: the error's own text, unless that shows the Director's insides.
+    /// The text of the response: the error's own text, unless it contains internal details.
     fn text(&self) -> String {
         match self {
-            // Of one task only, and with the way out.
+            // Concerns one task only, and contains the remedy.
             Self::Store(damaged @ StoreError::Damaged { .. })
             | Self::Remove(RemoveError::Store(damaged @ StoreError::Damaged { .. }))
             | Self::Submit(SubmitError::Store(damaged @ StoreError::Damaged { .. }))
-            | Self::Wish(WishError::Store(damaged @ StoreError::Damaged { .. })) => {
+            | Self::Control(ControlError::Store(damaged @ StoreError::Damaged { .. })) => {
                 damaged.to_string()
             }
-            // Whoever asked can do something about it, or knows who can.
+            // The client can act on it.
             Self::Store(full @ StoreError::Full { .. })
             | Self::Remove(RemoveError::Store(full @ StoreError::Full { .. }))
             | Self::Submit(SubmitError::Store(full @ StoreError::Full { .. }))
-            | Self::Wish(WishError::Store(full @ StoreError::Full { .. })) => full.to_string(),
+            | Self::Control(ControlError::Store(full @ StoreError::Full { .. })) => {
+                full.to_string()
+            }
             Self::Store(_)
             | Self::Remove(RemoveError::Store(_))
             | Self::Submit(SubmitError::Store(_))
-            | Self::Wish(WishError::Store(_))
+            | Self::Control(ControlError::Store(_))
             | Self::Evidence(_)
             | Self::Logs(LogError::Evidence(_) | LogError::Store(_)) => INTERNAL.to_owned(),
-            told => told.to_string(),
+            shown => shown.to_string(),
         }
     }
 }
 
-fn of_request(error: &RequestError) -> Verdict {
+fn of_request(error: &RequestError) -> StatusAndCode {
     use RequestError as E;
     match error {
         E::UnknownPath { .. } => (StatusCode::NOT_FOUND, "unknown_path"),
@@ -292,7 +296,7 @@ fn of_request(error: &RequestError) -> Verdict {
     }
 }
 
-fn of_submit(error: &SubmitError) -> Verdict {
+fn of_submit(error: &SubmitError) -> StatusAndCode {
     match error {
         SubmitError::Faulty { .. } => (StatusCode::EXPECTATION_FAILED, "definition_faulty"),
         SubmitError::Different { .. } => (StatusCode::CONFLICT, "task_differs"),
@@ -303,17 +307,17 @@ fn of_submit(error: &SubmitError) -> Verdict {
     }
 }
 
-fn of_wish(error: &WishError) -> Verdict {
+fn of_control(error: &ControlError) -> StatusAndCode {
     match error {
-        WishError::NotFound { .. } => (StatusCode::NOT_FOUND, "task_not_found"),
-        WishError::Remains { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "clean_up_not_over"),
-        WishError::StartedByOther { .. } => (StatusCode::CONFLICT, "started_by_other"),
-        WishError::NoLease { .. } => (StatusCode::CONFLICT, "no_lease"),
-        WishError::Store(error) => of_store(error),
+        ControlError::NotFound { .. } => (StatusCode::NOT_FOUND, "task_not_found"),
+        ControlError::Remains { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "clean_up_not_over"),
+        ControlError::StartedByOther { .. } => (StatusCode::CONFLICT, "started_by_other"),
+        ControlError::NoLease { .. } => (StatusCode::CONFLICT, "no_lease"),
+        ControlError::Store(error) => of_store(error),
     }
 }
 
-fn of_remove(error: &RemoveError) -> Verdict {
+fn of_remove(error: &RemoveError) -> StatusAndCode {
     match error {
         RemoveError::NotFound { .. } => (StatusCode::NOT_FOUND, "bundle_not_found"),
         RemoveError::InUse { .. } => (StatusCode::CONFLICT, "bundle_in_use"),
@@ -323,7 +327,7 @@ fn of_remove(error: &RemoveError) -> Verdict {
     }
 }
 
-fn of_bundle(error: &BundleError) -> Verdict {
+fn of_bundle(error: &BundleError) -> StatusAndCode {
     match error {
         BundleError::NotAZip { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_a_zip"),
         BundleError::Hostile { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "archive_refused"),
@@ -336,12 +340,12 @@ fn of_bundle(error: &BundleError) -> Verdict {
     }
 }
 
-/// Whatever the engine's error is, the request was valid and may succeed later.
-fn of_engine(error: &EngineError) -> Verdict {
+/// With every error of the engine, the request was valid and may succeed later.
+fn of_engine(error: &EngineError) -> StatusAndCode {
     (StatusCode::SERVICE_UNAVAILABLE, error.code)
 }
 
-fn of_store(error: &StoreError) -> Verdict {
+fn of_store(error: &StoreError) -> StatusAndCode {
     match error {
         StoreError::Damaged { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "task_damaged"),
         StoreError::Full { .. } => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
@@ -362,7 +366,7 @@ pub fn readiness_status(ready: bool) -> StatusCode {
     }
 }
 
-/// Status of a task that is shown: the original's 500 when it could not be created.
+/// Status of a task's response: 500 if it could not be created, as in 2018.
 pub fn task_status(status: TaskStatus, master_ran: bool) -> StatusCode {
     match status == TaskStatus::Errored && !master_ran {
         true => StatusCode::INTERNAL_SERVER_ERROR,
@@ -372,7 +376,7 @@ pub fn task_status(status: TaskStatus, master_ran: bool) -> StatusCode {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let (status, code) = self.verdict();
+        let (status, code) = self.status_and_code();
         if status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(code, error = %self, "request failed");
         }
@@ -383,7 +387,7 @@ impl IntoResponse for ApiError {
             }
             Self::Request(RequestError::Busy { .. }) => {
                 let mut response = problem(status, code, text);
-                response.headers_mut().insert(RETRY_AFTER, SECONDS);
+                response.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS);
                 response
             }
             _ => problem(status, code, text),
@@ -391,7 +395,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// Marks answers whose body is a [`Problem`].
+/// Marks responses whose body is a [`Problem`].
 #[derive(Clone)]
 struct IsProblem;
 
@@ -423,7 +427,7 @@ fn title(status: StatusCode) -> String {
     status.canonical_reason().unwrap_or_default().to_owned()
 }
 
-fn sentence(faults: &[Fault]) -> String {
+fn join_faults(faults: &[Fault]) -> String {
     let all: Vec<String> = faults
         .iter()
         .map(|fault| format!("`{}`: {}", fault.field, fault.message))
@@ -431,7 +435,7 @@ fn sentence(faults: &[Fault]) -> String {
     all.join("; ")
 }
 
-/// Gives errors of the routes that were added their own media type; the original's stay plain JSON.
+/// Sets the media type of errors of the added routes; those of the original routes stay plain JSON.
 pub async fn as_problem(mut response: Response) -> Response {
     if response.extensions().get::<IsProblem>().is_some() {
         response
@@ -441,7 +445,7 @@ pub async fn as_problem(mut response: Response) -> Response {
     response
 }
 
-/// The answer where nothing is.
+/// The response for unknown paths.
 pub async fn unknown_path(uri: Uri) -> ApiError {
     RequestError::UnknownPath {
         path: shorten(uri.path()),
@@ -449,7 +453,7 @@ pub async fn unknown_path(uri: Uri) -> ApiError {
     .into()
 }
 
-/// Gives the bare 404 of Swagger UI the body of all errors.
+/// Replaces the bare 404 of Swagger UI by the body of all errors.
 pub async fn unknown_page(uri: Uri, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     match response.status() {
@@ -458,7 +462,7 @@ pub async fn unknown_page(uri: Uri, request: Request, next: Next) -> Response {
     }
 }
 
-/// The answer where something else can be done.
+/// The response for unsupported methods.
 pub async fn method_not_allowed(method: Method) -> ApiError {
     RequestError::Method {
         method: shorten(method.as_str()),
@@ -466,7 +470,7 @@ pub async fn method_not_allowed(method: Method) -> ApiError {
     .into()
 }
 
-/// The answer to a request whose handler panicked.
+/// The response when a handler panicked.
 pub fn crashed(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text

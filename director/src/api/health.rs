@@ -1,4 +1,4 @@
-//! Whether the Director is alive, and whether it can do its work.
+//! Liveness and readiness of the Director.
 
 use super::app::App;
 use super::error::readiness_status;
@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 
 const OK: &str = "ok";
 
-/// Says `ok`, as long as the process is alive.
+/// Returns `ok` while the process is alive.
 #[utoipa::path(
     get,
     path = "/healthz",
@@ -21,25 +21,25 @@ pub async fn healthz() -> &'static str {
     OK
 }
 
-/// Says whether tasks can be run: Docker and the store are usable, and earlier tasks are followed again.
+/// Reports whether tasks can be run: Docker and the store are usable, and earlier tasks are resumed.
 #[utoipa::path(
     get,
     path = "/readyz",
     operation_id = "getReadiness",
     tag = "health",
     responses(
-        (status = 200, description = "Everything is usable.", body = Readiness, example = json!({"ready": true, "docker": "ok", "store": "ok", "recovery": "ok"})),
-        (status = 503, description = "Something is not, and the answer says why.", body = Readiness, example = json!({"ready": false, "docker": "Docker is not part of a swarm; run `docker swarm init` on it first", "store": "ok", "recovery": "ok"}))
+        (status = 200, description = "The Director is ready.", body = Readiness, example = json!({"ready": true, "docker": "ok", "store": "ok", "recovery": "ok"})),
+        (status = 503, description = "The Director is not ready; the response contains the reasons.", body = Readiness, example = json!({"ready": false, "docker": "Docker is not part of a swarm; run `docker swarm init` first", "store": "ok", "recovery": "ok"}))
     )
 )]
 pub async fn readyz(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
     let shared = app.orchestrator.shared();
     let docker = or_reason(shared.health.usable());
-    // Writes to the disk and waits for it.
+    // Writes to the disk and waits for the flush.
     let store = or_reason(shared.store.probe().await);
     let recovery = match *app.recovered.borrow() {
         true => OK.to_owned(),
-        false => "earlier tasks are still being taken up".to_owned(),
+        false => "resuming earlier tasks".to_owned(),
     };
     let ready = [&docker, &store, &recovery]
         .into_iter()

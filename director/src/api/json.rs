@@ -1,18 +1,18 @@
-//! JSON as people mean it: a field that stands twice is a mistake, not a later wish.
+//! Strict JSON: duplicate fields are errors.
 
 use atq_task::spec::shorten;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::fmt;
 
-/// Reads one JSON value; the error says where it went wrong.
+/// Parses one JSON value; the error contains the position.
 pub fn parse(bytes: &[u8]) -> Result<Value, String> {
     serde_json::from_slice(bytes)
         .map(|Strict(value)| value)
         .map_err(|error| error.to_string())
 }
 
-/// A value in which no object has the same field twice.
+/// A value without duplicate fields.
 struct Strict(Value);
 
 impl<'de> Deserialize<'de> for Strict {

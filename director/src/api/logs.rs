@@ -1,4 +1,4 @@
-//! What the containers of a task wrote.
+//! Logs of the containers of a task.
 
 use super::app::App;
 use super::error::ApiError;
@@ -19,10 +19,10 @@ use futures_util::StreamExt;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const NDJSON: &str = "application/x-ndjson";
-/// Lines that are sent in one piece, when so many are there.
-const PIECE: usize = 256;
+/// Maximum number of available lines per chunk.
+const CHUNK_LINES: usize = 256;
 
-/// Words of `?service=`.
+/// Values of `?service=`.
 const SERVICES: [(&str, Role); 4] = [
     ("worker", Role::Worker),
     ("master", Role::Master),
@@ -30,13 +30,13 @@ const SERVICES: [(&str, Role); 4] = [
     ("wait", Role::Wait),
 ];
 
-/// Words of `?follow=`.
-const TRUTHS: [(&str, bool); 4] = [("1", true), ("true", true), ("0", false), ("false", false)];
+/// Values of `?follow=`.
+const BOOLEANS: [(&str, bool); 4] = [("1", true), ("true", true), ("0", false), ("false", false)];
 
-/// Gives the log lines of a task, container by container, while it runs and afterwards.
+/// Returns the log lines of a task, container by container, during and after its run.
 ///
-/// With `follow=1` the lines come as they are written, those of several containers in the order in
-/// which they arrive, and the answer ends when the wanted containers have ended or the run is over.
+/// With `follow=1`, lines are sent as they are written, in the order of their arrival, until the selected containers
+/// have ended or the run has ended.
 #[utoipa::path(
     get,
     path = "/task/{id}/logs",
@@ -44,20 +44,20 @@ const TRUTHS: [(&str, bool); 4] = [("1", true), ("true", true), ("0", false), ("
     tag = "task",
     params(
         ("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly"),
-        ("service" = Option<String>, Query, description = "Only of this service: `worker`, `master`, `readiness` or `wait`.", pattern = "^(worker|master|readiness|wait)?$", example = "worker"),
-        ("replica" = Option<u64>, Query, description = "Only of this replica; of this try for `wait`.", minimum = 1, maximum = 4294967295u32, example = 2),
-        ("tail" = Option<u64>, Query, description = "Only the last so many lines of each container.", minimum = 0, maximum = 4294967295u32, example = 100),
-        ("follow" = Option<String>, Query, description = "`1` or `true`: go on with what is written later. `tail` then counts what is there already.", pattern = "^(1|true|0|false)?$", example = "1")
+        ("service" = Option<String>, Query, description = "Only this service: `worker`, `master`, `readiness` or `wait`.", pattern = "^(worker|master|readiness|wait)?$", example = "worker"),
+        ("replica" = Option<u64>, Query, description = "Only this replica; for `wait`, this attempt.", minimum = 1, maximum = 4294967295u32, example = 2),
+        ("tail" = Option<u64>, Query, description = "Only the last lines of each container.", minimum = 0, maximum = 4294967295u32, example = 100),
+        ("follow" = Option<String>, Query, description = "`1` or `true`: follow the log. `tail` then applies to existing lines.", pattern = "^(1|true|0|false)?$", example = "1")
     ),
     responses(
-        (status = 200, description = "The lines: as text, or as NDJSON when `Accept` names `application/x-ndjson`.", content(
+        (status = 200, description = "The lines: as text, or as NDJSON if `Accept` contains `application/x-ndjson`.", content(
             (String = "text/plain", example = "2026-01-31T12:00:00.250000000Z worker.2 ready\n"),
             (LogEntry = "application/x-ndjson", example = json!({"at": "2026-01-31T12:00:00.250000000Z", "service": "worker", "replica": 2, "stream": "stdout", "text": "ready"}))
         )),
-        (status = 400, description = "A parameter means nothing.", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "A parameter is invalid.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such task.", body = Problem, content_type = "application/problem+json"),
-        (status = 500, description = "The kept lines cannot be read.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Docker does not give the lines; or `busy`: too many logs are being read or followed, and `Retry-After` has the seconds until the next try.", body = Problem, content_type = "application/problem+json")
+        (status = 500, description = "The stored lines cannot be read.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Docker does not return the lines; or `busy`: too many logs are being read or followed, and `Retry-After` contains the seconds to wait.", body = Problem, content_type = "application/problem+json")
     )
 )]
 pub async fn logs(
@@ -80,10 +80,10 @@ pub async fn logs(
         true => (NDJSON, ndjson),
         false => (TEXT, text),
     };
-    // An error cuts the body off, so that no client takes a part for the whole.
+    // An error aborts the body, so that no client mistakes a part for the whole.
     let body = lines
-        .ready_chunks(PIECE)
-        .map(move |lines| piece(lines, format));
+        .ready_chunks(CHUNK_LINES)
+        .map(move |lines| to_chunk(lines, format));
     let response = ([(CONTENT_TYPE, kind)], Body::from_stream(body)).into_response();
     Ok(slot.until_sent(response))
 }
@@ -95,10 +95,10 @@ fn filter(uri: &Uri) -> Result<(LogFilter, bool), ApiError> {
         replica: query.number("replica", 1..=u32::MAX)?,
         tail: query.number("tail", 0..=u32::MAX)?,
     };
-    Ok((filter, query.word("follow", &TRUTHS)?.unwrap_or(false)))
+    Ok((filter, query.word("follow", &BOOLEANS)?.unwrap_or(false)))
 }
 
-fn piece(
+fn to_chunk(
     lines: Vec<Result<SourcedLine, LogError>>,
     format: fn(SourcedLine) -> String,
 ) -> Result<Bytes, LogError> {
@@ -106,7 +106,7 @@ fn piece(
         .into_iter()
         .map(|line| line.map(format))
         .collect::<Result<String, _>>();
-    text.inspect_err(|error| tracing::warn!(%error, "log lines were cut off"))
+    text.inspect_err(|error| tracing::warn!(%error, "log stream aborted"))
         .map(Bytes::from)
 }
 

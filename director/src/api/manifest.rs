@@ -1,7 +1,7 @@
-//! What has to be known to run a test again.
+//! The manifest of a run.
 
 use super::app::App;
-use super::detached::to_its_end;
+use super::detached::to_completion;
 use super::error::{ApiError, RequestError};
 use super::path::TaskId;
 use super::query::Query;
@@ -16,10 +16,10 @@ use axum::http::Uri;
 use std::collections::BTreeMap;
 use tokio::task::spawn_blocking;
 
-/// Tells what a run was and what it ran on, so that it can be run again exactly.
+/// Returns the manifest of a run: everything needed to run it again exactly.
 ///
-/// Images by digest, bundles, nodes, addresses, times and clocks, recorded while the run was under way;
-/// there from the beginning, and complete once the task is done, also when it failed early.
+/// Images by digest, bundles, nodes, addresses, times and clocks, recorded during the run. Available from the
+/// beginning, and complete once the task is complete, even after an early failure.
 #[utoipa::path(
     get,
     path = "/task/{id}/manifest",
@@ -27,7 +27,7 @@ use tokio::task::spawn_blocking;
     tag = "task",
     params(("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly")),
     responses(
-        (status = 200, description = "The manifest. It has no value of a variable.", body = Manifest),
+        (status = 200, description = "The manifest, without values of environment variables.", body = Manifest),
         (status = 404, description = "There is no such task.", body = Problem, content_type = "application/problem+json"),
         (status = 500, description = "The evidence cannot be read.", body = Problem, content_type = "application/problem+json")
     )
@@ -43,13 +43,13 @@ pub async fn manifest(
     let load = evidence.load(&task.spec.name, &task.state.run).await;
     let clocks = load.map_err(failed)?.unwrap_or_default().clock_offsets;
     let read = spawn_blocking(move || read(&app, &task, clocks));
-    let manifest = to_its_end(read)
+    let manifest = to_completion(read)
         .await?
         .map_err(|_| RequestError::ShuttingDown)?;
     Ok(Json(manifest?))
 }
 
-/// Blocks.
+/// Blocks the thread.
 fn read(app: &App, task: &View, clocks: BTreeMap<String, i64>) -> Result<Manifest, ApiError> {
     let evidence = &app.orchestrator.shared().evidence;
     let mut environment = Vec::new();
@@ -62,9 +62,9 @@ fn read(app: &App, task: &View, clocks: BTreeMap<String, i64>) -> Result<Manifes
             });
         }
     }
-    let seen = evidence.observed(&task.spec.name, &task.state.run);
-    let mut manifest = view::manifest(task, seen, environment);
-    // Measured while the test ran, after the delivery.
+    let observed = evidence.observed(&task.spec.name, &task.state.run);
+    let mut manifest = view::manifest(task, observed, environment);
+    // Measured during the test, after the delivery.
     manifest.clock_offsets.extend(clocks);
     Ok(manifest)
 }

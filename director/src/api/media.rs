@@ -1,4 +1,4 @@
-//! What the client wants to read.
+//! Content negotiation.
 
 use axum::extract::{Request, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
@@ -8,7 +8,7 @@ use axum::response::Response;
 
 const JSON: &str = "application/json";
 
-/// Names JSON answers by the vendor's media type when the request asks for that by name.
+/// Labels JSON responses with the vendor media type if the request asks for it by name.
 pub async fn vendor(State(media): State<&'static str>, request: Request, next: Next) -> Response {
     let wanted = accepts(request.headers(), media);
     let mut response = next.run(request).await;
@@ -24,7 +24,7 @@ pub async fn vendor(State(media): State<&'static str>, request: Request, next: N
     response
 }
 
-/// Whether the `Accept` header names `media`, and does not like JSON better. Wildcards name nothing.
+/// Whether the `Accept` header contains `media`, and does not prefer JSON. Wildcards do not count.
 pub fn accepts(headers: &HeaderMap, media: &str) -> bool {
     let ranges: Vec<Range> = headers
         .get_all(ACCEPT)
@@ -36,22 +36,22 @@ pub fn accepts(headers: &HeaderMap, media: &str) -> bool {
     let Some(media) = Range::parse(media) else {
         return false;
     };
-    let best = |matches: &dyn Fn(&Range) -> bool| {
+    let best_quality = |matches: &dyn Fn(&Range) -> bool| {
         ranges
             .iter()
             .filter(|range| matches(range))
             .map(|range| range.quality)
             .max()
     };
-    let wanted = best(&|range| range.covers(&media)).unwrap_or(0);
-    wanted > 0 && wanted >= best(&|range| range.essence == JSON).unwrap_or(0)
+    let wanted = best_quality(&|range| range.covers(&media)).unwrap_or(0);
+    wanted > 0 && wanted >= best_quality(&|range| range.essence == JSON).unwrap_or(0)
 }
 
-/// Item of an `Accept` header.
+/// An item of an `Accept` header.
 struct Range {
     essence: String,
-    /// The parameter `type`, by which a collection is told from its items. Others, such as the
-    /// original's `view`, make no difference.
+    /// The parameter `type`, which distinguishes a collection from its items. Other parameters, such as the
+    /// original's `view`, are ignored.
     kind: Option<String>,
     /// In thousandths.
     quality: u16,
@@ -84,7 +84,7 @@ impl Range {
     }
 }
 
-/// A weight that cannot be read counts as none.
+/// An invalid weight counts as zero.
 fn thousandths(text: &str) -> u16 {
     let weight = text.parse::<f32>().unwrap_or(0.0).clamp(0.0, 1.0);
     (weight * 1000.0) as u16

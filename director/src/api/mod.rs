@@ -1,18 +1,18 @@
-//! The HTTP contract, and nothing but HTTP: from requests to calls, from what they give to answers.
+//! The HTTP API: converts requests to calls, and their results to responses.
 //!
-//! - one file for each resource: [`task`], [`databind`], [`swarm`], [`monitoring`], [`health`], [`logs`],
+//! - one file per resource: [`task`], [`databind`], [`swarm`], [`monitoring`], [`health`], [`logs`],
 //!   [`results`], [`report`],
 //!   [`events`], [`manifest`];
-//! - [`error`]: the only place that knows status codes;
-//! - [`view`]: from our words to those of the wire; [`media`]: what the client wants to read;
-//! - [`terms`]: what a client asks for beside a definition;
-//! - [`body`], [`form`], [`json`], [`query`], [`path`]: requests, read strictly;
-//! - [`serve`]: connections and their limits; [`slots`]: how many large bodies there are at once;
-//! - [`router`]: every resource once, under its path; [`app`]: what the handlers work with;
-//! - [`openapi`]: the description of all this, made from the handlers themselves.
+//! - [`error`]: the only place with status codes;
+//! - [`view`]: conversion to wire types; [`media`]: content negotiation;
+//! - [`terms`]: parameters besides the definition;
+//! - [`body`], [`form`], [`json`], [`query`], [`path`]: strict parsing of requests;
+//! - [`serve`]: connections and their limits; [`slots`]: limits of concurrent large bodies;
+//! - [`router`]: the paths of all resources; [`app`]: state of the handlers;
+//! - [`openapi`]: the description of the API, generated from the handlers.
 //!
-//! Before routing, the base path `/api` of the original and
-//! a trailing slash are taken off, so that `/api/task/`, `/api/task` and `/task` are one and the same.
+//! Before routing, the base path `/api` of the original and a trailing slash are removed, so that `/api/task/`,
+//! `/api/task` and `/task` are equivalent.
 
 mod app;
 mod body;

@@ -1,6 +1,6 @@
-//! Whether somebody is there.
+//! Monitoring of 2018.
 
-/// Says `pong`, as long as the process answers at all.
+/// Returns `pong` while the process responds.
 #[utoipa::path(
     get,
     path = "/monitoring/ping",

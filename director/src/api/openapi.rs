@@ -1,5 +1,5 @@
-//! The description of the API, made from the handlers, and the pages that show it. The pages are part
-//! of the binary: no internet is needed.
+//! The OpenAPI description, generated from the handlers, and its pages. The pages are part of the binary and need no
+//! internet access.
 
 use super::app::App;
 use super::error;
@@ -10,7 +10,7 @@ use axum::middleware::from_fn;
 use utoipa::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-/// Where the description is served.
+/// Path of the description.
 const DOCUMENT: &str = "/api-docs/openapi.json";
 
 #[derive(OpenApi)]
@@ -24,25 +24,25 @@ const DOCUMENT: &str = "/api-docs/openapi.json";
         (name = "databind", description = "Bundles: uploaded zips, mounted read-only at `/atq/data`"),
         (name = "task", description = "Load tests"),
         (name = "swarm", description = "The Swarm"),
-        (name = "monitoring", description = "Whether somebody is there"),
-        (name = "health", description = "Whether the Director can do its work")
+        (name = "monitoring", description = "Liveness, as in 2018"),
+        (name = "health", description = "Liveness and readiness")
     )
 )]
 struct Base;
 
-/// What the description says before any resource is in it.
+/// The description without resources.
 pub(super) fn base() -> utoipa::openapi::OpenApi {
     Base::openapi()
 }
 
-/// The OpenAPI 3.1 description of everything that the Director answers.
+/// The OpenAPI 3.1 description of all resources.
 pub fn document() -> utoipa::openapi::OpenApi {
     resources().into_openapi()
 }
 
 /// The description and Swagger UI.
 pub(super) fn pages(document: utoipa::openapi::OpenApi) -> Router<App> {
-    // Unless told not to, Swagger UI asks a validator on the internet.
+    // By default, Swagger UI calls a validator on the internet.
     let offline = Config::default().validator_url("none");
     let pages = SwaggerUi::new(SWAGGER_UI)
         .config(offline)

@@ -1,4 +1,4 @@
-//! Names in paths. What cannot be a name names nothing: that is a 404, not a fault of the request.
+//! Names in paths. An invalid name is treated as an unknown one: a 404, not an error of the request.
 
 use super::error::RequestError;
 use atq_bundle_store::BundleId;
@@ -6,10 +6,10 @@ use atq_task::spec::{TaskName, shorten};
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 
-/// The task that a path names.
+/// The task of a path.
 pub struct TaskId(pub TaskName);
 
-/// The bundle that a path names.
+/// The bundle of a path.
 pub struct BundlePath(pub BundleId);
 
 impl<S: Send + Sync> FromRequestParts<S> for TaskId {
@@ -36,7 +36,7 @@ impl<S: Send + Sync> FromRequestParts<S> for BundlePath {
     }
 }
 
-/// The `{id}` of the path; empty when its escapes are not UTF-8.
+/// The `{id}` of the path; empty if it is not valid UTF-8.
 async fn segment<S: Send + Sync>(parts: &mut Parts, state: &S) -> String {
     let path = Path::<String>::from_request_parts(parts, state).await;
     path.map(|Path(text)| text).unwrap_or_default()

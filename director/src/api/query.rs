@@ -1,5 +1,4 @@
-//! Query parameters of the routes that were added: known ones, each once, each with a value that
-//! means something.
+//! Query parameters of the added routes: only known ones, each at most once, with valid values.
 
 use super::error::RequestError;
 use atq_task::spec::{nearest, shorten};
@@ -7,27 +6,27 @@ use axum::http::Uri;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// The parameters of a request; those without a value count as absent.
+/// The parameters of a request; parameters without a value count as absent.
 pub struct Query {
     pairs: Vec<(String, String)>,
 }
 
 impl Query {
-    /// Reads the parameters of `uri`, of which `known` are known.
+    /// Parses the parameters of `uri`; only those in `known` are allowed.
     pub fn read(uri: &Uri, known: &[&str]) -> Result<Self, RequestError> {
         let axum::extract::Query(pairs) =
             axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri)
                 .map_err(|error| bad(error.body_text()))?;
         for (index, (name, _)) in pairs.iter().enumerate() {
-            let shown = shorten(name);
+            let excerpt = shorten(name);
             if !known.contains(&name.as_str()) {
                 return Err(bad(format!(
-                    "`{shown}` is not a parameter; {}",
+                    "`{excerpt}` is not a parameter; {}",
                     nearest(name, known)
                 )));
             }
             if pairs[..index].iter().any(|(earlier, _)| earlier == name) {
-                return Err(bad(format!("`{shown}` stands twice; expected it once")));
+                return Err(bad(format!("`{excerpt}` is given twice; expected once")));
             }
         }
         Ok(Self { pairs })
@@ -56,7 +55,7 @@ impl Query {
         self.text(name).map(read).transpose()
     }
 
-    /// The value of a parameter that is a time: with units, such as `90s` or `1h30m`; a bare number is seconds.
+    /// The value of a parameter that is a duration: with units, such as `90s` or `1h30m`; a bare number is seconds.
     pub fn time(
         &self,
         name: &str,
@@ -65,11 +64,11 @@ impl Query {
         let read = |text: &str| {
             let seconds = text.parse().ok().map(Duration::from_secs);
             let time = seconds.or_else(|| humantime::parse_duration(text).ok());
-            let shown = humantime::format_duration;
+            let format = humantime::format_duration;
             let expected = format!(
                 "a time from {} to {}, for example `90s` or `30m`",
-                shown(*range.start()),
-                shown(*range.end())
+                format(*range.start()),
+                format(*range.end())
             );
             time.filter(|time| range.contains(time))
                 .ok_or_else(|| unexpected(name, text, &expected))
@@ -77,15 +76,18 @@ impl Query {
         self.text(name).map(read).transpose()
     }
 
-    /// The value of a parameter that is one of a few words.
-    pub fn word<T: Copy>(
+    /// The value of a parameter with a fixed set of values.
+    pub fn choice<T: Copy>(
         &self,
         name: &str,
-        words: &[(&str, T)],
+        choices: &[(&str, T)],
     ) -> Result<Option<T>, RequestError> {
         let read = |text: &str| {
-            let found = words.iter().find(|(word, _)| *word == text);
-            let known: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
+            let found = choices.iter().find(|(name, _)| *name == text);
+            let known: Vec<String> = choices
+                .iter()
+                .map(|(name, _)| format!("`{name}`"))
+                .collect();
             let expected = format!("one of {}", known.join(", "));
             found
                 .map(|(_, value)| *value)
@@ -95,11 +97,11 @@ impl Query {
     }
 }
 
-/// The error for a value that means nothing.
-pub fn unexpected(name: &str, seen: &str, expected: &str) -> RequestError {
+/// The error for an invalid value.
+pub fn unexpected(name: &str, found: &str, expected: &str) -> RequestError {
     bad(format!(
         "`{name}` is `{}`; expected {expected}",
-        shorten(seen)
+        shorten(found)
     ))
 }
 

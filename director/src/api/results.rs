@@ -1,4 +1,4 @@
-//! What the tools of a task left in `/atq/results`.
+//! Result files of a task from `/atq/results`.
 
 use super::app::App;
 use super::error::{ApiError, RequestError};
@@ -10,7 +10,7 @@ use atq_api_spec::error::Problem;
 use atq_engine::Role;
 use atq_evidence::Source;
 use atq_run::View;
-use atq_run::reported::REPORT_PATIENCE;
+use atq_run::await_report::REPORT_TIMEOUT;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::Uri;
@@ -19,12 +19,12 @@ use axum::response::{IntoResponse, Response};
 
 const ZIP: &str = "application/zip";
 
-/// Words of `?service=`.
+/// Values of `?service=`.
 const SERVICES: [(&str, Role); 2] = [("worker", Role::Worker), ("master", Role::Master)];
 
-/// Gives what the containers of a task left in `/atq/results`, as a zip with a directory for each.
+/// Returns the result files of a task from `/atq/results` as a zip with a directory for each container.
 ///
-/// It is made while it is sent. When the run has just ended, the answer waits until the results are in.
+/// The zip is streamed. A request right after the end of the run blocks until the results are collected.
 #[utoipa::path(
     get,
     path = "/task/{id}/results",
@@ -32,16 +32,16 @@ const SERVICES: [(&str, Role); 2] = [("worker", Role::Worker), ("master", Role::
     tag = "task",
     params(
         ("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly"),
-        ("service" = Option<String>, Query, description = "Only of this service: `worker` or `master`.", pattern = "^(worker|master)?$", example = "master"),
-        ("replica" = Option<u64>, Query, description = "Only of this replica.", minimum = 1, maximum = 4294967295u32, example = 2)
+        ("service" = Option<String>, Query, description = "Only this service: `worker` or `master`.", pattern = "^(worker|master)?$", example = "master"),
+        ("replica" = Option<u64>, Query, description = "Only this replica.", minimum = 1, maximum = 4294967295u32, example = 2)
     ),
     responses(
         (status = 200, description = "A zip with `master.1/...`, `worker.3/...`.", content_type = "application/zip", body = inline(ZipFile)),
-        (status = 400, description = "A parameter means nothing.", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "There is no such task, or it left no results.", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The run is not over.", body = Problem, content_type = "application/problem+json"),
-        (status = 500, description = "The kept results cannot be read.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "`busy`: too many downloads are under way; `Retry-After` has the seconds until the next try.", body = Problem, content_type = "application/problem+json")
+        (status = 400, description = "A parameter is invalid.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such task, or it has no results.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The run has not ended.", body = Problem, content_type = "application/problem+json"),
+        (status = 500, description = "The stored results cannot be read.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`busy`: too many concurrent downloads; `Retry-After` contains the seconds to wait.", body = Problem, content_type = "application/problem+json")
     )
 )]
 pub async fn results(
@@ -51,17 +51,17 @@ pub async fn results(
 ) -> Result<Response, ApiError> {
     let slot = app.slots.bulk()?;
     let query = Query::read(&uri, &["service", "replica"])?;
-    let role = query.word("service", &SERVICES)?;
+    let role = query.choice("service", &SERVICES)?;
     let replica = query.number("replica", 1..=u32::MAX)?;
-    let task = over(&app, find(&app, &name).await?).await?;
+    let task = ended(&app, find(&app, &name).await?).await?;
     let evidence = &app.orchestrator.shared().evidence;
     let run = &task.state.run;
-    let kept = evidence.results(&name, run).await;
-    let kept = kept.map_err(|error| ApiError::Evidence(error.to_string()))?;
-    let sources: Vec<Source> = kept
+    let stored = evidence.results(&name, run).await;
+    let stored = stored.map_err(|error| ApiError::Evidence(error.to_string()))?;
+    let sources: Vec<Source> = stored
         .iter()
-        .filter(|kept| kept.files > 0)
-        .map(|kept| kept.source)
+        .filter(|stored| stored.files > 0)
+        .map(|stored| stored.source)
         .filter(|source| role.is_none_or(|role| role == source.role))
         .filter(|source| replica.is_none_or(|replica| replica == source.replica))
         .collect();
@@ -75,12 +75,12 @@ pub async fn results(
     Ok(slot.until_sent((headers, Body::from_stream(zip)).into_response()))
 }
 
-/// The task once its evidence is in; an error while its run is not over.
-pub async fn over(app: &App, task: View) -> Result<View, ApiError> {
+/// Waits until the task's evidence is collected; an error while its run has not ended.
+pub async fn ended(app: &App, task: View) -> Result<View, ApiError> {
     let name = task.spec.name.to_string();
     let waited = app
         .orchestrator
-        .until_reported(task, REPORT_PATIENCE)
+        .wait_for_report(task, REPORT_TIMEOUT)
         .await?;
     match waited {
         None => Err(RequestError::NoTask { name }.into()),

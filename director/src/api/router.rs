@@ -1,4 +1,4 @@
-//! Every resource under its path.
+//! All resources with their paths.
 
 use super::app::App;
 use super::{
@@ -19,28 +19,28 @@ use tower_http::timeout::TimeoutBody;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-/// The base path of the original.
+/// Base path, as in 2018.
 const BASE: &str = "/api";
-/// Longest silence of a client in the middle of its request.
-const SILENCE: Duration = Duration::from_secs(30);
-/// Where people look at the API.
+/// Idle timeout of a client within a request.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Path of Swagger UI.
 pub(super) const SWAGGER_UI: &str = "/swagger-ui";
 
-/// All routes of the Director, with those of the engine: `inbound`.
-pub fn router(app: App, inbound: Router) -> Router {
+/// All routes of the Director, including those of the engine.
+pub fn router(app: App, engine_routes: Router) -> Router {
     let (routes, document) = resources().split_for_parts();
     let inner = routes
         .merge(openapi::pages(document))
-        .merge(inbound.with_state(()))
+        .merge(engine_routes.with_state(()))
         .method_not_allowed_fallback(error::method_not_allowed)
         .fallback(error::unknown_path)
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn(body::drain_refused))
         .layer(CatchPanicLayer::custom(error::crashed))
         .with_state(app);
-    // As a service behind the fallback, because layers of a router see a request after its routing.
-    let all = inner.map_request(|request| patient(canonical(request)));
-    // Probes ask this all day, and need nothing of what stands around the other resources.
+    // A service behind the fallback, because layers of a router run after routing.
+    let all = inner.map_request(|request| with_idle_timeout(canonical(request)));
+    // Frequent probes bypass the layers of the other resources.
     let ping = get(monitoring::ping).fallback_service(all.clone());
     Router::new()
         .route("/monitoring/ping", ping.clone())
@@ -81,16 +81,16 @@ pub(super) fn resources() -> OpenApiRouter<App> {
         .merge(additions)
 }
 
-/// A client that falls silent in the middle of its request is not waited for without end: it would
-/// hold a connection, and with an upload disk space, for ever.
-fn patient(request: Request) -> Request {
+/// Limits the time that a client may be idle within a request: it would hold a connection, and disk space with an
+/// upload, for ever.
+fn with_idle_timeout(request: Request) -> Request {
     match request.body().is_end_stream() {
         true => request,
-        false => request.map(|body| Body::new(TimeoutBody::new(SILENCE, body))),
+        false => request.map(|body| Body::new(TimeoutBody::new(IDLE_TIMEOUT, body))),
     }
 }
 
-/// The request under the one path by which its resource is known.
+/// Rewrites the request to the canonical path of its resource.
 fn canonical(mut request: Request) -> Request {
     let Some(path) = canonical_path(request.uri().path()) else {
         return request;
@@ -113,7 +113,7 @@ fn canonical_path(path: &str) -> Option<&str> {
         .strip_prefix(BASE)
         .filter(|rest| rest.starts_with('/'))
         .unwrap_or(path);
-    // The pages of Swagger UI name their parts relative to the slash.
+    // The pages of Swagger UI use URLs relative to the slash.
     let slash = !inner.starts_with(SWAGGER_UI) && inner.len() > 1;
     let inner = inner.strip_suffix('/').filter(|_| slash).unwrap_or(inner);
     (inner.len() != path.len()).then_some(inner)

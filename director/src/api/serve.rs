@@ -1,22 +1,22 @@
-//! The HTTP server: connections are counted ([`gate`]), watched ([`activity`], [`socket`]) and served by the router.
-//! `axum::serve` has no such limits.
+//! The HTTP server: connections are limited ([`connection_limiter`]), monitored ([`activity`], [`socket`]) and served
+//! by the router. `axum::serve` has no such limits.
 
 mod activity;
-mod gate;
+mod connection_limiter;
 pub(super) mod limits;
 mod socket;
 
 pub use limits::Limits;
 
 use super::app::App;
-use super::body::holding;
-use super::error::TURNED_AWAY;
+use super::body::with_guard;
+use super::error::TOO_MANY_CONNECTIONS;
 use super::router::router;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use gate::{Gate, Pass};
+use connection_limiter::{ConnectionLimiter, ConnectionPermit};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -35,39 +35,38 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
 
-/// How long open requests may take to end after a signal.
+/// Grace period of open requests after a signal.
 const GRACE: Duration = Duration::from_secs(3);
-/// Bytes of a connection that wait to be sent, and most bytes of a request's head.
+/// Maximum size of a connection's send buffer and of a request's head, in bytes.
 const BUFFER: usize = 64 << 10;
-/// Pause after the system had no connection to give, for example no descriptor for it.
+/// Pause after a failed accept, for example without free descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-/// How many connections are told at once that there is no room for them.
+/// Maximum number of concurrent refusals of connections beyond the limit.
 const REFUSALS: usize = 16;
-/// How long one that is turned away may take to read that.
-const REFUSAL_TIME: Duration = Duration::from_secs(1);
+/// Timeout of a refusal.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Serves on `listener` until `shutdown` is over; then takes no more requests and gives those that are
-/// open a moment.
+/// Serves on `listener` until `shutdown` completes; then accepts no more requests and waits briefly for open ones.
 ///
 /// # Errors
-/// None yet; the listener's errors pass.
+/// Never; errors of the listener are retried.
 pub async fn serve(
     listener: TcpListener,
     app: App,
-    inbound: Router,
+    engine_routes: Router,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let orchestrator = app.orchestrator.clone();
-    let router = router(app, inbound);
+    let router = router(app, engine_routes);
     let graceful = GracefulShutdown::new();
     tokio::select! {
         () = accept_all(&listener, &router, &graceful, limits) => {}
         () = shutdown => {}
     }
     drop(listener);
-    tracing::info!("ending; running tests go on and are followed again at the next start");
-    // Whoever follows a test would be waited for otherwise.
+    tracing::info!("shutting down; running tests continue and are resumed at the next start");
+    // Closes streams of events and logs, which would delay the shutdown.
     orchestrator.close();
     tokio::select! {
         () = graceful.shutdown() => {}
@@ -76,26 +75,31 @@ pub async fn serve(
     Ok(())
 }
 
-/// Never returns.
+/// Accepts connections; never returns.
 async fn accept_all(
     listener: &TcpListener,
     router: &Router,
     graceful: &GracefulShutdown,
     limits: Limits,
 ) {
-    let gate = Gate::new(limits);
+    let limiter = ConnectionLimiter::new(limits);
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     loop {
         let (stream, address) = accept(listener).await;
-        match gate.enter(address.ip()).await {
-            Some(pass) => {
-                tokio::spawn(converse(stream, pass, router.clone(), graceful.watcher()));
+        match limiter.acquire(address.ip()).await {
+            Some(permit) => {
+                tokio::spawn(serve_connection(
+                    stream,
+                    permit,
+                    router.clone(),
+                    graceful.watcher(),
+                ));
             }
-            // Those for whom even this is too much are closed without a word.
+            // Further connections are closed without a response.
             None => {
                 if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
                     tokio::spawn(async move {
-                        let _ = timeout(REFUSAL_TIME, turn_away(stream)).await;
+                        let _ = timeout(REFUSAL_TIMEOUT, refuse(stream)).await;
                         drop(permit);
                     });
                 }
@@ -104,19 +108,19 @@ async fn accept_all(
     }
 }
 
-/// The next connection. Whatever the reason why there is none, the next try may succeed.
+/// Accepts the next connection; errors are retried.
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
             Err(error) => {
                 use io::ErrorKind as E;
-                let is_clients = matches!(
+                let is_client_error = matches!(
                     error.kind(),
                     E::ConnectionAborted | E::ConnectionReset | E::ConnectionRefused
                 );
-                if !is_clients {
-                    tracing::error!(%error, "cannot accept connections; it is tried again");
+                if !is_client_error {
+                    tracing::error!(%error, "cannot accept connections; retrying");
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -124,10 +128,15 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-/// Serves the requests of a connection, one after the other.
-async fn converse(stream: TcpStream, pass: Pass, router: Router, watcher: Watcher) {
-    let activity = pass.activity.clone();
-    let answer = service_fn(|request: Request<Incoming>| {
+/// Serves the requests of a connection, one at a time.
+async fn serve_connection(
+    stream: TcpStream,
+    permit: ConnectionPermit,
+    router: Router,
+    watcher: Watcher,
+) {
+    let activity = permit.activity.clone();
+    let service = service_fn(|request: Request<Incoming>| {
         let guard = activity.request();
         let router = router.clone();
         async move {
@@ -135,29 +144,29 @@ async fn converse(stream: TcpStream, pass: Pass, router: Router, watcher: Watche
                 Ok(response) => response,
                 Err(never) => match never {},
             };
-            Ok::<_, Infallible>(holding(response, guard))
+            Ok::<_, Infallible>(with_guard(response, guard))
         }
     });
-    let socket = Socket::new(stream, pass.activity.clone());
+    let socket = Socket::new(stream, permit.activity.clone());
     let connection = http1::Builder::new()
-        // The head's deadline is the matter of `activity`: that of hyper would count pauses between requests too.
+        // `activity` limits the time for a head: hyper's timeout would include pauses between requests.
         .header_read_timeout(None)
         .max_buf_size(BUFFER)
-        .serve_connection(TokioIo::new(socket), answer);
+        .serve_connection(TokioIo::new(socket), service);
     tokio::select! {
         served = watcher.watch(connection) => if let Err(error) = served {
             tracing::debug!(%error, "a connection ended early");
         },
-        () = pass.over() => {}
+        () = permit.revoked() => {}
     }
 }
 
-/// Tells a client that there is no room for its connection. What it has sent is read, as closing would otherwise take
-/// the answer back.
-async fn turn_away(mut stream: TcpStream) -> io::Result<()> {
-    stream.write_all(TURNED_AWAY.as_bytes()).await?;
+/// Refuses a connection beyond the limit. Data of the client is read, as closing with unread data would discard the
+/// response.
+async fn refuse(mut stream: TcpStream) -> io::Result<()> {
+    stream.write_all(TOO_MANY_CONNECTIONS.as_bytes()).await?;
     stream.shutdown().await?;
-    let mut sent = [0; 1024];
-    while stream.read(&mut sent).await? > 0 {}
+    let mut unread = [0; 1024];
+    while stream.read(&mut unread).await? > 0 {}
     Ok(())
 }

@@ -1,59 +1,59 @@
-//! How many large or endless bodies there are at once. Each holds files or connections to Docker; small requests must
-//! get through beside any number of those who want such a body.
+//! Limits the number of concurrent large or endless bodies. Each uses files or connections to Docker; small requests
+//! must succeed besides any number of them.
 
-use super::body::holding;
+use super::body::with_guard;
 use super::error::RequestError;
 use super::serve::limits::Limits;
 use axum::response::Response;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The places for large and endless bodies. Cheap to clone.
+/// The slots for large and endless bodies. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Slots {
-    bulk: Places,
-    streams: Places,
+    bulk: Pool,
+    streams: Pool,
 }
 
 #[derive(Debug, Clone)]
-struct Places {
+struct Pool {
     what: &'static str,
     number: usize,
     free: Arc<Semaphore>,
 }
 
-/// A place, given back when dropped.
+/// A slot, released when dropped.
 #[derive(Debug)]
 pub struct Slot {
     _permit: OwnedSemaphorePermit,
 }
 
 impl Slots {
-    /// So many as `limits` say.
+    /// Slots according to `limits`.
     pub fn new(limits: &Limits) -> Self {
-        let places = |what, number| Places {
+        let pool = |what, number| Pool {
             what,
             number,
             free: Arc::new(Semaphore::new(number)),
         };
         Self {
-            bulk: places("downloads and uploads", limits.bulk_bodies),
-            streams: places("followers of events and logs", limits.streams),
+            bulk: pool("downloads and uploads", limits.bulk_bodies),
+            streams: pool("streams of events and logs", limits.streams),
         }
     }
 
-    /// A place for results, a log or an upload.
+    /// A slot for results, a log or an upload.
     ///
     /// # Errors
-    /// [`RequestError::Busy`] when all are taken.
+    /// [`RequestError::Busy`] when all slots are in use.
     pub fn bulk(&self) -> Result<Slot, RequestError> {
         self.bulk.take()
     }
 
-    /// A place for events or lines that are followed.
+    /// A slot for a stream of events or log lines.
     ///
     /// # Errors
-    /// [`RequestError::Busy`] when all are taken.
+    /// [`RequestError::Busy`] when all slots are in use.
     pub fn stream(&self) -> Result<Slot, RequestError> {
         self.streams.take()
     }
@@ -65,7 +65,7 @@ impl Default for Slots {
     }
 }
 
-impl Places {
+impl Pool {
     fn take(&self) -> Result<Slot, RequestError> {
         let permit = Arc::clone(&self.free).try_acquire_owned();
         let busy = |_| RequestError::Busy {
@@ -79,8 +79,8 @@ impl Places {
 }
 
 impl Slot {
-    /// Keeps the place until the body of the answer is sent.
+    /// Keeps the slot until the body of the response is sent.
     pub fn until_sent(self, response: Response) -> Response {
-        holding(response, self)
+        with_guard(response, self)
     }
 }

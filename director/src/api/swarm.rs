@@ -7,10 +7,10 @@ use atq_api_spec::swarm::{JoinTokens, SwarmDetails};
 use axum::Json;
 use axum::extract::State;
 
-/// Describes the Swarm: the tokens with which machines join it.
+/// Describes the Swarm: returns its join tokens.
 ///
-/// While the Director listens beyond loopback, the tokens are shown only with `exposeJoinTokens: true`
-/// in its configuration: who has them can add machines to the Swarm.
+/// While the Director listens beyond loopback, the tokens are returned only with `exposeJoinTokens: true` in its
+/// configuration: they allow adding machines to the Swarm.
 #[utoipa::path(
     get,
     path = "/swarm",
@@ -21,7 +21,7 @@ use axum::extract::State;
             (SwarmDetails = "application/json", example = json!({"joinTokens": {"manager": "SWMTKN-1-3pu6hszjas19xyp7-8vxv8rssmk743ojn", "worker": "SWMTKN-1-3pu6hszjas19xyp7-06yq8dvgsjx6g4k2"}})),
             (SwarmDetails = "application/atq.swarm+json")
         )),
-        (status = 503, description = "Docker cannot be reached, is not part of a swarm or not one of its managers; or the tokens are not to be shown.", content((Problem = "application/json"), (Problem = "application/atq.swarm+json")))
+        (status = 503, description = "Docker cannot be reached, is not part of a swarm or not one of its managers; or the tokens are protected.", content((Problem = "application/json"), (Problem = "application/atq.swarm+json")))
     )
 )]
 pub async fn status(State(app): State<App>) -> Result<Json<SwarmDetails>, ApiError> {

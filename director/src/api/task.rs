@@ -1,7 +1,7 @@
 //! Tasks.
 
 use super::app::App;
-use super::detached::to_its_end;
+use super::detached::to_completion;
 use super::error::{ApiError, RequestError, task_status};
 use super::path::TaskId;
 use super::query::{Query, unexpected};
@@ -10,7 +10,7 @@ use atq_api_spec::error::Problem;
 use atq_api_spec::task::{
     Lease, Task, TaskAccepted, TaskList, TaskPayload, TaskRefused, TaskStatus,
 };
-use atq_run::submit::{Known, SubmitError, Submitted};
+use atq_run::submit::{SubmitContext, SubmitError, Submitted};
 use atq_run::{Listed, View};
 use atq_task::spec::TaskName;
 use atq_task::state;
@@ -26,14 +26,14 @@ use futures_util::{StreamExt, stream};
 use serde_json::Value;
 use std::future::ready;
 
-/// Largest definition in bytes.
+/// Maximum size of a definition in bytes.
 const MAX_DEFINITION: usize = 1 << 20;
-/// Tasks on a page, unless asked otherwise.
-const PAGE: u32 = 100;
-/// Most tasks on a page.
+/// Default number of tasks per page.
+const DEFAULT_PAGE: u32 = 100;
+/// Maximum number of tasks per page.
 const MAX_PAGE: u32 = 1000;
 
-/// Words of `?status=`.
+/// Values of `?status=`.
 const STATUSES: [(&str, TaskStatus); 5] = [
     ("initializing", TaskStatus::Initializing),
     ("started", TaskStatus::Started),
@@ -42,20 +42,20 @@ const STATUSES: [(&str, TaskStatus); 5] = [
     ("errored", TaskStatus::Errored),
 ];
 
-/// Starts a task, or says everything that is wrong with its definition.
+/// Starts a task, or returns all faults of its definition.
 ///
-/// Answers at once; the work goes on in the background. The same definition once more, while the task
-/// is under way, is a safe repetition: it gets the present status. `startedBy` then tells whether the run was
-/// started with the same `Idempotency-Key`. With that key the repetition is safe also when the task is over.
+/// Returns at once; the task runs in the background. Repeating the same definition while the task is active is safe:
+/// it returns the current status. `startedBy` then shows whether the run was started with the same `Idempotency-Key`.
+/// With that key, the repetition is also safe after the end of the task.
 #[utoipa::path(
     put,
     path = "/task",
     operation_id = "createTask",
     tag = "task",
     params(
-        ("timeout" = Option<String>, Query, description = "The run is ended as `errored` with the code `timeout` when it is not over after this time, the queue included: from 1 s to 30 days, for example `90s` or `1h30m`; a bare number is seconds. Not part of the definition.", pattern = "^([1-9][0-9]{0,5}s?|[1-9][0-9]{0,3}m|[1-9][0-9]{0,1}h([1-9][0-9]{0,3}m)?|([1-9]|1[0-9]|2[0-9])d)$", example = "30m"),
-        ("lease" = Option<String>, Query, description = "The run is ended as `errored` with the code `lease_expired` unless the client renews the lease within this time, again and again: from 1 s to a day. Not part of the definition.", pattern = "^([1-9][0-9]{0,3}s?|[1-9][0-9]{0,2}m|([1-9]|1[0-9]|2[0-3])h)$", example = "60s"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Names one invocation of a client, for example by a UUID; 1 to 255 visible ASCII characters. A request that is repeated carries the same key.", pattern = "^([!#-~]{1,255}|\"[!#-~]{1,253}\")$", example = "7f3c1d2e-5b1a-4c9e-9f6e-0a2b4c6d8e0f")
+        ("timeout" = Option<String>, Query, description = "Timeout of the run, including its time in the queue; then it ends as `errored` with the code `timeout`. From 1 s to 30 days, for example `90s` or `1h30m`; a bare number is seconds. Not part of the definition.", pattern = "^([1-9][0-9]{0,5}s?|[1-9][0-9]{0,3}m|[1-9][0-9]{0,1}h([1-9][0-9]{0,3}m)?|([1-9]|1[0-9]|2[0-9])d)$", example = "30m"),
+        ("lease" = Option<String>, Query, description = "Lease of the run: unless the client keeps renewing it within this time, the run ends as `errored` with the code `lease_expired`. From 1 s to a day. Not part of the definition.", pattern = "^([1-9][0-9]{0,3}s?|[1-9][0-9]{0,2}m|([1-9]|1[0-9]|2[0-3])h)$", example = "60s"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Identifies one invocation of a client, for example a UUID; 1 to 255 visible ASCII characters. Retries use the same key.", pattern = "^([!#-~]{1,255}|\"[!#-~]{1,253}\")$", example = "7f3c1d2e-5b1a-4c9e-9f6e-0a2b4c6d8e0f")
     ),
     request_body(
         content((TaskPayload = "application/json", example = json!({
@@ -78,28 +78,28 @@ const STATUSES: [(&str, TaskStatus); 5] = [
             "criteria": ["errors < 1%"],
             "delay": 2
         }))),
-        description = "The definition, of at most 1 MiB. Read as JSON when the content type is missing, `application/json`, any `+json`, or `application/x-www-form-urlencoded` (what curl's `-d` sends unless told otherwise)."
+        description = "The definition, at most 1 MiB. Parsed as JSON if the content type is missing, `application/json`, any `+json`, or `application/x-www-form-urlencoded` (the default of curl's `-d`)."
     ),
     responses(
-        (status = 200, description = "Accepted, or under way already with this very definition.", content(
+        (status = 200, description = "Accepted, or already active with the same definition.", content(
             (TaskAccepted = "application/json", example = json!({"id": "checkout-nightly", "status": "initializing"})),
             (TaskAccepted = "application/atq.task+json")
         ), links(
-            ("getTask" = (operation_id = "getTask", parameters(("id" = "$response.body#/id")), description = "How it stands.")),
-            ("stopTask" = (operation_id = "stopTask", parameters(("id" = "$response.body#/id")), description = "End it early.")),
-            ("deleteTask" = (operation_id = "deleteTask", parameters(("id" = "$response.body#/id")), description = "Remove it with everything that belongs to it.")),
-            ("getTaskEvents" = (operation_id = "getTaskEvents", parameters(("id" = "$response.body#/id")), description = "What happened so far.")),
-            ("getTaskLogs" = (operation_id = "getTaskLogs", parameters(("id" = "$response.body#/id")), description = "What its containers wrote.")),
-            ("getTaskManifest" = (operation_id = "getTaskManifest", parameters(("id" = "$response.body#/id")), description = "What it runs on.")),
-            ("getTaskReport" = (operation_id = "getTaskReport", parameters(("id" = "$response.body#/id")), description = "Its figures, once it is over.")),
-            ("getTaskResults" = (operation_id = "getTaskResults", parameters(("id" = "$response.body#/id")), description = "What its containers left, once it is over."))
+            ("getTask" = (operation_id = "getTask", parameters(("id" = "$response.body#/id")), description = "Show its state.")),
+            ("stopTask" = (operation_id = "stopTask", parameters(("id" = "$response.body#/id")), description = "Stop it early.")),
+            ("deleteTask" = (operation_id = "deleteTask", parameters(("id" = "$response.body#/id")), description = "Remove it with all its objects.")),
+            ("getTaskEvents" = (operation_id = "getTaskEvents", parameters(("id" = "$response.body#/id")), description = "Show its events so far.")),
+            ("getTaskLogs" = (operation_id = "getTaskLogs", parameters(("id" = "$response.body#/id")), description = "Show the logs of its containers.")),
+            ("getTaskManifest" = (operation_id = "getTaskManifest", parameters(("id" = "$response.body#/id")), description = "Show its manifest.")),
+            ("getTaskReport" = (operation_id = "getTaskReport", parameters(("id" = "$response.body#/id")), description = "Show its figures, once it has ended.")),
+            ("getTaskResults" = (operation_id = "getTaskResults", parameters(("id" = "$response.body#/id")), description = "Download its results, once it has ended."))
         )),
-        (status = 400, description = "The body is not JSON, or has a field twice; a parameter or the key means nothing.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
-        (status = 408, description = "The body did not arrive within a minute.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
-        (status = 409, description = "The name is taken: `code` is `task_differs` (another definition is under way) or `task_ended` (the task is over; DELETE it or choose another name).", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
+        (status = 400, description = "The body is not JSON or has a duplicate field; a parameter or the key is invalid.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
+        (status = 408, description = "The body was not received within a minute.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
+        (status = 409, description = "The name is taken: `code` is `task_differs` (another definition is active) or `task_ended` (the task has ended; DELETE it or choose another name).", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
         (status = 413, description = "The body is larger than 1 MiB.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
-        (status = 415, description = "The content type is not JSON's.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
-        (status = 417, description = "The definition has faults: all of them, each with its field.", content(
+        (status = 415, description = "The content type is not JSON.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
+        (status = 417, description = "The definition has faults; the response contains all of them with their fields.", content(
             (TaskRefused = "application/json", example = json!({
                 "id": "checkout-nightly", "status": "errored", "error": "`worker.image`: is missing; it is required",
                 "errors": [{"field": "worker.image", "message": "is missing; it is required"}],
@@ -107,7 +107,7 @@ const STATUSES: [(&str, TaskStatus); 5] = [
             })),
             (TaskRefused = "application/atq.task+json")
         )),
-        (status = 507, description = "`disk_full`: the Director's disk has no room for another task. Nothing is stored.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
+        (status = 507, description = "`disk_full`: not enough free disk space for another task. Nothing is stored.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
         (status = 503, description = "Docker cannot be reached, is not part of a swarm or not one of its managers. Nothing is stored.", content((Problem = "application/json"), (Problem = "application/atq.task+json")))
     )
 )]
@@ -121,7 +121,7 @@ pub async fn create(
     let key = terms.key.clone();
     let bytes = body::read(&parts.headers, content, MAX_DEFINITION).await?;
     let payload = json::parse(&bytes).map_err(|reason| RequestError::BadJson { reason })?;
-    let view = to_its_end(submit(app, payload, terms)).await??;
+    let view = to_completion(submit(app, payload, terms)).await??;
     Ok(Json(TaskAccepted {
         id: view.spec.name.to_string(),
         status: view::status(&view),
@@ -146,15 +146,15 @@ async fn submit(app: App, payload: Value, terms: Terms) -> Result<Box<View>, Api
             .filter(|variable| variable.required);
         Ok(required.map(|variable| variable.name.clone()).collect())
     };
-    let around = Known {
+    let context = SubmitContext {
         max_replicas: config.limits.replicas.into(),
         max_stop_grace: config.limits.stop_grace_period,
         bundles: app.bundles(),
         delivery: config.delivery,
         images: &images,
     };
-    match app.orchestrator.submit(&payload, &around, terms).await {
-        Ok(Submitted::Accepted(view) | Submitted::Present(view)) => Ok(view),
+    match app.orchestrator.submit(&payload, &context, terms).await {
+        Ok(Submitted::Accepted(view) | Submitted::Existing(view)) => Ok(view),
         Err(SubmitError::Faulty { faults }) => Err(ApiError::Refused {
             id: usable_name(&payload),
             faults,
@@ -163,7 +163,7 @@ async fn submit(app: App, payload: Value, terms: Terms) -> Result<Box<View>, Api
     }
 }
 
-/// The name in a definition; empty when it cannot be one.
+/// The name in a definition; empty if it is invalid.
 fn usable_name(payload: &Value) -> String {
     let name = payload
         .get("name")
@@ -185,7 +185,7 @@ fn usable_name(payload: &Value) -> String {
     responses(
         (status = 200, description = "The task.", content((Task = "application/json"), (Task = "application/atq.task+json"))),
         (status = 404, description = "There is no such task.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
-        (status = 500, description = "The task could not be created: it failed before its master ran. `failure` says why.", content((Task = "application/json"), (Task = "application/atq.task+json")))
+        (status = 500, description = "The task could not be created: it failed before its master ran. `failure` contains the reason.", content((Task = "application/json"), (Task = "application/atq.task+json")))
     )
 )]
 pub async fn inspect(
@@ -200,10 +200,10 @@ pub async fn inspect(
     ))
 }
 
-/// Deletes a task with everything that belongs to it.
+/// Deletes a task with all its objects.
 ///
-/// A task that is under way is ended first. Waits for the clean-up up to 90 s; when it is not over by
-/// then it goes on, and a repeated request waits for it again.
+/// An active task is stopped first. Blocks up to 90 s until the clean-up is complete; afterwards the clean-up
+/// continues, and a repeated request waits for it again.
 #[utoipa::path(
     delete,
     path = "/task/{id}",
@@ -211,15 +211,15 @@ pub async fn inspect(
     tag = "task",
     params(
         ("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly"),
-        ("force" = Option<bool>, Query, description = "Whether grace periods are skipped: containers are killed at once. Also speeds up a deletion that is under way."),
-        ("Idempotency-Key" = Option<String>, Header, description = "With a key only a task that is over, or was started with it, is deleted.", pattern = "^([!#-~]{1,255}|\"[!#-~]{1,253}\")$")
+        ("force" = Option<bool>, Query, description = "Whether grace periods are skipped: containers are killed at once. Also accelerates a deletion in progress."),
+        ("Idempotency-Key" = Option<String>, Header, description = "With a key, the task is deleted only if it has ended or was started with this key.", pattern = "^([!#-~]{1,255}|\"[!#-~]{1,253}\")$")
     ),
     responses(
-        (status = 204, description = "Containers, services, network, volumes and record are gone."),
-        (status = 400, description = "A parameter means nothing, or the key cannot be one.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
-        (status = 409, description = "`started_by_other`: the run is under way, and was started with another key.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
+        (status = 204, description = "Containers, services, network, volumes and record are removed."),
+        (status = 400, description = "A parameter or the key is invalid.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
+        (status = 409, description = "`started_by_other`: the run is active and was started with another key.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
         (status = 404, description = "There is no such task.", content((Problem = "application/json"), (Problem = "application/atq.task+json"))),
-        (status = 500, description = "Clean-up is not over; the answer says what is left and why.", content((Problem = "application/json"), (Problem = "application/atq.task+json")))
+        (status = 500, description = "Clean-up is not complete; the response lists what is left and why.", content((Problem = "application/json"), (Problem = "application/atq.task+json")))
     )
 )]
 pub async fn delete(
@@ -228,8 +228,8 @@ pub async fn delete(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
-    let ending = terms::ending(&uri, &headers)?;
-    to_its_end(async move { app.orchestrator.delete_by(&name, &ending).await }).await??;
+    let options = terms::stop_options(&uri, &headers)?;
+    to_completion(async move { app.orchestrator.delete_with(&name, &options).await }).await??;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -241,35 +241,39 @@ pub async fn delete(
     tag = "task",
     params(
         ("status" = Option<TaskStatus>, Query, description = "Only tasks with this status."),
-        ("limit" = Option<u32>, Query, description = "Most tasks of the answer.", minimum = 1, maximum = 1000, example = 100),
-        ("after" = Option<String>, Query, description = "Only tasks after this one: `next` of the page before, or the id of a task.", pattern = "^(([0-9]+[.])?[A-Za-z0-9][A-Za-z0-9_-]{1,43}[A-Za-z0-9])?$")
+        ("limit" = Option<u32>, Query, description = "Maximum number of tasks in the response.", minimum = 1, maximum = 1000, example = 100),
+        ("after" = Option<String>, Query, description = "Only tasks after this one: `next` of the previous page, or the id of a task.", pattern = "^(([0-9]+[.])?[A-Za-z0-9][A-Za-z0-9_-]{1,43}[A-Za-z0-9])?$")
     ),
     responses(
         (status = 200, description = "A page of tasks.", body = TaskList),
-        (status = 400, description = "A parameter means nothing.", body = Problem, content_type = "application/problem+json")
+        (status = 400, description = "A parameter is invalid.", body = Problem, content_type = "application/problem+json")
     )
 )]
 pub async fn list(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
     let query = Query::read(&uri, &["status", "limit", "after"])?;
-    let status = query.word("status", &STATUSES)?;
-    let limit = query.number("limit", 1..=MAX_PAGE)?.unwrap_or(PAGE);
+    let status = query.choice("status", &STATUSES)?;
+    let limit = query.number("limit", 1..=MAX_PAGE)?.unwrap_or(DEFAULT_PAGE);
     let after = match query.text("after") {
-        Some(text) => Some(place(&app, text).await?),
+        Some(text) => Some(parse_position(&app, text).await?),
         None => None,
     };
     let wanted = move |state: &state::State, now| {
         status.is_none_or(|status| view::status_of(state, now) == status)
     };
     let mut page = app.orchestrator.list(wanted).await?;
-    page.retain(|task| after.as_ref().is_none_or(|after| Place::of(task) > *after));
+    page.retain(|task| {
+        after
+            .as_ref()
+            .is_none_or(|after| Position::of(task) > *after)
+    });
     let is_last = page.len() <= limit as usize;
     page.truncate(limit as usize);
     let next = page.last().filter(|_| !is_last);
-    let next = next.map(|last| Place::of(last).to_string());
+    let next = next.map(|last| Position::of(last).to_string());
     Ok(streamed(app, page, next))
 }
 
-/// A page, one task after the other: all at once would take as much memory as their definitions.
+/// Streams a page task by task, so that memory does not grow with the definitions.
 fn streamed(app: App, page: Vec<Listed>, next: Option<String>) -> Response {
     let empty = TaskList {
         tasks: Vec::new(),
@@ -283,7 +287,7 @@ fn streamed(app: App, page: Vec<Listed>, next: Option<String>) -> Response {
             let orchestrator = app.orchestrator.clone();
             async move { orchestrator.get_brief(&listed.name).await }
         })
-        // One that was deleted or found damaged meanwhile is left out.
+        // Tasks that are deleted or damaged meanwhile are omitted.
         .filter_map(|found| ready(found.ok().flatten()))
         .enumerate()
         .map(|(index, view)| {
@@ -298,12 +302,12 @@ fn streamed(app: App, page: Vec<Listed>, next: Option<String>) -> Response {
     (kind, Body::from_stream(whole)).into_response()
 }
 
-/// The place of a task in the list: newest first, then by name. Stays right when the task is deleted,
-/// so that a script may delete page after page.
+/// The position of a task in the list: newest first, then by name. Remains valid after the deletion of the task, so
+/// that a script can delete page by page.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Place(std::cmp::Reverse<Timestamp>, TaskName);
+struct Position(std::cmp::Reverse<Timestamp>, TaskName);
 
-impl Place {
+impl Position {
     fn of(task: &Listed) -> Self {
         Self(std::cmp::Reverse(task.created_at), task.name.clone())
     }
@@ -318,15 +322,15 @@ impl Place {
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for Position {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{}", self.0.0.0, self.1)
     }
 }
 
-async fn place(app: &App, text: &str) -> Result<Place, ApiError> {
-    if let Some(place) = Place::parse(text) {
-        return Ok(place);
+async fn parse_position(app: &App, text: &str) -> Result<Position, ApiError> {
+    if let Some(position) = Position::parse(text) {
+        return Ok(position);
     }
     let found = match TaskName::parse(text) {
         Ok(name) => app.orchestrator.get(&name).await?,
@@ -336,20 +340,20 @@ async fn place(app: &App, text: &str) -> Result<Place, ApiError> {
         unexpected(
             "after",
             text,
-            "`next` of the page before, or the id of a task",
+            "`next` of the previous page, or the id of a task",
         )
     };
     let found = found.ok_or_else(unknown)?;
-    Ok(Place(
+    Ok(Position(
         std::cmp::Reverse(found.state.created_at),
         found.spec.name,
     ))
 }
 
-/// Asks a task to end early.
+/// Stops a task early.
 ///
-/// It ends `stopped`, its logs are kept. Asking a task that has ended changes nothing. With `force` its containers are
-/// killed without their grace period, also when an earlier request, without `force`, is under way.
+/// The task ends as `stopped`; its logs are kept. Stopping an ended task has no effect. With `force`, its containers
+/// are killed without their grace period, even if an earlier stop without `force` is in progress.
 #[utoipa::path(
     post,
     path = "/task/{id}/stop",
@@ -357,12 +361,12 @@ async fn place(app: &App, text: &str) -> Result<Place, ApiError> {
     tag = "task",
     params(
         ("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly"),
-        ("force" = Option<bool>, Query, description = "Whether grace periods are skipped: containers are killed at once. Also speeds up an end that is under way."),
-        ("Idempotency-Key" = Option<String>, Header, description = "With a key only a run that was started with it is stopped.", pattern = "^([!#-~]{1,255}|\"[!#-~]{1,253}\")$")
+        ("force" = Option<bool>, Query, description = "Whether grace periods are skipped: containers are killed at once. Also accelerates a stop in progress."),
+        ("Idempotency-Key" = Option<String>, Header, description = "With a key, the run is stopped only if it was started with this key.", pattern = "^([!#-~]{1,255}|\"[!#-~]{1,253}\")$")
     ),
     responses(
-        (status = 202, description = "The task, which will end.", body = Task),
-        (status = 400, description = "A parameter means nothing, or the key cannot be one.", body = Problem, content_type = "application/problem+json"),
+        (status = 202, description = "The task, which is being stopped.", body = Task),
+        (status = 400, description = "A parameter or the key is invalid.", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`started_by_other`: the run was started with another key.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such task.", body = Problem, content_type = "application/problem+json")
     )
@@ -373,16 +377,16 @@ pub async fn stop(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<(StatusCode, Json<Task>), ApiError> {
-    let ending = terms::ending(&uri, &headers)?;
-    let stop = async move { app.orchestrator.stop_by(&name, &ending).await };
-    let view = to_its_end(stop).await??;
+    let options = terms::stop_options(&uri, &headers)?;
+    let stop = async move { app.orchestrator.stop_with(&name, &options).await };
+    let view = to_completion(stop).await??;
     Ok((StatusCode::ACCEPTED, Json(view::task(&view))))
 }
 
-/// Renews the lease of a run that was started with one.
+/// Renews the lease of a run.
 ///
-/// The lease begins anew. A run whose lease expires is ended as `errored` with the code `lease_expired`. While the
-/// Director is down the lease does not run: it begins anew when the Director does.
+/// The lease restarts. A run with an expired lease ends as `errored` with the code `lease_expired`. While the
+/// Director is down, the lease does not expire: it restarts with the Director.
 #[utoipa::path(
     post,
     path = "/task/{id}/lease",
@@ -390,11 +394,11 @@ pub async fn stop(
     tag = "task",
     params(
         ("id" = String, Path, description = "Id of the task: its name.", example = "checkout-nightly"),
-        ("Idempotency-Key" = Option<String>, Header, description = "The key with which the run was started; with another one the lease is not renewed.", pattern = "^([!#-~]{1,255}|\"[!#-~]{1,253}\")$")
+        ("Idempotency-Key" = Option<String>, Header, description = "The key with which the run was started; with another key, the lease is not renewed.", pattern = "^([!#-~]{1,255}|\"[!#-~]{1,253}\")$")
     ),
     responses(
-        (status = 200, description = "The lease as it is now.", body = Lease),
-        (status = 400, description = "The key cannot be one.", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The renewed lease.", body = Lease),
+        (status = 400, description = "The key is invalid.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such task.", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`code` is `no_lease` (the run was started without one) or `started_by_other` (with another key).", body = Problem, content_type = "application/problem+json")
     )

@@ -1,24 +1,24 @@
-//! What a client asks for beside a definition: query parameters of `PUT /task`, the key of its invocation, and how a
-//! task is to be ended.
+//! Parameters of requests besides the definition: query parameters of `PUT /task`, the `Idempotency-Key`, and options
+//! of stop and delete.
 
 use super::error::RequestError;
 use super::query::Query;
-use atq_run::wishes::Ending;
+use atq_run::stop_and_delete::StopOptions;
 use atq_task::spec::shorten;
 use atq_task::terms::{Key, Terms};
 use axum::http::{HeaderMap, Uri};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// The header with the key of an invocation.
-const KEY: &str = "idempotency-key";
-/// Timeouts: up to 30 days, since a run may wait in the queue for long.
+/// Header with the key of a client's invocation.
+const KEY_HEADER: &str = "idempotency-key";
+/// Allowed timeouts: up to 30 days, since a run may wait in the queue for long.
 const TIMEOUTS: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(30 * 86_400);
-/// Leases: a client that died is to be noticed within a day.
+/// Allowed leases: a dead client should be detected within a day.
 const LEASES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
 
-/// The terms of a request that sends a definition.
+/// The terms of a request with a definition.
 pub fn read(uri: &Uri, headers: &HeaderMap) -> Result<Terms, RequestError> {
     let query = Query::read(uri, &["timeout", "lease"])?;
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -29,25 +29,25 @@ pub fn read(uri: &Uri, headers: &HeaderMap) -> Result<Terms, RequestError> {
     })
 }
 
-/// How a request wants a task to be ended.
-pub fn ending(uri: &Uri, headers: &HeaderMap) -> Result<Ending, RequestError> {
+/// The options of a stop or delete request.
+pub fn stop_options(uri: &Uri, headers: &HeaderMap) -> Result<StopOptions, RequestError> {
     let query = Query::read(uri, &["force"])?;
-    let force = query.word("force", &[("true", true), ("false", false)])?;
-    Ok(Ending {
+    let force = query.choice("force", &[("true", true), ("false", false)])?;
+    Ok(StopOptions {
         key: key(headers)?,
         force: force.unwrap_or_default(),
     })
 }
 
-/// The key of the invocation that sends a request.
+/// The key of the client's invocation.
 pub fn key(headers: &HeaderMap) -> Result<Option<Key>, RequestError> {
-    let Some(value) = headers.get(KEY) else {
+    let Some(value) = headers.get(KEY_HEADER) else {
         return Ok(None);
     };
     let text = String::from_utf8_lossy(value.as_bytes());
     let bad = |expected| RequestError::BadHeader {
-        name: KEY,
-        seen: shorten(&text),
+        name: KEY_HEADER,
+        found: shorten(&text),
         expected,
     };
     Key::parse(&text).map(Some).map_err(bad)

@@ -1,7 +1,7 @@
-//! From our words to those of the wire. Environments and tokens have no words there.
+//! Converts internal types to wire types. Environments and tokens are never converted.
 
-pub mod judgement;
 mod manifest;
+pub mod verdict;
 
 pub use manifest::manifest;
 
@@ -13,7 +13,7 @@ use atq_bundle_store::BundleContent;
 use atq_engine::{LogLine, LogStream};
 use atq_evidence::Source;
 use atq_run::{View, limits};
-use atq_task::event::{self, Event, Record, WorkerSeen};
+use atq_task::event::{self, Event, Record, WorkerStatus};
 use atq_task::spec::TaskName;
 use atq_task::state::{self, Outcome, State};
 use atq_task::terms::{Key, Terms};
@@ -22,14 +22,13 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long an outcome waits for the evidence before it is shown.
-const EVIDENCE_PATIENCE: Duration = Duration::from_secs(30);
+/// Maximum delay of an outcome until the evidence is collected.
+const EVIDENCE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The key in `timings` that is no step: milliseconds from the start of the first worker to that of
-/// the last.
+/// The key in `timings` that is not a step: milliseconds between the starts of the first and the last worker.
 const START_SKEW: &str = "startSkew";
 
-/// A task as it is shown.
+/// Converts a task.
 pub fn task(view: &View) -> Task {
     let (spec, state) = (&view.spec, &view.state);
     Task {
@@ -59,15 +58,15 @@ pub fn task(view: &View) -> Task {
         verdict: state
             .judgement
             .as_ref()
-            .map(|given| judgement::verdict(given.verdict)),
-        judgement: state.judgement.as_ref().map(judgement::judgement),
+            .map(|given| verdict::verdict(given.verdict)),
+        judgement: state.judgement.as_ref().map(verdict::judgement),
         leftovers: state.leftovers.clone(),
         ..spec.shown(state.master.as_deref(), state.worker.as_deref())
     }
 }
 
-/// The status in the words of 2018. An outcome is shown once the evidence is in, so that who waits for
-/// it finds the logs; but not later than half a minute after it was fixed.
+/// The status, as defined in 2018. An outcome is shown once the evidence is collected, so that logs are complete, but
+/// not later than half a minute after it was determined.
 pub fn status(view: &View) -> TaskStatus {
     status_of(&view.state, view.now)
 }
@@ -77,7 +76,7 @@ pub fn status_of(state: &State, now: Timestamp) -> TaskStatus {
     let is_kept = state.step >= state::Step::Report;
     let is_old = state
         .finished_at
-        .is_some_and(|at| now.since(at) >= EVIDENCE_PATIENCE);
+        .is_some_and(|at| now.since(at) >= EVIDENCE_TIMEOUT);
     match state.outcome.filter(|_| is_kept || is_old) {
         Some(Outcome::Finished) => TaskStatus::Finished,
         Some(Outcome::Errored) => TaskStatus::Errored,
@@ -113,39 +112,40 @@ fn failure(failure: &event::Failure, task: &TaskName, last_lines: &[String]) -> 
             .unwrap_or_default()
             .to_owned(),
         message: failure.message.clone(),
-        // Also of a failure that was recorded without the name, as that of a master's exit is.
+        // Hints of some failures are recorded without the name, for example after an exit of the master.
         hint: failure.hint.replace(event::TASK_ID, task.as_str()),
         last_lines: last_lines.to_vec(),
     }
 }
 
-/// The steps that are over, and the present one so far; beside them how far apart the workers started.
+/// Durations of the completed steps and of the current one so far, and the start skew of the workers.
 fn timings(state: &State, now: Timestamp) -> BTreeMap<String, u64> {
-    let over = state
+    let completed = state
         .timings
         .iter()
         .map(|(step, millis)| (step.as_str().to_owned(), *millis));
     let so_far = now.since(state.step_started_at).as_millis();
-    let present = (
+    let current = (
         state.step.as_str().to_owned(),
         u64::try_from(so_far).unwrap_or(u64::MAX),
     );
     let skew = state
         .start_skew
         .map(|millis| (START_SKEW.to_owned(), millis));
-    over.chain((!state.is_done()).then_some(present))
+    completed
+        .chain((!state.is_done()).then_some(current))
         .chain(skew)
         .collect()
 }
 
-fn worker(seen: &WorkerSeen) -> WorkerState {
+fn worker(status: &WorkerStatus) -> WorkerState {
     WorkerState {
-        replica: seen.replica,
-        node: seen.node.clone(),
-        address: seen.address.map(|address| address.to_string()),
-        state: seen.state.clone(),
-        exit_code: seen.exit_code,
-        error: seen.error.clone(),
+        replica: status.replica,
+        node: status.node.clone(),
+        address: status.address.map(|address| address.to_string()),
+        state: status.state.clone(),
+        exit_code: status.exit_code,
+        error: status.error.clone(),
     }
 }
 
@@ -169,31 +169,34 @@ fn step(step: state::Step) -> Step {
     }
 }
 
-/// A history as it is shown.
+/// Converts a history.
 pub fn events(history: &[Record]) -> Vec<TaskEvent> {
-    let mut teller = Teller::default();
-    history.iter().map(|record| teller.tell(record)).collect()
+    let mut converter = EventConverter::default();
+    history
+        .iter()
+        .map(|record| converter.convert(record))
+        .collect()
 }
 
-/// Tells the events of a history one by one, from the first: what stands in no event is the step.
-pub struct Teller {
+/// Converts the events of a history one by one, from the first. Keeps track of the step, which events do not contain.
+pub struct EventConverter {
     step: state::Step,
 }
 
-impl Default for Teller {
+impl Default for EventConverter {
     fn default() -> Self {
         let step = state::Step::Queued;
         Self { step }
     }
 }
 
-impl Teller {
-    /// The next event as it is shown.
-    pub fn tell(&mut self, record: &Record) -> TaskEvent {
+impl EventConverter {
+    /// Converts the next event.
+    pub fn convert(&mut self, record: &Record) -> TaskEvent {
         if let Event::StepStarted { step } = &record.event {
             self.step = *step;
         }
-        let (event, data) = fact(&record.event);
+        let (event, data) = name_and_data(&record.event);
         TaskEvent {
             id: record.seq,
             at: record.at.to_string(),
@@ -204,8 +207,8 @@ impl Teller {
     }
 }
 
-/// Name and details of an event, without what guards the sidecar.
-fn fact(event: &Event) -> (String, Value) {
+/// Name and details of an event, without the token of the sidecar.
+fn name_and_data(event: &Event) -> (String, Value) {
     let mut stored = serde_json::to_value(event).unwrap_or_default();
     let name = stored["event"].as_str().unwrap_or_default().to_owned();
     let data = match event {
@@ -220,7 +223,7 @@ fn fact(event: &Event) -> (String, Value) {
     (name, if data.is_null() { json!({}) } else { data })
 }
 
-/// The key stays with its client: who knows it may end the run.
+/// The client's key is omitted: it authorizes stopping the run.
 fn queued(run: &str, terms: &Terms) -> Value {
     let mut data = json!({ "run": run });
     let limits = [("timeoutMs", terms.timeout_ms), ("leaseMs", terms.lease_ms)];
@@ -232,7 +235,7 @@ fn queued(run: &str, terms: &Terms) -> Value {
     data
 }
 
-/// A bundle as it is shown.
+/// Converts a bundle.
 pub fn bundle(content: BundleContent) -> BundleDetails {
     let info = content.info;
     BundleDetails {
@@ -252,7 +255,7 @@ pub fn bundle(content: BundleContent) -> BundleDetails {
     }
 }
 
-/// A log line for machines.
+/// Converts a log line to JSON.
 pub fn log_entry(source: Source, line: LogLine) -> LogEntry {
     let stream = match line.stream {
         LogStream::Stdout => "stdout",
@@ -267,7 +270,7 @@ pub fn log_entry(source: Source, line: LogLine) -> LogEntry {
     }
 }
 
-/// A log line for people: `<time> worker.2 <text>`.
+/// Formats a log line as text: `<time> worker.2 <text>`.
 pub fn log_text(source: Source, line: &LogLine) -> String {
     let at = if line.at.is_empty() { "-" } else { &line.at };
     format!("{at} {source} {}\n", line.text)

@@ -1,13 +1,13 @@
-//! A YAML file as a plain tree with line numbers, and reading it key by key.
+//! Parses a YAML file into a tree with line numbers, and reads it key by key.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
-use super::error::{ConfigError, Fault, Place};
+use super::error::{ConfigError, Fault, Origin};
 
-/// A value as the file or the environment has it.
+/// A value in the file or the environment.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value {
     Null,
@@ -17,7 +17,7 @@ pub(super) enum Value {
     Text(String),
     List(Vec<Located>),
     Map(Vec<(String, Located)>),
-    /// Text of an environment variable: a number or a truth value if the key wants one.
+    /// Text of an environment variable; converted to a number or boolean if the key requires one.
     Environment(String),
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Located {
 }
 
 impl Value {
-    /// What was found, for "expected ..., found ...".
+    /// Description of the found value, for "expected ..., found ...".
     pub(super) fn describe(&self) -> String {
         match self {
             Self::Null => "nothing".to_owned(),
@@ -37,8 +37,8 @@ impl Value {
             Self::Integer(value) => format!("`{value}`"),
             Self::Float(value) => format!("`{value}`"),
             Self::Text(text) | Self::Environment(text) => {
-                let shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
-                format!("`{shown}`")
+                let excerpt: String = text.chars().take(60).flat_map(char::escape_debug).collect();
+                format!("`{excerpt}`")
             }
             Self::List(_) => "a list".to_owned(),
             Self::Map(_) => "a mapping".to_owned(),
@@ -119,7 +119,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
         let mut entries = Vec::new();
         while let Some((key, value)) = access.next_entry::<Spanned<String>, Located>()? {
             let line = key.referenced.line();
-            // The key's line: where a reader looks, also when the value begins further down.
+            // The line of the key, even if the value begins further down.
             entries.push((key.value, Located { line, ..value }));
         }
         Ok(Value::Map(entries))
@@ -151,7 +151,7 @@ pub(super) fn parse(text: &str) -> Result<Located, ConfigError> {
                 .filter(|line| *line > 0);
             let message = match error {
                 serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
-                    format!("the key `{key}` occurs twice")
+                    format!("duplicate key `{key}`")
                 }
                 other => other.to_string(),
             };
@@ -163,7 +163,7 @@ pub(super) fn parse(text: &str) -> Result<Located, ConfigError> {
 /// Looks up an environment variable by its full name.
 pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// One mapping of the file while its keys are taken out of it.
+/// A mapping of the file; keys are removed when they are read.
 pub(super) struct Section<'a> {
     prefix: String,
     entries: Vec<(String, Located)>,
@@ -216,7 +216,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The mappings in the list under a key, none if it is absent. The environment has no say in lists.
+    /// The items of the list under a key; `None` if it is absent. The environment cannot override lists.
     pub(super) fn list(&mut self, key: &'static str) -> Option<Vec<Located>> {
         match self.take_from_file(key)? {
             (_, Value::List(items)) => Some(items),
@@ -227,8 +227,8 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The entries of a mapping whose keys are the user's own, none if it is absent. The environment
-    /// has no say in them, and a fault, which says `what` is expected, does not show the value.
+    /// The entries of a mapping with arbitrary keys, empty if it is absent. The environment cannot override it. A
+    /// fault describes the expected value `what` and does not show the found one.
     pub(super) fn entries(&mut self, key: &'static str, what: &str) -> Vec<(String, Located)> {
         match self.take_from_file(key) {
             Some((_, Value::Map(entries))) => entries,
@@ -240,7 +240,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The environment that overrides keys, for values that name variables of their own.
+    /// The environment, for values that name variables of their own.
     pub(super) fn environment(&self) -> Option<Environment<'a>> {
         self.env
     }
@@ -251,14 +251,14 @@ impl<'a> Section<'a> {
         if !matches!(item.value, Value::Map(_)) {
             self.fault(
                 &name,
-                Place::Line(item.line),
+                Origin::Line(item.line),
                 expected("a mapping", &item.value),
             );
         }
         self.named(&name, item)
     }
 
-    /// A mapping as a section of this name; none, without a fault, if it is no mapping.
+    /// A mapping as a section with this name; `None`, without a fault, if it is not a mapping.
     pub(super) fn named(&mut self, name: &str, item: Located) -> Option<Section<'_>> {
         let Value::Map(entries) = item.value else {
             return None;
@@ -291,7 +291,7 @@ impl<'a> Section<'a> {
         if value.is_none() && self.faults.len() == before {
             self.faults.push(Fault {
                 key: format!("{}{key}", self.prefix),
-                place: Place::Nowhere,
+                place: Origin::Missing,
                 message: "is missing".to_owned(),
                 missing: self.prefix.is_empty(),
             });
@@ -299,7 +299,7 @@ impl<'a> Section<'a> {
         value
     }
 
-    pub(super) fn fault(&mut self, key: &str, place: Place, message: String) {
+    pub(super) fn fault(&mut self, key: &str, place: Origin, message: String) {
         self.faults.push(Fault {
             key: format!("{}{key}", self.prefix),
             place,
@@ -308,30 +308,33 @@ impl<'a> Section<'a> {
         });
     }
 
-    /// Reports every key that nobody asked for.
+    /// Reports every key that was not read.
     pub(super) fn finish(&mut self) {
         for (key, located) in std::mem::take(&mut self.entries) {
-            let mut message = "is not known".to_owned();
+            let mut message = "is unknown".to_owned();
             match nearest(&key, &self.known) {
-                Some(near) => message.push_str(&format!(": did you mean `{}{near}`?", self.prefix)),
+                Some(suggestion) => {
+                    message.push_str(&format!(": did you mean `{}{suggestion}`?", self.prefix))
+                }
                 None => {
                     message.push_str(&format!(": expected one of `{}`", self.known.join("`, `")))
                 }
             }
-            let shown: String = key.chars().take(60).flat_map(char::escape_debug).collect();
-            self.fault(&shown, Place::Line(located.line), message);
+            let excerpt: String = key.chars().take(60).flat_map(char::escape_debug).collect();
+            self.fault(&excerpt, Origin::Line(located.line), message);
         }
     }
 
-    fn take_from_file(&mut self, key: &'static str) -> Option<(Place, Value)> {
+    fn take_from_file(&mut self, key: &'static str) -> Option<(Origin, Value)> {
         let env = self.env.take();
         let taken = self.take(key);
         self.env = env;
         taken
     }
 
-    /// The value of a key, the environment first. A key without a value counts as absent.
-    fn take(&mut self, key: &'static str) -> Option<(Place, Value)> {
+    /// Removes and returns the value of a key; the environment takes precedence. A key without a value counts as
+    /// absent.
+    fn take(&mut self, key: &'static str) -> Option<(Origin, Value)> {
         self.known.push(key);
         let at = self.entries.iter().position(|(name, _)| name == key);
         let in_file = at.map(|at| self.entries.remove(at).1);
@@ -341,15 +344,15 @@ impl<'a> Section<'a> {
             .and_then(|env| env(&name))
             .filter(|text| !text.is_empty());
         if let Some(text) = override_ {
-            return Some((Place::Environment(name), Value::Environment(text)));
+            return Some((Origin::Environment(name), Value::Environment(text)));
         }
         in_file
             .filter(|located| located.value != Value::Null)
-            .map(|located| (Place::Line(located.line), located.value))
+            .map(|located| (Origin::Line(located.line), located.value))
     }
 }
 
-/// The environment variable that overrides a key: `limits.` and `uploadBytes` give `ATQ_LIMITS_UPLOAD_BYTES`.
+/// The environment variable that overrides a key: for `limits.` and `uploadBytes`, `ATQ_LIMITS_UPLOAD_BYTES`.
 fn variable(prefix: &str, key: &str) -> String {
     let mut name = "ATQ_".to_owned();
     for c in prefix.chars().chain(key.chars()) {
@@ -366,13 +369,13 @@ pub(super) fn expected(what: &str, found: &Value) -> String {
     format!("must be {what}, found {}", found.describe())
 }
 
-/// The known key that a reader may have meant, if one is close enough.
+/// The most similar known key, if one is similar enough.
 pub(super) fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
-    let likeness = |name: &str| strsim::jaro_winkler(&key.to_lowercase(), &name.to_lowercase());
+    let similarity = |name: &str| strsim::jaro_winkler(&key.to_lowercase(), &name.to_lowercase());
     known
         .iter()
-        .map(|name| (likeness(name), *name))
-        .filter(|(likeness, _)| *likeness > 0.75)
+        .map(|name| (similarity(name), *name))
+        .filter(|(similarity, _)| *similarity > 0.75)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, name)| name)
 }

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, in words that help to put it right.
+//! Errors of the configuration, with hints.
 
 use std::fmt;
 use std::io;
@@ -6,36 +6,36 @@ use std::path::PathBuf;
 
 use super::SMALLEST;
 
-/// Why the Director cannot start with this configuration.
+/// An error of the configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// No file was named and none is in the working directory.
+    /// No file was given and none is in the working directory.
     #[error(
-        "no configuration: neither `controller-config.yaml` nor `controller-config.yml` is in `{}`\nhint: `--config FILE` names another one{}", .directory.display(), smallest()
+        "no configuration: neither `controller-config.yaml` nor `controller-config.yml` is in `{}`\nhint: `--config FILE` selects another file{}", .directory.display(), smallest()
     )]
     NotFound {
         /// The working directory.
         directory: PathBuf,
     },
-    /// The file is not there or cannot be read.
+    /// The file is missing or cannot be read.
     #[error("cannot read the configuration `{}`: {source}{}", .path.display(), smallest())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// A file or directory cannot be used.
     #[error("`{key}` cannot be used: `{}`: {source}", .path.display())]
     Unusable {
-        /// The key that names it.
+        /// The key of the path.
         key: String,
         /// The file or directory.
         path: PathBuf,
-        /// What the operating system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// The text is larger than any configuration.
+    /// The text is too large.
     #[error("the configuration is larger than {limit} bytes")]
     TooBig {
         /// The limit in bytes.
@@ -46,10 +46,10 @@ pub enum ConfigError {
     Syntax {
         /// Line of the fault, from 1, if known.
         line: Option<u64>,
-        /// What the parser said.
+        /// Message of the parser.
         message: String,
     },
-    /// Some values are missing, unknown or wrong.
+    /// Some values are missing, unknown or invalid.
     #[error("{}", list(.0))]
     Faults(Vec<Fault>),
     /// One of the above, in this file.
@@ -57,42 +57,44 @@ pub enum ConfigError {
     InFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong in it.
+        /// The error.
         source: Box<ConfigError>,
     },
 }
 
-/// One thing that is wrong.
+/// A fault of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// The key with its parents, as in `limits.entries` or `images[0].imageName`.
     pub key: String,
-    /// Where the value comes from.
-    pub place: Place,
-    /// What is wrong with it, as the rest of a sentence that begins with the key.
+    /// The source of the value.
+    pub place: Origin,
+    /// Description of the fault; continues a sentence that begins with the key.
     pub message: String,
     /// Whether a required key is missing.
     pub missing: bool,
 }
 
-/// Where a value comes from.
+/// The source of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum Origin {
     /// A line of the file, from 1.
     Line(u64),
     /// An environment variable.
     Environment(String),
-    /// Nowhere.
-    Nowhere,
+    /// The value is missing.
+    Missing,
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, message, .. } = self;
         match &self.place {
-            Place::Line(line) => write!(f, "`{key}` (line {line}) {message}"),
-            Place::Environment(name) => write!(f, "`{key}` (from the variable `{name}`) {message}"),
-            Place::Nowhere => write!(f, "`{key}` {message}"),
+            Origin::Line(line) => write!(f, "`{key}` (line {line}) {message}"),
+            Origin::Environment(name) => {
+                write!(f, "`{key}` (from the variable `{name}`) {message}")
+            }
+            Origin::Missing => write!(f, "`{key}` {message}"),
         }
     }
 }

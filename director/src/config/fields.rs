@@ -1,4 +1,4 @@
-//! From a value to the type of a key. Errors are the rest of a sentence that begins with the key.
+//! Converts values to the types of keys. Errors continue a sentence that begins with the key.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use super::{Delivery, LogFormat};
 pub(super) fn integer(value: &Value, least: u64, most: u64) -> Result<u64, String> {
     let number = match value {
         Value::Integer(number) => u64::try_from(*number).ok(),
-        // Quotes around a number are a habit, not a fault.
+        // Quoted numbers are accepted.
         Value::Text(text) | Value::Environment(text) => text.trim().parse().ok(),
         _ => None,
     };
@@ -21,21 +21,21 @@ pub(super) fn integer(value: &Value, least: u64, most: u64) -> Result<u64, Strin
         .ok_or_else(|| expected(&format!("a whole number from {least} to {most}"), value))
 }
 
-/// A number of seconds, or text like `30d`, `12h`, `90m` and `45s`; 0 is none.
+/// A number of seconds, or text like `30d`, `12h`, `90m` and `45s`; 0 means no limit.
 pub(super) fn age(value: &Value) -> Result<Option<Duration>, String> {
     const MOST: u64 = 100 * 365 * 86_400;
     const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3600), ('m', 60), ('s', 1)];
-    let in_words = |text: &str| {
+    let with_unit = |text: &str| {
         let (unit, seconds) = UNITS.iter().find(|(unit, _)| text.ends_with(*unit))?;
         let number: u64 = text.strip_suffix(*unit)?.parse().ok()?;
         number.checked_mul(*seconds)
     };
     let seconds = match value {
-        Value::Text(text) | Value::Environment(text) => in_words(text.trim()),
+        Value::Text(text) | Value::Environment(text) => with_unit(text.trim()),
         _ => None,
     };
     let seconds = seconds.or_else(|| integer(value, 0, MOST).ok());
-    let what = "a time like `30d`, `12h` or `90m`, or a number of seconds; at most 100 years, 0 for no bound";
+    let what = "a time like `30d`, `12h` or `90m`, or a number of seconds; at most 100 years, 0 for no limit";
     match seconds.filter(|seconds| *seconds <= MOST) {
         Some(0) => Ok(None),
         Some(seconds) => Ok(Some(Duration::from_secs(seconds))),
@@ -61,23 +61,23 @@ pub(super) fn text(value: &Value) -> Result<&str, String> {
     match value {
         Value::Text(text) | Value::Environment(text) if !text.trim().is_empty() => Ok(text),
         Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => {
-            Err(format!("{}: put it in quotes", expected("text", value)))
+            Err(format!("{}: quote the value", expected("text", value)))
         }
         other => Err(expected("text", other)),
     }
 }
 
-/// Text that no error may show.
+/// Text that errors must not contain.
 pub(super) fn secret(value: &Value) -> Result<String, String> {
     match value {
         Value::Text(text) if !text.is_empty() => Ok(text.clone()),
         Value::Text(_) => Err("must not be empty".to_owned()),
         Value::List(_) | Value::Map(_) => Err("must be text".to_owned()),
-        _ => Err("must be text: put it in quotes".to_owned()),
+        _ => Err("must be text: quote the value".to_owned()),
     }
 }
 
-/// Text without white space: an image, a host.
+/// Text without whitespace: an image, a host.
 pub(super) fn word(value: &Value) -> Result<String, String> {
     let word = text(value)?;
     if word.chars().any(|c| c.is_whitespace() || c.is_control()) {
@@ -94,7 +94,7 @@ pub(super) fn path(value: &Value) -> Result<PathBuf, String> {
     Ok(PathBuf::from(path))
 }
 
-/// A path of other machines, too, so that it cannot count from a working directory.
+/// A path on other machines, which cannot be relative to a working directory.
 pub(super) fn absolute(value: &Value) -> Result<PathBuf, String> {
     let found = path(value)?;
     match found.is_absolute() {
@@ -103,7 +103,7 @@ pub(super) fn absolute(value: &Value) -> Result<PathBuf, String> {
     }
 }
 
-/// Where the nodes reach the Director, without a slash at its end.
+/// URL under which the nodes reach the Director, without the trailing slash.
 pub(super) fn url(value: &Value) -> Result<String, String> {
     let what = "a URL like `http://10.0.0.1:8080`";
     let url = word(value)?;
@@ -114,8 +114,12 @@ pub(super) fn url(value: &Value) -> Result<String, String> {
     let authority = rest.split('/').next().unwrap_or_default();
     let port = authority.rsplit_once(':').map(|(_, port)| port);
     let has_port = port.is_none_or(|port| port.parse::<u16>().is_ok() || port.ends_with(']'));
-    let odd = |c: char| !c.is_ascii_graphic() || "?#@\\{}".contains(c);
-    match has_port && !authority.is_empty() && !authority.starts_with(':') && !rest.contains(odd) {
+    let is_invalid = |c: char| !c.is_ascii_graphic() || "?#@\\{}".contains(c);
+    match has_port
+        && !authority.is_empty()
+        && !authority.starts_with(':')
+        && !rest.contains(is_invalid)
+    {
         true => Ok(url.trim_end_matches('/').to_owned()),
         false => Err(expected(what, value)),
     }
@@ -168,19 +172,19 @@ pub(super) fn log_format(value: &Value) -> Result<LogFormat, String> {
     }
 }
 
-/// Private ranges only: a subnet that is routed elsewhere would cut its containers off from there.
+/// Private ranges only: a subnet that is used elsewhere would make its hosts unreachable for containers.
 pub(super) fn subnet_pool(value: &Value) -> Result<Ipv4Net, String> {
     let what = "an IPv4 range like `10.224.0.0/12`";
     let pool: Ipv4Net = text(value)?.parse().map_err(|_| expected(what, value))?;
     if pool.addr() != pool.network() {
-        let meant = pool.trunc();
+        let truncated = pool.trunc();
         return Err(format!(
-            "{}: did you mean `{meant}`?",
-            expected("the beginning of its range", value)
+            "{}: did you mean `{truncated}`?",
+            expected("the start of its range", value)
         ));
     }
     if pool.prefix_len() > 24 {
-        return Err(expected("at least a /24: each task takes one", value));
+        return Err(expected("at least a /24: each task needs one", value));
     }
     let private = [
         (Ipv4Addr::new(10, 0, 0, 0), 8),

@@ -1,67 +1,67 @@
-//! Which images may run, and which variables they demand.
+//! Allowed images and their required variables.
 
 use super::document::{Located, Section, Value, nearest};
-use super::error::Place;
+use super::error::Origin;
 use super::fields;
 use atq_task::image::normalise;
 
-/// The images that may run: any, unless the configuration lists some.
+/// The allowed images: all, unless the configuration lists some.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Images {
     rules: Option<Vec<ImageRule>>,
 }
 
-/// An image of the configuration's list.
+/// An image in the configuration's list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageRule {
-    /// The image as the configuration names it: what to pull.
+    /// The image reference in the configuration, which is pulled.
     pub image_name: String,
-    /// The variables it understands.
+    /// The variables of the image.
     pub variables: Vec<Variable>,
 }
 
 /// An environment variable of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Variable {
-    /// Its name.
+    /// Name of the variable.
     pub name: String,
-    /// Whether a task that uses the image must set it.
+    /// Whether a task with this image must set it.
     pub required: bool,
 }
 
-/// Why an image may not run as asked.
+/// The reason why an image is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ImageFault {
-    /// It is not in the list.
+    /// The image is not in the list.
     #[error("image `{image}` is not allowed: expected one of {}", quoted(.allowed))]
     NotAllowed {
-        /// The image that was asked for.
+        /// The requested image.
         image: String,
-        /// The images that may run; the nearest one alone if one is close.
+        /// The allowed images; only the most similar one if it is close.
         allowed: Vec<String>,
     },
     /// Some required variables are not set.
-    #[error("image `{image}` needs the variables {}", quoted(.names))]
+    #[error("image `{image}` requires the variables {}", quoted(.names))]
     MissingVariables {
-        /// The image that was asked for.
+        /// The requested image.
         image: String,
-        /// The variables that are missing.
+        /// Names of the missing variables.
         names: Vec<String>,
     },
 }
 
 impl Images {
-    /// Whether the configuration lists images at all; if not, any may run.
+    /// Whether the configuration restricts images.
     pub fn restricted(&self) -> bool {
         self.rules.is_some()
     }
 
-    /// The list's images, in its order; empty when any may run.
+    /// The images of the list, in its order; empty if all are allowed.
     pub fn rules(&self) -> &[ImageRule] {
         self.rules.as_deref().unwrap_or_default()
     }
 
-    /// The list's entry for an image; none if there is no such entry, or no list.
+    /// The list's entry for an image; `None` if there is no entry or no list.
     pub fn allowed(&self, image: &str) -> Option<&ImageRule> {
         let wanted = normalise(image);
         self.rules()
@@ -69,7 +69,7 @@ impl Images {
             .find(|rule| normalise(&rule.image_name) == wanted)
     }
 
-    /// Checks that `image` may run in an environment where `is_set` tells which variables are set.
+    /// Checks that `image` is allowed and that its required variables are set, according to `is_set`.
     ///
     /// # Errors
     /// [`ImageFault`]; never when the configuration lists no images.
@@ -104,8 +104,8 @@ impl Images {
             return Self::default();
         };
         if items.is_empty() {
-            let message = "is empty, so that no image may run: leave it out to allow any";
-            section.fault("images", Place::Nowhere, message.to_owned());
+            let message = "is empty, so that no image is allowed: omit it to allow all";
+            section.fault("images", Origin::Missing, message.to_owned());
         }
         let mut images = Self {
             rules: Some(Vec::new()),
@@ -120,7 +120,7 @@ impl Images {
             };
             if let Some(earlier) = images.allowed(&rule.image_name) {
                 let message = format!("names the same image as `{}`", earlier.image_name);
-                section.fault(&format!("images[{index}]"), Place::Line(line), message);
+                section.fault(&format!("images[{index}]"), Origin::Line(line), message);
             }
             images.rules.get_or_insert_default().push(rule);
         }
@@ -131,7 +131,7 @@ impl Images {
 impl ImageRule {
     fn read(item: &mut Section<'_>) -> Option<Self> {
         let image_name = item.required("imageName", fields::word);
-        // Two names for the same list.
+        // `args` is an alias of `variables`.
         let mut variables = Vec::new();
         for key in ["variables", "args"] {
             for (index, entry) in item.list(key).unwrap_or_default().into_iter().enumerate() {
@@ -147,7 +147,7 @@ impl ImageRule {
 }
 
 impl Variable {
-    /// `{name, required}`, or a bare name for one that is not required.
+    /// `{name, required}`, or just a name for an optional variable.
     fn read(item: &mut Section<'_>, key: &str, index: usize, entry: Located) -> Option<Self> {
         if let Value::Text(name) = entry.value {
             return Some(Self {

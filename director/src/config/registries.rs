@@ -1,10 +1,9 @@
-//! The logins of `registryAuth`. What stands there may be a password that slipped into a wrong place,
-//! so no fault shows a value.
+//! The logins of `registryAuth`. Any value may be a password in the wrong place, so that faults never contain values.
 
 use std::path::PathBuf;
 
 use super::document::{Environment, Located, Section, Value};
-use super::error::Place;
+use super::error::Origin;
 use super::fields;
 use atq_engine_swarm::registry::{Login, Password, RegistryAuth, Secret};
 use atq_task::image::{HUB, is_registry};
@@ -20,7 +19,7 @@ pub(super) fn read(section: &mut Section<'_>) -> RegistryAuth {
         let (name, line) = (format!("{KEY}[{host}]"), entry.line);
         for message in [check_host(&host), check_entry(&entry)] {
             if let Err(message) = message {
-                section.fault(&name, Place::Line(line), message);
+                section.fault(&name, Origin::Line(line), message);
             }
         }
         let login = section
@@ -50,7 +49,7 @@ fn check_host(host: &str) -> Result<(), String> {
     }
 }
 
-/// One user and one place for the password.
+/// Checks that there is one user name and exactly one source of the password.
 fn check_entry(entry: &Located) -> Result<(), String> {
     let Value::Map(entries) = &entry.value else {
         return Err("must be a mapping with `username` and a password".to_owned());
@@ -59,14 +58,14 @@ fn check_entry(entry: &Located) -> Result<(), String> {
         let found = entries.iter().find(|(name, _)| name == key);
         found.is_some_and(|(_, located)| located.value != Value::Null)
     };
-    let places = format!("`{}`", PASSWORDS.join("`, `"));
+    let sources = format!("`{}`", PASSWORDS.join("`, `"));
     if !has(&USERNAME) {
         return Err(format!("needs a `{USERNAME}`"));
     }
     match PASSWORDS.iter().filter(|key| has(key)).count() {
-        0 => Err(format!("needs one of {places}")),
+        0 => Err(format!("needs one of {sources}")),
         1 => Ok(()),
-        _ => Err(format!("has more than one of {places}")),
+        _ => Err(format!("has more than one of {sources}")),
     }
 }
 
@@ -86,12 +85,12 @@ fn read_login(entry: &mut Section<'_>, env: Option<Environment<'_>>) -> Option<L
     })
 }
 
-/// The value of a variable of the Director's own, so that the file can be shown to others.
+/// The value of an environment variable of the Director, so that the file contains no password.
 fn from_variable(value: &Value, env: Option<Environment<'_>>) -> Result<String, String> {
     let name = fields::secret(value)?;
     let text = env.and_then(|env| env(&name)).unwrap_or_default();
     match text.is_empty() {
-        true => Err("names a variable that is not set".to_owned()),
+        true => Err("refers to a variable that is not set".to_owned()),
         false => Ok(text),
     }
 }

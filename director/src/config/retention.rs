@@ -1,19 +1,19 @@
-//! What is kept, and for how long.
+//! Retention of tasks and bundles.
 
 use super::document::Section;
 use super::fields;
 use std::time::Duration;
 
-/// What is kept of tasks that are over, and of bundles. `None` is no bound.
+/// Retention of ended tasks and of bundles. `None` means no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Number of tasks that are over.
+    /// Maximum number of ended tasks.
     pub tasks: Option<u64>,
-    /// Time since a task was over.
+    /// Maximum time since the end of a task.
     pub task_age: Option<Duration>,
-    /// Bytes of the evidence of tasks that are over.
+    /// Maximum size of the evidence of ended tasks in bytes.
     pub evidence_bytes: Option<u64>,
-    /// Time since the upload of a bundle that no task names.
+    /// Maximum time since the upload of an unused bundle.
     pub bundle_age: Option<Duration>,
 }
 

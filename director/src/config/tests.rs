@@ -78,7 +78,7 @@ fn example_parses_to_the_defaults_and_names_every_key() {
     let example = Config::example();
     assert_eq!(parse(&example).unwrap(), parse(Config::smallest()).unwrap());
 
-    // What is commented out must be valid too.
+    // Commented-out keys must be valid too.
     let all: Vec<String> = example
         .lines()
         .map(|line| {
@@ -196,12 +196,12 @@ fn all_faults_at_once() {
     assert_snapshot!(parse(text).unwrap_err(), @r"
     the configuration has 7 faults
       `port` is missing
-      `prot` (line 1) is not known: did you mean `port`?
-      `glusterpath` (line 2) must be text, found `5`: put it in quotes
+      `prot` (line 1) is unknown: did you mean `port`?
+      `glusterpath` (line 2) must be text, found `5`: quote the value
       `bind` (line 3) must be an IP address like `127.0.0.1` or `0.0.0.0`, found `localhost`
-      `limits.uploadbytes` (line 5) is not known: did you mean `limits.uploadBytes`?
+      `limits.uploadbytes` (line 5) is unknown: did you mean `limits.uploadBytes`?
       `limits.entries` (line 6) must be a whole number from 1 to 10000000, found `many`
-      `zzz` (line 7) is not known: expected one of `port`, `glusterpath`, `limits`, `retention`, `images`, `registryAuth`, `bind`, `datadir`, `dockerHost`, `discoveryImage`, `discoveryHost`, `advertiseUrl`, `carrierImage`, `nodeDockerSocket`, `delivery`, `directorId`, `maxConcurrentTasks`, `orchestrationTimeout`, `subnetPool`, `exposeJoinTokens`, `logFormat`, `dockerConfig`
+      `zzz` (line 7) is unknown: expected one of `port`, `glusterpath`, `limits`, `retention`, `images`, `registryAuth`, `bind`, `datadir`, `dockerHost`, `discoveryImage`, `discoveryHost`, `advertiseUrl`, `carrierImage`, `nodeDockerSocket`, `delivery`, `directorId`, `maxConcurrentTasks`, `orchestrationTimeout`, `subnetPool`, `exposeJoinTokens`, `logFormat`, `dockerConfig`
     the smallest valid file:
       port: 8080
       glusterpath: /var/lib/atq/bundles
@@ -224,7 +224,7 @@ fn wrong_values() {
     ");
     assert_snapshot!(message("directorId: 12"), @r"
     the configuration has a fault
-      `directorId` (line 3) must be text, found `12`: put it in quotes
+      `directorId` (line 3) must be text, found `12`: quote the value
     ");
     assert_snapshot!(message("directorId: Not_Good"), @r"
     the configuration has a fault
@@ -256,11 +256,11 @@ fn wrong_values() {
 fn subnet_pools() {
     assert_snapshot!(message("subnetPool: 10.224.1.0/12"), @r"
     the configuration has a fault
-      `subnetPool` (line 3) must be the beginning of its range, found `10.224.1.0/12`: did you mean `10.224.0.0/12`?
+      `subnetPool` (line 3) must be the start of its range, found `10.224.1.0/12`: did you mean `10.224.0.0/12`?
     ");
     assert_snapshot!(message("subnetPool: 10.0.0.0/25"), @r"
     the configuration has a fault
-      `subnetPool` (line 3) must be at least a /24: each task takes one, found `10.0.0.0/25`
+      `subnetPool` (line 3) must be at least a /24: each task needs one, found `10.0.0.0/25`
     ");
     assert_snapshot!(message("subnetPool: 8.8.0.0/16"), @r"
     the configuration has a fault
@@ -294,7 +294,7 @@ fn not_a_mapping_or_not_yaml() {
       glusterpath: /var/lib/atq/bundles
     ");
     assert_snapshot!(parse("port: 1\nport: 2\nglusterpath: /x").unwrap_err(), @r"
-    the configuration is not valid YAML (line 2): the key `port` occurs twice
+    the configuration is not valid YAML (line 2): duplicate key `port`
     the smallest valid file:
       port: 8080
       glusterpath: /var/lib/atq/bundles
@@ -329,7 +329,7 @@ fn environment_overrides_the_file() {
 }
 
 #[test]
-fn images_restrict_and_demand() {
+fn images_are_restricted_and_variables_required() {
     let any = parse(SMALL).unwrap().images;
     assert!(!any.restricted() && any.check("whatever", |_| false).is_ok());
 
@@ -341,7 +341,7 @@ fn images_restrict_and_demand() {
     assert_eq!(images.allowed("jmeter:latest").unwrap().variables.len(), 2);
     assert!(images.check("jmeter", |name| name == "MODE").is_ok());
     assert!(images.check("acme/tool:1", |_| false).is_ok());
-    assert_snapshot!(images.check("jmeter", |_| false).unwrap_err(), @"image `jmeter` needs the variables `MODE`");
+    assert_snapshot!(images.check("jmeter", |_| false).unwrap_err(), @"image `jmeter` requires the variables `MODE`");
     assert_snapshot!(images.check("acme/tool:2", |_| true).unwrap_err(), @"image `acme/tool:2` is not allowed: expected one of `acme/tool:1`");
     assert_snapshot!(images.check("zz", |_| true).unwrap_err(), @"image `zz` is not allowed: expected one of `docker.io/library/jmeter`, `acme/tool:1`");
 }
@@ -353,14 +353,14 @@ fn image_faults() {
     the configuration has 6 faults
       `images[1].imageName` is missing
       `images[1].args[0].name` is missing
-      `images[0].variabels` (line 5) is not known: did you mean `images[0].variables`?
+      `images[0].variabels` (line 5) is unknown: did you mean `images[0].variables`?
       `images[1].args[0].required` (line 6) must be `true` or `false`, found `yes please`
       `images[2]` (line 7) names the same image as `a`
       `images[3]` (line 8) must be a mapping, found `text`
     ");
     assert_snapshot!(message("images: []"), @r"
     the configuration has a fault
-      `images` is empty, so that no image may run: leave it out to allow any
+      `images` is empty, so that no image is allowed: omit it to allow all
     ");
 }
 
@@ -388,7 +388,7 @@ fn loading_names_the_file_and_makes_paths_absolute() {
 }
 
 #[test]
-fn preparing_makes_directories_or_says_which_key_is_wrong() {
+fn preparing_creates_directories_or_names_the_faulty_key() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = parse(SMALL).unwrap();
     config.glusterpath = directory.path().join("a/b");
@@ -406,7 +406,7 @@ fn preparing_makes_directories_or_says_which_key_is_wrong() {
 }
 
 #[test]
-fn what_is_no_url_or_absolute_path_is_told() {
+fn invalid_urls_and_relative_paths_are_faults() {
     for url in [
         "10.0.0.1:8080",
         "ftp://a",

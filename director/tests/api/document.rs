@@ -1,4 +1,4 @@
-//! The description of the API: it is what is committed, it is true, and its pages are served.
+//! The OpenAPI description: it matches the committed file, its content is valid, and its pages are served.
 
 use crate::fixture::Director;
 use atq_api_spec::bundle::Upload;
@@ -14,7 +14,7 @@ use std::path::Path;
 
 const UPDATE: &str = "ATQ_UPDATE_OPENAPI";
 
-/// Compares a committed file with what is generated from its present text, or writes it anew.
+/// Compares a committed file with the generated text, or updates it.
 pub fn check_committed(file: &str, generate: impl Fn(&str) -> String) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
     let mut committed = std::fs::read_to_string(&path).unwrap_or_default();
@@ -25,7 +25,7 @@ pub fn check_committed(file: &str, generate: impl Fn(&str) -> String) {
     }
     assert!(
         committed == text,
-        "{file} differs from what the code generates; write it anew with `make openapi`"
+        "{file} differs from the generated text; update it with `make openapi`"
     );
 }
 
@@ -37,7 +37,7 @@ fn it_is_what_is_committed() {
 }
 
 #[test]
-fn it_names_every_operation_once() {
+fn every_operation_is_documented_once() {
     let document = serde_json::to_value(document()).unwrap();
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
     let tags = ["databind", "task", "swarm", "monitoring", "health"];
@@ -88,9 +88,9 @@ fn it_names_every_operation_once() {
     assert_eq!(ids.len(), operations.len());
 }
 
-/// Every schema that is named is there.
+/// Every referenced schema exists.
 #[test]
-fn its_references_lead_somewhere() {
+fn all_references_resolve() {
     let document = serde_json::to_value(document()).unwrap();
     let mut references = Vec::new();
     collect(&document, "$ref", &mut references);
@@ -112,7 +112,7 @@ fn collect<'a>(value: &'a Value, key: &str, found: &mut Vec<&'a Value>) {
     }
 }
 
-/// An example that could not be sent, or answered, teaches the wrong thing.
+/// All examples are valid requests or responses.
 #[test]
 fn its_examples_are_valid() {
     let document = serde_json::to_value(document()).unwrap();
@@ -161,7 +161,7 @@ fn check_example(media: &Value) -> bool {
         }
         Some("LogEntry") => drop(serde_json::from_value::<LogEntry>(example).unwrap()),
         Some("Problem") => drop(serde_json::from_value::<Problem>(example).unwrap()),
-        Some(other) => panic!("nobody checks the examples of {other}"),
+        Some(other) => panic!("no check for examples of {other}"),
     }
     true
 }

@@ -1,4 +1,4 @@
-//! A Director without a port, and what is sent to it.
+//! Fixture: a Director without a port, and requests to it.
 
 use async_trait::async_trait;
 use atq_director::api::{App, Slots, router};
@@ -7,7 +7,7 @@ use atq_director::{Ports, assemble};
 use atq_engine_swarm::Swarm;
 use atq_engine_swarm::discovery::{Discovery, DiscoveryError, Probe, Probed};
 use atq_engine_swarm::fake::FakeSwarm;
-use atq_engine_swarm::reach::fake::FakeReach;
+use atq_engine_swarm::self_check::fake::FakeSelfCheck;
 use atq_run::Orchestrator;
 use atq_task::spec::TaskName;
 use atq_task::state::State;
@@ -23,9 +23,9 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-/// The image of all tasks.
+/// Image of all tasks.
 pub const IMAGE: &str = "load:1";
-/// What may appear in no answer.
+/// A secret that no response may contain.
 pub const SECRET: &str = "hunter2-is-secret";
 
 /// A Director.
@@ -37,7 +37,7 @@ pub struct Director {
     pub dir: TempDir,
 }
 
-/// What was answered.
+/// A response.
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -69,12 +69,12 @@ impl Answer {
 }
 
 impl Director {
-    /// A Director whose Docker is well.
+    /// A Director with a working Docker.
     pub async fn new() -> Self {
         Self::with("").await
     }
 
-    /// A Director with more lines of configuration.
+    /// A Director with additional configuration.
     pub async fn with(more: &str) -> Self {
         let swarm = FakeSwarm::new();
         swarm.image("atq-discovery:dev");
@@ -87,7 +87,7 @@ impl Director {
     pub async fn on(swarm: FakeSwarm, more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().display();
-        // Who answers where the nodes look is the Director with this id.
+        // The self-check expects the Director with this id.
         let id = match more.contains("directorId") {
             true => "",
             false => "directorId: any\n",
@@ -96,13 +96,13 @@ impl Director {
             format!("port: 0\nglusterpath: {path}/bundles\ndatadir: {path}/data\n{id}{more}");
         let config = Config::parse(&text, |_| None).unwrap();
         let ports = Ports {
-            reach: Arc::new(FakeReach::new("any")),
+            self_check: Arc::new(FakeSelfCheck::new("any")),
             swarm: Arc::new(swarm.clone()),
-            discovery: Arc::new(Names(swarm.clone())),
+            discovery: Arc::new(FakeSidecars(swarm.clone())),
         };
         let assembled = assemble(&config, ports, "127.0.0.1:8080".parse().unwrap()).unwrap();
         let orchestrator = assembled.orchestrator;
-        orchestrator.shared().health.first_look().await;
+        orchestrator.shared().health.wait_for_check().await;
         orchestrator.recover().await.unwrap();
         let (recovered, seen) = watch::channel(true);
         let app = App {
@@ -112,7 +112,7 @@ impl Director {
             slots: Slots::default(),
         };
         Self {
-            router: router(app, assembled.inbound),
+            router: router(app, assembled.engine_routes),
             swarm,
             orchestrator,
             recovered,
@@ -156,13 +156,13 @@ impl Director {
         self.send(form_request(form(name, content))).await
     }
 
-    /// What the Director itself knows of a task.
+    /// The internal state of a task.
     pub async fn state(&self, name: &str) -> State {
         let name = TaskName::parse(name).unwrap();
         self.orchestrator.get(&name).await.unwrap().unwrap().state
     }
 
-    /// Asks for a task until it is as wanted.
+    /// Polls a task until it is as expected.
     pub async fn until(&self, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;
         for _ in 0..20_000 {
@@ -172,10 +172,10 @@ impl Director {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("never as wanted: {last:#}");
+        panic!("never as expected: {last:#}");
     }
 
-    /// How many files and directories are below the bundles' directory, without its own two.
+    /// Number of files and directories below the bundles' directory, without the store's own.
     pub fn files(&self) -> usize {
         fn count(dir: &std::path::Path) -> usize {
             let entries = std::fs::read_dir(dir)
@@ -251,11 +251,11 @@ pub fn payload(name: &str) -> Value {
     })
 }
 
-/// Sidecars that know what the fake Swarm knows.
-struct Names(FakeSwarm);
+/// Sidecars that resolve the names of the simulated Swarm.
+struct FakeSidecars(FakeSwarm);
 
 #[async_trait]
-impl Discovery for Names {
+impl Discovery for FakeSidecars {
     async fn health(&self, _: &str) -> Result<(), DiscoveryError> {
         Ok(())
     }

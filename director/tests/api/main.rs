@@ -1,17 +1,17 @@
-//! The HTTP contract, through the real router: with a store and bundles in a temporary directory, and
-//! a model of a Swarm behind it.
+//! Tests of the HTTP API through the real router: with a store and bundles in a temporary directory, on a simulated
+//! Swarm.
 #![allow(clippy::unwrap_used)]
 
-mod carrier;
+mod additions;
+mod carrier_routes;
+mod contract_2018;
+mod definition_fields;
 mod document;
-mod fields;
 mod fixture;
-mod layer1;
-mod layer2;
-mod limits;
-mod live;
-mod local;
+mod invalid_requests;
+mod local_validation;
 mod reports;
+mod run_terms;
+mod streams_and_manifest;
 mod tables;
 mod uploads;
-mod wrong;

@@ -1,4 +1,4 @@
-//! Reports and verdicts.
+//! Tests of reports and verdicts.
 
 use crate::fixture::{Director, IMAGE, payload};
 use atq_engine::Role;
@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Three samples of a moment at which the master runs.
+/// Samples at a time at which the master runs.
 fn jtl(millis: &[u64]) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let head = "timeStamp,elapsed,label,responseCode,success\n".to_owned();
@@ -16,12 +16,12 @@ fn jtl(millis: &[u64]) -> String {
     std::iter::once(head).chain(rows).collect()
 }
 
-/// A Director whose masters leave these samples and end.
+/// A Director whose masters write these samples and end.
 async fn with_results(millis: &[u64]) -> Director {
     let director = Director::new().await;
     let master = director.swarm.image(IMAGE).in_role(Role::Master);
     master
-        .leaves("results.jtl", jtl(millis).as_bytes())
+        .writes_result("results.jtl", jtl(millis).as_bytes())
         .exits(0)
         .after(Duration::from_millis(800));
     director
@@ -36,7 +36,7 @@ async fn run(director: &Director, name: &str, criteria: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_task_shows_its_verdict_and_its_report_the_figures() {
+async fn a_task_has_a_verdict_and_its_report_the_figures() {
     let director = with_results(&[100, 200, 300]).await;
     let task = run(
         &director,
@@ -120,7 +120,7 @@ async fn a_run_is_compared_with_another() {
 }
 
 #[tokio::test]
-async fn requests_that_mean_nothing_are_told_so() {
+async fn invalid_requests_are_refused() {
     let director = Director::new().await;
     let missing = director.get("/task/missing/report").await;
     assert_eq!(missing.status, StatusCode::NOT_FOUND);

@@ -1,4 +1,4 @@
-//! Uploads and what becomes of them.
+//! Tests of uploads.
 
 use crate::fixture::{Director, form, form_end, form_request, part, payload, request, zip};
 use axum::body::{Body, Bytes};
@@ -52,7 +52,7 @@ async fn an_upload_is_listed_described_and_removed() {
 }
 
 #[tokio::test]
-async fn a_bundle_in_use_stays() {
+async fn a_bundle_in_use_cannot_be_removed() {
     let director = Director::new().await;
     let id = director.upload("a.zip", &zip(&[("a", "b")])).await.json()["id"]
         .as_str()
@@ -78,7 +78,7 @@ async fn a_bundle_in_use_stays() {
 }
 
 #[tokio::test]
-async fn what_is_not_a_zip_is_refused_and_leaves_nothing() {
+async fn invalid_zips_are_refused_and_leave_no_files() {
     let director = Director::with("limits: {uploadBytes: 4096}\n").await;
     let good = zip(&[("a", "b")]);
     let large = [b"PK\x03\x04".as_slice(), &[7; 5000]].concat();
@@ -104,7 +104,7 @@ async fn what_is_not_a_zip_is_refused_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn forms_that_are_none_are_refused() {
+async fn invalid_forms_are_refused() {
     let director = Director::new().await;
     let file = part("file", "a.zip", &zip(&[("a", "b")]));
     let bodies = [
@@ -160,7 +160,7 @@ async fn forms_that_are_none_are_refused() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_leaves_nothing() {
+async fn an_aborted_upload_leaves_no_files() {
     let director = Director::new().await;
     let whole = form("a.zip", &zip(&[("a", &"b".repeat(100_000))]));
     let half = Bytes::copy_from_slice(&whole[..whole.len() / 2]);
@@ -174,7 +174,7 @@ async fn a_client_that_goes_away_leaves_nothing() {
     );
 }
 
-/// A body of pieces of 64 KiB that counts how many were taken.
+/// A body in chunks of 64 KiB that counts the chunks read.
 fn pieces(first: Vec<u8>, count: usize) -> (Body, Arc<AtomicUsize>) {
     let taken = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&taken);
@@ -216,7 +216,7 @@ async fn the_rest_of_a_refused_body_is_read() {
 }
 
 #[tokio::test]
-async fn the_rest_of_a_refused_body_is_read_within_bounds() {
+async fn the_rest_of_a_refused_body_is_read_up_to_a_limit() {
     let director = Director::with("limits: {uploadBytes: 100000}\n").await;
     let start = String::from_utf8(part("file", "a.zip", b"PK\x03\x04"))
         .unwrap()
@@ -233,7 +233,7 @@ async fn the_rest_of_a_refused_body_is_read_within_bounds() {
 }
 
 #[tokio::test]
-async fn who_asked_before_sending_is_refused_unread() {
+async fn a_client_that_expects_continue_is_refused_unread() {
     let director = Director::with("limits: {uploadBytes: 100000}\n").await;
     let (body, taken) = pieces(Vec::new(), 100);
     let mut request = form_request(body);
@@ -249,9 +249,9 @@ async fn who_asked_before_sending_is_refused_unread() {
 }
 
 #[tokio::test]
-async fn a_form_cannot_fill_the_memory() {
+async fn the_memory_of_a_form_is_bounded() {
     let director = Director::new().await;
-    // A header that never ends.
+    // A header without end.
     let start = b"------atq-boundary\r\nContent-Disposition: ".to_vec();
     let (body, _) = pieces(start, 100);
     let answer = director.send(form_request(body)).await;

@@ -1,6 +1,6 @@
 //! `make demo`: a distributed JMeter test on the Swarm of this machine, from upload to figures.
 //!
-//! Exit codes: 0 all expected samples were counted, 1 something went wrong, 130 interrupted.
+//! Exit codes: 0 all expected samples were counted, 1 failed, 130 interrupted.
 
 use anyhow::{Context, Result, bail, ensure};
 use atq_api_spec::report::{Report, Verdict};
@@ -19,10 +19,10 @@ const TASK: &str = "atq-demo";
 const TARGET: &str = "atq-demo-target";
 const TARGET_LABEL: &str = "atq.demo=target";
 const WORKERS: usize = 3;
-/// 2 threads and 100 loops, as `deploy/demo/task.json` says.
+/// 2 threads and 100 loops, as in `deploy/demo/task.json`.
 const SAMPLES_PER_WORKER: u64 = 200;
 const PORT: u16 = 8080;
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -31,12 +31,12 @@ async fn main() -> ExitCode {
     let outcome = tokio::select! {
         outcome = demo(&root, &dir) => outcome,
         _ = tokio::signal::ctrl_c() => {
-            println!("\ninterrupted; removing task, target and network (Ctrl-C again gives up)");
-            let undone = tokio::select! {
-                undone = undo(&dir) => undone,
-                _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("given up; `make down` removes the rest")),
+            println!("\ninterrupted; removing task, target and network (Ctrl-C again aborts)");
+            let removed = tokio::select! {
+                removed = clean_up(&dir) => removed,
+                _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("aborted; `make down` removes the rest")),
             };
-            return match undone {
+            return match removed {
                 Ok(()) => { println!("removed"); ExitCode::from(130) }
                 Err(error) => { eprintln!("demo: {error:#}"); ExitCode::from(130) }
             };
@@ -46,7 +46,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("\ndemo: {error:#}");
-            if let Err(error) = undo(&dir).await {
+            if let Err(error) = clean_up(&dir).await {
                 eprintln!("demo: {error:#}");
             }
             ExitCode::FAILURE
@@ -118,15 +118,15 @@ async fn start_director(dir: &Path) -> Result<Director> {
     std::fs::create_dir_all(dir)?;
     let taken = std::net::TcpListener::bind(("127.0.0.1", PORT)).is_err();
     let port = if taken { free_port()? } else { PORT };
-    // A log of this run alone is easier to read.
+    // Starts with an empty log.
     let _ = std::fs::remove_file(dir.join("director.log"));
     let director = Director::start_on(&binary()?, dir, port, "").await?;
     std::fs::write(dir.join("director.pid"), director.pid().to_string())?;
     Ok(director)
 }
 
-/// Ends the Director that an earlier demo has left running. A process id may have been given to
-/// another program meanwhile: only an `atq-director` in this directory is ended.
+/// Ends the Director of an earlier demo. The process id may have been reused: only an `atq-director` in this directory is
+/// ended.
 fn stop_earlier(dir: &Path) -> Result<()> {
     let Ok(pid) = std::fs::read_to_string(dir.join("director.pid")) else {
         return Ok(());
@@ -144,7 +144,7 @@ fn stop_earlier(dir: &Path) -> Result<()> {
         while process.exists() && !is_zombie(&process) {
             ensure!(
                 begun.elapsed() < Duration::from_secs(10),
-                "the Director of an earlier demo (process {pid}) does not end"
+                "the Director of an earlier demo (process {pid}) does not exit"
             );
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -157,8 +157,8 @@ fn is_zombie(process: &Path) -> bool {
     std::fs::read_to_string(process.join("stat")).is_ok_and(|stat| stat.contains(") Z "))
 }
 
-/// Removes what an interrupted or failed demo has begun.
-async fn undo(dir: &Path) -> Result<()> {
+/// Removes the objects of an interrupted or failed demo.
+async fn clean_up(dir: &Path) -> Result<()> {
     stop_earlier(dir)?;
     if dir.join("controller-config.yaml").is_file() {
         let director = start_director(dir).await?;
@@ -184,7 +184,7 @@ fn payload(root: &Path, dir: &Path, fileid: &str) -> Result<Value> {
     serde_json::from_str(&text).with_context(|| format!("`{}` is not JSON", path.display()))
 }
 
-/// Prints each step as it begins, and progress of the long one, until the task is done.
+/// Prints each step as it begins, and progress of long steps, until the task is done.
 async fn follow(client: &Client, begun: Instant) -> Result<Task> {
     let mut printed = 0;
     let mut progress = Instant::now();
@@ -192,7 +192,7 @@ async fn follow(client: &Client, begun: Instant) -> Result<Task> {
     loop {
         let steps = client.steps(TASK).await?;
         for step in steps.iter().skip(printed) {
-            say(begun, &format!("step {step:<12} {}", what(step)));
+            say(begun, &format!("step {step:<12} {}", describe(step)));
             progress = Instant::now();
         }
         printed = steps.len();
@@ -204,23 +204,23 @@ async fn follow(client: &Client, begun: Instant) -> Result<Task> {
         if progress.elapsed() > Duration::from_secs(3) {
             progress = Instant::now();
             let latest = latest_summary(client).await.unwrap_or_default();
-            let news = match latest.is_empty() || latest == summary {
+            let text = match latest.is_empty() || latest == summary {
                 true => "...".to_owned(),
                 false => latest.clone(),
             };
             summary = latest;
-            say(begun, &format!("     {news}"));
+            say(begun, &format!("     {text}"));
         }
         ensure!(
-            begun.elapsed() < PATIENCE,
-            "the task is still in step {:?} after {PATIENCE:?}",
+            begun.elapsed() < TIMEOUT,
+            "the task is still in step {:?} after {TIMEOUT:?}",
             task.step
         );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
-/// JMeter's own line about the test so far.
+/// JMeter's latest summary line.
 async fn latest_summary(client: &Client) -> Result<String> {
     let log = client.logs(TASK, "?service=master&tail=20").await?;
     let line = log.lines().rev().find(|line| line.contains(" summary "));
@@ -229,10 +229,10 @@ async fn latest_summary(client: &Client) -> Result<String> {
         .unwrap_or_default())
 }
 
-fn what(step: &str) -> &'static str {
+fn describe(step: &str) -> &'static str {
     match step {
         "network" => "creates an isolated network",
-        "discovery" => "starts the sidecar that looks names up inside it",
+        "discovery" => "starts the sidecar that resolves names inside it",
         "workers" => "creates the workers",
         "resolve" => "waits until all workers run and resolve",
         "readiness" => "waits until every worker accepts connections on port 1099",
@@ -240,7 +240,7 @@ fn what(step: &str) -> &'static str {
         "master" => "starts the master",
         "running" => "the test runs",
         "collect" => "keeps logs, results and exit codes",
-        "report" => "works out figures and verdict",
+        "report" => "computes figures and verdict",
         "cleanup" => "removes everything from Docker",
         _ => "",
     }
@@ -259,7 +259,7 @@ fn timings(task: &Task) {
     }
 }
 
-/// Prints the figures that the image has read from its result file, and checks the counts.
+/// Prints the figures that the image has computed from its result file, and checks the counts.
 fn figures(log: &str) -> Result<()> {
     println!("\n  result of the test, from the result file of JMeter:");
     let mut counts = BTreeMap::new();
@@ -303,10 +303,10 @@ fn figures(log: &str) -> Result<()> {
     Ok(())
 }
 
-/// Prints what the Director makes of the result file, and keeps its page beside the demo's other files.
+/// Prints the Director's verdict and figures, and saves the report page in the demo's directory.
 async fn verdict(client: &Client, task: &Task, dir: &Path) -> Result<()> {
-    let word = task.verdict.context("the task has no verdict")?;
-    println!("  verdict of the Director: {word:?}");
+    let verdict = task.verdict.context("the task has no verdict")?;
+    println!("  verdict of the Director: {verdict:?}");
     let judgement = task
         .judgement
         .as_ref()
@@ -323,8 +323,8 @@ async fn verdict(client: &Client, task: &Task, dir: &Path) -> Result<()> {
         println!("    {reason}");
     }
     ensure!(
-        word == Verdict::Pass,
-        "the verdict is {word:?}; expected Pass"
+        verdict == Verdict::Pass,
+        "the verdict is {verdict:?}; expected Pass"
     );
     let report: Report = client
         .get(&format!("/task/{TASK}/report"))
@@ -366,21 +366,21 @@ fn where_next(client: &Client, dir: &Path, pid: u32) {
     );
     let dir = dir.display();
     println!(
-        "\nWhere to look next (the Director keeps running as process {pid}; `make down` ends it):
+        "\nNext steps (the Director keeps running as process {pid}; `make down` ends it):
   Swagger UI   {url}/swagger-ui/
   the task     curl -s {url}/api/task/{TASK}
   its log      curl -s '{url}/api/task/{TASK}/logs?service=master'
   its results  curl -s -o results.zip {url}/api/task/{TASK}/results
   its history  curl -s {url}/api/task/{TASK}/events
   its report   {url}/api/task/{TASK}/report (a page in a browser)
-What was sent (the target is removed; the calls work with your own):
+The requests of the demo (its target is removed; use your own):
   curl -s -F file=@{dir}/bundle.zip {url}/api/databind/upload
   curl -s -X PUT -d @{dir}/task.json {url}/api/task/
   curl -s -X DELETE {url}/api/task/{TASK}"
     );
 }
 
-/// The last line is one to copy: a test of the user's own, with the program that was built beside this one.
+/// Prints a command to copy: it runs an example with the `atq` beside this program.
 fn try_next(client: &Client) -> Result<()> {
     let programs = std::env::current_exe()?;
     let programs = programs.parent().context("this program has no directory")?;

@@ -1,8 +1,8 @@
-//! `make soak`: 100 short tasks of all kinds while the Director is killed 20 times; nothing may go
-//! wrong and nothing may be left.
+//! `make soak`: 100 short tasks of all kinds while the Director is killed 20 times. Each must end as expected, and
+//! nothing may be left.
 //!
-//! Exit codes: 0 all is well, 1 something is wrong or left, 130 interrupted. After an interruption
-//! nothing is left in Docker either.
+//! Exit codes: 0 passed, 1 unexpected outcome or leftovers, 130 interrupted. An interrupted run removes its objects from
+//! Docker.
 
 use anyhow::{Context, Result};
 use atq_tests::director::binary;
@@ -15,20 +15,20 @@ use tokio::signal::unix::{SignalKind, signal};
 
 const ID: &str = "soak";
 
-/// Runs many tasks while the Director is killed again and again, and counts what is left.
+/// Runs many tasks while the Director is killed repeatedly, and checks for leftovers.
 #[derive(Debug, Parser)]
 #[command(name = "soak", version)]
 struct Args {
-    /// Repeat the choices of an earlier soak; without it they are new ones.
+    /// Seed of an earlier run to repeat its choices; random by default
     #[arg(long)]
     seed: Option<u64>,
-    /// Number of tasks.
+    /// Number of tasks
     #[arg(long, default_value_t = 100)]
     tasks: usize,
-    /// Number of kills.
+    /// Number of kills
     #[arg(long, default_value_t = 20)]
     kills: usize,
-    /// Seconds that all may take; without it 60 and 15 for each task and kill.
+    /// Deadline in seconds; 60 plus 15 for each task and kill by default
     #[arg(long)]
     deadline: Option<u64>,
 }
@@ -49,19 +49,19 @@ async fn main() -> ExitCode {
             1
         }
     };
-    println!("removing what is in Docker");
-    if let Err(error) = soak::undo(ID).await {
+    println!("removing the objects of the soak from Docker");
+    if let Err(error) = soak::clean_up(ID).await {
         eprintln!("soak: {error:#}");
     }
     ExitCode::from(code)
 }
 
-/// Whether all is well.
+/// Returns whether the soak passed.
 async fn soak(args: &Args) -> Result<bool> {
     let built = binary()?;
     let lock = File::create(built.with_file_name("soak.lock"))?;
     lock.try_lock()
-        .context("another soak runs; two would count each other's containers")?;
+        .context("another soak is running; two would count each other's containers")?;
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
     let seconds = 60 + 15 * (args.tasks + args.kills) as u64;
     let options = Options {
@@ -73,9 +73,9 @@ async fn soak(args: &Args) -> Result<bool> {
     };
     let (tasks, kills) = (args.tasks, args.kills);
     println!("{tasks} tasks, {kills} kills; to repeat the choices: --seed {seed}");
-    soak::undo(ID)
+    soak::clean_up(ID)
         .await
-        .context("is there a Swarm? `deploy/setup.sh all` sets one up")?;
+        .context("is a Swarm active? `deploy/setup.sh all` creates one")?;
     let report = soak::run(&options).await?;
     println!("{report}");
     let log = built.with_file_name("soak-director.log");

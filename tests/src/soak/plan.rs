@@ -1,57 +1,57 @@
-//! What a soak does, drawn from a seed before it begins: the same seed gives the same tasks and kills.
-//! Only how they meet in time differs from run to run.
+//! The plan of a soak test, generated from a seed: the same seed gives the same tasks and kills. Only their timing
+//! differs from run to run.
 
-use crate::stage::{small_task, with};
+use crate::fixture::{small_task, with};
 use atq_api_spec::task::Step;
 use fastrand::Rng;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Seconds that a master runs which somebody has to end.
-const FOR_EVER: u32 = 3600;
-/// An image that no registry has.
-const MISSING: &str = "atq-soak-missing:1";
-/// Kills are spread over this part of the tasks, so that the last ones meet tasks too.
+/// `HOLD` in seconds of a master that runs until it is stopped.
+const HOLD_UNTIL_STOPPED: u32 = 3600;
+/// An image that does not exist.
+const MISSING_IMAGE: &str = "atq-soak-missing:1";
+/// Kills are spread over this fraction of the tasks, so that tasks are still in progress at the last ones.
 const SPREAD: f64 = 0.8;
 
-/// Everything that is done.
+/// Tasks and kills of a soak test.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// In the order in which they are sent.
+    /// In the order of submission.
     pub tasks: Vec<Planned>,
-    /// In the order in which they come.
+    /// In the order of execution.
     pub kills: Vec<Kill>,
 }
 
-/// A task.
+/// A planned task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned {
-    /// Its name, unique in the soak.
+    /// Its unique name.
     pub name: String,
     /// Number of workers.
     pub workers: u32,
-    /// Seconds that its master holds on.
+    /// Seconds that its master runs.
     pub hold: u32,
-    /// What is special about it.
-    pub twist: Twist,
-    /// Who gets a bundle of the task's own.
+    /// Its variant.
+    pub variant: Variant,
+    /// The role that gets a bundle, if any.
     pub bundle: Option<Role>,
-    /// What somebody does to it.
-    pub deed: Option<(Deed, When)>,
+    /// The action on it, if any, and its trigger.
+    pub action: Option<(Action, Trigger)>,
 }
 
-/// What is special about a task.
+/// Variant of a task's definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Twist {
-    /// Nothing.
+pub enum Variant {
+    /// No change.
     None,
     /// It has a wait command.
     WaitCommand,
-    /// It sleeps so many seconds before its master.
+    /// It has a delay of this many seconds.
     Delay(u32),
-    /// The image of this role is not there.
+    /// The image of this role does not exist.
     MissingImage(Role),
-    /// Its master exits with 3.
+    /// Its master exits with code 3.
     ExitCode,
 }
 
@@ -64,91 +64,91 @@ pub enum Role {
     Worker,
 }
 
-/// What somebody does to a task.
+/// An action on a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deed {
+pub enum Action {
     /// POST stop.
     Stop,
     /// DELETE.
     Delete,
 }
 
-/// When somebody does it.
+/// The moment of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
-    /// As soon as the task is seen in this step or a later one.
+pub enum Trigger {
+    /// As soon as the task is in this step or a later one.
     In(Step),
-    /// This long after it was accepted.
+    /// This long after the task was accepted.
     After(Duration),
 }
 
-/// How a task has to end.
+/// The expected end of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Want {
-    /// `finished`; the master and each worker were started exactly once.
+pub enum ExpectedEnd {
+    /// `finished`, with exactly one start of the master and of each worker.
     Finished,
     /// `errored` with this code.
     Errored(&'static str),
     /// `stopped`.
     Stopped,
-    /// The stop comes at about the time of the end: both are right.
+    /// `stopped` or `finished`: the stop races with the end of the master.
     StoppedOrFinished,
-    /// There is no such task any more.
+    /// The task does not exist any more.
     Gone,
 }
 
-/// A `kill -9` of the Director.
+/// A SIGKILL of the Director.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kill {
-    /// So many tasks have ended before.
+    /// Number of tasks that must have ended before.
     pub ended: usize,
-    /// What it waits for then.
-    pub moment: Moment,
+    /// The event that it waits for then.
+    pub trigger: KillTrigger,
 }
 
-/// What a kill waits for.
+/// The event that a kill waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moment {
-    /// Some time.
+pub enum KillTrigger {
+    /// A delay.
     After(Duration),
-    /// A task that enters this phase, and some time more.
+    /// A delay after a task enters this phase.
     Entering(Phase, Duration),
-    /// Some time after the start that follows the kill before, whether that is ready or not.
+    /// A delay after the restart that follows the previous kill, whether or not the Director is ready.
     Starting(Duration),
 }
 
-/// Where a task is, as seen from outside.
+/// The observed phase of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Not begun.
+    /// Not started.
     Waiting,
-    /// Its bundle is on its way.
+    /// Its bundle is being uploaded.
     Upload,
-    /// It was accepted, and the Director says this of it.
+    /// The Director reports this step.
     In(Step),
-    /// A DELETE is under way.
+    /// A DELETE is in progress.
     Delete,
-    /// The soak has seen its end.
+    /// Its scenario is complete.
     Ended,
 }
 
 impl Plan {
-    /// Draws a plan.
-    pub fn draw(seed: u64, tasks: usize, kills: usize) -> Self {
+    /// Generates a plan.
+    pub fn generate(seed: u64, tasks: usize, kills: usize) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let cards = deal(&mut rng, &CARDS, tasks);
-        let named = cards
+        let kinds = draw(&mut rng, &KINDS, tasks);
+        let named = kinds
             .into_iter()
             .enumerate()
-            .map(|(number, card)| planned(&mut rng, format!("soak-{:03}", number + 1), card));
+            .map(|(number, kind)| planned(&mut rng, format!("soak-{:03}", number + 1), kind));
         let named = named.collect();
-        let moments = moments(&mut rng, kills);
-        let kills = moments
+        let triggers = triggers(&mut rng, kills);
+        let kills = triggers
             .into_iter()
             .enumerate()
-            .map(|(index, moment)| Kill {
+            .map(|(index, trigger)| Kill {
                 ended: (index as f64 * tasks as f64 * SPREAD / kills as f64) as usize,
-                moment,
+                trigger,
             })
             .collect();
         Self {
@@ -158,9 +158,9 @@ impl Plan {
     }
 }
 
-/// One kind of task. A soak goes through shuffled decks of all kinds, so that none is missing.
+/// One kind of task. The plan uses repeated shuffles of all kinds, so that none is missing.
 #[derive(Debug, Clone, Copy)]
-enum Card {
+enum Kind {
     Plain,
     WaitCommand,
     Delay,
@@ -168,28 +168,28 @@ enum Card {
     MastersBundle,
     MissingImage,
     ExitCode,
-    Held(Deed),
-    Race(Deed),
+    Held(Action),
+    Race(Action),
 }
 
-const CARDS: [Card; 14] = [
-    Card::Plain,
-    Card::Plain,
-    Card::Plain,
-    Card::WaitCommand,
-    Card::Delay,
-    Card::WorkersBundle,
-    Card::MastersBundle,
-    Card::MissingImage,
-    Card::ExitCode,
-    Card::Held(Deed::Stop),
-    Card::Held(Deed::Stop),
-    Card::Race(Deed::Stop),
-    Card::Held(Deed::Delete),
-    Card::Race(Deed::Delete),
+const KINDS: [Kind; 14] = [
+    Kind::Plain,
+    Kind::Plain,
+    Kind::Plain,
+    Kind::WaitCommand,
+    Kind::Delay,
+    Kind::WorkersBundle,
+    Kind::MastersBundle,
+    Kind::MissingImage,
+    Kind::ExitCode,
+    Kind::Held(Action::Stop),
+    Kind::Held(Action::Stop),
+    Kind::Race(Action::Stop),
+    Kind::Held(Action::Delete),
+    Kind::Race(Action::Delete),
 ];
 
-/// Steps that a task which nobody ends passes.
+/// Steps of a task that runs until it is stopped.
 const HELD_STEPS: [Step; 8] = [
     Step::Queued,
     Step::Network,
@@ -216,64 +216,67 @@ const KILL_PHASES: [Phase; 12] = [
     Phase::Delete,
 ];
 
-/// `count` cards from shuffled decks.
-fn deal<T: Copy>(rng: &mut Rng, deck: &[T], count: usize) -> Vec<T> {
-    let mut dealt = Vec::with_capacity(count);
-    while dealt.len() < count {
-        let mut deck = deck.to_vec();
-        rng.shuffle(&mut deck);
-        dealt.extend(deck.into_iter().take(count - dealt.len()));
+/// `count` values from repeated shuffles of `values`.
+fn draw<T: Copy>(rng: &mut Rng, values: &[T], count: usize) -> Vec<T> {
+    let mut drawn = Vec::with_capacity(count);
+    while drawn.len() < count {
+        let mut values = values.to_vec();
+        rng.shuffle(&mut values);
+        drawn.extend(values.into_iter().take(count - drawn.len()));
     }
-    dealt
+    drawn
 }
 
-fn planned(rng: &mut Rng, name: String, card: Card) -> Planned {
+fn planned(rng: &mut Rng, name: String, kind: Kind) -> Planned {
     let mut task = Planned {
         name,
         workers: rng.u32(1..=4),
         hold: rng.u32(0..=3),
-        twist: Twist::None,
+        variant: Variant::None,
         bundle: None,
-        deed: None,
+        action: None,
     };
-    match card {
-        Card::Plain => {}
-        Card::WaitCommand => task.twist = Twist::WaitCommand,
-        Card::Delay => task.twist = Twist::Delay(rng.u32(1..=2)),
-        Card::WorkersBundle => task.bundle = Some(Role::Worker),
-        Card::MastersBundle => task.bundle = Some(Role::Master),
-        Card::MissingImage => {
-            task.twist = Twist::MissingImage(*pick(rng, &[Role::Master, Role::Worker]));
+    match kind {
+        Kind::Plain => {}
+        Kind::WaitCommand => task.variant = Variant::WaitCommand,
+        Kind::Delay => task.variant = Variant::Delay(rng.u32(1..=2)),
+        Kind::WorkersBundle => task.bundle = Some(Role::Worker),
+        Kind::MastersBundle => task.bundle = Some(Role::Master),
+        Kind::MissingImage => {
+            task.variant = Variant::MissingImage(*pick(rng, &[Role::Master, Role::Worker]));
         }
-        Card::ExitCode => task.twist = Twist::ExitCode,
-        Card::Held(deed) => {
-            task.hold = FOR_EVER;
+        Kind::ExitCode => task.variant = Variant::ExitCode,
+        Kind::Held(action) => {
+            task.hold = HOLD_UNTIL_STOPPED;
             task.bundle = rng.bool().then_some(Role::Worker);
-            task.twist = *pick(rng, &[Twist::None, Twist::WaitCommand, Twist::Delay(1)]);
-            let after = When::After(milliseconds(rng, 0, 9000));
-            let step = When::In(*pick(rng, &HELD_STEPS));
-            task.deed = Some((deed, *pick(rng, &[step, step, after])));
+            task.variant = *pick(
+                rng,
+                &[Variant::None, Variant::WaitCommand, Variant::Delay(1)],
+            );
+            let after = Trigger::After(milliseconds(rng, 0, 9000));
+            let step = Trigger::In(*pick(rng, &HELD_STEPS));
+            task.action = Some((action, *pick(rng, &[step, step, after])));
         }
-        Card::Race(deed) => {
+        Kind::Race(action) => {
             task.hold = 0;
-            let after = When::After(milliseconds(rng, 2000, 8000));
-            let step = When::In(*pick(rng, &[Step::Running, Step::Collect, Step::Cleanup]));
-            task.deed = Some((deed, *pick(rng, &[step, after])));
+            let after = Trigger::After(milliseconds(rng, 2000, 8000));
+            let step = Trigger::In(*pick(rng, &[Step::Running, Step::Collect, Step::Cleanup]));
+            task.action = Some((action, *pick(rng, &[step, after])));
         }
     }
     task
 }
 
-fn moments(rng: &mut Rng, count: usize) -> Vec<Moment> {
-    let phases = deal(rng, &KILL_PHASES, count);
-    let draw = |(index, phase)| match rng.u32(0..20) {
-        // There must be a start to kill.
-        0..=2 if index > 0 => Moment::Starting(milliseconds(rng, 10, 600)),
-        0..=8 => Moment::After(milliseconds(rng, 200, 4000)),
-        // At once every other time: some phases are short.
-        _ => Moment::Entering(phase, milliseconds(rng, 0, 300) * u32::from(rng.bool())),
+fn triggers(rng: &mut Rng, count: usize) -> Vec<KillTrigger> {
+    let phases = draw(rng, &KILL_PHASES, count);
+    let trigger = |(index, phase)| match rng.u32(0..20) {
+        // The first kill has no preceding restart.
+        0..=2 if index > 0 => KillTrigger::Starting(milliseconds(rng, 10, 600)),
+        0..=8 => KillTrigger::After(milliseconds(rng, 200, 4000)),
+        // Half of them without a delay, because some phases are short.
+        _ => KillTrigger::Entering(phase, milliseconds(rng, 0, 300) * u32::from(rng.bool())),
     };
-    phases.into_iter().enumerate().map(draw).collect()
+    phases.into_iter().enumerate().map(trigger).collect()
 }
 
 fn pick<'a, T>(rng: &mut Rng, from: &'a [T]) -> &'a T {
@@ -285,34 +288,34 @@ fn milliseconds(rng: &mut Rng, from: u64, to: u64) -> Duration {
 }
 
 impl Planned {
-    /// How it has to end.
-    pub fn want(&self) -> Want {
-        match (self.deed, self.twist) {
-            (Some((Deed::Delete, _)), _) => Want::Gone,
-            (Some(_), _) if self.hold == FOR_EVER => Want::Stopped,
-            (Some(_), _) => Want::StoppedOrFinished,
-            (None, Twist::MissingImage(Role::Worker)) => Want::Errored("worker_failed"),
-            (None, Twist::MissingImage(Role::Master)) => Want::Errored("master_failed"),
-            (None, Twist::ExitCode) => Want::Errored("master_exit"),
-            (None, _) => Want::Finished,
+    /// Its expected end.
+    pub fn expected_end(&self) -> ExpectedEnd {
+        match (self.action, self.variant) {
+            (Some((Action::Delete, _)), _) => ExpectedEnd::Gone,
+            (Some(_), _) if self.hold == HOLD_UNTIL_STOPPED => ExpectedEnd::Stopped,
+            (Some(_), _) => ExpectedEnd::StoppedOrFinished,
+            (None, Variant::MissingImage(Role::Worker)) => ExpectedEnd::Errored("worker_failed"),
+            (None, Variant::MissingImage(Role::Master)) => ExpectedEnd::Errored("master_failed"),
+            (None, Variant::ExitCode) => ExpectedEnd::Errored("master_exit"),
+            (None, _) => ExpectedEnd::Finished,
         }
     }
 
-    /// Its definition. `fileid` is there when the task has a bundle.
+    /// Its definition. `fileid` is required when the task has a bundle.
     pub fn payload(&self, fileid: Option<&str>) -> Value {
         let mut environment = vec![format!("HOLD={}", self.hold)];
         let mut task = small_task(&self.name, self.workers);
-        match self.twist {
-            Twist::None => {}
-            Twist::WaitCommand => {
+        match self.variant {
+            Variant::None => {}
+            Variant::WaitCommand => {
                 let wait = json!({"command": "echo up", "expectedResult": "up", "timeout": 20});
                 task = with(task, "/waitCommand", wait);
             }
-            Twist::Delay(seconds) => task = with(task, "/delay", seconds),
-            Twist::MissingImage(role) => {
-                task = with(task, &format!("{}/image", role.pointer()), MISSING);
+            Variant::Delay(seconds) => task = with(task, "/delay", seconds),
+            Variant::MissingImage(role) => {
+                task = with(task, &format!("{}/image", role.pointer()), MISSING_IMAGE);
             }
-            Twist::ExitCode => environment.push("EXIT=3".to_owned()),
+            Variant::ExitCode => environment.push("EXIT=3".to_owned()),
         }
         if let (Some(role), Some(fileid)) = (self.bundle, fileid) {
             task = with(task, &format!("{}/fileid", role.pointer()), fileid);
@@ -320,19 +323,19 @@ impl Planned {
         with(task, "/master/environment", environment)
     }
 
-    /// In a few words.
-    pub fn words(&self) -> String {
-        let mut words = vec![format!("{} workers", self.workers)];
-        if self.twist != Twist::None {
-            words.push(format!("{:?}", self.twist));
+    /// A short description.
+    pub fn summary(&self) -> String {
+        let mut parts = vec![format!("{} workers", self.workers)];
+        if self.variant != Variant::None {
+            parts.push(format!("{:?}", self.variant));
         }
         if let Some(role) = self.bundle {
-            words.push(format!("bundle for {role:?}"));
+            parts.push(format!("bundle for {role:?}"));
         }
-        if let Some((deed, when)) = self.deed {
-            words.push(format!("{deed:?} {when:?}"));
+        if let Some((action, trigger)) = self.action {
+            parts.push(format!("{action:?} {trigger:?}"));
         }
-        words.join(", ")
+        parts.join(", ")
     }
 }
 
@@ -345,14 +348,14 @@ impl Role {
     }
 }
 
-impl Moment {
-    /// Without the times, for counting.
+impl KillTrigger {
+    /// A name without times, for counting.
     pub fn name(&self) -> String {
         match self {
             Self::After(_) => "at any time".to_owned(),
             Self::Entering(Phase::In(step), _) => format!("in {step:?}"),
             Self::Entering(phase, _) => format!("in {phase:?}"),
-            Self::Starting(_) => "while it starts".to_owned(),
+            Self::Starting(_) => "during the start".to_owned(),
         }
     }
 }

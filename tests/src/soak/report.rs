@@ -1,49 +1,49 @@
-//! What a soak has found, as a table.
+//! The report of a soak test, as a table.
 
-use super::census::Census;
-use super::killer::Killed;
+use super::inventory::Inventory;
+use super::kills::KillRecord;
 use super::process;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// The findings.
+/// Results of a soak test.
 #[derive(Debug)]
 pub struct Report {
     /// The seed.
     pub seed: u64,
-    /// What was there before.
-    pub before: Census,
-    /// What is there at the end.
-    pub after: Census,
-    /// What differs, by name.
+    /// Inventory before the test.
+    pub before: Inventory,
+    /// Inventory after the test.
+    pub after: Inventory,
+    /// Differences, by name.
     pub differences: BTreeSet<String>,
     /// Open files of the Director at the start and at the end.
     pub open_files: (usize, usize),
-    /// Children of the Director's process at the end.
+    /// Child processes of the Director at the end.
     pub children: usize,
     /// Tasks by outcome.
     pub outcomes: BTreeMap<String, usize>,
-    /// The kills.
-    pub kills: Vec<Killed>,
-    /// Containers that were started.
+    /// Executed kills.
+    pub kills: Vec<KillRecord>,
+    /// Number of started containers.
     pub containers: usize,
-    /// What went wrong otherwise.
+    /// Other problems.
     pub problems: Vec<String>,
-    /// How long the tasks took, and all of it.
+    /// Duration of the tasks, and of the whole test, in seconds.
     pub seconds: (f64, f64),
     /// The Director's log.
     pub log: String,
 }
 
-/// So many more open files are no leak: connections to Docker that are kept for the next call.
-const OPEN_FILES: usize = 16;
+/// Additional open files that are not a leak: kept-alive connections to Docker.
+const MAX_NEW_OPEN_FILES: usize = 16;
 
 impl Report {
-    /// Adds what is wrong with the figures themselves; so many kills were wanted.
-    pub(super) fn judge(&mut self, kills: usize) {
-        self.problems.extend(process::complaints(&self.log));
+    /// Checks log, open files, children and the number of kills, and adds the problems.
+    pub(super) fn check(&mut self, kills: usize) {
+        self.problems.extend(process::log_errors(&self.log));
         let (first, last) = self.open_files;
-        if last > first + OPEN_FILES {
+        if last > first + MAX_NEW_OPEN_FILES {
             self.problems
                 .push(format!("{last} files are open, {first} were at the start"));
         }
@@ -57,7 +57,7 @@ impl Report {
         }
     }
 
-    /// Whether all is as it has to be.
+    /// Whether there is neither a problem nor a difference.
     pub fn is_clean(&self) -> bool {
         self.problems.is_empty() && self.differences.is_empty()
     }
@@ -74,7 +74,7 @@ impl fmt::Display for Report {
         if self.after != self.before && self.differences.is_empty() {
             writeln!(
                 f,
-                "(what differs came after the Director's end, or goes by itself)"
+                "(the differences disappear by themselves or appeared after the Director's end)"
             )?;
         }
         let (first, last) = self.open_files;
@@ -84,16 +84,16 @@ impl fmt::Display for Report {
         writeln!(f)?;
         let total: usize = self.outcomes.values().sum();
         counted(f, &format!("{total} tasks"), &self.outcomes)?;
-        let mut moments = BTreeMap::new();
-        let mut met = BTreeMap::new();
+        let mut triggers = BTreeMap::new();
+        let mut in_progress = BTreeMap::new();
         for kill in &self.kills {
-            *moments.entry(kill.moment.clone()).or_insert(0) += 1;
-            for (step, count) in &kill.met {
-                *met.entry(step.clone()).or_insert(0) += count;
+            *triggers.entry(kill.trigger.clone()).or_insert(0) += 1;
+            for (step, count) in &kill.in_progress {
+                *in_progress.entry(step.clone()).or_insert(0) += count;
             }
         }
-        counted(f, &format!("{} kills", self.kills.len()), &moments)?;
-        counted(f, "tasks that they met", &met)?;
+        counted(f, &format!("{} kills", self.kills.len()), &triggers)?;
+        counted(f, "tasks in progress at kills", &in_progress)?;
         let (tasks, all) = self.seconds;
         let (containers, seed) = (self.containers, self.seed);
         writeln!(

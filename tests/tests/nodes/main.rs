@@ -1,19 +1,18 @@
-//! Runs on a Swarm of three nodes, of which some are lost, drained or restarted meanwhile.
+//! Runs on a Swarm of three nodes, some of which are lost, drained or restarted meanwhile.
 //!
-//! The nodes come up once, and the stories are told on them one after the other. One that fails does
-//! not keep the others from being told: they get new nodes. `ATQ_STORY=word` tells only those with
-//! that word in their name.
+//! The nodes are created once, and the scenarios run on them one after the other. After a failed scenario the nodes are
+//! recreated, and the others still run. `ATQ_STORY=text` selects the scenarios whose name contains that text.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-mod bundles;
-mod docker;
-mod losses;
-mod spreading;
+mod bundle_delivery;
+mod docker_restart;
+mod node_loss;
+mod placement;
 
 use anyhow::{Context, Result, ensure};
 use atq_api_spec::task::{Failure, Task};
+use atq_tests::fixture::{small_task, with};
 use atq_tests::nodes::Nodes;
-use atq_tests::stage::{small_task, with};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -21,106 +20,117 @@ use std::time::Instant;
 
 #[tokio::test]
 async fn a_swarm_of_three_nodes() -> Result<()> {
-    let mut teller = Teller::start().await?;
-    teller
-        .tell("workers spread", spreading::workers_spread)
+    let mut runner = Runner::start().await?;
+    runner
+        .run("workers spread", placement::workers_spread)
         .await?;
-    teller
-        .tell("results brought", spreading::results_brought)
+    runner
+        .run("results collected", placement::results_collected)
         .await?;
-    teller
-        .tell("ended by force", spreading::ended_by_force)
+    runner
+        .run("force-stopped", placement::force_stopped)
         .await?;
-    teller
-        .tell("manager drained", spreading::manager_drained)
+    runner
+        .run("manager drained", placement::manager_drained)
         .await?;
-    teller.tell("node killed", losses::node_killed).await?;
-    teller
-        .tell("node unplugged", losses::node_unplugged)
+    runner.run("node killed", node_loss::node_killed).await?;
+    runner
+        .run("node unplugged", node_loss::node_unplugged)
         .await?;
-    teller
-        .tell("Docker restarted", docker::docker_restarted)
+    runner
+        .run("Docker restarted", docker_restart::docker_restarted)
         .await?;
-    teller
-        .tell(
+    runner
+        .run(
             "Docker restarted in four steps",
-            docker::docker_restarted_in_steps,
+            docker_restart::docker_restarted_in_steps,
         )
         .await?;
-    teller
-        .tell("Docker stopped", docker::docker_stopped)
+    runner
+        .run("Docker stopped", docker_restart::docker_stopped)
         .await?;
-    teller
-        .tell("bundles brought", bundles::bundles_brought)
+    runner
+        .run("bundles delivered", bundle_delivery::bundles_delivered)
         .await?;
-    teller
-        .tell(
-            "bundle to a node that comes later",
-            bundles::bundle_to_late_node,
+    runner
+        .run(
+            "bundle to a node that joins later",
+            bundle_delivery::bundle_to_late_node,
         )
         .await?;
-    teller
-        .tell("bundle without room", bundles::bundle_without_room)
+    runner
+        .run(
+            "bundle on a full disk",
+            bundle_delivery::bundle_on_full_disk,
+        )
         .await?;
-    teller
-        .tell("bundle without carrier", bundles::bundle_without_carrier)
+    runner
+        .run(
+            "bundle without carrier",
+            bundle_delivery::bundle_without_carrier,
+        )
         .await?;
-    teller.tell("large bundle", bundles::large_bundle).await?;
-    teller.end()
+    runner
+        .run("large bundle", bundle_delivery::large_bundle)
+        .await?;
+    runner.finish()
 }
 
-/// Tells the stories and remembers those that went wrong.
-struct Teller {
+/// Runs the scenarios and collects the failures.
+struct Runner {
     nodes: Nodes,
     only: Option<String>,
-    told: usize,
-    wrong: Vec<String>,
+    count: usize,
+    failures: Vec<String>,
 }
 
-impl Teller {
+impl Runner {
     async fn start() -> Result<Self> {
-        say("bringing up three nodes");
+        print("creating three nodes");
         let nodes = Nodes::up().await?;
         Ok(Self {
             nodes,
             only: std::env::var("ATQ_STORY").ok(),
-            told: 0,
-            wrong: Vec::new(),
+            count: 0,
+            failures: Vec::new(),
         })
     }
 
-    async fn tell(
+    async fn run(
         &mut self,
         name: &str,
-        story: impl AsyncFnOnce(&Nodes) -> Result<String>,
+        scenario: impl AsyncFnOnce(&Nodes) -> Result<String>,
     ) -> Result<()> {
         if self.only.as_ref().is_some_and(|word| !name.contains(word)) {
             return Ok(());
         }
         let begun = Instant::now();
-        let told = story(&self.nodes).await;
+        let result = scenario(&self.nodes).await;
         let seconds = begun.elapsed().as_secs_f32();
-        self.told += 1;
-        match told {
-            Ok(saw) => say(&format!("{name}: {saw} ({seconds:.1} s)")),
+        self.count += 1;
+        match result {
+            Ok(summary) => print(&format!("{name}: {summary} ({seconds:.1} s)")),
             Err(error) => {
-                say(&format!("{name}: FAILED after {seconds:.1} s: {error:#}"));
-                self.wrong.push(format!("{name}: {error:#}"));
-                self.nodes.anew()?;
+                print(&format!("{name}: FAILED after {seconds:.1} s: {error:#}"));
+                self.failures.push(format!("{name}: {error:#}"));
+                self.nodes.recreate()?;
             }
         }
         Ok(())
     }
 
-    fn end(self) -> Result<()> {
-        ensure!(self.told > 0, "no story has that word in its name");
-        ensure!(self.wrong.is_empty(), "{}", self.wrong.join("\n"));
+    fn finish(self) -> Result<()> {
+        ensure!(
+            self.count > 0,
+            "no scenario name contains the text of ATQ_STORY"
+        );
+        ensure!(self.failures.is_empty(), "{}", self.failures.join("\n"));
         Ok(())
     }
 }
 
-/// A line that is seen at once: the test harness holds back what is printed in the usual way.
-fn say(line: &str) {
+/// Prints a line immediately: the test harness captures `println!`.
+fn print(line: &str) {
     let _ = writeln!(std::io::stderr(), "nodes: {line}");
 }
 
@@ -130,7 +140,7 @@ fn failure(task: &Task) -> Result<&Failure> {
         .with_context(|| format!("no failure: {task:#?}"))
 }
 
-/// A task whose master runs until it is told to end.
+/// A task whose master runs until it is stopped.
 fn long_task(name: &str, workers: u32) -> Value {
     with(
         small_task(name, workers),
@@ -139,14 +149,14 @@ fn long_task(name: &str, workers: u32) -> Value {
     )
 }
 
-/// How many workers are on which node.
-async fn spread(nodes: &Nodes, task: &Task) -> Result<BTreeMap<u8, usize>> {
+/// Number of workers by node.
+async fn workers_by_node(nodes: &Nodes, task: &Task) -> Result<BTreeMap<u8, usize>> {
     let ids = nodes.by_id().await?;
     let mut found = BTreeMap::new();
     for worker in &task.workers {
         let id = worker.node.as_ref().context("a worker without a node")?;
         *found
-            .entry(*ids.get(id).context("which node?")?)
+            .entry(*ids.get(id).context("unknown node")?)
             .or_default() += 1;
     }
     Ok(found)

@@ -1,8 +1,8 @@
-//! Bundles that the command line packs and brings to a real Director. No task runs.
+//! Bundles that `atq` packs and uploads to a real Director. No task runs.
 
 use anyhow::{Context, Result, ensure};
 use atq_tests::director::binary;
-use atq_tests::stage::Stage;
+use atq_tests::fixture::Fixture;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Stdio;
 use tokio::process::Command;
 
-/// How the program ended.
+/// Exit code and output of `atq`.
 #[derive(Debug)]
 struct Ended {
     code: Option<i32>,
@@ -18,17 +18,22 @@ struct Ended {
     err: String,
 }
 
-/// The command line beside the Director's binary.
-async fn atq(stage: &Stage, args: &[&str]) -> Result<Ended> {
+/// Runs the `atq` beside the Director's binary.
+async fn atq(fixture: &Fixture, args: &[&str]) -> Result<Ended> {
     let program = binary()?.with_file_name("atq");
     let output = Command::new(&program)
         .args(args)
-        .env("ATQ_URL", stage.client().url)
+        .env("ATQ_URL", fixture.client().url)
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output()
         .await
-        .with_context(|| format!("`{}`; `cargo build -p atq-cli` makes it", program.display()))?;
+        .with_context(|| {
+            format!(
+                "`{}` is not built; run `cargo build -p atq-cli`",
+                program.display()
+            )
+        })?;
     Ok(Ended {
         code: output.status.code(),
         out: String::from_utf8(output.stdout)?,
@@ -64,7 +69,7 @@ fn write(dir: &Path, name: &str, content: impl AsRef<[u8]>, mode: u32) -> Result
     Ok(())
 }
 
-/// A directory with a bit of everything that can be sent.
+/// Fills a directory with all kinds of files that can be uploaded.
 fn fill(dir: &Path) -> Result<()> {
     write(dir, "plan.jmx", "<jmeterTestPlan/>", 0o600)?;
     write(dir, "bin/run me.sh", "#!/bin/sh\n", 0o700)?;
@@ -79,10 +84,10 @@ fn fill(dir: &Path) -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_unpacked_is_the_directory_and_nothing_is_sent_twice() -> Result<()> {
-    let stage = Stage::open("test-atq-bundles").await?;
-    let place = tempfile::tempdir()?;
-    let dir = place.path().join("shop");
+async fn the_unpacked_bundle_equals_the_directory_and_is_uploaded_once() -> Result<()> {
+    let fixture = Fixture::start("test-atq-bundles").await?;
+    let parent = tempfile::tempdir()?;
+    let dir = parent.path().join("shop");
     fill(&dir)?;
     let sent = tree(&dir)?;
     write(&dir, ".atqignore", "*.log\n/target/\n", 0o644)?;
@@ -90,7 +95,7 @@ async fn what_is_unpacked_is_the_directory_and_nothing_is_sent_twice() -> Result
     write(&dir, "target/big", "left out", 0o644)?;
     let path = dir.to_string_lossy();
 
-    let first = atq(&stage, &["upload", &path, "--json"]).await?;
+    let first = atq(&fixture, &["upload", &path, "--json"]).await?;
     ensure!(first.code == Some(0), "{first:?}");
     let told: Value = serde_json::from_str(&first.out)?;
     ensure!(
@@ -98,9 +103,9 @@ async fn what_is_unpacked_is_the_directory_and_nothing_is_sent_twice() -> Result
         "{told}"
     );
     let id = told["id"].as_str().context("no id")?;
-    let unpacked = stage.director().dir.join("bundles").join(id);
+    let unpacked = fixture.director().dir.join("bundles").join(id);
     let mut kept = tree(&unpacked)?;
-    // The Director's own sign that it is whole.
+    // The Director's marker of a complete bundle.
     kept.remove(".atq-bundle");
     ensure!(kept == sent, "{:?} and not {:?}", kept.keys(), sent.keys());
 
@@ -108,51 +113,51 @@ async fn what_is_unpacked_is_the_directory_and_nothing_is_sent_twice() -> Result
         .append(true)
         .open(dir.join("plan.jmx"))?;
     touched.set_modified(std::time::SystemTime::UNIX_EPOCH)?;
-    let again = atq(&stage, &["upload", &path, "--json"]).await?;
+    let again = atq(&fixture, &["upload", &path, "--json"]).await?;
     let told: Value = serde_json::from_str(&again.out)?;
     ensure!(told["uploaded"] == false && told["id"] == id, "{again:?}");
     ensure!(again.err.contains("upload skipped"), "{again:?}");
 
-    let list = atq(&stage, &["bundles"]).await?;
+    let list = atq(&fixture, &["bundles"]).await?;
     ensure!(
         list.out.contains(id) && list.out.contains("shop.zip") && list.out.contains("USED BY"),
         "{list:?}"
     );
-    let files = atq(&stage, &["bundles", id]).await?;
+    let files = atq(&fixture, &["bundles", id]).await?;
     ensure!(files.out.contains("data/deep/käse.csv"), "{files:?}");
-    let removed = atq(&stage, &["bundles", id, "--rm"]).await?;
+    let removed = atq(&fixture, &["bundles", id, "--rm"]).await?;
     ensure!(removed.code == Some(0), "{removed:?}");
-    let none = atq(&stage, &["bundles", "--json"]).await?;
+    let none = atq(&fixture, &["bundles", "--json"]).await?;
     ensure!(none.out.trim() == "[]", "{none:?}");
-    stage.close().await
+    fixture.finish().await
 }
 
 #[tokio::test]
-async fn the_plain_commands_understand_a_real_director() -> Result<()> {
-    let stage = Stage::open("test-atq-plain").await?;
-    let version = atq(&stage, &["version"]).await?;
+async fn simple_commands_work_with_a_real_director() -> Result<()> {
+    let fixture = Fixture::start("test-atq-plain").await?;
+    let version = atq(&fixture, &["version"]).await?;
     ensure!(
         version
             .out
             .contains(&format!("Director {} at", env!("CARGO_PKG_VERSION"))),
         "{version:?}"
     );
-    let swarm = atq(&stage, &["swarm"]).await?;
+    let swarm = atq(&fixture, &["swarm"]).await?;
     ensure!(
         swarm.code == Some(0) && swarm.out.contains("docker       ok"),
         "{swarm:?}"
     );
     ensure!(!swarm.out.contains("SWMTKN"), "{swarm:?}");
-    let swarm = atq(&stage, &["swarm", "--json"]).await?;
+    let swarm = atq(&fixture, &["swarm", "--json"]).await?;
     ensure!(swarm.out.contains("SWMTKN"), "{swarm:?}");
-    let ps = atq(&stage, &["ps", "--status", "finished", "--json"]).await?;
+    let ps = atq(&fixture, &["ps", "--status", "finished", "--json"]).await?;
     let list: Value = serde_json::from_str(&ps.out)?;
     ensure!(list["tasks"] == serde_json::json!([]), "{ps:?}");
     for command in ["show", "stop", "rm"] {
-        let ended = atq(&stage, &[command, "no-such-task"]).await?;
+        let ended = atq(&fixture, &[command, "no-such-task"]).await?;
         ensure!(ended.code == Some(8), "{command}: {ended:?}");
     }
-    let absent = atq(&stage, &["bundles", "no-bundle"]).await?;
+    let absent = atq(&fixture, &["bundles", "no-bundle"]).await?;
     ensure!(absent.code == Some(8), "{absent:?}");
-    stage.close().await
+    fixture.finish().await
 }

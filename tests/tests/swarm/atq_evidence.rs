@@ -1,13 +1,12 @@
-//! What `atq` brings back of a real run: lines and events over two restarts of the Director, result files,
-//! figures.
+//! Evidence of a real run through `atq`: log lines and events over two restarts of the Director, result files, figures.
 
 use anyhow::{Context, Result, ensure};
 use atq_api_spec::report::Report;
 use atq_api_spec::task::{LogEntry, Step, TaskEvent};
 use atq_tests::director::{Director, binary, free_port};
 use atq_tests::docker::until_nothing;
+use atq_tests::fixture::{CleanupGuard, RUN_TIMEOUT, remove_earlier, small_task, with};
 use atq_tests::image::Image;
-use atq_tests::stage::{PATIENCE, Sweeper, remove_earlier, small_task, with};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::{Cursor, Read};
@@ -18,7 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
 const LABEL: &str = "com.atq.director=test-atq-evidence";
-/// What the master writes, with the seconds since 1970 for `$now`.
+/// The master's results; `$now` stands for the seconds since 1970.
 const SAMPLES: &str = "timeStamp,elapsed,label,responseCode,success\\n\
     ${now}000,120,Login,200,true\\n${now}100,300,Login,200,true\\n${now}200,80,Search,500,false\\n";
 
@@ -32,11 +31,15 @@ fn atq(url: &str, args: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
-/// What it writes to standard output; it must end well.
+/// Standard output of `atq`, which must succeed.
 async fn output(url: &str, args: &[&str]) -> Result<Vec<u8>> {
-    let ended = timeout(PATIENCE, atq(url, args)?.output()).await??;
-    let said = String::from_utf8_lossy(&ended.stderr);
-    ensure!(ended.status.success(), "{args:?}: {}: {said}", ended.status);
+    let ended = timeout(RUN_TIMEOUT, atq(url, args)?.output()).await??;
+    let stderr = String::from_utf8_lossy(&ended.stderr);
+    ensure!(
+        ended.status.success(),
+        "{args:?}: {}: {stderr}",
+        ended.status
+    );
     Ok(ended.stdout)
 }
 
@@ -56,12 +59,12 @@ async fn until_written(file: &Path, text: &str) -> Result<()> {
         if seen.contains(text) {
             return Ok(());
         }
-        ensure!(begun.elapsed() < PATIENCE, "no `{text}` in:\n{seen}");
+        ensure!(begun.elapsed() < RUN_TIMEOUT, "no `{text}` in:\n{seen}");
         sleep(Duration::from_millis(50)).await;
     }
 }
 
-/// The lines of each container in their order, container by container.
+/// The lines grouped by container, in their order.
 fn by_source(log: &str) -> Vec<&str> {
     let mut lines: Vec<&str> = log.lines().collect();
     lines.sort_by_key(|line| line.split(' ').nth(1).map(str::to_owned));
@@ -86,11 +89,11 @@ fn task(image: &Image) -> Value {
 }
 
 #[tokio::test]
-async fn what_a_run_leaves_comes_back_whole() -> Result<()> {
+async fn evidence_is_complete_over_restarts_of_the_director() -> Result<()> {
     let image = Image::shell("atq-test-evidence:1").await?;
     let dir = tempfile::tempdir()?;
     remove_earlier("test-atq-evidence").await?;
-    let _sweeper = Sweeper(LABEL.to_owned());
+    let _cleanup = CleanupGuard(LABEL.to_owned());
     let port = free_port()?;
     let more = "directorId: test-atq-evidence\n";
     let start =
@@ -113,22 +116,22 @@ async fn what_a_run_leaves_comes_back_whole() -> Result<()> {
         follow(&url, &["events", "evidence", "-f", "--json"], &events)?,
     ];
     until_written(&logs, "master.1 step 4\n").await?;
-    // Nodes send lines and states on different ways: the line may be the first that is seen.
-    let running = client.until("evidence", PATIENCE, |task| task.step >= Step::Running);
+    // Lines and states arrive independently: the line may arrive first.
+    let running = client.until("evidence", RUN_TIMEOUT, |task| task.step >= Step::Running);
     ensure!(running.await?.step == Step::Running);
-    // Once in good order, once without a word.
+    // One graceful restart, one crash.
     director.terminate()?;
     let director = start().await?;
     until_written(&logs, "master.1 step 12\n").await?;
     director.crash()?;
     let director = start().await?;
     for follower in &mut followers {
-        let status = timeout(PATIENCE, follower.wait())
+        let status = timeout(RUN_TIMEOUT, follower.wait())
             .await
-            .context("it goes on and on")??;
+            .context("it does not end")??;
         ensure!(status.success(), "{status}");
     }
-    client.done("evidence", PATIENCE).await?;
+    client.done("evidence", RUN_TIMEOUT).await?;
 
     let kept = client.logs("evidence", "").await?;
     ensure!(
@@ -161,20 +164,22 @@ async fn what_a_run_leaves_comes_back_whole() -> Result<()> {
     }
     ensure!(entries.lines().count() == own.lines().count());
 
-    let told = fs::read_to_string(&events)?;
-    let told: Vec<TaskEvent> = told
+    let text_of_events = fs::read_to_string(&events)?;
+    let followed: Vec<TaskEvent> = text_of_events
         .lines()
         .map(|line| Ok(serde_json::from_str(line)?))
         .collect::<Result<_>>()?;
-    let ids: Vec<u64> = told.iter().map(|event| event.id).collect();
+    let ids: Vec<u64> = followed.iter().map(|event| event.id).collect();
     ensure!(ids == (1..=ids.len() as u64).collect::<Vec<_>>(), "{ids:?}");
     ensure!(
-        told.last().is_some_and(|event| event.step == Step::Done),
-        "{told:#?}"
+        followed
+            .last()
+            .is_some_and(|event| event.step == Step::Done),
+        "{followed:#?}"
     );
     let listed = text(&url, &["events", "evidence"]).await?;
     ensure!(
-        listed.lines().count() == told.len() && listed.contains(" master running\n"),
+        listed.lines().count() == followed.len() && listed.contains(" master running\n"),
         "{listed}"
     );
 
@@ -184,12 +189,12 @@ async fn what_a_run_leaves_comes_back_whole() -> Result<()> {
     let gone = atq(&url, &["results", "evidence"])?.output().await?;
     ensure!(gone.status.code() == Some(8), "{gone:?}");
     drop(director);
-    let away = atq(&url, &["logs", "evidence", "-f"])?.output().await?;
-    ensure!(away.status.code() == Some(9), "{away:?}");
+    let unreachable = atq(&url, &["logs", "evidence", "-f"])?.output().await?;
+    ensure!(unreachable.status.code() == Some(9), "{unreachable:?}");
     until_nothing(LABEL, Duration::from_secs(60)).await
 }
 
-/// Unpacked, as an archive, and through a pipe: always the same.
+/// The results are the same unpacked, as an archive, and through a pipe.
 async fn results(url: &str, dir: &Path) -> Result<()> {
     let (to, zip) = (dir.join("results"), dir.join("r.zip"));
     let listed = text(url, &["results", "evidence", "-o", to.to_str().unwrap()]).await?;
@@ -216,14 +221,14 @@ async fn results(url: &str, dir: &Path) -> Result<()> {
         &["results", "evidence", "--json", "-o", to.to_str().unwrap()],
     )?;
     let again = again.output().await?;
-    let brought: Value = serde_json::from_slice(&again.stdout)?;
-    ensure!(brought["replaced"] == 1, "{brought}");
-    let said = String::from_utf8(again.stderr)?;
-    ensure!(said.contains("replaced"), "{said}");
+    let listed: Value = serde_json::from_slice(&again.stdout)?;
+    ensure!(listed["replaced"] == 1, "{listed}");
+    let stderr = String::from_utf8(again.stderr)?;
+    ensure!(stderr.contains("replaced"), "{stderr}");
     Ok(())
 }
 
-/// The figures are those of the three samples.
+/// The figures are computed from the three samples.
 async fn report(url: &str, dir: &Path) -> Result<()> {
     let [html, junit, gitlab] = ["r.html", "j.xml", "g.json"].map(|name| dir.join(name));
     let files = [

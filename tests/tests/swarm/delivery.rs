@@ -1,15 +1,15 @@
-//! Bundles that the Director brings to the nodes, on the real Swarm.
+//! Delivery of bundles to the nodes, on the real Swarm.
 
 use anyhow::{Context, Result, ensure};
 use atq_api_spec::task::{Step, TaskStatus};
 use atq_tests::bundle::zip;
 use atq_tests::client::Client;
 use atq_tests::docker::docker;
-use atq_tests::stage::{PATIENCE, Stage, small_task, with};
+use atq_tests::fixture::{Fixture, RUN_TIMEOUT, small_task, with};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// The containers of a task in one role.
+/// The containers of a task's role.
 async fn containers(task: &str, role: &str) -> Result<Vec<String>> {
     let (task, role) = (
         format!("label=com.atq.task={task}"),
@@ -19,7 +19,7 @@ async fn containers(task: &str, role: &str) -> Result<Vec<String>> {
     Ok(ids.lines().map(str::to_owned).collect())
 }
 
-/// Runs a line of shell in a container.
+/// Runs a shell command in a container.
 async fn sh(container: &str, line: &str) -> Result<String> {
     docker(&["exec", container, "/bin/sh", "-c", line]).await
 }
@@ -30,7 +30,7 @@ async fn volumes(director: &str) -> Result<Vec<String>> {
     Ok(names.lines().map(str::to_owned).collect())
 }
 
-/// Whether each node had to fetch.
+/// Whether each node fetched the bundle.
 async fn fetched(client: &Client, task: &str) -> Result<Vec<bool>> {
     let events = client.events(task, "bundlesDelivered").await?;
     let event = serde_json::to_value(events.first().context("nothing was delivered")?)?;
@@ -44,7 +44,7 @@ async fn fetched(client: &Client, task: &str) -> Result<Vec<bool>> {
         .collect())
 }
 
-fn holding(name: &str, workers: u32) -> Value {
+fn long_task(name: &str, workers: u32) -> Value {
     with(
         small_task(name, workers),
         "/master/environment",
@@ -52,21 +52,21 @@ fn holding(name: &str, workers: u32) -> Value {
     )
 }
 
-async fn ended(client: &Client, name: &str) -> Result<()> {
+async fn stop(client: &Client, name: &str) -> Result<()> {
     client.stop(name).await?;
-    let done = client.done(name, PATIENCE).await?;
+    let done = client.done(name, RUN_TIMEOUT).await?;
     ensure!(done.status == TaskStatus::Stopped, "{done:#?}");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_bundle_is_brought_once_and_goes_with_its_upload() -> Result<()> {
-    let stage = Stage::open("test-push").await?;
-    let client = stage.client();
+async fn a_bundle_is_delivered_once_and_removed_with_its_upload() -> Result<()> {
+    let fixture = Fixture::start("test-push").await?;
+    let client = fixture.client();
     let id = client
         .upload(zip(&[("dir/hello.txt", b"from the bundle\n")])?)
         .await?;
-    let task = with(holding("push", 2), "/worker/fileid", id.as_str());
+    let task = with(long_task("push", 2), "/worker/fileid", id.as_str());
     let task = with(task, "/master/fileid", id.as_str());
     let task = with(
         task,
@@ -75,7 +75,7 @@ async fn a_bundle_is_brought_once_and_goes_with_its_upload() -> Result<()> {
     );
     client.start(&task).await?;
     client
-        .until("push", PATIENCE, |task| task.step >= Step::Running)
+        .until("push", RUN_TIMEOUT, |task| task.step >= Step::Running)
         .await?;
     let all = [
         containers("push", "worker").await?,
@@ -92,28 +92,28 @@ async fn a_bundle_is_brought_once_and_goes_with_its_upload() -> Result<()> {
         );
     }
     ensure!(fetched(&client, "push").await? == [true]);
-    let (status, words) = client.delete_bundle(&id).await?;
-    ensure!(status == 409, "{status} {words}");
-    ended(&client, "push").await?;
+    let (status, body) = client.delete_bundle(&id).await?;
+    ensure!(status == 409, "{status} {body}");
+    stop(&client, "push").await?;
     ensure!(volumes("test-push").await? == [format!("atq-bundle-test-pus-{id}")]);
 
     client.start(&with(task, "/name", "push-again")).await?;
     client
-        .until("push-again", PATIENCE, |task| task.step >= Step::Running)
+        .until("push-again", RUN_TIMEOUT, |task| task.step >= Step::Running)
         .await?;
     ensure!(fetched(&client, "push-again").await? == [false]);
-    ended(&client, "push-again").await?;
+    stop(&client, "push-again").await?;
 
-    let (status, words) = client.delete_bundle(&id).await?;
-    ensure!(status == 204, "{status} {words}");
+    let (status, body) = client.delete_bundle(&id).await?;
+    ensure!(status == 204, "{status} {body}");
     ensure!(volumes("test-push").await?.is_empty());
-    stage.close().await
+    fixture.finish().await
 }
 
 #[tokio::test]
-async fn rows_are_dealt_out_so_that_none_is_lost_or_doubled() -> Result<()> {
-    let stage = Stage::open("test-split").await?;
-    let client = stage.client();
+async fn rows_are_split_without_loss_or_duplicates() -> Result<()> {
+    let fixture = Fixture::start("test-split").await?;
+    let client = fixture.client();
     let rows: Vec<String> = (1..=100)
         .map(|n| format!("user{n},\"a {n}, b\"\r\n"))
         .collect();
@@ -121,7 +121,7 @@ async fn rows_are_dealt_out_so_that_none_is_lost_or_doubled() -> Result<()> {
     let bundle = zip(&[("data/users.csv", text.as_bytes()), ("plan.txt", b"x")])?;
     let id = client.upload(bundle).await?;
     let split = json!([{"path": "data/users.csv", "header": true}]);
-    let task = with(holding("split", 3), "/worker/fileid", id.as_str());
+    let task = with(long_task("split", 3), "/worker/fileid", id.as_str());
     let task = with(
         with(task, "/worker/split", split),
         "/master/fileid",
@@ -129,7 +129,7 @@ async fn rows_are_dealt_out_so_that_none_is_lost_or_doubled() -> Result<()> {
     );
     client.start(&task).await?;
     let running = client
-        .until("split", PATIENCE, |task| task.step >= Step::Running)
+        .until("split", RUN_TIMEOUT, |task| task.step >= Step::Running)
         .await?;
     ensure!(running.failure.is_none(), "{running:#?}");
     let mut seen = BTreeSet::new();
@@ -159,24 +159,24 @@ async fn rows_are_dealt_out_so_that_none_is_lost_or_doubled() -> Result<()> {
         whole.trim_end() == text.trim_end(),
         "the master has the whole file: {whole}"
     );
-    ended(&client, "split").await?;
-    let (status, words) = client.delete_bundle(&id).await?;
-    ensure!(status == 204, "{status} {words}");
+    stop(&client, "split").await?;
+    let (status, body) = client.delete_bundle(&id).await?;
+    ensure!(status == 204, "{status} {body}");
     ensure!(volumes("test-split").await?.is_empty());
-    stage.close().await
+    fixture.finish().await
 }
 
 #[tokio::test]
-async fn fewer_rows_than_replicas_are_told() -> Result<()> {
-    let stage = Stage::open("test-few-rows").await?;
-    let client = stage.client();
+async fn fewer_rows_than_replicas_are_reported() -> Result<()> {
+    let fixture = Fixture::start("test-few-rows").await?;
+    let client = fixture.client();
     let id = client
         .upload(zip(&[("users.csv", b"name\na\nb\n")])?)
         .await?;
     let split = json!([{"path": "users.csv", "header": true}]);
     let task = with(small_task("few-rows", 3), "/worker/fileid", id.as_str());
     client.start(&with(task, "/worker/split", split)).await?;
-    let done = client.done("few-rows", PATIENCE).await?;
+    let done = client.done("few-rows", RUN_TIMEOUT).await?;
     let failure = done.failure.context("no failure")?;
     ensure!(failure.code == "delivery_failed", "{failure:?}");
     ensure!(
@@ -185,33 +185,33 @@ async fn fewer_rows_than_replicas_are_told() -> Result<()> {
             .contains("`users.csv` has 2 rows for 3 replicas"),
         "{failure:?}"
     );
-    stage.close().await
+    fixture.finish().await
 }
 
 #[tokio::test]
-async fn only_carriers_get_a_bundle() -> Result<()> {
-    let stage = Stage::open("test-carrier-door").await?;
-    let client = stage.client();
+async fn only_carriers_can_download_a_bundle() -> Result<()> {
+    let fixture = Fixture::start("test-carrier-door").await?;
+    let client = fixture.client();
     let id = client.upload(zip(&[("a", b"a")])?).await?;
     let ready = client.get("/carrier/ready").await?;
     ensure!(ready.headers().contains_key("x-atq-now"));
     ensure!(ready.text().await?.trim() == "atq-director test-carrier-door");
-    let answer = client.get(&format!("/carrier/abc123/bundle/{id}")).await?;
-    ensure!(answer.status() == 401);
-    stage.close().await
+    let response = client.get(&format!("/carrier/abc123/bundle/{id}")).await?;
+    ensure!(response.status() == 401);
+    fixture.finish().await
 }
 
 #[tokio::test]
-async fn a_user_runs_the_containers() -> Result<()> {
-    let stage = Stage::open("test-user").await?;
-    let client = stage.client();
-    let task = with(holding("user", 1), "/worker/user", "1000:1001");
+async fn containers_run_as_the_given_user() -> Result<()> {
+    let fixture = Fixture::start("test-user").await?;
+    let client = fixture.client();
+    let task = with(long_task("user", 1), "/worker/user", "1000:1001");
     client.start(&task).await?;
     client
-        .until("user", PATIENCE, |task| task.step >= Step::Running)
+        .until("user", RUN_TIMEOUT, |task| task.step >= Step::Running)
         .await?;
     let workers = containers("user", "worker").await?;
     ensure!(sh(&workers[0], "id -u; id -g").await? == "1000\n1001");
-    ended(&client, "user").await?;
-    stage.close().await
+    stop(&client, "user").await?;
+    fixture.finish().await
 }

@@ -1,4 +1,4 @@
-//! `make demo` itself.
+//! The program of `make demo`.
 
 use anyhow::{Context, Result, ensure};
 use atq_tests::director::binary;
@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
-/// Both use the demo's port.
-static ALONE: Mutex<()> = Mutex::const_new(());
+/// Both tests use the demo's port.
+static PORT_LOCK: Mutex<()> = Mutex::const_new(());
 
 fn demo(dir: &Path, output: &Path) -> Result<Child> {
     let program = PathBuf::from(env!("CARGO_BIN_EXE_demo"));
@@ -26,7 +26,7 @@ fn demo(dir: &Path, output: &Path) -> Result<Child> {
 
 fn end_director(dir: &Path) -> Result<()> {
     let pid = std::fs::read_to_string(dir.join("director.pid"))
-        .context("the demo leaves its Director running")?;
+        .context("the demo must leave its Director running")?;
     ensure!(
         Command::new("kill")
             .args(["-TERM", pid.trim()])
@@ -38,7 +38,7 @@ fn end_director(dir: &Path) -> Result<()> {
 
 #[tokio::test]
 async fn the_demo_counts_every_sample() -> Result<()> {
-    let _alone = ALONE.lock().await;
+    let _lock = PORT_LOCK.lock().await;
     let dir = tempfile::tempdir()?;
     let output = dir.path().join("output");
     let status = demo(dir.path(), &output)?.wait()?;
@@ -56,8 +56,8 @@ async fn the_demo_counts_every_sample() -> Result<()> {
 }
 
 #[tokio::test]
-async fn ctrl_c_in_the_middle_of_the_demo_leaves_nothing() -> Result<()> {
-    let _alone = ALONE.lock().await;
+async fn an_interrupted_demo_leaves_nothing() -> Result<()> {
+    let _lock = PORT_LOCK.lock().await;
     let dir = tempfile::tempdir()?;
     let output = dir.path().join("output");
     let mut child = demo(dir.path(), &output)?;

@@ -1,4 +1,4 @@
-//! The examples, played as their READMEs say it, all three side by side with curl, then with `atq`.
+//! The examples, run with the commands of their READMEs: all three concurrently with curl, then with `atq`.
 
 use anyhow::{Context, Result, ensure};
 use atq_api_spec::report::{Report, Verdict};
@@ -6,7 +6,7 @@ use atq_api_spec::task::TaskStatus;
 use atq_tests::client::Client;
 use atq_tests::director::built;
 use atq_tests::docker::{docker, labelled};
-use atq_tests::stage::Stage;
+use atq_tests::fixture::Fixture;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -15,7 +15,7 @@ use tokio::process::Command;
 
 const EXAMPLES: [&str; 3] = ["jmeter", "locust", "plain"];
 const TARGET: &str = "atq-example-target";
-const PATIENCE: Duration = Duration::from_secs(240);
+const TIMEOUT: Duration = Duration::from_secs(240);
 
 fn folder(example: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -23,7 +23,7 @@ fn folder(example: &str) -> PathBuf {
         .join(example)
 }
 
-/// The commands in the README of an example below a heading, which may be several blocks.
+/// The code blocks with commands below a heading of an example's README.
 fn blocks(example: &str, heading: &str) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(folder(example).join("README.md"))?;
     let (_, section) = text
@@ -38,7 +38,7 @@ fn blocks(example: &str, heading: &str) -> Result<Vec<String>> {
         .collect())
 }
 
-/// That of this process, with the built `atq` on it.
+/// The PATH of this process, extended by the built `atq`.
 fn path() -> Result<OsString> {
     let atq = built("atq")?;
     let own = std::env::var_os("PATH").unwrap_or_default();
@@ -47,7 +47,7 @@ fn path() -> Result<OsString> {
     Ok(std::env::join_paths(all)?)
 }
 
-/// Runs commands as a user would who stands in `dir`; gives what they wrote.
+/// Runs shell commands in `dir` and returns their output.
 async fn shell(commands: &str, dir: &Path, url: &str) -> Result<String> {
     let running = Command::new("sh")
         .args(["-euc", commands])
@@ -58,9 +58,9 @@ async fn shell(commands: &str, dir: &Path, url: &str) -> Result<String> {
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let output = tokio::time::timeout(PATIENCE, running)
+    let output = tokio::time::timeout(TIMEOUT, running)
         .await
-        .with_context(|| format!("not over after {PATIENCE:?}: {commands}"))??;
+        .with_context(|| format!("timeout of {TIMEOUT:?}: {commands}"))??;
     let (out, err) = (
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
@@ -73,7 +73,7 @@ async fn shell(commands: &str, dir: &Path, url: &str) -> Result<String> {
     Ok(out.into_owned())
 }
 
-/// The target of the READMEs; it goes, also when the test fails.
+/// The target of the READMEs. Removed when dropped, also when the test fails.
 struct Target;
 
 impl Drop for Target {
@@ -90,42 +90,45 @@ impl Drop for Target {
     }
 }
 
-/// Plays an example in a copy of its folder, and looks at what came of it.
-async fn play(example: &str, client: &Client) -> Result<Report> {
+/// Runs an example with curl in a copy of its folder and checks the outcome.
+async fn run_with_curl(example: &str, client: &Client) -> Result<Report> {
     let name = format!("example-{example}");
     let dir = tempfile::tempdir()?;
     let copied = copy(&folder(example), dir.path()).await?;
     let commands = blocks(example, "With curl")?.join("\n");
-    let said = shell(&commands, &copied, &client.url).await?;
+    let output = shell(&commands, &copied, &client.url).await?;
     let task = client.task(&name).await?;
     println!("{name}: {:?}", task.timings);
     let log = client.logs(&name, "").await?;
     ensure!(task.status == TaskStatus::Finished, "{task:#?}\n{log}");
     ensure!(task.verdict == Some(Verdict::Pass), "{task:#?}\n{log}");
     ensure!(
-        said.replace(' ', "").contains("\"verdict\":\"pass\""),
-        "{said}"
+        output.replace(' ', "").contains("\"verdict\":\"pass\""),
+        "{output}"
     );
     let page = std::fs::read_to_string(copied.join("report.html"))?;
     ensure!(page.starts_with("<!DOCTYPE html>"), "{page}");
     let results = std::fs::read(copied.join("results.zip"))?;
     ensure!(results.starts_with(b"PK"), "the results are a zip");
-    let answer = client.get(&format!("/task/{name}/report")).await?;
-    Ok(answer.json().await?)
+    let response = client.get(&format!("/task/{name}/report")).await?;
+    Ok(response.json().await?)
 }
 
-/// Plays it once more in a new copy of its folder, with the command line.
-async fn play_with_atq(example: &str, client: &Client) -> Result<()> {
+/// Runs an example with `atq` in another copy of its folder.
+async fn run_with_atq(example: &str, client: &Client) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let copied = copy(&folder(example), dir.path()).await?;
     let commands = blocks(example, "With atq")?.join("\n");
     let commands = commands.replace("atq run task.json", "atq run task.json --replace");
-    let said = shell(&commands, &copied, &client.url).await?;
-    ensure!(said.contains(&format!("PASS example-{example}")), "{said}");
+    let output = shell(&commands, &copied, &client.url).await?;
+    ensure!(
+        output.contains(&format!("PASS example-{example}")),
+        "{output}"
+    );
     for kept in ["report.html", "junit.xml", "logs/master.1.log"] {
         ensure!(
             copied.join("results").join(kept).exists(),
-            "no `{kept}`: {said}"
+            "no `{kept}`: {output}"
         );
     }
     Ok(())
@@ -137,7 +140,7 @@ async fn copy(from: &Path, to: &Path) -> Result<PathBuf> {
     Ok(to.join(from.file_name().context("an example has a name")?))
 }
 
-/// The README has told Docker to remove the target's network; the node obeys in its own time.
+/// Waits until the target's network, which the README removes, is gone.
 async fn until_gone() -> Result<()> {
     let begun = Instant::now();
     loop {
@@ -145,29 +148,29 @@ async fn until_gone() -> Result<()> {
         if !networks.lines().any(|name| name == TARGET) {
             return Ok(());
         }
-        ensure!(begun.elapsed() < PATIENCE, "`{TARGET}` is still there");
+        ensure!(begun.elapsed() < TIMEOUT, "`{TARGET}` is still there");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
 #[tokio::test]
 async fn every_example_passes_as_its_readme_says() -> Result<()> {
-    let stage = Stage::open("test-examples").await?;
-    let client = stage.client();
+    let fixture = Fixture::start("test-examples").await?;
+    let client = fixture.client();
     let setup = blocks("jmeter", "Something to load")?;
     ensure!(
         setup == blocks("locust", "Something to load")?,
         "the READMEs name one target"
     );
-    // What an interrupted run of this test has left.
+    // Removes leftovers of an interrupted run.
     drop(Target);
     let target = Target;
     shell(&setup.join("\n"), &folder("jmeter"), &client.url).await?;
 
     let (jmeter, locust, plain) = tokio::try_join!(
-        play("jmeter", &client),
-        play("locust", &client),
-        play("plain", &client)
+        run_with_curl("jmeter", &client),
+        run_with_curl("locust", &client),
+        run_with_curl("plain", &client)
     )?;
     ensure!(jmeter.total.samples == 200, "{:#?}", jmeter.total);
     ensure!(jmeter.sources[0].format == "jtl-csv");
@@ -181,7 +184,7 @@ async fn every_example_passes_as_its_readme_says() -> Result<()> {
     ensure!(plain.workers.len() == 2, "{:#?}", plain.workers);
 
     for example in ["jmeter", "plain"] {
-        play_with_atq(example, &client).await?;
+        run_with_atq(example, &client).await?;
     }
 
     for example in EXAMPLES {
@@ -200,5 +203,5 @@ async fn every_example_passes_as_its_readme_says() -> Result<()> {
     .await?;
     until_gone().await?;
     drop(target);
-    stage.close().await
+    fixture.finish().await
 }

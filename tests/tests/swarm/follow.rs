@@ -1,43 +1,43 @@
-//! Tests are followed: their log lines and their events, as they come; and what is told of a run.
+//! Following log lines and events of a running test, and the manifest of a run.
 
 use anyhow::{Context, Result, ensure};
 use atq_api_spec::manifest::Manifest;
 use atq_api_spec::task::{Step, TaskStatus};
 use atq_tests::bundle::zip;
+use atq_tests::fixture::{Fixture, RUN_TIMEOUT, small_task, with};
 use atq_tests::image::Image;
-use atq_tests::stage::{PATIENCE, Stage, small_task, with};
 use futures_util::StreamExt;
 use reqwest::Response;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Reads an answer until `enough`, or its end.
-async fn read(answer: &mut Response, enough: impl Fn(&str) -> bool) -> Result<String> {
+/// Reads a response until `enough`, or its end.
+async fn read(response: &mut Response, enough: impl Fn(&str) -> bool) -> Result<String> {
     let mut text = String::new();
     let reading = async {
         while !enough(&text) {
-            match answer.chunk().await? {
+            match response.chunk().await? {
                 Some(chunk) => text.push_str(&String::from_utf8(chunk.to_vec())?),
                 None => break,
             }
         }
         anyhow::Ok(())
     };
-    timeout(PATIENCE, reading)
+    timeout(RUN_TIMEOUT, reading)
         .await
-        .context("it goes on and on")??;
+        .context("the response does not end")??;
     Ok(text)
 }
 
-/// The lines of each container in their order, container by container.
+/// The lines grouped by container, in their order.
 fn by_source(log: &str) -> Vec<&str> {
     let mut lines: Vec<&str> = log.lines().collect();
     lines.sort_by_key(|line| line.split(' ').nth(1).map(str::to_owned));
     lines
 }
 
-fn talking(name: &str, image: &Image) -> Value {
+fn chatty_task(name: &str, image: &Image) -> Value {
     let worker = "trap 'echo sum; exit 0' TERM; i=0; \
                   while :; do i=$((i+1)); [ $i -gt 30 ] || echo tick $i; sleep 0.1; done";
     let master =
@@ -50,18 +50,18 @@ fn talking(name: &str, image: &Image) -> Value {
 }
 
 #[tokio::test]
-async fn lines_come_as_they_are_written_and_end_with_the_containers() -> Result<()> {
+async fn lines_arrive_as_they_are_written_and_end_with_the_containers() -> Result<()> {
     let image = Image::shell("atq-test-follow:1").await?;
-    let stage = Stage::open("test-follow").await?;
-    let client = stage.client();
-    client.start(&talking("follow", &image)).await?;
-    // Before there is any container.
+    let fixture = Fixture::start("test-follow").await?;
+    let client = fixture.client();
+    client.start(&chatty_task("follow", &image)).await?;
+    // Before any container exists.
     let mut all = client.get("/api/task/follow/logs?follow=1").await?;
     let mut master = client
         .get("/api/task/follow/logs?follow=1&service=master")
         .await?;
     let begun = read(&mut master, |text| text.contains("step 2\n")).await?;
-    ensure!(!begun.contains("step 5"), "lines come late:\n{begun}");
+    ensure!(!begun.contains("step 5"), "lines are delayed:\n{begun}");
     ensure!(client.task("follow").await?.step == Step::Running);
     let rest = read(&mut master, |_| false).await?;
     let after = client.task("follow").await?;
@@ -71,7 +71,7 @@ async fn lines_come_as_they_are_written_and_end_with_the_containers() -> Result<
     );
     let followed = read(&mut all, |_| false).await?;
 
-    client.done("follow", PATIENCE).await?;
+    client.done("follow", RUN_TIMEOUT).await?;
     let kept = client.logs("follow", "").await?;
     ensure!(
         kept.contains("worker.2 sum\n") && kept.contains("master.1 3000\n"),
@@ -85,29 +85,29 @@ async fn lines_come_as_they_are_written_and_end_with_the_containers() -> Result<
     ensure!(begun + &rest == own, "the master's lines");
     ensure!(client.logs("follow", "?follow=1").await? == kept);
     ensure!(client.delete("follow").await?.0 == 204);
-    stage.close().await
+    fixture.finish().await
 }
 
 #[tokio::test]
-async fn who_comes_later_gets_the_tail_and_who_goes_leaves_no_connection() -> Result<()> {
+async fn late_followers_get_the_tail_and_closed_ones_leave_no_connection() -> Result<()> {
     let image = Image::shell("atq-test-follow-leak:1").await?;
-    let stage = Stage::open("test-follow-leak").await?;
-    let client = stage.client();
+    let fixture = Fixture::start("test-follow-leak").await?;
+    let client = fixture.client();
     let task = with(
-        talking("leak", &image),
+        chatty_task("leak", &image),
         "/master/args",
         json!(["seq 1 50; sleep 6; echo last"]),
     );
     client.start(&task).await?;
     client
-        .until("leak", PATIENCE, |task| task.step == Step::Running)
+        .until("leak", RUN_TIMEOUT, |task| task.step == Step::Running)
         .await?;
     let tail = client.get("/api/task/leak/logs?follow=1&service=master&tail=2");
     let none = client.get("/api/task/leak/logs?follow=1&service=master&tail=0");
     let (mut tail, mut none) = (tail.await?, none.await?);
 
     let sockets = || -> Result<usize> {
-        let fds = std::fs::read_dir(format!("/proc/{}/fd", stage.director().pid()))?;
+        let fds = std::fs::read_dir(format!("/proc/{}/fd", fixture.director().pid()))?;
         let links = fds.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
         Ok(links
             .filter(|link| link.to_string_lossy().starts_with("socket:"))
@@ -116,23 +116,23 @@ async fn who_comes_later_gets_the_tail_and_who_goes_leaves_no_connection() -> Re
     let before = sockets()?;
     let mut open = Vec::new();
     for _ in 0..20 {
-        let mut answer = client.get("/api/task/leak/logs?follow=1").await?;
-        read(&mut answer, |text| {
+        let mut response = client.get("/api/task/leak/logs?follow=1").await?;
+        read(&mut response, |text| {
             text.contains("worker.1") && text.contains("master.1")
         })
         .await?;
-        open.push(answer);
+        open.push(response);
     }
     let during = sockets()?;
     ensure!(
         during >= before + 60,
-        "{during} sockets are too few to be what is counted"
+        "only {during} sockets: the followers are not counted"
     );
     drop(open);
     let begun = Instant::now();
     while sockets()? > before + 5 {
         ensure!(
-            begun.elapsed() < PATIENCE,
+            begun.elapsed() < RUN_TIMEOUT,
             "{} sockets, before {before}",
             sockets()?
         );
@@ -147,7 +147,7 @@ async fn who_comes_later_gets_the_tail_and_who_goes_leaves_no_connection() -> Re
     ensure!(texts(read(&mut tail, |_| false).await?) == ["49", "50", "last"]);
     ensure!(texts(read(&mut none, |_| false).await?) == ["last"]);
     ensure!(client.delete("leak").await?.0 == 204);
-    stage.close().await
+    fixture.finish().await
 }
 
 /// Numbers of the events of a stream.
@@ -157,9 +157,9 @@ fn numbers(stream: &str) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn events_are_taken_up_after_a_restart() -> Result<()> {
-    let mut stage = Stage::open("test-sse").await?;
-    let client = stage.client();
+async fn events_are_resumed_after_a_restart() -> Result<()> {
+    let mut fixture = Fixture::start("test-sse").await?;
+    let client = fixture.client();
     let task = with(
         small_task("sse", 2),
         "/master/environment",
@@ -172,7 +172,7 @@ async fn events_are_taken_up_after_a_restart() -> Result<()> {
         numbers(&read(&mut events, |text| text.contains("event: masterStarted\n")).await?);
     ensure!(client.task("sse").await?.step >= Step::Running);
 
-    let (code, took) = stage.take().terminate()?;
+    let (code, took) = fixture.take().terminate()?;
     ensure!(
         code == Some(0) && took < Duration::from_secs(5),
         "{code:?} after {took:?}"
@@ -182,30 +182,33 @@ async fn events_are_taken_up_after_a_restart() -> Result<()> {
         .bytes_stream()
         .any(|part| async move { part.is_err() })
         .await;
-    ensure!(cut, "a log that is not complete must not look so");
+    ensure!(cut, "an incomplete log must end with an error");
 
-    stage.restart().await?;
-    let client = stage.client();
+    fixture.restart().await?;
+    let client = fixture.client();
     let mut events = client.stream_events("sse", seen.last().copied()).await?;
     let rest = read(&mut events, |_| false).await?;
     ensure!(rest.contains(r#""step":"done""#), "{rest}");
     seen.extend(numbers(&rest));
     let all: Vec<u64> = (1..=seen.len() as u64).collect();
-    ensure!(seen == all, "each once, without a gap: {seen:?}");
+    ensure!(
+        seen == all,
+        "expected each event once, without gaps: {seen:?}"
+    );
     ensure!(client.task("sse").await?.status == TaskStatus::Finished);
     ensure!(client.delete("sse").await?.0 == 204);
-    stage.close().await
+    fixture.finish().await
 }
 
 #[tokio::test]
-async fn the_manifest_says_what_a_run_ran_on() -> Result<()> {
-    let stage = Stage::open("test-manifest").await?;
-    let client = stage.client();
+async fn the_manifest_describes_the_environment_of_a_run() -> Result<()> {
+    let fixture = Fixture::start("test-manifest").await?;
+    let client = fixture.client();
     let fileid = client.upload(zip(&[("plan", b"12345")])?).await?;
     let task = with(small_task("manifest", 2), "/worker/fileid", fileid.as_str());
     let task = with(task, "/master/environment", json!(["SECRET=hunter2"]));
     client.start(&task).await?;
-    client.done("manifest", PATIENCE).await?;
+    client.done("manifest", RUN_TIMEOUT).await?;
     let text = client
         .get("/api/task/manifest/manifest")
         .await?
@@ -238,14 +241,14 @@ async fn the_manifest_says_what_a_run_ran_on() -> Result<()> {
     ensure!(manifest.worker_addresses.len() == 2 && manifest.start_skew.is_some());
     ensure!(manifest.network.is_some() && manifest.finished_at.is_some());
 
-    // Sent again with its secret, it is the same test.
+    // The definition in the manifest runs again once its secret is added.
     ensure!(client.delete("manifest").await?.0 == 204);
     let mut again = serde_json::to_value(&manifest.definition)?;
     ensure!(again["master"]["environment"] == json!(["SECRET"]));
     again["master"]["environment"] = json!(["SECRET=hunter2"]);
     client.start(&again).await?;
-    let done = client.done("manifest", PATIENCE).await?;
+    let done = client.done("manifest", RUN_TIMEOUT).await?;
     ensure!(done.status == TaskStatus::Finished, "{done:#?}");
     ensure!(client.delete("manifest").await?.0 == 204);
-    stage.close().await
+    fixture.finish().await
 }

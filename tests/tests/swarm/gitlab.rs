@@ -1,5 +1,5 @@
-//! The template for GitLab: its pipelines, run by `gitlab-ci-local` on this machine's shell, with the
-//! program `atq` and a Director on the real Swarm.
+//! The GitLab template: pipelines run by `gitlab-ci-local` in the local shell, with `atq` and a Director on the real
+//! Swarm.
 
 use anyhow::{Context, Result, ensure};
 use atq_api_spec::report::Verdict;
@@ -7,9 +7,9 @@ use atq_api_spec::task::{Task, TaskList, TaskStatus};
 use atq_tests::client::Client;
 use atq_tests::director::binary;
 use atq_tests::docker::docker;
+use atq_tests::fixture::{Fixture, RUN_TIMEOUT};
 use atq_tests::gitlab::{Pipeline, Project};
 use atq_tests::image::Image;
-use atq_tests::stage::{PATIENCE, Stage};
 use quick_xml::Reader;
 use quick_xml::events::Event;
 use std::collections::BTreeMap;
@@ -17,13 +17,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// The template for projects.
+/// The GitLab template.
 const TEMPLATE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../deploy/gitlab/atq-load-test.yml"
 );
 
-/// The program of the jobs: what `ATQ` names, else what Cargo has built.
+/// The `atq` of the jobs: the path in `ATQ`, else the one built by Cargo.
 fn atq() -> Result<String> {
     let path = match std::env::var_os("ATQ") {
         Some(path) => PathBuf::from(path),
@@ -35,14 +35,14 @@ fn atq() -> Result<String> {
     Ok(path.display().to_string())
 }
 
-/// The only task whose name begins so.
-async fn task(client: &Client, begin: &str) -> Result<Option<Task>> {
+/// The task whose name has this prefix.
+async fn task(client: &Client, prefix: &str) -> Result<Option<Task>> {
     let list: TaskList = client.get("/task").await?.json().await?;
     let mut tasks = list.tasks.into_iter();
-    Ok(tasks.find(|task| task.id.starts_with(begin)))
+    Ok(tasks.find(|task| task.id.starts_with(prefix)))
 }
 
-/// How many elements of each name a well-formed document has.
+/// Number of elements by name in a well-formed XML document.
 fn elements(path: &Path) -> Result<BTreeMap<String, u32>> {
     let text = fs::read_to_string(path).with_context(|| format!("no `{}`", path.display()))?;
     let (mut reader, mut counts) = (Reader::from_str(&text), BTreeMap::new());
@@ -58,8 +58,8 @@ fn elements(path: &Path) -> Result<BTreeMap<String, u32>> {
     }
 }
 
-/// What GitLab reads must be among the artifacts, and be named as reports.
-fn reports(project: &Project, job: &str, dir: &str, failures: bool) -> Result<()> {
+/// Checks that the reports for GitLab are artifacts and declared as reports.
+fn check_reports(project: &Project, job: &str, dir: &str, failures: bool) -> Result<()> {
     let xml = project.artifact(job, &format!("{dir}/junit.xml"));
     let counts = elements(&xml)?;
     ensure!(counts.contains_key("testcase"), "{counts:?}");
@@ -79,12 +79,12 @@ fn reports(project: &Project, job: &str, dir: &str, failures: bool) -> Result<()
     Ok(())
 }
 
-/// The text of the only file of this name below `dir`.
-fn found(dir: &Path, name: &str) -> Result<Option<String>> {
+/// The content of the file with this name below `dir`.
+fn find_file(dir: &Path, name: &str) -> Result<Option<String>> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         if path.is_dir() {
-            if let Some(text) = found(&path, name)? {
+            if let Some(text) = find_file(&path, name)? {
                 return Ok(Some(text));
             }
         } else if path.file_name().is_some_and(|last| last == name) {
@@ -100,20 +100,20 @@ async fn passes(client: &Client) -> Result<()> {
     let variables = [("ATQ_URL", client.url.as_str()), ("API_TOKEN", "o'pen")];
     let pipeline = project.pipeline("pass.yml", &variables).await?;
     ensure!(pipeline.passed("load-test"), "{}", pipeline.output);
-    ensure!(pipeline.says("released"), "{}", pipeline.output);
-    reports(&project, "load-test", "atq-results", false)?;
-    // The values of the inputs arrived as they are.
+    ensure!(pipeline.contains("released"), "{}", pipeline.output);
+    check_reports(&project, "load-test", "atq-results", false)?;
+    // The values of the inputs arrive unchanged.
     let artifacts = project.artifact("load-test", "");
-    let greeting = found(&artifacts, "greeting.txt")?.context("no greeting.txt")?;
+    let greeting = find_file(&artifacts, "greeting.txt")?.context("no greeting.txt")?;
     ensure!(
         greeting == r#"it's "here"; $(touch made-by-a-value) `id` \ < ü"#,
         "{greeting}"
     );
-    ensure!(found(&artifacts, "token.txt")?.as_deref() == Some("o'pen"));
-    ensure!(found(&project.path(""), "made-by-a-value")?.is_none());
+    ensure!(find_file(&artifacts, "token.txt")?.as_deref() == Some("o'pen"));
+    ensure!(find_file(&project.path(""), "made-by-a-value")?.is_none());
     let task = task(client, "nit-a-very-long-name-of-a-pipeline-")
         .await?
-        .context("there is no task of this name")?;
+        .context("no task has this name")?;
     ensure!(
         task.id.len() <= 45 && task.worker.replicas == 2,
         "{task:#?}"
@@ -130,29 +130,28 @@ async fn criterion_fails(client: &Client, file: &str, job: &str) -> Result<Pipel
         ("ATQ_PROGRAM", &atq),
     ];
     let pipeline = project.pipeline(file, &variables).await?;
-    reports(&project, job, job, true).with_context(|| pipeline.output.clone())?;
+    check_reports(&project, job, job, true).with_context(|| pipeline.output.clone())?;
     Ok(pipeline)
 }
 
 async fn fails(client: &Client) -> Result<()> {
     let pipeline = criterion_fails(client, "fail.yml", "strict").await?;
     ensure!(pipeline.failed("strict", 1), "{}", pipeline.output);
-    ensure!(!pipeline.says("released"), "{}", pipeline.output);
+    ensure!(!pipeline.contains("released"), "{}", pipeline.output);
     Ok(())
 }
 
 async fn warns(client: &Client) -> Result<()> {
     let pipeline = criterion_fails(client, "warn.yml", "lenient").await?;
     ensure!(pipeline.warned("lenient", 1), "{}", pipeline.output);
-    ensure!(pipeline.says("released"), "{}", pipeline.output);
+    ensure!(pipeline.contains("released"), "{}", pipeline.output);
     Ok(())
 }
 
-/// The job's shell and its program are killed, as when a runner gives a job up; the test is stopped by
-/// what GitLab runs afterwards.
-async fn is_cut_off(client: &Client) -> Result<()> {
+/// The job's shell and `atq` are killed, as when a runner is lost; `after_script` stops the test.
+async fn is_killed(client: &Client) -> Result<()> {
     let project = Project::new().await?;
-    // $PPID is the shell, $$ becomes the program.
+    // $PPID is the shell; the process $$ becomes `atq`.
     project.put_atq(&format!(
         "[ \"$1\" != run ] || echo $PPID $$ >'{}'\nexec '{}' \"$@\"",
         project.path("pids").display(),
@@ -183,7 +182,7 @@ async fn kill_once_started(client: &Client, project: &Project) -> Result<()> {
         if task.is_some_and(|task| task.status == TaskStatus::Started) {
             break;
         }
-        ensure!(begun.elapsed() < PATIENCE, "the test does not start");
+        ensure!(begun.elapsed() < RUN_TIMEOUT, "the test does not start");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     let pids = fs::read_to_string(project.path("pids"))?;
@@ -196,26 +195,26 @@ async fn kill_once_started(client: &Client, project: &Project) -> Result<()> {
 }
 
 #[tokio::test]
-async fn pipelines_end_as_their_tests_do() -> Result<()> {
-    let stage = Stage::open("test-gitlab").await?;
-    let client = stage.client();
+async fn pipelines_end_with_the_exit_codes_of_their_tests() -> Result<()> {
+    let fixture = Fixture::start("test-gitlab").await?;
+    let client = fixture.client();
     let _image = Image::shell("atq-test-gitlab:1").await?;
     tokio::try_join!(
         passes(&client),
         fails(&client),
         warns(&client),
-        is_cut_off(&client)
+        is_killed(&client)
     )?;
     let list: TaskList = client.get("/task").await?.json().await?;
     ensure!(list.tasks.len() == 4, "{list:#?}");
     for task in list.tasks {
         client.delete(&task.id).await?;
     }
-    stage.close().await
+    fixture.finish().await
 }
 
-/// A program that says what it was given shows what the template makes of the inputs.
-async fn given(lists: &str) -> Result<Pipeline> {
+/// Runs a pipeline with an `atq` that prints its arguments, which shows how the template passes the inputs.
+async fn print_arguments(lists: &str) -> Result<Pipeline> {
     let project = Project::new().await?;
     project.put_atq("for one in \"$@\"; do printf '[%s]\\n' \"$one\"; done")?;
     let variables = [("ATQ_JOB_LISTS", lists), ("LOAD_USER", "it's me")];
@@ -224,8 +223,8 @@ async fn given(lists: &str) -> Result<Pipeline> {
 
 #[tokio::test]
 async fn lists_are_read_as_gitlab_writes_them() -> Result<()> {
-    // Ruby on Rails, of which GitLab is made, escapes these.
-    let pipeline = given(concat!(
+    // Ruby on Rails, the framework of GitLab, escapes these characters.
+    let pipeline = print_arguments(concat!(
         r#"--set ["a=\"b\"","c=\\"]"#,
         "\n--env [\"LOAD_USER\"]\n",
         r#"--criterion ["p95 \u003c 1ms","errors \u003E 1 \u0026 \u00fc\u20ac"]"#
@@ -245,12 +244,16 @@ async fn lists_are_read_as_gitlab_writes_them() -> Result<()> {
         "[load.yaml]",
     ] {
         let line = format!("load-test > {word}\n");
-        ensure!(pipeline.says(&line), "no `{word}` in {}", pipeline.output);
+        ensure!(
+            pipeline.contains(&line),
+            "no `{word}` in {}",
+            pipeline.output
+        );
     }
     Ok(())
 }
 
-/// The script of the job, as GitLab hands it to the shell.
+/// The script of the job, as GitLab passes it to the shell.
 fn script() -> Result<String> {
     let template = fs::read_to_string(TEMPLATE).with_context(|| TEMPLATE.to_owned())?;
     let (_, after) = template
@@ -265,7 +268,7 @@ fn script() -> Result<String> {
 }
 
 #[tokio::test]
-async fn the_script_needs_no_more_than_busybox() -> Result<()> {
+async fn the_script_runs_with_busybox_alone() -> Result<()> {
     let job = tempfile::tempdir()?;
     fs::write(job.path().join("script.sh"), script()?)?;
     fs::write(job.path().join("atq"), "printf '[%s]\\n' \"$@\"\n")?;
@@ -302,16 +305,20 @@ async fn the_script_needs_no_more_than_busybox() -> Result<()> {
 }
 
 #[tokio::test]
-async fn lists_that_cannot_be_read_are_refused() -> Result<()> {
-    for (lists, said) in [
+async fn malformed_lists_are_rejected() -> Result<()> {
+    for (lists, message) in [
         (r#"--env ["NO_SUCH_VARIABLE"]"#, "`NO_SUCH_VARIABLE`"),
         ("--set [5]", "`--set` is not text"),
         (r#"--set ["a=1]"#, "`--set` are cut off"),
     ] {
-        let pipeline = given(lists).await?;
+        let pipeline = print_arguments(lists).await?;
         ensure!(pipeline.failed("load-test", 2), "{}", pipeline.output);
-        ensure!(pipeline.says(said), "no {said} in {}", pipeline.output);
-        ensure!(!pipeline.says("[run]"), "{}", pipeline.output);
+        ensure!(
+            pipeline.contains(message),
+            "no {message} in {}",
+            pipeline.output
+        );
+        ensure!(!pipeline.contains("[run]"), "{}", pipeline.output);
     }
     Ok(())
 }

@@ -1,27 +1,27 @@
-//! Tests on the real Swarm of this machine, and of pages in a real browser. Each has a Director of its own, so
-//! that they run beside each other; `ALONE` in the Makefile has those that do not.
+//! Tests on the real Swarm of this machine, and of report pages in a real browser. Each has its own Director, so they run
+//! concurrently, except those that `ALONE` in the Makefile lists.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod atq;
 mod atq_bundles;
 mod atq_evidence;
-mod crowd;
+mod concurrency;
 mod delivery;
 mod demo;
 mod examples;
 mod failures;
-mod figures;
 mod follow;
 mod gitlab;
-mod page;
+mod jmeter_figures;
+mod openapi_clients;
 mod readiness;
 mod registry;
+mod report_page;
 mod restarts;
 mod result_files;
 mod results;
 mod runs;
 mod soak;
 mod stack;
-mod strangers;
+mod stop_and_delete;
 mod verdict;
-mod wishes;

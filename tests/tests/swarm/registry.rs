@@ -1,34 +1,37 @@
-//! Private images: a registry with a password, the right one, a wrong one and none.
+//! Private images: a registry with authentication, with correct, wrong and no credentials.
 
 use anyhow::{Result, ensure};
 use atq_api_spec::task::{Task, TaskStatus};
+use atq_tests::fixture::{Fixture, RUN_TIMEOUT, small_task, with};
 use atq_tests::registry::{ADDRESS, AUTH, HOST, IMAGE, PASSWORD, Registry, USER};
-use atq_tests::stage::{PATIENCE, Stage, small_task, with};
 
-/// Runs a task whose workers need the private image, with these lines of configuration, and gives
-/// it. Nothing that the Director says may hold one of `secrets`.
+/// Runs a task whose workers need the private image, with these lines of configuration, and returns it. No output of the
+/// Director may contain one of `secrets`.
 async fn run(name: &str, registry: &Registry, more: &str, secrets: &[&str]) -> Result<Task> {
-    registry.forget_image().await?;
+    registry.remove_image().await?;
     let more = format!(
         "dockerHost: {}\ndiscoveryHost: {ADDRESS}\n{more}",
         registry.docker_host()
     );
-    let stage = Stage::open_with(&format!("test-{name}"), &more).await?;
-    let client = stage.client();
+    let fixture = Fixture::start_with(&format!("test-{name}"), &more).await?;
+    let client = fixture.client();
     let task = with(small_task(name, 2), "/worker/image", IMAGE);
     client.start(&task).await?;
-    client.outcome(name, PATIENCE).await?;
-    let task = client.done(name, PATIENCE).await?;
-    let mut told = stage.director().log();
+    client.outcome(name, RUN_TIMEOUT).await?;
+    let task = client.done(name, RUN_TIMEOUT).await?;
+    let mut output = fixture.director().log();
     for path in [
         format!("task/{name}"),
         format!("task/{name}/events"),
         "task".to_owned(),
     ] {
-        told += &client.get(&format!("/api/{path}")).await?.text().await?;
+        output += &client.get(&format!("/api/{path}")).await?.text().await?;
     }
     for secret in secrets {
-        ensure!(!told.contains(secret), "`{secret}` was told:\n{told}");
+        ensure!(
+            !output.contains(secret),
+            "`{secret}` was disclosed:\n{output}"
+        );
     }
     for kind in ["service", "network"] {
         let label = format!("label=com.atq.director=test-{name}");
@@ -37,7 +40,7 @@ async fn run(name: &str, registry: &Registry, more: &str, secrets: &[&str]) -> R
             .await?;
         ensure!(left.is_empty(), "{kind}s are left: {left}");
     }
-    stage.close().await?;
+    fixture.finish().await?;
     Ok(task)
 }
 
@@ -57,16 +60,16 @@ fn registry_auth(registry: &Registry, password: &str) -> String {
     )
 }
 
-/// A `config.json` without a login, so that those of the user who runs the tests play no part.
+/// A `config.json` without credentials, so that those of the user who runs the tests are not used.
 fn empty_config(registry: &Registry) -> Result<std::path::PathBuf> {
     let path = registry.docker_config("empty", "")?;
     std::fs::write(&path, "{}")?;
     Ok(path)
 }
 
-/// The cases share the registry; each begins without the image on the node.
+/// The cases share the registry; each starts without the image on the node.
 #[tokio::test]
-async fn credentials_travel_with_the_services() -> Result<()> {
+async fn credentials_are_sent_with_the_services() -> Result<()> {
     let registry = Registry::start().await?;
     let secrets = [PASSWORD, AUTH, AUTH.trim_end_matches('=')];
 
@@ -84,7 +87,7 @@ async fn credentials_travel_with_the_services() -> Result<()> {
     ensure!(task.status == TaskStatus::Errored, "{task:#?}");
     for part in [
         format!("No such image: {IMAGE}"),
-        format!("the registry `{HOST}` says: "),
+        format!("the registry `{HOST}` reports: "),
         "unauthorized".to_owned(),
         "the credentials of `registryAuth` were sent".to_owned(),
     ] {
@@ -99,7 +102,7 @@ async fn credentials_travel_with_the_services() -> Result<()> {
     let task = run("registry-none", &registry, &more, &secrets).await?;
     ensure!(task.status == TaskStatus::Errored, "{task:#?}");
     let hint =
-        format!("no credentials were sent: `docker login {HOST}` or `registryAuth` gives them");
+        format!("no credentials were sent: set them with `docker login {HOST}` or `registryAuth`");
     ensure!(message(&task).contains(&hint), "{}", message(&task));
 
     let path = registry.docker_config("broken", AUTH)?;

@@ -1,18 +1,18 @@
-//! The Director ends in the middle of a run, in one way or another.
+//! The Director is killed or stopped during a run.
 
 use anyhow::{Context, Result, ensure};
 use atq_api_spec::task::{Step, TaskStatus};
 use atq_tests::director::{Director, binary, free_port};
 use atq_tests::docker::{docker, labelled, until_nothing};
-use atq_tests::stage::{PATIENCE, Stage, Sweeper, small_task, with};
+use atq_tests::fixture::{CleanupGuard, Fixture, RUN_TIMEOUT, small_task, with};
 use serde_json::json;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 #[tokio::test]
-async fn a_run_survives_the_directors_death_in_every_step() -> Result<()> {
-    let mut stage = Stage::open("test-crash").await?;
+async fn a_run_survives_a_kill_of_the_director_in_every_step() -> Result<()> {
+    let mut fixture = Fixture::start("test-crash").await?;
     let task = with(
         small_task("crash-me", 2),
         "/master/environment",
@@ -29,15 +29,15 @@ async fn a_run_survives_the_directors_death_in_every_step() -> Result<()> {
         Step::Running,
         Step::Cleanup,
     ] {
-        let client = stage.client();
+        let client = fixture.client();
         client.start(&task).await?;
         client
-            .until("crash-me", PATIENCE, |task| task.step >= step)
+            .until("crash-me", RUN_TIMEOUT, |task| task.step >= step)
             .await?;
-        stage.take().crash()?;
-        stage.restart().await?;
-        let client = stage.client();
-        let done = client.done("crash-me", PATIENCE).await?;
+        fixture.take().crash()?;
+        fixture.restart().await?;
+        let client = fixture.client();
+        let done = client.done("crash-me", RUN_TIMEOUT).await?;
         ensure!(
             done.status == TaskStatus::Finished,
             "killed in {step:?}: {done:#?}"
@@ -46,17 +46,17 @@ async fn a_run_survives_the_directors_death_in_every_step() -> Result<()> {
         let answers = log.matches(" answered ").count();
         ensure!(
             answers == 2,
-            "killed in {step:?}: the master ran once, on both workers:\n{log}"
+            "killed in {step:?}: the master must run once, with both workers:\n{log}"
         );
         ensure!(client.delete("crash-me").await?.0 == 204);
     }
-    stage.close().await
+    fixture.finish().await
 }
 
 #[tokio::test]
-async fn sigterm_leaves_running_tests_alone() -> Result<()> {
-    let mut stage = Stage::open("test-sigterm").await?;
-    let client = stage.client();
+async fn sigterm_does_not_stop_running_tests() -> Result<()> {
+    let mut fixture = Fixture::start("test-sigterm").await?;
+    let client = fixture.client();
     client
         .start(&with(
             small_task("leave-me", 1),
@@ -65,13 +65,13 @@ async fn sigterm_leaves_running_tests_alone() -> Result<()> {
         ))
         .await?;
     let running = client
-        .until("leave-me", PATIENCE, |task| {
+        .until("leave-me", RUN_TIMEOUT, |task| {
             task.status == TaskStatus::Started
         })
         .await?;
-    let (code, took) = stage.take().terminate()?;
+    let (code, took) = fixture.take().terminate()?;
     ensure!(code == Some(0), "exit code {code:?}");
-    ensure!(took < Duration::from_secs(5), "the end took {took:?}");
+    ensure!(took < Duration::from_secs(5), "the shutdown took {took:?}");
     let state = docker(&[
         "service",
         "ps",
@@ -80,25 +80,28 @@ async fn sigterm_leaves_running_tests_alone() -> Result<()> {
         "{{.CurrentState}}",
     ])
     .await?;
-    ensure!(state.starts_with("Running"), "the master goes on: {state}");
-    stage.restart().await?;
-    let done = stage.client().done("leave-me", PATIENCE).await?;
+    ensure!(
+        state.starts_with("Running"),
+        "the master must continue: {state}"
+    );
+    fixture.restart().await?;
+    let done = fixture.client().done("leave-me", RUN_TIMEOUT).await?;
     ensure!(done.status == TaskStatus::Finished, "{done:#?}");
-    stage.close().await
+    fixture.finish().await
 }
 
 #[tokio::test]
 async fn tasks_and_bundles_are_still_listed_after_a_crash() -> Result<()> {
-    let mut stage = Stage::open("test-listed").await?;
-    let client = stage.client();
+    let mut fixture = Fixture::start("test-listed").await?;
+    let client = fixture.client();
     let fileid = client
         .upload(atq_tests::bundle::zip(&[("a.txt", b"a")])?)
         .await?;
     client.start(&small_task("listed", 1)).await?;
-    let before = client.done("listed", PATIENCE).await?;
-    stage.take().crash()?;
-    stage.restart().await?;
-    let client = stage.client();
+    let before = client.done("listed", RUN_TIMEOUT).await?;
+    fixture.take().crash()?;
+    fixture.restart().await?;
+    let client = fixture.client();
     ensure!(client.task("listed").await? == before);
     ensure!(
         client
@@ -108,14 +111,14 @@ async fn tasks_and_bundles_are_still_listed_after_a_crash() -> Result<()> {
             .await?
             .contains(&fileid)
     );
-    stage.close().await
+    fixture.finish().await
 }
 
 #[tokio::test]
 async fn a_second_director_on_the_same_data_refuses_to_start() -> Result<()> {
-    let mut stage = Stage::open("test-second").await?;
-    let first = stage.take();
-    let error = stage
+    let mut fixture = Fixture::start("test-second").await?;
+    let first = fixture.take();
+    let error = fixture
         .restart()
         .await
         .err()
@@ -123,23 +126,23 @@ async fn a_second_director_on_the_same_data_refuses_to_start() -> Result<()> {
         .unwrap_or_default();
     ensure!(error.contains("in use by another process"), "{error}");
     drop(first);
-    stage.close().await
+    fixture.finish().await
 }
 
-/// A Director without a configured id, in the same place each time.
+/// Starts a Director without a configured id.
 async fn start_in(dir: &Path, port: u16, args: &[&str]) -> Result<Director> {
     let mut command = Command::new(binary()?);
     command.args(args);
     Director::launch(command, dir, "127.0.0.1", port, "").await
 }
 
-/// Waits for words in the log of a Director that is there.
-async fn until_said(director: &Director, words: &str) -> Result<()> {
+/// Waits until the log of a Director contains a text.
+async fn until_logged(director: &Director, text: &str) -> Result<()> {
     let begun = Instant::now();
-    while !director.log().contains(words) {
+    while !director.log().contains(text) {
         ensure!(
-            begun.elapsed() < PATIENCE,
-            "no `{words}` in the log:\n{}",
+            begun.elapsed() < RUN_TIMEOUT,
+            "no `{text}` in the log:\n{}",
             director.log()
         );
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -148,14 +151,14 @@ async fn until_said(director: &Director, words: &str) -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_a_lost_data_directory_has_left_in_docker_is_found() -> Result<()> {
+async fn orphans_of_a_lost_data_directory_are_found() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let port = free_port()?;
     let director = start_in(dir.path(), port, &[]).await?;
     let id_file = director.dir.join("data/director-id");
     let id = std::fs::read_to_string(&id_file)?.trim().to_owned();
     let label = format!("com.atq.director={id}");
-    let _sweeper = Sweeper(label.clone());
+    let _cleanup = CleanupGuard(label.clone());
     let task = with(
         small_task("lose-me", 2),
         "/master/environment",
@@ -164,7 +167,7 @@ async fn what_a_lost_data_directory_has_left_in_docker_is_found() -> Result<()> 
     director.client.start(&task).await?;
     director
         .client
-        .until("lose-me", PATIENCE, |task| {
+        .until("lose-me", RUN_TIMEOUT, |task| {
             task.status == TaskStatus::Started
         })
         .await?;
@@ -179,7 +182,7 @@ async fn what_a_lost_data_directory_has_left_in_docker_is_found() -> Result<()> 
     };
 
     let director = start_in(dir.path(), port, &["--adopt-orphans=keep"]).await?;
-    until_said(&director, "they stay, as `--adopt-orphans=keep` says").await?;
+    until_logged(&director, "`--adopt-orphans=keep` keeps them").await?;
     ensure!(
         std::fs::read_to_string(&id_file)?.trim() == id,
         "another id"
@@ -197,14 +200,16 @@ async fn what_a_lost_data_directory_has_left_in_docker_is_found() -> Result<()> 
     lose(&director.crash()?)?;
 
     let director = start_in(dir.path(), port, &[]).await?;
-    until_said(&director, "that were not stored").await?;
+    until_logged(&director, "removal of orphans complete").await?;
     until_nothing(&label, Duration::ZERO)
         .await
         .with_context(|| director.log())?;
-    ensure!(director.log().contains("of 1 run(s) that this Director's store does not know (its data directory was lost?): removing them"));
-    // The name is free, and nothing of what was lost is in the way.
+    ensure!(director.log().contains(
+        "of 1 run(s) that are not in the store (was the data directory lost?): removing them"
+    ));
+    // The name is free, and no orphan blocks a new run.
     director.client.start(&small_task("lose-me", 1)).await?;
-    let done = director.client.done("lose-me", PATIENCE).await?;
+    let done = director.client.done("lose-me", RUN_TIMEOUT).await?;
     ensure!(done.status == TaskStatus::Finished, "{done:#?}");
     ensure!(director.client.delete("lose-me").await?.0 == 204);
     until_nothing(&label, Duration::ZERO).await

@@ -1,14 +1,14 @@
-//! Result files in forms that users have reported, through real runs: from a bundle to the report.
+//! Result files from bug reports of users, in real runs from the bundle to the report.
 
 use anyhow::{Context, Result, ensure};
 use atq_api_spec::report::{Report, Verdict};
 use atq_tests::bundle::{zip, zip_directory};
 use atq_tests::client::Client;
-use atq_tests::stage::{PATIENCE, Stage};
+use atq_tests::fixture::{Fixture, RUN_TIMEOUT};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-/// A task whose master leaves what its bundle's script writes.
+/// A task whose master runs a command that writes results.
 fn task(name: &str, fileid: &str, command: &[&str]) -> Value {
     json!({
         "name": name,
@@ -18,15 +18,15 @@ fn task(name: &str, fileid: &str, command: &[&str]) -> Value {
 }
 
 async fn report(client: &Client, name: &str) -> Result<Report> {
-    let answer = client.get(&format!("/task/{name}/report")).await?;
-    ensure!(answer.status() == 200, "{name}: {}", answer.status());
-    Ok(answer.json().await?)
+    let response = client.get(&format!("/task/{name}/report")).await?;
+    ensure!(response.status() == 200, "{name}: {}", response.status());
+    Ok(response.json().await?)
 }
 
 #[tokio::test]
-async fn figures_of_reported_files_are_right_through_a_real_run() -> Result<()> {
-    let stage = Stage::open("test-result-files").await?;
-    let client = stage.client();
+async fn figures_of_reported_files_are_correct_in_a_real_run() -> Result<()> {
+    let fixture = Fixture::start("test-result-files").await?;
+    let client = fixture.client();
     let root =
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../crates/report/tests/fixtures/cases");
     let cases = [
@@ -43,14 +43,14 @@ async fn figures_of_reported_files_are_right_through_a_real_run() -> Result<()> 
         client.start(&task(case, &fileid, &copy)).await?;
     }
     for (case, samples, errors) in cases {
-        client.done(case, PATIENCE).await?;
+        client.done(case, RUN_TIMEOUT).await?;
         let total = report(&client, case).await?.total;
         ensure!(
             (total.samples, total.errors) == (samples, errors),
             "{case}: {total:#?}"
         );
     }
-    stage.close().await
+    fixture.finish().await
 }
 
 /// Writes a JTL with ten samples a second, the last of which failed.
@@ -74,9 +74,9 @@ sleep 6
 "#;
 
 #[tokio::test]
-async fn samples_that_are_counted_twice_are_a_doubt_and_copies_are_not() -> Result<()> {
-    let stage = Stage::open("test-result-doubts").await?;
-    let client = stage.client();
+async fn duplicate_samples_invalidate_a_run_and_copies_do_not() -> Result<()> {
+    let fixture = Fixture::start("test-duplicates").await?;
+    let client = fixture.client();
     let fileid = client
         .upload(zip(&[("write.sh", SCRIPT.as_bytes())])?)
         .await?;
@@ -97,25 +97,28 @@ async fn samples_that_are_counted_twice_are_a_doubt_and_copies_are_not() -> Resu
     for (kind, ..) in runs {
         let command = ["/bin/sh", "/atq/data/write.sh", kind];
         client
-            .start(&task(&format!("doubt-{kind}"), &fileid, &command))
+            .start(&task(&format!("duplicates-{kind}"), &fileid, &command))
             .await?;
     }
     for (kind, verdict, reason) in runs {
-        let name = format!("doubt-{kind}");
-        let task = client.done(&name, PATIENCE).await?;
+        let name = format!("duplicates-{kind}");
+        let task = client.done(&name, RUN_TIMEOUT).await?;
         ensure!(task.verdict == Some(verdict), "{kind}: {task:#?}");
         let judgement = task.judgement.context("no judgement")?;
-        let told = judgement.reasons.join("\n");
-        ensure!(told.contains(reason.unwrap_or_default()), "{kind}: {told}");
-        ensure!(reason.is_some() || told.is_empty(), "{kind}: {told}");
+        let reasons = judgement.reasons.join("\n");
+        ensure!(
+            reasons.contains(reason.unwrap_or_default()),
+            "{kind}: {reasons}"
+        );
+        ensure!(reason.is_some() || reasons.is_empty(), "{kind}: {reasons}");
     }
-    ensure!(report(&client, "doubt-errors").await?.total.samples == 51);
-    // The way out: the files that count are named.
+    ensure!(report(&client, "duplicates-errors").await?.total.samples == 51);
+    // Naming the result files resolves it.
     let command = ["/bin/sh", "/atq/data/write.sh", "half"];
-    let mut chosen = task("doubt-chosen", &fileid, &command);
+    let mut chosen = task("duplicates-chosen", &fileid, &command);
     chosen["resultFiles"] = json!(["results.jtl"]);
     client.start(&chosen).await?;
-    let task = client.done("doubt-chosen", PATIENCE).await?;
+    let task = client.done("duplicates-chosen", RUN_TIMEOUT).await?;
     ensure!(task.verdict == Some(Verdict::Pass), "{task:#?}");
-    stage.close().await
+    fixture.finish().await
 }

@@ -1,20 +1,20 @@
-//! What containers leave in `/atq/results`, on the real Swarm.
+//! Collection of `/atq/results`, on the real Swarm.
 
 use anyhow::{Context, Result, ensure};
 use atq_api_spec::task::{Step, TaskStatus};
 use atq_tests::client::Client;
 use atq_tests::docker::docker;
-use atq_tests::stage::{PATIENCE, Stage, small_task, with};
+use atq_tests::fixture::{Fixture, RUN_TIMEOUT, small_task, with};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Read};
 use tokio::sync::RwLock;
 
-/// The files of the zip with their texts.
+/// The files in the results zip, with their contents.
 async fn results(client: &Client, id: &str, query: &str) -> Result<BTreeMap<String, String>> {
-    let answer = client.get(&format!("/task/{id}/results{query}")).await?;
-    let status = answer.status();
-    let body = answer.bytes().await?;
+    let response = client.get(&format!("/task/{id}/results{query}")).await?;
+    let status = response.status();
+    let body = response.bytes().await?;
     ensure!(
         status == 200,
         "{status}: {}",
@@ -35,7 +35,7 @@ fn names(files: &BTreeMap<String, String>) -> Vec<&str> {
     files.keys().map(String::as_str).collect()
 }
 
-/// What all of them must have left: workers their last words too.
+/// Checks the files of all containers, including the line that workers write after SIGTERM.
 fn check(files: &BTreeMap<String, String>) -> Result<()> {
     let all = [
         "master.1/results.csv",
@@ -56,7 +56,7 @@ fn check(files: &BTreeMap<String, String>) -> Result<()> {
     Ok(())
 }
 
-fn held(name: &str, seconds: u32) -> Value {
+fn holding(name: &str, seconds: u32) -> Value {
     let hold = format!("HOLD={seconds}");
     with(small_task(name, 2), "/master/environment", json!([hold]))
 }
@@ -66,19 +66,19 @@ async fn volumes() -> Result<BTreeSet<String>> {
     Ok(names.lines().map(str::to_owned).collect())
 }
 
-/// Volumes of results have no label: who counts those of all must be alone.
+/// Volumes of results have no label, so a test that counts all volumes must run alone.
 static VOLUMES: RwLock<()> = RwLock::const_new(());
 
 #[tokio::test]
-async fn results_are_there_after_every_end() -> Result<()> {
-    let _beside = VOLUMES.read().await;
-    let stage = Stage::open("test-results").await?;
-    let client = stage.client();
+async fn results_are_available_after_every_end() -> Result<()> {
+    let _shared = VOLUMES.read().await;
+    let fixture = Fixture::start("test-results").await?;
+    let client = fixture.client();
     client.start(&small_task("left-finished", 2)).await?;
     let early = client.get("/task/left-finished/results").await?;
     ensure!(early.status() == 409, "{}", early.status());
-    // Who sees the outcome and asks at once gets everything.
-    let ended = client.outcome("left-finished", PATIENCE).await?;
+    // A request right after the outcome blocks until the collection completes.
+    let ended = client.outcome("left-finished", RUN_TIMEOUT).await?;
     ensure!(ended.status == TaskStatus::Finished, "{ended:#?}");
     check(&results(&client, "left-finished", "").await?)?;
     let master = results(&client, "left-finished", "?service=master").await?;
@@ -90,69 +90,69 @@ async fn results_are_there_after_every_end() -> Result<()> {
         json!(["EXIT=3"]),
     );
     client.start(&errored).await?;
-    let ended = client.outcome("left-errored", PATIENCE).await?;
+    let ended = client.outcome("left-errored", RUN_TIMEOUT).await?;
     ensure!(ended.exit_code == Some(3), "{ended:#?}");
     check(&results(&client, "left-errored", "").await?)?;
 
-    client.start(&held("left-stopped", 600)).await?;
+    client.start(&holding("left-stopped", 600)).await?;
     client
-        .until("left-stopped", PATIENCE, |task| {
+        .until("left-stopped", RUN_TIMEOUT, |task| {
             task.status == TaskStatus::Started
         })
         .await?;
-    // The master writes its file a moment after its start.
+    // The master writes its file shortly after its start.
     let done = async |log: &str| log.matches(" answered ").count() == 2;
     let begun = std::time::Instant::now();
     while !done(&client.logs("left-stopped", "?service=master").await?).await {
         ensure!(
-            begun.elapsed() < PATIENCE,
+            begun.elapsed() < RUN_TIMEOUT,
             "the master does not reach its workers"
         );
     }
     client.stop("left-stopped").await?;
-    client.outcome("left-stopped", PATIENCE).await?;
+    client.outcome("left-stopped", RUN_TIMEOUT).await?;
     check(&results(&client, "left-stopped", "").await?)?;
 
-    let long = with(held("left-long", 600), "/maxDuration", 3);
+    let long = with(holding("left-long", 600), "/maxDuration", 3);
     client.start(&long).await?;
-    let ended = client.outcome("left-long", PATIENCE).await?;
+    let ended = client.outcome("left-long", RUN_TIMEOUT).await?;
     ensure!(ended.status == TaskStatus::Errored, "{ended:#?}");
     check(&results(&client, "left-long", "").await?)?;
     for name in ["left-finished", "left-errored", "left-stopped", "left-long"] {
-        client.done(name, PATIENCE).await?;
+        client.done(name, RUN_TIMEOUT).await?;
     }
-    stage.close().await
+    fixture.finish().await
 }
 
 #[tokio::test]
-async fn results_survive_the_directors_death_and_a_delete_leaves_none() -> Result<()> {
-    let _beside = VOLUMES.read().await;
-    let mut stage = Stage::open("test-results-crash").await?;
+async fn results_survive_a_kill_of_the_director_and_are_deleted_with_the_task() -> Result<()> {
+    let _shared = VOLUMES.read().await;
+    let mut fixture = Fixture::start("test-results-crash").await?;
     for step in [Step::Running, Step::Collect, Step::Report, Step::Cleanup] {
-        let client = stage.client();
-        client.start(&held("left-crashed", 3)).await?;
+        let client = fixture.client();
+        client.start(&holding("left-crashed", 3)).await?;
         client
-            .until("left-crashed", PATIENCE, |task| task.step >= step)
+            .until("left-crashed", RUN_TIMEOUT, |task| task.step >= step)
             .await?;
-        stage.take().crash()?;
-        stage.restart().await?;
-        let client = stage.client();
-        client.done("left-crashed", PATIENCE).await?;
+        fixture.take().crash()?;
+        fixture.restart().await?;
+        let client = fixture.client();
+        client.done("left-crashed", RUN_TIMEOUT).await?;
         let files = results(&client, "left-crashed", "").await?;
         check(&files).with_context(|| format!("killed in {step:?}"))?;
         ensure!(client.delete("left-crashed").await?.0 == 204);
         let gone = client.get("/task/left-crashed/results").await?;
         ensure!(gone.status() == 404, "{}", gone.status());
     }
-    stage.close().await
+    fixture.finish().await
 }
 
 #[tokio::test]
-async fn no_volume_is_left_and_large_results_come_whole() -> Result<()> {
-    let _alone = VOLUMES.write().await;
+async fn no_volume_is_left_and_large_results_are_complete() -> Result<()> {
+    let _exclusive = VOLUMES.write().await;
     let before = volumes().await?;
-    let stage = Stage::open("test-results-large").await?;
-    let client = stage.client();
+    let fixture = Fixture::start("test-results-large").await?;
+    let client = fixture.client();
     let bytes = 200 << 20;
     let task = with(
         small_task("left-large", 1),
@@ -160,22 +160,22 @@ async fn no_volume_is_left_and_large_results_come_whole() -> Result<()> {
         json!([format!("BYTES={bytes}")]),
     );
     client.start(&task).await?;
-    client.done("left-large", PATIENCE).await?;
-    let status = std::fs::read_to_string(format!("/proc/{}/status", stage.director().pid()))?;
+    client.done("left-large", RUN_TIMEOUT).await?;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", fixture.director().pid()))?;
     let peak = status.lines().find(|line| line.starts_with("VmHWM"));
     println!("200 MB of results; the Director's peak: {peak:?}");
-    let answer = client
+    let response = client
         .get("/task/left-large/results?service=master")
         .await?;
-    let zip = zip::ZipArchive::new(Cursor::new(answer.bytes().await?))?;
+    let zip = zip::ZipArchive::new(Cursor::new(response.bytes().await?))?;
     let mut zip = zip;
     let large = zip.by_name("master.1/large")?;
     ensure!(large.size() == bytes, "{}", large.size());
     drop(large);
-    let status = std::fs::read_to_string(format!("/proc/{}/status", stage.director().pid()))?;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", fixture.director().pid()))?;
     let peak = status.lines().find(|line| line.starts_with("VmHWM"));
     println!("and after they were sent: {peak:?}");
-    stage.close().await?;
+    fixture.finish().await?;
     let left: Vec<_> = volumes().await?.difference(&before).cloned().collect();
     ensure!(left.is_empty(), "{left:?}");
     Ok(())

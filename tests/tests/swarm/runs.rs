@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use atq_api_spec::task::{Step, TaskStatus};
 use atq_tests::bundle::zip;
 use atq_tests::docker::{Target, docker, labelled};
-use atq_tests::stage::{PATIENCE, Stage, small_task, with};
+use atq_tests::fixture::{Fixture, RUN_TIMEOUT, small_task, with};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -18,9 +18,9 @@ fn lines_of<'a>(log: &'a str, source: &str) -> Vec<&'a str> {
 }
 
 #[tokio::test]
-async fn a_task_runs_from_put_to_gone() -> Result<()> {
-    let stage = Stage::open("test-put-to-gone").await?;
-    let client = stage.client();
+async fn a_task_runs_from_put_to_delete() -> Result<()> {
+    let fixture = Fixture::start("test-put-to-gone").await?;
+    let client = fixture.client();
     let fileid = client
         .upload(zip(&[("hello.txt", b"from the bundle\n")])?)
         .await?;
@@ -39,13 +39,15 @@ async fn a_task_runs_from_put_to_gone() -> Result<()> {
     ensure!(accepted.status == TaskStatus::Initializing);
 
     let running = client
-        .until("put-to-gone", PATIENCE, |task| task.step >= Step::Resolve)
+        .until("put-to-gone", RUN_TIMEOUT, |task| {
+            task.step >= Step::Resolve
+        })
         .await?;
     ensure!(
         !running.worker.id.is_empty(),
-        "the worker's service id is told once it exists"
+        "the worker's service id is reported once it exists"
     );
-    let ended = client.outcome("put-to-gone", PATIENCE).await?;
+    let ended = client.outcome("put-to-gone", RUN_TIMEOUT).await?;
     ensure!(ended.status == TaskStatus::Finished, "{ended:#?}");
     ensure!(ended.exit_code == Some(0));
     let addresses: BTreeSet<_> = ended
@@ -77,7 +79,7 @@ async fn a_task_runs_from_put_to_gone() -> Result<()> {
         "the wait command saw the bundle:\n{log}"
     );
 
-    let done = client.done("put-to-gone", PATIENCE).await?;
+    let done = client.done("put-to-gone", RUN_TIMEOUT).await?;
     ensure!(
         done.timings["delay"] >= 1000,
         "the delay was slept: {:?}",
@@ -92,32 +94,35 @@ async fn a_task_runs_from_put_to_gone() -> Result<()> {
 
     ensure!(client.delete("put-to-gone").await?.0 == 204);
     ensure!(client.get("/api/task/put-to-gone").await?.status() == 404);
-    stage.close().await
+    fixture.finish().await
 }
 
 #[tokio::test]
-async fn the_manuals_task_runs_as_it_stands() -> Result<()> {
-    let stage = Stage::open("test-manual").await?;
-    let client = stage.client();
+async fn the_task_of_the_manual_runs_unchanged() -> Result<()> {
+    let fixture = Fixture::start("test-manual").await?;
+    let client = fixture.client();
     let plan = include_bytes!("../../data/sleep.jmx");
     let fileid = client.upload(zip(&[("abvetmadrid.jmx", plan)])?).await?;
     let manual: Value = serde_json::from_str(include_str!("../../data/seed-task.json"))?;
     client
         .start(&with(manual, "/master/fileid", fileid))
         .await?;
-    let ended = client.outcome("jm11", PATIENCE).await?;
+    let ended = client.outcome("jm11", RUN_TIMEOUT).await?;
     let log = client.logs("jm11", "?service=master").await?;
     ensure!(ended.status == TaskStatus::Finished, "{ended:#?}\n{log}");
     ensure!(log.contains("atq: total samples=60 errors=0"), "{log}");
-    ensure!(!log.contains('\r'), "line ends of terminals are stripped");
+    ensure!(
+        !log.contains('\r'),
+        "carriage returns of terminals are stripped"
+    );
     ensure!(client.delete("jm11").await?.0 == 204);
-    stage.close().await
+    fixture.finish().await
 }
 
 #[tokio::test]
-async fn two_tasks_run_side_by_side() -> Result<()> {
-    let stage = Stage::open("test-side-by-side").await?;
-    let client = stage.client();
+async fn two_tasks_run_concurrently() -> Result<()> {
+    let fixture = Fixture::start("test-side-by-side").await?;
+    let client = fixture.client();
     for name in ["side-a", "side-b"] {
         client
             .start(&with(
@@ -129,7 +134,7 @@ async fn two_tasks_run_side_by_side() -> Result<()> {
     }
     for name in ["side-a", "side-b"] {
         client
-            .until(name, PATIENCE, |task| task.step == Step::Running)
+            .until(name, RUN_TIMEOUT, |task| task.step == Step::Running)
             .await?;
     }
     let both = client.task("side-a").await?;
@@ -138,17 +143,17 @@ async fn two_tasks_run_side_by_side() -> Result<()> {
         "the first still runs when the second does: {both:#?}"
     );
     for name in ["side-a", "side-b"] {
-        let ended = client.outcome(name, PATIENCE).await?;
+        let ended = client.outcome(name, RUN_TIMEOUT).await?;
         ensure!(ended.status == TaskStatus::Finished, "{ended:#?}");
         ensure!(client.delete(name).await?.0 == 204);
     }
-    stage.close().await
+    fixture.finish().await
 }
 
 #[tokio::test]
-async fn more_tasks_than_may_run_wait_in_order() -> Result<()> {
-    let stage = Stage::open_with("test-queue", "maxConcurrentTasks: 1\n").await?;
-    let client = stage.client();
+async fn tasks_above_the_limit_are_queued_in_order() -> Result<()> {
+    let fixture = Fixture::start_with("test-queue", "maxConcurrentTasks: 1\n").await?;
+    let client = fixture.client();
     for name in ["queue-a", "queue-b", "queue-c"] {
         client.start(&small_task(name, 1)).await?;
     }
@@ -159,27 +164,26 @@ async fn more_tasks_than_may_run_wait_in_order() -> Result<()> {
         ("queue-b", TaskStatus::Stopped),
         ("queue-c", TaskStatus::Finished),
     ] {
-        let done = client.done(name, PATIENCE).await?;
+        let done = client.done(name, RUN_TIMEOUT).await?;
         ensure!(done.status == status, "{done:#?}");
     }
-    stage.close().await
+    fixture.finish().await
 }
 
 #[tokio::test]
 async fn a_task_joins_the_network_of_the_system_under_test() -> Result<()> {
-    let stage = Stage::open("test-networks").await?;
-    let client = stage.client();
+    let fixture = Fixture::start("test-networks").await?;
+    let client = fixture.client();
     let target = Target::start("atq-test-target", "atq.test=networks").await?;
     let task = with(
         small_task("joins", 1),
         "/master/networks",
         json!(["atq-test-target"]),
     );
-    // The test image's master looks for workers at the addresses that it is told; the target is none,
-    // so what is proven is the network itself.
+    // The master only contacts its workers, so this only checks that it is attached to the network.
     client.start(&task).await?;
     client
-        .until("joins", PATIENCE, |task| task.step >= Step::Running)
+        .until("joins", RUN_TIMEOUT, |task| task.step >= Step::Running)
         .await?;
     let service = client.task("joins").await?.master.id;
     let joined = docker(&[
@@ -190,7 +194,7 @@ async fn a_task_joins_the_network_of_the_system_under_test() -> Result<()> {
         "{{len .Spec.TaskTemplate.Networks}}",
     ])
     .await;
-    let ended = client.outcome("joins", PATIENCE).await?;
+    let ended = client.outcome("joins", RUN_TIMEOUT).await?;
     ensure!(ended.status == TaskStatus::Finished, "{ended:#?}");
     if let Ok(joined) = joined {
         ensure!(joined == "2", "the master is on {joined} networks");
@@ -207,13 +211,13 @@ async fn a_task_joins_the_network_of_the_system_under_test() -> Result<()> {
     ensure!(body["errors"][0]["field"] == "worker.networks[0]", "{body}");
     ensure!(client.delete("joins").await?.0 == 204);
     target.remove().await?;
-    stage.close().await
+    fixture.finish().await
 }
 
 #[tokio::test]
 async fn the_directors_variables_reach_the_containers() -> Result<()> {
-    let stage = Stage::open("test-variables").await?;
-    let client = stage.client();
+    let fixture = Fixture::start("test-variables").await?;
+    let client = fixture.client();
     let task = with(
         small_task("variables", 2),
         "/waitCommand",
@@ -225,7 +229,7 @@ async fn the_directors_variables_reach_the_containers() -> Result<()> {
         json!(["GREETING=a b=c {{.Node.Hostname}}"]),
     );
     client.start(&task).await?;
-    client.outcome("variables", PATIENCE).await?;
+    client.outcome("variables", RUN_TIMEOUT).await?;
     let log = client.logs("variables", "?service=wait").await?;
     for wanted in [
         "ATQ_TASK=variables",
@@ -243,5 +247,5 @@ async fn the_directors_variables_reach_the_containers() -> Result<()> {
     ensure!(subnet.ends_with("/24"), "{subnet}");
     ensure!(log.contains("WORKER_CSV_VIPS="), "{log}");
     ensure!(client.delete("variables").await?.0 == 204);
-    stage.close().await
+    fixture.finish().await
 }

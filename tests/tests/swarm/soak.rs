@@ -1,4 +1,4 @@
-//! A small soak; `make soak` runs the whole one.
+//! A short soak test; `make soak` runs the full one.
 
 use anyhow::{Result, ensure};
 use atq_tests::soak::{Options, run};

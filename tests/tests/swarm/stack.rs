@@ -1,4 +1,4 @@
-//! The Director as a stack, in its container.
+//! The Director in a container, deployed as a stack.
 
 use anyhow::{Result, ensure};
 use atq_tests::docker::labelled;

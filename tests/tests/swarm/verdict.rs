@@ -6,8 +6,8 @@ use atq_api_spec::task::TaskStatus;
 use atq_tests::bundle::zip_directory;
 use atq_tests::client::Client;
 use atq_tests::docker::{Target, docker};
+use atq_tests::fixture::{Fixture, RUN_TIMEOUT, with};
 use atq_tests::image::container;
-use atq_tests::stage::{PATIENCE, Stage, with};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ const TARGET: &str = "atq-verdict-target";
 const TARGET_LABEL: &str = "atq.test=verdict-target";
 const WORKERS: u32 = 2;
 
-/// The demo's test with two workers, which makes so many samples in each of their two threads.
+/// The demo's test with two workers of two threads, each of which takes `loops` samples.
 fn jmeter(name: &str, fileid: &str, loops: u32) -> Result<Value> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
     let text = std::fs::read_to_string(root.join("deploy/demo/task.json"))?;
@@ -28,15 +28,15 @@ fn jmeter(name: &str, fileid: &str, loops: u32) -> Result<Value> {
 }
 
 async fn report(client: &Client, path: &str) -> Result<Report> {
-    let answer = client.get(path).await?;
-    ensure!(answer.status() == 200, "{}", answer.status());
-    Ok(answer.json().await?)
+    let response = client.get(path).await?;
+    ensure!(response.status() == 200, "{}", response.status());
+    Ok(response.json().await?)
 }
 
 #[tokio::test]
 async fn real_runs_pass_fail_and_are_invalid() -> Result<()> {
-    let stage = Stage::open("test-verdict").await?;
-    let client = stage.client();
+    let fixture = Fixture::start("test-verdict").await?;
+    let client = fixture.client();
     let target = Target::start(TARGET, TARGET_LABEL).await?;
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
     let fileid = client
@@ -51,7 +51,7 @@ async fn real_runs_pass_fail_and_are_invalid() -> Result<()> {
     ]);
     let good = with(jmeter("verdict-pass", &fileid, 50)?, "/criteria", criteria);
     client.start(&with(good, "/minSamples", 200)).await?;
-    let task = client.done("verdict-pass", PATIENCE).await?;
+    let task = client.done("verdict-pass", RUN_TIMEOUT).await?;
     ensure!(task.verdict == Some(Verdict::Pass), "{task:#?}");
     let passed = report(&client, "/task/verdict-pass/report").await?;
     ensure!(
@@ -78,7 +78,7 @@ async fn real_runs_pass_fail_and_are_invalid() -> Result<()> {
             criteria,
         ))
         .await?;
-    let task = client.done("verdict-fail", PATIENCE).await?;
+    let task = client.done("verdict-fail", RUN_TIMEOUT).await?;
     ensure!(task.status == TaskStatus::Finished, "{task:#?}");
     ensure!(task.verdict == Some(Verdict::Fail), "{task:#?}");
     let held: Vec<bool> = task
@@ -110,15 +110,15 @@ async fn real_runs_pass_fail_and_are_invalid() -> Result<()> {
         .start(&with(long, "/criteria", json!(["errors < 1%"])))
         .await?;
     client
-        .until("verdict-lost", PATIENCE, |task| {
+        .until("verdict-lost", RUN_TIMEOUT, |task| {
             task.status == TaskStatus::Started
         })
         .await?;
     let victim = container("verdict-lost", "worker", 1).await?;
     docker(&["kill", "--signal", "KILL", &victim]).await?;
-    let task = client.done("verdict-lost", PATIENCE).await?;
+    let task = client.done("verdict-lost", RUN_TIMEOUT).await?;
     ensure!(task.verdict == Some(Verdict::Invalid), "{task:#?}");
-    let reasons = task.judgement.context("there is no judgement")?.reasons;
+    let reasons = task.judgement.context("the task has no judgement")?.reasons;
     ensure!(
         reasons
             .iter()
@@ -132,5 +132,5 @@ async fn real_runs_pass_fail_and_are_invalid() -> Result<()> {
     let (status, text) = client.delete_bundle(&fileid).await?;
     ensure!(status == 204, "{status} {text}");
     target.remove().await?;
-    stage.close().await
+    fixture.finish().await
 }

@@ -1,4 +1,4 @@
-//! Under which URL the nodes reach the Director.
+//! The URL under which the nodes reach the Director.
 
 use crate::core::Core;
 use crate::node_url::derive;
@@ -6,11 +6,11 @@ use crate::port::Node;
 use atq_engine::{Course, Deadline, StepError};
 use atq_task::event::FailureCode;
 
-/// What helps when it cannot be found.
-const WAYS: &str = "set `bind: 0.0.0.0` (see Security first) or `advertiseUrl` in the configuration of the Director, \
+/// Hint when no URL can be derived.
+const HINT: &str = "set `bind: 0.0.0.0` (read Security first) or `advertiseUrl` in the configuration of the Director, \
     or `delivery: shared` where all nodes have `glusterpath`";
 
-/// The URL that is configured, or else found; the Director itself must be there.
+/// The configured URL, or else a derived one. Fails unless this Director answers there.
 pub(super) async fn find(
     core: &Core,
     run: &mut dyn Course,
@@ -21,24 +21,25 @@ pub(super) async fn find(
     let (url, source) = match settings.advertise_url.clone() {
         Some(url) => (url, "`advertiseUrl`"),
         None => (
-            found(core, run, deadline, nodes).await?,
-            "found from `bind`",
+            derived(core, run, deadline, nodes).await?,
+            "derived from `bind`",
         ),
     };
     let own = &settings.director_id;
-    let problem = match core.reach.director_at(&url).await {
+    let problem = match core.self_check.director_at(&url).await {
         Ok(id) if id == *own => return Ok(url),
-        Ok(id) => format!("is another Director: its id is `{id}`, and this one's is `{own}`"),
+        Ok(id) => {
+            format!("belongs to another Director: its id is `{id}`, this Director's id is `{own}`")
+        }
         Err(problem) => problem,
     };
-    let message = format!(
-        "the nodes are to reach the Director at `{url}` ({source}), but what is there {problem}"
-    );
-    let hint = "`advertiseUrl` names another URL";
+    let message =
+        format!("the nodes would reach the Director at `{url}` ({source}), but that URL {problem}");
+    let hint = "`advertiseUrl` sets another URL";
     Err(run.failed(FailureCode::DeliveryFailed, message, hint))
 }
 
-async fn found(
+async fn derived(
     core: &Core,
     run: &mut dyn Course,
     deadline: Deadline,
@@ -58,6 +59,6 @@ async fn found(
             listen.ip(),
             manager.node_address
         );
-        run.failed(FailureCode::DeliveryFailed, message, WAYS)
+        run.failed(FailureCode::DeliveryFailed, message, HINT)
     })
 }

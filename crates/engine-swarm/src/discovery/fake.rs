@@ -1,5 +1,5 @@
-//! A sidecar that answers from a [`FakeSwarm`]: it is there when its service runs, and knows the
-//! names of its own network only.
+//! A sidecar on a [`FakeSwarm`]: it is reachable while its service runs, and resolves only the names of its own
+//! network.
 
 use super::{Discovery, DiscoveryError, Probe, Probed};
 use crate::fake::FakeSwarm;
@@ -12,43 +12,43 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Time between two looks at the names.
-const LOOK: Duration = Duration::from_millis(20);
+/// Poll interval.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// All sidecars of a fake Swarm; clones are the same.
+/// All sidecars of a fake Swarm; clones share their state.
 #[derive(Debug, Clone)]
 pub struct FakeDiscovery {
     swarm: FakeSwarm,
-    deaf: Arc<AtomicBool>,
+    unreachable: Arc<AtomicBool>,
     hidden: Arc<Mutex<Vec<Ipv4Addr>>>,
     probes: Arc<Mutex<Probes>>,
 }
 
-/// What the workers do when they are probed.
+/// Behaviour of the workers when they are probed.
 #[derive(Debug, Default)]
 struct Probes {
     unready: BTreeMap<Ipv4Addr, String>,
-    /// Questions still to come in which nobody is ready.
+    /// Number of probes during which no worker is ready.
     warming: usize,
-    asked: Vec<(Probe, Vec<Ipv4Addr>)>,
+    requests: Vec<(Probe, Vec<Ipv4Addr>)>,
 }
 
 impl Probes {
-    /// Writes a question down; whether everybody is still starting while it is answered.
-    fn ask(&mut self, probe: &Probe, addresses: &[Ipv4Addr]) -> bool {
-        self.asked.push((probe.clone(), addresses.to_vec()));
+    /// Records a probe; returns whether the workers are still warming up during it.
+    fn record(&mut self, probe: &Probe, addresses: &[Ipv4Addr]) -> bool {
+        self.requests.push((probe.clone(), addresses.to_vec()));
         let warming = self.warming > 0;
         self.warming = self.warming.saturating_sub(1);
         warming
     }
 
     fn outcome(&self, address: Ipv4Addr, warming: bool) -> Probed {
-        let told = self.unready.get(&address).cloned();
-        let reason = told.or_else(|| warming.then(|| "connection refused".to_owned()));
+        let configured = self.unready.get(&address).cloned();
+        let reason = configured.or_else(|| warming.then(|| "connection refused".to_owned()));
         Probed { address, reason }
     }
 
-    /// In no time nothing is tried.
+    /// The outcome of a probe without time.
     fn untried(address: &Ipv4Addr) -> Probed {
         Probed {
             address: *address,
@@ -62,24 +62,24 @@ impl FakeDiscovery {
     pub fn new(swarm: FakeSwarm) -> Self {
         Self {
             swarm,
-            deaf: Arc::default(),
+            unreachable: Arc::default(),
             hidden: Arc::default(),
             probes: Arc::default(),
         }
     }
 
-    /// From here on no sidecar answers, or all do again.
-    pub fn deaf(&self, deaf: bool) {
-        self.deaf.store(deaf, Ordering::Relaxed);
+    /// Makes all sidecars unreachable, or reachable again.
+    pub fn set_unreachable(&self, unreachable: bool) {
+        self.unreachable.store(unreachable, Ordering::Relaxed);
     }
 
-    /// Addresses that DNS never tells, whatever Swarm says.
+    /// Hides addresses from DNS, even if Swarm lists them.
     pub fn hide(&self, addresses: Vec<Ipv4Addr>) {
         *self.hidden.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
     }
 
-    /// From here on these addresses, and no others, fail every probe, each for its reason. Probes
-    /// under way hear of it too.
+    /// Makes these addresses, and no others, fail every probe, each with its reason. Applies to probes in progress,
+    /// too.
     pub fn unready(&self, reasons: &[(Ipv4Addr, &str)]) {
         let reasons = reasons.iter();
         self.probes().unready = reasons
@@ -87,33 +87,32 @@ impl FakeDiscovery {
             .collect();
     }
 
-    /// In the next `questions` probes every address refuses connections, for all the time that the
-    /// probe may take; the one after that finds all of them ready.
-    pub fn warm_up(&self, questions: usize) {
-        self.probes().warming = questions;
+    /// In the next `probes` probes every address refuses connections until the timeout; afterwards all are ready.
+    pub fn warm_up(&self, probes: usize) {
+        self.probes().warming = probes;
     }
 
-    /// What was probed so far, and at which addresses, in the order of the questions.
+    /// The probes so far, with their addresses, in order.
     pub fn probed(&self) -> Vec<(Probe, Vec<Ipv4Addr>)> {
-        self.probes().asked.clone()
+        self.probes().requests.clone()
     }
 
     fn probes(&self) -> MutexGuard<'_, Probes> {
         self.probes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The service whose sidecar is at `endpoint`.
+    /// The service of the sidecar at `endpoint`.
     fn listener(&self, endpoint: &str) -> Result<ServicePlan, DiscoveryError> {
         let port = endpoint
             .rsplit(':')
             .next()
             .and_then(|port| port.parse().ok());
         let plan = port.and_then(|port| self.swarm.listener(port));
-        plan.filter(|_| !self.deaf.load(Ordering::Relaxed))
+        plan.filter(|_| !self.unreachable.load(Ordering::Relaxed))
             .ok_or_else(|| failed(endpoint, "does not answer: connection refused"))
     }
 
-    /// The network of the sidecar at `endpoint`, which must have this token.
+    /// The network of the sidecar at `endpoint`. Fails if the token is wrong.
     fn network(&self, endpoint: &str, token: &str) -> Result<String, DiscoveryError> {
         let plan = self.listener(endpoint)?;
         let guard = format!("{DISCOVERY_TOKEN_VARIABLE}={token}");
@@ -124,7 +123,7 @@ impl FakeDiscovery {
             .ok_or_else(|| failed(endpoint, "answered 401 Unauthorized; expected 200 or 204"))
     }
 
-    fn look_up(&self, name: &str, network: &str) -> Vec<Ipv4Addr> {
+    fn resolve(&self, name: &str, network: &str) -> Vec<Ipv4Addr> {
         let hidden = self.hidden.lock().unwrap_or_else(PoisonError::into_inner);
         let mut addresses = self.swarm.addresses_of(name, network);
         addresses.retain(|address| !hidden.contains(address));
@@ -156,12 +155,12 @@ impl Discovery for FakeDiscovery {
         let deadline = Instant::now() + timeout;
         loop {
             let network = self.network(endpoint, token)?;
-            let found = self.look_up(name, &network);
+            let found = self.resolve(name, &network);
             let enough = found.len() as u64 >= u64::from(replicas);
             if enough || Instant::now() >= deadline {
                 return Ok(found);
             }
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
@@ -175,7 +174,7 @@ impl Discovery for FakeDiscovery {
     ) -> Result<Vec<Probed>, DiscoveryError> {
         let deadline = Instant::now() + timeout;
         self.network(endpoint, token)?;
-        let warming = self.probes().ask(probe, addresses);
+        let warming = self.probes().record(probe, addresses);
         if timeout.is_zero() {
             return Ok(addresses.iter().map(Probes::untried).collect());
         }
@@ -191,7 +190,7 @@ impl Discovery for FakeDiscovery {
             if ready || Instant::now() >= deadline {
                 return Ok(outcomes);
             }
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 }

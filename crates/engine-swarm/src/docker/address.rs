@@ -1,4 +1,4 @@
-//! Where Docker is: from the configuration or the environment to clients. Nothing is sent.
+//! The address of Docker: from the configuration or the environment to HTTP clients. Nothing is sent.
 
 use crate::error::SwarmError;
 use bollard::errors::Error;
@@ -9,29 +9,29 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Where Docker listens when nobody says otherwise.
+/// Default address of Docker.
 const LOCAL_SOCKET: &str = "unix:///var/run/docker.sock";
-/// Longest wait for a connection; every call has a deadline besides.
-const CONNECT: Duration = Duration::from_secs(5);
+/// Connection timeout; every call has its own timeout besides.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// bollard's own deadline, in seconds; out of the way, since each call has one of ours.
-const NO_DEADLINE: u64 = 60 * 60;
+/// bollard's own timeout in seconds, long enough to have no effect: each call has its own timeout.
+const NO_TIMEOUT: u64 = 60 * 60;
 
-/// The address of a Docker Engine, and an HTTP client for what bollard cannot do.
+/// The address of a Docker Engine, and an HTTP client for calls that bollard does not support.
 #[derive(Debug)]
 pub(super) struct Address {
-    /// As the user knows it, for messages.
+    /// As configured by the user, for messages.
     pub host: String,
-    /// What paths are appended to.
+    /// Base URL of all paths.
     pub base: Url,
-    /// Keeps its connections open.
+    /// Client with a connection pool.
     pub http: Client,
-    way: Way,
+    transport: Transport,
 }
 
-/// How bollard gets there.
+/// The transport for bollard.
 #[derive(Debug)]
-enum Way {
+enum Transport {
     /// The path of a socket.
     Socket(String),
     /// Host and port.
@@ -41,8 +41,8 @@ enum Way {
 }
 
 impl Address {
-    /// `host`, else `DOCKER_HOST`, else the local socket. As with the docker command, a variable that
-    /// is set but empty counts as not set.
+    /// `host`, else `DOCKER_HOST`, else the local socket. As for the docker command, an empty variable counts as
+    /// unset.
     pub fn find(host: Option<&str>) -> Result<Self, SwarmError> {
         let host = host
             .map(str::to_owned)
@@ -58,52 +58,54 @@ impl Address {
 
     /// `tls` turns `tcp://` into HTTPS.
     fn open(host: &str, tls: bool, certificates: Option<PathBuf>) -> Result<Self, String> {
-        // The process may have one already; any will do.
+        // A provider may be installed already; any provider is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (scheme, rest) = host.split_once("://").ok_or_else(|| expected(host))?;
-        // Proxies from the environment are for the outside world, not for Docker.
+        // Proxies from the environment do not apply to Docker.
         let builder = Client::builder()
             .no_proxy()
             .dns_resolver(atq_resolver::SystemResolver)
-            .connect_timeout(CONNECT);
+            .connect_timeout(CONNECT_TIMEOUT);
         let rest = rest.to_owned();
-        let way = match scheme {
-            "unix" => Way::Socket(rest),
-            "https" => Way::Secure(rest, certificates),
-            "tcp" if tls => Way::Secure(rest, certificates),
-            "tcp" | "http" => Way::Plain(rest),
+        let transport = match scheme {
+            "unix" => Transport::Socket(rest),
+            "https" => Transport::Secure(rest, certificates),
+            "tcp" if tls => Transport::Secure(rest, certificates),
+            "tcp" | "http" => Transport::Plain(rest),
             _ => return Err(expected(host)),
         };
-        let (base, builder) = match &way {
-            Way::Socket(path) => {
+        let (base, builder) = match &transport {
+            Transport::Socket(path) => {
                 let builder = plain(builder).unix_socket(path.as_str());
                 ("http://docker".to_owned(), builder)
             }
-            Way::Plain(at) => (format!("http://{at}"), plain(builder)),
-            Way::Secure(at, dir) => (format!("https://{at}"), secure(builder, dir.as_deref())?),
+            Transport::Plain(at) => (format!("http://{at}"), plain(builder)),
+            Transport::Secure(at, dir) => {
+                (format!("https://{at}"), secure(builder, dir.as_deref())?)
+            }
         };
         Ok(Self {
             host: host.to_owned(),
             base: Url::parse(&base).map_err(|e| format!("{e}; {}", expected(host)))?,
             http: builder.build().map_err(|e| root_cause(&e))?,
-            way,
+            transport,
         })
     }
 
-    /// bollard's client. Fails while a socket does not exist.
+    /// bollard's client. Fails while the socket does not exist.
     pub fn docker(&self) -> Result<Docker, Error> {
         let version = API_DEFAULT_VERSION;
-        match &self.way {
-            Way::Socket(path) => Docker::connect_with_unix(path, NO_DEADLINE, version),
-            Way::Plain(at) => Docker::connect_with_http(at, NO_DEADLINE, version),
-            Way::Secure(at, dir) => {
-                // bollard wants the files; empty ones add nothing to what the machine trusts.
+        match &self.transport {
+            Transport::Socket(path) => Docker::connect_with_unix(path, NO_TIMEOUT, version),
+            Transport::Plain(at) => Docker::connect_with_http(at, NO_TIMEOUT, version),
+            Transport::Secure(at, dir) => {
+                // bollard requires the files; empty ones add nothing to the machine's certificates.
                 let file = |name| match dir {
                     Some(dir) => dir.join(name),
                     None => PathBuf::from("/dev/null"),
                 };
                 let (key, own, trusted) = (file("key.pem"), file("cert.pem"), file("ca.pem"));
-                Docker::connect_with_ssl(at, &key, &own, &trusted, NO_DEADLINE, version)
+                Docker::connect_with_ssl(at, &key, &own, &trusted, NO_TIMEOUT, version)
             }
         }
     }
@@ -119,14 +121,14 @@ fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Reading the machine's certificates takes longer than everything else at the start, and an image
-/// without any could not start at all.
+/// Skips the machine's certificates: reading them dominates the start-up time, and an image without any could not
+/// start at all.
 fn plain(builder: ClientBuilder) -> ClientBuilder {
     builder.tls_certs_only(Vec::<Certificate>::new())
 }
 
-/// With `ca.pem`, `cert.pem` and `key.pem` of the directory `certificates`, else with what the
-/// machine trusts and without a certificate of our own.
+/// Uses `ca.pem`, `cert.pem` and `key.pem` of the directory `certificates`; without it, the machine's certificates
+/// and no client certificate.
 fn secure(builder: ClientBuilder, certificates: Option<&Path>) -> Result<ClientBuilder, String> {
     let Some(dir) = certificates else {
         return Ok(builder);
@@ -143,7 +145,7 @@ fn secure(builder: ClientBuilder, certificates: Option<&Path>) -> Result<ClientB
     Ok(builder.tls_certs_only(trusted).identity(own))
 }
 
-/// The innermost text of an error: "connection refused" rather than "error sending request".
+/// The text of the root cause of an error: "connection refused" instead of "error sending request".
 pub(super) fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
@@ -171,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn other_hosts_are_named_with_what_is_expected() {
+    fn errors_for_other_hosts_list_the_supported_forms() {
         for host in ["ssh://m1", "/var/run/docker.sock", "tcp://"] {
             let reason = Address::open(host, false, None).unwrap_err();
             assert!(

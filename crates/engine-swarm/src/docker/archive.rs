@@ -1,6 +1,6 @@
-//! Files of a container, as Docker packs them.
+//! Archives with files of a container.
 
-use super::client::{Call, Client, broken};
+use super::client::{Call, Client, connection_error};
 use crate::error::SwarmError;
 use bollard::Docker;
 use futures_util::stream::{self, BoxStream, StreamExt};
@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::bytes::Bytes;
 
-/// Longest silence in the middle of an archive. Docker reads from a disk, which others may keep busy.
-const STALL: Duration = Duration::from_secs(60);
+/// Idle timeout within an archive. Docker reads from a disk that may be busy.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A tar of `path` in the container.
 pub(super) async fn open(
@@ -18,20 +18,24 @@ pub(super) async fn open(
     container_id: &str,
     path: &str,
 ) -> Result<BoxStream<'static, Result<Bytes, SwarmError>>, SwarmError> {
-    // Docker has the container's file systems mounted before it answers.
-    let call = Call::read(format!("`{path}` of container `{container_id}`")).within(STALL);
+    // Docker mounts the container's file systems before it answers.
+    let call =
+        Call::read(format!("`{path}` of container `{container_id}`")).with_timeout(IDLE_TIMEOUT);
     let url = format!("/containers/{container_id}/archive");
     let query = [("path", path.to_owned())];
     let begin = async |docker: Docker| client.get(docker, &url, &query).await;
-    let body = client.ask(&call, begin).await?.bytes_stream().boxed();
-    let parts = stream::unfold(Some((client, call, body)), |reading| async move {
+    let body = client.send(&call, begin).await?.bytes_stream().boxed();
+    let chunks = stream::unfold(Some((client, call, body)), |reading| async move {
         let (client, call, mut body) = reading?;
-        match timeout(STALL, body.next()).await {
-            Ok(Some(Ok(part))) => Some((Ok(part), Some((client, call, body)))),
-            Ok(Some(Err(error))) => Some((Err(client.explain(&call, broken(error))), None)),
+        match timeout(IDLE_TIMEOUT, body.next()).await {
+            Ok(Some(Ok(chunk))) => Some((Ok(chunk), Some((client, call, body)))),
+            Ok(Some(Err(error))) => Some((
+                Err(client.to_swarm_error(&call, connection_error(error))),
+                None,
+            )),
             Ok(None) => None,
             Err(_) => Some((Err(call.timed_out()), None)),
         }
     });
-    Ok(parts.boxed())
+    Ok(chunks.boxed())
 }

@@ -1,7 +1,7 @@
-//! Calls: the version of the API, deadlines, and errors.
+//! Calls of the Docker API: version negotiation, timeouts and errors.
 
 use super::address::{Address, root_cause};
-use super::error::{Asked, Kind, classify};
+use super::error::{Operation, OperationKind, classify};
 use crate::error::SwarmError;
 use bollard::errors::Error;
 use bollard::{BollardRequest, ClientVersion, Docker};
@@ -13,76 +13,76 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Deadline of calls that only read.
-const READ: Duration = Duration::from_secs(10);
-/// Deadline of calls that change something.
-const CHANGE: Duration = Duration::from_secs(30);
+/// Timeout of calls that only read.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Timeout of calls that change something.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What is asked of Docker, and how long the answer may take.
+/// A call of Docker, for messages, and its timeout.
 pub(super) struct Call {
-    asked: Asked,
-    deadline: Duration,
+    operation: Operation,
+    timeout: Duration,
 }
 
 impl Call {
     /// Reads the `object`.
     pub fn read(object: impl Into<String>) -> Self {
-        Self::new(Kind::Read, object.into(), READ)
+        Self::new(OperationKind::Read, object.into(), READ_TIMEOUT)
     }
 
     /// Creates the `object`.
     pub fn create(object: String) -> Self {
-        Self::new(Kind::Create, object, CHANGE)
+        Self::new(OperationKind::Create, object, CHANGE_TIMEOUT)
     }
 
-    /// Ends what runs of the `object`.
+    /// Stops the `object`.
     pub fn end(object: String) -> Self {
-        Self::new(Kind::End, object, CHANGE)
+        Self::new(OperationKind::End, object, CHANGE_TIMEOUT)
     }
 
     /// Removes the `object`.
     pub fn remove(object: String) -> Self {
-        Self::new(Kind::Remove, object, CHANGE)
+        Self::new(OperationKind::Remove, object, CHANGE_TIMEOUT)
     }
 
-    /// Has Docker get the `object` from its registry.
+    /// Pulls the `object` from its registry.
     pub fn pull(object: String) -> Self {
-        Self::new(Kind::Pull, object, CHANGE)
+        Self::new(OperationKind::Pull, object, CHANGE_TIMEOUT)
     }
 
-    fn new(kind: Kind, object: String, deadline: Duration) -> Self {
-        let asked = Asked { kind, object };
-        Self { asked, deadline }
+    fn new(kind: OperationKind, object: String, timeout: Duration) -> Self {
+        let operation = Operation { kind, object };
+        Self { operation, timeout }
     }
 
-    /// Another deadline than that of its kind.
-    pub fn within(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+    /// Replaces the default timeout.
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 
     pub fn timed_out(&self) -> SwarmError {
         SwarmError::TimedOut {
-            what: self.asked.text(),
-            seconds: self.deadline.as_secs(),
+            what: self.operation.text(),
+            seconds: self.timeout.as_secs(),
         }
     }
 
-    /// An answer that cannot be understood.
+    /// The error for an invalid response.
     pub fn failed(&self, reason: String) -> SwarmError {
-        let what = self.asked.text();
+        let what = self.operation.text();
         SwarmError::Internal { what, reason }
     }
 }
 
-/// Docker's words for a refusal.
+/// Docker's error response.
 #[derive(Deserialize)]
-struct Refusal {
+struct ErrorResponse {
     message: String,
 }
 
-/// bollard's client, made at the first call, so that Docker need not be up before, and anew when
-/// Docker was away or says that the version is wrong: it may have come back as another version.
+/// bollard's client. It is created at the first call, so that Docker need not be up before, and again when Docker was
+/// unavailable or rejects the version: Docker may have been upgraded or downgraded meanwhile.
 pub(super) struct Client {
     address: Address,
     docker: Mutex<Option<Docker>>,
@@ -96,8 +96,8 @@ impl Client {
         }
     }
 
-    /// The answer to `request`, which is made a second time when the first had the wrong version.
-    pub async fn ask<T, F>(
+    /// Sends `request` and returns the response. Repeats it once if the version was rejected.
+    pub async fn send<T, F>(
         &self,
         call: &Call,
         request: impl Fn(Docker) -> F,
@@ -107,21 +107,21 @@ impl Client {
     {
         let answer = async {
             match request(self.docker().await?).await {
-                // Refused before it was looked at: it is safe to ask again.
-                Err(error) if is_about_version(&error) => {
-                    *self.known() = None;
+                // The request was rejected unread, so that a retry is safe.
+                Err(error) if is_version_error(&error) => {
+                    *self.cached() = None;
                     request(self.docker().await?).await
                 }
                 answer => answer,
             }
         };
-        match timeout(call.deadline, answer).await {
-            Ok(answer) => answer.map_err(|error| self.explain(call, error)),
+        match timeout(call.timeout, answer).await {
+            Ok(answer) => answer.map_err(|error| self.to_swarm_error(call, error)),
             Err(_) => Err(call.timed_out()),
         }
     }
 
-    /// A request that bollard cannot make. What goes wrong is told as bollard tells it.
+    /// A GET request that bollard does not support. Errors are bollard's types.
     pub async fn get(
         &self,
         docker: Docker,
@@ -131,23 +131,23 @@ impl Client {
         let mut url = self.address.base.clone();
         url.set_path(&format!("/v{}{path}", docker.client_version()));
         let request = self.address.http.get(url).query(query);
-        let response = request.send().await.map_err(broken)?;
+        let response = request.send().await.map_err(connection_error)?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
         }
-        let text = response.text().await.map_err(broken)?;
-        let message = serde_json::from_str::<Refusal>(&text).map_or(text, |r| r.message);
+        let text = response.text().await.map_err(connection_error)?;
+        let message = serde_json::from_str::<ErrorResponse>(&text).map_or(text, |r| r.message);
         Err(Error::DockerResponseServerError {
             status_code: status.as_u16(),
             message,
         })
     }
 
-    /// bollard's client, which speaks the older of its own version and Docker's.
+    /// bollard's client, with the older of bollard's and Docker's API versions.
     async fn docker(&self) -> Result<Docker, Error> {
-        let known = self.known().clone();
-        if let Some(docker) = known {
+        let cached = self.cached().clone();
+        if let Some(docker) = cached {
             return Ok(docker);
         }
         let negotiated = self.address.docker()?.negotiate_version().await;
@@ -158,34 +158,34 @@ impl Client {
             error => error,
         })?;
         let version = docker.client_version();
-        let docker = docker.with_request_modifier(move |request| pin(request, version));
-        *self.known() = Some(docker.clone());
+        let docker = docker.with_request_modifier(move |request| fix_request(request, version));
+        *self.cached() = Some(docker.clone());
         Ok(docker)
     }
 
-    fn known(&self) -> MutexGuard<'_, Option<Docker>> {
+    fn cached(&self) -> MutexGuard<'_, Option<Docker>> {
         self.docker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// In our words, what went wrong at `call`.
-    pub fn explain(&self, call: &Call, error: Error) -> SwarmError {
-        let what = call.asked.text();
+    /// Converts an error of `call`.
+    pub fn to_swarm_error(&self, call: &Call, error: Error) -> SwarmError {
+        let what = call.operation.text();
         match error {
             Error::DockerResponseServerError {
                 status_code,
                 message,
-            } => classify(&call.asked, status_code, message.trim()),
+            } => classify(&call.operation, status_code, message.trim()),
             Error::DockerStreamError { error: reason } => SwarmError::Rejected { what, reason },
             Error::JsonDataError { .. } | Error::JsonSerdeError { .. } => {
                 call.failed(root_cause(&error))
             }
             Error::RequestTimeoutError => call.timed_out(),
             Error::APIVersionParseError {} => {
-                self.unavailable("it does not answer as Docker does".to_owned())
+                self.unavailable("it does not answer like Docker".to_owned())
             }
-            // The connection failed, or broke before the answer was complete.
+            // The connection failed, or was closed before the response was complete.
             error => {
-                *self.known() = None;
+                *self.cached() = None;
                 self.unavailable(root_cause(&error))
             }
         }
@@ -199,21 +199,21 @@ impl Client {
     }
 }
 
-/// A broken connection, as bollard tells it.
-pub(super) fn broken(error: reqwest::Error) -> Error {
+/// A connection error as bollard's type.
+pub(super) fn connection_error(error: reqwest::Error) -> Error {
     Error::from(io::Error::other(error))
 }
 
-/// Puts right what bollard 0.21.1 does: it negotiates a version and then leaves it out of the path, and
-/// it writes credentials in the alphabet of base64 that Docker does not read. Docker takes credentials
-/// that it cannot read for none, without an error.
-fn pin(mut request: BollardRequest, version: ClientVersion) -> BollardRequest {
+/// Works around bollard 0.21.1: it negotiates a version and omits it from the path, and it encodes credentials in a
+/// base64 alphabet that Docker does not read. Docker treats credentials that it cannot read as missing, without an
+/// error.
+fn fix_request(mut request: BollardRequest, version: ClientVersion) -> BollardRequest {
     let uri = request.uri();
     if let (Some(scheme), Some(host), Some(path)) =
         (uri.scheme_str(), uri.authority(), uri.path_and_query())
-        && let Ok(pinned) = format!("{scheme}://{host}/v{version}{path}").parse()
+        && let Ok(versioned) = format!("{scheme}://{host}/v{version}{path}").parse()
     {
-        *request.uri_mut() = pinned;
+        *request.uri_mut() = versioned;
     }
     if let Some(credentials) = request.headers_mut().get_mut("X-Registry-Auth")
         && let Ok(text) = credentials.to_str()
@@ -226,7 +226,7 @@ fn pin(mut request: BollardRequest, version: ClientVersion) -> BollardRequest {
 }
 
 /// `client version 1.53 is too new. Maximum supported API version is 1.41`, or `too old`.
-fn is_about_version(error: &Error) -> bool {
+fn is_version_error(error: &Error) -> bool {
     matches!(error, Error::DockerResponseServerError { message, .. }
         if message.starts_with("client version ") && message.contains(" is too "))
 }

@@ -1,97 +1,101 @@
-//! From Docker's refusals to our words. Docker tells many things apart only by text; the texts are
-//! those of ARCHITECTURE.md, How Docker Swarm behaves, and of Engine 20.10 to 29.
+//! Converts Docker's errors. Docker distinguishes many errors only by text; the texts are those of ARCHITECTURE.md,
+//! How Docker Swarm behaves, and of Engine 20.10 to 29.
 
 use crate::error::SwarmError;
 
-/// What a call does to its object, which decides what a refusal means.
+/// The kind of a call, which determines the meaning of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum OperationKind {
     /// Changes nothing.
     Read,
-    /// Makes the object.
+    /// Creates the object.
     Create,
-    /// Ends what runs of the object.
+    /// Stops the object.
     End,
-    /// Takes the object away.
+    /// Removes the object.
     Remove,
-    /// Gets the object from elsewhere.
+    /// Pulls the object from a registry.
     Pull,
 }
 
-/// What was asked of Docker, in words.
+/// Description of a call.
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
-    /// What the call does.
-    pub kind: Kind,
+pub(super) struct Operation {
+    /// The kind of the call.
+    pub kind: OperationKind,
     /// The object: "service `x`".
     pub object: String,
 }
 
-impl Asked {
-    /// The whole question: "the removal of service `x`".
+impl Operation {
+    /// The whole description: "the removal of service `x`".
     pub fn text(&self) -> String {
         match self.kind {
-            Kind::Read => self.object.clone(),
-            Kind::Create => format!("the creation of {}", self.object),
-            Kind::End => format!("the end of {}", self.object),
-            Kind::Remove => format!("the removal of {}", self.object),
-            Kind::Pull => format!("the pull of {}", self.object),
+            OperationKind::Read => self.object.clone(),
+            OperationKind::Create => format!("the creation of {}", self.object),
+            OperationKind::End => format!("the end of {}", self.object),
+            OperationKind::Remove => format!("the removal of {}", self.object),
+            OperationKind::Pull => format!("the pull of {}", self.object),
         }
     }
 }
 
-/// The error for an answer with the HTTP status `status` and Docker's text `reason`.
-pub(super) fn classify(asked: &Asked, status: u16, reason: &str) -> SwarmError {
-    swarm_is_unwell(reason).unwrap_or_else(|| of_status(asked, status, reason))
+/// The error for a response with the HTTP status `status` and Docker's text `reason`.
+pub(super) fn classify(operation: &Operation, status: u16, reason: &str) -> SwarmError {
+    swarm_error(reason).unwrap_or_else(|| of_status(operation, status, reason))
 }
 
-/// Refusals that have nothing to do with what was asked.
-fn swarm_is_unwell(reason: &str) -> Option<SwarmError> {
-    let says = |part: &str| reason.contains(part);
-    if says("is not a swarm manager") {
-        // The rest of the sentence is advice, and differs: a worker is to be promoted.
-        return Some(match says("Worker nodes can't") {
+/// Errors that are independent of the call.
+fn swarm_error(reason: &str) -> Option<SwarmError> {
+    let has = |part: &str| reason.contains(part);
+    if has("is not a swarm manager") {
+        // Only the second part of the text distinguishes a worker from a node outside any Swarm.
+        return Some(match has("Worker nodes can't") {
             true => SwarmError::NotManager,
             false => SwarmError::NotASwarm,
         });
     }
-    let no_leader = says("does not have a leader")
-        || says("lost leadership")
-        || says("quorum")
-        || says("context deadline exceeded")
-        || says("code = DeadlineExceeded")
-        || says("code = Unavailable")
-        || says("Swarm is encrypted and needs to be unlocked");
+    let no_leader = has("does not have a leader")
+        || has("lost leadership")
+        || has("quorum")
+        || has("context deadline exceeded")
+        || has("code = DeadlineExceeded")
+        || has("code = Unavailable")
+        || has("Swarm is encrypted and needs to be unlocked");
     no_leader.then(|| SwarmError::NoLeader {
         reason: reason.to_owned(),
     })
 }
 
-fn of_status(asked: &Asked, status: u16, reason: &str) -> SwarmError {
-    let (object, what) = (asked.object.clone(), asked.text());
+fn of_status(operation: &Operation, status: u16, reason: &str) -> SwarmError {
+    let (object, what) = (operation.object.clone(), operation.text());
     let reason = reason.to_owned();
     let in_use = reason.contains("in use") || reason.contains("has active endpoints");
-    match (asked.kind, status) {
-        (Kind::Remove, 400 | 403 | 409 | 500) if in_use => SwarmError::InUse {
+    match (operation.kind, status) {
+        (OperationKind::Remove, 400 | 403 | 409 | 500) if in_use => SwarmError::InUse {
             what: object,
             reason,
         },
-        (Kind::Create, 409) => SwarmError::Conflict {
+        (OperationKind::Create, 409) => SwarmError::Conflict {
             what: object,
             reason,
         },
-        (Kind::Create, _) if reason.contains("code = AlreadyExists") => SwarmError::Conflict {
-            what: object,
-            reason,
-        },
-        (Kind::Read | Kind::End | Kind::Remove, 404) => SwarmError::NotFound { what: object },
-        (Kind::Pull, 404 | 500) | (_, 400..=499) => SwarmError::Rejected { what, reason },
+        (OperationKind::Create, _) if reason.contains("code = AlreadyExists") => {
+            SwarmError::Conflict {
+                what: object,
+                reason,
+            }
+        }
+        (OperationKind::Read | OperationKind::End | OperationKind::Remove, 404) => {
+            SwarmError::NotFound { what: object }
+        }
+        (OperationKind::Pull, 404 | 500) | (_, 400..=499) => SwarmError::Rejected { what, reason },
         _ if blames_the_request(&reason) => SwarmError::Rejected { what, reason },
         _ => SwarmError::Internal { what, reason },
     }
 }
 
-/// Docker answers 500 to some requests that will never succeed.
+/// Docker answers 500 to some requests that can never succeed.
 fn blames_the_request(reason: &str) -> bool {
     let network = reason.starts_with("network ") && reason.ends_with(" not found");
     network
@@ -109,14 +113,14 @@ fn blames_the_request(reason: &str) -> bool {
 mod tests {
     use super::*;
 
-    const CREATE: Kind = Kind::Create;
-    const READ: Kind = Kind::Read;
-    const REMOVE: Kind = Kind::Remove;
+    const CREATE: OperationKind = OperationKind::Create;
+    const READ: OperationKind = OperationKind::Read;
+    const REMOVE: OperationKind = OperationKind::Remove;
 
-    /// The name of the variant.
-    fn class(kind: Kind, status: u16, reason: &str) -> String {
+    /// The name of the error's variant.
+    fn class(kind: OperationKind, status: u16, reason: &str) -> String {
         let object = "service `x`".to_owned();
-        let error = classify(&Asked { kind, object }, status, reason);
+        let error = classify(&Operation { kind, object }, status, reason);
         let debug = format!("{error:?}");
         debug
             .split([' ', '{'])
@@ -126,16 +130,16 @@ mod tests {
     }
 
     #[test]
-    fn dockers_answers_are_told_apart() {
+    fn dockers_errors_are_classified() {
         let table = [
             (
-                Kind::Pull,
+                OperationKind::Pull,
                 404,
                 "pull access denied for x, repository does not exist",
                 "Rejected",
             ),
             (
-                Kind::Pull,
+                OperationKind::Pull,
                 500,
                 "dial tcp: lookup registry.example: no such host",
                 "Rejected",

@@ -1,11 +1,11 @@
-//! Logs of Swarm tasks: Docker's framing, and lines made of it.
+//! Logs of Swarm tasks: decodes Docker's framing into lines.
 //!
-//! Without a terminal each message is a frame: a byte for the stream, three zeroes, the length (four
-//! bytes, big-endian), the message. Stream 3 carries an error of Docker itself, such as a node that
-//! cannot be reached, under HTTP status 200. With a terminal there are no frames, only lines that end
-//! with `\r\n`. Either way a line longer than 16 KiB comes in pieces, each with a time of its own.
+//! Without a terminal, each message is a frame: a byte for the stream, three zeroes, the length (four bytes,
+//! big-endian), the message. Stream 3 contains an error of Docker itself, such as an unreachable node, under HTTP
+//! status 200. With a terminal there are no frames, only lines that end with `\r
+//! `. In both cases a line longer than 16 KiB is split into pieces, each with its own time.
 
-use super::client::{Call, Client, broken};
+use super::client::{Call, Client, connection_error};
 use crate::error::SwarmError;
 use atq_engine::{LogLine, LogQuery, LogStream};
 use bollard::Docker;
@@ -15,16 +15,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Longest silence in the middle of a log; logs are read from files, so this is a hang.
-const STALL: Duration = Duration::from_secs(15);
-/// A frame that claims to be longer is not a frame.
-const LONGEST_FRAME: usize = 16 << 20;
-/// A longer line is cut in lines of this length, so that memory is bounded.
-const LONGEST_LINE: usize = 1 << 20;
-/// Docker's log drivers cut lines after so many bytes.
+/// Idle timeout within a log that is not followed: it is read from files, so that a longer silence is a hang.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Maximum length of a frame; a longer one is an error.
+const MAX_FRAME: usize = 16 << 20;
+/// Maximum length of a line; a longer one is split, so that memory is bounded.
+const MAX_LINE: usize = 1 << 20;
+/// Length at which Docker's log drivers split lines.
 const PIECE: usize = 16 << 10;
 
-/// Makes lines of the bytes of a log.
+/// Decodes the bytes of a log into lines.
 pub(super) struct Decoder {
     tty: bool,
     buffer: Vec<u8>,
@@ -34,7 +34,7 @@ pub(super) struct Decoder {
     error: Option<String>,
 }
 
-/// The beginning of a line whose end has not come.
+/// The beginning of an incomplete line.
 #[derive(Default)]
 struct Partial {
     at: String,
@@ -53,7 +53,7 @@ impl Decoder {
         }
     }
 
-    /// Takes more bytes. Lines that are complete now come from [`Decoder::line`].
+    /// Adds bytes. Complete lines are returned by [`Decoder::line`].
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
         let buffer = std::mem::take(&mut self.buffer);
@@ -70,7 +70,7 @@ impl Decoder {
         self.lines.pop_front()
     }
 
-    /// No more bytes will come: completes what is left, and gives Docker's own error if it sent one.
+    /// Marks the end of the log: completes the last lines, and returns Docker's error if there was one.
     pub fn finish(&mut self) -> Option<String> {
         let rest = std::mem::take(&mut self.buffer);
         if self.tty && !rest.is_empty() {
@@ -87,7 +87,7 @@ impl Decoder {
         let all = bytes.len();
         loop {
             let end = bytes.iter().position(|b| *b == b'\n').map(|at| at + 1);
-            let cut = || (bytes.len() >= LONGEST_LINE).then(|| last_piece(bytes));
+            let cut = || (bytes.len() >= MAX_LINE).then(|| last_piece(bytes));
             let Some(end) = end.or_else(cut) else {
                 return all - bytes.len();
             };
@@ -101,11 +101,11 @@ impl Decoder {
         let all = bytes.len();
         while let Some((header, rest)) = bytes.split_first_chunk::<8>() {
             let [kind, 0, 0, 0, a, b, c, d] = *header else {
-                self.fail("the log is not framed as Docker's logs are".to_owned());
+                self.fail("the log has no valid frames".to_owned());
                 return all;
             };
             let length = u32::from_be_bytes([a, b, c, d]) as usize;
-            if length > LONGEST_FRAME {
+            if length > MAX_FRAME {
                 self.fail(format!("the log has a frame of {length} bytes"));
                 return all;
             }
@@ -123,11 +123,11 @@ impl Decoder {
             0 | 1 => self.message(LogStream::Stdout, message),
             2 => self.message(LogStream::Stderr, message),
             3 => self.fail(String::from_utf8_lossy(message).trim().to_owned()),
-            other => self.fail(format!("the log has a frame of the unknown kind {other}")),
+            other => self.fail(format!("the log has a frame of unknown kind {other}")),
         }
     }
 
-    /// The first error is the cause of later ones.
+    /// Keeps the first error, which is the cause of later ones.
     fn fail(&mut self, reason: String) {
         self.error.get_or_insert(reason);
     }
@@ -139,7 +139,7 @@ impl Decoder {
         }
     }
 
-    /// A time and a line or a piece of one.
+    /// Handles a message: a time, and a line or a piece of one.
     fn message(&mut self, stream: LogStream, message: &[u8]) {
         let (at, text) = split_time(message);
         let tty = self.tty;
@@ -151,7 +151,7 @@ impl Decoder {
             true => append_pieces(&mut partial.text, text),
             false => partial.text.extend_from_slice(text),
         }
-        if partial.text.ends_with(b"\n") || partial.text.len() >= LONGEST_LINE {
+        if partial.text.ends_with(b"\n") || partial.text.len() >= MAX_LINE {
             self.complete(stream);
         }
     }
@@ -174,7 +174,7 @@ impl Decoder {
     }
 }
 
-/// Without frames, the pieces of a long line follow each other with a time in front of each.
+/// Without frames, the pieces of a long line follow each other, each with a time.
 fn append_pieces(line: &mut Vec<u8>, mut text: &[u8]) {
     while let Some(end) = piece_end(text) {
         let (piece, rest) = text.split_at(end);
@@ -184,15 +184,15 @@ fn append_pieces(line: &mut Vec<u8>, mut text: &[u8]) {
     line.extend_from_slice(text);
 }
 
-/// Where the text of a piece ends and the time of the next one begins. A piece that was cut within a character is
-/// longer than others: the log driver has replaced each of its bytes by three.
+/// The end of a piece, where the time of the next one begins. A piece that was split within a character is longer:
+/// the log driver has replaced each of its bytes by three.
 fn piece_end(text: &[u8]) -> Option<usize> {
     let has_stamp = |at: &usize| text.get(*at..).is_some_and(begins_with_stamp);
     (PIECE..=text.len().min(3 * PIECE)).find(has_stamp)
 }
 
-/// Where the last piece of a line without an end begins, so that it is not cut within a time; its length when it has
-/// no pieces.
+/// The beginning of the last piece of an incomplete line, so that it is not split within a time; the length of the
+/// line if it has no pieces.
 fn last_piece(line: &[u8]) -> usize {
     let mut begin = 0;
     while let Some(end) = piece_end(split_time(&line[begin..]).1) {
@@ -201,7 +201,7 @@ fn last_piece(line: &[u8]) -> usize {
     if begin == 0 { line.len() } else { begin }
 }
 
-/// Whether these bytes begin with a time as Docker writes it, `2026-11-21T03:37:48.000000001Z `, always as long.
+/// Whether the bytes begin with a time in Docker's fixed-length format, `2026-11-21T03:37:48.000000001Z `.
 fn begins_with_stamp(bytes: &[u8]) -> bool {
     const SHAPE: &[u8] = b"0000-00-00T00:00:00.000000000Z ";
     bytes.len() >= SHAPE.len()
@@ -211,13 +211,13 @@ fn begins_with_stamp(bytes: &[u8]) -> bool {
         })
 }
 
-/// Splits `2026-11-21T03:37:48.000000001Z text`; without a time, all is text.
+/// Splits `2026-11-21T03:37:48.000000001Z text`. Without a time, everything is text.
 fn split_time(message: &[u8]) -> (&str, &[u8]) {
     let looks_like_time = |text: &str| {
         let bytes = text.as_bytes();
         bytes.len() >= 20 && bytes[0].is_ascii_digit() && bytes[4] == b'-' && bytes[10] == b'T'
     };
-    // 35 bytes: nanoseconds and an offset in place of `Z`.
+    // At most 35 bytes: nanoseconds, and an offset instead of `Z`.
     let space = message.iter().take(36).position(|b| *b == b' ');
     let time = space.and_then(|at| std::str::from_utf8(&message[..at]).ok());
     match time.filter(|text| looks_like_time(text)) {
@@ -232,9 +232,9 @@ struct Reading {
     call: Call,
     body: BoxStream<'static, Result<Vec<u8>, reqwest::Error>>,
     decoder: Decoder,
-    /// Whether silence means nothing.
+    /// Whether the log is followed, so that silence is normal.
     follows: bool,
-    /// What is left to say once the lines are out.
+    /// Set at the end of the log: the error to return after the last line.
     ended: Option<Option<SwarmError>>,
 }
 
@@ -261,11 +261,11 @@ pub(super) async fn open(
     .chain(since)
     .collect();
     let begin = async |docker: Docker| client.get(docker, &path, &query).await;
-    let response = client.ask(&call, begin).await?;
+    let response = client.send(&call, begin).await?;
     let body = response.bytes_stream().map(|part| part.map(|b| b.to_vec()));
     let reading = Reading {
         client,
-        call: call.within(STALL),
+        call: call.with_timeout(IDLE_TIMEOUT),
         body: body.boxed(),
         decoder: Decoder::new(tty),
         follows,
@@ -274,7 +274,7 @@ pub(super) async fn open(
     Ok(stream::unfold(reading, next).boxed())
 }
 
-/// As Docker reads times: seconds since the Unix epoch, with nine digits behind the point.
+/// Docker's format of times: seconds since the Unix epoch, with nine decimals.
 fn seconds(nanos: u64) -> String {
     format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000)
 }
@@ -295,12 +295,14 @@ impl Reading {
     async fn read(&mut self) {
         let part = match self.follows {
             true => Ok(self.body.next().await),
-            false => timeout(STALL, self.body.next()).await,
+            false => timeout(IDLE_TIMEOUT, self.body.next()).await,
         };
         match part {
             Ok(Some(Ok(bytes))) => self.decoder.push(&bytes),
             Ok(Some(Err(error))) => {
-                let error = self.client.explain(&self.call, broken(error));
+                let error = self
+                    .client
+                    .to_swarm_error(&self.call, connection_error(error));
                 self.end(Some(error));
             }
             Ok(None) => self.end(None),

@@ -1,8 +1,8 @@
 //! Logs of the fake's containers.
 
 use super::FakeSwarm;
-use super::life::FakeTask;
-use super::world::World;
+use super::cluster::Cluster;
+use super::task_lifecycle::FakeTask;
 use crate::error::SwarmError;
 use crate::port::TaskState;
 use atq_engine::{LogLine, LogQuery, LogStream};
@@ -13,20 +13,20 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::{Instant, sleep};
 
-/// What is written at the start of a process has this time, in nanoseconds since the Unix epoch.
-const FIRST: u64 = 1_767_225_600_000_000_001;
-/// How soon somebody who follows gets a line.
-const LOOK: Duration = Duration::from_millis(10);
+/// The time of output at the start of a process, in nanoseconds since the Unix epoch.
+const START_TIME: u64 = 1_767_225_600_000_000_001;
+/// Poll interval of followed logs.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 type Line = Result<LogLine, SwarmError>;
 
-/// Somebody who follows. While it is there, somebody else has a handle to what it counts in.
+/// A follower of a log. The number of followers is the number of handles to `_open`.
 struct Follower {
     fake: FakeSwarm,
     task: String,
     tty: bool,
     query: LogQuery,
-    told: usize,
+    returned: usize,
     _open: Arc<()>,
 }
 
@@ -38,34 +38,36 @@ impl FakeSwarm {
         tty: bool,
         query: LogQuery,
     ) -> Result<BoxStream<'static, Line>, SwarmError> {
-        let read = |world: &mut World, now| {
-            let lines = log(world, now, task_id, tty, query)?;
-            let mut own = world.tasks.iter().filter(|task| task.id == task_id);
+        let read = |cluster: &mut Cluster, now| {
+            let lines = log(cluster, now, task_id, tty, query)?;
+            let mut own = cluster.tasks.iter().filter(|task| task.id == task_id);
             Ok((lines, own.any(|task| task.service.script.log_hangs)))
         };
         let (lines, hangs) = self.call("task_logs", task_id, read).await?;
         let broken = lines.iter().any(Result::is_err);
-        let told = lines.len();
+        let returned = lines.len();
         let lines = stream::iter(lines);
         Ok(match (hangs, query.follow && !broken) {
             (true, _) => lines.chain(stream::pending()).boxed(),
             (false, false) => lines.boxed(),
-            (false, true) => lines.chain(self.follow(task_id, tty, query, told)).boxed(),
+            (false, true) => lines
+                .chain(self.follow(task_id, tty, query, returned))
+                .boxed(),
         })
     }
 
-    /// How many logs are being followed.
+    /// The number of followed logs.
     pub fn followed_logs(&self) -> usize {
         Arc::strong_count(&self.lock().following) - 1
     }
 
-    /// What is written later. As with Docker, it never ends, but when the node is lost.
+    /// Later lines. As with Docker, the stream never ends, except when the node is lost.
     fn follow(
         &self,
         task_id: &str,
         tty: bool,
         query: LogQuery,
-        told: usize,
+        returned: usize,
     ) -> BoxStream<'static, Line> {
         let follower = Follower {
             fake: self.clone(),
@@ -75,63 +77,63 @@ impl FakeSwarm {
                 tail: None,
                 ..query
             },
-            told: told + self.skipped(task_id, tty, query, told),
+            returned: returned + self.skipped(task_id, tty, query, returned),
             _open: Arc::clone(&self.lock().following),
         };
         stream::unfold(Some(follower), |follower| async {
             let mut follower = follower?;
             loop {
-                if let Some(line) = follower.look() {
+                if let Some(line) = follower.next_line() {
                     let goes_on = line.is_ok().then_some(follower);
                     return Some((line, goes_on));
                 }
-                sleep(LOOK).await;
+                sleep(POLL_INTERVAL).await;
             }
         })
         .boxed()
     }
 
-    /// How many lines came before those that `tail` let through.
-    fn skipped(&self, task_id: &str, tty: bool, query: LogQuery, told: usize) -> usize {
-        let (world, now) = self.now();
+    /// The number of lines before those that `tail` selected.
+    fn skipped(&self, task_id: &str, tty: bool, query: LogQuery, returned: usize) -> usize {
+        let (cluster, now) = self.now();
         let all = LogQuery {
             tail: None,
             ..query
         };
-        let lines = log(&world, now, task_id, tty, all).unwrap_or_default();
-        lines.len().saturating_sub(told)
+        let lines = log(&cluster, now, task_id, tty, all).unwrap_or_default();
+        lines.len().saturating_sub(returned)
     }
 }
 
 impl Follower {
-    /// A line that was not told yet. What a process writes when it is told to end, Docker's own
-    /// followers often miss: it comes to nobody here.
-    fn look(&mut self) -> Option<Line> {
-        let (world, now) = self.fake.now();
-        let task = world.listed(now).find(|task| task.id == self.task)?;
-        if task.ended_when_told(now) {
+    /// The next line that was not returned yet. Docker's followers often miss output after SIGTERM, so that it is
+    /// never returned here.
+    fn next_line(&mut self) -> Option<Line> {
+        let (cluster, now) = self.fake.now();
+        let task = cluster.listed(now).find(|task| task.id == self.task)?;
+        if task.ended_on_sigterm(now) {
             return None;
         }
-        let lines = log(&world, now, &self.task, self.tty, self.query).ok()?;
+        let lines = log(&cluster, now, &self.task, self.tty, self.query).ok()?;
         if let Some(error) = lines.iter().find(|line| line.is_err()) {
             return Some(error.clone());
         }
-        let line = lines.into_iter().nth(self.told)?;
-        self.told += 1;
+        let line = lines.into_iter().nth(self.returned)?;
+        self.returned += 1;
         Some(line)
     }
 }
 
-/// Logs can be read as long as the Swarm task is listed. Those of a lost node end with an error.
+/// Logs can be read while the Swarm task is listed. Those of a lost node end with an error.
 fn log(
-    world: &World,
+    cluster: &Cluster,
     now: Instant,
     task_id: &str,
     tty: bool,
     query: LogQuery,
 ) -> Result<Vec<Line>, SwarmError> {
     let what = format!("the log of Swarm task `{task_id}`");
-    let task = world.listed(now).find(|t| t.id == task_id);
+    let task = cluster.listed(now).find(|t| t.id == task_id);
     let Some(task) = task else {
         return Err(SwarmError::NotFound { what });
     };
@@ -153,7 +155,7 @@ fn log(
         .map_or(0, |n| all.len().saturating_sub(n as usize));
     let lines = all.into_iter().skip(skip).map(|(at, stream, text)| {
         Ok(LogLine {
-            at: in_words(at),
+            at: rfc3339(at),
             // A terminal has one stream.
             stream: if tty { LogStream::Stdout } else { stream },
             text,
@@ -163,28 +165,29 @@ fn log(
     Ok(lines.chain(error).collect())
 }
 
-/// What a container has written by now.
+/// The output of a container up to now.
 fn written(task: &FakeTask, now: Instant) -> Vec<(u64, LogStream, String)> {
     if !task.has_container(now) || task.state(now) == TaskState::Starting {
         return Vec::new();
     }
-    if let Some(words) = task.last_words(now) {
-        return vec![(FIRST, LogStream::Stdout, words)];
+    if let Some(report) = task.carrier_report(now) {
+        return vec![(START_TIME, LogStream::Stdout, report)];
     }
     let script = &task.service.script;
     let ran = task.ran(now);
-    let nanos = |age: Duration| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX - FIRST);
+    let nanos = |age: Duration| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX - START_TIME);
     let first = script.lines.iter();
-    let first = first.map(|(stream, text)| (FIRST, *stream, text.clone()));
+    let first = first.map(|(stream, text)| (START_TIME, *stream, text.clone()));
     let later = script.later.iter().filter(|(after, _)| *after <= ran);
-    let later = later.map(|(after, text)| (FIRST + nanos(*after), LogStream::Stdout, text.clone()));
-    let told = task.ended_when_told(now);
-    let last = script.last_lines.iter().filter(|_| told);
-    let last = last.map(|text| (FIRST + nanos(ran), LogStream::Stdout, text.clone()));
+    let later =
+        later.map(|(after, text)| (START_TIME + nanos(*after), LogStream::Stdout, text.clone()));
+    let returned = task.ended_on_sigterm(now);
+    let last = script.last_lines.iter().filter(|_| returned);
+    let last = last.map(|text| (START_TIME + nanos(ran), LogStream::Stdout, text.clone()));
     first.chain(later).chain(last).collect()
 }
 
-fn in_words(nanos: u64) -> String {
+fn rfc3339(nanos: u64) -> String {
     OffsetDateTime::from_unix_timestamp_nanos(nanos.into())
         .ok()
         .and_then(|at| at.format(&Rfc3339).ok())

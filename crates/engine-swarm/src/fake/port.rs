@@ -1,14 +1,14 @@
-//! The port, as the fake Swarm answers it.
+//! The port to the simulated Swarm.
 
 use super::FakeSwarm;
-use super::life::FakeTask;
-use super::world::World;
+use super::cluster::Cluster;
+use super::task_lifecycle::FakeTask;
 use crate::error::SwarmError;
 use crate::plan::{Labels, NetworkPlan, RESULTS_TARGET, ServicePlan};
 use crate::port::{
     Container, CpuUsage, Kind, Manager, Network, Node, Object, Service, Swarm, SwarmTask, TaskState,
 };
-use crate::problem::{Problem, Sent};
+use crate::registry_problem::{RegistryProblem, SentCredentials};
 use async_trait::async_trait;
 use atq_engine::{ImageDigests, JoinTokens, LogLine, LogQuery};
 use futures_util::FutureExt;
@@ -17,8 +17,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::bytes::Bytes;
 
-/// Processors of a node.
-const PROCESSORS: u32 = 4;
+/// CPUs of a node.
+const CPUS: u32 = 4;
 
 /// Whether `labels` has all of `wanted`.
 fn carries(labels: &Labels, wanted: &Labels) -> bool {
@@ -30,8 +30,8 @@ fn carries(labels: &Labels, wanted: &Labels) -> bool {
 #[async_trait]
 impl Swarm for FakeSwarm {
     async fn manager(&self) -> Result<Manager, SwarmError> {
-        self.call("manager", "", |world, _| {
-            let node = world.nodes.first().map(|n| n.node.clone());
+        self.call("manager", "", |cluster, _| {
+            let node = cluster.nodes.first().map(|n| n.node.clone());
             let node = node.ok_or(SwarmError::NotASwarm)?;
             Ok(Manager {
                 node_id: node.id,
@@ -53,36 +53,36 @@ impl Swarm for FakeSwarm {
     }
 
     async fn nodes(&self) -> Result<Vec<Node>, SwarmError> {
-        self.call("nodes", "", |world, _| {
-            Ok(world.nodes.iter().map(|n| n.node.clone()).collect())
+        self.call("nodes", "", |cluster, _| {
+            Ok(cluster.nodes.iter().map(|n| n.node.clone()).collect())
         })
         .await
     }
 
     async fn networks(&self) -> Result<Vec<Network>, SwarmError> {
-        self.call("networks", "", |world, now| {
-            Ok(world.networks.iter().map(|n| n.observe(now)).collect())
+        self.call("networks", "", |cluster, now| {
+            Ok(cluster.networks.iter().map(|n| n.observe(now)).collect())
         })
         .await
     }
 
     async fn create_network(&self, plan: &NetworkPlan) -> Result<String, SwarmError> {
-        self.call("create_network", &plan.name, |world, _| {
-            world.create_network(plan)
+        self.call("create_network", &plan.name, |cluster, _| {
+            cluster.create_network(plan)
         })
         .await
     }
 
     async fn remove_network(&self, id: &str) -> Result<(), SwarmError> {
-        self.call("remove_network", id, |world, now| {
-            world.remove_network(id, now)
+        self.call("remove_network", id, |cluster, now| {
+            cluster.remove_network(id, now)
         })
         .await
     }
 
     async fn services(&self, labels: &Labels) -> Result<Vec<Service>, SwarmError> {
-        self.call("services", "", |world, _| {
-            let found = world
+        self.call("services", "", |cluster, _| {
+            let found = cluster
                 .services
                 .iter()
                 .filter(|s| carries(&s.plan.labels, labels));
@@ -98,27 +98,29 @@ impl Swarm for FakeSwarm {
     }
 
     async fn create_service(&self, plan: &ServicePlan) -> Result<String, SwarmError> {
-        self.call("create_service", &plan.name, |world, now| {
-            world.create_service(plan, now)
+        self.call("create_service", &plan.name, |cluster, now| {
+            cluster.create_service(plan, now)
         })
         .await
     }
 
     async fn end_service(&self, id: &str) -> Result<(), SwarmError> {
-        self.call("end_service", id, |world, now| world.end_service(id, now))
-            .await
+        self.call("end_service", id, |cluster, now| {
+            cluster.end_service(id, now)
+        })
+        .await
     }
 
     async fn remove_service(&self, id: &str) -> Result<(), SwarmError> {
-        self.call("remove_service", id, |world, now| {
-            world.remove_service(id, now)
+        self.call("remove_service", id, |cluster, now| {
+            cluster.remove_service(id, now)
         })
         .await
     }
 
     async fn tasks(&self, labels: &Labels) -> Result<Vec<SwarmTask>, SwarmError> {
-        self.call("tasks", "", |world, now| {
-            let listed = world.listed(now);
+        self.call("tasks", "", |cluster, now| {
+            let listed = cluster.listed(now);
             let found = listed.filter(|t| carries(&t.service.plan.labels, labels));
             Ok(found.map(|task| task.observe(now)).collect())
         })
@@ -126,45 +128,48 @@ impl Swarm for FakeSwarm {
     }
 
     async fn containers(&self, labels: &Labels) -> Result<Vec<Container>, SwarmError> {
-        self.call("containers", "", |world, now| {
-            let all = world.containers(now);
+        self.call("containers", "", |cluster, now| {
+            let all = cluster.containers(now);
             Ok(all.filter(|c| carries(&c.labels, labels)).collect())
         })
         .await
     }
 
     async fn kill_container(&self, id: &str) -> Result<(), SwarmError> {
-        self.call("kill_container", id, |world, now| {
-            on_the_manager(world, now, id)?;
-            world.kill(now, |task| task.container_id() == id);
+        self.call("kill_container", id, |cluster, now| {
+            on_the_manager(cluster, now, id)?;
+            cluster.kill(now, |task| task.container_id() == id);
             Ok(())
         })
         .await
     }
 
     async fn volumes(&self, labels: &Labels) -> Result<Vec<String>, SwarmError> {
-        self.call("volumes", "", |world, _| {
-            let found = world.volumes.iter().filter(|(_, own)| carries(own, labels));
+        self.call("volumes", "", |cluster, _| {
+            let found = cluster
+                .volumes
+                .iter()
+                .filter(|(_, own)| carries(own, labels));
             Ok(found.map(|(name, _)| name.clone()).collect())
         })
         .await
     }
 
     async fn labelled(&self, key: &str) -> Result<Vec<Object>, SwarmError> {
-        self.call("labelled", key, |world, now| {
-            let services = world.services.iter().map(|s| Object {
+        self.call("labelled", key, |cluster, now| {
+            let services = cluster.services.iter().map(|s| Object {
                 kind: Kind::Service,
                 name: s.plan.name.clone(),
                 labels: s.plan.labels.clone(),
             });
-            let volumes = world.volumes.iter().map(|(name, labels)| Object {
+            let volumes = cluster.volumes.iter().map(|(name, labels)| Object {
                 kind: Kind::Volume,
                 name: name.clone(),
                 labels: labels.clone(),
             });
             let all = services
-                .chain(world.containers(now).map(Object::from))
-                .chain(world.networks.iter().map(|n| n.observe(now).into()))
+                .chain(cluster.containers(now).map(Object::from))
+                .chain(cluster.networks.iter().map(|n| n.observe(now).into()))
                 .chain(volumes);
             Ok(all.filter(|o| o.labels.contains_key(key)).collect())
         })
@@ -172,8 +177,8 @@ impl Swarm for FakeSwarm {
     }
 
     async fn remove_volume(&self, name: &str) -> Result<(), SwarmError> {
-        self.call("remove_volume", name, |world, _| {
-            match world.volumes.remove(name) {
+        self.call("remove_volume", name, |cluster, _| {
+            match cluster.volumes.remove(name) {
                 Some(_) => Ok(()),
                 None => Err(SwarmError::NotFound {
                     what: format!("volume `{name}`"),
@@ -198,13 +203,13 @@ impl Swarm for FakeSwarm {
         path: &str,
     ) -> Result<BoxStream<'static, Result<Bytes, SwarmError>>, SwarmError> {
         let (tar, hangs) = self
-            .call("archive", container_id, |world, now| {
-                let task = on_the_manager(world, now, container_id)?;
+            .call("archive", container_id, |cluster, now| {
+                let task = on_the_manager(cluster, now, container_id)?;
                 let tar = tar_of_results(task, now, path)?;
                 Ok((tar, task.service.script.results_hang))
             })
             .await?;
-        // In pieces that end anywhere, as they come from a socket.
+        // In arbitrary pieces, as from a socket.
         let pieces: Vec<_> = tar.chunks(1000).map(Bytes::copy_from_slice).collect();
         let pieces = stream::iter(pieces).map(Ok);
         Ok(match hangs {
@@ -214,8 +219,8 @@ impl Swarm for FakeSwarm {
     }
 
     async fn stats(&self, container_id: &str) -> Result<CpuUsage, SwarmError> {
-        self.call("stats", container_id, |world, now| {
-            let task = on_the_manager(world, now, container_id)?;
+        self.call("stats", container_id, |cluster, now| {
+            let task = on_the_manager(cluster, now, container_id)?;
             let nothing = CpuUsage {
                 used: 0,
                 elapsed: 0,
@@ -227,17 +232,17 @@ impl Swarm for FakeSwarm {
             let age = now.saturating_duration_since(task.service.created);
             let nanos = |processors: f64| age.mul_f64(processors).as_nanos() as u64;
             Ok(CpuUsage {
-                used: nanos(task.service.script.busy),
-                elapsed: nanos(PROCESSORS.into()),
-                processors: PROCESSORS,
+                used: nanos(task.service.script.cpus_used),
+                elapsed: nanos(CPUS.into()),
+                processors: CPUS,
             })
         })
         .await
     }
 
     async fn pull_image(&self, image: &str) -> Result<(), SwarmError> {
-        self.call("pull_image", image, |world, _| {
-            match world.scripts.contains_key(&(image.to_owned(), None)) {
+        self.call("pull_image", image, |cluster, _| {
+            match cluster.scripts.contains_key(&(image.to_owned(), None)) {
                 true => Ok(()),
                 false => Err(SwarmError::Rejected {
                     what: format!("the pull of image `{image}`"),
@@ -249,8 +254,8 @@ impl Swarm for FakeSwarm {
     }
 
     async fn image_digests(&self, image: &str) -> Result<Option<ImageDigests>, SwarmError> {
-        self.call("image_digests", image, |world, _| {
-            let is_known = world.scripts.contains_key(&(image.to_owned(), None));
+        self.call("image_digests", image, |cluster, _| {
+            let is_known = cluster.scripts.contains_key(&(image.to_owned(), None));
             Ok(is_known.then(|| ImageDigests {
                 id: format!("sha256:{image}"),
                 repo_digests: Vec::new(),
@@ -259,29 +264,40 @@ impl Swarm for FakeSwarm {
         .await
     }
 
-    /// The fake's machine reaches no registry but those whose refusal is described.
+    /// Only registries with a configured refusal can be reached.
     async fn image_problem(&self, image: &str) -> Option<String> {
-        let asked = self.call("image_problem", image, |world, _| {
+        let refusal = self.call("image_problem", image, |cluster, _| {
             let unreached = || ("dial tcp: connection refused".to_owned(), Duration::ZERO);
-            Ok(world.refusals.get(image).cloned().unwrap_or_else(unreached))
+            Ok(cluster
+                .refusals
+                .get(image)
+                .cloned()
+                .unwrap_or_else(unreached))
         });
-        let (said, after) = asked.await.ok()?;
+        let (reason, after) = refusal.await.ok()?;
         tokio::time::sleep(after).await;
-        let said = Some(said);
-        let sent = Sent::Nothing;
-        Some(Problem { image, said, sent }.to_string())
+        let reason = Some(reason);
+        let sent = SentCredentials::Nothing;
+        Some(
+            RegistryProblem {
+                image,
+                reason,
+                sent,
+            }
+            .to_string(),
+        )
     }
 }
 
 impl FakeSwarm {
-    /// What a carrier on the container's own node, whichever that is, gets as `/atq/results`.
+    /// The content of `/atq/results` for a carrier on the container's node.
     ///
     /// # Errors
     /// [`SwarmError::NotFound`] when there is no such container.
     pub fn results_of(&self, container_id: &str) -> Result<Vec<u8>, SwarmError> {
-        self.apply(|world, now| {
+        self.apply(|cluster, now| {
             let own = |task: &&FakeTask| task.container_id() == container_id;
-            let task = world.tasks.iter().find(own);
+            let task = cluster.tasks.iter().find(own);
             let task = task.ok_or_else(|| SwarmError::NotFound {
                 what: format!("container `{container_id}`"),
             })?;
@@ -292,23 +308,23 @@ impl FakeSwarm {
 
 /// The Swarm task of a container on the manager's node.
 fn on_the_manager<'w>(
-    world: &'w World,
+    cluster: &'w Cluster,
     now: Instant,
     container_id: &str,
 ) -> Result<&'w FakeTask, SwarmError> {
-    let manager = world.nodes.first().map(|node| node.node.id.as_str());
+    let manager = cluster.nodes.first().map(|node| node.node.id.as_str());
     let own = |task: &&FakeTask| {
         task.container_id() == container_id
             && task.node.as_deref() == manager
             && task.has_container(now)
     };
-    let task = world.tasks.iter().find(own);
+    let task = cluster.tasks.iter().find(own);
     task.ok_or_else(|| SwarmError::NotFound {
         what: format!("container `{container_id}`"),
     })
 }
 
-/// Only `/atq/results` has something in it, and is there only when something is mounted there.
+/// Only `/atq/results` has content, and exists only if something is mounted there.
 fn tar_of_results(task: &FakeTask, now: Instant, path: &str) -> Result<Vec<u8>, SwarmError> {
     let what = format!("`{path}` of container `{}`", task.container_id());
     let failed = |error: std::io::Error| SwarmError::Internal {
@@ -320,10 +336,10 @@ fn tar_of_results(task: &FakeTask, now: Instant, path: &str) -> Result<Vec<u8>, 
     }
     let script = &task.service.script;
     let last = script.last_results.iter();
-    let last = last.filter(|_| task.ended_when_told(now));
+    let last = last.filter(|_| task.ended_on_sigterm(now));
     let files = script.results.iter().chain(last);
     let root = path.rsplit('/').next().unwrap_or(path);
-    // Into memory: never waits.
+    // Writes to memory, so that it never waits.
     pack(root, files)
         .now_or_never()
         .unwrap_or_else(|| Ok(Vec::new()))

@@ -1,4 +1,4 @@
-//! What the containers of an image do once Swarm starts them.
+//! Behaviour of the containers of an image.
 
 use super::FakeSwarm;
 use crate::plan::Role;
@@ -6,48 +6,48 @@ use atq_engine::LogStream;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Which containers a script is for: those of an image, in one role or in all.
+/// The containers of a script: those of an image, in one role or in all.
 pub(super) type Key = (String, Option<Role>);
 
 /// Behaviour of an image's containers. By default they run until they are removed.
 #[derive(Debug, Clone)]
 pub(super) struct Script {
-    /// Instead of running.
-    pub trouble: Option<Trouble>,
-    /// Exit codes: that of the first service, of the second, ...; the last is for all that follow.
+    /// The reason not to run.
+    pub start_failure: Option<StartFailure>,
+    /// Exit codes of the first service, the second, ...; the last is used for all later ones.
     pub exits: Vec<i64>,
     /// Time from the start of the process to its end.
     pub after: Duration,
-    /// What is written at the start of the process.
+    /// Output at the start of the process.
     pub lines: Vec<(LogStream, String)>,
-    /// What is written to standard output so long after that, in order.
+    /// Later lines of standard output, with their delay, in order.
     pub later: Vec<(Duration, String)>,
-    /// An error that Docker puts after the lines of the log.
+    /// An error that Docker appends to the log.
     pub log_error: Option<String>,
-    /// Whether reading its log never comes to an end.
+    /// Whether reading the log never ends.
     pub log_hangs: bool,
-    /// How long the process takes to end after SIGTERM, and its exit code then.
+    /// Time between SIGTERM and the end of the process, and its exit code then.
     pub on_term: (Duration, i64),
-    /// What it writes before that.
+    /// Output after SIGTERM.
     pub last_lines: Vec<String>,
-    /// What it leaves in `/atq/results`: paths and contents.
+    /// Files in `/atq/results`: paths and contents.
     pub results: Vec<(String, Vec<u8>)>,
-    /// What it leaves there only when it is told to end.
+    /// Files that are written there after SIGTERM.
     pub last_results: Vec<(String, Vec<u8>)>,
-    /// Whether reading its results never comes to an end.
+    /// Whether reading the results never ends.
     pub results_hang: bool,
-    /// How many processors it keeps busy.
-    pub busy: f64,
-    /// Nodes on which a carrier does not do its work, and what it says then.
+    /// Number of CPUs in use.
+    pub cpus_used: f64,
+    /// Nodes on which a carrier fails, with the reported problem.
     pub fails_on: BTreeMap<String, String>,
-    /// How many services have used the script.
+    /// Number of services that have used the script.
     pub uses: usize,
 }
 
 impl Default for Script {
     fn default() -> Self {
         Self {
-            trouble: None,
+            start_failure: None,
             exits: Vec::new(),
             after: Duration::ZERO,
             lines: Vec::new(),
@@ -59,21 +59,21 @@ impl Default for Script {
             results: Vec::new(),
             last_results: Vec::new(),
             results_hang: false,
-            busy: 0.0,
+            cpus_used: 0.0,
             fails_on: BTreeMap::new(),
             uses: 0,
         }
     }
 }
 
-/// Why a container does not run.
+/// The reason why a container does not run.
 #[derive(Debug, Clone)]
-pub(super) enum Trouble {
-    /// No node takes it.
+pub(super) enum StartFailure {
+    /// No node accepts it.
     Pending(String),
     /// The node refuses it.
     Rejected(String),
-    /// The node tries, and its process cannot be started; exit code 127.
+    /// The process cannot be started; exit code 127.
     Failed(String),
 }
 
@@ -87,8 +87,8 @@ impl Script {
     }
 }
 
-/// Describes what an image does: [`FakeSwarm::image`]. Each method gives the description back, so
-/// that they read as a sentence: `fake.image("x").exits(3).after(Duration::from_secs(1))`.
+/// Builder for the behaviour of an image's containers: [`FakeSwarm::image`]. For example
+/// `fake.image("x").exits(3).after(Duration::from_secs(1))`.
 #[derive(Debug)]
 pub struct ImageScript<'a> {
     pub(super) fake: &'a FakeSwarm,
@@ -107,20 +107,20 @@ impl ImageScript<'_> {
         self
     }
 
-    /// From here on for containers in this role only, for example for the wait command, which runs
-    /// in the worker's image.
+    /// Restricts the following calls to containers in this role, for example to the wait command, which uses the
+    /// worker's image.
     pub fn in_role(self, role: Role) -> Self {
         let key = (self.key.0.clone(), Some(role));
         Self { key, ..self }.edit(|_| ())
     }
 
-    /// Ends with `code`; at once unless [`ImageScript::after`] says when.
+    /// Ends with `code`, at once or after the time set by [`ImageScript::after`].
     pub fn exits(self, code: i64) -> Self {
         self.exits_in_turn(&[code])
     }
 
-    /// The first service with this image ends with the first code, the second with the second; the
-    /// last code is for all that follow.
+    /// Sets the exit codes of the first service with this image, the second, and so on; the last is used for all
+    /// later ones.
     pub fn exits_in_turn(self, codes: &[i64]) -> Self {
         let codes = codes.to_vec();
         self.edit(|script| script.exits = codes)
@@ -136,14 +136,14 @@ impl ImageScript<'_> {
         self.writes(LogStream::Stdout, lines)
     }
 
-    /// Writes `line` to standard output so long after the start of the process.
+    /// Writes `line` to standard output after a delay from the start of the process.
     pub fn prints_after(self, delay: Duration, line: &str) -> Self {
         let line = (delay, line.to_owned());
         self.edit(|script| script.later.push(line))
     }
 
     /// Writes `lines` to standard error.
-    pub fn complains(self, lines: &[&str]) -> Self {
+    pub fn prints_to_stderr(self, lines: &[&str]) -> Self {
         self.writes(LogStream::Stderr, lines)
     }
 
@@ -155,9 +155,9 @@ impl ImageScript<'_> {
         self.edit(|script| script.lines.extend(lines))
     }
 
-    /// What it does when it is told to end: writes `lines`, and ends `after` that with `code`. Unless
-    /// told otherwise it ends with code 0 after a tenth of a second.
-    pub fn ends_when_told(self, lines: &[&str], after: Duration, code: i64) -> Self {
+    /// Behaviour after SIGTERM: writes `lines`, and ends with `code` after a delay. By default it ends with code 0
+    /// after a tenth of a second.
+    pub fn on_sigterm(self, lines: &[&str], after: Duration, code: i64) -> Self {
         let lines = lines.iter().map(|line| (*line).to_owned()).collect();
         self.edit(|script| {
             script.last_lines = lines;
@@ -166,28 +166,28 @@ impl ImageScript<'_> {
     }
 
     /// Writes a file below `/atq/results` at its start.
-    pub fn leaves(self, path: &str, content: &[u8]) -> Self {
+    pub fn writes_result(self, path: &str, content: &[u8]) -> Self {
         let file = (path.to_owned(), content.to_vec());
         self.edit(|script| script.results.push(file))
     }
 
-    /// Writes a file below `/atq/results` when it is told to end, and is given the time.
-    pub fn leaves_when_told(self, path: &str, content: &[u8]) -> Self {
+    /// Writes a file below `/atq/results` after SIGTERM, unless it is killed.
+    pub fn writes_result_on_sigterm(self, path: &str, content: &[u8]) -> Self {
         let file = (path.to_owned(), content.to_vec());
         self.edit(|script| script.last_results.push(file))
     }
 
-    /// Whoever reads its results gets them, and then waits for ever.
-    pub fn hangs_its_results(self) -> Self {
+    /// Makes reading the results hang after their content.
+    pub fn hangs_on_results(self) -> Self {
         self.edit(|script| script.results_hang = true)
     }
 
-    /// Keeps so many processors busy; its node has four.
-    pub fn keeps_busy(self, processors: f64) -> Self {
-        self.edit(|script| script.busy = processors)
+    /// Uses this many CPUs; its node has four.
+    pub fn uses_cpus(self, cpus: f64) -> Self {
+        self.edit(|script| script.cpus_used = cpus)
     }
 
-    /// As a carrier, does not do its work on the node: exit code 1, and `problem` as last words.
+    /// Makes a carrier fail on this node: exit code 1, and `problem` in its report.
     pub fn fails_on(self, node: &str, problem: &str) -> Self {
         let (node, problem) = (node.to_owned(), problem.to_owned());
         self.edit(|script| {
@@ -195,32 +195,32 @@ impl ImageScript<'_> {
         })
     }
 
-    /// The log ends with an error of Docker's.
-    pub fn breaks_its_log(self, reason: &str) -> Self {
+    /// Appends an error of Docker to the log.
+    pub fn fails_log(self, reason: &str) -> Self {
         let reason = reason.to_owned();
         self.edit(|script| script.log_error = Some(reason))
     }
 
-    /// Whoever reads the log gets its lines, and then waits for ever.
-    pub fn hangs_its_log(self) -> Self {
+    /// Makes reading the log hang after its lines.
+    pub fn hangs_on_log(self) -> Self {
         self.edit(|script| script.log_hangs = true)
     }
 
-    /// The node refuses the container: `rejected`, with this reason.
+    /// Makes the node refuse the container: `rejected`, with this reason.
     pub fn never_starts(self, reason: &str) -> Self {
-        let trouble = Trouble::Rejected(reason.to_owned());
-        self.edit(|script| script.trouble = Some(trouble))
+        let start_failure = StartFailure::Rejected(reason.to_owned());
+        self.edit(|script| script.start_failure = Some(start_failure))
     }
 
-    /// The process cannot be started: `failed` with exit code 127 and this reason.
+    /// Makes the start of the process fail: `failed`, with exit code 127 and this reason.
     pub fn fails_to_start(self, reason: &str) -> Self {
-        let trouble = Trouble::Failed(reason.to_owned());
-        self.edit(|script| script.trouble = Some(trouble))
+        let start_failure = StartFailure::Failed(reason.to_owned());
+        self.edit(|script| script.start_failure = Some(start_failure))
     }
 
-    /// No node takes the container: `pending` for ever, with this reason.
+    /// Makes the container stay `pending` for ever, with this reason.
     pub fn stays_pending(self, reason: &str) -> Self {
-        let trouble = Trouble::Pending(reason.to_owned());
-        self.edit(|script| script.trouble = Some(trouble))
+        let start_failure = StartFailure::Pending(reason.to_owned());
+        self.edit(|script| script.start_failure = Some(start_failure))
     }
 }

@@ -1,4 +1,4 @@
-//! What the fake can do beyond the suite that it shares with Docker.
+//! Tests of the fake beyond the suite that it shares with Docker.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
@@ -69,7 +69,7 @@ fn lost() -> SwarmError {
 }
 
 #[tokio::test(start_paused = true)]
-async fn states_only_grow_on_the_way_to_running() {
+async fn states_never_decrease_until_running() {
     let fake = swarm().await;
     fake.create_service(&service("w", 1)).await.unwrap();
     let mut seen = vec![TaskState::New];
@@ -86,7 +86,7 @@ async fn states_only_grow_on_the_way_to_running() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn names_resolve_to_what_runs() {
+async fn names_resolve_to_running_containers() {
     let fake = swarm().await;
     fake.set_name_lag(SECOND);
     fake.create_service(&service("w", 3)).await.unwrap();
@@ -112,7 +112,7 @@ async fn names_resolve_to_what_runs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_virtual_address_stands_for_all_containers() {
+async fn a_virtual_address_represents_all_containers() {
     let fake = swarm().await;
     let mut plan = service("m", 2);
     plan.endpoint = Endpoint::VirtualIp;
@@ -131,7 +131,7 @@ async fn addresses_run_out_without_a_reason() {
     sleep(60 * SECOND).await;
     let all = tasks(&fake).await;
     let stuck: Vec<_> = all.iter().filter(|t| t.state == TaskState::New).collect();
-    // 256 less the network's, the gateway's, the broadcast's, and one for the node.
+    // 256 minus the network's, the gateway's, the broadcast's, and one for the node.
     assert_eq!(stuck.len(), 300 - 252);
     assert!(stuck.iter().all(|t| t.error.is_none()));
 }
@@ -144,7 +144,7 @@ async fn removing_a_network_before_its_swarm_tasks_are_gone_leaks() {
     fake.remove_service("w").await.unwrap();
     fake.remove_network("net").await.unwrap();
     assert_eq!(fake.leftovers().leaked_addresses, 3);
-    // The node still has the network, and with it the name is taken.
+    // The node still has the network, so that its name is taken.
     let again = fake.create_network(&network()).await.unwrap_err();
     assert!(matches!(again, SwarmError::Conflict { .. }));
     sleep(10 * SECOND).await;
@@ -152,7 +152,7 @@ async fn removing_a_network_before_its_swarm_tasks_are_gone_leaks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_the_right_order_nothing_is_left() {
+async fn removal_in_the_right_order_leaves_nothing() {
     let fake = swarm().await;
     fake.create_service(&service("w", 3)).await.unwrap();
     sleep(SECOND).await;
@@ -195,7 +195,7 @@ async fn a_lost_node_is_noticed_late_and_its_containers_never_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn scripts_are_for_a_role_and_take_turns() {
+async fn scripts_apply_to_a_role_and_exit_codes_take_turns() {
     let fake = swarm().await;
     let wait = fake.image("tool:1").in_role(Role::Wait);
     wait.exits_in_turn(&[1, 0]).after(SECOND);
@@ -229,7 +229,7 @@ async fn the_kth_call_fails_with_or_without_its_effect() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn docker_can_be_away_while_containers_run_on() {
+async fn containers_keep_running_while_docker_is_unavailable() {
     let fake = swarm().await;
     fake.create_service(&service("w", 1)).await.unwrap();
     fake.down(true);
@@ -240,12 +240,12 @@ async fn docker_can_be_away_while_containers_run_on() {
     sleep(SECOND).await;
     fake.down(false);
     assert!(tasks(&fake).await[0].is_alive());
-    fake.unwell(Some(SwarmError::NotASwarm));
+    fake.fail_all(Some(SwarmError::NotASwarm));
     assert_eq!(fake.manager().await, Err(SwarmError::NotASwarm));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hook_sees_each_call_before_its_answer() {
+async fn a_hook_is_called_before_each_answer() {
     let fake = swarm().await;
     let seen = Arc::new(Mutex::new(Vec::new()));
     let (inside, log) = (fake.clone(), seen.clone());
@@ -260,7 +260,7 @@ async fn a_hook_sees_each_call_before_its_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drained_node_takes_nothing() {
+async fn a_drained_node_accepts_no_container() {
     let fake = swarm().await;
     fake.set_active("node-1", false);
     fake.create_service(&service("w", 1)).await.unwrap();

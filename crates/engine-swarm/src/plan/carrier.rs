@@ -1,4 +1,4 @@
-//! Services of carriers: they bring bundles to the nodes, fetch results from there, watch their load, and kill containers.
+//! Services of carriers: they deliver bundles, fetch results, sample CPU usage, and kill containers on the nodes.
 
 use super::{
     Endpoint, HOST_NETWORK, Labels, Mount, MountSource, NetworkJoin, Role, RunPlan, Scale,
@@ -17,17 +17,17 @@ pub struct CarrierPlan<'a> {
     pub number: u32,
     /// Image of the carrier.
     pub image: &'a str,
-    /// What they do.
+    /// The order for the carriers.
     pub order: Order,
-    /// Volumes and files that it works with.
+    /// Volumes and files that the carrier uses.
     pub mounts: Vec<Mount>,
-    /// On which nodes.
+    /// Number of containers.
     pub scale: Scale,
     /// Placement constraints.
     pub constraints: Vec<String>,
 }
 
-/// The secret that carriers of a run show to the Director; `token` is the run's own. Hexadecimal.
+/// The token of the carriers of a run, in hexadecimal; derived from the run's own `token`.
 pub fn carrier_token(token: &str) -> String {
     use sha2::{Digest, Sha256};
     Sha256::digest(format!("{token}:carrier"))
@@ -36,7 +36,7 @@ pub fn carrier_token(token: &str) -> String {
         .collect()
 }
 
-/// The Docker socket of a node, where a carrier looks for it.
+/// Mounts the Docker socket of a node at the path that a carrier expects.
 pub fn socket_mount(node_docker_socket: &std::path::Path) -> Mount {
     Mount {
         source: MountSource::Path(node_docker_socket.to_owned()),
@@ -45,13 +45,13 @@ pub fn socket_mount(node_docker_socket: &std::path::Path) -> Mount {
     }
 }
 
-/// A service of carriers under this name: on the network of the node itself, so that it reaches what its
-/// node reaches.
+/// A service of carriers with this name. It uses the network of the node itself, so that it can reach everything that
+/// its node can reach.
 pub fn carrier(name: String, labels: Labels, plan: CarrierPlan<'_>, token: &str) -> ServicePlan {
     let environment = [
         (variable::ORDER, escape_template(&plan.order.to_json())),
         (variable::TOKEN, escape_template(token)),
-        // Docker fills in the node of each container.
+        // Docker expands the id of each container's node.
         (variable::NODE, "{{.Node.ID}}".to_owned()),
     ];
     ServicePlan {
@@ -83,8 +83,8 @@ pub fn carrier(name: String, labels: Labels, plan: CarrierPlan<'_>, token: &str)
 }
 
 impl RunPlan<'_> {
-    /// A service of carriers; `token` is the run's own secret. Its name is that of its role, and from the
-    /// second on the beginning of that and the number.
+    /// A service of carriers; `token` is the run's own secret. The first service of a role is named after the role,
+    /// later ones after its first characters and the number.
     pub fn carrier(&self, plan: CarrierPlan<'_>, token: &str) -> ServicePlan {
         let role = plan.role.as_str();
         let name = match plan.number {

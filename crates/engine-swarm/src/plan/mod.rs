@@ -1,5 +1,5 @@
-//! The names, labels and descriptions of everything that a run creates in Docker. Pure: the same
-//! run always gives the same plan, which is what makes every step idempotent.
+//! Names, labels and descriptions of everything that a run creates in Docker. Pure: the same run always has the same
+//! plan, which makes every step idempotent.
 
 mod carrier;
 mod subnet;
@@ -23,7 +23,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What the labels of a Director begin with.
+/// Prefix of the labels of a Director.
 pub const LABEL_PREFIX: &str = "com.atq.";
 /// Label with the task's name.
 pub const LABEL_TASK: &str = "com.atq.task";
@@ -31,29 +31,29 @@ pub const LABEL_TASK: &str = "com.atq.task";
 pub const LABEL_RUN: &str = "com.atq.run";
 /// Label with the [`Role`].
 pub const LABEL_ROLE: &str = "com.atq.role";
-/// Label with the id of the Director that made the object.
+/// Label with the id of the Director that created the object.
 pub const LABEL_DIRECTOR: &str = "com.atq.director";
 
-/// Label with the place of that Director: its host, data directory and port, in which no two can be at
-/// once. Of two that have the same id by mistake it tells which one made the object.
+/// Label with the place of that Director: its host, data directory and port, which no two Directors can share. It
+/// distinguishes two Directors with the same id.
 pub const LABEL_PLACE: &str = "com.atq.place";
 
-/// Where a bundle is found in a container (thesis, Appendix A).
+/// Mount point of a bundle in a container (thesis, Appendix A).
 pub const BUNDLE_TARGET: &str = "/atq/data";
-/// Where workers and masters leave what is to be kept.
+/// Directory for results in workers and masters.
 pub const RESULTS_TARGET: &str = "/atq/results";
-/// The port on which the sidecar listens inside its container.
+/// Port of the sidecar in its container.
 pub const DISCOVERY_PORT: u16 = 9090;
-/// The variable that tells the sidecar its token.
+/// Environment variable with the token of the sidecar.
 pub const DISCOVERY_TOKEN_VARIABLE: &str = "ATQ_DISCOVERY_TOKEN";
 
-/// Tells [`ASK_EACH_WORKER`] for how many seconds it asks again.
+/// Environment variable with the time limit of [`PROBE_EACH_WORKER`] in seconds.
 const READINESS_SECONDS: &str = "ATQ_READINESS_SECONDS";
-/// Runs the readiness command for all workers at once, and prints a line for each. Of the image it
-/// needs `date` and `sleep` besides the shell.
-const ASK_EACH_WORKER: &str = include_str!("ask_each_worker.sh");
+/// Runs the readiness command for all workers concurrently and prints a line for each. Needs a shell, `date` and
+/// `sleep` in the image.
+const PROBE_EACH_WORKER: &str = include_str!("probe_each_worker.sh");
 
-/// The number of a try of the wait command, from its service's name ([`RunPlan::wait_name`]).
+/// The number of an attempt of the wait command, from the name of its service ([`RunPlan::wait_name`]).
 pub fn attempt_of(service_name: &str) -> Option<u32> {
     let (_, attempt) = service_name.rsplit_once('-')?;
     attempt.parse().ok()
@@ -65,7 +65,7 @@ pub type Labels = BTreeMap<String, String>;
 /// An overlay network to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkPlan {
-    /// Unique per run: a name still conflicts for seconds after its removal (ARCHITECTURE.md, How Docker Swarm behaves).
+    /// Unique per run: a name stays taken for seconds after its removal (ARCHITECTURE.md, How Docker Swarm behaves).
     pub name: String,
     /// Always explicit, so that two tasks never overlap.
     pub subnet: Ipv4Net,
@@ -82,37 +82,37 @@ pub enum Endpoint {
     VirtualIp,
 }
 
-/// Something that is mounted into a container.
+/// A mount of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// What.
+    /// The source.
     pub source: MountSource,
     /// Absolute path in the container.
     pub target: String,
-    /// Whether nothing can be written there.
+    /// Whether the mount is read-only.
     pub read_only: bool,
 }
 
-/// What is mounted.
+/// The source of a mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MountSource {
     /// A file or directory of the node: its absolute path.
     Path(PathBuf),
-    /// A volume on the node, made when it is not there. Swarm fills in templates in its name.
+    /// A volume on the node, created if missing. Swarm expands templates in its name.
     Volume {
         /// Its name.
         name: String,
-        /// Its labels, when it is made.
+        /// Labels of the volume if it is created.
         labels: Labels,
     },
-    /// A volume of the container's own, which Swarm removes together with the container.
-    OwnVolume,
+    /// An anonymous volume, which Swarm removes together with the container.
+    AnonymousVolume,
 }
 
-/// How many containers a service has.
+/// The number of containers of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
-    /// So many.
+    /// A fixed number.
     Replicas(u32),
     /// One on every node that may run it.
     EveryNode,
@@ -130,14 +130,14 @@ pub struct NetworkJoin {
     pub aliases: Vec<String>,
 }
 
-/// A service to create: its containers are never restarted.
+/// A service to create. Its containers are never restarted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServicePlan {
     /// At most 63 characters.
     pub name: String,
-    /// What the service is for.
+    /// The role of the service.
     pub role: Role,
-    /// Labels of the service and of its containers (the first do not reach the second by themselves).
+    /// Labels of the service and of its containers (Docker does not copy them from one to the other).
     pub labels: Labels,
     /// Image reference.
     pub image: String,
@@ -147,35 +147,35 @@ pub struct ServicePlan {
     pub args: Vec<String>,
     /// `NAME=value`; may hold passwords.
     pub environment: Vec<String>,
-    /// What is mounted.
+    /// Mounts of the containers.
     pub mounts: Vec<Mount>,
     /// Networks to join.
     pub networks: Vec<NetworkJoin>,
     /// Number of containers.
     pub scale: Scale,
-    /// The service of the definition that it is for: Docker gets its options as they are (`user`). `None`: it is one of
-    /// the Director's own.
+    /// The service of the definition; its Docker options (`user`) are passed on unchanged. `None` for the Director's
+    /// own services.
     pub defined: Option<Box<ServiceSpec>>,
     /// Whether the containers get a terminal.
     pub tty: bool,
     /// How the service's name resolves.
     pub endpoint: Endpoint,
-    /// A TCP port that is published on the node, under a port of the node's choice.
+    /// A TCP port that is published on the node, under a port chosen by the node.
     pub host_port: Option<u16>,
     /// Time between SIGTERM and SIGKILL.
     pub stop_grace: Duration,
-    /// Placement constraints in Docker's language, for example `node.id==abc`.
+    /// Placement constraints in Docker's syntax, for example `node.id==abc`.
     pub constraints: Vec<String>,
-    /// At most so many containers on one node.
+    /// Maximum number of containers on one node.
     pub max_replicas_per_node: Option<u32>,
-    /// What a container may take, and what its node must have free.
+    /// Resource limits and reservations of a container.
     pub resources: Resources,
-    /// The most processes and threads of a container; `None`: not limited.
+    /// Maximum number of processes and threads of a container; `None`: unlimited.
     pub pids: Option<u64>,
 }
 
 impl fmt::Debug for ServicePlan {
-    /// Without the environment: it may hold passwords.
+    /// Omits the environment, which may contain passwords.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServicePlan")
             .field("name", &self.name)
@@ -185,7 +185,7 @@ impl fmt::Debug for ServicePlan {
     }
 }
 
-/// What identifies one run of a task, and what its objects are made with.
+/// Identifies one run of a task and derives its objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunPlan<'a> {
     /// The definition.
@@ -194,14 +194,14 @@ pub struct RunPlan<'a> {
     pub run: &'a str,
     /// Id of the Director.
     pub director: &'a str,
-    /// Where that Director lives ([`LABEL_PLACE`]).
+    /// Place of that Director ([`LABEL_PLACE`]).
     pub place: &'a str,
-    /// How many subnets were chosen for the run; the second network needs another name, because
-    /// that of the first conflicts for seconds after its removal.
+    /// Number of subnets chosen so far. The second network needs another name, because the name of the first stays
+    /// taken for seconds after its removal.
     pub networks_tried: u32,
 }
 
-/// A bundle that is in this directory on every node.
+/// The mount of a bundle that is in the same directory on every node.
 pub fn shared_bundle(directory: PathBuf) -> Mount {
     Mount {
         source: MountSource::Path(directory),
@@ -216,12 +216,12 @@ impl RunPlan<'_> {
         format!("{}-{}-{suffix}", self.spec.name, self.run)
     }
 
-    /// Name of the service with this role. The wait command has one for each try: [`RunPlan::wait_name`].
+    /// Name of the service with this role. The wait command has one service per attempt: [`RunPlan::wait_name`].
     pub fn service_name(&self, role: Role) -> String {
         self.name(role.as_str())
     }
 
-    /// Name of the service for the `attempt`-th try of the wait command, from 1.
+    /// Name of the service for an attempt of the wait command, from 1.
     pub fn wait_name(&self, attempt: u32) -> String {
         self.name(&format!("wait-{attempt}"))
     }
@@ -257,7 +257,7 @@ impl RunPlan<'_> {
         }
     }
 
-    /// The sidecar, on the node `node` when that may run containers, else anywhere.
+    /// The sidecar, on the node `node` if given, else on any node.
     pub fn discovery(&self, image: &str, token: &str, node: Option<&str>) -> ServicePlan {
         ServicePlan {
             environment: vec![format!("{DISCOVERY_TOKEN_VARIABLE}={token}")],
@@ -288,7 +288,7 @@ impl RunPlan<'_> {
         plan
     }
 
-    /// The master, told where the workers are.
+    /// The master, with the addresses of the workers in its environment.
     pub fn master(&self, subnet: Ipv4Net, bundle: Vec<Mount>, workers: &[Ipv4Addr]) -> ServicePlan {
         let spec = &self.spec.master;
         let mut plan = self.tool(
@@ -307,7 +307,7 @@ impl RunPlan<'_> {
         plan
     }
 
-    /// The `attempt`-th try of the wait command.
+    /// An attempt of the wait command.
     pub fn wait(
         &self,
         command: &str,
@@ -316,15 +316,14 @@ impl RunPlan<'_> {
         bundle: Vec<Mount>,
         workers: &[Ipv4Addr],
     ) -> ServicePlan {
-        let mut plan = self.beside(Role::Wait, self.wait_name(attempt), subnet, bundle);
+        let mut plan = self.command(Role::Wait, self.wait_name(attempt), subnet, bundle);
         plan.args = vec![command.to_owned()];
         plan.environment
             .push(format!("{WORKER_ADDRESSES}={}", csv(workers)));
         plan
     }
 
-    /// The readiness command: like the wait command, but once for each worker, again and again, all
-    /// in one container.
+    /// The readiness command: like the wait command, but run repeatedly for every worker, in one container.
     pub fn readiness(
         &self,
         command: &str,
@@ -334,8 +333,8 @@ impl RunPlan<'_> {
         workers: &[Ipv4Addr],
     ) -> ServicePlan {
         let name = self.service_name(Role::Readiness);
-        let mut plan = self.beside(Role::Readiness, name, subnet, bundle);
-        plan.args = vec![ASK_EACH_WORKER.to_owned()];
+        let mut plan = self.command(Role::Readiness, name, subnet, bundle);
+        plan.args = vec![PROBE_EACH_WORKER.to_owned()];
         let own = [
             (READINESS_COMMAND, escape_template(command)),
             (READINESS_SECONDS, seconds.to_string()),
@@ -346,9 +345,15 @@ impl RunPlan<'_> {
         plan
     }
 
-    /// A container of the worker's image and environment beside the workers, that runs a shell: on
-    /// the task's network only, without a terminal so that its standard output can be told apart.
-    fn beside(&self, role: Role, name: String, subnet: Ipv4Net, bundle: Vec<Mount>) -> ServicePlan {
+    /// A container with the worker's image and environment that runs a shell. It joins only the task's network and
+    /// has no terminal, so that its standard output is separate.
+    fn command(
+        &self,
+        role: Role,
+        name: String,
+        subnet: Ipv4Net,
+        bundle: Vec<Mount>,
+    ) -> ServicePlan {
         let mut plan = self.tool(role, name, &self.spec.worker, subnet, bundle);
         plan.entrypoint = Some(vec!["/bin/sh".into(), "-c".into()]);
         plan.networks.truncate(1);
@@ -357,7 +362,7 @@ impl RunPlan<'_> {
         }
         plan.scale = Scale::Replicas(1);
         plan.tty = false;
-        // It does no work of a worker's.
+        // It generates no load.
         plan.max_replicas_per_node = None;
         plan.resources = Resources::default();
         plan
@@ -380,7 +385,7 @@ impl RunPlan<'_> {
         plan.resources = spec.resources;
         plan.constraints = spec.placement.constraints.clone();
         plan.max_replicas_per_node = spec.placement.max_replicas_per_node;
-        // The Director's own labels stand.
+        // The Director's labels take precedence.
         let users = spec.labels.iter().map(|(k, v)| (k.clone(), v.clone()));
         plan.labels = users.chain(std::mem::take(&mut plan.labels)).collect();
         plan.environment = self.environment(role, spec, subnet);
@@ -401,7 +406,7 @@ impl RunPlan<'_> {
         let own = [
             ("TASK", self.spec.name.as_str().to_owned()),
             ("ROLE", role.as_str().to_owned()),
-            // Docker fills in the slot of each container.
+            // Docker expands the slot of each container.
             ("REPLICA", "{{.Task.Slot}}".to_owned()),
             ("SUBNET", subnet.to_string()),
         ];
@@ -417,7 +422,7 @@ impl RunPlan<'_> {
             .collect()
     }
 
-    /// What all services of a run have in common.
+    /// Common properties of all services of a run.
     fn service(&self, role: Role, name: String, image: String, replicas: u32) -> ServicePlan {
         ServicePlan {
             name,
@@ -446,23 +451,23 @@ impl RunPlan<'_> {
     }
 }
 
-/// Whether what a container of this role leaves in [`RESULTS_TARGET`] is kept.
+/// Whether results that a container of this role writes to [`RESULTS_TARGET`] are collected.
 pub fn keeps_results(role: Role) -> bool {
     matches!(role, Role::Worker | Role::Master)
 }
 
-/// A volume and not a directory of the container: it can be read after the container's end all the
-/// same, and what is written there does not go through the container's layers.
+/// A volume instead of a directory of the container: it can also be read after the container's end, and writes bypass
+/// the container's layers.
 fn results_mount() -> Mount {
     Mount {
-        source: MountSource::OwnVolume,
+        source: MountSource::AnonymousVolume,
         target: RESULTS_TARGET.to_owned(),
         read_only: false,
     }
 }
 
-/// Swarm expands Go templates in the environment of a service, names and values. What a user writes
-/// is not a template: its opening braces are written as a template that prints them.
+/// Escapes a value of the user: Swarm expands Go templates in the environment of a service, in names and values.
+/// Opening braces are replaced by a template that prints them.
 fn escape_template(value: &str) -> String {
     value.replace("{{", r#"{{"{{"}}"#)
 }

@@ -1,9 +1,10 @@
-//! Which addresses the network of a run gets.
+//! Selection of the subnet for the network of a run.
 
 use ipnet::Ipv4Net;
 
-/// The smallest network, of a /24 or larger, that holds `replicas` addresses and those that Swarm
-/// needs besides: the gateway, one for each node, the sidecar, the wait command (ARCHITECTURE.md, How Docker Swarm behaves).
+/// The prefix of the smallest network, /24 or larger, with room for `replicas` addresses and those that Swarm needs
+/// besides: the gateway, one for each node, the sidecar, the wait command (ARCHITECTURE.md, How Docker Swarm
+/// behaves).
 pub fn prefix_for(replicas: u32, nodes: u32) -> u8 {
     let needed = u64::from(replicas) + u64::from(nodes) * 2 + 16;
     (8..=24)
@@ -12,9 +13,9 @@ pub fn prefix_for(replicas: u32, nodes: u32) -> u8 {
         .unwrap_or(8)
 }
 
-/// The first network of `pool` with this prefix that meets none of `taken`, from the `skip`-th on
-/// and around, so that tasks which start together look in different places. `None` when there is none,
-/// also when the whole pool is smaller than such a network.
+/// The first network of `pool` with this prefix that overlaps with none of `taken`. The search starts at the
+/// `skip`-th network and wraps around, so that tasks which start concurrently try different networks. `None` when
+/// there is none, or when the pool is smaller than such a network.
 pub fn free_subnet(pool: Ipv4Net, prefix: u8, taken: &[Ipv4Net], skip: usize) -> Option<Ipv4Net> {
     let overlaps = |net: &Ipv4Net| {
         taken

@@ -1,5 +1,5 @@
 #![allow(clippy::unwrap_used)]
-//! What is created in Docker.
+//! Tests of the plans.
 
 mod readiness_command;
 
@@ -52,7 +52,7 @@ fn plan(spec: &TaskSpec) -> RunPlan<'_> {
     }
 }
 
-/// Everything of a plan: its `Debug` leaves the environment out.
+/// A complete plan, unlike its `Debug` output, which omits the environment.
 fn show(plan: &ServicePlan) -> String {
     let mut text = String::new();
     let mut line = |key: &str, value: String| writeln!(text, "{key}: {value}").unwrap();
@@ -156,7 +156,7 @@ fn the_workers() {
     environment: PASSWORD=a{{"{{"}}b
     environment: {{"{{"}}.Node.ID}}=x
     mount: /bundles/x -> /atq/data
-    mount: a volume of its own -> /atq/results
+    mount: an anonymous volume -> /atq/results
     network: Load_1-a1b2c3-net ["w", "atq-workers"]
     network: target []
     replicas: 3 tty true
@@ -166,7 +166,7 @@ fn the_workers() {
 }
 
 #[test]
-fn a_try_of_the_wait_command() {
+fn an_attempt_of_the_wait_command() {
     let spec = full();
     let wait = plan(&spec).wait(
         "test -f x",
@@ -196,7 +196,7 @@ fn a_try_of_the_wait_command() {
 }
 
 #[test]
-fn the_master_is_told_the_addresses_ascending_under_two_names() {
+fn the_master_gets_the_addresses_in_ascending_order_in_two_variables() {
     let spec = full();
     let master = plan(&spec).master(net("10.224.0.0/24"), Vec::new(), &addresses());
     assert_snapshot!(show(&master), @r#"
@@ -212,7 +212,7 @@ fn the_master_is_told_the_addresses_ascending_under_two_names() {
     environment: ATQ_RESULTS=/atq/results
     environment: REMOTES=10.224.0.9,10.224.0.10,10.224.0.100
     environment: WORKER_CSV_VIPS=10.224.0.9,10.224.0.10,10.224.0.100
-    mount: a volume of its own -> /atq/results
+    mount: an anonymous volume -> /atq/results
     network: Load_1-a1b2c3-net ["m"]
     replicas: 1 tty true
     endpoint: VirtualIp port None
@@ -220,8 +220,8 @@ fn the_master_is_told_the_addresses_ascending_under_two_names() {
     "#);
 }
 
-/// A definition that says everything about its services.
-fn demanding() -> TaskSpec {
+/// A definition that sets every field of its services.
+fn full_services() -> TaskSpec {
     spec(&[
         ("/worker/environment", json!(["PASSWORD=a{{b"])),
         ("/worker/replicas", json!(3)),
@@ -242,8 +242,8 @@ fn demanding() -> TaskSpec {
 }
 
 #[test]
-fn services_have_what_their_definition_asks_for() {
-    let spec = demanding();
+fn services_have_the_properties_of_their_definition() {
+    let spec = full_services();
     let plan = plan(&spec);
     let worker = plan.workers(net("10.224.0.0/24"), Vec::new());
     let amounts = |nano_cpus, memory| Amounts { nano_cpus, memory };
@@ -261,7 +261,7 @@ fn services_have_what_their_definition_asks_for() {
         format!("{:?}", worker.labels),
         r#"{"com.atq.director": "director-1", "com.atq.place": "here", "com.atq.role": "worker", "com.atq.run": "a1b2c3", "com.atq.task": "load", "team": "a", "zone": "b"}"#
     );
-    // The other service has nothing of it.
+    // The other service is unaffected.
     let master = plan.master(net("10.224.0.0/24"), Vec::new(), &addresses());
     assert_eq!(master.stop_grace, Duration::ZERO);
     assert_eq!(master.resources, Resources::default());
@@ -269,10 +269,10 @@ fn services_have_what_their_definition_asks_for() {
     assert_eq!(master.labels, plan.labels(Role::Master));
 }
 
-/// The definition refuses them; a plan does not rely on that.
+/// The definition refuses such labels; a plan does not rely on that.
 #[test]
 fn labels_of_the_user_never_replace_the_directors() {
-    let mut spec = demanding();
+    let mut spec = full_services();
     for label in [LABEL_RUN, LABEL_DIRECTOR] {
         let mine = (label.to_owned(), "mine".to_owned());
         spec.worker.labels.extend([mine]);
@@ -285,10 +285,10 @@ fn labels_of_the_user_never_replace_the_directors() {
     assert_eq!(labels["team"], "a");
 }
 
-/// Like a worker, but one, with a shell, on the task's network alone and under no name of a worker's.
+/// Like a worker, but a single container with a shell, on the task's network only and without the workers' alias.
 #[test]
 fn the_readiness_command() {
-    let spec = demanding();
+    let spec = full_services();
     let readiness = plan(&spec).readiness(
         "curl -f http://$ATQ_WORKER_ADDRESS/{{x}}",
         60,
@@ -327,7 +327,7 @@ fn the_readiness_command() {
 }
 
 #[test]
-fn remotes_of_the_user_stay() {
+fn remotes_set_by_the_user_are_kept() {
     let spec = spec(&[("/master/environment", json!(["REMOTES=mine"]))]);
     let environment = plan(&spec)
         .master(net("10.224.0.0/24"), Vec::new(), &addresses())
@@ -343,7 +343,7 @@ fn remotes_of_the_user_stay() {
 }
 
 #[test]
-fn names_fit_into_63_characters_and_are_all_different() {
+fn names_have_at_most_63_characters_and_are_unique() {
     let spec = spec(&[("/name", json!("n".repeat(45)))]);
     let plan = RunPlan {
         place: "here",
@@ -390,7 +390,7 @@ fn the_debug_output_of_a_plan_has_no_environment() {
 }
 
 #[test]
-fn a_network_is_as_large_as_it_must_be() {
+fn a_network_is_large_enough_for_its_containers() {
     for (replicas, nodes, prefix) in [
         (1, 1, 24),
         (200, 1, 24),
@@ -406,7 +406,7 @@ fn a_network_is_as_large_as_it_must_be() {
 }
 
 #[test]
-fn free_subnets_meet_none_that_is_taken() {
+fn a_free_subnet_overlaps_with_no_existing_one() {
     let pool = net("10.224.0.0/14");
     assert_eq!(free_subnet(pool, 24, &[], 0), Some(net("10.224.0.0/24")));
     assert_eq!(free_subnet(pool, 24, &[], 3), Some(net("10.224.3.0/24")));
@@ -419,7 +419,7 @@ fn free_subnets_meet_none_that_is_taken() {
         Some(net("10.226.0.0/24"))
     );
     assert_eq!(free_subnet(pool, 24, &[net("0.0.0.0/0")], 7), None);
-    // Around: the last ones are taken, an early one is free.
+    // Wraps around: the last subnets are taken, an early one is free.
     let small = net("10.224.0.0/22");
     let taken = [net("10.224.1.0/24"), net("10.224.2.0/23")];
     assert_eq!(
@@ -427,7 +427,7 @@ fn free_subnets_meet_none_that_is_taken() {
         Some(net("10.224.0.0/24"))
     );
     assert_eq!(free_subnet(small, 22, &[], 5), Some(small));
-    // A pool that is too small for such a network has none.
+    // A pool that is too small for such a network has no free subnet.
     assert_eq!(free_subnet(net("10.224.0.0/24"), 21, &[], 0), None);
 }
 
@@ -435,7 +435,7 @@ fn mounted(source: &MountSource) -> String {
     match source {
         MountSource::Path(path) => path.display().to_string(),
         MountSource::Volume { name, .. } => format!("volume {name}"),
-        MountSource::OwnVolume => "a volume of its own".to_owned(),
+        MountSource::AnonymousVolume => "an anonymous volume".to_owned(),
     }
 }
 

@@ -1,5 +1,5 @@
-//! The volumes in which bundles are brought to the nodes: their names, labels and mounts. Pure. A name
-//! says the content: the same bundle in the same parts is in the same volume for every run.
+//! The volumes that deliver bundles to the nodes: their names, labels and mounts. Pure. The name depends on the
+//! content only: the same bundle with the same split is in the same volume for every run.
 
 use super::{BUNDLE_TARGET, LABEL_DIRECTOR, LABEL_PLACE, Labels, Mount, MountSource, RunPlan};
 use atq_node_protocol::order::{Split, SplitFile};
@@ -8,12 +8,12 @@ use sha2::{Digest, Sha256};
 
 /// Label with the id of the bundle that a volume holds.
 pub const LABEL_BUNDLE: &str = "com.atq.bundle";
-/// Where a replica finds its part of the files that are dealt out; the bundle has links to it.
+/// Mount point of a replica's part of the split files; the bundle links to it.
 pub const PART_TARGET: &str = "/atq/part";
-/// Where a carrier fills the volumes.
+/// Mount points of the volumes in a carrier.
 const CARRIER_BUNDLE: &str = "/bundle";
 const CARRIER_PARTS: &str = "/part";
-/// Digits of the Director's id in the names.
+/// Number of digits of the Director's id in volume names.
 const DIRECTOR_DIGITS: usize = 8;
 
 /// The volumes of a bundle for one service.
@@ -21,18 +21,18 @@ const DIRECTOR_DIGITS: usize = 8;
 pub struct BundleVolumes {
     /// The bundle.
     pub bundle: String,
-    /// What is dealt out.
+    /// The files that are split among the replicas.
     pub split: Option<Split>,
     director: String,
     place: String,
 }
 
-/// A bundle that has to be on the nodes which satisfy some constraints.
+/// A bundle to deliver to all nodes that satisfy some constraints.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Errand {
-    /// Where it goes.
+pub struct BundleDelivery {
+    /// The volumes to fill.
     pub volumes: BundleVolumes,
-    /// On which nodes.
+    /// Placement constraints of the nodes.
     pub constraints: Vec<String>,
 }
 
@@ -50,10 +50,10 @@ impl RunPlan<'_> {
         })
     }
 
-    /// What has to be brought to which nodes before the run's containers start.
-    pub fn errands(&self) -> Vec<Errand> {
+    /// The deliveries that must be complete before the run's containers start.
+    pub fn deliveries(&self) -> Vec<BundleDelivery> {
         let of_service = |service: &ServiceSpec| {
-            Some(Errand {
+            Some(BundleDelivery {
                 volumes: self.volumes(service)?,
                 constraints: service.placement.constraints.clone(),
             })
@@ -68,8 +68,8 @@ impl RunPlan<'_> {
     }
 }
 
-impl Errand {
-    /// Whether it brings the same to all nodes of the other, too: it asks no more of a node.
+impl BundleDelivery {
+    /// Whether this delivery includes the other: the same volumes, and no additional constraints.
     fn covers(&self, other: &Self) -> bool {
         self.volumes == other.volumes
             && self
@@ -90,7 +90,7 @@ impl BundleVolumes {
         }
     }
 
-    /// The name of the volume with the part of a slot; Swarm fills in a template.
+    /// The name of the volume with the part of a slot; Swarm expands a template.
     fn part(&self, slot: &str) -> Option<String> {
         let split = json(self.split.as_ref()?);
         let key = digits(&format!("{}:{split}", self.bundle), 16);
@@ -98,7 +98,7 @@ impl BundleVolumes {
         Some(format!("atq-part-{director}-{key}-{slot}"))
     }
 
-    /// The names of all of them.
+    /// The names of all volumes.
     pub fn names(&self) -> Vec<String> {
         let parts = self.slots().filter_map(|slot| self.part(&slot));
         std::iter::once(self.name()).chain(parts).collect()
@@ -113,7 +113,7 @@ impl BundleVolumes {
         self.director.chars().take(DIRECTOR_DIGITS).collect()
     }
 
-    /// They outlive the run: nothing of them says whose it was.
+    /// Labels without task and run, because the volumes outlive the run.
     fn labels(&self) -> Labels {
         [
             (LABEL_DIRECTOR, self.director.as_str()),
@@ -136,8 +136,8 @@ impl BundleVolumes {
         }
     }
 
-    /// The mounts of a container that reads the bundle. Those that run beside the workers have slot 1, and
-    /// see the part of the first worker.
+    /// The mounts of a container that reads the bundle. Containers of commands have slot 1 and the part of the first
+    /// worker.
     pub fn mounts(&self) -> Vec<Mount> {
         let bundle = self.mount(self.name(), BUNDLE_TARGET.to_owned(), true);
         let part = self.part("{{.Task.Slot}}");
@@ -145,7 +145,7 @@ impl BundleVolumes {
         std::iter::once(bundle).chain(part).collect()
     }
 
-    /// The mounts of a carrier that brings the bundle.
+    /// The mounts of a carrier that delivers the bundle.
     pub fn carrier_mounts(&self) -> Vec<Mount> {
         let bundle = self.mount(self.name(), CARRIER_BUNDLE.to_owned(), false);
         let parts = self.slots().filter_map(|slot| {
@@ -156,7 +156,7 @@ impl BundleVolumes {
     }
 }
 
-/// Whether a container with this mount reads a bundle that was brought to its node.
+/// Whether this mount is a delivered bundle.
 pub fn is_bundle(mount: &Mount) -> bool {
     matches!(&mount.source, MountSource::Volume { labels, .. } if labels.contains_key(LABEL_BUNDLE))
 }

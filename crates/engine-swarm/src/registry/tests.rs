@@ -25,11 +25,11 @@ fn text(password: &str) -> Password {
     Password::Text(Secret::new(password))
 }
 
-/// User and password of what is found for an image.
+/// User and password of the credential that is found for an image.
 async fn found(credentials: &Credentials, image: &str) -> Option<(String, String)> {
-    match credentials.for_image(image).await.unwrap()?.proof {
-        Proof::Password { username, password } => Some((username, password.0)),
-        Proof::IdentityToken(token) => Some(("<token>".to_owned(), token.0)),
+    match credentials.for_image(image).await.unwrap()?.secrets {
+        Secrets::Password { username, password } => Some((username, password.0)),
+        Secrets::IdentityToken(token) => Some(("<token>".to_owned(), token.0)),
     }
 }
 
@@ -37,7 +37,7 @@ fn pair(user: &str, password: &str) -> Option<(String, String)> {
     Some((user.to_owned(), password.to_owned()))
 }
 
-/// What is wrong with the only file.
+/// The error for a `config.json` with this text.
 async fn reason(text: &str) -> String {
     let (_dir, path) = file(text);
     let credentials = Credentials::new(RegistryAuth::new(), Some(path));
@@ -45,7 +45,7 @@ async fn reason(text: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_configuration_wins_over_dockers_file() {
+async fn the_configuration_takes_precedence_over_dockers_file() {
     // `other:old` and `hub:x`.
     let (_dir, path) = file(
         r#"{"auths": {"r.example:5000": {"auth": "b3RoZXI6b2xk"}, "https://index.docker.io/v1/": {"auth": "aHViOng="}}}"#,
@@ -54,7 +54,7 @@ async fn the_configuration_wins_over_dockers_file() {
     assert_eq!(found(&only_file, IMAGE).await, pair("other", "old"));
     let both = Credentials::new(login(text("new")), Some(path.clone()));
     assert_eq!(found(&both, IMAGE).await, pair("robot", "new"));
-    // What it does not name still comes from there.
+    // Registries without a configured login still use the file.
     assert_eq!(found(&both, "tool").await, pair("hub", "x"));
     assert_eq!(found(&both, "docker.io/a/b:1").await, pair("hub", "x"));
     assert_eq!(found(&both, "elsewhere.example/x").await, None);
@@ -84,7 +84,7 @@ async fn every_form_of_an_entry_is_read() {
 }
 
 #[tokio::test]
-async fn files_are_read_anew_at_each_use() {
+async fn files_are_read_at_each_use() {
     let (_dir, path) = file("{}");
     let credentials = Credentials::new(RegistryAuth::new(), Some(path.clone()));
     assert_eq!(found(&credentials, IMAGE).await, None);
@@ -105,7 +105,7 @@ async fn files_are_read_anew_at_each_use() {
 }
 
 #[tokio::test]
-async fn only_a_file_that_was_named_has_to_be_there() {
+async fn only_a_configured_file_must_exist() {
     let missing = PathBuf::from("/nonexistent/config.json");
     let mut credentials = Credentials::new(RegistryAuth::new(), Some(missing));
     let error = credentials.for_image(IMAGE).await.unwrap_err().to_string();
@@ -113,13 +113,13 @@ async fn only_a_file_that_was_named_has_to_be_there() {
         error.contains("`/nonexistent/config.json` cannot be used"),
         "{error}"
     );
-    credentials.file.as_mut().unwrap().named = false;
+    credentials.file.as_mut().unwrap().required = false;
     assert_eq!(found(&credentials, IMAGE).await, None);
     assert_eq!(found(&Credentials::none(), IMAGE).await, None);
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said_without_what_is_in_it() {
+async fn errors_do_not_contain_the_content_of_the_file() {
     for (text, expected) in [
         (
             r#"{"auths": {"hunter2": }"#,
@@ -135,7 +135,7 @@ async fn what_is_wrong_is_said_without_what_is_in_it() {
         ),
         (
             r#"{"credsStore": "hunter2"}"#,
-            "the credential helper that it names could not be asked: is `docker-credential-*` on the PATH?",
+            "cannot run the credential helper that it names: is `docker-credential-*` on the PATH?",
         ),
     ] {
         assert_eq!(reason(text).await, expected);
@@ -143,23 +143,23 @@ async fn what_is_wrong_is_said_without_what_is_in_it() {
 }
 
 #[test]
-fn a_secret_is_never_shown() {
+fn a_secret_is_never_printed() {
     let credentials = Credentials::new(login(text("hunter2")), None);
-    let shown = format!("{credentials:?} {:?}", Secret::new("hunter2"));
+    let printed = format!("{credentials:?} {:?}", Secret::new("hunter2"));
     assert!(
-        shown.contains("robot") && !shown.contains("hunter2"),
-        "{shown}"
+        printed.contains("robot") && !printed.contains("hunter2"),
+        "{printed}"
     );
 }
 
-/// Plays [`with_helpers_on_the_path`] in a process whose PATH has helper programs.
+/// Runs [`with_helpers_on_the_path`] in a process with helper programs on its PATH.
 #[test]
-fn helper_programs_are_asked() {
+fn helper_programs_are_run() {
     let dir = tempfile::tempdir().unwrap();
     for (name, script) in [
         (
             "good",
-            r#"echo "{\"Username\": \"of $asked\", \"Secret\": \"p\"}""#,
+            r#"echo "{\"Username\": \"of $registry\", \"Secret\": \"p\"}""#,
         ),
         ("token", r#"echo '{"Username": "<token>", "Secret": "t"}'"#),
         (
@@ -171,7 +171,7 @@ fn helper_programs_are_asked() {
         ("slow", "exec sleep 3"),
     ] {
         let path = dir.path().join(format!("docker-credential-{name}"));
-        std::fs::write(&path, format!("#!/bin/sh\nasked=$(cat)\n{script}\n")).unwrap();
+        std::fs::write(&path, format!("#!/bin/sh\nregistry=$(cat)\n{script}\n")).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
     let path = format!(
@@ -179,7 +179,7 @@ fn helper_programs_are_asked() {
         dir.path().display(),
         std::env::var("PATH").unwrap()
     );
-    let played = Command::new(std::env::current_exe().unwrap())
+    let output = Command::new(std::env::current_exe().unwrap())
         .args([
             "--ignored",
             "--exact",
@@ -188,15 +188,15 @@ fn helper_programs_are_asked() {
         .env("PATH", path)
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&played.stdout);
+    let stdout = String::from_utf8_lossy(&output.stdout);
     assert!(
-        played.status.success() && told.contains("1 passed"),
-        "{told}"
+        output.status.success() && stdout.contains("1 passed"),
+        "{stdout}"
     );
 }
 
 #[tokio::test]
-#[ignore = "needs the PATH of `helper_programs_are_asked`"]
+#[ignore = "needs the PATH of `helper_programs_are_run`"]
 async fn with_helpers_on_the_path() {
     let with = |store: &str| {
         let (dir, path) = file(&format!(
@@ -234,8 +234,8 @@ async fn with_helpers_on_the_path() {
         );
     }
     let (_dir, mut slow) = with("slow");
-    slow.patience = Duration::from_millis(100);
-    // The second waits for its turn, and not for ever.
+    slow.timeout = Duration::from_millis(100);
+    // The second call waits for the lock, but not longer than the timeout.
     for _ in 0..2 {
         let error = slow.for_image(IMAGE).await.unwrap_err();
         assert!(error.reason.contains("within 0 s"), "{error}");

@@ -1,8 +1,8 @@
-//! Results from other nodes than the manager's: Docker gives files of a container only on its own
-//! node, so one carrier on each of these nodes sends them to the Director.
+//! Results from nodes other than the manager's: Docker returns files of a container only on its own node, so that one
+//! carrier on each of these nodes uploads them to the Director.
 
 use crate::core::Core;
-use crate::errand::{self, Carried};
+use crate::node_job::{self, NodeOutcome};
 use crate::node_url::url_for_nodes;
 use crate::plan::{CarrierPlan, Scale, ServicePlan, socket_mount};
 use crate::port::{Manager, role_of};
@@ -14,18 +14,18 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// Characters of a reason that are shown for each container.
-const SHOWN: usize = 300;
+/// Longest reason for each container, in characters.
+const MAX_REASON: usize = 300;
 
-/// The look for results after the step `collect` takes other names: those of the first conflict for
+/// First service number of a collection after the step `collect`: names of the first collection stay taken for
 /// seconds after their removal.
-const SECOND_LOOK: u32 = 50;
-/// How long a carrier may take beyond the end of the look.
-const BEYOND: Duration = Duration::from_secs(5);
-/// Longest look there can be; the taker ends it before.
-const LONGEST: Duration = Duration::from_secs(20 * 60);
+const SECOND_COLLECTION: u32 = 50;
+/// How long a carrier may continue after the end of the collection.
+const GRACE: Duration = Duration::from_secs(5);
+/// Upper bound of a collection; the taker ends it earlier.
+const MAX_DURATION: Duration = Duration::from_secs(20 * 60);
 
-/// Has the results of these nodes sent, all at once.
+/// Fetches the results of these nodes, concurrently.
 pub(super) async fn fetch(
     core: &Core,
     run: Facts<'_>,
@@ -49,7 +49,7 @@ pub(super) async fn fetch(
     };
     remove_old(core, run).await;
     let first = match run.state.step > Step::Collect {
-        true => SECOND_LOOK,
+        true => SECOND_COLLECTION,
         false => 1,
     };
     let each = nodes
@@ -66,7 +66,7 @@ pub(super) async fn fetch(
     }
 }
 
-/// Those of a look that a restart cut off do not reach the Director any more.
+/// Removes the collectors of a collection that a restart interrupted: they cannot reach the Director any more.
 async fn remove_old(core: &Core, run: Facts<'_>) {
     let services = core.swarm.services(&core.labels(run)).await;
     for service in services.unwrap_or_default() {
@@ -74,7 +74,7 @@ async fn remove_old(core: &Core, run: Facts<'_>) {
             continue;
         }
         if let Err(error) = core.remove_service(&service.id).await {
-            tracing::debug!(task = %run.spec.name, %error, "an old collector is left to clean-up");
+            tracing::debug!(task = %run.spec.name, %error, "cannot remove an old collector; clean-up will remove it");
         }
     }
 }
@@ -102,7 +102,7 @@ fn plan(
             url: url.to_owned(),
             run: run.state.run.clone(),
             containers: containers.collect(),
-            seconds: LONGEST.as_secs(),
+            seconds: MAX_DURATION.as_secs(),
         }),
         mounts: vec![socket_mount(&settings.node_docker_socket)],
         scale: Scale::Replicas(1),
@@ -111,7 +111,7 @@ fn plan(
     core.plan(run).carrier(plan, &run.state.token)
 }
 
-/// The problems of these containers, and how far ahead the clock of their node is.
+/// The problems of these containers, and the clock offset of their node in milliseconds.
 async fn from_node(
     core: &Core,
     run: Facts<'_>,
@@ -120,32 +120,32 @@ async fn from_node(
     wanted: Vec<Member>,
     taker: &dyn Taker,
 ) -> (Vec<(Source, String)>, Option<(String, i64)>) {
-    let deadline = Deadline::after(LONGEST);
-    let carried = tokio::select! {
-        carried = errand::carry(&*core.swarm, &plan, deadline) => Some(carried),
-        () = over(taker) => None,
+    let deadline = Deadline::after(MAX_DURATION);
+    let outcomes = tokio::select! {
+        outcomes = node_job::run(&*core.swarm, &plan, deadline) => Some(outcomes),
+        () = wait_until_over(taker) => None,
     };
-    let problem = match &carried {
+    let problem = match &outcomes {
         None => Some(taker.too_late()),
         Some(Err(error)) => Some(error.to_string()),
-        Some(Ok(carried)) => carried.iter().find_map(Carried::problem),
+        Some(Ok(outcomes)) => outcomes.iter().find_map(NodeOutcome::problem),
     };
     if let Some(problem) = &problem {
-        tracing::warn!(task = %run.spec.name, node, problem, "results could not be fetched from a node");
+        tracing::warn!(task = %run.spec.name, node, problem, "cannot fetch results from a node");
     }
-    let words = carried.iter().flatten().flatten();
-    let mut clocks = words.filter_map(|carried| carried.words.as_ref().ok()?.clock_offset_ms);
+    let all = outcomes.iter().flatten().flatten();
+    let mut clocks = all.filter_map(|outcome| outcome.report.as_ref().ok()?.clock_offset_ms);
     let clock = clocks.next().map(|millis| (node, millis));
-    // That of a carrier names the problems of all its containers.
-    let problem = problem.unwrap_or_else(|| "its node sent none".to_owned());
-    let problem: String = problem.chars().take(SHOWN).collect();
+    // A carrier's problem names those of all its containers.
+    let problem = problem.unwrap_or_else(|| "its node sent no results".to_owned());
+    let problem: String = problem.chars().take(MAX_REASON).collect();
     let problems = wanted.iter().map(|one| (one.source, problem.clone()));
     (problems.collect(), clock)
 }
 
-/// Returns when nothing more can arrive.
-async fn over(taker: &dyn Taker) {
-    while Instant::now() < taker.end() + BEYOND {
-        sleep_until(taker.end() + BEYOND).await;
+/// Returns when no more results can arrive.
+async fn wait_until_over(taker: &dyn Taker) {
+    while Instant::now() < taker.end() + GRACE {
+        sleep_until(taker.end() + GRACE).await;
     }
 }

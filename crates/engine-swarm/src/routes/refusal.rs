@@ -1,7 +1,7 @@
 //! Answers to carriers whose request is refused.
 
-use crate::admission;
-use crate::inbound::Refused;
+use crate::carrier_endpoint::RequestError;
+use crate::node_auth::FetchError;
 use atq_api_spec::error::Problem;
 use axum::Json;
 use axum::http::StatusCode;
@@ -11,16 +11,16 @@ use thiserror::Error;
 /// Reason why a request of a carrier is refused.
 #[derive(Debug, Error)]
 pub(super) enum Refusal {
-    /// By [`crate::inbound::Inbound`].
+    /// Refused by [`crate::carrier_endpoint::CarrierEndpoint`].
     #[error(transparent)]
-    Carrier(#[from] Refused),
+    Carrier(#[from] RequestError),
     /// The bundle is not delivered now.
     #[error("the bundle `{0}` is not delivered now")]
     NotDelivered(String),
     /// The node has the bundle.
-    #[error("the bundle `{0}` was delivered to this node")]
+    #[error("the bundle `{0}` was already delivered to this node")]
     Delivered(String),
-    /// The bundle is gone.
+    /// The bundle does not exist.
     #[error("there is no bundle `{0}`")]
     NoBundle(String),
     /// The disk cannot be read.
@@ -31,31 +31,33 @@ pub(super) enum Refusal {
         /// Reason of the store.
         reason: String,
     },
-    /// The Director is about to end.
+    /// The Director is shutting down.
     #[error("the Director is shutting down")]
     ShuttingDown,
 }
 
 impl Refusal {
     /// The refusal of a bundle.
-    pub fn of_bundle(refusal: admission::Refusal, bundle: String) -> Self {
+    pub fn of_bundle(refusal: FetchError, bundle: String) -> Self {
         match refusal {
-            admission::Refusal::Token => Self::Carrier(Refused::Stranger),
-            admission::Refusal::Closed => Self::NotDelivered(bundle),
-            admission::Refusal::Again => Self::Delivered(bundle),
+            FetchError::Unauthorized => Self::Carrier(RequestError::Unauthorized),
+            FetchError::NotDelivered => Self::NotDelivered(bundle),
+            FetchError::AlreadyServed => Self::Delivered(bundle),
         }
     }
 
-    fn verdict(&self) -> (StatusCode, &'static str) {
+    fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::Carrier(Refused::Stranger) => (StatusCode::UNAUTHORIZED, "no_carrier"),
-            Self::Carrier(Refused::Closed(_)) => (StatusCode::CONFLICT, "results_closed"),
-            Self::Carrier(Refused::TooLarge(_)) => {
+            Self::Carrier(RequestError::Unauthorized) => (StatusCode::UNAUTHORIZED, "no_carrier"),
+            Self::Carrier(RequestError::NotExpected(_)) => (StatusCode::CONFLICT, "results_closed"),
+            Self::Carrier(RequestError::TooLarge(_)) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "results_too_large")
             }
-            // Not a status of the 500s: a carrier would send all of it again.
-            Self::Carrier(Refused::Unkept(_)) => (StatusCode::CONFLICT, "results_unkept"),
-            Self::Carrier(Refused::Broken(_)) => (StatusCode::BAD_REQUEST, "results_cut_off"),
+            // Not a 5xx status: a carrier would send everything again.
+            Self::Carrier(RequestError::NotStored(_)) => (StatusCode::CONFLICT, "results_unkept"),
+            Self::Carrier(RequestError::Truncated(_)) => {
+                (StatusCode::BAD_REQUEST, "results_cut_off")
+            }
             Self::NotDelivered(_) => (StatusCode::FORBIDDEN, "not_delivered"),
             Self::Delivered(_) => (StatusCode::FORBIDDEN, "delivered_already"),
             Self::NoBundle(_) => (StatusCode::NOT_FOUND, "bundle_not_found"),
@@ -67,7 +69,7 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let (status, code) = self.verdict();
+        let (status, code) = self.status_and_code();
         if status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(code, error = %self, "request of a carrier failed");
         }
@@ -93,15 +95,31 @@ mod tests {
             reason: text(),
         };
         for (refusal, status, code) in [
-            (Refused::Stranger.into(), 401, "no_carrier"),
-            (Refused::Closed(text()).into(), 409, "results_closed"),
-            (Refused::TooLarge(text()).into(), 413, "results_too_large"),
-            (Refused::Unkept(text()).into(), 409, "results_unkept"),
-            (Refused::Broken(text()).into(), 400, "results_cut_off"),
-            (of_bundle(admission::Refusal::Token), 401, "no_carrier"),
-            (of_bundle(admission::Refusal::Closed), 403, "not_delivered"),
+            (RequestError::Unauthorized.into(), 401, "no_carrier"),
             (
-                of_bundle(admission::Refusal::Again),
+                RequestError::NotExpected(text()).into(),
+                409,
+                "results_closed",
+            ),
+            (
+                RequestError::TooLarge(text()).into(),
+                413,
+                "results_too_large",
+            ),
+            (
+                RequestError::NotStored(text()).into(),
+                409,
+                "results_unkept",
+            ),
+            (
+                RequestError::Truncated(text()).into(),
+                400,
+                "results_cut_off",
+            ),
+            (of_bundle(FetchError::Unauthorized), 401, "no_carrier"),
+            (of_bundle(FetchError::NotDelivered), 403, "not_delivered"),
+            (
+                of_bundle(FetchError::AlreadyServed),
                 403,
                 "delivered_already",
             ),
@@ -109,7 +127,7 @@ mod tests {
             (disk, 500, "storage_failed"),
             (Refusal::ShuttingDown, 503, "shutting_down"),
         ] {
-            let seen: (StatusCode, &str) = Refusal::verdict(&refusal);
+            let seen: (StatusCode, &str) = Refusal::status_and_code(&refusal);
             assert_eq!((seen.0.as_u16(), seen.1), (status, code), "{refusal}");
         }
     }

@@ -26,7 +26,8 @@ fn network(run: &str, third: u8) -> NetworkPlan {
     }
 }
 
-/// Looks again and again for ten seconds, from so many drivers at once; gives the calls per second that reach Docker.
+/// Lists repeatedly for ten seconds from this many drivers concurrently. Returns the calls per second that reach
+/// Docker.
 async fn rate(drivers: usize) -> usize {
     let fake = FakeSwarm::new();
     let lists = lists(&fake);
@@ -45,7 +46,7 @@ async fn rate(drivers: usize) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn twenty_runs_cost_no_more_calls_than_two() {
+async fn twenty_runs_need_no_more_calls_than_two() {
     let (two, twenty) = (rate(2).await, rate(20).await);
     assert!(two >= 15, "{two} calls per second");
     assert!(
@@ -55,17 +56,17 @@ async fn twenty_runs_cost_no_more_calls_than_two() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_driver_that_looks_twice_does_not_wait() {
+async fn a_burst_of_one_driver_does_not_wait() {
     let lists = lists(&FakeSwarm::new());
-    let begun = Instant::now();
+    let started = Instant::now();
     for _ in 0..BURST {
         lists.nodes().await.unwrap();
     }
-    assert_eq!(begun.elapsed(), Duration::from_millis(2) * BURST);
+    assert_eq!(started.elapsed(), Duration::from_millis(2) * BURST);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_is_never_older_than_its_question() {
+async fn an_answer_is_never_older_than_its_request() {
     let fake = FakeSwarm::new();
     let lists = lists(&fake);
     for third in 0..30 {
@@ -80,7 +81,7 @@ async fn an_answer_is_never_older_than_its_question() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_driver_that_is_suspended_in_the_middle_of_the_call_holds_nobody_up() {
+async fn a_driver_that_is_suspended_during_a_call_delays_no_other() {
     let fake = FakeSwarm::new();
     fake.set_latency(SECOND);
     let lists = lists(&fake);
@@ -92,7 +93,7 @@ async fn a_driver_that_is_suspended_in_the_middle_of_the_call_holds_nobody_up() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_shared_as_well_and_ends_with_its_cause() {
+async fn a_failure_is_shared_and_not_cached() {
     let fake = FakeSwarm::new();
     let lists = lists(&fake);
     lists.nodes().await.unwrap();
@@ -106,12 +107,12 @@ async fn a_failure_is_shared_as_well_and_ends_with_its_cause() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_list_is_asked_for_less_often() {
+async fn a_slow_list_is_requested_less_often() {
     let fake = FakeSwarm::new();
     fake.set_latency(Duration::from_millis(40));
     let lists = lists(&fake);
-    let begun = Instant::now();
-    while begun.elapsed() < SECOND * 20 {
+    let started = Instant::now();
+    while started.elapsed() < SECOND * 20 {
         lists.nodes().await.unwrap();
     }
     let calls = fake.calls().len();

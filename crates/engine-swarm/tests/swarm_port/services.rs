@@ -1,6 +1,6 @@
 //! Services: their containers, ends and results.
 
-use crate::stage::{Does, Stage};
+use crate::fixture::{Fixture, Program};
 use atq_engine_swarm::plan::{Endpoint, Mount, MountSource, Scale};
 use atq_engine_swarm::{LogQuery, LogStream, SwarmError, SwarmTask, TaskState};
 use futures_util::StreamExt;
@@ -9,44 +9,43 @@ use std::io::Cursor;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
-pub async fn a_service_is_made_once_listed_by_label_and_removed(stage: &Stage) {
-    let plan = stage.service("worker", Does::Sleep, None);
-    let id = stage.swarm.create_service(&plan).await.unwrap();
-    let again = stage.swarm.create_service(&plan).await.unwrap_err();
+pub async fn a_service_is_created_once_listed_by_label_and_removed(fixture: &Fixture) {
+    let plan = fixture.service("worker", Program::Sleep, None);
+    let id = fixture.swarm.create_service(&plan).await.unwrap();
+    let again = fixture.swarm.create_service(&plan).await.unwrap_err();
     assert!(matches!(again, SwarmError::Conflict { .. }), "{again:?}");
 
-    let found = stage.swarm.services(&stage.labels).await.unwrap();
+    let found = fixture.swarm.services(&fixture.labels).await.unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!((&found[0].id, &found[0].name), (&id, &plan.name));
     assert_eq!(found[0].labels, plan.labels);
-    let mut others = stage.labels.clone();
+    let mut others = fixture.labels.clone();
     others.insert("com.atq.run".into(), "none".into());
-    assert_eq!(stage.swarm.services(&others).await.unwrap(), []);
+    assert_eq!(fixture.swarm.services(&others).await.unwrap(), []);
 
-    stage.running(1).await;
-    stage.swarm.remove_service(&id).await.unwrap();
-    assert_eq!(stage.swarm.services(&stage.labels).await.unwrap(), []);
-    let gone = stage.swarm.remove_service(&id).await.unwrap_err();
+    fixture.running(1).await;
+    fixture.swarm.remove_service(&id).await.unwrap();
+    assert_eq!(fixture.swarm.services(&fixture.labels).await.unwrap(), []);
+    let gone = fixture.swarm.remove_service(&id).await.unwrap_err();
     assert!(matches!(gone, SwarmError::NotFound { .. }), "{gone:?}");
-    // Its Swarm tasks are still found by the labels of the service that is gone, until they go too.
-    // What becomes of their processes is not reported.
+    // Its Swarm tasks are still found by the labels of the removed service, until they are removed too.
     let removed = |tasks: &[SwarmTask]| {
         let first = tasks.first()?;
         (first.desired == TaskState::Remove).then(|| first.clone())
     };
-    let task = stage.until("a removal", removed).await;
+    let task = fixture.until("a removal", removed).await;
     assert_eq!((task.state, task.exit_code), (TaskState::Running, None));
     assert!(!task.is_alive());
-    stage.nothing_runs().await;
+    fixture.wait_until_nothing_runs().await;
 }
 
-pub async fn containers_run_with_an_address_each(stage: &Stage) {
-    let network = stage.network("net").await;
-    let mut plan = stage.service("worker", Does::Sleep, Some(&network));
+pub async fn containers_run_with_an_address_each(fixture: &Fixture) {
+    let network = fixture.network("net").await;
+    let mut plan = fixture.service("worker", Program::Sleep, Some(&network));
     plan.scale = Scale::Replicas(3);
     plan.endpoint = Endpoint::DnsRoundRobin;
-    let id = stage.swarm.create_service(&plan).await.unwrap();
-    let tasks = stage.running(3).await;
+    let id = fixture.swarm.create_service(&plan).await.unwrap();
+    let tasks = fixture.running(3).await;
 
     let addresses: BTreeSet<_> = tasks
         .iter()
@@ -61,14 +60,14 @@ pub async fn containers_run_with_an_address_each(stage: &Stage) {
     );
     let slots: BTreeSet<_> = tasks.iter().map(|task| task.slot).collect();
     assert_eq!(slots, BTreeSet::from([1, 2, 3]));
-    let manager = stage.swarm.manager().await.unwrap();
+    let manager = fixture.swarm.manager().await.unwrap();
     for task in &tasks {
         assert_eq!(task.service_id, id);
         assert_eq!((task.exit_code, &task.error), (None, &None));
         assert!(task.node_id.is_some());
     }
 
-    let containers = stage.swarm.containers(&stage.labels).await.unwrap();
+    let containers = fixture.swarm.containers(&fixture.labels).await.unwrap();
     let here = tasks
         .iter()
         .filter(|t| t.node_id.as_ref() == Some(&manager.node_id));
@@ -80,21 +79,21 @@ pub async fn containers_run_with_an_address_each(stage: &Stage) {
     }
 }
 
-pub async fn exit_codes_are_kept(stage: &Stage) {
-    let good = stage.ended(Does::Exit(0), "good").await;
+pub async fn exit_codes_are_kept(fixture: &Fixture) {
+    let good = fixture.ended(Program::Exit(0), "good").await;
     assert_eq!((good.state, good.exit_code), (TaskState::Complete, Some(0)));
-    let bad = stage.ended(Does::Exit(3), "bad").await;
+    let bad = fixture.ended(Program::Exit(3), "bad").await;
     assert_eq!((bad.state, bad.exit_code), (TaskState::Failed, Some(3)));
     assert_eq!(bad.error.as_deref(), Some("task: non-zero exit (3)"));
     assert!(!bad.is_alive() && bad.container_id.is_some());
-    // It is not tried again.
-    assert_eq!(stage.tasks_of(&bad.service_id).await.len(), 1);
+    // It is not retried.
+    assert_eq!(fixture.tasks_of(&bad.service_id).await.len(), 1);
 }
 
-pub async fn a_missing_image_is_rejected_with_dockers_text(stage: &Stage) {
-    let mut plan = stage.service("worker", Does::Sleep, None);
+pub async fn a_missing_image_is_rejected_with_dockers_text(fixture: &Fixture) {
+    let mut plan = fixture.service("worker", Program::Sleep, None);
     plan.image = "atq-no-such-image:1".to_owned();
-    let task = stage.create_and_end(&plan).await;
+    let task = fixture.create_and_end(&plan).await;
     assert_eq!(task.state, TaskState::Rejected);
     assert_eq!(
         task.error.as_deref(),
@@ -103,11 +102,11 @@ pub async fn a_missing_image_is_rejected_with_dockers_text(stage: &Stage) {
     assert_eq!((task.exit_code, task.container_id), (None, None));
 }
 
-pub async fn a_missing_program_fails_and_its_log_says_so(stage: &Stage) {
-    let task = stage.ended(Does::NotStart, "worker").await;
+pub async fn a_missing_program_fails_and_its_log_shows_why(fixture: &Fixture) {
+    let task = fixture.ended(Program::Missing, "worker").await;
     assert_eq!((task.state, task.exit_code), (TaskState::Failed, Some(127)));
     assert_eq!(task.error.as_deref(), Some("task: non-zero exit (127)"));
-    let lines = stage.log(&task, false, LogQuery::default()).await;
+    let lines = fixture.log(&task, false, LogQuery::default()).await;
     assert_eq!((lines.len(), lines[0].stream), (1, LogStream::Stderr));
     assert!(
         lines[0].text.contains("No such file or directory"),
@@ -115,11 +114,11 @@ pub async fn a_missing_program_fails_and_its_log_says_so(stage: &Stage) {
     );
 }
 
-pub async fn an_unsatisfiable_constraint_leaves_it_pending_with_a_reason(stage: &Stage) {
-    let mut plan = stage.service("worker", Does::Sleep, None);
+pub async fn an_unsatisfiable_constraint_leaves_it_pending_with_a_reason(fixture: &Fixture) {
+    let mut plan = fixture.service("worker", Program::Sleep, None);
     plan.constraints = vec!["node.id==nobody".to_owned()];
-    stage.swarm.create_service(&plan).await.unwrap();
-    let task = stage
+    fixture.swarm.create_service(&plan).await.unwrap();
+    let task = fixture
         .until("a reason", |tasks| {
             tasks.first().filter(|t| t.error.is_some()).cloned()
         })
@@ -133,109 +132,112 @@ pub async fn an_unsatisfiable_constraint_leaves_it_pending_with_a_reason(stage: 
     assert_eq!(task.node_id, None);
 }
 
-pub async fn a_constraint_that_makes_no_sense_is_refused(stage: &Stage) {
-    let mut plan = stage.service("worker", Does::Sleep, None);
+pub async fn an_invalid_constraint_is_refused(fixture: &Fixture) {
+    let mut plan = fixture.service("worker", Program::Sleep, None);
     plan.constraints = vec!["near the window".to_owned()];
-    let error = stage.swarm.create_service(&plan).await.unwrap_err();
+    let error = fixture.swarm.create_service(&plan).await.unwrap_err();
     assert!(matches!(error, SwarmError::Rejected { .. }), "{error:?}");
     assert!(!error.is_temporary());
 }
 
-pub async fn containers_told_to_end_keep_their_exit_codes_and_last_words(stage: &Stage) {
-    let mut plan = stage.service("worker", Does::EndWhenTold, None);
+pub async fn stopped_containers_keep_exit_codes_and_final_output(fixture: &Fixture) {
+    let mut plan = fixture.service("worker", Program::ExitOnSigterm, None);
     plan.scale = Scale::Replicas(2);
-    let id = stage.swarm.create_service(&plan).await.unwrap();
-    stage.running(2).await;
-    // Often is as good as once, also while Swarm itself writes to the service.
-    let end = || stage.swarm.end_service(&id);
+    let id = fixture.swarm.create_service(&plan).await.unwrap();
+    fixture.running(2).await;
+    // Repeated calls have no further effect, even while Swarm itself updates the service.
+    let end = || fixture.swarm.end_service(&id);
     let (first, second, third) = tokio::join!(end(), end(), end());
-    for told in [first, second, third, end().await] {
-        told.unwrap();
+    for stopped in [first, second, third, end().await] {
+        stopped.unwrap();
     }
     let ended = |tasks: &[SwarmTask]| {
         let all = tasks.len() == 2 && tasks.iter().all(|task| task.state.is_terminal());
         all.then(|| tasks.to_vec())
     };
-    for task in stage.until("two that ended", ended).await {
+    for task in fixture.until("two ended tasks", ended).await {
         assert_eq!((task.state, task.exit_code), (TaskState::Shutdown, Some(7)));
-        let lines = stage.log(&task, false, LogQuery::default()).await;
+        let lines = fixture.log(&task, false, LogQuery::default()).await;
         let texts: Vec<_> = lines.iter().map(|line| line.text.as_str()).collect();
         assert_eq!(texts, ["up", "bye"]);
     }
-    assert_eq!(stage.swarm.services(&stage.labels).await.unwrap().len(), 1);
+    assert_eq!(
+        fixture.swarm.services(&fixture.labels).await.unwrap().len(),
+        1
+    );
 }
 
-pub async fn a_killed_container_ends_at_once_whatever_its_grace_period(stage: &Stage) {
-    let mut plan = stage.service("worker", Does::IgnoreTheEnd, None);
+pub async fn a_killed_container_ends_at_once_whatever_its_grace_period(fixture: &Fixture) {
+    let mut plan = fixture.service("worker", Program::IgnoreSigterm, None);
     plan.stop_grace = Duration::from_secs(3600);
-    let id = stage.swarm.create_service(&plan).await.unwrap();
+    let id = fixture.swarm.create_service(&plan).await.unwrap();
     let container = |tasks: Vec<SwarmTask>| tasks[0].container_id.clone().unwrap();
     let ended = |tasks: &[SwarmTask]| {
         let first = tasks.first().filter(|task| task.state.is_terminal())?;
         Some((first.state, first.exit_code))
     };
-    // Told to end before.
-    let told = container(stage.running(1).await);
-    stage.swarm.end_service(&id).await.unwrap();
-    stage
-        .until("one that is told to end", |tasks| {
+    // After SIGTERM.
+    let stopped = container(fixture.running(1).await);
+    fixture.swarm.end_service(&id).await.unwrap();
+    fixture
+        .until("a stopped container", |tasks| {
             let first = tasks.first()?;
             (first.desired == TaskState::Shutdown).then_some(())
         })
         .await;
-    stage.swarm.kill_container(&told).await.unwrap();
-    let end = stage.until("an end", ended).await;
+    fixture.swarm.kill_container(&stopped).await.unwrap();
+    let end = fixture.until("an end", ended).await;
     assert_eq!(end, (TaskState::Shutdown, Some(137)));
-    // One that does not run stays as it is; one that is not there is named.
-    stage.swarm.kill_container(&told).await.unwrap();
-    assert_eq!(ended(&stage.tasks().await), Some(end));
-    let gone = stage.swarm.kill_container("0123456789ab").await;
+    // A container that does not run is unchanged; an unknown one is an error.
+    fixture.swarm.kill_container(&stopped).await.unwrap();
+    assert_eq!(ended(&fixture.tasks().await), Some(end));
+    let gone = fixture.swarm.kill_container("0123456789ab").await;
     assert!(matches!(gone, Err(SwarmError::NotFound { .. })), "{gone:?}");
-    stage.swarm.remove_service(&id).await.unwrap();
-    stage.nothing_runs().await;
+    fixture.swarm.remove_service(&id).await.unwrap();
+    fixture.wait_until_nothing_runs().await;
 
-    // Not told, and in the middle of its removal.
+    // During its removal, without an earlier stop.
     let mut again = plan.clone();
     again.name += "-2";
-    let id = stage.swarm.create_service(&again).await.unwrap();
-    let removed = container(stage.running(1).await);
-    stage.swarm.remove_service(&id).await.unwrap();
-    stage.swarm.kill_container(&removed).await.unwrap();
-    stage.nothing_runs().await;
+    let id = fixture.swarm.create_service(&again).await.unwrap();
+    let removed = container(fixture.running(1).await);
+    fixture.swarm.remove_service(&id).await.unwrap();
+    fixture.swarm.kill_container(&removed).await.unwrap();
+    fixture.wait_until_nothing_runs().await;
 
     let mut third = plan;
     third.name += "-3";
-    stage.swarm.create_service(&third).await.unwrap();
-    let surprised = container(stage.running(1).await);
-    stage.swarm.kill_container(&surprised).await.unwrap();
-    let end = stage.until("an end", ended).await;
+    fixture.swarm.create_service(&third).await.unwrap();
+    let running = container(fixture.running(1).await);
+    fixture.swarm.kill_container(&running).await.unwrap();
+    let end = fixture.until("an end", ended).await;
     assert_eq!(end, (TaskState::Failed, Some(137)));
 }
 
-pub async fn who_has_ended_stays_as_it_is_when_told_to_end(stage: &Stage) {
-    let task = stage.ended(Does::Exit(3), "worker").await;
-    stage.swarm.end_service(&task.service_id).await.unwrap();
-    let tasks = stage.tasks().await;
+pub async fn an_ended_container_is_unchanged_by_a_stop(fixture: &Fixture) {
+    let task = fixture.ended(Program::Exit(3), "worker").await;
+    fixture.swarm.end_service(&task.service_id).await.unwrap();
+    let tasks = fixture.tasks().await;
     assert_eq!(tasks.len(), 1, "{tasks:?}");
     assert_eq!(
         (tasks[0].state, tasks[0].exit_code),
         (TaskState::Failed, Some(3))
     );
-    let nobody = stage.swarm.end_service("nobody").await.unwrap_err();
+    let nobody = fixture.swarm.end_service("nobody").await.unwrap_err();
     assert!(matches!(nobody, SwarmError::NotFound { .. }), "{nobody:?}");
 }
 
-pub async fn results_can_be_read_after_the_end_and_leave_no_volume(stage: &Stage) {
-    let mut plan = stage.service("worker", Does::LeaveResults, None);
+pub async fn results_can_be_read_after_the_end_and_leave_no_volume(fixture: &Fixture) {
+    let mut plan = fixture.service("worker", Program::WriteResults, None);
     plan.mounts = vec![Mount {
-        source: MountSource::OwnVolume,
+        source: MountSource::AnonymousVolume,
         target: "/atq/results".into(),
         read_only: false,
     }];
-    let task = stage.create_and_end(&plan).await;
+    let task = fixture.create_and_end(&plan).await;
     assert_eq!(task.exit_code, Some(0));
     let id = task.container_id.unwrap();
-    let tar = stage.swarm.archive(&id, "/atq/results").await.unwrap();
+    let tar = fixture.swarm.archive(&id, "/atq/results").await.unwrap();
     let tar: Vec<_> = tar.map(Result::unwrap).collect().await;
     let mut tar = tokio_tar::Archive::new(Cursor::new(tar.concat()));
     let mut entries = tar.entries().unwrap();
@@ -252,21 +254,21 @@ pub async fn results_can_be_read_after_the_end_and_leave_no_volume(stage: &Stage
     }
     assert_eq!(found.as_deref(), Some("a,b\n"));
     for (id, path) in [(id.as_str(), "/nowhere"), ("0123456789ab", "/atq/results")] {
-        let gone = stage.swarm.archive(id, path).await.map(drop);
+        let gone = fixture.swarm.archive(id, path).await.map(drop);
         assert!(matches!(gone, Err(SwarmError::NotFound { .. })), "{gone:?}");
     }
 }
 
-pub async fn what_a_container_uses_is_counted(stage: &Stage) {
-    let plan = stage.service("worker", Does::Sleep, None);
-    stage.swarm.create_service(&plan).await.unwrap();
-    let task = stage.running(1).await.remove(0);
+pub async fn the_cpu_time_of_a_container_is_counted(fixture: &Fixture) {
+    let plan = fixture.service("worker", Program::Sleep, None);
+    fixture.swarm.create_service(&plan).await.unwrap();
+    let task = fixture.running(1).await.remove(0);
     let id = task.container_id.unwrap();
-    let first = stage.swarm.stats(&id).await.unwrap();
+    let first = fixture.swarm.stats(&id).await.unwrap();
     assert!(first.processors > 0, "{first:?}");
-    let later = stage
+    let later = fixture
         .wait("a later count", async || {
-            let now = stage.swarm.stats(&id).await.unwrap();
+            let now = fixture.swarm.stats(&id).await.unwrap();
             let moved = now.elapsed > first.elapsed;
             moved.then_some(now).ok_or(format!("{now:?}"))
         })
@@ -274,15 +276,15 @@ pub async fn what_a_container_uses_is_counted(stage: &Stage) {
     assert_eq!(later.processors, first.processors);
     assert!(later.used >= first.used, "{later:?}");
     assert!(later.used - first.used <= later.elapsed - first.elapsed);
-    let gone = stage.swarm.stats("0123456789ab").await.unwrap_err();
+    let gone = fixture.swarm.stats("0123456789ab").await.unwrap_err();
     assert!(matches!(gone, SwarmError::NotFound { .. }), "{gone:?}");
 }
 
-pub async fn a_creation_happens_although_the_caller_went_away(stage: &Stage) {
-    let plan = stage.service("worker", Does::Sleep, None);
-    let creation = stage.swarm.create_service(&plan);
+pub async fn a_creation_completes_although_the_caller_is_cancelled(fixture: &Fixture) {
+    let plan = fixture.service("worker", Program::Sleep, None);
+    let creation = fixture.swarm.create_service(&plan);
     let abandoned = tokio::time::timeout(Duration::ZERO, creation).await;
     assert!(abandoned.is_err());
-    let tasks = stage.running(1).await;
+    let tasks = fixture.running(1).await;
     assert_eq!(tasks.len(), 1);
 }

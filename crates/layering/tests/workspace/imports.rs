@@ -117,7 +117,7 @@ const RESERVED: &[Reserved] = &[
         only_for: &[
             "atq_engine_swarm::discovery",
             "atq_engine_swarm::docker",
-            "atq_engine_swarm::reach",
+            "atq_engine_swarm::self_check",
             "atq_cli",
             "atq_resolver",
             "atq_tests",
@@ -146,7 +146,7 @@ const RESERVED: &[Reserved] = &[
         paths: &["rustix"],
         only_for: &[
             "atq_director::api::serve::limits",
-            "atq_director::private",
+            "atq_director::permissions",
             "atq_bundle_archive",
             "atq_carrier",
             "atq_cli",
@@ -194,14 +194,14 @@ const DIRECTOR: &[Room] = &[
             "config",
             "daemon",
             "logging",
-            "private",
-            "storekeeper",
+            "permissions",
+            "store_cli",
             "atq_run",
         ],
     },
     Room {
         name: "daemon",
-        may_import: &["api", "config", "private", "atq_engine", "atq_run"],
+        may_import: &["api", "config", "permissions", "atq_engine", "atq_run"],
     },
     Room {
         name: "engine",
@@ -212,7 +212,7 @@ const DIRECTOR: &[Room] = &[
         may_import: &["atq_run"],
     },
     Room {
-        name: "storekeeper",
+        name: "store_cli",
         may_import: &["args", "atq_store"],
     },
     Room {
@@ -244,7 +244,7 @@ const DIRECTOR: &[Room] = &[
         may_import: &["config"],
     },
     Room {
-        name: "private",
+        name: "permissions",
         may_import: &["config"],
     },
 ];

@@ -1,10 +1,10 @@
-//! One log, from its beginning to its end.
+//! Reads one log from its beginning to its end.
 
-use super::place::Place;
-use super::watcher::{Container, Fate, Seen};
+use super::position::LogPosition;
+use super::watcher::{Container, ContainerStatus, Snapshot};
 use super::{Following, Lines};
+use crate::interruption::Deadline;
 use crate::logs::LogError;
-use crate::wait::Deadline;
 use atq_engine::{EngineError, LogLine, LogQuery, LogStream};
 use atq_evidence::Source;
 use futures_util::StreamExt;
@@ -14,37 +14,37 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-/// Pause before a log that broke off is taken up again.
-const PAUSE: Duration = Duration::from_secs(1);
-/// How long the rest of a log is asked for.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Pause before reading resumes after an error.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// Maximum time for retries of reading the rest of a log.
+const RETRY_FOR: Duration = Duration::from_secs(30);
 
 /// A log that is being read.
 struct Reader<'a> {
     following: &'a Following,
     source: Source,
     container: Container,
-    seen: watch::Receiver<Seen>,
+    snapshots: watch::Receiver<Snapshot>,
     lines: &'a Lines,
-    place: Place,
+    position: LogPosition,
 }
 
 impl Following {
-    /// Sends the lines of a container until it has ended and all is said.
+    /// Sends the lines of a container until it has ended and its log is complete.
     pub(super) async fn read(
         &self,
         source: Source,
         container: Container,
-        seen: watch::Receiver<Seen>,
+        snapshots: watch::Receiver<Snapshot>,
         lines: &Lines,
     ) -> Result<Source, LogError> {
         let reader = Reader {
             following: self,
             source,
             container,
-            seen,
+            snapshots,
             lines,
-            place: Place::default(),
+            position: LogPosition::default(),
         };
         reader.run().await?;
         Ok(source)
@@ -53,166 +53,170 @@ impl Following {
 
 impl Reader<'_> {
     async fn run(mut self) -> Result<(), LogError> {
-        let Some(task) = self.container.task.clone() else {
-            return self.kept(self.tail()).await.map(drop);
+        let Some(id) = self.container.id.clone() else {
+            return self.send_stored(self.tail()).await.map(drop);
         };
         if let Some(tail) = self.tail() {
-            self.begin_with_the_last(&task, tail).await?;
+            self.send_last(&id, tail).await?;
         }
-        while self.fate() == Fate::Runs {
-            self.follow(&task).await;
-            let _ = timeout(PAUSE, self.is_over()).await;
+        while self.status() == ContainerStatus::Running {
+            self.follow(&id).await;
+            let _ = timeout(RETRY_INTERVAL, self.wait_for_end()).await;
         }
-        match self.fate() {
-            Fate::Lost => {
-                self.say("... the log ends here: its node was lost ...")
+        match self.status() {
+            ContainerStatus::Lost => {
+                self.send_notice("... the log ends here: its node was lost ...")
                     .await
             }
-            _ => self.rest(&task).await?,
+            _ => self.send_rest(&id).await?,
         }
         Ok(())
     }
 
-    /// Of a container that came later, everything is new.
+    /// The number of last lines. All lines of a container that appeared later are new.
     fn tail(&self) -> Option<u32> {
         self.following.filter.tail.filter(|_| self.container.is_old)
     }
 
-    fn fate(&self) -> Fate {
-        self.seen.borrow().fate(self.source)
+    fn status(&self) -> ContainerStatus {
+        self.snapshots.borrow().status(self.source)
     }
 
-    /// Waits until the container will write nothing more.
-    async fn is_over(&mut self) {
+    /// Waits until the container has ended or is lost.
+    async fn wait_for_end(&mut self) {
         let source = self.source;
-        let over = |seen: &Seen| seen.fate(source) != Fate::Runs;
-        // An error means that nobody looks any more, and then nobody reads either.
-        let _ = self.seen.wait_for(over).await;
+        let has_ended = |snapshot: &Snapshot| snapshot.status(source) != ContainerStatus::Running;
+        // An error means that the watcher has ended; then this reader is dropped, too.
+        let _ = self.snapshots.wait_for(has_ended).await;
     }
 
-    /// The last `count` lines. Also without any, the last one says where the log goes on.
-    async fn begin_with_the_last(&mut self, task: &str, count: u32) -> Result<(), LogError> {
+    /// Sends the last `count` lines. If `count` is 0, the last line still marks the position.
+    async fn send_last(&mut self, id: &str, count: u32) -> Result<(), LogError> {
         let query = LogQuery {
             tail: Some(count.max(1)),
             ..LogQuery::default()
         };
         loop {
-            match self.live(task, query, count > 0).await {
+            match self.send_live(id, query, count > 0).await {
                 Ok(()) => break,
-                // What was missed comes with what follows.
-                Err(_) if self.place.since().is_some() => break,
-                Err(_) if self.fate() != Fate::Runs => {
-                    return self.kept(Some(count)).await.map(drop);
+                // Missed lines are read when the log is followed.
+                Err(_) if self.position.since().is_some() => break,
+                Err(_) if self.status() != ContainerStatus::Running => {
+                    return self.send_stored(Some(count)).await.map(drop);
                 }
-                Err(error) => self.complain(&error),
+                Err(error) => self.log_retry(&error),
             }
-            let _ = timeout(PAUSE, self.is_over()).await;
+            let _ = timeout(RETRY_INTERVAL, self.wait_for_end()).await;
         }
-        if let Err(error) = self.find_the_place(task).await {
-            self.complain(&error);
+        if let Err(error) = self.count_unrequested(id).await {
+            self.log_retry(&error);
         }
         Ok(())
     }
 
-    /// The last lines may have begun among several of one time.
-    async fn find_the_place(&mut self, task: &str) -> Result<(), EngineError> {
-        let Some(floor) = self.place.floor() else {
+    /// Counts unrequested lines with the same time as the first requested one.
+    async fn count_unrequested(&mut self, id: &str) -> Result<(), EngineError> {
+        let Some(floor) = self.position.floor() else {
             return Ok(());
         };
         let query = LogQuery {
             since: Some(floor),
             ..LogQuery::default()
         };
-        let engine = &self.following.it.shared.engine;
-        let mut log = engine.logs(task, self.container.tty, query).await?;
-        self.place.begin_again();
+        let engine = &self.following.orchestrator.shared.engine;
+        let mut log = engine.logs(id, self.container.tty, query).await?;
+        self.position.restart();
         while let Some(line) = log.next().await {
-            if !self.place.also_at(&line?) {
+            if !self.position.count_same_time(&line?) {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Lines as they are written, until the container has ended or the engine breaks off.
-    async fn follow(&mut self, task: &str) {
+    /// Sends lines as they are written, until the container has ended or the stream fails.
+    async fn follow(&mut self, id: &str) {
         let query = LogQuery {
-            since: self.place.since(),
+            since: self.position.since(),
             follow: true,
             tail: None,
         };
-        let mut seen = self.seen.clone();
+        let mut snapshots = self.snapshots.clone();
         let source = self.source;
         let followed = tokio::select! {
-            followed = self.live(task, query, true) => followed,
-            _ = seen.wait_for(|seen| seen.fate(source) != Fate::Runs) => return,
+            followed = self.send_live(id, query, true) => followed,
+            _ = snapshots.wait_for(|snapshot| snapshot.status(source) != ContainerStatus::Running) => return,
         };
         if let Err(error) = followed {
-            self.complain(&error);
+            self.log_retry(&error);
         }
     }
 
-    /// What was not seen yet of a log that is complete.
-    async fn rest(&mut self, task: &str) -> Result<(), LogError> {
-        let deadline = Deadline::after(PATIENCE);
+    /// Sends the remaining lines of a complete log.
+    async fn send_rest(&mut self, id: &str) -> Result<(), LogError> {
+        let deadline = Deadline::after(RETRY_FOR);
         loop {
             let query = LogQuery {
-                since: self.place.since(),
+                since: self.position.since(),
                 ..LogQuery::default()
             };
-            let Err(error) = self.live(task, query, true).await else {
+            let Err(error) = self.send_live(id, query, true).await else {
                 return Ok(());
             };
-            if self.kept(None).await? {
+            if self.send_stored(None).await? {
                 return Ok(());
             }
-            self.complain(&error);
+            self.log_retry(&error);
             if deadline.passed() {
-                self.say(&format!(
+                self.send_notice(&format!(
                     "... the rest of the log cannot be read: {error} ..."
                 ))
                 .await;
                 return Ok(());
             }
-            sleep(PAUSE).await;
+            sleep(RETRY_INTERVAL).await;
         }
     }
 
-    /// Sends what the engine has, but for what was sent before.
-    async fn live(
+    /// Sends new lines from the engine.
+    async fn send_live(
         &mut self,
-        task: &str,
+        id: &str,
         query: LogQuery,
         is_wanted: bool,
     ) -> Result<(), EngineError> {
-        let engine = &self.following.it.shared.engine;
-        let mut log = engine.logs(task, self.container.tty, query).await?;
-        self.place.begin_again();
+        let engine = &self.following.orchestrator.shared.engine;
+        let mut log = engine.logs(id, self.container.tty, query).await?;
+        self.position.restart();
         while let Some(line) = log.next().await {
             let line = line?;
             if query.tail.is_some() {
-                self.place.begin_at(&line);
+                self.position.start_at(&line);
             }
-            if self.place.passes(&line) && is_wanted {
+            if self.position.is_new(&line) && is_wanted {
                 self.send(line).await;
             }
         }
         Ok(())
     }
 
-    /// Sends what the evidence has, but for what was sent before; `false` when it has nothing of this
-    /// container.
-    async fn kept(&mut self, tail: Option<u32>) -> Result<bool, LogError> {
-        let (it, view) = (&self.following.it, &self.following.view);
+    /// Sends new lines from the evidence; `false` if it has no log of this container.
+    async fn send_stored(&mut self, tail: Option<u32>) -> Result<bool, LogError> {
+        let (orchestrator, view) = (&self.following.orchestrator, &self.following.view);
         let (name, run) = (&view.spec.name, &view.state.run);
-        let mut log = match it.shared.evidence.read_log(name, run, self.source).await {
+        let mut log = match orchestrator
+            .shared
+            .evidence
+            .read_log(name, run, self.source)
+            .await
+        {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             log => log?,
         };
-        self.place.begin_again();
+        self.position.restart();
         let mut last = VecDeque::new();
         while let Some(line) = log.next().await? {
-            if !self.place.passes(&line) {
+            if !self.position.is_new(&line) {
                 continue;
             }
             match tail {
@@ -231,9 +235,9 @@ impl Reader<'_> {
         Ok(true)
     }
 
-    /// A line of the Director's own.
-    async fn say(&self, text: &str) {
-        let now = self.following.it.shared.clock.now();
+    /// Sends a line written by the Director.
+    async fn send_notice(&self, text: &str) {
+        let now = self.following.orchestrator.shared.clock.now();
         self.send(LogLine {
             at: now.to_string(),
             stream: LogStream::Stderr,
@@ -243,12 +247,12 @@ impl Reader<'_> {
     }
 
     async fn send(&self, line: LogLine) {
-        // Nobody takes it only when nobody is there, and then this is dropped.
+        // Fails only if the receiver is gone; then this reader is dropped.
         let _ = self.lines.send(Ok((self.source, line))).await;
     }
 
-    fn complain(&self, error: &EngineError) {
+    fn log_retry(&self, error: &EngineError) {
         let task = &self.following.view.spec.name;
-        tracing::debug!(%task, source = %self.source, %error, "a log broke off; taking it up again");
+        tracing::debug!(%task, source = %self.source, %error, "reading a log failed; retrying");
     }
 }

@@ -5,16 +5,16 @@ use time::OffsetDateTime;
 const HOUR: u64 = 3_600_000;
 const NOW: Timestamp = Timestamp(1000 * HOUR);
 
-const NOTHING: Policy = Policy {
+const UNLIMITED: Policy = Policy {
     tasks: None,
     task_age: None,
     evidence_bytes: None,
     bundle_age: None,
 };
 
-/// Tasks by their age in hours and their bytes.
-fn tasks(of: &[(u64, u64)]) -> Vec<Ended> {
-    let ended = |(age, bytes): &(u64, u64)| Ended {
+/// Tasks with these ages in hours and sizes in bytes.
+fn tasks(of: &[(u64, u64)]) -> Vec<EndedTask> {
+    let ended = |(age, bytes): &(u64, u64)| EndedTask {
         name: TaskName::parse(&format!("t-{age}")).unwrap(),
         run: "abcdef".to_owned(),
         at: Timestamp(NOW.0 - age * HOUR),
@@ -28,36 +28,36 @@ fn hours(hours: u64) -> Duration {
 }
 
 #[test]
-fn the_oldest_go_first_and_only_what_is_beyond_a_bound() {
+fn the_oldest_are_removed_first_and_only_beyond_a_limit() {
     let all = [(3, 10), (1, 50), (5, 1), (2, 30), (4, 20)];
     let number = Policy {
         tasks: Some(3),
-        ..NOTHING
+        ..UNLIMITED
     };
     let age = Policy {
         task_age: Some(hours(4)),
-        ..NOTHING
+        ..UNLIMITED
     };
     let size = Policy {
         evidence_bytes: Some(95),
-        ..NOTHING
+        ..UNLIMITED
     };
     let exact = Policy {
         evidence_bytes: Some(111),
         tasks: Some(5),
-        ..NOTHING
+        ..UNLIMITED
     };
     let small = Policy {
         evidence_bytes: Some(10),
-        ..NOTHING
+        ..UNLIMITED
     };
     let both = Policy {
         tasks: Some(4),
         task_age: Some(hours(2)),
-        ..NOTHING
+        ..UNLIMITED
     };
     for (policy, expected) in [
-        (NOTHING, ""),
+        (UNLIMITED, ""),
         (number, "t-5 t-4"),
         (age, "t-5"),
         (size, "t-5 t-4"),
@@ -73,25 +73,25 @@ fn the_oldest_go_first_and_only_what_is_beyond_a_bound() {
 }
 
 #[test]
-fn reasons_are_told() {
+fn reasons_of_removals() {
     let policy = Policy {
         tasks: Some(2),
         task_age: Some(hours(3)),
         evidence_bytes: Some(5),
-        ..NOTHING
+        ..UNLIMITED
     };
     let gone = expired(&tasks(&[(1, 5), (2, 1), (3, 0), (4, 0)]), &policy, NOW);
-    let told: Vec<_> = gone.iter().map(|(_, reason)| reason.to_string()).collect();
+    let reasons: Vec<_> = gone.iter().map(|(_, reason)| reason.to_string()).collect();
     let expected = [
         "older than 10800 s",
         "not one of the newest 2",
         "beyond 5 bytes of evidence",
     ];
-    assert_eq!(told, expected);
+    assert_eq!(reasons, expected);
 }
 
 #[test]
-fn a_bundle_goes_when_it_is_old_and_nobody_names_it() {
+fn a_bundle_is_removed_if_it_is_old_and_no_task_uses_it() {
     let bundle = |letter: &str, age: u64| BundleInfo {
         id: letter.repeat(32).parse().unwrap(),
         file_name: None,
@@ -104,10 +104,10 @@ fn a_bundle_goes_when_it_is_old_and_nobody_names_it() {
     let named = ["b".repeat(32)].into();
     let policy = Policy {
         bundle_age: Some(hours(2)),
-        ..NOTHING
+        ..UNLIMITED
     };
     let gone = unused(&bundles, &named, &policy, NOW);
     let ids: Vec<_> = gone.iter().map(|(bundle, _)| bundle.id.as_str()).collect();
     assert_eq!(ids, ["a".repeat(32)]);
-    assert!(unused(&bundles, &named, &NOTHING, NOW).is_empty());
+    assert!(unused(&bundles, &named, &UNLIMITED, NOW).is_empty());
 }

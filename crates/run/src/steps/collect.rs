@@ -1,9 +1,9 @@
-//! Evidence: the logs of all containers and the last words of the engine about them, before anything is
-//! removed. What cannot be kept is named; it never holds up the end.
+//! The step `collect`: keeps the logs and the final status of all containers before anything is removed. What cannot be
+//! kept is listed and never blocks the end of the run.
 
-use super::{judge, of_group, results, wind_down};
+use super::{of_group, results, shutdown, status};
+use crate::interruption::{Deadline, StepResult};
 use crate::run::Run;
-use crate::wait::{Deadline, StepResult};
 use atq_engine::{Course, EngineError, LogLines, LogQuery, Member, Role, Source};
 use atq_patience::{Pauses, retry};
 use atq_task::event::{Event, FailureCode};
@@ -12,41 +12,40 @@ use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use std::time::Duration;
 
-/// How long logs are read.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How much longer the disk may take.
-const TO_THE_DISK: Duration = Duration::from_secs(10);
-/// Before the engine is asked again for what there is.
-const TROUBLE: Pauses = Pauses {
+/// Timeout for reading logs.
+const LOG_TIMEOUT: Duration = Duration::from_secs(60);
+/// Additional time for writing to the disk.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Retries of listing the containers.
+const LIST_BACKOFF: Pauses = Pauses {
     first: Duration::from_millis(500),
     longest: Duration::from_millis(500),
 };
-/// How many lines of a failed master stand with the failure.
+/// Number of last lines of a failed master that are stored with the failure.
 const LAST_LINES: usize = 10;
-/// How much of each.
+/// Maximum length of each of them.
 const LAST_LINE_CHARS: usize = 500;
-/// How many logs are read at once.
-const AT_ONCE: usize = 8;
+/// Number of logs read concurrently.
+const MAX_CONCURRENT_LOGS: usize = 8;
 
-/// Keeps the logs and says what was kept. A test that still runs is told to end first, so that what
-/// its tools write then is kept too.
+/// Stops a test that still runs, then keeps the logs, including those written during the stop.
 ///
 /// # Errors
-/// When grace periods are to be skipped from now on: the step is to be begun again.
+/// When skipping grace periods is newly requested; the step is then repeated.
 pub async fn collect(run: &mut Run) -> StepResult {
-    run.keep_load().await;
-    wind_down::end_test(run).await?;
-    Ok(keep_all(run, PATIENCE).await)
+    run.keep_cpu_usage().await;
+    shutdown::stop_test(run).await?;
+    Ok(keep_all(run, LOG_TIMEOUT).await)
 }
 
-/// Keeps the logs of all containers there are, or what of them can be read within `patience`, and
-/// what those that have ended left as results.
-pub async fn keep_all(run: &mut Run, patience: Duration) -> Event {
-    let deadline = Deadline::after(patience);
-    let (wanted, exit_code) = match wanted(run, deadline).await {
-        Ok(wanted) => wanted,
+/// Keeps the logs of all containers, as far as they can be read within `timeout`, and the results of those that have
+/// ended.
+pub async fn keep_all(run: &mut Run, timeout: Duration) -> Event {
+    let deadline = Deadline::after(timeout);
+    let (containers, exit_code) = match list_containers(run, deadline).await {
+        Ok(listed) => listed,
         Err(missing) => {
-            let workers = run.last_seen_workers();
+            let workers = run.known_workers();
             return Event::EvidenceKept {
                 logs: 0,
                 missing: vec![missing],
@@ -59,18 +58,18 @@ pub async fn keep_all(run: &mut Run, patience: Duration) -> Event {
         }
     };
     let run = &*run;
-    let lost = found_lost(run, &wanted);
+    let lost = undetected_losses(run, &containers);
     let ((logs, mut missing), fetched) = tokio::join!(
-        keep_logs(run, wanted.clone(), patience),
-        results::fetch(run, &wanted)
+        keep_logs(run, containers.clone(), timeout),
+        results::fetch(run, &containers)
     );
     missing.extend(fetched.missing);
     missing.sort();
-    let last_lines = failed_masters_lines(run, &wanted).await;
+    let last_lines = failed_masters_lines(run, &containers).await;
     Event::EvidenceKept {
         logs,
         missing,
-        workers: run.last_seen_workers(),
+        workers: run.known_workers(),
         exit_code,
         lost,
         results: fetched.results,
@@ -78,9 +77,9 @@ pub async fn keep_all(run: &mut Run, patience: Duration) -> Event {
     }
 }
 
-/// Workers that a test which has begun lost without anybody seeing it: an engine reports a lost node only after
-/// some seconds, and forgets the tasks of a service that somebody removes.
-fn found_lost(run: &Run, wanted: &[Member]) -> Vec<LostWorker> {
+/// Workers that were lost during the test without being noticed. An engine reports a lost node only after some seconds,
+/// and does not list the containers of a group that was removed from outside.
+fn undetected_losses(run: &Run, containers: &[Member]) -> Vec<LostWorker> {
     if run.state.started_at.is_none() || run.state.outcome != Some(Outcome::Finished) {
         return Vec::new();
     }
@@ -89,11 +88,11 @@ fn found_lost(run: &Run, wanted: &[Member]) -> Vec<LostWorker> {
             role: Role::Worker,
             replica,
         };
-        wanted.iter().find(|container| container.source == own)
+        containers.iter().find(|container| container.source == own)
     };
     let engine = run.shared.engine.name();
     let reason = |container: Option<&Member>| match container {
-        None => Some(format!("{engine} does not list its container any more")),
+        None => Some(format!("{engine} no longer lists its container")),
         Some(known) if known.lost && !known.has_ended() => Some("its node was lost".to_owned()),
         Some(_) => None,
     };
@@ -105,19 +104,22 @@ fn found_lost(run: &Run, wanted: &[Member]) -> Vec<LostWorker> {
         .collect()
 }
 
-/// The number of logs that were kept, and what could not be.
-async fn keep_logs(run: &Run, wanted: Vec<Member>, patience: Duration) -> (u32, Vec<String>) {
-    let deadline = Deadline::after(patience);
-    // A log that is cut off must still be written to its end.
-    let bound = Deadline::after(patience + TO_THE_DISK);
-    let mut open: Vec<Source> = wanted.iter().map(|wanted| wanted.source).collect();
-    let mut results = stream::iter(wanted)
-        .map(|wanted| keep(run, wanted, deadline))
-        .buffer_unordered(AT_ONCE);
+/// Returns the number of kept logs, and a message for each missing one.
+async fn keep_logs(run: &Run, containers: Vec<Member>, timeout: Duration) -> (u32, Vec<String>) {
+    let deadline = Deadline::after(timeout);
+    // A truncated log must still be written completely.
+    let write_deadline = Deadline::after(timeout + WRITE_TIMEOUT);
+    let mut open: Vec<Source> = containers
+        .iter()
+        .map(|container| container.source)
+        .collect();
+    let mut results = stream::iter(containers)
+        .map(|container| keep(run, container, deadline))
+        .buffer_unordered(MAX_CONCURRENT_LOGS);
     let mut missing = Vec::new();
     let mut logs = 0;
     while !open.is_empty() {
-        match tokio::time::timeout(bound.left(), results.next()).await {
+        match tokio::time::timeout(write_deadline.left(), results.next()).await {
             Ok(Some((source, result))) => {
                 open.retain(|waiting| *waiting != source);
                 logs += u32::from(result.is_ok());
@@ -138,33 +140,36 @@ async fn keep_logs(run: &Run, wanted: Vec<Member>, patience: Duration) -> (u32, 
     (logs, missing)
 }
 
-/// A run that never got as far as a service has nothing to keep. On the way the workers are looked at
-/// for the last time, and the master's exit code is noted: a test that was ended has one only now.
-async fn wanted(run: &Run, deadline: Deadline) -> Result<(Vec<Member>, Option<i64>), String> {
+/// The containers with logs, and the master's exit code, which a stopped test has only now. Also updates the status of
+/// the workers for the last time. A run without objects has nothing to keep.
+async fn list_containers(
+    run: &Run,
+    deadline: Deadline,
+) -> Result<(Vec<Member>, Option<i64>), String> {
     if run.state.subnets_tried == 0 {
         return Ok((Vec::new(), None));
     }
     let engine = &run.shared.engine;
-    let look = async || {
+    let list = async || {
         let members = engine.observe(run.facts()).await?;
-        run.saw_workers(&of_group(&members, run.state.worker.as_deref()));
+        run.update_workers(&of_group(&members, run.state.worker.as_deref()));
         let masters = of_group(&members, run.state.master.as_deref());
-        let exit_code = judge::end(&masters, run.spec.master.replicas).flatten();
+        let exit_code = status::master_exit(&masters, run.spec.master.replicas).flatten();
         Ok((engine.logged(run.facts()).await?, exit_code))
     };
-    retry(TROUBLE, deadline, look, EngineError::is_temporary)
+    retry(LIST_BACKOFF, deadline, list, EngineError::is_temporary)
         .await
-        .map_err(|error| format!("no log could be read: {error}"))
+        .map_err(|error| format!("no logs could be read: {error}"))
 }
 
-async fn keep(run: &Run, wanted: Member, deadline: Deadline) -> (Source, Result<(), String>) {
-    let source = wanted.source;
-    if wanted.lost {
+async fn keep(run: &Run, container: Member, deadline: Deadline) -> (Source, Result<(), String>) {
+    let source = container.source;
+    if container.lost {
         let problem = format!("the log of {source} could not be read: its node was lost");
         return (source, Err(problem));
     }
     let (engine, query) = (&run.shared.engine, LogQuery::default());
-    let lines = match engine.logs(&wanted.id, wanted.tty, query).await {
+    let lines = match engine.logs(&container.id, container.tty, query).await {
         Ok(lines) => lines,
         Err(error) => {
             return (
@@ -174,13 +179,13 @@ async fn keep(run: &Run, wanted: Member, deadline: Deadline) -> (Source, Result<
         }
     };
     let run_of = (&run.spec.name, run.state.run.as_str());
-    let last = |count| last_lines(run, &wanted.id, wanted.tty, count);
+    let last = |count| last_lines(run, &container.id, container.tty, count);
     let evidence = &run.shared.evidence;
     let kept = evidence.keep_log(run_of, source, lines, Some(&last), deadline.at());
     (source, kept.await)
 }
 
-/// The end of the log of a container.
+/// The last lines of the log of a container.
 pub fn last_lines<'a>(
     run: &'a Run,
     id: &'a str,
@@ -194,8 +199,8 @@ pub fn last_lines<'a>(
     run.shared.engine.logs(id, tty, query)
 }
 
-/// The last lines of a master that failed: they say why, and stand with the failure.
-async fn failed_masters_lines(run: &Run, wanted: &[Member]) -> Vec<String> {
+/// The last lines of a failed master, which usually show the cause. They are stored with the failure.
+async fn failed_masters_lines(run: &Run, containers: &[Member]) -> Vec<String> {
     let code = run.state.failure.as_ref().map(|failure| failure.code);
     if !matches!(
         code,
@@ -203,7 +208,9 @@ async fn failed_masters_lines(run: &Run, wanted: &[Member]) -> Vec<String> {
     ) {
         return Vec::new();
     }
-    let masters = wanted.iter().filter(|one| one.source.role == Role::Master);
+    let masters = containers
+        .iter()
+        .filter(|one| one.source.role == Role::Master);
     let has_failed = |one: &&Member| one.exit_code != Some(0);
     let Some(failed) = masters.clone().find(has_failed).or(masters.clone().next()) else {
         return Vec::new();

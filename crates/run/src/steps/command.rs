@@ -1,101 +1,107 @@
-//! A command that runs in a container of its own beside the workers: until it ends, and what it wrote.
+//! A command in its own container beside the workers: waits for its end and keeps its output.
 
 use super::collect;
 use super::delay::check_workers;
 use super::{members_of_run, of_group};
+use crate::interruption::{Deadline, StepError};
 use crate::run::Run;
-use crate::wait::{Deadline, StepError};
 use atq_engine::{Course, LogLine, LogQuery, LogStream, Member, Phase, Source};
 use futures_util::StreamExt;
 use std::time::Duration;
 use tokio::time::Instant;
 
-const PAUSE: Duration = Duration::from_millis(100);
-/// Time between two looks at the workers.
-const LOOK: Duration = Duration::from_millis(500);
-/// So much of the output is looked at.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+const WORKER_CHECK_INTERVAL: Duration = Duration::from_millis(500);
+/// Maximum number of bytes of each output stream that are evaluated.
 const MAX_OUTPUT: usize = 512 << 10;
-/// Bound of reading the log.
-const LOG_PATIENCE: Duration = Duration::from_secs(30);
-/// How much longer the disk may take.
-const TO_THE_DISK: Duration = Duration::from_secs(10);
-/// How much of the output a message shows.
-const SHOWN_OUTPUT: usize = 200;
+/// Timeout for reading the log.
+const LOG_TIMEOUT: Duration = Duration::from_secs(30);
+/// Additional time for writing to the disk.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum number of characters of the output in a message.
+const MAX_EXCERPT: usize = 200;
 
-/// A command at its end, or at its deadline.
-pub enum Ended {
-    /// Its container has ended, or could not be started.
-    Yes(Box<Member>),
-    /// Its deadline has passed.
-    NotYet {
-        /// Its container, if there is one yet.
+/// The result of waiting for a command.
+pub enum CommandEnd {
+    /// Its container has ended or could not be started.
+    Exited(Box<Member>),
+    /// The deadline has passed.
+    TimedOut {
+        /// Its container, if it exists.
         member: Option<Box<Member>>,
-        /// What was seen of it, in words.
-        seen: String,
+        /// Description of its last status.
+        status: String,
     },
 }
 
-/// Waits for the end of the only container of `group`, and looks after the workers meanwhile.
-pub async fn until_end(run: &mut Run, group: &str, deadline: Deadline) -> Result<Ended, StepError> {
-    let mut looked = Instant::now();
-    let mut seen = "it was not started".to_owned();
+/// Waits for the end of the only container of `group`, and checks the workers meanwhile.
+pub async fn wait_for_end(
+    run: &mut Run,
+    group: &str,
+    deadline: Deadline,
+) -> Result<CommandEnd, StepError> {
+    let mut checked = Instant::now();
+    let mut status = "it was not started".to_owned();
     let mut last = None;
     loop {
         let members = members_of_run(run, deadline).await?.unwrap_or_default();
         if let Some(member) = of_group(&members, Some(group)).into_iter().next() {
             if member.has_ended() {
-                return Ok(Ended::Yes(Box::new(member)));
+                return Ok(CommandEnd::Exited(Box::new(member)));
             }
-            seen = match member.phase {
+            status = match member.phase {
                 Phase::Running => "it was still running".to_owned(),
                 _ => member.reason.clone(),
             };
             last = Some(Box::new(member));
         }
         if deadline.passed() {
-            return Ok(Ended::NotYet { member: last, seen });
+            return Ok(CommandEnd::TimedOut {
+                member: last,
+                status,
+            });
         }
-        if looked.elapsed() >= LOOK {
+        if checked.elapsed() >= WORKER_CHECK_INTERVAL {
             check_workers(run).await?;
-            looked = Instant::now();
+            checked = Instant::now();
         }
-        run.pause(PAUSE).await?;
+        run.pause(POLL_INTERVAL).await?;
     }
 }
 
-/// The beginning of what a command wrote.
+/// The beginning of the output of a command.
 #[derive(Debug, Default)]
 pub struct Output {
-    /// To standard output.
-    pub text: String,
-    /// To standard error.
-    pub errors: String,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
 }
 
 impl Output {
-    /// For a message: "printed `x`".
-    pub fn told(&self) -> String {
-        match (self.text.trim(), self.errors.trim()) {
+    /// A description for a message: "printed `x`".
+    pub fn describe(&self) -> String {
+        match (self.stdout.trim(), self.stderr.trim()) {
             ("", "") => "printed nothing".to_owned(),
-            ("", errors) => format!("wrote `{}` to standard error", shown(errors)),
-            (text, _) => format!("printed `{}`", shown(text)),
+            ("", stderr) => format!("wrote `{}` to standard error", excerpt(stderr)),
+            (stdout, _) => format!("printed `{}`", excerpt(stdout)),
         }
     }
 }
 
-/// Keeps the log of a command and gives the beginning of its output. What cannot be read is no
-/// output, and never holds up the run.
+/// Keeps the log of a command and returns the beginning of its output. Unreadable output counts as empty and never
+/// blocks the run.
 pub async fn keep_log(run: &Run, member: &Member, source: Source) -> Output {
     let mut output = Output::default();
     if member.container.is_some() {
-        let deadline = Instant::now() + LOG_PATIENCE;
+        let deadline = Instant::now() + LOG_TIMEOUT;
         let read = read_log(run, member, source, &mut output, deadline);
-        // A log that is cut off must still be written to its end.
-        let problem = match tokio::time::timeout(LOG_PATIENCE + TO_THE_DISK, read).await {
+        // A truncated log must still be written completely.
+        let problem = match tokio::time::timeout(LOG_TIMEOUT + WRITE_TIMEOUT, read).await {
             Ok(kept) => kept.err(),
             Err(_) => Some(format!(
-                "the engine did not give it within {} s",
-                LOG_PATIENCE.as_secs()
+                "the engine did not send it within {} s",
+                LOG_TIMEOUT.as_secs()
             )),
         };
         if let Some(problem) = problem {
@@ -117,7 +123,7 @@ async fn read_log(
     let lines = lines.map_err(|error| error.to_string())?;
     let lines = lines.inspect(|line| {
         if let Ok(line) = line {
-            listen(output, line);
+            append(output, line);
         }
     });
     let run_of = (&run.spec.name, run.state.run.as_str());
@@ -128,10 +134,10 @@ async fn read_log(
         .await
 }
 
-fn listen(output: &mut Output, line: &LogLine) {
+fn append(output: &mut Output, line: &LogLine) {
     let stream = match line.stream {
-        LogStream::Stdout => &mut output.text,
-        LogStream::Stderr => &mut output.errors,
+        LogStream::Stdout => &mut output.stdout,
+        LogStream::Stderr => &mut output.stderr,
     };
     if stream.len() <= MAX_OUTPUT {
         stream.push_str(&line.text);
@@ -139,13 +145,13 @@ fn listen(output: &mut Output, line: &LogLine) {
     }
 }
 
-/// The beginning of an output, for a message of one line.
-pub fn shown(output: &str) -> String {
+/// The beginning of an output as one line, for a message.
+pub fn excerpt(output: &str) -> String {
     let output = output.trim().replace('\n', "\\n");
-    match output.chars().count() > SHOWN_OUTPUT {
+    match output.chars().count() > MAX_EXCERPT {
         true => format!(
             "{}...",
-            output.chars().take(SHOWN_OUTPUT).collect::<String>()
+            output.chars().take(MAX_EXCERPT).collect::<String>()
         ),
         false => output,
     }
@@ -153,11 +159,11 @@ pub fn shown(output: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::shown;
+    use super::excerpt;
 
     #[test]
-    fn an_output_of_many_lines_is_told_in_one() {
-        assert_eq!(shown(" one\ntwo\n"), "one\\ntwo");
-        assert_eq!(shown(&"x\n".repeat(500)).chars().count(), 203);
+    fn an_excerpt_has_one_line() {
+        assert_eq!(excerpt(" one\ntwo\n"), "one\\ntwo");
+        assert_eq!(excerpt(&"x\n".repeat(500)).chars().count(), 203);
     }
 }

@@ -1,18 +1,17 @@
-//! The delay between ready workers and the master. Its end is recorded before it is slept, so that
-//! a restart does not sleep again.
+//! The delay between ready workers and the start of the master. Its end is recorded before the sleep, so that it does
+//! not start again after a restart.
 
-use super::judge;
 use super::of_group;
+use super::status::{WorkersStatus, workers_status};
+use crate::interruption::{StepError, StepResult};
 use crate::run::Run;
-use crate::wait::{StepError, StepResult};
 use atq_engine::{Course, Member};
 use atq_task::event::{Event, FailureCode};
 use std::time::Duration;
 
-/// Time between two looks at the workers.
-const LOOK: Duration = Duration::from_millis(500);
+const WORKER_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Sleeps the delay.
+/// The step `delay`.
 pub async fn delay(run: &mut Run) -> StepResult {
     let Some(until) = run.state.delay_until else {
         let until = run
@@ -28,33 +27,32 @@ pub async fn delay(run: &mut Run) -> StepResult {
             return Ok(Event::DelayEnded);
         }
         check_workers(run).await?;
-        run.pause(left.min(LOOK)).await?;
+        run.pause(left.min(WORKER_CHECK_INTERVAL)).await?;
     }
 }
 
-/// Looks after the workers: before the master exists every lost one ends the run. The engine being away
-/// ends nothing here.
+/// Checks the workers: before the master exists, the loss of one fails the run. An unavailable engine does not.
 pub async fn check_workers(run: &Run) -> Result<(), StepError> {
     match run.shared.engine.observe(run.facts()).await {
-        Ok(members) => still_those_that_were_ready(run, &members),
+        Ok(members) => check_same_workers(run, &members),
         Err(error) if error.is_temporary() => Ok(()),
         Err(error) => Err(run.engine_failed(&error)),
     }
 }
 
-/// Whether the workers among `members` are those whose addresses were told.
+/// Checks that the workers among `members` are those that were ready.
 ///
 /// # Errors
-/// When one is lost, or is another one.
-pub fn still_those_that_were_ready(run: &Run, members: &[Member]) -> Result<(), StepError> {
+/// When one is lost or was replaced.
+pub fn check_same_workers(run: &Run, members: &[Member]) -> Result<(), StepError> {
     let workers = of_group(members, run.state.worker.as_deref());
-    run.saw_workers(&workers);
+    run.update_workers(&workers);
     let replicas = run.spec.worker.replicas;
-    match judge::workers(&workers, replicas, &run.state.addresses, Duration::MAX) {
-        judge::Workers::Ready(_) => Ok(()),
-        judge::Workers::Failed(code, message) => Err(run.failed(code, message, "")),
-        judge::Workers::Waiting(seen) => {
-            let message = format!("the workers are not those that were ready: {seen}");
+    match workers_status(&workers, replicas, &run.state.addresses, Duration::MAX) {
+        WorkersStatus::Ready(_) => Ok(()),
+        WorkersStatus::Failed(code, message) => Err(run.failed(code, message, "")),
+        WorkersStatus::Waiting(description) => {
+            let message = format!("the workers have changed since they were ready: {description}");
             Err(run.failed(FailureCode::WorkerFailed, message, ""))
         }
     }

@@ -1,73 +1,72 @@
-//! The start of the master.
+//! The step `master`: starts the master.
 
-use super::delay::still_those_that_were_ready;
-use super::judge::{self, Start};
+use super::delay::check_same_workers;
+use super::status::{MasterStatus, master_status};
 use super::{engine_of, members_of_run, of_group, start};
+use crate::interruption::{Deadline, StepResult};
 use crate::run::Run;
-use crate::wait::{Deadline, StepResult};
 use atq_engine::{Course, Part};
 use atq_patience::{Backoff, Pauses};
 use atq_task::event::{Event, FailureCode};
 use std::time::Duration;
 use tokio::time::Instant;
 
-const PAUSE: Duration = Duration::from_millis(50);
-/// Before an engine that is away is asked again.
-const AWAY: Pauses = Pauses {
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// While the engine is unavailable.
+const BACKOFF: Pauses = Pauses {
     first: Duration::from_millis(200),
     longest: Duration::from_secs(2),
 };
 
-/// Starts the master, then waits until it runs. The first event says that it exists, the
-/// second that it runs.
+/// Starts the master and waits until it runs. The first event records that it exists, the second that it runs.
 pub async fn master(run: &mut Run) -> StepResult {
     let replicas = run.spec.master.replicas;
     let deadline = Deadline::after(run.patience(replicas));
     let Some(service) = run.state.master.clone() else {
-        // The addresses that it is told must be those of workers that are there, also when the engine was
-        // away and has just come back.
-        let mut backoff = Backoff::new(AWAY);
+        // The master gets the addresses of the workers, so they must still be valid, even if the engine was
+        // unavailable until now.
+        let mut backoff = Backoff::new(BACKOFF);
         let members = loop {
             if let Some(members) = members_of_run(run, deadline).await? {
                 break members;
             }
             run.pause(backoff.next_pause()).await?;
         };
-        still_those_that_were_ready(run, &members)?;
+        check_same_workers(run, &members)?;
         let service = start(run, Part::Master, deadline).await?;
         return Ok(Event::MasterCreated { service });
     };
-    let begun = Instant::now();
-    let mut seen = "no container yet".to_owned();
+    let started = Instant::now();
+    let mut status = "no container yet".to_owned();
     loop {
         if let Some(members) = members_of_run(run, deadline).await? {
-            run.saw_workers(&of_group(&members, run.state.worker.as_deref()));
-            match judge::start(
+            run.update_workers(&of_group(&members, run.state.worker.as_deref()));
+            match master_status(
                 &of_group(&members, Some(&service)),
                 replicas,
-                begun.elapsed(),
+                started.elapsed(),
             ) {
-                Start::Started => return Ok(Event::MasterStarted),
-                Start::Failed(code, message) => {
+                MasterStatus::Started => return Ok(Event::MasterStarted),
+                MasterStatus::Failed(code, message) => {
                     let message = engine_of(run)
                         .explain(&run.spec.master.image, message)
                         .await;
                     return Err(run.failed(code, message, ""));
                 }
-                Start::Waiting(what) => seen = what,
+                MasterStatus::Waiting(description) => status = description,
             }
         }
         if deadline.passed() {
             let message = format!(
-                "the master did not run after {} s: {seen}",
+                "the master did not start within {} s: {status}",
                 deadline.seconds()
             );
             return Err(run.failed(
                 FailureCode::MasterTimedOut,
                 message,
-                "`orchestrationTimeout` sets how long is waited",
+                "`orchestrationTimeout` sets this timeout",
             ));
         }
-        run.pause(PAUSE).await?;
+        run.pause(POLL_INTERVAL).await?;
     }
 }

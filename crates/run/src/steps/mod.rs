@@ -1,23 +1,23 @@
-//! The work of each step. A step may be begun again after a crash, so each one looks first for what
-//! it would create: "is there and is ours" is success, "is there and is not ours" an error.
+//! The work of each step. A step may be repeated after a crash, so each one first searches for what it would create:
+//! an existing object of this run is success, an existing foreign object is an error.
 
 mod collect;
 mod command;
 mod delay;
-mod judge;
 mod master;
 mod readiness;
 mod report;
 mod resolve;
 mod results;
 mod running;
+mod shutdown;
+mod status;
 mod wait_command;
-mod wind_down;
 
 use super::cleanup;
+use super::interruption::{Deadline, StepError, StepResult, interrupted};
 use super::manifest;
 use super::run::Run;
-use super::wait::{Deadline, StepError, StepResult, interrupted};
 use atq_engine::{Course, Engine, Member, Part};
 use atq_task::event::Event;
 use atq_task::machine;
@@ -29,22 +29,22 @@ use std::sync::Arc;
 /// Does the work of `step`.
 ///
 /// # Errors
-/// When the run failed, or the task is to end.
+/// When the run failed, or it is to end early.
 pub async fn perform(run: &mut Run, step: Step) -> StepResult {
-    let begins = match step {
+    let starts = match step {
         Step::Workers => run.state.worker.is_none(),
-        // Begun again after each loss.
+        // Repeated after each loss.
         Step::Running => run.state.lost.is_empty(),
         Step::Collect => true,
         _ => false,
     };
-    if begins {
+    if starts {
         Box::pin(manifest::observe(run)).await;
     }
     work(run, step).await
 }
 
-/// In boxes of their own: a driver would have room for the largest of them all the time, and a thousand may wait.
+/// Boxed futures: otherwise every driver reserves space for the largest one, and a thousand tasks may wait.
 fn work(run: &mut Run, step: Step) -> BoxFuture<'_, StepResult> {
     match step {
         Step::Queued => queued(run).boxed(),
@@ -71,15 +71,15 @@ async fn queued(run: &mut Run) -> StepResult {
     queue.join(&run.spec, run.state.created_at);
     tokio::select! {
         biased;
-        () = interrupted(&mut run.wishes) => {
+        () = interrupted(&mut run.control) => {
             queue.leave(&name);
             Err(StepError::Interrupted)
         }
-        turn = queue.turn(&name) => {
-            let (turn, claim) = turn;
-            run.turn = Some(turn);
+        acquired = queue.acquire(&name) => {
+            let (slot, claim) = acquired;
+            run.slot = Some(slot);
             run.claim = Some(claim);
-            run.take_definition().await?;
+            run.load_definition().await?;
             Ok(Event::StepStarted {
                 step: machine::following(Step::Queued, &run.spec),
             })
@@ -98,25 +98,24 @@ async fn workers(run: &mut Run) -> StepResult {
     Ok(Event::WorkersCreated { service })
 }
 
-/// Starts a part of the run, or finds it when an earlier try has started it; gives its group.
+/// Starts a part of the run, or finds it if an earlier attempt has started it; returns the id of its group.
 async fn start(run: &mut Run, part: Part<'_>, deadline: Deadline) -> Result<String, StepError> {
     engine_of(run).start(run, part, deadline).await
 }
 
-/// The containers of this run, all parts together. The engine being away gives `None` until the
-/// deadline; then it is what the wait fails for.
+/// The containers of all parts of the run. `None` while the engine is unavailable; after the deadline an error.
 async fn members_of_run(run: &Run, deadline: Deadline) -> Result<Option<Vec<Member>>, StepError> {
     match run.shared.engine.observe(run.facts()).await {
         Ok(members) => Ok(Some(members)),
         Err(error) if error.is_temporary() && !deadline.passed() => {
-            tracing::debug!(task = %run.spec.name, %error, "cannot list containers; trying again");
+            tracing::debug!(task = %run.spec.name, %error, "cannot list containers; retrying");
             Ok(None)
         }
         Err(error) => Err(run.engine_failed(&error)),
     }
 }
 
-/// Those of `members` that belong to `group`, by replica.
+/// The `members` of `group`, ordered by replica.
 fn of_group(members: &[Member], group: Option<&str>) -> Vec<Member> {
     let mut own: Vec<Member> = members
         .iter()

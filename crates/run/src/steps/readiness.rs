@@ -1,77 +1,76 @@
-//! Whether every worker answers: a connection, an HTTP status, or a command that succeeds. What runs
-//! is not yet what is ready: a JVM that has just started listens only seconds later.
+//! The step `readiness`: waits until every worker passes its probe: a connection, an HTTP status, or a command. A
+//! running worker is not necessarily ready: a JVM accepts connections only seconds after its start.
 
-use super::command::{self, Ended, shown};
-use super::delay::{check_workers, still_those_that_were_ready};
+use super::command::{self, CommandEnd, excerpt};
+use super::delay::{check_same_workers, check_workers};
 use super::{engine_of, start};
+use crate::interruption::{Deadline, StepError, StepResult};
 use crate::run::Run;
-use crate::wait::{Deadline, StepError, StepResult};
 use atq_engine::{Course, Lookout, Part, Probed, Role, Source};
 use atq_task::event::{Event, FailureCode};
 use atq_task::spec::{ReadinessProbe, ReadinessSpec};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-/// Longest single question.
-const LONG_POLL: Duration = Duration::from_secs(5);
-/// Shortest one: a try takes up to 2 s. Whoever is asked for no time tries nothing, and says no.
-const ONE_TRY: Duration = Duration::from_secs(2);
-/// Time between two looks at the workers.
-const LOOK: Duration = Duration::from_millis(500);
-const PAUSE: Duration = Duration::from_millis(100);
-/// How many workers a message names one by one.
-const NAMED: usize = 3;
+/// Maximum duration of a single probe request.
+const MAX_PROBE_TIME: Duration = Duration::from_secs(5);
+/// Minimum duration of a single probe request: one attempt takes up to 2 s.
+const MIN_PROBE_TIME: Duration = Duration::from_secs(2);
+const WORKER_CHECK_INTERVAL: Duration = Duration::from_millis(500);
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
+/// Maximum number of workers listed in a message.
+const MAX_LISTED: usize = 3;
 
-/// Why a worker is not ready.
+/// A worker that is not ready, with the reason.
 struct NotReady {
     address: Ipv4Addr,
     reason: String,
 }
 
-/// Waits until every worker answers.
+/// Waits until every worker passes the probe.
 pub async fn readiness(run: &mut Run) -> StepResult {
     let Some(spec) = run.spec.readiness.clone() else {
         return Ok(Event::WorkersProbed);
     };
     match &spec.probe {
-        ReadinessProbe::Tcp(_) | ReadinessProbe::Http { .. } => ask_all(run, &spec).await,
+        ReadinessProbe::Tcp(_) | ReadinessProbe::Http { .. } => probe_all(run, &spec).await,
         ReadinessProbe::Exec(command) => run_command(run, &spec, command).await,
     }
 }
 
-/// What is left of the time that the definition gives, also after a restart.
+/// The deadline by the timeout of the definition; it does not start again after a restart.
 fn deadline(run: &Run, length: Duration) -> Deadline {
     let spent = run.shared.clock.now().since(run.state.step_started_at);
     Deadline::after(length.saturating_sub(spent))
 }
 
-async fn ask_all(run: &mut Run, spec: &ReadinessSpec) -> StepResult {
+async fn probe_all(run: &mut Run, spec: &ReadinessSpec) -> StepResult {
     let deadline = deadline(run, Duration::from_secs(spec.timeout));
     let mut waiting = run.state.addresses.clone();
-    let mut seen = Err("nobody has been asked yet".to_owned());
+    let mut result = Err("no probe was sent".to_owned());
     let mut lookout = engine_of(run).lookout();
     loop {
-        match ask(run, &waiting, &spec.probe, &mut *lookout, deadline).await? {
+        match probe_once(run, &waiting, &spec.probe, &mut *lookout, deadline).await? {
             Ok(not_ready) if not_ready.is_empty() => return Ok(Event::WorkersProbed),
-            // One that was ready once is not asked again.
+            // A worker that was ready once is not probed again.
             Ok(not_ready) => {
                 waiting = not_ready.iter().map(|worker| worker.address).collect();
-                seen = Ok(not_ready);
+                result = Ok(not_ready);
             }
-            Err(error) => seen = seen.or(Err(error)),
+            Err(error) => result = result.or(Err(error)),
         }
         if deadline.passed() {
-            return Err(match seen {
+            return Err(match result {
                 Ok(late) => not_ready(run, spec, &late),
-                Err(silence) => not_asked(run, &*lookout, &silence),
+                Err(reason) => not_probed(run, &*lookout, &reason),
             });
         }
-        run.pause(PAUSE).await?;
+        run.pause(RETRY_INTERVAL).await?;
     }
 }
 
-/// One question to all of them; the inner error is why nobody could ask it, in words.
-async fn ask(
+/// Probes all workers once; the inner error describes why the probe could not be sent.
+async fn probe_once(
     run: &mut Run,
     addresses: &[Ipv4Addr],
     probe: &ReadinessProbe,
@@ -79,32 +78,41 @@ async fn ask(
     deadline: Deadline,
 ) -> Result<Result<Vec<NotReady>, String>, StepError> {
     let Some(members) = lookout.observe(run, deadline).await? else {
-        let silence = format!("{} did not answer", run.shared.engine.name());
-        return Ok(Err(silence));
+        let reason = format!("{} did not respond", run.shared.engine.name());
+        return Ok(Err(reason));
     };
-    still_those_that_were_ready(run, &members)?;
-    let probes = lookout.probes(run, addresses, probe, (ONE_TRY, LONG_POLL), deadline);
-    let ways = match probes.await? {
-        Ok(ways) => ways,
-        Err(silence) => return Ok(Err(silence)),
+    check_same_workers(run, &members)?;
+    let probes = lookout.probes(
+        run,
+        addresses,
+        probe,
+        (MIN_PROBE_TIME, MAX_PROBE_TIME),
+        deadline,
+    );
+    let requests = match probes.await? {
+        Ok(requests) => requests,
+        Err(reason) => return Ok(Err(reason)),
     };
     let mut error = String::new();
-    for asked in ways {
-        match beside_looks(run, asked).await? {
+    for request in requests {
+        match while_checking_workers(run, request).await? {
             Ok(answers) => return Ok(Ok(answers.into_iter().filter_map(failed).collect())),
-            Err(silence) => error = silence,
+            Err(reason) => error = reason,
         }
     }
     Ok(Err(error))
 }
 
-/// Waits for an answer and looks after the workers meanwhile: one that has died never answers.
-async fn beside_looks<T>(run: &mut Run, asked: impl Future<Output = T>) -> Result<T, StepError> {
-    tokio::pin!(asked);
+/// Waits for a response and checks the workers meanwhile: a worker that has ended never responds.
+async fn while_checking_workers<T>(
+    run: &mut Run,
+    request: impl Future<Output = T>,
+) -> Result<T, StepError> {
+    tokio::pin!(request);
     loop {
         tokio::select! {
-            answer = &mut asked => return Ok(answer),
-            paused = run.pause(LOOK) => paused?,
+            response = &mut request => return Ok(response),
+            paused = run.pause(WORKER_CHECK_INTERVAL) => paused?,
         }
         check_workers(run).await?;
     }
@@ -117,15 +125,15 @@ fn failed(probed: Probed) -> Option<NotReady> {
     })
 }
 
-/// The command runs in a container of its own, which asks for all workers at once.
+/// The command runs in its own container, which checks all workers concurrently.
 async fn run_command(run: &mut Run, spec: &ReadinessSpec, command: &str) -> StepResult {
     let length = Duration::from_secs(spec.timeout) + run.patience(1);
     let deadline = deadline(run, length);
     let seconds = spec.timeout;
     let group = start(run, Part::Readiness { command, seconds }, deadline).await?;
-    let (member, in_time) = match command::until_end(run, &group, deadline).await? {
-        Ended::Yes(member) => (Some(member), true),
-        Ended::NotYet { member, .. } => (member, false),
+    let (member, in_time) = match command::wait_for_end(run, &group, deadline).await? {
+        CommandEnd::Exited(member) => (Some(member), true),
+        CommandEnd::TimedOut { member, .. } => (member, false),
     };
     let Some(member) = member else {
         return Err(not_started(run, "its container was not started"));
@@ -136,23 +144,22 @@ async fn run_command(run: &mut Run, spec: &ReadinessSpec, command: &str) -> Step
     };
     let output = command::keep_log(run, &member, source).await;
     if in_time && member.exit_code == Some(0) {
-        // Clean-up removes it otherwise.
+        // If this fails, clean-up removes it.
         let _ = run.shared.engine.dismiss(&group).await;
         return Ok(Event::WorkersProbed);
     }
     if member.container.is_none() {
         return Err(not_started(run, &member.reason));
     }
-    let late = unready_of(&output.text, &run.state.addresses, in_time);
+    let late = unready_workers(&output.stdout, &run.state.addresses, in_time);
     Err(not_ready(run, spec, &late))
 }
 
-/// What the output of the command's container says about the workers: `ready ADDRESS`, or
-/// `not-ready ADDRESS CODE LAST-LINE`.
-fn unready_of(output: &str, workers: &[Ipv4Addr], in_time: bool) -> Vec<NotReady> {
+/// Parses the output of the command's container: `ready ADDRESS`, or `not-ready ADDRESS CODE LAST-LINE`.
+fn unready_workers(output: &str, workers: &[Ipv4Addr], in_time: bool) -> Vec<NotReady> {
     let word = |line: &str, at: usize| line.split(' ').nth(at).map(str::to_owned);
-    let silent = match in_time {
-        true => "the command gave no answer; does the image have `sh`, `date` and `sleep`?",
+    let missing = match in_time {
+        true => "the command returned no result; check that the image has `sh`, `date` and `sleep`",
         false => "the command did not end",
     };
     workers
@@ -164,10 +171,13 @@ fn unready_of(output: &str, workers: &[Ipv4Addr], in_time: bool) -> Vec<NotReady
                 Some((Some("ready"), _)) => return None,
                 Some((Some("not-ready"), line)) => {
                     let code = word(line, 2).unwrap_or_default();
-                    let said = line.splitn(4, ' ').nth(3).unwrap_or_default();
-                    format!("the command exited {code} and printed `{}`", shown(said))
+                    let last_line = line.splitn(4, ' ').nth(3).unwrap_or_default();
+                    format!(
+                        "the command exited {code} and printed `{}`",
+                        excerpt(last_line)
+                    )
                 }
-                _ => silent.to_owned(),
+                _ => missing.to_owned(),
             };
             Some(NotReady {
                 address: *address,
@@ -182,12 +192,16 @@ fn not_ready(run: &Run, spec: &ReadinessSpec, late: &[NotReady]) -> StepError {
     let mut parts = vec![format!(
         "{} of {all} workers answered {} within {} s",
         all.saturating_sub(late.len()),
-        question(&spec.probe),
+        probe_name(&spec.probe),
         spec.timeout
     )];
-    parts.extend(late.iter().take(NAMED).map(|worker| named(run, worker)));
-    if late.len() > NAMED {
-        parts.push(format!("and {} more", late.len() - NAMED));
+    parts.extend(
+        late.iter()
+            .take(MAX_LISTED)
+            .map(|worker| describe(run, worker)),
+    );
+    if late.len() > MAX_LISTED {
+        parts.push(format!("and {} more", late.len() - MAX_LISTED));
     }
     run.failed(
         FailureCode::WorkersNotReady,
@@ -199,26 +213,23 @@ fn not_ready(run: &Run, spec: &ReadinessSpec, late: &[NotReady]) -> StepError {
 fn hint(probe: &ReadinessProbe) -> &'static str {
     match probe {
         ReadinessProbe::Exec(_) => {
-            "GET /task/{id}/logs?service=readiness shows how each try of the command ended, \
-             service=worker what the workers wrote; the command runs in the worker's image"
+            "GET /task/{id}/logs?service=readiness shows the result of each attempt of the command, \
+             service=worker the output of the workers; the command runs in the worker's image"
         }
         _ => {
-            "`readiness` says what is asked and for how long; \
-             GET /task/{id}/logs?service=worker shows what the workers wrote"
+            "`readiness` sets the probe and its timeout; \
+             GET /task/{id}/logs?service=worker shows the output of the workers"
         }
     }
 }
 
-fn not_asked(run: &Run, lookout: &dyn Lookout, silence: &str) -> StepError {
-    let message = format!(
-        "{} could not be asked whether the workers are ready: {silence}",
-        lookout.noun()
-    );
+fn not_probed(run: &Run, lookout: &dyn Lookout, reason: &str) -> StepError {
+    let message = format!("{} could not probe the workers: {reason}", lookout.noun());
     lookout.failed(run.facts(), message, "")
 }
 
-fn not_started(run: &Run, why: &str) -> StepError {
-    let message = format!("the readiness command was not run: {why}");
+fn not_started(run: &Run, reason: &str) -> StepError {
+    let message = format!("the readiness command was not run: {reason}");
     run.failed(
         FailureCode::WorkersNotReady,
         message,
@@ -226,7 +237,7 @@ fn not_started(run: &Run, why: &str) -> StepError {
     )
 }
 
-fn question(probe: &ReadinessProbe) -> String {
+fn probe_name(probe: &ReadinessProbe) -> String {
     match probe {
         ReadinessProbe::Tcp(port) => format!("on TCP port {port}"),
         ReadinessProbe::Http { port, path, status } => {
@@ -236,11 +247,11 @@ fn question(probe: &ReadinessProbe) -> String {
     }
 }
 
-fn named(run: &Run, worker: &NotReady) -> String {
+fn describe(run: &Run, worker: &NotReady) -> String {
     let replica = run
-        .last_seen_workers()
+        .known_workers()
         .into_iter()
-        .find(|seen| seen.address == Some(worker.address))
-        .map_or_else(|| "?".to_owned(), |seen| seen.replica.to_string());
+        .find(|known| known.address == Some(worker.address))
+        .map_or_else(|| "?".to_owned(), |known| known.replica.to_string());
     format!("replica {replica} ({}): {}", worker.address, worker.reason)
 }

@@ -1,70 +1,68 @@
-//! What a run says: the workers' last words, figures from the result files, and the verdict.
+//! The step `report`: the final logs of the workers, figures from the result files, and the verdict.
 //!
-//! All of it can be done again: after a restart in the middle the results are read once more, and the
-//! report takes the place of the earlier one.
+//! The step can be repeated: after a restart the results are read again, and the new report replaces the earlier one.
 
-use super::wind_down;
-use crate::load::watches_load;
+use super::shutdown;
+use crate::control::RunControl;
+use crate::cpu_usage::requires_cpu_usage;
+use crate::interruption::StepResult;
 use crate::run::Run;
-use crate::steering::Steering;
-use crate::wait::StepResult;
 use atq_engine::{Role, Source};
 use atq_evidence::load::{BUSY_PERCENT, Busy, Load};
 use atq_report::{Figures, Report};
 use atq_task::event::Event;
-use atq_task::judge::{Facts, Machines, Measured, judge};
-use atq_task::verdict::Judgement;
+use atq_task::verdict::{Inputs, Judgement, LoadGenerators, Measured, evaluate};
 use std::time::Duration;
 
-/// A test that is shorter may end before anybody has looked twice.
-const WATCHED_FROM: Duration = Duration::from_secs(15);
+/// A shorter test may end before its CPU usage was sampled twice.
+const MIN_SAMPLED_DURATION: Duration = Duration::from_secs(15);
 
-/// What Locust writes into its log when it has no processor left for its users.
-const LOCUST_AT_ITS_LIMIT: [&str; 2] = [
+/// Messages that Locust logs when its CPU is saturated.
+const LOCUST_CPU_WARNINGS: [&str; 2] = [
     "CPU usage above 90%",
     "CPU usage was too high at some point during the test",
 ];
 
-/// What still runs is told to end and heard out first, unless nobody wants to know. That it was heard
-/// is recorded, so that a restart does not wait again.
+/// Stops running workers and keeps their final logs first, unless the task is to be deleted. This is recorded, so that
+/// it is not repeated after a restart. Then computes figures and verdict.
 ///
 /// # Errors
-/// When grace periods are to be skipped from now on: the step is to be begun again.
+/// When skipping grace periods is newly requested; the step is then repeated.
 pub async fn report(run: &mut Run) -> StepResult {
-    if wind_down::is_due(run)
-        && let Some(event) = wind_down::last_words(run).await?
+    if shutdown::is_needed(run)
+        && let Some(event) = shutdown::collect_final_logs(run).await?
     {
         return Ok(event);
     }
     if run.desired().is_deleted() {
         return Ok(deleted(run));
     }
-    let mut wishes = run.wishes.clone();
+    let mut control = run.control.clone();
     let run = &*run;
-    let worked_out = async {
+    let reported = async {
         let figures = run.shared.evidence.figures(&run.spec, &run.state.run);
         match figures.await {
-            Ok((report, measured)) => read(run, report, &measured).await,
-            Err(problem) => unread(run, problem),
+            Ok((report, measured)) => evaluated(run, report, &measured).await,
+            Err(problem) => unreadable(run, problem),
         }
     };
     Ok(tokio::select! {
-        event = worked_out => event,
-        // Its sender lives as long as the run: an error means the end of the process.
-        _ = wishes.wait_for(Steering::is_deleted) => {
+        event = reported => event,
+        // The sender lives as long as the run: an error means that the process shuts down.
+        _ = control.wait_for(RunControl::is_deleted) => {
             deleted(run)
         }
     })
 }
 
-async fn read(run: &Run, mut report: Report, measured: &Measured) -> Event {
-    let machines = machines(run, &mut report).await;
-    let judgement = judged(run, measured, &machines);
+async fn evaluated(run: &Run, mut report: Report, measured: &Measured) -> Event {
+    let generators = load_generators(run, &mut report).await;
+    let judgement = judgement(run, measured, &generators);
     let (name, suffix) = (&run.spec.name, &run.state.run);
     let kept = run.shared.evidence.keep_report(&report, name, suffix).await;
     let problem = kept.err().map(|error| {
-        tracing::error!(task = %name, %error, "the report cannot be kept");
-        format!("the report cannot be kept: {error}")
+        tracing::error!(task = %name, %error, "the report cannot be stored");
+        format!("the report cannot be stored: {error}")
     });
     Event::Reported {
         judgement,
@@ -74,8 +72,8 @@ async fn read(run: &Run, mut report: Report, measured: &Measured) -> Event {
     }
 }
 
-/// The results cannot be read.
-fn unread(run: &Run, problem: String) -> Event {
+/// The event for results that cannot be read.
+fn unreadable(run: &Run, problem: String) -> Event {
     let measured = Measured {
         doubts: vec![problem.clone()],
         ..Measured::default()
@@ -83,7 +81,7 @@ fn unread(run: &Run, problem: String) -> Event {
     without_figures(run, &measured, problem)
 }
 
-/// Nobody wants the figures any more.
+/// The event for a task that is to be deleted; figures are not computed.
 fn deleted(run: &Run) -> Event {
     let problem = "the task is being deleted".to_owned();
     let measured = Measured {
@@ -95,14 +93,14 @@ fn deleted(run: &Run) -> Event {
 
 fn without_figures(run: &Run, measured: &Measured, problem: String) -> Event {
     Event::Reported {
-        judgement: judged(run, measured, &Machines::default()),
+        judgement: judgement(run, measured, &LoadGenerators::default()),
         samples: 0,
         milli_requests_per_second: None,
         problem: Some(problem),
     }
 }
 
-/// Thousandths of a request per second. Samples that took no time have no rate.
+/// Thousandths of a request per second; `None` for samples without duration.
 fn rate(total: &Figures) -> Option<u64> {
     let is_missing = total.missing.iter().any(|name| name == "throughput");
     let is_known = total.samples > 0 && !is_missing && total.throughput > 0.0;
@@ -110,69 +108,73 @@ fn rate(total: &Figures) -> Option<u64> {
     (is_known && rate.is_finite()).then_some(rate as u64)
 }
 
-fn judged(run: &Run, measured: &Measured, machines: &Machines) -> Judgement {
-    judge(&Facts {
+fn judgement(run: &Run, measured: &Measured, generators: &LoadGenerators) -> Judgement {
+    evaluate(&Inputs {
         spec: &run.spec,
         state: &run.state,
         measured,
-        machines,
+        generators,
         now: run.shared.clock.now(),
     })
 }
 
-async fn machines(run: &Run, report: &mut Report) -> Machines {
+async fn load_generators(run: &Run, report: &mut Report) -> LoadGenerators {
     let (name, suffix) = (&run.spec.name, &run.state.run);
     let load = run.shared.evidence.load(name, suffix).await;
     let load = load
         .inspect_err(
-            |error| tracing::warn!(task = %name, %error, "how busy the run was cannot be read"),
+            |error| tracing::warn!(task = %name, %error, "the CPU usage of the run cannot be read"),
         )
         .ok()
         .flatten()
         .unwrap_or_default();
-    let mut clocks = run.state.clocks_at_delivery();
+    let mut clock_offsets = run.state.clocks_at_delivery();
     // Measured while the test ran, after the delivery.
-    clocks.extend(load.clock_offsets.clone());
-    // Samples have the time of the worker that measured them.
+    clock_offsets.extend(load.clock_offsets.clone());
+    // Samples are dated by the clock of the worker that measured them.
     let workers = &run.state.workers;
-    clocks.retain(|node, _| workers.iter().any(|seen| seen.node.as_ref() == Some(node)));
-    report.notes.extend(unwatched(run, &load));
+    clock_offsets.retain(|node, _| {
+        workers
+            .iter()
+            .any(|worker| worker.node.as_ref() == Some(node))
+    });
+    report.notes.extend(unknown_cpu_usage(run, &load));
     let mut saturated = Vec::new();
     for (source, load) in load
         .sources
         .iter()
         .filter(|(_, load)| load.busy.is_saturated())
     {
-        let busy = at_its_limit(source, &load.busy);
-        // A master makes no load: that it is slow does not lengthen what its workers measure.
+        let sentence = saturation(source, &load.busy);
+        // A master generates no load: its saturation does not affect what the workers measure.
         match Source::parse(source).is_some_and(|source| source.role == Role::Worker) {
-            true => saturated.push(busy),
-            false => report.notes.push(busy),
+            true => saturated.push(sentence),
+            false => report.notes.push(sentence),
         }
     }
     let nodes = load.nodes.iter().filter(|(_, busy)| busy.is_saturated());
     report
         .notes
-        .extend(nodes.map(|(node, busy)| at_its_limit(&format!("node {node}"), busy)));
+        .extend(nodes.map(|(node, busy)| saturation(&format!("node {node}"), busy)));
     if report
         .sources
         .iter()
         .any(|source| source.format == "locust")
     {
-        saturated.extend(busy_locusts(run).await);
+        saturated.extend(saturated_locust(run).await);
     }
-    Machines {
-        clocks: clocks.into_iter().collect(),
+    LoadGenerators {
+        clock_offsets: clock_offsets.into_iter().collect(),
         saturated,
     }
 }
 
-/// Of whom it is not known how busy they were, though it matters.
-fn unwatched(run: &Run, load: &Load) -> Option<String> {
-    let (Some(begun), Some(ended)) = (run.state.started_at, run.state.finished_at) else {
+/// A note about workers whose CPU usage is unknown although the verdict depends on it.
+fn unknown_cpu_usage(run: &Run, load: &Load) -> Option<String> {
+    let (Some(started), Some(ended)) = (run.state.started_at, run.state.finished_at) else {
         return None;
     };
-    if !watches_load(&run.spec) || ended.since(begun) < WATCHED_FROM {
+    if !requires_cpu_usage(&run.spec) || ended.since(started) < MIN_SAMPLED_DURATION {
         return None;
     }
     let workers = (1..=run.spec.worker.replicas).map(|replica| Source {
@@ -184,44 +186,48 @@ fn unwatched(run: &Run, load: &Load) -> Option<String> {
         .filter(|source| !load.sources.contains_key(source))
         .collect();
     let first = unknown.first()?;
+    let workers = match unknown.len() {
+        1 => format!("1 worker (`{first}`)"),
+        count => format!("{count} workers (`{first}`, ...)"),
+    };
     Some(format!(
-        "it is not known how busy {} worker(s) were, `{first}` among them: whether they were at their limit cannot be said",
-        unknown.len()
+        "CPU usage unknown for {workers}; saturation cannot be ruled out"
     ))
 }
 
-fn at_its_limit(what: &str, busy: &Busy) -> String {
+fn saturation(what: &str, busy: &Busy) -> String {
     format!(
-        "`{what}` was at its limit: in {:.0} % of the time it used {BUSY_PERCENT:.0} % or more of its processors",
+        "`{what}` was saturated: it used {BUSY_PERCENT:.0} % or more of its CPUs in {:.0} % of the time",
         busy.busy_share * 100.0
     )
 }
 
-/// The containers whose logs hold Locust's own complaint.
-async fn busy_locusts(run: &Run) -> Vec<String> {
+/// A sentence for each container whose log has a CPU warning of Locust.
+async fn saturated_locust(run: &Run) -> Vec<String> {
     let (name, suffix) = (&run.spec.name, &run.state.run);
     let logs = run.shared.evidence.logs(name, suffix).await;
     let mut busy = Vec::new();
     for source in logs.unwrap_or_default() {
-        if matches!(source.role, Role::Master | Role::Worker) && complains(run, source).await {
+        if matches!(source.role, Role::Master | Role::Worker) && has_cpu_warning(run, source).await
+        {
             busy.push(format!(
-                "`{source}` was at its limit: Locust says `{}`",
-                LOCUST_AT_ITS_LIMIT[0]
+                "`{source}` was saturated: Locust logged `{}`",
+                LOCUST_CPU_WARNINGS[0]
             ));
         }
     }
     busy
 }
 
-async fn complains(run: &Run, source: Source) -> bool {
+async fn has_cpu_warning(run: &Run, source: Source) -> bool {
     let (name, suffix) = (&run.spec.name, &run.state.run);
     let Ok(mut log) = run.shared.evidence.read_log(name, suffix, source).await else {
         return false;
     };
     while let Ok(Some(line)) = log.next().await {
-        if LOCUST_AT_ITS_LIMIT
+        if LOCUST_CPU_WARNINGS
             .iter()
-            .any(|words| line.text.contains(words))
+            .any(|warning| line.text.contains(warning))
         {
             return true;
         }
@@ -254,18 +260,18 @@ mod tests {
     }
 
     #[test]
-    fn samples_that_took_no_time_have_no_rate() {
+    fn samples_without_duration_have_no_rate() {
         assert_eq!(rate(&total(3, 0.0)), None);
         assert_eq!(rate(&total(3, f64::INFINITY)), None);
         assert_eq!(rate(&total(3, f64::NAN)), None);
     }
 
     #[test]
-    fn a_throughput_that_the_tool_does_not_report_is_no_rate() {
-        let untold = Figures {
+    fn an_unreported_throughput_is_no_rate() {
+        let unreported = Figures {
             missing: vec!["throughput".to_owned()],
             ..total(3, 5.0)
         };
-        assert_eq!(rate(&untold), None);
+        assert_eq!(rate(&unreported), None);
     }
 }

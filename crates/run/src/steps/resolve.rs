@@ -1,49 +1,48 @@
-//! The wait for the workers: they are ready when the engine sees all of them run *and* their name resolves to the
-//! same addresses. Neither is proof alone (ARCHITECTURE.md, How Docker Swarm behaves).
+//! The step `resolve`: waits for the workers. They are ready when the engine reports all of them as running *and* their
+//! name resolves to the same addresses. Neither alone is sufficient (ARCHITECTURE.md, How Docker Swarm behaves).
 
-use super::judge::{self, Workers};
+use super::status::{WorkersStatus, start_skew, workers_status};
 use super::{engine_of, of_group};
+use crate::interruption::{Deadline, StepError, StepResult};
 use crate::run::Run;
-use crate::wait::{Deadline, StepError, StepResult};
 use atq_engine::{Course, Lookout};
 use atq_task::event::{Event, FailureCode};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Waits until all workers are ready. They and what resolves their name start side by side; this is the
-/// one place where both are waited for.
+/// Waits until all workers are ready. Workers and name resolver start in parallel; only this step waits for them.
 pub async fn resolve(run: &mut Run) -> StepResult {
     let replicas = run.spec.worker.replicas;
     let deadline = Deadline::after(run.patience(replicas));
-    let begun = Instant::now();
+    let started = Instant::now();
     let engine = engine_of(run);
     let mut lookout = engine.lookout();
-    let mut seen = "nothing yet".to_owned();
+    let mut status = "no status yet".to_owned();
     loop {
-        let asked = Instant::now();
+        let polled = Instant::now();
         if let Some(members) = lookout.observe(run, deadline).await? {
             let dns = lookout.looked_up().addresses;
             let workers = of_group(&members, run.state.worker.as_deref());
-            run.saw_workers(&workers);
-            match judge::workers(&workers, replicas, &dns, begun.elapsed()) {
-                Workers::Ready(addresses) => {
+            run.update_workers(&workers);
+            match workers_status(&workers, replicas, &dns, started.elapsed()) {
+                WorkersStatus::Ready(addresses) => {
                     return Ok(Event::WorkersReady {
                         addresses,
-                        start_skew: judge::start_skew(&workers),
+                        start_skew: start_skew(&workers),
                     });
                 }
-                Workers::Failed(code, message) => {
+                WorkersStatus::Failed(code, message) => {
                     let message = engine.explain(&run.spec.worker.image, message).await;
                     return Err(run.failed(code, message, ""));
                 }
-                Workers::Waiting(what) => seen = what,
+                WorkersStatus::Waiting(description) => status = description,
             }
             lookout.look(run, deadline).await?;
         }
         if deadline.passed() {
-            return Err(timed_out(run, deadline, &seen, &mut *lookout));
+            return Err(timed_out(run, deadline, &status, &mut *lookout));
         }
-        let pause = pause_after(asked.elapsed(), replicas);
+        let pause = pause_after(polled.elapsed(), replicas);
         tokio::select! {
             paused = run.pause(pause) => paused?,
             () = lookout.answered() => {}
@@ -52,32 +51,32 @@ pub async fn resolve(run: &mut Run) -> StepResult {
 }
 
 /// A busy engine is polled less often.
-fn pause_after(answer: Duration, replicas: u32) -> Duration {
+fn pause_after(latency: Duration, replicas: u32) -> Duration {
     let base = if replicas <= 30 { 50 } else { 250 };
-    Duration::from_millis(base).max(answer * 3)
+    Duration::from_millis(base).max(latency * 3)
 }
 
-fn timed_out(run: &Run, deadline: Deadline, seen: &str, lookout: &mut dyn Lookout) -> StepError {
+fn timed_out(run: &Run, deadline: Deadline, status: &str, lookout: &mut dyn Lookout) -> StepError {
     let seconds = deadline.seconds();
     if let Some(state) = lookout.not_ready() {
         let message = format!(
-            "{} was not ready after {seconds} s: {state}; {seen}",
+            "{} was not ready after {seconds} s: {state}; {status}",
             lookout.noun()
         );
         return lookout.failed(run.facts(), message, "");
     }
-    let said = lookout.looked_up();
-    let error = said
+    let resolved = lookout.looked_up();
+    let error = resolved
         .error
         .map_or(String::new(), |error| format!("; {error}"));
-    if !said.answered {
+    if !resolved.answered {
         let message = format!(
             "{} was not reached within {seconds} s{error}",
             lookout.noun()
         );
         return lookout.failed(run.facts(), message, lookout.unreached_hint());
     }
-    let message = format!("the workers were not ready after {seconds} s: {seen}{error}");
-    let hint = "`orchestrationTimeout` sets how long is waited";
+    let message = format!("the workers were not ready after {seconds} s: {status}{error}");
+    let hint = "`orchestrationTimeout` sets this timeout";
     run.failed(FailureCode::WorkersTimedOut, message, hint)
 }

@@ -1,31 +1,31 @@
-//! The files that the containers left in `/atq/results`, fetched before anything is removed. What cannot be had is
-//! named, and never holds up the end.
+//! Fetches the files that containers left in `/atq/results`, before anything is removed. What cannot be fetched is
+//! listed and never blocks the end of the run.
 
-use crate::intake::{Intake, RunIntake, unread};
+use crate::control::RunControl;
+use crate::ingest::{IngestSession, ResultsIngest, unread};
 use crate::run::Run;
-use crate::steering::Steering;
 use atq_engine::{Course, Member, Role, Source};
 use atq_evidence::results::KeptResults;
-use atq_task::event::ResultsSeen;
+use atq_task::event::ResultsSummary;
 use atq_task::state::Step;
 use std::sync::Arc;
 
-/// What came of a look.
+/// The outcome of a collection.
 #[derive(Debug, Default)]
 pub struct Fetched {
-    /// What is kept of the run by now.
-    pub results: Vec<ResultsSeen>,
-    /// What is not, in words.
+    /// All stored results of the run.
+    pub results: Vec<ResultsSummary>,
+    /// Messages about missing results.
     pub missing: Vec<String>,
 }
 
-/// Fetches the results of those `containers` that have ended and whose results are not kept yet; in
-/// the step `report` of all, since nothing comes after it.
+/// Fetches the results of those `containers` that have ended and whose results are not stored yet; in the step
+/// `report` of all, since it is the last opportunity.
 pub async fn fetch(run: &Run, containers: &[Member]) -> Fetched {
-    let kept = kept(run).await;
+    let stored = stored(run).await;
     let (lost, wanted): (Vec<Member>, Vec<Member>) = containers
         .iter()
-        .filter(|one| keeps_results(one.source.role) && !is_kept(&kept, one.source))
+        .filter(|one| keeps_results(one.source.role) && !is_complete(&stored, one.source))
         .filter(|one| one.lost || one.has_ended() || run.state.step > Step::Collect)
         .cloned()
         .partition(|one| one.lost);
@@ -35,34 +35,39 @@ pub async fn fetch(run: &Run, containers: &[Member]) -> Fetched {
         .collect();
     if !wanted.is_empty() && !run.desired().is_deleted() {
         let sources = wanted.iter().map(|one| one.source).collect();
-        let intake = Intake::new(run.shared.settings.results, &kept, sources);
-        missing.extend(look(run, wanted, intake).await);
+        let session = IngestSession::new(run.shared.settings.results, &stored, sources);
+        missing.extend(collect(run, wanted, session).await);
     }
     let evidence = &run.shared.evidence;
     evidence
         .forget_incoming(&run.spec.name, &run.state.run)
         .await;
     Fetched {
-        results: self::kept(run).await.into_iter().filter_map(seen).collect(),
+        results: self::stored(run)
+            .await
+            .into_iter()
+            .filter_map(summary)
+            .collect(),
         missing,
     }
 }
 
-/// Whether containers of the role leave results that are kept.
+/// Whether results of containers with this role are kept.
 fn keeps_results(role: Role) -> bool {
     matches!(role, Role::Worker | Role::Master)
 }
 
-/// A look that ends when the task is to be deleted: it is cut off. Gives what is missing.
-async fn look(run: &Run, wanted: Vec<Member>, intake: Intake) -> Vec<String> {
-    let mut wishes = run.wishes.clone();
-    let taker = Arc::new(RunIntake::new(run, intake));
+/// Collects results until they are complete, the deadline passes, or the task is to be deleted. Returns messages about
+/// missing results.
+async fn collect(run: &Run, wanted: Vec<Member>, session: IngestSession) -> Vec<String> {
+    let mut control = run.control.clone();
+    let taker = Arc::new(ResultsIngest::new(run, session));
     let sources: Vec<Source> = wanted.iter().map(|one| one.source).collect();
     let engine = &run.shared.engine;
-    let handed_over = engine.results(run.facts(), wanted, Arc::clone(&taker) as _);
+    let results = engine.results(run.facts(), wanted, Arc::clone(&taker) as _);
     let fetched = tokio::select! {
-        fetched = handed_over => Some(fetched),
-        Ok(_) = wishes.wait_for(Steering::is_deleted) => None,
+        fetched = results => Some(fetched),
+        Ok(_) = control.wait_for(RunControl::is_deleted) => None,
     };
     taker.close();
     let fetched = match fetched {
@@ -73,13 +78,13 @@ async fn look(run: &Run, wanted: Vec<Member>, intake: Intake) -> Vec<String> {
             return each.map(|one| unread(one, &error.to_string())).collect();
         }
     };
-    let kept = kept(run).await;
-    let known = |source: Source| {
-        let stored = kept.iter().find(|kept| kept.source == source).cloned();
-        stored.or_else(|| taker.kept(source))
+    let stored = stored(run).await;
+    let results_of = |source: Source| {
+        let known = stored.iter().find(|kept| kept.source == source).cloned();
+        known.or_else(|| taker.kept(source))
     };
-    let missing = |source: Source| match known(source) {
-        Some(kept) => what_is_missing(&kept),
+    let missing = |source: Source| match results_of(source) {
+        Some(kept) => missing_part(&kept),
         None => Some(
             match (taker.problem(source), fetched.problems.get(&source)) {
                 (Some(problem), _) => problem,
@@ -90,43 +95,44 @@ async fn look(run: &Run, wanted: Vec<Member>, intake: Intake) -> Vec<String> {
         ),
     };
     let missing = sources.into_iter().filter_map(missing).collect();
-    run.note_clocks(fetched.clocks).await;
+    run.record_clock_offsets(fetched.clocks).await;
     missing
 }
 
-/// What is kept of the run by now.
-pub async fn kept(run: &Run) -> Vec<KeptResults> {
-    let kept = run.shared.evidence.results(&run.spec.name, &run.state.run);
-    kept.await.unwrap_or_else(|error| {
-        tracing::warn!(task = %run.spec.name, %error, "cannot read which results are kept");
+/// All stored results of the run.
+async fn stored(run: &Run) -> Vec<KeptResults> {
+    let results = run.shared.evidence.results(&run.spec.name, &run.state.run);
+    results.await.unwrap_or_else(|error| {
+        tracing::warn!(task = %run.spec.name, %error, "cannot read the stored results");
         Vec::new()
     })
 }
 
-fn is_kept(kept: &[KeptResults], source: Source) -> bool {
-    kept.iter()
+fn is_complete(stored: &[KeptResults], source: Source) -> bool {
+    stored
+        .iter()
         .any(|kept| kept.source == source && kept.problem.is_none())
 }
 
-fn seen(kept: KeptResults) -> Option<ResultsSeen> {
-    (kept.files > 0).then(|| ResultsSeen {
+fn summary(kept: KeptResults) -> Option<ResultsSummary> {
+    (kept.files > 0).then(|| ResultsSummary {
         source: kept.source.to_string(),
         files: kept.files,
         bytes: kept.bytes,
     })
 }
 
-/// What is said of results that were kept, but not all of them.
-pub fn what_is_missing(kept: &KeptResults) -> Option<String> {
+/// A message about results that are stored incompletely.
+fn missing_part(kept: &KeptResults) -> Option<String> {
     let source = kept.source;
     match (&kept.problem, kept.left_out) {
         (Some(problem), _) => Some(format!("the results of {source} are incomplete: {problem}")),
         (None, 0) => None,
         (None, 1) => Some(format!(
-            "one entry in the results of {source} is neither file nor directory, and is not kept"
+            "one entry in the results of {source} is neither a file nor a directory and is not kept"
         )),
         (None, many) => Some(format!(
-            "{many} entries in the results of {source} are neither files nor directories, and are not kept"
+            "{many} entries in the results of {source} are neither files nor directories and are not kept"
         )),
     }
 }

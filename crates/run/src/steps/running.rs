@@ -1,41 +1,40 @@
-//! The test runs: follow it to its end, whatever that is.
+//! The step `running`: watches the test until it ends.
 
-use super::judge;
 use super::of_group;
+use super::status::{master_exit, worker_loss};
+use crate::interruption::{StepError, StepResult};
 use crate::run::Run;
-use crate::wait::{StepError, StepResult};
 use atq_engine::{Course, EngineError, Member};
 use atq_task::event::{Event, FailureCode};
 use atq_task::spec::OnWorkerLoss;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Time between two looks; the end is to be known within a second.
-const PAUSE: Duration = Duration::from_millis(250);
-/// How long a master that is told to end may take beyond its grace period, or its service be gone from
-/// the list, before that counts.
-const MASTER_PATIENCE: Duration = Duration::from_secs(5);
+/// The end of the test must be detected within a second.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// Time beyond the grace period after which a stopped or missing master counts as lost.
+const MASTER_LOSS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Follows the test until the master has ended. A lost worker is an event of its own; then the step
-/// is performed again.
+/// Watches the test until the master has ended. The loss of a worker is a separate event, after which the step is
+/// repeated.
 pub async fn running(run: &mut Run) -> StepResult {
-    end_discovery(run).await;
+    stop_discovery(run).await;
     let replicas = run.spec.master.replicas;
-    let mut engine_away: Option<Instant> = None;
+    let mut engine_unavailable: Option<Instant> = None;
     let mut master_lost: Option<Instant> = None;
     abort_on_loss(run)?;
     loop {
         match run.shared.engine.observe(run.facts()).await {
             Ok(members) => {
-                engine_away = None;
+                engine_unavailable = None;
                 let workers = of_group(&members, run.state.worker.as_deref());
                 let masters = of_group(&members, run.state.master.as_deref());
-                run.saw_workers(&workers);
-                run.watch_load(&members);
+                run.update_workers(&workers);
+                run.watch_cpu_usage(&members);
                 if let Some(lost) = newly_lost(run, &workers) {
                     return Ok(lost);
                 }
-                if let Some(exit_code) = judge::end(&masters, replicas) {
+                if let Some(exit_code) = master_exit(&masters, replicas) {
                     return Ok(Event::MasterEnded {
                         exit_code,
                         memory_limit: run.spec.master.resources.limits.memory,
@@ -45,24 +44,24 @@ pub async fn running(run: &mut Run) -> StepResult {
                     false => master_lost = None,
                     true => {
                         let since = *master_lost.get_or_insert_with(Instant::now);
-                        give_up_on_master(run, &masters, since).await?;
+                        check_lost_master(run, &masters, since).await?;
                     }
                 }
             }
             Err(error) => {
-                let since = *engine_away.get_or_insert_with(Instant::now);
-                give_up_on_engine(run, &error, since)?;
+                let since = *engine_unavailable.get_or_insert_with(Instant::now);
+                check_unavailable_engine(run, &error, since)?;
             }
         }
         check_duration(run)?;
-        run.pause(PAUSE).await?;
+        run.pause(POLL_INTERVAL).await?;
     }
 }
 
-/// Nobody needs to resolve names any more (thesis, section 5.3.3). Clean-up ends it if this fails.
-async fn end_discovery(run: &Run) {
+/// Name resolution is not needed any more (thesis, section 5.3.3). If this fails, clean-up removes the resolver.
+async fn stop_discovery(run: &Run) {
     if let Err(error) = run.shared.engine.end_discovery(run.facts()).await {
-        tracing::warn!(task = %run.spec.name, %error, "cannot stop discovery now; clean-up tries again");
+        tracing::warn!(task = %run.spec.name, %error, "cannot stop the name resolver now; clean-up retries");
     }
 }
 
@@ -70,12 +69,12 @@ fn newly_lost(run: &Run, workers: &[Member]) -> Option<Event> {
     workers.iter().find_map(|worker| {
         let replica = worker.source.replica;
         let known = run.state.lost.iter().any(|lost| lost.replica == replica);
-        let reason = judge::loss(worker).filter(|_| !known)?;
+        let reason = worker_loss(worker).filter(|_| !known)?;
         Some(Event::WorkerLost { replica, reason })
     })
 }
 
-/// A loss is recorded first, whatever it means.
+/// Fails the run after the loss of a worker if `onWorkerLoss` is `abort`. The loss itself is recorded before.
 fn abort_on_loss(run: &Run) -> Result<(), StepError> {
     if run.spec.on_worker_loss != OnWorkerLoss::Abort {
         return Ok(());
@@ -90,51 +89,55 @@ fn abort_on_loss(run: &Run) -> Result<(), StepError> {
         lost.replica,
         lost.reason
     );
-    let hint = "`onWorkerLoss` is `abort`; with `continue` the test goes on without the worker";
+    let hint = "`onWorkerLoss` is `abort`; with `continue` the test continues without the worker";
     Err(run.failed(FailureCode::WorkerLost, message, hint))
 }
 
-/// Its node went away, or somebody else removed its service.
+/// Whether a replica of the master is missing or on a lost node.
 fn is_lost(masters: &[Member], replicas: u32) -> bool {
-    let missing = u32::try_from(masters.len()).is_ok_and(|seen| seen < replicas);
+    let missing = u32::try_from(masters.len()).is_ok_and(|listed| listed < replicas);
     missing
         || masters
             .iter()
             .any(|master| !master.has_ended() && master.leaving)
 }
 
-/// At once when its node is down. On a node that can be heard of, for example one that is drained, its
-/// end and exit code will be reported.
-async fn give_up_on_master(run: &Run, masters: &[Member], since: Instant) -> Result<(), StepError> {
+/// Fails the run at once if the master's node is down. On a reachable node, for example a drained one, the end and the
+/// exit code of the master are still reported, so the run only fails after a timeout.
+async fn check_lost_master(run: &Run, masters: &[Member], since: Instant) -> Result<(), StepError> {
     let nodes = run.shared.engine.nodes().await.unwrap_or_default();
     let down = nodes.iter().find(|node| {
         let runs_there = |master: &Member| master.node.as_ref() == Some(&node.id);
         !node.ready && masters.iter().any(runs_there)
     });
-    let words = match down {
+    let message = match down {
         Some(node) => format!("the master's node `{}` was lost", node.hostname),
-        None if since.elapsed() < run.spec.master.stop_grace() + MASTER_PATIENCE => return Ok(()),
-        None if masters.is_empty() => {
-            "the master's service is gone; somebody else removed it".to_owned()
+        None if since.elapsed() < run.spec.master.stop_grace() + MASTER_LOSS_TIMEOUT => {
+            return Ok(());
         }
+        None if masters.is_empty() => "the master's service was removed from outside".to_owned(),
         None => format!(
-            "the master was told to end, and {} does not report that it has",
+            "the master was stopped from outside, and {} does not report its end",
             run.shared.engine.name()
         ),
     };
-    Err(run.failed(FailureCode::MasterLost, words, ""))
+    Err(run.failed(FailureCode::MasterLost, message, ""))
 }
 
-fn give_up_on_engine(run: &Run, error: &EngineError, since: Instant) -> Result<(), StepError> {
-    let patience = run.shared.settings.engine_patience;
-    if since.elapsed() < patience {
-        tracing::debug!(task = %run.spec.name, %error, "the engine is away; the test may still run");
+fn check_unavailable_engine(
+    run: &Run,
+    error: &EngineError,
+    since: Instant,
+) -> Result<(), StepError> {
+    let timeout = run.shared.settings.engine_timeout;
+    if since.elapsed() < timeout {
+        tracing::debug!(task = %run.spec.name, %error, "the engine is unavailable; the test may still run");
         return Ok(());
     }
     let message = format!(
-        "{} has been away for {} s while the test ran: {error}",
+        "{} was unavailable for {} s while the test ran: {error}",
         run.shared.engine.name(),
-        patience.as_secs()
+        timeout.as_secs()
     );
     Err(run.failed(
         FailureCode::EngineUnavailable,
@@ -145,15 +148,15 @@ fn give_up_on_engine(run: &Run, error: &EngineError, since: Instant) -> Result<(
 
 fn check_duration(run: &Run) -> Result<(), StepError> {
     let ran = run.shared.clock.now().since(run.state.step_started_at);
-    let longest = match run.spec.max_duration {
+    let max_duration = match run.spec.max_duration {
         Some(seconds) => Duration::from_secs(seconds),
         None => run.shared.settings.max_duration,
     };
-    match ran < longest {
+    match ran < max_duration {
         true => Ok(()),
         false => {
-            let message = format!("the test ran longer than {} s", longest.as_secs());
-            let hint = "`maxDuration` of the definition sets how long it may run";
+            let message = format!("the test ran longer than {} s", max_duration.as_secs());
+            let hint = "`maxDuration` of the definition sets this limit";
             Err(run.failed(FailureCode::MaxDuration, message, hint))
         }
     }

@@ -1,27 +1,26 @@
-//! The wait command: each try has a container of its own.
+//! The step `waitCommand`: each attempt has its own container.
 
-use super::command::{self, Ended, Output, shown};
+use super::command::{self, CommandEnd, Output, excerpt};
 use super::{engine_of, start};
+use crate::interruption::{Deadline, StepError, StepResult};
 use crate::run::Run;
-use crate::wait::{Deadline, StepError, StepResult};
 use atq_engine::{Course, Member, Part, Role, Source};
 use atq_task::event::{Event, FailureCode};
 use atq_task::spec::WaitSpec;
 use std::time::Duration;
 
-/// Pause between two tries.
-const BETWEEN_TRIES: Duration = Duration::from_millis(500);
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Makes one try; the event says whether it succeeded.
+/// Makes one attempt; the event records whether it succeeded.
 pub async fn wait_command(run: &mut Run) -> StepResult {
     let Some(wait) = run.spec.wait.clone() else {
         return Err(run.failed(FailureCode::Internal, "the task has no wait command", ""));
     };
     let attempt = run.state.wait_attempts + 1;
     if attempt > 1 {
-        may_try_again(run, &wait).await?;
-        run.pause(BETWEEN_TRIES).await?;
-        may_try_again(run, &wait).await?;
+        check_timeout(run, &wait).await?;
+        run.pause(RETRY_INTERVAL).await?;
+        check_timeout(run, &wait).await?;
     }
     let deadline = hard_deadline(run, &wait);
     let command = &wait.command;
@@ -30,35 +29,35 @@ pub async fn wait_command(run: &mut Run) -> StepResult {
         role: Role::Wait,
         replica: attempt,
     };
-    let member = match command::until_end(run, &group, deadline).await? {
-        Ended::Yes(member) => member,
-        Ended::NotYet {
+    let member = match command::wait_for_end(run, &group, deadline).await? {
+        CommandEnd::Exited(member) => member,
+        CommandEnd::TimedOut {
             member: Some(member),
-            seen,
+            status,
         } => {
             let output = command::keep_log(run, &member, source).await;
-            let seen = format!("{seen}, and {}", output.told());
-            return Err(not_in_time(run, attempt, &seen));
+            let status = format!("{status}, and {}", output.describe());
+            return Err(not_in_time(run, attempt, &status));
         }
-        Ended::NotYet { seen, .. } => return Err(not_in_time(run, attempt, &seen)),
+        CommandEnd::TimedOut { status, .. } => return Err(not_in_time(run, attempt, &status)),
     };
     let output = command::keep_log(run, &member, source).await;
-    // Clean-up removes it otherwise.
+    // If this fails, clean-up removes it.
     let _ = run.shared.engine.dismiss(&group).await;
-    Ok(judge(&wait, attempt, &member, &output))
+    Ok(attempt_event(&wait, attempt, &member, &output))
 }
 
-async fn may_try_again(run: &Run, wait: &WaitSpec) -> Result<(), StepError> {
+async fn check_timeout(run: &Run, wait: &WaitSpec) -> Result<(), StepError> {
     let spent = run.shared.clock.now().since(run.state.step_started_at);
     if spent < wait.timeout() {
         return Ok(());
     }
-    let tries = match run.state.wait_attempts {
-        1 => "1 time".to_owned(),
-        tries => format!("{tries} times"),
+    let attempts = match run.state.wait_attempts {
+        1 => "1 attempt".to_owned(),
+        attempts => format!("{attempts} attempts"),
     };
     let message = format!(
-        "the wait command did not succeed in {} s, tried {tries}; the last try: {}",
+        "the wait command did not succeed within {} s ({attempts}); last attempt: {}",
         wait.timeout, run.state.wait_seen
     );
     let message = engine_of(run)
@@ -68,44 +67,44 @@ async fn may_try_again(run: &Run, wait: &WaitSpec) -> Result<(), StepError> {
     Err(run.failed(FailureCode::WaitCommandFailed, message, hint))
 }
 
-/// What helps depends on how far the last try came.
-fn hint(seen: &str) -> &'static str {
-    let says = |part: &str| seen.contains(part);
-    if says("exited 0") {
+/// The hint depends on the result of the last attempt.
+fn hint(result: &str) -> &'static str {
+    let contains = |part: &str| result.contains(part);
+    if contains("exited 0") {
         "the trimmed standard output must equal `expectedResult`; \
-         its log says more: GET /task/{id}/logs?service=wait"
-    } else if says("exec /bin/sh failed") || says("exec: \"/bin/sh\"") {
-        "the wait command is given to /bin/sh in the worker's image; has it one?"
+         see its log: GET /task/{id}/logs?service=wait"
+    } else if contains("exec /bin/sh failed") || contains("exec: \"/bin/sh\"") {
+        "the wait command needs /bin/sh in the worker's image"
     } else {
-        "its log says more: GET /task/{id}/logs?service=wait"
+        "see its log: GET /task/{id}/logs?service=wait"
     }
 }
 
-/// A try that began in time may finish; this bounds it.
+/// An attempt that began in time may finish; this deadline bounds it.
 fn hard_deadline(run: &Run, wait: &WaitSpec) -> Deadline {
-    let whole = wait.timeout() + run.patience(1);
+    let length = wait.timeout() + run.patience(1);
     let spent = run.shared.clock.now().since(run.state.step_started_at);
-    Deadline::after(whole.saturating_sub(spent))
+    Deadline::after(length.saturating_sub(spent))
 }
 
-fn not_in_time(run: &Run, attempt: u32, seen: &str) -> StepError {
-    let message = format!("try {attempt} of the wait command did not end in time: {seen}");
-    let hint = "it may take `timeout` and `orchestrationTimeout` together";
+fn not_in_time(run: &Run, attempt: u32, status: &str) -> StepError {
+    let message = format!("attempt {attempt} of the wait command did not end in time: {status}");
+    let hint = "an attempt may take up to the sum of `timeout` and `orchestrationTimeout`";
     run.failed(FailureCode::WaitCommandFailed, message, hint)
 }
 
-fn judge(wait: &WaitSpec, attempt: u32, member: &Member, output: &Output) -> Event {
+fn attempt_event(wait: &WaitSpec, attempt: u32, member: &Member, output: &Output) -> Event {
     let exited_well = member.exit_code == Some(0);
     let as_expected =
-        wait.expected_result.is_empty() || output.text.trim() == wait.expected_result.trim();
+        wait.expected_result.is_empty() || output.stdout.trim() == wait.expected_result.trim();
     let seen = match (member.exit_code, as_expected) {
         (Some(0), true) => "it exited 0".to_owned(),
         (Some(0), false) => format!(
             "it exited 0 and {}; expected `{}`",
-            output.told(),
-            shown(&wait.expected_result)
+            output.describe(),
+            excerpt(&wait.expected_result)
         ),
-        (Some(code), _) => format!("it exited {code} and {}", output.told()),
+        (Some(code), _) => format!("it exited {code} and {}", output.describe()),
         (None, _) => member.reason.clone(),
     };
     Event::WaitTried {

@@ -1,8 +1,8 @@
-//! Invariants 2, 4, 5, 6 and 7 of ARCHITECTURE.md as properties: any task, with any faults of Docker,
-//! any deaths of the Director and any wishes, comes to an end with a legal history and leaves nothing.
+//! Invariants 2, 4, 5, 6 and 7 of ARCHITECTURE.md as a property: every task completes with a legal history and leaves
+//! no objects, with any faults of Docker, crashes of the Director, and stops or deletes.
 
-use super::stage::{Director, Stage, name, task, with_bundle};
-use crate::wishes;
+use super::simulation::{Director, Simulation, name, task, with_bundle};
+use crate::stop_and_delete;
 use atq_engine::Role;
 use atq_engine_swarm::SwarmError;
 use atq_task::state::Outcome;
@@ -10,22 +10,22 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// What goes wrong at a call of Docker's.
+/// A fault of a call to Docker.
 #[derive(Debug, Clone, Copy)]
 enum Fault {
-    Away,
-    AnswerLost,
-    Refused,
+    Unavailable,
+    ResponseLost,
+    Rejected,
 }
 
-/// How one life of the Director ends.
+/// The end of a Director.
 #[derive(Debug, Clone, Copy)]
-enum Ending {
-    /// It dies so many milliseconds after its start.
-    Death(u64),
-    /// Before it dies somebody wishes the task's end.
-    StopAndDeath(u64, Force),
-    DeleteAndDeath(u64, Force),
+enum Crash {
+    /// It crashes so many milliseconds after its start.
+    Plain(u64),
+    /// A stop or delete arrives before the crash.
+    AfterStop(u64, Force),
+    AfterDelete(u64, Force),
 }
 
 /// Whether grace periods are skipped.
@@ -67,35 +67,35 @@ fn tasks() -> impl Strategy<Value = Value> {
 
 fn faults() -> impl Strategy<Value = Vec<(usize, Fault)>> {
     let fault = prop_oneof![
-        4 => Just(Fault::Away),
-        4 => Just(Fault::AnswerLost),
-        1 => Just(Fault::Refused),
+        4 => Just(Fault::Unavailable),
+        4 => Just(Fault::ResponseLost),
+        1 => Just(Fault::Rejected),
     ];
-    // The first calls belong to the watcher, without which nothing would begin.
+    // The first calls are health checks, without which no definition is accepted.
     prop::collection::vec((4..160_usize, fault), 0..6)
 }
 
-fn endings() -> impl Strategy<Value = Vec<Ending>> {
+fn crashes() -> impl Strategy<Value = Vec<Crash>> {
     let after = 0..9_000_u64;
-    let ending = prop_oneof![
-        3 => after.clone().prop_map(Ending::Death),
-        1 => (after.clone(), any::<Force>()).prop_map(|(after, force)| Ending::StopAndDeath(after, force)),
-        1 => (after, any::<Force>()).prop_map(|(after, force)| Ending::DeleteAndDeath(after, force)),
+    let crash = prop_oneof![
+        3 => after.clone().prop_map(Crash::Plain),
+        1 => (after.clone(), any::<Force>()).prop_map(|(after, force)| Crash::AfterStop(after, force)),
+        1 => (after, any::<Force>()).prop_map(|(after, force)| Crash::AfterDelete(after, force)),
     ];
-    prop::collection::vec(ending, 0..4)
+    prop::collection::vec(crash, 0..4)
 }
 
-fn stage(task: &Value, faults: &[(usize, Fault)], lost_worker: Option<u64>) -> Stage {
-    let stage = Stage::for_task(task);
-    stage
+fn simulation(task: &Value, faults: &[(usize, Fault)], lost_worker: Option<u64>) -> Simulation {
+    let simulation = Simulation::for_task(task);
+    simulation
         .fake
         .image("failing:1")
         .exits(3)
         .after(Duration::from_secs(1));
-    stage
+    simulation
         .fake
         .image("endless:1")
-        .ends_when_told(&["bye"], Duration::from_secs(2), 143);
+        .on_sigterm(&["bye"], Duration::from_secs(2), 143);
     for (call, fault) in faults {
         let (host, reason) = ("unix:///fake.sock".to_owned(), "reset".to_owned());
         let away = SwarmError::Unavailable { host, reason };
@@ -104,14 +104,14 @@ fn stage(task: &Value, faults: &[(usize, Fault)], lost_worker: Option<u64>) -> S
             reason: "because".into(),
         };
         match fault {
-            Fault::Away => stage.fake.fail_at(*call, away),
-            Fault::AnswerLost => stage.fake.lose_answer_at(*call, away),
-            Fault::Refused => stage.fake.fail_at(*call, refused),
+            Fault::Unavailable => simulation.fake.fail_at(*call, away),
+            Fault::ResponseLost => simulation.fake.lose_answer_at(*call, away),
+            Fault::Rejected => simulation.fake.fail_at(*call, refused),
         }
     }
     if let Some(call) = lost_worker {
-        let fake = stage.fake.clone();
-        stage.fake.on_call(move |number, _| {
+        let fake = simulation.fake.clone();
+        simulation.fake.on_call(move |number, _| {
             let workers = || {
                 fake.plans()
                     .into_iter()
@@ -124,25 +124,27 @@ fn stage(task: &Value, faults: &[(usize, Fault)], lost_worker: Option<u64>) -> S
             }
         });
     }
-    stage
+    simulation
 }
 
-/// One life. A wish may come when there is no task any more, or find Docker away: only the end counts.
-async fn live(director: Director, ending: Ending) {
+/// Runs a Director until its crash. Requests may fail, for example if there is no task any more.
+async fn run_until_crash(director: Director, crash: Crash) {
     let name = name("load");
-    let (Ending::Death(after) | Ending::StopAndDeath(after, _) | Ending::DeleteAndDeath(after, _)) =
-        ending;
+    let (Crash::Plain(after) | Crash::AfterStop(after, _) | Crash::AfterDelete(after, _)) = crash;
     tokio::time::sleep(Duration::from_millis(after)).await;
     let moment = Duration::from_millis(after % 700);
-    match ending {
-        Ending::Death(_) => {}
-        Ending::StopAndDeath(_, force) => {
-            let ending = wishes::Ending { key: None, force };
-            let _ = tokio::time::timeout(moment, director.it.stop_by(&name, &ending)).await;
+    match crash {
+        Crash::Plain(_) => {}
+        Crash::AfterStop(_, force) => {
+            let options = StopOptions { key: None, force };
+            let _ = tokio::time::timeout(moment, director.orchestrator.stop_with(&name, &options))
+                .await;
         }
-        Ending::DeleteAndDeath(_, force) => {
-            let ending = wishes::Ending { key: None, force };
-            let _ = tokio::time::timeout(moment, director.it.delete_by(&name, &ending)).await;
+        Crash::AfterDelete(_, force) => {
+            let options = StopOptions { key: None, force };
+            let _ =
+                tokio::time::timeout(moment, director.orchestrator.delete_with(&name, &options))
+                    .await;
         }
     }
 }
@@ -151,39 +153,39 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 192, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_there_is_an_end_and_nothing_is_left(
-        task in tasks(), faults in faults(), endings in endings(), lost_worker in prop::option::of(20..120_u64),
+    fn every_run_completes_and_leaves_no_objects(
+        task in tasks(), faults in faults(), crashes in crashes(), lost_worker in prop::option::of(20..120_u64),
     ) {
-        let stage = stage(&task, &faults, lost_worker);
-        let taken = stage.life(|director| async move {
-            let taken = director.submit(&task).await.is_ok();
+        let simulation = simulation(&task, &faults, lost_worker);
+        let accepted = simulation.run(|director| async move {
+            let accepted = director.submit(&task).await.is_ok();
             tokio::time::sleep(Duration::from_millis(1)).await;
-            taken
+            accepted
         });
-        for ending in &endings {
-            stage.life(|director| live(director, *ending));
+        for crash in &crashes {
+            simulation.run(|director| run_until_crash(director, *crash));
         }
-        let outcome = stage.life(|director| async move {
+        let outcome = simulation.run(|director| async move {
             let name = name("load");
-            if director.it.get(&name).await.unwrap().is_none() {
+            if director.orchestrator.get(&name).await.unwrap().is_none() {
                 assert_eq!(director.fake.leftovers(), Default::default());
                 return None;
             }
-            // One that is being deleted may vanish while it is looked at.
+            // A task that is being deleted may disappear at any time.
             let begun = tokio::time::Instant::now();
-            while director.it.get(&name).await.unwrap().is_some_and(|view| !view.state.is_done()) {
-                assert!(begun.elapsed() < Duration::from_secs(3600), "{:#?}", director.it.history(&name).await);
+            while director.orchestrator.get(&name).await.unwrap().is_some_and(|view| !view.state.is_done()) {
+                assert!(begun.elapsed() < Duration::from_secs(3600), "{:#?}", director.orchestrator.history(&name).await);
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
-            match director.it.get(&name).await.unwrap() {
-                Some(_) => director.ended(&name).await.outcome,
+            match director.orchestrator.get(&name).await.unwrap() {
+                Some(_) => director.wait_done(&name).await.outcome,
                 None => None,
             }
         });
-        let deleted = endings.iter().any(|ending| matches!(ending, Ending::DeleteAndDeath(..)));
-        let wished = deleted || endings.iter().any(|ending| matches!(ending, Ending::StopAndDeath(..)));
-        prop_assert!(taken || outcome.is_none());
-        prop_assert!(outcome.is_some() || !taken || deleted);
-        prop_assert!(outcome != Some(Outcome::Stopped) || wished);
+        let deleted = crashes.iter().any(|crash| matches!(crash, Crash::AfterDelete(..)));
+        let requested = deleted || crashes.iter().any(|crash| matches!(crash, Crash::AfterStop(..)));
+        prop_assert!(accepted || outcome.is_none());
+        prop_assert!(outcome.is_some() || !accepted || deleted);
+        prop_assert!(outcome != Some(Outcome::Stopped) || requested);
     }
 }

@@ -1,6 +1,6 @@
-//! Bundles on their way to the nodes, and away from them.
+//! Delivery of bundles to the nodes, and their removal.
 
-use super::stage::{BUNDLE, CARRIER, Director, Stage, name, simple, with_bundle};
+use super::simulation::{BUNDLE, CARRIER, Director, Simulation, name, simple, with_bundle};
 use crate::bundles::RemoveError;
 use atq_engine_swarm::fake::FakeSwarm;
 use atq_engine_swarm::plan::{MountSource, Role, ServicePlan};
@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 const NODES: [&str; 3] = ["node-1", "node-2", "node-3"];
 
-/// The bundle for workers and master, nothing dealt out: one volume.
+/// The bundle for workers and master without split: one volume.
 fn plain() -> Value {
     let mut task = with_bundle();
     task["worker"]["split"] = json!([]);
@@ -21,7 +21,7 @@ fn plain() -> Value {
 
 async fn delivered(director: &Director, task: &Value) -> Vec<NodeDelivery> {
     let name = director.accepted(task).await;
-    let state = director.ended(&name).await;
+    let state = director.wait_done(&name).await;
     assert_eq!(state.outcome, Some(Outcome::Finished), "{state:?}");
     let events = director.events(&name);
     let mut all = events.into_iter().filter_map(|event| match event {
@@ -51,9 +51,9 @@ fn of_role(fake: &FakeSwarm, role: Role) -> Vec<ServicePlan> {
 #[test]
 fn every_node_gets_the_bundle_once_and_containers_read_it() {
     let task = plain();
-    let stage = Stage::for_task(&task);
+    let simulation = Simulation::for_task(&task);
     let volume = format!("atq-bundle-director-{BUNDLE}");
-    stage.life(|director| async move {
+    simulation.run(|director| async move {
         let nodes = delivered(&director, &task).await;
         let ids: Vec<_> = nodes.iter().map(|node| node.node.as_str()).collect();
         assert_eq!(ids, NODES);
@@ -67,7 +67,7 @@ fn every_node_gets_the_bundle_once_and_containers_read_it() {
         let mut again = task.clone();
         again["name"] = json!("again");
         let name = director.accepted(&again).await;
-        director.until_step(&name, Step::Running).await;
+        director.wait_for_step(&name, Step::Running).await;
         for role in [Role::Worker, Role::Master] {
             let plans = of_role(&director.fake, role);
             assert_eq!(
@@ -75,7 +75,7 @@ fn every_node_gets_the_bundle_once_and_containers_read_it() {
                 [(volume.clone(), "/atq/data".to_owned(), true)]
             );
         }
-        director.ended(&name).await;
+        director.wait_done(&name).await;
         let nodes = director.state(&name).delivered;
         assert!(
             nodes.iter().all(|node| !node.fetched && node.bytes == 0),
@@ -87,23 +87,23 @@ fn every_node_gets_the_bundle_once_and_containers_read_it() {
 #[test]
 fn parts_have_volumes_of_their_own() {
     let task = with_bundle();
-    let stage = Stage::for_task(&task);
-    stage.life(|director| async move {
+    let simulation = Simulation::for_task(&task);
+    simulation.run(|director| async move {
         let name = director.accepted(&task).await;
-        director.until_step(&name, Step::Running).await;
+        director.wait_for_step(&name, Step::Running).await;
         let worker = volumes(&of_role(&director.fake, Role::Worker)[0]);
         let master = volumes(&of_role(&director.fake, Role::Master)[0]);
         assert_eq!(worker.len(), 2);
         assert_ne!(worker[0].0, master[0].0, "the master has the whole file");
         assert_eq!(worker[1].1, "/atq/part");
         assert!(worker[1].0.ends_with("-{{.Task.Slot}}"), "{worker:?}");
-        director.ended(&name).await;
+        director.wait_done(&name).await;
         for node in NODES {
             // The master's, the worker's, and three parts.
             assert_eq!(director.fake.volumes_on(node).len(), 5);
         }
         director
-            .it
+            .orchestrator
             .remove_bundle(&BUNDLE.parse().unwrap())
             .await
             .unwrap();
@@ -120,14 +120,14 @@ fn parts_have_volumes_of_their_own() {
 #[test]
 fn a_node_that_fails_is_named() {
     let task = plain();
-    let stage = Stage::for_task(&task);
-    stage
+    let simulation = Simulation::for_task(&task);
+    simulation
         .fake
         .image(CARRIER)
         .fails_on("node-3", "no space left on the device");
-    stage.life(|director| async move {
+    simulation.run(|director| async move {
         let name = director.accepted(&task).await;
-        let failure = director.failed(&name).await;
+        let failure = director.wait_failed(&name).await;
         assert_eq!(
             failure,
             "delivery: DeliveryFailed: 2 of 3 nodes have the bundle; node `host-node-3` (node-3): no space left on the device"
@@ -138,13 +138,13 @@ fn a_node_that_fails_is_named() {
 }
 
 #[test]
-fn a_missing_image_of_the_carrier_is_told() {
+fn a_missing_carrier_image_is_reported() {
     let task = plain();
-    let mut stage = Stage::for_task(&task);
-    stage.swarm.carrier_image = "nowhere:1".into();
-    stage.life(|director| async move {
+    let mut simulation = Simulation::for_task(&task);
+    simulation.swarm.carrier_image = "nowhere:1".into();
+    simulation.run(|director| async move {
         let name = director.accepted(&task).await;
-        let failure = director.failed(&name).await;
+        let failure = director.wait_failed(&name).await;
         assert!(
             failure.contains("0 of 3 nodes have the bundle"),
             "{failure}"
@@ -156,19 +156,19 @@ fn a_missing_image_of_the_carrier_is_told() {
 }
 
 #[test]
-fn a_node_that_comes_after_the_delivery_gets_no_containers() {
+fn a_node_added_after_the_delivery_gets_no_containers() {
     let task = plain();
-    let stage = Stage::for_task(&task);
-    stage.life(|director| async move {
+    let simulation = Simulation::for_task(&task);
+    simulation.run(|director| async move {
         let name = director.accepted(&task).await;
-        director.until_step(&name, Step::Network).await;
+        director.wait_for_step(&name, Step::Network).await;
         director.fake.add_node("node-4");
-        director.until_step(&name, Step::Running).await;
+        director.wait_for_step(&name, Step::Running).await;
         for role in [Role::Worker, Role::Master] {
             let plan = &of_role(&director.fake, role)[0];
             assert_eq!(plan.constraints, ["node.id!=node-4"], "{role}");
         }
-        director.ended(&name).await;
+        director.wait_done(&name).await;
         let mut next = task.clone();
         next["name"] = json!("next");
         let nodes = delivered(&director, &next).await;
@@ -178,15 +178,18 @@ fn a_node_that_comes_after_the_delivery_gets_no_containers() {
 }
 
 #[test]
-fn a_node_that_goes_away_meanwhile_is_not_waited_for() {
+fn a_node_lost_during_the_delivery_is_skipped() {
     let task = plain();
-    let stage = Stage::for_task(&task);
-    stage.fake.image(CARRIER).after(Duration::from_secs(20));
-    stage.life(|director| async move {
+    let simulation = Simulation::for_task(&task);
+    simulation
+        .fake
+        .image(CARRIER)
+        .after(Duration::from_secs(20));
+    simulation.run(|director| async move {
         let name = director.accepted(&task).await;
-        director.until_step(&name, Step::Delivery).await;
+        director.wait_for_step(&name, Step::Delivery).await;
         director.fake.lose_node("node-2");
-        let state = director.until_step(&name, Step::Running).await;
+        let state = director.wait_for_step(&name, Step::Running).await;
         let nodes: Vec<_> = state
             .delivered
             .iter()
@@ -194,28 +197,31 @@ fn a_node_that_goes_away_meanwhile_is_not_waited_for() {
             .collect();
         assert_eq!(nodes, ["node-1", "node-3"]);
         director.fake.return_node("node-2");
-        director.ended(&name).await;
+        director.wait_done(&name).await;
     });
 }
 
 #[test]
-fn a_restart_during_the_delivery_follows_it_on() {
+fn a_restart_during_the_delivery_continues_it() {
     let task = plain();
-    let stage = Stage::for_task(&task);
-    stage.fake.image(CARRIER).after(Duration::from_secs(20));
-    stage.life(|director| async move {
+    let simulation = Simulation::for_task(&task);
+    simulation
+        .fake
+        .image(CARRIER)
+        .after(Duration::from_secs(20));
+    simulation.run(|director| async move {
         let name = director.accepted(&task).await;
-        director.until_step(&name, Step::Delivery).await;
+        director.wait_for_step(&name, Step::Delivery).await;
         sleep(Duration::from_secs(5)).await;
     });
-    stage.life(|director| async move {
-        let state = director.ended(&name("load")).await;
+    simulation.run(|director| async move {
+        let state = director.wait_done(&name("load")).await;
         assert_eq!(state.outcome, Some(Outcome::Finished));
         let created =
             director.fake.calls().into_iter().filter(|call| {
                 call.method == "create_service" && call.object.ends_with("-delivery")
             });
-        // The second try met the service of the first.
+        // The second attempt found the service of the first.
         assert_eq!(created.count(), 2);
         assert!(state.delivered.iter().all(|node| node.fetched));
     });
@@ -224,14 +230,17 @@ fn a_restart_during_the_delivery_follows_it_on() {
 #[test]
 fn a_stop_does_not_wait_for_the_delivery() {
     let task = plain();
-    let stage = Stage::for_task(&task);
-    stage.fake.image(CARRIER).after(Duration::from_secs(3600));
-    stage.life(|director| async move {
+    let simulation = Simulation::for_task(&task);
+    simulation
+        .fake
+        .image(CARRIER)
+        .after(Duration::from_secs(3600));
+    simulation.run(|director| async move {
         let name = director.accepted(&task).await;
-        director.until_step(&name, Step::Delivery).await;
+        director.wait_for_step(&name, Step::Delivery).await;
         sleep(Duration::from_secs(2)).await;
-        director.it.stop(&name).await.unwrap();
-        let state = director.ended(&name).await;
+        director.orchestrator.stop(&name).await.unwrap();
+        let state = director.wait_done(&name).await;
         assert_eq!(state.outcome, Some(Outcome::Stopped));
         let took = state.finished_at.unwrap().since(state.created_at);
         assert!(took < Duration::from_secs(5), "{took:?}");
@@ -239,36 +248,36 @@ fn a_stop_does_not_wait_for_the_delivery() {
 }
 
 #[test]
-fn the_way_to_the_director_is_checked_before_use() {
+fn the_url_of_the_director_is_checked_before_use() {
     let task = plain();
-    let mut stage = Stage::for_task(&task);
+    let mut simulation = Simulation::for_task(&task);
     let task = &task;
     for (answer, expected) in [
         (
             Err("does not answer: connection refused".to_owned()),
-            "but what is there does not answer: connection refused",
+            "but that URL does not answer: connection refused",
         ),
         (
             Ok("somebody".to_owned()),
-            "is another Director: its id is `somebody`",
+            "belongs to another Director: its id is `somebody`",
         ),
     ] {
-        stage.reach.answers(answer);
-        stage.life(|director| async move {
+        simulation.self_check.set_outcome(answer);
+        simulation.run(|director| async move {
             let name = director.accepted(task).await;
-            let failure = director.failed(&name).await;
+            let failure = director.wait_failed(&name).await;
             assert!(
                 failure.contains("`http://director:8080` (`advertiseUrl`)"),
                 "{failure}"
             );
             assert!(failure.contains(expected), "{failure}");
-            director.it.delete(&name).await.unwrap();
+            director.orchestrator.delete(&name).await.unwrap();
         });
     }
-    stage.swarm.advertise_url = None;
-    stage.life(|director| async move {
+    simulation.swarm.advertise_url = None;
+    simulation.run(|director| async move {
         let name = director.accepted(task).await;
-        let failure = director.failed(&name).await;
+        let failure = director.wait_failed(&name).await;
         let expected = "`host-node-2`, `host-node-3` cannot reach the Director: it listens on 127.0.0.1:8080 (`bind: 127.0.0.1`)";
         assert!(failure.contains(expected), "{failure}");
         let hint = director.state(&name).failure.unwrap().hint;
@@ -276,29 +285,32 @@ fn the_way_to_the_director_is_checked_before_use() {
             assert!(hint.contains(way), "{hint}");
         }
     });
-    assert_eq!(stage.reach.asked().len(), 2);
+    assert_eq!(simulation.self_check.checked_urls().len(), 2);
 }
 
 #[test]
-fn the_managers_node_alone_needs_no_configuration() {
+fn a_single_node_needs_no_configuration() {
     let task = plain();
-    let stage = Stage::new();
-    stage.add_bundle(BUNDLE);
-    stage.life(|director| async move {
+    let simulation = Simulation::new();
+    simulation.add_bundle(BUNDLE);
+    simulation.run(|director| async move {
         assert_eq!(delivered(&director, &task).await.len(), 1);
     });
-    assert_eq!(stage.reach.asked(), ["http://127.0.0.1:8080"]);
+    assert_eq!(
+        simulation.self_check.checked_urls(),
+        ["http://127.0.0.1:8080"]
+    );
 }
 
 #[test]
-fn a_bundle_of_before_zips_were_kept_must_be_uploaded_again() {
+fn a_bundle_without_its_zip_must_be_uploaded_again() {
     let task = plain();
-    let stage = Stage::for_task(&task);
-    let path = stage.add_bundle(BUNDLE);
+    let simulation = Simulation::for_task(&task);
+    let path = simulation.add_bundle(BUNDLE);
     std::fs::remove_file(path.parent().unwrap().join(format!(".zips/{BUNDLE}.zip"))).unwrap();
-    stage.life(|director| async move {
+    simulation.run(|director| async move {
         let name = director.accepted(&task).await;
-        let failure = director.failed(&name).await;
+        let failure = director.wait_failed(&name).await;
         assert!(
             failure.starts_with("delivery: BundleMissing: "),
             "{failure}"
@@ -311,34 +323,34 @@ fn a_bundle_of_before_zips_were_kept_must_be_uploaded_again() {
 }
 
 #[test]
-fn tasks_without_bundles_carry_nothing() {
-    let stage = Stage::new();
-    stage.life(|director| async move {
+fn tasks_without_bundles_have_no_delivery() {
+    let simulation = Simulation::new();
+    simulation.run(|director| async move {
         let name = director.accepted(&simple("plain")).await;
-        director.ended(&name).await;
+        director.wait_done(&name).await;
         let calls = director.fake.calls();
         assert!(!calls.iter().any(|call| call.object.contains("delivery")));
     });
 }
 
 #[test]
-fn a_bundle_is_removed_from_all_nodes_also_from_those_that_come_back() {
+fn a_bundle_is_removed_from_all_nodes_even_after_they_reconnect() {
     let task = plain();
-    let stage = Stage::for_task(&task);
+    let simulation = Simulation::for_task(&task);
     let id = BUNDLE.parse().unwrap();
     let volume = vec![format!("atq-bundle-director-{BUNDLE}")];
-    stage.life(|director| async move {
+    simulation.run(|director| async move {
         let name = director.accepted(&task).await;
-        director.until_step(&name, Step::Running).await;
-        let used = director.it.remove_bundle(&id).await.unwrap_err();
+        director.wait_for_step(&name, Step::Running).await;
+        let used = director.orchestrator.remove_bundle(&id).await.unwrap_err();
         assert!(matches!(used, RemoveError::InUse { .. }), "{used}");
-        director.ended(&name).await;
+        director.wait_done(&name).await;
 
         director.fake.lose_node("node-2");
         sleep(Duration::from_secs(15)).await;
         director.fake.set_active("node-3", false);
         let left = director
-            .it
+            .orchestrator
             .remove_bundle(&id)
             .await
             .unwrap_err()
@@ -352,42 +364,42 @@ fn a_bundle_is_removed_from_all_nodes_also_from_those_that_come_back() {
         assert_eq!(director.fake.volumes_on("node-3"), volume);
         director.fake.set_active("node-3", true);
         let left = director
-            .it
+            .orchestrator
             .remove_bundle(&id)
             .await
             .unwrap_err()
             .to_string();
         assert!(
             !left.contains("host-node-3"),
-            "a repetition goes on: {left}"
+            "a repeated call removes the rest: {left}"
         );
         assert_eq!(director.fake.volumes_on("node-3"), Vec::<String>::new());
     });
-    // The next Director knows of it.
-    stage.life(|director| async move {
+    // The pending removal survives a restart.
+    simulation.run(|director| async move {
         director.fake.return_node("node-2");
         sleep(Duration::from_secs(5)).await;
         assert_eq!(director.fake.volumes_on("node-2").len(), 1);
-        director.it.sweep_volumes_once().await;
+        director.orchestrator.sweep_volumes_once().await;
         assert_eq!(director.fake.volumes_on("node-2"), Vec::<String>::new());
         let gone = director
-            .it
+            .orchestrator
             .remove_bundle(&BUNDLE.parse().unwrap())
             .await
             .unwrap_err();
         assert!(matches!(gone, RemoveError::NotFound { .. }), "{gone}");
     });
-    let noted = std::fs::read_dir(stage.data().join("volumes")).unwrap();
+    let noted = std::fs::read_dir(simulation.data().join("volumes")).unwrap();
     assert_eq!(noted.count(), 0);
 }
 
 #[test]
-fn different_constraints_are_different_errands() {
+fn different_constraints_need_separate_deliveries() {
     let mut task = plain();
     task["worker"]["placement"] = json!({"constraints": ["node.id!=node-1"]});
     task["master"]["placement"] = json!({"constraints": ["node.role==manager"]});
-    let stage = Stage::for_task(&task);
-    stage.life(|director| async move {
+    let simulation = Simulation::for_task(&task);
+    simulation.run(|director| async move {
         assert_eq!(delivered(&director, &task).await.len(), 3);
         let created: Vec<String> = director
             .fake
@@ -397,11 +409,11 @@ fn different_constraints_are_different_errands() {
             .map(|call| call.object.split('-').skip(2).collect::<Vec<_>>().join("-"))
             .collect();
         assert_eq!(created, ["delivery", "deliver-2"]);
-        // All nodes of the master are nodes of the worker: one errand is enough.
+        // All nodes of the master are nodes of the worker: one delivery is enough.
         task["name"] = json!("again");
         task["worker"]["placement"] = Value::Null;
         let name = director.accepted(&task).await;
-        director.ended(&name).await;
+        director.wait_done(&name).await;
         let again = director.fake.calls().into_iter().filter(|call| {
             call.method == "create_service"
                 && call.object.starts_with("again-")
@@ -412,14 +424,14 @@ fn different_constraints_are_different_errands() {
 }
 
 #[test]
-fn constraints_that_no_node_satisfies_are_told_at_once() {
+fn unsatisfiable_constraints_fail_at_once() {
     let mut task = plain();
     task["worker"]["placement"] = json!({"constraints": ["node.labels.zone==a"]});
     task["master"]["fileid"] = Value::Null;
-    let stage = Stage::for_task(&task);
-    stage.life(|director| async move {
+    let simulation = Simulation::for_task(&task);
+    simulation.run(|director| async move {
         let name = director.accepted(&task).await;
-        let failure = director.failed(&name).await;
+        let failure = director.wait_failed(&name).await;
         assert!(failure.contains("none of the 3 nodes may run"), "{failure}");
         assert!(
             failure.contains("`host-node-1` does not satisfy the constraints"),
@@ -430,12 +442,12 @@ fn constraints_that_no_node_satisfies_are_told_at_once() {
 }
 
 #[test]
-fn a_bundle_that_was_never_brought_anywhere_needs_no_docker_to_go() {
-    let stage = Stage::for_task(&plain());
-    stage.life(|director| async move {
+fn an_undelivered_bundle_is_removed_without_docker() {
+    let simulation = Simulation::for_task(&plain());
+    simulation.run(|director| async move {
         director.fake.down(true);
         director
-            .it
+            .orchestrator
             .remove_bundle(&BUNDLE.parse().unwrap())
             .await
             .unwrap();
@@ -444,14 +456,17 @@ fn a_bundle_that_was_never_brought_anywhere_needs_no_docker_to_go() {
 }
 
 #[test]
-fn an_unknown_bundle_is_refused_without_a_call_of_docker() {
-    let stage = Stage::new();
-    stage.life(|director| async move {
+fn an_unknown_bundle_is_refused_without_a_call_to_docker() {
+    let simulation = Simulation::new();
+    simulation.run(|director| async move {
         let asked = |director: &Director| {
             let calls = director.fake.calls();
             calls.iter().filter(|call| call.method == "volumes").count()
         };
-        let unknown = director.it.remove_bundle(&BUNDLE.parse().unwrap()).await;
+        let unknown = director
+            .orchestrator
+            .remove_bundle(&BUNDLE.parse().unwrap())
+            .await;
         assert!(matches!(unknown, Err(RemoveError::NotFound { .. })));
         assert_eq!(asked(&director), 0);
     });

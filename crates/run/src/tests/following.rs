@@ -1,7 +1,7 @@
-//! Those who follow a test: its events and its log lines.
+//! Streams of events and log lines.
 
-use super::stage::{Director, Stage, name, simple, task};
-use crate::events::News;
+use super::simulation::{Director, Simulation, name, simple, task};
+use crate::events::HistoryUpdate;
 use crate::logs::{LogFilter, SourcedLine};
 use atq_engine::Role;
 use atq_task::spec::TaskName;
@@ -11,17 +11,21 @@ use serde_json::json;
 use std::time::Duration;
 use tokio::time::sleep;
 
-fn words((source, line): SourcedLine) -> String {
+fn text((source, line): SourcedLine) -> String {
     format!("{source} {}", line.text)
 }
 
 impl Director {
-    /// Follows to the end.
+    /// Follows the logs to the end.
     async fn follow(&self, name: &TaskName, filter: LogFilter) -> Vec<String> {
-        let mut lines = self.it.follow_logs(&self.view(name), filter).await.unwrap();
+        let mut lines = self
+            .orchestrator
+            .follow_logs(&self.view(name), filter)
+            .await
+            .unwrap();
         let mut all = Vec::new();
         while let Some(line) = lines.next().await {
-            all.push(words(line.unwrap()));
+            all.push(text(line.unwrap()));
         }
         assert_eq!(self.fake.followed_logs(), 0);
         all
@@ -34,16 +38,16 @@ fn sorted(mut lines: Vec<String>) -> Vec<String> {
 }
 
 /// Workers and a master that write while they run.
-fn talking(stage: &Stage) {
-    let worker = stage
+fn write_while_running(simulation: &Simulation) {
+    let worker = simulation
         .fake
         .image("tool:1")
         .in_role(Role::Worker)
         .prints(&["ready"]);
     worker
         .prints_after(Duration::from_secs(2), "busy")
-        .ends_when_told(&["sum"], Duration::from_millis(500), 0);
-    let master = stage.fake.image("boss:1");
+        .on_sigterm(&["sum"], Duration::from_millis(500), 0);
+    let master = simulation.fake.image("boss:1");
     master
         .prints_after(Duration::from_secs(1), "half")
         .prints_after(Duration::from_secs(3), "done");
@@ -67,18 +71,18 @@ const ALL: [&str; 14] = [
 ];
 
 #[test]
-fn every_line_comes_once_from_the_queue_to_the_end() {
-    let stage = Stage::new();
-    talking(&stage);
-    stage.life(|director| async move {
+fn every_line_arrives_once_from_the_queue_to_the_end() {
+    let simulation = Simulation::new();
+    write_while_running(&simulation);
+    simulation.run(|director| async move {
         let name = director.accepted(&task()).await;
         assert_eq!(
             sorted(director.follow(&name, LogFilter::default()).await),
             ALL
         );
-        // The end of what was written is the end of the answer, and nothing is waited for.
+        // The stream ends with the last line and waits for nothing else.
         assert!(director.state(&name).step >= Step::Report);
-        director.ended(&name).await;
+        director.wait_done(&name).await;
         assert_eq!(
             sorted(director.follow(&name, LogFilter::default()).await),
             ALL
@@ -87,37 +91,41 @@ fn every_line_comes_once_from_the_queue_to_the_end() {
 }
 
 #[test]
-fn lines_come_as_they_are_written() {
-    let stage = Stage::new();
-    talking(&stage);
-    stage.life(|director| async move {
+fn lines_arrive_as_they_are_written() {
+    let simulation = Simulation::new();
+    write_while_running(&simulation);
+    simulation.run(|director| async move {
         let name = director.accepted(&simple("live")).await;
-        director.until_step(&name, Step::Running).await;
+        director.wait_for_step(&name, Step::Running).await;
         let view = director.view(&name);
         let master = LogFilter {
             role: Some(Role::Master),
             ..LogFilter::default()
         };
-        let mut lines = director.it.follow_logs(&view, master).await.unwrap();
+        let mut lines = director
+            .orchestrator
+            .follow_logs(&view, master)
+            .await
+            .unwrap();
         let mut seen = Vec::new();
         for _ in 0..3 {
-            seen.push(words(lines.next().await.unwrap().unwrap()));
+            seen.push(text(lines.next().await.unwrap().unwrap()));
         }
         assert_eq!(seen, ["master.1 hello", "master.1 bye", "master.1 half"]);
         assert_eq!(director.state(&name).step, Step::Running);
         assert_eq!(director.fake.followed_logs(), 1);
-        assert_eq!(words(lines.next().await.unwrap().unwrap()), "master.1 done");
+        assert_eq!(text(lines.next().await.unwrap().unwrap()), "master.1 done");
         assert!(lines.next().await.is_none());
     });
 }
 
 #[test]
-fn the_tail_counts_what_is_there() {
-    let stage = Stage::new();
-    talking(&stage);
-    stage.life(|director| async move {
+fn the_tail_counts_existing_lines() {
+    let simulation = Simulation::new();
+    write_while_running(&simulation);
+    simulation.run(|director| async move {
         let name = director.accepted(&simple("tail")).await;
-        director.until_step(&name, Step::Running).await;
+        director.wait_for_step(&name, Step::Running).await;
         let tail = |count| LogFilter {
             role: Some(Role::Master),
             replica: Some(1),
@@ -128,22 +136,25 @@ fn the_tail_counts_what_is_there() {
         let (one, none) = tokio::join!(one, none);
         assert_eq!(one, ["master.1 bye", "master.1 half", "master.1 done"]);
         assert_eq!(none, ["master.1 half", "master.1 done"]);
-        director.ended(&name).await;
+        director.wait_done(&name).await;
         assert_eq!(director.follow(&name, tail(1)).await, ["master.1 done"]);
     });
 }
 
 #[test]
-fn whoever_goes_away_is_forgotten_at_docker() {
-    let stage = Stage::new();
-    stage.fake.image("boss:1").after(Duration::from_secs(600));
-    stage.life(|director| async move {
+fn a_dropped_stream_closes_its_connections_to_docker() {
+    let simulation = Simulation::new();
+    simulation
+        .fake
+        .image("boss:1")
+        .after(Duration::from_secs(600));
+    simulation.run(|director| async move {
         let name = director.accepted(&simple("leak")).await;
-        director.until_step(&name, Step::Running).await;
+        director.wait_for_step(&name, Step::Running).await;
         for _ in 0..5 {
             let view = director.view(&name);
             let mut lines = director
-                .it
+                .orchestrator
                 .follow_logs(&view, LogFilter::default())
                 .await
                 .unwrap();
@@ -158,16 +169,19 @@ fn whoever_goes_away_is_forgotten_at_docker() {
 }
 
 #[test]
-fn a_lost_node_is_said_in_a_line_and_ends_its_log_only() {
-    let stage = Stage::new();
-    stage.fake.add_node("node-2");
-    talking(&stage);
-    stage.fake.image("boss:1").after(Duration::from_secs(40));
-    stage.life(|director| async move {
+fn a_lost_node_ends_its_log_with_a_notice_and_no_other_log() {
+    let simulation = Simulation::new();
+    simulation.fake.add_node("node-2");
+    write_while_running(&simulation);
+    simulation
+        .fake
+        .image("boss:1")
+        .after(Duration::from_secs(40));
+    simulation.run(|director| async move {
         let mut task = simple("lost");
         task["master"]["placement"] = json!({"constraints": ["node.id==node-1"]});
         let name = director.accepted(&task).await;
-        director.until_step(&name, Step::Running).await;
+        director.wait_for_step(&name, Step::Running).await;
         director.fake.lose_node("node-2");
         let lines = director.follow(&name, LogFilter::default()).await;
         let lost: Vec<_> = lines
@@ -180,13 +194,16 @@ fn a_lost_node_is_said_in_a_line_and_ends_its_log_only() {
 }
 
 #[test]
-fn docker_may_be_away_for_a_while() {
-    let stage = Stage::new();
-    talking(&stage);
-    stage.fake.image("boss:1").after(Duration::from_secs(40));
-    stage.life(|director| async move {
+fn docker_may_be_unavailable_for_a_while() {
+    let simulation = Simulation::new();
+    write_while_running(&simulation);
+    simulation
+        .fake
+        .image("boss:1")
+        .after(Duration::from_secs(40));
+    simulation.run(|director| async move {
         let name = director.accepted(&simple("away")).await;
-        director.until_step(&name, Step::Running).await;
+        director.wait_for_step(&name, Step::Running).await;
         director.fake.down(true);
         let fake = director.fake.clone();
         tokio::spawn(async move {
@@ -200,35 +217,45 @@ fn docker_may_be_away_for_a_while() {
 }
 
 #[test]
-fn followers_end_with_a_delete_and_with_the_director() {
-    let stage = Stage::new();
-    stage.fake.image("boss:1").after(Duration::from_secs(600));
-    stage.life(|director| async move {
+fn streams_end_with_a_delete_and_with_the_director() {
+    let simulation = Simulation::new();
+    simulation
+        .fake
+        .image("boss:1")
+        .after(Duration::from_secs(600));
+    simulation.run(|director| async move {
         let name = director.accepted(&simple("gone")).await;
-        director.until_step(&name, Step::Running).await;
+        director.wait_for_step(&name, Step::Running).await;
         let run = director.state(&name).run;
-        let events = director.it.follow_events(&name, &run);
+        let events = director.orchestrator.follow_events(&name, &run);
         let view = director.view(&name);
-        let lines = director.it.follow_logs(&view, LogFilter::default());
+        let lines = director
+            .orchestrator
+            .follow_logs(&view, LogFilter::default());
         let lines = lines.await.unwrap();
         let (deleted, events, lines) = tokio::join!(
-            director.it.delete(&name),
+            director.orchestrator.delete(&name),
             events.collect::<Vec<_>>(),
             lines.collect::<Vec<_>>()
         );
         deleted.unwrap();
-        assert_eq!(events.last().unwrap().as_ref().unwrap(), &News::Deleted);
+        assert_eq!(
+            events.last().unwrap().as_ref().unwrap(),
+            &HistoryUpdate::Deleted
+        );
         assert!(lines.iter().all(Result::is_ok), "{lines:?}");
 
         let name = director.accepted(&simple("closing")).await;
-        director.until_step(&name, Step::Running).await;
+        director.wait_for_step(&name, Step::Running).await;
         let run = director.state(&name).run;
-        let events = director.it.follow_events(&name, &run);
+        let events = director.orchestrator.follow_events(&name, &run);
         let view = director.view(&name);
-        let lines = director.it.follow_logs(&view, LogFilter::default());
+        let lines = director
+            .orchestrator
+            .follow_logs(&view, LogFilter::default());
         let mut lines = lines.await.unwrap();
         lines.next().await.unwrap().unwrap();
-        director.it.close();
+        director.orchestrator.close();
         assert!(events.collect::<Vec<_>>().await.iter().all(Result::is_ok));
         let last = lines.collect::<Vec<_>>().await.pop().unwrap();
         assert_eq!(
@@ -239,27 +266,36 @@ fn followers_end_with_a_delete_and_with_the_director() {
 }
 
 #[test]
-fn events_come_once_each_until_the_run_is_done() {
-    let stage = Stage::new();
-    stage.life(|director| async move {
+fn each_event_arrives_once_until_the_run_is_done() {
+    let simulation = Simulation::new();
+    simulation.run(|director| async move {
         let name = director.accepted(&task()).await;
         let run = director.state(&name).run;
-        let followers = (0..20).map(|_| director.it.follow_events(&name, &run).collect::<Vec<_>>());
-        let heard = futures_util::future::join_all(followers).await;
-        let history = director.it.history(&name).await.unwrap();
-        for news in heard {
-            let news: Vec<_> = news.into_iter().map(Result::unwrap).collect();
-            let all: Vec<_> = history.iter().cloned().map(News::Event).collect();
-            assert_eq!(news, all);
+        let followers = (0..20).map(|_| {
+            director
+                .orchestrator
+                .follow_events(&name, &run)
+                .collect::<Vec<_>>()
+        });
+        let histories = futures_util::future::join_all(followers).await;
+        let history = director.orchestrator.history(&name).await.unwrap();
+        for updates in histories {
+            let updates: Vec<_> = updates.into_iter().map(Result::unwrap).collect();
+            let all: Vec<_> = history.iter().cloned().map(HistoryUpdate::Event).collect();
+            assert_eq!(updates, all);
         }
-        let late: Vec<_> = director.it.follow_events(&name, &run).collect().await;
+        let late: Vec<_> = director
+            .orchestrator
+            .follow_events(&name, &run)
+            .collect()
+            .await;
         assert_eq!(late.len(), history.len());
         let other: Vec<_> = director
-            .it
+            .orchestrator
             .follow_events(&self::name("load"), "other")
             .collect()
             .await;
         assert_eq!(other.len(), 1);
-        assert_eq!(other[0].as_ref().unwrap(), &News::Deleted);
+        assert_eq!(other[0].as_ref().unwrap(), &HistoryUpdate::Deleted);
     });
 }

@@ -1,8 +1,8 @@
-//! The timeout and the lease that a client sets, and the key of its invocation.
+//! Timeout, lease and key of a client.
 
-use super::stage::{Director, Stage, name, simple, task};
+use super::simulation::{Director, Simulation, name, simple, task};
+use crate::stop_and_delete::{ControlError, StopOptions};
 use crate::submit::{SubmitError, Submitted};
-use crate::wishes::{Ending, WishError};
 use atq_task::event::FailureCode;
 use atq_task::spec::TaskName;
 use atq_task::state::{Outcome, State, Step};
@@ -46,18 +46,18 @@ fn keyed(text: &str) -> Terms {
     }
 }
 
-/// A test of an hour.
-fn long() -> Stage {
-    let stage = Stage::new();
+/// A simulation whose test takes an hour.
+fn long() -> Simulation {
+    let simulation = Simulation::new();
     let hour = Duration::from_secs(3600);
-    stage.fake.image("boss:1").exits(0).after(hour);
-    stage
+    simulation.fake.image("boss:1").exits(0).after(hour);
+    simulation
 }
 
 async fn accepted(director: &Director, terms: Terms) -> TaskName {
     match director.submit_with(&task(), terms).await.unwrap() {
         Submitted::Accepted(view) => view.spec.name,
-        Submitted::Present(_) => panic!("it is there already"),
+        Submitted::Existing(_) => panic!("it already exists"),
     }
 }
 
@@ -67,35 +67,38 @@ fn code(state: &State) -> FailureCode {
 
 #[test]
 fn the_timeout_ends_a_run_whose_client_has_died() {
-    long().life(|director| async move {
+    long().run(|director| async move {
         let name = accepted(&director, timeout(60)).await;
-        let state = director.ended(&name).await;
+        let state = director.wait_done(&name).await;
         assert_eq!(state.outcome, Some(Outcome::Errored));
         assert_eq!(code(&state), FailureCode::Timeout);
         let ran = state.finished_at.unwrap().since(state.created_at);
         assert!((60..=61).contains(&ran.as_secs()), "{ran:?}");
-        // Its logs are kept, as at any end.
-        let logs = &director.it.shared().evidence;
+        // Its logs are kept as usual.
+        let logs = &director.orchestrator.shared().evidence;
         assert!(!logs.logs(&name, &state.run).await.unwrap().is_empty());
     });
 }
 
 #[test]
-fn the_timeout_does_nothing_to_a_run_that_is_over_in_time() {
-    Stage::new().life(|director| async move {
+fn the_timeout_does_not_affect_a_run_that_completes_in_time() {
+    Simulation::new().run(|director| async move {
         let name = accepted(&director, timeout(600)).await;
-        assert_eq!(director.ended(&name).await.outcome, Some(Outcome::Finished));
+        assert_eq!(
+            director.wait_done(&name).await.outcome,
+            Some(Outcome::Finished)
+        );
     });
 }
 
 #[test]
 fn the_time_in_the_queue_counts() {
-    let mut stage = long();
-    stage.settings.max_concurrent_tasks = 1;
-    stage.life(|director| async move {
+    let mut simulation = long();
+    simulation.settings.max_concurrent_tasks = 1;
+    simulation.run(|director| async move {
         director.accepted(&simple("first")).await;
         let name = accepted(&director, timeout(30)).await;
-        let state = director.ended_by_itself(&name).await;
+        let state = director.wait_done_with_others(&name).await;
         assert_eq!(code(&state), FailureCode::Timeout);
         assert_eq!(state.failure.unwrap().step, Step::Queued);
     });
@@ -104,32 +107,36 @@ fn the_time_in_the_queue_counts() {
 #[test]
 fn the_timeout_ends_a_run_after_a_restart_in_every_step() {
     for step in STEPS {
-        let stage = long();
-        stage.life(|director| async move {
+        let simulation = long();
+        simulation.run(|director| async move {
             let name = accepted(&director, timeout(60)).await;
-            director.until_step(&name, step).await;
+            director.wait_for_step(&name, step).await;
         });
-        stage.away(Duration::from_secs(120));
-        stage.life(|director| async move {
-            let state = director.ended(&name("load")).await;
+        simulation.downtime(Duration::from_secs(120));
+        simulation.run(|director| async move {
+            let state = director.wait_done(&name("load")).await;
             assert_eq!(code(&state), FailureCode::Timeout, "{step:?}");
         });
     }
 }
 
 #[test]
-fn a_lease_that_is_renewed_holds_and_one_that_is_not_ends_the_run() {
-    long().life(|director| async move {
+fn an_expired_lease_ends_the_run_and_a_renewed_one_does_not() {
+    long().run(|director| async move {
         let name = accepted(&director, lease(30)).await;
         for _ in 0..20 {
             sleep(Duration::from_secs(20)).await;
-            let view = director.it.renew_lease(&name, None).await.unwrap();
+            let view = director
+                .orchestrator
+                .renew_lease(&name, None)
+                .await
+                .unwrap();
             assert_eq!(
                 view.lease_expires.unwrap().since(view.now),
                 Duration::from_secs(30)
             );
         }
-        let state = director.ended(&name).await;
+        let state = director.wait_done(&name).await;
         assert_eq!(code(&state), FailureCode::LeaseExpired);
         let ran = state.finished_at.unwrap().since(state.created_at);
         assert!((430..=431).contains(&ran.as_secs()), "{ran:?}");
@@ -138,76 +145,88 @@ fn a_lease_that_is_renewed_holds_and_one_that_is_not_ends_the_run() {
 }
 
 #[test]
-fn a_lease_begins_anew_after_a_restart() {
-    let stage = long();
-    stage.life(|director| async move {
+fn a_lease_restarts_with_the_director() {
+    let simulation = long();
+    simulation.run(|director| async move {
         let name = accepted(&director, lease(30)).await;
-        director.until_step(&name, Step::Running).await;
+        director.wait_for_step(&name, Step::Running).await;
     });
-    stage.away(Duration::from_secs(600));
-    stage.life(|director| async move {
+    simulation.downtime(Duration::from_secs(600));
+    simulation.run(|director| async move {
         let name = name("load");
         sleep(Duration::from_secs(25)).await;
-        director.it.renew_lease(&name, None).await.unwrap();
+        director
+            .orchestrator
+            .renew_lease(&name, None)
+            .await
+            .unwrap();
         sleep(Duration::from_secs(25)).await;
         assert_eq!(director.state(&name).step, Step::Running);
         assert_eq!(
-            code(&director.ended(&name).await),
+            code(&director.wait_done(&name).await),
             FailureCode::LeaseExpired
         );
     });
 }
 
 #[test]
-fn a_run_without_a_lease_has_none_to_renew() {
-    Stage::new().life(|director| async move {
+fn renewing_a_missing_lease_is_an_error() {
+    Simulation::new().run(|director| async move {
         let name = director.accepted(&task()).await;
         assert!(matches!(
-            director.it.renew_lease(&name, None).await,
-            Err(WishError::NoLease { .. })
+            director.orchestrator.renew_lease(&name, None).await,
+            Err(ControlError::NoLease { .. })
         ));
-        director.ended(&name).await;
+        director.wait_done(&name).await;
     });
 }
 
 #[test]
-fn a_client_ends_only_what_it_has_started() {
-    long().life(|director| async move {
+fn a_client_with_a_key_only_ends_its_own_runs() {
+    long().run(|director| async move {
         let name = accepted(&director, keyed("first")).await;
         let second = director.submit_with(&task(), keyed("second")).await;
-        let Ok(Submitted::Present(view)) = second else {
+        let Ok(Submitted::Existing(view)) = second else {
             panic!("{second:?}");
         };
         assert_eq!(view.state.terms.key, Some(key("first")));
-        let with = |name| Ending {
+        let with = |name| StopOptions {
             key: Some(key(name)),
             force: false,
         };
         let other = with("second");
         assert!(matches!(
-            director.it.stop_by(&name, &other).await,
-            Err(WishError::StartedByOther { .. })
+            director.orchestrator.stop_with(&name, &other).await,
+            Err(ControlError::StartedByOther { .. })
         ));
         assert!(matches!(
-            director.it.delete_by(&name, &other).await,
-            Err(WishError::StartedByOther { .. })
+            director.orchestrator.delete_with(&name, &other).await,
+            Err(ControlError::StartedByOther { .. })
         ));
-        director.until_step(&name, Step::Running).await;
-        director.it.stop_by(&name, &with("first")).await.unwrap();
-        let state = director.ended(&name).await;
+        director.wait_for_step(&name, Step::Running).await;
+        director
+            .orchestrator
+            .stop_with(&name, &with("first"))
+            .await
+            .unwrap();
+        let state = director.wait_done(&name).await;
         assert_eq!(state.outcome, Some(Outcome::Stopped));
-        // What is over may be removed by everybody.
-        director.it.delete_by(&name, &other).await.unwrap();
+        // Every client may delete a completed task.
+        director
+            .orchestrator
+            .delete_with(&name, &other)
+            .await
+            .unwrap();
     });
 }
 
 #[test]
-fn a_repeated_request_is_answered_also_when_the_test_is_over() {
-    Stage::new().life(|director| async move {
+fn a_retried_request_gets_the_task_even_after_the_test() {
+    Simulation::new().run(|director| async move {
         let name = accepted(&director, keyed("one")).await;
-        director.ended(&name).await;
+        director.wait_done(&name).await;
         let again = director.submit_with(&task(), keyed("one")).await;
-        assert!(matches!(again, Ok(Submitted::Present(_))), "{again:?}");
+        assert!(matches!(again, Ok(Submitted::Existing(_))), "{again:?}");
         for other in [keyed("two"), Terms::default()] {
             let other = director.submit_with(&task(), other).await;
             assert!(matches!(other, Err(SubmitError::Ended { .. })), "{other:?}");
@@ -216,13 +235,13 @@ fn a_repeated_request_is_answered_also_when_the_test_is_over() {
 }
 
 #[test]
-fn terms_are_no_part_of_the_definition() {
-    long().life(|director| async move {
+fn terms_are_not_part_of_the_definition() {
+    long().run(|director| async move {
         accepted(&director, timeout(3000)).await;
         let again = director.submit_with(&task(), lease(5)).await;
-        assert!(matches!(again, Ok(Submitted::Present(_))), "{again:?}");
+        assert!(matches!(again, Ok(Submitted::Existing(_))), "{again:?}");
         let view = director.view(&name("load"));
-        // Those of the first request stand.
+        // The terms of the first request apply.
         assert_eq!(view.state.terms, timeout(3000));
     });
 }

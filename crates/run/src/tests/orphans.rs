@@ -1,9 +1,9 @@
-//! A Director whose data directory was lost, and what it does about what is in Docker.
+//! Orphans in Docker after the loss of the data directory, and damaged tasks.
 
-use super::stage::{Director, Stage, name, simple};
-use crate::orphans::{Found, OrphanRun, Orphans, sort};
+use super::simulation::{Director, Simulation, name, simple};
+use crate::orphans::{FoundObjects, OrphanPolicy, OrphanRun, classify};
+use crate::stop_and_delete::ControlError;
 use crate::submit::SubmitError;
-use crate::wishes::WishError;
 use atq_engine::Owned;
 use atq_engine_swarm::SwarmError;
 use atq_engine_swarm::fake::Leftovers;
@@ -46,7 +46,7 @@ fn an_object_is_known_by_task_and_run() {
             ..object("me", "three", "ffffff")
         },
     ];
-    let found = sort(objects, &known, "me");
+    let found = classify(objects, &known, "me");
     let run = |task: &str, run: &str| OrphanRun {
         task: task.into(),
         run: run.into(),
@@ -54,35 +54,35 @@ fn an_object_is_known_by_task_and_run() {
     let item = |name: &str| ("service", name.to_owned());
     assert_eq!(
         found,
-        Found {
+        FoundObjects {
             runs: [
                 (run("one", "bbbbbb"), vec![item("one-bbbbbb")]),
                 (run("two", "aaaaaa"), vec![item("two-aaaaaa")]),
             ]
             .into(),
             elsewhere: [(run("three", "ffffff"), vec![item("three-ffffff")])].into(),
-            nameless: vec![item("-dddddd"), item("two-")],
+            unassigned: vec![item("-dddddd"), item("two-")],
             others: [("other".to_owned(), 2)].into(),
         }
     );
 }
 
-/// A stage on which the test of a task runs that nobody remembers.
-fn with_a_lost_task() -> Stage {
-    let stage = Stage::new();
-    stage
+/// A simulation with a running task whose record is lost.
+fn with_an_orphan() -> Simulation {
+    let simulation = Simulation::new();
+    simulation
         .fake
         .image("boss:1")
         .exits(0)
         .after(Duration::from_secs(10_000));
-    stage.life(async |director| {
+    simulation.run(async |director| {
         let task = director.accepted(&simple("lost")).await;
-        director.until_step(&task, Step::Running).await;
-        // The sidecar goes when the test has begun.
+        director.wait_for_step(&task, Step::Running).await;
+        // The sidecar is removed when the test has begun.
         sleep(Duration::from_secs(60)).await;
     });
-    std::fs::remove_dir_all(stage.data()).unwrap();
-    stage
+    std::fs::remove_dir_all(simulation.data()).unwrap();
+    simulation
 }
 
 async fn until_nothing(director: &Director) {
@@ -99,96 +99,103 @@ async fn until_nothing(director: &Director) {
 
 #[test]
 fn orphans_are_removed_without_a_leak() {
-    let stage = with_a_lost_task();
-    assert!(stage.fake.leftovers().services > 1);
-    stage.life(async |director| {
+    let simulation = with_an_orphan();
+    assert!(simulation.fake.leftovers().services > 1);
+    simulation.run(async |director| {
         director
-            .it
+            .orchestrator
             .clone()
-            .look_after_orphans(Orphans::Remove)
+            .handle_orphans(OrphanPolicy::Remove)
             .await;
         assert_eq!(director.fake.leftovers(), Leftovers::default());
     });
 }
 
 #[test]
-fn a_director_that_has_the_id_of_another_one_by_mistake_leaves_its_tests_alone() {
-    let mut stage = with_a_lost_task();
-    stage.swarm.place = "place-2".into();
-    stage.life(async |director| {
+fn a_director_with_a_duplicate_id_keeps_the_objects_of_the_other() {
+    let mut simulation = with_an_orphan();
+    simulation.swarm.place = "place-2".into();
+    simulation.run(async |director| {
         let before = director.fake.leftovers();
         director
-            .it
+            .orchestrator
             .clone()
-            .look_after_orphans(Orphans::Remove)
+            .handle_orphans(OrphanPolicy::Remove)
             .await;
         assert_eq!(director.fake.leftovers(), before);
-        // Unless it is told that the other one is gone.
+        // Unless configured to remove them.
         director
-            .it
+            .orchestrator
             .clone()
-            .look_after_orphans(Orphans::RemoveAll)
+            .handle_orphans(OrphanPolicy::RemoveAll)
             .await;
         assert_eq!(director.fake.leftovers(), Leftovers::default());
     });
 }
 
 #[test]
-fn orphans_stay_when_they_are_to_be_kept() {
-    let stage = with_a_lost_task();
-    stage.life(async |director| {
+fn orphans_are_kept_on_request() {
+    let simulation = with_an_orphan();
+    simulation.run(async |director| {
         let (before, calls) = (director.fake.leftovers(), director.fake.calls().len());
-        director.it.clone().look_after_orphans(Orphans::Keep).await;
+        director
+            .orchestrator
+            .clone()
+            .handle_orphans(OrphanPolicy::Keep)
+            .await;
         sleep(Duration::from_secs(60)).await;
         assert_eq!(director.fake.leftovers(), before);
         let mut calls = director.fake.calls().into_iter().skip(calls);
         assert!(!calls.any(|call| call.method.starts_with("remove")));
     });
-    stage.life(async |director| {
+    simulation.run(async |director| {
         director
-            .it
+            .orchestrator
             .clone()
-            .look_after_orphans(Orphans::Remove)
+            .handle_orphans(OrphanPolicy::Remove)
             .await;
         assert_eq!(director.fake.leftovers(), Leftovers::default());
     });
 }
 
 #[test]
-fn orphans_of_the_name_of_a_new_task_are_told_apart_from_it() {
-    let stage = with_a_lost_task();
-    stage.life(async |director| {
-        // As when a client that had no answer repeats itself.
+fn orphans_with_the_name_of_a_new_task_are_distinguished_from_it() {
+    let simulation = with_an_orphan();
+    simulation.run(async |director| {
+        // As when a client without a response retries.
         let task = director.accepted(&simple("lost")).await;
-        director.until_step(&task, Step::Running).await;
+        director.wait_for_step(&task, Step::Running).await;
         let with_both = director.fake.leftovers();
         director
-            .it
+            .orchestrator
             .clone()
-            .look_after_orphans(Orphans::Remove)
+            .handle_orphans(OrphanPolicy::Remove)
             .await;
         let with_one = director.fake.leftovers();
         assert_eq!(with_both.networks, with_one.networks + 1);
         assert_eq!(director.state(&task).step, Step::Running);
-        director.it.stop(&task).await.unwrap();
-        assert_eq!(director.ended(&task).await.outcome, Some(Outcome::Stopped));
+        director.orchestrator.stop(&task).await.unwrap();
+        assert_eq!(
+            director.wait_done(&task).await.outcome,
+            Some(Outcome::Stopped)
+        );
     });
 }
 
 #[test]
-fn objects_of_others_and_of_no_run_stay() {
-    let stage = with_a_lost_task();
+fn objects_of_other_directors_and_of_no_run_are_kept() {
+    let simulation = with_an_orphan();
     let label = |id: &str| Labels::from([(LABEL_DIRECTOR.to_owned(), id.to_owned())]);
-    stage.fake.add_volume("mine", label("director-1"));
+    simulation.fake.add_volume("mine", label("director-1"));
     let mut theirs = label("director-2");
     theirs.insert(LABEL_TASK.into(), "lost".into());
     theirs.insert(LABEL_RUN.into(), "aaaaaa".into());
-    stage.fake.add_volume("theirs", theirs);
-    stage.life(async |director| {
+    simulation.fake.add_volume("theirs", theirs);
+    simulation.run(async |director| {
         director
-            .it
+            .orchestrator
             .clone()
-            .look_after_orphans(Orphans::Remove)
+            .handle_orphans(OrphanPolicy::Remove)
             .await;
         let left = director.fake.leftovers();
         assert_eq!((left.volumes, left.services, left.networks), (2, 0, 0));
@@ -196,11 +203,16 @@ fn objects_of_others_and_of_no_run_stay() {
 }
 
 #[test]
-fn docker_may_be_away_at_first_and_nobody_waits_for_it() {
-    let stage = with_a_lost_task();
-    stage.fake.down(true);
-    stage.life(async |director| {
-        let looking = tokio::spawn(director.it.clone().look_after_orphans(Orphans::Remove));
+fn docker_may_be_unavailable_at_start_without_blocking() {
+    let simulation = with_an_orphan();
+    simulation.fake.down(true);
+    simulation.run(async |director| {
+        let looking = tokio::spawn(
+            director
+                .orchestrator
+                .clone()
+                .handle_orphans(OrphanPolicy::Remove),
+        );
         sleep(Duration::from_secs(1800)).await;
         assert!(!looking.is_finished());
         director.fake.down(false);
@@ -210,23 +222,23 @@ fn docker_may_be_away_at_first_and_nobody_waits_for_it() {
 }
 
 #[test]
-fn a_removal_that_fails_at_any_call_is_tried_again() {
+fn a_failed_removal_is_retried() {
     let mut cases = 0;
     let mut more = true;
     while more {
-        let stage = with_a_lost_task();
-        let calls = stage.fake.calls().len();
+        let simulation = with_an_orphan();
+        let calls = simulation.fake.calls().len();
         let fails_at = calls + cases + 1;
         let error = SwarmError::Internal {
             what: "a call".into(),
             reason: "unlucky".into(),
         };
-        stage.fake.fail_at(fails_at, error);
-        more = stage.life(async |director| {
+        simulation.fake.fail_at(fails_at, error);
+        more = simulation.run(async |director| {
             director
-                .it
+                .orchestrator
                 .clone()
-                .look_after_orphans(Orphans::Remove)
+                .handle_orphans(OrphanPolicy::Remove)
                 .await;
             assert_eq!(director.fake.leftovers(), Leftovers::default());
             director.fake.calls().len() >= fails_at
@@ -239,39 +251,43 @@ fn a_removal_that_fails_at_any_call_is_tried_again() {
 
 #[test]
 fn logs_of_tasks_that_are_not_stored_are_removed() {
-    let stage = Stage::new();
-    stage.life(async |director| {
+    let simulation = Simulation::new();
+    simulation.run(async |director| {
         let task = director.accepted(&simple("kept")).await;
-        director.ended(&task).await;
-        let lost = stage.evidence("lost");
+        director.wait_done(&task).await;
+        let lost = simulation.evidence("lost");
         std::fs::create_dir_all(lost.join("aaaaaa/logs")).unwrap();
-        let foreign = stage.evidence("no task!");
+        let foreign = simulation.evidence("no task!");
         std::fs::create_dir_all(&foreign).unwrap();
-        director.it.clone().look_after_orphans(Orphans::Keep).await;
+        director
+            .orchestrator
+            .clone()
+            .handle_orphans(OrphanPolicy::Keep)
+            .await;
         assert!(!lost.exists());
-        assert!(stage.evidence("kept").exists());
-        assert!(foreign.exists(), "what is no task's is nobody's business");
+        assert!(simulation.evidence("kept").exists());
+        assert!(foreign.exists(), "foreign directories are kept");
     });
 }
 
-// ---- Tasks that cannot be read
+// ---- Damaged tasks
 
-/// Two tasks, `bad` with a history that does not fold, running, and `good`.
-fn with_a_damaged_task() -> Stage {
-    let stage = Stage::new();
-    stage
+/// Two running tasks: `bad` with a history that does not fold, and `good`.
+fn with_a_damaged_task() -> Simulation {
+    let simulation = Simulation::new();
+    simulation
         .fake
         .image("boss:1")
         .exits(0)
         .after(Duration::from_secs(600));
-    stage.life(async |director| {
+    simulation.run(async |director| {
         for task in ["bad", "good"] {
             let task = director.accepted(&simple(task)).await;
-            director.until_step(&task, Step::Running).await;
+            director.wait_for_step(&task, Step::Running).await;
         }
-        director.it.shared().store.damage(&name("bad"));
+        director.orchestrator.shared().store.damage(&name("bad"));
     });
-    stage
+    simulation
 }
 
 fn is_damaged<T>(answer: Result<T, StoreError>) -> bool {
@@ -279,11 +295,11 @@ fn is_damaged<T>(answer: Result<T, StoreError>) -> bool {
 }
 
 #[test]
-fn a_damaged_task_holds_up_no_other_and_can_be_deleted() {
-    let stage = with_a_damaged_task();
-    stage.life(async |director| {
+fn a_damaged_task_does_not_block_others_and_can_be_deleted() {
+    let simulation = with_a_damaged_task();
+    simulation.run(async |director| {
         let bad = name("bad");
-        assert!(is_damaged(director.it.get(&bad).await));
+        assert!(is_damaged(director.orchestrator.get(&bad).await));
         assert_eq!(director.listed().await, [name("good")]);
         let again = director.submit(&simple("bad")).await.unwrap_err();
         assert!(matches!(
@@ -292,9 +308,9 @@ fn a_damaged_task_holds_up_no_other_and_can_be_deleted() {
         ));
         let running = director.fake.leftovers();
         director
-            .it
+            .orchestrator
             .clone()
-            .look_after_orphans(Orphans::Remove)
+            .handle_orphans(OrphanPolicy::Remove)
             .await;
         assert_eq!(
             director.fake.leftovers(),
@@ -302,79 +318,79 @@ fn a_damaged_task_holds_up_no_other_and_can_be_deleted() {
             "a damaged task is known by its name"
         );
 
-        director.it.delete(&bad).await.unwrap();
+        director.orchestrator.delete(&bad).await.unwrap();
         assert_eq!(director.fake.leftovers().networks, 1);
-        assert!(director.it.get(&bad).await.unwrap().is_none());
-        let gone = director.it.delete(&bad).await.unwrap_err();
-        assert!(matches!(gone, WishError::NotFound { .. }), "{gone}");
-        let good = director.ended(&name("good")).await;
+        assert!(director.orchestrator.get(&bad).await.unwrap().is_none());
+        let gone = director.orchestrator.delete(&bad).await.unwrap_err();
+        assert!(matches!(gone, ControlError::NotFound { .. }), "{gone}");
+        let good = director.wait_done(&name("good")).await;
         assert_eq!(good.outcome, Some(Outcome::Finished));
         let again = director.accepted(&simple("bad")).await;
         assert_eq!(
-            director.ended(&again).await.outcome,
+            director.wait_done(&again).await.outcome,
             Some(Outcome::Finished)
         );
     });
 }
 
 #[test]
-fn a_damaged_task_is_not_forgotten_before_all_of_it_is_gone() {
-    let stage = with_a_damaged_task();
-    stage.life(async |director| {
+fn a_damaged_task_stays_until_its_objects_are_removed() {
+    let simulation = with_a_damaged_task();
+    simulation.run(async |director| {
         let bad = name("bad");
         director.fake.down(true);
-        let error = director.it.delete(&bad).await.unwrap_err();
-        assert!(matches!(error, WishError::Remains { .. }), "{error}");
-        assert!(is_damaged(director.it.get(&bad).await));
+        let error = director.orchestrator.delete(&bad).await.unwrap_err();
+        assert!(matches!(error, ControlError::Remains { .. }), "{error}");
+        assert!(is_damaged(director.orchestrator.get(&bad).await));
         director.fake.down(false);
-        director.it.delete(&bad).await.unwrap();
-        assert!(director.it.get(&bad).await.unwrap().is_none());
+        director.orchestrator.delete(&bad).await.unwrap();
+        assert!(director.orchestrator.get(&bad).await.unwrap().is_none());
     });
 }
 
 #[test]
 fn a_task_that_is_damaged_while_it_runs_is_ended_by_a_delete() {
-    let stage = Stage::new();
-    stage
+    let simulation = Simulation::new();
+    simulation
         .fake
         .image("boss:1")
         .exits(0)
         .after(Duration::from_secs(600));
-    stage.life(async |director| {
+    simulation.run(async |director| {
         let task = director.accepted(&simple("load")).await;
-        director.until_step(&task, Step::Running).await;
-        let store = &director.it.shared().store;
+        director.wait_for_step(&task, Step::Running).await;
+        let store = &director.orchestrator.shared().store;
         store.damage(&task);
         assert_eq!(store.repair().unwrap().len(), 1);
-        director.it.delete(&task).await.unwrap();
+        director.orchestrator.delete(&task).await.unwrap();
         assert_eq!(director.fake.leftovers(), Leftovers::default());
-        assert!(director.it.get(&task).await.unwrap().is_none());
+        assert!(director.orchestrator.get(&task).await.unwrap().is_none());
     });
 }
 
 #[test]
 fn a_new_task_with_the_name_of_a_damaged_one_survives_its_delete() {
-    let stage = Stage::new();
-    stage
+    let simulation = Simulation::new();
+    simulation
         .fake
         .image("boss:1")
         .exits(0)
         .after(Duration::from_secs(60));
-    stage.life(async |director| {
+    simulation.run(async |director| {
         let task = director.accepted(&simple("load")).await;
-        director.until_step(&task, Step::Running).await;
-        let store = &director.it.shared().store;
+        director.wait_for_step(&task, Step::Running).await;
+        let store = &director.orchestrator.shared().store;
         store.damage(&task);
         assert_eq!(store.repair().unwrap().len(), 1);
         let deleting = {
-            let (it, task) = (director.it.clone(), task.clone());
-            tokio::spawn(async move { it.delete(&task).await })
+            let (orchestrator, task) = (director.orchestrator.clone(), task.clone());
+            tokio::spawn(async move { orchestrator.delete(&task).await })
         };
         while director.submit(&simple("load")).await.is_err() {
             sleep(Duration::from_millis(10)).await;
         }
         deleting.await.unwrap().unwrap();
-        let state = director.ended(&task).await;
+        let state = director.wait_done(&task).await;
         assert_eq!(state.outcome, Some(Outcome::Finished), "{state:#?}");
     });
 }

@@ -1,21 +1,21 @@
-//! A driver that panics is a bug; it must not leave a task without an end.
+//! A panic in a driver is a bug; the task must still complete.
 
-use super::stage::{Stage, simple};
+use super::simulation::{Simulation, simple};
 use atq_task::event::{Event, FailureCode};
 use atq_task::state::Outcome;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 #[test]
-fn a_driver_that_panics_brings_its_task_to_an_end_and_leaves_nothing() {
-    let stage = Stage::new();
+fn a_task_completes_and_leaves_nothing_after_a_panic_of_its_driver() {
+    let simulation = Simulation::new();
     let panicked = AtomicBool::new(false);
-    stage.fake.on_call(move |_, call| {
+    simulation.fake.on_call(move |_, call| {
         let first = call.method == "create_service" && !panicked.swap(true, Ordering::Relaxed);
-        assert!(!first, "the story wants a bug here");
+        assert!(!first, "simulated bug");
     });
-    stage.life(|director| async move {
+    simulation.run(|director| async move {
         let name = director.accepted(&simple("panics")).await;
-        let state = director.ended(&name).await;
+        let state = director.wait_done(&name).await;
         assert_eq!(state.outcome, Some(Outcome::Errored));
         let code = state.failure.map(|failure| failure.code);
         assert_eq!(code, Some(FailureCode::Internal));

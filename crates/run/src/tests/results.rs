@@ -1,11 +1,10 @@
-//! What containers leave in `/atq/results` is with the Director at every kind of end, before anything
-//! is removed.
+//! Results in `/atq/results` are stored at every kind of end, before anything is removed.
 
-use super::stage::{CARRIER, Director, Stage, simple};
+use super::simulation::{CARRIER, Director, Simulation, simple};
 use atq_engine_swarm::plan::{Role, carrier_token};
 use atq_engine_swarm::{Swarm, SwarmError};
 use atq_evidence::results::KeptResults;
-use atq_task::event::{Event, ResultsSeen};
+use atq_task::event::{Event, ResultsSummary};
 use atq_task::spec::TaskName;
 use atq_task::state::{Outcome, State, Step};
 use futures_util::{StreamExt, stream};
@@ -13,29 +12,32 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio_util::bytes::Bytes;
 
-/// Workers write something at their start and at their end; so do masters.
-fn stage() -> Stage {
-    let stage = Stage::new();
+/// Workers and masters write results at their start and at their end.
+fn simulation() -> Simulation {
+    let simulation = Simulation::new();
     let tenth = Duration::from_millis(100);
     let leaves = |image: &str| {
-        stage
+        simulation
             .fake
             .image(image)
-            .leaves("own.csv", b"1,2\n")
-            .ends_when_told(&[], tenth, 0)
-            .leaves_when_told("last.txt", b"bye")
+            .writes_result("own.csv", b"1,2\n")
+            .on_sigterm(&[], tenth, 0)
+            .writes_result_on_sigterm("last.txt", b"bye")
             .in_role(Role::Wait)
             .exits(0);
     };
     leaves("tool:1");
-    stage.fake.image("boss:1").leaves("results.jtl", b"a,b\n");
-    stage
+    simulation
+        .fake
+        .image("boss:1")
+        .writes_result("results.jtl", b"a,b\n");
+    simulation
         .fake
         .image("endless:1")
-        .leaves("results.jtl", b"a,b\n")
-        .ends_when_told(&[], tenth, 143)
-        .leaves_when_told("end/summary", b"all");
-    stage
+        .writes_result("results.jtl", b"a,b\n")
+        .on_sigterm(&[], tenth, 143)
+        .writes_result_on_sigterm("end/summary", b"all");
+    simulation
 }
 
 fn endless(name: &str) -> Value {
@@ -47,18 +49,18 @@ fn endless(name: &str) -> Value {
 
 async fn kept(director: &Director, name: &TaskName) -> Vec<KeptResults> {
     let run = director.state(name).run;
-    let evidence = &director.it.shared().evidence;
+    let evidence = &director.orchestrator.shared().evidence;
     evidence.results(name, &run).await.unwrap()
 }
 
-/// `worker.1 2, ...`: containers and their numbers of files.
+/// The number of files of each container: `worker.1 2, ...`.
 async fn counts(director: &Director, name: &TaskName) -> String {
     let kept = kept(director, name).await;
     let text = |one: &KeptResults| format!("{} {}", one.source, one.files);
     kept.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
-fn told(director: &Director, name: &TaskName) -> (Vec<ResultsSeen>, Vec<String>) {
+fn last_evidence(director: &Director, name: &TaskName) -> (Vec<ResultsSummary>, Vec<String>) {
     let mut kept = director.events(name).into_iter().filter_map(|event| {
         let Event::EvidenceKept {
             results, missing, ..
@@ -73,24 +75,24 @@ fn told(director: &Director, name: &TaskName) -> (Vec<ResultsSeen>, Vec<String>)
 
 async fn stopped(director: &Director, task: &Value) -> (TaskName, State) {
     let name = director.accepted(task).await;
-    director.until_step(&name, Step::Running).await;
-    director.it.stop(&name).await.unwrap();
-    let state = director.ended(&name).await;
+    director.wait_for_step(&name, Step::Running).await;
+    director.orchestrator.stop(&name).await.unwrap();
+    let state = director.wait_done(&name).await;
     (name, state)
 }
 
 #[test]
 fn a_test_that_ends_by_itself_leaves_its_results() {
-    stage().life(|director| async move {
+    simulation().run(|director| async move {
         let name = director.accepted(&simple("natural")).await;
-        let state = director.ended(&name).await;
+        let state = director.wait_done(&name).await;
         assert_eq!(state.outcome, Some(Outcome::Finished));
         assert_eq!(
             counts(&director, &name).await,
             "worker.1 2, worker.2 2, worker.3 2, master.1 1"
         );
-        let (seen, missing) = told(&director, &name);
-        let worker = ResultsSeen {
+        let (seen, missing) = last_evidence(&director, &name);
+        let worker = ResultsSummary {
             source: "worker.1".into(),
             files: 2,
             bytes: 7,
@@ -99,7 +101,7 @@ fn a_test_that_ends_by_itself_leaves_its_results() {
             (seen.first(), seen.len(), missing),
             (Some(&worker), 4, vec![])
         );
-        let dir = director.it.shared().evidence.results_dir(
+        let dir = director.orchestrator.shared().evidence.results_dir(
             &name,
             &state.run,
             kept(&director, &name).await[3].source,
@@ -109,18 +111,18 @@ fn a_test_that_ends_by_itself_leaves_its_results() {
 }
 
 #[test]
-fn the_master_s_results_are_in_when_the_outcome_shows() {
-    stage().life(|director| async move {
+fn the_results_of_the_master_are_stored_when_the_outcome_is_visible() {
+    simulation().run(|director| async move {
         let name = director.accepted(&simple("early")).await;
-        director.until_step(&name, Step::Report).await;
+        director.wait_for_step(&name, Step::Report).await;
         assert_eq!(counts(&director, &name).await, "master.1 1");
-        director.ended(&name).await;
+        director.wait_done(&name).await;
     });
 }
 
 #[test]
 fn a_test_that_is_stopped_runs_too_long_or_loses_a_worker_leaves_its_results() {
-    stage().life(|director| async move {
+    simulation().run(|director| async move {
         let all = "worker.1 2, worker.2 2, master.1 2";
         let (name, state) = stopped(&director, &endless("stopped")).await;
         assert_eq!(state.outcome, Some(Outcome::Stopped));
@@ -129,15 +131,15 @@ fn a_test_that_is_stopped_runs_too_long_or_loses_a_worker_leaves_its_results() {
         let mut long = endless("long");
         long["maxDuration"] = json!(30);
         let name = director.accepted(&long).await;
-        assert!(director.failed(&name).await.contains("MaxDuration"));
+        assert!(director.wait_failed(&name).await.contains("MaxDuration"));
         assert_eq!(counts(&director, &name).await, all);
 
         let mut abort = endless("abort");
         abort["onWorkerLoss"] = json!("abort");
         let name = director.accepted(&abort).await;
-        let state = director.until_step(&name, Step::Running).await;
+        let state = director.wait_for_step(&name, Step::Running).await;
         director.fake.kill(&state.worker.unwrap(), 2, 137);
-        assert!(director.failed(&name).await.contains("WorkerLost"));
+        assert!(director.wait_failed(&name).await.contains("WorkerLost"));
         assert_eq!(
             counts(&director, &name).await,
             "worker.1 2, worker.2 1, master.1 2"
@@ -146,37 +148,37 @@ fn a_test_that_is_stopped_runs_too_long_or_loses_a_worker_leaves_its_results() {
 }
 
 #[test]
-fn workers_that_end_before_there_is_a_master_leave_their_results() {
-    let stage = stage();
-    stage
+fn workers_that_end_before_the_master_starts_leave_their_results() {
+    let simulation = simulation();
+    simulation
         .fake
         .image("broken:1")
-        .leaves("crash.txt", b"why")
+        .writes_result("crash.txt", b"why")
         .exits(3)
         .after(Duration::from_secs(1));
-    stage.life(|director| async move {
+    simulation.run(|director| async move {
         let mut task = simple("broken");
         task["worker"]["image"] = json!("broken:1");
         task["worker"]["replicas"] = json!(1);
         task["delay"] = json!(60);
         let name = director.accepted(&task).await;
-        director.failed(&name).await;
+        director.wait_failed(&name).await;
         assert_eq!(counts(&director, &name).await, "worker.1 1");
     });
 }
 
 #[test]
-fn a_director_that_was_away_fetches_them_all_the_same() {
+fn results_are_fetched_after_a_downtime() {
     for step in [Step::Collect, Step::Report] {
-        let stage = stage();
-        let name = stage.life(|director| async move {
+        let simulation = simulation();
+        let name = simulation.run(|director| async move {
             let name = director.accepted(&simple("between")).await;
-            director.until_step(&name, step).await;
+            director.wait_for_step(&name, step).await;
             name
         });
-        stage.away(Duration::from_secs(20));
-        stage.life(|director| async move {
-            director.ended(&name).await;
+        simulation.downtime(Duration::from_secs(20));
+        simulation.run(|director| async move {
+            director.wait_done(&name).await;
             assert_eq!(
                 counts(&director, &name).await,
                 "worker.1 2, worker.2 2, worker.3 2, master.1 1"
@@ -186,75 +188,82 @@ fn a_director_that_was_away_fetches_them_all_the_same() {
 }
 
 #[test]
-fn results_that_docker_never_ends_are_cut_off_and_named() {
-    let stage = stage();
-    stage.fake.image("boss:1").hangs_its_results();
-    stage.life(|director| async move {
+fn endless_results_are_truncated_and_listed() {
+    let simulation = simulation();
+    simulation.fake.image("boss:1").hangs_on_results();
+    simulation.run(|director| async move {
         let name = director.accepted(&simple("hangs")).await;
-        let state = director.ended(&name).await;
+        let state = director.wait_done(&name).await;
         assert_eq!(state.outcome, Some(Outcome::Finished));
         let collected = state.timings[&Step::Collect];
         assert!((59_000..75_000).contains(&collected), "{collected}");
-        let said = director.events(&name);
-        let said = format!("{said:?}");
-        let text = "the results of master.1 are incomplete: the transfer was interrupted: there was no more of them within 60 s";
-        assert!(said.contains(text), "{said}");
-        // What came is kept.
+        let events = format!("{:?}", director.events(&name));
+        let text = "the results of master.1 are incomplete: the transfer was interrupted: timeout after 60 s";
+        assert!(events.contains(text), "{events}");
+        // Received files are kept.
         assert!(counts(&director, &name).await.ends_with("master.1 1"));
     });
 }
 
 #[test]
 fn a_delete_waits_for_no_results() {
-    let stage = stage();
-    stage.fake.image("boss:1").hangs_its_results();
-    stage.life(|director| async move {
+    let simulation = simulation();
+    simulation.fake.image("boss:1").hangs_on_results();
+    simulation.run(|director| async move {
         let name = director.accepted(&simple("unwanted")).await;
-        director.until_step(&name, Step::Collect).await;
+        director.wait_for_step(&name, Step::Collect).await;
         let begun = tokio::time::Instant::now();
-        director.it.delete(&name).await.unwrap();
+        director.orchestrator.delete(&name).await.unwrap();
         assert!(
             begun.elapsed() < Duration::from_secs(30),
             "{:?}",
             begun.elapsed()
         );
-        assert!(director.it.get(&name).await.unwrap().is_none());
+        assert!(director.orchestrator.get(&name).await.unwrap().is_none());
     });
 }
 
 #[test]
-fn results_beyond_the_limit_are_cut_off_and_named() {
-    let mut stage = stage();
-    stage.settings.results.bytes = 20;
-    stage.fake.image("boss:1").leaves("large", &[b'x'; 100]);
-    stage.life(|director| async move {
+fn results_beyond_the_limit_are_truncated_and_listed() {
+    let mut simulation = simulation();
+    simulation.settings.results.bytes = 20;
+    simulation
+        .fake
+        .image("boss:1")
+        .writes_result("large", &[b'x'; 100]);
+    simulation.run(|director| async move {
         let name = director.accepted(&simple("large")).await;
-        assert_eq!(director.ended(&name).await.outcome, Some(Outcome::Finished));
-        let said = format!("{:?}", director.events(&name));
+        assert_eq!(director.wait_done(&name).await.outcome, Some(Outcome::Finished));
+        let events = format!("{:?}", director.events(&name));
         let text = "the results of master.1 are incomplete: the results of the run exceed 20 bytes (`limits.resultsBytes`)";
-        assert!(said.contains(text), "{said}");
+        assert!(events.contains(text), "{events}");
         assert!(counts(&director, &name).await.ends_with("master.1 2"));
     });
 }
 
 #[test]
-fn what_docker_refuses_is_named() {
-    let stage = stage();
+fn results_refused_by_docker_are_listed() {
+    let simulation = simulation();
     let what = "container `x`".to_owned();
-    stage.fake.refuse("archive", SwarmError::NotFound { what });
-    stage.life(|director| async move {
+    simulation
+        .fake
+        .refuse("archive", SwarmError::NotFound { what });
+    simulation.run(|director| async move {
         let name = director.accepted(&simple("refused")).await;
-        assert_eq!(director.ended(&name).await.outcome, Some(Outcome::Finished));
-        let (seen, missing) = told(&director, &name);
+        assert_eq!(
+            director.wait_done(&name).await.outcome,
+            Some(Outcome::Finished)
+        );
+        let (seen, missing) = last_evidence(&director, &name);
         assert_eq!(seen, []);
         let text = "the results of worker.1 could not be read: container `x` does not exist";
         assert!(missing.contains(&text.to_owned()), "{missing:?}");
     });
 }
 
-/// What a collector does on its node, played here: sends what it is ordered to send.
-fn collectors_work(director: &Director, except_on: &'static str) {
-    let (it, fake) = (director.inbound.clone(), director.fake.clone());
+/// Simulates collectors on their nodes: each sends the requested results.
+fn simulate_collectors(director: &Director, except_on: &'static str) {
+    let (endpoint, fake) = (director.carrier_endpoint.clone(), director.fake.clone());
     let seen = director.fake.clone();
     director.fake.on_call(move |_, call| {
         let created = seen
@@ -271,7 +280,7 @@ fn collectors_work(director: &Director, except_on: &'static str) {
         }
         let order = variable(&plan.environment, "ATQ_CARRIER_ORDER=");
         let token = variable(&plan.environment, "ATQ_CARRIER_TOKEN=");
-        let (it, fake) = (it.clone(), fake.clone());
+        let (endpoint, fake) = (endpoint.clone(), fake.clone());
         tokio::spawn(async move {
             let order: Value = serde_json::from_str(&order).unwrap();
             assert_eq!(order["url"], "http://director:1");
@@ -281,7 +290,10 @@ fn collectors_work(director: &Director, except_on: &'static str) {
                 let tar = Bytes::from(fake.results_of(id).unwrap());
                 let tar = stream::iter([Ok(tar)]).boxed();
                 let source = container["source"].as_str().unwrap();
-                it.take_results(run, &token, source, tar).await.unwrap();
+                endpoint
+                    .receive_results(run, &token, source, tar)
+                    .await
+                    .unwrap();
             }
         });
     });
@@ -292,34 +304,39 @@ fn variable(environment: &[String], name: &str) -> String {
     found.unwrap().to_owned()
 }
 
-/// A stage of three nodes, whose Director can be reached from all.
-fn three_nodes() -> Stage {
-    let mut stage = stage();
-    stage.fake.add_node("node-2");
-    stage.fake.add_node("node-3");
-    stage.swarm.advertise_url = Some("http://director:1".to_owned());
-    stage
+/// A simulation of three nodes that all reach the Director.
+fn three_nodes() -> Simulation {
+    let mut simulation = simulation();
+    simulation.fake.add_node("node-2");
+    simulation.fake.add_node("node-3");
+    simulation.swarm.advertise_url = Some("http://director:1".to_owned());
+    simulation
         .fake
         .image(CARRIER)
         .in_role(Role::Collector)
         .exits(0)
         .after(Duration::from_secs(2));
-    stage.fake.image(CARRIER).in_role(Role::Watcher);
-    stage
+    simulation.fake.image(CARRIER).in_role(Role::Watcher);
+    simulation
 }
 
 #[test]
-fn carriers_bring_results_from_other_nodes() {
-    three_nodes().life(|director| async move {
-        collectors_work(&director, "none");
+fn carriers_send_results_from_other_nodes() {
+    three_nodes().run(|director| async move {
+        simulate_collectors(&director, "none");
         let (name, _) = stopped(&director, &endless("spread")).await;
         assert_eq!(
             counts(&director, &name).await,
             "worker.1 2, worker.2 2, master.1 2"
         );
-        assert_eq!(told(&director, &name).1, Vec::<String>::new());
+        assert_eq!(last_evidence(&director, &name).1, Vec::<String>::new());
         let run = director.state(&name).run;
-        let load = director.it.shared().evidence.load(&name, &run).await;
+        let load = director
+            .orchestrator
+            .shared()
+            .evidence
+            .load(&name, &run)
+            .await;
         let clocks = load.unwrap().unwrap().clock_offsets;
         assert!(
             !clocks.is_empty() && clocks.values().all(|millis| *millis == 1),
@@ -329,23 +346,23 @@ fn carriers_bring_results_from_other_nodes() {
 }
 
 #[test]
-fn a_carrier_that_fails_is_named_and_the_rest_is_kept() {
-    let stage = three_nodes();
-    stage
+fn a_failed_carrier_is_listed_and_other_results_are_kept() {
+    let simulation = three_nodes();
+    simulation
         .fake
         .image(CARRIER)
         .in_role(Role::Collector)
         .fails_on("node-2", "cannot reach the Director");
-    stage.life(|director| async move {
-        collectors_work(&director, "node-2");
+    simulation.run(|director| async move {
+        simulate_collectors(&director, "node-2");
         let mut task = endless("partly");
         task["worker"]["replicas"] = json!(4);
         let (name, state) = stopped(&director, &task).await;
         assert_eq!(state.outcome, Some(Outcome::Stopped));
-        let said = format!("{:?}", director.events(&name));
+        let events = format!("{:?}", director.events(&name));
         assert!(
-            said.contains("could not be read: cannot reach the Director"),
-            "{said}"
+            events.contains("could not be read: cannot reach the Director"),
+            "{events}"
         );
         let kept = kept(&director, &name).await;
         let on_others = state
@@ -365,13 +382,13 @@ fn a_carrier_that_fails_is_named_and_the_rest_is_kept() {
 }
 
 #[test]
-fn a_lost_node_is_named_and_holds_up_nothing() {
-    three_nodes().life(|director| async move {
-        collectors_work(&director, "none");
+fn a_lost_node_is_listed_and_does_not_block() {
+    three_nodes().run(|director| async move {
+        simulate_collectors(&director, "none");
         let mut task = endless("lost");
         task["worker"]["replicas"] = json!(3);
         let name = director.accepted(&task).await;
-        let state = director.until_step(&name, Step::Running).await;
+        let state = director.wait_for_step(&name, Step::Running).await;
         let master = state.master.clone().unwrap();
         let tasks = director.fake.tasks(&Default::default()).await.unwrap();
         let master = tasks.iter().find(|task| task.service_id == master).unwrap();
@@ -380,35 +397,39 @@ fn a_lost_node_is_named_and_holds_up_nothing() {
             .find(|node| master.node_id.as_deref() != Some(node))
             .unwrap();
         director.fake.lose_node(lost);
-        director.until(&name, |state| !state.lost.is_empty()).await;
-        director.it.stop(&name).await.unwrap();
-        director.until_step(&name, Step::Cleanup).await;
+        director
+            .wait_until(&name, |state| !state.lost.is_empty())
+            .await;
+        director.orchestrator.stop(&name).await.unwrap();
+        director.wait_for_step(&name, Step::Cleanup).await;
         director.fake.return_node(lost);
-        let state = director.ended(&name).await;
-        let said = format!("{:?}", director.events(&name));
+        let state = director.wait_done(&name).await;
+        let events = format!("{:?}", director.events(&name));
         let worker = state.lost[0].replica;
         let text = format!("the results of worker.{worker} could not be read: its node was lost");
-        assert!(said.contains(&text), "{said}");
+        assert!(events.contains(&text), "{events}");
         assert_eq!(kept(&director, &name).await.len(), 3);
     });
 }
 
 #[test]
-fn only_carriers_of_the_run_are_listened_to_and_only_when_it_waits() {
-    let stage = stage();
-    stage.fake.image("boss:1").hangs_its_results();
-    stage.life(|director| async move {
+fn only_carriers_of_the_run_may_send_results_and_only_during_the_collection() {
+    let simulation = simulation();
+    simulation.fake.image("boss:1").hangs_on_results();
+    simulation.run(|director| async move {
         let name = director.accepted(&simple("guarded")).await;
-        let state = director.until_step(&name, Step::Running).await;
+        let state = director.wait_for_step(&name, Step::Running).await;
         let (run, token) = (state.run.clone(), carrier_token(&state.token));
         let send = async |token: &str, source: &str| {
             let nothing = stream::empty().boxed();
-            let sent = director.inbound.take_results(&run, token, source, nothing);
+            let sent = director
+                .carrier_endpoint
+                .receive_results(&run, token, source, nothing);
             sent.await.map_err(|refused| refused.to_string())
         };
-        let closed = "the results of `master.1` are not waited for";
+        let closed = "results of `master.1` are not expected";
         assert_eq!(send(&token, "master.1").await, Err(closed.to_owned()));
-        director.until_step(&name, Step::Collect).await;
+        director.wait_for_step(&name, Step::Collect).await;
         tokio::time::sleep(Duration::from_secs(2)).await;
         assert!(
             send("wrong", "master.1")
@@ -418,22 +439,30 @@ fn only_carriers_of_the_run_are_listened_to_and_only_when_it_waits() {
         );
         assert!(send(&token, "worker.9").await.is_err());
         assert!(send(&token, "../x").await.is_err());
-        director.ended(&name).await;
+        director.wait_done(&name).await;
     });
 }
 
 #[test]
-fn the_load_of_generators_is_kept() {
-    let stage = stage();
-    stage.fake.image("tool:1").keeps_busy(3.0);
-    stage.fake.image("boss:1").after(Duration::from_secs(21));
-    stage.life(|director| async move {
+fn the_cpu_usage_of_generators_is_stored() {
+    let simulation = simulation();
+    simulation.fake.image("tool:1").uses_cpus(3.0);
+    simulation
+        .fake
+        .image("boss:1")
+        .after(Duration::from_secs(21));
+    simulation.run(|director| async move {
         let mut task = simple("busy");
         task["worker"]["resources"] = json!({"limits": {"cpus": 2}});
         task["criteria"] = json!(["errors < 1%"]);
         let name = director.accepted(&task).await;
-        let run = director.ended(&name).await.run;
-        let load = director.it.shared().evidence.load(&name, &run).await;
+        let run = director.wait_done(&name).await.run;
+        let load = director
+            .orchestrator
+            .shared()
+            .evidence
+            .load(&name, &run)
+            .await;
         let load = load.unwrap().unwrap();
         let worker = &load.sources["worker.2"];
         assert_eq!((worker.node.as_str(), worker.processors), ("node-1", 2.0));

@@ -1,6 +1,6 @@
 //! Verdicts of whole runs.
 
-use super::stage::{Director, Stage, task};
+use super::simulation::{Director, Simulation, task};
 use atq_engine_swarm::Swarm;
 use atq_task::event::Event;
 use atq_task::spec::TaskName;
@@ -9,18 +9,18 @@ use atq_task::verdict::{Judgement, Verdict};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// A test with criteria; [`Stage`]'s master writes no results unless told.
-fn judged(criteria: Value) -> Value {
+/// A test with criteria. The master of [`Simulation`] writes no results by default.
+fn with_criteria(criteria: Value) -> Value {
     let mut task = task();
     task["criteria"] = criteria;
     task
 }
 
-/// Samples that took so long, dated as the master's run is in the story's own time.
+/// Samples with these durations, dated within the run of the master in simulated time.
 fn jtl(director: &Director, millis: &[u64]) -> Vec<u8> {
     let mut text = "timeStamp,elapsed,label,responseCode,success\n".to_owned();
-    // Now the delay of 2 s begins; after it the master runs for 3 s.
-    let at = director.it.shared().clock.now().0 + 3000;
+    // The delay of 2 s begins now; then the master runs for 3 s.
+    let at = director.orchestrator.shared().clock.now().0 + 3000;
     for (number, elapsed) in millis.iter().enumerate() {
         text.push_str(&format!(
             "{},{elapsed},Login,200,true\n",
@@ -30,18 +30,18 @@ fn jtl(director: &Director, millis: &[u64]) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Plays a task, whose master leaves samples that took so long.
+/// Runs a task whose master writes samples with these durations.
 async fn run(director: &Director, task: &Value, results: &[u64]) -> (TaskName, State) {
     let name = director.accepted(task).await;
-    director.until_step(&name, Step::Delay).await;
+    director.wait_for_step(&name, Step::Delay).await;
     let content = jtl(director, results);
     if !results.is_empty() {
         director
             .fake
             .image("boss:1")
-            .leaves("results.jtl", &content);
+            .writes_result("results.jtl", &content);
     }
-    let state = director.ended(&name).await;
+    let state = director.wait_done(&name).await;
     (name, state)
 }
 
@@ -51,14 +51,14 @@ fn judgement(state: &State) -> Judgement {
 
 #[test]
 fn a_run_whose_criteria_hold_passes_and_its_report_is_kept() {
-    let stage = Stage::new();
-    stage.life(|director| async move {
-        let task = judged(json!(["p95 of Login < 500ms", "errors = 0"]));
+    let simulation = Simulation::new();
+    simulation.run(|director| async move {
+        let task = with_criteria(json!(["p95 of Login < 500ms", "errors = 0"]));
         let (name, state) = run(&director, &task, &[100, 200, 300]).await;
         let judgement = judgement(&state);
         assert_eq!(judgement.verdict, Verdict::Pass, "{judgement:?}");
         assert_eq!(judgement.criteria.len(), 2);
-        let evidence = &director.it.shared().evidence;
+        let evidence = &director.orchestrator.shared().evidence;
         let report = evidence.report(&name, &state.run).await.unwrap().unwrap();
         assert_eq!(report.total.samples, 3);
     });
@@ -66,9 +66,9 @@ fn a_run_whose_criteria_hold_passes_and_its_report_is_kept() {
 
 #[test]
 fn a_criterion_that_does_not_hold_fails_a_run_that_finished() {
-    let stage = Stage::new();
-    stage.life(|director| async move {
-        let task = judged(json!(["max < 250ms", "samples >= 3"]));
+    let simulation = Simulation::new();
+    simulation.run(|director| async move {
+        let task = with_criteria(json!(["max < 250ms", "samples >= 3"]));
         let (_, state) = run(&director, &task, &[100, 200, 300]).await;
         assert_eq!(state.outcome, Some(Outcome::Finished));
         let judgement = judgement(&state);
@@ -84,10 +84,10 @@ fn a_criterion_that_does_not_hold_fails_a_run_that_finished() {
 }
 
 #[test]
-fn no_sample_at_all_is_no_pass() {
-    let stage = Stage::new();
-    stage.life(|director| async move {
-        let (_, state) = run(&director, &judged(json!(["errors < 1%"])), &[]).await;
+fn a_run_without_samples_does_not_pass() {
+    let simulation = Simulation::new();
+    simulation.run(|director| async move {
+        let (_, state) = run(&director, &with_criteria(json!(["errors < 1%"])), &[]).await;
         assert_eq!(state.outcome, Some(Outcome::Finished));
         let judgement = judgement(&state);
         assert_eq!(judgement.verdict, Verdict::Invalid);
@@ -99,19 +99,19 @@ fn no_sample_at_all_is_no_pass() {
 }
 
 #[test]
-fn a_run_without_criteria_is_judged_by_its_exit_code() {
-    let stage = Stage::new();
-    stage.life(|director| async move {
+fn the_verdict_without_criteria_depends_on_the_exit_code() {
+    let simulation = Simulation::new();
+    simulation.run(|director| async move {
         let (_, state) = run(&director, &task(), &[]).await;
         assert_eq!(judgement(&state).verdict, Verdict::Pass);
     });
-    let stage = Stage::new();
-    stage
+    let simulation = Simulation::new();
+    simulation
         .fake
         .image("boss:1")
         .exits(3)
         .after(Duration::from_secs(1));
-    stage.life(|director| async move {
+    simulation.run(|director| async move {
         let (_, state) = run(&director, &task(), &[]).await;
         let judgement = judgement(&state);
         assert_eq!(judgement.verdict, Verdict::Fail);
@@ -120,13 +120,13 @@ fn a_run_without_criteria_is_judged_by_its_exit_code() {
 }
 
 #[test]
-fn a_stopped_run_says_nothing() {
-    let stage = Stage::new();
-    stage.life(|director| async move {
+fn a_stopped_run_is_invalid() {
+    let simulation = Simulation::new();
+    simulation.run(|director| async move {
         let name = director.accepted(&task()).await;
-        director.until_step(&name, Step::Running).await;
-        director.it.stop(&name).await.unwrap();
-        let state = director.ended(&name).await;
+        director.wait_for_step(&name, Step::Running).await;
+        director.orchestrator.stop(&name).await.unwrap();
+        let state = director.wait_done(&name).await;
         let judgement = judgement(&state);
         assert_eq!(judgement.verdict, Verdict::Invalid);
         assert!(
@@ -137,19 +137,19 @@ fn a_stopped_run_says_nothing() {
 }
 
 #[test]
-fn a_lost_worker_makes_the_run_invalid_though_it_finished() {
-    let stage = Stage::new();
-    stage
+fn a_lost_worker_invalidates_a_finished_run() {
+    let simulation = Simulation::new();
+    simulation
         .fake
         .image("boss:1")
         .exits(0)
         .after(Duration::from_secs(30));
-    stage
+    simulation
         .fake
         .image("tool:1")
         .exits(1)
         .after(Duration::from_secs(15));
-    stage.life(|director| async move {
+    simulation.run(|director| async move {
         let (_, state) = run(&director, &task(), &[]).await;
         assert_eq!(state.outcome, Some(Outcome::Finished));
         let judgement = judgement(&state);
@@ -162,21 +162,21 @@ fn a_lost_worker_makes_the_run_invalid_though_it_finished() {
 }
 
 #[test]
-fn a_director_that_starts_again_reports_what_the_last_one_did_not() {
-    let stage = Stage::new();
-    let name = stage.life(|director| async move {
-        let name = director.accepted(&judged(json!(["p95 < 1s"]))).await;
-        director.until_step(&name, Step::Delay).await;
+fn a_restarted_director_completes_the_report() {
+    let simulation = Simulation::new();
+    let name = simulation.run(|director| async move {
+        let name = director.accepted(&with_criteria(json!(["p95 < 1s"]))).await;
+        director.wait_for_step(&name, Step::Delay).await;
         let content = jtl(&director, &[100]);
         director
             .fake
             .image("boss:1")
-            .leaves("results.jtl", &content);
-        director.until_step(&name, Step::Report).await;
+            .writes_result("results.jtl", &content);
+        director.wait_for_step(&name, Step::Report).await;
         name
     });
-    stage.life(|director| async move {
-        let state = director.ended(&name).await;
+    simulation.run(|director| async move {
+        let state = director.wait_done(&name).await;
         assert_eq!(judgement(&state).verdict, Verdict::Pass, "{state:?}");
         let reported = |event: &&Event| matches!(event, Event::Reported { samples: 1, .. });
         assert_eq!(director.events(&name).iter().filter(reported).count(), 1);
@@ -184,16 +184,16 @@ fn a_director_that_starts_again_reports_what_the_last_one_did_not() {
 }
 
 #[test]
-fn nobody_waits_for_the_figures_of_a_task_that_is_deleted() {
-    let stage = Stage::new();
-    stage.life(|director| async move {
+fn a_delete_does_not_wait_for_figures() {
+    let simulation = Simulation::new();
+    simulation.run(|director| async move {
         let name = director.accepted(&task()).await;
-        director.until_step(&name, Step::Collect).await;
-        director.it.delete(&name).await.unwrap();
-        assert!(director.it.get(&name).await.unwrap().is_none());
+        director.wait_for_step(&name, Step::Collect).await;
+        director.orchestrator.delete(&name).await.unwrap();
+        assert!(director.orchestrator.get(&name).await.unwrap().is_none());
         assert!(
             !director
-                .it
+                .orchestrator
                 .shared()
                 .evidence
                 .tasks()
@@ -205,23 +205,25 @@ fn nobody_waits_for_the_figures_of_a_task_that_is_deleted() {
 }
 
 #[test]
-fn workers_that_vanish_without_a_loss_being_seen_make_the_run_invalid() {
-    let stage = Stage::new();
-    stage.life(|director| async move {
-        let name = director.accepted(&judged(json!(["errors = 0"]))).await;
-        director.until_step(&name, Step::Delay).await;
+fn undetected_losses_of_workers_invalidate_the_run() {
+    let simulation = Simulation::new();
+    simulation.run(|director| async move {
+        let name = director
+            .accepted(&with_criteria(json!(["errors = 0"])))
+            .await;
+        director.wait_for_step(&name, Step::Delay).await;
         let content = jtl(&director, &[100]);
         let boss = director.fake.image("boss:1");
-        boss.leaves("results.jtl", &content);
-        let running = director.until_step(&name, Step::Running).await;
-        // Swarm forgets the tasks of a service that somebody removes.
+        boss.writes_result("results.jtl", &content);
+        let running = director.wait_for_step(&name, Step::Running).await;
+        // Swarm drops the tasks of a removed service.
         let service = running.worker.unwrap();
         director.fake.remove_service(&service).await.unwrap();
-        let state = director.ended(&name).await;
+        let state = director.wait_done(&name).await;
         assert_eq!(state.outcome, Some(Outcome::Finished));
         let judgement = judgement(&state);
         assert_eq!(judgement.verdict, Verdict::Invalid, "{judgement:?}");
-        let told = judgement.reasons.join("\n");
-        assert!(told.contains("worker 1 was lost"), "{told}");
+        let reasons = judgement.reasons.join("\n");
+        assert!(reasons.contains("worker 1 was lost"), "{reasons}");
     });
 }

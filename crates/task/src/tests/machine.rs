@@ -1,4 +1,4 @@
-//! Tables of the machine.
+//! Tables of the state machine.
 
 use super::spec;
 use crate::event::{Event, Failure, FailureCode, Record};
@@ -78,7 +78,7 @@ fn failed(step: Step) -> Event {
 }
 
 #[test]
-fn what_follows_what() {
+fn the_order_of_steps() {
     let bare = spec(&[]);
     let wait = spec(&[("/waitCommand", json!({"command": "x"}))]);
     let delay = spec(&[("/delay", json!(1))]);
@@ -165,7 +165,7 @@ fn decisions() {
 }
 
 #[test]
-fn force_is_recorded_once_whatever_the_step_and_changes_no_outcome() {
+fn force_is_recorded_once_in_any_step_and_changes_no_outcome() {
     let spec = spec(&[]);
     let over = [running(), vec![ended(Some(0)), enter(Step::Collect)]].concat();
     for history in [vec![], running(), over] {
@@ -181,7 +181,7 @@ fn force_is_recorded_once_whatever_the_step_and_changes_no_outcome() {
 }
 
 #[test]
-fn two_wishes_together_take_nothing_back() {
+fn merging_two_requests_keeps_the_stronger_one() {
     use Desired::{Deleted, DeletedByForce, Run, Stopped, StoppedByForce};
     for (one, two, both) in [
         (Run, Stopped, Stopped),
@@ -193,7 +193,7 @@ fn two_wishes_together_take_nothing_back() {
         assert_eq!((one.and(two), two.and(one)), (both, both));
     }
     assert_eq!(Run.by_force(true), Run);
-    // A store of an earlier version has these words.
+    // The stored form of an earlier version.
     let old: Desired = serde_json::from_str("\"deleted\"").unwrap();
     assert_eq!(old, Deleted);
 }
@@ -246,7 +246,7 @@ fn outcomes() {
 }
 
 #[test]
-fn a_master_that_was_killed_and_had_a_memory_limit_says_so() {
+fn the_failure_of_a_killed_master_names_its_memory_limit() {
     let killed = Event::MasterEnded {
         exit_code: Some(137),
         memory_limit: Some(16 << 20),
@@ -259,7 +259,7 @@ fn a_master_that_was_killed_and_had_a_memory_limit_says_so() {
 }
 
 #[test]
-fn a_master_that_failed_after_a_worker_was_lost_says_so() {
+fn the_failure_of_a_master_names_workers_lost_before() {
     let lost = Event::WorkerLost {
         replica: 2,
         reason: "failed: task: non-zero exit (1)".into(),
@@ -268,13 +268,13 @@ fn a_master_that_failed_after_a_worker_was_lost_says_so() {
     let failure = failure.failure.unwrap();
     assert_eq!(
         failure.message,
-        "the master ended with exit code 69; 1 workers were lost before; replica 2: failed: task: non-zero exit (1)"
+        "the master ended with exit code 69; workers lost before that: 1; replica 2: failed: task: non-zero exit (1)"
     );
     assert!(failure.hint.contains("?service=worker"), "{}", failure.hint);
 }
 
 #[test]
-fn clean_up_is_tried_until_it_succeeds_or_gives_up() {
+fn clean_up_is_retried_until_it_succeeds_or_the_attempts_are_used_up() {
     let begun = vec![
         Event::Stopped,
         enter(Step::Collect),
@@ -297,7 +297,7 @@ fn clean_up_is_tried_until_it_succeeds_or_gives_up() {
     );
     events.push(enter(Step::Done));
     assert_eq!(state(&events).leftovers, ["network `x`"]);
-    // Later tries do not leave the end.
+    // Later attempts do not leave `done`.
     events.push(cleaned(&[]));
     let late = state(&events);
     assert_eq!((late.step, late.leftovers.len()), (Step::Done, 0));
@@ -309,7 +309,7 @@ fn clean_up_is_tried_until_it_succeeds_or_gives_up() {
 }
 
 #[test]
-fn what_cannot_follow_is_refused() {
+fn events_that_are_not_allowed_are_refused() {
     let all = [
         queued(),
         Event::NetworkCreated { id: "n".into() },
@@ -334,7 +334,7 @@ fn what_cannot_follow_is_refused() {
             "{refused}"
         );
     }
-    // A gap, and a number that was there.
+    // A gap, and a repeated number.
     for seq in [1, 3] {
         assert!(next(queued.clone(), &record(seq, enter(Step::Network))).is_err());
     }
@@ -351,7 +351,7 @@ fn what_cannot_follow_is_refused() {
 }
 
 #[test]
-fn histories_that_are_none() {
+fn invalid_histories() {
     assert_eq!(fold(&[]), Err(BadHistory::Empty));
     assert_eq!(
         begin(&record(1, Event::Stopped)),
@@ -364,7 +364,7 @@ fn histories_that_are_none() {
 }
 
 #[test]
-fn a_second_subnet_forgets_the_first_network() {
+fn a_second_subnet_clears_the_first_network() {
     let mut events = running()[..4].to_vec();
     events.push(Event::SubnetChosen {
         subnet: "10.224.1.0/24".parse().unwrap(),
@@ -401,7 +401,7 @@ fn old_histories_still_fold() {
     assert_eq!(state.workers[0].exit_code, Some(143));
     assert_eq!(state.lost[0].reason, "failed: task: non-zero exit (137)");
     assert_eq!(state.delay_until, Some(Timestamp(1_769_860_814_000)));
-    // And what is written today reads the same.
+    // The current version writes the same.
     assert_eq!(serde_json::to_value(&old).unwrap(), old_history());
 }
 
@@ -458,8 +458,8 @@ fn old_failures_and_stops_still_fold() {
 }
 
 #[test]
-fn evidence_that_docker_did_not_tell_of_is_looked_for_once_more() {
-    let unheard = Event::EvidenceKept {
+fn evidence_is_collected_again_if_docker_did_not_respond() {
+    let unread = Event::EvidenceKept {
         logs: 0,
         missing: vec!["no log could be read".to_owned()],
         workers: Vec::new(),
@@ -469,6 +469,6 @@ fn evidence_that_docker_did_not_tell_of_is_looked_for_once_more() {
         last_lines: Vec::new(),
     };
     let first = [Event::Stopped, enter(Step::Collect)];
-    assert!(state(&[&first[..], &[unheard]].concat()).unlooked);
-    assert!(!state(&[&first[..], &[kept()]].concat()).unlooked);
+    assert!(state(&[&first[..], &[unread]].concat()).evidence_unavailable);
+    assert!(!state(&[&first[..], &[kept()]].concat()).evidence_unavailable);
 }

@@ -1,14 +1,14 @@
-//! The invariants of ARCHITECTURE.md (Invariants), that are pure, on histories made by driving the machine
-//! with random results of its steps:
+//! The pure invariants of ARCHITECTURE.md (Invariants), on histories that the state machine produces from
+//! random results of its steps:
 //!
-//! 1. the rank of the step never falls; `done` absorbs every event but a late clean-up, and that one
-//!    does not leave it;
+//! 1. the rank of the step never falls; `done` absorbs every event but a late clean-up, which does not
+//!    leave it;
 //! 2. `desired = stopped` and `deleted` reach `done` from everywhere in bounded steps;
 //! 3. the fold of the history is the state, at every prefix;
 //! 5. at the end clean-up was tried and its result recorded;
 //! 6. a failure always has a message and the step that failed.
 //!
-//! 4 and 7 need a Swarm: `crates/run/src/tests/sweeps.rs`.
+//! 4 and 7 need a Swarm: `crates/run/src/tests/fault_injection.rs`.
 
 use super::spec;
 use crate::event::{Event, Failure, FailureCode, Record};
@@ -20,10 +20,10 @@ use crate::verdict::{Judgement, Verdict};
 use proptest::prelude::*;
 use serde_json::json;
 
-/// What a step might give: a number that [`result`] makes an event of.
+/// A random number that [`result`] maps to an event.
 type Dice = u8;
 
-/// One of the events that the step may end with, or an intermediate one.
+/// An event that may end the step, or an intermediate one.
 fn result(state: &State, dice: Dice) -> Event {
     if dice > 235 && state.step < Step::Collect {
         let failure = Failure {
@@ -80,8 +80,8 @@ fn result(state: &State, dice: Dice) -> Event {
             exit_code: Some((dice % 2).into()),
             memory_limit: None,
         },
-        // What still runs is heard out before it goes.
-        Step::Report if often && !state.heard_out => Event::EvidenceKept {
+        // The final logs of what still runs are kept before the removal.
+        Step::Report if often && !state.final_logs_kept => Event::EvidenceKept {
             logs: 1,
             missing: Vec::new(),
             workers: Vec::new(),
@@ -121,12 +121,12 @@ fn subnet(dice: Dice) -> Event {
     }
 }
 
-/// Drives a run as the driver does, at most as long as the dice last.
+/// Drives a run as the driver does, for at most `dice.len()` events.
 fn drive(
     spec: &TaskSpec,
     dice: &[Dice],
-    wish_at: usize,
-    wish: Desired,
+    request_at: usize,
+    request: Desired,
 ) -> (Vec<Record>, Vec<State>) {
     let first = Record {
         seq: 1,
@@ -141,7 +141,11 @@ fn drive(
     let mut history = vec![first];
     for (index, dice) in dice.iter().enumerate() {
         let state = states.last().unwrap();
-        let desired = if index >= wish_at { wish } else { Desired::Run };
+        let desired = if index >= request_at {
+            request
+        } else {
+            Desired::Run
+        };
         let event = match decide(state, spec, desired) {
             Action::Rest => break,
             Action::Record(event) => event,
@@ -174,7 +178,7 @@ fn specs() -> impl Strategy<Value = TaskSpec> {
     })
 }
 
-fn wishes() -> impl Strategy<Value = Desired> {
+fn requests() -> impl Strategy<Value = Desired> {
     prop_oneof![
         Just(Desired::Run),
         Just(Desired::Stopped),
@@ -212,9 +216,9 @@ proptest! {
 
     #[test]
     fn rank_never_falls_and_every_prefix_folds_to_its_state(
-        spec in specs(), dice in prop::collection::vec(any::<Dice>(), 0..80), at in 0..60_usize, wish in wishes(),
+        spec in specs(), dice in prop::collection::vec(any::<Dice>(), 0..80), at in 0..60_usize, request in requests(),
     ) {
-        let (history, states) = drive(&spec, &dice, at, wish);
+        let (history, states) = drive(&spec, &dice, at, request);
         for pair in states.windows(2) {
             prop_assert!(pair[0].step <= pair[1].step);
             prop_assert!(pair[0].outcome.is_none() || pair[0].outcome == pair[1].outcome);
@@ -228,21 +232,21 @@ proptest! {
     fn a_stop_or_delete_reaches_the_end_in_bounded_steps(
         spec in specs(), mut dice in prop::collection::vec(any::<Dice>(), 0..60), deleted: bool, forced: bool, seed: u8,
     ) {
-        let wish = if deleted { Desired::Deleted } else { Desired::Stopped };
-        let wish = wish.by_force(forced);
+        let request = if deleted { Desired::Deleted } else { Desired::Stopped };
+        let request = request.by_force(forced);
         let at = dice.len();
-        // Forced, stopped, collect, kept, cleanup, heard out, the tries, done.
+        // Forced, stopped, collect, kept, cleanup, final logs, the attempts, done.
         let bound = 7 + MAX_CLEANUPS as usize;
         dice.extend((0..bound).map(|index| seed.wrapping_mul(31).wrapping_add(index as u8) % 235));
-        let (_, states) = drive(&spec, &dice, at, wish);
+        let (_, states) = drive(&spec, &dice, at, request);
         prop_assert!(states.last().unwrap().is_done(), "{:?}", states.last());
     }
 
     #[test]
-    fn an_end_has_an_outcome_a_clean_up_and_a_message_when_it_failed(
-        spec in specs(), dice in prop::collection::vec(any::<Dice>(), 100..140), at in 0..200_usize, wish in wishes(),
+    fn a_complete_run_has_an_outcome_a_clean_up_and_a_message_if_it_failed(
+        spec in specs(), dice in prop::collection::vec(any::<Dice>(), 100..140), at in 0..200_usize, request in requests(),
     ) {
-        let (_, states) = drive(&spec, &dice, at, wish);
+        let (_, states) = drive(&spec, &dice, at, request);
         let last = states.last().unwrap();
         prop_assume!(last.is_done());
         prop_assert!(last.cleanups >= 1);
@@ -256,7 +260,7 @@ proptest! {
     }
 
     #[test]
-    fn the_end_absorbs_every_event_but_a_late_clean_up(
+    fn done_absorbs_every_event_but_a_late_clean_up(
         spec in specs(), dice in prop::collection::vec(0..235_u8, 120..140), event in any_event(),
     ) {
         let (_, states) = drive(&spec, &dice, 0, Desired::Stopped);
@@ -275,7 +279,7 @@ proptest! {
     }
 
     #[test]
-    fn no_event_makes_the_rank_fall_wherever_it_comes(
+    fn no_event_makes_the_rank_fall(
         spec in specs(), dice in prop::collection::vec(any::<Dice>(), 0..60), event in any_event(),
     ) {
         let (_, states) = drive(&spec, &dice, usize::MAX, Desired::Run);
@@ -287,7 +291,7 @@ proptest! {
     }
 
     #[test]
-    fn records_survive_their_storage(
+    fn records_survive_serialization(
         spec in specs(), dice in prop::collection::vec(any::<Dice>(), 0..80),
     ) {
         let (history, states) = drive(&spec, &dice, usize::MAX, Desired::Run);
@@ -298,11 +302,11 @@ proptest! {
     }
 
     #[test]
-    fn a_name_is_taken_exactly_when_it_matches_the_contract(text in "[a-zA-Z0-9_./ -]{0,50}") {
+    fn a_name_is_valid_exactly_if_it_matches_the_contract(text in "[a-zA-Z0-9_./ -]{0,50}") {
         let bytes = text.as_bytes();
         let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
         let inside = bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(b));
-        let right = inside && edge(bytes.first()) && edge(bytes.last()) && (3..=45).contains(&bytes.len());
-        prop_assert_eq!(TaskName::parse(&text).is_ok(), right);
+        let is_valid = inside && edge(bytes.first()) && edge(bytes.last()) && (3..=45).contains(&bytes.len());
+        prop_assert_eq!(TaskName::parse(&text).is_ok(), is_valid);
     }
 }

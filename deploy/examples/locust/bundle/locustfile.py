@@ -1,18 +1,18 @@
-"""Visitors of a web site: each asks for a page, thinks, and asks again."""
+"""Visitors of a web site, who request pages with a think time in between."""
 
 from locust import HttpUser, between, task
 
 
 class Visitor(HttpUser):
-    # Seconds between two requests of a visitor.
+    # Think time in seconds.
     wait_time = between(0.1, 0.5)
 
-    # Three times as often as the other.
+    # Three times as frequent as the other task.
     @task(3)
     def home(self):
         self.client.get("/", name="home")
 
     @task
     def search(self):
-        # `name` keeps all words under one label of the report.
+        # `name` groups all search terms under one label of the report.
         self.client.get("/?q=word", name="search")

@@ -1,26 +1,26 @@
 #!/bin/sh
-# Orders REQUESTS requests of every worker, all at once, and writes one file of all their samples.
+# Commands REQUESTS requests from all workers concurrently and writes all samples to one file.
 set -eu
 
 results=/atq/results/samples.csv
 parts=$(mktemp -d)
 
-# When the test is stopped, what has been measured is kept.
-orders=''
-trap 'kill $orders 2>/dev/null' TERM
+# On SIGTERM, the samples so far are kept.
+commands=''
+trap 'kill $commands 2>/dev/null' TERM
 
 for address in $(echo "$WORKER_CSV_VIPS" | tr , ' '); do
-  echo "order for $address: $REQUESTS requests"
+  echo "commanding $REQUESTS requests from $address"
   echo "$REQUESTS" | nc "$address" 7000 >"$parts/$address" &
-  orders="$orders $!"
+  commands="$commands $!"
 done
 wait || true
 
 echo timestamp,elapsed,label,success,code,worker >"$results"
 cat "$parts"/* >>"$results"
 
-# The verdict is the Director's business. What it cannot know is whether a worker broke off.
+# The Director computes the verdict, but cannot detect a worker that sent too few samples.
 workers=$(echo "$WORKER_CSV_VIPS" | tr , '\n' | wc -l)
 samples=$(($(wc -l <"$results") - 1))
-echo "$samples samples of $workers workers"
+echo "$samples samples from $workers workers"
 [ "$samples" -eq $((REQUESTS * workers)) ] || exit 1

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Waits for orders of the master on TCP 7000. Without a TARGET_URL it also is what is loaded.
+# Listens for commands of the master on TCP port 7000. Without TARGET_URL it also runs the target.
 set -eu
 
 if [ -z "${TARGET_URL:-}" ]; then
@@ -9,5 +9,5 @@ if [ -z "${TARGET_URL:-}" ]; then
   export TARGET_URL=http://127.0.0.1:8080/
 fi
 echo "worker $ATQ_REPLICA loads $TARGET_URL"
-# One answer.sh for each connection; its input and output are the connection.
+# Runs one answer.sh per connection, with the connection as its standard input and output.
 exec nc -ll -p 7000 -e /bin/sh /atq/data/answer.sh

@@ -46,8 +46,8 @@ fn requests() -> Vec<(ApiError, u16, &'static str)> {
         (E::BodyTooLarge { limit: 1 }, 413, "body_too_large"),
         (E::BodyCutOff, 400, "body_cut_off"),
         (E::BadJson { reason: text() }, 400, "bad_json"),
-        (E::NotJsonType { seen: text() }, 415, "not_json"),
-        (E::NotAForm { seen: text() }, 415, "not_a_form"),
+        (E::NotJsonType { found: text() }, 415, "not_json"),
+        (E::NotAForm { found: text() }, 415, "not_a_form"),
         (E::BadForm { reason: text() }, 400, "bad_form"),
         (E::NoFile, 415, "no_file"),
         (E::ManyFiles, 400, "many_files"),
@@ -55,7 +55,7 @@ fn requests() -> Vec<(ApiError, u16, &'static str)> {
         (
             E::BadHeader {
                 name: "idempotency-key",
-                seen: text(),
+                found: text(),
                 expected: text(),
             },
             400,
@@ -155,7 +155,7 @@ fn stores() -> Vec<StoreError> {
 }
 
 #[test]
-fn a_damaged_task_is_told_with_the_way_out() {
+fn the_error_of_a_damaged_task_contains_the_remedy() {
     let damaged = || StoreError::Damaged {
         task: "load".to_owned(),
         reason: "the store's value `spec/load` cannot be read".to_owned(),
@@ -163,7 +163,7 @@ fn a_damaged_task_is_told_with_the_way_out() {
     for error in [
         ApiError::from(damaged()),
         SubmitError::from(damaged()).into(),
-        WishError::from(damaged()).into(),
+        ControlError::from(damaged()).into(),
     ] {
         assert_eq!(
             error.verdict(),
@@ -180,7 +180,7 @@ fn a_damaged_task_is_told_with_the_way_out() {
 }
 
 #[test]
-fn a_full_disk_is_told_in_words() {
+fn a_full_disk_is_reported() {
     let full = || StoreError::Full {
         free: 3 << 20,
         needed: 16 << 20,
@@ -188,7 +188,7 @@ fn a_full_disk_is_told_in_words() {
     for error in [
         ApiError::from(full()),
         SubmitError::from(full()).into(),
-        WishError::from(full()).into(),
+        ControlError::from(full()).into(),
     ] {
         assert_eq!(
             error.verdict(),
@@ -244,7 +244,7 @@ fn bundles() -> Vec<(ApiError, u16, &'static str)> {
 }
 
 fn tasks() -> Vec<(ApiError, u16, &'static str)> {
-    let remains = WishError::Remains {
+    let remains = ControlError::Remains {
         name: name(),
         what: text(),
     };
@@ -276,7 +276,7 @@ fn tasks() -> Vec<(ApiError, u16, &'static str)> {
         ),
         (SubmitError::ShuttingDown.into(), 503, "shutting_down"),
         (
-            WishError::NotFound { name: text() }.into(),
+            ControlError::NotFound { name: text() }.into(),
             404,
             "task_not_found",
         ),
@@ -301,12 +301,12 @@ fn all() -> Vec<(ApiError, u16, &'static str)> {
     let submit = stores()
         .into_iter()
         .map(|error| SubmitError::from(error).into());
-    let wish = stores()
+    let control = stores()
         .into_iter()
-        .map(|error| WishError::from(error).into());
+        .map(|error| ControlError::from(error).into());
     let store = store()
         .chain(submit)
-        .chain(wish)
+        .chain(control)
         .map(|error| (error, 500, "store_failed"));
     let mut all: Vec<_> = docker.chain(store).collect();
     all.extend(requests());
@@ -339,7 +339,7 @@ async fn the_documented_500s_carry_their_reason() {
         source: full,
     };
     assert!(ApiError::from(error).text().contains("the disk is full"));
-    let error = WishError::Remains {
+    let error = ControlError::Remains {
         name: name(),
         what: "network `x` is in use".into(),
     };
@@ -351,7 +351,7 @@ async fn the_documented_500s_carry_their_reason() {
 }
 
 #[tokio::test]
-async fn a_panic_shows_no_insides() {
+async fn a_panic_shows_no_internal_details() {
     let response = crashed(Box::new(SECRET.to_owned()));
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
@@ -374,15 +374,15 @@ fn only_a_task_whose_master_never_ran_is_a_500() {
 }
 
 #[test]
-fn the_answer_to_a_connection_without_room_is_as_long_as_it_says() {
-    let (head, body) = TURNED_AWAY.split_once("\r\n\r\n").unwrap();
+fn the_response_beyond_the_connection_limit_has_the_declared_length() {
+    let (head, body) = TOO_MANY_CONNECTIONS.split_once("\r\n\r\n").unwrap();
     assert!(head.ends_with(&format!("content-length: {}", body.len())));
     let problem: Problem = serde_json::from_str(body).unwrap();
     assert_eq!((problem.code.as_str(), problem.status), ("busy", 503));
 }
 
 #[test]
-fn a_busy_director_says_when_to_try_again() {
+fn a_busy_director_sends_retry_after() {
     let busy = RequestError::Busy {
         what: "downloads and uploads",
         number: 64,

@@ -1,23 +1,23 @@
-//! What a connection is doing, and until when it may go on doing it.
+//! Activity of a connection, and its timeouts.
 
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-/// How long the head of a request may take; a new connection begins with one.
+/// Timeout of the head of a request; a new connection starts with one.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may rest between two requests: longer than the pools of usual clients keep it, so that the
-/// client closes it and no request meets a connection that is just being closed.
+/// Idle timeout between two requests: longer than that of common clients' connection pools, so that the client closes
+/// the connection and no request meets a closing one.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// The head of a request is awaited, or has come in part.
+    /// Waits for the head of a request, or has received a part of it.
     Head(Instant),
-    /// A request was answered, nothing of another one has come.
+    /// A request was answered; nothing of the next one was received.
     Idle(Instant),
-    /// A request is being read, worked on or answered.
+    /// A request is being received or processed.
     Busy,
 }
 
@@ -31,17 +31,17 @@ impl Phase {
     }
 }
 
-/// What a connection is doing. Cheap to clone.
+/// Activity of a connection. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Activity(Arc<watch::Sender<Phase>>);
 
 impl Activity {
-    /// That of a new connection.
+    /// The activity of a new connection.
     pub fn new() -> Self {
         Self(Arc::new(watch::Sender::new(Phase::Head(Instant::now()))))
     }
 
-    /// Bytes have come.
+    /// Records that bytes were received.
     pub fn received(&self) {
         self.0.send_if_modified(|phase| {
             let begins = matches!(phase, Phase::Idle(_));
@@ -52,13 +52,13 @@ impl Activity {
         });
     }
 
-    /// A request is there; it is over when the guard is dropped.
-    pub fn request(&self) -> InRequest {
+    /// Records the start of a request; it ends when the guard is dropped.
+    pub fn request(&self) -> RequestGuard {
         self.0.send_replace(Phase::Busy);
-        InRequest(self.clone())
+        RequestGuard(self.clone())
     }
 
-    /// Since when no request is under way; `None` while one is.
+    /// Time since which the connection has no request; `None` during a request.
     pub fn waiting_since(&self) -> Option<Instant> {
         match *self.0.borrow() {
             Phase::Head(since) | Phase::Idle(since) => Some(since),
@@ -66,7 +66,7 @@ impl Activity {
         }
     }
 
-    /// Waits until the connection has rested for too long.
+    /// Waits until the connection has timed out.
     pub async fn expired(&self) {
         let mut phases = self.0.subscribe();
         loop {
@@ -86,11 +86,11 @@ impl Activity {
     }
 }
 
-/// A request that is under way.
+/// A request in progress.
 #[derive(Debug)]
-pub struct InRequest(Activity);
+pub struct RequestGuard(Activity);
 
-impl Drop for InRequest {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         self.0.0.send_replace(Phase::Idle(Instant::now()));
     }
@@ -106,11 +106,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_head_has_ten_seconds_a_pause_two_minutes_and_a_request_all_the_time() {
+    async fn heads_and_idle_connections_time_out_and_requests_do_not() {
         let second = Duration::from_secs(1);
         let activity = Activity::new();
         assert!(!expires_within(&activity, HEAD_TIMEOUT - second).await);
-        // More bytes of the same head put nothing off.
+        // More bytes of the same head do not extend the timeout.
         activity.received();
         assert!(expires_within(&activity, 2 * second).await);
         let request = activity.request();

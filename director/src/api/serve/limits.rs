@@ -1,18 +1,18 @@
-//! How much is served at once. The descriptors of the process are the scarce good: a client must never take the one
-//! that Docker or the store needs.
+//! Limits of concurrent connections and responses. Descriptors are scarce: clients must never use those that Docker
+//! or the store need.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// More descriptors than this are of no use.
-const MOST_DESCRIPTORS: u64 = 16_384;
-/// Most connections, whatever the descriptors allow: each takes some 20 KiB of memory.
-const MOST_CONNECTIONS: u64 = 4096;
-/// Bodies of any size at once: results, logs, uploads.
-const BULK_BODIES: u64 = 64;
-/// Answers without an end at once: events and followed logs.
-const STREAMS: u64 = 512;
+/// Maximum number of descriptors to request.
+const MAX_DESCRIPTORS: u64 = 16_384;
+/// Maximum number of connections: each needs some 20 KiB of memory.
+const MAX_CONNECTIONS: u64 = 4096;
+/// Maximum number of concurrent large bodies: results, logs, uploads.
+const MAX_BULK_BODIES: u64 = 64;
+/// Maximum number of concurrent streams: events and followed logs.
+const MAX_STREAMS: u64 = 512;
 
-/// How much is served at once.
+/// Limits of concurrent connections and responses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Connections.
@@ -26,15 +26,15 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// What so many descriptors allow. A quarter of them is kept for Docker, the store and evidence, one for each bulk
-    /// body, as it reads or writes a file. Streams and bulk bodies together never take all connections of an address,
-    /// so that whoever holds them can still ask and stop.
-    pub fn of(descriptors: u64, connections: Option<u64>) -> Self {
+    /// The limits for a number of descriptors. A quarter is reserved for Docker, the store and evidence, and one for
+    /// each bulk body, which reads or writes a file. Streams and bulk bodies together never use all connections of an
+    /// address, so that their client can still send other requests.
+    pub fn for_descriptors(descriptors: u64, connections: Option<u64>) -> Self {
         let reserve = (descriptors / 4).clamp(64, 1024);
-        let bulk = (descriptors / 16).clamp(2, BULK_BODIES);
+        let bulk = (descriptors / 16).clamp(2, MAX_BULK_BODIES);
         let possible = descriptors.saturating_sub(reserve + bulk).max(16);
-        let connections = connections.unwrap_or(MOST_CONNECTIONS).min(possible);
-        let streams = (connections / 2).clamp(1, STREAMS);
+        let connections = connections.unwrap_or(MAX_CONNECTIONS).min(possible);
+        let streams = (connections / 2).clamp(1, MAX_STREAMS);
         let whole = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         Self {
             connections: whole(connections),
@@ -44,34 +44,34 @@ impl Limits {
         }
     }
 
-    /// What this process may use, after its soft limit of descriptors was raised to the hard one. `connections` is the
+    /// The limits for this process, after raising its soft limit of descriptors to the hard one. `connections` is the
     /// configured number.
-    pub fn of_process(connections: Option<u64>) -> Self {
-        let descriptors = raised();
-        let limits = Self::of(descriptors, connections);
+    pub fn for_process(connections: Option<u64>) -> Self {
+        let descriptors = raise_limit();
+        let limits = Self::for_descriptors(descriptors, connections);
         if connections.is_some_and(|wanted| wanted > limits.connections as u64) {
             tracing::warn!(
                 descriptors,
-                "`limits.connections` is more than the descriptors allow (`ulimit -n`); {} are served at once",
+                "`limits.connections` exceeds the limit of open files (`ulimit -n`); using {}",
                 limits.connections
             );
         }
-        tracing::debug!(descriptors, ?limits, "what is served at once");
+        tracing::debug!(descriptors, ?limits, "connection limits");
         limits
     }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self::of(MOST_DESCRIPTORS, None)
+        Self::for_descriptors(MAX_DESCRIPTORS, None)
     }
 }
 
-/// The descriptors that this process may have. Shells and systemd set a low soft limit for programs that use `select`;
-/// the hard one is meant for all others.
-fn raised() -> u64 {
+/// Raises the soft limit of descriptors and returns it. Shells and systemd set a low soft limit for programs that use
+/// `select`; other programs may use the hard limit.
+fn raise_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let wanted = maximum.unwrap_or(MOST_DESCRIPTORS).min(MOST_DESCRIPTORS);
+    let wanted = maximum.unwrap_or(MAX_DESCRIPTORS).min(MAX_DESCRIPTORS);
     match current {
         Some(current) if current < wanted => {
             let limit = Rlimit {
@@ -92,29 +92,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_the_descriptors_docker_and_the_store_keep_a_share() {
+    fn docker_and_the_store_always_have_a_share_of_the_descriptors() {
         for descriptors in [256, 512, 1024, 4096, 16_384, 1 << 20] {
-            let limits = Limits::of(descriptors, None);
+            let limits = Limits::for_descriptors(descriptors, None);
             let taken = (limits.connections + limits.bulk_bodies) as u64;
             let reserve = descriptors - taken;
             assert!(reserve >= 64, "{descriptors}: {limits:?}");
-            let held = limits.streams + limits.bulk_bodies;
-            assert!(held < limits.per_address, "{descriptors}: {limits:?}");
+            let long_lived = limits.streams + limits.bulk_bodies;
+            assert!(long_lived < limits.per_address, "{descriptors}: {limits:?}");
             assert!(limits.per_address < limits.connections);
         }
     }
 
     #[test]
-    fn with_enough_descriptors_the_numbers_are_those_of_the_manual() {
-        let limits = Limits::of(16_384, None);
+    fn with_enough_descriptors_the_limits_are_the_documented_ones() {
+        let limits = Limits::for_descriptors(16_384, None);
         assert_eq!((limits.bulk_bodies, limits.streams), (64, 512));
         assert_eq!(limits.connections, 4096);
     }
 
     #[test]
-    fn the_configured_number_counts_unless_the_descriptors_are_too_few() {
-        assert_eq!(Limits::of(16_384, Some(100)).connections, 100);
-        let few = Limits::of(256, Some(10_000));
-        assert_eq!(few, Limits::of(256, None));
+    fn the_configured_number_applies_unless_there_are_too_few_descriptors() {
+        assert_eq!(Limits::for_descriptors(16_384, Some(100)).connections, 100);
+        let few = Limits::for_descriptors(256, Some(10_000));
+        assert_eq!(few, Limits::for_descriptors(256, None));
     }
 }

@@ -1,4 +1,4 @@
-//! A client's socket that notes when bytes come, and fails when the client has read nothing for a while.
+//! A client's socket that records received bytes, and fails when the client stops reading.
 
 use super::activity::Activity;
 use std::io::{self, IoSlice};
@@ -8,15 +8,15 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// How long a client may read nothing of what is there for it.
+/// Timeout of a blocked write.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A client's socket.
 pub struct Socket<S> {
     stream: S,
     activity: Activity,
-    /// Ends when the client has read nothing for too long; there while it reads nothing.
-    stalled: Option<Pin<Box<Sleep>>>,
+    /// Timer of a blocked write; `None` while writes succeed.
+    write_timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Socket<S> {
@@ -25,7 +25,7 @@ impl<S> Socket<S> {
         Self {
             stream,
             activity,
-            stalled: None,
+            write_timer: None,
         }
     }
 
@@ -35,13 +35,13 @@ impl<S> Socket<S> {
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.stalled = None;
+            self.write_timer = None;
             return written;
         }
-        let stalled = self
-            .stalled
+        let write_timer = self
+            .write_timer
             .get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
-        ready!(stalled.as_mut().poll(context));
+        ready!(write_timer.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -100,7 +100,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_reads_nothing_is_dropped_and_a_slow_one_is_not() {
+    async fn a_client_that_stops_reading_is_dropped_and_a_slow_one_is_not() {
         let (mut client, server) = duplex(16);
         let mut socket = Socket::new(server, Activity::new());
         let slow = tokio::spawn(async move {

@@ -1,6 +1,6 @@
-//! The manifest.
+//! Converts manifests.
 
-use super::judgement;
+use super::verdict;
 use atq_api_spec::bundle::BundleFile;
 use atq_api_spec::manifest::{
     BundleUsed, ContainerUsed, DirectorUsed, EnvironmentValue, ImageUsed, Manifest, NetworkUsed,
@@ -11,8 +11,8 @@ use atq_run::View;
 use atq_task::state::State;
 use std::collections::BTreeMap;
 
-/// What is known of a run: what its record has, and what was seen of Docker.
-pub fn manifest(view: &View, seen: Observed, environment: Vec<EnvironmentValue>) -> Manifest {
+/// The manifest of a run, from its record and from observations of Docker.
+pub fn manifest(view: &View, observed: Observed, environment: Vec<EnvironmentValue>) -> Manifest {
     let (spec, state) = (&view.spec, &view.state);
     let mut timings = super::timings(state, view.now);
     let start_skew = timings.remove(super::START_SKEW);
@@ -22,12 +22,12 @@ pub fn manifest(view: &View, seen: Observed, environment: Vec<EnvironmentValue>)
         status: super::status(view),
         definition: spec.without_values(),
         environment,
-        director: director(&seen),
-        images: map(seen.images, image),
-        bundles: map(seen.bundles, bundle),
-        nodes: map(seen.nodes, node),
-        manager: seen.manager,
-        containers: map(seen.containers, container),
+        director: director(&observed),
+        images: map(observed.images, image),
+        bundles: map(observed.bundles, bundle),
+        nodes: map(observed.nodes, node),
+        manager: observed.manager,
+        containers: map(observed.containers, container),
         network: network(state),
         worker_addresses: state.addresses.iter().map(ToString::to_string).collect(),
         timings,
@@ -41,7 +41,7 @@ pub fn manifest(view: &View, seen: Observed, environment: Vec<EnvironmentValue>)
             .failure
             .as_ref()
             .map(|failed| super::failure(failed, &view.spec.name, &state.last_lines)),
-        judgement: state.judgement.as_ref().map(judgement::judgement),
+        judgement: state.judgement.as_ref().map(verdict::judgement),
     }
 }
 
@@ -51,42 +51,42 @@ fn map<A, B>(of: BTreeMap<String, A>, to: impl Fn(A) -> B) -> BTreeMap<String, B
         .collect()
 }
 
-fn director(seen: &Observed) -> DirectorUsed {
+fn director(observed: &Observed) -> DirectorUsed {
     DirectorUsed {
-        id: seen.director.clone(),
-        version: seen.version.clone(),
-        orchestration_timeout: seen.settings.orchestration_timeout,
-        max_duration: seen.settings.max_duration,
-        subnet_pool: seen.settings.subnet_pool.clone(),
-        discovery_image: seen.settings.discovery_image.clone(),
+        id: observed.director.clone(),
+        version: observed.version.clone(),
+        orchestration_timeout: observed.settings.orchestration_timeout,
+        max_duration: observed.settings.max_duration,
+        subnet_pool: observed.settings.subnet_pool.clone(),
+        discovery_image: observed.settings.discovery_image.clone(),
     }
 }
 
-fn image(seen: SeenImage) -> ImageUsed {
-    let (id, repo_digests) = match seen.digests {
+fn image(observed: SeenImage) -> ImageUsed {
+    let (id, repo_digests) = match observed.digests {
         Some(digests) => (Some(digests.id), digests.repo_digests),
         None => (None, Vec::new()),
     };
     ImageUsed { id, repo_digests }
 }
 
-fn bundle(seen: SeenBundle) -> BundleUsed {
-    let files = seen.files.into_iter();
+fn bundle(observed: SeenBundle) -> BundleUsed {
+    let files = observed.files.into_iter();
     BundleUsed {
-        file_name: seen.file_name,
-        bytes: seen.zip_bytes,
-        unpacked_bytes: seen.unpacked_bytes,
+        file_name: observed.file_name,
+        bytes: observed.zip_bytes,
+        unpacked_bytes: observed.unpacked_bytes,
         files: files
             .map(|(path, bytes)| BundleFile { path, bytes })
             .collect(),
     }
 }
 
-fn node(seen: SeenNode) -> NodeUsed {
-    let machine = seen.machine;
+fn node(observed: SeenNode) -> NodeUsed {
+    let machine = observed.machine;
     NodeUsed {
-        hostname: seen.hostname,
-        address: seen.address,
+        hostname: observed.hostname,
+        address: observed.address,
         engine_version: machine.engine_version,
         platform: format!("{}/{}", machine.os, machine.architecture),
         cpus: machine.nano_cpus as f64 / 1e9,
@@ -94,13 +94,13 @@ fn node(seen: SeenNode) -> NodeUsed {
     }
 }
 
-fn container(seen: SeenContainer) -> ContainerUsed {
+fn container(observed: SeenContainer) -> ContainerUsed {
     ContainerUsed {
-        node: seen.node,
-        address: seen.address,
-        container: seen.container,
-        state: seen.state,
-        exit_code: seen.exit_code,
+        node: observed.node,
+        address: observed.address,
+        container: observed.container,
+        state: observed.state,
+        exit_code: observed.exit_code,
     }
 }
 

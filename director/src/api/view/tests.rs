@@ -141,9 +141,9 @@ fn the_token_is_no_part_of_the_history() {
             terms: Default::default(),
         },
     };
-    let told = serde_json::to_value(events(&[record])).unwrap();
+    let shown = serde_json::to_value(events(&[record])).unwrap();
     assert_eq!(
-        told,
+        shown,
         json!([{"id": 1, "at": "1970-01-01T00:00:00Z", "event": "queued", "step": "queued", "data": {"run": "r"}}])
     );
 }

@@ -1,4 +1,4 @@
-//! Logins at registries: read, checked, and never shown.
+//! Logins at registries: parsing, checks, and secrecy.
 
 use super::*;
 
@@ -31,7 +31,7 @@ fn logins_at_registries_are_read_and_not_shown() {
 }
 
 #[test]
-fn faulty_logins_are_named_without_what_is_in_them() {
+fn faults_of_logins_do_not_show_values() {
     let text = message(
         "registryAuth:\n  \
          https://r.example/v2: {username: robot, password: hunter2}\n  \
@@ -56,13 +56,13 @@ fn faulty_logins_are_named_without_what_is_in_them() {
       `registryAuth[team]` (line 5) must be a registry as images name it, like `registry.example.com:5000` or `docker.io`
       `registryAuth[index.docker.io]` (line 6) is Docker Hub: did you mean `docker.io`?
       `registryAuth[a.example]` (line 7) needs one of `password`, `passwordFile`, `passwordEnv`
-      `registryAuth[a.example].pasword` (line 7) is not known: did you mean `registryAuth[a.example].password`?
+      `registryAuth[a.example].pasword` (line 7) is unknown: did you mean `registryAuth[a.example].password`?
       `registryAuth[b.example]` (line 8) needs a `username`
-      `registryAuth[b.example].password` (line 8) must be text: put it in quotes
+      `registryAuth[b.example].password` (line 8) must be text: quote the value
       `registryAuth[c.example]` (line 9) has more than one of `password`, `passwordFile`, `passwordEnv`
-      `registryAuth[c.example].passwordEnv` (line 9) names a variable that is not set
+      `registryAuth[c.example].passwordEnv` (line 9) refers to a variable that is not set
       `registryAuth[d.example]` (line 10) must be a mapping with `username` and a password
-      `registryAuth[e.example].passwordEnv` (line 11) names a variable that is not set
+      `registryAuth[e.example].passwordEnv` (line 11) refers to a variable that is not set
       `registryAuth[f.example].password` (line 12) must be text
       `registryAuth[g.example]` (line 13) must be a mapping with `username` and a password
       `registryAuth[h.example].username` (line 14) must not be empty
@@ -75,7 +75,7 @@ fn faulty_logins_are_named_without_what_is_in_them() {
 }
 
 #[test]
-fn yaml_that_is_broken_at_a_password_does_not_show_it() {
+fn invalid_yaml_at_a_password_does_not_show_it() {
     for password in [
         "*hunter2",
         "&hunter2",
@@ -94,7 +94,7 @@ fn yaml_that_is_broken_at_a_password_does_not_show_it() {
 }
 
 #[test]
-fn files_that_were_named_must_be_there() {
+fn configured_files_must_exist() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.yaml");
     for (key, more) in [

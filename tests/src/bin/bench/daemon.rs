@@ -1,11 +1,10 @@
-//! The idle daemon: memory, time to the first answer, sizes on the disk. With an empty store and
-//! with 1,000 tasks.
+//! The idle daemon: memory and time to the first response, with an empty store and with 1,000 tasks; sizes on disk.
 
+use crate::baseline::START_TIMEOUT;
+use crate::director;
 use crate::engine::{DIRECTOR_LABEL, Engine};
-use crate::floor::PATIENCE;
 use crate::orchestration::{started, stop, task};
-use crate::place;
-use crate::replies::{FOR_EVER, put_many, stop_many};
+use crate::replies::{HOLD_UNTIL_STOPPED, put_many, stop_many};
 use crate::table::{Row, say};
 use anyhow::{Context, Result, bail, ensure};
 use atq_api_spec::task::Step;
@@ -16,17 +15,17 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-const MEMORY_BAR: f64 = 24.0;
-const START_BAR: f64 = 150.0;
+const MEMORY_LIMIT: f64 = 24.0;
+const START_LIMIT: f64 = 150.0;
 const HOLDER: &str = "bench-holder";
-const FIRST_ANSWER: Duration = Duration::from_secs(20);
+const FIRST_RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Measures memory and start with an empty store and with `tasks` tasks in it.
 ///
 /// # Errors
-/// When the Director does not start, or does not take the tasks.
+/// When the Director does not start or rejects a task.
 pub async fn measure(engine: &Engine, tasks: usize, starts: usize) -> Result<Vec<Row>> {
-    let dir = place::directory()?;
+    let dir = director::temp_dir()?;
     let mut rows = state(dir.path(), "empty store", starts).await?;
     fill(engine, dir.path(), tasks).await?;
     rows.extend(state(dir.path(), &format!("{tasks} tasks stored"), starts).await?);
@@ -34,40 +33,40 @@ pub async fn measure(engine: &Engine, tasks: usize, starts: usize) -> Result<Vec
 }
 
 async fn state(dir: &Path, what: &str, starts: usize) -> Result<Vec<Row>> {
-    let director = place::director(dir, "").await?;
-    // What the start has used and freed shows in the high-water mark; this is the resting value.
+    let director = director::start(dir, "").await?;
+    // Lets the process settle; memory used only during the start is in the high-water mark.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let (rss, peak) = (
-        place::memory(director.pid(), "VmRSS")?,
-        place::memory(director.pid(), "VmHWM")?,
+        director::memory(director.pid(), "VmRSS")?,
+        director::memory(director.pid(), "VmHWM")?,
     );
     director.terminate()?;
-    let mut answers = Vec::new();
+    let mut times = Vec::new();
     for _ in 0..starts {
-        answers.push(first_answer(dir).await?);
+        times.push(first_response(dir).await?);
     }
-    let first = median(&answers);
-    let slowest = answers.iter().fold(0.0_f64, |a, b| a.max(*b));
+    let first = median(&times);
+    let slowest = times.iter().fold(0.0_f64, |a, b| a.max(*b));
     Ok(vec![
-        Row::barred(
+        Row::with_limit(
             format!("idle memory, {what}"),
             format!("{rss:.1} MiB resident, peak {peak:.1} MiB"),
             "<= 24 MiB (aim 12)",
-            rss <= MEMORY_BAR,
+            rss <= MEMORY_LIMIT,
         )
-        .said(),
-        Row::barred(
-            format!("process start -> first answer, {what}"),
+        .print(),
+        Row::with_limit(
+            format!("process start -> first response, {what}"),
             format!("median {first:.0} ms, max {slowest:.0} ms (n={starts})"),
             "<= 150 ms (aim 20)",
-            first <= START_BAR,
+            first <= START_LIMIT,
         )
-        .said(),
+        .print(),
     ])
 }
 
-/// Starts the Director by hand and asks every millisecond; gives the milliseconds to the answer.
-async fn first_answer(dir: &Path) -> Result<f64> {
+/// Starts the Director, sends a request every millisecond, and returns the milliseconds until the first response.
+async fn first_response(dir: &Path) -> Result<f64> {
     let port = free_port()?;
     let config = std::fs::read_to_string(dir.join("controller-config.yaml"))?;
     let rest: Vec<&str> = config
@@ -88,18 +87,18 @@ async fn first_answer(dir: &Path) -> Result<f64> {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
-    let mut child = Killed(child);
+    let mut child = ChildGuard(child);
     loop {
         if http
             .get(&url)
             .send()
             .await
-            .is_ok_and(|answer| answer.status().is_success())
+            .is_ok_and(|response| response.status().is_success())
         {
             break;
         }
-        if begun.elapsed() > FIRST_ANSWER {
-            bail!("the Director does not answer {FIRST_ANSWER:?} after its start");
+        if begun.elapsed() > FIRST_RESPONSE_TIMEOUT {
+            bail!("the Director does not respond {FIRST_RESPONSE_TIMEOUT:?} after its start");
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -108,10 +107,10 @@ async fn first_answer(dir: &Path) -> Result<f64> {
     Ok(first)
 }
 
-/// A process that does not outlive the measurement.
-struct Killed(Child);
+/// Kills the process when dropped.
+struct ChildGuard(Child);
 
-impl Killed {
+impl ChildGuard {
     fn terminate(&mut self) -> Result<()> {
         Command::new("kill")
             .args(["-TERM", &self.0.id().to_string()])
@@ -121,49 +120,49 @@ impl Killed {
     }
 }
 
-impl Drop for Killed {
+impl Drop for ChildGuard {
     fn drop(&mut self) {
-        // It may have ended already.
+        // It may have exited already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Leaves `tasks` ended tasks in the store: queued behind one that holds the only turn, and stopped.
+/// Adds `tasks` ended tasks to the store: they queue behind a task that occupies the only slot, and are stopped.
 async fn fill(engine: &Engine, dir: &Path, tasks: usize) -> Result<()> {
-    let director = place::director(dir, "maxConcurrentTasks: 1\n").await?;
+    let director = director::start(dir, "maxConcurrentTasks: 1\n").await?;
     let client = &director.client;
-    client.start(&task(HOLDER, 1, FOR_EVER)).await?;
-    started(client, HOLDER, PATIENCE).await?;
+    client.start(&task(HOLDER, 1, HOLD_UNTIL_STOPPED)).await?;
+    started(client, HOLDER, START_TIMEOUT).await?;
     put_many(client, "stored", tasks, Duration::ZERO).await?;
     say(format!("{tasks} tasks queued; {}", memory_now(&director)?));
     stop_many(client, "stored", tasks).await?;
     for number in 0..tasks {
         let ended = client
-            .done(&format!("bench-stored-{number}"), PATIENCE)
+            .done(&format!("bench-stored-{number}"), START_TIMEOUT)
             .await?;
         ensure!(ended.step == Step::Done, "task {number} is not done");
     }
     stop(client, HOLDER).await?;
-    client.done(HOLDER, PATIENCE).await?;
+    client.done(HOLDER, START_TIMEOUT).await?;
     say(format!(
         "{tasks} tasks stopped and done; {}",
         memory_now(&director)?
     ));
     director.terminate()?;
-    engine.sweep(DIRECTOR_LABEL).await
+    engine.remove_all(DIRECTOR_LABEL).await
 }
 
 fn memory_now(director: &Director) -> Result<String> {
     let pid = director.pid();
     Ok(format!(
         "memory {:.1} MiB, peak {:.1} MiB",
-        place::memory(pid, "VmRSS")?,
-        place::memory(pid, "VmHWM")?
+        director::memory(pid, "VmRSS")?,
+        director::memory(pid, "VmHWM")?
     ))
 }
 
-/// Sizes of the binaries and images that users get.
+/// Sizes of the released binaries and images.
 ///
 /// # Errors
 /// When the Director is not built.
@@ -186,13 +185,13 @@ pub async fn sizes() -> Result<Vec<Row>> {
             Ok(bytes) => megabytes(bytes.parse()?),
             Err(_) => "not built".to_owned(),
         };
-        rows.push(Row::plain(format!("image `{image}`"), figure).said());
+        rows.push(Row::plain(format!("image `{image}`"), figure).print());
     }
     Ok(rows)
 }
 
 fn size(what: &str, path: &Path) -> Result<Row> {
-    Ok(Row::plain(what, megabytes(std::fs::metadata(path)?.len())).said())
+    Ok(Row::plain(what, megabytes(std::fs::metadata(path)?.len())).print())
 }
 
 fn megabytes(bytes: u64) -> String {

@@ -1,5 +1,5 @@
-//! The Engine's own API over its socket: what the floor is made of, and the clock of all
-//! measurements. Not the Director's client, so that a mistake there is not measured away.
+//! A client of the Engine's API over its socket, used by the baseline and to observe the Swarm tasks of both sides. It is
+//! independent of the Director's client.
 
 use anyhow::{Context, Result, bail};
 use reqwest::{Method, StatusCode};
@@ -8,21 +8,21 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Label of everything that the floor makes.
-pub const FLOOR_LABEL: &str = "com.atq.test=bench";
-/// Label of everything that the measured Director makes.
+/// Label of all objects of the baseline.
+pub const BASELINE_LABEL: &str = "com.atq.test=bench";
+/// Label of all objects of the measured Director.
 pub const DIRECTOR_LABEL: &str = "com.atq.director=bench";
-/// Time between two looks at Docker's list of Swarm tasks.
-pub const LOOK: Duration = Duration::from_millis(20);
-const GONE: Duration = Duration::from_secs(120);
+/// Interval between two polls of Docker's list of Swarm tasks.
+pub const POLL_INTERVAL: Duration = Duration::from_millis(20);
+const REMOVE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Docker's Engine. Cheap to clone; keeps its connections.
+/// A client of the Engine. Cheap to clone; keeps its connections open.
 #[derive(Clone)]
 pub struct Engine {
     http: reqwest::Client,
 }
 
-/// A Swarm task, as far as the benchmark cares.
+/// The fields of a Swarm task that the benchmark needs.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct SwarmTask {
@@ -34,7 +34,7 @@ pub struct SwarmTask {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Status {
-    /// Docker's word, for example `running`.
+    /// Docker's name of it, for example `running`.
     pub state: String,
     #[serde(default)]
     err: Option<String>,
@@ -57,17 +57,17 @@ struct Port {
 }
 
 impl SwarmTask {
-    /// Whether its container runs, or has run to its end.
+    /// Whether its container runs or has completed.
     pub fn has_run(&self) -> bool {
         matches!(self.status.state.as_str(), "running" | "complete")
     }
 
-    /// Whether it has ended by itself and well.
+    /// Whether it has ended successfully.
     pub fn complete(&self) -> bool {
         self.status.state == "complete"
     }
 
-    /// Port of the node under which its port is published.
+    /// Its published port on the node.
     pub fn port(&self) -> Option<u16> {
         let ports = self.status.port_status.ports.as_ref()?;
         ports
@@ -76,7 +76,7 @@ impl SwarmTask {
             .find(|port| *port != 0)
     }
 
-    fn broken(&self) -> bool {
+    fn failed(&self) -> bool {
         matches!(
             self.status.state.as_str(),
             "failed" | "rejected" | "orphaned"
@@ -92,20 +92,20 @@ struct Created {
 }
 
 impl Engine {
-    /// The Engine of this machine: the socket in `DOCKER_HOST`, else the usual one.
+    /// The local Engine, through the socket in `DOCKER_HOST` or the default one.
     ///
     /// # Errors
-    /// When `DOCKER_HOST` names no socket.
+    /// When `DOCKER_HOST` is not a socket.
     pub fn local() -> Result<Self> {
         let host = std::env::var("DOCKER_HOST").unwrap_or_default();
         let socket = match host.strip_prefix("unix://") {
             Some(path) => PathBuf::from(path),
             None if host.is_empty() => PathBuf::from("/var/run/docker.sock"),
             None => bail!(
-                "DOCKER_HOST is `{host}`; expected `unix://...`: only an Engine of this machine can be measured"
+                "DOCKER_HOST is `{host}`; expected `unix://...`: only a local Engine can be measured"
             ),
         };
-        // An error means that a provider is installed already.
+        // An error means that a provider is already installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().unix_socket(socket).build()?;
         Ok(Self { http })
@@ -153,10 +153,10 @@ impl Engine {
         Ok(serde_json::from_str::<Created>(&answer)?.id)
     }
 
-    /// Creates an overlay network; gives its id.
+    /// Creates an overlay network and returns its id.
     ///
     /// # Errors
-    /// When Docker refuses.
+    /// When Docker rejects it.
     pub async fn create_network(&self, name: &str, subnet: &str) -> Result<String> {
         let body = json!({
             "Name": name, "Driver": "overlay", "Attachable": true, "CheckDuplicate": true,
@@ -166,10 +166,10 @@ impl Engine {
         self.create("/networks/create", body).await
     }
 
-    /// Creates a service; gives its id.
+    /// Creates a service and returns its id.
     ///
     /// # Errors
-    /// When Docker refuses.
+    /// When Docker rejects it.
     pub async fn create_service(&self, body: Value) -> Result<String> {
         self.create("/services/create", body).await
     }
@@ -177,37 +177,37 @@ impl Engine {
     /// Swarm tasks of the services with all these labels.
     ///
     /// # Errors
-    /// When Docker does not answer.
+    /// When Docker does not respond.
     pub async fn tasks(&self, labels: &[&str]) -> Result<Vec<SwarmTask>> {
         self.list("/tasks", json!({ "label": labels })).await
     }
 
-    /// Waits until `wanted` Swarm tasks under these labels run or have run, and gives them.
+    /// Waits until `expected` Swarm tasks with these labels run or have completed, and returns them.
     ///
     /// # Errors
-    /// When one fails, or `patience` is over.
+    /// When one fails, or on a timeout.
     pub async fn until_run(
         &self,
         labels: &[&str],
-        wanted: usize,
-        pause: Duration,
-        patience: Duration,
+        expected: usize,
+        interval: Duration,
+        timeout: Duration,
     ) -> Result<Vec<SwarmTask>> {
-        self.until_tasks(labels, pause, patience, |tasks| {
-            tasks.iter().filter(|task| task.has_run()).count() >= wanted
+        self.until_tasks(labels, interval, timeout, |tasks| {
+            tasks.iter().filter(|task| task.has_run()).count() >= expected
         })
         .await
     }
 
-    /// Waits until the list of Swarm tasks under these labels is as `reached` wants it.
+    /// Polls the Swarm tasks with these labels until `reached` returns true.
     ///
     /// # Errors
-    /// When one fails, or `patience` is over.
+    /// When one fails, or on a timeout.
     pub async fn until_tasks(
         &self,
         labels: &[&str],
-        pause: Duration,
-        patience: Duration,
+        interval: Duration,
+        timeout: Duration,
         reached: impl Fn(&[SwarmTask]) -> bool,
     ) -> Result<Vec<SwarmTask>> {
         let begun = Instant::now();
@@ -216,21 +216,21 @@ impl Engine {
             if reached(&tasks) {
                 return Ok(tasks);
             }
-            if let Some(task) = tasks.iter().find(|task| task.broken()) {
+            if let Some(task) = tasks.iter().find(|task| task.failed()) {
                 let status = &task.status;
                 let why = status.err.as_deref().unwrap_or("no reason given");
                 bail!(
-                    "a Swarm task under {labels:?} ended `{}`: {why}",
+                    "a Swarm task with {labels:?} ended `{}`: {why}",
                     status.state
                 );
             }
-            if begun.elapsed() > patience {
+            if begun.elapsed() > timeout {
                 bail!(
-                    "{} Swarm tasks under {labels:?} are not there yet after {patience:?}",
+                    "timeout of {timeout:?}: {} Swarm tasks with {labels:?} are not in the expected state",
                     tasks.len()
                 );
             }
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(interval).await;
         }
     }
 
@@ -244,18 +244,18 @@ impl Engine {
         Ok(objects.into_iter().map(|object| object.id).collect())
     }
 
-    /// Removes all that has this label, and waits until also its containers are gone.
+    /// Removes all objects with this label and waits until their containers are gone.
     ///
     /// # Errors
     /// When something is left after two minutes.
-    pub async fn sweep(&self, label: &str) -> Result<()> {
+    pub async fn remove_all(&self, label: &str) -> Result<()> {
         for id in self.ids("/services", label).await? {
             self.call(Method::DELETE, &format!("/services/{id}"), &[], None)
                 .await?;
         }
         let begun = Instant::now();
         loop {
-            // A network that goes before the last container leaks addresses: containers first.
+            // Removing a network before its last container leaks addresses.
             let containers = self.ids("/containers/json", label).await?.len()
                 + self.ids("/tasks", label).await?.len();
             let networks = self.ids("/networks", label).await?;
@@ -264,14 +264,14 @@ impl Engine {
             }
             if containers == 0 {
                 for id in &networks {
-                    // "Still in use" is looked at again.
+                    // After an error ("in use"), the next iteration retries.
                     self.call(Method::DELETE, &format!("/networks/{id}"), &[], None)
                         .await?;
                 }
             }
-            if begun.elapsed() > GONE {
+            if begun.elapsed() > REMOVE_TIMEOUT {
                 bail!(
-                    "{containers} containers and {} networks with the label `{label}` are left after {GONE:?}",
+                    "{containers} containers and {} networks with the label `{label}` are left after {REMOVE_TIMEOUT:?}",
                     networks.len()
                 );
             }

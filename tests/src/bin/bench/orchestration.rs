@@ -1,9 +1,9 @@
-//! From PUT to the running master, against the floor; and from the master's end to the outcome in
-//! the task's status. One clock for all sides: Docker's own list of Swarm tasks.
+//! Time from PUT to the running master, compared with the baseline, and from the master's end to the outcome in the
+//! task's status. All sides are observed through Docker's list of Swarm tasks.
 
-use crate::engine::{DIRECTOR_LABEL, Engine, FLOOR_LABEL, LOOK};
-use crate::floor::{Floor, PATIENCE, TOOL};
-use crate::place;
+use crate::baseline::{Baseline, START_TIMEOUT, TOOL};
+use crate::director;
+use crate::engine::{BASELINE_LABEL, DIRECTOR_LABEL, Engine, POLL_INTERVAL};
 use crate::table::{Row, say};
 use anyhow::{Context, Result, ensure};
 use atq_api_spec::task::{Task, TaskStatus};
@@ -12,13 +12,13 @@ use atq_tests::stats::{median, ms};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// Seconds for which a measured master goes on running: it must be seen.
+/// `HOLD` of a measured master in seconds, long enough to be observed.
 pub const HOLD: u64 = 1;
-/// Bar: this times the floor, and a little.
+/// The limit is this factor times the baseline plus [`ALLOWANCE`] in seconds.
 const FACTOR: f64 = 1.05;
 const ALLOWANCE: f64 = 0.15;
-const OUTCOME_BAR: f64 = 1000.0;
-/// What is before the running master, in the Director's words and order.
+const OUTCOME_LIMIT: f64 = 1000.0;
+/// The Director's steps up to the running master, in order.
 const STEPS: [&str; 9] = [
     "queued",
     "network",
@@ -31,23 +31,23 @@ const STEPS: [&str; 9] = [
     "master",
 ];
 
-/// How often each number of workers is measured.
+/// Numbers of workers, with the rounds of each.
 pub type Plan = Vec<(u32, usize)>;
 
 #[derive(Default)]
 struct Figures {
     director: Vec<(f64, Task)>,
-    floor: Vec<f64>,
+    baseline: Vec<f64>,
     bare: Vec<f64>,
 }
 
 /// Measures every number of workers of the plan.
 ///
 /// # Errors
-/// When a side does not get its master to run.
+/// When the master of a side does not run.
 pub async fn measure(engine: &Engine, plan: &Plan) -> Result<Vec<Row>> {
-    let dir = place::directory()?;
-    let director = place::director(dir.path(), "orchestrationTimeout: 300\n").await?;
+    let dir = director::temp_dir()?;
+    let director = director::start(dir.path(), "orchestrationTimeout: 300\n").await?;
     let (mut rows, mut ends) = (Vec::new(), Vec::new());
     for (workers, rounds) in plan {
         let mut figures = Figures::default();
@@ -62,10 +62,10 @@ pub async fn measure(engine: &Engine, plan: &Plan) -> Result<Vec<Row>> {
             )
             .await?;
         }
-        rows.extend(judge(*workers, &figures));
+        rows.extend(rows_of(*workers, &figures));
     }
     rows.push(
-        Row::barred(
+        Row::with_limit(
             "master's end -> outcome in `status`",
             format!(
                 "median {:.0} ms, max {:.0} ms (n={})",
@@ -74,15 +74,15 @@ pub async fn measure(engine: &Engine, plan: &Plan) -> Result<Vec<Row>> {
                 ends.len()
             ),
             "<= 1000 ms",
-            ends.iter().all(|end| *end <= OUTCOME_BAR),
+            ends.iter().all(|end| *end <= OUTCOME_LIMIT),
         )
-        .said(),
+        .print(),
     );
     director.terminate()?;
     Ok(rows)
 }
 
-/// Each side once, in an order that changes from round to round.
+/// Measures each side once, in an order that rotates from round to round.
 async fn one_round(
     engine: &Engine,
     client: &Client,
@@ -103,23 +103,23 @@ async fn one_round(
             }
             _ => {
                 let sidecar = side == 1;
-                let floor = Floor {
+                let baseline = Baseline {
                     engine,
                     workers,
                     sidecar,
-                    look: LOOK,
+                    poll_interval: POLL_INTERVAL,
                 };
-                let seconds = floor.until_master_runs().await?.as_secs_f64();
-                engine.sweep(FLOOR_LABEL).await?;
+                let seconds = baseline.until_master_runs().await?.as_secs_f64();
+                engine.remove_all(BASELINE_LABEL).await?;
                 if sidecar {
-                    figures.floor.push(seconds)
+                    figures.baseline.push(seconds)
                 } else {
                     figures.bare.push(seconds)
                 }
                 seconds
             }
         };
-        let name = ["Director", "floor", "floor without sidecar"][side];
+        let name = ["Director", "baseline", "baseline without sidecar"][side];
         say(format!(
             "N={workers} round {}: {name} {seconds:.2} s",
             round + 1
@@ -128,8 +128,7 @@ async fn one_round(
     Ok(())
 }
 
-/// Gives the seconds from PUT to the running master, the milliseconds from its end to the outcome,
-/// and the task at its end.
+/// Returns the seconds from PUT to the running master, the milliseconds from its end to the outcome, and the ended task.
 async fn run_task(
     engine: &Engine,
     client: &Client,
@@ -141,11 +140,11 @@ async fn run_task(
     let labels = [DIRECTOR_LABEL, own.as_str(), "com.atq.role=master"];
     let payload = task(&name, workers, HOLD);
     let begun = Instant::now();
-    let running = engine.until_run(&labels, 1, LOOK, PATIENCE);
+    let running = engine.until_run(&labels, 1, POLL_INTERVAL, START_TIMEOUT);
     let seconds = async { running.await.map(|_| begun.elapsed().as_secs_f64()) };
     let (_, seconds) = tokio::try_join!(client.start(&payload), seconds)?;
     engine
-        .until_tasks(&labels, LOOK, PATIENCE, |tasks| {
+        .until_tasks(&labels, POLL_INTERVAL, START_TIMEOUT, |tasks| {
             tasks.iter().any(|task| task.complete())
         })
         .await?;
@@ -163,8 +162,8 @@ async fn run_task(
         status.as_u16() == 204,
         "DELETE of `{name}`: {status}: {body}"
     );
-    // The next one must not share the machine with the end of this one.
-    engine.sweep(DIRECTOR_LABEL).await?;
+    // The clean-up must not overlap with the next measurement.
+    engine.remove_all(DIRECTOR_LABEL).await?;
     Ok((seconds, late, outcome))
 }
 
@@ -176,14 +175,14 @@ async fn outcome(client: &Client, name: &str) -> Result<Task> {
             return Ok(task);
         }
         ensure!(
-            begun.elapsed() < PATIENCE,
-            "task `{name}` has no outcome {PATIENCE:?} after its master's end"
+            begun.elapsed() < START_TIMEOUT,
+            "task `{name}` has no outcome {START_TIMEOUT:?} after its master's end"
         );
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// A task whose master holds on for `hold` seconds.
+/// A task whose master runs for `hold` seconds.
 pub fn task(name: &str, workers: u32, hold: u64) -> Value {
     json!({
         "name": name,
@@ -192,37 +191,37 @@ pub fn task(name: &str, workers: u32, hold: u64) -> Value {
     })
 }
 
-fn judge(workers: u32, figures: &Figures) -> Vec<Row> {
+fn rows_of(workers: u32, figures: &Figures) -> Vec<Row> {
     let times: Vec<f64> = figures
         .director
         .iter()
         .map(|(seconds, _)| *seconds)
         .collect();
-    let (director, floor, bare) = (
+    let (director, baseline, bare) = (
         median(&times),
-        median(&figures.floor),
+        median(&figures.baseline),
         median(&figures.bare),
     );
-    let bar = FACTOR * floor + ALLOWANCE;
-    let met = director <= bar;
-    let row = Row::barred(
+    let limit = FACTOR * baseline + ALLOWANCE;
+    let met = director <= limit;
+    let row = Row::with_limit(
         format!("PUT -> master running, N={workers}"),
         format!(
-            "Director {director:.2} s, floor {floor:.2} s, ratio {:.2} (floor without sidecar {bare:.2} s; n={})",
-            director / floor,
+            "Director {director:.2} s, baseline {baseline:.2} s, ratio {:.2} (baseline without sidecar {bare:.2} s; n={})",
+            director / baseline,
             times.len()
         ),
-        format!("<= {bar:.2} s (1.05 x floor + 0.15 s)"),
+        format!("<= {limit:.2} s (1.05 x baseline + 0.15 s)"),
         met,
     );
-    let mut rows = vec![row.said()];
-    if !met && let Some(where_) = steps(&figures.director) {
-        rows.push(Row::plain(format!("  where, N={workers}"), where_).said());
+    let mut rows = vec![row.print()];
+    if !met && let Some(breakdown) = steps(&figures.director) {
+        rows.push(Row::plain(format!("  by step, N={workers}"), breakdown).print());
     }
     rows
 }
 
-/// Where the round lost its time whose time is the median.
+/// The times by step of the median round.
 fn steps(rounds: &[(f64, Task)]) -> Option<String> {
     let mut sorted: Vec<&(f64, Task)> = rounds.iter().collect();
     sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -230,7 +229,7 @@ fn steps(rounds: &[(f64, Task)]) -> Option<String> {
     Some(by_step(std::slice::from_ref(task)))
 }
 
-/// Milliseconds by step up to the master, as the Director tells them: medians over these tasks.
+/// Medians of the Director's timings by step up to the master, in milliseconds.
 pub fn by_step(tasks: &[Task]) -> String {
     let parts: Vec<String> = STEPS
         .iter()
@@ -245,13 +244,13 @@ pub fn by_step(tasks: &[Task]) -> String {
     format!("ms by step: {}", parts.join(", "))
 }
 
-/// Waits until a task's master runs by the Director's own word.
+/// Waits until the Director reports that a task's master runs.
 ///
 /// # Errors
-/// When it does not.
-pub async fn started(client: &Client, name: &str, patience: Duration) -> Result<Task> {
+/// On another outcome or a timeout.
+pub async fn started(client: &Client, name: &str, timeout: Duration) -> Result<Task> {
     let task = client
-        .until(name, patience, |task| {
+        .until(name, timeout, |task| {
             task.status != TaskStatus::Initializing
         })
         .await?;
@@ -264,10 +263,10 @@ pub async fn started(client: &Client, name: &str, patience: Duration) -> Result<
     Ok(task)
 }
 
-/// Stops a task; one that has ended already is fine.
+/// Stops a task, unless it has already ended.
 ///
 /// # Errors
-/// When the Director refuses.
+/// When the Director rejects the request.
 pub async fn stop(client: &Client, name: &str) -> Result<()> {
     let status = client
         .stop(name)

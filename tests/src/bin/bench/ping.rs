@@ -1,7 +1,6 @@
-//! How many pings a second the Director answers, against the smallest server that the same libraries
-//! can make.
+//! Pings per second of the Director, compared with a minimal server on the same libraries.
 
-use crate::place;
+use crate::director;
 use crate::table::{Row, say};
 use anyhow::{Context, Result, bail, ensure};
 use atq_tests::director::free_port;
@@ -15,18 +14,18 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 const CONNECTIONS: usize = 16;
-const BAR: f64 = 0.9;
+const LIMIT: f64 = 0.9;
 const REQUEST: &[u8] = b"GET /monitoring/ping HTTP/1.1\r\nHost: bench\r\n\r\n";
-/// The argument with which this program is that server.
+/// Argument that makes this program run as that server.
 const HELLO: &str = "--hello-server";
 
-/// Measures both in turns, `rounds` times for `length` each.
+/// Measures both alternately, `rounds` times for `length` each.
 ///
 /// # Errors
-/// When a server does not answer.
+/// When a server does not respond.
 pub async fn measure(rounds: usize, length: Duration) -> Result<Vec<Row>> {
-    let dir = place::directory()?;
-    let director = place::director(dir.path(), "").await?;
+    let dir = director::temp_dir()?;
+    let director = director::start(dir.path(), "").await?;
     let ours: u16 = director
         .client
         .url
@@ -53,11 +52,11 @@ pub async fn measure(rounds: usize, length: Duration) -> Result<Vec<Row>> {
     let figure = format!("{ours:.0}/s; hello-world {theirs:.0}/s; ratio {ratio:.2} (n={rounds})");
     let what = format!("GET /monitoring/ping, {CONNECTIONS} connections");
     Ok(vec![
-        Row::barred(what, figure, ">= 0.9", ratio >= BAR).said(),
+        Row::with_limit(what, figure, ">= 0.9", ratio >= LIMIT).print(),
     ])
 }
 
-/// The other server: this program again, as a process of its own like the Director.
+/// Starts this program as the hello-world server in a separate process, like the Director.
 async fn start_hello(port: u16) -> Result<Child> {
     let child = Command::new(std::env::current_exe()?)
         .args([HELLO, &port.to_string()])
@@ -86,36 +85,36 @@ pub async fn serve_hello(port: u16) -> Result<()> {
     Ok(axum::serve(listener, router).await?)
 }
 
-/// Answers a second over kept-alive connections, each with one question at a time.
+/// Responses per second over kept-alive connections, each with one request at a time.
 async fn rate(port: u16, length: Duration) -> Result<f64> {
-    let (count, over) = (
+    let (count, stop) = (
         Arc::new(AtomicU64::new(0)),
         Arc::new(AtomicBool::new(false)),
     );
-    let mut asking = tokio::task::JoinSet::new();
+    let mut requesters = tokio::task::JoinSet::new();
     let begun = Instant::now();
     for _ in 0..CONNECTIONS {
-        asking.spawn(ask(port, Arc::clone(&count), Arc::clone(&over)));
+        requesters.spawn(send_requests(port, Arc::clone(&count), Arc::clone(&stop)));
     }
     tokio::time::sleep(length).await;
     let rate = count.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64();
-    over.store(true, Ordering::Relaxed);
-    while let Some(ended) = asking.join_next().await {
+    stop.store(true, Ordering::Relaxed);
+    while let Some(ended) = requesters.join_next().await {
         ended??;
     }
     Ok(rate)
 }
 
-async fn ask(port: u16, count: Arc<AtomicU64>, over: Arc<AtomicBool>) -> Result<()> {
+async fn send_requests(port: u16, count: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> Result<()> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream.set_nodelay(true)?;
-    let mut answer = Vec::with_capacity(1024);
-    while !over.load(Ordering::Relaxed) {
+    let mut response = Vec::with_capacity(1024);
+    while !stop.load(Ordering::Relaxed) {
         stream.write_all(REQUEST).await?;
-        answer.clear();
-        while !complete(&answer)? {
+        response.clear();
+        while !complete(&response)? {
             ensure!(
-                stream.read_buf(&mut answer).await? > 0,
+                stream.read_buf(&mut response).await? > 0,
                 "the connection was closed"
             );
         }
@@ -124,15 +123,15 @@ async fn ask(port: u16, count: Arc<AtomicU64>, over: Arc<AtomicBool>) -> Result<
     Ok(())
 }
 
-/// Whether a whole answer is there, by its `Content-Length`.
-fn complete(answer: &[u8]) -> Result<bool> {
-    let Some(head) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
+/// Whether the response is complete, by its `Content-Length`.
+fn complete(response: &[u8]) -> Result<bool> {
+    let Some(head) = response.windows(4).position(|four| four == b"\r\n\r\n") else {
         return Ok(false);
     };
-    let text = std::str::from_utf8(&answer[..head])?;
+    let text = std::str::from_utf8(&response[..head])?;
     if !text.starts_with("HTTP/1.1 200") {
         bail!(
-            "the answer is `{}`; expected 200",
+            "the response is `{}`; expected 200",
             text.lines().next().unwrap_or_default()
         );
     }
@@ -141,7 +140,7 @@ fn complete(answer: &[u8]) -> Result<bool> {
         name.eq_ignore_ascii_case("content-length")
             .then(|| value.trim().parse::<usize>().ok())?
     });
-    Ok(answer.len() >= head + 4 + length.context("the answer has no length")?)
+    Ok(response.len() >= head + 4 + length.context("the response has no length")?)
 }
 
 #[cfg(test)]
@@ -150,7 +149,7 @@ mod tests {
     use super::complete;
 
     #[test]
-    fn an_answer_is_complete_when_its_body_is_there() {
+    fn a_response_is_complete_with_its_body() {
         let head = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n";
         let whole = format!("{head}\r\npong");
         assert!(!complete(head.as_bytes()).unwrap());

@@ -1,13 +1,13 @@
-//! A bundle brought to three nodes, against copying the same bytes to one node after another with
+//! Delivery of a bundle to three nodes, compared with copying the same bytes to one node after another with
 //! `docker save | docker load`.
 
-use crate::place;
+use crate::director;
 use crate::table::{Row, say};
 use anyhow::{Context, Result, ensure};
 use atq_api_spec::task::Step;
 use atq_tests::docker::{docker, docker_at};
-use atq_tests::nodes::{ALL, Nodes, NodesStage};
-use atq_tests::stage::{PATIENCE, small_task, with};
+use atq_tests::fixture::{RUN_TIMEOUT, small_task, with};
+use atq_tests::nodes::{ALL, Nodes, NodesFixture};
 use atq_tests::stats::median;
 use serde_json::json;
 use std::fs::File;
@@ -19,27 +19,27 @@ use tokio::process::Command;
 use zip::CompressionMethod;
 use zip::write::SimpleFileOptions;
 
-const BAR: f64 = 1.5;
-/// The image that carries the same bytes.
+const LIMIT: f64 = 1.5;
+/// An image with the same bytes.
 const IMAGE: &str = "atq-bench-payload:dev";
-/// Files of the bundle.
+/// Number of files in the bundle.
 const FILES: u64 = 8;
 
-/// Measures `rounds` deliveries of a bundle of `megabytes` that cannot be compressed.
+/// Measures `rounds` deliveries of an incompressible bundle of `megabytes`.
 ///
 /// # Errors
-/// When the nodes do not come up, or the test does not run to its end.
+/// When the nodes do not start or the test fails.
 pub async fn measure(megabytes: u64, rounds: usize) -> Result<Vec<Row>> {
     let nodes = Nodes::up().await.context("three nodes")?;
-    let stage = NodesStage::open(&nodes, "bench-push", "").await?;
-    let dir = place::directory()?;
+    let fixture = NodesFixture::start(&nodes, "bench-push", "").await?;
+    let dir = director::temp_dir()?;
     let (mut ours, mut theirs, mut pings) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=rounds {
-        // Other bytes each time: what a node has is not brought there again.
+        // Different bytes in each round, because a bundle is delivered to a node only once.
         let (zip, context) = (dir.path().join("bundle.zip"), dir.path().join("context"));
         let payload = (zip.clone(), context.clone());
         tokio::task::spawn_blocking(move || generate(&payload.0, &payload.1, megabytes)).await??;
-        let (delivery, slow) = deliver(&stage, &zip, round).await?;
+        let (delivery, slow) = deliver(&fixture, &zip, round).await?;
         let copy = copy(&nodes, &context).await;
         remove_image(&nodes).await;
         let copy = copy?;
@@ -50,29 +50,29 @@ pub async fn measure(megabytes: u64, rounds: usize) -> Result<Vec<Row>> {
         theirs.push(copy);
         pings.push(slow);
     }
-    let peak = place::memory(stage.director.pid(), "VmHWM")?;
-    stage.close().await?;
+    let peak = director::memory(fixture.director.pid(), "VmHWM")?;
+    fixture.finish().await?;
     let (ours, theirs) = (median(&ours), median(&theirs));
     let ratio = ours / theirs;
     Ok(vec![
-        Row::barred(
+        Row::with_limit(
             format!("push of {megabytes} MB to three nodes"),
             format!(
                 "{ours:.2} s; docker save | docker load to one after another {theirs:.2} s; ratio {ratio:.2} (n={rounds})"
             ),
             "<= 1.5",
-            ratio <= BAR,
+            ratio <= LIMIT,
         )
-        .said(),
+        .print(),
         Row::plain(
             "slowest ping while three nodes fetch; the Director's peak memory, upload included",
             format!("{:.1} ms; {peak:.1} MiB", median(&pings)),
         )
-        .said(),
+        .print(),
     ])
 }
 
-/// The bundle, and the same files as the context of an image.
+/// Writes the bundle, and the same files as the build context of an image.
 fn generate(zip: &Path, context: &Path, megabytes: u64) -> Result<()> {
     let _ = std::fs::remove_dir_all(context);
     std::fs::create_dir_all(context.join("payload"))?;
@@ -98,10 +98,9 @@ fn generate(zip: &Path, context: &Path, megabytes: u64) -> Result<()> {
     Ok(())
 }
 
-/// Seconds of the step in which a task brings the bundle to all nodes, and milliseconds of the slowest ping
-/// meanwhile.
-async fn deliver(stage: &NodesStage<'_>, zip: &Path, round: usize) -> Result<(f64, f64)> {
-    let client = &stage.director.client;
+/// Returns the seconds of the delivery step and the milliseconds of the slowest ping meanwhile.
+async fn deliver(fixture: &NodesFixture<'_>, zip: &Path, round: usize) -> Result<(f64, f64)> {
+    let client = &fixture.director.client;
     let id = client.upload(std::fs::read(zip)?).await?;
     let name = format!("push-{round}");
     let task = with(small_task(&name, 3), "/worker/fileid", json!(id));
@@ -113,20 +112,17 @@ async fn deliver(stage: &NodesStage<'_>, zip: &Path, round: usize) -> Result<(f6
         slowest = slowest.max(begun.elapsed().as_secs_f64() * 1000.0);
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let done = client.done(&name, PATIENCE).await?;
+    let done = client.done(&name, RUN_TIMEOUT).await?;
     let delivery = done.timings.get("delivery").copied();
     ensure!(done.failure.is_none(), "{:?}", done.failure);
     client.delete(&name).await?;
-    let (status, words) = client.delete_bundle(&id).await?;
-    ensure!(
-        status.is_success(),
-        "DELETE of the bundle: {status} {words}"
-    );
+    let (status, body) = client.delete_bundle(&id).await?;
+    ensure!(status.is_success(), "DELETE of the bundle: {status} {body}");
     let millis = delivery.context("nothing was delivered")?;
     Ok((millis as f64 / 1000.0, slowest))
 }
 
-/// Seconds of `docker save | docker load` to one node after another.
+/// Copies the image with `docker save | docker load` to one node after another and returns the seconds.
 async fn copy(nodes: &Nodes, context: &Path) -> Result<f64> {
     let path = context.to_string_lossy();
     docker(&["build", "--quiet", "--force-rm", "--tag", IMAGE, &path]).await?;
@@ -156,7 +152,7 @@ async fn copy(nodes: &Nodes, context: &Path) -> Result<f64> {
 async fn remove_image(nodes: &Nodes) {
     let args = ["image", "rm", "--force", IMAGE];
     for node in ALL {
-        // A node that does not have it needs nothing.
+        // A missing image is fine.
         let _ = docker_at(nodes.host(node), &args).await;
     }
     let _ = docker(&args).await;

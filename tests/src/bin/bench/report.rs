@@ -1,7 +1,7 @@
-//! Results to figures: our reading on one core, JMeter's own report generator on the same file, and
-//! our memory for a file of any size.
+//! Reading of results: speed on one core, compared with JMeter's report generator on the same file, and memory for a file
+//! of any size.
 
-use crate::place;
+use crate::director;
 use crate::table::{Row, say};
 use anyhow::{Context, Result, ensure};
 use atq_report::{Options, Tally};
@@ -15,16 +15,16 @@ use std::process::Stdio;
 use std::time::Instant;
 use tokio::process::Command;
 
-const SPEED_BAR: f64 = 1e6;
-const RATIO_BAR: f64 = 5.0;
-const MEMORY_BAR: f64 = 64.0;
+const SPEED_LIMIT: f64 = 1e6;
+const RATIO_LIMIT: f64 = 5.0;
+const MEMORY_LIMIT: f64 = 64.0;
 
-/// Reads a JTL of so many samples, and one of so many megabytes that is never on the disk.
+/// Reads a JTL of this many samples, and one of this many megabytes that is generated while it is read.
 ///
 /// # Errors
-/// When either side cannot read it, or they count otherwise.
+/// When either side cannot read it, or their counts differ.
 pub async fn measure(samples: u32, megabytes: u64) -> Result<Vec<Row>> {
-    let dir = place::directory()?;
+    let dir = director::temp_dir()?;
     let path = dir.path().join("results.jtl");
     let file = BufWriter::new(File::create(&path)?);
     tokio::task::spawn_blocking(move || Rows::new(1).write(samples.into(), file)).await??;
@@ -45,37 +45,37 @@ pub async fn measure(samples: u32, megabytes: u64) -> Result<Vec<Row>> {
     let endless = child(&(megabytes * 1_000_000).to_string()).await?;
     let flat = number(&endless, "peak")?;
     Ok(vec![
-        Row::barred(
+        Row::with_limit(
             format!("JTL of {samples} samples ({size} MB) to figures"),
             format!(
                 "{:.2} million samples/s, {seconds:.2} s, {peak:.0} MiB",
                 speed / 1e6
             ),
             ">= 1 million/s",
-            speed >= SPEED_BAR,
+            speed >= SPEED_LIMIT,
         )
-        .said(),
-        Row::barred(
+        .print(),
+        Row::with_limit(
             "JMeter's report generator on the same file",
             format!("{their_seconds:.1} s, {ratio:.0} x ours"),
             ">= 5 x",
-            ratio >= RATIO_BAR,
+            ratio >= RATIO_LIMIT,
         )
-        .said(),
-        Row::barred(
+        .print(),
+        Row::with_limit(
             format!(
                 "memory for a JTL of {megabytes} MB, {} samples",
                 endless["samples"]
             ),
             format!("{flat:.0} MiB"),
             "<= 64 MiB",
-            flat <= MEMORY_BAR,
+            flat <= MEMORY_LIMIT,
         )
-        .said(),
+        .print(),
     ])
 }
 
-/// Of three readings: what else runs on the machine can only slow it down.
+/// The fastest of three readings: other load on the machine can only slow a reading down.
 async fn fastest(path: &Path) -> Result<Value> {
     let mut best: Option<Value> = None;
     for _ in 0..3 {
@@ -88,7 +88,7 @@ async fn fastest(path: &Path) -> Result<Value> {
     best.context("nothing was read")
 }
 
-/// Reads in a process of its own, whose peak of memory is of the reading alone.
+/// Reads in a separate process, whose peak memory is that of the reading alone.
 async fn child(from: &str) -> Result<Value> {
     let output = Command::new(std::env::current_exe()?)
         .args(["--read-results", from])
@@ -111,7 +111,7 @@ fn number(found: &Value, name: &str) -> Result<f64> {
         .with_context(|| format!("no `{name}` in {found}"))
 }
 
-/// What the process does: reads on one thread, and prints figures of that.
+/// The work of that process: reads on one thread and prints samples, seconds and peak memory as JSON.
 ///
 /// # Errors
 /// When it cannot be read.
@@ -126,7 +126,7 @@ pub fn read(from: &str) -> Result<()> {
     let report = tally.finish("bench", "bench").report;
     let seconds = begun.elapsed().as_secs_f64();
     ensure!(source.problem.is_none(), "{:?}", source.problem);
-    let peak = place::memory(std::process::id(), "VmHWM")?;
+    let peak = director::memory(std::process::id(), "VmHWM")?;
     println!(
         "{}",
         json!({"samples": report.total.samples, "seconds": seconds, "peak": peak})

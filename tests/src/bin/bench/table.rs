@@ -1,4 +1,4 @@
-//! What is printed: progress while it runs, and one table at the end.
+//! Output: progress lines, and one table at the end.
 
 use atq_tests::docker::docker;
 use std::fmt::Write as _;
@@ -7,7 +7,7 @@ use std::time::Instant;
 
 static BEGUN: OnceLock<Instant> = OnceLock::new();
 
-/// Prints a line of progress with the time since the first one.
+/// Prints a progress line with the time since the first one.
 pub fn say(text: impl AsRef<str>) {
     let begun = BEGUN.get_or_init(Instant::now);
     println!(
@@ -17,61 +17,61 @@ pub fn say(text: impl AsRef<str>) {
     );
 }
 
-/// A figure beside its bar.
+/// A measurement, with an optional limit.
 #[derive(Debug)]
 pub struct Row {
     what: String,
     figure: String,
-    bar: String,
+    limit: String,
     met: Option<bool>,
 }
 
 impl Row {
-    /// A figure without a bar.
+    /// A measurement without a limit.
     pub fn plain(what: impl Into<String>, figure: impl Into<String>) -> Self {
         Self {
             what: what.into(),
             figure: figure.into(),
-            bar: String::new(),
+            limit: String::new(),
             met: None,
         }
     }
 
-    /// A figure with its bar, and whether it is met. A bar that is missed fails nothing: figures
-    /// depend on the machine and on what else runs there.
-    pub fn barred(
+    /// A measurement with a limit, and whether it is met. A missed limit is no failure: results depend on the machine
+    /// and its other load.
+    pub fn with_limit(
         what: impl Into<String>,
         figure: impl Into<String>,
-        bar: impl Into<String>,
+        limit: impl Into<String>,
         met: bool,
     ) -> Self {
         Self {
             what: what.into(),
             figure: figure.into(),
-            bar: bar.into(),
+            limit: limit.into(),
             met: Some(met),
         }
     }
 
-    /// Prints the row as progress.
-    pub fn said(self) -> Self {
+    /// Prints the row as a progress line.
+    pub fn print(self) -> Self {
         say(format!("{}: {}{}", self.what, self.figure, self.verdict()));
         self
     }
 
     fn verdict(&self) -> String {
         match self.met {
-            Some(true) => format!("  [bar met: {}]", self.bar),
-            Some(false) => format!("  [bar missed: {}]", self.bar),
+            Some(true) => format!("  [limit met: {}]", self.limit),
+            Some(false) => format!("  [limit missed: {}]", self.limit),
             None => String::new(),
         }
     }
 }
 
-/// The table, as Markdown that also reads well as plain text.
+/// The table as aligned Markdown.
 pub fn render(rows: &[Row]) -> String {
     let cells: Vec<[String; 4]> = rows.iter().map(cells).collect();
-    let head = ["what", "figure", "bar", ""].map(str::to_owned);
+    let head = ["what", "figure", "limit", ""].map(str::to_owned);
     let widths: [usize; 4] = std::array::from_fn(|column| {
         let all = cells.iter().chain([&head]);
         all.map(|row| row[column].chars().count())
@@ -93,19 +93,19 @@ pub fn render(rows: &[Row]) -> String {
 
 fn cells(row: &Row) -> [String; 4] {
     let verdict = match row.met {
-        Some(true) => "bar met",
-        Some(false) => "bar missed",
+        Some(true) => "limit met",
+        Some(false) => "limit missed",
         None => "",
     };
     [
         row.what.clone(),
         row.figure.clone(),
-        row.bar.clone(),
+        row.limit.clone(),
         verdict.to_owned(),
     ]
 }
 
-/// Cores, memory, kernel, engine.
+/// Describes cores, memory, kernel and Engine of this machine.
 pub async fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
@@ -134,10 +134,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_aligned_and_says_which_bars_are_missed() {
+    fn the_table_is_aligned_and_marks_missed_limits() {
         let rows = [
             Row::plain("size", "12 MB"),
-            Row::barred("reply", "60 ms", "<= 50 ms", false),
+            Row::with_limit("reply", "60 ms", "<= 50 ms", false),
         ];
         let text = render(&rows);
         let lines: Vec<&str> = text.lines().collect();
@@ -146,7 +146,7 @@ mod tests {
             lines.iter().all(|line| line.len() == lines[0].len()),
             "{text}"
         );
-        assert!(lines[3].ends_with("| <= 50 ms | bar missed |"), "{text}");
+        assert!(lines[3].ends_with("| <= 50 ms | limit missed |"), "{text}");
         assert!(lines[2].contains("| size  | 12 MB  |"), "{text}");
     }
 }

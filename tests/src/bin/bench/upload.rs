@@ -1,7 +1,7 @@
-//! A large upload, from the first byte to the answer, against writing the same file with `dd
-//! conv=fsync` and unpacking it with `unzip`.
+//! A large upload, from the first byte to the response, compared with writing the same file with `dd conv=fsync` and
+//! unpacking it with `unzip`.
 
-use crate::place;
+use crate::director;
 use crate::table::{Row, say};
 use anyhow::{Context, Result, ensure};
 use atq_tests::director::Director;
@@ -17,19 +17,19 @@ use tokio::process::Command;
 use zip::CompressionMethod;
 use zip::write::SimpleFileOptions;
 
-const RATIO_BAR: f64 = 0.7;
-const MEMORY_BAR: f64 = 32.0;
-/// Entries of the archive; every other one cannot be compressed.
+const RATIO_LIMIT: f64 = 0.7;
+const MEMORY_LIMIT: f64 = 32.0;
+/// Entries of the archive; every other one is incompressible.
 const ENTRIES: u64 = 32;
-/// What is sent at a time.
+/// Size of a sent chunk.
 const CHUNK: usize = 256 * 1024;
 
 /// Measures `rounds` uploads of a zip of about `megabytes`.
 ///
 /// # Errors
-/// When the upload is not taken, or the other side's tools fail.
+/// When the upload is rejected or a tool of the other side fails.
 pub async fn measure(megabytes: u64, rounds: usize) -> Result<Vec<Row>> {
-    let dir = place::directory()?;
+    let dir = director::temp_dir()?;
     let zip = dir.path().join("bundle.zip");
     let unpacked = tokio::task::spawn_blocking({
         let zip = zip.clone();
@@ -58,32 +58,32 @@ pub async fn measure(megabytes: u64, rounds: usize) -> Result<Vec<Row>> {
     let (ours, theirs) = (median(&times), median(&baselines));
     let rate = theirs / ours;
     Ok(vec![
-        Row::barred(
+        Row::with_limit(
             format!("upload of {} MB", size / 1_000_000),
             format!(
                 "{ours:.2} s ({:.0} MB/s); dd conv=fsync and {tool} {theirs:.2} s; speed ratio {rate:.2} (n={rounds})",
                 size as f64 / 1e6 / ours
             ),
             ">= 0.7",
-            rate >= RATIO_BAR,
+            rate >= RATIO_LIMIT,
         )
-        .said(),
-        Row::barred("peak memory of that upload", format!("{peak:.1} MiB"), "<= 32 MiB", peak <= MEMORY_BAR).said(),
+        .print(),
+        Row::with_limit("peak memory of that upload", format!("{peak:.1} MiB"), "<= 32 MiB", peak <= MEMORY_LIMIT).print(),
     ])
 }
 
-/// Seconds to the answer and the peak of the Director's memory. A fresh Director each time: the same
-/// content again would be known already, and the kernel's mark of the peak never falls.
+/// Uploads the zip to a new Director and returns the seconds until the response and the Director's peak memory. A reused
+/// Director would already have the bundle, and its peak memory never decreases.
 async fn upload(dir: &Path, zip: &Path) -> Result<(f64, f64)> {
     flush().await?;
-    let place = dir.join("director");
-    let director = place::director(&place, "").await?;
+    let data = dir.join("director");
+    let director = director::start(&data, "").await?;
     let begun = Instant::now();
     send(&director, zip).await?;
     let seconds = begun.elapsed().as_secs_f64();
-    let peak = place::memory(director.pid(), "VmHWM")?;
+    let peak = director::memory(director.pid(), "VmHWM")?;
     director.terminate()?;
-    std::fs::remove_dir_all(&place)?;
+    std::fs::remove_dir_all(&data)?;
     Ok((seconds, peak))
 }
 
@@ -111,7 +111,7 @@ async fn send(director: &Director, zip: &Path) -> Result<()> {
     let body = answer.text().await?;
     ensure!(
         status.is_success(),
-        "the upload was not taken: {status}: {body}"
+        "the upload was rejected: {status}: {body}"
     );
     Ok(())
 }
@@ -150,7 +150,7 @@ async fn plain_copy(dir: &Path, zip: &Path) -> Result<(f64, &'static str)> {
     Ok((seconds, tool))
 }
 
-/// What one side has left in the kernel's buffers must not slow the other down.
+/// Flushes the kernel's buffers, so that one side does not slow the other down.
 async fn flush() -> Result<()> {
     run(&mut Command::new("sync")).await
 }
@@ -172,8 +172,8 @@ async fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Writes an archive whose packed size is about `megabytes`; gives its unpacked size in bytes. Of
-/// every two entries one is random, and one is text of which about a half is left.
+/// Writes an archive with a packed size of about `megabytes` and returns its unpacked size in bytes. Every other entry is
+/// random, the others are text that compresses to about half.
 fn generate(path: &Path, megabytes: u64) -> Result<u64> {
     let mut writer = zip::ZipWriter::new(BufWriter::with_capacity(1 << 20, File::create(path)?));
     let options = SimpleFileOptions::default()
@@ -202,24 +202,24 @@ fn generate(path: &Path, megabytes: u64) -> Result<u64> {
 
 fn fill(writer: &mut impl Write, random: &mut Random, length: u64, text: bool) -> Result<()> {
     let mut block = vec![0; 64 * 1024];
-    let mut left = length;
-    while left > 0 {
+    let mut remaining = length;
+    while remaining > 0 {
         for eight in block.chunks_exact_mut(8) {
             let mut bytes = random.next().to_le_bytes();
             if text {
-                // 16 of 256 values: four of eight bits are information.
+                // 16 of 256 values: four of eight bits carry information.
                 bytes = bytes.map(|byte| b'a' + (byte & 0x0f));
             }
             eight.copy_from_slice(&bytes);
         }
-        let now = usize::try_from(left).map_or(block.len(), |left| left.min(block.len()));
+        let now = usize::try_from(remaining).map_or(block.len(), |bytes| bytes.min(block.len()));
         writer.write_all(&block[..now])?;
-        left -= now as u64;
+        remaining -= now as u64;
     }
     Ok(())
 }
 
-/// Xorshift: fast, and random enough that nothing can be packed.
+/// A fast xorshift generator whose output is incompressible.
 struct Random(u64);
 
 impl Random {

@@ -1,36 +1,36 @@
 //! Files that `atq run` writes.
 
-use super::{endless, ends, runs, sampled};
+use super::{endless, run, sampled, until_running};
 use anyhow::{Result, ensure};
 use atq_tests::cli::Atq;
 use atq_tests::client::Client;
 
-/// Only files that `atq` wrote are replaced or removed; the rest is told before the test begins.
+/// Only files that `atq` wrote are replaced or removed; a conflict is reported before the test starts.
 pub async fn keep_files_of_others(atq: &Atq) -> Result<()> {
-    let place = atq.dir.path().join("place");
-    std::fs::create_dir_all(place.join("logs"))?;
+    let results = atq.dir.path().join("place");
+    std::fs::create_dir_all(results.join("logs"))?;
     let own = ["baseline.csv", "logs/app.log"];
     for name in own {
-        std::fs::write(place.join(name), "mine")?;
+        std::fs::write(results.join(name), "mine")?;
     }
     let task = sampled("atq-files", "p95 < 500ms");
     let more = ["--results", "place", "--replace"];
     for _ in 0..2 {
-        ends(atq, &task, &more, 0).await?;
+        run(atq, &task, &more, 0).await?;
         for name in own {
-            ensure!(std::fs::read(place.join(name))? == b"mine", "{name}");
+            ensure!(std::fs::read(results.join(name))? == b"mine", "{name}");
         }
-        ensure!(place.join("report.html").is_file(), "no report");
+        ensure!(results.join("report.html").is_file(), "no report");
     }
-    std::fs::write(place.join("report.html"), "mine")?;
-    let ended = ends(atq, &task, &more, 2).await?;
+    std::fs::write(results.join("report.html"), "mine")?;
+    let ended = run(atq, &task, &more, 2).await?;
     ensure!(ended.err.contains("report.html"), "{ended:#?}");
-    ensure!(std::fs::read(place.join("report.html"))? == b"mine");
+    ensure!(std::fs::read(results.join("report.html"))? == b"mine");
     Ok(())
 }
 
-/// What cannot be written is found before anything is sent.
-pub async fn are_tried_first(atq: &Atq, client: &Client) -> Result<()> {
+/// Outputs that cannot be written are reported before anything is sent.
+pub async fn are_checked_first(atq: &Atq, client: &Client) -> Result<()> {
     std::fs::write(atq.dir.path().join("file"), "")?;
     std::fs::create_dir(atq.dir.path().join("dir"))?;
     let task = sampled("atq-unwritable", "p95 < 500ms");
@@ -40,7 +40,7 @@ pub async fn are_tried_first(atq: &Atq, client: &Client) -> Result<()> {
         ["--junit", "file/junit.xml"],
         ["--gitlab", "/proc/none/load.json"],
     ] {
-        let ended = ends(atq, &task, &output, 2).await?;
+        let ended = run(atq, &task, &output, 2).await?;
         ensure!(ended.err.contains(output[0]), "{output:?}: {ended:#?}");
         let sent = client.get("/api/task/atq-unwritable").await?.status();
         ensure!(sent == 404, "{output:?}: the test was started");
@@ -48,20 +48,20 @@ pub async fn are_tried_first(atq: &Atq, client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// An output that can no longer be written hides neither how the test ended nor the other outputs.
-pub async fn do_not_hide_the_end(atq: &Atq, client: &Client) -> Result<()> {
+/// An output that can no longer be written affects neither the exit code nor the other outputs.
+pub async fn do_not_change_the_exit_code(atq: &Atq, client: &Client) -> Result<()> {
     let name = "atq-unwritten";
     let file = atq.definition(&endless(name))?;
     let junit = atq.dir.path().join("unwritten.xml");
     let outputs = ["--junit", "unwritten.xml", "--results", "unwritten"];
     let args = [&["run", file.as_str()], &outputs[..]].concat();
-    let comes_in_the_way = async {
-        runs(client, name).await?;
+    let block_output = async {
+        until_running(client, name).await?;
         std::fs::create_dir(&junit)?;
         client.stop(name).await?;
         Ok(())
     };
-    let (ended, ()) = tokio::try_join!(atq.run(&args), comes_in_the_way)?;
+    let (ended, ()) = tokio::try_join!(atq.run(&args), block_output)?;
     ensure!(ended.code == Some(6), "{ended:#?}");
     ensure!(ended.out.starts_with("STOPPED atq-unwritten"), "{ended:#?}");
     ensure!(ended.err.contains("unwritten.xml"), "{ended:#?}");

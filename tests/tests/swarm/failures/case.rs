@@ -1,58 +1,58 @@
-//! A task that is to fail, and what is to be said about it.
+//! A task that must fail, with the expected step, code, message and hint.
 
 use anyhow::{Context, Result, bail, ensure};
 use atq_api_spec::task::{Failure, Step, Task, TaskEvents, TaskStatus};
 use atq_tests::client::Client;
-use atq_tests::stage::{PATIENCE, Stage};
-use atq_tests::witness::{Witness, moment};
+use atq_tests::failure_watcher::{FailureWatcher, parse_time};
+use atq_tests::fixture::{Fixture, RUN_TIMEOUT};
 use futures_util::future::join_all;
 use serde_json::Value;
 
-/// Configuration of a Director that plays all tasks of a test at once.
+/// Configuration of a Director that runs all tasks of a test at once.
 pub const AT_ONCE: &str = "maxConcurrentTasks: 32\n";
 
-/// A task that is to fail.
+/// A task that must fail.
 pub struct Case {
     task: Value,
     steps: Vec<Step>,
     codes: Vec<&'static str>,
-    says: Vec<String>,
+    messages: Vec<String>,
     hints: Vec<String>,
 }
 
 impl Case {
-    /// `task` is to fail in `step` with `code`.
+    /// `task` must fail in `step` with `code`.
     pub fn new(task: Value, step: Step, code: &'static str) -> Self {
-        let (says, hints) = (Vec::new(), Vec::new());
+        let (messages, hints) = (Vec::new(), Vec::new());
         Self {
             task,
             steps: vec![step],
             codes: vec![code],
-            says,
+            messages,
             hints,
         }
     }
 
-    /// Or in this step: which one it is depends on who is faster.
+    /// Also accepts this step, because the order of events varies.
     pub fn or_in(mut self, step: Step) -> Self {
         self.steps.push(step);
         self
     }
 
-    /// Or with this code: which one it is depends on who is faster.
+    /// Also accepts this code, because the order of events varies.
     pub fn or_with(mut self, code: &'static str) -> Self {
         self.codes.push(code);
         self
     }
 
-    /// A part of the message.
-    pub fn says(mut self, part: &str) -> Self {
-        self.says.push(part.to_owned());
+    /// A substring of the message.
+    pub fn message(mut self, part: &str) -> Self {
+        self.messages.push(part.to_owned());
         self
     }
 
-    /// A part of the hint.
-    pub fn hints(mut self, part: &str) -> Self {
+    /// A substring of the hint.
+    pub fn hint(mut self, part: &str) -> Self {
         self.hints.push(part.to_owned());
         self
     }
@@ -68,14 +68,14 @@ impl Case {
         self.task["name"].as_str().unwrap()
     }
 
-    /// Follows the started task to its end and looks at what is said about it.
-    pub async fn judge(&self, client: &Client, witness: &Witness) -> Result<Task> {
-        let task = client.done(self.name(), PATIENCE).await?;
+    /// Waits for the end of the started task and checks its failure.
+    pub async fn check(&self, client: &Client, watcher: &FailureWatcher) -> Result<Task> {
+        let task = client.done(self.name(), RUN_TIMEOUT).await?;
         let failure = task
             .failure
             .as_ref()
             .with_context(|| format!("{task:#?}"))?;
-        println!("{}", line(client, witness, &task, failure).await?);
+        println!("{}", line(client, watcher, &task, failure).await?);
         ensure!(task.status == TaskStatus::Errored, "{task:#?}");
         self.compare(failure)
             .with_context(|| format!("{failure:#?}"))?;
@@ -97,7 +97,7 @@ impl Case {
     fn compare(&self, failure: &Failure) -> Result<()> {
         ensure!(self.codes.contains(&failure.code.as_str()), "code");
         ensure!(self.steps.contains(&failure.step), "step");
-        for part in &self.says {
+        for part in &self.messages {
             ensure!(failure.message.contains(part), "the message lacks `{part}`");
         }
         for part in &self.hints {
@@ -108,32 +108,32 @@ impl Case {
     }
 }
 
-/// Plays the cases side by side.
-pub async fn play(stage: &Stage, witness: &Witness, cases: &[Case]) -> Result<()> {
-    let client = stage.client();
-    let played = cases.iter().map(|case| {
+/// Runs the cases concurrently.
+pub async fn run_all(fixture: &Fixture, watcher: &FailureWatcher, cases: &[Case]) -> Result<()> {
+    let client = fixture.client();
+    let runs = cases.iter().map(|case| {
         let client = client.clone();
         async move {
             case.start(&client).await?;
-            case.judge(&client, witness).await
+            case.check(&client, watcher).await
         }
     });
-    let mut wrong = Vec::new();
-    for (case, result) in cases.iter().zip(join_all(played).await) {
+    let mut failures = Vec::new();
+    for (case, result) in cases.iter().zip(join_all(runs).await) {
         if let Err(error) = result {
-            wrong.push(format!("{}: {error:#}", case.name()));
+            failures.push(format!("{}: {error:#}", case.name()));
         }
     }
-    match wrong.is_empty() {
+    match failures.is_empty() {
         true => Ok(()),
-        false => bail!("{}", wrong.join("\n")),
+        false => bail!("{}", failures.join("\n")),
     }
 }
 
-/// What was said, and how long after Docker knew of it.
+/// A line with the reported failure and its delay after Docker's timestamp.
 async fn line(
     client: &Client,
-    witness: &Witness,
+    watcher: &FailureWatcher,
     task: &Task,
     failure: &Failure,
 ) -> Result<String> {
@@ -142,20 +142,20 @@ async fn line(
         .await?
         .json::<TaskEvents>()
         .await?;
-    let told = history
+    let reported = history
         .events
         .iter()
         .find(|event| ["failed", "masterEnded"].contains(&event.event.as_str()));
-    let told = moment(&told.context("no end in the history")?.at)?;
-    let lag = match witness.decisive(&task.id, role_of(failure), told) {
-        Some(trouble) => format!(
-            "{} ms after Docker's time, {} ms after it was listed: {} `{}`",
-            (told - trouble.at).whole_milliseconds(),
-            (told - trouble.listed).whole_milliseconds(),
-            trouble.state,
-            trouble.reason
+    let reported = parse_time(&reported.context("no end in the history")?.at)?;
+    let lag = match watcher.cause(&task.id, role_of(failure), reported) {
+        Some(cause) => format!(
+            "{} ms after Docker's timestamp, {} ms after it was listed: {} `{}`",
+            (reported - cause.at).whole_milliseconds(),
+            (reported - cause.listed).whole_milliseconds(),
+            cause.state,
+            cause.reason
         ),
-        None => "of the Director's own accord".to_owned(),
+        None => "detected by the Director itself".to_owned(),
     };
     Ok(format!(
         "{:<22} {} {} {lag}\n    {}\n    hint: {}",
@@ -169,7 +169,7 @@ async fn line(
     ))
 }
 
-/// Whose containers the failure is about.
+/// Role of the containers that the failure is about.
 fn role_of(failure: &Failure) -> &'static str {
     match failure.code.as_str() {
         "discovery_failed" | "no_addresses" => "discovery",

@@ -1,12 +1,12 @@
-//! Every way in which a task ends badly, on a real Swarm, and the words for it. Each test plays many
-//! tasks side by side in one Director and prints a line for each of them.
+//! Every way in which a task fails, on a real Swarm, with code, message and hint. Each test runs many tasks concurrently
+//! in one Director and prints a line for each of them.
 
 mod case;
 
-mod away;
-mod loss;
+mod container_start;
+mod docker_unavailable;
 mod master;
 mod network;
 mod sidecar;
-mod start;
-mod wait;
+mod wait_command;
+mod worker_loss;

@@ -25,7 +25,7 @@ impl Surroundings for Anything {
     }
 }
 
-/// A sidecar that runs, and where.
+/// A running sidecar and its endpoint.
 async fn sidecar() -> (FakeDiscovery, String) {
     let definition = json!({
         "name": "load",
@@ -47,81 +47,81 @@ async fn sidecar() -> (FakeDiscovery, String) {
     swarm.create_service(&service).await.unwrap();
     loop {
         let tasks = swarm.tasks(&plan.labels(Role::Discovery)).await.unwrap();
-        // Docker tells two ports, of which one is right.
+        // Docker lists two ports; one of them is right.
         let mut ports = tasks.iter().flat_map(|task| &task.ports);
         if let Some((_, port)) = ports.find(|(_, port)| swarm.listener(*port).is_some()) {
             let endpoint = format!("http://127.0.0.1:{port}");
             return (FakeDiscovery::new(swarm), endpoint);
         }
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Why the first and the second address are not ready.
-async fn ask(it: &FakeDiscovery, endpoint: &str) -> Vec<Option<String>> {
+/// The reasons why the first and the second address are not ready.
+async fn probe(discovery: &FakeDiscovery, endpoint: &str) -> Vec<Option<String>> {
     let addresses = [FIRST, SECOND];
-    let asked = it.probe(endpoint, "s3cret", &addresses, &Probe::Tcp(1), SECONDS);
-    let probed = asked.await.unwrap();
+    let response = discovery.probe(endpoint, "s3cret", &addresses, &Probe::Tcp(1), SECONDS);
+    let probed = response.await.unwrap();
     assert!(addresses.iter().eq(probed.iter().map(|one| &one.address)));
     probed.into_iter().map(|one| one.reason).collect()
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_addresses_are_ready_unless_told_otherwise() {
-    let (it, endpoint) = sidecar().await;
+async fn all_addresses_are_ready_by_default() {
+    let (discovery, endpoint) = sidecar().await;
     let before = Instant::now();
-    assert_eq!(ask(&it, &endpoint).await, [None, None]);
+    assert_eq!(probe(&discovery, &endpoint).await, [None, None]);
     assert_eq!(before.elapsed(), Duration::ZERO);
-    assert_eq!(it.probed(), [(Probe::Tcp(1), vec![FIRST, SECOND])]);
+    assert_eq!(discovery.probed(), [(Probe::Tcp(1), vec![FIRST, SECOND])]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_unready_have_a_reason_and_take_the_whole_time() {
-    let (it, endpoint) = sidecar().await;
-    it.unready(&[(SECOND, "answered 503; expected 200")]);
+async fn unready_addresses_have_a_reason_and_take_the_whole_timeout() {
+    let (discovery, endpoint) = sidecar().await;
+    discovery.unready(&[(SECOND, "answered 503; expected 200")]);
     let before = Instant::now();
     let reason = Some("answered 503; expected 200".to_owned());
-    assert_eq!(ask(&it, &endpoint).await, [None, reason]);
+    assert_eq!(probe(&discovery, &endpoint).await, [None, reason]);
     assert_eq!(before.elapsed(), SECONDS);
-    it.unready(&[]);
-    assert_eq!(ask(&it, &endpoint).await, [None, None]);
+    discovery.unready(&[]);
+    assert_eq!(probe(&discovery, &endpoint).await, [None, None]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_under_way_ends_when_all_become_ready() {
-    let (it, endpoint) = sidecar().await;
-    it.unready(&[(FIRST, "connection refused")]);
+async fn a_probe_in_progress_ends_when_all_become_ready() {
+    let (discovery, endpoint) = sidecar().await;
+    discovery.unready(&[(FIRST, "connection refused")]);
     let before = Instant::now();
     let change = async {
         sleep(SECONDS / 5).await;
-        it.unready(&[]);
+        discovery.unready(&[]);
     };
-    let (answer, ()) = tokio::join!(ask(&it, &endpoint), change);
+    let (answer, ()) = tokio::join!(probe(&discovery, &endpoint), change);
     assert_eq!(answer, [None, None]);
     assert!(before.elapsed() < SECONDS);
 }
 
 #[tokio::test(start_paused = true)]
-async fn workers_warm_up_for_so_many_questions() {
-    let (it, endpoint) = sidecar().await;
-    it.warm_up(2);
+async fn workers_warm_up_for_a_number_of_probes() {
+    let (discovery, endpoint) = sidecar().await;
+    discovery.warm_up(2);
     let refused = Some("connection refused".to_owned());
     for _ in 0..2 {
         assert_eq!(
-            ask(&it, &endpoint).await,
+            probe(&discovery, &endpoint).await,
             [refused.clone(), refused.clone()]
         );
     }
-    assert_eq!(ask(&it, &endpoint).await, [None, None]);
+    assert_eq!(probe(&discovery, &endpoint).await, [None, None]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn sidecars_that_are_deaf_or_another_run_s_say_nothing() {
-    let (it, endpoint) = sidecar().await;
-    let other = it.probe(&endpoint, "other", &[FIRST], &Probe::Tcp(1), SECONDS);
+async fn unreachable_sidecars_and_those_of_another_run_refuse_probes() {
+    let (discovery, endpoint) = sidecar().await;
+    let other = discovery.probe(&endpoint, "other", &[FIRST], &Probe::Tcp(1), SECONDS);
     assert!(other.await.unwrap_err().reason.contains("401"));
-    it.deaf(true);
-    let deaf = it.probe(&endpoint, "s3cret", &[FIRST], &Probe::Tcp(1), SECONDS);
-    assert!(deaf.await.unwrap_err().reason.contains("refused"));
-    assert!(it.probed().is_empty());
+    discovery.set_unreachable(true);
+    let unreachable = discovery.probe(&endpoint, "s3cret", &[FIRST], &Probe::Tcp(1), SECONDS);
+    assert!(unreachable.await.unwrap_err().reason.contains("refused"));
+    assert!(discovery.probed().is_empty());
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::net::{TcpListener, UnixListener};
 
-/// An Engine whose newest API is 1.`minor`; answers other calls with the path it was asked for.
+/// An Engine whose newest API is 1.`minor`; answers other calls with the requested path.
 fn engine(minor: Arc<AtomicU32>) -> Router {
     let newest = minor.clone();
     let version = async move || {
@@ -19,12 +19,12 @@ fn engine(minor: Arc<AtomicU32>) -> Router {
     };
     let other = async move |uri: Uri| {
         let newest = minor.load(Ordering::SeqCst);
-        let asked: u32 = uri.path()[4..6].parse().unwrap();
-        match asked > newest {
+        let requested: u32 = uri.path()[4..6].parse().unwrap();
+        match requested > newest {
             false => uri.path().to_owned().into_response(),
             true => {
                 let text = format!(
-                    "client version 1.{asked} is too new. Maximum supported API version is 1.{newest}"
+                    "client version 1.{requested} is too new. Maximum supported API version is 1.{newest}"
                 );
                 (StatusCode::BAD_REQUEST, Json(json!({"message": text}))).into_response()
             }
@@ -35,7 +35,7 @@ fn engine(minor: Arc<AtomicU32>) -> Router {
         .fallback(other)
 }
 
-/// A client of what `router` answers at 127.0.0.1.
+/// A client for a server with these routes at 127.0.0.1.
 async fn client(router: Router) -> Client {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = format!("tcp://{}", listener.local_addr().unwrap());
@@ -43,23 +43,23 @@ async fn client(router: Router) -> Client {
     Client::new(Address::find(Some(&host)).unwrap())
 }
 
-/// What bollard asked for.
+/// The path that bollard requested.
 async fn ping(client: &Client) -> Result<String, SwarmError> {
     let ping = async |docker: Docker| docker.ping().await;
-    client.ask(&Call::read("x"), ping).await
+    client.send(&Call::read("x"), ping).await
 }
 
-/// What we asked for ourselves.
+/// The path that [`Client::get`] requested.
 async fn get_x(client: &Client) -> Result<String, SwarmError> {
     let get = async |docker: Docker| {
         let response = client.get(docker, "/x", &[]).await?;
-        response.text().await.map_err(broken)
+        response.text().await.map_err(connection_error)
     };
-    client.ask(&Call::read("x"), get).await
+    client.send(&Call::read("x"), get).await
 }
 
 #[tokio::test]
-async fn the_older_version_is_spoken_and_learned_anew_after_a_change() {
+async fn the_older_version_is_used_and_negotiated_again_after_a_change() {
     let minor = Arc::new(AtomicU32::new(44));
     let client = client(engine(minor.clone())).await;
     assert_eq!(ping(&client).await.unwrap(), "/v1.44/_ping");
@@ -69,7 +69,7 @@ async fn the_older_version_is_spoken_and_learned_anew_after_a_change() {
     minor.store(40, Ordering::SeqCst);
     assert_eq!(get_x(&client).await.unwrap(), "/v1.40/x");
     minor.store(99, Ordering::SeqCst);
-    client.explain(&Call::read("x"), Error::from(io::Error::other("away")));
+    client.to_swarm_error(&Call::read("x"), Error::from(io::Error::other("away")));
     assert_eq!(ping(&client).await.unwrap(), "/v1.53/_ping");
 }
 
@@ -98,19 +98,19 @@ async fn docker_may_come_up_after_the_client() {
 }
 
 #[tokio::test]
-async fn what_is_not_docker_is_named_and_asked_again() {
+async fn a_server_that_is_not_docker_is_reported_and_retried() {
     let client = client(Router::new()).await;
     for _ in 0..2 {
         let error = ping(&client).await.unwrap_err();
         assert!(
-            matches!(&error, SwarmError::Unavailable { reason, .. } if reason.contains("as Docker does")),
+            matches!(&error, SwarmError::Unavailable { reason, .. } if reason.contains("like Docker")),
             "{error:?}"
         );
     }
 }
 
 #[tokio::test]
-async fn a_refusal_is_classified_whoever_asks() {
+async fn a_refusal_is_classified_for_bollard_and_for_own_requests() {
     let refuse = async || (StatusCode::NOT_FOUND, Json(json!({"message": "no x"})));
     let version = async || Json(json!({"ApiVersion": "1.41"}));
     let router = Router::new()
@@ -124,21 +124,21 @@ async fn a_refusal_is_classified_whoever_asks() {
 }
 
 #[tokio::test]
-async fn an_engine_that_accepts_and_says_nothing_runs_into_the_deadline() {
+async fn an_engine_that_accepts_and_never_answers_times_out() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = format!("tcp://{}", listener.local_addr().unwrap());
     let client = Client::new(Address::find(Some(&host)).unwrap());
-    let call = Call::read("the list of x").within(Duration::from_secs(1));
+    let call = Call::read("the list of x").with_timeout(Duration::from_secs(1));
     let what = "the list of x".to_owned();
     assert_eq!(
-        client.ask(&call, async |docker| docker.ping().await).await,
+        client.send(&call, async |docker| docker.ping().await).await,
         Err(SwarmError::TimedOut { what, seconds: 1 })
     );
 }
 
-/// In base64 these need the characters in which the two alphabets differ.
+/// The base64 of this password contains the characters in which the two alphabets differ.
 #[tokio::test]
-async fn credentials_are_sent_in_the_alphabet_that_docker_reads() {
+async fn credentials_are_sent_in_the_base64_alphabet_of_docker() {
     let header = async |headers: HeaderMap| {
         let sent = headers["X-Registry-Auth"].to_str().unwrap().to_owned();
         Json(json!({"ID": sent}))
@@ -156,7 +156,7 @@ async fn credentials_are_sent_in_the_alphabet_that_docker_reads() {
         let create = docker.create_service(Default::default(), Some(credentials.clone()));
         Ok(create.await?.id)
     };
-    let sent = client.ask(&Call::create("x".to_owned()), create).await;
+    let sent = client.send(&Call::create("x".to_owned()), create).await;
     let sent = sent.unwrap().unwrap();
     assert!(!sent.contains(['+', '/']), "{sent}");
     assert!(sent.contains(['-', '_']), "{sent}");

@@ -33,7 +33,7 @@ fn err(text: &str) -> (LogStream, String) {
 }
 
 #[test]
-fn frames_become_lines_however_they_are_cut() {
+fn frames_are_decoded_however_they_are_split() {
     let log = [
         frame(1, &format!("{AT} one\n")),
         frame(2, &format!("{AT} two\n")),
@@ -52,7 +52,7 @@ fn frames_become_lines_however_they_are_cut() {
 }
 
 #[test]
-fn the_time_is_split_off() {
+fn the_time_is_separated_from_the_text() {
     let mut decoder = Decoder::new(false);
     decoder.push(&frame(1, &format!("{AT} one two\n")));
     decoder.push(&frame(1, "no time here\n"));
@@ -66,7 +66,7 @@ fn the_time_is_split_off() {
 }
 
 #[test]
-fn pieces_of_a_long_line_are_joined_and_streams_kept_apart() {
+fn pieces_of_a_long_line_are_joined_and_streams_kept_separate() {
     let log = [
         frame(1, &format!("{AT} long ")),
         frame(2, &format!("{AT} meanwhile\n")),
@@ -83,7 +83,7 @@ fn pieces_of_a_long_line_are_joined_and_streams_kept_apart() {
 }
 
 #[test]
-fn an_error_among_the_frames_comes_after_the_lines() {
+fn an_error_frame_is_returned_after_the_lines() {
     let reason = "Error grabbing logs: node n1 is not available";
     let log = [frame(3, reason), frame(1, &format!("{AT} after\n"))].concat();
     let (lines, error) = decode(false, &log, 5);
@@ -92,7 +92,7 @@ fn an_error_among_the_frames_comes_after_the_lines() {
 }
 
 #[test]
-fn what_is_not_framed_is_an_error_and_not_a_panic() {
+fn invalid_frames_are_an_error() {
     for log in [
         &b"plain text, no frames\n"[..],
         &[1, 0, 0, 0, 255, 255, 255, 255, 1],
@@ -106,7 +106,7 @@ fn what_is_not_framed_is_an_error_and_not_a_panic() {
 }
 
 #[test]
-fn a_terminal_has_no_frames() {
+fn terminal_output_has_no_frames() {
     let log = format!("{AT} one\r\n{AT} \u{1}two\r\n{AT} without end");
     for step in 1..=log.len() {
         let (lines, error) = decode(true, log.as_bytes(), step);
@@ -116,7 +116,7 @@ fn a_terminal_has_no_frames() {
 }
 
 #[test]
-fn pieces_of_a_long_line_of_a_terminal_are_joined() {
+fn pieces_of_a_long_terminal_line_are_joined() {
     let (first, second) = ("a".repeat(PIECE), "b".repeat(PIECE));
     let log = format!("{AT} {first}{AT} {second}{AT} c\r\n");
     let (lines, _) = decode(true, log.as_bytes(), 1000);
@@ -124,7 +124,7 @@ fn pieces_of_a_long_line_of_a_terminal_are_joined() {
 }
 
 #[test]
-fn memory_is_bounded_on_a_line_without_end() {
+fn memory_is_bounded_on_an_endless_line() {
     let piece = frame(1, &"x".repeat(PIECE));
     let mut decoder = Decoder::new(false);
     for _ in 0..200 {
@@ -133,21 +133,21 @@ fn memory_is_bounded_on_a_line_without_end() {
     assert_eq!(decoder.finish(), None);
     let lengths: Vec<_> = drain(&mut decoder).iter().map(|l| l.1.len()).collect();
     assert!(
-        lengths.iter().all(|n| *n <= LONGEST_LINE + PIECE),
+        lengths.iter().all(|n| *n <= MAX_LINE + PIECE),
         "{lengths:?}"
     );
     assert_eq!(lengths.iter().sum::<usize>(), 200 * PIECE);
 }
 
 #[test]
-fn bytes_that_are_not_text_are_replaced() {
+fn invalid_utf8_is_replaced() {
     let mut log = vec![1, 0, 0, 0, 0, 0, 0, 3];
     log.extend([0xff, b'a', b'\n']);
     assert_eq!(decode(false, &log, 99).0, [out("\u{fffd}a")]);
 }
 
-/// A line of a terminal as Docker's log driver gives it: pieces of 16 KiB, bytes that are cut off from their character
-/// replaced, a time before each.
+/// A terminal line in the format of Docker's log driver: pieces of 16 KiB, each with a time; bytes of split
+/// characters are replaced.
 fn terminal_line(line: &[u8]) -> Vec<u8> {
     let pieces = line.chunks(PIECE).map(|piece| {
         let text = String::from_utf8_lossy(piece);
@@ -159,9 +159,9 @@ fn terminal_line(line: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn no_time_stands_in_a_long_line_of_a_terminal_wherever_it_was_cut() {
+fn a_long_terminal_line_contains_no_time_wherever_it_was_split() {
     let euros = format!("zz{}END", "\u{20ac}".repeat(40_000));
-    let long = format!("{}END", "x".repeat(LONGEST_LINE * 2 + 5));
+    let long = format!("{}END", "x".repeat(MAX_LINE * 2 + 5));
     for line in [
         euros.as_str(),
         long.as_str(),
@@ -187,7 +187,7 @@ fn no_time_stands_in_a_long_line_of_a_terminal_wherever_it_was_cut() {
 }
 
 #[test]
-fn a_time_that_the_tool_itself_wrote_stays() {
+fn a_time_written_by_the_tool_is_kept() {
     let text = format!("{AT} printed by the tool; {AT} again");
     let log = format!("{AT} {text}\r\n");
     assert_eq!(decode(true, log.as_bytes(), 10).0, [out(&text)]);

@@ -1,12 +1,12 @@
-//! The script that runs a readiness command, in the shells that images have.
+//! Runs the script for readiness commands in several shells.
 
-use super::super::ASK_EACH_WORKER;
+use super::super::PROBE_EACH_WORKER;
 
-/// What the container of a readiness command prints for two workers.
-fn asked(shell: &[&str], command: &str) -> String {
+/// The output of the container of a readiness command for two workers.
+fn run_script(shell: &[&str], command: &str) -> String {
     let run = std::process::Command::new(shell[0])
         .args(&shell[1..])
-        .args(["-c", ASK_EACH_WORKER])
+        .args(["-c", PROBE_EACH_WORKER])
         .env("ATQ_READINESS_COMMAND", command)
         .env("ATQ_READINESS_SECONDS", "0")
         .env("WORKER_CSV_VIPS", "10.0.0.2,10.0.0.3")
@@ -18,7 +18,7 @@ fn asked(shell: &[&str], command: &str) -> String {
 }
 
 #[test]
-fn what_a_readiness_command_prints_cannot_pass_for_the_answer_of_another_worker() {
+fn output_of_a_readiness_command_cannot_imitate_the_line_of_another_worker() {
     let shells: [&[&str]; 3] = [&["/bin/sh"], &["bash"], &["busybox", "sh"]];
     let there = |shell: &&&[&str]| {
         let run = std::process::Command::new(shell[0])
@@ -39,10 +39,10 @@ fn what_a_readiness_command_prints_cannot_pass_for_the_answer_of_another_worker(
         ];
         for (command, said) in table {
             let both = format!("not-ready 10.0.0.2 {said}\nnot-ready 10.0.0.3 {said}\n");
-            assert_eq!(asked(shell, command), both, "{shell:?}");
+            assert_eq!(run_script(shell, command), both, "{shell:?}");
         }
         assert_eq!(
-            asked(
+            run_script(
                 shell,
                 "test $ATQ_WORKER_ADDRESS = 10.0.0.3 || { echo no; exit 1; }"
             ),

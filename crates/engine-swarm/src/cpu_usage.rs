@@ -1,0 +1,146 @@
+//! Samples the CPU usage of a run's load generators during its test: containers on the manager's node through
+//! Docker's statistics, those on other nodes through a carrier on each. Failures do not affect the run.
+
+mod host;
+mod other_nodes;
+
+use crate::carrier_endpoint::WatchedRun;
+use crate::core::Core;
+use crate::port::CpuUsage;
+use async_trait::async_trait;
+use atq_engine::{Facts, Gauge, Target, Targets, UsageWatch};
+use atq_task::spec::ServiceSpec;
+use futures_util::{StreamExt, stream};
+use host::HostTime;
+use other_nodes::NodeWatchers;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use tokio_util::task::AbortOnDropHandle;
+
+/// Minimum interval between two samples.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(2);
+/// The interval is at least this many times the duration of a sample, so that sampling does not load the node.
+const DURATION_FACTOR: u32 = 20;
+/// Number of containers that are sampled concurrently.
+const CONCURRENCY: usize = 4;
+
+struct Watch {
+    core: Arc<Core>,
+    run: String,
+    watchers: NodeWatchers,
+    work: AbortOnDropHandle<()>,
+}
+
+#[async_trait]
+impl UsageWatch for Watch {
+    async fn end(&self) {
+        self.work.abort();
+        self.watchers.stop(&self.core).await;
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.core.ingest.unwatch(&self.run);
+    }
+}
+
+/// Starts sampling; nothing is sampled until there are targets.
+pub(crate) fn watch(
+    core: &Arc<Core>,
+    run: Facts<'_>,
+    targets: Targets,
+    gauge: Arc<dyn Gauge>,
+) -> Box<dyn UsageWatch> {
+    let watched = WatchedRun {
+        limits: [&run.spec.worker, &run.spec.master].map(limit_of),
+        gauge: Arc::clone(&gauge),
+    };
+    core.ingest.watch(&run.state.run, watched);
+    let watchers = NodeWatchers::new(run);
+    let work = sample_forever(Arc::clone(core), gauge, targets, watchers.clone());
+    Box::new(Watch {
+        core: Arc::clone(core),
+        run: run.state.run.clone(),
+        watchers,
+        work: AbortOnDropHandle::new(tokio::spawn(work)),
+    })
+}
+
+/// CPU limit of a container of this service.
+fn limit_of(spec: &ServiceSpec) -> Option<f64> {
+    spec.resources.limits.processors()
+}
+
+/// Samples until it is cancelled.
+async fn sample_forever(
+    core: Arc<Core>,
+    gauge: Arc<dyn Gauge>,
+    targets: Targets,
+    watchers: NodeWatchers,
+) {
+    let manager = loop {
+        match core.swarm.manager().await {
+            Ok(manager) => break manager,
+            Err(_) => sleep(SAMPLE_INTERVAL).await,
+        }
+    };
+    watchers.start(&core, &manager, &targets).await;
+    let own = manager.node_id;
+    let mut before = BTreeMap::new();
+    let mut host_before = None;
+    loop {
+        let started = Instant::now();
+        let mut wanted = targets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        wanted.retain(|target| target.node == own);
+        let host = HostTime::now();
+        let now = sample(&core, wanted).await;
+        let is_here = now
+            .values()
+            .any(|(_, usage)| host.is_some_and(|host| host.is_of(usage)));
+        for (container, (target, usage)) in &now {
+            if let Some((_, earlier)) = before.get(container)
+                && let Some((used, seconds)) = since(earlier, usage)
+            {
+                let all = f64::from(usage.processors);
+                let may = target.limit.map_or(all, |limit| limit.min(all));
+                gauge.container(target.source, &own, used, may, seconds);
+            }
+        }
+        if let (true, Some(earlier), Some(host)) = (is_here, host_before, host)
+            && let Some((percent, seconds)) = host.since(earlier)
+        {
+            gauge.node(&own, percent, seconds);
+        }
+        before = now;
+        host_before = host;
+        sleep(SAMPLE_INTERVAL.max(started.elapsed() * DURATION_FACTOR)).await;
+    }
+}
+
+/// One sample by container, because the container of a replica may change.
+async fn sample(core: &Core, targets: Vec<Target>) -> BTreeMap<String, (Target, CpuUsage)> {
+    let each = stream::iter(targets).map(async |target: Target| {
+        let usage = core.swarm.stats(&target.container).await.ok()?;
+        // A container that has ended has no usage.
+        (usage.processors > 0).then(|| (target.container.clone(), (target, usage)))
+    });
+    let all = each.buffer_unordered(CONCURRENCY).collect::<Vec<_>>().await;
+    all.into_iter().flatten().collect()
+}
+
+/// Mean number of CPUs used, and the length of the interval in seconds.
+fn since(earlier: &CpuUsage, now: &CpuUsage) -> Option<(f64, f64)> {
+    let elapsed = now.elapsed.checked_sub(earlier.elapsed)?;
+    let used = now.used.checked_sub(earlier.used)?;
+    let processors = f64::from(now.processors);
+    (elapsed > 0).then(|| {
+        let share = used as f64 / elapsed as f64;
+        (share * processors, elapsed as f64 / 1e9 / processors)
+    })
+}

@@ -1,0 +1,104 @@
+//! Sampling on nodes other than the manager's: one carrier on each of them that has load generators.
+
+use crate::core::Core;
+use crate::node_url::url_for_nodes;
+use crate::plan::{CarrierPlan, RunPlan, Scale, ServicePlan, socket_mount};
+use crate::port::Manager;
+use crate::services::create_or_find;
+use atq_engine::{Facts, Role, Targets};
+use atq_node_protocol::order::{Order, Watch};
+use atq_task::spec::TaskSpec;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Sample interval in seconds.
+const SAMPLE_SECONDS: u64 = 2;
+
+/// The carriers of one run that sample CPU usage.
+#[derive(Clone)]
+pub(super) struct NodeWatchers {
+    spec: Arc<TaskSpec>,
+    run: String,
+    token: String,
+    /// Docker's id of their service, once it is created.
+    service: Arc<Mutex<Option<String>>>,
+}
+
+impl NodeWatchers {
+    pub(super) fn new(run: Facts<'_>) -> Self {
+        Self {
+            spec: Arc::new(run.spec.clone()),
+            run: run.state.run.clone(),
+            token: run.state.token.clone(),
+            service: Arc::default(),
+        }
+    }
+
+    /// Starts the carriers if a node needs one.
+    pub(super) async fn start(&self, core: &Core, manager: &Manager, targets: &Targets) {
+        let busy: BTreeSet<String> = {
+            let targets = targets.lock().unwrap_or_else(PoisonError::into_inner);
+            targets.iter().map(|target| target.node.clone()).collect()
+        };
+        if busy.iter().all(|node| *node == manager.node_id) {
+            return;
+        }
+        let created = async {
+            let url = url_for_nodes(&core.settings, manager)?;
+            let nodes = core.swarm.nodes().await.map_err(|e| e.to_string())?;
+            // Constraints cannot express "one of these nodes", only "none of those".
+            let idle = nodes
+                .iter()
+                .filter(|node| node.id == manager.node_id || !busy.contains(&node.id));
+            let constraints = idle.map(|node| format!("node.id!={}", node.id)).collect();
+            let plan = self.plan(core, &url, constraints);
+            let created = create_or_find(&*core.swarm, &plan, &plan.labels).await;
+            created.map_err(|error| error.to_string())
+        };
+        match created.await {
+            Ok(made) => {
+                *self.service.lock().unwrap_or_else(PoisonError::into_inner) = Some(made.id);
+            }
+            Err(error) => {
+                tracing::warn!(task = %self.spec.name, error, "cannot sample the CPU usage of other nodes");
+            }
+        }
+    }
+
+    /// Removes the carriers; clean-up does so if this fails.
+    pub(super) async fn stop(&self, core: &Core) {
+        let service = self.service.lock();
+        let service = service.unwrap_or_else(PoisonError::into_inner).take();
+        let Some(service) = service else {
+            return;
+        };
+        if let Err(error) = core.remove_service(&service).await {
+            tracing::debug!(task = %self.spec.name, %error, "cannot remove the watchers; clean-up will remove them");
+        }
+    }
+
+    fn plan(&self, core: &Core, url: &str, constraints: Vec<String>) -> ServicePlan {
+        let settings = &core.settings;
+        let plan = CarrierPlan {
+            role: Role::Watcher,
+            number: 1,
+            image: &settings.carrier_image,
+            order: Order::Watch(Watch {
+                url: url.to_owned(),
+                run: self.run.clone(),
+                seconds: SAMPLE_SECONDS,
+            }),
+            mounts: vec![socket_mount(&settings.node_docker_socket)],
+            scale: Scale::EveryNode,
+            constraints,
+        };
+        let run = RunPlan {
+            spec: &self.spec,
+            run: &self.run,
+            director: &settings.director_id,
+            place: &settings.place,
+            networks_tried: 1,
+        };
+        run.carrier(plan, &self.token)
+    }
+}

@@ -1,0 +1,194 @@
+//! Request bodies for Docker, made from plans. They are bollard's types, so that keys cannot be misspelt: Docker
+//! ignores unknown keys.
+
+use crate::plan::{
+    self, Endpoint, Labels, MountSource, NetworkJoin, NetworkPlan, Scale, ServicePlan,
+};
+use atq_task::spec::Resources;
+use bollard::models::{
+    EndpointPortConfig, EndpointPortConfigProtocolEnum, EndpointPortConfigPublishModeEnum,
+    EndpointSpec, EndpointSpecModeEnum, Ipam, IpamConfig, Limit, Mount, MountType,
+    MountVolumeOptions, NetworkAttachmentConfig, NetworkCreateRequest, ResourceObject, ServiceSpec,
+    ServiceSpecMode, ServiceSpecModeReplicated, ServiceSpecUpdateConfig,
+    ServiceSpecUpdateConfigOrderEnum, TaskSpec, TaskSpecContainerSpec, TaskSpecPlacement,
+    TaskSpecResources, TaskSpecRestartPolicy, TaskSpecRestartPolicyConditionEnum,
+};
+use std::collections::HashMap;
+use std::time::Duration;
+
+pub(super) fn network(plan: &NetworkPlan) -> NetworkCreateRequest {
+    NetworkCreateRequest {
+        name: plan.name.clone(),
+        driver: Some("overlay".into()),
+        attachable: Some(true),
+        ipam: Some(Ipam {
+            driver: Some("default".into()),
+            config: Some(vec![IpamConfig {
+                subnet: Some(plan.subnet.to_string()),
+                ..Default::default()
+            }]),
+            ..Default::default()
+        }),
+        labels: Some(labels(&plan.labels)),
+        ..Default::default()
+    }
+}
+
+pub(super) fn service(plan: &ServicePlan) -> ServiceSpec {
+    ServiceSpec {
+        name: Some(plan.name.clone()),
+        labels: Some(labels(&plan.labels)),
+        task_template: Some(TaskSpec {
+            container_spec: Some(container(plan)),
+            // A load generator that ends is not restarted: its part of the test is lost.
+            restart_policy: Some(TaskSpecRestartPolicy {
+                condition: Some(TaskSpecRestartPolicyConditionEnum::NONE),
+                max_attempts: Some(0),
+                ..Default::default()
+            }),
+            placement: Some(TaskSpecPlacement {
+                constraints: Some(plan.constraints.clone()),
+                max_replicas: plan.max_replicas_per_node.map(Into::into),
+                ..Default::default()
+            }),
+            resources: resources(&plan.resources, plan.pids),
+            networks: Some(plan.networks.iter().map(join).collect()),
+            ..Default::default()
+        }),
+        mode: Some(mode(plan.scale)),
+        endpoint_spec: Some(endpoint(plan)),
+        ..Default::default()
+    }
+}
+
+fn mode(scale: Scale) -> ServiceSpecMode {
+    match scale {
+        Scale::Replicas(replicas) => ServiceSpecMode {
+            replicated: Some(ServiceSpecModeReplicated {
+                replicas: Some(replicas.into()),
+            }),
+            ..Default::default()
+        },
+        // Not Swarm's job modes: their tasks and containers are never removed (moby#42789).
+        Scale::EveryNode => ServiceSpecMode {
+            global: Some(HashMap::new()),
+            ..Default::default()
+        },
+    }
+}
+
+/// No node has this id, so that a task with this constraint never runs.
+pub(super) const NO_NODE: &str = "node.id==stopped";
+
+/// The same service with a constraint that no node satisfies: Swarm stops the running containers, all at once, and
+/// keeps their tasks listed.
+pub(super) fn stopped(mut spec: ServiceSpec) -> ServiceSpec {
+    let template = spec.task_template.get_or_insert_default();
+    let placement = template.placement.get_or_insert_default();
+    let constraints = placement.constraints.get_or_insert_default();
+    if !constraints.iter().any(|one| one == NO_NODE) {
+        constraints.push(NO_NODE.to_owned());
+    }
+    spec.update_config = Some(ServiceSpecUpdateConfig {
+        parallelism: Some(0),
+        order: Some(ServiceSpecUpdateConfigOrderEnum::STOP_FIRST),
+        ..Default::default()
+    });
+    spec
+}
+
+fn resources(wanted: &Resources, pids: Option<u64>) -> Option<TaskSpecResources> {
+    let number = |number: Option<u64>| number.and_then(|number| i64::try_from(number).ok());
+    let limits = &wanted.limits;
+    let reserved = &wanted.reservations;
+    (*wanted != Resources::default() || pids.is_some()).then(|| TaskSpecResources {
+        limits: Some(Limit {
+            nano_cpus: number(limits.nano_cpus),
+            memory_bytes: number(limits.memory),
+            pids: number(pids),
+        }),
+        reservations: Some(ResourceObject {
+            nano_cpus: number(reserved.nano_cpus),
+            memory_bytes: number(reserved.memory),
+            ..Default::default()
+        }),
+        ..Default::default()
+    })
+}
+
+fn container(plan: &ServicePlan) -> TaskSpecContainerSpec {
+    let defined = plan.defined.as_deref();
+    TaskSpecContainerSpec {
+        image: Some(plan.image.clone()),
+        labels: Some(labels(&plan.labels)),
+        command: plan.entrypoint.clone(),
+        args: Some(plan.args.clone()),
+        env: Some(plan.environment.clone()),
+        mounts: Some(plan.mounts.iter().map(mount).collect()),
+        user: defined.and_then(|service| service.user.clone()),
+        tty: Some(plan.tty),
+        // Without an init process, most programs ignore SIGTERM, and every stop takes the whole grace period.
+        init: Some(true),
+        stop_grace_period: Some(nanoseconds(plan.stop_grace)),
+        ..Default::default()
+    }
+}
+
+fn endpoint(plan: &ServicePlan) -> EndpointSpec {
+    EndpointSpec {
+        mode: Some(match plan.endpoint {
+            Endpoint::DnsRoundRobin => EndpointSpecModeEnum::DNSRR,
+            Endpoint::VirtualIp => EndpointSpecModeEnum::VIP,
+        }),
+        ports: plan.host_port.map(|port| {
+            // No published port is set: the node chooses one.
+            vec![EndpointPortConfig {
+                protocol: Some(EndpointPortConfigProtocolEnum::TCP),
+                target_port: Some(port.into()),
+                publish_mode: Some(EndpointPortConfigPublishModeEnum::HOST),
+                ..Default::default()
+            }]
+        }),
+    }
+}
+
+fn join(join: &NetworkJoin) -> NetworkAttachmentConfig {
+    NetworkAttachmentConfig {
+        target: Some(join.network.clone()),
+        aliases: Some(join.aliases.clone()),
+        ..Default::default()
+    }
+}
+
+fn mount(plan: &plan::Mount) -> Mount {
+    let (typ, source, options) = match &plan.source {
+        MountSource::Path(path) => {
+            let path = path.to_string_lossy().into_owned();
+            (MountType::BIND, Some(path), None)
+        }
+        MountSource::Volume { name, labels: own } => {
+            let options = MountVolumeOptions {
+                labels: Some(labels(own)),
+                ..Default::default()
+            };
+            (MountType::VOLUME, Some(name.clone()), Some(options))
+        }
+        MountSource::AnonymousVolume => (MountType::VOLUME, None, None),
+    };
+    Mount {
+        typ: Some(typ),
+        source,
+        target: Some(plan.target.clone()),
+        read_only: Some(plan.read_only),
+        volume_options: options,
+        ..Default::default()
+    }
+}
+
+fn labels(labels: &Labels) -> HashMap<String, String> {
+    labels.clone().into_iter().collect()
+}
+
+fn nanoseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}

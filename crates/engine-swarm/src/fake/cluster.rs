@@ -1,0 +1,437 @@
+//! The state of the simulated Swarm, and the rules by which Swarm changes it.
+
+mod network;
+
+use self::network::FakeNetwork;
+use super::script::{Key, Script, StartFailure};
+use super::task_lifecycle::{FakeService, FakeTask, Fate, HEARTBEAT_TIMEOUT};
+use crate::error::SwarmError;
+use crate::plan::{
+    Endpoint, HOST_NETWORK, LABEL_RUN, Labels, MountSource, Role, Scale, ServicePlan,
+};
+use crate::port::with_tag;
+use crate::port::{Container, Node, NodeTraits};
+use atq_engine::Machine;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The state of a simulated Swarm.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    pub nodes: Vec<FakeNode>,
+    pub networks: Vec<FakeNetwork>,
+    pub services: Vec<Arc<FakeService>>,
+    pub tasks: Vec<FakeTask>,
+    /// On the manager's node.
+    pub volumes: BTreeMap<String, Labels>,
+    /// On other nodes, by node and name.
+    pub other_volumes: BTreeSet<(String, String)>,
+    pub scripts: BTreeMap<Key, Script>,
+    /// Registries' refusals by image: the reason and the delay.
+    pub refusals: BTreeMap<String, (String, Duration)>,
+    /// Leaked addresses: their network was removed before their Swarm task.
+    pub leaked: usize,
+    /// Time between two containers of a service.
+    pub stagger: Duration,
+    /// One handle for each followed log, plus this one.
+    pub following: Arc<()>,
+    ids: u64,
+    next_port: u16,
+}
+
+#[derive(Debug)]
+pub(super) struct FakeNode {
+    pub node: Node,
+    pub lost: Option<Instant>,
+}
+
+impl Cluster {
+    /// A Swarm of one node, the manager, with Swarm's default networks.
+    pub fn new() -> Self {
+        let mut cluster = Self {
+            nodes: Vec::new(),
+            networks: Vec::new(),
+            services: Vec::new(),
+            tasks: Vec::new(),
+            volumes: BTreeMap::new(),
+            other_volumes: BTreeSet::new(),
+            scripts: BTreeMap::new(),
+            refusals: BTreeMap::new(),
+            leaked: 0,
+            stagger: Duration::from_millis(20),
+            following: Arc::default(),
+            ids: 0,
+            next_port: 32769,
+        };
+        cluster.add_node("node-1");
+        cluster.insert_network("bridge", "172.17.0.0/16", false);
+        cluster.insert_network("ingress", "10.0.0.0/24", false);
+        cluster
+    }
+
+    fn id(&mut self, kind: &str) -> String {
+        self.ids += 1;
+        format!("{kind}{:04}", self.ids)
+    }
+
+    pub fn add_node(&mut self, id: &str) {
+        let number = self.nodes.len();
+        self.nodes.push(FakeNode {
+            node: Node {
+                id: id.to_owned(),
+                machine: Machine {
+                    engine_version: "20.10.24".to_owned(),
+                    os: "linux".to_owned(),
+                    architecture: "x86_64".to_owned(),
+                    nano_cpus: 2_000_000_000,
+                    memory: 8 << 30,
+                },
+                hostname: format!("host-{id}"),
+                address: match number {
+                    0 => "127.0.0.1".to_owned(),
+                    _ => format!("10.77.0.{}", number + 1),
+                },
+                ready: true,
+                active: true,
+                traits: NodeTraits {
+                    manager: number == 0,
+                    ..NodeTraits::default()
+                },
+            },
+            lost: None,
+        });
+    }
+
+    /// Removes what is gone at the time `now`.
+    pub fn settle(&mut self, now: Instant) {
+        let gone = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        for task in self.tasks.iter().filter(|task| gone(task.gone_at())) {
+            for (id, address) in &task.addresses {
+                let network = self.networks.iter_mut().find(|n| n.network.id == *id);
+                if let Some(network) = network {
+                    network.used.remove(address);
+                }
+            }
+        }
+        // A Swarm task whose container still exists is kept, but no longer listed.
+        self.tasks.retain(|task| !gone(task.container_gone_at()));
+        let tasks = &self.tasks;
+        self.networks.retain(|n| {
+            !n.removed
+                || tasks
+                    .iter()
+                    .any(|t| t.service.networks.contains(&n.network.id))
+        });
+        for node in &mut self.nodes {
+            node.node.ready = node.lost.is_none_or(|at| now < at + HEARTBEAT_TIMEOUT);
+        }
+    }
+
+    /// The Swarm tasks that Docker lists.
+    pub fn listed(&self, now: Instant) -> impl Iterator<Item = &FakeTask> {
+        self.tasks
+            .iter()
+            .filter(move |task| task.gone_at().is_none_or(|at| at > now))
+    }
+
+    /// The containers on the manager's node.
+    pub fn containers(&self, now: Instant) -> impl Iterator<Item = Container> {
+        let manager = self.nodes.first().map(|n| n.node.id.clone());
+        let here = self.tasks.iter().filter(move |task| task.node == manager);
+        here.filter(move |task| task.has_container(now))
+            .map(|task| Container {
+                id: task.container_id(),
+                labels: task.service.plan.labels.clone(),
+            })
+    }
+
+    pub fn create_service(
+        &mut self,
+        plan: &ServicePlan,
+        now: Instant,
+    ) -> Result<String, SwarmError> {
+        self.refuse(plan)?;
+        let networks: Vec<String> = plan
+            .networks
+            .iter()
+            .filter_map(|join| Some(self.network(&join.network)?.network.id.clone()))
+            .collect();
+        let virtual_ips = match plan.endpoint {
+            Endpoint::VirtualIp => self.take_addresses(&networks).unwrap_or_default(),
+            Endpoint::DnsRoundRobin => Vec::new(),
+        };
+        let script = self.script(plan);
+        let service = Arc::new(FakeService {
+            id: self.id("service"),
+            plan: plan.clone(),
+            virtual_ips,
+            networks,
+            script: script.clone().unwrap_or_default(),
+            created: now,
+        });
+        self.services.push(service.clone());
+        let fate = self.fate(plan, script);
+        match plan.scale {
+            Scale::Replicas(replicas) => (1..=replicas)
+                .for_each(|slot| self.create_task(&service, slot - 1, slot, fate.clone(), now)),
+            // Tasks of a global service have no slot.
+            Scale::EveryNode => (0..self.nodes_for(&plan.constraints).len() as u32)
+                .for_each(|turn| self.create_task(&service, turn, 0, fate.clone(), now)),
+        }
+        Ok(service.id.clone())
+    }
+
+    /// Checks of Docker at the creation of a service; other faults show only in its Swarm tasks.
+    fn refuse(&self, plan: &ServicePlan) -> Result<(), SwarmError> {
+        let object = format!("service `{}`", plan.name);
+        let refused = |reason: String| SwarmError::Rejected {
+            what: format!("the creation of {object}"),
+            reason,
+        };
+        if let Some(join) = plan
+            .networks
+            .iter()
+            .find(|j| j.network != HOST_NETWORK && self.network(&j.network).is_none())
+        {
+            return Err(refused(format!("network {} not found", join.network)));
+        }
+        let bad = |text: &&String| !text.contains("==") && !text.contains("!=");
+        if plan.constraints.iter().any(|text| bad(&text)) {
+            return Err(refused(
+                "constraint expected one operator from ==, !=".into(),
+            ));
+        }
+        match self.services.iter().any(|s| s.plan.name == plan.name) {
+            true => Err(SwarmError::Conflict {
+                reason: format!(
+                    "rpc error: code = AlreadyExists desc = name conflicts with an existing object: {object} already exists"
+                ),
+                what: object,
+            }),
+            false => Ok(()),
+        }
+    }
+
+    fn script(&mut self, plan: &ServicePlan) -> Option<Script> {
+        let own = (plan.image.clone(), Some(plan.role));
+        let key = match self.scripts.contains_key(&own) {
+            true => own,
+            false => (plan.image.clone(), None),
+        };
+        let script = self.scripts.get_mut(&key)?;
+        let mut own_script = script.clone();
+        own_script.exits = script.next_exit().into_iter().collect();
+        Some(own_script)
+    }
+
+    fn fate(&self, plan: &ServicePlan, script: Option<Script>) -> Fate {
+        if self.nodes_for(&plan.constraints).is_empty() {
+            let nodes = match self.nodes.len() {
+                1 => "1 node".to_owned(),
+                n => format!("{n} nodes"),
+            };
+            let reason =
+                format!("no suitable node (scheduling constraints not satisfied on {nodes})");
+            return Fate::StartFailure(StartFailure::Pending(reason));
+        }
+        match script {
+            None => Fate::StartFailure(StartFailure::Rejected(format!(
+                "No such image: {}",
+                with_tag(&plan.image)
+            ))),
+            Some(Script {
+                start_failure: Some(start_failure),
+                ..
+            }) => Fate::StartFailure(start_failure),
+            Some(script) => Fate::Runs(script.exits.first().map(|code| (script.after, *code))),
+        }
+    }
+
+    fn nodes_for(&self, constraints: &[String]) -> Vec<String> {
+        let fits = |node: &&FakeNode| node.node.satisfies(constraints);
+        self.nodes
+            .iter()
+            .filter(|node| node.node.ready && node.node.active)
+            .filter(fits)
+            .map(|node| node.node.id.clone())
+            .collect()
+    }
+
+    /// `turn`: its index among the tasks of its service, from 0.
+    fn create_task(
+        &mut self,
+        service: &Arc<FakeService>,
+        turn: u32,
+        slot: u32,
+        fate: Fate,
+        now: Instant,
+    ) {
+        let addresses = self.take_addresses(&service.networks);
+        let fate = match addresses {
+            Some(_) => fate,
+            None => Fate::NoAddress,
+        };
+        let nodes = self.nodes_for(&service.plan.constraints);
+        let place = turn as usize % nodes.len().max(1);
+        let port = service.plan.host_port.map(|_| self.take_port());
+        let fails_on = &service.script.fails_on;
+        let fate = match (fate, nodes.get(place)) {
+            (Fate::Runs(Some((after, _))), Some(node)) if fails_on.contains_key(node) => {
+                Fate::Runs(Some((after, 1)))
+            }
+            (fate, _) => fate,
+        };
+        let had_volumes = match (&fate, nodes.get(place)) {
+            (Fate::Runs(_), Some(node)) => self.use_volumes(&service.plan, slot, node),
+            _ => false,
+        };
+        let task = FakeTask {
+            had_volumes,
+            id: self.id("task"),
+            service: service.clone(),
+            slot,
+            node: nodes.get(place).cloned(),
+            born: now + self.stagger * turn,
+            fate,
+            addresses: addresses.unwrap_or_default(),
+            port,
+            killed: None,
+            stop_sent: None,
+            removed: None,
+            lost: None,
+            port_forgotten: false,
+        };
+        self.tasks.push(task);
+        if service.plan.role == Role::Killer
+            && let Some(node) = nodes.get(place)
+        {
+            self.perform_kill(&service.plan, node, now + FakeTask::time_to_run());
+        }
+    }
+
+    /// Performs the order of a killing carrier on its node.
+    fn perform_kill(&mut self, plan: &ServicePlan, node: &str, at: Instant) {
+        if self
+            .scripts
+            .get(&(plan.image.clone(), Some(plan.role)))
+            .is_some_and(|script| script.fails_on.contains_key(node))
+        {
+            return;
+        }
+        let order = order(plan);
+        let run = order["run"].as_str().unwrap_or_default().to_owned();
+        let roles = order["roles"].as_array().cloned().unwrap_or_default();
+        self.kill(at, |task| {
+            let own = &task.service.plan;
+            task.node.as_deref() == Some(node)
+                && own.labels.get(LABEL_RUN) == Some(&run)
+                && roles.iter().any(|role| role == own.role.as_str())
+        });
+    }
+
+    /// Creates the volumes of a container; returns whether all existed. Volumes that a carrier removes are gone at
+    /// once.
+    fn use_volumes(&mut self, plan: &ServicePlan, slot: u32, node: &str) -> bool {
+        let is_manager = self.nodes.first().is_some_and(|n| n.node.id == node);
+        let mut had = true;
+        for mount in &plan.mounts {
+            let MountSource::Volume { name, labels } = &mount.source else {
+                continue;
+            };
+            let name = name.replace("{{.Task.Slot}}", &slot.to_string());
+            had &= match is_manager {
+                true => self.volumes.insert(name, labels.clone()).is_some(),
+                false => !self.other_volumes.insert((node.to_owned(), name)),
+            };
+        }
+        if plan.role == Role::Delivery && plan.args == ["remove"] {
+            for name in order(plan)["volumes"].as_array().into_iter().flatten() {
+                let name = name.as_str().unwrap_or_default().to_owned();
+                self.other_volumes.remove(&(node.to_owned(), name));
+            }
+        }
+        had
+    }
+
+    fn take_port(&mut self) -> u16 {
+        let port = self.next_port;
+        self.next_port = port.checked_add(1).unwrap_or(32769);
+        port
+    }
+
+    /// Sends SIGKILL to the processes of these Swarm tasks that run at the time `at`.
+    pub fn kill(&mut self, at: Instant, wanted: impl Fn(&FakeTask) -> bool) {
+        for task in self.tasks.iter_mut().filter(|task| wanted(task)) {
+            if task.killed.is_none() && task.lost.is_none() && task.runs(at) {
+                task.killed = Some((at, 137));
+            }
+        }
+    }
+
+    /// Stops a service; it stays, and its Swarm tasks stay listed.
+    pub fn end_service(&mut self, id: &str, now: Instant) -> Result<(), SwarmError> {
+        let named = |s: &FakeService| s.id == id || s.plan.name == id;
+        if !self.services.iter().any(|service| named(service)) {
+            let what = format!("service `{id}`");
+            return Err(SwarmError::NotFound { what });
+        }
+        for task in self.tasks.iter_mut().filter(|task| named(&task.service)) {
+            task.stop_sent = task.stop_sent.or(Some(now));
+        }
+        Ok(())
+    }
+
+    pub fn remove_service(&mut self, id: &str, now: Instant) -> Result<(), SwarmError> {
+        let is_it = |s: &Arc<FakeService>| s.id == id || s.plan.name == id;
+        let Some(at) = self.services.iter().position(is_it) else {
+            let what = format!("service `{id}`");
+            return Err(SwarmError::NotFound { what });
+        };
+        let service = self.services.remove(at);
+        for task in &mut self.tasks {
+            if task.service.id == service.id {
+                task.removed = Some(now);
+            }
+        }
+        Ok(())
+    }
+
+    pub fn lose_node(&mut self, id: &str, now: Instant) {
+        for node in self.nodes.iter_mut().filter(|n| n.node.id == id) {
+            node.lost = Some(now);
+        }
+        for task in self
+            .tasks
+            .iter_mut()
+            .filter(|t| t.node.as_deref() == Some(id))
+        {
+            task.lost = Some(now);
+        }
+    }
+
+    /// The containers that ran on the node have ended.
+    pub fn return_node(&mut self, id: &str, now: Instant) {
+        for node in self.nodes.iter_mut().filter(|n| n.node.id == id) {
+            node.lost = None;
+        }
+        for task in self
+            .tasks
+            .iter_mut()
+            .filter(|t| t.node.as_deref() == Some(id))
+        {
+            task.lost = None;
+            task.killed = task.killed.or(Some((now, 137)));
+            // The removal of tasks that were removed meanwhile starts now.
+            task.removed = task.removed.map(|_| now);
+        }
+    }
+}
+
+/// The order of a carrier.
+fn order(plan: &ServicePlan) -> serde_json::Value {
+    let mut variables = plan.environment.iter();
+    let order = variables.find_map(|variable| variable.strip_prefix("ATQ_CARRIER_ORDER="));
+    serde_json::from_str(order.unwrap_or_default()).unwrap_or_default()
+}

@@ -1,0 +1,119 @@
+//! Checks that the URL which the nodes use leads to this Director.
+
+use async_trait::async_trait;
+use std::error::Error;
+use std::time::Duration;
+
+/// Path below the Director's URL that returns its id.
+pub const READY_PATH: &str = "/carrier/ready";
+/// Prefix of the response; the Director's id follows.
+pub const READY_PREFIX: &str = "atq-director ";
+/// Timeout of the request.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// Maximum number of bytes of the response that are read.
+const MAX_RESPONSE: usize = 200;
+
+/// Identifies the Director behind a URL.
+#[async_trait]
+pub trait SelfCheck: Send + Sync + 'static {
+    /// The id of the Director that answers at `url`, or a description of the problem that follows the URL: "refused
+    /// the connection".
+    async fn director_at(&self, url: &str) -> Result<String, String>;
+}
+
+/// The check over HTTP.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HttpSelfCheck;
+
+#[async_trait]
+impl SelfCheck for HttpSelfCheck {
+    async fn director_at(&self, url: &str) -> Result<String, String> {
+        let client =
+            client(url).map_err(|error| format!("cannot be requested: {}", root_cause(&error)))?;
+        let response = client.get(format!("{url}{READY_PATH}")).send().await;
+        let mut response = response.map_err(|error| match error.is_timeout() {
+            true => format!("does not answer within {} s", TIMEOUT.as_secs()),
+            false => format!("does not answer: {}", root_cause(&error)),
+        })?;
+        let status = response.status();
+        let mut text = Vec::new();
+        while let Ok(Some(chunk)) = response.chunk().await {
+            text.extend_from_slice(&chunk);
+            if text.len() > MAX_RESPONSE {
+                break;
+            }
+        }
+        let text = String::from_utf8_lossy(&text);
+        let text = text.trim();
+        match text.strip_prefix(READY_PREFIX) {
+            Some(id) if status.is_success() => Ok(id.to_owned()),
+            _ => Err(format!("is not a Director: it answered {status}")),
+        }
+    }
+}
+
+/// Uses no proxy, like the carriers. The machine's certificates are read for `https` only, because they may be
+/// missing.
+fn client(url: &str) -> Result<reqwest::Client, reqwest::Error> {
+    let builder = reqwest::Client::builder()
+        .no_proxy()
+        .dns_resolver(atq_resolver::SystemResolver)
+        .timeout(TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none());
+    match url.starts_with("https:") {
+        true => builder.build(),
+        false => builder
+            .tls_certs_only(Vec::<reqwest::Certificate>::new())
+            .build(),
+    }
+}
+
+/// The root_cause cause of an error.
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut reason: &dyn Error = error;
+    while let Some(source) = reason.source() {
+        reason = source;
+    }
+    reason.to_string()
+}
+
+/// A check without a network.
+pub mod fake {
+    use super::SelfCheck;
+    use async_trait::async_trait;
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    /// The result for every URL.
+    type Outcome = Result<String, String>;
+
+    /// Gives the same result for every URL and records the URLs.
+    #[derive(Debug, Clone)]
+    pub struct FakeSelfCheck(Arc<Mutex<(Outcome, Vec<String>)>>);
+
+    impl FakeSelfCheck {
+        /// This Director answers at every URL.
+        pub fn new(director: &str) -> Self {
+            Self(Arc::new(Mutex::new((Ok(director.to_owned()), Vec::new()))))
+        }
+
+        /// Sets the result of later checks.
+        pub fn set_outcome(&self, outcome: Outcome) {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).0 = outcome;
+        }
+
+        /// The URLs that were checked.
+        pub fn checked_urls(&self) -> Vec<String> {
+            let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            inner.1.clone()
+        }
+    }
+
+    #[async_trait]
+    impl SelfCheck for FakeSelfCheck {
+        async fn director_at(&self, url: &str) -> Outcome {
+            let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            inner.1.push(url.to_owned());
+            inner.0.clone()
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Samples the CPU usage of the load generators while the test runs. Errors never fail the run.
+
+use super::run::Run;
+use atq_engine::{Course, Member, Role, Source, Target, Targets, UsageWatch};
+use atq_evidence::load::SharedBook;
+use atq_task::spec::{ServiceSpec, TaskSpec};
+use std::sync::{Arc, PoisonError};
+
+/// The sampling of one run; dropping it ends the sampling.
+pub struct CpuUsageWatch {
+    book: Arc<SharedBook>,
+    targets: Targets,
+    usage: Box<dyn UsageWatch>,
+}
+
+/// Whether the verdict on this task depends on the CPU usage of its load generators.
+pub fn requires_cpu_usage(spec: &TaskSpec) -> bool {
+    !spec.criteria.is_empty() || spec.min_samples.is_some()
+}
+
+impl Run {
+    /// Samples these containers from now on.
+    pub(super) fn watch_cpu_usage(&mut self, members: &[Member]) {
+        if !requires_cpu_usage(&self.spec) {
+            return;
+        }
+        let targets = targets(self, members);
+        if self.watch.is_none() {
+            self.watch = Some(start(self));
+        }
+        if let Some(watch) = &self.watch {
+            *watch.targets.lock().unwrap_or_else(PoisonError::into_inner) = targets;
+        }
+    }
+
+    /// Ends the sampling and stores the result.
+    pub(super) async fn keep_cpu_usage(&mut self) {
+        let Some(watch) = self.watch.take() else {
+            return;
+        };
+        watch.usage.end().await;
+        let load = watch.book.with(|book| {
+            for node in &self.state.delivered {
+                if let Some(millis) = node.clock_offset {
+                    book.clock_offset(&node.node, millis);
+                }
+            }
+            book.load()
+        });
+        let evidence = &self.shared.evidence;
+        let kept = evidence.keep_load(&self.spec.name, &self.state.run, &load);
+        if let Err(error) = kept.await {
+            tracing::warn!(task = %self.spec.name, %error, "cannot store the CPU usage");
+        }
+    }
+
+    /// Adds clock offsets of nodes, reported by carriers, in milliseconds ahead of the Director's clock.
+    pub(super) async fn record_clock_offsets(&self, clocks: Vec<(String, i64)>) {
+        let (evidence, suffix) = (&self.shared.evidence, &self.state.run);
+        let known = evidence.load(&self.spec.name, suffix).await;
+        let mut load = known.ok().flatten().unwrap_or_default();
+        let before = load.clock_offsets.clone();
+        load.clock_offsets.extend(clocks);
+        if load.clock_offsets != before
+            && let Err(error) = evidence.keep_load(&self.spec.name, suffix, &load).await
+        {
+            tracing::warn!(task = %self.spec.name, %error, "cannot store the clock offsets of the nodes");
+        }
+    }
+}
+
+fn start(run: &Run) -> CpuUsageWatch {
+    let book = Arc::new(SharedBook::default());
+    let targets = Targets::default();
+    let engine = &run.shared.engine;
+    CpuUsageWatch {
+        usage: engine.watch(run.facts(), Arc::clone(&targets), Arc::clone(&book) as _),
+        book,
+        targets,
+    }
+}
+
+fn targets(run: &Run, members: &[Member]) -> Vec<Target> {
+    let of = |member: &Member| {
+        let spec = spec_of(run, member.source)?;
+        Some(Target {
+            source: member.source,
+            node: member.node.clone()?,
+            container: member.container.clone().filter(|_| member.is_alive())?,
+            limit: spec.resources.limits.processors(),
+        })
+    };
+    members.iter().filter_map(of).collect()
+}
+
+fn spec_of(run: &Run, source: Source) -> Option<&ServiceSpec> {
+    match source.role {
+        Role::Worker => Some(&run.spec.worker),
+        Role::Master => Some(&run.spec.master),
+        _ => None,
+    }
+}

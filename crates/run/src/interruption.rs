@@ -1,0 +1,126 @@
+//! Interruptible sleeps of a run, default hints, and the run as a [`Course`] for the engine.
+
+use super::control::RunControl;
+use super::run::Run;
+use async_trait::async_trait;
+use atq_engine::{Course, EngineError, Facts};
+use atq_task::event::{Event, Failure, FailureCode, TASK_ID};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use std::future::Future;
+use std::time::Duration;
+
+pub use atq_engine::{Deadline, StepError, StepResult};
+
+impl Run {
+    /// Sleeps during a grace period. A delete, or a request to skip grace periods, interrupts it.
+    ///
+    /// # Errors
+    /// [`StepError::Interrupted`] when it is interrupted.
+    pub async fn pause_in_grace(&mut self, length: Duration) -> Result<(), StepError> {
+        let mut control = self.control.clone();
+        let interrupts =
+            |control: &RunControl| control.is_deleted() || control.is_newly_forced(&self.state);
+        tokio::select! {
+            biased;
+            Ok(_) = control.wait_for(interrupts) => Err(StepError::Interrupted),
+            () = tokio::time::sleep(length) => Ok(()),
+        }
+    }
+
+    /// Returns when skipping grace periods is newly requested.
+    pub fn newly_forced(&self) -> impl Future<Output = ()> + use<> {
+        let (mut control, state) = (self.control.clone(), self.state.clone());
+        async move {
+            if control
+                .wait_for(|control| control.is_newly_forced(&state))
+                .await
+                .is_err()
+            {
+                // The sender is gone: no further requests.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Sleeps until the next request, even one that changes nothing: a repeated delete retries the removal at once.
+    pub async fn pause_until_request(&mut self, length: Duration) {
+        let mut control = self.control.clone();
+        control.mark_unchanged();
+        tokio::select! {
+            Ok(()) = control.changed() => {}
+            () = tokio::time::sleep(length) => {}
+        }
+    }
+
+    /// A failure of the current step.
+    pub fn failed(
+        &self,
+        code: FailureCode,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> StepError {
+        self.facts().failed(code, message, hint)
+    }
+
+    /// Converts an error of the engine to a failure of the current step.
+    pub fn engine_failed(&self, error: &EngineError) -> StepError {
+        self.facts().engine_failed(error)
+    }
+
+    /// Adds a default hint to a failure that has none.
+    pub fn with_hint(&self, failure: Failure) -> Failure {
+        let hint = match failure.hint.is_empty() {
+            true => {
+                let engine = &self.shared.engine;
+                engine.advice(failure.code, &failure.message, &self.spec)
+            }
+            false => failure.hint,
+        };
+        Failure {
+            hint: hint.replace(TASK_ID, self.spec.name.as_str()),
+            ..failure
+        }
+    }
+}
+
+#[async_trait]
+impl Course for Run {
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            spec: &self.spec,
+            state: &self.state,
+        }
+    }
+
+    fn patience(&self, replicas: u32) -> Duration {
+        self.shared.settings.orchestration_timeout(replicas)
+    }
+
+    async fn note(&mut self, event: Event) -> Result<(), StepError> {
+        self.record(event)
+            .await
+            .map_err(|bug| self.failed(FailureCode::Internal, bug.to_string(), ""))
+    }
+
+    async fn pause(&mut self, length: Duration) -> Result<(), StepError> {
+        tokio::select! {
+            biased;
+            () = self.interruption() => Err(StepError::Interrupted),
+            () = tokio::time::sleep(length) => Ok(()),
+        }
+    }
+
+    fn interruption(&self) -> BoxFuture<'static, ()> {
+        let mut control = self.control.clone();
+        async move { interrupted(&mut control).await }.boxed()
+    }
+}
+
+/// Returns when the run is to end early.
+pub async fn interrupted(control: &mut tokio::sync::watch::Receiver<RunControl>) {
+    if control.wait_for(RunControl::should_end).await.is_err() {
+        // The sender is gone, no further requests: only the deadline bounds the wait.
+        std::future::pending::<()>().await;
+    }
+}

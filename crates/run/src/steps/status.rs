@@ -1,0 +1,216 @@
+//! Derives the status of workers and master from a list of containers. Pure.
+
+use atq_engine::Member;
+use atq_task::event::FailureCode;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+/// Maximum number of replicas listed in a message.
+const MAX_LISTED: usize = 3;
+
+/// The status of the workers before the master exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorkersStatus {
+    /// All run, and DNS resolves to their addresses.
+    Ready(Vec<Ipv4Addr>),
+    /// Not yet ready; with a description.
+    Waiting(String),
+    /// Permanently failed; with a description.
+    Failed(FailureCode, String),
+}
+
+/// The status of the workers, `age` after their service was created. `dns` are the last addresses to which their
+/// name resolved.
+pub fn workers_status(
+    members: &[Member],
+    replicas: u32,
+    dns: &[Ipv4Addr],
+    age: Duration,
+) -> WorkersStatus {
+    if let Some(failed) = failed(members, replicas, age) {
+        return failed;
+    }
+    let mut alive: Vec<Ipv4Addr> = members
+        .iter()
+        .filter(|member| member.is_alive())
+        .filter_map(|member| member.address)
+        .collect();
+    alive.sort_unstable();
+    alive.dedup();
+    let complete = u32::try_from(alive.len()) == Ok(replicas);
+    match complete && alive == dns {
+        true => WorkersStatus::Ready(alive),
+        false => WorkersStatus::Waiting(describe_waiting(members, replicas, &alive, dns)),
+    }
+}
+
+/// Milliseconds from the start of the first of `members` to that of the last; `None` if one does not run.
+pub fn start_skew(members: &[Member]) -> Option<u64> {
+    if !members.iter().all(Member::is_alive) {
+        return None;
+    }
+    let starts: Option<Vec<_>> = members.iter().map(|member| member.since).collect();
+    let starts = starts?;
+    let skew = starts.iter().max()?.since(*starts.iter().min()?);
+    u64::try_from(skew.as_millis()).ok()
+}
+
+/// The failure if a worker cannot become ready any more. Before the master exists, exit code 0 is a failure, too.
+fn failed(members: &[Member], replicas: u32, age: Duration) -> Option<WorkersStatus> {
+    if members.iter().any(Member::is_gone) {
+        Some(WorkersStatus::Failed(
+            FailureCode::WorkerFailed,
+            describe_failed(members, replicas, Member::is_gone),
+        ))
+    } else if members.iter().any(|member| member.is_unplaceable(age)) {
+        Some(WorkersStatus::Failed(
+            FailureCode::WorkerUnplaceable,
+            describe_failed(members, replicas, |member| member.is_unplaceable(age)),
+        ))
+    } else {
+        None
+    }
+}
+
+/// "2 of 3 workers run; replica 3: rejected: No such image `x:1`".
+fn describe_failed(members: &[Member], replicas: u32, wanted: impl Fn(&Member) -> bool) -> String {
+    let bad: Vec<&Member> = members.iter().filter(|member| wanted(member)).collect();
+    let mut parts = vec![format!(
+        "{} of {replicas} workers run",
+        count_alive(members)
+    )];
+    parts.extend(
+        bad.iter()
+            .take(MAX_LISTED)
+            .map(|member| format!("replica {}: {}", member.source.replica, member.reason)),
+    );
+    if bad.len() > MAX_LISTED {
+        parts.push(format!("and {} more", bad.len() - MAX_LISTED));
+    }
+    parts.join("; ")
+}
+
+fn describe_waiting(
+    members: &[Member],
+    replicas: u32,
+    alive: &[Ipv4Addr],
+    dns: &[Ipv4Addr],
+) -> String {
+    let head = format!(
+        "{} of {replicas} workers run, {} of {replicas} addresses resolve",
+        count_alive(members),
+        dns.len()
+    );
+    let late: Vec<&Member> = members.iter().filter(|member| !member.is_alive()).collect();
+    let mut parts = vec![head];
+    parts.extend(
+        late.iter()
+            .take(MAX_LISTED)
+            .map(|member| format!("replica {}: {}", member.source.replica, member.reason)),
+    );
+    if late.len() > MAX_LISTED {
+        parts.push(format!("and {} more", late.len() - MAX_LISTED));
+    }
+    parts.extend(only_in(alive, dns, "not in DNS"));
+    parts.extend(only_in(dns, alive, "in DNS only"));
+    parts.join("; ")
+}
+
+/// "not in DNS: 10.224.0.4"; nothing when there are none.
+fn only_in(here: &[Ipv4Addr], there: &[Ipv4Addr], label: &str) -> Option<String> {
+    let only: Vec<String> = here
+        .iter()
+        .filter(|address| !there.contains(address))
+        .map(ToString::to_string)
+        .collect();
+    let shown = only
+        .iter()
+        .take(MAX_LISTED)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
+    match only.len() {
+        0 => None,
+        count if count > MAX_LISTED => {
+            Some(format!("{label}: {shown} and {} more", count - MAX_LISTED))
+        }
+        _ => Some(format!("{label}: {shown}")),
+    }
+}
+
+fn count_alive(members: &[Member]) -> usize {
+    members.iter().filter(|member| member.is_alive()).count()
+}
+
+/// The status of the master while it starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MasterStatus {
+    /// All replicas run or have run.
+    Started,
+    /// Not yet started; with a description.
+    Waiting(String),
+    /// Permanently failed; with a description.
+    Failed(FailureCode, String),
+}
+
+/// The status of the starting master, `age` after its service was created.
+pub fn master_status(members: &[Member], replicas: u32, age: Duration) -> MasterStatus {
+    let never_ran = |member: &&Member| member.is_gone() && !member.began;
+    if let Some(member) = members.iter().find(never_ran) {
+        return MasterStatus::Failed(
+            FailureCode::MasterFailed,
+            format!("the master did not start: {}", member.reason),
+        );
+    }
+    if let Some(member) = members.iter().find(|member| member.is_unplaceable(age)) {
+        return MasterStatus::Failed(
+            FailureCode::MasterUnplaceable,
+            format!("no node accepts the master: {}", member.reason),
+        );
+    }
+    let started = members
+        .iter()
+        .filter(|member| member.is_alive() || member.began)
+        .count();
+    match u32::try_from(started) == Ok(replicas) {
+        true => MasterStatus::Started,
+        false => {
+            let mut parts = vec![format!("{started} of {replicas} run")];
+            parts.extend(
+                members
+                    .iter()
+                    .take(MAX_LISTED)
+                    .map(|member| member.reason.clone()),
+            );
+            MasterStatus::Waiting(parts.join("; "))
+        }
+    }
+}
+
+/// The worst exit code of the master's replicas once all have ended; `None` until then.
+pub fn master_exit(members: &[Member], replicas: u32) -> Option<Option<i64>> {
+    let all = u32::try_from(members.len()) == Ok(replicas)
+        && members.iter().all(|member| member.has_ended());
+    if !all {
+        return None;
+    }
+    let unknown = members.iter().any(|member| member.exit_code.is_none());
+    let worst = members
+        .iter()
+        .filter_map(|member| member.exit_code)
+        .max_by_key(|code| code.unsigned_abs());
+    match worst {
+        Some(0) if unknown => Some(None),
+        worst => Some(worst),
+    }
+}
+
+/// The reason if a worker was lost while the test runs. Exit code 0 is no loss: the workers of many tools exit before
+/// their master.
+pub fn worker_loss(member: &Member) -> Option<String> {
+    let node_lost = !member.has_ended() && member.leaving;
+    (node_lost || member.failed).then(|| member.reason.clone())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,348 @@
+//! The rules that lead to the verdict on a run.
+//!
+//! A run is invalid, whatever its figures are, when they describe the test and not the system under test: a worker
+//! was lost, the clocks differ, or the load generators were saturated. Only a valid run passes or fails.
+
+use super::{CriterionResult, Judgement, NotEvaluated, Verdict};
+use crate::criteria::Criterion;
+use crate::event::FailureCode;
+use crate::exit_code;
+use crate::spec::{TaskSpec, nearest, shorten};
+use crate::state::{Outcome, State, Step};
+use crate::timestamp::Timestamp;
+use std::time::Duration;
+
+/// Largest tolerated clock offset of a node, in milliseconds.
+const CLOCK_TOLERANCE: u64 = 1000;
+/// Tolerated distance of sample dates from the run: neither clocks nor observed start times are exact.
+const DATE_TOLERANCE: Duration = Duration::from_secs(2);
+/// Maximum number of lost workers, or clocks, that are listed one by one.
+const MAX_LISTED: usize = 10;
+
+/// The measurements of the result files on which the verdict depends.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Measured {
+    /// Files with samples.
+    pub files: usize,
+    /// Whether they are the master's files; otherwise they are the workers'.
+    pub of_master: bool,
+    /// Samples in them.
+    pub samples: u64,
+    /// Start of the first sample and end of the last, if the files contain dates.
+    pub dates: Option<(Timestamp, Timestamp)>,
+    /// The figure for each criterion, in the order of the criteria.
+    pub readings: Vec<Reading>,
+    /// Reasons for missing samples, as sentences: truncated or unreadable files.
+    pub gaps: Vec<String>,
+    /// Reasons, as sentences, why the figures cannot be trusted for any criterion.
+    pub doubts: Vec<String>,
+}
+
+/// The figure of the result files for a criterion.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reading {
+    /// The figure in its base unit; the worst one if there are several windows.
+    Value {
+        /// The figure.
+        value: f64,
+        /// Start of the window.
+        at: Option<Timestamp>,
+    },
+    /// No sample has the label; contains the existing labels.
+    NoLabel(Vec<String>),
+    /// The test tool does not report this figure.
+    Untold,
+    /// There are no samples.
+    Nothing,
+}
+
+/// Observations about the load generators.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LoadGenerators {
+    /// For a node or container, the milliseconds by which its clock is ahead of the Director's.
+    pub clock_offsets: Vec<(String, i64)>,
+    /// Saturated generators, as sentences.
+    pub saturated: Vec<String>,
+}
+
+/// The inputs of the verdict.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// The definition.
+    pub spec: &'a TaskSpec,
+    /// The state of the run.
+    pub state: &'a State,
+    /// The measurements.
+    pub measured: &'a Measured,
+    /// The load generators.
+    pub generators: &'a LoadGenerators,
+    /// The time of the evaluation.
+    pub now: Timestamp,
+}
+
+/// Computes the verdict on a run. All reasons are listed, not only the first.
+pub fn evaluate(inputs: &Inputs<'_>) -> Judgement {
+    let criteria = results(&inputs.spec.criteria, &inputs.measured.readings);
+    let invalid = invalid_reasons(inputs);
+    let failures = failures(inputs.state);
+    let holds = criteria.iter().all(|result| result.holds);
+    let verdict = match (invalid.is_empty(), failures.is_empty() && holds) {
+        (false, _) => Verdict::Invalid,
+        (true, false) => Verdict::Fail,
+        (true, true) => Verdict::Pass,
+    };
+    Judgement {
+        verdict,
+        reasons: invalid.into_iter().chain(failures).collect(),
+        criteria,
+    }
+}
+
+fn results(criteria: &[Criterion], readings: &[Reading]) -> Vec<CriterionResult> {
+    let readings = readings.iter().chain(std::iter::repeat(&Reading::Nothing));
+    criteria
+        .iter()
+        .zip(readings)
+        .map(|(criterion, reading)| CriterionResult {
+            criterion: criterion.to_string(),
+            holds: matches!(reading, Reading::Value { value, .. } if criterion.holds(*value)),
+            seen: seen(criterion, reading),
+            wanted: criterion.wanted(),
+            not_evaluated: not_evaluated(reading),
+        })
+        .collect()
+}
+
+fn seen(criterion: &Criterion, reading: &Reading) -> String {
+    match reading {
+        Reading::Value { value, at: None } => criterion.seen(*value),
+        Reading::Value {
+            value,
+            at: Some(at),
+        } => format!("{} from {at}", criterion.seen(*value)),
+        Reading::NoLabel(_) => "no sample with this label".to_owned(),
+        Reading::Untold => "not in the result files".to_owned(),
+        Reading::Nothing => "no sample".to_owned(),
+    }
+}
+
+fn not_evaluated(reading: &Reading) -> Option<NotEvaluated> {
+    match reading {
+        Reading::Value { .. } => None,
+        Reading::NoLabel(_) => Some(NotEvaluated::NoSuchLabel),
+        Reading::Untold => Some(NotEvaluated::NotReported),
+        Reading::Nothing => Some(NotEvaluated::NoSamples),
+    }
+}
+
+/// Reasons for an invalid run.
+fn invalid_reasons(inputs: &Inputs<'_>) -> Vec<String> {
+    let mut reasons = ending(inputs.state);
+    reasons.extend(lost(inputs.state));
+    reasons.extend(samples(inputs));
+    reasons.extend(inputs.generators.saturated.iter().cloned());
+    reasons.extend(clocks(inputs.generators));
+    reasons.extend(dates(inputs));
+    reasons.extend(unmeasured(&inputs.spec.criteria, &inputs.measured.readings));
+    reasons
+}
+
+fn ending(state: &State) -> Vec<String> {
+    let lasted = match (state.started_at, state.finished_at) {
+        (Some(start), Some(end)) => format!("after {:.1} s", end.since(start).as_secs_f64()),
+        _ => "before the test began".to_owned(),
+    };
+    let failed = state.failure.as_ref();
+    let reason = match (state.outcome, failed) {
+        (Some(Outcome::Finished), _) => None,
+        (Some(Outcome::Stopped), _) => Some(format!("the run was stopped {lasted}")),
+        (Some(Outcome::Errored), Some(failure)) => match failure.code {
+            // The exit code is the test tool's own result, unless the tool was terminated.
+            FailureCode::MasterExit => terminated(state.exit_code),
+            FailureCode::MaxDuration => {
+                Some(format!("the run was ended {lasted} by `maxDuration`"))
+            }
+            // Every lost worker is listed.
+            FailureCode::WorkerLost if !state.lost.is_empty() => None,
+            _ => Some(format!(
+                "the run failed in step `{}`: {}",
+                failure.step.as_str(),
+                failure.message
+            )),
+        },
+        (Some(Outcome::Errored), None) => Some("the run failed for an unknown reason".to_owned()),
+        (None, _) => Some("the run has not ended".to_owned()),
+    };
+    reason.into_iter().collect()
+}
+
+/// The reason if the exit code was set by Docker or the shell and not by the test tool.
+fn terminated(code: Option<i64>) -> Option<String> {
+    let code = code?;
+    let is_foreign = (125..=127).contains(&code) || (129..=159).contains(&code);
+    let meaning = exit_code::meaning(code).map(|meaning| format!(" ({meaning})"));
+    is_foreign.then(|| {
+        format!(
+            "the master ended with exit code {code}{}, which is not an exit code of the test tool",
+            meaning.unwrap_or_default()
+        )
+    })
+}
+
+fn lost(state: &State) -> Vec<String> {
+    let reasons = state.lost.iter().map(|lost| {
+        format!(
+            "worker {} was lost while the test ran: {}",
+            lost.replica,
+            shorten(&lost.reason)
+        )
+    });
+    truncated(reasons.collect(), "workers were lost")
+}
+
+/// The first entries and the number of the remaining ones.
+fn truncated(mut all: Vec<String>, what: &str) -> Vec<String> {
+    let more = all.len().saturating_sub(MAX_LISTED);
+    all.truncate(MAX_LISTED);
+    all.extend((more > 0).then(|| format!("{more} more {what}")));
+    all
+}
+
+fn samples(inputs: &Inputs<'_>) -> Vec<String> {
+    let (spec, measured) = (inputs.spec, inputs.measured);
+    let mut reasons = Vec::new();
+    let is_required = !spec.criteria.is_empty() || !spec.result_files.is_empty();
+    if measured.samples == 0 && (is_required || spec.min_samples.is_some() || measured.files > 0) {
+        reasons.push(no_samples(spec, measured));
+    }
+    match spec.min_samples {
+        Some(least) if measured.samples < least => reasons.push(format!(
+            "there are {} samples; `minSamples` requires {least}",
+            measured.samples
+        )),
+        _ => {}
+    }
+    reasons.extend(measured.doubts.iter().cloned());
+    if !spec.criteria.is_empty() || spec.min_samples.is_some() {
+        reasons.extend(measured.gaps.iter().cloned());
+    }
+    reasons
+}
+
+fn no_samples(spec: &TaskSpec, measured: &Measured) -> String {
+    match (measured.files, spec.result_files.is_empty()) {
+        (0, true) => {
+            "there is no sample: no result file was found in `/atq/results` of the master or a worker"
+                .to_owned()
+        }
+        (0, false) => {
+            "there is no sample: no result file in `/atq/results` matches `resultFiles`".to_owned()
+        }
+        (1, _) => "there is no sample in the result file".to_owned(),
+        (files, _) => format!("there is no sample in the {files} result files"),
+    }
+}
+
+fn clocks(generators: &LoadGenerators) -> Vec<String> {
+    let off = generators
+        .clock_offsets
+        .iter()
+        .filter(|(_, ahead)| ahead.unsigned_abs() > CLOCK_TOLERANCE);
+    let reasons = off.map(|(name, ahead)| {
+        let seconds = ahead.unsigned_abs() as f64 / 1000.0;
+        let way = if *ahead > 0 { "ahead of" } else { "behind" };
+        format!(
+            "the clock of `{name}` is {seconds:.1} s {way} the Director's; at most {:.1} s is allowed",
+            CLOCK_TOLERANCE as f64 / 1000.0
+        )
+    });
+    truncated(reasons.collect(), "clocks are off")
+}
+
+/// Samples dated outside of the run: a clock is off, or they belong to another run.
+fn dates(inputs: &Inputs<'_>) -> Vec<String> {
+    let (state, Some((first, last))) = (inputs.state, inputs.measured.dates) else {
+        return Vec::new();
+    };
+    if state.started_at.is_none() {
+        return Vec::new();
+    }
+    // Workers may generate load before the master starts and, until they are stopped, after it has ended.
+    let (started, ended) = match inputs.measured.of_master {
+        true => (entered(state, Step::Master), state.finished_at),
+        false => (entered(state, Step::Workers), None),
+    };
+    // A stopped master may continue for its grace period.
+    let grace = match state.outcome {
+        Some(Outcome::Finished) | None => Duration::ZERO,
+        Some(_) => inputs.spec.master.stop_grace(),
+    };
+    let ended = ended.map_or(inputs.now, |ended| ended.plus(grace));
+    let early = started.since(first);
+    let late = last.since(ended);
+    let reason = |sample: &str, off: Duration, edge: &str| {
+        let off = off.as_secs_f64();
+        format!("the {sample} sample is dated {off:.1} s {edge} by the Director's clock")
+    };
+    let early =
+        (early > DATE_TOLERANCE).then(|| reason("first", early, "before the start of the run"));
+    let late = (late > DATE_TOLERANCE).then(|| reason("last", late, "after the end of the run"));
+    early.into_iter().chain(late).collect()
+}
+
+/// The start of a completed step: the steps before it took all the time until then.
+fn entered(state: &State, step: Step) -> Timestamp {
+    let before: u64 = state.timings.range(..step).map(|(_, millis)| millis).sum();
+    state.created_at.plus(Duration::from_millis(before))
+}
+
+/// Criteria for which there is no figure.
+fn unmeasured(criteria: &[Criterion], readings: &[Reading]) -> Vec<String> {
+    let pairs = criteria.iter().zip(readings);
+    let reasons = pairs.filter_map(|(criterion, reading)| match reading {
+        Reading::NoLabel(labels) => {
+            let label = criterion.label.as_deref().unwrap_or_default();
+            let labels: Vec<String> = labels.iter().map(|label| shorten(label)).collect();
+            let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+            let hint = match labels.len() {
+                0 => String::new(),
+                1..=MAX_LISTED => format!("; {}", nearest(label, &labels)),
+                _ => among_many(label, &labels),
+            };
+            Some(format!(
+                "no sample has the label `{}` of the criterion `{criterion}`{hint}",
+                shorten(label)
+            ))
+        }
+        Reading::Untold => Some(format!(
+            "the result files lack the figure for the criterion `{criterion}`"
+        )),
+        Reading::Value { .. } | Reading::Nothing => None,
+    });
+    reasons.collect()
+}
+
+/// A hint for more labels than can be listed.
+fn among_many(label: &str, labels: &[&str]) -> String {
+    match nearest(label, labels) {
+        hint if hint.starts_with("did you mean") => format!("; {hint}"),
+        _ => format!("; there are {} other labels", labels.len()),
+    }
+}
+
+/// Reasons for a failed run other than its criteria.
+fn failures(state: &State) -> Vec<String> {
+    let code = match (state.outcome, &state.failure) {
+        (Some(Outcome::Finished), _) => state.exit_code.unwrap_or(0),
+        (Some(Outcome::Errored), Some(failure)) if failure.code == FailureCode::MasterExit => {
+            state.exit_code.unwrap_or(1)
+        }
+        _ => 0,
+    };
+    let reason = (code != 0 && terminated(Some(code)).is_none())
+        .then(|| format!("the master ended with exit code {code}"));
+    reason.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests;
