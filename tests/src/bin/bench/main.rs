@@ -39,6 +39,9 @@ struct Args {
     /// Also measure 100 and 200 workers (some minutes more)
     #[arg(long)]
     full: bool,
+    /// Measure `orchestration` for these numbers of workers only, three rounds each
+    #[arg(long, value_delimiter = ',', conflicts_with_all = ["quick", "full"], value_name = "N")]
+    workers: Vec<u32>,
     /// Run as the hello-world server that `ping` is compared with
     #[arg(long, hide = true, value_name = "PORT")]
     hello_server: Option<u16>,
@@ -205,6 +208,9 @@ async fn measure(engine: &Engine, what: What, args: &Args) -> Result<Vec<Row>> {
 
 /// Numbers of workers, with the rounds of each.
 fn plan(args: &Args) -> orchestration::Plan {
+    if !args.workers.is_empty() {
+        return args.workers.iter().map(|workers| (*workers, 3)).collect();
+    }
     match (args.quick, args.full) {
         (true, _) => vec![(1, 1), (3, 1)],
         (false, false) => vec![(1, 5), (3, 5), (10, 3), (30, 2)],
