@@ -176,7 +176,7 @@ impl Config {
         // In the order of the file, missing keys first.
         faults.sort_by_key(|fault| match fault.place {
             Origin::Line(line) => line,
-            Origin::Environment(_) | Origin::Nowhere => 0,
+            Origin::Environment(_) | Origin::Missing => 0,
         });
         match config {
             Some(config) if faults.is_empty() => Ok(config),

@@ -3,13 +3,12 @@
 //! bollard makes the calls, except for these, which use the same address:
 //!
 //! * The list of Swarm tasks: bollard's Swarm task has no addresses.
-//! * The log of a Swarm task: bollard treats a line as complete at its `
-//! `, and searches the whole buffer again for each new chunk. A program that draws its progress on a terminal writes
-//! one endless line, which would take unbounded memory and quadratic time. bollard also returns a frame with an error
-//! of Docker's, of type 3, as terminal text with its header, split wherever the length contains a byte that equals `
-//! `.
+//! * The log of a Swarm task: bollard treats a line as complete at its `\n`, and searches the whole buffer again for
+//!   each new chunk. A program that draws its progress on a terminal writes one endless line, which would take
+//!   unbounded memory and quadratic time. bollard also returns a frame with an error of Docker's, of type 3, as
+//!   terminal text with its header, split wherever the length contains a byte that equals `\n`.
 //! * Archives and statistics of a container: bollard returns a stream that borrows its client, and whose first item
-//! must be inspected to detect a refusal.
+//!   must be inspected to detect a refusal.
 //!
 //! bollard logs whole requests, passwords included, at level `debug`: the Director's logging limits it to `info`.
 

@@ -91,11 +91,11 @@ pub async fn logs(
 fn filter(uri: &Uri) -> Result<(LogFilter, bool), ApiError> {
     let query = Query::read(uri, &["service", "replica", "tail", "follow"])?;
     let filter = LogFilter {
-        role: query.word("service", &SERVICES)?,
+        role: query.choice("service", &SERVICES)?,
         replica: query.number("replica", 1..=u32::MAX)?,
         tail: query.number("tail", 0..=u32::MAX)?,
     };
-    Ok((filter, query.word("follow", &BOOLEANS)?.unwrap_or(false)))
+    Ok((filter, query.choice("follow", &BOOLEANS)?.unwrap_or(false)))
 }
 
 fn to_chunk(

@@ -2,8 +2,8 @@
 //!
 //! Without a terminal, each message is a frame: a byte for the stream, three zeroes, the length (four bytes,
 //! big-endian), the message. Stream 3 contains an error of Docker itself, such as an unreachable node, under HTTP
-//! status 200. With a terminal there are no frames, only lines that end with `\r
-//! `. In both cases a line longer than 16 KiB is split into pieces, each with its own time.
+//! status 200. With a terminal there are no frames, only lines that end with `\r\n`.
+//! In both cases a line longer than 16 KiB is split into pieces, each with its own time.
 
 use super::client::{Call, Client, connection_error};
 use crate::error::SwarmError;

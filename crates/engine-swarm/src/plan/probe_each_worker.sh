@@ -15,8 +15,7 @@ probe() {
     [ "$(date +%s)" -lt "$end" ] || break
     sleep 0.5 2>/dev/null || sleep 1
   done
-  # Not by `echo`: in some shells it interprets `
-  # ` and `\c` in the output.
+  # Not by `echo`: in some shells it interprets `\n` and `\c` in the output.
   printf 'not-ready %s %s %s\n' "$1" "$code" "${output##*"$newline"}"
   return 1
 }

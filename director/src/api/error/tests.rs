@@ -166,7 +166,7 @@ fn the_error_of_a_damaged_task_contains_the_remedy() {
         ControlError::from(damaged()).into(),
     ] {
         assert_eq!(
-            error.verdict(),
+            error.status_and_code(),
             (StatusCode::INTERNAL_SERVER_ERROR, "task_damaged")
         );
         let text = error.text();
@@ -191,7 +191,7 @@ fn a_full_disk_is_reported() {
         ControlError::from(full()).into(),
     ] {
         assert_eq!(
-            error.verdict(),
+            error.status_and_code(),
             (StatusCode::INSUFFICIENT_STORAGE, "disk_full")
         );
         assert!(error.text().contains("3 MiB are free, 16 MiB are needed"));
