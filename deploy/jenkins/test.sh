@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tests the Jenkins step and the script for agents without `atq`. See --help.
+# Runs the tests of the Jenkins step and of the script for agents without `atq`. See --help.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
@@ -8,14 +8,14 @@ usage() {
 usage: deploy/jenkins/test.sh
 
 Runs the tests of the step (JenkinsPipelineUnit; needs Maven and a JDK) and of atq-load-test.sh (needs curl, jq,
-BusyBox and Python 3). What is missing is installed from Debian's packages when this runs as root. The first run fetches what
-Maven needs; later ones work without a network.
+BusyBox and Python 3). As root, missing programs are installed from Debian's packages. The first run downloads Maven
+dependencies; later runs work offline.
 HELP
 }
 
 HERE=$ROOT/deploy/jenkins
 
-# package PROGRAM: Debian's package that has it.
+# package PROGRAM: its Debian package.
 package() {
   case $1 in
     mvn) echo maven ;;
@@ -42,21 +42,21 @@ install_missing() {
     die "\`apt-get install ${packages[*]}\` failed"
 }
 
-# Without a network first: then no registry has to answer for a run whose needs are all there.
+# Tries offline first, so that no network is needed when all dependencies are cached.
 maven() {
   local log=$HERE/target/maven.log
   cd "$HERE"
   mvn -B -q -o test >"$log" 2>&1 && return
   if grep -q 'offline mode' "$log"; then
-    say "fetching what the tests of the step need"
+    say "downloading dependencies of the tests"
     mvn -B -q test >"$log" 2>&1 && return
   fi
   cat "$log" >&2
-  die "the tests of the step failed" "the whole of it: $log"
+  die "the tests of the step failed" "the full output is in $log"
 }
 
-# counted: how many tests there were; none would be a failure in disguise.
-counted() {
+# check_count: prints the number of tests and fails if there were none.
+check_count() {
   local sum
   sum=$(cat "$HERE"/target/surefire-reports/TEST-*.xml | sed -n 's/.*<testcase .*/x/p' | wc -l)
   [ "$sum" -gt 0 ] || die "Maven ran no tests"
@@ -70,15 +70,15 @@ main() {
     *) die "unknown argument \`$1\`" "see --help" ;;
   esac
   install_missing
-  # Of tests that were removed since.
+  # Removes output of tests that no longer exist.
   rm -rf "$HERE/target/surefire-reports" "$HERE/target/classes" "$HERE/target/test-classes"
   mkdir -p "$HERE/target"
-  # Both at once: one waits for answers most of its time.
+  # Runs both concurrently.
   local client log=$HERE/target/client.log
   python3 "$HERE/test/client_test.py" >"$log" 2>&1 &
   client=$!
   maven
-  counted
+  check_count
   wait "$client" || { cat "$log" >&2 && die "the tests of atq-load-test.sh failed"; }
   say "atq-load-test.sh: $(sed -n 's/^Ran \([0-9]*\) tests.*/\1/p' "$log") tests passed"
 }

@@ -1,7 +1,7 @@
 #!/bin/bash
-# One container of a distributed JMeter test: MODE=master|node. README.md has the variables,
-# the exit codes and the output. Nothing that went wrong may look like success: JMeter itself
-# ends with 0 when engines were busy, when none started, and when there is no sample.
+# One container of a distributed JMeter test: MODE=master|node. README.md documents variables, exit codes and output. A
+# failure must never look like success, but JMeter itself exits with 0 when engines were busy, when none started, and when
+# there is no sample.
 set -uo pipefail
 
 readonly HOME_DIR=/opt/jmeter OUTPUT=/tmp/jmeter.out
@@ -13,7 +13,7 @@ readonly E_NOT_STARTED=71 E_IDLE=72 E_RESULTS=73 E_TOOL=74 E_LOST=75 E_ERRORS=76
 
 say() { printf 'atq: %s\n' "$*"; }
 
-# finish CODE WORD TEXT: the last line says in words what the exit code says.
+# finish CODE WORD TEXT: prints the result as the last line and exits.
 finish() {
   local code=$1 word=$2
   shift 2
@@ -21,7 +21,7 @@ finish() {
   exit "$code"
 }
 
-# whole NAME: the variable's value must be a whole number, a default was given before.
+# whole NAME: checks that the variable's value is a whole number.
 whole() { [[ ${!1} =~ ^[0-9]+$ ]] || finish $E_USAGE usage "\`$1\` is \`${!1}\`; expected a whole number"; }
 
 # ---------------------------------------------------------------- own address
@@ -38,8 +38,8 @@ in_subnet() {
   (($(to_number "$1") >> shift == $(to_number "${2%/*}") >> shift))
 }
 
-# The address under which the others reach this container. RMI hands it out, so the wrong one
-# of several networks breaks the test: rather none than a guess.
+# The address at which the other containers reach this one. RMI passes it on, so an address of the wrong network would break
+# the test; therefore it is never guessed.
 own_address() {
   local address found=()
   if [ -n "${SELF_IP:-}" ]; then
@@ -54,19 +54,19 @@ own_address() {
     fi
   done
   [ -z "${ATQ_SUBNET:-}" ] || return 1
-  # /etc/hosts knows the networks one asked for, not the gateway bridge that Docker adds.
+  # /etc/hosts has the addresses in the service's networks, but not in the gateway bridge of Docker.
   mapfile -t found < <(awk -v me="$(hostname)" '$1 !~ /:/ { for (i = 2; i <= NF; i++) if ($i == me) print $1 }' /etc/hosts)
   [ "${#found[@]}" -eq 1 ] && echo "${found[0]}"
 }
 
 # ---------------------------------------------------------------- the tool
 
-# java_command ARGS...: fills COMMAND. What the distributed run depends on comes last and wins.
+# java_command ARGS...: sets COMMAND. Options required by the distributed run come last and take precedence.
 java_command() {
   local extra=() heap=()
   read -ra extra <<<"${JMETER_ARGS:-}"
   read -ra heap <<<"${HEAP:--Xms128m -Xmx512m -XX:MaxMetaspaceSize=192m} ${JVM_ARGS:-}"
-  # Not every JVM takes the encoding of files from the locale.
+  # Not every JVM uses the locale's encoding for files.
   COMMAND=(java -Dfile.encoding=UTF-8 "${heap[@]}" -Djava.awt.headless=true
     --add-opens=java.base/java.lang=ALL-UNNAMED --add-opens=java.base/java.lang.invoke=ALL-UNNAMED
     --add-opens=java.base/java.lang.reflect=ALL-UNNAMED --add-opens=java.base/java.util=ALL-UNNAMED
@@ -89,7 +89,7 @@ check_plan() {
     finish $E_PLAN no-plan "TEST_PATH \`$TEST_PATH\` is not a readable file with content"
 }
 
-# With an empty list JMeter runs the plan on the master alone, and says nothing.
+# With an empty list, JMeter silently runs the plan on the master alone.
 check_remotes() {
   local remote
   IFS=', ' read -ra REMOTE_LIST <<<"${REMOTES:-${WORKER_CSV_VIPS:-}}"
@@ -99,7 +99,7 @@ check_remotes() {
   done
 }
 
-# Results of an earlier run at the same place must not be counted again: JMeter appends.
+# JMeter appends to an existing file, so results of an earlier run must be removed.
 prepare_results() {
   mkdir -p "$RESULTS" 2>/dev/null && rm -f "$JTL" && : >"$JTL" 2>/dev/null ||
     finish $E_RESULTS no-results "cannot write \`$JTL\`"
@@ -108,7 +108,7 @@ prepare_results() {
 
 is_up() { timeout 1 bash -c ": </dev/tcp/$1/1099" 2>/dev/null; }
 
-# `running` in Docker's words is not `listening`: a JVM needs some seconds.
+# A running container does not listen immediately: the JVM needs some seconds.
 await_remotes() {
   local remote deadline=$((SECONDS + REMOTE_WAIT))
   for remote in "${REMOTE_LIST[@]}"; do
@@ -123,7 +123,7 @@ await_remotes() {
 
 # ---------------------------------------------------------------- master: during the test
 
-# Sleeps so that a signal's trap runs at once.
+# Sleeps in the background, so that traps run immediately.
 nap() {
   sleep "$1" &
   wait $!
@@ -132,11 +132,11 @@ nap() {
 told_to_stop() {
   STOPPED=yes
   say "told to stop"
-  # Before the tool runs there is nothing to wait for.
+  # Before JMeter runs, there is nothing to wait for.
   [ -n "${JAVA:-}" ] || finish $E_TERM stopped
 }
 
-# The tool listens for this word on the loopback; it stops all engines and completes the file.
+# JMeter listens for this message on the loopback; it stops all engines and completes the results.
 ask_to_stop() { printf StopTestNow >/dev/udp/127.0.0.1/4445 2>/dev/null || true; }
 
 start_tool() {
@@ -157,8 +157,8 @@ start_tool() {
 is_over() { ! kill -0 "$JAVA" 2>/dev/null; }
 is_tidying() { grep -q '^Tidying up remote' "$OUTPUT" 2>/dev/null; }
 
-# Finds workers that went away while the test runs. One failed look is not enough.
-look_at_remotes() {
+# Detects lost workers while the test runs, after three failed probes.
+probe_remotes() {
   local remote
   for remote in "${REMOTE_LIST[@]}"; do
     [ -n "${LOST[$remote]:-}" ] && continue
@@ -171,8 +171,8 @@ look_at_remotes() {
   done
 }
 
-# With a lost worker JMeter would wait for ever. The others may go on while samples come in.
-end_if_only_lost_are_left() {
+# With a lost worker JMeter would wait for ever. The test ends when the other workers send no more samples.
+end_without_samples() {
   local size
   [ "${#LOST[@]}" -gt 0 ] || return 0
   size=$(stat -c %s "$JTL" 2>/dev/null || echo 0)
@@ -183,27 +183,27 @@ end_if_only_lost_are_left() {
   fi
 }
 
-# The tool waits for an answer of a lost worker too, and no sample comes of it.
-patience() {
+# JMeter also waits for lost workers, which send no more samples, so the timeout is shorter then.
+stop_timeout() {
   if [ "${#LOST[@]}" -gt 0 ]; then echo $((STOP_WAIT < 5 ? STOP_WAIT : 5)); else echo "$STOP_WAIT"; fi
 }
 
 kill_tool() {
-  say "jmeter did not stop within $(patience) s: killed"
+  say "jmeter did not stop within $(stop_timeout) s: killed"
   kill -KILL "$JAVA" 2>/dev/null
 }
 
 follow_tool() {
-  local next_look=$((SECONDS + 2))
+  local next_probe=$((SECONDS + 2))
   while ! is_over; do
     [ -z "$STOPPED" ] || ENDING=${ENDING:-$SECONDS}
     if [ -n "$ENDING" ]; then
       ask_to_stop
-      ((SECONDS - ENDING < $(patience))) || kill_tool
-    elif ((SECONDS >= next_look)); then
-      look_at_remotes
-      end_if_only_lost_are_left
-      next_look=$((SECONDS + 2))
+      ((SECONDS - ENDING < $(stop_timeout))) || kill_tool
+    elif ((SECONDS >= next_probe)); then
+      probe_remotes
+      end_without_samples
+      next_probe=$((SECONDS + 2))
     fi
     nap 0.5
   done
@@ -231,12 +231,12 @@ print_figures() {
   say "$TOTAL samples from $((${#REMOTE_LIST[@]} - IDLE)) of ${#REMOTE_LIST[@]} workers, $ERRORS errors, $RATE a second, 95 % within ${p95:-0} ms"
 }
 
-# The most telling fault first: what caused the others.
-judge() {
+# Selects the exit code; causes come before their consequences.
+exit_with_result() {
   [ -z "$STOPPED" ] || finish $E_TERM stopped
   [ "${#LOST[@]}" -eq 0 ] || finish $E_LOST worker-lost "${!LOST[*]}"
   if grep -q 'have not started' "$OUTPUT"; then
-    finish $E_NOT_STARTED not-started "some engines were busy or refused the test: see above"
+    finish $E_NOT_STARTED not-started "some engines were busy or rejected the test: see above"
   fi
   [ "$TOOL_CODE" -eq 0 ] || finish $E_TOOL tool-failed "jmeter ended with $TOOL_CODE"
   [ "$TOTAL" -gt 0 ] || finish $E_NO_SAMPLES no-samples "the test ran and left no sample"
@@ -259,7 +259,7 @@ master() {
   start_tool "$@"
   follow_tool
   print_figures
-  judge
+  exit_with_result
 }
 
 # ---------------------------------------------------------------- start

@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
-# Assembles the home of Apache JMeter in build/home from Maven Central's jars, each of which
-# must have the hash written in jars.sha256.
-#   fetch.sh           do it, unless it is done already
-#   fetch.sh --check   only say (exit code) whether it is done
-#   fetch.sh --pin     write jars.sha256 anew, after a change of pom.xml; review the difference
+# Assembles the home of Apache JMeter in build/home from jars of Maven Central and verifies their hashes in jars.sha256.
+#   fetch.sh           assembles it if it is missing or outdated
+#   fetch.sh --check   exits with 0 if it is up to date
+#   fetch.sh --pin     regenerates jars.sha256 after a change of pom.xml; review the diff
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -15,7 +14,7 @@ fail() {
   exit 1
 }
 
-# The home belongs to exactly this list and these steps.
+# Identifies the list of jars and this script.
 stamp() { cat jars.sha256 fetch.sh | sha256sum; }
 is_done() { [ -f build/stamp ] && [ "$(cat build/stamp)" = "$(stamp)" ]; }
 
@@ -26,7 +25,7 @@ download() {
     -DincludeScope=runtime -DoutputDirectory="$PWD/$jars"
 }
 
-# Refuses a jar that is missing, changed, or not on the list.
+# Fails if a jar is missing, changed, or not in the list.
 verify() {
   (cd "$jars" && sha256sum --quiet --strict -c ../../jars.sha256) || fail "a jar differs from \`images/jmeter/jars.sha256\`"
   local unknown
@@ -34,7 +33,7 @@ verify() {
   [ -z "$unknown" ] || fail "jars that are not in \`images/jmeter/jars.sha256\`: $unknown"
 }
 
-# unpack_config JAR: the configuration is a jar whose folder bin/ goes beside the launcher.
+# unpack_config JAR: unpacks the folder bin/ of the configuration jar next to the launcher.
 unpack_config() {
   if command -v unzip >/dev/null; then
     unzip -q -o "$1" 'bin/*' -d "$home"
@@ -43,7 +42,7 @@ unpack_config() {
 z = zipfile.ZipFile(sys.argv[1])
 z.extractall(sys.argv[2], [n for n in z.namelist() if n.startswith("bin/")])' "$1" "$home"
   else
-    fail "neither \`unzip\` nor \`python3\` is here; install one: apt-get install --no-install-recommends unzip"
+    fail "neither \`unzip\` nor \`python3\` is installed; install one: apt-get install --no-install-recommends unzip"
   fi
 }
 
@@ -56,13 +55,13 @@ assemble() {
     name=${jar##*/}
     case "$name" in
       ApacheJMeter_config-*) unpack_config "$jar" ;;
-      # The launcher takes the parent of its own folder as the home.
+      # The launcher uses the parent of its folder as the home.
       ApacheJMeter-*) cp "$jar" "$home/bin/ApacheJMeter.jar" ;;
       ApacheJMeter_*) cp "$jar" "$home/lib/ext/" ;;
       *) cp "$jar" "$home/lib/" ;;
     esac
   done
-  # Its complaint about its own file, four lines at each start, is of no use to anybody.
+  # Suppresses an irrelevant warning of log4j about this file at each start.
   sed -i 's/<Configuration status="WARN"/<Configuration status="ERROR"/' "$home/bin/log4j2.xml"
 }
 

@@ -1,7 +1,7 @@
-# Reads a JTL (CSV with a header), writes `atq: samples` lines, and the elapsed times, one a
-# line, to the file `times`. Variables: remotes (a,b,c), times, sums (file for the totals).
+# Reads a JTL (CSV with a header), prints `atq: samples` lines, and writes the elapsed times, one per line, to the file
+# `times`. Variables: remotes (a,b,c), times, sums (file for the totals).
 
-# Splits one complete record into f[]; a quote inside a quoted field is doubled.
+# Splits a complete record into f[]; quotes inside quoted fields are doubled.
 function split_record(record, f,    n, i, c, quoted, field) {
   if (index(record, "\"") == 0) return split(record, f, ",")
   n = 0; field = ""; quoted = 0
@@ -17,7 +17,7 @@ function split_record(record, f,    n, i, c, quoted, field) {
   return n
 }
 
-# The master's name for a worker is put before the thread's name: `10.0.1.5-users 1-1`.
+# JMeter prefixes thread names with the worker's address: `10.0.1.5-users 1-1`.
 function worker_of(thread,    i) {
   for (i = 1; i <= known; i++)
     if (index(thread, remote[i] "-") == 1) return remote[i]
@@ -26,7 +26,7 @@ function worker_of(thread,    i) {
 
 BEGIN { known = split(remotes, remote, ","); printf "" > times }
 
-# A failure message may span lines: a record is complete when its quotes are even.
+# A failure message may contain line breaks: a record is complete when its number of quotes is even.
 {
   sub(/\r$/, "")
   record = open ? record "\n" $0 : $0

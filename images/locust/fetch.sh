@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# Puts Locust and what it needs into build/site: the wheels of requirements.txt, each of which
-# must have the hash written there. They are for the image (bookworm's Python, x86-64), whatever
-# Python this machine has.
-#   fetch.sh           do it, unless it is done already
-#   fetch.sh --check   only say (exit code) whether it is done
-#   fetch.sh --pin     write requirements.txt anew, after a change of `wanted`; review the difference
+# Installs Locust and its dependencies into build/site: the wheels in requirements.txt, with verified hashes. They are for
+# the image (bookworm's Python, x86-64), regardless of this machine's Python.
+#   fetch.sh           installs them if they are missing or outdated
+#   fetch.sh --check   exits with 0 if they are up to date
+#   fetch.sh --pin     regenerates requirements.txt after a change of `wanted`; review the diff
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -18,7 +17,7 @@ fail() {
   exit 1
 }
 
-# The folder belongs to exactly this list and these steps.
+# Identifies the list of wheels and this script.
 stamp() { cat requirements.txt fetch.sh | sha256sum; }
 is_done() { [ -f build/stamp ] && [ "$(cat build/stamp)" = "$(stamp)" ]; }
 
@@ -28,7 +27,7 @@ run_pip() {
   PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore python3 -m pip "$@"
 }
 
-# pin: name and version stand in a wheel's own name.
+# pin: regenerates requirements.txt; a wheel's file name contains name and version.
 pin() {
   local wheel name version
   rm -rf build
@@ -42,11 +41,11 @@ pin() {
   } >requirements.txt
 }
 
-# pip itself refuses a wheel whose hash is another, and one that is not on the list.
+# pip rejects wheels with another hash, and wheels that are not in the list.
 assemble() {
   run_pip install --quiet --no-deps --no-compile --require-hashes "${for_image[@]}" \
     --target build/site -r requirements.txt
-  # Its programs name this machine's Python.
+  # Its programs refer to this machine's Python.
   rm -rf build/site/bin
 }
 

@@ -1,22 +1,23 @@
 #!/bin/sh
-# usage: testload.sh master|worker|target  (else MODE, else ATQ_ROLE says which); see README.md
+# usage: testload.sh master|worker|target  (default: MODE, else ATQ_ROLE); see README.md
 set -u
 
 mode=${1:-${MODE:-${ATQ_ROLE:-}}}
 port=7000
 results=/atq/results/results.csv
 
-# on_term ACTION: what SIGTERM leads to. With DEAF to nothing: the kernel hands no signal without a handler to the process 1.
+# on_term ACTION: sets the handler of SIGTERM. With DEAF there is none, and the kernel does not deliver signals without a
+# handler to process 1.
 on_term() {
   [ -n "${DEAF:-}" ] || trap "$1" TERM INT
 }
 
-# run_until_told COMMAND...: the command runs beside; HOLD seconds later, or on TERM, it ends.
-run_until_told() {
+# serve COMMAND...: runs the command in the background until SIGTERM, or for HOLD seconds.
+serve() {
   "$@" &
   child=$!
   on_term 'kill "$child" 2>/dev/null; keep told; exit 0'
-  # Told QUIT by a connection: the end that EXIT asks for.
+  # A connection has sent QUIT: exits with EXIT.
   trap 'kill "$child" 2>/dev/null; exit "${EXIT:-0}"' USR1
   echo "$mode ready on $(hostname)"
   if [ -n "${HOLD:-}${EXIT:-}" ]; then
@@ -30,7 +31,7 @@ run_until_told() {
   exit 1
 }
 
-# keep TEXT: a line for those who come after. Results are optional: the directory may be read-only.
+# keep TEXT: appends a line to the results. Results are optional: the directory may be read-only.
 keep() {
   [ "$mode" != worker ] || { echo "$1" >>/atq/results/worker.csv; } 2>/dev/null
 }
@@ -39,10 +40,10 @@ worker() {
   keep "replica,host"
   keep "${ATQ_REPLICA:-0},$(hostname)"
   export TESTLOAD_PID=$$
-  run_until_told nc -ll -p "$port" -e /bin/sh /testload.sh answer
+  serve nc -ll -p "$port" -e /bin/sh /testload.sh answer
 }
 
-# One connection to a worker: stdin and stdout are the socket.
+# Handles one connection to a worker: stdin and stdout are the socket.
 answer() {
   word=
   read -r -t 2 word
@@ -50,13 +51,13 @@ answer() {
   [ "$word" != QUIT ] || kill -USR1 "$TESTLOAD_PID"
 }
 
-# ask ADDRESS WORD: prints the worker's answer; "running" comes a moment before "listening".
+# ask ADDRESS WORD: prints the worker's response. Retries, because a container runs before it listens.
 ask() {
   deadline=$(($(date +%s) + 5))
   while [ "$(date +%s)" -lt "$deadline" ]; do
-    # A worker that goes away in the middle leaves the connection open: bounded by `timeout`.
+    # A worker that is lost meanwhile leaves the connection open, so `timeout` limits it.
     text=$(echo "$2" | timeout 2 nc -w 1 "$1" "$port" 2>/dev/null)
-    # Something else that listens there is not a worker.
+    # Rejects responses of other servers.
     case "$text" in [0-9]*/*) echo "$text" && return 0 ;; esac
     sleep 0.2
   done
@@ -86,7 +87,7 @@ $address,$text"
   { mkdir -p /atq/results && echo "$rows" >"$results"; } 2>/dev/null
   [ -z "${BYTES:-}" ] || head -c "$BYTES" /dev/zero >/atq/results/large
   [ -z "${LINES:-}" ] || seq 1 "$LINES" | sed 's/^/line /'
-  # In the background, so that TERM is obeyed at once.
+  # In the background, so that SIGTERM is handled immediately.
   sleep "${HOLD:-0}" &
   wait $!
   if [ "$missing" -gt 0 ]; then
@@ -99,7 +100,7 @@ $address,$text"
 
 case "$mode" in
   worker | master | answer) "$mode" ;;
-  target) run_until_told httpd -f -p 8080 -h /www ;;
+  target) serve httpd -f -p 8080 -h /www ;;
   *)
     echo "testload: unknown mode \`$mode\`; expected master, worker or target" >&2
     exit 64

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs a load test with an ATQ Director, for machines that have curl and jq but not `atq`. See --help.
+# Runs a load test with an ATQ Director, for machines with curl and jq but without `atq`. See --help.
 set -eu
 
 usage() {
@@ -9,38 +9,38 @@ usage: atq-load-test.sh run TASK [OPTION...]
 
 Needs sh, curl and jq. TASK is a definition in JSON.
 
-  --url URL            the Director (ATQ_URL, else http://127.0.0.1:8080)
-  --bundle ZIP         for the services whose `fileid` is missing (a directory needs the program zip)
+  --url URL            URL of the Director (default: ATQ_URL, else http://127.0.0.1:8080)
+  --bundle ZIP         bundle for the services without `fileid` (a directory requires the program zip)
   --criterion TEXT     adds a criterion, for example 'p95 < 500ms'
-  --set FIELD=VALUE    sets a field, for example worker.replicas=5; JSON where no text is expected
-  --env NAME=VALUE     sets a variable of the environment of master and workers
-  --name NAME          the task's name
-  --replace            removes a task of this name that is over, before the start
-  --results DIR        where to put report, logs and result files
+  --set FIELD=VALUE    sets a field, for example worker.replicas=5; VALUE is parsed as JSON unless the field is text
+  --env NAME=VALUE     sets an environment variable of master and workers
+  --name NAME          sets the task's name
+  --replace            deletes an ended task of this name before the start
+  --results DIR        directory for report, logs and result files
   --junit FILE         writes the verdict as JUnit XML
-  --timeout TIME       ends the test after this time, for example 90s, 30m, 1h30m (24h); the Director sees to it,
-                       also when this program has died
-  --follow             accepted for the sake of `atq`, and without effect
+  --timeout TIME       stops the test after this time, for example 90s, 30m, 1h30m (default: 24h); enforced by the
+                       Director, also when this program was killed
+  --follow             accepted for compatibility with `atq`, without effect
 
-SIGTERM, SIGINT and SIGHUP stop the task, unless another client has started it with the same definition. Exit codes, as those of `atq`:
-  0  passed                                       5  the test took longer than it may
+SIGTERM, SIGINT and SIGHUP stop the task, unless another client started it with the same definition. Exit codes, as for `atq`:
+  0  passed                                       5  the test exceeded a time limit
   1  a criterion does not hold                    6  the test was stopped
-  2  the command line, or a file, cannot be used  7  the test says nothing
-  3  the test tool failed                         8  the Director refuses the request
-  4  the test could not be run                    9  no Director answers
+  2  the command line, or a file, cannot be used  7  the test is inconclusive
+  3  the test tool failed                         8  the Director rejected the request
+  4  the test could not be run                    9  the Director does not respond
 
 environment:
   ATQ_URL          see --url
-  ATQ_IDEMPOTENCY_KEY  names this run of the program (a random key); with it, stop ends only what was started with it
-  ATQ_CA           certificates (PEM) that are trusted: the Director's own, or its authority's
-  ATQ_POLL         seconds between two looks at the task (2)
-  ATQ_PATIENCE     seconds without an answer of the Director until it counts as gone (60)
+  ATQ_IDEMPOTENCY_KEY  key of this run (default: random); with a key, stop only affects a task started with the same key
+  ATQ_CA           trusted certificates (PEM): the Director's own, or its CA's
+  ATQ_POLL         seconds between two polls of the task (2)
+  ATQ_PATIENCE     seconds without a response until the Director counts as unreachable (60)
 HELP
 }
 
 # ---------------------------------------------------------------- messages
 
-# die CODE WHAT [HINT]
+# die CODE MESSAGE [HINT]
 die() {
   printf 'error: %s\n' "$2" >&2
   [ $# -lt 3 ] || printf '  %s\n' "$3" >&2
@@ -51,28 +51,28 @@ note() { printf '%s\n' "$*" >&2; }
 
 # ---------------------------------------------------------------- HTTP
 
-# curl, with what the URL asks for. User and password are in a file that no other user can read, since arguments are in
-# the list of processes.
+# Runs curl with the settings of the URL. User and password are in a private file, because arguments are visible in the
+# list of processes.
 request() {
   set -- -K "$DIR/curlrc" "$@"
   curl "$@"
 }
 
-# Takes user and password out of URL, so that no message can show them, and writes what curl is to be told.
+# Removes user and password from the URL, so that no message can disclose them, and writes the settings for curl.
 set_url() {
   URL=${1%/} user=
   case $URL in
     *://*@*)
       user=${URL#*://}
       user=${user%@*}
-      # Without a colon, curl would ask for the password.
+      # Without a colon, curl would prompt for the password.
       case $user in *:*) ;; *) user=$user: ;; esac
       URL=${URL%%://*}://${URL##*@}
       ;;
   esac
   {
     [ -z "$user" ] || printf 'user = "%s"\n' "$(decoded "$user" | sed 's/[\\"]/\\&/g')"
-    # A proxy would look for this machine on its own.
+    # A proxy would resolve localhost to itself.
     case ${URL#*://} in
       localhost | localhost[:/]* | 127.* | \[::1\]*) echo 'noproxy = "*"' ;;
     esac
@@ -80,9 +80,9 @@ set_url() {
   } >"$DIR/curlrc"
 }
 
-# decoded TEXT: `%40` of a URL is `@`.
+# decoded TEXT: decodes percent-encoding.
 decoded() {
-  # shellcheck disable=SC2016  # awk's own variables
+  # shellcheck disable=SC2016  # variables of awk
   printf '%s' "$1" | LC_ALL=C awk '{
     out = ""
     while (match($0, /%[0-9A-Fa-f][0-9A-Fa-f]/)) {
@@ -95,34 +95,34 @@ decoded() {
   }'
 }
 
-# call SECONDS METHOD PATH CURL-ARGS...: the status is left in $STATUS (000: no answer), the body in $DIR/body.
-# A redirect is followed with the same method and body, and all calls after it go to the new place.
+# call SECONDS METHOD PATH CURL-ARGS...: sets $STATUS (000: no response) and writes the body to $DIR/body. Redirects are
+# followed with the same method and body, and all later calls use the new URL.
 call() {
   seconds=$1 method=$2 path=$3 hops=0
   shift 3
   while :; do
     : >"$DIR/body"
-    answer=$(request -sS -m "$seconds" -X "$method" -o "$DIR/body" -D "$DIR/headers" -w '%{http_code} %{redirect_url}' \
-      "$@" "$URL$path" 2>"$DIR/curl") || answer=000
-    STATUS=${answer%% *} TO=${answer#* }
-    case $STATUS in 301 | 302 | 307 | 308) moved || return 0 ;; *) return 0 ;; esac
+    response=$(request -sS -m "$seconds" -X "$method" -o "$DIR/body" -D "$DIR/headers" -w '%{http_code} %{redirect_url}' \
+      "$@" "$URL$path" 2>"$DIR/curl") || response=000
+    STATUS=${response%% *} TO=${response#* }
+    case $STATUS in 301 | 302 | 307 | 308) follow_redirect || return 0 ;; *) return 0 ;; esac
   done
 }
 
-# moved: 1 when the redirect to $TO leads to no Director, in a circle, or away from encryption.
-moved() {
+# follow_redirect: fails if the redirect to $TO does not lead to a Director, is a loop, or leads from https to http.
+follow_redirect() {
   hops=$((hops + 1))
   [ "$hops" -le 5 ] || return 1
   case $TO in *"$path") ;; *) return 1 ;; esac
   case $URL:$TO in https:*:http:*) return 1 ;; esac
   new=${TO%"$path"} from=${URL#*://} to=${TO#*://}
-  # A password is for the host that it was given for.
+  # Credentials are only sent to the original host.
   if [ "${from%%/*}" = "${to%%/*}" ]; then URL=$new; else set_url "$new"; fi
 }
 
-# call_again SECONDS METHOD PATH CURL-ARGS...: for calls that may be made twice. Who is busy or away (429, 502 to 504,
-# no answer) is asked three times.
-call_again() {
+# call_with_retry SECONDS METHOD PATH CURL-ARGS...: for idempotent calls. Makes three attempts if the server is busy or
+# unavailable (429, 502 to 504, no response).
+call_with_retry() {
   for try in 1 2 3; do
     call "$@"
     case $STATUS in 000 | 429 | 502 | 503 | 504) ;; *) return 0 ;; esac
@@ -130,52 +130,53 @@ call_again() {
   done
 }
 
-# The seconds of Retry-After, at most 30; nothing when that was not said.
+# The seconds of Retry-After, at most 30; empty without that header.
 retry_after() {
   tr -d '\r' <"$DIR/headers" 2>/dev/null |
     awk -F': *' 'tolower($1) == "retry-after" && $2 ~ /^[0-9]+$/ { s = $2 } END { if (s != "") print (s > 30 ? 30 : s) }'
 }
 
-# Whether the Director says that something is not there; the 404 of a proxy says nothing of the kind.
+# Whether the Director responded that an object does not exist, as opposed to a 404 of a proxy.
 absent() {
   [ "$STATUS" = 404 ] &&
     jq -e '.code | IN("task_not_found", "no_results", "no_report", "unknown_path")' "$DIR/body" >/dev/null 2>&1
 }
 
-# signed_again SECONDS METHOD PATH CURL-ARGS...: call_again for this invocation: the Director ends nothing of another one.
-signed_again() {
-  if [ -n "$KEY" ]; then call_again "$@" -H "Idempotency-Key: $KEY"; else call_again "$@"; fi
+# call_with_key SECONDS METHOD PATH CURL-ARGS...: call_with_retry with the idempotency key, so that tasks of other
+# invocations are not affected.
+call_with_key() {
+  if [ -n "$KEY" ]; then call_with_retry "$@" -H "Idempotency-Key: $KEY"; else call_with_retry "$@"; fi
 }
 
-# What the Director says about its refusal, on one line.
+# The Director's reason for a rejection, on one line.
 reason() {
   jq -r '.error // .detail // empty' "$DIR/body" 2>/dev/null | tr '\n' ' ' | grep . ||
-    { head -c 300 "$DIR/body" | tr '\n' ' ' | grep .; } || echo "no reason is given"
+    { head -c 300 "$DIR/body" | tr '\n' ' ' | grep .; } || echo "no reason given"
 }
 
-# check WHAT: ends the program unless the last call succeeded.
+# check DESCRIPTION: exits unless the last call succeeded.
 check() {
   case $STATUS in
     2??) ;;
-    000) die 9 "$1: no Director answers at \`$URL\`: $(cat "$DIR/curl")" "is it running there? See --url" ;;
-    3??) die 4 "$1: \`$URL\` redirects to \`$TO\`, which is no place of a Director" "give the Director's own URL with --url" ;;
-    404) absent || die 8 "$1: \`$URL\` answers 404, but not as a Director" "is a proxy in between? $(reason)"
-      die 8 "$1: the Director refuses it (404): $(reason)" ;;
-    4??) die 8 "$1: the Director refuses it ($STATUS): $(reason)" ;;
-    *) die 4 "$1: the Director answers $STATUS: $(reason)" ;;
+    000) die 9 "$1: the Director at \`$URL\` does not respond: $(cat "$DIR/curl")" "is it running there? See --url" ;;
+    3??) die 4 "$1: \`$URL\` redirects to \`$TO\`, which is not a Director" "set the Director's URL with --url" ;;
+    404) absent || die 8 "$1: the 404 of \`$URL\` is not from a Director" "is a proxy in between? $(reason)"
+      die 8 "$1: the Director rejected it (404): $(reason)" ;;
+    4??) die 8 "$1: the Director rejected it ($STATUS): $(reason)" ;;
+    *) die 4 "$1: the Director returned $STATUS: $(reason)" ;;
   esac
 }
 
 # ---------------------------------------------------------------- definition
 
-# change WHAT FILTER: the definition, changed. Values come in through the environment, which no other user can read.
+# change DESCRIPTION FILTER: changes the definition. Values are passed in the environment, which other users cannot read.
 change() {
   jq "$2" "$DIR/task.json" >"$DIR/changed" 2>"$DIR/jq" || die 2 "$1: $(head -n 1 "$DIR/jq")"
   mv "$DIR/changed" "$DIR/task.json"
 }
 
 read_task() {
-  [ -n "$TASK" ] || die 2 "no definition is given" "usage: atq-load-test.sh run TASK [OPTION...]"
+  [ -n "$TASK" ] || die 2 "the definition is missing" "usage: atq-load-test.sh run TASK [OPTION...]"
   if [ "$TASK" = - ]; then cat >"$DIR/task.json"; else
     cat -- "$TASK" >"$DIR/task.json" 2>"$DIR/jq" || die 2 "the definition \`$TASK\` cannot be read" "$(cat "$DIR/jq")"
   fi
@@ -183,7 +184,7 @@ read_task() {
     die 2 "the definition \`$TASK\` is not a JSON object" "$(head -n 1 "$DIR/jq") (YAML needs \`atq\`)"
 }
 
-# The options that change the definition were checked and kept in order, one a file.
+# Applies the options that change the definition, which were stored in order, one per file.
 apply_changes() {
   export TEXT
   for file in "$DIR"/change.*; do
@@ -195,7 +196,7 @@ apply_changes() {
       set)
         # shellcheck disable=SC2016  # variables of jq
         change "--set \`${TEXT%%=*}\`" '
-          # What looks like a number stays text where the definition takes text.
+          # In text fields, a value that looks like a number stays text.
           def is_text:
             (length == 1 and (.[0] | IN("name", "onWorkerLoss", "delivery")))
             or (length > 1 and .[0] == "criteria")
@@ -227,7 +228,7 @@ valid_name() {
   printf '%s' "$1" | LC_ALL=C grep -Eq '^[A-Za-z0-9][A-Za-z0-9_-]{1,43}[A-Za-z0-9]$' && [ "$(printf '%s' "$1" | wc -l)" = 0 ]
 }
 
-# seconds TIME: `1h30m` as a number.
+# seconds TIME: converts a time such as `1h30m` to seconds.
 seconds() {
   rest=$(printf '%s' "$1" | tr -d ' ') total=0
   while [ -n "$rest" ]; do
@@ -260,10 +261,10 @@ upload() {
     (cd -- "$BUNDLE" && zip -q -r "$zip" .) || die 2 "\`$BUNDLE\` cannot be zipped"
   fi
   [ -r "$zip" ] || die 2 "the bundle \`$BUNDLE\` cannot be read"
-  # By a name of its own, since curl gives `;`, `,` and quotes in the name of a file a meaning.
+  # Through a link, because curl interprets `;`, `,` and quotes in a file name.
   case $zip in /*) ;; *) zip=$PWD/$zip ;; esac
   ln -s -- "$zip" "$DIR/upload.zip"
-  call_again 3600 POST /databind/upload -F "file=@\"$DIR/upload.zip\";filename=bundle.zip;type=application/zip"
+  call_with_retry 3600 POST /databind/upload -F "file=@\"$DIR/upload.zip\";filename=bundle.zip;type=application/zip"
   check "upload of \`$BUNDLE\`"
   ID=$(jq -r '.id' "$DIR/body")
   export ID
@@ -273,26 +274,26 @@ upload() {
 
 replace() {
   [ -n "$REPLACE" ] || return 0
-  call_again 60 GET "/task/$NAME"
+  call_with_retry 60 GET "/task/$NAME"
   case $(jq -r '.status? // ""' "$DIR/body" 2>/dev/null) in
     finished | stopped | errored)
-      signed_again 120 DELETE "/task/$NAME"
-      absent || check "removal of the task \`$NAME\` that is over"
+      call_with_key 120 DELETE "/task/$NAME"
+      absent || check "removal of the ended task \`$NAME\`"
       ;;
   esac
 }
 
-# An answer that was lost may hide a task that runs: the same definition again is safe, and tells.
+# If the response was lost, the task may run. Sending the same definition again is safe and shows it.
 start() {
   STARTED=maybe
-  signed_again 60 PUT "/task?timeout=${LIMIT}s" -H 'Content-Type: application/json' --data-binary "@$DIR/task.json"
+  call_with_key 60 PUT "/task?timeout=${LIMIT}s" -H 'Content-Type: application/json' --data-binary "@$DIR/task.json"
   case $STATUS in 4??) STARTED= ;; esac
   check "start of \`$NAME\`"
   STARTED=yes BEGUN=$(now)
   printf '{"id": "%s"}' "$NAME" >"$DIR/now.json"
   if jq -e '.startedBy == "other"' "$DIR/body" >/dev/null 2>&1; then
     ATTACHED=yes
-    note "task $NAME is already under way, started by another client: it is watched, and not stopped from here"
+    note "task $NAME is already running, started by another client: it is only watched, and not stopped"
   else
     note "task $NAME started"
   fi
@@ -300,14 +301,14 @@ start() {
 
 now() { date +%s; }
 
-# pause [SECONDS]. A trap waits for a program in the foreground, but not for `wait`.
+# pause [SECONDS]: sleeps in the background, because a trap is delayed by a foreground program, but not by `wait`.
 pause() {
   sleep "${1:-${ATQ_POLL:-2}}" &
   wait $! || true
 }
 
-# look: the task is left in $DIR/now.json. A task that failed before its master ran comes with status 500.
-look() {
+# poll: writes the task to $DIR/now.json. A task that failed before its master ran has the status 500.
+poll() {
   call 30 GET "/task/$NAME"
   case $STATUS in
     200 | 500) jq -e '.id and .status' "$DIR/body" >/dev/null 2>&1 && cp "$DIR/body" "$DIR/now.json" ;;
@@ -316,54 +317,54 @@ look() {
   esac
 }
 
-is_over() {
+has_ended() {
   jq -e '(.status | IN("finished", "stopped", "errored")) and ((.step // "done") == "done")' "$DIR/now.json" >/dev/null
 }
 
-say_step() {
+print_step() {
   step=$(jq -r '[.step // .status] + (if .queuePosition then ["place \(.queuePosition)"] else [] end) | join(", ")' \
     "$DIR/now.json")
-  [ "$step" = "$SAID" ] || note "$(($(now) - BEGUN)) s  $step"
-  SAID=$step
+  [ "$step" = "$LAST_STEP" ] || note "$(($(now) - BEGUN)) s  $step"
+  LAST_STEP=$step
 }
 
-# follow SECONDS: until the task is over; 1 when the time is up.
-follow() {
-  end=$(($(now) + $1)) heard=$(now)
+# await_end SECONDS: waits until the task has ended; returns 1 on a timeout.
+await_end() {
+  end=$(($(now) + $1)) last_response=$(now)
   while :; do
-    if look; then
-      heard=$(now)
-      say_step
-      ! is_over || return 0
-    elif [ $(($(now) - heard)) -ge "${ATQ_PATIENCE:-60}" ]; then
-      die 9 "the Director at \`$URL\` answers no more (${STATUS}): $(cat "$DIR/curl")" "the task \`$NAME\` may still run"
+    if poll; then
+      last_response=$(now)
+      print_step
+      ! has_ended || return 0
+    elif [ $(($(now) - last_response)) -ge "${ATQ_PATIENCE:-60}" ]; then
+      die 9 "the Director at \`$URL\` does not respond any more (${STATUS}): $(cat "$DIR/curl")" "the task \`$NAME\` may still run"
     fi
     [ "$(now)" -lt "$end" ] || return 1
     pause
   done
 }
 
-stop() { signed_again 30 POST "/task/$NAME/stop"; }
+stop() { call_with_key 30 POST "/task/$NAME/stop"; }
 
 on_signal() {
   trap '' TERM INT HUP
   [ -n "$STARTED" ] || exit 6
-  if [ -n "$ATTACHED" ]; then note "the task $NAME goes on" && exit 6; fi
+  if [ -n "$ATTACHED" ]; then note "the task $NAME continues" && exit 6; fi
   note "stopping the task $NAME"
   stop
-  case $STATUS in 2??) ;; *) note "error: it could not be stopped ($STATUS)" ;; esac
+  case $STATUS in 2??) ;; *) note "error: the task could not be stopped ($STATUS)" ;; esac
   exit 6
 }
 
-# ---------------------------------------------------------------- what is left
+# ---------------------------------------------------------------- outputs
 
-# missing WHAT: an output could not be written. That holds up nothing else, and does not hide the verdict.
+# missing MESSAGE: reports an output that could not be written. Other outputs and the verdict are not affected.
 missing() {
   MISSING=yes
   printf 'error: %s\n' "$1" >&2
 }
 
-# probe OPTION FILE: ends the program, before the test, unless the file can be written.
+# probe OPTION FILE: exits, before the test, unless the file can be written.
 probe() {
   [ -n "$2" ] || return 0
   is_there=
@@ -373,73 +374,73 @@ probe() {
   [ -n "$is_there" ] || rm -f -- "$2"
 }
 
-# Nothing of somebody else in the directory is replaced or removed: .atq-files lists what `atq` or this program wrote
-# there, in the form of sha256sum. A file that was changed since is somebody else's.
+# Only files written by `atq` or this program are replaced or removed. .atq-files lists them in the format of sha256sum. A
+# file that was changed since counts as foreign.
 LIST=.atq-files
 FILES='task.json report.json report.html logs.txt results.zip'
 
 sums() { if command -v sha256sum >/dev/null; then sha256sum -- "$@"; else shasum -a 256 -- "$@"; fi; }
 
-# own NAME: whether the file in $RESULTS is as it was written.
-own() {
+# is_own NAME: whether the file in $RESULTS is listed and unchanged.
+is_own() {
   [ -f "$RESULTS/$1" ] && [ ! -L "$RESULTS/$1" ] || return 1
   sum=$(cd -- "$RESULTS" && sums "$1") && grep -qxF -e "$sum" "$RESULTS/$LIST" 2>/dev/null
 }
 
 probe_results() {
   [ -n "$RESULTS" ] || return 0
-  mkdir -p -- "$RESULTS" 2>"$DIR/io" || die 2 "\`--results $RESULTS\` cannot be made" "$(tail -n 1 "$DIR/io")"
+  mkdir -p -- "$RESULTS" 2>"$DIR/io" || die 2 "\`--results $RESULTS\` cannot be created" "$(tail -n 1 "$DIR/io")"
   probe --results "$RESULTS/.atq-$$.part"
   if [ -e "$RESULTS/results" ] || [ -L "$RESULTS/results" ]; then
     [ -d "$RESULTS/results" ] && [ ! -L "$RESULTS/results" ] ||
-      die 2 "\`$RESULTS/results\` is not a directory" "move it away, or name another directory"
+      die 2 "\`$RESULTS/results\` is not a directory" "move it, or use another directory"
     probe --results "$RESULTS/results/.atq-$$.part"
   fi
   for name in $LIST $FILES; do
     [ -e "$RESULTS/$name" ] || [ -L "$RESULTS/$name" ] || continue
-    case $name in "$LIST") [ -f "$RESULTS/$name" ] && [ ! -L "$RESULTS/$name" ] ;; *) own "$name" ;; esac ||
+    case $name in "$LIST") [ -f "$RESULTS/$name" ] && [ ! -L "$RESULTS/$name" ] ;; *) is_own "$name" ;; esac ||
       die 2 "\`$RESULTS/$name\` was not written by this program, or was changed since" \
-        "nothing of yours is overwritten: move it away, or name another directory"
+        "it is not overwritten: move it, or use another directory"
   done
 }
 
 # put FILE NAME
 put() { mv -- "$1" "$RESULTS/$2" 2>"$DIR/io" || missing "\`$RESULTS/$2\` cannot be written: $(tail -n 1 "$DIR/io")"; }
 
-# bring PATH FILE CURL-ARGS...: 1 when there is none; says why.
-bring() {
+# download PATH FILE CURL-ARGS...: returns 1 with a message if the Director has no such file.
+download() {
   path=$1 file=$2
   shift 2
-  call_again 600 GET "/task/$NAME$path" "$@"
+  call_with_retry 600 GET "/task/$NAME$path" "$@"
   if [ "$STATUS" = 200 ]; then
     put "$DIR/body" "$file"
   elif absent; then
     note "no $file ($STATUS)"
     return 1
   else
-    missing "$file cannot be brought ($STATUS): $(reason)"
+    missing "$file cannot be downloaded ($STATUS): $(reason)"
     return 1
   fi
 }
 
-# Removes the result files of an earlier run: replicas that this one does not have must not look like its own.
+# Removes the result files of an earlier run, which could belong to replicas that this run does not have.
 clear_results() {
   [ -f "$RESULTS/$LIST" ] || return 0
   home=$(cd -- "$RESULTS" && pwd -P)
   while IFS= read -r line; do
     name=${line#*  }
     case $name in results/*) ;; *) continue ;; esac
-    # Not through a link, and not by `..`.
+    # Skips paths with links or `..`.
     [ "$(cd -- "$RESULTS/${name%/*}" 2>/dev/null && pwd -P)" = "$home/${name%/*}" ] || continue
-    if own "$name"; then rm -f -- "$RESULTS/$name" || missing "\`$RESULTS/$name\` cannot be removed"; fi
+    if is_own "$name"; then rm -f -- "$RESULTS/$name" || missing "\`$RESULTS/$name\` cannot be removed"; fi
   done <"$RESULTS/$LIST"
 }
 
-# Puts the result files into $RESULTS/results, and their sums into $DIR/sums.
+# Moves the result files to $RESULTS/results and appends their checksums to $DIR/sums.
 unpack() {
   mkdir "$DIR/unzipped"
   unzip -q -o "$RESULTS/results.zip" -d "$DIR/unzipped/results" >&2 || {
-    missing "results.zip is kept, and could not be unpacked"
+    missing "results.zip was saved but could not be unpacked"
     return 0
   }
   to=$(cd -- "$RESULTS" && pwd -P)
@@ -448,15 +449,15 @@ unpack() {
     to=$1 sum=$2 && shift 2
     for file; do
       if [ -e "$to/$file" ] || [ -L "$to/$file" ]; then
-        echo "\`$file\` is there, and stays as it is: that of the test is in results.zip" >&2
+        echo "\`$file\` exists and is not replaced; the file of the test is in results.zip" >&2
       else
         $sum "$file" && mkdir -p "$to/${file%/*}" && mv "$file" "$to/$file" || echo "\`$file\` could not be unpacked" >&2
       fi
     done' sh "$to" "$(command -v sha256sum || echo "shasum -a 256")" {} +) >>"$DIR/sums"
 }
 
-# The list, with what is new.
-list() {
+# Updates the list of written files.
+update_list() {
   (cd -- "$RESULTS" && for name in $FILES; do [ ! -f "$name" ] || sums "$name"; done) >>"$DIR/sums"
   touch "$RESULTS/$LIST" 2>/dev/null
   awk 'NR == FNR { new[substr($0, index($0, "  "))]; next }
@@ -465,25 +466,25 @@ list() {
   cat "$DIR/list" "$DIR/sums" >"$DIR/all" && put "$DIR/all" "$LIST"
 }
 
-keep() {
+save_outputs() {
   [ -n "$RESULTS" ] || return 0
   : >"$DIR/sums"
   mkdir -p -- "$RESULTS" 2>/dev/null || true
   clear_results
-  cp "$DIR/now.json" "$DIR/kept.json" && put "$DIR/kept.json" task.json
-  bring /report report.json -H 'Accept: application/json' || true
-  bring /report report.html -H 'Accept: text/html' || true
-  bring /logs logs.txt || true
-  if bring /results results.zip && command -v unzip >/dev/null; then unpack; fi
-  list
+  cp "$DIR/now.json" "$DIR/task.out.json" && put "$DIR/task.out.json" task.json
+  download /report report.json -H 'Accept: application/json' || true
+  download /report report.html -H 'Accept: text/html' || true
+  download /logs logs.txt || true
+  if download /results results.zip && command -v unzip >/dev/null; then unpack; fi
+  update_list
 }
 
-# For jq: why a task ended as it did. Often a reason of the verdict repeats the failure.
+# For jq: the failure and the reasons of the verdict, without a failure that a reason repeats.
 # shellcheck disable=SC2016  # variables of jq
 REASONS='(.judgement.reasons // []) as $reasons | (.failure.message // .error // "") as $message
   | [$message | select(. != "" and all($reasons[]; contains($message) | not))] + $reasons'
 
-# One case for the run, and one for each criterion.
+# Writes one test case for the run and one for each criterion.
 junit() {
   [ -n "$JUNIT" ] || return 0
   CODE=$1 MEANING=$(meaning "$1") jq -r '
@@ -494,9 +495,9 @@ junit() {
     (.judgement.criteria // []) as $criteria
     | (env.CODE | tonumber) as $code
     | ('"$REASONS"' | join("; ")) as $why
-    | [$criteria[] | select(.holds | not)] as $broken
+    | [$criteria[] | select(.holds | not)] as $failed
     | "<?xml version=\"1.0\" encoding=\"UTF-8\"?>",
-      "<testsuite name=\"atq\" tests=\"\(($criteria | length) + 1)\" failures=\"\($broken | length)\" errors=\"\(if $code > 1 then 1 else 0 end)\">",
+      "<testsuite name=\"atq\" tests=\"\(($criteria | length) + 1)\" failures=\"\($failed | length)\" errors=\"\(if $code > 1 then 1 else 0 end)\">",
       case("the test runs"; if $code > 1 then bad("error"; if $why == "" then env.MEANING else "\(env.MEANING): \($why)" end) else "" end),
       (. as $task | $criteria[] | . as $c | $task
         | case($c.criterion; if $c.holds then "" else bad("failure"; "\($c.seen), wanted \($c.wanted)") end)),
@@ -507,8 +508,8 @@ junit() {
 
 # ---------------------------------------------------------------- the verdict
 
-# decide TIMED-OUT: the exit code of a task, by the rules of `atq` (cli/src/run/ending.rs).
-decide() {
+# exit_code TIMED-OUT: the exit code for the task, by the same rules as `atq`.
+exit_code() {
   jq -r --arg late "$1" '
     if .status == "errored" then
       {master_exit: 3, worker_lost: 7, max_duration: 5, timeout: 5, lease_expired: 6, workers_timed_out: 5, master_timed_out: 5}[.failure.code // ""] // 4
@@ -525,21 +526,21 @@ meaning() {
     1) echo "a criterion of the test does not hold" ;;
     3) echo "the test tool failed" ;;
     4) echo "the test could not be run" ;;
-    5) echo "the test took longer than it may" ;;
+    5) echo "the test exceeded a time limit" ;;
     6) echo "the test was stopped" ;;
-    *) echo "the test says nothing" ;;
+    *) echo "the test is inconclusive" ;;
   esac
 }
 
-verdict() {
-  jq -r '(.judgement.criteria // [])[] | "\(if .holds then "holds " else "BROKEN" end)  \(.criterion)  (\(.seen))"' "$DIR/now.json"
+print_verdict() {
+  jq -r '(.judgement.criteria // [])[] | "\(if .holds then "holds " else "FAILED" end)  \(.criterion)  (\(.seen))"' "$DIR/now.json"
   jq -r "($REASONS)[], (.failure.hint // empty)" "$DIR/now.json"
   printf '%s: %s\n' "$NAME" "$(meaning "$1")"
 }
 
 # ---------------------------------------------------------------- the command line
 
-# An option that changes the definition is kept until the definition is read.
+# Stores an option that changes the definition until the definition is read.
 defer() {
   COUNT=$((COUNT + 1))
   printf '%s' "$2" >"$DIR/change.$(printf %04d "$COUNT").$1"
@@ -549,7 +550,7 @@ pair() {
   case $2 in
     =* | *.=* | .*) die 2 "\`${2%%=*}\` of $1 is not a name" ;;
     *=*) defer "${1#--}" "$2" ;;
-    # The text itself stays unsaid: it may be a password whose name was forgotten.
+    # The text is not shown: it may be a password without its name.
     *) die 2 "a value of $1 has no \`=\`" "for example $1 name=value" ;;
   esac
 }
@@ -582,7 +583,7 @@ options() {
       --follow | -f) ;;
       -?*) die 2 "unknown option \`$1\`" "see --help" ;;
       *)
-        [ -z "$TASK" ] || die 2 "\`$1\` is one argument too many" "see --help"
+        [ -z "$TASK" ] || die 2 "\`$1\` is an unexpected argument" "see --help"
         TASK=$1 && shift && continue
         ;;
     esac
@@ -595,27 +596,27 @@ run() {
   [ -n "$KEY" ] || KEY=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
   read_task
   apply_changes
-  # Now, and not when the test is over.
+  # Before the test, and not only after it.
   probe_results
   probe --junit "$JUNIT"
   upload
   replace
   start
   late=
-  if ! follow "$LIMIT"; then
+  if ! await_end "$LIMIT"; then
     late=yes
     if [ -n "$ATTACHED" ]; then
-      note "not over after $LIMIT s; it goes on, since another client started it"
+      note "timeout of $LIMIT s reached; the task continues, because another client started it"
     else
-      note "not over after $LIMIT s: stopping it"
+      note "timeout of $LIMIT s reached; stopping the task"
       stop
-      follow 120 || note "it is still not over"
+      await_end 120 || note "the task has not ended yet"
     fi
   fi
-  code=$(decide "$late")
-  keep
+  code=$(exit_code "$late")
+  save_outputs
   junit "$code"
-  verdict "$code"
+  print_verdict "$code"
   [ -z "$MISSING" ] || [ "$code" != 0 ] || code=4
   exit "$code"
 }
@@ -631,7 +632,7 @@ main() {
     command -v "$program" >/dev/null || die 2 "\`$program\` is missing" "for example: apt-get install curl jq"
   done
   URL=${ATQ_URL:-http://127.0.0.1:8080}
-  TASK='' BUNDLE='' NAME='' RESULTS='' JUNIT='' REPLACE='' STARTED='' ATTACHED='' SAID='' MISSING='' LIMIT=86400 COUNT=0
+  TASK='' BUNDLE='' NAME='' RESULTS='' JUNIT='' REPLACE='' STARTED='' ATTACHED='' LAST_STEP='' MISSING='' LIMIT=86400 COUNT=0
   KEY=${ATQ_IDEMPOTENCY_KEY:-}
   DIR=$(umask 077 && mktemp -d)
   trap 'rm -rf "$DIR"' EXIT

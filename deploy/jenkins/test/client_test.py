@@ -1,4 +1,4 @@
-"""Runs atq-load-test.sh against a server that plays the Director. Needs sh, curl, jq and BusyBox."""
+"""Tests of atq-load-test.sh against a simulated Director. Needs sh, curl, jq and BusyBox."""
 
 import base64
 import contextlib
@@ -30,26 +30,26 @@ def failed(code, **more):
             "failure": {"step": "running", "code": code, "message": f"it was {code}", "hint": "look there"}, **more}
 
 
-def heed_signals():
-    """The script is started in the background, or below `nohup`, in some runners, which ignores these signals for all below."""
+def restore_signals():
+    """Some runners start the tests in the background or with `nohup`, so that child processes ignore these signals."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
 
 class Director:
-    """Answers in turn, the last answer again and again. An answer is a status and a body."""
+    """A simulated Director. Returns its responses in order and repeats the last one; a response is a status and a body."""
 
-    def __init__(self, looks=(PASS,), put=None, upload=(200, {"id": "b1"}), existing=None):
-        self.looks = [look if isinstance(look, tuple) else (200, look) for look in looks]
+    def __init__(self, tasks=(PASS,), put=None, upload=(200, {"id": "b1"}), existing=None):
+        self.tasks = [task if isinstance(task, tuple) else (200, task) for task in tasks]
         self.put = put or [(200, {"id": "small", "status": "initializing"})]
         self.upload = upload
         self.existing = existing
         self.calls, self.bodies, self.users, self.files = [], [], [], {}
         self.queries, self.keys = {}, []
         self.stopped = threading.Event()
-        self.looked = threading.Event()
+        self.polled = threading.Event()
 
-    def answer(self, method, path, accept):
+    def respond(self, method, path, accept):
         if (method, path) == ("POST", "/databind/upload"):
             return self.upload
         if (method, path) == ("PUT", "/task"):
@@ -67,19 +67,19 @@ class Director:
             return 200, {"id": name, **self.existing}
         if self.stopped.is_set():
             return 200, {"id": name, "status": "stopped", "step": "done", "verdict": "invalid"}
-        status, body = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
-        self.looked.set()
+        status, body = self.tasks.pop(0) if len(self.tasks) > 1 else self.tasks[0]
+        self.polled.set()
         return status, {"id": name, **body} if isinstance(body, dict) else body
 
 
-class Gate(Director):
-    """Redirects everything to another place."""
+class RedirectingServer(Director):
+    """Redirects every request."""
 
     def __init__(self, code, path=None):
         super().__init__()
         self.code, self.path, self.to = code, path, None
 
-    def answer(self, method, path, accept):
+    def respond(self, method, path, accept):
         return self.code, None
 
     def location(self, path):
@@ -97,13 +97,13 @@ def handler(director):
                 director.keys.append(self.headers.get("Idempotency-Key"))
             director.bodies.append(body)
             director.users.append(self.headers.get("Authorization", ""))
-            status, answer = director.answer(self.command, self.path, self.headers.get("Accept", ""))
+            status, response = director.respond(self.command, self.path, self.headers.get("Accept", ""))
             if status is None:
-                return  # The connection ends without an answer.
-            data = answer if isinstance(answer, bytes) else json.dumps(answer).encode() if answer is not None else b""
+                return  # Closes the connection without a response.
+            data = response if isinstance(response, bytes) else json.dumps(response).encode() if response is not None else b""
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
-            if isinstance(director, Gate):
+            if isinstance(director, RedirectingServer):
                 self.send_header("Location", director.location(self.path))
             self.end_headers()
             self.wfile.write(data)
@@ -138,26 +138,26 @@ class Client(unittest.TestCase):
         self.temporary.mkdir()
         self.write(DEFINITION)
 
-    patience_seconds = "0"
+    unreachable_after = "0"
     command = [SCRIPT]
     path = os.environ["PATH"]
 
     @contextlib.contextmanager
-    def patience(self, seconds):
-        self.patience_seconds = seconds
+    def with_unreachable_after(self, seconds):
+        self.unreachable_after = seconds
         try:
             yield
         finally:
-            self.patience_seconds = "0"
+            self.unreachable_after = "0"
 
     def write(self, definition):
         (self.dir / "task.json").write_text(definition if isinstance(definition, str) else json.dumps(definition))
 
     def start(self, url, *arguments):
-        environment = {"PATH": self.path, "http_proxy": os.environ.get("http_proxy", ""), "ATQ_URL": url, "ATQ_POLL": "0.05", "ATQ_PATIENCE": self.patience_seconds,
+        environment = {"PATH": self.path, "http_proxy": os.environ.get("http_proxy", ""), "ATQ_URL": url, "ATQ_POLL": "0.05", "ATQ_PATIENCE": self.unreachable_after,
                        "TMPDIR": str(self.temporary), "LC_ALL": "C.UTF-8"}
         return subprocess.Popen([*self.command, *arguments], cwd=self.dir, env=environment, text=True,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_signals)
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=restore_signals)
 
     def call(self, director, *arguments):
         with serving(director) as url, self.start(url, *arguments) as process:
@@ -165,7 +165,7 @@ class Client(unittest.TestCase):
                 self.out, self.err = process.communicate(timeout=60)
             finally:
                 process.kill()
-        self.assertEqual(list(self.temporary.iterdir()), [], "something is left in the directory for temporary files")
+        self.assertEqual(list(self.temporary.iterdir()), [], "temporary files are left")
         return process.returncode
 
     def run_task(self, director, *arguments):
@@ -176,11 +176,11 @@ class Client(unittest.TestCase):
 
 
 class Outcomes(Client):
-    def check(self, look, code, words):
-        self.assertEqual(self.run_task(Director([look])), code, self.err)
-        self.assertIn(words, self.out)
+    def check(self, task, code, text):
+        self.assertEqual(self.run_task(Director([task])), code, self.err)
+        self.assertIn(text, self.out)
 
-    def test_a_test_that_passes(self):
+    def test_a_passed_test(self):
         steps = [{"status": "initializing", "step": "queued", "queuePosition": 2}, {"status": "started", "step": "running"},
                  {"status": "finished", "step": "report"}, PASS]
         self.assertEqual(self.run_task(Director(steps)), 0, self.err)
@@ -188,43 +188,43 @@ class Outcomes(Client):
         for step in ("queued, place 2", "running", "report", "done"):
             self.assertIn(f"s  {step}\n", self.err)
 
-    def test_the_code_says_how_it_ended(self):
-        self.check({**PASS, "verdict": "fail", "judgement": CRITERIA}, 1, "BROKEN  p95 < 500ms")
+    def test_exit_codes(self):
+        self.check({**PASS, "verdict": "fail", "judgement": CRITERIA}, 1, "FAILED  p95 < 500ms")
         self.check({**PASS, "verdict": "invalid", "judgement": {"reasons": ["too few samples"]}}, 7, "too few samples")
         self.check(failed("master_exit"), 3, "it was master_exit")
         self.check(failed("docker_refused"), 4, "look there")
-        self.check(failed("max_duration"), 5, "longer than it may")
+        self.check(failed("max_duration"), 5, "exceeded a time limit")
         for code in ("workers_timed_out", "master_timed_out"):
-            self.check(failed(code), 5, "longer than it may")
-        self.check(failed("worker_lost"), 7, "says nothing")
-        self.check({"status": "finished", "step": "done", "criteria": ["p95 < 1s"]}, 7, "says nothing")
+            self.check(failed(code), 5, "exceeded a time limit")
+        self.check(failed("worker_lost"), 7, "inconclusive")
+        self.check({"status": "finished", "step": "done", "criteria": ["p95 < 1s"]}, 7, "inconclusive")
         self.check({"status": "stopped", "step": "done"}, 6, "was stopped")
 
-    def test_a_director_of_2018_has_no_steps_and_no_verdict(self):
+    def test_a_director_of_2018_without_steps_and_verdict(self):
         self.check({"status": "finished"}, 0, "passed")
 
-    def test_a_task_that_could_not_start_comes_with_status_500(self):
+    def test_a_task_that_could_not_start_has_status_500(self):
         self.check((500, failed("worker_failed")), 4, "it was worker_failed")
 
-    def test_a_task_that_is_removed_is_told(self):
+    def test_a_removed_task_is_reported(self):
         director = Director([{"status": "started", "step": "running"}, (404, {"error": "no", "code": "task_not_found"})])
         self.assertEqual(self.run_task(director), 6)
         self.assertIn("was removed while it ran", self.err)
 
-    def test_a_director_that_goes_away_is_told(self):
+    def test_an_unreachable_director_is_reported(self):
         director = Director([{"status": "started", "step": "running"}, (None, None)])
         self.assertEqual(self.run_task(director), 9)
-        self.assertIn("answers no more", self.err)
+        self.assertIn("does not respond any more", self.err)
 
-    def test_the_time_is_up(self):
+    def test_a_timeout_stops_the_task(self):
         director = Director([{"status": "started", "step": "running"}])
         self.assertEqual(self.run_task(director, "--timeout", "1s", "--junit", "j.xml"), 5)
         self.assertIn("POST /task/small/stop", director.calls)
         self.assertEqual(Xml.parse(self.dir / "j.xml").getroot().get("errors"), "1")
 
 
-class Refusals(Client):
-    def test_a_definition_with_faults(self):
+class Rejections(Client):
+    def test_an_invalid_definition(self):
         director = Director(put=[(417, {"error": "`worker.image` is missing"})])
         self.assertEqual(self.run_task(director), 8)
         self.assertIn("`worker.image` is missing", self.err)
@@ -238,7 +238,7 @@ class Refusals(Client):
         self.assertEqual(self.run_task(Director(put=[(502, b"<html>\nbad gateway")])), 4)
         self.assertIn("bad gateway", self.err)
 
-    def test_a_bundle_that_is_refused(self):
+    def test_a_rejected_bundle(self):
         (self.dir / "b.zip").write_bytes(b"PK")
         director = Director(upload=(422, {"error": "a broken archive"}))
         self.assertEqual(self.run_task(director, "--bundle", "b.zip"), 8)
@@ -249,28 +249,28 @@ class Refusals(Client):
             pass
         with self.start(url, "run", "task.json") as process:
             self.assertEqual(process.wait(60), 9)
-            self.assertIn("no Director answers", process.stderr.read())
+            self.assertIn("does not respond", process.stderr.read())
 
-    def test_a_lost_answer_to_the_start_is_asked_for_again(self):
+    def test_a_start_without_a_response_is_retried(self):
         director = Director(put=[(None, None), (200, {"id": "small", "status": "started"})])
         self.assertEqual(self.run_task(director), 0, self.err)
         self.assertEqual(director.calls.count("PUT /task"), 2)
 
 
 class CommandLine(Client):
-    def usage(self, words, *arguments):
+    def usage(self, text, *arguments):
         director = Director()
         self.assertEqual(self.call(director, *arguments), 2, self.out)
-        self.assertIn(words, self.err)
+        self.assertIn(text, self.err)
         self.assertEqual(director.calls, [])
 
-    def test_what_cannot_be_used(self):
+    def test_usage_errors(self):
         self.usage("unknown command `go`", "go")
-        self.usage("no definition", "run")
+        self.usage("the definition is missing", "run")
         self.usage("`no.json` cannot be read", "run", "no.json")
         self.usage("unknown option `--gitlab`", "run", "task.json", "--gitlab", "x")
         self.usage("--name needs a value", "run", "task.json", "--name")
-        self.usage("one argument too many", "run", "task.json", "other.json")
+        self.usage("unexpected argument", "run", "task.json", "other.json")
         self.usage("`a/b` cannot be the name", "run", "task.json", "--name", "a/b")
         self.usage("`soon` of --timeout", "run", "task.json", "--timeout", "soon")
         self.usage("`30` of --timeout", "run", "task.json", "--timeout=30")
@@ -278,12 +278,12 @@ class CommandLine(Client):
         self.usage("--set `name.x`", "run", "task.json", "--set", "name.x=1")
         self.usage("bundle `no.zip` cannot be read", "run", "task.json", "--bundle", "no.zip")
 
-    def test_a_definition_that_is_no_json(self):
+    def test_a_definition_that_is_not_json(self):
         for text in ("name: small", "[]", ""):
             self.write(text)
             self.usage("is not a JSON object", "run", "task.json")
 
-    def test_the_definition_is_changed_as_told(self):
+    def test_options_change_the_definition(self):
         self.write({**DEFINITION, "criteria": ["errors = 0"], "worker": {"environment": ["A=old", "AB=kept"]}})
         odd = 'it\'s "$HOME" `id` \\n *'
         director = Director()
@@ -297,7 +297,7 @@ class CommandLine(Client):
         })
         self.assertIn("GET /task/other-1", director.calls)
 
-    def test_text_stays_text_where_the_definition_takes_text(self):
+    def test_text_fields_stay_text(self):
         director = Director()
         self.assertEqual(self.run_task(
             director, "--set", "name=20261128", "--set", "worker.labels.build=0123", "--set", "worker.labels.commit=12e4",
@@ -310,7 +310,7 @@ class CommandLine(Client):
         self.assertEqual(sent["worker"]["labels"], {"build": "0123", "commit": "12e4"})
         self.assertEqual((sent["worker"]["user"], sent["worker"]["replicas"]), ("1000", 5))
 
-    def test_a_password_in_the_url_is_sent_and_not_shown(self):
+    def test_a_password_in_the_url_is_sent_but_not_shown(self):
         for given, wanted in (("ci:s3cr%40t", "ci:s3cr@t"), ('ci:s"3\\cr', 'ci:s"3\\cr'), ("ci", "ci:")):
             director = Director()
             with serving(director) as url:
@@ -320,15 +320,15 @@ class CommandLine(Client):
             self.assertEqual({base64.b64decode(a.removeprefix("Basic ")).decode() for a in director.users}, {wanted})
         with self.start("http://ci:s3cr%40t@127.0.0.1:1", "run", "task.json") as process:
             out, err = process.communicate(timeout=60)
-        self.assertIn("no Director answers at `http://127.0.0.1:1`", err)
+        self.assertIn("the Director at `http://127.0.0.1:1` does not respond", err)
         self.assertNotIn("s3cr", out + err)
 
-    def test_loopback_never_goes_through_a_proxy(self):
+    def test_loopback_requests_use_no_proxy(self):
         os.environ["http_proxy"] = "http://127.0.0.1:1"
         self.addCleanup(os.environ.pop, "http_proxy")
         self.assertEqual(self.run_task(Director()), 0, self.err)
 
-    def test_a_bundle_goes_where_none_is_named(self):
+    def test_a_bundle_is_set_for_services_without_one(self):
         (self.dir / "b; c.zip").write_bytes(b"PK\x00the zip")
         director = Director()
         self.assertEqual(self.run_task(director, "--bundle", "b; c.zip"), 0, self.err)
@@ -338,7 +338,7 @@ class CommandLine(Client):
         self.assertEqual(self.sent(director)["master"]["fileid"], "b1")
         self.assertEqual(self.sent(director)["worker"]["fileid"], "other")
 
-    def test_only_a_task_that_is_over_is_replaced(self):
+    def test_only_an_ended_task_is_replaced(self):
         director = Director(existing={"status": "errored"})
         self.assertEqual(self.run_task(director, "--replace"), 0, self.err)
         self.assertIn("DELETE /task/small", director.calls)
@@ -352,32 +352,32 @@ class CommandLine(Client):
         self.assertEqual(director.calls, ["POST /task/small/stop"])
 
 
-class Leavings(Client):
+class Outputs(Client):
     def test_junit_has_a_case_for_each_criterion(self):
-        look = {**PASS, "verdict": "fail", "judgement": CRITERIA}
-        self.assertEqual(self.run_task(Director([look]), "--junit", "out/j.xml"), 1)
+        task = {**PASS, "verdict": "fail", "judgement": CRITERIA}
+        self.assertEqual(self.run_task(Director([task]), "--junit", "out/j.xml"), 1)
         suite = Xml.parse(self.dir / "out/j.xml").getroot()
         self.assertEqual([suite.get(name) for name in ("tests", "failures", "errors")], ["3", "1", "0"])
-        run, broken, held = suite.findall("testcase")
-        self.assertEqual(broken.get("name"), "p95 < 500ms")
-        self.assertEqual(broken.find("failure").get("message"), '612 ms of "<all>", wanted < 500 ms')
-        self.assertEqual([len(run), len(held)], [0, 0])
+        run, failed_case, passed_case = suite.findall("testcase")
+        self.assertEqual(failed_case.get("name"), "p95 < 500ms")
+        self.assertEqual(failed_case.find("failure").get("message"), '612 ms of "<all>", wanted < 500 ms')
+        self.assertEqual([len(run), len(passed_case)], [0, 0])
 
-    def test_junit_of_a_run_that_failed(self):
-        look = failed("master_exit", exitCode=1)
-        look["failure"]["message"] = "\x1b[31m<&\"'>"
-        self.assertEqual(self.run_task(Director([look]), "--junit=j.xml"), 3)
+    def test_junit_of_a_failed_run(self):
+        task = failed("master_exit", exitCode=1)
+        task["failure"]["message"] = "\x1b[31m<&\"'>"
+        self.assertEqual(self.run_task(Director([task]), "--junit=j.xml"), 3)
         message = Xml.parse(self.dir / "j.xml").find("testcase/error").get("message")
         self.assertEqual(message, "the test tool failed: ?[31m<&\"'>")
 
-    def test_a_reason_that_repeats_the_failure_is_said_once(self):
-        look = failed("worker_failed", judgement={"reasons": ["the run failed in the step `workers`: it was worker_failed"]})
-        self.assertEqual(self.run_task(Director([look]), "--junit=j.xml"), 4)
+    def test_a_reason_that_repeats_the_failure_is_shown_once(self):
+        task = failed("worker_failed", judgement={"reasons": ["the run failed in the step `workers`: it was worker_failed"]})
+        self.assertEqual(self.run_task(Director([task]), "--junit=j.xml"), 4)
         self.assertEqual(self.out.count("it was worker_failed"), 1)
         message = Xml.parse(self.dir / "j.xml").find("testcase/error").get("message")
         self.assertEqual(message.count("it was worker_failed"), 1)
 
-    def test_what_the_director_keeps_is_brought(self):
+    def test_evidence_is_downloaded(self):
         director = Director()
         director.files = {("report", ""): (200, {"a": 1}), ("report", "html"): (200, b"<html>"), ("logs", ""): (200, b"line")}
         self.assertEqual(self.run_task(director, "--results", "out"), 0, self.err)
@@ -386,8 +386,7 @@ class Leavings(Client):
         self.assertEqual(kept["report.html"], b"<html>")
         self.assertIn("no results.zip (404)", self.err)
 
-
-    def test_nothing_of_somebody_else_is_replaced(self):
+    def test_foreign_files_are_not_replaced(self):
         out = self.dir / "out"
         (out / "results/master.1").mkdir(parents=True)
         (out / "results/master.1/r.csv").write_text("mine")
@@ -401,7 +400,7 @@ class Leavings(Client):
                     archive.writestr(name, f"run {number}")
             director.files = {("results", ""): (200, packed.getvalue()), ("report", "html"): (200, b"%d" % number)}
             self.assertEqual(self.run_task(director, "--results", "out", "--junit", "out/junit.xml"), 0, self.err)
-            self.assertIn("`results/master.1/r.csv` is there", self.err)
+            self.assertIn("`results/master.1/r.csv` exists", self.err)
         seen = {str(file.relative_to(out)): file.read_text() for file in out.rglob("*")
                 if file.is_file() and file.suffix not in (".zip", ".json", ".xml") and file.name != ".atq-files"}
         self.assertEqual(seen, {"results/master.1/r.csv": "mine", "results/baseline.csv": "mine", "notes": "mine",
@@ -413,7 +412,7 @@ class Leavings(Client):
         self.assertEqual((out / "report.html").read_text(), "mine")
         self.assertNotIn("PUT /task", director.calls)
 
-    def test_outputs_are_tried_before_the_test(self):
+    def test_outputs_are_checked_before_the_test(self):
         (self.dir / "file").write_text("")
         (self.dir / "dir").mkdir()
         for arguments in (("--results", "file"), ("--junit", "dir"), ("--junit", "file/x"), ("--results", "/proc/none")):
@@ -422,50 +421,50 @@ class Leavings(Client):
             self.assertIn(arguments[1], self.err)
             self.assertEqual(director.calls, [])
 
-    def test_an_output_that_cannot_be_written_does_not_hide_the_verdict(self):
+    def test_an_output_that_cannot_be_written_does_not_affect_the_verdict(self):
         director = Director()
         director.files = {("report", "html"): (404, b"<h1>no</h1>"), ("logs", ""): (503, b"busy"), ("report", ""): (200, {})}
         self.assertEqual(self.run_task(director, "--results", "out", "--junit", "/dev/full"), 4)
         self.assertIn("small: passed", self.out)
-        self.assertIn("report.html cannot be brought (404)", self.err)
+        self.assertIn("report.html cannot be downloaded (404)", self.err)
         self.assertIn("`/dev/full` cannot be written", self.err)
         self.assertTrue((self.dir / "out/report.json").exists())
 
-    def test_junit_is_xml_whatever_was_printed(self):
-        look = failed("worker_failed")
-        look["failure"]["message"] = "".join(map(chr, range(0x300))) + " \ufffe\uffff ]]> \U0001f600"
-        self.assertEqual(self.run_task(Director([look]), "--junit=j.xml"), 4)
+    def test_junit_is_valid_xml_for_any_message(self):
+        task = failed("worker_failed")
+        task["failure"]["message"] = "".join(map(chr, range(0x300))) + " \ufffe\uffff ]]> \U0001f600"
+        self.assertEqual(self.run_task(Director([task]), "--junit=j.xml"), 4)
         Xml.parse(self.dir / "j.xml")
 
 
-class Ways(Client):
-    def test_who_is_busy_is_asked_again(self):
+class Gateways(Client):
+    def test_a_busy_server_is_retried(self):
         director = Director(put=[(502, b"<h1>"), (429, b""), (200, {"id": "small", "status": "started"})])
         self.assertEqual(self.run_task(director), 0, self.err)
 
-    def test_a_gateway_that_finds_nothing_is_no_director(self):
+    def test_a_404_of_a_gateway_is_not_from_a_director(self):
         director = Director([(404, b"<h1>404</h1>"), PASS])
-        with self.patience("60"):
+        with self.with_unreachable_after("60"):
             self.assertEqual(self.run_task(director), 0, self.err)
         self.assertEqual(self.run_task(Director(put=[(404, b"<h1>404</h1>")])), 8)
-        self.assertIn("not as a Director", self.err)
+        self.assertIn("is not from a Director", self.err)
 
     def test_redirects_keep_method_and_body(self):
         (self.dir / "b.zip").write_bytes(b"PK\x00the zip")
         for code in (301, 302, 307, 308):
-            director, gate = Director(), Gate(code)
-            with serving(director) as gate.to, serving(gate) as url:
+            director, redirector = Director(), RedirectingServer(code)
+            with serving(director) as redirector.to, serving(redirector) as url:
                 with self.start(url, "run", "task.json", "--bundle", "b.zip") as process:
                     out, err = process.communicate(timeout=60)
             self.assertEqual(process.returncode, 0, err)
-            self.assertEqual(gate.calls, ["POST /databind/upload"])
+            self.assertEqual(redirector.calls, ["POST /databind/upload"])
             self.assertIn(b"the zip", director.bodies[0])
             self.assertEqual(self.sent(director)["master"]["fileid"], "b1")
 
-    def test_a_redirect_to_a_login_is_told(self):
-        gate = Gate(302, "/login")
-        gate.to = "http://sso"
-        with serving(gate) as url, self.start(url, "run", "task.json") as process:
+    def test_a_redirect_to_a_login_is_reported(self):
+        redirector = RedirectingServer(302, "/login")
+        redirector.to = "http://sso"
+        with serving(redirector) as url, self.start(url, "run", "task.json") as process:
             out, err = process.communicate(timeout=60)
         self.assertEqual(process.returncode, 4, err)
         self.assertIn("redirects to `http://sso/login`", err)
@@ -476,7 +475,7 @@ class Signals(Client):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             director = Director([{"status": "started", "step": "running"}])
             with serving(director) as url, self.start(url, "run", "task.json") as process:
-                self.assertTrue(director.looked.wait(60))
+                self.assertTrue(director.polled.wait(60))
                 process.send_signal(number)
                 try:
                     _, err = process.communicate(timeout=60)
@@ -484,16 +483,16 @@ class Signals(Client):
                     process.kill()
             self.assertEqual(process.returncode, 6, err)
             self.assertTrue(director.stopped.is_set(), number)
-            # One key for everything that this run of the program has asked for.
+            # All requests of one run have the same key.
             self.assertEqual(len(set(director.keys)), 1, director.keys)
             self.assertRegex(director.keys[0], "^[0-9a-f]{32}$")
             self.assertEqual(list(self.temporary.iterdir()), [])
 
-    def test_a_task_of_another_client_is_left(self):
+    def test_a_task_of_another_client_is_not_stopped(self):
         attached = {"id": "small", "status": "started", "startedBy": "other"}
         director = Director([{"status": "started", "step": "running"}], put=[(200, attached)])
         with serving(director) as url, self.start(url, "run", "task.json") as process:
-            self.assertTrue(director.looked.wait(60))
+            self.assertTrue(director.polled.wait(60))
             process.send_signal(signal.SIGTERM)
             try:
                 _, err = process.communicate(timeout=60)
@@ -508,19 +507,19 @@ class Signals(Client):
 
 
 class Limits(Client):
-    def test_the_timeout_travels_with_the_definition(self):
+    def test_the_timeout_is_sent_with_the_definition(self):
         director = Director()
         self.assertEqual(self.run_task(director, "--timeout", "1h30m"), 0, self.err)
         self.assertEqual(director.queries["PUT"], "timeout=5400s")
         self.assertNotIn("timeout", self.sent(director))
 
-    def test_the_limits_of_the_director_are_ends(self):
+    def test_exit_codes_of_the_directors_limits(self):
         self.assertEqual(self.run_task(Director([failed("timeout")])), 5)
         self.assertEqual(self.run_task(Director([failed("lease_expired")])), 6)
 
 
 class Busybox:
-    """Runs the script where there is nothing but BusyBox, curl and jq, as in Alpine."""
+    """Runs the script with BusyBox, curl and jq only, as in Alpine."""
 
     @classmethod
     def setUpClass(cls):
@@ -539,7 +538,7 @@ class OutcomesOnBusybox(Busybox, Outcomes):
     pass
 
 
-class LeavingsOnBusybox(Busybox, Leavings):
+class OutputsOnBusybox(Busybox, Outputs):
     pass
 
 

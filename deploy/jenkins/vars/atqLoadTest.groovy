@@ -1,6 +1,6 @@
 import atq.LoadTest
 
-/** Runs a load test and publishes what it leaves. Its parameters: atqLoadTest.txt, README.md. */
+/** Runs a load test and publishes its outputs. See atqLoadTest.txt and README.md for the parameters. */
 Map call(Map given = [:]) {
     List faults = LoadTest.faults(given)
     if (faults) {
@@ -16,7 +16,7 @@ Map call(Map given = [:]) {
 
 private int execute(Map plan) {
     String program = plan.client == 'curl' ? bringClient() : plan.program
-    // One key for the run and its stop: the step never stops what another build has started.
+    // One key for run and stop, so that the step never stops a task of another build.
     List environment = plan.environment + [
         LoadTest.variable('ATQ_STEP_PROGRAM', program), LoadTest.variable('ATQ_IDEMPOTENCY_KEY', UUID.randomUUID().toString()),
     ]
@@ -25,7 +25,7 @@ private int execute(Map plan) {
         try {
             code = sh(label: "load test ${plan.name}", returnStatus: true, script: plan.run)
         } finally {
-            // No code: the build is aborted, or the agent is gone. An unknown one: the program was killed.
+            // No code: the build was aborted or the agent is lost. Unknown code: the program was killed.
             if (!LoadTest.isKnown(code)) {
                 stop(plan)
             }
@@ -34,14 +34,14 @@ private int execute(Map plan) {
     return code
 }
 
-/** The program stops its task by itself when it is ended; this is for one that had no time to. */
+/** Stops the task if the program could not, for example because it was killed. */
 private void stop(Map plan) {
     try {
         timeout(time: 1, unit: 'MINUTES') {
             sh(label: "stop ${plan.name}", returnStatus: true, script: plan.stop)
         }
     } catch (Exception problem) {
-        // What ended the build must not be hidden by this.
+        // Must not hide the reason for the end of the build.
         echo("atqLoadTest: the task ${plan.name} may still run: ${problem.message}")
     }
 }

@@ -19,7 +19,7 @@ pub async fn run(soak: &Soak, task: &Planned) -> Result<()> {
         Ok(ended) => ended,
         Err(error) => {
             soak.problem(format!("{} ({}): {error:#}", task.name, task.summary()));
-            "wrong".to_owned()
+            "unexpected".to_owned()
         }
     };
     soak.tally(&ended);
@@ -73,8 +73,8 @@ async fn upload(soak: &Soak, task: &Planned) -> Result<String> {
 async fn put(soak: &Soak, task: &Planned, fileid: Option<&str>) -> Result<()> {
     let payload = task.payload(fileid);
     let put = soak.client.call(async |client| {
-        let answer = client.put(&payload).await?;
-        Ok((answer.status().as_u16(), answer.text().await?))
+        let response = client.put(&payload).await?;
+        Ok((response.status().as_u16(), response.text().await?))
     });
     let put = put.await?;
     match put.value {
@@ -102,7 +102,7 @@ async fn poll_until(soak: &Soak, name: &str, reached: impl Fn(&Task) -> bool) ->
 
 async fn until(soak: &Soak, task: &Planned, trigger: Trigger) -> Result<()> {
     let begun = Instant::now();
-    let reached = |task: &Task| match when {
+    let reached = |task: &Task| match trigger {
         Trigger::In(step) => task.step >= step,
         Trigger::After(time) => begun.elapsed() >= time || task.step == Step::Done,
     };

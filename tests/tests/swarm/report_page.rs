@@ -311,14 +311,14 @@ async fn the_policy_of_the_page_blocks_requests() {
         "<img src=\"{address}/x.png\"><link rel=stylesheet href=\"{address}/x.css\">\
          <iframe src=\"{address}/y\"></iframe><main>"
     );
-    let page = html(&realistic()).replacen("<main>", &leak, 1);
-    browser.write("leak.html", &page).unwrap();
+    let leaking = html(&realistic()).replacen("<main>", &leak, 1);
+    browser.write("leak.html", &leaking).unwrap();
     let page = browser.load("leak.html", &[]).await.unwrap();
     assert!(page.dom.contains("/x.png"), "the leak is not in the page");
     assert_eq!(visits.load(Ordering::SeqCst), 0, "{:?}", page.console);
 
     // Without the policy, the requests are sent.
-    let open = page.replacen("Content-Security-Policy", "nothing", 1);
+    let open = leaking.replacen("Content-Security-Policy", "nothing", 1);
     browser.write("open.html", &open).unwrap();
     browser.load("open.html", &[]).await.unwrap();
     assert_eq!(visits.load(Ordering::SeqCst), 3);

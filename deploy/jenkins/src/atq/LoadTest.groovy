@@ -3,45 +3,45 @@ package atq
 import com.cloudbees.groovy.cps.NonCPS
 
 /**
- * What the step decides without Jenkins: whether its parameters can be used, what is run, what an exit code means.
+ * The logic of the step that does not need Jenkins: validation of parameters, scripts to run, meaning of exit codes.
  *
- * Values never become part of a script. Each one is a variable of the environment, and the script names it in quotes.
+ * Values are never part of a script. Each one is an environment variable that the script references in quotes.
  */
 class LoadTest implements Serializable {
     private static final long serialVersionUID = 1
 
-    /** The parameters, with what each one must be. */
+    /** The parameters and their kinds. */
     static final Map<String, String> PARAMETERS = [
         task: 'text', bundle: 'text', criteria: 'list', set: 'pairs', env: 'pairs', envFrom: 'list', name: 'text',
         url: 'text', timeout: 'text', results: 'text', replace: 'flag', follow: 'flag', client: 'text', atq: 'text',
         failBuild: 'flag',
     ]
 
-    /** The exit codes of `atq`: the word for scripts, and the words for people. */
+    /** The exit codes of `atq`, each with an identifier and a description. */
     static final Map<Integer, List<String>> CODES = [
         0: ['pass', 'the test passed'],
         1: ['fail', 'a criterion of the test does not hold'],
         2: ['usage', 'the command line, or a file that it names, cannot be used'],
         3: ['toolFailed', "the test tool failed: the master's exit code is not 0"],
         4: ['infrastructureFailed', 'the test could not be run'],
-        5: ['timedOut', 'the test took longer than it may'],
-        6: ['stopped', 'the test was stopped, or left to itself'],
-        7: ['invalid', 'the test says nothing: a worker was lost, too few samples, ...'],
-        8: ['rejected', 'the Director refuses the request'],
-        9: ['unreachable', 'no Director answers'],
+        5: ['timedOut', 'the test exceeded a time limit'],
+        6: ['stopped', 'the test was stopped, or left running'],
+        7: ['invalid', 'the test is inconclusive: a worker was lost, too few samples, ...'],
+        8: ['rejected', 'the Director rejected the request'],
+        9: ['unreachable', 'the Director does not respond'],
     ]
 
-    /** The directory for what a run leaves, unless `results` names another one. */
+    /** The default of `results`. */
     static final String RESULTS = 'atq-results'
     private static final String TASK_NAME = '[A-Za-z0-9][A-Za-z0-9_-]{1,43}[A-Za-z0-9]'
     private static final String VARIABLE = '[A-Za-z_][A-Za-z0-9_]*'
-    /** No part is `.` or `..`, and none begins with `-`. */
+    /** No component is `.` or `..`, and none begins with `-`. */
     private static final String RELATIVE_PATH = '((?!\\.{1,2}(/|$))[A-Za-z0-9._][A-Za-z0-9._-]*(/|$))+'
     private static final int LONGEST_NAME = 45
 
     // ------------------------------------------------------------ parameters
 
-    /** Everything that is wrong with the parameters; empty: nothing. */
+    /** All faults of the parameters. */
     @NonCPS
     static List<String> faults(Map given) {
         List<String> faults = []
@@ -60,20 +60,20 @@ class LoadTest implements Serializable {
 
     @NonCPS
     private static String unknown(String name) {
-        return "unknown parameter `${name}`; there are: ${PARAMETERS.keySet().join(', ')}".toString()
+        return "unknown parameter `${name}`; known parameters: ${PARAMETERS.keySet().join(', ')}".toString()
     }
 
-    /** Why the value is not of its kind; null: it is. A null counts as not given. */
+    /** The fault if the value has the wrong kind, else null. A null value counts as absent. */
     @NonCPS
     private static String kindFault(Object name, String kind, Object value) {
         if (value == null) {
             return null
         }
         if (kind == 'text') {
-            return isText(value) ? null : "`${name}` is ${a(value)}; expected text".toString()
+            return isText(value) ? null : "`${name}` is ${describe(value)}; expected text".toString()
         }
         if (kind == 'flag') {
-            return value instanceof Boolean ? null : "`${name}` is ${a(value)}; expected true or false".toString()
+            return value instanceof Boolean ? null : "`${name}` is ${describe(value)}; expected true or false".toString()
         }
         if (kind == 'pairs' && value instanceof Map) {
             return pairsFault(name, value)
@@ -82,7 +82,7 @@ class LoadTest implements Serializable {
         for (Object item : items) {
             if (!isText(item)) {
                 String wanted = kind == 'pairs' ? "a map, or a list of 'name=value'" : 'text, or a list of texts'
-                return "`${name}` has ${a(item)}; expected ${wanted}".toString()
+                return "`${name}` has ${describe(item)}; expected ${wanted}".toString()
             }
         }
         return null
@@ -93,7 +93,7 @@ class LoadTest implements Serializable {
         for (Map.Entry pair : pairs.entrySet()) {
             Object value = pair.value
             if (!isText(value) && !(value instanceof Number) && !(value instanceof Boolean)) {
-                return "`${pair.key}` of `${name}` is ${a(value)}; expected text, a number, true or false".toString()
+                return "`${pair.key}` of `${name}` is ${describe(value)}; expected text, a number, true or false".toString()
             }
         }
         return null
@@ -105,14 +105,14 @@ class LoadTest implements Serializable {
     }
 
     @NonCPS
-    private static String a(Object value) {
+    private static String describe(Object value) {
         if (value == null) {
             return 'null'
         }
         return value instanceof Map ? 'a map' : value instanceof List ? 'a list' : "`${value}`".toString()
     }
 
-    /** Faults of values that are of the right kind. */
+    /** Faults of values of the correct kind. */
     @NonCPS
     private static List<String> valueFaults(Map given) {
         List<String> faults = []
@@ -132,7 +132,7 @@ class LoadTest implements Serializable {
             for (String pair : pairs(given[parameter])) {
                 String name = pair.contains('=') ? pair.substring(0, pair.indexOf('=')) : null
                 if (name == null) {
-                    // The text itself stays unsaid: it may be a password whose name was forgotten.
+                    // The text is not shown: it may be a password without its name.
                     faults.add("an item of `${parameter}` has no `=`; expected 'name=value'".toString())
                 } else {
                     expect(faults, "a name in ${parameter}", name, parameter == 'env' ? VARIABLE : '[^=]+',
@@ -154,13 +154,13 @@ class LoadTest implements Serializable {
         }
     }
 
-    /** No variable of an environment can hold a NUL, and no one means one. */
+    /** Environment variables cannot contain NUL characters. */
     @NonCPS
     private static List<String> unprintable(Map given) {
         List<String> faults = []
         for (Map.Entry entry : given.entrySet()) {
             if (entry.value != null && entry.value.toString().indexOf(0 as int) >= 0) {
-                faults.add("`${entry.key}` holds a NUL character".toString())
+                faults.add("`${entry.key}` contains a NUL character".toString())
             }
         }
         return faults
@@ -195,8 +195,8 @@ class LoadTest implements Serializable {
     // ------------------------------------------------------------ names
 
     /**
-     * The name of a build's task: `<job>-<build>`. When that is no name for a task, or too long for one, it is made
-     * one, with a hash of the whole so that two jobs never share a name.
+     * The name of a build's task: `<job>-<build>`. If that is not a valid task name, the name is derived from it and
+     * contains a hash, so that two jobs never share a name.
      */
     @NonCPS
     static String nameOf(String job, String build) {
@@ -217,17 +217,17 @@ class LoadTest implements Serializable {
         return text.replaceAll('[^A-Za-z0-9_-]+', '-').replaceAll('^[_-]+|[_-]+$', '')
     }
 
-    /** Eight hexadecimal digits. It only has to tell jobs apart, and the sandbox of Jenkins has no better one. */
+    /** Eight hexadecimal digits. Not cryptographic, but sufficient and allowed in the sandbox of Jenkins. */
     @NonCPS
     private static String hash(String text) {
         String digits = Integer.toHexString(text.hashCode())
         return '00000000'.substring(digits.length()) + digits
     }
 
-    // ------------------------------------------------------------ what is run
+    // ------------------------------------------------------------ scripts
 
     /**
-     * What to do for parameters without faults.
+     * The plan for valid parameters.
      *
      * @return `name` of the task, `results`, `client`, `failBuild`; `environment`, a list for `withEnv`; `run` and
      *     `stop`, scripts that need this environment and ATQ_STEP_PROGRAM.
@@ -282,7 +282,7 @@ class LoadTest implements Serializable {
         }
     }
 
-    /** Keeps the value for the environment, and gives the word of the script that stands for it. */
+    /** Adds the value to the environment and returns the quoted reference for the script. */
     @NonCPS
     private static String word(List<String> values, String value) {
         values.add(value)
@@ -298,7 +298,7 @@ class LoadTest implements Serializable {
         return environment
     }
 
-    /** An item for `withEnv`, which would put in other variables wherever it sees a `$`, and takes `$$` for one. */
+    /** An item for `withEnv`, which expands `$NAME` and replaces `$$` by `$`. */
     @NonCPS
     static String variable(String name, String value) {
         return name + '=' + value.replace('$', '$$')
@@ -326,14 +326,14 @@ class LoadTest implements Serializable {
 
     private static final String HAS_PROGRAM = '''\
 command -v "$ATQ_STEP_PROGRAM" >/dev/null || {
-  echo "error: this agent has no program \\`$ATQ_STEP_PROGRAM\\`; install it, name it with atq:, or use client: 'curl'" >&2
+  echo "error: this agent has no program \\`$ATQ_STEP_PROGRAM\\`; install it, set its path with atq:, or use client: 'curl'" >&2
   exit 2
 }'''
 
     /**
-     * Results of an earlier build must not be published as those of this one. `.atq-files` lists the files that atq wrote,
-     * in the form of sha256sum. Only these are removed, and only if they are unchanged and in the directory itself: the
-     * list may come from a repository. All other files stay.
+     * Removes results of an earlier build, which must not be published again. `.atq-files` lists the files that atq wrote,
+     * in the format of sha256sum. Only these are removed, if they are unchanged and below the directory, because the list
+     * may come from a repository.
      */
     private static final String PREPARE = """\
 mkdir -p -- "\$ATQ_STEP_RESULTS"
@@ -350,21 +350,21 @@ fi"""
 
     // ------------------------------------------------------------ exit codes
 
-    /** Whether `atq` itself ended with this code; else something else has ended it. */
+    /** Whether this is an exit code of `atq`; otherwise it was killed or crashed. */
     @NonCPS
     static boolean isKnown(Integer code) {
         return CODES.containsKey(code)
     }
 
-    /** The outcome in one word. */
+    /** The identifier of the outcome. */
     @NonCPS
     static String verdict(int code) {
         return isKnown(code) ? CODES[code][0] : 'unknown'
     }
 
-    /** The outcome in words. */
+    /** The description of the outcome. */
     @NonCPS
     static String meaning(int code) {
-        return isKnown(code) ? CODES[code][1] : 'the program was ended from outside, or broke down'
+        return isKnown(code) ? CODES[code][1] : 'the program was killed or crashed'
     }
 }

@@ -5,7 +5,7 @@ import org.junit.After
 import org.junit.Before
 import org.junit.Test
 
-/** The step in a build. */
+/** Tests of the step in a build. */
 class AtqLoadTestTest extends FakeJenkins {
     @Before
     void before() {
@@ -23,11 +23,11 @@ class AtqLoadTestTest extends FakeJenkins {
         } catch (BuildFailed failed) {
             return failed.message
         }
-        throw new AssertionError('the build goes on')
+        throw new AssertionError('the build did not fail')
     }
 
     @Test
-    void aTestThatPasses() {
+    void aPassedTest() {
         Map outcome = step(task: 'load.json', bundle: 'tests/', criteria: ['p95 < 500ms', 'errors = 0'],
             set: ['worker.replicas': 5], env: [A: 'b'], timeout: '30m', url: 'http://a:1', replace: true, follow: true)
         assert outcome == [exitCode: 0, verdict: 'pass', name: 'shop-17']
@@ -39,7 +39,7 @@ class AtqLoadTestTest extends FakeJenkins {
     }
 
     @Test
-    void whatIsLeftIsPublished() {
+    void outputsArePublished() {
         step(task: 'load.json', results: 'out/load/')
         assert published*.get(0) == ['junit', 'archive', 'html']
         assert published[0][1] == [testResults: 'out/load/junit.xml', allowEmptyResults: true, skipMarkingBuildUnstable: false]
@@ -48,7 +48,7 @@ class AtqLoadTestTest extends FakeJenkins {
     }
 
     @Test
-    void aJenkinsWithoutHtmlPublisherGoesOn() {
+    void htmlPublisherIsOptional() {
         withHtmlPublisher { throw new NoSuchMethodError("No such DSL method 'publishHTML' found among steps") }
         assert step(task: 'load.json').exitCode == 0
         assert published*.get(0) == ['junit', 'archive']
@@ -65,10 +65,10 @@ class AtqLoadTestTest extends FakeJenkins {
     }
 
     @Test
-    void everyOtherCodeFailsTheBuildInWords() {
-        Map words = [2: 'the command line', 3: 'the test tool failed', 4: 'could not be run', 5: 'took longer', 6: 'was stopped',
-            7: 'says nothing', 8: 'the Director refuses', 9: 'no Director answers']
-        words.each { int code, String meaning ->
+    void everyOtherCodeFailsTheBuildWithAMessage() {
+        Map meanings = [2: 'the command line', 3: 'the test tool failed', 4: 'could not be run', 5: 'exceeded a time limit', 6: 'was stopped',
+            7: 'is inconclusive', 8: 'the Director rejected', 9: 'the Director does not respond']
+        meanings.each { int code, String meaning ->
             published.clear()
             endsWith(code)
             String message = failure(task: 'load.json')
@@ -81,7 +81,7 @@ class AtqLoadTestTest extends FakeJenkins {
     }
 
     @Test
-    void aScriptMayDecideByItself() {
+    void aScriptMayEvaluateTheOutcomeItself() {
         for (int code : 0..9) {
             endsWith(code)
             assert step(task: 'load.json', failBuild: false).exitCode == code
@@ -104,10 +104,10 @@ class AtqLoadTestTest extends FakeJenkins {
     }
 
     @Test
-    void aStopThatFailsDoesNotHideTheAbort() {
+    void aFailedStopDoesNotHideTheAbort() {
         helper.registerAllowedMethod('sh', [Map]) { Map call ->
             if (call.label.startsWith('stop')) {
-                throw new IOException('the agent is gone')
+                throw new IOException('the agent is lost')
             }
             throw new Aborted()
         }
@@ -115,19 +115,19 @@ class AtqLoadTestTest extends FakeJenkins {
             step(task: 'load.json')
             assert false : 'the abort was swallowed'
         } catch (Aborted expected) {
-            assert messages == ['atqLoadTest: the task shop-17 may still run: the agent is gone']
+            assert messages == ['atqLoadTest: the task shop-17 may still run: the agent is lost']
         }
     }
 
     @Test
-    void aProgramThatWasKilledHasItsTaskStopped() {
+    void theTaskOfAKilledProgramIsStopped() {
         program('atq', 'kill -KILL $$')
-        assert failure(task: 'load.json').contains('ended from outside')
+        assert failure(task: 'load.json').contains('was killed or crashed')
         assert commands() == ['run', 'stop']
     }
 
     @Test
-    void valuesComeThroughAsTheyAre() {
+    void valuesArePassedUnchanged() {
         environments.last().putAll([KNOWN: 'wrong', PASSWORD: 'p"a\'s$KNOWN `id` $(id) \\ *'])
         List<String> values = ['two words', "it's", 'say "hi"', '$KNOWN ${KNOWN} $$ $', '`id` $(id)', 'a\\b\\n', '*', '-x', 'ü€',
             'two\nlines', '; exit 7', '']
@@ -153,28 +153,28 @@ class AtqLoadTestTest extends FakeJenkins {
     }
 
     @Test
-    void aVariableThatTheBuildLacksIsNamed() {
+    void aMissingVariableIsNamed() {
         assert failure(task: 'load.json', envFrom: ['PASSWORD']).contains('exit code 2')
         assert output().contains('the build has no variable PASSWORD')
         assert commands() == []
     }
 
     @Test
-    void faultsAreToldBeforeAnythingIsDone() {
+    void faultsAreReportedBeforeAnythingIsRun() {
         String message = failure(taks: 'load.json', client: 3)
-        assert message.startsWith('atqLoadTest: unknown parameter `taks`; there are: task, ')
+        assert message.startsWith('atqLoadTest: unknown parameter `taks`; known parameters: task, ')
         assert message.contains('; `client` is `3`; expected text')
         assert scripts == [] && published == []
     }
 
     @Test
-    void anAgentWithoutTheProgramIsTold() {
+    void aMissingProgramIsReported() {
         assert failure(task: 'load.json', atq: '/no/such/atq').contains('exit code 2')
         assert output().contains('this agent has no program `/no/such/atq`')
     }
 
     @Test
-    void whatAnEarlierBuildHasLeftIsNotPublishedAgain() {
+    void outputsOfAnEarlierBuildAreNotPublished() {
         File old = written('atq-results/master.1/old.txt', 'old')
         written('atq-results/.atq-files', "${sha256('old')}  master.1/old.txt\n")
         step(task: 'load.json')
@@ -182,7 +182,7 @@ class AtqLoadTestTest extends FakeJenkins {
     }
 
     @Test
-    void filesOfOthersAreNotRemoved() {
+    void foreignFilesAreNotRemoved() {
         File own = written('tests/plan.jmx', 'plan')
         File changed = written('tests/samples.jtl', 'changed')
         File outside = written('outside.txt', 'old')
@@ -208,12 +208,12 @@ class AtqLoadTestTest extends FakeJenkins {
     }
 
     @Test
-    void theScriptOfTheLibraryRunsWhereThereIsNoAtq() {
+    void theScriptOfTheLibraryReplacesAtq() {
         String message = failure(task: 'load.json', client: 'curl', url: 'http://127.0.0.1:1')
         assert message.contains('a file that it names, cannot be used')
         assert output().contains('the definition `load.json` cannot be read')
         new File(workspace, 'load.json').text = '{"master": {}, "worker": {}}'
-        assert failure(task: 'load.json', client: 'curl', url: 'http://127.0.0.1:1').contains('no Director answers')
+        assert failure(task: 'load.json', client: 'curl', url: 'http://127.0.0.1:1').contains('the Director does not respond')
         assert commands() == []
     }
 }

@@ -2,7 +2,7 @@ import org.junit.After
 import org.junit.Before
 import org.junit.Test
 
-/** The example pipelines, run from their first to their last line. */
+/** Runs the example pipelines. */
 class ExamplesTest extends FakeJenkins {
     @Before
     void before() {
@@ -16,7 +16,7 @@ class ExamplesTest extends FakeJenkins {
     }
 
     @Test
-    void theDeclarativeOne() {
+    void theDeclarativePipeline() {
         runScript('examples/Jenkinsfile.declarative')
         assert arguments() == ['run', 'load/task.json', '--bundle=load/bundle', '--criterion=errors < 1%',
             '--criterion=p95 < 500ms', '--set=worker.replicas=3', '--name=shop-17', '--results=atq-results',
@@ -26,13 +26,13 @@ class ExamplesTest extends FakeJenkins {
     }
 
     @Test
-    void theDeclarativeOneWithFailedCriteria() {
+    void theDeclarativePipelineWithFailedCriteria() {
         endsWith(1)
         runScript('examples/Jenkinsfile.declarative')
         assert result == 'UNSTABLE'
     }
 
-    /** The library's script is replaced by the program that writes its arguments down. */
+    /** Replaces the library's script by a program that records its arguments. */
     private void scripted() {
         File fake = program('fake')
         helper.registerAllowedMethod('libraryResource', [String]) { String path ->
@@ -43,7 +43,7 @@ class ExamplesTest extends FakeJenkins {
     }
 
     @Test
-    void theScriptedOne() {
+    void theScriptedPipeline() {
         scripted()
         assert arguments().containsAll(['--bundle=load/bundle.zip', '--env=SHOP_USER=load test',
             '--env=SHOP_PASSWORD=a $ecret "pass" word', '--url=http://director.example.com:8080'])
@@ -52,18 +52,18 @@ class ExamplesTest extends FakeJenkins {
     }
 
     @Test
-    void theScriptedOneWithFailedCriteria() {
+    void theScriptedPipelineWithFailedCriteria() {
         endsWith(1)
         scripted()
         assert binding.getVariable('currentBuild').result == 'UNSTABLE'
     }
 
     @Test
-    void theScriptedOneWithoutADirector() {
+    void theScriptedPipelineWithoutADirector() {
         endsWith(9)
         try {
             scripted()
-            assert false : 'the build goes on'
+            assert false : 'the build did not fail'
         } catch (Exception failed) {
             assert failed.message.contains('no load test today: unreachable')
         }

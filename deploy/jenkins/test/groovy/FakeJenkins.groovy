@@ -3,14 +3,14 @@ import com.lesfurets.jenkins.unit.global.lib.SourceRetriever
 
 import static com.lesfurets.jenkins.unit.global.lib.LibraryConfiguration.library
 
-/** What `error` throws. */
+/** Thrown by `error`. */
 class BuildFailed extends Exception {
     BuildFailed(String message) {
         super(message)
     }
 }
 
-/** What an abort throws, as Jenkins does, in the midst of a step. */
+/** Thrown by an aborted step. */
 class Aborted extends Exception {
     Aborted() {
         super('aborted')
@@ -18,8 +18,8 @@ class Aborted extends Exception {
 }
 
 /**
- * A Jenkins of one agent, whose steps are written down. `sh` runs its script for real, with the environment that
- * `withEnv` has made of it, in a workspace whose `atq` writes down how it was called.
+ * A simulated Jenkins with one agent that records its steps. `sh` runs its script with the environment of `withEnv`, in a
+ * workspace whose `atq` records its arguments.
  */
 abstract class FakeJenkins extends BasePipelineTest {
     static final File LIBRARY = new File('.').canonicalFile
@@ -53,7 +53,7 @@ abstract class FakeJenkins extends BasePipelineTest {
         home.deleteDir()
     }
 
-    /** A program that writes its arguments down, one a line, and leaves what `atq` leaves. */
+    /** Creates a program that records its arguments and writes a report like `atq`. */
     File program(String name, String text = '') {
         File file = new File(home, "bin/${name}")
         file.parentFile.mkdirs()
@@ -81,7 +81,7 @@ exit "\$(cat '${home}/code' 2>/dev/null || echo 0)"
         return text.substring(0, text.length() - 1).split('\0', -1) as List
     }
 
-    /** Which commands of `atq` were called. */
+    /** The commands of `atq` that were called. */
     List<String> commands() {
         File file = new File(home, 'commands')
         return file.exists() ? file.readLines() : []
@@ -91,10 +91,10 @@ exit "\$(cat '${home}/code' 2>/dev/null || echo 0)"
         return loadScript('vars/atqLoadTest.groovy').call(parameters)
     }
 
-    // ------------------------------------------------------------ the steps of Jenkins
+    // ------------------------------------------------------------ steps of Jenkins
 
     private void registerSteps() {
-        // Calls within closures go to the script that runs, so this is named.
+        // In closures, the delegate is the running script.
         FakeJenkins me = this
         me.helper.registerAllowedMethod('withEnv', [List, Closure]) { List items, Closure body ->
             me.environments.add(me.expanded(items))
@@ -130,7 +130,7 @@ exit "\$(cat '${home}/code' 2>/dev/null || echo 0)"
         helper.registerAllowedMethod('publishHTML', [Map], body)
     }
 
-    /** As EnvVars does: `$NAME` is put in where NAME is known, and `$$` is a `$`. */
+    /** Expands variables like EnvVars: `$NAME` if NAME is known, and `$$` to `$`. */
     Map expanded(List items) {
         Map known = environments.last()
         Map more = [:]
@@ -145,7 +145,7 @@ exit "\$(cat '${home}/code' 2>/dev/null || echo 0)"
     }
 
     int shell(Map call) {
-        assert call.returnStatus : 'without it, Jenkins fails the build by itself'
+        assert call.returnStatus : 'without it, Jenkins fails the build itself'
         scripts.add(call.script.toString())
         if (abort) {
             abort = false
@@ -153,7 +153,7 @@ exit "\$(cat '${home}/code' 2>/dev/null || echo 0)"
         }
         File script = new File(home, 'script.sh')
         script.text = call.script
-        // As the step does.
+        // Like the step `sh`.
         ProcessBuilder builder = new ProcessBuilder('sh', '-xe', script.path).directory(workspace)
         builder.environment().clear()
         builder.environment().putAll(environments.last())
@@ -168,7 +168,7 @@ exit "\$(cat '${home}/code' 2>/dev/null || echo 0)"
 
     // ------------------------------------------------------------ whole pipelines
 
-    /** Lets `@Library('atq')` find this library, and declarative pipelines run stage by stage. */
+    /** Registers this library for `@Library('atq')`, and the blocks of declarative pipelines. */
     void registerPipeline() {
         FakeJenkins me = this
         SourceRetriever source = [retrieve: { String repository, String branch, String path ->

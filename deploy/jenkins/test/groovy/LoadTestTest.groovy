@@ -1,7 +1,7 @@
 import atq.LoadTest
 import org.junit.Test
 
-/** What the step decides without Jenkins. */
+/** Tests of the logic without Jenkins. */
 class LoadTestTest {
     static String fault(Map given) {
         List<String> faults = LoadTest.faults([task: 'load.json'] + given)
@@ -10,7 +10,7 @@ class LoadTestTest {
     }
 
     @Test
-    void parametersOfEveryKindAreTaken() {
+    void parametersOfEveryKindAreAccepted() {
         assert LoadTest.faults([task: "${'load'}.json", bundle: 'tests/', criteria: 'p95 < 500ms', timeout: '1h 30m',
             set: ['worker.replicas': 5, 'worker.tty': true], env: ['A=b=c'], envFrom: ['PASSWORD'], name: 'shop-1',
             url: 'http://a:1', results: 'out/load', replace: true, follow: false, client: 'curl', atq: '/opt/atq',
@@ -19,14 +19,14 @@ class LoadTestTest {
     }
 
     @Test
-    void anUnknownParameterIsNamedWithTheKnownOnes() {
+    void anUnknownParameterIsReportedWithTheKnownOnes() {
         String fault = fault([bundel: 'tests/'])
-        assert fault.startsWith('unknown parameter `bundel`; there are: task, bundle, criteria, set,')
+        assert fault.startsWith('unknown parameter `bundel`; known parameters: task, bundle, criteria, set,')
         assert LoadTest.faults([bundel: 1, taks: 2]).size() == 2
     }
 
     @Test
-    void aValueOfAnotherKindIsTold() {
+    void aValueOfTheWrongKindIsReported() {
         assert fault([bundle: ['a']]) == '`bundle` is a list; expected text'
         assert fault([timeout: 30]) == '`timeout` is `30`; expected text'
         assert fault([criteria: [p95: '500ms']]) == '`criteria` has a map; expected text, or a list of texts'
@@ -36,7 +36,7 @@ class LoadTestTest {
     }
 
     @Test
-    void aValueThatCannotBeUsedIsTold() {
+    void anInvalidValueIsReported() {
         assert LoadTest.faults([:]) == ["`task` is missing: the path of the test's definition"]
         assert fault([task: '--help']).contains('does not begin with `-`')
         assert fault([name: 'a/b']).startsWith('`name` is `a/b`; expected 3 to 45 letters')
@@ -45,16 +45,16 @@ class LoadTestTest {
         assert fault([client: 'wget']) == '`client` is `wget`; expected `atq` or `curl`'
         assert fault([env: ['pass word=1']]).contains('the name of a variable')
         assert fault([envFrom: ['A; rm -rf /']]).contains('`a name in envFrom` is `A; rm -rf /`')
-        assert fault([bundle: 'a\0b']) == '`bundle` holds a NUL character'
+        assert fault([bundle: 'a\0b']) == '`bundle` contains a NUL character'
     }
 
     @Test
-    void aTextWithoutANameMayBeAPasswordAndStaysUnsaid() {
+    void aTextWithoutANameMayBeAPasswordAndIsNotShown() {
         assert !fault([env: ['hunter2']]).contains('hunter2')
     }
 
     @Test
-    void resultsStayInTheWorkspace() {
+    void resultsAreInTheWorkspace() {
         for (String path : ['/tmp', '..', '.', 'a/../b', 'a/..', 'a b', '-a', 'a/*', 'a/-b', '', 'a//b']) {
             assert fault([results: path]).startsWith('`results` is') : path
         }
@@ -69,14 +69,14 @@ class LoadTestTest {
     }
 
     @Test
-    void everyNameFitsAndTellsItsBuildApart() {
+    void everyNameIsValidAndUnique() {
         Set<String> names = []
         List<String> jobs = ['a/b', 'a-b', 'a b', 'Läden/größe', 'x' * 44, 'x' * 45, 'x' * 60, '', '---', 'team/shop%2Fmain', '_']
         for (String job : jobs) {
             for (String build : ['1', '2', '123456789', '9' * 60]) {
                 String name = LoadTest.nameOf(job, build)
                 assert name ==~ /[A-Za-z0-9][A-Za-z0-9_-]{1,43}[A-Za-z0-9]/ : "${job} ${build}"
-                assert names.add(name) : "${job} ${build}: ${name} is another's"
+                assert names.add(name) : "${job} ${build}: ${name} is not unique"
             }
         }
         assert LoadTest.nameOf(null, null) ==~ /[a-z0-9-]+/

@@ -98,8 +98,8 @@ impl Baseline<'_> {
         );
         while begun.elapsed() < START_TIMEOUT {
             match http.get(&url).bearer_auth(TOKEN).send().await {
-                Ok(answer) if answer.status() == reqwest::StatusCode::OK => {
-                    let addresses: Vec<Ipv4Addr> = answer.json().await?;
+                Ok(response) if response.status() == reqwest::StatusCode::OK => {
+                    let addresses: Vec<Ipv4Addr> = response.json().await?;
                     if addresses.len() == self.workers as usize {
                         return Ok(addresses);
                     }

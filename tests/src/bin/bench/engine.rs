@@ -125,11 +125,11 @@ impl Engine {
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let answer = request
+        let response = request
             .send()
             .await
             .with_context(|| format!("{method} {path} of Docker"))?;
-        Ok((answer.status(), answer.text().await?))
+        Ok((response.status(), response.text().await?))
     }
 
     async fn list<T: serde::de::DeserializeOwned>(
@@ -146,11 +146,11 @@ impl Engine {
     }
 
     async fn create(&self, path: &str, body: Value) -> Result<String> {
-        let (status, answer) = self.call(Method::POST, path, &[], Some(body)).await?;
+        let (status, response) = self.call(Method::POST, path, &[], Some(body)).await?;
         if status != StatusCode::CREATED {
-            bail!("POST {path} of Docker: {status}: {answer}");
+            bail!("POST {path} of Docker: {status}: {response}");
         }
-        Ok(serde_json::from_str::<Created>(&answer)?.id)
+        Ok(serde_json::from_str::<Created>(&response)?.id)
     }
 
     /// Creates an overlay network and returns its id.

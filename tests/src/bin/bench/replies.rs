@@ -65,10 +65,10 @@ pub async fn put_many(
             HOLD_UNTIL_STOPPED,
         );
         let begun = Instant::now();
-        let answer = client.put(&payload).await?;
+        let response = client.put(&payload).await?;
         replies.push(ms(begun.elapsed()));
-        let status = answer.status();
-        let body = answer.text().await?;
+        let status = response.status();
+        let body = response.text().await?;
         ensure!(status.is_success(), "PUT: {status}: {body}");
         tokio::time::sleep(interval).await;
     }

@@ -101,14 +101,14 @@ async fn send(director: &Director, zip: &Path) -> Result<()> {
     let form = reqwest::multipart::Form::new().part("file", part);
     let http = reqwest::Client::builder().no_proxy().build()?;
     let url = format!("{}/api/databind/upload", director.client.url);
-    let answer = http
+    let response = http
         .post(&url)
         .multipart(form)
         .send()
         .await
         .context("POST /databind/upload")?;
-    let status = answer.status();
-    let body = answer.text().await?;
+    let status = response.status();
+    let body = response.text().await?;
     ensure!(
         status.is_success(),
         "the upload was rejected: {status}: {body}"
