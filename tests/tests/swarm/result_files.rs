@@ -85,7 +85,7 @@ async fn samples_that_are_counted_twice_are_a_doubt_and_copies_are_not() -> Resu
         (
             "half",
             Verdict::Invalid,
-            Some("hold some of the same samples"),
+            Some("have some of the same samples"),
         ),
         (
             "other",
