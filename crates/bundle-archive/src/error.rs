@@ -1,31 +1,31 @@
-//! Why an upload was not kept.
+//! Errors of an upload.
 
 use std::fmt::Write as _;
 use std::io;
 
-/// Everything that can go wrong with a bundle. Whatever the variant, nothing of the upload is left on disk.
+/// An error of a bundle. With every variant, nothing of the upload remains on disk.
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
-    /// The file is not a zip, by its name or by its first bytes.
+    /// The file is not a zip according to its name or its first bytes.
     #[error("not a zip archive: {reason}")]
     NotAZip {
-        /// What was seen instead.
+        /// The name or bytes found.
         reason: String,
     },
-    /// The archive asks for something that no honest bundle needs, or for more than the limits allow.
+    /// The archive has content that no legitimate bundle needs, or exceeds the limits.
     #[error("archive refused: {}{reason}", subject(entry))]
     Hostile {
-        /// The entry at fault, fit for printing; none when it is the archive as a whole.
+        /// The invalid entry, escaped for printing; `None` if the whole archive is refused.
         entry: Option<String>,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// The archive is damaged or uses a feature that is not supported.
     #[error("archive cannot be read: {}{reason}", subject(entry))]
     Broken {
-        /// The entry at fault, fit for printing; none when it is the archive as a whole.
+        /// The invalid entry, escaped for printing; `None` for the whole archive.
         entry: Option<String>,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// The upload is larger than `limits.uploadBytes`.
@@ -36,18 +36,18 @@ pub enum BundleError {
         /// The limit in bytes.
         limit: u64,
     },
-    /// The disk failed us.
+    /// An I/O error.
     #[error("cannot {action}: {}", storage_reason(source))]
     Storage {
-        /// What was being done, as a verb with its object.
+        /// The failed action, as a verb with its object.
         action: String,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
 
 impl BundleError {
-    /// The disk failed while `action` (a verb with its object) was done.
+    /// Wraps an I/O error of `action`, a verb with its object.
     pub fn storage(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Storage {
             action: action.into(),
@@ -55,7 +55,7 @@ impl BundleError {
         }
     }
 
-    /// The entry, or the whole archive, is refused for this reason.
+    /// Refuses the entry, or the whole archive.
     pub fn hostile(entry: Option<&str>, reason: impl Into<String>) -> Self {
         Self::Hostile {
             entry: entry.map(printable),
@@ -63,7 +63,7 @@ impl BundleError {
         }
     }
 
-    /// The entry, or the whole archive, cannot be read for this reason.
+    /// Reports that the entry, or the whole archive, cannot be read.
     pub fn broken(entry: Option<&str>, reason: impl Into<String>) -> Self {
         Self::Broken {
             entry: entry.map(printable),
@@ -81,28 +81,28 @@ fn subject(entry: &Option<String>) -> String {
 fn storage_reason(source: &io::Error) -> String {
     match source.kind() {
         io::ErrorKind::StorageFull => {
-            // The operating system's own error has no numbers.
-            let told = source.get_ref().map(ToString::to_string);
-            let told = told.unwrap_or_else(|| "the disk is full".to_owned());
-            format!("{told}\nhint: free space under `glusterpath` or remove bundles")
+            // The operating system's own error does not name the free and the needed space.
+            let message = source.get_ref().map(ToString::to_string);
+            let message = message.unwrap_or_else(|| "the disk is full".to_owned());
+            format!("{message}\nhint: free space under `glusterpath` or remove bundles")
         }
-        io::ErrorKind::QuotaExceeded => "the disk quota is used up".to_owned(),
+        io::ErrorKind::QuotaExceeded => "the disk quota is exceeded".to_owned(),
         _ => source.to_string(),
     }
 }
 
-/// Names come from strangers: they must not steer a terminal, break a log line or fill a page.
+/// Escapes and shortens an untrusted name, so that it cannot control a terminal, break a log line or fill a page.
 fn printable(name: &str) -> String {
-    const SHOWN: usize = 120;
+    const MAX_CHARS: usize = 120;
     let mut shown = String::new();
-    for c in name.chars().take(SHOWN) {
+    for c in name.chars().take(MAX_CHARS) {
         if c.is_control() {
             let _ = write!(shown, "{}", c.escape_default());
         } else {
             shown.push(c);
         }
     }
-    if name.chars().nth(SHOWN).is_some() {
+    if name.chars().nth(MAX_CHARS).is_some() {
         shown.push_str("...");
     }
     shown

@@ -1,4 +1,4 @@
-//! The name of a bundle.
+//! Bundle ids.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,14 +8,14 @@ use sha2::{Digest, Sha256};
 
 const DIGITS: usize = 32;
 
-/// The id of a bundle: 32 lower-case hex digits, the beginning of its zip's SHA-256.
+/// A bundle id: 32 lower-case hex digits, the first half of the zip's SHA-256.
 ///
-/// Only such a text can become a path, so no id can point elsewhere.
+/// No other text is accepted, so an id used as a path component cannot escape its directory.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BundleId(String);
 
-/// A text that is not a bundle id.
+/// The error for a text that is not a bundle id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{seen}` is not a bundle id: expected 32 lower-case hex digits, as the upload returned them"

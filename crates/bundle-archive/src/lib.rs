@@ -1,7 +1,7 @@
-//! Bundles as archives: what is refused, how one is unpacked.
+//! Checks and unpacks the zip archives of bundles.
 //!
-//! The Director reads an upload with this and the carrier what it has fetched, so both refuse and unpack the same. Memory
-//! does not grow with the archive's content; nothing here knows HTTP, Docker or a runtime.
+//! The Director uses it for uploads and the carrier for downloads, so both accept and unpack the same archives. Memory
+//! usage does not grow with the archive's content. The crate does not depend on HTTP, Docker or an async runtime.
 
 mod error;
 mod id;

@@ -1,8 +1,8 @@
-//! How much an archive may ask for.
+//! Limits of an archive.
 
-/// Up to this size, content may be as compressible as it likes: text of a few megabytes often shrinks a hundredfold.
+/// Smaller content may have any compression ratio: text of a few megabytes often shrinks a hundredfold.
 const RATIO_FREE_BYTES: u64 = 16 * 1024 * 1024;
-/// Beyond that, this many times its packed size is taken for a bomb.
+/// Larger content with a higher compression ratio is treated as a zip bomb.
 const RATIO: u64 = 200;
 
 /// Limits of one upload. All sizes are in bytes.
@@ -12,7 +12,7 @@ pub struct Limits {
     pub upload_bytes: u64,
     /// Size of all its files together, unpacked.
     pub unpacked_bytes: u64,
-    /// Files and directories, counting the directories that only the names of files imply.
+    /// Files and directories, including directories implied by the paths of files.
     pub entries: u64,
 }
 
@@ -26,7 +26,7 @@ impl Default for Limits {
     }
 }
 
-/// Says why `unpacked` bytes out of `packed` ones look like a bomb, if they do.
+/// Returns the reason if `unpacked` bytes from `packed` ones look like a zip bomb.
 pub(crate) fn bomb(packed: u64, unpacked: u64) -> Option<String> {
     let suspicious = unpacked > RATIO_FREE_BYTES && unpacked > packed.saturating_mul(RATIO);
     suspicious.then(|| {

@@ -1,25 +1,25 @@
-//! Which names of entries may become paths.
+//! Validates names of entries.
 //!
-//! The rules are stricter than unpacking needs: a name that other tools would bend into shape (`../`, `C:\`, a leading
-//! slash) is refused, because its author meant another place than the one it would land in.
+//! The rules are stricter than unpacking requires: a name that other tools would sanitise (`../`, `C:\`, a leading
+//! slash) is refused, because its author did not mean the path that it would be unpacked to.
 
-/// The file at the root of a delivered bundle that says that it is whole.
+/// The file at the root of a delivered bundle that marks it as complete.
 pub const MARKER: &str = ".atq-bundle";
-/// The file at the root of a delivered bundle by whose lock carriers take turns.
+/// The file at the root of a delivered bundle that carriers lock.
 pub const LOCK: &str = ".atq-lock";
-const KEPT: [&str; 2] = [MARKER, LOCK];
-/// Longest component that Linux file systems take, in bytes.
+const RESERVED: [&str; 2] = [MARKER, LOCK];
+/// Maximum length of a component on Linux file systems, in bytes.
 const MAX_COMPONENT: usize = 255;
-/// Longest path that Linux takes, in bytes.
+/// Maximum length of a path on Linux, in bytes.
 const MAX_NAME: usize = 4096;
-/// Deeper trees have no use in a bundle and make every walk over them expensive.
+/// Bundles do not need deeper trees, and these would make every walk expensive.
 const MAX_DEPTH: usize = 100;
 
-/// Turns the raw name of an entry into a relative path of plain components joined by `/`, without a slash at its
-/// end. The path is empty when the name means the root itself (`./`).
+/// Converts the raw name of an entry to a relative path of components joined by `/`, without a trailing
+/// slash. The path is empty if the name denotes the root itself (`./`).
 ///
 /// # Errors
-/// A sentence without its subject, which is the name.
+/// A reason without its subject, the name.
 pub fn relative_path(name: &str) -> Result<String, String> {
     check_text(name)?;
     let components: Vec<&str> = name
@@ -32,9 +32,12 @@ pub fn relative_path(name: &str) -> Result<String, String> {
     for component in &components {
         check_component(component)?;
     }
-    if components.first().is_some_and(|first| KEPT.contains(first)) {
+    if components
+        .first()
+        .is_some_and(|first| RESERVED.contains(first))
+    {
         return Err(
-            "lies at the root of the archive under a name that is kept for the delivery to the nodes\nhint: give it another name, or put it into a directory"
+            "has a name that is reserved at the root of the archive\nhint: rename it or move it into a directory"
                 .to_owned(),
         );
     }

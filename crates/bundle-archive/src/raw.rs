@@ -1,6 +1,6 @@
-//! Zip archives written byte by byte, so that every field can lie.
+//! Writes zip archives field by field, so that tests can set invalid values.
 
-/// One entry, as its two headers will describe it.
+/// An entry as described by its two headers.
 #[derive(Clone)]
 pub struct Item {
     pub name: Vec<u8>,
@@ -11,7 +11,7 @@ pub struct Item {
     pub packed: u32,
     pub unpacked: u32,
     pub mode: u32,
-    /// Points the directory at the local header of an earlier item instead of writing one.
+    /// Points the directory at the local header of an earlier item instead of writing a new one.
     pub shares_header_of: Option<usize>,
 }
 
@@ -36,8 +36,8 @@ impl Item {
     }
 }
 
-/// The archive of these items; `announced` is the number of entries that its end claims.
-pub fn archive_announcing(items: &[Item], announced: u16) -> Vec<u8> {
+/// An archive of these items that declares `declared` entries.
+pub fn archive_declaring(items: &[Item], declared: u16) -> Vec<u8> {
     let mut zip = Vec::new();
     let mut headers: Vec<u32> = Vec::new();
     for item in items {
@@ -62,17 +62,17 @@ pub fn archive_announcing(items: &[Item], announced: u16) -> Vec<u8> {
     }
     let size = zip.len() as u32 - directory;
     zip.extend(b"PK\x05\x06");
-    put16(&mut zip, &[0, 0, announced, announced]);
+    put16(&mut zip, &[0, 0, declared, declared]);
     put32(&mut zip, &[size, directory]);
     put16(&mut zip, &[0]);
     zip
 }
 
 pub fn archive(items: &[Item]) -> Vec<u8> {
-    archive_announcing(items, items.len() as u16)
+    archive_declaring(items, items.len() as u16)
 }
 
-/// From "version needed" to "length of the extra field": the same in both headers.
+/// The fields common to both headers: from "version needed" to "length of the extra field".
 fn common_fields(zip: &mut Vec<u8>, item: &Item) {
     put16(zip, &[20, item.flags, item.method, 0, 0x21]);
     put32(zip, &[item.crc, item.packed, item.unpacked]);

@@ -1,8 +1,8 @@
-//! The first pass over an archive: everything that can be refused without unpacking a byte.
+//! The first pass: checks an archive without unpacking it.
 //!
-//! Only the central directory counts, as for `unzip`; the local headers are read for where the data begins.
-//! The archive must begin with its first entry (a self-extracting program is not a bundle); bytes after its end
-//! are tolerated as far as the zip format allows a comment there, since transfers do append line ends.
+//! As with `unzip`, the central directory is authoritative; local headers are read only to locate the data.
+//! The archive must start with its first entry (self-extracting programs are refused). Bytes after its end
+//! are accepted within the size of a zip comment, because some transfers append line ends.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -24,7 +24,7 @@ const S_IFREG: u32 = 0o100_000;
 const S_IFDIR: u32 = 0o040_000;
 const S_IFLNK: u32 = 0o120_000;
 
-/// A position of its own in a shared file, so that two readers do not move each other.
+/// A reader with its own position in a shared file, so that readers do not affect each other.
 #[derive(Debug, Clone)]
 pub(super) struct Cursor {
     file: Arc<File>,
@@ -57,15 +57,15 @@ impl Seek for Cursor {
     }
 }
 
-/// The entries of an archive, one at a time. An index of them all would take memory in proportion to what a
-/// stranger wrote into the central directory.
+/// Iterates over the entries of an archive. An index would need memory in proportion to the untrusted
+/// central directory.
 pub(super) type Archive = ZipIterable<Cursor>;
 
-/// One entry, fit for unpacking.
+/// An entry that passed the checks.
 pub(super) struct Checked<'a> {
-    /// The name as the archive has it, for messages.
+    /// The original name, for messages.
     pub(super) name: String,
-    /// Where it goes; see [`relative_path`].
+    /// The path to unpack to; see [`relative_path`].
     pub(super) path: String,
     pub(super) entry: ZipFileEntry<'a>,
 }
@@ -76,16 +76,16 @@ impl Checked<'_> {
     }
 }
 
-/// What an archive holds.
+/// The content of an archive.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {
     /// Files, without directories.
     pub files: u64,
-    /// Their sizes together, as declared.
+    /// Their total size, as declared.
     pub bytes: u64,
 }
 
-/// Opens the archive's directory.
+/// Opens the central directory.
 pub(super) fn open(file: Arc<File>) -> Result<Archive, BundleError> {
     let config = Config {
         archive_offset: ArchiveOffset::Known(0),
@@ -96,7 +96,7 @@ pub(super) fn open(file: Arc<File>) -> Result<Archive, BundleError> {
 /// Checks every entry of the archive against the rules and `limits`.
 ///
 /// # Errors
-/// Every variant of [`BundleError`] but those of an upload on its way in.
+/// Any [`BundleError`] except those of a transfer.
 pub fn scan(file: &Arc<File>, limits: &Limits) -> Result<Totals, BundleError> {
     let mut archive = open(Arc::clone(file))?;
     let packed = file
@@ -121,10 +121,10 @@ pub fn scan(file: &Arc<File>, limits: &Limits) -> Result<Totals, BundleError> {
         scan.visit(&check(entry.map_err(|e| zip_error(None, e))?)?)?;
     }
     if scan.totals.files == 0 {
-        return Err(BundleError::broken(None, "it holds no file"));
+        return Err(BundleError::broken(None, "it contains no file"));
     }
     if !directory_ends(file, scan.last_header).map_err(|e| zip_error(None, e.into()))? {
-        let reason = format!("its directory announces {count} entries but does not end after them");
+        let reason = format!("its directory declares {count} entries but does not end after them");
         return Err(BundleError::broken(None, reason));
     }
     let totals = scan.totals;
@@ -134,7 +134,7 @@ pub fn scan(file: &Arc<File>, limits: &Limits) -> Result<Totals, BundleError> {
     }
 }
 
-/// Checks what one entry tells about itself.
+/// Checks a single entry.
 pub(super) fn check(entry: ZipFileEntry<'_>) -> Result<Checked<'_>, BundleError> {
     let raw = entry.name_raw();
     let Ok(name) = std::str::from_utf8(raw).map(str::to_owned) else {
@@ -150,7 +150,7 @@ pub(super) fn check(entry: ZipFileEntry<'_>) -> Result<Checked<'_>, BundleError>
 
 fn check_kind(entry: &ZipFileEntry<'_>, name: &str) -> Result<(), BundleError> {
     let hostile = |reason: &str| Err(BundleError::hostile(Some(name), reason));
-    // The upper half is zero where the archive comes from a system without Unix modes.
+    // The upper half is zero if the archive was created on a system without Unix modes.
     match (entry.external_attributes() >> 16) & S_IFMT {
         S_IFLNK => hostile(
             "is a symbolic link\nhint: pack the file it points to (`zip` does so without `-y`)",
@@ -203,7 +203,7 @@ struct Scan<'a> {
     /// Start and end of each entry in the zip, with its number.
     ranges: Vec<(u64, u64, u32)>,
     directory_start: Option<u64>,
-    /// Where the description of the entry seen last begins.
+    /// Offset of the last directory entry.
     last_header: u64,
 }
 
@@ -252,8 +252,8 @@ impl Scan<'_> {
         }
     }
 
-    /// The number of an entry that shares bytes with another one or with the central directory. Overlaps let a
-    /// small archive claim the same data many times over.
+    /// The number of an entry that overlaps another one or the central directory. Overlaps let a
+    /// small archive declare the same data many times.
     fn overlap(mut self) -> Option<u32> {
         self.ranges.sort_unstable();
         let directory = self.directory_start.unwrap_or(0);
@@ -281,8 +281,8 @@ fn overlap_error(archive: &mut Archive, index: u32) -> BundleError {
     BundleError::hostile(name.as_deref(), reason)
 }
 
-/// Where the data of the entry begins whose local header is at `header`. The library finds this out only together
-/// with setting up a decompressor, too dear for a check of each entry.
+/// Offset of the data of the entry with its local header at `header`. The library computes it only together
+/// with a decompressor, which is too expensive for a check of each entry.
 fn data_start(file: &File, header: u64) -> io::Result<u64> {
     const FIXED: usize = 30;
     const SIGNATURE: &[u8] = b"PK\x03\x04";
@@ -298,8 +298,8 @@ fn data_start(file: &File, header: u64) -> io::Result<u64> {
         .ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// Whether the directory ends after the entry whose description is at `header`. If it does not, it announces fewer
-/// entries than it has, and readers disagree on what the archive holds.
+/// True if the directory ends after its entry at `header`. Otherwise it declares fewer
+/// entries than it has, and tools disagree about the content.
 fn directory_ends(file: &File, header: u64) -> io::Result<bool> {
     const FIXED: usize = 46;
     let mut fixed = [0; FIXED];
@@ -310,7 +310,7 @@ fn directory_ends(file: &File, header: u64) -> io::Result<bool> {
         .sum();
     let mut signature = [0; 4];
     file.read_exact_at(&mut signature, header + FIXED as u64 + variable)?;
-    // The end, the end of a zip64 archive, a digital signature before either.
+    // Signatures of the end record, the zip64 end record and the digital signature.
     Ok(matches!(
         &signature,
         b"PK\x05\x06" | b"PK\x06\x06" | b"PK\x05\x05"
@@ -319,14 +319,14 @@ fn directory_ends(file: &File, header: u64) -> io::Result<bool> {
 
 fn too_many(seen: u64, limits: &Limits) -> BundleError {
     let reason = format!(
-        "it makes {seen} or more files and directories, more than {}\nhint: `limits.entries` in the Director's configuration sets this limit",
+        "it contains {seen} or more files and directories, more than {}\nhint: `limits.entries` in the Director's configuration sets this limit",
         limits.entries
     );
     BundleError::hostile(None, reason)
 }
 
-/// Errors while reading an entry: those with a code of the operating system are the disk's fault, all others the
-/// archive's.
+/// Classifies errors while reading an entry: those with an operating system code are I/O errors, all others are errors
+/// of the archive.
 pub(super) fn data_error(name: &str, error: io::Error) -> BundleError {
     if error.raw_os_error().is_some() {
         return BundleError::storage(format!(
@@ -335,23 +335,23 @@ pub(super) fn data_error(name: &str, error: io::Error) -> BundleError {
         ))(error);
     }
     if error.kind() == io::ErrorKind::UnexpectedEof {
-        let reason = "ends too early: the archive is cut off or its directory is wrong";
+        let reason = "ends too early: the archive is truncated or its directory is wrong";
         return BundleError::broken(Some(name), reason);
     }
     BundleError::broken(Some(name), format!("is damaged: {error}"))
 }
 
-/// Errors of the archive's directory, or of an entry when it has a name.
+/// Classifies errors of the directory, or of an entry if `name` is given.
 pub(super) fn zip_error(name: Option<&str>, error: ZipError) -> BundleError {
     match error {
         ZipError::Io(e) if e.raw_os_error().is_some() => BundleError::storage("read the upload")(e),
         ZipError::Io(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
-            BundleError::broken(name, "it is cut off")
+            BundleError::broken(name, "it is truncated")
         }
         ZipError::InvalidArchive(reason) => BundleError::broken(
             name,
             format!(
-                "its directory is missing or damaged ({reason})\nhint: the file may be cut off"
+                "its directory is missing or damaged ({reason})\nhint: the file may be truncated"
             ),
         ),
         other => BundleError::broken(name, other.to_string()),

@@ -20,7 +20,7 @@ fn unpack_into(zip: &[u8], limits: Limits, root: &Path) -> Result<Totals, Bundle
     unpack(&file, root).map(|()| totals)
 }
 
-/// What an archive unpacks to, in a directory of its own.
+/// Unpacks an archive into a new directory.
 fn unpacked(zip: &[u8], limits: Limits) -> Result<(TempDir, Totals), BundleError> {
     let root = tempfile::tempdir().unwrap();
     unpack_into(zip, limits, root.path()).map(|totals| (root, totals))

@@ -1,4 +1,4 @@
-//! Which paths an archive has used so far, in memory that does not grow with the length of their names.
+//! The paths used by an archive, in memory that is independent of the length of names.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -11,20 +11,20 @@ enum Node {
     Directory,
 }
 
-/// The set of files and directories that unpacking will make. Paths are kept as 128 bits of their SHA-256: an
-/// archive may hold many entries with names of kilobytes each.
+/// The set of files and directories to be created. Paths are stored as 128 bits of their SHA-256, because an
+/// archive may have many entries with names of several kilobytes.
 #[derive(Debug, Default)]
 pub(super) struct Tree {
     nodes: HashMap<[u8; 16], Node>,
 }
 
 impl Tree {
-    /// Files and directories so far, with the directories that names imply.
+    /// Files and directories so far, including directories implied by paths.
     pub(super) fn len(&self) -> u64 {
         self.nodes.len() as u64
     }
 
-    /// Adds a file. The error is a sentence without its subject.
+    /// Adds a file. The error is a reason without its subject.
     pub(super) fn add_file(&mut self, path: &str) -> Result<(), String> {
         self.add_parents(path)?;
         match self.nodes.entry(key(path)) {
@@ -39,7 +39,7 @@ impl Tree {
         }
     }
 
-    /// Adds a directory. Naming one twice is harmless and common: it says nothing new.
+    /// Adds a directory. Duplicates are common and harmless.
     pub(super) fn add_directory(&mut self, path: &str) -> Result<(), String> {
         self.add_parents(path)?;
         match self.nodes.entry(key(path)).or_insert(Node::Directory) {

@@ -1,4 +1,4 @@
-//! The second pass: content to disk.
+//! The second pass: writes the content to disk.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
@@ -18,11 +18,11 @@ const PLAIN: u32 = 0o644;
 
 /// Unpacks a scanned archive into the empty directory `root`.
 ///
-/// Modes are set whatever the umask: containers may run as any user and must be able to read. Files are created
-/// anew and never opened, so not even a path that slipped through the scan could be written over.
+/// Modes are set regardless of the umask, because containers of any user must be able to read the files. Existing files
+/// are never opened, so even a path that passed the scan by mistake cannot overwrite anything.
 ///
 /// # Errors
-/// When the archive is not what its directory says, or the disk fails; what was unpacked until then is left to the caller.
+/// If the archive differs from its directory, or on an I/O error. The caller removes the partial result.
 pub fn unpack(zip: &Arc<File>, root: &Path) -> Result<(), BundleError> {
     let mut archive = scan::open(Arc::clone(zip))?;
     let mut unpacker = Unpacker {
@@ -41,7 +41,7 @@ pub fn unpack(zip: &Arc<File>, root: &Path) -> Result<(), BundleError> {
 struct Unpacker<'a> {
     data: Cursor,
     root: &'a Path,
-    /// Most entries lie beside the one before them.
+    /// The directory of the previous entry, which most entries share.
     last_directory: String,
     buffer: Vec<u8>,
 }

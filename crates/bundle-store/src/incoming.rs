@@ -1,4 +1,4 @@
-//! An upload on its way in.
+//! A bundle upload in progress.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -11,22 +11,22 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::store::{BundleInfo, BundleStore};
 use super::workdir::Workdir;
 
-/// The unit of writing. Two buffers of this size are all the memory that an upload takes while it streams.
-const BUFFER: usize = 1024 * 1024;
-const WRITE: &str = "write the upload";
+/// Bytes per write. An upload uses two buffers of this size.
+const BUFFER_BYTES: usize = 1024 * 1024;
+const WRITE_ACTION: &str = "write the upload";
 
-/// The result of a complete upload.
+/// The result of a completed upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uploaded {
     /// The bundle's id, the same for the same zip.
     pub id: BundleId,
-    /// Whether the bundle was there before; then nothing was written, and `info` describes the first upload.
+    /// True if the bundle existed before; then nothing was written, and `info` describes the first upload.
     pub existed: bool,
-    /// What the bundle holds.
+    /// Description of the bundle.
     pub info: BundleInfo,
 }
 
-/// An upload in progress. Dropping it at any moment leaves nothing on disk.
+/// An upload in progress. Dropping it leaves nothing on disk.
 #[derive(Debug)]
 pub struct Incoming {
     store: BundleStore,
@@ -34,11 +34,11 @@ pub struct Incoming {
     filling: Vec<u8>,
     writer: Writer,
     total: u64,
-    /// The first bytes, until they have been looked at.
-    begins: Option<Vec<u8>>,
+    /// The first bytes, until they have been checked.
+    magic: Option<Vec<u8>>,
 }
 
-/// While one buffer is written and hashed on a blocking thread, the other one fills.
+/// One buffer is filled while the other one is written and hashed on a blocking thread.
 #[derive(Debug)]
 enum Writer {
     Idle(Box<Sink>),
@@ -62,11 +62,11 @@ impl Sink {
     }
 }
 
-/// Checks the name under which a file is uploaded, so that a caller may refuse it before its content arrives;
-/// [`Incoming::finish`] checks it in any case.
+/// Checks the name of an uploaded file, so that a caller can refuse it before the content arrives;
+/// [`Incoming::finish`] repeats the check.
 ///
 /// # Errors
-/// [`BundleError::NotAZip`] when the name does not end with `.zip`.
+/// [`BundleError::NotAZip`] if the name does not end with `.zip`.
 pub fn check_file_name(name: &str) -> Result<(), BundleError> {
     if name.to_ascii_lowercase().ends_with(".zip") {
         return Ok(());
@@ -94,48 +94,49 @@ impl Incoming {
             filling: Vec::new(),
             writer: Writer::Idle(Box::new(sink)),
             total: 0,
-            begins: Some(Vec::new()),
+            magic: Some(Vec::new()),
         }
     }
 
-    /// Takes the next bytes of the zip.
+    /// Writes the next bytes of the zip.
     ///
     /// # Errors
-    /// [`BundleError::TooLarge`] as soon as the limit is passed, [`BundleError::NotAZip`] as soon as the first four
-    /// bytes show it, [`BundleError::Storage`] when the disk fails. After an error the upload is only good to drop.
+    /// [`BundleError::TooLarge`] once the limit is exceeded, [`BundleError::NotAZip`] if the first four
+    /// bytes are not those of a zip, [`BundleError::Storage`] on an I/O error. After an error the upload can only be dropped.
     pub async fn write(&mut self, chunk: &[u8]) -> Result<(), BundleError> {
         self.total = self.total.saturating_add(chunk.len() as u64);
         let limit = self.store.limits().upload_bytes;
         if self.total > limit {
             return Err(BundleError::TooLarge { limit });
         }
-        self.look_at(chunk)?;
+        self.check_start(chunk)?;
         let mut rest = chunk;
         while !rest.is_empty() {
-            self.filling.reserve_exact(BUFFER - self.filling.len());
-            let (now, later) = rest.split_at(rest.len().min(BUFFER - self.filling.len()));
+            self.filling
+                .reserve_exact(BUFFER_BYTES - self.filling.len());
+            let (now, later) = rest.split_at(rest.len().min(BUFFER_BYTES - self.filling.len()));
             self.filling.extend_from_slice(now);
             rest = later;
-            if self.filling.len() == BUFFER {
-                self.hand_over().await?;
+            if self.filling.len() == BUFFER_BYTES {
+                self.swap_buffers().await?;
             }
         }
         Ok(())
     }
 
-    /// Ends the upload: checks the archive, unpacks it and makes it visible in one step.
+    /// Completes the upload: checks the archive, unpacks it and publishes it atomically.
     ///
-    /// Once begun the work runs to its end even if this future is dropped; what it makes is then a bundle like any
-    /// other, since the upload was complete.
+    /// The work continues if this future is dropped; the result is then an ordinary bundle,
+    /// because the upload was complete.
     ///
     /// # Errors
     /// Every variant of [`BundleError`]; none leaves anything on disk.
     pub async fn finish(mut self, file_name: &str) -> Result<Uploaded, BundleError> {
         check_file_name(file_name)?;
-        if let Some(begins) = &self.begins {
-            check_magic(begins)?;
+        if let Some(magic) = &self.magic {
+            check_magic(magic)?;
         }
-        self.hand_over().await?;
+        self.swap_buffers().await?;
         let sink = self.idle_sink().await?;
         let Self {
             store,
@@ -154,48 +155,48 @@ impl Incoming {
         .map_err(BundleError::storage("unpack the upload"))?
     }
 
-    fn look_at(&mut self, chunk: &[u8]) -> Result<(), BundleError> {
-        let Some(begins) = &mut self.begins else {
+    fn check_start(&mut self, chunk: &[u8]) -> Result<(), BundleError> {
+        let Some(magic) = &mut self.magic else {
             return Ok(());
         };
-        let missing = 4 - begins.len();
-        begins.extend_from_slice(&chunk[..chunk.len().min(missing)]);
-        if begins.len() == 4 {
-            check_magic(begins)?;
-            self.begins = None;
+        let missing = 4 - magic.len();
+        magic.extend_from_slice(&chunk[..chunk.len().min(missing)]);
+        if magic.len() == 4 {
+            check_magic(magic)?;
+            self.magic = None;
         }
         Ok(())
     }
 
-    async fn hand_over(&mut self) -> Result<(), BundleError> {
+    async fn swap_buffers(&mut self) -> Result<(), BundleError> {
         let mut sink = self.idle_sink().await?;
         mem::swap(&mut sink.buffer, &mut self.filling);
         let store = self.store.clone();
         self.writer = Writer::Busy(spawn_blocking(move || {
-            store.room_for(sink.buffer.len() as u64)?;
+            store.check_space(sink.buffer.len() as u64)?;
             sink.drain()
         }));
         Ok(())
     }
 
     async fn idle_sink(&mut self) -> Result<Box<Sink>, BundleError> {
-        // The handle stays in place while it is awaited: a caller that gives up here may call again.
+        // The handle stays in place during the await, so that the call can be repeated after a cancellation.
         if let Writer::Busy(work) = &mut self.writer {
             let outcome = work.await.map_err(io::Error::other).and_then(|done| done);
             self.writer = Writer::Failed;
-            return outcome.map_err(BundleError::storage(WRITE));
+            return outcome.map_err(BundleError::storage(WRITE_ACTION));
         }
         match mem::replace(&mut self.writer, Writer::Failed) {
             Writer::Idle(sink) => Ok(sink),
-            _ => Err(BundleError::storage(WRITE)(io::Error::other(
+            _ => Err(BundleError::storage(WRITE_ACTION)(io::Error::other(
                 "an earlier write failed",
             ))),
         }
     }
 }
 
-fn check_magic(begins: &[u8]) -> Result<(), BundleError> {
-    let reason = match begins {
+fn check_magic(magic: &[u8]) -> Result<(), BundleError> {
+    let reason = match magic {
         b"PK\x03\x04" => return Ok(()),
         b"PK\x05\x06" => return Err(BundleError::broken(None, "it is empty")),
         b"" => "the file is empty".to_owned(),

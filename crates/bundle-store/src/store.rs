@@ -1,4 +1,4 @@
-//! The bundles that are there.
+//! The stored bundles.
 
 use std::fs::{self, File};
 use std::io;
@@ -17,28 +17,28 @@ use atq_files::disk::{self, Content};
 use atq_files::{Mode, flush, flush_tree, if_there, walk, write_atomic};
 
 const INCOMING: &str = ".incoming";
-/// The name of an upload while it has no id.
+/// File name of an upload before its id is known.
 const ZIP: &str = "upload.zip";
 const META: &str = ".meta";
 const ZIPS: &str = ".zips";
-/// A zip without its bundle may belong to an upload that another Director is about to finish.
-const ZIP_AGE: Duration = Duration::from_secs(3600);
+/// A newer zip without a bundle may belong to an unfinished upload of another Director.
+const ORPHANED_ZIP_AGE: Duration = Duration::from_secs(3600);
 
-/// What is known of a bundle without looking inside.
+/// Description of a bundle without its files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BundleInfo {
     /// The bundle's id.
     pub id: BundleId,
-    /// The name of the zip as it was uploaded first; none if the description was lost.
+    /// The name of the zip at its first upload; `None` if the description was lost.
     pub file_name: Option<String>,
-    /// The size of the zip in bytes; none if the description was lost.
+    /// The size of the zip in bytes; `None` if the description was lost.
     pub zip_bytes: Option<u64>,
     /// Files in it, without directories.
     pub files: u64,
-    /// Their sizes together, in bytes.
+    /// Their total size in bytes.
     pub unpacked_bytes: u64,
-    /// When it was uploaded first.
+    /// Time of the first upload.
     #[serde(with = "time::serde::rfc3339")]
     pub created: OffsetDateTime,
 }
@@ -55,9 +55,9 @@ pub struct BundleEntry {
 /// A bundle with its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BundleContent {
-    /// The bundle as in a listing.
+    /// Description of the bundle.
     pub info: BundleInfo,
-    /// Its files by path.
+    /// Its files, sorted by path.
     pub entries: Vec<BundleEntry>,
 }
 
@@ -74,10 +74,10 @@ struct Shared {
 }
 
 impl BundleStore {
-    /// Opens the store, makes its directories if need be and sweeps what an earlier crash left. Blocks: for start-up.
+    /// Opens the store, creates missing directories and sweeps remains of a crash. Blocks; for use at startup.
     ///
     /// # Errors
-    /// [`BundleError::Storage`] when `glusterpath` is relative or cannot be used.
+    /// [`BundleError::Storage`] if `glusterpath` is relative or cannot be used.
     pub fn open(glusterpath: &Path, limits: Limits) -> Result<Self, BundleError> {
         let open = || {
             if !glusterpath.is_absolute() {
@@ -99,32 +99,32 @@ impl BundleStore {
         open().map_err(BundleError::storage(action))
     }
 
-    /// The limits it was opened with.
+    /// The limits passed to [`BundleStore::open`].
     pub fn limits(&self) -> &Limits {
         &self.shared.limits
     }
 
-    /// Makes sure that there is room for an upload of so many bytes, before anything of it is taken.
+    /// Checks that the disk has enough space for an upload of `bytes` bytes.
     ///
     /// # Errors
-    /// [`BundleError::Storage`] when there is not.
+    /// [`BundleError::Storage`] if it has not.
     pub async fn check_room(&self, bytes: u64) -> Result<(), BundleError> {
         let store = self.clone();
-        blocking("take the upload", move || store.room_for(bytes)).await
+        blocking("store the upload", move || store.check_space(bytes)).await
     }
 
-    /// The same. Blocks.
-    pub(super) fn room_for(&self, bytes: u64) -> io::Result<()> {
+    /// Blocking version of [`BundleStore::check_room`].
+    pub(super) fn check_space(&self, bytes: u64) -> io::Result<()> {
         disk::check(&self.shared.root, bytes, Content::Upload)
     }
 
-    /// Begins an upload.
+    /// Starts an upload.
     ///
     /// # Errors
-    /// [`BundleError::Storage`] when no file can be made.
+    /// [`BundleError::Storage`] if no file can be created.
     pub async fn begin(&self) -> Result<Incoming, BundleError> {
         let store = self.clone();
-        let begun = blocking("begin the upload", move || {
+        let created = blocking("start the upload", move || {
             let workdir = Workdir::create(&store.join(INCOMING))?;
             let zip = File::options()
                 .read(true)
@@ -133,7 +133,7 @@ impl BundleStore {
                 .open(workdir.join(ZIP))?;
             Ok((workdir, zip))
         });
-        let (workdir, zip) = begun.await?;
+        let (workdir, zip) = created.await?;
         Ok(Incoming::new(self.clone(), workdir, zip))
     }
 
@@ -155,31 +155,31 @@ impl BundleStore {
         blocking("read the bundle", move || if_there(store.content(id))).await
     }
 
-    /// Removes a bundle; false if it did not exist. That no live task uses it is for the caller to know.
+    /// Removes a bundle; returns false if it does not exist. The caller must ensure that no active task uses it.
     ///
     /// # Errors
-    /// [`BundleError::Storage`]; the bundle is gone from listings or untouched.
+    /// [`BundleError::Storage`]; the bundle is then either no longer listed or unchanged.
     pub async fn remove(&self, id: &BundleId) -> Result<bool, BundleError> {
         let (store, id) = (self.clone(), id.clone());
         blocking("remove the bundle", move || store.remove_blocking(&id)).await
     }
 
-    /// Whether there is such a bundle: one look at the file system.
+    /// True if the bundle exists; needs one call of the file system.
     pub fn exists(&self, id: &BundleId) -> bool {
         self.path_of(id).is_dir()
     }
 
-    /// When the bundle was uploaded last; none if it does not exist.
+    /// Time of the last upload of the bundle; `None` if it does not exist.
     pub fn uploaded_at(&self, id: &BundleId) -> Option<SystemTime> {
         fs::metadata(self.path_of(id)).ok()?.modified().ok()
     }
 
-    /// Where the content of a bundle lies or would lie: the absolute source of the bind mount.
+    /// Path of the content of a bundle, whether it exists or not: the absolute source of the bind mount.
     pub fn path_of(&self, id: &BundleId) -> PathBuf {
         self.join(id.as_str())
     }
 
-    /// The zip of a bundle as it was uploaded, and its size in bytes; none if the bundle does not exist, or
+    /// The uploaded zip of a bundle and its size in bytes; `None` if the bundle does not exist, or
     /// was uploaded before zips were kept.
     ///
     /// # Errors
@@ -212,7 +212,7 @@ impl BundleStore {
         self.join(META).join(format!("{id}.json"))
     }
 
-    /// Makes a bundle of a complete upload. Blocks.
+    /// Creates a bundle from a complete upload. Blocks.
     pub(super) fn keep(
         &self,
         workdir: Workdir,
@@ -227,30 +227,31 @@ impl BundleStore {
         };
         if self.exists(&id) {
             keep_zip()?;
-            return self.known(id);
+            return self.existing(id);
         }
         let zip = Arc::new(
             zip.try_clone()
                 .map_err(BundleError::storage("read the upload"))?,
         );
         let totals = scan(&zip, &self.shared.limits)?;
-        self.room_for(totals.bytes)
+        self.check_space(totals.bytes)
             .map_err(BundleError::storage("unpack the upload"))?;
         let content = workdir.join("content");
-        fs::create_dir(&content).map_err(BundleError::storage("make room for the upload"))?;
-        // The zip goes to the disk meanwhile, so that nobody waits for it afterwards.
+        fs::create_dir(&content)
+            .map_err(BundleError::storage("create a directory for the upload"))?;
+        // Syncs the zip in parallel, so that it causes no delay afterwards.
         std::thread::scope(|scope| {
             scope.spawn(|| zip.sync_data());
             unpack(&zip, &content)
         })?;
         flush_tree(&content, totals.files).map_err(BundleError::storage("flush the bundle"))?;
-        // Before the bundle is there: whoever sees one finds its zip.
+        // The zip comes first, so that every published bundle has one.
         keep_zip()?;
         let published = self
             .publish(&content, &id)
             .map_err(BundleError::storage("publish the bundle"))?;
         if !published {
-            return self.known(id);
+            return self.existing(id);
         }
         let info = new_info(id, file_name, zip_bytes, totals);
         self.describe(&info);
@@ -261,18 +262,18 @@ impl BundleStore {
         })
     }
 
-    /// Moves the zip to its place, unless it is there.
+    /// Moves the zip into place, unless one exists.
     fn keep_zip(&self, workdir: &Workdir, zip: &File, id: &BundleId) -> io::Result<()> {
-        let place = self.zip_path(id);
-        if place.is_file() {
+        let target = self.zip_path(id);
+        if target.is_file() {
             return Ok(());
         }
         zip.sync_data()?;
-        fs::rename(workdir.join(ZIP), place)?;
+        fs::rename(workdir.join(ZIP), target)?;
         flush(&self.join(ZIPS))
     }
 
-    /// Removes zips whose bundle is gone: what a crash in the middle of an upload or a removal has left.
+    /// Removes zips without a bundle, left by a crash during an upload or a removal.
     fn sweep_zips(&self) -> io::Result<()> {
         for entry in fs::read_dir(self.join(ZIPS))? {
             let entry = entry?;
@@ -282,19 +283,19 @@ impl BundleStore {
                 continue;
             };
             let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
-            if !self.exists(&id) && age >= ZIP_AGE {
+            if !self.exists(&id) && age >= ORPHANED_ZIP_AGE {
                 if_there(fs::remove_file(entry.path()))?;
             }
         }
         Ok(())
     }
 
-    fn known(&self, id: BundleId) -> Result<Uploaded, BundleError> {
-        // Whoever uploads it again is about to use it. Without the note it counts as older than it is.
-        let noted =
+    fn existing(&self, id: BundleId) -> Result<Uploaded, BundleError> {
+        // A repeated upload announces new use; the modification time protects the bundle from retention.
+        let touched =
             File::open(self.path_of(&id)).and_then(|dir| dir.set_modified(SystemTime::now()));
-        if let Err(error) = noted {
-            tracing::debug!(bundle = %id, %error, "cannot note the upload of a bundle that is there");
+        if let Err(error) = touched {
+            tracing::debug!(bundle = %id, %error, "cannot record the repeated upload of a bundle");
         }
         let info = self
             .info(id.clone())
@@ -306,11 +307,11 @@ impl BundleStore {
         })
     }
 
-    /// Renames the content into place; false if the same upload was quicker elsewhere.
+    /// Renames the content into place; returns false if a concurrent upload of the same zip was first.
     fn publish(&self, content: &Path, id: &BundleId) -> io::Result<bool> {
         match fs::rename(content, self.path_of(id)) {
             Ok(()) => {}
-            // A directory that holds something is never replaced, and a bundle always holds something.
+            // A non-empty directory is never replaced, and bundles are never empty.
             Err(e) if is_taken(&e) => return Ok(false),
             Err(e) => return Err(e),
         }
@@ -318,7 +319,7 @@ impl BundleStore {
         Ok(true)
     }
 
-    /// Writes the description. The bundle is complete without it, so a failure is only worth a warning.
+    /// Writes the description. It can be rebuilt, so a failure only causes a warning.
     fn describe(&self, info: &BundleInfo) {
         let text = serde_json::to_vec_pretty(info).map_err(io::Error::from);
         let path = self.meta_path(&info.id);

@@ -10,7 +10,7 @@ use super::*;
 mod refused;
 mod uploads;
 
-/// A store in a directory of its own, which must stay first in scope so that it is removed last.
+/// A store in a new directory. The directory must be declared first, so that it is removed last.
 fn store(limits: Limits) -> (TempDir, BundleStore) {
     let root = tempfile::tempdir().unwrap();
     let store = BundleStore::open(root.path(), limits).unwrap();
@@ -44,7 +44,7 @@ fn everything(root: &Path) -> Vec<String> {
     paths
 }
 
-/// Uploads what must be refused, asserts that nothing stays, and gives the message.
+/// Uploads an archive that must be refused, checks that nothing remains, and returns the error.
 async fn refused(zip: &[u8], limits: Limits) -> BundleError {
     let (root, store) = store(limits);
     let error = upload(&store, zip).await.unwrap_err();

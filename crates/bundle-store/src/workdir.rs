@@ -1,4 +1,4 @@
-//! Directories below `.incoming`: ours while we hold their lock, rubbish when nobody does.
+//! Directories below `.incoming`. Each is locked while in use; unlocked ones are remains of a crash.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-/// A directory that disappears with this value, or at the next sweep.
+/// A directory that is removed on drop, or by the next sweep.
 #[derive(Debug)]
 pub(super) struct Workdir {
     directory: TempDir,
@@ -18,7 +18,7 @@ impl Workdir {
         let directory = tempfile::Builder::new().prefix("").tempdir_in(incoming)?;
         let lock = File::open(directory.path())?;
         match lock.try_lock() {
-            // A file system without locks has no sweep to fear from elsewhere either, or has to live with it.
+            // A file system without locks offers no protection from another Director's sweep.
             Ok(()) | Err(TryLockError::Error(_)) => {}
             Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::ResourceBusy.into()),
         }
@@ -33,7 +33,7 @@ impl Workdir {
     }
 }
 
-/// Removes what a crash left below `incoming`. A directory that is locked belongs to a process that lives.
+/// Removes the remains of crashes below `incoming`. A locked directory belongs to a running process.
 pub(super) fn sweep(incoming: &Path) -> io::Result<()> {
     for entry in fs::read_dir(incoming)? {
         let path = entry?.path();

@@ -1,4 +1,4 @@
-//! What a user demands of a run, in a small language:
+//! Pass criteria of a run, in a small language:
 //!
 //! ```text
 //! criterion = figure [ "of" label ] operator amount [ "for" duration ]
@@ -10,8 +10,8 @@
 //! duration  = number ( "s" | "m" | "min" | "h" )
 //! ```
 //!
-//! Words are read in any case, and blanks stand where they like. The unit says what is meant: `errors < 1%`
-//! is a rate, `errors < 10` a count. With `for` the criterion must hold in every window of so many
+//! Keywords are case-insensitive; whitespace is ignored. The unit selects the meaning: `errors < 1%`
+//! is a rate, `errors < 10` a count. With `for` the criterion must hold in every window of that many
 //! consecutive seconds.
 
 mod parser;
@@ -20,31 +20,31 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use thiserror::Error;
 
-/// A demand that a run fulfils or not. Shown, it is in its canonical form, which reads as the same demand.
+/// A pass criterion. `Display` prints its canonical form, which parses to the same criterion.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Criterion {
-    /// What is looked at.
+    /// The measured figure.
     pub figure: Figure,
-    /// Of which samples; `None`: of all.
+    /// The label whose samples count; `None`: all samples.
     pub label: Option<String>,
-    /// How it is compared.
+    /// The comparison operator.
     pub operator: Operator,
-    /// With how much, in `unit`.
+    /// The limit in `unit`.
     pub amount: f64,
     /// The unit of `amount`.
     pub unit: Unit,
-    /// The seconds of each window in which it must hold; `None`: the whole run is one.
+    /// The length in seconds of each window in which it must hold; `None`: the whole run.
     pub window: Option<u32>,
 }
 
-// Amounts and percentiles are read from decimal digits: never NaN.
+// Amounts and percentiles are parsed from decimal digits and are never NaN.
 impl Eq for Criterion {}
 
-/// What is looked at.
+/// A measured figure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Figure {
-    /// So many percent of the samples took no longer.
+    /// Percentile of the response times.
     Percentile(f64),
     /// Arithmetic mean of the response times.
     Mean,
@@ -52,15 +52,15 @@ pub enum Figure {
     Min,
     /// Longest response time.
     Max,
-    /// Samples that failed: their number or, with `%`, their part.
+    /// Failed samples: their number or, with `%`, their share.
     Errors,
-    /// Samples in a time.
+    /// Samples per time.
     Throughput,
     /// Number of samples.
     Samples,
 }
 
-/// How two amounts are compared.
+/// A comparison operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operator {
     /// `<`
@@ -88,7 +88,7 @@ pub enum Unit {
     Minutes,
     /// `%`
     Percent,
-    /// None: a number of samples.
+    /// No unit: a number of samples.
     Count,
     /// `/s`
     PerSecond,
@@ -98,26 +98,26 @@ pub enum Unit {
     PerHour,
 }
 
-/// Why a text is no criterion.
+/// A syntax error of a criterion.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("column {column}: {message}")]
 pub struct CriterionError {
-    /// Where, in characters from 1.
+    /// Position in characters, from 1.
     pub column: usize,
-    /// What was seen and what would be right.
+    /// The text found, and the text expected.
     pub message: String,
 }
 
 impl Criterion {
-    /// Reads a criterion.
+    /// Parses a criterion.
     ///
     /// # Errors
-    /// The first thing in the text that has no meaning, with its place.
+    /// The first syntax error, with its position.
     pub fn parse(text: &str) -> Result<Self, CriterionError> {
         parser::parse(text)
     }
 
-    /// Whether it holds when its figure is `value`, in the figure's [base unit](Unit::base).
+    /// True if the criterion holds for `value`, in the figure's [base unit](Unit::base).
     pub fn holds(&self, value: f64) -> bool {
         let limit = self.limit();
         match self.operator {
@@ -125,7 +125,7 @@ impl Criterion {
             Operator::AtMost => value <= limit,
             Operator::Above => value > limit,
             Operator::AtLeast => value >= limit,
-            // Of counts only, which are whole.
+            // These operators are allowed for counts only, which are whole numbers.
             Operator::Equal => (value - limit).abs() < 0.5,
             Operator::Unequal => (value - limit).abs() >= 0.5,
         }
@@ -136,12 +136,12 @@ impl Criterion {
         self.amount * self.unit.base()
     }
 
-    /// Whether small values are the good ones: of several windows the greatest is then the worst.
+    /// True if small values are good; then the greatest of several windows is the worst.
     pub fn wants_little(&self) -> bool {
         matches!(self.operator, Operator::Below | Operator::AtMost)
     }
 
-    /// What is wanted, for people: `< 500 ms`.
+    /// The requirement as text: `< 500 ms`.
     pub fn wanted(&self) -> String {
         let window = self
             .window
@@ -150,14 +150,14 @@ impl Criterion {
         format!("{} {}{window}", self.operator, self.unit.of(self.amount))
     }
 
-    /// A value of the figure, for people, in the unit of the criterion.
+    /// A measured value as text, in the unit of the criterion.
     pub fn seen(&self, value: f64) -> String {
         self.unit.of(value / self.unit.base())
     }
 }
 
 impl Unit {
-    /// One of it in milliseconds, percent, samples or samples per second.
+    /// One unit in milliseconds, percent, samples or samples per second.
     pub fn base(self) -> f64 {
         match self {
             Self::Millis | Self::Percent | Self::Count | Self::PerSecond => 1.0,
@@ -168,7 +168,7 @@ impl Unit {
         }
     }
 
-    /// How it is written.
+    /// The symbol.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Millis => "ms",
@@ -195,11 +195,11 @@ impl Unit {
     }
 }
 
-/// Three decimals at most; of a small amount four digits, so that it does not look like none.
+/// Formats with at most three decimals; small amounts with four significant digits, so that they do not appear as 0.
 fn readable(amount: f64) -> String {
     let decimals = match amount.abs() {
         size if size == 0.0 || size >= 1.0 => 3,
-        // The exponent of what is below one: -1 for 0.1.
+        // The exponent of numbers below one: -1 for 0.1.
         size => (3 - size.log10().floor() as i32).clamp(3, 12),
     };
     let scale = 10f64.powi(decimals);
@@ -208,7 +208,7 @@ fn readable(amount: f64) -> String {
 }
 
 impl Operator {
-    /// All, the longer ones first.
+    /// All operators, the longer ones first.
     const ALL: [Self; 6] = [
         Self::AtMost,
         Self::AtLeast,
@@ -218,7 +218,7 @@ impl Operator {
         Self::Equal,
     ];
 
-    /// How it is written.
+    /// The symbol.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Below => "<",

@@ -6,14 +6,14 @@ use crate::spec::{Fault, Surroundings, TaskSpec};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// One bundle, one image that demands variables, one that may not run.
+/// Test surroundings: one bundle, one image with required variables, one forbidden image.
 #[derive(Debug)]
 pub struct Around {
-    /// Largest number of replicas.
+    /// Maximum number of replicas.
     pub max_replicas: u64,
 }
 
-/// The bundle that is there.
+/// The id of the existing bundle.
 pub const BUNDLE: &str = "0123456789abcdef0123456789abcdef";
 
 impl Surroundings for Around {
@@ -49,15 +49,15 @@ pub fn payload(changes: &[(&str, Value)]) -> Value {
     payload
 }
 
-/// Reads it in the surroundings of the tests.
+/// Parses a definition in the test surroundings.
 ///
 /// # Errors
-/// Its faults.
+/// The faults of the definition.
 pub fn parse(payload: &Value) -> Result<TaskSpec, Vec<Fault>> {
     TaskSpec::parse(payload, &Around { max_replicas: 1000 })
 }
 
-/// What the smallest definition with the given changes means.
+/// The parsed smallest definition with the given changes.
 pub fn spec(changes: &[(&str, Value)]) -> TaskSpec {
     parse(&payload(changes)).unwrap()
 }
@@ -74,7 +74,7 @@ fn any_figure() -> impl Strategy<Value = Figure> {
     ]
 }
 
-/// Any criterion that can be said.
+/// Generates valid criteria.
 pub fn any_criterion() -> impl Strategy<Value = Criterion> {
     (
         any_figure(),

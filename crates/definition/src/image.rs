@@ -1,17 +1,17 @@
-//! Image references: what Docker's grammar accepts, and when two of them name the same image.
+//! Image references: validation by Docker's grammar, and normalisation.
 //!
-//! Docker refuses a malformed reference only when the service is created (ARCHITECTURE.md, How Docker Swarm behaves:
-//! `is not a valid repository/tag`), which is too late for the author of a task. The grammar is
-//! the one of the `reference` package of Docker's distribution project.
+//! Docker rejects a malformed reference only when the service is created (ARCHITECTURE.md, How Docker Swarm behaves:
+//! `is not a valid repository/tag`), which is too late for the author of a task. The grammar is that of
+//! the package `reference` of Docker's distribution project.
 
-/// The algorithms that Docker knows, with the number of their hex digits.
+/// Docker's digest algorithms, with the number of their hex digits.
 const DIGESTS: [(&str, usize); 3] = [("sha256", 64), ("sha384", 96), ("sha512", 128)];
-/// Longest name with its registry, in bytes.
+/// Maximum length of a name including its registry, in bytes.
 const MAX_NAME: usize = 255;
-/// Where images come from that name no registry.
+/// The default registry.
 pub const HUB: &str = "docker.io";
 
-/// Why `image` is not a reference that Docker takes; `Ok` when it is one.
+/// Validates a reference; the error is the reason for which Docker would reject it.
 pub fn check(image: &str) -> Result<(), String> {
     if image.is_empty() {
         return Err("is empty; expected an image such as `registry/name:tag`".into());
@@ -33,9 +33,9 @@ pub fn check(image: &str) -> Result<(), String> {
     check_name(name)
 }
 
-/// The reference with Docker's defaults taken away, so that equal images compare equal:
-/// `docker.io/library/x:latest`, `library/x` and `x` are all `x`. Beside a digest the tag says
-/// nothing.
+/// Removes Docker's defaults, so that references to the same image compare equal:
+/// `docker.io/library/x:latest`, `library/x` and `x` are all `x`. A tag beside a digest is
+/// ignored.
 pub fn normalise(image: &str) -> String {
     let image = image.trim();
     let hub = ["docker.io/", "index.docker.io/", "registry-1.docker.io/"];
@@ -56,7 +56,7 @@ pub fn normalise(image: &str) -> String {
     }
 }
 
-/// The registry that an image comes from, with its port: `registry.example.com:5000`, else Docker
+/// The registry of an image with its port: `registry.example.com:5000`, or by default Docker
 /// Hub's `docker.io`.
 pub fn registry(image: &str) -> &str {
     match image.split_once('/') {
@@ -135,7 +135,7 @@ fn check_name(name: &str) -> Result<(), String> {
     }
 }
 
-/// Docker takes the first part for a registry when it has a dot or a port, or is `localhost`.
+/// Docker treats the first part as a registry if it has a dot or a port, or is `localhost`.
 pub fn is_registry(part: &str) -> bool {
     let (host, port) = part.split_once(':').unwrap_or((part, "0"));
     let looks_like_host = part == "localhost" || part.contains('.') || part.contains(':');

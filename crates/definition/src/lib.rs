@@ -1,9 +1,9 @@
-//! What a definition of a load test may say, and what it means: pure, so that the Director and its
-//! command line find the same faults in it.
+//! Definitions of load tests: parsing and validation. The crate is pure, so that the Director and the
+//! command line report the same faults.
 //!
-//! - [`spec`]: a definition that is valid by construction, and every fault of one that is not;
-//! - [`criteria`]: what a run must fulfil to pass;
-//! - [`image`]: references of images.
+//! - [`spec`]: definitions that are valid by construction, and the faults of invalid ones;
+//! - [`criteria`]: pass criteria of a run;
+//! - [`image`]: image references.
 
 pub mod criteria;
 #[cfg(any(test, feature = "examples"))]

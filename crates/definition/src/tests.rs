@@ -1,5 +1,5 @@
 #![allow(clippy::unwrap_used)]
-//! Tables, snapshots and properties.
+//! Tests of definitions: tables, snapshots and properties.
 
 mod amounts;
 mod declared;

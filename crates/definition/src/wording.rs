@@ -1,11 +1,11 @@
-//! The wording of faults.
+//! Common parts of fault messages.
 
 use serde_json::Value;
 use std::ops::RangeInclusive;
 
 pub(crate) const MISSING: &str = "is missing; it is required";
 
-/// Whether it has so many letters, digits, `_` and `-`, with a letter or digit at both ends.
+/// True if the text consists of letters, digits, `_` and `-`, has a length in the range, and has a letter or digit at both ends.
 pub(crate) fn is_name(text: &str, length: RangeInclusive<usize>) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric();
     let inside = text.chars().all(|c| plain(c) || "_-".contains(c));
@@ -28,7 +28,7 @@ pub(crate) fn wrong_type(seen: &Value, expected: &str) -> String {
     format!("is {seen}; expected {expected}")
 }
 
-/// The one of `known` that is most like `key`, as a question, or all of them.
+/// Suggests the entry of `known` most similar to `key`, or lists all of them.
 pub fn nearest(key: &str, known: &[&str]) -> String {
     let scored = known
         .iter()
@@ -42,7 +42,7 @@ pub fn nearest(key: &str, known: &[&str]) -> String {
     match scored {
         Some((score, name)) if score > 0.75 => format!("did you mean `{name}`?"),
         _ => format!(
-            "known are {}",
+            "expected one of {}",
             known
                 .iter()
                 .map(|name| format!("`{name}`"))
@@ -52,7 +52,7 @@ pub fn nearest(key: &str, known: &[&str]) -> String {
     }
 }
 
-/// Keeps a message readable when the text that it quotes is not.
+/// Shortens a quoted text, so that the message stays readable.
 pub fn shorten(text: &str) -> String {
     let clean: String = text
         .chars()

@@ -108,7 +108,7 @@ impl Writer {
         })
     }
 
-    /// Reads until the end of the log, or at max_beyond `max_beyond` bytes beyond the beginning.
+    /// Reads until the end of the log, or at most `max_beyond` bytes beyond the beginning.
     async fn read_head<S>(
         &mut self,
         lines: &mut S,
@@ -277,7 +277,7 @@ impl Tail {
     }
 }
 
-/// The last lines of a log file, without their times: at max_beyond `count`, each of at max_beyond `chars` characters.
+/// The last lines of a log file, without their times: at most `count`, each of at most `chars` characters.
 ///
 /// # Errors
 /// When the file cannot be read.

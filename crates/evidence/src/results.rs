@@ -122,7 +122,7 @@ impl Evidence {
             .join(source.to_string())
     }
 
-    /// What is kept of each container, in order.
+    /// The kept results of each container, in order.
     ///
     /// # Errors
     /// When the directory cannot be read; one that is not there is empty.

@@ -293,7 +293,7 @@ const LARGER: Caps = Caps {
     tail: 500,
 };
 
-/// What was kept: the numbers of the lines, and where something is left out.
+/// The numbers of the kept lines, and the notes about gaps.
 async fn kept_numbers(evidence: &Evidence) -> (Vec<u64>, Vec<String>) {
     let (lines, notes): (Vec<_>, Vec<_>) = texts(evidence)
         .await

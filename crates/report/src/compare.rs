@@ -1,4 +1,4 @@
-//! The difference between two runs.
+//! Compares two runs.
 
 #[cfg(test)]
 mod tests;
@@ -9,11 +9,11 @@ use atq_api_spec::report::{
     Comparison, Figures, FiguresPair, NamedFigures, NamedPair, Report, Verdict,
 };
 
-/// Durations that differ by more than this share are told.
-const DURATION: f64 = 0.1;
+/// Relative difference of durations above which it is reported.
+const DURATION_DIFFERENCE: f64 = 0.1;
 
-/// What `current` changed against `baseline`: in total, and by every label that either run has, in
-/// the order of the labels' names.
+/// Compares `current` with `baseline`: in total, and for every label of either run, sorted by
+/// name.
 pub fn compare(current: &Report, baseline: &Report) -> Comparison {
     Comparison {
         baseline: baseline.task.clone(),
@@ -23,7 +23,7 @@ pub fn compare(current: &Report, baseline: &Report) -> Comparison {
     }
 }
 
-/// What makes the figures of two runs figures of different things.
+/// Differences that make the figures of two runs hard to compare.
 fn differences(current: &Report, baseline: &Report) -> Vec<String> {
     let invalid = [current, baseline].into_iter().filter(|report| {
         let judgement = report.judgement.as_ref();
@@ -33,7 +33,7 @@ fn differences(current: &Report, baseline: &Report) -> Vec<String> {
         .map(|report| format!("the run of `{}` is invalid", report.task))
         .collect();
     let (now, before) = (current.duration, baseline.duration);
-    if (now - before).abs() > DURATION * now.max(before) {
+    if (now - before).abs() > DURATION_DIFFERENCE * now.max(before) {
         differences.push(format!(
             "this run took {now:.1} s, the baseline {before:.1} s"
         ));
@@ -74,23 +74,23 @@ fn changes(baseline: &Figures, current: &Figures) -> BTreeMap<String, f64> {
     named(baseline)
         .into_iter()
         .zip(named(current))
-        .filter(|((name, _), _)| is_told(baseline, name) && is_told(current, name))
+        .filter(|((name, _), _)| is_known(baseline, name) && is_known(current, name))
         .filter_map(|((name, before), (_, now))| Some((name.to_owned(), change(before, now)?)))
         .collect()
 }
 
-fn is_told(figures: &Figures, name: &str) -> bool {
+fn is_known(figures: &Figures, name: &str) -> bool {
     !figures.missing.iter().any(|missing| missing == name)
 }
 
-/// In percent of `before`; nothing when that is zero or either is no number.
+/// Change in percent of `before`; `None` if `before` is zero or a value is not finite.
 fn change(before: f64, now: f64) -> Option<f64> {
     let change = (now - before) / before * 100.0;
     (before != 0.0 && change.is_finite()).then_some(change)
 }
 
-/// The figures by their names in JSON. Counts beyond 2^53 lose their last digits here, which no
-/// percentage shows.
+/// The figures by their names in JSON. Counts above 2^53 lose precision, which does not affect
+/// percentages.
 #[allow(clippy::cast_precision_loss)]
 fn named(figures: &Figures) -> [(&'static str, f64); 13] {
     [

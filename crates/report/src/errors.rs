@@ -1,10 +1,10 @@
-//! Samples that failed, by kind.
+//! Failed samples by kind.
 
 use crate::labels::{Names, OTHER};
 use atq_api_spec::report::ErrorKind;
 
-/// Kinds beyond these are counted as one.
-pub const MOST_KINDS: usize = 200;
+/// Kinds above this number are counted as one.
+pub const MAX_KINDS: usize = 200;
 
 /// Counts of errors by code and message.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct Errors {
 impl Default for Errors {
     fn default() -> Self {
         Self {
-            kinds: Names::new(MOST_KINDS),
+            kinds: Names::new(MAX_KINDS),
             counts: Vec::new(),
             scratch: Vec::new(),
         }
@@ -25,7 +25,7 @@ impl Default for Errors {
 }
 
 impl Errors {
-    /// Counts some of a kind.
+    /// Counts errors of a kind.
     pub fn add(&mut self, code: &[u8], message: &[u8], count: u64) {
         let mut kind = std::mem::take(&mut self.scratch);
         kind.clear();
@@ -36,7 +36,7 @@ impl Errors {
         self.scratch = kind;
     }
 
-    /// Adds the counts of others.
+    /// Adds other counts.
     pub fn merge(&mut self, other: &Self) {
         for (number, count) in other.counts.iter().enumerate() {
             self.count(other.kinds.bytes(number), *count);
@@ -53,12 +53,12 @@ impl Errors {
         }
     }
 
-    /// Whether there were too many kinds.
+    /// True if there were too many kinds.
     pub fn overflowed(&self) -> bool {
         self.kinds.overflowed()
     }
 
-    /// The most frequent first.
+    /// The kinds, most frequent first.
     pub fn finish(self) -> Vec<ErrorKind> {
         let kinds = self.counts.iter().enumerate().map(|(number, count)| {
             let name = self.kinds.name(number);

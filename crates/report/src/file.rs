@@ -1,7 +1,7 @@
-//! One result file: from bytes as they come to figures.
+//! Reads one result file as a stream.
 //!
 //! ```text
-//! bytes -> unpacked (gzip) -> UTF-8 -> what format? -> decoder -> FileTally
+//! bytes -> decompression (gzip) -> UTF-8 -> format detection -> decoder -> FileTally
 //! ```
 
 use crate::file_tally::FileTally;
@@ -11,9 +11,9 @@ use crate::text::ToUtf8;
 use crate::unpack::Unpack;
 use crate::windows::Window;
 
-/// A result file that is read as its bytes come.
+/// A result file, read as a stream.
 ///
-/// The figures do not depend on how the bytes are split.
+/// The figures do not depend on how the bytes are split into chunks.
 #[derive(Debug)]
 pub struct ResultFile {
     name: String,
@@ -25,30 +25,30 @@ pub struct ResultFile {
 
 #[derive(Debug)]
 enum Stage {
-    /// The beginning, of which the format is not known yet.
+    /// The beginning; the format is not known yet.
     Head(Vec<u8>),
-    /// Results.
+    /// A result file.
     Reading(Format, Box<dyn Decoder>),
-    /// It is something else.
+    /// Not a result file.
     Other,
 }
 
-/// A file that was read to its end.
+/// A completely read file.
 #[derive(Debug)]
 pub struct FinishedFile {
-    /// How the report calls it.
+    /// Its name in the report.
     pub(crate) name: String,
-    /// None: it is something else, or cannot be read.
+    /// `None`: not a result file, or unreadable.
     pub(crate) format: Option<Format>,
     pub(crate) tally: FileTally,
     pub(crate) fingerprint: Fingerprint,
-    /// Why its figures are in doubt.
+    /// The problem that makes its figures doubtful.
     pub(crate) problem: Option<String>,
 }
 
 impl ResultFile {
-    /// A file that the report calls `name`; `worker` names the worker whose file it is, for rows that do
-    /// not say so themselves.
+    /// A file with `name` in the report; `worker` is the default worker of
+    /// its rows.
     pub fn new(name: &str, worker: Option<&str>, windows: &[Window]) -> Self {
         Self {
             name: name.to_owned(),
@@ -59,7 +59,7 @@ impl ResultFile {
         }
     }
 
-    /// Takes the next bytes.
+    /// Adds the next bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         let Self {
             name,
@@ -73,17 +73,17 @@ impl ResultFile {
         });
     }
 
-    /// Whether the rest of the file need not be read.
+    /// True if the rest of the file need not be read.
     pub fn is_other(&self) -> bool {
         matches!(self.stage, Stage::Other)
     }
 
-    /// How many samples were read so far.
+    /// The number of samples read so far.
     pub fn samples(&self) -> u64 {
         self.tally.found.samples
     }
 
-    /// The file is over; `failed`: it could not be read to its end, for this reason.
+    /// Ends the file; `failed` is the reason if it could not be read completely.
     pub fn finish(mut self, failed: Option<&str>) -> FinishedFile {
         let Self {
             name,
@@ -111,7 +111,7 @@ impl ResultFile {
         failed: Option<&str>,
     ) -> FinishedFile {
         let found = &self.tally.found;
-        // What is no result file may be packed as it likes.
+        // Decompression errors do not matter for other files.
         let packed = packed.filter(|_| format.is_some() || found.wrong.is_some());
         let failed =
             failed.map(|why| format!("reading ended after {} samples: {why}", found.samples));
@@ -136,7 +136,7 @@ impl Stage {
             Self::Other => {}
             Self::Reading(_, decoder) => decoder.push(text, tally),
             Self::Head(head) => {
-                // The answer must not depend on how much comes at once.
+                // Detection must not depend on the chunk size.
                 let room = HEAD.saturating_sub(head.len()).min(text.len());
                 let (text, rest) = text.split_at(room);
                 head.extend_from_slice(text);

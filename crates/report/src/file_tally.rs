@@ -1,14 +1,14 @@
-//! The figures of one result file while it is read.
+//! The figures of one result file during reading.
 
 use crate::errors::Errors;
-use crate::fingerprint::Growing;
+use crate::fingerprint::Builder;
 use crate::found::Found;
 use crate::sample::Sample;
 use crate::samples::Samples;
 use crate::summary::{History, Summary};
 use crate::windows::Window;
 
-/// What one file has told so far.
+/// The figures of a file so far.
 #[derive(Debug)]
 pub struct FileTally {
     worker: String,
@@ -18,8 +18,8 @@ pub struct FileTally {
     pub(crate) summary_errors: Errors,
     pub(crate) history: History,
     pub(crate) notes: Vec<String>,
-    pub(crate) fingerprint: Growing,
-    /// Whether its times count from the start of the test instead of 1970.
+    pub(crate) fingerprint: Builder,
+    /// True if its timestamps are relative to the start of the test instead of 1970.
     pub(crate) has_relative_times: bool,
 }
 
@@ -33,17 +33,17 @@ impl FileTally {
             summary_errors: Errors::default(),
             history: History::default(),
             notes: Vec::new(),
-            fingerprint: Growing::default(),
+            fingerprint: Builder::default(),
             has_relative_times: false,
         }
     }
 
-    /// The worker whose file it is; may be empty.
+    /// The default worker of the file; may be empty.
     pub(crate) fn worker(&self) -> &str {
         &self.worker
     }
 
-    /// Adds a sample; one without a worker is of the worker whose file it is.
+    /// Adds a sample; without a worker it gets the default worker.
     pub(crate) fn add(&mut self, sample: &Sample<'_>) {
         let worker = match sample.worker {
             b"" => self.worker.as_bytes(),
@@ -52,28 +52,28 @@ impl FileTally {
         self.found.samples += sample.samples;
         self.found.rows += 1;
         let label = self.samples.add(&Sample { worker, ..*sample });
-        // A copy has the same samples whatever container it is in.
+        // A copy has the same samples in any container.
         self.fingerprint.add(sample, label);
     }
 
-    /// Notes how many users were active at a time, in microseconds since 1970.
+    /// Records the number of active users at a time in microseconds since 1970.
     pub(crate) fn active(&mut self, at: u64, users: u32) {
         self.samples.active(at, self.worker.as_bytes(), users);
     }
 
-    /// An empty one for other samples of the same file.
+    /// An empty tally for other samples of the same file.
     pub(crate) fn alike(&self) -> Self {
         Self::new(&self.worker, self.samples.windows())
     }
 
-    /// Takes over the samples of another one.
+    /// Takes the samples of another tally.
     pub(crate) fn take_samples(&mut self, other: Self) {
         self.found.samples += other.found.samples;
         self.samples.merge(&other.samples);
         self.fingerprint = other.fingerprint;
     }
 
-    /// Takes a tool's own summary; one without samples is none.
+    /// Sets a tool's own summary, unless it has no samples.
     pub(crate) fn summarise(&mut self, summary: Summary) {
         self.found.samples = summary.total.samples;
         if summary.total.samples > 0 {
@@ -82,7 +82,7 @@ impl FileTally {
         }
     }
 
-    /// Adds a note, once.
+    /// Adds a note unless it exists.
     pub(crate) fn note(&mut self, text: impl Into<String>) {
         let text = text.into();
         if !self.notes.contains(&text) {

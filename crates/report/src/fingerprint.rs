@@ -1,9 +1,9 @@
-//! What tells whether two files hold the same samples, in little memory: for each label and second the
-//! number of samples and a sum of their hashes, good and failed ones apart.
+//! Fingerprints that show in little memory if two files contain the same samples: for each label and second the
+//! number of samples and a sum of their hashes, separately for successful and failed ones.
 //!
-//! A listener for errors only, two forms of one run, or a copy repeat samples of another file. The order
-//! of the rows does not matter, and neither does the format, as long as it tells durations and times.
-//! Some formats round times to seconds: then durations alone are compared.
+//! A listener for errors only, another format of the same run, or a copy repeat samples of another file. The order
+//! of the rows does not matter, nor does the format, as long as it has durations and timestamps.
+//! Some formats round times to seconds; then only durations are compared.
 
 use crate::sample::Sample;
 use crate::sketch::{Compared, Row, Sketch};
@@ -13,37 +13,37 @@ use std::hash::BuildHasher;
 
 const SECOND: u64 = 1_000_000;
 const MILLI: u64 = 1000;
-/// Cells that are kept of a file; with more, neighbouring seconds share one.
-const MOST_CELLS: usize = 16 * 1024;
-/// No more seconds share a cell than two to this: eight years.
-const MOST_SHIFT: u32 = 28;
+/// Maximum number of cells of a file; above it, adjacent seconds share a cell.
+const MAX_CELLS: usize = 16 * 1024;
+/// Maximum number of seconds per cell, as a power of two: eight years.
+const MAX_SHIFT: u32 = 28;
 
-/// So many different seconds can hardly be the same in two files by chance.
+/// With this many different durations, two equal files are unlikely to be equal by chance.
 const MANY_DURATIONS: usize = 5;
 
-/// Samples of one kind in a cell, or in a whole file.
+/// Samples of one outcome in a cell, or in a whole file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Side {
     pub count: u64,
-    /// Of durations.
+    /// Hash of durations.
     durations: u64,
-    /// Of durations and milliseconds within the second.
+    /// Hash of durations and milliseconds within the second.
     millis: u64,
-    /// Of durations and microseconds within the second.
+    /// Hash of durations and microseconds within the second.
     micros: u64,
-    /// Of durations and who made the samples.
+    /// Hash of durations and threads.
     makers: u64,
 }
 
-/// What both of two files tell.
+/// The data that two files have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Common {
     resolution: Resolution,
-    /// Whether both tell who made their samples.
+    /// True if both contain the thread of each sample.
     makers: bool,
 }
 
-/// How exactly a file tells times.
+/// Resolution of the timestamps of a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Resolution {
     /// Whole seconds.
@@ -91,20 +91,20 @@ impl Side {
         }
     }
 
-    /// Whether it holds the same samples, by what both files tell.
+    /// True if it has the same samples, according to the data that both files contain.
     fn equals(&self, other: &Self, common: Common) -> bool {
         self.count == other.count
             && self.times(common.resolution) == other.times(common.resolution)
             && (!common.makers || self.makers == other.makers)
     }
 
-    /// One number for the samples.
+    /// A digest of the samples.
     fn digest(&self, resolution: Resolution) -> u64 {
         mix(self.count, self.times(resolution))
     }
 }
 
-/// The samples of a label in a second, or in a few.
+/// The samples of a label in one second, or in a few adjacent ones.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Cell {
     pub good: Side,
@@ -118,12 +118,12 @@ impl Cell {
     }
 }
 
-/// A fingerprint that grows.
+/// A fingerprint under construction.
 #[derive(Debug, Default)]
-pub struct Growing {
+pub struct Builder {
     shift: u32,
     cells: HashMap<(u32, u64), Cell, RandomState>,
-    /// By label: the cell of the last sample, which is mostly that of the next one too.
+    /// By label: the cell of the last sample, which usually is that of the next one too.
     last: Vec<(u64, Cell)>,
     /// By label: a hash of its name.
     names: Vec<u64>,
@@ -134,7 +134,7 @@ pub struct Growing {
     sketch: Sketch,
 }
 
-/// Two numbers to one that depends on every bit of both.
+/// Mixes two numbers so that the result depends on every bit of both.
 fn mix(a: u64, b: u64) -> u64 {
     let product = u128::from(a ^ 0x9e37_79b9_7f4a_7c15) * u128::from(b ^ 0xd1b5_4a32_d192_ed03);
     let [low, high] =
@@ -142,11 +142,11 @@ fn mix(a: u64, b: u64) -> u64 {
     low.unwrap_or_default() ^ high.unwrap_or_default()
 }
 
-impl Growing {
-    /// Adds a sample, whose label has this number.
+impl Builder {
+    /// Adds a sample; `label` is the number of its label.
     pub fn add(&mut self, sample: &Sample<'_>, label: usize) {
-        let told = sample.told().unwrap_or_default();
-        let (second, fraction) = (told / SECOND, told % SECOND);
+        let timestamp = sample.timestamp().unwrap_or_default();
+        let (second, fraction) = (timestamp / SECOND, timestamp % SECOND);
         self.resolution = self.resolution.max(match fraction {
             0 => Resolution::Seconds,
             _ if fraction.is_multiple_of(MILLI) => Resolution::Millis,
@@ -202,7 +202,7 @@ impl Growing {
         if self.names.len() <= label {
             self.names.resize(label + 1, 0);
         }
-        // Labels beyond the cap share a number, so that of the first is taken for all.
+        // Labels above the cap share a number; the name of the first one represents them all.
         let name = FixedState::with_seed(1).hash_one(text) | 1;
         self.names[label] = name;
         name
@@ -214,17 +214,17 @@ impl Growing {
             self.last.resize(label + 1, (slot, Cell::default()));
         }
         if self.last[label].0 != slot {
-            self.put_away(label);
+            self.flush_cell(label);
             self.last[label] = (second >> self.shift, Cell::default());
         }
         &mut self.last[label].1
     }
 
-    fn put_away(&mut self, label: usize) {
+    fn flush_cell(&mut self, label: usize) {
         let (slot, cell) = self.last[label];
         let number = u32::try_from(label).unwrap_or(u32::MAX);
         self.cells.entry((number, slot)).or_default().merge(cell);
-        while self.cells.len() > MOST_CELLS && self.shift < MOST_SHIFT {
+        while self.cells.len() > MAX_CELLS && self.shift < MAX_SHIFT {
             self.shift += 1;
             for ((label, slot), cell) in std::mem::take(&mut self.cells) {
                 self.cells
@@ -236,10 +236,10 @@ impl Growing {
         }
     }
 
-    /// The fingerprint of the whole file.
+    /// Completes the fingerprint of the file.
     pub fn finish(mut self) -> Fingerprint {
         for label in 0..self.last.len() {
-            self.put_away(label);
+            self.flush_cell(label);
         }
         self.sketch.finish();
         let names = &self.names;
@@ -265,9 +265,9 @@ impl Growing {
 /// The fingerprint of a file.
 #[derive(Debug, Clone, Default)]
 pub struct Fingerprint {
-    /// Two to this is how many seconds share a cell.
+    /// The number of seconds per cell, as a power of two.
     shift: u32,
-    /// By the label and the number of the seconds, in order.
+    /// Cells sorted by label and second.
     cells: Vec<((u64, u64), Cell)>,
     good: Side,
     failed: Side,
@@ -276,41 +276,41 @@ pub struct Fingerprint {
     sketch: Sketch,
 }
 
-/// How the samples of a file go together with those of another.
+/// The relation between the samples of a file and those of another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relation {
-    /// They are the same.
+    /// Both have the same samples.
     Same,
-    /// They are the failed ones of the other.
+    /// The file has exactly the failed samples of the other one.
     FailedOf,
-    /// They are the good ones of the other.
-    GoodOf,
-    /// None of these.
+    /// The file has exactly the successful samples of the other one.
+    SuccessfulOf,
+    /// No such relation.
     Other,
 }
 
 impl Fingerprint {
-    /// How many samples it is of.
+    /// The number of samples.
     pub fn samples(&self) -> u64 {
         self.good.count + self.failed.count
     }
 
-    /// Whether there are none.
+    /// True if there are no samples.
     pub fn is_empty(&self) -> bool {
         self.samples() == 0
     }
 
-    /// How exactly the file tells times.
+    /// The resolution of the file's timestamps.
     pub fn resolution(&self) -> Resolution {
         self.resolution
     }
 
-    /// Whether the times of the file have fractions of seconds.
+    /// True if the timestamps have fractions of seconds.
     pub fn has_fractions(&self) -> bool {
         self.resolution > Resolution::Seconds
     }
 
-    /// What both files tell.
+    /// The data that both files contain.
     fn common(&self, other: &Self) -> Common {
         Common {
             resolution: self.resolution.min(other.resolution),
@@ -318,7 +318,7 @@ impl Fingerprint {
         }
     }
 
-    /// Whether all samples together are the same as, or one kind of, those of another file.
+    /// Compares all samples with those of another file.
     pub fn relation(&self, other: &Self) -> Relation {
         let common = self.common(other);
         let good = self.good.equals(&other.good, common);
@@ -330,14 +330,14 @@ impl Fingerprint {
         } else if failed && self.good.count == 0 {
             Relation::FailedOf
         } else if good && self.failed.count == 0 {
-            Relation::GoodOf
+            Relation::SuccessfulOf
         } else {
             Relation::Other
         }
     }
 
-    /// How many of the samples are found in the other file in whole cells, when its times are moved by
-    /// some cells.
+    /// The number of samples in cells that are equal in the other file when timestamps are shifted by `moved`
+    /// cells.
     fn found_in(&self, other: &Self, common: Common, moved: i64) -> (u64, u64) {
         let (mut cells, mut samples) = (0, 0);
         for ((name, slot), cell) in &self.cells {
@@ -356,13 +356,13 @@ impl Fingerprint {
         (cells, samples)
     }
 
-    /// How many samples are in both files, or a lower bound; zero when they can be equal by chance.
+    /// The number of samples in both files, or a lower bound; zero if they may be equal by chance.
     pub fn shared_with(&self, other: &Self, same_container: bool) -> u64 {
         let in_cells = self.shared_cells(other, same_container);
         in_cells.max(self.shared_rows(other, same_container))
     }
 
-    /// How many of the sketched rows are in both files. Rows in whole seconds are too alike for that.
+    /// The number of sketched rows in both files. Rows with a resolution of seconds are too similar for this.
     fn shared_rows(&self, other: &Self, same_container: bool) -> u64 {
         let common = self.common(other);
         if common.resolution == Resolution::Seconds {
@@ -376,18 +376,18 @@ impl Fingerprint {
             .shared_with(&other.sketch, compared, same_container)
     }
 
-    /// How many samples are in whole seconds that are the same in both files; zero when as much is the
-    /// same between other seconds, and so by chance.
+    /// The number of samples in seconds that are equal in both files; zero if a similar number is equal after a
+    /// shift, that is, by chance.
     fn shared_cells(&self, other: &Self, same_container: bool) -> u64 {
-        /// Fewer equal samples may be chance.
-        const LEAST: u64 = 3;
-        /// Cells by which one file is moved, back and forth, to count equal cells by chance.
+        /// Fewer equal samples may be a coincidence.
+        const MIN_EQUAL: u64 = 3;
+        /// Maximum shift in cells, in both directions, for counting equal cells by chance.
         const SHIFTS: i64 = 10;
         let common = self.common(other);
         let (cells, samples) = self.found_in(other, common, 0);
-        // Machines that do the same have an equal second now and then.
+        // Machines with the same load occasionally have an equal second.
         let least_cells = if same_container { 1 } else { 3 };
-        if samples < LEAST || cells < least_cells {
+        if samples < MIN_EQUAL || cells < least_cells {
             return 0;
         }
         let shifts = (1..=SHIFTS).flat_map(|by| [by, -by]);
@@ -395,7 +395,7 @@ impl Fingerprint {
             .map(|by| self.found_in(other, common, by).0)
             .max()
             .unwrap_or_default();
-        // Without fractions of seconds a few seconds are soon the same.
+        // Without fractions of seconds, a few equal seconds are likely.
         let by_chance = by_chance + u64::from(common.resolution == Resolution::Seconds);
         match cells > 4 * by_chance {
             true => samples,
@@ -403,9 +403,9 @@ impl Fingerprint {
         }
     }
 
-    /// Whether equal rows in both files can hardly be chance: both tell fractions of seconds, or neither
-    /// does and there are many durations.
-    pub fn is_telling(&self, other: &Self) -> bool {
+    /// True if equal rows in both files are unlikely to be a coincidence: both have fractions of seconds, or neither
+    /// has and there are many durations.
+    pub fn is_distinctive(&self, other: &Self) -> bool {
         if self.has_fractions() || other.has_fractions() {
             return self.has_fractions() && other.has_fractions();
         }
@@ -416,7 +416,7 @@ impl Fingerprint {
         hashes.collect::<HashSet<u64>>().len() >= MANY_DURATIONS
     }
 
-    /// A number for each cell and kind, by which equal ones are found.
+    /// A digest for each cell and outcome, to find equal ones.
     pub fn digests(&self, resolution: Resolution) -> impl Iterator<Item = u64> {
         self.cells.iter().flat_map(move |((name, slot), cell)| {
             let key = mix(*name, *slot);
@@ -431,7 +431,7 @@ impl Fingerprint {
         &mut self.sketch
     }
 
-    /// A number for each sketched row, by which equal ones are found; of a file in whole seconds none.
+    /// A digest for each sketched row, to find equal ones; none for files with a resolution of seconds.
     pub fn sketched(&self) -> impl Iterator<Item = u64> {
         let rows = match self.has_fractions() {
             true => self.sketch.rows(),
@@ -440,17 +440,17 @@ impl Fingerprint {
         rows.iter().map(|row| mix(row.what, row.second))
     }
 
-    /// How many seconds share a cell, as a power of two.
+    /// The number of seconds per cell, as a power of two.
     pub fn shift(&self) -> u32 {
         self.shift
     }
 
-    /// How many cells there are.
+    /// The number of cells.
     pub fn cells(&self) -> usize {
         self.cells.len()
     }
 
-    /// Lets more seconds share a cell.
+    /// Merges adjacent cells until `1 << shift` seconds share one.
     pub fn coarsen(&mut self, shift: u32) {
         let by = shift.saturating_sub(self.shift).min(63);
         if by == 0 {

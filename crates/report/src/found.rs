@@ -1,20 +1,20 @@
-//! What a decoder noticed about a file, beside its samples.
+//! Problems found by a decoder in a file.
 
-/// Up to this share of the rows, in percent, rows that cannot be read leave the figures sound.
+/// Maximum percentage of unreadable rows for which the figures are still trusted.
 pub const SOUND_PERCENT: u64 = 1;
-/// In a file of so many rows, one row that cannot be read leaves the figures sound.
+/// In a file with this many rows, one unreadable row does not affect the trust in the figures.
 const SOUND_ROWS: u64 = 20;
-/// How much of a value is shown.
-const SHOWN: usize = 40;
+/// Displayed characters of a value.
+const SHOWN_CHARS: usize = 40;
 
-/// Why a row cannot be read.
+/// The reason for which a row cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BadRow {
     /// It cannot be split into fields.
     Malformed,
-    /// It has so many fields, and should have so many.
+    /// It has another number of fields (found, expected).
     Fields(usize, usize),
-    /// The value of a field is impossible.
+    /// A field has an invalid value.
     Value(&'static str, String),
     /// Its time is shortly after 1970.
     Early(String),
@@ -23,7 +23,7 @@ pub enum BadRow {
 }
 
 impl BadRow {
-    /// The value of a field is impossible.
+    /// A field has an invalid value.
     pub fn value(name: &'static str, text: &[u8]) -> Self {
         Self::Value(name, shown(text))
     }
@@ -45,8 +45,8 @@ impl BadRow {
 }
 
 fn shown(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text.get(..SHOWN * 4).unwrap_or(text)).into_owned();
-    let short: String = text.chars().take(SHOWN).collect();
+    let text = String::from_utf8_lossy(text.get(..SHOWN_CHARS * 4).unwrap_or(text)).into_owned();
+    let short: String = text.chars().take(SHOWN_CHARS).collect();
     if short.len() < text.len() {
         short + "..."
     } else {
@@ -54,36 +54,36 @@ fn shown(text: &[u8]) -> String {
     }
 }
 
-/// What came of reading a file.
+/// The result of reading a file.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// Samples that are counted.
+    /// Counted samples.
     pub samples: u64,
-    /// Rows that are counted; some stand for several samples.
+    /// Counted rows; one row may stand for several samples.
     pub rows: u64,
-    /// Whether one row that cannot be read puts all figures in doubt: it may have been the sum of the others.
+    /// True if a single unreadable row makes all figures doubtful, because it may be the sum of the others.
     pub is_summary: bool,
-    /// Rows that are figures of machines, and no samples.
+    /// Rows with figures of machines instead of samples.
     pub metrics: u64,
-    /// Rows that are parts of requests, and no requests.
+    /// Rows that are parts of requests.
     pub sub_results: u64,
-    /// What is wrong with the file as a whole.
+    /// A problem of the whole file.
     pub wrong: Option<String>,
-    /// Rows that could not be read.
+    /// Unreadable rows.
     bad: u64,
-    /// The first of them, counted from one with the header, and why.
+    /// The first unreadable row, counted from one including the header, and the reason.
     first_bad: Option<(u64, BadRow)>,
-    /// Whether the last of them is the file's last line, without an end.
+    /// True if the last unreadable row is the file's last line and is not terminated.
     cut: bool,
-    /// The first row with zero bytes in it.
+    /// The first row with zero bytes.
     damaged: Option<u64>,
-    /// Rows whose time is shortly after 1970, and the first of these times.
+    /// Rows with a time shortly after 1970, and the first of these times.
     early: u64,
     first_early: Option<String>,
 }
 
 impl Found {
-    /// Counts a row that cannot be read. `cut`: it is the last one and has no end; `damaged`: it has zero
+    /// Counts an unreadable row. `cut`: it is the last one and not terminated; `damaged`: it has zero
     /// bytes.
     pub fn bad_row(&mut self, number: u64, why: BadRow, cut: bool, damaged: bool) {
         if let BadRow::Early(time) = &why {
@@ -99,19 +99,19 @@ impl Found {
         self.first_bad.get_or_insert((number, why));
     }
 
-    /// A row that cannot be read goes over so many lines more, which may have been rows.
+    /// Counts further lines covered by an unreadable row, which may have been rows.
     pub fn bad_lines(&mut self, lines: u64) {
         self.bad += lines;
     }
 
-    /// Why the figures of the file are in doubt; none when they are sound.
+    /// The problem that makes the figures doubtful, if there is one.
     pub fn problem(&self) -> Option<String> {
         let parts = [
             self.wrong.clone(),
             self.early(),
             self.damaged.map(|row| {
                 format!(
-                    "row {row} holds zero bytes, as after a loss of power: samples may be missing"
+                    "row {row} contains zero bytes, as after a power failure: samples may be missing"
                 )
             }),
             (!self.is_sound()).then(|| self.bad_rows()).flatten(),
@@ -120,18 +120,18 @@ impl Found {
         (!parts.is_empty()).then(|| parts.join("; "))
     }
 
-    /// What should be known about the file though its figures are sound.
+    /// Notes that do not affect the trust in the figures.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if self.is_sound() && self.bad > 0 {
             let rows = self.bad_rows().unwrap_or_default();
             notes.push(format!(
-                "{rows}; up to {SOUND_PERCENT} % of such rows are left out without doubting the rest"
+                "{rows}; up to {SOUND_PERCENT} % of unreadable rows are ignored"
             ));
         }
         if self.metrics > 0 {
             notes.push(format!(
-                "{} rows are figures of machines (as of a PerfMon listener) and no requests: they are not counted",
+                "{} rows are figures of machines (for example of a PerfMon listener) and not requests: they are not counted",
                 self.metrics
             ));
         }
@@ -144,7 +144,7 @@ impl Found {
         notes
     }
 
-    /// Whether the rows that cannot be read are too few to matter.
+    /// True if the number of unreadable rows is negligible.
     fn is_sound(&self) -> bool {
         let rows = self.rows + self.bad;
         let few = self.bad * 100 <= rows * SOUND_PERCENT || (self.bad == 1 && rows >= SOUND_ROWS);
@@ -163,12 +163,12 @@ impl Found {
         let (row, why) = self.first_bad.as_ref()?;
         let why = why.text();
         let cut = if self.cut {
-            "; the last row is cut off"
+            "; the last row is truncated"
         } else {
             ""
         };
         Some(match (self.bad, self.cut) {
-            (1, true) => "the last row is cut off and was left out".to_owned(),
+            (1, true) => "the last row is truncated and was ignored".to_owned(),
             (1, false) => format!("row {row} cannot be read: {why}"),
             (bad, _) => format!("{bad} rows cannot be read, the first is row {row}: {why}{cut}"),
         })

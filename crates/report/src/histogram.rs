@@ -1,27 +1,27 @@
-//! Response times of many samples in little memory, and percentiles of them.
+//! Compact histograms of response times, and percentiles.
 
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 
-/// Three significant digits: a time is off by no more than a thousandth.
+/// Significant decimal digits: the error of a time is at most a thousandth.
 const DIGITS: u8 = 3;
-/// Longer times than eleven days are counted as these, so that nonsense in a file costs no memory.
-const LONGEST_MILLIS: u64 = 1_000_000_000;
+/// Longer times than eleven days are clamped, so that invalid values cost no memory.
+const MAX_MILLIS: u64 = 1_000_000_000;
 
-/// Counts of times. Whole milliseconds, which is what JMeter writes, are kept as such: exact up to
-/// 2,047 ms. Only others need the larger histogram of microseconds.
+/// Counts of durations. Whole milliseconds, as written by JMeter, are counted separately and are exact up to
+/// 2,047 ms. Other durations use the larger histogram of microseconds.
 #[derive(Debug, Clone, Default)]
 pub struct Times {
     millis: Option<Box<Histogram<u32>>>,
     micros: Option<Box<Histogram<u32>>>,
-    /// What was in the histograms when they were compacted, in their units.
+    /// Counts after compaction, in the histograms' units.
     compact: [Box<[(u64, u32)]>; 2],
 }
 
 impl Times {
-    /// Counts a time in microseconds.
+    /// Counts a duration in microseconds.
     pub fn record(&mut self, micros: u64) {
-        let micros = micros.min(LONGEST_MILLIS * 1000);
+        let micros = micros.min(MAX_MILLIS * 1000);
         let (histogram, value) = if micros.is_multiple_of(1000) {
             (&mut self.millis, micros / 1000)
         } else {
@@ -31,19 +31,19 @@ impl Times {
             *histogram = Histogram::new(DIGITS).ok().map(Box::new);
         }
         if let Some(histogram) = histogram {
-            // It grows by itself up to the longest time, so this cannot fail.
+            // The histogram resizes up to the maximum, so this cannot fail.
             let _ = histogram.record(value);
         }
     }
 
-    /// Adds the counts of others.
+    /// Adds other counts.
     pub fn merge(&mut self, other: &Self) {
         let [millis, micros] = &other.compact;
         merge(&mut self.millis, other.millis.as_deref(), millis);
         merge(&mut self.micros, other.micros.as_deref(), micros);
     }
 
-    /// Keeps the counts in as little memory as they need, for when no more times are expected soon.
+    /// Reduces memory usage if no more durations are expected soon.
     pub fn compact(&mut self) {
         let [millis, micros] = &mut self.compact;
         compact(&mut self.millis, millis);
@@ -51,7 +51,7 @@ impl Times {
     }
 
     /// Adds the counts to those of a distribution.
-    fn pour(&self, into: &mut BTreeMap<u64, u64>) {
+    fn add_to(&self, into: &mut BTreeMap<u64, u64>) {
         let [millis, micros] = &self.compact;
         for (histogram, compact, unit) in [(&self.millis, millis, 1000), (&self.micros, micros, 1)]
         {
@@ -75,7 +75,7 @@ fn merge(
     compact: &[(u64, u32)],
 ) {
     match (into.as_mut(), other) {
-        // It grows as needed.
+        // The histogram resizes as needed.
         (Some(into), Some(other)) => drop(into.add(other)),
         (None, Some(other)) => *into = Some(Box::new(other.clone())),
         (_, None) => {}
@@ -85,7 +85,7 @@ fn merge(
     }
     if let Some(into) = into {
         for (value, count) in compact {
-            // It grows by itself, as above.
+            // The histogram resizes, as above.
             let _ = into.record_n(*value, *count);
         }
     }
@@ -101,27 +101,27 @@ fn compact(histogram: &mut Option<Box<Histogram<u32>>>, compact: &mut Box<[(u64,
     }
 }
 
-/// Sorted times with the number of samples up to each.
+/// Sorted durations with cumulative counts.
 #[derive(Debug, Default)]
 pub struct Distribution {
-    /// Microseconds, and how many samples took no longer.
+    /// Durations in microseconds, with the number of samples up to each.
     steps: Vec<(u64, u64)>,
     shortest: u64,
     longest: u64,
 }
 
 impl Distribution {
-    /// Of all the times together: counts are added, so percentiles are those of all samples.
+    /// The distribution of all durations together: counts are added, so percentiles are exact for the union.
     /// `shortest` and `longest` are exact, in microseconds.
     pub fn of<'a>(times: impl IntoIterator<Item = &'a Times>, shortest: u64, longest: u64) -> Self {
         let mut counts = BTreeMap::new();
         for times in times {
-            times.pour(&mut counts);
+            times.add_to(&mut counts);
         }
         Self::of_counts(counts, shortest, longest)
     }
 
-    /// Of times in microseconds with their counts, in order.
+    /// A distribution of sorted durations in microseconds with their counts.
     pub fn of_counts(
         counts: impl IntoIterator<Item = (u64, u64)>,
         shortest: u64,
@@ -181,13 +181,13 @@ pub fn to_f64(value: u64) -> f64 {
     value as f64
 }
 
-/// Cuts off the fraction; what is negative or not a number is zero.
+/// Truncates; negative numbers and NaN become zero.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 pub fn to_u64(value: f64) -> u64 {
     value as u64
 }
 
-/// Where the curve is drawn, in percent: finer where it is steep.
+/// The percentiles of the curve: finer where it is steep.
 pub(crate) fn curve_percentiles() -> impl Iterator<Item = f64> {
     let coarse = (0..18).map(|step| f64::from(step) * 5.0);
     let fine = (90..99).map(f64::from);
@@ -233,13 +233,13 @@ mod tests {
     }
 
     #[test]
-    fn long_and_broken_times_are_within_a_thousandth() {
+    fn long_and_fractional_durations_are_within_a_thousandth() {
         let found = distribution(&[1, 123_456_789, u64::MAX]).percentile(50.0);
         assert!((found / 123_456.789 - 1.0).abs() < 1e-3, "{found}");
     }
 
     #[test]
-    fn merged_is_as_if_recorded_together() {
+    fn merging_equals_recording_together() {
         let (mut one, mut two) = (Times::default(), Times::default());
         for micros in 0..5000 {
             if micros % 3 == 0 { &mut one } else { &mut two }.record(micros * 700);

@@ -1,15 +1,15 @@
-//! Names that come again and again in the rows: labels, workers, kinds of errors.
+//! Names that occur repeatedly: labels, workers, kinds of errors.
 
 use encoding_rs::WINDOWS_1252;
 use foldhash::fast::RandomState;
 use std::collections::HashMap;
 
-/// What the names beyond the cap are counted under.
+/// The name under which names above the cap are counted.
 pub const OTHER: &str = "(other)";
-/// Longer names are cut: a file may hold anything.
-const LONGEST: usize = 1000;
+/// Maximum length; longer names are truncated, because a file may contain anything.
+const MAX_BYTES: usize = 1000;
 
-/// Numbers names in the order of their appearance, up to a cap.
+/// Numbers names in order of appearance, up to a cap.
 #[derive(Debug)]
 pub struct Names {
     numbers: HashMap<Box<[u8]>, usize, RandomState>,
@@ -20,7 +20,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// At most `cap` names, not counting [`OTHER`].
+    /// Numbers at most `cap` names, not counting [`OTHER`].
     pub fn new(cap: usize) -> Self {
         Self {
             numbers: HashMap::default(),
@@ -33,8 +33,8 @@ impl Names {
 
     /// The number of a name.
     pub fn number(&mut self, name: &[u8]) -> usize {
-        let name = name.get(..LONGEST).unwrap_or(name);
-        // Rows of the same name often follow each other.
+        let name = name.get(..MAX_BYTES).unwrap_or(name);
+        // Consecutive rows often have the same name.
         if self
             .names
             .get(self.last)
@@ -67,33 +67,33 @@ impl Names {
         self.names.len() - 1
     }
 
-    /// The number of a name that was seen.
+    /// The number of a known name.
     pub fn find(&self, name: &[u8]) -> Option<usize> {
         self.numbers.get(name).copied()
     }
 
-    /// How many there are.
+    /// The number of names.
     pub fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// Whether there were more than the cap.
+    /// True if there were more names than the cap.
     pub fn overflowed(&self) -> bool {
         self.other.is_some()
     }
 
-    /// The name of a number; empty when there is none.
+    /// The name of a number; empty if unknown.
     pub fn bytes(&self, number: usize) -> &[u8] {
         self.names.get(number).map_or(&b""[..], |name| name)
     }
 
-    /// The name of a number, as text. What is no UTF-8 is taken for the encoding of Western Windows.
+    /// The name of a number as text. If it is not UTF-8, it is decoded as Windows-1252.
     pub fn name(&self, number: usize) -> String {
         let bytes = self.bytes(number);
         match std::str::from_utf8(bytes) {
             Ok(text) => text.to_owned(),
-            // A name that was cut within a character is none of these.
-            Err(_) if bytes.len() >= LONGEST => String::from_utf8_lossy(bytes).into_owned(),
+            // A name truncated within a character is not valid UTF-8.
+            Err(_) if bytes.len() >= MAX_BYTES => String::from_utf8_lossy(bytes).into_owned(),
             Err(_) => WINDOWS_1252
                 .decode_without_bom_handling(bytes)
                 .0
@@ -125,6 +125,6 @@ mod tests {
         assert_eq!(names.number(&long), 0);
         names.number(b"y");
         assert_eq!(names.number(&long), 0);
-        assert_eq!(names.name(0).len(), LONGEST);
+        assert_eq!(names.name(0).len(), MAX_BYTES);
     }
 }

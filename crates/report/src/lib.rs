@@ -1,11 +1,11 @@
-//! Figures and pages from the result files of load-test tools. Pure computing on readers: no network,
+//! Figures and pages from the result files of load-test tools. Pure computation on readers: no network,
 //! no Docker, no clock.
 //!
-//! A [`Tally`] reads any number of files and gives the [`Report`](atq_api_spec::report::Report) of all.
-//! Files are streamed: memory depends on the number of labels and workers and on the length of the run,
-//! never on the size of a file.
+//! A [`Tally`] reads any number of files and returns one [`Report`](atq_api_spec::report::Report).
+//! Files are streamed: memory usage depends on the number of labels and workers and on the duration of the run,
+//! not on the size of a file.
 //!
-//! | format | what | from |
+//! | format | content | source |
 //! | --- | --- | --- |
 //! | `jtl-csv` | samples | JMeter, CSV with a header in any order, or without one |
 //! | `jtl-xml` | samples | JMeter, XML; sub-samples belong to their parent |
@@ -13,23 +13,23 @@
 //! | `locust` | figures | Locust's `--csv`: `_stats`, `_stats_history`, `_failures`, `_exceptions`; its `--json`, `--json-file` |
 //! | `k6` | figures or samples | k6's `--summary-export`, `handleSummary` as JSON; `--out csv`, `--out json` |
 //! | `artillery` | figures | Artillery's `--output` in JSON, of Artillery 2 and 1 |
-//! | `perftest` | figures | RabbitMQ PerfTest's `--output-file`; numbers of messages are about |
+//! | `perftest` | figures | RabbitMQ PerfTest's `--output-file`; numbers of messages are approximate |
 //! | `vegeta` | samples or figures | Vegeta's results: gob of `vegeta attack`, JSON and CSV of `vegeta encode`; `vegeta report -type json` |
-//! | `hey` | samples or figures | hey's `-o csv`; the summary that it prints |
-//! | `ghz` | samples or figures | ghz's `-O json` and `-O pretty` (figures when it has no details), `-O csv` |
+//! | `hey` | samples or figures | hey's `-o csv`; its printed summary |
+//! | `ghz` | samples or figures | ghz's `-O json` and `-O pretty` (figures if it has no details), `-O csv` |
 //! | `oha` | samples or figures | oha's `--output-format csv`; `--output-format json` |
 //! | `gatling` | samples | Gatling's `simulation.log`: text of 3.0 to 3.12, binary of 3.13 to 3.15; labels are groups and name, `Group / Name` |
-//! | `hdr` | figures | HdrHistogram's log of intervals (V2; tags are labels), and its table of percentiles as text or CSV |
-//! | `wrk` | figures | what wrk 4 and wrk2 print, in a file |
-//! | `csv` | samples | anything: `timestamp,elapsed,label,success[,code,message,received_bytes,sent_bytes,active,worker]` |
+//! | `hdr` | figures | HdrHistogram's interval log (V2; tags are labels), and its table of percentiles as text or CSV |
+//! | `wrk` | figures | the output of wrk 4 and wrk2, in a file |
+//! | `csv` | samples | any tool: `timestamp,elapsed,label,success[,code,message,received_bytes,sent_bytes,active,worker]` |
 //!
-//! In the last one the columns come in any order, `timestamp` is the start of the sample in milliseconds
+//! In `csv` the columns may be in any order, `timestamp` is the start of the sample in milliseconds
 //! since 1970, `elapsed` is in milliseconds (both may have fractions), `success` is `true`, `false`, `1` or `0`.
 //!
-//! Counts, sums, shortest and longest times are exact. Percentiles come from histograms whose counts
-//! are added over all files: exact for whole milliseconds up to 2,047, off by at most a thousandth
-//! above and for fractions. Their estimate is that of JMeter's dashboard. Figures that a tool has summed
-//! up itself cannot be merged like that; notes of the report say what was done with them.
+//! Counts, sums, minima and maxima are exact. Percentiles are computed from histograms whose counts
+//! are added over all files: exact for whole milliseconds up to 2,047, with an error of at most a thousandth
+//! above and for fractions. The estimator is that of JMeter's dashboard. Figures aggregated by a tool cannot be
+//! merged like this; notes of the report explain how they were combined.
 
 pub mod compare;
 mod errors;
@@ -55,4 +55,4 @@ mod windows;
 pub use atq_api_spec::report::{Figures, Report};
 pub use file::{FinishedFile, ResultFile};
 pub use tally::{Finished, Options, SourceSummary, Tally};
-pub use windows::{Metric, Seen, Window, WindowResult, WindowResults};
+pub use windows::{Extreme, Metric, Window, WindowResult, WindowResults};

@@ -1,31 +1,31 @@
-//! Which files repeat samples of others.
+//! Detects files that repeat samples of others.
 
 use crate::fingerprint::{Fingerprint, Relation, Resolution};
 use std::collections::HashMap;
 
-/// Cells of all files together, of about a hundred bytes each; with more, neighbouring seconds share one.
-const MOST_CELLS: usize = 100_000;
-/// No more seconds share a cell than two to this.
-const MOST_SHIFT: u32 = 28;
-/// Sketched rows of all files together, of 24 bytes each.
-const MOST_ROWS: usize = 200_000;
-/// Of files that have a cell in common no more are paired.
-const MOST_PAIRED: usize = 8;
-/// Pairs of files that are looked at closely.
-const MOST_PAIRS: usize = 2000;
+/// Maximum number of cells of all files together, of about 100 bytes each; above it, adjacent seconds share a cell.
+const MAX_CELLS: usize = 100_000;
+/// Maximum number of seconds per cell, as a power of two.
+const MAX_SHIFT: u32 = 28;
+/// Maximum number of sketched rows of all files together, of 24 bytes each.
+const MAX_ROWS: usize = 200_000;
+/// Maximum number of files paired because of a common cell.
+const MAX_PAIRED: usize = 8;
+/// Maximum number of pairs compared in detail.
+const MAX_PAIRS: usize = 2000;
 
-/// A file whose samples are counted.
+/// A file with counted samples.
 #[derive(Debug)]
 pub struct Counted {
-    /// How the report calls it.
+    /// Its name in the report.
     pub name: String,
-    /// The container it is from.
+    /// Its container.
     pub container: String,
-    /// Its samples.
+    /// Fingerprint of its samples.
     pub fingerprint: Fingerprint,
 }
 
-/// The file that has all samples of this one, and how.
+/// Finds the file that has all samples of this one.
 pub fn repeated<'a>(
     fingerprint: &Fingerprint,
     container: &str,
@@ -33,15 +33,15 @@ pub fn repeated<'a>(
 ) -> Option<(&'a Counted, Relation)> {
     counted.iter().find_map(|other| {
         let relation = fingerprint.relation(&other.fingerprint);
-        // Rows of a coarse clock are the same by chance where several machines do the same.
+        // Rows of a coarse clock can be equal by chance if several machines have the same load.
         let may_be_chance =
-            other.container != container && !fingerprint.is_telling(&other.fingerprint);
+            other.container != container && !fingerprint.is_distinctive(&other.fingerprint);
         (relation != Relation::Other && !may_be_chance).then_some((other, relation))
     })
 }
 
-/// Pairs of files that have some samples in common, by their indices, with how many.
-pub fn partly(counted: &mut [Counted]) -> Vec<(usize, usize, u64)> {
+/// Pairs of files, by index, with some common samples, and the number of these.
+pub fn partial_overlaps(counted: &mut [Counted]) -> Vec<(usize, usize, u64)> {
     align(counted);
     let mut pairs = Pairs::default();
     for resolution in [Resolution::Micros, Resolution::Millis, Resolution::Seconds] {
@@ -49,7 +49,7 @@ pub fn partly(counted: &mut [Counted]) -> Vec<(usize, usize, u64)> {
             true => counted.fingerprint.digests(resolution).collect(),
             false => Vec::new(),
         };
-        // Two files are compared by what both of them record.
+        // Files are compared by the data that both contain.
         let tells = |file: usize| counted[file].fingerprint.resolution();
         pairs.count(counted, digests, |one, other| {
             tells(one).min(tells(other)) == resolution
@@ -70,14 +70,14 @@ pub fn partly(counted: &mut [Counted]) -> Vec<(usize, usize, u64)> {
     shared
 }
 
-/// How many digests pairs of files have in common, by their indices.
+/// Number of common digests of pairs of files, by index.
 #[derive(Debug, Default)]
 struct Pairs {
     counts: HashMap<(usize, usize), u64>,
 }
 
 impl Pairs {
-    /// Counts common digests of files for which `compares` holds.
+    /// Counts common digests of files for which `compares` is true.
     fn count(
         &mut self,
         counted: &[Counted],
@@ -96,7 +96,7 @@ impl Pairs {
         digests.sort_unstable();
         digests.dedup();
         for equal in digests.chunk_by(|one, other| one.0 == other.0) {
-            let files = &equal[..equal.len().min(MOST_PAIRED)];
+            let files = &equal[..equal.len().min(MAX_PAIRED)];
             for (at, (_, one)) in files.iter().enumerate() {
                 for (_, other) in &files[at + 1..] {
                     if compares(*one, *other) {
@@ -107,18 +107,18 @@ impl Pairs {
         }
     }
 
-    /// The pairs with most in common first; not all of many.
+    /// The pairs with most common digests first, limited in number.
     fn likely(self) -> Vec<(usize, usize)> {
         let mut pairs: Vec<((usize, usize), u64)> = self.counts.into_iter().collect();
         pairs.sort_unstable_by_key(|(pair, digests)| (u64::MAX - digests, *pair));
-        pairs.truncate(MOST_PAIRS);
+        pairs.truncate(MAX_PAIRS);
         pairs.into_iter().map(|(pair, _)| pair).collect()
     }
 }
 
-/// Brings all files to cells of the same length, and to few enough of them and of rows.
+/// Converts all files to the same cell length, and limits the number of cells and rows.
 pub fn align(counted: &mut [Counted]) {
-    let most_rows = MOST_ROWS / counted.len().max(1);
+    let most_rows = MAX_ROWS / counted.len().max(1);
     for counted in counted.iter_mut() {
         counted.fingerprint.sketch().shrink(most_rows);
     }
@@ -132,7 +132,7 @@ pub fn align(counted: &mut [Counted]) {
             .iter()
             .map(|counted| counted.fingerprint.cells())
             .sum();
-        if cells <= MOST_CELLS || shift >= MOST_SHIFT {
+        if cells <= MAX_CELLS || shift >= MAX_SHIFT {
             return;
         }
         shift += 1;

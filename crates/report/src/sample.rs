@@ -1,40 +1,40 @@
-//! One sample, and the sums of many.
+//! A sample, and sums of samples.
 
 use crate::histogram::{Distribution, Times, to_f64};
 use atq_api_spec::report::Figures;
 
-/// A sample as a decoder hands it on. Text is bytes of the file: it is looked at by name only.
+/// A decoded sample. Texts are raw bytes of the file; they are decoded only as names.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample<'a> {
-    /// Microseconds since 1970 at its start; `None`: the file has no times.
+    /// Start in microseconds since 1970; `None`: the file has no timestamps.
     pub start: Option<u64>,
-    /// Microseconds from start to end; of a row that sums several samples, their sum.
+    /// Duration in microseconds; for an aggregated row, the sum of the durations.
     pub elapsed: u64,
-    /// How many samples it stands for.
+    /// Number of samples in the row.
     pub samples: u64,
-    /// How many of them failed; `None`: the file does not tell.
+    /// Number of failed samples; `None`: unknown.
     pub errors: Option<u64>,
-    /// What was done.
+    /// The label.
     pub label: &'a [u8],
-    /// The sum of other samples (JMeter's transaction controller): a label of its own, not a part of the total.
+    /// An aggregate of other samples (JMeter's transaction controller): a separate label that does not count in the total.
     pub transaction: bool,
     /// Response code.
     pub code: &'a [u8],
-    /// What is wrong, if it failed.
+    /// Error message of a failed sample.
     pub message: &'a [u8],
     /// Bytes received.
     pub received: u64,
     /// Bytes sent.
     pub sent: u64,
-    /// Whether the file tells no bytes at all.
+    /// True if the file has no byte counts.
     pub no_bytes: bool,
     /// Active threads or users of the worker.
     pub active: Option<u32>,
-    /// Who made it; empty: unknown.
+    /// The worker; empty: unknown.
     pub worker: &'a [u8],
-    /// The thread that made it; empty: unknown.
+    /// The thread; empty: unknown.
     pub thread: &'a [u8],
-    /// Whether the file tells its end, of which the start was worked out.
+    /// True if the file has end timestamps, from which the start was computed.
     pub is_dated_by_end: bool,
 }
 
@@ -61,8 +61,8 @@ impl Default for Sample<'_> {
 }
 
 impl Sample<'_> {
-    /// Microseconds since 1970 at its end. A row that sums several samples does not tell when the last
-    /// of them ended: it is dated by its mean.
+    /// End in microseconds since 1970. An aggregated row does not contain the end of its last sample; its end is
+    /// estimated from the mean duration.
     pub fn end(&self) -> Option<u64> {
         let elapsed = match self.samples {
             0 | 1 => self.elapsed,
@@ -71,8 +71,8 @@ impl Sample<'_> {
         Some(self.start?.saturating_add(elapsed))
     }
 
-    /// The time that the file tells.
-    pub fn told(&self) -> Option<u64> {
+    /// The timestamp as given in the file.
+    pub fn timestamp(&self) -> Option<u64> {
         if self.is_dated_by_end {
             self.end()
         } else {
@@ -80,32 +80,32 @@ impl Sample<'_> {
         }
     }
 
-    /// How many are known to have failed.
+    /// The number of samples known to have failed.
     pub fn known_errors(&self) -> u64 {
         self.errors.unwrap_or_default()
     }
 
-    /// Whether it sums several samples, whose single times are not known.
+    /// True if the row aggregates several samples with unknown individual durations.
     pub fn is_summed(&self) -> bool {
         self.samples != 1
     }
 }
 
-/// What is not known of a set of samples.
+/// Unknown properties of a set of samples.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Unknown {
-    /// When some of them were.
+    /// Some timestamps.
     pub dates: bool,
-    /// Whether some of them failed.
+    /// The outcome of some samples.
     pub errors: bool,
-    /// How long single ones took.
+    /// Individual durations.
     pub times: bool,
-    /// How many bytes some of them sent and received.
+    /// Byte counts of some samples.
     pub bytes: bool,
 }
 
 impl Unknown {
-    /// Notes what a sample does not tell.
+    /// Records properties missing in a sample.
     pub fn add(&mut self, sample: &Sample<'_>) {
         self.dates |= sample.start.is_none();
         self.errors |= sample.errors.is_none();
@@ -113,7 +113,7 @@ impl Unknown {
         self.bytes |= sample.no_bytes;
     }
 
-    /// Notes what another set does not tell.
+    /// Records properties missing in another set.
     pub fn merge(&mut self, other: Self) {
         self.dates |= other.dates;
         self.errors |= other.errors;
@@ -121,13 +121,13 @@ impl Unknown {
         self.bytes |= other.bytes;
     }
 
-    /// The names of figures that are missing because of it.
+    /// The names of the figures that are unknown as a consequence.
     fn figures(self) -> impl Iterator<Item = &'static str> {
         let errors = ["errors", "errorPercent"].into_iter();
         let times = ["min", "p50", "p90", "p95", "p99", "max"].into_iter();
         let errors = errors.filter(move |_| self.errors);
         let times = times.filter(move |_| self.times);
-        // A row that sums several samples does not tell when the last of them ended.
+        // An aggregated row does not contain the end of its last sample.
         let throughput = (self.dates || self.times).then_some("throughput");
         let bytes = ["receivedBytes", "sentBytes"].into_iter();
         let bytes = bytes.filter(move |_| self.bytes);
@@ -135,12 +135,12 @@ impl Unknown {
     }
 }
 
-/// Exact sums and the times of a set of samples.
+/// Exact sums and the distribution of durations of a set of samples.
 #[derive(Debug, Clone)]
 pub struct Sums {
     pub samples: u64,
     pub errors: u64,
-    /// Microseconds, as all times here.
+    /// All times are in microseconds.
     pub elapsed: u64,
     pub shortest: u64,
     pub longest: u64,
@@ -171,7 +171,7 @@ impl Default for Sums {
 }
 
 impl Sums {
-    /// Adds one.
+    /// Adds a sample.
     pub fn add(&mut self, sample: &Sample<'_>) {
         self.samples += sample.samples;
         self.errors += sample.known_errors();
@@ -190,7 +190,7 @@ impl Sums {
         }
     }
 
-    /// Adds the sums of others, not their times.
+    /// Adds sums without the distribution.
     fn add_sums(&mut self, other: &Self) {
         self.samples += other.samples;
         self.errors += other.errors;
@@ -204,24 +204,24 @@ impl Sums {
         self.unknown.merge(other.unknown);
     }
 
-    /// Adds the sums and times of others.
+    /// Adds sums and the distribution.
     pub fn merge(&mut self, other: &Self) {
         self.add_sums(other);
         self.times.merge(&other.times);
     }
 
-    /// Whether the samples have times.
+    /// True if the samples have timestamps.
     pub fn is_dated(&self) -> bool {
         self.first_start <= self.last_end
     }
 
-    /// Seconds from the first start to the last end; zero when the samples have no times.
+    /// Seconds from the first start to the last end; zero without timestamps.
     pub fn seconds(&self) -> f64 {
         to_f64(self.last_end.saturating_sub(self.first_start)) / 1e6
     }
 }
 
-/// The sums of several sets, and the distribution of all their times.
+/// Merges several sets and their distributions.
 pub fn together(sets: &[&Sums]) -> (Sums, Distribution) {
     let mut all = Sums::default();
     sets.iter().for_each(|set| all.add_sums(set));
@@ -230,7 +230,7 @@ pub fn together(sets: &[&Sums]) -> (Sums, Distribution) {
     (all, distribution)
 }
 
-/// What is reported of sums and their distribution.
+/// Computes the reported figures.
 pub fn figures(sums: &Sums, times: &Distribution) -> Figures {
     if sums.samples == 0 {
         return Figures::default();

@@ -1,6 +1,6 @@
-//! Sums of samples, by label, by worker and over time: of one file, or of several together.
+//! Sums of samples of one or several files, by label, by worker and over time.
 
-use crate::errors::{Errors, MOST_KINDS};
+use crate::errors::{Errors, MAX_KINDS};
 use crate::histogram::Distribution;
 use crate::labels::{Names, OTHER};
 use crate::sample::{Sample, Sums, figures, together};
@@ -8,10 +8,10 @@ use crate::series::Timeline;
 use crate::windows::{Watches, Window, WindowResults};
 use atq_api_spec::report::{Figures, NamedFigures, Series};
 
-/// Labels beyond these are counted as one.
-pub const MOST_LABELS: usize = 2000;
-/// Workers beyond these are counted as one.
-const MOST_WORKERS: usize = 1000;
+/// Labels above this number are counted as one.
+pub const MAX_LABELS: usize = 2000;
+/// Workers above this number are counted as one.
+const MAX_WORKERS: usize = 1000;
 
 /// Sums of samples.
 #[derive(Debug)]
@@ -19,17 +19,17 @@ pub struct Samples {
     labels: Names,
     by_label: Vec<LabelSums>,
     workers: Names,
-    requests: Whole,
-    /// Taken for the whole when there are transactions only.
-    transactions: Whole,
-    /// Bytes that the tool does not tell of single samples.
+    requests: Totals,
+    /// Used as the total if there are only transactions.
+    transactions: Totals,
+    /// Bytes that the tool does not assign to single samples.
     pub extra_received: u64,
     pub extra_sent: u64,
 }
 
-/// All samples of a kind together.
+/// All samples of a kind.
 #[derive(Debug)]
-struct Whole {
+struct Totals {
     by_worker: Vec<Sums>,
     errors: Errors,
     timeline: Timeline,
@@ -37,7 +37,7 @@ struct Whole {
     watch: Option<usize>,
 }
 
-impl Whole {
+impl Totals {
     fn new(windows: Vec<Window>) -> Self {
         let watches = Watches::new(windows);
         Self {
@@ -85,7 +85,7 @@ impl Whole {
     }
 }
 
-/// A label can be that of requests and of a transaction at once.
+/// A label can belong to requests and to a transaction at the same time.
 #[derive(Debug, Default)]
 struct LabelSums {
     requests: Sums,
@@ -103,9 +103,9 @@ impl LabelSums {
     }
 }
 
-/// What is reported of samples.
+/// The reportable result.
 pub struct Finished {
-    /// The sums and times of all of them.
+    /// Sums and durations of all samples.
     pub sums: Sums,
     pub times: Distribution,
     pub total: Figures,
@@ -118,20 +118,20 @@ pub struct Finished {
 }
 
 impl Samples {
-    /// None yet; these windows will be looked through.
+    /// An empty set that watches these windows.
     pub fn new(windows: &[Window]) -> Self {
         let of_total = windows.iter().filter(|window| window.label.is_none());
         let of_total = of_total.cloned().collect();
         let mut samples = Self {
-            labels: Names::new(MOST_LABELS),
+            labels: Names::new(MAX_LABELS),
             by_label: Vec::new(),
-            workers: Names::new(MOST_WORKERS),
-            requests: Whole::new(windows.to_vec()),
-            transactions: Whole::new(of_total),
+            workers: Names::new(MAX_WORKERS),
+            requests: Totals::new(windows.to_vec()),
+            transactions: Totals::new(of_total),
             extra_received: 0,
             extra_sent: 0,
         };
-        // A label that is asked for must not end up among the others.
+        // A requested label must not be counted as one of the others.
         let asked: Vec<String> = samples
             .requests
             .watches
@@ -144,7 +144,7 @@ impl Samples {
         samples
     }
 
-    /// Adds a sample, and gives the number of its label.
+    /// Adds a sample, and returns the number of its label.
     pub fn add(&mut self, sample: &Sample<'_>) -> usize {
         let label = self.label(sample.label);
         let sums = &mut self.by_label[label];
@@ -180,7 +180,7 @@ impl Samples {
         self.extra_sent = self.extra_sent.saturating_add(other.extra_sent);
     }
 
-    /// Keeps the times in as little memory as they need.
+    /// Releases unused memory.
     pub fn compact(&mut self) {
         for sums in &mut self.by_label {
             sums.requests.times.compact();
@@ -190,13 +190,13 @@ impl Samples {
         self.transactions.compact();
     }
 
-    /// Notes how many users were active at a time, in microseconds since 1970.
+    /// Records the number of active users at a time in microseconds since 1970.
     pub fn active(&mut self, at: u64, worker: &[u8], active: u32) {
         let worker = self.workers.number(worker);
         self.requests.timeline.active(at, worker, active);
     }
 
-    /// The windows that are looked through.
+    /// The watched windows.
     pub fn windows(&self) -> &[Window] {
         self.requests.watches.windows()
     }
@@ -212,7 +212,7 @@ impl Samples {
         number
     }
 
-    /// The sums that make up a label, or all samples.
+    /// The sums of a label, or of all samples.
     fn sums(&self, label: Option<&str>) -> Vec<&Sums> {
         match label {
             None => {
@@ -228,14 +228,14 @@ impl Samples {
         }
     }
 
-    /// Any percentile (0 to 100) of the response times of a label, or of all samples, in milliseconds;
-    /// none without samples, or when their single times are not known.
+    /// A percentile (0 to 100) of the response times of a label, or of all samples, in milliseconds;
+    /// `None` without samples, or if individual durations are unknown.
     pub fn percentile(&self, label: Option<&str>, percentile: f64) -> Option<f64> {
         let (sums, times) = together(&self.sums(label));
         (sums.samples > 0 && !sums.unknown.times).then(|| times.percentile(percentile))
     }
 
-    /// Whether there are none.
+    /// True if there are no samples.
     pub fn is_empty(&self) -> bool {
         let mut sums = self.by_label.iter();
         sums.all(|sums| sums.requests.samples + sums.transactions.samples == 0)
@@ -251,7 +251,7 @@ impl Samples {
         sums.any(|sums| sums.transactions.samples > 0)
     }
 
-    /// What is reported of them.
+    /// Completes the result.
     pub fn finish(mut self) -> Finished {
         let notes = self.notes();
         let (sums, times) = together(&self.sums(None));
@@ -286,15 +286,15 @@ impl Samples {
     fn notes(&self) -> Vec<String> {
         let too_many = |overflowed: bool, most: usize, what: &str| {
             overflowed.then(|| {
-                format!("there are more than {most} {what}; the rest is counted as `{OTHER}`")
+                format!("there are more than {most} {what}; the others are counted as `{OTHER}`")
             })
         };
         let errors = self.requests.errors.overflowed();
-        let transactions = "transactions of JMeter have a label of their own and are not part of the total, whose requests they sum up";
+        let transactions = "transactions of JMeter have separate labels and are not part of the total, because they sum up its requests";
         [
-            too_many(self.labels.overflowed(), MOST_LABELS, "labels"),
-            too_many(self.workers.overflowed(), MOST_WORKERS, "workers"),
-            too_many(errors, MOST_KINDS, "kinds of errors"),
+            too_many(self.labels.overflowed(), MAX_LABELS, "labels"),
+            too_many(self.workers.overflowed(), MAX_WORKERS, "workers"),
+            too_many(errors, MAX_KINDS, "kinds of errors"),
             self.has_transactions().then(|| transactions.to_owned()),
         ]
         .into_iter()
@@ -313,7 +313,7 @@ impl Samples {
     }
 }
 
-/// The names of the figures over time that mean nothing.
+/// The names of unknown figures over time.
 fn series_missing(sums: &Sums) -> Vec<String> {
     let errors = sums.unknown.errors.then_some("errors");
     let times = ["p50", "p90", "p95", "p99", "max"].into_iter();
@@ -321,7 +321,7 @@ fn series_missing(sums: &Sums) -> Vec<String> {
     times.chain(errors).map(str::to_owned).collect()
 }
 
-/// Figures by name, in the order of the names, without those that have no samples.
+/// Figures by name, sorted, without names that have no samples.
 fn named<'a>(sets: impl Iterator<Item = (String, Vec<&'a Sums>)>) -> Vec<NamedFigures> {
     let figures = sets.filter_map(|(name, sets)| {
         let (sums, times) = together(&sets);
@@ -333,7 +333,7 @@ fn named<'a>(sets: impl Iterator<Item = (String, Vec<&'a Sums>)>) -> Vec<NamedFi
     figures
 }
 
-/// Only those that have a name.
+/// Only workers with a name.
 fn named_workers(sums: &[Sums], names: &Names) -> Vec<NamedFigures> {
     let workers = sums.iter().enumerate();
     let workers = workers.map(|(number, sums)| (names.name(number), vec![sums]));

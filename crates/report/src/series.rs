@@ -1,18 +1,18 @@
-//! The figures over time, in a bounded number of points: when the run outgrows them, two become one.
+//! Figures over time with a bounded number of points: when the run exceeds it, pairs of points are merged.
 
 use crate::histogram::{Distribution, Times, to_f64};
 use crate::sample::Sample;
 use atq_api_spec::report::{Series, SeriesPoint};
 use std::collections::VecDeque;
 
-/// No more points than these.
-const MOST: u64 = 600;
+/// Maximum number of points.
+const MAX_POINTS: u64 = 600;
 const SECOND: u64 = 1_000_000;
 
-/// Points of equal length, aligned to multiples of it since 1970 so that any two series fit together.
+/// Points of equal length, aligned to multiples of it since 1970, so that two series can be merged.
 #[derive(Debug)]
 pub struct Timeline {
-    /// Microseconds of one point.
+    /// Length of a point in microseconds.
     interval: u64,
     /// Number of the first point since 1970.
     first: u64,
@@ -28,7 +28,7 @@ struct Point {
     longest: u64,
     received: u64,
     times: Times,
-    /// Active threads last seen, by worker.
+    /// Last number of active threads, by worker.
     active: Vec<Option<u32>>,
 }
 
@@ -43,7 +43,7 @@ impl Default for Timeline {
 }
 
 impl Timeline {
-    /// Counts a sample where it ended; one without a time is not counted.
+    /// Counts a sample at its end; a sample without timestamp is not counted.
     pub fn add(&mut self, sample: &Sample<'_>, worker: usize) {
         let point = sample.end().and_then(|end| self.point(end));
         if let Some(point) = point {
@@ -51,13 +51,13 @@ impl Timeline {
         }
     }
 
-    /// Adds another series, whose workers have these numbers here.
+    /// Adds another series; `workers` maps its worker numbers.
     pub fn merge(&mut self, other: &Self, workers: &[usize]) {
         while self.interval < other.interval {
             self.double();
         }
         for (number, point) in (other.first..).zip(&other.points) {
-            // Points without anything in them only fill a gap.
+            // Empty points only fill a gap.
             if point.samples == 0 && point.active.is_empty() {
                 continue;
             }
@@ -67,14 +67,14 @@ impl Timeline {
         }
     }
 
-    /// Keeps the points in as little memory as they need.
+    /// Releases unused memory.
     pub fn compact(&mut self) {
         self.points
             .iter_mut()
             .for_each(|point| point.times.compact());
     }
 
-    /// Counts active users at a time, without a sample.
+    /// Records active users at a time, without a sample.
     pub fn active(&mut self, at: u64, worker: usize, active: u32) {
         if let Some(point) = self.point(at) {
             point.set_active(worker, active);
@@ -88,7 +88,7 @@ impl Timeline {
         loop {
             let number = at / self.interval;
             let last = self.first + (self.points.len() as u64).saturating_sub(1);
-            if number.max(last) - number.min(self.first) < MOST {
+            if number.max(last) - number.min(self.first) < MAX_POINTS {
                 break;
             }
             self.double();
@@ -121,7 +121,7 @@ impl Timeline {
         self.interval *= 2;
     }
 
-    /// The series; `workers` is how many workers there are numbers of.
+    /// Completes the series; `workers` is the number of workers.
     pub fn finish(mut self, workers: usize) -> Series {
         let active = self.active_sums(workers);
         let points = (self.first..).zip(&self.points).zip(active);
@@ -137,8 +137,8 @@ impl Timeline {
         }
     }
 
-    /// Active threads of all workers at each point. A worker without a sample in one keeps what it
-    /// had before, as long as it comes again.
+    /// Active threads of all workers at each point. A worker without a sample at a point keeps its
+    /// previous value if it has later samples.
     fn active_sums(&mut self, workers: usize) -> Vec<Option<f64>> {
         let mut sums: Vec<Option<f64>> = vec![None; self.points.len()];
         for worker in 0..workers {
@@ -187,7 +187,7 @@ impl Point {
         }
     }
 
-    /// Adds another point, of the same time or the one that follows; its workers have these numbers here.
+    /// Adds the same or the following point; `workers` maps its worker numbers.
     fn merge(&mut self, later: &Self, workers: &[usize]) {
         if later.samples > 0 {
             self.shortest = if self.samples == 0 {

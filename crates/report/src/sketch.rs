@@ -1,21 +1,21 @@
-//! A small sample of the rows of a file, chosen by their content, so that two files that hold the same
+//! A sketch of the rows of a file, chosen by their content, so that files with the same
 //! rows choose the same ones.
 //!
-//! [`crate::fingerprint`] finds files that are equal, or equal within whole seconds. A file with only some
-//! of the rows of every second of another one (one thread of many, the slow samples, the errors of
-//! several files together) is found here. It is the "bottom k" sketch: the k rows with the smallest hashes.
+//! [`crate::fingerprint`] detects files that are equal, or equal within whole seconds. The sketch detects a file with
+//! only some rows of every second of another file (one thread of many, slow samples, the errors of
+//! several files). It is a "bottom k" sketch: the k rows with the smallest hashes.
 
-/// Rows that are kept of a file.
-const MOST_ROWS: usize = 2048;
-/// Seconds by which the times of one file are moved, back and forth, to count equal rows by chance.
+/// Maximum number of rows of a file.
+const MAX_ROWS: usize = 2048;
+/// Maximum shift in seconds, in both directions, for counting rows that are equal by chance.
 const SHIFTS: i64 = 30;
-/// Equal rows of files of one container from which on they are the same rows.
-const LEAST_WITHIN: u64 = 2;
-/// Equal rows of files of different containers from which on they are the same rows.
-const LEAST_ACROSS: u64 = 6;
+/// Minimum number of equal rows for an overlap of files of one container.
+const MIN_SAME_CONTAINER: u64 = 2;
+/// Minimum number of equal rows for an overlap of files of different containers.
+const MIN_OTHER_CONTAINER: u64 = 6;
 
-/// A row. Rows are in order of `what`, which does not depend on the second: rows that repeat every second
-/// are chosen, or not chosen, together.
+/// A row. Rows are sorted by `what`, which does not depend on the second: rows that repeat every second
+/// are either all chosen or all skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Row {
     /// Hash of label, duration, outcome and the milliseconds within the second.
@@ -24,7 +24,7 @@ pub struct Row {
     pub second: u64,
     /// Microseconds within the second.
     pub micros: u32,
-    /// Hash of the thread or worker that made it.
+    /// Hash of the thread or worker.
     pub maker: u32,
 }
 
@@ -34,7 +34,7 @@ impl Row {
     }
 }
 
-/// What two files both record of a row.
+/// The data recorded by both of two files.
 #[derive(Debug, Clone, Copy)]
 pub struct Compared {
     /// Microseconds.
@@ -46,24 +46,24 @@ pub struct Compared {
 /// The chosen rows of a file.
 #[derive(Debug, Clone, Default)]
 pub struct Sketch {
-    /// In order, each once, when finished.
+    /// Sorted and without duplicates after [`Sketch::finish`].
     rows: Vec<Row>,
-    /// Rows from this place on are not kept.
+    /// Rows from this position on are dropped.
     end: Option<(u64, u64)>,
 }
 
 impl Sketch {
-    /// Adds a row, if it is one of those that are kept.
+    /// Adds a row unless it is beyond the limit.
     pub fn add(&mut self, row: Row) {
         if self.end.is_none_or(|end| row.place() < end) {
             self.rows.push(row);
-            if self.rows.len() >= 2 * MOST_ROWS {
-                self.shrink(MOST_ROWS);
+            if self.rows.len() >= 2 * MAX_ROWS {
+                self.shrink(MAX_ROWS);
             }
         }
     }
 
-    /// Puts the rows in order, and keeps no more than so many.
+    /// Sorts the rows and keeps at most `most` of them.
     pub fn shrink(&mut self, most: usize) {
         self.rows.sort_unstable();
         self.rows.dedup();
@@ -74,9 +74,9 @@ impl Sketch {
         self.rows.shrink_to(most);
     }
 
-    /// No more rows come.
+    /// Completes the sketch.
     pub fn finish(&mut self) {
-        self.shrink(MOST_ROWS);
+        self.shrink(MAX_ROWS);
         self.rows.shrink_to_fit();
     }
 
@@ -85,21 +85,21 @@ impl Sketch {
         &self.rows
     }
 
-    /// How many of the kept rows are in both files: a lower bound for all rows. Zero when they can be
-    /// equal by chance: then about as many are equal after the times of one file are moved.
+    /// The number of sketched rows in both files, a lower bound for all rows. Zero if they may be
+    /// equal by chance, that is, if a similar number is equal after shifting the times of one file.
     pub fn shared_with(&self, other: &Self, compared: Compared, same_container: bool) -> u64 {
         let (ours, theirs) = (self.keys(compared), other.keys(compared));
         let shared = equal_keys(&ours, &theirs, 0);
         let least = match same_container {
-            true => LEAST_WITHIN,
-            false => LEAST_ACROSS,
+            true => MIN_SAME_CONTAINER,
+            false => MIN_OTHER_CONTAINER,
         };
         if shared < least {
             return 0;
         }
         let shifts = (1..=SHIFTS).flat_map(|by| [by, -by]);
         let by_chance = shifts.map(|by| equal_keys(&ours, &theirs, by)).max();
-        // Rows at a steady rate may be equal after a few of the shifts only.
+        // Rows at a steady rate may be equal after only a few of the shifts.
         match shared >= least + 2 * by_chance.unwrap_or_default() {
             true => shared,
             false => 0,
@@ -119,9 +119,9 @@ impl Sketch {
     }
 }
 
-/// How many of the rows are in both when the first ones are moved by so many seconds. Both are in order.
+/// The number of rows in both lists after shifting the first one by `moved` seconds. Both are sorted.
 fn equal_keys(ours: &[Row], theirs: &[Row], moved: i64) -> u64 {
-    // Times may count from the start of the test.
+    // Times may be relative to the start of the test.
     let base = |row: &Row, moved: i64| Row {
         second: row.second.saturating_add_signed(moved + SHIFTS),
         ..*row

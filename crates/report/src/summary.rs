@@ -1,5 +1,5 @@
-//! Figures that a tool has summed up itself (Locust, k6): without its samples they can be taken over,
-//! and bounded when there are several, but not merged.
+//! Figures aggregated by a tool (Locust, k6). Without the samples they can be adopted,
+//! and several can be bounded, but not merged exactly.
 
 use crate::histogram::to_f64;
 use crate::labels::OTHER;
@@ -7,47 +7,47 @@ use atq_api_spec::report::{Figures, NamedFigures, PercentilePoint, Series, Serie
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
-/// No more points over time than these.
-const MOST_POINTS: usize = 600;
-/// Labels beyond these are counted as one.
-const MOST_LABELS: usize = 2000;
-/// Longer names of labels are cut.
-const LONGEST_LABEL: usize = 1000;
+/// Maximum number of points over time.
+const MAX_POINTS: usize = 600;
+/// Labels above this number are counted as one.
+const MAX_LABELS: usize = 2000;
+/// Maximum length of a label; longer ones are truncated.
+const MAX_LABEL_BYTES: usize = 1000;
 
-/// What one file sums up.
+/// The summary in one file.
 #[derive(Debug, Default)]
 pub struct Summary {
-    /// The form of the file. A tool may write several forms of one run.
+    /// The form of the file. A tool may write one run in several forms.
     pub form: &'static str,
-    /// The worker that wrote it.
+    /// The worker that wrote the file.
     pub worker: String,
     pub total: Figures,
     pub labels: Vec<NamedFigures>,
     pub distribution: Vec<PercentilePoint>,
-    /// Seconds, if the tool tells.
+    /// Duration in seconds, if known.
     pub duration: Option<f64>,
 }
 
 impl Summary {
     /// Adds the figures of a label.
     pub fn add_label(&mut self, name: &str, figures: Figures) {
-        if let Some(others) = self.labels.get_mut(MOST_LABELS) {
+        if let Some(others) = self.labels.get_mut(MAX_LABELS) {
             others.figures = merge([&others.figures, &figures]);
             return;
         }
         let name = match self.labels.len() {
-            MOST_LABELS => OTHER.to_owned(),
-            _ => name.chars().take(LONGEST_LABEL).collect(),
+            MAX_LABELS => OTHER.to_owned(),
+            _ => name.chars().take(MAX_LABEL_BYTES).collect(),
         };
         self.labels.push(NamedFigures { name, figures });
     }
 
-    /// Whether it can be nothing but another form or a copy of the other, from the same container. One
-    /// form of a run may have been written a moment before the other.
+    /// True if the file can only be another form or a copy of the other one, from the same container. One
+    /// form of a run may have been written slightly earlier than the other.
     pub fn is_of_the_run_of(&self, other: &Self) -> bool {
         let (one, two) = (self.total.samples, other.total.samples);
         match self.form == other.form {
-            // Runs that follow each other are told apart by the names of these files.
+            // The names of these files distinguish consecutive runs.
             true => self.form != LOCUST_CSV && self.has_figures_of(other),
             false => {
                 one.abs_diff(two) <= one.max(two) / 20
@@ -57,7 +57,7 @@ impl Summary {
         }
     }
 
-    /// Whether the requests of this form can all be among those of the other form of the same tool.
+    /// True if all requests of this form can be among those of the other form of the same tool.
     fn is_part_of(&self, other: &Self) -> bool {
         let tool = |form: &'static str| form.split('-').next();
         let labels: HashMap<&str, &Figures> = other
@@ -74,7 +74,7 @@ impl Summary {
             && self.labels.iter().all(in_other)
     }
 
-    /// Which of two forms of a run counts is the lower one: the one that tells more, or else the one with
+    /// Of two forms of a run the one with the lower rank counts: the more detailed one, or else the one with
     /// more samples.
     pub fn rank(&self) -> (u8, Reverse<u64>) {
         let tells_less = match self.form {
@@ -85,7 +85,7 @@ impl Summary {
         (tells_less, Reverse(self.total.samples))
     }
 
-    /// Whether counts and times are the same.
+    /// True if counts and times are equal.
     pub fn has_figures_of(&self, other: &Self) -> bool {
         let close = |one: f64, other: f64| (one - other).abs() <= 1e-6 * one.abs().max(other.abs());
         let (one, two) = (&self.total, &other.total);
@@ -107,7 +107,7 @@ pub const JMETER_AGGREGATE: &str = "jmeter-aggregate";
 /// The form of JMeter's Summary Report.
 pub const JMETER_SUMMARY: &str = "jmeter-summary";
 
-/// Whether the samples of one can be among those of the other. Some forms have whole milliseconds only.
+/// True if the samples of one can be among those of the other. Some forms round to whole milliseconds.
 fn is_part_of(one: &Figures, other: &Figures) -> bool {
     let tells = |name: &str| {
         ![one, other]
@@ -121,7 +121,7 @@ fn is_part_of(one: &Figures, other: &Figures) -> bool {
         && (one.samples < other.samples || one.max >= other.max - 1.0 || !tells("max"))
 }
 
-/// Which of the summaries of a container are not counted, each with the one that is counted in its place.
+/// The summaries of a container that are not counted, each with the one that is counted instead.
 pub fn repeated(summaries: Vec<Option<&Summary>>) -> BTreeMap<usize, usize> {
     let mut order: Vec<(usize, &Summary)> = summaries
         .into_iter()
@@ -133,7 +133,7 @@ pub fn repeated(summaries: Vec<Option<&Summary>>) -> BTreeMap<usize, usize> {
     let mut repeated = BTreeMap::new();
     for (at, summary) in order {
         let run = counted.iter_mut().find(|(_, other, forms)| {
-            // A run has one file of each form: a second one is of another run.
+            // A run has one file of each form; a second one belongs to another run.
             let is_free = summary.form == other.form || !forms.contains(&summary.form);
             is_free && summary.is_of_the_run_of(other)
         });
@@ -148,7 +148,7 @@ pub fn repeated(summaries: Vec<Option<&Summary>>) -> BTreeMap<usize, usize> {
     repeated
 }
 
-/// By the worker that wrote them.
+/// Figures by the worker that wrote them.
 pub fn workers(summaries: &[Summary]) -> Vec<NamedFigures> {
     let named = summaries
         .iter()
@@ -160,8 +160,8 @@ pub fn workers(summaries: &[Summary]) -> Vec<NamedFigures> {
     workers.collect()
 }
 
-/// Figures of several summaries. Counts are added and means weighed; of percentiles the highest is
-/// taken: the percentile of all samples together is never above it.
+/// Merges the figures of several summaries. Counts are added and means weighted; of percentiles the highest is
+/// reported, as an upper bound.
 pub fn merge<'a>(all: impl IntoIterator<Item = &'a Figures>) -> Figures {
     let mut merged = Figures::default();
     let (mut weighed, mut first) = (0.0, true);
@@ -193,7 +193,7 @@ pub fn merge<'a>(all: impl IntoIterator<Item = &'a Figures>) -> Figures {
     merged
 }
 
-/// The labels of several summaries, by name.
+/// Merges the labels of several summaries by name.
 pub fn merge_labels(all: &[Summary]) -> Vec<NamedFigures> {
     let mut by_name: BTreeMap<&str, Vec<&Figures>> = BTreeMap::new();
     for label in all.iter().flat_map(|summary| &summary.labels) {
@@ -206,7 +206,7 @@ pub fn merge_labels(all: &[Summary]) -> Vec<NamedFigures> {
     merged.collect()
 }
 
-/// The distributions of several summaries: the highest of each percentile that all have.
+/// Merges distributions: the highest value of each percentile that all of them have.
 pub fn merge_distributions(all: &[Summary]) -> Vec<PercentilePoint> {
     let Some((first, others)) = all.split_first() else {
         return Vec::new();
@@ -229,12 +229,12 @@ pub fn merge_distributions(all: &[Summary]) -> Vec<PercentilePoint> {
     points.collect()
 }
 
-/// Figures over time as the tool tells them, in a bounded number of points.
+/// Figures over time from a tool, with a bounded number of points.
 #[derive(Debug)]
 pub struct History {
-    /// Seconds of a point.
+    /// Length of a point in seconds.
     interval: u64,
-    /// By the number of the interval since 1970.
+    /// Points by the number of their interval since 1970.
     points: BTreeMap<u64, SeriesPoint>,
     first: u64,
     last: u64,
@@ -252,19 +252,19 @@ impl Default for History {
 }
 
 impl History {
-    /// Adds what happened until a second since 1970.
+    /// Adds the figures up to a second since 1970.
     pub fn add(&mut self, second: u64, point: SeriesPoint) {
         self.spans(second, second);
         self.put(second, point);
     }
 
-    /// The first and the last second of a part of the run, which points of longer intervals do not tell.
+    /// Extends the span to the first and last second of a part of the run, which are unknown from points of longer intervals.
     pub fn spans(&mut self, first: u64, last: u64) {
         self.first = self.first.min(first);
         self.last = self.last.max(last);
     }
 
-    /// Makes the interval so many seconds, if it is shorter.
+    /// Sets a minimum length of the interval in seconds.
     pub fn every(&mut self, seconds: u64) {
         if seconds <= self.interval {
             return;
@@ -272,27 +272,27 @@ impl History {
         let before = std::mem::replace(&mut self.interval, seconds);
         for (number, point) in std::mem::take(&mut self.points) {
             let number = number.saturating_mul(before) / seconds;
-            join(&mut self.points, number, point, Together::After);
+            join(&mut self.points, number, point, Combine::After);
         }
     }
 
-    /// Whether there are any points.
+    /// True if there are points.
     pub fn has_points(&self) -> bool {
         !self.points.is_empty()
     }
 
-    /// Adds what happened in the interval of a second since 1970.
+    /// Adds the figures of the interval that contains a second since 1970.
     pub fn put(&mut self, second: u64, point: SeriesPoint) {
         join(
             &mut self.points,
             second / self.interval,
             point,
-            Together::Beside,
+            Combine::Beside,
         );
-        while self.points.len() > MOST_POINTS {
+        while self.points.len() > MAX_POINTS {
             self.interval *= 2;
             for (number, point) in std::mem::take(&mut self.points) {
-                join(&mut self.points, number / 2, point, Together::After);
+                join(&mut self.points, number / 2, point, Combine::After);
             }
         }
     }
@@ -311,12 +311,12 @@ impl History {
         }
     }
 
-    /// The first and the last second; none without points.
+    /// The first and the last second; `None` without points.
     pub fn span(&self) -> Option<(u64, u64)> {
         (self.first <= self.last).then_some((self.first, self.last))
     }
 
-    /// The points with their interval.
+    /// The points and their interval.
     pub fn finish(self) -> Series {
         let interval = self.interval;
         let points = self.points.into_iter().map(|(number, point)| SeriesPoint {
@@ -331,16 +331,16 @@ impl History {
     }
 }
 
-/// How two points of one interval go together.
+/// The way in which two points of one interval are combined.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Together {
-    /// At the same time, by two masters: their users are added.
+enum Combine {
+    /// Concurrent points of two masters: their users are added.
     Beside,
-    /// One after the other.
+    /// Consecutive points.
     After,
 }
 
-fn join(points: &mut BTreeMap<u64, SeriesPoint>, number: u64, point: SeriesPoint, how: Together) {
+fn join(points: &mut BTreeMap<u64, SeriesPoint>, number: u64, point: SeriesPoint, how: Combine) {
     let Some(into) = points.get_mut(&number) else {
         points.insert(number, point);
         return;
@@ -359,7 +359,7 @@ fn join(points: &mut BTreeMap<u64, SeriesPoint>, number: u64, point: SeriesPoint
     into.max = into.max.max(point.max);
     into.received_bytes = into.received_bytes.saturating_add(point.received_bytes);
     into.active = match (into.active, point.active) {
-        (Some(one), Some(two)) if how == Together::Beside => Some(one + two),
+        (Some(one), Some(two)) if how == Combine::Beside => Some(one + two),
         (one, two) => two.or(one),
     };
 }

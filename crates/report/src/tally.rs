@@ -1,11 +1,11 @@
-//! Adds up the files of many containers, each sample once.
+//! Adds up the files of many containers, counting each sample once.
 //!
-//! The files of a container are read one after the other, and then it is decided which of them count:
+//! The files of a container are read one after the other, and then selected:
 //!
-//! - a file whose samples are all in another one is not counted (a listener for errors, a second form of
+//! - a file whose samples are all in another one is not counted (a listener for errors, another format of
 //!   the same run, a copy);
-//! - summaries of a tool do not count beside its single samples;
-//! - files that hold some of the same samples, or are of different tools, put the figures in doubt.
+//! - summaries of a tool are not counted if there are single samples;
+//! - files with some common samples, or of different tools, make the figures doubtful.
 
 use crate::errors::Errors;
 use crate::file::{FinishedFile, ResultFile};
@@ -20,21 +20,21 @@ use std::io::{self, ErrorKind, Read};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// What is read at once.
-const PORTION: usize = 256 * 1024;
-/// Files of a container that wait for the others before it is decided whether they count.
-const MOST_WAITING: usize = 24;
-/// Doubts of one kind that are told one by one.
-const MOST_TOLD: usize = 5;
+/// Bytes per read.
+const READ_BYTES: usize = 256 * 1024;
+/// Maximum number of files of a container that are compared before counting.
+const MAX_PENDING: usize = 24;
+/// Maximum number of doubts of one kind that are listed individually.
+const MAX_LISTED: usize = 5;
 
-/// What is wanted beside the report.
+/// Requests in addition to the report.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Windows of time to look through.
+    /// Time windows to evaluate.
     pub windows: Vec<Window>,
 }
 
-/// What was found in a file.
+/// The summary of a file.
 pub type SourceSummary = ReportSource;
 
 /// Figures of any number of files.
@@ -42,11 +42,11 @@ pub type SourceSummary = ReportSource;
 pub struct Tally {
     windows: Vec<Window>,
     samples: Samples,
-    /// The files whose single samples are in `samples`.
+    /// The files with samples in `samples`.
     counted: Vec<Counted>,
-    /// The container whose files are being read, and those that were.
+    /// The container whose files are being read, and its files so far.
     container: String,
-    waiting: Vec<FinishedFile>,
+    pending: Vec<FinishedFile>,
     summaries: Vec<Summary>,
     summary_errors: Errors,
     history: History,
@@ -54,33 +54,33 @@ pub struct Tally {
     notes: Vec<String>,
     doubts: Vec<String>,
     gaps: Vec<String>,
-    /// Whether there are samples whose times count from the start of the test, and others.
+    /// True if there are samples with timestamps relative to the start of the test, or absolute ones, respectively.
     relative: bool,
     absolute: bool,
 }
 
-/// The report, and what else is known.
+/// The report and further results.
 #[derive(Debug)]
 pub struct Finished {
-    /// The report on everything that was read.
+    /// The report of all files.
     pub report: Report,
-    /// What the windows of time showed.
+    /// The results of the time windows.
     pub windows: WindowResults,
-    /// Why the figures cannot be trusted whatever they are, in sentences.
+    /// Reasons for which the figures cannot be trusted, as sentences.
     pub doubts: Vec<String>,
-    /// Why samples may be missing, in sentences: files that were cut, rows that cannot be read.
+    /// Reasons for which samples may be missing, as sentences: truncated files, unreadable rows.
     pub gaps: Vec<String>,
 }
 
 impl Tally {
-    /// Nothing yet.
+    /// An empty tally.
     pub fn new(options: Options) -> Self {
         Self {
             samples: Samples::new(&options.windows),
             windows: options.windows,
             counted: Vec::new(),
             container: String::new(),
-            waiting: Vec::new(),
+            pending: Vec::new(),
             summaries: Vec::new(),
             summary_errors: Errors::default(),
             history: History::default(),
@@ -93,12 +93,12 @@ impl Tally {
         }
     }
 
-    /// Reads a file. `path_name` is how the report calls it; up to its first `/` it names the container.
-    /// `worker_hint` names the worker whose file it is, for rows that do not say so themselves. A file that
-    /// is no result adds nothing and has an empty format; it has a problem if it is meant to be one.
+    /// Reads a file. `path_name` is its name in the report; the part before the first `/` is the container.
+    /// `worker_hint` is the default worker of its rows. A file that is not a result file adds nothing and has an
+    /// empty format; it has a problem if it was meant to be one.
     ///
     /// # Errors
-    /// When the reader fails; what was read until then is counted, and the source says so.
+    /// If the reader fails; the part read so far is counted, and the source has a problem.
     pub fn read(
         &mut self,
         path_name: &str,
@@ -106,11 +106,11 @@ impl Tally {
         mut reader: impl Read,
     ) -> Result<SourceSummary, io::Error> {
         let mut file = ResultFile::new(path_name, worker_hint, &self.windows);
-        let mut portion = vec![0; PORTION];
+        let mut buffer = vec![0; READ_BYTES];
         let outcome = loop {
-            match reader.read(&mut portion) {
+            match reader.read(&mut buffer) {
                 Ok(0) => break Ok(()),
-                Ok(read) => file.push(&portion[..read]),
+                Ok(read) => file.push(&buffer[..read]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => break Err(error),
             }
@@ -123,11 +123,11 @@ impl Tally {
         outcome.map(|()| source)
     }
 
-    /// Adds a file that was read. Files of a container should follow each other.
+    /// Adds a completely read file. Files of a container should follow each other.
     pub fn add(&mut self, file: FinishedFile) -> SourceSummary {
         let container = container(&file.name);
-        if *container != self.container || self.waiting.len() >= MOST_WAITING {
-            self.settle();
+        if *container != self.container || self.pending.len() >= MAX_PENDING {
+            self.count_pending();
             self.container = container.to_owned();
         }
         let source = ReportSource {
@@ -138,40 +138,40 @@ impl Tally {
             ..ReportSource::default()
         };
         self.sources.push(source.clone());
-        self.waiting.push(file);
+        self.pending.push(file);
         source
     }
 
-    /// Decides which of the files of the container count, and adds them up.
-    fn settle(&mut self) {
-        let files = std::mem::take(&mut self.waiting);
+    /// Selects the files of the container that count, and adds them up.
+    fn count_pending(&mut self) {
+        let files = std::mem::take(&mut self.pending);
         for file in &files {
             let name = &file.name;
             for note in file.tally.found.notes() {
                 self.notes.push(format!("`{name}`: {note}"));
             }
             self.notes.extend(file.tally.notes.iter().cloned());
-            self.weigh(file);
+            self.record_problem(file);
         }
         self.doubt_tools(&files);
         let (singles, summaries): (Vec<FinishedFile>, Vec<FinishedFile>) = files
             .into_iter()
             .partition(|file| !file.fingerprint.is_empty());
         let has_singles = !singles.is_empty();
-        self.settle_singles(singles);
+        self.count_samples(singles);
         overlap::align(&mut self.counted);
         if has_singles {
             for file in summaries.iter().filter(|file| file.tally.summary.is_some()) {
-                let why = "it is a summary, and the single samples beside it are counted";
+                let why = "it is a summary, and there are single samples to count";
                 self.ignore(&file.name, why.to_owned());
             }
         } else {
-            self.settle_summaries(summaries);
+            self.count_summaries(summaries);
         }
     }
 
-    /// What the problem of a file means for the figures.
-    fn weigh(&mut self, file: &FinishedFile) {
+    /// Records the problem of a file by its effect on the figures.
+    fn record_problem(&mut self, file: &FinishedFile) {
         let Some(problem) = &file.problem else { return };
         let text = format!("the result file `{}`: {problem}", file.name);
         match file.format {
@@ -181,7 +181,7 @@ impl Tally {
         }
     }
 
-    /// Files of several tools are of several tests.
+    /// Adds a doubt if there are files of several tools, which belong to several tests.
     fn doubt_tools(&mut self, files: &[FinishedFile]) {
         let mut tools: Vec<(&str, &str)> = Vec::new();
         for file in files.iter().filter(|file| file.tally.found.samples > 0) {
@@ -196,7 +196,7 @@ impl Tally {
                 .map(|(tool, file)| format!("`{file}` ({tool})"));
             let files: Vec<String> = files.collect();
             let doubt = format!(
-                "`{}` holds results of different tools: {}; choose with `resultFiles`",
+                "`{}` has results of different tools: {}; select files with `resultFiles`",
                 container(tools[0].1),
                 files.join(", ")
             );
@@ -204,8 +204,8 @@ impl Tally {
         }
     }
 
-    fn settle_singles(&mut self, mut files: Vec<FinishedFile>) {
-        // What may hold all samples of another one comes first.
+    fn count_samples(&mut self, mut files: Vec<FinishedFile>) {
+        // Files that may contain all samples of another one come first.
         files.sort_by(|one, other| {
             let key = |file: &FinishedFile| {
                 (file.fingerprint.samples(), file.fingerprint.has_fractions())
@@ -219,7 +219,7 @@ impl Tally {
             if let Some((other, relation)) = found {
                 let which = match relation {
                     Relation::FailedOf => "the failed ones",
-                    Relation::GoodOf => "the successful ones",
+                    Relation::SuccessfulOf => "the successful ones",
                     Relation::Same | Relation::Other => "all",
                 };
                 let samples = file.tally.found.samples;
@@ -238,7 +238,7 @@ impl Tally {
         }
     }
 
-    fn settle_summaries(&mut self, files: Vec<FinishedFile>) {
+    fn count_summaries(&mut self, files: Vec<FinishedFile>) {
         let repeated = summary::repeated(
             files
                 .iter()
@@ -252,7 +252,7 @@ impl Tally {
                 let why = match ours == theirs {
                     true => format!("its figures are those of `{of}`"),
                     false => format!(
-                        "it is another form of the run of `{of}`, which has {theirs} samples instead of {ours}"
+                        "it is another format of the run of `{of}`, which has {theirs} samples instead of {ours}"
                     ),
                 };
                 self.ignore(&copy.name, why);
@@ -271,7 +271,7 @@ impl Tally {
         }
         if let [(first, _), .., (last, _)] = of_container.as_slice() {
             let note = format!(
-                "`{first}` to `{last}` are {} summaries of one container and added up; whether they ran at the same time is not known",
+                "`{first}` to `{last}` are {} summaries of one container and were added up; it is unknown if they ran concurrently",
                 of_container.len()
             );
             let equal = of_container.iter().enumerate().any(|(at, (_, one))| {
@@ -280,7 +280,7 @@ impl Tally {
                     .any(|(_, other)| one.has_figures_of(other))
             });
             if equal {
-                self.doubts.push(format!("{note}; some have the same figures and may be copies: choose with `resultFiles`"));
+                self.doubts.push(format!("{note}; some have the same figures and may be copies: select files with `resultFiles`"));
             }
             self.notes.push(note);
         }
@@ -294,7 +294,7 @@ impl Tally {
             }));
     }
 
-    /// A file is not counted.
+    /// Marks a file as not counted.
     fn ignore(&mut self, name: &str, why: String) {
         self.notes.push(format!("`{name}` is not counted: {why}"));
         if let Some(source) = self.sources.iter_mut().find(|source| source.path == name) {
@@ -302,10 +302,10 @@ impl Tally {
         }
     }
 
-    /// Any percentile (0 to 100) of the response times of a label, or of all samples, in milliseconds.
-    /// None: no such sample, or only a tool's own summary that does not have it.
+    /// A percentile (0 to 100) of the response times of a label, or of all samples, in milliseconds.
+    /// `None` if there are no such samples, or only a tool's summary without this percentile.
     pub fn percentile(&mut self, label: Option<&str>, percentile: f64) -> Option<f64> {
-        self.settle();
+        self.count_pending();
         if !self.samples.is_empty() || label.is_some() {
             return self.samples.percentile(label, percentile);
         }
@@ -315,9 +315,9 @@ impl Tally {
         point.map(|point| point.millis)
     }
 
-    /// The report on everything that was read, for this task and run.
+    /// Completes the report.
     pub fn finish(mut self, task: &str, run: &str) -> Finished {
-        self.settle();
+        self.count_pending();
         self.doubt_overlaps();
         let report = Report {
             task: task.to_owned(),
@@ -332,11 +332,11 @@ impl Tally {
                 .any(|other| one.has_figures_of(other))
         });
         if same && !by_samples {
-            let doubt = "summaries of different containers have the same figures and may be copies: choose with `resultFiles`";
+            let doubt = "summaries of different containers have the same figures and may be copies: select files with `resultFiles`";
             self.doubts.push(doubt.to_owned());
         }
         if by_samples && !self.summaries.is_empty() {
-            let doubt = "some containers left single samples and others only a summary, which is not counted";
+            let doubt = "some containers have single samples and others only a summary, which is not counted";
             self.doubts.push(doubt.to_owned());
         }
         let mut finished = if by_samples {
@@ -344,27 +344,31 @@ impl Tally {
         } else {
             self.of_summaries(report)
         };
-        let mut told = Vec::new();
+        let mut unique = Vec::new();
         for note in std::mem::take(&mut finished.report.notes) {
-            if !told.contains(&note) {
-                told.push(note);
+            if !unique.contains(&note) {
+                unique.push(note);
             }
         }
-        finished.report.notes = told;
+        finished.report.notes = unique;
         finished
     }
 
     fn doubt_overlaps(&mut self) {
-        let shared = overlap::partly(&mut self.counted);
-        for (one, other, samples) in shared.iter().take(MOST_TOLD) {
+        let shared = overlap::partial_overlaps(&mut self.counted);
+        for (one, other, samples) in shared.iter().take(MAX_LISTED) {
             self.doubts.push(format!(
-                "`{}` and `{}` hold some of the same samples ({samples} or more), which are counted twice: choose with `resultFiles`",
+                "`{}` and `{}` have some of the same samples ({samples} or more), which are counted twice: select files with `resultFiles`",
                 self.counted[*one].name, self.counted[*other].name
             ));
         }
-        if let Some(more) = shared.len().checked_sub(MOST_TOLD).filter(|more| *more > 0) {
+        if let Some(more) = shared
+            .len()
+            .checked_sub(MAX_LISTED)
+            .filter(|more| *more > 0)
+        {
             self.doubts.push(format!(
-                "{more} more pairs of files hold some of the same samples"
+                "{more} more pairs of files have some of the same samples"
             ));
         }
     }
@@ -417,18 +421,18 @@ impl Tally {
         let count = self.summaries.len();
         if count > 1 {
             notes.push(format!(
-                "percentiles are the highest of {count} summaries of the tool: those of all samples together are not above them"
+                "percentiles are the highest of {count} summaries of the tool, as upper bounds"
             ));
         }
         let windows = self.samples.finish().windows;
         let span = self.history.span();
-        let told = self.summaries.iter().filter_map(|summary| summary.duration);
-        let told = told.fold(0.0, f64::max);
+        let reported = self.summaries.iter().filter_map(|summary| summary.duration);
+        let reported = reported.fold(0.0, f64::max);
         let total: Figures = summary::merge(self.summaries.iter().map(|summary| &summary.total));
         let report = Report {
             started_at: span.and_then(|(first, _)| rfc3339(first.saturating_mul(1_000_000))),
             ended_at: span.and_then(|(_, last)| rfc3339(last.saturating_mul(1_000_000))),
-            duration: span.map_or(told, |(first, last)| to_f64(last - first)),
+            duration: span.map_or(reported, |(first, last)| to_f64(last - first)),
             total,
             labels: summary::merge_labels(&self.summaries),
             workers: summary::workers(&self.summaries),
@@ -447,7 +451,7 @@ impl Tally {
     }
 }
 
-/// The container that a file is from.
+/// The container of a file.
 fn container(name: &str) -> &str {
     name.split_once('/').map_or("", |(container, _)| container)
 }

@@ -1,22 +1,22 @@
-//! Text in other encodings to UTF-8, as its bytes come: UTF-16, which Windows PowerShell writes, and what
-//! an XML file declares. Everything else is passed on as it is, also what is no text.
+//! Converts text in other encodings to UTF-8 as a stream: UTF-16, as written by Windows PowerShell, and the encoding
+//! declared by an XML file. Everything else is passed on unchanged, even if it is not text.
 
 use encoding_rs::{CoderResult, Decoder, Encoding, UTF_16BE, UTF_16LE};
 use memchr::memmem;
 
-/// Bytes in which the declaration of an XML file ends.
-const DECLARATION: usize = 512;
-/// UTF-8 that is handed on at once, in bytes.
-const PORTION: usize = 32 * 1024;
+/// Maximum position of the end of an XML declaration in bytes.
+const MAX_DECLARATION: usize = 512;
+/// Bytes of UTF-8 passed on at once.
+const CHUNK_BYTES: usize = 32 * 1024;
 
-/// Turns text into UTF-8.
+/// Converts text to UTF-8.
 #[derive(Debug)]
 pub enum ToUtf8 {
-    /// Too little was seen.
+    /// Not enough bytes to decide.
     Unknown(Vec<u8>),
-    /// It is UTF-8, or no text.
+    /// UTF-8, or not text.
     AsItIs,
-    /// It is in another encoding.
+    /// Another encoding.
     Other(Box<Other>),
 }
 
@@ -39,7 +39,7 @@ impl Default for ToUtf8 {
 }
 
 impl ToUtf8 {
-    /// Takes the next bytes, and hands on their text.
+    /// Adds the next bytes, and passes on the converted text.
     pub fn push(&mut self, bytes: &[u8], each: &mut impl FnMut(&[u8])) {
         match self {
             Self::AsItIs => each(bytes),
@@ -53,7 +53,7 @@ impl ToUtf8 {
         }
     }
 
-    /// The file is over.
+    /// Ends the file.
     pub fn finish(&mut self, each: &mut impl FnMut(&[u8])) {
         if matches!(self, Self::Unknown(_)) {
             self.decide(each);
@@ -70,7 +70,7 @@ impl ToUtf8 {
             None => Self::AsItIs,
             Some(encoding) => Self::Other(Box::new(Other {
                 decoder: encoding.new_decoder_with_bom_removal(),
-                text: vec![0; PORTION],
+                text: vec![0; CHUNK_BYTES],
             })),
         };
         self.push(&head, each);
@@ -93,16 +93,16 @@ impl Other {
 
 fn is_enough(head: &[u8]) -> bool {
     let is_xml = head.starts_with(b"<?xml");
-    let declared = memmem::find(head, b"?>").is_some() || head.len() >= DECLARATION;
+    let declared = memmem::find(head, b"?>").is_some() || head.len() >= MAX_DECLARATION;
     head.len() >= 5 && (!is_xml || declared)
 }
 
-/// The encoding of a file that begins like this; none: UTF-8, or no text.
+/// The encoding of a file that starts with `head`; `None`: UTF-8, or not text.
 fn encoding(head: &[u8]) -> Option<&'static Encoding> {
     match head {
         [0xff, 0xfe, ..] => Some(UTF_16LE),
         [0xfe, 0xff, ..] => Some(UTF_16BE),
-        // Without a mark: every second byte of plain characters is zero.
+        // Without a byte order mark: every second byte of ASCII text is zero.
         [a, 0, b, 0, ..] if is_plain(*a) && is_plain(*b) => Some(UTF_16LE),
         [0, a, 0, b, ..] if is_plain(*a) && is_plain(*b) => Some(UTF_16BE),
         _ => declared(head),
@@ -113,7 +113,7 @@ fn is_plain(byte: u8) -> bool {
     byte.is_ascii_graphic()
 }
 
-/// What `<?xml ... encoding="..."?>` says.
+/// The encoding declared by `<?xml ... encoding="..."?>`.
 fn declared(head: &[u8]) -> Option<&'static Encoding> {
     let end = memmem::find(head, b"?>").filter(|_| head.starts_with(b"<?xml"))?;
     let declaration = &head[..end];
@@ -122,6 +122,6 @@ fn declared(head: &[u8]) -> Option<&'static Encoding> {
     let (quote, value) = value.split_first()?;
     let label = value.split(|byte| byte == quote).next()?;
     Encoding::for_label(label)
-        // A file that can be read up to here is in none of these.
+        // A readable declaration rules out these encodings.
         .filter(|found| ![encoding_rs::UTF_8, UTF_16LE, UTF_16BE].contains(found))
 }

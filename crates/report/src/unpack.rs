@@ -1,22 +1,22 @@
-//! Files that are packed by gzip, unpacked as their bytes come.
+//! Decompresses gzip files as a stream.
 
 use flate2::write::MultiGzDecoder;
 use std::io::Write;
 
 const MAGIC: &[u8] = b"\x1f\x8b";
-/// Packed bytes that are unpacked at once: they may become a thousand times as many.
-const PORTION: usize = 1024;
+/// Compressed bytes per step: they may expand a thousandfold.
+const CHUNK_BYTES: usize = 1024;
 
-/// Unpacks gzip, and passes on everything else as it is.
+/// Decompresses gzip, and passes on other data unchanged.
 #[derive(Debug)]
 pub enum Unpack {
-    /// Too little was seen.
+    /// Not enough bytes to decide.
     Unknown(Vec<u8>),
-    /// Not packed.
+    /// Not compressed.
     Plain,
-    /// Packed.
+    /// Compressed.
     Gzip(Box<MultiGzDecoder<Vec<u8>>>),
-    /// The packed bytes are not sound, for this reason.
+    /// Decompression failed for this reason.
     Broken(String),
 }
 
@@ -27,7 +27,7 @@ impl Default for Unpack {
 }
 
 impl Unpack {
-    /// Takes the next bytes of the file, and hands on what they become.
+    /// Adds the next bytes of the file, and passes on the decompressed ones.
     pub fn push(&mut self, bytes: &[u8], each: &mut impl FnMut(&[u8])) {
         match self {
             Self::Plain => each(bytes),
@@ -44,7 +44,7 @@ impl Unpack {
                 }
             }
             Self::Gzip(gzip) => {
-                for portion in bytes.chunks(PORTION) {
+                for portion in bytes.chunks(CHUNK_BYTES) {
                     let written = gzip.write_all(portion);
                     each(gzip.get_ref());
                     gzip.get_mut().clear();
@@ -57,10 +57,10 @@ impl Unpack {
         }
     }
 
-    /// The file is over.
+    /// Ends the file.
     ///
     /// # Errors
-    /// Why not all of it could be unpacked.
+    /// The reason for which the file could not be decompressed completely.
     pub fn finish(&mut self, each: &mut impl FnMut(&[u8])) -> Result<(), String> {
         match self {
             Self::Plain => Ok(()),
@@ -72,7 +72,7 @@ impl Unpack {
             Self::Gzip(gzip) => {
                 let ended = gzip.try_finish();
                 each(gzip.get_ref());
-                ended.map_err(|error| format!("its gzip data ends early: {error}"))
+                ended.map_err(|error| format!("its gzip data is truncated: {error}"))
             }
         }
     }

@@ -1,24 +1,24 @@
-//! Criteria on windows of time ("mean < 300ms for 30s"): the lowest and the highest value of a metric
-//! over all windows of some seconds of the run.
+//! Criteria with a time window ("mean < 300ms for 30s"): the minimum and maximum of a metric
+//! over all windows of the given length in the run.
 //!
-//! Files of several workers follow each other, so a window is complete only when all are read. What is
-//! kept until then is one entry per second, and for percentiles the counts of the times that occurred
-//! in it. When these counts outgrow [`MOST_COUNTS`], neighbouring times are counted as one: the run of
-//! a day stays below 100 MB, and [`WindowResult::precision`] tells by how much the times may be off.
+//! The files of several workers are read one after the other, so windows are complete only at the end. Until then
+//! there is one entry per second, and for percentiles a count per distinct duration in
+//! that second. Above [`MAX_COUNTS`] counts, adjacent durations are merged: a run of
+//! a day stays below 100 MB, and [`WindowResult::precision`] is the resulting error.
 
 use crate::histogram::{Distribution, to_f64};
 use crate::sample::{Sample, Sums, Unknown};
 use std::collections::BTreeMap;
 
-/// Counts that are kept for all watched labels together, of eight bytes each.
-const MOST_COUNTS: usize = 5_000_000;
-/// Binary digits that are kept of a time at first, and at least.
+/// Maximum number of counts of all watched labels together, of eight bytes each.
+const MAX_COUNTS: usize = 5_000_000;
+/// Initial and minimum number of significant binary digits of a duration.
 const BITS: u32 = 10;
-const FEWEST_BITS: u32 = 4;
+const MIN_BITS: u32 = 4;
 const SECOND: u64 = 1_000_000;
-const LONGEST: u64 = 1_000_000_000_000;
+const MAX_MICROS: u64 = 1_000_000_000_000;
 
-/// What is looked at in a window. Times are milliseconds.
+/// A metric of a window. Times are in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Metric {
     /// Arithmetic mean of the response times.
@@ -29,7 +29,7 @@ pub enum Metric {
     Max,
     /// A percentile of the response times, from 0 to 100.
     Percentile(f64),
-    /// Samples that failed, in percent.
+    /// Failed samples in percent.
     ErrorPercent,
     /// Samples per second.
     Throughput,
@@ -38,56 +38,56 @@ pub enum Metric {
 /// A metric over every `seconds` consecutive seconds of the run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Window {
-    /// The samples of this label; none: all samples.
+    /// The label; `None`: all samples.
     pub label: Option<String>,
-    /// What is looked at.
+    /// The metric.
     pub metric: Metric,
     /// Length of the window.
     pub seconds: u32,
 }
 
-/// A value and the window that had it.
+/// A value and the start of its window.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Seen {
+pub struct Extreme {
     /// Milliseconds, percent, or samples per second.
     pub value: f64,
-    /// Beginning of the window: milliseconds since 1970.
+    /// Start of the window in milliseconds since 1970.
     pub at: u64,
 }
 
-/// What the windows of the run showed.
+/// The result for a window length.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WindowResult {
-    /// What was asked.
+    /// The request.
     pub window: Window,
-    /// The lowest value; none when no window has samples, or the files tell no times of samples.
-    pub min: Option<Seen>,
-    /// The highest value.
-    pub max: Option<Seen>,
-    /// How many windows had a value.
+    /// The minimum; `None` if no window has samples, or the files have no timestamps.
+    pub min: Option<Extreme>,
+    /// The maximum.
+    pub max: Option<Extreme>,
+    /// Number of windows with a value.
     pub windows: u64,
-    /// False when the run was shorter than a window; the value is then that of the whole run.
+    /// False if the run was shorter than a window; the value is then that of the whole run.
     pub complete: bool,
-    /// How far off percentiles may be, in percent; zero for everything else.
+    /// Maximum error of percentiles in percent; zero for other metrics.
     pub precision: f64,
 }
 
-/// The results in the order of the questions.
+/// The results in the order of the requests.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct WindowResults {
-    /// One for each of [`Options::windows`](crate::Options::windows).
+    /// One result for each of [`Options::windows`](crate::Options::windows).
     pub windows: Vec<WindowResult>,
 }
 
 impl WindowResults {
-    /// Without dates, for samples whose times count from the start of the test.
+    /// Removes dates, for samples with timestamps relative to the start of the test.
     pub(crate) fn undate(&mut self) {
         self.windows
             .iter_mut()
             .for_each(|result| result.complete = false);
     }
 
-    /// With these in place of those of all samples.
+    /// Replaces the results for all samples.
     pub(crate) fn with(mut self, of_total: Self) -> Self {
         let total = self.windows.iter_mut();
         let total = total.filter(|result| result.window.label.is_none());
@@ -98,18 +98,18 @@ impl WindowResults {
     }
 }
 
-/// Seconds of a run, for one label or for all samples.
+/// The seconds of a run, for one label or for all samples.
 #[derive(Debug)]
 struct Watch {
     label: Option<String>,
-    /// Whether a percentile is asked for.
+    /// True if a percentile is requested.
     percentiles: bool,
     seconds: BTreeMap<u64, Second>,
     bits: u32,
     counts: usize,
-    /// Whether all times are whole milliseconds.
+    /// True if all durations are whole milliseconds.
     whole: bool,
-    /// What the samples do not tell.
+    /// Properties missing in the samples.
     unknown: Unknown,
 }
 
@@ -120,21 +120,21 @@ struct Second {
     elapsed: u64,
     shortest: u64,
     longest: u64,
-    /// How often times of a bucket occurred, by bucket.
+    /// Number of durations by bucket.
     times: Vec<(u16, u32)>,
 }
 
-/// Everything that windows ask for.
+/// The data for all requested windows.
 #[derive(Debug)]
 pub struct Watches {
     windows: Vec<Window>,
     watches: Vec<Watch>,
-    /// [`MOST_COUNTS`], or less in tests.
+    /// [`MAX_COUNTS`], or less in tests.
     most: usize,
 }
 
 impl Watches {
-    /// For these questions.
+    /// Prepares the data for these windows.
     pub fn new(windows: Vec<Window>) -> Self {
         let mut watches: Vec<Watch> = Vec::new();
         for window in &windows {
@@ -155,23 +155,23 @@ impl Watches {
         Self {
             windows,
             watches,
-            most: MOST_COUNTS,
+            most: MAX_COUNTS,
         }
     }
 
-    /// The questions.
+    /// The requested windows.
     pub fn windows(&self) -> &[Window] {
         &self.windows
     }
 
-    /// The labels that are asked for.
+    /// The requested labels.
     pub fn labels(&self) -> impl Iterator<Item = &str> {
         self.watches
             .iter()
             .filter_map(|watch| watch.label.as_deref())
     }
 
-    /// The number under which samples of a label are to be added; none: nobody asked.
+    /// The number of the watch for a label; `None` if the label is not requested.
     pub fn of_label(&self, label: &[u8]) -> Option<usize> {
         let is = |watch: &Watch| {
             watch
@@ -182,7 +182,7 @@ impl Watches {
         self.watches.iter().position(is)
     }
 
-    /// The number of all samples.
+    /// The number of the watch for all samples.
     pub fn of_total(&self) -> Option<usize> {
         self.watches.iter().position(|watch| watch.label.is_none())
     }
@@ -196,7 +196,7 @@ impl Watches {
         }
     }
 
-    /// Adds what other watches of the same windows saw.
+    /// Adds the data of other watches for the same windows.
     pub fn merge(&mut self, other: &Self) {
         let most = self.most / self.watches.len().max(1);
         for (watch, other) in self.watches.iter_mut().zip(&other.watches) {
@@ -205,14 +205,14 @@ impl Watches {
         }
     }
 
-    /// Looks through all windows of the run, whose sums these are.
+    /// Computes the results; `run` has the sums of the whole run.
     pub fn finish(&self, run: &Sums) -> WindowResults {
         let windows = self.windows.iter().map(|window| {
             let watch = self
                 .watches
                 .iter()
                 .find(|watch| watch.label == window.label);
-            watch.map_or_else(|| nothing(window), |watch| watch.result(window, run))
+            watch.map_or_else(|| empty_result(window), |watch| watch.result(window, run))
         });
         WindowResults {
             windows: windows.collect(),
@@ -220,7 +220,7 @@ impl Watches {
     }
 }
 
-fn nothing(window: &Window) -> WindowResult {
+fn empty_result(window: &Window) -> WindowResult {
     WindowResult {
         window: window.clone(),
         min: None,
@@ -250,9 +250,9 @@ impl Watch {
         }
     }
 
-    /// Coarsens the times until no more counts than these are kept.
+    /// Merges adjacent durations until there are at most `most` counts.
     fn fit(&mut self, most: usize) {
-        while self.counts > most && self.bits > FEWEST_BITS {
+        while self.counts > most && self.bits > MIN_BITS {
             self.coarsen();
         }
     }
@@ -271,7 +271,7 @@ impl Watch {
         self.unknown.merge(other.unknown);
     }
 
-    /// Counts two neighbouring buckets as one.
+    /// Merges pairs of adjacent buckets.
     fn coarsen(&mut self) {
         let bits = self.bits - 1;
         self.counts = 0;
@@ -283,18 +283,18 @@ impl Watch {
     }
 
     fn result(&self, window: &Window, run: &Sums) -> WindowResult {
-        if run.samples == 0 || self.cannot_tell(window.metric) {
-            return nothing(window);
+        if run.samples == 0 || self.lacks_data(window.metric) {
+            return empty_result(window);
         }
         let throughput = window.metric == Metric::Throughput;
-        // A second that was not run through would look like a slow one; slow answers in it are none the less slow.
+        // The first and last seconds are partial and would look slow for the throughput; response times in them are valid.
         let (first, end) = if throughput {
             (run.first_start.div_ceil(SECOND), run.last_end / SECOND)
         } else {
             (run.first_start / SECOND, run.last_end / SECOND + 1)
         };
         let length = u64::from(window.seconds.max(1));
-        let mut result = nothing(window);
+        let mut result = empty_result(window);
         if let Metric::Percentile(_) = window.metric {
             result.precision = 100.0 / f64::from(1_u32 << self.bits);
         }
@@ -307,8 +307,8 @@ impl Watch {
         result
     }
 
-    /// Whether samples do not tell what the metric needs.
-    fn cannot_tell(&self, metric: Metric) -> bool {
+    /// True if samples lack data for the metric.
+    fn lacks_data(&self, metric: Metric) -> bool {
         let needs_times = matches!(metric, Metric::Percentile(_) | Metric::Min | Metric::Max);
         self.unknown.dates
             || (self.unknown.times && needs_times)
@@ -324,7 +324,7 @@ impl Watch {
         result.see(value, run.first_start / 1000);
     }
 
-    /// Windows that begin with the seconds from `first` to `last`.
+    /// Windows that start with the seconds from `first` to `last`.
     fn slide(&self, result: &mut WindowResult, first: u64, last: u64, length: u64) {
         let (metric, seconds) = (result.window.metric, to_f64(length));
         let mut content = Content::default();
@@ -335,7 +335,7 @@ impl Watch {
         loop {
             result.see(content.value(self, metric, seconds), at * 1000);
             let next = match content.samples {
-                // Over a gap of any length in one go.
+                // Skips a gap of any length in one step.
                 0 => self
                     .seconds
                     .range(at + length..)
@@ -363,7 +363,7 @@ impl WindowResult {
     fn see(&mut self, value: Option<f64>, at: u64) {
         let Some(value) = value else { return };
         self.windows += 1;
-        let seen = Seen { value, at };
+        let seen = Extreme { value, at };
         if self.min.is_none_or(|min| value < min.value) {
             self.min = Some(seen);
         }
@@ -374,7 +374,7 @@ impl WindowResult {
 }
 
 impl Second {
-    /// Adds another second, whose buckets have as many bits.
+    /// Adds another second with the same bucket size.
     fn merge(&mut self, other: &Self) {
         if other.samples == 0 {
             return;
@@ -392,7 +392,7 @@ impl Second {
         }
     }
 
-    /// Goes over to buckets of fewer bits; neighbours that share one are counted together.
+    /// Converts to buckets with fewer bits and merges counts.
     fn rebucket(&mut self, from: u32, to: u32) {
         if from == to {
             return;
@@ -408,7 +408,7 @@ impl Second {
         self.times.shrink_to_fit();
     }
 
-    /// Gives whether the bucket is a new one.
+    /// Returns true if the bucket is new.
     fn count(&mut self, bucket: u16, count: u32) -> bool {
         let found = self
             .times
@@ -421,16 +421,16 @@ impl Second {
     }
 }
 
-/// The samples of one window, while it slides.
+/// The samples of a sliding window.
 #[derive(Debug, Default)]
 struct Content {
     samples: u64,
     errors: u64,
     elapsed: u64,
-    /// The extremes of the seconds, with how many seconds have them.
+    /// Minimum or maximum of each second, with the number of seconds that have it.
     shortest: BTreeMap<u64, u32>,
     longest: BTreeMap<u64, u32>,
-    /// By bucket.
+    /// Counts by bucket.
     times: BTreeMap<u16, u64>,
 }
 
@@ -494,7 +494,7 @@ fn take_one(counts: &mut BTreeMap<u64, u32>, key: u64) {
 }
 
 impl Watch {
-    /// The time that a bucket stands for: its longest, or its longest whole millisecond if all are whole.
+    /// The representative duration of a bucket: the longest, or the longest whole millisecond if all are whole.
     fn micros(&self, bucket: u16) -> u64 {
         let micros = highest(bucket, self.bits);
         if self.whole {
@@ -505,18 +505,18 @@ impl Watch {
     }
 }
 
-/// The bucket of a time: times of the same first `bits` + 1 binary digits share one.
+/// The bucket of a duration: durations with the same leading `bits` + 1 binary digits share one.
 fn bucket(micros: u64, bits: u32) -> u16 {
-    let micros = micros.min(LONGEST);
+    let micros = micros.min(MAX_MICROS);
     let shift = micros
         .checked_ilog2()
         .unwrap_or_default()
         .saturating_sub(bits);
-    // With the longest time, 31 * 1024 + 2047.
+    // At the maximum, 31 * 1024 + 2047.
     u16::try_from((u64::from(shift) << bits) + (micros >> shift)).unwrap_or(u16::MAX)
 }
 
-/// The longest time of a bucket.
+/// The longest duration of a bucket.
 fn highest(bucket: u16, bits: u32) -> u64 {
     let bucket = u64::from(bucket);
     let shift = (bucket >> bits).saturating_sub(1);

@@ -1,4 +1,4 @@
-//! Artillery's reports in JSON.
+//! Artillery's JSON reports.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::float_cmp)]
 
 mod summaries;
@@ -71,7 +71,7 @@ fn every_figure_of_artillery_2_is_taken_over() {
     ];
     assert_eq!(points, wanted);
     assert_eq!((report.duration, report.series.points[0].p99), (15.0, 76.0));
-    cut_is_told(REPORT, &[30, 50, 80, 99]);
+    assert_truncation_is_reported(REPORT, &[30, 50, 80, 99]);
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn plugins_make_no_difference() {
 #[test]
 fn every_figure_of_artillery_1_is_taken_over() {
     let (_, report) = sound(FIRST);
-    // Mean and p90 are those of the 497 single latencies.
+    // Mean and p90 of the 497 single latencies.
     let total = json!({
         "samples": 506, "errors": 31, "min": 0, "max": 146, "p50": 3, "p95": 46.3, "p99": 78.6,
         "throughput": 32.77, "mean": 7994.0 / 497.0, "p90": 36,
@@ -101,7 +101,7 @@ fn every_figure_of_artillery_1_is_taken_over() {
         &["receivedBytes", "sentBytes"],
     );
     assert_eq!(report.errors.len(), 2);
-    cut_is_told(FIRST, &[30, 50, 99]);
+    assert_truncation_is_reported(FIRST, &[30, 50, 99]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Result files in forms that users have reported, each with the right values.
+//! Result files in various forms, each with the expected values.
 #![allow(clippy::unwrap_used)]
 
 use atq_api_spec::report::Report;
@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-/// Percentiles and fractions of milliseconds are exact to a thousandth.
+/// Precision of percentiles and fractions of milliseconds.
 const PRECISION: f64 = 1.1e-3;
 
 struct Case {
@@ -63,27 +63,27 @@ fn report(files: &[(String, Vec<u8>)]) -> Report {
     tally.finish("t", "r").report
 }
 
-/// The same, with the bytes in portions of this size.
-fn report_in_portions(files: &[(String, Vec<u8>)], size: usize) -> Report {
+/// The same, with the bytes in chunks of this size.
+fn report_in_chunks(files: &[(String, Vec<u8>)], size: usize) -> Report {
     report_in(files, |content| content.chunks(size).collect())
 }
 
-/// The same, with the bytes in these portions.
-fn report_in(files: &[(String, Vec<u8>)], mut portions: impl FnMut(&[u8]) -> Vec<&[u8]>) -> Report {
+/// The same, with the bytes in these chunks.
+fn report_in(files: &[(String, Vec<u8>)], mut chunks: impl FnMut(&[u8]) -> Vec<&[u8]>) -> Report {
     let mut tally = Tally::new(Options::default());
     for (name, content) in files {
         let mut file = ResultFile::new(name, None, &[]);
-        for portion in portions(content) {
-            file.push(portion);
+        for chunk in chunks(content) {
+            file.push(chunk);
         }
         tally.add(file.finish(None));
     }
     tally.finish("t", "r").report
 }
 
-/// What is not as expected.
+/// The differences from the expected values.
 fn faults(report: &Report, expected: &Map<String, Value>) -> Vec<String> {
-    let told = serde_json::to_string(report).unwrap();
+    let json = serde_json::to_string(report).unwrap();
     let total = serde_json::to_value(&report.total).unwrap();
     let missing = |name: &str| report.total.missing.iter().any(|missing| missing == name);
     let mut faults = Vec::new();
@@ -115,8 +115,8 @@ fn faults(report: &Report, expected: &Map<String, Value>) -> Vec<String> {
                 Some(_) if wanted == "*" => continue,
                 problem => json!(problem),
             },
-            "told" if told.contains(wanted.as_str().unwrap()) => continue,
-            "told" => json!(told),
+            "told" if json.contains(wanted.as_str().unwrap()) => continue,
+            "told" => json!(json),
             figure if missing(figure) => json!("missing"),
             figure => total[figure].clone(),
         };
@@ -154,7 +154,7 @@ fn the_figures_do_not_depend_on_how_the_bytes_come() {
     for case in cases() {
         let whole = report(&case.files);
         for size in [1, 7, 1000] {
-            let portions = report_in_portions(&case.files, size);
+            let portions = report_in_chunks(&case.files, size);
             assert_eq!(portions, whole, "{} in portions of {size}", case.name);
         }
     }
@@ -194,7 +194,7 @@ fn a_field_of_a_megabyte_and_a_half_is_read() {
     let text = format!("{head}{}{}{}", row(1, ""), row(2, &page), row(3, ""));
     for size in [text.len(), 100_000] {
         let files = [("master.1/r.jtl".to_owned(), text.clone().into_bytes())];
-        let report = report_in_portions(&files, size);
+        let report = report_in_chunks(&files, size);
         assert_eq!((report.total.samples, report.total.errors), (3, 1));
         assert_eq!(report.total.mean, 12.0);
         assert_eq!(report.sources[0].problem, None);

@@ -1,4 +1,4 @@
-//! Logs that Gatling has written, and what was recounted from them.
+//! Logs written by Gatling, compared with independent counts.
 #![allow(clippy::unwrap_used)]
 
 mod files;
@@ -44,7 +44,7 @@ fn every_figure_is_that_of_the_log_in_all_three_layouts() {
 }
 
 #[test]
-fn errors_have_gatlings_messages_and_those_without_a_request_are_told() {
+fn errors_have_gatlings_messages_and_those_without_a_request_are_noted() {
     for name in LOGS {
         let (_, report) = sound(&log(name));
         let theirs = expected(&format!("{name}.json"));
@@ -53,9 +53,9 @@ fn errors_have_gatlings_messages_and_those_without_a_request_are_told() {
             assert_eq!(kind.code, "");
             assert_eq!(theirs["errorMessages"][&kind.message], kind.count, "{name}");
         }
-        let told = "20 errors that belong to no request (the first: `Lost: ";
+        let message = "20 errors without a request (the first: `Lost: ";
         assert!(
-            report.notes.iter().any(|note| note.contains(told)),
+            report.notes.iter().any(|note| note.contains(message)),
             "{name}"
         );
         assert_eq!(report.notes.len(), 1, "{:?}", report.notes);
@@ -63,7 +63,7 @@ fn errors_have_gatlings_messages_and_those_without_a_request_are_told() {
 }
 
 #[test]
-fn times_and_active_users_are_told() {
+fn times_and_active_users_are_reported() {
     for name in LOGS {
         let (_, report) = sound(&log(name));
         assert!(report.started_at.is_some() && report.duration > 1.0);
@@ -81,11 +81,11 @@ fn logs_may_come_in_any_portions_and_packed() {
 }
 
 #[test]
-fn a_log_that_is_cut_off_is_told_and_its_whole_records_are_counted() {
+fn a_truncated_log_is_reported_and_its_complete_records_are_counted() {
     let whole = fixture("gatling/binary-3.15.log");
     let (source, report) = read("simulation.log", &whole[..4000]);
-    let told = "the last row is cut off and was left out";
-    assert_eq!(source.problem.as_deref(), Some(told));
+    let message = "the last row is truncated and was ignored";
+    assert_eq!(source.problem.as_deref(), Some(message));
     let theirs = expected("gatling/binary-3.15-cut.json");
     assert_figures(&report.total, &theirs, &FIGURES, 1e-6);
     assert!(
@@ -97,13 +97,13 @@ fn a_log_that_is_cut_off_is_told_and_its_whole_records_are_counted() {
     for name in ["gatling/text-3.3.log", "gatling/text-3.9.log"] {
         let whole = fixture(name);
         let (source, report) = read(name, &whole[..8192]);
-        assert_eq!(source.problem.as_deref(), Some(told), "{name}");
+        assert_eq!(source.problem.as_deref(), Some(message), "{name}");
         assert!((50..150).contains(&report.total.samples));
     }
 }
 
 #[test]
-fn logs_of_versions_that_are_not_known_are_told() {
+fn logs_of_unknown_versions_are_reported() {
     let known = fixture("gatling/binary-3.15.log");
     for (name, version, read_those_of) in [
         ("simulation.log", "3.16.0", "3.13 to 3.15"),
@@ -122,7 +122,7 @@ fn logs_of_versions_that_are_not_known_are_told() {
     let mut other = known.clone();
     other[0..5].copy_from_slice(b"\0\x7fLOG");
     let (source, _) = read("a/simulation.log", &other);
-    assert!(source.problem.unwrap().contains("named as Gatling's log"));
+    assert!(source.problem.unwrap().contains("that of a Gatling log"));
     assert_eq!(read("a/other.bin", &other).0.problem, None);
     let older = "RUN\tA\ta\t1500000000000\t \t2.3.0\n";
     let (source, _) = read("simulation.log", older.as_bytes());
@@ -137,7 +137,12 @@ fn nothing_is_read_after_a_record_of_an_unknown_kind() {
     log.extend(&whole);
     let (source, report) = read("simulation.log", &log);
     assert_eq!(report.total.samples, 150);
-    assert!(source.problem.unwrap().contains("`9` is no kind of record"));
+    assert!(
+        source
+            .problem
+            .unwrap()
+            .contains("`9` is not a kind of record")
+    );
     // Two logs in one file are two runs.
     let (source, report) = read("simulation.log", &[whole.clone(), whole].concat());
     assert_eq!((source.problem, report.total.samples), (None, 300));
@@ -167,12 +172,12 @@ fn names_with_tabs_and_rows_that_are_no_records_are_read_as_they_are() {
         report
             .notes
             .iter()
-            .any(|note| note.contains("1 messages of the server"))
+            .any(|note| note.contains("1 server messages"))
     );
 }
 
 #[test]
-fn what_only_looks_like_a_log_is_not_read() {
+fn similar_files_are_not_read() {
     for text in [
         "RUN\tA\n",
         "RUN\tA\ta\t1\t \t3.9.5\n",

@@ -86,7 +86,7 @@ fn a_document_without_details_is_a_summary() {
         .collect();
     assert_eq!(errors, [("Internal", 12), ("DeadlineExceeded", 6)]);
     let notes = report.notes.join("\n");
-    assert!(notes.contains("of successful calls only"), "{notes}");
+    assert!(notes.contains("cover successful calls only"), "{notes}");
 }
 
 #[test]
@@ -112,11 +112,11 @@ fn a_summary_without_successful_calls_has_no_times_but_the_mean() {
 }
 
 #[test]
-fn details_of_a_part_of_the_calls_are_told() {
+fn incomplete_details_are_reported() {
     let more = text("ghz/ghz.json").replace("\"count\":300", "\"count\":301");
-    let told = problem("ghz.json", more.as_bytes());
-    assert_eq!(told, "it has details of 300 of its 301 calls");
-    // ghz keeps those of a million calls; its own figures are of all.
+    let message = problem("ghz.json", more.as_bytes());
+    assert_eq!(message, "it has details of 300 of its 301 calls");
+    // ghz keeps the details of a million calls; its own figures cover all of them.
     let million = text("ghz/ghz.json").replace("\"count\":300", "\"count\":1000001");
     let report = sound("ghz", "ghz.json", million.as_bytes());
     assert_eq!(report.total.samples, 1_000_001);
@@ -160,22 +160,22 @@ fn rows_tell_neither_times_nor_labels() {
 }
 
 #[test]
-fn output_that_is_cut_off_is_told() {
+fn truncated_output_is_reported() {
     for name in ["ghz/ghz.json", "ghz/ghz-pretty.json"] {
         let json = fixture(name);
         for cut in [3, 40, 300, 10_000] {
             let (source, report) = read(name, &json[..json.trim_ascii_end().len() - cut]);
-            let told = source.problem.unwrap();
-            assert!(told.contains("cut off"), "{name} {cut}: {told}");
+            let message = source.problem.unwrap();
+            assert!(message.contains("truncated"), "{name} {cut}: {message}");
             assert_eq!(report.total.samples, source.samples);
             assert!(report.total.samples > 100, "{name} {cut}");
         }
     }
-    let told = problem("ghz.json", &fixture("ghz/ghz.json")[..1200]);
-    assert!(told.contains("cut off"), "{told}");
+    let message = problem("ghz.json", &fixture("ghz/ghz.json")[..1200]);
+    assert!(message.contains("truncated"), "{message}");
     let csv = fixture("ghz/ghz.csv");
     for cut in 1..10 {
-        let told = problem("ghz.csv", &csv[..csv.len() - cut]);
-        assert!(told.contains("cut off"), "{cut}: {told}");
+        let message = problem("ghz.csv", &csv[..csv.len() - cut]);
+        assert!(message.contains("truncated"), "{cut}: {message}");
     }
 }

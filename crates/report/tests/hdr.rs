@@ -1,4 +1,4 @@
-//! Files that HdrHistogram has written, and what the library says of them.
+//! Files written by HdrHistogram, compared with figures of the library.
 #![allow(clippy::unwrap_used)]
 
 mod files;
@@ -42,19 +42,19 @@ fn every_figure_of_a_log_is_that_of_the_library() {
         report
             .notes
             .iter()
-            .any(|note| note.contains("taken as microseconds"))
+            .any(|note| note.contains("microseconds are assumed"))
     );
 }
 
 #[test]
 fn a_table_tells_its_percentiles_in_both_forms() {
     let theirs = &expected("hdr/expected.json")["table"];
-    let untold = ["errors", "errorPercent", "throughput"];
+    let unknown = ["errors", "errorPercent", "throughput"];
     let bytes = ["receivedBytes", "sentBytes"];
     let (source, report) = sound("hdr/percentiles.txt");
     assert_eq!((source.format.as_str(), source.samples), ("hdr", 1183));
     assert_figures(&report.total, theirs, &TIMES, 1e-9);
-    assert_missing(&report.total, &[&untold[..], &bytes].concat());
+    assert_missing(&report.total, &[&unknown[..], &bytes].concat());
     assert!(
         report
             .distribution
@@ -70,7 +70,7 @@ fn a_table_tells_its_percentiles_in_both_forms() {
     let (_, report) = sound("hdr/percentiles.csv");
     let without_mean = TIMES.map(|name| if name == "mean" { "samples" } else { name });
     assert_figures(&report.total, theirs, &without_mean, 1e-9);
-    assert_missing(&report.total, &[&untold[..], &["mean"], &bytes].concat());
+    assert_missing(&report.total, &[&unknown[..], &["mean"], &bytes].concat());
 }
 
 #[test]
@@ -81,12 +81,12 @@ fn files_may_come_in_any_portions_and_packed() {
 }
 
 #[test]
-fn files_that_are_cut_off_are_told() {
+fn truncated_files_are_reported() {
     let whole = fixture(LOG);
     let (source, report) = read(LOG, &whole[..whole.len() - 20]);
     assert_eq!(
         source.problem.as_deref(),
-        Some("the last row is cut off and was left out")
+        Some("the last row is truncated and was ignored")
     );
     assert!((1000..1183).contains(&report.total.samples));
     for name in ["hdr/percentiles.txt", "hdr/percentiles.csv"] {
@@ -100,7 +100,7 @@ fn files_that_are_cut_off_are_told() {
 }
 
 #[test]
-fn a_line_that_cannot_be_decoded_is_told() {
+fn an_undecodable_line_is_reported() {
     let text = String::from_utf8(fixture(LOG)).unwrap();
     let damaged = text.replacen("HISTFAAAAKZ42i2O", "HISTFAAAAKZ42i2P", 1);
     let (source, report) = read(LOG, damaged.as_bytes());
@@ -133,9 +133,9 @@ fn a_log_is_known_without_its_comments() {
 }
 
 #[test]
-fn times_whose_unit_is_not_known_are_not_told() {
+fn times_of_unknown_unit_are_missing() {
     let text = String::from_utf8(fixture(LOG)).unwrap();
-    // The longest time as if it were in seconds.
+    // The longest time converted to seconds.
     let other = text.replace(",70.655,", ",500.000,");
     let (source, report) = read(LOG, other.as_bytes());
     assert_eq!((source.problem, report.total.samples), (None, 1183));
@@ -147,6 +147,6 @@ fn times_whose_unit_is_not_known_are_not_told() {
         report
             .notes
             .iter()
-            .any(|note| note.contains("times are not known"))
+            .any(|note| note.contains("response times are unknown"))
     );
 }

@@ -108,7 +108,7 @@ fn the_summary_is_taken_over() {
 }
 
 #[test]
-fn what_a_summary_does_not_tell_is_missing() {
+fn unknown_figures_of_a_summary_are_missing() {
     let fail = report("hey/fail.txt");
     let wanted = Expected {
         samples: 60,
@@ -152,23 +152,23 @@ fn what_a_summary_does_not_tell_is_missing() {
 }
 
 #[test]
-fn output_that_is_cut_off_is_told() {
+fn truncated_output_is_reported() {
     let csv = fixture("hey/home.csv");
-    // Also when what is left of the last field is a number.
+    // Also if the rest of the last field is a number.
     for cut in 1..20 {
-        let told = problem("home.csv", &csv[..csv.len() - cut]);
-        assert!(told.contains("cut off"), "{cut}: {told}");
+        let message = problem("home.csv", &csv[..csv.len() - cut]);
+        assert!(message.contains("truncated"), "{cut}: {message}");
     }
     for name in ["home.txt", "refused.txt"] {
         let text = text(&format!("hey/{name}"));
         let text = text.trim_end();
         for cut in [0, 5, 20, 100] {
-            let told = problem(name, &text.as_bytes()[..text.len() - cut]);
-            assert!(told.contains("ends early"), "{name} {cut}: {told}");
+            let message = problem(name, &text.as_bytes()[..text.len() - cut]);
+            assert!(message.contains("ends early"), "{name} {cut}: {message}");
         }
         let statuses = text.find("Error distribution").unwrap_or(text.len() - 30);
-        let told = problem(name, &text.as_bytes()[..statuses]);
-        assert!(told.contains("ends early"), "{name}: {told}");
+        let message = problem(name, &text.as_bytes()[..statuses]);
+        assert!(message.contains("ends early"), "{name}: {message}");
     }
 }
 

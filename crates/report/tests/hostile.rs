@@ -1,36 +1,36 @@
-//! Files that are made to take memory or time. They are read in bounded memory, and named.
+//! Files crafted to consume memory or time are read in bounded memory and reported.
 #![allow(clippy::unwrap_used)]
 
 use atq_report::{Options, ResultFile, Tally};
 
-/// More than any file may take.
+/// Size of the generated files, above all limits.
 const SIZE: usize = 72 * 1024 * 1024;
-const PORTION: usize = 256 * 1024;
-/// Memory that reading a file may take, in KiB.
-const MOST_KIB: u64 = 64 * 1024;
+const CHUNK_BYTES: usize = 256 * 1024;
+/// Maximum memory for reading a file in KiB.
+const MAX_KIB: u64 = 64 * 1024;
 
 const JTL: &str =
     "timeStamp,elapsed,label,responseCode,responseMessage,threadName,dataType,success\n";
 const XML: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testResults version=\"1.2\">\n";
 const K6: &str = "{\"metric\":\"http_reqs\",\"type\":\"Metric\",\"data\":{}}\n";
 
-/// What the process uses, or has used at most, in KiB.
+/// Current or peak memory of the process in KiB.
 fn memory(field: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with(field)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// Reads a head, then the same text over and over; gives the problem and the memory that it took.
+/// Reads a head followed by a repeated text; returns the problem and the memory used.
 fn read(name: &str, head: &str, filling: &str) -> (Option<String>, u64) {
-    let portion = filling.repeat(PORTION / filling.len());
-    // The peak of before is of no interest.
+    let chunk = filling.repeat(CHUNK_BYTES / filling.len());
+    // Resets the previous peak.
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = memory("VmRSS:");
     let mut file = ResultFile::new(name, None, &[]);
     file.push(head.as_bytes());
-    for _ in 0..SIZE / portion.len() {
-        file.push(portion.as_bytes());
+    for _ in 0..SIZE / chunk.len() {
+        file.push(chunk.as_bytes());
     }
     let mut tally = Tally::new(Options::default());
     let source = tally.add(file.finish(None));
@@ -44,11 +44,11 @@ fn read(name: &str, head: &str, filling: &str) -> (Option<String>, u64) {
     (source.problem, taken)
 }
 
-/// All in one test: they measure the memory of the process.
+/// A single test, because memory is measured for the whole process.
 #[test]
-fn what_is_endless_takes_bounded_memory_and_is_told() {
+fn endless_content_uses_bounded_memory_and_is_reported() {
     let nothing = "";
-    for (name, head, filling, is_told) in [
+    for (name, head, filling, is_reported) in [
         ("line.csv", JTL, "x", true),
         ("quote.csv", &format!("{JTL}1,\""), "x", true),
         ("quotes.csv", &format!("{JTL}1,\""), "\"\"", true),
@@ -93,7 +93,7 @@ fn what_is_endless_takes_bounded_memory_and_is_told() {
         ("spaces.csv", nothing, " ", false),
     ] {
         let (problem, taken) = read(name, head, filling);
-        assert!(taken < MOST_KIB, "{name}: {taken} KiB");
-        assert_eq!(problem.is_some(), is_told, "{name}: {problem:?}");
+        assert!(taken < MAX_KIB, "{name}: {taken} KiB");
+        assert_eq!(problem.is_some(), is_reported, "{name}: {problem:?}");
     }
 }

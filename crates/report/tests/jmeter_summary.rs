@@ -1,4 +1,4 @@
-//! What JMeter has summed up itself: its dashboard, its Aggregate Report and its Summary Report.
+//! JMeter's own summaries: dashboard, Aggregate Report and Summary Report.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::float_cmp)]
 
 mod summaries;
@@ -37,7 +37,7 @@ fn every_figure_of_the_dashboard_is_taken_over() {
         })
     };
     assert_figures("Total", &report.total, &wanted("Total"), &[]);
-    // As they are in the samples of this run.
+    // The values in the samples of this run.
     assert_eq!(
         (report.total.received_bytes, report.total.sent_bytes),
         (64440, 44040)
@@ -47,7 +47,7 @@ fn every_figure_of_the_dashboard_is_taken_over() {
         assert_figures(name, label(&report, name), &wanted(name), &[]);
     }
     assert!((report.duration - 300.0 / 164.024_056_861_673_05).abs() < 1e-9);
-    cut_is_told(DASHBOARD, &[30, 60, 95]);
+    assert_truncation_is_reported(DASHBOARD, &[30, 60, 95]);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn every_figure_of_the_aggregate_report_is_taken_over() {
     });
     assert_figures("Login", label(&report, "Login"), &login, &missing);
     assert_eq!(label(&report, "Visit").errors, 60);
-    cut_is_told(AGGREGATE, &[50, 80, 88, 95]);
+    assert_truncation_is_reported(AGGREGATE, &[50, 80, 88, 95]);
 }
 
 #[test]
@@ -114,8 +114,8 @@ fn every_figure_of_the_summary_report_is_taken_over() {
         "receivedBytes": 22080,
     });
     assert_figures("Visit", label(&report, "Visit"), &visit, &missing);
-    cut_is_told(SUMMARY, &[50, 80, 88, 95]);
-    // Whether the last value is whole is not known without the end of the line.
+    assert_truncation_is_reported(SUMMARY, &[50, 80, 88, 95]);
+    // Without the line end, the last value may be truncated.
     let text = fixture(SUMMARY);
     let (_, report) = read(SUMMARY, &text[..text.len() - 3]);
     assert_eq!(report.total.received_bytes, 0);
@@ -139,14 +139,14 @@ fn other_headers_and_percentiles_of_the_aggregate_report_are_known() {
             .iter()
             .any(|point| (point.percentile, point.millis) == (80.0, 6.0))
     );
-    assert!(report.notes.iter().any(|note| note.contains("off by some")));
+    assert!(report.notes.iter().any(|note| note.contains("approximate")));
 
     let plugin = "sampler_label,aggregate_report_count,average,aggregate_report_median,aggregate_report_90%_line,aggregate_report_95%_line,aggregate_report_99%_line,aggregate_report_min,aggregate_report_max,aggregate_report_error%,aggregate_report_rate,aggregate_report_bandwidth,aggregate_report_stddev\n\
                   TOTAL,4,5,4,6,7,8,1,9,25.00%,2.0,1.0,0.5\n\
                   TOTAL,4,5,4,6,7,8,1,9,0.25,2.0,1.0,0.5\n";
     let (source, report) = read("b.csv", plugin.as_bytes());
     assert_eq!(source.problem, None);
-    // A label has the name of the last row, and a number without a sign is no percent.
+    // A label has the name of the last row, and a number without a percent sign is ambiguous.
     assert_eq!(label(&report, "TOTAL").errors, 1);
     let missing = ["errors", "errorPercent", "receivedBytes", "sentBytes"];
     assert_figures(

@@ -1,4 +1,4 @@
-//! Locust's JSON, and what it tells beside the CSV of the same run.
+//! Locust's JSON, alone and together with the CSV of the same run.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::float_cmp)]
 
 mod summaries;
@@ -10,7 +10,7 @@ const JSON: &str = "locust-json/l.json";
 const CSV: &str = "locust-json/l_stats.csv";
 
 #[test]
-fn entries_are_merged_and_percentiles_are_those_of_locust() {
+fn entries_are_merged_and_percentiles_equal_those_of_locust() {
     let (source, report) = sound(JSON);
     assert_eq!((source.format.as_str(), source.samples), ("locust", 247));
     let total = json!({
@@ -23,7 +23,7 @@ fn entries_are_merged_and_percentiles_are_those_of_locust() {
     let fail = json!({
         "samples": 29, "errors": 29, "min": 2.355_988_000_090_292, "max": 82.459_923_000_442_36,
         "mean": 21.458_969_482_770_545, "p50": 15, "p90": 68, "p95": 70, "p99": 82, "receivedBytes": 145,
-        // Of the whole run, as in Locust's own tables.
+        // For the whole run, as in Locust's own tables.
         "throughput": 66.616_640_922_206_8 / 247.0 * 29.0,
     });
     let name = "GET /fail?id=1";
@@ -73,8 +73,8 @@ fn entries_are_merged_and_percentiles_are_those_of_locust() {
 }
 
 #[test]
-fn a_list_that_is_cut_off_is_told_and_not_counted() {
-    cut_is_told(JSON, &[30, 50, 90, 99]);
+fn a_truncated_list_is_reported_and_not_counted() {
+    assert_truncation_is_reported(JSON, &[30, 50, 90, 99]);
     let text = fixture(JSON);
     let twice = [text.as_slice(), &text].concat();
     assert!(read(JSON, &twice).0.problem.is_some());
@@ -156,9 +156,9 @@ fn json_and_csv_of_a_run_count_once_and_the_json_has_more() {
             .map(|source| source.path.as_str())
             .collect();
         assert_eq!(ignored, ["c/l_stats.csv"]);
-        let told = "`c/l_stats.csv` is not counted: it is another form of the run of `c/l.json`, which has 247 samples instead of 199";
+        let message = "`c/l_stats.csv` is not counted: it is another format of the run of `c/l.json`, which has 247 samples instead of 199";
         assert!(
-            report.notes.iter().any(|note| note == told),
+            report.notes.iter().any(|note| note == message),
             "{:?}",
             report.notes
         );
@@ -169,7 +169,7 @@ fn json_and_csv_of_a_run_count_once_and_the_json_has_more() {
 
 #[test]
 fn csv_and_json_of_other_runs_are_added_up() {
-    // The second CSV fits the JSON too, but a run has only one.
+    // The second CSV matches the JSON too, but a run has only one.
     let (json, csv) = (fixture(JSON), fixture(CSV));
     let other = fixture("locust-json/f_stats.csv");
     let files = [
@@ -178,7 +178,7 @@ fn csv_and_json_of_other_runs_are_added_up() {
         ("c/l_stats.csv", &csv),
     ];
     assert_eq!(read_all(&files).total.samples, 247 + 106);
-    // More of a label than there.
+    // More samples of a label than in the other file.
     let more = String::from_utf8(csv)
         .unwrap()
         .replace("/slow,28,0,", "/slow,42,0,");

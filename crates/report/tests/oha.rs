@@ -126,7 +126,7 @@ fn requests_that_the_end_of_the_run_ended_are_not_counted() {
     assert_figures("deadline.json", &report.total, &wanted);
     assert!(report.errors.is_empty());
     let notes = report.notes.join("\n");
-    assert!(notes.contains("ended 4 requests"), "{notes}");
+    assert!(notes.contains("aborted 4 requests"), "{notes}");
 }
 
 #[test]
@@ -153,15 +153,15 @@ fn a_run_without_responses_has_no_times() {
 }
 
 #[test]
-fn output_that_is_cut_off_is_told() {
+fn truncated_output_is_reported() {
     let csv = fixture("oha/oha.csv");
     for cut in 1..30 {
-        let told = problem("oha.csv", &csv[..csv.len() - cut]);
-        assert!(told.contains("cut off"), "{cut}: {told}");
+        let message = problem("oha.csv", &csv[..csv.len() - cut]);
+        assert!(message.contains("truncated"), "{cut}: {message}");
     }
     let json = fixture("oha/oha.json");
     for cut in [1, 100, json.len() / 3] {
-        let told = problem("oha.json", &json[..json.len() - cut]);
-        assert!(told.contains("not all of it"), "{cut}: {told}");
+        let message = problem("oha.json", &json[..json.len() - cut]);
+        assert!(message.contains("not all of it"), "{cut}: {message}");
     }
 }

@@ -1,4 +1,4 @@
-//! Files that hold some of the samples of another one, in every second, and files that do not.
+//! Files with some of the samples of another one, in every second, and files without.
 #![allow(clippy::unwrap_used)]
 
 use atq_report::{Options, Tally};
@@ -16,7 +16,7 @@ struct Row {
     is_failed: bool,
 }
 
-/// Numbers that look random, the same for every run.
+/// Deterministic pseudo-random numbers.
 struct Numbers(u64);
 
 impl Numbers {
@@ -29,7 +29,7 @@ impl Numbers {
     }
 }
 
-/// Threads that send one request after the other.
+/// Threads that send requests sequentially.
 fn closed_loop(seed: u64, threads: u64, seconds: u64, slowest: u64) -> Vec<Row> {
     let mut numbers = Numbers(seed);
     let mut rows = Vec::new();
@@ -52,7 +52,7 @@ fn closed_loop(seed: u64, threads: u64, seconds: u64, slowest: u64) -> Vec<Row> 
     rows
 }
 
-/// Requests at a steady rate, as of k6 or of a timer.
+/// Requests at a steady rate, as from k6 or a timer.
 fn steady(seed: u64, offset: u64, period: u64, seconds: u64, elapsed: u64) -> Vec<Row> {
     let mut numbers = Numbers(seed);
     let count = seconds * 1000 / period;
@@ -82,7 +82,7 @@ fn jtl<'a>(rows: impl IntoIterator<Item = &'a Row>, has_threads: bool) -> String
     text
 }
 
-/// How many samples are counted, and the doubts.
+/// The number of counted samples, and the doubts.
 fn read(files: &[(&str, String)]) -> (u64, Vec<String>) {
     let mut tally = Tally::new(Options::default());
     for (name, text) in files {
@@ -97,7 +97,7 @@ fn read(files: &[(&str, String)]) -> (u64, Vec<String>) {
 fn assert_doubted(files: &[(&str, String)]) {
     let (samples, doubts) = read(files);
     let doubted = doubts.iter().any(|doubt| {
-        doubt.contains("hold some of the same samples") && doubt.contains("`resultFiles`")
+        doubt.contains("have some of the same samples") && doubt.contains("`resultFiles`")
     });
     assert!(doubted, "{samples} samples, {doubts:?}");
 }

@@ -43,7 +43,7 @@ fn messages_are_rates_times_intervals_and_percentiles_are_the_highest() {
         .collect();
     assert_eq!(curve[2], (75.0, 170.535));
     assert_eq!((report.duration, report.series.points.len()), (5.001, 0));
-    cut_is_told("perftest/confirm.csv", &[88, 95]);
+    assert_truncation_is_reported("perftest/confirm.csv", &[88, 95]);
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn the_unit_of_latencies_is_in_the_header() {
 }
 
 #[test]
-fn what_is_not_measured_has_no_label() {
+fn figures_that_are_not_measured_have_no_label() {
     let names = |name: &str| -> Vec<String> {
         let (_, report) = sound(name);
         report.labels.into_iter().map(|label| label.name).collect()
@@ -65,7 +65,7 @@ fn what_is_not_measured_has_no_label() {
     let (_, report) = sound("perftest/backlog.csv");
     near(report.total.throughput, 1087.703);
     near(label(&report, "publish").throughput, 6506.035);
-    // An id with a comma, and no consumers: the total is that of the confirms.
+    // An id with a comma, and no consumers: the total is `confirm`.
     let (_, report) = sound("perftest/noconsumer.csv");
     let confirm = json!({"samples": 601, "errors": 0, "min": 0.329, "p50": 1.714, "p95": 12.024, "p99": 13.627});
     assert_figures("total", &report.total, &confirm, &NEVER);
@@ -89,7 +89,7 @@ fn refused_messages_are_errors_and_runs_that_are_appended_begin_anew() {
 }
 
 #[test]
-fn an_interval_that_cannot_be_read_is_told() {
+fn an_unreadable_interval_is_reported() {
     let text = String::from_utf8(fixture("perftest/confirm.csv")).unwrap();
     for bad in [
         text.replace("confirm,3.025,1327", "confirm,3.025,x"),

@@ -1,4 +1,4 @@
-//! Files that real tools have written, and what these tools say of them.
+//! Files written by real tools, compared with the figures of these tools.
 #![allow(clippy::unwrap_used, clippy::float_cmp)]
 
 use atq_api_spec::report::{Figures, NamedFigures, Report};
@@ -13,7 +13,7 @@ fn fixture(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// The report on some fixtures, each of which must be read without a problem.
+/// The report of some fixtures, each of which must be read without a problem.
 fn report(names: &[&str]) -> Report {
     let mut tally = Tally::new(Options::default());
     for name in names {
@@ -49,7 +49,7 @@ fn assert_as_jmeter(name: &str, ours: &Figures, theirs: &Value) {
     let seconds = ours.samples as f64 / ours.throughput;
     let kilobytes = |bytes: u64| bytes as f64 / 1024.0 / seconds;
     let pairs = [
-        // JMeter adds up means and keeps percents in single precision: the last digits are rounded otherwise.
+        // JMeter accumulates means and stores percentages in single precision: the last digits differ.
         ("meanResTime", ours.mean, 1e-12),
         ("errorPct", ours.error_percent, 1e-6),
         ("throughput", ours.throughput, 1e-12),
@@ -116,7 +116,7 @@ fn samples_inside_of_transactions_are_their_requests_in_xml() {
         .map(|NamedFigures { name, figures }| (name.as_str(), figures.samples))
         .collect();
     assert_eq!(names, [("A & B \"x\"", 10), ("Inner", 10), ("Parent", 10)]);
-    // Parents of this kind are transactions, whose requests are what is counted.
+    // Such parents are transactions; their requests are counted.
     assert_eq!((report.total.samples, report.total.errors), (20, 10));
     let [kind] = report.errors.as_slice() else {
         panic!("{:?}", report.errors)
@@ -185,7 +185,7 @@ fn locusts_files_are_read_together() {
 }
 
 #[test]
-fn both_summaries_of_k6_give_its_figures_and_say_what_is_missing() {
+fn both_summaries_of_k6_have_its_figures_and_a_note_on_missing_ones() {
     for name in ["k6/summary-export.json", "k6/handle-summary.json"] {
         let (report, theirs) = (report(&[name]), json(name));
         let value = |metric: &str, key: &str| {

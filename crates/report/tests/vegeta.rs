@@ -1,4 +1,4 @@
-//! Files of Vegeta 12.13.0, and what it says of them.
+//! Files of Vegeta 12.13.0, compared with Vegeta's own figures.
 #![allow(clippy::unwrap_used, clippy::float_cmp)]
 
 mod tool_files;
@@ -180,31 +180,31 @@ fn older_forms_have_fewer_columns_and_names() {
 }
 
 #[test]
-fn files_that_are_cut_off_keep_what_was_read() {
-    // Cut as by a kill; counted by hand.
+fn truncated_files_keep_the_decoded_samples() {
+    // Truncated as by a kill; counted by hand.
     let (source, report) = read("results.bin", &fixture("vegeta/results.bin")[..30_011]);
     assert_eq!((report.total.samples, report.total.errors), (141, 13));
     assert_eq!(
         (report.total.received_bytes, report.total.sent_bytes),
         (1338, 276)
     );
-    let cut_off = "the last row is cut off and was left out";
-    assert_eq!(source.problem.unwrap(), cut_off);
+    let truncated = "the last row is truncated and was ignored";
+    assert_eq!(source.problem.unwrap(), truncated);
     for name in ["vegeta/results.json", "vegeta/results.csv"] {
         let bytes = fixture(name);
         // Within a body, within a header, and shortly before the end.
         for cut in [bytes.len() - 3, bytes.len() - 60, 400] {
-            let told = problem(name, &bytes[..cut]);
-            assert!(told.contains("cut off"), "{name} {cut}: {told}");
+            let message = problem(name, &bytes[..cut]);
+            assert!(message.contains("truncated"), "{name} {cut}: {message}");
         }
     }
     let report = fixture("vegeta/report.json");
-    let told = problem("report.json", &report[..report.len() - 20]);
-    assert!(told.contains("not all of it"), "{told}");
+    let message = problem("report.json", &report[..report.len() - 20]);
+    assert!(message.contains("not all of it"), "{message}");
 }
 
 #[test]
-fn the_last_message_is_told_wherever_it_is_cut() {
+fn a_last_message_truncated_anywhere_is_reported() {
     let bytes = fixture("vegeta/results-tz-nobody.bin");
     for cut in 1..200 {
         let (source, report) = read("results.bin", &bytes[..bytes.len() - cut]);
@@ -231,7 +231,7 @@ fn bodies_of_any_length_are_passed_over() {
     );
     assert_eq!(report.total.samples, 4);
 
-    // A result of 40 million bytes in a gob: field 8 of the first one is its body.
+    // A gob result of 40 million bytes: field 8 of the first one is its body.
     let gob = fixture("vegeta/results.bin");
     let at = memchr_of(&gob, b"welcome home\n") - 1;
     let definitions = memchr_of(&gob, b"\xff\xca\xff\x80\x01\x04shop");
@@ -257,14 +257,14 @@ fn memchr_of(bytes: &[u8], wanted: &[u8]) -> usize {
 }
 
 #[test]
-fn a_damaged_gob_is_told() {
+fn a_damaged_gob_is_reported() {
     let mut bytes = fixture("vegeta/results.bin");
     let middle = bytes.len() / 2;
     bytes[middle..middle + 500].fill(0xee);
-    let told = problem("results.bin", &bytes);
+    let message = problem("results.bin", &bytes);
     assert!(
-        told.contains("damaged") || told.contains("cannot be read"),
-        "{told}"
+        message.contains("damaged") || message.contains("cannot be read"),
+        "{message}"
     );
 }
 

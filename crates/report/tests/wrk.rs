@@ -1,4 +1,4 @@
-//! What wrk and wrk2 have printed.
+//! Output of wrk and wrk2.
 #![allow(clippy::unwrap_used)]
 
 mod files;
@@ -10,17 +10,17 @@ use serde_json::{Value, json};
 
 const ALWAYS_MISSING: &str = "sentBytes";
 
-/// The figures of a fixture; what is not named must be missing, but for `errorPercent`.
-fn assert_told(name: &str, told: &Value, missing: &[&str]) {
+/// Checks the figures of a fixture; all others except `errorPercent` must be missing.
+fn assert_known(name: &str, known: &Value, missing: &[&str]) {
     let (source, report) = sound(&format!("wrk/{name}.txt"));
     assert_eq!(source.format, "wrk", "{name}");
-    let names: Vec<&str> = told
+    let names: Vec<&str> = known
         .as_object()
         .unwrap()
         .keys()
         .map(String::as_str)
         .collect();
-    assert_figures(&report.total, told, &names, 1e-9);
+    assert_figures(&report.total, known, &names, 1e-9);
     assert_missing(&report.total, &[missing, &[ALWAYS_MISSING]].concat());
     assert_eq!(names.len() + missing.len(), 11, "{name}");
     let errors = report.errors.iter().map(|kind| kind.count);
@@ -29,25 +29,25 @@ fn assert_told(name: &str, told: &Value, missing: &[&str]) {
 
 #[test]
 fn wrk_tells_percentiles_with_latency_only() {
-    assert_told(
+    assert_known(
         "latency",
         &json!({"samples": 15794, "errors": 0, "throughput": 5258.42, "mean": 1.39, "max": 26.66,
             "p50": 0.98, "p90": 2.83, "p99": 6.8, "receivedBytes": 2_380_268}),
         &["min", "p95"],
     );
-    assert_told(
+    assert_known(
         "fail",
         &json!({"samples": 10977, "errors": 10977, "throughput": 5478.85, "mean": 0.75661, "max": 12.35,
             "p50": 0.448, "p90": 1.54, "p99": 4.96, "receivedBytes": 1_772_093}),
         &["min", "p95"],
     );
-    assert_told(
+    assert_known(
         "mixed",
         &json!({"samples": 9825, "errors": 981, "throughput": 4678.92, "mean": 1.49, "max": 18.02,
             "p50": 1.07, "p90": 3.0, "p99": 7.31, "receivedBytes": 1_488_978}),
         &["min", "p95"],
     );
-    assert_told(
+    assert_known(
         "plain",
         &json!({"samples": 378, "errors": 0, "throughput": 188.86, "mean": 31.42, "max": 47.92,
             "receivedBytes": 58214}),
@@ -57,8 +57,8 @@ fn wrk_tells_percentiles_with_latency_only() {
 
 #[test]
 fn socket_errors_are_failed_samples() {
-    // 365 responses, and 19 requests of which none came.
-    assert_told(
+    // 365 responses, and 19 requests without a response.
+    assert_known(
         "socket-errors",
         &json!({"samples": 384, "errors": 19, "throughput": 121.31, "mean": 6.07, "max": 12.25,
             "p50": 5.77, "p90": 6.5, "p99": 11.46, "receivedBytes": 14961}),
@@ -66,26 +66,26 @@ fn socket_errors_are_failed_samples() {
     );
     let (_, report) = sound("wrk/socket-errors.txt");
     assert_eq!(report.errors[0].message, "Socket errors: read");
-    let told = "19 requests of wrk ended with a socket error";
-    assert!(report.notes.iter().any(|note| note.contains(told)));
+    let message = "19 requests of wrk ended with a socket error";
+    assert!(report.notes.iter().any(|note| note.contains(message)));
     assert!((report.duration - 3.01).abs() < 1e-9);
 }
 
 #[test]
 fn wrk2_tells_all_percentiles_of_its_spectrum() {
-    assert_told(
+    assert_known(
         "wrk2-latency",
         &json!({"samples": 402, "errors": 0, "throughput": 100.32, "min": 1.654, "mean": 4.619, "max": 10.247,
             "p50": 4.163, "p90": 7.579, "p95": 7.875, "p99": 8.695, "receivedBytes": 73165}),
         &[],
     );
-    assert_told(
+    assert_known(
         "wrk2-errors",
         &json!({"samples": 402, "errors": 402, "throughput": 100.39, "min": 2.383, "mean": 3.528, "max": 8.479,
             "p50": 3.463, "p90": 4.259, "p95": 4.663, "p99": 6.111, "receivedBytes": 74772}),
         &[],
     );
-    assert_told(
+    assert_known(
         "wrk2-plain",
         &json!({"samples": 151, "errors": 0, "throughput": 50.24, "mean": 4.79, "max": 11.87,
             "receivedBytes": 27484}),
@@ -108,20 +108,20 @@ fn wrk2_tells_all_percentiles_of_its_spectrum() {
 
 #[test]
 fn the_calibration_of_wrk2_is_not_in_its_times() {
-    assert_told(
+    assert_known(
         "wrk2-long",
         &json!({"samples": 1303, "errors": 0, "throughput": 100.15, "min": 1.794, "mean": 4.618, "max": 9.447,
             "p50": 4.103, "p90": 7.651, "p95": 7.807, "p99": 8.263, "receivedBytes": 237_148}),
         &[],
     );
     let (_, report) = sound("wrk/wrk2-long.txt");
-    let told = |note: &String| note.contains("calibration") && note.contains("297 of 1303");
-    assert!(report.notes.iter().any(told), "{:?}", report.notes);
+    let message = |note: &String| note.contains("calibration") && note.contains("297 of 1303");
+    assert!(report.notes.iter().any(message), "{:?}", report.notes);
 }
 
 #[test]
 fn of_both_latencies_of_wrk2_the_corrected_one_is_taken() {
-    assert_told(
+    assert_known(
         "wrk2-uncorrected",
         &json!({"samples": 400, "errors": 0, "throughput": 99.66, "min": 26.207, "mean": 31.966, "max": 40.351,
             "p50": 32.031, "p90": 35.775, "p95": 36.255, "p99": 38.047, "receivedBytes": 62003}),
@@ -132,7 +132,7 @@ fn of_both_latencies_of_wrk2_the_corrected_one_is_taken() {
         report
             .notes
             .iter()
-            .any(|note| note.contains("the corrected ones are taken"))
+            .any(|note| note.contains("the corrected ones are used"))
     );
 }
 
@@ -154,7 +154,7 @@ fn output_may_come_in_any_portions_and_packed() {
 }
 
 #[test]
-fn output_that_is_cut_off_is_told_wherever_that_is() {
+fn output_truncated_anywhere_is_reported() {
     for name in ["wrk/latency.txt", "wrk/wrk2-uncorrected.txt"] {
         let whole = fixture(name);
         for length in (100..whole.len() - 1).step_by(7) {
@@ -168,7 +168,7 @@ fn output_that_is_cut_off_is_told_wherever_that_is() {
 }
 
 #[test]
-fn several_runs_in_a_file_are_told_and_other_programs_are_not_read() {
+fn several_runs_in_a_file_are_reported_and_other_programs_are_not_read() {
     let whole = fixture("wrk/latency.txt");
     let (source, _) = read("wrk.txt", &[whole.clone(), whole].concat());
     assert!(source.problem.unwrap().contains("several runs"));

@@ -18,7 +18,7 @@ use std::sync::PoisonError;
 pub struct Damage {
     /// Its name as stored in the keys.
     pub task: String,
-    /// What is wrong.
+    /// The problem.
     pub reason: String,
 }
 

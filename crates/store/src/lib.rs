@@ -420,7 +420,7 @@ fn brief(mut spec: TaskSpec) -> TaskSpec {
     spec
 }
 
-/// What is stored under `brief/`, if it is so much smaller that lists gain by it.
+/// The value stored under `brief/`, if it is so much smaller that lists benefit from it.
 fn brief_value(spec: &TaskSpec, spec_bytes: usize) -> Result<Option<Vec<u8>>, StoreError> {
     let value = encode(&brief(spec.clone()))?;
     Ok((value.len() < spec_bytes / 2).then_some(value))

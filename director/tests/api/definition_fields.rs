@@ -192,7 +192,7 @@ async fn all_faults_of_these_fields_are_reported_at_once() {
     worker.readiness.http.port is missing; it is required
     worker.readiness.http.path `x` is not a path; expected `/` and at most 2000 visible ASCII characters without `#`, others as `%` and two hex digits
     maxDuration is 0; expected a whole number from 1 to 604800
-    onWorkerLoss is `stop`; known are `continue`, `abort`
+    onWorkerLoss is `stop`; expected one of `continue`, `abort`
     exclusive `a b` is not a name; expected 1 to 100 letters, digits, `_`, `-`, `.` or `:`
     ");
     assert_eq!(

@@ -85,7 +85,7 @@ async fn duplicate_samples_invalidate_a_run_and_copies_do_not() -> Result<()> {
         (
             "half",
             Verdict::Invalid,
-            Some("hold some of the same samples"),
+            Some("have some of the same samples"),
         ),
         (
             "other",

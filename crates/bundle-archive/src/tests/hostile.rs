@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use zip::write::SimpleFileOptions;
 
 use super::*;
-use crate::raw::{Item, archive, archive_announcing};
+use crate::raw::{Item, archive, archive_declaring};
 
 fn message(items: &[Item]) -> String {
     refused(&archive(items), Limits::default()).to_string()
@@ -29,7 +29,7 @@ fn zeros(size: usize) -> Vec<u8> {
 }
 
 #[test]
-fn names_that_lead_elsewhere() {
+fn names_that_leave_the_directory() {
     assert_snapshot!(name_message("../evil"), @"archive refused: entry `../evil` leads out of the archive by `..`");
     assert_snapshot!(name_message("a/../../evil"), @"archive refused: entry `a/../../evil` leads out of the archive by `..`");
     assert_snapshot!(name_message("/etc/passwd"), @"archive refused: entry `/etc/passwd` has an absolute name");
@@ -41,7 +41,7 @@ fn names_that_lead_elsewhere() {
 }
 
 #[test]
-fn names_that_no_file_can_have() {
+fn names_that_are_invalid_for_files() {
     assert_snapshot!(name_message("a\0b"), @"archive refused: entry `a\\u{0}b` has a NUL character in its name");
     assert_snapshot!(name_message("a\x1b[31mred"), @"archive refused: entry `a\\u{1b}[31mred` has a control character in its name");
     assert_snapshot!(name_message(""), @"archive refused: entry `` has an empty name");
@@ -134,7 +134,7 @@ fn compressible_text_is_no_bomb() {
 }
 
 #[test]
-fn sizes_that_lie() {
+fn wrong_sizes() {
     let mut zip = zeros(100_000);
     let declared = 100_000u32.to_le_bytes();
     let at: Vec<usize> = (0..zip.len() - 4)
@@ -168,7 +168,7 @@ fn too_many_entries() {
         .map(|i| Item::stored(format!("f{i}"), b""))
         .collect();
     assert_snapshot!(refused(&archive(&many), limits), @r"
-    archive refused: it makes 11 or more files and directories, more than 10
+    archive refused: it contains 11 or more files and directories, more than 10
     hint: `limits.entries` in the Director's configuration sets this limit
     ");
 
@@ -178,7 +178,7 @@ fn too_many_entries() {
         Item::stored("g/h/i/j/k/l", b""),
     ];
     assert_snapshot!(refused(&archive(&deep), limits), @r"
-    archive refused: it makes 12 or more files and directories, more than 10
+    archive refused: it contains 12 or more files and directories, more than 10
     hint: `limits.entries` in the Director's configuration sets this limit
     ");
 }
@@ -208,11 +208,11 @@ fn damage() {
     let good = archive(&[Item::stored("a", b"content"), Item::stored("b", b"more")]);
     assert_snapshot!(refused(&good[..good.len() / 2], Limits::default()), @r"
     archive cannot be read: its directory is missing or damaged (Could not find EOCD)
-    hint: the file may be cut off
+    hint: the file may be truncated
     ");
 
-    let fewer = archive_announcing(&[Item::stored("a", b"1"), Item::stored("b", b"2")], 1);
-    assert_snapshot!(refused(&fewer, Limits::default()), @"archive cannot be read: its directory announces 1 entries but does not end after them");
+    let fewer = archive_declaring(&[Item::stored("a", b"1"), Item::stored("b", b"2")], 1);
+    assert_snapshot!(refused(&fewer, Limits::default()), @"archive cannot be read: its directory declares 1 entries but does not end after them");
 
     let mut deflated = Item::stored("noise", b"\xff\xff\xff\xff\xff\xff");
     deflated.method = 8;
@@ -223,7 +223,7 @@ fn damage() {
     );
 }
 
-/// Cut off anywhere or with any byte changed: an answer, never a panic, and never more than the limits allow.
+/// Truncated or changed anywhere, an archive causes a result, never a panic, and never exceeds the limits.
 #[test]
 fn every_truncation_and_every_flipped_byte() {
     let good = archive(&[Item::stored("d/a", b"content"), Item::stored("b", b"more")]);

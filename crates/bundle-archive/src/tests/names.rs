@@ -1,4 +1,4 @@
-//! Whatever an archive calls its entries, nothing is written outside of the bundle's own directory.
+//! No name of an entry causes a write outside the bundle's own directory.
 
 use insta::assert_snapshot;
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::raw::{Item, archive};
 
-/// Pieces that attacks are made of, beside arbitrary bytes.
+/// Parts of typical attacks, and arbitrary bytes.
 fn name() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         Just(b"..".to_vec()),
@@ -29,7 +29,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_is_written_elsewhere(names in proptest::collection::vec(name(), 1..4)) {
+    fn nothing_is_written_outside(names in proptest::collection::vec(name(), 1..4)) {
         let items: Vec<Item> = names.iter().map(|n| Item::stored(n.clone(), b"x")).collect();
         let outer = tempfile::tempdir().unwrap();
         let root = outer.path().join("a/b/content");
@@ -54,7 +54,7 @@ proptest! {
 }
 
 #[test]
-fn names_that_the_carrier_writes_at_the_root() {
+fn names_reserved_for_the_carrier() {
     for name in [".atq-bundle", ".atq-lock", "./.atq-lock", ".atq-bundle/x"] {
         let error = refused(&archive(&[Item::stored(name, b"x")]), Limits::default());
         assert!(matches!(&error, BundleError::Hostile { entry: Some(e), .. } if e == name));
@@ -64,8 +64,8 @@ fn names_that_the_carrier_writes_at_the_root() {
         Limits::default(),
     );
     assert_snapshot!(error, @"
-    archive refused: entry `.atq-lock` lies at the root of the archive under a name that is kept for the delivery to the nodes
-    hint: give it another name, or put it into a directory
+    archive refused: entry `.atq-lock` has a name that is reserved at the root of the archive
+    hint: rename it or move it into a directory
     ");
     let deeper = [
         Item::stored("d/.atq-bundle", b"x"),

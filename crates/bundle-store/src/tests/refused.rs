@@ -1,11 +1,11 @@
-//! What is refused leaves nothing on the disk. The attacks themselves are tested where archives are read, in `atq-bundle-archive`.
+//! A refused upload leaves nothing on disk. The attacks themselves are tested in `atq-bundle-archive`.
 
 use atq_bundle_archive::raw::{Item, archive};
 use insta::assert_snapshot;
 
 use super::*;
 
-/// Refused before unpacking, and in the middle of it.
+/// Refused before unpacking, and during it.
 #[tokio::test]
 async fn hostile_archives_leave_nothing() {
     let good = Item::stored("good.txt", b"good");
@@ -17,7 +17,7 @@ async fn hostile_archives_leave_nothing() {
     assert_snapshot!(refused(&damaged, Limits::default()).await, @"archive cannot be read: entry `wrong` is damaged: Invalid checksum");
 }
 
-/// Cut off anywhere or with any byte changed: an answer, never a panic, and nothing stays unless it was accepted.
+/// Truncated or changed anywhere, a zip causes a result and never a panic; nothing remains unless it was accepted.
 #[tokio::test]
 async fn every_truncation_and_every_flipped_byte() {
     let good = archive(&[Item::stored("d/a", b"content"), Item::stored("b", b"more")]);
@@ -46,5 +46,5 @@ async fn not_a_zip() {
     let empty = archive(&[]);
     assert_snapshot!(refused(&empty, Limits::default()).await, @"archive cannot be read: it is empty");
     let only_directory = archive(&[Item::stored("d/", b"").with_mode(0o040_755)]);
-    assert_snapshot!(refused(&only_directory, Limits::default()).await, @"archive cannot be read: it holds no file");
+    assert_snapshot!(refused(&only_directory, Limits::default()).await, @"archive cannot be read: it contains no file");
 }

@@ -1,4 +1,4 @@
-//! Uploads that succeed, stop, repeat or meet each other, and what the store says of them.
+//! Successful, cancelled, repeated and concurrent uploads, and the listing of bundles.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -93,7 +93,7 @@ async fn same_zip_twice_overwrites_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn identical_uploads_at_once() {
+async fn concurrent_identical_uploads() {
     let (root, store) = store(Limits::default());
     let uploads: Vec<_> = (0..8)
         .map(|_| {
@@ -162,7 +162,7 @@ async fn full_disk_leaves_nothing() {
         return;
     };
     let store = BundleStore::open(disk.path(), Limits::default()).unwrap();
-    // There is no room left while it arrives; then none to unpack it.
+    // First the upload itself exceeds the disk, then its content.
     for size in [3 << 20, 1200 << 10] {
         let zip = archive(&[Item::stored("big", &vec![7; size])]);
         let error = upload(&store, &zip).await.unwrap_err();
@@ -174,12 +174,12 @@ async fn full_disk_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_nearly_full_disk_takes_no_upload_until_there_is_room() {
+async fn a_nearly_full_disk_refuses_uploads_until_space_is_freed() {
     let Some(disk) = SmallDisk::mount(16) else {
         return;
     };
     let store = BundleStore::open(disk.path(), Limits::default()).unwrap();
-    // Room for the upload itself, and none for the tasks that would use it.
+    // There is space for the upload itself, but not for tasks that would use it.
     disk.fill_but(4096);
     store.check_room(1).await.unwrap_err();
     let error = upload(&store, &sample()).await.unwrap_err().to_string();
@@ -234,7 +234,7 @@ async fn listing_getting_removing() {
 }
 
 #[tokio::test]
-async fn the_zip_is_kept_as_it_came_and_comes_back_with_the_same_upload() {
+async fn the_zip_is_kept_unchanged_and_restored_by_the_same_upload() {
     use std::io::Read;
     let (root, store) = store(Limits::default());
     let id = upload(&store, &sample()).await.unwrap().id;
@@ -246,7 +246,7 @@ async fn the_zip_is_kept_as_it_came_and_comes_back_with_the_same_upload() {
         Some(content)
     };
     assert_eq!(read().await, Some(sample()));
-    // One of before zips were kept.
+    // A bundle from a version that did not keep zips.
     fs::remove_file(root.path().join(format!(".zips/{id}.zip"))).unwrap();
     assert_eq!(read().await, None);
     assert!(upload(&store, &sample()).await.unwrap().existed);
@@ -300,7 +300,7 @@ async fn lost_description_is_rebuilt() {
 }
 
 #[tokio::test]
-async fn opening_sweeps_what_a_crash_left_and_nothing_else() {
+async fn opening_sweeps_only_the_remains_of_a_crash() {
     let (root, store) = store(Limits::default());
     let done = upload(&store, &sample()).await.unwrap();
     let incoming = root.path().join(".incoming");
@@ -360,7 +360,7 @@ async fn harmless_oddities_are_accepted() {
 }
 
 #[tokio::test]
-async fn many_files_take_the_other_way_of_flushing() {
+async fn many_files_are_flushed_by_one_sync() {
     let (_root, store) = store(Limits::default());
     let items: Vec<Item> = (0..500)
         .map(|i| Item::stored(format!("d{}/f{i}", i % 7), b"x"))

@@ -1,15 +1,15 @@
-//! The way from text to a [`Criterion`]: one pass, which stops at the first thing that it cannot read.
+//! Parses a [`Criterion`] in one pass, up to the first error.
 
 use super::{Criterion, CriterionError, Figure, Operator, Unit};
 use crate::wording::{nearest, shorten};
 
-/// Largest amount: far above anything that is measured, far below where whole numbers get lost.
+/// Maximum amount: far above any measurement, far below the limit of exact whole numbers.
 const MAX_AMOUNT: f64 = 1e12;
-/// Longest window in seconds: a day.
+/// Maximum window in seconds: a day.
 const MAX_WINDOW: f64 = 86_400.0;
-/// Most characters of a criterion.
+/// Maximum length of a criterion in characters.
 const MAX_LENGTH: usize = 1000;
-/// The words for figures, and how a percentile looks.
+/// The names of figures, with an example of a percentile.
 const FIGURES: [&str; 10] = [
     "p95",
     "p99.9",
@@ -26,20 +26,20 @@ const FIGURES: [&str; 10] = [
 type Parsed<T> = Result<T, CriterionError>;
 
 pub(super) fn parse(text: &str) -> Parsed<Criterion> {
-    let mut reader = Reader {
+    let mut reader = Parser {
         chars: text.chars().collect(),
         at: 0,
     };
     reader.criterion()
 }
 
-struct Reader {
+struct Parser {
     chars: Vec<char>,
     /// Index of the next character.
     at: usize,
 }
 
-impl Reader {
+impl Parser {
     fn criterion(&mut self) -> Parsed<Criterion> {
         if self.chars.len() > MAX_LENGTH {
             return fault(
@@ -58,7 +58,7 @@ impl Reader {
                 Some(_) => "expected the end",
                 None => "expected the end, or `for` and a duration",
             };
-            return fault(place, format!("saw `{}`; {right}", shorten(&seen)));
+            return fault(place, format!("found `{}`; {right}", shorten(&seen)));
         }
         Ok(Criterion {
             figure,
@@ -115,7 +115,7 @@ impl Reader {
         }
     }
 
-    /// What stands after `of`.
+    /// Parses the label after `of`.
     fn label(&mut self) -> Parsed<Option<String>> {
         self.skip_blanks();
         let start = self.at;
@@ -165,7 +165,7 @@ impl Reader {
         let Some(operator) = known else {
             let seen = match sign.is_empty() {
                 true => self.seen(),
-                false => format!("saw `{}`", shorten(&sign)),
+                false => format!("found `{}`", shorten(&sign)),
             };
             let after = match label {
                 Some(label) => format!("after the label `{}`", shorten(label)),
@@ -217,7 +217,7 @@ impl Reader {
         Ok((amount, *unit))
     }
 
-    /// A unit may stand next to the word `for`.
+    /// Parses a unit, which may be followed by the keyword `for` without whitespace.
     fn unit(&mut self) -> String {
         let before = self.at;
         let word = self.take(|c| c.is_alphabetic() || "/%".contains(c));
@@ -267,7 +267,7 @@ impl Reader {
             }
         };
         match seconds.fract() == 0.0 && (1.0..=MAX_WINDOW).contains(&seconds) {
-            // Whole and within a day: the conversion is exact.
+            // A whole number within a day converts exactly.
             true => Ok(Some(seconds as u32)),
             false => fault(
                 start,
@@ -317,7 +317,7 @@ impl Reader {
         self.take(char::is_whitespace);
     }
 
-    /// Takes `word` if it is the next word.
+    /// Consumes `word` if it is the next word.
     fn take_word(&mut self, word: &str) -> bool {
         let before = self.at;
         let found = self.take(char::is_alphabetic).eq_ignore_ascii_case(word);
@@ -327,7 +327,7 @@ impl Reader {
         found
     }
 
-    /// The place behind the last character that is no blank.
+    /// The index after the last non-blank character.
     fn end(&self) -> usize {
         let mut before = self.chars.iter().take(self.at);
         before
@@ -346,13 +346,13 @@ impl Reader {
         let rest = self.rest();
         self.at = before;
         match rest {
-            Some(rest) => format!("saw `{}`", shorten(rest.trim_end())),
-            None => "the text ends".to_owned(),
+            Some(rest) => format!("found `{}`", shorten(rest.trim_end())),
+            None => "the text ends here".to_owned(),
         }
     }
 }
 
-/// The units that amounts of a figure may have.
+/// The units allowed for a figure.
 fn units(figure: Figure) -> &'static [(&'static str, Unit)] {
     match figure {
         Figure::Percentile(_) | Figure::Mean | Figure::Min | Figure::Max => &[
@@ -389,7 +389,7 @@ fn wrong_unit(figure: Figure, seen: &str, amount: &str) -> String {
     format!("{seen}; {right}")
 }
 
-/// Digits, with one point among them at most.
+/// Parses digits with at most one decimal point.
 fn decimal(text: &str) -> Option<f64> {
     let inside = text.chars().all(|c| c.is_ascii_digit() || c == '.');
     let edges = text.starts_with(|c: char| c.is_ascii_digit())

@@ -1,4 +1,4 @@
-//! The language of criteria.
+//! Tests the syntax of criteria.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
@@ -11,7 +11,9 @@ fn canonical(text: &str) -> String {
 }
 
 fn message(text: &str) -> String {
-    Criterion::parse(text).expect_err("it was read").to_string()
+    Criterion::parse(text)
+        .expect_err("it was accepted")
+        .to_string()
 }
 
 #[test]
@@ -50,7 +52,7 @@ fn criteria_have_one_canonical_form() {
 }
 
 #[test]
-fn a_mistake_is_told_with_its_place_and_what_would_be_right() {
+fn an_error_has_a_position_and_the_expected_text() {
     let texts = [
         "",
         "   ",
@@ -99,52 +101,52 @@ fn a_mistake_is_told_with_its_place_and_what_would_be_right() {
         .map(|text| format!("{text:<28} {}", message(text)))
         .collect();
     assert_snapshot!(all.join("\n"), @r#"
-                                 column 1: the text ends; expected a figure, for example `p95`, `mean` or `errors`
-                                 column 4: the text ends; expected a figure, for example `p95`, `mean` or `errors`
-    p95                          column 4: the text ends; expected an operator (`<`, `<=`, `>`, `>=`) after `p95`, or `of` and a label
-    p95 <                        column 6: the text ends; expected an amount after `<`
+                                 column 1: the text ends here; expected a figure, for example `p95`, `mean` or `errors`
+                                 column 4: the text ends here; expected a figure, for example `p95`, `mean` or `errors`
+    p95                          column 4: the text ends here; expected an operator (`<`, `<=`, `>`, `>=`) after `p95`, or `of` and a label
+    p95 <                        column 6: the text ends here; expected an amount after `<`
     p95 <500                     column 9: `500` has no unit; a time needs `ms`, `s` or `m`, for example `500ms`
     p95 < 500 for 30s            column 10: `500` has no unit; a time needs `ms`, `s` or `m`, for example `500ms`
     p95 < 500mms                 column 10: `mms` is not a unit of `p95`; a time needs `ms`, `s` or `m`, for example `500ms`
     p95 < 500%                   column 10: `%` is not a unit of `p95`; a time needs `ms`, `s` or `m`, for example `500ms`
     p95 = 500ms                  column 5: `=` is for counts only; expected `<`, `<=`, `>` or `>=` after `p95`
-    p95 <> 500ms                 column 5: saw `<>`; expected an operator (`<`, `<=`, `>`, `>=`) after `p95`, or `of` and a label
-    p95 500ms                    column 5: saw `500ms`; expected an operator (`<`, `<=`, `>`, `>=`) after `p95`, or `of` and a label
+    p95 <> 500ms                 column 5: found `<>`; expected an operator (`<`, `<=`, `>`, `>=`) after `p95`, or `of` and a label
+    p95 500ms                    column 5: found `500ms`; expected an operator (`<`, `<=`, `>`, `>=`) after `p95`, or `of` and a label
     p < 1s                       column 1: `p` is not a figure; did you mean `p95`?
     p0 < 1s                      column 1: `p0` is not a percentile; expected a number above 0 and up to 100 after `p`, for example `p99.9`
     p101 < 1s                    column 1: `p101` is not a percentile; expected a number above 0 and up to 100 after `p`, for example `p99.9`
     p9.9.9 < 1s                  column 1: `p9.9.9` is not a percentile; expected a number above 0 and up to 100 after `p`, for example `p99.9`
-    95p < 1s                     column 1: `95p` is not a figure; known are `p95`, `p99.9`, `median`, `mean`, `avg`, `min`, `max`, `errors`, `throughput`, `samples`
+    95p < 1s                     column 1: `95p` is not a figure; expected one of `p95`, `p99.9`, `median`, `mean`, `avg`, `min`, `max`, `errors`, `throughput`, `samples`
     erors < 1%                   column 1: `erors` is not a figure; did you mean `errors`?
-    latency < 1s                 column 1: `latency` is not a figure; known are `p95`, `p99.9`, `median`, `mean`, `avg`, `min`, `max`, `errors`, `throughput`, `samples`
+    latency < 1s                 column 1: `latency` is not a figure; expected one of `p95`, `p99.9`, `median`, `mean`, `avg`, `min`, `max`, `errors`, `throughput`, `samples`
     errors < 1ms                 column 11: `ms` is not a unit of `errors`; a rate has `%`, a count has none
     errors = 1%                  column 11: `=` is for counts only; expected `<`, `<=`, `>` or `>=` before a rate
     errors < 1.5                 column 13: `1.5` is not whole; a number of samples is
-    errors < -1                  column 10: saw `-1`; expected an amount after `<`
+    errors < -1                  column 10: found `-1`; expected an amount after `<`
     samples > 1000/s             column 15: `/s` is not a unit of `samples`; a count has none
     throughput > 100             column 17: `100` has no unit; a throughput needs `/s`, `/min` or `/h`, for example `100/s`
     throughput > 100/d           column 17: `/d` is not a unit of `throughput`; a throughput needs `/s`, `/min` or `/h`, for example `100/s`
-    p99 of < 2s                  column 7: saw `< 2s`; expected a label after `of`
-    p99 of Login 2s              column 16: the text ends; expected an operator (`<`, `<=`, `>`, `>=`) after the label `Login 2s`
+    p99 of < 2s                  column 7: found `< 2s`; expected a label after `of`
+    p99 of Login 2s              column 16: the text ends here; expected an operator (`<`, `<=`, `>`, `>=`) after the label `Login 2s`
     p99 of "Login < 2s           column 8: the quotes are not closed; expected `"`
     p99 of "" < 2s               column 8: the label is empty; expected a sample's name
-    p99 Login < 2s               column 5: saw `Login < 2s`; expected an operator (`<`, `<=`, `>`, `>=`) after `p99`, or `of` and a label
-    mean < 300ms for             column 17: the text ends; expected a duration after `for`
+    p99 Login < 2s               column 5: found `Login < 2s`; expected an operator (`<`, `<=`, `>`, `>=`) after `p99`, or `of` and a label
+    mean < 300ms for             column 17: the text ends here; expected a duration after `for`
     mean < 300ms for 30          column 20: `30` has no unit; expected `s`, `m` or `h`
     mean < 300ms for 30 days     column 21: `days` is not a unit of a duration; expected `s`, `m` or `h`
     mean < 300ms for 0s          column 18: `0s` is not a window; expected whole seconds, at most a day
     mean < 300ms for 1.5s        column 18: `1.5s` is not a window; expected whole seconds, at most a day
     max < 300ms for 30s          column 13: `max` is that of the whole run; `for` has no meaning with it
     errors < 10 for 30s          column 13: a number of errors is that of the whole run; expected a rate before `for`
-    mean < 300ms during 30s      column 14: saw `during 30s`; expected the end, or `for` and a duration
-    mean < 300ms for 30s or so   column 22: saw `or so`; expected the end
+    mean < 300ms during 30s      column 14: found `during 30s`; expected the end, or `for` and a duration
+    mean < 300ms for 30s or so   column 22: found `or so`; expected the end
     mean < 9999999999999s        column 8: `9999999999999` is too large
     mean < .5s                   column 8: `.5` is not a number; expected digits, with one `.` at most
     "#);
 }
 
 #[test]
-fn a_text_of_any_length_is_told_in_a_short_message() {
+fn a_text_of_any_length_has_a_short_error_message() {
     let long = "p".repeat(100_000);
     assert!(message(&long).len() < 300);
     let label = format!("p95 of {} 1s", "x".repeat(500));
@@ -152,7 +154,7 @@ fn a_text_of_any_length_is_told_in_a_short_message() {
 }
 
 #[test]
-fn values_are_held_against_the_limit_in_the_figures_own_unit() {
+fn values_are_compared_in_the_figures_base_unit() {
     let holds = |text: &str, value: f64| Criterion::parse(text).unwrap().holds(value);
     assert!(holds("p95 < 2s", 1999.9) && !holds("p95 < 2s", 2000.0));
     assert!(holds("p95 <= 2s", 2000.0) && !holds("p95 <= 2s", 2000.1));
@@ -165,33 +167,36 @@ fn values_are_held_against_the_limit_in_the_figures_own_unit() {
 }
 
 #[test]
-fn what_was_seen_stands_in_the_unit_of_what_was_wanted() {
-    let told = |text: &str, value: f64| {
+fn a_value_is_formatted_in_the_unit_of_its_limit() {
+    let described = |text: &str, value: f64| {
         let criterion = Criterion::parse(text).unwrap();
         format!("{}, wanted {}", criterion.seen(value), criterion.wanted())
     };
-    assert_eq!(told("p95 < 500ms", 612.0), "612 ms, wanted < 500 ms");
-    assert_eq!(told("p95 < 2s", 2345.6789), "2.346 s, wanted < 2 s");
-    assert_eq!(told("throughput > 90/min", 1.25), "75/min, wanted > 90/min");
+    assert_eq!(described("p95 < 500ms", 612.0), "612 ms, wanted < 500 ms");
+    assert_eq!(described("p95 < 2s", 2345.6789), "2.346 s, wanted < 2 s");
     assert_eq!(
-        told("errors <= 0%", 0.000_012_345),
+        described("throughput > 90/min", 1.25),
+        "75/min, wanted > 90/min"
+    );
+    assert_eq!(
+        described("errors <= 0%", 0.000_012_345),
         "0.00001235 %, wanted <= 0 %"
     );
-    assert_eq!(told("errors < 10", 12.0), "12, wanted < 10");
+    assert_eq!(described("errors < 10", 12.0), "12, wanted < 10");
     assert_eq!(
-        told("mean < 300ms for 30s", 301.0),
+        described("mean < 300ms for 30s", 301.0),
         "301 ms, wanted < 300 ms in every 30 s"
     );
 }
 
 proptest! {
     #[test]
-    fn the_canonical_form_reads_as_the_same_criterion(criterion in any_criterion()) {
+    fn the_canonical_form_parses_to_the_same_criterion(criterion in any_criterion()) {
         prop_assert_eq!(Criterion::parse(&criterion.to_string()), Ok(criterion));
     }
 
     #[test]
-    fn any_text_is_read_or_refused_with_a_place_in_it(text in "\\PC{0,60}") {
+    fn any_text_is_parsed_or_refused_with_a_position(text in "\\PC{0,60}") {
         if let Err(error) = Criterion::parse(&text) {
             prop_assert!(error.column >= 1 && error.column <= text.chars().count() + 1);
         }

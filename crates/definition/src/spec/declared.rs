@@ -1,5 +1,5 @@
-//! What the wire types declare of their fields: names, bounds and defaults. The reader takes them from here, so that
-//! the description of the API and the messages of faults cannot differ.
+//! Names, bounds and defaults of fields, as declared by the wire types. The parser uses them, so that
+//! the API description and the fault messages agree.
 
 use serde::de::value::Error;
 use serde::de::{DeserializeOwned, Error as _, Visitor};
@@ -8,17 +8,17 @@ use serde_json::Value;
 use std::ops::RangeInclusive;
 use utoipa::ToSchema;
 
-/// The largest whole number that JSON carries unharmed everywhere.
+/// The largest whole number that JSON represents exactly everywhere.
 pub(super) const MAX_WHOLE: u64 = 1 << 53;
 
 /// The fields of a wire type.
 pub(super) struct Declared {
-    /// In the order of their declaration.
+    /// Names in the order of their declaration.
     pub(super) names: Vec<&'static str>,
-    /// Fields in which answers show something. They mean nothing in a definition, and are accepted so that an answer
-    /// can be sent back as it was received.
+    /// Fields that occur only in answers. They are ignored in a definition, but accepted so that an answer
+    /// can be sent back unchanged.
     pub(super) shown: Vec<&'static str>,
-    /// JSON Schema by name.
+    /// JSON Schema by field name.
     schemas: Value,
 }
 
@@ -27,7 +27,7 @@ impl Declared {
         let mut schema = serde_json::to_value(T::schema()).unwrap_or_default();
         let schemas = schema["properties"].take();
         let mut names = names_of::<T>().to_vec();
-        // Serde lists aliases, too.
+        // Serde lists aliases as well.
         names.retain(|name| schemas.get(name).is_some());
         let shown = Vec::new();
         Self {
@@ -37,7 +37,7 @@ impl Declared {
         }
     }
 
-    /// Accepts the fields of the answer `A`, too.
+    /// Also accepts the fields of the answer `A`.
     pub(super) fn shown_as<A: DeserializeOwned>(mut self) -> Self {
         self.shown = names_of::<A>().to_vec();
         self
@@ -57,19 +57,19 @@ impl Declared {
 /// The names of the fields of a struct, or of the variants of an enum, in the order of their declaration.
 pub(super) fn names_of<T: DeserializeOwned>() -> &'static [&'static str] {
     let mut names: &[&str] = &[];
-    // Always fails: there is nothing to read.
+    // Always fails, because there is no input.
     let _ = T::deserialize(Names(&mut names));
     names
 }
 
-/// Reads nothing; keeps the names that a type expects.
+/// A deserializer without input that records the field names of a type.
 struct Names<'a>(&'a mut &'static [&'static str]);
 
 impl<'de> Deserializer<'de> for Names<'_> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
-        Err(Error::custom("there is nothing to read"))
+        Err(Error::custom("no input"))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(

@@ -1,11 +1,11 @@
-//! What a run is judged by.
+//! Parses criteria and patterns of result files.
 
 use super::reader::{Field, Reader};
 use crate::criteria::Criterion;
 use crate::wording::{shorten, wrong_type};
 use std::path::{Component, Path};
 
-/// Longest pattern in bytes.
+/// Maximum length of a pattern in bytes.
 const MAX_PATTERN: usize = 1000;
 
 impl Reader<'_> {
@@ -46,7 +46,7 @@ impl Reader<'_> {
     }
 }
 
-/// A pattern is relative to `/atq/results`, and cannot lead out of it.
+/// Checks a pattern, which must be relative to `/atq/results` and must not leave it.
 fn pattern(text: &str) -> Result<(), String> {
     let shown = shorten(text);
     if text.is_empty() || text.len() > MAX_PATTERN {

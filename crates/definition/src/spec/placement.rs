@@ -1,5 +1,5 @@
-//! Where containers may run. Only what Docker refuses whatever the Swarm is like is a fault: nodes come and go, and
-//! whether one fits is known when a container is placed.
+//! Placement of containers. Only values that Docker always rejects are faults: nodes come and go, so
+//! matching nodes are looked for when a container is placed.
 
 use super::declared::Declared;
 use super::reader::{Field, Reader, STRING_BYTES};
@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 static PLACEMENT: LazyLock<Declared> = LazyLock::new(Declared::of::<wire::Placement>);
 
-/// What a constraint may ask for; `NAME` stands for a label's.
+/// Keys of constraints; `NAME` stands for the name of a label.
 const CONSTRAINT_KEYS: [&str; 8] = [
     "node.id",
     "node.hostname",
@@ -22,15 +22,15 @@ const CONSTRAINT_KEYS: [&str; 8] = [
     "engine.labels.NAME",
 ];
 
-/// What the value of a constraint may hold besides letters, digits and blanks.
-const CONSTRAINT_SIGNS: &str = r":-_.*()?+[]\^$|/";
+/// Characters allowed in a constraint's value besides letters, digits and blanks.
+const CONSTRAINT_CHARS: &str = r":-_.*()?+[]\^$|/";
 
-/// Where the containers of a service may run.
+/// Placement of the containers of a service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placement {
-    /// In Docker's language, for example `node.labels.zone==a`.
+    /// Constraints in Docker's syntax, for example `node.labels.zone==a`.
     pub constraints: Vec<String>,
-    /// At most so many containers of the service on one node; `None`: as Swarm likes.
+    /// Maximum number of the service's containers on one node; `None`: no limit.
     pub max_replicas_per_node: Option<u32>,
 }
 
@@ -66,8 +66,8 @@ impl Reader<'_> {
     }
 }
 
-/// Docker's own rules (those of SwarmKit), and that the key is one that nodes have: with another one
-/// it would wait for such a node for ever.
+/// Checks a constraint by Docker's rules (those of SwarmKit). The key must be one that nodes have: otherwise the
+/// service would wait forever for a matching node.
 fn check_constraint(text: &str) -> Result<(), String> {
     let shown = shorten(text);
     let operators = text.matches("==").count() + text.matches("!=").count();
@@ -83,12 +83,12 @@ fn check_constraint(text: &str) -> Result<(), String> {
         return Err(format!("`{shown}` asks for `{}`; {hint}", shorten(key)));
     }
     let inside = |c: char| {
-        c.is_ascii_alphanumeric() || c.is_ascii_whitespace() || CONSTRAINT_SIGNS.contains(c)
+        c.is_ascii_alphanumeric() || c.is_ascii_whitespace() || CONSTRAINT_CHARS.contains(c)
     };
     match !value.is_empty() && value.chars().all(inside) {
         true => Ok(()),
         false => Err(format!(
-            "`{shown}` has the value `{}`; expected letters, digits, blanks and `{CONSTRAINT_SIGNS}`",
+            "`{shown}` has the value `{}`; expected letters, digits, blanks and `{CONSTRAINT_CHARS}`",
             shorten(value)
         )),
     }

@@ -1,5 +1,5 @@
-//! The way from JSON to a [`TaskSpec`](super::TaskSpec): walks a payload and collects what is wrong with it. How each
-//! object is read stands beside its type; here is what they have in common.
+//! Parses a payload to a [`TaskSpec`](super::TaskSpec) and collects its faults. The parser of each
+//! object is next to its type; this file has the common parts.
 
 use super::declared::{Declared, MAX_WHOLE, names_of};
 use super::{Fault, Surroundings, TaskSpec};
@@ -8,14 +8,14 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::ops::RangeInclusive;
 
-/// Longest string that a process can be given as an argument or in its environment, in bytes: the
+/// Maximum length in bytes of a process argument or an environment variable: the
 /// kernel's `MAX_ARG_STRLEN` (execve(2)), without its NUL.
 pub(super) const STRING_BYTES: usize = 131_071;
-/// Most faults that are told. A definition of a mebibyte has room for a hundred thousand, and the
-/// answer would be a hundred times as long as the question.
+/// Maximum number of reported faults. A definition of 1 MiB can have a hundred thousand, and the
+/// answer would be a hundred times as large as the request.
 const MAX_FAULTS: usize = 1000;
 
-/// A method that gives `None` has recorded why.
+/// The parser's state. A method that returns `None` has recorded a fault.
 pub(super) struct Reader<'a> {
     pub(super) faults: Vec<Fault>,
     pub(super) around: &'a dyn Surroundings,
@@ -24,7 +24,7 @@ pub(super) struct Reader<'a> {
 /// An object of a payload.
 pub(super) struct Object<'v> {
     pub(super) path: String,
-    /// None of an object that is absent.
+    /// `None` if the object is absent.
     fields: Option<&'v Map<String, Value>>,
     declared: &'static Declared,
 }
@@ -62,12 +62,12 @@ impl<'v> Field<'v> {
         self
     }
 
-    /// Longest text.
+    /// Maximum length of a text.
     pub(super) fn max_length(&self) -> usize {
         self.limit("maxLength")
     }
 
-    /// Most items of a list.
+    /// Maximum number of items of a list.
     pub(super) fn max_items(&self) -> usize {
         self.limit("maxItems")
     }
@@ -77,17 +77,17 @@ impl<'v> Field<'v> {
         limit.and_then(Result::ok).unwrap_or(usize::MAX)
     }
 
-    /// What the wire type has when the field is absent.
+    /// The default declared by the wire type.
     pub(super) fn default(&self) -> &'static Value {
         &self.schema["default"]
     }
 
-    /// Whether it is absent or the empty string.
+    /// True if it is absent or the empty string.
     pub(super) fn is_empty(&self) -> bool {
         self.value.is_none_or(|value| value.as_str() == Some(""))
     }
 
-    /// The path of an item of a list.
+    /// The path of a list item.
     pub(super) fn item(&self, index: usize) -> String {
         format!("{}[{index}]", self.path)
     }
@@ -129,7 +129,7 @@ impl Reader<'_> {
         Some(object)
     }
 
-    /// An object that may be absent: then it has no fields.
+    /// An optional object; if absent, it has no fields.
     pub(super) fn optional_object<'v>(
         &mut self,
         field: &Field<'v>,
@@ -155,7 +155,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A text that may be absent, at most as long as declared.
+    /// An optional text with the declared maximum length.
     pub(super) fn optional_text(&mut self, field: &Field) -> Option<Option<String>> {
         let text = self.any_text(field)?;
         match text
@@ -167,7 +167,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A text that may be absent, and whose length the caller checks.
+    /// An optional text whose length is checked by the caller.
     pub(super) fn any_text(&mut self, field: &Field) -> Option<Option<String>> {
         match field.value {
             None => Some(None),
@@ -175,12 +175,12 @@ impl Reader<'_> {
         }
     }
 
-    /// Docker hands texts to `execve`, which ends them at the first NUL.
+    /// Docker passes texts to `execve`, which ends them at the first NUL.
     pub(super) fn text(&mut self, path: &str, value: &Value) -> Option<String> {
         match value {
             Value::String(text) if text.contains('\0') => self.fault(
                 path,
-                "holds a NUL character, which no container can take".into(),
+                "holds a NUL character, which a container cannot receive".into(),
             ),
             Value::String(text) => Some(text.clone()),
             other => self.fault(path, wrong_type(other, "a string")),
@@ -202,7 +202,7 @@ impl Reader<'_> {
         (self.faults.len() == before).then_some(texts)
     }
 
-    /// The items of a list; none when it is absent.
+    /// The items of a list; empty if it is absent.
     pub(super) fn list<'v>(&mut self, field: &Field<'v>, expected: &str) -> Option<&'v [Value]> {
         match field.value {
             None => Some(&[]),
@@ -211,13 +211,13 @@ impl Reader<'_> {
         }
     }
 
-    /// A whole number; its default when it is absent: 0 when none is declared, as for serde.
+    /// A whole number; if absent, its default, or 0 if none is declared (as with serde).
     pub(super) fn number(&mut self, field: &Field) -> Option<u64> {
         let default = field.default().as_u64().unwrap_or(0);
         Some(self.whole_number(field)?.unwrap_or(default))
     }
 
-    /// A whole number that may be absent.
+    /// An optional whole number.
     pub(super) fn whole_number(&mut self, field: &Field) -> Option<Option<u64>> {
         let (min, max) = field.range.clone().into_inner();
         let expected = format!("a whole number from {min} to {max}");
@@ -239,7 +239,7 @@ impl Reader<'_> {
         }
     }
 
-    /// One of the words of the enum `W`.
+    /// A value of the enum `W`.
     pub(super) fn word<W: DeserializeOwned>(&mut self, field: &Field) -> Option<Option<W>> {
         let (value, word) = match field.value {
             None => return Some(None),
@@ -261,7 +261,7 @@ impl Reader<'_> {
             MAX_FAULTS => (
                 "body",
                 format!(
-                    "has more faults than these {MAX_FAULTS}; they are told when these are mended"
+                    "has more faults than these {MAX_FAULTS}; fix these first to see the others"
                 ),
             ),
             _ => return,
@@ -278,12 +278,12 @@ impl Reader<'_> {
     }
 }
 
-/// JSON has one kind of number: `3.0` is as whole as `3`.
+/// JSON has a single number type: `3.0` is treated as `3`.
 pub(super) fn whole(number: &serde_json::Number) -> Option<u64> {
     number.as_u64().or_else(|| {
         let value = number.as_f64()?;
         let is_whole = value.fract() == 0.0 && (0.0..=MAX_WHOLE as f64).contains(&value);
-        // In range and without a fraction: the conversion is exact.
+        // A number in range and without a fraction converts exactly.
         is_whole.then_some(value as u64)
     })
 }

@@ -1,4 +1,4 @@
-//! What the workers must answer to before they count as ready.
+//! Readiness probes of the workers.
 
 use super::declared::Declared;
 use super::reader::{Field, Object, Reader};
@@ -13,31 +13,31 @@ static HTTP: LazyLock<Declared> = LazyLock::new(Declared::of::<HttpQuestion>);
 
 const PROBES: [&str; 3] = ["tcp", "http", "exec"];
 
-/// What every worker must answer to, asked from inside the task's network, before it counts as ready.
+/// A probe from inside the task's network that every worker must pass to count as ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadinessSpec {
-    /// The question.
+    /// The probe.
     pub probe: ReadinessProbe,
-    /// Seconds for which it is asked again.
+    /// Seconds during which it is retried.
     pub timeout: u64,
 }
 
-/// A question to a worker.
+/// A readiness probe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ReadinessProbe {
-    /// It accepts a connection on this TCP port.
+    /// The worker accepts a connection on this TCP port.
     Tcp(u16),
-    /// It answers a GET with this status.
+    /// The worker answers a GET with this status.
     Http {
         /// TCP port.
         port: u16,
-        /// Path, with its `/`.
+        /// Path with its leading `/`.
         path: String,
         /// HTTP status.
         status: u16,
     },
-    /// This command, given to `/bin/sh -c` in a container beside the workers, exits 0 when
+    /// This command, run by `/bin/sh -c` in a separate container, exits 0 when
     /// [`PROBED_ADDRESS`](super::PROBED_ADDRESS) names the worker.
     Exec(String),
 }
@@ -62,8 +62,8 @@ impl ReadinessSpec {
 }
 
 impl Reader<'_> {
-    /// Reads `worker.readiness` of a definition. The master has none: it starts when the workers are
-    /// ready, and nothing waits for it.
+    /// Parses `worker.readiness` of a definition. The master has no probe: it starts when the workers are
+    /// ready, and nothing depends on it.
     pub(super) fn readiness(&mut self, task: &Value) -> Option<Option<ReadinessSpec>> {
         if !task["master"]["readiness"].is_null() {
             let why = "belongs to the worker; the master starts when the workers are ready";
@@ -128,7 +128,7 @@ impl Reader<'_> {
             return field.default().as_str().map(str::to_owned);
         };
         let longest = field.max_length();
-        // A request's first line ends at a blank; what follows `#` is never sent.
+        // The request line ends at a blank, and clients do not send the part after `#`.
         let inside = path.chars().all(|c| c.is_ascii_graphic() && c != '#');
         match path.starts_with('/') && inside && path.len() <= longest {
             true => Some(path),

@@ -1,5 +1,5 @@
-//! What containers may take. Only what Docker refuses whatever the Swarm is like is a fault: nodes come and go, and
-//! whether one fits is known when a container is placed.
+//! Resource limits and reservations. Only values that Docker always rejects are faults: nodes come and go, so
+//! fitting nodes are looked for when a container is placed.
 
 use super::declared::{Declared, MAX_WHOLE};
 use super::reader::{Field, Reader, whole};
@@ -12,53 +12,53 @@ use std::sync::LazyLock;
 static RESOURCES: LazyLock<Declared> = LazyLock::new(Declared::of::<wire::Resources>);
 static AMOUNTS: LazyLock<Declared> = LazyLock::new(Declared::of::<wire::Amounts>);
 
-/// Billionths in a processor.
+/// Billionths of a processor.
 const NANO_CPUS: u64 = 1_000_000_000;
 const BILLION: f64 = NANO_CPUS as f64;
 const MEBIBYTE: u64 = 1 << 20;
-/// Most processors of a container, in billionths.
+/// Maximum number of processors of a container, in billionths.
 const MAX_NANO_CPUS: u64 = 1024 * NANO_CPUS;
 
-/// The least that Docker takes.
-struct Least {
+/// The minimum that Docker accepts.
+struct Minimum {
     /// Billionths of a processor.
     nano_cpus: u64,
     /// Bytes.
     memory: u64,
 }
 
-/// A container gets its share of each 100 ms, and the kernel hands out no less than 1 ms. Less memory
-/// no Engine takes.
-const LEAST_LIMITS: Least = Least {
+/// Containers are scheduled in periods of 100 ms, and the kernel grants at least 1 ms of each. Engines reject
+/// less memory.
+const MIN_LIMITS: Minimum = Minimum {
     nano_cpus: 10_000_000,
     memory: 6 * MEBIBYTE,
 };
-/// The bounds of Swarm.
-const LEAST_RESERVATIONS: Least = Least {
+/// The minimum of Swarm.
+const MIN_RESERVATIONS: Minimum = Minimum {
     nano_cpus: 1_000_000,
     memory: 4 * MEBIBYTE,
 };
 
-/// What a container may take, and what its node must have free.
+/// Resource limits of a container, and its reservations on a node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resources {
-    /// The most that it may take.
+    /// Upper limits.
     pub limits: Amounts,
-    /// What is set aside for it.
+    /// Reserved resources.
     pub reservations: Amounts,
 }
 
-/// Amounts of processor time and memory; `None`: not limited, nothing set aside.
+/// Amounts of processor time and memory; `None`: no limit or reservation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amounts {
-    /// Billionths of a processor, as Docker counts.
+    /// Billionths of a processor, as in Docker's API.
     pub nano_cpus: Option<u64>,
     /// Bytes.
     pub memory: Option<u64>,
 }
 
 impl Amounts {
-    /// Processors, as a number of them.
+    /// The number of processors.
     pub fn processors(&self) -> Option<f64> {
         Some(self.nano_cpus? as f64 / BILLION)
     }
@@ -82,7 +82,7 @@ impl Amounts {
     }
 }
 
-/// Whole processors without a point.
+/// Formats whole processors without a decimal point.
 fn processors(nano: u64) -> Option<Number> {
     match nano % NANO_CPUS {
         0 => Some((nano / NANO_CPUS).into()),
@@ -94,8 +94,8 @@ impl Reader<'_> {
     pub(super) fn resources(&mut self, field: &Field) -> Option<Resources> {
         let resources = self.optional_object(field, &RESOURCES)?;
         let reserved = resources.field("reservations");
-        let limits = self.amounts(&resources.field("limits"), &LEAST_LIMITS);
-        let reservations = self.amounts(&reserved, &LEAST_RESERVATIONS);
+        let limits = self.amounts(&resources.field("limits"), &MIN_LIMITS);
+        let reservations = self.amounts(&reserved, &MIN_RESERVATIONS);
         let (limits, reservations) = (limits?, reservations?);
         let before = self.faults.len();
         if let Some((least, most)) = above(reservations.nano_cpus, limits.nano_cpus) {
@@ -113,7 +113,7 @@ impl Reader<'_> {
         })
     }
 
-    fn amounts(&mut self, field: &Field, least: &Least) -> Option<Amounts> {
+    fn amounts(&mut self, field: &Field, least: &Minimum) -> Option<Amounts> {
         let amounts = self.optional_object(field, &AMOUNTS)?;
         let nano_cpus = self.cpus(&amounts.field("cpus"), least.nano_cpus);
         let memory = self.memory(&amounts.field("memory"), least.memory);
@@ -123,7 +123,7 @@ impl Reader<'_> {
         })
     }
 
-    /// Billionths of a processor.
+    /// Parses billionths of a processor.
     fn cpus(&mut self, field: &Field, least: u64) -> Option<Option<u64>> {
         let expected = format!(
             "a number of processors from {} to 1024",
@@ -135,7 +135,7 @@ impl Reader<'_> {
             Some(Value::String(text)) => (format!("`{}`", shorten(text)), decimal(text)),
             Some(other) => return self.fault(&field.path, wrong_type(other, &expected)),
         };
-        // The conversion saturates; what it may change is out of bounds.
+        // The conversion saturates; a saturated value is out of bounds.
         let nano_cpus = cpus.map(|cpus| (cpus * BILLION).round() as u64);
         match nano_cpus.filter(|nano| (least..=MAX_NANO_CPUS).contains(nano)) {
             Some(nano) => Some(Some(nano)),
@@ -143,7 +143,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Bytes.
+    /// Parses a number of bytes.
     fn memory(&mut self, field: &Field, least: u64) -> Option<Option<u64>> {
         let expected = format!(
             "{} MiB to 8 PiB, as a whole number of bytes or with a unit like `512m` or `2GiB`",
@@ -162,19 +162,19 @@ impl Reader<'_> {
     }
 }
 
-/// Both, when the first is there and larger.
+/// Both values, if both exist and the first one is larger.
 fn above(reserved: Option<u64>, limit: Option<u64>) -> Option<(u64, u64)> {
     reserved.zip(limit).filter(|(least, most)| least > most)
 }
 
-/// A number in digits, with or without a point.
+/// Parses digits with an optional decimal point.
 fn decimal(text: &str) -> Option<f64> {
     let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     text.parse().ok().filter(|_| plain)
 }
 
-/// An amount of memory as `docker service create` takes it: powers of 1024, whatever the unit's case
-/// and whether it is written `m`, `MB` or `MiB`.
+/// Parses an amount of memory like `docker service create`: powers of 1024, case-insensitive, and
+/// with units written as `m`, `MB` or `MiB`.
 fn bytes(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.');
     let (number, unit) = text.split_at(digits.unwrap_or(text.len()));
@@ -188,6 +188,6 @@ fn bytes(text: &str) -> Option<u64> {
         "p" | "pb" | "pi" | "pib" => 5,
         _ => return None,
     };
-    // Saturates; so much is out of bounds.
+    // Saturates; such an amount is out of bounds.
     Some((decimal(number)? * 1024_f64.powi(power)) as u64)
 }

@@ -1,4 +1,4 @@
-//! One service of a task.
+//! A service of a task.
 
 use super::declared::Declared;
 use super::reader::{Field, Object, Reader, STRING_BYTES};
@@ -19,12 +19,12 @@ use std::time::Duration;
 static SERVICE: LazyLock<Declared> =
     LazyLock::new(|| Declared::of::<ServicePayload>().shown_as::<TaskService>());
 
-/// Prefixes of labels, and to whom they belong.
+/// Reserved prefixes of labels, with their owners.
 const RESERVED_LABELS: [(&str, &str); 2] =
     [("com.atq.", "the Director"), ("com.docker.", "Docker")];
 
-/// One variable of a container's environment. Its value may be a password: it is kept out of
-/// `Debug`, answers, events and log lines.
+/// An environment variable of a container. Its value may be a password: it never appears in
+/// `Debug` output, answers, events or log lines.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnvVar {
     /// Name, without `=`.
@@ -44,7 +44,7 @@ impl fmt::Debug for EnvVar {
 pub struct ServiceSpec {
     /// The service's name on the task's network.
     pub alias: String,
-    /// Image reference, as written by the user.
+    /// Image reference as given by the user.
     pub image: String,
     /// Arguments of the container; the image's entrypoint stays.
     pub args: Vec<String>,
@@ -54,14 +54,14 @@ pub struct ServiceSpec {
     pub fileid: Option<String>,
     /// Number of containers.
     pub replicas: u32,
-    /// Whether the containers get a terminal.
+    /// True if the containers get a terminal.
     pub tty: bool,
-    /// Existing overlay networks to join besides the task's own.
+    /// Existing overlay networks to join in addition to the task's own.
     pub networks: Vec<String>,
-    /// What a container may take, and what its node must have free.
+    /// Resource limits and reservations of a container.
     #[serde(default)]
     pub resources: Resources,
-    /// Where the containers may run.
+    /// Placement of the containers.
     #[serde(default)]
     pub placement: Placement,
     /// Labels of the user, for the service and its containers.
@@ -70,7 +70,7 @@ pub struct ServiceSpec {
     /// Seconds between SIGTERM and SIGKILL; `None`: [`STOP_GRACE`].
     #[serde(default)]
     pub stop_grace_period: Option<u64>,
-    /// Files of the bundle that are dealt out to the replicas.
+    /// Files of the bundle that are split between the replicas.
     #[serde(default)]
     pub split: Vec<SplitFile>,
     /// The user of the containers, in Docker's notation; `None`: the user of the image.
@@ -79,18 +79,18 @@ pub struct ServiceSpec {
 }
 
 impl ServiceSpec {
-    /// Time between SIGTERM and SIGKILL.
+    /// Time between SIGTERM and SIGKILL, with its default.
     pub fn stop_grace(&self) -> Duration {
         self.stop_grace_period
             .map_or(STOP_GRACE, Duration::from_secs)
     }
 
-    /// Whether the user set the variable `name`.
+    /// True if the user set the variable `name`.
     pub fn sets(&self, name: &str) -> bool {
         self.environment.iter().any(|var| var.name == name)
     }
 
-    /// The service as answers show it. `id` is Docker's; `readiness` belongs to the task.
+    /// The service as shown in answers. `id` is Docker's; `readiness` belongs to the task.
     pub(super) fn shown(&self, id: Option<&str>) -> TaskService {
         TaskService {
             id: id.unwrap_or_default().to_owned(),
@@ -111,7 +111,7 @@ impl ServiceSpec {
         }
     }
 
-    /// The service as it may be sent, with the names of its variables alone.
+    /// The service in the format of a definition, with the names of variables but without their values.
     pub(super) fn without_values(&self) -> ServicePayload {
         let shown = self.shown(None);
         let variables = self.environment.iter();
@@ -135,7 +135,7 @@ impl ServiceSpec {
     }
 }
 
-/// Most seconds between SIGTERM and SIGKILL, whatever a Director is configured to.
+/// Maximum time in seconds between SIGTERM and SIGKILL, regardless of a Director's configuration.
 pub fn max_stop_grace() -> u64 {
     SERVICE.range("stopGracePeriod").into_inner().1
 }
@@ -220,7 +220,7 @@ impl Reader<'_> {
     fn check_required_variables(&mut self, role: &str, image: &str, environment: &[EnvVar]) {
         let required = self.around.required_variables(image).unwrap_or_default();
         for name in required {
-            // The Director itself sets these two for the master.
+            // The Director sets these two for the master.
             let given = role == "master" && (name == REMOTES || name == WORKER_ADDRESSES);
             if !given && !environment.iter().any(|var| var.name == name) {
                 let why = format!("lacks `{name}`, which the image `{image}` requires");
@@ -293,11 +293,11 @@ impl Reader<'_> {
             .enumerate()
             .filter_map(|(index, text)| self.variable(&field.item(index), text))
             .collect();
-        self.check_doubles(field, &vars);
+        self.check_duplicates(field, &vars);
         (self.faults.len() == before).then_some(vars)
     }
 
-    /// The value is never part of a message: it may be a password.
+    /// Parses a variable. Messages never contain its value, which may be a password.
     fn variable(&mut self, path: &str, text: &str) -> Option<EnvVar> {
         let Some((name, value)) = text.split_once('=') else {
             return self.fault(path, "has no `=`; expected `NAME=value`".into());
@@ -332,7 +332,7 @@ impl Reader<'_> {
         })
     }
 
-    fn check_doubles(&mut self, field: &Field, vars: &[EnvVar]) {
+    fn check_duplicates(&mut self, field: &Field, vars: &[EnvVar]) {
         let mut seen = HashSet::new();
         for var in vars {
             if !seen.insert(var.name.as_str()) {
@@ -395,12 +395,12 @@ impl Reader<'_> {
     }
 }
 
-/// `fileid`, and `fileId` as answers have it.
+/// The fields `fileid`, and `fileId` as used in answers.
 fn bundle_fields<'v>(service: &Object<'v>) -> [Field<'v>; 2] {
     ["fileid", "fileId"].map(|name| service.field(name))
 }
 
-/// The one of them that names the bundle.
+/// The field that names the bundle.
 fn bundle_field<'v>(service: &Object<'v>) -> Field<'v> {
     let [fileid, shown] = bundle_fields(service);
     match fileid.is_empty() && !shown.is_empty() {

@@ -1,4 +1,4 @@
-//! Files of the bundle of which every replica gets a part of its own.
+//! Files of the bundle that are split between the replicas.
 
 use super::declared::Declared;
 use super::reader::{Field, Object, Reader};
@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 static FILE: LazyLock<Declared> = LazyLock::new(Declared::of::<SplitFile>);
 
 impl Reader<'_> {
-    /// Looks at the payload itself, so that it is told beside the other faults.
+    /// Checks the payload itself, so that the fault is reported together with others.
     pub(super) fn check_split(&mut self, delivery: Option<Delivery>, payload: &Value) {
         let has_some = payload["worker"]["split"]
             .as_array()
@@ -22,7 +22,7 @@ impl Reader<'_> {
         }
     }
 
-    /// `bundle` is the field that names the bundle, `id` that of a bundle which is there.
+    /// Parses the list of files. `bundle` is the field that names the bundle, `id` the id of an existing bundle.
     pub(super) fn split(
         &mut self,
         role: &str,
@@ -67,8 +67,8 @@ impl Reader<'_> {
         let path = self.split_path(&file.field("path"), bundle);
         let header = file.field("header");
         let header = match self.boolean(&header) {
-            // Neither is a safe guess: a header that is taken for a row goes to one replica only, and a
-            // row that is taken for a header goes to all.
+            // Required: a header treated as a row would reach one replica only, and a row treated as a header would
+            // reach all replicas.
             Some(None) => self.fault(
                 &header.path,
                 "is missing; say `true` if the first line of the file names its columns, else `false`"

@@ -1,4 +1,4 @@
-//! A whole definition.
+//! A complete definition.
 
 use super::declared::Declared;
 use super::reader::{Field, Object, Reader};
@@ -14,14 +14,14 @@ use std::sync::LazyLock;
 static TASK: LazyLock<Declared> =
     LazyLock::new(|| Declared::of::<TaskPayload>().shown_as::<Task>());
 
-/// The id of a task: `[A-Za-z0-9][A-Za-z0-9_-]{1,43}[A-Za-z0-9]`, so that a service name made of it
-/// stays within Docker's 63 characters.
+/// The id of a task: `[A-Za-z0-9][A-Za-z0-9_-]{1,43}[A-Za-z0-9]`. Service names derived from it
+/// stay within Docker's 63 characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TaskName(String);
 
 impl TaskName {
-    /// Reads a task's name; the error says what is wrong with it and what would be right.
+    /// Parses a task's name; the error has the value found and the value expected.
     pub fn parse(text: &str) -> Result<Self, String> {
         match is_name(text, 3..=45) {
             true => Ok(Self(text.to_owned())),
@@ -45,7 +45,7 @@ impl fmt::Display for TaskName {
     }
 }
 
-/// A load test as its user defined it.
+/// A validated definition of a load test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskSpec {
     /// The task's id.
@@ -54,38 +54,38 @@ pub struct TaskSpec {
     pub worker: ServiceSpec,
     /// The service that coordinates the workers.
     pub master: ServiceSpec,
-    /// What has to succeed before the master starts.
+    /// A command that must succeed before the master starts.
     pub wait: Option<WaitSpec>,
-    /// Seconds between ready workers and the master.
+    /// Seconds to wait between the readiness of the workers and the start of the master.
     pub delay: u64,
-    /// What the workers must answer to before they count as ready; `None`: nothing.
+    /// The readiness probe of the workers; `None`: no probe.
     #[serde(default)]
     pub readiness: Option<ReadinessSpec>,
-    /// Seconds for which the test may run; `None`: as long as the Director allows at all.
+    /// Maximum duration of the test in seconds; `None`: the Director's maximum.
     #[serde(default)]
     pub max_duration: Option<u64>,
-    /// How bundles come to the containers.
-    #[serde(default = "before_there_was_a_choice")]
+    /// The delivery of bundles to the containers.
+    #[serde(default = "original_delivery")]
     pub delivery: Delivery,
-    /// What a worker that is lost while the test runs means.
+    /// The reaction to a worker lost during the test.
     #[serde(default)]
     pub on_worker_loss: OnWorkerLoss,
-    /// Two tasks with the same name here never run at the same time: that of what they test.
+    /// The name of an exclusive resource: two tasks with the same name here never run at the same time.
     #[serde(default)]
     pub exclusive: Option<String>,
-    /// What the run must fulfil to pass.
+    /// Criteria that the run must meet to pass.
     #[serde(default)]
     pub criteria: Vec<Criterion>,
-    /// With fewer samples the run says nothing.
+    /// The minimum number of samples of a conclusive run.
     #[serde(default)]
     pub min_samples: Option<u64>,
-    /// Patterns of the files in `/atq/results` that hold samples; none: those that are recognised.
+    /// Patterns of the result files in `/atq/results`; empty: all files of a recognised format.
     #[serde(default)]
     pub result_files: Vec<String>,
 }
 
-/// What definitions mean that were stored before there was a choice.
-fn before_there_was_a_choice() -> Delivery {
+/// The delivery of definitions that were stored before this field existed.
+fn original_delivery() -> Delivery {
     Delivery::Shared
 }
 
@@ -94,12 +94,12 @@ impl TaskSpec {
         self.worker.fileid.is_some() || self.master.fileid.is_some()
     }
 
-    /// Whether bundles have to be brought to the nodes first.
+    /// True if bundles must be delivered to the nodes first.
     pub fn delivers(&self) -> bool {
         self.delivery == Delivery::Push && self.has_bundle()
     }
 
-    /// Reads a definition. Unknown fields are faults, with the nearest known name.
+    /// Parses a definition. Unknown fields are faults; the message names the closest known field.
     ///
     /// # Errors
     /// Every fault of the definition, in the order of its fields.
@@ -107,8 +107,8 @@ impl TaskSpec {
         Reader::read(payload, around)
     }
 
-    /// The fields of the definition as answers show them; those of the run are empty. Docker's ids of the services
-    /// come from outside.
+    /// The fields of the definition as shown in answers; those of the run are empty. `master` and `worker` are Docker's ids
+    /// of the services.
     pub fn shown(&self, master: Option<&str>, worker: Option<&str>) -> Task {
         Task {
             id: self.name.to_string(),
@@ -130,8 +130,8 @@ impl TaskSpec {
         }
     }
 
-    /// The definition as it may be sent, but for the values of variables. An entry without `=` is a fault
-    /// there: nobody starts a test with a password that is missing.
+    /// The definition in a format that can be sent, without the values of variables. An entry without `=` is a fault
+    /// there, so that no test starts with a missing password.
     pub fn without_values(&self) -> TaskPayload {
         let shown = self.shown(None, None);
         TaskPayload {
@@ -189,7 +189,7 @@ impl Reader<'_> {
         })
     }
 
-    /// `name`, or `id` as answers have it.
+    /// Parses `name`, or `id` as used in answers.
     fn name(&mut self, task: &Object) -> Option<TaskName> {
         let mut name = task.field("name");
         name.value = name.value.or(task.field("id").value);
@@ -200,7 +200,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Looks at the payload itself, so that a clash is told beside the other faults.
+    /// Checks the payload itself, so that a conflict is reported together with other faults.
     fn check_aliases(&mut self, payload: &Value) {
         let alias = |role: &str| payload[role]["alias"].as_str();
         let (Some(master), Some(worker)) = (alias("master"), alias("worker")) else {
@@ -209,7 +209,7 @@ impl Reader<'_> {
         if !worker.is_empty() && master.eq_ignore_ascii_case(worker) {
             let why = format!(
                 "`{}` is also the master's alias; the two aliases of a task must differ, \
-                 whatever the case",
+                 ignoring case",
                 shorten(worker)
             );
             self.note("worker.alias", why);
@@ -222,8 +222,8 @@ impl Reader<'_> {
     }
 
     fn exclusive(&mut self, field: &Field) -> Option<Option<String>> {
-        // The empty name is a fault: it comes from a variable that was not set, and two tests would
-        // meet on one system without a word.
+        // The empty name is a fault: it usually results from an unset variable, and two tests would
+        // silently share a system.
         let Some(name) = self.any_text(field)? else {
             return Some(None);
         };

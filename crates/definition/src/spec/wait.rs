@@ -10,14 +10,14 @@ use std::time::Duration;
 
 static WAIT: LazyLock<Declared> = LazyLock::new(Declared::of::<WaitCommand>);
 
-/// A command that has to succeed before the master starts.
+/// A command that must succeed before the master starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitSpec {
-    /// Given to `/bin/sh -c`.
+    /// The command for `/bin/sh -c`.
     pub command: String,
-    /// What its trimmed standard output must equal; empty: anything.
+    /// The expected standard output after trimming; empty: any output.
     pub expected_result: String,
-    /// Seconds for which a new try may begin; 0: one try.
+    /// Seconds during which a new attempt may start; 0: a single attempt.
     pub timeout: u64,
 }
 

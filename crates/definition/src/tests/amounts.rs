@@ -135,7 +135,7 @@ fn wrong_resources() {
 }
 
 #[test]
-fn reservations_of_the_least_that_swarm_takes() {
+fn minimum_reservations_of_swarm() {
     let least = json!({"reservations": {"cpus": 0.001, "memory": "4m"}});
     let reservations = spec(&[("/master/resources", least)])
         .master
@@ -147,7 +147,7 @@ fn reservations_of_the_least_that_swarm_takes() {
     );
 }
 
-/// Texts that look like amounts, and anything else.
+/// Generates texts similar to amounts, and other values.
 fn any_amount() -> impl Strategy<Value = Value> {
     prop_oneof![
         "[0-9.]{0,20} ?[kmgtpKMGTPiIbBx]{0,3}".prop_map(Value::from),

@@ -1,4 +1,4 @@
-//! The wire types are the declaration of a definition: what they declare is read, and is shown.
+//! Every field declared by the wire types is parsed and shown.
 
 use crate::examples::{BUNDLE, parse, payload, spec};
 use atq_api_spec::service::{
@@ -13,7 +13,7 @@ fn properties<T: ToSchema>() -> Map<String, Value> {
     schema["properties"].as_object().unwrap().clone()
 }
 
-/// A value that no field of this kind takes.
+/// A value that is invalid for every field of this kind.
 fn wrong(schema: &Value) -> Value {
     match schema["type"] == "array" {
         true => json!(7),
@@ -21,7 +21,7 @@ fn wrong(schema: &Value) -> Value {
     }
 }
 
-/// Each field that `T` declares has a fault of its own when it is wrong.
+/// Checks that each field declared by `T` is validated.
 fn all_are_read<T: ToSchema>(pointer: &str) {
     for (name, schema) in properties::<T>() {
         let mut definition = payload(&[("/worker/fileid", json!(BUNDLE))]);
@@ -61,7 +61,7 @@ fn every_declared_field_is_read() {
     all_are_read::<HttpQuestion>("/worker/readiness/http");
 }
 
-/// Its type, without the bounds of what is sent.
+/// The type of a field, without its bounds.
 fn kind(schema: &Value) -> Value {
     let mut kind = match schema["oneOf"][0].as_object() {
         Some(reference) => reference.clone(),
@@ -73,7 +73,7 @@ fn kind(schema: &Value) -> Value {
     Value::Object(kind)
 }
 
-/// Each field that `D` declares is one of the answer `A`, with the same type.
+/// Checks that each field declared by `D` exists in the answer `A` with the same type.
 fn all_are_shown<D: ToSchema, A: ToSchema>(but: &[&str]) {
     let shown = properties::<A>();
     for (name, schema) in properties::<D>() {
@@ -95,7 +95,7 @@ fn every_declared_field_is_shown() {
 }
 
 #[test]
-fn what_is_shown_can_be_sent_back() {
+fn an_answer_can_be_sent_back() {
     let sent = spec(&[
         ("/worker/args", json!(["-n"])),
         ("/worker/fileid", json!(BUNDLE)),
@@ -131,7 +131,7 @@ fn what_is_shown_can_be_sent_back() {
         ("/resultFiles", json!(["*.jtl"])),
     ]);
     let mut shown = serde_json::to_value(sent.shown(Some("m1"), None)).unwrap();
-    // As the Director adds it to a run that is over.
+    // Added by the Director to a finished run.
     shown["requestsPerSecond"] = json!(41.84);
     assert_eq!(shown["master"]["id"], "m1");
     assert_eq!(parse(&shown).unwrap(), sent);

@@ -1,4 +1,4 @@
-//! The rules of what came after 2018: readiness, placement, labels, ends. Resources: `amounts.rs`.
+//! Fields added after 2018: readiness, placement, labels, ends. Resources: `amounts.rs`.
 
 use crate::examples::{BUNDLE, parse, payload, spec};
 use crate::spec::{Delivery, OnWorkerLoss, ReadinessProbe, ReadinessSpec, STOP_GRACE};
@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The faults of the smallest definition with one more field, one a line.
+/// The faults of the smallest definition with one additional field, one per line.
 pub(super) fn fault(pointer: &str, value: Value) -> String {
     let mut payload = payload(&[]);
     let field = pointer
@@ -14,7 +14,7 @@ pub(super) fn fault(pointer: &str, value: Value) -> String {
         .skip(1)
         .fold(&mut payload, |field, key| &mut field[key]);
     *field = value;
-    let faults = parse(&payload).expect_err(&format!("{pointer} was taken: {payload}"));
+    let faults = parse(&payload).expect_err(&format!("{pointer} was accepted: {payload}"));
     let lines: Vec<String> = faults
         .iter()
         .map(|fault| format!("{} {}", fault.field, fault.message))
@@ -76,7 +76,7 @@ fn wrong_rules_of_a_test() {
     maxDuration is a string; expected a whole number from 1 to 604800
     onWorkerLoss is `Abort`; did you mean `abort`?
     onWorkerLoss is `continu`; did you mean `continue`?
-    onWorkerLoss is `x`; known are `continue`, `abort`
+    onWorkerLoss is `x`; expected one of `continue`, `abort`
     onWorkerLoss is true or false; expected a string
     exclusive `` is not a name; expected 1 to 100 letters, digits, `_`, `-`, `.` or `:`
     exclusive `a b` is not a name; expected 1 to 100 letters, digits, `_`, `-`, `.` or `:`
@@ -87,7 +87,7 @@ fn wrong_rules_of_a_test() {
 }
 
 #[test]
-fn each_question_of_readiness() {
+fn each_readiness_probe() {
     let of = |value: Value| spec(&[("/worker/readiness", value)]).readiness.unwrap();
     assert_eq!(
         of(json!({"tcp": 1099})),
@@ -113,7 +113,7 @@ fn each_question_of_readiness() {
             timeout: 86_400
         }
     );
-    // With its name and `=` it is the longest string that the kernel takes.
+    // Including its name and `=` this is the longest string that the kernel accepts.
     assert!(
         parse(&payload(&[(
             "/worker/readiness",
@@ -189,18 +189,18 @@ fn wrong_readiness() {
     worker.readiness.http.path `/ä` is not a path; expected `/` and at most 2000 visible ASCII characters without `#`, others as `%` and two hex digits
     worker.readiness.http.path is a number; expected a string
     worker.readiness.http.status is 99; expected a whole number from 100 to 599
-    worker.readiness.http.body is not a known field; known are `port`, `path`, `status`
+    worker.readiness.http.body is not a known field; expected one of `port`, `path`, `status`
     worker.readiness.http.status is 600; expected a whole number from 100 to 599
     worker.readiness.exec is empty; expected a command for `/bin/sh -c`
     worker.readiness.exec is a list; expected a string
-    worker.readiness.exec holds a NUL character, which no container can take
+    worker.readiness.exec holds a NUL character, which a container cannot receive
     worker.readiness.exec is longer than 131049 bytes
     master.readiness belongs to the worker; the master starts when the workers are ready
     ");
 }
 
 #[test]
-fn constraints_in_dockers_language() {
+fn valid_constraints() {
     let constraints = [
         "node.id==2ivku8v2gvtg4",
         "node.hostname!=node-2",
@@ -269,7 +269,7 @@ fn wrong_placement() {
     worker.placement.constraints[7] `node.labels==a` asks for `node.labels`; did you mean `node.labels.NAME`?
     worker.placement.constraints[8] `node.labels.==a` asks for `node.labels.`; did you mean `node.labels.NAME`?
     worker.placement.constraints[9] `node.labels.a/b==c` asks for `node.labels.a/b`; did you mean `node.labels.NAME`?
-    worker.placement.constraints[10] `zone==a` asks for `zone`; known are `node.id`, `node.hostname`, `node.role`, `node.ip`, `node.platform.os`, `node.platform.arch`, `node.labels.NAME`, `engine.labels.NAME`
+    worker.placement.constraints[10] `zone==a` asks for `zone`; expected one of `node.id`, `node.hostname`, `node.role`, `node.ip`, `node.platform.os`, `node.platform.arch`, `node.labels.NAME`, `engine.labels.NAME`
     worker.placement.constraints[11] `node.id==` has the value ``; expected letters, digits, blanks and `:-_.*()?+[]\^$|/`
     worker.placement.constraints[12] `node.id==a,b` has the value `a,b`; expected letters, digits, blanks and `:-_.*()?+[]\^$|/`
     worker.placement.constraints[13] `node.id==ä` has the value `ä`; expected letters, digits, blanks and `:-_.*()?+[]\^$|/`
@@ -311,12 +311,12 @@ fn wrong_labels() {
     worker.labels.com.docker.stack.namespace cannot be set; labels that start with `com.docker.` belong to Docker
     worker.labels.count is a number; expected a string
     worker.labels.none is null; expected a string
-    worker.labels.nul holds a NUL character, which no container can take
+    worker.labels.nul holds a NUL character, which a container cannot receive
     ");
 }
 
 #[test]
-fn grace_of_a_stop() {
+fn stop_grace_periods() {
     let of = |value: Value| {
         spec(&[("/master/stopGracePeriod", value)])
             .master
@@ -333,7 +333,7 @@ fn grace_of_a_stop() {
 }
 
 #[test]
-fn how_bundles_come_is_read() {
+fn delivery_and_split_are_parsed() {
     let spec = spec(&[
         ("/worker/fileid", json!(BUNDLE)),
         (
@@ -358,7 +358,7 @@ fn how_bundles_come_is_read() {
 }
 
 #[test]
-fn what_is_wrong_with_how_bundles_come_is_told() {
+fn faults_of_delivery_and_split_are_reported() {
     let file = json!([{"path": "a.csv", "header": true}]);
     let cases = [
         vec![("/delivery", json!("pull"))],
@@ -400,13 +400,13 @@ fn what_is_wrong_with_how_bundles_come_is_told() {
         .map(|fault| format!("{} {}", fault.field, fault.message))
         .collect();
     assert_snapshot!(all.join("\n"), @r"
-    delivery is `pull`; known are `push`, `shared`
+    delivery is `pull`; expected one of `push`, `shared`
     delivery is a number; expected a string
     worker.split needs `fileid`: the files that are dealt out are those of the bundle
     worker.split needs `delivery: push`; with `shared` all replicas mount the same files
     master.split is for the worker only, whose replicas each get a part of the file
     worker.split[0].header is missing; say `true` if the first line of the file names its columns, else `false`
-    worker.split[0].rows is not a known field; known are `path`, `header`
+    worker.split[0].rows is not a known field; expected one of `path`, `header`
     worker.split[0].path `../a.csv` is not a path in the bundle; expected one like `data/users.csv`
     worker.split[0].header is a number; expected true or false
     worker.split[1].path names `a` twice
@@ -419,7 +419,7 @@ fn what_is_wrong_with_how_bundles_come_is_told() {
 }
 
 #[test]
-fn a_definition_is_read_as_answers_show_it() {
+fn a_definition_in_the_format_of_answers_is_accepted() {
     let bundle = json!(BUNDLE);
     let shown = spec(&[
         ("/id", json!("other")),

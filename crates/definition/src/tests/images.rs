@@ -1,10 +1,10 @@
-//! Docker's grammar of image references, and when two of them are the same.
+//! Docker's grammar of image references, and their normalisation.
 
 use crate::image::{check, normalise, registry};
 use insta::assert_snapshot;
 
 #[test]
-fn references_that_docker_takes() {
+fn references_that_docker_accepts() {
     for image in [
         "x",
         "jmeter:5.6",
@@ -29,7 +29,7 @@ fn references_that_docker_takes() {
 }
 
 #[test]
-fn references_that_docker_refuses() {
+fn references_that_docker_rejects() {
     for image in [
         "X",
         "a b",
@@ -71,7 +71,7 @@ fn references_that_docker_refuses() {
 }
 
 #[test]
-fn the_same_image_has_one_spelling() {
+fn references_to_the_same_image_are_equal() {
     for (given, normal) in [
         ("jmeter", "jmeter"),
         (" jmeter ", "jmeter"),
@@ -111,7 +111,7 @@ fn the_first_part_may_be_a_registry() {
         ("localhost:5000/x:1", "localhost:5000"),
         ("r.example/a/b", "r.example"),
         ("r.example:443/a/b:1", "r.example:443"),
-        // Without a slash it is a name with a tag.
+        // Without a slash this is a name with a tag.
         ("r.example:443", "docker.io"),
     ] {
         assert_eq!(registry(image), expected, "{image}");

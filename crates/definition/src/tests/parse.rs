@@ -1,13 +1,13 @@
-//! Whole definitions, and every fault of one with its path. Single values: `values.rs`.
+//! Complete definitions, and their faults with paths. Single values: `values.rs`.
 
 use crate::examples::{BUNDLE, parse, payload, spec};
 use crate::spec::TaskSpec;
 use insta::{assert_debug_snapshot, assert_snapshot};
 use serde_json::{Value, json};
 
-/// The faults of a definition, one a line.
+/// The faults of a definition, one per line.
 pub(super) fn faults(payload: &Value) -> String {
-    let faults = parse(payload).expect_err("it was taken");
+    let faults = parse(payload).expect_err("it was accepted");
     let lines: Vec<String> = faults
         .iter()
         .map(|fault| format!("{} {}", fault.field, fault.message))
@@ -97,7 +97,7 @@ fn the_smallest_definition_has_all_defaults() {
 }
 
 #[test]
-fn null_is_as_good_as_missing() {
+fn null_is_treated_as_absent() {
     let changes = [
         "/waitCommand",
         "/delay",
@@ -129,7 +129,7 @@ fn null_is_as_good_as_missing() {
 }
 
 #[test]
-fn a_full_definition_is_taken_as_it_is() {
+fn a_complete_definition_is_accepted_unchanged() {
     let spec = spec(&[
         ("/worker/args", json!(["-n", ""])),
         ("/worker/environment", json!(["A=1", "EMPTY=", "EQ=a=b"])),
@@ -185,7 +185,7 @@ fn unknown_fields_come_with_the_nearest_known_name() {
     ];
     assert_snapshot!(all.join("\n"), @r"
     dealy is not a known field; did you mean `delay`?
-    zzz is not a known field; known are `name`, `master`, `worker`, `waitCommand`, `delay`, `maxDuration`, `delivery`, `onWorkerLoss`, `exclusive`, `criteria`, `minSamples`, `resultFiles`
+    zzz is not a known field; expected one of `name`, `master`, `worker`, `waitCommand`, `delay`, `maxDuration`, `delivery`, `onWorkerLoss`, `exclusive`, `criteria`, `minSamples`, `resultFiles`
     worker.fileIds is not a known field; did you mean `fileid`?
     worker.env is not a known field; did you mean `environment`?
     master.replica is not a known field; did you mean `replicas`?
@@ -199,7 +199,7 @@ fn unknown_fields_come_with_the_nearest_known_name() {
 }
 
 #[test]
-fn what_is_not_an_object() {
+fn values_that_are_not_objects() {
     for payload in [json!([]), json!("x"), json!(null), json!(1)] {
         let faults = parse(&payload).unwrap_err();
         assert_eq!((faults.len(), faults[0].field.as_str()), (1, "body"));
@@ -223,7 +223,7 @@ fn all_faults_at_once() {
         "color": "red",
     });
     assert_snapshot!(faults(&payload), @r"
-    color is not a known field; known are `name`, `master`, `worker`, `waitCommand`, `delay`, `maxDuration`, `delivery`, `onWorkerLoss`, `exclusive`, `criteria`, `minSamples`, `resultFiles`
+    color is not a known field; expected one of `name`, `master`, `worker`, `waitCommand`, `delay`, `maxDuration`, `delivery`, `onWorkerLoss`, `exclusive`, `criteria`, `minSamples`, `resultFiles`
     name `?` is not a task name; expected 3 to 45 letters, digits, `_` or `-`, with a letter or digit at both ends
     master.alias `m m` is not an alias; expected 1 to 63 letters, digits, `_` or `-`, with a letter or digit at both ends
     master.image is empty; it is required
@@ -243,17 +243,17 @@ fn all_faults_at_once() {
 }
 
 #[test]
-fn faults_without_end_are_told_up_to_a_thousand() {
+fn at_most_a_thousand_faults_are_reported() {
     let wrong = vec!["no equals sign"; 50_000];
     let faults = parse(&payload(&[("/worker/environment", json!(wrong))])).unwrap_err();
     assert_eq!(faults.len(), 1001);
     assert_eq!(faults[999].field, "worker.environment[999]");
-    assert_snapshot!(faults[1000].message, @"has more faults than these 1000; they are told when these are mended");
+    assert_snapshot!(faults[1000].message, @"has more faults than these 1000; fix these first to see the others");
 }
 
-/// What a definition's mebibyte holds: compared each with each, it would take minutes.
+/// A definition of 1 MiB: comparing all pairs would take minutes.
 #[test]
-fn a_double_among_a_hundred_thousand_is_found() {
+fn a_duplicate_among_a_hundred_thousand_is_found() {
     let mut names: Vec<String> = (0..100_000).map(|n| format!("n{n}")).collect();
     names.push("n7".into());
     let variables: Vec<String> = names.iter().map(|name| format!("{name}=")).collect();
@@ -296,7 +296,7 @@ fn a_definition_survives_its_storage() {
 }
 
 #[test]
-fn faults_of_criteria_and_patterns_are_told_with_their_places() {
+fn faults_of_criteria_and_patterns_have_positions() {
     let all = faults(&payload(&[
         (
             "/criteria",

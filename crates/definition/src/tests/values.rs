@@ -1,4 +1,4 @@
-//! The rules of single values: names, texts, numbers, variables.
+//! Rules for single values: names, texts, numbers, variables.
 
 use super::parse::{fault, faults};
 use crate::examples::{Around, payload, spec};
@@ -77,7 +77,7 @@ fn names_and_texts() {
     worker.args is a string; expected a list of strings
     worker.args[1] is a number; expected a string
     worker.args[2] is null; expected a string
-    worker.args[0] holds a NUL character, which no container can take
+    worker.args[0] holds a NUL character, which a container cannot receive
     worker.args[0] is longer than 131071 bytes
     worker.tty is a string; expected true or false
     worker.fileid `nope` is unknown; upload the bundle first and use the `id` of the answer
@@ -121,10 +121,10 @@ fn whole_numbers() {
 }
 
 #[test]
-fn more_workers_than_dns_can_say_are_refused_whatever_is_configured() {
+fn more_workers_than_fit_into_a_dns_answer_are_refused() {
     assert_eq!(WORKERS_NAME.len(), 11);
     assert_eq!(MAX_WORKERS, 2426);
-    // An answer of so many fits into 64 KiB, one more does not.
+    // An answer with this number of addresses fits into 64 KiB, one more does not.
     let answer = |addresses: u64| 12 + (11 + 2 + 4) + addresses * (11 + 2 + 14);
     assert!(answer(MAX_WORKERS) <= 65_535 && answer(MAX_WORKERS + 1) > 65_535);
 
@@ -167,11 +167,11 @@ fn environments() {
     worker.environment[0] sets `WORKER_CSV_VIPS`, which the Director sets itself
     worker.environment[0] sets `ATQ_TASK`; names that start with `ATQ_` belong to the Director
     worker.environment[0] is an object; expected a string
-    worker.environment[0] holds a NUL character, which no container can take
+    worker.environment[0] holds a NUL character, which a container cannot receive
     worker.environment[0] is 131082 bytes long; a container's variable holds at most 131071 bytes together with its name (a limit of the Linux kernel)
     worker.environment[0] is null; expected a string
     ");
-    // One string of 131,071 bytes is what execve takes.
+    // `execve` accepts a string of 131,071 bytes.
     let longest = format!("A={}", "x".repeat(131_069));
     assert_eq!(
         spec(&[("/worker/environment", json!([longest]))])
@@ -206,9 +206,9 @@ fn variables_that_an_image_requires() {
 }
 
 #[test]
-fn the_aliases_of_a_task_differ_whatever_the_case() {
-    assert_snapshot!(fault("/worker/alias", json!("M")), @"worker.alias `M` is also the master's alias; the two aliases of a task must differ, whatever the case");
-    // Also told when something else is wrong.
+fn the_aliases_of_a_task_differ_ignoring_case() {
+    assert_snapshot!(fault("/worker/alias", json!("M")), @"worker.alias `M` is also the master's alias; the two aliases of a task must differ, ignoring case");
+    // Also reported together with other faults.
     let both = faults(&payload(&[
         ("/worker/alias", json!("m")),
         ("/worker/image", json!("Bad")),

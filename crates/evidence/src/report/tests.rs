@@ -337,7 +337,7 @@ async fn samples_in_several_files_are_counted_once() {
     assert_eq!(
         measured.doubts,
         [
-            "`master.1/a.jtl` and `master.1/b.jtl` hold some of the same samples (5 or more), which are counted twice: choose with `resultFiles`"
+            "`master.1/a.jtl` and `master.1/b.jtl` have some of the same samples (5 or more), which are counted twice: select files with `resultFiles`"
         ]
     );
 }

@@ -5,7 +5,7 @@ use crate::checker::workspace::{Crate, Workspace};
 use crate::{check, workspace};
 use std::path::PathBuf;
 
-/// Libraries that only the crates that name them in the table below may depend on.
+/// Libraries restricted to the crates that list them in the table below.
 const GUARDED: &[&str] = &[
     "async-trait",
     "astral-tokio-tar",
@@ -34,7 +34,7 @@ const GUARDED: &[&str] = &[
     "zip",
 ];
 
-/// From the leaves to the programs.
+/// The crates, from the leaves to the programs.
 const CRATES: &[Row] = &[
     Row {
         name: "atq-api-spec",
@@ -76,7 +76,7 @@ const CRATES: &[Row] = &[
         crates: &["atq-api-spec"],
         libraries: &[],
     },
-    // Pure: no runtime, no random numbers, no log.
+    // Pure: no runtime, no random numbers, no logging.
     Row {
         name: "atq-definition",
         // The wire types declare the fields of a definition.
@@ -184,7 +184,7 @@ const CRATES: &[Row] = &[
         crates: &["atq-bundle-archive", "atq-engine", "atq-files"],
         libraries: &["async-trait", "tokio", "tracing"],
     },
-    // Not on an engine.
+    // Does not depend on an engine.
     Row {
         name: "atq-run",
         crates: &[
@@ -205,7 +205,7 @@ const CRATES: &[Row] = &[
             "uuid",
         ],
     },
-    // Not on sled, bollard or docker_credential.
+    // Does not depend on sled, bollard or docker_credential.
     Row {
         name: "atq-director",
         crates: &[
@@ -288,7 +288,7 @@ fn a_forbidden_dependency_is_found() {
             "leaf/Cargo.toml: `leaf` may not depend on the library `sled`; allowed: none",
             "low/Cargo.toml: `low` may not depend on the crate `top`; allowed: leaf",
             "top/Cargo.toml: the crate `top` has no row in the table of crates; add one",
-            "the table of crates has a row for `gone`, which is no crate; remove the row",
+            "the table of crates has a row for `gone`, which is not a crate; remove the row",
         ]
     );
 }

@@ -1,9 +1,9 @@
-//! Imports between rooms, and what only some rooms may name.
+//! Imports between rooms, and paths reserved for some rooms.
 
 use crate::checker::imports::{Barred, Reserved, Room, barred, reserved, rooms};
 use crate::{check, code, sample, workspace};
 
-/// What is neither a decision nor a value: input, output, time, chance.
+/// Impure parts of libraries: input, output, time, random numbers.
 const IMPURE: &[&str] = &[
     "std::env",
     "std::fs",
@@ -31,7 +31,7 @@ const BARRED: &[Barred] = &[
         module: "atq_task",
         paths: IMPURE,
     },
-    // What a run creates is derived from its definition alone.
+    // Everything that a run creates is derived from its definition.
     Barred {
         module: "atq_engine_swarm::plan",
         paths: IMPURE,
@@ -89,7 +89,7 @@ const RESERVED: &[Reserved] = &[
         ],
     },
     Reserved {
-        // Not the words of a definition, which its crate hands on.
+        // Except the words of a definition, which its crate re-exports.
         paths: &[
             "atq_api_spec::bundle",
             "atq_api_spec::error",
@@ -127,7 +127,7 @@ const RESERVED: &[Reserved] = &[
         paths: &["serde_saphyr"],
         only_for: &["atq_director::config", "atq_cli"],
     },
-    // Results come as a tar and go as a zip; bundles are read by one crate.
+    // Results are received as tar and sent as zip; bundles are read by one crate.
     Reserved {
         paths: &["tokio_tar"],
         only_for: &["atq_evidence::results::unpack"],
@@ -141,7 +141,7 @@ const RESERVED: &[Reserved] = &[
             "atq_tests",
         ],
     },
-    // The limit of descriptors and the umask, for which `std` has nothing.
+    // The limit of file descriptors and the umask are not available in `std`.
     Reserved {
         paths: &["rustix"],
         only_for: &[
@@ -165,7 +165,7 @@ const RESERVED: &[Reserved] = &[
             "atq_tests",
         ],
     },
-    // Passwords: read by the configuration, sent by the engine.
+    // Passwords are read by the configuration and sent by the engine.
     Reserved {
         paths: &["atq_engine_swarm::registry"],
         only_for: &[
@@ -185,7 +185,7 @@ const RESERVED: &[Reserved] = &[
     },
 ];
 
-/// Imports between the rooms of the Director, and of crates of the workspace. The root, `lib.rs`, imports all.
+/// Allowed imports between the rooms of the Director, and of crates of the workspace. The root, `lib.rs`, is not restricted.
 const DIRECTOR: &[Room] = &[
     Room {
         name: "main",
@@ -263,7 +263,7 @@ fn pure_rooms_have_no_clock_and_no_input_or_output() {
 }
 
 #[test]
-fn what_is_reserved_is_imported_by_nobody_else() {
+fn reserved_paths_are_imported_only_by_allowed_modules() {
     check(&reserved(code(), RESERVED));
 }
 
@@ -272,7 +272,7 @@ fn the_rooms_of_the_director_import_only_what_the_table_allows() {
     check(&rooms(code(), "atq_director", &members(), DIRECTOR));
 }
 
-/// Whether a file of a crate breaks a rule for modules.
+/// True if a file of a crate violates a rule for modules.
 fn is_found(root: &str, module: &str, text: &str) -> bool {
     let declared = format!("pub mod {module};");
     let file = format!("src/{module}.rs");
@@ -281,7 +281,7 @@ fn is_found(root: &str, module: &str, text: &str) -> bool {
 }
 
 #[test]
-fn an_import_of_what_is_barred_or_reserved_is_found() {
+fn a_forbidden_or_reserved_import_is_found() {
     for (root, module, text) in [
         ("atq_task", "machine", "use tokio::time::sleep;"),
         (
@@ -337,7 +337,7 @@ fn an_import_of_what_is_barred_or_reserved_is_found() {
 }
 
 #[test]
-fn what_is_allowed_is_not_found() {
+fn an_allowed_import_is_not_reported() {
     for (root, module, text) in [
         (
             "atq_task",
@@ -413,7 +413,7 @@ fn a_forbidden_import_between_rooms_is_found() {
         rooms(&code, "app", &members, &rows),
         [
             "the room `app::new` has no row in the table of rooms; add one",
-            "the table of rooms has a row for `gone`, which is no room of `app`; remove the row",
+            "the table of rooms has a row for `gone`, which is not a room of `app`; remove the row",
             "src/api.rs:1: `crate::engine::Engine` (`engine_crate::Engine`): the room `api` may import only core",
             "src/core/inner.rs:2: `crate::api::g` (`app::api::g`): the room `core` may import only none",
         ]

@@ -1,4 +1,4 @@
-//! The walls of the workspace. Each table says what is allowed; a test below each shows that a violation is found.
+//! Checks the structure of the workspace. The tables define the allowed dependencies; each has a test that finds a violation.
 #![allow(clippy::unwrap_used)]
 
 mod checker;
@@ -17,7 +17,7 @@ fn workspace() -> Workspace {
     Workspace::of(&Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap()
 }
 
-/// The code of the workspace, read once for all tests.
+/// The code of the workspace, parsed once for all tests.
 fn code() -> &'static Code {
     static CODE: LazyLock<Code> = LazyLock::new(|| Code::of(&workspace()).unwrap());
     assert!(
@@ -28,7 +28,7 @@ fn code() -> &'static Code {
     &CODE
 }
 
-/// A crate with these files; the first is its root.
+/// A crate with these files; the first one is its root.
 fn sample(name: &str, files: &[(&str, &str)]) -> Code {
     let mut code = Code::default();
     let root = Root {

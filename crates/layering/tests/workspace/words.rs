@@ -1,4 +1,4 @@
-//! Words of Docker outside the engine's crate. They show how much of it is still known elsewhere.
+//! Counts Docker's words outside of the engine's crate, as a measure of leaked knowledge.
 
 use crate::checker::words::{Search, Uses, compare, format, parse, uses};
 use crate::{check, code, sample};
@@ -25,9 +25,9 @@ fn list() -> PathBuf {
     ))
 }
 
-/// With `ATQ_UPDATE_ENGINE_WORDS=1` the list is written anew, unless it would grow.
+/// With `ATQ_UPDATE_ENGINE_WORDS=1` the list is rewritten, unless it would grow.
 #[test]
-fn words_of_the_engine_only_become_fewer() {
+fn words_of_the_engine_only_decrease() {
     let uses = uses(code(), &SEARCH);
     let committed = std::fs::read_to_string(list()).unwrap();
     let committed = parse(&committed).unwrap();
@@ -36,7 +36,7 @@ fn words_of_the_engine_only_become_fewer() {
         let allowed = committed.values().sum();
         assert!(
             found <= allowed,
-            "{found} words of the engine, {allowed} in the list"
+            "{found} words of the engine, but {allowed} in the list"
         );
         return std::fs::write(list(), format(&uses)).unwrap();
     }
@@ -82,7 +82,7 @@ fn more_words_and_fewer_words_than_listed_are_found() {
     assert_eq!(
         compare(&found, &committed("1 director/src/lib.rs")),
         [
-            "director/src/lib.rs: 2 words of the engine, 1 are allowed; they belong in the engine's crate (lines [1, 2])"
+            "director/src/lib.rs: 2 words of the engine, but 1 are allowed; move the code to the engine's crate (lines [1, 2])"
         ]
     );
     assert_eq!(
@@ -90,7 +90,9 @@ fn more_words_and_fewer_words_than_listed_are_found() {
             &found,
             &committed("2 director/src/lib.rs\n3 director/src/gone.rs")
         ),
-        ["director/src/gone.rs: 0 words of the engine, 3 in the list; lower the list"]
+        [
+            "director/src/gone.rs: 0 words of the engine, but 3 in the list; lower the number in the list"
+        ]
     );
     assert!(parse("two director/src/lib.rs").is_err());
 }

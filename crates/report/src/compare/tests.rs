@@ -58,9 +58,9 @@ fn a_change_from_zero_is_missing_and_one_to_zero_is_not() {
     assert_eq!(changes["samples"], 0.0);
 }
 
-/// Each figure is asked for under the name that it has in JSON.
+/// Figures are looked up by their names in JSON.
 #[test]
-fn the_names_are_those_of_the_wire() {
+fn the_names_are_those_in_json() {
     let one = Figures {
         samples: 1,
         errors: 2,
@@ -95,7 +95,7 @@ fn a_figure_that_is_no_number_has_no_change() {
 }
 
 #[test]
-fn runs_that_differ_are_told() {
+fn differing_runs_are_reported() {
     let same = report("now", &[]);
     assert!(compare(&same, &same).differences.is_empty());
     let mut before = report("before", &[]);

@@ -1,10 +1,10 @@
-//! Artillery's JSON (`run --output`): the figures of the whole run and of intervals, as Artillery 2
-//! writes them, or in the layout of Artillery 1, which Artillery 2 can write as well.
+//! Artillery's JSON (`run --output`): the figures of the whole run and of intervals, in the layout of Artillery 2
+//! or of Artillery 1, which Artillery 2 can write as well.
 
 use super::Decoder;
 use super::known_figures::{KnownFigures, curve};
-use super::whole::{self, LARGEST, Number};
-use crate::errors::MOST_KINDS;
+use super::whole::{self, MAX_BYTES, Number};
+use crate::errors::MAX_KINDS;
 use crate::file_tally::FileTally;
 use crate::histogram::{to_f64, to_u64};
 use crate::labels::OTHER;
@@ -15,16 +15,16 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
-/// Seconds of the intervals of Artillery 2.
+/// Length of the intervals of Artillery 2 in seconds.
 const INTERVAL: u64 = 10;
 /// The end of the year 9999, in milliseconds since 1970.
 const LATEST: f64 = 253_402_300_800_000.0;
-/// What the plugin that Artillery 2 runs by itself puts before the names of its figures.
+/// Prefix of figures from the plugin that Artillery 2 enables by default.
 const BY_ENDPOINT: &str = "plugins.metrics-by-endpoint.";
 
-/// A file of this format.
+/// A decoder for this format.
 pub fn decoder() -> Box<dyn Decoder> {
-    whole::decoder(LARGEST, read)
+    whole::decoder(MAX_BYTES, read)
 }
 
 #[derive(Deserialize)]
@@ -35,11 +35,11 @@ struct Document<'a> {
     intermediate: Option<&'a RawValue>,
 }
 
-/// Of the whole run, or of an interval. Times and dates are in milliseconds.
+/// Figures of the whole run or of an interval. Times and dates in milliseconds.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Part<'a> {
-    /// A text in an interval.
+    /// An unexpected text in an interval.
     period: Option<serde_json::Value>,
     #[serde(borrow)]
     counters: Option<&'a RawValue>,
@@ -55,7 +55,7 @@ struct Part<'a> {
     codes: Option<&'a RawValue>,
     #[serde(borrow)]
     errors: Option<&'a RawValue>,
-    /// Of Artillery 1.6 and 1.7: the latency of each response, in nanoseconds.
+    /// Artillery 1.6 and 1.7: latencies of single responses in nanoseconds.
     #[serde(borrow)]
     latencies: Option<&'a RawValue>,
 }
@@ -80,7 +80,7 @@ struct Latency {
 }
 
 impl Latency {
-    fn told(self) -> KnownFigures {
+    fn known(self) -> KnownFigures {
         KnownFigures {
             min: self.min.0,
             mean: self.mean.0,
@@ -107,26 +107,26 @@ impl Latency {
     }
 }
 
-/// How many requests there were, and how many of them failed.
+/// Number of requests and of failed ones.
 #[derive(Debug, Default, Clone, Copy)]
 struct Requests {
     sent: u64,
     responses: u64,
-    /// Responses with a status that is no success.
+    /// Responses with an unsuccessful status.
     bad: u64,
-    /// What Artillery calls errors.
+    /// Artillery's errors.
     errors: u64,
 }
 
 impl Requests {
-    /// Artillery calls no status an error. What it calls so has no response, but for a capture or an
-    /// expectation that failed.
+    /// Artillery does not count a status as an error. Its errors have no response, except failed captures and
+    /// expectations.
     fn failed(self) -> u64 {
         let without_response = self.sent.saturating_sub(self.responses).max(self.errors);
         self.bad.saturating_add(without_response).min(self.sent)
     }
 
-    /// Whether errors are counted of requests that have a response.
+    /// True if some errors belong to requests with a response.
     fn is_about(self) -> bool {
         self.errors > self.sent.saturating_sub(self.responses)
     }
@@ -155,13 +155,13 @@ fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
     Ok(())
 }
 
-/// The counters of Artillery 2 that are of use.
+/// The relevant counters of Artillery 2.
 #[derive(Debug, Default)]
 struct Counters {
     http: Requests,
-    /// Bodies, by what their headers tell.
+    /// Bytes of bodies, according to response headers.
     received: Option<f64>,
-    /// Virtual users that did all, and those that failed.
+    /// Completed and failed virtual users.
     completed: u64,
     failed: u64,
     endpoints: BTreeMap<String, Requests>,
@@ -206,10 +206,10 @@ impl Counters {
     }
 
     fn kind(&mut self, name: &str, count: u64) {
-        if let Some((_, others)) = self.kinds.get_mut(MOST_KINDS) {
+        if let Some((_, others)) = self.kinds.get_mut(MAX_KINDS) {
             *others = others.saturating_add(count);
         } else if count > 0 {
-            let is_free = self.kinds.len() < MOST_KINDS;
+            let is_free = self.kinds.len() < MAX_KINDS;
             let name = if is_free { name } else { OTHER };
             self.kinds.push((name.to_owned(), count));
         }
@@ -233,7 +233,7 @@ impl Counters {
     }
 }
 
-/// The times of Artillery 2 that are of use.
+/// The relevant times of Artillery 2.
 #[derive(Default)]
 struct Latencies {
     http: Option<Latency>,
@@ -262,7 +262,7 @@ impl Latencies {
     }
 }
 
-/// The layout of Artillery 2.
+/// Decodes the layout of Artillery 2.
 fn of_second(document: &Document<'_>, into: &mut FileTally) -> Result<Summary, serde_json::Error> {
     let aggregate = &document.aggregate;
     let counters = Counters::of(aggregate.counters)?;
@@ -279,16 +279,16 @@ fn of_second(document: &Document<'_>, into: &mut FileTally) -> Result<Summary, s
         }
     };
     let latency = latency.unwrap_or_default();
-    let told = KnownFigures {
+    let known = KnownFigures {
         samples,
         errors: Some(errors),
         throughput: seconds.map(|seconds| to_f64(samples) / seconds),
         received: counters.received,
-        ..latency.told()
+        ..latency.known()
     };
     let mut summary = Summary {
         form: "artillery",
-        total: told.figures(),
+        total: known.figures(),
         distribution: latency.distribution(),
         duration: seconds,
         ..Summary::default()
@@ -303,7 +303,7 @@ fn of_second(document: &Document<'_>, into: &mut FileTally) -> Result<Summary, s
     note(counters.http, into);
     if is_http {
         into.note(
-            "throughput is that of all requests from Artillery's first figure to its last; its own `http.request_rate` is the mean of the seconds with requests",
+            "throughput covers the time from Artillery's first figure to its last; its own `http.request_rate` is the mean of the seconds with requests",
         );
         if let (Some(intermediate), Some(span)) = (document.intermediate, span) {
             history(intermediate, span, into)?;
@@ -318,15 +318,15 @@ fn of_second(document: &Document<'_>, into: &mut FileTally) -> Result<Summary, s
 }
 
 fn endpoint(requests: Requests, latency: Latency) -> Figures {
-    let told = KnownFigures {
+    let known = KnownFigures {
         samples: requests.sent,
         errors: Some(requests.failed()),
-        ..latency.told()
+        ..latency.known()
     };
-    told.figures()
+    known.figures()
 }
 
-/// The first and the last date, in milliseconds.
+/// The first and the last date in milliseconds.
 fn span(part: &Part<'_>) -> Option<(f64, f64)> {
     let (first, last) = (part.first_metric_at.0?, part.last_metric_at.0?);
     (0.0 <= first && first <= last && last < LATEST).then_some((first, last))
@@ -334,10 +334,10 @@ fn span(part: &Part<'_>) -> Option<(f64, f64)> {
 
 fn note(requests: Requests, into: &mut FileTally) {
     into.note(
-        "errors are responses with a status outside of 200 to 399, and what Artillery calls errors; percentiles are Artillery's own, of responses alone",
+        "errors are responses with a status outside of 200 to 399, and Artillery's errors; percentiles are Artillery's own and cover responses only",
     );
     if requests.is_about() {
-        into.note("some of Artillery's errors are of requests with a response (a capture or an expectation that failed): one with a bad status as well is counted twice");
+        into.note("some of Artillery's errors belong to requests with a response (a failed capture or expectation): a request that also has a bad status is counted twice");
     }
 }
 
@@ -359,7 +359,7 @@ fn history(
     if into.history.has_points() {
         into.history
             .spans(to_u64(first / 1000.0), to_u64(last / 1000.0));
-        into.note("figures over time are Artillery's own of ten seconds each");
+        into.note("figures over time are Artillery's own, in intervals of ten seconds");
     }
     failed
 }
@@ -392,7 +392,7 @@ fn point(part: &Part<'_>) -> Result<Option<(u64, SeriesPoint)>, serde_json::Erro
     Ok(Some((to_u64(period / 1000.0), point)))
 }
 
-/// The layout of Artillery 1.
+/// Decodes the layout of Artillery 1.
 fn of_first(document: &Document<'_>, into: &mut FileTally) -> Result<Summary, serde_json::Error> {
     let aggregate = &document.aggregate;
     let requests = first_requests(aggregate, into)?;
@@ -400,20 +400,20 @@ fn of_first(document: &Document<'_>, into: &mut FileTally) -> Result<Summary, se
     let rate = aggregate.rps.as_ref().and_then(|rate| rate.mean.0);
     // Artillery 2 writes zero here.
     let rate = rate.filter(|rate| *rate > 0.0);
-    let mut told = KnownFigures {
+    let mut known = KnownFigures {
         samples: requests.sent,
         errors: Some(requests.failed()),
         throughput: rate,
-        ..latency.told()
+        ..latency.known()
     };
-    if told.mean.is_none() || told.p90.is_none() {
+    if known.mean.is_none() || known.p90.is_none() {
         let times = document.intermediate.map(single_times).transpose()?;
         if let Some(times) = times.filter(|times| times.samples == requests.responses) {
             let (sums, times) = together(&[&times]);
             let times = figures(&sums, &times);
             let is_any = sums.samples > 0;
-            told.mean = told.mean.or(is_any.then_some(times.mean));
-            told.p90 = told.p90.or(is_any.then_some(times.p90));
+            known.mean = known.mean.or(is_any.then_some(times.mean));
+            known.p90 = known.p90.or(is_any.then_some(times.p90));
             into.note(
                 "mean and p90 are calculated from the latencies in Artillery's intermediate reports",
             );
@@ -423,15 +423,15 @@ fn of_first(document: &Document<'_>, into: &mut FileTally) -> Result<Summary, se
     into.note("this layout of Artillery's report has no labels, and no figures over time are taken from it");
     Ok(Summary {
         form: "artillery",
-        total: told.figures(),
+        total: known.figures(),
         distribution: latency.distribution(),
         duration: rate.map(|rate| to_f64(requests.sent) / rate),
         ..Summary::default()
     })
 }
 
-/// Artillery 1 counts the requests that it sent. Artillery 2 in the layout of Artillery 1 counts responses
-/// instead, but tells the system errors, of which there is no response.
+/// Artillery 1 counts sent requests. Artillery 2 in the layout of Artillery 1 counts responses
+/// instead, and also system errors, which have no response.
 fn first_requests(part: &Part<'_>, into: &mut FileTally) -> Result<Requests, serde_json::Error> {
     let mut requests = Requests {
         responses: to_u64(part.requests_completed.0.unwrap_or_default()),
@@ -466,13 +466,13 @@ fn first_requests(part: &Part<'_>, into: &mut FileTally) -> Result<Requests, ser
     Ok(requests)
 }
 
-/// `ECONNREFUSED` and the like.
+/// Error codes such as `ECONNREFUSED`.
 fn is_system_error(name: &str) -> bool {
     let is_code = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
     name.starts_with('E') && name.bytes().all(is_code)
 }
 
-/// The latencies of single responses.
+/// Latencies of single responses.
 fn single_times(intermediate: &RawValue) -> Result<Sums, serde_json::Error> {
     let mut all = Sums::default();
     let mut failed = Ok(());
@@ -481,7 +481,7 @@ fn single_times(intermediate: &RawValue) -> Result<Sums, serde_json::Error> {
             return;
         };
         let read = whole::each(latencies.get().as_bytes(), |nanos: Number| {
-            // Longer than any response takes.
+            // Longer than any response.
             all.add(&Sample {
                 elapsed: to_u64(nanos.0.unwrap_or_default().min(1e18) / 1000.0),
                 ..Sample::default()

@@ -1,16 +1,16 @@
-//! Leaves the bodies of responses out of a file before it is decoded: they can be of any length, and
-//! nothing in them is a figure.
+//! Removes the bodies of responses before decoding: they can be of any length, and
+//! contain no figures.
 
 use super::Decoder;
 use crate::file_tally::FileTally;
 
-/// Tells byte by byte what stays. It must not depend on what it told to leave out.
+/// Decides for each byte if it is kept. The decision must not depend on the decisions for earlier bytes.
 pub trait Filter: std::fmt::Debug + Send {
-    /// Whether the next byte stays.
+    /// True if the next byte is kept.
     fn keeps(&mut self, byte: u8) -> bool;
 }
 
-/// A decoder of what stays.
+/// A decoder for the remaining bytes.
 pub fn without<F: Filter + 'static>(filter: F, decoder: Box<dyn Decoder>) -> Box<dyn Decoder> {
     Box::new(Without {
         filter,
@@ -40,13 +40,13 @@ impl<F: Filter> Decoder for Without<F> {
     }
 }
 
-/// What comes before a body in a line of JSON. Within a string its quotes would have backslashes.
+/// The text before a body in a line of JSON. Within a string its quotes would be escaped.
 const BEFORE: &[u8] = br#""body":""#;
 
-/// Bodies as base64 in lines of JSON: the value of `"body":"..."`.
+/// Bodies as base64 in JSON lines: the value of `"body":"..."`.
 #[derive(Debug, Default)]
 pub struct JsonBodies {
-    /// How much of [`BEFORE`] was seen.
+    /// Number of matched bytes of [`BEFORE`].
     matched: usize,
     in_body: bool,
 }
@@ -54,7 +54,7 @@ pub struct JsonBodies {
 impl Filter for JsonBodies {
     fn keeps(&mut self, byte: u8) -> bool {
         if self.in_body {
-            // A line that is cut off ends with the line at the latest.
+            // In a truncated line the body ends with the line.
             let ends = matches!(byte, b'"' | b'\n');
             self.in_body = !ends;
             return ends;
@@ -71,7 +71,7 @@ impl Filter for JsonBodies {
     }
 }
 
-/// Columns of a CSV; they stay, but are empty.
+/// Columns of a CSV whose content is removed.
 #[derive(Debug)]
 pub struct CsvColumns {
     columns: &'static [usize],
@@ -80,7 +80,7 @@ pub struct CsvColumns {
 }
 
 impl CsvColumns {
-    /// These columns, from zero.
+    /// Removes the content of these columns, counted from zero.
     pub fn new(columns: &'static [usize]) -> Self {
         Self {
             columns,

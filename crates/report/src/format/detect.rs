@@ -1,4 +1,4 @@
-//! What a file is, by its beginning, and by its name only when there is none.
+//! Detects the format of a file by its beginning, or by its name if the beginning is missing.
 
 use super::jtl_columns::Columns;
 use super::{
@@ -6,27 +6,27 @@ use super::{
     numbers, oha, perftest, table, vegeta, vegeta_gob, wrk,
 };
 
-/// What the beginning of a file shows.
+/// The result of the detection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Detected {
-    /// More of it is needed.
+    /// More bytes are needed.
     Undecided,
     /// A result file.
     Results(Format),
-    /// It is meant to be a result file, but cannot be read, for this reason.
+    /// The file should be a result file, but cannot be read for this reason.
     Unreadable(String),
-    /// Something else.
+    /// Not a result file.
     Other,
 }
 
-/// Looks at the beginning of a file. `whole`: it is all of the file. A longer beginning never gives
-/// another answer than a shorter one, unless that was undecided.
+/// Detects the format. `whole`: `head` is the whole file. A longer beginning never changes the
+/// result, unless it was undecided.
 pub fn detect(name: &str, head: &[u8], whole: bool) -> Detected {
     let whole = whole || head.len() >= HEAD;
     let text = numbers::without_mark(head).trim_ascii_start();
     let detected = match text.first() {
         None => by_name(name),
-        // Its first byte is a length, and may be that of any text.
+        // Its first byte is a length, and may equal that of any text.
         Some(_) if vegeta_gob::is_gob(head) => Detected::Results(Format::VegetaGob),
         Some(b'<') => xml(text),
         Some(b'{' | b'[') => json(text, whole),
@@ -42,7 +42,7 @@ pub fn detect(name: &str, head: &[u8], whole: bool) -> Detected {
     match detected {
         Detected::Other | Detected::Undecided if !whole => Detected::Undecided,
         Detected::Other | Detected::Undecided if is_named_as_results(name) => {
-            Detected::Unreadable("it is in none of the known formats".to_owned())
+            Detected::Unreadable("its format is not recognised".to_owned())
         }
         Detected::Undecided => Detected::Other,
         decided => decided,
@@ -61,7 +61,7 @@ fn by_name(name: &str) -> Detected {
     found.map_or(Detected::Other, |(_, format)| Detected::Results(*format))
 }
 
-/// `.jtl` is a name for nothing else.
+/// The extension `.jtl` is used only for results.
 fn is_named_as_results(name: &str) -> bool {
     let name = name.strip_suffix(".gz").unwrap_or(name);
     name.to_ascii_lowercase().ends_with(".jtl")
@@ -78,7 +78,7 @@ fn xml(text: &[u8]) -> Detected {
     }
 }
 
-/// Whether this is the first element of the document.
+/// True if the first element of the document has this name.
 fn has_root(mut text: &[u8], name: &[u8]) -> bool {
     loop {
         let end: &[u8] = match text {
@@ -99,7 +99,7 @@ fn has_root(mut text: &[u8], name: &[u8]) -> bool {
     }
 }
 
-/// Packed files that cannot be read, by their first bytes.
+/// Detects unsupported compressed files by their first bytes.
 fn binary(name: &str, head: &[u8]) -> Option<Detected> {
     let packers: [(&[u8], &str, &str); 5] = [
         (b"\xfd7zXZ\0", "xz", ".xz"),
@@ -115,7 +115,7 @@ fn binary(name: &str, head: &[u8]) -> Option<Detected> {
     let is_meant = is_meant.iter().any(|ending| inner.ends_with(ending));
     Some(match is_meant {
         true => Detected::Unreadable(format!(
-            "it is packed by {packer}: only gzip and plain files are read"
+            "it is compressed by {packer}: only gzip and uncompressed files are supported"
         )),
         false => Detected::Other,
     })
@@ -156,7 +156,7 @@ fn json(text: &[u8], whole: bool) -> Detected {
     Detected::Other
 }
 
-/// Documents and lines that are known by the first name in them, and by others that go with it.
+/// Detects documents and lines by their first name, and by other names that must be present.
 fn json_of(text: &[u8], line: &[u8]) -> Option<Format> {
     let all = |text: &[u8], names: &[&str]| names.iter().all(|name| has(text, name));
     let result = [r#""latency":"#, r#""bytes_out":"#, r#""bytes_in":"#];
@@ -174,14 +174,14 @@ fn json_of(text: &[u8], line: &[u8]) -> Option<Format> {
     Some(format)
 }
 
-/// The first name in an object.
+/// The first name of an object.
 fn first_name(text: &[u8]) -> Option<&[u8]> {
     let name = text.strip_prefix(b"{")?.trim_ascii_start();
     let name = name.strip_prefix(b"\"")?;
     name.get(..memchr::memchr(b'"', name)?)
 }
 
-/// Many programs write an object with `metrics`; those that every test of k6 has are k6's own.
+/// Many programs write an object with `metrics`; k6 is recognised by the metrics of every k6 test.
 fn is_k6_summary(text: &[u8]) -> bool {
     let own = [
         r#""http_req_duration"#,
@@ -190,11 +190,11 @@ fn is_k6_summary(text: &[u8]) -> bool {
         r#""http_reqs""#,
     ];
     has(text, r#""metrics""#) && own.iter().any(|metric| has(text, metric))
-        // Checks and groups may fill the beginning.
+        // The beginning may consist of checks and groups.
         || (has(text, r#""root_group""#) && has(text, r#""groups""#) && !has(text, r#""schema"#))
 }
 
-/// A list of what Locust keeps of each name and method. One without entries could be of any program.
+/// Detects Locust's list of statistics by name and method. An empty list could belong to any program.
 fn is_locust_json(text: &[u8]) -> bool {
     let own = [
         r#""num_requests""#,
@@ -205,7 +205,7 @@ fn is_locust_json(text: &[u8]) -> bool {
     text.first() == Some(&b'[') && own.iter().all(|name| has(text, name))
 }
 
-/// `aggregate` comes first, with the counts of virtual users (Artillery 2) or of scenarios (Artillery 1).
+/// `aggregate` comes first, with the counters of virtual users (Artillery 2) or of scenarios (Artillery 1).
 fn is_artillery(text: &[u8]) -> bool {
     let begins = text
         .strip_prefix(b"{")
@@ -215,7 +215,7 @@ fn is_artillery(text: &[u8]) -> bool {
     begins && (is_second || is_first)
 }
 
-/// The figures of each label by the names that JMeter gives them.
+/// Detects the figures of each label by JMeter's names.
 fn is_jmeter_dashboard(text: &[u8]) -> bool {
     let own = [
         r#""transaction""#,
@@ -250,7 +250,7 @@ fn table(head: &[u8], whole: bool) -> Detected {
     near.unwrap_or(Detected::Other)
 }
 
-/// What the names of columns belong to.
+/// Detects the format by column names.
 fn header(names: &[&[u8]]) -> Detected {
     let has = |name: &str| table::has(names, name);
     let begins = |with: &[&str]| {
@@ -289,7 +289,7 @@ fn header(names: &[&[u8]]) -> Detected {
     Detected::Results(format)
 }
 
-/// Columns that only JMeter has.
+/// Columns specific to JMeter.
 const OF_JMETER: [&str; 5] = [
     "responseCode",
     "responseMessage",
@@ -305,7 +305,7 @@ fn is_jtl(names: &[&[u8]]) -> bool {
     (is_dated && (of_jmeter || has("label") || has("success"))) || (of_jmeter && has("label"))
 }
 
-/// The column that is missing in what is otherwise a table of samples.
+/// The missing column of an otherwise valid table of samples.
 fn nearly(names: &[&[u8]]) -> Option<&'static str> {
     let wanted = ["timestamp", "elapsed", "label", "success"];
     let missing: Vec<&str> = wanted

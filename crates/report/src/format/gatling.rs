@@ -1,21 +1,21 @@
-//! What both forms of Gatling's `simulation.log` have in common: the text of 3.0 to 3.12 and the binary
+//! Common parts of both forms of Gatling's `simulation.log`: the text of 3.0 to 3.12 and the binary
 //! form of 3.13 and later.
 //!
 //! A request is a sample. Its label is the path of its groups and its name, joined by ` / ` as in
-//! Gatling's own summary. A followed redirect is a request of its own, as Gatling counts it. The records
-//! of groups sum up requests and are no samples. Neither form tells bytes or response codes.
+//! Gatling's own summary. As in Gatling, a followed redirect is a separate request. Records
+//! of groups aggregate requests and are not samples. Neither form contains bytes or response codes.
 
 use super::numbers::{EARLIEST, LATEST};
 use crate::file_tally::FileTally;
 use crate::found::BadRow;
 use crate::sample::Sample;
 
-/// What separates groups and name in a label.
+/// Separator of groups and name in a label.
 const SEPARATOR: &[u8] = b" / ";
-/// How much of a message is shown in a note.
-const SHOWN: usize = 100;
+/// Displayed length of a message in a note.
+const SHOWN_CHARS: usize = 100;
 
-/// A request of either form. Times are milliseconds since 1970.
+/// A request in either form. Times in milliseconds since 1970.
 pub struct Request<'a> {
     /// Its label, from [`label`].
     pub label: &'a [u8],
@@ -33,28 +33,28 @@ pub fn extend_label(label: &mut Vec<u8>, part: &[u8]) {
     label.extend_from_slice(part);
 }
 
-/// What is counted beside the requests.
+/// Counters in addition to the requests.
 #[derive(Debug, Default)]
 pub struct Log {
     /// Users that have started and not ended.
     active: u32,
-    /// Records of errors, and the message of the first.
+    /// Number of error records, and the message of the first.
     errors: u64,
     first_error: String,
-    /// Messages of the server to which no request belongs.
+    /// Number of server messages without a request.
     unmatched: u64,
 }
 
 impl Log {
-    /// A run begins, of which another one may be in the same file.
+    /// Starts a run; one file may contain several.
     pub fn begin(&mut self) {
         self.active = 0;
     }
 
-    /// A request.
+    /// Adds a request.
     ///
     /// # Errors
-    /// When its times are impossible.
+    /// If its times are invalid.
     pub fn request(request: &Request<'_>, into: &mut FileTally) -> Result<(), BadRow> {
         let bad = |name, millis: i64| BadRow::value(name, millis.to_string().as_bytes());
         let start = micros(request.start).ok_or_else(|| bad("start", request.start))?;
@@ -72,15 +72,15 @@ impl Log {
         Ok(())
     }
 
-    /// A message of the server to which no request belongs: it has no response time.
+    /// Adds a server message without a request: it has no response time.
     pub fn unmatched(&mut self) {
         self.unmatched += 1;
     }
 
-    /// A user starts or ends, at milliseconds since 1970.
+    /// Records the start or end of a user, at milliseconds since 1970.
     ///
     /// # Errors
-    /// When the time is impossible.
+    /// If the time is invalid.
     pub fn user(&mut self, starts: bool, at: i64, into: &mut FileTally) -> Result<(), BadRow> {
         let bad = || BadRow::value("timestamp", at.to_string().as_bytes());
         let at = micros(at).ok_or_else(bad)?;
@@ -92,26 +92,26 @@ impl Log {
         Ok(())
     }
 
-    /// An error that belongs to no request, such as a request that could not be built.
+    /// Records an error without a request, such as a request that could not be built.
     pub fn error(&mut self, message: &[u8]) {
         if self.errors == 0 {
             let message = String::from_utf8_lossy(message);
-            self.first_error = message.trim().chars().take(SHOWN).collect();
+            self.first_error = message.trim().chars().take(SHOWN_CHARS).collect();
         }
         self.errors += 1;
     }
 
-    /// The file is over.
+    /// Ends the file.
     pub fn finish(&self, into: &mut FileTally) {
         if self.errors > 0 {
             into.note(format!(
-                "Gatling's log holds {} errors that belong to no request (the first: `{}`): they are not counted, as in Gatling's own number of failed requests",
+                "Gatling's log contains {} errors without a request (the first: `{}`): they are not counted, as in Gatling's own number of failed requests",
                 self.errors, self.first_error
             ));
         }
         if self.unmatched > 0 {
             into.note(format!(
-                "Gatling's log holds {} messages of the server to which no request belongs: they have no response time and are not counted",
+                "Gatling's log contains {} server messages without a request: they have no response time and are not counted",
                 self.unmatched
             ));
         }
@@ -124,13 +124,13 @@ impl Log {
     }
 }
 
-/// Milliseconds since 1970 as microseconds; none for times that no run has.
+/// Converts milliseconds since 1970 to microseconds; `None` for implausible times.
 pub fn micros(millis: i64) -> Option<u64> {
     let micros = u64::try_from(millis).ok()?.checked_mul(1000)?;
     (EARLIEST..LATEST).contains(&micros).then_some(micros)
 }
 
-/// Whether a text is a version as Gatling writes it: `3.9.5`, `3.15.0-M1`.
+/// True if a text has the format of Gatling's versions: `3.9.5`, `3.15.0-M1`.
 pub fn is_version(text: &[u8]) -> bool {
     let mut parts = text.splitn(3, |byte| *byte == b'.');
     let mut number = || {
@@ -151,7 +151,7 @@ pub fn version(text: &[u8]) -> Option<(u32, u32)> {
     Some((parts.next()?.ok()?, parts.next()?.ok()?))
 }
 
-/// Whether a file has the name that Gatling gives its log.
+/// True if a file has the name of Gatling's log.
 pub fn is_named_as_log(name: &str) -> bool {
     let name = name.strip_suffix(".gz").unwrap_or(name);
     name.rsplit('/').next() == Some("simulation.log")

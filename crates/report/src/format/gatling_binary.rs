@@ -1,5 +1,5 @@
-//! Gatling's `simulation.log` in its binary form, of 3.13 to 3.15. Records follow each other without any
-//! length, so what follows a record that cannot be read is lost, and a log of another version is not read.
+//! Gatling's binary `simulation.log` of 3.13 to 3.15. Records have no length prefix,
+//! so everything after an unreadable record is lost, and logs of other versions are not supported.
 
 use super::detect::Detected;
 use super::gatling::{self, Log, Request, extend_label, micros};
@@ -8,21 +8,21 @@ use crate::file_tally::FileTally;
 use crate::found::BadRow;
 use crate::labels::OTHER;
 
-/// No string is longer, in bytes.
-const LONGEST_STRING: usize = 1024 * 1024;
-/// No record is larger, in bytes.
-const LARGEST_RECORD: usize = 4 * 1024 * 1024;
+/// Maximum length of a string in bytes.
+const MAX_STRING: usize = 1024 * 1024;
+/// Maximum size of a record in bytes.
+const MAX_RECORD_BYTES: usize = 4 * 1024 * 1024;
 const TOO_LARGE: &str = "it is larger than 4 MiB";
-/// Groups are not nested deeper.
-const MOST_GROUPS: u32 = 1000;
-/// What is kept of a string, in bytes: labels and messages are not told at greater length.
-const KEPT: usize = 1000;
-/// What is kept of all strings, in bytes.
-const MOST_KEPT: usize = 16 * 1024 * 1024;
-/// What a string takes beside its bytes.
-const OVERHEAD: usize = 32;
+/// Maximum depth of nested groups.
+const MAX_GROUPS: u32 = 1000;
+/// Maximum number of bytes kept of a string: labels and messages are truncated to this length.
+const KEPT_BYTES: usize = 1000;
+/// Maximum number of bytes kept of all strings.
+const MAX_KEPT: usize = 16 * 1024 * 1024;
+/// Memory overhead of a string in bytes.
+const STRING_OVERHEAD: usize = 32;
 
-/// What a file is that begins like this; none: it is not Gatling's.
+/// Detects the log by its beginning; `None`: it is not Gatling's.
 pub fn detect(name: &str, head: &[u8], whole: bool) -> Option<Detected> {
     if head.first() != Some(&0) {
         return None;
@@ -37,7 +37,7 @@ pub fn detect(name: &str, head: &[u8], whole: bool) -> Option<Detected> {
         }
         Err(Stop::Short) if !whole => Some(Detected::Undecided),
         _ if gatling::is_named_as_log(name) => Some(Detected::Unreadable(
-            "it is named as Gatling's log and is binary, but does not begin as one of 3.13 to 3.15"
+            "its name is that of a Gatling log and it is binary, but it does not start like a log of 3.13 to 3.15"
                 .to_owned(),
         )),
         _ => None,
@@ -50,17 +50,17 @@ fn is_known(version: &[u8]) -> bool {
 
 fn unknown(version: &[u8]) -> String {
     format!(
-        "Gatling {} wrote it: of its binary logs those of 3.13 to 3.15 are read",
+        "it was written by Gatling {}: binary logs of 3.13 to 3.15 are supported",
         String::from_utf8_lossy(version)
     )
 }
 
-/// Why a record is not read.
+/// The reason for which a record is not read.
 #[derive(Debug)]
 enum Stop {
-    /// Not all of it is there.
+    /// It is incomplete.
     Short,
-    /// It is impossible, for this reason.
+    /// It is invalid for this reason.
     Bad(String),
 }
 
@@ -68,20 +68,20 @@ fn bad<T>(why: impl Into<String>) -> Result<T, Stop> {
     Err(Stop::Bad(why.into()))
 }
 
-/// The bytes of a record. Numbers are big-endian.
+/// Decodes the bytes of a record. Numbers are big-endian.
 struct Bytes<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-/// A string as Java keeps it: Latin-1, or UTF-16 in the byte order of the machine, which is little-endian
-/// on all that are in use.
+/// A string in Java's internal encoding: Latin-1, or UTF-16 in the byte order of the machine, which is little-endian
+/// on all common ones.
 struct Text<'a> {
     bytes: &'a [u8],
     is_utf16: bool,
 }
 
-/// A string that is written once and then referred to by its number.
+/// A string that is written once and then referenced by its number.
 enum Cached<'a> {
     New(u32, Text<'a>),
     Known(u32),
@@ -116,7 +116,7 @@ impl<'a> Bytes<'a> {
         let int = self.int()?;
         match u32::try_from(int) {
             Ok(count) if count <= most => Ok(count),
-            _ => bad(format!("`{int}` is no count")),
+            _ => bad(format!("`{int}` is not a count")),
         }
     }
 
@@ -131,20 +131,20 @@ impl<'a> Bytes<'a> {
     fn string(&mut self) -> Result<Text<'a>, Stop> {
         let int = self.int()?;
         let length = usize::try_from(int).ok();
-        let Some(length) = length.filter(|length| *length <= LONGEST_STRING) else {
-            return bad(format!("`{int}` is no length of a string"));
+        let Some(length) = length.filter(|length| *length <= MAX_STRING) else {
+            return bad(format!("`{int}` is not the length of a string"));
         };
         let bytes = self.take(length)?;
         let is_utf16 = length > 0 && self.is_utf16(length)?;
         Ok(Text { bytes, is_utf16 })
     }
 
-    /// What follows a string that is not empty.
+    /// The encoding and the bytes after the length of a non-empty string.
     fn is_utf16(&mut self, length: usize) -> Result<bool, Stop> {
         match self.byte()? {
             0 => Ok(false),
             1 if length.is_multiple_of(2) => Ok(true),
-            other => bad(format!("`{other}` is no encoding of a string")),
+            other => bad(format!("`{other}` is not an encoding of a string")),
         }
     }
 
@@ -159,40 +159,40 @@ impl<'a> Bytes<'a> {
     }
 
     fn groups(&mut self) -> Result<Vec<Cached<'a>>, Stop> {
-        let count = self.count(MOST_GROUPS)?;
+        let count = self.count(MAX_GROUPS)?;
         (0..count).map(|_| self.cached()).collect()
     }
 }
 
 impl Text<'_> {
-    /// The beginning of it in UTF-8. As in Gatling's reports, blanks replace tabs and line ends.
+    /// The beginning of the string in UTF-8. As in Gatling's reports, blanks replace tabs and line ends.
     fn kept(&self) -> Box<[u8]> {
         let bytes = self.bytes;
         let text = if self.is_utf16 {
-            let (units, _) = bytes.get(..KEPT * 2).unwrap_or(bytes).as_chunks();
+            let (units, _) = bytes.get(..KEPT_BYTES * 2).unwrap_or(bytes).as_chunks();
             let units: Vec<u16> = units.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
             String::from_utf16_lossy(&units)
         } else {
-            let bytes = bytes.get(..KEPT).unwrap_or(bytes);
+            let bytes = bytes.get(..KEPT_BYTES).unwrap_or(bytes);
             encoding_rs::mem::decode_latin1(bytes).into_owned()
         };
         let mut text = text.replace(['\t', '\n', '\r'], " ").into_bytes();
-        text.truncate(KEPT);
+        text.truncate(KEPT_BYTES);
         text.into()
     }
 }
 
-/// The strings of a run by their number, which begins with one.
+/// The strings of a run by their number, from one.
 #[derive(Debug, Default)]
 struct Cache {
     strings: Vec<Box<[u8]>>,
-    /// How many there are, with those that are not kept.
+    /// Number of strings, including those that are not kept.
     count: u32,
     kept: usize,
 }
 
 impl Cache {
-    /// The string, which is kept if it is new.
+    /// Resolves a string, and keeps it if it is new.
     fn resolve(&mut self, cached: &Cached<'_>) -> Result<&[u8], Stop> {
         let number = match cached {
             Cached::Known(number) => *number,
@@ -216,19 +216,19 @@ impl Cache {
 
     fn add(&mut self, text: &Text<'_>) {
         self.count += 1;
-        if self.kept < MOST_KEPT {
+        if self.kept < MAX_KEPT {
             let string = text.kept();
-            self.kept += string.len() + OVERHEAD;
+            self.kept += string.len() + STRING_OVERHEAD;
             self.strings.push(string);
         }
     }
 
     fn is_full(&self) -> bool {
-        self.kept >= MOST_KEPT
+        self.kept >= MAX_KEPT
     }
 }
 
-/// A record, whose times are milliseconds after the start of the run.
+/// A record; times are in milliseconds after the start of the run.
 enum Record<'a> {
     Run {
         version: Text<'a>,
@@ -280,13 +280,13 @@ impl<'a> Record<'a> {
                 bytes.int()?;
                 Ok(Self::Error(message))
             }
-            kind => bad(format!("`{kind}` is no kind of record")),
+            kind => bad(format!("`{kind}` is not a kind of record")),
         }
     }
 
     fn run(bytes: &mut Bytes<'a>) -> Result<Self, Stop> {
-        // Each of these takes some bytes, and a record has no more.
-        let most = u32::try_from(LARGEST_RECORD).unwrap_or(u32::MAX);
+        // Each scenario takes some bytes, and the size of a record is limited.
+        let most = u32::try_from(MAX_RECORD_BYTES).unwrap_or(u32::MAX);
         let version = bytes.string()?;
         bytes.string()?;
         let start = bytes.long()?;
@@ -302,14 +302,14 @@ impl<'a> Record<'a> {
     }
 }
 
-/// A file of this format.
+/// A decoder for this format.
 pub fn decoder() -> Box<dyn Decoder> {
     Box::new(Binary::default())
 }
 
 #[derive(Debug, Default)]
 struct Binary {
-    /// A record of which only the beginning has come.
+    /// The beginning of an incomplete record.
     rest: Vec<u8>,
     state: State,
     is_broken: bool,
@@ -317,9 +317,9 @@ struct Binary {
 
 #[derive(Debug, Default)]
 struct State {
-    /// How many records were read.
+    /// Number of decoded records.
     records: u64,
-    /// Milliseconds since 1970 at the start of the run.
+    /// Start of the run in milliseconds since 1970.
     start: i64,
     cache: Cache,
     log: Log,
@@ -327,15 +327,15 @@ struct State {
 }
 
 impl State {
-    /// Reads as many records as there are, and says how many bytes they had.
+    /// Decodes all complete records, and returns the number of consumed bytes.
     fn read(&mut self, bytes: &[u8], into: &mut FileTally) -> Result<usize, String> {
         let mut bytes = Bytes { bytes, at: 0 };
         loop {
             let begin = bytes.at;
             let read = Record::read(&mut bytes).and_then(|record| self.record(&record, into));
             match read {
-                // It must not depend on how many bytes come at once whether it is read.
-                Ok(()) if bytes.at - begin > LARGEST_RECORD => return Err(TOO_LARGE.to_owned()),
+                // The limit must not depend on the chunk size.
+                Ok(()) if bytes.at - begin > MAX_RECORD_BYTES => return Err(TOO_LARGE.to_owned()),
                 Ok(()) => self.records += 1,
                 Err(Stop::Short) => return Ok(begin),
                 Err(Stop::Bad(why)) => return Err(why),
@@ -399,7 +399,7 @@ impl State {
             return bad(unknown(version.bytes));
         }
         if micros(start).is_none() {
-            return bad(format!("`{start}` is no time at which a run starts"));
+            return bad(format!("`{start}` is not a valid start time of a run"));
         }
         self.start = start;
         self.cache = Cache::default();
@@ -411,8 +411,8 @@ impl State {
         self.label.clear();
         for part in groups.iter().chain([name]) {
             let part = self.cache.resolve(part)?;
-            // Longer labels are cut anyway.
-            if self.label.len() < KEPT {
+            // Longer labels are truncated later.
+            if self.label.len() < KEPT_BYTES {
                 extend_label(&mut self.label, part);
             }
         }
@@ -420,8 +420,8 @@ impl State {
     }
 }
 
-/// The end that Gatling writes for a message of the server to which no request belongs: the lowest
-/// `long` less the start of the run, of which the lower half is kept.
+/// The end time that Gatling writes for a server message without a request: the minimum
+/// `long` minus the start of the run, truncated to the lower half.
 fn without_end(start: i64) -> i32 {
     let [_, _, _, _, a, b, c, d] = i64::MIN.wrapping_sub(start).to_be_bytes();
     i32::from_be_bytes([a, b, c, d])
@@ -433,15 +433,15 @@ impl Binary {
         self.rest = Vec::new();
         let record = self.state.records + 1;
         into.found.wrong = Some(format!(
-            "record {record} cannot be read, and nothing after it: {why}"
+            "record {record} and all records after it cannot be read: {why}"
         ));
     }
 }
 
 impl Decoder for Binary {
     fn push(&mut self, bytes: &[u8], into: &mut FileTally) {
-        // The parts do not depend on how many bytes come at once.
-        for part in bytes.chunks(LARGEST_RECORD) {
+        // The parts must not depend on the chunk size.
+        for part in bytes.chunks(MAX_RECORD_BYTES) {
             if self.is_broken {
                 return;
             }
@@ -450,7 +450,7 @@ impl Decoder for Binary {
                 Ok(read) => drop(self.rest.drain(..read)),
                 Err(why) => self.broken(&why, into),
             }
-            if self.rest.len() > LARGEST_RECORD {
+            if self.rest.len() > MAX_RECORD_BYTES {
                 self.broken(TOO_LARGE, into);
             }
         }
@@ -463,7 +463,7 @@ impl Decoder for Binary {
         }
         if self.state.cache.is_full() {
             into.note(format!(
-                "Gatling's log holds more names and messages than are kept; the rest is counted as `{OTHER}`"
+                "Gatling's log has more names and messages than can be kept; the others are counted as `{OTHER}`"
             ));
         }
         self.state.log.finish(into);

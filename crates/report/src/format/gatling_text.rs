@@ -1,5 +1,5 @@
-//! Gatling's `simulation.log` as text, of 3.0 to 3.12: a record in each line, its columns separated by
-//! tabs. Up to 3.3 some records have the number of the user as a further column.
+//! Gatling's text `simulation.log` of 3.0 to 3.12: a record per line, with columns separated by
+//! tabs. Up to 3.3 some records have the number of the user as an additional column.
 
 use super::detect::Detected;
 use super::gatling::{self, Log, Request, extend_label, micros};
@@ -9,16 +9,16 @@ use super::{Decoder, Format};
 use crate::file_tally::FileTally;
 use crate::found::BadRow;
 
-/// The end of a message of the server to which no request belongs: the lowest number of Java's `long`.
+/// The end time of a server message without a request: the minimum of Java's `long`.
 const NO_END: &[u8] = b"-9223372036854775808";
 
-/// What a file is that begins like this; none: it is not Gatling's.
+/// Detects the log by its beginning; `None`: it is not Gatling's.
 pub fn detect(head: &[u8], whole: bool) -> Option<Detected> {
     let mut rest = without_mark(head);
     let mut assertions = false;
     while !rest.is_empty() {
         let end = memchr::memchr(b'\n', rest);
-        // A line that is not all there may become anything.
+        // An incomplete line is undecided.
         if end.is_none() && !whole {
             return None;
         }
@@ -59,7 +59,7 @@ fn time(text: &[u8]) -> Option<i64> {
     micros(millis).map(|_| millis)
 }
 
-/// A file of this format.
+/// A decoder for this format.
 pub fn decoder() -> Box<dyn Decoder> {
     lines::decoder(Text::default())
 }
@@ -67,7 +67,7 @@ pub fn decoder() -> Box<dyn Decoder> {
 #[derive(Debug, Default)]
 struct Text {
     log: Log,
-    /// Whether records have the number of the user; none: not known yet.
+    /// True if records have the number of the user; `None`: not known yet.
     with_user: Option<bool>,
     label: Vec<u8>,
 }
@@ -145,7 +145,7 @@ impl Text {
         Log::request(&request, into)
     }
 
-    /// Gatling writes commas in the name of a group as blanks, but not tabs in that of a request.
+    /// Gatling replaces commas in the name of a group by blanks, but not tabs in that of a request.
     fn label(&mut self, groups: &[u8], name: &[&[u8]]) {
         self.label.clear();
         if !groups.is_empty() {

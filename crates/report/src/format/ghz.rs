@@ -1,8 +1,8 @@
-//! ghz's output: a document of JSON with its own figures and, unless they are left out, the details of
+//! ghz's output: a JSON document with ghz's own figures and, optionally, the details of
 //! each call; and CSV.
 //!
-//! The label is the call, as `shop.Shop.Buy`. A call that did not end with `OK` is an error, as for ghz.
-//! The document is read as it comes: its details may be of any number.
+//! The label is the call, such as `shop.Shop.Buy`. As in ghz, a call that did not end with `OK` is an error.
+//! The document is decoded as a stream, because it may have any number of details.
 
 use super::Decoder;
 use super::known_figures::KnownFigures;
@@ -21,12 +21,12 @@ use serde::de::DeserializeOwned;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// ghz keeps the details of no more calls.
-const MOST_DETAILS: u64 = 1_000_000;
+/// Maximum number of calls with details in ghz's output.
+const MAX_DETAILS: u64 = 1_000_000;
 /// The header of the CSV.
 pub const HEADER: [&str; 3] = ["duration (ms)", "status", "error"];
 
-/// `-O json` and `-O pretty`.
+/// A decoder for `-O json` and `-O pretty`.
 pub fn json() -> Box<dyn Decoder> {
     Box::new(Json {
         members: Members::new("details"),
@@ -40,7 +40,7 @@ struct Json {
     document: Document,
 }
 
-/// What is known of a document beside its details. Times are nanoseconds.
+/// The content of a document without its details. Times in nanoseconds.
 #[derive(Debug, Default)]
 struct Document {
     options: Options,
@@ -53,9 +53,9 @@ struct Document {
     errors: BTreeMap<String, u64>,
     statuses: BTreeMap<String, u64>,
     latencies: Vec<Latency>,
-    /// Entries of the details.
+    /// Number of entries of the details.
     details: u64,
-    /// Why a member cannot be read.
+    /// The reason for which a member cannot be read.
     wrong: Option<String>,
 }
 
@@ -75,7 +75,7 @@ struct Latency {
 
 #[derive(Deserialize)]
 struct Detail<'a> {
-    /// When the call ended.
+    /// End of the call.
     #[serde(borrow)]
     timestamp: Cow<'a, str>,
     latency: i64,
@@ -89,9 +89,9 @@ impl Document {
     fn take(&mut self, piece: Piece<'_>, into: &mut FileTally) {
         match piece {
             Piece::Member(name, value) => self.member(name, value),
-            // The data of the calls are among the options, and may be long.
+            // The options include the data of the calls, which may be long.
             Piece::LongMember(b"options") => into.note(
-                "the options in ghz's document are too long to be read: the label is missing, and whether its own figures count failed calls is not known",
+                "the options in ghz's document are too long to be read: the label is missing, and it is unknown if ghz's own figures include failed calls",
             ),
             Piece::LongMember(b"tags") => {}
             Piece::LongMember(name) => self.is_wrong(name),
@@ -135,9 +135,9 @@ impl Document {
             .get_or_insert_with(|| format!("its `{name}` cannot be read"));
     }
 
-    /// Whether there were more calls than ghz keeps the details of.
+    /// True if there were more calls than ghz keeps the details of.
     fn has_too_many(&self) -> bool {
-        self.count.is_some_and(|count| count > to_f64(MOST_DETAILS))
+        self.count.is_some_and(|count| count > to_f64(MAX_DETAILS))
     }
 
     fn detail(&self, entry: &[u8], into: &mut FileTally) -> Result<(), BadRow> {
@@ -183,7 +183,7 @@ impl Document {
             let found = latencies.find(|latency| (latency.percentage - wanted).abs() < 1e-9);
             millis(found.map(|latency| latency.latency))
         };
-        let told = KnownFigures {
+        let known = KnownFigures {
             samples,
             errors,
             throughput: self.rate,
@@ -196,7 +196,7 @@ impl Document {
             max: millis(self.slowest),
             ..KnownFigures::default()
         };
-        let mut figures = told.figures();
+        let mut figures = known.figures();
         if count.is_none() {
             figures.missing.insert(0, "samples".to_owned());
         }
@@ -213,7 +213,7 @@ impl Document {
             return;
         }
         if total.errors > 0 && !self.options.count_errors {
-            into.note("percentiles, shortest and longest time are ghz's own, and of successful calls only; the mean is of all");
+            into.note("percentiles, minimum and maximum are ghz's own and cover successful calls only; the mean covers all calls");
         } else {
             into.note("percentiles are ghz's own");
         }
@@ -235,7 +235,7 @@ impl Document {
     }
 }
 
-/// A value that may be `null`; none: it is of another kind.
+/// An optional value; `None` if it has another type.
 fn set<T: DeserializeOwned>(into: &mut T, value: &[u8]) -> Option<()> {
     if let Some(value) = serde_json::from_slice::<Option<T>>(value).ok()? {
         *into = value;
@@ -243,7 +243,7 @@ fn set<T: DeserializeOwned>(into: &mut T, value: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// `Internal` of `rpc error: code = Internal desc = ...`.
+/// Extracts `Internal` from `rpc error: code = Internal desc = ...`.
 fn code(text: &str) -> &str {
     let code = text.split_once("code = ").map_or("", |(_, code)| code);
     code.split_once(' ').map_or(code, |(code, _)| code)
@@ -265,7 +265,7 @@ impl Decoder for Json {
             } else {
                 "before the end of its document"
             };
-            Some(format!("it is cut off {within}, after {details} details"))
+            Some(format!("it is truncated {within}, after {details} details"))
         } else if self.members.has_more() {
             Some("more follows its document: what follows was not read".to_owned())
         } else if let Some(wrong) = document.wrong.clone() {
@@ -278,7 +278,7 @@ impl Decoder for Json {
         };
         if document.has_too_many() {
             into.note(format!(
-                "ghz keeps the details of {MOST_DETAILS} calls at most, and this run has more: its own figures are taken, whose percentiles are of these calls"
+                "ghz keeps the details of at most {MAX_DETAILS} calls, and this run has more: ghz's own figures are used, whose percentiles cover these calls"
             ));
         }
         if details == 0 && self.members.is_complete() {
@@ -287,12 +287,12 @@ impl Decoder for Json {
     }
 }
 
-/// `-O csv`.
+/// A decoder for `-O csv`.
 pub fn csv() -> Box<dyn Decoder> {
     lines::decoder(Csv)
 }
 
-/// ghz does not quote the texts of errors: they go up to the end of the line, whatever is in them.
+/// ghz does not quote error texts: they extend to the end of the line, with any content.
 #[derive(Debug)]
 struct Csv;
 

@@ -1,8 +1,8 @@
-//! A histogram in a line of HdrHistogram's log: Base64 of a compressed histogram, version 2.
+//! Decodes a histogram in a line of HdrHistogram's log: Base64 of a compressed histogram, version 2.
 //!
-//! It is decoded by hand: `hdrhistogram::serialization` allocates what the header claims, up to
-//! gigabytes, and needs further crates for logs. Here nothing is allocated beyond the line
-//! itself, because buckets are handed on while they are unpacked.
+//! `hdrhistogram::serialization` would allocate the size declared in the header, up to
+//! gigabytes, and needs further crates for logs. This decoder allocates nothing beyond the line
+//! itself, because buckets are passed on while they are decompressed.
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -10,38 +10,38 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use flate2::read::ZlibDecoder;
 use std::io::{BufRead, BufReader, Read};
 
-/// The first bytes of the packed and of the unpacked histogram, without the size of words.
+/// The magic numbers of the compressed and of the uncompressed histogram, without the word size.
 const PACKED: u32 = 0x1c84_9304;
 const UNPACKED: u32 = 0x1c84_9303;
-/// The size of words in them, which version 2 does not have.
+/// The bits of the word size, which version 2 does not use.
 const WORDS: u32 = 0xf0;
-/// With padding or without.
+/// With or without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new()
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)
         .with_decode_allow_trailing_bits(true),
 );
-/// No value is as large as two to this.
+/// Maximum number of bits of a value.
 const BITS: u32 = 63;
 
-/// Samples of nearly the same value.
+/// Samples of almost the same value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bucket {
-    /// The lowest value that is counted here.
+    /// The lowest value of the bucket.
     pub low: u64,
-    /// The highest one.
+    /// The highest value of the bucket.
     pub high: u64,
     pub count: u64,
 }
 
-/// Hands on the buckets of a histogram in Base64, from the lowest value to the highest, and says to how
-/// many digits values are told.
+/// Calls `each` with the buckets of a Base64 histogram, from the lowest value to the highest, and returns the
+/// number of significant digits.
 ///
 /// # Errors
-/// Why it cannot be decoded, maybe after some of its buckets were handed on.
+/// The reason for which it cannot be decoded, possibly after some buckets were passed on.
 pub fn decode(text: &[u8], each: impl FnMut(Bucket)) -> Result<(), &'static str> {
-    let bytes = BASE64.decode(text).map_err(|_| "it is no Base64")?;
+    let bytes = BASE64.decode(text).map_err(|_| "it is not Base64")?;
     let (header, packed) = bytes.split_first_chunk::<8>().ok_or(SHORT)?;
     let [a, b, c, d, e, f, g, h] = *header;
     if u32::from_be_bytes([a, b, c, d]) & !WORDS != PACKED {
@@ -52,7 +52,7 @@ pub fn decode(text: &[u8], each: impl FnMut(Bucket)) -> Result<(), &'static str>
     let mut bytes = BufReader::new(ZlibDecoder::new(packed));
     let (layout, length) = header_of(&mut bytes)?;
     counts(&layout, &mut (&mut bytes).take(length), each)?;
-    // Only at their end does the sum of the packed bytes get checked.
+    // Reading to the end verifies the checksum.
     match bytes.fill_buf() {
         Ok([]) => Ok(()),
         Ok(_) => Err("it is longer than its header states"),
@@ -63,11 +63,11 @@ pub fn decode(text: &[u8], each: impl FnMut(Bucket)) -> Result<(), &'static str>
 const SHORT: &str = "it ends early";
 const DAMAGED: &str = "its packed bytes are damaged";
 
-/// How indices become values.
+/// The mapping from indices to values.
 struct Layout {
-    /// Values are multiples of two to this.
+    /// The unit of values, as a power of two.
     unit: u32,
-    /// The upper half of a bucket's parts is two to this.
+    /// The number of parts in the upper half of a bucket, as a power of two.
     half: u32,
 }
 
@@ -99,10 +99,10 @@ fn word<const N: usize>(bytes: &mut impl Read) -> Result<[u8; N], &'static str> 
 }
 
 impl Layout {
-    /// The bucket of an index; none: its values are too high.
+    /// The bucket of an index; `None` if its values are too high.
     fn bucket(&self, index: u64, count: u64) -> Option<Bucket> {
         let (row, part) = (index >> self.half, index & ((1 << self.half) - 1));
-        // The first two rows are equally fine.
+        // The first two rows have the same resolution.
         let (row, part) = match row.checked_sub(1) {
             Some(row) => (row, part + (1 << self.half)),
             None => (0, part),
@@ -119,7 +119,7 @@ impl Layout {
     }
 }
 
-/// Counts of the indices one after the other; a negative number is so many zeros.
+/// Decodes counts of consecutive indices; a negative number -n stands for n zeros.
 fn counts(
     layout: &Layout,
     bytes: &mut impl Read,
@@ -128,7 +128,7 @@ fn counts(
     let mut index = 0_u64;
     while let Some(number) = zigzag(bytes)? {
         let count = u64::try_from(number).unwrap_or_default();
-        // Also of a count of zero: rows without end must not be looked through.
+        // Also checked for zeros, to limit the number of iterations.
         let bucket = layout.bucket(index, count);
         let bucket = bucket.ok_or("its values are too high")?;
         if count > 0 {
@@ -140,7 +140,7 @@ fn counts(
     Ok(())
 }
 
-/// A number of up to 64 bits in up to nine bytes, of which all but the ninth have seven; none at the end.
+/// A variable-length number: up to 64 bits in up to nine bytes with seven bits each, eight in the ninth; `None` at the end.
 fn zigzag(bytes: &mut impl Read) -> Result<Option<i64>, &'static str> {
     let mut number = 0_u64;
     for place in 0..9 {
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn indices_become_ranges_of_values() {
-        // Two at 0, then 2046 zeros, one at 2047 and one at 2048, which is in one bucket with 2049.
+        // Two at 0, then 2046 zeros, one at 2047 and one at 2048, which shares a bucket with 2049.
         let text = packed(3, 1, &[4, 0xfb, 0x1f, 2, 2]);
         let bucket = |low, high, count| Bucket { low, high, count };
         let all = [

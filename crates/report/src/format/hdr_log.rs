@@ -1,8 +1,8 @@
-//! HdrHistogram's log of intervals: a histogram in each line, maybe of a tag.
+//! HdrHistogram's interval log: a histogram per line, optionally with a tag.
 //!
-//! Counts of equal buckets are added, so the figures are those of all samples, to three digits. Values
-//! have no unit in the file: by custom `Interval_Max` is in milliseconds, which gives it. Nothing tells
-//! whether a sample failed.
+//! Counts of equal buckets are added, so the figures cover all samples, with three digits. Values
+//! have no unit in the file; it is derived from `Interval_Max`, which is in milliseconds by convention. The log does not
+//! contain failures.
 
 use super::detect::Detected;
 use super::hdr_histogram::{Bucket, decode};
@@ -19,25 +19,25 @@ use crate::summary::Summary;
 use atq_api_spec::report::{Figures, NamedFigures};
 use std::collections::BTreeMap;
 
-/// Tags beyond these are counted as one.
-const MOST_TAGS: usize = 1000;
-/// Different values that are kept of all tags; with more, tags are not told apart.
-const MOST_VALUES: usize = 500_000;
-/// Longer tags are cut, in bytes.
-const LONGEST_TAG: usize = 1000;
-/// The label of lines without a tag beside others with one.
+/// Tags above this number are counted as one.
+const MAX_TAGS: usize = 1000;
+/// Maximum number of different values of all tags; above it, tags are not distinguished.
+const MAX_VALUES: usize = 500_000;
+/// Maximum length of a tag in bytes; longer ones are truncated.
+const MAX_TAG: usize = 1000;
+/// The label of lines without a tag in a log with tags.
 const UNTAGGED: &str = "(no tag)";
-/// What is so long cannot be seconds of a log.
-const MOST_SECONDS: f64 = 1e12;
+/// Maximum plausible time of a log in seconds.
+const MAX_SECONDS: f64 = 1e12;
 
 const VERSION: &[u8] = b"#[Histogram log format version";
 const FIRST_COLUMN: &[u8] = b"\"StartTimestamp\",";
 const LAST_COLUMN: &[u8] = b"\"Interval_Compressed_Histogram\"";
 
-/// What a file is that begins like this; none: it is no such log.
+/// Detects the log by its beginning; `None`: it is not such a log.
 pub fn detect(head: &[u8], whole: bool) -> Option<Detected> {
     let head = without_mark(head);
-    // A line that is not all there may become anything.
+    // An incomplete line is undecided.
     let end = memchr::memrchr(b'\n', head).filter(|_| !whole);
     let lines = head
         .get(..end.unwrap_or(head.len()))
@@ -60,12 +60,12 @@ fn is_interval(line: &[u8]) -> bool {
     })
 }
 
-/// A line. Times are seconds.
+/// A line. Times in seconds.
 struct Interval<'a> {
     tag: Option<&'a [u8]>,
     start: f64,
     end: f64,
-    /// The longest time, by custom in milliseconds.
+    /// The longest time, by convention in milliseconds.
     max: f64,
     histogram: &'a [u8],
 }
@@ -85,7 +85,7 @@ impl<'a> Interval<'a> {
             return Err(BadRow::Fields(fields.len(), 4));
         };
         let seconds = |name, text| {
-            let seconds = number(text).filter(|seconds| (0.0..MOST_SECONDS).contains(seconds));
+            let seconds = number(text).filter(|seconds| (0.0..MAX_SECONDS).contains(seconds));
             seconds.ok_or_else(|| BadRow::value(name, text))
         };
         let start = seconds("StartTimestamp", start)?;
@@ -109,7 +109,7 @@ struct Values {
     /// Seconds.
     start: f64,
     end: f64,
-    /// By the highest value that is counted with it. Three digits of any unit are some ten thousand.
+    /// Counts by the highest value of a bucket. Three digits of any unit are about ten thousand values.
     counts: BTreeMap<u64, u64>,
 }
 
@@ -162,7 +162,7 @@ impl Values {
         }
     }
 
-    /// A percentile as HdrHistogram's own: the highest value of the bucket of the sample of this rank.
+    /// A percentile by HdrHistogram's rule: the highest value of the bucket that contains the sample of this rank.
     fn percentile(&self, percentile: f64) -> Option<f64> {
         if percentile <= 0.0 {
             return Some(to_f64(self.min)).filter(|_| self.samples > 0);
@@ -183,7 +183,7 @@ impl Values {
         Some(self.end - self.start).filter(|seconds| *seconds > 0.0)
     }
 
-    /// `per_milli`: how many of the unit of the values a millisecond has; none: it is not known.
+    /// `per_milli`: number of value units per millisecond; `None`: unknown.
     fn figures(&self, per_milli: Option<f64>) -> Figures {
         let samples = to_f64(self.samples);
         let has_samples = self.samples > 0;
@@ -204,26 +204,26 @@ impl Values {
     }
 }
 
-/// The highest value that has the same three digits, as in a histogram of three digits.
+/// The highest value with the same three digits, as in a histogram of three digits.
 fn to_three_digits(value: u64) -> u64 {
     let shift = (u64::BITS - value.leading_zeros()).saturating_sub(11);
     value | ((1 << shift) - 1)
 }
 
-/// A file of this format.
+/// A decoder for this format.
 pub fn decoder() -> Box<dyn Decoder> {
     lines::decoder(Log::default())
 }
 
 #[derive(Debug, Default)]
 struct Log {
-    /// Lines with a histogram.
+    /// Number of lines with a histogram.
     intervals: u64,
     all: Values,
     by_tag: BTreeMap<String, Values>,
     has_tags: bool,
     has_too_many_tags: bool,
-    /// Tags are not told apart any more.
+    /// True once tags are no longer distinguished.
     has_too_many_values: bool,
     /// The largest `Interval_Max`, and the highest value of that line.
     largest: (f64, u64),
@@ -231,7 +231,7 @@ struct Log {
 
 impl Log {
     fn interval(&mut self, line: &[u8]) -> Result<(), BadRow> {
-        // Comments, and the names of the columns.
+        // Comments and column names.
         if line.is_empty() || line.starts_with(b"#") || line.starts_with(b"\"") {
             return Ok(());
         }
@@ -251,9 +251,9 @@ impl Log {
 
     fn add_to_tag(&mut self, tag: Option<&[u8]>, values: &Values) {
         let tag = tag.map_or(UNTAGGED.into(), |tag| {
-            String::from_utf8_lossy(tag.get(..LONGEST_TAG).unwrap_or(tag))
+            String::from_utf8_lossy(tag.get(..MAX_TAG).unwrap_or(tag))
         });
-        let is_other = self.by_tag.len() >= MOST_TAGS && !self.by_tag.contains_key(tag.as_ref());
+        let is_other = self.by_tag.len() >= MAX_TAGS && !self.by_tag.contains_key(tag.as_ref());
         self.has_too_many_tags |= is_other;
         let tag = if is_other { OTHER } else { tag.as_ref() };
         match self.by_tag.get_mut(tag) {
@@ -265,13 +265,13 @@ impl Log {
             }
         }
         let kept = self.by_tag.values().map(|values| values.counts.len());
-        if kept.sum::<usize>() > MOST_VALUES {
+        if kept.sum::<usize>() > MAX_VALUES {
             self.has_too_many_values = true;
             self.by_tag.clear();
         }
     }
 
-    /// How many of the unit of the values a millisecond has, and the name of the unit.
+    /// The number of value units per millisecond, and the name of the unit.
     fn unit(&self) -> Option<(f64, &'static str)> {
         let (max, value) = self.largest;
         let units = [
@@ -279,7 +279,7 @@ impl Log {
             (1e3, "microseconds"),
             (1.0, "milliseconds"),
         ];
-        // The file has three places of it, and maybe the value itself instead of its bucket's.
+        // The file has three decimals, and may have the exact value instead of its bucket's.
         let fits = |per_milli: f64| (to_f64(value) / per_milli - max).abs() <= 0.001 + max * 0.01;
         units
             .into_iter()
@@ -289,14 +289,14 @@ impl Log {
     fn note(&self, unit: Option<&str>, into: &mut FileTally) {
         into.note(match unit {
             Some(unit) => format!(
-                "values of HdrHistogram's log have no unit: they are taken as {unit} because `Interval_Max` is in milliseconds by custom"
+                "values of HdrHistogram's log have no unit: {unit} are assumed because `Interval_Max` is in milliseconds by convention"
             ),
-            None => "values of HdrHistogram's log have no unit, and `Interval_Max` is none of them in milliseconds: times are not known".to_owned(),
+            None => "values of HdrHistogram's log have no unit, and `Interval_Max` matches none: response times are unknown".to_owned(),
         });
         into.note("HdrHistogram's log does not contain failures");
         if self.has_too_many_tags {
             into.note(format!(
-                "HdrHistogram's log has more than {MOST_TAGS} tags; the rest is counted as `{OTHER}`"
+                "HdrHistogram's log has more than {MAX_TAGS} tags; the others are counted as `{OTHER}`"
             ));
         }
         if self.has_too_many_values && self.has_tags {
@@ -338,7 +338,7 @@ impl LineReader for Log {
 
     fn finish(&mut self, into: &mut FileTally) {
         into.found.rows = self.intervals;
-        // Intervals without a sample are what is left of a test that did nothing.
+        // A log without samples results from a test without requests.
         if self.all.samples > 0 {
             self.note(self.unit().map(|(_, unit)| unit), into);
             into.summarise(self.summary());

@@ -1,5 +1,5 @@
 //! HdrHistogram's table of percentiles (`outputPercentileDistribution`), as text and as CSV. wrk2 prints
-//! the same text with `--latency`.
+//! the text form with `--latency`.
 
 use super::detect::Detected;
 use super::known_figures::{KnownFigures, curve};
@@ -9,13 +9,13 @@ use crate::file_tally::FileTally;
 use crate::summary::Summary;
 use atq_api_spec::report::PercentilePoint;
 
-/// No table is larger: it has some hundred lines.
-const LARGEST: usize = 4 * 1024 * 1024;
-/// No table has more rows.
-const MOST_ROWS: usize = 20_000;
+/// Maximum size of a table, which usually has some hundred lines.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
+/// Maximum number of rows of a table.
+const MAX_ROWS: usize = 20_000;
 const COLUMNS: [&str; 4] = ["Value", "Percentile", "TotalCount", "1/(1-Percentile)"];
 
-/// What a file is that begins like this; none: it is no such table.
+/// Detects the table by its beginning; `None`: it is not such a table.
 pub fn detect(head: &[u8], is_whole: bool) -> Option<Detected> {
     let head = without_mark(head).trim_ascii_start();
     let end = memchr::memchr(b'\n', head).or(is_whole.then_some(head.len()))?;
@@ -24,7 +24,7 @@ pub fn detect(head: &[u8], is_whole: bool) -> Option<Detected> {
     is_table.then_some(Detected::Results(Format::HdrTable))
 }
 
-/// The names of the columns, with blanks between them.
+/// The column names, separated by blanks.
 fn is_header(line: &str) -> bool {
     line.split_whitespace().eq(COLUMNS)
 }
@@ -36,7 +36,7 @@ fn is_csv_header(line: &str) -> bool {
         .eq(COLUMNS)
 }
 
-/// A table of percentiles, line by line. Values are milliseconds.
+/// A table of percentiles, parsed line by line. Values in milliseconds.
 #[derive(Debug, Default)]
 pub struct Table {
     /// Value, percentile (0 to 100), and number of samples up to it.
@@ -48,15 +48,15 @@ pub struct Table {
 }
 
 impl Table {
-    /// Whether its last line was seen.
+    /// True after its last line.
     pub fn has_ended(&self) -> bool {
         self.has_ended
     }
 
-    /// Takes its next line.
+    /// Parses the next line.
     ///
     /// # Errors
-    /// When it is none of such a table.
+    /// If it is not a line of such a table.
     pub fn line(&mut self, line: &str) -> Result<(), String> {
         let line = line.trim();
         if line.is_empty() || is_header(line) && self.rows.is_empty() {
@@ -79,15 +79,15 @@ impl Table {
     }
 
     fn row(&mut self, line: &str) -> Result<(), String> {
-        if self.rows.len() >= MOST_ROWS {
-            return Err(format!("it has more than {MOST_ROWS} rows"));
+        if self.rows.len() >= MAX_ROWS {
+            return Err(format!("it has more than {MAX_ROWS} rows"));
         }
-        let bad = || format!("`{}` is no row of percentiles", short(line));
+        let bad = || format!("`{}` is not a row of percentiles", short(line));
         let fields: Vec<&str> = match self.is_csv {
             true => line.split(',').collect(),
             false => line.split_whitespace().collect(),
         };
-        // In the last row of the text there is no fourth one.
+        // The last row of the text form has no fourth column.
         let (&[value, percentile, count] | &[value, percentile, count, _]) = fields.as_slice()
         else {
             return Err(bad());
@@ -117,7 +117,7 @@ impl Table {
         }
     }
 
-    /// How many samples it is of.
+    /// The number of samples.
     pub fn samples(&self) -> u64 {
         let last = self.rows.last().map(|(.., count)| *count);
         self.total.or(last).unwrap_or_default()
@@ -130,8 +130,8 @@ impl Table {
         row.map(|(value, ..)| *value)
     }
 
-    /// The figures that it tells.
-    pub fn told(&self) -> KnownFigures {
+    /// The figures in the table.
+    pub fn known(&self) -> KnownFigures {
         if self.samples() == 0 {
             return KnownFigures::default();
         }
@@ -148,7 +148,7 @@ impl Table {
         }
     }
 
-    /// Its rows, and the usual percentiles that have none.
+    /// Its rows, and the usual percentiles without a row.
     pub fn distribution(&self) -> Vec<PercentilePoint> {
         let usual = [50.0, 90.0, 95.0, 99.0, 99.9, 99.99].into_iter();
         let usual = usual.map(|usual| (usual, self.percentile(usual)));
@@ -164,9 +164,9 @@ fn short(line: &str) -> String {
     line.chars().take(40).collect()
 }
 
-/// A file of this format.
+/// A decoder for this format.
 pub fn decoder() -> Box<dyn Decoder> {
-    document::decoder(LARGEST, read)
+    document::decoder(MAX_BYTES, read)
 }
 
 fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
@@ -175,17 +175,17 @@ fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
         table.line(line)?;
     }
     if !table.has_ended() {
-        return Err("it ends before the end of its table".to_owned());
+        return Err("the table is incomplete".to_owned());
     }
     if table.samples() == 0 {
         return Ok(());
     }
     into.note("HdrHistogram's table of percentiles does not contain the unit of its values: milliseconds are assumed");
-    into.note("HdrHistogram's table of percentiles contains neither failures nor times of the test; a percentile without a row is that of the next row");
+    into.note("HdrHistogram's table of percentiles contains neither failures nor times of the test; a percentile without a row has the value of the next row");
     into.summarise(Summary {
-        // The one has a mean and the other does not: they are told apart by the form.
+        // One form has a mean and the other does not, which distinguishes them.
         form: if table.is_csv { "hdr-csv" } else { "hdr-text" },
-        total: table.told().figures(),
+        total: table.known().figures(),
         distribution: table.distribution(),
         ..Summary::default()
     });

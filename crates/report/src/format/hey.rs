@@ -1,6 +1,6 @@
-//! hey's output: a row per response of `-o csv`, and the summary that it prints otherwise.
+//! hey's output: one row per response with `-o csv`, else the printed summary.
 //!
-//! hey calls no status an error; here one outside 200-399 is one, as well as a request without a response.
+//! hey does not count a status as an error; here a status outside 200-399 is one, and so is a request without a response.
 
 use super::jtl_csv::is_success;
 use super::known_figures::{KnownFigures, at_percentile};
@@ -15,9 +15,9 @@ use crate::sample::Sample;
 use crate::summary::Summary;
 use atq_api_spec::report::{Figures, PercentilePoint};
 
-/// No summary is larger: it has a line for each text of an error.
-const LARGEST: usize = 16 * 1024 * 1024;
-/// What the CSV begins with.
+/// Maximum size of a summary, which has a line for each error text.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
+/// The header of the CSV.
 pub const HEADER: [&str; 6] = [
     "response-time",
     "DNS+dialup",
@@ -26,19 +26,19 @@ pub const HEADER: [&str; 6] = [
     "Response-delay",
     "Response-read",
 ];
-/// The columns that are read. Old versions lack the last two.
+/// The used columns. Old versions lack the last two.
 const COLUMNS: [&str; 3] = ["response-time", "status-code", "offset"];
-/// hey keeps no more responses for its CSV.
-const MOST_ROWS: u64 = 1_000_000;
+/// Maximum number of responses in hey's CSV.
+const MAX_ROWS: u64 = 1_000_000;
 
-/// `hey -o csv`.
+/// A decoder for `hey -o csv`.
 pub fn csv() -> Box<dyn Decoder> {
     table::decoder(b',', Csv::default())
 }
 
 #[derive(Debug, Default)]
 struct Csv {
-    /// How many there are, and where each of [`COLUMNS`] is.
+    /// The number of columns, and the position of each of [`COLUMNS`].
     header: Header<3>,
 }
 
@@ -55,11 +55,11 @@ impl Table for Csv {
     }
 
     fn finish(&mut self, into: &mut FileTally) {
-        into.note("hey's CSV leaves out requests without a response (refused, timed out): they are in none of the figures");
-        into.note("hey's CSV has times in steps of 0.1 ms since the start of the test, and no date, labels or bytes");
-        if into.found.samples >= MOST_ROWS {
+        into.note("hey's CSV does not contain requests without a response (refused, timed out): no figure includes them");
+        into.note("hey's CSV has times relative to the start of the test in steps of 0.1 ms, and no date, labels or bytes");
+        if into.found.samples >= MAX_ROWS {
             into.note(format!(
-                "hey's CSV holds the first {MOST_ROWS} responses at most: later ones are in none of the figures"
+                "hey's CSV has at most the first {MAX_ROWS} responses: no figure includes later ones"
             ));
         }
     }
@@ -82,10 +82,10 @@ fn sample<'a>(rows: &'a Rows, columns: &[usize; 3]) -> Result<Sample<'a>, BadRow
     })
 }
 
-/// Seconds in a row as microseconds. A row without the end of its line may lack digits.
+/// Converts seconds in a row to microseconds. An unterminated row may lack digits.
 ///
 /// # Errors
-/// When it is not sound.
+/// If the value is invalid.
 pub fn seconds(rows: &Rows, name: &'static str, text: &[u8]) -> Result<u64, BadRow> {
     if !rows.terminated() {
         return Err(BadRow::Malformed);
@@ -94,21 +94,21 @@ pub fn seconds(rows: &Rows, name: &'static str, text: &[u8]) -> Result<u64, BadR
     seconds.ok_or_else(|| BadRow::value(name, text))
 }
 
-/// One when a status is an error.
+/// 1 if the status is an error, else 0.
 ///
 /// # Errors
-/// When it is none.
+/// If the value is not a status.
 pub fn failed(code: &[u8], name: &'static str) -> Result<u64, BadRow> {
     digits(code).ok_or_else(|| BadRow::value(name, code))?;
     Ok(u64::from(!is_success(code)))
 }
 
-/// What hey prints.
+/// A decoder for hey's summary.
 pub fn summary() -> Box<dyn Decoder> {
-    whole::decoder(LARGEST, read)
+    whole::decoder(MAX_BYTES, read)
 }
 
-/// Whether a text begins like hey's summary.
+/// True if a text starts like hey's summary.
 pub fn is_summary(text: &[u8]) -> bool {
     let mut lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     lines.next() == Some(b"Summary:")
@@ -118,7 +118,7 @@ pub fn is_summary(text: &[u8]) -> bool {
             .is_some_and(|line| line.starts_with(b"Slowest:"))
 }
 
-/// The parts of a summary.
+/// The sections of a summary.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 enum Part {
     #[default]
@@ -129,7 +129,7 @@ enum Part {
     Other,
 }
 
-/// What the lines tell; times are seconds.
+/// Parsed values; times in seconds.
 #[derive(Debug, Default)]
 struct Lines {
     part: Part,
@@ -200,25 +200,25 @@ impl Lines {
         failed.saturating_add(sum(&self.errors))
     }
 
-    /// How many requests there were by duration and rate, and how far it may be off: both are rounded.
+    /// The number of requests computed from duration and rate, and its maximum error: both are rounded.
     fn by_rate(&self) -> Option<(f64, f64)> {
         let (total, rate) = (self.total?, self.rate?);
         Some((total * rate, 0.000_051 * (total + rate) + 0.5))
     }
 
-    /// Whether all parts are there, and the counts are those of the rate.
+    /// True if all sections are present, and the counts agree with the rate.
     fn is_whole(&self) -> bool {
         let counted = to_f64(self.samples());
         let is_counted = |(rate, off): (f64, f64)| (rate - counted).abs() <= off;
         self.has_statuses && (self.by_rate().is_some_and(is_counted) || self.is_capped())
     }
 
-    /// Whether there were more responses than hey keeps. It then has the statuses and times of the first
-    /// ones only, and its mean is the sum of all times by the number of the first ones.
+    /// True if there were more responses than hey keeps. Statuses and times then cover the first
+    /// responses only, and the mean is the sum of all times divided by the number of the first ones.
     fn is_capped(&self) -> bool {
         let counted = to_f64(self.samples());
         let more = self.by_rate();
-        self.responses() == MOST_ROWS && more.is_some_and(|(rate, off)| rate > counted + off)
+        self.responses() == MAX_ROWS && more.is_some_and(|(rate, off)| rate > counted + off)
     }
 
     fn figures(&self) -> Figures {
@@ -231,7 +231,7 @@ impl Lines {
                 .map(|seconds| seconds * 1000.0)
         };
         let percentile = |wanted: f64| at_percentile(&self.percentiles, wanted);
-        let told = KnownFigures {
+        let known = KnownFigures {
             samples,
             errors: (!is_capped).then(|| self.failures()),
             throughput: self.rate,
@@ -245,7 +245,7 @@ impl Lines {
             received: self.bytes,
             sent: None,
         };
-        told.figures()
+        known.figures()
     }
 }
 
@@ -266,7 +266,7 @@ fn part(line: &str) -> Option<Part> {
     })
 }
 
-/// `50% in 0.0016 secs`, in 0.1.5 with two percent signs. One that the responses do not reach is `0%`.
+/// `50% in 0.0016 secs`, in 0.1.5 with two percent signs. Percentiles without a response are `0%`.
 fn percentile(line: &str) -> Option<PercentilePoint> {
     let (percentile, rest) = line.split_once('%')?;
     let seconds = rest.trim_start_matches('%').trim_start();
@@ -276,7 +276,7 @@ fn percentile(line: &str) -> Option<PercentilePoint> {
     Some(PercentilePoint { percentile, millis })
 }
 
-/// `[200]` and what follows it.
+/// Parses `[200]` and the rest of the line.
 fn counted(line: &str) -> Option<(&str, &str)> {
     let (count, text) = line.strip_prefix('[')?.split_once(']')?;
     Some((count, text.trim()))
@@ -303,10 +303,10 @@ fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
     }
     if lines.is_capped() {
         into.note(format!(
-            "hey keeps {MOST_ROWS} responses at most, and this run has more: times and kinds of errors are those of the first ones, and the number of samples is that of the rate, which is rounded"
+            "hey keeps at most {MAX_ROWS} responses, and this run has more: times and kinds of errors cover the first ones, and the number of samples is computed from the rounded rate"
         ));
     }
-    into.note("times are hey's own, in steps of 0.1 ms, and of requests with a response only; its summary has no labels and no figures over time");
+    into.note("times are hey's own, in steps of 0.1 ms, and cover requests with a response only; its summary has no labels and no figures over time");
     into.summarise(Summary {
         form: "hey",
         distribution: lines.percentiles,

@@ -2,22 +2,22 @@
 
 use super::Decoder;
 use super::known_figures::{KnownFigures, curve};
-use super::whole::{self, LARGEST, Number};
+use super::whole::{self, MAX_BYTES, Number};
 use crate::file_tally::FileTally;
 use crate::histogram::to_f64;
 use crate::summary::{JMETER_DASHBOARD, Summary};
 use atq_api_spec::report::{Figures, PercentilePoint};
 use serde::Deserialize;
 
-/// The entry that sums up the others.
+/// The entry with the totals.
 const TOTAL: &str = "Total";
 
-/// A file of this format.
+/// A decoder for this format.
 pub fn decoder() -> Box<dyn Decoder> {
-    whole::decoder(LARGEST, read)
+    whole::decoder(MAX_BYTES, read)
 }
 
-/// Times are in milliseconds, rates by the second.
+/// Times in milliseconds, rates per second.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Statistics {
@@ -57,26 +57,26 @@ fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
     summary.distribution = total.distribution();
     summary.duration = total.seconds();
     into.note(
-        "the figures are those of JMeter's dashboard: its total leaves out transactions and counts parts of requests (redirects, embedded resources)",
+        "the figures are those of JMeter's dashboard: its total excludes transactions and includes parts of requests (redirects, embedded resources)",
     );
     into.note(
-        "the dashboard does not name its percentiles: they are taken as 90, 95 and 99, which are JMeter's defaults (`aggregate_rpt_pct1` to `aggregate_rpt_pct3`)",
+        "the dashboard does not name its percentiles: 90, 95 and 99 are assumed, which are JMeter's defaults (`aggregate_rpt_pct1` to `aggregate_rpt_pct3`)",
     );
     into.summarise(summary);
     Ok(())
 }
 
 impl Statistics {
-    /// From the first start to the last end, which JMeter divides by.
+    /// The duration from the first start to the last end, which JMeter uses for rates.
     fn seconds(&self) -> Option<f64> {
         let rate = self.throughput.0.filter(|rate| *rate > 0.0)?;
         Some(to_f64(self.sample_count) / rate)
     }
 
     fn figures(&self) -> Figures {
-        // All digits of the rates are there, so that the bytes are exact.
+        // Rates have full precision, so the bytes are exact.
         let bytes = |rate: Option<f64>| Some(rate? * 1024.0 * self.seconds()?);
-        let told = KnownFigures {
+        let known = KnownFigures {
             samples: self.sample_count,
             errors: Some(self.error_count),
             throughput: self.throughput.0,
@@ -90,7 +90,7 @@ impl Statistics {
             received: bytes(self.received.0),
             sent: bytes(self.sent.0),
         };
-        told.figures()
+        known.figures()
     }
 
     fn distribution(&self) -> Vec<PercentilePoint> {

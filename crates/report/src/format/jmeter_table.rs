@@ -1,5 +1,5 @@
 //! The tables of JMeter's Aggregate Report and Summary Report as CSV: a row for each label, and `TOTAL`.
-//! The listeners' `Save Table Data` writes them, and JMeter's plugin for the command line.
+//! Written by the listeners' `Save Table Data`, and by JMeter's plugin for the command line.
 
 use super::Decoder;
 use super::known_figures::{KnownFigures, curve};
@@ -12,21 +12,21 @@ use crate::histogram::{to_f64, to_u64};
 use crate::summary::{JMETER_AGGREGATE, JMETER_SUMMARY, Summary};
 use atq_api_spec::report::{Figures, PercentilePoint};
 
-/// The row that sums up the others.
+/// The row with the totals.
 const TOTAL: &[u8] = b"TOTAL";
 
-/// A file that begins like this.
+/// A decoder for a file with this beginning.
 pub fn decoder(head: &[u8]) -> Box<dyn Decoder> {
     let delimiter = table::delimiter(head, is_header).unwrap_or(b',');
     table::decoder(delimiter, Report::default())
 }
 
-/// Whether these are the names of the columns of such a table.
+/// True if these are the column names of such a table.
 pub fn is_header(names: &[&[u8]]) -> bool {
     Columns::of(names).is_some()
 }
 
-/// Where the columns are.
+/// Positions of the columns.
 #[derive(Debug)]
 struct Columns {
     count: usize,
@@ -37,15 +37,15 @@ struct Columns {
     max: usize,
     errors: usize,
     throughput: usize,
-    /// In the Summary Report only.
+    /// Only in the Summary Report.
     average_bytes: Option<usize>,
-    /// In the Aggregate Report only.
+    /// Only in the Aggregate Report.
     percentiles: Vec<(usize, f64)>,
 }
 
 impl Columns {
-    /// By their names in JMeter, which have changed, and in its plugin for the command line, which does
-    /// not translate them.
+    /// Positions by column names in JMeter, which changed between versions, and in its plugin for the command line, which
+    /// does not translate them.
     fn of(names: &[&[u8]]) -> Option<Self> {
         let find = |wanted: &[&str]| {
             let is_wanted = |name: &&[u8]| {
@@ -72,7 +72,7 @@ impl Columns {
     }
 }
 
-/// `90% Line` and the like; which ones there are can be set in JMeter.
+/// `90% Line` and similar; the percentiles are configurable in JMeter.
 fn percentile(name: &[u8]) -> Option<f64> {
     if matches!(name, b"Median" | b"aggregate_report_median") {
         return Some(50.0);
@@ -90,7 +90,7 @@ struct Report {
     summary: Summary,
     /// The last row `TOTAL`. A label may have the same name.
     total: Option<(Figures, Vec<PercentilePoint>)>,
-    /// Whether there are so many samples that the percent do not tell how many failed.
+    /// True if the rounded percentage does not determine the number of failed samples.
     about: bool,
 }
 
@@ -139,7 +139,7 @@ impl Table for Report {
             None => {
                 summary.total = without_total(&summary);
                 into.found.wrong.get_or_insert_with(|| {
-                    "it has no row `TOTAL`, which is its last: rows may be missing".to_owned()
+                    "its last row `TOTAL` is missing: other rows may be missing, too".to_owned()
                 });
             }
         }
@@ -151,10 +151,10 @@ impl Table for Report {
 impl Report {
     fn note(&self, is_aggregate: bool, into: &mut FileTally) {
         into.note(
-            "the figures are those of JMeter's table: times are whole milliseconds, and its total counts all rows, those of transactions and of parts of requests too",
+            "the figures are those of JMeter's table: times are whole milliseconds, and its total includes all rows, also transactions and parts of requests",
         );
         if self.about {
-            into.note("how many samples failed is calculated from JMeter's percent, which are rounded: it is off by some");
+            into.note("the number of failed samples is calculated from JMeter's rounded percentage and is approximate");
         }
         if !is_aggregate {
             into.note("received bytes are calculated from JMeter's average, which is rounded to a tenth of a byte");
@@ -162,7 +162,7 @@ impl Report {
     }
 }
 
-/// The labels together. They need not have run all the time, so that their rates do not add up.
+/// The sum of the labels. They may run at different times, so their rates cannot be added.
 fn without_total(summary: &Summary) -> Figures {
     let mut total = crate::summary::merge(summary.labels.iter().map(|label| &label.figures));
     total.throughput = 0.0;
@@ -172,7 +172,7 @@ fn without_total(summary: &Summary) -> Figures {
     total
 }
 
-/// The figures of a row, and whether its number of errors is not exact.
+/// The figures of a row, and true if its number of errors is approximate.
 fn figures(rows: &Rows, columns: &Columns) -> Result<(Figures, bool), BadRow> {
     let text = rows.get(columns.samples).trim_ascii();
     let samples = whole(text).ok_or_else(|| BadRow::value("# Samples", text))?;
@@ -183,10 +183,10 @@ fn figures(rows: &Rows, columns: &Columns) -> Result<(Figures, bool), BadRow> {
         number(rows.get(*column))
     };
     let if_any = |value: Option<f64>| value.filter(|_| samples > 0);
-    // The last value of a row without an end may be a part of one.
+    // The last value of an unterminated row may be truncated.
     let average = columns.average_bytes.filter(|_| rows.terminated());
     let average = average.and_then(|column| number(rows.get(column)));
-    let told = KnownFigures {
+    let known = KnownFigures {
         samples,
         errors: percent.map(|percent| percent.errors),
         throughput: rate(rows.get(columns.throughput)),
@@ -200,24 +200,27 @@ fn figures(rows: &Rows, columns: &Columns) -> Result<(Figures, bool), BadRow> {
         received: average.map(|average| average * to_f64(samples)),
         ..KnownFigures::default()
     };
-    Ok((told.figures(), percent.is_some_and(|percent| percent.about)))
+    Ok((
+        known.figures(),
+        percent.is_some_and(|percent| percent.about),
+    ))
 }
 
-/// How many samples failed.
+/// The number of failed samples.
 #[derive(Debug, Clone, Copy)]
 struct Percent {
     errors: u64,
-    /// Whether other numbers of errors have the same percent.
+    /// True if other numbers of errors result in the same percentage.
     about: bool,
 }
 
 impl Percent {
-    /// `33.333%`. Without the sign it is not known whether it is a part of one or of a hundred.
+    /// `33.333%`. Without the sign the unit is ambiguous: a fraction or a percentage.
     fn of(text: &[u8], samples: u64) -> Result<Option<Self>, BadRow> {
         let text = text.trim_ascii();
         let Some(digits) = text.strip_suffix(b"%") else {
             return match number(text) {
-                // Nothing is nothing of both.
+                // Zero is unambiguous.
                 Some(0.0) => Ok(Some(Self {
                     errors: 0,
                     about: false,
@@ -225,7 +228,7 @@ impl Percent {
                 _ => Ok(None),
             };
         };
-        // Up to a hundred, a comma can only be a decimal one.
+        // Up to 100, a comma can only be a decimal comma.
         let with_dot = String::from_utf8_lossy(digits).replacen(',', ".", 1);
         let value = number(with_dot.as_bytes())
             .filter(|value| (0.0..=100.0).contains(value))
@@ -244,7 +247,7 @@ impl Percent {
     }
 }
 
-/// By the second, which older versions of JMeter write behind it, or another unit.
+/// Per second, which older versions of JMeter append, or in another unit.
 fn rate(text: &[u8]) -> Option<f64> {
     let text = text.trim_ascii();
     let units: [(&[u8], f64); 3] = [(b"/sec", 1.0), (b"/min", 60.0), (b"/hour", 3600.0)];

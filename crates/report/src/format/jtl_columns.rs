@@ -1,17 +1,17 @@
-//! Where the columns of a JTL are: by its header, or by what stands in its rows when it has none.
+//! Positions of the columns of a JTL: from its header, or derived from its rows if there is none.
 //!
-//! JMeter writes columns in a fixed order, and its settings leave some out. Without a header all
-//! choices of columns that fit the first rows are compared; the one nearest to JMeter's defaults is taken.
+//! JMeter writes columns in a fixed order, and settings omit some of them. Without a header, all
+//! selections of columns that fit the first rows are compared; the one closest to JMeter's defaults is used.
 
 use super::numbers::{EARLIEST, millis, timestamp, whole};
 use super::rows::{Row, Rows};
 
-/// A column that is not there.
+/// Position of a missing column.
 const NONE: usize = usize::MAX;
-/// Rows without a header that are looked at.
+/// Number of examined rows in a file without a header.
 pub const ROWS_LOOKED_AT: usize = 50;
 
-/// Where the columns are; a large number for one that is missing.
+/// Positions of the columns; [`NONE`] for missing ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Columns {
     pub count: usize,
@@ -35,7 +35,7 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// By the names in a header, whatever their case.
+    /// Positions by header names, ignoring case.
     pub fn named(names: &[&[u8]]) -> Self {
         let at = |name: &str| {
             let same = |other: &&[u8]| other.trim_ascii().eq_ignore_ascii_case(name.as_bytes());
@@ -63,7 +63,7 @@ impl Columns {
         }
     }
 
-    /// By the first rows of a file without a header; `None`: they are not of JMeter.
+    /// Positions derived from the first rows of a file without a header; `None` if they are not JMeter's.
     pub fn guessed(head: &[u8], delimiter: u8) -> Option<Self> {
         let rows = first_rows(head, delimiter);
         let first = rows.first()?;
@@ -81,7 +81,7 @@ impl Columns {
         is_of_jmeter.then(|| Self::named(&names))
     }
 
-    /// Whether a column is there.
+    /// True if a column exists.
     pub fn has(column: usize) -> bool {
         column != NONE
     }
@@ -102,7 +102,7 @@ fn first_rows(head: &[u8], delimiter: u8) -> Vec<Fields> {
         }
     }
     if found.is_empty() {
-        // A single row that has no end of its line yet.
+        // A single row without a line end.
         rows.end();
         if rows.next() == Some(Row::Fields) {
             found.push(rows.fields().map(<[u8]>::to_vec).collect());
@@ -111,19 +111,19 @@ fn first_rows(head: &[u8], delimiter: u8) -> Vec<Fields> {
     found
 }
 
-/// Columns that come and go together.
+/// Columns that always occur together.
 struct Group {
     names: &'static [&'static str],
-    /// How unusual it is that they are there, and that they are not.
+    /// Penalties for their presence and absence.
     present: u32,
     absent: u32,
     fits: fn(&Context<'_>) -> bool,
 }
 
-/// Never left out.
+/// Never omitted.
 const ALWAYS: u32 = u32::MAX;
 
-/// JMeter's columns in its order.
+/// JMeter's columns in order.
 const GROUPS: [Group; 18] = [
     group(&["timeStamp"], 0, ALWAYS, |row| {
         let time = row.field(0);
@@ -177,9 +177,9 @@ const GROUPS: [Group; 18] = [
     }),
     group(&["IdleTime"], 0, 6, |row| row.number(0).is_some()),
 ];
-/// It may be left out by old versions, and variables of the plan follow it.
+/// Omitted by old versions, and followed by variables of the test plan.
 const CONNECT: Group = group(&["Connect"], 0, 3, |row| row.number(0).is_some());
-/// How unusual a variable is.
+/// Penalty of a variable.
 const VARIABLE: u32 = 12;
 
 const fn group(
@@ -196,14 +196,14 @@ const fn group(
     }
 }
 
-/// A row, and the columns that are chosen for its first fields.
+/// A row, and the columns selected for its first fields.
 struct Context<'a> {
     row: &'a Fields,
     chosen: &'a [&'static str],
 }
 
 impl Context<'_> {
-    /// A field behind those that have a column.
+    /// A field after those with a column.
     fn field(&self, offset: usize) -> &[u8] {
         let field = self.row.get(self.chosen.len() + offset);
         field.map_or(&b""[..], Vec::as_slice)
@@ -213,7 +213,7 @@ impl Context<'_> {
         whole(self.field(offset))
     }
 
-    /// The value of a column that is chosen.
+    /// The value of a selected column.
     fn value(&self, name: &str) -> Option<&[u8]> {
         let at = self.chosen.iter().position(|chosen| *chosen == name)?;
         self.row.get(at).map(Vec::as_slice)
@@ -228,7 +228,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Tries all choices of the groups from this one on for the fields from `at` on.
+    /// Tries all selections from this group on for the fields from `at` on.
     fn from(&mut self, number: usize, at: usize, cost: u32) {
         if self.best.as_ref().is_some_and(|(best, _)| cost >= *best) {
             return;
@@ -250,7 +250,7 @@ impl Search<'_> {
         }
     }
 
-    /// What is left are variables.
+    /// The remaining fields are variables.
     fn end(&mut self, at: usize, cost: u32) {
         let variables = self.count - at;
         let cost = cost + VARIABLE * u32::try_from(variables).unwrap_or(1000);
@@ -270,13 +270,13 @@ impl Search<'_> {
     }
 }
 
-/// `200`, nothing, or what JMeter writes when there was no answer.
+/// `200`, an empty field, or JMeter's text for a missing response.
 fn is_code(text: &[u8]) -> bool {
     text.starts_with(b"Non HTTP")
         || (text.len() <= 5 && !text.contains(&b' ') && !is_bool(text) && !text.contains(&b'-'))
 }
 
-/// `Users 1-1`: the group's name, its number, and that of the thread.
+/// `Users 1-1`: the name of the group, its number, and the number of the thread.
 fn is_thread(text: &[u8]) -> bool {
     let digits = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     let Some(dash) = memchr::memrchr(b'-', text) else {

@@ -10,10 +10,10 @@ use crate::file_tally::FileTally;
 use crate::found::BadRow;
 use crate::sample::Sample;
 
-/// How the message of a transaction controller's sample begins.
+/// Start of the message of a transaction controller's sample.
 pub const TRANSACTION: &[u8] = b"Number of samples in transaction : ";
 
-/// A file that begins like this.
+/// A decoder for a file with this beginning.
 pub fn decoder(head: &[u8]) -> Box<dyn Decoder> {
     let with_header = table::delimiter(head, is_header);
     let without = || {
@@ -60,12 +60,12 @@ impl Table for Jtl {
             Ok(sample) => sample,
             Err(_) if self.glued_header(rows) => {
                 into.found.wrong = Some(format!(
-                    "row {} holds the header of another file that was appended without the end of a line",
+                    "row {} contains the header of another file that was appended without a line end",
                     rows.number()
                 ));
                 return Ok(());
             }
-            // Of a second run that was appended to the file, perhaps with other columns.
+            // The header of an appended run, which may have other columns.
             Err(_) if self.header(rows) => return Ok(()),
             Err(bad) => return Err(bad),
         };
@@ -85,7 +85,7 @@ impl Table for Jtl {
 }
 
 impl Jtl {
-    /// Whether a header begins in the last field of the row; the rows behind it have its columns.
+    /// Handles a header in the last field of the row; following rows have its columns.
     fn glued_header(&mut self, rows: &Rows) -> bool {
         const FIRST: &[u8] = b"timeStamp";
         let is_begun = |field: &[u8]| field.len() > FIRST.len() && field.ends_with(FIRST);
@@ -101,7 +101,7 @@ impl Jtl {
         is
     }
 
-    /// Whether the row is a header; the rows behind it have its columns.
+    /// Handles a header row; following rows have its columns.
     fn header(&mut self, rows: &Rows) -> bool {
         let names: Vec<&[u8]> = rows.fields().map(numbers::without_mark).collect();
         let is = is_header(&names);
@@ -112,15 +112,15 @@ impl Jtl {
     }
 }
 
-/// Whether the row is a figure of a machine, which listeners such as PerfMon write in this form: it
-/// was made by no thread and has no response.
+/// True if the row is a figure of a machine, which listeners such as PerfMon write in this format: it
+/// has no thread and no response.
 fn is_metric(rows: &Rows, columns: &Columns) -> bool {
     let sums_several = !matches!(rows.get(columns.samples), b"" | b"0" | b"1");
     if !rows.get(columns.code).is_empty() || sums_several || rows.len() != columns.count {
         return false;
     }
     let is_zero = |column| matches!(rows.get(column), b"0");
-    // Requests have an address or bytes, and threads are active while they are made.
+    // Requests have a URL or bytes, and threads are active during them.
     if is_zero(columns.bytes)
         && rows.get(columns.url) == b"null"
         && rows.get(columns.data_type).is_empty()
@@ -133,12 +133,12 @@ fn is_metric(rows: &Rows, columns: &Columns) -> bool {
     }
 }
 
-/// What is wrong with rows of the mode Statistical that do not tell how many samples they sum.
-pub const SUM_WITHOUT_COUNT: &str = "each of its rows sums several samples (JMeter's mode Statistical), and their number is missing: \
+/// The problem of rows in the mode Statistical without the number of aggregated samples.
+pub const SUM_WITHOUT_COUNT: &str = "each of its rows aggregates several samples (JMeter's mode Statistical), and their number is missing: \
     `-Gjmeter.save.saveservice.sample_count=true` and `-Jjmeter.save.saveservice.sample_count=true` add the columns";
 
-/// Whether the row was made by JMeter's mode Statistical, which knows no response and no active threads,
-/// and the column with the number of its samples was not saved.
+/// True if the row was written in JMeter's mode Statistical, which has no response and no active threads,
+/// and the column with the number of its samples is missing.
 fn is_sum_without_count(rows: &Rows, columns: &Columns) -> bool {
     let is_empty = |column| Columns::has(column) && rows.get(column).is_empty();
     !Columns::has(columns.samples)
@@ -154,7 +154,7 @@ pub fn is_empty_transaction(message: &[u8]) -> bool {
 }
 
 fn sample<'a>(rows: &'a Rows, columns: &Columns) -> Result<Sample<'a>, BadRow> {
-    // Less or more: cut off, or two rows in one line.
+    // More or fewer fields: truncated, or two rows in one line.
     if rows.len() != columns.count {
         return Err(BadRow::Fields(rows.len(), columns.count));
     }
@@ -190,7 +190,7 @@ fn sample<'a>(rows: &'a Rows, columns: &Columns) -> Result<Sample<'a>, BadRow> {
     })
 }
 
-/// A time in milliseconds since 1970, or a date.
+/// Parses a time in milliseconds since 1970, or a date.
 pub fn start(text: &[u8]) -> Result<u64, BadRow> {
     match timestamp(text) {
         Some(start) if start < EARLIEST => Err(BadRow::early(text)),
@@ -199,12 +199,12 @@ pub fn start(text: &[u8]) -> Result<u64, BadRow> {
     }
 }
 
-/// How many samples the row stands for, and how many of them failed if it tells.
+/// The number of samples in the row, and the number of failed ones if known.
 fn counts(rows: &Rows, columns: &Columns) -> Result<(u64, Option<u64>), BadRow> {
     let failed = match rows.get(columns.success) {
         b"true" => Some(false),
         b"false" => Some(true),
-        // Without the column, the code is all there is, if it is there.
+        // Without the column, only the response code shows the outcome.
         b"" if !Columns::has(columns.success) => match rows.get(columns.code) {
             b"" => None,
             code => Some(!is_success(code)),
@@ -221,7 +221,7 @@ fn counts(rows: &Rows, columns: &Columns) -> Result<(u64, Option<u64>), BadRow> 
     };
     let errors = match (samples, rows.get(columns.errors)) {
         (1, _) if failed.is_some() => failed.map(u64::from),
-        // Of several samples that were no success, it is not known how many.
+        // For several unsuccessful samples the number of failed ones is unknown.
         (_, b"") => (failed == Some(false)).then_some(0),
         (_, text) => Some(
             whole(text)
@@ -232,7 +232,7 @@ fn counts(rows: &Rows, columns: &Columns) -> Result<(u64, Option<u64>), BadRow> 
     Ok((samples, errors))
 }
 
-/// Whether a response code is one of success.
+/// True if a response code means success.
 pub fn is_success(code: &[u8]) -> bool {
     // Spreadsheets and data frames write `200.0`.
     let code = code.trim_ascii();
@@ -242,7 +242,7 @@ pub fn is_success(code: &[u8]) -> bool {
     )
 }
 
-/// What is wrong with a sample: its message says so, unless an assertion found the fault.
+/// The error of a sample: its message, unless an assertion failed.
 pub fn wrong<'a>(code: &[u8], message: &'a [u8], failure: &'a [u8]) -> &'a [u8] {
     if !failure.is_empty() && (code.is_empty() || is_success(code)) {
         failure
@@ -251,7 +251,7 @@ pub fn wrong<'a>(code: &[u8], message: &'a [u8], failure: &'a [u8]) -> &'a [u8] 
     }
 }
 
-/// The worker of a row: its host, else the address before the thread's name.
+/// The worker of a row: its host, else the address in the thread's name.
 pub fn worker<'a>(host: &'a [u8], thread: &'a [u8]) -> &'a [u8] {
     if !host.is_empty() {
         return host;
@@ -259,7 +259,7 @@ pub fn worker<'a>(host: &'a [u8], thread: &'a [u8]) -> &'a [u8] {
     address(thread).unwrap_or_default()
 }
 
-/// `10.0.24.3` of `10.0.24.3-Thread Group 1-1`, which is how JMeter names the threads of its servers.
+/// `10.0.24.3` of `10.0.24.3-Thread Group 1-1`, the format of JMeter's remote threads.
 fn address(thread: &[u8]) -> Option<&[u8]> {
     let before = thread.get(..memchr::memchr(b'-', thread)?)?;
     let host = before.get(..memchr::memchr(b':', before).unwrap_or(before.len()))?;

@@ -1,4 +1,4 @@
-//! JMeter's results in XML. Samples within a request are parts of it and not counted; those within a
+//! JMeter's results in XML. Samples nested in a request are parts of it and are not counted; those nested in a
 //! transaction are its requests.
 
 use super::Decoder;
@@ -12,17 +12,17 @@ use crate::found::BadRow;
 use crate::sample::Sample;
 use quick_xml::events::attributes::Attributes as Raw;
 
-/// Of the message of an assertion no more is kept, in bytes.
-const LONGEST_FAILURE: usize = 64 * 1024;
-/// What samples are called; `sampleResult` in files of JMeter 2.0.
+/// Maximum length of the message of an assertion, in bytes.
+const MAX_FAILURE: usize = 64 * 1024;
+/// Element names of samples; `sampleResult` in files of JMeter 2.0.
 const SAMPLES: [&[u8]; 4] = [b"httpSample", b"sample", b"statSample", b"sampleResult"];
 
-/// A file of this format.
+/// A decoder for this format.
 pub fn decoder() -> Box<dyn Decoder> {
     Box::new(Xml::default())
 }
 
-/// What a sample says of itself.
+/// The attributes of a sample.
 #[derive(Debug, Default)]
 struct Attributes {
     time: Option<Vec<u8>>,
@@ -63,14 +63,14 @@ impl Decoder for Xml {
 
 #[derive(Debug, Default)]
 struct Content {
-    /// Open elements: one is `testResults`, two a sample.
+    /// Number of open elements: one is `testResults`, two a sample.
     depth: usize,
-    /// How many of them, behind `testResults`, are transactions in each other.
+    /// Number of nested transactions among them, after `testResults`.
     transactions: usize,
-    /// The sample that is open, and how many elements are around it.
+    /// The open sample, and the number of elements around it.
     current: Option<(usize, Attributes)>,
     in_failure: bool,
-    /// Elements so far that may be samples.
+    /// Number of elements so far that may be samples.
     elements: u64,
 }
 
@@ -104,7 +104,7 @@ impl Content {
         } else if self.depth == 1 + self.transactions && self.current.is_none() {
             self.sample(name, tag, into);
         } else if name == b"failureMessage" {
-            // `<assertionResult><failureMessage>` of the sample itself; the first one counts.
+            // `<assertionResult><failureMessage>` of the sample itself; the first one is used.
             self.in_failure = self.current.as_ref().is_some_and(|(depth, current)| {
                 self.depth == depth + 2 && current.failure.is_empty()
             });
@@ -112,7 +112,7 @@ impl Content {
         self.depth += 1;
     }
 
-    /// An element where samples are.
+    /// An element at the level of samples.
     fn sample(&mut self, name: &[u8], tag: &[u8], into: &mut FileTally) {
         let attributes = attributes(&String::from_utf8_lossy(tag), name.len());
         if name == b"statSample" && attributes.samples.is_none() {
@@ -122,7 +122,7 @@ impl Content {
         let is_sample =
             SAMPLES.contains(&name) || (attributes.time.is_some() && attributes.elapsed.is_some());
         if !is_sample || is_metric(&attributes) {
-            // Within a transaction there are other elements as well.
+            // A transaction contains other elements as well.
             if self.transactions == 0 {
                 self.elements += 1;
                 into.found.metrics += 1;
@@ -151,12 +151,12 @@ impl Content {
 
     fn text(&mut self, text: &[u8]) {
         if let Some((_, current)) = self.current.as_mut().filter(|_| self.in_failure) {
-            let room = LONGEST_FAILURE.saturating_sub(current.failure.len());
+            let room = MAX_FAILURE.saturating_sub(current.failure.len());
             current.failure.extend(text.iter().take(room));
         }
     }
 
-    /// The document is over before its end.
+    /// The document ends prematurely.
     fn end_early(&mut self, into: &mut FileTally) {
         if let Some((_, attributes)) = self.current.take() {
             self.count(&attributes, into);
@@ -179,7 +179,7 @@ impl Content {
     }
 }
 
-/// Whether it is a figure of a machine, which was made by no thread and has no response.
+/// True if it is a figure of a machine, without thread and response.
 fn is_metric(attributes: &Attributes) -> bool {
     let sums_several = attributes
         .samples
@@ -218,7 +218,7 @@ fn sample<'a>(attributes: &'a Attributes, failure: &'a [u8]) -> Result<Sample<'a
 }
 
 fn counts(attributes: &Attributes) -> Result<(u64, Option<u64>), BadRow> {
-    // Without the attribute, the code is all there is.
+    // Without the attribute, only the response code shows the outcome.
     let by_code = (!attributes.code.is_empty()).then(|| is_success(&attributes.code));
     let failed = attributes.success.or(by_code).map(|success| !success);
     let number = |name, text: &Option<Vec<u8>>| match text {
@@ -236,7 +236,7 @@ fn counts(attributes: &Attributes) -> Result<(u64, Option<u64>), BadRow> {
     let of_one = failed.map(u64::from);
     let errors = match samples {
         1 => of_one.or(errors),
-        // Of several samples that were no success, it is not known how many.
+        // For several unsuccessful samples the number of failed ones is unknown.
         _ => errors.or(of_one.filter(|failed| *failed == 0)),
     };
     Ok((samples, errors))
@@ -267,7 +267,7 @@ fn attributes(tag: &str, name: usize) -> Attributes {
     found
 }
 
-/// With its entities resolved. Control characters, which XML has no way to write but JMeter writes as
+/// Resolves entities. Control characters, which are invalid in XML but written by JMeter as
 /// entities, are shown like `\0` and `\x1b`.
 fn unescape(raw: &str) -> Vec<u8> {
     if let Ok(text) = quick_xml::escape::unescape(raw) {

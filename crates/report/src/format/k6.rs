@@ -1,23 +1,23 @@
-//! k6's summary in JSON: of `--summary-export`, of `handleSummary` (the same figures with `values` around
-//! them), and the machine-readable one of k6 1.5 and later (a list of metrics).
+//! k6's summary as JSON: of `--summary-export`, of `handleSummary` (the same figures inside of
+//! `values`), and the machine-readable summary of k6 1.5 and later (a list of metrics).
 
 use super::known_figures::{KnownFigures, curve};
 use super::{Decoder, whole};
 use crate::file_tally::FileTally;
 use crate::histogram::{to_f64, to_u64};
-use crate::samples::MOST_LABELS;
+use crate::samples::MAX_LABELS;
 use crate::summary::Summary;
 use atq_api_spec::report::{Figures, NamedFigures, PercentilePoint};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// No summary is larger: it has a line per metric, and one per check.
-const LARGEST: usize = 2 * 1024 * 1024;
+/// Maximum size of a summary: it has a line per metric, and one per check.
+const MAX_BYTES: usize = 2 * 1024 * 1024;
 
-/// A file of this format.
+/// A decoder for this format.
 pub fn decoder() -> Box<dyn Decoder> {
-    whole::decoder(LARGEST, read)
+    whole::decoder(MAX_BYTES, read)
 }
 
 #[derive(Deserialize)]
@@ -40,7 +40,7 @@ struct Listed {
 
 #[derive(Deserialize)]
 struct Config {
-    /// Seconds.
+    /// Duration in seconds.
     duration: Option<f64>,
 }
 
@@ -75,12 +75,12 @@ impl Document {
         metric.get("values").unwrap_or(metric).get(name)?.as_f64()
     }
 
-    /// How long the test took.
+    /// Duration of the test.
     fn seconds(&self) -> Option<f64> {
         Some(self.state.as_ref()?.millis? / 1000.0)
     }
 
-    /// How many of a counter there were a second. Not every form tells it, but all that do not tell the
+    /// The rate of a counter per second. Some forms omit it, but they contain the
     /// duration.
     fn rate(&self, counter: &str) -> Option<f64> {
         self.value(counter, "rate").or_else(|| {
@@ -95,7 +95,7 @@ impl Document {
 }
 
 fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
-    // One after the other: what may be either would be kept in memory as a whole.
+    // Parsed one after the other: an untagged enum would keep the whole document in memory.
     let named = serde_json::from_slice::<Document>(text);
     let document = named.or_else(|error| {
         let listed = serde_json::from_slice::<Listed>(text);
@@ -148,7 +148,7 @@ fn note(document: &Document, total: &Figures, into: &mut FileTally) {
         .unwrap_or_default();
     if dropped > 0 {
         into.note(format!(
-            "k6 dropped {dropped} iterations: it had too few virtual users for the rate that was asked for"
+            "k6 dropped {dropped} iterations: it had too few virtual users for the requested rate"
         ));
     }
     if let Some(users) = document.count("vus_max", "max") {
@@ -162,12 +162,12 @@ fn figures(
     [received, sent]: [Option<f64>; 2],
 ) -> Figures {
     let samples = document.value(counter, "count");
-    // The rate is of failures, so what `passes` in it has failed.
+    // The rate counts failures, so its `passes` are failed requests.
     let failures = document
         .value(failed, "passes")
         .or_else(|| document.value(failed, "matches"));
     let times = |name| document.value(trend, name);
-    let told = KnownFigures {
+    let known = KnownFigures {
         samples: to_u64(samples.unwrap_or_default()),
         errors: failures.map(to_u64),
         throughput: document.rate(counter),
@@ -181,14 +181,14 @@ fn figures(
         received,
         sent,
     };
-    let mut figures = told.figures();
+    let mut figures = known.figures();
     if samples.is_none() {
         figures.missing.push("samples".to_owned());
     }
     figures
 }
 
-/// Parts of the requests: k6 writes those that a threshold names, as `http_req_duration{name:Login}`.
+/// Parts of the requests: k6 writes those used in a threshold, as `http_req_duration{name:Login}`.
 fn labels(document: &Document) -> Vec<NamedFigures> {
     let parts = document.metrics.keys().filter_map(|metric| {
         let tags = metric
@@ -204,7 +204,7 @@ fn labels(document: &Document) -> Vec<NamedFigures> {
             figures: figures(document, [&counter, metric, &failed], [None; 2]),
         })
     });
-    parts.take(MOST_LABELS).collect()
+    parts.take(MAX_LABELS).collect()
 }
 
 fn distribution(document: &Document, trend: &str) -> Vec<PercentilePoint> {

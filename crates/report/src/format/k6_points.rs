@@ -1,4 +1,4 @@
-//! k6's single points: `--out csv` and `--out json`. A request is its `http_req_duration`; of a test
+//! k6's individual points: `--out csv` and `--out json`. A request is its `http_req_duration`; in a test
 //! without HTTP, an iteration is a sample.
 
 use super::Decoder;
@@ -15,12 +15,12 @@ use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
-/// Requests that wait for the point that says whether they failed. It follows at once.
-const MOST_WAITING: usize = 1024;
-/// Longer names and messages of waiting requests are cut, in characters.
-const LONGEST_TEXT: usize = 1000;
+/// Maximum number of requests pending for their `http_req_failed` point, which follows immediately.
+const MAX_WAITING: usize = 1024;
+/// Maximum length of names and messages of pending requests, in characters.
+const MAX_TEXT: usize = 1000;
 
-/// A point of either form.
+/// A point in either format.
 struct Point<'a> {
     metric: &'a str,
     /// Microseconds since 1970.
@@ -45,7 +45,7 @@ struct Tags<'a> {
     scenario: Cow<'a, str>,
 }
 
-/// A request of which it is not known yet whether it failed.
+/// A request with unknown outcome.
 #[derive(Debug)]
 struct Waiting {
     at: u64,
@@ -56,17 +56,17 @@ struct Waiting {
     error: String,
 }
 
-/// What both forms have in common.
+/// Common parts of both formats.
 #[derive(Debug, Default)]
 struct Points {
     waiting: VecDeque<Waiting>,
-    /// Iterations, as long as there is no HTTP request.
+    /// Iterations, kept until the first HTTP request.
     iterations: Option<Box<FileTally>>,
     has_requests: bool,
     has_other_requests: bool,
 }
 
-/// The metrics that are read; of others the values may be anything.
+/// The supported metrics; values of others are ignored.
 fn is_read(metric: &str) -> bool {
     const READ: [&str; 9] = [
         "http_req_duration",
@@ -83,7 +83,7 @@ fn is_read(metric: &str) -> bool {
 }
 
 impl Points {
-    /// Adds what a point says.
+    /// Adds a point.
     fn add(&mut self, point: &Point<'_>, into: &mut FileTally) -> Result<(), BadRow> {
         let bad = || BadRow::value("value", point.value.to_string().as_bytes());
         let elapsed = || millis_of(point.value).ok_or_else(bad);
@@ -118,7 +118,7 @@ impl Points {
                     ..Sample::default()
                 });
             }
-            // Data is told per iteration, for all its requests together.
+            // Data is counted per iteration, for all its requests together.
             "data_received" => {
                 into.samples.extra_received = into.samples.extra_received.saturating_add(count()?);
             }
@@ -159,10 +159,10 @@ impl Points {
         };
         match failed {
             Some(failed) => waiting.add(Some(failed), into),
-            // The tag can be switched off; a point of another metric tells it then.
+            // The tag can be disabled; then a point of another metric has the outcome.
             None => {
                 self.waiting.push_back(waiting);
-                if self.waiting.len() > MOST_WAITING
+                if self.waiting.len() > MAX_WAITING
                     && let Some(first) = self.waiting.pop_front()
                 {
                     first.add_by_status(into);
@@ -171,7 +171,7 @@ impl Points {
         }
     }
 
-    /// The request of this time and name has failed, or not.
+    /// Sets the outcome of the request with this time and name.
     fn outcome(&mut self, point: &Point<'_>, into: &mut FileTally) {
         let mut waiting = self.waiting.iter();
         let found = waiting.position(|waiting| {
@@ -201,13 +201,13 @@ impl Points {
 }
 
 fn cut(text: &str) -> String {
-    text.chars().take(LONGEST_TEXT).collect()
+    text.chars().take(MAX_TEXT).collect()
 }
 
 impl Waiting {
     fn add(&self, failed: Option<bool>, into: &mut FileTally) {
         into.add(&Sample {
-            // k6 tells when the request ended.
+            // k6 records the end of the request.
             start: Some(self.at.saturating_sub(self.elapsed)),
             elapsed: self.elapsed,
             errors: failed.map(u64::from),
@@ -219,14 +219,14 @@ impl Waiting {
         });
     }
 
-    /// Nothing told whether it failed: the status is all there is, if it is there.
+    /// Without an outcome, the status is used if there is one.
     fn add_by_status(&self, into: &mut FileTally) {
         let failed = (!self.status.is_empty()).then(|| !is_success(self.status.as_bytes()));
         self.add(failed, into);
     }
 }
 
-/// `--out csv`.
+/// A decoder for `--out csv`.
 pub fn csv(_: &[u8]) -> Box<dyn Decoder> {
     table::decoder(b',', Csv::default())
 }
@@ -248,7 +248,7 @@ const COLUMNS: [&str; 6] = [
 
 impl Table for Csv {
     fn row(&mut self, rows: &Rows, into: &mut FileTally) -> Result<(), BadRow> {
-        // Also of a file that was appended.
+        // Also the header of an appended file.
         if rows.get(0) == b"metric_name" {
             self.header = Header::default();
         }
@@ -282,15 +282,15 @@ impl Table for Csv {
     fn finish(&mut self, into: &mut FileTally) {
         self.points.finish(into);
         into.note(
-            "times in k6's CSV are whole seconds: throughput and figures over time are as coarse",
+            "times in k6's CSV are whole seconds: throughput and figures over time have this resolution",
         );
     }
 }
 
-/// Seconds since 1970 as microseconds, or what k6 writes with `K6_CSV_TIME_FORMAT`.
+/// Converts seconds since 1970, or times written with `K6_CSV_TIME_FORMAT`, to microseconds.
 fn seconds(text: &[u8]) -> Option<u64> {
     let micros = match millis(text).filter(|_| text.len() < 16) {
-        // 11 digits are seconds for some thousand years; more are milli- and microseconds, 19 nanoseconds.
+        // Up to 11 digits are seconds; more are milli- or microseconds, 19 nanoseconds.
         Some(number) if text.len() <= 11 => number.checked_mul(1000)?,
         Some(number) if text.len() <= 14 => number,
         Some(number) => number / 1000,
@@ -317,7 +317,7 @@ struct Data<'a> {
     tags: Option<Tags<'a>>,
 }
 
-/// `--out json`: an object in each line.
+/// A decoder for `--out json`: an object per line.
 pub fn json() -> Box<dyn Decoder> {
     lines::decoder(Json::default())
 }

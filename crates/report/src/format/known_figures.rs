@@ -1,9 +1,9 @@
-//! Figures of a tool of which some may not be told.
+//! Figures of a tool, of which some may be unknown.
 
 use crate::histogram::{to_f64, to_u64};
 use atq_api_spec::report::{Figures, PercentilePoint};
 
-/// Figures as a file tells them. `None`, negative and infinite ones are not told.
+/// Figures as given in a file. `None`, negative and infinite ones are unknown.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct KnownFigures {
     pub samples: u64,
@@ -21,7 +21,7 @@ pub struct KnownFigures {
 }
 
 impl KnownFigures {
-    /// The figures, with the names of those that are missing.
+    /// Converts to figures with the names of the missing ones.
     pub fn figures(self) -> Figures {
         let mut missing = Vec::new();
         let mut need = |name: &str, value: Option<f64>| {
@@ -53,7 +53,7 @@ impl KnownFigures {
     }
 }
 
-/// The percentiles of which the time is known, in their order.
+/// The percentiles with known times, in order.
 pub fn curve(percentiles: impl IntoIterator<Item = (f64, Option<f64>)>) -> Vec<PercentilePoint> {
     let points = percentiles.into_iter().filter_map(|(percentile, millis)| {
         Some(PercentilePoint {
@@ -66,7 +66,7 @@ pub fn curve(percentiles: impl IntoIterator<Item = (f64, Option<f64>)>) -> Vec<P
     points
 }
 
-/// The time of a percentile that is one of the points.
+/// The time of a percentile, if it is one of the points.
 pub fn at_percentile(points: &[PercentilePoint], wanted: f64) -> Option<f64> {
     let mut points = points.iter();
     let found = points.find(|point| (point.percentile - wanted).abs() < 1e-9);

@@ -1,32 +1,32 @@
-//! Splits text into lines, as the bytes come.
+//! Splits text into lines as a stream.
 
 use super::Decoder;
 use crate::file_tally::FileTally;
 use crate::found::BadRow;
 use memchr::memchr;
 
-/// The longest line that is read, in bytes.
-const LONGEST: usize = 4 * 1024 * 1024;
+/// Maximum length of a line in bytes.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// A line without its end.
+/// A line without its line end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line<'a> {
-    /// A line, and whether it had an end.
+    /// A line, and true if it had a line end.
     Text(&'a [u8], bool),
-    /// A line that is too long to be read.
+    /// A line above the maximum length.
     TooLong,
 }
 
-/// Lines from bytes that are pushed in any portions.
+/// Splits bytes, pushed in chunks of any size, into lines.
 #[derive(Debug, Default)]
 pub struct Lines {
-    /// A line of which only the beginning has come.
+    /// The beginning of an incomplete line.
     rest: Vec<u8>,
     skipping: bool,
 }
 
 impl Lines {
-    /// Takes the next bytes and hands on the lines that end in them.
+    /// Adds the next bytes, and calls `each` with each complete line.
     pub fn push(&mut self, mut bytes: &[u8], mut each: impl FnMut(Line<'_>)) {
         while let Some(end) = memchr(b'\n', bytes) {
             let (line, next) = (&bytes[..end], &bytes[end + 1..]);
@@ -41,7 +41,7 @@ impl Lines {
                 self.rest.clear();
             }
         }
-        if !self.skipping && self.rest.len() + bytes.len() > LONGEST {
+        if !self.skipping && self.rest.len() + bytes.len() > MAX_BYTES {
             self.skipping = true;
             self.rest = Vec::new();
         }
@@ -50,7 +50,7 @@ impl Lines {
         }
     }
 
-    /// Hands on the last line, which has no end.
+    /// Calls `each` with the last line if it has no line end.
     pub fn finish(&mut self, mut each: impl FnMut(Line<'_>)) {
         if std::mem::take(&mut self.skipping) {
             each(Line::TooLong);
@@ -61,22 +61,22 @@ impl Lines {
     }
 }
 
-/// Reads a text line by line.
+/// Decodes a text line by line.
 pub trait LineReader: std::fmt::Debug + Send {
-    /// Whether the tool ends every line. Without its end a line may then be cut, and it is not read.
+    /// True if the tool terminates every line. An unterminated line may then be truncated, and is ignored.
     const ENDS_EVERY_LINE: bool;
 
-    /// Takes the next line, without its end.
+    /// Decodes the next line, without its line end.
     ///
     /// # Errors
-    /// When its values are not sound.
+    /// If its values are invalid.
     fn line(&mut self, line: &[u8], into: &mut FileTally) -> Result<(), BadRow>;
 
-    /// There are no more lines.
+    /// Ends the file.
     fn finish(&mut self, _into: &mut FileTally) {}
 }
 
-/// A decoder for a text that is read line by line.
+/// A decoder for a line-based text.
 pub fn decoder<T: LineReader + 'static>(reader: T) -> Box<dyn Decoder> {
     Box::new(ByLine {
         lines: Lines::default(),
@@ -92,7 +92,7 @@ struct ByLine<T> {
 
 #[derive(Debug)]
 struct Numbered<T> {
-    /// Of the latest line, from 1.
+    /// Number of the latest line, from 1.
     number: u64,
     reader: T,
 }

@@ -1,4 +1,4 @@
-//! Locust's CSV files: figures that Locust has summed up, not samples.
+//! Locust's CSV files: figures aggregated by Locust.
 
 use super::Decoder;
 use super::known_figures::{KnownFigures, curve};
@@ -11,15 +11,15 @@ use crate::histogram::{to_f64, to_u64};
 use crate::summary::{LOCUST_CSV, Summary};
 use atq_api_spec::report::{Figures, PercentilePoint, SeriesPoint};
 
-/// The name of the row that sums up all others.
+/// The name of the row with the totals.
 const ALL: &[u8] = b"Aggregated";
 
-/// Whether the row sums up all others: it has no type, which Locust 1.0 and older write as `None`.
+/// True for the row with the totals: it has no type, which Locust 1.0 and older write as `None`.
 fn is_total(kind: &[u8], name: &[u8]) -> bool {
     (name == ALL || name == b"Total") && matches!(kind, b"" | b"None")
 }
 
-/// `_stats.csv`: counts and percentiles at the end.
+/// `_stats.csv`: counts and percentiles at the end of the run.
 pub fn stats(_: &[u8]) -> Box<dyn Decoder> {
     table::decoder(b',', Stats::default())
 }
@@ -57,19 +57,19 @@ impl Table for Stats {
         note(into);
         let mut summary = std::mem::take(&mut self.summary);
         into.found.is_summary = true;
-        // Without the last row the figures are none of the whole.
+        // Without the last row there are no totals.
         if summary.total.samples == 0 && !summary.labels.is_empty() {
-            into.found.wrong = Some("it has no row `Aggregated`".to_owned());
+            into.found.wrong = Some("its row `Aggregated` is missing".to_owned());
             let labels = summary.labels.iter().map(|label| &label.figures);
             summary.total = crate::summary::merge(labels);
         }
         summary.form = LOCUST_CSV;
-        // Headers alone are what Locust leaves when it did not get to the first request.
+        // Locust writes only headers if there was no request.
         into.summarise(summary);
     }
 }
 
-/// Where the columns are: of Locust 1.0 and later, or else of 0.13 and 0.14.
+/// Positions of the columns in Locust 1.0 and later, or else in 0.13 and 0.14.
 fn stats_columns(rows: &Rows) -> [usize; 11] {
     let (new, old) = (table::columns(rows, STATS), table::columns(rows, OLD_STATS));
     std::array::from_fn(|at| new[at].min(old[at]))
@@ -77,10 +77,10 @@ fn stats_columns(rows: &Rows) -> [usize; 11] {
 
 fn note(into: &mut FileTally) {
     into.note(
-        "percentiles are Locust's own: it rounds times to two digits, and of a run on several workers it has merged them",
+        "percentiles are Locust's own: it rounds times to two digits, and merges them for a run on several workers",
     );
     into.note(
-        "Locust writes its CSV files every second or so and not at its end: the last requests may be missing",
+        "Locust writes its CSV files periodically and not at its end: the last requests may be missing",
     );
 }
 
@@ -131,19 +131,19 @@ fn figures(rows: &Rows, columns: &[usize; 11]) -> Result<Figures, BadRow> {
         count("Request Count", samples)?,
         count("Failure Count", errors)?,
     );
-    // What is not told must not be taken for zero, which holds every limit.
-    let told = |text| number(text).or((samples == 0).then_some(0.0));
+    // An unknown figure must not become zero, which would meet every limit.
+    let known = |text| number(text).or((samples == 0).then_some(0.0));
     let figures = KnownFigures {
         samples,
         errors: Some(errors),
-        throughput: told(rate),
-        min: told(min),
-        mean: told(mean),
-        p50: told(p50),
-        p90: told(p90),
-        p95: told(p95),
-        p99: told(p99),
-        max: told(max),
+        throughput: known(rate),
+        min: known(min),
+        mean: known(mean),
+        p50: known(p50),
+        p90: known(p90),
+        p95: known(p95),
+        p99: known(p99),
+        max: known(max),
         received: Some(number(size).unwrap_or_default() * to_f64(samples)),
         sent: None,
     };
@@ -154,7 +154,7 @@ fn duration(figures: &Figures) -> Option<f64> {
     (figures.throughput > 0.0).then(|| to_f64(figures.samples) / figures.throughput)
 }
 
-/// `GET /path`, as in Locust's own tables.
+/// `GET /path`, as in Locust's tables.
 pub fn label(method: &[u8], name: &[u8]) -> String {
     let (method, name) = (
         String::from_utf8_lossy(method),
@@ -167,7 +167,7 @@ pub fn label(method: &[u8], name: &[u8]) -> String {
     }
 }
 
-/// The columns that are called `99.9%` and the like.
+/// The columns named like `99.9%`.
 fn percentile_columns(rows: &Rows) -> Vec<(usize, f64)> {
     let named = rows.fields().enumerate().filter_map(|(column, name)| {
         let percentile = number(name.strip_suffix(b"%")?)?;
@@ -198,7 +198,7 @@ const HISTORY: [&str; 12] = [
     "99%",
 ];
 
-/// The sums up to a row of the history, of which the next one is the increase.
+/// Totals at the previous row of the history; the next row is an increment.
 #[derive(Debug, Default, Clone, Copy)]
 struct Totals {
     samples: f64,
@@ -207,7 +207,7 @@ struct Totals {
     bytes: f64,
 }
 
-/// `_stats_history.csv`: the figures every second.
+/// `_stats_history.csv`: figures per second.
 pub fn history(_: &[u8]) -> Box<dyn Decoder> {
     table::decoder(b',', History::default())
 }
@@ -267,7 +267,7 @@ fn point(
         elapsed: or_zero(mean) * samples,
         bytes: or_zero(size) * samples,
     };
-    // Statistics can be reset when all users are there; then they begin anew.
+    // Statistics may be reset when all users are running; then the counters restart.
     let before = if samples < before.samples {
         Totals::default()
     } else {
@@ -314,7 +314,7 @@ impl Table for Failures {
     }
 }
 
-/// `_exceptions.csv`: what the test's own code raised, which is no figure.
+/// `_exceptions.csv`: exceptions of the test's own code, which are not figures.
 pub fn exceptions(_: &[u8]) -> Box<dyn Decoder> {
     table::decoder(b',', Exceptions)
 }

@@ -1,9 +1,9 @@
-//! Locust's JSON (`--json`, `--json-file`): a list with the sums of each name and method, and how often
-//! there was each response time. There is no entry for all of them together.
+//! Locust's JSON (`--json`, `--json-file`): a list with the totals of each name and method, and a histogram
+//! of response times. It has no entry for the overall total.
 
 use super::known_figures::{KnownFigures, curve};
 use super::locust::label;
-use super::whole::{self, LARGEST};
+use super::whole::{self, MAX_BYTES};
 use super::{Decoder, numbers};
 use crate::file_tally::FileTally;
 use crate::histogram::{to_f64, to_u64};
@@ -15,10 +15,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// More requests than any test makes.
-const MOST: u64 = 1_000_000_000_000;
+/// Maximum plausible number of requests.
+const MAX_REQUESTS: u64 = 1_000_000_000_000;
 
-/// The percentiles of Locust's own tables, in percent and as Locust calculates with them.
+/// The percentiles of Locust's tables, in percent and as used in Locust's calculation.
 const PERCENTILES: [(f64, f64); 11] = [
     (50.0, 0.50),
     (66.0, 0.66),
@@ -33,12 +33,12 @@ const PERCENTILES: [(f64, f64); 11] = [
     (100.0, 1.0),
 ];
 
-/// A file of this format.
+/// A decoder for this format.
 pub fn decoder() -> Box<dyn Decoder> {
-    whole::decoder(LARGEST, read)
+    whole::decoder(MAX_BYTES, read)
 }
 
-/// The requests of a name and method, or of all. Times are in milliseconds, dates in seconds since 1970.
+/// The requests of a name and method, or of all. Times in milliseconds, dates in seconds since 1970.
 #[derive(Debug, Default, Deserialize)]
 struct Entry {
     name: String,
@@ -46,7 +46,7 @@ struct Entry {
     start_time: Option<f64>,
     last_request_timestamp: Option<f64>,
     num_requests: u64,
-    /// Those without a response time.
+    /// Requests without a response time.
     #[serde(default)]
     num_none_requests: u64,
     num_failures: u64,
@@ -57,7 +57,7 @@ struct Entry {
     response_times: Times,
 }
 
-/// How many requests took so many microseconds.
+/// Number of requests by duration in microseconds.
 #[derive(Debug, Default)]
 struct Times(BTreeMap<u64, u64>);
 
@@ -77,7 +77,7 @@ fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
     if all.num_requests == 0 {
         return Ok(());
     }
-    // Rates are those of the whole run, which is known only now.
+    // Rates refer to the duration of the whole run, which is known only here.
     let seconds = all.seconds();
     let mut summary = Summary {
         form: LOCUST_JSON,
@@ -93,23 +93,27 @@ fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
     })
     .map_err(wrong)?;
     into.note(
-        "percentiles are Locust's own: it rounds times to two digits, and of a run on several workers it has merged them",
+        "percentiles are Locust's own: it rounds times to two digits, and merges them for a run on several workers",
     );
     into.note(
-        "Locust's JSON has no messages of failures and no response times over time; throughput counts from the first response to the last",
+        "Locust's JSON has no messages of failures and no response times over time; throughput refers to the time from the first to the last response",
     );
     into.summarise(summary);
     Ok(())
 }
 
 impl Entry {
-    /// Whether the counts can be those of a run.
+    /// True if the counts are consistent.
     fn is_possible(&self) -> bool {
         let counts = [self.num_requests, self.num_failures];
-        counts.iter().all(|count| *count <= MOST)
+        counts.iter().all(|count| *count <= MAX_REQUESTS)
             && self.num_none_requests <= self.num_requests
             && self.total_response_time.is_finite()
-            && self.response_times.0.values().all(|count| *count <= MOST)
+            && self
+                .response_times
+                .0
+                .values()
+                .all(|count| *count <= MAX_REQUESTS)
     }
 
     fn merge(&mut self, other: &Self) {
@@ -134,7 +138,7 @@ impl Entry {
         }
     }
 
-    /// From the first response to the last one.
+    /// The time from the first to the last response.
     fn seconds(&self) -> Option<f64> {
         let seconds = self.last_request_timestamp? - self.start_time?;
         (seconds > 0.0).then_some(seconds)
@@ -143,7 +147,7 @@ impl Entry {
     fn figures(&self, seconds: Option<f64>) -> Figures {
         let timed = self.num_requests - self.num_none_requests;
         let if_timed = |value: f64| (timed > 0).then_some(value);
-        let told = KnownFigures {
+        let known = KnownFigures {
             samples: self.num_requests,
             errors: Some(self.num_failures),
             throughput: seconds.map(|seconds| to_f64(self.num_requests) / seconds),
@@ -157,11 +161,11 @@ impl Entry {
             received: Some(to_f64(self.total_content_length)),
             ..KnownFigures::default()
         };
-        told.figures()
+        known.figures()
     }
 
-    /// A percentile by the rule of Locust: it goes down from the longest time, until no more than this
-    /// part of the requests is left.
+    /// A percentile by Locust's algorithm: it goes down from the longest time until at most this
+    /// share of the requests remains.
     fn percentile(&self, part: f64) -> Option<f64> {
         let most = to_u64(to_f64(self.num_requests) * part);
         let mut left = self.num_requests;

@@ -1,43 +1,43 @@
-//! Splits an object of JSON into its members as the bytes come, and one list in it into its entries, so
-//! that a document of any length can be read.
+//! Splits a JSON object into its members, and one list in it into its entries, as a stream, so
+//! that documents of any length can be read.
 
-/// The longest member or entry that is handed on, in bytes.
-const LONGEST: usize = 1024 * 1024;
+/// Maximum length of a member or entry in bytes.
+const MAX_BYTES: usize = 1024 * 1024;
 
 /// A part of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Piece<'a> {
-    /// The name of a member, and its value in JSON.
+    /// The name of a member, and its value as JSON.
     Member(&'a [u8], &'a [u8]),
-    /// An entry of the list in JSON.
+    /// An entry of the list as JSON.
     Entry(&'a [u8]),
-    /// An entry of the list that is too long to be read.
+    /// An entry of the list above the maximum length.
     LongEntry,
-    /// A member that is too long to be read, with its name.
+    /// The name of a member above the maximum length.
     LongMember(&'a [u8]),
 }
 
-/// The members of a document.
+/// Splits a document into members.
 #[derive(Debug)]
 pub struct Members {
-    /// The member whose value is a list that is split.
+    /// The name of the list to be split.
     list: &'static [u8],
     name: Vec<u8>,
     value: Vec<u8>,
     is_long: bool,
-    /// Open braces and brackets.
+    /// Number of open braces and brackets.
     depth: usize,
     in_list: bool,
     in_string: bool,
     escaped: bool,
     has_name: bool,
     is_over: bool,
-    /// Whether something follows the document.
+    /// True if content follows the document.
     has_more: bool,
 }
 
 impl Members {
-    /// Those of a document in which a list has this name.
+    /// Splits a document with a list of this name.
     pub fn new(list: &'static str) -> Self {
         Self {
             list: list.as_bytes(),
@@ -54,24 +54,24 @@ impl Members {
         }
     }
 
-    /// Takes the next bytes and hands on what ends in them.
+    /// Adds the next bytes, and calls `each` with each complete piece.
     pub fn push(&mut self, bytes: &[u8], mut each: impl FnMut(Piece<'_>)) {
         for byte in bytes {
             self.take(*byte, &mut each);
         }
     }
 
-    /// Whether the document was closed.
+    /// True if the document is complete.
     pub fn is_complete(&self) -> bool {
         self.is_over
     }
 
-    /// Whether the bytes ended within an entry of the list.
+    /// True if the bytes ended within an entry of the list.
     pub fn is_in_entry(&self) -> bool {
         self.in_list && (!self.value.is_empty() || self.is_long)
     }
 
-    /// Whether something follows the document.
+    /// True if content follows the document.
     pub fn has_more(&self) -> bool {
         self.has_more
     }
@@ -107,17 +107,17 @@ impl Members {
         }
     }
 
-    /// Whether the place is between members, or between entries of the list.
+    /// True between members, or between entries of the list.
     fn is_between(&self) -> bool {
         self.depth == if self.in_list { 2 } else { 1 }
     }
 
     fn keep(&mut self, byte: u8) {
-        // What is before the document is not looked at.
+        // Bytes before the document are ignored.
         if self.depth == 0 || self.is_long {
             return;
         }
-        if self.value.len() >= LONGEST {
+        if self.value.len() >= MAX_BYTES {
             self.is_long = true;
             self.value = Vec::new();
             return;
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn members_and_entries_are_found_in_any_portions() {
+    fn members_and_entries_are_found_in_chunks_of_any_size() {
         let text = "{ \"a\": 1, \"b\":{\"list\":[1,{\"x\":\"}],\\\"\"}]},\n \"list\" : [ {\"t\": [1, 2]}, \"a,b\", 3 ], \"c\":null, \"d\":[1,2]}\n";
         let wanted = [
             "a=1",
@@ -215,8 +215,8 @@ mod tests {
     }
 
     #[test]
-    fn long_values_are_passed_over() {
-        let long = "x".repeat(LONGEST);
+    fn long_values_are_skipped() {
+        let long = "x".repeat(MAX_BYTES);
         let text = format!("{{\"a\":\"{long}\",\"list\":[\"{long}\",1],\"b\":2}}");
         assert_eq!(pieces(&text, 1000).0, ["a is long", "long", "1", "b=2"]);
     }

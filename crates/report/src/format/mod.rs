@@ -1,6 +1,6 @@
-//! The formats of result files, and a decoder for each.
+//! The formats of result files, with a decoder for each.
 //!
-//! A decoder takes the bytes of a file as they come, in any portions, and puts what it finds into the
+//! A decoder accepts the bytes of a file in chunks of any size and adds its results to the
 //! [`FileTally`] of the file, so that a file can be read while it grows.
 
 mod artillery;
@@ -42,19 +42,19 @@ mod xml_tags;
 use crate::file_tally::FileTally;
 pub use detect::{Detected, detect};
 
-/// What of a file is looked at to know its format, in bytes.
+/// Maximum number of bytes examined to detect the format.
 pub const HEAD: usize = 64 * 1024;
 
-/// Reads one file.
+/// Decodes one file.
 pub trait Decoder: std::fmt::Debug + Send {
-    /// Takes the next bytes.
+    /// Decodes the next bytes.
     fn push(&mut self, bytes: &[u8], into: &mut FileTally);
 
-    /// The file is over.
+    /// Ends the file.
     fn finish(&mut self, into: &mut FileTally);
 }
 
-/// What a result file is.
+/// The format of a result file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// JMeter's CSV, with a header or without one.
@@ -75,33 +75,33 @@ pub enum Format {
     LocustExceptions,
     /// Locust's JSON.
     LocustJson,
-    /// k6's summary in JSON.
+    /// k6's summary as JSON.
     K6Summary,
-    /// k6's points in CSV.
+    /// k6's points as CSV.
     K6Csv,
-    /// k6's points, each in a line of JSON.
+    /// k6's points as JSON lines.
     K6Json,
-    /// Artillery's report in JSON.
+    /// Artillery's report as JSON.
     Artillery,
     /// RabbitMQ PerfTest's CSV.
     PerfTest,
-    /// Vegeta's results as `vegeta attack` writes them.
+    /// Vegeta's results as written by `vegeta attack`.
     VegetaGob,
-    /// Vegeta's results, each in a line of JSON.
+    /// Vegeta's results as JSON lines.
     VegetaJson,
-    /// Vegeta's results in CSV.
+    /// Vegeta's results as CSV.
     VegetaCsv,
-    /// Vegeta's summary in JSON.
+    /// Vegeta's summary as JSON.
     VegetaReport,
     /// hey's CSV.
     HeyCsv,
-    /// The summary that hey prints.
+    /// hey's printed summary.
     HeySummary,
-    /// ghz's document in JSON, with details or without.
+    /// ghz's JSON document, with or without details.
     GhzJson,
     /// ghz's CSV.
     GhzCsv,
-    /// oha's summary in JSON.
+    /// oha's summary as JSON.
     OhaJson,
     /// oha's CSV.
     OhaCsv,
@@ -109,13 +109,13 @@ pub enum Format {
     GatlingText,
     /// Gatling's binary `simulation.log`.
     GatlingBinary,
-    /// HdrHistogram's log of intervals.
+    /// HdrHistogram's interval log.
     HdrLog,
     /// HdrHistogram's table of percentiles.
     HdrTable,
-    /// What wrk and wrk2 print.
+    /// The output of wrk and wrk2.
     Wrk,
-    /// The simple CSV of the crate's documentation.
+    /// The simple CSV described in the crate's documentation.
     Csv,
 }
 
@@ -125,7 +125,7 @@ impl Format {
         self.names().0
     }
 
-    /// The tool that writes it; files of several tools in one container are of several tests.
+    /// The tool that writes it. Files of several tools in one container belong to several tests.
     pub fn tool(self) -> &'static str {
         self.names().1
     }
@@ -156,7 +156,7 @@ impl Format {
         }
     }
 
-    /// Whether it is more than an addition to the figures of another file.
+    /// True if it has figures of its own, rather than additions to another file.
     pub fn has_figures(self) -> bool {
         !matches!(
             self,
@@ -164,7 +164,7 @@ impl Format {
         )
     }
 
-    /// A decoder for a file of this format that begins like this.
+    /// A decoder for a file of this format that starts with `head`.
     pub fn decoder(self, head: &[u8]) -> Box<dyn Decoder> {
         match self {
             Self::JtlCsv => jtl_csv::decoder(head),

@@ -1,4 +1,4 @@
-//! Numbers and times in the bytes of a row.
+//! Parses numbers and times.
 
 use crate::histogram::to_u64;
 use time::macros::format_description;
@@ -6,20 +6,20 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 
 /// The end of the year 9999, in microseconds since 1970.
 pub const LATEST: u64 = 253_402_300_800_000_000;
-/// The year 2100. Numbers beyond it are no milliseconds but, for example, dates without separators.
+/// The year 2100. Larger numbers are not milliseconds but, for example, dates without separators.
 const LATEST_SAMPLE: u64 = 4_102_444_800_000_000;
-/// March 1973. Earlier times are seconds that were taken for milliseconds, or counted from the start of
+/// March 1973. Earlier times are seconds interpreted as milliseconds, or relative to the start of
 /// the test.
 pub const EARLIEST: u64 = 100_000_000_000_000;
-/// Longer than any sample takes: three thousand years.
-const MOST_MILLIS: u64 = 100_000_000_000_000;
+/// Maximum duration of a sample: three thousand years.
+const MAX_MILLIS: u64 = 100_000_000_000_000;
 
-/// Without the byte order mark that some programs put in front of UTF-8.
+/// Removes the byte order mark that some programs write before UTF-8.
 pub fn without_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
-/// A whole number without a sign.
+/// An unsigned whole number.
 pub fn whole(text: &[u8]) -> Option<u64> {
     if text.is_empty() || text.len() > 18 {
         return None;
@@ -35,19 +35,19 @@ pub fn whole(text: &[u8]) -> Option<u64> {
     Some(number)
 }
 
-/// A whole number without a sign that may need all 64 bits, as nanoseconds since 1970 do.
+/// An unsigned whole number that may need 64 bits, such as nanoseconds since 1970.
 pub fn digits(text: &[u8]) -> Option<u64> {
     let is_number = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     let text = std::str::from_utf8(text).ok().filter(|_| is_number)?;
     text.parse().ok()
 }
 
-/// Seconds as microseconds.
+/// Converts seconds to microseconds.
 pub fn seconds_of(seconds: f64) -> Option<u64> {
     millis_of(seconds * 1000.0)
 }
 
-/// A number with or without a fraction. A comma is read as a decimal one.
+/// A number with an optional fraction. A comma is treated as a decimal comma.
 pub fn number(text: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(text).ok()?.trim();
     let number: f64 = match text.parse() {
@@ -57,30 +57,30 @@ pub fn number(text: &[u8]) -> Option<f64> {
     number.is_finite().then_some(number)
 }
 
-/// `12,5` as `12.5`. With a dot as well, or several commas, it could as well separate thousands.
+/// `12,5` as `12.5`. With a dot as well, or with several commas, it may separate thousands.
 fn with_decimal_comma(text: &str) -> Option<String> {
     let (before, after) = text.split_once(',')?;
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    // `1,234` is twelve hundred to many, and one and a bit to others.
+    // `1,234` is ambiguous: 1234 or 1.234.
     let is_plain = digits(before.trim_start_matches('-')) && digits(after);
     (is_plain && (after.len() != 3 || before == "0" || before.len() > 3))
         .then(|| format!("{before}.{after}"))
 }
 
-/// A number of bytes, which data frames write with a fraction; zero when it is none.
+/// A number of bytes, which data frames write with a fraction; zero if it is invalid.
 pub fn bytes(text: &[u8]) -> u64 {
     whole(text).unwrap_or_else(|| to_u64(number(text).unwrap_or_default()))
 }
 
-/// Milliseconds, with or without a fraction, as microseconds.
+/// Milliseconds with an optional fraction, as microseconds.
 pub fn millis(text: &[u8]) -> Option<u64> {
     if let Some(whole) = whole(text) {
-        return (whole <= MOST_MILLIS).then(|| whole * 1000);
+        return (whole <= MAX_MILLIS).then(|| whole * 1000);
     }
     millis_of(number(text)?)
 }
 
-/// The same where a comma can only be a decimal one, because fields are separated by something else.
+/// As [`millis`], but a comma is always a decimal comma if fields have another separator.
 pub fn millis_between(text: &[u8], delimiter: u8) -> Option<u64> {
     millis(text).or_else(|| {
         let text = std::str::from_utf8(text).ok()?;
@@ -89,16 +89,16 @@ pub fn millis_between(text: &[u8], delimiter: u8) -> Option<u64> {
     })
 }
 
-/// Milliseconds as microseconds.
+/// Converts milliseconds to microseconds.
 pub fn millis_of(millis: f64) -> Option<u64> {
     (0.0..=1e14)
         .contains(&millis)
         .then(|| to_u64((millis * 1000.0).round()))
 }
 
-/// A time as microseconds since 1970: milliseconds since then, or a date in one of the forms that
-/// JMeter writes or reads, with or without a fraction, taken as UTC because the file does not tell its
-/// zone: `2024/01/31 12:00:00.123`, `2024-01-31 12:00:00`, `2024-01-31T12:00:00.123Z`, `01/31/24 12:00:00`.
+/// A time as microseconds since 1970: milliseconds since then, or a date in one of the formats that
+/// JMeter writes or reads, with an optional fraction, interpreted as UTC because the file has no
+/// time zone: `2024/01/31 12:00:00.123`, `2024-01-31 12:00:00`, `2024-01-31T12:00:00.123Z`, `01/31/24 12:00:00`.
 pub fn timestamp(text: &[u8]) -> Option<u64> {
     let micros = match whole(text) {
         Some(whole) => whole.checked_mul(1000)?,
@@ -140,7 +140,7 @@ fn date(text: &str) -> Option<u64> {
     american_date(&text)
 }
 
-/// `MM/dd/yy HH:mm:ss`, which was JMeter's first default; years are of this century.
+/// `MM/dd/yy HH:mm:ss`, JMeter's first default; years are in this century.
 fn american_date(text: &str) -> Option<u64> {
     let format = format_description!(
         version = 2,
@@ -157,7 +157,7 @@ pub fn rfc3339(text: &str) -> Option<u64> {
     micros(OffsetDateTime::parse(text, format).ok()?)
 }
 
-/// Microseconds since 1970; none before.
+/// Microseconds since 1970; `None` for earlier times.
 pub fn micros(time: OffsetDateTime) -> Option<u64> {
     u64::try_from(time.unix_timestamp_nanos() / 1000).ok()
 }
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_read_in_every_form_that_is_documented() {
+    fn times_are_parsed_in_every_documented_format() {
         for (text, micros) in [
             ("1760000000123", 1_760_000_000_123_000),
             ("1760000000123.5", 1_760_000_000_123_500),
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_comma_is_a_decimal_one_only_where_it_cannot_separate_thousands() {
+    fn a_comma_is_decimal_only_if_it_cannot_separate_thousands() {
         for (text, value) in [
             ("12,5", Some(12.5)),
             ("0,125", Some(0.125)),

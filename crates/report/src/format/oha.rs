@@ -1,7 +1,7 @@
-//! oha's output: its summary in JSON, and a row per response in CSV.
+//! oha's output: its summary as JSON, and one row per response as CSV.
 //!
-//! oha calls no status an error; here one outside 200-399 is one, as well as a request without a response.
-//! Requests that were under way when the run ended are no errors of the server: they are not counted.
+//! oha does not count a status as an error; here a status outside 200-399 is one, and so is a request without a response.
+//! Requests that were in progress at the end of the run are not errors of the server: they are not counted.
 
 use super::hey::{failed, seconds};
 use super::jtl_csv::is_success;
@@ -19,9 +19,9 @@ use atq_api_spec::report::{Figures, PercentilePoint};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// No summary is larger: it has an entry for each text of an error.
-const LARGEST: usize = 16 * 1024 * 1024;
-/// The error text of oha for requests that were under way at the end of the run.
+/// Maximum size of a summary, which has an entry for each error text.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
+/// oha's error text for requests that were in progress at the end of the run.
 const AT_DEADLINE: &str = "aborted due to deadline";
 /// The columns of the CSV.
 pub const HEADER: [&str; 7] = [
@@ -34,14 +34,14 @@ pub const HEADER: [&str; 7] = [
     "status",
 ];
 
-/// `--output-format csv`.
+/// A decoder for `--output-format csv`.
 pub fn csv() -> Box<dyn Decoder> {
     table::decoder(b',', Csv::default())
 }
 
 #[derive(Debug, Default)]
 struct Csv {
-    /// How many there are, and where each of [`HEADER`] is.
+    /// The number of columns, and the position of each of [`HEADER`].
     header: Header<7>,
 }
 
@@ -65,19 +65,19 @@ impl Table for Csv {
     }
 
     fn finish(&mut self, into: &mut FileTally) {
-        into.note("oha's CSV leaves out requests without a response (refused, timed out): they are in none of the figures");
+        into.note("oha's CSV does not contain requests without a response (refused, timed out): no figure includes them");
         into.note(
-            "oha's CSV has times since the start of the test, and no date, labels or bytes sent",
+            "oha's CSV has times relative to the start of the test, and no date, labels or bytes sent",
         );
     }
 }
 
-/// `--output-format json`, before 1.9.0 `--json`.
+/// A decoder for `--output-format json`, before 1.9.0 `--json`.
 pub fn json() -> Box<dyn Decoder> {
-    whole::decoder(LARGEST, read)
+    whole::decoder(MAX_BYTES, read)
 }
 
-/// Times are seconds.
+/// Times in seconds.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Document {
@@ -122,7 +122,7 @@ impl Document {
         all.saturating_sub(self.at_deadline())
     }
 
-    /// oha's own rate is of all requests.
+    /// oha's own rate includes all requests.
     fn rate(&self, samples: u64) -> Option<f64> {
         if self.at_deadline() == 0 {
             return self.summary.requests_per_sec;
@@ -137,7 +137,7 @@ impl Document {
         let errors = errors.fold(0_u64, |sum, (_, _, count)| sum.saturating_add(count));
         let millis = |seconds: Option<f64>| seconds.map(|seconds| seconds * 1000.0);
         let percentile = |name: &str| millis(self.latency_percentiles.get(name).copied().flatten());
-        let told = KnownFigures {
+        let known = KnownFigures {
             samples,
             errors: Some(errors),
             throughput: self.rate(samples),
@@ -151,7 +151,7 @@ impl Document {
             received: self.summary.total_data,
             sent: None,
         };
-        told.figures()
+        known.figures()
     }
 
     fn distribution(&self) -> Vec<PercentilePoint> {
@@ -173,14 +173,14 @@ fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
     let aborted = document.at_deadline();
     if aborted > 0 {
         into.note(format!(
-            "oha ended {aborted} requests that were under way at the end of the run: they are not counted"
+            "oha aborted {aborted} requests that were in progress at the end of the run: they are not counted"
         ));
     }
     let total = document.figures();
     if total.samples == 0 {
         return Ok(());
     }
-    into.note("times are oha's own, and of requests with a response only; its summary has no labels and no figures over time");
+    into.note("times are oha's own and cover requests with a response only; its summary has no labels and no figures over time");
     into.summarise(Summary {
         form: "oha",
         distribution: document.distribution(),

@@ -1,8 +1,8 @@
-//! RabbitMQ PerfTest's CSV (`--output-file`): a row for each interval, with rates of messages and
+//! RabbitMQ PerfTest's CSV (`--output-file`): a row per interval, with rates of messages and
 //! percentiles of latencies.
 //!
 //! The report has three labels, each with its own messages: `publish`, `confirm` and
-//! `consume`. The total is that of the last of them that was measured.
+//! `consume`. The total is the last of them that was measured.
 
 use super::Decoder;
 use super::known_figures::{KnownFigures, curve};
@@ -15,7 +15,7 @@ use crate::histogram::to_u64;
 use crate::summary::Summary;
 use atq_api_spec::report::PercentilePoint;
 
-/// The columns up to where the latencies begin. Those before are an id that may hold commas.
+/// The columns before the latencies. They are preceded by an id that may contain commas.
 const RATES: [&str; 6] = [
     "time (s)",
     "published (msg/s)",
@@ -24,24 +24,24 @@ const RATES: [&str; 6] = [
     "nacked (msg/s)",
     "received (msg/s)",
 ];
-/// The latencies, of consumers and of confirms, without their unit.
+/// The latencies of consumers and of confirms, without their unit.
 const LATENCIES: [&str; 5] = ["min", "median", "75th p.", "95th p.", "99th p."];
-/// Longer than any test, in seconds.
-const LONGEST: f64 = 1e9;
-/// More messages a second than anything sends.
-const FASTEST: f64 = 1e12;
+/// Maximum plausible duration of a test in seconds.
+const MAX_SECONDS: f64 = 1e9;
+/// Maximum plausible rate of messages per second.
+const MAX_RATE: f64 = 1e12;
 
-/// A file of this format.
+/// A decoder for this format.
 pub fn decoder() -> Box<dyn Decoder> {
     table::decoder(b',', PerfTest::default())
 }
 
-/// Whether these are the names of its columns.
+/// True if these are the names of its columns.
 pub fn is_header(names: &[&[u8]]) -> bool {
     names.first() == Some(&b"id".as_slice()) && Columns::of(names).is_some()
 }
 
-/// Where the columns are, counted from the last one, which is zero.
+/// Positions of the columns, counted from the last one, which is zero.
 #[derive(Debug)]
 struct Columns {
     count: usize,
@@ -50,7 +50,7 @@ struct Columns {
     confirm: Option<Place>,
 }
 
-/// Columns of latencies, and how many milliseconds their unit has.
+/// Columns of latencies, and the number of their units in a millisecond.
 #[derive(Debug)]
 struct Place {
     columns: [usize; 5],
@@ -108,7 +108,7 @@ fn unit(text: &[u8]) -> Option<f64> {
 #[derive(Debug, Default)]
 struct PerfTest {
     columns: Option<Columns>,
-    /// The end of the interval before, in seconds.
+    /// The end of the previous interval in seconds.
     before: f64,
     seconds: f64,
     published: Messages,
@@ -122,16 +122,16 @@ struct PerfTest {
     bad: u64,
 }
 
-/// How many there were; `None`: not measured.
+/// Number of messages; `None`: not measured.
 type Messages = Option<f64>;
 
-/// The lowest of the shortest latencies, and the highest of each percentile, in milliseconds.
+/// The lowest minimum of the latencies, and the highest of each percentile, in milliseconds.
 #[derive(Debug, Default)]
 struct Latency([Option<f64>; 5]);
 
 impl Table for PerfTest {
     fn row(&mut self, rows: &Rows, _: &mut FileTally) -> Result<(), BadRow> {
-        // Another run that was appended has a header as well.
+        // An appended run has a header as well.
         if self.columns.is_none() || rows.get(0) == b"id" {
             self.columns = Columns::of(&rows.fields().collect::<Vec<_>>()).or(self.columns.take());
             self.before = 0.0;
@@ -139,7 +139,7 @@ impl Table for PerfTest {
         }
         let read = match rows.terminated() {
             true => self.interval(rows),
-            // PerfTest ends each row: the last value may be a part of one.
+            // PerfTest terminates each row: the last value of an unterminated one may be truncated.
             false => Err(BadRow::Malformed),
         };
         self.bad += u64::from(read.is_err());
@@ -175,7 +175,7 @@ impl Table for PerfTest {
         let mut total = "";
         for (name, messages, errors, latency) in labels {
             let Some(messages) = messages else { continue };
-            let figures = self.told(messages, errors, latency).figures();
+            let figures = self.known(messages, errors, latency).figures();
             summary.add_label(name, figures.clone());
             summary.total = figures;
             summary.distribution = latency.distribution();
@@ -202,16 +202,16 @@ impl PerfTest {
         let field = |from_last: usize| rows.get(count - 1 - from_last.min(count - 1)).trim_ascii();
         let [time, rates @ ..] = columns.rates.map(field);
         let end = number(time)
-            .filter(|time| (0.0..LONGEST).contains(time))
+            .filter(|time| (0.0..MAX_SECONDS).contains(time))
             .ok_or_else(|| BadRow::value("time (s)", time))?;
         let seconds = match end - self.before {
             seconds if seconds >= 0.0 => seconds,
-            // It begins anew.
+            // The time restarts.
             _ => end,
         };
-        let mut told = [None; 5];
-        for (told, text) in told.iter_mut().zip(rates) {
-            *told = rate(text)?;
+        let mut known = [None; 5];
+        for (known, text) in known.iter_mut().zip(rates) {
+            *known = rate(text)?;
         }
         let read = |place: &Option<Place>| match place {
             Some(place) => latency(place, field),
@@ -225,7 +225,7 @@ impl PerfTest {
             &mut self.nacked,
             &mut self.received,
         ];
-        for (sum, rate) in sums.into_iter().zip(told) {
+        for (sum, rate) in sums.into_iter().zip(known) {
             if let Some(rate) = rate {
                 *sum = Some(sum.unwrap_or_default() + rate * seconds);
             }
@@ -238,7 +238,7 @@ impl PerfTest {
         Ok(())
     }
 
-    fn told(&self, messages: f64, errors: Messages, latency: &Latency) -> KnownFigures {
+    fn known(&self, messages: f64, errors: Messages, latency: &Latency) -> KnownFigures {
         let [min, p50, _, p95, p99] = latency.0;
         KnownFigures {
             samples: to_u64(messages.round()),
@@ -257,7 +257,7 @@ fn rate(text: &[u8]) -> Result<Option<f64>, BadRow> {
     match text {
         b"" => Ok(None),
         _ => number(text)
-            .filter(|rate| (0.0..FASTEST).contains(rate))
+            .filter(|rate| (0.0..MAX_RATE).contains(rate))
             .map(Some)
             .ok_or_else(|| BadRow::value("msg/s", text)),
     }
@@ -296,12 +296,10 @@ impl Latency {
 
 fn note(total: &str, into: &mut FileTally) {
     into.note(format!(
-        "the total is PerfTest's `{total}`; numbers of messages are its rates, which it cuts off to whole numbers, times its intervals: they are off by some"
+        "the total is PerfTest's `{total}`; numbers of messages are approximate: PerfTest's rates, rounded down to whole numbers, times its intervals",
     ));
+    into.note("percentiles are the highest of PerfTest's intervals, as upper bounds");
     into.note(
-        "percentiles are the highest of PerfTest's intervals: those of all messages together are not above them",
-    );
-    into.note(
-        "PerfTest's file has no dates, so that there are no figures over time; errors are messages that the broker returned (`publish`) or refused (`confirm`), if that was measured",
+        "PerfTest's file has no dates and therefore no figures over time; errors are messages that the broker returned (`publish`) or refused (`confirm`), if measured",
     );
 }

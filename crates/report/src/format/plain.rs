@@ -1,4 +1,4 @@
-//! The simple CSV for tools of which nothing else is known. The crate's documentation describes it.
+//! The simple CSV for unsupported tools, as described in the crate's documentation.
 
 use super::Decoder;
 use super::jtl_csv::start;
@@ -22,7 +22,7 @@ const NAMES: [&str; 10] = [
     "worker",
 ];
 
-/// A file that begins like this.
+/// A decoder for a file with this beginning.
 pub fn decoder(head: &[u8]) -> Box<dyn Decoder> {
     let delimiter = table::delimiter(head, |names| table::has(names, "elapsed"));
     table::decoder(delimiter.unwrap_or(b','), Plain { columns: None })
@@ -30,7 +30,7 @@ pub fn decoder(head: &[u8]) -> Box<dyn Decoder> {
 
 #[derive(Debug)]
 struct Plain {
-    /// How many there are, and where each of [`NAMES`] is.
+    /// The number of columns, and the position of each of [`NAMES`].
     columns: Option<(usize, [usize; 10])>,
 }
 
@@ -46,7 +46,7 @@ impl Table for Plain {
         };
         match read {
             Ok(sample) => into.add(&sample),
-            // Of another file that was appended.
+            // The header of an appended file.
             Err(_) if is_header(rows) => self.header(rows),
             Err(bad) => return Err(bad),
         }

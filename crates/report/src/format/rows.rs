@@ -1,21 +1,21 @@
-//! Splits delimited text (CSV and its relatives) into rows and fields, as the bytes come. Fields are
+//! Splits delimited text (CSV and similar) into rows and fields as a stream. Fields are
 //! slices of one buffer: nothing is allocated per row.
 
 use memchr::memchr;
 use wide::u8x16;
 
-/// The longest row, in bytes. An assertion may print a whole response into one field.
-const LONGEST_ROW: usize = 8 * 1024 * 1024;
-/// The most fields of a row.
-const MOST_FIELDS: usize = 4096;
-/// Bytes that are looked at together.
+/// Maximum length of a row in bytes. An assertion may print a whole response into one field.
+const MAX_ROW: usize = 8 * 1024 * 1024;
+/// Maximum number of fields of a row.
+const MAX_FIELDS: usize = 4096;
+/// Bytes scanned together.
 const BLOCK: usize = 16;
 const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What comes next in the file.
+/// The next item of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Row {
-    /// A row; its fields can be asked for.
+    /// A row; its fields are available.
     Fields,
     /// Text up to the end of a line that cannot be split into fields.
     Malformed,
@@ -25,25 +25,25 @@ pub enum Row {
 struct Field {
     start: usize,
     end: usize,
-    /// Whether it has doubled quotes.
+    /// True if it contains doubled quotes.
     escaped: bool,
 }
 
-/// Splits rows from bytes that are pushed in any portions.
+/// Splits bytes, pushed in chunks of any size, into rows.
 #[derive(Debug)]
 pub struct Rows {
     delimiter: u8,
     marks: Marks,
     buffer: Vec<u8>,
-    /// Where the next row begins.
+    /// Start of the next row.
     start: usize,
-    /// The bytes of the current row.
+    /// Bytes of the current row.
     row: (usize, usize),
-    /// Whether no more bytes will come.
+    /// True if no more bytes follow.
     ended: bool,
-    /// Whether the bytes end within a row, and no end of a line has come since.
+    /// True if the bytes end within a row, and no line end has arrived since.
     unfinished: bool,
-    /// Whether the rest of a line is thrown away.
+    /// True if the rest of a line is skipped.
     skipping: bool,
     fields: Vec<Field>,
     terminated: bool,
@@ -51,15 +51,15 @@ pub struct Rows {
 }
 
 enum Scan {
-    /// A row, and where the next one begins.
+    /// A row, and the start of the next one.
     Row(usize),
     Malformed,
-    /// The bytes end within it.
+    /// The bytes end within the row.
     Incomplete,
 }
 
 impl Rows {
-    /// Rows whose fields are separated by this byte.
+    /// Rows with fields separated by `delimiter`.
     pub fn new(delimiter: u8) -> Self {
         Self {
             delimiter,
@@ -76,7 +76,7 @@ impl Rows {
         }
     }
 
-    /// Takes the next bytes.
+    /// Adds the next bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.start);
         self.start = 0;
@@ -84,24 +84,24 @@ impl Rows {
         self.unfinished &= memchr(b'\n', bytes).is_none();
     }
 
-    /// No more bytes will come: the last row may lack the end of its line.
+    /// Ends the input: the last row may lack its line end.
     pub fn end(&mut self) {
         self.ended = true;
     }
 
-    /// Goes on to the next row; `None`: more bytes are needed, or there are no more rows. Empty lines
-    /// are no rows.
+    /// Advances to the next row; `None` if more bytes are needed, or there are no more rows. Empty lines
+    /// are skipped.
     pub fn next(&mut self) -> Option<Row> {
         if self.skipping {
             return self.skip_line();
         }
-        let is_long = self.buffer.len() - self.start >= LONGEST_ROW;
+        let is_long = self.buffer.len() - self.start >= MAX_ROW;
         if self.unfinished && !self.ended && !is_long {
             return None;
         }
         self.skip_empty_lines();
         match self.scan() {
-            Scan::Row(next) if next - self.start <= LONGEST_ROW => {
+            Scan::Row(next) if next - self.start <= MAX_ROW => {
                 self.row = (self.start, next);
                 self.start = next;
                 self.number += 1;
@@ -113,7 +113,7 @@ impl Rows {
                 self.unfinished = true;
                 None
             }
-            // A quote that is never closed, or a row that is too long.
+            // The row is too long, or has an unclosed quote.
             Scan::Row(_) | Scan::Malformed | Scan::Incomplete => {
                 self.number += 1;
                 self.row = (self.start, self.start);
@@ -124,7 +124,7 @@ impl Rows {
         }
     }
 
-    /// What separates the fields.
+    /// The field separator.
     pub fn delimiter(&self) -> u8 {
         self.delimiter
     }
@@ -134,30 +134,30 @@ impl Rows {
         self.number
     }
 
-    /// Whether the row had the end of its line.
+    /// True if the row had a line end.
     pub fn terminated(&self) -> bool {
         self.terminated
     }
 
-    /// Whether there are zero bytes in the row, which no tool writes: a sign of a damaged file.
+    /// True if the row contains zero bytes, which no tool writes: a sign of a damaged file.
     pub fn has_zeros(&self) -> bool {
         let row = self.buffer.get(self.row.0..self.row.1);
         row.is_some_and(|row| memchr(0, row).is_some())
     }
 
-    /// How many ends of lines are inside of the row.
+    /// Number of line ends within the row.
     pub fn lines_within(&self) -> u64 {
         let row = self.buffer.get(self.row.0..self.row.1).unwrap_or_default();
         let ends = memchr::memchr_iter(b'\n', row).count() as u64;
         ends.saturating_sub(u64::from(self.terminated))
     }
 
-    /// How many fields the row has.
+    /// Number of fields.
     pub fn len(&self) -> usize {
         self.fields.len()
     }
 
-    /// A field of the row; empty when there is none.
+    /// A field of the row; empty if it does not exist.
     pub fn get(&self, index: usize) -> &[u8] {
         let field = self.fields.get(index);
         let bytes = field.and_then(|field| self.buffer.get(field.start..field.end));
@@ -174,14 +174,14 @@ impl Rows {
             match self.buffer.get(self.start..) {
                 Some([b'\n', ..]) => self.start += 1,
                 Some([b'\r', b'\n', ..]) => self.start += 2,
-                // Files that were put together have marks in the middle.
+                // Concatenated files have byte order marks in the middle.
                 Some(rest) if rest.starts_with(UTF8_MARK) => self.start += UTF8_MARK.len(),
                 _ => return,
             }
         }
     }
 
-    /// Finds the fields of the row that begins at `start`.
+    /// Finds the fields of the row that starts at `start`.
     fn scan(&mut self) -> Scan {
         let data = self.buffer.as_slice();
         self.fields.clear();
@@ -199,7 +199,7 @@ impl Rows {
                     Some(_) => return self.row_ends(end, true),
                     None => return self.row_ends(end, false),
                 }
-                // What was inside of the quotes is passed over.
+                // Skip the bytes inside the quotes.
                 block = field;
                 marks = self.marks.of(data, block);
                 continue;
@@ -213,7 +213,7 @@ impl Rows {
             }
             let at = block + marks.trailing_zeros() as usize;
             marks &= marks - 1;
-            if self.fields.len() >= MOST_FIELDS {
+            if self.fields.len() >= MAX_FIELDS {
                 return Scan::Malformed;
             }
             self.fields.push(unquoted(data, field, at, self.delimiter));
@@ -224,13 +224,13 @@ impl Rows {
         }
     }
 
-    /// The row has an end at this byte, or the file has.
+    /// Ends the row at this byte, or at the end of the file.
     fn row_ends(&mut self, end: usize, terminated: bool) -> Scan {
         self.terminated = terminated;
         Scan::Row(end + usize::from(terminated))
     }
 
-    /// There are no more bytes in the field that begins here.
+    /// Handles the end of the bytes in the field that starts here.
     fn data_ends(&mut self, field: usize) -> Scan {
         let data = self.buffer.as_slice();
         if !self.ended || self.start == data.len() {
@@ -241,7 +241,7 @@ impl Rows {
         self.row_ends(end, false)
     }
 
-    /// Throws the rest of the line away.
+    /// Skips the rest of the line.
     fn skip_line(&mut self) -> Option<Row> {
         self.fields.clear();
         let rest = self.buffer.get(self.start..).unwrap_or_default();
@@ -260,7 +260,7 @@ impl Rows {
         Some(Row::Malformed)
     }
 
-    /// Makes one quote of two. The row is done with then, so it is changed where it lies.
+    /// Replaces doubled quotes in place; the row is complete at this point.
     fn unescape(&mut self) {
         for field in self.fields.iter_mut().filter(|field| field.escaped) {
             let (mut to, mut from) = (field.start, field.start);
@@ -275,7 +275,7 @@ impl Rows {
     }
 }
 
-/// Finds delimiters and ends of lines in a block of bytes.
+/// Finds delimiters and line ends in a block of bytes.
 #[derive(Debug, Clone, Copy)]
 struct Marks {
     delimiter: u8x16,
@@ -290,7 +290,7 @@ impl Marks {
         }
     }
 
-    /// A bit for each of the bytes from `at` on that is one.
+    /// A bit mask of the positions from `at` on that are delimiters or line ends.
     fn of(self, data: &[u8], at: usize) -> u32 {
         let rest = data.get(at..).unwrap_or_default();
         let block = match rest.first_chunk::<BLOCK>() {
@@ -305,7 +305,7 @@ impl Marks {
     }
 }
 
-/// The field from `start` to `end`, at which it is known to end.
+/// The unquoted field from `start` to `end`.
 fn unquoted(data: &[u8], start: usize, end: usize, delimiter: u8) -> Field {
     let line_ends = data.get(end) != Some(&delimiter);
     let return_before = line_ends && end > start && data[end - 1] == b'\r';
@@ -316,7 +316,7 @@ fn unquoted(data: &[u8], start: usize, end: usize, delimiter: u8) -> Field {
     }
 }
 
-/// The field that begins with a quote at `at`, and where it ends.
+/// The quoted field that starts at `at`, and its end.
 fn quoted(data: &[u8], at: usize, delimiter: u8, ended: bool) -> Result<(Field, usize), Scan> {
     let start = at + 1;
     let (mut from, mut escaped) = (start, false);

@@ -1,16 +1,16 @@
-//! Finds the parts of a request among the rows of a JTL in CSV.
+//! Detects parts of requests among the rows of a JTL in CSV.
 //!
-//! Behind the row of a request that was redirected, or that loaded what its page embeds, JMeter writes a
-//! row for each part: `Login-0`, `Login-1`, or the addresses when it does not rename them. They lie within
-//! the time of the request and were made by the same thread. Its own summary does not count them, and
-//! nor does the XML form, where they are inside of the request.
+//! After the row of a request that was redirected, or that loaded embedded resources, JMeter writes a
+//! row for each part: `Login-0`, `Login-1`, or the URLs if it does not rename them. Parts lie within
+//! the time of the request and belong to the same thread. JMeter's own summary does not count them, and
+//! neither does the decoder of the XML format, where they are nested in the request.
 
 use crate::sample::Sample;
 use foldhash::fast::FixedState;
 use std::hash::BuildHasher;
 
-/// Requests that are remembered. Other threads write in between.
-const REMEMBERED: usize = 2048;
+/// Number of remembered requests. Rows of other threads come in between.
+const MAX_REQUESTS: usize = 2048;
 const MILLI: u64 = 1000;
 const SECOND: u64 = 1_000_000;
 
@@ -22,23 +22,23 @@ struct Request {
     elapsed: u64,
     received: u64,
     transaction: bool,
-    /// How many of its parts were seen, and their bytes.
+    /// Number of its parts so far, and their bytes.
     parts: u64,
     parts_received: u64,
 }
 
-/// The last requests of a file.
+/// The most recent requests of a file.
 #[derive(Debug)]
 pub struct SubResults {
     requests: Vec<Request>,
-    /// Where the next one goes.
+    /// Position of the next request.
     next: usize,
 }
 
 impl Default for SubResults {
     fn default() -> Self {
         Self {
-            requests: Vec::with_capacity(REMEMBERED),
+            requests: Vec::with_capacity(MAX_REQUESTS),
             next: 0,
         }
     }
@@ -49,7 +49,7 @@ fn hash(bytes: &[u8]) -> u64 {
 }
 
 impl SubResults {
-    /// Whether a row is a part of a request before it; if not, it is remembered as a request.
+    /// True if a row is a part of an earlier request; otherwise it is remembered as a request.
     pub fn takes(&mut self, sample: &Sample<'_>, host: &[u8]) -> bool {
         let thread = hash(sample.thread) ^ hash(host);
         let may_be = !sample.transaction && looks_like_part(sample.label);
@@ -72,12 +72,12 @@ impl SubResults {
             Some(oldest) => *oldest = request,
             None => self.requests.push(request),
         }
-        self.next = (self.next + 1) % REMEMBERED;
+        self.next = (self.next + 1) % MAX_REQUESTS;
         false
     }
 
-    /// The request that the sample is a part of: the last one of its thread, or of the requests of all
-    /// threads when the file does not tell them apart.
+    /// The request that the sample may be a part of: the last one of its thread, or of all
+    /// threads if the file does not contain them.
     fn request_of(&mut self, sample: &Sample<'_>, thread: u64) -> Option<&mut Request> {
         let next = self.next.min(self.requests.len());
         let (newer, older) = self.requests.split_at_mut(next);
@@ -90,7 +90,7 @@ impl SubResults {
     }
 }
 
-/// `Login-0`, or an address.
+/// True for labels like `Login-0`, or a URL.
 fn looks_like_part(label: &[u8]) -> bool {
     split_number(label).is_some() || is_address(label)
 }
@@ -99,7 +99,7 @@ fn is_address(label: &[u8]) -> bool {
     label.starts_with(b"http://") || label.starts_with(b"https://")
 }
 
-/// `Login` and 12 of `Login-12`.
+/// Splits `Login-12` into `Login` and 12.
 fn split_number(label: &[u8]) -> Option<(&[u8], u64)> {
     if !label.last()?.is_ascii_digit() {
         return None;
@@ -111,12 +111,12 @@ fn split_number(label: &[u8]) -> Option<(&[u8], u64)> {
 
 impl Request {
     fn has_part(&self, sample: &Sample<'_>) -> bool {
-        // The requests in a transaction are what is counted.
+        // Requests in a transaction are counted.
         let received = self.parts_received.saturating_add(sample.received);
         if self.transaction || !self.contains(sample) || sample.received > self.received {
             return false;
         }
-        // So short, or told in whole seconds, requests that follow each other look like parts: parts are smaller.
+        // With short durations or a resolution of seconds, consecutive requests look like parts; parts are smaller.
         let is_unclear = self.elapsed <= MILLI || self.is_coarse(sample);
         if is_unclear && (received > self.received || sample.received == self.received) {
             return false;
@@ -128,7 +128,7 @@ impl Request {
             return false;
         };
         if hash(before) == self.label {
-            // They are numbered from zero, and the first begins with the request.
+            // Parts are numbered from zero, and the first one starts with the request.
             return number == self.parts_numbered(number)
                 && (number > 0 || self.starts_with(sample));
         }
@@ -142,7 +142,7 @@ impl Request {
         false
     }
 
-    /// The number itself if parts before it were seen, for parts of parts are counted as well.
+    /// The number if all earlier parts were seen; parts of parts are counted as well.
     fn parts_numbered(&self, number: u64) -> u64 {
         if number <= self.parts {
             number
@@ -155,13 +155,13 @@ impl Request {
         sample.start.unwrap_or_default() == self.start
     }
 
-    /// Whether the file tells no fractions of seconds.
+    /// True if the file has no fractions of seconds.
     fn is_coarse(&self, sample: &Sample<'_>) -> bool {
         let start = sample.start.unwrap_or_default();
         self.start.is_multiple_of(SECOND) && start.is_multiple_of(SECOND)
     }
 
-    /// Whether the sample lies within the time of the request.
+    /// True if the sample lies within the time of the request.
     fn contains(&self, sample: &Sample<'_>) -> bool {
         let start = sample.start.unwrap_or_default();
         let coarse = self.is_coarse(sample);
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_lie_within_their_request_and_are_of_its_thread() {
+    fn parts_lie_within_their_request_and_belong_to_its_thread() {
         let found = parts(&[
             ("a", "Login", 1, 100),
             ("b", "Login", 2, 100),
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_are_only_called_so_are_counted() {
+    fn requests_named_like_parts_are_counted() {
         let found = parts(&[
             ("a", "Login", 1, 3),
             ("a", "Login-0", 4, 3),
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_take_no_time_are_no_parts_of_each_other() {
+    fn requests_of_zero_duration_are_not_parts_of_each_other() {
         let found = parts(&[
             ("a", "Step", 1, 0),
             ("a", "Step-0", 1, 0),
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_that_keep_their_address_are_found_too() {
+    fn parts_labelled_with_their_address_are_detected_too() {
         let found = parts(&[
             ("a", "Login", 1, 100),
             ("a", "http://x/login", 1, 40),

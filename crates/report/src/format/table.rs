@@ -1,4 +1,4 @@
-//! What all tables have in common: their delimiter, lines before the header, rows that cannot be read.
+//! Common parts of all tables: the delimiter, lines before the header, unreadable rows.
 
 use super::rows::{Row, Rows};
 use super::{Decoder, numbers};
@@ -6,22 +6,22 @@ use crate::file_tally::FileTally;
 use crate::found::BadRow;
 use memchr::memchr;
 
-/// What separates fields, the most usual first.
+/// Field separators, the most common first.
 pub const DELIMITERS: [u8; 8] = *b",;\t|^~:#";
 
-/// Reads the rows of a table.
+/// Decodes the rows of a table.
 pub trait Table: std::fmt::Debug + Send {
-    /// Takes the next row, of which the first is the header if there is one.
+    /// Decodes the next row; the first one is the header if there is one.
     ///
     /// # Errors
-    /// When it is neither a header nor a row with sound values.
+    /// If it is neither a header nor a row with valid values.
     fn row(&mut self, rows: &Rows, into: &mut FileTally) -> Result<(), BadRow>;
 
-    /// There are no more rows.
+    /// Ends the file.
     fn finish(&mut self, _into: &mut FileTally) {}
 }
 
-/// A table whose fields are separated by this byte.
+/// A decoder for a table with this field separator.
 pub fn decoder<T: Table + 'static>(delimiter: u8, table: T) -> Box<dyn Decoder> {
     Box::new(Rest {
         rows: Rows::new(delimiter),
@@ -33,7 +33,7 @@ pub fn decoder<T: Table + 'static>(delimiter: u8, table: T) -> Box<dyn Decoder> 
 #[derive(Debug)]
 struct Rest<T> {
     rows: Rows,
-    /// Whether the first row of the table itself was seen.
+    /// True after the first row of the table itself.
     begun: bool,
     table: T,
 }
@@ -71,17 +71,17 @@ impl<T: Table> Decoder for Rest<T> {
     }
 }
 
-/// A line of nothing but blanks.
+/// True for a line that consists of blanks.
 fn is_blank(rows: &Rows) -> bool {
     rows.len() == 1 && rows.get(0).trim_ascii().is_empty()
 }
 
-/// Lines that spreadsheets and PowerShell put before a table: `#TYPE ...`, `sep=;`.
+/// True for lines that spreadsheets and PowerShell write before a table: `#TYPE ...`, `sep=;`.
 fn is_preamble(field: &[u8]) -> bool {
     field.starts_with(b"#") || field.starts_with(b"sep=")
 }
 
-/// The first line of a table, without what is before it; `None`: it is not all there.
+/// The first line of a table, without preceding lines; `None` if it is incomplete.
 pub fn first_line(head: &[u8], whole: bool) -> Option<&[u8]> {
     let mut rest = numbers::without_mark(head);
     loop {
@@ -109,7 +109,7 @@ pub fn split(line: &[u8], delimiter: u8) -> Vec<Vec<u8>> {
     }
 }
 
-/// The delimiter by which the first line has the fields that are looked for.
+/// The delimiter with which the first line satisfies `fits`.
 pub fn delimiter(head: &[u8], fits: impl Fn(&[&[u8]]) -> bool) -> Option<u8> {
     let line = first_line(head, true)?;
     DELIMITERS.into_iter().find(|delimiter| {
@@ -119,7 +119,7 @@ pub fn delimiter(head: &[u8], fits: impl Fn(&[&[u8]]) -> bool) -> Option<u8> {
     })
 }
 
-/// Where columns are by the names in a header, whatever their case; a large number for one that is missing.
+/// Positions of columns by header name, ignoring case; `usize::MAX` for missing ones.
 pub fn columns<const N: usize>(rows: &Rows, names: [&str; N]) -> [usize; N] {
     names.map(|name| {
         let same = |field: &[u8]| field.trim_ascii().eq_ignore_ascii_case(name.as_bytes());
@@ -127,7 +127,7 @@ pub fn columns<const N: usize>(rows: &Rows, names: [&str; N]) -> [usize; N] {
     })
 }
 
-/// The header of a table, whose rows have as many fields as it has.
+/// The header of a table; its rows must have the same number of fields.
 #[derive(Debug)]
 pub struct Header<const N: usize>(Option<(usize, [usize; N])>);
 
@@ -138,10 +138,10 @@ impl<const N: usize> Default for Header<N> {
 }
 
 impl<const N: usize> Header<N> {
-    /// Where the columns of a row are; none for the header itself, in which `find` looks them up.
+    /// Positions of the columns of a row; `None` for the header itself, in which `find` looks them up.
     ///
     /// # Errors
-    /// When the row has another number of fields than the header.
+    /// If the row and the header have different numbers of fields.
     pub fn columns(
         &mut self,
         rows: &Rows,
@@ -158,7 +158,7 @@ impl<const N: usize> Header<N> {
     }
 }
 
-/// Whether a header has a column of this name, whatever its case.
+/// True if a header has a column of this name, ignoring case.
 pub fn has(names: &[&[u8]], name: &str) -> bool {
     let same = |other: &[u8]| other.trim_ascii().eq_ignore_ascii_case(name.as_bytes());
     names.iter().any(|other| same(other))

@@ -15,19 +15,19 @@ const ROW: &str =
     "1760000000000,12,Home,200,OK,10.0.24.3-Users 1-1,text,true,,5,6,1,1,http://x/,1,0,1\n";
 
 #[test]
-fn a_row_that_is_cut_off_is_left_out_and_said() {
+fn a_truncated_row_is_ignored_and_reported() {
     let text = format!("{JTL}{ROW}{ROW}");
     for cut in [1, 5, 40, 70] {
         let (source, report) = read_as("a.jtl", &text.as_bytes()[..text.len() - cut - 2]);
         assert_eq!(report.total.samples, 1, "{cut}");
-        assert!(source.problem.unwrap().contains("cut off"));
+        assert!(source.problem.unwrap().contains("truncated"));
     }
     let (source, report) = read_as("a.jtl", text.trim_end().as_bytes());
     assert_eq!((source.problem, report.total.samples), (None, 2));
 }
 
 #[test]
-fn rows_that_cannot_be_read_are_counted_with_the_first() {
+fn unreadable_rows_are_counted_with_the_first() {
     let text = format!(
         "{JTL}{ROW}x,y\n{}{ROW}{JTL}{ROW}",
         ROW.replace(",12,", ",-12,")
@@ -68,7 +68,7 @@ fn empty_files_and_headers_alone_are_no_problem() {
 }
 
 #[test]
-fn files_of_jmeter_without_a_header_are_known_by_their_columns() {
+fn files_of_jmeter_without_a_header_are_detected_by_their_columns() {
     let old = "1760000000000,12,Home,500,Oops,Users 1-1,text,false,5,1,7,1,host-a,0\n";
     let (source, report) = read_as("results", old.as_bytes());
     assert_eq!(source.format, "jtl-csv");
@@ -84,7 +84,7 @@ fn files_of_jmeter_without_a_header_are_known_by_their_columns() {
 }
 
 #[test]
-fn the_simple_csv_takes_fractions_and_columns_in_any_order() {
+fn the_simple_csv_accepts_fractions_and_columns_in_any_order() {
     let text = "success,worker,label,elapsed,timestamp,active\r\n1,w1,\"a,b\",0.25,1760000000000.5,3\r\nfalse,w2,c,2,1760000001000,4\r\n";
     let (source, report) = read_as("x.csv", text.as_bytes());
     assert_eq!((source.format.as_str(), source.problem), ("csv", None));
@@ -113,7 +113,7 @@ fn transactions_alone_are_the_total() {
 }
 
 #[test]
-fn xml_that_ends_early_keeps_what_was_read() {
+fn truncated_xml_keeps_the_decoded_samples() {
     let text = "<testResults><httpSample t=\"5\" ts=\"1760000000000\" s=\"true\" lb=\"a\"/>\n<httpSample t=";
     let (source, report) = read_as("a.xml", text.as_bytes());
     assert_eq!(report.total.samples, 1);
@@ -123,7 +123,7 @@ fn xml_that_ends_early_keeps_what_was_read() {
 }
 
 #[test]
-fn data_of_responses_in_xml_is_passed_over() {
+fn data_of_responses_in_xml_is_skipped() {
     let data = "x".repeat(3_000_000);
     let text = format!(
         "<testResults><sample t=\"5\" ts=\"1760000000000\" s=\"true\" lb=\"a\"><responseData>{data}</responseData></sample></testResults>"
@@ -133,7 +133,7 @@ fn data_of_responses_in_xml_is_passed_over() {
 }
 
 #[test]
-fn a_sample_of_which_no_success_is_told_is_judged_by_its_code() {
+fn a_sample_of_unknown_success_is_judged_by_its_code() {
     let xml = r#"<testResults version="1.2">
 <httpSample t="5" ts="1760000000000" lb="Home" rc="500"/>
 <httpSample t="5" ts="1760000000000" lb="Home" rc="200"/>
@@ -152,7 +152,7 @@ fn a_sample_of_which_no_success_is_told_is_judged_by_its_code() {
 }
 
 #[test]
-fn a_figure_of_locust_that_is_no_number_is_not_told() {
+fn a_non_numeric_figure_of_locust_is_missing() {
     let text = "Type,Name,Request Count,Failure Count,Median Response Time,Average Response Time,Min Response Time,\
                 Max Response Time,Average Content Size,Requests/s,Failures/s,50%,66%,75%,80%,90%,95%,98%,99%,99.9%,99.99%,100%\n\
                 ,Aggregated,10,0,5,N/A,1,9,1,1.0,0.0,5,5,5,5,5,5,5,5,5,5,9\n";
@@ -225,11 +225,11 @@ const HEADS: &[&str] = &[
     "\"Value\",\"Percentile\",\"TotalCount\",\"1/(1-Percentile)\"\n0.055,0.0,1,1.00\n",
 ];
 
-/// Definitions of a gob, then the beginning of a result.
+/// Definitions of a gob, followed by the beginning of a result.
 const GOB: &[u8] = b"\x30\x7f\x03\x01\x01\x06Result\x01\xff\x80\x00\x01\x03\x01\x09Timestamp\x01\xff\x82\x00\x01\x07Latency\x01\x04\x00\x01\x04Body\x01\x0a\x00\x00\x00\x08\xff\x81\x05\x01\x01\x01\x00\x00\x20\xff\x80\x01\x0f\x01\x00";
 
 #[test]
-fn the_gob_of_the_test_below_is_one_of_vegeta() {
+fn the_gob_of_the_next_test_is_detected() {
     assert_eq!(read_as("any", GOB).0.format, "vegeta");
 }
 /// Gatling's binary log: a run without scenarios and a request.
@@ -238,7 +238,7 @@ const GATLING: &str = "\0\0\0\0\u{6}3.15.1\0\0\0\0\u{1}A\0\0\0\u{1}\x70\0\0\0\0\
 
 proptest! {
     #[test]
-    fn no_bytes_make_a_gob_panic(
+    fn no_gob_causes_a_panic(
         cut in 10_usize..GOB.len(),
         rest in prop::collection::vec(any::<u8>(), 0..300),
     ) {
@@ -248,7 +248,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_any_format_panic(
+    fn no_file_causes_a_panic(
         head in prop::sample::select(HEADS.to_vec()),
         cut in 0_usize..200,
         rest in prop_oneof![

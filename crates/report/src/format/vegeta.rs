@@ -1,8 +1,8 @@
-//! Vegeta's results as `vegeta encode` writes them in JSON or CSV, and the summary of
-//! `vegeta report -type json`. Results as gob, which `vegeta attack` writes, are read in `vegeta_gob`.
+//! Vegeta's results as JSON or CSV from `vegeta encode`, and the summary of
+//! `vegeta report -type json`. The module `vegeta_gob` decodes results as gob, which `vegeta attack` writes.
 //!
 //! The label of a request is the name of the attack (`-name`). Without one it is the method and the URL
-//! up to its query, whose values may differ in every request. As for Vegeta, a status outside 200-399 is
+//! without its query, which may differ in every request. As in Vegeta, a status outside 200-399 is
 //! an error, and a request without a response has status 0.
 
 use super::bodies::{self, CsvColumns, JsonBodies};
@@ -24,11 +24,11 @@ use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// No summary is larger; it has every text of an error once.
-const LARGEST: usize = 16 * 1024 * 1024;
+/// Maximum size of a summary, which contains every error text once.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
 const NANOS_PER_MICRO: u64 = 1000;
 
-/// A request, in any form.
+/// A request in any format.
 #[derive(Debug, Default)]
 pub struct Hit<'a> {
     /// The name of the attack; may be empty.
@@ -36,9 +36,9 @@ pub struct Hit<'a> {
     pub method: &'a [u8],
     pub url: &'a [u8],
     pub code: u64,
-    /// Microseconds since 1970 at its start.
+    /// Start in microseconds since 1970.
     pub start: u64,
-    /// Nanoseconds.
+    /// Duration in nanoseconds.
     pub latency: u64,
     pub sent: u64,
     pub received: u64,
@@ -46,10 +46,10 @@ pub struct Hit<'a> {
 }
 
 impl Hit<'_> {
-    /// Adds it to the samples.
+    /// Adds the request to the samples.
     ///
     /// # Errors
-    /// When it cannot have been at this time.
+    /// If the timestamp is implausible.
     pub fn add(&self, into: &mut FileTally) -> Result<(), BadRow> {
         if !(EARLIEST..LATEST).contains(&self.start) {
             let start = self.start.to_string();
@@ -85,7 +85,7 @@ impl Hit<'_> {
     }
 }
 
-/// A URL without its query, and without a name and a password before its host.
+/// Removes the query and the credentials from a URL.
 fn push_address(url: &[u8], into: &mut Vec<u8>) {
     let url = url.get(..memchr2(b'?', b'#', url).unwrap_or(url.len()));
     let url = url.unwrap_or_default();
@@ -99,12 +99,12 @@ fn push_address(url: &[u8], into: &mut Vec<u8>) {
     into.extend_from_slice(path);
 }
 
-/// Nanoseconds as microseconds.
+/// Converts nanoseconds to microseconds.
 fn micros(nanos: u64) -> u64 {
     nanos.saturating_add(NANOS_PER_MICRO / 2) / NANOS_PER_MICRO
 }
 
-/// `vegeta encode -to json`: an object in each line.
+/// A decoder for `vegeta encode -to json`: an object per line.
 pub fn json() -> Box<dyn Decoder> {
     bodies::without(JsonBodies::default(), lines::decoder(Json))
 }
@@ -161,21 +161,21 @@ fn json_hit(line: &[u8], into: &mut FileTally) -> Result<(), BadRow> {
 
 /// The columns of bodies and headers in the CSV.
 const LONG_COLUMNS: &[usize] = &[6, 11];
-/// How many columns the CSV has: since 12.8.0, since 8.0.0, and in 7.0.
+/// Number of columns of the CSV: since 12.8.0, since 8.0.0, and in 7.0.
 const WIDTHS: [usize; 3] = [12, 9, 7];
 
-/// `vegeta encode -to csv`: a table without a header.
+/// A decoder for `vegeta encode -to csv`: a table without a header.
 pub fn csv() -> Box<dyn Decoder> {
     let table = table::decoder(b',', Csv { width: None });
     bodies::without(CsvColumns::new(LONG_COLUMNS), table)
 }
 
-/// Whether a file begins like Vegeta's CSV; `whole`: no more of it will come.
+/// True if a file starts like Vegeta's CSV; `whole`: `head` is the whole file.
 pub fn is_csv(head: &[u8], whole: bool) -> bool {
     let mut rows = Rows::new(b',');
     rows.push(head);
     let first = match rows.next() {
-        // The first row is longer than what is looked at: of a body no more need be seen.
+        // The first row is longer than the examined part, and ends in a body.
         None if whole => {
             rows.end();
             rows.next()
@@ -193,7 +193,7 @@ pub fn is_csv(head: &[u8], whole: bool) -> bool {
 
 #[derive(Debug)]
 struct Csv {
-    /// How many fields the first row has.
+    /// The number of fields of the first row.
     width: Option<usize>,
 }
 
@@ -203,7 +203,7 @@ impl Table for Csv {
         if rows.len() != width {
             return Err(BadRow::Fields(rows.len(), width));
         }
-        // Vegeta ends every row: what the last field lacks cannot be seen.
+        // Vegeta terminates every row: the last field of an unterminated one may be truncated.
         if !rows.terminated() {
             return Err(BadRow::Malformed);
         }
@@ -229,12 +229,12 @@ fn csv_hit(rows: &Rows) -> Result<Hit<'_>, BadRow> {
     })
 }
 
-/// `vegeta report -type json`.
+/// A decoder for `vegeta report -type json`.
 pub fn report() -> Box<dyn Decoder> {
-    whole::decoder(LARGEST, read)
+    whole::decoder(MAX_BYTES, read)
 }
 
-/// Times are nanoseconds.
+/// Times in nanoseconds.
 #[derive(Deserialize)]
 struct Report<'a> {
     latencies: Latencies,
@@ -270,7 +270,7 @@ struct Bytes {
 }
 
 impl Report<'_> {
-    /// From the first start to the last end.
+    /// The duration from the first start to the last end.
     fn seconds(&self) -> f64 {
         (self.duration + self.wait) / 1e9
     }
@@ -280,7 +280,7 @@ impl Report<'_> {
         let (latencies, samples) = (&self.latencies, to_f64(self.requests));
         let failed = ((1.0 - self.success) * samples).round();
         let rate = (self.seconds() > 0.0).then(|| samples / self.seconds());
-        let told = KnownFigures {
+        let known = KnownFigures {
             samples: self.requests,
             errors: Some(to_u64(failed)),
             throughput: rate,
@@ -294,10 +294,10 @@ impl Report<'_> {
             received: self.bytes_in.total,
             sent: self.bytes_out.total,
         };
-        told.figures()
+        known.figures()
     }
 
-    /// Errors by status; of each status the first text that begins with it.
+    /// Errors by status; each with the first text that starts with it.
     fn add_errors(&self, errors: &mut Errors) {
         for (code, count) in &self.status_codes {
             if code
@@ -337,7 +337,7 @@ fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
     Ok(())
 }
 
-/// The percentiles that a summary tells.
+/// The percentiles in a summary.
 pub fn distribution(total: &Figures) -> Vec<PercentilePoint> {
     let points = [
         ("min", 0.0, total.min),
@@ -347,17 +347,17 @@ pub fn distribution(total: &Figures) -> Vec<PercentilePoint> {
         ("p99", 99.0, total.p99),
         ("max", 100.0, total.max),
     ];
-    let told = |name: &str| total.missing.iter().all(|missing| missing != name);
-    let points = points.into_iter().filter(|(name, ..)| told(name));
+    let known = |name: &str| total.missing.iter().all(|missing| missing != name);
+    let points = points.into_iter().filter(|(name, ..)| known(name));
     points
         .map(|(_, percentile, millis)| PercentilePoint { percentile, millis })
         .collect()
 }
 
-/// A latency of a gob, which has a sign there.
+/// Converts a latency of a gob, which is a signed number.
 ///
 /// # Errors
-/// When it is negative.
+/// If it is negative.
 pub fn nanos(latency: i64) -> Result<u64, BadRow> {
     u64::try_from(latency).map_err(|_| BadRow::value("latency", latency.to_string().as_bytes()))
 }

@@ -1,9 +1,9 @@
-//! Vegeta's results as `vegeta attack` writes them: a stream of Go's gob encoding.
+//! Vegeta's results from `vegeta attack`: a stream in Go's gob encoding.
 //!
-//! A gob is a series of messages, each with its length. Some define types, the others are values. Types
-//! and fields have numbers that depend on the version of Go and of Vegeta, so they are taken from the
-//! definitions, by name. Fields are decoded one by one as they come: of a body, which may be of any
-//! length, nothing is kept. Headers come last in a result, and are passed over by the length of the message.
+//! A gob is a series of messages with their lengths. Some define types, the others are values. Types
+//! and fields have numbers that depend on the version of Go and of Vegeta, so the fields are found by name in the
+//! definitions. Fields are decoded one by one as a stream: bodies, which may have any
+//! length, are skipped. Headers are the last field of a result, and are skipped with the rest of the message.
 
 use super::Decoder;
 use super::vegeta::{Hit, nanos};
@@ -11,41 +11,41 @@ use crate::file_tally::FileTally;
 use crate::found::BadRow;
 use std::collections::HashMap;
 
-/// Of a text no more is kept, in bytes.
-const LONGEST_TEXT: usize = 4096;
-/// The longest definition, in bytes; Vegeta's have about 150.
-const LONGEST_DEFINITION: u64 = 64 * 1024;
-/// Types in a stream; Vegeta defines four.
-const MOST_TYPES: usize = 256;
-/// Seconds from the year 1, from which Go counts, to 1970.
+/// Maximum number of bytes kept of a text.
+const MAX_TEXT: usize = 4096;
+/// Maximum size of a definition in bytes; Vegeta's have about 150.
+const MAX_DEFINITION: u64 = 64 * 1024;
+/// Maximum number of types in a stream; Vegeta defines four.
+const MAX_TYPES: usize = 256;
+/// Seconds from the year 1, Go's epoch, to 1970.
 const TO_1970: i64 = 62_135_596_800;
-/// What follows the length and the number of the first definition.
+/// The bytes after the length and the number of the first definition.
 const FIRST_TYPE: &[u8] = b"\x03\x01\x01\x06Result";
 
-/// A file of this format.
+/// A decoder for this format.
 pub fn decoder() -> Box<dyn Decoder> {
     Box::new(Gob::default())
 }
 
-/// Whether a file begins with the definition of Vegeta's result.
+/// True if a file starts with the definition of Vegeta's result.
 pub fn is_gob(head: &[u8]) -> bool {
     let mut reader = Reader::new(head);
     let is_definition = reader.uint().is_ok() && reader.int().is_ok_and(|id| id < 0);
     is_definition && reader.rest().starts_with(FIRST_TYPE)
 }
 
-/// Why reading does not go on.
+/// The reason for which decoding stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stop {
     /// More bytes are needed.
     More,
-    /// The bytes are no gob of Vegeta.
+    /// The bytes are not a gob of Vegeta.
     Broken,
 }
 
 type Outcome<T> = Result<T, Stop>;
 
-/// Reads the primitives of a gob.
+/// Decodes the primitives of a gob.
 #[derive(Debug)]
 struct Reader<'a> {
     bytes: &'a [u8],
@@ -67,7 +67,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// One byte below 128, or the negated number of bytes that follow.
+    /// One byte below 128, or the negated number of the bytes that follow.
     fn uint(&mut self) -> Outcome<u64> {
         let first = self.take(1)?.first().copied().ok_or(Stop::More)?;
         if first < 128 {
@@ -94,7 +94,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The fields of Vegeta's result that are read.
+/// The supported fields of Vegeta's result.
 const READ: [&[u8]; 9] = [
     b"Attack",
     b"Code",
@@ -109,7 +109,7 @@ const READ: [&[u8]; 9] = [
 
 #[derive(Debug)]
 struct Field {
-    /// None: it is passed over.
+    /// `None`: the field is skipped.
     name: Option<&'static [u8]>,
     /// The number of its type.
     kind: i64,
@@ -117,15 +117,15 @@ struct Field {
 
 #[derive(Debug)]
 enum Type {
-    /// Vegeta's result, with its fields and how many of them come up to the last one that is read.
+    /// Vegeta's result: its fields, and their number up to the last supported one.
     Result(Vec<Field>, usize),
-    /// Bytes that the type itself encodes, with their length before them.
+    /// Bytes encoded by the type itself, with a length prefix.
     Opaque,
     /// Lists, maps and other structures.
     Other,
 }
 
-/// How a field is encoded.
+/// The encoding of a field.
 enum Kind {
     Uint,
     Int,
@@ -135,7 +135,7 @@ enum Kind {
 
 type Types = HashMap<i64, Type>;
 
-/// How a field of this type is encoded. Numbers below 64 are Go's own types.
+/// The encoding of a field of this type. Numbers below 64 are Go's built-in types.
 fn kind(types: &Types, id: i64) -> Kind {
     match (id, types.get(&id)) {
         (1 | 3 | 4, _) => Kind::Uint,
@@ -145,10 +145,10 @@ fn kind(types: &Types, id: i64) -> Kind {
     }
 }
 
-/// What a definition defines.
+/// The type defined by a definition.
 fn definition(bytes: &[u8]) -> Outcome<Type> {
     let mut reader = Reader::new(bytes);
-    // One field of `wireType` is set: an array, a list, a structure, a map, or one of three that encode themselves.
+    // Exactly one field of `wireType` is set: an array, a list, a structure, a map, or a self-encoding type.
     match reader.uint()? {
         3 => structure(&mut reader),
         5..=7 => Ok(Type::Opaque),
@@ -186,7 +186,7 @@ fn structure(reader: &mut Reader<'_>) -> Outcome<Type> {
     })
 }
 
-/// A structure of a name and the number of a type.
+/// A structure with a name and the number of a type.
 fn named(reader: &mut Reader<'_>) -> Outcome<(Vec<u8>, i64)> {
     let (mut field, mut name, mut id) = (0_u64, Vec::new(), 0);
     loop {
@@ -203,7 +203,7 @@ fn named(reader: &mut Reader<'_>) -> Outcome<(Vec<u8>, i64)> {
     }
 }
 
-/// A time as Go encodes it, as microseconds since 1970.
+/// Decodes Go's time to microseconds since 1970.
 fn time(bytes: &[u8]) -> Option<u64> {
     let [1 | 2, rest @ ..] = bytes else {
         return None;
@@ -215,7 +215,7 @@ fn time(bytes: &[u8]) -> Option<u64> {
     seconds.checked_add(u64::from(u32::from_be_bytes(*nanos)) / 1000)
 }
 
-/// A result whose fields come.
+/// A result being decoded.
 #[derive(Debug, Default)]
 struct Value {
     /// The number of its type.
@@ -274,26 +274,26 @@ impl Value {
     }
 }
 
-/// What of a message comes next.
+/// The next part of a message.
 #[derive(Debug)]
 enum Part {
     /// The number of its type.
     Start,
-    /// What the type of this number is.
+    /// The definition of the type with this number.
     Definition(i64),
     /// A field of a result.
     Field(Box<Value>),
-    /// The end of a result, all of whose fields were read.
+    /// The end of a result after its supported fields.
     End(Box<Value>),
-    /// The end of a message that is left out, because it defines a type or cannot be read.
+    /// The end of a skipped message: an irrelevant definition or an unreadable value.
     Nothing,
 }
 
-/// Bytes that were used, and bytes behind them to be passed over.
+/// Consumed bytes, and bytes after them to be skipped.
 type Step = (usize, u64);
 
 impl Part {
-    /// Reads on in a message, of which these bytes are there and so many are left.
+    /// Decodes the next part of a message of which `left` bytes remain; the available ones are given.
     fn step(&mut self, bytes: &[u8], left: u64, types: &mut Types) -> Outcome<Step> {
         let mut reader = Reader::new(bytes);
         match self {
@@ -310,7 +310,7 @@ impl Part {
                 Ok((reader.used, 0))
             }
             Self::Definition(id) => {
-                if left > LONGEST_DEFINITION || types.len() >= MOST_TYPES {
+                if left > MAX_DEFINITION || types.len() >= MAX_TYPES {
                     return Err(Stop::Broken);
                 }
                 if len(bytes) < left {
@@ -341,7 +341,7 @@ fn len_used(reader: &Reader<'_>) -> u64 {
     u64::try_from(reader.used).unwrap_or(u64::MAX)
 }
 
-/// Reads a field of a result; none: no more of them are wanted.
+/// Decodes a field of a result; `None` if no further fields are needed.
 fn field(
     value: &mut Value,
     reader: &mut Reader<'_>,
@@ -383,13 +383,13 @@ fn field(
             }
             skipped = length;
             if let Some(name) = field.name {
-                let kept = usize::try_from(length).map_or(LONGEST_TEXT, |length| length);
-                let text = reader.take(kept.min(LONGEST_TEXT))?;
+                let kept = usize::try_from(length).map_or(MAX_TEXT, |length| length);
+                let text = reader.take(kept.min(MAX_TEXT))?;
                 value.set_text(name, text);
                 skipped = length.saturating_sub(len(text));
             }
         }
-        // Vegeta has such a field at the end only.
+        // Vegeta has such a field only at the end.
         Kind::Other => return Err(Stop::Broken),
     }
     value.next = number + 1;
@@ -399,15 +399,15 @@ fn field(
 #[derive(Debug)]
 struct Message {
     part: Part,
-    /// Bytes of it that were not read or passed over yet.
+    /// Bytes that were neither decoded nor skipped yet.
     left: u64,
 }
 
 #[derive(Debug, Default)]
 struct Gob {
-    /// Bytes that were not read yet.
+    /// Bytes that were not decoded yet.
     buffer: Vec<u8>,
-    /// Bytes that will be passed over.
+    /// Bytes to be skipped.
     skip: u64,
     types: Types,
     message: Option<Message>,
@@ -436,7 +436,7 @@ impl Gob {
                 Err(Stop::Broken) => {
                     self.broken = true;
                     into.found.wrong = Some(format!(
-                        "its gob data is damaged behind message {}: the rest was not read",
+                        "its gob data is damaged after message {}: the rest was not read",
                         self.number
                     ));
                     return;

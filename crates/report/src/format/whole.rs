@@ -1,4 +1,4 @@
-//! Files that are read when all of them is there: documents in JSON, which tools write at their end.
+//! Decodes files that must be read completely: JSON documents, which tools write at their end.
 
 use super::{Decoder, numbers};
 use crate::file_tally::FileTally;
@@ -8,13 +8,13 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// No document is larger that a tool writes at its end: it has some lines per label and interval.
-pub const LARGEST: usize = 16 * 1024 * 1024;
+/// Maximum size of a document: such documents have a few lines per label and interval.
+pub const MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// A reader of a document.
+/// Decodes a document.
 pub type Read = fn(&[u8], &mut FileTally) -> Result<(), String>;
 
-/// Collects a document of at most so many bytes, and reads it at its end.
+/// Collects a document of at most `largest` bytes, and decodes it at its end.
 pub fn decoder(largest: usize, read: Read) -> Box<dyn Decoder> {
     Box::new(Whole {
         text: Vec::new(),
@@ -46,7 +46,7 @@ impl Decoder for Whole {
         if self.too_large {
             let most = self.largest / (1024 * 1024);
             into.found.wrong = Some(format!(
-                "it is larger than {most} MiB, which is the most that is read of such a document"
+                "it is larger than {most} MiB, the maximum for such a document"
             ));
             return;
         }
@@ -57,11 +57,11 @@ impl Decoder for Whole {
     }
 }
 
-/// Hands on the entries of a list in JSON, one after the other: a list of many entries needs the memory
-/// of one.
+/// Calls a function for each entry of a JSON list. Only one entry at a time is in
+/// memory.
 ///
 /// # Errors
-/// When the text is not such a list, or goes on after it.
+/// If the text is not such a list, or has trailing content.
 pub fn each<'de, T: Deserialize<'de>>(
     text: &'de [u8],
     take: impl FnMut(T),
@@ -71,10 +71,10 @@ pub fn each<'de, T: Deserialize<'de>>(
     json.end()
 }
 
-/// Hands on the entries of an object in JSON, one after the other.
+/// Calls a function for each entry of a JSON object.
 ///
 /// # Errors
-/// When the text is not such an object, or goes on after it.
+/// If the text is not such an object, or has trailing content.
 pub fn each_named<'de, T: Deserialize<'de>>(
     text: &'de [u8],
     take: impl FnMut(&str, T),
@@ -84,7 +84,7 @@ pub fn each_named<'de, T: Deserialize<'de>>(
     json.end()
 }
 
-/// A number. Anything else, and nothing at all, is none.
+/// A number; any other value becomes `None`.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Number(pub Option<f64>);
 

@@ -1,7 +1,7 @@
-//! What wrk and wrk2 print at their end, in a file.
+//! The output of wrk and wrk2, saved in a file.
 //!
-//! A sample is a response, and a request that ended with a socket error. Failed are responses other than
-//! 2xx and 3xx, socket errors and timeouts: all that wrk itself counts as errors.
+//! A sample is a response, or a request that ended with a socket error. Failed samples are responses other than
+//! 2xx and 3xx, socket errors and timeouts: everything that wrk counts as an error.
 
 use super::detect::Detected;
 use super::hdr_table::Table;
@@ -13,13 +13,13 @@ use crate::histogram::{to_f64, to_u64};
 use crate::summary::Summary;
 use atq_api_spec::report::PercentilePoint;
 
-/// The output of wrk itself is far smaller; a script may print more.
-const LARGEST: usize = 4 * 1024 * 1024;
+/// wrk's output is much smaller, but a script may print more.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// What a file is that begins like this; none: it is not wrk's.
+/// Detects the output by its beginning; `None`: it is not wrk's.
 pub fn detect(head: &[u8], is_whole: bool) -> Option<Detected> {
     let head = without_mark(head).trim_ascii_start();
-    // autocannon has the same first line.
+    // autocannon prints the same first line.
     let ends = memchr::memchr_iter(b'\n', head)
         .take(2)
         .collect::<Vec<usize>>();
@@ -42,9 +42,9 @@ fn is_second(line: &str) -> bool {
     matches!(words.as_slice(), [_, "threads", "and", _, "connections"])
 }
 
-/// A file of this format.
+/// A decoder for this format.
 pub fn decoder() -> Box<dyn Decoder> {
-    document::decoder(LARGEST, read)
+    document::decoder(MAX_BYTES, read)
 }
 
 fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
@@ -59,7 +59,7 @@ fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
             into.summary_errors.add(b"", message.as_bytes(), count);
         }
     }
-    let total = output.told().figures();
+    let total = output.known().figures();
     into.summarise(Summary {
         form: "wrk",
         distribution: output.distribution(),
@@ -70,7 +70,7 @@ fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
     Ok(())
 }
 
-/// What wrk counts as errors.
+/// wrk's error counts.
 #[derive(Debug, Default, Clone, Copy)]
 struct Errors {
     status: u64,
@@ -91,27 +91,27 @@ impl Errors {
         ]
     }
 
-    /// Requests without a response. One that timed out may still have got its response.
+    /// Requests without a response. A request that timed out may still have received its response.
     fn without_response(self) -> u64 {
         let sockets = self.connect.saturating_add(self.read);
         sockets.saturating_add(self.write)
     }
 }
 
-/// Where in the output a line is.
+/// The current section of the output.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
 enum Part {
     #[default]
     Summary,
-    /// Percentiles of the latency, a line each.
+    /// Percentiles of the latency, one per line.
     Latency,
     /// wrk2's table of percentiles.
     Spectrum,
-    /// wrk2's second percentiles, without the time that a request waited to be sent.
+    /// wrk2's second table of percentiles, without the time that requests waited to be sent.
     Uncorrected,
 }
 
-/// What wrk has printed. Times are milliseconds.
+/// The parsed output. Times in milliseconds.
 #[derive(Debug, Default)]
 struct Output {
     has_begun: bool,
@@ -127,7 +127,7 @@ struct Output {
     received: Option<u64>,
     errors: Errors,
     rate: Option<f64>,
-    /// Whether the last line was seen.
+    /// True after the last line.
     has_ended: bool,
 }
 
@@ -135,9 +135,9 @@ impl Output {
     fn line(&mut self, line: &str) -> Result<(), String> {
         let line = line.trim();
         if is_first(line) && std::mem::replace(&mut self.has_begun, true) {
-            return Err("it holds several runs of wrk: each needs a file of its own".to_owned());
+            return Err("it contains several runs of wrk: each needs a file of its own".to_owned());
         }
-        // What follows is printed by a script.
+        // Further lines are printed by a script.
         if self.has_ended {
             return Ok(());
         }
@@ -165,7 +165,7 @@ impl Output {
         self.words(&line.split_whitespace().collect::<Vec<&str>>())
     }
 
-    /// Lines with a colon. Says whether it is one of wrk's.
+    /// Parses a line with a colon. Returns true if it is one of wrk's.
     fn named(&mut self, name: &str, value: &str) -> Result<bool, String> {
         let bad = || format!("its `{name}` is `{}`", short(value));
         match name {
@@ -190,7 +190,7 @@ impl Output {
             "Non-2xx or 3xx responses" => {
                 self.errors.status = whole(value.as_bytes()).ok_or_else(bad)?;
             }
-            // A test that ended at once has a rate of `-nan` or `inf`.
+            // A test that ended immediately has a rate of `-nan` or `inf`.
             "Requests/sec" => self.rate = number(value.as_bytes()),
             "Transfer/sec" => self.has_ended = value.ends_with('B'),
             _ => return Ok(false),
@@ -204,7 +204,7 @@ impl Output {
                 (self.mean, self.max) = (millis(mean), millis(max));
             }
             [count, "requests", "in", time, bytes, "read"] if self.responses.is_none() => {
-                let bad = || format!("`{}` is no count of requests", short(&words.join(" ")));
+                let bad = || format!("`{}` is not a count of requests", short(&words.join(" ")));
                 self.part = Part::Summary;
                 self.responses = Some(whole(count.as_bytes()).ok_or_else(bad)?);
                 self.seconds = millis(time.trim_end_matches(',')).map(|millis| millis / 1000.0);
@@ -228,12 +228,12 @@ impl Output {
         Ok(())
     }
 
-    /// Whether nothing is missing at its end.
+    /// Checks that the output is complete.
     fn is_whole(&self) -> Result<(), String> {
         let spectrum = self.spectrum.as_ref().is_none_or(Table::has_ended);
         match self.has_ended && spectrum && self.responses.is_some() {
             true => Ok(()),
-            false => Err("it ends before the end of wrk's output: the run was stopped".to_owned()),
+            false => Err("wrk's output is incomplete: the run was interrupted".to_owned()),
         }
     }
 
@@ -242,7 +242,7 @@ impl Output {
         responses.saturating_add(self.errors.without_response())
     }
 
-    fn told(&self) -> KnownFigures {
+    fn known(&self) -> KnownFigures {
         let samples = self.samples();
         let errors = self.errors.named().into_iter().map(|(_, count)| count);
         let errors = errors.fold(0_u64, u64::saturating_add).min(samples);
@@ -252,7 +252,7 @@ impl Output {
             .as_ref()
             .filter(|spectrum| spectrum.samples() > 0);
         let times = match spectrum {
-            Some(spectrum) => spectrum.told(),
+            Some(spectrum) => spectrum.known(),
             None => KnownFigures {
                 mean: self.mean,
                 max: self.max,
@@ -280,37 +280,37 @@ impl Output {
     }
 
     fn note(&self, into: &mut FileTally) {
-        into.note("times are wrk's own figures of all responses together, and received bytes are rounded by it; it has no labels and no figures over time");
+        into.note("times are wrk's own figures of all responses, and received bytes are rounded by it; it has no labels and no figures over time");
         let responses = self.responses.unwrap_or_default();
         if let Some(spectrum) = &self.spectrum {
             let timed = spectrum.samples();
             if self.is_calibrated {
                 into.note(format!(
-                    "wrk2 leaves the time of its calibration (the first ten seconds) out of its response times: they are of {timed} of {responses} responses"
+                    "wrk2 excludes the time of its calibration (the first ten seconds) from its response times: they cover {timed} of {responses} responses"
                 ));
             } else if timed != responses {
                 into.note(format!(
-                    "response times of wrk2 are of {timed} of {responses} responses"
+                    "response times of wrk2 cover {timed} of {responses} responses"
                 ));
             }
         } else if self.is_calibrated {
-            into.note("wrk2 leaves the time of its calibration (the first ten seconds) out of its response times");
+            into.note("wrk2 excludes the time of its calibration (the first ten seconds) from its response times");
         }
         if self.percentiles.is_empty() {
             into.note("wrk prints percentiles only with `--latency`");
         }
         if self.has_uncorrected {
-            into.note("of wrk2's two sets of response times the corrected ones are taken, which count from when a request should have been sent");
+            into.note("of wrk2's two sets of response times the corrected ones are used, which are measured from the time at which a request should have been sent");
         }
         if self.errors.without_response() > 0 {
             into.note(format!(
-                "{} requests of wrk ended with a socket error: they are counted as failed samples, but have no response time and no part in the throughput",
+                "{} requests of wrk ended with a socket error: they are counted as failed samples, but have no response time and are not part of the throughput",
                 self.errors.without_response()
             ));
         }
         if self.errors.timeout > 0 {
             into.note(format!(
-                "wrk counted {} timeouts, which are counted as errors: one request may have several, and may have got its response later",
+                "wrk counted {} timeouts, which are counted as errors: a request may have several, and may still have received its response",
                 self.errors.timeout
             ));
         }
@@ -329,7 +329,7 @@ fn parts(text: &str) -> Option<(f64, &str)> {
     Some((value, unit))
 }
 
-/// `1.39ms`; none for `-nan`, which stands for no samples.
+/// `1.39ms`; `None` for `-nan`, which means no samples.
 fn millis(text: &str) -> Option<f64> {
     let (value, unit) = parts(text)?;
     let per_milli = match unit {
@@ -343,7 +343,7 @@ fn millis(text: &str) -> Option<f64> {
     Some(value * per_milli)
 }
 
-/// `2.27MB`: steps of 1024.
+/// `2.27MB`: in powers of 1024.
 fn bytes_of(text: &str) -> Option<u64> {
     let (value, unit) = parts(text)?;
     let units = ["B", "KB", "MB", "GB", "TB", "PB"];

@@ -1,46 +1,46 @@
-//! Splits XML into tags and the text between them, as the bytes come. What is inside of a tag is left to
+//! Splits XML into tags and text as a stream. The content of tags is parsed by
 //! [`quick_xml`].
 //!
-//! Only what is needed for result files is kept: comments and the text between tags, which may be whole
+//! Only the parts needed for result files are kept: comments and text, which may be whole
 //! responses, are passed on in pieces and not collected.
 
 use memchr::{memchr, memchr2, memmem};
 
-/// The longest tag, in bytes. A message of a failed sample may be long.
-const LONGEST_TAG: usize = 4 * 1024 * 1024;
+/// Maximum length of a tag in bytes. The message of a failed sample may be long.
+const MAX_TAG: usize = 4 * 1024 * 1024;
 
-/// A piece of the file.
+/// A piece of the document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Piece<'a> {
-    /// What is between `<` and `>`.
+    /// The content between `<` and `>`.
     Tag(&'a [u8]),
     /// Text between tags, or a part of it.
     Text(&'a [u8]),
-    /// Text that is no markup whatever it looks like, or a part of it.
+    /// CDATA text, or a part of it.
     Data(&'a [u8]),
-    /// A tag that begins but does not end: another one begins inside of it, or it is too long.
+    /// An incomplete tag: another one starts inside of it, or it is too long.
     BrokenTag,
 }
 
-/// Where the next byte is.
+/// The position of the next byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Text,
-    /// Behind `<`.
+    /// After `<`.
     Tag,
     Comment,
     Data,
-    /// In a tag that is too long, whose rest is thrown away.
+    /// In a tag above the maximum length, whose rest is skipped.
     Skipping,
 }
 
-/// Pieces of bytes that are pushed in any portions.
+/// Splits bytes, pushed in chunks of any size, into pieces.
 #[derive(Debug)]
 pub struct Tags {
     state: State,
-    /// The tag that has begun, or the bytes that may be the beginning of the end of a comment or of data.
+    /// The open tag, or the bytes that may start the end of a comment or CDATA.
     kept: Vec<u8>,
-    /// The quote that is open in the tag, and up to where the tag was looked at.
+    /// The open quote in the tag, and the position up to which the tag was scanned.
     quote: Option<u8>,
     seen: usize,
 }
@@ -57,7 +57,7 @@ impl Default for Tags {
 }
 
 impl Tags {
-    /// Takes the next bytes and hands on the pieces that are complete.
+    /// Adds the next bytes, and calls `each` with each complete piece.
     pub fn push(&mut self, mut bytes: &[u8], each: &mut impl FnMut(Piece<'_>)) {
         while !bytes.is_empty() {
             bytes = match self.state {
@@ -70,7 +70,7 @@ impl Tags {
         }
     }
 
-    /// Whether the file ends between two pieces.
+    /// True if the file ends between two pieces.
     pub fn is_complete(&self) -> bool {
         self.state == State::Text
     }
@@ -97,9 +97,9 @@ impl Tags {
     }
 
     fn tag<'a>(&mut self, bytes: &'a [u8], each: &mut impl FnMut(Piece<'_>)) -> &'a [u8] {
-        let room = LONGEST_TAG.saturating_sub(self.kept.len());
+        let room = MAX_TAG.saturating_sub(self.kept.len());
         let before = self.kept.len();
-        // No more than the tag is copied, unless there is a `>` inside of quotes.
+        // Only the tag is copied, unless there is a `>` inside quotes.
         let next = memchr(b'>', bytes).map_or(bytes.len(), |end| end + 1);
         let taken = next.min(room);
         self.kept.extend_from_slice(&bytes[..taken]);
@@ -112,7 +112,7 @@ impl Tags {
             End::Comment(begin) | End::Data(begin) => {
                 let data = self.kept.starts_with(b"![");
                 self.begin(if data { State::Data } else { State::Comment });
-                // Where it begins may lie before these bytes.
+                // Its start may be in earlier bytes.
                 &bytes[begin.saturating_sub(before)..]
             }
             End::Another(at) => {
@@ -120,7 +120,7 @@ impl Tags {
                 self.begin(State::Tag);
                 &bytes[at + 1 - before..]
             }
-            End::Open if self.kept.len() >= LONGEST_TAG => {
+            End::Open if self.kept.len() >= MAX_TAG => {
                 each(Piece::BrokenTag);
                 self.begin(State::Skipping);
                 &bytes[taken..]
@@ -129,7 +129,7 @@ impl Tags {
         }
     }
 
-    /// Looks for the end of the tag in what was not looked at yet.
+    /// Searches the unscanned bytes for the end of the tag.
     fn find_end(&mut self) -> End {
         const COMMENT: &[u8] = b"!--";
         const DATA: &[u8] = b"![CDATA[";
@@ -145,7 +145,7 @@ impl Tags {
         }
         while let Some(rest) = self.kept.get(self.seen..).filter(|rest| !rest.is_empty()) {
             let found = match self.quote {
-                // `<` cannot stand in a value: the file was cut and another one follows.
+                // `<` is invalid in a value: the file was truncated and another one follows.
                 Some(quote) => memchr2(quote, b'<', rest),
                 None => rest
                     .iter()
@@ -166,7 +166,7 @@ impl Tags {
         End::Open
     }
 
-    /// Passes over bytes until a mark that may come in several portions.
+    /// Skips bytes until an end mark, which may be split over several chunks.
     fn until<'a>(
         &mut self,
         mark: &[u8; 3],
@@ -175,7 +175,7 @@ impl Tags {
     ) -> &'a [u8] {
         let before = self.kept.len();
         if before > 0 {
-            // The mark may have begun in the bytes before.
+            // The end mark may have started in earlier bytes.
             let some = bytes.len().min(2);
             self.kept.extend_from_slice(&bytes[..some]);
             if let Some(at) = memmem::find(&self.kept, mark) {
@@ -223,13 +223,13 @@ impl Tags {
 enum End {
     /// The tag ends at this byte.
     Tag(usize),
-    /// It is a comment, which begins at this byte.
+    /// A comment that starts at this byte.
     Comment(usize),
-    /// It is `CDATA`, which begins at this byte.
+    /// CDATA that starts at this byte.
     Data(usize),
-    /// Another tag begins at this byte.
+    /// Another tag starts at this byte.
     Another(usize),
-    /// More is needed.
+    /// More bytes are needed.
     Open,
 }
 
@@ -251,7 +251,7 @@ mod tests {
                 };
                 let text = String::from_utf8_lossy(text).into_owned();
                 match found.last_mut() {
-                    // Text may come in pieces.
+                    // Text may be split.
                     Some((last, before)) if *last == kind && "td".contains(kind) => {
                         before.push_str(&text)
                     }

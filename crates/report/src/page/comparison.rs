@@ -1,27 +1,27 @@
-//! Two runs side by side.
+//! Comparison of a run with a baseline.
 
 use atq_api_spec::report::{Comparison, Figures, FiguresPair, NamedPair};
 use maud::{Markup, html};
 
-use super::missing::is_told;
+use super::missing::is_known;
 use super::number::{self, NONE, count, millis, percent, short};
 use super::{tables, text};
 
-/// Changes below this many percent are not called better or worse.
-const ABOUT_THE_SAME: f64 = 1.0;
+/// Smaller changes in percent count as the same.
+const SAME_BELOW_PERCENT: f64 = 1.0;
 
-/// A figure of both runs.
+/// A figure to compare.
 struct Figure {
     /// Its name in JSON.
     wire: &'static str,
     name: &'static str,
     value: fn(&Figures) -> f64,
     text: fn(&Figures) -> String,
-    /// Nothing for figures that are neither good nor bad.
+    /// `None` for figures without a preferred direction.
     more_is_better: Option<bool>,
 }
 
-/// Those at `BY_LABEL` stand in the table of labels.
+/// All figures; those with an index in `BY_LABEL` are in the table of labels.
 const FIGURES: [Figure; 13] = [
     figure(
         "samples",
@@ -96,35 +96,37 @@ fn number_of(count: u64) -> f64 {
     count as f64
 }
 
-/// How a figure moved.
-struct Move {
-    /// Percent, as far as it can be said.
+/// The change of a figure.
+struct Change {
+    /// In percent, if defined.
     percent: Option<f64>,
     class: &'static str,
     word: &'static str,
 }
 
 impl Figure {
-    fn moved(&self, pair: &FiguresPair) -> Option<Move> {
+    fn change_of(&self, pair: &FiguresPair) -> Option<Change> {
         let (before, now) = (pair.baseline.as_ref()?, pair.current.as_ref()?);
         let percent = pair.change_percent.get(self.wire).copied();
         let difference = (self.value)(now) - (self.value)(before);
         if !difference.is_finite() {
             return None;
         }
-        // From zero there is no percentage, but there is a direction.
-        let same = percent.map_or(difference == 0.0, |percent| percent.abs() < ABOUT_THE_SAME);
+        // A change from zero has no percentage, but a direction.
+        let same = percent.map_or(difference == 0.0, |percent| {
+            percent.abs() < SAME_BELOW_PERCENT
+        });
         let (class, word) = match (same, self.more_is_better) {
             (true, _) => ("same", "same"),
             (false, None) => ("same", ""),
-            // An error may be quick.
+            // Failed samples are often fast.
             (false, Some(more)) if (difference > 0.0) == more && has_more_errors(before, now) => {
                 ("same", "")
             }
             (false, Some(more)) if (difference > 0.0) == more => ("better", "better"),
             (false, Some(_)) => ("worse", "worse"),
         };
-        Some(Move {
+        Some(Change {
             percent,
             class,
             word,
@@ -134,12 +136,12 @@ impl Figure {
 
 fn has_more_errors(before: &Figures, now: &Figures) -> bool {
     let known =
-        |figures: &Figures| is_told(figures, "errorPercent") && figures.error_percent.is_finite();
+        |figures: &Figures| is_known(figures, "errorPercent") && figures.error_percent.is_finite();
     known(before) && known(now) && now.error_percent > before.error_percent
 }
 
-impl Move {
-    /// In words, for an element of this move's class.
+impl Change {
+    /// The change as text.
     fn text(&self) -> String {
         let arrow = match self.percent {
             _ if self.word == "same" => "",
@@ -151,25 +153,25 @@ impl Move {
             None if self.word == "same" => String::new(),
             None => "from 0".to_owned(),
         };
-        // The number stays in one line; the word may go to the next.
+        // The number stays on one line; the word may wrap.
         let text = format!("{arrow}{} {}", percent.replace(' ', "\u{a0}"), self.word);
         text.trim().to_owned()
     }
 }
 
-/// What a figure was before, for below the figure.
-pub(super) fn beside(total: &FiguresPair, wire: &str) -> Markup {
+/// The value of the baseline and the change, to be shown below a figure.
+pub(super) fn baseline_value(total: &FiguresPair, wire: &str) -> Markup {
     let figure = FIGURES.iter().find(|figure| figure.wire == wire);
     let Some((figure, before)) = figure.zip(total.baseline.as_ref()) else {
         return html! {};
     };
     html! {
         small { "was " ((figure.text)(before)) }
-        @if let Some(moved) = figure.moved(total) { small class=(moved.class) { (moved.text()) } }
+        @if let Some(change) = figure.change_of(total) { small class=(change.class) { (change.text()) } }
     }
 }
 
-/// All figures of all samples together.
+/// All figures of all samples.
 pub(super) fn total(comparison: &Comparison) -> Markup {
     let pair = &comparison.total;
     html! {
@@ -178,7 +180,7 @@ pub(super) fn total(comparison: &Comparison) -> Markup {
             @for difference in &comparison.differences {
                 p { strong { "The runs differ:" } " " (text::sentence(difference)) "." }
             }
-            p.lead { "Less is better for response times and errors, more for throughput. Changes below 1 % are called the same; nothing is called better when there are more errors in percent." }
+            p.lead { "Lower is better for response times and errors, higher for throughput. Changes below 1 % count as the same. If the error rate rose, no figure is marked as better." }
             (tables::scroll("Comparison of all samples", 13, &html! {
                 table {
                     thead { tr {
@@ -200,8 +202,8 @@ fn total_row(figure: &Figure, pair: &FiguresPair) -> Markup {
             th scope="row" { (figure.name) }
             td { (text_of(figure, pair.baseline.as_ref())) }
             td { (text_of(figure, pair.current.as_ref())) }
-            @match figure.moved(pair) {
-                Some(moved) => td class=(moved.class) { (moved.text()) },
+            @match figure.change_of(pair) {
+                Some(change) => td class=(change.class) { (change.text()) },
                 None => td { (NONE) },
             }
         }
@@ -212,13 +214,13 @@ fn text_of(figure: &Figure, figures: Option<&Figures>) -> String {
     figures.map_or_else(|| NONE.to_owned(), figure.text)
 }
 
-/// By label; a heading sorts by the change.
+/// The comparison by label; a click on a heading sorts by the change.
 pub(super) fn labels(comparison: &Comparison) -> Markup {
     let rows = comparison.labels.len();
     html! {
         section id="compared" {
             h2 { "Labels compared" }
-            p.lead { "Each figure of this run, with the change and what it was in the baseline." }
+            p.lead { "Figures of this run, with the change and the value of the baseline." }
             (tables::scroll("Comparison by label", rows, &html! {
                 table.compared data-sort="change" {
                     thead { tr {
@@ -249,14 +251,14 @@ fn label_row(label: &NamedPair, of: usize) -> Markup {
 }
 
 fn cell(figure: &Figure, pair: &FiguresPair) -> Markup {
-    let moved = figure.moved(pair);
-    let sort = moved.as_ref().and_then(|moved| moved.percent);
+    let change = figure.change_of(pair);
+    let sort = change.as_ref().and_then(|change| change.percent);
     html! {
         td data-v=[sort.map(|sort| format!("{sort:.1}"))] {
             (text_of(figure, pair.current.as_ref()))
-            @match (moved, &pair.baseline) {
-                (Some(moved), Some(before)) => {
-                    small class=(moved.class) { (moved.text()) }
+            @match (change, &pair.baseline) {
+                (Some(change), Some(before)) => {
+                    small class=(change.class) { (change.text()) }
                     small { "was " ((figure.text)(before)) }
                 },
                 _ => small { "new" },

@@ -1,4 +1,4 @@
-//! The top of the page: what ran, how it is judged, and the figures that most readers came for.
+//! The top of the page: the run, its verdict, and the main figures.
 
 use atq_api_spec::report::{Comparison, CriterionResult, Judgement, Report, Verdict};
 use maud::{Markup, html};
@@ -7,7 +7,7 @@ use super::number::{NONE, count, duration, millis, percent, short, utc};
 use super::tables::errors_of;
 use super::{comparison, tables, text};
 
-/// What ran, and the verdict.
+/// The run and its verdict.
 pub(super) fn header(report: &Report) -> Markup {
     html! {
         header {
@@ -50,13 +50,13 @@ fn span(report: &Report) -> String {
     }
 }
 
-/// The verdict as a word with a sign, so that no colour is needed to tell.
+/// The verdict as a word with a symbol, so that it does not depend on colour.
 fn badge(judgement: Option<&Judgement>) -> Markup {
     let (class, sign, word) = match judgement.map(|judgement| judgement.verdict) {
         Some(Verdict::Pass) => ("pass", "✓", "Pass"),
         Some(Verdict::Fail) => ("fail", "✕", "Fail"),
         Some(Verdict::Invalid) => ("invalid", "!", "Invalid"),
-        None => ("unjudged", "", "Not judged"),
+        None => ("unjudged", "", "No verdict"),
     };
     html! {
         p class={ "badge " (class) } {
@@ -83,21 +83,18 @@ fn reasons(judgement: &Judgement) -> Markup {
 }
 
 fn summary(verdict: Verdict, broken: usize, of: usize) -> String {
-    let hold = |held: usize| match (held, of) {
+    let result = |held: usize| match (held, of) {
         (_, 0) => "The task has no criteria.".to_owned(),
         (1, 1) => "Its only criterion holds.".to_owned(),
         (0, 1) => "Its only criterion does not hold.".to_owned(),
         (held, of) if held == of => format!("All {of} criteria hold."),
         (held, of) => format!("{held} of {of} criteria hold."),
     };
-    let criteria = hold(of - broken);
+    let criteria = result(of - broken);
     match verdict {
-        Verdict::Pass => format!("The run is sound. {criteria}"),
+        Verdict::Pass => format!("The run is valid. {criteria}"),
         Verdict::Fail => format!("The test failed. {criteria}"),
-        Verdict::Invalid => {
-            "The run says nothing about what it tested; its figures are not to be relied on."
-                .to_owned()
-        }
+        Verdict::Invalid => "The run is inconclusive; its figures are not reliable.".to_owned(),
     }
 }
 
@@ -107,8 +104,8 @@ fn criteria(criteria: &[CriterionResult]) -> Markup {
             table.criteria {
                 thead { tr {
                     th scope="col" { "Criterion" }
-                    th scope="col" { "Seen" }
-                    th scope="col" { "Wanted" }
+                    th scope="col" { "Measured" }
+                    th scope="col" { "Required" }
                     th scope="col" { "Holds" }
                 } }
                 tbody { @for criterion in criteria { (row(criterion, criteria.len())) } }
@@ -122,7 +119,7 @@ fn row(criterion: &CriterionResult, of: usize) -> Markup {
         tr {
             th scope="row" { (text::name(&criterion.criterion, of)) }
             @for value in [&criterion.seen, &criterion.wanted] {
-                // A number and its unit stay together; a sentence may break.
+                // A number and its unit stay on one line; a sentence may wrap.
                 @let whole = value.chars().count() <= 16;
                 td.whole[whole] { (text::name(value, of)) }
             }
@@ -135,7 +132,7 @@ fn row(criterion: &CriterionResult, of: usize) -> Markup {
     }
 }
 
-/// The figures of all samples together.
+/// The figures of all samples.
 pub(super) fn headline(report: &Report) -> Markup {
     let total = &report.total;
     let compared = report.comparison.as_ref();
@@ -177,7 +174,7 @@ fn card_with(
             dd {
                 (value)
                 @if !more.is_empty() { small { (more) } }
-                @if let Some(comparison) = compared { (comparison::beside(&comparison.total, figure)) }
+                @if let Some(comparison) = compared { (comparison::baseline_value(&comparison.total, figure)) }
             }
         }
     }

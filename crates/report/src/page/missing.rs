@@ -1,14 +1,14 @@
-//! Figures that a tool does not tell are zero in a report and a dash on its page.
+//! Figures that a tool does not report are zero in a report and a dash on its page.
 
 use atq_api_spec::report::{Comparison, Figures, FiguresPair, Report, Series, SeriesPoint};
 
-/// Whether the tool tells this figure; `wire` is its name in JSON.
-pub(super) fn is_told(figures: &Figures, wire: &str) -> bool {
+/// True if the tool reports this figure; `wire` is its name in JSON.
+pub(super) fn is_known(figures: &Figures, wire: &str) -> bool {
     !figures.missing.iter().any(|name| name == wire)
 }
 
-/// The same report with no number for times and rates that are not told: those are shown as dashes.
-pub(super) fn marked(report: &Report) -> Report {
+/// Replaces times and rates that are not reported by NaN, which is shown as a dash.
+pub(super) fn with_missing_as_nan(report: &Report) -> Report {
     let mut report = report.clone();
     mark(&mut report.total);
     for named in report.labels.iter_mut().chain(&mut report.workers) {
@@ -39,7 +39,7 @@ fn mark_points(series: &mut Series) {
             "p95" => Some(|point| &mut point.p95),
             "p99" => Some(|point| &mut point.p99),
             "max" => Some(|point| &mut point.max),
-            // A count cannot be no number; it is looked up where it is shown.
+            // A count cannot be NaN; `missing` is checked where it is shown.
             _ => None,
         };
         if let Some(field) = field {
@@ -63,7 +63,7 @@ fn mark(figures: &mut Figures) {
             "p95" => figures.p95 = f64::NAN,
             "p99" => figures.p99 = f64::NAN,
             "max" => figures.max = f64::NAN,
-            // A count cannot be no number; it is looked up where it is shown.
+            // A count cannot be NaN; `missing` is checked where it is shown.
             _ => figures.missing.push(name),
         }
     }
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_told_of_errors_and_over_time_is_no_zero() {
+    fn unknown_errors_and_points_are_not_zero() {
         let point = SeriesPoint {
             samples: 10,
             ..SeriesPoint::default()
@@ -104,7 +104,7 @@ mod tests {
         report.total.missing = vec!["errors".to_owned(), "errorPercent".to_owned()];
         let page = super::super::html(&report);
         assert!(!page.contains("No sample failed"));
-        assert!(page.contains("do not show which samples failed"));
+        assert!(page.contains("do not identify failed samples"));
         let page = Html::parse_document(&page);
         let cells = Selector::parse("#series-table tbody td").unwrap();
         let cells: Vec<String> = page
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_figure_that_the_tool_does_not_tell_is_a_dash() {
+    fn an_unknown_figure_is_a_dash() {
         let mut report = Report {
             total: figures(),
             labels: vec![NamedFigures {

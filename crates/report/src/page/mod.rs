@@ -1,4 +1,4 @@
-//! A report as one HTML page that needs nothing else: no network, no fonts, no scripts to be complete.
+//! A report as one self-contained HTML page: it loads nothing, and is complete without scripts.
 
 mod charts;
 mod comparison;
@@ -19,13 +19,13 @@ use charts::series::{self, Span};
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
-/// Nothing may be loaded or sent, whatever a label says.
+/// Forbids loading and sending, in case untrusted text gets into the markup.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
                       img-src data:; base-uri 'none'; form-action 'none'";
 
-/// The page of a report. The same report gives the same bytes.
+/// Renders the page of a report. The output is deterministic.
 pub fn html(report: &Report) -> String {
-    let report = &missing::marked(report);
+    let report = &missing::with_missing_as_nan(report);
     let title = format!("Report of {}", text::visible(&report.task));
     html! {
         (DOCTYPE)
@@ -42,7 +42,7 @@ pub fn html(report: &Report) -> String {
             body {
                 (head::header(report))
                 main { (body(report)) }
-                footer { p { "Times of day are UTC. Percentiles are of all samples together, never averages of percentiles." } }
+                footer { p { "Times are in UTC. Percentiles are computed from all samples, never averaged." } }
                 script { (PreEscaped(SCRIPT)) }
             }
         }
@@ -70,9 +70,9 @@ fn no_samples(report: &Report) -> Markup {
         section.empty {
             h2 { "No samples" }
             @if report.sources.is_empty() {
-                p { "The run left no result files, so there are no figures and no charts." }
+                p { "The run has no result files, so there are no figures and no charts." }
             } @else {
-                p { "The result files of the run hold no samples, so there are no figures and no charts." }
+                p { "The result files of the run contain no samples, so there are no figures and no charts." }
             }
         }
     }
@@ -92,8 +92,8 @@ fn contents(report: &Report) -> Markup {
     ];
     html! {
         nav aria-label="Sections" {
-            @for (id, name, there) in links {
-                @if there { a href={ "#" (id) } { (name) } " " }
+            @for (id, name, shown) in links {
+                @if shown { a href={ "#" (id) } { (name) } " " }
             }
         }
     }
@@ -116,12 +116,12 @@ fn over_time(series: &Series) -> Markup {
         return html! {
             section id="over-time" {
                 h2 { "Over time" }
-                p { "The result files do not tell when their samples were taken, so nothing can be shown over time." }
+                p { "The result files have no timestamps, so there are no charts over time." }
             }
         };
     };
     let failed = series.points.iter().any(|point| point.errors > 0);
-    let knows_errors = !series.missing.iter().any(|name| name == "errors");
+    let has_errors = !series.missing.iter().any(|name| name == "errors");
     let active = series.points.iter().any(|point| point.active.is_some());
     html! {
         section id="over-time" {
@@ -135,11 +135,11 @@ fn over_time(series: &Series) -> Markup {
                 div.block {
                     h3 { "Active threads or users over time" }
                     @if active { (series::active(series, span)) }
-                    @else { p { "The result files do not tell how many were active." } }
+                    @else { p { "The result files do not contain the number of active threads or users." } }
                 }
             }
             h3 { "Errors over time" }
-            @if !knows_errors { p { "The result files do not show which samples failed." } }
+            @if !has_errors { p { "The result files do not identify failed samples." } }
             @else if failed { (series::errors(series, span)) }
             @else { p { "No sample failed." } }
             (over_time::table(series, span))
@@ -152,7 +152,7 @@ fn percentiles(report: &Report) -> Markup {
         section id="percentiles" {
             h2 { "Response time by percentile" }
             @if report.distribution.is_empty() {
-                p { "The result files do not tell the distribution of response times." }
+                p { "The result files do not contain the distribution of response times." }
             } @else {
                 (charts::percentiles::curve(report))
                 (over_time::distribution(report))

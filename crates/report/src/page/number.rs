@@ -1,11 +1,11 @@
-//! Numbers and times as people read them. What is no number is a dash.
+//! Formats numbers and times for people. NaN and infinity become a dash.
 
 use time::format_description::FormatItem;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
 
-/// Stands for a figure that there is none of.
+/// Placeholder for a missing figure.
 pub(super) const NONE: &str = "–";
 
 const DATE_TIME: &[FormatItem<'_>] =
@@ -32,7 +32,7 @@ pub(super) fn fixed(value: f64, decimals: usize) -> String {
     }
     let text = format!("{value:.decimals$}");
     let (sign, text) = match text.strip_prefix('-') {
-        // No minus before a zero.
+        // No minus sign before zero.
         Some(rest) if rest.chars().any(|c| c.is_ascii_digit() && c != '0') => ("−", rest),
         Some(rest) => ("", rest),
         None => ("", text.as_str()),
@@ -52,7 +52,7 @@ fn grouped(digits: &str) -> String {
     text
 }
 
-/// Three digits that count, more before the point: `0.123`, `4.5`, `45`, `1,234`.
+/// Three significant digits, or more before the point: `0.123`, `4.5`, `45`, `1,234`.
 pub(super) fn short(value: f64) -> String {
     let size = value.abs();
     let decimals = match size {
@@ -81,7 +81,7 @@ pub(super) fn millis(value: f64) -> String {
     }
 }
 
-/// The digits of `12.3 %`. A small share never reads as none, nor a large one as all.
+/// The digits of `12.3 %`. A small share is never shown as 0, nor a large one as 100.
 pub(super) fn percent_digits(value: f64) -> String {
     if !value.is_finite() {
         return NONE.to_owned();
@@ -114,7 +114,7 @@ pub(super) fn percent(value: f64) -> String {
     }
 }
 
-/// With its sign: `+12.3 %`, `−4.0 %`; many times more as a factor: `× 12.3`.
+/// A change with its sign: `+12.3 %`, `−4.0 %`; large ones as a factor: `× 12.3`.
 pub(super) fn change(value: f64) -> String {
     if !value.is_finite() {
         return NONE.to_owned();
@@ -168,7 +168,7 @@ pub(super) fn duration(seconds: f64) -> String {
     }
 }
 
-/// The moment of milliseconds since 1970, if a calendar has it.
+/// Converts milliseconds since 1970, if they are in range.
 pub(super) fn moment(millis: u64) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).ok()
 }
@@ -179,7 +179,7 @@ pub(super) fn date_time(moment: OffsetDateTime) -> String {
     utc.format(DATE_TIME).unwrap_or_else(|_| NONE.to_owned())
 }
 
-/// A moment of RFC 3339 in the same way; what is not one, as it stands.
+/// Formats an RFC 3339 time in the same way; other text is returned unchanged.
 pub(super) fn utc(text: &str) -> String {
     match OffsetDateTime::parse(text, &Rfc3339) {
         Ok(moment) => format!("{} UTC", date_time(moment)),
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_never_rounded_to_none_or_all() {
+    fn a_share_is_never_rounded_to_zero_or_all() {
         for (value, text) in [
             (0.0, "0 %"),
             (100.0, "100 %"),
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_has_a_sign_unless_it_is_none() {
+    fn a_change_has_a_sign_unless_it_is_zero() {
         for (value, text) in [
             (12.34, "+12.3 %"),
             (-4.0, "−4.0 %"),
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_told_in_utc() {
+    fn moments_are_shown_in_utc() {
         assert_eq!(utc("2026-11-21T12:00:00+02:00"), "2026-11-21 10:00:00 UTC");
         assert_eq!(utc("soon"), "soon");
         assert!(moment(u64::MAX).is_none());

@@ -1,4 +1,4 @@
-//! The figures behind the charts, in tables that open on demand. The script reads them from here, too.
+//! The data of the charts, in collapsible tables. The script reads it from these tables.
 
 use atq_api_spec::report::{PercentilePoint, Report, Series, SeriesPoint};
 use maud::{Markup, html};
@@ -8,8 +8,8 @@ use super::charts::series::{Span, column};
 use super::number::{self, NONE, bytes, count, duration, fixed, short};
 use super::tables::scroll;
 
-/// Rows of a table; of longer lists, every so many-th is shown.
-const ROWS: usize = 1500;
+/// Maximum number of rows; longer lists are thinned out.
+const MAX_ROWS: usize = 1500;
 
 const COLUMNS: [(usize, &str); 12] = [
     (1, "Samples"),
@@ -26,16 +26,16 @@ const COLUMNS: [(usize, &str); 12] = [
     (column::ACTIVE, "Active"),
 ];
 
-/// Every point of the figures over time.
+/// The points over time.
 pub(super) fn table(series: &Series, span: Span) -> Markup {
-    let every = series.points.len().div_ceil(ROWS).max(1);
+    let every = series.points.len().div_ceil(MAX_ROWS).max(1);
     let rows = series.points.len() / every;
     html! {
         details {
             summary { "Figures over time, " (number::some(series.points.len(), "interval", "intervals")) " of " (duration(series.interval)) }
             p.lead {
                 "Intervals by their start in UTC. Response times in milliseconds. The first and the last interval may be cut short by the start and the end of the run."
-                @if every > 1 { " One row of " (every) " is shown." }
+                @if every > 1 { " One row in " (every) " is shown." }
             }
             (scroll("Figures over time", rows, &html! {
                 table id="series-table" {
@@ -75,7 +75,7 @@ fn moment(at: u64) -> String {
     }
 }
 
-/// Of no samples there is no response time.
+/// A response time, which does not exist without samples.
 fn time(value: f64, samples: u64) -> String {
     if samples == 0 {
         NONE.to_owned()
@@ -84,14 +84,14 @@ fn time(value: f64, samples: u64) -> String {
     }
 }
 
-/// Every point of the percentile curve.
+/// The points of the percentile curve.
 pub(super) fn distribution(report: &Report) -> Markup {
     let points = &report.distribution;
-    let every = points.len().div_ceil(ROWS).max(1);
+    let every = points.len().div_ceil(MAX_ROWS).max(1);
     html! {
         details {
             summary { "Figures of the curve, " (number::some(points.len(), "percentile", "percentiles")) }
-            @if every > 1 { p.lead { "One row of " (every) " is shown." } }
+            @if every > 1 { p.lead { "One row in " (every) " is shown." } }
             (scroll("Response time by percentile", points.len() / every, &html! {
                 table id="distribution-table" {
                     thead { tr { th scope="col" { "Percentile" } th.n scope="col" { "Milliseconds" } } }
@@ -105,7 +105,7 @@ pub(super) fn distribution(report: &Report) -> Markup {
 }
 
 fn percentile_row(point: &PercentilePoint, samples: u64) -> Markup {
-    // Six decimals, so that there is a point to trim to.
+    // Six decimals, so that zeros are trimmed only after the decimal point.
     let text = fixed(point.percentile, 6);
     let text = text.trim_end_matches('0').trim_end_matches('.');
     html! {

@@ -1,11 +1,11 @@
 
-// Comfort only: sorting and filtering of tables, and read-outs of charts. The page is whole without it.
+// Optional: sorts and filters tables, and shows values of charts. The page is complete without it.
 'use strict';
 (() => {
   const factors = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40, PiB: 2 ** 50, EiB: 2 ** 60, s: 1000 };
   const form = /^[<>] ?|,/g;
 
-  // What a cell is sorted by: a number where it reads as one, else its text.
+  // Sort key of a cell: its number if it has one, else its text.
   const key = (cell, byChange) => {
     if (byChange && cell.tagName === 'TD') {
       return cell.dataset.v === undefined ? null : Number(cell.dataset.v);
@@ -17,7 +17,7 @@
     return (parts[1] ? -1 : 1) * Number(parts[2]) * (factors[parts[3]] || 1);
   };
 
-  // Cells without a value stay at the end, whichever way the rest goes.
+  // Cells without a value are always last.
   const compare = (a, b, sign) => {
     if (a === null || b === null) return (a === null) - (b === null);
     if (typeof a === 'number' && typeof b === 'number') return sign * (a - b);
@@ -72,7 +72,7 @@
     box.before(line);
   }
 
-  // The row of a chart's table that is nearest to where the reader points.
+  // The row of a chart's table that is nearest to the pointer.
   const nearest = (rows, x) => {
     let low = 0;
     let high = rows.length - 1;
@@ -88,7 +88,7 @@
     const table = document.getElementById(chart.dataset.table);
     const plot = chart.querySelector('.plot');
     if (!table) continue;
-    // Read once: sorting the table changes the order of its rows, not what they say.
+    // Read once: sorting the table changes the order of its rows, but not their content.
     const rows = [...table.querySelectorAll('tr[data-x]')].map((row) => ({ x: Number(row.dataset.x), cells: row.cells }));
     if (rows.length === 0) continue;
     const items = [...chart.querySelectorAll('.legend [data-column]')];

@@ -1,17 +1,17 @@
-//! Tables of figures. Times of a table have one unit, so that a column can be read downwards.
+//! Tables of figures. All times in a table have one unit, so that a column can be compared.
 
 use atq_api_spec::report::{ErrorKind, Figures, NamedFigures, Report, ReportSource};
 use maud::{Markup, html};
 
 use super::charts::bars::bar;
-use super::missing::is_told;
+use super::missing::is_known;
 use super::number::{NONE, bytes, count, fixed, percent, percent_digits, short, some};
 use super::text;
 
-/// Kinds of errors that are listed one by one.
-const KINDS: usize = 200;
+/// Maximum number of listed kinds of errors.
+const MAX_KINDS: usize = 200;
 
-/// A table that scrolls in itself where it is wider than the page, or very long.
+/// A container that scrolls if the table is wider than the page, or very long.
 pub(super) fn scroll(label: &str, rows: usize, table: &Markup) -> Markup {
     let class = if rows > 40 { "scroll tall" } else { "scroll" };
     html! {
@@ -19,7 +19,7 @@ pub(super) fn scroll(label: &str, rows: usize, table: &Markup) -> Markup {
     }
 }
 
-/// Decimals of milliseconds: none where half of the samples take a tenth of a second.
+/// Decimals of milliseconds: none if the median is at least 100 ms.
 pub(super) fn decimals(total: &Figures) -> usize {
     match total.p50 {
         p50 if p50 >= 100.0 => 0,
@@ -80,22 +80,22 @@ fn cells(figures: &Figures, decimals: usize) -> Markup {
 }
 
 pub(super) fn received(figures: &Figures) -> String {
-    match is_told(figures, "receivedBytes") {
+    match is_known(figures, "receivedBytes") {
         true => bytes(figures.received_bytes),
         false => NONE.to_owned(),
     }
 }
 
-/// How many samples failed.
+/// The number of failed samples.
 pub(super) fn errors_of(figures: &Figures) -> String {
-    match is_told(figures, "errors") {
+    match is_known(figures, "errors") {
         true => count(figures.errors),
         false => NONE.to_owned(),
     }
 }
 
 pub(super) fn sent(figures: &Figures) -> String {
-    match is_told(figures, "sentBytes") {
+    match is_known(figures, "sentBytes") {
         true => bytes(figures.sent_bytes),
         false => NONE.to_owned(),
     }
@@ -107,7 +107,7 @@ fn failed(errors: u64, text: &str) -> Markup {
     }
 }
 
-/// Figures of every worker, with bars to compare them by.
+/// Figures of every worker, with bars for comparison.
 pub(super) fn workers(report: &Report) -> Markup {
     let (workers, decimals) = (&report.workers, decimals(&report.total));
     let largest = |pick: fn(&Figures) -> f64| {
@@ -122,7 +122,7 @@ pub(super) fn workers(report: &Report) -> Markup {
     html! {
         section id="workers" {
             h2 { "Workers" }
-            p.lead { "Response times in milliseconds, throughput in samples per second. A bar is as long as its share of the largest in the column." }
+            p.lead { "Response times in milliseconds, throughput in samples per second. Bars are relative to the largest value of the column." }
             (scroll("Figures by worker", workers.len(), &html! {
                 table {
                     thead { tr {
@@ -164,18 +164,18 @@ fn worker_row(worker: &NamedFigures, of: usize, decimals: usize, tops: [f64; 3])
 
 /// Kinds of errors with bars.
 pub(super) fn errors(report: &Report) -> Markup {
-    let kinds = report.errors.get(..KINDS).unwrap_or(&report.errors);
-    let rest = report.errors.get(KINDS..).unwrap_or_default();
+    let kinds = report.errors.get(..MAX_KINDS).unwrap_or(&report.errors);
+    let rest = report.errors.get(MAX_KINDS..).unwrap_or_default();
     let largest = report.errors.iter().map(|kind| kind.count).max();
     html! {
         section id="errors" {
             h2 { "Errors by kind" }
-            @if !is_told(&report.total, "errors") {
-                p { "The result files do not show which samples failed." }
+            @if !is_known(&report.total, "errors") {
+                p { "The result files do not identify failed samples." }
             } @else if report.total.errors == 0 {
                 p { "No sample failed." }
             } @else if kinds.is_empty() {
-                p { (count(report.total.errors)) " samples failed; the result files do not tell how." }
+                p { (count(report.total.errors)) " samples failed; the result files do not contain the kinds of errors." }
             } @else {
                 (scroll("Errors by kind", kinds.len(), &html! {
                     table.kinds {
@@ -193,7 +193,7 @@ pub(super) fn errors(report: &Report) -> Markup {
                     }
                 }))
                 @if !rest.is_empty() {
-                    p { (count(rest.len() as u64)) " rarer kinds with "
+                    p { (count(rest.len() as u64)) " less frequent kinds with "
                         (count(rest.iter().fold(0, |sum, kind| sum.saturating_add(kind.count)))) " samples are not shown." }
                 }
             }
@@ -214,7 +214,7 @@ fn kind_row(kind: &ErrorKind, of: usize, errors: u64, largest: u64) -> Markup {
     }
 }
 
-/// Where the figures come from, and what to know of them.
+/// Sources of the figures, and notes.
 pub(super) fn sources(report: &Report) -> Markup {
     html! {
         section id="sources" {

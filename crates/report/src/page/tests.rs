@@ -49,7 +49,7 @@ fn point(second: u64, samples: u64) -> SeriesPoint {
     }
 }
 
-/// Every part of a report has something.
+/// A report with content in every part.
 fn small() -> Report {
     Report {
         task: "shop".to_owned(),
@@ -110,7 +110,7 @@ fn compared() -> Report {
     report
 }
 
-/// This text in every place that text has.
+/// A report with this text in every text field.
 fn with_text(text: &str) -> Report {
     let mut report = compared();
     for place in [
@@ -147,7 +147,7 @@ fn selector(text: &str) -> Selector {
     Selector::parse(text).unwrap()
 }
 
-/// The texts of the elements that match, with single blanks.
+/// The texts of the matching elements, with whitespace collapsed.
 fn texts(page: &Html, text: &str) -> Vec<String> {
     page.select(&selector(text))
         .map(|element| {
@@ -157,14 +157,14 @@ fn texts(page: &Html, text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Names of elements and attributes in order: what a browser makes of the page, without its text.
+/// Names of elements and attributes in document order, without text.
 fn structure(page: &Html) -> Vec<String> {
     page.select(&selector("*"))
         .map(|element| {
             let element = element.value();
             let mut names: Vec<_> = element.attrs().map(|(name, _)| name).collect();
             names.sort_unstable();
-            // A shortened name has its full text as title; an empty one is said to be so.
+            // Only a shortened name has a title.
             names.retain(|name| !(element.name() == "bdi" && *name == "title"));
             format!("{} {}", element.name(), names.join(" "))
         })
@@ -179,9 +179,9 @@ fn the_page_is_html_without_an_error() {
     }
 }
 
-/// The policy forbids all loading; beyond that there is nothing to load, either.
+/// The policy forbids all loading, and the page has no external references either.
 #[test]
-fn nothing_points_out_of_the_page() {
+fn the_page_has_no_external_references() {
     let text = html(&with_text("https://elsewhere.example/x.png"));
     let page = Html::parse_document(&text);
     let policy = page
@@ -206,13 +206,13 @@ fn nothing_points_out_of_the_page() {
 }
 
 #[test]
-fn the_verdict_is_told_in_words() {
+fn the_verdict_is_shown_as_text() {
     let mut report = small();
     for (verdict, badge) in [
         (Some(Verdict::Pass), "✓ Pass"),
         (Some(Verdict::Fail), "✕ Fail"),
         (Some(Verdict::Invalid), "! Invalid"),
-        (None, "Not judged"),
+        (None, "No verdict"),
     ] {
         report.judgement = verdict.map(|verdict| Judgement {
             verdict,
@@ -225,7 +225,7 @@ fn the_verdict_is_told_in_words() {
 }
 
 #[test]
-fn criteria_and_reasons_are_there() {
+fn criteria_and_reasons_are_shown() {
     let page = Html::parse_document(&html(&small()));
     assert_eq!(
         texts(&page, ".criteria tbody tr > *"),
@@ -282,7 +282,7 @@ fn the_figures_are_those_of_the_report() {
 }
 
 #[test]
-fn nothing_is_better_when_there_are_more_errors() {
+fn nothing_is_better_if_the_error_rate_rose() {
     let mut before = small();
     before.task = "before".to_owned();
     before.duration = 400.0;
@@ -309,7 +309,7 @@ fn nothing_is_better_when_there_are_more_errors() {
 }
 
 #[test]
-fn a_change_says_better_or_worse() {
+fn a_change_is_marked_as_better_or_worse() {
     let page = Html::parse_document(&html(&compared()));
     let rows = texts(&page, "#comparison tbody tr");
     for row in [
@@ -334,25 +334,25 @@ fn a_change_says_better_or_worse() {
 }
 
 #[test]
-fn without_samples_the_page_says_so_and_has_no_charts() {
+fn without_samples_the_page_has_a_notice_and_no_charts() {
     let page = Html::parse_document(&html(&Report::default()));
     assert_eq!(texts(&page, "main h2"), ["No samples", "Sources and notes"]);
     assert!(page.select(&selector("svg")).next().is_none());
 }
 
 #[test]
-fn what_the_files_do_not_tell_is_said() {
+fn missing_data_is_explained() {
     let mut report = small();
     report.series = Series::default();
     report.distribution.clear();
     report.errors.clear();
     let text = html(&report);
-    for said in [
-        "do not tell when their samples were taken",
-        "do not tell the distribution",
-        "2 samples failed; the result files do not tell how",
+    for notice in [
+        "have no timestamps",
+        "do not contain the distribution",
+        "2 samples failed; the result files do not contain the kinds of errors",
     ] {
-        assert!(text.contains(said), "{said}");
+        assert!(text.contains(notice), "{notice}");
     }
     for point in &mut report.series.points {
         point.active = None;
@@ -361,11 +361,11 @@ fn what_the_files_do_not_tell_is_said() {
         active: None,
         ..point(0, 1)
     }];
-    assert!(html(&report).contains("do not tell how many were active"));
+    assert!(html(&report).contains("do not contain the number of active threads or users"));
 }
 
 #[test]
-fn charts_and_tables_can_be_read_aloud() {
+fn charts_and_tables_are_accessible() {
     let page = Html::parse_document(&html(&compared()));
     let charts = page.select(&selector("svg[role=img]")).count();
     assert_eq!(charts, 5);
@@ -396,7 +396,7 @@ fn charts_and_tables_can_be_read_aloud() {
 
 /// The script reads figures from the columns that the legend names.
 #[test]
-fn legends_point_at_the_right_columns() {
+fn legends_refer_to_the_right_columns() {
     let page = Html::parse_document(&html(&small()));
     for chart in page.select(&selector(".chart")) {
         let table = chart.attr("data-table").unwrap();
@@ -418,7 +418,7 @@ fn legends_point_at_the_right_columns() {
 }
 
 #[test]
-fn the_chart_of_response_times_is_as_before() {
+fn the_chart_of_response_times_matches_its_snapshot() {
     let page = Html::parse_document(&html(&small()));
     let chart = page
         .select(&selector("#times-chart svg[role=img]"))
@@ -446,7 +446,7 @@ fn the_same_report_gives_the_same_bytes() {
 }
 
 #[test]
-fn numbers_that_are_none_do_not_upset_it() {
+fn non_finite_numbers_are_handled() {
     for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, f64::MAX] {
         let mut report = small();
         report.duration = value;
@@ -506,7 +506,7 @@ fn hostile() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Whatever a text holds, the page has the elements and attributes that it has with a plain one.
+    /// The page has the same elements and attributes with any text.
     #[test]
     fn no_text_changes_the_structure(text in hostile()) {
         let plain = Html::parse_document(&html(&with_text("plain")));

@@ -1,40 +1,40 @@
-//! Text of unknown origin: made visible, shortened, and kept from upsetting what stands around it.
-//! Escaping for HTML is the template's.
+//! Sanitises untrusted text: escapes invisible characters, shortens long texts, and isolates writing directions.
+//! The template escapes HTML.
 
 use maud::{Markup, html};
 
-/// Characters of a name that are shown.
-const SHOWN: usize = 80;
-/// Characters of all full names in a table together.
-const FULL: usize = 300_000;
-/// Characters of a full name, however few there are.
-const LONGEST: usize = 12_000;
+/// Displayed characters of a name.
+const SHOWN_CHARS: usize = 80;
+/// Characters of all full names in one table.
+const TABLE_CHARS: usize = 300_000;
+/// Maximum characters of a full name.
+const MAX_NAME_CHARS: usize = 12_000;
 
-/// A name as it is shown, with its full text as title where it is too long. `of` is the number of
-/// names in the same table, which share the room for full texts.
+/// A name for display, with its full text as title if it is too long. `of` is the number of
+/// names in the same table, which share the budget for full texts.
 pub(super) fn name(text: &str, of: usize) -> Markup {
     let clean = visible(text);
     if clean.is_empty() {
         return html! { span.none { "(empty)" } };
     }
-    match shortened(&clean, SHOWN) {
+    match shortened(&clean, SHOWN_CHARS) {
         None => html! { bdi { (clean) } },
         Some(short) => {
-            let room = (FULL / of.max(1)).clamp(SHOWN, LONGEST);
-            let title = shortened(&clean, room).unwrap_or(clean);
+            let budget = (TABLE_CHARS / of.max(1)).clamp(SHOWN_CHARS, MAX_NAME_CHARS);
+            let title = shortened(&clean, budget).unwrap_or(clean);
             html! { bdi title=(title) { (short) } }
         }
     }
 }
 
-/// A sentence that may have come from elsewhere; longer than a name may be.
+/// An untrusted sentence, which may be longer than a name.
 pub(super) fn sentence(text: &str) -> Markup {
     let clean = visible(text);
     let short = shortened(&clean, 1000);
     html! { bdi { (short.unwrap_or(clean)) } }
 }
 
-/// Characters that no reader sees, or that turn the text around them, by their numbers.
+/// Escapes characters that are invisible or change the writing direction.
 pub(super) fn visible(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for c in text.chars() {
@@ -56,10 +56,10 @@ fn is_hidden(c: char) -> bool {
         || u32::from(c) & 0xfffe == 0xfffe
 }
 
-/// The beginning and the end with the length, when there are more than `limit` characters.
+/// The beginning, the end and the length, if there are more than `limit` characters.
 fn shortened(text: &str, limit: usize) -> Option<String> {
     let length = text.chars().count();
-    // What is put in must not be longer than what is left out.
+    // The replacement must be shorter than the omitted text.
     if length <= limit + 30 {
         return None;
     }
@@ -84,14 +84,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_seen_is_shown() {
+    fn invisible_characters_are_escaped() {
         assert_eq!(visible("a\u{202e}b\u{0}c\nd"), "a\\u{202e}b\\u{0}c\\nd");
         assert_eq!(visible("\u{ffff}\u{1fffe}"), "\\u{ffff}\\u{1fffe}");
         assert_eq!(visible("שלום, κόσμε 🌍"), "שלום, κόσμε 🌍");
     }
 
     #[test]
-    fn a_long_name_is_shortened_and_its_title_is_not() {
+    fn a_long_name_is_shortened_but_its_title_is_not() {
         let long = "x".repeat(10_240);
         let shown = name(&long, 1).into_string();
         assert!(shown.contains(&format!("title=\"{long}\"")), "{shown}");
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn many_long_names_share_the_room() {
+    fn many_long_names_share_the_budget() {
         let long = "x".repeat(10_240);
         assert!(name(&long, 2000).into_string().len() < 500);
     }

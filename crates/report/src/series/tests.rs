@@ -39,7 +39,7 @@ fn a_day_in_any_order_has_a_bounded_number_of_points_and_loses_none() {
 }
 
 #[test]
-fn active_users_are_added_over_workers_and_kept_while_one_is_silent() {
+fn active_users_are_added_over_workers_and_kept_between_samples() {
     let mut timeline = Timeline::default();
     for (second, worker, active) in [(10, 0, 5), (10, 1, 7), (11, 1, 8), (12, 0, 6), (13, 1, 1)] {
         add(&mut timeline, second, worker, active);
@@ -54,7 +54,7 @@ fn active_users_are_added_over_workers_and_kept_while_one_is_silent() {
 }
 
 #[test]
-fn one_time_that_is_nonsense_costs_no_memory() {
+fn an_invalid_time_costs_no_memory() {
     let mut timeline = Timeline::default();
     add(&mut timeline, 1_760_000_000, 0, 1);
     add(&mut timeline, 0, 0, 1);

@@ -10,7 +10,7 @@ const COARSE: Compared = Compared {
     makers: false,
 };
 
-/// A number that looks random, the same for the same `n`.
+/// A pseudo-random number derived from `n`.
 fn noise(n: u64) -> u64 {
     let mixed = (n ^ 0x5555).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) ^ (mixed >> 32)
@@ -39,9 +39,9 @@ fn shared(one: &Sketch, other: &Sketch, compared: Compared) -> u64 {
 }
 
 #[test]
-fn some_rows_of_a_large_file_are_found_whatever_their_order() {
+fn some_rows_of_a_large_file_are_found_in_any_order() {
     let whole = sketch((0..100_000).map(row));
-    assert_eq!(whole.rows().len(), MOST_ROWS);
+    assert_eq!(whole.rows().len(), MAX_ROWS);
     let every_20th = sketch((0..100_000).rev().step_by(20).map(row));
     let found = shared(&whole, &every_20th, EXACT);
     assert!((60..150).contains(&found), "{found} of about 102");
@@ -58,7 +58,7 @@ fn rows_of_different_files_are_not_the_same() {
 }
 
 #[test]
-fn what_both_files_record_tells_rows_apart() {
+fn rows_are_distinguished_by_data_in_both_files() {
     let one = sketch((0..1000).map(row));
     let mut of_others: Vec<Row> = (0..1000).map(row).collect();
     of_others.iter_mut().for_each(|row| row.maker += 100);
@@ -67,7 +67,7 @@ fn what_both_files_record_tells_rows_apart() {
     assert_eq!(shared(&one, &of_others, COARSE), 1000);
 }
 
-/// Two workers with a steady pace: now and then a row has the same millisecond and duration.
+/// Two workers at a steady pace: occasionally two rows have the same millisecond and duration.
 #[test]
 fn rows_that_are_equal_in_every_second_are_equal_by_chance() {
     let steady = |from: u64| {
@@ -99,7 +99,7 @@ fn a_sketch_that_shrinks_keeps_what_a_smaller_one_would() {
     let mut rows: Vec<Row> = (0..20_000).map(row).collect();
     rows.sort_unstable();
     assert_eq!(once.rows(), &rows[..100]);
-    // What comes later is measured by the same end.
+    // Later rows are subject to the same limit.
     rows.reverse();
     rows.iter().for_each(|row| once.add(*row));
     once.shrink(100);

@@ -1,9 +1,9 @@
 #![allow(clippy::unwrap_used, clippy::float_cmp)]
 
 use super::*;
-use crate::errors::MOST_KINDS;
+use crate::errors::MAX_KINDS;
 use crate::labels::OTHER;
-use crate::samples::MOST_LABELS;
+use crate::samples::MAX_LABELS;
 use crate::windows::Metric;
 
 const HEAD: &str = "timestamp,elapsed,label,success,code,message,worker\n";
@@ -23,7 +23,7 @@ fn rows(range: impl Iterator<Item = u64>, worker: &str) -> String {
 }
 
 #[test]
-fn several_files_are_as_if_they_were_one() {
+fn several_files_equal_one_file() {
     let mut apart = Tally::new(Options::default());
     apart
         .read("1", None, rows((0..1000).step_by(2), "a").as_bytes())
@@ -50,7 +50,7 @@ fn several_files_are_as_if_they_were_one() {
 }
 
 #[test]
-fn labels_and_errors_beyond_their_caps_share_one_and_a_note_says_so() {
+fn labels_and_errors_above_their_caps_are_merged_with_a_note() {
     let rows = (0..3000).map(|n| format!("{T},1,l{n},false,{n},x,\n"));
     let text = HEAD.to_owned() + &rows.collect::<String>();
     let window = Window {
@@ -64,9 +64,9 @@ fn labels_and_errors_beyond_their_caps_share_one_and_a_note_says_so() {
     tally.read("x", None, text.as_bytes()).unwrap();
     let finished = tally.finish("t", "r");
     let (report, results) = (finished.report, finished.windows);
-    assert_eq!(report.labels.len(), MOST_LABELS + 1);
+    assert_eq!(report.labels.len(), MAX_LABELS + 1);
     assert_eq!(report.labels[0].name, OTHER);
-    assert_eq!(report.errors.len(), MOST_KINDS + 1);
+    assert_eq!(report.errors.len(), MAX_KINDS + 1);
     assert_eq!(report.errors[0].count, 2800);
     assert_eq!(report.notes.len(), 2);
     assert_eq!(results.windows[0].max.unwrap().value, 1.0);
@@ -88,18 +88,18 @@ fn the_curve_never_falls_and_reaches_from_the_shortest_to_the_longest() {
 }
 
 #[test]
-fn a_reader_that_fails_keeps_what_was_read_and_says_so() {
-    struct Broken;
-    impl Read for Broken {
+fn a_failing_reader_keeps_the_samples_and_reports_the_error() {
+    struct FailingReader;
+    impl Read for FailingReader {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            Err(io::Error::other("disk on fire"))
+            Err(io::Error::other("read failed"))
         }
     }
     let text = rows(0..20_000, "a");
     let mut tally = Tally::new(Options::default());
     assert!(
         tally
-            .read("x", None, text.as_bytes().chain(Broken))
+            .read("x", None, text.as_bytes().chain(FailingReader))
             .is_err()
     );
     let report = tally.finish("t", "r").report;
@@ -108,6 +108,6 @@ fn a_reader_that_fails_keeps_what_was_read_and_says_so() {
             .problem
             .as_deref()
             .unwrap()
-            .contains("disk on fire")
+            .contains("read failed")
     );
 }

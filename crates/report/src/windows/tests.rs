@@ -22,8 +22,8 @@ fn results(rows: &[(u64, u64, bool)], windows: &[(Metric, u32)]) -> Vec<WindowRe
 
 const T: u64 = 1_760_000_000_000;
 
-/// The same by looking at every window anew.
-fn slowly(
+/// Reference implementation that computes every window separately.
+fn reference(
     rows: &[(u64, u64, bool)],
     seconds: u64,
     of: impl Fn(&[u64]) -> Option<f64>,
@@ -46,8 +46,8 @@ fn slowly(
 }
 
 #[test]
-fn sliding_finds_what_looking_at_every_window_finds() {
-    // A fixed sequence without order, with a gap in the middle.
+fn sliding_equals_the_reference_implementation() {
+    // A fixed irregular sequence with a gap in the middle.
     let rows: Vec<(u64, u64, bool)> = (0..2000_u64)
         .map(|n| {
             let at = T + (n * 7919) % 60_000 + if n % 2 == 0 { 90_000 } else { 0 };
@@ -75,10 +75,10 @@ fn sliding_finds_what_looking_at_every_window_finds() {
     let mean = |times: &[u64]| {
         (!times.is_empty()).then(|| times.iter().sum::<u64>() as f64 / times.len() as f64)
     };
-    check(&found[0], slowly(&rows, 5, mean));
+    check(&found[0], reference(&rows, 5, mean));
     check(
         &found[1],
-        slowly(&rows, 5, |times| times.last().map(|last| *last as f64)),
+        reference(&rows, 5, |times| times.last().map(|last| *last as f64)),
     );
     let median = |times: &[u64]| {
         let half = times.len() / 2;
@@ -88,16 +88,16 @@ fn sliding_finds_what_looking_at_every_window_finds() {
             _ => Some(times[half] as f64),
         }
     };
-    check(&found[2], slowly(&rows, 5, median));
+    check(&found[2], reference(&rows, 5, median));
     check(
         &found[3],
-        slowly(&rows, 30, |times| times.first().map(|first| *first as f64)),
+        reference(&rows, 30, |times| times.first().map(|first| *first as f64)),
     );
 }
 
 #[test]
 fn throughput_counts_whole_seconds_and_gaps() {
-    // Ten a second from 0.5 to 5.5 s, nothing until 8.5 s.
+    // 10 samples per second from 0.5 to 5.5 s, none until 8.5 s.
     let mut rows: Vec<(u64, u64, bool)> = (0..50).map(|n| (T + 500 + n * 100, 0, true)).collect();
     rows.push((T + 8500, 0, true));
     let found = results(&rows, &[(Metric::Throughput, 2)]);
@@ -122,7 +122,7 @@ fn a_run_shorter_than_the_window_is_one_window() {
 
 #[test]
 fn buckets_keep_order_and_precision() {
-    for bits in [FEWEST_BITS, 7, BITS] {
+    for bits in [MIN_BITS, 7, BITS] {
         let mut last = 0;
         for micros in (0..40).flat_map(|power| [(1_u64 << power) - 1, 1 << power, (1 << power) + 7])
         {
@@ -139,7 +139,7 @@ fn buckets_keep_order_and_precision() {
 }
 
 #[test]
-fn a_day_of_many_different_times_stays_within_its_bounds() {
+fn a_day_of_many_different_durations_stays_within_the_limits() {
     let window = Window {
         label: None,
         metric: Metric::Percentile(95.0),

@@ -1,4 +1,4 @@
-//! Reads fixtures, and checks what holds of every format.
+//! Reads fixtures, and checks properties of every format.
 #![allow(dead_code, clippy::unwrap_used)]
 
 use atq_api_spec::report::{Figures, Report};
@@ -24,24 +24,24 @@ pub fn read(name: &str, bytes: &[u8]) -> (SourceSummary, Report) {
     (source, tally.finish("task", "run").report)
 }
 
-/// Reads a fixture in which nothing is wrong.
+/// Reads a fixture without a problem.
 pub fn sound(name: &str) -> (SourceSummary, Report) {
     let (source, report) = read(name, &fixture(name));
     assert_eq!(source.problem, None, "{name}");
     (source, report)
 }
 
-/// The report must not depend on how the bytes come, nor on whether they are packed.
+/// The report must not depend on the chunk size or on compression.
 pub fn assert_same_in_portions_and_packed(name: &str) {
     let bytes = fixture(name);
     let (_, whole) = read(name, &bytes);
-    for portion in [1, 7, 1000] {
+    for chunk in [1, 7, 1000] {
         let mut file = ResultFile::new(name, None, &[]);
-        bytes.chunks(portion).for_each(|bytes| file.push(bytes));
+        bytes.chunks(chunk).for_each(|bytes| file.push(bytes));
         let mut tally = Tally::new(Options::default());
         tally.add(file.finish(None));
         let report = tally.finish("task", "run").report;
-        assert_eq!(report, whole, "{name} in portions of {portion}");
+        assert_eq!(report, whole, "{name} in portions of {chunk}");
     }
     let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
     packed.write_all(&bytes).unwrap();
@@ -56,7 +56,7 @@ pub fn figure(figures: &Figures, name: &str) -> f64 {
         .unwrap()
 }
 
-/// These figures are as expected, up to a part of their value.
+/// Checks figures up to a relative precision.
 pub fn assert_figures(ours: &Figures, theirs: &Value, names: &[&str], precision: f64) {
     for name in names {
         let (ours, theirs) = (figure(ours, name), theirs[name].as_f64().unwrap());
@@ -67,7 +67,7 @@ pub fn assert_figures(ours: &Figures, theirs: &Value, names: &[&str], precision:
     }
 }
 
-/// Exactly these figures are not told.
+/// Checks that exactly these figures are missing.
 pub fn assert_missing(figures: &Figures, names: &[&str]) {
     let mut ours: Vec<&str> = figures.missing.iter().map(String::as_str).collect();
     let mut names = names.to_vec();

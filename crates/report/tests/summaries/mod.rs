@@ -1,4 +1,4 @@
-//! What the tests of files that a tool has summed up have in common.
+//! Common parts of the tests of summaries.
 #![allow(dead_code)]
 
 use atq_api_spec::report::{Figures, Report, ReportSource};
@@ -22,10 +22,10 @@ pub fn read(name: &str, text: &[u8]) -> (ReportSource, Report) {
     read_in(name, text, usize::MAX)
 }
 
-/// The report on one file that comes in portions of so many bytes.
-pub fn read_in(name: &str, text: &[u8], portion: usize) -> (ReportSource, Report) {
+/// The report of one file that is read in chunks of this size.
+pub fn read_in(name: &str, text: &[u8], chunk: usize) -> (ReportSource, Report) {
     let mut file = ResultFile::new(name, Some("w"), &[]);
-    for bytes in text.chunks(portion.min(text.len().max(1))) {
+    for bytes in text.chunks(chunk.min(text.len().max(1))) {
         file.push(bytes);
     }
     let mut tally = Tally::new(Options::default());
@@ -43,13 +43,13 @@ pub fn read_all(files: &[(&str, &[u8])]) -> Report {
     tally.finish("task", "run").report
 }
 
-/// Reads a fixture whole, in portions, and packed; all must tell the same.
+/// Reads a fixture at once, in chunks, and compressed; the results must be equal.
 pub fn sound(name: &str) -> (ReportSource, Report) {
     let text = fixture(name);
     let whole = read(name, &text);
     assert_eq!(whole.0.problem, None, "{name}");
-    for portion in [1, 7, 1000] {
-        assert_eq!(read_in(name, &text, portion), whole, "{name} by {portion}");
+    for chunk in [1, 7, 1000] {
+        assert_eq!(read_in(name, &text, chunk), whole, "{name} by {chunk}");
     }
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
     gzip.write_all(&text).unwrap();
@@ -57,8 +57,8 @@ pub fn sound(name: &str) -> (ReportSource, Report) {
     whole
 }
 
-/// A fixture that is cut off at any of these parts of a hundred must have a problem.
-pub fn cut_is_told(name: &str, parts: &[usize]) {
+/// Checks that a fixture truncated at any of these percentages has a problem.
+pub fn assert_truncation_is_reported(name: &str, parts: &[usize]) {
     let text = fixture(name);
     for part in parts {
         let (source, _) = read(name, &text[..text.len() * part / 100]);
@@ -72,7 +72,7 @@ pub fn label<'a>(report: &'a Report, name: &str) -> &'a Figures {
     &found.unwrap_or_else(|| panic!("no `{name}`")).figures
 }
 
-/// Checks figures by the names that they have in JSON, and that exactly these others are missing.
+/// Checks figures by their names in JSON, and that exactly the `missing` ones are missing.
 pub fn assert_figures(name: &str, ours: &Figures, wanted: &Value, missing: &[&str]) {
     let json = serde_json::to_value(ours).unwrap();
     for (key, wanted) in wanted.as_object().unwrap() {
@@ -85,11 +85,11 @@ pub fn assert_figures(name: &str, ours: &Figures, wanted: &Value, missing: &[&st
             "{name}: {key} is {ours} instead of {wanted}"
         );
     }
-    let mut told: Vec<&str> = ours.missing.iter().map(String::as_str).collect();
-    told.sort_unstable();
+    let mut unknown: Vec<&str> = ours.missing.iter().map(String::as_str).collect();
+    unknown.sort_unstable();
     let mut missing = missing.to_vec();
     missing.sort_unstable();
-    assert_eq!(told, missing, "{name}");
+    assert_eq!(unknown, missing, "{name}");
     for key in missing {
         assert_eq!(json[key], 0.0, "{name}: {key} is missing and has a value");
     }

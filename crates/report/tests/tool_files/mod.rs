@@ -1,4 +1,4 @@
-//! What the tests of several tools have in common.
+//! Common parts of the tests of several tools.
 #![allow(clippy::unwrap_used, dead_code)]
 
 use atq_api_spec::report::{Figures, Report, ReportSource};
@@ -26,7 +26,7 @@ pub fn read(name: &str, bytes: &[u8]) -> (ReportSource, Report) {
     (source, tally.finish("task", "run").report)
 }
 
-/// Reads a file that must be sound and of this tool.
+/// Reads a file of this tool that must have no problem.
 pub fn sound(format: &str, name: &str, bytes: &[u8]) -> Report {
     let (source, report) = read(name, bytes);
     assert_eq!(source.problem, None, "{name}");
@@ -34,13 +34,13 @@ pub fn sound(format: &str, name: &str, bytes: &[u8]) -> Report {
     report
 }
 
-/// A fixture, which must read the same whole, in any portions, and packed.
+/// Reads a fixture at once, in chunks, and compressed; the results must be equal.
 pub fn report(name: &str) -> Report {
     let bytes = fixture(name);
     let tool = name.split('/').next().unwrap();
     let report = sound(tool, name, &bytes);
-    for portion in [1, 7, 1000] {
-        assert_eq!(in_portions(name, &bytes, portion), report, "{portion}");
+    for chunk in [1, 7, 1000] {
+        assert_eq!(in_chunks(name, &bytes, chunk), report, "{chunk}");
     }
     let mut packed = GzEncoder::new(Vec::new(), Compression::default());
     packed.write_all(&bytes).unwrap();
@@ -48,21 +48,21 @@ pub fn report(name: &str) -> Report {
     report
 }
 
-fn in_portions(name: &str, bytes: &[u8], portion: usize) -> Report {
+fn in_chunks(name: &str, bytes: &[u8], chunk: usize) -> Report {
     let mut file = ResultFile::new(name, None, &[]);
-    bytes.chunks(portion).for_each(|bytes| file.push(bytes));
+    bytes.chunks(chunk).for_each(|bytes| file.push(bytes));
     let mut tally = Tally::new(Options::default());
     tally.add(file.finish(None));
     tally.finish("task", "run").report
 }
 
-/// What is wrong with a file.
+/// The problem of a file.
 pub fn problem(name: &str, bytes: &[u8]) -> String {
     let (source, _) = read(name, bytes);
     source.problem.unwrap_or_else(|| panic!("{name} is sound"))
 }
 
-/// Figures that a tool tells, as they are expected: times may be off by a microsecond or a thousandth.
+/// Expected figures of a tool; times may differ by a microsecond or a thousandth.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Expected<'a> {
     pub samples: u64,

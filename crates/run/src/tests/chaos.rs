@@ -2,7 +2,7 @@
 //! no objects, with any faults of Docker, crashes of the Director, and stops or deletes.
 
 use super::simulation::{Director, Simulation, name, task, with_bundle};
-use crate::stop_and_delete;
+use crate::stop_and_delete::StopOptions;
 use atq_engine::Role;
 use atq_engine_swarm::SwarmError;
 use atq_task::state::Outcome;

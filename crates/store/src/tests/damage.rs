@@ -41,12 +41,12 @@ async fn damaged_tasks_are_reported_and_others_are_not_affected() {
     let dir = tempfile::tempdir().unwrap();
     let store = damaged(dir.path()).await;
     let damages = store.repair().unwrap();
-    let told: Vec<String> = damages
+    let reasons: Vec<String> = damages
         .iter()
         .map(|damage| format!("{}: {}", damage.task, damage.reason))
         .collect();
     assert_eq!(
-        told,
+        reasons,
         [
             "event: the store's value `event/event/2` cannot be read: not valid JSON at byte 7 of 7",
             "folds: the history of `folds` cannot be read: event 9 (`Stopped`) cannot follow in step `cleanup`",

@@ -1,4 +1,4 @@
-//! The modules of the workspace: what each one names, and where a path leads.
+//! The modules of the workspace: the paths they mention, and the resolution of paths.
 
 use super::Segments;
 use super::collect::collect;
@@ -7,41 +7,41 @@ use anyhow::{Context, bail};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// A re-export of a re-export is followed this often; more can only be a loop.
+/// Maximum number of re-exports followed; more indicate a loop.
 const MAX_REEXPORTS: usize = 8;
 
 /// A path in the code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mention {
-    /// As it is written.
+    /// As written.
     pub path: Segments,
     /// The line in the file.
     pub line: usize,
 }
 
-/// An identifier or a text in the code.
+/// An identifier or a string literal in the code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Word {
-    /// As it is written.
+    /// As written.
     pub text: String,
     /// The line in the file.
     pub line: usize,
-    /// Whether it is a string literal.
+    /// True for a string literal.
     pub is_text: bool,
 }
 
 /// A module without its submodules.
 #[derive(Debug, Clone)]
 pub struct Module {
-    /// The module that `crate` means here.
+    /// The module that `crate` refers to.
     pub root: Segments,
-    /// Its file, from the root of the workspace.
+    /// Its file, relative to the root of the workspace.
     pub file: PathBuf,
-    /// Names that `use` brings in, with the path of each as it is written.
+    /// Names imported by `use`, with their paths as written.
     pub names: BTreeMap<String, Segments>,
-    /// Paths of two and more segments, and all that `use` imports.
+    /// Paths of two or more segments, and all imports by `use`.
     pub mentions: Vec<Mention>,
-    /// Identifiers and texts, without comments.
+    /// Identifiers and string literals, without comments.
     pub words: Vec<Word>,
 }
 
@@ -57,10 +57,10 @@ impl Module {
     }
 }
 
-/// All code that is not for tests.
+/// All code except tests.
 #[derive(Debug, Default)]
 pub struct Code {
-    /// Each module under its whole path, for example `atq_store::watch`.
+    /// The modules by full path, for example `atq_store::watch`.
     pub modules: BTreeMap<Segments, Module>,
 }
 
@@ -68,7 +68,7 @@ impl Code {
     /// Reads all crates of the workspace.
     ///
     /// # Errors
-    /// When a file is missing or is not Rust.
+    /// If a file is missing or is not valid Rust.
     pub fn of(workspace: &Workspace) -> anyhow::Result<Self> {
         let read = |file: &Path| std::fs::read_to_string(workspace.root.join(file)).ok();
         let mut code = Self::default();
@@ -78,10 +78,10 @@ impl Code {
         Ok(code)
     }
 
-    /// Reads one crate, from its first file on.
+    /// Reads one crate, starting at its root file.
     ///
     /// # Errors
-    /// When a file is missing or is not Rust.
+    /// If a file is missing or is not valid Rust.
     pub fn add(
         &mut self,
         root: &Root,
@@ -109,8 +109,8 @@ impl Code {
         Ok(())
     }
 
-    /// Where a path leads that is written in `module`: whole, and through re-exports of other crates.
-    /// The path of an external library stays as it is.
+    /// The full path for a path `written` in `module`, also through re-exports of other crates.
+    /// Paths of external libraries stay unchanged.
     pub fn resolve(&self, module: &[String], written: &[String]) -> Segments {
         let mut path = self.absolute(module, written);
         for _ in 0..MAX_REEXPORTS {
@@ -122,7 +122,7 @@ impl Code {
         path
     }
 
-    /// The module of a path: the longest beginning of it that is one.
+    /// The module of a path: its longest prefix that is a module.
     pub fn module_of(&self, path: &[String]) -> Option<(&Segments, &Module)> {
         (1..=path.len())
             .rev()
@@ -150,7 +150,7 @@ impl Code {
         }
     }
 
-    /// A path after `self` or `super`, which may go on with `super`.
+    /// A path after `self` or `super`, which may continue with `super`.
     fn below(&self, module: &[String], rest: &[String]) -> Segments {
         match rest.first().map(String::as_str) {
             Some("super") => self.absolute(module, rest),
@@ -164,13 +164,13 @@ impl Code {
             .map_or_else(|| module.to_vec(), |found| found.root.clone())
     }
 
-    /// What `use` binds a name to. `use x::x` binds nothing that leads further.
+    /// The path imported under a name by `use`. `use x::x` is ignored, because it leads nowhere.
     fn name(&self, module: &[String], name: &str) -> Option<&Segments> {
         let bound = self.modules.get(module)?.names.get(name)?;
         (bound.first()? != name).then_some(bound)
     }
 
-    /// The same path past a name that its module only re-exports from another crate.
+    /// Resolves a name that its module only re-exports from another crate.
     fn leads_outside(&self, path: &[String]) -> Option<Segments> {
         let (module, found) = self.module_of(path)?;
         let (name, rest) = path[module.len()..].split_first()?;
@@ -180,7 +180,7 @@ impl Code {
     }
 }
 
-/// Where the files of the submodules are.
+/// The directory of the submodules' files.
 fn directory_of(file: &Path, is_root: bool) -> PathBuf {
     if is_root || file.ends_with("mod.rs") {
         file.with_file_name("")

@@ -1,4 +1,4 @@
-//! Reads one file: its modules, and the paths and words in them. Code for tests is left out.
+//! Parses a file: its modules, and the paths and words in them. Test code is skipped.
 
 use super::Segments;
 use super::code::{Mention, Module, Word};
@@ -10,19 +10,19 @@ use syn::{
     Attribute, ImplItem, Item, ItemMod, ItemUse, Lit, LitStr, Meta, Token, UseTree, VisRestricted,
 };
 
-/// Features that only tests of other crates switch on.
+/// Features enabled only by tests of other crates.
 const TEST_FEATURES: &[&str] = &["examples", "model", "raw", "testing"];
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Default)]
 pub(crate) struct Collected {
-    /// The module of the file itself, then those that are written in braces.
+    /// The module of the file itself, followed by its inline modules.
     pub(crate) modules: Vec<(Segments, Module)>,
-    /// Modules that have a file of their own.
+    /// Modules with a file of their own.
     pub(crate) children: Vec<Segments>,
 }
 
-/// Reads the file of the module `path`.
+/// Parses the file of the module `path`.
 pub(crate) fn collect(
     root: &[String],
     path: &[String],
@@ -68,7 +68,7 @@ impl Collector {
         });
     }
 
-    /// Paths and words of tokens that are not parsed: the arguments of macros.
+    /// Paths and words of unparsed tokens: the arguments of macros.
     fn tokens(&mut self, tokens: TokenStream) {
         let mut path: Vec<Ident> = Vec::new();
         let mut colons = 0;
@@ -112,7 +112,7 @@ impl Collector {
         path.clear();
     }
 
-    /// Each leaf of a `use`: what it imports, and the name that it gets here.
+    /// Each leaf of a `use` tree: the imported path, and its local name.
     fn imports(&mut self, before: &[String], tree: &UseTree) {
         let with = |ident: &Ident| [before, &[ident.to_string()]].concat();
         match tree {
@@ -203,7 +203,7 @@ impl<'ast> Visit<'ast> for Collector {
         visit::visit_path(self, path);
     }
 
-    /// `pub(in a::b)` imports nothing.
+    /// `pub(in a::b)` is not an import.
     fn visit_vis_restricted(&mut self, _: &'ast VisRestricted) {}
 
     fn visit_ident(&mut self, ident: &'ast Ident) {
@@ -218,7 +218,7 @@ impl<'ast> Visit<'ast> for Collector {
         self.tokens(tokens.clone());
     }
 
-    /// A comment is an attribute too.
+    /// Comments are attributes as well.
     fn visit_attribute(&mut self, attribute: &'ast Attribute) {
         if !attribute.path().is_ident("doc") {
             visit::visit_attribute(self, attribute);
@@ -251,7 +251,7 @@ fn is_for_tests(attributes: &[Attribute]) -> bool {
         .any(|attribute| attribute.parse_args().is_ok_and(|cfg| !is_built(&cfg)))
 }
 
-/// Whether a condition holds in a build that is not for tests.
+/// True if a condition holds outside of test builds.
 fn is_built(cfg: &Meta) -> bool {
     match cfg {
         Meta::Path(path) => !path.is_ident("test"),

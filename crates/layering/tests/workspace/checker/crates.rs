@@ -1,8 +1,8 @@
-//! Which crate may depend on which crate and which library.
+//! Allowed dependencies of crates on crates and libraries.
 
 use super::workspace::{Crate, Workspace};
 
-/// What a crate may depend on. Dependencies of tests are free.
+/// The allowed dependencies of a crate. Test dependencies are not restricted.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
     /// The crate.
@@ -13,7 +13,7 @@ pub struct Row {
     pub libraries: &'static [&'static str],
 }
 
-/// What is wrong: a dependency without permission, a crate without a row, a row without a crate.
+/// The violations: a forbidden dependency, a crate without a row, a row without a crate.
 pub fn faults(workspace: &Workspace, rows: &[Row], guarded: &[&str]) -> Vec<String> {
     let mut faults = Vec::new();
     for member in &workspace.crates {
@@ -30,7 +30,7 @@ pub fn faults(workspace: &Workspace, rows: &[Row], guarded: &[&str]) -> Vec<Stri
     let gone = rows.iter().filter(|row| !is_member(row.name));
     faults.extend(gone.map(|row| {
         format!(
-            "the table of crates has a row for `{}`, which is no crate; remove the row",
+            "the table of crates has a row for `{}`, which is not a crate; remove the row",
             row.name
         )
     }));

@@ -1,6 +1,6 @@
 //! Import cycles between files of different rooms.
 //!
-//! A room is a directory: `a/mod.rs` or `a.rs` belongs to the room `a` when there are files below it.
+//! A room is a directory: `a/mod.rs` or `a.rs` belongs to the room `a` if there are files below it.
 
 use super::code::Code;
 use petgraph::algo::tarjan_scc;
@@ -8,12 +8,12 @@ use petgraph::graphmap::DiGraphMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Files of several rooms that import each other, directly or not.
+/// Files of several rooms with direct or indirect mutual imports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cycle {
     /// The files.
     pub files: BTreeSet<PathBuf>,
-    /// The imports from room to room, as `file:line: path -> file`.
+    /// The imports between rooms, as `file:line: path -> file`.
     pub imports: Vec<String>,
 }
 
@@ -51,7 +51,7 @@ pub fn cycles(code: &Code) -> Vec<Cycle> {
     cycles
 }
 
-/// Compares the cycles with those that are known. A known one may only lose files: then the list must shrink too.
+/// Compares the cycles with the known ones. If a known one loses files, its list must be reduced, too.
 pub fn compare(found: &[Cycle], known: &[&[&str]]) -> Vec<String> {
     let known: Vec<BTreeSet<PathBuf>> = known
         .iter()
@@ -61,7 +61,7 @@ pub fn compare(found: &[Cycle], known: &[&[&str]]) -> Vec<String> {
     for cycle in found {
         if !known.iter().any(|known| cycle.files.is_subset(known)) {
             faults.push(format!(
-                "new import cycle between rooms; move what both need into a file that imports neither:\n    {}\n  imports between its rooms:\n    {}",
+                "new import cycle between rooms; move the common part into a file that imports neither:\n    {}\n  imports between its rooms:\n    {}",
                 shown(&cycle.files),
                 cycle.imports.join("\n    ")
             ));
@@ -79,7 +79,7 @@ pub fn compare(found: &[Cycle], known: &[&[&str]]) -> Vec<String> {
             .any(|cycle| !cycle.files.is_subset(known) && !cycle.files.is_disjoint(known));
         if !gone.is_empty() && !is_new {
             faults.push(format!(
-                "no longer in the known cycle; remove from the list:\n    {}",
+                "not in the known cycle any more; remove from the list:\n    {}",
                 shown(&gone)
             ));
         }
@@ -101,7 +101,7 @@ fn cycle(files: &[&Path], imports: &[Import], directories: &BTreeSet<&Path>) -> 
             && files.contains(&import.to)
             && room(import.from, directories) != room(import.to, directories)
     };
-    // One line for each pair of files.
+    // One line per pair of files.
     let mut shown = BTreeMap::new();
     for import in imports.iter().filter(crosses) {
         let (from, to) = (import.from.display(), import.to.display());

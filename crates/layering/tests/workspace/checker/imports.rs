@@ -1,28 +1,28 @@
-//! Which module may import what.
+//! Allowed imports of modules.
 
 use super::code::{Code, Mention, Module};
 use super::crates::listed;
 use super::{Segments, is_within, segments};
 
-/// What only some modules may import.
+/// Paths reserved for some modules.
 #[derive(Debug, Clone, Copy)]
 pub struct Reserved {
-    /// Each the beginning of a path; `::name` is an item of this name, wherever it is from.
+    /// Prefixes of paths; `::name` is an item of this name in any module.
     pub paths: &'static [&'static str],
-    /// The modules that may, with all below them; `=module` is the module alone.
+    /// The allowed modules, including their submodules; `=module` is the module alone.
     pub only_for: &'static [&'static str],
 }
 
-/// What a module, with all below it, may not import.
+/// Paths that a module, including its submodules, may not import.
 #[derive(Debug, Clone, Copy)]
 pub struct Barred {
     /// The module.
     pub module: &'static str,
-    /// Each the beginning of a path; `::name` is an item of this name, wherever it is from.
+    /// Prefixes of paths; `::name` is an item of this name in any module.
     pub paths: &'static [&'static str],
 }
 
-/// The rooms of a crate that a module may import.
+/// Allowed imports of a room.
 #[derive(Debug, Clone, Copy)]
 pub struct Room {
     /// The room: a module directly below the root of the crate.
@@ -31,7 +31,7 @@ pub struct Room {
     pub may_import: &'static [&'static str],
 }
 
-/// Imports of what is reserved for others.
+/// Imports of paths reserved for other modules.
 pub fn reserved(code: &Code, rules: &[Reserved]) -> Vec<String> {
     let mut faults = Vec::new();
     for (name, module, mention, path) in imports(code) {
@@ -51,7 +51,7 @@ pub fn reserved(code: &Code, rules: &[Reserved]) -> Vec<String> {
     faults
 }
 
-/// Imports that are barred.
+/// Forbidden imports.
 pub fn barred(code: &Code, rules: &[Barred]) -> Vec<String> {
     let mut faults = Vec::new();
     for (name, module, mention, path) in imports(code) {
@@ -69,7 +69,7 @@ pub fn barred(code: &Code, rules: &[Barred]) -> Vec<String> {
     faults
 }
 
-/// Imports between the rooms of the crate `root` that the table does not allow, rooms without a row
+/// Forbidden imports between the rooms of the crate `root`, rooms without a row
 /// and rows without a room.
 pub fn rooms(code: &Code, root: &str, members: &[String], rows: &[Room]) -> Vec<String> {
     let mut faults = Vec::new();
@@ -93,7 +93,7 @@ pub fn rooms(code: &Code, root: &str, members: &[String], rows: &[Room]) -> Vec<
         .filter(|row| !rooms.iter().any(|room| room == row.name))
     {
         faults.push(format!(
-            "the table of rooms has a row for `{}`, which is no room of `{root}`; remove the row",
+            "the table of rooms has a row for `{}`, which is not a room of `{root}`; remove the row",
             row.name
         ));
     }
@@ -135,13 +135,13 @@ fn admits(allowed: &str, module: &[String]) -> bool {
     }
 }
 
-/// The room of a path in a crate: its segment after the root. The root itself has none.
+/// The room of a path in a crate: the segment after the root. The root itself is not in a room.
 fn room_of(root: &str, path: &[String]) -> Option<String> {
     let root = segments(root);
     path.strip_prefix(&root[..])?.first().cloned()
 }
 
-/// Each path in the code, with where it leads.
+/// All paths in the code, with their resolution.
 fn imports(code: &Code) -> impl Iterator<Item = (&Segments, &Module, &Mention, Segments)> {
     code.modules.iter().flat_map(move |(name, module)| {
         let mentions = module.mentions.iter();

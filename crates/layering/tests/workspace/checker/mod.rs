@@ -1,13 +1,13 @@
-//! Checks the walls of the workspace (ARCHITECTURE.md, "Direction of dependencies").
+//! Checks the structure of the workspace (ARCHITECTURE.md, "Direction of dependencies").
 //!
-//! - [`workspace`]: the crates and what their manifests depend on;
-//! - [`code`]: the modules of a crate, and the paths and words in each, without code for tests;
-//! - [`crates`]: which crate depends on which crate and library;
-//! - [`imports`]: which module imports which module and library;
+//! - [`workspace`]: the crates and the dependencies in their manifests;
+//! - [`code`]: the modules of a crate with their paths and words, without test code;
+//! - [`crates`]: dependencies between crates and on libraries;
+//! - [`imports`]: imports of modules and libraries by modules;
 //! - [`cycles`]: import cycles between files of different rooms;
-//! - [`words`]: how often a file uses the words of one engine.
+//! - [`words`]: uses of the words of one engine per file.
 //!
-//! The rules themselves are the tables beside this module.
+//! The rules themselves are the tables in the parent directory.
 
 pub mod code;
 mod collect;
@@ -20,12 +20,12 @@ pub mod workspace;
 /// A path as its segments: `crate::a::B` is `["crate", "a", "B"]`.
 pub type Segments = Vec<String>;
 
-/// The segments of a path that is written with `::`.
+/// The segments of a path written with `::`.
 pub fn segments(path: &str) -> Segments {
     path.split("::").map(str::to_owned).collect()
 }
 
-/// Whether the path is `prefix` or below it. The last segment of the prefix may end with `*`.
+/// True if the path is `prefix` or below it. The last segment of the prefix may end with `*`.
 pub fn is_within(path: &[String], prefix: &str) -> bool {
     let prefix = segments(prefix);
     path.len() >= prefix.len()

@@ -1,25 +1,25 @@
-//! How often each file uses the words of one engine, in identifiers and texts.
+//! Counts uses of the words of one engine per file, in identifiers and string literals.
 
 use super::code::{Code, Word};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-/// What is searched for.
+/// The words to search for.
 #[derive(Debug, Clone, Copy)]
 pub struct Search {
-    /// Directories, from the root of the workspace.
+    /// Directories, relative to the root of the workspace.
     pub directories: &'static [&'static str],
-    /// Parts of identifiers and texts, in lower case.
+    /// Parts of identifiers and string literals, in lower case.
     pub words: &'static [&'static str],
-    /// Parts of texts only.
+    /// Parts of string literals only.
     pub in_texts: &'static [&'static str],
 }
 
-/// Where a file uses the words: one line number for each use.
+/// Uses of the words by file: one line number per use.
 pub type Uses = BTreeMap<String, Vec<usize>>;
 
-/// All uses, for each file that has some.
+/// All uses, by file.
 pub fn uses(code: &Code, search: &Search) -> Uses {
     let mut uses = Uses::new();
     for module in code.modules.values() {
@@ -44,10 +44,10 @@ fn count(word: &Word, search: &Search) -> usize {
     wanted.map(|wanted| text.matches(wanted).count()).sum()
 }
 
-/// The committed counts, one file a line: `count path`.
+/// Parses the committed counts, one file per line: `count path`.
 ///
 /// # Errors
-/// Names the line that cannot be read.
+/// The first invalid line.
 pub fn parse(list: &str) -> Result<BTreeMap<String, usize>, String> {
     let lines = list
         .lines()
@@ -61,7 +61,7 @@ pub fn parse(list: &str) -> Result<BTreeMap<String, usize>, String> {
         .map_err(|line| format!("`{line}` is not `count path`"))
 }
 
-/// The counts as they are committed.
+/// Formats counts for committing.
 pub fn format(uses: &Uses) -> String {
     uses.iter().fold(String::new(), |mut list, (file, lines)| {
         let _ = writeln!(list, "{} {file}", lines.len());
@@ -69,7 +69,7 @@ pub fn format(uses: &Uses) -> String {
     })
 }
 
-/// Compares the uses with the committed counts, which may only shrink.
+/// Compares the uses with the committed counts, which may only decrease.
 pub fn compare(uses: &Uses, committed: &BTreeMap<String, usize>) -> Vec<String> {
     let none = Vec::new();
     let mut faults = Vec::new();
@@ -77,7 +77,7 @@ pub fn compare(uses: &Uses, committed: &BTreeMap<String, usize>) -> Vec<String> 
         let allowed = committed.get(file).copied().unwrap_or_default();
         if lines.len() > allowed {
             faults.push(format!(
-                "{file}: {} words of the engine, {allowed} are allowed; they belong in the engine's crate (lines {lines:?})",
+                "{file}: {} words of the engine, but {allowed} are allowed; move the code to the engine's crate (lines {lines:?})",
                 lines.len()
             ));
         }
@@ -86,7 +86,7 @@ pub fn compare(uses: &Uses, committed: &BTreeMap<String, usize>) -> Vec<String> 
         let found = uses.get(file).unwrap_or(&none).len();
         if found < *allowed {
             faults.push(format!(
-                "{file}: {found} words of the engine, {allowed} in the list; lower the list"
+                "{file}: {found} words of the engine, but {allowed} in the list; lower the number in the list"
             ));
         }
     }

@@ -9,24 +9,24 @@ use std::path::{Path, PathBuf};
 pub struct Crate {
     /// Its name, for example `atq-store`.
     pub name: String,
-    /// Its manifest, from the root of the workspace.
+    /// Its manifest, relative to the root of the workspace.
     pub manifest: PathBuf,
-    /// The packages that it depends on, without those that only its tests and build script need.
+    /// Its dependencies, without those of tests and the build script.
     pub dependencies: BTreeSet<String>,
-    /// The roots of its library and its programs, from the root of the workspace.
+    /// The roots of its library and programs, relative to the root of the workspace.
     pub roots: Vec<Root>,
 }
 
-/// The first file of a library or a program.
+/// The root file of a library or a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Root {
-    /// How other crates name it. A program is shown as a module of its crate: `atq_director::main`.
+    /// Its name for other crates. A program is treated as a module of its crate: `atq_director::main`.
     pub module: String,
     /// The file.
     pub file: PathBuf,
 }
 
-/// The workspace that a manifest belongs to.
+/// The workspace of a manifest.
 #[derive(Debug)]
 pub struct Workspace {
     /// Its directory.
@@ -36,10 +36,10 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Asks cargo, which reads manifests only: no lock file, no network.
+    /// Reads the workspace by `cargo metadata`, which needs only manifests: no lock file, no network.
     ///
     /// # Errors
-    /// When cargo cannot read the manifests.
+    /// If cargo cannot read the manifests.
     pub fn of(manifest: &Path) -> anyhow::Result<Self> {
         let metadata = MetadataCommand::new()
             .manifest_path(manifest)

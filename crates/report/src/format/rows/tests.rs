@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 
-/// The rows of a text that comes in pieces of this size; none for one that cannot be split.
+/// The rows of a text split into chunks of this size; `None` for an unreadable one.
 fn ours(text: &[u8], piece: usize) -> Vec<Option<Vec<Vec<u8>>>> {
     let mut rows = Rows::new(b',');
     let mut all = Vec::new();
@@ -69,7 +69,7 @@ fn rows_across_the_ends_of_buffers_are_whole() {
 
 #[test]
 fn a_row_that_is_too_long_is_passed_over() {
-    let text = format!("a,b\n{}\nc,d\n", "x".repeat(LONGEST_ROW + 1));
+    let text = format!("a,b\n{}\nc,d\n", "x".repeat(MAX_ROW + 1));
     let rows = ours(text.as_bytes(), 1 << 20);
     assert_eq!(
         rows.iter().map(Option::is_some).collect::<Vec<_>>(),

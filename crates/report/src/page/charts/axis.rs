@@ -1,25 +1,25 @@
-//! Axes: where ticks stand and what they say.
+//! Axes: positions and labels of ticks.
 
 use super::super::number::{self, fixed};
 
-/// A tick: where on the axis, from 0 to 1, and its words.
+/// A tick: its position on the axis, from 0 to 1, and its label.
 #[derive(Debug, Clone, PartialEq)]
 pub(in super::super) struct Tick {
     pub(super) at: f64,
     pub(super) label: String,
-    /// Left out where there is little room.
+    /// True if it is hidden on narrow screens.
     pub(super) minor: bool,
 }
 
-/// An axis of values from zero.
+/// An axis of values that starts at zero.
 #[derive(Debug)]
 pub(super) struct Values {
     pub(super) top: f64,
     pub(super) ticks: Vec<Tick>,
 }
 
-/// An axis that holds `largest`, with ticks at 1, 2 or 5 times a power of ten. `label` gets a value and the
-/// decimals that tell ticks apart.
+/// An axis up to `largest`, with ticks at 1, 2 or 5 times a power of ten. `label` gets a value and the
+/// number of decimals that distinguishes ticks.
 pub(super) fn values(largest: f64, label: impl Fn(f64, usize) -> String) -> Values {
     let largest = if largest.is_finite() && largest > 0.0 {
         largest.clamp(1e-6, 1e15)
@@ -41,7 +41,7 @@ pub(super) fn values(largest: f64, label: impl Fn(f64, usize) -> String) -> Valu
     Values { top, ticks }
 }
 
-/// An axis of milliseconds, in seconds when they are many.
+/// An axis of milliseconds, labelled in seconds for large values.
 pub(super) fn millis(largest: f64) -> Values {
     if largest >= 5000.0 {
         let mut axis = values(largest / 1000.0, |value, decimals| {
@@ -55,7 +55,7 @@ pub(super) fn millis(largest: f64) -> Values {
     })
 }
 
-/// The least of 1, 2, 5 times a power of ten that is not below `step`.
+/// The smallest of 1, 2, 5 times a power of ten that is at least `step`.
 fn nice(step: f64) -> f64 {
     let power = 10f64.powf(step.log10().floor());
     [1.0, 2.0, 5.0, 10.0]
@@ -95,10 +95,10 @@ const STEPS: [u64; 22] = [
     2 * DAY,
 ];
 
-/// Ticks at round moments of UTC from `from` to `to`, both in milliseconds since 1970.
+/// Ticks at round times in UTC from `from` to `to`, both in milliseconds since 1970.
 pub(super) fn moments(from: u64, to: u64) -> Vec<Tick> {
     let span = to.saturating_sub(from).max(1);
-    // Long words need more room.
+    // Long labels need more space.
     let most = if (4 * SECOND..=DAY).contains(&span) {
         8
     } else {
@@ -137,8 +137,8 @@ fn moment(at: u64, n: u64, (from, span): (u64, u64), step: u64) -> Option<Tick> 
     })
 }
 
-/// Where a percentile stands on an axis on which each further nine is as wide as the one before, for so many
-/// samples; from 0 to 1.
+/// Position of a percentile, from 0 to 1, on a logarithmic axis for this number of samples: each additional nine has
+/// the same width.
 pub(in super::super) fn percentile_at(percentile: f64, samples: u64) -> f64 {
     let above = (1.0 - percentile / 100.0).max(f64::MIN_POSITIVE);
     (-above.log10() / decades(samples)).clamp(0.0, 1.0)
@@ -149,7 +149,7 @@ fn decades(samples: u64) -> f64 {
     (samples.max(1) as f64).log10().clamp(1.0, 9.0)
 }
 
-/// Ticks of such an axis.
+/// Ticks of the logarithmic axis of percentiles.
 pub(super) fn percentiles(samples: u64) -> Vec<Tick> {
     const AT: [(f64, &str); 9] = [
         (0.0, "0 %"),
@@ -169,7 +169,7 @@ pub(super) fn percentiles(samples: u64) -> Vec<Tick> {
             label: label.to_owned(),
             minor: percentile == 50.0 || percentile_at(percentile, samples) > 0.7,
         })
-        // Half stands too near to nothing when there are many nines.
+        // With many nines, 50 is too close to 0.
         .filter(|tick| tick.at < 0.93 && (tick.at == 0.0 || tick.at > 0.09))
         .collect();
     ticks.push(Tick {
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn every_further_nine_is_as_wide() {
+    fn every_additional_nine_has_the_same_width() {
         assert!((percentile_at(90.0, 10_000) - 0.25).abs() < 1e-9);
         assert!((percentile_at(99.0, 10_000) - 0.5).abs() < 1e-9);
         assert_eq!(percentile_at(100.0, 10_000), 1.0);

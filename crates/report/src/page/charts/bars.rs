@@ -1,10 +1,10 @@
-//! Bars below figures in tables. The figure stands beside; who does not see the bar misses nothing.
+//! Bars below figures in tables. They are decorative: the figure is next to the bar.
 
 use maud::{Markup, html};
 
 use super::lines::coordinate;
 
-/// A bar as long as `value` of `largest`.
+/// A bar with the length of `value` relative to `largest`.
 pub(in super::super) fn bar(value: f64, largest: f64, class: &str) -> Markup {
     let share = if value.is_finite() && largest.is_finite() && largest > 0.0 {
         (value / largest).clamp(0.0, 1.0) * 100.0

@@ -7,14 +7,14 @@ use maud::{Markup, html};
 /// A line, or an area below it.
 pub(super) struct Line {
     pub(super) name: &'static str,
-    /// Gives colour and dashes.
+    /// CSS class for colour and dashes.
     pub(super) class: &'static str,
-    /// Of the table with the figures, counted from zero.
+    /// Column of the table with the data, from zero.
     pub(super) column: usize,
-    /// What a figure of that column is followed by.
+    /// Unit appended to values of that column.
     pub(super) unit: &'static str,
     pub(super) filled: bool,
-    /// From left to right; both from 0 to 1, up and to the right. Nothing where there is no value.
+    /// Points from left to right, with coordinates from 0 to 1, up and to the right. `None` is a gap.
     pub(super) points: Vec<(f64, Option<f64>)>,
 }
 
@@ -29,7 +29,7 @@ impl Line {
         }
     }
 
-    /// The stretches without gaps.
+    /// Splits the line at gaps.
     fn runs(&self) -> Vec<Vec<(f64, f64)>> {
         let mut runs = vec![Vec::new()];
         for (x, y) in &self.points {
@@ -44,7 +44,7 @@ impl Line {
     }
 }
 
-/// Values alone, as lines of no length with round ends.
+/// Isolated values, as lines of zero length with round caps.
 fn dots(runs: &[Vec<(f64, f64)>], height: u32) -> String {
     let mut d = String::new();
     for run in runs.iter().filter(|run| run.len() == 1) {
@@ -96,7 +96,7 @@ fn push(d: &mut String, (x, y): (f64, f64), height: u32) {
     );
 }
 
-/// With one decimal at most.
+/// Formats with at most one decimal.
 pub(super) fn coordinate(value: f64) -> String {
     let text = format!("{value:.1}");
     let text = text.strip_suffix(".0").unwrap_or(&text);
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_breaks_the_line_and_a_value_alone_is_a_dot() {
+    fn a_gap_splits_the_line_and_an_isolated_value_is_a_dot() {
         let line = line(&[Some(0.0), Some(1.0), None, None, Some(0.5), Some(f64::NAN)]);
         assert_eq!(path(&line.runs(), 200), "M0 200L100 0");
         assert_eq!(dots(&line.runs(), 200), "M400 100h0.01");
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_drawn_of_nothing() {
+    fn an_empty_line_draws_nothing() {
         assert_eq!(path(&line(&[None]).runs(), 200), "");
     }
 }

@@ -1,5 +1,5 @@
-//! Charts as SVG, whole without scripts. Text keeps its size at every width: what is drawn in the plot
-//! stretches, what is written stands at a share of the width.
+//! Charts as SVG that are complete without scripts. The plot scales with the width of the page; text keeps its size
+//! and is positioned in percent of the width.
 
 pub(super) mod axis;
 pub(super) mod bars;
@@ -12,16 +12,16 @@ use maud::{Markup, html};
 use axis::Tick;
 use lines::Line;
 
-/// A chart of lines.
+/// A line chart.
 struct Chart<'a> {
-    /// Unique in the page; also what the ids inside start with.
+    /// Unique id in the page; prefix of the ids inside the chart.
     id: &'a str,
     title: &'a str,
-    /// What the lines tell, for who does not see them.
+    /// Text description for screen readers.
     desc: String,
-    /// Pixels of the plot.
+    /// Height of the plot in pixels.
     height: u32,
-    /// The id of the table with the figures.
+    /// The id of the table with the data.
     table: &'a str,
     x_caption: String,
     x_ticks: Vec<Tick>,
@@ -40,7 +40,7 @@ impl Chart<'_> {
         }
     }
 
-    /// The values behind the names are filled in when the reader points at the chart.
+    /// The legend. The script adds values while the pointer is over the chart.
     fn legend(&self) -> Markup {
         html! {
             ul.legend {
@@ -64,8 +64,8 @@ impl Chart<'_> {
                 aria-labelledby={ (title) " " (desc) } {
                 title id=(title) { (self.title) }
                 desc id=(desc) { (self.desc) }
-                @for tick in &self.y_ticks { (self.across(tick)) }
-                @for tick in &self.x_ticks { (self.upright(tick)) }
+                @for tick in &self.y_ticks { (self.y_tick(tick)) }
+                @for tick in &self.x_ticks { (self.x_tick(tick)) }
                 svg.plane width="100%" height=(self.height)
                     viewBox={ "0 0 1000 " (self.height) } preserveAspectRatio="none" {
                     @for line in self.lines.iter().rev() { (line.draw(self.height)) }
@@ -74,8 +74,8 @@ impl Chart<'_> {
         }
     }
 
-    /// A tick of the values: a line across the plot, and its words to the left.
-    fn across(&self, tick: &Tick) -> Markup {
+    /// A tick of the y axis: a grid line, and its label to the left.
+    fn y_tick(&self, tick: &Tick) -> Markup {
         let y = lines::coordinate((1.0 - tick.at) * f64::from(self.height));
         html! {
             line.grid x1="0" x2="100%" y1=(y) y2=(y) {}
@@ -83,8 +83,8 @@ impl Chart<'_> {
         }
     }
 
-    /// A tick of the other axis: a mark at the bottom, and its words below.
-    fn upright(&self, tick: &Tick) -> Markup {
+    /// A tick of the x axis: a mark at the bottom, and its label below.
+    fn x_tick(&self, tick: &Tick) -> Markup {
         let x = format!("{}%", lines::coordinate(tick.at * 100.0));
         let class = match (tick.minor, tick.at) {
             (true, at) if at > 0.96 => "x end minor",

@@ -8,7 +8,7 @@ use super::axis::{self, percentile_at};
 use super::lines::Line;
 use crate::page::number;
 
-/// Response time by percentile, on an axis that gives each further nine the same room.
+/// Response time by percentile, on a logarithmic axis: each additional nine has the same width.
 pub(in super::super) fn curve(report: &Report) -> Markup {
     let points = &report.distribution;
     let samples = report.total.samples;
@@ -31,8 +31,9 @@ pub(in super::super) fn curve(report: &Report) -> Markup {
         desc: desc(report),
         height: 220,
         table: "distribution-table",
-        x_caption: "Percentile of the samples; each further nine is as wide as the one before"
-            .to_owned(),
+        x_caption:
+            "Percentile of the samples (logarithmic: each additional nine has the same width)"
+                .to_owned(),
         x_ticks: axis::percentiles(samples),
         y_ticks: y.ticks,
         lines: vec![line],

@@ -1,4 +1,4 @@
-//! Figures over time.
+//! Charts over time.
 
 use atq_api_spec::report::{Series, SeriesPoint};
 use maud::Markup;
@@ -8,7 +8,7 @@ use super::axis::{self, Tick, Values};
 use super::lines::Line;
 use crate::page::number::{self, fixed, millis};
 
-/// Columns of the table of figures over time, counted from zero.
+/// Columns of the table of figures over time, from zero.
 pub(in super::super) mod column {
     pub(in crate::page) const THROUGHPUT: usize = 2;
     pub(in crate::page) const ERRORS: usize = 4;
@@ -29,7 +29,7 @@ pub(in super::super) struct Span {
 }
 
 impl Span {
-    /// Nothing when there are no points.
+    /// The span of a series; `None` if it has no points.
     pub(in super::super) fn of(series: &Series) -> Option<Self> {
         let from = series.points.iter().map(|point| point.at).min()?;
         let last = series.points.iter().map(|point| point.at).max()?;
@@ -43,14 +43,14 @@ impl Span {
         Some(Self { from, to, interval })
     }
 
-    /// Where the middle of a point's interval is, from 0 to 1.
+    /// Position of the middle of a point's interval, from 0 to 1.
     #[allow(clippy::cast_precision_loss)]
     pub(in super::super) fn middle(self, point: &SeriesPoint) -> f64 {
         let after = point.at.saturating_sub(self.from) as f64 + self.interval * 500.0;
         (after / self.to.saturating_sub(self.from).max(1) as f64).clamp(0.0, 1.0)
     }
 
-    /// So many in an interval, by the second.
+    /// Converts a count per interval to a rate per second.
     #[allow(clippy::cast_precision_loss)]
     pub(in super::super) fn per_second(self, count: u64) -> f64 {
         count as f64 / self.interval
@@ -60,7 +60,7 @@ impl Span {
         axis::moments(self.from, self.to)
     }
 
-    /// Says the day, which the ticks leave out.
+    /// The caption of the time axis, with the date, which the ticks omit.
     fn caption(self) -> String {
         let day = |at| number::moment(at).map(|moment| moment.date().to_string());
         match (day(self.from), day(self.to)) {
@@ -98,7 +98,7 @@ pub(in super::super) fn response_times(series: &Series, span: Span) -> Markup {
             points: points(series, span, value),
         }
     });
-    Over {
+    TimeChart {
         id: "times-chart",
         title: "Response times over time",
         desc: spread("The 95th percentile", series, |p| p.p95, millis),
@@ -119,7 +119,7 @@ pub(in super::super) fn throughput(series: &Series, span: Span) -> Markup {
         filled: true,
         points: points(series, span, |p| Some(rate(p) / y.top)),
     };
-    Over {
+    TimeChart {
         id: "throughput-chart",
         title: "Throughput over time",
         desc: spread("Throughput", series, rate, |v| {
@@ -142,7 +142,7 @@ pub(in super::super) fn errors(series: &Series, span: Span) -> Markup {
         filled: true,
         points: points(series, span, |p| Some(rate(p) / y.top)),
     };
-    Over {
+    TimeChart {
         id: "errors-chart",
         title: "Errors over time",
         desc: spread("Errors", series, rate, |v| {
@@ -153,7 +153,7 @@ pub(in super::super) fn errors(series: &Series, span: Span) -> Markup {
     .chart(span, y, vec![line])
 }
 
-/// Threads or users at work; only for a series that tells them.
+/// Active threads or users; only for a series that contains them.
 pub(in super::super) fn active(series: &Series, span: Span) -> Markup {
     let known = series.points.iter().filter_map(|point| point.active);
     let y = axis::values(known.fold(0.0, f64::max), fixed);
@@ -165,7 +165,7 @@ pub(in super::super) fn active(series: &Series, span: Span) -> Markup {
         filled: false,
         points: points(series, span, |p| p.active.map(|active| active / y.top)),
     };
-    Over {
+    TimeChart {
         id: "active-chart",
         title: "Active threads or users over time",
         desc: spread(
@@ -179,15 +179,15 @@ pub(in super::super) fn active(series: &Series, span: Span) -> Markup {
     .chart(span, y, vec![line])
 }
 
-/// What a chart over time says of itself.
-struct Over {
+/// Title and description of a chart over time.
+struct TimeChart {
     id: &'static str,
     title: &'static str,
     desc: String,
     height: u32,
 }
 
-impl Over {
+impl TimeChart {
     fn chart(self, span: Span, y: Values, lines: Vec<Line>) -> Markup {
         Chart {
             id: self.id,
@@ -220,7 +220,7 @@ fn per_second(series: &Series, rate: impl Fn(&SeriesPoint) -> f64) -> Values {
     })
 }
 
-/// The least and the largest value, in words.
+/// Describes the range of values.
 fn spread(
     what: &str,
     series: &Series,
@@ -240,6 +240,6 @@ fn spread(
             number::some(values.len(), "interval", "intervals"),
             number::duration(series.interval),
         ),
-        _ => format!("{what} is not known at any time."),
+        _ => format!("{what} is unknown."),
     }
 }

@@ -1,4 +1,4 @@
-//! The bundles as an engine sees them.
+//! Implements the engine's access to bundles.
 
 use super::{BundleId, BundleStore};
 use atq_engine::{BundleLimits, Bundles};
