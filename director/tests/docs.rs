@@ -29,11 +29,15 @@ fn read(path: &str) -> String {
 }
 
 /// Every Markdown file below a directory of the repository, by its path from the root.
+/// Files of Markdown below a directory, without what the set-up fetches into `build`.
 fn markdown_below(directory: &str) -> BTreeSet<String> {
     let mut files = BTreeSet::new();
     for entry in std::fs::read_dir(root().join(directory)).unwrap() {
         let entry = entry.unwrap();
         let path = format!("{directory}/{}", entry.file_name().to_str().unwrap());
+        if entry.file_name() == "build" {
+            continue;
+        }
         if entry.file_type().unwrap().is_dir() {
             files.extend(markdown_below(&path));
         } else if Path::new(&path).extension().is_some_and(|end| end == "md") {

@@ -184,7 +184,7 @@ fn tasks_are_exported_and_imported() {
     assert_stderr(&again, 1, &["cannot create `out.ndjson`"]);
 
     let again = home.run(&["store", "import", "out.ndjson"]);
-    assert_stderr(&again, 1, &["the store is not empty, it holds 2 task(s)"]);
+    assert_stderr(&again, 1, &["the store is not empty: it has 2 task(s)"]);
     fs::remove_dir_all(home.path("data")).unwrap();
     let output = home.run(&["store", "import", "out.ndjson"]);
     assert_stderr(&output, 0, &[]);

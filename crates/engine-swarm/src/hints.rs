@@ -144,7 +144,7 @@ mod tests {
         let ended = "0 of 1 workers run; replica 1: failed: task: non-zero exit (1)";
         assert_eq!(
             worker(ended),
-            "workers have to run until the test is over; GET /task/{id}/logs?service=worker shows its output"
+            "workers must run until the test ends; GET /task/{id}/logs?service=worker shows its output"
         );
         let missing = "replica 1: rejected: No such image: x:1";
         assert!(worker(missing).starts_with("is the image on every node"));

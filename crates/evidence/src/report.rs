@@ -12,7 +12,7 @@ use super::Evidence;
 use atq_engine::Role;
 use atq_files::if_there;
 use atq_report::{Report, Tally};
-use atq_task::judge::Measured;
+use atq_task::rules::Measured;
 use atq_task::spec::{TaskName, TaskSpec};
 use attempts::Attempt;
 use globset::{Glob, GlobSet};

@@ -5,20 +5,18 @@
 //! - [`state`]: the fold of a history;
 //! - [`machine`]: `next` (state and event to state) and `decide` (state to action);
 //! - [`terms`]: options of the client's request that are not part of the definition;
-//! - [`verdict`]: the verdict on a run and the rules that lead to it.
+//! - [`verdict`]: the verdict on a run; [`rules`]: the rules that lead to it.
 
 pub use atq_definition::{criteria, image, spec};
 
 pub mod event;
 pub mod exit_code;
 pub mod machine;
+pub mod rules;
 pub mod state;
 pub mod terms;
 pub mod timestamp;
 pub mod verdict;
-/// The earlier name of [`verdict`].
-#[doc(hidden)]
-pub use verdict as judge;
 
 #[cfg(test)]
 mod tests;

@@ -301,17 +301,18 @@ fn master_exit(exit_code: Option<i64>, memory_limit: Option<u64>, lost: &[LostWo
         }
         None => "the master ended without an exit code".to_owned(),
     };
-    let mut log = "see its log: GET /task/{id}/logs?service=master".to_owned();
+    // These texts are also in stored states. They do not change, so that a history still folds to its state.
+    let mut log = "its log says more: GET /task/{id}/logs?service=master".to_owned();
     // The master's log then only shows that a worker is unreachable; the worker's log shows the cause.
     if let Some(first) = lost.first() {
         let (count, replica, reason) = (lost.len(), first.replica, &first.reason);
-        message += &format!("; workers lost before that: {count}; replica {replica}: {reason}");
-        log += ", and the logs of the workers: ?service=worker";
+        message += &format!("; {count} workers were lost before; replica {replica}: {reason}");
+        log += ", and those of the workers: ?service=worker";
     }
     let hint = match exit_code {
         // The Director stops the master only after the outcome is fixed.
         Some(143) => format!(
-            "it was not stopped by the Director: its service was removed, or its node was drained; {log}"
+            "somebody else ended it: its service was removed, or its node was drained; {log}"
         ),
         Some(127) => format!("{}; {log}", exit_code::NOT_FOUND),
         Some(126) => format!("{}; {log}", exit_code::NOT_EXECUTABLE),

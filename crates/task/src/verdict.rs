@@ -1,9 +1,5 @@
 //! The verdict on a run. `status` is the way in which the run ended; the verdict states whether its figures can be
-//! trusted and whether the criteria of the task hold. [`evaluate`] applies the rules.
-
-mod rules;
-
-pub use rules::{Inputs, LoadGenerators, Measured, Reading, evaluate};
+//! trusted and whether the criteria of the task hold. [`crate::rules`] has the rules.
 
 use serde::{Deserialize, Serialize};
 

@@ -69,7 +69,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
         while let Some(key) = fields.next_key::<String>()? {
             if object.contains_key(&key) {
                 return Err(A::Error::custom(format!(
-                    "the field `{}` stands twice",
+                    "the field `{}` is a duplicate",
                     shorten(&key)
                 )));
             }

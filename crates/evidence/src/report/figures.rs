@@ -2,7 +2,7 @@
 
 use atq_report::{Figures, Finished, Metric, Options, Report, Tally, Window, WindowResult};
 use atq_task::criteria::{Criterion, Figure, Unit};
-use atq_task::judge::Reading;
+use atq_task::rules::Reading;
 use atq_task::spec::TaskSpec;
 use atq_task::timestamp::Timestamp;
 

@@ -4,7 +4,7 @@
 use super::*;
 use crate::Source;
 use atq_definition::examples::{parse, payload};
-use atq_task::judge::Reading;
+use atq_task::rules::Reading;
 use atq_task::timestamp::Timestamp;
 use serde_json::{Value, json};
 

@@ -11,7 +11,8 @@ use atq_engine::{Role, Source};
 use atq_evidence::load::{BUSY_PERCENT, Busy, Load};
 use atq_report::{Figures, Report};
 use atq_task::event::Event;
-use atq_task::verdict::{Inputs, Judgement, LoadGenerators, Measured, evaluate};
+use atq_task::rules::{Inputs, LoadGenerators, Measured, evaluate};
+use atq_task::verdict::Judgement;
 use std::time::Duration;
 
 /// A shorter test may end before its CPU usage was sampled twice.

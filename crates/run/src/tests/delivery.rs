@@ -133,7 +133,7 @@ fn a_node_that_fails_is_named() {
             "delivery: DeliveryFailed: 2 of 3 nodes have the bundle; node `host-node-3` (node-3): no space left on the device"
         );
         let hint = director.state(&name).failure.unwrap().hint;
-        assert!(hint.contains("make room"), "{hint}");
+        assert!(hint.contains("free disk space"), "{hint}");
     });
 }
 
@@ -357,7 +357,7 @@ fn a_bundle_is_removed_from_all_nodes_even_after_they_reconnect() {
             .to_string();
         assert!(left.contains("node `host-node-2` is down"), "{left}");
         assert!(
-            left.contains("node `host-node-3` takes no containers"),
+            left.contains("node `host-node-3` is drained or paused"),
             "{left}"
         );
         assert_eq!(director.fake.volumes_on("node-1"), Vec::<String>::new());
@@ -432,7 +432,7 @@ fn unsatisfiable_constraints_fail_at_once() {
     simulation.run(|director| async move {
         let name = director.accepted(&task).await;
         let failure = director.wait_failed(&name).await;
-        assert!(failure.contains("none of the 3 nodes may run"), "{failure}");
+        assert!(failure.contains("none of the 3 nodes can run"), "{failure}");
         assert!(
             failure.contains("`host-node-1` does not satisfy the constraints"),
             "{failure}"

@@ -40,7 +40,7 @@ fn a_foreign_service_with_the_same_name_fails_the_run_and_is_kept() {
         let name = director.accepted(&simple("load")).await;
         let foreign = foreign(&director.view(&name));
         director.fake.create_service(&foreign).await.unwrap();
-        assert_snapshot!(failure_and_hint(&director, &name).await, @"workers: EngineRefused: service `load-RUN-worker` already exists: rpc error: code = AlreadyExists desc = name conflicts with an existing object: service `load-RUN-worker` already exists; hint: the text after the colon is Docker's own; what it speaks of comes from the definition or from the configuration");
+        assert_snapshot!(failure_and_hint(&director, &name).await, @"workers: EngineRefused: service `load-RUN-worker` already exists: rpc error: code = AlreadyExists desc = name conflicts with an existing object: service `load-RUN-worker` already exists; hint: the text after the colon is Docker's own; the rejected value comes from the definition or from the configuration");
         assert_eq!(director.fake.plans(), [foreign]);
     });
 }
@@ -52,7 +52,7 @@ fn a_foreign_network_with_the_same_name_fails_the_run_and_is_kept() {
         let name_of_network = format!("load-{}-net", director.state(&name).run);
         let subnet = "10.9.0.0/24".parse().unwrap();
         let id = director.fake.add_network(&name_of_network, subnet);
-        assert_snapshot!(failure_and_hint(&director, &name).await, @"network: EngineRefused: network `load-RUN-net` already exists: network with name load-RUN-net already exists; hint: the text after the colon is Docker's own; what it speaks of comes from the definition or from the configuration");
+        assert_snapshot!(failure_and_hint(&director, &name).await, @"network: EngineRefused: network `load-RUN-net` already exists: network with name load-RUN-net already exists; hint: the text after the colon is Docker's own; the rejected value comes from the definition or from the configuration");
         let networks = director.fake.networks().await.unwrap();
         assert!(networks.iter().any(|network| network.id == id));
     });

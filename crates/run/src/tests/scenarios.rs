@@ -106,7 +106,7 @@ fn a_bundle_is_mounted_and_must_exist() {
         let failure = director.wait_failed(&name).await;
         assert!(
             failure.starts_with(
-                "workers: BundleMissing: the bundle `0123456789abcdef0123456789abcdef` is gone"
+                "workers: BundleMissing: the bundle `0123456789abcdef0123456789abcdef` is missing"
             ),
             "{failure}"
         );

@@ -268,7 +268,7 @@ fn the_failure_of_a_master_names_workers_lost_before() {
     let failure = failure.failure.unwrap();
     assert_eq!(
         failure.message,
-        "the master ended with exit code 69; workers lost before that: 1; replica 2: failed: task: non-zero exit (1)"
+        "the master ended with exit code 69; 1 workers were lost before; replica 2: failed: task: non-zero exit (1)"
     );
     assert!(failure.hint.contains("?service=worker"), "{}", failure.hint);
 }

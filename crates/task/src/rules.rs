@@ -3,13 +3,13 @@
 //! A run is invalid, whatever its figures are, when they describe the test and not the system under test: a worker
 //! was lost, the clocks differ, or the load generators were saturated. Only a valid run passes or fails.
 
-use super::{CriterionResult, Judgement, NotEvaluated, Verdict};
 use crate::criteria::Criterion;
 use crate::event::FailureCode;
 use crate::exit_code;
 use crate::spec::{TaskSpec, nearest, shorten};
 use crate::state::{Outcome, State, Step};
 use crate::timestamp::Timestamp;
+use crate::verdict::{CriterionResult, Judgement, NotEvaluated, Verdict};
 use std::time::Duration;
 
 /// Largest tolerated clock offset of a node, in milliseconds.
