@@ -77,8 +77,9 @@ fn mode(scale: Scale) -> ServiceSpecMode {
     }
 }
 
-/// No node has this id, so that a task with this constraint never runs.
-pub(super) const NO_NODE: &str = "node.id==stopped";
+/// No node has this id, so that a task with this constraint never runs. It stands in services of earlier versions, so it
+/// never changes.
+pub(super) const NO_NODE: &str = "node.id==ended";
 
 /// The same service with a constraint that no node satisfies: Swarm stops the running containers, all at once, and
 /// keeps their tasks listed.

@@ -37,6 +37,19 @@ fn a_running_task_has_addresses_and_ports_but_no_exit_code() {
     assert_eq!((task.slot, task.exit_code), (2, None));
 }
 
+/// The constraint of the first version, written out: services of a Director from before an upgrade carry it.
+#[test]
+fn the_replacement_of_a_stopped_task_is_recognized_after_an_upgrade() {
+    let placeholder = |constraint: &str| {
+        let mut response = running();
+        response["Spec"]["Placement"] = json!({"Constraints": ["node.role==worker", constraint]});
+        let response: TaskResponse = serde_json::from_value(response).unwrap();
+        response.is_placeholder()
+    };
+    assert!(placeholder("node.id==ended"));
+    assert!(!placeholder("node.id==n1"));
+}
+
 #[test]
 fn another_port_for_ipv6_is_kept_beside_the_one_for_ipv4() {
     let mut response = running();
