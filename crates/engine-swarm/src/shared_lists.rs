@@ -21,8 +21,8 @@ use tokio_util::bytes::Bytes;
 const MIN_INTERVAL: Duration = Duration::from_millis(50);
 /// Number of calls that may come earlier, for a driver that lists twice in a step.
 const BURST: u32 = 10;
-/// A slow call is made less often: calls take at most a quarter of the time.
-const DURATION_FACTOR: u32 = 4;
+/// A slow call is made less often: calls take at most one tenth of the time.
+const DURATION_FACTOR: u32 = 10;
 /// Upper bound of the interval: at least two calls per second.
 const MAX_INTERVAL: Duration = Duration::from_millis(500);
 

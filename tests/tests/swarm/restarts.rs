@@ -190,7 +190,7 @@ async fn orphans_of_a_lost_data_directory_are_found() -> Result<()> {
     ensure!(
         director
             .log()
-            .contains("the Director of this place had the id"),
+            .contains("is missing; continuing with the id"),
         "{}",
         director.log()
     );
