@@ -225,7 +225,12 @@ struct AttachedNetwork {
 impl From<TaskResponse> for SwarmTask {
     fn from(response: TaskResponse) -> Self {
         let status = response.status;
-        let state = status.state.map_or(TaskState::New, state);
+        let reported = status.state.map_or(TaskState::New, state);
+        let error = non_empty(status.err);
+        let (state, error) = match is_stopped(reported, error.as_deref()) {
+            true => (TaskState::Shutdown, None),
+            false => (reported, error),
+        };
         let container = status.container_status.unwrap_or_default();
         let ports = status.port_status.and_then(|status| status.ports);
         let attachments = response.networks_attachments.into_iter().flatten();
@@ -239,13 +244,21 @@ impl From<TaskResponse> for SwarmTask {
             state,
             desired: self::state(response.desired_state),
             since: status.timestamp.as_deref().and_then(Timestamp::parse),
-            error: non_empty(status.err),
+            error,
             exit_code: exit_code(state, &container),
             container_id: non_empty(container.container_id),
             addresses: attachments.flat_map(pairs).collect(),
             ports: distinct(ports.unwrap_or_default()),
         }
     }
+}
+
+/// Whether the Swarm task ended on request although Docker reports a failure: of the containers that end together on a
+/// node, only one removes their network, and the failed attempt of another replaces the state of its Swarm task
+/// (ARCHITECTURE.md, How Docker Swarm behaves, 21).
+fn is_stopped(state: TaskState, error: Option<&str>) -> bool {
+    state == TaskState::Failed
+        && error.is_some_and(|error| error.starts_with("error while removing network"))
 }
 
 /// Docker sends 0 also for tasks that have not ended or were never started.

@@ -37,6 +37,21 @@ fn a_running_task_has_addresses_and_ports_but_no_exit_code() {
     assert_eq!((task.slot, task.exit_code), (2, None));
 }
 
+#[test]
+fn a_stopped_task_whose_network_another_one_removed_has_not_failed() {
+    let mut response = running();
+    response["DesiredState"] = json!("shutdown");
+    response["Status"]["State"] = json!("failed");
+    response["Status"]["Err"] = json!("error while removing network: unknown network net id net1");
+    let stopped = task(response.clone());
+    assert_eq!(stopped.state, TaskState::Shutdown);
+    assert_eq!((stopped.error, stopped.exit_code), (None, Some(0)));
+    response["Status"]["ContainerStatus"]["ExitCode"] = json!(143);
+    assert_eq!(task(response.clone()).exit_code, Some(143));
+    response["Status"]["Err"] = json!("error creating network: no more addresses");
+    assert_eq!(task(response).state, TaskState::Failed);
+}
+
 /// The constraint of the first version, written out: services of a Director from before an upgrade carry it.
 #[test]
 fn the_replacement_of_a_stopped_task_is_recognized_after_an_upgrade() {
