@@ -20,9 +20,9 @@ use tokio_util::bytes::Bytes;
 /// Minimum interval between calls under continuous load.
 const MIN_INTERVAL: Duration = Duration::from_millis(50);
 /// Number of calls that may come earlier, for a driver that lists twice in a step.
-const BURST: u32 = 10;
-/// A slow call is made less often: calls take at most one tenth of the time.
-const DURATION_FACTOR: u32 = 10;
+const BURST: f64 = 10.0;
+/// A slow call is made less often: calls take at most a quarter of the time.
+const DURATION_FACTOR: u32 = 4;
 /// Upper bound of the interval: at least two calls per second.
 const MAX_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -101,30 +101,36 @@ impl<T: Send + Sync + 'static> SharedList<T> {
     }
 }
 
-/// Rate limit of the calls.
+/// Rate limit of the calls: a token bucket. Its unit is a call, so that a change of the interval keeps the credit.
 struct Pace {
-    /// Earliest time of the next call once the burst is used up.
-    due: Instant,
+    /// Number of calls that may be made at once, at the time `updated`.
+    credit: f64,
+    updated: Instant,
     interval: Duration,
 }
 
 impl Pace {
     fn new() -> Self {
         Self {
-            due: Instant::now(),
+            credit: BURST,
+            updated: Instant::now(),
             interval: MIN_INTERVAL,
         }
     }
 
     fn earliest(&self) -> Instant {
-        self.due - self.interval * BURST
+        let missing = (1.0 - self.credit).max(0.0);
+        self.updated + self.interval.mul_f64(missing)
     }
 
     /// Records the end of a call that started at `started`.
     fn record(&mut self, started: Instant) {
+        let since = started.duration_since(self.updated);
+        let earned = since.div_duration_f64(self.interval);
+        self.credit = (self.credit + earned).min(BURST) - 1.0;
+        self.updated = started;
         let interval = started.elapsed() * DURATION_FACTOR;
         self.interval = interval.clamp(MIN_INTERVAL, MAX_INTERVAL);
-        self.due = self.due.max(started) + self.interval;
     }
 }
 

@@ -16,6 +16,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// A Swarm task that stays `new` for this long gets no address: the subnet overlaps or is exhausted, and Docker
 /// reports no error (ARCHITECTURE.md, How Docker Swarm behaves).
 const NO_ADDRESS_AFTER: Duration = Duration::from_secs(5);
+/// The same for the last subnet: a manager that starts many containers also assigns addresses late.
+const NO_ADDRESS_IN_LAST_SUBNET_AFTER: Duration = Duration::from_secs(15);
 /// Number of networks that are tried. If the second one fails too, the cause lies elsewhere.
 const MAX_SUBNETS: u32 = 2;
 
@@ -79,7 +81,7 @@ async fn wait(
             }
             if task.state == TaskState::New
                 && task.error.is_none()
-                && started.elapsed() >= NO_ADDRESS_AFTER
+                && started.elapsed() >= no_address_after(run.facts())
             {
                 return Ok(Start::NoAddress);
             }
@@ -96,6 +98,13 @@ async fn wait(
             return Err(failed(run.facts(), message, ""));
         }
         run.pause(POLL_INTERVAL).await?;
+    }
+}
+
+fn no_address_after(run: Facts<'_>) -> Duration {
+    match run.state.subnets_tried < MAX_SUBNETS {
+        true => NO_ADDRESS_AFTER,
+        false => NO_ADDRESS_IN_LAST_SUBNET_AFTER,
     }
 }
 
@@ -130,7 +139,7 @@ async fn abandon_network(
     deadline: Deadline,
 ) -> Result<(), StepError> {
     if run.facts().state.subnets_tried >= MAX_SUBNETS {
-        let message = "Swarm gave the sidecar no address within 5 s and reported no reason";
+        let message = "Swarm gave the sidecar no address within 15 s and reported no reason";
         let hint = "usually the subnet overlaps with another network, or its addresses are exhausted; `subnetPool` sets another pool";
         return Err(run.failed(FailureCode::NoAddresses, message, hint));
     }

@@ -13,6 +13,7 @@ use atq_task::timestamp::Timestamp;
 use futures_util::future::{BoxFuture, pending};
 use futures_util::{FutureExt, StreamExt};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -308,12 +309,27 @@ impl Taker for ByteCounter {
 
 /// Runs all scenarios. Panics if the engine violates the contract.
 pub async fn play(ground: &Ground) {
+    release_earlier(ground).await;
     a_run_completes_and_leaves_nothing(ground).await;
     a_killed_run_leaves_nothing(ground).await;
     an_orphaned_run_is_found_and_released(ground).await;
     a_worker_that_does_not_start_has_a_reason(ground).await;
     faults_detected_by_the_engine_are_reported(ground).await;
     a_usable_engine_lists_its_node(ground).await;
+}
+
+/// Removes what an earlier, interrupted execution of the suite has left: its runs have the same ids.
+async fn release_earlier(ground: &Ground) {
+    let engine = &*ground.engine;
+    let owned = engine.owned().await;
+    let owned = owned.unwrap_or_else(|error| panic!("{error}"));
+    let runs: BTreeSet<_> = owned.into_iter().filter_map(|one| one.run).collect();
+    for (task, run) in runs
+        .iter()
+        .filter(|(task, _)| task == ground.spec.name.as_str())
+    {
+        until_nothing_is_left(async || engine.release_owned(task, run).await).await;
+    }
 }
 
 async fn a_run_completes_and_leaves_nothing(ground: &Ground) {

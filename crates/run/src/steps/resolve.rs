@@ -10,6 +10,9 @@ use atq_task::event::{Event, FailureCode};
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// Pause between two observations. The engine limits the rate of its own calls.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
 /// Waits until all workers are ready. Workers and name resolver start in parallel; only this step waits for them.
 pub async fn resolve(run: &mut Run) -> StepResult {
     let replicas = run.spec.worker.replicas;
@@ -19,7 +22,6 @@ pub async fn resolve(run: &mut Run) -> StepResult {
     let mut lookout = engine.lookout();
     let mut status = "no status yet".to_owned();
     loop {
-        let polled = Instant::now();
         if let Some(members) = lookout.observe(run, deadline).await? {
             let dns = lookout.looked_up().addresses;
             let workers = of_group(&members, run.state.worker.as_deref());
@@ -42,18 +44,11 @@ pub async fn resolve(run: &mut Run) -> StepResult {
         if deadline.passed() {
             return Err(timed_out(run, deadline, &status, &mut *lookout));
         }
-        let pause = pause_after(polled.elapsed(), replicas);
         tokio::select! {
-            paused = run.pause(pause) => paused?,
+            paused = run.pause(POLL_INTERVAL) => paused?,
             () = lookout.answered() => {}
         }
     }
-}
-
-/// A busy engine is polled less often.
-fn pause_after(latency: Duration, replicas: u32) -> Duration {
-    let base = if replicas <= 30 { 50 } else { 250 };
-    Duration::from_millis(base).max(latency * 3)
 }
 
 fn timed_out(run: &Run, deadline: Deadline, status: &str, lookout: &mut dyn Lookout) -> StepError {

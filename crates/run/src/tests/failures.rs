@@ -215,6 +215,29 @@ fn a_definite_failure_is_recorded_within_a_second() {
     }
 }
 
+/// The rate of calls is limited in one place. The driver once waited three times as long again.
+#[test]
+fn workers_that_run_are_noticed_soon_although_docker_is_slow() {
+    for stagger in [0, 130, 270, 390, 510] {
+        let simulation = Simulation::new();
+        simulation.fake.set_stagger(Duration::from_millis(stagger));
+        simulation.fake.set_latency(Duration::from_millis(100));
+        simulation.run(|director| async move {
+            let name = director.accepted(&simple("load")).await;
+            director.wait_for_step(&name, Step::Resolve).await;
+            let labels = Labels::from([("com.atq.role".to_owned(), "worker".to_owned())]);
+            let run = |tasks: Vec<SwarmTask>| tasks.iter().all(SwarmTask::is_alive);
+            while !run(director.fake.tasks(&labels).await.unwrap()) {}
+            let running = Instant::now();
+            director
+                .wait_until(&name, |state| state.step != Step::Resolve)
+                .await;
+            let late = running.elapsed();
+            assert!(late <= Duration::from_millis(600), "{stagger}: {late:?}");
+        });
+    }
+}
+
 #[test]
 fn the_masters_exit_code_is_known_after_a_stop() {
     let simulation = Simulation::new();

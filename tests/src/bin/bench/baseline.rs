@@ -1,7 +1,7 @@
 //! The baseline: the same network, sidecar, workers and master, created by direct calls of Docker's API. The difference
 //! to it is the overhead of the Director.
 
-use crate::engine::{Engine, POLL_INTERVAL};
+use crate::engine::{Engine, POLL_INTERVAL, reaction};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
@@ -29,11 +29,12 @@ pub struct Baseline<'a> {
 }
 
 impl Baseline<'_> {
-    /// Creates everything, waits until the master runs, and returns the time since the first call.
+    /// Creates everything, waits until the master runs, and returns the time since the first call, and the
+    /// [`reaction`].
     ///
     /// # Errors
     /// When Docker rejects a request or a container does not run.
-    pub async fn until_master_runs(&self) -> Result<Duration> {
+    pub async fn until_master_runs(&self) -> Result<(Duration, f64)> {
         let number = next_number();
         let name = format!("bench-baseline-{number}");
         let own = format!("com.atq.bench={name}");
@@ -46,7 +47,9 @@ impl Baseline<'_> {
         let ((), ()) = tokio::try_join!(self.make(&name, &own, number), async {
             running.await.map(|_| ())
         })?;
-        Ok(begun.elapsed())
+        let duration = begun.elapsed();
+        let tasks = self.engine.tasks(&[own.as_str()]).await?;
+        Ok((duration, reaction(&tasks)?))
     }
 
     async fn make(&self, name: &str, own: &str, number: u16) -> Result<()> {

@@ -5,8 +5,10 @@ use anyhow::{Context, Result, bail};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use time::OffsetDateTime;
 
 /// Label of all objects of the baseline.
 pub const BASELINE_LABEL: &str = "com.atq.test=bench";
@@ -28,6 +30,24 @@ pub struct Engine {
 pub struct SwarmTask {
     /// Its state.
     pub status: Status,
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+    #[serde(default)]
+    spec: Spec,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Spec {
+    #[serde(default)]
+    container_spec: ContainerSpec,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ContainerSpec {
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
 }
 
 /// State of a Swarm task.
@@ -36,6 +56,8 @@ pub struct SwarmTask {
 pub struct Status {
     /// Docker's name of it, for example `running`.
     pub state: String,
+    #[serde(with = "time::serde::rfc3339")]
+    timestamp: OffsetDateTime,
     #[serde(default)]
     err: Option<String>,
     #[serde(default)]
@@ -76,12 +98,32 @@ impl SwarmTask {
             .find(|port| *port != 0)
     }
 
+    /// Whether its container has the role `role` in a run.
+    fn is(&self, role: &str) -> bool {
+        let labels = &self.spec.container_spec.labels;
+        labels.get("com.atq.role").is_some_and(|own| own == role)
+    }
+
     fn failed(&self) -> bool {
         matches!(
             self.status.state.as_str(),
             "failed" | "rejected" | "orphaned"
         )
     }
+}
+
+/// Milliseconds from the start of the last worker to the creation of the master's Swarm task, by Docker's own times.
+/// Unlike the times of whole starts, it does not depend on how long containers take.
+///
+/// # Errors
+/// When the workers or the master are missing.
+pub fn reaction(tasks: &[SwarmTask]) -> Result<f64> {
+    let workers = tasks.iter().filter(|task| task.is("worker"));
+    let last = workers.map(|task| task.status.timestamp).max();
+    let last = last.context("there is no worker")?;
+    let master = tasks.iter().find(|task| task.is("master"));
+    let master = master.context("there is no master")?;
+    Ok((master.created_at - last).as_seconds_f64() * 1000.0)
 }
 
 #[derive(Deserialize)]

@@ -3,7 +3,7 @@
 
 use crate::baseline::{Baseline, START_TIMEOUT, TOOL};
 use crate::director;
-use crate::engine::{BASELINE_LABEL, DIRECTOR_LABEL, Engine, POLL_INTERVAL};
+use crate::engine::{BASELINE_LABEL, DIRECTOR_LABEL, Engine, POLL_INTERVAL, reaction};
 use crate::table::{Row, say};
 use anyhow::{Context, Result, ensure};
 use atq_api_spec::task::{Task, TaskStatus};
@@ -39,6 +39,8 @@ struct Figures {
     director: Vec<(f64, Task)>,
     baseline: Vec<f64>,
     bare: Vec<f64>,
+    /// Milliseconds from the last worker's start to the master's creation, of Director and baseline.
+    reactions: [Vec<f64>; 2],
 }
 
 /// Measures every number of workers of the plan.
@@ -95,7 +97,8 @@ async fn one_round(
         let side = (turn + round) % 3;
         let seconds = match side {
             0 => {
-                let (start, end, task) = run_task(engine, client, workers, round).await?;
+                let (start, reaction, end, task) = run_task(engine, client, workers, round).await?;
+                figures.reactions[0].push(reaction);
                 ends.push(end);
                 say(by_step(std::slice::from_ref(&task)));
                 figures.director.push((start, task));
@@ -109,9 +112,11 @@ async fn one_round(
                     sidecar,
                     poll_interval: POLL_INTERVAL,
                 };
-                let seconds = baseline.until_master_runs().await?.as_secs_f64();
+                let (duration, reaction) = baseline.until_master_runs().await?;
+                let seconds = duration.as_secs_f64();
                 engine.remove_all(BASELINE_LABEL).await?;
                 if sidecar {
+                    figures.reactions[1].push(reaction);
                     figures.baseline.push(seconds)
                 } else {
                     figures.bare.push(seconds)
@@ -128,13 +133,14 @@ async fn one_round(
     Ok(())
 }
 
-/// Returns the seconds from PUT to the running master, the milliseconds from its end to the outcome, and the ended task.
+/// Returns the seconds from PUT to the running master, the [`reaction`], the milliseconds from its end to the outcome, and
+/// the ended task.
 async fn run_task(
     engine: &Engine,
     client: &Client,
     workers: u32,
     round: usize,
-) -> Result<(f64, f64, Task)> {
+) -> Result<(f64, f64, f64, Task)> {
     let name = format!("bench-{workers}-{round}");
     let own = format!("com.atq.task={name}");
     let labels = [DIRECTOR_LABEL, own.as_str(), "com.atq.role=master"];
@@ -143,6 +149,7 @@ async fn run_task(
     let running = engine.until_run(&labels, 1, POLL_INTERVAL, START_TIMEOUT);
     let seconds = async { running.await.map(|_| begun.elapsed().as_secs_f64()) };
     let (_, seconds) = tokio::try_join!(client.start(&payload), seconds)?;
+    let reaction = reaction(&engine.tasks(&[DIRECTOR_LABEL, own.as_str()]).await?)?;
     engine
         .until_tasks(&labels, POLL_INTERVAL, START_TIMEOUT, |tasks| {
             tasks.iter().any(|task| task.complete())
@@ -164,7 +171,7 @@ async fn run_task(
     );
     // The clean-up must not overlap with the next measurement.
     engine.remove_all(DIRECTOR_LABEL).await?;
-    Ok((seconds, late, outcome))
+    Ok((seconds, reaction, late, outcome))
 }
 
 async fn outcome(client: &Client, name: &str) -> Result<Task> {
@@ -215,6 +222,21 @@ fn rows_of(workers: u32, figures: &Figures) -> Vec<Row> {
         met,
     );
     let mut rows = vec![row.print()];
+    let [own, direct] = &figures.reactions;
+    let each: Vec<String> = own.iter().map(|ms| format!("{ms:.0}")).collect();
+    let figure = format!(
+        "Director {:.0} ms, baseline {:.0} ms (Director: {})",
+        median(own),
+        median(direct),
+        each.join(", ")
+    );
+    rows.push(
+        Row::plain(
+            format!("last worker runs -> master created, N={workers}"),
+            figure,
+        )
+        .print(),
+    );
     if !met && let Some(breakdown) = steps(&figures.director) {
         rows.push(Row::plain(format!("  by step, N={workers}"), breakdown).print());
     }

@@ -81,7 +81,7 @@ async fn no_addresses() -> Result<()> {
         Step::Discovery,
         "no_addresses",
     )
-    .message("no address within 5 s")
+    .message("no address within 15 s")
     .hint("`subnetPool`");
     // This Director sees that the second subnet is in use.
     let full = Case::new(
