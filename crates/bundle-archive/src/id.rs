@@ -12,7 +12,7 @@ const DIGITS: usize = 32;
 ///
 /// No other text is accepted, so an id used as a path component cannot escape its directory.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "String")]
 pub struct BundleId(String);
 
 /// The error for a text that is not a bundle id.
@@ -62,12 +62,6 @@ impl TryFrom<String> for BundleId {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         text.parse()
-    }
-}
-
-impl From<BundleId> for String {
-    fn from(id: BundleId) -> Self {
-        id.0
     }
 }
 

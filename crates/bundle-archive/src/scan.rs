@@ -257,17 +257,11 @@ impl Scan<'_> {
     fn overlap(mut self) -> Option<u32> {
         self.ranges.sort_unstable();
         let directory = self.directory_start.unwrap_or(0);
-        let shared = self
-            .ranges
-            .windows(2)
-            .find(|pair| pair[0].1 > pair[1].0)
-            .map(|pair| pair[1].2);
-        shared.or_else(|| {
-            self.ranges
-                .iter()
-                .find(|range| range.1 > directory)
-                .map(|range| range.2)
-        })
+        let mut pairs = self.ranges.windows(2);
+        let shared = pairs.find(|pair| pair[0].1 > pair[1].0);
+        let beyond = || self.ranges.iter().find(|range| range.1 > directory);
+        let (_, _, index) = shared.map(|pair| &pair[1]).or_else(beyond)?;
+        Some(*index)
     }
 }
 

@@ -1,7 +1,6 @@
 //! The paths used by an archive, in memory that is independent of the length of names.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
 use sha2::{Digest, Sha256};
 
@@ -27,15 +26,10 @@ impl Tree {
     /// Adds a file. The error is a reason without its subject.
     pub(super) fn add_file(&mut self, path: &str) -> Result<(), String> {
         self.add_parents(path)?;
-        match self.nodes.entry(key(path)) {
-            Entry::Vacant(slot) => {
-                slot.insert(Node::File);
-                Ok(())
-            }
-            Entry::Occupied(slot) if *slot.get() == Node::File => {
-                Err("occurs more than once".to_owned())
-            }
-            Entry::Occupied(_) => Err("is a file and a directory at once".to_owned()),
+        match self.nodes.insert(key(path), Node::File) {
+            None => Ok(()),
+            Some(Node::File) => Err("occurs more than once".to_owned()),
+            Some(Node::Directory) => Err("is a file and a directory at once".to_owned()),
         }
     }
 

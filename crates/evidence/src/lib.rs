@@ -20,12 +20,12 @@ mod observed;
 pub mod report;
 pub mod results;
 
-pub use log_file::{LastLines, LogLines};
+pub use log_file::LastLines;
 pub use observed::{Observed, SeenBundle, SeenContainer, SeenImage, SeenNode, SeenSettings};
 
 pub use atq_engine::Source;
 use atq_engine::{EngineError, LogLine, LogStream};
-use atq_files::{Mode, write_atomic};
+use atq_files::{Mode, if_there, write_atomic};
 use atq_task::spec::TaskName;
 use futures_util::Stream;
 use log_file::Caps;
@@ -90,10 +90,7 @@ impl Evidence {
     /// When the files cannot be removed.
     pub async fn remove_run(&self, task: &TaskName, run: &str) -> io::Result<()> {
         let dir = self.root.join(task.as_str());
-        match fs::remove_dir_all(dir.join(run)).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            other => other?,
-        }
+        if_there(fs::remove_dir_all(dir.join(run)).await)?;
         // Fails if another run of a task with this name has files there.
         let _ = fs::remove_dir(dir).await;
         Ok(())
@@ -154,13 +151,14 @@ impl Evidence {
     /// # Errors
     /// When the directory cannot be read; one that is not there is empty.
     pub async fn logs(&self, task: &TaskName, run: &str) -> io::Result<Vec<Source>> {
-        let mut entries = match fs::read_dir(self.logs_dir(task, run)).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other?,
+        let Some(mut entries) = if_there(fs::read_dir(self.logs_dir(task, run)).await)? else {
+            return Ok(Vec::new());
         };
         let mut sources = Vec::new();
         while let Some(entry) = entries.next_entry().await? {
-            sources.extend(entry.file_name().to_str().and_then(parse_file_name));
+            let name = entry.file_name();
+            let name = name.to_str().and_then(|name| name.strip_suffix(".log"));
+            sources.extend(name.and_then(Source::parse));
         }
         sources.sort_unstable();
         Ok(sources)
@@ -200,9 +198,8 @@ impl Evidence {
     /// # Errors
     /// When the directory cannot be read; one that is not there is empty.
     pub async fn tasks(&self) -> io::Result<Vec<TaskName>> {
-        let mut entries = match fs::read_dir(&self.root).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other?,
+        let Some(mut entries) = if_there(fs::read_dir(&self.root).await)? else {
+            return Ok(Vec::new());
         };
         let mut tasks = Vec::new();
         while let Some(entry) = entries.next_entry().await? {
@@ -217,10 +214,8 @@ impl Evidence {
     /// # Errors
     /// When the files cannot be removed.
     pub async fn remove(&self, task: &TaskName) -> io::Result<()> {
-        match fs::remove_dir_all(self.root.join(task.as_str())).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        }
+        let removed = fs::remove_dir_all(self.root.join(task.as_str())).await;
+        if_there(removed).map(|_| ())
     }
 }
 
@@ -241,9 +236,8 @@ impl KeptLog {
 
 /// The size of all files below `path`; files removed during the walk count as zero.
 fn size_of(path: &Path) -> io::Result<u64> {
-    let entries = match std::fs::read_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        entries => entries?,
+    let Some(entries) = if_there(std::fs::read_dir(path))? else {
+        return Ok(0);
     };
     let mut bytes = 0;
     for entry in entries {
@@ -254,10 +248,6 @@ fn size_of(path: &Path) -> io::Result<u64> {
         };
     }
     Ok(bytes)
-}
-
-fn parse_file_name(name: &str) -> Option<Source> {
-    Source::parse(name.strip_suffix(".log")?)
 }
 
 fn parse_line(line: &str) -> LogLine {

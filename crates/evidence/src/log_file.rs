@@ -3,9 +3,8 @@
 
 use super::format_line;
 use super::log_position::LogPosition;
-use atq_engine::{EngineError, LogLine};
+use atq_engine::{EngineError, LogLine, LogLines};
 use futures_util::future::BoxFuture;
-use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
 use std::collections::VecDeque;
 use std::io;
@@ -20,9 +19,6 @@ pub(super) struct Caps {
     pub(super) head: usize,
     pub(super) tail: usize,
 }
-
-/// A log stream from the engine.
-pub type LogLines = BoxStream<'static, Result<LogLine, EngineError>>;
 
 /// Reopens a log at the given number of lines before its end.
 pub type LastLines<'a> =
@@ -168,7 +164,7 @@ impl Writer {
 
     async fn collect_end(&mut self, last: LastLines<'_>, count: u32) -> Result<(), EngineError> {
         let mut lines = last(count).await?;
-        let mut skip = self.position.skip_read_lines();
+        let mut skip = self.position.clone();
         let mut end = Tail::new(self.caps.tail);
         let (mut overlaps, mut first) = (false, String::new());
         while let Some(line) = lines.next().await {
@@ -183,8 +179,11 @@ impl Writer {
             end.push(format_line(&line));
         }
         self.tail = match overlaps {
-            true => std::mem::replace(&mut self.tail, Tail::new(0)).followed_by(end),
-            false => end.after_a_gap(self.position.last(), first),
+            true => std::mem::take(&mut self.tail).followed_by(end),
+            false => Tail {
+                gap: Some((self.position.last(), first)),
+                ..end
+            },
         };
         Ok(())
     }
@@ -197,6 +196,7 @@ impl Writer {
 }
 
 /// The last lines of a log that is too large.
+#[derive(Default)]
 struct Tail {
     cap: usize,
     lines: VecDeque<String>,
@@ -213,12 +213,7 @@ impl Tail {
     fn new(cap: usize) -> Self {
         Self {
             cap,
-            lines: VecDeque::new(),
-            bytes: 0,
-            dropped_lines: 0,
-            dropped_bytes: 0,
-            dropped_at: String::new(),
-            gap: None,
+            ..Self::default()
         }
     }
 
@@ -252,14 +247,6 @@ impl Tail {
         }
         end.lines.into_iter().for_each(|line| self.push(line));
         self
-    }
-
-    /// Marks a gap between the two times.
-    fn after_a_gap(self, before: String, after: String) -> Self {
-        Self {
-            gap: Some((before, after)),
-            ..self
-        }
     }
 
     fn finish(self) -> String {

@@ -18,12 +18,16 @@ pub(super) struct LogPosition {
 }
 
 impl LogPosition {
-    /// Advances the position by one line.
-    pub(super) fn advance(&mut self, line: &LogLine) {
-        let position = match line.stream {
+    fn of_stream(&mut self, line: &LogLine) -> &mut StreamPosition {
+        match line.stream {
             LogStream::Stdout => &mut self.stdout,
             LogStream::Stderr => &mut self.stderr,
-        };
+        }
+    }
+
+    /// Advances the position by one line.
+    pub(super) fn advance(&mut self, line: &LogLine) {
+        let position = self.of_stream(line);
         match position.at == line.at {
             true => position.count += 1,
             false => {
@@ -38,31 +42,12 @@ impl LogPosition {
         self.stdout.at.clone().max(self.stderr.at.clone())
     }
 
-    /// A filter for reading the log again from an earlier position.
-    pub(super) fn skip_read_lines(&self) -> SkipReadLines {
-        SkipReadLines {
-            stdout: self.stdout.clone(),
-            stderr: self.stderr.clone(),
-        }
-    }
-}
-
-/// Filters out lines that were read before; expects lines in order.
-#[derive(Debug)]
-pub(super) struct SkipReadLines {
-    stdout: StreamPosition,
-    stderr: StreamPosition,
-}
-
-impl SkipReadLines {
+    /// Consumes a line of a second reading, which starts at an earlier position and must be in order.
     /// True if the line was not read before. Docker's times have nine digits and sort as text. Of the lines
     /// with the last time, the first ones count as read; if the second reading starts among them, some
     /// lines are treated as read although they were not.
     pub(super) fn is_new(&mut self, line: &LogLine) -> bool {
-        let position = match line.stream {
-            LogStream::Stdout => &mut self.stdout,
-            LogStream::Stderr => &mut self.stderr,
-        };
+        let position = self.of_stream(line);
         if line.at == position.at && position.count > 0 {
             position.count -= 1;
             return false;

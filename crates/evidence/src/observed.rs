@@ -7,7 +7,6 @@ use atq_task::spec::TaskName;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
 
 /// The observed state. Files are kept for years: fields may be added with a default, never renamed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,14 +95,9 @@ pub struct SeenContainer {
 }
 
 impl Evidence {
-    fn observed_path(&self, task: &TaskName, run: &str) -> PathBuf {
-        let dir = self.root.join(task.as_str()).join(run);
-        dir.join("manifest.json")
-    }
-
     /// The observed state of a run; empty if there is none or the file cannot be read. Blocks.
     pub fn observed(&self, task: &TaskName, run: &str) -> Observed {
-        let path = self.observed_path(task, run);
+        let path = self.run_dir(task, run).join("manifest.json");
         let read = std::fs::read(&path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
         read.unwrap_or_else(|error: io::Error| {
             if error.kind() != io::ErrorKind::NotFound {
@@ -118,7 +112,7 @@ impl Evidence {
     /// # Errors
     /// If writing fails.
     pub fn keep_observed(&self, task: &TaskName, run: &str, seen: &Observed) -> io::Result<()> {
-        let path = self.observed_path(task, run);
+        let path = self.run_dir(task, run).join("manifest.json");
         write_atomic(&path, &serde_json::to_vec_pretty(seen)?, Mode::Private)
     }
 }

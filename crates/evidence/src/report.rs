@@ -106,12 +106,11 @@ impl Evidence {
 /// Compiles the patterns; `None` if there are none, so that every file matches.
 fn patterns(texts: &[String]) -> Result<Option<GlobSet>, String> {
     let mut set = GlobSet::builder();
+    let wrong = |error: globset::Error| format!("`resultFiles`: {error}");
     for text in texts {
-        set.add(Glob::new(text).map_err(|error| format!("`resultFiles`: {error}"))?);
+        set.add(Glob::new(text).map_err(wrong)?);
     }
-    let set = set
-        .build()
-        .map_err(|error| format!("`resultFiles`: {error}"))?;
+    let set = set.build().map_err(wrong)?;
     Ok((!set.is_empty()).then_some(set))
 }
 
@@ -183,11 +182,8 @@ impl ReadJob {
 
     fn file(&self, results: &ContainerResults, path: &Path, figures: &mut RoleFigures) {
         let inner = path.strip_prefix(&results.dir).unwrap_or(path);
-        if self
-            .patterns
-            .as_ref()
-            .is_some_and(|set| !set.is_match(inner))
-        {
+        let patterns = self.patterns.as_ref();
+        if patterns.is_some_and(|set| !set.is_match(inner)) {
             return;
         }
         let name = format!("{}/{}", results.name, inner.display());
@@ -233,21 +229,13 @@ impl ReadJob {
             _ => self.spec.worker.replicas,
         };
         let all = (1..=replicas).map(|replica| format!("{}.{replica}", figures.role));
-        let missing: Vec<String> = all
-            .filter(|name| !figures.with_samples.contains(name))
-            .collect();
-        let named: Vec<String> = missing
-            .iter()
-            .take(10)
-            .map(|name| format!("`{name}`"))
-            .collect();
-        match missing.len() - named.len() {
-            _ if missing.is_empty() => Vec::new(),
-            0 => vec![format!("no samples from {}", named.join(", "))],
-            more => vec![format!(
-                "no samples from {} and {more} more",
-                named.join(", ")
-            )],
+        let missing = all.filter(|name| !figures.with_samples.contains(name));
+        let missing: Vec<String> = missing.map(|name| format!("`{name}`")).collect();
+        let named = missing.get(..10).unwrap_or(&missing).join(", ");
+        match missing.len() {
+            0 => Vec::new(),
+            1..=10 => vec![format!("no samples from {named}")],
+            all => vec![format!("no samples from {named} and {} more", all - 10)],
         }
     }
 }

@@ -98,28 +98,11 @@ pub struct KeptResults {
     pub problem: Option<String>,
 }
 
-/// Paths of the results of one run.
-struct ResultPaths {
-    results: PathBuf,
-    kept: PathBuf,
-    incoming: PathBuf,
-}
-
 impl Evidence {
-    fn result_paths(&self, task: &TaskName, run: &str) -> ResultPaths {
-        let run = self.run_dir(task, run);
-        ResultPaths {
-            results: run.join("results"),
-            kept: run.join("kept"),
-            incoming: run.join("incoming"),
-        }
-    }
-
     /// The directory with the files of a container; it exists only if there is at least one file.
     pub fn results_dir(&self, task: &TaskName, run: &str, source: Source) -> PathBuf {
-        self.result_paths(task, run)
-            .results
-            .join(source.to_string())
+        let results = self.run_dir(task, run).join("results");
+        results.join(source.to_string())
     }
 
     /// The kept results of each container, in order.
@@ -127,7 +110,7 @@ impl Evidence {
     /// # Errors
     /// When the directory cannot be read; one that is not there is empty.
     pub async fn results(&self, task: &TaskName, run: &str) -> io::Result<Vec<KeptResults>> {
-        let kept = fs::read_dir(self.result_paths(task, run).kept).await;
+        let kept = fs::read_dir(self.run_dir(task, run).join("kept")).await;
         let Some(mut entries) = if_there(kept)? else {
             return Ok(Vec::new());
         };
@@ -159,10 +142,11 @@ impl Evidence {
     where
         S: Stream<Item = io::Result<Bytes>> + Send + 'static,
     {
-        let paths = self.result_paths(task, run);
+        let run = self.run_dir(task, run);
+        let incoming = run.join("incoming");
         let text = |error: io::Error| format!("cannot write the results of {source}: {error}");
-        fs::create_dir_all(&paths.incoming).await.map_err(text)?;
-        let arriving = tempfile::tempdir_in(&paths.incoming).map_err(text)?;
+        fs::create_dir_all(&incoming).await.map_err(text)?;
+        let arriving = tempfile::tempdir_in(&incoming).map_err(text)?;
         let into = arriving.path().join(source.to_string());
         let reader = StreamReader::new(Box::pin(tar));
         let unpacked = unpack::unpack(reader, &into, &budget).await;
@@ -174,7 +158,7 @@ impl Evidence {
             problem: unpacked.stop.as_ref().map(|stop| stop.text().to_owned()),
         };
         let moved = spawn_blocking(move || {
-            let moved = move_into_place(&paths, kept, &into);
+            let moved = move_into_place(&run, kept, &into);
             // Removing a rejected transfer can take long, so it runs on a blocking thread.
             drop(arriving);
             moved
@@ -185,22 +169,20 @@ impl Evidence {
 
     /// Removes the remains of interrupted transfers.
     pub async fn forget_incoming(&self, task: &TaskName, run: &str) {
-        let incoming = self.result_paths(task, run).incoming;
-        if let Err(error) = fs::remove_dir_all(&incoming).await
-            && error.kind() != io::ErrorKind::NotFound
-        {
+        let incoming = self.run_dir(task, run).join("incoming");
+        if let Err(error) = if_there(fs::remove_dir_all(&incoming).await) {
             tracing::warn!(%task, %error, "cannot remove `{}`", incoming.display());
         }
     }
 }
 
 /// Moves the files received in `from` into place, unless the existing ones are more complete. Returns the metadata in effect.
-fn move_into_place(paths: &ResultPaths, new: KeptResults, from: &Path) -> io::Result<KeptResults> {
-    let metadata = paths.kept.join(format!("{}.json", new.source));
-    let to = paths.results.join(new.source.to_string());
-    let old = std::fs::read(&metadata)
-        .ok()
-        .and_then(|text| serde_json::from_slice::<KeptResults>(&text).ok());
+fn move_into_place(run: &Path, new: KeptResults, from: &Path) -> io::Result<KeptResults> {
+    let metadata = run.join("kept").join(format!("{}.json", new.source));
+    let results = run.join("results");
+    let to = results.join(new.source.to_string());
+    let old = std::fs::read(&metadata).ok();
+    let old = old.and_then(|text| serde_json::from_slice::<KeptResults>(&text).ok());
     if let Some(old) = old
         && (old.problem.is_none() || (new.problem.is_some() && new.bytes <= old.bytes))
     {
@@ -214,7 +196,7 @@ fn move_into_place(paths: &ResultPaths, new: KeptResults, from: &Path) -> io::Re
     if_there(std::fs::remove_file(&metadata))?;
     if_there(std::fs::remove_dir_all(&to))?;
     if new.files > 0 {
-        std::fs::create_dir_all(&paths.results)?;
+        std::fs::create_dir_all(&results)?;
         std::fs::rename(from, &to)?;
     }
     write_atomic(&metadata, &serde_json::to_vec(&new)?, Mode::Private)?;

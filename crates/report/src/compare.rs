@@ -5,6 +5,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use crate::sample::is_known;
 use atq_api_spec::report::{
     Comparison, Figures, FiguresPair, NamedFigures, NamedPair, Report, Verdict,
 };
@@ -79,10 +80,6 @@ fn changes(baseline: &Figures, current: &Figures) -> BTreeMap<String, f64> {
         .collect()
 }
 
-fn is_known(figures: &Figures, name: &str) -> bool {
-    !figures.missing.iter().any(|missing| missing == name)
-}
-
 /// Change in percent of `before`; `None` if `before` is zero or a value is not finite.
 fn change(before: f64, now: f64) -> Option<f64> {
     let change = (now - before) / before * 100.0;
@@ -92,7 +89,7 @@ fn change(before: f64, now: f64) -> Option<f64> {
 /// The figures by their names in JSON. Counts above 2^53 lose precision, which does not affect
 /// percentages.
 #[allow(clippy::cast_precision_loss)]
-fn named(figures: &Figures) -> [(&'static str, f64); 13] {
+pub(crate) fn named(figures: &Figures) -> [(&'static str, f64); 13] {
     [
         ("samples", figures.samples as f64),
         ("errors", figures.errors as f64),

@@ -7,21 +7,11 @@ use atq_api_spec::report::ErrorKind;
 pub const MAX_KINDS: usize = 200;
 
 /// Counts of errors by code and message.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Errors {
-    kinds: Names,
+    kinds: Names<MAX_KINDS>,
     counts: Vec<u64>,
     scratch: Vec<u8>,
-}
-
-impl Default for Errors {
-    fn default() -> Self {
-        Self {
-            kinds: Names::new(MAX_KINDS),
-            counts: Vec::new(),
-            scratch: Vec::new(),
-        }
-    }
 }
 
 impl Errors {

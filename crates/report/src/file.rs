@@ -113,12 +113,10 @@ impl ResultFile {
         let found = &self.tally.found;
         // Decompression errors do not matter for other files.
         let packed = packed.filter(|_| format.is_some() || found.wrong.is_some());
-        let failed =
-            failed.map(|why| format!("reading ended after {} samples: {why}", found.samples));
-        let problems: Vec<String> = [failed, packed, found.problem()]
-            .into_iter()
-            .flatten()
-            .collect();
+        let samples = found.samples;
+        let failed = failed.map(|why| format!("reading ended after {samples} samples: {why}"));
+        let problems = [failed, packed, found.problem()].into_iter().flatten();
+        let problems: Vec<String> = problems.collect();
         self.tally.samples.compact();
         FinishedFile {
             name: self.name,

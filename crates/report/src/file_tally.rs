@@ -9,9 +9,10 @@ use crate::summary::{History, Summary};
 use crate::windows::Window;
 
 /// The figures of a file so far.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct FileTally {
-    worker: String,
+    /// The default worker of the file; may be empty.
+    pub(crate) worker: String,
     pub(crate) samples: Samples,
     pub(crate) found: Found,
     pub(crate) summary: Option<Summary>,
@@ -28,19 +29,8 @@ impl FileTally {
         Self {
             worker: worker.to_owned(),
             samples: Samples::new(windows),
-            found: Found::default(),
-            summary: None,
-            summary_errors: Errors::default(),
-            history: History::default(),
-            notes: Vec::new(),
-            fingerprint: Builder::default(),
-            has_relative_times: false,
+            ..Self::default()
         }
-    }
-
-    /// The default worker of the file; may be empty.
-    pub(crate) fn worker(&self) -> &str {
-        &self.worker
     }
 
     /// Adds a sample; without a worker it gets the default worker.

@@ -21,18 +21,17 @@ const MAX_SHIFT: u32 = 28;
 /// With this many different durations, two equal files are unlikely to be equal by chance.
 const MANY_DURATIONS: usize = 5;
 
+/// Hashes of samples: of the durations alone, together with the milliseconds within the second, with the microseconds
+/// (see [`Resolution`]), and with the threads.
+type Hashes = [u64; 4];
+const MAKERS: usize = 3;
+
 /// Samples of one outcome in a cell, or in a whole file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Side {
     pub count: u64,
-    /// Hash of durations.
-    durations: u64,
-    /// Hash of durations and milliseconds within the second.
-    millis: u64,
-    /// Hash of durations and microseconds within the second.
-    micros: u64,
-    /// Hash of durations and threads.
-    makers: u64,
+    /// The sum of their hashes.
+    hashes: Hashes,
 }
 
 /// The data that two files have in common.
@@ -55,47 +54,23 @@ pub enum Resolution {
     Micros,
 }
 
-/// The hashes of a sample.
-#[derive(Debug, Clone, Copy)]
-struct Hashes {
-    durations: u64,
-    millis: u64,
-    micros: u64,
-    makers: u64,
-}
-
 impl Side {
     fn add(&mut self, count: u64, hashes: Hashes) {
         self.count += count;
-        self.durations = self.durations.wrapping_add(hashes.durations);
-        self.millis = self.millis.wrapping_add(hashes.millis);
-        self.micros = self.micros.wrapping_add(hashes.micros);
-        self.makers = self.makers.wrapping_add(hashes.makers);
-    }
-
-    fn merge(&mut self, other: Self) {
-        let hashes = Hashes {
-            durations: other.durations,
-            millis: other.millis,
-            micros: other.micros,
-            makers: other.makers,
-        };
-        self.add(other.count, hashes);
+        for (sum, hash) in self.hashes.iter_mut().zip(hashes) {
+            *sum = sum.wrapping_add(hash);
+        }
     }
 
     fn times(&self, resolution: Resolution) -> u64 {
-        match resolution {
-            Resolution::Seconds => self.durations,
-            Resolution::Millis => self.millis,
-            Resolution::Micros => self.micros,
-        }
+        self.hashes[resolution as usize]
     }
 
     /// True if it has the same samples, according to the data that both files contain.
     fn equals(&self, other: &Self, common: Common) -> bool {
         self.count == other.count
             && self.times(common.resolution) == other.times(common.resolution)
-            && (!common.makers || self.makers == other.makers)
+            && (!common.makers || self.hashes[MAKERS] == other.hashes[MAKERS])
     }
 
     /// A digest of the samples.
@@ -112,26 +87,35 @@ pub struct Cell {
 }
 
 impl Cell {
+    fn add(&mut self, good: u64, failed: u64, hashes: Hashes) {
+        if good > 0 {
+            self.good.add(good, hashes);
+        }
+        if failed > 0 {
+            self.failed.add(failed, hashes);
+        }
+    }
+
     fn merge(&mut self, other: Self) {
-        self.good.merge(other.good);
-        self.failed.merge(other.failed);
+        self.good.add(other.good.count, other.good.hashes);
+        self.failed.add(other.failed.count, other.failed.hashes);
+    }
+
+    fn samples(&self) -> u64 {
+        self.good.count + self.failed.count
     }
 }
 
 /// A fingerprint under construction.
 #[derive(Debug, Default)]
 pub struct Builder {
-    shift: u32,
+    /// Without its cells.
+    file: Fingerprint,
     cells: HashMap<(u32, u64), Cell, RandomState>,
     /// By label: the cell of the last sample, which usually is that of the next one too.
     last: Vec<(u64, Cell)>,
     /// By label: a hash of its name.
     names: Vec<u64>,
-    good: Side,
-    failed: Side,
-    resolution: Resolution,
-    has_makers: bool,
-    sketch: Sketch,
 }
 
 /// Mixes two numbers so that the result depends on every bit of both.
@@ -147,52 +131,33 @@ impl Builder {
     pub fn add(&mut self, sample: &Sample<'_>, label: usize) {
         let timestamp = sample.timestamp().unwrap_or_default();
         let (second, fraction) = (timestamp / SECOND, timestamp % SECOND);
-        self.resolution = self.resolution.max(match fraction {
+        self.file.resolution = self.file.resolution.max(match fraction {
             0 => Resolution::Seconds,
             _ if fraction.is_multiple_of(MILLI) => Resolution::Millis,
             _ => Resolution::Micros,
         });
-        let maker = if sample.thread.is_empty() {
-            sample.worker
-        } else {
-            sample.thread
+        let maker = match sample.thread {
+            b"" => sample.worker,
+            thread => thread,
         };
-        self.has_makers |= !maker.is_empty();
+        self.file.has_makers |= !maker.is_empty();
         let made_by = FixedState::with_seed(2).hash_one(maker);
-        let what = mix(sample.elapsed, sample.samples << 32 | sample.known_errors());
-        let hashes = Hashes {
-            durations: what,
-            millis: mix(what, fraction / MILLI),
-            micros: mix(what, fraction),
-            makers: mix(what, made_by),
-        };
+        let failed = sample.known_errors();
+        let what = mix(sample.elapsed, sample.samples << 32 | failed);
+        let in_millis = mix(what, fraction / MILLI);
+        let hashes = [what, in_millis, mix(what, fraction), mix(what, made_by)];
         let name = self.name(sample.label, label);
-        self.sketch.add(Row {
-            what: mix(name, hashes.millis),
+        self.file.sketch.add(Row {
+            what: mix(name, in_millis),
             second,
             micros: u32::try_from(fraction).unwrap_or(u32::MAX),
             maker: u32::try_from(made_by >> 32).unwrap_or(u32::MAX),
         });
         let when = mix(name, second);
-        let of_file = Hashes {
-            durations: mix(hashes.durations, when),
-            millis: mix(hashes.millis, when),
-            micros: mix(hashes.micros, when),
-            makers: mix(hashes.makers, when),
-        };
-        let failed = sample.known_errors();
+        let of_file = hashes.map(|hash| mix(hash, when));
         let good = sample.samples.saturating_sub(failed);
-        let cell = self.cell(label, second);
-        if failed > 0 {
-            cell.failed.add(failed, hashes);
-        }
-        if good > 0 {
-            cell.good.add(good, hashes);
-            self.good.add(good, of_file);
-        }
-        if failed > 0 {
-            self.failed.add(failed, of_file);
-        }
+        self.cell(label, second).add(good, failed, hashes);
+        self.file.whole.add(good, failed, of_file);
     }
 
     fn name(&mut self, text: &[u8], label: usize) -> u64 {
@@ -209,13 +174,13 @@ impl Builder {
     }
 
     fn cell(&mut self, label: usize, second: u64) -> &mut Cell {
-        let slot = second >> self.shift;
+        let slot = second >> self.file.shift;
         if self.last.len() <= label {
             self.last.resize(label + 1, (slot, Cell::default()));
         }
         if self.last[label].0 != slot {
             self.flush_cell(label);
-            self.last[label] = (second >> self.shift, Cell::default());
+            self.last[label] = (second >> self.file.shift, Cell::default());
         }
         &mut self.last[label].1
     }
@@ -224,8 +189,8 @@ impl Builder {
         let (slot, cell) = self.last[label];
         let number = u32::try_from(label).unwrap_or(u32::MAX);
         self.cells.entry((number, slot)).or_default().merge(cell);
-        while self.cells.len() > MAX_CELLS && self.shift < MAX_SHIFT {
-            self.shift += 1;
+        while self.cells.len() > MAX_CELLS && self.file.shift < MAX_SHIFT {
+            self.file.shift += 1;
             for ((label, slot), cell) in std::mem::take(&mut self.cells) {
                 self.cells
                     .entry((label, slot >> 1))
@@ -241,24 +206,16 @@ impl Builder {
         for label in 0..self.last.len() {
             self.flush_cell(label);
         }
-        self.sketch.finish();
+        self.file.sketch.finish();
         let names = &self.names;
         let cells = self.cells.into_iter().filter_map(|((label, slot), cell)| {
             let name = names.get(usize::try_from(label).ok()?)?;
             Some(((*name, slot), cell))
         });
         let mut cells: Vec<((u64, u64), Cell)> = cells.collect();
-        cells.retain(|(_, cell)| cell.good.count + cell.failed.count > 0);
+        cells.retain(|(_, cell)| cell.samples() > 0);
         cells.sort_unstable_by_key(|(key, _)| *key);
-        Fingerprint {
-            shift: self.shift,
-            cells,
-            good: self.good,
-            failed: self.failed,
-            resolution: self.resolution,
-            has_makers: self.has_makers,
-            sketch: self.sketch,
-        }
+        Fingerprint { cells, ..self.file }
     }
 }
 
@@ -266,14 +223,16 @@ impl Builder {
 #[derive(Debug, Clone, Default)]
 pub struct Fingerprint {
     /// The number of seconds per cell, as a power of two.
-    shift: u32,
+    pub shift: u32,
     /// Cells sorted by label and second.
-    cells: Vec<((u64, u64), Cell)>,
-    good: Side,
-    failed: Side,
-    resolution: Resolution,
+    pub cells: Vec<((u64, u64), Cell)>,
+    /// All samples.
+    whole: Cell,
+    /// The resolution of the file's timestamps.
+    pub resolution: Resolution,
     has_makers: bool,
-    sketch: Sketch,
+    /// The sketched rows.
+    pub sketch: Sketch,
 }
 
 /// The relation between the samples of a file and those of another one.
@@ -292,17 +251,12 @@ pub enum Relation {
 impl Fingerprint {
     /// The number of samples.
     pub fn samples(&self) -> u64 {
-        self.good.count + self.failed.count
+        self.whole.samples()
     }
 
     /// True if there are no samples.
     pub fn is_empty(&self) -> bool {
         self.samples() == 0
-    }
-
-    /// The resolution of the file's timestamps.
-    pub fn resolution(&self) -> Resolution {
-        self.resolution
     }
 
     /// True if the timestamps have fractions of seconds.
@@ -321,15 +275,16 @@ impl Fingerprint {
     /// Compares all samples with those of another file.
     pub fn relation(&self, other: &Self) -> Relation {
         let common = self.common(other);
-        let good = self.good.equals(&other.good, common);
-        let failed = self.failed.equals(&other.failed, common);
+        let (ours, theirs) = (&self.whole, &other.whole);
+        let good = ours.good.equals(&theirs.good, common);
+        let failed = ours.failed.equals(&theirs.failed, common);
         if self.samples() == 0 {
             Relation::Other
         } else if good && failed {
             Relation::Same
-        } else if failed && self.good.count == 0 {
+        } else if failed && ours.good.count == 0 {
             Relation::FailedOf
-        } else if good && self.failed.count == 0 {
+        } else if good && ours.failed.count == 0 {
             Relation::SuccessfulOf
         } else {
             Relation::Other
@@ -426,11 +381,6 @@ impl Fingerprint {
         })
     }
 
-    /// The sketched rows.
-    pub fn sketch(&mut self) -> &mut Sketch {
-        &mut self.sketch
-    }
-
     /// A digest for each sketched row, to find equal ones; none for files with a resolution of seconds.
     pub fn sketched(&self) -> impl Iterator<Item = u64> {
         let rows = match self.has_fractions() {
@@ -438,16 +388,6 @@ impl Fingerprint {
             false => &[],
         };
         rows.iter().map(|row| mix(row.what, row.second))
-    }
-
-    /// The number of seconds per cell, as a power of two.
-    pub fn shift(&self) -> u32 {
-        self.shift
-    }
-
-    /// The number of cells.
-    pub fn cells(&self) -> usize {
-        self.cells.len()
     }
 
     /// Merges adjacent cells until `1 << shift` seconds share one.

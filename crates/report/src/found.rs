@@ -99,6 +99,13 @@ impl Found {
         self.first_bad.get_or_insert((number, why));
     }
 
+    /// Counts a record that cannot be read, in a file whose records have no lines.
+    pub fn record(&mut self, number: u64, read: Result<(), BadRow>) {
+        if let Err(why) = read {
+            self.bad_row(number, why, false, false);
+        }
+    }
+
     /// Counts further lines covered by an unreadable row, which may have been rows.
     pub fn bad_lines(&mut self, lines: u64) {
         self.bad += lines;

@@ -1,5 +1,6 @@
 //! Compact histograms of response times, and percentiles.
 
+use atq_api_spec::report::PercentilePoint;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 
@@ -12,56 +13,47 @@ const MAX_MILLIS: u64 = 1_000_000_000;
 /// 2,047 ms. Other durations use the larger histogram of microseconds.
 #[derive(Debug, Clone, Default)]
 pub struct Times {
-    millis: Option<Box<Histogram<u32>>>,
-    micros: Option<Box<Histogram<u32>>>,
-    /// Counts after compaction, in the histograms' units.
-    compact: [Box<[(u64, u32)]>; 2],
+    millis: Counts,
+    micros: Counts,
+}
+
+/// Counts in one unit.
+#[derive(Debug, Clone, Default)]
+struct Counts {
+    histogram: Option<Box<Histogram<u32>>>,
+    /// Counts after compaction.
+    compact: Box<[(u64, u32)]>,
 }
 
 impl Times {
     /// Counts a duration in microseconds.
     pub fn record(&mut self, micros: u64) {
         let micros = micros.min(MAX_MILLIS * 1000);
-        let (histogram, value) = if micros.is_multiple_of(1000) {
-            (&mut self.millis, micros / 1000)
-        } else {
-            (&mut self.micros, micros)
-        };
-        if histogram.is_none() {
-            *histogram = Histogram::new(DIGITS).ok().map(Box::new);
-        }
-        if let Some(histogram) = histogram {
-            // The histogram resizes up to the maximum, so this cannot fail.
-            let _ = histogram.record(value);
+        match micros.is_multiple_of(1000) {
+            true => self.millis.add(micros / 1000, 1),
+            false => self.micros.add(micros, 1),
         }
     }
 
     /// Adds other counts.
     pub fn merge(&mut self, other: &Self) {
-        let [millis, micros] = &other.compact;
-        merge(&mut self.millis, other.millis.as_deref(), millis);
-        merge(&mut self.micros, other.micros.as_deref(), micros);
+        self.millis.merge(&other.millis);
+        self.micros.merge(&other.micros);
     }
 
     /// Reduces memory usage if no more durations are expected soon.
     pub fn compact(&mut self) {
-        let [millis, micros] = &mut self.compact;
-        compact(&mut self.millis, millis);
-        compact(&mut self.micros, micros);
+        self.millis.compact();
+        self.micros.compact();
     }
 
     /// Adds the counts to those of a distribution.
     fn add_to(&self, into: &mut BTreeMap<u64, u64>) {
-        let [millis, micros] = &self.compact;
-        for (histogram, compact, unit) in [(&self.millis, millis, 1000), (&self.micros, micros, 1)]
-        {
-            for (value, count) in compact {
+        for (counts, unit) in [(&self.millis, 1000), (&self.micros, 1)] {
+            for (value, count) in &counts.compact {
                 *into.entry(value * unit).or_default() += u64::from(*count);
             }
-            for step in histogram
-                .iter()
-                .flat_map(|histogram| histogram.iter_recorded())
-            {
+            for step in counts.histogram.iter().flat_map(|all| all.iter_recorded()) {
                 *into.entry(step.value_iterated_to() * unit).or_default() +=
                     step.count_since_last_iteration();
             }
@@ -69,35 +61,39 @@ impl Times {
     }
 }
 
-fn merge(
-    into: &mut Option<Box<Histogram<u32>>>,
-    other: Option<&Histogram<u32>>,
-    compact: &[(u64, u32)],
-) {
-    match (into.as_mut(), other) {
-        // The histogram resizes as needed.
-        (Some(into), Some(other)) => drop(into.add(other)),
-        (None, Some(other)) => *into = Some(Box::new(other.clone())),
-        (_, None) => {}
-    }
-    if !compact.is_empty() && into.is_none() {
-        *into = Histogram::new(DIGITS).ok().map(Box::new);
-    }
-    if let Some(into) = into {
-        for (value, count) in compact {
-            // The histogram resizes, as above.
-            let _ = into.record_n(*value, *count);
+impl Counts {
+    fn add(&mut self, value: u64, count: u32) {
+        if self.histogram.is_none() {
+            self.histogram = Histogram::new(DIGITS).ok().map(Box::new);
+        }
+        if let Some(histogram) = &mut self.histogram {
+            // The histogram resizes up to the maximum, so this cannot fail.
+            let _ = histogram.record_n(value, count);
         }
     }
-}
 
-fn compact(histogram: &mut Option<Box<Histogram<u32>>>, compact: &mut Box<[(u64, u32)]>) {
-    merge(histogram, None, compact);
-    if let Some(histogram) = histogram.take() {
-        let counts = histogram
-            .iter_recorded()
-            .map(|step| (step.value_iterated_to(), step.count_at_value()));
-        *compact = counts.collect();
+    fn merge(&mut self, other: &Self) {
+        if let Some(theirs) = &other.histogram {
+            match &mut self.histogram {
+                // The histogram resizes as needed.
+                Some(ours) => drop(ours.add(&**theirs)),
+                none => *none = Some(theirs.clone()),
+            }
+        }
+        for (value, count) in &other.compact {
+            self.add(*value, *count);
+        }
+    }
+
+    fn compact(&mut self) {
+        for (value, count) in std::mem::take(&mut self.compact) {
+            self.add(value, count);
+        }
+        if let Some(histogram) = self.histogram.take() {
+            let counts = histogram.iter_recorded();
+            let counts = counts.map(|step| (step.value_iterated_to(), step.count_at_value()));
+            self.compact = counts.collect();
+        }
     }
 }
 
@@ -152,10 +148,8 @@ impl Distribution {
             return self.longest;
         }
         let step = self.steps.partition_point(|(_, seen)| *seen < rank);
-        let micros = self
-            .steps
-            .get(step)
-            .map_or(self.longest, |(micros, _)| *micros);
+        let step = self.steps.get(step);
+        let micros = step.map_or(self.longest, |(micros, _)| *micros);
         micros.clamp(self.shortest, self.longest)
     }
 
@@ -185,6 +179,24 @@ pub fn to_f64(value: u64) -> f64 {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 pub fn to_u64(value: f64) -> u64 {
     value as u64
+}
+
+/// The percentiles with known times, in order.
+pub fn curve(percentiles: impl IntoIterator<Item = (f64, Option<f64>)>) -> Vec<PercentilePoint> {
+    let points = percentiles.into_iter().filter_map(|(percentile, millis)| {
+        let millis = millis?;
+        Some(PercentilePoint { percentile, millis })
+    });
+    let mut points: Vec<PercentilePoint> = points.collect();
+    points.sort_by(|one, other| one.percentile.total_cmp(&other.percentile));
+    points
+}
+
+/// The time of a percentile, if it is one of the points.
+pub fn at_percentile(points: &[PercentilePoint], wanted: f64) -> Option<f64> {
+    let mut points = points.iter();
+    let found = points.find(|point| (point.percentile - wanted).abs() < 1e-9);
+    found.map(|point| point.millis)
 }
 
 /// The percentiles of the curve: finer where it is steep.

@@ -9,37 +9,22 @@ pub const OTHER: &str = "(other)";
 /// Maximum length; longer names are truncated, because a file may contain anything.
 const MAX_BYTES: usize = 1000;
 
-/// Numbers names in order of appearance, up to a cap.
-#[derive(Debug)]
-pub struct Names {
+/// Numbers names in order of appearance: at most `CAP`, not counting [`OTHER`].
+#[derive(Debug, Default)]
+pub struct Names<const CAP: usize> {
     numbers: HashMap<Box<[u8]>, usize, RandomState>,
     names: Vec<Box<[u8]>>,
-    cap: usize,
     last: usize,
     other: Option<usize>,
 }
 
-impl Names {
-    /// Numbers at most `cap` names, not counting [`OTHER`].
-    pub fn new(cap: usize) -> Self {
-        Self {
-            numbers: HashMap::default(),
-            names: Vec::new(),
-            cap,
-            last: 0,
-            other: None,
-        }
-    }
-
+impl<const CAP: usize> Names<CAP> {
     /// The number of a name.
     pub fn number(&mut self, name: &[u8]) -> usize {
         let name = name.get(..MAX_BYTES).unwrap_or(name);
         // Consecutive rows often have the same name.
-        if self
-            .names
-            .get(self.last)
-            .is_some_and(|last| **last == *name)
-        {
+        let last = self.names.get(self.last);
+        if last.is_some_and(|last| **last == *name) {
             return self.last;
         }
         self.last = match self.numbers.get(name) {
@@ -50,7 +35,7 @@ impl Names {
     }
 
     fn add(&mut self, name: &[u8]) -> usize {
-        if self.numbers.len() < self.cap {
+        if self.numbers.len() < CAP {
             let number = self.push(name);
             self.numbers.insert(name.into(), number);
             return number;
@@ -94,10 +79,10 @@ impl Names {
             Ok(text) => text.to_owned(),
             // A name truncated within a character is not valid UTF-8.
             Err(_) if bytes.len() >= MAX_BYTES => String::from_utf8_lossy(bytes).into_owned(),
-            Err(_) => WINDOWS_1252
-                .decode_without_bom_handling(bytes)
-                .0
-                .into_owned(),
+            Err(_) => {
+                let (text, _) = WINDOWS_1252.decode_without_bom_handling(bytes);
+                text.into_owned()
+            }
         }
     }
 }
@@ -108,7 +93,7 @@ mod tests {
 
     #[test]
     fn names_beyond_the_cap_share_one_number() {
-        let mut names = Names::new(2);
+        let mut names = Names::<2>::default();
         let numbers: Vec<usize> = ["a", "b", "a", "c", "d", "b", "c"]
             .iter()
             .map(|name| names.number(name.as_bytes()))
@@ -120,7 +105,7 @@ mod tests {
 
     #[test]
     fn long_names_are_cut_and_still_found() {
-        let mut names = Names::new(10);
+        let mut names = Names::<10>::default();
         let long = vec![b'x'; 5000];
         assert_eq!(names.number(&long), 0);
         names.number(b"y");

@@ -45,12 +45,12 @@ pub fn partial_overlaps(counted: &mut [Counted]) -> Vec<(usize, usize, u64)> {
     align(counted);
     let mut pairs = Pairs::default();
     for resolution in [Resolution::Micros, Resolution::Millis, Resolution::Seconds] {
-        let digests = |counted: &Counted| match counted.fingerprint.resolution() >= resolution {
+        let digests = |counted: &Counted| match counted.fingerprint.resolution >= resolution {
             true => counted.fingerprint.digests(resolution).collect(),
             false => Vec::new(),
         };
         // Files are compared by the data that both contain.
-        let tells = |file: usize| counted[file].fingerprint.resolution();
+        let tells = |file: usize| counted[file].fingerprint.resolution;
         pairs.count(counted, digests, |one, other| {
             tells(one).min(tells(other)) == resolution
         });
@@ -84,15 +84,12 @@ impl Pairs {
         digests: impl Fn(&Counted) -> Vec<u64>,
         compares: impl Fn(usize, usize) -> bool,
     ) {
-        let mut digests: Vec<(u64, usize)> = counted
-            .iter()
-            .enumerate()
-            .flat_map(|(file, counted)| {
-                digests(counted)
-                    .into_iter()
-                    .map(move |digest| (digest, file))
-            })
-            .collect();
+        let files = counted.iter().enumerate();
+        let digests = files.flat_map(|(file, counted)| {
+            let digests = digests(counted).into_iter();
+            digests.map(move |digest| (digest, file))
+        });
+        let mut digests: Vec<(u64, usize)> = digests.collect();
         digests.sort_unstable();
         digests.dedup();
         for equal in digests.chunk_by(|one, other| one.0 == other.0) {
@@ -120,19 +117,18 @@ impl Pairs {
 pub fn align(counted: &mut [Counted]) {
     let most_rows = MAX_ROWS / counted.len().max(1);
     for counted in counted.iter_mut() {
-        counted.fingerprint.sketch().shrink(most_rows);
+        counted.fingerprint.sketch.shrink(most_rows);
     }
-    let shifts = counted.iter().map(|counted| counted.fingerprint.shift());
+    let shifts = counted.iter().map(|counted| counted.fingerprint.shift);
     let mut shift = shifts.max().unwrap_or_default();
     loop {
         counted
             .iter_mut()
             .for_each(|counted| counted.fingerprint.coarsen(shift));
-        let cells: usize = counted
+        let cells = counted
             .iter()
-            .map(|counted| counted.fingerprint.cells())
-            .sum();
-        if cells <= MAX_CELLS || shift >= MAX_SHIFT {
+            .map(|counted| counted.fingerprint.cells.len());
+        if cells.sum::<usize>() <= MAX_CELLS || shift >= MAX_SHIFT {
             return;
         }
         shift += 1;

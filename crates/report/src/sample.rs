@@ -73,10 +73,9 @@ impl Sample<'_> {
 
     /// The timestamp as given in the file.
     pub fn timestamp(&self) -> Option<u64> {
-        if self.is_dated_by_end {
-            self.end()
-        } else {
-            self.start
+        match self.is_dated_by_end {
+            true => self.end(),
+            false => self.start,
         }
     }
 
@@ -135,15 +134,45 @@ impl Unknown {
     }
 }
 
+/// Numbers and times of a set of samples, in microseconds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counts {
+    pub samples: u64,
+    pub errors: u64,
+    pub elapsed: u64,
+    /// `None` without individual durations.
+    pub shortest: Option<u64>,
+    pub longest: u64,
+}
+
+impl Counts {
+    /// Adds a sample.
+    pub fn add(&mut self, sample: &Sample<'_>) {
+        let is_single = !sample.is_summed();
+        self.merge(&Self {
+            samples: sample.samples,
+            errors: sample.known_errors(),
+            elapsed: sample.elapsed,
+            shortest: is_single.then_some(sample.elapsed),
+            longest: if is_single { sample.elapsed } else { 0 },
+        });
+    }
+
+    /// Adds other counts.
+    pub fn merge(&mut self, other: &Self) {
+        self.samples += other.samples;
+        self.errors += other.errors;
+        self.elapsed = self.elapsed.saturating_add(other.elapsed);
+        self.shortest = self.shortest.into_iter().chain(other.shortest).min();
+        self.longest = self.longest.max(other.longest);
+    }
+}
+
 /// Exact sums and the distribution of durations of a set of samples.
 #[derive(Debug, Clone)]
 pub struct Sums {
-    pub samples: u64,
-    pub errors: u64,
-    /// All times are in microseconds.
-    pub elapsed: u64,
-    pub shortest: u64,
-    pub longest: u64,
+    pub counts: Counts,
+    /// Times are in microseconds.
     pub first_start: u64,
     pub last_end: u64,
     pub received: u64,
@@ -155,11 +184,7 @@ pub struct Sums {
 impl Default for Sums {
     fn default() -> Self {
         Self {
-            samples: 0,
-            errors: 0,
-            elapsed: 0,
-            shortest: u64::MAX,
-            longest: 0,
+            counts: Counts::default(),
             first_start: u64::MAX,
             last_end: 0,
             received: 0,
@@ -173,9 +198,7 @@ impl Default for Sums {
 impl Sums {
     /// Adds a sample.
     pub fn add(&mut self, sample: &Sample<'_>) {
-        self.samples += sample.samples;
-        self.errors += sample.known_errors();
-        self.elapsed = self.elapsed.saturating_add(sample.elapsed);
+        self.counts.add(sample);
         if let (Some(start), Some(end)) = (sample.start, sample.end()) {
             self.first_start = self.first_start.min(start);
             self.last_end = self.last_end.max(end);
@@ -184,19 +207,13 @@ impl Sums {
         self.sent = self.sent.saturating_add(sample.sent);
         self.unknown.add(sample);
         if !sample.is_summed() {
-            self.shortest = self.shortest.min(sample.elapsed);
-            self.longest = self.longest.max(sample.elapsed);
             self.times.record(sample.elapsed);
         }
     }
 
     /// Adds sums without the distribution.
     fn add_sums(&mut self, other: &Self) {
-        self.samples += other.samples;
-        self.errors += other.errors;
-        self.elapsed = self.elapsed.saturating_add(other.elapsed);
-        self.shortest = self.shortest.min(other.shortest);
-        self.longest = self.longest.max(other.longest);
+        self.counts.merge(&other.counts);
         self.first_start = self.first_start.min(other.first_start);
         self.last_end = self.last_end.max(other.last_end);
         self.received = self.received.saturating_add(other.received);
@@ -226,31 +243,34 @@ pub fn together(sets: &[&Sums]) -> (Sums, Distribution) {
     let mut all = Sums::default();
     sets.iter().for_each(|set| all.add_sums(set));
     let times = sets.iter().map(|set| &set.times);
-    let distribution = Distribution::of(times, all.shortest, all.longest);
-    (all, distribution)
+    let (shortest, longest) = (all.counts.shortest.unwrap_or_default(), all.counts.longest);
+    (all, Distribution::of(times, shortest, longest))
+}
+
+/// True if the tool reports this figure; `wire` is its name in JSON.
+pub fn is_known(figures: &Figures, wire: &str) -> bool {
+    !figures.missing.iter().any(|name| name == wire)
 }
 
 /// Computes the reported figures.
 pub fn figures(sums: &Sums, times: &Distribution) -> Figures {
-    if sums.samples == 0 {
+    let counts = &sums.counts;
+    if counts.samples == 0 {
         return Figures::default();
     }
-    let (samples, seconds) = (to_f64(sums.samples), sums.seconds());
-    let errors_known = !sums.unknown.errors;
+    let (samples, seconds) = (to_f64(counts.samples), sums.seconds());
+    let errors = if sums.unknown.errors {
+        0
+    } else {
+        counts.errors
+    };
+    let has_rate = seconds > 0.0 && !sums.unknown.dates && !sums.unknown.times;
     let figures = Figures {
-        samples: sums.samples,
-        errors: if errors_known { sums.errors } else { 0 },
-        error_percent: if errors_known {
-            to_f64(sums.errors) / samples * 100.0
-        } else {
-            0.0
-        },
-        throughput: if seconds > 0.0 && !sums.unknown.dates && !sums.unknown.times {
-            samples / seconds
-        } else {
-            0.0
-        },
-        mean: to_f64(sums.elapsed) / samples / 1000.0,
+        samples: counts.samples,
+        errors,
+        error_percent: to_f64(errors) / samples * 100.0,
+        throughput: if has_rate { samples / seconds } else { 0.0 },
+        mean: to_f64(counts.elapsed) / samples / 1000.0,
         received_bytes: sums.received,
         sent_bytes: sums.sent,
         missing: sums.unknown.figures().map(str::to_owned).collect(),
@@ -260,12 +280,12 @@ pub fn figures(sums: &Sums, times: &Distribution) -> Figures {
         return figures;
     }
     Figures {
-        min: to_f64(sums.shortest) / 1000.0,
+        min: to_f64(counts.shortest.unwrap_or_default()) / 1000.0,
         p50: times.percentile(50.0),
         p90: times.percentile(90.0),
         p95: times.percentile(95.0),
         p99: times.percentile(99.0),
-        max: to_f64(sums.longest) / 1000.0,
+        max: to_f64(counts.longest) / 1000.0,
         ..figures
     }
 }

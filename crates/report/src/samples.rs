@@ -6,7 +6,7 @@ use crate::labels::{Names, OTHER};
 use crate::sample::{Sample, Sums, figures, together};
 use crate::series::Timeline;
 use crate::windows::{Watches, Window, WindowResults};
-use atq_api_spec::report::{Figures, NamedFigures, Series};
+use atq_api_spec::report::{Figures, NamedFigures, Report, Series};
 
 /// Labels above this number are counted as one.
 pub const MAX_LABELS: usize = 2000;
@@ -14,11 +14,11 @@ pub const MAX_LABELS: usize = 2000;
 const MAX_WORKERS: usize = 1000;
 
 /// Sums of samples.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Samples {
-    labels: Names,
+    labels: Names<MAX_LABELS>,
     by_label: Vec<LabelSums>,
-    workers: Names,
+    workers: Names<MAX_WORKERS>,
     requests: Totals,
     /// Used as the total if there are only transactions.
     transactions: Totals,
@@ -28,7 +28,7 @@ pub struct Samples {
 }
 
 /// All samples of a kind.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Totals {
     by_worker: Vec<Sums>,
     errors: Errors,
@@ -41,11 +41,9 @@ impl Totals {
     fn new(windows: Vec<Window>) -> Self {
         let watches = Watches::new(windows);
         Self {
-            by_worker: Vec::new(),
-            errors: Errors::default(),
-            timeline: Timeline::default(),
-            watch: watches.of_total(),
+            watch: watches.of(None),
             watches,
+            ..Self::default()
         }
     }
 
@@ -94,11 +92,14 @@ struct LabelSums {
 }
 
 impl LabelSums {
+    fn both(&self) -> Vec<&Sums> {
+        vec![&self.requests, &self.transactions]
+    }
+
     fn of(&self, transactions: bool) -> &Sums {
-        if transactions {
-            &self.transactions
-        } else {
-            &self.requests
+        match transactions {
+            true => &self.transactions,
+            false => &self.requests,
         }
     }
 }
@@ -108,13 +109,8 @@ pub struct Finished {
     /// Sums and durations of all samples.
     pub sums: Sums,
     pub times: Distribution,
-    pub total: Figures,
-    pub labels: Vec<NamedFigures>,
-    pub workers: Vec<NamedFigures>,
-    pub errors: Errors,
-    pub series: Series,
+    pub report: Report,
     pub windows: WindowResults,
-    pub notes: Vec<String>,
 }
 
 impl Samples {
@@ -123,22 +119,12 @@ impl Samples {
         let of_total = windows.iter().filter(|window| window.label.is_none());
         let of_total = of_total.cloned().collect();
         let mut samples = Self {
-            labels: Names::new(MAX_LABELS),
-            by_label: Vec::new(),
-            workers: Names::new(MAX_WORKERS),
             requests: Totals::new(windows.to_vec()),
             transactions: Totals::new(of_total),
-            extra_received: 0,
-            extra_sent: 0,
+            ..Self::default()
         };
         // A requested label must not be counted as one of the others.
-        let asked: Vec<String> = samples
-            .requests
-            .watches
-            .labels()
-            .map(str::to_owned)
-            .collect();
-        for label in asked {
+        for label in windows.iter().filter_map(|window| window.label.as_ref()) {
             samples.label(label.as_bytes());
         }
         samples
@@ -198,14 +184,14 @@ impl Samples {
 
     /// The watched windows.
     pub fn windows(&self) -> &[Window] {
-        self.requests.watches.windows()
+        &self.requests.watches.windows
     }
 
     fn label(&mut self, name: &[u8]) -> usize {
         let number = self.labels.number(name);
         if number >= self.by_label.len() {
             self.by_label.push(LabelSums {
-                watch: self.requests.watches.of_label(name),
+                watch: self.requests.watches.of(Some(name)),
                 ..LabelSums::default()
             });
         }
@@ -223,7 +209,7 @@ impl Samples {
             Some(label) => {
                 let found = self.labels.find(label.as_bytes());
                 let sums = found.and_then(|number| self.by_label.get(number));
-                sums.map_or_else(Vec::new, |sums| vec![&sums.requests, &sums.transactions])
+                sums.map_or_else(Vec::new, LabelSums::both)
             }
         }
     }
@@ -232,23 +218,23 @@ impl Samples {
     /// `None` without samples, or if individual durations are unknown.
     pub fn percentile(&self, label: Option<&str>, percentile: f64) -> Option<f64> {
         let (sums, times) = together(&self.sums(label));
-        (sums.samples > 0 && !sums.unknown.times).then(|| times.percentile(percentile))
+        (sums.counts.samples > 0 && !sums.unknown.times).then(|| times.percentile(percentile))
     }
 
     /// True if there are no samples.
     pub fn is_empty(&self) -> bool {
         let mut sums = self.by_label.iter();
-        sums.all(|sums| sums.requests.samples + sums.transactions.samples == 0)
+        sums.all(|sums| sums.both().iter().all(|sums| sums.counts.samples == 0))
     }
 
     fn has_transactions_only(&self) -> bool {
         let mut sums = self.by_label.iter();
-        sums.all(|sums| sums.requests.samples == 0) && !self.is_empty()
+        sums.all(|sums| sums.requests.counts.samples == 0) && !self.is_empty()
     }
 
     fn has_transactions(&self) -> bool {
         let mut sums = self.by_label.iter();
-        sums.any(|sums| sums.transactions.samples > 0)
+        sums.any(|sums| sums.transactions.counts.samples > 0)
     }
 
     /// Completes the result.
@@ -267,19 +253,23 @@ impl Samples {
             (&mut self.requests, windows)
         };
         let series = std::mem::take(&mut whole.timeline).finish(self.workers.len());
-        Finished {
+        let report = Report {
             total,
             labels,
             workers: named_workers(&whole.by_worker, &self.workers),
-            errors: std::mem::take(&mut whole.errors),
+            errors: std::mem::take(&mut whole.errors).finish(),
             series: Series {
                 missing: series_missing(&sums),
                 ..series
             },
-            windows,
             notes,
+            ..Report::default()
+        };
+        Finished {
             sums,
             times,
+            report,
+            windows,
         }
     }
 
@@ -303,13 +293,8 @@ impl Samples {
     }
 
     fn named_labels(&self) -> Vec<NamedFigures> {
-        let labels = self.by_label.iter().enumerate().map(|(number, sums)| {
-            (
-                self.labels.name(number),
-                vec![&sums.requests, &sums.transactions],
-            )
-        });
-        named(labels)
+        let labels = self.by_label.iter().enumerate();
+        named(labels.map(|(number, sums)| (self.labels.name(number), sums.both())))
     }
 }
 
@@ -334,7 +319,7 @@ fn named<'a>(sets: impl Iterator<Item = (String, Vec<&'a Sums>)>) -> Vec<NamedFi
 }
 
 /// Only workers with a name.
-fn named_workers(sums: &[Sums], names: &Names) -> Vec<NamedFigures> {
+fn named_workers(sums: &[Sums], names: &Names<MAX_WORKERS>) -> Vec<NamedFigures> {
     let workers = sums.iter().enumerate();
     let workers = workers.map(|(number, sums)| (names.name(number), vec![sums]));
     named(workers.filter(|(name, _)| !name.is_empty()))

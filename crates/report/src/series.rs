@@ -1,7 +1,7 @@
 //! Figures over time with a bounded number of points: when the run exceeds it, pairs of points are merged.
 
 use crate::histogram::{Distribution, Times, to_f64};
-use crate::sample::Sample;
+use crate::sample::{Counts, Sample};
 use atq_api_spec::report::{Series, SeriesPoint};
 use std::collections::VecDeque;
 
@@ -21,11 +21,7 @@ pub struct Timeline {
 
 #[derive(Debug, Default, Clone)]
 struct Point {
-    samples: u64,
-    errors: u64,
-    elapsed: u64,
-    shortest: u64,
-    longest: u64,
+    counts: Counts,
     received: u64,
     times: Times,
     /// Last number of active threads, by worker.
@@ -58,7 +54,7 @@ impl Timeline {
         }
         for (number, point) in (other.first..).zip(&other.points) {
             // Empty points only fill a gap.
-            if point.samples == 0 && point.active.is_empty() {
+            if point.counts.samples == 0 && point.active.is_empty() {
                 continue;
             }
             if let Some(into) = self.point(number * other.interval) {
@@ -160,18 +156,10 @@ impl Timeline {
 
 impl Point {
     fn add(&mut self, sample: &Sample<'_>, worker: usize) {
+        self.counts.add(sample);
         if !sample.is_summed() {
-            self.shortest = if self.samples == 0 {
-                sample.elapsed
-            } else {
-                self.shortest.min(sample.elapsed)
-            };
-            self.longest = self.longest.max(sample.elapsed);
             self.times.record(sample.elapsed);
         }
-        self.samples += sample.samples;
-        self.errors += sample.known_errors();
-        self.elapsed = self.elapsed.saturating_add(sample.elapsed);
         self.received = self.received.saturating_add(sample.received);
         if let Some(active) = sample.active {
             self.set_active(worker, active);
@@ -189,17 +177,7 @@ impl Point {
 
     /// Adds the same or the following point; `workers` maps its worker numbers.
     fn merge(&mut self, later: &Self, workers: &[usize]) {
-        if later.samples > 0 {
-            self.shortest = if self.samples == 0 {
-                later.shortest
-            } else {
-                self.shortest.min(later.shortest)
-            };
-        }
-        self.samples += later.samples;
-        self.errors += later.errors;
-        self.elapsed = self.elapsed.saturating_add(later.elapsed);
-        self.longest = self.longest.max(later.longest);
+        self.counts.merge(&later.counts);
         self.received = self.received.saturating_add(later.received);
         self.times.merge(&later.times);
         for (worker, active) in workers.iter().zip(&later.active) {
@@ -210,16 +188,18 @@ impl Point {
     }
 
     fn figures(&self) -> SeriesPoint {
-        let times = Distribution::of([&self.times], self.shortest, self.longest);
+        let counts = &self.counts;
+        let shortest = counts.shortest.unwrap_or_default();
+        let times = Distribution::of([&self.times], shortest, counts.longest);
         SeriesPoint {
-            samples: self.samples,
-            errors: self.errors,
-            mean: to_f64(self.elapsed) / to_f64(self.samples.max(1)) / 1000.0,
+            samples: counts.samples,
+            errors: counts.errors,
+            mean: to_f64(counts.elapsed) / to_f64(counts.samples.max(1)) / 1000.0,
             p50: times.percentile(50.0),
             p90: times.percentile(90.0),
             p95: times.percentile(95.0),
             p99: times.percentile(99.0),
-            max: to_f64(self.longest) / 1000.0,
+            max: to_f64(counts.longest) / 1000.0,
             received_bytes: self.received,
             ..SeriesPoint::default()
         }

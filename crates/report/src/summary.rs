@@ -1,8 +1,9 @@
 //! Figures aggregated by a tool (Locust, k6). Without the samples they can be adopted,
 //! and several can be bounded, but not merged exactly.
 
-use crate::histogram::to_f64;
+use crate::histogram::{at_percentile, to_f64};
 use crate::labels::OTHER;
+use crate::sample::is_known;
 use atq_api_spec::report::{Figures, NamedFigures, PercentilePoint, Series, SeriesPoint};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -60,9 +61,8 @@ impl Summary {
     /// True if all requests of this form can be among those of the other form of the same tool.
     fn is_part_of(&self, other: &Self) -> bool {
         let tool = |form: &'static str| form.split('-').next();
-        let labels: HashMap<&str, &Figures> = other
-            .labels
-            .iter()
+        let labels = other.labels.iter();
+        let labels: HashMap<&str, &Figures> = labels
             .map(|label| (label.name.as_str(), &label.figures))
             .collect();
         let in_other = |label: &NamedFigures| {
@@ -109,11 +109,7 @@ pub const JMETER_SUMMARY: &str = "jmeter-summary";
 
 /// True if the samples of one can be among those of the other. Some forms round to whole milliseconds.
 fn is_part_of(one: &Figures, other: &Figures) -> bool {
-    let tells = |name: &str| {
-        ![one, other]
-            .iter()
-            .any(|figures| figures.missing.iter().any(|missing| missing == name))
-    };
+    let tells = |name: &str| is_known(one, name) && is_known(other, name);
     one.samples <= other.samples
         && (one.errors <= other.errors || !tells("errors"))
         && (one.max <= other.max + 1.0 || !tells("max"))
@@ -123,11 +119,9 @@ fn is_part_of(one: &Figures, other: &Figures) -> bool {
 
 /// The summaries of a container that are not counted, each with the one that is counted instead.
 pub fn repeated(summaries: Vec<Option<&Summary>>) -> BTreeMap<usize, usize> {
-    let mut order: Vec<(usize, &Summary)> = summaries
-        .into_iter()
-        .enumerate()
-        .filter_map(|(at, summary)| Some((at, summary?)))
-        .collect();
+    let order = summaries.into_iter().enumerate();
+    let order = order.filter_map(|(at, summary)| Some((at, summary?)));
+    let mut order: Vec<(usize, &Summary)> = order.collect();
     order.sort_by_key(|(at, summary)| (summary.rank(), *at));
     let mut counted: Vec<(usize, &Summary, Vec<&str>)> = Vec::new();
     let mut repeated = BTreeMap::new();
@@ -150,9 +144,8 @@ pub fn repeated(summaries: Vec<Option<&Summary>>) -> BTreeMap<usize, usize> {
 
 /// Figures by the worker that wrote them.
 pub fn workers(summaries: &[Summary]) -> Vec<NamedFigures> {
-    let named = summaries
-        .iter()
-        .filter(|summary| !summary.worker.is_empty());
+    let summaries = summaries.iter();
+    let named = summaries.filter(|summary| !summary.worker.is_empty());
     let workers = named.map(|summary| NamedFigures {
         name: summary.worker.clone(),
         figures: summary.total.clone(),
@@ -170,10 +163,9 @@ pub fn merge<'a>(all: impl IntoIterator<Item = &'a Figures>) -> Figures {
         merged.samples = merged.samples.saturating_add(one.samples);
         merged.errors = merged.errors.saturating_add(one.errors);
         merged.throughput += one.throughput;
-        merged.min = if first {
-            one.min
-        } else {
-            merged.min.min(one.min)
+        merged.min = match first {
+            true => one.min,
+            false => merged.min.min(one.min),
         };
         merged.p50 = merged.p50.max(one.p50);
         merged.p90 = merged.p90.max(one.p90);
@@ -211,20 +203,12 @@ pub fn merge_distributions(all: &[Summary]) -> Vec<PercentilePoint> {
     let Some((first, others)) = all.split_first() else {
         return Vec::new();
     };
-    let of = |summary: &Summary, percentile: f64| {
-        let mut points = summary.distribution.iter();
-        let found = points.find(|point| (point.percentile - percentile).abs() < 1e-9);
-        found.map(|point| point.millis)
-    };
     let points = first.distribution.iter().filter_map(|point| {
-        let mut millis = point.millis;
+        let (percentile, mut millis) = (point.percentile, point.millis);
         for other in others {
-            millis = millis.max(of(other, point.percentile)?);
+            millis = millis.max(at_percentile(&other.distribution, percentile)?);
         }
-        Some(PercentilePoint {
-            percentile: point.percentile,
-            millis,
-        })
+        Some(PercentilePoint { percentile, millis })
     });
     points.collect()
 }
@@ -272,7 +256,7 @@ impl History {
         let before = std::mem::replace(&mut self.interval, seconds);
         for (number, point) in std::mem::take(&mut self.points) {
             let number = number.saturating_mul(before) / seconds;
-            join(&mut self.points, number, point, Combine::After);
+            self.join(number, point, Combine::After);
         }
     }
 
@@ -283,16 +267,11 @@ impl History {
 
     /// Adds the figures of the interval that contains a second since 1970.
     pub fn put(&mut self, second: u64, point: SeriesPoint) {
-        join(
-            &mut self.points,
-            second / self.interval,
-            point,
-            Combine::Beside,
-        );
+        self.join(second / self.interval, point, Combine::Beside);
         while self.points.len() > MAX_POINTS {
             self.interval *= 2;
             for (number, point) in std::mem::take(&mut self.points) {
-                join(&mut self.points, number / 2, point, Combine::After);
+                self.join(number / 2, point, Combine::After);
             }
         }
     }
@@ -305,10 +284,7 @@ impl History {
         for (number, point) in other.points {
             self.put(number.saturating_mul(other.interval), point);
         }
-        if other.first <= other.last {
-            self.first = self.first.min(other.first);
-            self.last = self.last.max(other.last);
-        }
+        self.spans(other.first, other.last);
     }
 
     /// The first and the last second; `None` without points.
@@ -329,6 +305,30 @@ impl History {
             missing: Vec::new(),
         }
     }
+
+    fn join(&mut self, number: u64, point: SeriesPoint, how: Combine) {
+        let Some(into) = self.points.get_mut(&number) else {
+            self.points.insert(number, point);
+            return;
+        };
+        let samples = into.samples.saturating_add(point.samples);
+        if samples > 0 {
+            let weighed = into.mean * to_f64(into.samples) + point.mean * to_f64(point.samples);
+            into.mean = weighed / to_f64(samples);
+        }
+        into.samples = samples;
+        into.errors = into.errors.saturating_add(point.errors);
+        into.p50 = into.p50.max(point.p50);
+        into.p90 = into.p90.max(point.p90);
+        into.p95 = into.p95.max(point.p95);
+        into.p99 = into.p99.max(point.p99);
+        into.max = into.max.max(point.max);
+        into.received_bytes = into.received_bytes.saturating_add(point.received_bytes);
+        into.active = match (into.active, point.active) {
+            (Some(one), Some(two)) if how == Combine::Beside => Some(one + two),
+            (one, two) => two.or(one),
+        };
+    }
 }
 
 /// The way in which two points of one interval are combined.
@@ -338,28 +338,4 @@ enum Combine {
     Beside,
     /// Consecutive points.
     After,
-}
-
-fn join(points: &mut BTreeMap<u64, SeriesPoint>, number: u64, point: SeriesPoint, how: Combine) {
-    let Some(into) = points.get_mut(&number) else {
-        points.insert(number, point);
-        return;
-    };
-    let samples = into.samples.saturating_add(point.samples);
-    if samples > 0 {
-        let weighed = into.mean * to_f64(into.samples) + point.mean * to_f64(point.samples);
-        into.mean = weighed / to_f64(samples);
-    }
-    into.samples = samples;
-    into.errors = into.errors.saturating_add(point.errors);
-    into.p50 = into.p50.max(point.p50);
-    into.p90 = into.p90.max(point.p90);
-    into.p95 = into.p95.max(point.p95);
-    into.p99 = into.p99.max(point.p99);
-    into.max = into.max.max(point.max);
-    into.received_bytes = into.received_bytes.saturating_add(point.received_bytes);
-    into.active = match (into.active, point.active) {
-        (Some(one), Some(two)) if how == Combine::Beside => Some(one + two),
-        (one, two) => two.or(one),
-    };
 }

@@ -10,12 +10,13 @@
 use crate::errors::Errors;
 use crate::file::{FinishedFile, ResultFile};
 use crate::fingerprint::Relation;
-use crate::histogram::{Distribution, curve_percentiles, to_f64};
+use crate::histogram::{at_percentile, curve, curve_percentiles, to_f64};
 use crate::overlap::{self, Counted};
 use crate::samples::Samples;
 use crate::summary::{self, History, Summary};
 use crate::windows::{Window, WindowResults};
-use atq_api_spec::report::{Figures, PercentilePoint, Report, ReportSource, Series};
+use atq_api_spec::report::{Report, ReportSource, Series};
+use std::cmp::Reverse;
 use std::io::{self, ErrorKind, Read};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -38,7 +39,7 @@ pub struct Options {
 pub type SourceSummary = ReportSource;
 
 /// Figures of any number of files.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Tally {
     windows: Vec<Window>,
     samples: Samples,
@@ -78,18 +79,7 @@ impl Tally {
         Self {
             samples: Samples::new(&options.windows),
             windows: options.windows,
-            counted: Vec::new(),
-            container: String::new(),
-            pending: Vec::new(),
-            summaries: Vec::new(),
-            summary_errors: Errors::default(),
-            history: History::default(),
-            sources: Vec::new(),
-            notes: Vec::new(),
-            doubts: Vec::new(),
-            gaps: Vec::new(),
-            relative: false,
-            absolute: false,
+            ..Self::default()
         }
     }
 
@@ -206,13 +196,10 @@ impl Tally {
 
     fn count_samples(&mut self, mut files: Vec<FinishedFile>) {
         // Files that may contain all samples of another one come first.
-        files.sort_by(|one, other| {
-            let key = |file: &FinishedFile| {
-                (file.fingerprint.samples(), file.fingerprint.has_fractions())
-            };
-            key(other)
-                .cmp(&key(one))
-                .then_with(|| one.name.cmp(&other.name))
+        files.sort_by_cached_key(|file| {
+            let fingerprint = &file.fingerprint;
+            let most = (fingerprint.samples(), fingerprint.has_fractions());
+            (Reverse(most), file.name.clone())
         });
         for file in files {
             let found = overlap::repeated(&file.fingerprint, container(&file.name), &self.counted);
@@ -239,12 +226,8 @@ impl Tally {
     }
 
     fn count_summaries(&mut self, files: Vec<FinishedFile>) {
-        let repeated = summary::repeated(
-            files
-                .iter()
-                .map(|file| file.tally.summary.as_ref())
-                .collect(),
-        );
+        let summaries = files.iter().map(|file| file.tally.summary.as_ref());
+        let repeated = summary::repeated(summaries.collect());
         for (copy, of) in &repeated {
             if let (Some(copy), Some(of)) = (files.get(*copy), files.get(*of)) {
                 let (ours, theirs) = (copy.tally.found.samples, of.tally.found.samples);
@@ -274,24 +257,18 @@ impl Tally {
                 "`{first}` to `{last}` are {} summaries of one container and were added up; it is unknown if they ran concurrently",
                 of_container.len()
             );
-            let equal = of_container.iter().enumerate().any(|(at, (_, one))| {
-                of_container[at + 1..]
-                    .iter()
-                    .any(|(_, other)| one.has_figures_of(other))
-            });
-            if equal {
+            if have_copies(of_container.iter().map(|(_, summary)| summary)) {
                 self.doubts.push(format!("{note}; some have the same figures and may be copies: select files with `resultFiles`"));
             }
             self.notes.push(note);
         }
         let several = of_container.len() > 1;
-        self.summaries
-            .extend(of_container.into_iter().map(|(_, mut summary)| {
-                if several {
-                    summary.total.missing.push("throughput".to_owned());
-                }
-                summary
-            }));
+        for (_, mut summary) in of_container {
+            if several {
+                summary.total.missing.push("throughput".to_owned());
+            }
+            self.summaries.push(summary);
+        }
     }
 
     /// Marks a file as not counted.
@@ -310,28 +287,15 @@ impl Tally {
             return self.samples.percentile(label, percentile);
         }
         let points = summary::merge_distributions(&self.summaries);
-        let mut points = points.iter();
-        let point = points.find(|point| (point.percentile - percentile).abs() < 1e-9);
-        point.map(|point| point.millis)
+        at_percentile(&points, percentile)
     }
 
     /// Completes the report.
     pub fn finish(mut self, task: &str, run: &str) -> Finished {
         self.count_pending();
         self.doubt_overlaps();
-        let report = Report {
-            task: task.to_owned(),
-            run: run.to_owned(),
-            sources: std::mem::take(&mut self.sources),
-            ..Report::default()
-        };
         let by_samples = !self.samples.is_empty() || self.summaries.is_empty();
-        let same = self.summaries.iter().enumerate().any(|(at, one)| {
-            self.summaries[at + 1..]
-                .iter()
-                .any(|other| one.has_figures_of(other))
-        });
-        if same && !by_samples {
+        if !by_samples && have_copies(self.summaries.iter()) {
             let doubt = "summaries of different containers have the same figures and may be copies: select files with `resultFiles`";
             self.doubts.push(doubt.to_owned());
         }
@@ -339,19 +303,28 @@ impl Tally {
             let doubt = "some containers have single samples and others only a summary, which is not counted";
             self.doubts.push(doubt.to_owned());
         }
-        let mut finished = if by_samples {
-            self.of_samples(report)
-        } else {
-            self.of_summaries(report)
+        let (report, windows) = match by_samples {
+            true => self.of_samples(),
+            false => self.of_summaries(),
         };
-        let mut unique = Vec::new();
-        for note in std::mem::take(&mut finished.report.notes) {
-            if !unique.contains(&note) {
-                unique.push(note);
+        let mut notes = Vec::new();
+        for note in self.notes.into_iter().chain(report.notes) {
+            if !notes.contains(&note) {
+                notes.push(note);
             }
         }
-        finished.report.notes = unique;
-        finished
+        Finished {
+            report: Report {
+                task: task.to_owned(),
+                run: run.to_owned(),
+                sources: self.sources,
+                notes,
+                ..report
+            },
+            windows,
+            doubts: self.doubts,
+            gaps: self.gaps,
+        }
     }
 
     fn doubt_overlaps(&mut self) {
@@ -362,106 +335,82 @@ impl Tally {
                 self.counted[*one].name, self.counted[*other].name
             ));
         }
-        if let Some(more) = shared
-            .len()
-            .checked_sub(MAX_LISTED)
-            .filter(|more| *more > 0)
-        {
+        if shared.len() > MAX_LISTED {
+            let more = shared.len() - MAX_LISTED;
             self.doubts.push(format!(
                 "{more} more pairs of files have some of the same samples"
             ));
         }
     }
 
-    fn of_samples(self, report: Report) -> Finished {
-        let mut notes = self.notes;
-        let samples = self.samples.finish();
-        notes.extend(samples.notes);
-        let (sums, mut total) = (&samples.sums, samples.total);
-        let dated = sums.is_dated() && !self.relative;
-        if self.relative && self.absolute {
-            total.missing.push("throughput".to_owned());
-            total.throughput = 0.0;
+    fn of_samples(&mut self) -> (Report, WindowResults) {
+        let samples = std::mem::take(&mut self.samples).finish();
+        let (sums, mut report, mut windows) = (&samples.sums, samples.report, samples.windows);
+        if sums.is_dated() {
+            report.duration = sums.seconds();
         }
-        let date = |micros| dated.then(|| rfc3339(micros)).flatten();
-        let report = Report {
-            started_at: date(sums.first_start),
-            ended_at: date(sums.last_end),
-            duration: if sums.is_dated() { sums.seconds() } else { 0.0 },
-            total,
-            labels: samples.labels,
-            workers: samples.workers,
-            errors: samples.errors.finish(),
-            distribution: match sums.samples > 0 && !sums.unknown.times {
-                true => curve(&samples.times),
-                false => Vec::new(),
-            },
-            series: if self.relative {
-                Series::default()
-            } else {
-                samples.series
-            },
-            notes,
-            ..report
-        };
-        let mut windows = samples.windows;
+        if sums.counts.samples > 0 && !sums.unknown.times {
+            let times = |percentile| (percentile, Some(samples.times.percentile(percentile)));
+            report.distribution = curve(curve_percentiles().map(times));
+        }
         if self.relative {
+            report.series = Series::default();
             windows.undate();
+        } else if sums.is_dated() {
+            report.started_at = rfc3339(sums.first_start);
+            report.ended_at = rfc3339(sums.last_end);
         }
-        Finished {
-            report,
-            windows,
-            doubts: self.doubts,
-            gaps: self.gaps,
+        if self.relative && self.absolute {
+            report.total.missing.push("throughput".to_owned());
+            report.total.throughput = 0.0;
         }
+        (report, windows)
     }
 
-    fn of_summaries(self, report: Report) -> Finished {
-        let mut notes = self.notes;
+    fn of_summaries(&mut self) -> (Report, WindowResults) {
+        let mut notes = Vec::new();
         let count = self.summaries.len();
         if count > 1 {
             notes.push(format!(
                 "percentiles are the highest of {count} summaries of the tool, as upper bounds"
             ));
         }
-        let windows = self.samples.finish().windows;
-        let span = self.history.span();
+        let windows = std::mem::take(&mut self.samples).finish().windows;
+        let history = std::mem::take(&mut self.history);
+        let span = history.span();
+        let date = |second: u64| rfc3339(second.saturating_mul(1_000_000));
         let reported = self.summaries.iter().filter_map(|summary| summary.duration);
         let reported = reported.fold(0.0, f64::max);
-        let total: Figures = summary::merge(self.summaries.iter().map(|summary| &summary.total));
         let report = Report {
-            started_at: span.and_then(|(first, _)| rfc3339(first.saturating_mul(1_000_000))),
-            ended_at: span.and_then(|(_, last)| rfc3339(last.saturating_mul(1_000_000))),
+            started_at: span.and_then(|(first, _)| date(first)),
+            ended_at: span.and_then(|(_, last)| date(last)),
             duration: span.map_or(reported, |(first, last)| to_f64(last - first)),
-            total,
+            total: summary::merge(self.summaries.iter().map(|summary| &summary.total)),
             labels: summary::merge_labels(&self.summaries),
             workers: summary::workers(&self.summaries),
-            errors: self.summary_errors.finish(),
+            errors: std::mem::take(&mut self.summary_errors).finish(),
             distribution: summary::merge_distributions(&self.summaries),
-            series: span.map_or_else(Series::default, |_| self.history.finish()),
+            series: span.map_or_else(Series::default, |_| history.finish()),
             notes,
-            ..report
+            ..Report::default()
         };
-        Finished {
-            report,
-            windows,
-            doubts: self.doubts,
-            gaps: self.gaps,
+        (report, windows)
+    }
+}
+
+/// True if two of the summaries have the same figures.
+fn have_copies<'a>(mut summaries: impl Iterator<Item = &'a Summary> + Clone) -> bool {
+    while let Some(one) = summaries.next() {
+        if summaries.clone().any(|other| one.has_figures_of(other)) {
+            return true;
         }
     }
+    false
 }
 
 /// The container of a file.
 fn container(name: &str) -> &str {
     name.split_once('/').map_or("", |(container, _)| container)
-}
-
-fn curve(times: &Distribution) -> Vec<PercentilePoint> {
-    let points = curve_percentiles().map(|percentile| PercentilePoint {
-        percentile,
-        millis: times.percentile(percentile),
-    });
-    points.collect()
 }
 
 fn rfc3339(micros: u64) -> Option<String> {

@@ -7,7 +7,7 @@
 //! a day stays below 100 MB, and [`WindowResult::precision`] is the resulting error.
 
 use crate::histogram::{Distribution, to_f64};
-use crate::sample::{Sample, Sums, Unknown};
+use crate::sample::{Counts, Sample, Sums, Unknown};
 use std::collections::BTreeMap;
 
 /// Maximum number of counts of all watched labels together, of eight bytes each.
@@ -115,19 +115,16 @@ struct Watch {
 
 #[derive(Debug, Clone, Default)]
 struct Second {
-    samples: u64,
-    errors: u64,
-    elapsed: u64,
-    shortest: u64,
-    longest: u64,
+    counts: Counts,
     /// Number of durations by bucket.
     times: Vec<(u16, u32)>,
 }
 
 /// The data for all requested windows.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Watches {
-    windows: Vec<Window>,
+    /// The requested windows.
+    pub windows: Vec<Window>,
     watches: Vec<Watch>,
     /// [`MAX_COUNTS`], or less in tests.
     most: usize,
@@ -159,32 +156,10 @@ impl Watches {
         }
     }
 
-    /// The requested windows.
-    pub fn windows(&self) -> &[Window] {
-        &self.windows
-    }
-
-    /// The requested labels.
-    pub fn labels(&self) -> impl Iterator<Item = &str> {
-        self.watches
-            .iter()
-            .filter_map(|watch| watch.label.as_deref())
-    }
-
-    /// The number of the watch for a label; `None` if the label is not requested.
-    pub fn of_label(&self, label: &[u8]) -> Option<usize> {
-        let is = |watch: &Watch| {
-            watch
-                .label
-                .as_ref()
-                .is_some_and(|asked| asked.as_bytes() == label)
-        };
+    /// The number of the watch for a label, or for all samples; `None` if they are not requested.
+    pub fn of(&self, label: Option<&[u8]>) -> Option<usize> {
+        let is = |watch: &Watch| watch.label.as_deref().map(str::as_bytes) == label;
         self.watches.iter().position(is)
-    }
-
-    /// The number of the watch for all samples.
-    pub fn of_total(&self) -> Option<usize> {
-        self.watches.iter().position(|watch| watch.label.is_none())
     }
 
     /// Adds a sample to a watch.
@@ -207,27 +182,14 @@ impl Watches {
 
     /// Computes the results; `run` has the sums of the whole run.
     pub fn finish(&self, run: &Sums) -> WindowResults {
-        let windows = self.windows.iter().map(|window| {
-            let watch = self
-                .watches
-                .iter()
-                .find(|watch| watch.label == window.label);
-            watch.map_or_else(|| empty_result(window), |watch| watch.result(window, run))
+        let windows = self.windows.iter().filter_map(|window| {
+            let mut watches = self.watches.iter();
+            let watch = watches.find(|watch| watch.label == window.label)?;
+            Some(watch.result(window, run))
         });
         WindowResults {
             windows: windows.collect(),
         }
-    }
-}
-
-fn empty_result(window: &Window) -> WindowResult {
-    WindowResult {
-        window: window.clone(),
-        min: None,
-        max: None,
-        windows: 0,
-        complete: false,
-        precision: 0.0,
     }
 }
 
@@ -236,14 +198,7 @@ impl Watch {
         self.unknown.add(sample);
         let Some(end) = sample.end() else { return };
         let second = self.seconds.entry(end / SECOND).or_default();
-        second.shortest = match second.samples {
-            0 => sample.elapsed,
-            _ => second.shortest.min(sample.elapsed),
-        };
-        second.samples += sample.samples;
-        second.errors += sample.known_errors();
-        second.elapsed = second.elapsed.saturating_add(sample.elapsed);
-        second.longest = second.longest.max(sample.elapsed);
+        second.counts.add(sample);
         self.whole &= sample.elapsed.is_multiple_of(1000);
         if self.percentiles {
             self.counts += usize::from(second.count(bucket(sample.elapsed, self.bits), 1));
@@ -283,18 +238,24 @@ impl Watch {
     }
 
     fn result(&self, window: &Window, run: &Sums) -> WindowResult {
-        if run.samples == 0 || self.lacks_data(window.metric) {
-            return empty_result(window);
+        let mut result = WindowResult {
+            window: window.clone(),
+            min: None,
+            max: None,
+            windows: 0,
+            complete: false,
+            precision: 0.0,
+        };
+        if run.counts.samples == 0 || self.lacks_data(window.metric) {
+            return result;
         }
         let throughput = window.metric == Metric::Throughput;
         // The first and last seconds are partial and would look slow for the throughput; response times in them are valid.
-        let (first, end) = if throughput {
-            (run.first_start.div_ceil(SECOND), run.last_end / SECOND)
-        } else {
-            (run.first_start / SECOND, run.last_end / SECOND + 1)
+        let (first, end) = match throughput {
+            true => (run.first_start.div_ceil(SECOND), run.last_end / SECOND),
+            false => (run.first_start / SECOND, run.last_end / SECOND + 1),
         };
         let length = u64::from(window.seconds.max(1));
-        let mut result = empty_result(window);
         if let Metric::Percentile(_) = window.metric {
             result.precision = 100.0 / f64::from(1_u32 << self.bits);
         }
@@ -322,6 +283,15 @@ impl Watch {
             .for_each(|second| content.enter(second));
         let value = content.value(self, result.window.metric, run.seconds().max(1e-3));
         result.see(value, run.first_start / 1000);
+    }
+
+    /// The representative duration of a bucket: the longest, or the longest whole millisecond if all are whole.
+    fn micros(&self, bucket: u16) -> u64 {
+        let micros = highest(bucket, self.bits);
+        match self.whole {
+            true => micros / 1000 * 1000,
+            false => micros,
+        }
     }
 
     /// Windows that start with the seconds from `first` to `last`.
@@ -376,17 +346,7 @@ impl WindowResult {
 impl Second {
     /// Adds another second with the same bucket size.
     fn merge(&mut self, other: &Self) {
-        if other.samples == 0 {
-            return;
-        }
-        self.shortest = match self.samples {
-            0 => other.shortest,
-            _ => self.shortest.min(other.shortest),
-        };
-        self.samples += other.samples;
-        self.errors += other.errors;
-        self.elapsed = self.elapsed.saturating_add(other.elapsed);
-        self.longest = self.longest.max(other.longest);
+        self.counts.merge(&other.counts);
         for (bucket, count) in &other.times {
             self.count(*bucket, *count);
         }
@@ -428,37 +388,37 @@ struct Content {
     errors: u64,
     elapsed: u64,
     /// Minimum or maximum of each second, with the number of seconds that have it.
-    shortest: BTreeMap<u64, u32>,
-    longest: BTreeMap<u64, u32>,
+    shortest: BTreeMap<u64, u64>,
+    longest: BTreeMap<u64, u64>,
     /// Counts by bucket.
     times: BTreeMap<u16, u64>,
 }
 
 impl Content {
     fn enter(&mut self, second: &Second) {
-        self.samples += second.samples;
-        self.errors += second.errors;
-        self.elapsed = self.elapsed.saturating_add(second.elapsed);
-        *self.shortest.entry(second.shortest).or_default() += 1;
-        *self.longest.entry(second.longest).or_default() += 1;
+        let counts = &second.counts;
+        self.samples += counts.samples;
+        self.errors += counts.errors;
+        self.elapsed = self.elapsed.saturating_add(counts.elapsed);
+        *self
+            .shortest
+            .entry(counts.shortest.unwrap_or_default())
+            .or_default() += 1;
+        *self.longest.entry(counts.longest).or_default() += 1;
         for (bucket, count) in &second.times {
             *self.times.entry(*bucket).or_default() += u64::from(*count);
         }
     }
 
     fn leave(&mut self, second: &Second) {
-        self.samples -= second.samples;
-        self.errors -= second.errors;
-        self.elapsed = self.elapsed.saturating_sub(second.elapsed);
-        take_one(&mut self.shortest, second.shortest);
-        take_one(&mut self.longest, second.longest);
+        let counts = &second.counts;
+        self.samples -= counts.samples;
+        self.errors -= counts.errors;
+        self.elapsed = self.elapsed.saturating_sub(counts.elapsed);
+        take(&mut self.shortest, counts.shortest.unwrap_or_default(), 1);
+        take(&mut self.longest, counts.longest, 1);
         for (bucket, count) in &second.times {
-            if let Some(all) = self.times.get_mut(bucket) {
-                *all -= u64::from(*count);
-                if *all == 0 {
-                    self.times.remove(bucket);
-                }
-            }
+            take(&mut self.times, *bucket, u64::from(*count));
         }
     }
 
@@ -484,23 +444,11 @@ impl Content {
     }
 }
 
-fn take_one(counts: &mut BTreeMap<u64, u32>, key: u64) {
-    if let Some(count) = counts.get_mut(&key) {
-        *count -= 1;
-        if *count == 0 {
+fn take<K: Ord>(counts: &mut BTreeMap<K, u64>, key: K, count: u64) {
+    if let Some(all) = counts.get_mut(&key) {
+        *all -= count;
+        if *all == 0 {
             counts.remove(&key);
-        }
-    }
-}
-
-impl Watch {
-    /// The representative duration of a bucket: the longest, or the longest whole millisecond if all are whole.
-    fn micros(&self, bucket: u16) -> u64 {
-        let micros = highest(bucket, self.bits);
-        if self.whole {
-            micros / 1000 * 1000
-        } else {
-            micros
         }
     }
 }

@@ -24,6 +24,24 @@ pub struct Unpacked {
     pub stop: Option<Stop>,
 }
 
+impl Unpacked {
+    /// Skips an entry because of an error that concerns only this entry, for example a name that is too long.
+    fn leave_out(&mut self, error: io::Error) -> Result<(), Stop> {
+        use io::ErrorKind as Kind;
+        match error.kind() {
+            Kind::NotADirectory
+            | Kind::IsADirectory
+            | Kind::AlreadyExists
+            | Kind::InvalidFilename
+            | Kind::InvalidInput => {
+                self.left_out += 1;
+                Ok(())
+            }
+            _ => Err(disk_error(error)),
+        }
+    }
+}
+
 /// Unpacks the content of the one directory at the root of `tar` into the directory `into`, which is
 /// created with the first file.
 pub async fn unpack(tar: impl AsyncRead + Unpin + Send, into: &Path, budget: &Budget) -> Unpacked {
@@ -115,11 +133,7 @@ async fn link(
             unpacked.bytes += metadata.len();
             Ok(())
         }
-        Err(error) if concerns_this_entry(&error) => {
-            unpacked.left_out += 1;
-            Ok(())
-        }
-        Err(error) => Err(disk_error(&error)),
+        Err(error) => unpacked.leave_out(error),
     }
 }
 
@@ -134,11 +148,7 @@ async fn file<R: AsyncRead + Unpin>(
     check_disk_space(entry, disk_path)?;
     let mut file = match create(path).await {
         Ok(file) => file,
-        Err(error) if concerns_this_entry(&error) => {
-            unpacked.left_out += 1;
-            return Ok(());
-        }
-        Err(error) => return Err(disk_error(&error)),
+        Err(error) => return unpacked.leave_out(error),
     };
     unpacked.files += 1;
     let modified = entry.header().mtime().unwrap_or_default();
@@ -148,15 +158,13 @@ async fn file<R: AsyncRead + Unpin>(
         let (filled, end) = fill(entry, buffer).await;
         if let Some(part) = buffer.get(..filled).filter(|part| !part.is_empty()) {
             budget.take_bytes(filled as u64)?;
-            file.write_all(part)
-                .await
-                .map_err(|error| disk_error(&error))?;
+            file.write_all(part).await.map_err(disk_error)?;
             unpacked.bytes += filled as u64;
         }
         match end {
             None => {}
             Some(end) => {
-                file.flush().await.map_err(|error| disk_error(&error))?;
+                file.flush().await.map_err(disk_error)?;
                 // Best effort: the time is not essential.
                 drop(file.into_std().await.set_modified(modified));
                 return end.map_err(transfer_error);
@@ -168,7 +176,7 @@ async fn file<R: AsyncRead + Unpin>(
 /// Checks the free disk space before a file is created, so that files are kept whole.
 fn check_disk_space<R: AsyncRead + Unpin>(entry: &Entry<R>, disk_path: &Path) -> Result<(), Stop> {
     let bytes = entry.header().raw_entry_size().unwrap_or_default();
-    disk::check(disk_path, bytes, Content::Results).map_err(|error| disk_error(&error))
+    disk::check(disk_path, bytes, Content::Results).map_err(disk_error)
 }
 
 /// Sockets deliver small parts: reads until `buffer` is full, or until the end.
@@ -194,20 +202,7 @@ async fn create(path: &Path) -> io::Result<File> {
     File::create(path).await
 }
 
-/// True for errors that concern only this entry, for example a name that is too long.
-fn concerns_this_entry(error: &io::Error) -> bool {
-    use io::ErrorKind as Kind;
-    matches!(
-        error.kind(),
-        Kind::NotADirectory
-            | Kind::IsADirectory
-            | Kind::AlreadyExists
-            | Kind::InvalidFilename
-            | Kind::InvalidInput
-    )
-}
-
-fn disk_error(error: &io::Error) -> Stop {
+fn disk_error(error: io::Error) -> Stop {
     Stop::Disk(format!("the Director cannot write them: {error}"))
 }
 

@@ -1,16 +1,13 @@
 //! Artillery's JSON (`run --output`): the figures of the whole run and of intervals, in the layout of Artillery 2
 //! or of Artillery 1, which Artillery 2 can write as well.
 
-use super::Decoder;
-use super::known_figures::{KnownFigures, curve};
-use super::whole::{self, MAX_BYTES, Number};
+use super::whole::{self, Number};
+use super::{FileTally, KnownFigures, PercentilePoint, Sample, Summary, to_f64, to_u64};
 use crate::errors::MAX_KINDS;
-use crate::file_tally::FileTally;
-use crate::histogram::{to_f64, to_u64};
+use crate::histogram::curve;
 use crate::labels::OTHER;
-use crate::sample::{Sample, Sums, figures, together};
-use crate::summary::Summary;
-use atq_api_spec::report::{Figures, PercentilePoint, SeriesPoint};
+use crate::sample::{Sums, figures, together};
+use atq_api_spec::report::SeriesPoint;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -21,11 +18,6 @@ const INTERVAL: u64 = 10;
 const LATEST: f64 = 253_402_300_800_000.0;
 /// Prefix of figures from the plugin that Artillery 2 enables by default.
 const BY_ENDPOINT: &str = "plugins.metrics-by-endpoint.";
-
-/// A decoder for this format.
-pub fn decoder() -> Box<dyn Decoder> {
-    whole::decoder(MAX_BYTES, read)
-}
 
 #[derive(Deserialize)]
 struct Document<'a> {
@@ -131,6 +123,15 @@ impl Requests {
         self.errors > self.sent.saturating_sub(self.responses)
     }
 
+    /// The figures of requests with these times.
+    fn known(self, latency: Latency) -> KnownFigures {
+        KnownFigures {
+            samples: self.sent,
+            errors: Some(self.failed()),
+            ..latency.known()
+        }
+    }
+
     fn code(&mut self, code: &str, count: u64) {
         if is_bad(code) {
             self.bad = self.bad.saturating_add(count);
@@ -144,7 +145,8 @@ fn is_bad(code: &str) -> bool {
         .is_ok_and(|code| (200..400).contains(&code))
 }
 
-fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
+/// Decodes a report.
+pub fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
     let wrong = |error| format!("not a report of Artillery: {error}");
     let document: Document<'_> = serde_json::from_slice(text).map_err(wrong)?;
     let summary = match document.aggregate.requests_completed.0 {
@@ -153,6 +155,17 @@ fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
     };
     into.summarise(summary.map_err(wrong)?);
     Ok(())
+}
+
+/// Calls a function for each number of an object, if there is one.
+fn each_count(
+    counts: Option<&RawValue>,
+    mut take: impl FnMut(&str, f64),
+) -> Result<(), serde_json::Error> {
+    let counts = counts.map_or("{}", RawValue::get);
+    whole::each_named(counts.as_bytes(), |name, value: Number| {
+        take(name, value.0.unwrap_or_default());
+    })
 }
 
 /// The relevant counters of Artillery 2.
@@ -172,12 +185,7 @@ struct Counters {
 impl Counters {
     fn of(counters: Option<&RawValue>) -> Result<Self, serde_json::Error> {
         let mut all = Self::default();
-        let Some(counters) = counters else {
-            return Ok(all);
-        };
-        whole::each_named(counters.get().as_bytes(), |name, value: Number| {
-            all.add(name, value.0.unwrap_or_default());
-        })?;
+        each_count(counters, |name, value| all.add(name, value))?;
         Ok(all)
     }
 
@@ -244,10 +252,8 @@ struct Latencies {
 impl Latencies {
     fn of(summaries: Option<&RawValue>) -> Result<Self, serde_json::Error> {
         let mut all = Self::default();
-        let Some(summaries) = summaries else {
-            return Ok(all);
-        };
-        whole::each_named(summaries.get().as_bytes(), |name, latency: Latency| {
+        let summaries = summaries.map_or("{}", RawValue::get);
+        whole::each_named(summaries.as_bytes(), |name, latency: Latency| {
             let endpoint = name
                 .strip_prefix(BY_ENDPOINT)
                 .and_then(|name| name.strip_prefix("response_time."));
@@ -295,7 +301,7 @@ fn of_second(document: &Document<'_>, into: &mut FileTally) -> Result<Summary, s
     };
     for (name, requests) in &counters.endpoints {
         let latency = latencies.endpoints.get(name).copied().unwrap_or_default();
-        summary.add_label(name, endpoint(*requests, latency));
+        summary.add_label(name, requests.known(latency).figures());
     }
     for (kind, count) in &counters.kinds {
         into.summary_errors.add(kind.as_bytes(), b"", *count);
@@ -315,15 +321,6 @@ fn of_second(document: &Document<'_>, into: &mut FileTally) -> Result<Summary, s
         into.note("labels are those of Artillery's plugin metrics-by-endpoint, which counts a request that is redirected once");
     }
     Ok(summary)
-}
-
-fn endpoint(requests: Requests, latency: Latency) -> Figures {
-    let known = KnownFigures {
-        samples: requests.sent,
-        errors: Some(requests.failed()),
-        ..latency.known()
-    };
-    known.figures()
 }
 
 /// The first and the last date in milliseconds.
@@ -365,13 +362,11 @@ fn history(
 }
 
 fn point(part: &Part<'_>) -> Result<Option<(u64, SeriesPoint)>, serde_json::Error> {
-    let period = part
-        .period
-        .as_ref()
-        .and_then(|period| match period.as_str() {
-            Some(text) => text.parse().ok(),
-            None => period.as_f64(),
-        });
+    let period = part.period.as_ref();
+    let period = period.and_then(|period| match period.as_str() {
+        Some(text) => text.parse().ok(),
+        None => period.as_f64(),
+    });
     let Some(period) = period.filter(|period| (0.0..LATEST).contains(period)) else {
         return Ok(None);
     };
@@ -401,17 +396,15 @@ fn of_first(document: &Document<'_>, into: &mut FileTally) -> Result<Summary, se
     // Artillery 2 writes zero here.
     let rate = rate.filter(|rate| *rate > 0.0);
     let mut known = KnownFigures {
-        samples: requests.sent,
-        errors: Some(requests.failed()),
         throughput: rate,
-        ..latency.known()
+        ..requests.known(latency)
     };
     if known.mean.is_none() || known.p90.is_none() {
         let times = document.intermediate.map(single_times).transpose()?;
-        if let Some(times) = times.filter(|times| times.samples == requests.responses) {
+        if let Some(times) = times.filter(|times| times.counts.samples == requests.responses) {
             let (sums, times) = together(&[&times]);
             let times = figures(&sums, &times);
-            let is_any = sums.samples > 0;
+            let is_any = sums.counts.samples > 0;
             known.mean = known.mean.or(is_any.then_some(times.mean));
             known.p90 = known.p90.or(is_any.then_some(times.p90));
             into.note(
@@ -438,25 +431,21 @@ fn first_requests(part: &Part<'_>, into: &mut FileTally) -> Result<Requests, ser
         ..Requests::default()
     };
     let mut without_response = 0_u64;
-    if let Some(codes) = part.codes {
-        whole::each_named(codes.get().as_bytes(), |code, value: Number| {
-            let count = to_u64(value.0.unwrap_or_default());
-            requests.code(code, count);
-            if is_bad(code) {
-                into.summary_errors.add(code.as_bytes(), b"", count);
-            }
-        })?;
-    }
-    if let Some(errors) = part.errors {
-        whole::each_named(errors.get().as_bytes(), |error, value: Number| {
-            let count = to_u64(value.0.unwrap_or_default());
-            requests.errors = requests.errors.saturating_add(count);
-            if is_system_error(error) {
-                without_response = without_response.saturating_add(count);
-            }
-            into.summary_errors.add(error.as_bytes(), b"", count);
-        })?;
-    }
+    each_count(part.codes, |code, value| {
+        let count = to_u64(value);
+        requests.code(code, count);
+        if is_bad(code) {
+            into.summary_errors.add(code.as_bytes(), b"", count);
+        }
+    })?;
+    each_count(part.errors, |error, value| {
+        let count = to_u64(value);
+        requests.errors = requests.errors.saturating_add(count);
+        if is_system_error(error) {
+            without_response = without_response.saturating_add(count);
+        }
+        into.summary_errors.add(error.as_bytes(), b"", count);
+    })?;
     let sent = part.rps.as_ref().and_then(|rate| rate.count.0);
     let sent = to_u64(sent.unwrap_or_default());
     requests.sent = match sent > requests.responses {

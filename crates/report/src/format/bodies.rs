@@ -1,19 +1,18 @@
 //! Removes the bodies of responses before decoding: they can be of any length, and
 //! contain no figures.
 
-use super::Decoder;
-use crate::file_tally::FileTally;
+use super::{Decoder, FileTally};
 
 /// Decides for each byte if it is kept. The decision must not depend on the decisions for earlier bytes.
-pub trait Filter: std::fmt::Debug + Send {
+pub trait Filter: std::fmt::Debug + Default + Send {
     /// True if the next byte is kept.
     fn keeps(&mut self, byte: u8) -> bool;
 }
 
 /// A decoder for the remaining bytes.
-pub fn without<F: Filter + 'static>(filter: F, decoder: Box<dyn Decoder>) -> Box<dyn Decoder> {
+pub fn without<F: Filter + 'static>(decoder: Box<dyn Decoder>) -> Box<dyn Decoder> {
     Box::new(Without {
-        filter,
+        filter: F::default(),
         kept: Vec::new(),
         decoder,
     })
@@ -45,13 +44,13 @@ const BEFORE: &[u8] = br#""body":""#;
 
 /// Bodies as base64 in JSON lines: the value of `"body":"..."`.
 #[derive(Debug, Default)]
-pub struct JsonBodies {
+pub struct Json {
     /// Number of matched bytes of [`BEFORE`].
     matched: usize,
     in_body: bool,
 }
 
-impl Filter for JsonBodies {
+impl Filter for Json {
     fn keeps(&mut self, byte: u8) -> bool {
         if self.in_body {
             // In a truncated line the body ends with the line.
@@ -71,33 +70,24 @@ impl Filter for JsonBodies {
     }
 }
 
-/// Columns of a CSV whose content is removed.
-#[derive(Debug)]
-pub struct CsvColumns {
-    columns: &'static [usize],
+/// The columns of bodies and headers in Vegeta's CSV.
+const LONG_COLUMNS: [usize; 2] = [6, 11];
+
+/// The content of [`LONG_COLUMNS`].
+#[derive(Debug, Default)]
+pub struct Csv {
     column: usize,
     quoted: bool,
 }
 
-impl CsvColumns {
-    /// Removes the content of these columns, counted from zero.
-    pub fn new(columns: &'static [usize]) -> Self {
-        Self {
-            columns,
-            column: 0,
-            quoted: false,
-        }
-    }
-}
-
-impl Filter for CsvColumns {
+impl Filter for Csv {
     fn keeps(&mut self, byte: u8) -> bool {
         match byte {
             b',' if !self.quoted => self.column += 1,
             b'\n' if !self.quoted => self.column = 0,
             _ => {
                 self.quoted ^= byte == b'"';
-                return !self.columns.contains(&self.column);
+                return !LONG_COLUMNS.contains(&self.column);
             }
         }
         true

@@ -252,30 +252,28 @@ fn table(head: &[u8], whole: bool) -> Detected {
 
 /// Detects the format by column names.
 fn header(names: &[&[u8]]) -> Detected {
+    /// The first columns of tables.
+    const BEGINNINGS: [(&str, Format); 8] = [
+        ("metric_name,timestamp,metric_value", Format::K6Csv),
+        ("Type,Name,Request Count", Format::LocustStats),
+        ("Type,Name,# requests", Format::LocustStats),
+        ("Timestamp,User Count", Format::LocustHistory),
+        ("Method,Name,Error,Occurrences", Format::LocustFailures),
+        ("Count,Message,Traceback", Format::LocustExceptions),
+        (hey::HEADER, Format::HeyCsv),
+        (oha::HEADER, Format::OhaCsv),
+    ];
     let has = |name: &str| table::has(names, name);
-    let begins = |with: &[&str]| {
-        names.len() >= with.len() && names.iter().zip(with).all(|(a, b)| *a == b.as_bytes())
-    };
-    let format = if begins(&["metric_name", "timestamp", "metric_value"]) {
-        Format::K6Csv
+    let columns = |header: &'static str| header.split(',').map(str::as_bytes).collect::<Vec<_>>();
+    let mut beginnings = BEGINNINGS.into_iter();
+    let begun = beginnings.find(|&(header, _)| names.starts_with(&columns(header)));
+    let format = if let Some((_, format)) = begun {
+        format
     } else if jmeter_table::is_header(names) {
         Format::JmeterTable
     } else if perftest::is_header(names) {
         Format::PerfTest
-    } else if begins(&["Type", "Name", "Request Count"]) || begins(&["Type", "Name", "# requests"])
-    {
-        Format::LocustStats
-    } else if begins(&["Timestamp", "User Count"]) {
-        Format::LocustHistory
-    } else if begins(&["Method", "Name", "Error", "Occurrences"]) {
-        Format::LocustFailures
-    } else if begins(&["Count", "Message", "Traceback"]) {
-        Format::LocustExceptions
-    } else if begins(&hey::HEADER) {
-        Format::HeyCsv
-    } else if begins(&oha::HEADER) {
-        Format::OhaCsv
-    } else if begins(&ghz::HEADER) && names.len() == ghz::HEADER.len() {
+    } else if names == columns(ghz::HEADER) {
         Format::GhzCsv
     } else if has("elapsed") && is_jtl(names) {
         Format::JtlCsv

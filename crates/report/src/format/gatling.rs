@@ -6,9 +6,7 @@
 //! of groups aggregate requests and are not samples. Neither form contains bytes or response codes.
 
 use super::numbers::{EARLIEST, LATEST};
-use crate::file_tally::FileTally;
-use crate::found::BadRow;
-use crate::sample::Sample;
+use super::{BadRow, FileTally, Sample};
 
 /// Separator of groups and name in a label.
 const SEPARATOR: &[u8] = b" / ";
@@ -36,21 +34,16 @@ pub fn extend_label(label: &mut Vec<u8>, part: &[u8]) {
 /// Counters in addition to the requests.
 #[derive(Debug, Default)]
 pub struct Log {
-    /// Users that have started and not ended.
-    active: u32,
+    /// Users that have started and not ended. A file may contain several runs.
+    pub active: u32,
     /// Number of error records, and the message of the first.
     errors: u64,
     first_error: String,
-    /// Number of server messages without a request.
-    unmatched: u64,
+    /// Number of server messages without a request: they have no response time.
+    pub unmatched: u64,
 }
 
 impl Log {
-    /// Starts a run; one file may contain several.
-    pub fn begin(&mut self) {
-        self.active = 0;
-    }
-
     /// Adds a request.
     ///
     /// # Errors
@@ -70,11 +63,6 @@ impl Log {
             ..Sample::default()
         });
         Ok(())
-    }
-
-    /// Adds a server message without a request: it has no response time.
-    pub fn unmatched(&mut self) {
-        self.unmatched += 1;
     }
 
     /// Records the start or end of a user, at milliseconds since 1970.

@@ -3,9 +3,7 @@
 
 use super::detect::Detected;
 use super::gatling::{self, Log, Request, extend_label, micros};
-use super::{Decoder, Format};
-use crate::file_tally::FileTally;
-use crate::found::BadRow;
+use super::{BadRow, Decoder, FileTally, Format};
 use crate::labels::OTHER;
 
 /// Maximum length of a string in bytes.
@@ -27,8 +25,7 @@ pub fn detect(name: &str, head: &[u8], whole: bool) -> Option<Detected> {
     if head.first() != Some(&0) {
         return None;
     }
-    let mut bytes = Bytes { bytes: head, at: 1 };
-    match bytes.string() {
+    match Bytes(&head[1..]).string() {
         Ok(text) if !text.is_utf16 && gatling::is_version(text.bytes) => {
             Some(match is_known(text.bytes) {
                 true => Detected::Results(Format::GatlingBinary),
@@ -69,10 +66,7 @@ fn bad<T>(why: impl Into<String>) -> Result<T, Stop> {
 }
 
 /// Decodes the bytes of a record. Numbers are big-endian.
-struct Bytes<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
+struct Bytes<'a>(&'a [u8]);
 
 /// A string in Java's internal encoding: Latin-1, or UTF-16 in the byte order of the machine, which is little-endian
 /// on all common ones.
@@ -89,10 +83,7 @@ enum Cached<'a> {
 
 impl<'a> Bytes<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], Stop> {
-        let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let (taken, _) = rest.split_at_checked(count).ok_or(Stop::Short)?;
-        self.at += count;
-        Ok(taken)
+        self.0.split_off(..count).ok_or(Stop::Short)
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Stop> {
@@ -302,13 +293,9 @@ impl<'a> Record<'a> {
     }
 }
 
-/// A decoder for this format.
-pub fn decoder() -> Box<dyn Decoder> {
-    Box::new(Binary::default())
-}
-
+/// A log.
 #[derive(Debug, Default)]
-struct Binary {
+pub struct Binary {
     /// The beginning of an incomplete record.
     rest: Vec<u8>,
     state: State,
@@ -329,15 +316,17 @@ struct State {
 impl State {
     /// Decodes all complete records, and returns the number of consumed bytes.
     fn read(&mut self, bytes: &[u8], into: &mut FileTally) -> Result<usize, String> {
-        let mut bytes = Bytes { bytes, at: 0 };
+        let mut rest = Bytes(bytes);
         loop {
-            let begin = bytes.at;
-            let read = Record::read(&mut bytes).and_then(|record| self.record(&record, into));
+            let left = rest.0.len();
+            let read = Record::read(&mut rest).and_then(|record| self.record(&record, into));
             match read {
                 // The limit must not depend on the chunk size.
-                Ok(()) if bytes.at - begin > MAX_RECORD_BYTES => return Err(TOO_LARGE.to_owned()),
+                Ok(()) if left - rest.0.len() > MAX_RECORD_BYTES => {
+                    return Err(TOO_LARGE.to_owned());
+                }
                 Ok(()) => self.records += 1,
-                Err(Stop::Short) => return Ok(begin),
+                Err(Stop::Short) => return Ok(bytes.len() - left),
                 Err(Stop::Bad(why)) => return Err(why),
             }
         }
@@ -357,7 +346,7 @@ impl State {
                 self.name(groups, name)?;
                 let message = self.cache.resolve(message)?;
                 if *end == without_end(self.start) {
-                    self.log.unmatched();
+                    self.log.unmatched += 1;
                     return Ok(());
                 }
                 let request = Request {
@@ -385,9 +374,7 @@ impl State {
                 Ok(())
             }
         };
-        if let Err(row) = outcome {
-            into.found.bad_row(self.records + 1, row, false, false);
-        }
+        into.found.record(self.records + 1, outcome);
         Ok(())
     }
 
@@ -403,7 +390,7 @@ impl State {
         }
         self.start = start;
         self.cache = Cache::default();
-        self.log.begin();
+        self.log.active = 0;
         Ok(())
     }
 

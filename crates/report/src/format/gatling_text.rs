@@ -3,11 +3,9 @@
 
 use super::detect::Detected;
 use super::gatling::{self, Log, Request, extend_label, micros};
-use super::lines::{self, LineReader};
+use super::lines::LineReader;
 use super::numbers::{whole, without_mark};
-use super::{Decoder, Format};
-use crate::file_tally::FileTally;
-use crate::found::BadRow;
+use super::{BadRow, FileTally, Format};
 
 /// The end time of a server message without a request: the minimum of Java's `long`.
 const NO_END: &[u8] = b"-9223372036854775808";
@@ -59,21 +57,19 @@ fn time(text: &[u8]) -> Option<i64> {
     micros(millis).map(|_| millis)
 }
 
-/// A decoder for this format.
-pub fn decoder() -> Box<dyn Decoder> {
-    lines::decoder(Text::default())
-}
-
+/// The records of a log.
 #[derive(Debug, Default)]
-struct Text {
+pub struct Text {
     log: Log,
     /// True if records have the number of the user; `None`: not known yet.
     with_user: Option<bool>,
     label: Vec<u8>,
 }
 
-impl Text {
-    fn record(&mut self, line: &[u8], into: &mut FileTally) -> Result<(), BadRow> {
+impl LineReader for Text {
+    const ENDS_EVERY_LINE: bool = true;
+
+    fn line(&mut self, line: &[u8], into: &mut FileTally) -> Result<(), BadRow> {
         let columns = columns(without_mark(line));
         match columns.as_slice() {
             [b"REQUEST", head @ .., start, end, status, message] => {
@@ -95,7 +91,7 @@ impl Text {
             [b"RUN", .., version] => {
                 let bad = || BadRow::value("gatlingVersion", version);
                 gatling::version(version).ok_or_else(bad)?;
-                self.log.begin();
+                self.log.active = 0;
                 self.with_user = None;
                 Ok(())
             }
@@ -107,6 +103,12 @@ impl Text {
         }
     }
 
+    fn finish(&mut self, into: &mut FileTally) {
+        self.log.finish(into);
+    }
+}
+
+impl Text {
     fn request(
         &mut self,
         head: &[&[u8]],
@@ -131,7 +133,7 @@ impl Text {
         };
         let start = time(start).ok_or_else(|| BadRow::value("start", start))?;
         if end == NO_END {
-            self.log.unmatched();
+            self.log.unmatched += 1;
             return Ok(());
         }
         self.label(groups, name);
@@ -167,16 +169,4 @@ impl Text {
 
 fn is_event(text: &[u8]) -> bool {
     matches!(text, b"START" | b"END")
-}
-
-impl LineReader for Text {
-    const ENDS_EVERY_LINE: bool = true;
-
-    fn line(&mut self, line: &[u8], into: &mut FileTally) -> Result<(), BadRow> {
-        self.record(line, into)
-    }
-
-    fn finish(&mut self, into: &mut FileTally) {
-        self.log.finish(into);
-    }
 }

@@ -4,18 +4,13 @@
 //! The label is the call, such as `shop.Shop.Buy`. As in ghz, a call that did not end with `OK` is an error.
 //! The document is decoded as a stream, because it may have any number of details.
 
-use super::Decoder;
-use super::known_figures::KnownFigures;
-use super::lines::{self, LineReader};
+use super::lines::LineReader;
 use super::members::{Members, Piece};
 use super::numbers::{EARLIEST, LATEST, millis, rfc3339, without_mark};
 use super::vegeta::nanos;
-use crate::file_tally::FileTally;
-use crate::found::BadRow;
-use crate::histogram::{to_f64, to_u64};
-use crate::sample::Sample;
-use crate::summary::Summary;
-use atq_api_spec::report::{Figures, NamedFigures, PercentilePoint};
+use super::{BadRow, Decoder, Figures, FileTally, KnownFigures, NamedFigures, PercentilePoint};
+use super::{Sample, Summary, to_f64, to_u64};
+use crate::histogram::at_percentile;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
@@ -24,18 +19,11 @@ use std::collections::BTreeMap;
 /// Maximum number of calls with details in ghz's output.
 const MAX_DETAILS: u64 = 1_000_000;
 /// The header of the CSV.
-pub const HEADER: [&str; 3] = ["duration (ms)", "status", "error"];
+pub const HEADER: &str = "duration (ms),status,error";
 
-/// A decoder for `-O json` and `-O pretty`.
-pub fn json() -> Box<dyn Decoder> {
-    Box::new(Json {
-        members: Members::new("details"),
-        document: Document::default(),
-    })
-}
-
-#[derive(Debug)]
-struct Json {
+/// `-O json` and `-O pretty`.
+#[derive(Debug, Default)]
+pub struct Json {
     members: Members,
     document: Document,
 }
@@ -96,16 +84,13 @@ impl Document {
             Piece::LongMember(b"tags") => {}
             Piece::LongMember(name) => self.is_wrong(name),
             Piece::Entry(_) | Piece::LongEntry if self.has_too_many() => {}
-            Piece::Entry(entry) => {
+            Piece::Entry(_) | Piece::LongEntry => {
                 self.details += 1;
-                if let Err(bad) = self.detail(entry, into) {
-                    into.found.bad_row(self.details, bad, false, false);
-                }
-            }
-            Piece::LongEntry => {
-                self.details += 1;
-                let why = BadRow::Malformed;
-                into.found.bad_row(self.details, why, false, false);
+                let read = match piece {
+                    Piece::Entry(entry) => self.detail(entry, into),
+                    _ => Err(BadRow::Malformed),
+                };
+                into.found.record(self.details, read);
             }
         }
     }
@@ -169,6 +154,14 @@ impl Document {
         Some(samples.saturating_sub(good))
     }
 
+    fn points(&self) -> Vec<PercentilePoint> {
+        let points = self.latencies.iter().map(|latency| PercentilePoint {
+            percentile: latency.percentage,
+            millis: latency.latency / 1e6,
+        });
+        points.collect()
+    }
+
     fn figures(&self) -> Figures {
         let count = self.count.filter(|count| *count >= 0.0);
         let samples = to_u64(count.unwrap_or_default());
@@ -178,23 +171,16 @@ impl Document {
             _ => samples,
         };
         let millis = |nanos: Option<f64>| nanos.filter(|_| timed > 0).map(|nanos| nanos / 1e6);
-        let percentile = |wanted: f64| {
-            let mut latencies = self.latencies.iter();
-            let found = latencies.find(|latency| (latency.percentage - wanted).abs() < 1e-9);
-            millis(found.map(|latency| latency.latency))
-        };
+        let points = self.points();
+        let percentile = |wanted| at_percentile(&points, wanted).filter(|_| timed > 0);
         let known = KnownFigures {
             samples,
             errors,
             throughput: self.rate,
             min: millis(self.fastest),
             mean: self.average.map(|nanos| nanos / 1e6),
-            p50: percentile(50.0),
-            p90: percentile(90.0),
-            p95: percentile(95.0),
-            p99: percentile(99.0),
             max: millis(self.slowest),
-            ..KnownFigures::default()
+            ..KnownFigures::of_percentiles(percentile)
         };
         let mut figures = known.figures();
         if count.is_none() {
@@ -217,17 +203,13 @@ impl Document {
         } else {
             into.note("percentiles are ghz's own");
         }
-        let points = self.latencies.iter().map(|latency| PercentilePoint {
-            percentile: latency.percentage,
-            millis: latency.latency / 1e6,
-        });
         into.summarise(Summary {
             form: "ghz",
             labels: vec![NamedFigures {
                 name: self.options.call.clone(),
                 figures: total.clone(),
             }],
-            distribution: points.collect(),
+            distribution: self.points(),
             duration: self.total.map(|nanos| nanos / 1e9),
             total,
             ..Summary::default()
@@ -259,14 +241,14 @@ impl Decoder for Json {
         let document = std::mem::take(&mut self.document);
         let details = document.details;
         let count = document.count.map(to_u64);
-        into.found.wrong = if !self.members.is_complete() {
+        into.found.wrong = if !self.members.is_complete {
             let within = if self.members.is_in_entry() {
                 "within a detail"
             } else {
                 "before the end of its document"
             };
             Some(format!("it is truncated {within}, after {details} details"))
-        } else if self.members.has_more() {
+        } else if self.members.has_more {
             Some("more follows its document: what follows was not read".to_owned())
         } else if let Some(wrong) = document.wrong.clone() {
             Some(wrong)
@@ -281,49 +263,40 @@ impl Decoder for Json {
                 "ghz keeps the details of at most {MAX_DETAILS} calls, and this run has more: ghz's own figures are used, whose percentiles cover these calls"
             ));
         }
-        if details == 0 && self.members.is_complete() {
+        if details == 0 && self.members.is_complete {
             document.summary(into);
         }
     }
 }
 
-/// A decoder for `-O csv`.
-pub fn csv() -> Box<dyn Decoder> {
-    lines::decoder(Csv)
-}
-
-/// ghz does not quote error texts: they extend to the end of the line, with any content.
+/// `-O csv`. ghz does not quote error texts: they extend to the end of the line, with any content.
 #[derive(Debug)]
-struct Csv;
+pub struct Csv;
 
 impl LineReader for Csv {
     const ENDS_EVERY_LINE: bool = true;
 
     fn line(&mut self, line: &[u8], into: &mut FileTally) -> Result<(), BadRow> {
-        row(line, into)
+        let line = without_mark(line).trim_ascii_end();
+        let mut fields = line.splitn(3, |byte| *byte == b',');
+        let [elapsed, status, error] = [(); 3].map(|()| fields.next());
+        if line.is_empty() || elapsed == Some(&b"duration (ms)"[..]) {
+            return Ok(());
+        }
+        let (Some(elapsed), Some(status), Some(error)) = (elapsed, status, error) else {
+            return Err(BadRow::Malformed);
+        };
+        into.add(&Sample {
+            elapsed: millis(elapsed).ok_or_else(|| BadRow::value("duration (ms)", elapsed))?,
+            errors: Some(u64::from(status != b"OK")),
+            code: status,
+            message: error,
+            ..Sample::default()
+        });
+        Ok(())
     }
 
     fn finish(&mut self, into: &mut FileTally) {
         into.note("ghz's CSV has no dates, labels or bytes; `-O json` has dates and the call");
     }
-}
-
-fn row(line: &[u8], into: &mut FileTally) -> Result<(), BadRow> {
-    let line = without_mark(line).trim_ascii_end();
-    let mut fields = line.splitn(3, |byte| *byte == b',');
-    let [elapsed, status, error] = [(); 3].map(|()| fields.next());
-    if line.is_empty() || elapsed == Some(HEADER[0].as_bytes()) {
-        return Ok(());
-    }
-    let (Some(elapsed), Some(status), Some(error)) = (elapsed, status, error) else {
-        return Err(BadRow::Malformed);
-    };
-    into.add(&Sample {
-        elapsed: millis(elapsed).ok_or_else(|| BadRow::value("duration (ms)", elapsed))?,
-        errors: Some(u64::from(status != b"OK")),
-        code: status,
-        message: error,
-        ..Sample::default()
-    });
-    Ok(())
 }

@@ -6,17 +6,12 @@
 
 use super::detect::Detected;
 use super::hdr_histogram::{Bucket, decode};
-use super::known_figures::{KnownFigures, curve};
-use super::lines::{self, LineReader};
+use super::lines::LineReader;
 use super::numbers::{number, without_mark};
-use super::{Decoder, Format};
-use crate::file_tally::FileTally;
-use crate::found::BadRow;
-use crate::histogram::curve_percentiles;
-use crate::histogram::{to_f64, to_u64};
+use super::{BadRow, Figures, FileTally, Format, KnownFigures, NamedFigures, Summary};
+use super::{to_f64, to_u64};
+use crate::histogram::{curve, curve_percentiles};
 use crate::labels::OTHER;
-use crate::summary::Summary;
-use atq_api_spec::report::{Figures, NamedFigures};
 use std::collections::BTreeMap;
 
 /// Tags above this number are counted as one.
@@ -193,12 +188,8 @@ impl Values {
             throughput: self.seconds().map(|seconds| samples / seconds),
             min: millis(Some(to_f64(self.min))),
             mean: millis(Some(self.sum / samples)),
-            p50: millis(self.percentile(50.0)),
-            p90: millis(self.percentile(90.0)),
-            p95: millis(self.percentile(95.0)),
-            p99: millis(self.percentile(99.0)),
             max: millis(Some(to_f64(self.max))),
-            ..KnownFigures::default()
+            ..KnownFigures::of_percentiles(|percentile| millis(self.percentile(percentile)))
         }
         .figures()
     }
@@ -210,13 +201,9 @@ fn to_three_digits(value: u64) -> u64 {
     value | ((1 << shift) - 1)
 }
 
-/// A decoder for this format.
-pub fn decoder() -> Box<dyn Decoder> {
-    lines::decoder(Log::default())
-}
-
+/// The intervals of a log.
 #[derive(Debug, Default)]
-struct Log {
+pub struct Log {
     /// Number of lines with a histogram.
     intervals: u64,
     all: Values,
@@ -229,8 +216,11 @@ struct Log {
     largest: (f64, u64),
 }
 
-impl Log {
-    fn interval(&mut self, line: &[u8]) -> Result<(), BadRow> {
+impl LineReader for Log {
+    const ENDS_EVERY_LINE: bool = false;
+
+    fn line(&mut self, line: &[u8], _: &mut FileTally) -> Result<(), BadRow> {
+        let line = without_mark(line).trim_ascii();
         // Comments and column names.
         if line.is_empty() || line.starts_with(b"#") || line.starts_with(b"\"") {
             return Ok(());
@@ -249,6 +239,17 @@ impl Log {
         Ok(())
     }
 
+    fn finish(&mut self, into: &mut FileTally) {
+        into.found.rows = self.intervals;
+        // A log without samples results from a test without requests.
+        if self.all.samples > 0 {
+            self.note(self.unit().map(|(_, unit)| unit), into);
+            into.summarise(self.summary());
+        }
+    }
+}
+
+impl Log {
     fn add_to_tag(&mut self, tag: Option<&[u8]>, values: &Values) {
         let tag = tag.map_or(UNTAGGED.into(), |tag| {
             String::from_utf8_lossy(tag.get(..MAX_TAG).unwrap_or(tag))
@@ -256,14 +257,8 @@ impl Log {
         let is_other = self.by_tag.len() >= MAX_TAGS && !self.by_tag.contains_key(tag.as_ref());
         self.has_too_many_tags |= is_other;
         let tag = if is_other { OTHER } else { tag.as_ref() };
-        match self.by_tag.get_mut(tag) {
-            Some(known) => known.merge(values),
-            None => {
-                let mut new = Values::default();
-                new.merge(values);
-                self.by_tag.insert(tag.to_owned(), new);
-            }
-        }
+        let known = self.by_tag.entry(tag.to_owned()).or_default();
+        known.merge(values);
         let kept = self.by_tag.values().map(|values| values.counts.len());
         if kept.sum::<usize>() > MAX_VALUES {
             self.has_too_many_values = true;
@@ -325,23 +320,6 @@ impl Log {
             distribution: curve(points),
             duration: self.all.seconds(),
             ..Summary::default()
-        }
-    }
-}
-
-impl LineReader for Log {
-    const ENDS_EVERY_LINE: bool = false;
-
-    fn line(&mut self, line: &[u8], _: &mut FileTally) -> Result<(), BadRow> {
-        self.interval(without_mark(line).trim_ascii())
-    }
-
-    fn finish(&mut self, into: &mut FileTally) {
-        into.found.rows = self.intervals;
-        // A log without samples results from a test without requests.
-        if self.all.samples > 0 {
-            self.note(self.unit().map(|(_, unit)| unit), into);
-            into.summarise(self.summary());
         }
     }
 }

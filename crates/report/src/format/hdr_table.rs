@@ -2,15 +2,12 @@
 //! the text form with `--latency`.
 
 use super::detect::Detected;
-use super::known_figures::{KnownFigures, curve};
-use super::numbers::{number, whole, without_mark};
-use super::{Decoder, Format, whole as document};
-use crate::file_tally::FileTally;
-use crate::summary::Summary;
-use atq_api_spec::report::PercentilePoint;
+use super::numbers::{number, short, whole, without_mark};
+use super::{FileTally, Format, KnownFigures, PercentilePoint, Summary};
+use crate::histogram::curve;
 
 /// Maximum size of a table, which usually has some hundred lines.
-const MAX_BYTES: usize = 4 * 1024 * 1024;
+pub const MAX_BYTES: usize = 4 * 1024 * 1024;
 /// Maximum number of rows of a table.
 const MAX_ROWS: usize = 20_000;
 const COLUMNS: [&str; 4] = ["Value", "Percentile", "TotalCount", "1/(1-Percentile)"];
@@ -44,15 +41,11 @@ pub struct Table {
     mean: Option<f64>,
     total: Option<u64>,
     is_csv: bool,
-    has_ended: bool,
+    /// True after its last line.
+    pub has_ended: bool,
 }
 
 impl Table {
-    /// True after its last line.
-    pub fn has_ended(&self) -> bool {
-        self.has_ended
-    }
-
     /// Parses the next line.
     ///
     /// # Errors
@@ -139,12 +132,8 @@ impl Table {
             samples: self.samples(),
             min: self.rows.first().map(|(value, ..)| *value),
             mean: self.mean,
-            p50: self.percentile(50.0),
-            p90: self.percentile(90.0),
-            p95: self.percentile(95.0),
-            p99: self.percentile(99.0),
             max: self.rows.last().map(|(value, ..)| *value),
-            ..KnownFigures::default()
+            ..KnownFigures::of_percentiles(|percentile| self.percentile(percentile))
         }
     }
 
@@ -160,21 +149,13 @@ impl Table {
     }
 }
 
-fn short(line: &str) -> String {
-    line.chars().take(40).collect()
-}
-
-/// A decoder for this format.
-pub fn decoder() -> Box<dyn Decoder> {
-    document::decoder(MAX_BYTES, read)
-}
-
-fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
+/// Decodes a file.
+pub fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
     let mut table = Table::default();
     for line in String::from_utf8_lossy(text).lines() {
         table.line(line)?;
     }
-    if !table.has_ended() {
+    if !table.has_ended {
         return Err("the table is incomplete".to_owned());
     }
     if table.samples() == 0 {

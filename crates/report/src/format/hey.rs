@@ -3,49 +3,30 @@
 //! hey does not count a status as an error; here a status outside 200-399 is one, and so is a request without a response.
 
 use super::jtl_csv::is_success;
-use super::known_figures::{KnownFigures, at_percentile};
 use super::numbers::{digits, number, seconds_of};
 use super::rows::Rows;
-use super::table::{self, Header, Table};
-use super::{Decoder, whole};
-use crate::file_tally::FileTally;
-use crate::found::BadRow;
-use crate::histogram::{to_f64, to_u64};
-use crate::sample::Sample;
-use crate::summary::Summary;
-use atq_api_spec::report::{Figures, PercentilePoint};
+use super::table::{Header, Table};
+use super::{BadRow, Figures, FileTally, KnownFigures, PercentilePoint};
+use super::{Sample, Summary, to_f64, to_u64};
+use crate::histogram::at_percentile;
 
-/// Maximum size of a summary, which has a line for each error text.
-const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// The header of the CSV.
-pub const HEADER: [&str; 6] = [
-    "response-time",
-    "DNS+dialup",
-    "DNS",
-    "Request-write",
-    "Response-delay",
-    "Response-read",
-];
+pub const HEADER: &str = "response-time,DNS+dialup,DNS,Request-write,Response-delay,Response-read";
 /// The used columns. Old versions lack the last two.
 const COLUMNS: [&str; 3] = ["response-time", "status-code", "offset"];
 /// Maximum number of responses in hey's CSV.
 const MAX_ROWS: u64 = 1_000_000;
 
-/// A decoder for `hey -o csv`.
-pub fn csv() -> Box<dyn Decoder> {
-    table::decoder(b',', Csv::default())
-}
-
+/// `hey -o csv`.
 #[derive(Debug, Default)]
-struct Csv {
+pub struct Csv {
     /// The number of columns, and the position of each of [`COLUMNS`].
     header: Header<3>,
 }
 
 impl Table for Csv {
     fn row(&mut self, rows: &Rows, into: &mut FileTally) -> Result<(), BadRow> {
-        let find = |rows: &Rows| table::columns(rows, COLUMNS);
-        let Some(columns) = self.header.columns(rows, find)? else {
+        let Some(columns) = self.header.columns(rows, COLUMNS)? else {
             return Ok(());
         };
         let sample = sample(rows, &columns)?;
@@ -87,7 +68,7 @@ fn sample<'a>(rows: &'a Rows, columns: &[usize; 3]) -> Result<Sample<'a>, BadRow
 /// # Errors
 /// If the value is invalid.
 pub fn seconds(rows: &Rows, name: &'static str, text: &[u8]) -> Result<u64, BadRow> {
-    if !rows.terminated() {
+    if !rows.terminated {
         return Err(BadRow::Malformed);
     }
     let seconds = number(text).and_then(seconds_of);
@@ -101,11 +82,6 @@ pub fn seconds(rows: &Rows, name: &'static str, text: &[u8]) -> Result<u64, BadR
 pub fn failed(code: &[u8], name: &'static str) -> Result<u64, BadRow> {
     digits(code).ok_or_else(|| BadRow::value(name, code))?;
     Ok(u64::from(!is_success(code)))
-}
-
-/// A decoder for hey's summary.
-pub fn summary() -> Box<dyn Decoder> {
-    whole::decoder(MAX_BYTES, read)
 }
 
 /// True if a text starts like hey's summary.
@@ -230,20 +206,15 @@ impl Lines {
                 .filter(|_| self.responses() > 0)
                 .map(|seconds| seconds * 1000.0)
         };
-        let percentile = |wanted: f64| at_percentile(&self.percentiles, wanted);
         let known = KnownFigures {
             samples,
             errors: (!is_capped).then(|| self.failures()),
             throughput: self.rate,
             min: millis(self.fastest),
             mean: millis(self.average).filter(|_| !is_capped),
-            p50: percentile(50.0),
-            p90: percentile(90.0),
-            p95: percentile(95.0),
-            p99: percentile(99.0),
             max: millis(self.slowest),
             received: self.bytes,
-            sent: None,
+            ..KnownFigures::of_percentiles(|wanted| at_percentile(&self.percentiles, wanted))
         };
         known.figures()
     }
@@ -282,7 +253,8 @@ fn counted(line: &str) -> Option<(&str, &str)> {
     Some((count, text.trim()))
 }
 
-fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
+/// Decodes a summary.
+pub fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
     let text = String::from_utf8_lossy(text);
     let mut lines = Lines::default();
     text.lines().for_each(|line| lines.take(line));

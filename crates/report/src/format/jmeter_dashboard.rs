@@ -1,21 +1,13 @@
 //! `statistics.json` of JMeter's HTML dashboard: the figures of each label, and `Total`.
 
-use super::Decoder;
-use super::known_figures::{KnownFigures, curve};
-use super::whole::{self, MAX_BYTES, Number};
-use crate::file_tally::FileTally;
-use crate::histogram::to_f64;
-use crate::summary::{JMETER_DASHBOARD, Summary};
-use atq_api_spec::report::{Figures, PercentilePoint};
+use super::whole::{self, Number};
+use super::{Figures, FileTally, KnownFigures, PercentilePoint, Summary, to_f64};
+use crate::histogram::curve;
+use crate::summary::JMETER_DASHBOARD;
 use serde::Deserialize;
 
 /// The entry with the totals.
 const TOTAL: &str = "Total";
-
-/// A decoder for this format.
-pub fn decoder() -> Box<dyn Decoder> {
-    whole::decoder(MAX_BYTES, read)
-}
 
 /// Times in milliseconds, rates per second.
 #[derive(Debug, Deserialize)]
@@ -38,7 +30,8 @@ struct Statistics {
     sent: Number,
 }
 
-fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
+/// Decodes the figures.
+pub fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
     let mut summary = Summary {
         form: JMETER_DASHBOARD,
         ..Summary::default()

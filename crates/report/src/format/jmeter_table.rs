@@ -1,16 +1,13 @@
 //! The tables of JMeter's Aggregate Report and Summary Report as CSV: a row for each label, and `TOTAL`.
 //! Written by the listeners' `Save Table Data`, and by JMeter's plugin for the command line.
 
-use super::Decoder;
-use super::known_figures::{KnownFigures, curve};
 use super::numbers::{number, whole};
 use super::rows::Rows;
 use super::table::{self, Table};
-use crate::file_tally::FileTally;
-use crate::found::BadRow;
-use crate::histogram::{to_f64, to_u64};
-use crate::summary::{JMETER_AGGREGATE, JMETER_SUMMARY, Summary};
-use atq_api_spec::report::{Figures, PercentilePoint};
+use super::{BadRow, Decoder, Figures, FileTally, KnownFigures, PercentilePoint, Summary};
+use super::{to_f64, to_u64};
+use crate::histogram::curve;
+use crate::summary::{JMETER_AGGREGATE, JMETER_SUMMARY};
 
 /// The row with the totals.
 const TOTAL: &[u8] = b"TOTAL";
@@ -184,7 +181,7 @@ fn figures(rows: &Rows, columns: &Columns) -> Result<(Figures, bool), BadRow> {
     };
     let if_any = |value: Option<f64>| value.filter(|_| samples > 0);
     // The last value of an unterminated row may be truncated.
-    let average = columns.average_bytes.filter(|_| rows.terminated());
+    let average = columns.average_bytes.filter(|_| rows.terminated);
     let average = average.and_then(|column| number(rows.get(column)));
     let known = KnownFigures {
         samples,
@@ -192,13 +189,9 @@ fn figures(rows: &Rows, columns: &Columns) -> Result<(Figures, bool), BadRow> {
         throughput: rate(rows.get(columns.throughput)),
         min: if_any(number(rows.get(columns.min))),
         mean: if_any(number(rows.get(columns.mean))),
-        p50: if_any(at(50.0)),
-        p90: if_any(at(90.0)),
-        p95: if_any(at(95.0)),
-        p99: if_any(at(99.0)),
         max: if_any(number(rows.get(columns.max))),
         received: average.map(|average| average * to_f64(samples)),
-        ..KnownFigures::default()
+        ..KnownFigures::of_percentiles(|percentile| if_any(at(percentile)))
     };
     Ok((
         known.figures(),

@@ -111,90 +111,71 @@ fn first_rows(head: &[u8], delimiter: u8) -> Vec<Fields> {
     found
 }
 
-/// Columns that always occur together.
-struct Group {
-    names: &'static [&'static str],
-    /// Penalties for their presence and absence.
-    present: u32,
-    absent: u32,
-    fits: fn(&Context<'_>) -> bool,
-}
+/// Columns that always occur together: their names, the penalties for their presence and absence, and whether they fit
+/// a row.
+struct Group(&'static [&'static str], u32, u32, fn(&Context<'_>) -> bool);
 
 /// Never omitted.
 const ALWAYS: u32 = u32::MAX;
 
 /// JMeter's columns in order.
 const GROUPS: [Group; 18] = [
-    group(&["timeStamp"], 0, ALWAYS, |row| {
+    Group(&["timeStamp"], 0, ALWAYS, |row| {
         let time = row.field(0);
         time.len() >= 9 && timestamp(time).is_some_and(|time| time >= EARLIEST)
     }),
-    group(&["elapsed"], 0, ALWAYS, |row| {
+    Group(&["elapsed"], 0, ALWAYS, |row| {
         millis(row.field(0).strip_prefix(b"-").unwrap_or(row.field(0))).is_some()
     }),
-    group(&["label"], 0, 20, |_| true),
-    group(&["responseCode"], 0, 10, |row| is_code(row.field(0))),
-    group(&["responseMessage"], 0, 10, |row| !is_thread(row.field(0))),
-    group(&["threadName"], 0, 10, |row| is_thread(row.field(0))),
-    group(&["dataType"], 0, 10, |row| {
+    Group(&["label"], 0, 20, |_| true),
+    Group(&["responseCode"], 0, 10, |row| is_code(row.field(0))),
+    Group(&["responseMessage"], 0, 10, |row| !is_thread(row.field(0))),
+    Group(&["threadName"], 0, 10, |row| is_thread(row.field(0))),
+    Group(&["dataType"], 0, 10, |row| {
         matches!(row.field(0), b"" | b"text" | b"bin")
     }),
-    group(&["success"], 0, 30, |row| is_bool(row.field(0))),
-    group(&["failureMessage"], 0, 8, |row| {
+    Group(&["success"], 0, 30, |row| is_bool(row.field(0))),
+    Group(&["failureMessage"], 0, 8, |row| {
         row.value("success")
             .is_none_or(|success| success != b"true" || row.field(0).is_empty())
     }),
-    group(&["bytes"], 0, 10, |row| row.number(0).is_some()),
-    group(&["sentBytes"], 0, 7, |row| row.number(0).is_some()),
-    group(
+    Group(&["bytes"], 0, 10, |row| row.number(0).is_some()),
+    Group(&["sentBytes"], 0, 7, |row| row.number(0).is_some()),
+    Group(
         &["grpThreads", "allThreads"],
         0,
         30,
         |row| matches!((row.number(0), row.number(1)), (Some(of_group), Some(all)) if of_group <= all),
     ),
-    group(&["URL"], 0, 5, |row| {
+    Group(&["URL"], 0, 5, |row| {
         let url = row.field(0);
         matches!(url, b"" | b"null") || memchr::memmem::find(url, b"://").is_some()
     }),
-    group(&["Latency"], 0, 10, |row| {
+    Group(&["Latency"], 0, 10, |row| {
         let elapsed = row.value("elapsed").and_then(whole);
         row.number(0)
             .is_some_and(|latency| elapsed.is_none_or(|elapsed| latency <= elapsed))
     }),
-    group(&["Encoding"], 20, 0, |row| {
+    Group(&["Encoding"], 20, 0, |row| {
         let encoding = row.field(0);
         encoding.is_empty() || encoding.first().is_some_and(u8::is_ascii_alphabetic)
     }),
-    group(
+    Group(
         &["SampleCount", "ErrorCount"],
         20,
         0,
         |row| matches!((row.number(0), row.number(1)), (Some(samples), Some(errors)) if samples > 0 && errors <= samples),
     ),
-    group(&["Hostname"], 15, 0, |row| {
+    Group(&["Hostname"], 15, 0, |row| {
         let host = row.field(0);
         !host.is_empty() && whole(host).is_none() && memchr::memmem::find(host, b"://").is_none()
     }),
-    group(&["IdleTime"], 0, 6, |row| row.number(0).is_some()),
+    Group(&["IdleTime"], 0, 6, |row| row.number(0).is_some()),
 ];
 /// Omitted by old versions, and followed by variables of the test plan.
-const CONNECT: Group = group(&["Connect"], 0, 3, |row| row.number(0).is_some());
+const CONNECT: Group = Group(&["Connect"], 0, 3, |row| row.number(0).is_some());
 /// Penalty of a variable.
 const VARIABLE: u32 = 12;
-
-const fn group(
-    names: &'static [&'static str],
-    present: u32,
-    absent: u32,
-    fits: fn(&Context<'_>) -> bool,
-) -> Group {
-    Group {
-        names,
-        present,
-        absent,
-        fits,
-    }
-}
 
 /// A row, and the columns selected for its first fields.
 struct Context<'a> {
@@ -233,20 +214,20 @@ impl Search<'_> {
         if self.best.as_ref().is_some_and(|(best, _)| cost >= *best) {
             return;
         }
-        let Some(group) = GROUPS
+        let Some(Group(names, present, absent, fits)) = GROUPS
             .get(number)
             .or((number == GROUPS.len()).then_some(&CONNECT))
         else {
             return self.end(at, cost);
         };
-        let next = at + group.names.len();
-        if next <= self.count && self.fits(group) {
-            self.chosen.extend(group.names);
-            self.from(number + 1, next, cost + group.present);
+        let next = at + names.len();
+        if next <= self.count && self.fits(*fits) {
+            self.chosen.extend(*names);
+            self.from(number + 1, next, cost + present);
             self.chosen.truncate(at);
         }
-        if group.absent != ALWAYS {
-            self.from(number + 1, at, cost + group.absent);
+        if *absent != ALWAYS {
+            self.from(number + 1, at, cost + absent);
         }
     }
 
@@ -261,12 +242,10 @@ impl Search<'_> {
         }
     }
 
-    fn fits(&self, group: &Group) -> bool {
-        let rows = self.rows.iter().map(|row| Context {
-            row,
-            chosen: &self.chosen,
-        });
-        rows.into_iter().all(|row| (group.fits)(&row))
+    fn fits(&self, fits: fn(&Context<'_>) -> bool) -> bool {
+        let chosen = &self.chosen;
+        let mut rows = self.rows.iter().map(|row| Context { row, chosen });
+        rows.all(|row| fits(&row))
     }
 }
 

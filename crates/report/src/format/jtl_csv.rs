@@ -1,14 +1,11 @@
 //! JMeter's results in CSV.
 
 use super::jtl_columns::Columns;
-use super::numbers::{EARLIEST, bytes, millis_between, timestamp, whole};
+use super::numbers::{EARLIEST, bytes, millis_between, timestamp, whole, without_mark};
 use super::rows::Rows;
 use super::sub_results::SubResults;
 use super::table::{self, Table};
-use super::{Decoder, numbers};
-use crate::file_tally::FileTally;
-use crate::found::BadRow;
-use crate::sample::Sample;
+use super::{BadRow, Decoder, FileTally, Sample};
 
 /// Start of the message of a transaction controller's sample.
 pub const TRANSACTION: &[u8] = b"Number of samples in transaction : ";
@@ -61,7 +58,7 @@ impl Table for Jtl {
             Err(_) if self.glued_header(rows) => {
                 into.found.wrong = Some(format!(
                     "row {} contains the header of another file that was appended without a line end",
-                    rows.number()
+                    rows.number
                 ));
                 return Ok(());
             }
@@ -93,20 +90,18 @@ impl Jtl {
             return false;
         };
         let names = std::iter::once(FIRST).chain(rows.fields().skip(at + 1));
-        let names: Vec<&[u8]> = names.collect();
-        let is = is_header(&names);
-        if is {
-            self.columns = Some(Columns::named(&names));
-        }
-        is
+        self.named(&names.collect::<Vec<_>>())
     }
 
     /// Handles a header row; following rows have its columns.
     fn header(&mut self, rows: &Rows) -> bool {
-        let names: Vec<&[u8]> = rows.fields().map(numbers::without_mark).collect();
-        let is = is_header(&names);
+        self.named(&rows.fields().map(without_mark).collect::<Vec<_>>())
+    }
+
+    fn named(&mut self, names: &[&[u8]]) -> bool {
+        let is = is_header(names);
         if is {
-            self.columns = Some(Columns::named(&names));
+            self.columns = Some(Columns::named(names));
         }
         is
     }
@@ -162,7 +157,7 @@ fn sample<'a>(rows: &'a Rows, columns: &Columns) -> Result<Sample<'a>, BadRow> {
         true => Some(start(rows.get(columns.time))?),
         false => None,
     };
-    let elapsed = millis_between(rows.get(columns.elapsed), rows.delimiter())
+    let elapsed = millis_between(rows.get(columns.elapsed), rows.delimiter)
         .ok_or_else(|| BadRow::value("elapsed", rows.get(columns.elapsed)))?;
     let (samples, errors) = counts(rows, columns)?;
     let message = rows.get(columns.message);
@@ -175,18 +170,16 @@ fn sample<'a>(rows: &'a Rows, columns: &Columns) -> Result<Sample<'a>, BadRow> {
         label: rows.get(columns.label),
         transaction: message.starts_with(TRANSACTION),
         code: rows.get(columns.code),
-        message: if failed {
-            wrong(rows.get(columns.code), message, rows.get(columns.failure))
-        } else {
-            b""
+        message: match failed {
+            true => wrong(rows.get(columns.code), message, rows.get(columns.failure)),
+            false => b"",
         },
         received: bytes(rows.get(columns.bytes)),
         sent: bytes(rows.get(columns.sent)),
-        no_bytes: false,
         active: whole(rows.get(columns.active)).and_then(|active| active.try_into().ok()),
         worker: worker(rows.get(columns.host), rows.get(columns.thread)),
         thread: rows.get(columns.thread),
-        is_dated_by_end: false,
+        ..Sample::default()
     })
 }
 

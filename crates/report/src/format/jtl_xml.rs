@@ -1,26 +1,18 @@
 //! JMeter's results in XML. Samples nested in a request are parts of it and are not counted; those nested in a
 //! transaction are its requests.
 
-use super::Decoder;
 use super::jtl_csv::{
     SUM_WITHOUT_COUNT, TRANSACTION, is_empty_transaction, is_success, start, worker, wrong,
 };
 use super::numbers::{bytes, millis, whole};
 use super::xml_tags::{Piece, Tags};
-use crate::file_tally::FileTally;
-use crate::found::BadRow;
-use crate::sample::Sample;
+use super::{BadRow, Decoder, FileTally, Sample};
 use quick_xml::events::attributes::Attributes as Raw;
 
 /// Maximum length of the message of an assertion, in bytes.
 const MAX_FAILURE: usize = 64 * 1024;
 /// Element names of samples; `sampleResult` in files of JMeter 2.0.
 const SAMPLES: [&[u8]; 4] = [b"httpSample", b"sample", b"statSample", b"sampleResult"];
-
-/// A decoder for this format.
-pub fn decoder() -> Box<dyn Decoder> {
-    Box::new(Xml::default())
-}
 
 /// The attributes of a sample.
 #[derive(Debug, Default)]
@@ -41,8 +33,9 @@ struct Attributes {
     errors: Option<Vec<u8>>,
 }
 
+/// The document.
 #[derive(Debug, Default)]
-struct Xml {
+pub struct Xml {
     tags: Tags,
     content: Content,
 }
@@ -87,8 +80,7 @@ impl Content {
             Piece::Text(text) | Piece::Data(text) => self.text(text),
             Piece::BrokenTag => {
                 self.elements += 1;
-                let why = BadRow::Malformed;
-                into.found.bad_row(self.elements, why, false, false);
+                into.found.record(self.elements, Err(BadRow::Malformed));
             }
         }
     }
@@ -172,19 +164,15 @@ impl Content {
             return;
         }
         let failure = unescape(&String::from_utf8_lossy(&attributes.failure));
-        match sample(attributes, &failure) {
-            Ok(sample) => into.add(&sample),
-            Err(bad) => into.found.bad_row(self.elements, bad, false, false),
-        }
+        let read = sample(attributes, &failure).map(|sample| into.add(&sample));
+        into.found.record(self.elements, read);
     }
 }
 
 /// True if it is a figure of a machine, without thread and response.
 fn is_metric(attributes: &Attributes) -> bool {
-    let sums_several = attributes
-        .samples
-        .as_ref()
-        .is_some_and(|samples| samples != b"1");
+    let samples = attributes.samples.as_ref();
+    let sums_several = samples.is_some_and(|samples| samples != b"1");
     attributes.code.is_empty()
         && !sums_several
         && match &attributes.thread {
@@ -209,11 +197,10 @@ fn sample<'a>(attributes: &'a Attributes, failure: &'a [u8]) -> Result<Sample<'a
         message: wrong(code, message, failure),
         received: attributes.received,
         sent: attributes.sent,
-        no_bytes: false,
         active: attributes.active,
         worker: worker(&attributes.host, thread),
         thread,
-        is_dated_by_end: false,
+        ..Sample::default()
     })
 }
 
@@ -221,11 +208,9 @@ fn counts(attributes: &Attributes) -> Result<(u64, Option<u64>), BadRow> {
     // Without the attribute, only the response code shows the outcome.
     let by_code = (!attributes.code.is_empty()).then(|| is_success(&attributes.code));
     let failed = attributes.success.or(by_code).map(|success| !success);
-    let number = |name, text: &Option<Vec<u8>>| match text {
-        Some(text) => whole(text)
-            .map(Some)
-            .ok_or_else(|| BadRow::value(name, text)),
-        None => Ok(None),
+    let number = |name, text: &Option<Vec<u8>>| {
+        let number = |text| whole(text).ok_or_else(|| BadRow::value(name, text));
+        text.as_deref().map(number).transpose()
     };
     let samples = number("sc", &attributes.samples)?.unwrap_or(1);
     let errors = number("ec", &attributes.errors)?;

@@ -1,24 +1,16 @@
 //! k6's summary as JSON: of `--summary-export`, of `handleSummary` (the same figures inside of
 //! `values`), and the machine-readable summary of k6 1.5 and later (a list of metrics).
 
-use super::known_figures::{KnownFigures, curve};
-use super::{Decoder, whole};
-use crate::file_tally::FileTally;
-use crate::histogram::{to_f64, to_u64};
+use super::{Figures, FileTally, KnownFigures, NamedFigures, PercentilePoint, Summary};
+use super::{to_f64, to_u64};
+use crate::histogram::curve;
 use crate::samples::MAX_LABELS;
-use crate::summary::Summary;
-use atq_api_spec::report::{Figures, NamedFigures, PercentilePoint};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Maximum size of a summary: it has a line per metric, and one per check.
-const MAX_BYTES: usize = 2 * 1024 * 1024;
-
-/// A decoder for this format.
-pub fn decoder() -> Box<dyn Decoder> {
-    whole::decoder(MAX_BYTES, read)
-}
+pub const MAX_BYTES: usize = 2 * 1024 * 1024;
 
 #[derive(Deserialize)]
 struct Document {
@@ -88,13 +80,10 @@ impl Document {
             Some(self.value(counter, "count")? / seconds)
         })
     }
-
-    fn count(&self, metric: &str, name: &str) -> Option<u64> {
-        self.value(metric, name).map(to_u64)
-    }
 }
 
-fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
+/// Decodes a summary.
+pub fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
     // Parsed one after the other: an untagged enum would keep the whole document in memory.
     let named = serde_json::from_slice::<Document>(text);
     let document = named.or_else(|error| {
@@ -143,15 +132,14 @@ fn note(document: &Document, total: &Figures, into: &mut FileTally) {
             "k6 did not write {missing}; `--summary-trend-stats=\"avg,min,med,max,p(90),p(95),p(99)\"` makes it"
         ));
     }
-    let dropped = document
-        .count("dropped_iterations", "count")
-        .unwrap_or_default();
+    let dropped = document.value("dropped_iterations", "count");
+    let dropped = to_u64(dropped.unwrap_or_default());
     if dropped > 0 {
         into.note(format!(
             "k6 dropped {dropped} iterations: it had too few virtual users for the requested rate"
         ));
     }
-    if let Some(users) = document.count("vus_max", "max") {
+    if let Some(users) = document.value("vus_max", "max").map(to_u64) {
         into.note(format!("k6 had at most {users} virtual users"));
     }
 }

@@ -1,16 +1,12 @@
 //! k6's individual points: `--out csv` and `--out json`. A request is its `http_req_duration`; in a test
 //! without HTTP, an iteration is a sample.
 
-use super::Decoder;
 use super::jtl_csv::is_success;
-use super::lines::{self, LineReader};
-use super::numbers::{LATEST, millis, millis_of, number, rfc3339, whole};
+use super::lines::LineReader;
+use super::numbers::{LATEST, millis, millis_of, number, rfc3339, whole, without_mark};
 use super::rows::Rows;
-use super::table::{self, Header, Table};
-use crate::file_tally::FileTally;
-use crate::found::BadRow;
-use crate::histogram::to_u64;
-use crate::sample::Sample;
+use super::table::{Header, Table};
+use super::{BadRow, FileTally, Sample, to_u64};
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -56,9 +52,9 @@ struct Waiting {
     error: String,
 }
 
-/// Common parts of both formats.
+/// The points of a file; `--out json` writes one per line.
 #[derive(Debug, Default)]
-struct Points {
+pub struct Points {
     waiting: VecDeque<Waiting>,
     /// Iterations, kept until the first HTTP request.
     iterations: Option<Box<FileTally>>,
@@ -87,11 +83,7 @@ impl Points {
     fn add(&mut self, point: &Point<'_>, into: &mut FileTally) -> Result<(), BadRow> {
         let bad = || BadRow::value("value", point.value.to_string().as_bytes());
         let elapsed = || millis_of(point.value).ok_or_else(bad);
-        let count = || {
-            millis_of(point.value)
-                .map(|_| to_u64(point.value))
-                .ok_or_else(bad)
-        };
+        let count = || elapsed().map(|_| to_u64(point.value));
         match point.metric {
             "http_req_duration" => {
                 self.has_requests = true;
@@ -103,10 +95,9 @@ impl Points {
                 let iterations = self
                     .iterations
                     .get_or_insert_with(|| Box::new(into.alike()));
-                let name = if point.tags.scenario.is_empty() {
-                    "iteration"
-                } else {
-                    &point.tags.scenario
+                let name = match point.tags.scenario.as_ref() {
+                    "" => "iteration",
+                    name => name,
                 };
                 let elapsed = elapsed()?;
                 iterations.add(&Sample {
@@ -139,10 +130,9 @@ impl Points {
 
     fn request(&mut self, point: &Point<'_>, elapsed: u64, into: &mut FileTally) {
         let tags = &point.tags;
-        let code = if tags.status == "0" {
-            &tags.error_code
-        } else {
-            &tags.status
+        let code = match tags.status.as_ref() {
+            "0" => &tags.error_code,
+            _ => &tags.status,
         };
         let failed = match tags.expected_response.as_ref() {
             "true" => Some(false),
@@ -184,7 +174,7 @@ impl Points {
         }
     }
 
-    fn finish(&mut self, into: &mut FileTally) {
+    fn complete(&mut self, into: &mut FileTally) {
         for waiting in std::mem::take(&mut self.waiting) {
             waiting.add_by_status(into);
         }
@@ -226,13 +216,9 @@ impl Waiting {
     }
 }
 
-/// A decoder for `--out csv`.
-pub fn csv(_: &[u8]) -> Box<dyn Decoder> {
-    table::decoder(b',', Csv::default())
-}
-
+/// `--out csv`.
 #[derive(Debug, Default)]
-struct Csv {
+pub struct Csv {
     header: Header<6>,
     points: Points,
 }
@@ -252,8 +238,7 @@ impl Table for Csv {
         if rows.get(0) == b"metric_name" {
             self.header = Header::default();
         }
-        let find = |rows: &Rows| table::columns(rows, COLUMNS);
-        let Some(columns) = self.header.columns(rows, find)? else {
+        let Some(columns) = self.header.columns(rows, COLUMNS)? else {
             return Ok(());
         };
         let bad = |name, column| BadRow::value(name, rows.get(column));
@@ -280,7 +265,7 @@ impl Table for Csv {
     }
 
     fn finish(&mut self, into: &mut FileTally) {
-        self.points.finish(into);
+        self.points.complete(into);
         into.note(
             "times in k6's CSV are whole seconds: throughput and figures over time have this resolution",
         );
@@ -317,21 +302,11 @@ struct Data<'a> {
     tags: Option<Tags<'a>>,
 }
 
-/// A decoder for `--out json`: an object per line.
-pub fn json() -> Box<dyn Decoder> {
-    lines::decoder(Json::default())
-}
-
-#[derive(Debug, Default)]
-struct Json {
-    points: Points,
-}
-
-impl LineReader for Json {
+impl LineReader for Points {
     const ENDS_EVERY_LINE: bool = false;
 
     fn line(&mut self, line: &[u8], into: &mut FileTally) -> Result<(), BadRow> {
-        let line = super::numbers::without_mark(line).trim_ascii();
+        let line = without_mark(line).trim_ascii();
         if line.is_empty() {
             return Ok(());
         }
@@ -348,10 +323,10 @@ impl LineReader for Json {
             value: data.value,
             tags: data.tags.unwrap_or_default(),
         };
-        self.points.add(&point, into)
+        self.add(&point, into)
     }
 
     fn finish(&mut self, into: &mut FileTally) {
-        self.points.finish(into);
+        self.complete(into);
     }
 }

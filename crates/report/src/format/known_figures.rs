@@ -1,7 +1,6 @@
 //! Figures of a tool, of which some may be unknown.
 
-use crate::histogram::{to_f64, to_u64};
-use atq_api_spec::report::{Figures, PercentilePoint};
+use super::{Figures, to_f64, to_u64};
 
 /// Figures as given in a file. `None`, negative and infinite ones are unknown.
 #[derive(Debug, Default, Clone, Copy)]
@@ -21,6 +20,17 @@ pub struct KnownFigures {
 }
 
 impl KnownFigures {
+    /// The reported percentiles, of which `percentile` returns each.
+    pub fn of_percentiles(percentile: impl Fn(f64) -> Option<f64>) -> Self {
+        Self {
+            p50: percentile(50.0),
+            p90: percentile(90.0),
+            p95: percentile(95.0),
+            p99: percentile(99.0),
+            ..Self::default()
+        }
+    }
+
     /// Converts to figures with the names of the missing ones.
     pub fn figures(self) -> Figures {
         let mut missing = Vec::new();
@@ -51,24 +61,4 @@ impl KnownFigures {
         };
         Figures { missing, ..figures }
     }
-}
-
-/// The percentiles with known times, in order.
-pub fn curve(percentiles: impl IntoIterator<Item = (f64, Option<f64>)>) -> Vec<PercentilePoint> {
-    let points = percentiles.into_iter().filter_map(|(percentile, millis)| {
-        Some(PercentilePoint {
-            percentile,
-            millis: millis?,
-        })
-    });
-    let mut points: Vec<PercentilePoint> = points.collect();
-    points.sort_by(|one, other| one.percentile.total_cmp(&other.percentile));
-    points
-}
-
-/// The time of a percentile, if it is one of the points.
-pub fn at_percentile(points: &[PercentilePoint], wanted: f64) -> Option<f64> {
-    let mut points = points.iter();
-    let found = points.find(|point| (point.percentile - wanted).abs() < 1e-9);
-    found.map(|point| point.millis)
 }

@@ -1,43 +1,33 @@
 //! Splits text into lines as a stream.
 
-use super::Decoder;
-use crate::file_tally::FileTally;
-use crate::found::BadRow;
+use super::{BadRow, Decoder, FileTally};
 use memchr::memchr;
 
 /// Maximum length of a line in bytes.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// A line without its line end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Line<'a> {
-    /// A line, and true if it had a line end.
-    Text(&'a [u8], bool),
-    /// A line above the maximum length.
-    TooLong,
-}
-
 /// Splits bytes, pushed in chunks of any size, into lines.
 #[derive(Debug, Default)]
-pub struct Lines {
+struct Lines {
     /// The beginning of an incomplete line.
     rest: Vec<u8>,
     skipping: bool,
 }
 
 impl Lines {
-    /// Adds the next bytes, and calls `each` with each complete line.
-    pub fn push(&mut self, mut bytes: &[u8], mut each: impl FnMut(Line<'_>)) {
+    /// Adds the next bytes, and calls `each` with each complete line, without its line end; `None` for a line above the
+    /// maximum length.
+    fn push(&mut self, mut bytes: &[u8], mut each: impl FnMut(Option<&[u8]>)) {
         while let Some(end) = memchr(b'\n', bytes) {
             let (line, next) = (&bytes[..end], &bytes[end + 1..]);
             bytes = next;
             if std::mem::take(&mut self.skipping) {
-                each(Line::TooLong);
+                each(None);
             } else if self.rest.is_empty() {
-                each(Line::Text(line, true));
+                each(Some(line));
             } else {
                 self.rest.extend_from_slice(line);
-                each(Line::Text(&self.rest, true));
+                each(Some(&self.rest));
                 self.rest.clear();
             }
         }
@@ -47,16 +37,6 @@ impl Lines {
         }
         if !self.skipping {
             self.rest.extend_from_slice(bytes);
-        }
-    }
-
-    /// Calls `each` with the last line if it has no line end.
-    pub fn finish(&mut self, mut each: impl FnMut(Line<'_>)) {
-        if std::mem::take(&mut self.skipping) {
-            each(Line::TooLong);
-        } else if !self.rest.is_empty() {
-            each(Line::Text(&self.rest, false));
-            self.rest.clear();
         }
     }
 }
@@ -98,16 +78,15 @@ struct Numbered<T> {
 }
 
 impl<T: LineReader> Numbered<T> {
-    fn line(&mut self, line: Line<'_>, into: &mut FileTally) {
+    fn line(&mut self, line: Option<&[u8]>, has_end: bool, into: &mut FileTally) {
         self.number += 1;
-        let (read, cut) = match line {
-            Line::TooLong => (Err(BadRow::Malformed), false),
-            Line::Text(_, false) if T::ENDS_EVERY_LINE => (Err(BadRow::Malformed), true),
-            Line::Text(text, ended) => (self.reader.line(text, into), !ended),
+        let read = match line {
+            Some(line) if has_end || !T::ENDS_EVERY_LINE => self.reader.line(line, into),
+            _ => Err(BadRow::Malformed),
         };
         if let Err(bad) = read {
-            let damaged = matches!(line, Line::Text(text, _) if text.contains(&0));
-            into.found.bad_row(self.number, bad, cut, damaged);
+            let damaged = line.is_some_and(|line| line.contains(&0));
+            into.found.bad_row(self.number, bad, !has_end, damaged);
         }
     }
 }
@@ -115,12 +94,16 @@ impl<T: LineReader> Numbered<T> {
 impl<T: LineReader> Decoder for ByLine<T> {
     fn push(&mut self, bytes: &[u8], into: &mut FileTally) {
         let Self { lines, numbered } = self;
-        lines.push(bytes, |line| numbered.line(line, into));
+        lines.push(bytes, |line| numbered.line(line, true, into));
     }
 
     fn finish(&mut self, into: &mut FileTally) {
         let Self { lines, numbered } = self;
-        lines.finish(|line| numbered.line(line, into));
+        if lines.skipping {
+            numbered.line(None, true, into);
+        } else if !lines.rest.is_empty() {
+            numbered.line(Some(&lines.rest), false, into);
+        }
         numbered.reader.finish(into);
     }
 }

@@ -1,15 +1,12 @@
 //! Locust's CSV files: figures aggregated by Locust.
 
-use super::Decoder;
-use super::known_figures::{KnownFigures, curve};
 use super::numbers::{number, whole};
 use super::rows::Rows;
 use super::table::{self, Header, Table};
-use crate::file_tally::FileTally;
-use crate::found::BadRow;
-use crate::histogram::{to_f64, to_u64};
-use crate::summary::{LOCUST_CSV, Summary};
-use atq_api_spec::report::{Figures, PercentilePoint, SeriesPoint};
+use super::{BadRow, Figures, FileTally, KnownFigures, PercentilePoint, Summary, to_f64, to_u64};
+use crate::histogram::curve;
+use crate::summary::LOCUST_CSV;
+use atq_api_spec::report::SeriesPoint;
 
 /// The name of the row with the totals.
 const ALL: &[u8] = b"Aggregated";
@@ -20,12 +17,8 @@ fn is_total(kind: &[u8], name: &[u8]) -> bool {
 }
 
 /// `_stats.csv`: counts and percentiles at the end of the run.
-pub fn stats(_: &[u8]) -> Box<dyn Decoder> {
-    table::decoder(b',', Stats::default())
-}
-
 #[derive(Debug, Default)]
-struct Stats {
+pub struct Stats {
     header: Header<11>,
     percentiles: Vec<(usize, f64)>,
     summary: Summary,
@@ -33,8 +26,8 @@ struct Stats {
 
 impl Table for Stats {
     fn row(&mut self, rows: &Rows, into: &mut FileTally) -> Result<(), BadRow> {
-        let find = |rows: &Rows| stats_columns(rows);
-        let Some(columns) = self.header.columns(rows, find)? else {
+        let Some(columns) = self.header.columns(rows, STATS)? else {
+            self.header.0 = Some((rows.len(), stats_columns(rows)));
             self.percentiles = percentile_columns(rows);
             return Ok(());
         };
@@ -43,7 +36,8 @@ impl Table for Stats {
             if self.summary.total.samples > 0 {
                 into.found.wrong = Some("it has the totals of two runs".to_owned());
             }
-            self.summary.duration = duration(&figures);
+            let rate = Some(figures.throughput).filter(|rate| *rate > 0.0);
+            self.summary.duration = rate.map(|rate| to_f64(figures.samples) / rate);
             self.summary.total = figures;
             self.summary.distribution = distribution(rows, &self.percentiles);
         } else {
@@ -54,7 +48,12 @@ impl Table for Stats {
     }
 
     fn finish(&mut self, into: &mut FileTally) {
-        note(into);
+        into.note(
+            "percentiles are Locust's own: it rounds times to two digits, and merges them for a run on several workers",
+        );
+        into.note(
+            "Locust writes its CSV files periodically and not at its end: the last requests may be missing",
+        );
         let mut summary = std::mem::take(&mut self.summary);
         into.found.is_summary = true;
         // Without the last row there are no totals.
@@ -71,17 +70,11 @@ impl Table for Stats {
 
 /// Positions of the columns in Locust 1.0 and later, or else in 0.13 and 0.14.
 fn stats_columns(rows: &Rows) -> [usize; 11] {
-    let (new, old) = (table::columns(rows, STATS), table::columns(rows, OLD_STATS));
-    std::array::from_fn(|at| new[at].min(old[at]))
-}
-
-fn note(into: &mut FileTally) {
-    into.note(
-        "percentiles are Locust's own: it rounds times to two digits, and merges them for a run on several workers",
-    );
-    into.note(
-        "Locust writes its CSV files periodically and not at its end: the last requests may be missing",
-    );
+    let mut columns = table::columns(rows, STATS);
+    for (column, old) in columns.iter_mut().zip(table::columns(rows, OLD_STATS)) {
+        *column = old.min(*column);
+    }
+    columns
 }
 
 const STATS: [&str; 11] = [
@@ -98,34 +91,12 @@ const STATS: [&str; 11] = [
     "99%",
 ];
 
-const OLD_STATS: [&str; 11] = [
-    "# requests",
-    "# failures",
-    "Average response time",
-    "Min response time",
-    "Max response time",
-    "Average Content Size",
-    "Requests/s",
-    "50%",
-    "90%",
-    "95%",
-    "99%",
-];
+/// The names of the first columns of [`STATS`] in old versions; the others differ in their case only.
+const OLD_STATS: [&str; 2] = ["# requests", "# failures"];
 
 fn figures(rows: &Rows, columns: &[usize; 11]) -> Result<Figures, BadRow> {
-    let [
-        samples,
-        errors,
-        mean,
-        min,
-        max,
-        size,
-        rate,
-        p50,
-        p90,
-        p95,
-        p99,
-    ] = columns.map(|column| rows.get(column));
+    let fields = columns.map(|column| rows.get(column));
+    let [samples, errors, mean, min, max, size, rate, times @ ..] = fields;
     let count = |name, text| whole(text).ok_or_else(|| BadRow::value(name, text));
     let (samples, errors) = (
         count("Request Count", samples)?,
@@ -133,25 +104,22 @@ fn figures(rows: &Rows, columns: &[usize; 11]) -> Result<Figures, BadRow> {
     );
     // An unknown figure must not become zero, which would meet every limit.
     let known = |text| number(text).or((samples == 0).then_some(0.0));
+    let [p50, p90, p95, p99] = times.map(known);
     let figures = KnownFigures {
         samples,
         errors: Some(errors),
         throughput: known(rate),
         min: known(min),
         mean: known(mean),
-        p50: known(p50),
-        p90: known(p90),
-        p95: known(p95),
-        p99: known(p99),
+        p50,
+        p90,
+        p95,
+        p99,
         max: known(max),
         received: Some(number(size).unwrap_or_default() * to_f64(samples)),
         sent: None,
     };
     Ok(figures.figures())
-}
-
-fn duration(figures: &Figures) -> Option<f64> {
-    (figures.throughput > 0.0).then(|| to_f64(figures.samples) / figures.throughput)
 }
 
 /// `GET /path`, as in Locust's tables.
@@ -208,20 +176,15 @@ struct Totals {
 }
 
 /// `_stats_history.csv`: figures per second.
-pub fn history(_: &[u8]) -> Box<dyn Decoder> {
-    table::decoder(b',', History::default())
-}
-
 #[derive(Debug, Default)]
-struct History {
+pub struct History {
     header: Header<12>,
     before: Totals,
 }
 
 impl Table for History {
     fn row(&mut self, rows: &Rows, into: &mut FileTally) -> Result<(), BadRow> {
-        let find = |rows: &Rows| table::columns(rows, HISTORY);
-        let Some(columns) = self.header.columns(rows, find)? else {
+        let Some(columns) = self.header.columns(rows, HISTORY)? else {
             return Ok(());
         };
         if !is_total(rows.get(columns[3]), rows.get(columns[2])) {
@@ -244,23 +207,12 @@ fn point(
     columns: &[usize; 12],
     before: &Totals,
 ) -> Option<(u64, SeriesPoint, Totals)> {
-    let [
-        second,
-        users,
-        _,
-        _,
-        samples,
-        errors,
-        mean,
-        size,
-        p50,
-        p90,
-        p95,
-        p99,
-    ] = columns.map(|column| rows.get(column));
+    let fields = columns.map(|column| rows.get(column));
+    let [second, users, _, _, samples, errors, mean, size, times @ ..] = fields;
     let (samples, errors) = (number(samples)?, number(errors)?);
     // The first rows have `N/A`.
     let or_zero = |text| number(text).unwrap_or_default();
+    let [p50, p90, p95, p99] = times.map(or_zero);
     let totals = Totals {
         samples,
         errors,
@@ -268,20 +220,19 @@ fn point(
         bytes: or_zero(size) * samples,
     };
     // Statistics may be reset when all users are running; then the counters restart.
-    let before = if samples < before.samples {
-        Totals::default()
-    } else {
-        *before
+    let before = match samples < before.samples {
+        true => Totals::default(),
+        false => *before,
     };
     let new = samples - before.samples;
     let point = SeriesPoint {
         samples: to_u64(new),
         errors: to_u64(errors - before.errors),
         mean: (totals.elapsed - before.elapsed).max(0.0) / new.max(1.0),
-        p50: or_zero(p50),
-        p90: or_zero(p90),
-        p95: or_zero(p95),
-        p99: or_zero(p99),
+        p50,
+        p90,
+        p95,
+        p99,
         received_bytes: to_u64((totals.bytes - before.bytes).round()),
         active: number(users),
         ..SeriesPoint::default()
@@ -291,18 +242,14 @@ fn point(
 }
 
 /// `_failures.csv`: errors by kind.
-pub fn failures(_: &[u8]) -> Box<dyn Decoder> {
-    table::decoder(b',', Failures::default())
-}
-
 #[derive(Debug, Default)]
-struct Failures {
+pub struct Failures {
     header: Header<0>,
 }
 
 impl Table for Failures {
     fn row(&mut self, rows: &Rows, into: &mut FileTally) -> Result<(), BadRow> {
-        if self.header.columns(rows, |_| [])?.is_none() {
+        if self.header.columns(rows, [])?.is_none() {
             return Ok(());
         }
         let occurrences =
@@ -315,12 +262,8 @@ impl Table for Failures {
 }
 
 /// `_exceptions.csv`: exceptions of the test's own code, which are not figures.
-pub fn exceptions(_: &[u8]) -> Box<dyn Decoder> {
-    table::decoder(b',', Exceptions)
-}
-
 #[derive(Debug)]
-struct Exceptions;
+pub struct Exceptions;
 
 impl Table for Exceptions {
     fn row(&mut self, _: &Rows, _: &mut FileTally) -> Result<(), BadRow> {

@@ -1,14 +1,11 @@
 //! Locust's JSON (`--json`, `--json-file`): a list with the totals of each name and method, and a histogram
 //! of response times. It has no entry for the overall total.
 
-use super::known_figures::{KnownFigures, curve};
 use super::locust::label;
-use super::whole::{self, MAX_BYTES};
-use super::{Decoder, numbers};
-use crate::file_tally::FileTally;
-use crate::histogram::{to_f64, to_u64};
-use crate::summary::{LOCUST_JSON, Summary};
-use atq_api_spec::report::{Figures, PercentilePoint};
+use super::whole;
+use super::{Figures, FileTally, KnownFigures, PercentilePoint, Summary, numbers, to_f64, to_u64};
+use crate::histogram::curve;
+use crate::summary::LOCUST_JSON;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
@@ -33,11 +30,6 @@ const PERCENTILES: [(f64, f64); 11] = [
     (100.0, 1.0),
 ];
 
-/// A decoder for this format.
-pub fn decoder() -> Box<dyn Decoder> {
-    whole::decoder(MAX_BYTES, read)
-}
-
 /// The requests of a name and method, or of all. Times in milliseconds, dates in seconds since 1970.
 #[derive(Debug, Default, Deserialize)]
 struct Entry {
@@ -61,7 +53,8 @@ struct Entry {
 #[derive(Debug, Default)]
 struct Times(BTreeMap<u64, u64>);
 
-fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
+/// Decodes the list.
+pub fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
     let wrong = |error| format!("not a list of Locust's statistics: {error}");
     let mut all = Entry::default();
     let mut impossible = None;
@@ -71,7 +64,7 @@ fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
     })
     .map_err(wrong)?;
     if let Some(name) = impossible {
-        let name: String = name.chars().take(40).collect();
+        let name = numbers::short(&name);
         return Err(format!("the counts of `{name}` are impossible"));
     }
     if all.num_requests == 0 {
@@ -106,25 +99,25 @@ impl Entry {
     /// True if the counts are consistent.
     fn is_possible(&self) -> bool {
         let counts = [self.num_requests, self.num_failures];
+        let mut times = self.response_times.0.values();
         counts.iter().all(|count| *count <= MAX_REQUESTS)
             && self.num_none_requests <= self.num_requests
             && self.total_response_time.is_finite()
-            && self
-                .response_times
-                .0
-                .values()
-                .all(|count| *count <= MAX_REQUESTS)
+            && times.all(|count| *count <= MAX_REQUESTS)
     }
 
     fn merge(&mut self, other: &Self) {
-        let earliest =
-            |one: Option<f64>, two: Option<f64>| one.into_iter().chain(two).reduce(f64::min);
-        let latest =
-            |one: Option<f64>, two: Option<f64>| one.into_iter().chain(two).reduce(f64::max);
-        self.start_time = earliest(self.start_time, other.start_time);
-        self.last_request_timestamp =
-            latest(self.last_request_timestamp, other.last_request_timestamp);
-        self.min_response_time = earliest(self.min_response_time, other.min_response_time);
+        let reduce = |one: &mut Option<f64>, two: Option<f64>, by: fn(f64, f64) -> f64| {
+            *one = one.iter().copied().chain(two).reduce(by);
+        };
+        let last = other.last_request_timestamp;
+        reduce(&mut self.start_time, other.start_time, f64::min);
+        reduce(&mut self.last_request_timestamp, last, f64::max);
+        reduce(
+            &mut self.min_response_time,
+            other.min_response_time,
+            f64::min,
+        );
         self.max_response_time = self.max_response_time.max(other.max_response_time);
         self.num_requests += other.num_requests;
         self.num_none_requests += other.num_none_requests;

@@ -4,6 +4,9 @@
 /// Maximum length of a member or entry in bytes.
 const MAX_BYTES: usize = 1024 * 1024;
 
+/// The name of the list to be split.
+const LIST: &[u8] = b"details";
+
 /// A part of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Piece<'a> {
@@ -18,10 +21,8 @@ pub enum Piece<'a> {
 }
 
 /// Splits a document into members.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Members {
-    /// The name of the list to be split.
-    list: &'static [u8],
     name: Vec<u8>,
     value: Vec<u8>,
     is_long: bool,
@@ -31,29 +32,13 @@ pub struct Members {
     in_string: bool,
     escaped: bool,
     has_name: bool,
-    is_over: bool,
+    /// True if the document is complete.
+    pub is_complete: bool,
     /// True if content follows the document.
-    has_more: bool,
+    pub has_more: bool,
 }
 
 impl Members {
-    /// Splits a document with a list of this name.
-    pub fn new(list: &'static str) -> Self {
-        Self {
-            list: list.as_bytes(),
-            name: Vec::new(),
-            value: Vec::new(),
-            is_long: false,
-            depth: 0,
-            in_list: false,
-            in_string: false,
-            escaped: false,
-            has_name: false,
-            is_over: false,
-            has_more: false,
-        }
-    }
-
     /// Adds the next bytes, and calls `each` with each complete piece.
     pub fn push(&mut self, bytes: &[u8], mut each: impl FnMut(Piece<'_>)) {
         for byte in bytes {
@@ -61,19 +46,9 @@ impl Members {
         }
     }
 
-    /// True if the document is complete.
-    pub fn is_complete(&self) -> bool {
-        self.is_over
-    }
-
     /// True if the bytes ended within an entry of the list.
     pub fn is_in_entry(&self) -> bool {
         self.in_list && (!self.value.is_empty() || self.is_long)
-    }
-
-    /// True if content follows the document.
-    pub fn has_more(&self) -> bool {
-        self.has_more
     }
 
     fn take(&mut self, byte: u8, each: &mut impl FnMut(Piece<'_>)) {
@@ -90,7 +65,7 @@ impl Members {
         if byte.is_ascii_whitespace() {
             return;
         }
-        if self.is_over {
+        if self.is_complete {
             self.has_more = true;
             return;
         }
@@ -127,7 +102,7 @@ impl Members {
 
     fn open(&mut self, byte: u8) {
         let is_list = byte == b'[' && self.depth == 1 && self.has_name && self.value.is_empty();
-        if is_list && self.name == self.list {
+        if is_list && self.name == LIST {
             self.in_list = true;
         } else {
             self.keep(byte);
@@ -146,7 +121,7 @@ impl Members {
             self.in_list = false;
             self.has_name = false;
         }
-        self.is_over = self.depth == 0;
+        self.is_complete = self.depth == 0;
     }
 
     fn end_name(&mut self) {
@@ -177,7 +152,7 @@ mod tests {
     use super::*;
 
     fn pieces(text: &str, portion: usize) -> (Vec<String>, bool) {
-        let (mut members, mut found) = (Members::new("list"), Vec::new());
+        let (mut members, mut found) = (Members::default(), Vec::new());
         for bytes in text.as_bytes().chunks(portion) {
             members.push(bytes, |piece| {
                 let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
@@ -189,15 +164,15 @@ mod tests {
                 });
             });
         }
-        (found, members.is_complete())
+        (found, members.is_complete)
     }
 
     #[test]
     fn members_and_entries_are_found_in_chunks_of_any_size() {
-        let text = "{ \"a\": 1, \"b\":{\"list\":[1,{\"x\":\"}],\\\"\"}]},\n \"list\" : [ {\"t\": [1, 2]}, \"a,b\", 3 ], \"c\":null, \"d\":[1,2]}\n";
+        let text = "{ \"a\": 1, \"b\":{\"details\":[1,{\"x\":\"}],\\\"\"}]},\n \"details\" : [ {\"t\": [1, 2]}, \"a,b\", 3 ], \"c\":null, \"d\":[1,2]}\n";
         let wanted = [
             "a=1",
-            "b={\"list\":[1,{\"x\":\"}],\\\"\"}]}",
+            "b={\"details\":[1,{\"x\":\"}],\\\"\"}]}",
             "{\"t\":[1,2]}",
             "\"a,b\"",
             "3",
@@ -210,14 +185,14 @@ mod tests {
             assert!(complete);
         }
         assert!(!pieces(&text[..text.len() - 3], 3).1);
-        assert_eq!(pieces("{\"list\":[],\"a\":1}", 1).0, ["a=1"]);
-        assert_eq!(pieces("{\"list\":null}", 1).0, ["list=null"]);
+        assert_eq!(pieces("{\"details\":[],\"a\":1}", 1).0, ["a=1"]);
+        assert_eq!(pieces("{\"details\":null}", 1).0, ["details=null"]);
     }
 
     #[test]
     fn long_values_are_skipped() {
         let long = "x".repeat(MAX_BYTES);
-        let text = format!("{{\"a\":\"{long}\",\"list\":[\"{long}\",1],\"b\":2}}");
+        let text = format!("{{\"a\":\"{long}\",\"details\":[\"{long}\",1],\"b\":2}}");
         assert_eq!(pieces(&text, 1000).0, ["a is long", "long", "1", "b=2"]);
     }
 }

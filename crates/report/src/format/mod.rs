@@ -39,8 +39,15 @@ mod whole;
 mod wrk;
 mod xml_tags;
 
+// Shared by the decoders.
 use crate::file_tally::FileTally;
+use crate::found::BadRow;
+use crate::histogram::{to_f64, to_u64};
+use crate::sample::Sample;
+use crate::summary::Summary;
+use atq_api_spec::report::{Figures, NamedFigures, PercentilePoint};
 pub use detect::{Detected, detect};
+use known_figures::KnownFigures;
 
 /// Maximum number of bytes examined to detect the format.
 pub const HEAD: usize = 64 * 1024;
@@ -168,34 +175,36 @@ impl Format {
     pub fn decoder(self, head: &[u8]) -> Box<dyn Decoder> {
         match self {
             Self::JtlCsv => jtl_csv::decoder(head),
-            Self::JtlXml => jtl_xml::decoder(),
-            Self::JmeterDashboard => jmeter_dashboard::decoder(),
+            Self::JtlXml => Box::new(jtl_xml::Xml::default()),
+            Self::JmeterDashboard => whole::decoder(whole::MAX_BYTES, jmeter_dashboard::read),
             Self::JmeterTable => jmeter_table::decoder(head),
-            Self::LocustStats => locust::stats(head),
-            Self::LocustHistory => locust::history(head),
-            Self::LocustFailures => locust::failures(head),
-            Self::LocustExceptions => locust::exceptions(head),
-            Self::LocustJson => locust_json::decoder(),
-            Self::K6Summary => k6::decoder(),
-            Self::K6Csv => k6_points::csv(head),
-            Self::K6Json => k6_points::json(),
-            Self::Artillery => artillery::decoder(),
-            Self::PerfTest => perftest::decoder(),
-            Self::VegetaGob => vegeta_gob::decoder(),
-            Self::VegetaJson => vegeta::json(),
-            Self::VegetaCsv => vegeta::csv(),
-            Self::VegetaReport => vegeta::report(),
-            Self::HeyCsv => hey::csv(),
-            Self::HeySummary => hey::summary(),
-            Self::GhzJson => ghz::json(),
-            Self::GhzCsv => ghz::csv(),
-            Self::OhaJson => oha::json(),
-            Self::OhaCsv => oha::csv(),
-            Self::GatlingText => gatling_text::decoder(),
-            Self::GatlingBinary => gatling_binary::decoder(),
-            Self::HdrLog => hdr_log::decoder(),
-            Self::HdrTable => hdr_table::decoder(),
-            Self::Wrk => wrk::decoder(),
+            Self::LocustStats => table::decoder(b',', locust::Stats::default()),
+            Self::LocustHistory => table::decoder(b',', locust::History::default()),
+            Self::LocustFailures => table::decoder(b',', locust::Failures::default()),
+            Self::LocustExceptions => table::decoder(b',', locust::Exceptions),
+            Self::LocustJson => whole::decoder(whole::MAX_BYTES, locust_json::read),
+            Self::K6Summary => whole::decoder(k6::MAX_BYTES, k6::read),
+            Self::K6Csv => table::decoder(b',', k6_points::Csv::default()),
+            Self::K6Json => lines::decoder(k6_points::Points::default()),
+            Self::Artillery => whole::decoder(whole::MAX_BYTES, artillery::read),
+            Self::PerfTest => table::decoder(b',', perftest::PerfTest::default()),
+            Self::VegetaGob => Box::new(vegeta_gob::Gob::default()),
+            Self::VegetaJson => bodies::without::<bodies::Json>(lines::decoder(vegeta::Json)),
+            Self::VegetaCsv => {
+                bodies::without::<bodies::Csv>(table::decoder(b',', vegeta::Csv::default()))
+            }
+            Self::VegetaReport => whole::decoder(whole::MAX_BYTES, vegeta::read),
+            Self::HeyCsv => table::decoder(b',', hey::Csv::default()),
+            Self::HeySummary => whole::decoder(whole::MAX_BYTES, hey::read),
+            Self::GhzJson => Box::new(ghz::Json::default()),
+            Self::GhzCsv => lines::decoder(ghz::Csv),
+            Self::OhaJson => whole::decoder(whole::MAX_BYTES, oha::read),
+            Self::OhaCsv => table::decoder(b',', oha::Csv::default()),
+            Self::GatlingText => lines::decoder(gatling_text::Text::default()),
+            Self::GatlingBinary => Box::new(gatling_binary::Binary::default()),
+            Self::HdrLog => lines::decoder(hdr_log::Log::default()),
+            Self::HdrTable => whole::decoder(hdr_table::MAX_BYTES, hdr_table::read),
+            Self::Wrk => whole::decoder(wrk::MAX_BYTES, wrk::read),
             Self::Csv => plain::decoder(head),
         }
     }

@@ -1,6 +1,6 @@
 //! Parses numbers and times.
 
-use crate::histogram::to_u64;
+use super::to_u64;
 use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
@@ -17,6 +17,11 @@ const MAX_MILLIS: u64 = 100_000_000_000_000;
 /// Removes the byte order mark that some programs write before UTF-8.
 pub fn without_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
+}
+
+/// The beginning of a text, for an error.
+pub fn short(text: &str) -> String {
+    text.chars().take(40).collect()
 }
 
 /// An unsigned whole number.
@@ -119,36 +124,25 @@ fn date(text: &str) -> Option<u64> {
         version = 2,
         "[year]-[month]-[day][first [ ][T]][hour]:[minute]:[second][optional [.[subsecond digits:1+]]]"
     );
-    let american_long = format_description!(
+    let american = format_description!(
         version = 2,
         "[month]/[day]/[year] [hour]:[minute]:[second][optional [.[subsecond digits:1+]]]"
     );
     let text = text.replacen(',', ".", 1);
-    let utc = |time: PrimitiveDateTime| micros(time.assume_utc());
-    if let Ok(time) = PrimitiveDateTime::parse(&text, slashes) {
-        return utc(time);
-    }
-    if let Ok(time) = PrimitiveDateTime::parse(&text, dashes) {
-        return utc(time);
-    }
-    if let Some(micros) = rfc3339(&text) {
-        return Some(micros);
-    }
-    if let Ok(time) = PrimitiveDateTime::parse(&text, american_long) {
-        return utc(time);
-    }
-    american_date(&text)
-}
-
-/// `MM/dd/yy HH:mm:ss`, JMeter's first default; years are in this century.
-fn american_date(text: &str) -> Option<u64> {
-    let format = format_description!(
-        version = 2,
-        "[month]/[day]/[year] [hour]:[minute]:[second][optional [.[subsecond digits:1+]]]"
-    );
-    let (before, after) = text.split_at_checked(6)?;
-    let long = format!("{before}20{after}");
-    micros(PrimitiveDateTime::parse(&long, format).ok()?.assume_utc())
+    let parse = |text: &str, format| {
+        let time = PrimitiveDateTime::parse(text, format).ok()?;
+        micros(time.assume_utc())
+    };
+    // `MM/dd/yy HH:mm:ss`, JMeter's first default; years are in this century.
+    let with_century = || {
+        let (before, after) = text.split_at_checked(6)?;
+        parse(&format!("{before}20{after}"), american)
+    };
+    parse(&text, slashes)
+        .or_else(|| parse(&text, dashes))
+        .or_else(|| rfc3339(&text))
+        .or_else(|| parse(&text, american))
+        .or_else(with_century)
 }
 
 /// A date with its zone, as microseconds since 1970.

@@ -5,60 +5,41 @@
 
 use super::hey::{failed, seconds};
 use super::jtl_csv::is_success;
-use super::known_figures::{KnownFigures, curve};
-use super::numbers::whole as whole_number;
+use super::numbers::whole;
 use super::rows::Rows;
-use super::table::{self, Header, Table};
-use super::{Decoder, whole};
-use crate::file_tally::FileTally;
-use crate::found::BadRow;
-use crate::histogram::to_f64;
-use crate::sample::Sample;
-use crate::summary::Summary;
-use atq_api_spec::report::{Figures, PercentilePoint};
+use super::table::{Header, Table};
+use super::{BadRow, Figures, FileTally, KnownFigures, PercentilePoint, Sample, Summary, to_f64};
+use crate::histogram::curve;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// Maximum size of a summary, which has an entry for each error text.
-const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// oha's error text for requests that were in progress at the end of the run.
 const AT_DEADLINE: &str = "aborted due to deadline";
-/// The columns of the CSV.
-pub const HEADER: [&str; 7] = [
-    "request-start",
-    "DNS",
-    "DNS+dialup",
-    "Response-delay",
-    "request-duration",
-    "bytes",
-    "status",
-];
+/// The header of the CSV.
+pub const HEADER: &str =
+    "request-start,DNS,DNS+dialup,Response-delay,request-duration,bytes,status";
+/// The used columns.
+const COLUMNS: [&str; 4] = ["request-start", "request-duration", "bytes", "status"];
 
-/// A decoder for `--output-format csv`.
-pub fn csv() -> Box<dyn Decoder> {
-    table::decoder(b',', Csv::default())
-}
-
+/// `--output-format csv`.
 #[derive(Debug, Default)]
-struct Csv {
-    /// The number of columns, and the position of each of [`HEADER`].
-    header: Header<7>,
+pub struct Csv {
+    header: Header<4>,
 }
 
 impl Table for Csv {
     fn row(&mut self, rows: &Rows, into: &mut FileTally) -> Result<(), BadRow> {
-        let find = |rows: &Rows| table::columns(rows, HEADER);
-        let Some(columns) = self.header.columns(rows, find)? else {
+        let Some(columns) = self.header.columns(rows, COLUMNS)? else {
             into.has_relative_times = true;
             return Ok(());
         };
-        let [start, _, _, _, elapsed, bytes, code] = columns.map(|column| rows.get(column));
+        let [start, elapsed, bytes, code] = columns.map(|column| rows.get(column));
         into.add(&Sample {
             start: Some(seconds(rows, "request-start", start)?),
             elapsed: seconds(rows, "request-duration", elapsed)?,
             errors: Some(failed(code, "status")?),
             code,
-            received: whole_number(bytes).ok_or_else(|| BadRow::value("bytes", bytes))?,
+            received: whole(bytes).ok_or_else(|| BadRow::value("bytes", bytes))?,
             ..Sample::default()
         });
         Ok(())
@@ -70,11 +51,6 @@ impl Table for Csv {
             "oha's CSV has times relative to the start of the test, and no date, labels or bytes sent",
         );
     }
-}
-
-/// A decoder for `--output-format json`, before 1.9.0 `--json`.
-pub fn json() -> Box<dyn Decoder> {
-    whole::decoder(MAX_BYTES, read)
 }
 
 /// Times in seconds.
@@ -163,7 +139,8 @@ impl Document {
     }
 }
 
-fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
+/// Decodes `--output-format json`, before 1.9.0 `--json`.
+pub fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
     let document: Document = serde_json::from_slice(text)
         .map_err(|error| format!("not a summary of oha, or not all of it: {error}"))?;
     for (code, text, count) in document.errors() {

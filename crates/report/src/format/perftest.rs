@@ -4,16 +4,11 @@
 //! The report has three labels, each with its own messages: `publish`, `confirm` and
 //! `consume`. The total is the last of them that was measured.
 
-use super::Decoder;
-use super::known_figures::{KnownFigures, curve};
 use super::numbers::number;
 use super::rows::Rows;
-use super::table::{self, Table};
-use crate::file_tally::FileTally;
-use crate::found::BadRow;
-use crate::histogram::to_u64;
-use crate::summary::Summary;
-use atq_api_spec::report::PercentilePoint;
+use super::table::Table;
+use super::{BadRow, FileTally, KnownFigures, PercentilePoint, Summary, to_u64};
+use crate::histogram::curve;
 
 /// The columns before the latencies. They are preceded by an id that may contain commas.
 const RATES: [&str; 6] = [
@@ -30,11 +25,6 @@ const LATENCIES: [&str; 5] = ["min", "median", "75th p.", "95th p.", "99th p."];
 const MAX_SECONDS: f64 = 1e9;
 /// Maximum plausible rate of messages per second.
 const MAX_RATE: f64 = 1e12;
-
-/// A decoder for this format.
-pub fn decoder() -> Box<dyn Decoder> {
-    table::decoder(b',', PerfTest::default())
-}
 
 /// True if these are the names of its columns.
 pub fn is_header(names: &[&[u8]]) -> bool {
@@ -105,17 +95,15 @@ fn unit(text: &[u8]) -> Option<f64> {
     }
 }
 
+/// The intervals of a file.
 #[derive(Debug, Default)]
-struct PerfTest {
+pub struct PerfTest {
     columns: Option<Columns>,
     /// The end of the previous interval in seconds.
     before: f64,
     seconds: f64,
-    published: Messages,
-    returned: Messages,
-    confirmed: Messages,
-    nacked: Messages,
-    received: Messages,
+    /// Published, returned, confirmed, nacked and received messages.
+    messages: [Messages; 5],
     consumer: Latency,
     confirm: Latency,
     rows: u64,
@@ -137,7 +125,7 @@ impl Table for PerfTest {
             self.before = 0.0;
             return Ok(());
         }
-        let read = match rows.terminated() {
+        let read = match rows.terminated {
             true => self.interval(rows),
             // PerfTest terminates each row: the last value of an unterminated one may be truncated.
             false => Err(BadRow::Malformed),
@@ -158,19 +146,20 @@ impl Table for PerfTest {
         }
         let mut summary = Summary {
             form: "perftest",
-            worker: into.worker().to_owned(),
+            worker: into.worker.clone(),
             duration: (self.seconds > 0.0).then_some(self.seconds),
             ..Summary::default()
         };
         let nothing = Latency::default();
-        let answers = match (self.confirmed, self.nacked) {
+        let [published, returned, confirmed, nacked, received] = self.messages;
+        let answers = match (confirmed, nacked) {
             (None, None) => None,
             (acks, nacks) => Some(acks.unwrap_or_default() + nacks.unwrap_or_default()),
         };
         let labels = [
-            ("publish", self.published, self.returned, &nothing),
-            ("confirm", answers, self.nacked, &self.confirm),
-            ("consume", self.received, None, &self.consumer),
+            ("publish", published, returned, &nothing),
+            ("confirm", answers, nacked, &self.confirm),
+            ("consume", received, None, &self.consumer),
         ];
         let mut total = "";
         for (name, messages, errors, latency) in labels {
@@ -218,14 +207,7 @@ impl PerfTest {
             None => Ok([None; 5]),
         };
         let (consumer, confirm) = (read(&columns.consumer)?, read(&columns.confirm)?);
-        let sums = [
-            &mut self.published,
-            &mut self.returned,
-            &mut self.confirmed,
-            &mut self.nacked,
-            &mut self.received,
-        ];
-        for (sum, rate) in sums.into_iter().zip(known) {
+        for (sum, rate) in self.messages.iter_mut().zip(known) {
             if let Some(rate) = rate {
                 *sum = Some(sum.unwrap_or_default() + rate * seconds);
             }

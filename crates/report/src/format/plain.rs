@@ -1,13 +1,10 @@
 //! The simple CSV for unsupported tools, as described in the crate's documentation.
 
-use super::Decoder;
 use super::jtl_csv::start;
 use super::numbers::{bytes, millis_between, whole};
 use super::rows::Rows;
 use super::table::{self, Table};
-use crate::file_tally::FileTally;
-use crate::found::BadRow;
-use crate::sample::Sample;
+use super::{BadRow, Decoder, FileTally, Sample};
 
 const NAMES: [&str; 10] = [
     "timestamp",
@@ -83,7 +80,7 @@ fn sample<'a>(rows: &'a Rows, columns: &[usize; 10]) -> Result<Sample<'a>, BadRo
             usize::MAX => None,
             _ => Some(start(time)?),
         },
-        elapsed: millis_between(elapsed, rows.delimiter())
+        elapsed: millis_between(elapsed, rows.delimiter)
             .ok_or_else(|| BadRow::value("elapsed", elapsed))?,
         label,
         errors: Some(u64::from(!is_true(success)?)),

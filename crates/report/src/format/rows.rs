@@ -30,9 +30,10 @@ struct Field {
 }
 
 /// Splits bytes, pushed in chunks of any size, into rows.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Rows {
-    delimiter: u8,
+    /// The field separator.
+    pub delimiter: u8,
     marks: Marks,
     buffer: Vec<u8>,
     /// Start of the next row.
@@ -46,8 +47,10 @@ pub struct Rows {
     /// True if the rest of a line is skipped.
     skipping: bool,
     fields: Vec<Field>,
-    terminated: bool,
-    number: u64,
+    /// True if the row had a line end.
+    pub terminated: bool,
+    /// The number of the row, from one.
+    pub number: u64,
 }
 
 enum Scan {
@@ -64,15 +67,8 @@ impl Rows {
         Self {
             delimiter,
             marks: Marks::new(delimiter),
-            buffer: Vec::new(),
-            start: 0,
-            row: (0, 0),
-            ended: false,
-            unfinished: false,
-            skipping: false,
-            fields: Vec::new(),
             terminated: true,
-            number: 0,
+            ..Self::default()
         }
     }
 
@@ -122,21 +118,6 @@ impl Rows {
                 self.skip_line()
             }
         }
-    }
-
-    /// The field separator.
-    pub fn delimiter(&self) -> u8 {
-        self.delimiter
-    }
-
-    /// The number of the row, from one.
-    pub fn number(&self) -> u64 {
-        self.number
-    }
-
-    /// True if the row had a line end.
-    pub fn terminated(&self) -> bool {
-        self.terminated
     }
 
     /// True if the row contains zero bytes, which no tool writes: a sign of a damaged file.
@@ -276,7 +257,7 @@ impl Rows {
 }
 
 /// Finds delimiters and line ends in a block of bytes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy)]
 struct Marks {
     delimiter: u8x16,
     line: u8x16,

@@ -28,20 +28,11 @@ struct Request {
 }
 
 /// The most recent requests of a file.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct SubResults {
     requests: Vec<Request>,
     /// Position of the next request.
     next: usize,
-}
-
-impl Default for SubResults {
-    fn default() -> Self {
-        Self {
-            requests: Vec::with_capacity(MAX_REQUESTS),
-            next: 0,
-        }
-    }
 }
 
 fn hash(bytes: &[u8]) -> u64 {
@@ -65,8 +56,7 @@ impl SubResults {
             elapsed: sample.elapsed,
             received: sample.received,
             transaction: sample.transaction,
-            parts: 0,
-            parts_received: 0,
+            ..Request::default()
         };
         match self.requests.get_mut(self.next) {
             Some(oldest) => *oldest = request,
@@ -128,9 +118,9 @@ impl Request {
             return false;
         };
         if hash(before) == self.label {
-            // Parts are numbered from zero, and the first one starts with the request.
-            return number == self.parts_numbered(number)
-                && (number > 0 || self.starts_with(sample));
+            // Parts are numbered from zero, and the first one starts with the request. Parts of parts are counted
+            // as well.
+            return number <= self.parts && (number > 0 || self.starts_with(sample));
         }
         // A part of a part: `Login-1-0`.
         while let Some((shorter, _)) = split_number(before) {
@@ -140,15 +130,6 @@ impl Request {
             before = shorter;
         }
         false
-    }
-
-    /// The number if all earlier parts were seen; parts of parts are counted as well.
-    fn parts_numbered(&self, number: u64) -> u64 {
-        if number <= self.parts {
-            number
-        } else {
-            u64::MAX
-        }
     }
 
     fn starts_with(&self, sample: &Sample<'_>) -> bool {

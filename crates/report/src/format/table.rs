@@ -1,9 +1,7 @@
 //! Common parts of all tables: the delimiter, lines before the header, unreadable rows.
 
 use super::rows::{Row, Rows};
-use super::{Decoder, numbers};
-use crate::file_tally::FileTally;
-use crate::found::BadRow;
+use super::{BadRow, Decoder, FileTally, numbers};
 use memchr::memchr;
 
 /// Field separators, the most common first.
@@ -49,9 +47,9 @@ impl<T: Table> Rest<T> {
             };
             self.begun = true;
             if let Err(bad) = read {
-                let cut = !self.rows.terminated();
+                let cut = !self.rows.terminated;
                 let damaged = self.rows.has_zeros();
-                into.found.bad_row(self.rows.number(), bad, cut, damaged);
+                into.found.bad_row(self.rows.number, bad, cut, damaged);
                 into.found.bad_lines(self.rows.lines_within());
             }
         }
@@ -128,28 +126,18 @@ pub fn columns<const N: usize>(rows: &Rows, names: [&str; N]) -> [usize; N] {
 }
 
 /// The header of a table; its rows must have the same number of fields.
-#[derive(Debug)]
-pub struct Header<const N: usize>(Option<(usize, [usize; N])>);
-
-impl<const N: usize> Default for Header<N> {
-    fn default() -> Self {
-        Self(None)
-    }
-}
+#[derive(Debug, Default)]
+pub struct Header<const N: usize>(pub Option<(usize, [usize; N])>);
 
 impl<const N: usize> Header<N> {
-    /// Positions of the columns of a row; `None` for the header itself, in which `find` looks them up.
+    /// Positions of the columns with these names in a row; `None` for the header itself.
     ///
     /// # Errors
     /// If the row and the header have different numbers of fields.
-    pub fn columns(
-        &mut self,
-        rows: &Rows,
-        find: impl FnOnce(&Rows) -> [usize; N],
-    ) -> Result<Option<[usize; N]>, BadRow> {
+    pub fn columns(&mut self, rows: &Rows, names: [&str; N]) -> Result<Option<[usize; N]>, BadRow> {
         match self.0 {
             None => {
-                self.0 = Some((rows.len(), find(rows)));
+                self.0 = Some((rows.len(), columns(rows, names)));
                 Ok(None)
             }
             Some((count, _)) if rows.len() != count => Err(BadRow::Fields(rows.len(), count)),
@@ -160,6 +148,6 @@ impl<const N: usize> Header<N> {
 
 /// True if a header has a column of this name, ignoring case.
 pub fn has(names: &[&[u8]], name: &str) -> bool {
-    let same = |other: &[u8]| other.trim_ascii().eq_ignore_ascii_case(name.as_bytes());
-    names.iter().any(|other| same(other))
+    let mut names = names.iter().map(|name| name.trim_ascii());
+    names.any(|other| other.eq_ignore_ascii_case(name.as_bytes()))
 }

@@ -5,27 +5,18 @@
 //! without its query, which may differ in every request. As in Vegeta, a status outside 200-399 is
 //! an error, and a request without a response has status 0.
 
-use super::bodies::{self, CsvColumns, JsonBodies};
-use super::known_figures::KnownFigures;
-use super::lines::{self, LineReader};
+use super::lines::LineReader;
 use super::numbers::{EARLIEST, LATEST, digits, rfc3339, without_mark};
 use super::rows::{Row, Rows};
-use super::table::{self, Table};
-use super::{Decoder, whole};
+use super::table::Table;
+use super::{BadRow, Figures, FileTally, KnownFigures, PercentilePoint, Sample, Summary};
+use super::{to_f64, to_u64};
 use crate::errors::Errors;
-use crate::file_tally::FileTally;
-use crate::found::BadRow;
-use crate::histogram::{to_f64, to_u64};
-use crate::sample::Sample;
-use crate::summary::Summary;
-use atq_api_spec::report::{Figures, PercentilePoint};
 use memchr::{memchr2, memmem, memrchr};
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// Maximum size of a summary, which contains every error text once.
-const MAX_BYTES: usize = 16 * 1024 * 1024;
 const NANOS_PER_MICRO: u64 = 1000;
 
 /// A request in any format.
@@ -55,11 +46,10 @@ impl Hit<'_> {
             let start = self.start.to_string();
             return Err(BadRow::value("timestamp", start.as_bytes()));
         }
-        let failed = !(200..400).contains(&self.code);
-        let code = if failed {
-            self.code.to_string()
-        } else {
-            String::new()
+        let failed = is_failed(self.code);
+        let code = match failed {
+            true => self.code.to_string(),
+            false => String::new(),
         };
         into.add(&Sample {
             start: Some(self.start),
@@ -85,6 +75,10 @@ impl Hit<'_> {
     }
 }
 
+fn is_failed(code: u64) -> bool {
+    !(200..400).contains(&code)
+}
+
 /// Removes the query and the credentials from a URL.
 fn push_address(url: &[u8], into: &mut Vec<u8>) {
     let url = url.get(..memchr2(b'?', b'#', url).unwrap_or(url.len()));
@@ -104,13 +98,9 @@ fn micros(nanos: u64) -> u64 {
     nanos.saturating_add(NANOS_PER_MICRO / 2) / NANOS_PER_MICRO
 }
 
-/// A decoder for `vegeta encode -to json`: an object per line.
-pub fn json() -> Box<dyn Decoder> {
-    bodies::without(JsonBodies::default(), lines::decoder(Json))
-}
-
+/// `vegeta encode -to json`: an object per line.
 #[derive(Debug)]
-struct Json;
+pub struct Json;
 
 #[derive(Deserialize)]
 struct JsonHit<'a> {
@@ -134,41 +124,29 @@ impl LineReader for Json {
     const ENDS_EVERY_LINE: bool = false;
 
     fn line(&mut self, line: &[u8], into: &mut FileTally) -> Result<(), BadRow> {
-        json_hit(line, into)
+        let line = without_mark(line).trim_ascii();
+        if line.is_empty() {
+            return Ok(());
+        }
+        let hit: JsonHit<'_> = serde_json::from_slice(line).map_err(|_| BadRow::Malformed)?;
+        let time = || BadRow::value("timestamp", hit.timestamp.as_bytes());
+        let hit = Hit {
+            attack: hit.attack.as_bytes(),
+            method: hit.method.as_bytes(),
+            url: hit.url.as_bytes(),
+            code: hit.code,
+            start: rfc3339(&hit.timestamp).ok_or_else(time)?,
+            latency: hit.latency,
+            sent: hit.bytes_out,
+            received: hit.bytes_in,
+            error: hit.error.as_bytes(),
+        };
+        hit.add(into)
     }
 }
 
-fn json_hit(line: &[u8], into: &mut FileTally) -> Result<(), BadRow> {
-    let line = without_mark(line).trim_ascii();
-    if line.is_empty() {
-        return Ok(());
-    }
-    let hit: JsonHit<'_> = serde_json::from_slice(line).map_err(|_| BadRow::Malformed)?;
-    let time = || BadRow::value("timestamp", hit.timestamp.as_bytes());
-    let hit = Hit {
-        attack: hit.attack.as_bytes(),
-        method: hit.method.as_bytes(),
-        url: hit.url.as_bytes(),
-        code: hit.code,
-        start: rfc3339(&hit.timestamp).ok_or_else(time)?,
-        latency: hit.latency,
-        sent: hit.bytes_out,
-        received: hit.bytes_in,
-        error: hit.error.as_bytes(),
-    };
-    hit.add(into)
-}
-
-/// The columns of bodies and headers in the CSV.
-const LONG_COLUMNS: &[usize] = &[6, 11];
 /// Number of columns of the CSV: since 12.8.0, since 8.0.0, and in 7.0.
 const WIDTHS: [usize; 3] = [12, 9, 7];
-
-/// A decoder for `vegeta encode -to csv`: a table without a header.
-pub fn csv() -> Box<dyn Decoder> {
-    let table = table::decoder(b',', Csv { width: None });
-    bodies::without(CsvColumns::new(LONG_COLUMNS), table)
-}
 
 /// True if a file starts like Vegeta's CSV; `whole`: `head` is the whole file.
 pub fn is_csv(head: &[u8], whole: bool) -> bool {
@@ -182,7 +160,7 @@ pub fn is_csv(head: &[u8], whole: bool) -> bool {
         }
         first => first,
     };
-    let is_cut = first == Some(Row::Fields) && !rows.terminated() && rows.len() >= 7;
+    let is_cut = first == Some(Row::Fields) && !rows.terminated && rows.len() >= 7;
     first == Some(Row::Fields)
         && (WIDTHS.contains(&rows.len()) || is_cut)
         && rows.get(0).len() == 19
@@ -191,8 +169,9 @@ pub fn is_csv(head: &[u8], whole: bool) -> bool {
         && (rows.len() < 9 || digits(rows.get(8)).is_some() || is_cut)
 }
 
-#[derive(Debug)]
-struct Csv {
+/// `vegeta encode -to csv`: a table without a header.
+#[derive(Debug, Default)]
+pub struct Csv {
     /// The number of fields of the first row.
     width: Option<usize>,
 }
@@ -204,7 +183,7 @@ impl Table for Csv {
             return Err(BadRow::Fields(rows.len(), width));
         }
         // Vegeta terminates every row: the last field of an unterminated one may be truncated.
-        if !rows.terminated() {
+        if !rows.terminated {
             return Err(BadRow::Malformed);
         }
         csv_hit(rows)?.add(into)
@@ -227,11 +206,6 @@ fn csv_hit(rows: &Rows) -> Result<Hit<'_>, BadRow> {
         received: number("bytes_in", 4)?,
         error: rows.get(5),
     })
-}
-
-/// A decoder for `vegeta report -type json`.
-pub fn report() -> Box<dyn Decoder> {
-    whole::decoder(MAX_BYTES, read)
 }
 
 /// Times in nanoseconds.
@@ -300,10 +274,7 @@ impl Report<'_> {
     /// Errors by status; each with the first text that starts with it.
     fn add_errors(&self, errors: &mut Errors) {
         for (code, count) in &self.status_codes {
-            if code
-                .parse()
-                .is_ok_and(|code: u64| (200..400).contains(&code))
-            {
+            if code.parse().is_ok_and(|code: u64| !is_failed(code)) {
                 continue;
             }
             let mut texts = self.errors.iter().flatten();
@@ -318,7 +289,8 @@ impl Report<'_> {
     }
 }
 
-fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
+/// Decodes `vegeta report -type json`.
+pub fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
     let report: Report<'_> = serde_json::from_slice(text)
         .map_err(|error| format!("not a report of Vegeta, or not all of it: {error}"))?;
     if report.requests == 0 {
@@ -338,7 +310,7 @@ fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
 }
 
 /// The percentiles in a summary.
-pub fn distribution(total: &Figures) -> Vec<PercentilePoint> {
+fn distribution(total: &Figures) -> Vec<PercentilePoint> {
     let points = [
         ("min", 0.0, total.min),
         ("p50", 50.0, total.p50),

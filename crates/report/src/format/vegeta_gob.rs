@@ -5,16 +5,14 @@
 //! definitions. Fields are decoded one by one as a stream: bodies, which may have any
 //! length, are skipped. Headers are the last field of a result, and are skipped with the rest of the message.
 
-use super::Decoder;
 use super::vegeta::{Hit, nanos};
-use crate::file_tally::FileTally;
-use crate::found::BadRow;
+use super::{BadRow, Decoder, FileTally};
 use std::collections::HashMap;
 
 /// Maximum number of bytes kept of a text.
 const MAX_TEXT: usize = 4096;
 /// Maximum size of a definition in bytes; Vegeta's have about 150.
-const MAX_DEFINITION: u64 = 64 * 1024;
+const MAX_DEFINITION: usize = 64 * 1024;
 /// Maximum number of types in a stream; Vegeta defines four.
 const MAX_TYPES: usize = 256;
 /// Seconds from the year 1, Go's epoch, to 1970.
@@ -22,16 +20,11 @@ const TO_1970: i64 = 62_135_596_800;
 /// The bytes after the length and the number of the first definition.
 const FIRST_TYPE: &[u8] = b"\x03\x01\x01\x06Result";
 
-/// A decoder for this format.
-pub fn decoder() -> Box<dyn Decoder> {
-    Box::new(Gob::default())
-}
-
 /// True if a file starts with the definition of Vegeta's result.
 pub fn is_gob(head: &[u8]) -> bool {
     let mut reader = Reader::new(head);
     let is_definition = reader.uint().is_ok() && reader.int().is_ok_and(|id| id < 0);
-    is_definition && reader.rest().starts_with(FIRST_TYPE)
+    is_definition && reader.rest.starts_with(FIRST_TYPE)
 }
 
 /// The reason for which decoding stopped.
@@ -48,21 +41,17 @@ type Outcome<T> = Result<T, Stop>;
 /// Decodes the primitives of a gob.
 #[derive(Debug)]
 struct Reader<'a> {
-    bytes: &'a [u8],
+    rest: &'a [u8],
     used: usize,
 }
 
 impl<'a> Reader<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, used: 0 }
-    }
-
-    fn rest(&self) -> &'a [u8] {
-        self.bytes.get(self.used..).unwrap_or_default()
+    fn new(rest: &'a [u8]) -> Self {
+        Self { rest, used: 0 }
     }
 
     fn take(&mut self, length: usize) -> Outcome<&'a [u8]> {
-        let taken = self.rest().get(..length).ok_or(Stop::More)?;
+        let taken = self.rest.split_off(..length).ok_or(Stop::More)?;
         self.used += length;
         Ok(taken)
     }
@@ -88,8 +77,12 @@ impl<'a> Reader<'a> {
         Ok(if number & 1 == 1 { !half } else { half })
     }
 
+    fn length(&mut self) -> Outcome<usize> {
+        usize::try_from(self.uint()?).map_err(|_| Stop::Broken)
+    }
+
     fn text(&mut self) -> Outcome<&'a [u8]> {
-        let length = usize::try_from(self.uint()?).map_err(|_| Stop::Broken)?;
+        let length = self.length()?;
         self.take(length)
     }
 }
@@ -125,25 +118,7 @@ enum Type {
     Other,
 }
 
-/// The encoding of a field.
-enum Kind {
-    Uint,
-    Int,
-    Bytes,
-    Other,
-}
-
 type Types = HashMap<i64, Type>;
-
-/// The encoding of a field of this type. Numbers below 64 are Go's built-in types.
-fn kind(types: &Types, id: i64) -> Kind {
-    match (id, types.get(&id)) {
-        (1 | 3 | 4, _) => Kind::Uint,
-        (2, _) => Kind::Int,
-        (5 | 6, _) | (_, Some(Type::Opaque)) => Kind::Bytes,
-        _ => Kind::Other,
-    }
-}
 
 /// The type defined by a definition.
 fn definition(bytes: &[u8]) -> Outcome<Type> {
@@ -221,7 +196,7 @@ struct Value {
     /// The number of its type.
     id: i64,
     /// The number of the next field.
-    next: u64,
+    next: usize,
     attack: Vec<u8>,
     code: u64,
     start: Option<u64>,
@@ -290,11 +265,11 @@ enum Part {
 }
 
 /// Consumed bytes, and bytes after them to be skipped.
-type Step = (usize, u64);
+type Step = (usize, usize);
 
 impl Part {
     /// Decodes the next part of a message of which `left` bytes remain; the available ones are given.
-    fn step(&mut self, bytes: &[u8], left: u64, types: &mut Types) -> Outcome<Step> {
+    fn step(&mut self, bytes: &[u8], left: usize, types: &mut Types) -> Outcome<Step> {
         let mut reader = Reader::new(bytes);
         match self {
             Self::Start => {
@@ -313,102 +288,88 @@ impl Part {
                 if left > MAX_DEFINITION || types.len() >= MAX_TYPES {
                     return Err(Stop::Broken);
                 }
-                if len(bytes) < left {
-                    return Err(Stop::More);
-                }
-                types.insert(*id, definition(bytes)?);
+                types.insert(*id, definition(reader.take(left)?)?);
                 *self = Self::Nothing;
-                Ok((bytes.len(), 0))
+                Ok((left, 0))
             }
             Self::Field(value) => {
-                let Some(step) = field(value, &mut reader, left, types)? else {
-                    let value = std::mem::take(value);
-                    *self = Self::End(value);
-                    return Ok((reader.used, left.saturating_sub(len_used(&reader))));
-                };
-                Ok(step)
+                let skipped = field(value, &mut reader, left, types)?;
+                if skipped.is_none() {
+                    *self = Self::End(std::mem::take(value));
+                }
+                let rest = left.saturating_sub(reader.used);
+                Ok((reader.used, skipped.unwrap_or(rest)))
             }
             Self::End(_) | Self::Nothing => Ok((0, left)),
         }
     }
 }
 
-fn len(bytes: &[u8]) -> u64 {
-    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
-}
-
-fn len_used(reader: &Reader<'_>) -> u64 {
-    u64::try_from(reader.used).unwrap_or(u64::MAX)
-}
-
-/// Decodes a field of a result; `None` if no further fields are needed.
+/// Decodes a field of a result, and returns the number of bytes to be skipped after it; `None` if no further fields
+/// are needed.
 fn field(
     value: &mut Value,
     reader: &mut Reader<'_>,
-    left: u64,
+    left: usize,
     types: &Types,
-) -> Outcome<Option<Step>> {
+) -> Outcome<Option<usize>> {
     let Some(Type::Result(fields, read)) = types.get(&value.id) else {
         return Err(Stop::Broken);
     };
-    let delta = reader.uint()?;
+    let delta = reader.length()?;
     if delta == 0 {
-        return match len_used(reader) == left {
+        return match reader.used == left {
             true => Ok(None),
             false => Err(Stop::Broken),
         };
     }
     let number = value.next.checked_add(delta - 1).ok_or(Stop::Broken)?;
-    let index = usize::try_from(number).map_err(|_| Stop::Broken)?;
-    let field = fields.get(index).ok_or(Stop::Broken)?;
-    if index >= *read {
+    let field = fields.get(number).ok_or(Stop::Broken)?;
+    if number >= *read {
         return Ok(None);
     }
     let mut skipped = 0;
-    match kind(types, field.kind) {
-        Kind::Uint => {
-            let number = reader.uint()?;
-            value.set_uint(field.name, number);
-        }
-        Kind::Int => {
+    // Numbers below 64 are Go's built-in types.
+    match (field.kind, types.get(&field.kind)) {
+        (1 | 3 | 4, _) => value.set_uint(field.name, reader.uint()?),
+        (2, _) => {
             let number = reader.int()?;
             if field.name == Some(b"Latency") {
                 value.latency = number;
             }
         }
-        Kind::Bytes => {
-            let length = reader.uint()?;
-            if length > left.saturating_sub(len_used(reader)) {
+        (5 | 6, _) | (_, Some(Type::Opaque)) => {
+            skipped = reader.length()?;
+            if skipped > left.saturating_sub(reader.used) {
                 return Err(Stop::Broken);
             }
-            skipped = length;
             if let Some(name) = field.name {
-                let kept = usize::try_from(length).map_or(MAX_TEXT, |length| length);
-                let text = reader.take(kept.min(MAX_TEXT))?;
+                let text = reader.take(skipped.min(MAX_TEXT))?;
                 value.set_text(name, text);
-                skipped = length.saturating_sub(len(text));
+                skipped -= text.len();
             }
         }
         // Vegeta has such a field only at the end.
-        Kind::Other => return Err(Stop::Broken),
+        _ => return Err(Stop::Broken),
     }
     value.next = number + 1;
-    Ok(Some((reader.used, skipped)))
+    Ok(Some(skipped))
 }
 
 #[derive(Debug)]
 struct Message {
     part: Part,
     /// Bytes that were neither decoded nor skipped yet.
-    left: u64,
+    left: usize,
 }
 
+/// The messages of a file.
 #[derive(Debug, Default)]
-struct Gob {
+pub struct Gob {
     /// Bytes that were not decoded yet.
     buffer: Vec<u8>,
     /// Bytes to be skipped.
-    skip: u64,
+    skip: usize,
     types: Types,
     message: Option<Message>,
     /// The number of the message, from one.
@@ -421,12 +382,9 @@ impl Gob {
         let buffer = std::mem::take(&mut self.buffer);
         let mut rest = buffer.as_slice();
         loop {
-            let skipped =
-                usize::try_from(self.skip).map_or(rest.len(), |skip| skip.min(rest.len()));
-            rest = rest.get(skipped..).unwrap_or_default();
-            self.skip = self
-                .skip
-                .saturating_sub(u64::try_from(skipped).unwrap_or(u64::MAX));
+            let skipped = self.skip.min(rest.len());
+            rest = &rest[skipped..];
+            self.skip -= skipped;
             if self.skip > 0 {
                 break;
             }
@@ -451,7 +409,7 @@ impl Gob {
     fn step(&mut self, bytes: &[u8], into: &mut FileTally) -> Outcome<usize> {
         let Some(message) = &mut self.message else {
             let mut reader = Reader::new(bytes);
-            let left = reader.uint()?;
+            let left = reader.length()?;
             if left == 0 {
                 return Err(Stop::Broken);
             }
@@ -469,26 +427,20 @@ impl Gob {
                 _ => Err(BadRow::Malformed),
             };
             self.message = None;
-            if let Err(bad) = read {
-                into.found.bad_row(self.number, bad, false, false);
-            }
+            into.found.record(self.number, read);
             return Ok(0);
         }
-        let there = usize::try_from(message.left).map_or(bytes.len(), |left| left.min(bytes.len()));
-        let bytes = bytes.get(..there).unwrap_or_default();
-        let is_all = len(bytes) == message.left;
+        let bytes = &bytes[..message.left.min(bytes.len())];
+        let is_all = bytes.len() == message.left;
         match message.part.step(bytes, message.left, &mut self.types) {
             Ok((used, skipped)) => {
                 self.skip = skipped;
-                message.left -= message
-                    .left
-                    .min(skipped + u64::try_from(used).unwrap_or_default());
+                message.left = message.left.saturating_sub(used + skipped);
                 Ok(used)
             }
             Err(Stop::More) if !is_all => Err(Stop::More),
             Err(_) => {
-                into.found
-                    .bad_row(self.number, BadRow::Malformed, false, false);
+                into.found.record(self.number, Err(BadRow::Malformed));
                 message.part = Part::Nothing;
                 self.skip = std::mem::take(&mut message.left);
                 Ok(0)

@@ -1,7 +1,6 @@
 //! Decodes files that must be read completely: JSON documents, which tools write at their end.
 
-use super::{Decoder, numbers};
-use crate::file_tally::FileTally;
+use super::{Decoder, FileTally, numbers};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;

@@ -5,16 +5,12 @@
 
 use super::detect::Detected;
 use super::hdr_table::Table;
-use super::known_figures::{KnownFigures, at_percentile};
-use super::numbers::{number, whole, without_mark};
-use super::{Decoder, Format, whole as document};
-use crate::file_tally::FileTally;
-use crate::histogram::{to_f64, to_u64};
-use crate::summary::Summary;
-use atq_api_spec::report::PercentilePoint;
+use super::numbers::{number, short, whole, without_mark};
+use super::{FileTally, Format, KnownFigures, PercentilePoint, Summary, to_f64, to_u64};
+use crate::histogram::at_percentile;
 
 /// wrk's output is much smaller, but a script may print more.
-const MAX_BYTES: usize = 4 * 1024 * 1024;
+pub const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// Detects the output by its beginning; `None`: it is not wrk's.
 pub fn detect(head: &[u8], is_whole: bool) -> Option<Detected> {
@@ -42,12 +38,8 @@ fn is_second(line: &str) -> bool {
     matches!(words.as_slice(), [_, "threads", "and", _, "connections"])
 }
 
-/// A decoder for this format.
-pub fn decoder() -> Box<dyn Decoder> {
-    document::decoder(MAX_BYTES, read)
-}
-
-fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
+/// Decodes the output.
+pub fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
     let mut output = Output::default();
     for line in String::from_utf8_lossy(text).lines() {
         output.line(line)?;
@@ -70,31 +62,30 @@ fn read(text: &[u8], into: &mut FileTally) -> Result<(), String> {
     Ok(())
 }
 
+/// The kinds of socket errors.
+const SOCKETS: [&str; 4] = ["connect", "read", "write", "timeout"];
+
 /// wrk's error counts.
 #[derive(Debug, Default, Clone, Copy)]
 struct Errors {
     status: u64,
-    connect: u64,
-    read: u64,
-    write: u64,
-    timeout: u64,
+    /// By [`SOCKETS`].
+    sockets: [u64; 4],
 }
 
 impl Errors {
-    fn named(self) -> [(&'static str, u64); 5] {
-        [
-            ("Non-2xx or 3xx responses", self.status),
-            ("Socket errors: connect", self.connect),
-            ("Socket errors: read", self.read),
-            ("Socket errors: write", self.write),
-            ("Socket errors: timeout", self.timeout),
-        ]
+    fn named(self) -> impl Iterator<Item = (String, u64)> {
+        let sockets = SOCKETS.map(|kind| format!("Socket errors: {kind}"));
+        let status = ("Non-2xx or 3xx responses".to_owned(), self.status);
+        [status]
+            .into_iter()
+            .chain(sockets.into_iter().zip(self.sockets))
     }
 
     /// Requests without a response. A request that timed out may still have received its response.
     fn without_response(self) -> u64 {
-        let sockets = self.connect.saturating_add(self.read);
-        sockets.saturating_add(self.write)
+        let [connect, read, write, _] = self.sockets;
+        connect.saturating_add(read).saturating_add(write)
     }
 }
 
@@ -178,13 +169,8 @@ impl Output {
                 for part in value.split(',') {
                     let (kind, count) = part.trim().split_once(' ').ok_or_else(bad)?;
                     let count = whole(count.as_bytes()).ok_or_else(bad)?;
-                    match kind {
-                        "connect" => self.errors.connect = count,
-                        "read" => self.errors.read = count,
-                        "write" => self.errors.write = count,
-                        "timeout" => self.errors.timeout = count,
-                        _ => return Err(bad()),
-                    }
+                    let kind = SOCKETS.iter().position(|known| *known == kind);
+                    self.errors.sockets[kind.ok_or_else(bad)?] = count;
                 }
             }
             "Non-2xx or 3xx responses" => {
@@ -230,7 +216,10 @@ impl Output {
 
     /// Checks that the output is complete.
     fn is_whole(&self) -> Result<(), String> {
-        let spectrum = self.spectrum.as_ref().is_none_or(Table::has_ended);
+        let spectrum = self
+            .spectrum
+            .as_ref()
+            .is_none_or(|spectrum| spectrum.has_ended);
         match self.has_ended && spectrum && self.responses.is_some() {
             true => Ok(()),
             false => Err("wrk's output is incomplete: the run was interrupted".to_owned()),
@@ -244,23 +233,16 @@ impl Output {
 
     fn known(&self) -> KnownFigures {
         let samples = self.samples();
-        let errors = self.errors.named().into_iter().map(|(_, count)| count);
+        let errors = self.errors.named().map(|(_, count)| count);
         let errors = errors.fold(0_u64, u64::saturating_add).min(samples);
-        let percentile = |wanted| at_percentile(&self.percentiles, wanted);
-        let spectrum = self
-            .spectrum
-            .as_ref()
-            .filter(|spectrum| spectrum.samples() > 0);
+        let spectrum = self.spectrum.as_ref();
+        let spectrum = spectrum.filter(|spectrum| spectrum.samples() > 0);
         let times = match spectrum {
             Some(spectrum) => spectrum.known(),
             None => KnownFigures {
                 mean: self.mean,
                 max: self.max,
-                p50: percentile(50.0),
-                p90: percentile(90.0),
-                p95: percentile(95.0),
-                p99: percentile(99.0),
-                ..KnownFigures::default()
+                ..KnownFigures::of_percentiles(|wanted| at_percentile(&self.percentiles, wanted))
             },
         };
         KnownFigures {
@@ -302,23 +284,19 @@ impl Output {
         if self.has_uncorrected {
             into.note("of wrk2's two sets of response times the corrected ones are used, which are measured from the time at which a request should have been sent");
         }
-        if self.errors.without_response() > 0 {
+        let without_response = self.errors.without_response();
+        if without_response > 0 {
             into.note(format!(
-                "{} requests of wrk ended with a socket error: they are counted as failed samples, but have no response time and are not part of the throughput",
-                self.errors.without_response()
+                "{without_response} requests of wrk ended with a socket error: they are counted as failed samples, but have no response time and are not part of the throughput"
             ));
         }
-        if self.errors.timeout > 0 {
+        let [.., timeouts] = self.errors.sockets;
+        if timeouts > 0 {
             into.note(format!(
-                "wrk counted {} timeouts, which are counted as errors: a request may have several, and may still have received its response",
-                self.errors.timeout
+                "wrk counted {timeouts} timeouts, which are counted as errors: a request may have several, and may still have received its response"
             ));
         }
     }
-}
-
-fn short(text: &str) -> String {
-    text.chars().take(40).collect()
 }
 
 /// A number and its unit.
@@ -332,15 +310,14 @@ fn parts(text: &str) -> Option<(f64, &str)> {
 /// `1.39ms`; `None` for `-nan`, which means no samples.
 fn millis(text: &str) -> Option<f64> {
     let (value, unit) = parts(text)?;
-    let per_milli = match unit {
-        "us" => return Some(value / 1000.0),
-        "ms" => 1.0,
-        "s" => 1000.0,
-        "m" => 60_000.0,
-        "h" => 3_600_000.0,
+    Some(match unit {
+        "us" => value / 1000.0,
+        "ms" => value,
+        "s" => value * 1000.0,
+        "m" => value * 60_000.0,
+        "h" => value * 3_600_000.0,
         _ => return None,
-    };
-    Some(value * per_milli)
+    })
 }
 
 /// `2.27MB`: in powers of 1024.

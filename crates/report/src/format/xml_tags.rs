@@ -23,8 +23,9 @@ pub enum Piece<'a> {
 }
 
 /// The position of the next byte.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum State {
+    #[default]
     Text,
     /// After `<`.
     Tag,
@@ -35,7 +36,7 @@ enum State {
 }
 
 /// Splits bytes, pushed in chunks of any size, into pieces.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Tags {
     state: State,
     /// The open tag, or the bytes that may start the end of a comment or CDATA.
@@ -43,17 +44,6 @@ pub struct Tags {
     /// The open quote in the tag, and the position up to which the tag was scanned.
     quote: Option<u8>,
     seen: usize,
-}
-
-impl Default for Tags {
-    fn default() -> Self {
-        Self {
-            state: State::Text,
-            kept: Vec::new(),
-            quote: None,
-            seen: 0,
-        }
-    }
 }
 
 impl Tags {

@@ -3,9 +3,10 @@
 use atq_api_spec::report::{Comparison, Figures, FiguresPair, NamedPair};
 use maud::{Markup, html};
 
-use super::missing::is_known;
-use super::number::{self, NONE, count, millis, percent, short};
+use super::number::{self, NONE, count, millis, percent};
 use super::{tables, text};
+use crate::compare::named;
+use crate::sample::is_known;
 
 /// Smaller changes in percent count as the same.
 const SAME_BELOW_PERCENT: f64 = 1.0;
@@ -15,7 +16,6 @@ struct Figure {
     /// Its name in JSON.
     wire: &'static str,
     name: &'static str,
-    value: fn(&Figures) -> f64,
     text: fn(&Figures) -> String,
     /// `None` for figures without a preferred direction.
     more_is_better: Option<bool>,
@@ -23,77 +23,43 @@ struct Figure {
 
 /// All figures; those with an index in `BY_LABEL` are in the table of labels.
 const FIGURES: [Figure; 13] = [
-    figure(
-        "samples",
-        "Samples",
-        |f| number_of(f.samples),
-        |f| count(f.samples),
-        None,
-    ),
-    figure(
-        "errors",
-        "Errors",
-        |f| number_of(f.errors),
-        |f| count(f.errors),
-        Some(false),
-    ),
+    figure("samples", "Samples", |f| count(f.samples), None),
+    figure("errors", "Errors", |f| count(f.errors), Some(false)),
     figure(
         "errorPercent",
         "Errors in percent",
-        |f| f.error_percent,
-        |f| percent(f.error_percent),
+        error_percent,
         Some(false),
     ),
-    figure(
-        "throughput",
-        "Throughput",
-        |f| f.throughput,
-        |f| format!("{}/s", short(f.throughput)),
-        Some(true),
-    ),
-    figure("min", "Min", |f| f.min, |f| millis(f.min), Some(false)),
-    figure("mean", "Mean", |f| f.mean, |f| millis(f.mean), Some(false)),
-    figure("p50", "p50", |f| f.p50, |f| millis(f.p50), Some(false)),
-    figure("p90", "p90", |f| f.p90, |f| millis(f.p90), Some(false)),
-    figure("p95", "p95", |f| f.p95, |f| millis(f.p95), Some(false)),
-    figure("p99", "p99", |f| f.p99, |f| millis(f.p99), Some(false)),
-    figure("max", "Max", |f| f.max, |f| millis(f.max), Some(false)),
-    figure(
-        "receivedBytes",
-        "Received",
-        |f| number_of(f.received_bytes),
-        tables::received,
-        None,
-    ),
-    figure(
-        "sentBytes",
-        "Sent",
-        |f| number_of(f.sent_bytes),
-        tables::sent,
-        None,
-    ),
+    figure("throughput", "Throughput", tables::rate, Some(true)),
+    figure("min", "Min", |f| millis(f.min), Some(false)),
+    figure("mean", "Mean", |f| millis(f.mean), Some(false)),
+    figure("p50", "p50", |f| millis(f.p50), Some(false)),
+    figure("p90", "p90", |f| millis(f.p90), Some(false)),
+    figure("p95", "p95", |f| millis(f.p95), Some(false)),
+    figure("p99", "p99", |f| millis(f.p99), Some(false)),
+    figure("max", "Max", |f| millis(f.max), Some(false)),
+    figure("receivedBytes", "Received", tables::received, None),
+    figure("sentBytes", "Sent", tables::sent, None),
 ];
 const BY_LABEL: [usize; 6] = [2, 3, 5, 6, 8, 9];
 
 const fn figure(
     wire: &'static str,
     name: &'static str,
-    value: fn(&Figures) -> f64,
     text: fn(&Figures) -> String,
     more_is_better: Option<bool>,
 ) -> Figure {
     Figure {
         wire,
         name,
-        value,
         text,
         more_is_better,
     }
 }
 
-#[allow(clippy::cast_precision_loss)]
-fn number_of(count: u64) -> f64 {
-    count as f64
+fn error_percent(figures: &Figures) -> String {
+    percent(figures.error_percent)
 }
 
 /// The change of a figure.
@@ -108,7 +74,12 @@ impl Figure {
     fn change_of(&self, pair: &FiguresPair) -> Option<Change> {
         let (before, now) = (pair.baseline.as_ref()?, pair.current.as_ref()?);
         let percent = pair.change_percent.get(self.wire).copied();
-        let difference = (self.value)(now) - (self.value)(before);
+        let value = |figures| {
+            named(figures)
+                .into_iter()
+                .find(|(name, _)| *name == self.wire)
+        };
+        let difference = value(now)?.1 - value(before)?.1;
         if !difference.is_finite() {
             return None;
         }

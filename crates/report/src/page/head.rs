@@ -3,7 +3,7 @@
 use atq_api_spec::report::{Comparison, CriterionResult, Judgement, Report, Verdict};
 use maud::{Markup, html};
 
-use super::number::{NONE, count, duration, millis, percent, short, utc};
+use super::number::{NONE, count, duration, millis, percent, utc};
 use super::tables::errors_of;
 use super::{comparison, tables, text};
 
@@ -43,10 +43,9 @@ fn moment(at: Option<&str>) -> Markup {
 }
 
 fn span(report: &Report) -> String {
-    if report.started_at.is_none() && report.duration == 0.0 {
-        NONE.to_owned()
-    } else {
-        duration(report.duration)
+    match report.started_at.is_none() && report.duration == 0.0 {
+        true => NONE.to_owned(),
+        false => duration(report.duration),
     }
 }
 
@@ -141,27 +140,23 @@ pub(super) fn headline(report: &Report) -> Markup {
         section id="headline" {
             h2 { "All samples" }
             dl.headline {
-                (card("Samples", &count(total.samples), compared, "samples"))
-                (card_with("Errors", &percent(total.error_percent), &failed, compared, "errorPercent"))
-                (card("Throughput", &format!("{}/s", short(total.throughput)), compared, "throughput"))
-                (card("Mean", &millis(total.mean), compared, "mean"))
-                (card("p50", &millis(total.p50), compared, "p50"))
-                (card("p90", &millis(total.p90), compared, "p90"))
-                (card("p95", &millis(total.p95), compared, "p95"))
-                (card("p99", &millis(total.p99), compared, "p99"))
-                (card_with("Max", &millis(total.max), &format!("min {}", millis(total.min)), compared, "max"))
-                (card_with("Received", &tables::received(total), &format!("sent {}", tables::sent(total)),
+                (card("Samples", &count(total.samples), "", compared, "samples"))
+                (card("Errors", &percent(total.error_percent), &failed, compared, "errorPercent"))
+                (card("Throughput", &tables::rate(total), "", compared, "throughput"))
+                (card("Mean", &millis(total.mean), "", compared, "mean"))
+                (card("p50", &millis(total.p50), "", compared, "p50"))
+                (card("p90", &millis(total.p90), "", compared, "p90"))
+                (card("p95", &millis(total.p95), "", compared, "p95"))
+                (card("p99", &millis(total.p99), "", compared, "p99"))
+                (card("Max", &millis(total.max), &format!("min {}", millis(total.min)), compared, "max"))
+                (card("Received", &tables::received(total), &format!("sent {}", tables::sent(total)),
                     compared, "receivedBytes"))
             }
         }
     }
 }
 
-fn card(name: &str, value: &str, compared: Option<&Comparison>, figure: &str) -> Markup {
-    card_with(name, value, "", compared, figure)
-}
-
-fn card_with(
+fn card(
     name: &str,
     value: &str,
     more: &str,

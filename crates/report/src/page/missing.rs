@@ -1,11 +1,6 @@
 //! Figures that a tool does not report are zero in a report and a dash on its page.
 
-use atq_api_spec::report::{Comparison, Figures, FiguresPair, Report, Series, SeriesPoint};
-
-/// True if the tool reports this figure; `wire` is its name in JSON.
-pub(super) fn is_known(figures: &Figures, wire: &str) -> bool {
-    !figures.missing.iter().any(|name| name == wire)
-}
+use atq_api_spec::report::{Comparison, Figures, FiguresPair, Report, Series};
 
 /// Replaces times and rates that are not reported by NaN, which is shown as a dash.
 pub(super) fn with_missing_as_nan(report: &Report) -> Report {
@@ -33,20 +28,16 @@ fn mark_pairs(comparison: &mut Comparison) {
 
 fn mark_points(series: &mut Series) {
     for name in &series.missing {
-        let field: Option<fn(&mut SeriesPoint) -> &mut f64> = match name.as_str() {
-            "p50" => Some(|point| &mut point.p50),
-            "p90" => Some(|point| &mut point.p90),
-            "p95" => Some(|point| &mut point.p95),
-            "p99" => Some(|point| &mut point.p99),
-            "max" => Some(|point| &mut point.max),
-            // A count cannot be NaN; `missing` is checked where it is shown.
-            _ => None,
-        };
-        if let Some(field) = field {
-            series
-                .points
-                .iter_mut()
-                .for_each(|point| *field(point) = f64::NAN);
+        for point in &mut series.points {
+            match name.as_str() {
+                "p50" => point.p50 = f64::NAN,
+                "p90" => point.p90 = f64::NAN,
+                "p95" => point.p95 = f64::NAN,
+                "p99" => point.p99 = f64::NAN,
+                "max" => point.max = f64::NAN,
+                // A count cannot be NaN; `missing` is checked where it is shown.
+                _ => {}
+            }
         }
     }
 }

@@ -18,11 +18,8 @@ pub(super) fn count(value: u64) -> String {
 
 /// `1 row`, `1,234 rows`.
 pub(super) fn some(value: usize, one: &str, many: &str) -> String {
-    format!(
-        "{} {}",
-        count(value as u64),
-        if value == 1 { one } else { many }
-    )
+    let what = if value == 1 { one } else { many };
+    format!("{} {what}", count(value as u64))
 }
 
 /// With this number of decimals and separators of thousands: `1,234.5`.
@@ -106,11 +103,9 @@ pub(super) fn percent_digits(value: f64) -> String {
 
 /// `12.3 %`.
 pub(super) fn percent(value: f64) -> String {
-    let digits = percent_digits(value);
-    if digits == NONE {
-        digits
-    } else {
-        format!("{digits} %")
+    match percent_digits(value) {
+        none if none == NONE => none,
+        digits => format!("{digits} %"),
     }
 }
 
@@ -123,12 +118,10 @@ pub(super) fn change(value: f64) -> String {
         return format!("× {}", short(value / 100.0 + 1.0));
     }
     let text = fixed(value, 1);
-    let sign = if value > 0.0 && text != "0.0" {
-        "+"
-    } else {
-        ""
-    };
-    format!("{sign}{text} %")
+    match value > 0.0 && text != "0.0" {
+        true => format!("+{text} %"),
+        false => format!("{text} %"),
+    }
 }
 
 /// `4.5 MiB`.

@@ -77,10 +77,9 @@ fn moment(at: u64) -> String {
 
 /// A response time, which does not exist without samples.
 fn time(value: f64, samples: u64) -> String {
-    if samples == 0 {
-        NONE.to_owned()
-    } else {
-        fixed(value, usize::from(value < 99.95))
+    match samples {
+        0 => NONE.to_owned(),
+        _ => fixed(value, usize::from(value < 99.95)),
     }
 }
 

@@ -4,9 +4,9 @@ use atq_api_spec::report::{ErrorKind, Figures, NamedFigures, Report, ReportSourc
 use maud::{Markup, html};
 
 use super::charts::bars::bar;
-use super::missing::is_known;
 use super::number::{NONE, bytes, count, fixed, percent, percent_digits, short, some};
 use super::text;
+use crate::sample::is_known;
 
 /// Maximum number of listed kinds of errors.
 const MAX_KINDS: usize = 200;
@@ -79,24 +79,26 @@ fn cells(figures: &Figures, decimals: usize) -> Markup {
     }
 }
 
+pub(super) fn rate(figures: &Figures) -> String {
+    format!("{}/s", short(figures.throughput))
+}
+
 pub(super) fn received(figures: &Figures) -> String {
-    match is_known(figures, "receivedBytes") {
-        true => bytes(figures.received_bytes),
-        false => NONE.to_owned(),
-    }
+    if_known(figures, "receivedBytes", bytes(figures.received_bytes))
 }
 
 /// The number of failed samples.
 pub(super) fn errors_of(figures: &Figures) -> String {
-    match is_known(figures, "errors") {
-        true => count(figures.errors),
-        false => NONE.to_owned(),
-    }
+    if_known(figures, "errors", count(figures.errors))
 }
 
 pub(super) fn sent(figures: &Figures) -> String {
-    match is_known(figures, "sentBytes") {
-        true => bytes(figures.sent_bytes),
+    if_known(figures, "sentBytes", bytes(figures.sent_bytes))
+}
+
+fn if_known(figures: &Figures, wire: &str, text: String) -> String {
+    match is_known(figures, wire) {
+        true => text,
         false => NONE.to_owned(),
     }
 }
@@ -114,11 +116,8 @@ pub(super) fn workers(report: &Report) -> Markup {
         let all = workers.iter().map(|worker| pick(&worker.figures));
         all.fold(0.0, f64::max)
     };
-    let tops = [
-        largest(|f| f.throughput),
-        largest(|f| f.mean),
-        largest(|f| f.p95),
-    ];
+    let picks: [fn(&Figures) -> f64; 3] = [|f| f.throughput, |f| f.mean, |f| f.p95];
+    let tops = picks.map(largest);
     html! {
         section id="workers" {
             h2 { "Workers" }

@@ -159,7 +159,7 @@ fn a_day_of_many_different_durations_stays_within_the_limits() {
             watches.add(0, &sample);
             run.first_start = 0;
             run.last_end = run.last_end.max(sample.end().unwrap());
-            run.samples += 1;
+            run.counts.samples += 1;
         }
     }
     assert!(watches.watches[0].counts <= 200_000);

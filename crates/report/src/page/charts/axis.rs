@@ -21,10 +21,9 @@ pub(super) struct Values {
 /// An axis up to `largest`, with ticks at 1, 2 or 5 times a power of ten. `label` gets a value and the
 /// number of decimals that distinguishes ticks.
 pub(super) fn values(largest: f64, label: impl Fn(f64, usize) -> String) -> Values {
-    let largest = if largest.is_finite() && largest > 0.0 {
-        largest.clamp(1e-6, 1e15)
-    } else {
-        1.0
+    let largest = match largest.is_finite() && largest > 0.0 {
+        true => largest.clamp(1e-6, 1e15),
+        false => 1.0,
     };
     let step = nice(largest / 4.0);
     let count = (largest / step - 1e-9).ceil().max(1.0);
@@ -70,44 +69,27 @@ const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-const STEPS: [u64; 22] = [
-    100,
-    200,
-    500,
-    SECOND,
-    2 * SECOND,
-    5 * SECOND,
-    10 * SECOND,
-    15 * SECOND,
-    30 * SECOND,
-    MINUTE,
-    2 * MINUTE,
-    5 * MINUTE,
-    10 * MINUTE,
-    15 * MINUTE,
-    30 * MINUTE,
-    HOUR,
-    2 * HOUR,
-    3 * HOUR,
-    6 * HOUR,
-    12 * HOUR,
-    DAY,
-    2 * DAY,
+/// Lengths between two ticks: units with their multiples.
+const STEPS: [(u64, &[u64]); 4] = [
+    (1, &[100, 200, 500]),
+    (SECOND, &[1, 2, 5, 10, 15, 30]),
+    (MINUTE, &[1, 2, 5, 10, 15, 30]),
+    (HOUR, &[1, 2, 3, 6, 12, 24, 48]),
 ];
 
 /// Ticks at round times in UTC from `from` to `to`, both in milliseconds since 1970.
 pub(super) fn moments(from: u64, to: u64) -> Vec<Tick> {
     let span = to.saturating_sub(from).max(1);
     // Long labels need more space.
-    let most = if (4 * SECOND..=DAY).contains(&span) {
-        8
-    } else {
-        5
+    let most = match (4 * SECOND..=DAY).contains(&span) {
+        true => 8,
+        false => 5,
     };
-    let step = STEPS
+    let mut steps = STEPS
         .into_iter()
-        .find(|step| span / step < most)
-        .unwrap_or_else(|| (span / most / DAY + 1) * DAY);
+        .flat_map(|(unit, by)| by.iter().map(move |by| by * unit));
+    let step = steps.find(|step| span / step < most);
+    let step = step.unwrap_or_else(|| (span / most / DAY + 1) * DAY);
     let first = from.div_ceil(step);
     (first..=to / step)
         .take(16)

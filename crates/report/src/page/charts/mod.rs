@@ -13,6 +13,7 @@ use axis::Tick;
 use lines::Line;
 
 /// A line chart.
+#[derive(Default)]
 struct Chart<'a> {
     /// Unique id in the page; prefix of the ids inside the chart.
     id: &'a str,

@@ -4,7 +4,7 @@ use atq_api_spec::report::{Series, SeriesPoint};
 use maud::Markup;
 
 use super::Chart;
-use super::axis::{self, Tick, Values};
+use super::axis::{self, Values};
 use super::lines::Line;
 use crate::page::number::{self, fixed, millis};
 
@@ -56,10 +56,6 @@ impl Span {
         count as f64 / self.interval
     }
 
-    fn ticks(self) -> Vec<Tick> {
-        axis::moments(self.from, self.to)
-    }
-
     /// The caption of the time axis, with the date, which the ticks omit.
     fn caption(self) -> String {
         let day = |at| number::moment(at).map(|moment| moment.date().to_string());
@@ -98,59 +94,58 @@ pub(in super::super) fn response_times(series: &Series, span: Span) -> Markup {
             points: points(series, span, value),
         }
     });
-    TimeChart {
+    Chart {
         id: "times-chart",
         title: "Response times over time",
         desc: spread("The 95th percentile", series, |p| p.p95, millis),
         height: 260,
+        ..over_time(span, y, lines.into())
     }
-    .chart(span, y, lines.into())
+    .draw()
 }
 
 /// Samples per second.
 pub(in super::super) fn throughput(series: &Series, span: Span) -> Markup {
-    let rate = |p: &SeriesPoint| span.per_second(p.samples);
-    let y = per_second(series, rate);
-    let line = Line {
-        name: "throughput",
-        class: "rate",
-        column: column::THROUGHPUT,
-        unit: "/s",
-        filled: true,
-        points: points(series, span, |p| Some(rate(p) / y.top)),
-    };
-    TimeChart {
-        id: "throughput-chart",
-        title: "Throughput over time",
-        desc: spread("Throughput", series, rate, |v| {
-            format!("{} per second", number::short(v))
-        }),
-        height: 200,
-    }
-    .chart(span, y, vec![line])
+    let line = ("throughput", "rate", column::THROUGHPUT);
+    rate(series, span, "Throughput", line, 200, |p| p.samples)
 }
 
 /// Failed samples per second.
 pub(in super::super) fn errors(series: &Series, span: Span) -> Markup {
-    let rate = |p: &SeriesPoint| span.per_second(p.errors);
-    let y = per_second(series, rate);
+    let line = ("errors", "error", column::ERRORS);
+    rate(series, span, "Errors", line, 110, |p| p.errors)
+}
+
+fn rate(
+    series: &Series,
+    span: Span,
+    what: &str,
+    (name, class, column): (&'static str, &'static str, usize),
+    height: u32,
+    count: fn(&SeriesPoint) -> u64,
+) -> Markup {
+    let rate = |p: &SeriesPoint| span.per_second(count(p));
+    let largest = series.points.iter().map(rate).fold(0.0, f64::max);
+    let y = axis::values(largest, |value, decimals| {
+        format!("{}/s", fixed(value, decimals))
+    });
+    let text = |value| format!("{} per second", number::short(value));
     let line = Line {
-        name: "errors",
-        class: "error",
-        column: column::ERRORS,
+        name,
+        class,
+        column,
         unit: "/s",
         filled: true,
         points: points(series, span, |p| Some(rate(p) / y.top)),
     };
-    TimeChart {
-        id: "errors-chart",
-        title: "Errors over time",
-        desc: spread("Errors", series, rate, |v| {
-            format!("{} per second", number::short(v))
-        }),
-        height: 110,
+    Chart {
+        id: &format!("{name}-chart"),
+        title: &format!("{what} over time"),
+        desc: spread(what, series, rate, text),
+        height,
+        ..over_time(span, y, vec![line])
     }
-    .chart(span, y, vec![line])
+    .draw()
 }
 
 /// Active threads or users; only for a series that contains them.
@@ -165,7 +160,7 @@ pub(in super::super) fn active(series: &Series, span: Span) -> Markup {
         filled: false,
         points: points(series, span, |p| p.active.map(|active| active / y.top)),
     };
-    TimeChart {
+    Chart {
         id: "active-chart",
         title: "Active threads or users over time",
         desc: spread(
@@ -175,32 +170,20 @@ pub(in super::super) fn active(series: &Series, span: Span) -> Markup {
             number::short,
         ),
         height: 200,
+        ..over_time(span, y, vec![line])
     }
-    .chart(span, y, vec![line])
+    .draw()
 }
 
-/// Title and description of a chart over time.
-struct TimeChart {
-    id: &'static str,
-    title: &'static str,
-    desc: String,
-    height: u32,
-}
-
-impl TimeChart {
-    fn chart(self, span: Span, y: Values, lines: Vec<Line>) -> Markup {
-        Chart {
-            id: self.id,
-            title: self.title,
-            desc: self.desc,
-            height: self.height,
-            table: "series-table",
-            x_caption: span.caption(),
-            x_ticks: span.ticks(),
-            y_ticks: y.ticks,
-            lines,
-        }
-        .draw()
+/// A chart over time, without its title and description.
+fn over_time(span: Span, y: Values, lines: Vec<Line>) -> Chart<'static> {
+    Chart {
+        table: "series-table",
+        x_caption: span.caption(),
+        x_ticks: axis::moments(span.from, span.to),
+        y_ticks: y.ticks,
+        lines,
+        ..Chart::default()
     }
 }
 
@@ -211,13 +194,6 @@ fn points(
 ) -> Vec<(f64, Option<f64>)> {
     let place = |point| (span.middle(point), value(point));
     series.points.iter().map(place).collect()
-}
-
-fn per_second(series: &Series, rate: impl Fn(&SeriesPoint) -> f64) -> Values {
-    let largest = series.points.iter().map(rate).fold(0.0, f64::max);
-    axis::values(largest, |value, decimals| {
-        format!("{}/s", fixed(value, decimals))
-    })
 }
 
 /// Describes the range of values.
