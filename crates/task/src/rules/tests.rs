@@ -19,13 +19,14 @@ fn second(second: u64) -> Timestamp {
 
 /// A run that was accepted at 0 s, created workers at 5, started its master at 10 and finished at 70.
 fn finished() -> State {
-    let mut state = State::queued(
-        1,
-        second(0),
-        "run".into(),
-        "token".into(),
-        Default::default(),
-    );
+    let mut state = State {
+        seq: 1,
+        step_started_at: second(0),
+        created_at: second(0),
+        run: "run".into(),
+        token: "token".into(),
+        ..State::default()
+    };
     state.timings = [
         (Step::Queued, 1000),
         (Step::Network, 4000),
