@@ -1,10 +1,11 @@
 //! The endpoint for carriers: authorization, and routing of uploads. State is kept in memory only: after a restart
 //! the run registers again.
 
-use crate::node_auth::{FetchError, NodeAuth};
+use crate::node_auth::NodeAuth;
 use atq_engine::{Gauge, Role, Source, Stop, Taker, Tar};
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Longest stored reason of a carrier, in characters.
@@ -68,7 +69,7 @@ impl IngestRegistry {
         run: &str,
         taker: Arc<dyn Taker>,
     ) -> IngestGuard {
-        lock(&self.takers).insert(run.to_owned(), taker);
+        self.takers.lock().insert(run.to_owned(), taker);
         IngestGuard {
             registry: Arc::clone(self),
             run: run.to_owned(),
@@ -77,12 +78,12 @@ impl IngestRegistry {
 
     /// Registers a run whose CPU usage is watched.
     pub(crate) fn watch(&self, run: &str, watched: WatchedRun) {
-        lock(&self.watched).insert(run.to_owned(), watched);
+        self.watched.lock().insert(run.to_owned(), watched);
     }
 
     /// Removes the registration of [`IngestRegistry::watch`].
     pub(crate) fn unwatch(&self, run: &str) {
-        lock(&self.watched).remove(run);
+        self.watched.lock().remove(run);
     }
 }
 
@@ -94,7 +95,7 @@ pub(crate) struct IngestGuard {
 
 impl Drop for IngestGuard {
     fn drop(&mut self) {
-        lock(&self.registry.takers).remove(&self.run);
+        self.registry.takers.lock().remove(&self.run);
     }
 }
 
@@ -106,25 +107,6 @@ pub struct CarrierEndpoint {
 }
 
 impl CarrierEndpoint {
-    /// Checks that a carrier on `node` may fetch `bundle` now.
-    ///
-    /// # Errors
-    /// The reason of the refusal.
-    pub fn authorize_fetch(
-        &self,
-        run: &str,
-        token: &str,
-        node: &str,
-        bundle: &str,
-    ) -> Result<(), FetchError> {
-        self.node_auth.authorize_fetch(run, token, node, bundle)
-    }
-
-    /// Records that a node has received the whole bundle.
-    pub fn record_served(&self, run: &str, node: &str, bundle: &str) {
-        self.node_auth.record_served(run, node, bundle);
-    }
-
     /// Stores the results of a container on another node.
     ///
     /// # Errors
@@ -137,11 +119,8 @@ impl CarrierEndpoint {
         tar: Tar,
     ) -> Result<(), RequestError> {
         let (taker, expected) = self.expected(run, token, source)?;
-        match taker
-            .take(expected, tar)
-            .await
-            .map_err(RequestError::NotStored)?
-        {
+        let taken = taker.take(expected, tar).await;
+        match taken.map_err(RequestError::NotStored)? {
             None => Ok(()),
             Some(Stop::TooLarge(reason)) => Err(RequestError::TooLarge(reason)),
             Some(Stop::Disk(reason)) => Err(RequestError::NotStored(reason)),
@@ -176,7 +155,7 @@ impl CarrierEndpoint {
             return Err(RequestError::Unauthorized);
         }
         let closed = || RequestError::NotExpected(source.to_owned());
-        let taker = lock(&self.ingest.takers).get(run).cloned();
+        let taker = self.ingest.takers.lock().get(run).cloned();
         let taker = taker.ok_or_else(closed)?;
         let expected = Source::parse(source).filter(|source| taker.expects(*source));
         Ok((taker, expected.ok_or_else(closed)?))
@@ -193,10 +172,9 @@ impl CarrierEndpoint {
         sample: &NodeSample,
     ) -> Result<(), RequestError> {
         let authorized = self.node_auth.is_authorized(run, token);
-        let watched = lock(&self.ingest.watched).get(run).cloned();
-        let watched = watched
-            .filter(|_| authorized)
-            .ok_or(RequestError::Unauthorized)?;
+        let watched = self.ingest.watched.lock().get(run).cloned();
+        let watched = watched.filter(|_| authorized);
+        let watched = watched.ok_or(RequestError::Unauthorized)?;
         let all = f64::from(sample.processors);
         let gauge = watched.gauge;
         gauge.node(&sample.node, sample.percent, SAMPLE_SECONDS);
@@ -211,8 +189,4 @@ impl CarrierEndpoint {
         }
         Ok(())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,12 +9,11 @@ use crate::core::Core;
 use crate::port::CpuUsage;
 use async_trait::async_trait;
 use atq_engine::{Facts, Gauge, Target, Targets, UsageWatch};
-use atq_task::spec::ServiceSpec;
 use futures_util::{StreamExt, stream};
 use host::HostTime;
 use other_nodes::NodeWatchers;
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
@@ -55,7 +54,7 @@ pub(crate) fn watch(
     gauge: Arc<dyn Gauge>,
 ) -> Box<dyn UsageWatch> {
     let watched = WatchedRun {
-        limits: [&run.spec.worker, &run.spec.master].map(limit_of),
+        limits: [&run.spec.worker, &run.spec.master].map(|one| one.resources.limits.processors()),
         gauge: Arc::clone(&gauge),
     };
     core.ingest.watch(&run.state.run, watched);
@@ -67,11 +66,6 @@ pub(crate) fn watch(
         watchers,
         work: AbortOnDropHandle::new(tokio::spawn(work)),
     })
-}
-
-/// CPU limit of a container of this service.
-fn limit_of(spec: &ServiceSpec) -> Option<f64> {
-    spec.resources.limits.processors()
 }
 
 /// Samples until it is cancelled.
@@ -93,10 +87,7 @@ async fn sample_forever(
     let mut host_before = None;
     loop {
         let started = Instant::now();
-        let mut wanted = targets
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let mut wanted = targets.lock().clone();
         wanted.retain(|target| target.node == own);
         let host = HostTime::now();
         let now = sample(&core, wanted).await;

@@ -103,12 +103,7 @@ impl Engine for SwarmEngine {
     }
 
     async fn status(&self) -> Result<Status, EngineError> {
-        let manager = self.0.swarm.manager().await?;
-        Ok(Status {
-            node_id: manager.node_id,
-            node_address: manager.node_address,
-            engine_version: manager.engine_version,
-        })
+        Ok(self.0.swarm.manager().await?)
     }
 
     async fn nodes(&self) -> Result<Vec<Node>, EngineError> {

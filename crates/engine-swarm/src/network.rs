@@ -42,10 +42,8 @@ async fn choose(
 ) -> Result<Ipv4Net, StepError> {
     let networks = run.patiently(deadline, || core.swarm.networks()).await?;
     let nodes = run.patiently(deadline, || core.swarm.nodes()).await?;
-    let taken: Vec<Ipv4Net> = networks
-        .into_iter()
-        .flat_map(|network| network.subnets)
-        .collect();
+    let networks = networks.into_iter();
+    let taken: Vec<Ipv4Net> = networks.flat_map(|network| network.subnets).collect();
     let pool = core.settings.subnet_pool;
     let spec = run.facts().spec;
     let containers = spec.worker.replicas.saturating_add(spec.master.replicas);
@@ -53,11 +51,8 @@ async fn choose(
     let holder = holder(run.facts());
     let Some(subnet) = core.subnets.choose(&holder, pool, prefix, &taken) else {
         let message = format!("the pool `{pool}` has no free /{prefix}");
-        return Err(run.failed(
-            FailureCode::SubnetsExhausted,
-            message,
-            "remove unused networks, or enlarge `subnetPool`",
-        ));
+        let hint = "remove unused networks, or enlarge `subnetPool`";
+        return Err(run.failed(FailureCode::SubnetsExhausted, &message, hint));
     };
     run.note(Event::SubnetChosen { subnet }).await?;
     Ok(subnet)
@@ -77,11 +72,8 @@ async fn create_or_find(
         Err(SwarmError::Conflict { what, reason }) => (what, reason),
         other => return other,
     };
-    let networks = swarm.networks().await?;
-    match networks
-        .into_iter()
-        .find(|network| network.name == plan.name)
-    {
+    let mut networks = swarm.networks().await?.into_iter();
+    match networks.find(|network| network.name == plan.name) {
         Some(network) if is_ours(&network.labels, ours) => Ok(network.id),
         Some(_) => Err(SwarmError::Conflict { what, reason }),
         // A name stays taken for a moment after its network was removed.

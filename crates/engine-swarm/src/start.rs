@@ -51,7 +51,7 @@ fn bundle_of(core: &Core, run: Facts<'_>, service: &ServiceSpec) -> Result<Vec<M
     match core.bundles.directory(id) {
         Some(path) if !path.is_dir() => {
             let message = format!("the bundle `{id}` is missing in `{}`", path.display());
-            Err(run.failed(FailureCode::BundleMissing, message, "upload it again"))
+            Err(run.failed(FailureCode::BundleMissing, &message, "upload it again"))
         }
         path => Ok(path.map(shared_bundle).into_iter().collect()),
     }

@@ -12,8 +12,9 @@ use atq_task::state::{Desired, State, Step};
 use atq_task::timestamp::Timestamp;
 use futures_util::future::{BoxFuture, pending};
 use futures_util::{FutureExt, StreamExt};
+use parking_lot::Mutex;
 use serde_json::json;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -273,8 +274,7 @@ struct ByteCounter {
 
 impl ByteCounter {
     fn add(&self, source: Source, result: Result<usize, String>) {
-        let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
-        results.push((source, result));
+        self.results.lock().push((source, result));
     }
 }
 
@@ -371,10 +371,7 @@ async fn results_are_received(engine: &dyn Engine, run: &TestRun) {
         .filter(|one| Some(&one.group) == run.state.master.as_ref());
     let fetched = engine.results(run.facts(), masters.collect(), taker).await;
     assert!(fetched.is_ok(), "{:?}", fetched.err());
-    let results = counter
-        .results
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let results = counter.results.lock();
     let bytes: Vec<_> = results.iter().map(|(_, bytes)| bytes.clone()).collect();
     assert!(matches!(bytes[..], [Ok(1..)]), "{bytes:?}");
 }

@@ -38,12 +38,7 @@ pub struct Facts<'a> {
 
 impl Facts<'_> {
     /// A failure of the current step.
-    pub fn failed(
-        &self,
-        code: FailureCode,
-        message: impl Into<String>,
-        hint: impl Into<String>,
-    ) -> StepError {
+    pub fn failed(&self, code: FailureCode, message: &str, hint: &str) -> StepError {
         self.failed_in(self.state.step, code, message, hint)
     }
 
@@ -68,10 +63,10 @@ impl Facts<'_> {
         match error.is_temporary() {
             true => self.failed(
                 FailureCode::EngineUnavailable,
-                error.to_string(),
+                &error.message,
                 "see GET /readyz, and the engine's own log",
             ),
-            false => self.failed(FailureCode::EngineRefused, error.to_string(), ""),
+            false => self.failed(FailureCode::EngineRefused, &error.message, ""),
         }
     }
 }
@@ -93,6 +88,16 @@ pub trait Course: Send {
 
     /// Returns when the run is to end early.
     fn interruption(&self) -> BoxFuture<'static, ()>;
+
+    /// A failure of the current step.
+    fn failed(&self, code: FailureCode, message: &str, hint: &str) -> StepError {
+        self.facts().failed(code, message, hint)
+    }
+
+    /// Converts an error of the engine to a failure of the current step.
+    fn engine_failed(&self, error: &EngineError) -> StepError {
+        self.facts().engine_failed(error)
+    }
 }
 
 impl dyn Course + '_ {
@@ -117,19 +122,9 @@ impl dyn Course + '_ {
                 Err(error) if error.is_temporary() && !deadline.passed() => {
                     tracing::debug!(task = %self.facts().spec.name, %error, "a call failed; retrying");
                 }
-                Err(error) => return Err(self.facts().engine_failed(&error)),
+                Err(error) => return Err(self.engine_failed(&error)),
             }
             self.pause(backoff.next_pause()).await?;
         }
-    }
-
-    /// A failure of the current step.
-    pub fn failed(
-        &self,
-        code: FailureCode,
-        message: impl Into<String>,
-        hint: impl Into<String>,
-    ) -> StepError {
-        self.facts().failed(code, message, hint)
     }
 }

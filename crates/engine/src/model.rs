@@ -10,10 +10,11 @@ use atq_task::event::{Event, FailureCode};
 use atq_task::spec::{Fault, ReadinessProbe, TaskName, TaskSpec};
 use atq_task::state::Step;
 use futures_util::{StreamExt, stream};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_util::bytes::Bytes;
@@ -74,10 +75,7 @@ impl Group {
         Member {
             id: format!("{id}/{replica}"),
             group: id.to_owned(),
-            source: Source {
-                role: self.role,
-                replica,
-            },
+            source: Source::new(self.role, replica),
             tty: false,
             node: Some(NODE.to_owned()),
             lost: false,
@@ -114,7 +112,7 @@ impl Model {
     }
 
     fn lock(&self) -> MutexGuard<'_, ModelState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     fn members(&self, run: Facts<'_>) -> Vec<Member> {

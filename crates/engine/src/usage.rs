@@ -2,7 +2,8 @@
 
 use crate::Source;
 use async_trait::async_trait;
-use std::sync::{Arc, Mutex};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 /// A container whose CPU usage is sampled.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,10 +1,10 @@
 //! Samples the CPU usage of the load generators while the test runs. Errors never fail the run.
 
 use super::run::Run;
-use atq_engine::{Course, Member, Role, Source, Target, Targets, UsageWatch};
+use atq_engine::{Course, Member, Role, Target, Targets, UsageWatch};
 use atq_evidence::load::SharedBook;
-use atq_task::spec::{ServiceSpec, TaskSpec};
-use std::sync::{Arc, PoisonError};
+use atq_task::spec::TaskSpec;
+use std::sync::Arc;
 
 /// The sampling of one run; dropping it ends the sampling.
 pub struct CpuUsageWatch {
@@ -25,12 +25,9 @@ impl Run {
             return;
         }
         let targets = targets(self, members);
-        if self.watch.is_none() {
-            self.watch = Some(start(self));
-        }
-        if let Some(watch) = &self.watch {
-            *watch.targets.lock().unwrap_or_else(PoisonError::into_inner) = targets;
-        }
+        let watch = self.watch.take().unwrap_or_else(|| start(self));
+        *watch.targets.lock() = targets;
+        self.watch = Some(watch);
     }
 
     /// Ends the sampling and stores the result.
@@ -82,7 +79,11 @@ fn start(run: &Run) -> CpuUsageWatch {
 
 fn targets(run: &Run, members: &[Member]) -> Vec<Target> {
     let of = |member: &Member| {
-        let spec = spec_of(run, member.source)?;
+        let spec = match member.source.role {
+            Role::Worker => &run.spec.worker,
+            Role::Master => &run.spec.master,
+            _ => return None,
+        };
         Some(Target {
             source: member.source,
             node: member.node.clone()?,
@@ -91,12 +92,4 @@ fn targets(run: &Run, members: &[Member]) -> Vec<Target> {
         })
     };
     members.iter().filter_map(of).collect()
-}
-
-fn spec_of(run: &Run, source: Source) -> Option<&ServiceSpec> {
-    match source.role {
-        Role::Worker => Some(&run.spec.worker),
-        Role::Master => Some(&run.spec.master),
-        _ => None,
-    }
 }

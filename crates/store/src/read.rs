@@ -66,7 +66,7 @@ impl Store {
         if let Some(reason) = self.damage_of(name) {
             return Err(damaged(reason));
         }
-        if self.failed_creations().contains(name) {
+        if self.failed_creations.lock().contains(name) {
             return Ok(None);
         }
         match catch_panic(read) {
@@ -157,7 +157,7 @@ impl Store {
             // An invalid name was written by another program; `repair` reports it.
             names.extend(TaskName::parse(&text));
         }
-        let failed_creations = self.failed_creations();
+        let failed_creations = self.failed_creations.lock();
         names.retain(|name| !failed_creations.contains(name));
         Ok(names)
     }
@@ -167,7 +167,7 @@ impl Store {
     /// # Errors
     /// When it cannot be read.
     pub fn history(&self, name: &TaskName) -> Result<Vec<Record>, StoreError> {
-        if self.failed_creations().contains(name) {
+        if self.failed_creations.lock().contains(name) {
             return Ok(Vec::new());
         }
         let db = self.db()?;

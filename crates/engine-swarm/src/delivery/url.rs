@@ -36,7 +36,7 @@ pub(super) async fn find(
     let message =
         format!("the nodes would reach the Director at `{url}` ({source}), but that URL {problem}");
     let hint = "`advertiseUrl` sets another URL";
-    Err(run.failed(FailureCode::DeliveryFailed, message, hint))
+    Err(run.failed(FailureCode::DeliveryFailed, &message, hint))
 }
 
 async fn derived(
@@ -59,6 +59,6 @@ async fn derived(
             listen.ip(),
             manager.node_address
         );
-        run.failed(FailureCode::DeliveryFailed, message, HINT)
+        run.failed(FailureCode::DeliveryFailed, &message, HINT)
     })
 }

@@ -33,7 +33,7 @@ pub async fn resolve(run: &mut Run) -> StepResult {
                 }
                 WorkersStatus::Failed(code, message) => {
                     let message = engine.explain(&run.spec.worker.image, message).await;
-                    return Err(run.failed(code, message, ""));
+                    return Err(run.failed(code, &message, ""));
                 }
                 WorkersStatus::Waiting(description) => status = description,
             }
@@ -78,5 +78,5 @@ fn timed_out(run: &Run, deadline: Deadline, status: &str, lookout: &mut dyn Look
     }
     let message = format!("the workers were not ready after {seconds} s: {status}{error}");
     let hint = "`orchestrationTimeout` sets this timeout";
-    run.failed(FailureCode::WorkersTimedOut, message, hint)
+    run.failed(FailureCode::WorkersTimedOut, &message, hint)
 }
