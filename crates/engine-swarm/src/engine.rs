@@ -18,7 +18,7 @@ use crate::{
 use async_trait::async_trait;
 use atq_engine::{
     Bundles, Course, Deadline, Engine, EngineError, Facts, Fetched, Gauge, Holding, ImageDigests,
-    JoinTokens, LogLines, LogQuery, Lookout, Member, Node, Owned, Part, Status, StepError,
+    JoinTokens, LogLines, LogQuery, Member, Node, Owned, Part, Resolver, Status, StepError,
     StepResult, Taker, Targets, UsageWatch,
 };
 use atq_task::event::FailureCode;
@@ -170,7 +170,7 @@ impl Engine for SwarmEngine {
         }
     }
 
-    fn lookout(&self) -> Box<dyn Lookout> {
+    fn resolver(&self) -> Box<dyn Resolver> {
         Box::new(SidecarPoller::new(Arc::clone(&self.0)))
     }
 

@@ -7,7 +7,7 @@ use crate::plan::DISCOVERY_PORT;
 use crate::port::{SwarmTask, TaskState};
 use crate::sidecar::{ended, failed, replace};
 use async_trait::async_trait;
-use atq_engine::{Asking, Course, Deadline, Facts, LookedUp, Lookout, Member, StepError};
+use atq_engine::{Course, Deadline, Facts, Member, ProbeRequest, Resolution, Resolver, StepError};
 use atq_node_protocol::probe::Probe;
 use atq_task::spec::{ReadinessProbe, WORKERS_NAME};
 use std::net::Ipv4Addr;
@@ -72,7 +72,7 @@ impl Absence {
 }
 
 struct PollTask {
-    answers: watch::Receiver<LookedUp>,
+    answers: watch::Receiver<Resolution>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -101,7 +101,7 @@ impl SidecarPoller {
 }
 
 #[async_trait]
-impl Lookout for SidecarPoller {
+impl Resolver for SidecarPoller {
     async fn observe(
         &mut self,
         run: &mut dyn Course,
@@ -114,7 +114,7 @@ impl Lookout for SidecarPoller {
         Ok(Some(of_tools(&self.tasks, run.facts())))
     }
 
-    async fn look(&mut self, run: &mut dyn Course, deadline: Deadline) -> Result<(), StepError> {
+    async fn poll(&mut self, run: &mut dyn Course, deadline: Deadline) -> Result<(), StepError> {
         let Some(task) = sidecar_of(run.facts(), &self.tasks) else {
             self.last_state = "its service was removed".to_owned();
             return self.handle_absence(run, deadline).await;
@@ -138,10 +138,10 @@ impl Lookout for SidecarPoller {
         Ok(())
     }
 
-    fn looked_up(&mut self) -> LookedUp {
+    fn resolution(&mut self) -> Resolution {
         match &mut self.poll_task {
             Some(poll_task) => poll_task.answers.borrow_and_update().clone(),
-            None => LookedUp::default(),
+            None => Resolution::default(),
         }
     }
 
@@ -166,7 +166,7 @@ impl Lookout for SidecarPoller {
         probe: &ReadinessProbe,
         (shortest, longest): (Duration, Duration),
         deadline: Deadline,
-    ) -> Result<Result<Vec<Asking>, String>, StepError> {
+    ) -> Result<Result<Vec<ProbeRequest>, String>, StepError> {
         let Some(probe) = of_definition(probe) else {
             return Ok(Err("the sidecar cannot run commands".to_owned()));
         };
@@ -193,7 +193,7 @@ impl Lookout for SidecarPoller {
         let requests = endpoints.into_iter().map(|endpoint| {
             let (discovery, token) = (Arc::clone(&self.core.discovery), token.clone());
             let (addresses, probe) = (addresses.to_vec(), probe.clone());
-            let request: Asking = Box::pin(async move {
+            let request: ProbeRequest = Box::pin(async move {
                 let timeout = deadline.left().clamp(shortest, longest);
                 let response = discovery.probe(&endpoint, &token, &addresses, &probe, timeout);
                 response.await.map_err(|error| error.to_string())
@@ -229,7 +229,7 @@ fn of_definition(probe: &ReadinessProbe) -> Option<Probe> {
 impl PollTask {
     /// Polls `endpoints` in turn; one of them is the sidecar's. Must not be empty.
     fn start(core: &Core, run: Facts<'_>, endpoints: Vec<String>) -> Self {
-        let (sender, answers) = watch::channel(LookedUp::default());
+        let (sender, answers) = watch::channel(Resolution::default());
         let discovery = Arc::clone(&core.discovery);
         let token = run.state.token.clone();
         let replicas = run.spec.worker.replicas;
@@ -253,7 +253,7 @@ impl PollTask {
                         });
                     })
                 {
-                    sender.send_replace(LookedUp {
+                    sender.send_replace(Resolution {
                         addresses,
                         answered: true,
                         error: None,

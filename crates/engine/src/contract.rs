@@ -147,23 +147,23 @@ impl TestRun {
 
     /// Waits until all workers run and their name resolves to their addresses.
     async fn resolve(&mut self, engine: &dyn Engine, deadline: Deadline) -> StepResult {
-        let mut lookout = engine.lookout();
+        let mut resolver = engine.resolver();
         loop {
-            if let Some(members) = lookout.observe(self, deadline).await? {
+            if let Some(members) = resolver.observe(self, deadline).await? {
                 let mut alive: Vec<_> = members
                     .iter()
                     .filter(|member| member.is_alive())
                     .filter_map(|member| member.address)
                     .collect();
                 alive.sort_unstable();
-                let is_resolved = lookout.looked_up().addresses == alive;
+                let is_resolved = resolver.resolution().addresses == alive;
                 if alive.len() == self.spec.worker.replicas as usize && is_resolved {
                     return Ok(Event::WorkersReady {
                         addresses: alive,
                         start_skew: None,
                     });
                 }
-                lookout.look(self, deadline).await?;
+                resolver.poll(self, deadline).await?;
             }
             assert!(
                 !deadline.passed(),

@@ -2,7 +2,7 @@
 
 use crate::{
     Course, Deadline, EngineError, Facts, Gauge, ImageDigests, JoinTokens, LogLines, LogQuery,
-    Lookout, Member, Node, Owned, Role, Source, Status, StepError, StepResult, Taker, Targets,
+    Member, Node, Owned, Resolver, Role, Source, Status, StepError, StepResult, Taker, Targets,
     UsageWatch,
 };
 use async_trait::async_trait;
@@ -107,7 +107,7 @@ pub trait Engine: Send + Sync + 'static {
     async fn end_discovery(&self, run: Facts<'_>) -> Result<(), EngineError>;
 
     /// Creates a client of the resolver without sending a request.
-    fn lookout(&self) -> Box<dyn Lookout>;
+    fn resolver(&self) -> Box<dyn Resolver>;
 
     /// Starts a part of the run unless it exists; returns the id of its group.
     async fn start(

@@ -26,7 +26,7 @@ pub use log::{LogLine, LogLines, LogQuery, LogStream};
 pub use machine::{ImageDigests, Machine};
 pub use member::{Member, Phase, Source};
 pub use node::{JoinTokens, Node, Owned, Status};
-pub use resolver::{Asking, LookedUp, Lookout, Probed};
+pub use resolver::{ProbeRequest, Probed, Resolution, Resolver};
 pub use results::{Stop, Taker, Tar};
 pub use role::Role;
 pub use usage::{Gauge, Target, Targets, UsageWatch};

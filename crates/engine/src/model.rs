@@ -2,8 +2,8 @@
 
 use crate::{
     Course, Deadline, Engine, EngineError, Facts, Fetched, Gauge, Holding, ImageDigests,
-    JoinTokens, LogLine, LogLines, LogQuery, LogStream, LookedUp, Lookout, Machine, Member, Node,
-    Owned, Part, Phase, Role, Source, Status, StepError, StepResult, Taker, Targets, UsageWatch,
+    JoinTokens, LogLine, LogLines, LogQuery, LogStream, Machine, Member, Node, Owned, Part, Phase,
+    Resolution, Resolver, Role, Source, Status, StepError, StepResult, Taker, Targets, UsageWatch,
 };
 use async_trait::async_trait;
 use atq_task::event::{Event, FailureCode};
@@ -162,7 +162,7 @@ struct ModelResolver {
 }
 
 #[async_trait]
-impl Lookout for ModelResolver {
+impl Resolver for ModelResolver {
     async fn observe(
         &mut self,
         run: &mut dyn Course,
@@ -171,7 +171,7 @@ impl Lookout for ModelResolver {
         Ok(Some(self.engine.members(run.facts())))
     }
 
-    async fn look(&mut self, run: &mut dyn Course, _: Deadline) -> Result<(), StepError> {
+    async fn poll(&mut self, run: &mut dyn Course, _: Deadline) -> Result<(), StepError> {
         let workers = self.engine.members(run.facts()).into_iter();
         let alive = workers.filter(|one| one.source.role == Role::Worker && one.is_alive());
         self.addresses = alive.filter_map(|one| one.address).collect();
@@ -179,8 +179,8 @@ impl Lookout for ModelResolver {
         Ok(())
     }
 
-    fn looked_up(&mut self) -> LookedUp {
-        LookedUp {
+    fn resolution(&mut self) -> Resolution {
+        Resolution {
             addresses: self.addresses.clone(),
             answered: self.polled,
             error: None,
@@ -202,7 +202,7 @@ impl Lookout for ModelResolver {
         _: &ReadinessProbe,
         _: (Duration, Duration),
         _: Deadline,
-    ) -> Result<Result<Vec<crate::Asking>, String>, StepError> {
+    ) -> Result<Result<Vec<crate::ProbeRequest>, String>, StepError> {
         Ok(Err("the model has no probes".to_owned()))
     }
 
@@ -315,7 +315,7 @@ impl Engine for Model {
         }
     }
 
-    fn lookout(&self) -> Box<dyn Lookout> {
+    fn resolver(&self) -> Box<dyn Resolver> {
         Box::new(ModelResolver {
             engine: self.clone(),
             polled: false,

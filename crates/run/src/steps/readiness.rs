@@ -7,7 +7,7 @@ use super::status::shortened;
 use super::{engine_of, step_deadline};
 use crate::interruption::{Deadline, StepError, StepResult};
 use crate::run::Run;
-use atq_engine::{Course, Lookout, Part, Probed, Role, Source};
+use atq_engine::{Course, Part, Probed, Resolver, Role, Source};
 use atq_task::event::{Event, FailureCode};
 use atq_task::spec::{ReadinessProbe, ReadinessSpec};
 use std::net::Ipv4Addr;
@@ -35,9 +35,9 @@ async fn probe_all(run: &mut Run, spec: &ReadinessSpec) -> StepResult {
     let deadline = step_deadline(run, Duration::from_secs(spec.timeout));
     let mut waiting = run.state.addresses.clone();
     let mut result = Err("no probe was sent".to_owned());
-    let mut lookout = engine_of(run).lookout();
+    let mut resolver = engine_of(run).resolver();
     loop {
-        match probe_once(run, &waiting, &spec.probe, &mut *lookout, deadline).await? {
+        match probe_once(run, &waiting, &spec.probe, &mut *resolver, deadline).await? {
             Ok(not_ready) if not_ready.is_empty() => return Ok(Event::WorkersProbed),
             // A worker that was ready once is not probed again.
             Ok(not_ready) => {
@@ -49,7 +49,7 @@ async fn probe_all(run: &mut Run, spec: &ReadinessSpec) -> StepResult {
         if deadline.passed() {
             return Err(match result {
                 Ok(late) => not_ready(run, spec, &late),
-                Err(reason) => not_probed(run, &*lookout, &reason),
+                Err(reason) => not_probed(run, &*resolver, &reason),
             });
         }
         run.pause(RETRY_INTERVAL).await?;
@@ -61,16 +61,16 @@ async fn probe_once(
     run: &mut Run,
     addresses: &[Ipv4Addr],
     probe: &ReadinessProbe,
-    lookout: &mut dyn Lookout,
+    resolver: &mut dyn Resolver,
     deadline: Deadline,
 ) -> Result<Result<Vec<Probed>, String>, StepError> {
-    let Some(members) = lookout.observe(run, deadline).await? else {
+    let Some(members) = resolver.observe(run, deadline).await? else {
         let reason = format!("{} did not respond", run.shared.engine.name());
         return Ok(Err(reason));
     };
     check_same_workers(run, &members)?;
     let bounds = (MIN_PROBE_TIME, MAX_PROBE_TIME);
-    let probes = lookout.probes(run, addresses, probe, bounds, deadline);
+    let probes = resolver.probes(run, addresses, probe, bounds, deadline);
     let requests = match probes.await? {
         Ok(requests) => requests,
         Err(reason) => return Ok(Err(reason)),
@@ -187,9 +187,9 @@ fn hint(probe: &ReadinessProbe) -> &'static str {
     }
 }
 
-fn not_probed(run: &Run, lookout: &dyn Lookout, reason: &str) -> StepError {
-    let message = format!("{} could not probe the workers: {reason}", lookout.noun());
-    lookout.failed(run.facts(), message, "")
+fn not_probed(run: &Run, resolver: &dyn Resolver, reason: &str) -> StepError {
+    let message = format!("{} could not probe the workers: {reason}", resolver.noun());
+    resolver.failed(run.facts(), message, "")
 }
 
 fn not_started(run: &Run, reason: &str) -> StepError {
