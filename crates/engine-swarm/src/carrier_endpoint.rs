@@ -2,7 +2,7 @@
 //! the run registers again.
 
 use crate::node_auth::NodeAuth;
-use atq_engine::{Gauge, Role, Source, Stop, Taker, Tar};
+use atq_engine::{Gauge, ResultsReceiver, Role, Source, Stop, Tar};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -58,7 +58,7 @@ pub(crate) struct WatchedRun {
 /// Runs that expect data from their carriers, by suffix.
 #[derive(Default)]
 pub(crate) struct IngestRegistry {
-    takers: Mutex<HashMap<String, Arc<dyn Taker>>>,
+    receivers: Mutex<HashMap<String, Arc<dyn ResultsReceiver>>>,
     watched: Mutex<HashMap<String, WatchedRun>>,
 }
 
@@ -67,9 +67,9 @@ impl IngestRegistry {
     pub(crate) fn expect_results(
         self: &Arc<Self>,
         run: &str,
-        taker: Arc<dyn Taker>,
+        receiver: Arc<dyn ResultsReceiver>,
     ) -> IngestGuard {
-        self.takers.lock().insert(run.to_owned(), taker);
+        self.receivers.lock().insert(run.to_owned(), receiver);
         IngestGuard {
             registry: Arc::clone(self),
             run: run.to_owned(),
@@ -95,7 +95,7 @@ pub(crate) struct IngestGuard {
 
 impl Drop for IngestGuard {
     fn drop(&mut self) {
-        self.registry.takers.lock().remove(&self.run);
+        self.registry.receivers.lock().remove(&self.run);
     }
 }
 
@@ -118,8 +118,8 @@ impl CarrierEndpoint {
         source: &str,
         tar: Tar,
     ) -> Result<(), RequestError> {
-        let (taker, expected) = self.expected(run, token, source)?;
-        let taken = taker.take(expected, tar).await;
+        let (receiver, expected) = self.expected(run, token, source)?;
+        let taken = receiver.take(expected, tar).await;
         match taken.map_err(RequestError::NotStored)? {
             None => Ok(()),
             Some(Stop::TooLarge(reason)) => Err(RequestError::TooLarge(reason)),
@@ -139,8 +139,8 @@ impl CarrierEndpoint {
         source: &str,
         problem: &str,
     ) -> Result<(), RequestError> {
-        let (taker, expected) = self.expected(run, token, source)?;
-        taker.note(expected, problem.chars().take(MAX_REASON).collect());
+        let (receiver, expected) = self.expected(run, token, source)?;
+        receiver.note(expected, problem.chars().take(MAX_REASON).collect());
         Ok(())
     }
 
@@ -150,15 +150,15 @@ impl CarrierEndpoint {
         run: &str,
         token: &str,
         source: &str,
-    ) -> Result<(Arc<dyn Taker>, Source), RequestError> {
+    ) -> Result<(Arc<dyn ResultsReceiver>, Source), RequestError> {
         if !self.node_auth.is_authorized(run, token) {
             return Err(RequestError::Unauthorized);
         }
         let closed = || RequestError::NotExpected(source.to_owned());
-        let taker = self.ingest.takers.lock().get(run).cloned();
-        let taker = taker.ok_or_else(closed)?;
-        let expected = Source::parse(source).filter(|source| taker.expects(*source));
-        Ok((taker, expected.ok_or_else(closed)?))
+        let receiver = self.ingest.receivers.lock().get(run).cloned();
+        let receiver = receiver.ok_or_else(closed)?;
+        let expected = Source::parse(source).filter(|source| receiver.expects(*source));
+        Ok((receiver, expected.ok_or_else(closed)?))
     }
 
     /// Records the CPU usage of a node and of the run's containers on it.

@@ -18,8 +18,8 @@ use crate::{
 use async_trait::async_trait;
 use atq_engine::{
     Bundles, Course, Deadline, Engine, EngineError, Facts, Fetched, Gauge, Holding, ImageDigests,
-    JoinTokens, LogLines, LogQuery, Member, Node, Owned, Part, Resolver, Status, StepError,
-    StepResult, Taker, Targets, UsageWatch,
+    JoinTokens, LogLines, LogQuery, Member, Node, Owned, Part, Resolver, ResultsReceiver, Status,
+    StepError, StepResult, Targets, UsageWatch,
 };
 use atq_task::event::FailureCode;
 use atq_task::spec::{Fault, TaskName, TaskSpec};
@@ -200,9 +200,9 @@ impl Engine for SwarmEngine {
         &self,
         run: Facts<'_>,
         wanted: Vec<Member>,
-        taker: Arc<dyn Taker>,
+        receiver: Arc<dyn ResultsReceiver>,
     ) -> Result<Fetched, EngineError> {
-        Ok(results::hand_over(&self.0, run, wanted, taker).await?)
+        Ok(results::hand_over(&self.0, run, wanted, receiver).await?)
     }
 
     fn watch(

@@ -1,8 +1,8 @@
 //! The contract suite of engines: [`play`] drives small runs through the operations and checks each result.
 
 use crate::{
-    Course, Deadline, Engine, Facts, LogQuery, Member, Part, Source, StepError, StepResult, Stop,
-    Taker, Tar,
+    Course, Deadline, Engine, Facts, LogQuery, Member, Part, ResultsReceiver, Source, StepError,
+    StepResult, Stop, Tar,
 };
 use async_trait::async_trait;
 use atq_task::event::{Event, Record};
@@ -279,7 +279,7 @@ impl ByteCounter {
 }
 
 #[async_trait]
-impl Taker for ByteCounter {
+impl ResultsReceiver for ByteCounter {
     fn expects(&self, _: Source) -> bool {
         true
     }
@@ -365,11 +365,13 @@ async fn results_are_received(engine: &dyn Engine, run: &TestRun) {
         deadline: Instant::now() + TIMEOUT,
         results: Mutex::default(),
     });
-    let taker: Arc<dyn Taker> = Arc::clone(&counter) as _;
+    let receiver: Arc<dyn ResultsReceiver> = Arc::clone(&counter) as _;
     let masters = logged
         .into_iter()
         .filter(|one| Some(&one.group) == run.state.master.as_ref());
-    let fetched = engine.results(run.facts(), masters.collect(), taker).await;
+    let fetched = engine
+        .results(run.facts(), masters.collect(), receiver)
+        .await;
     assert!(fetched.is_ok(), "{:?}", fetched.err());
     let results = counter.results.lock();
     let bytes: Vec<_> = results.iter().map(|(_, bytes)| bytes.clone()).collect();

@@ -2,8 +2,8 @@
 
 use crate::{
     Course, Deadline, EngineError, Facts, Gauge, ImageDigests, JoinTokens, LogLines, LogQuery,
-    Member, Node, Owned, Resolver, Role, Source, Status, StepError, StepResult, Taker, Targets,
-    UsageWatch,
+    Member, Node, Owned, Resolver, ResultsReceiver, Role, Source, Status, StepError, StepResult,
+    Targets, UsageWatch,
 };
 use async_trait::async_trait;
 use atq_task::event::FailureCode;
@@ -126,12 +126,12 @@ pub trait Engine: Send + Sync + 'static {
     /// The log of a container: up to now, or followed. Dropping the stream ends the request.
     async fn logs(&self, id: &str, tty: bool, query: LogQuery) -> Result<LogLines, EngineError>;
 
-    /// Passes the results of these containers to `taker` until its deadline.
+    /// Passes the results of these containers to `receiver` until its deadline.
     async fn results(
         &self,
         run: Facts<'_>,
         wanted: Vec<Member>,
-        taker: Arc<dyn Taker>,
+        receiver: Arc<dyn ResultsReceiver>,
     ) -> Result<Fetched, EngineError>;
 
     /// Samples the CPU usage of the containers in `targets` and of their nodes. Sampling starts with the first target.

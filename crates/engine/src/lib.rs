@@ -27,6 +27,6 @@ pub use machine::{ImageDigests, Machine};
 pub use member::{Member, Phase, Source};
 pub use node::{JoinTokens, Node, Owned, Status};
 pub use resolver::{ProbeRequest, Probed, Resolution, Resolver};
-pub use results::{Stop, Taker, Tar};
+pub use results::{ResultsReceiver, Stop, Tar};
 pub use role::Role;
 pub use usage::{Gauge, Target, Targets, UsageWatch};

@@ -3,7 +3,8 @@
 use crate::{
     Course, Deadline, Engine, EngineError, Facts, Fetched, Gauge, Holding, ImageDigests,
     JoinTokens, LogLine, LogLines, LogQuery, LogStream, Machine, Member, Node, Owned, Part, Phase,
-    Resolution, Resolver, Role, Source, Status, StepError, StepResult, Taker, Targets, UsageWatch,
+    Resolution, Resolver, ResultsReceiver, Role, Source, Status, StepError, StepResult, Targets,
+    UsageWatch,
 };
 use async_trait::async_trait;
 use atq_task::event::{Event, FailureCode};
@@ -383,7 +384,7 @@ impl Engine for Model {
         &self,
         _: Facts<'_>,
         wanted: Vec<Member>,
-        taker: Arc<dyn Taker>,
+        receiver: Arc<dyn ResultsReceiver>,
     ) -> Result<Fetched, EngineError> {
         for member in wanted {
             let group = self.lock().groups.get(&member.group).cloned();
@@ -392,8 +393,8 @@ impl Engine for Model {
                 .unwrap_or_default()
                 .results;
             let tar = stream::iter([Ok(Bytes::from(bytes))]).boxed();
-            // The taker records the result.
-            let _ = taker.take(member.source, tar).await;
+            // The receiver records the result.
+            let _ = receiver.take(member.source, tar).await;
         }
         Ok(Fetched::default())
     }

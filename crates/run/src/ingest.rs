@@ -2,7 +2,7 @@
 
 use super::run::Run;
 use async_trait::async_trait;
-use atq_engine::{Source, Stop, Taker, Tar};
+use atq_engine::{ResultsReceiver, Source, Stop, Tar};
 use atq_evidence::Evidence;
 use atq_evidence::results::{Budget, KeptResults};
 use atq_task::spec::TaskName;
@@ -88,7 +88,7 @@ impl ResultsIngest {
 }
 
 #[async_trait]
-impl Taker for ResultsIngest {
+impl ResultsReceiver for ResultsIngest {
     fn expects(&self, source: Source) -> bool {
         !self.limits.closed.load(Ordering::Acquire) && self.expected.contains(&source)
     }

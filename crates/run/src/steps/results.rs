@@ -48,14 +48,14 @@ pub async fn fetch(run: &Run, containers: &[Member]) -> Fetched {
 async fn collect(run: &Run, wanted: Vec<Member>, stored: &[KeptResults]) -> Vec<String> {
     let mut control = run.control.clone();
     let sources: Vec<Source> = wanted.iter().map(|one| one.source).collect();
-    let taker = Arc::new(ResultsIngest::new(run, stored, sources.clone()));
+    let receiver = Arc::new(ResultsIngest::new(run, stored, sources.clone()));
     let engine = &run.shared.engine;
-    let results = engine.results(run.facts(), wanted, Arc::clone(&taker) as _);
+    let results = engine.results(run.facts(), wanted, Arc::clone(&receiver) as _);
     let fetched = tokio::select! {
         fetched = results => Some(fetched),
         Ok(_) = control.wait_for(RunControl::is_deleted) => None,
     };
-    taker.close();
+    receiver.close();
     let fetched = match fetched {
         None => return Vec::new(),
         Some(Ok(fetched)) => fetched,
@@ -67,11 +67,11 @@ async fn collect(run: &Run, wanted: Vec<Member>, stored: &[KeptResults]) -> Vec<
     let stored = self::stored(run).await;
     let results_of = |source: Source| {
         let known = stored.iter().find(|kept| kept.source == source).cloned();
-        known.or_else(|| taker.kept(source))
+        known.or_else(|| receiver.kept(source))
     };
     let missing = |source: Source| match results_of(source) {
         Some(kept) => missing_part(&kept),
-        None => taker.problem(source).or_else(|| {
+        None => receiver.problem(source).or_else(|| {
             let problem = fetched.problems.get(&source).map(String::as_str);
             Some(unread(source, problem.unwrap_or("no results arrived")))
         }),
