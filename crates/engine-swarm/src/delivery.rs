@@ -9,7 +9,7 @@ use crate::node_job::{self, NodeOutcome};
 use crate::plan::volumes::{BundleDelivery, is_bundle};
 use crate::plan::{CarrierPlan, Scale, ServicePlan};
 use crate::port::Node;
-use atq_engine::{Course, Deadline, Facts, Role, StepError, StepResult};
+use atq_engine::{Deadline, Facts, Role, RunContext, StepError, StepResult};
 use atq_node_protocol::order::{ArchiveLimits, Fetch, Order};
 use atq_task::event::{Event, FailureCode, NodeDelivery};
 use futures_util::future::join_all;
@@ -25,7 +25,7 @@ const NODES_TIMEOUT: Duration = Duration::from_secs(15);
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Delivers the bundles to every node that may run the task's containers.
-pub(crate) async fn distribute(core: &Core, run: &mut dyn Course) -> StepResult {
+pub(crate) async fn distribute(core: &Core, run: &mut dyn RunContext) -> StepResult {
     let deliveries = core.plan(run.facts()).deliveries();
     let bytes = zip_bytes(core, run.facts(), &deliveries).await?;
     wait_for_removals(core, run).await?;
@@ -47,7 +47,7 @@ pub(crate) async fn distribute(core: &Core, run: &mut dyn Course) -> StepResult 
 
 /// Waits for a removal in progress: it could remove the volumes between the carriers' end and the first container,
 /// since their names are the same for every run. A removal that starts later finds the task or the bundle.
-async fn wait_for_removals(core: &Core, run: &mut dyn Course) -> Result<(), StepError> {
+async fn wait_for_removals(core: &Core, run: &mut dyn RunContext) -> Result<(), StepError> {
     tokio::select! {
         biased;
         () = run.interruption() => Err(StepError::Interrupted),
@@ -83,7 +83,7 @@ async fn zip_bytes(
 /// The nodes that need a bundle: at least one for each delivery.
 async fn nodes_for(
     core: &Core,
-    run: &mut dyn Course,
+    run: &mut dyn RunContext,
     deadline: Deadline,
     deliveries: &[BundleDelivery],
 ) -> Result<Vec<Node>, StepError> {
@@ -201,7 +201,7 @@ fn plans(
 /// Runs all deliveries concurrently. A stop does not wait for them and leaves them to clean-up.
 async fn run_carriers(
     core: &Core,
-    run: &mut dyn Course,
+    run: &mut dyn RunContext,
     deliveries: &[BundleDelivery],
     plans: Vec<ServicePlan>,
     deadline: Deadline,
@@ -294,7 +294,7 @@ fn hint(core: &Core, message: &str) -> String {
 /// volume would be empty. They receive the bundle before the next task.
 pub(crate) async fn exclude_nodes_without_bundle(
     core: &Core,
-    run: &mut dyn Course,
+    run: &mut dyn RunContext,
     deadline: Deadline,
     mut plan: ServicePlan,
 ) -> Result<ServicePlan, StepError> {

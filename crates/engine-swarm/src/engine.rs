@@ -17,9 +17,9 @@ use crate::{
 };
 use async_trait::async_trait;
 use atq_engine::{
-    Bundles, Course, Deadline, Engine, EngineError, Facts, Fetched, Gauge, Holding, ImageDigests,
-    JoinTokens, LogLines, LogQuery, Member, Node, Owned, Part, Resolver, ResultsReceiver, Status,
-    StepError, StepResult, Targets, UsageWatch,
+    Bundles, Deadline, Engine, EngineError, Facts, Fetched, Gauge, Holding, ImageDigests,
+    JoinTokens, LogLines, LogQuery, Member, Node, Owned, Part, Resolver, ResultsReceiver,
+    RunContext, Status, StepError, StepResult, Targets, UsageWatch,
 };
 use atq_task::event::FailureCode;
 use atq_task::spec::{Fault, TaskName, TaskSpec};
@@ -151,15 +151,15 @@ impl Engine for SwarmEngine {
         })
     }
 
-    async fn distribute(&self, run: &mut dyn Course) -> StepResult {
+    async fn distribute(&self, run: &mut dyn RunContext) -> StepResult {
         delivery::distribute(&self.0, run).await
     }
 
-    async fn prepare(&self, run: &mut dyn Course) -> StepResult {
+    async fn prepare(&self, run: &mut dyn RunContext) -> StepResult {
         network::prepare(&self.0, run).await
     }
 
-    async fn start_discovery(&self, run: &mut dyn Course) -> StepResult {
+    async fn start_discovery(&self, run: &mut dyn RunContext) -> StepResult {
         sidecar::start(&self.0, run).await
     }
 
@@ -176,7 +176,7 @@ impl Engine for SwarmEngine {
 
     async fn start(
         &self,
-        run: &mut dyn Course,
+        run: &mut dyn RunContext,
         part: Part<'_>,
         deadline: Deadline,
     ) -> Result<String, StepError> {

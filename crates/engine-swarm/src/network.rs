@@ -5,12 +5,12 @@ use crate::error::SwarmError;
 use crate::plan::{Labels, NetworkPlan, prefix_for};
 use crate::port::Swarm;
 use crate::services::is_ours;
-use atq_engine::{Course, Deadline, Facts, StepError, StepResult};
+use atq_engine::{Deadline, Facts, RunContext, StepError, StepResult};
 use atq_task::event::{Event, FailureCode};
 use ipnet::Ipv4Net;
 
 /// Creates the run's network.
-pub(crate) async fn prepare(core: &Core, run: &mut dyn Course) -> StepResult {
+pub(crate) async fn prepare(core: &Core, run: &mut dyn RunContext) -> StepResult {
     let deadline = Deadline::after(run.patience(1));
     let subnet = run.facts().state.subnet;
     let id = create(core, run, deadline, subnet).await?;
@@ -20,7 +20,7 @@ pub(crate) async fn prepare(core: &Core, run: &mut dyn Course) -> StepResult {
 /// Creates a network in `subnet`, or in a free one that is recorded first. Returns its id.
 pub(crate) async fn create(
     core: &Core,
-    run: &mut dyn Course,
+    run: &mut dyn RunContext,
     deadline: Deadline,
     subnet: Option<Ipv4Net>,
 ) -> Result<String, StepError> {
@@ -37,7 +37,7 @@ pub(crate) async fn create(
 /// Chooses a subnet and records it before it is used.
 async fn choose(
     core: &Core,
-    run: &mut dyn Course,
+    run: &mut dyn RunContext,
     deadline: Deadline,
 ) -> Result<Ipv4Net, StepError> {
     let networks = run.patiently(deadline, || core.swarm.networks()).await?;

@@ -7,7 +7,9 @@ use crate::plan::DISCOVERY_PORT;
 use crate::port::{SwarmTask, TaskState};
 use crate::sidecar::{ended, failed, replace};
 use async_trait::async_trait;
-use atq_engine::{Course, Deadline, Facts, Member, ProbeRequest, Resolution, Resolver, StepError};
+use atq_engine::{
+    Deadline, Facts, Member, ProbeRequest, Resolution, Resolver, RunContext, StepError,
+};
 use atq_node_protocol::probe::Probe;
 use atq_task::spec::{ReadinessProbe, WORKERS_NAME};
 use std::net::Ipv4Addr;
@@ -58,7 +60,7 @@ impl Absence {
     async fn note_missing(
         &mut self,
         core: &Core,
-        run: &mut dyn Course,
+        run: &mut dyn RunContext,
         deadline: Deadline,
     ) -> Result<bool, StepError> {
         let since = *self.since.get_or_insert_with(Instant::now);
@@ -90,7 +92,7 @@ impl SidecarPoller {
 
     async fn handle_absence(
         &mut self,
-        run: &mut dyn Course,
+        run: &mut dyn RunContext,
         deadline: Deadline,
     ) -> Result<(), StepError> {
         if self.absence.note_missing(&self.core, run, deadline).await? {
@@ -104,7 +106,7 @@ impl SidecarPoller {
 impl Resolver for SidecarPoller {
     async fn observe(
         &mut self,
-        run: &mut dyn Course,
+        run: &mut dyn RunContext,
         deadline: Deadline,
     ) -> Result<Option<Vec<Member>>, StepError> {
         let Some(tasks) = tasks_of_run(&self.core, run.facts(), deadline).await? else {
@@ -114,7 +116,11 @@ impl Resolver for SidecarPoller {
         Ok(Some(of_tools(&self.tasks, run.facts())))
     }
 
-    async fn poll(&mut self, run: &mut dyn Course, deadline: Deadline) -> Result<(), StepError> {
+    async fn poll(
+        &mut self,
+        run: &mut dyn RunContext,
+        deadline: Deadline,
+    ) -> Result<(), StepError> {
         let Some(task) = sidecar_of(run.facts(), &self.tasks) else {
             self.last_state = "its service was removed".to_owned();
             return self.handle_absence(run, deadline).await;
@@ -161,7 +167,7 @@ impl Resolver for SidecarPoller {
 
     async fn probes(
         &mut self,
-        run: &mut dyn Course,
+        run: &mut dyn RunContext,
         addresses: &[Ipv4Addr],
         probe: &ReadinessProbe,
         (shortest, longest): (Duration, Duration),
@@ -282,7 +288,7 @@ fn sidecar_of(run: Facts<'_>, tasks: &[SwarmTask]) -> Option<SwarmTask> {
 /// Docker lists both, without saying which is which.
 async fn endpoints(
     core: &Core,
-    run: &mut dyn Course,
+    run: &mut dyn RunContext,
     task: &SwarmTask,
     deadline: Deadline,
 ) -> Result<Vec<String>, StepError> {
@@ -307,7 +313,7 @@ async fn endpoints(
 
 async fn host(
     core: &Core,
-    run: &mut dyn Course,
+    run: &mut dyn RunContext,
     task: &SwarmTask,
     deadline: Deadline,
 ) -> Result<Option<String>, StepError> {

@@ -4,7 +4,7 @@ use crate::core::Core;
 use crate::delivery::exclude_nodes_without_bundle;
 use crate::plan::{Mount, ServicePlan, shared_bundle};
 use crate::services::create_or_find;
-use atq_engine::{Course, Deadline, Facts, Part, StepError};
+use atq_engine::{Deadline, Facts, Part, RunContext, StepError};
 use atq_task::event::FailureCode;
 use atq_task::spec::{Delivery, ServiceSpec};
 use ipnet::Ipv4Net;
@@ -12,7 +12,7 @@ use ipnet::Ipv4Net;
 /// Creates the service of a part, or finds it.
 pub(crate) async fn start(
     core: &Core,
-    run: &mut dyn Course,
+    run: &mut dyn RunContext,
     part: Part<'_>,
     deadline: Deadline,
 ) -> Result<String, StepError> {
@@ -67,7 +67,7 @@ fn subnet_of(run: Facts<'_>) -> Result<Ipv4Net, StepError> {
 /// Creates a service, or finds it when an earlier attempt of this run has created it.
 pub(crate) async fn ensure_service(
     core: &Core,
-    run: &mut dyn Course,
+    run: &mut dyn RunContext,
     deadline: Deadline,
     plan: ServicePlan,
 ) -> Result<String, StepError> {

@@ -1,8 +1,8 @@
 //! The contract suite of engines: [`play`] drives small runs through the operations and checks each result.
 
 use crate::{
-    Course, Deadline, Engine, Facts, LogQuery, Member, Part, ResultsReceiver, Source, StepError,
-    StepResult, Stop, Tar,
+    Deadline, Engine, Facts, LogQuery, Member, Part, ResultsReceiver, RunContext, Source,
+    StepError, StepResult, Stop, Tar,
 };
 use async_trait::async_trait;
 use atq_task::event::{Event, Record};
@@ -239,7 +239,7 @@ async fn until_nothing_is_left(release: impl AsyncFn() -> Vec<String>) {
 }
 
 #[async_trait]
-impl Course for TestRun {
+impl RunContext for TestRun {
     fn facts(&self) -> Facts<'_> {
         Facts {
             spec: &self.spec,

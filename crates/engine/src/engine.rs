@@ -1,9 +1,9 @@
 //! The operations of an engine.
 
 use crate::{
-    Course, Deadline, EngineError, Facts, Gauge, ImageDigests, JoinTokens, LogLines, LogQuery,
-    Member, Node, Owned, Resolver, ResultsReceiver, Role, Source, Status, StepError, StepResult,
-    Targets, UsageWatch,
+    Deadline, EngineError, Facts, Gauge, ImageDigests, JoinTokens, LogLines, LogQuery, Member,
+    Node, Owned, Resolver, ResultsReceiver, Role, RunContext, Source, Status, StepError,
+    StepResult, Targets, UsageWatch,
 };
 use async_trait::async_trait;
 use atq_task::event::FailureCode;
@@ -95,13 +95,13 @@ pub trait Engine: Send + Sync + 'static {
     fn adopt(&self, run: Facts<'_>) -> Holding;
 
     /// Delivers the bundles to every node that may run containers of the task.
-    async fn distribute(&self, run: &mut dyn Course) -> StepResult;
+    async fn distribute(&self, run: &mut dyn RunContext) -> StepResult;
 
     /// Creates the isolated network of the run.
-    async fn prepare(&self, run: &mut dyn Course) -> StepResult;
+    async fn prepare(&self, run: &mut dyn RunContext) -> StepResult;
 
     /// Starts the resolver of the workers' name in that network.
-    async fn start_discovery(&self, run: &mut dyn Course) -> StepResult;
+    async fn start_discovery(&self, run: &mut dyn RunContext) -> StepResult;
 
     /// Stops the resolver early; [`Engine::release`] stops it otherwise.
     async fn end_discovery(&self, run: Facts<'_>) -> Result<(), EngineError>;
@@ -112,7 +112,7 @@ pub trait Engine: Send + Sync + 'static {
     /// Starts a part of the run unless it exists; returns the id of its group.
     async fn start(
         &self,
-        run: &mut dyn Course,
+        run: &mut dyn RunContext,
         part: Part<'_>,
         deadline: Deadline,
     ) -> Result<String, StepError>;

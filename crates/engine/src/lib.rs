@@ -3,7 +3,6 @@
 mod bundles;
 #[cfg(any(test, feature = "model"))]
 pub mod contract;
-mod course;
 mod engine;
 mod error;
 mod log;
@@ -15,11 +14,11 @@ mod node;
 mod resolver;
 mod results;
 mod role;
+mod run_context;
 mod usage;
 
 pub use atq_patience::Deadline;
 pub use bundles::{BundleLimits, Bundles};
-pub use course::{Course, Facts, StepError, StepResult};
 pub use engine::{Engine, Fetched, Holding, Part};
 pub use error::EngineError;
 pub use log::{LogLine, LogLines, LogQuery, LogStream};
@@ -29,4 +28,5 @@ pub use node::{JoinTokens, Node, Owned, Status};
 pub use resolver::{ProbeRequest, Probed, Resolution, Resolver};
 pub use results::{ResultsReceiver, Stop, Tar};
 pub use role::Role;
+pub use run_context::{Facts, RunContext, StepError, StepResult};
 pub use usage::{Gauge, Target, Targets, UsageWatch};

@@ -1,9 +1,9 @@
 //! An engine in memory for tests: one node, and containers that follow a script.
 
 use crate::{
-    Course, Deadline, Engine, EngineError, Facts, Fetched, Gauge, Holding, ImageDigests,
-    JoinTokens, LogLine, LogLines, LogQuery, LogStream, Machine, Member, Node, Owned, Part, Phase,
-    Resolution, Resolver, ResultsReceiver, Role, Source, Status, StepError, StepResult, Targets,
+    Deadline, Engine, EngineError, Facts, Fetched, Gauge, Holding, ImageDigests, JoinTokens,
+    LogLine, LogLines, LogQuery, LogStream, Machine, Member, Node, Owned, Part, Phase, Resolution,
+    Resolver, ResultsReceiver, Role, RunContext, Source, Status, StepError, StepResult, Targets,
     UsageWatch,
 };
 use async_trait::async_trait;
@@ -166,13 +166,13 @@ struct ModelResolver {
 impl Resolver for ModelResolver {
     async fn observe(
         &mut self,
-        run: &mut dyn Course,
+        run: &mut dyn RunContext,
         _: Deadline,
     ) -> Result<Option<Vec<Member>>, StepError> {
         Ok(Some(self.engine.members(run.facts())))
     }
 
-    async fn poll(&mut self, run: &mut dyn Course, _: Deadline) -> Result<(), StepError> {
+    async fn poll(&mut self, run: &mut dyn RunContext, _: Deadline) -> Result<(), StepError> {
         let workers = self.engine.members(run.facts()).into_iter();
         let alive = workers.filter(|one| one.source.role == Role::Worker && one.is_alive());
         self.addresses = alive.filter_map(|one| one.address).collect();
@@ -198,7 +198,7 @@ impl Resolver for ModelResolver {
 
     async fn probes(
         &mut self,
-        _: &mut dyn Course,
+        _: &mut dyn RunContext,
         _: &[Ipv4Addr],
         _: &ReadinessProbe,
         _: (Duration, Duration),
@@ -293,18 +293,18 @@ impl Engine for Model {
         Box::new(())
     }
 
-    async fn distribute(&self, _: &mut dyn Course) -> StepResult {
+    async fn distribute(&self, _: &mut dyn RunContext) -> StepResult {
         Ok(Event::BundlesDelivered { nodes: Vec::new() })
     }
 
-    async fn prepare(&self, run: &mut dyn Course) -> StepResult {
+    async fn prepare(&self, run: &mut dyn RunContext) -> StepResult {
         let subnet = ipnet::Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 16);
         run.note(Event::SubnetChosen { subnet }).await?;
         let id = format!("{}-net", run.facts().state.run);
         Ok(Event::NetworkCreated { id })
     }
 
-    async fn start_discovery(&self, run: &mut dyn Course) -> StepResult {
+    async fn start_discovery(&self, run: &mut dyn RunContext) -> StepResult {
         let service = self.start_group(run.facts(), Role::Discovery, "discovery", 1, None);
         Ok(Event::DiscoveryPlaced { service })
     }
@@ -326,7 +326,7 @@ impl Engine for Model {
 
     async fn start(
         &self,
-        run: &mut dyn Course,
+        run: &mut dyn RunContext,
         part: Part<'_>,
         _: Deadline,
     ) -> Result<String, StepError> {

@@ -1,6 +1,6 @@
 //! The client of the name resolver in the network of a run.
 
-use crate::{Course, Deadline, Facts, Member, StepError};
+use crate::{Deadline, Facts, Member, RunContext, StepError};
 use async_trait::async_trait;
 use atq_task::spec::ReadinessProbe;
 use futures_util::future::BoxFuture;
@@ -36,12 +36,13 @@ pub trait Resolver: Send {
     /// The containers of the run; `None` while the engine is unavailable. [`Resolver::poll`] uses the same snapshot.
     async fn observe(
         &mut self,
-        run: &mut dyn Course,
+        run: &mut dyn RunContext,
         deadline: Deadline,
     ) -> Result<Option<Vec<Member>>, StepError>;
 
     /// Starts polling once the resolver is reachable, and replaces a lost resolver.
-    async fn poll(&mut self, run: &mut dyn Course, deadline: Deadline) -> Result<(), StepError>;
+    async fn poll(&mut self, run: &mut dyn RunContext, deadline: Deadline)
+    -> Result<(), StepError>;
 
     /// The last result.
     fn resolution(&mut self) -> Resolution;
@@ -57,7 +58,7 @@ pub trait Resolver: Send {
     /// bounds of `patience`. Uses the last snapshot of [`Resolver::observe`].
     async fn probes(
         &mut self,
-        run: &mut dyn Course,
+        run: &mut dyn RunContext,
         addresses: &[Ipv4Addr],
         probe: &ReadinessProbe,
         patience: (Duration, Duration),

@@ -1,7 +1,7 @@
 //! Samples the CPU usage of the load generators while the test runs. Errors never fail the run.
 
 use super::run::Run;
-use atq_engine::{Course, Member, Role, Target, Targets, UsageWatch};
+use atq_engine::{Member, Role, RunContext, Target, Targets, UsageWatch};
 use atq_evidence::load::SharedBook;
 use atq_task::spec::TaskSpec;
 use std::sync::Arc;

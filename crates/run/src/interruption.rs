@@ -1,9 +1,9 @@
-//! Interruptible sleeps of a run, default hints, and the run as a [`Course`] for the engine.
+//! Interruptible sleeps of a run, default hints, and the run as a [`RunContext`] for the engine.
 
 use super::control::RunControl;
 use super::run::Run;
 use async_trait::async_trait;
-use atq_engine::{Course, Facts};
+use atq_engine::{Facts, RunContext};
 use atq_task::event::{Event, Failure, FailureCode, TASK_ID};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -62,7 +62,7 @@ impl Run {
 }
 
 #[async_trait]
-impl Course for Run {
+impl RunContext for Run {
     fn facts(&self) -> Facts<'_> {
         Facts {
             spec: &self.spec,

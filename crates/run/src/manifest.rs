@@ -3,7 +3,7 @@
 
 use super::run::Run;
 use atq_bundle_store::BundleId;
-use atq_engine::{Course, EngineError};
+use atq_engine::{EngineError, RunContext};
 use atq_evidence::{Observed, SeenBundle, SeenContainer, SeenImage, SeenNode, SeenSettings};
 use std::time::Duration;
 use tokio::task::spawn_blocking;

@@ -5,7 +5,7 @@ use super::cpu_usage::CpuUsageWatch;
 use super::interruption::StepError;
 use super::queue::{Claim, Slot};
 use super::shared::Shared;
-use atq_engine::{Course, Facts, Holding, Member};
+use atq_engine::{Facts, Holding, Member, RunContext};
 use atq_patience::{Pauses, retry_with};
 use atq_store::{Store, StoreError, Stored};
 use atq_task::event::{Event, FailureCode, Record, WorkerStatus};

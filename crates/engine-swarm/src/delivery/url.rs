@@ -3,7 +3,7 @@
 use crate::core::Core;
 use crate::node_url::derive;
 use crate::port::Node;
-use atq_engine::{Course, Deadline, StepError};
+use atq_engine::{Deadline, RunContext, StepError};
 use atq_task::event::FailureCode;
 
 /// Hint when no URL can be derived.
@@ -13,7 +13,7 @@ const HINT: &str = "set `bind: 0.0.0.0` (read Security first) or `advertiseUrl` 
 /// The configured URL, or else a derived one. Fails unless this Director answers there.
 pub(super) async fn find(
     core: &Core,
-    run: &mut dyn Course,
+    run: &mut dyn RunContext,
     deadline: Deadline,
     nodes: &[Node],
 ) -> Result<String, StepError> {
@@ -41,7 +41,7 @@ pub(super) async fn find(
 
 async fn derived(
     core: &Core,
-    run: &mut dyn Course,
+    run: &mut dyn RunContext,
     deadline: Deadline,
     nodes: &[Node],
 ) -> Result<String, StepError> {

@@ -5,7 +5,7 @@ use super::delay::check_workers;
 use super::{members_of_run, of_group};
 use crate::interruption::{Deadline, StepError};
 use crate::run::Run;
-use atq_engine::{Course, LogLine, LogQuery, LogStream, Member, Phase, Source};
+use atq_engine::{LogLine, LogQuery, LogStream, Member, Phase, RunContext, Source};
 use futures_util::StreamExt;
 use std::time::Duration;
 use tokio::time::Instant;

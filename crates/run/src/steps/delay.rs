@@ -5,7 +5,7 @@ use super::of_group;
 use super::status::{WorkersStatus, workers_status};
 use crate::interruption::{StepError, StepResult};
 use crate::run::Run;
-use atq_engine::{Course, Member};
+use atq_engine::{Member, RunContext};
 use atq_task::event::{Event, FailureCode};
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use super::status::{MasterStatus, master_status};
 use super::{engine_of, members_of_run, of_group};
 use crate::interruption::{Deadline, StepResult};
 use crate::run::Run;
-use atq_engine::{Course, Part};
+use atq_engine::{Part, RunContext};
 use atq_patience::{Backoff, Pauses};
 use atq_task::event::{Event, FailureCode};
 use std::time::Duration;

@@ -18,7 +18,7 @@ use super::cleanup;
 use super::interruption::{Deadline, StepError, StepResult};
 use super::manifest;
 use super::run::Run;
-use atq_engine::{Course, Engine, Member, Part};
+use atq_engine::{Engine, Member, Part, RunContext};
 use atq_task::event::Event;
 use atq_task::machine;
 use atq_task::state::Step;

@@ -7,7 +7,7 @@ use super::status::shortened;
 use super::{engine_of, step_deadline};
 use crate::interruption::{Deadline, StepError, StepResult};
 use crate::run::Run;
-use atq_engine::{Course, Part, Probed, Resolver, Role, Source};
+use atq_engine::{Part, Probed, Resolver, Role, RunContext, Source};
 use atq_task::event::{Event, FailureCode};
 use atq_task::spec::{ReadinessProbe, ReadinessSpec};
 use std::net::Ipv4Addr;

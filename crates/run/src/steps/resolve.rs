@@ -5,7 +5,7 @@ use super::status::{WorkersStatus, start_skew, workers_status};
 use super::{engine_of, of_group};
 use crate::interruption::{Deadline, StepError, StepResult};
 use crate::run::Run;
-use atq_engine::{Course, Resolver};
+use atq_engine::{Resolver, RunContext};
 use atq_task::event::{Event, FailureCode};
 use std::time::Duration;
 use tokio::time::Instant;

@@ -4,7 +4,7 @@
 use crate::control::RunControl;
 use crate::ingest::{ResultsIngest, unread};
 use crate::run::Run;
-use atq_engine::{Course, Member, Source};
+use atq_engine::{Member, RunContext, Source};
 use atq_evidence::results::KeptResults;
 use atq_task::event::ResultsSummary;
 use atq_task::state::Step;

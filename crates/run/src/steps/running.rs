@@ -4,7 +4,7 @@ use super::of_group;
 use super::status::{master_exit, worker_loss};
 use crate::interruption::{StepError, StepResult};
 use crate::run::Run;
-use atq_engine::{Course, EngineError, Member};
+use atq_engine::{EngineError, Member, RunContext};
 use atq_task::event::{Event, FailureCode};
 use atq_task::spec::OnWorkerLoss;
 use std::time::Duration;

@@ -4,7 +4,7 @@ use super::command::{self, CommandEnd, Output, excerpt};
 use super::{engine_of, step_deadline};
 use crate::interruption::{StepError, StepResult};
 use crate::run::Run;
-use atq_engine::{Course, Member, Part, Role, Source};
+use atq_engine::{Member, Part, Role, RunContext, Source};
 use atq_task::event::{Event, FailureCode};
 use atq_task::spec::WaitSpec;
 use std::time::Duration;

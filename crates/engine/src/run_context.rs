@@ -73,14 +73,14 @@ impl Facts<'_> {
 
 /// A run whose driver waits for the engine. The engine records events through it before it acts.
 #[async_trait]
-pub trait Course: Send {
+pub trait RunContext: Send {
     /// The definition and the current state.
     fn facts(&self) -> Facts<'_>;
 
     /// Timeout of each part of the preparation of `replicas` containers.
     fn patience(&self, replicas: u32) -> Duration;
 
-    /// Records an event. It is on the disk and in [`Course::facts`] when this returns.
+    /// Records an event. It is on the disk and in [`RunContext::facts`] when this returns.
     async fn note(&mut self, event: Event) -> Result<(), StepError>;
 
     /// Sleeps until `length` has passed or the run is to end early.
@@ -100,7 +100,7 @@ pub trait Course: Send {
     }
 }
 
-impl dyn Course + '_ {
+impl dyn RunContext + '_ {
     /// Retries a call to the engine after temporary errors. A call in progress is never cancelled.
     ///
     /// # Errors
