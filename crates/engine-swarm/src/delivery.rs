@@ -30,7 +30,7 @@ pub(crate) async fn distribute(core: &Core, run: &mut dyn RunContext) -> StepRes
     let bytes = zip_bytes(core, run.facts(), &deliveries).await?;
     wait_for_removals(core, run).await?;
     let allowance = Duration::from_secs(bytes / BYTES_PER_SECOND);
-    let deadline = Deadline::after(run.patience(1) + allowance);
+    let deadline = Deadline::after(run.orchestration_timeout(1) + allowance);
     let nodes = nodes_for(core, run, deadline, &deliveries).await?;
     let url = url::find(core, run, deadline, &nodes).await?;
     index_volumes(core, run.facts(), &deliveries, &nodes).await?;
@@ -89,7 +89,7 @@ async fn nodes_for(
 ) -> Result<Vec<Node>, StepError> {
     let started = Instant::now();
     loop {
-        let mut nodes = run.patiently(deadline, || core.swarm.nodes()).await?;
+        let mut nodes = run.retry(deadline, || core.swarm.nodes()).await?;
         let unplaceable = deliveries
             .iter()
             .find(|delivery| !nodes.iter().any(|node| node.may_run(&delivery.constraints)));
@@ -301,7 +301,7 @@ pub(crate) async fn exclude_nodes_without_bundle(
     if !plan.mounts.iter().any(is_bundle) {
         return Ok(plan);
     }
-    let nodes = run.patiently(deadline, || core.swarm.nodes()).await?;
+    let nodes = run.retry(deadline, || core.swarm.nodes()).await?;
     let facts = run.facts();
     let has_bundle = |node: &Node| facts.state.delivered.iter().any(|one| one.node == node.id);
     for node in nodes.iter().filter(|node| !has_bundle(node)) {

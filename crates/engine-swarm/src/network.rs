@@ -11,7 +11,7 @@ use ipnet::Ipv4Net;
 
 /// Creates the run's network.
 pub(crate) async fn prepare(core: &Core, run: &mut dyn RunContext) -> StepResult {
-    let deadline = Deadline::after(run.patience(1));
+    let deadline = Deadline::after(run.orchestration_timeout(1));
     let subnet = run.facts().state.subnet;
     let id = create(core, run, deadline, subnet).await?;
     Ok(Event::NetworkCreated { id })
@@ -30,7 +30,7 @@ pub(crate) async fn create(
     };
     let plan = core.plan(run.facts()).network(subnet);
     let ours = core.labels(run.facts());
-    run.patiently(deadline, || create_or_find(&*core.swarm, &plan, &ours))
+    run.retry(deadline, || create_or_find(&*core.swarm, &plan, &ours))
         .await
 }
 
@@ -40,8 +40,8 @@ async fn choose(
     run: &mut dyn RunContext,
     deadline: Deadline,
 ) -> Result<Ipv4Net, StepError> {
-    let networks = run.patiently(deadline, || core.swarm.networks()).await?;
-    let nodes = run.patiently(deadline, || core.swarm.nodes()).await?;
+    let networks = run.retry(deadline, || core.swarm.networks()).await?;
+    let nodes = run.retry(deadline, || core.swarm.nodes()).await?;
     let networks = networks.into_iter();
     let taken: Vec<Ipv4Net> = networks.flat_map(|network| network.subnets).collect();
     let pool = core.settings.subnet_pool;

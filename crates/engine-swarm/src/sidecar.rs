@@ -27,7 +27,7 @@ enum Start {
 /// Creates the sidecar and waits until it has an address and a node, which takes a tenth of a second. From then on it
 /// starts before the workers, which need not wait until it runs.
 pub(crate) async fn start(core: &Core, run: &mut dyn RunContext) -> StepResult {
-    let deadline = Deadline::after(run.patience(1));
+    let deadline = Deadline::after(run.orchestration_timeout(1));
     loop {
         if run.facts().state.network.is_none() {
             another_network(core, run, deadline).await?;
@@ -45,8 +45,8 @@ async fn create(
     run: &mut dyn RunContext,
     deadline: Deadline,
 ) -> Result<String, StepError> {
-    let manager = run.patiently(deadline, || core.swarm.manager()).await?;
-    let nodes = run.patiently(deadline, || core.swarm.nodes()).await?;
+    let manager = run.retry(deadline, || core.swarm.manager()).await?;
+    let nodes = run.retry(deadline, || core.swarm.nodes()).await?;
     // A drained manager accepts no containers; then any node is used.
     let accepts_containers = nodes
         .iter()
@@ -119,8 +119,7 @@ async fn remove(
     service: &str,
     deadline: Deadline,
 ) -> Result<(), StepError> {
-    run.patiently(deadline, || core.remove_service(service))
-        .await
+    run.retry(deadline, || core.remove_service(service)).await
 }
 
 async fn abandon_network(

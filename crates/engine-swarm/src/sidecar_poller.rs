@@ -320,11 +320,11 @@ async fn host(
     if let Some(host) = &core.settings.discovery_host {
         return Ok(Some(host.clone()));
     }
-    let manager = run.patiently(deadline, || core.swarm.manager()).await?;
+    let manager = run.retry(deadline, || core.swarm.manager()).await?;
     if task.node_id.as_ref() == Some(&manager.node_id) {
         return Ok(Some("127.0.0.1".to_owned()));
     }
-    let nodes = run.patiently(deadline, || core.swarm.nodes()).await?;
+    let nodes = run.retry(deadline, || core.swarm.nodes()).await?;
     let node = nodes
         .into_iter()
         .find(|node| Some(&node.id) == task.node_id.as_ref());

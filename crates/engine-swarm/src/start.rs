@@ -78,7 +78,7 @@ pub(crate) async fn ensure_service(
     plan.stop_grace = plan.stop_grace.min(bounds.stop_grace);
     let ours = core.labels(run.facts());
     let made = run
-        .patiently(deadline, || create_or_find(&*core.swarm, &plan, &ours))
+        .retry(deadline, || create_or_find(&*core.swarm, &plan, &ours))
         .await?;
     Ok(made.id)
 }

@@ -247,7 +247,7 @@ impl RunContext for TestRun {
         }
     }
 
-    fn patience(&self, _: u32) -> Duration {
+    fn orchestration_timeout(&self, _: u32) -> Duration {
         TIMEOUT
     }
 

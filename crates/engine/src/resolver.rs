@@ -55,13 +55,13 @@ pub trait Resolver: Send {
 
     /// Probe requests for the workers at `addresses`, one for each endpoint of the resolver, to be tried in order; the
     /// inner error is the reason for a missing endpoint. The timeout of each request is the remaining time, within the
-    /// bounds of `patience`. Uses the last snapshot of [`Resolver::observe`].
+    /// `bounds`. Uses the last snapshot of [`Resolver::observe`].
     async fn probes(
         &mut self,
         run: &mut dyn RunContext,
         addresses: &[Ipv4Addr],
         probe: &ReadinessProbe,
-        patience: (Duration, Duration),
+        bounds: (Duration, Duration),
         deadline: Deadline,
     ) -> Result<Result<Vec<ProbeRequest>, String>, StepError>;
 

@@ -78,7 +78,7 @@ pub trait RunContext: Send {
     fn facts(&self) -> Facts<'_>;
 
     /// Timeout of each part of the preparation of `replicas` containers.
-    fn patience(&self, replicas: u32) -> Duration;
+    fn orchestration_timeout(&self, replicas: u32) -> Duration;
 
     /// Records an event. It is on the disk and in [`RunContext::facts`] when this returns.
     async fn note(&mut self, event: Event) -> Result<(), StepError>;
@@ -105,11 +105,7 @@ impl dyn RunContext + '_ {
     ///
     /// # Errors
     /// After a permanent error, a temporary error beyond the deadline, or when the run is to end early.
-    pub async fn patiently<T, E, F, Fut>(
-        &mut self,
-        deadline: Deadline,
-        call: F,
-    ) -> Result<T, StepError>
+    pub async fn retry<T, E, F, Fut>(&mut self, deadline: Deadline, call: F) -> Result<T, StepError>
     where
         F: Fn() -> Fut,
         Fut: Future<Output = Result<T, E>>,

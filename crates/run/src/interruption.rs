@@ -70,7 +70,7 @@ impl RunContext for Run {
         }
     }
 
-    fn patience(&self, replicas: u32) -> Duration {
+    fn orchestration_timeout(&self, replicas: u32) -> Duration {
         self.shared.settings.orchestration_timeout(replicas)
     }
 

@@ -45,7 +45,7 @@ async fn derived(
     deadline: Deadline,
     nodes: &[Node],
 ) -> Result<String, StepError> {
-    let manager = run.patiently(deadline, || core.swarm.manager()).await?;
+    let manager = run.retry(deadline, || core.swarm.manager()).await?;
     let listen = core.settings.listen;
     let elsewhere: Vec<String> = nodes
         .iter()

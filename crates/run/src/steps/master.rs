@@ -21,7 +21,7 @@ const BACKOFF: Pauses = Pauses {
 /// Starts the master and waits until it runs. The first event records that it exists, the second that it runs.
 pub async fn master(run: &mut Run) -> StepResult {
     let replicas = run.spec.master.replicas;
-    let deadline = Deadline::after(run.patience(replicas));
+    let deadline = Deadline::after(run.orchestration_timeout(replicas));
     let Some(service) = run.state.master.clone() else {
         // The master gets the addresses of the workers, so they must still be valid, even if the engine was
         // unavailable until now.

@@ -93,7 +93,7 @@ fn engine_of(run: &Run) -> Arc<dyn Engine> {
 
 /// Starts the workers.
 async fn workers(run: &mut Run) -> StepResult {
-    let deadline = Deadline::after(run.patience(run.spec.worker.replicas));
+    let deadline = Deadline::after(run.orchestration_timeout(run.spec.worker.replicas));
     let service = engine_of(run).start(run, Part::Workers, deadline).await?;
     Ok(Event::WorkersCreated { service })
 }

@@ -105,7 +105,7 @@ async fn while_checking_workers<T>(
 
 /// The command runs in its own container, which checks all workers concurrently.
 async fn run_command(run: &mut Run, spec: &ReadinessSpec, command: &str) -> StepResult {
-    let length = Duration::from_secs(spec.timeout) + run.patience(1);
+    let length = Duration::from_secs(spec.timeout) + run.orchestration_timeout(1);
     let deadline = step_deadline(run, length);
     let seconds = spec.timeout;
     let part = Part::Readiness { command, seconds };

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 /// Waits until all workers are ready. Workers and name resolver start in parallel; only this step waits for them.
 pub async fn resolve(run: &mut Run) -> StepResult {
     let replicas = run.spec.worker.replicas;
-    let deadline = Deadline::after(run.patience(replicas));
+    let deadline = Deadline::after(run.orchestration_timeout(replicas));
     let started = Instant::now();
     let engine = engine_of(run);
     let mut resolver = engine.resolver();

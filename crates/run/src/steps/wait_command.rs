@@ -23,7 +23,7 @@ pub async fn wait_command(run: &mut Run) -> StepResult {
         check_timeout(run, &wait).await?;
     }
     // An attempt that began in time may finish; this deadline bounds it.
-    let deadline = step_deadline(run, wait.timeout() + run.patience(1));
+    let deadline = step_deadline(run, wait.timeout() + run.orchestration_timeout(1));
     let command = &wait.command;
     let part = Part::Wait { command, attempt };
     let group = engine_of(run).start(run, part, deadline).await?;
