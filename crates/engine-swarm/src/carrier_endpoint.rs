@@ -2,7 +2,7 @@
 //! the run registers again.
 
 use crate::node_auth::NodeAuth;
-use atq_engine::{Gauge, ResultsReceiver, Role, Source, Stop, Tar};
+use atq_engine::{ResultsReceiver, Role, Source, Stop, Tar, UsageSink};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ pub(crate) struct WatchedRun {
     /// CPU limits of a worker and of a master.
     pub limits: [Option<f64>; 2],
     /// Receives the samples.
-    pub gauge: Arc<dyn Gauge>,
+    pub sink: Arc<dyn UsageSink>,
 }
 
 /// Runs that expect data from their carriers, by suffix.
@@ -176,8 +176,8 @@ impl CarrierEndpoint {
         let watched = watched.filter(|_| authorized);
         let watched = watched.ok_or(RequestError::Unauthorized)?;
         let all = f64::from(sample.processors);
-        let gauge = watched.gauge;
-        gauge.node(&sample.node, sample.percent, SAMPLE_SECONDS);
+        let sink = watched.sink;
+        sink.node(&sample.node, sample.percent, SAMPLE_SECONDS);
         for (source, percent) in &sample.containers {
             let [worker, master] = watched.limits;
             let limit = match source.role {
@@ -185,7 +185,7 @@ impl CarrierEndpoint {
                 _ => master,
             };
             let may = limit.map_or(all, |limit| limit.min(all));
-            gauge.container(*source, &sample.node, percent / 100.0, may, SAMPLE_SECONDS);
+            sink.container(*source, &sample.node, percent / 100.0, may, SAMPLE_SECONDS);
         }
         Ok(())
     }

@@ -17,9 +17,9 @@ use crate::{
 };
 use async_trait::async_trait;
 use atq_engine::{
-    Bundles, Deadline, Engine, EngineError, Facts, Fetched, Gauge, Holding, ImageDigests,
-    JoinTokens, LogLines, LogQuery, Member, Node, Owned, Part, Resolver, ResultsReceiver,
-    RunContext, Status, StepError, StepResult, Targets, UsageWatch,
+    Bundles, Deadline, Engine, EngineError, Facts, Fetched, Holding, ImageDigests, JoinTokens,
+    LogLines, LogQuery, Member, Node, Owned, Part, Resolver, ResultsReceiver, RunContext, Status,
+    StepError, StepResult, Targets, UsageSink, UsageWatch,
 };
 use atq_task::event::FailureCode;
 use atq_task::spec::{Fault, TaskName, TaskSpec};
@@ -209,9 +209,9 @@ impl Engine for SwarmEngine {
         &self,
         run: Facts<'_>,
         targets: Targets,
-        gauge: Arc<dyn Gauge>,
+        sink: Arc<dyn UsageSink>,
     ) -> Box<dyn UsageWatch> {
-        cpu_usage::watch(&self.0, run, targets, gauge)
+        cpu_usage::watch(&self.0, run, targets, sink)
     }
 
     async fn stop(&self, group: &str) -> Result<(), EngineError> {

@@ -1,9 +1,9 @@
 //! The operations of an engine.
 
 use crate::{
-    Deadline, EngineError, Facts, Gauge, ImageDigests, JoinTokens, LogLines, LogQuery, Member,
-    Node, Owned, Resolver, ResultsReceiver, Role, RunContext, Source, Status, StepError,
-    StepResult, Targets, UsageWatch,
+    Deadline, EngineError, Facts, ImageDigests, JoinTokens, LogLines, LogQuery, Member, Node,
+    Owned, Resolver, ResultsReceiver, Role, RunContext, Source, Status, StepError, StepResult,
+    Targets, UsageSink, UsageWatch,
 };
 use async_trait::async_trait;
 use atq_task::event::FailureCode;
@@ -135,8 +135,12 @@ pub trait Engine: Send + Sync + 'static {
     ) -> Result<Fetched, EngineError>;
 
     /// Samples the CPU usage of the containers in `targets` and of their nodes. Sampling starts with the first target.
-    fn watch(&self, run: Facts<'_>, targets: Targets, gauge: Arc<dyn Gauge>)
-    -> Box<dyn UsageWatch>;
+    fn watch(
+        &self,
+        run: Facts<'_>,
+        targets: Targets,
+        sink: Arc<dyn UsageSink>,
+    ) -> Box<dyn UsageWatch>;
 
     /// Stops the containers of a group within their grace period; logs and exit codes are kept.
     async fn stop(&self, group: &str) -> Result<(), EngineError>;

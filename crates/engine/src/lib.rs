@@ -29,4 +29,4 @@ pub use resolver::{ProbeRequest, Probed, Resolution, Resolver};
 pub use results::{ResultsReceiver, Stop, Tar};
 pub use role::Role;
 pub use run_context::{Facts, RunContext, StepError, StepResult};
-pub use usage::{Gauge, Target, Targets, UsageWatch};
+pub use usage::{Target, Targets, UsageSink, UsageWatch};

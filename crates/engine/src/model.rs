@@ -1,9 +1,9 @@
 //! An engine in memory for tests: one node, and containers that follow a script.
 
 use crate::{
-    Deadline, Engine, EngineError, Facts, Fetched, Gauge, Holding, ImageDigests, JoinTokens,
-    LogLine, LogLines, LogQuery, LogStream, Machine, Member, Node, Owned, Part, Phase, Resolution,
-    Resolver, ResultsReceiver, Role, RunContext, Source, Status, StepError, StepResult, Targets,
+    Deadline, Engine, EngineError, Facts, Fetched, Holding, ImageDigests, JoinTokens, LogLine,
+    LogLines, LogQuery, LogStream, Machine, Member, Node, Owned, Part, Phase, Resolution, Resolver,
+    ResultsReceiver, Role, RunContext, Source, Status, StepError, StepResult, Targets, UsageSink,
     UsageWatch,
 };
 use async_trait::async_trait;
@@ -399,7 +399,7 @@ impl Engine for Model {
         Ok(Fetched::default())
     }
 
-    fn watch(&self, _: Facts<'_>, _: Targets, _: Arc<dyn Gauge>) -> Box<dyn UsageWatch> {
+    fn watch(&self, _: Facts<'_>, _: Targets, _: Arc<dyn UsageSink>) -> Box<dyn UsageWatch> {
         Box::new(NoSampling)
     }
 

@@ -2,7 +2,7 @@
 //! The response times of a saturated generator measure the generator instead of the system under test.
 
 use super::{Evidence, Source};
-use atq_engine::Gauge;
+use atq_engine::UsageSink;
 use atq_files::if_there;
 use atq_task::spec::TaskName;
 use serde::{Deserialize, Serialize};
@@ -243,7 +243,7 @@ impl SharedBook {
     }
 }
 
-impl Gauge for SharedBook {
+impl UsageSink for SharedBook {
     fn container(&self, source: Source, node: &str, used: f64, processors: f64, seconds: f64) {
         self.with(|book| book.container(source, node, used, processors, seconds));
     }
