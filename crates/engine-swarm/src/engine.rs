@@ -17,9 +17,9 @@ use crate::{
 };
 use async_trait::async_trait;
 use atq_engine::{
-    Bundles, Deadline, Engine, EngineError, Facts, Fetched, Holding, ImageDigests, JoinTokens,
-    LogLines, LogQuery, Member, Node, Owned, Part, Resolver, ResultsReceiver, RunContext, Status,
-    StepError, StepResult, Targets, UsageSink, UsageWatch,
+    Bundles, Deadline, Engine, EngineError, Facts, Fetched, ImageDigests, JoinTokens, LogLines,
+    LogQuery, Member, Node, Owned, Part, Resolver, ResourceGuard, ResultsReceiver, RunContext,
+    Status, StepError, StepResult, Targets, UsageSink, UsageWatch,
 };
 use atq_task::event::FailureCode;
 use atq_task::spec::{Fault, TaskName, TaskSpec};
@@ -139,7 +139,7 @@ impl Engine for SwarmEngine {
         Ok(check::check(&self.0, spec).await?)
     }
 
-    fn adopt(&self, run: Facts<'_>) -> Holding {
+    fn adopt(&self, run: Facts<'_>) -> ResourceGuard {
         let state = run.state;
         if let Some(subnet) = state.subnet {
             self.0.subnets.reserve(&network::holder(run), subnet);
@@ -253,7 +253,7 @@ impl Engine for SwarmEngine {
         owned::by_hand(owned)
     }
 
-    async fn hold_bundles(&self) -> Holding {
+    async fn hold_bundles(&self) -> ResourceGuard {
         Box::new(Arc::clone(&self.0.volume_index.removing).lock_owned().await)
     }
 

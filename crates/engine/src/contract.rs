@@ -319,7 +319,7 @@ pub async fn play(ground: &Ground) {
 async fn a_run_completes_and_leaves_nothing(ground: &Ground) {
     let engine = &*ground.engine;
     let mut run = TestRun::new(&ground.spec, "c0ffe1");
-    let holding = engine.adopt(run.facts());
+    let guard = engine.adopt(run.facts());
     run.drive_until(engine, Step::Master)
         .await
         .unwrap_or_else(|error| panic!("{error:?}"));
@@ -356,7 +356,7 @@ async fn a_run_completes_and_leaves_nothing(ground: &Ground) {
     );
     results_are_received(engine, &run).await;
     run.release(engine).await;
-    drop(holding);
+    drop(guard);
 }
 
 async fn results_are_received(engine: &dyn Engine, run: &TestRun) {
@@ -381,7 +381,7 @@ async fn results_are_received(engine: &dyn Engine, run: &TestRun) {
 async fn a_killed_run_leaves_nothing(ground: &Ground) {
     let engine = &*ground.engine;
     let mut run = TestRun::new(&ground.spec, "c0ffe2");
-    let _holding = engine.adopt(run.facts());
+    let _guard = engine.adopt(run.facts());
     run.drive_until(engine, Step::Master)
         .await
         .unwrap_or_else(|error| panic!("{error:?}"));
@@ -394,7 +394,7 @@ async fn a_killed_run_leaves_nothing(ground: &Ground) {
 async fn an_orphaned_run_is_found_and_released(ground: &Ground) {
     let engine = &*ground.engine;
     let mut run = TestRun::new(&ground.spec, "c0ffe3");
-    let _holding = engine.adopt(run.facts());
+    let _guard = engine.adopt(run.facts());
     run.drive_until(engine, Step::Resolve)
         .await
         .unwrap_or_else(|error| panic!("{error:?}"));
@@ -407,7 +407,7 @@ async fn an_orphaned_run_is_found_and_released(ground: &Ground) {
 async fn a_worker_that_does_not_start_has_a_reason(ground: &Ground) {
     let engine = &*ground.engine;
     let mut run = TestRun::new(&ground.without_image, "c0ffe4");
-    let _holding = engine.adopt(run.facts());
+    let _guard = engine.adopt(run.facts());
     run.drive_until(engine, Step::Resolve)
         .await
         .unwrap_or_else(|error| panic!("{error:?}"));

@@ -58,7 +58,7 @@ pub struct Fetched {
 }
 
 /// A guard of resources that an engine reserves in this process; dropping it releases them.
-pub type Holding = Box<dyn Any + Send + Sync>;
+pub type ResourceGuard = Box<dyn Any + Send + Sync>;
 
 /// A container engine that executes runs. All operations are idempotent: a step may be repeated after a crash, so each
 /// operation first searches for what it would create. The engine finds its own notes in the history of the run.
@@ -92,7 +92,7 @@ pub trait Engine: Send + Sync + 'static {
     async fn check(&self, spec: &TaskSpec) -> Result<Vec<Fault>, EngineError>;
 
     /// Registers a run in this process; its resources stay reserved until the guard is dropped.
-    fn adopt(&self, run: Facts<'_>) -> Holding;
+    fn adopt(&self, run: Facts<'_>) -> ResourceGuard;
 
     /// Delivers the bundles to every node that may run containers of the task.
     async fn distribute(&self, run: &mut dyn RunContext) -> StepResult;
@@ -167,7 +167,7 @@ pub trait Engine: Send + Sync + 'static {
     fn by_hand(&self, owned: &[(&'static str, String)]) -> String;
 
     /// Blocks removals and new deliveries until the guard is dropped; running deliveries continue.
-    async fn hold_bundles(&self) -> Holding;
+    async fn hold_bundles(&self) -> ResourceGuard;
 
     /// Notes that a bundle is to be removed from all nodes; `false` if it was not delivered to any.
     async fn forget_bundle(&self, bundle: &str) -> io::Result<bool>;

@@ -19,7 +19,7 @@ mod usage;
 
 pub use atq_patience::Deadline;
 pub use bundles::{BundleLimits, Bundles};
-pub use engine::{Engine, Fetched, Holding, Part};
+pub use engine::{Engine, Fetched, Part, ResourceGuard};
 pub use error::EngineError;
 pub use log::{LogLine, LogLines, LogQuery, LogStream};
 pub use machine::{ImageDigests, Machine};

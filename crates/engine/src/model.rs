@@ -1,10 +1,10 @@
 //! An engine in memory for tests: one node, and containers that follow a script.
 
 use crate::{
-    Deadline, Engine, EngineError, Facts, Fetched, Holding, ImageDigests, JoinTokens, LogLine,
-    LogLines, LogQuery, LogStream, Machine, Member, Node, Owned, Part, Phase, Resolution, Resolver,
-    ResultsReceiver, Role, RunContext, Source, Status, StepError, StepResult, Targets, UsageSink,
-    UsageWatch,
+    Deadline, Engine, EngineError, Facts, Fetched, ImageDigests, JoinTokens, LogLine, LogLines,
+    LogQuery, LogStream, Machine, Member, Node, Owned, Part, Phase, Resolution, Resolver,
+    ResourceGuard, ResultsReceiver, Role, RunContext, Source, Status, StepError, StepResult,
+    Targets, UsageSink, UsageWatch,
 };
 use async_trait::async_trait;
 use atq_task::event::{Event, FailureCode};
@@ -289,7 +289,7 @@ impl Engine for Model {
         Ok(faults.collect())
     }
 
-    fn adopt(&self, _: Facts<'_>) -> Holding {
+    fn adopt(&self, _: Facts<'_>) -> ResourceGuard {
         Box::new(())
     }
 
@@ -452,7 +452,7 @@ impl Engine for Model {
         String::new()
     }
 
-    async fn hold_bundles(&self) -> Holding {
+    async fn hold_bundles(&self) -> ResourceGuard {
         Box::new(())
     }
 

@@ -5,7 +5,7 @@ use super::cpu_usage::CpuUsageWatch;
 use super::interruption::StepError;
 use super::queue::{Claim, Slot};
 use super::shared::Shared;
-use atq_engine::{Facts, Holding, Member, RunContext};
+use atq_engine::{Facts, Member, ResourceGuard, RunContext};
 use atq_patience::{Pauses, retry_with};
 use atq_store::{Store, StoreError, Stored};
 use atq_task::event::{Event, FailureCode, Record, WorkerStatus};
@@ -35,7 +35,7 @@ pub struct Run {
     /// The exclusive claim, until the run is complete.
     pub(super) claim: Option<Claim>,
     /// Guard of the engine's resources; dropped at `done`.
-    pub(super) holding: Option<Holding>,
+    pub(super) guard: Option<ResourceGuard>,
     /// The sampling of CPU usage, while the test runs.
     pub(super) watch: Option<CpuUsageWatch>,
 }
@@ -69,7 +69,7 @@ impl Run {
             state: &state,
         };
         Self {
-            holding: Some(shared.engine.adopt(facts)),
+            guard: Some(shared.engine.adopt(facts)),
             slot: runs.then(|| shared.queue.resume()),
             claim,
             shared,
