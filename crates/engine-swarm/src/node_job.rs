@@ -14,7 +14,7 @@ use crate::port::{Node, Swarm, SwarmTask, TaskState};
 use crate::services::{create_or_find, of_run};
 use atq_engine::{Deadline, LogQuery, LogStream};
 use atq_node_protocol::outcome::CarrierOutcome;
-use atq_patience::{Pauses, retry};
+use atq_retry::{Pauses, retry};
 use atq_task::exit_code;
 use futures_util::StreamExt;
 use futures_util::future::join_all;

@@ -7,7 +7,7 @@ use crate::error::SwarmError;
 use crate::plan::Labels;
 use crate::port::{Network, Object, Swarm};
 use atq_engine::{Deadline, Facts};
-use atq_patience::{Pauses, retry};
+use atq_retry::{Pauses, retry};
 use futures_util::future::join_all;
 use std::time::Duration;
 use tokio::time::Instant;

@@ -6,7 +6,7 @@ use crate::core::Core;
 use crate::error::SwarmError;
 use crate::plan::RESULTS_TARGET;
 use atq_engine::{Facts, Fetched, Member, ResultsReceiver};
-use atq_patience::{Pauses, retry_with};
+use atq_retry::{Pauses, retry_with};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeMap;
 use std::io;

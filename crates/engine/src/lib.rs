@@ -17,7 +17,7 @@ mod role;
 mod run_context;
 mod usage;
 
-pub use atq_patience::Deadline;
+pub use atq_retry::Deadline;
 pub use bundles::{BundleLimits, Bundles};
 pub use engine::{Engine, Fetched, Part, ResourceGuard};
 pub use error::EngineError;

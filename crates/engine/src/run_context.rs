@@ -2,7 +2,7 @@
 
 use crate::{Deadline, EngineError};
 use async_trait::async_trait;
-use atq_patience::{Backoff, Pauses};
+use atq_retry::{Backoff, Pauses};
 use atq_task::event::{Event, Failure, FailureCode};
 use atq_task::spec::TaskSpec;
 use atq_task::state::{State, Step};

@@ -7,7 +7,7 @@
 use super::Orchestrator;
 use super::shared::Shared;
 use atq_engine::{EngineError, Owned};
-use atq_patience::{Backoff, Pauses};
+use atq_retry::{Backoff, Pauses};
 use atq_store::{KnownRuns, StoreError};
 use atq_task::spec::TaskName;
 use futures_util::stream::{self, StreamExt};

@@ -6,7 +6,7 @@ use super::interruption::StepError;
 use super::queue::{Claim, Slot};
 use super::shared::Shared;
 use atq_engine::{Facts, Member, ResourceGuard, RunContext};
-use atq_patience::{Pauses, retry_with};
+use atq_retry::{Pauses, retry_with};
 use atq_store::{Store, StoreError, Stored};
 use atq_task::event::{Event, FailureCode, Record, WorkerStatus};
 use atq_task::machine::{self, IllegalEvent};

@@ -7,7 +7,7 @@
 use super::error::{error_text, is_locked};
 use super::panics::catch_panic;
 use super::{StoreError, config, disk_space};
-use atq_patience::blocking::poll_until;
+use atq_retry::blocking::poll_until;
 use parking_lot::Mutex;
 use std::fs::{self, File, OpenOptions};
 use std::io;

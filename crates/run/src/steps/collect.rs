@@ -5,7 +5,7 @@ use super::{of_group, results, shutdown, status};
 use crate::interruption::{Deadline, StepResult};
 use crate::run::Run;
 use atq_engine::{EngineError, LogLines, LogQuery, Member, Role, RunContext, Source};
-use atq_patience::{Pauses, retry};
+use atq_retry::{Pauses, retry};
 use atq_task::event::{Event, FailureCode};
 use atq_task::state::{LostWorker, Outcome};
 use futures_util::future::BoxFuture;

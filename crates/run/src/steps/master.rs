@@ -6,7 +6,7 @@ use super::{engine_of, members_of_run, of_group};
 use crate::interruption::{Deadline, StepResult};
 use crate::run::Run;
 use atq_engine::{Part, RunContext};
-use atq_patience::{Backoff, Pauses};
+use atq_retry::{Backoff, Pauses};
 use atq_task::event::{Event, FailureCode};
 use std::time::Duration;
 use tokio::time::Instant;
