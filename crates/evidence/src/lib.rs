@@ -21,7 +21,9 @@ pub mod report;
 pub mod results;
 
 pub use log_file::{LastLines, LogLines};
-pub use observed::{Observed, SeenBundle, SeenContainer, SeenImage, SeenNode, SeenSettings};
+pub use observed::{
+    Observed, ObservedBundle, ObservedContainer, ObservedImage, ObservedNode, ObservedSettings,
+};
 
 pub use atq_engine::Source;
 use atq_engine::{EngineError, LogLine, LogStream};
