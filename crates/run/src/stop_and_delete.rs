@@ -149,7 +149,10 @@ impl Orchestrator {
         let Some(standing) = store.read_task(name, Store::standing).await? else {
             return Ok(());
         };
-        let Some(stored) = store.wish(name, standing.desired.and(desired)).await? else {
+        let Some(stored) = store
+            .set_desired(name, standing.desired.and(desired))
+            .await?
+        else {
             return Ok(());
         };
         if let Some(active) = self.active.lock().get(name) {

@@ -3,8 +3,8 @@
 
 use super::panics::catch_panic;
 use super::{
-    Store, StoreError, brief_key, brief_value, encode, event_key, event_prefix, spec_key,
-    state_key, values, wish_key,
+    Store, StoreError, brief_key, brief_value, desired_key, encode, event_key, event_prefix,
+    spec_key, state_key, values,
 };
 use atq_task::event::Record;
 use atq_task::machine;
@@ -86,7 +86,7 @@ impl Store {
         if spec.name != name {
             return Err(corrupt("it is the definition of another task".to_owned()));
         }
-        let desired = self.read(&wish_key(&name))?.unwrap_or_default();
+        let desired = self.read(&desired_key(&name))?.unwrap_or_default();
         let state = machine::fold(&history).map_err(|reason| StoreError::History {
             task: task.to_owned(),
             reason,
@@ -151,7 +151,7 @@ impl Store {
         for key in db.scan_prefix(event_prefix(name)).keys() {
             values::remove(&db, &mut batch, &key?)?;
         }
-        for key in [spec_key, brief_key, state_key, wish_key].map(|key| key(name)) {
+        for key in [spec_key, brief_key, state_key, desired_key].map(|key| key(name)) {
             values::remove(&db, &mut batch, key.as_bytes())?;
         }
         Ok(batch)
@@ -189,7 +189,7 @@ pub(super) fn put(
     values::put(db, batch, spec_key(name).as_bytes(), spec)?;
     let state = encode(&intact.state)?;
     values::put(db, batch, state_key(name).as_bytes(), state)?;
-    batch.insert(wish_key(name).as_bytes(), encode(&intact.desired)?);
+    batch.insert(desired_key(name).as_bytes(), encode(&intact.desired)?);
     for record in &intact.history {
         values::put(db, batch, &event_key(name, record.seq), encode(record)?)?;
     }

@@ -251,12 +251,12 @@ impl Store {
     ///
     /// # Errors
     /// If writing fails.
-    pub async fn wish(
+    pub async fn set_desired(
         &self,
         name: &TaskName,
         desired: Desired,
     ) -> Result<Option<Desired>, StoreError> {
-        let (task, key) = (spec_key(name), wish_key(name));
+        let (task, key) = (spec_key(name), desired_key(name));
         self.writing(WriteKind::Event, move |store| {
             let _lock = store.writing.lock();
             if !store.db()?.contains_key(&task)? {
@@ -459,7 +459,7 @@ fn brief_key(name: &TaskName) -> String {
     format!("brief/{name}")
 }
 
-fn wish_key(name: &TaskName) -> String {
+fn desired_key(name: &TaskName) -> String {
     format!("wish/{name}")
 }
 

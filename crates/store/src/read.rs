@@ -2,8 +2,8 @@
 
 use super::panics::catch_panic;
 use super::{
-    Standing, Store, StoreError, Stored, brief, brief_key, event_key, event_prefix, records,
-    spec_key, state_key, wish_key,
+    Standing, Store, StoreError, Stored, brief, brief_key, desired_key, event_key, event_prefix,
+    records, spec_key, state_key,
 };
 use atq_task::event::Record;
 use atq_task::spec::{TaskName, TaskSpec};
@@ -48,7 +48,7 @@ impl Store {
             let Some(state) = self.read(&state_key(name))? else {
                 return Ok(None);
             };
-            let desired = self.read(&wish_key(name))?.unwrap_or_default();
+            let desired = self.read(&desired_key(name))?.unwrap_or_default();
             Ok(Some(Standing { state, desired }))
         })
     }
@@ -85,7 +85,7 @@ impl Store {
             return Ok(None);
         };
         let state: Option<State> = self.read(&state_key(name))?;
-        let desired = self.read(&wish_key(name))?.unwrap_or_default();
+        let desired = self.read(&desired_key(name))?.unwrap_or_default();
         // Without a state another program wrote this; `repair` restores the state from the history.
         Ok(state.map(|state| Stored {
             spec,
