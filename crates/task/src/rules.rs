@@ -51,7 +51,7 @@ pub enum Reading {
     /// No sample has the label; contains the existing labels.
     NoLabel(Vec<String>),
     /// The test tool does not report this figure.
-    Untold,
+    NotReported,
     /// There are no samples.
     Nothing,
 }
@@ -121,7 +121,7 @@ fn seen(criterion: &Criterion, reading: &Reading) -> String {
             at: Some(at),
         } => format!("{} from {at}", criterion.seen(*value)),
         Reading::NoLabel(_) => "no sample with this label".to_owned(),
-        Reading::Untold => "not in the result files".to_owned(),
+        Reading::NotReported => "not in the result files".to_owned(),
         Reading::Nothing => "no sample".to_owned(),
     }
 }
@@ -130,7 +130,7 @@ fn not_evaluated(reading: &Reading) -> Option<NotEvaluated> {
     match reading {
         Reading::Value { .. } => None,
         Reading::NoLabel(_) => Some(NotEvaluated::NoSuchLabel),
-        Reading::Untold => Some(NotEvaluated::NotReported),
+        Reading::NotReported => Some(NotEvaluated::NotReported),
         Reading::Nothing => Some(NotEvaluated::NoSamples),
     }
 }
@@ -311,7 +311,7 @@ fn unmeasured(criteria: &[Criterion], readings: &[Reading]) -> Vec<String> {
                 shorten(label)
             ))
         }
-        Reading::Untold => Some(format!(
+        Reading::NotReported => Some(format!(
             "the result files lack the figure for the criterion `{criterion}`"
         )),
         Reading::Value { .. } | Reading::Nothing => None,

@@ -203,7 +203,7 @@ fn every_cause_of_an_invalid_run_has_its_own_reason() {
                 ..good.clone()
             },
         ),
-        verdict(&p95(), &finished(), &measured(vec![Reading::Untold])),
+        verdict(&p95(), &finished(), &measured(vec![Reading::NotReported])),
         verdict(
             &spec(&[("/criteria", json!(["p95 of Logn < 1s"]))]),
             &finished(),
@@ -249,7 +249,10 @@ fn a_criterion_without_a_figure_has_a_reason() {
     };
     assert_eq!(reason(value(612.0)), None);
     assert_eq!(reason(Reading::Nothing), Some(NotEvaluated::NoSamples));
-    assert_eq!(reason(Reading::Untold), Some(NotEvaluated::NotReported));
+    assert_eq!(
+        reason(Reading::NotReported),
+        Some(NotEvaluated::NotReported)
+    );
     let no_label = Reading::NoLabel(Vec::new());
     assert_eq!(reason(no_label), Some(NotEvaluated::NoSuchLabel));
 }
@@ -370,7 +373,7 @@ fn any_reading() -> impl Strategy<Value = Reading> {
     prop_oneof![
         4 => (0.0..10_000.0f64).prop_map(value),
         1 => Just(Reading::NoLabel(vec!["Login".into()])),
-        1 => Just(Reading::Untold),
+        1 => Just(Reading::NotReported),
         1 => Just(Reading::Nothing),
     ]
 }
