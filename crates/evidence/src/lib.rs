@@ -10,10 +10,10 @@
 //!
 //! A line is `<time> <stream> <text>`. A log larger than `limits.logBytes` ([`HEAD_BYTES`] and [`TAIL_BYTES`]) keeps its
 //! beginning and its end, with a line between them that describes the gap. [`results`] has the files that containers
-//! leave in `/atq/results`, [`load`] the CPU usage of containers and nodes.
+//! leave in `/atq/results`, [`cpu_usage`] the CPU usage of containers and nodes.
 
+pub mod cpu_usage;
 mod fingerprint;
-pub mod load;
 mod log_file;
 mod log_position;
 mod observed;

@@ -8,7 +8,7 @@ use crate::cpu_usage::requires_cpu_usage;
 use crate::interruption::StepResult;
 use crate::run::Run;
 use atq_engine::{Role, Source};
-use atq_evidence::load::{BUSY_PERCENT, Busy, Load};
+use atq_evidence::cpu_usage::{BUSY_PERCENT, Busy, CpuUsage};
 use atq_report::{Figures, Report};
 use atq_task::event::Event;
 use atq_task::rules::{Inputs, LoadGenerators, Measured, evaluate};
@@ -119,33 +119,33 @@ fn judgement(run: &Run, measured: &Measured, generators: &LoadGenerators) -> Jud
 
 async fn load_generators(run: &Run, report: &mut Report) -> LoadGenerators {
     let (name, suffix) = (&run.spec.name, &run.state.run);
-    let load = run.shared.evidence.load(name, suffix).await;
-    let load = load.unwrap_or_else(|error| {
+    let usage = run.shared.evidence.cpu_usage(name, suffix).await;
+    let usage = usage.unwrap_or_else(|error| {
         tracing::warn!(task = %name, %error, "the CPU usage of the run cannot be read");
         None
     });
-    let load = load.unwrap_or_default();
+    let usage = usage.unwrap_or_default();
     let mut clock_offsets = run.state.clocks_at_delivery();
     // Measured while the test ran, after the delivery.
-    clock_offsets.extend(load.clock_offsets.clone());
+    clock_offsets.extend(usage.clock_offsets.clone());
     // Samples are dated by the clock of the worker that measured them.
     let ran_on = |node: &String| {
         let mut workers = run.state.workers.iter();
         workers.any(|worker| worker.node.as_ref() == Some(node))
     };
     clock_offsets.retain(|node, _| ran_on(node));
-    report.notes.extend(unknown_cpu_usage(run, &load));
+    report.notes.extend(unknown_cpu_usage(run, &usage));
     let mut saturated = Vec::new();
-    let sources = load.sources.iter();
-    for (source, load) in sources.filter(|(_, load)| load.busy.is_saturated()) {
-        let sentence = saturation(source, &load.busy);
+    let sources = usage.sources.iter();
+    for (source, usage) in sources.filter(|(_, usage)| usage.busy.is_saturated()) {
+        let sentence = saturation(source, &usage.busy);
         // A master generates no load: its saturation does not affect what the workers measure.
         match Source::parse(source).is_some_and(|source| source.role == Role::Worker) {
             true => saturated.push(sentence),
             false => report.notes.push(sentence),
         }
     }
-    let nodes = load.nodes.iter().filter(|(_, busy)| busy.is_saturated());
+    let nodes = usage.nodes.iter().filter(|(_, busy)| busy.is_saturated());
     let sentences = nodes.map(|(node, busy)| saturation(&format!("node {node}"), busy));
     report.notes.extend(sentences);
     let mut sources = report.sources.iter();
@@ -159,7 +159,7 @@ async fn load_generators(run: &Run, report: &mut Report) -> LoadGenerators {
 }
 
 /// A note about workers whose CPU usage is unknown although the verdict depends on it.
-fn unknown_cpu_usage(run: &Run, load: &Load) -> Option<String> {
+fn unknown_cpu_usage(run: &Run, usage: &CpuUsage) -> Option<String> {
     let (Some(started), Some(ended)) = (run.state.started_at, run.state.finished_at) else {
         return None;
     };
@@ -168,7 +168,7 @@ fn unknown_cpu_usage(run: &Run, load: &Load) -> Option<String> {
     }
     let unknown: Vec<String> = (1..=run.spec.worker.replicas)
         .map(|replica| Source::new(Role::Worker, replica).to_string())
-        .filter(|source| !load.sources.contains_key(source))
+        .filter(|source| !usage.sources.contains_key(source))
         .collect();
     let first = unknown.first()?;
     let workers = match unknown.len() {
