@@ -4,7 +4,7 @@ use std::ops::ControlFlow::{Break, Continue};
 use std::time::{Duration, Instant};
 
 use atq_node_protocol::order::Kill;
-use atq_patience::blocking::poll_until;
+use atq_retry::blocking::poll_until;
 
 use crate::docker::{ContainerSummary, Docker, ROLE_LABEL, RUN_LABEL};
 use crate::problem::Problem;

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use atq_patience::blocking::retry;
+use atq_retry::blocking::retry;
 
 /// Delays before the second and the third attempt.
 const RETRY_DELAYS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use atq_bundle_archive::{BundleId, LOCK, MARKER};
 use atq_files::{Mode, flush, write_atomic};
-use atq_patience::blocking::poll_until;
+use atq_retry::blocking::poll_until;
 use serde::{Deserialize, Serialize};
 
 use crate::problem::{Problem, reason};

@@ -6,7 +6,7 @@ use crate::retry::is_temporary;
 use crate::run::invocation::Invocation;
 use crate::trust::{Trust, explain};
 use atq_api_spec::task::{FieldError, Task};
-use atq_patience::retry_with;
+use atq_retry::retry_with;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
 use serde::Deserialize;

@@ -2,7 +2,7 @@
 
 use crate::error::CliError;
 use crate::out::Out;
-use atq_patience::{Backoff, Pauses};
+use atq_retry::{Backoff, Pauses};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 

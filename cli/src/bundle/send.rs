@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::retry::is_temporary;
 use atq_api_spec::bundle::Upload;
-use atq_patience::retry_with;
+use atq_retry::retry_with;
 use futures_util::{Stream, stream};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Body, Method, Response};

@@ -10,7 +10,7 @@ use crate::run::invocation::{given_key, sign};
 use crate::run::summary;
 use crate::table::api_name;
 use atq_api_spec::task::{Step, Task, TaskStatus};
-use atq_patience::{Deadline, poll_until};
+use atq_retry::{Deadline, poll_until};
 use reqwest::Method;
 use std::cell::Cell;
 use std::ops::ControlFlow::{Break, Continue};

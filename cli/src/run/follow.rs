@@ -6,7 +6,7 @@ use crate::error::CliError;
 use crate::logs::position::LogPosition;
 use crate::retry::is_temporary;
 use atq_api_spec::task::{LogEntry, Step, Task, TaskEvent};
-use atq_patience::{Backoff, Pauses};
+use atq_retry::{Backoff, Pauses};
 use eventsource_stream::{Event, Eventsource};
 use futures_util::{Stream, StreamExt, stream};
 use reqwest::{Method, Response, header};

@@ -12,7 +12,7 @@ use crate::port::Node;
 use crate::volume_index::IndexedVolumes;
 use atq_engine::Deadline;
 use atq_node_protocol::order::{Order, Remove};
-use atq_patience::{Pauses, retry};
+use atq_retry::{Pauses, retry};
 use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;

@@ -1,10 +1,11 @@
 //! The endpoint for carriers: authorization, and routing of uploads. State is kept in memory only: after a restart
 //! the run registers again.
 
-use crate::node_auth::{FetchError, NodeAuth};
-use atq_engine::{Gauge, Role, Source, Stop, Taker, Tar};
+use crate::node_auth::NodeAuth;
+use atq_engine::{ResultsReceiver, Role, Source, Stop, Tar, UsageSink};
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Longest stored reason of a carrier, in characters.
@@ -51,13 +52,13 @@ pub(crate) struct WatchedRun {
     /// CPU limits of a worker and of a master.
     pub limits: [Option<f64>; 2],
     /// Receives the samples.
-    pub gauge: Arc<dyn Gauge>,
+    pub sink: Arc<dyn UsageSink>,
 }
 
 /// Runs that expect data from their carriers, by suffix.
 #[derive(Default)]
 pub(crate) struct IngestRegistry {
-    takers: Mutex<HashMap<String, Arc<dyn Taker>>>,
+    receivers: Mutex<HashMap<String, Arc<dyn ResultsReceiver>>>,
     watched: Mutex<HashMap<String, WatchedRun>>,
 }
 
@@ -66,9 +67,9 @@ impl IngestRegistry {
     pub(crate) fn expect_results(
         self: &Arc<Self>,
         run: &str,
-        taker: Arc<dyn Taker>,
+        receiver: Arc<dyn ResultsReceiver>,
     ) -> IngestGuard {
-        lock(&self.takers).insert(run.to_owned(), taker);
+        self.receivers.lock().insert(run.to_owned(), receiver);
         IngestGuard {
             registry: Arc::clone(self),
             run: run.to_owned(),
@@ -77,12 +78,12 @@ impl IngestRegistry {
 
     /// Registers a run whose CPU usage is watched.
     pub(crate) fn watch(&self, run: &str, watched: WatchedRun) {
-        lock(&self.watched).insert(run.to_owned(), watched);
+        self.watched.lock().insert(run.to_owned(), watched);
     }
 
     /// Removes the registration of [`IngestRegistry::watch`].
     pub(crate) fn unwatch(&self, run: &str) {
-        lock(&self.watched).remove(run);
+        self.watched.lock().remove(run);
     }
 }
 
@@ -94,7 +95,7 @@ pub(crate) struct IngestGuard {
 
 impl Drop for IngestGuard {
     fn drop(&mut self) {
-        lock(&self.registry.takers).remove(&self.run);
+        self.registry.receivers.lock().remove(&self.run);
     }
 }
 
@@ -106,25 +107,6 @@ pub struct CarrierEndpoint {
 }
 
 impl CarrierEndpoint {
-    /// Checks that a carrier on `node` may fetch `bundle` now.
-    ///
-    /// # Errors
-    /// The reason of the refusal.
-    pub fn authorize_fetch(
-        &self,
-        run: &str,
-        token: &str,
-        node: &str,
-        bundle: &str,
-    ) -> Result<(), FetchError> {
-        self.node_auth.authorize_fetch(run, token, node, bundle)
-    }
-
-    /// Records that a node has received the whole bundle.
-    pub fn record_served(&self, run: &str, node: &str, bundle: &str) {
-        self.node_auth.record_served(run, node, bundle);
-    }
-
     /// Stores the results of a container on another node.
     ///
     /// # Errors
@@ -136,12 +118,9 @@ impl CarrierEndpoint {
         source: &str,
         tar: Tar,
     ) -> Result<(), RequestError> {
-        let (taker, expected) = self.expected(run, token, source)?;
-        match taker
-            .take(expected, tar)
-            .await
-            .map_err(RequestError::NotStored)?
-        {
+        let (receiver, expected) = self.expected(run, token, source)?;
+        let taken = receiver.take(expected, tar).await;
+        match taken.map_err(RequestError::NotStored)? {
             None => Ok(()),
             Some(Stop::TooLarge(reason)) => Err(RequestError::TooLarge(reason)),
             Some(Stop::Disk(reason)) => Err(RequestError::NotStored(reason)),
@@ -160,8 +139,8 @@ impl CarrierEndpoint {
         source: &str,
         problem: &str,
     ) -> Result<(), RequestError> {
-        let (taker, expected) = self.expected(run, token, source)?;
-        taker.note(expected, problem.chars().take(MAX_REASON).collect());
+        let (receiver, expected) = self.expected(run, token, source)?;
+        receiver.note(expected, problem.chars().take(MAX_REASON).collect());
         Ok(())
     }
 
@@ -171,15 +150,15 @@ impl CarrierEndpoint {
         run: &str,
         token: &str,
         source: &str,
-    ) -> Result<(Arc<dyn Taker>, Source), RequestError> {
+    ) -> Result<(Arc<dyn ResultsReceiver>, Source), RequestError> {
         if !self.node_auth.is_authorized(run, token) {
             return Err(RequestError::Unauthorized);
         }
         let closed = || RequestError::NotExpected(source.to_owned());
-        let taker = lock(&self.ingest.takers).get(run).cloned();
-        let taker = taker.ok_or_else(closed)?;
-        let expected = Source::parse(source).filter(|source| taker.expects(*source));
-        Ok((taker, expected.ok_or_else(closed)?))
+        let receiver = self.ingest.receivers.lock().get(run).cloned();
+        let receiver = receiver.ok_or_else(closed)?;
+        let expected = Source::parse(source).filter(|source| receiver.expects(*source));
+        Ok((receiver, expected.ok_or_else(closed)?))
     }
 
     /// Records the CPU usage of a node and of the run's containers on it.
@@ -193,13 +172,12 @@ impl CarrierEndpoint {
         sample: &NodeSample,
     ) -> Result<(), RequestError> {
         let authorized = self.node_auth.is_authorized(run, token);
-        let watched = lock(&self.ingest.watched).get(run).cloned();
-        let watched = watched
-            .filter(|_| authorized)
-            .ok_or(RequestError::Unauthorized)?;
+        let watched = self.ingest.watched.lock().get(run).cloned();
+        let watched = watched.filter(|_| authorized);
+        let watched = watched.ok_or(RequestError::Unauthorized)?;
         let all = f64::from(sample.processors);
-        let gauge = watched.gauge;
-        gauge.node(&sample.node, sample.percent, SAMPLE_SECONDS);
+        let sink = watched.sink;
+        sink.node(&sample.node, sample.percent, SAMPLE_SECONDS);
         for (source, percent) in &sample.containers {
             let [worker, master] = watched.limits;
             let limit = match source.role {
@@ -207,12 +185,8 @@ impl CarrierEndpoint {
                 _ => master,
             };
             let may = limit.map_or(all, |limit| limit.min(all));
-            gauge.container(*source, &sample.node, percent / 100.0, may, SAMPLE_SECONDS);
+            sink.container(*source, &sample.node, percent / 100.0, may, SAMPLE_SECONDS);
         }
         Ok(())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

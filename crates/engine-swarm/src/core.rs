@@ -4,7 +4,7 @@ use crate::carrier_endpoint::IngestRegistry;
 use crate::discovery::Discovery;
 use crate::error::SwarmError;
 use crate::node_auth::NodeAuth;
-use crate::plan::{LABEL_DIRECTOR, LABEL_RUN, Labels, RunPlan};
+use crate::plan::{LABEL_DIRECTOR, LABEL_RUN, Labels, RunPlan, labels_of};
 use crate::port::Swarm;
 use crate::self_check::SelfCheck;
 use crate::subnets::Subnets;
@@ -84,11 +84,9 @@ impl Core {
 
     /// These labels and that of the Director.
     pub(crate) fn labels_with<const N: usize>(&self, labels: [(&str, &str); N]) -> Labels {
+        let mut labels = labels_of(labels);
+        labels.extend(labels_of([(LABEL_DIRECTOR, &self.settings.director_id)]));
         labels
-            .into_iter()
-            .chain([(LABEL_DIRECTOR, self.settings.director_id.as_str())])
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect()
     }
 
     /// Removes a service; succeeds if it does not exist.

@@ -8,13 +8,12 @@ use crate::carrier_endpoint::WatchedRun;
 use crate::core::Core;
 use crate::port::CpuUsage;
 use async_trait::async_trait;
-use atq_engine::{Facts, Gauge, Target, Targets, UsageWatch};
-use atq_task::spec::ServiceSpec;
+use atq_engine::{Facts, Target, Targets, UsageSink, UsageWatch};
 use futures_util::{StreamExt, stream};
 use host::HostTime;
 use other_nodes::NodeWatchers;
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
@@ -52,15 +51,15 @@ pub(crate) fn watch(
     core: &Arc<Core>,
     run: Facts<'_>,
     targets: Targets,
-    gauge: Arc<dyn Gauge>,
+    sink: Arc<dyn UsageSink>,
 ) -> Box<dyn UsageWatch> {
     let watched = WatchedRun {
-        limits: [&run.spec.worker, &run.spec.master].map(limit_of),
-        gauge: Arc::clone(&gauge),
+        limits: [&run.spec.worker, &run.spec.master].map(|one| one.resources.limits.processors()),
+        sink: Arc::clone(&sink),
     };
     core.ingest.watch(&run.state.run, watched);
     let watchers = NodeWatchers::new(run);
-    let work = sample_forever(Arc::clone(core), gauge, targets, watchers.clone());
+    let work = sample_forever(Arc::clone(core), sink, targets, watchers.clone());
     Box::new(Watch {
         core: Arc::clone(core),
         run: run.state.run.clone(),
@@ -69,15 +68,10 @@ pub(crate) fn watch(
     })
 }
 
-/// CPU limit of a container of this service.
-fn limit_of(spec: &ServiceSpec) -> Option<f64> {
-    spec.resources.limits.processors()
-}
-
 /// Samples until it is cancelled.
 async fn sample_forever(
     core: Arc<Core>,
-    gauge: Arc<dyn Gauge>,
+    sink: Arc<dyn UsageSink>,
     targets: Targets,
     watchers: NodeWatchers,
 ) {
@@ -93,10 +87,7 @@ async fn sample_forever(
     let mut host_before = None;
     loop {
         let started = Instant::now();
-        let mut wanted = targets
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let mut wanted = targets.lock().clone();
         wanted.retain(|target| target.node == own);
         let host = HostTime::now();
         let now = sample(&core, wanted).await;
@@ -109,13 +100,13 @@ async fn sample_forever(
             {
                 let all = f64::from(usage.processors);
                 let may = target.limit.map_or(all, |limit| limit.min(all));
-                gauge.container(target.source, &own, used, may, seconds);
+                sink.container(target.source, &own, used, may, seconds);
             }
         }
         if let (true, Some(earlier), Some(host)) = (is_here, host_before, host)
             && let Some((percent, seconds)) = host.since(earlier)
         {
-            gauge.node(&own, percent, seconds);
+            sink.node(&own, percent, seconds);
         }
         before = now;
         host_before = host;

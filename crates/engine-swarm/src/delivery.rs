@@ -9,11 +9,11 @@ use crate::node_job::{self, NodeOutcome};
 use crate::plan::volumes::{BundleDelivery, is_bundle};
 use crate::plan::{CarrierPlan, Scale, ServicePlan};
 use crate::port::Node;
-use atq_engine::{Course, Deadline, Facts, Role, StepError, StepResult};
+use atq_engine::{Deadline, Facts, Role, RunContext, StepError, StepResult};
 use atq_node_protocol::order::{ArchiveLimits, Fetch, Order};
 use atq_task::event::{Event, FailureCode, NodeDelivery};
 use futures_util::future::join_all;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -25,26 +25,29 @@ const NODES_TIMEOUT: Duration = Duration::from_secs(15);
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Delivers the bundles to every node that may run the task's containers.
-pub(crate) async fn distribute(core: &Core, run: &mut dyn Course) -> StepResult {
+pub(crate) async fn distribute(core: &Core, run: &mut dyn RunContext) -> StepResult {
     let deliveries = core.plan(run.facts()).deliveries();
     let bytes = zip_bytes(core, run.facts(), &deliveries).await?;
     wait_for_removals(core, run).await?;
     let allowance = Duration::from_secs(bytes / BYTES_PER_SECOND);
-    let deadline = Deadline::after(run.patience(1) + allowance);
+    let deadline = Deadline::after(run.orchestration_timeout(1) + allowance);
     let nodes = nodes_for(core, run, deadline, &deliveries).await?;
     let url = url::find(core, run, deadline, &nodes).await?;
     index_volumes(core, run.facts(), &deliveries, &nodes).await?;
     let plans = plans(core, run.facts(), &deliveries, &url, deadline);
     let outcomes = run_carriers(core, run, &deliveries, plans, deadline).await?;
-    let late = late_nodes(&outcomes);
     // A node that has joined meanwhile has the bundle, too.
-    index_late_nodes(core, run.facts(), &deliveries, &late).await?;
+    for (delivery, outcomes) in deliveries.iter().zip(&outcomes) {
+        let placed = outcomes.iter().filter(|one| !one.node.is_empty());
+        let nodes = placed.map(|one| (one.node.clone(), one.host.clone()));
+        index_one(core, run.facts(), delivery, nodes.collect()).await?;
+    }
     evaluate(core, run.facts(), &outcomes)
 }
 
 /// Waits for a removal in progress: it could remove the volumes between the carriers' end and the first container,
 /// since their names are the same for every run. A removal that starts later finds the task or the bundle.
-async fn wait_for_removals(core: &Core, run: &mut dyn Course) -> Result<(), StepError> {
+async fn wait_for_removals(core: &Core, run: &mut dyn RunContext) -> Result<(), StepError> {
     tokio::select! {
         biased;
         () = run.interruption() => Err(StepError::Interrupted),
@@ -66,7 +69,7 @@ async fn zip_bytes(
         let id = &delivery.volumes.bundle;
         let missing = |reason: String| {
             let message = format!("the bundle `{id}` cannot be delivered to the nodes: {reason}");
-            run.failed(FailureCode::BundleMissing, message, "upload it again")
+            run.failed(FailureCode::BundleMissing, &message, "upload it again")
         };
         match core.bundles.zip(id).await {
             Ok(Some((_, size))) => bytes += size,
@@ -80,13 +83,13 @@ async fn zip_bytes(
 /// The nodes that need a bundle: at least one for each delivery.
 async fn nodes_for(
     core: &Core,
-    run: &mut dyn Course,
+    run: &mut dyn RunContext,
     deadline: Deadline,
     deliveries: &[BundleDelivery],
 ) -> Result<Vec<Node>, StepError> {
     let started = Instant::now();
     loop {
-        let mut nodes = run.patiently(deadline, || core.swarm.nodes()).await?;
+        let mut nodes = run.retry(deadline, || core.swarm.nodes()).await?;
         let unplaceable = deliveries
             .iter()
             .find(|delivery| !nodes.iter().any(|node| node.may_run(&delivery.constraints)));
@@ -106,7 +109,7 @@ async fn nodes_for(
                 describe_unsuitable(&nodes, &unplaceable.constraints)
             );
             let hint = "`docker node ls` lists the nodes; `placement.constraints` selects them";
-            return Err(run.failed(FailureCode::DeliveryFailed, message, hint));
+            return Err(run.failed(FailureCode::DeliveryFailed, &message, hint));
         }
         run.pause(POLL_INTERVAL).await?;
     }
@@ -145,48 +148,18 @@ async fn index_volumes(
     Ok(())
 }
 
-async fn index_late_nodes(
-    core: &Core,
-    run: Facts<'_>,
-    deliveries: &[BundleDelivery],
-    late: &[(usize, (String, String))],
-) -> Result<(), StepError> {
-    for (at, delivery) in deliveries.iter().enumerate() {
-        let own = late.iter().filter(|(of, _)| *of == at);
-        index_one(
-            core,
-            run,
-            delivery,
-            own.map(|(_, node)| node.clone()).collect(),
-        )
-        .await?;
-    }
-    Ok(())
-}
-
 async fn index_one(
     core: &Core,
     run: Facts<'_>,
     delivery: &BundleDelivery,
     nodes: Vec<(String, String)>,
 ) -> Result<(), StepError> {
-    let names = delivery.volumes.names();
-    let added = core
-        .volume_index
-        .add(&delivery.volumes.bundle, names, nodes);
+    let (index, volumes) = (&core.volume_index, &delivery.volumes);
+    let added = index.add(&volumes.bundle, volumes.names(), nodes);
     added.await.map_err(|error| {
         let message = format!("cannot record the volumes of the bundle in `datadir`: {error}");
-        run.failed(FailureCode::DeliveryFailed, message, "is its disk full?")
+        run.failed(FailureCode::DeliveryFailed, &message, "is its disk full?")
     })
-}
-
-fn late_nodes(outcomes: &[Vec<NodeOutcome>]) -> Vec<(usize, (String, String))> {
-    let all = outcomes.iter().enumerate();
-    all.flat_map(|(at, outcomes)| {
-        let placed = outcomes.iter().filter(|one| !one.node.is_empty());
-        placed.map(move |one| (at, (one.node.clone(), one.host.clone())))
-    })
-    .collect()
 }
 
 fn plans(
@@ -228,42 +201,38 @@ fn plans(
 /// Runs all deliveries concurrently. A stop does not wait for them and leaves them to clean-up.
 async fn run_carriers(
     core: &Core,
-    run: &mut dyn Course,
+    run: &mut dyn RunContext,
     deliveries: &[BundleDelivery],
     plans: Vec<ServicePlan>,
     deadline: Deadline,
 ) -> Result<Vec<Vec<NodeOutcome>>, StepError> {
-    let bundles = deliveries
+    let bundles = deliveries.iter().map(|one| one.volumes.bundle.clone());
+    let auth = &core.node_auth;
+    let _grant = auth.grant_bundles(&run.facts().state.run, bundles);
+    let jobs = plans
         .iter()
-        .map(|delivery| delivery.volumes.bundle.clone());
-    let _grant = core
-        .node_auth
-        .grant_bundles(&run.facts().state.run, bundles);
-    let all = join_all(
-        plans
-            .iter()
-            .map(|plan| node_job::run(&*core.swarm, plan, deadline)),
-    );
+        .map(|plan| node_job::run(&*core.swarm, plan, deadline));
     let outcomes = tokio::select! {
         biased;
         () = run.interruption() => return Err(StepError::Interrupted),
-        outcomes = all => outcomes,
+        outcomes = join_all(jobs) => outcomes,
     };
     let outcomes: Result<Vec<_>, SwarmError> = outcomes.into_iter().collect();
-    outcomes.map_err(|error| run.facts().engine_failed(&error.into()))
+    outcomes.map_err(|error| run.engine_failed(&error.into()))
 }
 
 fn evaluate(core: &Core, run: Facts<'_>, outcomes: &[Vec<NodeOutcome>]) -> StepResult {
     let all = || outcomes.iter().flatten();
-    let unavailable: Vec<&str> = all()
-        .filter(|one| one.is_unavailable())
-        .map(|one| one.node.as_str())
-        .collect();
+    let nodes_of = |wanted: fn(&NodeOutcome) -> bool| -> BTreeSet<&str> {
+        let wanted = all().filter(|one| wanted(one));
+        wanted.map(|one| one.node.as_str()).collect()
+    };
+    let unavailable = nodes_of(NodeOutcome::is_unavailable);
     for one in all().filter(|one| one.is_unavailable()) {
         tracing::warn!(task = %run.spec.name, node = %one.host, "the node became unavailable before it had the bundle; excluded from this task");
     }
     let mut nodes: BTreeMap<&str, NodeDelivery> = BTreeMap::new();
-    for one in all().filter(|one| !unavailable.contains(&one.node.as_str())) {
+    for one in all().filter(|one| !unavailable.contains(one.node.as_str())) {
         let Ok(report) = &one.report else { continue };
         tracing::info!(
             task = %run.spec.name, node = %one.host, done = report.done, fetched = report.fetched,
@@ -289,71 +258,50 @@ fn evaluate(core: &Core, run: Facts<'_>, outcomes: &[Vec<NodeOutcome>]) -> StepR
         let nodes = nodes.into_values().collect();
         return Ok(Event::BundlesDelivered { nodes });
     }
-    let ids = |good: bool| {
-        let wanted =
-            all().filter(|one| !one.is_unavailable() && (!good || one.problem().is_none()));
-        let ids: std::collections::BTreeSet<&str> = wanted.map(|one| one.node.as_str()).collect();
-        ids
-    };
-    let failed: std::collections::BTreeSet<&str> = all()
-        .filter(|one| one.problem().is_some())
-        .map(|one| one.node.as_str())
-        .collect();
-    let have = ids(true).difference(&failed).count();
+    let available = nodes_of(|one| !one.is_unavailable());
+    let failed = nodes_of(|one| one.problem().is_some());
+    let have = available.difference(&failed).count();
     let problems = match problems.is_empty() {
         true => "all went down or no longer accept containers".to_owned(),
         false => problems.join("; "),
     };
-    let message = format!(
-        "{have} of {} nodes have the bundle; {problems}",
-        ids(false).len()
-    );
+    let all = available.len();
+    let message = format!("{have} of {all} nodes have the bundle; {problems}");
     let hint = hint(core, &message);
-    Err(run.failed(FailureCode::DeliveryFailed, message, hint))
+    Err(run.failed(FailureCode::DeliveryFailed, &message, &hint))
 }
 
 fn hint(core: &Core, message: &str) -> String {
     let image = &core.settings.carrier_image;
-    let hints = [
-        (
-            "No such image",
-            format!(
-                "is the image `{image}` on every node, or can every node pull it? `carrierImage` selects another image"
-            ),
-        ),
-        (
-            "cannot reach the Director",
-            "`advertiseUrl` sets the URL under which nodes reach the Director; a firewall may block it"
-                .to_owned(),
-        ),
-        (
-            "no space left",
-            "free disk space on the node, or exclude it with `placement.constraints`".to_owned(),
-        ),
-        (
-            "not done after",
-            "the timeout depends on `orchestrationTimeout` and on the size of the bundle".to_owned(),
-        ),
-    ];
-    let found = hints.into_iter().find(|(part, _)| message.contains(part));
-    found.map_or_else(
-        || "fix the node, or exclude it with `placement.constraints`".to_owned(),
-        |(_, hint)| hint,
-    )
+    let has = |part: &str| message.contains(part);
+    let hint = if has("No such image") {
+        return format!(
+            "is the image `{image}` on every node, or can every node pull it? `carrierImage` selects another image"
+        );
+    } else if has("cannot reach the Director") {
+        "`advertiseUrl` sets the URL under which nodes reach the Director; a firewall may block it"
+    } else if has("no space left") {
+        "free disk space on the node, or exclude it with `placement.constraints`"
+    } else if has("not done after") {
+        "the timeout depends on `orchestrationTimeout` and on the size of the bundle"
+    } else {
+        "fix the node, or exclude it with `placement.constraints`"
+    };
+    hint.to_owned()
 }
 
 /// Excludes nodes without the bundle from the plan: those that have joined or returned since the delivery. Their
 /// volume would be empty. They receive the bundle before the next task.
 pub(crate) async fn exclude_nodes_without_bundle(
     core: &Core,
-    run: &mut dyn Course,
+    run: &mut dyn RunContext,
     deadline: Deadline,
     mut plan: ServicePlan,
 ) -> Result<ServicePlan, StepError> {
     if !plan.mounts.iter().any(is_bundle) {
         return Ok(plan);
     }
-    let nodes = run.patiently(deadline, || core.swarm.nodes()).await?;
+    let nodes = run.retry(deadline, || core.swarm.nodes()).await?;
     let facts = run.facts();
     let has_bundle = |node: &Node| facts.state.delivered.iter().any(|one| one.node == node.id);
     for node in nodes.iter().filter(|node| !has_bundle(node)) {

@@ -6,6 +6,7 @@ pub mod fake;
 pub use atq_engine::Probed;
 pub use atq_node_protocol::probe::Probe;
 
+use crate::error::root_cause;
 use async_trait::async_trait;
 use atq_node_protocol::probe::{ProbeOrder, ProbeOutcome};
 use std::net::Ipv4Addr;
@@ -110,6 +111,7 @@ impl Discovery for HttpDiscovery {
         replicas: u32,
         timeout: Duration,
     ) -> Result<Vec<Ipv4Addr>, DiscoveryError> {
+        let failed = |error| unreachable(endpoint, &error);
         let seconds = format!("{:.3}", timeout.as_secs_f64());
         let response = self
             .client
@@ -119,14 +121,11 @@ impl Discovery for HttpDiscovery {
             .timeout(timeout + RESPONSE_GRACE)
             .send()
             .await
-            .map_err(|error| unreachable(endpoint, &error))?;
+            .map_err(failed)?;
         match response.status() {
             reqwest::StatusCode::NO_CONTENT => Ok(Vec::new()),
             status if status.is_success() => {
-                let mut addresses: Vec<Ipv4Addr> = response
-                    .json()
-                    .await
-                    .map_err(|error| unreachable(endpoint, &error))?;
+                let mut addresses: Vec<Ipv4Addr> = response.json().await.map_err(failed)?;
                 addresses.sort_unstable();
                 addresses.dedup();
                 Ok(addresses)
@@ -146,6 +145,7 @@ impl Discovery for HttpDiscovery {
         if addresses.is_empty() {
             return Ok(Vec::new());
         }
+        let failed = |error| unreachable(endpoint, &error);
         let order = ProbeOrder {
             addresses: addresses.to_vec(),
             probe: probe.clone(),
@@ -159,14 +159,11 @@ impl Discovery for HttpDiscovery {
             .timeout(timeout + RESPONSE_GRACE)
             .send()
             .await
-            .map_err(|error| unreachable(endpoint, &error))?;
+            .map_err(failed)?;
         if !response.status().is_success() {
             return Err(unexpected(endpoint, response.status(), "200"));
         }
-        let outcomes: Vec<ProbeOutcome> = response
-            .json()
-            .await
-            .map_err(|error| unreachable(endpoint, &error))?;
+        let outcomes: Vec<ProbeOutcome> = response.json().await.map_err(failed)?;
         complete(endpoint, addresses, outcomes)
     }
 }
@@ -191,15 +188,9 @@ fn complete(
 }
 
 fn unreachable(endpoint: &str, error: &reqwest::Error) -> DiscoveryError {
-    let mut reason = format!("does not answer: {error}");
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        reason = format!("does not answer: {inner}");
-        source = inner.source();
-    }
     DiscoveryError {
         endpoint: endpoint.to_owned(),
-        reason,
+        reason: format!("does not answer: {}", root_cause(error)),
     }
 }
 

@@ -95,8 +95,26 @@ impl DockerSwarm {
         self.client.send(&Call::read(object), request).await
     }
 
-    async fn has_image(&self, image: &str) -> Result<bool, SwarmError> {
-        Ok(self.image_digests(image).await?.is_some())
+    async fn list_services(&self, filter: &Filter) -> Result<Vec<Service>, SwarmError> {
+        let options = ListServicesOptionsBuilder::default().filters(filter);
+        let options = Some(options.build());
+        let list = async |docker: Docker| docker.list_services(options.clone()).await;
+        Ok(convert(self.read("the list of services", list).await?))
+    }
+
+    async fn list_containers(&self, filter: &Filter) -> Result<Vec<Container>, SwarmError> {
+        let options = ListContainersOptionsBuilder::default().all(true);
+        let options = Some(options.filters(filter).build());
+        let list = async |docker: Docker| docker.list_containers(options.clone()).await;
+        Ok(convert(self.read("the list of containers", list).await?))
+    }
+
+    async fn list_volumes(&self, filter: &Filter) -> Result<Vec<Object>, SwarmError> {
+        let options = ListVolumesOptionsBuilder::default().filters(filter);
+        let options = Some(options.build());
+        let list = async |docker: Docker| docker.list_volumes(options.clone()).await;
+        let volumes = self.read("the list of volumes", list).await?.volumes;
+        Ok(convert(volumes.unwrap_or_default()))
     }
 }
 
@@ -114,15 +132,13 @@ async fn to_completion<T: Send + 'static>(
     })
 }
 
+/// Docker's filter for lists.
+type Filter = HashMap<&'static str, Vec<String>>;
+
 /// Docker's filter for objects with all of `labels`.
-fn with_labels(labels: &Labels) -> HashMap<&'static str, Vec<String>> {
+fn with_labels(labels: &Labels) -> Filter {
     let pairs = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
     HashMap::from([("label", pairs)])
-}
-
-/// Docker's filter for objects that have the label `key`.
-fn with_label_key(key: &str) -> HashMap<&'static str, Vec<String>> {
-    HashMap::from([("label", vec![key.to_owned()])])
 }
 
 /// Converts a list to types of the port.
@@ -195,10 +211,7 @@ impl Swarm for DockerSwarm {
     }
 
     async fn services(&self, labels: &Labels) -> Result<Vec<Service>, SwarmError> {
-        let options = ListServicesOptionsBuilder::default().filters(&with_labels(labels));
-        let options = Some(options.build());
-        let list = async |docker: Docker| docker.list_services(options.clone()).await;
-        Ok(convert(self.read("the list of services", list).await?))
+        self.list_services(&with_labels(labels)).await
     }
 
     async fn create_service(&self, plan: &ServicePlan) -> Result<String, SwarmError> {
@@ -262,12 +275,7 @@ impl Swarm for DockerSwarm {
     }
 
     async fn containers(&self, labels: &Labels) -> Result<Vec<Container>, SwarmError> {
-        let options = ListContainersOptionsBuilder::default()
-            .all(true)
-            .filters(&with_labels(labels));
-        let options = Some(options.build());
-        let list = async |docker: Docker| docker.list_containers(options.clone()).await;
-        Ok(convert(self.read("the list of containers", list).await?))
+        self.list_containers(&with_labels(labels)).await
     }
 
     async fn kill_container(&self, id: &str) -> Result<(), SwarmError> {
@@ -291,38 +299,20 @@ impl Swarm for DockerSwarm {
     }
 
     async fn volumes(&self, labels: &Labels) -> Result<Vec<String>, SwarmError> {
-        let options = ListVolumesOptionsBuilder::default().filters(&with_labels(labels));
-        let options = Some(options.build());
-        let list = async |docker: Docker| docker.list_volumes(options.clone()).await;
-        let volumes = self.read("the list of volumes", list).await?.volumes;
-        let names = volumes.unwrap_or_default().into_iter().map(|v| v.name);
-        Ok(names.collect())
+        let volumes = self.list_volumes(&with_labels(labels)).await?;
+        Ok(volumes.into_iter().map(|volume| volume.name).collect())
     }
 
     async fn labelled(&self, key: &str) -> Result<Vec<Object>, SwarmError> {
-        let filter = with_label_key(key);
-        let services = ListServicesOptionsBuilder::default().filters(&filter);
-        let services = Some(services.build());
-        let list = async |docker: Docker| docker.list_services(services.clone()).await;
-        let services: Vec<Service> = convert(self.read("the list of services", list).await?);
-        let containers = ListContainersOptionsBuilder::default()
-            .all(true)
-            .filters(&filter);
-        let containers = Some(containers.build());
-        let list = async |docker: Docker| docker.list_containers(containers.clone()).await;
-        let containers: Vec<Container> = convert(self.read("the list of containers", list).await?);
-        let volumes = ListVolumesOptionsBuilder::default().filters(&filter);
-        let volumes = Some(volumes.build());
-        let list = async |docker: Docker| docker.list_volumes(volumes.clone()).await;
-        let volumes = self.read("the list of volumes", list).await?.volumes;
+        let filter = HashMap::from([("label", vec![key.to_owned()])]);
+        let mut objects: Vec<Object> = convert(self.list_services(&filter).await?);
+        objects.extend(convert::<_, Object>(self.list_containers(&filter).await?));
+        let volumes = self.list_volumes(&filter).await?;
         let mut networks = self.networks().await?;
         networks.retain(|network| network.labels.contains_key(key));
-        Ok(convert::<_, Object>(services)
-            .into_iter()
-            .chain(convert(containers))
-            .chain(convert(networks))
-            .chain(convert(volumes.unwrap_or_default()))
-            .collect())
+        objects.extend(convert::<_, Object>(networks));
+        objects.extend(volumes);
+        Ok(objects)
     }
 
     async fn remove_volume(&self, name: &str) -> Result<(), SwarmError> {
@@ -370,7 +360,7 @@ impl Swarm for DockerSwarm {
 
     /// Unlike other changes, a pull is cancelled with its caller: layers that are already pulled are kept.
     async fn pull_image(&self, image: &str) -> Result<(), SwarmError> {
-        if self.has_image(image).await? {
+        if self.image_digests(image).await?.is_some() {
             return Ok(());
         }
         let call = Call::pull(format!("image `{image}`")).with_timeout(PULL_TIMEOUT);

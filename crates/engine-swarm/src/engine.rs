@@ -17,9 +17,9 @@ use crate::{
 };
 use async_trait::async_trait;
 use atq_engine::{
-    Bundles, Course, Deadline, Engine, EngineError, Facts, Fetched, Gauge, Holding, ImageDigests,
-    JoinTokens, LogLines, LogQuery, Lookout, Member, Node, Owned, Part, Status, StepError,
-    StepResult, Taker, Targets, UsageWatch,
+    Bundles, Deadline, Engine, EngineError, Facts, Fetched, ImageDigests, JoinTokens, LogLines,
+    LogQuery, Member, Node, Owned, Part, Resolver, ResourceGuard, ResultsReceiver, RunContext,
+    Status, StepError, StepResult, Targets, UsageSink, UsageWatch,
 };
 use atq_task::event::FailureCode;
 use atq_task::spec::{Fault, TaskName, TaskSpec};
@@ -103,12 +103,7 @@ impl Engine for SwarmEngine {
     }
 
     async fn status(&self) -> Result<Status, EngineError> {
-        let manager = self.0.swarm.manager().await?;
-        Ok(Status {
-            node_id: manager.node_id,
-            node_address: manager.node_address,
-            engine_version: manager.engine_version,
-        })
+        Ok(self.0.swarm.manager().await?)
     }
 
     async fn nodes(&self) -> Result<Vec<Node>, EngineError> {
@@ -144,7 +139,7 @@ impl Engine for SwarmEngine {
         Ok(check::check(&self.0, spec).await?)
     }
 
-    fn adopt(&self, run: Facts<'_>) -> Holding {
+    fn adopt(&self, run: Facts<'_>) -> ResourceGuard {
         let state = run.state;
         if let Some(subnet) = state.subnet {
             self.0.subnets.reserve(&network::holder(run), subnet);
@@ -156,15 +151,15 @@ impl Engine for SwarmEngine {
         })
     }
 
-    async fn distribute(&self, run: &mut dyn Course) -> StepResult {
+    async fn distribute(&self, run: &mut dyn RunContext) -> StepResult {
         delivery::distribute(&self.0, run).await
     }
 
-    async fn prepare(&self, run: &mut dyn Course) -> StepResult {
+    async fn prepare(&self, run: &mut dyn RunContext) -> StepResult {
         network::prepare(&self.0, run).await
     }
 
-    async fn start_discovery(&self, run: &mut dyn Course) -> StepResult {
+    async fn start_discovery(&self, run: &mut dyn RunContext) -> StepResult {
         sidecar::start(&self.0, run).await
     }
 
@@ -175,13 +170,13 @@ impl Engine for SwarmEngine {
         }
     }
 
-    fn lookout(&self) -> Box<dyn Lookout> {
+    fn resolver(&self) -> Box<dyn Resolver> {
         Box::new(SidecarPoller::new(Arc::clone(&self.0)))
     }
 
     async fn start(
         &self,
-        run: &mut dyn Course,
+        run: &mut dyn RunContext,
         part: Part<'_>,
         deadline: Deadline,
     ) -> Result<String, StepError> {
@@ -205,18 +200,18 @@ impl Engine for SwarmEngine {
         &self,
         run: Facts<'_>,
         wanted: Vec<Member>,
-        taker: Arc<dyn Taker>,
+        receiver: Arc<dyn ResultsReceiver>,
     ) -> Result<Fetched, EngineError> {
-        Ok(results::hand_over(&self.0, run, wanted, taker).await?)
+        Ok(results::hand_over(&self.0, run, wanted, receiver).await?)
     }
 
     fn watch(
         &self,
         run: Facts<'_>,
         targets: Targets,
-        gauge: Arc<dyn Gauge>,
+        sink: Arc<dyn UsageSink>,
     ) -> Box<dyn UsageWatch> {
-        cpu_usage::watch(&self.0, run, targets, gauge)
+        cpu_usage::watch(&self.0, run, targets, sink)
     }
 
     async fn stop(&self, group: &str) -> Result<(), EngineError> {
@@ -258,7 +253,7 @@ impl Engine for SwarmEngine {
         owned::by_hand(owned)
     }
 
-    async fn hold_bundles(&self) -> Holding {
+    async fn hold_bundles(&self) -> ResourceGuard {
         Box::new(Arc::clone(&self.0.volume_index.removing).lock_owned().await)
     }
 

@@ -81,17 +81,10 @@ impl SwarmError {
     /// Whether the same call may succeed later with the same definition. A manager that stops or starts reports for a
     /// moment that it is no manager (ARCHITECTURE.md, How Docker Swarm behaves).
     pub fn is_temporary(&self) -> bool {
-        match self {
-            Self::Unavailable { .. }
-            | Self::NotAnsweredYet
-            | Self::TimedOut { .. }
-            | Self::InUse { .. }
-            | Self::NotASwarm
-            | Self::NotManager
-            | Self::NoLeader { .. }
-            | Self::Internal { .. } => true,
-            Self::NotFound { .. } | Self::Conflict { .. } | Self::Rejected { .. } => false,
-        }
+        !matches!(
+            self,
+            Self::NotFound { .. } | Self::Conflict { .. } | Self::Rejected { .. }
+        )
     }
 
     /// The error code in the API.
@@ -109,6 +102,15 @@ impl SwarmError {
             Self::Internal { .. } => "docker_failed",
         }
     }
+}
+
+/// The text of the root cause of an error: "connection refused" instead of "error sending request".
+pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
 }
 
 impl From<SwarmError> for EngineError {

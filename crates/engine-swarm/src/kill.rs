@@ -2,7 +2,7 @@
 //! an update of the service does not reach a running task. Therefore Docker kills the containers on their own node:
 //! called by the Director on the manager's node, by carriers on the others.
 
-use crate::core::Core;
+use crate::core::{Core, ignore_missing};
 use crate::error::SwarmError;
 use crate::node_job::{self, NodeOutcome};
 use crate::plan::{CarrierPlan, Labels, Scale, ServicePlan, socket_mount};
@@ -37,9 +37,8 @@ pub(crate) async fn on_this_node(swarm: &dyn Swarm, labels: &Labels) {
     };
     let is_tool = |one: &&Container| role_of(&one.labels).is_some_and(|role| ROLES.contains(&role));
     let killed = containers.iter().filter(is_tool).map(|one| async {
-        match swarm.kill_container(&one.id).await {
-            Ok(()) | Err(SwarmError::NotFound { .. }) => {}
-            Err(error) => tracing::warn!(%error, "cannot kill a container"),
+        if let Err(error) = ignore_missing(swarm.kill_container(&one.id).await) {
+            tracing::warn!(%error, "cannot kill a container");
         }
     });
     join_all(killed).await;

@@ -6,7 +6,7 @@ use crate::plan::attempt_of;
 use crate::port::{Service, SwarmTask, TaskState, role_of};
 use atq_engine::{Facts, Member, Phase, Role, Source};
 use atq_task::exit_code;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// Delay before a Swarm task without a node counts as unplaceable: Swarm retries within this time.
@@ -25,14 +25,10 @@ pub(crate) fn of_tools(tasks: &[SwarmTask], run: Facts<'_>) -> Vec<Member> {
     let network = run.state.network.as_deref();
     let of = |task: &SwarmTask| {
         let role = role_of(&task.labels)?;
-        let source = Source {
-            role,
-            replica: task.slot,
-        };
         let tty = has_terminal(role, run)?;
         Some(Member {
             tty,
-            ..member(task, source, network)
+            ..member(task, Source::new(role, task.slot), network)
         })
     };
     tasks.iter().filter_map(of).collect()
@@ -41,18 +37,12 @@ pub(crate) fn of_tools(tasks: &[SwarmTask], run: Facts<'_>) -> Vec<Member> {
 /// The members that were started and whose logs Docker still has.
 pub(crate) async fn logged(core: &Core, run: Facts<'_>) -> Result<Vec<Member>, SwarmError> {
     let labels = core.labels(run);
-    let services: HashMap<String, Service> = core
-        .swarm
-        .services(&labels)
-        .await?
-        .into_iter()
-        .map(|service| (service.id.clone(), service))
-        .collect();
+    let services = core.swarm.services(&labels).await?;
     let tasks = core.swarm.tasks(&labels).await?;
     let lost = lost_nodes(core, &tasks).await?;
     let network = run.state.network.as_deref();
     let logged = tasks.iter().filter_map(|task| {
-        let service = services.get(&task.service_id)?;
+        let service = services.iter().find(|one| one.id == task.service_id)?;
         task.container_id.as_ref()?;
         let (source, tty) = source_of(service, task.slot, run)?;
         let lost = task.node_id.as_ref().is_some_and(|id| lost.contains(id));
@@ -84,7 +74,7 @@ fn source_of(service: &Service, slot: u32, run: Facts<'_>) -> Option<(Source, bo
         Role::Wait => attempt_of(&service.name)?,
         _ => slot,
     };
-    Some((Source { role, replica }, tty))
+    Some((Source::new(role, replica), tty))
 }
 
 /// Whether containers of the role have a terminal; `None` for the engine's own containers.
@@ -93,12 +83,7 @@ fn has_terminal(role: Role, run: Facts<'_>) -> Option<bool> {
         Role::Worker => Some(run.spec.worker.tty),
         Role::Master => Some(run.spec.master.tty),
         Role::Wait | Role::Readiness => Some(false),
-        Role::Discovery
-        | Role::Network
-        | Role::Delivery
-        | Role::Collector
-        | Role::Watcher
-        | Role::Killer => None,
+        _ => None,
     }
 }
 

@@ -2,8 +2,9 @@
 //! token. A bundle can be fetched only during the step that delivers it.
 
 use crate::plan::carrier_token;
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// The runs whose carriers are authorized, by suffix.
 #[derive(Debug, Default)]
@@ -38,7 +39,7 @@ pub struct RunAuthGuard {
 
 impl Drop for RunAuthGuard {
     fn drop(&mut self) {
-        self.auth.lock().remove(&self.run);
+        self.auth.0.lock().remove(&self.run);
     }
 }
 
@@ -51,17 +52,13 @@ pub struct BundleGrant {
 
 impl Drop for BundleGrant {
     fn drop(&mut self) {
-        if let Some(entry) = self.auth.lock().get_mut(&self.run) {
+        if let Some(entry) = self.auth.0.lock().get_mut(&self.run) {
             entry.bundles.clear();
         }
     }
 }
 
 impl NodeAuth {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, RunAuth>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Authorizes the carriers of a run; `token` is the run's own secret.
     pub fn register(self: &Arc<Self>, run: &str, token: &str) -> RunAuthGuard {
         let entry = RunAuth {
@@ -69,7 +66,7 @@ impl NodeAuth {
             bundles: HashMap::new(),
             served: HashMap::new(),
         };
-        self.lock().insert(run.to_owned(), entry);
+        self.0.lock().insert(run.to_owned(), entry);
         RunAuthGuard {
             auth: Arc::clone(self),
             run: run.to_owned(),
@@ -78,7 +75,7 @@ impl NodeAuth {
 
     /// Whether the run is active and the carrier's token is right.
     pub fn is_authorized(&self, run: &str, token: &str) -> bool {
-        let runs = self.lock();
+        let runs = self.0.lock();
         runs.get(run)
             .is_some_and(|entry| is_same(&entry.token, token))
     }
@@ -89,7 +86,7 @@ impl NodeAuth {
         run: &str,
         bundles: impl IntoIterator<Item = String>,
     ) -> BundleGrant {
-        if let Some(entry) = self.lock().get_mut(run) {
+        if let Some(entry) = self.0.lock().get_mut(run) {
             entry.bundles.clear();
             entry.served.clear();
             for bundle in bundles {
@@ -113,7 +110,7 @@ impl NodeAuth {
         node: &str,
         bundle: &str,
     ) -> Result<(), FetchError> {
-        let runs = self.lock();
+        let runs = self.0.lock();
         let entry = runs.get(run).ok_or(FetchError::Unauthorized)?;
         if !is_same(&entry.token, token) {
             return Err(FetchError::Unauthorized);
@@ -128,7 +125,7 @@ impl NodeAuth {
 
     /// Records that a node has received the whole bundle.
     pub fn record_served(&self, run: &str, node: &str, bundle: &str) {
-        if let Some(entry) = self.lock().get_mut(run) {
+        if let Some(entry) = self.0.lock().get_mut(run) {
             let key = (node.to_owned(), bundle.to_owned());
             *entry.served.entry(key).or_default() += 1;
         }

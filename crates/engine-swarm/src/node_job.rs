@@ -5,16 +5,16 @@
 //! crash, is found by its name and reused; it is created again if its carriers have failed. If a caller stops
 //! waiting, clean-up finds the service by its labels.
 
+use crate::core::ignore_missing;
 use crate::error::SwarmError;
 use crate::image_reason::explain_with;
 use crate::members;
 use crate::plan::{Scale, ServicePlan};
 use crate::port::{Node, Swarm, SwarmTask, TaskState};
 use crate::services::{create_or_find, of_run};
-use atq_engine::Deadline;
-use atq_engine::{LogQuery, LogStream};
+use atq_engine::{Deadline, LogQuery, LogStream};
 use atq_node_protocol::outcome::CarrierOutcome;
-use atq_patience::{Pauses, retry};
+use atq_retry::{Pauses, retry};
 use atq_task::exit_code;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -65,12 +65,10 @@ impl NodeOutcome {
     pub fn problem(&self) -> Option<String> {
         match &self.report {
             Ok(report) if report.done => None,
-            Ok(report) => Some(
-                report
-                    .problem
-                    .clone()
-                    .unwrap_or_else(|| "it failed without a reason".to_owned()),
-            ),
+            Ok(report) => {
+                let no_reason = || "it failed without a reason".to_owned();
+                Some(report.problem.clone().unwrap_or_else(no_reason))
+            }
             Err(missing) => Some(missing.reason.clone()),
         }
     }
@@ -103,14 +101,9 @@ pub async fn run(
 ) -> Result<Vec<NodeOutcome>, SwarmError> {
     loop {
         let made = with_retries(deadline, || create_or_find(swarm, plan, &plan.labels)).await?;
-        let ended = wait_until_ended(swarm, plan, &made.id, deadline).await;
-        let outcomes = match ended {
-            Ok(ended) => Ok(join_all(
-                ended
-                    .into_iter()
-                    .map(|status| collect_outcome(swarm, plan, status)),
-            )
-            .await),
+        let outcome = |status| collect_outcome(swarm, plan, status);
+        let outcomes = match wait_until_ended(swarm, plan, &made.id, deadline).await {
+            Ok(ended) => Ok(join_all(ended.into_iter().map(outcome)).await),
             Err(error) => Err(error),
         };
         // Also after an error: carriers that remove volumes belong to no run, so no clean-up would remove them.
@@ -128,11 +121,8 @@ pub async fn run(
 
 /// Tries to remove the service; clean-up retries after a failure.
 async fn remove(swarm: &dyn Swarm, plan: &ServicePlan, id: &str) {
-    match swarm.remove_service(id).await {
-        Ok(()) | Err(SwarmError::NotFound { .. }) => {}
-        Err(error) => {
-            tracing::debug!(service = %plan.name, %error, "cannot remove a service of carriers; clean-up will remove it");
-        }
+    if let Err(error) = ignore_missing(swarm.remove_service(id).await) {
+        tracing::debug!(service = %plan.name, %error, "cannot remove a service of carriers; clean-up will remove it");
     }
 }
 
@@ -150,12 +140,9 @@ struct NodeStatus {
 
 impl NodeStatus {
     fn is_final(&self) -> bool {
-        self.abandoned.is_some()
-            || self.unavailable
-            || self
-                .task
-                .as_ref()
-                .is_some_and(|task| task.state.is_terminal())
+        let task = self.task.as_ref();
+        let ended = task.is_some_and(|task| task.state.is_terminal());
+        self.abandoned.is_some() || self.unavailable || ended
     }
 }
 
@@ -318,7 +305,7 @@ async fn read_report(
         }
     }
     let code = task.exit_code.unwrap_or_default();
-    let meaning = exit_code::meaning(code).map_or(String::new(), |meaning| format!(" ({meaning})"));
+    let meaning = exit_code::in_brackets(code);
     Err(no_report(format!(
         "the carrier ended with exit code {code}{meaning}; {}",
         problem.unwrap_or_default()
@@ -331,11 +318,8 @@ fn shorten(line: &str) -> String {
 
 /// The last non-empty line of standard output.
 async fn last_line(swarm: &dyn Swarm, task: &SwarmTask) -> Result<Option<String>, String> {
-    let query = LogQuery {
-        tail: Some(LOG_TAIL),
-        ..LogQuery::default()
-    };
     let read = async {
+        let query = LogQuery::tail(LOG_TAIL);
         let mut lines = swarm.task_logs(&task.id, false, query).await?;
         let mut last = None;
         while let Some(line) = lines.next().await {

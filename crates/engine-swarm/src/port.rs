@@ -6,23 +6,14 @@
 use crate::error::SwarmError;
 use crate::plan::{Labels, NetworkPlan, ServicePlan};
 use async_trait::async_trait;
+/// The manager that the Director uses.
+pub use atq_engine::Status as Manager;
 use atq_engine::{ImageDigests, JoinTokens, LogLine, LogQuery, Machine, Role};
 use atq_task::timestamp::Timestamp;
 use futures_util::stream::BoxStream;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 use tokio_util::bytes::Bytes;
-
-/// The manager that the Director uses.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Manager {
-    /// Its node id.
-    pub node_id: String,
-    /// Its address in the Swarm, as other nodes see it.
-    pub node_address: String,
-    /// Version of the Docker Engine.
-    pub engine_version: String,
-}
 
 /// A node of the Swarm.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -364,20 +355,7 @@ pub trait Swarm: Send + Sync + 'static {
 
 /// The role in the labels of an object.
 pub fn role_of(labels: &Labels) -> Option<Role> {
-    let roles = [
-        Role::Network,
-        Role::Discovery,
-        Role::Worker,
-        Role::Readiness,
-        Role::Wait,
-        Role::Master,
-        Role::Delivery,
-        Role::Collector,
-        Role::Watcher,
-        Role::Killer,
-    ];
-    let name = labels.get(crate::plan::LABEL_ROLE)?;
-    roles.into_iter().find(|role| role.as_str() == name)
+    Role::parse(labels.get(crate::plan::LABEL_ROLE)?)
 }
 
 /// The labels that were set by a Director.

@@ -1,5 +1,6 @@
 //! Describes why an image cannot be pulled. After a failed pull on a node Docker reports only `No such image`.
 
+use crate::registry::{Credential, CredentialError};
 use atq_task::image;
 use std::fmt;
 
@@ -16,16 +17,8 @@ const UNREACHED: [&str; 9] = [
     "EOF",
 ];
 
-/// The credentials that were sent with the request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum SentCredentials {
-    /// None are configured.
-    Nothing,
-    /// Credentials from this source.
-    From(String),
-    /// None, because the configured ones could not be read.
-    Unusable(String),
-}
+/// The credentials that were sent with the request, if any, or the reason why the configured ones could not be read.
+pub(super) type SentCredentials = Result<Option<Credential>, CredentialError>;
 
 /// The findings after a node has reported that the image does not exist.
 #[derive(Debug, Clone)]
@@ -35,7 +28,7 @@ pub(super) struct RegistryProblem<'a> {
     /// Docker's own text about the registry; `None` if the registry has the image.
     pub reason: Option<String>,
     /// The credentials.
-    pub sent: SentCredentials,
+    pub sent: &'a SentCredentials,
 }
 
 impl fmt::Display for RegistryProblem<'_> {
@@ -51,12 +44,12 @@ impl fmt::Display for RegistryProblem<'_> {
             true => write!(f, "cannot reach a registry at `{registry}`: {reason}")?,
             false => write!(f, "the registry `{registry}` reports: {reason}")?,
         }
-        match &self.sent {
-            SentCredentials::From(source) => write!(f, "; the credentials of `{source}` were sent"),
-            SentCredentials::Unusable(reason) => write!(f, "; no credentials were sent: {reason}"),
+        match self.sent {
+            Ok(Some(sent)) => write!(f, "; the credentials of {} were sent", sent.source),
+            Err(error) => write!(f, "; no credentials were sent: {error}"),
             // Without an answer it is unknown whether the registry requires credentials.
-            SentCredentials::Nothing if unreached => write!(f, "; no credentials were sent"),
-            SentCredentials::Nothing => write!(
+            Ok(None) if unreached => write!(f, "; no credentials were sent"),
+            Ok(None) => write!(
                 f,
                 "; no credentials were sent: set them with `{}` or `registryAuth`",
                 login(registry)
@@ -68,8 +61,8 @@ impl fmt::Display for RegistryProblem<'_> {
 impl RegistryProblem<'_> {
     fn fmt_available(&self, f: &mut fmt::Formatter<'_>, registry: &str) -> fmt::Result {
         write!(f, "the registry `{registry}` has the image")?;
-        if let SentCredentials::From(source) = &self.sent {
-            write!(f, " for the credentials of `{source}`")?;
+        if let Ok(Some(sent)) = self.sent {
+            write!(f, " for the credentials of {}", sent.source)?;
         }
         f.write_str(
             ": can every node reach it? An Engine with `DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1` in its \
@@ -89,9 +82,19 @@ fn login(registry: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::{Secret, Secrets, Source};
+
+    fn credential() -> Credential {
+        Credential {
+            server: "r.example".to_owned(),
+            secrets: Secrets::IdentityToken(Secret::new("t")),
+            source: Source::RegistryAuth,
+        }
+    }
 
     fn problem(image: &str, reason: &str, sent: SentCredentials) -> String {
         let reason = Some(reason.to_owned());
+        let sent = &sent;
         RegistryProblem {
             image,
             reason,
@@ -105,26 +108,23 @@ mod tests {
         let reason = "errors:\nunauthorized: authentication required\n";
         let image = "r.example:5000/a/b:1";
         assert_eq!(
-            problem(
-                image,
-                reason,
-                SentCredentials::From("registryAuth".to_owned())
-            ),
+            problem(image, reason, Ok(Some(credential()))),
             "the registry `r.example:5000` reports: unauthorized: authentication required; \
              the credentials of `registryAuth` were sent"
         );
         assert_eq!(
-            problem(image, reason, SentCredentials::Nothing),
+            problem(image, reason, Ok(None)),
             "the registry `r.example:5000` reports: unauthorized: authentication required; \
              no credentials were sent: set them with `docker login r.example:5000` or `registryAuth`"
         );
+        let unusable = CredentialError {
+            path: "f".into(),
+            reason: "it is bad".to_owned(),
+        };
         assert_eq!(
-            problem(
-                "b",
-                "denied: no",
-                SentCredentials::Unusable("`f` is bad".to_owned())
-            ),
-            "the registry `docker.io` reports: denied: no; no credentials were sent: `f` is bad"
+            problem("b", "denied: no", Err(unusable)),
+            "the registry `docker.io` reports: denied: no; no credentials were sent: \
+             `f` cannot be used: it is bad"
         );
     }
 
@@ -132,7 +132,7 @@ mod tests {
     fn an_unreachable_registry_is_reported_as_such() {
         let reason = "Get \"https://registry-1.docker.io/v2/\": dial tcp: lookup registry-1.docker.io: no such host";
         assert_eq!(
-            problem("x", reason, SentCredentials::Nothing),
+            problem("x", reason, Ok(None)),
             format!("cannot reach a registry at `docker.io`: {reason}; no credentials were sent")
         );
     }
@@ -142,7 +142,7 @@ mod tests {
         let problem = RegistryProblem {
             image: "r.example/x",
             reason: None,
-            sent: SentCredentials::From("registryAuth".to_owned()),
+            sent: &Ok(Some(credential())),
         };
         let text = problem.to_string();
         let expected =
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn the_command_for_docker_hub_has_no_name() {
-        let text = problem("x", "denied: no", SentCredentials::Nothing);
+        let text = problem("x", "denied: no", Ok(None));
         assert!(text.contains("`docker login`"), "{text}");
     }
 }

@@ -1,13 +1,13 @@
 //! Removes everything that a run has created, in the order that does not leak addresses: services, then, once their
-//! Swarm tasks and containers are ignore_missing, the network, then volumes. Docker allows the removal of a network while its
+//! Swarm tasks and containers are gone, the network, then volumes. Docker allows the removal of a network while its
 //! containers still stop, but leaves addresses allocated until the manager restarts (moby#37338).
 
 use crate::core::{Core, ignore_missing};
 use crate::error::SwarmError;
 use crate::plan::Labels;
-use crate::port::{Network, Swarm};
+use crate::port::{Network, Object, Swarm};
 use atq_engine::{Deadline, Facts};
-use atq_patience::{Pauses, retry};
+use atq_retry::{Pauses, retry};
 use futures_util::future::join_all;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -57,15 +57,13 @@ async fn remove_services(swarm: &dyn Swarm, labels: &Labels) -> Vec<String> {
         Err(error) => return vec![format!("services: {error}")],
     };
     let removals = services.iter().map(|service| async {
-        let removed = ignore_missing(swarm.remove_service(&service.id).await);
-        removed
-            .err()
-            .map(|error| format!("service `{}`: {error}", service.name))
+        let removed = ignore_missing(swarm.remove_service(&service.id).await).err();
+        removed.map(|error| format!("service `{}`: {error}", service.name))
     });
     join_all(removals).await.into_iter().flatten().collect()
 }
 
-/// Waits until Swarm tasks and containers are ignore_missing. Tasks on a node that is down end only when it returns, and are
+/// Waits until Swarm tasks and containers are gone. Tasks on a node that is down end only when it returns, and are
 /// not waited for.
 async fn wait_for_containers(swarm: &dyn Swarm, labels: &Labels) -> Option<String> {
     let deadline = Deadline::after(CONTAINERS_TIMEOUT);
@@ -85,10 +83,8 @@ async fn wait_for_containers(swarm: &dyn Swarm, labels: &Labels) -> Option<Strin
             Err(error) => error.to_string(),
         };
         if deadline.passed() {
-            return Some(format!(
-                "still present after {} s: {remaining}",
-                deadline.seconds()
-            ));
+            let seconds = deadline.seconds();
+            return Some(format!("still present after {seconds} s: {remaining}"));
         }
         tokio::time::sleep(POLL_INTERVAL).await;
     }
@@ -111,11 +107,10 @@ async fn present(swarm: &dyn Swarm, labels: &Labels) -> Result<Present, SwarmErr
     if !tasks.is_empty() {
         let manager = swarm.manager().await?;
         let nodes = swarm.nodes().await?;
-        elsewhere = tasks.iter().any(|task| {
-            task.node_id
-                .as_ref()
-                .is_some_and(|id| *id != manager.node_id)
-        });
+        let is_elsewhere = |id: &String| *id != manager.node_id;
+        elsewhere = tasks
+            .iter()
+            .any(|task| task.node_id.as_ref().is_some_and(is_elsewhere));
         let is_down = |id: &String| nodes.iter().any(|node| node.id == *id && !node.ready);
         tasks.retain(|task| !task.node_id.as_ref().is_some_and(is_down));
     }
@@ -132,10 +127,8 @@ async fn remove_networks(swarm: &dyn Swarm, labels: &Labels) -> Vec<String> {
         Err(error) => return vec![format!("networks: {error}")],
     };
     let removals = networks.iter().map(|network| async {
-        let removed = remove_network(swarm, &network.id).await;
-        removed
-            .err()
-            .map(|error| format!("network `{}`: {error}", network.name))
+        let removed = remove_network(swarm, &network.id).await.err();
+        removed.map(|error| format!("network `{}`: {error}", network.name))
     });
     join_all(removals).await.into_iter().flatten().collect()
 }
@@ -147,17 +140,12 @@ async fn remove_network(swarm: &dyn Swarm, id: &str) -> Result<(), SwarmError> {
 }
 
 async fn networks_with(swarm: &dyn Swarm, labels: &Labels) -> Result<Vec<Network>, SwarmError> {
-    let carries = |network: &Network| {
-        labels
-            .iter()
-            .all(|(key, value)| network.labels.get(key) == Some(value))
-    };
-    Ok(swarm
-        .networks()
-        .await?
-        .into_iter()
-        .filter(carries)
-        .collect())
+    let mut networks = swarm.networks().await?;
+    networks.retain(|network| {
+        let mut wanted = labels.iter();
+        wanted.all(|(key, value)| network.labels.get(key) == Some(value))
+    });
+    Ok(networks)
 }
 
 async fn remove_volumes(swarm: &dyn Swarm, labels: &Labels) -> Vec<String> {
@@ -166,9 +154,8 @@ async fn remove_volumes(swarm: &dyn Swarm, labels: &Labels) -> Vec<String> {
         Err(error) => return vec![format!("volumes: {error}")],
     };
     let removals = volumes.iter().map(|volume| async move {
-        ignore_missing(swarm.remove_volume(volume).await)
-            .err()
-            .map(|error| format!("volume `{volume}`: {error}"))
+        let removed = ignore_missing(swarm.remove_volume(volume).await).err();
+        removed.map(|error| format!("volume `{volume}`: {error}"))
     });
     join_all(removals).await.into_iter().flatten().collect()
 }
@@ -176,44 +163,24 @@ async fn remove_volumes(swarm: &dyn Swarm, labels: &Labels) -> Vec<String> {
 /// Lists what is left. Earlier problems count only if something is left.
 async fn leftovers(swarm: &dyn Swarm, labels: &Labels, problems: Vec<String>) -> Vec<String> {
     let listed = async {
-        let services = swarm
-            .services(labels)
-            .await?
-            .into_iter()
-            .map(|service| format!("service `{}`", service.name));
-        let networks = networks_with(swarm, labels)
-            .await?
-            .into_iter()
-            .map(|network| format!("network `{}`", network.name));
-        let containers = swarm
-            .containers(labels)
-            .await?
-            .into_iter()
-            .map(|container| {
-                format!(
-                    "container `{}`",
-                    container.id.chars().take(12).collect::<String>()
-                )
-            });
-        let volumes = swarm
-            .volumes(labels)
-            .await?
-            .into_iter()
-            .map(|volume| format!("volume `{volume}`"));
-        Ok::<Vec<String>, SwarmError>(
-            services
-                .chain(networks)
-                .chain(containers)
-                .chain(volumes)
-                .collect(),
-        )
+        let services = swarm.services(labels).await?.into_iter();
+        let networks = networks_with(swarm, labels).await?.into_iter();
+        let containers = swarm.containers(labels).await?.into_iter();
+        let volumes = swarm.volumes(labels).await?.into_iter();
+        let objects = services
+            .map(Object::from)
+            .chain(networks.map(Object::from))
+            .chain(containers.map(Object::from));
+        let objects = objects.map(|one| format!("{} `{}`", one.kind.as_str(), one.name));
+        let volumes = volumes.map(|volume| format!("volume `{volume}`"));
+        Ok::<Vec<String>, SwarmError>(objects.chain(volumes).collect())
     };
     match listed.await {
         Ok(left) if left.is_empty() => Vec::new(),
         Ok(left) => left.into_iter().chain(problems).collect(),
-        Err(error) => problems
-            .into_iter()
-            .chain([format!("cannot list what is left: {error}")])
-            .collect(),
+        Err(error) => {
+            let unknown = format!("cannot list what is left: {error}");
+            problems.into_iter().chain([unknown]).collect()
+        }
     }
 }

@@ -5,8 +5,8 @@ mod collectors;
 use crate::core::Core;
 use crate::error::SwarmError;
 use crate::plan::RESULTS_TARGET;
-use atq_engine::{Facts, Fetched, Member, Taker};
-use atq_patience::{Pauses, retry_with};
+use atq_engine::{Facts, Fetched, Member, ResultsReceiver};
+use atq_retry::{Pauses, retry_with};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeMap;
 use std::io;
@@ -22,17 +22,17 @@ const RETRY_PAUSES: Pauses = Pauses {
     longest: Duration::from_millis(500),
 };
 
-/// Passes the results of these containers to `taker`, from all nodes concurrently.
+/// Passes the results of these containers to `receiver`, from all nodes concurrently.
 pub(crate) async fn hand_over(
     core: &Core,
     run: Facts<'_>,
     wanted: Vec<Member>,
-    taker: Arc<dyn Taker>,
+    receiver: Arc<dyn ResultsReceiver>,
 ) -> Result<Fetched, SwarmError> {
     let _guard = core
         .ingest
-        .expect_results(&run.state.run, Arc::clone(&taker));
-    let manager = with_retries(&*taker, || core.swarm.manager()).await?;
+        .expect_results(&run.state.run, Arc::clone(&receiver));
+    let manager = with_retries(&*receiver, || core.swarm.manager()).await?;
     let mut nodes: BTreeMap<String, Vec<Member>> = BTreeMap::new();
     for one in wanted {
         let node = one.node.clone().unwrap_or_default();
@@ -40,39 +40,42 @@ pub(crate) async fn hand_over(
     }
     let own = nodes.remove(&manager.node_id).unwrap_or_default();
     let ((), others) = tokio::join!(
-        from_own_node(core, own, &*taker),
-        collectors::fetch(core, run, &manager, nodes, &*taker)
+        from_own_node(core, own, &*receiver),
+        collectors::fetch(core, run, &manager, nodes, &*receiver)
     );
     Ok(others)
 }
 
 /// Retries a call of Docker after temporary errors, until the deadline of the collection.
-async fn with_retries<T, Fut>(taker: &dyn Taker, call: impl FnMut() -> Fut) -> Result<T, SwarmError>
+async fn with_retries<T, Fut>(
+    receiver: &dyn ResultsReceiver,
+    call: impl FnMut() -> Fut,
+) -> Result<T, SwarmError>
 where
     Fut: Future<Output = Result<T, SwarmError>>,
 {
-    let is_retryable = |error: &SwarmError| error.is_temporary() && Instant::now() < taker.end();
+    let is_retryable = |error: &SwarmError| error.is_temporary() && Instant::now() < receiver.end();
     retry_with(RETRY_PAUSES, call, |error, pause| {
         is_retryable(error).then_some(pause)
     })
     .await
 }
 
-async fn from_own_node(core: &Core, wanted: Vec<Member>, taker: &dyn Taker) {
-    let each = stream::iter(wanted).map(|one| from_container(core, one, taker));
+async fn from_own_node(core: &Core, wanted: Vec<Member>, receiver: &dyn ResultsReceiver) {
+    let each = stream::iter(wanted).map(|one| from_container(core, one, receiver));
     each.buffer_unordered(CONCURRENCY).collect::<()>().await;
 }
 
-async fn from_container(core: &Core, one: Member, taker: &dyn Taker) {
+async fn from_container(core: &Core, one: Member, receiver: &dyn ResultsReceiver) {
     let Some(id) = one.container.as_deref() else {
         return;
     };
-    match with_retries(taker, || core.swarm.archive(id, RESULTS_TARGET)).await {
+    match with_retries(receiver, || core.swarm.archive(id, RESULTS_TARGET)).await {
         Ok(tar) => {
             let tar = tar.map_err(io::Error::other).boxed();
-            // The taker records the outcome.
-            let _ = taker.take(one.source, tar).await;
+            // The receiver records the outcome.
+            let _ = receiver.take(one.source, tar).await;
         }
-        Err(error) => taker.note(one.source, error.to_string()),
+        Err(error) => receiver.note(one.source, error.to_string()),
     }
 }

@@ -1,7 +1,7 @@
 //! Checks that the URL which the nodes use leads to this Director.
 
+use crate::error::root_cause;
 use async_trait::async_trait;
-use std::error::Error;
 use std::time::Duration;
 
 /// Path below the Director's URL that returns its id.
@@ -68,20 +68,13 @@ fn client(url: &str) -> Result<reqwest::Client, reqwest::Error> {
     }
 }
 
-/// The root_cause cause of an error.
-fn root_cause(error: &reqwest::Error) -> String {
-    let mut reason: &dyn Error = error;
-    while let Some(source) = reason.source() {
-        reason = source;
-    }
-    reason.to_string()
-}
-
 /// A check without a network.
+#[cfg(any(test, feature = "model"))]
 pub mod fake {
     use super::SelfCheck;
     use async_trait::async_trait;
-    use std::sync::{Arc, Mutex, PoisonError};
+    use parking_lot::Mutex;
+    use std::sync::Arc;
 
     /// The result for every URL.
     type Outcome = Result<String, String>;
@@ -98,20 +91,19 @@ pub mod fake {
 
         /// Sets the result of later checks.
         pub fn set_outcome(&self, outcome: Outcome) {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).0 = outcome;
+            self.0.lock().0 = outcome;
         }
 
         /// The URLs that were checked.
         pub fn checked_urls(&self) -> Vec<String> {
-            let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            inner.1.clone()
+            self.0.lock().1.clone()
         }
     }
 
     #[async_trait]
     impl SelfCheck for FakeSelfCheck {
         async fn director_at(&self, url: &str) -> Outcome {
-            let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut inner = self.0.lock();
             inner.1.push(url.to_owned());
             inner.0.clone()
         }

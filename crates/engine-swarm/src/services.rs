@@ -23,11 +23,8 @@ pub(crate) async fn create_or_find(
         Err(SwarmError::Conflict { what, reason }) => (what, reason),
         other => return other.map(|id| made(id, false)),
     };
-    let services = swarm.services(&Labels::new()).await?;
-    match services
-        .into_iter()
-        .find(|service| service.name == plan.name)
-    {
+    let mut services = swarm.services(&Labels::new()).await?.into_iter();
+    match services.find(|service| service.name == plan.name) {
         Some(service) if is_ours(&service.labels, ours) => Ok(made(service.id, true)),
         Some(_) => Err(SwarmError::Conflict { what, reason }),
         // A name stays taken for a moment after its service was removed.
@@ -44,9 +41,7 @@ pub(crate) fn is_ours(labels: &Labels, ours: &Labels) -> bool {
 /// changes.
 pub(crate) fn of_run(labels: &Labels) -> Labels {
     let keys = [LABEL_RUN, LABEL_DIRECTOR];
-    let kept = labels
-        .iter()
-        .filter(|(key, _)| keys.contains(&key.as_str()));
-    kept.map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
+    let mut kept = labels.clone();
+    kept.retain(|key, _| keys.contains(&key.as_str()));
+    kept
 }

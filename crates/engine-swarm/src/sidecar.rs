@@ -6,7 +6,7 @@ use crate::members::{self, of_service, tasks_of_run};
 use crate::port::TaskState;
 use crate::start::ensure_service;
 use crate::{image_reason, network};
-use atq_engine::{Course, Deadline, Facts, Role, StepError, StepResult};
+use atq_engine::{Deadline, Facts, Role, RunContext, StepError, StepResult};
 use atq_task::event::{Event, FailureCode};
 use atq_task::state::Step;
 use std::time::Duration;
@@ -28,8 +28,8 @@ enum Start {
 
 /// Creates the sidecar and waits until it has an address and a node, which takes a tenth of a second. From then on it
 /// starts before the workers, which need not wait until it runs.
-pub(crate) async fn start(core: &Core, run: &mut dyn Course) -> StepResult {
-    let deadline = Deadline::after(run.patience(1));
+pub(crate) async fn start(core: &Core, run: &mut dyn RunContext) -> StepResult {
+    let deadline = Deadline::after(run.orchestration_timeout(1));
     loop {
         if run.facts().state.network.is_none() {
             another_network(core, run, deadline).await?;
@@ -44,11 +44,11 @@ pub(crate) async fn start(core: &Core, run: &mut dyn Course) -> StepResult {
 
 async fn create(
     core: &Core,
-    run: &mut dyn Course,
+    run: &mut dyn RunContext,
     deadline: Deadline,
 ) -> Result<String, StepError> {
-    let manager = run.patiently(deadline, || core.swarm.manager()).await?;
-    let nodes = run.patiently(deadline, || core.swarm.nodes()).await?;
+    let manager = run.retry(deadline, || core.swarm.manager()).await?;
+    let nodes = run.retry(deadline, || core.swarm.nodes()).await?;
     // A drained manager accepts no containers; then any node is used.
     let accepts_containers = nodes
         .iter()
@@ -62,7 +62,7 @@ async fn create(
 
 async fn wait(
     core: &Core,
-    run: &mut dyn Course,
+    run: &mut dyn RunContext,
     service: &str,
     deadline: Deadline,
 ) -> Result<Start, StepError> {
@@ -111,7 +111,7 @@ fn no_address_after(run: Facts<'_>) -> Duration {
 /// Replaces a sidecar that cannot be found any more.
 pub(crate) async fn replace(
     core: &Core,
-    run: &mut dyn Course,
+    run: &mut dyn RunContext,
     deadline: Deadline,
 ) -> Result<(), StepError> {
     tracing::warn!(task = %run.facts().spec.name, "cannot find the sidecar; replacing it");
@@ -124,17 +124,16 @@ pub(crate) async fn replace(
 
 async fn remove(
     core: &Core,
-    run: &mut dyn Course,
+    run: &mut dyn RunContext,
     service: &str,
     deadline: Deadline,
 ) -> Result<(), StepError> {
-    run.patiently(deadline, || core.remove_service(service))
-        .await
+    run.retry(deadline, || core.remove_service(service)).await
 }
 
 async fn abandon_network(
     core: &Core,
-    run: &mut dyn Course,
+    run: &mut dyn RunContext,
     service: &str,
     deadline: Deadline,
 ) -> Result<(), StepError> {
@@ -151,7 +150,7 @@ async fn abandon_network(
 /// Creates another network. The abandoned one is removed with the run.
 async fn another_network(
     core: &Core,
-    run: &mut dyn Course,
+    run: &mut dyn RunContext,
     deadline: Deadline,
 ) -> Result<(), StepError> {
     // After a crash between choice and creation, the recorded subnet is used.

@@ -7,7 +7,9 @@ use crate::plan::DISCOVERY_PORT;
 use crate::port::{SwarmTask, TaskState};
 use crate::sidecar::{ended, failed, replace};
 use async_trait::async_trait;
-use atq_engine::{Asking, Course, Deadline, Facts, LookedUp, Lookout, Member, StepError};
+use atq_engine::{
+    Deadline, Facts, Member, ProbeRequest, Resolution, Resolver, RunContext, StepError,
+};
 use atq_node_protocol::probe::Probe;
 use atq_task::spec::{ReadinessProbe, WORKERS_NAME};
 use std::net::Ipv4Addr;
@@ -58,7 +60,7 @@ impl Absence {
     async fn note_missing(
         &mut self,
         core: &Core,
-        run: &mut dyn Course,
+        run: &mut dyn RunContext,
         deadline: Deadline,
     ) -> Result<bool, StepError> {
         let since = *self.since.get_or_insert_with(Instant::now);
@@ -72,7 +74,7 @@ impl Absence {
 }
 
 struct PollTask {
-    answers: watch::Receiver<LookedUp>,
+    answers: watch::Receiver<Resolution>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -90,7 +92,7 @@ impl SidecarPoller {
 
     async fn handle_absence(
         &mut self,
-        run: &mut dyn Course,
+        run: &mut dyn RunContext,
         deadline: Deadline,
     ) -> Result<(), StepError> {
         if self.absence.note_missing(&self.core, run, deadline).await? {
@@ -101,10 +103,10 @@ impl SidecarPoller {
 }
 
 #[async_trait]
-impl Lookout for SidecarPoller {
+impl Resolver for SidecarPoller {
     async fn observe(
         &mut self,
-        run: &mut dyn Course,
+        run: &mut dyn RunContext,
         deadline: Deadline,
     ) -> Result<Option<Vec<Member>>, StepError> {
         let Some(tasks) = tasks_of_run(&self.core, run.facts(), deadline).await? else {
@@ -114,7 +116,11 @@ impl Lookout for SidecarPoller {
         Ok(Some(of_tools(&self.tasks, run.facts())))
     }
 
-    async fn look(&mut self, run: &mut dyn Course, deadline: Deadline) -> Result<(), StepError> {
+    async fn poll(
+        &mut self,
+        run: &mut dyn RunContext,
+        deadline: Deadline,
+    ) -> Result<(), StepError> {
         let Some(task) = sidecar_of(run.facts(), &self.tasks) else {
             self.last_state = "its service was removed".to_owned();
             return self.handle_absence(run, deadline).await;
@@ -138,10 +144,10 @@ impl Lookout for SidecarPoller {
         Ok(())
     }
 
-    fn looked_up(&mut self) -> LookedUp {
+    fn resolution(&mut self) -> Resolution {
         match &mut self.poll_task {
             Some(poll_task) => poll_task.answers.borrow_and_update().clone(),
-            None => LookedUp::default(),
+            None => Resolution::default(),
         }
     }
 
@@ -161,12 +167,12 @@ impl Lookout for SidecarPoller {
 
     async fn probes(
         &mut self,
-        run: &mut dyn Course,
+        run: &mut dyn RunContext,
         addresses: &[Ipv4Addr],
         probe: &ReadinessProbe,
         (shortest, longest): (Duration, Duration),
         deadline: Deadline,
-    ) -> Result<Result<Vec<Asking>, String>, StepError> {
+    ) -> Result<Result<Vec<ProbeRequest>, String>, StepError> {
         let Some(probe) = of_definition(probe) else {
             return Ok(Err("the sidecar cannot run commands".to_owned()));
         };
@@ -193,7 +199,7 @@ impl Lookout for SidecarPoller {
         let requests = endpoints.into_iter().map(|endpoint| {
             let (discovery, token) = (Arc::clone(&self.core.discovery), token.clone());
             let (addresses, probe) = (addresses.to_vec(), probe.clone());
-            let request: Asking = Box::pin(async move {
+            let request: ProbeRequest = Box::pin(async move {
                 let timeout = deadline.left().clamp(shortest, longest);
                 let response = discovery.probe(&endpoint, &token, &addresses, &probe, timeout);
                 response.await.map_err(|error| error.to_string())
@@ -229,7 +235,7 @@ fn of_definition(probe: &ReadinessProbe) -> Option<Probe> {
 impl PollTask {
     /// Polls `endpoints` in turn; one of them is the sidecar's. Must not be empty.
     fn start(core: &Core, run: Facts<'_>, endpoints: Vec<String>) -> Self {
-        let (sender, answers) = watch::channel(LookedUp::default());
+        let (sender, answers) = watch::channel(Resolution::default());
         let discovery = Arc::clone(&core.discovery);
         let token = run.state.token.clone();
         let replicas = run.spec.worker.replicas;
@@ -253,7 +259,7 @@ impl PollTask {
                         });
                     })
                 {
-                    sender.send_replace(LookedUp {
+                    sender.send_replace(Resolution {
                         addresses,
                         answered: true,
                         error: None,
@@ -282,7 +288,7 @@ fn sidecar_of(run: Facts<'_>, tasks: &[SwarmTask]) -> Option<SwarmTask> {
 /// Docker lists both, without saying which is which.
 async fn endpoints(
     core: &Core,
-    run: &mut dyn Course,
+    run: &mut dyn RunContext,
     task: &SwarmTask,
     deadline: Deadline,
 ) -> Result<Vec<String>, StepError> {
@@ -307,18 +313,18 @@ async fn endpoints(
 
 async fn host(
     core: &Core,
-    run: &mut dyn Course,
+    run: &mut dyn RunContext,
     task: &SwarmTask,
     deadline: Deadline,
 ) -> Result<Option<String>, StepError> {
     if let Some(host) = &core.settings.discovery_host {
         return Ok(Some(host.clone()));
     }
-    let manager = run.patiently(deadline, || core.swarm.manager()).await?;
+    let manager = run.retry(deadline, || core.swarm.manager()).await?;
     if task.node_id.as_ref() == Some(&manager.node_id) {
         return Ok(Some("127.0.0.1".to_owned()));
     }
-    let nodes = run.patiently(deadline, || core.swarm.nodes()).await?;
+    let nodes = run.retry(deadline, || core.swarm.nodes()).await?;
     let node = nodes
         .into_iter()
         .find(|node| Some(&node.id) == task.node_id.as_ref());

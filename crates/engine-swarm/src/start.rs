@@ -4,7 +4,7 @@ use crate::core::Core;
 use crate::delivery::exclude_nodes_without_bundle;
 use crate::plan::{Mount, ServicePlan, shared_bundle};
 use crate::services::create_or_find;
-use atq_engine::{Course, Deadline, Facts, Part, StepError};
+use atq_engine::{Deadline, Facts, Part, RunContext, StepError};
 use atq_task::event::FailureCode;
 use atq_task::spec::{Delivery, ServiceSpec};
 use ipnet::Ipv4Net;
@@ -12,7 +12,7 @@ use ipnet::Ipv4Net;
 /// Creates the service of a part, or finds it.
 pub(crate) async fn start(
     core: &Core,
-    run: &mut dyn Course,
+    run: &mut dyn RunContext,
     part: Part<'_>,
     deadline: Deadline,
 ) -> Result<String, StepError> {
@@ -51,7 +51,7 @@ fn bundle_of(core: &Core, run: Facts<'_>, service: &ServiceSpec) -> Result<Vec<M
     match core.bundles.directory(id) {
         Some(path) if !path.is_dir() => {
             let message = format!("the bundle `{id}` is missing in `{}`", path.display());
-            Err(run.failed(FailureCode::BundleMissing, message, "upload it again"))
+            Err(run.failed(FailureCode::BundleMissing, &message, "upload it again"))
         }
         path => Ok(path.map(shared_bundle).into_iter().collect()),
     }
@@ -67,7 +67,7 @@ fn subnet_of(run: Facts<'_>) -> Result<Ipv4Net, StepError> {
 /// Creates a service, or finds it when an earlier attempt of this run has created it.
 pub(crate) async fn ensure_service(
     core: &Core,
-    run: &mut dyn Course,
+    run: &mut dyn RunContext,
     deadline: Deadline,
     plan: ServicePlan,
 ) -> Result<String, StepError> {
@@ -78,7 +78,7 @@ pub(crate) async fn ensure_service(
     plan.stop_grace = plan.stop_grace.min(bounds.stop_grace);
     let ours = core.labels(run.facts());
     let made = run
-        .patiently(deadline, || create_or_find(&*core.swarm, &plan, &ours))
+        .retry(deadline, || create_or_find(&*core.swarm, &plan, &ours))
         .await?;
     Ok(made.id)
 }

@@ -4,8 +4,9 @@
 
 use crate::plan::free_subnet;
 use ipnet::Ipv4Net;
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Subnets that runs of this process have reserved.
 #[derive(Debug, Clone, Default)]
@@ -24,7 +25,7 @@ impl Subnets {
         prefix: u8,
         existing: &[Ipv4Net],
     ) -> Option<Ipv4Net> {
-        let mut reserved = self.lock();
+        let mut reserved = self.reserved.lock();
         let reserved_by_runs = reserved.iter().map(|(_, subnet)| *subnet);
         let taken: Vec<Ipv4Net> = existing.iter().copied().chain(reserved_by_runs).collect();
         let skip = self.next.fetch_add(1, Ordering::Relaxed);
@@ -35,16 +36,12 @@ impl Subnets {
 
     /// Reserves a subnet that a run has chosen earlier.
     pub fn reserve(&self, run: &str, subnet: Ipv4Net) {
-        self.lock().push((run.to_owned(), subnet));
+        self.reserved.lock().push((run.to_owned(), subnet));
     }
 
     /// Releases all subnets of the run.
     pub fn release(&self, run: &str) {
-        self.lock().retain(|(holder, _)| holder != run);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<(String, Ipv4Net)>> {
-        self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
+        self.reserved.lock().retain(|(holder, _)| holder != run);
     }
 }
 

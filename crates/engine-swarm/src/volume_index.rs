@@ -5,7 +5,7 @@
 //! <datadir>/volumes/<bundle>.json
 //! ```
 
-use atq_files::{Mode, write_atomic};
+use atq_files::{Mode, if_there, write_atomic};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -82,7 +82,7 @@ impl VolumeIndex {
         }
         let path = self.path(bundle);
         spawn_blocking(move || match entry.nodes.is_empty() {
-            true => ignore_missing(fs::remove_file(path)),
+            true => if_there(fs::remove_file(path)).map(drop),
             false => write(&path, &entry),
         })
         .await
@@ -94,11 +94,9 @@ impl VolumeIndex {
     /// # Errors
     /// When the entry cannot be read.
     pub async fn get(&self, bundle: &str) -> io::Result<Option<IndexedVolumes>> {
-        match tokio::fs::read(self.path(bundle)).await {
-            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let text = if_there(tokio::fs::read(self.path(bundle)).await)?;
+        let entry = text.map(|text| serde_json::from_slice(&text));
+        Ok(entry.transpose()?)
     }
 
     /// The ids of all bundles with an entry.
@@ -106,9 +104,8 @@ impl VolumeIndex {
     /// # Errors
     /// When the directory cannot be read.
     pub async fn bundles(&self) -> io::Result<Vec<String>> {
-        let mut entries = match tokio::fs::read_dir(&self.dir).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other?,
+        let Some(mut entries) = if_there(tokio::fs::read_dir(&self.dir).await)? else {
+            return Ok(Vec::new());
         };
         let mut bundles = Vec::new();
         while let Some(entry) = entries.next_entry().await? {
@@ -127,11 +124,4 @@ impl VolumeIndex {
 
 fn write(path: &Path, entry: &IndexedVolumes) -> io::Result<()> {
     write_atomic(path, &serde_json::to_vec_pretty(entry)?, Mode::Private)
-}
-
-fn ignore_missing(removed: io::Result<()>) -> io::Result<()> {
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }

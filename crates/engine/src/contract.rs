@@ -1,8 +1,8 @@
 //! The contract suite of engines: [`play`] drives small runs through the operations and checks each result.
 
 use crate::{
-    Course, Deadline, Engine, Facts, LogQuery, Member, Part, Source, StepError, StepResult, Stop,
-    Taker, Tar,
+    Deadline, Engine, Facts, LogQuery, Member, Part, ResultsReceiver, RunContext, Source,
+    StepError, StepResult, Stop, Tar,
 };
 use async_trait::async_trait;
 use atq_task::event::{Event, Record};
@@ -12,9 +12,10 @@ use atq_task::state::{Desired, State, Step};
 use atq_task::timestamp::Timestamp;
 use futures_util::future::{BoxFuture, pending};
 use futures_util::{FutureExt, StreamExt};
+use parking_lot::Mutex;
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -147,23 +148,23 @@ impl TestRun {
 
     /// Waits until all workers run and their name resolves to their addresses.
     async fn resolve(&mut self, engine: &dyn Engine, deadline: Deadline) -> StepResult {
-        let mut lookout = engine.lookout();
+        let mut resolver = engine.resolver();
         loop {
-            if let Some(members) = lookout.observe(self, deadline).await? {
+            if let Some(members) = resolver.observe(self, deadline).await? {
                 let mut alive: Vec<_> = members
                     .iter()
                     .filter(|member| member.is_alive())
                     .filter_map(|member| member.address)
                     .collect();
                 alive.sort_unstable();
-                let is_resolved = lookout.looked_up().addresses == alive;
+                let is_resolved = resolver.resolution().addresses == alive;
                 if alive.len() == self.spec.worker.replicas as usize && is_resolved {
                     return Ok(Event::WorkersReady {
                         addresses: alive,
                         start_skew: None,
                     });
                 }
-                lookout.look(self, deadline).await?;
+                resolver.poll(self, deadline).await?;
             }
             assert!(
                 !deadline.passed(),
@@ -239,7 +240,7 @@ async fn until_nothing_is_left(release: impl AsyncFn() -> Vec<String>) {
 }
 
 #[async_trait]
-impl Course for TestRun {
+impl RunContext for TestRun {
     fn facts(&self) -> Facts<'_> {
         Facts {
             spec: &self.spec,
@@ -247,7 +248,7 @@ impl Course for TestRun {
         }
     }
 
-    fn patience(&self, _: u32) -> Duration {
+    fn orchestration_timeout(&self, _: u32) -> Duration {
         TIMEOUT
     }
 
@@ -274,13 +275,12 @@ struct ByteCounter {
 
 impl ByteCounter {
     fn add(&self, source: Source, result: Result<usize, String>) {
-        let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
-        results.push((source, result));
+        self.results.lock().push((source, result));
     }
 }
 
 #[async_trait]
-impl Taker for ByteCounter {
+impl ResultsReceiver for ByteCounter {
     fn expects(&self, _: Source) -> bool {
         true
     }
@@ -335,7 +335,7 @@ async fn release_earlier(ground: &Ground) {
 async fn a_run_completes_and_leaves_nothing(ground: &Ground) {
     let engine = &*ground.engine;
     let mut run = TestRun::new(&ground.spec, "c0ffe1");
-    let holding = engine.adopt(run.facts());
+    let guard = engine.adopt(run.facts());
     run.drive_until(engine, Step::Master)
         .await
         .unwrap_or_else(|error| panic!("{error:?}"));
@@ -372,7 +372,7 @@ async fn a_run_completes_and_leaves_nothing(ground: &Ground) {
     );
     results_are_received(engine, &run).await;
     run.release(engine).await;
-    drop(holding);
+    drop(guard);
 }
 
 async fn results_are_received(engine: &dyn Engine, run: &TestRun) {
@@ -381,16 +381,15 @@ async fn results_are_received(engine: &dyn Engine, run: &TestRun) {
         deadline: Instant::now() + TIMEOUT,
         results: Mutex::default(),
     });
-    let taker: Arc<dyn Taker> = Arc::clone(&counter) as _;
+    let receiver: Arc<dyn ResultsReceiver> = Arc::clone(&counter) as _;
     let masters = logged
         .into_iter()
         .filter(|one| Some(&one.group) == run.state.master.as_ref());
-    let fetched = engine.results(run.facts(), masters.collect(), taker).await;
+    let fetched = engine
+        .results(run.facts(), masters.collect(), receiver)
+        .await;
     assert!(fetched.is_ok(), "{:?}", fetched.err());
-    let results = counter
-        .results
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let results = counter.results.lock();
     let bytes: Vec<_> = results.iter().map(|(_, bytes)| bytes.clone()).collect();
     assert!(matches!(bytes[..], [Ok(1..)]), "{bytes:?}");
 }
@@ -398,7 +397,7 @@ async fn results_are_received(engine: &dyn Engine, run: &TestRun) {
 async fn a_killed_run_leaves_nothing(ground: &Ground) {
     let engine = &*ground.engine;
     let mut run = TestRun::new(&ground.spec, "c0ffe2");
-    let _holding = engine.adopt(run.facts());
+    let _guard = engine.adopt(run.facts());
     run.drive_until(engine, Step::Master)
         .await
         .unwrap_or_else(|error| panic!("{error:?}"));
@@ -411,7 +410,7 @@ async fn a_killed_run_leaves_nothing(ground: &Ground) {
 async fn an_orphaned_run_is_found_and_released(ground: &Ground) {
     let engine = &*ground.engine;
     let mut run = TestRun::new(&ground.spec, "c0ffe3");
-    let _holding = engine.adopt(run.facts());
+    let _guard = engine.adopt(run.facts());
     run.drive_until(engine, Step::Resolve)
         .await
         .unwrap_or_else(|error| panic!("{error:?}"));
@@ -424,7 +423,7 @@ async fn an_orphaned_run_is_found_and_released(ground: &Ground) {
 async fn a_worker_that_does_not_start_has_a_reason(ground: &Ground) {
     let engine = &*ground.engine;
     let mut run = TestRun::new(&ground.without_image, "c0ffe4");
-    let _holding = engine.adopt(run.facts());
+    let _guard = engine.adopt(run.facts());
     run.drive_until(engine, Step::Resolve)
         .await
         .unwrap_or_else(|error| panic!("{error:?}"));

@@ -1,9 +1,9 @@
 //! The operations of an engine.
 
 use crate::{
-    Course, Deadline, EngineError, Facts, Gauge, ImageDigests, JoinTokens, LogLines, LogQuery,
-    Lookout, Member, Node, Owned, Role, Source, Status, StepError, StepResult, Taker, Targets,
-    UsageWatch,
+    Deadline, EngineError, Facts, ImageDigests, JoinTokens, LogLines, LogQuery, Member, Node,
+    Owned, Resolver, ResultsReceiver, Role, RunContext, Source, Status, StepError, StepResult,
+    Targets, UsageSink, UsageWatch,
 };
 use async_trait::async_trait;
 use atq_task::event::FailureCode;
@@ -58,7 +58,7 @@ pub struct Fetched {
 }
 
 /// A guard of resources that an engine reserves in this process; dropping it releases them.
-pub type Holding = Box<dyn Any + Send + Sync>;
+pub type ResourceGuard = Box<dyn Any + Send + Sync>;
 
 /// A container engine that executes runs. All operations are idempotent: a step may be repeated after a crash, so each
 /// operation first searches for what it would create. The engine finds its own notes in the history of the run.
@@ -92,27 +92,27 @@ pub trait Engine: Send + Sync + 'static {
     async fn check(&self, spec: &TaskSpec) -> Result<Vec<Fault>, EngineError>;
 
     /// Registers a run in this process; its resources stay reserved until the guard is dropped.
-    fn adopt(&self, run: Facts<'_>) -> Holding;
+    fn adopt(&self, run: Facts<'_>) -> ResourceGuard;
 
     /// Delivers the bundles to every node that may run containers of the task.
-    async fn distribute(&self, run: &mut dyn Course) -> StepResult;
+    async fn distribute(&self, run: &mut dyn RunContext) -> StepResult;
 
     /// Creates the isolated network of the run.
-    async fn prepare(&self, run: &mut dyn Course) -> StepResult;
+    async fn prepare(&self, run: &mut dyn RunContext) -> StepResult;
 
     /// Starts the resolver of the workers' name in that network.
-    async fn start_discovery(&self, run: &mut dyn Course) -> StepResult;
+    async fn start_discovery(&self, run: &mut dyn RunContext) -> StepResult;
 
     /// Stops the resolver early; [`Engine::release`] stops it otherwise.
     async fn end_discovery(&self, run: Facts<'_>) -> Result<(), EngineError>;
 
     /// Creates a client of the resolver without sending a request.
-    fn lookout(&self) -> Box<dyn Lookout>;
+    fn resolver(&self) -> Box<dyn Resolver>;
 
     /// Starts a part of the run unless it exists; returns the id of its group.
     async fn start(
         &self,
-        run: &mut dyn Course,
+        run: &mut dyn RunContext,
         part: Part<'_>,
         deadline: Deadline,
     ) -> Result<String, StepError>;
@@ -126,17 +126,21 @@ pub trait Engine: Send + Sync + 'static {
     /// The log of a container: up to now, or followed. Dropping the stream ends the request.
     async fn logs(&self, id: &str, tty: bool, query: LogQuery) -> Result<LogLines, EngineError>;
 
-    /// Passes the results of these containers to `taker` until its deadline.
+    /// Passes the results of these containers to `receiver` until its deadline.
     async fn results(
         &self,
         run: Facts<'_>,
         wanted: Vec<Member>,
-        taker: Arc<dyn Taker>,
+        receiver: Arc<dyn ResultsReceiver>,
     ) -> Result<Fetched, EngineError>;
 
     /// Samples the CPU usage of the containers in `targets` and of their nodes. Sampling starts with the first target.
-    fn watch(&self, run: Facts<'_>, targets: Targets, gauge: Arc<dyn Gauge>)
-    -> Box<dyn UsageWatch>;
+    fn watch(
+        &self,
+        run: Facts<'_>,
+        targets: Targets,
+        sink: Arc<dyn UsageSink>,
+    ) -> Box<dyn UsageWatch>;
 
     /// Stops the containers of a group within their grace period; logs and exit codes are kept.
     async fn stop(&self, group: &str) -> Result<(), EngineError>;
@@ -163,7 +167,7 @@ pub trait Engine: Send + Sync + 'static {
     fn by_hand(&self, owned: &[(&'static str, String)]) -> String;
 
     /// Blocks removals and new deliveries until the guard is dropped; running deliveries continue.
-    async fn hold_bundles(&self) -> Holding;
+    async fn hold_bundles(&self) -> ResourceGuard;
 
     /// Notes that a bundle is to be removed from all nodes; `false` if it was not delivered to any.
     async fn forget_bundle(&self, bundle: &str) -> io::Result<bool>;

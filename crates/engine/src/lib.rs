@@ -3,7 +3,6 @@
 mod bundles;
 #[cfg(any(test, feature = "model"))]
 pub mod contract;
-mod course;
 mod engine;
 mod error;
 mod log;
@@ -15,18 +14,19 @@ mod node;
 mod resolver;
 mod results;
 mod role;
+mod run_context;
 mod usage;
 
-pub use atq_patience::Deadline;
+pub use atq_retry::Deadline;
 pub use bundles::{BundleLimits, Bundles};
-pub use course::{Course, Facts, StepError, StepResult};
-pub use engine::{Engine, Fetched, Holding, Part};
+pub use engine::{Engine, Fetched, Part, ResourceGuard};
 pub use error::EngineError;
 pub use log::{LogLine, LogLines, LogQuery, LogStream};
 pub use machine::{ImageDigests, Machine};
 pub use member::{Member, Phase, Source};
 pub use node::{JoinTokens, Node, Owned, Status};
-pub use resolver::{Asking, LookedUp, Lookout, Probed};
-pub use results::{Stop, Taker, Tar};
+pub use resolver::{ProbeRequest, Probed, Resolution, Resolver};
+pub use results::{ResultsReceiver, Stop, Tar};
 pub use role::Role;
-pub use usage::{Gauge, Target, Targets, UsageWatch};
+pub use run_context::{Facts, RunContext, StepError, StepResult};
+pub use usage::{Target, Targets, UsageSink, UsageWatch};

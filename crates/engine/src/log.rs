@@ -37,3 +37,21 @@ pub struct LogQuery {
     /// must stop it.
     pub follow: bool,
 }
+
+impl LogQuery {
+    /// The last `count` lines.
+    pub fn tail(count: u32) -> Self {
+        Self {
+            tail: Some(count),
+            ..Self::default()
+        }
+    }
+
+    /// The lines from a time on; `None`: all lines.
+    pub fn since(nanos: Option<u64>) -> Self {
+        Self {
+            since: nanos,
+            ..Self::default()
+        }
+    }
+}

@@ -23,15 +23,21 @@ impl fmt::Display for Source {
 }
 
 impl Source {
+    /// The container with this role and number.
+    pub const fn new(role: Role, replica: u32) -> Self {
+        Self { role, replica }
+    }
+
     /// Parses the format of `Display`: `worker.3`.
     pub fn parse(text: &str) -> Option<Self> {
         let (role, replica) = text.split_once('.')?;
-        let roles = [Role::Master, Role::Worker, Role::Readiness, Role::Wait];
-        let role = roles.into_iter().find(|known| known.as_str() == role)?;
-        let replica = replica.parse().ok()?;
-        let source = Self { role, replica };
+        let source = Self::new(Role::parse(role)?, replica.parse().ok()?);
+        let is_logged = matches!(
+            source.role,
+            Role::Master | Role::Worker | Role::Readiness | Role::Wait
+        );
         // The format is unique: neither `+3` nor `03`.
-        (source.to_string() == text).then_some(source)
+        (is_logged && source.to_string() == text).then_some(source)
     }
 }
 

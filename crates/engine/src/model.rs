@@ -1,19 +1,21 @@
 //! An engine in memory for tests: one node, and containers that follow a script.
 
 use crate::{
-    Course, Deadline, Engine, EngineError, Facts, Fetched, Gauge, Holding, ImageDigests,
-    JoinTokens, LogLine, LogLines, LogQuery, LogStream, LookedUp, Lookout, Machine, Member, Node,
-    Owned, Part, Phase, Role, Source, Status, StepError, StepResult, Taker, Targets, UsageWatch,
+    Deadline, Engine, EngineError, Facts, Fetched, ImageDigests, JoinTokens, LogLine, LogLines,
+    LogQuery, LogStream, Machine, Member, Node, Owned, Part, Phase, Resolution, Resolver,
+    ResourceGuard, ResultsReceiver, Role, RunContext, Source, Status, StepError, StepResult,
+    Targets, UsageSink, UsageWatch,
 };
 use async_trait::async_trait;
 use atq_task::event::{Event, FailureCode};
 use atq_task::spec::{Fault, ReadinessProbe, TaskName, TaskSpec};
 use atq_task::state::Step;
 use futures_util::{StreamExt, stream};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_util::bytes::Bytes;
@@ -74,10 +76,7 @@ impl Group {
         Member {
             id: format!("{id}/{replica}"),
             group: id.to_owned(),
-            source: Source {
-                role: self.role,
-                replica,
-            },
+            source: Source::new(self.role, replica),
             tty: false,
             node: Some(NODE.to_owned()),
             lost: false,
@@ -114,7 +113,7 @@ impl Model {
     }
 
     fn lock(&self) -> MutexGuard<'_, ModelState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     fn members(&self, run: Facts<'_>) -> Vec<Member> {
@@ -164,16 +163,16 @@ struct ModelResolver {
 }
 
 #[async_trait]
-impl Lookout for ModelResolver {
+impl Resolver for ModelResolver {
     async fn observe(
         &mut self,
-        run: &mut dyn Course,
+        run: &mut dyn RunContext,
         _: Deadline,
     ) -> Result<Option<Vec<Member>>, StepError> {
         Ok(Some(self.engine.members(run.facts())))
     }
 
-    async fn look(&mut self, run: &mut dyn Course, _: Deadline) -> Result<(), StepError> {
+    async fn poll(&mut self, run: &mut dyn RunContext, _: Deadline) -> Result<(), StepError> {
         let workers = self.engine.members(run.facts()).into_iter();
         let alive = workers.filter(|one| one.source.role == Role::Worker && one.is_alive());
         self.addresses = alive.filter_map(|one| one.address).collect();
@@ -181,8 +180,8 @@ impl Lookout for ModelResolver {
         Ok(())
     }
 
-    fn looked_up(&mut self) -> LookedUp {
-        LookedUp {
+    fn resolution(&mut self) -> Resolution {
+        Resolution {
             addresses: self.addresses.clone(),
             answered: self.polled,
             error: None,
@@ -199,12 +198,12 @@ impl Lookout for ModelResolver {
 
     async fn probes(
         &mut self,
-        _: &mut dyn Course,
+        _: &mut dyn RunContext,
         _: &[Ipv4Addr],
         _: &ReadinessProbe,
         _: (Duration, Duration),
         _: Deadline,
-    ) -> Result<Result<Vec<crate::Asking>, String>, StepError> {
+    ) -> Result<Result<Vec<crate::ProbeRequest>, String>, StepError> {
         Ok(Err("the model has no probes".to_owned()))
     }
 
@@ -290,22 +289,22 @@ impl Engine for Model {
         Ok(faults.collect())
     }
 
-    fn adopt(&self, _: Facts<'_>) -> Holding {
+    fn adopt(&self, _: Facts<'_>) -> ResourceGuard {
         Box::new(())
     }
 
-    async fn distribute(&self, _: &mut dyn Course) -> StepResult {
+    async fn distribute(&self, _: &mut dyn RunContext) -> StepResult {
         Ok(Event::BundlesDelivered { nodes: Vec::new() })
     }
 
-    async fn prepare(&self, run: &mut dyn Course) -> StepResult {
+    async fn prepare(&self, run: &mut dyn RunContext) -> StepResult {
         let subnet = ipnet::Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 16);
         run.note(Event::SubnetChosen { subnet }).await?;
         let id = format!("{}-net", run.facts().state.run);
         Ok(Event::NetworkCreated { id })
     }
 
-    async fn start_discovery(&self, run: &mut dyn Course) -> StepResult {
+    async fn start_discovery(&self, run: &mut dyn RunContext) -> StepResult {
         let service = self.start_group(run.facts(), Role::Discovery, "discovery", 1, None);
         Ok(Event::DiscoveryPlaced { service })
     }
@@ -317,7 +316,7 @@ impl Engine for Model {
         }
     }
 
-    fn lookout(&self) -> Box<dyn Lookout> {
+    fn resolver(&self) -> Box<dyn Resolver> {
         Box::new(ModelResolver {
             engine: self.clone(),
             polled: false,
@@ -327,7 +326,7 @@ impl Engine for Model {
 
     async fn start(
         &self,
-        run: &mut dyn Course,
+        run: &mut dyn RunContext,
         part: Part<'_>,
         _: Deadline,
     ) -> Result<String, StepError> {
@@ -385,7 +384,7 @@ impl Engine for Model {
         &self,
         _: Facts<'_>,
         wanted: Vec<Member>,
-        taker: Arc<dyn Taker>,
+        receiver: Arc<dyn ResultsReceiver>,
     ) -> Result<Fetched, EngineError> {
         for member in wanted {
             let group = self.lock().groups.get(&member.group).cloned();
@@ -394,13 +393,13 @@ impl Engine for Model {
                 .unwrap_or_default()
                 .results;
             let tar = stream::iter([Ok(Bytes::from(bytes))]).boxed();
-            // The taker records the result.
-            let _ = taker.take(member.source, tar).await;
+            // The receiver records the result.
+            let _ = receiver.take(member.source, tar).await;
         }
         Ok(Fetched::default())
     }
 
-    fn watch(&self, _: Facts<'_>, _: Targets, _: Arc<dyn Gauge>) -> Box<dyn UsageWatch> {
+    fn watch(&self, _: Facts<'_>, _: Targets, _: Arc<dyn UsageSink>) -> Box<dyn UsageWatch> {
         Box::new(NoSampling)
     }
 
@@ -453,7 +452,7 @@ impl Engine for Model {
         String::new()
     }
 
-    async fn hold_bundles(&self) -> Holding {
+    async fn hold_bundles(&self) -> ResourceGuard {
         Box::new(())
     }
 

@@ -1,6 +1,6 @@
 //! The client of the name resolver in the network of a run.
 
-use crate::{Course, Deadline, Facts, Member, StepError};
+use crate::{Deadline, Facts, Member, RunContext, StepError};
 use async_trait::async_trait;
 use atq_task::spec::ReadinessProbe;
 use futures_util::future::BoxFuture;
@@ -17,11 +17,11 @@ pub struct Probed {
 }
 
 /// A probe request in progress: one result for each worker, or the reason why it could not be sent.
-pub type Asking = BoxFuture<'static, Result<Vec<Probed>, String>>;
+pub type ProbeRequest = BoxFuture<'static, Result<Vec<Probed>, String>>;
 
 /// The addresses under which the workers' name resolves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LookedUp {
+pub struct Resolution {
     /// The addresses of the last successful response, ascending.
     pub addresses: Vec<Ipv4Addr>,
     /// Whether there was any response.
@@ -32,19 +32,20 @@ pub struct LookedUp {
 
 /// A client of the name resolver in the network of a run.
 #[async_trait]
-pub trait Lookout: Send {
-    /// The containers of the run; `None` while the engine is unavailable. [`Lookout::look`] uses the same snapshot.
+pub trait Resolver: Send {
+    /// The containers of the run; `None` while the engine is unavailable. [`Resolver::poll`] uses the same snapshot.
     async fn observe(
         &mut self,
-        run: &mut dyn Course,
+        run: &mut dyn RunContext,
         deadline: Deadline,
     ) -> Result<Option<Vec<Member>>, StepError>;
 
     /// Starts polling once the resolver is reachable, and replaces a lost resolver.
-    async fn look(&mut self, run: &mut dyn Course, deadline: Deadline) -> Result<(), StepError>;
+    async fn poll(&mut self, run: &mut dyn RunContext, deadline: Deadline)
+    -> Result<(), StepError>;
 
     /// The last result.
-    fn looked_up(&mut self) -> LookedUp;
+    fn resolution(&mut self) -> Resolution;
 
     /// Returns when there is a new result.
     async fn answered(&mut self);
@@ -54,15 +55,15 @@ pub trait Lookout: Send {
 
     /// Probe requests for the workers at `addresses`, one for each endpoint of the resolver, to be tried in order; the
     /// inner error is the reason for a missing endpoint. The timeout of each request is the remaining time, within the
-    /// bounds of `patience`. Uses the last snapshot of [`Lookout::observe`].
+    /// `bounds`. Uses the last snapshot of [`Resolver::observe`].
     async fn probes(
         &mut self,
-        run: &mut dyn Course,
+        run: &mut dyn RunContext,
         addresses: &[Ipv4Addr],
         probe: &ReadinessProbe,
-        patience: (Duration, Duration),
+        bounds: (Duration, Duration),
         deadline: Deadline,
-    ) -> Result<Result<Vec<Asking>, String>, StepError>;
+    ) -> Result<Result<Vec<ProbeRequest>, String>, StepError>;
 
     /// Its name in messages, with an article.
     fn noun(&self) -> &'static str;

@@ -32,7 +32,7 @@ pub type Tar = BoxStream<'static, io::Result<Bytes>>;
 
 /// Receives the results of a run until its deadline.
 #[async_trait]
-pub trait Taker: Send + Sync {
+pub trait ResultsReceiver: Send + Sync {
     /// Whether the results of `source` are expected.
     fn expects(&self, source: Source) -> bool;
 

@@ -1,5 +1,6 @@
 //! The roles of the objects of a run.
 
+use serde::de::{IntoDeserializer, value};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -30,6 +31,17 @@ pub enum Role {
 }
 
 impl Role {
+    /// The role with this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        let name: value::StrDeserializer<'_, value::Error> = name.into_deserializer();
+        Self::deserialize(name).ok()
+    }
+
+    /// Whether results of its containers are collected.
+    pub fn keeps_results(self) -> bool {
+        matches!(self, Self::Worker | Self::Master)
+    }
+
     /// The name of the role in labels, names and log lines.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -2,7 +2,8 @@
 
 use crate::Source;
 use async_trait::async_trait;
-use std::sync::{Arc, Mutex};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 /// A container whose CPU usage is sampled.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,7 +22,7 @@ pub struct Target {
 pub type Targets = Arc<Mutex<Vec<Target>>>;
 
 /// Receives samples of the CPU usage.
-pub trait Gauge: Send + Sync {
+pub trait UsageSink: Send + Sync {
     /// A container on `node` with `processors` CPUs used `used` of them on average over `seconds`.
     fn container(&self, source: Source, node: &str, used: f64, processors: f64, seconds: f64);
 

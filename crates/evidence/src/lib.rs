@@ -10,10 +10,10 @@
 //!
 //! A line is `<time> <stream> <text>`. A log larger than `limits.logBytes` ([`HEAD_BYTES`] and [`TAIL_BYTES`]) keeps its
 //! beginning and its end, with a line between them that describes the gap. [`results`] has the files that containers
-//! leave in `/atq/results`, [`load`] the CPU usage of containers and nodes.
+//! leave in `/atq/results`, [`cpu_usage`] the CPU usage of containers and nodes.
 
+pub mod cpu_usage;
 mod fingerprint;
-pub mod load;
 mod log_file;
 mod log_position;
 mod observed;
@@ -21,7 +21,9 @@ pub mod report;
 pub mod results;
 
 pub use log_file::LastLines;
-pub use observed::{Observed, SeenBundle, SeenContainer, SeenImage, SeenNode, SeenSettings};
+pub use observed::{
+    Observed, ObservedBundle, ObservedContainer, ObservedImage, ObservedNode, ObservedSettings,
+};
 
 pub use atq_engine::Source;
 use atq_engine::{EngineError, LogLine, LogStream};

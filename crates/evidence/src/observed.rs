@@ -17,23 +17,23 @@ pub struct Observed {
     /// Its version.
     pub version: String,
     /// Relevant settings of its configuration.
-    pub settings: SeenSettings,
+    pub settings: ObservedSettings,
     /// The manager's node.
     pub manager: String,
     /// The images, by reference.
-    pub images: BTreeMap<String, SeenImage>,
+    pub images: BTreeMap<String, ObservedImage>,
     /// The bundles, by id.
-    pub bundles: BTreeMap<String, SeenBundle>,
+    pub bundles: BTreeMap<String, ObservedBundle>,
     /// The manager and the nodes that had containers, by id.
-    pub nodes: BTreeMap<String, SeenNode>,
+    pub nodes: BTreeMap<String, ObservedNode>,
     /// The containers, by name: `worker.3`.
-    pub containers: BTreeMap<String, SeenContainer>,
+    pub containers: BTreeMap<String, ObservedContainer>,
 }
 
 /// Settings that affect how tasks run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct SeenSettings {
+pub struct ObservedSettings {
     /// Seconds for each phase of bringing up a task; `None`: derived from the number of replicas.
     pub orchestration_timeout: Option<u64>,
     /// Default limit of a test's duration, in seconds.
@@ -47,7 +47,7 @@ pub struct SeenSettings {
 /// An image.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct SeenImage {
+pub struct ObservedImage {
     /// Digests on the manager's node; `None` if the image was not there.
     pub digests: Option<ImageDigests>,
 }
@@ -55,7 +55,7 @@ pub struct SeenImage {
 /// A bundle.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct SeenBundle {
+pub struct ObservedBundle {
     /// Name of the zip.
     pub file_name: Option<String>,
     /// Bytes of the zip.
@@ -69,7 +69,7 @@ pub struct SeenBundle {
 /// A node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct SeenNode {
+pub struct ObservedNode {
     /// Host name.
     pub hostname: String,
     /// Address in the Swarm.
@@ -81,7 +81,7 @@ pub struct SeenNode {
 /// A master or worker container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct SeenContainer {
+pub struct ObservedContainer {
     /// Id of its node.
     pub node: Option<String>,
     /// Its address on the task's network.

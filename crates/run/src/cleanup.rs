@@ -2,7 +2,7 @@
 
 use super::interruption::{StepError, StepResult};
 use super::run::Run;
-use atq_engine::Course;
+use atq_engine::RunContext;
 use atq_task::event::Event;
 use std::time::Duration;
 

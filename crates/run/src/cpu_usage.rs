@@ -1,14 +1,14 @@
 //! Samples the CPU usage of the load generators while the test runs. Errors never fail the run.
 
 use super::run::Run;
-use atq_engine::{Course, Member, Role, Source, Target, Targets, UsageWatch};
-use atq_evidence::load::SharedBook;
-use atq_task::spec::{ServiceSpec, TaskSpec};
-use std::sync::{Arc, PoisonError};
+use atq_engine::{Member, Role, RunContext, Target, Targets, UsageWatch};
+use atq_evidence::cpu_usage::SharedCollector;
+use atq_task::spec::TaskSpec;
+use std::sync::Arc;
 
 /// The sampling of one run; dropping it ends the sampling.
 pub struct CpuUsageWatch {
-    book: Arc<SharedBook>,
+    collector: Arc<SharedCollector>,
     targets: Targets,
     usage: Box<dyn UsageWatch>,
 }
@@ -25,12 +25,9 @@ impl Run {
             return;
         }
         let targets = targets(self, members);
-        if self.watch.is_none() {
-            self.watch = Some(start(self));
-        }
-        if let Some(watch) = &self.watch {
-            *watch.targets.lock().unwrap_or_else(PoisonError::into_inner) = targets;
-        }
+        let watch = self.watch.take().unwrap_or_else(|| start(self));
+        *watch.targets.lock() = targets;
+        self.watch = Some(watch);
     }
 
     /// Ends the sampling and stores the result.
@@ -39,16 +36,16 @@ impl Run {
             return;
         };
         watch.usage.end().await;
-        let load = watch.book.with(|book| {
+        let usage = watch.collector.with(|collector| {
             for node in &self.state.delivered {
                 if let Some(millis) = node.clock_offset {
-                    book.clock_offset(&node.node, millis);
+                    collector.clock_offset(&node.node, millis);
                 }
             }
-            book.load()
+            collector.usage()
         });
         let evidence = &self.shared.evidence;
-        let kept = evidence.keep_load(&self.spec.name, &self.state.run, &load);
+        let kept = evidence.keep_cpu_usage(&self.spec.name, &self.state.run, &usage);
         if let Err(error) = kept.await {
             tracing::warn!(task = %self.spec.name, %error, "cannot store the CPU usage");
         }
@@ -57,12 +54,14 @@ impl Run {
     /// Adds clock offsets of nodes, reported by carriers, in milliseconds ahead of the Director's clock.
     pub(super) async fn record_clock_offsets(&self, clocks: Vec<(String, i64)>) {
         let (evidence, suffix) = (&self.shared.evidence, &self.state.run);
-        let known = evidence.load(&self.spec.name, suffix).await;
-        let mut load = known.ok().flatten().unwrap_or_default();
-        let before = load.clock_offsets.clone();
-        load.clock_offsets.extend(clocks);
-        if load.clock_offsets != before
-            && let Err(error) = evidence.keep_load(&self.spec.name, suffix, &load).await
+        let known = evidence.cpu_usage(&self.spec.name, suffix).await;
+        let mut usage = known.ok().flatten().unwrap_or_default();
+        let before = usage.clock_offsets.clone();
+        usage.clock_offsets.extend(clocks);
+        if usage.clock_offsets != before
+            && let Err(error) = evidence
+                .keep_cpu_usage(&self.spec.name, suffix, &usage)
+                .await
         {
             tracing::warn!(task = %self.spec.name, %error, "cannot store the clock offsets of the nodes");
         }
@@ -70,19 +69,27 @@ impl Run {
 }
 
 fn start(run: &Run) -> CpuUsageWatch {
-    let book = Arc::new(SharedBook::default());
+    let collector = Arc::new(SharedCollector::default());
     let targets = Targets::default();
     let engine = &run.shared.engine;
     CpuUsageWatch {
-        usage: engine.watch(run.facts(), Arc::clone(&targets), Arc::clone(&book) as _),
-        book,
+        usage: engine.watch(
+            run.facts(),
+            Arc::clone(&targets),
+            Arc::clone(&collector) as _,
+        ),
+        collector,
         targets,
     }
 }
 
 fn targets(run: &Run, members: &[Member]) -> Vec<Target> {
     let of = |member: &Member| {
-        let spec = spec_of(run, member.source)?;
+        let spec = match member.source.role {
+            Role::Worker => &run.spec.worker,
+            Role::Master => &run.spec.master,
+            _ => return None,
+        };
         Some(Target {
             source: member.source,
             node: member.node.clone()?,
@@ -91,12 +98,4 @@ fn targets(run: &Run, members: &[Member]) -> Vec<Target> {
         })
     };
     members.iter().filter_map(of).collect()
-}
-
-fn spec_of(run: &Run, source: Source) -> Option<&ServiceSpec> {
-    match source.role {
-        Role::Worker => Some(&run.spec.worker),
-        Role::Master => Some(&run.spec.master),
-        _ => None,
-    }
 }

@@ -57,15 +57,10 @@ impl Orchestrator {
 
     /// Ends the driver of a task that was damaged while it ran. Such a driver cannot read the request from the store.
     async fn end_driver(&self, name: &TaskName, desired: Desired, deadline: &Deadline) {
-        let ended = self.lock().get(name).map(|active| {
-            active
-                .control
-                .send_modify(|control| control.desired = control.desired.and(desired));
-            active.ended.clone()
-        });
-        if let Some(mut ended) = ended {
-            // An error means that the driver has ended, which is the condition.
-            let _ = tokio::time::timeout(deadline.left(), ended.wait_for(|ended| *ended)).await;
+        if let Some(active) = self.active.lock().get(name) {
+            let control = &active.control;
+            control.send_modify(|control| control.desired = control.desired.and(desired));
         }
+        self.wait_for_driver(name, deadline).await;
     }
 }

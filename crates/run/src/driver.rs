@@ -58,7 +58,7 @@ async fn record(run: &mut Run, event: Event) -> Result<(), IllegalEvent> {
     }
     if run.state.is_done() {
         run.claim = None;
-        run.holding = None;
+        run.guard = None;
     }
     Ok(())
 }

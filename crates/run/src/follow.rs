@@ -129,7 +129,7 @@ impl Following {
             .filter(|role| self.filter.role.is_none_or(|wanted| wanted == *role))
             .all(|role| match expected(spec, role) {
                 Some(replicas) => (1..=replicas)
-                    .map(|replica| Source { role, replica })
+                    .map(|replica| Source::new(role, replica))
                     .filter(|source| self.filter.wants(*source))
                     .all(|source| ended.contains(&source)),
                 None => is_past(spec, state, role),
@@ -137,11 +137,8 @@ impl Following {
     }
 
     fn state(&self) -> Result<Option<State>, StoreError> {
-        let stored = self
-            .orchestrator
-            .shared
-            .store
-            .standing(&self.view.spec.name)?;
+        let store = &self.orchestrator.shared.store;
+        let stored = store.standing(&self.view.spec.name)?;
         let own = stored.filter(|stored| stored.state.run == self.view.state.run);
         Ok(own.map(|stored| stored.state))
     }

@@ -2,15 +2,16 @@
 
 use super::run::Run;
 use async_trait::async_trait;
-use atq_engine::{Source, Stop, Taker, Tar};
+use atq_engine::{ResultsReceiver, Source, Stop, Tar};
 use atq_evidence::Evidence;
-use atq_evidence::results::{Budget, KeptResults, ResultsLimits};
+use atq_evidence::results::{Budget, KeptResults};
 use atq_task::spec::TaskName;
-use futures_util::stream::{self, Stream, StreamExt};
+use futures_util::stream::{self, StreamExt};
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
@@ -23,94 +24,124 @@ const BYTES_PER_SECOND: u64 = 20_000_000;
 /// up to this maximum.
 const MAX_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
-/// One collection of the results of a run. All results share one time limit and one size limit.
-#[derive(Debug)]
-pub struct IngestSession {
-    started: Instant,
-    bytes: AtomicU64,
-    closed: AtomicBool,
-    closing: Notify,
+/// Receives the results of one run and stores them as evidence. All results share one time limit and one size limit.
+pub struct ResultsIngest {
+    evidence: Evidence,
+    task: TaskName,
+    run: String,
+    limits: Arc<IngestLimits>,
     budget: Arc<Budget>,
-    /// Reasons for missing results, as reported by the nodes.
-    problems: Mutex<BTreeMap<Source, String>>,
     /// Containers whose results are expected.
     expected: Vec<Source>,
+    outcomes: Mutex<Outcomes>,
 }
 
-impl IngestSession {
-    /// Starts a collection; `kept` are already stored.
-    pub fn new(limits: ResultsLimits, kept: &[KeptResults], expected: Vec<Source>) -> Self {
+/// The outcomes of a collection so far.
+#[derive(Default)]
+struct Outcomes {
+    /// Reasons for missing results, as reported by the nodes.
+    problems: BTreeMap<Source, String>,
+    /// Reasons for results that could not be stored at all.
+    unkept: BTreeMap<Source, String>,
+    /// Stored results.
+    kept: BTreeMap<Source, KeptResults>,
+}
+
+impl ResultsIngest {
+    /// Starts the collection of the results of `expected`; `kept` are already stored.
+    pub(super) fn new(run: &Run, kept: &[KeptResults], expected: Vec<Source>) -> Self {
         Self {
-            started: Instant::now(),
-            bytes: AtomicU64::new(0),
-            closed: AtomicBool::new(false),
-            closing: Notify::new(),
-            problems: Mutex::default(),
-            budget: Arc::new(Budget::new(limits, kept)),
+            evidence: run.shared.evidence.clone(),
+            task: run.spec.name.clone(),
+            run: run.state.run.clone(),
+            limits: Arc::new(IngestLimits {
+                started: Instant::now(),
+                bytes: AtomicU64::new(0),
+                closed: AtomicBool::new(false),
+                closing: Notify::new(),
+            }),
+            budget: Arc::new(Budget::new(run.shared.settings.results, kept)),
             expected,
+            outcomes: Mutex::default(),
         }
-    }
-
-    /// Records the reason why the results of `source` cannot be sent.
-    pub fn record_problem(&self, source: Source, problem: String) {
-        let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
-        problems.insert(source, problem);
-    }
-
-    /// Reasons for results that cannot be sent.
-    pub fn problems(&self) -> BTreeMap<Source, String> {
-        let problems = self.problems.lock();
-        problems.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The remaining size limit.
-    pub fn budget(&self) -> Arc<Budget> {
-        Arc::clone(&self.budget)
-    }
-
-    /// Whether the results of `source` are expected.
-    pub fn expects(&self, source: Source) -> bool {
-        !self.closed.load(Ordering::Acquire) && self.expected.contains(&source)
-    }
-
-    /// The current deadline. Received bytes extend it.
-    pub fn deadline(&self) -> Instant {
-        let seconds = self.bytes.load(Ordering::Relaxed) / BYTES_PER_SECOND;
-        self.started + (BASE_TIMEOUT + Duration::from_secs(seconds)).min(MAX_TIMEOUT)
     }
 
     /// Accepts no further results; received ones are kept.
     pub fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-        self.closing.notify_waiters();
+        self.limits.closed.store(true, Ordering::Release);
+        self.limits.closing.notify_waiters();
     }
 
-    /// Limits a stream to the deadline; after it, the stream yields an error.
-    pub fn bounded<S>(
-        self: &Arc<Self>,
-        bytes: S,
-    ) -> impl Stream<Item = io::Result<Bytes>> + Send + use<S>
-    where
-        S: Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static,
-    {
-        let this = Arc::clone(self);
-        stream::unfold(Some((this, bytes)), |reading| async move {
-            let (this, mut bytes) = reading?;
-            match this.next(&mut bytes).await {
-                Some(Ok(part)) => {
-                    this.bytes.fetch_add(part.len() as u64, Ordering::Relaxed);
-                    Some((Ok(part), Some((this, bytes))))
-                }
-                Some(Err(error)) => Some((Err(error), None)),
-                None => None,
-            }
-        })
+    /// The results of `source` stored by this collection.
+    pub fn kept(&self, source: Source) -> Option<KeptResults> {
+        self.outcomes.lock().kept.get(&source).cloned()
     }
 
-    async fn next<S>(&self, bytes: &mut S) -> Option<io::Result<Bytes>>
-    where
-        S: Stream<Item = io::Result<Bytes>> + Unpin,
-    {
+    /// The reason, as a sentence, why no results of `source` are stored.
+    pub fn problem(&self, source: Source) -> Option<String> {
+        let outcomes = self.outcomes.lock();
+        match outcomes.problems.get(&source) {
+            Some(problem) => Some(unread(source, problem)),
+            None => outcomes.unkept.get(&source).cloned(),
+        }
+    }
+}
+
+#[async_trait]
+impl ResultsReceiver for ResultsIngest {
+    fn expects(&self, source: Source) -> bool {
+        !self.limits.closed.load(Ordering::Acquire) && self.expected.contains(&source)
+    }
+
+    fn end(&self) -> Instant {
+        self.limits.deadline()
+    }
+
+    fn too_late(&self) -> String {
+        self.limits.too_late()
+    }
+
+    fn note(&self, source: Source, problem: String) {
+        self.outcomes.lock().problems.insert(source, problem);
+    }
+
+    async fn take(&self, source: Source, tar: Tar) -> Result<Option<Stop>, String> {
+        let (tar, budget) = (bounded(&self.limits, tar), Arc::clone(&self.budget));
+        let evidence = &self.evidence;
+        let kept = evidence.keep_results(&self.task, &self.run, source, tar, budget);
+        let kept = kept.await.inspect_err(|error| {
+            let mut outcomes = self.outcomes.lock();
+            outcomes.unkept.insert(source, error.clone());
+        });
+        let (kept, stop) = kept?;
+        self.outcomes.lock().kept.insert(source, kept);
+        Ok(stop)
+    }
+}
+
+/// The time limit of a collection. Received bytes extend it.
+struct IngestLimits {
+    started: Instant,
+    bytes: AtomicU64,
+    closed: AtomicBool,
+    closing: Notify,
+}
+
+impl IngestLimits {
+    /// The current deadline.
+    fn deadline(&self) -> Instant {
+        let seconds = self.bytes.load(Ordering::Relaxed) / BYTES_PER_SECOND;
+        self.started + (BASE_TIMEOUT + Duration::from_secs(seconds)).min(MAX_TIMEOUT)
+    }
+
+    /// The message for results after the deadline.
+    fn too_late(&self) -> String {
+        let seconds = self.deadline().duration_since(self.started).as_secs();
+        format!("timeout after {seconds} s")
+    }
+
+    /// The next chunk, or an error after the deadline or the end of the collection.
+    async fn next(&self, tar: &mut Tar) -> Option<io::Result<Bytes>> {
         loop {
             // Registered before the check, so that no closing is missed in between.
             let closing = self.closing.notified();
@@ -119,7 +150,7 @@ impl IngestSession {
             }
             tokio::select! {
                 biased;
-                next = timeout_at(self.deadline(), bytes.next()) => match next {
+                next = timeout_at(self.deadline(), tar.next()) => match next {
                     Ok(next) => return next,
                     // Other results may have extended the deadline.
                     Err(_) if Instant::now() < self.deadline() => {}
@@ -129,94 +160,25 @@ impl IngestSession {
             }
         }
     }
+}
 
-    /// The message for results after the deadline.
-    pub fn too_late(&self) -> String {
-        let seconds = self.deadline().duration_since(self.started).as_secs();
-        format!("timeout after {seconds} s")
-    }
+/// Limits a stream to the deadline; after it, the stream yields an error.
+fn bounded(limits: &Arc<IngestLimits>, tar: Tar) -> Tar {
+    let limits = Arc::clone(limits);
+    let bounded = stream::unfold(Some((limits, tar)), |reading| async move {
+        let (limits, mut tar) = reading?;
+        match limits.next(&mut tar).await? {
+            Ok(part) => {
+                limits.bytes.fetch_add(part.len() as u64, Ordering::Relaxed);
+                Some((Ok(part), Some((limits, tar))))
+            }
+            Err(error) => Some((Err(error), None)),
+        }
+    });
+    bounded.boxed()
 }
 
 /// The message for results that cannot be read.
 pub(super) fn unread(source: Source, reason: &str) -> String {
     format!("the results of {source} could not be read: {reason}")
-}
-
-/// Receives the results of one run and stores them as evidence.
-pub struct ResultsIngest {
-    evidence: Evidence,
-    task: TaskName,
-    run: String,
-    session: Arc<IngestSession>,
-    /// Reasons for results that could not be stored at all.
-    unkept: Mutex<BTreeMap<Source, String>>,
-    /// Stored results.
-    kept: Mutex<BTreeMap<Source, KeptResults>>,
-}
-
-impl ResultsIngest {
-    /// The collection of `run`.
-    pub(super) fn new(run: &Run, session: IngestSession) -> Self {
-        Self {
-            evidence: run.shared.evidence.clone(),
-            task: run.spec.name.clone(),
-            run: run.state.run.clone(),
-            session: Arc::new(session),
-            unkept: Mutex::default(),
-            kept: Mutex::default(),
-        }
-    }
-
-    /// Accepts no further results; received ones are kept.
-    pub fn close(&self) {
-        self.session.close();
-    }
-
-    /// The results of `source` stored by this collection.
-    pub fn kept(&self, source: Source) -> Option<KeptResults> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.get(&source).cloned()
-    }
-
-    /// The reason, as a sentence, why no results of `source` are stored.
-    pub fn problem(&self, source: Source) -> Option<String> {
-        if let Some(problem) = self.session.problems().get(&source) {
-            return Some(unread(source, problem));
-        }
-        let unkept = self.unkept.lock().unwrap_or_else(PoisonError::into_inner);
-        unkept.get(&source).cloned()
-    }
-}
-
-#[async_trait]
-impl Taker for ResultsIngest {
-    fn expects(&self, source: Source) -> bool {
-        self.session.expects(source)
-    }
-
-    fn end(&self) -> Instant {
-        self.session.deadline()
-    }
-
-    fn too_late(&self) -> String {
-        self.session.too_late()
-    }
-
-    fn note(&self, source: Source, problem: String) {
-        self.session.record_problem(source, problem);
-    }
-
-    async fn take(&self, source: Source, tar: Tar) -> Result<Option<Stop>, String> {
-        let (tar, budget) = (self.session.bounded(tar), self.session.budget());
-        let evidence = &self.evidence;
-        let kept = evidence.keep_results(&self.task, &self.run, source, tar, budget);
-        let kept = kept.await.inspect_err(|error| {
-            let mut unkept = self.unkept.lock().unwrap_or_else(PoisonError::into_inner);
-            unkept.insert(source, error.clone());
-        });
-        let (kept, stop) = kept?;
-        let mut all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(source, kept);
-        Ok(stop)
-    }
 }

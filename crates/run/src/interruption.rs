@@ -1,14 +1,15 @@
-//! Interruptible sleeps of a run, default hints, and the run as a [`Course`] for the engine.
+//! Interruptible sleeps of a run, default hints, and the run as a [`RunContext`] for the engine.
 
 use super::control::RunControl;
 use super::run::Run;
 use async_trait::async_trait;
-use atq_engine::{Course, EngineError, Facts};
+use atq_engine::{Facts, RunContext};
 use atq_task::event::{Event, Failure, FailureCode, TASK_ID};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::future::Future;
 use std::time::Duration;
+use tokio::sync::watch::Receiver;
 
 pub use atq_engine::{Deadline, StepError, StepResult};
 
@@ -30,17 +31,10 @@ impl Run {
 
     /// Returns when skipping grace periods is newly requested.
     pub fn newly_forced(&self) -> impl Future<Output = ()> + use<> {
-        let (mut control, state) = (self.control.clone(), self.state.clone());
-        async move {
-            if control
-                .wait_for(|control| control.is_newly_forced(&state))
-                .await
-                .is_err()
-            {
-                // The sender is gone: no further requests.
-                std::future::pending::<()>().await;
-            }
-        }
+        let state = self.state.clone();
+        wait_for(self.control.clone(), move |control| {
+            control.is_newly_forced(&state)
+        })
     }
 
     /// Sleeps until the next request, even one that changes nothing: a repeated delete retries the removal at once.
@@ -53,28 +47,11 @@ impl Run {
         }
     }
 
-    /// A failure of the current step.
-    pub fn failed(
-        &self,
-        code: FailureCode,
-        message: impl Into<String>,
-        hint: impl Into<String>,
-    ) -> StepError {
-        self.facts().failed(code, message, hint)
-    }
-
-    /// Converts an error of the engine to a failure of the current step.
-    pub fn engine_failed(&self, error: &EngineError) -> StepError {
-        self.facts().engine_failed(error)
-    }
-
     /// Adds a default hint to a failure that has none.
     pub fn with_hint(&self, failure: Failure) -> Failure {
+        let engine = &self.shared.engine;
         let hint = match failure.hint.is_empty() {
-            true => {
-                let engine = &self.shared.engine;
-                engine.advice(failure.code, &failure.message, &self.spec)
-            }
+            true => engine.advice(failure.code, &failure.message, &self.spec),
             false => failure.hint,
         };
         Failure {
@@ -85,7 +62,7 @@ impl Run {
 }
 
 #[async_trait]
-impl Course for Run {
+impl RunContext for Run {
     fn facts(&self) -> Facts<'_> {
         Facts {
             spec: &self.spec,
@@ -93,14 +70,14 @@ impl Course for Run {
         }
     }
 
-    fn patience(&self, replicas: u32) -> Duration {
+    fn orchestration_timeout(&self, replicas: u32) -> Duration {
         self.shared.settings.orchestration_timeout(replicas)
     }
 
     async fn note(&mut self, event: Event) -> Result<(), StepError> {
         self.record(event)
             .await
-            .map_err(|bug| self.failed(FailureCode::Internal, bug.to_string(), ""))
+            .map_err(|bug| self.failed(FailureCode::Internal, &bug.to_string(), ""))
     }
 
     async fn pause(&mut self, length: Duration) -> Result<(), StepError> {
@@ -112,15 +89,14 @@ impl Course for Run {
     }
 
     fn interruption(&self) -> BoxFuture<'static, ()> {
-        let mut control = self.control.clone();
-        async move { interrupted(&mut control).await }.boxed()
+        wait_for(self.control.clone(), RunControl::should_end).boxed()
     }
 }
 
-/// Returns when the run is to end early.
-pub async fn interrupted(control: &mut tokio::sync::watch::Receiver<RunControl>) {
-    if control.wait_for(RunControl::should_end).await.is_err() {
-        // The sender is gone, no further requests: only the deadline bounds the wait.
+/// Returns when a request fulfils the condition.
+async fn wait_for(mut control: Receiver<RunControl>, condition: impl Fn(&RunControl) -> bool) {
+    if control.wait_for(condition).await.is_err() {
+        // The sender is gone: no further requests.
         std::future::pending::<()>().await;
     }
 }

@@ -41,7 +41,7 @@ pub use settings::Settings;
 pub use shared::Shared;
 
 use atq_engine::Facts;
-use atq_store::{Standing, StoreError, Stored};
+use atq_store::{Standing, Store, StoreError, Stored};
 use atq_task::event::{Event, Failure, FailureCode, Record, WorkerStatus};
 use atq_task::machine;
 use atq_task::spec::{TaskName, TaskSpec};
@@ -49,9 +49,10 @@ use atq_task::state::{State, Step};
 use atq_task::timestamp::Timestamp;
 use futures_util::FutureExt;
 use limits::Limits;
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tokio::sync::watch;
 
 /// A task with a driver.
@@ -144,8 +145,7 @@ impl Orchestrator {
     /// # Errors
     /// When the store cannot be read.
     pub async fn get(&self, name: &TaskName) -> Result<Option<View>, StoreError> {
-        let wanted = name.clone();
-        let read = self.shared.store.reading(move |store| store.load(&wanted));
+        let read = self.shared.store.read_task(name, Store::load);
         Ok(read.await?.map(|stored| self.view(stored)))
     }
 
@@ -154,11 +154,7 @@ impl Orchestrator {
     /// # Errors
     /// When the store cannot be read.
     pub async fn get_brief(&self, name: &TaskName) -> Result<Option<View>, StoreError> {
-        let wanted = name.clone();
-        let read = self
-            .shared
-            .store
-            .reading(move |store| store.load_brief(&wanted));
+        let read = self.shared.store.read_task(name, Store::load_brief);
         Ok(read.await?.map(|stored| self.view(stored)))
     }
 
@@ -196,14 +192,12 @@ impl Orchestrator {
     /// # Errors
     /// When the store cannot be read.
     pub async fn history(&self, name: &TaskName) -> Result<Vec<Record>, StoreError> {
-        let name = name.clone();
-        let read = self.shared.store.reading(move |store| store.history(&name));
-        read.await
+        self.shared.store.read_task(name, Store::history).await
     }
 
     /// Starts a driver for a task unless it has one.
     fn drive(&self, name: &TaskName) -> Result<(), StoreError> {
-        let mut active = self.lock();
+        let mut active = self.active.lock();
         if active.get(name).is_some_and(ActiveTask::is_driven) {
             return Ok(());
         }
@@ -241,7 +235,7 @@ impl Orchestrator {
                 driven = AssertUnwindSafe(driver::drive(run)).catch_unwind() => driven,
                 never = limits.enforce(sender) => match never {},
             };
-            this.lock().remove(&name);
+            this.active.lock().remove(&name);
             end.send_replace(true);
             if driven.is_err() {
                 this.after_panic(&name).await;
@@ -282,42 +276,23 @@ impl Orchestrator {
         }
     }
 
-    fn ended(&self, name: &TaskName) -> Option<watch::Receiver<bool>> {
-        self.lock().get(name).map(|active| active.ended.clone())
-    }
-
     fn view(&self, stored: Stored) -> View {
-        let (workers, limits) = match self.lock().get(&stored.spec.name) {
-            Some(active) => (
-                Some(Arc::clone(&active.workers)),
-                Some(Arc::clone(&active.limits)),
-            ),
-            None => (None, None),
-        };
-        let limits = limits.filter(|_| stored.state.outcome.is_none());
-        let workers = match workers {
-            Some(workers) => workers
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
-            None => stored.state.workers.clone(),
-        };
-        let queue_position = match stored.state.step {
-            Step::Queued => self.shared.queue.position(&stored.spec.name),
-            _ => None,
-        };
+        let Stored { spec, state, .. } = stored;
+        let active = self.active.lock();
+        let active = active.get(&spec.name);
         View {
-            spec: stored.spec,
-            state: stored.state,
-            workers,
-            queue_position,
-            lease_expires: limits.and_then(|limits| limits.lease_expires()),
+            workers: active.map_or_else(|| state.workers.clone(), |one| one.workers.lock().clone()),
+            queue_position: match state.step {
+                Step::Queued => self.shared.queue.position(&spec.name),
+                _ => None,
+            },
+            lease_expires: active
+                .filter(|_| state.outcome.is_none())
+                .and_then(|one| one.limits.lease_expires()),
             now: self.shared.clock.now(),
+            spec,
+            state,
         }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TaskName, ActiveTask>> {
-        self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

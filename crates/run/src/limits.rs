@@ -4,14 +4,14 @@
 use super::Orchestrator;
 use super::clock::Clock;
 use super::control::RunControl;
-use super::stop_and_delete::{ControlError, not_found};
+use super::stop_and_delete::{ControlError, check_key, not_found};
 use atq_task::event::{Failure, FailureCode};
 use atq_task::spec::TaskName;
 use atq_task::state::{Desired, State};
-use atq_task::terms::{Expiry, Key, Terms};
+use atq_task::terms::{Expiry, Key};
 use atq_task::timestamp::Timestamp;
+use parking_lot::Mutex;
 use std::convert::Infallible;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -50,14 +50,15 @@ impl Limits {
     /// Renews the lease.
     pub fn renew(&self) {
         if let Some(lease) = &self.lease {
-            *lease.expires() = Instant::now() + lease.length;
+            *lease.expires.lock() = Instant::now() + lease.length;
         }
     }
 
     /// Expiry of the lease unless it is renewed.
     pub fn lease_expires(&self) -> Option<Timestamp> {
         let lease = self.lease.as_ref()?;
-        let left = lease.expires().saturating_duration_since(Instant::now());
+        let expires = *lease.expires.lock();
+        let left = expires.saturating_duration_since(Instant::now());
         Some(self.clock.now().plus(left))
     }
 
@@ -89,18 +90,12 @@ impl Limits {
             return std::future::pending().await;
         };
         loop {
-            let expires = *lease.expires();
+            let expires = *lease.expires.lock();
             if expires <= Instant::now() {
                 return;
             }
             sleep_until(expires).await;
         }
-    }
-}
-
-impl Lease {
-    fn expires(&self) -> std::sync::MutexGuard<'_, Instant> {
-        self.expires.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -141,11 +136,6 @@ pub fn failure(state: &State, control: RunControl) -> Option<Failure> {
     })
 }
 
-/// Whether a request with `key` may end a run with these terms. Requests without a key may end every run.
-pub fn may_end(terms: &Terms, key: Option<&Key>) -> bool {
-    key.is_none() || terms.key.as_ref() == key
-}
-
 impl Orchestrator {
     /// Renews the lease of a run.
     ///
@@ -157,19 +147,13 @@ impl Orchestrator {
         key: Option<&Key>,
     ) -> Result<super::View, ControlError> {
         let view = self.get(name).await?.ok_or_else(|| not_found(name))?;
-        let terms = &view.state.terms;
-        let name = || name.clone();
-        if terms.lease_ms.is_none() {
-            return Err(ControlError::NoLease { name: name() });
+        if view.state.terms.lease_ms.is_none() {
+            return Err(ControlError::NoLease { name: name.clone() });
         }
-        if !may_end(terms, key) {
-            return Err(ControlError::StartedByOther { name: name() });
-        }
-        if let Some(live) = self.lock().get(&view.spec.name) {
+        check_key(&view, key)?;
+        if let Some(live) = self.active.lock().get(name) {
             live.limits.renew();
         }
-        self.get(&view.spec.name)
-            .await?
-            .ok_or_else(|| not_found(&view.spec.name))
+        self.get(name).await?.ok_or_else(|| not_found(name))
     }
 }

@@ -1,7 +1,7 @@
 //! Log lines of a task: from the engine while it runs, from the evidence afterwards.
 
 use super::{Orchestrator, View};
-use atq_engine::{EngineError, LogLine, LogQuery, Role};
+use atq_engine::{EngineError, LogLine, LogQuery, Member, Role};
 use atq_evidence::{KeptLog, Source};
 use atq_store::StoreError;
 use atq_task::state::Step;
@@ -52,17 +52,14 @@ pub type SourcedLine = (Source, LogLine);
 /// The source of a container's log lines.
 enum Origin {
     Kept(Source),
-    Live {
-        source: Source,
-        id: String,
-        tty: bool,
-    },
+    Live(Box<Member>),
 }
 
 impl Origin {
     fn source(&self) -> Source {
         match self {
-            Self::Kept(source) | Self::Live { source, .. } => *source,
+            Self::Kept(source) => *source,
+            Self::Live(member) => member.source,
         }
     }
 }
@@ -89,30 +86,15 @@ impl Orchestrator {
     }
 
     async fn origins(&self, view: &View) -> Result<Vec<Origin>, LogError> {
-        let kept = self
-            .shared
-            .evidence
-            .logs(&view.spec.name, &view.state.run)
-            .await?;
+        let (name, run) = (&view.spec.name, &view.state.run);
+        let kept = self.shared.evidence.logs(name, run).await?;
         let mut origins: Vec<Origin> = kept.iter().copied().map(Origin::Kept).collect();
         if view.state.step < Step::Cleanup && view.state.worker.is_some() {
-            let live = self.live_origins(view).await?;
-            origins.extend(
-                live.into_iter()
-                    .filter(|origin| !kept.contains(&origin.source())),
-            );
+            let mut live = self.shared.engine.logged(view.facts()).await?;
+            live.retain(|member| !kept.contains(&member.source));
+            origins.extend(live.into_iter().map(Box::new).map(Origin::Live));
         }
         Ok(origins)
-    }
-
-    async fn live_origins(&self, view: &View) -> Result<Vec<Origin>, LogError> {
-        let logged = self.shared.engine.logged(view.facts()).await?;
-        let origins = logged.into_iter().map(|logged| Origin::Live {
-            source: logged.source,
-            id: logged.id,
-            tty: logged.tty,
-        });
-        Ok(origins.collect())
     }
 
     async fn open(
@@ -121,33 +103,27 @@ impl Orchestrator {
         origin: Origin,
         tail: Option<u32>,
     ) -> Result<BoxStream<'static, Result<SourcedLine, LogError>>, LogError> {
-        match origin {
-            Origin::Kept(source) => {
-                let log = self
-                    .shared
-                    .evidence
-                    .read_log(&view.spec.name, &view.state.run, source)
-                    .await?;
-                let lines = match tail {
+        let source = origin.source();
+        let lines = match origin {
+            Origin::Kept(_) => {
+                let (name, run) = (&view.spec.name, &view.state.run);
+                let log = self.shared.evidence.read_log(name, run, source).await?;
+                match tail {
                     None => kept_lines(log),
-                    Some(count) => {
-                        stream::iter(last_lines(log, count).await?.into_iter().map(Ok)).boxed()
-                    }
-                };
-                Ok(lines.map_ok(move |line| (source, line)).boxed())
+                    Some(count) => stream::iter(last_lines(log, count).await?).map(Ok).boxed(),
+                }
             }
-            Origin::Live { source, id, tty } => {
+            Origin::Live(member) => {
                 let query = LogQuery {
                     tail,
                     ..LogQuery::default()
                 };
-                let lines = self.shared.engine.logs(&id, tty, query).await?;
-                Ok(lines
-                    .map_ok(move |line| (source, line))
-                    .map_err(LogError::from)
-                    .boxed())
+                let engine = &self.shared.engine;
+                let lines = engine.logs(&member.id, member.tty, query).await?;
+                lines.map_err(LogError::from).boxed()
             }
-        }
+        };
+        Ok(lines.map_ok(move |line| (source, line)).boxed())
     }
 }
 

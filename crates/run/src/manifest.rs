@@ -3,8 +3,10 @@
 
 use super::run::Run;
 use atq_bundle_store::BundleId;
-use atq_engine::{Course, EngineError};
-use atq_evidence::{Observed, SeenBundle, SeenContainer, SeenImage, SeenNode, SeenSettings};
+use atq_engine::{EngineError, RunContext};
+use atq_evidence::{
+    Observed, ObservedBundle, ObservedContainer, ObservedImage, ObservedNode, ObservedSettings,
+};
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -51,7 +53,7 @@ fn observe_director(run: &Run, seen: &mut Observed) {
     let settings = &run.shared.settings;
     seen.director = settings.director_id.clone();
     seen.version = env!("CARGO_PKG_VERSION").to_owned();
-    seen.settings = SeenSettings {
+    seen.settings = ObservedSettings {
         orchestration_timeout: settings.orchestration_timeout.map(|time| time.as_secs()),
         max_duration: settings.max_duration.as_secs(),
         subnet_pool: settings.subnet_pool.clone(),
@@ -72,7 +74,7 @@ async fn observe_bundles(run: &Run, seen: &mut Observed) {
             continue;
         };
         let files = content.entries.into_iter();
-        let bundle = SeenBundle {
+        let bundle = ObservedBundle {
             file_name: content.info.file_name,
             zip_bytes: content.info.zip_bytes,
             unpacked_bytes: content.info.unpacked_bytes,
@@ -92,7 +94,7 @@ async fn observe_images(run: &Run, seen: &mut Observed) -> Result<(), EngineErro
             continue;
         }
         let digests = engine.image_digests(&image).await?;
-        seen.images.insert(image, SeenImage { digests });
+        seen.images.insert(image, ObservedImage { digests });
     }
     Ok(())
 }
@@ -100,7 +102,7 @@ async fn observe_images(run: &Run, seen: &mut Observed) -> Result<(), EngineErro
 async fn observe_containers(run: &Run, seen: &mut Observed) -> Result<(), EngineError> {
     let engine = &run.shared.engine;
     for member in engine.logged(run.facts()).await? {
-        let container = SeenContainer {
+        let container = ObservedContainer {
             address: member.address.map(|address| address.to_string()),
             state: member.state.to_owned(),
             node: member.node,
@@ -118,7 +120,7 @@ async fn observe_containers(run: &Run, seen: &mut Observed) -> Result<(), Engine
     };
     for node in engine.nodes().await? {
         if used(&node.id) {
-            let known = SeenNode {
+            let known = ObservedNode {
                 hostname: node.hostname,
                 address: node.address,
                 machine: node.machine,

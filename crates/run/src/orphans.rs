@@ -7,11 +7,11 @@
 use super::Orchestrator;
 use super::shared::Shared;
 use atq_engine::{EngineError, Owned};
-use atq_patience::{Backoff, Pauses};
+use atq_retry::{Backoff, Pauses};
 use atq_store::{KnownRuns, StoreError};
+use atq_task::spec::TaskName;
 use futures_util::stream::{self, StreamExt};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -77,18 +77,16 @@ pub(super) fn classify(objects: Vec<Owned>, known: &KnownRuns, director: &str) -
             continue;
         }
         let item = (object.kind, object.name);
-        match object.run {
-            Some((task, run)) => {
-                if !is_known(known, &task, &run) {
-                    let runs = match object.is_here {
-                        true => &mut found.runs,
-                        false => &mut found.elsewhere,
-                    };
-                    let items = runs.entry(OrphanRun { task, run }).or_default();
-                    items.push(item);
-                }
-            }
-            None => found.unassigned.push(item),
+        let Some((task, run)) = object.run else {
+            found.unassigned.push(item);
+            continue;
+        };
+        if !is_known(known, &task, &run) {
+            let runs = match object.is_here {
+                true => &mut found.runs,
+                false => &mut found.elsewhere,
+            };
+            runs.entry(OrphanRun { task, run }).or_default().push(item);
         }
     }
     found
@@ -107,9 +105,8 @@ impl Orchestrator {
     /// Searches once for orphans, and removes or logs them. Retries until it succeeds; blocks nothing else.
     pub async fn handle_orphans(self, orphans: OrphanPolicy) {
         remove_orphaned_evidence(&self.shared).await;
-        let found = search_until_found(&self.shared).await;
+        let mut found = search_until_found(&self.shared).await;
         report_others(&self.shared, &found);
-        let mut found = found;
         match orphans {
             OrphanPolicy::RemoveAll => found.runs.append(&mut found.elsewhere),
             OrphanPolicy::Remove | OrphanPolicy::Keep => report_elsewhere(&found),
@@ -126,13 +123,10 @@ impl Orchestrator {
 
 /// Removes the evidence of tasks that are not in the store.
 async fn remove_orphaned_evidence(shared: &Shared) {
-    let kept = match shared.evidence.tasks().await {
-        Ok(kept) => kept,
-        Err(error) => {
-            tracing::warn!(%error, "cannot search for logs of tasks that are not in the store");
-            return;
-        }
-    };
+    let kept = shared.evidence.tasks().await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot search for logs of tasks that are not in the store");
+        Vec::new()
+    });
     if kept.is_empty() {
         return;
     }
@@ -143,10 +137,8 @@ async fn remove_orphaned_evidence(shared: &Shared) {
             return;
         }
     };
-    for task in kept
-        .iter()
-        .filter(|task| !known.contains_key(task.as_str()))
-    {
+    let is_unknown = |task: &&TaskName| !known.contains_key(task.as_str());
+    for task in kept.iter().filter(is_unknown) {
         match shared.evidence.remove(task).await {
             Ok(()) => {
                 tracing::warn!(%task, "removed the logs of a task that is not in the store")
@@ -167,9 +159,7 @@ async fn search_until_found(shared: &Shared) -> FoundObjects {
     loop {
         match search(shared).await {
             Ok(found) => return found,
-            Err(error) => {
-                tracing::debug!(%error, "cannot search for orphans; retrying")
-            }
+            Err(error) => tracing::debug!(%error, "cannot search for orphans; retrying"),
         }
         tokio::time::sleep(backoff.next_pause()).await;
     }
@@ -183,9 +173,10 @@ async fn search(shared: &Shared) -> Result<FoundObjects, SearchError> {
 }
 
 async fn remove(shared: &Shared, found: FoundObjects) {
-    let (objects, runs) = (count(&found), found.runs.len());
+    let all = objects_of(&found.runs);
+    let (objects, runs) = (all.len(), found.runs.len());
     tracing::warn!(
-        objects = %names(&found),
+        objects = %list(&all),
         "found {objects} object(s) of {runs} run(s) that are not in the store (was the data directory lost?): removing them; `--adopt-orphans=keep` keeps them",
     );
     stream::iter(found.runs.into_keys())
@@ -217,11 +208,11 @@ async fn remove_run(shared: &Shared, orphan: OrphanRun) {
 }
 
 fn report_kept(shared: &Shared, found: &FoundObjects) {
-    let all: Vec<Item> = found.runs.values().flatten().cloned().collect();
+    let all = objects_of(&found.runs);
     tracing::warn!(
-        objects = %names(found),
+        objects = %list(&all),
         "found {} object(s) of {} run(s) that are not in the store (was the data directory lost?): `--adopt-orphans=keep` keeps them; a start without it removes them, or use: {}",
-        count(found),
+        all.len(),
         found.runs.len(),
         shared.engine.by_hand(&all)
     );
@@ -254,7 +245,7 @@ fn report_elsewhere(found: &FoundObjects) {
     if found.elsewhere.is_empty() {
         return;
     }
-    let objects: Vec<_> = found.elsewhere.values().flatten().cloned().collect();
+    let objects = objects_of(&found.elsewhere);
     tracing::warn!(
         objects = %list(&objects),
         "found {} object(s) of {} run(s) with this Director's id that were created by a Director with another host, data directory or port; they are kept. If that Director is running, give one of the two another `directorId`; otherwise `--adopt-orphans=remove-all` removes them",
@@ -263,24 +254,15 @@ fn report_elsewhere(found: &FoundObjects) {
     );
 }
 
-fn count(found: &FoundObjects) -> usize {
-    found.runs.values().map(Vec::len).sum()
-}
-
-fn names(found: &FoundObjects) -> String {
-    let all: Vec<_> = found.runs.values().flatten().cloned().collect();
-    list(&all)
+fn objects_of(runs: &BTreeMap<OrphanRun, Vec<Item>>) -> Vec<Item> {
+    runs.values().flatten().cloned().collect()
 }
 
 fn list(objects: &[Item]) -> String {
-    let mut text = String::new();
-    for (kind, name) in objects.iter().take(MAX_NAMES) {
-        let comma = if text.is_empty() { "" } else { ", " };
-        // Writing to a string does not fail.
-        let _ = write!(text, "{comma}{kind} {name}");
+    let shown = objects.iter().take(MAX_NAMES);
+    let shown: Vec<String> = shown.map(|(kind, name)| format!("{kind} {name}")).collect();
+    match objects.len().saturating_sub(MAX_NAMES) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
     }
-    if objects.len() > MAX_NAMES {
-        let _ = write!(text, " and {} more", objects.len() - MAX_NAMES);
-    }
-    text
 }

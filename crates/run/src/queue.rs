@@ -6,7 +6,8 @@
 
 use atq_task::spec::{TaskName, TaskSpec};
 use atq_task::timestamp::Timestamp;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use tokio::sync::Notify;
 
 /// The queue.
@@ -58,14 +59,14 @@ impl Queue {
 
     /// Allows tasks to start. Before this call, all tasks of an earlier process have their slots and positions.
     pub fn open(&self) {
-        self.lock().open = true;
+        self.inner.lock().open = true;
         self.changed.notify_waiters();
     }
 
     /// Adds a task that arrived at `created_at`, unless it is already waiting.
     pub fn join(&self, spec: &TaskSpec, created_at: Timestamp) {
         let order = (created_at, spec.name.clone());
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         if inner.waiting.iter().any(|one| one.order.1 == spec.name) {
             return;
         }
@@ -79,13 +80,13 @@ impl Queue {
 
     /// Removes a task, for example because it was stopped.
     pub fn leave(&self, name: &TaskName) {
-        self.lock().waiting.retain(|one| one.order.1 != *name);
+        self.inner.lock().waiting.retain(|one| one.order.1 != *name);
         self.changed.notify_waiters();
     }
 
     /// Position of a waiting task, from 1.
     pub fn position(&self, name: &TaskName) -> Option<u32> {
-        let inner = self.lock();
+        let inner = self.inner.lock();
         let index = inner.waiting.iter().position(|one| one.order.1 == *name)?;
         u32::try_from(index + 1).ok()
     }
@@ -106,7 +107,7 @@ impl Queue {
 
     /// A slot for a task that already runs.
     pub fn resume(self: &Arc<Self>) -> Slot {
-        self.lock().running += 1;
+        self.inner.lock().running += 1;
         Slot {
             queue: Arc::clone(self),
         }
@@ -114,20 +115,15 @@ impl Queue {
 
     /// The claim of a task that already runs or is being cleaned up.
     pub fn claim(self: &Arc<Self>, exclusive: Option<&str>) -> Claim {
-        self.lock().claimed.extend(exclusive.map(str::to_owned));
-        Claim {
-            queue: Arc::clone(self),
-            name: exclusive.map(str::to_owned),
-        }
+        let (queue, name) = (Arc::clone(self), exclusive.map(str::to_owned));
+        self.inner.lock().claimed.extend(name.clone());
+        Claim { queue, name }
     }
 
     fn try_acquire(self: &Arc<Self>, name: &TaskName) -> Option<(Slot, Claim)> {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         let index = inner.next()?;
-        let is_next = inner
-            .waiting
-            .get(index)
-            .is_some_and(|one| one.order.1 == *name);
+        let is_next = inner.waiting[index].order.1 == *name;
         if !is_next || !inner.open || inner.running >= self.limit {
             return None;
         }
@@ -135,21 +131,13 @@ impl Queue {
         inner.running += 1;
         inner.claimed.extend(taken.exclusive.clone());
         drop(inner);
-        let queue = Arc::clone(self);
-        let acquired = (
-            Slot { queue },
-            Claim {
-                queue: Arc::clone(self),
-                name: taken.exclusive,
-            },
-        );
         // The next task may start, too.
         self.changed.notify_waiters();
-        Some(acquired)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        let (queue, name) = (Arc::clone(self), taken.exclusive);
+        let slot = Slot {
+            queue: Arc::clone(self),
+        };
+        Some((slot, Claim { queue, name }))
     }
 }
 
@@ -161,7 +149,7 @@ pub struct Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.queue.lock().running -= 1;
+        self.queue.inner.lock().running -= 1;
         self.queue.changed.notify_waiters();
     }
 }
@@ -178,7 +166,7 @@ impl Drop for Claim {
         let Some(name) = &self.name else {
             return;
         };
-        let mut inner = self.queue.lock();
+        let mut inner = self.queue.inner.lock();
         if let Some(index) = inner.claimed.iter().position(|claimed| claimed == name) {
             inner.claimed.swap_remove(index);
         }

@@ -5,7 +5,7 @@
 use super::Orchestrator;
 use atq_bundle_store::BundleInfo;
 use atq_store::StoreError;
-use atq_task::spec::{TaskName, TaskSpec};
+use atq_task::spec::TaskName;
 use atq_task::timestamp::Timestamp;
 use std::collections::HashSet;
 use std::fmt;
@@ -132,14 +132,11 @@ impl Orchestrator {
         let this = self.clone();
         let tasks = tokio::task::spawn_blocking(move || this.ended_tasks()).await??;
         for (task, reason) in expired(&tasks, policy, self.shared.clock.now()) {
-            let EndedTask {
-                name, run, bytes, ..
-            } = task;
-            if !self.shared.store.remove_ended(&name, &run).await? {
-                continue;
+            let (name, run) = (&task.name, &task.run);
+            if self.shared.store.remove_ended(name, run).await? {
+                self.shared.evidence.remove_run(name, run).await?;
+                tracing::info!(task = %name, %reason, bytes = task.bytes, "retention: task removed");
             }
-            self.shared.evidence.remove_run(&name, &run).await?;
-            tracing::info!(task = %name, %reason, bytes, "retention: task removed");
         }
         Ok(())
     }
@@ -196,24 +193,18 @@ impl Orchestrator {
         }
         Ok(())
     }
-}
 
-impl Orchestrator {
     /// The bundles that tasks use; `None` if there is a damaged task, which may use any of them. Blocks.
     fn named_bundles(&self) -> Result<Option<HashSet<String>>, StoreError> {
         let (mut named, mut readable) = (HashSet::new(), 0);
         self.shared.store.each_brief(|task| {
             readable += 1;
-            named.extend(named_by(&task.spec));
+            named.extend([task.spec.master.fileid, task.spec.worker.fileid]);
         })?;
         let all = self.shared.store.names()?.len();
+        let named = named.into_iter().flatten().collect();
         Ok((all <= readable).then_some(named))
     }
-}
-
-fn named_by(spec: &TaskSpec) -> impl Iterator<Item = String> + use<> {
-    let ids = [spec.master.fileid.clone(), spec.worker.fileid.clone()];
-    ids.into_iter().flatten()
 }
 
 #[cfg(test)]

@@ -5,14 +5,15 @@ use super::cpu_usage::CpuUsageWatch;
 use super::interruption::StepError;
 use super::queue::{Claim, Slot};
 use super::shared::Shared;
-use atq_engine::{Facts, Holding, Member};
-use atq_patience::{Pauses, retry_with};
-use atq_store::{StoreError, Stored};
+use atq_engine::{Facts, Member, ResourceGuard, RunContext};
+use atq_retry::{Pauses, retry_with};
+use atq_store::{Store, StoreError, Stored};
 use atq_task::event::{Event, FailureCode, Record, WorkerStatus};
 use atq_task::machine::{self, IllegalEvent};
 use atq_task::spec::TaskSpec;
 use atq_task::state::{Desired, State, Step};
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -34,7 +35,7 @@ pub struct Run {
     /// The exclusive claim, until the run is complete.
     pub(super) claim: Option<Claim>,
     /// Guard of the engine's resources; dropped at `done`.
-    pub(super) holding: Option<Holding>,
+    pub(super) guard: Option<ResourceGuard>,
     /// The sampling of CPU usage, while the test runs.
     pub(super) watch: Option<CpuUsageWatch>,
 }
@@ -68,7 +69,7 @@ impl Run {
             state: &state,
         };
         Self {
-            holding: Some(shared.engine.adopt(facts)),
+            guard: Some(shared.engine.adopt(facts)),
             slot: runs.then(|| shared.queue.resume()),
             claim,
             shared,
@@ -85,17 +86,17 @@ impl Run {
     /// # Errors
     /// When the store cannot read it.
     pub(super) async fn load_definition(&mut self) -> Result<(), StepError> {
-        let name = self.spec.name.clone();
-        let read = self.shared.store.reading(move |store| store.load(&name));
-        match read.await {
+        let read = self.shared.store.read_task(&self.spec.name, Store::load);
+        let problem = match read.await {
             Ok(Some(stored)) => {
                 self.spec = Arc::new(stored.spec);
-                Ok(())
+                return Ok(());
             }
             // A definition is deleted only when the run is complete.
-            Ok(None) => Err(self.failed(FailureCode::Internal, "the definition is missing", "")),
-            Err(error) => Err(self.failed(FailureCode::Internal, error.to_string(), "")),
-        }
+            Ok(None) => "the definition is missing".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        Err(self.failed(FailureCode::Internal, &problem, ""))
     }
 
     /// The requested state.
@@ -137,16 +138,13 @@ impl Run {
         let mut workers: Vec<WorkerStatus> = members.iter().map(worker_status).collect();
         workers.sort_by_key(|worker| worker.replica);
         if !workers.is_empty() {
-            *self.workers.lock().unwrap_or_else(PoisonError::into_inner) = workers;
+            *self.workers.lock() = workers;
         }
     }
 
     /// The last known status of the workers.
     pub(super) fn known_workers(&self) -> Vec<WorkerStatus> {
-        self.workers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.workers.lock().clone()
     }
 }
 

@@ -1,9 +1,8 @@
 //! Requests to stop or delete a task.
 
 use super::interruption::Deadline;
-use super::limits::may_end;
 use super::{Orchestrator, View};
-use atq_store::StoreError;
+use atq_store::{Store, StoreError};
 use atq_task::spec::TaskName;
 use atq_task::state::{Desired, State};
 use atq_task::terms::Key;
@@ -121,10 +120,7 @@ impl Orchestrator {
         // request.
         for _ in 0..2 {
             self.drive(name)?;
-            if let Some(mut ended) = self.ended(name) {
-                // An error means that the driver has ended, which is the condition.
-                let _ = tokio::time::timeout(deadline.left(), ended.wait_for(|ended| *ended)).await;
-            }
+            self.wait_for_driver(name, &deadline).await;
             if self.get(name).await?.is_none() {
                 return Ok(());
             }
@@ -138,18 +134,28 @@ impl Orchestrator {
         }
     }
 
+    /// Waits until the driver of the task has ended, if it has one.
+    pub(super) async fn wait_for_driver(&self, name: &TaskName, deadline: &Deadline) {
+        let ended = self.active.lock().get(name).map(|one| one.ended.clone());
+        if let Some(mut ended) = ended {
+            // An error means that the driver has ended, which is the condition.
+            let _ = tokio::time::timeout(deadline.left(), ended.wait_for(|ended| *ended)).await;
+        }
+    }
+
     async fn request(&self, name: &TaskName, desired: Desired) -> Result<(), StoreError> {
         let store = &self.shared.store;
         // `None`: the task was deleted in between.
-        let wanted = name.clone();
-        let standing = store.reading(move |store| store.standing(&wanted));
-        let Some(standing) = standing.await? else {
+        let Some(standing) = store.read_task(name, Store::standing).await? else {
             return Ok(());
         };
-        let Some(stored) = store.wish(name, standing.desired.and(desired)).await? else {
+        let Some(stored) = store
+            .set_desired(name, standing.desired.and(desired))
+            .await?
+        else {
             return Ok(());
         };
-        if let Some(active) = self.lock().get(name) {
+        if let Some(active) = self.active.lock().get(name) {
             // Two concurrent requests may arrive here in another order than in the store.
             active.control.send_modify(|control| {
                 control.desired = stored.and(control.desired);
@@ -159,9 +165,9 @@ impl Orchestrator {
     }
 }
 
-/// A client with a key only ends its own runs.
-fn check_key(view: &View, key: Option<&Key>) -> Result<(), ControlError> {
-    match may_end(&view.state.terms, key) {
+/// A client with a key only ends its own runs. Requests without a key may end every run.
+pub(super) fn check_key(view: &View, key: Option<&Key>) -> Result<(), ControlError> {
+    match key.is_none() || view.state.terms.key.as_ref() == key {
         true => Ok(()),
         false => Err(ControlError::StartedByOther {
             name: view.spec.name.clone(),

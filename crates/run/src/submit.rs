@@ -3,13 +3,12 @@
 use super::{Orchestrator, View};
 use atq_bundle_store::BundleStore;
 use atq_engine::EngineError;
-use atq_store::{StoreError, Stored};
+use atq_store::{Store, StoreError, Stored};
 use atq_task::event::{Event, Record};
 use atq_task::spec::{Delivery, Fault, Surroundings, TaskName, TaskSpec};
 use atq_task::terms::Terms;
 use atq_task::timestamp::Timestamp;
 use serde_json::Value;
-use std::sync::PoisonError;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -119,8 +118,7 @@ impl Orchestrator {
     ) -> Result<Submitted, SubmitError> {
         let spec =
             TaskSpec::parse(payload, around).map_err(|faults| SubmitError::Faulty { faults })?;
-        let name = spec.name.clone();
-        let known = self.shared.store.reading(move |store| store.load(&name));
+        let known = self.shared.store.read_task(&spec.name, Store::load);
         if let Some(stored) = known.await? {
             return self.existing(&spec, &terms, stored);
         }
@@ -139,25 +137,17 @@ impl Orchestrator {
         }
         tracing::info!(task = %spec.name, "task accepted");
         self.drive(&spec.name)?;
-        let view = self
-            .get(&spec.name)
-            .await?
-            .ok_or(SubmitError::ShuttingDown)?;
+        let view = self.get(&spec.name).await?;
+        let view = view.ok_or(SubmitError::ShuttingDown)?;
         Ok(Submitted::Accepted(Box::new(view)))
     }
 
     /// The current time, but later than every earlier arrival: the order of the queue must survive a restart, even for
     /// definitions that arrive within one millisecond.
     fn arrival(&self) -> Timestamp {
-        let mut last = self
-            .last_arrival
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *last = self
-            .shared
-            .clock
-            .now()
-            .max(last.plus(Duration::from_millis(1)));
+        let mut last = self.last_arrival.lock();
+        let next = last.plus(Duration::from_millis(1));
+        *last = self.shared.clock.now().max(next);
         *last
     }
 

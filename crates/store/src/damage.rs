@@ -3,15 +3,14 @@
 
 use super::panics::catch_panic;
 use super::{
-    Store, StoreError, brief_key, brief_value, encode, event_key, event_prefix, spec_key,
-    state_key, values, wish_key,
+    Store, StoreError, brief_key, brief_value, desired_key, encode, event_key, event_prefix,
+    spec_key, state_key, values,
 };
 use atq_task::event::Record;
 use atq_task::machine;
 use atq_task::spec::{TaskName, TaskSpec};
 use atq_task::state::{Desired, State};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::PoisonError;
 
 /// A damaged task.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +59,7 @@ impl Store {
             }
         }
         let noted = damages.iter().map(|d| (d.task.clone(), d.reason.clone()));
-        *self.damaged.lock().unwrap_or_else(PoisonError::into_inner) = noted.collect();
+        *self.damaged.lock() = noted.collect();
         self.sync()?;
         Ok(damages)
     }
@@ -87,7 +86,7 @@ impl Store {
         if spec.name != name {
             return Err(corrupt("it is the definition of another task".to_owned()));
         }
-        let desired = self.read(&wish_key(&name))?.unwrap_or_default();
+        let desired = self.read(&desired_key(&name))?.unwrap_or_default();
         let state = machine::fold(&history).map_err(|reason| StoreError::History {
             task: task.to_owned(),
             reason,
@@ -114,13 +113,7 @@ impl Store {
 
     /// The reason for which [`Store::repair`] found the task damaged.
     pub(super) fn damage_of(&self, name: &TaskName) -> Option<String> {
-        let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
-        damaged.get(name.as_str()).cloned()
-    }
-
-    pub(super) fn forget_damage(&self, name: &TaskName) {
-        let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
-        damaged.remove(name.as_str());
+        self.damaged.lock().get(name.as_str()).cloned()
     }
 
     /// The runs of all tasks. A task that cannot be read is listed without its run.
@@ -132,14 +125,8 @@ impl Store {
             let name = TaskName::parse(task).ok()?;
             Some(self.standing(&name).ok()??.state.run)
         };
-        let names = self.all_names()?;
-        Ok(names
-            .into_iter()
-            .map(|task| {
-                let run = run(&task);
-                (task, run)
-            })
-            .collect())
+        let names = self.all_names()?.into_iter();
+        Ok(names.map(|task| (task.clone(), run(&task))).collect())
     }
 
     /// The task names in keys of all kinds, including invalid names.
@@ -164,12 +151,7 @@ impl Store {
         for key in db.scan_prefix(event_prefix(name)).keys() {
             values::remove(&db, &mut batch, &key?)?;
         }
-        for key in [
-            spec_key(name),
-            brief_key(name),
-            state_key(name),
-            wish_key(name),
-        ] {
+        for key in [spec_key, brief_key, state_key, desired_key].map(|key| key(name)) {
             values::remove(&db, &mut batch, key.as_bytes())?;
         }
         Ok(batch)
@@ -205,13 +187,9 @@ pub(super) fn put(
         values::put(db, batch, brief_key(name).as_bytes(), brief)?;
     }
     values::put(db, batch, spec_key(name).as_bytes(), spec)?;
-    values::put(
-        db,
-        batch,
-        state_key(name).as_bytes(),
-        encode(&intact.state)?,
-    )?;
-    batch.insert(wish_key(name).as_bytes(), encode(&intact.desired)?);
+    let state = encode(&intact.state)?;
+    values::put(db, batch, state_key(name).as_bytes(), state)?;
+    batch.insert(desired_key(name).as_bytes(), encode(&intact.desired)?);
     for record in &intact.history {
         values::put(db, batch, &event_key(name, record.seq), encode(record)?)?;
     }

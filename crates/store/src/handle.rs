@@ -7,13 +7,14 @@
 use super::error::{error_text, is_locked};
 use super::panics::catch_panic;
 use super::{StoreError, config, disk_space};
-use atq_patience::blocking::poll_until;
+use atq_retry::blocking::poll_until;
+use parking_lot::Mutex;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::ops::ControlFlow::{Break, Continue};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -108,7 +109,7 @@ impl Handle {
     }
 
     fn open(&self) -> Result<Open, StoreError> {
-        match &*self.lock() {
+        match &*self.state.lock() {
             State::Usable(open) | State::Failed(open) => Ok(open.clone()),
             State::Closed(reason) => Err(StoreError::Io(reason.clone())),
         }
@@ -122,7 +123,7 @@ impl Handle {
     /// Wakes threads that wait for a failed write. Returns immediately.
     pub(super) fn wake(&self) {
         // The lock is taken only while the database is reopened; then no thread waits for the old one.
-        let Ok(State::Usable(open) | State::Failed(open)) =
+        let Some(State::Usable(open) | State::Failed(open)) =
             self.state.try_lock().as_deref().cloned()
         else {
             return;
@@ -140,7 +141,7 @@ impl Handle {
 
     /// Marks the database as failed after a failed write.
     pub(super) fn failed(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if let State::Usable(open) = &*state {
             *state = State::Failed(open.clone());
         }
@@ -151,7 +152,7 @@ impl Handle {
     /// # Errors
     /// If it cannot be opened; the next call retries.
     pub(super) fn reopen_if_failed(&self) -> Result<bool, StoreError> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if matches!(*state, State::Usable(_)) {
             return Ok(false);
         }
@@ -171,13 +172,9 @@ impl Handle {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     #[cfg(test)]
     pub(super) fn replace_file(&self, file: File) {
-        if let State::Usable(open) = &mut *self.lock() {
+        if let State::Usable(open) = &mut *self.state.lock() {
             open.file = file.into();
         }
     }

@@ -61,12 +61,13 @@ use atq_task::event::Record;
 use atq_task::machine;
 use atq_task::spec::{TaskName, TaskSpec};
 use atq_task::state::{Desired, State};
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 const FORMAT: &str = "1";
@@ -104,7 +105,7 @@ pub struct Store {
     /// Tasks whose creation failed midway: they are treated as absent and removed by the next write.
     failed_creations: Arc<Mutex<BTreeSet<TaskName>>>,
     /// Held between a read and the write that depends on it.
-    looking: Arc<Mutex<()>>,
+    writing: Arc<Mutex<()>>,
     /// Damaged tasks found by [`Store::repair`]: reasons by name.
     damaged: Arc<Mutex<BTreeMap<String, String>>>,
     watchers: Watchers,
@@ -131,7 +132,7 @@ impl Store {
             disk: Disk::of(dir),
             threads: Threads::default(),
             failed_creations: Arc::default(),
-            looking: Arc::default(),
+            writing: Arc::default(),
             damaged: Arc::default(),
             watchers: Watchers::default(),
             #[cfg(any(test, feature = "testing"))]
@@ -194,7 +195,7 @@ impl Store {
         let brief_value = brief_value(spec, spec_value.len())?;
         let seq = first.seq;
         self.writing(WriteKind::Task, move |store| {
-            let _lock = store.lock_writes();
+            let _lock = store.writing.lock();
             if store.db()?.contains_key(spec_key(&name))? {
                 return store.load(&name);
             }
@@ -210,18 +211,12 @@ impl Store {
             let written = store.db()?.apply_batch(batch).map_err(StoreError::from);
             if let Err(error) = written.and_then(|_| store.sync()) {
                 // The caller gets an error, so the task must not appear later.
-                store.failed_creations().insert(name);
+                store.failed_creations.lock().insert(name);
                 return Err(error);
             }
             Ok(None)
         })
         .await
-    }
-
-    fn failed_creations(&self) -> MutexGuard<'_, BTreeSet<TaskName>> {
-        self.failed_creations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Appends an event and the resulting state. Returns when both are durable.
@@ -256,14 +251,14 @@ impl Store {
     ///
     /// # Errors
     /// If writing fails.
-    pub async fn wish(
+    pub async fn set_desired(
         &self,
         name: &TaskName,
         desired: Desired,
     ) -> Result<Option<Desired>, StoreError> {
-        let (task, key) = (spec_key(name), wish_key(name));
+        let (task, key) = (spec_key(name), desired_key(name));
         self.writing(WriteKind::Event, move |store| {
-            let _lock = store.lock_writes();
+            let _lock = store.writing.lock();
             if !store.db()?.contains_key(&task)? {
                 return Ok(None);
             }
@@ -284,10 +279,9 @@ impl Store {
     pub async fn remove(&self, name: &TaskName) -> Result<(), StoreError> {
         let name = name.clone();
         self.writing(WriteKind::Event, move |store| {
-            let _lock = store.lock_writes();
-            store.db()?.apply_batch(store.everything_of(&name)?)?;
-            store.sync()?;
-            store.forget_damage(&name);
+            let _lock = store.writing.lock();
+            store.remove_all(&name)?;
+            store.damaged.lock().remove(name.as_str());
             store.watchers.wake(&name);
             Ok(())
         })
@@ -302,14 +296,13 @@ impl Store {
     pub async fn remove_ended(&self, name: &TaskName, run: &str) -> Result<bool, StoreError> {
         let (name, run) = (name.clone(), run.to_owned());
         self.writing(WriteKind::Event, move |store| {
-            let _lock = store.lock_writes();
+            let _lock = store.writing.lock();
             let stored = store.load(&name)?;
             let is_it = |stored: &Stored| stored.state.run == run && stored.state.is_done();
             if !stored.as_ref().is_some_and(is_it) {
                 return Ok(false);
             }
-            store.db()?.apply_batch(store.everything_of(&name)?)?;
-            store.sync()?;
+            store.remove_all(&name)?;
             store.watchers.wake(&name);
             Ok(true)
         })
@@ -319,10 +312,6 @@ impl Store {
     /// Notifies of every event added to a task from now on, and of its removal.
     pub fn watch(&self, name: &TaskName) -> tokio::sync::watch::Receiver<()> {
         self.watchers.watch(name)
-    }
-
-    fn lock_writes(&self) -> MutexGuard<'_, ()> {
-        self.looking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes a value to check that the disk accepts a new task.
@@ -348,6 +337,19 @@ impl Store {
     {
         let store = self.clone();
         self.threads.run(move || work(&store)).await?
+    }
+
+    /// As [`Store::reading`], for one task.
+    ///
+    /// # Errors
+    /// The errors of `read`.
+    pub async fn read_task<T: Send + 'static>(
+        &self,
+        name: &TaskName,
+        read: fn(&Self, &TaskName) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let name = name.clone();
+        self.reading(move |store| read(store, &name)).await
     }
 
     /// Runs writes if there is enough disk space.
@@ -388,14 +390,19 @@ impl Store {
 
     /// Removes tasks whose creation failed midway.
     fn remove_failed_creations(&self) -> Result<(), StoreError> {
-        let failed_creations = self.failed_creations().clone();
+        let failed_creations = self.failed_creations.lock().clone();
         for name in failed_creations {
-            let _lock = self.lock_writes();
-            self.db()?.apply_batch(self.everything_of(&name)?)?;
-            self.sync()?;
-            self.failed_creations().remove(&name);
+            let _lock = self.writing.lock();
+            self.remove_all(&name)?;
+            self.failed_creations.lock().remove(&name);
         }
         Ok(())
+    }
+
+    /// Removes all keys of a task. Returns when the removal is durable.
+    fn remove_all(&self, name: &TaskName) -> Result<(), StoreError> {
+        self.db()?.apply_batch(self.everything_of(name)?)?;
+        self.sync()
     }
 
     fn db(&self) -> Result<sled::Db, StoreError> {
@@ -452,7 +459,7 @@ fn brief_key(name: &TaskName) -> String {
     format!("brief/{name}")
 }
 
-fn wish_key(name: &TaskName) -> String {
+fn desired_key(name: &TaskName) -> String {
     format!("wish/{name}")
 }
 
@@ -471,11 +478,10 @@ fn event_key(name: &TaskName, seq: u64) -> Vec<u8> {
 /// A key as text, with the number of an event in digits.
 fn key_text(key: &[u8]) -> String {
     match key.split_last_chunk::<8>() {
-        Some((prefix, seq)) if key.starts_with(b"event/") => format!(
-            "{}{}",
-            String::from_utf8_lossy(prefix),
-            u64::from_be_bytes(*seq)
-        ),
+        Some((prefix, seq)) if key.starts_with(b"event/") => {
+            let seq = u64::from_be_bytes(*seq);
+            format!("{}{seq}", String::from_utf8_lossy(prefix))
+        }
         _ => String::from_utf8_lossy(key).into_owned(),
     }
 }
@@ -486,17 +492,15 @@ fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
 
 /// Omits the parser's message, which may quote the value: definitions hold passwords.
 fn decode<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, StoreError> {
-    serde_json::from_slice(value).map_err(|error| StoreError::Corrupt {
-        key: key.to_owned(),
-        reason: format!(
-            "{} at byte {} of {}",
-            match error.classify() {
-                serde_json::error::Category::Data => "unexpected content",
-                _ => "not valid JSON",
-            },
-            error.column(),
-            value.len()
-        ),
+    serde_json::from_slice(value).map_err(|error| {
+        let problem = match error.classify() {
+            serde_json::error::Category::Data => "unexpected content",
+            _ => "not valid JSON",
+        };
+        StoreError::Corrupt {
+            key: key.to_owned(),
+            reason: format!("{problem} at byte {} of {}", error.column(), value.len()),
+        }
     })
 }
 

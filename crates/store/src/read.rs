@@ -2,8 +2,8 @@
 
 use super::panics::catch_panic;
 use super::{
-    Standing, Store, StoreError, Stored, brief, brief_key, event_key, event_prefix, records,
-    spec_key, state_key, wish_key,
+    Standing, Store, StoreError, Stored, brief, brief_key, desired_key, event_key, event_prefix,
+    records, spec_key, state_key,
 };
 use atq_task::event::Record;
 use atq_task::spec::{TaskName, TaskSpec};
@@ -48,7 +48,7 @@ impl Store {
             let Some(state) = self.read(&state_key(name))? else {
                 return Ok(None);
             };
-            let desired = self.read(&wish_key(name))?.unwrap_or_default();
+            let desired = self.read(&desired_key(name))?.unwrap_or_default();
             Ok(Some(Standing { state, desired }))
         })
     }
@@ -66,7 +66,7 @@ impl Store {
         if let Some(reason) = self.damage_of(name) {
             return Err(damaged(reason));
         }
-        if self.failed_creations().contains(name) {
+        if self.failed_creations.lock().contains(name) {
             return Ok(None);
         }
         match catch_panic(read) {
@@ -85,7 +85,7 @@ impl Store {
             return Ok(None);
         };
         let state: Option<State> = self.read(&state_key(name))?;
-        let desired = self.read(&wish_key(name))?.unwrap_or_default();
+        let desired = self.read(&desired_key(name))?.unwrap_or_default();
         // Without a state another program wrote this; `repair` restores the state from the history.
         Ok(state.map(|state| Stored {
             spec,
@@ -157,7 +157,7 @@ impl Store {
             // An invalid name was written by another program; `repair` reports it.
             names.extend(TaskName::parse(&text));
         }
-        let failed_creations = self.failed_creations();
+        let failed_creations = self.failed_creations.lock();
         names.retain(|name| !failed_creations.contains(name));
         Ok(names)
     }
@@ -167,7 +167,7 @@ impl Store {
     /// # Errors
     /// When it cannot be read.
     pub fn history(&self, name: &TaskName) -> Result<Vec<Record>, StoreError> {
-        if self.failed_creations().contains(name) {
+        if self.failed_creations.lock().contains(name) {
             return Ok(Vec::new());
         }
         let db = self.db()?;

@@ -125,7 +125,10 @@ async fn stored_tasks_survive_a_restart() {
         fill(&store, &two, 0).await;
         let state = fill(&store, &one, 6).await;
         assert_eq!(
-            store.wish(&two.name, Desired::Stopped).await.unwrap(),
+            store
+                .set_desired(&two.name, Desired::Stopped)
+                .await
+                .unwrap(),
             Some(Desired::Stopped)
         );
         state
@@ -237,7 +240,7 @@ async fn a_desired_state_never_goes_back() {
         fill(&store, &spec, 0).await;
         let wishes = [Desired::Stopped, Desired::Deleted, Desired::Stopped].map(|wish| {
             let (store, name) = (store.clone(), spec.name.clone());
-            tokio::spawn(async move { store.wish(&name, wish).await.unwrap() })
+            tokio::spawn(async move { store.set_desired(&name, wish).await.unwrap() })
         });
         futures_util::future::join_all(wishes).await;
         assert_eq!(
@@ -253,10 +256,16 @@ async fn neither_a_removed_task_nor_a_late_wish_leaves_a_key() {
     let store = Store::open(dir.path()).unwrap();
     let spec = spec("one");
     fill(&store, &spec, 6).await;
-    store.wish(&spec.name, Desired::Deleted).await.unwrap();
+    store
+        .set_desired(&spec.name, Desired::Deleted)
+        .await
+        .unwrap();
     store.remove(&spec.name).await.unwrap();
     assert_eq!(
-        store.wish(&spec.name, Desired::Deleted).await.unwrap(),
+        store
+            .set_desired(&spec.name, Desired::Deleted)
+            .await
+            .unwrap(),
         None
     );
     let keys: Vec<_> = store

@@ -142,10 +142,9 @@ impl Store {
                 Ok(None) => Some("it has no event; the next start removes it".to_owned()),
                 Err(reason) => Some(reason),
             };
+            let problem = reason.map(|reason| Damage { task, reason });
             checked.tasks += 1;
-            checked
-                .problems
-                .extend(reason.map(|reason| Damage { task, reason }));
+            checked.problems.extend(problem);
         }
         Ok(checked)
     }

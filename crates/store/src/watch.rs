@@ -2,8 +2,9 @@
 //! spurious or duplicate notification does no harm.
 
 use atq_task::spec::TaskName;
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tokio::sync::watch;
 
 /// One channel for each task with waiting readers.
@@ -15,7 +16,7 @@ pub(super) struct Watchers {
 impl Watchers {
     /// Notifies of every change from now on.
     pub fn watch(&self, name: &TaskName) -> watch::Receiver<()> {
-        let mut channels = self.lock();
+        let mut channels = self.channels.lock();
         // Unused channels are removed at the latest here.
         channels.retain(|_, channel| channel.receiver_count() > 0);
         channels.entry(name.clone()).or_default().subscribe()
@@ -23,12 +24,8 @@ impl Watchers {
 
     /// Notifies of a change of the task.
     pub fn wake(&self, name: &TaskName) {
-        if let Some(channel) = self.lock().get(name) {
+        if let Some(channel) = self.channels.lock().get(name) {
             channel.send_replace(());
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<TaskName, watch::Sender<()>>> {
-        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -19,6 +19,11 @@ pub fn meaning(code: i64) -> Option<&'static str> {
     }
 }
 
+/// The meaning of an exit code after a blank, in brackets; empty for other codes.
+pub fn in_brackets(code: i64) -> String {
+    meaning(code).map_or(String::new(), |meaning| format!(" ({meaning})"))
+}
+
 /// Formats a number of bytes in the largest unit that leaves no remainder: "16 MiB".
 pub fn bytes(bytes: u64) -> String {
     let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];

@@ -68,13 +68,15 @@ pub fn fold(history: &[Record]) -> Result<State, BadHistory> {
 /// When it is not `queued`.
 pub fn begin(first: &Record) -> Result<State, BadHistory> {
     match &first.event {
-        Event::Queued { run, token, terms } => Ok(State::queued(
-            first.seq,
-            first.at,
-            run.clone(),
-            token.clone(),
-            terms.clone(),
-        )),
+        Event::Queued { run, token, terms } => Ok(State {
+            seq: first.seq,
+            step_started_at: first.at,
+            created_at: first.at,
+            run: run.clone(),
+            token: token.clone(),
+            terms: terms.clone(),
+            ..State::default()
+        }),
         _ => Err(BadHistory::NoBeginning),
     }
 }
@@ -228,15 +230,12 @@ fn apply(state: &mut State, record: &Record) {
             memory_limit,
         } => {
             state.exit_code = exit_code;
-            let outcome = if exit_code == Some(0) {
-                Outcome::Finished
+            if exit_code == Some(0) {
+                end(state, record, Outcome::Finished);
             } else {
-                Outcome::Errored
-            };
-            if outcome == Outcome::Errored {
                 state.failure = Some(master_exit(exit_code, memory_limit, &state.lost));
+                end(state, record, Outcome::Errored);
             }
-            end(state, record, outcome);
         }
         Event::Failed { failure } => {
             state.failure = Some(failure);
@@ -259,11 +258,8 @@ fn apply(state: &mut State, record: &Record) {
             state.evidence_unavailable = logs == 0 && !missing.is_empty();
             state.workers = workers;
             for worker in lost {
-                if !state
-                    .lost
-                    .iter()
-                    .any(|known| known.replica == worker.replica)
-                {
+                let mut known = state.lost.iter();
+                if !known.any(|known| known.replica == worker.replica) {
                     state.lost.push(worker);
                 }
             }
@@ -290,13 +286,12 @@ fn master_exit(exit_code: Option<i64>, memory_limit: Option<u64>, lost: &[LostWo
     let mut message = match exit_code {
         Some(code) => {
             let meaning = match (code, memory_limit) {
-                (137, Some(limit)) => Some(format!(
-                    "killed: most likely out of memory, its memory limit is {}",
+                (137, Some(limit)) => format!(
+                    " (killed: most likely out of memory, its memory limit is {})",
                     exit_code::bytes(limit)
-                )),
-                _ => exit_code::meaning(code).map(str::to_owned),
+                ),
+                _ => exit_code::in_brackets(code),
             };
-            let meaning = meaning.map_or(String::new(), |meaning| format!(" ({meaning})"));
             format!("the master ended with exit code {code}{meaning}")
         }
         None => "the master ended without an exit code".to_owned(),

@@ -51,7 +51,7 @@ pub enum Reading {
     /// No sample has the label; contains the existing labels.
     NoLabel(Vec<String>),
     /// The test tool does not report this figure.
-    Untold,
+    NotReported,
     /// There are no samples.
     Nothing,
 }
@@ -84,16 +84,16 @@ pub struct Inputs<'a> {
 pub fn evaluate(inputs: &Inputs<'_>) -> Judgement {
     let criteria = results(&inputs.spec.criteria, &inputs.measured.readings);
     let invalid = invalid_reasons(inputs);
-    let failures = failures(inputs.state);
+    let failure = failure(inputs.state);
     let holds = criteria.iter().all(|result| result.holds);
-    let verdict = match (invalid.is_empty(), failures.is_empty() && holds) {
+    let verdict = match (invalid.is_empty(), failure.is_none() && holds) {
         (false, _) => Verdict::Invalid,
         (true, false) => Verdict::Fail,
         (true, true) => Verdict::Pass,
     };
     Judgement {
         verdict,
-        reasons: invalid.into_iter().chain(failures).collect(),
+        reasons: invalid.into_iter().chain(failure).collect(),
         criteria,
     }
 }
@@ -121,7 +121,7 @@ fn seen(criterion: &Criterion, reading: &Reading) -> String {
             at: Some(at),
         } => format!("{} from {at}", criterion.seen(*value)),
         Reading::NoLabel(_) => "no sample with this label".to_owned(),
-        Reading::Untold => "not in the result files".to_owned(),
+        Reading::NotReported => "not in the result files".to_owned(),
         Reading::Nothing => "no sample".to_owned(),
     }
 }
@@ -130,14 +130,14 @@ fn not_evaluated(reading: &Reading) -> Option<NotEvaluated> {
     match reading {
         Reading::Value { .. } => None,
         Reading::NoLabel(_) => Some(NotEvaluated::NoSuchLabel),
-        Reading::Untold => Some(NotEvaluated::NotReported),
+        Reading::NotReported => Some(NotEvaluated::NotReported),
         Reading::Nothing => Some(NotEvaluated::NoSamples),
     }
 }
 
 /// Reasons for an invalid run.
 fn invalid_reasons(inputs: &Inputs<'_>) -> Vec<String> {
-    let mut reasons = ending(inputs.state);
+    let mut reasons: Vec<String> = ending(inputs.state).into_iter().collect();
     reasons.extend(lost(inputs.state));
     reasons.extend(samples(inputs));
     reasons.extend(inputs.generators.saturated.iter().cloned());
@@ -147,13 +147,12 @@ fn invalid_reasons(inputs: &Inputs<'_>) -> Vec<String> {
     reasons
 }
 
-fn ending(state: &State) -> Vec<String> {
+fn ending(state: &State) -> Option<String> {
     let lasted = match (state.started_at, state.finished_at) {
         (Some(start), Some(end)) => format!("after {:.1} s", end.since(start).as_secs_f64()),
         _ => "before the test began".to_owned(),
     };
-    let failed = state.failure.as_ref();
-    let reason = match (state.outcome, failed) {
+    match (state.outcome, &state.failure) {
         (Some(Outcome::Finished), _) => None,
         (Some(Outcome::Stopped), _) => Some(format!("the run was stopped {lasted}")),
         (Some(Outcome::Errored), Some(failure)) => match failure.code {
@@ -172,19 +171,17 @@ fn ending(state: &State) -> Vec<String> {
         },
         (Some(Outcome::Errored), None) => Some("the run failed for an unknown reason".to_owned()),
         (None, _) => Some("the run has not ended".to_owned()),
-    };
-    reason.into_iter().collect()
+    }
 }
 
 /// The reason if the exit code was set by Docker or the shell and not by the test tool.
 fn terminated(code: Option<i64>) -> Option<String> {
     let code = code?;
     let is_foreign = (125..=127).contains(&code) || (129..=159).contains(&code);
-    let meaning = exit_code::meaning(code).map(|meaning| format!(" ({meaning})"));
+    let meaning = exit_code::in_brackets(code);
     is_foreign.then(|| {
         format!(
-            "the master ended with exit code {code}{}, which is not an exit code of the test tool",
-            meaning.unwrap_or_default()
+            "the master ended with exit code {code}{meaning}, which is not an exit code of the test tool"
         )
     })
 }
@@ -314,7 +311,7 @@ fn unmeasured(criteria: &[Criterion], readings: &[Reading]) -> Vec<String> {
                 shorten(label)
             ))
         }
-        Reading::Untold => Some(format!(
+        Reading::NotReported => Some(format!(
             "the result files lack the figure for the criterion `{criterion}`"
         )),
         Reading::Value { .. } | Reading::Nothing => None,
@@ -330,8 +327,8 @@ fn among_many(label: &str, labels: &[&str]) -> String {
     }
 }
 
-/// Reasons for a failed run other than its criteria.
-fn failures(state: &State) -> Vec<String> {
+/// The reason for a failed run other than its criteria.
+fn failure(state: &State) -> Option<String> {
     let code = match (state.outcome, &state.failure) {
         (Some(Outcome::Finished), _) => state.exit_code.unwrap_or(0),
         (Some(Outcome::Errored), Some(failure)) if failure.code == FailureCode::MasterExit => {
@@ -339,9 +336,8 @@ fn failures(state: &State) -> Vec<String> {
         }
         _ => 0,
     };
-    let reason = (code != 0 && terminated(Some(code)).is_none())
-        .then(|| format!("the master ended with exit code {code}"));
-    reason.into_iter().collect()
+    (code != 0 && terminated(Some(code)).is_none())
+        .then(|| format!("the master ended with exit code {code}"))
 }
 
 #[cfg(test)]

@@ -254,25 +254,6 @@ impl State {
             .collect()
     }
 
-    /// The state after the first event of a history.
-    pub(super) fn queued(
-        seq: u64,
-        at: Timestamp,
-        run: String,
-        token: String,
-        terms: Terms,
-    ) -> Self {
-        Self {
-            seq,
-            step_started_at: at,
-            run,
-            token,
-            terms,
-            created_at: at,
-            ..Self::default()
-        }
-    }
-
     /// Whether the engine may have objects of the run: the first calls are made after these records.
     pub fn may_have_objects(&self) -> bool {
         self.subnets_tried > 0 || self.delivery_started

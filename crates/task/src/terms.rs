@@ -2,7 +2,6 @@
 //! definition with another timeout is still the same test.
 
 use serde::{Deserialize, Serialize};
-use std::fmt;
 use std::time::Duration;
 
 /// Options of the request that submitted the definition.
@@ -76,15 +75,6 @@ pub enum Expiry {
     Timeout,
     /// The client did not renew the lease.
     Lease,
-}
-
-impl fmt::Display for Expiry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Timeout => "timeout",
-            Self::Lease => "lease",
-        })
-    }
 }
 
 #[cfg(test)]

@@ -40,8 +40,8 @@ pub async fn manifest(
     Query::read(&uri, &[])?;
     let task = find(&app, &name).await?;
     let evidence = &app.orchestrator.shared().evidence;
-    let load = evidence.load(&task.spec.name, &task.state.run).await;
-    let clocks = load.map_err(failed)?.unwrap_or_default().clock_offsets;
+    let usage = evidence.cpu_usage(&task.spec.name, &task.state.run).await;
+    let clocks = usage.map_err(failed)?.unwrap_or_default().clock_offsets;
     let read = spawn_blocking(move || read(&app, &task, clocks));
     let manifest = to_completion(read)
         .await?

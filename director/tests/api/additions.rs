@@ -443,6 +443,10 @@ async fn carriers_upload_results_and_usage_with_the_token_of_their_run() {
     assert_eq!(send("PUT", "results/master.1", &own, "").await, 401);
     let evidence = &director.orchestrator.shared().evidence;
     let name = TaskName::parse("carried").unwrap();
-    let load = evidence.load(&name, &state.run).await.unwrap().unwrap();
-    assert_eq!(load.sources["worker.1"].busy.max, 25.0);
+    let usage = evidence
+        .cpu_usage(&name, &state.run)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(usage.sources["worker.1"].busy.max, 25.0);
 }

@@ -8,8 +8,9 @@ use crate::services::create_or_find;
 use atq_engine::{Facts, Role, Targets};
 use atq_node_protocol::order::{Order, Watch};
 use atq_task::spec::TaskSpec;
+use parking_lot::Mutex;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Sample interval in seconds.
 const SAMPLE_SECONDS: u64 = 2;
@@ -36,10 +37,8 @@ impl NodeWatchers {
 
     /// Starts the carriers if a node needs one.
     pub(super) async fn start(&self, core: &Core, manager: &Manager, targets: &Targets) {
-        let busy: BTreeSet<String> = {
-            let targets = targets.lock().unwrap_or_else(PoisonError::into_inner);
-            targets.iter().map(|target| target.node.clone()).collect()
-        };
+        let targets = targets.lock().clone().into_iter();
+        let busy: BTreeSet<String> = targets.map(|target| target.node).collect();
         if busy.iter().all(|node| *node == manager.node_id) {
             return;
         }
@@ -56,9 +55,7 @@ impl NodeWatchers {
             created.map_err(|error| error.to_string())
         };
         match created.await {
-            Ok(made) => {
-                *self.service.lock().unwrap_or_else(PoisonError::into_inner) = Some(made.id);
-            }
+            Ok(made) => *self.service.lock() = Some(made.id),
             Err(error) => {
                 tracing::warn!(task = %self.spec.name, error, "cannot sample the CPU usage of other nodes");
             }
@@ -67,12 +64,10 @@ impl NodeWatchers {
 
     /// Removes the carriers; clean-up does so if this fails.
     pub(super) async fn stop(&self, core: &Core) {
-        let service = self.service.lock();
-        let service = service.unwrap_or_else(PoisonError::into_inner).take();
-        let Some(service) = service else {
-            return;
-        };
-        if let Err(error) = core.remove_service(&service).await {
+        let service = self.service.lock().take();
+        if let Some(service) = service
+            && let Err(error) = core.remove_service(&service).await
+        {
             tracing::debug!(task = %self.spec.name, %error, "cannot remove the watchers; clean-up will remove them");
         }
     }

@@ -3,7 +3,7 @@
 use crate::core::Core;
 use crate::node_url::derive;
 use crate::port::Node;
-use atq_engine::{Course, Deadline, StepError};
+use atq_engine::{Deadline, RunContext, StepError};
 use atq_task::event::FailureCode;
 
 /// Hint when no URL can be derived.
@@ -13,7 +13,7 @@ const HINT: &str = "set `bind: 0.0.0.0` (read Security first) or `advertiseUrl` 
 /// The configured URL, or else a derived one. Fails unless this Director answers there.
 pub(super) async fn find(
     core: &Core,
-    run: &mut dyn Course,
+    run: &mut dyn RunContext,
     deadline: Deadline,
     nodes: &[Node],
 ) -> Result<String, StepError> {
@@ -36,16 +36,16 @@ pub(super) async fn find(
     let message =
         format!("the nodes would reach the Director at `{url}` ({source}), but that URL {problem}");
     let hint = "`advertiseUrl` sets another URL";
-    Err(run.failed(FailureCode::DeliveryFailed, message, hint))
+    Err(run.failed(FailureCode::DeliveryFailed, &message, hint))
 }
 
 async fn derived(
     core: &Core,
-    run: &mut dyn Course,
+    run: &mut dyn RunContext,
     deadline: Deadline,
     nodes: &[Node],
 ) -> Result<String, StepError> {
-    let manager = run.patiently(deadline, || core.swarm.manager()).await?;
+    let manager = run.retry(deadline, || core.swarm.manager()).await?;
     let listen = core.settings.listen;
     let elsewhere: Vec<String> = nodes
         .iter()
@@ -59,6 +59,6 @@ async fn derived(
             listen.ip(),
             manager.node_address
         );
-        run.failed(FailureCode::DeliveryFailed, message, HINT)
+        run.failed(FailureCode::DeliveryFailed, &message, HINT)
     })
 }

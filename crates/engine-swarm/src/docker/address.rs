@@ -1,6 +1,6 @@
 //! The address of Docker: from the configuration or the environment to HTTP clients. Nothing is sent.
 
-use crate::error::SwarmError;
+use crate::error::{SwarmError, root_cause};
 use bollard::errors::Error;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use reqwest::{Certificate, Client, ClientBuilder, Identity, Url};
@@ -143,15 +143,6 @@ fn secure(builder: ClientBuilder, certificates: Option<&Path>) -> Result<ClientB
     own.extend(read("key.pem")?);
     let own = Identity::from_pem(&own).map_err(|e| root_cause(&e))?;
     Ok(builder.tls_certs_only(trusted).identity(own))
-}
-
-/// The text of the root cause of an error: "connection refused" instead of "error sending request".
-pub(super) fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
 //! Calls of the Docker API: version negotiation, timeouts and errors.
 
-use super::address::{Address, root_cause};
+use super::address::Address;
 use super::error::{Operation, OperationKind, classify};
-use crate::error::SwarmError;
+use crate::error::{SwarmError, root_cause};
 use bollard::errors::Error;
 use bollard::{BollardRequest, ClientVersion, Docker};
+use parking_lot::Mutex;
 use reqwest::Response;
 use serde::Deserialize;
 use std::future::Future;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -109,7 +109,7 @@ impl Client {
             match request(self.docker().await?).await {
                 // The request was rejected unread, so that a retry is safe.
                 Err(error) if is_version_error(&error) => {
-                    *self.cached() = None;
+                    *self.docker.lock() = None;
                     request(self.docker().await?).await
                 }
                 answer => answer,
@@ -146,7 +146,7 @@ impl Client {
 
     /// bollard's client, with the older of bollard's and Docker's API versions.
     async fn docker(&self) -> Result<Docker, Error> {
-        let cached = self.cached().clone();
+        let cached = self.docker.lock().clone();
         if let Some(docker) = cached {
             return Ok(docker);
         }
@@ -159,12 +159,8 @@ impl Client {
         })?;
         let version = docker.client_version();
         let docker = docker.with_request_modifier(move |request| fix_request(request, version));
-        *self.cached() = Some(docker.clone());
+        *self.docker.lock() = Some(docker.clone());
         Ok(docker)
-    }
-
-    fn cached(&self) -> MutexGuard<'_, Option<Docker>> {
-        self.docker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Converts an error of `call`.
@@ -185,7 +181,7 @@ impl Client {
             }
             // The connection failed, or was closed before the response was complete.
             error => {
-                *self.cached() = None;
+                *self.docker.lock() = None;
                 self.unavailable(root_cause(&error))
             }
         }

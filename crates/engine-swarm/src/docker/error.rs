@@ -70,22 +70,17 @@ fn swarm_error(reason: &str) -> Option<SwarmError> {
 fn of_status(operation: &Operation, status: u16, reason: &str) -> SwarmError {
     let (object, what) = (operation.object.clone(), operation.text());
     let reason = reason.to_owned();
+    let exists = status == 409 || reason.contains("code = AlreadyExists");
     let in_use = reason.contains("in use") || reason.contains("has active endpoints");
     match (operation.kind, status) {
         (OperationKind::Remove, 400 | 403 | 409 | 500) if in_use => SwarmError::InUse {
             what: object,
             reason,
         },
-        (OperationKind::Create, 409) => SwarmError::Conflict {
+        (OperationKind::Create, _) if exists => SwarmError::Conflict {
             what: object,
             reason,
         },
-        (OperationKind::Create, _) if reason.contains("code = AlreadyExists") => {
-            SwarmError::Conflict {
-                what: object,
-                reason,
-            }
-        }
         (OperationKind::Read | OperationKind::End | OperationKind::Remove, 404) => {
             SwarmError::NotFound { what: object }
         }

@@ -3,8 +3,8 @@
 use super::DockerSwarm;
 use super::client::Call;
 use crate::error::SwarmError;
-use crate::registry::{Credential, CredentialError, Secrets, Source};
-use crate::registry_problem::{RegistryProblem, SentCredentials};
+use crate::registry::{Credential, Secrets};
+use crate::registry_problem::RegistryProblem;
 use bollard::Docker;
 use bollard::auth::DockerCredentials;
 use std::time::Duration;
@@ -46,9 +46,8 @@ impl DockerSwarm {
 
     /// Requests the image from its registry through Docker. Returns `None` when Docker itself does not answer.
     pub(super) async fn check_registry(&self, image: &str) -> Option<String> {
-        let found = self.registries.for_image(image).await;
-        let sent = sent(&found);
-        let credentials = found.ok().flatten().map(DockerCredentials::from);
+        let sent = self.registries.for_image(image).await;
+        let credentials = sent.clone().ok().flatten().map(DockerCredentials::from);
         let call = Call::pull(format!("image `{image}`")).with_timeout(REGISTRY_TIMEOUT);
         let inspect = async |docker: Docker| {
             docker
@@ -65,24 +64,11 @@ impl DockerSwarm {
             Ok(_) => None,
             Err(_) => return None,
         };
-        Some(
-            RegistryProblem {
-                image,
-                reason,
-                sent,
-            }
-            .to_string(),
-        )
-    }
-}
-
-fn sent(found: &Result<Option<Credential>, CredentialError>) -> SentCredentials {
-    match found {
-        Ok(Some(credential)) => SentCredentials::From(match &credential.source {
-            Source::RegistryAuth => "registryAuth".to_owned(),
-            Source::DockerConfig(path) => path.display().to_string(),
-        }),
-        Ok(None) => SentCredentials::Nothing,
-        Err(error) => SentCredentials::Unusable(error.to_string()),
+        let problem = RegistryProblem {
+            image,
+            reason,
+            sent: &sent,
+        };
+        Some(problem.to_string())
     }
 }

@@ -4,16 +4,14 @@
 use super::request::NO_NODE;
 use crate::error::SwarmError;
 use crate::plan::Labels;
-use crate::port::of_a_director;
 use crate::port::{
     Container, CpuUsage, Kind, Manager, Network, Node, NodeTraits, Object, Service, SwarmTask,
-    TaskState,
+    TaskState, of_a_director,
 };
 use atq_engine::{JoinTokens, Machine};
 use atq_task::timestamp::Timestamp;
-use bollard::models;
 use bollard::models::{
-    ContainerStatus, EndpointPortConfig, EndpointPortConfigProtocolEnum, LocalNodeState,
+    self, ContainerStatus, EndpointPortConfig, EndpointPortConfigProtocolEnum, LocalNodeState,
     NodeSpecAvailabilityEnum, NodeSpecRoleEnum, NodeState, TaskStatus,
 };
 use ipnet::Ipv4Net;
@@ -54,31 +52,20 @@ pub(super) fn manager(info: models::SystemInfo) -> Result<Manager, SwarmError> {
 /// The relevant statistics of a container. A container that has ended has no CPUs.
 #[derive(Deserialize)]
 pub(super) struct StatsResponse {
-    cpu_stats: CpuResponse,
-}
-
-#[derive(Deserialize)]
-struct CpuResponse {
-    cpu_usage: CpuTime,
-    #[serde(default)]
-    system_cpu_usage: u64,
-    #[serde(default)]
-    online_cpus: u32,
-}
-
-#[derive(Deserialize)]
-struct CpuTime {
-    #[serde(default)]
-    total_usage: u64,
+    cpu_stats: models::ContainerCpuStats,
 }
 
 impl From<StatsResponse> for CpuUsage {
     fn from(response: StatsResponse) -> Self {
         let cpu = response.cpu_stats;
         Self {
-            used: cpu.cpu_usage.total_usage,
-            elapsed: cpu.system_cpu_usage,
-            processors: cpu.online_cpus,
+            used: cpu
+                .cpu_usage
+                .unwrap_or_default()
+                .total_usage
+                .unwrap_or_default(),
+            elapsed: cpu.system_cpu_usage.unwrap_or_default(),
+            processors: cpu.online_cpus.unwrap_or_default(),
         }
     }
 }
@@ -95,16 +82,24 @@ impl From<models::Node> for Node {
         let status = response.status.unwrap_or_default();
         let description = response.description.unwrap_or_default();
         let spec = response.spec.unwrap_or_default();
-        let availability = spec.availability;
-        let machine = machine(&description);
         let engine = description.engine.unwrap_or_default();
+        let platform = description.platform.unwrap_or_default();
+        let resources = description.resources.unwrap_or_default();
+        let amount =
+            |amount: Option<i64>| amount.and_then(|n| n.try_into().ok()).unwrap_or_default();
         Self {
             id: response.id.unwrap_or_default(),
-            machine,
+            machine: Machine {
+                engine_version: engine.engine_version.unwrap_or_default(),
+                os: platform.os.unwrap_or_default(),
+                architecture: platform.architecture.unwrap_or_default(),
+                nano_cpus: amount(resources.nano_cpus),
+                memory: amount(resources.memory_bytes),
+            },
             hostname: description.hostname.unwrap_or_default(),
             address: status.addr.unwrap_or_default(),
             ready: status.state == Some(NodeState::READY),
-            active: availability == Some(NodeSpecAvailabilityEnum::ACTIVE),
+            active: spec.availability == Some(NodeSpecAvailabilityEnum::ACTIVE),
             traits: NodeTraits {
                 manager: spec.role == Some(NodeSpecRoleEnum::MANAGER),
                 labels: sorted(spec.labels),
@@ -114,29 +109,11 @@ impl From<models::Node> for Node {
     }
 }
 
-fn machine(description: &models::NodeDescription) -> Machine {
-    let engine = description.engine.as_ref();
-    let platform = description.platform.clone().unwrap_or_default();
-    let resources = description.resources.clone().unwrap_or_default();
-    let amount = |amount: Option<i64>| amount.and_then(|n| n.try_into().ok()).unwrap_or_default();
-    Machine {
-        engine_version: engine
-            .and_then(|engine| engine.engine_version.clone())
-            .unwrap_or_default(),
-        os: platform.os.unwrap_or_default(),
-        architecture: platform.architecture.unwrap_or_default(),
-        nano_cpus: amount(resources.nano_cpus),
-        memory: amount(resources.memory_bytes),
-    }
-}
-
 impl From<models::Network> for Network {
     fn from(response: models::Network) -> Self {
-        let configs = response
-            .ipam
-            .and_then(|ipam| ipam.config)
-            .unwrap_or_default();
-        let subnets = configs.into_iter().filter_map(|config| config.subnet);
+        let configs = response.ipam.and_then(|ipam| ipam.config);
+        let configs = configs.into_iter().flatten();
+        let subnets = configs.filter_map(|config| config.subnet);
         Self {
             overlay: response.driver.as_deref() == Some("overlay")
                 && response.scope.as_deref() == Some("swarm")
@@ -267,10 +244,8 @@ fn exit_code(state: TaskState, container: &ContainerStatus) -> Option<i64> {
         state,
         TaskState::Complete | TaskState::Shutdown | TaskState::Failed | TaskState::Remove
     );
-    let started = container
-        .container_id
-        .as_ref()
-        .is_some_and(|id| !id.is_empty());
+    let id = container.container_id.as_deref().unwrap_or_default();
+    let started = !id.is_empty();
     let code = container.exit_code.unwrap_or_default();
     // A failure with code 0 comes from Docker: the process did not fail.
     let own = state != TaskState::Failed || code != 0;

@@ -8,7 +8,7 @@ use crate::plan::{Labels, NetworkPlan, RESULTS_TARGET, ServicePlan};
 use crate::port::{
     Container, CpuUsage, Kind, Manager, Network, Node, Object, Service, Swarm, SwarmTask, TaskState,
 };
-use crate::registry_problem::{RegistryProblem, SentCredentials};
+use crate::registry_problem::RegistryProblem;
 use async_trait::async_trait;
 use atq_engine::{ImageDigests, JoinTokens, LogLine, LogQuery};
 use futures_util::FutureExt;
@@ -276,16 +276,12 @@ impl Swarm for FakeSwarm {
         });
         let (reason, after) = refusal.await.ok()?;
         tokio::time::sleep(after).await;
-        let reason = Some(reason);
-        let sent = SentCredentials::Nothing;
-        Some(
-            RegistryProblem {
-                image,
-                reason,
-                sent,
-            }
-            .to_string(),
-        )
+        let problem = RegistryProblem {
+            image,
+            reason: Some(reason),
+            sent: &Ok(None),
+        };
+        Some(problem.to_string())
     }
 }
 

@@ -1,11 +1,10 @@
 //! Services of carriers: they deliver bundles, fetch results, sample CPU usage, and kill containers on the nodes.
 
 use super::{
-    Endpoint, HOST_NETWORK, Labels, Mount, MountSource, NetworkJoin, Role, RunPlan, Scale,
-    ServicePlan, escape_template,
+    Endpoint, HOST_NETWORK, Labels, Mount, MountSource, Role, RunPlan, Scale, ServicePlan,
+    escape_template,
 };
 use atq_node_protocol::order::{Order, variable};
-use atq_task::spec::Resources;
 use std::time::Duration;
 
 /// A service of carriers to create ([`RunPlan::carrier`]).
@@ -30,10 +29,7 @@ pub struct CarrierPlan<'a> {
 /// The token of the carriers of a run, in hexadecimal; derived from the run's own `token`.
 pub fn carrier_token(token: &str) -> String {
     use sha2::{Digest, Sha256};
-    Sha256::digest(format!("{token}:carrier"))
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    format!("{:x}", Sha256::digest(format!("{token}:carrier")))
 }
 
 /// Mounts the Docker socket of a node at the path that a carrier expects.
@@ -54,31 +50,18 @@ pub fn carrier(name: String, labels: Labels, plan: CarrierPlan<'_>, token: &str)
         // Docker expands the id of each container's node.
         (variable::NODE, "{{.Node.ID}}".to_owned()),
     ];
+    let (image, network) = (plan.image.to_owned(), HOST_NETWORK.to_owned());
     ServicePlan {
-        name,
-        role: plan.role,
-        labels,
-        image: plan.image.to_owned(),
-        entrypoint: None,
         args: vec![plan.order.work().as_str().to_owned()],
         environment: environment
             .map(|(name, value)| format!("{name}={value}"))
             .into(),
         mounts: plan.mounts,
-        networks: vec![NetworkJoin {
-            network: HOST_NETWORK.to_owned(),
-            aliases: Vec::new(),
-        }],
         scale: plan.scale,
-        defined: None,
-        tty: false,
         endpoint: Endpoint::DnsRoundRobin,
-        host_port: None,
         stop_grace: Duration::from_secs(1),
         constraints: plan.constraints,
-        max_replicas_per_node: None,
-        resources: Resources::default(),
-        pids: None,
+        ..ServicePlan::new(plan.role, name, labels, image, network)
     }
 }
 

@@ -62,6 +62,13 @@ pub fn attempt_of(service_name: &str) -> Option<u32> {
 /// Labels of a Docker object.
 pub type Labels = BTreeMap<String, String>;
 
+/// Labels with these keys and values.
+pub(crate) fn labels_of<const N: usize>(labels: [(&str, &str); N]) -> Labels {
+    labels
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+}
+
 /// An overlay network to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkPlan {
@@ -174,6 +181,36 @@ pub struct ServicePlan {
     pub pids: Option<u64>,
 }
 
+impl ServicePlan {
+    /// A service with one container and no options.
+    fn new(role: Role, name: String, labels: Labels, image: String, network: String) -> Self {
+        Self {
+            name,
+            role,
+            labels,
+            image,
+            entrypoint: None,
+            args: Vec::new(),
+            environment: Vec::new(),
+            mounts: Vec::new(),
+            networks: vec![NetworkJoin {
+                network,
+                aliases: Vec::new(),
+            }],
+            scale: Scale::Replicas(1),
+            defined: None,
+            tty: false,
+            endpoint: Endpoint::VirtualIp,
+            host_port: None,
+            stop_grace: STOP_GRACE,
+            constraints: Vec::new(),
+            max_replicas_per_node: None,
+            resources: Resources::default(),
+            pids: None,
+        }
+    }
+}
+
 impl fmt::Debug for ServicePlan {
     /// Omits the environment, which may contain passwords.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -236,16 +273,13 @@ impl RunPlan<'_> {
 
     /// Labels of an object with this role.
     pub fn labels(&self, role: Role) -> Labels {
-        [
+        labels_of([
             (LABEL_TASK, self.spec.name.as_str()),
             (LABEL_RUN, self.run),
             (LABEL_ROLE, role.as_str()),
             (LABEL_DIRECTOR, self.director),
             (LABEL_PLACE, self.place),
-        ]
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect()
+        ])
     }
 
     /// The run's own network.
@@ -259,21 +293,15 @@ impl RunPlan<'_> {
 
     /// The sidecar, on the node `node` if given, else on any node.
     pub fn discovery(&self, image: &str, token: &str, node: Option<&str>) -> ServicePlan {
+        let name = self.service_name(Role::Discovery);
+        let constraint = node.map(|id| format!("node.id=={id}"));
         ServicePlan {
             environment: vec![format!("{DISCOVERY_TOKEN_VARIABLE}={token}")],
             endpoint: Endpoint::DnsRoundRobin,
             host_port: Some(DISCOVERY_PORT),
             stop_grace: Duration::from_secs(1),
-            constraints: node
-                .map(|id| format!("node.id=={id}"))
-                .into_iter()
-                .collect(),
-            ..self.service(
-                Role::Discovery,
-                self.service_name(Role::Discovery),
-                image.to_owned(),
-                1,
-            )
+            constraints: constraint.into_iter().collect(),
+            ..self.service(Role::Discovery, name, image.to_owned(), 1)
         }
     }
 
@@ -291,13 +319,8 @@ impl RunPlan<'_> {
     /// The master, with the addresses of the workers in its environment.
     pub fn master(&self, subnet: Ipv4Net, bundle: Vec<Mount>, workers: &[Ipv4Addr]) -> ServicePlan {
         let spec = &self.spec.master;
-        let mut plan = self.tool(
-            Role::Master,
-            self.service_name(Role::Master),
-            spec,
-            subnet,
-            bundle,
-        );
+        let name = self.service_name(Role::Master);
+        let mut plan = self.tool(Role::Master, name, spec, subnet, bundle);
         let addresses = csv(workers);
         if !spec.sets(REMOTES) {
             plan.environment.push(format!("{REMOTES}={addresses}"));
@@ -390,7 +413,7 @@ impl RunPlan<'_> {
         plan.labels = users.chain(std::mem::take(&mut plan.labels)).collect();
         plan.environment = self.environment(role, spec, subnet);
         plan.mounts = bundle;
-        plan.mounts.extend(keeps_results(role).then(results_mount));
+        plan.mounts.extend(role.keeps_results().then(results_mount));
         if let Some(own) = plan.networks.first_mut() {
             own.aliases.push(spec.alias.clone());
         }
@@ -410,7 +433,9 @@ impl RunPlan<'_> {
             ("REPLICA", "{{.Task.Slot}}".to_owned()),
             ("SUBNET", subnet.to_string()),
         ];
-        let results = keeps_results(role).then(|| ("RESULTS", RESULTS_TARGET.to_owned()));
+        let results = role
+            .keeps_results()
+            .then(|| ("RESULTS", RESULTS_TARGET.to_owned()));
         let users = spec
             .environment
             .iter()
@@ -424,36 +449,10 @@ impl RunPlan<'_> {
 
     /// Common properties of all services of a run.
     fn service(&self, role: Role, name: String, image: String, replicas: u32) -> ServicePlan {
-        ServicePlan {
-            name,
-            role,
-            labels: self.labels(role),
-            image,
-            entrypoint: None,
-            args: Vec::new(),
-            environment: Vec::new(),
-            mounts: Vec::new(),
-            networks: vec![NetworkJoin {
-                network: self.network_name(),
-                aliases: Vec::new(),
-            }],
-            scale: Scale::Replicas(replicas),
-            defined: None,
-            tty: false,
-            endpoint: Endpoint::VirtualIp,
-            host_port: None,
-            stop_grace: STOP_GRACE,
-            constraints: Vec::new(),
-            max_replicas_per_node: None,
-            resources: Resources::default(),
-            pids: None,
-        }
+        let mut plan = ServicePlan::new(role, name, self.labels(role), image, self.network_name());
+        plan.scale = Scale::Replicas(replicas);
+        plan
     }
-}
-
-/// Whether results that a container of this role writes to [`RESULTS_TARGET`] are collected.
-pub fn keeps_results(role: Role) -> bool {
-    matches!(role, Role::Worker | Role::Master)
 }
 
 /// A volume instead of a directory of the container: it can also be read after the container's end, and writes bypass
@@ -476,9 +475,6 @@ fn escape_template(value: &str) -> String {
 fn csv(addresses: &[Ipv4Addr]) -> String {
     let mut sorted = addresses.to_vec();
     sorted.sort_unstable();
-    sorted
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(",")
+    let sorted: Vec<String> = sorted.iter().map(ToString::to_string).collect();
+    sorted.join(",")
 }

@@ -1,7 +1,9 @@
 //! The volumes that deliver bundles to the nodes: their names, labels and mounts. Pure. The name depends on the
 //! content only: the same bundle with the same split is in the same volume for every run.
 
-use super::{BUNDLE_TARGET, LABEL_DIRECTOR, LABEL_PLACE, Labels, Mount, MountSource, RunPlan};
+use super::{
+    BUNDLE_TARGET, LABEL_DIRECTOR, LABEL_PLACE, Labels, Mount, MountSource, RunPlan, labels_of,
+};
 use atq_node_protocol::order::{Split, SplitFile};
 use atq_task::spec::{self, ServiceSpec};
 use sha2::{Digest, Sha256};
@@ -71,11 +73,8 @@ impl RunPlan<'_> {
 impl BundleDelivery {
     /// Whether this delivery includes the other: the same volumes, and no additional constraints.
     fn covers(&self, other: &Self) -> bool {
-        self.volumes == other.volumes
-            && self
-                .constraints
-                .iter()
-                .all(|constraint| other.constraints.contains(constraint))
+        let mut constraints = self.constraints.iter();
+        self.volumes == other.volumes && constraints.all(|own| other.constraints.contains(own))
     }
 }
 
@@ -92,7 +91,7 @@ impl BundleVolumes {
 
     /// The name of the volume with the part of a slot; Swarm expands a template.
     fn part(&self, slot: &str) -> Option<String> {
-        let split = json(self.split.as_ref()?);
+        let split = serde_json::to_string(self.split.as_ref()?).unwrap_or_default();
         let key = digits(&format!("{}:{split}", self.bundle), 16);
         let director = self.director_digits();
         Some(format!("atq-part-{director}-{key}-{slot}"))
@@ -115,14 +114,11 @@ impl BundleVolumes {
 
     /// Labels without task and run, because the volumes outlive the run.
     fn labels(&self) -> Labels {
-        [
+        labels_of([
             (LABEL_DIRECTOR, self.director.as_str()),
             (LABEL_PLACE, self.place.as_str()),
             (LABEL_BUNDLE, self.bundle.as_str()),
-        ]
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect()
+        ])
     }
 
     fn mount(&self, name: String, target: String, read_only: bool) -> Mount {
@@ -168,13 +164,8 @@ fn split_file(file: &spec::SplitFile) -> SplitFile {
     }
 }
 
-fn json(split: &Split) -> String {
-    serde_json::to_string(split).unwrap_or_default()
-}
-
 /// The first hexadecimal digits of the text's SHA-256.
 fn digits(text: &str, count: usize) -> String {
-    let hash = Sha256::digest(text);
-    let hex = hash.iter().map(|byte| format!("{byte:02x}"));
-    hex.collect::<String>().chars().take(count).collect()
+    let hex = format!("{:x}", Sha256::digest(text));
+    hex.chars().take(count).collect()
 }

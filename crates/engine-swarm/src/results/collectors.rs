@@ -6,7 +6,7 @@ use crate::node_job::{self, NodeOutcome};
 use crate::node_url::url_for_nodes;
 use crate::plan::{CarrierPlan, Scale, ServicePlan, socket_mount};
 use crate::port::{Manager, role_of};
-use atq_engine::{Deadline, Facts, Fetched, Member, Role, Source, Taker};
+use atq_engine::{Deadline, Facts, Fetched, Member, ResultsReceiver, Role, Source};
 use atq_node_protocol::order::{Collect, Container, Order};
 use atq_task::state::Step;
 use futures_util::future::join_all;
@@ -22,7 +22,7 @@ const MAX_REASON: usize = 300;
 const SECOND_COLLECTION: u32 = 50;
 /// How long a carrier may continue after the end of the collection.
 const GRACE: Duration = Duration::from_secs(5);
-/// Upper bound of a collection; the taker ends it earlier.
+/// Upper bound of a collection; the receiver ends it earlier.
 const MAX_DURATION: Duration = Duration::from_secs(20 * 60);
 
 /// Fetches the results of these nodes, concurrently.
@@ -31,7 +31,7 @@ pub(super) async fn fetch(
     run: Facts<'_>,
     manager: &Manager,
     nodes: BTreeMap<String, Vec<Member>>,
-    taker: &dyn Taker,
+    receiver: &dyn ResultsReceiver,
 ) -> Fetched {
     if nodes.is_empty() {
         return Fetched::default();
@@ -57,7 +57,7 @@ pub(super) async fn fetch(
         .zip(first..)
         .map(|((node, wanted), number)| {
             let plan = plan(core, run, &url, number, &node, &wanted);
-            from_node(core, run, plan, node, wanted, taker)
+            from_node(core, run, plan, node, wanted, receiver)
         });
     let (problems, clocks): (Vec<_>, Vec<_>) = join_all(each).await.into_iter().unzip();
     Fetched {
@@ -118,15 +118,15 @@ async fn from_node(
     plan: ServicePlan,
     node: String,
     wanted: Vec<Member>,
-    taker: &dyn Taker,
+    receiver: &dyn ResultsReceiver,
 ) -> (Vec<(Source, String)>, Option<(String, i64)>) {
     let deadline = Deadline::after(MAX_DURATION);
     let outcomes = tokio::select! {
         outcomes = node_job::run(&*core.swarm, &plan, deadline) => Some(outcomes),
-        () = wait_until_over(taker) => None,
+        () = wait_until_over(receiver) => None,
     };
     let problem = match &outcomes {
-        None => Some(taker.too_late()),
+        None => Some(receiver.too_late()),
         Some(Err(error)) => Some(error.to_string()),
         Some(Ok(outcomes)) => outcomes.iter().find_map(NodeOutcome::problem),
     };
@@ -144,8 +144,8 @@ async fn from_node(
 }
 
 /// Returns when no more results can arrive.
-async fn wait_until_over(taker: &dyn Taker) {
-    while Instant::now() < taker.end() + GRACE {
-        sleep_until(taker.end() + GRACE).await;
+async fn wait_until_over(receiver: &dyn ResultsReceiver) {
+    while Instant::now() < receiver.end() + GRACE {
+        sleep_until(receiver.end() + GRACE).await;
     }
 }

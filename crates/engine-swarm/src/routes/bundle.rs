@@ -2,7 +2,7 @@
 
 use super::refusal::Refusal;
 use super::{RouteState, node, token};
-use crate::carrier_endpoint::CarrierEndpoint;
+use crate::node_auth::NodeAuth;
 use atq_task::spec::shorten;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
@@ -11,6 +11,7 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt};
 use std::io;
+use std::sync::Arc;
 use tokio_util::io::ReaderStream;
 
 /// Size of a read from the disk in bytes, for each node that fetches.
@@ -23,7 +24,8 @@ pub(super) async fn fetch(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let (node, token) = (node(&headers), token(&headers)?);
-    let authorized = state.inbound.authorize_fetch(&run, token, &node, &id);
+    let auth = Arc::clone(&state.inbound.node_auth);
+    let authorized = auth.authorize_fetch(&run, token, &node, &id);
     authorized.map_err(|refusal| Refusal::of_bundle(refusal, shorten(&id)))?;
     let found = state.bundles.zip(&id).await;
     let found = found.map_err(|reason| Refusal::Disk {
@@ -33,7 +35,7 @@ pub(super) async fn fetch(
     let (zip, bytes) = found.ok_or_else(|| Refusal::NoBundle(shorten(&id)))?;
     let chunks = ReaderStream::with_capacity(tokio::fs::File::from_std(zip), CHUNK);
     let receipt = Receipt {
-        inbound: state.inbound,
+        auth,
         run,
         node,
         bundle: id,
@@ -48,7 +50,7 @@ pub(super) async fn fetch(
 
 /// Records that a node has received the whole bundle.
 struct Receipt {
-    inbound: CarrierEndpoint,
+    auth: Arc<NodeAuth>,
     run: String,
     node: String,
     bundle: String,
@@ -65,9 +67,10 @@ where
         let before = receipt.left;
         receipt.left = before.saturating_sub(bytes);
         if before > 0 && receipt.left == 0 {
-            receipt
-                .inbound
-                .record_served(&receipt.run, &receipt.node, &receipt.bundle);
+            let Receipt {
+                run, node, bundle, ..
+            } = &receipt;
+            receipt.auth.record_served(run, node, bundle);
         }
     })
 }

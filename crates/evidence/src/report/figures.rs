@@ -101,7 +101,7 @@ fn reading(
     };
     match read {
         Some((value, at)) => Reading::Value { value, at },
-        None => Reading::Untold,
+        None => Reading::NotReported,
     }
 }
 

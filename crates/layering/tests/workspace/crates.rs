@@ -52,7 +52,7 @@ const CRATES: &[Row] = &[
         libraries: &[],
     },
     Row {
-        name: "atq-patience",
+        name: "atq-retry",
         crates: &[],
         libraries: &["backon", "tokio"],
     },
@@ -90,7 +90,7 @@ const CRATES: &[Row] = &[
     },
     Row {
         name: "atq-engine",
-        crates: &["atq-patience", "atq-task"],
+        crates: &["atq-retry", "atq-task"],
         libraries: &[
             "async-trait",
             "futures-util",
@@ -107,7 +107,7 @@ const CRATES: &[Row] = &[
             "atq-engine",
             "atq-files",
             "atq-node-protocol",
-            "atq-patience",
+            "atq-retry",
             "atq-resolver",
             "atq-task",
         ],
@@ -127,7 +127,7 @@ const CRATES: &[Row] = &[
     },
     Row {
         name: "atq-store",
-        crates: &["atq-files", "atq-patience", "atq-task"],
+        crates: &["atq-files", "atq-retry", "atq-task"],
         libraries: &["sled", "tokio", "tracing", "uuid"],
     },
     Row {
@@ -149,7 +149,7 @@ const CRATES: &[Row] = &[
             "atq-bundle-archive",
             "atq-files",
             "atq-node-protocol",
-            "atq-patience",
+            "atq-retry",
         ],
         libraries: &["clap", "ureq"],
     },
@@ -165,7 +165,7 @@ const CRATES: &[Row] = &[
             "atq-bundle-archive",
             "atq-definition",
             "atq-files",
-            "atq-patience",
+            "atq-retry",
             "atq-resolver",
         ],
         libraries: &[
@@ -191,7 +191,7 @@ const CRATES: &[Row] = &[
             "atq-bundle-store",
             "atq-engine",
             "atq-evidence",
-            "atq-patience",
+            "atq-retry",
             "atq-report",
             "atq-store",
             "atq-task",
@@ -218,7 +218,7 @@ const CRATES: &[Row] = &[
             "atq-evidence",
             "atq-files",
             "atq-node-protocol",
-            "atq-patience",
+            "atq-retry",
             "atq-report",
             "atq-run",
             "atq-resolver",

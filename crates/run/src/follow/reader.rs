@@ -63,13 +63,11 @@ impl Reader<'_> {
             self.follow(&id).await;
             let _ = timeout(RETRY_INTERVAL, self.wait_for_end()).await;
         }
-        match self.status() {
-            ContainerStatus::Lost => {
-                self.send_notice("... the log ends here: its node was lost ...")
-                    .await
-            }
-            _ => self.send_rest(&id).await?,
+        if self.status() != ContainerStatus::Lost {
+            return self.send_rest(&id).await;
         }
+        let notice = "... the log ends here: its node was lost ...";
+        self.send_notice(notice).await;
         Ok(())
     }
 
@@ -92,10 +90,7 @@ impl Reader<'_> {
 
     /// Sends the last `count` lines. If `count` is 0, the last line still marks the position.
     async fn send_last(&mut self, id: &str, count: u32) -> Result<(), LogError> {
-        let query = LogQuery {
-            tail: Some(count.max(1)),
-            ..LogQuery::default()
-        };
+        let query = LogQuery::tail(count.max(1));
         loop {
             match self.send_live(id, query, count > 0).await {
                 Ok(()) => break,
@@ -119,10 +114,7 @@ impl Reader<'_> {
         let Some(floor) = self.position.floor() else {
             return Ok(());
         };
-        let query = LogQuery {
-            since: Some(floor),
-            ..LogQuery::default()
-        };
+        let query = LogQuery::since(Some(floor));
         let engine = &self.following.orchestrator.shared.engine;
         let mut log = engine.logs(id, self.container.tty, query).await?;
         self.position.restart();
@@ -156,10 +148,7 @@ impl Reader<'_> {
     async fn send_rest(&mut self, id: &str) -> Result<(), LogError> {
         let deadline = Deadline::after(RETRY_FOR);
         loop {
-            let query = LogQuery {
-                since: self.position.since(),
-                ..LogQuery::default()
-            };
+            let query = LogQuery::since(self.position.since());
             let Err(error) = self.send_live(id, query, true).await else {
                 return Ok(());
             };
@@ -168,10 +157,8 @@ impl Reader<'_> {
             }
             self.log_retry(&error);
             if deadline.passed() {
-                self.send_notice(&format!(
-                    "... the rest of the log cannot be read: {error} ..."
-                ))
-                .await;
+                let notice = format!("... the rest of the log cannot be read: {error} ...");
+                self.send_notice(&notice).await;
                 return Ok(());
             }
             sleep(RETRY_INTERVAL).await;
@@ -204,12 +191,8 @@ impl Reader<'_> {
     async fn send_stored(&mut self, tail: Option<u32>) -> Result<bool, LogError> {
         let (orchestrator, view) = (&self.following.orchestrator, &self.following.view);
         let (name, run) = (&view.spec.name, &view.state.run);
-        let mut log = match orchestrator
-            .shared
-            .evidence
-            .read_log(name, run, self.source)
-            .await
-        {
+        let evidence = &orchestrator.shared.evidence;
+        let mut log = match evidence.read_log(name, run, self.source).await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             log => log?,
         };

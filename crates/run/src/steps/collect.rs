@@ -4,8 +4,8 @@
 use super::{of_group, results, shutdown, status};
 use crate::interruption::{Deadline, StepResult};
 use crate::run::Run;
-use atq_engine::{Course, EngineError, LogLines, LogQuery, Member, Role, Source};
-use atq_patience::{Pauses, retry};
+use atq_engine::{EngineError, LogLines, LogQuery, Member, Role, RunContext, Source};
+use atq_retry::{Pauses, retry};
 use atq_task::event::{Event, FailureCode};
 use atq_task::state::{LostWorker, Outcome};
 use futures_util::future::BoxFuture;
@@ -84,10 +84,7 @@ fn undetected_losses(run: &Run, containers: &[Member]) -> Vec<LostWorker> {
         return Vec::new();
     }
     let of = |replica| {
-        let own = Source {
-            role: Role::Worker,
-            replica,
-        };
+        let own = Source::new(Role::Worker, replica);
         containers.iter().find(|container| container.source == own)
     };
     let engine = run.shared.engine.name();
@@ -109,12 +106,9 @@ async fn keep_logs(run: &Run, containers: Vec<Member>, timeout: Duration) -> (u3
     let deadline = Deadline::after(timeout);
     // A truncated log must still be written completely.
     let write_deadline = Deadline::after(timeout + WRITE_TIMEOUT);
-    let mut open: Vec<Source> = containers
-        .iter()
-        .map(|container| container.source)
-        .collect();
+    let mut open: Vec<Source> = containers.iter().map(|one| one.source).collect();
     let mut results = stream::iter(containers)
-        .map(|container| keep(run, container, deadline))
+        .map(|one| async move { (one.source, keep(run, &one, deadline).await) })
         .buffer_unordered(MAX_CONCURRENT_LOGS);
     let mut missing = Vec::new();
     let mut logs = 0;
@@ -127,12 +121,9 @@ async fn keep_logs(run: &Run, containers: Vec<Member>, timeout: Duration) -> (u3
             }
             Ok(None) => break,
             Err(_) => {
-                let late = |source| {
-                    format!(
-                        "the log of {source} could not be read within {} s",
-                        deadline.seconds()
-                    )
-                };
+                let seconds = deadline.seconds();
+                let late =
+                    |source| format!("the log of {source} could not be read within {seconds} s");
                 missing.extend(open.drain(..).map(late));
             }
         }
@@ -162,27 +153,20 @@ async fn list_containers(
         .map_err(|error| format!("no logs could be read: {error}"))
 }
 
-async fn keep(run: &Run, container: Member, deadline: Deadline) -> (Source, Result<(), String>) {
+async fn keep(run: &Run, container: &Member, deadline: Deadline) -> Result<(), String> {
     let source = container.source;
+    let unread = |reason: &str| format!("the log of {source} could not be read: {reason}");
     if container.lost {
-        let problem = format!("the log of {source} could not be read: its node was lost");
-        return (source, Err(problem));
+        return Err(unread("its node was lost"));
     }
     let (engine, query) = (&run.shared.engine, LogQuery::default());
-    let lines = match engine.logs(&container.id, container.tty, query).await {
-        Ok(lines) => lines,
-        Err(error) => {
-            return (
-                source,
-                Err(format!("the log of {source} could not be read: {error}")),
-            );
-        }
-    };
+    let lines = engine.logs(&container.id, container.tty, query).await;
+    let lines = lines.map_err(|error| unread(&error.to_string()))?;
     let run_of = (&run.spec.name, run.state.run.as_str());
     let last = |count| last_lines(run, &container.id, container.tty, count);
     let evidence = &run.shared.evidence;
     let kept = evidence.keep_log(run_of, source, lines, Some(&last), deadline.at());
-    (source, kept.await)
+    kept.await
 }
 
 /// The last lines of the log of a container.
@@ -192,20 +176,14 @@ pub fn last_lines<'a>(
     tty: bool,
     count: u32,
 ) -> BoxFuture<'a, Result<LogLines, EngineError>> {
-    let query = LogQuery {
-        tail: Some(count),
-        ..LogQuery::default()
-    };
-    run.shared.engine.logs(id, tty, query)
+    run.shared.engine.logs(id, tty, LogQuery::tail(count))
 }
 
 /// The last lines of a failed master, which usually show the cause. They are stored with the failure.
 async fn failed_masters_lines(run: &Run, containers: &[Member]) -> Vec<String> {
-    let code = run.state.failure.as_ref().map(|failure| failure.code);
-    if !matches!(
-        code,
-        Some(FailureCode::MasterExit | FailureCode::MasterFailed)
-    ) {
+    let codes = [FailureCode::MasterExit, FailureCode::MasterFailed];
+    let failure = run.state.failure.as_ref();
+    if !failure.is_some_and(|failure| codes.contains(&failure.code)) {
         return Vec::new();
     }
     let masters = containers

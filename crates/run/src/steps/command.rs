@@ -5,7 +5,7 @@ use super::delay::check_workers;
 use super::{members_of_run, of_group};
 use crate::interruption::{Deadline, StepError};
 use crate::run::Run;
-use atq_engine::{Course, LogLine, LogQuery, LogStream, Member, Phase, Source};
+use atq_engine::{LogLine, LogQuery, LogStream, Member, Phase, RunContext, Source};
 use futures_util::StreamExt;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -99,10 +99,10 @@ pub async fn keep_log(run: &Run, member: &Member, source: Source) -> Output {
         // A truncated log must still be written completely.
         let problem = match tokio::time::timeout(LOG_TIMEOUT + WRITE_TIMEOUT, read).await {
             Ok(kept) => kept.err(),
-            Err(_) => Some(format!(
-                "the engine did not send it within {} s",
-                LOG_TIMEOUT.as_secs()
-            )),
+            Err(_) => {
+                let seconds = LOG_TIMEOUT.as_secs();
+                Some(format!("the engine did not send it within {seconds} s"))
+            }
         };
         if let Some(problem) = problem {
             tracing::warn!(task = %run.spec.name, %source, %problem, "a log could not be kept");
@@ -128,10 +128,9 @@ async fn read_log(
     });
     let run_of = (&run.spec.name, run.state.run.as_str());
     let last = |count| collect::last_lines(run, &member.id, false, count);
-    run.shared
-        .evidence
-        .keep_log(run_of, source, lines, Some(&last), deadline)
-        .await
+    let evidence = &run.shared.evidence;
+    let kept = evidence.keep_log(run_of, source, lines, Some(&last), deadline);
+    kept.await
 }
 
 fn append(output: &mut Output, line: &LogLine) {
@@ -148,12 +147,9 @@ fn append(output: &mut Output, line: &LogLine) {
 /// The beginning of an output as one line, for a message.
 pub fn excerpt(output: &str) -> String {
     let output = output.trim().replace('\n', "\\n");
-    match output.chars().count() > MAX_EXCERPT {
-        true => format!(
-            "{}...",
-            output.chars().take(MAX_EXCERPT).collect::<String>()
-        ),
-        false => output,
+    match output.char_indices().nth(MAX_EXCERPT) {
+        Some((end, _)) => format!("{}...", &output[..end]),
+        None => output,
     }
 }
 

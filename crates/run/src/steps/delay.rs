@@ -5,7 +5,7 @@ use super::of_group;
 use super::status::{WorkersStatus, workers_status};
 use crate::interruption::{StepError, StepResult};
 use crate::run::Run;
-use atq_engine::{Course, Member};
+use atq_engine::{Member, RunContext};
 use atq_task::event::{Event, FailureCode};
 use std::time::Duration;
 
@@ -14,11 +14,8 @@ const WORKER_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// The step `delay`.
 pub async fn delay(run: &mut Run) -> StepResult {
     let Some(until) = run.state.delay_until else {
-        let until = run
-            .shared
-            .clock
-            .now()
-            .plus(Duration::from_secs(run.spec.delay));
+        let delay = Duration::from_secs(run.spec.delay);
+        let until = run.shared.clock.now().plus(delay);
         return Ok(Event::DelayStarted { until });
     };
     loop {
@@ -50,10 +47,10 @@ pub fn check_same_workers(run: &Run, members: &[Member]) -> Result<(), StepError
     let replicas = run.spec.worker.replicas;
     match workers_status(&workers, replicas, &run.state.addresses, Duration::MAX) {
         WorkersStatus::Ready(_) => Ok(()),
-        WorkersStatus::Failed(code, message) => Err(run.failed(code, message, "")),
+        WorkersStatus::Failed(code, message) => Err(run.failed(code, &message, "")),
         WorkersStatus::Waiting(description) => {
             let message = format!("the workers have changed since they were ready: {description}");
-            Err(run.failed(FailureCode::WorkerFailed, message, ""))
+            Err(run.failed(FailureCode::WorkerFailed, &message, ""))
         }
     }
 }

@@ -15,16 +15,17 @@ mod status;
 mod wait_command;
 
 use super::cleanup;
-use super::interruption::{Deadline, StepError, StepResult, interrupted};
+use super::interruption::{Deadline, StepError, StepResult};
 use super::manifest;
 use super::run::Run;
-use atq_engine::{Course, Engine, Member, Part};
+use atq_engine::{Engine, Member, Part, RunContext};
 use atq_task::event::Event;
 use atq_task::machine;
 use atq_task::state::Step;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Does the work of `step`.
 ///
@@ -71,12 +72,11 @@ async fn queued(run: &mut Run) -> StepResult {
     queue.join(&run.spec, run.state.created_at);
     tokio::select! {
         biased;
-        () = interrupted(&mut run.control) => {
+        () = run.interruption() => {
             queue.leave(&name);
             Err(StepError::Interrupted)
         }
-        acquired = queue.acquire(&name) => {
-            let (slot, claim) = acquired;
+        (slot, claim) = queue.acquire(&name) => {
             run.slot = Some(slot);
             run.claim = Some(claim);
             run.load_definition().await?;
@@ -93,14 +93,15 @@ fn engine_of(run: &Run) -> Arc<dyn Engine> {
 
 /// Starts the workers.
 async fn workers(run: &mut Run) -> StepResult {
-    let deadline = Deadline::after(run.patience(run.spec.worker.replicas));
-    let service = start(run, Part::Workers, deadline).await?;
+    let deadline = Deadline::after(run.orchestration_timeout(run.spec.worker.replicas));
+    let service = engine_of(run).start(run, Part::Workers, deadline).await?;
     Ok(Event::WorkersCreated { service })
 }
 
-/// Starts a part of the run, or finds it if an earlier attempt has started it; returns the id of its group.
-async fn start(run: &mut Run, part: Part<'_>, deadline: Deadline) -> Result<String, StepError> {
-    engine_of(run).start(run, part, deadline).await
+/// A deadline `length` after the start of the step; it does not start again after a restart.
+fn step_deadline(run: &Run, length: Duration) -> Deadline {
+    let spent = run.shared.clock.now().since(run.state.step_started_at);
+    Deadline::after(length.saturating_sub(spent))
 }
 
 /// The containers of all parts of the run. `None` while the engine is unavailable; after the deadline an error.

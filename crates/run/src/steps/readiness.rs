@@ -3,10 +3,11 @@
 
 use super::command::{self, CommandEnd, excerpt};
 use super::delay::{check_same_workers, check_workers};
-use super::{engine_of, start};
+use super::status::shortened;
+use super::{engine_of, step_deadline};
 use crate::interruption::{Deadline, StepError, StepResult};
 use crate::run::Run;
-use atq_engine::{Course, Lookout, Part, Probed, Role, Source};
+use atq_engine::{Part, Probed, Resolver, Role, RunContext, Source};
 use atq_task::event::{Event, FailureCode};
 use atq_task::spec::{ReadinessProbe, ReadinessSpec};
 use std::net::Ipv4Addr;
@@ -18,14 +19,6 @@ const MAX_PROBE_TIME: Duration = Duration::from_secs(5);
 const MIN_PROBE_TIME: Duration = Duration::from_secs(2);
 const WORKER_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
-/// Maximum number of workers listed in a message.
-const MAX_LISTED: usize = 3;
-
-/// A worker that is not ready, with the reason.
-struct NotReady {
-    address: Ipv4Addr,
-    reason: String,
-}
 
 /// Waits until every worker passes the probe.
 pub async fn readiness(run: &mut Run) -> StepResult {
@@ -38,19 +31,13 @@ pub async fn readiness(run: &mut Run) -> StepResult {
     }
 }
 
-/// The deadline by the timeout of the definition; it does not start again after a restart.
-fn deadline(run: &Run, length: Duration) -> Deadline {
-    let spent = run.shared.clock.now().since(run.state.step_started_at);
-    Deadline::after(length.saturating_sub(spent))
-}
-
 async fn probe_all(run: &mut Run, spec: &ReadinessSpec) -> StepResult {
-    let deadline = deadline(run, Duration::from_secs(spec.timeout));
+    let deadline = step_deadline(run, Duration::from_secs(spec.timeout));
     let mut waiting = run.state.addresses.clone();
     let mut result = Err("no probe was sent".to_owned());
-    let mut lookout = engine_of(run).lookout();
+    let mut resolver = engine_of(run).resolver();
     loop {
-        match probe_once(run, &waiting, &spec.probe, &mut *lookout, deadline).await? {
+        match probe_once(run, &waiting, &spec.probe, &mut *resolver, deadline).await? {
             Ok(not_ready) if not_ready.is_empty() => return Ok(Event::WorkersProbed),
             // A worker that was ready once is not probed again.
             Ok(not_ready) => {
@@ -62,33 +49,28 @@ async fn probe_all(run: &mut Run, spec: &ReadinessSpec) -> StepResult {
         if deadline.passed() {
             return Err(match result {
                 Ok(late) => not_ready(run, spec, &late),
-                Err(reason) => not_probed(run, &*lookout, &reason),
+                Err(reason) => not_probed(run, &*resolver, &reason),
             });
         }
         run.pause(RETRY_INTERVAL).await?;
     }
 }
 
-/// Probes all workers once; the inner error describes why the probe could not be sent.
+/// Probes all workers once and returns those that are not ready; the inner error describes why the probe could not be sent.
 async fn probe_once(
     run: &mut Run,
     addresses: &[Ipv4Addr],
     probe: &ReadinessProbe,
-    lookout: &mut dyn Lookout,
+    resolver: &mut dyn Resolver,
     deadline: Deadline,
-) -> Result<Result<Vec<NotReady>, String>, StepError> {
-    let Some(members) = lookout.observe(run, deadline).await? else {
+) -> Result<Result<Vec<Probed>, String>, StepError> {
+    let Some(members) = resolver.observe(run, deadline).await? else {
         let reason = format!("{} did not respond", run.shared.engine.name());
         return Ok(Err(reason));
     };
     check_same_workers(run, &members)?;
-    let probes = lookout.probes(
-        run,
-        addresses,
-        probe,
-        (MIN_PROBE_TIME, MAX_PROBE_TIME),
-        deadline,
-    );
+    let bounds = (MIN_PROBE_TIME, MAX_PROBE_TIME);
+    let probes = resolver.probes(run, addresses, probe, bounds, deadline);
     let requests = match probes.await? {
         Ok(requests) => requests,
         Err(reason) => return Ok(Err(reason)),
@@ -96,7 +78,10 @@ async fn probe_once(
     let mut error = String::new();
     for request in requests {
         match while_checking_workers(run, request).await? {
-            Ok(answers) => return Ok(Ok(answers.into_iter().filter_map(failed).collect())),
+            Ok(mut answers) => {
+                answers.retain(|worker| worker.reason.is_some());
+                return Ok(Ok(answers));
+            }
             Err(reason) => error = reason,
         }
     }
@@ -118,19 +103,13 @@ async fn while_checking_workers<T>(
     }
 }
 
-fn failed(probed: Probed) -> Option<NotReady> {
-    Some(NotReady {
-        address: probed.address,
-        reason: probed.reason?,
-    })
-}
-
 /// The command runs in its own container, which checks all workers concurrently.
 async fn run_command(run: &mut Run, spec: &ReadinessSpec, command: &str) -> StepResult {
-    let length = Duration::from_secs(spec.timeout) + run.patience(1);
-    let deadline = deadline(run, length);
+    let length = Duration::from_secs(spec.timeout) + run.orchestration_timeout(1);
+    let deadline = step_deadline(run, length);
     let seconds = spec.timeout;
-    let group = start(run, Part::Readiness { command, seconds }, deadline).await?;
+    let part = Part::Readiness { command, seconds };
+    let group = engine_of(run).start(run, part, deadline).await?;
     let (member, in_time) = match command::wait_for_end(run, &group, deadline).await? {
         CommandEnd::Exited(member) => (Some(member), true),
         CommandEnd::TimedOut { member, .. } => (member, false),
@@ -138,10 +117,7 @@ async fn run_command(run: &mut Run, spec: &ReadinessSpec, command: &str) -> Step
     let Some(member) = member else {
         return Err(not_started(run, "its container was not started"));
     };
-    let source = Source {
-        role: Role::Readiness,
-        replica: 1,
-    };
+    let source = Source::new(Role::Readiness, 1);
     let output = command::keep_log(run, &member, source).await;
     if in_time && member.exit_code == Some(0) {
         // If this fails, clean-up removes it.
@@ -156,7 +132,7 @@ async fn run_command(run: &mut Run, spec: &ReadinessSpec, command: &str) -> Step
 }
 
 /// Parses the output of the command's container: `ready ADDRESS`, or `not-ready ADDRESS CODE LAST-LINE`.
-fn unready_workers(output: &str, workers: &[Ipv4Addr], in_time: bool) -> Vec<NotReady> {
+fn unready_workers(output: &str, workers: &[Ipv4Addr], in_time: bool) -> Vec<Probed> {
     let word = |line: &str, at: usize| line.split(' ').nth(at).map(str::to_owned);
     let missing = match in_time {
         true => "the command returned no result; check that the image has `sh`, `date` and `sleep`",
@@ -172,22 +148,20 @@ fn unready_workers(output: &str, workers: &[Ipv4Addr], in_time: bool) -> Vec<Not
                 Some((Some("not-ready"), line)) => {
                     let code = word(line, 2).unwrap_or_default();
                     let last_line = line.splitn(4, ' ').nth(3).unwrap_or_default();
-                    format!(
-                        "the command exited {code} and printed `{}`",
-                        excerpt(last_line)
-                    )
+                    let printed = excerpt(last_line);
+                    format!("the command exited {code} and printed `{printed}`")
                 }
                 _ => missing.to_owned(),
             };
-            Some(NotReady {
+            Some(Probed {
                 address: *address,
-                reason,
+                reason: Some(reason),
             })
         })
         .collect()
 }
 
-fn not_ready(run: &Run, spec: &ReadinessSpec, late: &[NotReady]) -> StepError {
+fn not_ready(run: &Run, spec: &ReadinessSpec, late: &[Probed]) -> StepError {
     let all = run.spec.worker.replicas as usize;
     let mut parts = vec![format!(
         "{} of {all} workers answered {} within {} s",
@@ -195,19 +169,9 @@ fn not_ready(run: &Run, spec: &ReadinessSpec, late: &[NotReady]) -> StepError {
         probe_name(&spec.probe),
         spec.timeout
     )];
-    parts.extend(
-        late.iter()
-            .take(MAX_LISTED)
-            .map(|worker| describe(run, worker)),
-    );
-    if late.len() > MAX_LISTED {
-        parts.push(format!("and {} more", late.len() - MAX_LISTED));
-    }
-    run.failed(
-        FailureCode::WorkersNotReady,
-        parts.join("; "),
-        hint(&spec.probe),
-    )
+    parts.extend(shortened(late.iter().map(|worker| describe(run, worker))));
+    let (message, hint) = (parts.join("; "), hint(&spec.probe));
+    run.failed(FailureCode::WorkersNotReady, &message, hint)
 }
 
 fn hint(probe: &ReadinessProbe) -> &'static str {
@@ -223,18 +187,15 @@ fn hint(probe: &ReadinessProbe) -> &'static str {
     }
 }
 
-fn not_probed(run: &Run, lookout: &dyn Lookout, reason: &str) -> StepError {
-    let message = format!("{} could not probe the workers: {reason}", lookout.noun());
-    lookout.failed(run.facts(), message, "")
+fn not_probed(run: &Run, resolver: &dyn Resolver, reason: &str) -> StepError {
+    let message = format!("{} could not probe the workers: {reason}", resolver.noun());
+    resolver.failed(run.facts(), message, "")
 }
 
 fn not_started(run: &Run, reason: &str) -> StepError {
     let message = format!("the readiness command was not run: {reason}");
-    run.failed(
-        FailureCode::WorkersNotReady,
-        message,
-        "it runs in the worker's image",
-    )
+    let hint = "it runs in the worker's image";
+    run.failed(FailureCode::WorkersNotReady, &message, hint)
 }
 
 fn probe_name(probe: &ReadinessProbe) -> String {
@@ -247,11 +208,11 @@ fn probe_name(probe: &ReadinessProbe) -> String {
     }
 }
 
-fn describe(run: &Run, worker: &NotReady) -> String {
-    let replica = run
-        .known_workers()
-        .into_iter()
+fn describe(run: &Run, worker: &Probed) -> String {
+    let mut known = run.known_workers().into_iter();
+    let replica = known
         .find(|known| known.address == Some(worker.address))
         .map_or_else(|| "?".to_owned(), |known| known.replica.to_string());
-    format!("replica {replica} ({}): {}", worker.address, worker.reason)
+    let reason = worker.reason.as_deref().unwrap_or_default();
+    format!("replica {replica} ({}): {reason}", worker.address)
 }

@@ -8,7 +8,7 @@ use crate::cpu_usage::requires_cpu_usage;
 use crate::interruption::StepResult;
 use crate::run::Run;
 use atq_engine::{Role, Source};
-use atq_evidence::load::{BUSY_PERCENT, Busy, Load};
+use atq_evidence::cpu_usage::{BUSY_PERCENT, Busy, CpuUsage};
 use atq_report::{Figures, Report};
 use atq_task::event::Event;
 use atq_task::rules::{Inputs, LoadGenerators, Measured, evaluate};
@@ -50,9 +50,7 @@ pub async fn report(run: &mut Run) -> StepResult {
     Ok(tokio::select! {
         event = reported => event,
         // The sender lives as long as the run: an error means that the process shuts down.
-        _ = control.wait_for(RunControl::is_deleted) => {
-            deleted(run)
-        }
+        _ = control.wait_for(RunControl::is_deleted) => deleted(run),
     })
 }
 
@@ -121,47 +119,37 @@ fn judgement(run: &Run, measured: &Measured, generators: &LoadGenerators) -> Jud
 
 async fn load_generators(run: &Run, report: &mut Report) -> LoadGenerators {
     let (name, suffix) = (&run.spec.name, &run.state.run);
-    let load = run.shared.evidence.load(name, suffix).await;
-    let load = load
-        .inspect_err(
-            |error| tracing::warn!(task = %name, %error, "the CPU usage of the run cannot be read"),
-        )
-        .ok()
-        .flatten()
-        .unwrap_or_default();
+    let usage = run.shared.evidence.cpu_usage(name, suffix).await;
+    let usage = usage.unwrap_or_else(|error| {
+        tracing::warn!(task = %name, %error, "the CPU usage of the run cannot be read");
+        None
+    });
+    let usage = usage.unwrap_or_default();
     let mut clock_offsets = run.state.clocks_at_delivery();
     // Measured while the test ran, after the delivery.
-    clock_offsets.extend(load.clock_offsets.clone());
+    clock_offsets.extend(usage.clock_offsets.clone());
     // Samples are dated by the clock of the worker that measured them.
-    let workers = &run.state.workers;
-    clock_offsets.retain(|node, _| {
-        workers
-            .iter()
-            .any(|worker| worker.node.as_ref() == Some(node))
-    });
-    report.notes.extend(unknown_cpu_usage(run, &load));
+    let ran_on = |node: &String| {
+        let mut workers = run.state.workers.iter();
+        workers.any(|worker| worker.node.as_ref() == Some(node))
+    };
+    clock_offsets.retain(|node, _| ran_on(node));
+    report.notes.extend(unknown_cpu_usage(run, &usage));
     let mut saturated = Vec::new();
-    for (source, load) in load
-        .sources
-        .iter()
-        .filter(|(_, load)| load.busy.is_saturated())
-    {
-        let sentence = saturation(source, &load.busy);
+    let sources = usage.sources.iter();
+    for (source, usage) in sources.filter(|(_, usage)| usage.busy.is_saturated()) {
+        let sentence = saturation(source, &usage.busy);
         // A master generates no load: its saturation does not affect what the workers measure.
         match Source::parse(source).is_some_and(|source| source.role == Role::Worker) {
             true => saturated.push(sentence),
             false => report.notes.push(sentence),
         }
     }
-    let nodes = load.nodes.iter().filter(|(_, busy)| busy.is_saturated());
-    report
-        .notes
-        .extend(nodes.map(|(node, busy)| saturation(&format!("node {node}"), busy)));
-    if report
-        .sources
-        .iter()
-        .any(|source| source.format == "locust")
-    {
+    let nodes = usage.nodes.iter().filter(|(_, busy)| busy.is_saturated());
+    let sentences = nodes.map(|(node, busy)| saturation(&format!("node {node}"), busy));
+    report.notes.extend(sentences);
+    let mut sources = report.sources.iter();
+    if sources.any(|source| source.format == "locust") {
         saturated.extend(saturated_locust(run).await);
     }
     LoadGenerators {
@@ -171,20 +159,16 @@ async fn load_generators(run: &Run, report: &mut Report) -> LoadGenerators {
 }
 
 /// A note about workers whose CPU usage is unknown although the verdict depends on it.
-fn unknown_cpu_usage(run: &Run, load: &Load) -> Option<String> {
+fn unknown_cpu_usage(run: &Run, usage: &CpuUsage) -> Option<String> {
     let (Some(started), Some(ended)) = (run.state.started_at, run.state.finished_at) else {
         return None;
     };
     if !requires_cpu_usage(&run.spec) || ended.since(started) < MIN_SAMPLED_DURATION {
         return None;
     }
-    let workers = (1..=run.spec.worker.replicas).map(|replica| Source {
-        role: Role::Worker,
-        replica,
-    });
-    let unknown: Vec<String> = workers
-        .map(|source| source.to_string())
-        .filter(|source| !load.sources.contains_key(source))
+    let unknown: Vec<String> = (1..=run.spec.worker.replicas)
+        .map(|replica| Source::new(Role::Worker, replica).to_string())
+        .filter(|source| !usage.sources.contains_key(source))
         .collect();
     let first = unknown.first()?;
     let workers = match unknown.len() {
@@ -209,8 +193,7 @@ async fn saturated_locust(run: &Run) -> Vec<String> {
     let logs = run.shared.evidence.logs(name, suffix).await;
     let mut busy = Vec::new();
     for source in logs.unwrap_or_default() {
-        if matches!(source.role, Role::Master | Role::Worker) && has_cpu_warning(run, source).await
-        {
+        if source.role.keeps_results() && has_cpu_warning(run, source).await {
             busy.push(format!(
                 "`{source}` was saturated: Locust logged `{}`",
                 LOCUST_CPU_WARNINGS[0]
@@ -226,10 +209,8 @@ async fn has_cpu_warning(run: &Run, source: Source) -> bool {
         return false;
     };
     while let Ok(Some(line)) = log.next().await {
-        if LOCUST_CPU_WARNINGS
-            .iter()
-            .any(|warning| line.text.contains(warning))
-        {
+        let is_logged = |warning: &&str| line.text.contains(*warning);
+        if LOCUST_CPU_WARNINGS.iter().any(is_logged) {
             return true;
         }
     }

@@ -5,7 +5,7 @@ use super::status::{WorkersStatus, start_skew, workers_status};
 use super::{engine_of, of_group};
 use crate::interruption::{Deadline, StepError, StepResult};
 use crate::run::Run;
-use atq_engine::{Course, Lookout};
+use atq_engine::{Resolver, RunContext};
 use atq_task::event::{Event, FailureCode};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -16,14 +16,14 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Waits until all workers are ready. Workers and name resolver start in parallel; only this step waits for them.
 pub async fn resolve(run: &mut Run) -> StepResult {
     let replicas = run.spec.worker.replicas;
-    let deadline = Deadline::after(run.patience(replicas));
+    let deadline = Deadline::after(run.orchestration_timeout(replicas));
     let started = Instant::now();
     let engine = engine_of(run);
-    let mut lookout = engine.lookout();
+    let mut resolver = engine.resolver();
     let mut status = "no status yet".to_owned();
     loop {
-        if let Some(members) = lookout.observe(run, deadline).await? {
-            let dns = lookout.looked_up().addresses;
+        if let Some(members) = resolver.observe(run, deadline).await? {
+            let dns = resolver.resolution().addresses;
             let workers = of_group(&members, run.state.worker.as_deref());
             run.update_workers(&workers);
             match workers_status(&workers, replicas, &dns, started.elapsed()) {
@@ -35,43 +35,48 @@ pub async fn resolve(run: &mut Run) -> StepResult {
                 }
                 WorkersStatus::Failed(code, message) => {
                     let message = engine.explain(&run.spec.worker.image, message).await;
-                    return Err(run.failed(code, message, ""));
+                    return Err(run.failed(code, &message, ""));
                 }
                 WorkersStatus::Waiting(description) => status = description,
             }
-            lookout.look(run, deadline).await?;
+            resolver.poll(run, deadline).await?;
         }
         if deadline.passed() {
-            return Err(timed_out(run, deadline, &status, &mut *lookout));
+            return Err(timed_out(run, deadline, &status, &mut *resolver));
         }
         tokio::select! {
             paused = run.pause(POLL_INTERVAL) => paused?,
-            () = lookout.answered() => {}
+            () = resolver.answered() => {}
         }
     }
 }
 
-fn timed_out(run: &Run, deadline: Deadline, status: &str, lookout: &mut dyn Lookout) -> StepError {
+fn timed_out(
+    run: &Run,
+    deadline: Deadline,
+    status: &str,
+    resolver: &mut dyn Resolver,
+) -> StepError {
     let seconds = deadline.seconds();
-    if let Some(state) = lookout.not_ready() {
+    if let Some(state) = resolver.not_ready() {
         let message = format!(
             "{} was not ready after {seconds} s: {state}; {status}",
-            lookout.noun()
+            resolver.noun()
         );
-        return lookout.failed(run.facts(), message, "");
+        return resolver.failed(run.facts(), message, "");
     }
-    let resolved = lookout.looked_up();
+    let resolved = resolver.resolution();
     let error = resolved
         .error
         .map_or(String::new(), |error| format!("; {error}"));
     if !resolved.answered {
         let message = format!(
             "{} was not reached within {seconds} s{error}",
-            lookout.noun()
+            resolver.noun()
         );
-        return lookout.failed(run.facts(), message, lookout.unreached_hint());
+        return resolver.failed(run.facts(), message, resolver.unreached_hint());
     }
     let message = format!("the workers were not ready after {seconds} s: {status}{error}");
     let hint = "`orchestrationTimeout` sets this timeout";
-    run.failed(FailureCode::WorkersTimedOut, message, hint)
+    run.failed(FailureCode::WorkersTimedOut, &message, hint)
 }

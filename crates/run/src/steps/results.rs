@@ -2,9 +2,9 @@
 //! listed and never blocks the end of the run.
 
 use crate::control::RunControl;
-use crate::ingest::{IngestSession, ResultsIngest, unread};
+use crate::ingest::{ResultsIngest, unread};
 use crate::run::Run;
-use atq_engine::{Course, Member, Role, Source};
+use atq_engine::{Member, RunContext, Source};
 use atq_evidence::results::KeptResults;
 use atq_task::event::ResultsSummary;
 use atq_task::state::Step;
@@ -25,51 +25,37 @@ pub async fn fetch(run: &Run, containers: &[Member]) -> Fetched {
     let stored = stored(run).await;
     let (lost, wanted): (Vec<Member>, Vec<Member>) = containers
         .iter()
-        .filter(|one| keeps_results(one.source.role) && !is_complete(&stored, one.source))
+        .filter(|one| one.source.role.keeps_results() && !is_complete(&stored, one.source))
         .filter(|one| one.lost || one.has_ended() || run.state.step > Step::Collect)
         .cloned()
         .partition(|one| one.lost);
-    let lost = lost.iter();
-    let mut missing: Vec<String> = lost
-        .map(|one| unread(one.source, "its node was lost"))
-        .collect();
+    let unreadable = |one: &Member| unread(one.source, "its node was lost");
+    let mut missing: Vec<String> = lost.iter().map(unreadable).collect();
     if !wanted.is_empty() && !run.desired().is_deleted() {
-        let sources = wanted.iter().map(|one| one.source).collect();
-        let session = IngestSession::new(run.shared.settings.results, &stored, sources);
-        missing.extend(collect(run, wanted, session).await);
+        missing.extend(collect(run, wanted, &stored).await);
     }
-    let evidence = &run.shared.evidence;
-    evidence
-        .forget_incoming(&run.spec.name, &run.state.run)
-        .await;
+    let (name, suffix) = (&run.spec.name, &run.state.run);
+    run.shared.evidence.forget_incoming(name, suffix).await;
+    let stored = self::stored(run).await.into_iter();
     Fetched {
-        results: self::stored(run)
-            .await
-            .into_iter()
-            .filter_map(summary)
-            .collect(),
+        results: stored.filter_map(summary).collect(),
         missing,
     }
 }
 
-/// Whether results of containers with this role are kept.
-fn keeps_results(role: Role) -> bool {
-    matches!(role, Role::Worker | Role::Master)
-}
-
 /// Collects results until they are complete, the deadline passes, or the task is to be deleted. Returns messages about
 /// missing results.
-async fn collect(run: &Run, wanted: Vec<Member>, session: IngestSession) -> Vec<String> {
+async fn collect(run: &Run, wanted: Vec<Member>, stored: &[KeptResults]) -> Vec<String> {
     let mut control = run.control.clone();
-    let taker = Arc::new(ResultsIngest::new(run, session));
     let sources: Vec<Source> = wanted.iter().map(|one| one.source).collect();
+    let receiver = Arc::new(ResultsIngest::new(run, stored, sources.clone()));
     let engine = &run.shared.engine;
-    let results = engine.results(run.facts(), wanted, Arc::clone(&taker) as _);
+    let results = engine.results(run.facts(), wanted, Arc::clone(&receiver) as _);
     let fetched = tokio::select! {
         fetched = results => Some(fetched),
         Ok(_) = control.wait_for(RunControl::is_deleted) => None,
     };
-    taker.close();
+    receiver.close();
     let fetched = match fetched {
         None => return Vec::new(),
         Some(Ok(fetched)) => fetched,
@@ -78,21 +64,17 @@ async fn collect(run: &Run, wanted: Vec<Member>, session: IngestSession) -> Vec<
             return each.map(|one| unread(one, &error.to_string())).collect();
         }
     };
-    let stored = stored(run).await;
+    let stored = self::stored(run).await;
     let results_of = |source: Source| {
         let known = stored.iter().find(|kept| kept.source == source).cloned();
-        known.or_else(|| taker.kept(source))
+        known.or_else(|| receiver.kept(source))
     };
     let missing = |source: Source| match results_of(source) {
         Some(kept) => missing_part(&kept),
-        None => Some(
-            match (taker.problem(source), fetched.problems.get(&source)) {
-                (Some(problem), _) => problem,
-                (None, problem) => {
-                    unread(source, problem.map_or("no results arrived", String::as_str))
-                }
-            },
-        ),
+        None => receiver.problem(source).or_else(|| {
+            let problem = fetched.problems.get(&source).map(String::as_str);
+            Some(unread(source, problem.unwrap_or("no results arrived")))
+        }),
     };
     let missing = sources.into_iter().filter_map(missing).collect();
     run.record_clock_offsets(fetched.clocks).await;

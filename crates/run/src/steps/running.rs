@@ -4,7 +4,7 @@ use super::of_group;
 use super::status::{master_exit, worker_loss};
 use crate::interruption::{StepError, StepResult};
 use crate::run::Run;
-use atq_engine::{Course, EngineError, Member};
+use atq_engine::{EngineError, Member, RunContext};
 use atq_task::event::{Event, FailureCode};
 use atq_task::spec::OnWorkerLoss;
 use std::time::Duration;
@@ -90,16 +90,14 @@ fn abort_on_loss(run: &Run) -> Result<(), StepError> {
         lost.reason
     );
     let hint = "`onWorkerLoss` is `abort`; with `continue` the test continues without the worker";
-    Err(run.failed(FailureCode::WorkerLost, message, hint))
+    Err(run.failed(FailureCode::WorkerLost, &message, hint))
 }
 
 /// Whether a replica of the master is missing or on a lost node.
 fn is_lost(masters: &[Member], replicas: u32) -> bool {
     let missing = u32::try_from(masters.len()).is_ok_and(|listed| listed < replicas);
-    missing
-        || masters
-            .iter()
-            .any(|master| !master.has_ended() && master.leaving)
+    let leaves = |master: &Member| !master.has_ended() && master.leaving;
+    missing || masters.iter().any(leaves)
 }
 
 /// Fails the run at once if the master's node is down. On a reachable node, for example a drained one, the end and the
@@ -121,7 +119,7 @@ async fn check_lost_master(run: &Run, masters: &[Member], since: Instant) -> Res
             run.shared.engine.name()
         ),
     };
-    Err(run.failed(FailureCode::MasterLost, message, ""))
+    Err(run.failed(FailureCode::MasterLost, &message, ""))
 }
 
 fn check_unavailable_engine(
@@ -139,25 +137,19 @@ fn check_unavailable_engine(
         run.shared.engine.name(),
         timeout.as_secs()
     );
-    Err(run.failed(
-        FailureCode::EngineUnavailable,
-        message,
-        "see GET /readyz, and the engine's own log",
-    ))
+    let hint = "see GET /readyz, and the engine's own log";
+    Err(run.failed(FailureCode::EngineUnavailable, &message, hint))
 }
 
 fn check_duration(run: &Run) -> Result<(), StepError> {
-    let ran = run.shared.clock.now().since(run.state.step_started_at);
     let max_duration = match run.spec.max_duration {
         Some(seconds) => Duration::from_secs(seconds),
         None => run.shared.settings.max_duration,
     };
-    match ran < max_duration {
-        true => Ok(()),
-        false => {
-            let message = format!("the test ran longer than {} s", max_duration.as_secs());
-            let hint = "`maxDuration` of the definition sets this limit";
-            Err(run.failed(FailureCode::MaxDuration, message, hint))
-        }
+    if run.shared.clock.now().since(run.state.step_started_at) < max_duration {
+        return Ok(());
     }
+    let message = format!("the test ran longer than {} s", max_duration.as_secs());
+    let hint = "`maxDuration` of the definition sets this limit";
+    Err(run.failed(FailureCode::MaxDuration, &message, hint))
 }

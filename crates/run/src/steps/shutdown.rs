@@ -5,7 +5,7 @@
 use super::{collect, of_group};
 use crate::interruption::{Deadline, StepError};
 use crate::run::Run;
-use atq_engine::{Course, EngineError, Member, Phase};
+use atq_engine::{EngineError, Member, Phase, RunContext};
 use atq_task::event::Event;
 use std::time::Duration;
 use tokio::time::Instant;

@@ -8,16 +8,21 @@ use std::time::Duration;
 /// Maximum number of replicas listed in a message.
 const MAX_LISTED: usize = 3;
 
-/// The status of the workers before the master exists.
+/// The status of workers or masters that start.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WorkersStatus {
-    /// All run, and DNS resolves to their addresses.
-    Ready(Vec<Ipv4Addr>),
+pub enum StartStatus<T> {
+    /// All replicas are ready.
+    Ready(T),
     /// Not yet ready; with a description.
     Waiting(String),
     /// Permanently failed; with a description.
     Failed(FailureCode, String),
 }
+
+/// The status of the workers before the master exists. They are ready when all run and DNS resolves to their addresses.
+pub type WorkersStatus = StartStatus<Vec<Ipv4Addr>>;
+/// The status of the master while it starts. It is ready when all its replicas run or have run.
+pub type MasterStatus = StartStatus<()>;
 
 /// The status of the workers, `age` after their service was created. `dns` are the last addresses to which their
 /// name resolved.
@@ -57,37 +62,39 @@ pub fn start_skew(members: &[Member]) -> Option<u64> {
 
 /// The failure if a worker cannot become ready any more. Before the master exists, exit code 0 is a failure, too.
 fn failed(members: &[Member], replicas: u32, age: Duration) -> Option<WorkersStatus> {
-    if members.iter().any(Member::is_gone) {
-        Some(WorkersStatus::Failed(
-            FailureCode::WorkerFailed,
-            describe_failed(members, replicas, Member::is_gone),
-        ))
-    } else if members.iter().any(|member| member.is_unplaceable(age)) {
-        Some(WorkersStatus::Failed(
-            FailureCode::WorkerUnplaceable,
-            describe_failed(members, replicas, |member| member.is_unplaceable(age)),
-        ))
+    let is_unplaceable = |member: &Member| member.is_unplaceable(age);
+    let (code, message) = if members.iter().any(Member::is_gone) {
+        let message = describe_failed(members, replicas, Member::is_gone);
+        (FailureCode::WorkerFailed, message)
+    } else if members.iter().any(is_unplaceable) {
+        let message = describe_failed(members, replicas, is_unplaceable);
+        (FailureCode::WorkerUnplaceable, message)
     } else {
-        None
-    }
+        return None;
+    };
+    Some(WorkersStatus::Failed(code, message))
 }
 
 /// "2 of 3 workers run; replica 3: rejected: No such image `x:1`".
 fn describe_failed(members: &[Member], replicas: u32, wanted: impl Fn(&Member) -> bool) -> String {
-    let bad: Vec<&Member> = members.iter().filter(|member| wanted(member)).collect();
-    let mut parts = vec![format!(
-        "{} of {replicas} workers run",
-        count_alive(members)
-    )];
-    parts.extend(
-        bad.iter()
-            .take(MAX_LISTED)
-            .map(|member| format!("replica {}: {}", member.source.replica, member.reason)),
-    );
-    if bad.len() > MAX_LISTED {
-        parts.push(format!("and {} more", bad.len() - MAX_LISTED));
-    }
+    let alive = count_alive(members);
+    let mut parts = vec![format!("{alive} of {replicas} workers run")];
+    parts.extend(reasons(members, wanted));
     parts.join("; ")
+}
+
+/// The reasons of the first of these members, and the number of the others.
+fn reasons(members: &[Member], wanted: impl Fn(&Member) -> bool) -> Vec<String> {
+    let wanted: Vec<&Member> = members.iter().filter(|member| wanted(member)).collect();
+    let reason = |member: &&Member| format!("replica {}: {}", member.source.replica, member.reason);
+    shortened(wanted.iter().map(reason))
+}
+
+/// The first parts of a list, and the number of the others.
+pub fn shortened(parts: impl ExactSizeIterator<Item = String>) -> Vec<String> {
+    let more = parts.len().saturating_sub(MAX_LISTED);
+    let more = (more > 0).then(|| format!("and {more} more"));
+    parts.take(MAX_LISTED).chain(more).collect()
 }
 
 fn describe_waiting(
@@ -101,16 +108,8 @@ fn describe_waiting(
         count_alive(members),
         dns.len()
     );
-    let late: Vec<&Member> = members.iter().filter(|member| !member.is_alive()).collect();
     let mut parts = vec![head];
-    parts.extend(
-        late.iter()
-            .take(MAX_LISTED)
-            .map(|member| format!("replica {}: {}", member.source.replica, member.reason)),
-    );
-    if late.len() > MAX_LISTED {
-        parts.push(format!("and {} more", late.len() - MAX_LISTED));
-    }
+    parts.extend(reasons(members, |member| !member.is_alive()));
     parts.extend(only_in(alive, dns, "not in DNS"));
     parts.extend(only_in(dns, alive, "in DNS only"));
     parts.join("; ")
@@ -118,39 +117,18 @@ fn describe_waiting(
 
 /// "not in DNS: 10.224.0.4"; nothing when there are none.
 fn only_in(here: &[Ipv4Addr], there: &[Ipv4Addr], label: &str) -> Option<String> {
-    let only: Vec<String> = here
-        .iter()
-        .filter(|address| !there.contains(address))
-        .map(ToString::to_string)
-        .collect();
-    let shown = only
-        .iter()
-        .take(MAX_LISTED)
-        .cloned()
-        .collect::<Vec<_>>()
-        .join(", ");
+    let only = here.iter().filter(|address| !there.contains(address));
+    let only: Vec<String> = only.map(ToString::to_string).collect();
+    let shown = only.get(..MAX_LISTED).unwrap_or(&only).join(", ");
     match only.len() {
         0 => None,
-        count if count > MAX_LISTED => {
-            Some(format!("{label}: {shown} and {} more", count - MAX_LISTED))
-        }
-        _ => Some(format!("{label}: {shown}")),
+        1..=MAX_LISTED => Some(format!("{label}: {shown}")),
+        count => Some(format!("{label}: {shown} and {} more", count - MAX_LISTED)),
     }
 }
 
 fn count_alive(members: &[Member]) -> usize {
     members.iter().filter(|member| member.is_alive()).count()
-}
-
-/// The status of the master while it starts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MasterStatus {
-    /// All replicas run or have run.
-    Started,
-    /// Not yet started; with a description.
-    Waiting(String),
-    /// Permanently failed; with a description.
-    Failed(FailureCode, String),
 }
 
 /// The status of the starting master, `age` after its service was created.
@@ -173,15 +151,11 @@ pub fn master_status(members: &[Member], replicas: u32, age: Duration) -> Master
         .filter(|member| member.is_alive() || member.began)
         .count();
     match u32::try_from(started) == Ok(replicas) {
-        true => MasterStatus::Started,
+        true => MasterStatus::Ready(()),
         false => {
+            let shown = members.iter().take(MAX_LISTED);
             let mut parts = vec![format!("{started} of {replicas} run")];
-            parts.extend(
-                members
-                    .iter()
-                    .take(MAX_LISTED)
-                    .map(|member| member.reason.clone()),
-            );
+            parts.extend(shown.map(|member| member.reason.clone()));
             MasterStatus::Waiting(parts.join("; "))
         }
     }

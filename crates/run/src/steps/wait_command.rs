@@ -1,10 +1,10 @@
 //! The step `waitCommand`: each attempt has its own container.
 
 use super::command::{self, CommandEnd, Output, excerpt};
-use super::{engine_of, start};
-use crate::interruption::{Deadline, StepError, StepResult};
+use super::{engine_of, step_deadline};
+use crate::interruption::{StepError, StepResult};
 use crate::run::Run;
-use atq_engine::{Course, Member, Part, Role, Source};
+use atq_engine::{Member, Part, Role, RunContext, Source};
 use atq_task::event::{Event, FailureCode};
 use atq_task::spec::WaitSpec;
 use std::time::Duration;
@@ -22,13 +22,12 @@ pub async fn wait_command(run: &mut Run) -> StepResult {
         run.pause(RETRY_INTERVAL).await?;
         check_timeout(run, &wait).await?;
     }
-    let deadline = hard_deadline(run, &wait);
+    // An attempt that began in time may finish; this deadline bounds it.
+    let deadline = step_deadline(run, wait.timeout() + run.orchestration_timeout(1));
     let command = &wait.command;
-    let group = start(run, Part::Wait { command, attempt }, deadline).await?;
-    let source = Source {
-        role: Role::Wait,
-        replica: attempt,
-    };
+    let part = Part::Wait { command, attempt };
+    let group = engine_of(run).start(run, part, deadline).await?;
+    let source = Source::new(Role::Wait, attempt);
     let member = match command::wait_for_end(run, &group, deadline).await? {
         CommandEnd::Exited(member) => member,
         CommandEnd::TimedOut {
@@ -48,8 +47,7 @@ pub async fn wait_command(run: &mut Run) -> StepResult {
 }
 
 async fn check_timeout(run: &Run, wait: &WaitSpec) -> Result<(), StepError> {
-    let spent = run.shared.clock.now().since(run.state.step_started_at);
-    if spent < wait.timeout() {
+    if !step_deadline(run, wait.timeout()).passed() {
         return Ok(());
     }
     let attempts = match run.state.wait_attempts {
@@ -60,11 +58,10 @@ async fn check_timeout(run: &Run, wait: &WaitSpec) -> Result<(), StepError> {
         "the wait command did not succeed within {} s ({attempts}); last attempt: {}",
         wait.timeout, run.state.wait_seen
     );
-    let message = engine_of(run)
-        .explain(&run.spec.worker.image, message)
-        .await;
+    let engine = engine_of(run);
+    let message = engine.explain(&run.spec.worker.image, message).await;
     let hint = hint(&run.state.wait_seen);
-    Err(run.failed(FailureCode::WaitCommandFailed, message, hint))
+    Err(run.failed(FailureCode::WaitCommandFailed, &message, hint))
 }
 
 /// The hint depends on the result of the last attempt.
@@ -80,17 +77,10 @@ fn hint(result: &str) -> &'static str {
     }
 }
 
-/// An attempt that began in time may finish; this deadline bounds it.
-fn hard_deadline(run: &Run, wait: &WaitSpec) -> Deadline {
-    let length = wait.timeout() + run.patience(1);
-    let spent = run.shared.clock.now().since(run.state.step_started_at);
-    Deadline::after(length.saturating_sub(spent))
-}
-
 fn not_in_time(run: &Run, attempt: u32, status: &str) -> StepError {
     let message = format!("attempt {attempt} of the wait command did not end in time: {status}");
     let hint = "an attempt may take up to the sum of `timeout` and `orchestrationTimeout`";
-    run.failed(FailureCode::WaitCommandFailed, message, hint)
+    run.failed(FailureCode::WaitCommandFailed, &message, hint)
 }
 
 fn attempt_event(wait: &WaitSpec, attempt: u32, member: &Member, output: &Output) -> Event {

@@ -81,7 +81,7 @@ fn a_task_stopped_before_a_restart_does_not_block_the_queue() {
             .orchestrator
             .shared()
             .store
-            .wish(&second, Desired::Stopped)
+            .set_desired(&second, Desired::Stopped)
             .await
             .unwrap();
     });

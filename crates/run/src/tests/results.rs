@@ -331,13 +331,9 @@ fn carriers_send_results_from_other_nodes() {
         );
         assert_eq!(last_evidence(&director, &name).1, Vec::<String>::new());
         let run = director.state(&name).run;
-        let load = director
-            .orchestrator
-            .shared()
-            .evidence
-            .load(&name, &run)
-            .await;
-        let clocks = load.unwrap().unwrap().clock_offsets;
+        let evidence = &director.orchestrator.shared().evidence;
+        let usage = evidence.cpu_usage(&name, &run).await;
+        let clocks = usage.unwrap().unwrap().clock_offsets;
         assert!(
             !clocks.is_empty() && clocks.values().all(|millis| *millis == 1),
             "{clocks:?}"
@@ -457,18 +453,13 @@ fn the_cpu_usage_of_generators_is_stored() {
         task["criteria"] = json!(["errors < 1%"]);
         let name = director.accepted(&task).await;
         let run = director.wait_done(&name).await.run;
-        let load = director
-            .orchestrator
-            .shared()
-            .evidence
-            .load(&name, &run)
-            .await;
-        let load = load.unwrap().unwrap();
-        let worker = &load.sources["worker.2"];
+        let evidence = &director.orchestrator.shared().evidence;
+        let usage = evidence.cpu_usage(&name, &run).await.unwrap().unwrap();
+        let worker = &usage.sources["worker.2"];
         assert_eq!((worker.node.as_str(), worker.processors), ("node-1", 2.0));
         assert!(worker.busy.samples >= 8, "{worker:?}");
         assert_eq!(worker.busy.mean, 150.0);
         assert!(worker.busy.is_saturated());
-        assert!(!load.sources["master.1"].busy.is_saturated());
+        assert!(!usage.sources["master.1"].busy.is_saturated());
     });
 }

@@ -174,7 +174,10 @@ fn a_request_for_a_deleted_task_does_not_affect_a_new_task_of_that_name() {
         director.wait_done(&name).await;
         director.orchestrator.delete(&name).await.unwrap();
         let store = &director.orchestrator.shared().store;
-        assert_eq!(store.wish(&name, Desired::Deleted).await.unwrap(), None);
+        assert_eq!(
+            store.set_desired(&name, Desired::Deleted).await.unwrap(),
+            None
+        );
         director.accepted(&simple("load")).await;
         assert_eq!(
             director.wait_done(&name).await.outcome,

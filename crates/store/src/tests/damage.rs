@@ -29,7 +29,7 @@ async fn damaged(dir: &Path) -> Store {
     store
         .db()
         .unwrap()
-        .insert(wish_key(&name("wish")), b"\"fly\"")
+        .insert(desired_key(&name("wish")), b"\"fly\"")
         .unwrap();
     store.db().unwrap().remove(spec_key(&name("lost"))).unwrap();
     store.db().unwrap().insert("spec/no name!", b"{}").unwrap();
@@ -110,7 +110,7 @@ async fn an_unreadable_wish_is_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let store = damaged(dir.path()).await;
     let name = TaskName::parse("wish").unwrap();
-    store.wish(&name, Desired::Deleted).await.unwrap();
+    store.set_desired(&name, Desired::Deleted).await.unwrap();
     assert_eq!(
         store.load(&name).unwrap().unwrap().desired,
         Desired::Deleted

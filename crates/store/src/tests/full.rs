@@ -26,7 +26,10 @@ async fn a_full_disk_refuses_writes_in_advance_and_recovers_after_space_is_freed
     disk.free();
     store.probe().await.unwrap();
     fill(&store, &two, 2).await;
-    store.wish(&one.name, Desired::Stopped).await.unwrap();
+    store
+        .set_desired(&one.name, Desired::Stopped)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -47,7 +50,10 @@ async fn running_tasks_are_recorded_on_a_full_disk() {
         state.seq = seq;
         store.append(&one.name, &record, &state).await.unwrap();
     }
-    store.wish(&one.name, Desired::Stopped).await.unwrap();
+    store
+        .set_desired(&one.name, Desired::Stopped)
+        .await
+        .unwrap();
     drop(store);
     let store = reopen(&disk.path().join("state"));
     assert_eq!(store.load(&one.name).unwrap().unwrap().state, state);

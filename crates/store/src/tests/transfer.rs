@@ -7,7 +7,7 @@ async fn two_tasks(dir: &Path) -> (Store, String) {
     fill(&store, &spec("one"), 6).await;
     fill(&store, &spec("two"), 2).await;
     let two = TaskName::parse("two").unwrap();
-    store.wish(&two, Desired::Deleted).await.unwrap();
+    store.set_desired(&two, Desired::Deleted).await.unwrap();
     let mut text = Vec::new();
     let exported = store.export(&mut text).unwrap();
     assert_eq!((exported.tasks, exported.skipped.len()), (2, 0));

@@ -19,13 +19,14 @@ fn second(second: u64) -> Timestamp {
 
 /// A run that was accepted at 0 s, created workers at 5, started its master at 10 and finished at 70.
 fn finished() -> State {
-    let mut state = State::queued(
-        1,
-        second(0),
-        "run".into(),
-        "token".into(),
-        Default::default(),
-    );
+    let mut state = State {
+        seq: 1,
+        step_started_at: second(0),
+        created_at: second(0),
+        run: "run".into(),
+        token: "token".into(),
+        ..State::default()
+    };
     state.timings = [
         (Step::Queued, 1000),
         (Step::Network, 4000),
@@ -202,7 +203,7 @@ fn every_cause_of_an_invalid_run_has_its_own_reason() {
                 ..good.clone()
             },
         ),
-        verdict(&p95(), &finished(), &measured(vec![Reading::Untold])),
+        verdict(&p95(), &finished(), &measured(vec![Reading::NotReported])),
         verdict(
             &spec(&[("/criteria", json!(["p95 of Logn < 1s"]))]),
             &finished(),
@@ -248,7 +249,10 @@ fn a_criterion_without_a_figure_has_a_reason() {
     };
     assert_eq!(reason(value(612.0)), None);
     assert_eq!(reason(Reading::Nothing), Some(NotEvaluated::NoSamples));
-    assert_eq!(reason(Reading::Untold), Some(NotEvaluated::NotReported));
+    assert_eq!(
+        reason(Reading::NotReported),
+        Some(NotEvaluated::NotReported)
+    );
     let no_label = Reading::NoLabel(Vec::new());
     assert_eq!(reason(no_label), Some(NotEvaluated::NoSuchLabel));
 }
@@ -369,7 +373,7 @@ fn any_reading() -> impl Strategy<Value = Reading> {
     prop_oneof![
         4 => (0.0..10_000.0f64).prop_map(value),
         1 => Just(Reading::NoLabel(vec!["Login".into()])),
-        1 => Just(Reading::Untold),
+        1 => Just(Reading::NotReported),
         1 => Just(Reading::Nothing),
     ]
 }

@@ -6,7 +6,7 @@ use atq_api_spec::manifest::{
     BundleUsed, ContainerUsed, DirectorUsed, EnvironmentValue, ImageUsed, Manifest, NetworkUsed,
     NodeUsed,
 };
-use atq_evidence::{Observed, SeenBundle, SeenContainer, SeenImage, SeenNode};
+use atq_evidence::{Observed, ObservedBundle, ObservedContainer, ObservedImage, ObservedNode};
 use atq_run::View;
 use atq_task::state::State;
 use std::collections::BTreeMap;
@@ -62,7 +62,7 @@ fn director(observed: &Observed) -> DirectorUsed {
     }
 }
 
-fn image(observed: SeenImage) -> ImageUsed {
+fn image(observed: ObservedImage) -> ImageUsed {
     let (id, repo_digests) = match observed.digests {
         Some(digests) => (Some(digests.id), digests.repo_digests),
         None => (None, Vec::new()),
@@ -70,7 +70,7 @@ fn image(observed: SeenImage) -> ImageUsed {
     ImageUsed { id, repo_digests }
 }
 
-fn bundle(observed: SeenBundle) -> BundleUsed {
+fn bundle(observed: ObservedBundle) -> BundleUsed {
     let files = observed.files.into_iter();
     BundleUsed {
         file_name: observed.file_name,
@@ -82,7 +82,7 @@ fn bundle(observed: SeenBundle) -> BundleUsed {
     }
 }
 
-fn node(observed: SeenNode) -> NodeUsed {
+fn node(observed: ObservedNode) -> NodeUsed {
     let machine = observed.machine;
     NodeUsed {
         hostname: observed.hostname,
@@ -94,7 +94,7 @@ fn node(observed: SeenNode) -> NodeUsed {
     }
 }
 
-fn container(observed: SeenContainer) -> ContainerUsed {
+fn container(observed: ObservedContainer) -> ContainerUsed {
     ContainerUsed {
         node: observed.node,
         address: observed.address,

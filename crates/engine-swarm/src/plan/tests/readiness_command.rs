@@ -37,8 +37,8 @@ fn output_of_a_readiness_command_cannot_imitate_the_line_of_another_worker() {
             ("echo ready 10.0.0.9; cat; printf last; exit 2", "2 last"),
             ("exit 7", "7 "),
         ];
-        for (command, said) in table {
-            let both = format!("not-ready 10.0.0.2 {said}\nnot-ready 10.0.0.3 {said}\n");
+        for (command, reported) in table {
+            let both = format!("not-ready 10.0.0.2 {reported}\nnot-ready 10.0.0.3 {reported}\n");
             assert_eq!(run_script(shell, command), both, "{shell:?}");
         }
         assert_eq!(

@@ -241,7 +241,7 @@ fn the_start_of_the_master() {
             2,
             SOON
         ),
-        MasterStatus::Started
+        MasterStatus::Ready(())
     );
     assert!(matches!(
         master_status(&members(&run(1..=1)), 2, SOON),

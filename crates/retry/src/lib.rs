@@ -2,7 +2,7 @@
 //! functions require the feature `tokio`.
 //!
 //! ```
-//! use atq_patience::{Pauses, blocking};
+//! use atq_retry::{Pauses, blocking};
 //! use std::time::{Duration, Instant};
 //!
 //! let pauses = Pauses {

@@ -2,7 +2,7 @@
 //! The response times of a saturated generator measure the generator instead of the system under test.
 
 use super::{Evidence, Source};
-use atq_engine::Gauge;
+use atq_engine::UsageSink;
 use atq_files::if_there;
 use atq_task::spec::TaskName;
 use serde::{Deserialize, Serialize};
@@ -44,7 +44,7 @@ impl Busy {
 /// CPU usage of a container.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct SourceLoad {
+pub struct SourceUsage {
     /// Docker's node id.
     pub node: String,
     /// The container's CPU limit, else the processors of its node.
@@ -56,9 +56,9 @@ pub struct SourceLoad {
 /// CPU usage of the generators of a run and of their nodes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Load {
+pub struct CpuUsage {
     /// By container, for example `worker.3`.
-    pub sources: BTreeMap<String, SourceLoad>,
+    pub sources: BTreeMap<String, SourceUsage>,
     /// Whole nodes, by Docker's node id.
     pub nodes: BTreeMap<String, Busy>,
     /// Milliseconds by which the clock of a node is ahead of the Director's, by Docker's node id.
@@ -98,13 +98,13 @@ impl Meter {
 
 /// Collects the samples of a run.
 #[derive(Debug, Default)]
-pub struct LoadBook {
+pub struct UsageCollector {
     sources: BTreeMap<Source, (String, f64, Meter)>,
     nodes: BTreeMap<String, Meter>,
     clock_offsets: BTreeMap<String, i64>,
 }
 
-impl LoadBook {
+impl UsageCollector {
     /// Adds a sample: a container on `node` with a limit of `processors` used `used` of them for `seconds`.
     pub fn container(
         &mut self,
@@ -137,20 +137,20 @@ impl LoadBook {
     }
 
     /// The usage so far.
-    pub fn load(&self) -> Load {
+    pub fn usage(&self) -> CpuUsage {
         let sources = self
             .sources
             .iter()
             .map(|(source, (node, processors, meter))| {
-                let load = SourceLoad {
+                let usage = SourceUsage {
                     node: node.clone(),
                     processors: *processors,
                     busy: meter.busy(),
                 };
-                (source.to_string(), load)
+                (source.to_string(), usage)
             });
         let nodes = self.nodes.iter();
-        Load {
+        CpuUsage {
             sources: sources.collect(),
             nodes: nodes
                 .map(|(id, meter)| (id.clone(), meter.busy()))
@@ -165,15 +165,20 @@ impl Evidence {
     ///
     /// # Errors
     /// If writing fails.
-    pub async fn keep_load(&self, task: &TaskName, run: &str, load: &Load) -> io::Result<()> {
-        self.keep(task, run, "load.json", load).await
+    pub async fn keep_cpu_usage(
+        &self,
+        task: &TaskName,
+        run: &str,
+        usage: &CpuUsage,
+    ) -> io::Result<()> {
+        self.keep(task, run, "load.json", usage).await
     }
 
     /// The CPU usage of a run; `None` if it was not measured.
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub async fn load(&self, task: &TaskName, run: &str) -> io::Result<Option<Load>> {
+    pub async fn cpu_usage(&self, task: &TaskName, run: &str) -> io::Result<Option<CpuUsage>> {
         let text = if_there(fs::read(self.run_dir(task, run).join("load.json")).await)?;
         Ok(text.map(|text| serde_json::from_slice(&text)).transpose()?)
     }
@@ -192,63 +197,66 @@ mod tests {
 
     #[test]
     fn samples_are_percent_of_what_a_container_may_use() {
-        let mut book = LoadBook::default();
+        let mut collector = UsageCollector::default();
         for used in [0.5, 1.9, 2.0, 0.4, 0.2] {
-            book.container(WORKER, "n1", used, 2.0, 2.0);
+            collector.container(WORKER, "n1", used, 2.0, 2.0);
         }
-        book.node("n1", 50.0, 2.0);
-        let load = book.load();
-        let worker = &load.sources["worker.2"];
+        collector.node("n1", 50.0, 2.0);
+        let usage = collector.usage();
+        let worker = &usage.sources["worker.2"];
         assert_eq!(worker.node, "n1");
         assert_eq!(worker.busy.samples, 5);
         assert_eq!((worker.busy.mean, worker.busy.max), (50.0, 100.0));
         assert_eq!((worker.busy.seconds, worker.busy.busy_share), (10.0, 0.4));
         assert!(worker.busy.is_saturated());
-        assert!(!load.nodes["n1"].is_saturated());
+        assert!(!usage.nodes["n1"].is_saturated());
     }
 
     #[test]
     fn a_few_samples_saturate_nothing() {
-        let mut book = LoadBook::default();
+        let mut collector = UsageCollector::default();
         for _ in 0..4 {
-            book.node("n1", 100.0, 2.0);
+            collector.node("n1", 100.0, 2.0);
         }
-        assert!(!book.load().nodes["n1"].is_saturated());
+        assert!(!collector.usage().nodes["n1"].is_saturated());
     }
 
     #[tokio::test]
-    async fn the_load_of_a_run_is_kept_and_read() {
+    async fn the_usage_of_a_run_is_kept_and_read() {
         let dir = tempfile::tempdir().unwrap();
         let evidence = Evidence::new(dir.path());
         let task = TaskName::parse("load").unwrap();
-        assert_eq!(evidence.load(&task, "a1b2c3").await.unwrap(), None);
-        let mut book = LoadBook::default();
-        book.container(WORKER, "n1", 1.0, 4.0, 2.0);
-        book.clock_offset("n1", -3);
-        let load = book.load();
-        evidence.keep_load(&task, "a1b2c3", &load).await.unwrap();
-        let read = evidence.load(&task, "a1b2c3").await.unwrap();
-        assert_eq!(read, Some(load));
+        assert_eq!(evidence.cpu_usage(&task, "a1b2c3").await.unwrap(), None);
+        let mut collector = UsageCollector::default();
+        collector.container(WORKER, "n1", 1.0, 4.0, 2.0);
+        collector.clock_offset("n1", -3);
+        let usage = collector.usage();
+        evidence
+            .keep_cpu_usage(&task, "a1b2c3", &usage)
+            .await
+            .unwrap();
+        let read = evidence.cpu_usage(&task, "a1b2c3").await.unwrap();
+        assert_eq!(read, Some(usage));
     }
 }
 
-/// A [`LoadBook`] for concurrent use.
+/// A [`UsageCollector`] for concurrent use.
 #[derive(Debug, Default)]
-pub struct SharedBook(Mutex<LoadBook>);
+pub struct SharedCollector(Mutex<UsageCollector>);
 
-impl SharedBook {
+impl SharedCollector {
     /// Calls `work` with the samples locked.
-    pub fn with<T>(&self, work: impl FnOnce(&mut LoadBook) -> T) -> T {
+    pub fn with<T>(&self, work: impl FnOnce(&mut UsageCollector) -> T) -> T {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Gauge for SharedBook {
+impl UsageSink for SharedCollector {
     fn container(&self, source: Source, node: &str, used: f64, processors: f64, seconds: f64) {
-        self.with(|book| book.container(source, node, used, processors, seconds));
+        self.with(|collector| collector.container(source, node, used, processors, seconds));
     }
 
     fn node(&self, node: &str, percent: f64, seconds: f64) {
-        self.with(|book| book.node(node, percent, seconds));
+        self.with(|collector| collector.node(node, percent, seconds));
     }
 }

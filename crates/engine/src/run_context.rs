@@ -2,7 +2,7 @@
 
 use crate::{Deadline, EngineError};
 use async_trait::async_trait;
-use atq_patience::{Backoff, Pauses};
+use atq_retry::{Backoff, Pauses};
 use atq_task::event::{Event, Failure, FailureCode};
 use atq_task::spec::TaskSpec;
 use atq_task::state::{State, Step};
@@ -38,12 +38,7 @@ pub struct Facts<'a> {
 
 impl Facts<'_> {
     /// A failure of the current step.
-    pub fn failed(
-        &self,
-        code: FailureCode,
-        message: impl Into<String>,
-        hint: impl Into<String>,
-    ) -> StepError {
+    pub fn failed(&self, code: FailureCode, message: &str, hint: &str) -> StepError {
         self.failed_in(self.state.step, code, message, hint)
     }
 
@@ -68,24 +63,24 @@ impl Facts<'_> {
         match error.is_temporary() {
             true => self.failed(
                 FailureCode::EngineUnavailable,
-                error.to_string(),
+                &error.message,
                 "see GET /readyz, and the engine's own log",
             ),
-            false => self.failed(FailureCode::EngineRefused, error.to_string(), ""),
+            false => self.failed(FailureCode::EngineRefused, &error.message, ""),
         }
     }
 }
 
 /// A run whose driver waits for the engine. The engine records events through it before it acts.
 #[async_trait]
-pub trait Course: Send {
+pub trait RunContext: Send {
     /// The definition and the current state.
     fn facts(&self) -> Facts<'_>;
 
     /// Timeout of each part of the preparation of `replicas` containers.
-    fn patience(&self, replicas: u32) -> Duration;
+    fn orchestration_timeout(&self, replicas: u32) -> Duration;
 
-    /// Records an event. It is on the disk and in [`Course::facts`] when this returns.
+    /// Records an event. It is on the disk and in [`RunContext::facts`] when this returns.
     async fn note(&mut self, event: Event) -> Result<(), StepError>;
 
     /// Sleeps until `length` has passed or the run is to end early.
@@ -93,18 +88,24 @@ pub trait Course: Send {
 
     /// Returns when the run is to end early.
     fn interruption(&self) -> BoxFuture<'static, ()>;
+
+    /// A failure of the current step.
+    fn failed(&self, code: FailureCode, message: &str, hint: &str) -> StepError {
+        self.facts().failed(code, message, hint)
+    }
+
+    /// Converts an error of the engine to a failure of the current step.
+    fn engine_failed(&self, error: &EngineError) -> StepError {
+        self.facts().engine_failed(error)
+    }
 }
 
-impl dyn Course + '_ {
+impl dyn RunContext + '_ {
     /// Retries a call to the engine after temporary errors. A call in progress is never cancelled.
     ///
     /// # Errors
     /// After a permanent error, a temporary error beyond the deadline, or when the run is to end early.
-    pub async fn patiently<T, E, F, Fut>(
-        &mut self,
-        deadline: Deadline,
-        call: F,
-    ) -> Result<T, StepError>
+    pub async fn retry<T, E, F, Fut>(&mut self, deadline: Deadline, call: F) -> Result<T, StepError>
     where
         F: Fn() -> Fut,
         Fut: Future<Output = Result<T, E>>,
@@ -117,19 +118,9 @@ impl dyn Course + '_ {
                 Err(error) if error.is_temporary() && !deadline.passed() => {
                     tracing::debug!(task = %self.facts().spec.name, %error, "a call failed; retrying");
                 }
-                Err(error) => return Err(self.facts().engine_failed(&error)),
+                Err(error) => return Err(self.engine_failed(&error)),
             }
             self.pause(backoff.next_pause()).await?;
         }
-    }
-
-    /// A failure of the current step.
-    pub fn failed(
-        &self,
-        code: FailureCode,
-        message: impl Into<String>,
-        hint: impl Into<String>,
-    ) -> StepError {
-        self.facts().failed(code, message, hint)
     }
 }
