@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use crate::args::Args;
 use atq_node_protocol::order::{Collect, Container};
+use atq_node_protocol::outcome::CarrierOutcome;
 
 use crate::docker::Docker;
 use crate::http::{Director, encode_query};
 use crate::problem::{Problem, reason, with_retries};
-use crate::report::Summary;
 
 /// Directory of the results in master and workers.
 const RESULTS_DIR: &str = "/atq/results";
@@ -18,10 +18,10 @@ const RESULTS_DIR: &str = "/atq/results";
 ///
 /// # Errors
 /// Names the containers whose results were not uploaded, with the reasons.
-pub fn run(args: &Args, order: &Collect, until: Instant) -> Result<Summary, Problem> {
+pub fn run(args: &Args, order: &Collect, until: Instant) -> Result<CarrierOutcome, Problem> {
     let docker = Docker::at(&args.docker_socket);
     let director = Director::at(&order.url, args, until)?;
-    let mut summary = Summary::default();
+    let mut summary = CarrierOutcome::default();
     let mut problems = Vec::new();
     for container in &order.containers {
         let mut unreadable = false;

@@ -111,11 +111,8 @@ impl Docker {
     /// # Errors
     /// When Docker does not respond, or refuses for a reason other than a volume in use.
     pub fn remove_volume(&self, name: &str) -> Result<VolumeRemoval, Problem> {
-        let answer = self
-            .agent
-            .delete(format!("http://docker/volumes/{name}"))
-            .call();
-        let response = answer.map_err(|e| self.unreachable(&e))?;
+        let url = format!("http://docker/volumes/{name}");
+        let response = self.received(self.agent.delete(url).call())?;
         match response.status().as_u16() {
             200..=299 | 404 => Ok(VolumeRemoval::Gone),
             409 => Ok(VolumeRemoval::InUse(error_message(response))),
@@ -134,11 +131,7 @@ impl Docker {
     ) -> Result<Option<impl Read + use<>>, Problem> {
         let path = encode_query(path);
         let url = format!("http://docker/containers/{container}/archive?path={path}");
-        let response = self
-            .agent
-            .get(url)
-            .call()
-            .map_err(|e| self.unreachable(&e))?;
+        let response = self.received(self.agent.get(url).call())?;
         match response.status().as_u16() {
             200 => Ok(Some(response.into_body().into_reader())),
             404 => Ok(None),
@@ -156,10 +149,8 @@ impl Docker {
     pub fn running_containers(&self, label: &str) -> Result<Vec<ContainerSummary>, Problem> {
         let filters = serde_json::json!({ "label": [label], "status": ["running"] });
         let filters = encode_query(&filters.to_string());
-        self.json(
-            &format!("containers/json?filters={filters}"),
-            "list containers",
-        )
+        let path = format!("containers/json?filters={filters}");
+        self.json(&path, "list containers")
     }
 
     /// Kills a container; an absent or stopped container is not an error.
@@ -168,8 +159,7 @@ impl Docker {
     /// When Docker does not respond, or refuses.
     pub fn kill(&self, container: &str) -> Result<(), Problem> {
         let url = format!("http://docker/containers/{container}/kill?signal=SIGKILL");
-        let answer = self.agent.post(url).send_empty();
-        let response = answer.map_err(|e| self.unreachable(&e))?;
+        let response = self.received(self.agent.post(url).send_empty())?;
         match response.status().as_u16() {
             200..=299 | 404 | 409 => Ok(()),
             _ => Err(refused(&format!("kill container `{container}`"), response)),
@@ -182,15 +172,13 @@ impl Docker {
     /// When Docker does not respond, or refuses, for example because the container has ended.
     pub fn stats(&self, container: &str) -> Result<Stats, Problem> {
         let path = format!("containers/{container}/stats?stream=false&one-shot=true");
-        self.json(
-            &path,
-            &format!("read the counters of container `{container}`"),
-        )
+        let action = format!("read the counters of container `{container}`");
+        self.json(&path, &action)
     }
 
     fn json<T: DeserializeOwned>(&self, path: &str, action: &str) -> Result<T, Problem> {
-        let answer = self.agent.get(format!("http://docker/{path}")).call();
-        let response = answer.map_err(|e| self.unreachable(&e))?;
+        let url = format!("http://docker/{path}");
+        let response = self.received(self.agent.get(url).call())?;
         if response.status().as_u16() != 200 {
             return Err(refused(action, response));
         }
@@ -202,29 +190,24 @@ impl Docker {
         })
     }
 
-    fn unreachable(&self, error: &Error) -> Problem {
-        let why = match error {
-            Error::Io(e) => reason(e),
-            Error::Timeout(_) => format!("no response within {} s", IDLE_TIMEOUT.as_secs()),
-            other => other.to_string(),
-        };
-        let socket = self.socket.display();
-        Problem::temporary(format!("cannot reach Docker at `{socket}`: {why}"))
+    fn received(&self, answer: Result<Response<Body>, Error>) -> Result<Response<Body>, Problem> {
+        answer.map_err(|error| {
+            let why = match &error {
+                Error::Io(e) => reason(e),
+                Error::Timeout(_) => format!("no response within {} s", IDLE_TIMEOUT.as_secs()),
+                other => other.to_string(),
+            };
+            let socket = self.socket.display();
+            Problem::temporary(format!("cannot reach Docker at `{socket}`: {why}"))
+        })
     }
 }
 
 fn refused(action: &str, response: Response<Body>) -> Problem {
     let status = response.status();
-    let text = format!(
-        "cannot {action}: Docker answered {}: {}",
-        status.as_u16(),
-        error_message(response)
-    );
-    if status.is_server_error() {
-        Problem::temporary(text)
-    } else {
-        Problem::permanent(text)
-    }
+    let (code, why) = (status.as_u16(), error_message(response));
+    let text = format!("cannot {action}: Docker answered {code}: {why}");
+    Problem::new(text, status.is_server_error())
 }
 
 fn error_message(mut response: Response<Body>) -> String {

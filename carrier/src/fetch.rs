@@ -16,6 +16,7 @@ use std::time::Instant;
 use atq_bundle_archive::{BundleError, BundleId, Limits, Totals, scan, unpack};
 use atq_files::flush_tree;
 use atq_node_protocol::order::{ArchiveLimits, Fetch, Split, SplitFile};
+use atq_node_protocol::outcome::CarrierOutcome;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -23,7 +24,6 @@ use crate::args::Args;
 use crate::http::{ClockOffset, Director};
 use crate::order;
 use crate::problem::{Problem, format_size, reason, with_retries};
-use crate::report::Summary;
 use crate::split::{SplitError, split_rows};
 use crate::volume::{self, Marker, Volume};
 
@@ -40,11 +40,11 @@ const FILE_MODE: u32 = 0o644;
 ///
 /// # Errors
 /// The reason of the failure; the volume then has no marker.
-pub fn run(args: &Args, order: &Fetch, until: Instant) -> Result<Summary, Problem> {
+pub fn run(args: &Args, order: &Fetch, until: Instant) -> Result<CarrierOutcome, Problem> {
     let director = Director::at(&order.url, args, until)?;
     let volume = Volume::lock(&args.bundle_dir, until)?;
     let delivery = Delivery::new(args, order, order::bundle(order)?, &volume);
-    let mut summary = Summary::default();
+    let mut summary = CarrierOutcome::default();
     let mut offset = None;
     if !delivery.is_complete() {
         (summary.bytes, offset) = delivery.fetch_missing(&director, until)?;
@@ -334,8 +334,10 @@ struct FreeSpace {
 
 impl FreeSpace {
     fn of(path: &Path) -> Self {
-        let bytes = volume::free_bytes(path).ok();
-        Self { bytes }
+        let stat = rustix::fs::statvfs(path).ok();
+        Self {
+            bytes: stat.map(|stat| stat.f_bfree.saturating_mul(stat.f_frsize)),
+        }
     }
 
     /// Fails early when the space does not suffice.

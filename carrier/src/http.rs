@@ -225,23 +225,18 @@ impl Director {
 
     fn refused(&self, response: Response<Body>) -> Problem {
         let status = response.status();
-        let mut text = String::new();
-        let body = response.into_body().into_reader().take(MAX_ERROR_TEXT);
-        let _ = read_lossy(body, &mut text);
-        let text = format!(
-            "the Director at `{}` answered {}{}",
-            self.url,
-            status.as_u16(),
-            if text.trim().is_empty() {
-                String::new()
-            } else {
-                format!(": {}", text.trim().escape_debug())
-            }
-        );
-        if status.is_server_error() || status.as_u16() == 429 {
-            return Problem::temporary(text);
+        let mut text = Vec::new();
+        let mut body = response.into_body().into_reader().take(MAX_ERROR_TEXT);
+        if body.read_to_end(&mut text).is_err() {
+            text.clear();
         }
-        Problem::permanent(text)
+        let why = match String::from_utf8_lossy(&text).trim() {
+            "" => String::new(),
+            text => format!(": {}", text.escape_debug()),
+        };
+        let (url, code) = (&self.url, status.as_u16());
+        let text = format!("the Director at `{url}` answered {code}{why}");
+        Problem::new(text, status.is_server_error() || code == 429)
     }
 }
 
@@ -265,13 +260,6 @@ impl ClockOffset {
     pub fn better(one: Option<Self>, other: Option<Self>) -> Option<Self> {
         one.into_iter().chain(other).min_by_key(|o| o.round_trip)
     }
-}
-
-fn read_lossy(mut from: impl Read, to: &mut String) -> std::io::Result<usize> {
-    let mut bytes = Vec::new();
-    let count = from.read_to_end(&mut bytes)?;
-    to.push_str(&String::from_utf8_lossy(&bytes));
-    Ok(count)
 }
 
 /// Reads the CA certificates from `ca_file`: the image contains none.

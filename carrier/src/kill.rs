@@ -4,11 +4,11 @@ use std::ops::ControlFlow::{Break, Continue};
 use std::time::{Duration, Instant};
 
 use atq_node_protocol::order::Kill;
+use atq_node_protocol::outcome::CarrierOutcome;
 use atq_retry::blocking::poll_until;
 
 use crate::docker::{ContainerSummary, Docker, ROLE_LABEL, RUN_LABEL};
 use crate::problem::Problem;
-use crate::report::Summary;
 
 /// The Engine lists a killed container for a moment longer.
 const RETRY_FOR: Duration = Duration::from_secs(10);
@@ -18,12 +18,12 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// Names the containers that still run, or Docker's reason.
-pub fn run(docker: &Docker, order: &Kill) -> Result<Summary, Problem> {
+pub fn run(docker: &Docker, order: &Kill) -> Result<CarrierOutcome, Problem> {
     let label = format!("{RUN_LABEL}={}", order.run);
     let until = Instant::now() + RETRY_FOR;
     let ended = poll_until(until, POLL_INTERVAL, || {
         match kill_once(docker, &label, order) {
-            Ok(left) if left.is_empty() => Break(Ok(Summary::default())),
+            Ok(left) if left.is_empty() => Break(Ok(CarrierOutcome::default())),
             Ok(left) => {
                 let text = format!("still running after SIGKILL: {}", left.join(", "));
                 Continue(Problem::permanent(text))

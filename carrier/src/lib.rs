@@ -27,14 +27,14 @@ use std::time::{Duration, Instant};
 
 use args::Args;
 use atq_node_protocol::order::Order;
+use atq_node_protocol::outcome::CarrierOutcome;
 use problem::Problem;
-use report::Summary;
 
-/// Performs the work given by the arguments.
+/// Performs the work given by the arguments; returns its figures.
 ///
 /// # Errors
 /// The reason why the work failed, as a readable sentence.
-pub fn run(args: &Args) -> Result<Summary, Problem> {
+pub fn run(args: &Args) -> Result<CarrierOutcome, Problem> {
     let began = Instant::now();
     let within = |seconds: u64| began + Duration::from_secs(seconds);
     let docker = || docker::Docker::at(&args.docker_socket);

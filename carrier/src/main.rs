@@ -7,8 +7,9 @@ use std::thread;
 
 use atq_carrier::args::Args;
 use atq_carrier::problem::Problem;
-use atq_carrier::report::{Reporter, Summary};
+use atq_carrier::report::Reporter;
 use atq_node_protocol::order::Work;
+use atq_node_protocol::outcome::CarrierOutcome;
 use clap::Parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
 }
 
 /// Turns a panic into a problem, so that the Director gets a report of it.
-fn work(args: &Args) -> Result<Summary, Problem> {
+fn work(args: &Args) -> Result<CarrierOutcome, Problem> {
     catch_unwind(AssertUnwindSafe(|| atq_carrier::run(args))).unwrap_or_else(|_| {
         Err(Problem::permanent(
             "the carrier panicked; see its log on stderr",
@@ -45,7 +46,7 @@ fn handle_signals(work: Work, reporter: Arc<Reporter>) -> Result<(), Problem> {
             return;
         };
         if work == Work::Watch {
-            reporter.report(&Ok(Summary::default()));
+            reporter.report(&Ok(CarrierOutcome::default()));
             exit(0);
         }
         let name = if signal == SIGTERM {

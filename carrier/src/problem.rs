@@ -1,17 +1,18 @@
 //! Errors of a carrier, each as one readable sentence.
 
-use std::fmt;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use atq_retry::blocking::retry;
+use thiserror::Error;
 
 /// Delays before the second and the third attempt.
 const RETRY_DELAYS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 
 /// The reason why the work failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{text}")]
 pub struct Problem {
     text: String,
     temporary: bool,
@@ -20,18 +21,18 @@ pub struct Problem {
 impl Problem {
     /// A permanent problem: a retry would fail, too.
     pub fn permanent(text: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
-            temporary: false,
-        }
+        Self::new(text, false)
     }
 
     /// A temporary problem: a retry may succeed.
     pub fn temporary(text: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
-            temporary: true,
-        }
+        Self::new(text, true)
+    }
+
+    /// A problem; `temporary` if a retry may succeed.
+    pub fn new(text: impl Into<String>, temporary: bool) -> Self {
+        let text = text.into();
+        Self { text, temporary }
     }
 
     /// An I/O error during `action` (a verb with its object) on `path`.
@@ -43,12 +44,6 @@ impl Problem {
     /// Whether a retry may succeed.
     pub fn is_temporary(&self) -> bool {
         self.temporary
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
     }
 }
 

@@ -4,11 +4,11 @@ use std::ops::ControlFlow::{Break, Continue};
 use std::time::{Duration, Instant};
 
 use atq_node_protocol::order::Remove;
+use atq_node_protocol::outcome::CarrierOutcome;
 use atq_retry::blocking::poll_until;
 
 use crate::docker::{Docker, VolumeRemoval};
 use crate::problem::Problem;
-use crate::report::Summary;
 
 /// A container may hold its volumes for some seconds after its service is removed.
 const RETRY_FOR: Duration = Duration::from_secs(20);
@@ -18,13 +18,13 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// Names the volumes that could not be removed, with the reasons.
-pub fn run(docker: &Docker, order: &Remove) -> Result<Summary, Problem> {
+pub fn run(docker: &Docker, order: &Remove) -> Result<CarrierOutcome, Problem> {
     let until = Instant::now() + RETRY_FOR;
     let mut left: Vec<&str> = order.volumes.iter().map(String::as_str).collect();
     let ended = poll_until(until, POLL_INTERVAL, || {
         let reasons = remove_once(docker, &mut left);
         if left.is_empty() {
-            return Break(Ok(Summary::default()));
+            return Break(Ok(CarrierOutcome::default()));
         }
         let texts: Vec<String> = reasons.iter().map(ToString::to_string).collect();
         let (failed, all) = (left.len(), order.volumes.len());

@@ -9,17 +9,6 @@ use atq_node_protocol::outcome::CarrierOutcome;
 
 use crate::problem::Problem;
 
-/// Figures of completed work.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// See [`CarrierOutcome::fetched`].
-    pub fetched: bool,
-    /// See [`CarrierOutcome::bytes`].
-    pub bytes: u64,
-    /// See [`CarrierOutcome::clock_offset_ms`].
-    pub clock_offset_ms: Option<i64>,
-}
-
 /// Writes the final report, once.
 #[derive(Debug)]
 pub struct Reporter {
@@ -40,18 +29,15 @@ impl Reporter {
         }
     }
 
-    /// Writes the report, unless it was written before.
-    pub fn report(&self, outcome: &Result<Summary, Problem>) {
-        let summary = outcome.as_ref().copied().unwrap_or_default();
+    /// Writes the report, unless it was written before. `outcome` has the figures of completed work.
+    pub fn report(&self, outcome: &Result<CarrierOutcome, Problem>) {
         let report = CarrierOutcome {
             done: outcome.is_ok(),
             work: self.work.as_str().to_owned(),
             node: self.node.clone(),
-            fetched: summary.fetched,
-            bytes: summary.bytes,
             millis: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            clock_offset_ms: summary.clock_offset_ms,
             problem: outcome.as_ref().err().map(ToString::to_string),
+            ..outcome.clone().unwrap_or_default()
         };
         let Ok(mut reported) = self.reported.lock() else {
             return;

@@ -7,9 +7,10 @@
 //!
 //! Memory use is constant: bytes pass through one buffer, whatever the size of the file and its rows.
 
-use std::fmt;
 use std::io::{self, Read, Write};
 use std::mem;
+
+use thiserror::Error;
 
 const BUFFER: usize = 256 * 1024;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -24,29 +25,20 @@ pub struct SplitTotals {
 }
 
 /// The reason why a file cannot be split.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum SplitError {
     /// The file cannot be read.
+    #[error("cannot be read: {0}")]
     Read(io::Error),
     /// A part cannot be written.
+    #[error("cannot be split: {0}")]
     Write(io::Error),
     /// This record has a quote that is never closed. The first record of the file is 1.
+    #[error("has a quote in record {0} that is never closed")]
     Unclosed(u64),
     /// Fewer rows than parts.
+    #[error("has {0} rows")]
     TooFew(u64),
-}
-
-impl fmt::Display for SplitError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Read(e) => write!(f, "cannot be read: {e}"),
-            Self::Write(e) => write!(f, "cannot be split: {e}"),
-            Self::Unclosed(record) => {
-                write!(f, "has a quote in record {record} that is never closed")
-            }
-            Self::TooFew(rows) => write!(f, "has {rows} rows"),
-        }
-    }
 }
 
 /// Writes row i to part i modulo the number of parts, starting with the first; a `header` goes to all parts.

@@ -116,12 +116,3 @@ pub fn clear(root: &Path) -> io::Result<()> {
     }
     Ok(())
 }
-
-/// Free bytes of the file system of `path`.
-///
-/// # Errors
-/// An I/O error.
-pub fn free_bytes(path: &Path) -> io::Result<u64> {
-    let stat = rustix::fs::statvfs(path)?;
-    Ok(stat.f_bfree.saturating_mul(stat.f_frsize))
-}

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use atq_node_protocol::load::{ContainerLoad, Load};
 use atq_node_protocol::order::Watch;
+use atq_node_protocol::outcome::CarrierOutcome;
 
 use crate::args::Args;
 use crate::cpu_usage::{CpuTicks, round_percent};
 use crate::docker::{ContainerSummary, CpuStats, Docker, ROLE_LABEL, RUN_LABEL};
 use crate::http::{Director, now_ms};
 use crate::problem::Problem;
-use crate::report::Summary;
 
 /// Label with `<service>.<slot>.<id>`, set by Swarm.
 const TASK_NAME_LABEL: &str = "com.docker.swarm.task.name";
@@ -23,7 +23,7 @@ const POST_TIMEOUT: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// When the counters of this node cannot be read, or the URL cannot be used.
-pub fn run(args: &Args, order: &Watch) -> Result<Summary, Problem> {
+pub fn run(args: &Args, order: &Watch) -> Result<CarrierOutcome, Problem> {
     // In effect no deadline.
     let director = Director::at(
         &order.url,

@@ -139,13 +139,13 @@ pub struct Run {
     pub gitlab: Option<PathBuf>,
     /// Stop the test after this time, including the time in the queue, for example `30m`. The Director enforces it, even if
     /// this program is killed.
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub timeout: Option<Duration>,
     /// Stop the test if this program does not renew its lease within this time, for example because it was killed.
     #[arg(
         long,
         value_name = "TIME",
-        value_parser = duration,
+        value_parser = humantime::parse_duration,
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "60s"
@@ -158,10 +158,6 @@ pub struct Run {
     /// Remove a finished task of this name before the start.
     #[arg(long)]
     pub replace: bool,
-}
-
-fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
-    humantime::parse_duration(text)
 }
 
 /// Examples that `atq init` writes.

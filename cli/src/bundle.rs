@@ -24,7 +24,7 @@ use reqwest::Method;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -63,19 +63,11 @@ struct Zip {
     files: u64,
 }
 
-/// Uploads `path`, a directory or a zip, unless the Director has its content. Returns the bundle's id.
+/// Uploads `path`, a directory or a zip, unless the Director has its content.
 ///
 /// # Errors
 /// When it cannot be read or packed, or the Director rejects it.
-pub async fn upload(context: &Context, path: &Path) -> Result<String, CliError> {
-    Ok(upload_details(context, path).await?.id)
-}
-
-/// Like [`upload`], but returns details.
-///
-/// # Errors
-/// When it cannot be read or packed, or the Director rejects it.
-pub async fn upload_details(context: &Context, path: &Path) -> Result<UploadResult, CliError> {
+pub async fn upload(context: &Context, path: &Path) -> Result<UploadResult, CliError> {
     let (out, owned) = (context.out, path.to_owned());
     let (source, name) = blocking(move || open(&owned)).await?;
     check_reachable(context).await?;
@@ -208,17 +200,10 @@ fn refused(name: &str, error: &BundleError) -> CliError {
 
 /// The id and the size of a zip.
 fn identify(file: &Arc<File>) -> io::Result<(String, u64)> {
-    let mut reader = Positioned::new(Arc::clone(file));
-    let (mut hash, mut buffer, mut bytes) = (Sha256::new(), vec![0; CHUNK], 0);
-    loop {
-        match reader.read(&mut buffer)? {
-            0 => return Ok((BundleId::of(hash).to_string(), bytes)),
-            count => {
-                hash.update(&buffer[..count]);
-                bytes += count as u64;
-            }
-        }
-    }
+    let mut reader = BufReader::with_capacity(CHUNK, Positioned::new(Arc::clone(file)));
+    let mut hash = Sha256::new();
+    let bytes = io::copy(&mut reader, &mut hash)?;
+    Ok((BundleId::of(hash).to_string(), bytes))
 }
 
 /// A reader with its own position, so that an aborted attempt does not affect the next one.

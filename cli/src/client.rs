@@ -20,7 +20,9 @@ pub fn client(base: &Url, trust: &Trust) -> Result<Client, CliError> {
         // The default policy turns a POST into a GET.
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT);
-    if is_direct(base.host_str().unwrap_or_default(), variable) {
+    if is_direct(base.host_str().unwrap_or_default(), |name| {
+        std::env::var(name).ok()
+    }) {
         client = client.no_proxy();
     }
     client = match base.scheme() {
@@ -45,10 +47,6 @@ fn is_direct(host: &str, variable: impl Fn(&str) -> Option<String>) -> bool {
         entries.any(|entry| entry == "*")
     };
     is_loopback(host) || excluded.into_iter().any(is_everything)
-}
-
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
 }
 
 #[cfg(test)]

@@ -68,31 +68,29 @@ fn has_no_bundle(service: &Value) -> bool {
 }
 
 /// Reads and modifies the definition, and finds every fault that can be found without the Director. The limit of replicas
-/// is left to the Director.
+/// is left to the Director. A missing `fileid` is not a fault if the definition gets its bundle later by
+/// [`Loaded::use_bundle`].
 ///
 /// # Errors
 /// When the definition cannot be read, a change is invalid, or there are faults, each with line and column.
-pub fn load(args: &Definition) -> Result<Loaded, CliError> {
+pub fn load(args: &Definition, for_bundle: bool) -> Result<Loaded, CliError> {
     let source = read(args)?;
-    loaded(source, |payload| {
-        let mut faults = faults(payload);
-        faults.retain(|fault| !depends_on_the_limit(fault, payload));
-        faults
-    })
-}
-
-/// Like [`load`], for a definition that gets its bundle later by [`Loaded::use_bundle`]: a missing `fileid` is not a
-/// fault.
-///
-/// # Errors
-/// Those of [`load`].
-pub fn load_for_bundle(args: &Definition) -> Result<Loaded, CliError> {
-    let source = read(args)?;
-    loaded(source, |payload| {
-        let mut faults = faults(&with_bundle(payload));
-        faults.retain(|fault| !depends_on_the_limit(fault, payload));
-        faults
-    })
+    let mut faults = match for_bundle {
+        true => faults(&with_bundle(&source.payload)),
+        false => faults(&source.payload),
+    };
+    faults.retain(|fault| !depends_on_the_limit(fault, &source.payload));
+    let mut names = ["name", "id"].iter();
+    match names.find_map(|field| source.payload.get(field)?.as_str()) {
+        Some(name) if faults.is_empty() => Ok(Loaded {
+            name: name.to_owned(),
+            payload: source.payload,
+        }),
+        _ => Err(CliError::Faults {
+            faults: source.places.all_placed(faults),
+            file: source.file,
+        }),
+    }
 }
 
 /// The definition with a placeholder bundle for services without one.
@@ -136,10 +134,9 @@ pub fn check(args: &Definition, for_bundle: bool) -> Result<Checked, CliError> {
         true => with_bundle(&source.payload),
         false => source.payload,
     };
-    let faults = faults(&payload).into_iter();
     Ok(Checked {
         file: source.file,
-        faults: faults.map(|fault| source.places.placed(fault)).collect(),
+        faults: source.places.all_placed(faults(&payload)),
         warnings: warnings(&payload),
         takes_bundle,
     })
@@ -156,24 +153,4 @@ pub fn faults(payload: &Value) -> Vec<Fault> {
     TaskSpec::parse(payload, &DefaultDirector)
         .err()
         .unwrap_or_default()
-}
-
-fn loaded(source: Source, validate: impl Fn(&Value) -> Vec<Fault>) -> Result<Loaded, CliError> {
-    let faults = validate(&source.payload);
-    let name = ["name", "id"]
-        .iter()
-        .find_map(|field| source.payload.get(field)?.as_str());
-    if faults.is_empty()
-        && let Some(name) = name
-    {
-        return Ok(Loaded {
-            name: name.to_owned(),
-            payload: source.payload,
-        });
-    }
-    let faults = faults.into_iter();
-    Err(CliError::Faults {
-        faults: faults.map(|fault| source.places.placed(fault)).collect(),
-        file: source.file,
-    })
 }

@@ -320,37 +320,21 @@ impl Director {
         }
     }
 
-    /// Removes a task with its logs and results. With an invocation, only if that invocation may end the run.
+    /// Removes the object at `path`. With an invocation, a task is removed only if that invocation may end the run. After a
+    /// lost response the request is repeated, and "not found" then counts as success.
     ///
     /// # Errors
-    /// When the task does not exist, belongs to another invocation, or could not be removed completely.
-    pub async fn remove_task(
+    /// When the object does not exist, belongs to another invocation, or cannot be removed completely.
+    pub async fn remove(
         &self,
-        name: &str,
+        path: &str,
+        timeout: Duration,
         invocation: Option<&Invocation>,
     ) -> Result<(), CliError> {
-        let path = format!("task/{}", segment(name));
         let sign = |request| match invocation {
             Some(invocation) => invocation.sign(request),
             None => request,
         };
-        self.remove_with(&path, CLEAN_UP_TIMEOUT, sign).await
-    }
-
-    /// Removes the object at `path`. After a lost response the request is repeated, and "not found" then counts as success.
-    ///
-    /// # Errors
-    /// When the object does not exist, or cannot be removed.
-    pub async fn remove(&self, path: &str, timeout: Duration) -> Result<(), CliError> {
-        self.remove_with(path, timeout, |request| request).await
-    }
-
-    async fn remove_with(
-        &self,
-        path: &str,
-        timeout: Duration,
-        sign: impl Fn(RequestBuilder) -> RequestBuilder,
-    ) -> Result<(), CliError> {
         let mut is_retry = false;
         with_retries(|| {
             let may_be_done = std::mem::replace(&mut is_retry, true);
@@ -405,6 +389,16 @@ fn copy(request: &RequestBuilder) -> Result<RequestBuilder, CliError> {
 fn retry_after(response: &Response) -> Option<Duration> {
     let value = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
     value.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// The path with the query parameters that have a value.
+pub fn with_query<const N: usize>(path: &str, parameters: [(&str, Option<String>); N]) -> String {
+    let given = parameters.into_iter();
+    let given = given.filter_map(|(name, value)| Some(format!("{name}={}", value?)));
+    match given.collect::<Vec<_>>().join("&").as_str() {
+        "" => path.to_owned(),
+        query => format!("{path}?{query}"),
+    }
 }
 
 /// Percent-encodes a name as a path segment.

@@ -1,14 +1,14 @@
 //! The events of a task, each once, as they are recorded, resumed after lost connections.
 
 use crate::context::Context;
-use crate::director::segment;
+use crate::director::{Director, segment};
 use crate::error::CliError;
 use crate::fetch::interrupted;
 use crate::retry::{FOLLOW_RETRY_FOR, Retry};
 use atq_api_spec::task::{Step, TaskEvent, TaskEvents};
 use eventsource_stream::Eventsource;
 use futures_util::{Stream, StreamExt, stream};
-use reqwest::{Method, Response, header};
+use reqwest::{Method, RequestBuilder, Response, header};
 use std::io;
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -17,7 +17,8 @@ use tokio::time::{Instant, timeout};
 #[cfg(test)]
 mod tests;
 
-const LAST_EVENT_ID: &str = "last-event-id";
+/// Header with the number of the last received event.
+pub const LAST_EVENT_ID: &str = "last-event-id";
 /// The Director sends at least a comment every 15 s.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -30,13 +31,6 @@ pub enum End {
     Deleted,
     /// `each` returned a break.
     Cancelled,
-}
-
-/// The end of a connection.
-enum StreamEnd {
-    For(End),
-    /// Properly closed, but possibly incomplete.
-    Closed,
 }
 
 /// Passes the events after number `after` to `each`, until the task is over or removed, or `each` breaks.
@@ -60,15 +54,15 @@ pub async fn follow(
         })
         .await;
         let ended = match ended {
-            Ok(StreamEnd::Closed) => rest(context, name, &mut last, &mut each).await,
+            Ok(None) => rest(context, name, &mut last, &mut each).await,
             other => other,
         };
         let mut error = match ended {
-            Ok(StreamEnd::For(end)) => return Ok(end),
-            Ok(StreamEnd::Closed) => context
+            Ok(Some(end)) => return Ok(end),
+            Ok(None) => context
                 .director
                 .unreachable("the stream ended before the task was over".to_owned()),
-            Err(error) if is_removed(&error) => return Ok(End::Deleted),
+            Err(error) if error.is_task_not_found() => return Ok(End::Deleted),
             Err(error) => error,
         };
         retry.disconnected(context.out, since, &error);
@@ -76,15 +70,11 @@ pub async fn follow(
             retry.wait(error).await?;
             match open(context, name, last, true).await {
                 Ok(response) => break response,
-                Err(other) if is_removed(&other) => return Ok(End::Deleted),
+                Err(other) if other.is_task_not_found() => return Ok(End::Deleted),
                 Err(other) => error = other,
             }
         };
     }
-}
-
-fn is_removed(error: &CliError) -> bool {
-    error.is_task_not_found()
 }
 
 async fn open(
@@ -93,41 +83,40 @@ async fn open(
     last: u64,
     is_retry: bool,
 ) -> Result<Response, CliError> {
-    let request = context
-        .director
-        .request(Method::GET, &format!("task/{}/events", segment(name)))?
-        .header(header::ACCEPT, "text/event-stream")
-        .header(LAST_EVENT_ID, last);
+    let request = request(&context.director, name)?.header(LAST_EVENT_ID, last);
     match is_retry {
         true => context.director.send(request).await,
         false => context.director.send_with_retries(request).await,
     }
 }
 
-/// Reads one stream until its end.
+/// The request of a stream of the events.
+pub fn request(director: &Director, name: &str) -> Result<RequestBuilder, CliError> {
+    let request = director.request(Method::GET, &format!("task/{}/events", segment(name)))?;
+    Ok(request.header(header::ACCEPT, "text/event-stream"))
+}
+
+/// Reads one stream until its end; `None` if it was properly closed, but is possibly incomplete.
 async fn read(
     context: &Context,
     response: Response,
     last: &mut u64,
     mut each: impl FnMut(&TaskEvent) -> ControlFlow<()>,
-) -> Result<StreamEnd, CliError> {
-    let mut events = Box::pin(bytes(response).eventsource());
+) -> Result<Option<End>, CliError> {
+    let mut events = Box::pin(bytes(response, IDLE_TIMEOUT).eventsource());
     let mut is_over = false;
     while let Some(event) = events.next().await {
         let event = event.map_err(|error| interrupted(&context.director, &error))?;
         if event.event == "deleted" {
-            return Ok(StreamEnd::For(End::Deleted));
+            return Ok(Some(End::Deleted));
         }
-        let event = serde_json::from_str(&event.data).map_err(invalid_body)?;
-        is_over = is_last(&event);
+        let event: TaskEvent = serde_json::from_str(&event.data).map_err(invalid_body)?;
+        is_over = event.step == Step::Done;
         if pass(&event, last, &mut each).is_break() {
-            return Ok(StreamEnd::For(End::Cancelled));
+            return Ok(Some(End::Cancelled));
         }
     }
-    Ok(match is_over {
-        true => StreamEnd::For(End::Finished),
-        false => StreamEnd::Closed,
-    })
+    Ok(is_over.then_some(End::Finished))
 }
 
 /// Passes an event that was not passed before.
@@ -143,10 +132,6 @@ fn pass(
     each(event)
 }
 
-fn is_last(event: &TaskEvent) -> bool {
-    event.step == Step::Done
-}
-
 /// Passes the remaining events after a closed stream. A stream closes when the task is over, and when the Director shuts
 /// down. In the first case the list of events is complete, because the task was over before the request.
 async fn rest(
@@ -154,25 +139,28 @@ async fn rest(
     name: &str,
     last: &mut u64,
     each: &mut impl FnMut(&TaskEvent) -> ControlFlow<()>,
-) -> Result<StreamEnd, CliError> {
+) -> Result<Option<End>, CliError> {
     if context.director.task(name).await?.step != Step::Done {
-        return Ok(StreamEnd::Closed);
+        return Ok(None);
     }
     let path = format!("task/{}/events?after={last}", segment(name));
     let history: TaskEvents = context.director.get(&path).await?;
     for event in &history.events {
         if pass(event, last, each).is_break() {
-            return Ok(StreamEnd::For(End::Cancelled));
+            return Ok(Some(End::Cancelled));
         }
     }
-    Ok(StreamEnd::For(End::Finished))
+    Ok(Some(End::Finished))
 }
 
 /// The body as a stream with an idle timeout.
-fn bytes(response: Response) -> impl Stream<Item = io::Result<impl AsRef<[u8]>>> {
-    stream::unfold(Some(response), |response| async {
+pub fn bytes(
+    response: Response,
+    idle_timeout: Duration,
+) -> impl Stream<Item = io::Result<impl AsRef<[u8]>>> {
+    stream::unfold(Some(response), move |response| async move {
         let mut response = response?;
-        match timeout(IDLE_TIMEOUT, response.chunk()).await {
+        match timeout(idle_timeout, response.chunk()).await {
             Ok(Ok(Some(chunk))) => Some((Ok(chunk), Some(response))),
             Ok(Ok(None)) => None,
             Ok(Err(error)) => Some((Err(io::Error::other(error)), None)),

@@ -1,5 +1,6 @@
 //! Exit codes. Scripts and pipelines rely on these numbers: they never change.
 
+use crate::error::CliError;
 use serde::Serialize;
 use std::process::ExitCode;
 
@@ -50,19 +51,27 @@ impl Exit {
         self as u8
     }
 
+    /// This code, or that of the error if it is [`Exit::Pass`].
+    pub fn or(self, error: &CliError) -> Self {
+        match self {
+            Self::Pass => error.exit(),
+            earlier => earlier,
+        }
+    }
+
     /// A short description.
     pub const fn meaning(self) -> &'static str {
         match self {
-            Self::Pass => "done; for a test: passed",
+            Self::Pass => "success; for a test: it passed",
             Self::CriteriaFailed => "a criterion of the test does not hold",
             Self::Usage => "the command line, or a file that it names, cannot be used",
             Self::ToolFailed => "the test tool failed: the master's exit code is not 0",
-            Self::InfrastructureFailed => "the test could not be run; the reason is told",
-            Self::TimedOut => "the test took longer than it may",
-            Self::Stopped => "the test was stopped, or left to itself",
-            Self::Invalid => "the test says nothing: a worker was lost, too few samples, ...",
-            Self::Rejected => "the Director refuses the request; the reason is told",
-            Self::Unreachable => "no Director answers",
+            Self::InfrastructureFailed => "the test could not be run",
+            Self::TimedOut => "the test exceeded a time limit",
+            Self::Stopped => "the test was stopped, or left running",
+            Self::Invalid => "the test is inconclusive: a worker was lost, too few samples, ...",
+            Self::Rejected => "the Director rejected the request",
+            Self::Unreachable => "the Director does not respond",
         }
     }
 }

@@ -5,7 +5,6 @@ use crate::error::{CliError, innermost};
 use crate::output::draft::Draft;
 use crate::output::{named, write_error};
 use crate::retry::{REQUEST_RETRY_FOR, Retry};
-use futures_util::{Stream, StreamExt};
 use reqwest::{Method, Response, header};
 use std::error::Error;
 use std::io::Write;
@@ -32,36 +31,11 @@ pub async fn request(director: &Director, path: &str, accept: &str) -> Result<Re
 /// # Errors
 /// When the Director rejects the request, or is unreachable.
 pub async fn bytes(director: &Director, path: &str, accept: &str) -> Result<Vec<u8>, CliError> {
-    let mut retry = Retry::within(REQUEST_RETRY_FOR);
-    loop {
-        let result = match request(director, path, accept).await {
-            Ok(response) => read_all(director, response).await,
-            Err(error) => Err(error),
-        };
-        match result {
-            Ok(bytes) => return Ok(bytes),
-            Err(error) => retry.wait(error).await?,
-        }
-    }
-}
-
-async fn read_all(director: &Director, response: Response) -> Result<Vec<u8>, CliError> {
-    let mut all = Vec::new();
-    let mut body = response.bytes_stream();
-    while let Some(chunk) = next_chunk(director, &mut body).await? {
-        all.extend_from_slice(&chunk.map_err(|error| interrupted(director, &error))?);
-    }
-    Ok(all)
-}
-
-/// The next chunk of a body.
-async fn next_chunk<T>(
-    director: &Director,
-    body: &mut (impl Stream<Item = T> + Unpin),
-) -> Result<Option<T>, CliError> {
-    timeout(CHUNK_TIMEOUT, body.next())
-        .await
-        .map_err(|_| director.stalled_response())
+    let write = |all: &mut Vec<u8>, chunk: &[u8]| {
+        all.extend_from_slice(chunk);
+        Ok(())
+    };
+    download(director, path, accept, || Ok(Vec::new()), write).await
 }
 
 /// Downloads `path` to the file `to`, atomically.
@@ -87,34 +61,41 @@ pub async fn transfer(
     director: &Director,
     path: &str,
     accept: &str,
-    mut begin: impl FnMut() -> Result<Draft, CliError>,
+    begin: impl FnMut() -> Result<Draft, CliError>,
 ) -> Result<Draft, CliError> {
+    let write = |draft: &mut Draft, chunk: &[u8]| {
+        let written = draft.write_all(chunk);
+        written.map_err(write_error(draft.path()))
+    };
+    download(director, path, accept, begin, write).await
+}
+
+async fn download<T>(
+    director: &Director,
+    path: &str,
+    accept: &str,
+    mut begin: impl FnMut() -> Result<T, CliError>,
+    mut write: impl FnMut(&mut T, &[u8]) -> Result<(), CliError>,
+) -> Result<T, CliError> {
     let mut retry = Retry::within(REQUEST_RETRY_FOR);
     loop {
-        let response = request(director, path, accept).await;
-        let result = match response {
-            Ok(response) => write_body(director, response, begin()?).await,
-            Err(error) => Err(error),
+        let attempt = async {
+            let mut response = request(director, path, accept).await?;
+            let mut to = begin()?;
+            loop {
+                match timeout(CHUNK_TIMEOUT, response.chunk()).await {
+                    Ok(Ok(Some(chunk))) => write(&mut to, &chunk)?,
+                    Ok(Ok(None)) => return Ok(to),
+                    Ok(Err(error)) => return Err(interrupted(director, &error)),
+                    Err(_) => return Err(director.stalled_response()),
+                }
+            }
         };
-        match result {
-            Ok(draft) => return Ok(draft),
+        match attempt.await {
+            Ok(done) => return Ok(done),
             Err(error) => retry.wait(error).await?,
         }
     }
-}
-
-async fn write_body(
-    director: &Director,
-    response: Response,
-    mut draft: Draft,
-) -> Result<Draft, CliError> {
-    let mut body = response.bytes_stream();
-    while let Some(chunk) = next_chunk(director, &mut body).await? {
-        let chunk = chunk.map_err(|error| interrupted(director, &error))?;
-        let written = draft.write_all(&chunk);
-        written.map_err(write_error(draft.path()))?;
-    }
-    Ok(draft)
 }
 
 /// An error for an interrupted response, with the innermost cause.

@@ -21,63 +21,46 @@ mod tests;
 /// in `http_req_failed`, and bytes in `data_received` and `data_sent`. Figures that the tool does not report are omitted; a
 /// run without samples has no metrics, and GitLab then shows nothing.
 pub fn document(report: &Report) -> String {
-    let mut text = format!(
-        "{:#}",
-        json!({ "metrics": metrics(&report.total, report.duration) })
-    );
-    text.push('\n');
-    text
+    let metrics = metrics(&report.total, report.duration);
+    format!("{:#}\n", json!({ "metrics": metrics }))
 }
 
+#[allow(clippy::cast_precision_loss)] // bytes per second
 fn metrics(total: &Figures, seconds: f64) -> Map<String, Value> {
     let mut metrics = Map::new();
     if total.samples == 0 {
         return metrics;
     }
     let has = |name: &str| !total.missing.iter().any(|missing| missing == name);
-    let mut add = |name: &str, metric: Map<String, Value>| {
-        if !metric.is_empty() {
-            metrics.insert(name.to_owned(), metric.into());
-        }
-    };
+    let mut add = |name: &str, metric: Value| metrics.insert(name.to_owned(), metric);
     if has("errors") {
         let good = total.samples.saturating_sub(total.errors);
         add("checks", rate(good, total.errors));
         // In this metric, a pass is a failed request.
         add("http_req_failed", rate(total.errors, good));
     }
-    let mut requests = object(&[("count", json!(total.samples))]);
-    if has("throughput") {
-        requests.insert("rate".to_owned(), json!(total.throughput));
+    let throughput = has("throughput").then_some(total.throughput);
+    add("http_reqs", amount(total.samples, throughput));
+    let trend = trend(total, has);
+    if !trend.is_empty() {
+        add("http_req_duration", trend.into());
     }
-    add("http_reqs", requests);
-    add("http_req_duration", trend(total, has));
     for (name, key, bytes) in [
         ("data_received", "receivedBytes", total.received_bytes),
         ("data_sent", "sentBytes", total.sent_bytes),
     ] {
         if has(key) {
-            add(name, amount(bytes, seconds));
+            let rate = (seconds > 0.0).then_some(bytes as f64 / seconds);
+            add(name, amount(bytes, rate));
         }
     }
     metrics
 }
 
-fn object(members: &[(&str, Value)]) -> Map<String, Value> {
-    let members = members.iter().cloned();
-    members
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
-}
-
 #[allow(clippy::cast_precision_loss)] // a share, not a count
-fn rate(passes: u64, fails: u64) -> Map<String, Value> {
+fn rate(passes: u64, fails: u64) -> Value {
     let share = passes as f64 / (passes + fails) as f64;
-    object(&[
-        ("passes", json!(passes)),
-        ("fails", json!(fails)),
-        ("value", json!(share)),
-    ])
+    json!({ "passes": passes, "fails": fails, "value": share })
 }
 
 fn trend(total: &Figures, has: impl Fn(&str) -> bool) -> Map<String, Value> {
@@ -96,11 +79,9 @@ fn trend(total: &Figures, has: impl Fn(&str) -> bool) -> Map<String, Value> {
         .collect()
 }
 
-#[allow(clippy::cast_precision_loss)] // bytes per second
-fn amount(bytes: u64, seconds: f64) -> Map<String, Value> {
-    let mut amount = object(&[("count", json!(bytes))]);
-    if seconds > 0.0 {
-        amount.insert("rate".to_owned(), json!(bytes as f64 / seconds));
+fn amount(count: u64, rate: Option<f64>) -> Value {
+    match rate {
+        Some(rate) => json!({ "count": count, "rate": rate }),
+        None => json!({ "count": count }),
     }
-    amount
 }

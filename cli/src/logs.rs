@@ -2,7 +2,7 @@
 
 use crate::args::Logs;
 use crate::context::Context;
-use crate::director::{CHUNK_TIMEOUT, segment};
+use crate::director::{CHUNK_TIMEOUT, segment, with_query};
 use crate::error::CliError;
 use crate::fetch::interrupted;
 use crate::retry::{FOLLOW_RETRY_FOR, Retry};
@@ -92,24 +92,14 @@ async fn open(
 /// The path of the lines. A retry requests all lines, because `tail` would now select different ones.
 fn path(wanted: &Logs, is_retry: bool) -> String {
     let tail = wanted.tail.filter(|_| !(is_retry && wanted.follow));
-    let query: Vec<String> = [
-        wanted.follow.then(|| "follow=1".to_owned()),
-        wanted
-            .service
-            .as_ref()
-            .map(|service| format!("service={}", segment(service))),
-        wanted.replica.map(|replica| format!("replica={replica}")),
-        tail.map(|tail| format!("tail={tail}")),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    let mark = if query.is_empty() { "" } else { "?" };
-    format!(
-        "task/{}/logs{mark}{}",
-        segment(&wanted.name),
-        query.join("&")
-    )
+    let path = format!("task/{}/logs", segment(&wanted.name));
+    let parameters = [
+        ("follow", wanted.follow.then(|| "1".to_owned())),
+        ("service", wanted.service.as_deref().map(segment)),
+        ("replica", wanted.replica.map(|number| number.to_string())),
+        ("tail", tail.map(|number| number.to_string())),
+    ];
+    with_query(&path, parameters)
 }
 
 /// The time of the Director, in whole seconds.

@@ -40,17 +40,23 @@ impl Out {
     /// Prints a line of the result, unless the result is JSON.
     pub fn line(&self, line: impl Display) {
         if !self.json {
-            write_stdout(format_args!("{line}"));
+            write_stdout(line);
         }
+    }
+
+    /// Prints the result: as lines, or as JSON.
+    pub fn show<L: Display>(&self, lines: impl IntoIterator<Item = L>, result: &impl Serialize) {
+        lines.into_iter().for_each(|line| self.line(line));
+        self.result(result);
     }
 
     /// Prints the result as JSON, if requested.
     pub fn result(&self, result: &impl Serialize) {
         if self.json {
             match serde_json::to_string_pretty(result) {
-                Ok(text) => write_stdout(format_args!("{text}")),
+                Ok(text) => write_stdout(text),
                 Err(error) => {
-                    write_stderr(format_args!("cannot serialize the result as JSON: {error}"))
+                    self.progress(format!("cannot serialize the result as JSON: {error}"))
                 }
             }
         }
@@ -58,7 +64,7 @@ impl Out {
 
     /// Prints a progress message.
     pub fn progress(&self, line: impl Display) {
-        write_stderr(format_args!("{line}"));
+        write_stderr(line);
     }
 
     /// Prints an error: as text, and with `--json` also as an object with the member `error`.
@@ -71,7 +77,7 @@ impl Out {
         }
         if let CliError::Faults { file, faults } = error {
             for fault in faults {
-                write_stderr(format_args!("{}", fault.line(file)));
+                write_stderr(fault.line(file));
             }
         }
         if !error.hint().is_empty() {
@@ -83,7 +89,7 @@ impl Out {
     /// Prints an error as JSON, if requested: in one line, since it may follow lines of `logs` or `events`.
     pub fn failure(&self, error: &CliError) {
         if self.json {
-            write_stdout(format_args!("{}", as_json(error)));
+            write_stdout(as_json(error));
         }
     }
 }
@@ -105,7 +111,7 @@ fn as_json(error: &CliError) -> Value {
 }
 
 /// Writes a line to standard error. A write error is ignored, because the program may have to stop a test.
-fn write_stderr(line: std::fmt::Arguments<'_>) {
+fn write_stderr(line: impl Display) {
     let line = line.to_string();
     let line = sanitized(&line, std::io::stderr().is_terminal());
     drop(writeln!(anstream::stderr(), "{line}"));
@@ -120,7 +126,7 @@ fn sanitized(line: &str, is_terminal: bool) -> Cow<'_, str> {
 }
 
 /// Writes a line to standard output. A closed pipe is ignored.
-fn write_stdout(line: std::fmt::Arguments<'_>) {
+fn write_stdout(line: impl Display) {
     let line = line.to_string();
     let line = sanitized(&line, std::io::stdout().is_terminal());
     match writeln!(anstream::stdout(), "{line}") {

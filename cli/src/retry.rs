@@ -72,14 +72,7 @@ impl Retry {
 
 /// Whether the same request may succeed later: the Director does not respond, or it or a proxy is busy.
 pub fn is_temporary(error: &CliError) -> bool {
-    match error {
-        CliError::Unreachable { .. } | CliError::Busy { .. } => true,
-        CliError::Rejected { .. }
-        | CliError::Usage { .. }
-        | CliError::Faults { .. }
-        | CliError::Untrusted { .. }
-        | CliError::Failed { .. } => false,
-    }
+    matches!(error, CliError::Unreachable { .. } | CliError::Busy { .. })
 }
 
 #[cfg(test)]

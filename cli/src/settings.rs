@@ -48,14 +48,12 @@ pub fn path() -> Option<PathBuf> {
 }
 
 fn read(path: &Path) -> Result<File, CliError> {
+    let problem = |what: String| format!("the configuration file `{}` {what}", path.display());
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(File::default()),
         Err(error) => {
-            let message = format!(
-                "the configuration file `{}` cannot be read: {error}",
-                path.display()
-            );
+            let message = problem(format!("cannot be read: {error}"));
             return Err(CliError::usage(message, ""));
         }
     };
@@ -63,16 +61,12 @@ fn read(path: &Path) -> Result<File, CliError> {
         return Ok(File::default());
     }
     let mut file: File = serde_saphyr::from_str(&text).map_err(|error| {
-        let message = format!(
-            "the configuration file `{}` is invalid: {error}",
-            path.display()
-        );
+        let message = problem(format!("is invalid: {error}"));
         CliError::usage(message, format!("example:\n{EXAMPLE}"))
     })?;
     // A relative path is relative to the configuration file.
-    file.ca = file
-        .ca
-        .map(|ca| path.parent().unwrap_or(Path::new("")).join(ca));
+    let dir = path.parent().unwrap_or(Path::new(""));
+    file.ca = file.ca.map(|ca| dir.join(ca));
     Ok(file)
 }
 

@@ -10,23 +10,37 @@ const GAP: &str = "  ";
 /// Cell without a value.
 pub const NO_VALUE: &str = "-";
 
-/// The lines of a table. Columns are as wide as their widest cell; there is no trailing space.
+/// The lines of a table, aligned to the left.
 pub fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> Vec<String> {
     let head = head.map(str::to_owned);
-    let mut widths = [0; N];
-    for row in std::iter::once(&head).chain(rows) {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
+    let rows: Vec<&[String]> = std::iter::once(&head)
+        .chain(rows)
+        .map(|row| &row[..])
+        .collect();
+    aligned(&rows, |_, cell, width| format!("{cell:width$}"))
+}
+
+/// Lines of padded cells. Columns are as wide as their widest cell; there is no trailing space. `pad` gets the column, the
+/// cell and the width.
+pub fn aligned<R: AsRef<[String]>>(
+    rows: &[R],
+    pad: impl Fn(usize, &str, usize) -> String,
+) -> Vec<String> {
+    let mut widths = Vec::new();
+    for row in rows {
+        for (column, cell) in row.as_ref().iter().enumerate() {
+            widths.resize(widths.len().max(column + 1), 0);
+            widths[column] = cell.chars().count().max(widths[column]);
         }
     }
-    let line = |row: &[String; N]| {
-        let cells = row.iter().zip(widths);
+    let line = |row: &R| {
+        let cells = row.as_ref().iter().zip(&widths).enumerate();
         let padded: Vec<String> = cells
-            .map(|(cell, width)| format!("{cell:width$}"))
+            .map(|(at, (cell, width))| pad(at, cell, *width))
             .collect();
         padded.join(GAP).trim_end().to_owned()
     };
-    std::iter::once(&head).chain(rows).map(line).collect()
+    rows.iter().map(line).collect()
 }
 
 /// The name of `value` in the API.

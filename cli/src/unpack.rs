@@ -7,6 +7,7 @@
 use crate::error::CliError;
 use crate::output::owned::{Name, Owned, Placed};
 use crate::output::write_error;
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -46,14 +47,13 @@ pub fn unpack_below(
     owned: &mut Owned,
     below: Option<&str>,
 ) -> Result<Unpacked, CliError> {
-    let file = File::open(zip).map_err(|error| invalid_archive(error.to_string()))?;
-    let mut archive = ZipArchive::new(file).map_err(|error| invalid_archive(error.to_string()))?;
+    let file = File::open(zip).map_err(invalid_archive)?;
+    let mut archive = ZipArchive::new(file).map_err(invalid_archive)?;
     let mut unpacked = Unpacked::default();
     for index in 0..archive.len() {
-        let entry = archive.by_index(index);
-        let done = entry
-            .map_err(|error| invalid_archive(error.to_string()))
-            .and_then(|mut entry| unpack_entry(&mut entry, owned, below, &mut unpacked));
+        let entry = archive.by_index(index).map_err(invalid_archive);
+        let done =
+            entry.and_then(|mut entry| unpack_entry(&mut entry, owned, below, &mut unpacked));
         unpacked.errors.extend(done.err());
     }
     Ok(unpacked)
@@ -139,7 +139,7 @@ fn entry_name<R: io::Read>(entry: &ZipFile<'_, R>) -> Result<Name, CliError> {
     Name::parse(&name).map_err(refused)
 }
 
-fn invalid_archive(why: String) -> CliError {
+fn invalid_archive(why: impl Display) -> CliError {
     CliError::failed(
         format!("the archive of the results cannot be unpacked: {why}"),
         "`-o results.zip` downloads it unchanged",

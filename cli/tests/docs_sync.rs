@@ -24,6 +24,24 @@ fn the_exit_codes_are_documented() {
 }
 
 #[test]
+fn the_step_for_jenkins_describes_the_exit_codes_in_the_same_words() {
+    let step = document("deploy/jenkins/src/atq/LoadTest.groovy");
+    let page = document("deploy/jenkins/README.md");
+    for exit in &Exit::ALL[1..] {
+        let (code, meaning) = (exit.code(), exit.meaning());
+        let starts = format!("        {code}: [");
+        let entry = step.lines().find(|line| line.starts_with(&starts));
+        let entry = entry.unwrap_or_default();
+        assert!(entry.contains(meaning), "{meaning}: {entry}");
+        let row = page
+            .lines()
+            .find(|line| line.starts_with(&format!("| {code} |")));
+        let row = row.unwrap_or_default();
+        assert!(row.contains(&format!("| {meaning} |")), "{meaning}: {row}");
+    }
+}
+
+#[test]
 fn every_command_and_option_is_documented() {
     let page = document(PAGE);
     let command = Args::command();

@@ -23,7 +23,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 pub use error::{ConfigError, Fault, Origin};
-pub use images::{ImageFault, ImageRule, Images, Variable};
+pub use images::{ImageNotAllowed, ImageRule, Images, Variable};
 pub use retention::Retention;
 
 use atq_engine_swarm::registry::{Password, RegistryAuth};
@@ -35,6 +35,7 @@ pub const FILE_NAMES: [&str; 2] = ["controller-config.yaml", "controller-config.
 /// Maximum size of a configuration file in bytes.
 const MAX_BYTES: usize = 1024 * 1024;
 
+/// The smallest valid file.
 const SMALLEST: &str = "port: 8080\nglusterpath: /var/lib/atq/bundles\n";
 
 /// The Director's configuration.
@@ -127,10 +128,9 @@ impl Default for Limits {
 }
 
 /// Format of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// Text lines.
-    #[default]
     Text,
     /// One JSON object per line.
     Json,
@@ -166,7 +166,7 @@ impl Config {
     /// [`ConfigError::Syntax`] when it is not YAML, [`ConfigError::Faults`] with all other faults.
     pub fn parse(text: &str, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         if text.len() > MAX_BYTES {
-            return Err(ConfigError::TooBig { limit: MAX_BYTES });
+            return Err(ConfigError::TooBig(MAX_BYTES));
         }
         let mut faults = Vec::new();
         let root = document::parse(text)?;
@@ -195,45 +195,29 @@ impl Config {
         let config = Self {
             port: port.unwrap_or(0),
             glusterpath: glusterpath.clone().unwrap_or_default(),
-            bind: section
-                .optional("bind", fields::address)
-                .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-            datadir: section
-                .optional("datadir", fields::path)
-                .unwrap_or_else(|| PathBuf::from("./atq-data")),
+            bind: section.or("bind", fields::address, Ipv4Addr::LOCALHOST.into()),
+            datadir: section.or("datadir", fields::path, "./atq-data".into()),
             docker_host: section.optional("dockerHost", fields::docker_host),
-            discovery_image: section
-                .optional("discoveryImage", fields::word)
-                .unwrap_or_else(|| "atq-discovery:dev".to_owned()),
+            discovery_image: section.or("discoveryImage", fields::word, "atq-discovery:dev".into()),
             discovery_host: section.optional("discoveryHost", fields::word),
             advertise_url: section.optional("advertiseUrl", fields::url),
-            carrier_image: section
-                .optional("carrierImage", fields::word)
-                .unwrap_or_else(|| "atq-carrier:dev".to_owned()),
-            node_docker_socket: section
-                .optional("nodeDockerSocket", fields::absolute)
-                .unwrap_or_else(|| PathBuf::from("/var/run/docker.sock")),
-            delivery: section
-                .optional("delivery", fields::delivery)
-                .unwrap_or(Delivery::Push),
+            carrier_image: section.or("carrierImage", fields::word, "atq-carrier:dev".into()),
+            node_docker_socket: section.or(
+                "nodeDockerSocket",
+                fields::absolute,
+                "/var/run/docker.sock".into(),
+            ),
+            delivery: section.or("delivery", fields::delivery, Delivery::Push),
             director_id: section.optional("directorId", fields::director_id),
-            max_concurrent_tasks: section
-                .optional("maxConcurrentTasks", |v| fields::integer(v, 1, 10_000))
-                .unwrap_or(4) as usize,
+            max_concurrent_tasks: section.integer("maxConcurrentTasks", 1..=10_000, 4) as usize,
             fixed_orchestration_timeout: section
                 .optional("orchestrationTimeout", |v| fields::integer(v, 1, 86_400))
                 .map(Duration::from_secs),
             limits,
             retention,
-            subnet_pool: section
-                .optional("subnetPool", fields::subnet_pool)
-                .unwrap_or_else(default_pool),
-            expose_join_tokens: section
-                .optional("exposeJoinTokens", fields::boolean)
-                .unwrap_or(false),
-            log_format: section
-                .optional("logFormat", fields::log_format)
-                .unwrap_or_default(),
+            subnet_pool: section.or("subnetPool", fields::subnet_pool, default_pool()),
+            expose_join_tokens: section.or("exposeJoinTokens", fields::boolean, false),
+            log_format: section.or("logFormat", fields::log_format, LogFormat::Text),
             images,
             registry_auth,
             docker_config: section.optional("dockerConfig", fields::path),
@@ -302,11 +286,6 @@ impl Config {
             .unwrap_or_else(|| Duration::from_secs(60 + u64::from(replicas)))
     }
 
-    /// The smallest valid file.
-    pub fn smallest() -> &'static str {
-        SMALLEST
-    }
-
     /// A complete file with comments: every key with its default.
     pub fn example() -> String {
         include_str!("config/example.yaml").to_owned()
@@ -315,34 +294,28 @@ impl Config {
 
 impl Limits {
     fn read(section: &mut Section<'_>) -> Self {
+        const MOST_BYTES: u64 = u64::MAX >> 1;
         let default = Self::default();
-        let mut bytes = |key, default| {
-            section
-                .optional(key, |v| fields::integer(v, 1, u64::MAX >> 1))
-                .unwrap_or(default)
+        let mut number = |key, range, default| section.integer(key, range, default);
+        // In this order, faults name the known keys.
+        let limits = Self {
+            upload_bytes: number("uploadBytes", 1..=MOST_BYTES, default.upload_bytes),
+            unpacked_bytes: number("unpackedBytes", 1..=MOST_BYTES, default.unpacked_bytes),
+            results_bytes: number("resultsBytes", 1..=MOST_BYTES, default.results_bytes),
+            entries: number("entries", 1..=10_000_000, default.entries),
+            replicas: u32::try_from(number("replicas", 1..=100_000, default.replicas.into()))
+                .unwrap_or(u32::MAX),
+            log_bytes: number("logBytes", 65_536..=1 << 40, default.log_bytes),
+            connections: Some(number("connections", 0..=1_000_000, 0)).filter(|number| *number > 0),
+            pids: number("pids", 0..=1 << 22, default.pids),
+            stop_grace_period: number(
+                "stopGracePeriod",
+                1..=max_stop_grace(),
+                default.stop_grace_period,
+            ),
         };
-        let upload_bytes = bytes("uploadBytes", default.upload_bytes);
-        let unpacked_bytes = bytes("unpackedBytes", default.unpacked_bytes);
-        let results_bytes = bytes("resultsBytes", default.results_bytes);
-        let entries = section.optional("entries", |v| fields::integer(v, 1, 10_000_000));
-        let replicas = section.optional("replicas", |v| fields::integer(v, 1, 100_000));
-        let log_bytes = section.optional("logBytes", |v| fields::integer(v, 65_536, 1 << 40));
-        let connections = section.optional("connections", |v| fields::integer(v, 0, 1_000_000));
-        let pids = section.optional("pids", |v| fields::integer(v, 0, 1 << 22));
-        let grace = |v: &_| fields::integer(v, 1, max_stop_grace());
-        let stop_grace_period = section.optional("stopGracePeriod", grace);
         section.finish();
-        Self {
-            connections: connections.filter(|number| *number > 0),
-            pids: pids.unwrap_or(default.pids),
-            stop_grace_period: stop_grace_period.unwrap_or(default.stop_grace_period),
-            log_bytes: log_bytes.unwrap_or(default.log_bytes),
-            upload_bytes,
-            unpacked_bytes,
-            entries: entries.unwrap_or(default.entries),
-            replicas: replicas.map_or(default.replicas, |n| u32::try_from(n).unwrap_or(u32::MAX)),
-            results_bytes,
-        }
+        limits
     }
 }
 
@@ -351,12 +324,9 @@ fn default_pool() -> Ipv4Net {
 }
 
 fn find() -> Result<PathBuf, ConfigError> {
-    let found = FILE_NAMES
-        .iter()
-        .map(PathBuf::from)
-        .find(|path| path.exists());
-    found.ok_or_else(|| ConfigError::NotFound {
-        directory: std::env::current_dir().unwrap_or_else(|_| PathBuf::from(".")),
+    let mut names = FILE_NAMES.iter().map(PathBuf::from);
+    names.find(|path| path.exists()).ok_or_else(|| {
+        ConfigError::NotFound(std::env::current_dir().unwrap_or_else(|_| PathBuf::from(".")))
     })
 }
 

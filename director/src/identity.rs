@@ -130,9 +130,8 @@ fn keep_copy(copy: &Path, id: &str) {
 /// The id in a file; `None` if the file is missing or has no valid id, as after a crash while it was written.
 fn read(path: &Path) -> io::Result<Option<String>> {
     let text = if_there(fs::read_to_string(path))?;
-    Ok(text
-        .map(|text| text.trim().to_owned())
-        .filter(|id| is_id(id)))
+    let id = text.map(|text| text.trim().to_owned());
+    Ok(id.filter(|id| is_id(id)))
 }
 
 fn is_id(text: &str) -> bool {

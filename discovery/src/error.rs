@@ -4,18 +4,23 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::http::header::{HeaderValue, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde_json::json;
+use thiserror::Error;
 
 /// A refused request. A DNS failure is not an error: the client gets "no address yet".
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Error)]
 pub(crate) enum Refusal {
     /// An invalid host name or parameter; the text has its name, its value and the expected value.
+    #[error("{0}")]
     BadInput(String),
     /// The token is missing or wrong.
+    #[error("token missing or wrong, expected the header `Authorization: Bearer <token>`")]
     Unauthorized,
     /// The path does not exist.
+    #[error("no such path `{}`, expected `/api/{{hostname}}`, `/probe` or `/healthz`", truncate(.0))]
     UnknownPath(String),
     /// A method that the path does not support.
+    #[error("method is `{}`, expected `{expected}`", truncate(.method))]
     MethodNotAllowed {
         /// The method of the request.
         method: String,
@@ -23,6 +28,7 @@ pub(crate) enum Refusal {
         expected: &'static str,
     },
     /// The body exceeds this many bytes.
+    #[error("the body is too large, expected at most {0} bytes")]
     TooLarge(usize),
 }
 
@@ -37,29 +43,13 @@ impl Refusal {
         Self::BadInput(format!("`{what}` is missing, expected {expected}"))
     }
 
-    fn parts(&self) -> (StatusCode, String) {
+    fn status(&self) -> StatusCode {
         match self {
-            Self::BadInput(text) => (StatusCode::BAD_REQUEST, text.clone()),
-            Self::Unauthorized => (
-                StatusCode::UNAUTHORIZED,
-                "token missing or wrong, expected the header `Authorization: Bearer <token>`"
-                    .into(),
-            ),
-            Self::UnknownPath(path) => (
-                StatusCode::NOT_FOUND,
-                format!(
-                    "no such path `{}`, expected `/api/{{hostname}}`, `/probe` or `/healthz`",
-                    truncate(path)
-                ),
-            ),
-            Self::MethodNotAllowed { method, expected } => (
-                StatusCode::METHOD_NOT_ALLOWED,
-                format!("method is `{}`, expected `{expected}`", truncate(method)),
-            ),
-            Self::TooLarge(limit) => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!("the body is too large, expected at most {limit} bytes"),
-            ),
+            Self::BadInput(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::UnknownPath(_) => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
         }
     }
 }
@@ -72,15 +62,11 @@ fn truncate(text: &str) -> String {
     }
 }
 
-#[derive(Serialize)]
-struct Body {
-    error: String,
-}
-
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let (status, error) = self.parts();
-        let mut response = (status, Json(Body { error })).into_response();
+        let status = self.status();
+        let body = json!({ "error": self.to_string() });
+        let mut response = (status, Json(body)).into_response();
         if status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(WWW_AUTHENTICATE, scheme);

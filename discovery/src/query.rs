@@ -30,10 +30,9 @@ impl AddressQuery {
     pub(crate) fn parse(hostname: &str, pairs: &[(String, String)]) -> Result<Self, Refusal> {
         let name = parse_hostname(hostname)?;
         refuse_unknown(pairs)?;
-        let replicas = match find(pairs, "replicas")? {
-            Some(value) => Some(parse_replicas(value, max_addresses(&name))?),
-            None => None,
-        };
+        let replicas = find(pairs, "replicas")?;
+        let replicas = replicas.map(|value| parse_replicas(value, max_addresses(&name)));
+        let replicas = replicas.transpose()?;
         let timeout = find(pairs, "timeout")?.map_or(Ok(DEFAULT_TIMEOUT), parse_timeout)?;
         let probe = find(pairs, "probe")?.map(parse_probe).transpose()?;
         Ok(Self {

@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// Progress in bytes. The bar is removed on drop.
 #[derive(Debug, Clone)]
 pub struct Progress {
-    bar: Option<ProgressBar>,
+    bar: ProgressBar,
 }
 
 impl Progress {
@@ -14,7 +14,9 @@ impl Progress {
     pub fn begin(out: Out, what: &str, bytes: u64) -> Self {
         if !out.is_interactive {
             out.progress(format!("{what}, {}", super::format_size(bytes)));
-            return Self { bar: None };
+            return Self {
+                bar: ProgressBar::hidden(),
+            };
         }
         let style = ProgressStyle::with_template(
             "{msg} [{bar:30}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left",
@@ -22,20 +24,16 @@ impl Progress {
         let bar = ProgressBar::new(bytes);
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_message(what.to_owned());
-        Self { bar: Some(bar) }
+        Self { bar }
     }
 
     /// Advances by this number of bytes.
     pub fn add(&self, bytes: u64) {
-        if let Some(bar) = &self.bar {
-            bar.inc(bytes);
-        }
+        self.bar.inc(bytes);
     }
 
     /// Removes the bar.
     pub fn end(self) {
-        if let Some(bar) = self.bar {
-            bar.finish_and_clear();
-        }
+        self.bar.finish_and_clear();
     }
 }

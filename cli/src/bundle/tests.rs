@@ -305,9 +305,9 @@ async fn serve(canned: Canned) -> (Context, Shared) {
 async fn an_existing_bundle_is_not_uploaded_again() {
     let (context, canned) = serve(Canned::default()).await;
     let dir = directory([("x", "1")]);
-    let first = upload_details(&context, dir.path()).await.unwrap();
+    let first = upload(&context, dir.path()).await.unwrap();
     assert!(first.uploaded, "{first:?}");
-    let second = upload_details(&context, dir.path()).await.unwrap();
+    let second = upload(&context, dir.path()).await.unwrap();
     let expected = UploadResult {
         uploaded: false,
         ..first
@@ -329,14 +329,18 @@ async fn an_upload_is_retried_after_a_lost_connection() {
         })
         .await;
         let dir = directory([("x", "some content")]);
-        let id = upload(&context, dir.path()).await.unwrap();
+        let uploaded = upload(&context, dir.path()).await.unwrap();
         let canned = canned.lock().unwrap();
         assert_eq!(
             canned.uploads, uploads,
             "{drop_before} before, {drop_after} after"
         );
         // The fake computes the id from the received content.
-        assert!(canned.stored.contains_key(&id), "{:?}", canned.stored);
+        assert!(
+            canned.stored.contains_key(&uploaded.id),
+            "{:?}",
+            canned.stored
+        );
     }
 }
 

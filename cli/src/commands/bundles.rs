@@ -60,19 +60,18 @@ pub async fn bundles(context: &Context, args: &Bundles) -> Result<Exit, CliError
 }
 
 async fn remove(context: &Context, id: &str) -> Result<(), CliError> {
-    context.director.remove(&path(id), REMOVAL_TIMEOUT).await?;
-    context.out.line(id);
-    context.out.result(&json!({ "id": id, "removed": true }));
+    let path = path(id);
+    let removal = context.director.remove(&path, REMOVAL_TIMEOUT, None);
+    removal.await?;
+    let removed = json!({ "id": id, "removed": true });
+    context.out.show([id], &removed);
     Ok(())
 }
 
 async fn show(context: &Context, id: &str) -> Result<(), CliError> {
     let bundle = context.director.get(&path(id)).await?;
     let bundle = UsedBundle::new(bundle, &ps::all(context).await?);
-    for line in description(&bundle) {
-        context.out.line(line);
-    }
-    context.out.result(&bundle);
+    context.out.show(description(&bundle), &bundle);
     Ok(())
 }
 
@@ -95,10 +94,7 @@ async fn list(context: &Context) -> Result<(), CliError> {
         .try_filter_map(async |bundle| Ok(bundle.map(|bundle| UsedBundle::new(bundle, &tasks))))
         .try_collect()
         .await?;
-    for line in overview(&bundles) {
-        context.out.line(line);
-    }
-    context.out.result(&bundles);
+    context.out.show(overview(&bundles), &bundles);
     Ok(())
 }
 

@@ -14,8 +14,9 @@ use serde_json::json;
 /// None.
 pub async fn completions(context: &Context, args: &Completions) -> Result<Exit, CliError> {
     let script = script(args.shell);
-    context.out.line(script.trim_end());
-    context.out.result(&json!({ "script": script }));
+    context
+        .out
+        .show([script.trim_end()], &json!({ "script": script }));
     Ok(Exit::Pass)
 }
 

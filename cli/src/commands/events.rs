@@ -38,10 +38,8 @@ pub async fn events(context: &Context, args: &Events) -> Result<Exit, CliError> 
     }
     let path = format!("task/{}/events", segment(&args.name));
     let history: TaskEvents = context.director.get(&path).await?;
-    context.out.result(&history);
-    for event in &history.events {
-        context.out.line(line(event, colours));
-    }
+    let lines = history.events.iter().map(|event| line(event, colours));
+    context.out.show(lines, &history);
     Ok(Exit::Pass)
 }
 

@@ -5,8 +5,10 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use serde::Serialize;
+use std::fs::Permissions;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 #[cfg(test)]
 mod tests;
@@ -36,20 +38,12 @@ const PLAIN: &[File] = files!(
 );
 
 impl Example {
-    /// The name on the command line, and of the directory.
-    const fn name(self) -> &'static str {
+    /// The name on the command line, and of the directory, and the files.
+    const fn contents(self) -> (&'static str, &'static [File]) {
         match self {
-            Self::Jmeter => "jmeter",
-            Self::Locust => "locust",
-            Self::Plain => "plain",
-        }
-    }
-
-    const fn files(self) -> &'static [File] {
-        match self {
-            Self::Jmeter => JMETER,
-            Self::Locust => LOCUST,
-            Self::Plain => PLAIN,
+            Self::Jmeter => ("jmeter", JMETER),
+            Self::Locust => ("locust", LOCUST),
+            Self::Plain => ("plain", PLAIN),
         }
     }
 
@@ -62,11 +56,11 @@ impl Example {
 /// The `--json` document.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Written {
+struct Written<'a> {
     /// The example's name.
     example: &'static str,
     /// The directory, as given.
-    directory: PathBuf,
+    directory: &'a Path,
     /// Paths within the directory.
     files: Vec<&'static str>,
 }
@@ -76,21 +70,17 @@ struct Written {
 /// # Errors
 /// When the directory is not empty, or cannot be written.
 pub async fn init(context: &Context, args: &Init) -> Result<Exit, CliError> {
-    let example = args.example;
-    let dir = match &args.dir {
-        Some(dir) => dir.clone(),
-        None => PathBuf::from(example.name()),
+    let (example, files) = args.example.contents();
+    let directory = args.dir.as_deref().unwrap_or(Path::new(example));
+    check_empty(directory)?;
+    write(files, directory)?;
+    let written = Written {
+        example,
+        directory,
+        files: files.iter().map(|file| file.path).collect(),
     };
-    check_empty(&dir)?;
-    write(example, &dir)?;
-    for line in next_steps(example, &dir) {
-        context.out.line(line);
-    }
-    context.out.result(&Written {
-        example: example.name(),
-        files: example.files().iter().map(|file| file.path).collect(),
-        directory: dir,
-    });
+    let steps = next_steps(args.example, directory);
+    context.out.show(steps, &written);
     Ok(Exit::Pass)
 }
 
@@ -110,8 +100,8 @@ fn check_empty(dir: &Path) -> Result<(), CliError> {
     }
 }
 
-fn write(example: Example, dir: &Path) -> Result<(), CliError> {
-    for file in example.files() {
+fn write(files: &[File], dir: &Path) -> Result<(), CliError> {
+    for file in files {
         let path = dir.join(file.path);
         write_file(&path, file.content).map_err(|error| {
             CliError::failed(format!("cannot write `{}`: {error}", path.display()), "")
@@ -133,22 +123,17 @@ fn write_file(path: &Path, content: &str) -> std::io::Result<()> {
 }
 
 /// Sets the execute bit wherever the read bit is set.
-#[cfg(unix)]
 fn make_executable(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::metadata(path)?.permissions().mode();
     let mode = mode | ((mode & 0o444) >> 2);
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
-}
-
-#[cfg(not(unix))]
-fn make_executable(_path: &Path) -> std::io::Result<()> {
-    Ok(())
+    std::fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
 fn next_steps(example: Example, dir: &Path) -> Vec<String> {
-    let mut lines = vec![format!("wrote `{}`; next:", dir.display())];
-    lines.push(format!("  cd {}", quoted(dir)));
+    let mut lines = vec![
+        format!("wrote `{}`; next:", dir.display()),
+        format!("  cd {}", quoted(dir)),
+    ];
     if example.wants_target() {
         lines.push("  # README.md: two commands that start a system under test".to_owned());
     }
@@ -160,9 +145,12 @@ fn next_steps(example: Example, dir: &Path) -> Vec<String> {
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
-    match text.chars().all(plain) && !text.starts_with('-') {
+    let is_option = text.starts_with('-');
+    match text.chars().all(plain) && !is_option {
         true => text,
-        false if text.starts_with('-') => format!("'./{}'", text.replace('\'', r"'\''")),
-        false => format!("'{}'", text.replace('\'', r"'\''")),
+        false => {
+            let place = if is_option { "./" } else { "" };
+            format!("'{place}{}'", text.replace('\'', r"'\''"))
+        }
     }
 }

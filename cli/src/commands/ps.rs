@@ -2,35 +2,29 @@
 
 use crate::args::Ps;
 use crate::context::Context;
-use crate::director::segment;
+use crate::director::{segment, with_query};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::table::{NO_VALUE, age, api_name, millis, table};
 use atq_api_spec::task::{Task, TaskList, TaskStatus};
-use atq_definition::spec::nearest;
+use atq_definition::spec::{names_of, nearest};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 /// Maximum number of tasks per page.
 const PAGE_SIZE: u32 = 1000;
-const STATUSES: [TaskStatus; 5] = [
-    TaskStatus::Initializing,
-    TaskStatus::Started,
-    TaskStatus::Stopped,
-    TaskStatus::Finished,
-    TaskStatus::Errored,
-];
 
 /// Prints the tasks, newest first; with `--json` as one page, whose `next` is set if there are more.
 ///
 /// # Errors
 /// When the status is unknown, or the Director is unreachable.
 pub async fn ps(context: &Context, args: &Ps) -> Result<Exit, CliError> {
-    let status = args.status.as_deref().map(parse_status).transpose()?;
+    let status = args.status.as_deref();
+    status.map_or(Ok(()), check_status)?;
     if args.limit == 0 {
         return Err(CliError::usage("`--limit` is 0", "expected at least 1"));
     }
-    let list = collect(context, status.as_deref(), args.limit).await?;
+    let list = collect(context, status, args.limit).await?;
     if list.tasks.is_empty() {
         context.out.progress("no tasks");
     } else {
@@ -79,26 +73,23 @@ async fn collect(
 }
 
 fn path(status: Option<&str>, limit: u32, after: Option<&str>) -> String {
-    let status = status.map(|status| format!("&status={status}"));
-    let after = after.map(|position| format!("&after={}", segment(position)));
-    format!(
-        "task?limit={limit}{}{}",
-        status.unwrap_or_default(),
-        after.unwrap_or_default()
-    )
+    let parameters = [
+        ("limit", Some(limit.to_string())),
+        ("status", status.map(str::to_owned)),
+        ("after", after.map(segment)),
+    ];
+    with_query("task", parameters)
 }
 
-/// Validates a status.
-fn parse_status(text: &str) -> Result<String, CliError> {
-    let names = STATUSES.map(|status| api_name(&status));
-    if names.iter().any(|name| name == text) {
-        return Ok(text.to_owned());
+fn check_status(text: &str) -> Result<(), CliError> {
+    let known = names_of::<TaskStatus>();
+    match known.contains(&text) {
+        true => Ok(()),
+        false => Err(CliError::usage(
+            format!("`{}` is not a status", text.escape_debug()),
+            nearest(text, known),
+        )),
     }
-    let known: Vec<&str> = names.iter().map(String::as_str).collect();
-    Err(CliError::usage(
-        format!("`{}` is not a status", text.escape_debug()),
-        nearest(text, &known),
-    ))
 }
 
 fn lines(tasks: &[Task], now: OffsetDateTime) -> Vec<String> {
@@ -198,9 +189,9 @@ mod tests {
 
     #[test]
     fn an_unknown_status_is_reported_with_the_nearest() {
-        assert_eq!(parse_status("started").unwrap(), "started");
+        check_status("started").unwrap();
         let errors = ["startet", "done"].map(|text| {
-            let error = parse_status(text).unwrap_err();
+            let error = check_status(text).unwrap_err();
             format!("{error}; {}", error.hint())
         });
         insta::assert_snapshot!(errors.join("\n"), @"

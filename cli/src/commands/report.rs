@@ -2,7 +2,7 @@
 
 use crate::args::Report as Args;
 use crate::context::Context;
-use crate::director::segment;
+use crate::director::{segment, with_query};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::fetch::{bytes, save};
@@ -42,10 +42,7 @@ pub async fn report(context: &Context, args: &Args) -> Result<Exit, CliError> {
         Err(error) => {
             // The only JSON document is the report.
             context.out.without_json().error(&error);
-            exit = match exit {
-                Exit::Pass => error.exit(),
-                earlier => earlier,
-            };
+            exit = exit.or(&error);
         }
     };
     if let Some(file) = &args.html {
@@ -61,21 +58,11 @@ pub async fn report(context: &Context, args: &Args) -> Result<Exit, CliError> {
     if let Some(file) = &args.gitlab {
         wrote(file, named::write(file, gitlab::document(&report)));
     }
-    for line in table::lines(&report) {
-        context.out.line(line);
-    }
-    context.out.result(&report);
+    context.out.show(table::lines(&report), &report);
     Ok(exit)
 }
 
 fn path(args: &Args) -> String {
-    let query = args
-        .baseline
-        .as_ref()
-        .map(|baseline| format!("?baseline={}", segment(baseline)));
-    format!(
-        "task/{}/report{}",
-        segment(&args.name),
-        query.unwrap_or_default()
-    )
+    let path = format!("task/{}/report", segment(&args.name));
+    with_query(&path, [("baseline", args.baseline.as_deref().map(segment))])
 }

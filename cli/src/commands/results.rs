@@ -13,7 +13,7 @@ use crate::unpack::{Unpacked, unpack};
 use serde::Serialize;
 use std::fs::File;
 use std::io::{self, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The `--json` document.
 #[derive(Debug, Serialize)]
@@ -157,16 +157,10 @@ fn print_errors(context: &Context, errors: &[CliError]) -> Exit {
     errors.first().map_or(Exit::Pass, CliError::exit)
 }
 
-/// A temporary path for the archive, with the guard that removes it.
-fn temporary() -> Result<(tempfile::TempDir, PathBuf), CliError> {
-    let dir = tempfile::tempdir().map_err(write_error(&std::env::temp_dir()))?;
-    let zip = dir.path().join("results.zip");
-    Ok((dir, zip))
-}
-
 /// Writes only the complete archive: the reader of a pipe cannot detect an interrupted download.
 async fn to_stdout(context: &Context, path: &str) -> Result<(), CliError> {
-    let (_guard, zip) = temporary()?;
+    let dir = tempfile::tempdir().map_err(write_error(&std::env::temp_dir()))?;
+    let zip = dir.path().join("results.zip");
     save(&context.director, path, ZIP, &zip).await?;
     let written = File::open(&zip).and_then(|mut zip| io::copy(&mut zip, &mut io::stdout().lock()));
     written.map(drop).map_err(write_error(Path::new("-")))

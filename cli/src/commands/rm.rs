@@ -32,16 +32,13 @@ pub async fn rm(context: &Context, args: &Rm) -> Result<Exit, CliError> {
     let out = context.out.without_json();
     for name in &args.names {
         let path = format!("task/{}{}", segment(name), query(args.force));
-        let failed = context.director.remove(&path, CLEAN_UP_TIMEOUT).await.err();
+        let removed = context.director.remove(&path, CLEAN_UP_TIMEOUT, None).await;
+        let failed = removed.err();
         match &failed {
             None => context.out.line(name),
             Some(error) => {
                 out.error(error);
-                exit = if exit == Exit::Pass {
-                    error.exit()
-                } else {
-                    exit
-                };
+                exit = exit.or(error);
             }
         }
         removals.push(Removal {

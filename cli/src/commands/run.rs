@@ -3,7 +3,7 @@
 use crate::args::Run;
 use crate::context::Context;
 use crate::definition::Loaded;
-use crate::director::segment;
+use crate::director::{CLEAN_UP_TIMEOUT, segment};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::out::Out;
@@ -60,9 +60,6 @@ pub async fn run(context: &Context, args: &Run) -> Result<Exit, CliError> {
     }
     if args.detach {
         let accepted = start(context, &loaded, &invocation).await?;
-        if is_attached(&accepted) {
-            context.out.progress(attached(&loaded.name));
-        }
         context
             .out
             .line(format!("{} {}", accepted.id, api_name(&accepted.status)));
@@ -75,9 +72,6 @@ pub async fn run(context: &Context, args: &Run) -> Result<Exit, CliError> {
         print_outcome(context.out, None, Exit::Stopped, None);
         return Ok(Exit::Stopped);
     };
-    if is_attached(&accepted) {
-        context.out.progress(attached(&loaded.name));
-    }
     let options = WatchOptions {
         follow: args.follow,
         timeout: args.timeout,
@@ -99,23 +93,19 @@ pub async fn run(context: &Context, args: &Run) -> Result<Exit, CliError> {
 
 /// Loads the definition and uploads its bundle.
 async fn prepare(context: &Context, args: &Run) -> Result<Loaded, CliError> {
-    let mut loaded = match args.bundle.is_some() {
-        true => definition::load_for_bundle(&args.definition)?,
-        false => definition::load(&args.definition)?,
-    };
-    if args.bundle.is_none() {
+    let mut loaded = definition::load(&args.definition, args.bundle.is_some())?;
+    let Some(path) = &args.bundle else {
         for warning in definition::warnings(&loaded.payload) {
             context.out.progress(format!("warning: {warning}"));
         }
+        return Ok(loaded);
+    };
+    // Before the upload.
+    if !loaded.clone().use_bundle("") {
+        return Err(bundle::unused_bundle(path));
     }
-    if let Some(path) = &args.bundle {
-        // Before the upload.
-        if !loaded.clone().use_bundle("") {
-            return Err(bundle::unused_bundle(path));
-        }
-        let id = bundle::upload(context, path).await?;
-        loaded.use_bundle(&id);
-    }
+    let uploaded = bundle::upload(context, path).await?;
+    loaded.use_bundle(&uploaded.id);
     Ok(loaded)
 }
 
@@ -133,15 +123,18 @@ async fn remove_ended(
     if matches!(status, TaskStatus::Initializing | TaskStatus::Started) {
         return Ok(());
     }
-    match context.director.remove_task(name, Some(invocation)).await {
-        Err(error) if !error.is_task_not_found() => Err(error),
-        _ => {
-            context
-                .out
-                .progress(format!("removed the finished task `{name}`"));
-            Ok(())
-        }
+    let path = format!("task/{}", segment(name));
+    let director = &context.director;
+    match director
+        .remove(&path, CLEAN_UP_TIMEOUT, Some(invocation))
+        .await
+    {
+        Err(error) if !error.is_task_not_found() => return Err(error),
+        _ => context
+            .out
+            .progress(format!("removed the finished task `{name}`")),
     }
+    Ok(())
 }
 
 /// Starts the test. Safe to repeat: an equal definition of a running task is the same task.
@@ -153,10 +146,12 @@ async fn start(
     let director = &context.director;
     let request = director.request(Method::PUT, &invocation.path())?;
     let request = invocation.sign(request).json(&loaded.payload);
-    match director.send_with_retries(request).await {
-        Ok(response) => director.read(response).await,
-        Err(error) => Err(with_advice(error)),
+    let response = director.send_with_retries(request).await;
+    let accepted = director.read(response.map_err(with_advice)?).await?;
+    if is_attached(&accepted) {
+        context.out.progress(attached(&loaded.name));
     }
+    Ok(accepted)
 }
 
 /// Whether the run was started by another client.
@@ -268,16 +263,18 @@ async fn finish(
     let ended = ending::exit(task, watched.early_end);
     let outputs = Outputs::of(args);
     let written = write_outputs(context, &outputs, task, interrupts).await;
-    for error in written.errors.iter().filter(|_| outputs.any()) {
+    let is_complete = written.is_ok();
+    let errors = written.unwrap_or_else(|error| vec![error]);
+    for error in errors.iter().filter(|_| outputs.any()) {
         // The only JSON document is the outcome.
         out.without_json().error(error);
     }
-    let saved = args.results.as_deref().filter(|_| written.is_complete);
+    let saved = args.results.as_deref().filter(|_| is_complete);
     // A missing output changes the exit code only if the test passed.
-    let exit = match (ended, written.errors.first()) {
-        (Exit::Pass, Some(error)) if written.is_complete => error.exit(),
-        (Exit::Pass, Some(_)) => Exit::Stopped,
-        (ended, _) => ended,
+    let exit = match (ended, errors.first()) {
+        (Exit::Pass, Some(_)) if !is_complete => Exit::Stopped,
+        (ended, Some(error)) => ended.or(error),
+        (ended, None) => ended,
     };
     for line in summary::lines(task, ended, exit, saved) {
         out.line(line);
@@ -286,40 +283,26 @@ async fn finish(
     exit
 }
 
-/// The result of writing the outputs.
-struct OutputResult {
-    /// The errors of missing outputs.
-    errors: Vec<CliError>,
-    /// Whether writing was not interrupted.
-    is_complete: bool,
-}
-
-impl OutputResult {
-    fn none(error: CliError) -> Self {
-        Self {
-            errors: vec![error],
-            is_complete: false,
-        }
-    }
-}
-
-/// Writes the outputs, unless a signal interrupts.
+/// Writes the outputs and returns the errors of missing ones.
+///
+/// # Errors
+/// When the test is not over, or a signal interrupts.
 async fn write_outputs(
     context: &Context,
     outputs: &Outputs<'_>,
     task: &Task,
     interrupts: &mut Interrupts,
-) -> OutputResult {
+) -> Result<Vec<CliError>, CliError> {
     if task.step != Step::Done {
         // The message that the task keeps running was printed already.
-        return OutputResult::none(CliError::failed("there are no results yet", ""));
+        return Err(CliError::failed("there are no results yet", ""));
     }
     tokio::select! {
         biased;
-        errors = outputs.write(context, task) => OutputResult { errors, is_complete: true },
+        errors = outputs.write(context, task) => Ok(errors),
         () = interrupts.signal() => {
             let hint = format!("download them with `atq results {}`", task.id);
-            OutputResult::none(CliError::failed("interrupted while downloading the results", hint))
+            Err(CliError::failed("interrupted while downloading the results", hint))
         }
     }
 }

@@ -66,24 +66,18 @@ fn texts(data: &Value, name: &str) -> Vec<String> {
 }
 
 /// `1 node`, `2 nodes`.
-fn count(number: usize, noun: &str) -> String {
+fn count(number: u64, noun: &str) -> String {
     match number {
         1 => format!("1 {noun}"),
         _ => format!("{number} {noun}s"),
     }
 }
 
-fn length(data: &Value, name: &str) -> usize {
-    data[name].as_array().map_or(0, Vec::len)
-}
-
 fn delivered(data: &Value) -> String {
-    let nodes = data["nodes"].as_array().into_iter().flatten();
-    let fetched = nodes.filter(|node| node["fetched"] == true).count();
-    format!(
-        "bundles are on {}; {fetched} downloaded them",
-        count(length(data, "nodes"), "node")
-    )
+    let nodes = data["nodes"].as_array().map_or(&[][..], Vec::as_slice);
+    let fetched = nodes.iter().filter(|node| node["fetched"] == true);
+    let (nodes, fetched) = (count(nodes.len() as u64, "node"), fetched.count());
+    format!("bundles are on {nodes}; {fetched} downloaded them")
 }
 
 fn ready(data: &Value) -> String {
@@ -92,7 +86,7 @@ fn ready(data: &Value) -> String {
     let skew = skew.map(|skew| format!("; start skew {}", millis(skew)));
     format!(
         "{} ready: {}{}",
-        count(addresses.len(), "worker"),
+        count(addresses.len() as u64, "worker"),
         addresses.join(", "),
         skew.unwrap_or_default()
     )
@@ -124,11 +118,10 @@ fn failed(data: &Value) -> Option<String> {
 }
 
 fn kept(data: &Value) -> String {
-    let logs = data["logs"].as_u64().unwrap_or(0);
-    let logs = count(usize::try_from(logs).unwrap_or(usize::MAX), "log");
+    let logs = count(data["logs"].as_u64().unwrap_or(0), "log");
     let results = data["results"].as_array().into_iter().flatten();
     let files: u64 = results.filter_map(|one| one["files"].as_u64()).sum();
-    let files = count(usize::try_from(files).unwrap_or(usize::MAX), "result file");
+    let files = count(files, "result file");
     let missing = texts(data, "missing");
     match missing.is_empty() {
         true => format!("{logs} and {files} kept"),
@@ -137,8 +130,7 @@ fn kept(data: &Value) -> String {
 }
 
 fn reported(data: &Value) -> String {
-    let samples = data["samples"].as_u64().unwrap_or(0);
-    let samples = count(usize::try_from(samples).unwrap_or(usize::MAX), "sample");
+    let samples = count(data["samples"].as_u64().unwrap_or(0), "sample");
     let verdict = text(&data["judgement"], "verdict");
     let verdict = verdict.unwrap_or_else(|| "unknown".to_owned());
     let reasons = texts(&data["judgement"], "reasons");

@@ -26,10 +26,7 @@ pub async fn show(context: &Context, args: &Named) -> Result<Exit, CliError> {
         true if !context.out.json => hosts(context, &args.name).await,
         _ => Hosts::new(),
     };
-    for line in lines(&task, &hosts) {
-        context.out.line(line);
-    }
-    context.out.result(&task);
+    context.out.show(lines(&task, &hosts), &task);
     Ok(Exit::Pass)
 }
 
@@ -55,26 +52,18 @@ fn lines(task: &Task, hosts: &Hosts) -> Vec<String> {
             .iter()
             .map(|left| format!("not removed yet: {left}")),
     );
-    lines.extend(section("", facts(task)));
+    lines.push(String::new());
+    lines.extend(facts(task));
     lines.extend(section("timings", timings(task)));
     lines.extend(section("workers", workers(&task.workers, hosts)));
     lines
 }
 
-/// Lines below a title; empty without lines.
-fn section(title: &str, lines: Vec<String>) -> Vec<String> {
-    if lines.is_empty() {
-        return lines;
-    }
-    let title = (!title.is_empty()).then(|| title.to_owned());
-    let body = lines.into_iter().map(|line| match title.is_some() {
-        true => format!("  {line}"),
-        false => line,
-    });
-    std::iter::once(String::new())
-        .chain(title.clone())
-        .chain(body)
-        .collect()
+/// Indented lines below a title; empty without lines.
+fn section(title: &str, lines: Vec<String>) -> impl Iterator<Item = String> {
+    let head = lines.first().map(|_| [String::new(), title.to_owned()]);
+    let body = lines.into_iter().map(|line| format!("  {line}"));
+    head.into_iter().flatten().chain(body)
 }
 
 fn headline(task: &Task) -> String {
@@ -111,31 +100,30 @@ fn verdict(judgement: &Judgement, task: &Task) -> Vec<String> {
         .collect()
 }
 
-fn criterion(result: &CriterionResult) -> String {
-    let (style, mark) = match result.holds {
+/// Whether a criterion holds, as a word.
+pub(super) fn mark(result: &CriterionResult) -> (Style, &'static str) {
+    match result.holds {
         true => (SUCCESS, "holds"),
         false => (FAILURE, "fails"),
-    };
-    let CriterionResult {
-        criterion, seen, ..
-    } = result;
-    format!("  {style}{mark}{style:#}  {criterion}: {seen}")
+    }
+}
+
+fn criterion(result: &CriterionResult) -> String {
+    let (style, mark) = mark(result);
+    format!(
+        "  {style}{mark}{style:#}  {}: {}",
+        result.criterion, result.seen
+    )
 }
 
 fn failure(failure: &Failure) -> Vec<String> {
-    let Failure {
-        step,
-        code,
-        message,
-        hint,
-        last_lines,
-    } = failure;
+    let (step, hint) = (api_name(&failure.step), &failure.hint);
     let line = format!(
-        "{FAILURE}failed{FAILURE:#} in step {}: {message} ({code})",
-        api_name(step)
+        "{FAILURE}failed{FAILURE:#} in step {step}: {} ({})",
+        failure.message, failure.code
     );
     let hint = (!hint.is_empty()).then(|| format!("{DIM}hint: {hint}{DIM:#}"));
-    let last = last_lines.iter().map(|line| log_line(line));
+    let last = failure.last_lines.iter().map(|line| log_line(line));
     std::iter::once(line).chain(last).chain(hint).collect()
 }
 
@@ -153,18 +141,14 @@ fn facts(task: &Task) -> Vec<String> {
 }
 
 fn service(service: &TaskService) -> String {
-    let TaskService {
-        alias,
-        image,
-        replicas,
-        file_id,
-        ..
-    } = service;
-    let bundle = match file_id.is_empty() {
-        true => String::new(),
-        false => format!(", bundle {file_id}"),
+    let bundle = match service.file_id.as_str() {
+        "" => String::new(),
+        id => format!(", bundle {id}"),
     };
-    format!("{alias}, {replicas} x {image}{bundle}")
+    format!(
+        "{}, {} x {}{bundle}",
+        service.alias, service.replicas, service.image
+    )
 }
 
 /// In the order of the steps, which is not that of their names.

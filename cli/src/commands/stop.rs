@@ -42,13 +42,11 @@ pub async fn stop(context: &Context, args: &Stop) -> Result<Exit, CliError> {
         context.out.progress(status_line(&task));
         task = until_done(context, &args.name).await?;
     }
-    context.out.line(status_line(&task));
+    let mut lines = vec![status_line(&task)];
     if task.step == Step::Done {
-        for line in summary::failure(&task) {
-            context.out.line(line);
-        }
+        lines.extend(summary::failure(&task));
     }
-    context.out.result(&task);
+    context.out.show(lines, &task);
     Ok(Exit::Pass)
 }
 

@@ -44,10 +44,7 @@ pub async fn swarm(context: &Context) -> Result<Exit, CliError> {
         swarm,
         reason,
     };
-    for line in lines(&state) {
-        context.out.line(line);
-    }
-    context.out.result(&state);
+    context.out.show(lines(&state), &state);
     Ok(match state.readiness.ready {
         true => Exit::Pass,
         false => Exit::InfrastructureFailed,

@@ -1,7 +1,7 @@
 //! `atq upload`.
 
 use crate::args::Upload;
-use crate::bundle::upload_details;
+use crate::bundle;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -11,8 +11,7 @@ use crate::exit::Exit;
 /// # Errors
 /// When it cannot be read or packed, or the Director rejects it.
 pub async fn upload(context: &Context, args: &Upload) -> Result<Exit, CliError> {
-    let uploaded = upload_details(context, &args.bundle).await?;
-    context.out.line(&uploaded.id);
-    context.out.result(&uploaded);
+    let uploaded = bundle::upload(context, &args.bundle).await?;
+    context.out.show([&uploaded.id], &uploaded);
     Ok(Exit::Pass)
 }

@@ -46,17 +46,18 @@ pub async fn validate(context: &Context, args: &Validate) -> Result<Exit, CliErr
     for warning in &warnings {
         context.out.progress(format!("warning: {warning}"));
     }
-    for line in lines(&file, &faults) {
-        context.out.line(line);
-    }
-    let valid = faults.is_empty();
-    context.out.result(&Validated {
+    let validated = Validated {
+        valid: faults.is_empty(),
         file,
-        valid,
         faults,
         warnings,
-    });
-    Ok(if valid { Exit::Pass } else { Exit::Usage })
+    };
+    let lines = lines(&validated.file, &validated.faults);
+    context.out.show(lines, &validated);
+    Ok(match validated.valid {
+        true => Exit::Pass,
+        false => Exit::Usage,
+    })
 }
 
 fn lines(file: &str, faults: &[PlacedFault]) -> Vec<String> {

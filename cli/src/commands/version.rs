@@ -5,9 +5,6 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use serde::{Deserialize, Serialize};
 
-/// The version of this program.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
-
 /// The `--json` document.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -44,17 +41,13 @@ pub async fn version(context: &Context) -> Result<Exit, CliError> {
         Ok(document) => (Some(document.info.version), None),
         Err(error) => (None, Some(error.to_string())),
     };
-    let url = context.director.url().to_owned();
     let versions = Versions {
-        atq: VERSION,
+        atq: env!("CARGO_PKG_VERSION"),
         director,
-        url,
+        url: context.director.url().to_owned(),
         reason,
     };
-    for line in lines(&versions) {
-        context.out.line(line);
-    }
-    context.out.result(&versions);
+    context.out.show(lines(&versions), &versions);
     Ok(Exit::Pass)
 }
 

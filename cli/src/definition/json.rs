@@ -1,7 +1,7 @@
 //! Definitions in JSON. The values are parsed by the same library as in the Director; a second library provides the places
 //! of the fields.
 
-use super::places::{Place, PlacedFault, Places, field, item};
+use super::places::{Lines, Place, PlacedFault, Places, field, item};
 use atq_definition::spec::shorten;
 use jsonc_parser::ast::Value as Node;
 use jsonc_parser::common::Ranged;
@@ -26,7 +26,7 @@ pub(super) fn read(text: &str) -> Result<(Value, Places), PlacedFault> {
         Ok(None) => {}
         Err(error) => {
             let place = walk.lines.place(error.range().start);
-            return Err(PlacedFault::at("", format!("is not JSON: {error}"), place));
+            return Err(PlacedFault::at(format!("is not JSON: {error}"), place));
         }
     }
     Ok((payload, walk.places))
@@ -47,7 +47,7 @@ fn syntax(text: &str, error: &serde_json::Error) -> PlacedFault {
         line,
         column: before + 1,
     };
-    PlacedFault::at("", format!("is not JSON: {message}"), place)
+    PlacedFault::at(format!("is not JSON: {message}"), place)
 }
 
 struct Walk<'a> {
@@ -71,7 +71,7 @@ impl Walk<'_> {
                             "the field `{name}` is a duplicate; the first is in line {}",
                             first.line
                         );
-                        return Err(PlacedFault::at("", why, place));
+                        return Err(PlacedFault::at(why, place));
                     }
                     self.places.record(at.clone(), place);
                     self.visit(&property.value, &at)?;
@@ -88,29 +88,5 @@ impl Walk<'_> {
             _ => {}
         }
         Ok(())
-    }
-}
-
-/// Start offsets of the lines of a text.
-struct Lines<'a> {
-    text: &'a str,
-    starts: Vec<usize>,
-}
-
-impl<'a> Lines<'a> {
-    fn of(text: &'a str) -> Self {
-        let ends = text.match_indices('\n').map(|(end, _)| end + 1);
-        let starts = std::iter::once(0).chain(ends).collect();
-        Self { text, starts }
-    }
-
-    fn place(&self, offset: usize) -> Place {
-        let line = self.starts.partition_point(|start| *start <= offset);
-        let start = line.checked_sub(1).and_then(|line| self.starts.get(line));
-        let before = self.text.get(start.copied().unwrap_or(0)..offset);
-        Place {
-            line,
-            column: before.unwrap_or_default().chars().count() + 1,
-        }
     }
 }

@@ -13,14 +13,27 @@ pub struct Place {
     pub column: usize,
 }
 
-impl Place {
+/// Start offsets of the lines of a text.
+pub(super) struct Lines<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn of(text: &'a str) -> Self {
+        let ends = text.match_indices('\n').map(|(end, _)| end + 1);
+        let starts = std::iter::once(0).chain(ends).collect();
+        Self { text, starts }
+    }
+
     /// The place of the byte at `offset`.
-    pub(super) fn of(text: &str, offset: usize) -> Self {
-        let before = text.get(..offset).unwrap_or(text);
-        let line = before.rsplit('\n').next().unwrap_or_default();
-        Self {
-            line: before.matches('\n').count() + 1,
-            column: line.chars().count() + 1,
+    pub(super) fn place(&self, offset: usize) -> Place {
+        let line = self.starts.partition_point(|start| *start <= offset);
+        let start = line.checked_sub(1).and_then(|line| self.starts.get(line));
+        let before = self.text.get(start.copied().unwrap_or(0)..offset);
+        Place {
+            line,
+            column: before.unwrap_or_default().chars().count() + 1,
         }
     }
 }
@@ -53,11 +66,11 @@ pub struct PlacedFault {
 }
 
 impl PlacedFault {
-    /// A fault at a place of the file.
-    pub(super) fn at(field: &str, message: String, place: Place) -> Self {
+    /// A fault of the syntax, at a place of the file.
+    pub(super) fn at(message: impl Into<String>, place: Place) -> Self {
         Self {
-            field: field.to_owned(),
-            message,
+            field: String::new(),
+            message: message.into(),
             line: Some(place.line),
             column: Some(place.column),
             option: None,
@@ -116,19 +129,22 @@ impl Places {
         }
     }
 
+    /// The faults with their places.
+    pub(super) fn all_placed(&self, faults: Vec<Fault>) -> Vec<PlacedFault> {
+        let faults = faults.into_iter();
+        faults.map(|fault| self.placed(fault)).collect()
+    }
+
     pub(super) fn placed(&self, fault: Fault) -> PlacedFault {
-        let origin = self.origin(&fault.field);
-        let place = match origin {
-            Some(Origin::Source(place)) => Some(place),
-            _ => None,
+        let (place, option) = match self.origin(&fault.field) {
+            Some(Origin::Source(place)) => (Some(*place), None),
+            Some(Origin::Option(option)) => (None, Some(option.clone())),
+            None => (None, None),
         };
         PlacedFault {
             line: place.map(|place| place.line),
             column: place.map(|place| place.column),
-            option: match origin {
-                Some(Origin::Option(option)) => Some(option.clone()),
-                _ => None,
-            },
+            option,
             field: fault.field,
             message: fault.message,
         }

@@ -1,6 +1,6 @@
 //! Reading the text of a definition and detecting its format.
 
-use super::places::{Place, PlacedFault, Places};
+use super::places::{Lines, Place, PlacedFault, Places};
 use super::{json, yaml};
 use crate::error::CliError;
 use serde_json::Value;
@@ -52,16 +52,11 @@ pub(super) fn read(path: &Path) -> Result<Source, CliError> {
 
 fn bytes(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let bound = MAX_BYTES + 1;
-    match path == Path::new("-") {
-        true => std::io::stdin()
-            .lock()
-            .take(bound)
-            .read_to_end(&mut bytes)?,
-        false => std::fs::File::open(path)?
-            .take(bound)
-            .read_to_end(&mut bytes)?,
+    let source: Box<dyn Read> = match path == Path::new("-") {
+        true => Box::new(std::io::stdin()),
+        false => Box::new(std::fs::File::open(path)?),
     };
+    source.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -70,16 +65,11 @@ fn bytes(path: &Path) -> std::io::Result<Vec<u8>> {
 pub(super) fn parse(bytes: &[u8], is_json: bool) -> Result<(Value, Places), PlacedFault> {
     if is_utf16(bytes) {
         let why = "is UTF-16; expected UTF-8 (in PowerShell: `Out-File -Encoding utf8`)";
-        return Err(PlacedFault::at(
-            "",
-            why.to_owned(),
-            Place { line: 1, column: 1 },
-        ));
+        return Err(PlacedFault::at(why, Place { line: 1, column: 1 }));
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-        let place = Place::of(&valid, valid.len());
-        PlacedFault::at("", "is not UTF-8".to_owned(), place)
+        PlacedFault::at("is not UTF-8", Lines::of(&valid).place(valid.len()))
     })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let looks_like_json = text.trim_start().starts_with(['{', '[']);

@@ -241,7 +241,7 @@ fn changes_by_the_command_line() {
     args.env = vec!["MODE=other".into(), "NEW=a=b".into()];
     args.name = Some("nightly".into());
     args.criteria = vec!["p95 < 500ms".into()];
-    let mut loaded = load(&args).unwrap();
+    let mut loaded = load(&args, false).unwrap();
     assert_eq!(loaded.name, "nightly");
     assert!(loaded.use_bundle("0123456789abcdef0123456789abcdef"));
     assert!(
@@ -273,7 +273,7 @@ fn faults_of_the_command_line_name_the_option_without_its_value() {
     args.env = vec!["ATQ_B=hunter4".into()];
     args.name = Some("x".into());
     args.criteria = vec!["p95 << 500ms".into()];
-    let error = load(&args).unwrap_err();
+    let error = load(&args, false).unwrap_err();
     assert_eq!(error.exit(), crate::exit::Exit::Usage);
     insta::assert_snapshot!(faults_of(&error), @r#"
     load.yaml (--name): name: `x` is not a task name; expected 3 to 45 letters, digits, `_` or `-`, with a letter or digit at both ends
@@ -285,7 +285,7 @@ fn faults_of_the_command_line_name_the_option_without_its_value() {
     load.yaml (--criterion): criteria[0]: `p95 << 500ms`: column 5: found `<<`; expected an operator (`<`, `<=`, `>`, `>=`) after `p95`, or `of` and a label
     "#);
     args.env = vec!["hunter5".into()];
-    let error = load(&args).unwrap_err();
+    let error = load(&args, false).unwrap_err();
     assert_eq!(error.to_string(), "`--env` number 1 is not a variable");
 }
 
@@ -293,9 +293,9 @@ fn faults_of_the_command_line_name_the_option_without_its_value() {
 fn a_bundle_may_be_added_later() {
     let (_dir, mut args) = args("load.yaml", SMALL);
     args.set = vec![r#"worker.split=[{"path": "a.csv", "header": true}]"#.into()];
-    let error = load(&args).unwrap_err();
+    let error = load(&args, false).unwrap_err();
     assert!(faults_of(&error).contains("needs `fileid`"), "{error:?}");
-    let loaded = load_for_bundle(&args).unwrap();
+    let loaded = load(&args, true).unwrap();
     assert_eq!(
         loaded.payload["worker"].get("fileid"),
         None,
@@ -307,14 +307,17 @@ fn a_bundle_may_be_added_later() {
 fn only_validate_checks_the_limit_of_replicas() {
     let (_dir, mut args) = args("load.yaml", SMALL);
     args.set = vec!["worker.replicas=1001".into()];
-    assert_eq!(load(&args).unwrap().payload["worker"]["replicas"], 1001);
+    assert_eq!(
+        load(&args, false).unwrap().payload["worker"]["replicas"],
+        1001
+    );
     let faults = check(&args, false).unwrap().faults;
     assert_eq!(
         faults[0].message,
         "is 1001; expected a whole number from 1 to 1000"
     );
     args.set = vec!["worker.replicas=1000.5".into()];
-    load(&args).unwrap_err();
+    load(&args, false).unwrap_err();
 }
 
 #[test]
@@ -323,7 +326,7 @@ fn unreadable_files() {
         task: "/no/such/load.yaml".into(),
         ..Definition::default()
     };
-    let error = load(&args).unwrap_err();
+    let error = load(&args, false).unwrap_err();
     assert!(matches!(error, CliError::Usage { .. }), "{error:?}");
     assert!(
         error.to_string().contains("`/no/such/load.yaml`"),

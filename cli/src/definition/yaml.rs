@@ -46,7 +46,7 @@ fn syntax(error: &serde_saphyr::Error) -> PlacedFault {
             format!("is not YAML: {message}")
         }
     };
-    PlacedFault::at("", message, place(location))
+    PlacedFault::at(message, place(location))
 }
 
 fn place(location: Location) -> Place {

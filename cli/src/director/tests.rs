@@ -192,10 +192,13 @@ mod responses {
         let script = Script::new([Answer::Refused(502), Answer::Refused(404)]);
         let routes = Router::new().route("/task/x", any(|| async move { script.next() }));
         let director = director(routes).await.director;
-        director.remove_task("x", None).await.unwrap();
+        director
+            .remove("task/x", CLEAN_UP_TIMEOUT, None)
+            .await
+            .unwrap();
         assert!(
             director
-                .remove_task("x", None)
+                .remove("task/x", CLEAN_UP_TIMEOUT, None)
                 .await
                 .unwrap_err()
                 .is_task_not_found()

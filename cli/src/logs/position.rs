@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc3339;
 type Key = (String, u32, String);
 
 /// The position in a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct StreamPosition {
     /// Time of the last line.
     at: OffsetDateTime,
@@ -37,14 +37,10 @@ impl StreamPosition {
             },
         }
     }
-
-    fn order(self) -> (OffsetDateTime, u64) {
-        (self.at, self.count)
-    }
 }
 
 /// The position after all passed lines.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogPosition {
     positions: HashMap<Key, StreamPosition>,
     since: Option<OffsetDateTime>,
@@ -92,7 +88,7 @@ impl Replay {
         let now = self.now.entry(key.clone()).or_insert(START);
         *now = now.after(entry);
         match self.before.get(&key) {
-            Some(before) => now.order() > before.order(),
+            Some(before) => *now > *before,
             None => self.since.is_none_or(|since| now.at >= since),
         }
     }

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 use std::fs::{File, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::SystemTime;
@@ -99,14 +99,12 @@ impl Write for Draft {
 /// # Errors
 /// When the file cannot be read.
 pub fn digest_of(path: &Path) -> io::Result<String> {
-    let (mut file, mut hash, mut chunk) = (File::open(path)?, Sha256::new(), vec![0; CHUNK]);
-    loop {
-        let count = file.read(&mut chunk)?;
-        match chunk.get(..count) {
-            Some(read) if count > 0 => hash.update(read),
-            _ => return Ok(hex(hash)),
-        }
-    }
+    let mut hash = Sha256::new();
+    io::copy(
+        &mut BufReader::with_capacity(CHUNK, File::open(path)?),
+        &mut hash,
+    )?;
+    Ok(hex(hash))
 }
 
 fn hex(hash: Sha256) -> String {

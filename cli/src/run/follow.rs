@@ -3,16 +3,20 @@
 
 use crate::director::{Director, segment};
 use crate::error::CliError;
+use crate::events;
 use crate::logs::position::LogPosition;
 use crate::retry::is_temporary;
 use atq_api_spec::task::{LogEntry, Step, Task, TaskEvent};
 use atq_retry::{Backoff, Pauses};
 use eventsource_stream::{Event, Eventsource};
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt};
 use reqwest::{Method, Response, header};
+use std::io;
 use std::time::Duration;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 use tokio::sync::mpsc::Sender;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
+use tokio_util::io::StreamReader;
 
 /// The pauses before a reconnect.
 const BACKOFF: Pauses = Pauses {
@@ -44,11 +48,6 @@ async fn send(updates: &Sender<Update>, update: Update) -> Result<(), Finished> 
     updates.send(update).await.map_err(|_| Finished)
 }
 
-/// Whether the error means that the task does not exist.
-fn is_missing(error: &CliError) -> bool {
-    error.is_task_not_found()
-}
-
 /// Sends the state of the task at each interval, until the task is done.
 pub async fn state(
     director: Director,
@@ -76,7 +75,7 @@ async fn poll(
             send(updates, Update::Task(Box::new(task))).await?;
             Ok(Some(step))
         }
-        Err(error) if is_missing(&error) => {
+        Err(error) if error.is_task_not_found() => {
             send(updates, Update::Removed).await?;
             Err(Finished)
         }
@@ -88,7 +87,7 @@ async fn poll(
 }
 
 /// Sends the events of the task, each once, until the task is done.
-pub async fn events(director: Director, name: String, updates: Sender<Update>) {
+pub async fn history(director: Director, name: String, updates: Sender<Update>) {
     let mut last = String::new();
     let mut backoff = Backoff::new(BACKOFF);
     loop {
@@ -102,7 +101,7 @@ pub async fn events(director: Director, name: String, updates: Sender<Update>) {
                     backoff.reset();
                 }
             }
-            Err(error) if is_missing(&error) => {
+            Err(error) if error.is_task_not_found() => {
                 drop(send(&updates, Update::Removed).await);
                 return;
             }
@@ -117,12 +116,9 @@ pub async fn events(director: Director, name: String, updates: Sender<Update>) {
 }
 
 async fn open_events(director: &Director, name: &str, last: &str) -> Result<Response, CliError> {
-    let path = format!("task/{}/events", segment(name));
-    let mut request = director
-        .request(Method::GET, &path)?
-        .header(header::ACCEPT, "text/event-stream");
+    let mut request = events::request(director, name)?;
     if !last.is_empty() {
-        request = request.header("Last-Event-ID", last);
+        request = request.header(events::LAST_EVENT_ID, last);
     }
     director.send(request).await
 }
@@ -133,8 +129,7 @@ async fn read_events(
     last: &mut String,
     updates: &Sender<Update>,
 ) -> Result<(), Finished> {
-    let bytes = with_idle_timeout(response.bytes_stream()).boxed();
-    let mut events = bytes.eventsource();
+    let mut events = Box::pin(events::bytes(response, IDLE_TIMEOUT).eventsource());
     while let Some(Ok(event)) = events.next().await {
         if let Some(update) = parse_event(&event) {
             send(updates, update).await?;
@@ -156,35 +151,30 @@ fn parse_event(event: &Event) -> Option<Update> {
     Some(Update::Event(Box::new(event)))
 }
 
-/// Ends the stream after the idle timeout.
-fn with_idle_timeout<T>(stream: impl Stream<Item = T> + Unpin) -> impl Stream<Item = T> {
-    stream::unfold(stream, |mut stream| async {
-        let next = timeout(IDLE_TIMEOUT, stream.next()).await.ok().flatten()?;
-        Some((next, stream))
-    })
-}
-
 /// Sends the lines of the master, each once, until it has ended.
 pub async fn lines(director: Director, name: String, lines: Sender<LogEntry>) {
     let mut position = LogPosition::default();
     let mut backoff = Backoff::new(BACKOFF);
     loop {
         let is_complete = match open_lines(&director, &name).await {
-            Ok(response) => match read_lines(response, &mut position, &lines).await {
-                Ok(read) => {
-                    if read.any_new {
-                        backoff.reset();
-                    }
-                    read.is_complete
+            Ok(response) => {
+                let before = position.clone();
+                let body = StreamReader::new(response.bytes_stream().map_err(io::Error::other));
+                let read = read_lines(body, &mut position, &lines).await;
+                if position != before {
+                    backoff.reset();
                 }
-                Err(Finished) => return,
-            },
+                match read {
+                    Ok(is_complete) => is_complete,
+                    Err(Finished) => return,
+                }
+            }
             Err(error) => !is_temporary(&error),
         };
         // An interrupted stream is incomplete, even if the master has ended meanwhile.
         match director.task(&name).await {
             Ok(task) if is_complete && task.step > Step::Running => return,
-            Err(error) if is_missing(&error) => return,
+            Err(error) if error.is_task_not_found() => return,
             _ => sleep(backoff.next_pause()).await,
         }
         if lines.is_closed() {
@@ -201,55 +191,26 @@ async fn open_lines(director: &Director, name: &str) -> Result<Response, CliErro
     director.send(request).await
 }
 
-/// The result of reading one connection.
-struct ReadLines {
-    /// Whether there were new lines.
-    any_new: bool,
-    /// Whether the stream ended properly.
-    is_complete: bool,
-}
-
-/// Sends the new lines of one connection.
+/// Sends the new lines of one connection. Returns whether the stream ended properly.
 async fn read_lines(
-    response: Response,
+    body: impl AsyncBufRead + Unpin,
     position: &mut LogPosition,
     lines: &Sender<LogEntry>,
-) -> Result<ReadLines, Finished> {
+) -> Result<bool, Finished> {
     let mut replay = position.replay();
-    let mut bytes = response.bytes_stream();
-    let mut rest = Vec::new();
-    let (mut any_new, mut is_complete) = (false, true);
-    while let Some(piece) = bytes.next().await {
-        let Ok(piece) = piece else {
-            is_complete = false;
-            break;
+    let mut texts = body.lines();
+    loop {
+        let text = match texts.next_line().await {
+            Ok(Some(text)) => text,
+            ended => return Ok(ended.is_ok()),
         };
-        rest.extend_from_slice(&piece);
-        for entry in entries(&mut rest) {
-            if replay.is_new(&entry) {
-                any_new = true;
-                position.record(&entry);
-                lines.send(entry).await.map_err(|_| Finished)?;
-            }
+        if let Ok(entry) = serde_json::from_str(&text)
+            && replay.is_new(&entry)
+        {
+            position.record(&entry);
+            lines.send(entry).await.map_err(|_| Finished)?;
         }
     }
-    Ok(ReadLines {
-        any_new,
-        is_complete,
-    })
-}
-
-/// Removes complete lines from the buffer and parses them.
-fn entries(buffer: &mut Vec<u8>) -> Vec<LogEntry> {
-    let Some(end) = buffer.iter().rposition(|byte| *byte == b'\n') else {
-        return Vec::new();
-    };
-    let rest = buffer.split_off(end + 1);
-    let complete = std::mem::replace(buffer, rest);
-    complete
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| serde_json::from_slice(line).ok())
-        .collect()
 }
 
 #[cfg(test)]
@@ -257,19 +218,24 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::run::tests::entry;
+    use futures_util::stream;
+    use tokio::sync::mpsc::channel;
 
-    #[test]
-    fn lines_may_arrive_in_pieces() {
+    #[tokio::test]
+    async fn lines_may_arrive_in_pieces() {
         let text: String = (1..=3)
             .map(|second| serde_json::to_string(&entry(second, "x")).unwrap() + "\n")
             .collect();
-        let mut buffer = Vec::new();
-        let mut all = Vec::new();
-        for piece in text.as_bytes().chunks(7) {
-            buffer.extend_from_slice(piece);
-            all.extend(entries(&mut buffer));
+        let pieces = text.as_bytes().chunks(7).map(io::Result::Ok);
+        let body = StreamReader::new(stream::iter(pieces));
+        let (sender, mut receiver) = channel(8);
+        let mut position = LogPosition::default();
+        let is_complete = read_lines(body, &mut position, &sender).await;
+        assert!(matches!(is_complete, Ok(true)));
+        drop(sender);
+        for second in 1..=3 {
+            assert_eq!(receiver.recv().await, Some(entry(second, "x")));
         }
-        assert_eq!(all, [entry(1, "x"), entry(2, "x"), entry(3, "x")]);
-        assert!(buffer.is_empty());
+        assert_eq!(receiver.recv().await, None);
     }
 }

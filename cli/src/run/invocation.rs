@@ -2,6 +2,7 @@
 //! Director enforces even if this program is killed.
 
 use crate::args::Run;
+use crate::director::with_query;
 use crate::error::CliError;
 use reqwest::RequestBuilder;
 use std::time::Duration;
@@ -40,15 +41,12 @@ impl Invocation {
 
     /// The path for the definition, with the limits in the query.
     pub fn path(&self) -> String {
-        let limits = [("timeout", self.timeout), ("lease", self.lease)];
-        let given = limits.iter().filter_map(|(name, time)| {
-            let millis = (*time)?.as_millis();
-            Some(format!("{name}={millis}ms"))
-        });
-        match given.collect::<Vec<_>>().join("&").as_str() {
-            "" => "task".to_owned(),
-            query => format!("task?{query}"),
-        }
+        let limit = |time: Option<Duration>| time.map(|time| format!("{}ms", time.as_millis()));
+        let limits = [
+            ("timeout", limit(self.timeout)),
+            ("lease", limit(self.lease)),
+        ];
+        with_query("task", limits)
     }
 
     /// Adds the key to a request, so that it does not end a run started by another client.

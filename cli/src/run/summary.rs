@@ -170,7 +170,7 @@ mod tests {
             ..task("nightly")
         };
         insta::assert_snapshot!(plain(&task, Exit::InfrastructureFailed, None), @r"
-        NOT RUN nightly (exit code 4: the test could not be run; the reason is told)
+        NOT RUN nightly (exit code 4: the test could not be run)
           worker 1 was lost
           `worker_failed`: worker 2: No such image: nothing:1
           | red \u001b[31m

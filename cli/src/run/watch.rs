@@ -84,27 +84,28 @@ pub async fn watch(
     display: LiveDisplay,
 ) -> Result<WatchResult, CliError> {
     let (sender, mut updates) = channel(256);
-    let mut tasks = JoinSet::new();
-    let poll_interval = options.timeouts.poll_interval;
-    tasks.spawn(follow::events(
-        director.clone(),
-        name.to_owned(),
-        sender.clone(),
-    ));
-    tasks.spawn(follow::state(
-        director.clone(),
-        name.to_owned(),
-        poll_interval,
-        sender.clone(),
-    ));
-    if !options.attached {
-        tasks.spawn(lease::keep_renewing(
-            director.clone(),
-            name.to_owned(),
-            options.invocation.clone(),
-        ));
-    }
-    let (mut watcher, mut lines) = Watcher::new(director, name, options, display, sender, tasks);
+    let (line_sender, mut lines) = channel(256);
+    let now = Instant::now();
+    let mut watcher = Watcher {
+        director,
+        name,
+        deadline: options.timeout.and_then(|time| now.checked_add(time)),
+        options,
+        display,
+        state: RunState::default(),
+        task: None,
+        early_end: None,
+        stop_state: StopState::Running,
+        last_update: now,
+        unreachable: None,
+        is_reported: false,
+        is_stop_accepted: false,
+        stop_request: None,
+        sender,
+        line_sender: Some(line_sender),
+        tasks: JoinSet::new(),
+    };
+    watcher.follow();
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -162,37 +163,26 @@ struct Watcher<'a> {
     tasks: JoinSet<()>,
 }
 
-impl<'a> Watcher<'a> {
-    fn new(
-        director: &'a Director,
-        name: &'a str,
-        options: WatchOptions,
-        display: LiveDisplay,
-        sender: Sender<Update>,
-        tasks: JoinSet<()>,
-    ) -> (Self, Receiver<LogEntry>) {
-        let (line_sender, lines) = channel(256);
-        let now = Instant::now();
-        let watcher = Self {
-            director,
-            name,
-            deadline: options.timeout.and_then(|time| now.checked_add(time)),
-            options,
-            display,
-            state: RunState::default(),
-            task: None,
-            early_end: None,
-            stop_state: StopState::Running,
-            last_update: now,
-            unreachable: None,
-            is_reported: false,
-            is_stop_accepted: false,
-            stop_request: None,
-            sender,
-            line_sender: Some(line_sender),
-            tasks,
-        };
-        (watcher, lines)
+impl Watcher<'_> {
+    /// Starts to follow the test, and to renew its lease.
+    fn follow(&mut self) {
+        let (director, name) = (self.director, self.name.to_owned());
+        let (options, sender) = (&self.options, &self.sender);
+        let poll_interval = options.timeouts.poll_interval;
+        let history = follow::history(director.clone(), name.clone(), sender.clone());
+        self.tasks.spawn(history);
+        let state = follow::state(
+            director.clone(),
+            name.clone(),
+            poll_interval,
+            sender.clone(),
+        );
+        self.tasks.spawn(state);
+        if !options.attached {
+            let invocation = options.invocation.clone();
+            self.tasks
+                .spawn(lease::keep_renewing(director.clone(), name, invocation));
+        }
     }
 
     fn update(&mut self, update: Update) -> End {

@@ -19,17 +19,12 @@ pub fn check(image: &str) -> Result<(), String> {
     if image.len() == 64 && image.bytes().all(is_hex) {
         return Err("is 64 hex digits, which Docker takes for an id and not for a name".into());
     }
-    let (rest, digest) = match image.split_once('@') {
-        Some((rest, digest)) => (rest, Some(digest)),
-        None => (image, None),
+    let rest = match image.split_once('@') {
+        Some((rest, digest)) => check_digest(digest).map(|()| rest)?,
+        None => image,
     };
-    if let Some(digest) = digest {
-        check_digest(digest)?;
-    }
     let (name, tag) = split_tag(rest);
-    if let Some(tag) = tag {
-        check_tag(tag)?;
-    }
+    tag.map_or(Ok(()), check_tag)?;
     check_name(name)
 }
 
@@ -60,9 +55,8 @@ pub fn normalise(image: &str) -> String {
 /// Hub's `docker.io`.
 pub fn registry(image: &str) -> &str {
     match image.split_once('/') {
-        Some(("index.docker.io", _)) | None => HUB,
-        Some((first, _)) if is_registry(first) => first,
-        Some(_) => HUB,
+        Some((first, _)) if first != "index.docker.io" && is_registry(first) => first,
+        _ => HUB,
     }
 }
 

@@ -15,9 +15,10 @@ mod split;
 mod task;
 mod wait;
 
-pub use crate::wording::{nearest, shorten};
+pub use crate::wording::{most_similar, nearest, shorten};
 pub use atq_api_spec::service::SplitFile;
 pub use atq_api_spec::task::{Delivery, OnWorkerLoss};
+pub use declared::names_of;
 pub use placement::Placement;
 pub use readiness::{ReadinessProbe, ReadinessSpec};
 pub use resources::{Amounts, Resources};

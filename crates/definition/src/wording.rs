@@ -28,27 +28,23 @@ pub(crate) fn wrong_type(seen: &Value, expected: &str) -> String {
     format!("is {seen}; expected {expected}")
 }
 
+/// The entry of `known` most similar to `key`, if one is similar enough.
+pub fn most_similar<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
+    let similarity = |name: &str| strsim::jaro_winkler(&key.to_lowercase(), &name.to_lowercase());
+    let scored = known.iter().map(|name| (similarity(name), *name));
+    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0));
+    best.filter(|(score, _)| *score > 0.75)
+        .map(|(_, name)| name)
+}
+
 /// Suggests the entry of `known` most similar to `key`, or lists all of them.
 pub fn nearest(key: &str, known: &[&str]) -> String {
-    let scored = known
-        .iter()
-        .map(|name| {
-            (
-                strsim::jaro_winkler(&key.to_lowercase(), &name.to_lowercase()),
-                name,
-            )
-        })
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    match scored {
-        Some((score, name)) if score > 0.75 => format!("did you mean `{name}`?"),
-        _ => format!(
-            "expected one of {}",
-            known
-                .iter()
-                .map(|name| format!("`{name}`"))
-                .collect::<Vec<_>>()
-                .join(", ")
-        ),
+    match most_similar(key, known) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => {
+            let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+            format!("expected one of {}", names.join(", "))
+        }
     }
 }
 

@@ -14,16 +14,13 @@ pub mod variable {
 }
 
 /// Default deadline of an order, in seconds.
-const DEFAULT_DEADLINE: u64 = 600;
-/// Default interval of CPU usage samples, in seconds.
-const DEFAULT_SAMPLE_INTERVAL: u64 = 2;
-
 fn default_deadline() -> u64 {
-    DEFAULT_DEADLINE
+    600
 }
 
+/// Default interval of CPU usage samples, in seconds.
 fn default_sample_interval() -> u64 {
-    DEFAULT_SAMPLE_INTERVAL
+    2
 }
 
 /// The kinds of work, named as in the command line.
@@ -64,7 +61,8 @@ impl Work {
 }
 
 /// An order for a carrier.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 pub enum Order {
     /// [`Work::Fetch`]
     Fetch(Fetch),
@@ -95,15 +93,8 @@ impl Order {
 
     /// The order as JSON.
     pub fn to_json(&self) -> String {
-        let written = match self {
-            Self::Fetch(order) => serde_json::to_string(order),
-            Self::Remove(order) => serde_json::to_string(order),
-            Self::Collect(order) => serde_json::to_string(order),
-            Self::Watch(order) => serde_json::to_string(order),
-            Self::Kill(order) => serde_json::to_string(order),
-        };
         // Serializing strings and numbers cannot fail.
-        written.unwrap_or_default()
+        serde_json::to_string(self).unwrap_or_default()
     }
 
     /// The kind of work.

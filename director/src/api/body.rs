@@ -1,6 +1,7 @@
 //! Request bodies.
 
 use super::error::RequestError;
+use atq_task::spec::shorten;
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::http::HeaderMap;
@@ -8,9 +9,9 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures_util::{Stream, StreamExt};
-use hyper::body::{Frame, SizeHint};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -62,12 +63,12 @@ impl SharedBody {
         })))
     }
 
+    fn lock(&self) -> MutexGuard<'_, Reading> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn is_untouched(&self) -> bool {
-        !self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .touched
+        !self.lock().touched
     }
 
     async fn drain(mut self) {
@@ -85,7 +86,7 @@ impl Stream for SharedBody {
     type Item = Result<Bytes, axum::Error>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut reading = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reading = self.lock();
         if reading.ended {
             return Poll::Ready(None);
         }
@@ -96,79 +97,37 @@ impl Stream for SharedBody {
     }
 }
 
-/// A body that keeps a guard until it is sent or cancelled.
-struct GuardedBody<T> {
-    body: Body,
-    _guard: T,
-}
-
 /// Attaches a guard to the response; it is dropped with the body.
-pub fn with_guard<T: Send + Unpin + 'static>(response: Response, guard: T) -> Response {
+pub fn with_guard<T: Send + 'static>(response: Response, guard: T) -> Response {
     response.map(|body| {
-        Body::new(GuardedBody {
-            body,
-            _guard: guard,
-        })
+        Body::new(body.map_err(move |error| {
+            let _ = &guard;
+            error
+        }))
     })
-}
-
-impl<T: Unpin> HttpBody for GuardedBody<T> {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }
 
 /// Reads the whole body, of at most `limit` bytes.
 ///
 /// # Errors
 /// When the body is larger, incomplete, or takes longer than [`READ_TIMEOUT`].
-pub async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Vec<u8>, RequestError> {
-    let read = tokio::time::timeout(READ_TIMEOUT, read_all(headers, body, limit)).await;
-    read.unwrap_or(Err(RequestError::BodyTooSlow {
-        seconds: READ_TIMEOUT.as_secs(),
-    }))
-}
-
-async fn read_all(headers: &HeaderMap, body: Body, limit: usize) -> Result<Vec<u8>, RequestError> {
-    let too_large = || RequestError::BodyTooLarge { limit };
+pub async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, RequestError> {
     if content_length(headers).is_some_and(|length| length > limit as u64) {
-        return Err(too_large());
+        return Err(RequestError::BodyTooLarge(limit));
     }
-    let mut stream = body.into_data_stream();
-    let mut bytes = Vec::new();
-    while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|_| RequestError::BodyCutOff)?;
-        if bytes.len() + chunk.len() > limit {
-            return Err(too_large());
-        }
-        bytes.extend_from_slice(&chunk);
+    let read = Limited::new(body, limit).collect();
+    match tokio::time::timeout(READ_TIMEOUT, read).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(RequestError::BodyTooLarge(limit)),
+        Ok(Err(_)) => Err(RequestError::BodyCutOff),
+        Err(_) => Err(RequestError::BodyTooSlow(READ_TIMEOUT.as_secs())),
     }
-    Ok(bytes)
 }
 
 /// The declared length of the body in bytes.
 pub fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers
-        .get(CONTENT_LENGTH)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
+    let length = headers.get(CONTENT_LENGTH)?.to_str().ok()?;
+    length.trim().parse().ok()
 }
 
 /// Checks that the content type is JSON, missing, or the default of curl's `-d`.
@@ -180,19 +139,10 @@ pub fn check_json(headers: &HeaderMap) -> Result<(), RequestError> {
         return Ok(());
     };
     let found = String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let essence = found
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
-    let is_json = essence.ends_with("+json")
-        || ["", "application/json", "application/x-www-form-urlencoded"]
-            .contains(&essence.as_str());
-    match is_json {
-        true => Ok(()),
-        false => Err(RequestError::NotJsonType {
-            found: atq_task::spec::shorten(&found),
-        }),
+    let essence = found.split(';').next().unwrap_or_default();
+    match essence.trim().to_ascii_lowercase().as_str() {
+        "" | "application/json" | "application/x-www-form-urlencoded" => Ok(()),
+        json if json.ends_with("+json") => Ok(()),
+        _ => Err(RequestError::NotJsonType(shorten(&found))),
     }
 }

@@ -8,7 +8,7 @@ use super::path::BundlePath;
 use super::{body, view};
 use atq_api_spec::bundle::{BundleDetails, Upload, UploadPayload};
 use atq_api_spec::error::Problem;
-use atq_bundle_store::{BundleError, BundleId, Incoming, check_file_name};
+use atq_bundle_store::{BundleError, Incoming, check_file_name};
 use axum::Json;
 use axum::extract::multipart::Field;
 use axum::extract::{Request, State};
@@ -70,9 +70,9 @@ pub async fn upload(State(app): State<App>, request: Request) -> Result<Json<Upl
 
 /// Receives the file. Removes it when dropped early.
 async fn receive(app: &App, mut field: Field<'_>) -> Result<(Incoming, String), ApiError> {
-    let name = field.file_name().unwrap_or_default().to_owned();
+    let path = field.file_name().unwrap_or_default();
     // Some browsers send the full path.
-    let name = name
+    let name = path
         .rsplit(['/', '\\'])
         .next()
         .unwrap_or_default()
@@ -107,11 +107,10 @@ pub async fn list(State(app): State<App>) -> Result<Response, ApiError> {
     if bundles.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let uploads: Vec<Upload> = bundles
+    let uploads = bundles
         .into_iter()
-        .map(|info| Upload { id: info.id.into() })
-        .collect();
-    Ok(Json(uploads).into_response())
+        .map(|info| Upload { id: info.id.into() });
+    Ok(Json(uploads.collect::<Vec<_>>()).into_response())
 }
 
 /// Shows a bundle and its files.
@@ -132,7 +131,8 @@ pub async fn inspect(
     BundlePath(id): BundlePath,
 ) -> Result<Json<BundleDetails>, ApiError> {
     let content = app.bundles().get(&id).await?;
-    Ok(Json(view::bundle(content.ok_or_else(|| no_bundle(&id))?)))
+    let content = content.ok_or_else(|| RequestError::NoBundle(id.to_string()))?;
+    Ok(Json(view::bundle(content)))
 }
 
 /// Removes an unused bundle, also from all nodes.
@@ -153,14 +153,6 @@ pub async fn delete(
     State(app): State<App>,
     BundlePath(id): BundlePath,
 ) -> Result<StatusCode, ApiError> {
-    to_completion(remove(app, id)).await?
-}
-
-async fn remove(app: App, id: BundleId) -> Result<StatusCode, ApiError> {
-    app.orchestrator.remove_bundle(&id).await?;
+    to_completion(async move { app.orchestrator.remove_bundle(&id).await }).await??;
     Ok(StatusCode::NO_CONTENT)
-}
-
-fn no_bundle(id: &BundleId) -> RequestError {
-    RequestError::NoBundle { id: id.to_string() }
 }

@@ -27,25 +27,14 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum RequestError {
     /// The path does not exist.
-    #[error("unknown path `{path}`\n(see GET /swagger-ui/)")]
-    UnknownPath {
-        /// The path.
-        path: String,
-    },
+    #[error("unknown path `{0}`\n(see GET /swagger-ui/)")]
+    UnknownPath(String),
     /// The path does not support this method.
-    #[error(
-        "method `{method}` is not allowed here\n(the header `allow` lists the allowed methods)"
-    )]
-    Method {
-        /// The method.
-        method: String,
-    },
+    #[error("method `{0}` is not allowed here\n(the header `allow` lists the allowed methods)")]
+    Method(String),
     /// The task does not exist.
-    #[error("there is no task `{name}`")]
-    NoTask {
-        /// The name in the path.
-        name: String,
-    },
+    #[error("there is no task `{0}`")]
+    NoTask(String),
     /// The run has not ended.
     #[error(
         "the run of the task `{name}` has not ended: its step is `{step}`\n(results are collected when its containers have ended; see GET /task/{name})"
@@ -58,61 +47,37 @@ pub enum RequestError {
     },
     /// There are no results.
     #[error(
-        "the task `{name}` has no such results\n(results must be in `/atq/results` of a worker or of the master when its container ends)"
+        "the task `{0}` has no such results\n(results must be in `/atq/results` of a worker or of the master when its container ends)"
     )]
-    NoResults {
-        /// The task.
-        name: String,
-    },
+    NoResults(String),
     /// The baseline task has no report.
     #[error(
-        "the task `{name}` has no report to compare with\n(only ended tasks with result files have one)"
+        "the task `{0}` has no report to compare with\n(only ended tasks with result files have one)"
     )]
-    NoReport {
-        /// The task.
-        name: String,
-    },
+    NoReport(String),
     /// The bundle does not exist.
-    #[error("there is no bundle `{id}`\n(see GET /databind/list)")]
-    NoBundle {
-        /// The id in the path.
-        id: String,
-    },
+    #[error("there is no bundle `{0}`\n(see GET /databind/list)")]
+    NoBundle(String),
     /// The body is too large.
-    #[error("the body is larger than {limit} bytes")]
-    BodyTooLarge {
-        /// The limit in bytes.
-        limit: usize,
-    },
+    #[error("the body is larger than {0} bytes")]
+    BodyTooLarge(usize),
     /// The body ended early.
     #[error("the body ended before its announced length")]
     BodyCutOff,
     /// The body is not JSON.
-    #[error("the body is not valid JSON: {reason}")]
-    BadJson {
-        /// Position and reason.
-        reason: String,
-    },
+    #[error("the body is not valid JSON: {0}")]
+    BadJson(String),
     /// The content type is not JSON.
-    #[error("the content type is `{found}`; expected `application/json`")]
-    NotJsonType {
-        /// The content type of the request.
-        found: String,
-    },
+    #[error("the content type is `{0}`; expected `application/json`")]
+    NotJsonType(String),
     /// The request is not a form.
     #[error(
-        "the content type is `{found}`; expected `multipart/form-data` with a boundary and the zip in its field `file`"
+        "the content type is `{0}`; expected `multipart/form-data` with a boundary and the zip in its field `file`"
     )]
-    NotAForm {
-        /// The content type of the request.
-        found: String,
-    },
+    NotAForm(String),
     /// The form is invalid.
-    #[error("the form cannot be read: {reason}")]
-    BadForm {
-        /// The reason.
-        reason: String,
-    },
+    #[error("the form cannot be read: {0}")]
+    BadForm(String),
     /// The form has no zip.
     #[error("the form has no field `file`; expected a zip there")]
     NoFile,
@@ -120,11 +85,8 @@ pub enum RequestError {
     #[error("the form has more than one field `file`; expected one zip")]
     ManyFiles,
     /// A query parameter is invalid.
-    #[error("{reason}")]
-    BadQuery {
-        /// The reason.
-        reason: String,
-    },
+    #[error("{0}")]
+    BadQuery(String),
     /// A header is invalid.
     #[error("the header `{name}` is `{found}`; expected {expected}")]
     BadHeader {
@@ -137,18 +99,12 @@ pub enum RequestError {
     },
     /// The join tokens are protected.
     #[error(
-        "the join tokens are not shown while the Director listens on `{bind}`, beyond loopback\n(set `exposeJoinTokens: true` in its configuration to show them to all clients)"
+        "the join tokens are not shown while the Director listens on `{0}`, beyond loopback\n(set `exposeJoinTokens: true` in its configuration to show them to all clients)"
     )]
-    TokensHidden {
-        /// Listen address.
-        bind: IpAddr,
-    },
+    TokensHidden(IpAddr),
     /// The body was not received in time.
-    #[error("the body did not arrive within {seconds} s")]
-    BodyTooSlow {
-        /// The timeout.
-        seconds: u64,
-    },
+    #[error("the body did not arrive within {0} s")]
+    BodyTooSlow(u64),
     /// Too many concurrent requests of this kind.
     #[error(
         "the Director is busy: {number} {what} in progress, which is the limit\n(try again later)"
@@ -243,28 +199,27 @@ impl ApiError {
 
     /// The text of the response: the error's own text, unless it contains internal details.
     fn text(&self) -> String {
+        match (self.store_error(), self) {
+            // The client can act on it: the damage concerns one task only, and the text contains the remedy.
+            (Some(shown @ (StoreError::Damaged { .. } | StoreError::Full { .. })), _) => {
+                shown.to_string()
+            }
+            (Some(_), _)
+            | (_, Self::Evidence(_) | Self::Logs(LogError::Evidence(_) | LogError::Store(_))) => {
+                INTERNAL.to_owned()
+            }
+            (None, shown) => shown.to_string(),
+        }
+    }
+
+    /// The error of the store in a request about tasks or bundles.
+    fn store_error(&self) -> Option<&StoreError> {
         match self {
-            // Concerns one task only, and contains the remedy.
-            Self::Store(damaged @ StoreError::Damaged { .. })
-            | Self::Remove(RemoveError::Store(damaged @ StoreError::Damaged { .. }))
-            | Self::Submit(SubmitError::Store(damaged @ StoreError::Damaged { .. }))
-            | Self::Control(ControlError::Store(damaged @ StoreError::Damaged { .. })) => {
-                damaged.to_string()
-            }
-            // The client can act on it.
-            Self::Store(full @ StoreError::Full { .. })
-            | Self::Remove(RemoveError::Store(full @ StoreError::Full { .. }))
-            | Self::Submit(SubmitError::Store(full @ StoreError::Full { .. }))
-            | Self::Control(ControlError::Store(full @ StoreError::Full { .. })) => {
-                full.to_string()
-            }
-            Self::Store(_)
-            | Self::Remove(RemoveError::Store(_))
-            | Self::Submit(SubmitError::Store(_))
-            | Self::Control(ControlError::Store(_))
-            | Self::Evidence(_)
-            | Self::Logs(LogError::Evidence(_) | LogError::Store(_)) => INTERNAL.to_owned(),
-            shown => shown.to_string(),
+            Self::Store(error)
+            | Self::Remove(RemoveError::Store(error))
+            | Self::Submit(SubmitError::Store(error))
+            | Self::Control(ControlError::Store(error)) => Some(error),
+            _ => None,
         }
     }
 }
@@ -272,26 +227,26 @@ impl ApiError {
 fn of_request(error: &RequestError) -> StatusAndCode {
     use RequestError as E;
     match error {
-        E::UnknownPath { .. } => (StatusCode::NOT_FOUND, "unknown_path"),
-        E::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
-        E::NoTask { .. } => (StatusCode::NOT_FOUND, "task_not_found"),
+        E::UnknownPath(_) => (StatusCode::NOT_FOUND, "unknown_path"),
+        E::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+        E::NoTask(_) => (StatusCode::NOT_FOUND, "task_not_found"),
         E::NotOver { .. } => (StatusCode::CONFLICT, "not_over"),
-        E::NoResults { .. } => (StatusCode::NOT_FOUND, "no_results"),
-        E::NoReport { .. } => (StatusCode::NOT_FOUND, "no_report"),
-        E::NoBundle { .. } => (StatusCode::NOT_FOUND, "bundle_not_found"),
-        E::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+        E::NoResults(_) => (StatusCode::NOT_FOUND, "no_results"),
+        E::NoReport(_) => (StatusCode::NOT_FOUND, "no_report"),
+        E::NoBundle(_) => (StatusCode::NOT_FOUND, "bundle_not_found"),
+        E::BodyTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
         E::BodyCutOff => (StatusCode::BAD_REQUEST, "body_cut_off"),
-        E::BodyTooSlow { .. } => (StatusCode::REQUEST_TIMEOUT, "body_too_slow"),
+        E::BodyTooSlow(_) => (StatusCode::REQUEST_TIMEOUT, "body_too_slow"),
         E::Busy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
-        E::BadJson { .. } => (StatusCode::BAD_REQUEST, "bad_json"),
-        E::NotJsonType { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json"),
-        E::NotAForm { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_a_form"),
-        E::BadForm { .. } => (StatusCode::BAD_REQUEST, "bad_form"),
+        E::BadJson(_) => (StatusCode::BAD_REQUEST, "bad_json"),
+        E::NotJsonType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json"),
+        E::NotAForm(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_a_form"),
+        E::BadForm(_) => (StatusCode::BAD_REQUEST, "bad_form"),
         E::NoFile => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "no_file"),
         E::ManyFiles => (StatusCode::BAD_REQUEST, "many_files"),
-        E::BadQuery { .. } => (StatusCode::BAD_REQUEST, "bad_query"),
+        E::BadQuery(_) => (StatusCode::BAD_REQUEST, "bad_query"),
         E::BadHeader { .. } => (StatusCode::BAD_REQUEST, "bad_header"),
-        E::TokensHidden { .. } => (StatusCode::SERVICE_UNAVAILABLE, "tokens_hidden"),
+        E::TokensHidden(_) => (StatusCode::SERVICE_UNAVAILABLE, "tokens_hidden"),
         E::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
     }
 }
@@ -447,10 +402,7 @@ pub async fn as_problem(mut response: Response) -> Response {
 
 /// The response for unknown paths.
 pub async fn unknown_path(uri: Uri) -> ApiError {
-    RequestError::UnknownPath {
-        path: shorten(uri.path()),
-    }
-    .into()
+    RequestError::UnknownPath(shorten(uri.path())).into()
 }
 
 /// Replaces the bare 404 of Swagger UI by the body of all errors.
@@ -464,10 +416,7 @@ pub async fn unknown_page(uri: Uri, request: Request, next: Next) -> Response {
 
 /// The response for unsupported methods.
 pub async fn method_not_allowed(method: Method) -> ApiError {
-    RequestError::Method {
-        method: shorten(method.as_str()),
-    }
-    .into()
+    RequestError::Method(shorten(method.as_str())).into()
 }
 
 /// The response when a handler panicked.

@@ -1,6 +1,7 @@
 //! The events of a task: as a list, or as a stream.
 
 use super::app::App;
+use super::body::with_guard;
 use super::error::{ApiError, RequestError};
 use super::path::TaskId;
 use super::query::Query;
@@ -75,7 +76,7 @@ pub async fn events(
         let hint = stream::once(ready(Ok(Event::default().retry(RETRY))));
         let alive = KeepAlive::new().interval(KEEP_ALIVE);
         let response = Sse::new(hint.chain(events)).keep_alive(alive);
-        return Ok(slot.until_sent(response.into_response()));
+        return Ok(with_guard(response.into_response(), slot));
     }
     let mut events = view::events(&app.orchestrator.history(&name).await?);
     events.retain(|event| event.id > after);
@@ -90,18 +91,14 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, RequestError> {
     };
     let number = value.to_str().ok().and_then(|text| {
         // Limited to the range of the OpenAPI type, which generated clients can send.
-        text.trim()
-            .parse::<i64>()
-            .ok()
-            .and_then(|n| n.try_into().ok())
+        text.trim().parse::<i64>().ok()?.try_into().ok()
     });
-    let bad = || RequestError::BadQuery {
-        reason: format!(
-            "the header `Last-Event-ID` is `{}`; expected a whole number, the `id` of the last received event",
-            shorten(&String::from_utf8_lossy(value.as_bytes()))
-        ),
-    };
-    Ok(Some(number.ok_or_else(bad)?))
+    number.map(Some).ok_or_else(|| {
+        let found = shorten(&String::from_utf8_lossy(value.as_bytes()));
+        RequestError::BadQuery(format!(
+            "the header `Last-Event-ID` is `{found}`; expected a whole number, the `id` of the last received event"
+        ))
+    })
 }
 
 /// An event for the stream; `None` for events that the client has received.

@@ -37,7 +37,7 @@ impl Form {
         let pace = |body: Body| Body::from_stream(PacedBody::new(body, Arc::clone(&in_file)));
         match Multipart::from_request(request.map(pace), &()).await {
             Ok(parts) => Ok(Self { parts, in_file }),
-            Err(_) => Err(RequestError::NotAForm { found }),
+            Err(_) => Err(RequestError::NotAForm(found)),
         }
     }
 
@@ -75,9 +75,7 @@ pub async fn skip(mut field: Field<'_>) -> Result<(), RequestError> {
 }
 
 fn invalid_form(error: MultipartError) -> RequestError {
-    RequestError::BadForm {
-        reason: error.body_text(),
-    }
+    RequestError::BadForm(error.body_text())
 }
 
 /// A body that bounds the memory of the form parser. The parser buffers all available data before it parses any of

@@ -41,18 +41,14 @@ pub async fn readyz(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
         true => OK.to_owned(),
         false => "resuming earlier tasks".to_owned(),
     };
-    let ready = [&docker, &store, &recovery]
-        .into_iter()
-        .all(|part| part == OK);
-    (
-        readiness_status(ready),
-        Json(Readiness {
-            ready,
-            docker,
-            store,
-            recovery,
-        }),
-    )
+    let ready = [&docker, &store, &recovery].iter().all(|part| *part == OK);
+    let readiness = Readiness {
+        ready,
+        docker,
+        store,
+        recovery,
+    };
+    (readiness_status(ready), Json(readiness))
 }
 
 fn or_reason<T, E: std::fmt::Display>(result: Result<T, E>) -> String {

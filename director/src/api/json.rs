@@ -2,7 +2,7 @@
 
 use atq_task::spec::shorten;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 use std::fmt;
 
 /// Parses one JSON value; the error contains the position.
@@ -10,6 +10,15 @@ pub fn parse(bytes: &[u8]) -> Result<Value, String> {
     serde_json::from_slice(bytes)
         .map(|Strict(value)| value)
         .map_err(|error| error.to_string())
+}
+
+/// Visits values that have no fields.
+macro_rules! visit_scalars {
+    ($($visit:ident: $type:ty),*) => {$(
+        fn $visit<E>(self, value: $type) -> Result<Value, E> {
+            Ok(value.into())
+        }
+    )*};
 }
 
 /// A value without duplicate fields.
@@ -34,27 +43,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
         Ok(Value::Null)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value)
-            .map(Value::Number)
-            .ok_or_else(|| E::custom("number out of range"))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
-    }
+    visit_scalars!(visit_bool: bool, visit_u64: u64, visit_i64: i64, visit_f64: f64, visit_str: &str);
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
@@ -68,10 +57,9 @@ impl<'de> Visitor<'de> for StrictVisitor {
         let mut object = Map::new();
         while let Some(key) = fields.next_key::<String>()? {
             if object.contains_key(&key) {
-                return Err(A::Error::custom(format!(
-                    "the field `{}` is a duplicate",
-                    shorten(&key)
-                )));
+                let key = shorten(&key);
+                let why = format!("the field `{key}` is a duplicate");
+                return Err(A::Error::custom(why));
             }
             let Strict(value) = fields.next_value()?;
             object.insert(key, value);

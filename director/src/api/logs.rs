@@ -1,6 +1,7 @@
 //! Logs of the containers of a task.
 
 use super::app::App;
+use super::body::with_guard;
 use super::error::ApiError;
 use super::path::TaskId;
 use super::query::Query;
@@ -85,7 +86,7 @@ pub async fn logs(
         .ready_chunks(CHUNK_LINES)
         .map(move |lines| to_chunk(lines, format));
     let response = ([(CONTENT_TYPE, kind)], Body::from_stream(body)).into_response();
-    Ok(slot.until_sent(response))
+    Ok(with_guard(response, slot))
 }
 
 fn filter(uri: &Uri) -> Result<(LogFilter, bool), ApiError> {
@@ -102,10 +103,8 @@ fn to_chunk(
     lines: Vec<Result<SourcedLine, LogError>>,
     format: fn(SourcedLine) -> String,
 ) -> Result<Bytes, LogError> {
-    let text = lines
-        .into_iter()
-        .map(|line| line.map(format))
-        .collect::<Result<String, _>>();
+    let lines = lines.into_iter().map(|line| line.map(format));
+    let text: Result<String, _> = lines.collect();
     text.inspect_err(|error| tracing::warn!(%error, "log stream aborted"))
         .map(Bytes::from)
 }

@@ -12,14 +12,9 @@ const JSON: &str = "application/json";
 pub async fn vendor(State(media): State<&'static str>, request: Request, next: Next) -> Response {
     let wanted = accepts(request.headers(), media);
     let mut response = next.run(request).await;
-    let is_json = response
-        .headers()
-        .get(CONTENT_TYPE)
-        .is_some_and(|kind| kind == JSON);
-    if wanted && is_json {
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    let headers = response.headers_mut();
+    if wanted && headers.get(CONTENT_TYPE).is_some_and(|kind| kind == JSON) {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
     }
     response
 }
@@ -37,11 +32,8 @@ pub fn accepts(headers: &HeaderMap, media: &str) -> bool {
         return false;
     };
     let best_quality = |matches: &dyn Fn(&Range) -> bool| {
-        ranges
-            .iter()
-            .filter(|range| matches(range))
-            .map(|range| range.quality)
-            .max()
+        let matching = ranges.iter().filter(|range| matches(range));
+        matching.map(|range| range.quality).max()
     };
     let wanted = best_quality(&|range| range.covers(&media)).unwrap_or(0);
     wanted > 0 && wanted >= best_quality(&|range| range.essence == JSON).unwrap_or(0)
@@ -67,12 +59,11 @@ impl Range {
             quality: 1000,
         };
         for part in parts {
-            match part
-                .split_once('=')
-                .map(|(name, value)| (name.trim(), value.trim().trim_matches('"')))
-            {
-                Some(("type", value)) => range.kind = Some(value.to_owned()),
-                Some(("q", value)) => range.quality = thousandths(value),
+            let (name, value) = part.split_once('=').unwrap_or_default();
+            let value = value.trim().trim_matches('"');
+            match name.trim() {
+                "type" => range.kind = Some(value.to_owned()),
+                "q" => range.quality = thousandths(value),
                 _ => {}
             }
         }

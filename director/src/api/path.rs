@@ -17,10 +17,10 @@ impl<S: Send + Sync> FromRequestParts<S> for TaskId {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         let text = segment(parts, state).await;
-        let name = TaskName::parse(&text).map_err(|_| RequestError::NoTask {
-            name: shorten(&text),
-        })?;
-        Ok(Self(name))
+        let name = TaskName::parse(&text);
+        Ok(Self(
+            name.map_err(|_| RequestError::NoTask(shorten(&text)))?,
+        ))
     }
 }
 
@@ -29,10 +29,10 @@ impl<S: Send + Sync> FromRequestParts<S> for BundlePath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         let text = segment(parts, state).await;
-        let id = text
-            .parse()
-            .map_err(|_| RequestError::NoBundle { id: shorten(&text) })?;
-        Ok(Self(id))
+        let id = text.parse();
+        Ok(Self(
+            id.map_err(|_| RequestError::NoBundle(shorten(&text)))?,
+        ))
     }
 }
 

@@ -106,5 +106,5 @@ pub fn unexpected(name: &str, found: &str, expected: &str) -> RequestError {
 }
 
 fn bad(reason: String) -> RequestError {
-    RequestError::BadQuery { reason }
+    RequestError::BadQuery(reason)
 }

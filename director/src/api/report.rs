@@ -16,9 +16,9 @@ use atq_task::event::Event;
 use atq_task::spec::TaskName;
 use axum::Json;
 use axum::extract::State;
-use axum::http::header::{CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{VARY, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, Uri};
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 
 const HTML: &str = "text/html";
 
@@ -72,9 +72,8 @@ pub async fn report(
     };
     if let Some(baseline) = baseline {
         let before = find(&app, &baseline).await?;
-        let other = stored(&app, &before).await?.ok_or(RequestError::NoReport {
-            name: baseline.to_string(),
-        })?;
+        let other = stored(&app, &before).await?;
+        let other = other.ok_or_else(|| RequestError::NoReport(baseline.to_string()))?;
         let mut comparison = compare::compare(&report, &other);
         let workers = |view: &View| view.spec.worker.replicas;
         comparison
@@ -108,21 +107,17 @@ async fn stored(app: &App, view: &View) -> Result<Option<Report>, ApiError> {
 /// The report of a run without stored figures: its verdict, and the reason why there are no figures.
 async fn without_figures(app: &App, view: &View) -> Result<Report, ApiError> {
     let history = app.orchestrator.history(&view.spec.name).await?;
-    let problem = history
-        .into_iter()
-        .rev()
-        .find_map(|record| match record.event {
-            Event::Reported { problem, .. } => problem,
-            _ => None,
-        });
+    let mut records = history.into_iter().rev();
+    let problem = records.find_map(|record| match record.event {
+        Event::Reported { problem, .. } => problem,
+        _ => None,
+    });
+    let note = problem.map(|problem| format!("there are no figures: {problem}"));
     Ok(Report {
         task: view.spec.name.to_string(),
         run: view.state.run.clone(),
         judgement: view.state.judgement.as_ref().map(verdict::judgement),
-        notes: problem
-            .map(|problem| format!("there are no figures: {problem}"))
-            .into_iter()
-            .collect(),
+        notes: note.into_iter().collect(),
         ..Report::default()
     })
 }
@@ -130,16 +125,9 @@ async fn without_figures(app: &App, view: &View) -> Result<Report, ApiError> {
 fn respond(format: Format, report: Report) -> Response {
     let body = match format {
         Format::Json => Json(report).into_response(),
-        Format::Html => (
-            [(CONTENT_TYPE, "text/html; charset=utf-8")],
-            page::html(&report),
-        )
-            .into_response(),
+        Format::Html => Html(page::html(&report)).into_response(),
     };
     // Labels come from result files: browsers must not guess another content type.
-    (
-        [(VARY, "accept"), (X_CONTENT_TYPE_OPTIONS, "nosniff")],
-        body,
-    )
-        .into_response()
+    let headers = [(VARY, "accept"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    (headers, body).into_response()
 }

@@ -1,6 +1,7 @@
 //! Result files of a task from `/atq/results`.
 
 use super::app::App;
+use super::body::with_guard;
 use super::error::{ApiError, RequestError};
 use super::path::TaskId;
 use super::query::Query;
@@ -66,24 +67,21 @@ pub async fn results(
         .filter(|source| replica.is_none_or(|replica| replica == source.replica))
         .collect();
     if sources.is_empty() {
-        let name = name.to_string();
-        return Err(RequestError::NoResults { name }.into());
+        return Err(RequestError::NoResults(name.to_string()).into());
     }
     let zip = evidence.zip_results(&name, run, sources);
     let file = format!("attachment; filename=\"{name}-{run}-results.zip\"");
     let headers = [(CONTENT_TYPE, ZIP.to_owned()), (CONTENT_DISPOSITION, file)];
-    Ok(slot.until_sent((headers, Body::from_stream(zip)).into_response()))
+    let response = (headers, Body::from_stream(zip)).into_response();
+    Ok(with_guard(response, slot))
 }
 
 /// Waits until the task's evidence is collected; an error while its run has not ended.
 pub async fn ended(app: &App, task: View) -> Result<View, ApiError> {
     let name = task.spec.name.to_string();
-    let waited = app
-        .orchestrator
-        .wait_for_report(task, REPORT_TIMEOUT)
-        .await?;
-    match waited {
-        None => Err(RequestError::NoTask { name }.into()),
+    let waited = app.orchestrator.wait_for_report(task, REPORT_TIMEOUT);
+    match waited.await? {
+        None => Err(RequestError::NoTask(name).into()),
         Some(task) if !task.is_reported() => {
             let step = task.state.step.as_str();
             Err(RequestError::NotOver { name, step }.into())

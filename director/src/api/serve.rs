@@ -140,10 +140,7 @@ async fn serve_connection(
         let guard = activity.request();
         let router = router.clone();
         async move {
-            let response: Response = match router.oneshot(request.map(Body::new)).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            };
+            let Ok(response) = router.oneshot(request.map(Body::new)).await;
             Ok::<_, Infallible>(with_guard(response, guard))
         }
     });

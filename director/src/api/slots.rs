@@ -1,10 +1,8 @@
 //! Limits the number of concurrent large or endless bodies. Each uses files or connections to Docker; small requests
 //! must succeed besides any number of them.
 
-use super::body::with_guard;
 use super::error::RequestError;
 use super::serve::limits::Limits;
-use axum::response::Response;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -22,11 +20,8 @@ struct Pool {
     free: Arc<Semaphore>,
 }
 
-/// A slot, released when dropped.
-#[derive(Debug)]
-pub struct Slot {
-    _permit: OwnedSemaphorePermit,
-}
+/// A slot, released when dropped; [`with_guard`](super::body::with_guard) keeps it until the body of a response is sent.
+pub type Slot = OwnedSemaphorePermit;
 
 impl Slots {
     /// Slots according to `limits`.
@@ -68,19 +63,9 @@ impl Default for Slots {
 impl Pool {
     fn take(&self) -> Result<Slot, RequestError> {
         let permit = Arc::clone(&self.free).try_acquire_owned();
-        let busy = |_| RequestError::Busy {
+        permit.map_err(|_| RequestError::Busy {
             what: self.what,
             number: self.number,
-        };
-        Ok(Slot {
-            _permit: permit.map_err(busy)?,
         })
-    }
-}
-
-impl Slot {
-    /// Keeps the slot until the body of the response is sent.
-    pub fn until_sent(self, response: Response) -> Response {
-        with_guard(response, self)
     }
 }

@@ -27,10 +27,7 @@ use axum::extract::State;
 pub async fn status(State(app): State<App>) -> Result<Json<SwarmDetails>, ApiError> {
     let tokens = app.orchestrator.shared().engine.join_tokens().await?;
     if !may_show_tokens(&app) {
-        return Err(RequestError::TokensHidden {
-            bind: app.config.bind,
-        }
-        .into());
+        return Err(RequestError::TokensHidden(app.config.bind).into());
     }
     let join_tokens = JoinTokens {
         manager: tokens.manager,

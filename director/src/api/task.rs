@@ -24,6 +24,7 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
+use std::cmp::Reverse;
 use std::future::ready;
 
 /// Maximum size of a definition in bytes.
@@ -120,7 +121,7 @@ pub async fn create(
     let terms = terms::read(&parts.uri, &parts.headers)?;
     let key = terms.key.clone();
     let bytes = body::read(&parts.headers, content, MAX_DEFINITION).await?;
-    let payload = json::parse(&bytes).map_err(|reason| RequestError::BadJson { reason })?;
+    let payload = json::parse(&bytes).map_err(RequestError::BadJson)?;
     let view = to_completion(submit(app, payload, terms)).await??;
     Ok(Json(TaskAccepted {
         id: view.spec.name.to_string(),
@@ -132,19 +133,8 @@ pub async fn create(
 async fn submit(app: App, payload: Value, terms: Terms) -> Result<Box<View>, ApiError> {
     let config = &app.config;
     let images = |image: &str| {
-        config
-            .images
-            .check(image, |_| true)
-            .map_err(|fault| fault.to_string())?;
-        let variables = config
-            .images
-            .allowed(image)
-            .map(|rule| rule.variables.as_slice());
-        let required = variables
-            .unwrap_or_default()
-            .iter()
-            .filter(|variable| variable.required);
-        Ok(required.map(|variable| variable.name.clone()).collect())
+        let required = config.images.required_variables(image);
+        required.map_err(|fault| fault.to_string())
     };
     let context = SubmitContext {
         max_replicas: config.limits.replicas.into(),
@@ -165,14 +155,10 @@ async fn submit(app: App, payload: Value, terms: Terms) -> Result<Box<View>, Api
 
 /// The name in a definition; empty if it is invalid.
 fn usable_name(payload: &Value) -> String {
-    let name = payload
-        .get("name")
-        .or_else(|| payload.get("id"))
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    TaskName::parse(name)
-        .map(|name| name.to_string())
-        .unwrap_or_default()
+    let name = payload.get("name").or_else(|| payload.get("id"));
+    let name = name.and_then(Value::as_str).map(TaskName::parse);
+    name.and_then(Result::ok)
+        .map_or_else(String::new, |name| name.to_string())
 }
 
 /// Shows a task.
@@ -194,10 +180,8 @@ pub async fn inspect(
 ) -> Result<(StatusCode, Json<Task>), ApiError> {
     let view = find(&app, &name).await?;
     let task = view::task(&view);
-    Ok((
-        task_status(task.status, view.state.started_at.is_some()),
-        Json(task),
-    ))
+    let status = task_status(task.status, view.state.started_at.is_some());
+    Ok((status, Json(task)))
 }
 
 /// Deletes a task with all its objects.
@@ -261,11 +245,9 @@ pub async fn list(State(app): State<App>, uri: Uri) -> Result<Response, ApiError
         status.is_none_or(|status| view::status_of(state, now) == status)
     };
     let mut page = app.orchestrator.list(wanted).await?;
-    page.retain(|task| {
-        after
-            .as_ref()
-            .is_none_or(|after| Position::of(task) > *after)
-    });
+    if let Some(after) = after {
+        page.retain(|task| Position::of(task) > after);
+    }
     let is_last = page.len() <= limit as usize;
     page.truncate(limit as usize);
     let next = page.last().filter(|_| !is_last);
@@ -305,20 +287,18 @@ fn streamed(app: App, page: Vec<Listed>, next: Option<String>) -> Response {
 /// The position of a task in the list: newest first, then by name. Remains valid after the deletion of the task, so
 /// that a script can delete page by page.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Position(std::cmp::Reverse<Timestamp>, TaskName);
+struct Position(Reverse<Timestamp>, TaskName);
 
 impl Position {
     fn of(task: &Listed) -> Self {
-        Self(std::cmp::Reverse(task.created_at), task.name.clone())
+        Self(Reverse(task.created_at), task.name.clone())
     }
 
     /// `<milliseconds>.<name>`; no name has a dot.
     fn parse(text: &str) -> Option<Self> {
         let (millis, name) = text.split_once('.')?;
-        Some(Self(
-            std::cmp::Reverse(Timestamp(millis.parse().ok()?)),
-            TaskName::parse(name).ok()?,
-        ))
+        let created_at = Timestamp(millis.parse().ok()?);
+        Some(Self(Reverse(created_at), TaskName::parse(name).ok()?))
     }
 }
 
@@ -336,18 +316,9 @@ async fn parse_position(app: &App, text: &str) -> Result<Position, ApiError> {
         Ok(name) => app.orchestrator.get(&name).await?,
         Err(_) => None,
     };
-    let unknown = || {
-        unexpected(
-            "after",
-            text,
-            "`next` of the previous page, or the id of a task",
-        )
-    };
-    let found = found.ok_or_else(unknown)?;
-    Ok(Position(
-        std::cmp::Reverse(found.state.created_at),
-        found.spec.name,
-    ))
+    let expected = "`next` of the previous page, or the id of a task";
+    let found = found.ok_or_else(|| unexpected("after", text, expected))?;
+    Ok(Position(Reverse(found.state.created_at), found.spec.name))
 }
 
 /// Stops a task early.
@@ -416,7 +387,5 @@ pub async fn renew_lease(
 /// The task with this name.
 pub async fn find(app: &App, name: &TaskName) -> Result<View, ApiError> {
     let view = app.orchestrator.get(name).await?;
-    Ok(view.ok_or_else(|| RequestError::NoTask {
-        name: name.to_string(),
-    })?)
+    Ok(view.ok_or_else(|| RequestError::NoTask(name.to_string()))?)
 }

@@ -103,14 +103,10 @@ pub fn lease(view: &View) -> Option<Lease> {
 }
 
 fn failure(failure: &event::Failure, task: &TaskName, last_lines: &[String]) -> Failure {
-    let code = serde_json::to_value(failure.code).ok();
+    let code = serde_json::to_value(failure.code).unwrap_or_default();
     Failure {
         step: step(failure.step),
-        code: code
-            .as_ref()
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned(),
+        code: code.as_str().unwrap_or_default().to_owned(),
         message: failure.message.clone(),
         // Hints of some failures are recorded without the name, for example after an exit of the master.
         hint: failure.hint.replace(event::TASK_ID, task.as_str()),
@@ -179,15 +175,9 @@ pub fn events(history: &[Record]) -> Vec<TaskEvent> {
 }
 
 /// Converts the events of a history one by one, from the first. Keeps track of the step, which events do not contain.
+#[derive(Default)]
 pub struct EventConverter {
     step: state::Step,
-}
-
-impl Default for EventConverter {
-    fn default() -> Self {
-        let step = state::Step::Queued;
-        Self { step }
-    }
 }
 
 impl EventConverter {

@@ -1,11 +1,14 @@
 //! Parses a YAML file into a tree with line numbers, and reads it key by key.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
+use atq_task::spec::most_similar;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
 use super::error::{ConfigError, Fault, Origin};
+use super::fields;
 
 /// A value in the file or the environment.
 #[derive(Debug, Clone, PartialEq)]
@@ -249,11 +252,8 @@ impl<'a> Section<'a> {
     pub(super) fn item(&mut self, key: &str, index: usize, item: Located) -> Option<Section<'_>> {
         let name = format!("{key}[{index}]");
         if !matches!(item.value, Value::Map(_)) {
-            self.fault(
-                &name,
-                Origin::Line(item.line),
-                expected("a mapping", &item.value),
-            );
+            let message = expected("a mapping", &item.value);
+            self.fault(&name, Origin::Line(item.line), message);
         }
         self.named(&name, item)
     }
@@ -279,6 +279,25 @@ impl<'a> Section<'a> {
                 None
             }
         }
+    }
+
+    pub(super) fn or<T>(
+        &mut self,
+        key: &'static str,
+        convert: impl FnOnce(&Value) -> Result<T, String>,
+        default: T,
+    ) -> T {
+        self.optional(key, convert).unwrap_or(default)
+    }
+
+    pub(super) fn integer(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<u64>,
+        default: u64,
+    ) -> u64 {
+        let (least, most) = range.into_inner();
+        self.or(key, |value| fields::integer(value, least, most), default)
     }
 
     pub(super) fn required<T>(
@@ -311,15 +330,10 @@ impl<'a> Section<'a> {
     /// Reports every key that was not read.
     pub(super) fn finish(&mut self) {
         for (key, located) in std::mem::take(&mut self.entries) {
-            let mut message = "is unknown".to_owned();
-            match nearest(&key, &self.known) {
-                Some(suggestion) => {
-                    message.push_str(&format!(": did you mean `{}{suggestion}`?", self.prefix))
-                }
-                None => {
-                    message.push_str(&format!(": expected one of `{}`", self.known.join("`, `")))
-                }
-            }
+            let message = match most_similar(&key, &self.known) {
+                Some(near) => format!("is unknown: did you mean `{}{near}`?", self.prefix),
+                None => format!("is unknown: expected one of `{}`", self.known.join("`, `")),
+            };
             let excerpt: String = key.chars().take(60).flat_map(char::escape_debug).collect();
             self.fault(&excerpt, Origin::Line(located.line), message);
         }
@@ -339,16 +353,12 @@ impl<'a> Section<'a> {
         let at = self.entries.iter().position(|(name, _)| name == key);
         let in_file = at.map(|at| self.entries.remove(at).1);
         let name = variable(&self.prefix, key);
-        let override_ = self
-            .env
-            .and_then(|env| env(&name))
-            .filter(|text| !text.is_empty());
-        if let Some(text) = override_ {
+        let override_ = self.env.and_then(|env| env(&name));
+        if let Some(text) = override_.filter(|text| !text.is_empty()) {
             return Some((Origin::Environment(name), Value::Environment(text)));
         }
-        in_file
-            .filter(|located| located.value != Value::Null)
-            .map(|located| (Origin::Line(located.line), located.value))
+        let located = in_file.filter(|located| located.value != Value::Null)?;
+        Some((Origin::Line(located.line), located.value))
     }
 }
 
@@ -367,15 +377,4 @@ fn variable(prefix: &str, key: &str) -> String {
 
 pub(super) fn expected(what: &str, found: &Value) -> String {
     format!("must be {what}, found {}", found.describe())
-}
-
-/// The most similar known key, if one is similar enough.
-pub(super) fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
-    let similarity = |name: &str| strsim::jaro_winkler(&key.to_lowercase(), &name.to_lowercase());
-    known
-        .iter()
-        .map(|name| (similarity(name), *name))
-        .filter(|(similarity, _)| *similarity > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
 }

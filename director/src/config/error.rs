@@ -9,14 +9,11 @@ use super::SMALLEST;
 /// An error of the configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// No file was given and none is in the working directory.
+    /// No file was given and none is in this working directory.
     #[error(
-        "no configuration: neither `controller-config.yaml` nor `controller-config.yml` is in `{}`\nhint: `--config FILE` selects another file{}", .directory.display(), smallest()
+        "no configuration: neither `controller-config.yaml` nor `controller-config.yml` is in `{}`\nhint: `--config FILE` selects another file{}", .0.display(), smallest()
     )]
-    NotFound {
-        /// The working directory.
-        directory: PathBuf,
-    },
+    NotFound(PathBuf),
     /// The file is missing or cannot be read.
     #[error("cannot read the configuration `{}`: {source}{}", .path.display(), smallest())]
     Unreadable {
@@ -36,11 +33,8 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// The text is too large.
-    #[error("the configuration is larger than {limit} bytes")]
-    TooBig {
-        /// The limit in bytes.
-        limit: usize,
-    },
+    #[error("the configuration is larger than {0} bytes")]
+    TooBig(usize),
     /// The text is not YAML, or not a mapping of keys to values.
     #[error("the configuration is not valid YAML{}: {message}{}", at(*.line), smallest())]
     Syntax {

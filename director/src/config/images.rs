@@ -1,9 +1,10 @@
 //! Allowed images and their required variables.
 
-use super::document::{Located, Section, Value, nearest};
+use super::document::{Located, Section, Value};
 use super::error::Origin;
 use super::fields;
 use atq_task::image::normalise;
+use atq_task::spec::most_similar;
 
 /// The allowed images: all, unless the configuration lists some.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -29,30 +30,19 @@ pub struct Variable {
     pub required: bool,
 }
 
-/// The reason why an image is refused.
+/// The image is not in the list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ImageFault {
-    /// The image is not in the list.
-    #[error("image `{image}` is not allowed: expected one of {}", quoted(.allowed))]
-    NotAllowed {
-        /// The requested image.
-        image: String,
-        /// The allowed images; only the most similar one if it is close.
-        allowed: Vec<String>,
-    },
-    /// Some required variables are not set.
-    #[error("image `{image}` requires the variables {}", quoted(.names))]
-    MissingVariables {
-        /// The requested image.
-        image: String,
-        /// Names of the missing variables.
-        names: Vec<String>,
-    },
+#[error("image `{image}` is not allowed: expected one of {}", quoted(.allowed))]
+pub struct ImageNotAllowed {
+    /// The requested image.
+    pub image: String,
+    /// The allowed images; only the most similar one if it is close.
+    pub allowed: Vec<String>,
 }
 
 impl Images {
     /// Whether the configuration restricts images.
-    pub fn restricted(&self) -> bool {
+    pub(super) fn restricted(&self) -> bool {
         self.rules.is_some()
     }
 
@@ -62,41 +52,31 @@ impl Images {
     }
 
     /// The list's entry for an image; `None` if there is no entry or no list.
-    pub fn allowed(&self, image: &str) -> Option<&ImageRule> {
+    pub(super) fn allowed(&self, image: &str) -> Option<&ImageRule> {
         let wanted = normalise(image);
-        self.rules()
-            .iter()
-            .find(|rule| normalise(&rule.image_name) == wanted)
+        let mut rules = self.rules().iter();
+        rules.find(|rule| normalise(&rule.image_name) == wanted)
     }
 
-    /// Checks that `image` is allowed and that its required variables are set, according to `is_set`.
+    /// Names of the variables that a task with this image must set.
     ///
     /// # Errors
-    /// [`ImageFault`]; never when the configuration lists no images.
-    pub fn check(&self, image: &str, is_set: impl Fn(&str) -> bool) -> Result<(), ImageFault> {
+    /// When the image is not allowed; never when the configuration lists no images.
+    pub fn required_variables(&self, image: &str) -> Result<Vec<String>, ImageNotAllowed> {
         if !self.restricted() {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        let image = image.to_owned();
-        let Some(rule) = self.allowed(&image) else {
+        let Some(rule) = self.allowed(image) else {
             let names: Vec<&str> = self.rules().iter().map(|r| r.image_name.as_str()).collect();
-            let near = nearest(&image, &names).map(|name| vec![name]);
-            let allowed = near
-                .unwrap_or(names)
-                .into_iter()
-                .map(str::to_owned)
-                .collect();
-            return Err(ImageFault::NotAllowed { image, allowed });
+            let near = most_similar(image, &names).map(|name| vec![name]);
+            let allowed = near.unwrap_or(names).into_iter().map(str::to_owned);
+            return Err(ImageNotAllowed {
+                image: image.to_owned(),
+                allowed: allowed.collect(),
+            });
         };
-        let needed = rule
-            .variables
-            .iter()
-            .filter(|v| v.required && !is_set(&v.name));
-        let names: Vec<String> = needed.map(|v| v.name.clone()).collect();
-        if names.is_empty() {
-            return Ok(());
-        }
-        Err(ImageFault::MissingVariables { image, names })
+        let required = rule.variables.iter().filter(|variable| variable.required);
+        Ok(required.map(|variable| variable.name.clone()).collect())
     }
 
     pub(super) fn read(section: &mut Section<'_>) -> Self {

@@ -32,36 +32,29 @@ impl Retention {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         let default = Self::default();
         let mut number = |key, default: Option<u64>| {
-            let read = section.optional(key, |v| fields::integer(v, 0, u64::MAX >> 1));
-            read.or(default).filter(|number| *number > 0)
+            let number = section.integer(key, 0..=u64::MAX >> 1, default.unwrap_or(0));
+            Some(number).filter(|number| *number > 0)
         };
-        let (tasks, evidence_bytes) = (
-            number("tasks", default.tasks),
-            number("evidenceBytes", default.evidence_bytes),
-        );
-        let mut age = |key, default| section.optional(key, fields::age).unwrap_or(default);
-        let (task_age, bundle_age) = (
-            age("taskAge", default.task_age),
-            age("bundleAge", default.bundle_age),
-        );
+        // In this order, faults name the known keys.
+        let retention = Self {
+            tasks: number("tasks", default.tasks),
+            evidence_bytes: number("evidenceBytes", default.evidence_bytes),
+            task_age: section.or("taskAge", fields::age, default.task_age),
+            bundle_age: section.or("bundleAge", fields::age, default.bundle_age),
+        };
         section.finish();
-        Self {
-            tasks,
-            task_age,
-            evidence_bytes,
-            bundle_age,
-        }
+        retention
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use crate::config::{Config, ConfigError};
+    use crate::config::{Config, ConfigError, SMALLEST};
     use std::time::Duration;
 
     fn with(line: &str) -> Result<Config, ConfigError> {
-        Config::parse(&format!("{}{line}\n", Config::smallest()), |_| None)
+        Config::parse(&format!("{}{line}\n", SMALLEST), |_| None)
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::*;
 use atq_definition::examples::parse;
 use clap::ValueEnum;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// Content and mode of every file below `dir`, by its path.
 fn tree(dir: &Path) -> BTreeMap<PathBuf, (String, bool)> {
@@ -38,7 +39,7 @@ fn is_executable(_path: &Path) -> bool {
 fn source(example: Example) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../deploy/examples")
-        .join(example.name())
+        .join(example.contents().0)
 }
 
 #[test]
@@ -47,7 +48,7 @@ fn the_written_files_match_the_folder() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("new/example");
         check_empty(&dir).unwrap();
-        write(*example, &dir).unwrap();
+        write(example.contents().1, &dir).unwrap();
         assert_eq!(tree(&dir), tree(&source(*example)));
     }
 }
@@ -58,8 +59,8 @@ fn every_definition_is_valid() {
         let text = std::fs::read_to_string(source(*example).join("task.json")).unwrap();
         let mut payload: serde_json::Value = serde_json::from_str(&text).unwrap();
         let spec = parse(&payload);
-        assert!(spec.is_ok(), "{}: {spec:?}", example.name());
-        let name = format!("example-{}", example.name());
+        assert!(spec.is_ok(), "{}: {spec:?}", example.contents().0);
+        let name = format!("example-{}", example.contents().0);
         assert_eq!(payload["name"], *name, "the README calls it so");
         // The same test finds a fault when there is one.
         payload["worker"]["replicas"] = "many".into();

@@ -1,6 +1,8 @@
 //! A report as readable lines.
 
+use crate::commands::show::mark;
 use crate::out::{DIM, FAILURE, SUCCESS, WARNING};
+use crate::table;
 use atq_api_spec::report::{
     Comparison, CriterionResult, ErrorKind, Figures, FiguresPair, Judgement, Report, Verdict,
 };
@@ -27,40 +29,26 @@ const COLUMNS: [(&str, &str); 9] = [
 
 /// The lines of a report.
 pub fn lines(report: &Report) -> Vec<String> {
+    let judgement = report.judgement.as_ref();
     let mut lines = vec![title(report)];
-    if let Some(judgement) = &report.judgement {
-        lines.extend(
-            judgement
-                .reasons
-                .iter()
-                .map(|reason| format!("  {}", clean(reason))),
-        );
-    }
+    let reasons = judgement.into_iter().flat_map(|given| &given.reasons);
+    lines.extend(reasons.map(|reason| format!("  {}", clean(reason))));
+    let mut section = |part: Vec<String>| {
+        lines.extend((!part.is_empty()).then(String::new));
+        lines.extend(part);
+    };
     if report.total.samples > 0 {
-        lines.push(String::new());
-        lines.extend(figures(report));
+        section(figures(report));
     }
-    if let Some(comparison) = &report.comparison {
-        lines.push(String::new());
-        lines.extend(compared(comparison));
-    }
-    if !report.errors.is_empty() {
-        lines.push(String::new());
-        lines.extend(errors(&report.errors));
-    }
-    if let Some(judgement) = report
-        .judgement
-        .as_ref()
-        .filter(|given| !given.criteria.is_empty())
-    {
-        lines.push(String::new());
-        lines.extend(criteria(judgement));
-    }
-    if !report.notes.is_empty() {
-        lines.push(String::new());
-        let notes = report.notes.iter().map(|note| clean(note));
-        lines.extend(notes.map(|note| format!("{DIM}note: {note}{DIM:#}")));
-    }
+    section(report.comparison.as_ref().map_or(Vec::new(), compared));
+    section(errors(&report.errors));
+    section(judgement.map_or(Vec::new(), criteria));
+    let notes = report.notes.iter().map(|note| clean(note));
+    section(
+        notes
+            .map(|note| format!("{DIM}note: {note}{DIM:#}"))
+            .collect(),
+    );
     lines
 }
 
@@ -79,21 +67,22 @@ fn title(report: &Report) -> String {
 }
 
 fn figures(report: &Report) -> Vec<String> {
-    let head = COLUMNS.iter().map(|(title, _)| (*title).to_owned());
-    let mut rows = vec![row("times in ms", head)];
-    for label in &report.labels {
-        rows.push(row(&name(&label.name), cells(&label.figures)));
-    }
+    let mut rows = vec![row("times in ms", |(title, _)| title.to_owned())];
+    let labels = report.labels.iter();
+    rows.extend(labels.map(|label| row(&name(&label.name), cells(&label.figures))));
     rows.push(row("all", cells(&report.total)));
     aligned(&rows)
 }
 
-fn row(label: &str, cells: impl IntoIterator<Item = String>) -> Vec<String> {
+/// A label, and a cell for each column.
+fn row(label: &str, cell: impl Fn((&str, &str)) -> String) -> Vec<String> {
+    let cells = COLUMNS.iter().map(|column| cell(*column));
     std::iter::once(label.to_owned()).chain(cells).collect()
 }
 
-fn cells(figures: &Figures) -> Vec<String> {
-    let shown = |name: &str| match name {
+fn cells(figures: &Figures) -> impl Fn((&str, &str)) -> String {
+    move |(_, name)| match name {
+        _ if figures.missing.iter().any(|missing| missing == name) => "-".to_owned(),
         "samples" => figures.samples.to_string(),
         "errorPercent" => format!("{:.2}%", figures.error_percent),
         "throughput" => format!("{:.1}", figures.throughput),
@@ -103,15 +92,7 @@ fn cells(figures: &Figures) -> Vec<String> {
         "p95" => millis(figures.p95),
         "p99" => millis(figures.p99),
         _ => millis(figures.max),
-    };
-    let is_missing = |name: &str| figures.missing.iter().any(|missing| missing == name);
-    COLUMNS
-        .iter()
-        .map(|(_, name)| match is_missing(name) {
-            true => "-".to_owned(),
-            false => shown(name),
-        })
-        .collect()
+    }
 }
 
 /// Milliseconds with a suitable number of digits.
@@ -124,12 +105,10 @@ fn millis(millis: f64) -> String {
 }
 
 fn compared(comparison: &Comparison) -> Vec<String> {
-    let head = COLUMNS.iter().map(|(title, _)| (*title).to_owned());
-    let mut rows = vec![row("change", head)];
-    for label in &comparison.labels {
-        rows.push(row(&name(&label.name), changes(&label.pair)));
-    }
-    rows.push(row("all", changes(&comparison.total)));
+    let mut rows = vec![row("change", |(title, _)| title.to_owned())];
+    let labels = comparison.labels.iter();
+    rows.extend(labels.map(|label| changes(&name(&label.name), &label.pair)));
+    rows.push(changes("all", &comparison.total));
     let title = format!("compared with {}", comparison.baseline);
     let differences = comparison.differences.iter().map(|difference| {
         let difference = clean(difference);
@@ -140,50 +119,37 @@ fn compared(comparison: &Comparison) -> Vec<String> {
 }
 
 /// The change of each figure; `new` or `gone` for a label that only one run has.
-fn changes(pair: &FiguresPair) -> Vec<String> {
+fn changes(label: &str, pair: &FiguresPair) -> Vec<String> {
     match (&pair.baseline, &pair.current) {
-        (None, Some(_)) => return vec!["new".to_owned()],
-        (Some(_), None) => return vec!["gone".to_owned()],
-        _ => {}
-    }
-    let change = |name: &str| pair.change_percent.get(name);
-    COLUMNS
-        .iter()
-        .map(|(_, name)| match change(name) {
+        (None, Some(_)) => vec![label.to_owned(), "new".to_owned()],
+        (Some(_), None) => vec![label.to_owned(), "gone".to_owned()],
+        _ => row(label, |(_, name)| match pair.change_percent.get(name) {
             Some(percent) if percent.abs() < 0.05 => "=".to_owned(),
             Some(percent) => format!("{percent:+.1}%"),
             None => "-".to_owned(),
-        })
-        .collect()
+        }),
+    }
 }
 
 fn errors(errors: &[ErrorKind]) -> Vec<String> {
-    let mut lines = vec!["errors".to_owned()];
-    for error in errors.iter().take(MAX_ERRORS) {
+    let title = errors.first().map(|_| "errors".to_owned());
+    let shown = errors.iter().take(MAX_ERRORS).map(|error| {
         let what = format!("{} {}", error.code, error.message);
-        lines.push(format!("  {:>8}  {}", error.count, clean(what.trim())));
-    }
-    if let Some(more) = errors
-        .len()
-        .checked_sub(MAX_ERRORS)
-        .filter(|more| *more > 0)
-    {
-        lines.push(format!("  and {more} more kinds"));
-    }
-    lines
+        format!("  {:>8}  {}", error.count, clean(what.trim()))
+    });
+    let more = errors.len().saturating_sub(MAX_ERRORS);
+    let more = (more > 0).then(|| format!("  and {more} more kinds"));
+    title.into_iter().chain(shown).chain(more).collect()
 }
 
 fn criteria(judgement: &Judgement) -> Vec<String> {
-    let mut lines = vec!["criteria".to_owned()];
-    lines.extend(judgement.criteria.iter().map(criterion));
-    lines
+    let title = judgement.criteria.first().map(|_| "criteria".to_owned());
+    let criteria = judgement.criteria.iter().map(criterion);
+    title.into_iter().chain(criteria).collect()
 }
 
 fn criterion(one: &CriterionResult) -> String {
-    let (style, mark) = match one.holds {
-        true => (SUCCESS, "holds"),
-        false => (FAILURE, "fails"),
-    };
+    let (style, mark) = mark(one);
     let (criterion, seen, wanted) = (clean(&one.criterion), clean(&one.seen), clean(&one.wanted));
     format!("  {style}{mark}{style:#}  {criterion}: seen {seen}, wanted {wanted}")
 }
@@ -211,22 +177,8 @@ fn clean(text: &str) -> String {
 
 /// Aligns the first column to the left, the others to the right.
 fn aligned(rows: &[Vec<String>]) -> Vec<String> {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    rows.iter().map(|row| align(row, &widths)).collect()
-}
-
-fn align(row: &[String], widths: &[usize]) -> String {
-    let mut line = String::new();
-    for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
-        line += &match column {
-            0 => format!("{cell:<width$}"),
-            _ => format!("  {cell:>width$}"),
-        };
-    }
-    line.trim_end().to_owned()
+    table::aligned(rows, |column, cell, width| match column {
+        0 => format!("{cell:<width$}"),
+        _ => format!("{cell:>width$}"),
+    })
 }

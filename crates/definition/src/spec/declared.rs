@@ -55,7 +55,7 @@ impl Declared {
 }
 
 /// The names of the fields of a struct, or of the variants of an enum, in the order of their declaration.
-pub(super) fn names_of<T: DeserializeOwned>() -> &'static [&'static str] {
+pub fn names_of<T: DeserializeOwned>() -> &'static [&'static str] {
     let mut names: &[&str] = &[];
     // Always fails, because there is no input.
     let _ = T::deserialize(Names(&mut names));

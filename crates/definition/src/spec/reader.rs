@@ -2,7 +2,7 @@
 //! object is next to its type; this file has the common parts.
 
 use super::declared::{Declared, MAX_WHOLE, names_of};
-use super::{Fault, Surroundings, TaskSpec};
+use super::{Fault, Surroundings};
 use crate::wording::{MISSING, nearest, shorten, too_long, wrong_type};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -94,17 +94,6 @@ impl<'v> Field<'v> {
 }
 
 impl Reader<'_> {
-    pub(super) fn read(payload: &Value, around: &dyn Surroundings) -> Result<TaskSpec, Vec<Fault>> {
-        let mut reader = Reader {
-            faults: Vec::new(),
-            around,
-        };
-        match reader.task(payload) {
-            Some(spec) if reader.faults.is_empty() => Ok(spec),
-            _ => Err(reader.faults),
-        }
-    }
-
     pub(super) fn object<'v>(
         &mut self,
         path: &str,

@@ -104,7 +104,14 @@ impl TaskSpec {
     /// # Errors
     /// Every fault of the definition, in the order of its fields.
     pub fn parse(payload: &Value, around: &dyn Surroundings) -> Result<Self, Vec<Fault>> {
-        Reader::read(payload, around)
+        let mut reader = Reader {
+            faults: Vec::new(),
+            around,
+        };
+        match reader.task(payload) {
+            Some(spec) if reader.faults.is_empty() => Ok(spec),
+            _ => Err(reader.faults),
+        }
     }
 
     /// The fields of the definition as shown in answers; those of the run are empty. `master` and `worker` are Docker's ids

@@ -21,11 +21,11 @@ fn text() -> String {
 fn requests() -> Vec<(ApiError, u16, &'static str)> {
     use RequestError as E;
     let cases = [
-        (E::UnknownPath { path: text() }, 404, "unknown_path"),
-        (E::Method { method: text() }, 405, "method_not_allowed"),
-        (E::NoTask { name: text() }, 404, "task_not_found"),
-        (E::NoBundle { id: text() }, 404, "bundle_not_found"),
-        (E::BodyTooSlow { seconds: 60 }, 408, "body_too_slow"),
+        (E::UnknownPath(text()), 404, "unknown_path"),
+        (E::Method(text()), 405, "method_not_allowed"),
+        (E::NoTask(text()), 404, "task_not_found"),
+        (E::NoBundle(text()), 404, "bundle_not_found"),
+        (E::BodyTooSlow(60), 408, "body_too_slow"),
         (
             E::Busy {
                 what: "x",
@@ -42,16 +42,16 @@ fn requests() -> Vec<(ApiError, u16, &'static str)> {
             409,
             "not_over",
         ),
-        (E::NoResults { name: text() }, 404, "no_results"),
-        (E::BodyTooLarge { limit: 1 }, 413, "body_too_large"),
+        (E::NoResults(text()), 404, "no_results"),
+        (E::BodyTooLarge(1), 413, "body_too_large"),
         (E::BodyCutOff, 400, "body_cut_off"),
-        (E::BadJson { reason: text() }, 400, "bad_json"),
-        (E::NotJsonType { found: text() }, 415, "not_json"),
-        (E::NotAForm { found: text() }, 415, "not_a_form"),
-        (E::BadForm { reason: text() }, 400, "bad_form"),
+        (E::BadJson(text()), 400, "bad_json"),
+        (E::NotJsonType(text()), 415, "not_json"),
+        (E::NotAForm(text()), 415, "not_a_form"),
+        (E::BadForm(text()), 400, "bad_form"),
         (E::NoFile, 415, "no_file"),
         (E::ManyFiles, 400, "many_files"),
-        (E::BadQuery { reason: text() }, 400, "bad_query"),
+        (E::BadQuery(text()), 400, "bad_query"),
         (
             E::BadHeader {
                 name: "idempotency-key",
@@ -62,9 +62,7 @@ fn requests() -> Vec<(ApiError, u16, &'static str)> {
             "bad_header",
         ),
         (
-            E::TokensHidden {
-                bind: IpAddr::from([0, 0, 0, 0]),
-            },
+            E::TokensHidden(IpAddr::from([0, 0, 0, 0])),
             503,
             "tokens_hidden",
         ),
@@ -282,11 +280,7 @@ fn tasks() -> Vec<(ApiError, u16, &'static str)> {
         ),
         (remains.into(), 500, "clean_up_not_over"),
         (evidence.into(), 500, "evidence_failed"),
-        (
-            RequestError::NoReport { name: text() }.into(),
-            404,
-            "no_report",
-        ),
+        (RequestError::NoReport(text()).into(), 404, "no_report"),
     ]
 }
 
