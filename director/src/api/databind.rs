@@ -64,7 +64,7 @@ pub async fn upload(State(app): State<App>, request: Request) -> Result<Json<Upl
     let (incoming, name) = file.ok_or(RequestError::NoFile)?;
     let uploaded = incoming.finish(&name).await?;
     Ok(Json(Upload {
-        id: uploaded.id.into(),
+        id: uploaded.id.to_string(),
     }))
 }
 
@@ -109,7 +109,7 @@ pub async fn list(State(app): State<App>) -> Result<Response, ApiError> {
     }
     let uploads = bundles
         .into_iter()
-        .map(|info| Upload { id: info.id.into() });
+        .map(|info| Upload { id: info.id.to_string() });
     Ok(Json(uploads.collect::<Vec<_>>()).into_response())
 }
 

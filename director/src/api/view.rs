@@ -229,7 +229,7 @@ fn queued(run: &str, terms: &Terms) -> Value {
 pub fn bundle(content: BundleContent) -> BundleDetails {
     let info = content.info;
     BundleDetails {
-        id: info.id.into(),
+        id: info.id.to_string(),
         file_name: info.file_name,
         bytes: info.zip_bytes,
         unpacked_bytes: info.unpacked_bytes,
