@@ -15,7 +15,6 @@ use super::router::router;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::response::Response;
 use connection_limiter::{ConnectionLimiter, ConnectionPermit};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
