@@ -14,9 +14,9 @@ mod send;
 mod tests;
 
 use crate::context::Context;
-use crate::director::segment;
 use crate::error::CliError;
 use crate::out::Out;
+use crate::path::segment;
 use atq_bundle_archive::{BundleError, BundleId, Limits, scan};
 use indicatif::HumanBytes;
 use progress::Progress;

@@ -2,12 +2,12 @@
 //! once.
 
 use crate::error::{CliError, innermost};
+use crate::path::segment;
 use crate::retry::is_temporary;
 use crate::run::invocation::Invocation;
 use crate::trust::{Trust, explain};
 use atq_api_spec::task::{FieldError, Task};
 use atq_retry::retry_with;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -35,12 +35,6 @@ const RETRY_PAUSES: [Duration; 5] = [
 const MAX_UNREACHABLE_RETRIES: usize = 3;
 /// Maximum `Retry-After` that a command waits for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
-/// Characters to percent-encode in a path segment: all except the unreserved ones of RFC 3986.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
 /// Maximum number of redirects of one request.
 const MAX_REDIRECTS: usize = 5;
 
@@ -389,21 +383,6 @@ fn copy(request: &RequestBuilder) -> Result<RequestBuilder, CliError> {
 fn retry_after(response: &Response) -> Option<Duration> {
     let value = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
     value.trim().parse().ok().map(Duration::from_secs)
-}
-
-/// The path with the query parameters that have a value.
-pub fn with_query<const N: usize>(path: &str, parameters: [(&str, Option<String>); N]) -> String {
-    let given = parameters.into_iter();
-    let given = given.filter_map(|(name, value)| Some(format!("{name}={}", value?)));
-    match given.collect::<Vec<_>>().join("&").as_str() {
-        "" => path.to_owned(),
-        query => format!("{path}?{query}"),
-    }
-}
-
-/// Percent-encodes a name as a path segment.
-pub fn segment(name: &str) -> String {
-    utf8_percent_encode(name, RESERVED).to_string()
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! The events of a task, each once, as they are recorded, resumed after lost connections.
 
 use crate::context::Context;
-use crate::director::{Director, segment};
+use crate::director::Director;
 use crate::error::CliError;
 use crate::fetch::interrupted;
+use crate::path::segment;
 use crate::retry::{FOLLOW_RETRY_FOR, Retry};
 use atq_api_spec::task::{Step, TaskEvent, TaskEvents};
 use eventsource_stream::Eventsource;

@@ -3,7 +3,7 @@
 //!
 //! - [`args`]: arguments; [`exit`]: exit codes; [`error`]: errors;
 //! - [`context`]: shared state of all commands;
-//! - [`settings`]: the URL of the Director; [`director`]: requests to it; [`client`] and [`trust`]: connections;
+//! - [`settings`]: the URL of the Director; [`director`] and [`path`]: requests to it; [`client`] and [`trust`]: connections;
 //! - [`out`], [`table`] and [`terminal`]: lines, JSON, columns and colours, without control sequences of others;
 //! - [`output`]: output files, which never replace files of other programs;
 //! - [`definition`] and [`bundle`]: uploads; [`save`], [`junit`], [`gitlab`]: outputs of a run;
@@ -27,6 +27,7 @@ pub mod junit;
 pub mod logs;
 pub mod out;
 pub mod output;
+pub mod path;
 pub mod retry;
 pub mod run;
 pub mod save;

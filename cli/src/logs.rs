@@ -2,9 +2,10 @@
 
 use crate::args::Logs;
 use crate::context::Context;
-use crate::director::{CHUNK_TIMEOUT, segment, with_query};
+use crate::director::CHUNK_TIMEOUT;
 use crate::error::CliError;
 use crate::fetch::interrupted;
+use crate::path::{segment, with_query};
 use crate::retry::{FOLLOW_RETRY_FOR, Retry};
 use atq_api_spec::task::LogEntry;
 use futures_util::TryStreamExt;

@@ -2,7 +2,6 @@
 
 use crate::args::Logs;
 use crate::context::Context;
-use crate::director::segment;
 use crate::error::CliError;
 use crate::fetch::transfer;
 use crate::out::Out;
@@ -10,6 +9,7 @@ use crate::output::draft::Draft;
 use crate::output::named::probe_dir;
 use crate::output::owned::{LIST, Name, Owned};
 use crate::output::write_error;
+use crate::path::segment;
 use crate::unpack::unpack_below;
 use crate::{junit, logs};
 use atq_api_spec::task::{LogEntry, Task};

@@ -2,9 +2,9 @@
 
 use crate::args::Ps;
 use crate::context::Context;
-use crate::director::{segment, with_query};
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::path::{segment, with_query};
 use crate::table::{NO_VALUE, age, api_name, millis, table};
 use atq_api_spec::task::{Task, TaskList, TaskStatus};
 use atq_definition::spec::{names_of, nearest};

@@ -2,11 +2,11 @@
 
 use crate::args::Report as Args;
 use crate::context::Context;
-use crate::director::{segment, with_query};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::fetch::{bytes, save};
 use crate::output::named;
+use crate::path::{segment, with_query};
 use crate::{gitlab, junit};
 use atq_api_spec::report::Report;
 use std::path::Path;

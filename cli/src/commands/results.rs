@@ -2,12 +2,12 @@
 
 use crate::args::Results;
 use crate::context::Context;
-use crate::director::segment;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::fetch::{save, transfer};
 use crate::output::draft::Draft;
 use crate::output::{named, write_error};
+use crate::path::segment;
 use crate::save::{ZIP, report_renamed};
 use crate::unpack::{Unpacked, unpack};
 use serde::Serialize;

@@ -3,9 +3,10 @@
 use super::stop::query;
 use crate::args::Rm;
 use crate::context::Context;
-use crate::director::{CLEAN_UP_TIMEOUT, segment};
+use crate::director::CLEAN_UP_TIMEOUT;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::path::segment;
 use serde::Serialize;
 
 /// The result for one task; printed in an array with `--json`.

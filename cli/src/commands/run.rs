@@ -3,10 +3,11 @@
 use crate::args::Run;
 use crate::context::Context;
 use crate::definition::Loaded;
-use crate::director::{CLEAN_UP_TIMEOUT, segment};
+use crate::director::CLEAN_UP_TIMEOUT;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::out::Out;
+use crate::path::segment;
 use crate::retry::is_temporary;
 use crate::run::display::LiveDisplay;
 use crate::run::ending::{self, EarlyEnd};

@@ -2,10 +2,10 @@
 
 use crate::args::Named;
 use crate::context::Context;
-use crate::director::segment;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::out::{DIM, FAILURE, SUCCESS, WARNING};
+use crate::path::segment;
 use crate::run::summary::{log_line, reasons};
 use crate::table::{NO_VALUE, api_name, millis, table};
 use anstyle::Style;

@@ -2,9 +2,9 @@
 
 use crate::args::Stop;
 use crate::context::Context;
-use crate::director::segment;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::path::segment;
 use crate::retry::is_temporary;
 use crate::run::invocation::{given_key, sign};
 use crate::run::summary;

@@ -1,10 +1,11 @@
 //! Streams of a running task: its events, its state, and the lines of its master. Each stream resumes at its position after
 //! a lost connection, until the receiver is closed.
 
-use crate::director::{Director, segment};
+use crate::director::Director;
 use crate::error::CliError;
 use crate::events;
 use crate::logs::position::LogPosition;
+use crate::path::segment;
 use crate::retry::is_temporary;
 use atq_api_spec::task::{LogEntry, Step, Task, TaskEvent};
 use atq_retry::{Backoff, Pauses};

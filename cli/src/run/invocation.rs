@@ -2,8 +2,8 @@
 //! Director enforces even if this program is killed.
 
 use crate::args::Run;
-use crate::director::with_query;
 use crate::error::CliError;
+use crate::path::with_query;
 use reqwest::RequestBuilder;
 use std::time::Duration;
 

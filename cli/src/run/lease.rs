@@ -1,8 +1,9 @@
 //! Renewing the lease of a run while it is watched, also over lost connections.
 
 use super::invocation::Invocation;
-use crate::director::{Director, segment};
+use crate::director::Director;
 use crate::error::CliError;
+use crate::path::segment;
 use reqwest::Method;
 use std::time::Duration;
 use tokio::time::sleep;

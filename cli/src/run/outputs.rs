@@ -2,9 +2,9 @@
 
 use crate::args::Run;
 use crate::context::Context;
-use crate::director::segment;
 use crate::error::CliError;
 use crate::output::named;
+use crate::path::segment;
 use crate::{fetch, gitlab, junit, save};
 use atq_api_spec::report::Report;
 use atq_api_spec::task::Task;

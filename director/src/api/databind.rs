@@ -107,9 +107,9 @@ pub async fn list(State(app): State<App>) -> Result<Response, ApiError> {
     if bundles.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let uploads = bundles
-        .into_iter()
-        .map(|info| Upload { id: info.id.to_string() });
+    let uploads = bundles.into_iter().map(|info| Upload {
+        id: info.id.to_string(),
+    });
     Ok(Json(uploads.collect::<Vec<_>>()).into_response())
 }
 
