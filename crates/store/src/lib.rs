@@ -1,5 +1,11 @@
 //! The embedded store for tasks and their histories.
 //!
+//! - [`Store`]: creates tasks, appends events, and returns definitions, states and histories;
+//! - [`Stored`], [`Standing`]: a task as it is stored; [`StoreError`]: failed operations;
+//! - [`Exported`], [`Checked`], [`Damage`]: export, import and check of a store.
+//!
+//! The crate alone depends on `sled`. It must not depend on an engine, on HTTP or on the driver.
+//!
 //! # Layout
 //!
 //! One sled tree, so that one batch is atomic. Values are JSON.
