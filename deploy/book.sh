@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Builds the book from docs/ and from the pages outside of it that it links to. Fails on a warning of mdBook.
+# Builds the book from README.md, docs/ and the pages outside of docs/ that these link to. Fails on a warning of mdBook.
 #
 # The source of the book is a copy with the layout of the repository, so that a link such as
-# `../../images/jmeter/README.md` leads to a chapter of the book as well as to a page of the repository.
+# `../../images/jmeter/README.md` leads to a chapter of the book as well as to a page of the repository. The first chapter
+# is README.md, because mdBook also writes it to `index.html` without changing its links.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-SOURCE=$TARGET/book-source
+SOURCE=$TARGET/book-source/src
 BOOK=$TARGET/book
 
 # links_of PAGE: the files of its relative links, as paths from the root.
@@ -32,22 +33,23 @@ add() {
 title_of() { sed -n '/^# /{s///p;q}' "$1"; }
 
 cd "$ROOT"
-rm -rf "$SOURCE" "$BOOK"
+rm -rf "${SOURCE%/src}" "$BOOK"
 mkdir -p "$SOURCE"
-for file in $(find docs -name '*.md' ! -name SUMMARY.md) $(find docs/images -type f); do add "$file"; done
-cp docs/book.toml "$SOURCE/"
+for file in README.md $(find docs -name '*.md' ! -name SUMMARY.md); do add "$file"; done
+cp docs/book.toml "${SOURCE%/src}/"
 {
-  sed 's/](/](docs\//' docs/SUMMARY.md
+  printf '# Summary\n\n[Overview](README.md)\n'
+  sed -e '1d' -e 's/](/](docs\//' docs/SUMMARY.md
   printf '\n# The repository\n\n'
   cd "$SOURCE"
-  for page in $(find . -name '*.md' ! -path './docs/*' | sed 's/^\.\///' | LC_ALL=C sort); do
+  for page in $(find . -name '*.md' ! -path './docs/*' ! -path ./README.md ! -path ./SUMMARY.md | sed 's/^\.\///' | LC_ALL=C sort); do
     printf -- '- [%s](%s)\n' "$(title_of "$page")" "$page"
   done
 } >"$TARGET/book-summary.md"
 mv "$TARGET/book-summary.md" "$SOURCE/SUMMARY.md"
 
 log=$TARGET/book.log
-if ! "$TARGET/tools/mdbook" build "$SOURCE" --dest-dir "$BOOK" >"$log" 2>&1 || grep -q -E 'WARN|ERROR' "$log"; then
+if ! MDBOOK_BOOK__SRC=src "$TARGET/tools/mdbook" build "${SOURCE%/src}" --dest-dir "$BOOK" >"$log" 2>&1 || grep -q -E 'WARN|ERROR' "$log"; then
   cat "$log" >&2
   die "mdBook failed or printed a warning"
 fi

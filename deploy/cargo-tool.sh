@@ -43,11 +43,11 @@ case "${1:-}" in
   mdbook)
     one_at_a_time
     # Without the web server and the file watcher, which only `mdbook serve` needs.
-    install_tool mdbook 0.4.52 --no-default-features --features search
+    install_tool mdbook 0.5.4 --no-default-features --features search
     ;;
   cargo-deny)
     one_at_a_time
-    install_tool cargo-deny 0.18.5 --no-default-features
+    install_tool cargo-deny 0.20.2
     ;;
   *)
     usage >&2
