@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: help demo down test check unit jenkins swarm swarm-together swarm-alone swarm-nodes nodes soak bench build release dist images image-director stack fmt openapi clean
+.PHONY: help demo down test check unit jenkins swarm swarm-together swarm-alone swarm-nodes nodes soak bench build release dist images image-director stack fmt openapi doc book deny clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,7 @@ test: ## everything: formatting, lints, unit, property, contract tests, and test
 check: ## formatting and lints
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	@$(MAKE) --no-print-directory doc
 
 unit: ## tests without Docker; with a running Swarm also the suites that run on both
 	ATQ_TEST_SWARM=$$(deploy/has-swarm.sh && echo 1 || true) cargo test --locked --no-fail-fast --workspace --exclude atq-tests
@@ -101,6 +102,18 @@ fmt: ## format the code
 
 openapi: ## write api-spec/openapi.json and the tables in docs/reference/definition.md anew from the code
 	ATQ_UPDATE_OPENAPI=1 cargo test --locked -p atq-director --test api it_is_what_is_committed
+
+doc: ## API documentation of all crates, in target/doc; fails on a warning
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+
+book: ## the book, in target/book; fails on a warning, and on a link that leads nowhere
+	@deploy/cargo-tool.sh mdbook
+	@deploy/book.sh
+	cargo test --locked --quiet -p atq-director --test docs -- --ignored
+
+deny: ## licences, duplicates and sources of all dependencies (deny.toml)
+	@deploy/cargo-tool.sh cargo-deny
+	"$${CARGO_TARGET_DIR:-target}"/tools/cargo-deny --locked check licenses bans sources
 
 clean: ## remove build output
 	cargo clean

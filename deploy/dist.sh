@@ -12,7 +12,7 @@ host_triple() { rustc -vV | sed -n 's/^host: //p'; }
 is_static() { ! grep -qaE '/(lib|lib64)/ld-(linux|musl)[^/]*\.so' <(head -c 4096 "$1"); }
 
 main() {
-  has cargo && has rustc || die "\`cargo\` is missing" "install Rust: https://rustup.rs"
+  "$ROOT/deploy/check-rust.sh"
   cd "$ROOT"
   local host out=${ATQ_DIST_DIR:-$TARGET/dist-bin} program built
   host=$(host_triple)

@@ -5,7 +5,8 @@ set -euo pipefail
 
 usage() {
   cat <<'HELP'
-usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|registry|browser|gitlab-ci-local|strangers|nodes|all]
+usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|registry|browser|gitlab-ci-local|strangers|mdbook|
+                       cargo-deny|nodes|all]
 
   engine           a running Docker Engine (installed and started if missing)
   swarm            engine, and an active Swarm with this node as a manager
@@ -21,6 +22,8 @@ usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|registry|browser|g
                    deploy/gitlab/test, installed by npm into ATQ_STATE; nothing is installed globally
   strangers        a Python environment with a client generator and schemathesis, in pinned versions,
                    for the tests of the OpenAPI description
+  mdbook, cargo-deny
+                   the program, in the version pinned in deploy/cargo-tool.sh, built by Cargo into ATQ_STATE
   all              swarm and images (the default)
 
 A running Engine, an active Swarm and existing images are used as they are. The script records
@@ -234,7 +237,7 @@ build() {
 
 # cargo_build ARGS...: Cargo skips targets that are up to date.
 cargo_build() {
-  has cargo || die "\`cargo\` is missing" "install Rust: https://rustup.rs"
+  "$ROOT/deploy/check-rust.sh"
   run_long "cargo build $*" env -C "$ROOT" cargo build "$@"
 }
 
@@ -265,7 +268,7 @@ image_shell() { build shell "$ROOT/images/shell" atq-shell:dev; }
 image_of_binary() {
   local name=$1 bin=$2 profile=$3 host optimised=()
   if [ -z "$bin" ]; then
-    has rustc || die "\`rustc\` is missing" "install Rust: https://rustup.rs"
+    "$ROOT/deploy/check-rust.sh"
     host=$(cd "$ROOT" && rustc -vV | sed -n 's/^host: //p')
     [ "$profile" != release ] || optimised=(--release)
     RUSTFLAGS="-C target-feature=+crt-static" \
@@ -374,11 +377,16 @@ main() {
       usage
       return
       ;;
-    engine | swarm | base | images | image-testload | image-discovery | image-carrier | image-jmeter | image-locust | image-shell | image-director | registry | browser | gitlab-ci-local | strangers | nodes | all) ;;
+    engine | swarm | base | images | image-testload | image-discovery | image-carrier | image-jmeter | image-locust | image-shell | image-director | registry | browser | gitlab-ci-local | strangers | mdbook | cargo-deny | nodes | all) ;;
     *)
       usage >&2
       die "unknown verb \`$verb\`"
       ;;
+  esac
+  case "$verb" in
+    # Before anything is installed.
+    all) "$ROOT/deploy/check-rust.sh" ;;
+    mdbook | cargo-deny) exec "$ROOT/deploy/cargo-tool.sh" "$verb" ;;
   esac
   one_at_a_time
   # Verbs that do not need an Engine.

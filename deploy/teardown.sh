@@ -12,7 +12,8 @@ with the label com.atq.image. Leaves the Swarm only if setup.sh created it, and 
 if setup.sh started it. Installed packages are kept and listed at the end.
 
   --objects   removes only services, containers, networks and volumes
-  --cache     also removes the cached base image, the logs, gitlab-ci-local and the Python environment in ATQ_STATE
+  --cache     also removes the cached base image, the logs, and the programs in ATQ_STATE: gitlab-ci-local, the Python
+              environment, mdbook, cargo-deny
 HELP
 }
 
@@ -121,7 +122,7 @@ forget() {
     say "installed packages, which are kept: $(sort -u "$STATE/installed-packages" | tr '\n' ' ')"
   fi
   [ "$1" = --cache ] || return 0
-  rm -rf "$STATE/log" "$STATE/gitlab-ci-local" "$STATE/strangers" "$STATE/dockerd.log" "$STATE/apt-updated" "$STATE"/base-*.tar
+  rm -rf "$STATE/log" "$STATE/gitlab-ci-local" "$STATE/strangers" "$STATE/cargo-tools" "$STATE/dockerd.log" "$STATE/apt-updated" "$STATE"/base-*.tar
   say "cache: removed"
 }
 

@@ -1,5 +1,12 @@
 //! Wire types of the Director's HTTP API: the content of requests and responses, without logic.
 //!
+//! - [`task`]: [`TaskPayload`](task::TaskPayload) is a definition, [`Task`](task::Task) a task as responses show it;
+//! - [`service`]: the objects of a service in a definition;
+//! - [`bundle`], [`report`], [`manifest`], [`swarm`], [`health`]: responses; [`error`]: the body of every error.
+//!
+//! `api-spec/openapi.json` is generated from these types. The crate depends on `serde` and `utoipa` only, so that every
+//! other crate can use it.
+//!
 //! Layer 1 is the contract of 2018 (thesis, section 5.3.1 and appendices A and C); its names and shapes never change.
 //! Everything else is an addition. Times are RFC 3339 in UTC; names of durations contain the unit.
 

@@ -5,7 +5,8 @@
 //! Director, [`watch`] reports CPU usage, [`kill`] kills containers. The last line on stdout is a
 //! [`CarrierOutcome`](atq_node_protocol::outcome::CarrierOutcome) as JSON.
 //!
-//! The carrier has no asynchronous code: it performs its work in sequence, and its image stays small.
+//! The carrier has no asynchronous code: it performs its work in sequence, and its image stays small. It must not depend on
+//! the Director or an engine.
 
 pub mod args;
 pub mod collect;

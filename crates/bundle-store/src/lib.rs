@@ -1,7 +1,10 @@
 //! Stores bundles: the zip archives that users upload and tasks mount at `/atq/data`.
 //!
-//! An upload streams through [`BundleStore::begin`] and [`Incoming`]. The crate does not depend on HTTP or Docker.
-//! The crate `atq-bundle-archive`, which the carrier shares, checks and unpacks the zip.
+//! - [`BundleStore`]: the bundles; [`BundleInfo`], [`BundleContent`]: a bundle and its files;
+//! - [`Incoming`]: an upload that streams to the disk, from [`BundleStore::begin`]; [`Uploaded`]: its result.
+//!
+//! The crate `atq-bundle-archive`, which the carrier and `atq` also use, checks and unpacks the zip. The crate must not
+//! depend on HTTP or Docker.
 //!
 //! # Layout under `glusterpath`
 //! ```text

@@ -1,5 +1,13 @@
-//! Docker Swarm as an engine: [`SwarmEngine`]. It calls Docker through the port [`Swarm`]: [`docker`] is the real
-//! implementation, [`fake`] simulates a Swarm for tests. One test suite runs on both.
+//! Docker Swarm as an engine: [`SwarmEngine`] implements [`Engine`](atq_engine::Engine).
+//!
+//! - [`SwarmSettings`]: the settings of the engine; [`Ports`]: its connections;
+//! - [`Swarm`]: the port to Docker. [`docker`] implements it for the real Docker, `fake` (feature `model`) simulates a
+//!   Swarm for tests; one test suite runs on both;
+//! - [`plan`]: names, labels and descriptions of all objects of a run, pure;
+//! - [`carrier_endpoint`], [`node_auth`]: requests of carriers on the nodes.
+//!
+//! The crate contains all knowledge of Docker: it alone depends on `bollard`. It must not depend on the store, the evidence
+//! or the driver.
 
 mod bundle_volumes;
 pub mod carrier_endpoint;

@@ -1,16 +1,50 @@
 //! Files kept of each run after its containers are removed, under `datadir/evidence`.
 //!
+//! - [`Evidence`]: writes and reads logs, results, the manifest and the report of a run;
+//! - [`results`]: the files that containers leave in `/atq/results`;
+//! - [`report`]: the figures from them; [`load`]: the CPU usage of containers and nodes.
+//!
+//! The crate must not depend on the store or on a specific engine: logs and results arrive as streams.
+//!
 //! ```text
 //! evidence/<task>/<run>/logs/master.1.log     one file for each container
 //!                            worker.3.log
 //!                            readiness.1.log  the readiness command
-//!                            wait.2.log       the second try of the wait command
-//!                       manifest.json         state observed in Docker: images, nodes, containers
+//!                            wait.2.log       the second attempt of the wait command
+//!                       manifest.json         state reported by the engine: images, nodes, containers
 //! ```
 //!
 //! A line is `<time> <stream> <text>`. A log larger than `limits.logBytes` ([`HEAD_BYTES`] and [`TAIL_BYTES`]) keeps its
-//! beginning and its end, with a line between them that describes the gap. [`results`] has the files that containers
-//! leave in `/atq/results`, [`cpu_usage`] the CPU usage of containers and nodes.
+//! beginning and its end, with a line between them that describes the gap.
+//!
+//! ```
+//! use atq_engine::{LogLine, LogStream, Role};
+//! use atq_evidence::{Evidence, Source};
+//! use atq_task::spec::TaskName;
+//! use std::time::Duration;
+//! use tokio::time::Instant;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let datadir = tempfile::tempdir()?;
+//! let evidence = Evidence::new(datadir.path());
+//! let (task, run) = (TaskName::parse("checkout")?, "k3v9");
+//! let master = Source { role: Role::Master, replica: 1 };
+//! let line = LogLine {
+//!     at: "2026-01-31T12:00:00Z".to_owned(),
+//!     stream: LogStream::Stdout,
+//!     text: "done".to_owned(),
+//! };
+//!
+//! let lines = futures_util::stream::iter([Ok(line.clone())]);
+//! let deadline = Instant::now() + Duration::from_secs(5);
+//! evidence.keep_log((&task, run), master, lines, None, deadline).await?;
+//!
+//! let mut kept = evidence.read_log(&task, run, master).await?;
+//! assert_eq!(kept.next().await?, Some(line));
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod cpu_usage;
 mod fingerprint;

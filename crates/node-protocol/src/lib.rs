@@ -1,12 +1,25 @@
 //! Messages between the Director, the carrier and the sidecar, declared once for both sides:
 //!
-//! - [`order`]: the order for a carrier, in its command line and environment;
-//! - [`outcome`]: the final report of a carrier on stdout;
-//! - [`load`]: CPU usage of a node, posted by a carrier to the Director;
-//! - [`probe`]: readiness probes of workers, sent by the Director to the sidecar in the task's network.
+//! - [`order`]: [`Order`](order::Order), the order for a carrier, in its command line and environment;
+//! - [`outcome`]: [`CarrierOutcome`](outcome::CarrierOutcome), the final report of a carrier on stdout;
+//! - [`load`]: [`Load`](load::Load), CPU usage of a node, posted by a carrier to the Director;
+//! - [`probe`]: [`ProbeOrder`](probe::ProbeOrder), readiness probes of workers, sent by the Director to the sidecar in the
+//!   task's network.
 //!
 //! The images of carrier and sidecar may be older or newer than the Director. New fields are therefore optional, and unknown
-//! fields are ignored.
+//! fields are ignored. The crate contains types and their JSON only: no HTTP, no Docker, no files.
+//!
+//! ```
+//! use atq_node_protocol::order::{Order, Remove, Work};
+//!
+//! let order = Order::Remove(Remove {
+//!     volumes: vec!["atq-bundle-1".to_owned()],
+//! });
+//! assert_eq!(order.work().as_str(), "remove");
+//! assert_eq!(order.to_json(), r#"{"volumes":["atq-bundle-1"]}"#);
+//! assert_eq!(Order::from_json(Work::Remove, &order.to_json())?, order);
+//! # Ok::<(), serde_json::Error>(())
+//! ```
 
 pub mod load;
 pub mod order;

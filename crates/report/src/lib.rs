@@ -1,9 +1,25 @@
-//! Figures and pages from the result files of load-test tools. Pure computation on readers: no network,
-//! no Docker, no clock.
+//! Figures and pages from the result files of load-test tools.
 //!
-//! A [`Tally`] reads any number of files and returns one [`Report`](atq_api_spec::report::Report).
-//! Files are streamed: memory usage depends on the number of labels and workers and on the duration of the run,
-//! not on the size of a file.
+//! - [`Tally`]: reads any number of files and returns one [`Report`]; `examples/figures.rs` prints it;
+//! - [`Options`], [`Window`]: figures of time windows, for criteria such as `p95 < 500ms for 30s`;
+//! - [`compare`](compare::compare): two reports side by side; [`page`]: a report as one HTML page.
+//!
+//! The crate is pure computation on readers: no network, no Docker, no clock. Files are streamed: memory usage depends on
+//! the number of labels and workers and on the duration of the run, not on the size of a file.
+//!
+//! ```
+//! use atq_report::{Options, Tally};
+//!
+//! let csv = "timestamp,elapsed,label,success\n\
+//!            1795255200000,120,GET /,true\n\
+//!            1795255200500,80,GET /,false\n";
+//! let mut tally = Tally::new(Options::default());
+//! tally.read("worker.1/results.csv", None, csv.as_bytes())?;
+//! let total = tally.finish("smoke", "1").report.total;
+//! assert_eq!((total.samples, total.errors), (2, 1));
+//! assert_eq!((total.min, total.max), (80.0, 120.0));
+//! # Ok::<(), std::io::Error>(())
+//! ```
 //!
 //! | format | content | source |
 //! | --- | --- | --- |

@@ -1,10 +1,21 @@
 //! Resolves host names as the C library does: `/etc/hosts` first, then the DNS servers of `/etc/resolv.conf`.
 //!
-//! The programs are static binaries, in which the C library's resolver does not work. Files are parsed line by line, and an
-//! invalid line is ignored. Only configured servers are queried.
-//!
+//! - [`resolve`]: the addresses of a host; `SystemResolver` (feature `reqwest`): the same for an HTTP client;
+//! - [`is_loopback`]: whether a host is this machine;
 //! - [`hosts`]: `/etc/hosts`; [`resolv_conf`]: `/etc/resolv.conf`;
 //! - `lookup`: the search list, and the order and timeouts of the queries.
+//!
+//! The programs are static binaries, in which the C library's resolver does not work. Files are parsed line by line, and an
+//! invalid line is ignored. Only configured servers are queried. The crate does not depend on other crates of the workspace.
+//!
+//! ```
+//! use atq_resolver::hosts::Hosts;
+//!
+//! let hosts = Hosts::parse(b"10.0.0.1 director my_team.example # a comment\nnot a line\n::1 director");
+//! let addresses = hosts.addresses("Director");
+//! assert_eq!(addresses.len(), 2);
+//! assert!(atq_resolver::is_loopback("127.0.0.1"));
+//! ```
 
 pub mod hosts;
 mod lookup;

@@ -1,5 +1,10 @@
-//! Retries with exponential backoff, and polling with a deadline. The blocking functions need no runtime; the asynchronous
-//! functions require the feature `tokio`.
+//! Retries with exponential backoff, and polling with a deadline.
+//!
+//! - [`Pauses`]: the backoff; [`Backoff`]: the pauses of a loop that restarts it after progress;
+//! - [`blocking`]: functions for programs without a runtime;
+//! - `retry`, `poll_until` and `Deadline` (feature `tokio`): the same for asynchronous code.
+//!
+//! The crate must not depend on other crates of the workspace: all programs use it.
 //!
 //! ```
 //! use atq_retry::{Pauses, blocking};

@@ -8,6 +8,9 @@
 //! - [`limits`]: the timeout and the lease set by the client of a run;
 //! - [`queue`]: the queue of tasks; [`health`]: the status of the engine; [`recover`]: resumes tasks at start;
 //!   [`orphans`]: objects of tasks that are not in the store; `damaged`: deletion of unreadable tasks.
+//!
+//! The crate uses containers through the trait [`Engine`](atq_engine::Engine) only. It must not depend on Docker, HTTP or
+//! a specific engine.
 
 pub mod await_report;
 pub mod bundles;

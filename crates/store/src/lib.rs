@@ -1,5 +1,11 @@
 //! The embedded store for tasks and their histories.
 //!
+//! - [`Store`]: creates tasks, appends events, and returns definitions, states and histories;
+//! - [`Stored`], [`Standing`]: a task as it is stored; [`StoreError`]: failed operations;
+//! - [`Exported`], [`Checked`], [`Damage`]: export, import and check of a store.
+//!
+//! The crate alone depends on `sled`. It must not depend on an engine, on HTTP or on the driver.
+//!
 //! # Layout
 //!
 //! One sled tree, so that one batch is atomic. Values are JSON.
@@ -12,7 +18,7 @@
 //! | `wish/<task>` | the desired state ([`Desired`]) | the API |
 //! | `event/<task>/<seq>` | an event of the history; `seq` as 8 bytes, big-endian, so that keys sort by it | the task's driver |
 //! | `state/<task>` | the fold of the history, cached | the task's driver |
-//! | `part/<key>/<number>` | a part of a value above 4 KiB ([`values`]); the number as 4 bytes, big-endian | as the value |
+//! | `part/<key>/<number>` | a part of a value above 4 KiB (`values`); the number as 4 bytes, big-endian | as the value |
 //!
 //! A task's name has no `/`, so no key is a prefix of another task's key.
 //!
@@ -28,7 +34,7 @@
 //! # A full disk
 //!
 //! sled rejects every write after its first failed one. Disk space for the next writes is therefore reserved in advance
-//! ([`disk_space`]); if a write fails anyway, the store is reopened ([`handle`]).
+//! (`disk_space`); if a write fails anyway, the store is reopened (`handle`).
 //!
 //! Logs and results are large and sled caches values in memory, so they are stored as separate files.
 
@@ -73,7 +79,7 @@ use std::time::Duration;
 const FORMAT: &str = "1";
 /// Tasks are small; a larger cache would only increase memory usage.
 const CACHE_BYTES: u64 = 256 << 10;
-/// After this time sled may have missed the failure of a write; see [`handle`].
+/// After this time sled may have missed the failure of a write; see `handle`.
 const SLOW_WRITE: Duration = Duration::from_secs(5);
 
 /// A stored task.

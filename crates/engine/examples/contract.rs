@@ -1,0 +1,35 @@
+//! Plays the contract suite on the engine in memory: `cargo run -p atq-engine --example contract`.
+//!
+//! A new engine is tested in the same way: it takes the place of the model, with two images that behave as described at
+//! [`Ground`].
+
+use atq_definition::examples::Around;
+use atq_engine::contract::{Ground, play};
+use atq_engine::model::{Model, Script};
+use std::sync::Arc;
+use std::time::Duration;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let model = Model::default();
+    let worker = Script {
+        lines: vec!["worker ready".to_owned()],
+        ..Script::default()
+    };
+    let master = Script {
+        lines: vec!["master done".to_owned()],
+        ends: Some((Duration::from_secs(3), 0)),
+        results: b"a tar".to_vec(),
+    };
+    model.image("tool:1", worker);
+    model.image("boss:1", master);
+
+    let around = Around { max_replicas: 10 };
+    match Ground::new(Arc::new(model), "tool:1", "boss:1", &around) {
+        Ok(ground) => {
+            play(&ground).await;
+            println!("the engine passes the contract suite");
+        }
+        Err(faults) => eprintln!("the definitions are invalid: {faults:?}"),
+    }
+}

@@ -1,0 +1,56 @@
+//! Definitions and configurations in the pages are valid.
+
+use crate::pages::blocks;
+use atq_director::config::Config;
+use atq_task::spec::{Surroundings, TaskSpec};
+use serde_json::Value;
+
+/// Accepts the images and bundles that the pages name.
+struct Anything;
+
+impl Surroundings for Anything {
+    fn max_replicas(&self) -> u64 {
+        1000
+    }
+
+    fn has_bundle(&self, _: &str) -> bool {
+        true
+    }
+
+    fn required_variables(&self, _: &str) -> Result<Vec<String>, String> {
+        Ok(Vec::new())
+    }
+}
+
+#[test]
+fn definitions_in_examples_are_valid() {
+    let (mut parsed, mut definitions) = (0, 0);
+    for (page, text) in blocks("json") {
+        let value: Value =
+            serde_json::from_str(&text).unwrap_or_else(|e| panic!("{page}: {e}: {text}"));
+        parsed += 1;
+        if value.get("worker").is_some() {
+            TaskSpec::parse(&value, &Anything)
+                .unwrap_or_else(|faults| panic!("{page}: {faults:?}: {text}"));
+            definitions += 1;
+        }
+    }
+    assert!(parsed >= 10 && definitions >= 6, "{parsed} {definitions}");
+}
+
+#[test]
+fn configurations_in_examples_are_valid() {
+    let (mut parsed, mut configurations) = (0, 0);
+    for (page, text) in blocks("yaml") {
+        serde_saphyr::from_str::<Value>(&text).unwrap_or_else(|e| panic!("{page}: {e}: {text}"));
+        parsed += 1;
+        if text.starts_with("port:") {
+            Config::parse(&text, |_| None).unwrap_or_else(|e| panic!("{page}: {e}: {text}"));
+            configurations += 1;
+        }
+    }
+    assert!(
+        parsed >= 4 && configurations >= 2,
+        "{parsed} {configurations}"
+    );
+}
