@@ -2,7 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: help demo down test check unit jenkins swarm swarm-together swarm-alone swarm-nodes nodes soak bench build release dist images image-director stack fmt openapi clean
+.PHONY: help demo down quick test parts check fmt-check lint unit build-tests jenkins swarm swarm-together swarm-alone swarm-nodes \
+  nodes soak bench build release dist images image-director stack fmt openapi clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,44 +17,35 @@ demo: ## set up the prerequisites and run a distributed JMeter test, from upload
 down: ## undo everything that `make demo` and `make test` have set up
 	@deploy/down.sh
 
-test: ## everything: formatting, lints, unit, property, contract tests, and tests on the real Swarm
-	@deploy/setup.sh all
-	@$(MAKE) --no-print-directory check unit jenkins swarm
-	@echo "make test: all passed"
+# `quick` runs a fixed sample of the sweeps and of the properties; `test` runs all cases. The seed is the same in each run.
+QUICK := ATQ_TEST_SAMPLE=40 PROPTEST_CASES=64 PROPTEST_RNG_SEED=1 PROPTEST_DISABLE_FAILURE_PERSISTENCE=1
 
-check: ## formatting and lints
+quick: fmt-check lint ## before each commit: formatting, lints, tests without Docker and root, with samples of the sweeps
+	$(QUICK) ATQ_TEST_SWARM= cargo test --locked --no-fail-fast --workspace --exclude atq-tests
+
+test: ## everything but the parts, also on the real Swarm; ends with a table of the stages
+	@exec deploy/test.sh
+
+parts: ## other Engines; writes the results to docs/reference/engines.md (about 30 minutes)
+	@exec deploy/parts.sh
+
+# Checks that need no test run: each is a target of its own, so that they can be called alone.
+check: fmt-check lint ## formatting and lints
+
+fmt-check:
 	cargo fmt --all --check
+
+lint:
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 unit: ## tests without Docker; with a running Swarm also the suites that run on both
 	ATQ_TEST_SWARM=$$(deploy/has-swarm.sh && echo 1 || true) cargo test --locked --no-fail-fast --workspace --exclude atq-tests
+	cargo test --locked --workspace --lib --bins -- --exact none
 
 swarm: ## tests on the real Swarm of this machine, and on a Swarm of three nodes
-	@deploy/setup.sh image-director
-	@deploy/setup.sh image-locust
-	@deploy/setup.sh image-shell
-	@deploy/setup.sh nodes
-	@deploy/setup.sh registry
-	@deploy/setup.sh browser
-	@deploy/setup.sh strangers
-	@deploy/setup.sh gitlab-ci-local
-	cargo build --locked -p atq-director -p atq-cli
-	cargo test --locked -p atq-tests --no-run
-	cargo test --locked -p atq-tests --lib --bins
+	@for verb in swarm programs image-testload image-jmeter image-discovery image-carrier image-director image-locust image-shell nodes \
+	  registry browser strangers gitlab-ci-local; do deploy/setup.sh $$verb || exit; done
 	@$(MAKE) --no-print-directory --keep-going swarm-together swarm-alone swarm-nodes
-
-# These tests count all objects on the machine or are sensitive to its load, so no other test may run at the same time.
-ALONE := fifteen_tasks_and_four_kills_leave_nothing no_volume_is_left_and_large_results_are_complete \
-  every_example_passes_as_its_readme_says
-
-swarm-together:
-	cargo test --locked -p atq-tests --test swarm -- --test-threads=2 $(addprefix --skip ,$(ALONE))
-
-swarm-alone:
-	cargo test --locked -p atq-tests --test swarm -- --test-threads=1 $(ALONE)
-
-swarm-nodes:
-	cargo test --locked -p atq-tests --test nodes
 
 jenkins: ## tests of the Jenkins step, and of the script for agents without atq
 	@deploy/jenkins/test.sh

@@ -26,6 +26,7 @@ mod queueing;
 mod readiness;
 mod results;
 mod retention;
+mod sample;
 mod scenarios;
 mod sidecar_ports;
 mod simulation;
