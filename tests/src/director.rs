@@ -177,7 +177,11 @@ pub fn binary() -> Result<PathBuf> {
 pub fn built(name: &str) -> Result<PathBuf> {
     if let Some(dir) = std::env::var_os("ATQ_TEST_PROGRAMS") {
         let path = PathBuf::from(dir).join(name);
-        ensure!(path.is_file(), "`{}` is missing; ATQ_TEST_PROGRAMS names its directory", path.display());
+        ensure!(
+            path.is_file(),
+            "`{}` is missing; ATQ_TEST_PROGRAMS names its directory",
+            path.display()
+        );
         return Ok(path);
     }
     let own = std::env::current_exe()?;

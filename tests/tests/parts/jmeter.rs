@@ -44,12 +44,14 @@ async fn a_distributed_jmeter_test_by_atq_from_upload_to_report() -> Result<()> 
         .run(&["run", &file, "--bundle", bundle, "--results", "out"])
         .await?;
     ensure!(ended.code == Some(0), "{ended:#?}");
-    ensure!(
-        ended.out.starts_with(&format!("PASS {TASK}")),
-        "{ended:#?}"
-    );
+    ensure!(ended.out.starts_with(&format!("PASS {TASK}")), "{ended:#?}");
     let out = atq.dir.path().join("out");
-    for kept in ["report.html", "junit.xml", "logs/master.1.log", "logs/worker.2.log"] {
+    for kept in [
+        "report.html",
+        "junit.xml",
+        "logs/master.1.log",
+        "logs/worker.2.log",
+    ] {
         ensure!(out.join(kept).is_file(), "no `{kept}`: {ended:#?}");
     }
     let report: Value = fixture

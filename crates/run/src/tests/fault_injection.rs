@@ -25,10 +25,7 @@ fn tasks() -> [Value; 3] {
 
 /// Runs `case` for each task and each number up to `max`, which derives it from the calls and records of an
 /// undisturbed run; in a sample, for some of them. Returns and prints the number of cases that ran.
-fn for_each(
-    max: impl Fn((usize, u64)) -> usize,
-    mut case: impl FnMut(&Value, usize),
-) -> Sampled {
+fn for_each(max: impl Fn((usize, u64)) -> usize, mut case: impl FnMut(&Value, usize)) -> Sampled {
     let tasks = tasks();
     let numbers = |task| 1..=max(undisturbed(task));
     let cases = tasks
@@ -128,7 +125,10 @@ fn every_call_fails_once_with_a_permanent_error() {
         errored += usize::from(outcome == Some(Outcome::Errored));
     });
     println!("{errored} ended errored");
-    assert!(errored > 10 * sampled.ran / sampled.of, "{errored} of {sampled}");
+    assert!(
+        errored > 10 * sampled.ran / sampled.of,
+        "{errored} of {sampled}"
+    );
 }
 
 #[test]

@@ -27,7 +27,9 @@ impl fmt::Display for Sampled {
 /// # Panics
 /// When the variable is not a positive number.
 pub fn limit() -> Option<usize> {
-    let text = std::env::var(VARIABLE).ok().filter(|text| !text.is_empty())?;
+    let text = std::env::var(VARIABLE)
+        .ok()
+        .filter(|text| !text.is_empty())?;
     match text.parse() {
         Ok(limit) if limit > 0 => Some(limit),
         _ => panic!("{VARIABLE} is `{text}`; expected a positive number"),
