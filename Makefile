@@ -2,7 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: help demo down test check unit jenkins swarm swarm-together swarm-alone swarm-nodes nodes soak bench build release dist images image-director stack fmt openapi doc book deny clean
+.PHONY: help demo down quick test parts check fmt-check lint build-tests unit jenkins swarm swarm-together swarm-alone swarm-nodes \
+  nodes soak bench build release dist images image-director stack fmt openapi doc book deny clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,31 +17,43 @@ demo: ## set up the prerequisites and run a distributed JMeter test, from upload
 down: ## undo everything that `make demo` and `make test` have set up
 	@deploy/down.sh
 
-test: ## everything: formatting, lints, unit, property, contract tests, and tests on the real Swarm
-	@deploy/setup.sh all
-	@$(MAKE) --no-print-directory check unit jenkins swarm
-	@echo "make test: all passed"
+# Cargo unites the features of all packages of a call. Calls that name the same packages share what they have built.
+TEST := cargo test --locked --workspace
+# The tests of `atq-tests` need a Swarm; without it, this is the same set of packages and features.
+WITHOUT_SWARM := --exclude atq-tests
+# A fixed sample of each sweep and of each property; `unit` runs all cases. The seed makes all runs alike.
+SAMPLE := ATQ_TEST_SAMPLE=40 PROPTEST_CASES=64 PROPTEST_RNG_SEED=1 PROPTEST_DISABLE_FAILURE_PERSISTENCE=1
+# Programs that the tests start: those of the images.
+PROGRAMS := $(or $(ATQ_TEST_PROGRAMS),$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/programs)
+SWARM_TEST := ATQ_TEST_PROGRAMS=$(PROGRAMS) $(TEST)
 
-check: ## formatting and lints
+quick: fmt-check lint ## before each commit: formatting, lints, and tests without Docker and root, with samples of the sweeps
+	$(SAMPLE) ATQ_TEST_SWARM= $(TEST) $(WITHOUT_SWARM) --no-fail-fast
+
+test: ## everything but the parts, also on the real Swarm; ends with a table of the stages
+	@exec deploy/test.sh
+
+parts: ## other Engines, and many connections; records the results in docs/reference/engines.md
+	@exec deploy/parts.sh
+
+check: fmt-check lint doc ## formatting, lints and the API documentation
+
+fmt-check:
 	cargo fmt --all --check
+
+lint:
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	@$(MAKE) --no-print-directory doc
+
+build-tests:
+	$(TEST) --no-run
 
 unit: ## tests without Docker; with a running Swarm also the suites that run on both
-	ATQ_TEST_SWARM=$$(deploy/has-swarm.sh && echo 1 || true) cargo test --locked --no-fail-fast --workspace --exclude atq-tests
+	ATQ_TEST_SWARM=$$(deploy/has-swarm.sh && echo 1 || true) $(TEST) $(WITHOUT_SWARM) --no-fail-fast
 
 swarm: ## tests on the real Swarm of this machine, and on a Swarm of three nodes
-	@deploy/setup.sh image-director
-	@deploy/setup.sh image-locust
-	@deploy/setup.sh image-shell
-	@deploy/setup.sh nodes
-	@deploy/setup.sh registry
-	@deploy/setup.sh browser
-	@deploy/setup.sh strangers
-	@deploy/setup.sh gitlab-ci-local
-	cargo build --locked -p atq-director -p atq-cli
-	cargo test --locked -p atq-tests --no-run
-	cargo test --locked -p atq-tests --lib --bins
+	@deploy/setup.sh all
+	@for verb in programs image-director image-locust image-shell nodes registry browser strangers gitlab-ci-local; do \
+	  deploy/setup.sh $$verb || exit; done
 	@$(MAKE) --no-print-directory --keep-going swarm-together swarm-alone swarm-nodes
 
 # These tests count all objects on the machine or are sensitive to its load, so no other test may run at the same time.
@@ -48,24 +61,21 @@ ALONE := fifteen_tasks_and_four_kills_leave_nothing no_volume_is_left_and_large_
   every_example_passes_as_its_readme_says
 
 swarm-together:
-	cargo test --locked -p atq-tests --test swarm -- --test-threads=2 $(addprefix --skip ,$(ALONE))
+	$(TEST) --no-fail-fast -p atq-tests --lib --bins
+	$(SWARM_TEST) --test swarm -- --test-threads=2 $(addprefix --skip ,$(ALONE))
 
 swarm-alone:
-	cargo test --locked -p atq-tests --test swarm -- --test-threads=1 $(ALONE)
+	$(SWARM_TEST) --test swarm -- --test-threads=1 $(ALONE)
 
 swarm-nodes:
-	cargo test --locked -p atq-tests --test nodes
+	$(SWARM_TEST) --test nodes
 
 jenkins: ## tests of the Jenkins step, and of the script for agents without atq
 	@deploy/jenkins/test.sh
 
 nodes: ## the tests on a three-node Swarm in network namespaces (about 7 minutes)
-	@deploy/setup.sh nodes
-	@deploy/setup.sh image-testload
-	@deploy/setup.sh image-discovery
-	@deploy/setup.sh image-carrier
-	cargo build --locked -p atq-director
-	cargo test --locked -p atq-tests --test nodes -- --test-threads=1
+	@for verb in nodes image-testload image-discovery image-carrier programs; do deploy/setup.sh $$verb || exit; done
+	$(SWARM_TEST) --test nodes -- --test-threads=1
 
 soak: ## 100 short tasks while the Director is killed 20 times, then a check for leftovers (about 7 minutes)
 	@deploy/setup.sh all

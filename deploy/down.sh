@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Ends the demo's Director and removes everything that the demo, the tests, deploy/nodes.sh and deploy/setup.sh have
-# created. An Engine or a Swarm that existed before is kept.
+# Ends the demo's Director and removes everything that the demo, the tests, deploy/nodes.sh, deploy/engines.sh and
+# deploy/setup.sh have created. An Engine or a Swarm that existed before is kept.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -16,4 +16,7 @@ if [ -n "$pid" ] && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = atq-director ] &&
 fi
 rm -rf "$dir"
 "$ROOT/deploy/nodes.sh" down
+for name in debian-trixie moby-29; do
+  if is_root && [ -d "$STATE/engines/$name" ]; then "$ROOT/deploy/engines.sh" down "$name"; fi
+done
 exec "$ROOT/deploy/teardown.sh" "$@"

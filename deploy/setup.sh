@@ -5,7 +5,7 @@ set -euo pipefail
 
 usage() {
   cat <<'HELP'
-usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|registry|browser|gitlab-ci-local|strangers|mdbook|
+usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|programs|registry|browser|gitlab-ci-local|strangers|mdbook|
                        cargo-deny|nodes|all]
 
   engine           a running Docker Engine (installed and started if missing)
@@ -14,6 +14,8 @@ usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|registry|browser|g
   images           base, and the images testload, discovery, carrier and jmeter
   image-<name>     base, and one image: testload, discovery, carrier, jmeter, locust, shell or
                    director (the last three are not among `images`)
+  programs         static atq-director, atq, atq-discovery and atq-carrier in `programs` of the build directory, for
+                   tests: not optimised, so that they are built quickly
   nodes            engine, and the tools that deploy/nodes.sh needs for additional nodes on this machine
   registry         the program `docker-registry` for tests, from Debian's package; unpacked
                    and not installed, so that its service is never started
@@ -296,6 +298,24 @@ setup_images() {
   image_jmeter
 }
 
+# ---------------------------------------------------------------- programs
+
+# One call of Cargo, with the flags of the images, so that tests and images use the same files and nothing is built twice.
+# Sidecar and carrier go to each node, so they have no debug information.
+setup_programs() {
+  has rustc || die "\`rustc\` is missing" "install Rust: https://rustup.rs"
+  local host dir=$TARGET/programs program
+  host=$(cd "$ROOT" && rustc -vV | sed -n 's/^host: //p')
+  RUSTFLAGS="-C target-feature=+crt-static" cargo_build --locked --target "$host" \
+    -p atq-director -p atq-cli -p atq-discovery -p atq-carrier
+  mkdir -p "$dir"
+  for program in atq-director atq atq-discovery atq-carrier; do
+    install -m 755 "$TARGET/$host/debug/$program" "$dir/$program"
+  done
+  strip --strip-debug "$dir/atq-discovery" "$dir/atq-carrier"
+  say "programs: in $dir"
+}
+
 # ---------------------------------------------------------------- registry
 
 # The tests look for it on PATH and in `tools` of the build directory.
@@ -377,7 +397,7 @@ main() {
       usage
       return
       ;;
-    engine | swarm | base | images | image-testload | image-discovery | image-carrier | image-jmeter | image-locust | image-shell | image-director | registry | browser | gitlab-ci-local | strangers | mdbook | cargo-deny | nodes | all) ;;
+    engine | swarm | base | images | image-testload | image-discovery | image-carrier | image-jmeter | image-locust | image-shell | image-director | programs | registry | browser | gitlab-ci-local | strangers | mdbook | cargo-deny | nodes | all) ;;
     *)
       usage >&2
       die "unknown verb \`$verb\`"
@@ -391,7 +411,7 @@ main() {
   one_at_a_time
   # Verbs that do not need an Engine.
   case "$verb" in
-    registry | browser | gitlab-ci-local | strangers)
+    programs | registry | browser | gitlab-ci-local | strangers)
       "setup_$verb"
       return
       ;;

@@ -1,7 +1,7 @@
 //! Runs the Director as a child process.
 
 use crate::client::Client;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -169,11 +169,21 @@ pub fn binary() -> Result<PathBuf> {
     built("atq-director")
 }
 
-/// Path of a binary from the same Cargo profile as the running test or tool.
+/// Path of a binary in the directory `ATQ_TEST_PROGRAMS`, or else from the same Cargo profile as the running test or
+/// tool.
 ///
 /// # Errors
 /// When it is not built.
 pub fn built(name: &str) -> Result<PathBuf> {
+    if let Some(dir) = std::env::var_os("ATQ_TEST_PROGRAMS") {
+        let path = PathBuf::from(dir).join(name);
+        ensure!(
+            path.is_file(),
+            "`{}` is missing; ATQ_TEST_PROGRAMS names its directory",
+            path.display()
+        );
+        return Ok(path);
+    }
     let own = std::env::current_exe()?;
     let found = own
         .ancestors()

@@ -2,7 +2,7 @@
 //!
 //! - [`Evidence`]: writes and reads logs, results, the manifest and the report of a run;
 //! - [`results`]: the files that containers leave in `/atq/results`;
-//! - [`report`]: the figures from them; [`load`]: the CPU usage of containers and nodes.
+//! - [`report`]: the figures from them; [`cpu_usage`]: the CPU usage of containers and nodes.
 //!
 //! The crate must not depend on the store or on a specific engine: logs and results arrive as streams.
 //!

@@ -8,7 +8,8 @@
 //! - `queueing`: several tasks; `limits`: timeout and lease of a client; `following`: streams of events and logs;
 //! - `delivery`: bundles; `results`: result files; `verdicts`: verdicts; `readiness`: probes;
 //! - `orphans`: a lost data directory; `retention`: removal of old data; `upgrade`: data of an earlier version;
-//! - `fault_injection`: one run, repeated with a fault at every point; `chaos`: random runs with random faults.
+//! - `fault_injection`: one run, repeated with a fault at every point; `chaos`: random runs with random faults;
+//!   `sample`: how many of their cases run.
 
 mod chaos;
 mod delivery;
@@ -26,6 +27,7 @@ mod queueing;
 mod readiness;
 mod results;
 mod retention;
+mod sample;
 mod scenarios;
 mod sidecar_ports;
 mod simulation;

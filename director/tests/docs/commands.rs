@@ -102,7 +102,10 @@ fn commands_in_examples_are_accepted() {
 fn commands_in_sentences_exist() {
     let (mut checked, mut problems) = (0, Vec::new());
     // `atq target` in images/testload/ is the text of a response.
-    for page in all_pages().iter().filter(|page| !page.starts_with("images/")) {
+    for page in all_pages()
+        .iter()
+        .filter(|page| !page.starts_with("images/"))
+    {
         let text = read(page);
         let prose = split(&text).0.join("\n");
         for code in split_inline(&prose).1 {

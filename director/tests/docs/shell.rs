@@ -105,7 +105,15 @@ fn scripts_are_split_into_commands_and_words() {
                   while atq ps 2>/dev/null | grep -q x; do sleep 1; done && diff <(atq show a) $(atq show b) > out\n";
     let found = commands(script);
     let expected: [&[&str]; 8] = [
-        &["atq", "run", "a.json", "--set", "x=[1, 2]", "--env", "B=$C \"d\""],
+        &[
+            "atq",
+            "run",
+            "a.json",
+            "--set",
+            "x=[1, 2]",
+            "--env",
+            "B=$C \"d\"",
+        ],
         &["atq", "ps"],
         &["grep", "-q", "x"],
         &["sleep", "1"],

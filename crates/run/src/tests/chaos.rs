@@ -1,6 +1,7 @@
 //! Invariants 2, 4, 5, 6 and 7 of ARCHITECTURE.md as a property: every task completes with a legal history and leaves
 //! no objects, with any faults of Docker, crashes of the Director, and stops or deletes.
 
+use super::sample::limit;
 use super::simulation::{Director, Simulation, name, task, with_bundle};
 use crate::stop_and_delete::StopOptions;
 use atq_engine::Role;
@@ -149,8 +150,17 @@ async fn run_until_crash(director: Director, crash: Crash) {
     }
 }
 
+/// Number of runs; fewer in a sample.
+fn cases() -> u32 {
+    let all = 192;
+    let limit = limit().and_then(|limit| u32::try_from(limit).ok());
+    let cases = limit.map_or(all, |limit| limit.min(all));
+    println!("{cases} of {all} cases");
+    cases
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn every_run_completes_and_leaves_no_objects(

@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# The tier `make parts`: other Docker Engines, and twenty thousand connections. See --help.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/stages.sh"
+
+usage() {
+  cat <<'HELP'
+usage: deploy/parts.sh [PART...]
+
+Parts, all by default:
+
+  debian-trixie, moby-29   another Engine, started by deploy/engines.sh beside the one of this machine. On it run the
+                           contract of engines, the suite of the port to Docker, the tests of the carrier, whole runs with
+                           their failures, stops and deletes, and a distributed JMeter test by `atq`. Then everything is
+                           removed
+  connections              twenty thousand connections to a Director
+
+Each part writes its result to docs/reference/engines.md: date, versions, what ran. Needs root. The output ends with a table
+of the stages; the logs are in `stages/parts` of the build directory. Exit codes: 0 all passed, 1 some did not.
+HELP
+}
+
+DOC=$ROOT/docs/reference/engines.md
+# Modules of tests/tests/swarm that need no other images and no tools.
+RUNS=(runs:: readiness:: results::results delivery:: verdict:: failures:: stop_and_delete:: restarts::)
+# Features depend on the packages of a call, so each call names all of them: nothing is built twice.
+TESTS=(cargo test --locked --offline --no-fail-fast --workspace)
+
+on_engine() {
+  local name=$1
+  shift
+  "$ROOT/deploy/engines.sh" exec "$name" env ATQ_TEST_SWARM=1 "$@"
+}
+
+# counts STAGE: passed and failed tests in the log of a stage.
+counts() {
+  awk '/^test result: / { passed += $4; failed += $6 }
+    END { if (failed) printf "%d passed, %d failed", passed, failed; else printf "%d passed", passed }' "$STAGES/$1.log" 2>/dev/null
+}
+
+# failures STAGE...: names of failed tests.
+failures() {
+  local name
+  for name in "$@"; do
+    sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$STAGES/$name.log" 2>/dev/null
+  done | sort -u | sed 's/.*/`&`/' | paste -sd, | sed 's/,/, /g'
+}
+
+# result STAGE: counts, or why there are none.
+result() {
+  local counted state
+  state=$(cut -f 3 "$STAGES/$1.result" 2>/dev/null || true)
+  counted=$(counts "$1")
+  case "$state" in
+    '') echo "not run" ;;
+    "not run") echo "not run" ;;
+    *) echo "${counted:-$state}" ;;
+  esac
+}
+
+# write_row PART ROW: replaces the row of a part in the table, which begins with a comment of its name.
+write_row() {
+  local part=$1 row=$2
+  awk -v part="$part" -v row="$row" '
+    index($0, "| " part " |") == 1 { print row; done = 1; next }
+    { print }
+    END { if (!done) exit 1 }' "$DOC" >"$STAGES/doc" || die "\`$DOC\` has no row \`$part\`"
+  cat "$STAGES/doc" >"$DOC"
+}
+
+engine_part() {
+  local name=$1 up=$1-up versions=$STAGES/$1.versions failed
+  stage "$up" --needs build "$ROOT/deploy/engines.sh" up "$name"
+  if passed "$up"; then "$ROOT/deploy/engines.sh" versions "$name" | tr -d '\n' >"$versions" || true; fi
+  stage "$name-contract" --needs "$up" on_engine "$name" "${TESTS[@]}" --test contract
+  stage "$name-port" --needs "$up" on_engine "$name" "${TESTS[@]}" --test swarm_port --test engine -- --test-threads=2
+  stage "$name-runs" --needs "$up" on_engine "$name" "${TESTS[@]}" --test swarm -- --test-threads=2 "${RUNS[@]}"
+  stage "$name-jmeter" --needs "$up" on_engine "$name" "${TESTS[@]}" --test parts -- --nocapture jmeter::
+  stage "$name-down" "$ROOT/deploy/engines.sh" down "$name"
+  failed=$(failures "$name"-{contract,port,runs,jmeter})
+  write_row "$name" "| $name | $(date +%Y-%m-%d) | $(cat "$versions" 2>/dev/null || echo "did not start") | $(result "$name-contract") | $(result "$name-port") | $(result "$name-runs") | $(result "$name-jmeter") | ${failed:-none} |"
+}
+
+connections_part() {
+  local line
+  stage connections --needs build env -u DOCKER_HOST "${TESTS[@]}" --test parts -- --nocapture connections::
+  line=$(sed -n 's/.*\(20000 connections answered.*\)/\1/p' "$STAGES/connections.log" | head -n 1)
+  write_row connections "| connections | $(date +%Y-%m-%d) | ${line:-$(result connections)} |"
+}
+
+main() {
+  case ${1:-} in -h | --help) usage && return ;; esac
+  local parts=("$@") part
+  [ ${#parts[@]} -gt 0 ] || parts=(connections debian-trixie moby-29)
+  is_root || die "the parts need namespaces and this user is not root" "run as root"
+  cd "$ROOT"
+  export ATQ_TEST_PROGRAMS=$TARGET/programs
+  export ATQ_DISCOVERY_BIN=$TARGET/programs/atq-discovery ATQ_CARRIER_BIN=$TARGET/programs/atq-carrier
+  begin_stages parts
+  stage programs "$ROOT/deploy/setup.sh" programs
+  stage images --needs programs "$ROOT/deploy/setup.sh" all
+  stage build --needs images make --no-print-directory build-tests
+  for part in "${parts[@]}"; do
+    case "$part" in
+      debian-trixie | moby-29) engine_part "$part" ;;
+      connections) connections_part ;;
+      *) die "no part \`$part\`" "see --help" ;;
+    esac
+  done
+}
+
+main "$@"
