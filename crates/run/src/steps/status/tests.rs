@@ -225,10 +225,10 @@ fn the_start_of_the_master() {
     assert_snapshot!(all.join("\n"), @r#"
     Waiting("0 of 1 run")
     Waiting("0 of 1 run; preparing")
-    Started
-    Started
-    Started
-    Started
+    Ready(())
+    Ready(())
+    Ready(())
+    Ready(())
     Failed(MasterFailed, "the master did not start: failed: starting container failed: exec: \"x\"")
     Failed(MasterFailed, "the master did not start: rejected: No such image: x:1")
     Failed(MasterFailed, "the master did not start: its node was lost or drained")
