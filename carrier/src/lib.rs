@@ -3,7 +3,7 @@
 //! The Director starts it as a service on the nodes, on Docker's `host` network, with an order in the environment. There are
 //! five kinds of work: [`fetch`] downloads a bundle into a volume, [`remove`] removes volumes, [`collect`] uploads results to the
 //! Director, [`watch`] reports CPU usage, [`kill`] kills containers. The last line on stdout is a
-//! [`CarrierOutcome`](atq_node_protocol::outcome::CarrierOutcome) as JSON.
+//! [`CarrierOutcome`](atq_node_protocol::outcome) as JSON.
 //!
 //! The carrier has no asynchronous code: it performs its work in sequence, and its image stays small. It must not depend on
 //! the Director or an engine.

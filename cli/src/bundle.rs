@@ -2,7 +2,7 @@
 //!
 //! The id of a bundle is a hash of the zip, so it is known before the upload: existing bundles are not uploaded again, and
 //! an upload can be repeated safely after a lost connection. A directory is packed reproducibly, so that the same files always
-//! give the same zip: [`pick`] selects the files, [`pack`] packs them. The zip is an unnamed temporary file, which the
+//! give the same zip: `pick` selects the files, `pack` packs them. The zip is an unnamed temporary file, which the
 //! kernel removes with the process.
 
 mod pack;

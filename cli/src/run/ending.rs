@@ -22,7 +22,7 @@ pub enum EarlyEnd {
 /// 1. The test is not finished: [`Exit::TimedOut`] after `--timeout`, else [`Exit::Stopped`].
 /// 2. It was stopped: the same. `--timeout` and Ctrl-C count only here; a test that ended by itself just before is
 ///    reported by its own result.
-/// 3. It failed: the failure code decides, see [`failed`]. A tool that ended with an exit code other than 0 is
+/// 3. It failed: the failure code decides, see `failed`. A tool that ended with an exit code other than 0 is
 ///    [`Exit::ToolFailed`] regardless of the verdict: also when it was killed or a worker was lost (verdict `invalid`), and
 ///    when criteria do not hold (verdict `fail`), since the figures of a failed tool do not prove a fault of the system
 ///    under test.

@@ -2,7 +2,7 @@
 //!
 //! - [`watch`]: the main loop; [`follow`]: streams of events, state and log lines, resumed after lost connections;
 //! - [`throughput`]: parsing throughput and errors from the output of test tools; [`display`]: the live display;
-//! - [`invocation`]: the idempotency key and the limits of this run; [`lease`]: renewing the lease;
+//! - [`invocation`]: the idempotency key and the limits of this run; `lease`: renewing the lease;
 //! - [`interrupt`]: Ctrl-C and signals; [`ending`]: the exit code; [`summary`]: the final lines;
 //! - [`outputs`]: the files written at the end.
 

@@ -1,7 +1,7 @@
 //! The interface to a container engine, in terms of runs.
 //!
 //! - [`Engine`]: the operations. All are idempotent, and engines return events for the driver to record;
-//! - [`Course`] and [`Facts`]: the run, as an engine uses it; [`StepError`]: why a step did not complete;
+//! - [`RunContext`] and [`Facts`]: the run, as an engine uses it; [`StepError`]: why a step did not complete;
 //! - [`Member`], [`Node`], [`Status`], [`Owned`]: the state that an engine reports;
 //! - `model` and `contract` (feature `model`): an engine in memory, and the suite that every engine passes.
 //!

@@ -1,6 +1,6 @@
 //! Follows log lines as they are written. An engine may never end a followed log, even after its container has ended
 //! (ARCHITECTURE.md, How Docker Swarm behaves). The containers are therefore observed at the same time. When one has
-//! ended, the rest of its log is read without following, starting at the last known line ([`position`]): from the
+//! ended, the rest of its log is read without following, starting at the last known line (`position`): from the
 //! engine, or from the evidence if the engine has removed the container.
 //!
 //! Nothing here is spawned: dropping the stream drops every connection to the engine.

@@ -1,14 +1,13 @@
 //! The HTTP API: converts requests to calls, and their results to responses.
 //!
-//! - one file per resource: [`task`], [`databind`], [`swarm`], [`monitoring`], [`health`], [`logs`],
-//!   [`results`], [`report`],
-//!   [`events`], [`manifest`];
-//! - [`error`]: the only place with status codes;
-//! - [`view`]: conversion to wire types; [`media`]: content negotiation;
-//! - [`terms`]: parameters besides the definition;
-//! - [`body`], [`form`], [`json`], [`query`], [`path`]: strict parsing of requests;
-//! - [`serve`]: connections and their limits; [`slots`]: limits of concurrent large bodies;
-//! - [`router`]: the paths of all resources; [`app`]: state of the handlers;
+//! - one file per resource: `task`, `databind`, `swarm`, `monitoring`, `health`, `logs`, `results`, `report`, `events`,
+//!   `manifest`;
+//! - `error`: the only place with status codes;
+//! - `view`: conversion to wire types; `media`: content negotiation;
+//! - `terms`: parameters besides the definition;
+//! - `body`, `form`, `json`, `query`, `path`: strict parsing of requests;
+//! - [`serve`]: connections and their limits; `slots`: limits of concurrent large bodies;
+//! - [`router`]: the paths of all resources; `app`: state of the handlers;
 //! - [`openapi`]: the description of the API, generated from the handlers.
 //!
 //! Before routing, the base path `/api` of the original and a trailing slash are removed, so that `/api/task/`,

@@ -40,7 +40,7 @@ impl Slots {
     /// A slot for results, a log or an upload.
     ///
     /// # Errors
-    /// [`RequestError::Busy`] when all slots are in use.
+    /// `RequestError::Busy` when all slots are in use.
     pub fn bulk(&self) -> Result<Slot, RequestError> {
         self.bulk.take()
     }
@@ -48,7 +48,7 @@ impl Slots {
     /// A slot for a stream of events or log lines.
     ///
     /// # Errors
-    /// [`RequestError::Busy`] when all slots are in use.
+    /// `RequestError::Busy` when all slots are in use.
     pub fn stream(&self) -> Result<Slot, RequestError> {
         self.streams.take()
     }

@@ -52,20 +52,25 @@ pub(super) fn manager(info: models::SystemInfo) -> Result<Manager, SwarmError> {
 /// The relevant statistics of a container. A container that has ended has no CPUs.
 #[derive(Deserialize)]
 pub(super) struct StatsResponse {
-    cpu_stats: models::ContainerCpuStats,
+    cpu_stats: CpuResponse,
+}
+
+#[derive(Deserialize)]
+struct CpuResponse {
+    cpu_usage: models::ContainerCpuUsage,
+    #[serde(default)]
+    system_cpu_usage: u64,
+    #[serde(default)]
+    online_cpus: u32,
 }
 
 impl From<StatsResponse> for CpuUsage {
     fn from(response: StatsResponse) -> Self {
         let cpu = response.cpu_stats;
         Self {
-            used: cpu
-                .cpu_usage
-                .unwrap_or_default()
-                .total_usage
-                .unwrap_or_default(),
-            elapsed: cpu.system_cpu_usage.unwrap_or_default(),
-            processors: cpu.online_cpus.unwrap_or_default(),
+            used: cpu.cpu_usage.total_usage.unwrap_or_default(),
+            elapsed: cpu.system_cpu_usage,
+            processors: cpu.online_cpus,
         }
     }
 }
