@@ -32,7 +32,7 @@ impl NameServers {
     ///
     /// # Errors
     ///
-    /// When the file names no server.
+    /// When the file contains no server.
     pub fn from_system() -> Result<Self, String> {
         Self::of(&ResolvConf::from_system())
     }

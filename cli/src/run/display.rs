@@ -131,7 +131,7 @@ pub fn clock(time: Duration) -> String {
     }
 }
 
-/// Where the display is written.
+/// The output of the display.
 #[derive(Debug)]
 enum Sink {
     Bar(ProgressBar, Out),

@@ -206,7 +206,7 @@ impl TaskState {
     }
 }
 
-/// A Swarm task: one container of a service, as Swarm sees it.
+/// A Swarm task: one container of a service, in Swarm's terms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SwarmTask {
     /// Swarm task id.
@@ -221,7 +221,7 @@ pub struct SwarmTask {
     pub node_id: Option<String>,
     /// The observed state.
     pub state: TaskState,
-    /// The state that Swarm wants: [`TaskState::Running`] while the task is meant to run.
+    /// The desired state: [`TaskState::Running`] while the task is meant to run.
     pub desired: TaskState,
     /// Time of the last state change, by the clock of its node (of the manager before it has one).
     pub since: Option<Timestamp>,

@@ -1,4 +1,4 @@
-//! The contract suite of engines: [`play`] drives small runs through the operations and checks each result.
+//! The contract suite of engines: [`play`] executes small runs with all operations and checks each result.
 
 use crate::{
     Deadline, Engine, Facts, LogQuery, Member, Part, ResultsReceiver, RunContext, Source,

@@ -20,7 +20,7 @@ pub enum Part<'a> {
     Workers,
     /// The master, which gets the addresses of the workers.
     Master,
-    /// The command of the definition's `readiness`, retried for so many seconds.
+    /// The command of the definition's `readiness`, with the number of seconds during which it is retried.
     Readiness {
         /// A shell command.
         command: &'a str,

@@ -1,5 +1,5 @@
-//! Fingerprints that show in little memory if two files contain the same samples: for each label and second the
-//! number of samples and a sum of their hashes, separately for successful and failed ones.
+//! Compact fingerprints that show whether two files contain the same samples: for each label and second the number of
+//! samples and a sum of their hashes, separately for successful and failed ones.
 //!
 //! A listener for errors only, another format of the same run, or a copy repeat samples of another file. The order
 //! of the rows does not matter, nor does the format, as long as it has durations and timestamps.

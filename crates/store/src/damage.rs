@@ -36,9 +36,9 @@ pub(super) struct IntactTask {
 pub type KnownRuns = BTreeMap<String, Option<String>>;
 
 impl Store {
-    /// Removes definitions without a history, and rebuilds states that differ from the fold of their history.
-    /// A crash causes neither, but a damaged copy must not cost a task that is still readable.
-    /// Returns the tasks that stay damaged; [`Store::load`] returns an error for them from now on.
+    /// Removes definitions without a history, and rebuilds states that differ from the fold of their history. A crash
+    /// causes neither, but a damaged copy of the state must not make a readable task unusable. Returns the tasks that
+    /// stay damaged; [`Store::load`] returns an error for them from now on.
     ///
     /// # Errors
     /// When the tasks cannot be listed, or something cannot be written.

@@ -234,7 +234,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         problem: Option<String>,
     },
-    /// Clean-up was tried.
+    /// An attempt of the clean-up ended.
     CleanUpTried {
         /// Objects that remain; empty when clean-up is complete.
         leftovers: Vec<String>,

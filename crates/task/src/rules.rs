@@ -287,7 +287,7 @@ fn dates(inputs: &Inputs<'_>) -> Vec<String> {
     early.into_iter().chain(late).collect()
 }
 
-/// The start of a completed step: the steps before it took all the time until then.
+/// The start of a completed step: the sum of the durations of all earlier steps.
 fn entered(state: &State, step: Step) -> Timestamp {
     let before: u64 = state.timings.range(..step).map(|(_, millis)| millis).sum();
     state.created_at.plus(Duration::from_millis(before))

@@ -277,7 +277,7 @@ async fn the_manifest_suffices_to_repeat_the_run_and_has_no_secret() {
         definition[service]["environment"] = payload[service]["environment"].clone();
     }
     assert_eq!(director.put(&definition).await.status, StatusCode::OK);
-    // The definition equals the original one.
+    // The definition equals the submitted one.
     assert_eq!(director.put(&payload).await.status, StatusCode::OK);
 }
 

@@ -1,5 +1,5 @@
-//! Fetches the files that containers left in `/atq/results`, before anything is removed. What cannot be fetched is
-//! listed and never blocks the end of the run.
+//! Fetches the files that containers left in `/atq/results`, before anything is removed. Results that cannot be fetched
+//! are listed and never block the end of the run.
 
 use crate::control::RunControl;
 use crate::ingest::{ResultsIngest, unread};

@@ -5,7 +5,7 @@
 //!    leave it;
 //! 2. `desired = stopped` and `deleted` reach `done` from everywhere in bounded steps;
 //! 3. the fold of the history is the state, at every prefix;
-//! 5. at the end clean-up was tried and its result recorded;
+//! 5. at the end, clean-up was attempted and its result recorded;
 //! 6. a failure always has a message and the step that failed.
 //!
 //! 4 and 7 need a Swarm: `crates/run/src/tests/fault_injection.rs`.
