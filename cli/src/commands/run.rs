@@ -252,7 +252,7 @@ async fn finish(
             if end == Some(EarlyEnd::Removed) {
                 out.progress("the task was removed");
             }
-            // Also when the Director became unreachable before the first response.
+            // This also applies if the Director became unreachable before the first response.
             let exit = match end {
                 Some(EarlyEnd::TimedOut) => Exit::TimedOut,
                 _ => Exit::Stopped,

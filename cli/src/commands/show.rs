@@ -151,7 +151,7 @@ fn service(service: &TaskService) -> String {
     )
 }
 
-/// In the order of the steps, which is not that of their names.
+/// The durations of the steps in their order. The map is ordered by name.
 fn timings(task: &Task) -> Vec<String> {
     let shown = task.timings.iter().filter_map(|(name, time)| {
         let step = Step::deserialize(Value::from(name.as_str())).ok();

@@ -135,7 +135,7 @@ async fn read_events(
         if let Some(update) = parse_event(&event) {
             send(updates, update).await?;
         }
-        // Only now: an event that was not sent is requested again.
+        // Set after sending: an event that was not sent is requested again.
         if !event.id.is_empty() {
             *last = event.id;
         }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 pub enum Input {
     /// Ctrl-C, SIGINT.
     Interrupt,
-    /// SIGTERM, or SIGHUP: the terminal is gone, so a prompt is impossible.
+    /// SIGTERM, or SIGHUP: the terminal was closed, so a prompt is impossible.
     Terminate,
     /// The answer to the prompt; empty at the end of input.
     Answer(String),

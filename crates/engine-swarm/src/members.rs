@@ -137,7 +137,7 @@ pub(crate) fn is_unplaceable(task: &SwarmTask, age: Duration) -> bool {
     homeless_for(task).is_some_and(|longest| age >= longest)
 }
 
-/// Whether the task has ended or is meant to: a task on a lost node stays `running` for ever.
+/// Whether the task has ended or is meant to: a task on a lost node stays `running` indefinitely.
 pub(crate) fn is_gone(task: &SwarmTask) -> bool {
     task.state.is_terminal() || task.desired > TaskState::Running
 }

@@ -239,7 +239,7 @@ pub struct SwarmTask {
 }
 
 impl SwarmTask {
-    /// Running and meant to run. A task on a lost node stays `running` for ever; only its desired state changes
+    /// Running and meant to run. A task on a lost node stays `running` indefinitely; only its desired state changes
     /// (ARCHITECTURE.md, How Docker Swarm behaves).
     pub fn is_alive(&self) -> bool {
         self.state == TaskState::Running && self.desired == TaskState::Running
@@ -277,7 +277,7 @@ pub trait Swarm: Send + Sync + 'static {
     /// All nodes.
     async fn nodes(&self) -> Result<Vec<Node>, SwarmError>;
 
-    /// All networks, including those of others.
+    /// All networks, including foreign ones.
     async fn networks(&self) -> Result<Vec<Network>, SwarmError>;
 
     /// Creates an attachable overlay network and returns its id.
@@ -329,8 +329,8 @@ pub trait Swarm: Send + Sync + 'static {
         query: LogQuery,
     ) -> Result<BoxStream<'static, Result<LogLine, SwarmError>>, SwarmError>;
 
-    /// The file or directory `path` of a container on the manager's node as a tar, even after the container has
-    /// ended, and also from a volume of its own. [`SwarmError::NotFound`] when there is no such container on that
+    /// The file or directory `path` of a container on the manager's node as a tar, even after the container has ended,
+    /// and even if `path` is in an anonymous volume. [`SwarmError::NotFound`] when there is no such container on that
     /// node, or no such path in it.
     async fn archive(
         &self,

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 const CONTAINERS_TIMEOUT: Duration = Duration::from_secs(90);
 /// Retry time for the removal of a network that is "in use" (ARCHITECTURE.md, How Docker Swarm behaves).
 const NETWORK_RETRY_FOR: Duration = Duration::from_secs(30);
-/// Other nodes remove their part of the network a little after they report the end of their tasks.
+/// Other nodes remove their part of the network within this time after they report the end of their tasks.
 const OTHER_NODES_DELAY: Duration = Duration::from_secs(3);
 /// A call in progress when the run ended may still create something within this time.
 const LATE_CREATION: Duration = Duration::from_secs(2);

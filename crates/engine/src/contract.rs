@@ -318,7 +318,7 @@ pub async fn play(ground: &Ground) {
     a_usable_engine_lists_its_node(ground).await;
 }
 
-/// Removes what an earlier, interrupted execution of the suite has left: its runs have the same ids.
+/// Removes the leftovers of an earlier, interrupted execution of the suite: its runs have the same ids.
 async fn release_earlier(ground: &Ground) {
     let engine = &*ground.engine;
     let owned = engine.owned().await;

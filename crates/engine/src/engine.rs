@@ -61,7 +61,8 @@ pub struct Fetched {
 pub type ResourceGuard = Box<dyn Any + Send + Sync>;
 
 /// A container engine that executes runs. All operations are idempotent: a step may be repeated after a crash, so each
-/// operation first searches for what it would create. The engine finds its own notes in the history of the run.
+/// operation first searches for the objects that it would create. An engine reads its earlier events from the history
+/// of the run.
 #[async_trait]
 pub trait Engine: Send + Sync + 'static {
     /// The name of the engine in messages.

@@ -167,7 +167,7 @@ async fn search_until_found(shared: &Shared) -> FoundObjects {
 
 async fn search(shared: &Shared) -> Result<FoundObjects, SearchError> {
     let objects = shared.engine.owned().await?;
-    // After the response of the engine; see the documentation of this module.
+    // Read after the response of the engine; see the documentation of this module.
     let known = known(shared).await?;
     Ok(classify(objects, &known, &shared.settings.director_id))
 }

@@ -84,7 +84,7 @@ fn reserve(log: &File, disk: Space, bytes: u64) -> Result<(), StoreError> {
             free: disk.free,
             needed: bytes,
         }),
-        // Not every file system can reserve space; then the free space must suffice.
+        // Not every file system supports reservations; without them the free space must suffice.
         Err(_) => enough(disk, bytes),
     }
 }

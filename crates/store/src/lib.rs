@@ -145,7 +145,7 @@ impl Store {
             crash: testing::CrashPoint::default(),
         };
         store.check_format(dir.to_path_buf())?;
-        // If the tasks cannot be listed, the store is unusable.
+        // A store whose tasks cannot be listed is unusable.
         for key in store.db()?.scan_prefix("spec/").keys() {
             key.map_err(|error| refused(error_text(&error)))?;
         }

@@ -1,7 +1,7 @@
 //! The rules that lead to the verdict on a run.
 //!
-//! A run is invalid, whatever its figures are, when they describe the test and not the system under test: a worker
-//! was lost, the clocks differ, or the load generators were saturated. Only a valid run passes or fails.
+//! A run is invalid, regardless of its figures, when they reflect the test setup instead of the system under test: a
+//! worker was lost, the clocks differ, or the load generators were saturated. Only a valid run passes or fails.
 
 use crate::criteria::Criterion;
 use crate::event::FailureCode;

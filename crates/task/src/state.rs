@@ -129,7 +129,7 @@ impl Desired {
         }
     }
 
-    /// Merges two requests: the stronger one wins, and force is kept.
+    /// Merges two requests: the stronger one applies, and force is kept.
     pub fn and(self, other: Self) -> Self {
         self.max(other)
             .by_force(self.is_forced() || other.is_forced())

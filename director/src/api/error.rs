@@ -295,7 +295,7 @@ fn of_bundle(error: &BundleError) -> StatusAndCode {
     }
 }
 
-/// With every error of the engine, the request was valid and may succeed later.
+/// For every error of the engine, the request was valid and may succeed later.
 fn of_engine(error: &EngineError) -> StatusAndCode {
     (StatusCode::SERVICE_UNAVAILABLE, error.code)
 }

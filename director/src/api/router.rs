@@ -82,7 +82,7 @@ pub(super) fn resources() -> OpenApiRouter<App> {
 }
 
 /// Limits the time that a client may be idle within a request: it would hold a connection, and disk space with an
-/// upload, for ever.
+/// upload, indefinitely.
 fn with_idle_timeout(request: Request) -> Request {
     match request.body().is_end_stream() {
         true => request,

@@ -1,5 +1,5 @@
-//! Resource limits and reservations. Only values that Docker always rejects are faults: nodes come and go, so
-//! fitting nodes are looked for when a container is placed.
+//! Resource limits and reservations. Only values that Docker always rejects are faults: nodes join and leave, so
+//! fitting nodes are searched for when a container is placed.
 
 use super::declared::{Declared, MAX_WHOLE};
 use super::reader::{Field, Reader, whole};

@@ -104,7 +104,7 @@ impl Cluster {
         });
     }
 
-    /// Removes what is gone at the time `now`.
+    /// Removes objects that no longer exist at the time `now`.
     pub fn settle(&mut self, now: Instant) {
         let gone = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         for task in self.tasks.iter().filter(|task| gone(task.gone_at())) {

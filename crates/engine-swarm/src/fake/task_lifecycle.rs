@@ -234,7 +234,7 @@ impl FakeTask {
         }
     }
 
-    /// From the creation of the service to `running`.
+    /// The time from the creation of the service to the state `running`.
     pub fn time_to_run() -> Duration {
         Duration::from_millis(STARTUP[STARTUP.len() - 1].0)
     }

@@ -131,8 +131,8 @@ async fn keep_logs(run: &Run, containers: Vec<Member>, timeout: Duration) -> (u3
     (logs, missing)
 }
 
-/// The containers with logs, and the master's exit code, which a stopped test has only now. Also updates the status of
-/// the workers for the last time. A run without objects has nothing to keep.
+/// The containers with logs, and the master's exit code, which for a stopped test was not known before. Also updates
+/// the status of the workers for the last time. Empty for a run without objects.
 async fn list_containers(
     run: &Run,
     deadline: Deadline,

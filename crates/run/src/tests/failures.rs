@@ -193,7 +193,7 @@ fn definite_failures() -> [Defect; 8] {
     ]
 }
 
-/// In simulated time: the latencies are the same on every machine.
+/// The latencies are simulated time, so they are the same on every machine.
 #[test]
 fn a_definite_failure_is_recorded_within_a_second() {
     for defect in definite_failures() {

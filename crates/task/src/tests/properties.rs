@@ -80,7 +80,7 @@ fn result(state: &State, dice: Dice) -> Event {
             exit_code: Some((dice % 2).into()),
             memory_limit: None,
         },
-        // The final logs of what still runs are kept before the removal.
+        // The final logs of running containers are kept before the removal.
         Step::Report if often && !state.final_logs_kept => Event::EvidenceKept {
             logs: 1,
             missing: Vec::new(),
