@@ -136,8 +136,8 @@ fn facts(task: &Task) -> Vec<String> {
         ("master", Some(service(&task.master))),
         ("worker", Some(service(&task.worker))),
     ];
-    let told = |(name, value): (&str, Option<String>)| Some(format!("{name:<9}  {}", value?));
-    known.into_iter().filter_map(told).collect()
+    let fact = |(name, value): (&str, Option<String>)| Some(format!("{name:<9}  {}", value?));
+    known.into_iter().filter_map(fact).collect()
 }
 
 fn service(service: &TaskService) -> String {

@@ -1,7 +1,7 @@
 //! Validates names of entries.
 //!
 //! The rules are stricter than unpacking requires: a name that other tools would sanitise (`../`, `C:\`, a leading
-//! slash) is refused, because its author did not mean the path that it would be unpacked to.
+//! slash) is refused, because the unpacked path would differ from the path in the archive.
 
 /// The file at the root of a delivered bundle that marks it as complete.
 pub const MARKER: &str = ".atq-bundle";

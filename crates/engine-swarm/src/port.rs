@@ -234,7 +234,7 @@ pub struct SwarmTask {
     /// Addresses by network id.
     pub addresses: Vec<(String, Ipv4Addr)>,
     /// Published TCP ports: (port in the container, port on the node), without duplicates. One port in the container
-    /// may have two on the node, one for IPv4 and one for IPv6; Docker does not show which is which.
+    /// may have two on the node, one for IPv4 and one for IPv6; Docker does not distinguish them.
     pub ports: Vec<(u16, u16)>,
 }
 

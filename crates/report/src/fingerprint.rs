@@ -358,8 +358,8 @@ impl Fingerprint {
         }
     }
 
-    /// True if equal rows in both files are unlikely to be a coincidence: both have fractions of seconds, or neither
-    /// has and there are many durations.
+    /// True if equal rows in both files are unlikely to be a coincidence: both files have fractions of seconds, or
+    /// neither has them but there are many different durations.
     pub fn is_distinctive(&self, other: &Self) -> bool {
         if self.has_fractions() || other.has_fractions() {
             return self.has_fractions() && other.has_fractions();

@@ -64,7 +64,7 @@ impl Store {
         Ok(damages)
     }
 
-    /// Reads all of a task and folds its history; `None` if it has no event, so that it does not exist.
+    /// Reads all values of a task and folds its history. `None` if there is no event: such a task does not exist.
     pub(super) fn examine(&self, task: &str) -> Result<Option<IntactTask>, String> {
         catch_panic(|| self.examine_uncaught(task))
             .and_then(|examined| examined.map_err(|error| error.to_string()))

@@ -20,7 +20,7 @@ pub struct Fetched {
 }
 
 /// Fetches the results of those `containers` that have ended and whose results are not stored yet; in the step
-/// `report` of all, since it is the last opportunity.
+/// `report`, of all containers, since it is the last opportunity.
 pub async fn fetch(run: &Run, containers: &[Member]) -> Fetched {
     let stored = stored(run).await;
     let (lost, wanted): (Vec<Member>, Vec<Member>) = containers
