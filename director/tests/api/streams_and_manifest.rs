@@ -197,7 +197,7 @@ async fn a_disconnected_client_leaves_no_followed_log() {
         .await
         .unwrap();
     director.orchestrator.close();
-    // The body is aborted, so that it is not mistaken for the whole.
+    // The body is aborted, so that a client detects the truncation.
     assert!(to_bytes(response.into_body(), usize::MAX).await.is_err());
     assert_eq!(director.swarm.followed_logs(), 0);
 }

@@ -19,8 +19,8 @@ pub struct Fetched {
     pub missing: Vec<String>,
 }
 
-/// Fetches the results of those `containers` that have ended and whose results are not stored yet; in the step
-/// `report`, of all containers, since it is the last opportunity.
+/// Fetches those results of `containers` that are not stored yet. Containers that still run are skipped, except in the
+/// step `report`, which is the last opportunity.
 pub async fn fetch(run: &Run, containers: &[Member]) -> Fetched {
     let stored = stored(run).await;
     let (lost, wanted): (Vec<Member>, Vec<Member>) = containers

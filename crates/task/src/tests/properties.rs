@@ -1,8 +1,7 @@
 //! The pure invariants of ARCHITECTURE.md (Invariants), on histories that the state machine produces from
 //! random results of its steps:
 //!
-//! 1. the rank of the step never falls; `done` absorbs every event but a late clean-up, which does not
-//!    leave it;
+//! 1. the rank of the step never decreases; `done` absorbs every event but a late clean-up, which does not leave it;
 //! 2. `desired = stopped` and `deleted` reach `done` from everywhere in bounded steps;
 //! 3. the fold of the history is the state, at every prefix;
 //! 5. at the end, clean-up was attempted and its result recorded;
